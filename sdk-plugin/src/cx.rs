@@ -1,0 +1,142 @@
+//! What a call knows about itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::chain::Lane;
+use crate::host::{
+    HostServices, JobRequest, Level, MetricKind, RpcCall, RpcRequest, RpcResponse, RpcResult, SignRequest, Signature,
+    StoreRequest, StoreResponse,
+};
+use crate::{Fault, HexBytes};
+
+/// The network as a scheme or driver sees it during a call.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkView {
+    /// CAIP-2.
+    pub id: String,
+    /// Depth (1 is the head block) at which replies and releases go out.
+    pub confirmations: u64,
+    /// Depth at which slots close.
+    pub finality: u64,
+    /// Lanes granted to the instance, in the order of configuration.
+    pub lanes: Vec<Lane>,
+    /// Lanes no longer used for new work, still accepted where an earlier payment names them.
+    #[serde(default)]
+    pub retained: Vec<Lane>,
+    /// Assets allowed on this network, spelled as the driver spells them; `None`: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assets: Option<Vec<String>>,
+    /// The driver's own options for this network, as configured.
+    #[serde(default)]
+    pub options: Value,
+}
+
+/// What travels with every operation.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CallContext {
+    /// Which of the instance's schemes is asked; empty for driver operations.
+    #[serde(default)]
+    pub scheme: String,
+    pub network: NetworkView,
+}
+
+/// Handed to every function of a scheme or driver: the call's context, and the way to the host.
+#[derive(Clone)]
+pub struct Cx {
+    host: Arc<dyn HostServices>,
+    call: u64,
+    context: Arc<CallContext>,
+}
+
+impl fmt::Debug for Cx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx").field("call", &self.call).field("context", &self.context).finish_non_exhaustive()
+    }
+}
+
+impl Cx {
+    pub fn new(host: Arc<dyn HostServices>, call: u64, context: CallContext) -> Self {
+        Self { host, call, context: Arc::new(context) }
+    }
+
+    #[must_use]
+    pub fn context(&self) -> &CallContext {
+        &self.context
+    }
+
+    #[must_use]
+    pub fn network(&self) -> &NetworkView {
+        &self.context.network
+    }
+
+    /// The id of the call being served.
+    #[must_use]
+    pub fn call_id(&self) -> u64 {
+        self.call
+    }
+
+    /// Reads in one round trip to the call's network. As many results as calls.
+    pub async fn read(&self, calls: Vec<RpcCall>) -> Result<Vec<RpcResult>, Fault> {
+        let wanted = calls.len();
+        let request = RpcRequest::Read { network: self.context.network.id.clone(), calls };
+        let response = self.host.rpc(self.call, request).await?;
+        if response.results.len() != wanted {
+            return Err(Fault::internal(format!(
+                "{} results for {wanted} calls on {}",
+                response.results.len(),
+                self.context.network.id
+            )));
+        }
+        Ok(response.results)
+    }
+
+    /// Any request of `rpc.v1`.
+    pub async fn rpc(&self, request: RpcRequest) -> Result<RpcResponse, Fault> {
+        self.host.rpc(self.call, request).await
+    }
+
+    pub async fn sign(&self, request: SignRequest) -> Result<HexBytes, Fault> {
+        self.host.sign(self.call, request).await.map(|Signature { signature }| signature)
+    }
+
+    pub async fn store(&self, request: StoreRequest) -> Result<StoreResponse, Fault> {
+        self.host.store(self.call, request).await
+    }
+
+    pub async fn job(&self, request: JobRequest) -> Result<(), Fault> {
+        self.host.job(self.call, request).await
+    }
+
+    pub async fn sleep_ms(&self, millis: u64) -> Result<(), Fault> {
+        self.host.sleep(self.call, millis).await
+    }
+
+    /// Seconds since the epoch.
+    #[must_use]
+    pub fn now_s(&self) -> u64 {
+        self.host.now_unix_ns() / 1_000_000_000
+    }
+
+    /// Milliseconds since the epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.host.now_unix_ns() / 1_000_000
+    }
+
+    pub fn log(&self, level: Level, target: &str, message: &str, fields: &Value) {
+        self.host.log(self.call, level, target, message, fields);
+    }
+
+    pub fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
+        self.host.metric(kind, name, value, labels);
+    }
+}

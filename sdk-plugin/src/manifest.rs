@@ -1,0 +1,89 @@
+//! What a plugin says of itself, read from its file before any of its code runs.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The manifest: JSON in the plugin file's own section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// Stable for the plugin's life, reverse-domain or plain: `[a-z0-9._-]{1,64}`. Rows and claims are kept under it.
+    pub id: String,
+    pub version: String,
+    pub abi: Abi,
+    pub description: String,
+    pub licence: String,
+    #[serde(default)]
+    pub drivers: Vec<DriverRole>,
+    #[serde(default)]
+    pub schemes: Vec<SchemeRole>,
+    /// Host services it needs: `rpc.v1`, `sign.v1`, `store.v1`, `job.v1`, `sleep.v1`.
+    #[serde(default)]
+    pub services: Vec<String>,
+    /// JSON schema of the instance's configuration.
+    pub config_schema: Value,
+    /// Largest message in bytes, where 1 MiB is not enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_message_bytes: Option<u32>,
+}
+
+/// ABI the plugin was built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Abi {
+    pub major: u16,
+    pub minor: u16,
+}
+
+/// A chain driver in the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct DriverRole {
+    /// CAIP-2 namespace: `eip155`.
+    pub family: String,
+    pub suite: crate::host::Suite,
+    /// JSON-RPC methods that schemes and this driver may read with.
+    pub rpc_reads: Vec<String>,
+    /// JSON-RPC methods that send an attempt.
+    pub rpc_sends: Vec<String>,
+    /// Assets that are allowed without configuration.
+    #[serde(default)]
+    pub known_assets: Vec<KnownAsset>,
+}
+
+/// An asset known to the driver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct KnownAsset {
+    /// CAIP-2.
+    pub network: String,
+    pub asset: String,
+    pub symbol: String,
+}
+
+/// A scheme in the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SchemeRole {
+    pub scheme: String,
+    /// CAIP-2 namespace.
+    pub family: String,
+    /// Protocol versions: 1, 2.
+    pub versions: Vec<u8>,
+    /// Whether it defines routes under `/{scheme}/`.
+    #[serde(default)]
+    pub routes: bool,
+    /// Calls that its plans make. An operator can narrow, never widen, them.
+    pub calls: Vec<Grant>,
+}
+
+/// Permission for a plan to call one kind of thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Grant {
+    /// An address, or `asset`: any asset allowed on the network.
+    pub target: String,
+    pub operations: Vec<String>,
+}

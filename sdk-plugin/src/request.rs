@@ -1,0 +1,108 @@
+//! A payment as the host hands it to a scheme: one shape for protocol v2, v1 and the oldest README's form.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::Amount;
+
+/// The form in which the request arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum ProtocolVersion {
+    /// The oldest README's body with a base64 `paymentHeader`. Schemes treat it as [`ProtocolVersion::V1`].
+    #[serde(rename = "legacy0")]
+    Legacy0,
+    #[serde(rename = "1")]
+    V1,
+    #[serde(rename = "2")]
+    V2,
+}
+
+impl ProtocolVersion {
+    /// The `x402Version` number: 1 for both old forms.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Legacy0 | Self::V1 => 1,
+            Self::V2 => 2,
+        }
+    }
+}
+
+/// Why the scheme is being asked. Set by the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Purpose {
+    Verify,
+    Settle,
+    Job,
+    Route,
+}
+
+/// The seller's terms: the contract of the payment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Requirements {
+    pub scheme: String,
+    /// CAIP-2.
+    pub network: String,
+    /// v2 `amount`, v1 `maxAmountRequired`; atomic units of `asset`.
+    pub amount: Amount,
+    /// As sent: the scheme checks its form.
+    pub asset: String,
+    /// As sent: the scheme checks its form.
+    pub pay_to: String,
+    /// Above 0.
+    pub max_timeout_seconds: u64,
+    /// Scheme-defined members; empty when absent or `null`.
+    #[serde(default)]
+    pub extra: Map<String, Value>,
+}
+
+/// What the buyer says it accepted. Hostile: only scheme and network are ever compared with the requirements.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    /// v2 `accepted.scheme`, v1 `paymentPayload.scheme`; empty when it is not a string.
+    pub scheme: String,
+    /// The same of the network, mapped to CAIP-2 where the spelling is known, else as sent.
+    pub network: String,
+    /// v2: the whole `accepted` object. v1: empty.
+    #[serde(default)]
+    pub raw: Map<String, Value>,
+}
+
+/// One request to check or to settle a payment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentRequest {
+    pub version: ProtocolVersion,
+    pub scheme: String,
+    /// CAIP-2; exactly one that the plugin instance serves.
+    pub network: String,
+    /// The caller's spelling of the network, for replies. Schemes do not read it.
+    pub network_as_sent: String,
+    /// The scheme's own payload (`paymentPayload.payload`). Hostile.
+    pub payload: Map<String, Value>,
+    pub accepted: Accepted,
+    pub requirements: Requirements,
+    /// v2: `paymentPayload.resource`; v1: `{url, description, mimeType}` from the requirements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<Value>,
+    /// `paymentPayload.extensions`. Hostile.
+    #[serde(default)]
+    pub extensions: Map<String, Value>,
+    pub purpose: Purpose,
+    /// The authenticated caller; `None` where the operator runs without tenants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The caller's `Idempotency-Key` header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// How long the caller will still wait.
+    pub remaining_ms: u64,
+}

@@ -1,0 +1,401 @@
+//! The scheme's side: what must happen for a payment, and what proves that it did.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::chain::{Evidence, Lane};
+use crate::host::{Job, StoreWrite};
+use crate::wire::Kind;
+use crate::{Amount, Cx, Fault, HexBytes, PaymentRequest};
+
+/// One way of paying, on every network of one family.
+///
+/// Five functions give exactly-once settlement, crash recovery, fee bumping, failover and limits for free. None of
+/// them signs or sends. Calls may be repeated, cancelled between awaits, and made by several nodes at once.
+#[async_trait]
+pub trait SchemeHandler: Send + Sync + 'static {
+    /// Kinds served now on `cx.network()`, with their `extra`, signer addresses and extensions. Cheap.
+    async fn supported(&self, cx: &Cx) -> Result<Supported, Fault>;
+
+    /// What makes this authorization unique: a pure function of the request, without I/O, clock or changeable
+    /// setting. Refuses only where no claim key can be formed; every other check is [`Self::verify`]'s and
+    /// [`Self::plan`]'s, in the specified order.
+    async fn identify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Identity, Fault>;
+
+    /// Read-only: is this payment good right now? A refusal is a verdict with a reason, never a fault.
+    async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault>;
+
+    /// Read-only, all the slow reads: verify again, simulate, and say what must be done.
+    async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault>;
+
+    /// No I/O: what does this evidence mean for the plan's step `evidence.step`?
+    async fn judge(&self, cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault>;
+
+    /// HTTP under `/{scheme}/…` that the scheme itself defines; called again with the outcome after a settle.
+    async fn route(&self, _cx: &Cx, request: &RouteRequest) -> Result<RouteResponse, Fault> {
+        Err(Fault::unsupported(format!("no route {} {}", request.method, request.path)))
+    }
+
+    /// A job it asked for earlier: requests that go the way of any `/settle`.
+    async fn job(&self, _cx: &Cx, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
+        Err(Fault::unsupported(format!("no job {:?}", job.kind)))
+    }
+}
+
+/// What a scheme serves on one network.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Supported {
+    /// `network` is CAIP-2 here, also for version 1: the host writes the plain name.
+    pub kinds: Vec<Kind>,
+    #[serde(default)]
+    pub extensions: Vec<String>,
+    /// Addresses that may sign for this facilitator.
+    #[serde(default)]
+    pub signers: Vec<String>,
+}
+
+/// A refused payment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// A reason string of the scheme's specification.
+    pub reason: String,
+    /// For humans; the host cuts it to 500 characters and removes addresses of services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Empty when unknown.
+    #[serde(default)]
+    pub payer: String,
+}
+
+impl Refusal {
+    pub fn new(reason: impl Into<String>, payer: impl Into<String>) -> Self {
+        Self { reason: reason.into(), message: None, payer: payer.into() }
+    }
+
+    #[must_use]
+    pub fn with_message(mut self, message: impl Into<String>) -> Self {
+        self.message = Some(message.into());
+        self
+    }
+}
+
+/// Answer of [`SchemeHandler::identify`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Identity {
+    Identified(Identified),
+    Refused(Refusal),
+}
+
+/// What makes an authorization unique. The host adds network and plugin to keys and the tenant to fingerprints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Identified {
+    pub payer: String,
+    /// Unique on chain (EIP-3009: token, payer, nonce). Never signature bytes: they are malleable.
+    pub claim_key: String,
+    /// At most one open settlement per key, planned inside it.
+    #[serde(default)]
+    pub conflict_keys: Vec<String>,
+    /// The terms in canonical form: asset, payee, amount and the extra members that matter.
+    pub fingerprint: String,
+    /// Canonical digest of what the buyer signed and of the buyer's signatures; not of encodings.
+    pub payload_digest: String,
+    /// The reason that answers another use of the same claim key.
+    pub replay_reason: String,
+    /// Until when the authorization could be used again, seconds since the epoch; `None`: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayable_until_s: Option<u64>,
+}
+
+/// Answer of [`SchemeHandler::verify`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Verdict {
+    Valid(Valid),
+    Invalid(Refusal),
+}
+
+/// A good payment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Valid {
+    pub payer: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<Map<String, Value>>,
+}
+
+/// Answer of [`SchemeHandler::plan`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Planned {
+    Plan(Plan),
+    Refused(Refusal),
+    /// Settled without any transaction (a zero amount): `transaction` stays empty.
+    Done(Done),
+}
+
+/// A settlement that needs no transaction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Done {
+    pub reply: PaidReply,
+    #[serde(default)]
+    pub writes: Vec<StoreWrite>,
+}
+
+/// What must be done, in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    pub payer: String,
+    /// At least one; exactly one has `pays`.
+    pub steps: Vec<Step>,
+    #[serde(default)]
+    pub reserves: Vec<Reserve>,
+    #[serde(default)]
+    pub holds: Vec<Hold>,
+    /// Rows of the scheme's own, written in the first commit.
+    #[serde(default)]
+    pub writes: Vec<StoreWrite>,
+}
+
+/// One transaction's worth of work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    pub call: Call,
+    pub lane: LaneChoice,
+    /// What must have become of the step before it. Ignored on the first step.
+    pub gate: Gate,
+    /// What a failure of this step means for the later ones.
+    pub on_fail: OnFail,
+    /// Whether it may share a transaction with other settlements' steps.
+    #[serde(default)]
+    pub batchable: bool,
+    /// The most this step may cost the signer in native atomic units; `None`: the network's limit alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cost: Option<Amount>,
+    /// After this second since the epoch the call can't succeed any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at_s: Option<u64>,
+    pub evidence: EvidenceWanted,
+    /// The step whose transaction hash, outcome and release are the reply's.
+    #[serde(default)]
+    pub pays: bool,
+    /// The scheme's own note to its [`SchemeHandler::judge`].
+    #[serde(default)]
+    pub memo: Value,
+}
+
+/// A call in the words of the chain's driver. The driver checks that `data` is what `target` and `operation` say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Call {
+    /// EVM: the contract, lower case. Solana: the program.
+    pub target: String,
+    /// EVM: the 4-byte selector, `0x` and 8 lower-case digits.
+    pub operation: String,
+    /// EVM: calldata. Client-signed chains: the client's message.
+    pub data: HexBytes,
+    /// Native currency moved by the call, atomic units.
+    #[serde(default)]
+    pub native_value: Amount,
+    /// Compute limit (EVM: gas).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_limit: Option<u64>,
+}
+
+/// Whose transaction carries the step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum LaneChoice {
+    /// Any active signer granted to the instance.
+    Any,
+    /// This signer, active or retained.
+    Signer { address: String },
+    /// Bytes the client has signed; they can't be replaced.
+    Foreign,
+}
+
+/// When a step may start, relative to the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Gate {
+    /// Once that one is journaled.
+    None,
+    /// Once it has landed at the network's `confirmations`.
+    Confirmed,
+    /// Once it is final.
+    Final,
+}
+
+/// What a failed step means for the later ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum OnFail {
+    Stop,
+    Continue,
+}
+
+/// What the driver must bring when it observes the step.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct EvidenceWanted {
+    /// Logs of our transaction that match any of these.
+    #[serde(default)]
+    pub logs: Vec<LogFilter>,
+    /// Contract reads at the block of our transaction.
+    #[serde(default)]
+    pub reads: Vec<ReadWanted>,
+    /// When our transaction landed without effect, or can't land: logs by which somebody else's transaction may
+    /// have made the same payment. The transactions that hold a match are reported whole, filtered by `logs`.
+    #[serde(default)]
+    pub foreign: Vec<LogFilter>,
+}
+
+/// Matches logs by emitter and leading topics; `null` matches any topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct LogFilter {
+    pub emitter: String,
+    #[serde(default)]
+    pub topics: Vec<Option<HexBytes>>,
+}
+
+/// A read at the block of the step's transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ReadWanted {
+    pub name: String,
+    pub target: String,
+    pub data: HexBytes,
+    /// Without it the step stays unproven; an optional one may be missing (pruned state).
+    pub required: bool,
+}
+
+/// Funds of the payer that this plan counts on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Reserve {
+    pub asset: String,
+    pub payer: String,
+    pub amount: Amount,
+    /// What the payer had at `as_of_height`.
+    pub available: Amount,
+    pub as_of_height: u64,
+    /// The reason that answers a payment for which not enough is left.
+    pub refusal_reason: String,
+}
+
+/// A signer that must stay usable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    pub signer: String,
+    /// Seconds since the epoch.
+    pub until_s: u64,
+}
+
+/// The scheme's part of a successful settle reply; the host adds transaction and network.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PaidReply {
+    pub payer: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Amount>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<Map<String, Value>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Map<String, Value>>,
+}
+
+/// Answer of [`SchemeHandler::judge`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Judgement {
+    Paid(Paid),
+    /// The evidence proves that this step's attempt did not pay and can't.
+    NotPaid(Refusal),
+    /// The step did what it had to, and it is not the one that pays.
+    Next,
+    /// The evidence is not enough; observe again.
+    Unproven { why: String },
+}
+
+/// Proof of payment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Paid {
+    /// The transaction that paid: the attempt's own, or one of `evidence.foreign`.
+    pub tx_id: String,
+    /// Ids of the logs or deltas that prove it; each proves one claim only. At least one.
+    pub items: Vec<String>,
+    pub reply: PaidReply,
+    #[serde(default)]
+    pub writes: Vec<StoreWrite>,
+    /// The same authorization may be settled again (a partial voucher collection).
+    #[serde(default)]
+    pub repeatable: bool,
+}
+
+/// An HTTP request under `/{scheme}/…`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RouteRequest {
+    pub method: String,
+    /// Behind `/{scheme}`, beginning with `/`.
+    pub path: String,
+    #[serde(default)]
+    pub query: Vec<(String, String)>,
+    #[serde(default)]
+    pub body: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Set when the route asked for a settle before: what became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<crate::wire::SettleReply>,
+}
+
+/// Answer of [`SchemeHandler::route`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum RouteResponse {
+    Reply { status: u16, body: Value },
+    Settle { request: Box<PaymentRequest> },
+}
+
+/// A lane an instance may use, as `LaneChoice` names it.
+impl Lane {
+    #[must_use]
+    pub fn choice(&self) -> LaneChoice {
+        LaneChoice::Signer { address: self.signer.clone() }
+    }
+}
