@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// A token whose logs or behaviour lie in a way the owner chooses. Signatures, times and nonces are checked honestly and
+// the transaction succeeds (but in the two last moods), so only a reader of the exact logs sees the lie.
+pragma solidity 0.8.30;
+
+import {AuthorizedToken} from "./AuthorizedToken.sol";
+
+// Emits a Transfer in the name of nobody: right members, wrong emitter.
+contract Accomplice {
+    event Transfer(address indexed from, address indexed to, uint256 value);
+
+    function say(address from, address to, uint256 value) external {
+        emit Transfer(from, to, value);
+    }
+}
+
+contract LyingToken is AuthorizedToken {
+    enum Mood {
+        Honest, // 0
+        NoTransferLog, // 1: the authorization is used, nothing moves, nothing is logged
+        WrongAmount, // 2: moves and logs one unit less
+        WrongPayee, // 3: moves and logs to the token's owner
+        ForeignLog, // 4: nothing moves; a perfect Transfer log, from another contract
+        FalseLog, // 5: nothing moves; a perfect Transfer log of its own (only balances tell)
+        NoAuthorizationLog, // 6: moves and logs the transfer, but never says AuthorizationUsed
+        OtherNonceLog, // 7: moves, but AuthorizationUsed names another nonce
+        RevertsWhenMined, // 8: fine in an eth_call (gas price 0), reverts in a transaction
+        BurnsGas // 9: eats all the gas it gets
+    }
+
+    Mood public mood;
+    Accomplice private accomplice;
+
+    function name() public pure override returns (string memory) {
+        return "Lying Dollar";
+    }
+
+    function symbol() public pure override returns (string memory) {
+        return "LIE";
+    }
+
+    function version() public pure override returns (string memory) {
+        return "1";
+    }
+
+    function setMood(Mood next) external onlyOwner {
+        mood = next;
+        if (next == Mood.ForeignLog && address(accomplice) == address(0)) accomplice = new Accomplice();
+    }
+
+    function _settleAuthorized(address from, address to, uint256 value, bytes32 nonce) internal override {
+        if (mood == Mood.RevertsWhenMined) require(tx.gasprice == 0, "LyingToken: not today");
+        if (mood == Mood.BurnsGas) while (true) {}
+
+        if (mood == Mood.NoAuthorizationLog) authorizationState[from][nonce] = true;
+        else if (mood == Mood.OtherNonceLog) emit AuthorizationUsed(from, ~nonce);
+        else _markUsed(from, nonce);
+        if (mood == Mood.OtherNonceLog) authorizationState[from][nonce] = true;
+
+        if (mood == Mood.NoTransferLog) return;
+        if (mood == Mood.ForeignLog) return accomplice.say(from, to, value);
+        if (mood == Mood.FalseLog) {
+            emit Transfer(from, to, value);
+            return;
+        }
+        if (mood == Mood.WrongAmount) value -= 1;
+        _transfer(from, mood == Mood.WrongPayee ? owner : to, value);
+    }
+}
