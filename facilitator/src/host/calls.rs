@@ -1,0 +1,141 @@
+//! Which calls into plugins are being served, and what each of them may do.
+//!
+//! A host service is asked on behalf of a call id; the table says which operation that is, so that a signature is
+//! given only inside `chain.build` and `chain.fill`, and a send only inside `chain.broadcast`, for that very attempt.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Operations of the boundary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    Supported,
+    Identify,
+    Verify,
+    Plan,
+    Judge,
+    Route,
+    Job,
+    Check,
+    Lane,
+    Quote,
+    Build,
+    Fill,
+    Broadcast,
+    Observe,
+}
+
+impl Operation {
+    /// The operation's name in the ABI and in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Supported => "x402.supported",
+            Self::Identify => "x402.identify",
+            Self::Verify => "x402.verify",
+            Self::Plan => "x402.plan",
+            Self::Judge => "x402.judge",
+            Self::Route => "x402.route",
+            Self::Job => "x402.job",
+            Self::Check => "chain.check",
+            Self::Lane => "chain.lane",
+            Self::Quote => "chain.quote",
+            Self::Build => "chain.build",
+            Self::Fill => "chain.fill",
+            Self::Broadcast => "chain.broadcast",
+            Self::Observe => "chain.observe",
+        }
+    }
+}
+
+/// What a call may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallScope {
+    /// The plugin instance being called.
+    pub instance: u64,
+    pub operation: Operation,
+    /// CAIP-2 of the only network it may read from.
+    pub network: String,
+    /// The key it may sign with: set for `chain.build` and `chain.fill` alone.
+    pub signing_key: Option<String>,
+    /// The journaled attempt it may send: set for `chain.broadcast` alone.
+    pub attempt: Option<String>,
+}
+
+/// All calls being served.
+#[derive(Debug, Default)]
+pub struct CallTable {
+    next: AtomicU64,
+    open: Mutex<HashMap<u64, Arc<CallScope>>>,
+}
+
+impl CallTable {
+    /// Registers a call until the guard is dropped.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>, scope: CallScope) -> CallGuard {
+        let id = self.next.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        self.lock().insert(id, Arc::new(scope));
+        CallGuard {
+            table: Arc::clone(self),
+            id,
+        }
+    }
+
+    /// The scope of an open call of `instance`; another instance's calls can't be borrowed.
+    #[must_use]
+    pub fn scope(&self, instance: u64, call: u64) -> Option<Arc<CallScope>> {
+        self.lock()
+            .get(&call)
+            .filter(|scope| scope.instance == instance)
+            .cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<CallScope>>> {
+        // Nothing panics while holding the lock, and a map of scopes is valid at every point.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps a call open.
+#[derive(Debug)]
+pub struct CallGuard {
+    table: Arc<CallTable>,
+    id: u64,
+}
+
+impl CallGuard {
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl Drop for CallGuard {
+    fn drop(&mut self) {
+        self.table.lock().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_open_until_its_guard_is_dropped_and_only_for_its_instance() {
+        let table = Arc::new(CallTable::default());
+        let scope = CallScope {
+            instance: 1,
+            operation: Operation::Build,
+            network: "eip155:1".into(),
+            signing_key: Some("hot".into()),
+            attempt: None,
+        };
+        let guard = table.begin(scope.clone());
+        assert_eq!(table.scope(1, guard.id()).as_deref(), Some(&scope));
+        assert_eq!(table.scope(2, guard.id()), None);
+        let id = guard.id();
+        drop(guard);
+        assert_eq!(table.scope(1, id), None);
+    }
+}

@@ -1,0 +1,4 @@
+//! Host services: what plugins and the engine use of the outside world.
+
+pub mod calls;
+pub mod clock;

@@ -1,0 +1,7 @@
+//! The core of Switchyard: HTTP on top, the journal at the bottom, and no module reaches up.
+//!
+//! It knows schemes, networks, bytes, keys, time and the journal, and no chain: everything about a chain is behind
+//! `sdk_plugin::SchemeHandler` and `sdk_plugin::ChainDriver`.
+
+pub mod host;
+pub mod service;

@@ -1,0 +1,63 @@
+//! What the HTTP layer asks of the core: the one seam between the wire and the engine.
+//!
+//! Requests are already normalised and known to be for a kind that is served.
+
+use async_trait::async_trait;
+use sdk_plugin::PaymentRequest;
+use sdk_plugin::scheme::{RouteRequest, RouteResponse};
+use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply};
+use sdk_plugin::{Fault, ProtocolVersion};
+
+/// Verification and settlement of normalised requests.
+#[async_trait]
+pub trait Service: Send + Sync + 'static {
+    /// Whether exactly this kind is served; `network` is CAIP-2.
+    fn membership(&self, version: ProtocolVersion, scheme: &str, network: &str) -> Membership;
+
+    /// Always decided: faults become `unexpected_verify_error`.
+    async fn verify(&self, request: PaymentRequest) -> VerifyReply;
+
+    /// Ends within the request's remaining time, give or take one commit. The future may be dropped when the caller
+    /// hangs up: that withdraws a settlement only while nothing of it is journaled.
+    async fn settle(&self, request: PaymentRequest) -> SettleAnswer;
+
+    /// From live configuration and readiness.
+    async fn supported(&self) -> SupportedReply;
+
+    /// Every configured network and whether it can settle now.
+    fn readiness(&self) -> Vec<NetworkReadiness>;
+
+    /// A scheme's own HTTP route. `None`: no scheme of that name defines routes.
+    async fn route(&self, scheme: &str, request: RouteRequest) -> Option<Result<RouteResponse, Fault>>;
+}
+
+/// Answer of [`Service::membership`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Membership {
+    Served,
+    /// The scheme is served, not on this network or in this version.
+    OtherNetwork,
+    /// Nobody serves the scheme.
+    UnknownScheme,
+}
+
+/// How a settle ended for this caller.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SettleAnswer {
+    /// HTTP 200.
+    Reply(SettleReply),
+    /// HTTP 200 with exactly these bytes: the answer given before under the same `Idempotency-Key`.
+    Replay(String),
+    /// HTTP 503: nothing was begun.
+    Unavailable { retry_after_s: u64, message: String },
+}
+
+/// One network's state for `/ready`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkReadiness {
+    /// CAIP-2.
+    pub network: String,
+    pub ready: bool,
+    /// For operators; without URLs.
+    pub why_not: Option<String>,
+}
