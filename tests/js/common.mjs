@@ -1,0 +1,47 @@
+// What the seller and buyer scripts share: reading the environment, printing one line of JSON, and dying plainly.
+
+// A variable, or its default; without a default it has to be set.
+export function env(name, fallback) {
+  const value = process.env[name] ?? fallback;
+  if (value === undefined) throw new Error(`set the environment variable ${name}`);
+  return value;
+}
+
+export function report(value) {
+  console.log(JSON.stringify(value, (_key, member) => (typeof member === "bigint" ? member.toString() : member)));
+}
+
+export function fail(error) {
+  console.error(error?.stack ?? String(error));
+  process.exit(1);
+}
+
+// Headers per facilitator path, as the official clients want them; undefined (anonymous) without FACILITATOR_TOKEN.
+export function bearer() {
+  const token = env("FACILITATOR_TOKEN", "");
+  if (token === "") return undefined;
+  const headers = { Authorization: `Bearer ${token}` };
+  return async () => ({ verify: headers, settle: headers, supported: headers, bazaar: headers, list: headers });
+}
+
+// Listens on PORT at 127.0.0.1 and prints the address; path is what costs money there.
+export function listen(app, path) {
+  return new Promise((resolve, reject) => {
+    const server = app.listen(Number(env("PORT", "0")), "127.0.0.1");
+    server.once("error", reject);
+    server.once("listening", () => {
+      const url = `http://127.0.0.1:${server.address().port}`;
+      report({ listening: url, resource: url + path });
+      resolve(server);
+    });
+  });
+}
+
+export async function body(response) {
+  const text = await response.text();
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
