@@ -4,4 +4,5 @@
 //! `sdk_plugin::SchemeHandler` and `sdk_plugin::ChainDriver`.
 
 pub mod host;
+pub mod journal;
 pub mod service;

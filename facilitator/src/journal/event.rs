@@ -1,0 +1,164 @@
+//! What can happen. The log keeps every event for good; bearer instruments ride along without being logged.
+
+use sdk_plugin::HexBytes;
+use sdk_plugin::host::{Job, StoreWrite};
+use sdk_plugin::scheme::{Hold, PaidReply, Refusal, Reserve};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::row::{AttemptRow, Release, SettlementRow};
+
+/// One change. Events of a commit apply in order.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum Event {
+    /// A settlement begins.
+    Opened(Box<NewSettlement>),
+    /// A transaction is signed and may be sent once this is durable.
+    Prepared(Box<NewAttempt>),
+    /// A node has it.
+    Sent {
+        attempt: u64,
+    },
+    /// A step that does not pay did what it had to, at `confirmations`.
+    StepDone {
+        settlement: u64,
+        step: u32,
+        tx_id: String,
+        height: u64,
+    },
+    /// A step that does not pay failed, or was not begun because an earlier one did.
+    StepFailed {
+        settlement: u64,
+        step: u32,
+        reason: String,
+    },
+    StepSkipped {
+        settlement: u64,
+        step: u32,
+    },
+    /// The step's slot went to another transaction for good: it may take another slot.
+    StepFreed {
+        settlement: u64,
+        step: u32,
+    },
+    /// What decided the step is final.
+    StepFinal {
+        settlement: u64,
+        step: u32,
+    },
+    /// The paying step landed and the scheme took the evidence for proof.
+    Paid {
+        settlement: u64,
+        step: u32,
+        tx_id: String,
+        height: u64,
+        items: Vec<String>,
+        reply: PaidReply,
+        repeatable: bool,
+    },
+    /// It is proven that the paying step did not pay and can't.
+    Failed {
+        settlement: u64,
+        step: u32,
+        refusal: Refusal,
+        tx_id: String,
+        proof: String,
+    },
+    /// The block that decided the step is gone.
+    Reorged {
+        settlement: u64,
+        step: u32,
+    },
+    /// Exactly one caller is told `success`.
+    Released {
+        settlement: u64,
+        release: Release,
+    },
+    /// That caller was gone before anything was written to it.
+    ReleaseReturned {
+        settlement: u64,
+    },
+    /// The conflict keys are free.
+    KeysFreed {
+        settlement: u64,
+    },
+    /// Nothing is left to watch.
+    Finished {
+        settlement: u64,
+        at_ms: u64,
+    },
+    /// A transaction has the slot for good.
+    SlotClosed {
+        network: String,
+        signer: String,
+        sequence: u64,
+        by: String,
+    },
+    /// A plugin's row.
+    Stored {
+        plugin: String,
+        write: StoreWrite,
+        now_ms: u64,
+    },
+    JobScheduled {
+        plugin: String,
+        job: Job,
+    },
+    JobCancelled {
+        plugin: String,
+        id: String,
+    },
+    /// Plans and signed bytes of settlements finished before this are dropped.
+    PayloadsDropped {
+        finished_before_ms: u64,
+    },
+}
+
+/// A settlement's first record.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NewSettlement {
+    /// `steps` are all waiting, `outcome` is open, `release` is `None`.
+    pub row: SettlementRow,
+    /// JSON. A bearer instrument: not in the log.
+    #[serde(skip)]
+    pub plan: String,
+    pub plan_sha256: String,
+    pub reserves: Vec<Reserve>,
+    pub holds: Vec<Hold>,
+}
+
+impl NewSettlement {
+    #[must_use]
+    pub fn new(row: SettlementRow, plan: String, reserves: Vec<Reserve>, holds: Vec<Hold>) -> Self {
+        let plan_sha256 = hex::encode(Sha256::digest(plan.as_bytes()));
+        Self {
+            row,
+            plan,
+            plan_sha256,
+            reserves,
+            holds,
+        }
+    }
+}
+
+/// An attempt's first record.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NewAttempt {
+    pub row: AttemptRow,
+    /// A bearer instrument: not in the log.
+    #[serde(skip)]
+    pub bytes: HexBytes,
+    pub bytes_sha256: String,
+}
+
+impl NewAttempt {
+    #[must_use]
+    pub fn new(row: AttemptRow, bytes: HexBytes) -> Self {
+        let bytes_sha256 = hex::encode(Sha256::digest(&bytes.0));
+        Self {
+            row,
+            bytes,
+            bytes_sha256,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Questions to the journal.
+
+use sdk_plugin::HexBytes;
+use sdk_plugin::host::StoreRow;
+use serde::de::DeserializeOwned;
+
+use super::row::{AttemptRow, JobRow, SettlementRow, SlotRow, StoreValue};
+use super::{JournalError, Rows, Table};
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    /// The newest settlement of a claim.
+    Claim(String),
+    Settlement(u64),
+    /// Settlements that are not finished, with their plans.
+    Unfinished,
+    OpenSlots,
+    /// The sequence behind the highest journaled one of a lane: network, signer.
+    LaneNext {
+        network: String,
+        signer: String,
+    },
+    Bytes {
+        attempt: u64,
+    },
+    StoreGet {
+        plugin: String,
+        key: String,
+        now_ms: u64,
+    },
+    StoreScan {
+        plugin: String,
+        prefix: String,
+        after: Option<String>,
+        limit: u32,
+        now_ms: u64,
+    },
+    DueJobs {
+        now_ms: u64,
+    },
+    /// Until when a signer must stay usable: seconds since the epoch.
+    HeldUntil {
+        network: String,
+        signer: String,
+    },
+}
+
+/// Answers, in the shape of the query.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    Settlement(Option<Box<SettlementRow>>),
+    /// A plan may be missing when it was dropped.
+    Settlements(Vec<(SettlementRow, Option<String>)>),
+    Slots(Vec<(SlotRow, Vec<AttemptRow>)>),
+    Number(Option<u64>),
+    Bytes(Option<HexBytes>),
+    Rows(Vec<StoreRow>),
+    Jobs(Vec<JobRow>),
+}
+
+/// Keys sort as their numbers do.
+#[must_use]
+pub fn id_key(id: u64) -> String {
+    format!("{id:020}")
+}
+
+/// Key of a lane.
+#[must_use]
+pub fn lane_key(network: &str, signer: &str) -> String {
+    format!("{network}|{signer}")
+}
+
+/// Key of a slot.
+#[must_use]
+pub fn slot_key(network: &str, signer: &str, sequence: u64) -> String {
+    format!("{network}|{signer}|{sequence:020}")
+}
+
+pub(crate) fn unexpected(answer: &Answer) -> JournalError {
+    JournalError(format!("an answer of another shape: {answer:?}"))
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(table: Table, key: &str, text: &str) -> Result<T, JournalError> {
+    serde_json::from_str(text)
+        .map_err(|e| JournalError(format!("{} row {key} can't be read: {e}", table.name())))
+}
+
+pub(crate) fn get<T: DeserializeOwned>(
+    rows: &mut dyn Rows,
+    table: Table,
+    key: &str,
+) -> Result<Option<T>, JournalError> {
+    rows.get(table, key)?
+        .map(|text| decode(table, key, &text))
+        .transpose()
+}
+
+const ALL: usize = usize::MAX;
+
+/// Answers a query from a consistent view.
+pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError> {
+    match query {
+        Query::Claim(claim) => {
+            let id: Option<u64> = get(rows, Table::Claims, claim)?;
+            let row = match id {
+                Some(id) => get::<SettlementRow>(rows, Table::Settlements, &id_key(id))?,
+                None => None,
+            };
+            Ok(Answer::Settlement(row.map(Box::new)))
+        }
+        Query::Settlement(id) => Ok(Answer::Settlement(
+            get::<SettlementRow>(rows, Table::Settlements, &id_key(*id))?.map(Box::new),
+        )),
+        Query::Unfinished => {
+            let mut found = Vec::new();
+            for (key, _) in rows.scan(Table::Unfinished, "", None, ALL)? {
+                let row: SettlementRow = get(rows, Table::Settlements, &key)?
+                    .ok_or_else(|| JournalError(format!("unfinished settlement {key} has no row")))?;
+                let plan = rows.get(Table::Plans, &key)?;
+                found.push((row, plan));
+            }
+            Ok(Answer::Settlements(found))
+        }
+        Query::OpenSlots => {
+            let mut found = Vec::new();
+            for (key, text) in rows.scan(Table::OpenSlots, "", None, ALL)? {
+                let slot: SlotRow = decode(Table::OpenSlots, &key, &text)?;
+                let mut attempts = Vec::new();
+                for id in &slot.attempts {
+                    let key = id_key(*id);
+                    let row: AttemptRow = get(rows, Table::Attempts, &key)?
+                        .ok_or_else(|| JournalError(format!("attempt {key} has no row")))?;
+                    attempts.push(row);
+                }
+                found.push((slot, attempts));
+            }
+            Ok(Answer::Slots(found))
+        }
+        Query::LaneNext { network, signer } => Ok(Answer::Number(get(
+            rows,
+            Table::Lanes,
+            &lane_key(network, signer),
+        )?)),
+        Query::Bytes { attempt } => Ok(Answer::Bytes(get(rows, Table::Payloads, &id_key(*attempt))?)),
+        Query::StoreGet { plugin, key, now_ms } => {
+            let value: Option<StoreValue> = get(rows, Table::Store, &store_key(plugin, key))?;
+            let live = value.filter(|v| v.expires_at_ms.is_none_or(|at| at > *now_ms));
+            Ok(Answer::Rows(
+                live.map(|v| StoreRow {
+                    key: key.clone(),
+                    value: v.value,
+                })
+                .into_iter()
+                .collect(),
+            ))
+        }
+        Query::StoreScan {
+            plugin,
+            prefix,
+            after,
+            limit,
+            now_ms,
+        } => {
+            let base = store_key(plugin, "");
+            let after = after.as_ref().map(|key| store_key(plugin, key));
+            let limit = usize::try_from((*limit).min(1_000)).unwrap_or(1_000);
+            let mut found = Vec::new();
+            let scanned = rows.scan(Table::Store, &store_key(plugin, prefix), after.as_deref(), limit)?;
+            for (key, text) in scanned {
+                let value: StoreValue = decode(Table::Store, &key, &text)?;
+                if value.expires_at_ms.is_none_or(|at| at > *now_ms) {
+                    let key = key.strip_prefix(&base).unwrap_or(&key).to_owned();
+                    found.push(StoreRow {
+                        key,
+                        value: value.value,
+                    });
+                }
+            }
+            Ok(Answer::Rows(found))
+        }
+        Query::DueJobs { now_ms } => {
+            let mut due = Vec::new();
+            for (key, text) in rows.scan(Table::Jobs, "", None, ALL)? {
+                let row: JobRow = decode(Table::Jobs, &key, &text)?;
+                if row.job.run_at_ms <= *now_ms {
+                    due.push(row);
+                }
+            }
+            Ok(Answer::Jobs(due))
+        }
+        Query::HeldUntil { network, signer } => {
+            let mut until = None;
+            for (key, text) in rows.scan(
+                Table::Holds,
+                &format!("{}|", lane_key(network, signer)),
+                None,
+                ALL,
+            )? {
+                let at: u64 = decode(Table::Holds, &key, &text)?;
+                until = until.max(Some(at));
+            }
+            Ok(Answer::Number(until))
+        }
+    }
+}
+
+/// Key of a plugin's row. Plugin ids hold no `|`.
+#[must_use]
+pub fn store_key(plugin: &str, key: &str) -> String {
+    format!("{plugin}|{key}")
+}

@@ -1,0 +1,179 @@
+//! Rows of the projection.
+
+use sdk_plugin::chain::Lane;
+use sdk_plugin::host::Job;
+use sdk_plugin::scheme::{PaidReply, Refusal};
+use sdk_plugin::{Amount, ProtocolVersion};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One settlement of a claim: its terms, how far it is, how it ended, and who was told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettlementRow {
+    pub id: u64,
+    /// Plugin, network and the scheme's claim key.
+    pub claim: String,
+    /// 0 for the first; a failed or repeatable claim reopens as the next.
+    pub generation: u32,
+    pub plugin: String,
+    pub scheme: String,
+    pub version: ProtocolVersion,
+    /// CAIP-2.
+    pub network: String,
+    pub tenant: Option<String>,
+    /// Hash over the scheme's fingerprint and the tenant.
+    pub fingerprint: String,
+    pub digest: String,
+    pub replay_reason: String,
+    /// Seconds since the epoch.
+    pub replayable_until_s: Option<u64>,
+    pub payer: String,
+    pub conflict_keys: Vec<String>,
+    pub opened_at_ms: u64,
+    pub steps: Vec<StepRow>,
+    pub outcome: Outcome,
+    pub release: Option<Release>,
+    /// The paying step's newest attempt: what `settlement_pending` names.
+    pub tx_id: Option<String>,
+    /// Nothing is left to watch.
+    pub finished: bool,
+}
+
+impl SettlementRow {
+    /// Whether nothing more will happen in any step, at `confirmations`.
+    #[must_use]
+    pub fn steps_ended(&self) -> bool {
+        self.steps.iter().all(|step| match step.state {
+            StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped => true,
+            StepState::Waiting | StepState::InSlot { .. } => false,
+        })
+    }
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRow {
+    pub state: StepState,
+    pub pays: bool,
+    /// The transaction that decided it is at the network's finality.
+    pub is_final: bool,
+}
+
+/// State of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StepState {
+    Waiting,
+    /// All its attempts are in this slot.
+    InSlot {
+        lane: Lane,
+        sequence: u64,
+    },
+    Done {
+        tx_id: String,
+        height: u64,
+    },
+    Failed {
+        reason: String,
+    },
+    Skipped,
+}
+
+/// How a settlement stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    Open,
+    Paid(PaidRow),
+    Failed {
+        refusal: Refusal,
+        tx_id: String,
+        proof: String,
+    },
+    /// Was released and is provably gone from the chain.
+    Reversed {
+        tx_id: String,
+        proof: String,
+    },
+}
+
+/// A payment the chain shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PaidRow {
+    pub tx_id: String,
+    /// Block height, or 0 where no transaction was needed.
+    pub height: u64,
+    pub items: Vec<String>,
+    pub reply: PaidReply,
+    pub repeatable: bool,
+}
+
+/// Who was told `success`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    pub tenant: Option<String>,
+    pub idempotency_key: Option<String>,
+    /// The HTTP body, for a byte-identical replay.
+    pub body: String,
+    pub at_ms: u64,
+}
+
+/// What an attempt is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AttemptKind {
+    /// Carries the steps it covers.
+    Steps,
+    /// Harmless; its landing proves that the steps it covers can't land in this slot.
+    Fill,
+}
+
+/// A signed transaction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRow {
+    pub id: u64,
+    pub lane: Lane,
+    pub sequence: u64,
+    pub tx_id: String,
+    pub kind: AttemptKind,
+    /// Settlement and step.
+    pub covers: Vec<(u64, u32)>,
+    /// Native atomic units.
+    pub max_cost: Amount,
+    /// The driver's own terms of the bid.
+    pub bid: Value,
+    /// Head height when it was made.
+    pub since_height: u64,
+    pub prepared_at_ms: u64,
+    /// A node is known to have had it. May be missing although it was sent.
+    pub sent: bool,
+}
+
+/// A place in a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotRow {
+    pub lane: Lane,
+    pub sequence: u64,
+    pub attempts: Vec<u64>,
+    /// The transaction that has it for good.
+    pub closed_by: Option<String>,
+}
+
+/// Funds spoken for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReserveRow {
+    pub amount: Amount,
+    /// Height of the transfer; a read at or after it has it in its balance.
+    pub settled_at_height: Option<u64>,
+}
+
+/// A row of a plugin's store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoreValue {
+    pub value: Value,
+    pub expires_at_ms: Option<u64>,
+}
+
+/// A job and whose it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobRow {
+    pub plugin: String,
+    pub job: Job,
+}
