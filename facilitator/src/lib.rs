@@ -6,3 +6,4 @@
 pub mod host;
 pub mod journal;
 pub mod service;
+pub mod telemetry;

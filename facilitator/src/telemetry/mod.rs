@@ -1,0 +1,6 @@
+//! What operators see of a running process: metrics and logs.
+
+pub mod log;
+pub mod metrics;
+
+pub use metrics::Metrics;
