@@ -131,8 +131,13 @@ contract Permit2 {
         (bool ok, bytes memory answer) = token.call(
             abi.encodeWithSignature("transferFrom(address,address,uint256)", from, to, amount)
         );
-        bool said = answer.length == 0 ? token.code.length != 0 : answer.length >= 32 && abi.decode(answer, (bool));
-        require(ok && said, "TRANSFER_FROM_FAILED");
+        require(ok && _saysYes(token, answer), "TRANSFER_FROM_FAILED");
+    }
+
+    // A token may answer nothing, but then there has to be one.
+    function _saysYes(address token, bytes memory answer) private view returns (bool) {
+        if (answer.length == 0) return token.code.length != 0;
+        return answer.length >= 32 && abi.decode(answer, (uint256)) == 1;
     }
 
     function _hash(TokenPermissions memory permitted) private pure returns (bytes32) {

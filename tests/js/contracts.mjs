@@ -1,6 +1,7 @@
 // Compiles tests/contracts with the pinned solc and writes one artefact per contract to tests/contracts/artifacts:
-// ABI, creation and runtime code, and the selectors and topics by signature. With --check nothing is written and any
-// difference between sources and artefacts is an error. Same sources, same bytes: no metadata hash, fixed settings.
+// ABI, creation and runtime code, selectors and topics by signature, and the storage slots, which the dev chain edits.
+// With --check nothing is written and any difference between sources and artefacts is an error.
+// Same sources, same bytes: no metadata hash, fixed settings.
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -18,12 +19,13 @@ const settings = {
   optimizer: { enabled: true, runs: 200 },
   viaIR: true,
   metadata: { bytecodeHash: "none", appendCBOR: false },
-  outputSelection: { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } },
+  outputSelection: { "*": { "*": ["abi", "storageLayout", "evm.bytecode.object", "evm.deployedBytecode.object"] } },
 };
 
 function compile() {
   const files = readdirSync(contracts).filter((file) => file.endsWith(".sol")).sort();
-  const sources = Object.fromEntries(files.map((file) => [file, { content: readFileSync(join(contracts, file), "utf8") }]));
+  const source = (file) => ({ content: readFileSync(join(contracts, file), "utf8") });
+  const sources = Object.fromEntries(files.map((file) => [file, source(file)]));
   const output = JSON.parse(solc.compile(JSON.stringify({ language: "Solidity", sources, settings })));
   const problems = (output.errors ?? []).map((problem) => problem.formattedMessage);
   if (problems.length > 0) throw new Error(problems.join("\n"));
@@ -33,6 +35,11 @@ function compile() {
 function named(abi, type, selector) {
   const items = abi.filter((item) => item.type === type).map((item) => [formatAbiItem(item), selector(item)]);
   return Object.fromEntries(items.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+// Where each state variable lives: its slot, and its offset in bytes from the low end of the word.
+function slots({ storage }) {
+  return Object.fromEntries(storage.map(({ label, slot, offset }) => [label, { slot: Number(slot), offset }]));
 }
 
 // Indented, but for the ABI: one item per line keeps a change of the interface readable in a diff.
@@ -45,7 +52,7 @@ function print(artifact) {
 function render(compiled) {
   const rendered = new Map();
   for (const [source, inFile] of Object.entries(compiled)) {
-    for (const [contract, { abi, evm }] of Object.entries(inFile)) {
+    for (const [contract, { abi, evm, storageLayout }] of Object.entries(inFile)) {
       if (evm.deployedBytecode.object === "" || abi.length === 0) continue;
       const artifact = {
         contract,
@@ -54,6 +61,7 @@ function render(compiled) {
         functions: named(abi, "function", toFunctionSelector),
         errors: named(abi, "error", (item) => toFunctionSelector(`function ${formatAbiItem(item)}`)),
         events: named(abi, "event", toEventSelector),
+        storage: slots(storageLayout),
         abi,
         bytecode: `0x${evm.bytecode.object}`,
         deployedBytecode: `0x${evm.deployedBytecode.object}`,

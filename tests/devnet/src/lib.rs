@@ -1,0 +1,37 @@
+//! The EVM dev chain of Switchyard's tests: one anvil process with the dollar token, Permit2, the exact proxy, Multicall3,
+//! wallets and hostile tokens planted at fixed addresses, and keys that own gas or tokens.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), devnet::Error> {
+//! let chain = devnet::Devnet::start(devnet::Options::default())?;
+//! let buyer = &chain.buyers[0].address;
+//! assert_eq!(chain.balance_of(devnet::USDC, buyer)?, devnet::BUYER_TOKENS);
+//! # Ok(()) }
+//! ```
+//!
+//! The node comes from npm, pinned in `tests/js`, and is installed on first use ([`Npm::ensure`]). Everything the chain
+//! starts with, and every later edit of the world (mint, pause, blacklist, code), is written into the state directly:
+//! no transaction, no block, so it works the same whether blocks are mined at once, on a timer, or not at all.
+//!
+//! The keys are public test keys. Never fund them on a live network.
+
+mod abi;
+mod accounts;
+mod anvil;
+mod chain;
+mod error;
+mod levers;
+mod npm;
+mod rpc;
+mod world;
+
+pub use abi::{Arg, Artifact, encode, word_of_address, word_of_u128};
+pub use accounts::{Account, FACILITATOR, MERCHANT, PAYER};
+pub use anvil::{Anvil, AnvilOptions};
+pub use chain::{
+    BUYER_TOKENS, Devnet, FACILITATOR_WEI, FEE_TOKEN, LYING_TOKEN, MOCK_WALLET, MULTICALL3, Mining, Options,
+    PERMIT2, PERMIT2_PROXY, REFUSING_DELEGATE, USDC, WALLET, WALLET_FACTORY,
+};
+pub use error::Error;
+pub use npm::Npm;
+pub use rpc::Rpc;

@@ -1,0 +1,173 @@
+//! The state of the planted contracts, read by calls and edited by writing storage: no edit needs a transaction or a
+//! block, leaves a log, or disturbs what waits in the pool.
+
+use serde_json::json;
+
+use crate::abi::{bytes_of, u128_of_word, word_of_address, word_of_u128};
+use crate::{Arg, Devnet, Error, MOCK_WALLET};
+
+impl Devnet {
+    /// Token units that an address holds.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::eth_call`].
+    pub fn balance_of(&self, token: &str, holder: &str) -> Result<u128, Error> {
+        let data = self
+            .artifact("DollarToken")?
+            .call("balanceOf(address)", &[Arg::address(holder)?])?;
+        u128_of_word(&self.rpc().eth_call(None, token, &data)?)
+    }
+
+    /// Wei that an address holds.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn wei_of(&self, holder: &str) -> Result<u128, Error> {
+        self.rpc().quantity("eth_getBalance", json!([holder, "latest"]))
+    }
+
+    /// Sets how much wei an address holds.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn set_wei(&self, holder: &str, wei: u128) -> Result<(), Error> {
+        self.rpc()
+            .call("anvil_setBalance", json!([holder, format!("{wei:#x}")]))
+            .map(drop)
+    }
+
+    /// Whether an EIP-3009 nonce (`0x`, 32 bytes) was used or cancelled.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::eth_call`].
+    pub fn authorization_used(&self, token: &str, from: &str, nonce: &str) -> Result<bool, Error> {
+        let nonce = word(nonce)?;
+        let args = [Arg::address(from)?, Arg::Word(nonce)];
+        let data = self
+            .artifact("DollarToken")?
+            .call("authorizationState(address,bytes32)", &args)?;
+        Ok(u128_of_word(&self.rpc().eth_call(None, token, &data)?)? == 1)
+    }
+
+    /// Adds to a holder's balance and to the supply.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn mint(&self, token: &str, to: &str, units: u128) -> Result<(), Error> {
+        self.mint_all(token, &[to], units)
+    }
+
+    pub(crate) fn mint_all(&self, token: &str, holders: &[&str], units: u128) -> Result<(), Error> {
+        let artifact = self.artifact("DollarToken")?;
+        let supply_slot = artifact.slot("totalSupply")?.slot;
+        let supply = u128_of_word(&self.rpc().eth_call(
+            None,
+            token,
+            &artifact.call("totalSupply()", &[])?,
+        )?)?;
+        let mut total = supply;
+        let mut writes = Vec::new();
+        for holder in holders {
+            let too_much = || Error::Malformed(format!("{units} more units for {holder} do not fit"));
+            let balance = self
+                .balance_of(token, holder)?
+                .checked_add(units)
+                .ok_or_else(too_much)?;
+            total = total.checked_add(units).ok_or_else(too_much)?;
+            let place = self.mapping_slot("balanceOf", holder)?;
+            writes.push((
+                "anvil_setStorageAt",
+                json!([token, place, hex_word(word_of_u128(balance))]),
+            ));
+        }
+        writes.push(self.write_slot(token, supply_slot, word_of_u128(total)));
+        self.rpc().batch(writes).map(drop)
+    }
+
+    /// Pauses or unpauses a token: everything but cancelled reads reverts with `Pausable: paused`.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn pause(&self, token: &str, paused: bool) -> Result<(), Error> {
+        let place = self.artifact("DollarToken")?.slot("paused")?;
+        // The flag shares its word with the owner.
+        let mut word = word_of_address(&self.admin.address)?;
+        word[31 - place.offset] = u8::from(paused);
+        self.rpc()
+            .batch(vec![self.write_slot(token, place.slot, word)])
+            .map(drop)
+    }
+
+    /// Puts an address on a token's blacklist, or takes it off.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn set_blacklisted(&self, token: &str, account: &str, blacklisted: bool) -> Result<(), Error> {
+        let place = self.mapping_slot("isBlacklisted", account)?;
+        let word = hex_word(word_of_u128(blacklisted.into()));
+        self.rpc()
+            .call("anvil_setStorageAt", json!([token, place, word]))
+            .map(drop)
+    }
+
+    /// Chooses how the lying token lies: a number of the enum in `LyingToken.sol`.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn set_token_mood(&self, mood: u8) -> Result<(), Error> {
+        // By transaction: one mood deploys an accomplice. The node signs for the admin.
+        let data = self
+            .artifact("LyingToken")?
+            .call("setMood(uint8)", &[Arg::uint(mood.into())])?;
+        self.send(&self.admin.address, crate::LYING_TOKEN, &data)
+            .map(drop)
+    }
+
+    /// Chooses how the mock wallet answers: a number of the enum in `MockWallet.sol`.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn set_wallet_mood(&self, mood: u8) -> Result<(), Error> {
+        let slot = self.artifact("MockWallet")?.slot("mood")?.slot;
+        self.rpc()
+            .batch(vec![self.write_slot(
+                MOCK_WALLET,
+                slot,
+                word_of_u128(mood.into()),
+            )])
+            .map(drop)
+    }
+
+    /// Gives an address the code of an EIP-7702 delegation to `delegate`.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn delegate(&self, account: &str, delegate: &str) -> Result<(), Error> {
+        let target = bytes_of(delegate, Some(20))?;
+        self.set_code(account, &format!("0xef0100{}", hex::encode(target)))
+    }
+
+    /// Replaces an address's code; `0x` removes it.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn set_code(&self, account: &str, code: &str) -> Result<(), Error> {
+        self.rpc().call("anvil_setCode", json!([account, code])).map(drop)
+    }
+
+    // The slot of a mapping's entry: keccak(key ‖ slot of the mapping).
+    fn mapping_slot(&self, variable: &str, key: &str) -> Result<String, Error> {
+        let slot = self.artifact("DollarToken")?.slot(variable)?.slot;
+        let preimage = [word_of_address(key)?, word_of_u128(slot.into())].concat();
+        Ok(hex_word(self.keccak(&preimage)?))
+    }
+}
+
+fn hex_word(word: [u8; 32]) -> String {
+    format!("0x{}", hex::encode(word))
+}
+
+fn word(text: &str) -> Result<[u8; 32], Error> {
+    <[u8; 32]>::try_from(bytes_of(text, Some(32))?)
+        .map_err(|_| Error::Malformed(format!("{text} is no word")))
+}

@@ -1,0 +1,388 @@
+//! Payments on the planted contracts: the golden vectors are accepted, replays and forgeries are refused in the exact
+//! words of the deployed contracts, and code at the payer always speaks for itself.
+
+mod common;
+
+use common::{Authorization, FOREVER, PAYEE, logs_of, refusal, revert_data, succeeded, text, vectors};
+use devnet::{
+    Arg, BUYER_TOKENS, Devnet, MOCK_WALLET, Mining, Options, PERMIT2, PERMIT2_PROXY, REFUSING_DELEGATE, USDC,
+    WALLET, WALLET_FACTORY, encode,
+};
+
+const DOMAIN: (&str, &str) = ("USDC", "2");
+const REPLAY: &str = "FiatTokenV2: authorization is used or canceled";
+
+fn chain() -> Devnet {
+    Devnet::start(Options::default()).expect("the chain starts")
+}
+
+#[test]
+fn the_golden_authorization_pays_once_through_either_overload() {
+    let chain = chain();
+    let vectors = vectors();
+    let (vector, facilitator) = (&vectors["exact_eip3009"], chain.facilitators[0].address.clone());
+    let payer = &chain.buyers[0].address;
+    for overload in ["calldata_vrs", "calldata_bytes"] {
+        let before = chain.snapshot().expect("snapshot");
+        let data = text(&vector[overload]);
+        let receipt = chain.send(&facilitator, USDC, data).expect("the payment is sent");
+        assert!(succeeded(&receipt));
+        let logs = logs_of(&receipt);
+        let token = chain.artifact("DollarToken").expect("artefact");
+        assert_eq!(
+            logs[0].1[0], token.events["AuthorizationUsed(address,bytes32)"],
+            "used comes first"
+        );
+        assert_eq!(logs[1].1[0], token.events["Transfer(address,address,uint256)"]);
+        assert_eq!(logs.len(), 2);
+        assert_eq!(chain.balance_of(USDC, PAYEE).expect("balance"), 10_000);
+        assert_eq!(
+            chain.balance_of(USDC, payer).expect("balance"),
+            BUYER_TOKENS - 10_000
+        );
+        assert!(
+            chain
+                .authorization_used(USDC, payer, text(&vector["message"]["nonce"]))
+                .expect("state")
+        );
+
+        let again = refusal(chain.rpc().eth_call(Some(&facilitator), USDC, data));
+        assert!(again.contains(REPLAY), "{again}");
+        chain.revert(&before).expect("back to the start");
+    }
+}
+
+#[test]
+fn signatures_are_canonical_or_refused_by_name() {
+    let chain = chain();
+    let payer = chain.buyers[2].clone();
+    let payment = Authorization::of(USDC, DOMAIN, &payer.address, 1);
+    let good = payment.sign(&chain, &payer);
+    let ask = |signature: &[u8]| {
+        chain
+            .rpc()
+            .eth_call(None, USDC, &payment.calldata_bytes(&chain, signature))
+    };
+    ask(&good).expect("the untouched signature is fine");
+    assert!(refusal(ask(&good[..64])).contains("ECRecover: invalid signature length"));
+    let mut raw_v = good.clone();
+    raw_v[64] -= 27;
+    assert!(refusal(ask(&raw_v)).contains("ECRecover: invalid signature 'v' value"));
+    let mut other = good.clone();
+    other[1] ^= 1;
+    assert!(refusal(ask(&other)).contains("invalid signature"));
+
+    let vectors = vectors();
+    let high_s = text(&vectors["exact_eip3009"]["variants"]["high_s"]["signature"]).trim_start_matches("0x");
+    let high_s = hex::decode(high_s).expect("hex");
+    let golden = Authorization::of(USDC, DOMAIN, &chain.buyers[0].address, 0xab);
+    for data in [
+        golden.calldata_vrs(&chain, &high_s),
+        golden.calldata_bytes(&chain, &high_s),
+    ] {
+        let message = refusal(chain.rpc().eth_call(None, USDC, &data));
+        assert!(
+            message.contains("ECRecover: invalid signature 's' value"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn the_golden_permit2_payment_settles_through_the_proxy() {
+    let chain = chain();
+    let vectors = vectors();
+    let (vector, facilitator) = (&vectors["permit2_exact"], &chain.facilitators[0].address);
+    let (payer, settle) = (&chain.buyers[0].address, text(&vector["settleCalldata"]));
+    let proxy = chain.artifact("ExactPermit2Proxy").expect("artefact");
+
+    let before_approval = refusal(chain.rpc().eth_call(Some(facilitator), PERMIT2_PROXY, settle));
+    assert!(
+        before_approval.contains("TRANSFER_FROM_FAILED"),
+        "{before_approval}"
+    );
+
+    // Without any ETH of the payer: the EIP-2612 permit travels along.
+    let start = chain.snapshot().expect("snapshot");
+    let with_permit = text(&vector["settleWithPermitCalldata"]);
+    let receipt = chain
+        .send(facilitator, PERMIT2_PROXY, with_permit)
+        .expect("settles");
+    assert!(succeeded(&receipt));
+    assert_eq!(
+        logs_of(&receipt).last().expect("logs").1[0],
+        proxy.events["SettledWithPermit()"]
+    );
+    assert_eq!(chain.balance_of(USDC, PAYEE).expect("balance"), 10_000);
+    chain.revert(&start).expect("back to the start");
+
+    // With an allowance from before.
+    chain
+        .set_wei(payer, 1_000_000_000_000_000_000)
+        .expect("gas for the approval");
+    let allow = [Arg::address(PERMIT2).expect("address"), Arg::uint(1_000_000)];
+    let approve = chain
+        .artifact("DollarToken")
+        .and_then(|t| t.call("approve(address,uint256)", &allow));
+    chain
+        .send(payer, USDC, &approve.expect("encodes"))
+        .expect("approves");
+    let receipt = chain.send(facilitator, PERMIT2_PROXY, settle).expect("settles");
+    assert!(succeeded(&receipt));
+    assert_eq!(
+        logs_of(&receipt).last().expect("logs").1[0],
+        proxy.events["Settled()"]
+    );
+    assert_eq!(chain.balance_of(USDC, PAYEE).expect("balance"), 10_000);
+
+    let again = revert_data(chain.rpc().eth_call(Some(facilitator), PERMIT2_PROXY, settle));
+    assert_eq!(
+        again,
+        chain.artifact("Permit2").expect("artefact").errors["InvalidNonce()"]
+    );
+}
+
+#[test]
+fn a_permit_that_was_used_by_somebody_else_does_no_harm() {
+    let chain = chain();
+    let vectors = vectors();
+    let data = text(&vectors["permit2_exact"]["settleWithPermitCalldata"]);
+    // The permit's own members, cut out of the calldata: value, deadline, r, s, v.
+    let word = |at: usize| {
+        let digits = &data[10 + 64 * at..10 + 64 * (at + 1)];
+        Arg::Word(hex::decode(digits).expect("hex").try_into().expect("32 bytes"))
+    };
+    let addresses = [chain.buyers[0].address.as_str(), PERMIT2].map(|a| Arg::address(a).expect("address"));
+    let args = [
+        addresses.to_vec(),
+        vec![word(0), word(1), word(4), word(2), word(3)],
+    ]
+    .concat();
+    let permit = chain
+        .artifact("DollarToken")
+        .and_then(|t| {
+            t.call(
+                "permit(address,address,uint256,uint256,uint8,bytes32,bytes32)",
+                &args,
+            )
+        })
+        .expect("encodes");
+    assert!(succeeded(
+        &chain
+            .send(&chain.facilitators[1].address, USDC, &permit)
+            .expect("front-run")
+    ));
+
+    let receipt = chain
+        .send(&chain.facilitators[0].address, PERMIT2_PROXY, data)
+        .expect("settles all the same");
+    let proxy = chain.artifact("ExactPermit2Proxy").expect("artefact");
+    let failed = &proxy.events["EIP2612PermitFailedWithReason(address,address,string)"];
+    assert!(
+        logs_of(&receipt)
+            .iter()
+            .any(|(_, topics, _)| topics[0] == *failed)
+    );
+    assert_eq!(chain.balance_of(USDC, PAYEE).expect("balance"), 10_000);
+}
+
+#[test]
+fn a_wallet_pays_with_its_owners_signature() {
+    let chain = chain();
+    let (owner, stranger) = (&chain.buyers[1], &chain.buyers[2]);
+    let payment = Authorization::of(USDC, DOMAIN, WALLET, 7);
+    let facilitator = &chain.facilitators[0].address;
+
+    let forged = payment.sign(&chain, stranger);
+    let message = refusal(
+        chain
+            .rpc()
+            .eth_call(None, USDC, &payment.calldata_bytes(&chain, &forged)),
+    );
+    assert!(message.contains("FiatTokenV2: invalid signature"), "{message}");
+
+    let good = payment.sign(&chain, owner);
+    chain
+        .rpc()
+        .eth_call(None, USDC, &payment.calldata_vrs(&chain, &good))
+        .expect("the other overload asks it, too");
+    assert!(succeeded(
+        &chain
+            .send(facilitator, USDC, &payment.calldata_bytes(&chain, &good))
+            .expect("pays")
+    ));
+    assert_eq!(
+        chain.balance_of(USDC, WALLET).expect("balance"),
+        BUYER_TOKENS - 10_000
+    );
+}
+
+#[test]
+fn a_counterfactual_wallet_pays_once_its_factory_was_called() {
+    let chain = chain();
+    let owner = &chain.buyers[1];
+    let args = [Arg::address(&owner.address).expect("address"), Arg::uint(9)];
+    let factory = chain.artifact("WalletFactory").expect("artefact");
+    let ask = factory.call("walletOf(address,bytes32)", &args).expect("encodes");
+    let answer = chain.rpc().eth_call(None, WALLET_FACTORY, &ask).expect("answers");
+    let wallet = format!("0x{}", hex::encode(&answer[12..]));
+    chain.mint(USDC, &wallet, 50_000).expect("mint");
+
+    let payment = Authorization::of(USDC, DOMAIN, &wallet, 1);
+    let data = payment.calldata_bytes(&chain, &payment.sign(&chain, owner));
+    assert!(refusal(chain.rpc().eth_call(None, USDC, &data)).contains("FiatTokenV2: invalid signature"));
+    let create = factory.call("create(address,bytes32)", &args).expect("encodes");
+    chain
+        .send(&chain.facilitators[0].address, WALLET_FACTORY, &create)
+        .expect("deploys");
+    assert!(succeeded(
+        &chain
+            .send(&chain.facilitators[0].address, USDC, &data)
+            .expect("pays")
+    ));
+    assert_eq!(chain.balance_of(USDC, &wallet).expect("balance"), 40_000);
+}
+
+#[test]
+fn a_wallet_that_answers_badly_does_not_pay() {
+    let chain = chain();
+    let payment = Authorization::of(USDC, DOMAIN, MOCK_WALLET, 3);
+    let data = payment.calldata_bytes(&chain, &[1, 2, 3]);
+    // Magic, LongMagic, Flood and (in a call) MagicUnlessMined satisfy the token; the rest does not.
+    let accepted = [0, 4, 8, 9];
+    for mood in 0..=9 {
+        chain.set_wallet_mood(mood).expect("mood");
+        let call = serde_json::json!([{"to": USDC, "data": data, "gas": "0x1c9c380"}, "latest"]);
+        let result = chain.rpc().call("eth_call", call);
+        assert_eq!(
+            result.is_ok(),
+            accepted.contains(&mood),
+            "mood {mood}: {result:?}"
+        );
+    }
+    let receipt = chain
+        .send_with_gas(&chain.facilitators[0].address, USDC, &data, 300_000)
+        .expect("is mined");
+    assert!(!succeeded(&receipt), "yes in the call, no in the block");
+}
+
+#[test]
+fn a_delegated_account_is_asked_not_recovered() {
+    let chain = chain();
+    let payer = &chain.buyers[3];
+    let payment = Authorization::of(USDC, DOMAIN, &payer.address, 4);
+    let data = payment.calldata_vrs(&chain, &payment.sign(&chain, payer));
+    chain
+        .rpc()
+        .eth_call(None, USDC, &data)
+        .expect("without code the key decides");
+
+    chain
+        .delegate(&payer.address, REFUSING_DELEGATE)
+        .expect("delegates");
+    let message = refusal(chain.rpc().eth_call(None, USDC, &data));
+    assert!(message.contains("FiatTokenV2: invalid signature"), "{message}");
+
+    // The wallet's code without an owner vouches for the account's own key. (Its storage is the account's: empty.)
+    chain.delegate(&payer.address, WALLET).expect("delegates");
+    chain
+        .rpc()
+        .eth_call(None, USDC, &data)
+        .expect("a cooperative delegate");
+    chain.set_code(&payer.address, "0x").expect("undelegates");
+    chain.rpc().eth_call(None, USDC, &data).expect("as before");
+}
+
+#[test]
+fn every_refusal_of_the_dollar_has_its_exact_words() {
+    let chain = chain();
+    let payer = &chain.buyers[5];
+    let payment = Authorization::of(USDC, DOMAIN, &payer.address, 5);
+    let data = payment.calldata_vrs(&chain, &payment.sign(&chain, payer));
+    let ask = || refusal(chain.rpc().eth_call(None, USDC, &data));
+
+    chain.pause(USDC, true).expect("pause");
+    assert!(ask().contains("Pausable: paused"));
+    chain.pause(USDC, false).expect("unpause");
+    for account in [payer.address.as_str(), PAYEE] {
+        chain.set_blacklisted(USDC, account, true).expect("blacklist");
+        assert!(ask().contains("Blacklistable: account is blacklisted"));
+        chain.set_blacklisted(USDC, account, false).expect("unblacklist");
+    }
+
+    let rich = Authorization {
+        value: BUYER_TOKENS + 1,
+        ..payment.clone()
+    };
+    let too_much = rich.calldata_vrs(&chain, &rich.sign(&chain, payer));
+    let message = refusal(chain.rpc().eth_call(None, USDC, &too_much));
+    assert!(
+        message.contains("ERC20: transfer amount exceeds balance"),
+        "{message}"
+    );
+
+    // Times are checked before the signature, so an unsigned change of the words is enough: validAfter and validBefore.
+    let with_word = |at: usize, value: u128| {
+        let mut changed = data.clone();
+        changed.replace_range(10 + 64 * at..10 + 64 * (at + 1), &format!("{value:064x}"));
+        refusal(chain.rpc().eth_call(None, USDC, &changed))
+    };
+    assert!(with_word(3, FOREVER).contains("FiatTokenV2: authorization is not yet valid"));
+    assert!(with_word(4, 1).contains("FiatTokenV2: authorization is expired"));
+    chain
+        .rpc()
+        .eth_call(None, USDC, &data)
+        .expect("and as signed it is fine");
+}
+
+#[test]
+fn one_multicall_answers_all_diagnosis_questions() {
+    let chain = chain();
+    let payer = Arg::address(&chain.buyers[0].address).expect("address");
+    let balance = encode("0x70a08231", &[payer]).expect("encodes");
+    // tryAggregate(false, [(USDC, balanceOf), (USDC, an unknown function)]), laid out by hand.
+    let calls = [balance.trim_start_matches("0x"), "deadbeef"];
+    let entry = |call: &str| {
+        let padded = format!("{call:0<width$}", width = call.len().next_multiple_of(64));
+        let length = call.len() / 2;
+        format!(
+            "{:0>64}{:064x}{length:064x}{padded}",
+            USDC.trim_start_matches("0x").to_lowercase(),
+            64
+        )
+    };
+    let entries = calls.map(entry);
+    let offsets = [64, 64 + entries[0].len() / 2].map(|offset| format!("{offset:064x}"));
+    let data = format!(
+        "0xbce38bd7{:064x}{:064x}{:064x}{}{}",
+        0,
+        64,
+        2,
+        offsets.concat(),
+        entries.concat()
+    );
+    let answer = chain
+        .rpc()
+        .eth_call(None, devnet::MULTICALL3, &data)
+        .expect("answers");
+    // Word 4 on: success, offset, length, balance; then the failed one.
+    assert_eq!(answer[4 * 32 + 31], 1);
+    assert_eq!(answer[7 * 32 + 16..8 * 32], BUYER_TOKENS.to_be_bytes());
+    assert_eq!(answer[8 * 32 + 31], 0);
+}
+
+#[test]
+fn a_transaction_may_revert_in_its_block() {
+    let chain = Devnet::start(Options {
+        mining: Mining::Manual,
+        ..Options::default()
+    })
+    .expect("the chain starts");
+    chain.pause(USDC, true).expect("pause");
+    let data = text(&vectors()["exact_eip3009"]["calldata_vrs"]).to_owned();
+    let receipt = chain
+        .send_with_gas(&chain.facilitators[0].address, USDC, &data, 200_000)
+        .expect("is mined");
+    assert!(!succeeded(&receipt));
+    assert_eq!(chain.balance_of(USDC, PAYEE).expect("balance"), 0);
+}
