@@ -8,12 +8,14 @@
 //! Every type here is also a message of the plugin ABI: JSON with `camelCase` members, unknown members
 //! ignored, bytes as `0x` hex, amounts as decimal strings, other integers below 2^53.
 
+pub mod abi;
 pub mod amount;
 pub mod chain;
 pub mod cx;
 pub mod fault;
 pub mod host;
 pub mod manifest;
+pub mod ops;
 pub mod request;
 pub mod scheme;
 pub mod wire;
