@@ -1,0 +1,493 @@
+//! RPC pools: JSON-RPC over HTTP to the nodes of each network.
+//!
+//! A read goes to one node at a time, the next URL taking over when a node fails, answers garbage or says that it is
+//! unwell; a JSON-RPC error about the question itself is an answer. A send is tried at the URLs in sequence until one
+//! accepts, never at two at once. The pool knows no method: what may be read and sent with, the plugin's manifest says.
+//!
+//! Not guaranteed: two reads may be answered by nodes at different heights; what must be one view belongs in one batch.
+//! The answers to a send prove nothing about the bytes' fate.
+
+mod gate;
+mod node;
+mod url;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::body::Bytes;
+use sdk_plugin::host::{RpcCall, RpcResult, SendEncoding};
+use sdk_plugin::{Fault, FaultKind, HexBytes, Value};
+use tokio::time::Instant;
+
+use gate::Gate;
+use node::{Failure, Http, Node};
+pub use url::{SecretUrl, UrlError};
+use wire::Garbage;
+
+/// Calls in one batch: what the tightest public providers take is less, what one plan needs is far less.
+pub const MAX_BATCH: usize = 1_000;
+
+/// The string in a send's params that stands for the journaled bytes.
+pub const BYTES_PLACEHOLDER: &str = "$bytes";
+
+/// Ids wrap long before JavaScript nodes would lose digits.
+const ID_MASK: u64 = (1 << 48) - 1;
+
+/// A network's nodes and limits.
+#[derive(Debug, Clone)]
+pub struct RpcNetwork {
+    /// CAIP-2.
+    pub id: String,
+    /// In order of preference.
+    pub urls: Vec<SecretUrl>,
+    /// For one exchange with one node.
+    pub timeout: Duration,
+    /// For a whole request, its wait in the queue and all nodes included.
+    pub deadline: Duration,
+    /// Requests under way at once, for each [`Traffic`].
+    pub max_concurrent: usize,
+    /// Requests waiting for their turn, for each [`Traffic`]; more are refused.
+    pub max_queued: usize,
+    /// Largest answer in bytes.
+    pub max_answer_bytes: usize,
+}
+
+impl RpcNetwork {
+    /// With usual limits: 5 s per node, 12 s in all, 64 at once, 1,024 waiting, answers of 16 MiB.
+    #[must_use]
+    pub fn new(id: impl Into<String>, urls: Vec<SecretUrl>) -> Self {
+        Self {
+            id: id.into(),
+            urls,
+            timeout: Duration::from_secs(5),
+            deadline: Duration::from_secs(12),
+            max_concurrent: 64,
+            max_queued: 1_024,
+            max_answer_bytes: 16 << 20,
+        }
+    }
+}
+
+/// On whose behalf a request is made: a flood of one never takes the other's places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traffic {
+    /// Requests that anybody can cause: verification and planning.
+    Intake,
+    /// Committed settlements and the observation of the chain.
+    Engine,
+}
+
+/// JSON-RPC methods that somebody may use, by exact name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MethodList(BTreeSet<String>);
+
+impl MethodList {
+    #[must_use]
+    pub fn contains(&self, method: &str) -> bool {
+        self.0.contains(method)
+    }
+}
+
+impl<S: Into<String>> FromIterator<S> for MethodList {
+    fn from_iter<I: IntoIterator<Item = S>>(methods: I) -> Self {
+        Self(methods.into_iter().map(Into::into).collect())
+    }
+}
+
+/// What a send is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Sending<'a> {
+    pub method: &'a str,
+    /// Holds the string [`BYTES_PLACEHOLDER`] exactly once, as a value.
+    pub params: &'a Value,
+    /// The journaled bytes.
+    pub bytes: &'a HexBytes,
+    pub encoding: SendEncoding,
+}
+
+/// Learns of every exchange; for metrics. Must not block.
+pub trait RpcObserver: Send + Sync + 'static {
+    /// `host`: the node's host name. `outcome`: `ok`, or a word for the kind of failure.
+    fn exchanged(&self, network: &str, host: &str, outcome: &'static str, took: Duration);
+}
+
+/// For who counts nothing.
+impl RpcObserver for () {
+    fn exchanged(&self, _: &str, _: &str, _: &'static str, _: Duration) {}
+}
+
+/// What is wrong with the description of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RpcConfigError {
+    pub network: String,
+    pub why: &'static str,
+}
+
+impl fmt::Display for RpcConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "network {}: {}", self.network, self.why)
+    }
+}
+
+impl std::error::Error for RpcConfigError {}
+
+struct Pool {
+    limits: RpcNetwork,
+    nodes: Vec<Node>,
+    intake: Gate,
+    engine: Gate,
+    round_trips: AtomicU64,
+}
+
+/// The nodes of all networks.
+pub struct RpcPools {
+    pools: BTreeMap<String, Pool>,
+    http: Http,
+    next_id: AtomicU64,
+    observer: Arc<dyn RpcObserver>,
+}
+
+impl fmt::Debug for RpcPools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map()
+            .entries(self.pools.iter().map(|(id, pool)| (id, &pool.nodes)))
+            .finish()
+    }
+}
+
+impl RpcPools {
+    /// Opens no connection yet.
+    pub fn new(networks: Vec<RpcNetwork>, observer: Arc<dyn RpcObserver>) -> Result<Self, RpcConfigError> {
+        let most = networks
+            .iter()
+            .map(|network| network.max_concurrent)
+            .max()
+            .unwrap_or(1);
+        let mut pools = BTreeMap::new();
+        for network in networks {
+            let why = if network.urls.is_empty() {
+                Some("has no RPC URL; name at least one")
+            } else if network.max_concurrent == 0 || network.max_answer_bytes == 0 {
+                Some("RPC limits must be 1 or more")
+            } else if network.timeout.is_zero() || network.deadline.is_zero() {
+                Some("RPC timeouts must be longer than 0")
+            } else if pools.contains_key(&network.id) {
+                Some("is configured twice; put all its RPC URLs into one list")
+            } else {
+                None
+            };
+            if let Some(why) = why {
+                return Err(RpcConfigError {
+                    network: network.id,
+                    why,
+                });
+            }
+            let pool = Pool {
+                nodes: network.urls.iter().cloned().map(Node::new).collect(),
+                intake: Gate::new(network.max_concurrent, network.max_queued),
+                engine: Gate::new(network.max_concurrent, network.max_queued),
+                round_trips: AtomicU64::new(0),
+                limits: network,
+            };
+            pools.insert(pool.limits.id.clone(), pool);
+        }
+        let http = node::http(most).map_err(|_| RpcConfigError {
+            network: "*".into(),
+            why: "the built-in TLS can't be set up",
+        })?;
+        // Starting anywhere lets a stale answer of an earlier process be noticed.
+        let start = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(1, |since| u64::from(since.subsec_nanos()));
+        Ok(Self {
+            pools,
+            http,
+            next_id: AtomicU64::new(start),
+            observer,
+        })
+    }
+
+    /// HTTP exchanges begun with nodes of this network since the start: a batch is one.
+    #[must_use]
+    pub fn round_trips(&self, network: &str) -> u64 {
+        self.pools
+            .get(network)
+            .map_or(0, |pool| pool.round_trips.load(Ordering::Relaxed))
+    }
+
+    /// Answers in the order of `calls`, all by one node.
+    ///
+    /// `Denied` if any method is not on the list; `Overloaded` when the network's queue is full; `Unavailable` when no
+    /// node answered.
+    pub async fn read(
+        &self,
+        network: &str,
+        calls: &[RpcCall],
+        allowed: &MethodList,
+        traffic: Traffic,
+    ) -> Result<Vec<RpcResult>, Fault> {
+        let pool = self.pool(network)?;
+        if let Some(call) = calls.iter().find(|call| !allowed.contains(&call.method)) {
+            return Err(not_listed(&call.method, "reads"));
+        }
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
+        if calls.len() > MAX_BATCH {
+            return Err(Fault::invalid(format!(
+                "{} calls in a batch; at most {MAX_BATCH}",
+                calls.len()
+            )));
+        }
+        let (first_id, body) = self.encode(calls)?;
+        let deadline = Instant::now() + pool.limits.deadline;
+        let _turn = pool.enter(traffic, deadline).await?;
+        let mut failures = Failures::default();
+        for node in pool.in_order(false) {
+            let answer = self.ask(pool, node, &body, first_id, calls.len(), deadline).await;
+            match answer.and_then(all_well) {
+                Ok(results) => {
+                    node.succeeded();
+                    return Ok(results);
+                }
+                Err(failure) => failures.add(pool, node, failure),
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        Err(failures.into_fault(pool, FaultKind::Unavailable))
+    }
+
+    /// The answers of the nodes that gave one, in the order asked; the last is `Ok` if any is.
+    ///
+    /// `Unavailable` when it surely reached no node; `Indeterminate` when it may have reached one that did not answer
+    /// and none of the others answered.
+    pub async fn send(
+        &self,
+        network: &str,
+        sending: Sending<'_>,
+        allowed: &MethodList,
+    ) -> Result<Vec<RpcResult>, Fault> {
+        let pool = self.pool(network)?;
+        if !allowed.contains(sending.method) {
+            return Err(not_listed(sending.method, "sends"));
+        }
+        let call = RpcCall {
+            method: sending.method.to_owned(),
+            params: insert_bytes(sending)?,
+        };
+        let (first_id, body) = self.encode(std::slice::from_ref(&call))?;
+        let deadline = Instant::now() + pool.limits.deadline;
+        let _turn = pool.enter(Traffic::Engine, deadline).await?;
+        let mut answers = Vec::new();
+        let mut failures = Failures::default();
+        for node in pool.in_order(true) {
+            match self.ask(pool, node, &body, first_id, 1, deadline).await {
+                Ok(results) => {
+                    match unwell_code(&results) {
+                        Some(code) => node.failed(&Failure::Unwell { code }, Instant::now()),
+                        None => node.succeeded(),
+                    }
+                    let accepted = results.iter().any(|result| matches!(result, RpcResult::Ok(_)));
+                    answers.extend(results);
+                    if accepted {
+                        break;
+                    }
+                }
+                Err(failure) => failures.add(pool, node, failure),
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        if !answers.is_empty() {
+            return Ok(answers);
+        }
+        let kind = if failures.may_have_arrived {
+            FaultKind::Indeterminate
+        } else {
+            FaultKind::Unavailable
+        };
+        Err(failures.into_fault(pool, kind))
+    }
+
+    fn pool(&self, network: &str) -> Result<&Pool, Fault> {
+        self.pools
+            .get(network)
+            .ok_or_else(|| Fault::unsupported(format!("no RPC URLs are configured for {network}")))
+    }
+
+    fn encode(&self, calls: &[RpcCall]) -> Result<(u64, Bytes), Fault> {
+        let count = u64::try_from(calls.len()).map_err(|_| Fault::invalid("too many calls"))?;
+        let first_id = self.next_id.fetch_add(count, Ordering::Relaxed) & ID_MASK;
+        Ok((first_id, wire::encode(calls, first_id)?))
+    }
+
+    /// One exchange with one node.
+    async fn ask(
+        &self,
+        pool: &Pool,
+        node: &Node,
+        body: &Bytes,
+        first_id: u64,
+        count: usize,
+        deadline: Instant,
+    ) -> Result<Vec<RpcResult>, Failure> {
+        pool.round_trips.fetch_add(1, Ordering::Relaxed);
+        let started = Instant::now();
+        let until = deadline.min(started + pool.limits.timeout);
+        let answer = node
+            .post(&self.http, body.clone(), pool.limits.max_answer_bytes, until)
+            .await
+            .and_then(|bytes| wire::decode(&bytes, first_id, count).map_err(Failure::from));
+        let outcome = answer.as_ref().map_or_else(Failure::label, |_| "ok");
+        self.observer
+            .exchanged(&pool.limits.id, node.url.host(), outcome, started.elapsed());
+        let redact = |text: &str| node.url.redact(text);
+        answer.map(|results| {
+            results
+                .into_iter()
+                .map(|result| match result {
+                    RpcResult::Ok(value) => RpcResult::Ok(value),
+                    RpcResult::Error(error) => RpcResult::Error(wire::tidy(error, &redact)),
+                })
+                .collect()
+        })
+    }
+}
+
+impl From<Garbage> for Failure {
+    fn from(garbage: Garbage) -> Self {
+        match garbage {
+            Garbage::Shape => Self::NotJsonRpc,
+            Garbage::Ids => Self::WrongIds,
+            Garbage::Refused { code } => Self::Unwell { code },
+        }
+    }
+}
+
+impl Pool {
+    async fn enter(
+        &self,
+        traffic: Traffic,
+        deadline: Instant,
+    ) -> Result<tokio::sync::SemaphorePermit<'_>, Fault> {
+        let gate = match traffic {
+            Traffic::Intake => &self.intake,
+            Traffic::Engine => &self.engine,
+        };
+        gate.enter(deadline).await.map_err(|gate::Full| Fault {
+            kind: FaultKind::Overloaded,
+            message: format!("too many RPC requests to {} at once", self.limits.id),
+            retry_after_ms: Some(1_000),
+        })
+    }
+
+    /// Healthy nodes as configured, then resting ones, the next to wake first. A read asks one resting node at most:
+    /// a flood of reads must not keep hammering nodes that ask for a rest.
+    fn in_order(&self, all_resting: bool) -> impl Iterator<Item = &Node> {
+        let now = Instant::now();
+        let mut healthy = Vec::with_capacity(self.nodes.len());
+        let mut resting = Vec::new();
+        for node in &self.nodes {
+            match node.resting(now) {
+                None => healthy.push(node),
+                Some(until) => resting.push((until, node)),
+            }
+        }
+        resting.sort_by_key(|(until, _)| *until);
+        let most = if all_resting { resting.len() } else { 1 };
+        healthy
+            .into_iter()
+            .chain(resting.into_iter().take(most).map(|(_, node)| node))
+    }
+}
+
+/// What went wrong at each node, as one sentence.
+#[derive(Default)]
+struct Failures {
+    texts: Vec<String>,
+    may_have_arrived: bool,
+}
+
+impl Failures {
+    fn add(&mut self, pool: &Pool, node: &Node, failure: Failure) {
+        let host = node.url.host();
+        tracing::debug!(network = %pool.limits.id, host, "RPC node {failure}");
+        node.failed(&failure, Instant::now());
+        self.may_have_arrived |= failure.may_have_arrived();
+        self.texts.push(format!("{host} {failure}"));
+    }
+
+    fn into_fault(self, pool: &Pool, kind: FaultKind) -> Fault {
+        Fault::new(
+            kind,
+            format!(
+                "no node of {} answered: {}",
+                pool.limits.id,
+                self.texts.join("; ")
+            ),
+        )
+    }
+}
+
+/// A read with one element about the node's own trouble is no answer: another node is asked for all of it.
+fn all_well(results: Vec<RpcResult>) -> Result<Vec<RpcResult>, Failure> {
+    match unwell_code(&results) {
+        None => Ok(results),
+        Some(code) => Err(Failure::Unwell { code }),
+    }
+}
+
+fn unwell_code(results: &[RpcResult]) -> Option<i64> {
+    results.iter().find_map(|result| match result {
+        RpcResult::Error(error) if wire::is_unwell(error) => Some(error.code),
+        RpcResult::Error(_) | RpcResult::Ok(_) => None,
+    })
+}
+
+fn not_listed(method: &str, list: &str) -> Fault {
+    // The name is the plugin's own text: shown, but not at any length.
+    let method: String = method.chars().take(64).collect();
+    Fault::denied(format!(
+        "{method} is not among the {list} of the plugin's manifest"
+    ))
+}
+
+/// The params with the bytes in the placeholder's place.
+fn insert_bytes(sending: Sending<'_>) -> Result<Value, Fault> {
+    let text = match sending.encoding {
+        SendEncoding::Hex => sending.bytes.to_string(),
+        SendEncoding::Base64 => STANDARD.encode(sending.bytes),
+    };
+    let mut params = sending.params.clone();
+    let found = replace(&mut params, &text);
+    if found != 1 {
+        return Err(Fault::invalid(format!(
+            "the params of a send must hold the string {BYTES_PLACEHOLDER} exactly once, not {found} times"
+        )));
+    }
+    Ok(params)
+}
+
+fn replace(value: &mut Value, bytes: &str) -> usize {
+    match value {
+        Value::String(text) if text == BYTES_PLACEHOLDER => {
+            bytes.clone_into(text);
+            1
+        }
+        Value::Array(items) => items.iter_mut().map(|item| replace(item, bytes)).sum(),
+        Value::Object(members) => members.values_mut().map(|member| replace(member, bytes)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}

@@ -1,0 +1,288 @@
+//! One URL of a network: how it is doing, and one HTTP exchange with it.
+//!
+//! A node that fails rests for a back-off that doubles with each failure in a row. Resting nodes are asked last, so
+//! that a network of one URL is never cut off by its own back-off.
+
+use std::error::Error as _;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::{HeaderMap, Request, StatusCode};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::{Instant, timeout_at};
+
+use super::url::SecretUrl;
+
+/// First rest of a failing node.
+const REST_FIRST: Duration = Duration::from_millis(500);
+/// Longest rest: a node that comes back is used again within this.
+const REST_MAX: Duration = Duration::from_secs(30);
+/// A connection that takes longer counts as never made, so that a send over it surely had no effect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Idle connections are closed before usual load balancers drop them silently (60 s).
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// The HTTP client that all networks share: HTTP/1.1 with keep-alive, TLS with built-in roots, no redirects.
+pub(super) type Http = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+pub(super) fn http(max_idle_per_host: usize) -> Result<Http, rustls::Error> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let tls = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp);
+    Ok(Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(max_idle_per_host)
+        .build(tls))
+}
+
+/// Why an exchange with a node gave no answer. `Display` names no URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// No connection, so nothing was sent.
+    Connect(String),
+    TimedOut,
+    /// The connection broke after the request may have been written.
+    Broken,
+    Status(StatusCode, Option<Duration>),
+    TooLarge {
+        limit_bytes: usize,
+    },
+    NotJsonRpc,
+    WrongIds,
+    /// An error about the node itself, with this code.
+    Unwell {
+        code: i64,
+    },
+}
+
+impl Failure {
+    /// Whether the request may have had an effect behind the node.
+    pub(super) fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Connect(_) => false,
+            Self::Status(status, _) => *status != StatusCode::TOO_MANY_REQUESTS,
+            Self::TimedOut
+            | Self::Broken
+            | Self::TooLarge { .. }
+            | Self::NotJsonRpc
+            | Self::WrongIds
+            | Self::Unwell { .. } => true,
+        }
+    }
+
+    /// A word for metrics.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::TimedOut => "timeout",
+            Self::Broken => "broken",
+            Self::Status(..) => "status",
+            Self::TooLarge { .. } => "too_large",
+            Self::NotJsonRpc | Self::WrongIds => "garbage",
+            Self::Unwell { .. } => "unwell",
+        }
+    }
+
+    /// How long the node wants to be left alone; `None` where the failure says nothing about the node.
+    fn rest(&self) -> Option<Duration> {
+        match self {
+            // The question's size, not the node's state.
+            Self::TooLarge { .. } => None,
+            Self::Status(_, Some(asked)) => Some((*asked).min(REST_MAX)),
+            Self::Connect(_)
+            | Self::TimedOut
+            | Self::Broken
+            | Self::Status(_, None)
+            | Self::NotJsonRpc
+            | Self::WrongIds
+            | Self::Unwell { .. } => Some(Duration::ZERO),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(why) => write!(f, "could not be reached ({why})"),
+            Self::TimedOut => f.write_str("did not answer in time"),
+            Self::Broken => f.write_str("broke the connection"),
+            Self::Status(status, _) => write!(f, "answered HTTP {}", status.as_u16()),
+            Self::TooLarge { limit_bytes } => write!(f, "answered more than {limit_bytes} bytes"),
+            Self::NotJsonRpc => f.write_str("did not answer in JSON-RPC"),
+            Self::WrongIds => f.write_str("did not answer each call exactly once"),
+            Self::Unwell { code } => write!(f, "answered that it can't serve now (error {code})"),
+        }
+    }
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Health {
+    failures_in_a_row: u32,
+    rest_until: Option<Instant>,
+}
+
+/// One URL and its health.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) url: SecretUrl,
+    health: Mutex<Health>,
+}
+
+impl Node {
+    pub(super) fn new(url: SecretUrl) -> Self {
+        Self {
+            url,
+            health: Mutex::default(),
+        }
+    }
+
+    /// Until when this node rests, if it does.
+    pub(super) fn resting(&self, now: Instant) -> Option<Instant> {
+        self.lock().rest_until.filter(|until| *until > now)
+    }
+
+    pub(super) fn succeeded(&self) {
+        *self.lock() = Health::default();
+    }
+
+    pub(super) fn failed(&self, failure: &Failure, now: Instant) {
+        let Some(asked) = failure.rest() else { return };
+        let mut health = self.lock();
+        // Many requests fail together when a node goes away: that is one failure.
+        if health.rest_until.is_some_and(|until| until > now) {
+            return;
+        }
+        let doublings = health.failures_in_a_row.min(16);
+        health.failures_in_a_row = health.failures_in_a_row.saturating_add(1);
+        let backoff = REST_FIRST.saturating_mul(1 << doublings).min(REST_MAX);
+        health.rest_until = Some(now + backoff.max(asked));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Health> {
+        // Two plain numbers: valid whatever happened.
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One POST; the bytes of an answer that may be JSON-RPC.
+    pub(super) async fn post(
+        &self,
+        http: &Http,
+        body: Bytes,
+        limit_bytes: usize,
+        until: Instant,
+    ) -> Result<Bytes, Failure> {
+        timeout_at(until, self.exchange(http, body, limit_bytes))
+            .await
+            .unwrap_or(Err(Failure::TimedOut))
+    }
+
+    async fn exchange(&self, http: &Http, body: Bytes, limit_bytes: usize) -> Result<Bytes, Failure> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = hyper::Method::POST;
+        *request.uri_mut() = self.url.uri().clone();
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("switchyard/", env!("CARGO_PKG_VERSION"))),
+        );
+        if let Some(authorization) = self.url.authorization() {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+
+        let response = http.request(request).await.map_err(|error| {
+            if error.is_connect() {
+                Failure::Connect(innermost(&error))
+            } else {
+                Failure::Broken
+            }
+        })?;
+        let status = response.status();
+        // 400 is what some servers put around a JSON-RPC error.
+        if !status.is_success() && status != StatusCode::BAD_REQUEST {
+            return Err(Failure::Status(status, retry_after(response.headers())));
+        }
+        match Limited::new(response.into_body(), limit_bytes).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLarge { limit_bytes }),
+            Err(_) => Err(Failure::Broken),
+        }
+    }
+}
+
+/// `Retry-After` in seconds; the form with a date is not worth a date parser.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// The system's or TLS's own words: the outer errors say only "connect", none names the URL's path.
+fn innermost(error: &hyper_util::client::legacy::Error) -> String {
+    let mut text = String::from("no connection");
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = inner.to_string();
+        source = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node() -> Node {
+        Node::new(SecretUrl::parse("http://localhost").unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failing_node_rests_longer_each_time_and_recovers_at_once() {
+        let node = node();
+        let mut rests = Vec::new();
+        for _ in 0..9 {
+            let now = Instant::now();
+            node.failed(&Failure::TimedOut, now);
+            node.failed(&Failure::TimedOut, now);
+            let until = node.resting(now).unwrap();
+            rests.push((until - now).as_millis());
+            tokio::time::advance(until - now).await;
+            assert_eq!(node.resting(Instant::now()), None);
+        }
+        assert_eq!(
+            rests,
+            [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]
+        );
+        node.failed(&Failure::TimedOut, Instant::now());
+        node.succeeded();
+        assert_eq!(node.resting(Instant::now()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_is_left_alone_for_as_long_as_it_asks_within_reason() {
+        let now = Instant::now();
+        for (asked_s, rest_s) in [(7, 7), (86_400, 30)] {
+            let node = node();
+            let asked = Some(Duration::from_secs(asked_s));
+            node.failed(&Failure::Status(StatusCode::TOO_MANY_REQUESTS, asked), now);
+            assert_eq!(node.resting(now), Some(now + Duration::from_secs(rest_s)));
+        }
+        let node = node();
+        node.failed(&Failure::TooLarge { limit_bytes: 1 }, now);
+        assert_eq!(node.resting(now), None);
+    }
+}

@@ -1,0 +1,518 @@
+//! The pools against real HTTP servers on the loopback interface.
+
+use std::sync::Mutex;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode as Status;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use super::*;
+
+const NETWORK: &str = "eip155:84532";
+/// In every URL of these tests, as a path.
+const SECRET: &str = "s3cr3t-api-key";
+
+type Behave = dyn Fn(Value) -> Response + Send + Sync;
+
+/// A node: what it was asked, and how it answers.
+struct FakeNode {
+    url: SecretUrl,
+    asked: Arc<Mutex<Vec<Value>>>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for FakeNode {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl FakeNode {
+    async fn new(behave: impl Fn(Value) -> Response + Send + Sync + 'static) -> Self {
+        type Shared = (Arc<Behave>, Arc<Mutex<Vec<Value>>>);
+        async fn serve(State((behave, asked)): State<Shared>, request: Request) -> Response {
+            assert_eq!(request.uri().path(), format!("/{SECRET}"));
+            let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+            let question: Value = serde_json::from_slice(&body).unwrap();
+            asked.lock().unwrap().push(question.clone());
+            behave(question)
+        }
+        let asked = Arc::default();
+        let state: Shared = (Arc::new(behave), Arc::clone(&asked));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = url(&listener);
+        let app = axum::Router::new().fallback(serve).with_state(state);
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { url, asked, server }
+    }
+
+    /// Answers each call with its method's name.
+    async fn echo() -> Self {
+        Self::new(|question| reply(&question, |call| json!({"result": call["method"]}))).await
+    }
+
+    async fn status(status: Status) -> Self {
+        Self::new(move |_| (status, "busy").into_response()).await
+    }
+
+    async fn error(code: i64, message: &'static str) -> Self {
+        Self::new(move |question| {
+            reply(
+                &question,
+                |_| json!({"error": {"code": code, "message": message}}),
+            )
+        })
+        .await
+    }
+
+    /// Accepts connections and never answers.
+    async fn hanging() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = url(&listener);
+        let server = tokio::spawn(async move {
+            let mut kept = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                kept.push(stream);
+            }
+        });
+        Self {
+            url,
+            asked: Arc::default(),
+            server,
+        }
+    }
+
+    fn times_asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+fn url(listener: &TcpListener) -> SecretUrl {
+    let address = listener.local_addr().unwrap();
+    SecretUrl::parse(&format!("http://{address}/{SECRET}")).unwrap()
+}
+
+/// A port that nobody listens at.
+async fn nobody() -> SecretUrl {
+    url(&TcpListener::bind("127.0.0.1:0").await.unwrap())
+}
+
+fn reply(question: &Value, answer: impl Fn(&Value) -> Value) -> Response {
+    let one = |call: &Value| {
+        let mut one = answer(call);
+        one["jsonrpc"] = json!("2.0");
+        one["id"] = call["id"].clone();
+        one
+    };
+    let body = match question {
+        Value::Array(calls) => Value::from(calls.iter().map(one).collect::<Vec<_>>()),
+        call => one(call),
+    };
+    body.to_string().into_response()
+}
+
+fn network(urls: Vec<SecretUrl>) -> RpcNetwork {
+    RpcNetwork {
+        timeout: Duration::from_millis(300),
+        deadline: Duration::from_secs(5),
+        max_answer_bytes: 12 << 20,
+        ..RpcNetwork::new(NETWORK, urls)
+    }
+}
+
+fn pools(nodes: &[&FakeNode]) -> RpcPools {
+    of_urls(nodes.iter().map(|node| node.url.clone()).collect())
+}
+
+fn of_urls(urls: Vec<SecretUrl>) -> RpcPools {
+    RpcPools::new(vec![network(urls)], Arc::new(())).unwrap()
+}
+
+fn calls(methods: &[&str]) -> Vec<RpcCall> {
+    methods
+        .iter()
+        .map(|method| RpcCall {
+            method: (*method).into(),
+            params: json!([]),
+        })
+        .collect()
+}
+
+fn list() -> MethodList {
+    ["a", "b", "c"].into_iter().collect()
+}
+
+async fn read(pools: &RpcPools, methods: &[&str]) -> Result<Vec<RpcResult>, Fault> {
+    pools
+        .read(NETWORK, &calls(methods), &list(), Traffic::Intake)
+        .await
+}
+
+async fn send(pools: &RpcPools) -> Result<Vec<RpcResult>, Fault> {
+    let sending = Sending {
+        method: "a",
+        params: &json!(["$bytes", {"x": 1}]),
+        bytes: &HexBytes(vec![1, 2, 255]),
+        encoding: SendEncoding::Hex,
+    };
+    pools.send(NETWORK, sending, &list()).await
+}
+
+fn ok(value: &str) -> RpcResult {
+    RpcResult::Ok(json!(value))
+}
+
+#[tokio::test]
+async fn a_batch_is_one_round_trip_and_its_order_is_restored() {
+    let node = FakeNode::new(|question| {
+        let mut answers: Vec<Value> = question
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|call| json!({"jsonrpc": "2.0", "id": call["id"], "result": call["method"]}))
+            .collect();
+        answers.reverse();
+        Value::from(answers).to_string().into_response()
+    })
+    .await;
+    let pools = pools(&[&node]);
+    assert_eq!(
+        read(&pools, &["c", "a", "b"]).await,
+        Ok(vec![ok("c"), ok("a"), ok("b")])
+    );
+    assert_eq!(pools.round_trips(NETWORK), 1);
+    assert_eq!(node.times_asked(), 1);
+    assert_eq!(read(&pools, &[]).await, Ok(vec![]));
+    assert_eq!(pools.round_trips(NETWORK), 1, "nothing to ask");
+}
+
+#[tokio::test]
+async fn a_denied_method_inside_a_batch_stops_all_of_it() {
+    let node = FakeNode::echo().await;
+    let pools = pools(&[&node]);
+    for methods in [&["a", "b", "secret_sign"][..], &["secret_sign"], &["A"], &["a "]] {
+        assert_eq!(read(&pools, methods).await.unwrap_err().kind, FaultKind::Denied);
+    }
+    assert_eq!(node.times_asked(), 0);
+}
+
+#[tokio::test]
+async fn t13_every_way_of_failing_is_covered_by_the_next_url() {
+    let good = FakeNode::echo().await;
+    let bad = [
+        FakeNode::status(Status::TOO_MANY_REQUESTS).await,
+        FakeNode::status(Status::BAD_GATEWAY).await,
+        FakeNode::status(Status::UNAUTHORIZED).await,
+        FakeNode::status(Status::FOUND).await,
+        FakeNode::hanging().await,
+        FakeNode::new(|_| "<html>welcome</html>".into_response()).await,
+        FakeNode::new(|_| vec![0xff; 100].into_response()).await,
+        FakeNode::new(|_| {
+            json!({"id": null, "error": {"code": -32600, "message": "no"}})
+                .to_string()
+                .into_response()
+        })
+        .await,
+        FakeNode::new(|question| {
+            json!([{"id": question[0]["id"], "result": "a"}])
+                .to_string()
+                .into_response()
+        })
+        .await,
+        FakeNode::new(|_| vec![b' '; 13 << 20].into_response()).await,
+        FakeNode::error(-32005, "limit exceeded").await,
+        FakeNode::error(-32000, "header not found").await,
+    ];
+    for node in &bad {
+        let pools = pools(&[node, &good]);
+        assert_eq!(read(&pools, &["a", "b"]).await, Ok(vec![ok("a"), ok("b")]));
+        assert_eq!(pools.round_trips(NETWORK), 2);
+    }
+    assert_eq!(
+        read(&of_urls(vec![nobody().await, good.url.clone()]), &["a"]).await,
+        Ok(vec![ok("a")])
+    );
+}
+
+#[tokio::test]
+async fn t13_t16_an_outage_is_a_fault_that_names_hosts_and_no_keys() {
+    let bad = [
+        FakeNode::status(Status::INTERNAL_SERVER_ERROR).await,
+        FakeNode::hanging().await,
+        FakeNode::error(-32005, SECRET).await,
+        FakeNode::new(|_| SECRET.into_response()).await,
+    ];
+    let mut urls: Vec<SecretUrl> = bad.iter().map(|node| node.url.clone()).collect();
+    urls.push(nobody().await);
+    let pools = of_urls(urls);
+    let fault = read(&pools, &["a", "b"]).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Unavailable);
+    assert_eq!(fault.message.matches("127.0.0.1 ").count(), 5, "{fault}");
+    for part in [
+        "HTTP 500",
+        "in time",
+        "-32005",
+        "JSON-RPC",
+        "could not be reached",
+        NETWORK,
+    ] {
+        assert!(fault.message.contains(part), "{part}: {fault}");
+    }
+    for shown in [
+        fault.to_string(),
+        format!("{fault:?} {pools:?}"),
+        format!("{:?}", network(vec![bad[0].url.clone()])),
+    ] {
+        assert!(!shown.contains(SECRET), "{shown}");
+        assert!(shown.contains("127.0.0.1"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn t16_a_node_that_echoes_its_key_is_not_repeated() {
+    let node = FakeNode::new(|question| {
+        reply(&question, |_| {
+            json!({"error": {"code": -32602, "message": format!("bad params at /{SECRET}"), "data": [SECRET]}})
+        })
+    })
+    .await;
+    let answers = read(&pools(&[&node]), &["a"]).await.unwrap();
+    let [RpcResult::Error(error)] = answers.as_slice() else {
+        panic!("{answers:?}")
+    };
+    assert_eq!(error.message, "bad params at /[redacted]");
+    assert_eq!(error.data, json!(["[redacted]"]));
+}
+
+#[tokio::test]
+async fn an_error_about_the_question_is_an_answer() {
+    let node = FakeNode::error(3, "execution reverted").await;
+    let second = FakeNode::echo().await;
+    let answers = read(&pools(&[&node, &second]), &["a"]).await.unwrap();
+    assert!(matches!(&answers[..], [RpcResult::Error(error)] if error.code == 3));
+    assert_eq!(second.times_asked(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_of_ten_megabytes_is_read() {
+    let big = "x".repeat(10 << 20);
+    let answer = big.clone();
+    let node = FakeNode::new(move |question| reply(&question, |_| json!({"result": answer}))).await;
+    let network = RpcNetwork {
+        timeout: Duration::from_secs(60),
+        deadline: Duration::from_secs(60),
+        ..network(vec![node.url.clone()])
+    };
+    let pools = RpcPools::new(vec![network], Arc::new(())).unwrap();
+    assert_eq!(read(&pools, &["a"]).await, Ok(vec![RpcResult::Ok(json!(big))]));
+}
+
+#[tokio::test]
+async fn a_node_that_failed_rests_and_a_lone_one_is_asked_all_the_same() {
+    let bad = FakeNode::status(Status::SERVICE_UNAVAILABLE).await;
+    let good = FakeNode::echo().await;
+    let both = pools(&[&bad, &good]);
+    for _ in 0..3 {
+        assert!(read(&both, &["a"]).await.is_ok());
+    }
+    assert_eq!((bad.times_asked(), good.times_asked()), (1, 3));
+    let lone = pools(&[&bad]);
+    for _ in 0..3 {
+        assert!(read(&lone, &["a"]).await.is_err());
+    }
+    assert_eq!(bad.times_asked(), 4);
+}
+
+#[tokio::test]
+async fn a_full_queue_sheds_and_leaves_the_engine_its_own_places() {
+    let arrived = Arc::new(Notify::new());
+    let notify = Arc::clone(&arrived);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hanging = url(&listener);
+    let server = tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            kept.push(stream);
+            notify.notify_one();
+        }
+    });
+    let network = RpcNetwork {
+        timeout: Duration::from_secs(60),
+        deadline: Duration::from_secs(60),
+        max_concurrent: 1,
+        max_queued: 0,
+        ..RpcNetwork::new(NETWORK, vec![hanging])
+    };
+    let pools = Arc::new(RpcPools::new(vec![network], Arc::new(())).unwrap());
+    let flood = tokio::spawn({
+        let pools = Arc::clone(&pools);
+        async move { read(&pools, &["a"]).await }
+    });
+    arrived.notified().await;
+    assert_eq!(
+        read(&pools, &["a"]).await.unwrap_err().kind,
+        FaultKind::Overloaded
+    );
+    let engine = tokio::spawn({
+        let pools = Arc::clone(&pools);
+        async move { send(&pools).await }
+    });
+    arrived.notified().await;
+    assert_eq!(
+        pools.round_trips(NETWORK),
+        2,
+        "the send went out beside the flood"
+    );
+    flood.abort();
+    engine.abort();
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_send_puts_the_bytes_in_and_stops_at_the_first_acceptance() {
+    let no = FakeNode::error(-32000, "nonce too low").await;
+    let yes = FakeNode::echo().await;
+    let never = FakeNode::echo().await;
+    let answers = send(&pools(&[&no, &yes, &never])).await.unwrap();
+    assert!(matches!(&answers[..], [RpcResult::Error(error), RpcResult::Ok(_)] if error.code == -32000));
+    for node in [&no, &yes] {
+        let asked = node.asked.lock().unwrap();
+        assert_eq!(asked.len(), 1);
+        assert_eq!(asked[0]["params"], json!(["0x0102ff", {"x": 1}]));
+    }
+    assert_eq!(never.times_asked(), 0);
+}
+
+#[tokio::test]
+async fn law4_a_send_that_may_have_arrived_is_indeterminate() {
+    for (node, kind) in [
+        (FakeNode::hanging().await, FaultKind::Indeterminate),
+        (
+            FakeNode::status(Status::BAD_GATEWAY).await,
+            FaultKind::Indeterminate,
+        ),
+        (
+            FakeNode::new(|_| "ok".into_response()).await,
+            FaultKind::Indeterminate,
+        ),
+        (
+            FakeNode::status(Status::TOO_MANY_REQUESTS).await,
+            FaultKind::Unavailable,
+        ),
+    ] {
+        assert_eq!(send(&pools(&[&node])).await.unwrap_err().kind, kind);
+    }
+    assert_eq!(
+        send(&of_urls(vec![nobody().await])).await.unwrap_err().kind,
+        FaultKind::Unavailable
+    );
+    let hanging = FakeNode::hanging().await;
+    let pools = of_urls(vec![hanging.url.clone(), nobody().await]);
+    assert_eq!(send(&pools).await.unwrap_err().kind, FaultKind::Indeterminate);
+}
+
+#[tokio::test]
+async fn a_send_goes_to_the_second_node_only_when_the_first_did_not_answer() {
+    let hanging = FakeNode::hanging().await;
+    let asked_at = Arc::new(Mutex::new(None));
+    let seen = Arc::clone(&asked_at);
+    let good = FakeNode::new(move |question| {
+        *seen.lock().unwrap() = Some(Instant::now());
+        reply(&question, |call| json!({"result": call["method"]}))
+    })
+    .await;
+    let began = Instant::now();
+    assert_eq!(send(&pools(&[&hanging, &good])).await, Ok(vec![ok("a")]));
+    let waited = asked_at.lock().unwrap().unwrap() - began;
+    assert!(waited >= Duration::from_millis(300), "raced after {waited:?}");
+}
+
+#[tokio::test]
+async fn law3_params_without_exactly_one_place_for_the_bytes_are_refused() {
+    let node = FakeNode::echo().await;
+    let pools = pools(&[&node]);
+    let bytes = HexBytes(vec![1]);
+    for params in [
+        json!([]),
+        json!(["0x01"]),
+        json!(["$bytes", "$bytes"]),
+        json!(["$bytes", {"x": ["$bytes"]}]),
+        json!({"$bytes": 1}),
+        json!(["0x$bytes"]),
+        json!(["$bytes", {"$bytes": "$bytes"}]),
+    ] {
+        let sending = Sending {
+            method: "a",
+            params: &params,
+            bytes: &bytes,
+            encoding: SendEncoding::Base64,
+        };
+        let fault = pools.send(NETWORK, sending, &list()).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Invalid, "{params}");
+        let unlisted = Sending {
+            method: "z",
+            ..sending
+        };
+        assert_eq!(
+            pools.send(NETWORK, unlisted, &list()).await.unwrap_err().kind,
+            FaultKind::Denied
+        );
+    }
+    assert_eq!(node.times_asked(), 0);
+}
+
+#[tokio::test]
+async fn bytes_go_out_in_base64_where_asked() {
+    let node = FakeNode::echo().await;
+    let sending = Sending {
+        method: "a",
+        params: &json!({"deep": [{"x": "$bytes"}]}),
+        bytes: &HexBytes(vec![1, 2, 255]),
+        encoding: SendEncoding::Base64,
+    };
+    pools(&[&node]).send(NETWORK, sending, &list()).await.unwrap();
+    assert_eq!(
+        node.asked.lock().unwrap()[0]["params"],
+        json!({"deep": [{"x": "AQL/"}]})
+    );
+}
+
+#[test]
+fn a_network_that_can_not_work_is_refused_in_words() {
+    let url = SecretUrl::parse("http://localhost").unwrap();
+    let good = RpcNetwork::new(NETWORK, vec![url]);
+    for (networks, part) in [
+        (vec![RpcNetwork::new(NETWORK, vec![])], "no RPC URL"),
+        (vec![good.clone(), good.clone()], "twice"),
+        (
+            vec![RpcNetwork {
+                max_concurrent: 0,
+                ..good.clone()
+            }],
+            "1 or more",
+        ),
+        (
+            vec![RpcNetwork {
+                timeout: Duration::ZERO,
+                ..good.clone()
+            }],
+            "longer than 0",
+        ),
+    ] {
+        let error = RpcPools::new(networks, Arc::new(())).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+        assert!(error.to_string().contains(NETWORK));
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_network_is_unsupported() {
+    let pools = of_urls(vec![nobody().await]);
+    let fault = pools
+        .read("eip155:1", &calls(&["a"]), &list(), Traffic::Intake)
+        .await;
+    assert_eq!(fault.unwrap_err().kind, FaultKind::Unsupported);
+}

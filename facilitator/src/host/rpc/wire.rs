@@ -1,0 +1,308 @@
+//! JSON-RPC 2.0 on the wire: calls to one HTTP body, and a node's bytes back to answers in the calls' order.
+//!
+//! The bytes that come back are hostile: every id must be there exactly once, and anything else makes the whole answer
+//! garbage, because an answer to somebody else's question must never decide about money.
+
+use hyper::body::Bytes;
+use sdk_plugin::host::{RpcCall, RpcError, RpcResult};
+use sdk_plugin::{Fault, Value};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Longest text of a node's error that is passed on.
+const MAX_ERROR_CHARS: usize = 2_000;
+
+#[derive(Serialize)]
+struct Question<'a> {
+    jsonrpc: &'static str,
+    id: u64,
+    method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<&'a Value>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    id: u64,
+    #[serde(default, deserialize_with = "present")]
+    result: Option<Value>,
+    #[serde(default)]
+    error: Option<RpcError>,
+}
+
+/// A whole-batch refusal: an error without the ids of what was asked.
+#[derive(Deserialize)]
+struct Refusal {
+    error: RpcError,
+}
+
+/// Why a node's bytes are not an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Garbage {
+    /// Not JSON, or not of JSON-RPC's shape.
+    Shape,
+    /// An id is missing, twice there, or was never asked for.
+    Ids,
+    /// The node refused to look at the batch.
+    Refused { code: i64 },
+}
+
+/// `null` is a result; only a missing member is none.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// One call as a lone object, several as one batch. Ids count up from `first_id`.
+pub(super) fn encode(calls: &[RpcCall], first_id: u64) -> Result<Bytes, Fault> {
+    let questions = calls
+        .iter()
+        .zip(first_id..)
+        .map(|(call, id)| {
+            let params = match &call.params {
+                Value::Null => None,
+                params @ (Value::Array(_) | Value::Object(_)) => Some(params),
+                Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                    return Err(Fault::invalid(format!(
+                        "params of {} must be an array or an object",
+                        call.method
+                    )));
+                }
+            };
+            Ok(Question {
+                jsonrpc: "2.0",
+                id,
+                method: &call.method,
+                params,
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let body = match questions.as_slice() {
+        [question] => serde_json::to_vec(question),
+        questions => serde_json::to_vec(questions),
+    };
+    body.map(Bytes::from)
+        .map_err(|error| Fault::internal(format!("can't encode an RPC request: {error}")))
+}
+
+/// Answers in the order of the `count` calls that [`encode`] numbered from `first_id`.
+pub(super) fn decode(bytes: &[u8], first_id: u64, count: usize) -> Result<Vec<RpcResult>, Garbage> {
+    let answers: Vec<Answer> = if count == 1 {
+        vec![serde_json::from_slice(bytes).map_err(|_| refusal(bytes))?]
+    } else {
+        serde_json::from_slice(bytes).map_err(|_| refusal(bytes))?
+    };
+    if answers.len() != count {
+        return Err(Garbage::Ids);
+    }
+    let mut results: Vec<Option<RpcResult>> = vec![None; count];
+    for answer in answers {
+        let place = answer
+            .id
+            .checked_sub(first_id)
+            .and_then(|place| usize::try_from(place).ok())
+            .and_then(|place| results.get_mut(place))
+            .ok_or(Garbage::Ids)?;
+        let result = match (answer.result, answer.error) {
+            (Some(result), None) => RpcResult::Ok(result),
+            // Some nodes send `"result": null` beside an error.
+            (None | Some(Value::Null), Some(error)) => RpcResult::Error(error),
+            (Some(_), Some(_)) | (None, None) => return Err(Garbage::Shape),
+        };
+        if place.replace(result).is_some() {
+            return Err(Garbage::Ids);
+        }
+    }
+    results
+        .into_iter()
+        .collect::<Option<Vec<_>>>()
+        .ok_or(Garbage::Ids)
+}
+
+fn refusal(bytes: &[u8]) -> Garbage {
+    match serde_json::from_slice::<Refusal>(bytes) {
+        Ok(refusal) => Garbage::Refused {
+            code: refusal.error.code,
+        },
+        Err(_) => Garbage::Shape,
+    }
+}
+
+/// Whether an error says something about the node and not about the question, so that another node should be asked.
+///
+/// The text of an error can be a contract's own (a revert's reason), and so a buyer's: errors of execution are always
+/// answers, whatever they say.
+pub(super) fn is_unwell(error: &RpcError) -> bool {
+    let text = error.message.to_ascii_lowercase();
+    // 3 is a revert's code (EIP-1474's successors); "query returned more than N results" blames the question.
+    if error.code == 3 || text.contains("revert") || text.contains("query returned more than") {
+        return false;
+    }
+    // -32005: limit exceeded (EIP-1474), on Solana: behind; -32016: over a rate limit, on Solana: too far behind for
+    // the slot asked for; 429: HTTP's code, copied by some proxies.
+    if matches!(error.code, -32005 | -32016 | 429) {
+        return true;
+    }
+    // Codes of the server itself; anything else is the method's own.
+    if !(-32099..=-32000).contains(&error.code) && error.code != -32603 {
+        return false;
+    }
+    [
+        "header not found",
+        "unknown block",
+        "missing trie node",
+        "rate limit",
+        "too many requests",
+        "request limit",
+        "limit exceeded",
+        "capacity exceeded",
+        "quota",
+        "throttled",
+        "node is unhealthy",
+        "node is behind",
+        "still syncing",
+        "try again later",
+        "temporarily unavailable",
+    ]
+    .iter()
+    .any(|sign| text.contains(sign))
+}
+
+/// A node's error as plugins may see it: of bounded length, `redact` applied to every text in it.
+pub(super) fn tidy(error: RpcError, redact: &dyn Fn(&str) -> String) -> RpcError {
+    RpcError {
+        code: error.code,
+        message: redact(&error.message).chars().take(MAX_ERROR_CHARS).collect(),
+        data: tidy_value(error.data, redact),
+    }
+}
+
+fn tidy_value(value: Value, redact: &dyn Fn(&str) -> String) -> Value {
+    match value {
+        Value::String(text) => Value::String(redact(&text)),
+        Value::Array(items) => items.into_iter().map(|item| tidy_value(item, redact)).collect(),
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(name, value)| (redact(&name), tidy_value(value, redact)))
+            .collect(),
+        value @ (Value::Null | Value::Bool(_) | Value::Number(_)) => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn call(method: &str, params: Value) -> RpcCall {
+        RpcCall {
+            method: method.into(),
+            params,
+        }
+    }
+
+    fn error(code: i64, message: &str) -> RpcError {
+        RpcError {
+            code,
+            message: message.into(),
+            data: Value::Null,
+        }
+    }
+
+    #[test]
+    fn a_lone_call_is_an_object_and_several_are_a_batch() {
+        let one = encode(&[call("a", json!([1]))], 7).unwrap();
+        assert_eq!(
+            serde_json::from_slice::<Value>(&one).unwrap(),
+            json!({"jsonrpc": "2.0", "id": 7, "method": "a", "params": [1]})
+        );
+        let two = encode(&[call("a", Value::Null), call("b", json!({}))], 7).unwrap();
+        assert_eq!(
+            serde_json::from_slice::<Value>(&two).unwrap(),
+            json!([{"jsonrpc": "2.0", "id": 7, "method": "a"}, {"jsonrpc": "2.0", "id": 8, "method": "b", "params": {}}])
+        );
+        assert!(encode(&[call("a", json!("x"))], 1).is_err());
+    }
+
+    #[test]
+    fn answers_are_matched_by_id() {
+        let bytes = br#"[{"id":6,"error":{"code":3,"message":"no"}},{"id":5,"result":null,"jsonrpc":"2.0"}]"#;
+        assert_eq!(
+            decode(bytes, 5, 2),
+            Ok(vec![RpcResult::Ok(Value::Null), RpcResult::Error(error(3, "no"))])
+        );
+    }
+
+    #[test]
+    fn anything_but_each_id_once_is_garbage() {
+        for bytes in [
+            r#"[]"#,
+            r#"[{"id":5,"result":1}]"#,
+            r#"[{"id":5,"result":1},{"id":5,"result":1}]"#,
+            r#"[{"id":5,"result":1},{"id":7,"result":1}]"#,
+            r#"[{"id":4,"result":1},{"id":5,"result":1}]"#,
+            r#"[{"id":5,"result":1},{"id":6,"result":1},{"id":7,"result":1}]"#,
+        ] {
+            assert_eq!(decode(bytes.as_bytes(), 5, 2), Err(Garbage::Ids), "{bytes}");
+        }
+        for bytes in [
+            "",
+            "null",
+            "<html>",
+            r#"{"id":5}"#,
+            r#"{"id":"5","result":1}"#,
+            r#"{"id":5.0,"result":1}"#,
+            r#"{"id":-5,"result":1}"#,
+            r#"{"id":5,"result":1,"result":2}"#,
+            r#"{"id":5,"result":1,"error":{"code":1,"message":""}}"#,
+            r#"{"id":5,"error":{"message":"no code"}}"#,
+            r#"{"id":5,"error":"text"}"#,
+            r#"{"id":5,"result":1} {}"#,
+        ] {
+            assert_eq!(decode(bytes.as_bytes(), 5, 1), Err(Garbage::Shape), "{bytes}");
+        }
+        assert_eq!(
+            decode(
+                br#"{"id":null,"error":{"code":-32600,"message":"no batches"}}"#,
+                5,
+                2
+            ),
+            Err(Garbage::Refused { code: -32600 })
+        );
+    }
+
+    #[test]
+    fn a_buyers_revert_reason_never_makes_a_node_look_unwell() {
+        for answer in [
+            error(3, "execution reverted: rate limit"),
+            error(-32000, "execution reverted: header not found"),
+            error(-32000, "nonce too low"),
+            error(-32005, "query returned more than 10000 results"),
+            error(-32602, "limit exceeded"),
+        ] {
+            assert!(!is_unwell(&answer), "{answer:?}");
+        }
+        for trouble in [
+            error(-32005, "daily request count exceeded"),
+            error(-32000, "header not found"),
+            error(-32603, "Too Many Requests"),
+            error(429, ""),
+        ] {
+            assert!(is_unwell(&trouble), "{trouble:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes: Vec<u8>, first_id: u64, count in 1usize..5) {
+            prop_assert!(decode(&bytes, first_id, count).is_err());
+        }
+
+        #[test]
+        fn any_order_is_restored(order in Just([0u64, 1, 2, 3]).prop_shuffle(), first_id in 0u64..1 << 52) {
+            let answers: Vec<Value> = order.iter().map(|n| json!({"id": first_id + n, "result": n})).collect();
+            let results = decode(Value::from(answers).to_string().as_bytes(), first_id, 4).unwrap();
+            prop_assert_eq!(results, (0..4).map(|n| RpcResult::Ok(json!(n))).collect::<Vec<_>>());
+        }
+    }
+}
