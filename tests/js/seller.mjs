@@ -1,12 +1,14 @@
 // A paid API as its operator would write it: express with the official v2 middleware. GET /weather costs PRICE atomic
 // units of ASSET on eip155:84532, paid to PAY_TO through the facilitator at FACILITATOR_URL.
 // Environment: FACILITATOR_URL, PAY_TO; optional PORT (0 = any), PRICE (10000), NETWORK, ASSET, ASSET_NAME,
-// ASSET_VERSION, TRANSFER_METHOD (permit2), MAX_TIMEOUT_SECONDS (60), FACILITATOR_TOKEN (sent as a bearer token).
+// ASSET_VERSION, TRANSFER_METHOD (permit2), GAS_SPONSORING (eip2612, erc20 or both with a comma), MAX_TIMEOUT_SECONDS
+// (60), FACILITATOR_TOKEN (sent as a bearer token).
 // Prints one line of JSON when it listens: {"listening": URL}.
 import express from "express";
 import { HTTPFacilitatorClient } from "@x402/core/server";
 import { ExactEvmScheme } from "@x402/evm/exact/server";
 import { paymentMiddleware, x402ResourceServer } from "@x402/express";
+import { declareEip2612GasSponsoringExtension, declareErc20ApprovalGasSponsoringExtension } from "@x402/extensions";
 import { bearer, env, fail, listen } from "./common.mjs";
 
 try {
@@ -32,6 +34,11 @@ try {
     description: "The weather",
     mimeType: "application/json",
   };
+  const sponsoring = env("GAS_SPONSORING", "").split(",");
+  if (sponsoring.includes("eip2612")) Object.assign((weather.extensions ??= {}), declareEip2612GasSponsoringExtension());
+  if (sponsoring.includes("erc20")) {
+    Object.assign((weather.extensions ??= {}), declareErc20ApprovalGasSponsoringExtension());
+  }
 
   const app = express();
   app.get("/health", (_request, response) => response.json({ status: "ok" }));

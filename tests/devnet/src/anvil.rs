@@ -6,7 +6,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use crate::{Account, Error, Npm, Rpc};
 
 /// Long enough for a machine that is compiling at the same time.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(30);
 /// Between choosing a free port and anvil's bind somebody else may take it.
 const PORT_ATTEMPTS: u32 = 3;
 
@@ -84,12 +85,8 @@ impl Anvil {
         }
     }
 
-    fn start_once(binary: &PathBuf, options: &AnvilOptions) -> Result<Anvil, Error> {
-        let port = if options.port == 0 {
-            free_port(&options.host)?
-        } else {
-            options.port
-        };
+    fn start_once(binary: &Path, options: &AnvilOptions) -> Result<Anvil, Error> {
+        let port = free_port(&options.host, options.port)?;
         let config = config_file();
         let keeper = Command::new("sh")
             .args(["-c", KEEPER, "anvil"])
@@ -117,7 +114,7 @@ impl Anvil {
             accounts: Vec::new(),
         };
         let healthy = anvil
-            .wait_until_healthy(options.chain_id)
+            .wait_until_healthy(options.chain_id, &config)
             .and_then(|()| read_accounts(&config));
         // Best effort: a leftover file in the temporary folder harms nobody.
         let _ = std::fs::remove_file(&config);
@@ -125,7 +122,8 @@ impl Anvil {
         Ok(anvil)
     }
 
-    fn wait_until_healthy(&mut self, chain_id: u64) -> Result<(), Error> {
+    // The file is written by our own node only: without it, whoever answers on the port is somebody else's.
+    fn wait_until_healthy(&mut self, chain_id: u64, config: &Path) -> Result<(), Error> {
         let started = Instant::now();
         loop {
             if let Some(status) = self.keeper.try_wait().map_err(Error::io("cannot watch anvil"))? {
@@ -135,14 +133,14 @@ impl Anvil {
                 )));
             }
             match self.rpc.quantity("eth_chainId", serde_json::json!([])) {
-                Ok(id) if id == u128::from(chain_id) => return Ok(()),
+                Ok(id) if id == u128::from(chain_id) && config.exists() => return Ok(()),
+                _ if started.elapsed() < START_TIMEOUT => std::thread::sleep(POLL),
                 Ok(id) => {
                     return Err(Error::Setup(format!(
-                        "port {} answers with chain id {id}",
+                        "chain {id} is on port {}, not ours",
                         self.port
                     )));
                 }
-                Err(_) if started.elapsed() < START_TIMEOUT => std::thread::sleep(Duration::from_millis(30)),
                 Err(error) => return Err(error),
             }
         }
@@ -192,9 +190,11 @@ impl Drop for Anvil {
     }
 }
 
-fn free_port(host: &str) -> Result<u16, Error> {
-    let listener = TcpListener::bind((host, 0)).map_err(Error::io(format!("no free port on {host}")))?;
-    Ok(listener.local_addr().map_err(Error::io("no free port"))?.port())
+// The wanted port if it is free, any free one for 0.
+fn free_port(host: &str, port: u16) -> Result<u16, Error> {
+    let taken = || format!("cannot listen on {host}:{port}");
+    let listener = TcpListener::bind((host, port)).map_err(Error::io(taken()))?;
+    Ok(listener.local_addr().map_err(Error::io(taken()))?.port())
 }
 
 fn config_file() -> PathBuf {
@@ -203,7 +203,7 @@ fn config_file() -> PathBuf {
     std::env::temp_dir().join(format!("switchyard-anvil-{}-{number}.json", std::process::id()))
 }
 
-fn read_accounts(config: &PathBuf) -> Result<Vec<Account>, Error> {
+fn read_accounts(config: &Path) -> Result<Vec<Account>, Error> {
     let text = std::fs::read(config).map_err(Error::io("cannot read anvil's account list"))?;
     let written: Written = serde_json::from_slice(&text)
         .map_err(|e| Error::Malformed(format!("anvil's account list does not parse: {e}")))?;
