@@ -2,4 +2,5 @@
 
 pub mod calls;
 pub mod clock;
+pub mod custody;
 pub mod rpc;
