@@ -4,3 +4,4 @@ pub mod calls;
 pub mod clock;
 pub mod custody;
 pub mod rpc;
+pub mod services;

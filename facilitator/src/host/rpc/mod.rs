@@ -13,6 +13,8 @@ mod url;
 mod wire;
 
 #[cfg(test)]
+pub(crate) mod fake_node;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,7 @@ use sdk_plugin::host::{RpcCall, RpcResult, SendEncoding};
 use sdk_plugin::{Fault, FaultKind, HexBytes, Value};
 use tokio::time::Instant;
 
+use crate::telemetry::metrics::Metrics;
 use gate::Gate;
 use node::{Failure, Http, Node};
 pub use url::{SecretUrl, UrlError};
@@ -123,6 +126,14 @@ pub trait RpcObserver: Send + Sync + 'static {
 /// For who counts nothing.
 impl RpcObserver for () {
     fn exchanged(&self, _: &str, _: &str, _: &'static str, _: Duration) {}
+}
+
+impl RpcObserver for Metrics {
+    fn exchanged(&self, network: &str, host: &str, outcome: &'static str, took: Duration) {
+        let labels = [("network", network), ("host", host), ("outcome", outcome)];
+        self.add("switchyard_rpc_round_trips_total", &labels, 1);
+        self.observe("switchyard_rpc_seconds", &labels, took.as_secs_f64());
+    }
 }
 
 /// What is wrong with the description of a network.
