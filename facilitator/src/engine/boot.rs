@@ -1,0 +1,109 @@
+//! Where the last process ended, this one goes on: observe first, build nothing new until a lane is reconciled.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sdk_plugin::scheme::Plan;
+
+use super::network::NetworkRun;
+use super::settlement::{Phase, Settlement};
+use super::slot::OpenSlot;
+use super::{Engine, lock};
+use crate::journal::{Answer, JournalError, Outcome, Query, SettlementRow, open_slots};
+
+/// How long the start waits for a network's first check and look; one that is down is resumed in the background.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Brings back every unfinished settlement and open slot, and starts all networks.
+    pub(super) async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
+        let rows = match self.journal.query(Query::Unfinished).await? {
+            Answer::Settlements(rows) => rows,
+            other => return Err(JournalError(format!("an answer of another shape: {other:?}"))),
+        };
+        let mut settlements = HashMap::new();
+        for (row, plan) in rows {
+            if let Some(settlement) = self.bring_back(row, plan) {
+                settlements.insert(settlement.id, settlement);
+            }
+        }
+        for (slot, attempts) in open_slots(&*self.journal).await? {
+            let Some(run) = self.run_of(&slot.lane.network) else {
+                tracing::error!(network = %slot.lane.network, sequence = slot.sequence,
+                    "the journal holds an open transaction on a network that is not configured: configure it again");
+                continue;
+            };
+            let mut covers = Vec::new();
+            for attempt in &attempts {
+                for (id, step) in &attempt.covers {
+                    let known = covers.iter().any(|(known, s): &(Arc<Settlement>, u32)| known.id == *id && s == step);
+                    if let (Some(settlement), false) = (settlements.get(id), known) {
+                        covers.push((Arc::clone(settlement), *step));
+                    }
+                }
+            }
+            run.add_slot(Arc::new(OpenSlot::new(attempts, slot.lane, slot.sequence, covers)));
+        }
+        let runs: Vec<Arc<NetworkRun>> = self.networks.values().cloned().collect();
+        join_all(runs.iter().map(|run| async {
+            let first = async {
+                self.check_network(run).await;
+                self.look(run).await;
+            };
+            if tokio::time::timeout(FIRST_LOOK, first).await.is_err() {
+                tracing::warn!(network = run.network.id(), "no answer yet; its settlements are resumed when it answers");
+            }
+        }))
+        .await;
+        for run in &runs {
+            // Lanes of signers that only the journal names any more still have transactions to look after.
+            for slot in run.slots() {
+                if run.lane(&slot.lane.signer).is_none() {
+                    self.start_lane(run, slot.lane.clone());
+                }
+            }
+            self.start_network(run);
+        }
+        for settlement in settlements.values() {
+            self.advance(settlement);
+            self.finish_if_ended(settlement).await;
+        }
+        self.start_jobs();
+        if !settlements.is_empty() {
+            tracing::info!(settlements = settlements.len(), "resumed from the journal");
+        }
+        Ok(())
+    }
+
+    fn bring_back(&self, row: SettlementRow, plan: Option<String>) -> Option<Arc<Settlement>> {
+        let Some(network) = self.registry.network(&row.network) else {
+            tracing::error!(settlement = row.id, network = %row.network,
+                "the journal holds a settlement on a network that is not configured: configure it again");
+            return None;
+        };
+        let kind = self.registry.kind_of(&row.plugin, &row.scheme, &row.network).cloned();
+        if kind.is_none() && row.outcome == Outcome::Open {
+            tracing::error!(settlement = row.id, plugin = %row.plugin, scheme = %row.scheme,
+                "the journal holds a settlement whose plugin is not loaded: load it again");
+        }
+        let keys = if row.steps_ended() { Vec::new() } else { row.conflict_keys.clone() };
+        let settlement = Arc::new(Settlement::new(row, Phase::Committed, Arc::clone(network), kind, None));
+        let plan: Option<Arc<Plan>> = plan.and_then(|text| match serde_json::from_str(&text) {
+            Ok(plan) => Some(Arc::new(plan)),
+            Err(error) => {
+                tracing::error!(settlement = settlement.id, %error,
+                    "a stored plan can't be read: it stays pending until a version that reads it is loaded");
+                None
+            }
+        });
+        let _ = settlement.plan.set(plan);
+        for key in keys {
+            lock(&self.conflicts).insert(key, settlement.id);
+        }
+        let claim = settlement.claim.clone();
+        lock(&self.claims).entry(claim).or_default().holder = Some(Arc::clone(&settlement));
+        Some(settlement)
+    }
+}

@@ -1,0 +1,588 @@
+//! One task owns each lane: a signer on a network, and the order of its transactions.
+//!
+//! It takes work from a bounded queue while fewer slots are in flight than allowed, and does what the observer asks
+//! for (replace, fill, send again) at any time. A step becomes a transaction in this order and no other: quote, build
+//! and sign, journal, hand to the sender. The sender accepts only [`Journaled`] attempts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sdk_plugin::chain::{Attempt, Bid, Built, Lane, Sent, Slot};
+use sdk_plugin::scheme::{Refusal, Step};
+use sdk_plugin::wire::reason;
+use sdk_plugin::{Amount, Fault, FaultKind};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use super::decide::decide;
+use super::network::NetworkRun;
+use super::settle::{refusal_of_commit, unavailable};
+use super::settlement::{self, Phase, Settlement};
+use super::slot::{OpenSlot, SlotKey, bid_of};
+use super::{Engine, public_message};
+use crate::journal::{
+    Answer, AttemptKind, AttemptRow, CommitError, Event, Journaled, NewAttempt, NewSettlement, Query, StepState,
+    record_attempt,
+};
+use crate::service::SettleAnswer;
+
+/// Between two tries of something that a node did not answer.
+const RETRY_EVERY: Duration = Duration::from_millis(250);
+/// Tries of quote and build for a settlement that is not journaled.
+const TRIES: u32 = 4;
+
+/// A step to be carried out.
+#[derive(Debug, Clone)]
+pub struct Work {
+    pub settlement: Arc<Settlement>,
+    pub step: u32,
+}
+
+/// What the lane is asked to do beside new work.
+#[derive(Debug)]
+pub enum Ask {
+    /// A step of a settlement that is journaled: it passes queue and cap.
+    Step(Work),
+    /// Replace the slot's transaction by one that bids more.
+    Rebid(SlotKey),
+    /// Consume the slot harmlessly.
+    Fill(SlotKey),
+    /// Send the slot's newest transaction again.
+    Resend(SlotKey),
+}
+
+/// Whether a lane took work into its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queued {
+    Yes,
+    Full,
+    Closed,
+}
+
+/// How others reach a lane.
+#[derive(Debug, Clone)]
+pub struct LaneHandle {
+    pub lane: Lane,
+    work: mpsc::Sender<Work>,
+    asks: mpsc::UnboundedSender<Ask>,
+    waiting: Arc<AtomicUsize>,
+    /// Wakes the lane when a slot has landed.
+    pub room: Arc<Notify>,
+}
+
+impl LaneHandle {
+    pub fn queue(&self, work: Work) -> Queued {
+        match self.work.try_send(work) {
+            Ok(()) => {
+                self.waiting.fetch_add(1, Ordering::Relaxed);
+                Queued::Yes
+            }
+            Err(mpsc::error::TrySendError::Full(_)) => Queued::Full,
+            Err(mpsc::error::TrySendError::Closed(_)) => Queued::Closed,
+        }
+    }
+
+    /// Bounded by the open slots and settlements themselves: each has at most one question out.
+    pub fn ask(&self, ask: Ask) {
+        // A lane that has ended is being torn down with the process.
+        let _ = self.asks.send(ask);
+    }
+
+    /// Settlements in the queue.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+struct LaneTask {
+    engine: Arc<Engine>,
+    run: Arc<NetworkRun>,
+    lane: Lane,
+    next_sequence: u64,
+    sender: mpsc::UnboundedSender<Journaled<AttemptRow>>,
+}
+
+impl Engine {
+    /// Starts a lane's tasks. It stays closed until its sequence is reconciled with the chain's.
+    pub(super) fn start_lane(self: &Arc<Self>, run: &Arc<NetworkRun>, lane: Lane) {
+        let (work_in, work) = mpsc::channel(run.network.settings.lane_queue.max(1));
+        let (asks_in, asks) = mpsc::unbounded_channel();
+        let (sender, to_send) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let room = Arc::new(Notify::new());
+        run.add_lane(LaneHandle {
+            lane: lane.clone(),
+            work: work_in,
+            asks: asks_in,
+            waiting: Arc::clone(&waiting),
+            room: Arc::clone(&room),
+        });
+        self.spawn(Arc::clone(self).send_in_order(Arc::clone(run), to_send));
+        let task = LaneTask { engine: Arc::clone(self), run: Arc::clone(run), lane, next_sequence: 0, sender };
+        self.spawn(task.run(work, asks, waiting, room));
+    }
+
+    /// Hands journaled attempts to the network, one after the other.
+    async fn send_in_order(
+        self: Arc<Self>,
+        run: Arc<NetworkRun>,
+        mut attempts: mpsc::UnboundedReceiver<Journaled<AttemptRow>>,
+    ) {
+        while let Some(attempt) = attempts.recv().await {
+            self.send(&run, &attempt).await;
+            run.look.notify_one();
+        }
+    }
+
+    /// Sends an attempt. Its argument can't be made without the journal.
+    async fn send(self: &Arc<Self>, run: &NetworkRun, attempt: &Journaled<AttemptRow>) {
+        let asked = Attempt {
+            id: attempt.id.to_string(),
+            tx_id: attempt.tx_id.clone(),
+            lane: attempt.lane.clone(),
+            sequence: attempt.sequence,
+        };
+        let key = (attempt.lane.signer.clone(), attempt.sequence);
+        let answer = self.ops.broadcast(&run.network, &asked).await;
+        let said = match &answer {
+            Ok(Sent::Accepted) => "accepted",
+            Ok(Sent::SequenceUsed) => "sequence_used",
+            Ok(Sent::Underpriced) => "underpriced",
+            Ok(Sent::InsufficientFunds) => "insufficient_funds",
+            Ok(Sent::Rejected { .. }) => "rejected",
+            Ok(Sent::Unknown { .. }) | Err(_) => "unknown",
+        };
+        self.metrics.add("switchyard_sends_total", &[("network", run.network.id()), ("answer", said)], 1);
+        match answer {
+            Ok(Sent::Accepted) => self.journal.note(Event::Sent { attempt: attempt.id }),
+            Ok(Sent::Underpriced) => {
+                if let (Some(slot), Some(lane)) = (run.slot(&key), run.lane(&key.0)) {
+                    slot.lock().asked = true;
+                    // The pause keeps a price that runs away from becoming a row of journaled bids.
+                    self.spawn_after(RETRY_EVERY, move || lane.ask(Ask::Rebid(key)));
+                }
+            }
+            // The observer finds out what has the slot.
+            Ok(Sent::SequenceUsed) => {}
+            Ok(Sent::InsufficientFunds) => {
+                tracing::error!(network = run.network.id(), signer = %attempt.lane.signer, tx = %attempt.tx_id,
+                    "the signer can't pay for its transaction: top it up");
+            }
+            Ok(Sent::Rejected { message }) => {
+                tracing::error!(network = run.network.id(), tx = %attempt.tx_id, "a node rejects a transaction: {message}");
+            }
+            Ok(Sent::Unknown { message }) => {
+                tracing::warn!(network = run.network.id(), tx = %attempt.tx_id, "no node answered a send: {message}");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Why a step could not be brought into a slot.
+enum Stop {
+    /// Nothing was journaled; this is what the callers get.
+    Refused(Refusal),
+    Unavailable(&'static str),
+    /// The first commit was refused.
+    Commit(CommitError),
+    /// The callers have gone.
+    Withdrawn,
+    /// Another settlement has the claim.
+    Taken,
+}
+
+impl LaneTask {
+    async fn run(
+        mut self,
+        mut work: mpsc::Receiver<Work>,
+        mut asks: mpsc::UnboundedReceiver<Ask>,
+        waiting: Arc<AtomicUsize>,
+        room: Arc<Notify>,
+    ) {
+        self.reconcile().await;
+        loop {
+            let has_room = self.run.in_flight(&self.lane.signer) < self.run.network.settings.max_in_flight;
+            tokio::select! {
+                biased;
+                ask = asks.recv() => match ask {
+                    Some(ask) => self.answer(ask).await,
+                    None => return,
+                },
+                next = work.recv(), if has_room => match next {
+                    Some(next) => {
+                        waiting.fetch_sub(1, Ordering::Relaxed);
+                        self.first(next).await;
+                    }
+                    None => return,
+                },
+                () = room.notified() => {}
+            }
+        }
+    }
+
+    /// The next sequence is behind everything journaled and everything landed. A chain that is behind the journal's
+    /// closed slots is another chain or a lagging node: the lane stays closed.
+    async fn reconcile(&mut self) {
+        if !self.lane.ordered {
+            return;
+        }
+        let query = Query::LaneNext { network: self.lane.network.clone(), signer: self.lane.signer.clone() };
+        loop {
+            match (self.engine.journal.query(query.clone()).await, self.engine.ops.lane(&self.run.network, &self.lane).await)
+            {
+                (Ok(Answer::Number(journaled)), Ok(state)) => {
+                    let journaled = journaled.unwrap_or(0);
+                    let open = self.run.slots();
+                    let lowest = open
+                        .iter()
+                        .filter(|slot| slot.lane.signer == self.lane.signer)
+                        .map(|slot| slot.sequence)
+                        .min()
+                        .unwrap_or(journaled);
+                    if state.next_sequence >= lowest {
+                        self.next_sequence = journaled.max(state.next_sequence);
+                        return;
+                    }
+                    tracing::error!(network = %self.lane.network, signer = %self.lane.signer,
+                        "the chain's next sequence is {}, but slots up to {lowest} are closed in the journal: the node \
+                         lags, or this is another chain; the lane stays closed until it is behind them",
+                        state.next_sequence);
+                }
+                (Ok(other), Ok(_)) => tracing::error!("the journal answered out of shape: {other:?}"),
+                (Err(error), _) => tracing::error!(%error, "the lane's sequence can't be read from the journal"),
+                (_, Err(_)) => {}
+            }
+            tokio::time::sleep(RETRY_EVERY * 4).await;
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Step(work) => self.later(work).await,
+            Ask::Rebid(key) => self.replace(&key, false).await,
+            Ask::Fill(key) => self.replace(&key, true).await,
+            Ask::Resend(key) => {
+                if let Some(slot) = self.run.slot(&key) {
+                    let mut state = slot.lock();
+                    state.asked = false;
+                    state.last_sent = Instant::now();
+                    if let Some(attempt) = state.newest() {
+                        self.hand_over(attempt.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// A settlement's first step: commits the settlement with its first attempt, or answers its callers.
+    async fn first(&mut self, work: Work) {
+        let Work { settlement, step } = work;
+        match self.bring_into_slot(&settlement, step, true).await {
+            Ok(()) => return,
+            Err(Stop::Withdrawn) => settlement.give_up(|_| unavailable("withdrawn")),
+            Err(Stop::Refused(refusal)) => settlement.give_up(|waiter| {
+                SettleAnswer::Reply(settlement::failure(&refusal, "", &waiter.network_as_sent))
+            }),
+            Err(Stop::Unavailable(message)) => settlement.give_up(|_| unavailable(message)),
+            Err(Stop::Commit(CommitError::ClaimTaken) | Stop::Taken) => self.lost_the_race(&settlement).await,
+            Err(Stop::Commit(error)) => {
+                tracing::warn!(settlement = settlement.id, %error, "a settlement was not begun");
+                let row = settlement.lock().row.clone();
+                settlement.give_up(|waiter| refusal_of_commit(&error, &row, &waiter.network_as_sent));
+            }
+        }
+        self.engine.forget(&settlement);
+    }
+
+    /// Somebody else holds the claim: the callers get what the table says.
+    async fn lost_the_race(&self, settlement: &Arc<Settlement>) {
+        let row = self.engine.claim_row(&settlement.claim).await.ok().flatten();
+        settlement.give_up(|waiter| match &row {
+            Some(row) => match decide(row, &waiter.asker) {
+                super::decide::Decision::ReplayReason => {
+                    SettleAnswer::Reply(settlement::replayed(row, &waiter.network_as_sent))
+                }
+                super::decide::Decision::Duplicate { tx_id } => {
+                    SettleAnswer::Reply(settlement::duplicate(row, &tx_id, &waiter.network_as_sent))
+                }
+                _ => unavailable("another request for the same payment was faster; try again"),
+            },
+            None => unavailable("another request for the same payment was faster; try again"),
+        });
+    }
+
+    /// A later step of a journaled settlement: it is tried until it is in a slot, or can't succeed any more.
+    async fn later(&mut self, work: Work) {
+        let Work { settlement, step } = work;
+        match self.bring_into_slot(&settlement, step, false).await {
+            Ok(()) => {}
+            Err(Stop::Withdrawn | Stop::Taken) => {}
+            Err(Stop::Refused(refusal)) => {
+                tracing::error!(settlement = settlement.id, step, reason = %refusal.reason, message = ?refusal.message,
+                    "a step of a settlement can't be built");
+                self.try_later(settlement, step);
+            }
+            Err(Stop::Unavailable(_) | Stop::Commit(_)) => self.try_later(settlement, step),
+        }
+    }
+
+    fn try_later(&self, settlement: Arc<Settlement>, step: u32) {
+        if let Some(handle) = self.run.lane(&self.lane.signer) {
+            self.engine.spawn_after(RETRY_EVERY * 8, move || handle.ask(Ask::Step(Work { settlement, step })));
+        }
+    }
+
+    async fn bring_into_slot(
+        &mut self,
+        settlement: &Arc<Settlement>,
+        step: u32,
+        is_first: bool,
+    ) -> Result<(), Stop> {
+        let index = usize::try_from(step).unwrap_or(usize::MAX);
+        let planned = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned();
+        let Some(planned) = planned else {
+            return Err(Stop::Unavailable("the plan can't be read"));
+        };
+        let sequence = if self.lane.ordered { self.next_sequence } else { self.engine.journal.new_id() };
+        let slot = Slot { lane: self.lane.clone(), sequence };
+        let (bid, built) = self.quote_and_build(settlement, &slot, &planned, is_first).await?;
+        self.check_cost(&planned, &built)?;
+
+        let attempt = self.attempt_row(&slot, &bid, &built, AttemptKind::Steps, vec![(settlement.id, step)]);
+        let mut before = Vec::new();
+        if is_first {
+            before = self.begin_commit(settlement)?;
+        }
+        let deciding = settlement.deciding.lock().await;
+        let recorded =
+            record_attempt(&*self.engine.journal, before, NewAttempt::new(attempt, built.bytes)).await;
+        let attempt = match recorded {
+            Ok(attempt) => attempt,
+            Err(error) => {
+                // Still `Committing`: the caller of this function gives it up, or tries a later step again.
+                return Err(Stop::Commit(error));
+            }
+        };
+        if self.lane.ordered {
+            self.next_sequence = sequence.saturating_add(1);
+        }
+        {
+            let mut state = settlement.lock();
+            state.phase = Phase::Committed;
+            if let Some(row) = state.row.steps.get_mut(index) {
+                row.state = StepState::InSlot { lane: self.lane.clone(), sequence };
+                if row.pays {
+                    state.row.tx_id = Some(attempt.tx_id.clone());
+                }
+            }
+        }
+        drop(deciding);
+        settlement.changed.notify_waiters();
+        self.run.add_slot(Arc::new(OpenSlot::new(
+            vec![attempt.clone()],
+            self.lane.clone(),
+            sequence,
+            vec![(Arc::clone(settlement), step)],
+        )));
+        self.hand_over(attempt);
+        self.engine.advance(settlement);
+        Ok(())
+    }
+
+    /// Quote and build, again while nodes do not answer. A failed build consumes no slot.
+    async fn quote_and_build(
+        &self,
+        settlement: &Settlement,
+        slot: &Slot,
+        step: &Step,
+        is_first: bool,
+    ) -> Result<(Bid, Built), Stop> {
+        let steps = std::slice::from_ref(step);
+        let mut tried = 0;
+        loop {
+            if is_first && settlement.lock().phase == Phase::Gone {
+                return Err(Stop::Withdrawn);
+            }
+            let built = match self.engine.ops.quote(&self.run.network, &self.lane, None).await {
+                Ok(bid) => {
+                    self.engine.ops.build(&self.run.network, slot, &bid, steps).await.map(|built| (bid, built))
+                }
+                Err(fault) => Err(fault),
+            };
+            match built {
+                Ok((_, built)) if built.left_out.contains(&0) => {
+                    return Err(refused("the driver left the only step out of its transaction"));
+                }
+                Ok(done) => return Ok(done),
+                Err(fault) => {
+                    tried += 1;
+                    if !worth_another_try(&fault) {
+                        return Err(refused(public_message(&fault)));
+                    }
+                    if tried >= TRIES {
+                        return Err(Stop::Unavailable(public_message(&fault)));
+                    }
+                }
+            }
+            tokio::time::sleep(RETRY_EVERY).await;
+        }
+    }
+
+    fn check_cost(&self, step: &Step, built: &Built) -> Result<(), Stop> {
+        let limit = self.cost_limit(step);
+        if built.max_cost > limit {
+            let message = format!(
+                "the transaction could cost {} native units, and {limit} is the most that is allowed",
+                built.max_cost
+            );
+            return Err(Stop::Refused(Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message)));
+        }
+        Ok(())
+    }
+
+    fn cost_limit(&self, step: &Step) -> Amount {
+        let of_network = self.run.network.settings.max_cost;
+        step.max_cost.map_or(of_network, |of_step| of_step.min(of_network))
+    }
+
+    /// Puts the settlement into its first commit, or finds that it is gone or that another one has the claim.
+    fn begin_commit(&self, settlement: &Arc<Settlement>) -> Result<Vec<Event>, Stop> {
+        let row = {
+            let mut state = settlement.lock();
+            if state.phase == Phase::Gone {
+                return Err(Stop::Withdrawn);
+            }
+            state.phase = Phase::Committing;
+            state.row.clone()
+        };
+        if !self.engine.hold_claim(settlement) {
+            return Err(Stop::Taken);
+        }
+        let Some(plan) = settlement.plan() else {
+            return Err(Stop::Unavailable("the plan can't be read"));
+        };
+        let text = serde_json::to_string(&**plan).map_err(|_| refused("the plan can't be recorded"))?;
+        let writes = self.engine.store_events(&row.plugin, plan.writes.clone());
+        let new = NewSettlement::new(row, text, plan.reserves.clone(), plan.holds.clone());
+        let mut events = vec![Event::Opened(Box::new(new))];
+        events.extend(writes);
+        Ok(events)
+    }
+
+    /// Replaces a slot's transaction at the same place: by the same steps at a higher bid, or by a fill.
+    async fn replace(&self, key: &SlotKey, fill: bool) {
+        let Some(slot) = self.run.slot(key) else { return };
+        let newest = {
+            let mut state = slot.lock();
+            state.asked = false;
+            if state.closed || state.decided.is_some() {
+                return;
+            }
+            let Some(newest) = state.newest().cloned() else { return };
+            newest
+        };
+        let kind = if fill || newest.kind == AttemptKind::Fill { AttemptKind::Fill } else { AttemptKind::Steps };
+        let place = Slot { lane: self.lane.clone(), sequence: slot.sequence };
+        let previous = bid_of(&newest);
+        let Ok(bid) = self.engine.ops.quote(&self.run.network, &self.lane, Some(&previous)).await else { return };
+        let steps: Vec<Step> = steps_of(&slot);
+        let built = match kind {
+            AttemptKind::Fill => self.engine.ops.fill(&self.run.network, &place, &bid).await,
+            AttemptKind::Steps => self.engine.ops.build(&self.run.network, &place, &bid, &steps).await,
+        };
+        let Ok(built) = built else { return };
+        if kind == AttemptKind::Steps && steps.iter().any(|step| built.max_cost > self.cost_limit(step)) {
+            tracing::warn!(network = %self.lane.network, sequence = slot.sequence,
+                "a transaction is stuck and its replacement would cost more than is allowed: filling its slot");
+            if let Some(lane) = self.run.lane(&self.lane.signer) {
+                slot.lock().asked = true;
+                lane.ask(Ask::Fill(key.clone()));
+            }
+            return;
+        }
+        let covers = slot.covers.iter().map(|(settlement, step)| (settlement.id, *step)).collect();
+        let row = self.attempt_row(&place, &bid, &built, kind, covers);
+        let mut deciding = Vec::new();
+        for (settlement, _) in &slot.covers {
+            deciding.push(settlement.deciding.lock().await);
+        }
+        match record_attempt(&*self.engine.journal, Vec::new(), NewAttempt::new(row, built.bytes)).await {
+            Ok(attempt) => {
+                let what = if kind == AttemptKind::Fill { "fill" } else { "replace" };
+                let labels = [("network", self.lane.network.as_str()), ("what", what)];
+                self.engine.metrics.add("switchyard_replacements_total", &labels, 1);
+                {
+                    let mut state = slot.lock();
+                    state.last_bid = Instant::now();
+                    state.last_sent = Instant::now();
+                    state.attempts.push(attempt.clone());
+                }
+                if kind == AttemptKind::Steps {
+                    for (settlement, step) in &slot.covers {
+                        settlement.set_tx_id(*step, &attempt.tx_id);
+                    }
+                }
+                self.hand_over(attempt);
+            }
+            Err(error) => tracing::warn!(%error, "a replacement was not recorded"),
+        }
+    }
+
+    fn attempt_row(
+        &self,
+        slot: &Slot,
+        bid: &Bid,
+        built: &Built,
+        kind: AttemptKind,
+        covers: Vec<(u64, u32)>,
+    ) -> AttemptRow {
+        AttemptRow {
+            id: self.engine.journal.new_id(),
+            lane: slot.lane.clone(),
+            sequence: slot.sequence,
+            tx_id: built.tx_id.clone(),
+            kind,
+            covers,
+            max_cost: built.max_cost,
+            bid: bid.terms.clone(),
+            since_height: bid.head_height,
+            prepared_at_ms: self.engine.clock.now_ms(),
+            sent: false,
+        }
+    }
+
+    fn hand_over(&self, attempt: Journaled<AttemptRow>) {
+        // The sender ends only with the process; what is journaled is sent again by the next.
+        let _ = self.sender.send(attempt);
+    }
+}
+
+fn steps_of(slot: &OpenSlot) -> Vec<Step> {
+    slot.covers
+        .iter()
+        .filter_map(|(settlement, step)| {
+            settlement.plan()?.steps.get(usize::try_from(*step).ok()?).cloned()
+        })
+        .collect()
+}
+
+fn refused(message: &str) -> Stop {
+    Stop::Refused(Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message))
+}
+
+/// Whether a fault of quote or build may pass by itself.
+fn worth_another_try(fault: &Fault) -> bool {
+    match fault.kind {
+        FaultKind::Unavailable | FaultKind::Deadline | FaultKind::Overloaded | FaultKind::Cancelled => true,
+        FaultKind::Invalid
+        | FaultKind::Unsupported
+        | FaultKind::Shutdown
+        | FaultKind::Panic
+        | FaultKind::Internal
+        | FaultKind::Denied
+        | FaultKind::Indeterminate => false,
+    }
+}

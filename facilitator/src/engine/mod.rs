@@ -1,0 +1,186 @@
+//! The settlement engine: when things happen, the record of it, and who is told.
+//!
+//! A payment's way: [`settle`] identifies it, looks its claim up and has it planned inside its conflict keys; the
+//! [`lane`] of a signer builds and signs its transaction, journals it and hands it to be sent; the [`observer`] of the
+//! network sees where every open transaction stands; [`outcome`] has the scheme judge what landed, records outcome and
+//! release in one commit, and only then answers. [`boot`] resumes from the journal where a process ended.
+//!
+//! Assumed: one process owns the journal and its lanes. Plugins may fail at every call. Time is `tokio`'s.
+
+mod boot;
+pub mod decide;
+mod jobs;
+mod lane;
+mod network;
+mod observer;
+mod ops;
+mod outcome;
+mod plan_check;
+mod settle;
+mod settlement;
+mod slot;
+mod verify;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sdk_plugin::{Fault, FaultKind};
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+pub use ops::{Budgets, Ops};
+
+use crate::host::clock::Clock;
+use crate::journal::Journal;
+use crate::registry::{Kind, Registry};
+use crate::telemetry::metrics::Metrics;
+use network::NetworkRun;
+use settlement::Settlement;
+
+/// What the engine needs to run.
+pub struct Parts {
+    pub registry: Registry,
+    pub journal: Arc<dyn Journal>,
+    pub ops: Ops,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}
+
+/// The engine. Dropping the last handle does not stop its tasks; [`Engine::stop`] does.
+pub struct Engine {
+    registry: Registry,
+    journal: Arc<dyn Journal>,
+    ops: Ops,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    networks: BTreeMap<String, Arc<NetworkRun>>,
+    claims: Mutex<HashMap<String, Claim>>,
+    conflicts: Mutex<HashMap<String, u64>>,
+    conflict_freed: Notify,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}
+
+/// What is in memory of a claim.
+#[derive(Debug, Default)]
+struct Claim {
+    /// The settlement that is journaled, or being journaled.
+    holder: Option<Arc<Settlement>>,
+    /// Those of which nothing is journaled: one for each distinct payload and terms.
+    opening: Vec<Arc<Settlement>>,
+}
+
+impl Engine {
+    /// Resumes what the journal holds and starts every network. Returns once open settlements are being looked after;
+    /// a chain that is down does not keep it from returning.
+    pub async fn start(parts: Parts) -> Result<Arc<Self>, crate::journal::JournalError> {
+        let networks = parts
+            .registry
+            .networks()
+            .map(|network| (network.id().to_owned(), Arc::new(NetworkRun::new(Arc::clone(network)))))
+            .collect();
+        let engine = Arc::new(Self {
+            registry: parts.registry,
+            journal: parts.journal,
+            ops: parts.ops,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            networks,
+            claims: Mutex::default(),
+            conflicts: Mutex::default(),
+            conflict_freed: Notify::new(),
+            tasks: Mutex::default(),
+        });
+        engine.resume().await?;
+        Ok(engine)
+    }
+
+    /// Stops every task at once, as a crash would: what is journaled is resumed at the next start.
+    pub fn stop(&self) {
+        lock(&self.tasks).abort_all();
+    }
+
+    /// Settlements that are journaled and not finished.
+    #[must_use]
+    pub fn open_settlements(&self) -> usize {
+        lock(&self.claims).values().filter(|claim| claim.holder.is_some()).count()
+    }
+
+    /// Settlements whose outcome somebody may still be waiting for: what a drain waits to see at zero.
+    #[must_use]
+    pub fn undecided(&self) -> usize {
+        let claims = lock(&self.claims);
+        claims
+            .values()
+            .flat_map(|claim| claim.holder.iter().chain(&claim.opening))
+            .filter(|settlement| settlement.lock().row.outcome == crate::journal::Outcome::Open)
+            .count()
+    }
+
+    fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = lock(&self.tasks);
+        // Ended tasks are collected here, so that the set stays as large as what runs.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    fn spawn_after(self: &Arc<Self>, pause: std::time::Duration, then: impl FnOnce() + Send + 'static) {
+        self.spawn(async move {
+            tokio::time::sleep(pause).await;
+            then();
+        });
+    }
+
+    fn run_of(&self, network: &str) -> Option<&Arc<NetworkRun>> {
+        self.networks.get(network)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No holder panics between two writes that belong together.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keys of claims and conflicts: a scheme's own, under plugin and network.
+fn own_key(kind: &Kind, key: &str) -> String {
+    format!("{}|{}|{key}", kind.instance.plugin, kind.network.id())
+}
+
+/// The scheme's fingerprint with the tenant, as one hash.
+fn fingerprint_of(fingerprint: &str, tenant: Option<&str>) -> String {
+    let mut hash = Sha256::new();
+    // The length keeps a tenant's name from running into the fingerprint.
+    let tenant = tenant.unwrap_or_default();
+    hash.update(tenant.len().to_be_bytes());
+    hash.update(tenant.as_bytes());
+    hash.update(fingerprint.as_bytes());
+    hex::encode(hash.finalize())
+}
+
+/// What a caller may read of a fault; the whole is in the log.
+fn public_message(fault: &Fault) -> &'static str {
+    match fault.kind {
+        FaultKind::Unavailable => "a node or service behind this network did not answer; try again",
+        FaultKind::Deadline => "this network's handler did not answer in time; try again",
+        FaultKind::Overloaded => "this network's handler is overloaded; try again",
+        FaultKind::Shutdown | FaultKind::Cancelled => "this network's handler is stopping; try again",
+        FaultKind::Invalid
+        | FaultKind::Unsupported
+        | FaultKind::Panic
+        | FaultKind::Internal
+        | FaultKind::Denied
+        | FaultKind::Indeterminate => "this network's handler failed",
+    }
+}

@@ -1,0 +1,126 @@
+//! A network at work: its open slots, its lanes, and the task that keeps checking whether it is ready.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sdk_plugin::scheme::LaneChoice;
+use tokio::sync::Notify;
+
+use super::lane::LaneHandle;
+use super::slot::{OpenSlot, SlotKey};
+use super::{Engine, lock};
+use crate::registry::Network;
+
+/// Between two checks of a network that is ready.
+const CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// Between two checks of one that is not.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(3);
+
+/// One network's moving parts.
+#[derive(Debug)]
+pub struct NetworkRun {
+    pub network: Arc<Network>,
+    slots: Mutex<BTreeMap<SlotKey, Arc<OpenSlot>>>,
+    lanes: Mutex<BTreeMap<String, LaneHandle>>,
+    /// Wakes the observer before its time.
+    pub look: Notify,
+}
+
+impl NetworkRun {
+    pub fn new(network: Arc<Network>) -> Self {
+        Self { network, slots: Mutex::default(), lanes: Mutex::default(), look: Notify::new() }
+    }
+
+    pub fn add_slot(&self, slot: Arc<OpenSlot>) {
+        lock(&self.slots).insert(slot.key(), slot);
+    }
+
+    pub fn remove_slot(&self, key: &SlotKey) {
+        lock(&self.slots).remove(key);
+    }
+
+    #[must_use]
+    pub fn slot(&self, key: &SlotKey) -> Option<Arc<OpenSlot>> {
+        lock(&self.slots).get(key).cloned()
+    }
+
+    #[must_use]
+    pub fn slots(&self) -> Vec<Arc<OpenSlot>> {
+        lock(&self.slots).values().cloned().collect()
+    }
+
+    /// Slots of one signer that have not landed.
+    #[must_use]
+    pub fn in_flight(&self, signer: &str) -> usize {
+        self.slots().iter().filter(|slot| slot.lane.signer == signer && slot.is_in_flight()).count()
+    }
+
+    #[must_use]
+    pub fn lane(&self, signer: &str) -> Option<LaneHandle> {
+        lock(&self.lanes).get(signer).cloned()
+    }
+
+    pub fn add_lane(&self, handle: LaneHandle) {
+        lock(&self.lanes).insert(handle.lane.signer.clone(), handle);
+    }
+
+    /// The lane for a step: the named one, or the active one with the least before it.
+    #[must_use]
+    pub fn choose(&self, choice: &LaneChoice) -> Option<LaneHandle> {
+        match choice {
+            LaneChoice::Signer { address } => self.lane(address),
+            LaneChoice::Any | LaneChoice::Foreign => self
+                .network
+                .lanes()
+                .iter()
+                .filter_map(|lane| self.lane(&lane.signer))
+                .min_by_key(|handle| handle.waiting().saturating_add(self.in_flight(&handle.lane.signer))),
+        }
+    }
+}
+
+impl Engine {
+    /// Keeps asking the driver whether the network can be used, and starts lanes as their signers become known.
+    pub(super) async fn keep_checking(self: Arc<Self>, run: Arc<NetworkRun>) {
+        loop {
+            let ready = self.check_network(&run).await;
+            tokio::time::sleep(if ready { CHECK_INTERVAL } else { RECHECK_INTERVAL }).await;
+        }
+    }
+
+    /// One check. Starts lanes that were not known before.
+    pub(super) async fn check_network(self: &Arc<Self>, run: &Arc<NetworkRun>) -> bool {
+        let network = &run.network;
+        let before = network.readiness();
+        match self.ops.check(network).await {
+            Ok(readiness) => {
+                for warning in &readiness.warnings {
+                    tracing::warn!(network = network.id(), "{warning}");
+                }
+                network.set_readiness(Ok(&readiness));
+            }
+            Err(fault) => network.set_readiness(Err(super::public_message(&fault).to_owned())),
+        }
+        let now = network.readiness();
+        match (&before, &now) {
+            (Err(_), Ok(())) => tracing::info!(network = network.id(), "network is ready"),
+            (Ok(()), Err(why)) => tracing::error!(network = network.id(), "network is not ready: {why}"),
+            (Err(old), Err(new)) if old != new => {
+                tracing::error!(network = network.id(), "network is not ready: {new}");
+            }
+            _ => {}
+        }
+        self.metrics.set(
+            "switchyard_network_ready",
+            &[("network", network.id())],
+            if now.is_ok() { 1.0 } else { 0.0 },
+        );
+        for lane in network.all_lanes() {
+            if run.lane(&lane.signer).is_none() {
+                self.start_lane(run, lane);
+            }
+        }
+        now.is_ok()
+    }
+}

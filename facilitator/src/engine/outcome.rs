@@ -1,0 +1,399 @@
+//! What was judged becomes durable, is released to one caller, and only then answered.
+
+use std::sync::Arc;
+
+use sdk_plugin::chain::{Evidence, Shown};
+use sdk_plugin::scheme::{Gate, OnFail, Paid, Refusal};
+
+use super::decide::{Decision, decide};
+use super::lane::{Ask, Work};
+use super::settle::unavailable;
+use super::settlement::{self, Settlement, Waiter};
+use super::{Engine, lock};
+use crate::journal::{Answer, CommitError, Event, Outcome, PaidRow, Query, Release, SettlementRow, StepState};
+use crate::service::SettleAnswer;
+
+impl Engine {
+    /// The scheme takes the evidence for proof of payment. `true` when that is recorded.
+    pub(super) async fn conclude_paid(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        step: u32,
+        paid: Paid,
+        evidence: &Evidence,
+    ) -> bool {
+        let height = match height_of(&paid, evidence) {
+            Ok(height) => height,
+            Err(what) => {
+                tracing::error!(settlement = settlement.id, "a judgement was refused: {what}");
+                return false;
+            }
+        };
+        let deciding = settlement.deciding.lock().await;
+        let row_paid = PaidRow {
+            tx_id: paid.tx_id.clone(),
+            height,
+            items: paid.items.clone(),
+            reply: paid.reply.clone(),
+            repeatable: paid.repeatable,
+        };
+        let (row, caller) = {
+            let mut state = settlement.lock();
+            let caller = if state.row.release.is_none() { state.next_caller() } else { None };
+            (state.row.clone(), caller)
+        };
+        let mut events = vec![Event::Paid {
+            settlement: settlement.id,
+            step,
+            tx_id: paid.tx_id,
+            height,
+            items: paid.items,
+            reply: paid.reply,
+            repeatable: paid.repeatable,
+        }];
+        events.extend(self.store_events(&row.plugin, paid.writes));
+        let answer = caller.map(|caller| {
+            let reply = settlement::success(&row_paid, &row.payer, &caller.network_as_sent);
+            events.push(Event::Released { settlement: settlement.id, release: self.release_to(&caller, &reply) });
+            (caller, SettleAnswer::Reply(reply))
+        });
+        if ends_with(&row, step) {
+            events.push(Event::KeysFreed { settlement: settlement.id });
+        }
+        if let Err(error) = self.journal.commit(events).await {
+            tracing::error!(settlement = settlement.id, %error, "a payment landed and its outcome was not recorded");
+            if let Some((caller, _)) = answer {
+                // Back to the head of the line: it is answered when the commit goes through, or told pending.
+                settlement.lock().waiters.insert(0, caller);
+            }
+            return false;
+        }
+        self.metrics.add(
+            "switchyard_settlements_total",
+            &[("network", settlement.network.id()), ("scheme", &row.scheme), ("outcome", "paid")],
+            1,
+        );
+        self.refresh_locked(settlement).await;
+        if let Some((caller, answer)) = answer {
+            self.tell(settlement, caller, answer).await;
+        }
+        drop(deciding);
+        self.serve_waiters(settlement).await;
+        self.after_step(settlement);
+        true
+    }
+
+    /// It is proven that the paying step did not pay and can't.
+    pub(super) async fn conclude_failed(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        step: u32,
+        refusal: Refusal,
+        evidence: &Evidence,
+    ) -> bool {
+        let deciding = settlement.deciding.lock().await;
+        let row = settlement.lock().row.clone();
+        let refusal = if refusal.payer.is_empty() {
+            Refusal { payer: row.payer.clone(), ..refusal }
+        } else {
+            refusal
+        };
+        let reason = refusal.reason.clone();
+        let proof = match &evidence.shown {
+            Shown::Landed { height } => format!("landed at {height} without the payment"),
+            Shown::Reverted { height, .. } => format!("reverted at {height}"),
+            Shown::Dead { why } => why.clone(),
+        };
+        let mut events = vec![Event::Failed {
+            settlement: settlement.id,
+            step,
+            refusal,
+            tx_id: evidence.tx_id.clone(),
+            proof: proof.clone(),
+        }];
+        events.extend(skipped(settlement, &row, step));
+        if ends_with(&row, step) || events.len() > 1 {
+            events.push(Event::KeysFreed { settlement: settlement.id });
+        }
+        if let Err(error) = self.journal.commit(events).await {
+            tracing::error!(settlement = settlement.id, %error, "a failure was not recorded");
+            return false;
+        }
+        let reversed = row.release.is_some();
+        if reversed {
+            tracing::error!(settlement = settlement.id, tx = %evidence.tx_id, proof,
+                "REVERSED: a payment that was told as success is gone from the chain for good");
+        } else {
+            tracing::warn!(settlement = settlement.id, tx = %evidence.tx_id, proof, reason, "a settlement failed");
+        }
+        let outcome = if reversed { "reversed" } else { "failed" };
+        self.metrics.add(
+            "switchyard_settlements_total",
+            &[("network", settlement.network.id()), ("scheme", &row.scheme), ("outcome", outcome)],
+            1,
+        );
+        self.refresh_locked(settlement).await;
+        drop(deciding);
+        self.serve_waiters(settlement).await;
+        self.after_step(settlement);
+        true
+    }
+
+    /// A step that does not pay is done or has failed.
+    pub(super) async fn conclude_step(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        step: u32,
+        event: Event,
+    ) -> bool {
+        let deciding = settlement.deciding.lock().await;
+        let row = settlement.lock().row.clone();
+        let failed = matches!(event, Event::StepFailed { .. });
+        let mut events = vec![event];
+        if failed {
+            let skipped = skipped(settlement, &row, step);
+            events.extend(self.failed_with_them(settlement, &row, &skipped));
+            events.extend(skipped);
+        }
+        if ends_with(&row, step) || events.len() > 1 {
+            events.push(Event::KeysFreed { settlement: settlement.id });
+        }
+        if let Err(error) = self.journal.commit(events).await {
+            tracing::error!(settlement = settlement.id, step, %error, "a step's end was not recorded");
+            return false;
+        }
+        self.refresh_locked(settlement).await;
+        drop(deciding);
+        self.serve_waiters(settlement).await;
+        self.after_step(settlement);
+        true
+    }
+
+    /// When the paying step is among the skipped, the settlement has failed.
+    fn failed_with_them(&self, settlement: &Settlement, row: &SettlementRow, skipped: &[Event]) -> Vec<Event> {
+        let mut events = Vec::new();
+        for event in skipped {
+            let Event::StepSkipped { step, .. } = event else { continue };
+            let pays = usize::try_from(*step).ok().and_then(|i| row.steps.get(i)).is_some_and(|row| row.pays);
+            if pays && row.outcome == Outcome::Open {
+                let refusal =
+                    Refusal::new(sdk_plugin::wire::reason::INVALID_TRANSACTION_STATE, row.payer.clone())
+                        .with_message("a step that had to come before the payment failed");
+                events.push(Event::Failed {
+                    settlement: settlement.id,
+                    step: *step,
+                    refusal,
+                    tx_id: String::new(),
+                    proof: "the step was never begun".into(),
+                });
+                events.push(Event::StepFinal { settlement: settlement.id, step: *step });
+            }
+        }
+        events
+    }
+
+    /// Gives everybody who waits for a decided settlement what the table says; the first gets an open release.
+    pub(super) async fn serve_waiters(self: &Arc<Self>, settlement: &Arc<Settlement>) {
+        let _deciding = settlement.deciding.lock().await;
+        loop {
+            let (row, caller) = {
+                let mut state = settlement.lock();
+                if state.row.outcome == Outcome::Open && state.row.release.is_none() {
+                    return;
+                }
+                (state.row.clone(), state.next_caller())
+            };
+            let Some(caller) = caller else { return };
+            let network = caller.network_as_sent.clone();
+            let answer = match (decide(&row, &caller.asker), &row.outcome) {
+                (Decision::TakeRelease, Outcome::Paid(paid)) => {
+                    let reply = settlement::success(paid, &row.payer, &network);
+                    let release = self.release_to(&caller, &reply);
+                    match self.journal.commit(vec![Event::Released { settlement: row.id, release }]).await {
+                        Ok(()) => {
+                            self.refresh_locked(settlement).await;
+                            self.tell(settlement, caller, SettleAnswer::Reply(reply)).await;
+                            continue;
+                        }
+                        Err(CommitError::AlreadyReleased) => {
+                            self.refresh_locked(settlement).await;
+                            SettleAnswer::Reply(settlement::duplicate(&row, &paid.tx_id, &network))
+                        }
+                        Err(error) => {
+                            tracing::error!(settlement = row.id, %error, "a release was not recorded");
+                            SettleAnswer::Reply(settlement::pending(&row, &network))
+                        }
+                    }
+                }
+                (Decision::Duplicate { tx_id }, _) => {
+                    SettleAnswer::Reply(settlement::duplicate(&row, &tx_id, &network))
+                }
+                // The idempotency key's owner was told already; a twin that waited is a duplicate all the same.
+                (Decision::Replay(_), _) => SettleAnswer::Reply(settlement::duplicate(
+                    &row,
+                    row.tx_id.as_deref().unwrap_or_default(),
+                    &network,
+                )),
+                (Decision::ReplayReason, _) => SettleAnswer::Reply(settlement::replayed(&row, &network)),
+                (Decision::SameFailure | Decision::Reopen, Outcome::Failed { .. }) => {
+                    SettleAnswer::Reply(settlement::same_failure(&row, &network))
+                }
+                (Decision::SameFailure | Decision::Reopen | Decision::Wait | Decision::TakeRelease, _) => {
+                    unavailable("the claim changed; try again")
+                }
+            };
+            let _ = caller.reply.send(answer);
+        }
+    }
+
+    /// Tells `success`; a caller that was gone before anything was written to it gives the release back.
+    async fn tell(&self, settlement: &Arc<Settlement>, caller: Waiter, answer: SettleAnswer) {
+        if caller.reply.send(answer).is_ok() {
+            return;
+        }
+        let event = Event::ReleaseReturned { settlement: settlement.id };
+        match self.journal.commit(vec![event]).await {
+            Ok(()) => self.refresh_locked(settlement).await,
+            Err(error) => tracing::error!(settlement = settlement.id, %error, "a release was not given back"),
+        }
+    }
+
+    fn release_to(&self, caller: &Waiter, reply: &sdk_plugin::wire::SettleReply) -> Release {
+        Release {
+            tenant: caller.asker.tenant.clone(),
+            idempotency_key: caller.asker.idempotency_key.clone(),
+            body: serde_json::to_string(reply).unwrap_or_default(),
+            at_ms: self.clock.now_ms(),
+        }
+    }
+
+    /// Takes the row as the journal has it now.
+    pub(super) async fn refresh(&self, settlement: &Arc<Settlement>) {
+        let _deciding = settlement.deciding.lock().await;
+        self.refresh_locked(settlement).await;
+    }
+
+    async fn refresh_locked(&self, settlement: &Arc<Settlement>) {
+        match self.journal.query(Query::Settlement(settlement.id)).await {
+            Ok(Answer::Settlement(Some(row))) => settlement.lock().row = *row,
+            Ok(other) => tracing::error!(settlement = settlement.id, "the journal has no row: {other:?}"),
+            Err(error) => tracing::error!(settlement = settlement.id, %error, "a row can't be read back"),
+        }
+    }
+
+    /// After a step was decided: free keys in memory, begin what may begin.
+    fn after_step(self: &Arc<Self>, settlement: &Arc<Settlement>) {
+        if settlement.lock().row.steps_ended() {
+            self.free_keys(settlement.id);
+        }
+        self.advance(settlement);
+    }
+
+    /// Hands the next step to a lane once its gate is open.
+    pub(super) fn advance(self: &Arc<Self>, settlement: &Arc<Settlement>) {
+        let Some(plan) = settlement.plan() else { return };
+        let next = {
+            let state = settlement.lock();
+            let waiting = state.row.steps.iter().position(|row| row.state == StepState::Waiting);
+            let Some(index) = waiting else { return };
+            let Some(step) = plan.steps.get(index) else { return };
+            let before = index.checked_sub(1).and_then(|i| state.row.steps.get(i));
+            let open = match (before, step.gate) {
+                (None, _) | (Some(_), Gate::None) => true,
+                (Some(before), Gate::Confirmed) => {
+                    matches!(before.state, StepState::Done { .. } | StepState::Failed { .. })
+                }
+                (Some(before), Gate::Final) => before.is_final,
+            };
+            if !open {
+                return;
+            }
+            (index, step.lane.clone())
+        };
+        let (index, choice) = next;
+        let Ok(step) = u32::try_from(index) else { return };
+        if let Some(lane) = self.run_of(settlement.network.id()).and_then(|run| run.choose(&choice)) {
+            lane.ask(Ask::Step(Work { settlement: Arc::clone(settlement), step }));
+        }
+    }
+
+    /// Ends a settlement of which every step is final.
+    pub(super) async fn finish_if_ended(&self, settlement: &Arc<Settlement>) {
+        let _deciding = settlement.deciding.lock().await;
+        let ended = {
+            let state = settlement.lock();
+            !state.row.finished
+                && state.row.outcome != Outcome::Open
+                && state.row.steps.iter().all(|step| step.is_final)
+        };
+        if !ended {
+            return;
+        }
+        let event = Event::Finished { settlement: settlement.id, at_ms: self.clock.now_ms() };
+        if let Err(error) = self.journal.commit(vec![event]).await {
+            tracing::error!(settlement = settlement.id, %error, "a settlement's end was not recorded");
+            return;
+        }
+        self.refresh_locked(settlement).await;
+        self.free_keys(settlement.id);
+        let mut claims = lock(&self.claims);
+        if let Some(claim) = claims.get_mut(&settlement.claim) {
+            if claim.holder.as_ref().is_some_and(|holder| holder.id == settlement.id) {
+                claim.holder = None;
+            }
+            if claim.holder.is_none() && claim.opening.is_empty() {
+                claims.remove(&settlement.claim);
+            }
+        }
+    }
+}
+
+/// Checks a judgement against the evidence it was given: the transaction and every item must be in it. Gives the
+/// height of the paying transaction.
+fn height_of(paid: &Paid, evidence: &Evidence) -> Result<u64, String> {
+    if paid.items.is_empty() {
+        return Err("it names no evidence".into());
+    }
+    let has_all = |logs: &[sdk_plugin::chain::LogEntry], deltas: &[sdk_plugin::chain::Delta]| {
+        paid.items.iter().all(|item| {
+            logs.iter().any(|log| log.id == *item) || deltas.iter().any(|delta| delta.id == *item)
+        })
+    };
+    if let Shown::Landed { height } = evidence.shown
+        && paid.tx_id == evidence.tx_id
+        && has_all(&evidence.logs, &evidence.deltas)
+    {
+        return Ok(height);
+    }
+    match evidence.foreign.iter().find(|tx| tx.tx_id == paid.tx_id) {
+        Some(tx) if has_all(&tx.logs, &[]) => Ok(tx.height),
+        _ => Err("its transaction or items are not in the evidence".into()),
+    }
+}
+
+/// Whether no step but this one is undecided.
+fn ends_with(row: &SettlementRow, step: u32) -> bool {
+    let index = usize::try_from(step).unwrap_or(usize::MAX);
+    row.steps.iter().enumerate().all(|(i, row)| {
+        i == index || !matches!(row.state, StepState::Waiting | StepState::InSlot { .. })
+    })
+}
+
+/// Later steps that a failed one stops, as far as they were not begun.
+fn skipped(settlement: &Settlement, row: &SettlementRow, failed: u32) -> Vec<Event> {
+    let index = usize::try_from(failed).unwrap_or(usize::MAX);
+    let stops = settlement
+        .plan()
+        .and_then(|plan| plan.steps.get(index))
+        .is_some_and(|step| step.on_fail == OnFail::Stop);
+    if !stops {
+        return Vec::new();
+    }
+    row.steps
+        .iter()
+        .enumerate()
+        .filter(|(i, row)| *i > index && row.state == StepState::Waiting)
+        .filter_map(|(i, _)| u32::try_from(i).ok())
+        .map(|step| Event::StepSkipped { settlement: settlement.id, step })
+        .collect()
+}

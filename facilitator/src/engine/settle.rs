@@ -1,0 +1,548 @@
+//! From a request to a planned settlement in a lane's queue, and the wait for what becomes of it.
+//!
+//! Until the first commit a settlement belongs to its callers and is withdrawn with the last of them; from it on it is
+//! the engine's own, and a caller that leaves changes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sdk_plugin::PaymentRequest;
+use sdk_plugin::scheme::{Identified, Identity, Planned, Refusal};
+use sdk_plugin::wire::reason;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::decide::{Asker, Decision, decide};
+use super::lane::{Queued, Work};
+use super::settlement::{self, Phase, Settlement};
+use super::{Claim, Engine, fingerprint_of, lock, own_key, plan_check, public_message};
+use crate::journal::{
+    Answer, CommitError, Event, JournalError, NewSettlement, Outcome, PaidRow, Query, Release, SettlementRow, StepRow,
+    StepState,
+};
+use crate::registry::Kind;
+use crate::service::SettleAnswer;
+
+/// How long past its time a caller waits for a commit that is under way.
+const COMMIT_GRACE: Duration = Duration::from_secs(10);
+/// Suggested to callers whose settlement was not begun, seconds.
+pub(super) const RETRY_AFTER_S: u64 = 2;
+/// Looks at a claim before giving up: each look meets another process's or another moment's state.
+const LOOKS: u32 = 50;
+
+/// One request on its way.
+pub(super) struct Asked {
+    pub kind: Arc<Kind>,
+    pub request: PaymentRequest,
+    pub identified: Identified,
+    pub claim: String,
+    pub asker: Asker,
+}
+
+enum Found {
+    /// In line for the outcome.
+    Waiting { settlement: Arc<Settlement>, number: u64, answer: oneshot::Receiver<SettleAnswer> },
+    Decided(SettleAnswer),
+    /// Look again: the state changed between two looks.
+    Again,
+}
+
+impl Engine {
+    /// Settles a payment, or says what became of it.
+    pub async fn settle(self: &Arc<Self>, request: PaymentRequest) -> SettleAnswer {
+        let deadline = Instant::now() + Duration::from_millis(request.remaining_ms);
+        let network_as_sent = request.network_as_sent.clone();
+        let asked = match self.ask(request).await {
+            Ok(asked) => Arc::new(asked),
+            Err(refusal) => return SettleAnswer::Reply(settlement::failure(&refusal, "", &network_as_sent)),
+        };
+        for look in 0..LOOKS {
+            match self.find(&asked).await {
+                Ok(Found::Waiting { settlement, number, answer }) => {
+                    return self.wait(&asked, settlement, number, answer, deadline).await;
+                }
+                Ok(Found::Decided(answer)) => return answer,
+                Ok(Found::Again) => tokio::time::sleep(Duration::from_millis(u64::from(look))).await,
+                Err(error) => {
+                    tracing::error!(%error, "a claim can't be looked up");
+                    return unavailable("the journal can't be read");
+                }
+            }
+        }
+        unavailable("the claim is busy")
+    }
+
+    /// Identifies a request; the error is what to refuse it with.
+    pub(super) async fn ask(&self, request: PaymentRequest) -> Result<Asked, Refusal> {
+        let unexpected = |message: &str| Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message);
+        let kind = self
+            .registry
+            .kind(request.version.number(), &request.scheme, &request.network)
+            .ok_or_else(|| unexpected("this kind is not served"))?;
+        let identified = match self.ops.identify(kind, &request).await {
+            Ok(Identity::Identified(identified)) => identified,
+            Ok(Identity::Refused(refusal)) => return Err(refusal),
+            Err(fault) => return Err(unexpected(public_message(&fault))),
+        };
+        let asker = Asker {
+            fingerprint: fingerprint_of(&identified.fingerprint, request.tenant.as_deref()),
+            digest: identified.payload_digest.clone(),
+            tenant: request.tenant.clone(),
+            idempotency_key: request.idempotency_key.clone(),
+        };
+        let claim = own_key(kind, &identified.claim_key);
+        Ok(Asked { kind: Arc::clone(kind), request, identified, claim, asker })
+    }
+
+    /// The newest row of a claim, from memory or from the journal.
+    pub(super) async fn claim_row(&self, claim: &str) -> Result<Option<SettlementRow>, JournalError> {
+        let holder = lock(&self.claims).get(claim).and_then(|claim| claim.holder.clone());
+        if let Some(holder) = holder {
+            return Ok(Some(holder.lock().row.clone()));
+        }
+        match self.journal.query(Query::Claim(claim.to_owned())).await? {
+            Answer::Settlement(row) => Ok(row.map(|row| *row)),
+            other => Err(JournalError(format!("an answer of another shape: {other:?}"))),
+        }
+    }
+
+    /// One look at the claim: join, decide, or open.
+    async fn find(self: &Arc<Self>, asked: &Arc<Asked>) -> Result<Found, JournalError> {
+        if let Some(found) = self.find_in_memory(asked) {
+            return Ok(found);
+        }
+        let stored = match self.journal.query(Query::Claim(asked.claim.clone())).await? {
+            Answer::Settlement(row) => row,
+            other => return Err(JournalError(format!("an answer of another shape: {other:?}"))),
+        };
+        let network = &asked.request.network_as_sent;
+        let generation = match stored {
+            None => 0,
+            Some(row) => match decide(&row, &asked.asker) {
+                Decision::Reopen => row.generation.saturating_add(1),
+                Decision::Wait => return Ok(Found::Again),
+                Decision::TakeRelease if !row.finished => return Ok(Found::Again),
+                Decision::TakeRelease => {
+                    return Ok(Found::Decided(self.take_stored_release(&row, asked).await));
+                }
+                decision => return Ok(Found::Decided(plain(decision, &row, network))),
+            },
+        };
+        Ok(self.open(asked, generation))
+    }
+
+    fn find_in_memory(self: &Arc<Self>, asked: &Arc<Asked>) -> Option<Found> {
+        let holder = lock(&self.claims).get(&asked.claim).and_then(|claim| claim.holder.clone())?;
+        let network = &asked.request.network_as_sent;
+        let mut state = holder.lock();
+        if state.phase == Phase::Gone || state.row.finished {
+            return Some(Found::Again);
+        }
+        Some(match decide(&state.row, &asked.asker) {
+            Decision::Wait => {
+                let (number, answer) = state.join(asked.asker.clone(), network.clone());
+                drop(state);
+                Found::Waiting { settlement: holder, number, answer }
+            }
+            Decision::TakeRelease => {
+                let (number, answer) = state.join(asked.asker.clone(), network.clone());
+                drop(state);
+                let (engine, settlement) = (Arc::clone(self), Arc::clone(&holder));
+                self.spawn(async move { engine.serve_waiters(&settlement).await });
+                Found::Waiting { settlement: holder, number, answer }
+            }
+            Decision::Reopen => Found::Again,
+            decision => Found::Decided(plain(decision, &state.row, network)),
+        })
+    }
+
+    /// Joins an equal request that is being planned, or begins to plan.
+    fn open(self: &Arc<Self>, asked: &Arc<Asked>, generation: u32) -> Found {
+        let network_as_sent = asked.request.network_as_sent.clone();
+        let mut claims = lock(&self.claims);
+        let claim = claims.entry(asked.claim.clone()).or_default();
+        if claim.holder.is_some() {
+            return Found::Again;
+        }
+        for settlement in &claim.opening {
+            let mut state = settlement.lock();
+            if state.phase != Phase::Gone && asked.asker.is_equal(&state.row) {
+                let (number, answer) = state.join(asked.asker.clone(), network_as_sent);
+                drop(state);
+                return Found::Waiting { settlement: Arc::clone(settlement), number, answer };
+            }
+        }
+        let row = SettlementRow {
+            id: self.journal.new_id(),
+            claim: asked.claim.clone(),
+            generation,
+            plugin: asked.kind.instance.plugin.clone(),
+            scheme: asked.kind.scheme.clone(),
+            version: asked.request.version,
+            network: asked.kind.network.id().to_owned(),
+            tenant: asked.asker.tenant.clone(),
+            fingerprint: asked.asker.fingerprint.clone(),
+            digest: asked.asker.digest.clone(),
+            replay_reason: asked.identified.replay_reason.clone(),
+            replayable_until_s: asked.identified.replayable_until_s,
+            payer: asked.identified.payer.clone(),
+            conflict_keys: conflict_keys(&asked.kind, &asked.identified),
+            opened_at_ms: self.clock.now_ms(),
+            steps: Vec::new(),
+            outcome: Outcome::Open,
+            release: None,
+            tx_id: None,
+            finished: false,
+        };
+        let settlement = Arc::new(Settlement::new(
+            row,
+            Phase::Opening,
+            Arc::clone(&asked.kind.network),
+            Some(Arc::clone(&asked.kind)),
+            Some(asked.request.clone()),
+        ));
+        let (number, answer) = settlement.lock().join(asked.asker.clone(), network_as_sent);
+        claim.opening.push(Arc::clone(&settlement));
+        drop(claims);
+        let (engine, task) = (Arc::clone(self), Arc::clone(&settlement));
+        self.spawn(async move { engine.prepare(task).await });
+        Found::Waiting { settlement, number, answer }
+    }
+
+    /// Plans a settlement and brings it into a lane's queue; whatever stops it, its callers are answered.
+    async fn prepare(self: Arc<Self>, settlement: Arc<Settlement>) {
+        let keys = settlement.lock().row.conflict_keys.clone();
+        if self.take_keys(&settlement, &keys).await {
+            self.plan_and_queue(&settlement).await;
+        }
+        if settlement.lock().phase == Phase::Gone {
+            self.forget(&settlement);
+        }
+    }
+
+    async fn plan_and_queue(self: &Arc<Self>, settlement: &Arc<Settlement>) {
+        let (Some(kind), Some(request)) = (&settlement.kind, &settlement.request) else {
+            return settlement.give_up(|_| unavailable("no handler"));
+        };
+        let planned = tokio::select! {
+            biased;
+            () = withdrawn(settlement) => return,
+            planned = self.ops.plan(kind, request) => planned,
+        };
+        let plan = match planned {
+            Ok(Planned::Plan(plan)) => plan,
+            Ok(Planned::Refused(refusal)) => return refuse(settlement, &refusal),
+            Ok(Planned::Done(done)) => return self.settle_without_transaction(settlement, done).await,
+            Err(fault) => return unexpected(settlement, public_message(&fault)),
+        };
+        if let Err(what) = plan_check::check(&plan, kind) {
+            tracing::error!(kind = ?kind, "a plan was refused: {what}");
+            return unexpected(settlement, "the scheme planned something that it was not granted");
+        }
+        {
+            let mut state = settlement.lock();
+            state.row.steps = plan.steps.iter().map(waiting).collect();
+            if !plan.payer.is_empty() {
+                state.row.payer.clone_from(&plan.payer);
+            }
+        }
+        let Some(choice) = plan.steps.first().map(|step| step.lane.clone()) else { return };
+        // Set once: planning runs once for each settlement.
+        let _ = settlement.plan.set(Some(Arc::new(plan)));
+        let lane = self.run_of(settlement.network.id()).and_then(|run| run.choose(&choice));
+        let Some(lane) = lane else {
+            return settlement.give_up(|_| unavailable("no signer of this network is ready"));
+        };
+        match lane.queue(Work { settlement: Arc::clone(settlement), step: 0 }) {
+            Queued::Yes => {}
+            Queued::Full => settlement.give_up(|_| unavailable("too many settlements wait for this network")),
+            Queued::Closed => settlement.give_up(|_| unavailable("this network's signer is stopping")),
+        }
+    }
+
+    /// A settlement whose effect needs no transaction: recorded, released and answered in one commit.
+    async fn settle_without_transaction(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        done: sdk_plugin::scheme::Done,
+    ) {
+        let paid = PaidRow {
+            tx_id: String::new(),
+            height: 0,
+            items: Vec::new(),
+            reply: done.reply,
+            repeatable: false,
+        };
+        let (row, caller) = {
+            let mut state = settlement.lock();
+            let Some(caller) = state.next_caller() else {
+                state.phase = Phase::Gone;
+                return;
+            };
+            state.phase = Phase::Committing;
+            (state.row.clone(), caller)
+        };
+        let reply = settlement::success(&paid, &row.payer, &caller.network_as_sent);
+        let now_ms = self.clock.now_ms();
+        let release = Release {
+            tenant: caller.asker.tenant.clone(),
+            idempotency_key: caller.asker.idempotency_key.clone(),
+            body: serde_json::to_string(&reply).unwrap_or_default(),
+            at_ms: now_ms,
+        };
+        let mut events = vec![Event::Opened(Box::new(NewSettlement::new(
+            row.clone(),
+            String::new(),
+            Vec::new(),
+            Vec::new(),
+        )))];
+        events.extend(self.store_events(&row.plugin, done.writes));
+        events.push(Event::Paid {
+            settlement: row.id,
+            step: 0,
+            tx_id: String::new(),
+            height: 0,
+            items: Vec::new(),
+            reply: paid.reply,
+            repeatable: false,
+        });
+        events.push(Event::Released { settlement: row.id, release });
+        events.push(Event::KeysFreed { settlement: row.id });
+        events.push(Event::Finished { settlement: row.id, at_ms: now_ms });
+        match self.journal.commit(events).await {
+            Ok(()) => {
+                let _ = caller.reply.send(SettleAnswer::Reply(reply));
+                let row = row.clone();
+                settlement.give_up(|waiter| {
+                    SettleAnswer::Reply(settlement::duplicate(&row, "", &waiter.network_as_sent))
+                });
+            }
+            Err(error) => {
+                let answer = refusal_of_commit(&error, &row, &caller.network_as_sent);
+                let _ = caller.reply.send(answer);
+                settlement.give_up(|waiter| refusal_of_commit(&error, &row, &waiter.network_as_sent));
+            }
+        }
+    }
+
+    /// Waits for the answer; the drop of this future is the caller's hang-up.
+    async fn wait(
+        self: &Arc<Self>,
+        asked: &Asked,
+        settlement: Arc<Settlement>,
+        number: u64,
+        mut answer: oneshot::Receiver<SettleAnswer>,
+        deadline: Instant,
+    ) -> SettleAnswer {
+        let seat = Seat { settlement: Arc::clone(&settlement), number };
+        if let Ok(answered) = tokio::time::timeout_at(deadline, &mut answer).await {
+            drop(seat);
+            return answered.unwrap_or_else(|_| unavailable("the settlement was given up"));
+        }
+        let grace = Instant::now() + COMMIT_GRACE;
+        loop {
+            let changed = settlement.changed.notified();
+            {
+                let mut state = settlement.lock();
+                let phase = state.phase;
+                match phase {
+                    Phase::Committed if state.leave(number) => {
+                        let reply = settlement::pending(&state.row, &asked.request.network_as_sent);
+                        return SettleAnswer::Reply(reply);
+                    }
+                    Phase::Opening if state.leave(number) => {
+                        drop(state);
+                        settlement.withdraw_if_deserted();
+                        return unavailable("nothing was begun within the time; try again");
+                    }
+                    // The answer is under way, or the commit is.
+                    Phase::Committing | Phase::Committed | Phase::Opening | Phase::Gone => {}
+                }
+            }
+            tokio::select! {
+                answered = &mut answer => {
+                    return answered.unwrap_or_else(|_| unavailable("the settlement was given up"));
+                }
+                () = changed => {}
+                () = tokio::time::sleep_until(grace) => {
+                    // A commit that takes this long may still succeed: only the journal knows.
+                    let row = settlement.lock().row.clone();
+                    return SettleAnswer::Reply(settlement::pending(&row, &asked.request.network_as_sent));
+                }
+            }
+        }
+    }
+
+    /// The release of a payment that landed, finished, and was told to nobody.
+    async fn take_stored_release(&self, row: &SettlementRow, asked: &Asked) -> SettleAnswer {
+        let Outcome::Paid(paid) = &row.outcome else {
+            return unavailable("the claim changed; try again");
+        };
+        let network = &asked.request.network_as_sent;
+        let reply = settlement::success(paid, &row.payer, network);
+        let release = Release {
+            tenant: asked.asker.tenant.clone(),
+            idempotency_key: asked.asker.idempotency_key.clone(),
+            body: serde_json::to_string(&reply).unwrap_or_default(),
+            at_ms: self.clock.now_ms(),
+        };
+        match self.journal.commit(vec![Event::Released { settlement: row.id, release }]).await {
+            Ok(()) => SettleAnswer::Reply(reply),
+            Err(CommitError::AlreadyReleased) => {
+                SettleAnswer::Reply(settlement::duplicate(row, &paid.tx_id, network))
+            }
+            Err(error) => {
+                tracing::error!(settlement = row.id, %error, "a release could not be recorded");
+                SettleAnswer::Reply(settlement::pending(row, network))
+            }
+        }
+    }
+
+    /// Takes all conflict keys or none, waiting for them; `false` when the settlement was withdrawn meanwhile.
+    async fn take_keys(&self, settlement: &Arc<Settlement>, keys: &[String]) -> bool {
+        loop {
+            let freed = self.conflict_freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            {
+                let mut conflicts = lock(&self.conflicts);
+                if keys.iter().all(|key| !conflicts.contains_key(key)) {
+                    for key in keys {
+                        conflicts.insert(key.clone(), settlement.id);
+                    }
+                    return true;
+                }
+            }
+            tokio::select! {
+                biased;
+                () = withdrawn(settlement) => return false,
+                () = freed => {}
+            }
+        }
+    }
+
+    /// Gives a settlement's conflict keys back in memory.
+    pub(super) fn free_keys(&self, id: u64) {
+        lock(&self.conflicts).retain(|_, owner| *owner != id);
+        self.conflict_freed.notify_waiters();
+    }
+
+    /// Forgets a settlement of which nothing is journaled.
+    pub(super) fn forget(&self, settlement: &Arc<Settlement>) {
+        self.free_keys(settlement.id);
+        let mut claims = lock(&self.claims);
+        if let Some(claim) = claims.get_mut(&settlement.claim) {
+            claim.opening.retain(|other| other.id != settlement.id);
+            if claim.holder.as_ref().is_some_and(|holder| holder.id == settlement.id) {
+                claim.holder = None;
+            }
+            if claim.holder.is_none() && claim.opening.is_empty() {
+                claims.remove(&settlement.claim);
+            }
+        }
+    }
+
+    /// Makes a settlement the claim's holder before its first commit; `false` when another one is.
+    pub(super) fn hold_claim(&self, settlement: &Arc<Settlement>) -> bool {
+        let mut claims = lock(&self.claims);
+        let claim: &mut Claim = claims.entry(settlement.claim.clone()).or_default();
+        match &claim.holder {
+            Some(holder) => holder.id == settlement.id,
+            None => {
+                claim.opening.retain(|other| other.id != settlement.id);
+                claim.holder = Some(Arc::clone(settlement));
+                true
+            }
+        }
+    }
+
+    pub(super) fn store_events(&self, plugin: &str, writes: Vec<sdk_plugin::host::StoreWrite>) -> Vec<Event> {
+        let now_ms = self.clock.now_ms();
+        writes.into_iter().map(|write| Event::Stored { plugin: plugin.to_owned(), write, now_ms }).collect()
+    }
+}
+
+/// A caller's place in line; leaving it may withdraw the settlement.
+struct Seat {
+    settlement: Arc<Settlement>,
+    number: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.settlement.lock().leave(self.number);
+        self.settlement.withdraw_if_deserted();
+    }
+}
+
+fn waiting(step: &sdk_plugin::scheme::Step) -> StepRow {
+    StepRow { state: StepState::Waiting, pays: step.pays, is_final: false }
+}
+
+fn conflict_keys(kind: &Kind, identified: &Identified) -> Vec<String> {
+    let mut keys: Vec<String> = identified.conflict_keys.iter().map(|key| own_key(kind, key)).collect();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+/// Ends once the settlement is withdrawn.
+async fn withdrawn(settlement: &Settlement) {
+    loop {
+        let changed = settlement.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if settlement.lock().phase == Phase::Gone {
+            return;
+        }
+        changed.await;
+    }
+}
+
+fn plain(decision: Decision, row: &SettlementRow, network: &str) -> SettleAnswer {
+    match decision {
+        Decision::Replay(body) => SettleAnswer::Replay(body),
+        Decision::Duplicate { tx_id } => SettleAnswer::Reply(settlement::duplicate(row, &tx_id, network)),
+        Decision::ReplayReason => SettleAnswer::Reply(settlement::replayed(row, network)),
+        Decision::SameFailure => SettleAnswer::Reply(settlement::same_failure(row, network)),
+        Decision::Wait | Decision::TakeRelease | Decision::Reopen => unavailable("the claim changed; try again"),
+    }
+}
+
+pub(super) fn unavailable(message: &str) -> SettleAnswer {
+    SettleAnswer::Unavailable { retry_after_s: RETRY_AFTER_S, message: message.to_owned() }
+}
+
+fn refuse(settlement: &Settlement, refusal: &Refusal) {
+    let payer = settlement.lock().row.payer.clone();
+    let refusal =
+        if refusal.payer.is_empty() { Refusal { payer, ..refusal.clone() } } else { refusal.clone() };
+    settlement.give_up(|waiter| {
+        SettleAnswer::Reply(settlement::failure(&refusal, "", &waiter.network_as_sent))
+    });
+}
+
+/// `unexpected_settle_error` for every caller; nothing was begun.
+fn unexpected(settlement: &Settlement, message: &str) {
+    refuse(settlement, &Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message));
+}
+
+/// What a caller gets when the first commit was refused.
+pub(super) fn refusal_of_commit(error: &CommitError, row: &SettlementRow, network: &str) -> SettleAnswer {
+    match error {
+        CommitError::ReserveShort { reason } => {
+            let refusal = Refusal::new(reason.clone(), row.payer.clone())
+                .with_message("other open payments of this payer use the balance");
+            SettleAnswer::Reply(settlement::failure(&refusal, "", network))
+        }
+        CommitError::Full => unavailable("the journal's disk is full"),
+        CommitError::ClaimTaken
+        | CommitError::ConflictKeyTaken(_)
+        | CommitError::EvidenceUsed(_)
+        | CommitError::AlreadyReleased
+        | CommitError::StoreCondition(_)
+        | CommitError::Stale(_) => unavailable("another request for the same thing was faster; try again"),
+        CommitError::Io(_) => unavailable("the journal can't be written"),
+    }
+}
+

@@ -1,0 +1,175 @@
+//! Everything that changes nothing: verify, supported, readiness, routes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sdk_plugin::scheme::{RouteRequest, RouteResponse, Verdict};
+use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply, reason};
+use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion, Purpose};
+
+use super::decide::{Decision, decide};
+use super::{Engine, public_message};
+use crate::service::{Membership, NetworkReadiness, Service, SettleAnswer};
+
+#[async_trait]
+impl Service for Arc<Engine> {
+    fn membership(&self, version: ProtocolVersion, scheme: &str, network: &str) -> Membership {
+        self.registry.membership(version.number(), scheme, network)
+    }
+
+    async fn verify(&self, request: PaymentRequest) -> VerifyReply {
+        Engine::verify(self, request).await
+    }
+
+    async fn settle(&self, request: PaymentRequest) -> SettleAnswer {
+        Engine::settle(self, request).await
+    }
+
+    async fn supported(&self) -> SupportedReply {
+        let mut reply = SupportedReply::default();
+        for kind in self.registry.kinds() {
+            if kind.network.readiness().is_err() {
+                continue;
+            }
+            let Ok(supported) = self.ops.supported(kind).await else { continue };
+            let own = |listed: &sdk_plugin::wire::Kind| {
+                listed.x402_version == kind.version
+                    && listed.scheme == kind.scheme
+                    && listed.network == kind.network.id()
+            };
+            reply.kinds.extend(supported.kinds.into_iter().filter(own));
+            for extension in supported.extensions {
+                if !reply.extensions.contains(&extension) {
+                    reply.extensions.push(extension);
+                }
+            }
+            let family = kind.network.id().split(':').next().unwrap_or_default();
+            let signers: &mut Vec<String> = reply.signers.entry(format!("{family}:*")).or_default();
+            for signer in supported.signers {
+                if !signers.contains(&signer) {
+                    signers.push(signer);
+                }
+            }
+        }
+        reply
+    }
+
+    fn readiness(&self) -> Vec<NetworkReadiness> {
+        self.registry
+            .networks()
+            .map(|network| {
+                let state = network.readiness();
+                NetworkReadiness {
+                    network: network.id().to_owned(),
+                    ready: state.is_ok(),
+                    why_not: state.err(),
+                }
+            })
+            .collect()
+    }
+
+    async fn route(&self, scheme: &str, request: RouteRequest) -> Option<Result<RouteResponse, Fault>> {
+        let kind = self.registry.kinds().find(|kind| kind.scheme == scheme && kind.routes)?;
+        let first = match self.ops.route(kind, &request).await {
+            Ok(RouteResponse::Settle { request }) => request,
+            other => return Some(other),
+        };
+        let mut settle = *first;
+        settle.purpose = Purpose::Route;
+        if settle.scheme != kind.scheme || settle.network != kind.network.id() {
+            return Some(Err(Fault::denied("a route asked for a settlement of another kind")));
+        }
+        settle.tenant.clone_from(&request.tenant);
+        let outcome: SettleReply = match Engine::settle(self, settle).await {
+            SettleAnswer::Reply(reply) => reply,
+            SettleAnswer::Replay(body) => match serde_json::from_str(&body) {
+                Ok(reply) => reply,
+                Err(_) => return Some(Err(Fault::internal("a recorded reply can't be read"))),
+            },
+            SettleAnswer::Unavailable { message, .. } => return Some(Err(Fault::unavailable(message))),
+        };
+        let again = RouteRequest { outcome: Some(outcome), ..request };
+        Some(self.ops.route(kind, &again).await)
+    }
+}
+
+impl Engine {
+    /// Whether the payment is good right now; an open or unreleased claim with the same payload and terms is.
+    pub async fn verify(self: &Arc<Self>, request: PaymentRequest) -> VerifyReply {
+        let asked = match self.ask(request.clone()).await {
+            Ok(asked) => asked,
+            Err(refusal) => {
+                let mut reply = invalid(&refusal.reason, refusal.message.as_deref(), &refusal.payer);
+                if refusal.reason == reason::UNEXPECTED_SETTLE_ERROR {
+                    reply.invalid_reason = Some(reason::UNEXPECTED_VERIFY_ERROR.into());
+                }
+                return reply;
+            }
+        };
+        match self.claim_row(&asked.claim).await {
+            Ok(Some(row)) => match decide(&row, &asked.asker) {
+                Decision::Wait | Decision::TakeRelease => {
+                    return VerifyReply {
+                        is_valid: true,
+                        invalid_reason: None,
+                        invalid_message: None,
+                        payer: row.payer,
+                        extra: None,
+                        extensions: None,
+                    };
+                }
+                Decision::Replay(_)
+                | Decision::Duplicate { .. }
+                | Decision::ReplayReason
+                | Decision::SameFailure
+                | Decision::Reopen => {}
+            },
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "a claim can't be looked up"),
+        }
+        match self.ops.verify(&asked.kind, &request).await {
+            Ok(Verdict::Valid(valid)) => VerifyReply {
+                is_valid: true,
+                invalid_reason: None,
+                invalid_message: None,
+                payer: valid.payer,
+                extra: valid.extra,
+                extensions: None,
+            },
+            Ok(Verdict::Invalid(refusal)) => {
+                let payer =
+                    if refusal.payer.is_empty() { &asked.identified.payer } else { &refusal.payer };
+                invalid(&refusal.reason, refusal.message.as_deref(), payer)
+            }
+            Err(fault) => invalid(
+                reason::UNEXPECTED_VERIFY_ERROR,
+                Some(public_message(&fault)),
+                &asked.identified.payer,
+            ),
+        }
+    }
+
+    /// Open settlements by network, for metrics.
+    pub fn measure(&self) {
+        let mut open: BTreeMap<&str, f64> = BTreeMap::new();
+        for (id, run) in &self.networks {
+            let slots = u32::try_from(run.slots().len()).unwrap_or(u32::MAX);
+            open.insert(id, f64::from(slots));
+        }
+        for (network, slots) in open {
+            self.metrics.set("switchyard_open_slots", &[("network", network)], slots);
+        }
+    }
+}
+
+fn invalid(reason: &str, message: Option<&str>, payer: &str) -> VerifyReply {
+    VerifyReply {
+        is_valid: false,
+        invalid_reason: Some(reason.to_owned()),
+        invalid_message: message.map(str::to_owned),
+        payer: payer.to_owned(),
+        extra: None,
+        extensions: None,
+    }
+}

@@ -1,0 +1,265 @@
+//! Who serves what: from (version, scheme, network) to a handler, and from network to its driver.
+//!
+//! Membership is exact: no wildcard, no guess from a namespace. A kind or a network claimed twice is refused when the
+//! registry is built.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use sdk_plugin::chain::{KeyInfo, Lane, Readiness};
+use sdk_plugin::manifest::Grant;
+use sdk_plugin::{Amount, ChainDriver, HostServices, NetworkView, SchemeHandler, Value};
+
+use crate::service::Membership;
+
+/// A loaded plugin with one configuration.
+pub struct Instance {
+    /// Unique in this process.
+    pub id: u64,
+    /// As named in the configuration.
+    pub name: String,
+    /// The manifest's id: what rows and claims are kept under.
+    pub plugin: String,
+    pub host: Arc<dyn HostServices>,
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How a network is to be run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkSettings {
+    /// CAIP-2.
+    pub id: String,
+    /// Depth at which replies, releases and ordinary gates go; 1 is the head block.
+    pub confirmations: u64,
+    /// Depth at which slots close; at least `confirmations`.
+    pub finality: u64,
+    /// Between two looks at open transactions.
+    pub poll_interval_ms: u64,
+    /// Without landing for this long, a transaction is replaced by one that bids more.
+    pub stuck_after_ms: u64,
+    /// Slots of one lane that may be open at once.
+    pub max_in_flight: usize,
+    /// Settlements that may wait for a lane.
+    pub lane_queue: usize,
+    /// The most one transaction may cost, native atomic units.
+    pub max_cost: Amount,
+    /// Assets that may be paid with, beside those the driver knows; `None`: any.
+    pub assets: Option<BTreeSet<String>>,
+    pub keys: Vec<KeyInfo>,
+    pub retained_keys: Vec<KeyInfo>,
+    /// The driver's own options.
+    pub options: Value,
+}
+
+/// A network with its driver.
+pub struct Network {
+    pub settings: NetworkSettings,
+    pub driver: Arc<dyn ChainDriver>,
+    pub instance: Arc<Instance>,
+    state: RwLock<NetworkState>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct NetworkState {
+    ready: bool,
+    why_not: Option<String>,
+    lanes: Vec<Lane>,
+    retained: Vec<Lane>,
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").field("id", &self.settings.id).finish_non_exhaustive()
+    }
+}
+
+impl Network {
+    pub fn new(settings: NetworkSettings, driver: Arc<dyn ChainDriver>, instance: Arc<Instance>) -> Self {
+        let state = NetworkState { why_not: Some("not checked yet".into()), ..NetworkState::default() };
+        Self { settings, driver, instance, state: RwLock::new(state) }
+    }
+
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.settings.id
+    }
+
+    /// The network as plugins see it now.
+    #[must_use]
+    pub fn view(&self) -> NetworkView {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        NetworkView {
+            id: self.settings.id.clone(),
+            confirmations: self.settings.confirmations,
+            finality: self.settings.finality,
+            lanes: state.lanes.clone(),
+            retained: state.retained.clone(),
+            assets: self.settings.assets.as_ref().map(|assets| assets.iter().cloned().collect()),
+            options: self.settings.options.clone(),
+        }
+    }
+
+    /// Lanes for new work.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Lane> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).lanes.clone()
+    }
+
+    /// Every lane that may still sign, active ones first.
+    #[must_use]
+    pub fn all_lanes(&self) -> Vec<Lane> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.lanes.iter().chain(&state.retained).cloned().collect()
+    }
+
+    /// `Ok` when it can settle now, else why not.
+    pub fn readiness(&self) -> Result<(), String> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if state.ready { Ok(()) } else { Err(state.why_not.clone().unwrap_or_else(|| "not ready".into())) }
+    }
+
+    /// Takes in what the driver's check said. Lanes, once known, stay.
+    pub fn set_readiness(&self, checked: Result<&Readiness, String>) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        match checked {
+            Ok(readiness) => {
+                let lanes_of = |keys: &[KeyInfo]| -> Vec<Lane> {
+                    keys.iter()
+                        .filter_map(|key| {
+                            readiness.addresses.get(&key.name).map(|signer| Lane {
+                                network: self.settings.id.clone(),
+                                signer: signer.clone(),
+                                key: key.name.clone(),
+                                ordered: readiness.ordered,
+                            })
+                        })
+                        .collect()
+                };
+                state.lanes = lanes_of(&self.settings.keys);
+                state.retained = lanes_of(&self.settings.retained_keys);
+                state.ready = readiness.ready && !state.lanes.is_empty();
+                state.why_not = if state.ready {
+                    None
+                } else {
+                    Some(readiness.why_not.clone().unwrap_or_else(|| "the driver names no signer".into()))
+                };
+            }
+            Err(why_not) => {
+                state.ready = false;
+                state.why_not = Some(why_not);
+            }
+        }
+    }
+}
+
+/// One scheme on one network.
+pub struct Kind {
+    pub version: u8,
+    pub scheme: String,
+    pub network: Arc<Network>,
+    pub handler: Arc<dyn SchemeHandler>,
+    pub instance: Arc<Instance>,
+    /// What plans may call.
+    pub grants: Vec<Grant>,
+    /// Whether the scheme defines HTTP routes.
+    pub routes: bool,
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} v{} on {}", self.scheme, self.version, self.network.id())
+    }
+}
+
+/// All kinds and networks.
+#[derive(Debug, Default)]
+pub struct Registry {
+    kinds: BTreeMap<(u8, String, String), Arc<Kind>>,
+    order: Vec<(u8, String, String)>,
+    networks: BTreeMap<String, Arc<Network>>,
+}
+
+/// Two plugins want the same thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryError(pub String);
+
+impl fmt::Display for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RegistryError {}
+
+impl Registry {
+    pub fn add_network(&mut self, network: Arc<Network>) -> Result<(), RegistryError> {
+        let id = network.id().to_owned();
+        if let Some(first) = self.networks.get(&id) {
+            return Err(RegistryError(format!(
+                "network {id} has two drivers, from plugin.{} and plugin.{}; list it under `networks` of one of them",
+                first.instance.name, network.instance.name
+            )));
+        }
+        self.networks.insert(id, network);
+        Ok(())
+    }
+
+    pub fn add_kind(&mut self, kind: Arc<Kind>) -> Result<(), RegistryError> {
+        let key = (kind.version, kind.scheme.clone(), kind.network.id().to_owned());
+        if let Some(first) = self.kinds.get(&key) {
+            return Err(RegistryError(format!(
+                "{} v{} on {} is claimed by plugin.{} and plugin.{}; remove one, or take the network out of the \
+                 `networks` of one of them",
+                key.1, key.0, key.2, first.instance.name, kind.instance.name
+            )));
+        }
+        self.order.push(key.clone());
+        self.kinds.insert(key, kind);
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn kind(&self, version: u8, scheme: &str, network: &str) -> Option<&Arc<Kind>> {
+        self.kinds.get(&(version, scheme.to_owned(), network.to_owned()))
+    }
+
+    /// The kind that judges an earlier settlement: the same plugin's, in any version.
+    #[must_use]
+    pub fn kind_of(&self, plugin: &str, scheme: &str, network: &str) -> Option<&Arc<Kind>> {
+        [2, 1].iter().filter_map(|v| self.kind(*v, scheme, network)).find(|kind| kind.instance.plugin == plugin)
+    }
+
+    #[must_use]
+    pub fn network(&self, id: &str) -> Option<&Arc<Network>> {
+        self.networks.get(id)
+    }
+
+    pub fn networks(&self) -> impl Iterator<Item = &Arc<Network>> {
+        self.networks.values()
+    }
+
+    /// Version 2 before 1, then in the order of registration.
+    pub fn kinds(&self) -> impl Iterator<Item = &Arc<Kind>> {
+        let of = |version: u8| {
+            self.order.iter().filter(move |key| key.0 == version).filter_map(|key| self.kinds.get(key))
+        };
+        of(2).chain(of(1))
+    }
+
+    #[must_use]
+    pub fn membership(&self, version: u8, scheme: &str, network: &str) -> Membership {
+        if self.kind(version, scheme, network).is_some() {
+            Membership::Served
+        } else if self.kinds.keys().any(|(_, s, _)| s == scheme) {
+            Membership::OtherNetwork
+        } else {
+            Membership::UnknownScheme
+        }
+    }
+}
