@@ -10,6 +10,7 @@
 
 mod lines;
 mod rights;
+pub mod rows;
 
 #[cfg(test)]
 mod tests;
