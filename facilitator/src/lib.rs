@@ -3,6 +3,7 @@
 //! It knows schemes, networks, bytes, keys, time and the journal, and no chain: everything about a chain is behind
 //! `sdk_plugin::SchemeHandler` and `sdk_plugin::ChainDriver`.
 
+pub mod config;
 pub mod engine;
 pub mod host;
 pub mod journal;

@@ -1,0 +1,575 @@
+//! From a parsed document to a [`Config`]: section by section, all errors collected.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use sdk_plugin::Amount;
+use sdk_plugin::host::Suite;
+use toml::de::DeTable;
+
+use super::error::{ConfigError, ConfigErrors};
+use super::networks::{NetworkNames, is_caip2};
+use super::node::Node;
+use super::reader::{Reader, Section};
+use super::substitute::Environment;
+use super::suggest::closest;
+use super::{
+    AddressBlock, Assets, Config, Key, KeySource, Limits, Log, Network, PluginInstance, Plugins, Rate, Scope,
+    Server, Tenant,
+};
+use crate::telemetry::log;
+
+const SECTIONS: [&str; 9] = [
+    "server", "data", "plugins", "keys", "networks", "plugin", "tenants", "limits", "log",
+];
+
+pub(super) fn build(
+    file: &str,
+    folder: &Path,
+    text: &str,
+    environment: Environment<'_>,
+) -> Result<Config, ConfigErrors> {
+    let (root, syntax) = DeTable::parse_recoverable(text);
+    if !syntax.is_empty() {
+        let error = |error: &toml::de::Error| ConfigError {
+            file: file.to_owned(),
+            line: error.span().map_or(0, |span| {
+                text.bytes()
+                    .take(span.start)
+                    .filter(|b| *b == b'\n')
+                    .count()
+                    .saturating_add(1)
+            }),
+            key: String::new(),
+            message: format!("not TOML: {}", error.message().trim()),
+        };
+        return Err(ConfigErrors(syntax.iter().map(error).collect()));
+    }
+    let root = root.get_ref();
+    let reader = Reader::new(file, text, environment, root);
+    let config = read(&reader, root, folder);
+    let (source, errors) = reader.into_errors();
+    match config {
+        Some(config) if errors.is_empty() => Ok(Config { source, ..config }),
+        _ => Err(ConfigErrors(errors)),
+    }
+}
+
+fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Option<Config> {
+    reader.sections(root, &SECTIONS);
+    let server = server(&reader.section(root, "server"));
+    let data_directory = reader
+        .section(root, "data")
+        .get("directory", |node| path(node, folder));
+    let plugins = plugins(&reader.section(root, "plugins"), folder);
+    let limits = reader.section(root, "limits");
+    let address = rate(&limits, "address_requests_per_minute", "address_burst");
+    let tenant_rate = rate(&limits, "tenant_requests_per_minute", "tenant_burst");
+    let log = log_section(&reader.section(root, "log"));
+
+    let keys = each(reader.named(root, "keys"), |_, section| key(section, folder));
+    let key_names: Vec<String> = Reader::names_below(root, "keys");
+    let networks = each(reader.named(root, "networks"), |id, section| {
+        network(id, section, &key_names)
+    });
+    let network_ids: Vec<String> = Reader::names_below(root, "networks");
+    let plugin = each(reader.named(root, "plugin"), |name, section| {
+        plugin_instance(name, section, plugins.as_ref()?, &network_ids)
+    });
+    if network_ids.is_empty() {
+        reader.fail(
+            0,
+            "networks",
+            "none is configured; write [networks.\"eip155:84532\"] with rpc, signers and max_cost",
+        );
+    }
+    if Reader::names_below(root, "plugin").is_empty() {
+        reader.fail(
+            0,
+            "plugin",
+            "none is configured; write [plugin.evm] with file and sha256",
+        );
+    }
+    let tenants: Option<Vec<Tenant>> = reader
+        .repeated(root, "tenants")
+        .iter()
+        .map(|section| {
+            tenant(
+                section,
+                tenant_rate,
+                server.as_ref().map(|server| server.settle_wait),
+            )
+        })
+        .collect();
+    let tenants = tenants?;
+    distinct_tenants(reader, &tenants);
+    let mut networks = networks?;
+    let names = names(reader, &mut networks);
+    Some(Config {
+        server: server?,
+        data_directory: data_directory?,
+        plugins: plugins?,
+        keys: keys?,
+        networks,
+        plugin: plugin?,
+        tenants,
+        limits: Limits { address: address? },
+        log: log?,
+        names,
+        source: super::Source::default(),
+    })
+}
+
+/// Every named section read; `None` when one failed, after all were tried.
+fn each<'r, 'd, T>(
+    sections: Vec<(String, Section<'r, 'd>)>,
+    read: impl Fn(&str, &Section<'r, 'd>) -> Option<T>,
+) -> Option<BTreeMap<String, T>> {
+    let read: Vec<Option<(String, T)>> = sections
+        .into_iter()
+        .map(|(name, section)| read(&name, &section).map(|value| (name, value)))
+        .collect();
+    read.into_iter().collect()
+}
+
+fn server(section: &Section<'_, '_>) -> Option<Server> {
+    let listen = section.get("listen", |node| {
+        node.parsed(
+            |text| text.parse().ok(),
+            "an address and port; write e.g. \"127.0.0.1:4020\"",
+        )
+    });
+    let base_path = section.get("base_path", |node| {
+        node.parsed(
+            base_path,
+            "a path; write \"\" or e.g. \"/x402\" (letters, digits, - _ . ~ between slashes)",
+        )
+    });
+    let settle_wait = section.get("settle_wait_seconds", |node| seconds(node, 1, 85));
+    let verify_wait = section.get("verify_wait_seconds", |node| seconds(node, 1, 85));
+    let body_limit_bytes = section.get("body_limit_bytes", |node| size(node, 1_024, 16 * 1_024 * 1_024));
+    let body_read = section.get("body_read_seconds", |node| seconds(node, 1, 60));
+    let max_concurrent_requests = section.get("max_concurrent_requests", |node| size(node, 1, 100_000));
+    let max_connections = section.get("max_connections", |node| size(node, 1, 100_000));
+    let drain = section.get("drain_seconds", |node| seconds(node, 0, 600));
+    let legacy0 = section.get("legacy0", |node| node.boolean());
+    let trusted_proxies = section.get("trusted_proxies", |node| {
+        node.list(|node| {
+            node.parsed(
+                AddressBlock::parse,
+                "an address; write e.g. \"10.0.0.0/8\" or \"::1\"",
+            )
+        })
+    });
+    Some(Server {
+        listen: listen?,
+        base_path: base_path?,
+        settle_wait: settle_wait?,
+        verify_wait: verify_wait?,
+        body_limit_bytes: body_limit_bytes?,
+        body_read: body_read?,
+        max_concurrent_requests: max_concurrent_requests?,
+        max_connections: max_connections?,
+        drain: drain?,
+        legacy0: legacy0?,
+        trusted_proxies: trusted_proxies?,
+    })
+}
+
+fn plugins(section: &Section<'_, '_>, folder: &Path) -> Option<Plugins> {
+    let directory = section.get("directory", |node| path(node, folder));
+    let dev = section.get("dev", |node| node.boolean());
+    Some(Plugins {
+        directory: directory?,
+        dev: dev?,
+    })
+}
+
+fn key(section: &Section<'_, '_>, folder: &Path) -> Option<Key> {
+    let env = section.maybe("env", |node| {
+        node.parsed(
+            |text| is_variable(text).then(|| text.to_owned()),
+            "the name of a variable; write e.g. \"SWITCHYARD_KEY\"",
+        )
+    });
+    let file = section.maybe("file", |node| path(node, folder));
+    let suite = section.get("suite", |node| {
+        let suite = |text: &str| match text {
+            "secp256k1" => Some(Suite::Secp256k1),
+            "ed25519" => Some(Suite::Ed25519),
+            _ => None,
+        };
+        node.parsed(suite, "a suite; write \"secp256k1\" or \"ed25519\"")
+    });
+    let source = match (env?, file?) {
+        (Some(env), None) => KeySource::Env(env),
+        (None, Some(file)) => KeySource::File(file),
+        (Some(_), Some(_)) => {
+            section.fail("file", "stands beside env; write only one of them");
+            return None;
+        }
+        (None, None) => {
+            section.fail(
+                "env",
+                "is missing; write env = \"NAME_OF_A_VARIABLE\" or file = \"PATH\"",
+            );
+            return None;
+        }
+    };
+    Some(Key {
+        source,
+        suite: suite?,
+    })
+}
+
+fn network(id: &str, section: &Section<'_, '_>, key_names: &[String]) -> Option<Network> {
+    if !is_caip2(id) {
+        section.fail_here(format!(
+            "{id:?} is not a CAIP-2 id; write e.g. [networks.\"eip155:8453\"]"
+        ));
+    }
+    let rpc = section.get("rpc", |node| {
+        let urls = node.list_or_one(|node| match super::SecretUrl::parse(&node.text()?) {
+            Ok(url) => Some(url),
+            Err(message) => node.fail(message),
+        })?;
+        if urls.is_empty() {
+            node.fail("is empty; name at least one node")
+        } else {
+            Some(urls)
+        }
+    });
+    let signers = section.get("signers", |node| {
+        let signers = node.list(|node| known(node, "key of [keys]", key_names))?;
+        if signers.is_empty() {
+            node.fail("is empty; name at least one key of [keys]")
+        } else {
+            Some(signers)
+        }
+    });
+    let retained = section.get("retained_signers", |node| {
+        node.list(|node| known(node, "key of [keys]", key_names))
+    });
+    let confirmations = section.get("confirmations", |node| node.integer(1..=10_000));
+    let finality = section.get("finality", |node| node.integer(1..=100_000));
+    let poll_interval = section.get("poll_interval_ms", |node| millis(node, 50, 60_000));
+    let stuck_after = section.get("stuck_after_seconds", |node| seconds(node, 1, 3_600));
+    let max_in_flight = section.get("max_in_flight", |node| count(node, 1, 1_000));
+    let lane_queue = section.get("lane_queue", |node| count(node, 1, 100_000));
+    let max_cost = section.get("max_cost", |node| {
+        let decimal = |text: &str| text.parse::<Amount>().ok().filter(|_| !text.starts_with("0x"));
+        node.parsed(
+            decimal,
+            "an amount; write atomic units of the native currency, e.g. \"1000000000000000\"",
+        )
+    });
+    let assets = section.get("assets", |node| node.list(|node| node.text()));
+    let any = section.get("allow_any_asset", |node| node.boolean());
+    let rpc_timeout = section.get("rpc_timeout_ms", |node| millis(node, 50, 60_000));
+    let v1_name = section.maybe("v1_name", |node| {
+        node.parsed(
+            |text| is_name(text).then(|| text.to_owned()),
+            "a plain name; write e.g. \"base-sepolia\"",
+        )
+    });
+    let options = section.get("options", |node| node.json_object());
+
+    let (signers, retained_signers) = (signers?, retained?);
+    for (n, signer) in signers.iter().enumerate() {
+        if signers.iter().take(n).any(|earlier| earlier == signer) {
+            section.fail("signers", format!("names {signer:?} twice; each key is one lane"));
+        }
+        if retained_signers.contains(signer) {
+            section.fail(
+                "retained_signers",
+                format!("names {signer:?}, which is in signers; write it in one of them"),
+            );
+        }
+    }
+    let (confirmations, finality) = (confirmations?, finality?);
+    if finality < confirmations {
+        section.fail(
+            "finality",
+            format!("must be at least confirmations, which is {confirmations}"),
+        );
+    }
+    let assets = match (assets?, any?) {
+        (assets, true) if !assets.is_empty() => {
+            section.fail(
+                "assets",
+                "has no effect beside allow_any_asset = true; write only one of them",
+            );
+            return None;
+        }
+        (_, true) => Assets::Any,
+        (assets, false) => Assets::KnownAnd(assets),
+    };
+    Some(Network {
+        id: id.to_owned(),
+        rpc: rpc?,
+        signers,
+        retained_signers,
+        confirmations,
+        finality,
+        poll_interval: poll_interval?,
+        stuck_after: stuck_after?,
+        max_in_flight: max_in_flight?,
+        lane_queue: lane_queue?,
+        max_cost: max_cost?,
+        assets,
+        rpc_timeout: rpc_timeout?,
+        v1_name: v1_name?,
+        options: options?,
+    })
+}
+
+fn plugin_instance(
+    name: &str,
+    section: &Section<'_, '_>,
+    plugins: &Plugins,
+    network_ids: &[String],
+) -> Option<PluginInstance> {
+    if !is_name(name) {
+        section.fail_here(format!(
+            "{name:?} is not an instance name; write letters, digits, - and _ only"
+        ));
+    }
+    let file = section.get("file", |node| path(node, &plugins.directory));
+    let sha256 = section.maybe("sha256", digest);
+    let networks = section.maybe("networks", |node| {
+        let networks = node.list(|node| known(node, "network of [networks]", network_ids))?;
+        if networks.is_empty() {
+            node.fail("is empty; name networks, or leave the line out for all of its families")
+        } else {
+            Some(networks)
+        }
+    });
+    let config = section.get("config", |node| node.json_object());
+    let (file, sha256) = (file?, sha256?);
+    if sha256.is_none() && !plugins.dev {
+        section.fail(
+            "sha256",
+            format!(
+                "is missing; write the line that `switchyard plugin inspect {}` prints, or dev = true under [plugins] \
+                 while developing",
+                file.display()
+            ),
+        );
+    }
+    Some(PluginInstance {
+        name: name.to_owned(),
+        file,
+        sha256,
+        networks: networks?,
+        config: config?,
+    })
+}
+
+fn tenant(
+    section: &Section<'_, '_>,
+    default_rate: Option<Rate>,
+    default_wait: Option<Duration>,
+) -> Option<Tenant> {
+    let name = section.get("name", |node| {
+        node.parsed(
+            |text| is_name(text).then(|| text.to_owned()),
+            "a name; write letters, digits, - and _ only",
+        )
+    });
+    let key_sha256 = section.get("key_sha256", |node| {
+        let keys = node.list_or_one(digest)?;
+        if keys.is_empty() {
+            node.fail("is empty; write what `switchyard key hash` prints")
+        } else {
+            Some(keys)
+        }
+    });
+    let scopes = section.get("scopes", |node| {
+        let scope = |text: &str| match text {
+            "verify" => Some(Scope::Verify),
+            "settle" => Some(Scope::Settle),
+            "supported" => Some(Scope::Supported),
+            _ => None,
+        };
+        let scopes =
+            node.list(|node| node.parsed(scope, "a scope; write \"verify\", \"settle\" or \"supported\""));
+        scopes.map(BTreeSet::from_iter)
+    });
+    let per_minute = section.maybe("requests_per_minute", |node| count(node, 0, 10_000_000));
+    let burst = section.maybe("burst", |node| count(node, 1, 1_000_000));
+    let settle_wait = section.maybe("settle_wait_seconds", |node| seconds(node, 1, 85));
+    let default_rate = default_rate?;
+    Some(Tenant {
+        name: name?,
+        key_sha256: key_sha256?,
+        scopes: scopes?,
+        rate: Rate {
+            per_minute: per_minute?.unwrap_or(default_rate.per_minute),
+            burst: burst?.unwrap_or(default_rate.burst),
+        },
+        settle_wait: settle_wait?.or(default_wait)?,
+    })
+}
+
+fn distinct_tenants(reader: &Reader<'_>, tenants: &[Tenant]) {
+    for (n, tenant) in tenants.iter().enumerate() {
+        let key = |name: &str| format!("tenants[{n}].{name}");
+        let line = |key: &str| reader.source.error(key, "").line;
+        for earlier in tenants.iter().take(n) {
+            if earlier.name == tenant.name {
+                let key = key("name");
+                reader.fail(
+                    line(&key),
+                    &key,
+                    format!(
+                        "{:?} is a tenant already; several keys of one go into a list",
+                        tenant.name
+                    ),
+                );
+            }
+            if earlier
+                .key_sha256
+                .iter()
+                .any(|hash| tenant.key_sha256.contains(hash))
+            {
+                let key = key("key_sha256");
+                reader.fail(
+                    line(&key),
+                    &key,
+                    format!("is also the key of {:?}; give each tenant its own", earlier.name),
+                );
+            }
+        }
+    }
+}
+
+/// v1 names of all networks; a name used twice is an error.
+fn names(reader: &Reader<'_>, networks: &mut BTreeMap<String, Network>) -> NetworkNames {
+    let mut configured: BTreeMap<String, String> = BTreeMap::new();
+    for network in networks.values() {
+        let Some(name) = &network.v1_name else { continue };
+        if let Some((other, _)) = configured.iter().find(|(_, taken)| *taken == name) {
+            let key = format!("networks.{:?}.v1_name", network.id);
+            let line = reader.source.error(&key, "").line;
+            reader.fail(
+                line,
+                &key,
+                format!("{name:?} is the name of {other} too; give each network its own"),
+            );
+        }
+        configured.insert(network.id.clone(), name.clone());
+    }
+    let names = NetworkNames::with(&configured);
+    for network in networks.values_mut() {
+        network.v1_name = names.v1(&network.id).map(str::to_owned);
+    }
+    names
+}
+
+fn rate(section: &Section<'_, '_>, per_minute: &str, burst: &str) -> Option<Rate> {
+    let per_minute = section.get(per_minute, |node| count(node, 0, 10_000_000));
+    let burst = section.get(burst, |node| count(node, 1, 1_000_000));
+    Some(Rate {
+        per_minute: per_minute?,
+        burst: burst?,
+    })
+}
+
+fn log_section(section: &Section<'_, '_>) -> Option<Log> {
+    let format = section.get("format", |node| {
+        let format = |text: &str| match text {
+            "human" => Some(log::Format::Human),
+            "json" => Some(log::Format::Json),
+            _ => None,
+        };
+        node.parsed(format, "a format; write \"human\" or \"json\"")
+    });
+    let level = section.get("level", |node| {
+        let text = node.text()?;
+        match log::parse_filter(&text) {
+            Ok(_) => Some(text),
+            Err(error) => node.fail(error.to_string()),
+        }
+    });
+    Some(Log {
+        format: format?,
+        level: level?,
+    })
+}
+
+/// One of `names`, with a hint at the nearest.
+fn known(node: &Node<'_, '_>, what: &str, names: &[String]) -> Option<String> {
+    let text = node.text()?;
+    if names.contains(&text) {
+        return Some(text);
+    }
+    let hint = match closest(&text, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None if names.is_empty() => "none is configured".to_owned(),
+        None => format!("there are {}", names.join(", ")),
+    };
+    node.fail(format!("{:?} is not a {what}; {hint}", node.as_written()))
+}
+
+fn path(node: &Node<'_, '_>, folder: &Path) -> Option<std::path::PathBuf> {
+    let text = node.text()?;
+    if text.is_empty() {
+        node.fail("is empty; write a path")
+    } else {
+        Some(folder.join(text))
+    }
+}
+
+fn digest(node: &Node<'_, '_>) -> Option<[u8; 32]> {
+    let parse = |text: &str| {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest).ok().map(|()| digest)
+    };
+    node.parsed(parse, "a SHA-256; write its 64 hex digits")
+}
+
+fn seconds(node: &Node<'_, '_>, least: u64, most: u64) -> Option<Duration> {
+    node.integer(least..=most).map(Duration::from_secs)
+}
+
+fn millis(node: &Node<'_, '_>, least: u64, most: u64) -> Option<Duration> {
+    node.integer(least..=most).map(Duration::from_millis)
+}
+
+fn count(node: &Node<'_, '_>, least: u32, most: u32) -> Option<u32> {
+    node.integer(u64::from(least)..=u64::from(most))
+        .and_then(|number| u32::try_from(number).ok())
+}
+
+fn size(node: &Node<'_, '_>, least: u32, most: u32) -> Option<usize> {
+    count(node, least, most).and_then(|number| usize::try_from(number).ok())
+}
+
+/// `/a/b` as it is, without a trailing slash; `None`: not a path.
+fn base_path(text: &str) -> Option<String> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    if text.is_empty() {
+        return Some(String::new());
+    }
+    let parts = text.strip_prefix('/')?;
+    let good = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~'))
+    };
+    parts.split('/').all(good).then(|| text.to_owned())
+}
+
+fn is_variable(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}

@@ -1,0 +1,155 @@
+//! The one table of configuration keys: the reader takes its defaults and its list of known names from here, and the
+//! handbook's reference is written from it.
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// `server`; `networks.*` stands for `[networks."…"]`, `tenants[]` for `[[tenants]]`.
+    pub section: &'static str,
+    pub name: &'static str,
+    /// For people: type, unit and range.
+    pub kind: &'static str,
+    pub presence: Presence,
+    pub description: &'static str,
+}
+
+/// What happens without the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// The configuration is refused.
+    Required,
+    /// The description says what holds then.
+    Optional,
+    /// This TOML value.
+    Default(&'static str),
+}
+
+use Presence::{Default as D, Optional, Required};
+
+const fn key(
+    section: &'static str,
+    name: &'static str,
+    kind: &'static str,
+    presence: Presence,
+    description: &'static str,
+) -> Key {
+    Key {
+        section,
+        name,
+        kind,
+        presence,
+        description,
+    }
+}
+
+/// Every section with what it is for, in the order of the handbook.
+pub const SECTIONS: &[(&str, &str)] = &[
+    ("server", "The HTTP service."),
+    ("data", "What the process keeps on disk."),
+    ("plugins", "Where plugin files lie."),
+    (
+        "keys.*",
+        "A signing key. The name after `keys.` is what networks call it.",
+    ),
+    (
+        "networks.*",
+        "A network, named by its CAIP-2 id: `[networks.\"eip155:8453\"]`.",
+    ),
+    (
+        "plugin.*",
+        "An instance of a plugin file. The name after `plugin.` appears in logs and metrics.",
+    ),
+    (
+        "tenants[]",
+        "A caller with an API key. With any tenant, every caller must present a key.",
+    ),
+    (
+        "limits",
+        "Requests per minute, as token buckets. 0 switches a limit off.",
+    ),
+    ("log", "Log lines, on standard error."),
+];
+
+/// Every key.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key("server", "listen", "address:port", D("\"127.0.0.1:4020\""), "Where to listen. Port 0 takes a free one, which the log names."),
+    key("server", "base_path", "path", D("\"\""), "Everything is served below it, for instance \"/x402\"."),
+    key("server", "settle_wait_seconds", "seconds, 1 to 85", D("25"), "How long a settle waits for the chain before it answers `settlement_pending`."),
+    key("server", "verify_wait_seconds", "seconds, 1 to 85", D("10"), "How long a verify may take before it answers `unexpected_verify_error`."),
+    key("server", "body_limit_bytes", "bytes, 1024 to 16777216", D("1048576"), "Largest request body."),
+    key("server", "body_read_seconds", "seconds, 1 to 60", D("10"), "How long a caller may take to send headers, and again to send its body."),
+    key("server", "max_concurrent_requests", "1 to 100000", D("1024"), "Requests served at once; further ones get 503 with `Retry-After`."),
+    key("server", "max_connections", "1 to 100000", D("8192"), "Open connections; further ones wait in the kernel's queue."),
+    key("server", "drain_seconds", "seconds, 0 to 600", D("30"), "How long requests may finish after SIGTERM. What is journaled by then goes on at the next start."),
+    key("server", "legacy0", "true or false", D("true"), "Accept the oldest README's bodies with `paymentHeader`."),
+    key("server", "trusted_proxies", "list of addresses or address/bits", D("[]"), "Peers whose `X-Forwarded-For` names the caller for address limits."),
+    key("data", "directory", "path", D("\"switchyard-data\""), "Where the journal lives; a relative path starts at the configuration file's folder."),
+    key("plugins", "directory", "path", D("\"plugins\""), "Where plugin files lie; a relative path starts at the configuration file's folder."),
+    key("plugins", "dev", "true or false", D("false"), "Load plugin files without `sha256`. For development only."),
+    key("keys.*", "env", "name of a variable", Optional, "The environment variable that holds the private key in hex. Either this or `file`."),
+    key("keys.*", "file", "path", Optional, "The file that holds the private key in hex. Either this or `env`."),
+    key("keys.*", "suite", "\"secp256k1\" or \"ed25519\"", D("\"secp256k1\""), "The kind of key: secp256k1 for EVM chains, ed25519 for Solana."),
+    key("networks.*", "rpc", "list of URLs", Required, "JSON-RPC nodes in order of preference; a later one takes over when an earlier one fails."),
+    key("networks.*", "signers", "list of key names", Required, "Keys that send and pay for transactions; each is a lane of its own."),
+    key("networks.*", "max_cost", "atomic units of the native currency, a decimal string", Required, "The most that one transaction may cost; a settlement that would cost more is refused before it is sent."),
+    key("networks.*", "retained_signers", "list of key names", D("[]"), "Former signers: take no new payments, serve those already bound to them."),
+    key("networks.*", "confirmations", "blocks, 1 to 10000", D("1"), "Depth (1 is the head block) at which a payment counts as landed and is answered."),
+    key("networks.*", "finality", "blocks, 1 to 100000", D("64"), "Depth at which a transaction counts as irreversible; at least `confirmations`."),
+    key("networks.*", "poll_interval_ms", "milliseconds, 50 to 60000", D("1000"), "How often open transactions are looked up, all in one call."),
+    key("networks.*", "stuck_after_seconds", "seconds, 1 to 3600", D("30"), "A transaction that has not landed by then is sent again with a higher bid."),
+    key("networks.*", "max_in_flight", "1 to 1000", D("16"), "Transactions of one signer sent and not yet landed."),
+    key("networks.*", "lane_queue", "1 to 100000", D("256"), "Settlements that may wait for one signer; further ones get 503."),
+    key("networks.*", "assets", "list of assets", D("[]"), "Assets accepted beside those the chain's driver knows."),
+    key("networks.*", "allow_any_asset", "true or false", D("false"), "Accept every asset. Hostile tokens then cost gas: read the handbook first."),
+    key("networks.*", "rpc_timeout_ms", "milliseconds, 50 to 60000", D("5000"), "How long one call to a node may take."),
+    key("networks.*", "v1_name", "name", Optional, "The network's plain name in protocol v1; the known ones need no line."),
+    key("networks.*", "options", "table", D("{}"), "The chain driver's own options."),
+    key("plugin.*", "file", "file name", Required, "The plugin's file, in `plugins.directory`."),
+    key("plugin.*", "sha256", "64 hex digits", Optional, "The file's SHA-256, as `switchyard plugin inspect` prints it. Required unless `plugins.dev`."),
+    key("plugin.*", "networks", "list of CAIP-2 ids", Optional, "Networks it serves; without it, all configured ones of its families."),
+    key("plugin.*", "config", "table", D("{}"), "The plugin's own configuration, checked against its manifest."),
+    key("tenants[]", "name", "name", Required, "Who it is, in logs and in the record of each payment. Never reuse one for somebody else."),
+    key("tenants[]", "key_sha256", "64 hex digits, or a list of them", Required, "SHA-256 of the API key, as `switchyard key hash` prints it; two during a change of keys."),
+    key("tenants[]", "scopes", "list of \"verify\", \"settle\", \"supported\"", D("[\"verify\", \"settle\", \"supported\"]"), "The paths this tenant may use."),
+    key("tenants[]", "requests_per_minute", "0 to 10000000", Optional, "Instead of `limits.tenant_requests_per_minute`."),
+    key("tenants[]", "burst", "1 to 1000000", Optional, "Instead of `limits.tenant_burst`."),
+    key("tenants[]", "settle_wait_seconds", "seconds, 1 to 85", Optional, "Instead of `server.settle_wait_seconds`; 4 for sellers that hang up after 5."),
+    key("limits", "address_requests_per_minute", "0 to 10000000", D("6000"), "For callers without an API key: requests per minute of one address (IPv6: of one /64)."),
+    key("limits", "address_burst", "1 to 1000000", D("1000"), "Requests that one address may send at once."),
+    key("limits", "tenant_requests_per_minute", "0 to 10000000", D("60000"), "Requests per minute of one tenant."),
+    key("limits", "tenant_burst", "1 to 1000000", D("5000"), "Requests that one tenant may send at once."),
+    key("log", "format", "\"human\" or \"json\"", D("\"human\""), "One line for people, or one JSON object per line."),
+    key("log", "level", "level or directives", D("\"info\""), "error, warn, info, debug, trace, or `target=level` pairs. The variable SWITCHYARD_LOG wins over it."),
+];
+
+/// The reference as Markdown, one table per section.
+#[must_use]
+pub fn markdown() -> String {
+    let mut out = String::new();
+    for (section, purpose) in SECTIONS {
+        let heading = match section.strip_suffix(".*") {
+            Some(name) => format!("[{name}.NAME]"),
+            None => match section.strip_suffix("[]") {
+                Some(name) => format!("[[{name}]]"),
+                None => format!("[{section}]"),
+            },
+        };
+        out.push_str(&format!(
+            "## `{heading}`\n\n{purpose}\n\n| Key | Type | Default | Meaning |\n|---|---|---|---|\n"
+        ));
+        for key in KEYS.iter().filter(|key| key.section == *section) {
+            let default = match key.presence {
+                Presence::Required => "required".to_owned(),
+                Presence::Optional => "none".to_owned(),
+                Presence::Default(value) => format!("`{value}`"),
+            };
+            out.push_str(&format!(
+                "| `{}` | {} | {default} | {} |\n",
+                key.name, key.kind, key.description
+            ));
+        }
+        out.push('\n');
+    }
+    out
+}

@@ -1,0 +1,255 @@
+//! The configuration: one TOML file, read once, as plain data.
+//!
+//! Everything that can be checked without touching the network, keys or plugin files is checked here, all errors at
+//! once, each with file, line, key and what to write instead. Later checks report through [`Config::source`].
+
+mod build;
+mod error;
+pub mod keys;
+pub mod networks;
+mod node;
+mod reader;
+mod substitute;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod url;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sdk_plugin::Amount;
+use sdk_plugin::host::Suite;
+use serde_json::Value;
+
+pub use error::{ConfigError, ConfigErrors, Source};
+pub use networks::NetworkNames;
+pub use substitute::Environment;
+pub use url::SecretUrl;
+
+use crate::telemetry::log;
+
+/// A checked configuration. Keys' meanings and defaults: [`keys::KEYS`].
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub server: Server,
+    /// Where the journal lives.
+    pub data_directory: PathBuf,
+    pub plugins: Plugins,
+    /// By name.
+    pub keys: BTreeMap<String, Key>,
+    /// By CAIP-2 id; at least one.
+    pub networks: BTreeMap<String, Network>,
+    /// By instance name; at least one.
+    pub plugin: BTreeMap<String, PluginInstance>,
+    pub tenants: Vec<Tenant>,
+    pub limits: Limits,
+    pub log: Log,
+    /// v1 names, with those of the configured networks.
+    pub names: NetworkNames,
+    pub source: Source,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub listen: SocketAddr,
+    /// Empty, or begins with `/` and does not end with one.
+    pub base_path: String,
+    pub settle_wait: Duration,
+    pub verify_wait: Duration,
+    pub body_limit_bytes: usize,
+    pub body_read: Duration,
+    pub max_concurrent_requests: usize,
+    pub max_connections: usize,
+    pub drain: Duration,
+    pub legacy0: bool,
+    pub trusted_proxies: Vec<AddressBlock>,
+}
+
+/// `[plugins]`.
+#[derive(Debug, Clone)]
+pub struct Plugins {
+    pub directory: PathBuf,
+    pub dev: bool,
+}
+
+/// `[keys.NAME]`: where a private key is, never the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub source: KeySource,
+    pub suite: Suite,
+}
+
+/// Where custody reads a key from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// Name of an environment variable.
+    Env(String),
+    File(PathBuf),
+}
+
+/// `[networks."CAIP-2"]`.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// CAIP-2.
+    pub id: String,
+    /// In order of preference; at least one.
+    pub rpc: Vec<SecretUrl>,
+    /// Names of keys, at least one; each is in [`Config::keys`].
+    pub signers: Vec<String>,
+    /// Names of keys, none of them in `signers`.
+    pub retained_signers: Vec<String>,
+    /// Depth, 1 is the head block.
+    pub confirmations: u64,
+    /// Depth, at least `confirmations`.
+    pub finality: u64,
+    pub poll_interval: Duration,
+    pub stuck_after: Duration,
+    pub max_in_flight: u32,
+    pub lane_queue: u32,
+    /// Most that one transaction may cost, native atomic units.
+    pub max_cost: Amount,
+    pub assets: Assets,
+    pub rpc_timeout: Duration,
+    /// The plain name in protocol v1, configured or known.
+    pub v1_name: Option<String>,
+    /// An object: the driver's own.
+    pub options: Value,
+}
+
+/// Which assets a network accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Assets {
+    /// Those the driver knows, and these.
+    KnownAnd(Vec<String>),
+    Any,
+}
+
+/// `[plugin.NAME]`.
+#[derive(Debug, Clone)]
+pub struct PluginInstance {
+    /// The instance's name.
+    pub name: String,
+    pub file: PathBuf,
+    /// `None` only with [`Plugins::dev`].
+    pub sha256: Option<[u8; 32]>,
+    /// CAIP-2; `None`: every configured network of its families.
+    pub networks: Option<Vec<String>>,
+    /// An object, to be checked against the manifest's schema.
+    pub config: Value,
+}
+
+/// `[[tenants]]`.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    pub name: String,
+    /// At least one.
+    pub key_sha256: Vec<[u8; 32]>,
+    pub scopes: BTreeSet<Scope>,
+    pub rate: Rate,
+    pub settle_wait: Duration,
+}
+
+/// A path that a tenant may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    Verify,
+    /// Also the schemes' own routes.
+    Settle,
+    Supported,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Of callers without an API key.
+    pub address: Rate,
+}
+
+/// A token bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// 0: no limit.
+    pub per_minute: u32,
+    /// At least 1.
+    pub burst: u32,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub format: log::Format,
+    pub level: String,
+}
+
+/// Addresses with a common prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressBlock {
+    address: IpAddr,
+    bits: u32,
+}
+
+impl AddressBlock {
+    /// `10.0.0.0/8`, `::1`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse().ok()?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(width);
+        (bits <= width).then_some(Self { address, bits })
+    }
+
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(block), IpAddr::V4(address)) => {
+                (block.to_bits() ^ address.to_bits())
+                    .checked_shr(32 - self.bits)
+                    .unwrap_or(0)
+                    == 0
+            }
+            (IpAddr::V6(block), IpAddr::V6(address)) => {
+                (block.to_bits() ^ address.to_bits())
+                    .checked_shr(128 - self.bits)
+                    .unwrap_or(0)
+                    == 0
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file, with the process's environment.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let message = format!("can't be read ({error}); name the configuration file with --config FILE");
+            ConfigErrors(vec![ConfigError {
+                file: shown.clone(),
+                line: 0,
+                key: String::new(),
+                message,
+            }])
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&shown, folder, &text, &|name| std::env::var(name).ok())
+    }
+
+    /// Checks a text. `file` is the name in errors; relative paths start at `folder`.
+    pub fn parse(
+        file: &str,
+        folder: &Path,
+        text: &str,
+        environment: Environment<'_>,
+    ) -> Result<Self, ConfigErrors> {
+        build::build(file, folder, text, environment)
+    }
+}
