@@ -15,9 +15,11 @@ use super::reader::{Reader, Section};
 use super::substitute::Environment;
 use super::suggest::closest;
 use super::{
-    AddressBlock, Assets, Config, Key, KeySource, Limits, Log, Network, PluginInstance, Plugins, Rate, Scope,
-    Server, Tenant,
+    AddressBlock, Assets, Config, Key, Limits, Log, Network, PluginInstance, Plugins, Rate, Scope, Server,
+    Tenant,
 };
+use crate::host::custody::KeySource;
+use crate::host::rpc::SecretUrl;
 use crate::telemetry::log;
 
 const SECTIONS: [&str; 9] = [
@@ -230,9 +232,9 @@ fn network(id: &str, section: &Section<'_, '_>, key_names: &[String]) -> Option<
         ));
     }
     let rpc = section.get("rpc", |node| {
-        let urls = node.list_or_one(|node| match super::SecretUrl::parse(&node.text()?) {
+        let urls = node.list_or_one(|node| match SecretUrl::parse(&node.text()?) {
             Ok(url) => Some(url),
-            Err(message) => node.fail(message),
+            Err(error) => node.fail(error.to_string()),
         })?;
         if urls.is_empty() {
             node.fail("is empty; name at least one node")

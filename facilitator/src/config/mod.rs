@@ -13,7 +13,6 @@ mod substitute;
 mod suggest;
 #[cfg(test)]
 mod tests;
-mod url;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -27,8 +26,9 @@ use serde_json::Value;
 pub use error::{ConfigError, ConfigErrors, Source};
 pub use networks::NetworkNames;
 pub use substitute::Environment;
-pub use url::SecretUrl;
 
+use crate::host::custody::KeySource;
+use crate::host::rpc::SecretUrl;
 use crate::telemetry::log;
 
 /// A checked configuration. Keys' meanings and defaults: [`keys::KEYS`].
@@ -81,14 +81,6 @@ pub struct Plugins {
 pub struct Key {
     pub source: KeySource,
     pub suite: Suite,
-}
-
-/// Where custody reads a key from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeySource {
-    /// Name of an environment variable.
-    Env(String),
-    File(PathBuf),
 }
 
 /// `[networks."CAIP-2"]`.

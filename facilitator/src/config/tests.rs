@@ -44,7 +44,7 @@ fn ten_lines_are_enough_and_the_rest_has_defaults() {
         Path::new("/etc/switchyard/switchyard-data")
     );
     let network = &config.networks["eip155:8453"];
-    assert_eq!(network.rpc[0].expose(), "https://node.example/v2/KEY");
+    assert_eq!(network.rpc[0].host(), "node.example");
     assert_eq!(
         (network.confirmations, network.finality, network.max_in_flight),
         (1, 64, 16)
@@ -230,7 +230,7 @@ key_sha256 = "${SECRET}"
         "c.toml:11: networks.\"eip155:08453\": \"eip155:08453\" is not a CAIP-2 id; write e.g. [networks.\"eip155:8453\"]",
         "c.toml:12: networks.\"eip155:08453\".rpc[1]: the environment variable MISSING is not set; export MISSING=… \
          before starting, or write ${MISSING:-default}",
-        "c.toml:12: networks.\"eip155:08453\".rpc[2]: not a URL of a node; write e.g. \"https://rpc.example.com/key\"",
+        "c.toml:12: networks.\"eip155:08453\".rpc[2]: a node's URL must begin with https:// or http://",
         "c.toml:13: networks.\"eip155:08453\".signers[0]: \"hott\" is not a key of [keys]; did you mean \"hot\"?",
         "c.toml:14: networks.\"eip155:08453\".max_cost: must be a string in quotes, not a whole number",
         "c.toml:15: networks.\"eip155:08453\".finality: must be from 1 to 100000",
