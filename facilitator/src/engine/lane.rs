@@ -317,6 +317,13 @@ impl LaneTask {
     /// A later step of a journaled settlement: it is tried until it is in a slot, or can't succeed any more.
     async fn later(&mut self, work: Work) {
         let Work { settlement, step } = work;
+        let index = usize::try_from(step).unwrap_or(usize::MAX);
+        let is_waiting =
+            settlement.lock().row.steps.get(index).is_some_and(|row| row.state == StepState::Waiting);
+        if !is_waiting {
+            // Asked for twice, or decided meanwhile.
+            return;
+        }
         match self.bring_into_slot(&settlement, step, false).await {
             Ok(()) => {}
             Err(Stop::Withdrawn | Stop::Taken) => {}

@@ -143,6 +143,13 @@ impl Engine {
         });
     }
 
+    /// Journaled settlements of a network that are not finished.
+    fn holders_on(&self, network: &str) -> Vec<Arc<Settlement>> {
+        let claims = lock(&self.claims);
+        let holders = claims.values().filter_map(|claim| claim.holder.clone());
+        holders.filter(|settlement| settlement.network.id() == network).collect()
+    }
+
     fn run_of(&self, network: &str) -> Option<&Arc<NetworkRun>> {
         self.networks.get(network)
     }

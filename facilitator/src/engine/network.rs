@@ -121,6 +121,10 @@ impl Engine {
                 self.start_lane(run, lane);
             }
         }
+        // Steps that found no lane when their time came.
+        for settlement in self.holders_on(network.id()) {
+            self.advance(&settlement);
+        }
         now.is_ok()
     }
 }

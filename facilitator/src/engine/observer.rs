@@ -12,7 +12,7 @@ use sdk_plugin::chain::{Evidence, ForeignTx, Observation, Shown, TxState, Watch}
 use sdk_plugin::scheme::{EvidenceWanted, Judgement};
 use tokio::time::Instant;
 
-use super::lane::{Ask, Work};
+use super::lane::Ask;
 use super::network::NetworkRun;
 use super::settlement::Settlement;
 use super::slot::{Decided, OpenSlot, SlotState};
@@ -28,6 +28,8 @@ const RESEND_AFTER: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(60);
 /// Blocks that must have come since a bid before it counts as too low.
 const BLOCKS_BEFORE_REBID: u64 = 2;
+/// Looks in a row that must miss a decided transaction before it counts as gone: one node may lag behind another.
+const MISSES_BEFORE_REORG: u32 = 2;
 /// Slots that are watched in one call.
 const BATCH: usize = 256;
 
@@ -41,6 +43,8 @@ enum Verdict {
     Judge { index: usize, shown: Shown, decided: Decided },
     /// What was decided before is not on the chain any more.
     Reorged,
+    /// What was decided before was not seen by a node that should have it.
+    Missed,
     /// Decided and final: the slot is this transaction's.
     Close { by: String },
     /// Another transaction has the slot for good, and the steps are still good: they take another slot.
@@ -125,6 +129,11 @@ impl Engine {
             }
             verdict(slot, &state, seen, &run.network.settings, self.clock.now_s())
         };
+        let missed = {
+            let mut state = slot.lock();
+            state.missed = if verdict == Verdict::Missed { state.missed.saturating_add(1) } else { 0 };
+            state.missed
+        };
         match verdict {
             Verdict::Wait => {}
             Verdict::SearchForeign => slot.lock().search_foreign = true,
@@ -142,6 +151,8 @@ impl Engine {
                 }
             }
             Verdict::Reorged => self.reorged(slot).await,
+            Verdict::Missed if missed >= MISSES_BEFORE_REORG => self.reorged(slot).await,
+            Verdict::Missed => {}
             Verdict::Close { by } => self.close(run, slot, &by, false).await,
             Verdict::Free { by } => self.close(run, slot, &by, true).await,
             Verdict::Resend => ask(run, slot, Ask::Resend(slot.key())),
@@ -279,17 +290,10 @@ impl Engine {
         for (settlement, step) in &slot.covers {
             self.refresh(settlement).await;
             if free {
-                let choice = settlement
-                    .plan()
-                    .and_then(|plan| plan.steps.get(usize::try_from(*step).ok()?))
-                    .map(|step| step.lane.clone());
-                if let Some(lane) = choice.and_then(|choice| run.choose(&choice)) {
-                    lane.ask(Ask::Step(Work { settlement: Arc::clone(settlement), step: *step }));
-                }
-            } else {
-                self.advance(settlement);
-                self.finish_if_ended(settlement).await;
+                tracing::warn!(settlement = settlement.id, step, "a step lost its slot and takes another");
             }
+            self.advance(settlement);
+            self.finish_if_ended(settlement).await;
         }
     }
 
@@ -366,7 +370,7 @@ fn verdict(
             TxState::Unknown | TxState::Pending | TxState::Superseded { .. } | TxState::Expired { .. } => continue,
         };
         let Some(attempt) = state.attempts.get(index) else { continue };
-        let here = Decided { attempt: attempt.id, block: block.clone() };
+        let here = Decided { attempt: attempt.id, block: block.clone(), height };
         return match &state.decided {
             Some(decided) if *decided == here => {
                 if depth >= settings.finality { Verdict::Close { by: attempt.tx_id.clone() } } else { Verdict::Wait }
@@ -387,7 +391,8 @@ fn verdict(
         // A slot lost to others or expired was decided on that ground, and stays so.
         return match decided.block.strip_prefix(GONE) {
             Some(by) => Verdict::Close { by: by.to_owned() },
-            None => Verdict::Reorged,
+            None if seen.iter().any(|observation| observation.head_height < decided.height) => Verdict::Wait,
+            None => Verdict::Missed,
         };
     }
     if let Some((by, depth)) = superseded(seen) {
@@ -425,7 +430,7 @@ fn dead(
     by: &str,
 ) -> Verdict {
     let Some(newest) = state.newest() else { return Verdict::Wait };
-    let decided = Decided { attempt: newest.id, block: format!("{GONE}{by}") };
+    let decided = Decided { attempt: newest.id, block: format!("{GONE}{by}"), height: 0 };
     judge_when_searched(slot, state, observation, settings, index, Shown::Dead { why: why.to_owned() }, decided)
 }
 

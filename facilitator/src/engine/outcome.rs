@@ -8,7 +8,7 @@ use sdk_plugin::scheme::{Gate, OnFail, Paid, Refusal};
 use super::decide::{Decision, decide};
 use super::lane::{Ask, Work};
 use super::settle::unavailable;
-use super::settlement::{self, Settlement, Waiter};
+use super::settlement::{self, Phase, Settlement, Waiter};
 use super::{Engine, lock};
 use crate::journal::{Answer, CommitError, Event, Outcome, PaidRow, Query, Release, SettlementRow, StepState};
 use crate::service::SettleAnswer;
@@ -294,6 +294,9 @@ impl Engine {
         let Some(plan) = settlement.plan() else { return };
         let next = {
             let state = settlement.lock();
+            if state.phase != Phase::Committed {
+                return;
+            }
             let waiting = state.row.steps.iter().position(|row| row.state == StepState::Waiting);
             let Some(index) = waiting else { return };
             let Some(step) = plan.steps.get(index) else { return };

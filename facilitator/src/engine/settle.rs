@@ -224,6 +224,10 @@ impl Engine {
         let (Some(kind), Some(request)) = (&settlement.kind, &settlement.request) else {
             return settlement.give_up(|_| unavailable("no handler"));
         };
+        if let Err(why) = kind.network.readiness() {
+            tracing::warn!(network = kind.network.id(), "a settlement was not begun: the network is not ready: {why}");
+            return settlement.give_up(|_| unavailable("this network is not ready; try again"));
+        }
         let planned = tokio::select! {
             biased;
             () = withdrawn(settlement) => return,

@@ -28,6 +28,8 @@ pub struct SlotState {
     pub attempts: Vec<Journaled<AttemptRow>>,
     /// The transaction and block that were judged.
     pub decided: Option<Decided>,
+    /// Looks in a row that did not show what was decided.
+    pub missed: u32,
     /// The next look shall search for somebody else's transaction.
     pub search_foreign: bool,
     /// The lane was asked to do something about it and has not yet.
@@ -44,6 +46,7 @@ pub struct SlotState {
 pub struct Decided {
     pub attempt: u64,
     pub block: String,
+    pub height: u64,
 }
 
 impl OpenSlot {
@@ -57,6 +60,7 @@ impl OpenSlot {
         let state = SlotState {
             attempts,
             decided: None,
+            missed: 0,
             search_foreign: false,
             asked: false,
             last_sent: now,

@@ -128,6 +128,10 @@ impl Engine {
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "a claim can't be looked up"),
         }
+        if asked.kind.network.readiness().is_err() {
+            let message = Some("this network is not ready; try again");
+            return invalid(reason::UNEXPECTED_VERIFY_ERROR, message, &asked.identified.payer);
+        }
         match self.ops.verify(&asked.kind, &request).await {
             Ok(Verdict::Valid(valid)) => VerifyReply {
                 is_valid: true,
