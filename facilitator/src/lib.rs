@@ -7,6 +7,7 @@ pub mod config;
 pub mod engine;
 pub mod host;
 pub mod journal;
+pub mod plugin;
 pub mod registry;
 pub mod service;
 pub mod telemetry;

@@ -18,6 +18,8 @@ pub mod manifest;
 pub mod ops;
 pub mod request;
 pub mod scheme;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod wire;
 
 pub use amount::{Amount, HexBytes};

@@ -116,16 +116,11 @@ mod tests {
         let nowhere = Buf { len: 7, ..Buf::EMPTY };
         // SAFETY: the buffer owns nothing, and its null pointer is never followed.
         assert_eq!(unsafe { Received::new(nowhere) }.bytes(100), Err(7));
+        let nowhere = Bytes {
+            ptr: ptr::null(),
+            len: 1,
+        };
         // SAFETY: the pointer is null.
-        assert_eq!(
-            unsafe {
-                Bytes {
-                    ptr: ptr::null(),
-                    len: 1,
-                }
-                .borrow(100)
-            },
-            None
-        );
+        assert_eq!(unsafe { nowhere.borrow(100) }, None);
     }
 }

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::buf::Received;
 use super::raw::{self, Buf, Bytes, Call, Host, RunFn};
-use super::serve::{CallState, Shared, read_answer};
+use super::serve::{CallState, Shared};
 use crate::host::{
     JobRequest, Level, MetricKind, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest,
     StoreResponse,
@@ -103,7 +103,8 @@ impl AbiHost {
             )));
         }
         let response = HostCall::begin(self.shared.clone(), parent, service, &request)?.await?;
-        read_answer(service, &response)
+        serde_json::from_slice(&response)
+            .map_err(|error| Fault::internal(format!("answer of {service}: {error}")))
     }
 }
 

@@ -9,6 +9,7 @@
 //! not trusted that far belongs in a process of its own.
 
 pub mod buf;
+mod dispatch;
 pub mod export;
 pub mod guest;
 mod guest_host;

@@ -12,15 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use async_task::Runnable;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::buf::give;
+use super::dispatch::Server;
 use super::guest::PluginRoles;
-use super::guest_host::{AbiHost, HostTable};
+use super::guest_host::HostTable;
 use super::raw::{self, Call, CompleteFn};
-use crate::ops::{self, FaultBody, op};
-use crate::{CallContext, ChainDriver, Cx, Fault, FaultKind, HostServices, SchemeHandler};
+use crate::ops::FaultBody;
+use crate::{Fault, FaultKind};
 
 /// An instance, shared by its open calls.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ pub(super) struct Shared {
     pub(super) instance_id: u64,
     /// Largest message in bytes.
     pub(super) cap: usize,
-    roles: PluginRoles,
+    pub(super) roles: PluginRoles,
     calls: Mutex<HashMap<u64, Arc<CallState>>>,
 }
 
@@ -244,161 +243,4 @@ extern "C" fn run_task(task: *mut c_void) {
         // SAFETY: `accept` gave this pointer to the host's `spawn`, which runs it exactly once.
         unsafe { Runnable::<()>::from_raw(task) }.run();
     }));
-}
-
-/// From operation and JSON to the traits' functions and back.
-struct Server {
-    shared: Arc<Shared>,
-    state: Arc<CallState>,
-    call_id: u64,
-}
-
-fn read<'a, T: Deserialize<'a>>(op: &str, request: &'a [u8]) -> Result<T, Fault> {
-    serde_json::from_slice(request).map_err(|error| Fault::invalid(format!("request of {op}: {error}")))
-}
-
-fn write<T: Serialize>(answer: &T) -> Result<Vec<u8>, Fault> {
-    serde_json::to_vec(answer)
-        .map_err(|error| Fault::internal(format!("the answer does not serialise: {error}")))
-}
-
-impl Server {
-    fn cx(&self, context: CallContext) -> Cx {
-        let host: Arc<dyn HostServices> = Arc::new(AbiHost::new(self.shared.clone(), self.state.clone()));
-        Cx::new(host, self.call_id, context)
-    }
-
-    fn scheme(&self, context: &CallContext) -> Result<Arc<dyn SchemeHandler>, Fault> {
-        let found = self
-            .shared
-            .roles
-            .schemes
-            .iter()
-            .find(|(name, _)| *name == context.scheme);
-        let found = found.map(|(_, handler)| handler.clone());
-        found.ok_or_else(|| Fault::unsupported(format!("this plugin has no scheme {:?}", context.scheme)))
-    }
-
-    fn driver(&self, context: &CallContext) -> Result<Arc<dyn ChainDriver>, Fault> {
-        let family = context
-            .network
-            .id
-            .split_once(':')
-            .map_or("", |(family, _)| family);
-        let found = self.shared.roles.drivers.iter().find(|(name, _)| name == family);
-        let found = found.map(|(_, driver)| driver.clone());
-        found.ok_or_else(|| {
-            Fault::unsupported(format!("this plugin has no driver for {:?}", context.network.id))
-        })
-    }
-
-    async fn answer(&self, op: &str, request: &[u8]) -> Result<Vec<u8>, Fault> {
-        match op {
-            op::SUPPORTED => {
-                let (handler, cx) =
-                    self.for_scheme(read::<ops::ContextCall<'_>>(op, request)?.context.into_owned())?;
-                write(&handler.supported(&cx).await?)
-            }
-            op::IDENTIFY | op::VERIFY | op::PLAN => {
-                let call: ops::PaymentCall<'_> = read(op, request)?;
-                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
-                match op {
-                    op::IDENTIFY => write(&handler.identify(&cx, &call.request).await?),
-                    op::VERIFY => write(&handler.verify(&cx, &call.request).await?),
-                    _ => write(&handler.plan(&cx, &call.request).await?),
-                }
-            }
-            op::JUDGE => {
-                let call: ops::JudgeCall<'_> = read(op, request)?;
-                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
-                write(&handler.judge(&cx, &call.plan, &call.evidence).await?)
-            }
-            op::ROUTE => {
-                let call: ops::RouteCall<'_> = read(op, request)?;
-                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
-                write(&handler.route(&cx, &call.request).await?)
-            }
-            op::JOB => {
-                let call: ops::JobCall<'_> = read(op, request)?;
-                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
-                write(&ops::JobReply {
-                    requests: handler.job(&cx, &call.job).await?,
-                })
-            }
-            op::START => {
-                let cx = self.cx(read::<ops::ContextCall<'_>>(op, request)?.context.into_owned());
-                if let Some(lifecycle) = &self.shared.roles.lifecycle {
-                    lifecycle.start(&cx).await?;
-                }
-                write(&ops::Empty {})
-            }
-            op::HEALTH => {
-                let cx = self.cx(read::<ops::ContextCall<'_>>(op, request)?.context.into_owned());
-                match &self.shared.roles.lifecycle {
-                    Some(lifecycle) => write(&lifecycle.health(&cx).await?),
-                    None => write(&ops::Health {
-                        healthy: true,
-                        message: None,
-                    }),
-                }
-            }
-            _ => self.answer_driver(op, request).await,
-        }
-    }
-
-    async fn answer_driver(&self, op: &str, request: &[u8]) -> Result<Vec<u8>, Fault> {
-        match op {
-            op::CHECK => {
-                let call: ops::CheckCall<'_> = read(op, request)?;
-                let (driver, cx) = self.for_driver(call.context.into_owned())?;
-                write(&driver.check(&cx, &call.network).await?)
-            }
-            op::LANE => {
-                let call: ops::LaneCall<'_> = read(op, request)?;
-                let (driver, cx) = self.for_driver(call.context.into_owned())?;
-                write(&driver.lane(&cx, &call.lane).await?)
-            }
-            op::QUOTE => {
-                let call: ops::QuoteCall<'_> = read(op, request)?;
-                let (driver, cx) = self.for_driver(call.context.into_owned())?;
-                write(&driver.quote(&cx, &call.lane, call.previous.as_deref()).await?)
-            }
-            op::BUILD => {
-                let call: ops::BuildCall<'_> = read(op, request)?;
-                let (driver, cx) = self.for_driver(call.context.into_owned())?;
-                write(&driver.build(&cx, &call.slot, &call.bid, &call.steps).await?)
-            }
-            op::FILL => {
-                let call: ops::FillCall<'_> = read(op, request)?;
-                let (driver, cx) = self.for_driver(call.context.into_owned())?;
-                write(&driver.fill(&cx, &call.slot, &call.bid).await?)
-            }
-            op::BROADCAST => {
-                let call: ops::BroadcastCall<'_> = read(op, request)?;
-                let (driver, cx) = self.for_driver(call.context.into_owned())?;
-                write(&driver.broadcast(&cx, &call.attempt).await?)
-            }
-            op::OBSERVE => {
-                let call: ops::ObserveCall<'_> = read(op, request)?;
-                let (driver, cx) = self.for_driver(call.context.into_owned())?;
-                write(&ops::ObserveReply {
-                    observations: driver.observe(&cx, &call.watches).await?,
-                })
-            }
-            _ => Err(Fault::unsupported(format!("unknown operation {op:?}"))),
-        }
-    }
-
-    fn for_scheme(&self, context: CallContext) -> Result<(Arc<dyn SchemeHandler>, Cx), Fault> {
-        Ok((self.scheme(&context)?, self.cx(context)))
-    }
-
-    fn for_driver(&self, context: CallContext) -> Result<(Arc<dyn ChainDriver>, Cx), Fault> {
-        Ok((self.driver(&context)?, self.cx(context)))
-    }
-}
-
-/// Reads a JSON answer of the host.
-pub(super) fn read_answer<T: DeserializeOwned>(service: &str, response: &[u8]) -> Result<T, Fault> {
-    serde_json::from_slice(response).map_err(|error| Fault::internal(format!("answer of {service}: {error}")))
 }

@@ -1,0 +1,53 @@
+//! Why a plugin is not in service: one sentence that says what to do.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A plugin that was not loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginError {
+    /// The file, or the id of a plugin without one.
+    pub plugin: PathBuf,
+    pub kind: ErrorKind,
+    /// What is wrong and what to do instead.
+    pub message: String,
+}
+
+/// What kind of trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The file can't be read or copied.
+    File,
+    /// Not a plugin file.
+    NotAPlugin,
+    /// Its manifest is not a good one.
+    Manifest,
+    /// Built for another version of the ABI.
+    Abi,
+    /// Not pinned, or not the file that was pinned.
+    Pin,
+    /// Its configuration does not fit its schema.
+    Config,
+    /// The system's loader refuses it, or the file does not do what the ABI says.
+    Load,
+    /// It says no, or does not answer, while an instance is made or started.
+    Start,
+}
+
+impl PluginError {
+    pub(super) fn new(plugin: &Path, kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            plugin: plugin.to_owned(),
+            kind,
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for PluginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "plugin {}: {}", self.plugin.display(), self.message)
+    }
+}
+
+impl std::error::Error for PluginError {}

@@ -1,0 +1,372 @@
+//! One instance of a plugin: calls into it, their completions, and its end.
+//!
+//! A completion finds its call by a number, not by a pointer: the `ctx` given to the plugin is a key into a table of
+//! this process. One that comes twice, late or for nothing finds no entry and touches no memory.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sdk_plugin::abi::buf::Received;
+use sdk_plugin::abi::raw::{self, Buf, Bytes, Call, Plugin, SubmitFn};
+use sdk_plugin::ops::{ContextCall, Empty, FaultBody, Health, op};
+use sdk_plugin::{CallContext, Fault, FaultKind};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+
+use super::bridge::Bridge;
+
+/// What an instance may use of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Threads of its own.
+    pub threads: usize,
+    /// Calls it serves at once, those included that it never came back from. One more is `Overloaded`.
+    pub concurrent_calls: usize,
+    /// How long a call may take.
+    pub call_timeout: Duration,
+    /// Host services it uses at once.
+    pub host_calls: usize,
+    /// Pieces of work that wait for its threads.
+    pub queued_tasks: usize,
+    /// How long loading the file and making the instance may take.
+    pub create_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            threads: 2,
+            concurrent_calls: 256,
+            call_timeout: Duration::from_secs(20),
+            host_calls: 1_024,
+            queued_tasks: 4_096,
+            create_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The functions of a plugin that are called after `create`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Functions {
+    pub(super) submit: SubmitFn,
+    pub(super) cancel: extern "C" fn(*mut raw::Instance, u64),
+    pub(super) destroy: extern "C" fn(*mut raw::Instance),
+}
+
+impl Functions {
+    /// `None` when one of them is null.
+    pub(super) fn of(table: &Plugin) -> Option<Self> {
+        Some(Self {
+            submit: table.submit?,
+            cancel: table.cancel?,
+            destroy: table.destroy?,
+        })
+    }
+}
+
+/// The plugin's pointer to its instance.
+#[derive(Debug, Clone, Copy)]
+struct Pointer(*mut raw::Instance);
+
+// SAFETY: the ABI lets an instance be used from any thread (R6); the host only hands the pointer back.
+unsafe impl Send for Pointer {}
+// SAFETY: as above.
+unsafe impl Sync for Pointer {}
+
+/// A live instance. Destroyed when its last handle goes; every call that the plugin has not completed holds one.
+#[derive(Debug)]
+pub(super) struct Instance {
+    pointer: Pointer,
+    functions: Functions,
+    pub(super) bridge: &'static Bridge,
+}
+
+/// A call that a plugin has not completed.
+struct Pending {
+    instance: Arc<Instance>,
+    call_id: u64,
+    answer: oneshot::Sender<Completed>,
+}
+
+struct Completed {
+    status: i32,
+    body: Result<Vec<u8>, Fault>,
+    sent: bool,
+}
+
+/// Every call into any plugin that was not completed, by the number that the plugin has as `ctx`.
+static PENDING: LazyLock<Mutex<HashMap<u64, Pending>>> = LazyLock::new(Mutex::default);
+static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
+static STRAYS: AtomicU64 = AtomicU64::new(0);
+
+/// Completions so far that belonged to no call: made twice, or after a refusal. Each is a defect of a plugin.
+#[must_use]
+pub fn stray_completions() -> u64 {
+    STRAYS.load(Ordering::Relaxed)
+}
+
+fn pending() -> MutexGuard<'static, HashMap<u64, Pending>> {
+    // Nothing panics while holding the lock, and the map is valid at every point.
+    PENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes a pending call out of the table. A call of its own, so that the lock is free when the entry is dropped.
+fn take(key: u64) -> Option<Pending> {
+    pending().remove(&key)
+}
+
+fn settle(key: u64, status: i32, body: impl FnOnce(&Instance) -> Result<Vec<u8>, Fault>) -> bool {
+    let Some(Pending {
+        instance,
+        call_id,
+        answer,
+    }) = take(key)
+    else {
+        return false;
+    };
+    let body = body(&instance);
+    let sent = instance.bridge.calls.end(call_id);
+    // Nobody listens when the caller's time was over.
+    let _ = answer.send(Completed { status, body, sent });
+    true
+}
+
+extern "C" fn completed(ctx: *mut c_void, status: i32, response: Buf) {
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the buffer moves with the call (R3).
+        let response = unsafe { Received::new(response) };
+        let found = settle(ctx as usize as u64, status, |instance| {
+            match response.bytes(instance.bridge.message_bytes) {
+                Ok(bytes) => Ok(bytes.to_vec()),
+                Err(len) => Err(Fault::internal(format!(
+                    "the plugin's answer has {len} bytes, {} are allowed",
+                    instance.bridge.message_bytes
+                ))),
+            }
+        });
+        if !found {
+            STRAYS.fetch_add(1, Ordering::Relaxed);
+        }
+    }));
+}
+
+impl Instance {
+    /// # Safety
+    /// `pointer` came from the `create` of the plugin whose `functions` these are, and nobody else destroys it.
+    pub(super) unsafe fn new(
+        pointer: *mut raw::Instance,
+        functions: Functions,
+        bridge: &'static Bridge,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            pointer: Pointer(pointer),
+            functions,
+            bridge,
+        })
+    }
+
+    /// One call, from JSON to JSON. `on_behalf_of` is the id that host services are told.
+    ///
+    /// A fault is [`FaultKind::Indeterminate`] when the call handed a send to the host, whatever the plugin says.
+    pub(super) async fn call<Q: Serialize, A: DeserializeOwned>(
+        self: &Arc<Self>,
+        call_id: u64,
+        on_behalf_of: u64,
+        op: &'static str,
+        request: &Q,
+    ) -> Result<A, Fault> {
+        let request = serde_json::to_vec(request)
+            .map_err(|error| Fault::internal(format!("the request of {op} does not serialise: {error}")))?;
+        let (len, cap) = (request.len(), self.bridge.message_bytes);
+        if len > cap {
+            return Err(Fault::invalid(format!(
+                "the request of {op} has {len} bytes, the plugin takes {cap}"
+            )));
+        }
+        self.bridge
+            .calls
+            .begin(call_id, on_behalf_of, self.bridge.limits.concurrent_calls)?;
+        let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        pending().insert(
+            key,
+            Pending {
+                instance: self.clone(),
+                call_id,
+                answer,
+            },
+        );
+        let mut waiting = Waiting {
+            instance: self,
+            call_id,
+            key,
+            over: false,
+        };
+        let instance = self.clone();
+        if !self
+            .bridge
+            .pool
+            .try_push(move || instance.submit(key, call_id, op, &request))
+        {
+            settle(key, raw::E_OVERLOADED, |_| Ok(Vec::new()));
+        }
+        let limit = self.bridge.limits.call_timeout;
+        let completed = match tokio::time::timeout(limit, answered).await {
+            Ok(Ok(completed)) => {
+                waiting.over = true;
+                completed
+            }
+            // The sender goes only with a completion.
+            Ok(Err(_)) => return Err(waiting.broke_off(FaultKind::Internal, "the call was lost")),
+            Err(_) => {
+                let message = format!("the plugin did not answer {op} within {} ms", limit.as_millis());
+                return Err(waiting.broke_off(FaultKind::Deadline, &message));
+            }
+        };
+        let Completed { status, body, sent } = completed;
+        let answer = match (body, status) {
+            (Ok(body), raw::OK) => serde_json::from_slice(&body).map_err(|error| {
+                Fault::internal(format!("the plugin's answer to {op} does not parse: {error}"))
+            }),
+            (Ok(body), _) => Err(FaultBody::decode(status, &body)),
+            (Err(fault), _) => Err(fault),
+        };
+        answer.map_err(|fault| truthful(fault, sent))
+    }
+
+    /// Hands a call to the plugin. Runs on the instance's threads.
+    fn submit(&self, key: u64, call_id: u64, op: &str, request: &[u8]) {
+        if !self.bridge.calls.is_open(call_id) {
+            settle(key, raw::E_CANCELLED, |_| Ok(Vec::new()));
+            return;
+        }
+        let call = Call {
+            struct_size: raw::struct_size::<Call>(),
+            reserved: 0,
+            call_id,
+            parent_id: 0,
+            timeout_ns: u64::try_from(self.bridge.limits.call_timeout.as_nanos()).unwrap_or(0),
+            op: Bytes::lend(op.as_bytes()),
+            request: Bytes::lend(request),
+            trace: Bytes::EMPTY,
+            ctx: key as usize as *mut c_void,
+            complete: Some(completed),
+        };
+        let status = (self.functions.submit)(self.pointer.0, &raw const call);
+        if status != raw::OK {
+            settle(key, status, |_| {
+                Ok(format!("the plugin refused the call with status {status}").into_bytes())
+            });
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let Self {
+            pointer,
+            functions,
+            bridge,
+        } = *self;
+        // A thread of its own: this may run on one of the threads that have to end first.
+        let ended = std::thread::Builder::new()
+            .name("plugin end".to_owned())
+            .spawn(move || {
+                let pointer = pointer;
+                bridge.finish();
+                (functions.destroy)(pointer.0);
+            });
+        if ended.is_err() {
+            bridge.warn("no thread to destroy a plugin's instance on; its memory stays taken");
+        }
+    }
+}
+
+/// A fault as it is: that something was sent is the host's knowledge, not the plugin's word.
+fn truthful(fault: Fault, sent: bool) -> Fault {
+    if sent && fault.is_before_effect() {
+        let message = format!("after a send: {}", fault.message);
+        return Fault {
+            kind: FaultKind::Indeterminate,
+            message,
+            ..fault
+        };
+    }
+    fault
+}
+
+/// Takes a call's rights away, and tells the plugin, when its caller stops waiting.
+struct Waiting<'a> {
+    instance: &'a Arc<Instance>,
+    call_id: u64,
+    key: u64,
+    over: bool,
+}
+
+impl Waiting<'_> {
+    fn broke_off(&mut self, kind: FaultKind, message: &str) -> Fault {
+        self.over = true;
+        truthful(Fault::new(kind, message), self.stop())
+    }
+
+    fn stop(&self) -> bool {
+        let sent = self.instance.bridge.calls.close(self.call_id);
+        let (instance, key, call_id) = (self.instance.clone(), self.key, self.call_id);
+        // Advisory: lost where the plugin's queue is full.
+        self.instance.bridge.pool.try_push(move || {
+            if pending().contains_key(&key) {
+                (instance.functions.cancel)(instance.pointer.0, call_id);
+            }
+        });
+        sent
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.stop();
+        }
+    }
+}
+
+/// Asks an instance how it is.
+#[derive(Debug, Clone)]
+pub struct HealthProbe(pub(super) Arc<Instance>);
+
+/// Ids of the calls that this module makes by itself; far from those of the host's table.
+static OWN_CALLS: AtomicU64 = AtomicU64::new(1 << 63);
+
+impl HealthProbe {
+    /// `plugin.health`. A plugin that does not know the operation is healthy.
+    pub async fn check(&self) -> Result<Health, Fault> {
+        match self.ask(op::HEALTH).await {
+            Err(fault) if fault.kind == FaultKind::Unsupported => Ok(Health {
+                healthy: true,
+                message: None,
+            }),
+            answer => answer,
+        }
+    }
+
+    /// `plugin.start`. A plugin that does not know the operation has nothing to start.
+    pub(super) async fn start(&self) -> Result<(), Fault> {
+        match self.ask::<Empty>(op::START).await {
+            Err(fault) if fault.kind != FaultKind::Unsupported => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
+    async fn ask<A: DeserializeOwned>(&self, op: &'static str) -> Result<A, Fault> {
+        let call_id = OWN_CALLS.fetch_add(1, Ordering::Relaxed);
+        let request = ContextCall {
+            context: std::borrow::Cow::Owned(CallContext::default()),
+        };
+        self.0.call(call_id, 0, op, &request).await
+    }
+}

@@ -1,0 +1,219 @@
+//! What a plugin file says of itself, read without running any of it. The file is hostile until its pin is checked.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use object::{Object, ObjectKind, ObjectSection};
+use sdk_plugin::Manifest;
+use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR, MANIFEST_SECTION};
+use sdk_plugin::ops::service;
+use serde_json::Value;
+
+use super::config::check_schema;
+use super::error::{ErrorKind, PluginError};
+use super::pin::Sha256Digest;
+
+/// Largest plugin file in bytes. Debug builds with everything in them stay below a third of it.
+const MAX_FILE_BYTES: u64 = 512 << 20;
+/// Largest manifest in bytes.
+const MAX_MANIFEST_BYTES: usize = 256 << 10;
+/// The range of message sizes, in bytes, that a manifest may ask for.
+const MESSAGE_BYTES: std::ops::RangeInclusive<u32> = (64 << 10)..=(64 << 20);
+
+/// A plugin file, looked at from outside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspected {
+    pub manifest: Manifest,
+    pub sha256: Sha256Digest,
+}
+
+/// The file's bytes.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, PluginError> {
+    let fail = |message: String| PluginError::new(path, ErrorKind::File, message);
+    let cannot = |error: std::io::Error| {
+        fail(format!(
+            "the file can't be read ({error}): check the path and its rights"
+        ))
+    };
+    // Looked at before it is opened: opening a pipe would wait for its other end.
+    if !std::fs::metadata(path).map_err(cannot)?.is_file() {
+        return Err(fail("not a regular file: name the plugin's .so file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .map_err(cannot)?
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(cannot)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(fail(format!(
+            "the file is over {} MiB: name the plugin's .so file",
+            MAX_FILE_BYTES >> 20
+        )));
+    }
+    Ok(bytes)
+}
+
+/// The manifest in a plugin file's bytes.
+pub(super) fn of_file(bytes: &[u8]) -> Result<Manifest, (ErrorKind, String)> {
+    parse(section(bytes)?)
+}
+
+/// The bytes of the manifest's section.
+fn section(bytes: &[u8]) -> Result<&[u8], (ErrorKind, String)> {
+    let not_a_plugin = |what: &str| {
+        (
+            ErrorKind::NotAPlugin,
+            format!("{what}: name a plugin's .so file, built for this machine and complete"),
+        )
+    };
+    let file =
+        object::File::parse(bytes).map_err(|error| not_a_plugin(&format!("not an ELF file ({error})")))?;
+    if file.kind() != ObjectKind::Dynamic {
+        return Err(not_a_plugin("not a shared library"));
+    }
+    let missing = || {
+        let message = format!(
+            "no {MANIFEST_SECTION} section: this shared library is not a plugin, or its manifest was stripped; build it with \
+             export_plugin! or X402P_MANIFEST and keep that section"
+        );
+        (ErrorKind::NotAPlugin, message)
+    };
+    let section = file.section_by_name(MANIFEST_SECTION).ok_or_else(missing)?;
+    if section.size() > MAX_MANIFEST_BYTES as u64 {
+        let message = format!(
+            "its manifest has {} bytes, {MAX_MANIFEST_BYTES} are allowed: shorten it",
+            section.size()
+        );
+        return Err((ErrorKind::Manifest, message));
+    }
+    section
+        .data()
+        .map_err(|error| not_a_plugin(&format!("its manifest lies outside of the file ({error})")))
+}
+
+/// Parses and validates a manifest; trailing NULs are a C string's end.
+pub(super) fn parse(text: &[u8]) -> Result<Manifest, (ErrorKind, String)> {
+    let bad = |message: String| (ErrorKind::Manifest, format!("its manifest {message}"));
+    let end = text
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    let text = text.get(..end).unwrap_or_default();
+    let value: Value = serde_json::from_slice(text).map_err(|error| {
+        bad(format!(
+            "is not JSON ({error}): the plugin's author has to correct it"
+        ))
+    })?;
+    // First of all, so that a manifest of a later major version is not called malformed.
+    let version = |name: &str| {
+        value
+            .get("abi")
+            .and_then(|abi| abi.get(name))
+            .and_then(Value::as_u64)
+    };
+    match (version("major"), version("minor")) {
+        (Some(major), Some(minor)) if major != u64::from(ABI_MAJOR) || minor > u64::from(ABI_MINOR) => {
+            let message = format!(
+                "built for plugin ABI {major}.{minor}, this facilitator has {ABI_MAJOR}.{ABI_MINOR}: use a build of the plugin \
+                 for ABI {ABI_MAJOR}.{ABI_MINOR} or older, or another release of the facilitator"
+            );
+            return Err((ErrorKind::Abi, message));
+        }
+        _ => {}
+    }
+    let manifest: Manifest = serde_json::from_value(value).map_err(|error| {
+        bad(format!(
+            "is incomplete ({error}): the plugin's author has to correct it"
+        ))
+    })?;
+    check(&manifest).map_err(bad)?;
+    Ok(manifest)
+}
+
+fn check(manifest: &Manifest) -> Result<(), String> {
+    let Manifest {
+        id,
+        version,
+        drivers,
+        schemes,
+        services,
+        config_schema,
+        max_message_bytes,
+        ..
+    } = manifest;
+    if !is_name(id, 64, b"._-") {
+        return Err(format!(
+            "has the id {id:?}: write 1 to 64 of a-z, 0-9, '.', '_' and '-'"
+        ));
+    }
+    if version.is_empty() || version.len() > 64 || version.chars().any(char::is_control) {
+        return Err("has a bad version: write 1 to 64 printable characters".to_owned());
+    }
+    if drivers.is_empty() && schemes.is_empty() {
+        return Err("names no drivers and no schemes: it needs at least one role".to_owned());
+    }
+    let mut roles = BTreeSet::new();
+    for driver in drivers {
+        check_family(&driver.family)?;
+        if !roles.insert(("", driver.family.as_str())) {
+            return Err(format!("names the driver {:?} twice: keep one", driver.family));
+        }
+    }
+    for role in schemes {
+        check_family(&role.family)?;
+        if !is_name(&role.scheme, 64, b"._-") {
+            return Err(format!(
+                "has the scheme {:?}: write 1 to 64 of a-z, 0-9, '.', '_' and '-'",
+                role.scheme
+            ));
+        }
+        if role.versions.is_empty() || role.versions.iter().any(|version| !matches!(version, 1 | 2)) {
+            return Err(format!(
+                "has bad versions for scheme {:?}: write [1], [2] or [1, 2]",
+                role.scheme
+            ));
+        }
+        if !roles.insert((role.scheme.as_str(), role.family.as_str())) {
+            return Err(format!(
+                "names the scheme {:?} on {:?} twice: keep one",
+                role.scheme, role.family
+            ));
+        }
+    }
+    if let Some(unknown) = services
+        .iter()
+        .find(|name| !service::ALL.contains(&name.as_str()))
+    {
+        let known = service::ALL.join(", ");
+        return Err(format!(
+            "asks for the host service {unknown:?}, which is unknown: there are {known}"
+        ));
+    }
+    if let Some(bytes) = max_message_bytes
+        && !MESSAGE_BYTES.contains(bytes)
+    {
+        let (from, to) = (MESSAGE_BYTES.start(), MESSAGE_BYTES.end());
+        return Err(format!(
+            "asks for messages of {bytes} bytes: write {from} to {to}"
+        ));
+    }
+    check_schema(config_schema).map_err(|error| format!("has a configSchema that is no JSON schema: {error}"))
+}
+
+/// CAIP-2: a namespace has 3 to 8 of `-a-z0-9`.
+fn check_family(family: &str) -> Result<(), String> {
+    if family.len() >= 3 && is_name(family, 8, b"-") {
+        return Ok(());
+    }
+    Err(format!(
+        "has the family {family:?}: write a CAIP-2 namespace like \"eip155\""
+    ))
+}
+
+fn is_name(text: &str, longest: usize, also: &[u8]) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || also.contains(&byte);
+    !text.is_empty() && text.len() <= longest && text.bytes().all(allowed)
+}

@@ -1,0 +1,22 @@
+//! For tests of schemes and drivers: a host that does what a script says, in virtual time, and a tiny executor.
+//!
+//! ```
+//! use sdk_plugin::testkit::{ScriptHost, block_on};
+//! use sdk_plugin::host::{RpcCall, RpcResult};
+//! use serde_json::json;
+//!
+//! let host = ScriptHost::at_unix_s(1_700_000_000);
+//! host.answer_rpc("eth_blockNumber", |_| RpcResult::Ok(json!("0x10")));
+//! let cx = host.cx(host.context("eip155:8453"));
+//! let calls = vec![RpcCall { method: "eth_blockNumber".into(), params: json!([]) }];
+//! let results = block_on(cx.read(calls)).unwrap();
+//! assert_eq!(results, [RpcResult::Ok(json!("0x10"))]);
+//! assert_eq!(host.round_trips(), 1);
+//! ```
+
+mod executor;
+mod host;
+mod store;
+
+pub use executor::block_on;
+pub use host::{LogLine, Recorded, ScriptHost};
