@@ -1,0 +1,136 @@
+//! The plugin file for EVM networks: the driver of the family `eip155`, and the scheme `exact`.
+//!
+//! All behaviour is the library's; this crate says what the file holds and reads its configuration.
+
+use schemes_evm::driver::{EvmDriver, FAMILY};
+use schemes_evm::exact::{Config, DEFAULT_MAX_GAS, ExactEvm, SCHEME};
+use sdk_plugin::abi::PluginRoles;
+use sdk_plugin::{Fault, Value, export_plugin};
+use serde::Deserialize;
+
+const MANIFEST: &str = include_str!("../manifest.json");
+
+export_plugin!(MANIFEST, create);
+
+/// The instance's configuration, which the host has validated against the manifest's schema.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    max_gas: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_gas: DEFAULT_MAX_GAS,
+        }
+    }
+}
+
+fn create(config: Value) -> Result<PluginRoles, Fault> {
+    let settings = if config.is_null() {
+        Settings::default()
+    } else {
+        Settings::deserialize(config)
+            .map_err(|error| Fault::invalid(format!("configuration of switchyard.evm: {error}")))?
+    };
+    let exact = ExactEvm::new(Config {
+        max_gas: settings.max_gas,
+    });
+    Ok(PluginRoles::default()
+        .driver(FAMILY, EvmDriver::new())
+        .scheme(SCHEME, exact))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use schemes_evm::abi::{TRANSFER_BYTES_SELECTOR, TRANSFER_VRS_SELECTOR};
+    use schemes_evm::driver::{RPC_READS, RPC_SENDS};
+    use schemes_evm::exact::VERSIONS;
+    use schemes_evm::text;
+    use sdk_plugin::Manifest;
+    use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR};
+    use sdk_plugin::host::Suite;
+    use sdk_plugin::manifest::Grant;
+    use serde_json::json;
+
+    use super::*;
+
+    fn manifest() -> Manifest {
+        serde_json::from_str(MANIFEST).expect("the manifest parses")
+    }
+
+    #[test]
+    fn the_manifest_says_what_the_code_does() {
+        let manifest = manifest();
+        assert_eq!(manifest.version, env!("CARGO_PKG_VERSION"));
+        assert_eq!((manifest.abi.major, manifest.abi.minor), (ABI_MAJOR, ABI_MINOR));
+        let [driver] = manifest.drivers.as_slice() else {
+            panic!("one driver");
+        };
+        assert_eq!((driver.family.as_str(), driver.suite), (FAMILY, Suite::Secp256k1));
+        assert_eq!(driver.rpc_reads, RPC_READS);
+        assert_eq!(driver.rpc_sends, RPC_SENDS);
+        let [scheme] = manifest.schemes.as_slice() else {
+            panic!("one scheme");
+        };
+        assert_eq!((scheme.scheme.as_str(), scheme.family.as_str()), (SCHEME, FAMILY));
+        assert_eq!(
+            BTreeSet::from_iter(scheme.versions.iter().copied()),
+            BTreeSet::from(VERSIONS)
+        );
+        let operations = vec![
+            TRANSFER_VRS_SELECTOR.to_string(),
+            TRANSFER_BYTES_SELECTOR.to_string(),
+        ];
+        assert_eq!(
+            scheme.calls,
+            [Grant {
+                target: "asset".into(),
+                operations
+            }]
+        );
+        assert_eq!(manifest.services, ["rpc.v1", "sign.v1"]);
+    }
+
+    #[test]
+    fn known_assets_are_spelled_as_the_driver_spells_them() {
+        let assets = &manifest().drivers[0].known_assets;
+        let mut seen = BTreeSet::new();
+        for known in assets {
+            assert!(text::chain_id(&known.network).is_some(), "{known:?}");
+            let address = text::address(&known.asset).expect("an address");
+            assert_eq!(text::lower(address), known.asset);
+            assert!(
+                seen.insert((known.network.as_str(), known.asset.as_str())),
+                "{known:?} twice"
+            );
+        }
+        assert!(seen.contains(&("eip155:84532", "0x036cbd53842c5426634e7929541ec2318f3dcf7e")));
+        assert!(seen.contains(&("eip155:8453", "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913")));
+    }
+
+    #[test]
+    fn configuration_has_the_documented_keys_and_defaults() {
+        let schema = manifest().config_schema;
+        let told = &schema["properties"];
+        assert_eq!(told["max_gas"]["default"], json!(DEFAULT_MAX_GAS));
+        assert_eq!(told.as_object().map(serde_json::Map::len), Some(1));
+
+        assert!(create(Value::Null).is_ok());
+        assert!(create(json!({})).is_ok());
+        let roles = create(json!({"max_gas": 100_000})).expect("a good configuration");
+        assert_eq!(roles.schemes.len() + roles.drivers.len(), 2);
+        for bad in [
+            json!({"max_gas": "many"}),
+            json!({"max_gas": -1}),
+            json!({"maxGas": 1}),
+            json!([]),
+        ] {
+            let fault = create(bad.clone()).expect_err("a bad configuration");
+            assert!(fault.message.contains("switchyard.evm"), "{bad}: {fault}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The contract interfaces that this crate calls or reads logs of.
+//!
+//! Sources: EIP-3009, ERC-20, ERC-1271, the Multicall3 deployment, and OP-stack's GasPriceOracle predeploy.
+
+use alloy_primitives::FixedBytes;
+use alloy_primitives::{Address, B256, address, b256, fixed_bytes};
+
+/// Multicall3, at the same address on nearly every chain.
+pub const MULTICALL3: Address = address!("0xcA11bde05977b3631167028862bE2a173976CA11");
+/// OP-stack's oracle for the fee that covers a transaction's data on L1.
+pub const GAS_PRICE_ORACLE: Address = address!("0x420000000000000000000000000000000000000F");
+
+/// `Transfer(address,address,uint256)`.
+pub const TRANSFER_TOPIC: B256 = b256!("0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
+/// `AuthorizationUsed(address,bytes32)`.
+pub const AUTHORIZATION_USED_TOPIC: B256 =
+    b256!("0x98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5");
+
+/// `transferWithAuthorization` with v, r, s.
+pub const TRANSFER_VRS_SELECTOR: FixedBytes<4> = fixed_bytes!("0xe3ee160e");
+/// `transferWithAuthorization` with signature bytes.
+pub const TRANSFER_BYTES_SELECTOR: FixedBytes<4> = fixed_bytes!("0xcf092995");
+/// What a wallet answers to a signature it accepts (ERC-1271).
+pub const ERC1271_MAGIC: FixedBytes<4> = fixed_bytes!("0x1626ba7e");
+
+alloy_sol_types::sol! {
+    /// EIP-712 type of EIP-3009.
+    #[derive(Debug)]
+    struct TransferWithAuthorization {
+        address from;
+        address to;
+        uint256 value;
+        uint256 validAfter;
+        uint256 validBefore;
+        bytes32 nonce;
+    }
+
+    interface AuthorizedToken {
+        event Transfer(address indexed from, address indexed to, uint256 value);
+        event AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce);
+
+        function transferWithAuthorization(
+            address from, address to, uint256 value, uint256 validAfter, uint256 validBefore, bytes32 nonce,
+            uint8 v, bytes32 r, bytes32 s
+        ) external;
+        function transferWithAuthorization(
+            address from, address to, uint256 value, uint256 validAfter, uint256 validBefore, bytes32 nonce,
+            bytes signature
+        ) external;
+        function authorizationState(address authorizer, bytes32 nonce) external view returns (bool);
+        function balanceOf(address account) external view returns (uint256);
+        function name() external view returns (string);
+        function version() external view returns (string);
+    }
+
+    interface SmartWallet {
+        function isValidSignature(bytes32 hash, bytes signature) external view returns (bytes4);
+    }
+
+    interface Multicall {
+        struct Call {
+            address target;
+            bytes callData;
+        }
+        struct Outcome {
+            bool success;
+            bytes returnData;
+        }
+        function tryAggregate(bool requireSuccess, Call[] calls) external returns (Outcome[]);
+    }
+
+    interface GasPriceOracle {
+        function getL1Fee(bytes data) external view returns (uint256);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_sol_types::{SolCall, SolEvent};
+
+    use super::*;
+
+    #[test]
+    fn selectors_and_topics_are_the_specified_ones() {
+        use AuthorizedToken::*;
+        assert_eq!(transferWithAuthorization_0Call::SELECTOR, TRANSFER_VRS_SELECTOR.0);
+        assert_eq!(
+            transferWithAuthorization_1Call::SELECTOR,
+            TRANSFER_BYTES_SELECTOR.0
+        );
+        assert_eq!(authorizationStateCall::SELECTOR, [0xe9, 0x4a, 0x01, 0x02]);
+        assert_eq!(balanceOfCall::SELECTOR, [0x70, 0xa0, 0x82, 0x31]);
+        assert_eq!(nameCall::SELECTOR, [0x06, 0xfd, 0xde, 0x03]);
+        assert_eq!(versionCall::SELECTOR, [0x54, 0xfd, 0x4d, 0x50]);
+        assert_eq!(SmartWallet::isValidSignatureCall::SELECTOR, ERC1271_MAGIC.0);
+        assert_eq!(Multicall::tryAggregateCall::SELECTOR, [0xbc, 0xe3, 0x8b, 0xd7]);
+        assert_eq!(Transfer::SIGNATURE_HASH, TRANSFER_TOPIC);
+        assert_eq!(AuthorizationUsed::SIGNATURE_HASH, AUTHORIZATION_USED_TOPIC);
+    }
+}

@@ -1,0 +1,207 @@
+//! From a step to signed bytes. No chain reads, one signature by the host, and a last look at what was signed.
+//!
+//! One step per transaction for now; the others are reported as left out.
+
+use alloy_consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope, TxLegacy};
+use alloy_eips::eip2718::{Decodable2718, Encodable2718};
+use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
+use sdk_plugin::chain::{Bid, Built, Slot};
+use sdk_plugin::host::{SignRequest, Suite};
+use sdk_plugin::scheme::{Call, LaneChoice, Step};
+use sdk_plugin::{Amount, Cx, Fault, HexBytes};
+
+use super::fees::{Fees, L1_FEE_UNIT_BYTES, Terms};
+use super::options::Options;
+use crate::text;
+
+/// Signs the first step for the slot; the others are left out.
+pub(super) async fn steps(cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Result<Built, Fault> {
+    let Some((step, others)) = steps.split_first() else {
+        return Err(Fault::invalid("nothing to build: no steps"));
+    };
+    match &step.lane {
+        LaneChoice::Any => {}
+        LaneChoice::Signer { address } if address.eq_ignore_ascii_case(&slot.lane.signer) => {}
+        LaneChoice::Signer { address } => {
+            return Err(Fault::denied(format!(
+                "the step wants signer {address}, the slot is one of {}",
+                slot.lane.signer
+            )));
+        }
+        LaneChoice::Foreign => return Err(Fault::denied("EVM transactions are never signed by the client")),
+    }
+    let wanted = Wanted::of_call(&step.call)?;
+    let mut built = sign(cx, slot, bid, &wanted).await?;
+    built.left_out = (1u32..).zip(others).map(|(index, _)| index).collect();
+    Ok(built)
+}
+
+/// A transfer of nothing to the signer itself.
+pub(super) async fn fill(cx: &Cx, slot: &Slot, bid: &Bid) -> Result<Built, Fault> {
+    let wanted = Wanted {
+        to: lane_signer(slot)?,
+        value: U256::ZERO,
+        input: Bytes::new(),
+        gas_limit: Options::read(&cx.network().options)?.fill_gas,
+    };
+    sign(cx, slot, bid, &wanted).await
+}
+
+/// The transaction without its number and price.
+#[derive(Debug)]
+struct Wanted {
+    to: Address,
+    value: U256,
+    input: Bytes,
+    gas_limit: u64,
+}
+
+impl Wanted {
+    /// The call, once it is what it declares: grants are given by what is declared.
+    fn of_call(call: &Call) -> Result<Self, Fault> {
+        let denied = |why: &str| Fault::denied(format!("the step's call is not what it declares: {why}"));
+        let to = text::address(&call.target).ok_or_else(|| denied("the target is not a 20-byte address"))?;
+        if call.target != text::lower(to) {
+            return Err(denied("the target is not spelled in lower case"));
+        }
+        let selector = call
+            .data
+            .as_ref()
+            .first_chunk::<4>()
+            .ok_or_else(|| denied("the calldata is shorter than a selector"))?;
+        if call.operation != format!("0x{}", hex::encode(selector)) {
+            return Err(denied("the operation is not the calldata's first four bytes"));
+        }
+        let gas_limit = call
+            .compute_limit
+            .filter(|gas| *gas > 0)
+            .ok_or_else(|| denied("it has no compute limit"))?;
+        Ok(Self {
+            to,
+            value: call.native_value.0,
+            input: Bytes::copy_from_slice(call.data.as_ref()),
+            gas_limit,
+        })
+    }
+}
+
+async fn sign(cx: &Cx, slot: &Slot, bid: &Bid, wanted: &Wanted) -> Result<Built, Fault> {
+    let chain_id = text::chain_id(&slot.lane.network)
+        .ok_or_else(|| Fault::invalid(format!("{:?} is not eip155:<chain id>", slot.lane.network)))?;
+    let terms = Terms::read(bid)?;
+    let envelope = match terms.fees {
+        Fees::Eip1559 {
+            max_fee,
+            max_priority_fee,
+        } => {
+            let transaction = TxEip1559 {
+                chain_id,
+                nonce: slot.sequence,
+                gas_limit: wanted.gas_limit,
+                max_fee_per_gas: price(max_fee)?,
+                max_priority_fee_per_gas: price(max_priority_fee)?,
+                to: TxKind::Call(wanted.to),
+                value: wanted.value,
+                access_list: Default::default(),
+                input: wanted.input.clone(),
+            };
+            let signature = signature(cx, slot, transaction.signature_hash()).await?;
+            TxEnvelope::Eip1559(transaction.into_signed(signature))
+        }
+        Fees::Legacy { gas_price } => {
+            let transaction = TxLegacy {
+                chain_id: Some(chain_id),
+                nonce: slot.sequence,
+                gas_price: price(gas_price)?,
+                gas_limit: wanted.gas_limit,
+                to: TxKind::Call(wanted.to),
+                value: wanted.value,
+                input: wanted.input.clone(),
+            };
+            let signature = signature(cx, slot, transaction.signature_hash()).await?;
+            TxEnvelope::Legacy(transaction.into_signed(signature))
+        }
+    };
+    let bytes = envelope.encoded_2718();
+    let tx_id = check_signed(&bytes, slot, chain_id, wanted)?;
+    Ok(Built {
+        tx_id: tx_id.to_string(),
+        max_cost: max_cost(&envelope, &terms, bytes.len())?,
+        bytes: HexBytes(bytes),
+        left_out: Vec::new(),
+    })
+}
+
+async fn signature(cx: &Cx, slot: &Slot, digest: B256) -> Result<Signature, Fault> {
+    let signature = cx
+        .sign(SignRequest {
+            key: slot.lane.key.clone(),
+            suite: Suite::Secp256k1,
+            message: HexBytes(digest.to_vec()),
+        })
+        .await?;
+    let [signature @ .., recovery] = signature.as_ref() else {
+        return Err(Fault::internal("the signer gave an empty signature"));
+    };
+    let (64, recovery @ (0 | 1)) = (signature.len(), *recovery) else {
+        return Err(Fault::internal(
+            "the signer gave no r, s and recovery id of 0 or 1",
+        ));
+    };
+    Ok(Signature::from_bytes_and_parity(signature, recovery == 1))
+}
+
+/// Reads the bytes back as any node would, and compares every member with what was wanted: a signer service that
+/// returns something else is found out before anything is journaled.
+fn check_signed(bytes: &[u8], slot: &Slot, chain_id: u64, wanted: &Wanted) -> Result<B256, Fault> {
+    let wrong = |what: &str| {
+        Fault::denied(format!(
+            "the signed transaction has another {what} than was asked for"
+        ))
+    };
+    let read = TxEnvelope::decode_2718_exact(bytes)
+        .map_err(|error| Fault::internal(format!("the signed transaction does not decode: {error}")))?;
+    let signer = read
+        .signature()
+        .recover_address_from_prehash(&read.signature_hash())
+        .map_err(|_| wrong("signer"))?;
+    if signer != lane_signer(slot)? {
+        return Err(wrong("signer"));
+    }
+    let members = [
+        ("chain id", read.chain_id() == Some(chain_id)),
+        ("nonce", read.nonce() == slot.sequence),
+        ("target", read.to() == Some(wanted.to)),
+        ("value", read.value() == wanted.value),
+        ("input", *read.input() == wanted.input),
+        ("gas limit", read.gas_limit() == wanted.gas_limit),
+    ];
+    match members.iter().find(|(_, equal)| !equal) {
+        Some((what, _)) => Err(wrong(what)),
+        None => Ok(*read.tx_hash()),
+    }
+}
+
+fn lane_signer(slot: &Slot) -> Result<Address, Fault> {
+    text::address(&slot.lane.signer).ok_or_else(|| {
+        Fault::invalid(format!(
+            "the lane's signer {:?} is not an address",
+            slot.lane.signer
+        ))
+    })
+}
+
+fn price(amount: Amount) -> Result<u128, Fault> {
+    u128::try_from(amount.0).map_err(|_| Fault::invalid("the bid's price does not fit 128 bits"))
+}
+
+/// All the gas at the highest price, the value, and the L1 data fee.
+fn max_cost(envelope: &TxEnvelope, terms: &Terms, bytes: usize) -> Result<Amount, Fault> {
+    let units = (bytes as u64).div_ceil(L1_FEE_UNIT_BYTES);
+    let gas = U256::from(envelope.gas_limit()).checked_mul(U256::from(envelope.max_fee_per_gas()));
+    let data = terms.l1_fee_per_unit.0.checked_mul(U256::from(units));
+    gas.zip(data)
+        .and_then(|(gas, data)| gas.checked_add(data)?.checked_add(envelope.value()))
+        .map(Amount)
+        .ok_or_else(|| Fault::invalid("the transaction's cost does not fit 256 bits"))
+}

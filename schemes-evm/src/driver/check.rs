@@ -1,0 +1,175 @@
+//! Is this the right chain, alive, with the contracts that the schemes lean on?
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, U256};
+use sdk_plugin::chain::{KeyInfo, Network, Readiness};
+use sdk_plugin::host::{RpcResult, Suite};
+use sdk_plugin::{Amount, Cx, Fault, Value};
+use serde_json::json;
+
+use super::options::{self, Options};
+use crate::abi::MULTICALL3;
+use crate::{rpc, text};
+
+/// Head blocks older than this are worth a warning where the operator lets them pass.
+const WARN_HEAD_AGE_S: u64 = 180;
+/// The same of head blocks ahead of the host's clock.
+const WARN_CLOCK_SKEW_S: u64 = 5;
+
+/// One round trip. A node that does not answer is a fault; a network that is wrong is an answer.
+pub(super) async fn check(cx: &Cx, network: &Network) -> Result<Readiness, Fault> {
+    let mut findings = Findings::default();
+    let Some(chain_id) = text::chain_id(&network.id) else {
+        return Err(Fault::invalid(format!(
+            "{:?} is not eip155:<chain id>",
+            network.id
+        )));
+    };
+    let options = match Options::read(&network.options) {
+        Ok(options) => options,
+        Err(fault) => {
+            findings.stop(fault.message);
+            Options::default()
+        }
+    };
+    let mut addresses = BTreeMap::new();
+    for key in &network.keys {
+        match signer(key) {
+            Ok(address) => {
+                addresses.insert(key.name.clone(), text::lower(address));
+            }
+            Err(why) => findings.stop(why),
+        }
+    }
+
+    let mut calls = vec![
+        rpc::request("eth_chainId", json!([])),
+        rpc::request("eth_getBlockByNumber", json!(["latest", false])),
+        rpc::get_code(MULTICALL3),
+    ];
+    calls.extend(
+        addresses
+            .values()
+            .map(|address| rpc::request("eth_getBalance", json!([address, "latest"]))),
+    );
+    let mut answers = rpc::read_all(cx, calls).await?;
+
+    let told = rpc::quantity(answers.take()?, "eth_chainId")?;
+    if told != chain_id {
+        findings.stop(format!(
+            "the nodes of {} serve chain id {told}; correct the network's rpc urls, or its id",
+            network.id
+        ));
+    }
+    let head = Head::read(answers.take()?)?;
+    findings.judge_head(&head, cx.now_s(), &options);
+    if rpc::bytes(answers.take()?, "eth_getCode of Multicall3")?.is_empty() {
+        findings.warnings.push(format!(
+            "Multicall3 is not deployed at {}: failed simulations can't be explained",
+            text::lower(MULTICALL3)
+        ));
+    }
+    for (name, address) in &addresses {
+        let balance = rpc::big_quantity(answers.take()?, "eth_getBalance")?;
+        if balance < U256::from(options.low_balance_wei) {
+            findings.warnings.push(format!(
+                "signer {address} (key {name}) has {} wei left, less than low_balance_wei ({}); send it native currency",
+                Amount(balance),
+                options::amount(options.low_balance_wei)
+            ));
+        }
+    }
+    Ok(Readiness {
+        ready: findings.why_not.is_none(),
+        why_not: findings.why_not,
+        addresses,
+        ordered: true,
+        head_height: head.height,
+        warnings: findings.warnings,
+    })
+}
+
+#[derive(Debug, Default)]
+struct Findings {
+    /// The first thing that stops the network.
+    why_not: Option<String>,
+    warnings: Vec<String>,
+}
+
+impl Findings {
+    fn stop(&mut self, why: String) {
+        self.why_not.get_or_insert(why);
+    }
+
+    /// Stops the network, or only warns where the operator's limit is 0.
+    fn stop_or_warn(&mut self, limit_s: u64, text: String) {
+        if limit_s == 0 {
+            self.warnings.push(text);
+        } else {
+            self.stop(text);
+        }
+    }
+
+    fn judge_head(&mut self, head: &Head, now_s: u64, options: &Options) {
+        let limit = |configured: u64, default: u64| if configured == 0 { default } else { configured };
+        let height = head.height;
+        let age_s = now_s.saturating_sub(head.timestamp_s);
+        let ahead_s = head.timestamp_s.saturating_sub(now_s);
+        if age_s > limit(options.max_head_age_s, WARN_HEAD_AGE_S) {
+            self.stop_or_warn(
+                options.max_head_age_s,
+                format!(
+                    "the head block {height} is {age_s} s old: the nodes lag or the chain stands still \
+                     (raise max_head_age_s, or set it to 0 for a chain without regular blocks)"
+                ),
+            );
+        }
+        if ahead_s > limit(options.max_clock_skew_s, WARN_CLOCK_SKEW_S) {
+            self.stop_or_warn(
+                options.max_clock_skew_s,
+                format!(
+                    "the head block {height} is {ahead_s} s ahead of this host's clock: set the clock \
+                     (or raise max_clock_skew_s; 0 only warns)"
+                ),
+            );
+        }
+    }
+}
+
+struct Head {
+    height: u64,
+    timestamp_s: u64,
+}
+
+impl Head {
+    fn read(result: RpcResult) -> Result<Self, Fault> {
+        let block = rpc::value(result, "eth_getBlockByNumber")?;
+        let member = |name: &str| block.get(name).and_then(rpc::as_u64);
+        match (member("number"), member("timestamp")) {
+            (Some(height), Some(timestamp_s)) => Ok(Self { height, timestamp_s }),
+            _ => Err(Fault::unavailable(if block == Value::Null {
+                "the node has no head block yet"
+            } else {
+                "the node's head block has no number or timestamp"
+            })),
+        }
+    }
+}
+
+/// The address of a key: the last 20 bytes of the public key's hash.
+fn signer(key: &KeyInfo) -> Result<Address, String> {
+    let name = &key.name;
+    match key.suite {
+        Suite::Secp256k1 => {}
+        Suite::Ed25519 => {
+            return Err(format!(
+                "key {name} is an ed25519 key; EVM networks need a secp256k1 key"
+            ));
+        }
+    }
+    match key.public_key.as_ref() {
+        [0x04, point @ ..] if point.len() == 64 => Ok(Address::from_raw_public_key(point)),
+        _ => Err(format!("key {name} has no uncompressed public key of 65 bytes")),
+    }
+}

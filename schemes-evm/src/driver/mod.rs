@@ -1,0 +1,124 @@
+//! The driver of every `eip155` network.
+//!
+//! | function | module | round trips |
+//! |---|---|---|
+//! | check | [`check`] | 1 |
+//! | lane | here | 1 |
+//! | quote | [`fees`] | 0 or 1: the market is remembered for two seconds |
+//! | build, fill | [`build`] | 0, and one signature by the host |
+//! | broadcast | [`send`] | 1 |
+//! | observe | [`observe`] | 1; a second one for what landed badly, lost its slot, or is searched for |
+//!
+//! Transactions of a signer are numbered, so lanes are ordered and a slot's sequence is the nonce. Nonces are read at
+//! `latest` only: what waits in a node's pool is the host's own business, and the host knows it better.
+
+mod build;
+mod check;
+mod fees;
+mod foreign;
+mod observe;
+pub mod options;
+mod receipt;
+mod send;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sdk_plugin::chain::{
+    Attempt, Bid, Built, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, Watch,
+};
+use sdk_plugin::scheme::Step;
+use sdk_plugin::{Amount, ChainDriver, Cx, Fault, async_trait};
+use serde_json::json;
+
+use crate::rpc;
+
+/// CAIP-2 namespace.
+pub const FAMILY: &str = "eip155";
+
+/// JSON-RPC methods that this driver and the schemes of this crate read with.
+pub const RPC_READS: &[&str] = &[
+    "eth_blockNumber",
+    "eth_call",
+    "eth_chainId",
+    "eth_estimateGas",
+    "eth_feeHistory",
+    "eth_gasPrice",
+    "eth_getBalance",
+    "eth_getBlockByNumber",
+    "eth_getCode",
+    "eth_getLogs",
+    "eth_getTransactionByHash",
+    "eth_getTransactionCount",
+    "eth_getTransactionReceipt",
+];
+
+/// JSON-RPC methods that send an attempt.
+pub const RPC_SENDS: &[&str] = &["eth_sendRawTransaction"];
+
+/// The EVM driver. What it remembers is a cache: losing it costs a read or some waiting, never a wrong answer.
+#[derive(Debug, Default)]
+pub struct EvmDriver {
+    networks: Mutex<HashMap<String, Remembered>>,
+}
+
+/// What is remembered of one network.
+#[derive(Debug, Default)]
+struct Remembered {
+    market: Option<fees::Remembered>,
+    /// Slots whose nonce was seen used by a transaction that isn't watched: signer and nonce, to the head height then.
+    taken: HashMap<(String, u64), u64>,
+}
+
+impl EvmDriver {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn networks(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
+        // Caches only, each written in one statement.
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl ChainDriver for EvmDriver {
+    async fn check(&self, cx: &Cx, network: &Network) -> Result<Readiness, Fault> {
+        check::check(cx, network).await
+    }
+
+    async fn lane(&self, cx: &Cx, lane: &Lane) -> Result<LaneState, Fault> {
+        let calls = vec![
+            rpc::block_number(),
+            rpc::transaction_count(&lane.signer, json!("latest")),
+            rpc::request("eth_getBalance", json!([lane.signer, "latest"])),
+        ];
+        let mut answers = rpc::read_all(cx, calls).await?;
+        Ok(LaneState {
+            head_height: rpc::quantity(answers.take()?, "eth_blockNumber")?,
+            next_sequence: rpc::quantity(answers.take()?, "eth_getTransactionCount")?,
+            balance: Amount(rpc::big_quantity(answers.take()?, "eth_getBalance")?),
+        })
+    }
+
+    async fn quote(&self, cx: &Cx, _lane: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault> {
+        self.bid(cx, previous).await
+    }
+
+    async fn build(&self, cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Result<Built, Fault> {
+        build::steps(cx, slot, bid, steps).await
+    }
+
+    async fn fill(&self, cx: &Cx, slot: &Slot, bid: &Bid) -> Result<Built, Fault> {
+        build::fill(cx, slot, bid).await
+    }
+
+    async fn broadcast(&self, cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault> {
+        send::broadcast(cx, attempt).await
+    }
+
+    async fn observe(&self, cx: &Cx, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
+        self.observe_all(cx, watches).await
+    }
+}

@@ -1,0 +1,117 @@
+//! What an operator can set for one EVM network, in its `options`.
+
+use sdk_plugin::{Amount, Fault, Value};
+use serde::{Deserialize, Deserializer, de};
+
+use crate::text;
+
+/// Options of a network. Every one has a default that suits a public chain.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Always price transactions the old way (`eth_gasPrice`), also where blocks have a base fee.
+    pub legacy: bool,
+    /// The most a transaction may offer per unit of gas, in wei.
+    #[serde(deserialize_with = "wei")]
+    pub max_fee_per_gas_wei: u128,
+    /// The least tip per unit of gas, in wei.
+    #[serde(deserialize_with = "wei")]
+    pub min_priority_fee_per_gas_wei: u128,
+    /// Gas limit of a transaction that only fills a slot. More where a plain transfer costs more than on Ethereum.
+    pub fill_gas: u64,
+    /// Head blocks older than this many seconds stop the network; 0: they are only warned about.
+    pub max_head_age_s: u64,
+    /// Head blocks further than this many seconds ahead of the host's clock stop the network; 0: only a warning.
+    pub max_clock_skew_s: u64,
+    /// Signers with less than this much native currency, in wei, are warned about.
+    #[serde(deserialize_with = "wei")]
+    pub low_balance_wei: u128,
+    /// Most blocks asked for by one `eth_getLogs`.
+    pub max_log_range: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            legacy: false,
+            max_fee_per_gas_wei: 500_000_000_000,
+            min_priority_fee_per_gas_wei: 1_000_000,
+            fill_gas: 21_000,
+            max_head_age_s: 180,
+            max_clock_skew_s: 5,
+            low_balance_wei: 1_000_000_000_000_000,
+            max_log_range: 1_000,
+        }
+    }
+}
+
+impl Options {
+    /// Reads a network's options. An unknown or malformed one is a fault that names it.
+    pub fn read(options: &Value) -> Result<Self, Fault> {
+        if options.is_null() {
+            return Ok(Self::default());
+        }
+        if !options.is_object() {
+            return Err(Fault::invalid("network options: must be a table"));
+        }
+        let read = Self::deserialize(options)
+            .map_err(|error| Fault::invalid(format!("network options: {error}")))?;
+        if read.fill_gas < 21_000 {
+            return Err(Fault::invalid("network options: fill_gas must be at least 21000"));
+        }
+        if read.max_log_range == 0 {
+            return Err(Fault::invalid(
+                "network options: max_log_range must be at least 1",
+            ));
+        }
+        if read.max_fee_per_gas_wei == 0 {
+            return Err(Fault::invalid(
+                "network options: max_fee_per_gas_wei must be above 0",
+            ));
+        }
+        Ok(read)
+    }
+}
+
+/// Wei as a decimal string, or as an integer below 2^53.
+fn wei<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    text::number(&value)
+        .and_then(|wei| u128::try_from(wei).ok())
+        .ok_or_else(|| de::Error::custom(format!("{value} is not an amount in wei; write a decimal string")))
+}
+
+/// Wei for the wire and for messages.
+#[must_use]
+pub fn amount(wei: u128) -> Amount {
+    Amount::from(wei)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn absent_options_are_defaults_and_wrong_ones_are_named() {
+        assert_eq!(Options::read(&Value::Null), Ok(Options::default()));
+        assert_eq!(Options::read(&json!({})), Ok(Options::default()));
+        let read = Options::read(&json!({"legacy": true, "max_fee_per_gas_wei": "7", "low_balance_wei": 5}));
+        let read = read.expect("good options");
+        assert!(read.legacy);
+        assert_eq!((read.max_fee_per_gas_wei, read.low_balance_wei), (7, 5));
+        for (bad, named) in [
+            (json!({"max_fee_per_gas": "1"}), "max_fee_per_gas"),
+            (json!({"max_fee_per_gas_wei": "1e9"}), "1e9"),
+            (json!({"max_fee_per_gas_wei": "0"}), "max_fee_per_gas_wei"),
+            (json!({"legacy": "yes"}), "yes"),
+            (json!({"fill_gas": 20_999}), "fill_gas"),
+            (json!({"max_log_range": 0}), "max_log_range"),
+            (json!([]), "table"),
+        ] {
+            let fault = Options::read(&bad).expect_err("bad options");
+            assert!(fault.message.contains(named), "{bad}: {fault}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Receipts and logs as nodes give them, checked before anything is believed.
+
+use alloy_primitives::{Address, B256};
+use sdk_plugin::chain::LogEntry;
+use sdk_plugin::host::RpcCall;
+use sdk_plugin::scheme::{EvidenceWanted, LogFilter};
+use sdk_plugin::{Fault, HexBytes, Value};
+use serde_json::json;
+
+use crate::{rpc, text};
+
+pub(super) fn get_receipt(tx_id: &str) -> RpcCall {
+    rpc::request("eth_getTransactionReceipt", json!([tx_id]))
+}
+
+/// The receipt of a transaction in a block.
+#[derive(Debug, Clone)]
+pub(super) struct Receipt {
+    pub(super) height: u64,
+    pub(super) block: B256,
+    /// Whether the call had its effect.
+    pub(super) success: bool,
+    logs: Vec<Log>,
+}
+
+#[derive(Debug, Clone)]
+struct Log {
+    /// Position in the block.
+    index: u64,
+    emitter: Address,
+    topics: Vec<B256>,
+    data: Vec<u8>,
+}
+
+impl Receipt {
+    /// `None` while the transaction is in no block. A receipt that is another transaction's, or lacks what a receipt
+    /// must have, is trouble of the node.
+    pub(super) fn read(receipt: &Value, tx_id: &str) -> Result<Option<Self>, Fault> {
+        if receipt.is_null() || receipt.get("blockHash").is_none_or(Value::is_null) {
+            return Ok(None);
+        }
+        Self::parse(receipt, tx_id)
+            .map(Some)
+            .ok_or_else(|| Fault::unavailable(format!("the node's receipt of {tx_id} is malformed")))
+    }
+
+    fn parse(receipt: &Value, tx_id: &str) -> Option<Self> {
+        let hash = text::word(tx_id)?;
+        if rpc::as_word(receipt.get("transactionHash")?)? != hash {
+            return None;
+        }
+        let mut logs = receipt
+            .get("logs")?
+            .as_array()?
+            .iter()
+            .map(|log| Log::parse(log, hash))
+            .collect::<Option<Vec<_>>>()?;
+        logs.sort_by_key(|log| log.index);
+        let distinct = logs.windows(2).all(|pair| match pair {
+            [first, second] => first.index != second.index,
+            _ => true,
+        });
+        if !distinct {
+            return None;
+        }
+        Some(Self {
+            height: rpc::as_u64(receipt.get("blockNumber")?)?,
+            block: rpc::as_word(receipt.get("blockHash")?)?,
+            success: match rpc::as_u64(receipt.get("status")?)? {
+                0 => false,
+                1 => true,
+                _ => return None,
+            },
+            logs,
+        })
+    }
+
+    /// How deep its block lies below `head`; 1 is the head itself.
+    pub(super) fn depth(&self, head: u64) -> u64 {
+        head.saturating_sub(self.height).saturating_add(1)
+    }
+
+    /// Logs that any of the evidence asks for, in the order in which they were emitted.
+    pub(super) fn logs(&self, tx_id: &str, evidence: &[EvidenceWanted]) -> Vec<LogEntry> {
+        let wanted = |log: &&Log| {
+            evidence
+                .iter()
+                .flat_map(|evidence| &evidence.logs)
+                .any(|filter| matches(filter, log.emitter, &log.topics))
+        };
+        self.logs
+            .iter()
+            .filter(wanted)
+            .map(|log| LogEntry {
+                id: format!("{}/{}", tx_id.to_lowercase(), log.index),
+                emitter: text::lower(log.emitter),
+                topics: log.topics.iter().map(|topic| HexBytes(topic.to_vec())).collect(),
+                data: HexBytes(log.data.clone()),
+            })
+            .collect()
+    }
+}
+
+impl Log {
+    fn parse(log: &Value, tx_hash: B256) -> Option<Self> {
+        if log.get("removed").and_then(Value::as_bool) == Some(true)
+            || rpc::as_word(log.get("transactionHash")?)? != tx_hash
+        {
+            return None;
+        }
+        Some(Self {
+            index: rpc::as_u64(log.get("logIndex")?)?,
+            emitter: rpc::as_address(log.get("address")?)?,
+            topics: topics(log)?,
+            data: rpc::as_bytes(log.get("data")?)?,
+        })
+    }
+}
+
+/// A log's topics: at most four words.
+pub(super) fn topics(log: &Value) -> Option<Vec<B256>> {
+    let topics = log.get("topics")?.as_array()?;
+    if topics.len() > 4 {
+        return None;
+    }
+    topics.iter().map(rpc::as_word).collect()
+}
+
+pub(super) fn matches(filter: &LogFilter, emitter: Address, topics: &[B256]) -> bool {
+    text::address(&filter.emitter) == Some(emitter)
+        && filter.topics.len() <= topics.len()
+        && filter.topics.iter().zip(topics).all(|(wanted, topic)| {
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| wanted.as_ref() == topic.as_slice())
+        })
+}

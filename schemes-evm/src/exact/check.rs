@@ -1,0 +1,262 @@
+//! Every check of verify, in the specified order, with as few round trips as the order allows.
+//!
+//! What can be decided without the chain is decided first; the answer then waits for the signature's verdict, which
+//! needs the payer's code and comes before it in order. A payment that is refused either way is not simulated.
+
+use alloy_primitives::{Address, U256};
+use sdk_plugin::host::{RpcCall, RpcResult};
+use sdk_plugin::scheme::Refusal;
+use sdk_plugin::{Amount, Cx, Fault, PaymentRequest};
+
+use super::payment::Payment;
+use super::{ExactEvm, diagnose, reason};
+use crate::abi::AuthorizedToken;
+use crate::rpc::{self, EthCall, Executed, Failure};
+use crate::signature::{self, Unwrapped};
+use crate::text;
+
+/// What the checks are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A verdict: the transfer is simulated.
+    Verdict,
+    /// A plan: the transfer's gas is estimated, which simulates it, and the payer's balance is read.
+    Plan,
+}
+
+/// Outcome of the checks.
+#[derive(Debug)]
+pub(super) enum Checked {
+    Good(Box<Good>),
+    Refused(Refusal),
+}
+
+/// A payment that passed every check.
+#[derive(Debug)]
+pub(super) struct Good {
+    pub(super) payment: Payment,
+    /// The signature that goes into the call, without an ERC-6492 wrapper.
+    pub(super) signature: Vec<u8>,
+    /// Present when a plan was wanted.
+    pub(super) funds: Option<Funds>,
+}
+
+/// What a plan needs to know beyond "good".
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Funds {
+    /// The payer's balance of the asset, in atomic units.
+    pub(super) available: Amount,
+    /// The balance is that of this block or of a later one.
+    pub(super) height: u64,
+    /// Gas that the transfer used when simulated.
+    pub(super) gas: u64,
+}
+
+impl ExactEvm {
+    pub(super) async fn check(
+        &self,
+        cx: &Cx,
+        request: &PaymentRequest,
+        wanted: Wanted,
+    ) -> Result<Checked, Fault> {
+        let payment = match Payment::decode(request) {
+            Ok(payment) => payment,
+            Err(refusal) => return Ok(Checked::Refused(refusal)),
+        };
+        // The digest's chain id is the requirements', the reads go to the call's network.
+        if request.requirements.network != cx.network().id {
+            return Err(Fault::internal(
+                "the requirements name another network than the call's",
+            ));
+        }
+        let Some(Unwrapped { inner, deployment }) = payment.signature.clone() else {
+            return Ok(refused(
+                &payment,
+                reason::SIGNATURE,
+                "the ERC-6492 wrapper can't be decoded",
+            ));
+        };
+        let facilitator = facilitator(cx)?;
+        let now_ms = cx.now_ms();
+        let from = payment.authorization.from;
+        let digest = payment.digest();
+        let account_signed = signature::signed_by(from, &digest, &inner);
+        let refused_later = payment
+            .refused_terms(cx.now_s())
+            .or_else(|| asset_not_listed(cx, &payment));
+
+        let mut batch = vec![rpc::get_code(from)];
+        if !account_signed {
+            // Only a wallet can make this signature good: ask in the same round trip.
+            batch.push(signature::ask_wallet(from, digest, &inner).call());
+        }
+        let asset_known = self
+            .assets_with_code
+            .has_code(payment.chain_id, payment.asset, now_ms);
+        if refused_later.is_none() {
+            if !asset_known {
+                batch.push(rpc::get_code(payment.asset));
+            }
+            let transfer = payment.transfer(facilitator, &inner, self.config.max_gas);
+            batch.extend(transfer_reads(&payment, &transfer, wanted));
+        }
+        let mut answers = rpc::read_all(cx, batch).await?;
+
+        let has_code = !rpc::bytes(answers.take()?, "eth_getCode of the payer")?.is_empty();
+        let wallet = if account_signed {
+            None
+        } else {
+            Some(answers.take()?)
+        };
+        if !has_code && deployment.is_some() {
+            return Ok(refused(
+                &payment,
+                reason::FACTORY_NOT_ALLOWED,
+                "the payer's wallet is not deployed, and no factory is allowed to deploy it",
+            ));
+        }
+        let signed = match (has_code, wallet) {
+            (false, _) => account_signed,
+            (true, Some(answer)) => signature::wallet_agrees(answer)?,
+            (true, None) => {
+                let question = signature::ask_wallet(from, digest, &inner).call();
+                signature::wallet_agrees(rpc::read_all(cx, vec![question]).await?.take()?)?
+            }
+        };
+        if !signed {
+            return Ok(refused(
+                &payment,
+                reason::SIGNATURE,
+                "the signature is not the payer's",
+            ));
+        }
+        if let Some(refusal) = refused_later {
+            return Ok(Checked::Refused(refusal));
+        }
+        if !asset_known {
+            if rpc::bytes(answers.take()?, "eth_getCode of the asset")?.is_empty() {
+                return Ok(refused(
+                    &payment,
+                    reason::ASSET_NOT_DEPLOYED,
+                    "the asset has no code",
+                ));
+            }
+            self.assets_with_code
+                .saw_code(payment.chain_id, payment.asset, now_ms);
+        }
+
+        let simulated = match wanted {
+            Wanted::Verdict => simulated(answers.take()?)?,
+            Wanted::Plan => {
+                let height = answers.take()?;
+                let balance = answers.take()?;
+                estimated(answers.take()?, height, balance)?
+            }
+        };
+        match simulated {
+            Ok(funds) => Ok(Checked::Good(Box::new(Good {
+                payment,
+                signature: inner,
+                funds,
+            }))),
+            Err(failure) => diagnose::diagnose(cx, &payment, &failure)
+                .await
+                .map(Checked::Refused),
+        }
+    }
+}
+
+/// The account whose call is simulated: what the token sees as `msg.sender` when the transfer is sent.
+fn facilitator(cx: &Cx) -> Result<Address, Fault> {
+    let network = cx.network();
+    let lane = network
+        .lanes
+        .first()
+        .ok_or_else(|| Fault::unavailable(format!("no signer is granted on {}", network.id)))?;
+    text::address(&lane.signer)
+        .ok_or_else(|| Fault::internal(format!("the lane's signer on {} is not an address", network.id)))
+}
+
+/// The operator's allow-list, in the place right before the asset is first touched.
+fn asset_not_listed(cx: &Cx, payment: &Payment) -> Option<Refusal> {
+    let network = cx.network();
+    let asset = text::lower(payment.asset);
+    let listed = network
+        .assets
+        .as_ref()
+        .is_none_or(|assets| assets.iter().any(|listed| listed.eq_ignore_ascii_case(&asset)));
+    if listed {
+        return None;
+    }
+    let id = &network.id;
+    Some(payment.refuse(
+        reason::INVALID_PAYMENT_REQUIREMENTS,
+        &format!("asset {asset} is not allowed on {id}; the operator can add it to `assets` of network {id}"),
+    ))
+}
+
+/// The height comes first, so that the balance behind it is not older.
+fn transfer_reads(payment: &Payment, transfer: &EthCall, wanted: Wanted) -> Vec<RpcCall> {
+    match wanted {
+        Wanted::Verdict => vec![transfer.call()],
+        Wanted::Plan => vec![
+            rpc::block_number(),
+            balance_of(payment).call(),
+            transfer.estimate(),
+        ],
+    }
+}
+
+fn balance_of(payment: &Payment) -> EthCall {
+    use alloy_sol_types::SolCall;
+    EthCall {
+        from: None,
+        to: payment.asset,
+        data: AuthorizedToken::balanceOfCall {
+            account: payment.authorization.from,
+        }
+        .abi_encode(),
+        gas: None,
+    }
+}
+
+fn simulated(answer: RpcResult) -> Result<Result<Option<Funds>, Failure>, Fault> {
+    Ok(match rpc::executed(answer, "simulation of the transfer")? {
+        Executed::Returned(_) => Ok(None),
+        Executed::Failed(failure) => Err(failure),
+    })
+}
+
+fn estimated(
+    gas: RpcResult,
+    height: RpcResult,
+    balance: RpcResult,
+) -> Result<Result<Option<Funds>, Failure>, Fault> {
+    if let RpcResult::Error(error) = &gas
+        && let Some(failure) = rpc::failure(error)
+    {
+        return Ok(Err(failure));
+    }
+    let gas = rpc::quantity(gas, "eth_estimateGas of the transfer")?;
+    let height = rpc::quantity(height, "eth_blockNumber")?;
+    let available = match rpc::executed(balance, "balanceOf of the payer")? {
+        Executed::Returned(data) => U256::try_from_be_slice(data.get(..32).unwrap_or_default()),
+        Executed::Failed(_) => None,
+    };
+    // A token that transfers but can't tell balances is broken in a way that no reserve can live with.
+    Ok(match available.filter(|_| gas > 0) {
+        Some(available) => Ok(Some(Funds {
+            available: Amount(available),
+            height,
+            gas,
+        })),
+        None => Err(Failure {
+            data: Vec::new(),
+            message: "the asset answers no balance".into(),
+        }),
+    })
+}
+
+fn refused(payment: &Payment, reason: &str, message: &str) -> Checked {
+    Checked::Refused(payment.refuse(reason, message))
+}

@@ -1,0 +1,109 @@
+//! What makes an EIP-3009 authorization unique. A pure function of the request.
+//!
+//! A claim key needs the asset, the payer and the nonce, and nothing else: what is malformed beside them is the business
+//! of verify and plan, which come later and in order. Here it is only made comparable.
+
+use alloy_primitives::keccak256;
+use sdk_plugin::scheme::{Identified, Identity, Refusal};
+use sdk_plugin::{PaymentRequest, Value};
+use serde_json::{Map, json};
+
+use super::payment::{self, Payment};
+use super::reason;
+use crate::{signature, text};
+
+/// Key, terms and digest of the request's authorization; or, where no key can be formed, the refusal that the checks of
+/// verify would come to first.
+#[must_use]
+pub(super) fn identify(request: &PaymentRequest) -> Identity {
+    match identified(request) {
+        Some(identified) => Identity::Identified(identified),
+        None => Identity::Refused(
+            Payment::decode(request)
+                .err()
+                .unwrap_or_else(|| Refusal::new(reason::INVALID_PAYLOAD, payment::payer_as_sent(request))),
+        ),
+    }
+}
+
+fn identified(request: &PaymentRequest) -> Option<Identified> {
+    let authorization = payment::eip3009_authorization(request).ok()??;
+    let asset = text::lower(text::address(&request.requirements.asset)?);
+    let from = text::lower(payment::address(authorization, "from")?);
+    let nonce = format!("0x{}", hex::encode(payment::nonce(authorization)?));
+    let valid_before = authorization.get("validBefore").and_then(text::number);
+    Some(Identified {
+        payer: payment::payer_as_sent(request),
+        claim_key: format!("{asset}/{from}/{nonce}"),
+        conflict_keys: Vec::new(),
+        fingerprint: fingerprint(request, &asset),
+        payload_digest: payload_digest(request, authorization, &asset, &from, &nonce),
+        replay_reason: reason::NONCE_USED.into(),
+        replayable_until_s: valid_before
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .filter(|seconds| *seconds <= text::MAX_JSON_INTEGER),
+    })
+}
+
+/// The seller's terms, spelled one way. A JSON array, so that no member can run into the next.
+fn fingerprint(request: &PaymentRequest, asset: &str) -> String {
+    let terms = &request.requirements;
+    let pay_to = text::address(&terms.pay_to).map_or_else(|| terms.pay_to.clone(), text::lower);
+    json!([
+        terms.scheme,
+        terms.network,
+        asset,
+        pay_to,
+        terms.amount,
+        terms.extra.get("name"),
+        terms.extra.get("version"),
+    ])
+    .to_string()
+}
+
+/// Hash over what the buyer signed and the buyer's signature: other spellings of one payload have one digest.
+fn payload_digest(
+    request: &PaymentRequest,
+    authorization: &Map<String, Value>,
+    asset: &str,
+    from: &str,
+    nonce: &str,
+) -> String {
+    let number = |name: &str| {
+        let sent = authorization.get(name);
+        sent.and_then(text::number).map_or_else(
+            || json!({ "malformed": sent }),
+            |number| json!(number.to_string()),
+        )
+    };
+    let to = payment::address(authorization, "to").map_or_else(
+        || json!({ "malformed": authorization.get("to") }),
+        |to| json!(text::lower(to)),
+    );
+    let signature = payment::wire_signature(&request.payload).map_or_else(
+        |_| json!({ "malformed": request.payload.get("signature") }),
+        |bytes| json!(hex::encode(canonical_signature(bytes))),
+    );
+    let canonical = json!([
+        request.requirements.network,
+        asset,
+        from,
+        to,
+        number("value"),
+        number("validAfter"),
+        number("validBefore"),
+        nonce,
+        signature,
+    ]);
+    keccak256(canonical.to_string()).to_string()
+}
+
+/// v 0 and 1 become 27 and 28 in 65 bytes; anything else stays as it is.
+fn canonical_signature(mut bytes: Vec<u8>) -> Vec<u8> {
+    if let Some((v, ..)) = signature::split(&bytes)
+        && let Some(last) = bytes.last_mut()
+    {
+        *last = v;
+    }
+    bytes
+}

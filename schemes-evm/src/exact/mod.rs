@@ -1,0 +1,125 @@
+//! The scheme `exact`: one fixed transfer from payer to payee, by EIP-3009 (exact-evm.md).
+//!
+//! | step | module | chain reads |
+//! |---|---|---|
+//! | identify | [`identify`](mod@identify) | none |
+//! | decode, and the checks that need no chain | [`payment`] | none |
+//! | code, signature, simulation | [`check`] | one batch; a second one for a payer with code and an ECDSA signature |
+//! | why a simulation failed | [`diagnose`] | one multicall |
+//! | what must be sent, and what proves it | [`plan`] | in the batch of `check` |
+//! | what the chain showed | [`judge`] | none |
+//!
+//! So a refusal costs at most three round trips, and a good payment by an ordinary account costs one.
+//!
+//! Not served: Permit2, ERC-7710, and the deployment of wallets that do not exist yet (ERC-6492): no factory is allowed,
+//! and a wrapped signature counts only where its wallet has code.
+
+mod check;
+mod code_cache;
+mod diagnose;
+mod identify;
+mod judge;
+mod payment;
+mod plan;
+pub mod reason;
+mod revert;
+
+use sdk_plugin::chain::Evidence;
+use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Supported, Valid, Verdict};
+use sdk_plugin::wire::Kind;
+use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
+
+use check::{Checked, Wanted};
+use code_cache::CodeCache;
+
+/// The scheme's name on the wire.
+pub const SCHEME: &str = "exact";
+/// Protocol versions served, in the order in which they are advertised.
+pub const VERSIONS: [u8; 2] = [2, 1];
+/// Default of [`Config::max_gas`].
+pub const DEFAULT_MAX_GAS: u64 = 400_000;
+
+/// Settings of the scheme, valid on every network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Most gas that one transfer may use, in simulation and in the transaction.
+    pub max_gas: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_gas: DEFAULT_MAX_GAS,
+        }
+    }
+}
+
+/// `exact` on every EVM network.
+#[derive(Debug, Default)]
+pub struct ExactEvm {
+    config: Config,
+    assets_with_code: CodeCache,
+}
+
+impl ExactEvm {
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            assets_with_code: CodeCache::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl SchemeHandler for ExactEvm {
+    /// No kinds while no signer is granted: nothing could be settled.
+    async fn supported(&self, cx: &Cx) -> Result<Supported, Fault> {
+        let network = cx.network();
+        if network.lanes.is_empty() {
+            return Ok(Supported::default());
+        }
+        let kind = |x402_version| Kind {
+            x402_version,
+            scheme: SCHEME.into(),
+            network: network.id.clone(),
+            extra: None,
+        };
+        let mut signers: Vec<String> = Vec::new();
+        for lane in network.lanes.iter().chain(&network.retained) {
+            if !signers.contains(&lane.signer) {
+                signers.push(lane.signer.clone());
+            }
+        }
+        Ok(Supported {
+            kinds: VERSIONS.map(kind).into(),
+            extensions: Vec::new(),
+            signers,
+        })
+    }
+
+    async fn identify(&self, _cx: &Cx, request: &PaymentRequest) -> Result<Identity, Fault> {
+        Ok(identify::identify(request))
+    }
+
+    async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
+        Ok(match self.check(cx, request, Wanted::Verdict).await? {
+            Checked::Good(good) => Verdict::Valid(Valid {
+                payer: good.payment.payer,
+                extra: None,
+            }),
+            Checked::Refused(refusal) => Verdict::Invalid(refusal),
+        })
+    }
+
+    async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
+        Ok(match self.check(cx, request, Wanted::Plan).await? {
+            Checked::Good(good) => plan::plan(&good, self.config.max_gas)?,
+            Checked::Refused(refusal) => Planned::Refused(refusal),
+        })
+    }
+
+    async fn judge(&self, cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
+        judge::judge(plan, evidence, cx.now_s())
+    }
+}

@@ -1,0 +1,293 @@
+//! From a request, hostile in every member, to an EIP-3009 payment; and the checks that need no chain.
+//!
+//! [`Payment::decode`] is checks 1 to 4 of exact-evm.md section 3 (section 6 for protocol v1), in order;
+//! [`Payment::refused_terms`] is checks 7 to 10.
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_sol_types::{Eip712Domain, SolCall, SolStruct};
+use sdk_plugin::request::ProtocolVersion;
+use sdk_plugin::scheme::Refusal;
+use sdk_plugin::{PaymentRequest, Value};
+use serde_json::Map;
+
+use super::{SCHEME, reason};
+use crate::abi::{AuthorizedToken, TransferWithAuthorization};
+use crate::rpc::EthCall;
+use crate::signature::{self, Unwrapped};
+use crate::text;
+
+/// Seconds that an authorization must still be good for, so that a transaction sent now lands in time.
+pub(super) const TIME_MARGIN_S: u64 = 6;
+
+/// An EIP-3009 payment whose members are well formed. Nothing is said yet about whether it is good.
+#[derive(Debug, Clone)]
+pub(super) struct Payment {
+    version: ProtocolVersion,
+    /// `authorization.from` as sent: replies repeat the buyer's spelling.
+    pub(super) payer: String,
+    pub(super) chain_id: u64,
+    pub(super) asset: Address,
+    pub(super) pay_to: Address,
+    /// Atomic units of the asset that the seller asks for.
+    pub(super) amount: U256,
+    /// EIP-712 domain members of the token, as the seller states them.
+    pub(super) token_name: String,
+    pub(super) token_version: String,
+    pub(super) authorization: TransferWithAuthorization,
+    /// `None`: an ERC-6492 wrapper that can't be opened, which is an invalid signature.
+    pub(super) signature: Option<Unwrapped>,
+}
+
+impl Payment {
+    /// Checks 1 to 4.
+    pub(super) fn decode(request: &PaymentRequest) -> Result<Self, Refusal> {
+        let payer = payer_as_sent(request);
+        let refuse = |reason: &str, message: &str| Refusal::new(reason, payer.clone()).with_message(message);
+        let terms = &request.requirements;
+        let authorization =
+            eip3009_authorization(request).map_err(|message| refuse(reason::UNSUPPORTED_PAYLOAD, message))?;
+
+        if request.accepted.scheme != SCHEME || terms.scheme != SCHEME {
+            return Err(refuse(reason::SCHEME, "both schemes must be \"exact\""));
+        }
+        let v1 = is_v1(request.version);
+        if v1 && text::chain_id(&request.accepted.network).is_none() {
+            return Err(refuse(
+                reason::NETWORK_MISMATCH,
+                "payload.network is not a network known here",
+            ));
+        }
+        let (Some(token_name), Some(token_version)) = (
+            non_empty(&terms.extra, "name"),
+            non_empty(&terms.extra, "version"),
+        ) else {
+            return Err(refuse(
+                reason::MISSING_DOMAIN,
+                "extra.name and extra.version of the requirements must be non-empty strings",
+            ));
+        };
+        if request.accepted.network != terms.network {
+            return Err(refuse(
+                reason::NETWORK_MISMATCH,
+                "the payload's network is not the requirements' network",
+            ));
+        }
+
+        let Some(chain_id) = text::chain_id(&terms.network) else {
+            return Err(refuse(
+                reason::INVALID_PAYLOAD,
+                "the network is not eip155:<chain id>",
+            ));
+        };
+        let malformed = |message: &str| refuse(reason::INVALID_PAYLOAD, message);
+        let authorization =
+            authorization.ok_or_else(|| malformed("payload.authorization must be an object"))?;
+        let authorization = decode_authorization(authorization).map_err(malformed)?;
+        let signature = wire_signature(&request.payload).map_err(malformed)?;
+        let Some(asset) = text::address(&terms.asset) else {
+            return Err(refuse(
+                reason::INVALID_PAYMENT_REQUIREMENTS,
+                "asset must be a 20-byte hex address",
+            ));
+        };
+        let Some(pay_to) = text::address(&terms.pay_to) else {
+            return Err(refuse(
+                reason::INVALID_PAYMENT_REQUIREMENTS,
+                "payTo must be a 20-byte hex address",
+            ));
+        };
+        Ok(Self {
+            version: request.version,
+            payer,
+            chain_id,
+            asset,
+            pay_to,
+            amount: terms.amount.0,
+            token_name: token_name.to_owned(),
+            token_version: token_version.to_owned(),
+            authorization,
+            signature: signature::unwrap(&signature),
+        })
+    }
+
+    /// Checks 7 to 10, the first that fails. `now_s`: seconds since the epoch.
+    #[must_use]
+    pub(super) fn refused_terms(&self, now_s: u64) -> Option<Refusal> {
+        let signed = &self.authorization;
+        if signed.to != self.pay_to {
+            return Some(self.refuse(reason::RECIPIENT, "authorization.to is not payTo"));
+        }
+        if signed.validBefore < U256::from(now_s) + U256::from(TIME_MARGIN_S) {
+            return Some(self.refuse(
+                reason::VALID_BEFORE,
+                "the authorization has expired, or expires within 6 seconds",
+            ));
+        }
+        if signed.validAfter > U256::from(now_s) {
+            return Some(self.refuse(reason::VALID_AFTER, "the authorization is not valid yet"));
+        }
+        if signed.value != self.amount {
+            let reason = if is_v1(self.version) {
+                reason::VALUE_V1
+            } else {
+                reason::VALUE
+            };
+            return Some(self.refuse(reason, "authorization.value is not the required amount"));
+        }
+        None
+    }
+
+    /// A refusal in this payer's name.
+    #[must_use]
+    pub(super) fn refuse(&self, reason: &str, message: &str) -> Refusal {
+        Refusal::new(reason, self.payer.clone()).with_message(message)
+    }
+
+    /// What the payer signs (EIP-712 over the token's domain).
+    #[must_use]
+    pub(super) fn digest(&self) -> B256 {
+        let domain = Eip712Domain::new(
+            Some(self.token_name.clone().into()),
+            Some(self.token_version.clone().into()),
+            Some(U256::from(self.chain_id)),
+            Some(self.asset),
+            None,
+        );
+        self.authorization.eip712_signing_hash(&domain)
+    }
+
+    /// The transfer's calldata: the v, r, s overload for 65 bytes of signature, else the overload with bytes.
+    #[must_use]
+    pub(super) fn calldata(&self, signature: &[u8]) -> Vec<u8> {
+        let TransferWithAuthorization {
+            from,
+            to,
+            value,
+            validAfter,
+            validBefore,
+            nonce,
+        } = self.authorization.clone();
+        match signature::split(signature) {
+            Some((v, r, s)) => AuthorizedToken::transferWithAuthorization_0Call {
+                from,
+                to,
+                value,
+                validAfter,
+                validBefore,
+                nonce,
+                v,
+                r,
+                s,
+            }
+            .abi_encode(),
+            None => AuthorizedToken::transferWithAuthorization_1Call {
+                from,
+                to,
+                value,
+                validAfter,
+                validBefore,
+                nonce,
+                signature: Bytes::copy_from_slice(signature),
+            }
+            .abi_encode(),
+        }
+    }
+
+    /// The transfer as the facilitator would send it.
+    #[must_use]
+    pub(super) fn transfer(&self, facilitator: Address, signature: &[u8], gas: u64) -> EthCall {
+        EthCall {
+            from: Some(facilitator),
+            to: self.asset,
+            data: self.calldata(signature),
+            gas: Some(gas),
+        }
+    }
+}
+
+/// The oldest form is treated as v1.
+pub(super) fn is_v1(version: ProtocolVersion) -> bool {
+    match version {
+        ProtocolVersion::Legacy0 | ProtocolVersion::V1 => true,
+        ProtocolVersion::V2 => false,
+    }
+}
+
+/// The payload's `authorization`, if it is an object; an error when the payload or the requirements ask for another
+/// way of moving the asset. Protocol v1 knows only this one way.
+pub(super) fn eip3009_authorization(
+    request: &PaymentRequest,
+) -> Result<Option<&Map<String, Value>>, &'static str> {
+    if !is_v1(request.version) {
+        if request
+            .payload
+            .get("permit2Authorization")
+            .is_some_and(|member| !member.is_null())
+        {
+            return Err("Permit2 is not served here; pay with an EIP-3009 authorization");
+        }
+        let method = request.requirements.extra.get("assetTransferMethod");
+        if method.is_some_and(|method| !method.is_null() && method.as_str() != Some("eip3009")) {
+            return Err("extra.assetTransferMethod and the payload differ; only eip3009 is served here");
+        }
+    }
+    Ok(request.payload.get("authorization").and_then(Value::as_object))
+}
+
+/// `authorization.from` as sent when it is an address, else empty.
+pub(super) fn payer_as_sent(request: &PaymentRequest) -> String {
+    request
+        .payload
+        .get("authorization")
+        .and_then(|authorization| authorization.get("from"))
+        .and_then(Value::as_str)
+        .filter(|from| text::address(from).is_some())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn decode_authorization(members: &Map<String, Value>) -> Result<TransferWithAuthorization, &'static str> {
+    Ok(TransferWithAuthorization {
+        from: address(members, "from").ok_or("authorization.from must be a 20-byte hex address")?,
+        to: address(members, "to").ok_or("authorization.to must be a 20-byte hex address")?,
+        value: number(members, "value")
+            .ok_or("authorization.value must be a decimal string in atomic units")?,
+        validAfter: number(members, "validAfter")
+            .ok_or("authorization.validAfter must be a decimal string of seconds")?,
+        validBefore: number(members, "validBefore")
+            .ok_or("authorization.validBefore must be a decimal string of seconds")?,
+        nonce: nonce(members).ok_or("authorization.nonce must be 32 bytes of hex")?,
+    })
+}
+
+pub(super) fn address(members: &Map<String, Value>, name: &str) -> Option<Address> {
+    members.get(name).and_then(Value::as_str).and_then(text::address)
+}
+
+pub(super) fn nonce(members: &Map<String, Value>) -> Option<B256> {
+    members.get("nonce").and_then(Value::as_str).and_then(text::word)
+}
+
+fn number(members: &Map<String, Value>, name: &str) -> Option<U256> {
+    members.get(name).and_then(text::number)
+}
+
+/// The signature's bytes as sent, within the limits for bare and for wrapped ones.
+pub(super) fn wire_signature(payload: &Map<String, Value>) -> Result<Vec<u8>, &'static str> {
+    let signature = payload
+        .get("signature")
+        .and_then(Value::as_str)
+        .and_then(|text| text::bytes(text, signature::MAX_WRAPPER_BYTES))
+        .ok_or("payload.signature must be hex bytes of a reasonable length")?;
+    if signature.len() > signature::MAX_SIGNATURE_BYTES && !signature::is_wrapped(&signature) {
+        return Err("payload.signature is longer than 8192 bytes");
+    }
+    Ok(signature)
+}
+
+fn non_empty<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    members
+        .get(name)
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty())
+}

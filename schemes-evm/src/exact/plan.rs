@@ -1,0 +1,127 @@
+//! What must be sent for a good payment, and what proves that it paid.
+
+use alloy_primitives::{Address, B256, U256};
+use sdk_plugin::scheme::{
+    Call, EvidenceWanted, Gate, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step,
+};
+use sdk_plugin::{Amount, Fault, HexBytes};
+use serde::{Deserialize, Serialize};
+
+use super::check::{Funds, Good};
+use super::reason;
+use crate::abi::{AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC};
+use crate::text;
+
+/// What judge needs to know of the payment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Memo {
+    pub(super) asset: Address,
+    pub(super) from: Address,
+    pub(super) pay_to: Address,
+    pub(super) value: Amount,
+    pub(super) nonce: B256,
+    /// Seconds since the epoch.
+    pub(super) valid_before: Amount,
+}
+
+/// One transfer, from any signer, with the payer's balance reserved.
+pub(super) fn plan(good: &Good, max_gas: u64) -> Result<Planned, Fault> {
+    let payment = &good.payment;
+    let Funds {
+        available,
+        height,
+        gas,
+    } = good
+        .funds
+        .ok_or_else(|| Fault::internal("a plan was made without the payer's funds"))?;
+    if gas > max_gas {
+        return Ok(Planned::Refused(payment.refuse(
+            reason::SIMULATION_FAILED,
+            &format!("the transfer needs {gas} gas, {max_gas} are allowed"),
+        )));
+    }
+    let signed = &payment.authorization;
+    let memo = Memo {
+        asset: payment.asset,
+        from: signed.from,
+        pay_to: payment.pay_to,
+        value: Amount(signed.value),
+        nonce: signed.nonce,
+        valid_before: Amount(signed.validBefore),
+    };
+    let data = payment.calldata(&good.signature);
+    let selector = data
+        .get(..4)
+        .ok_or_else(|| Fault::internal("calldata without a selector"))?;
+    let step = Step {
+        call: Call {
+            target: text::lower(payment.asset),
+            operation: format!("0x{}", hex::encode(selector)),
+            native_value: Amount::ZERO,
+            compute_limit: Some(gas_limit(gas, max_gas)),
+            data: HexBytes(data),
+        },
+        lane: LaneChoice::Any,
+        gate: Gate::None,
+        on_fail: OnFail::Stop,
+        batchable: true,
+        max_cost: None,
+        expires_at_s: seconds(signed.validBefore),
+        evidence: evidence(&memo),
+        pays: true,
+        memo: serde_json::to_value(&memo).map_err(|error| Fault::internal(format!("memo: {error}")))?,
+    };
+    let reserve = Reserve {
+        asset: text::lower(payment.asset),
+        payer: text::lower(signed.from),
+        amount: Amount(signed.value),
+        available,
+        as_of_height: height,
+        refusal_reason: reason::INSUFFICIENT_BALANCE.into(),
+    };
+    Ok(Planned::Plan(Plan {
+        payer: payment.payer.clone(),
+        steps: vec![step],
+        reserves: vec![reserve],
+        holds: Vec::new(),
+        writes: Vec::new(),
+    }))
+}
+
+/// A quarter more than the simulation used: storage may be warm there and cold when it counts.
+fn gas_limit(gas: u64, max_gas: u64) -> u64 {
+    gas.saturating_add(gas / 4).min(max_gas)
+}
+
+/// `None` for times too far away to be written as a JSON integer: they never come.
+fn seconds(time: U256) -> Option<u64> {
+    u64::try_from(time)
+        .ok()
+        .filter(|seconds| *seconds <= text::MAX_JSON_INTEGER)
+}
+
+/// All authorizations the asset reports used and all its transfers by this payer: judge must see what stands between
+/// the two logs it looks for. Whoever uses this authorization is found by its payer and nonce.
+fn evidence(memo: &Memo) -> EvidenceWanted {
+    let log = |topics: Vec<Option<B256>>| LogFilter {
+        emitter: text::lower(memo.asset),
+        topics: topics
+            .into_iter()
+            .map(|topic| topic.map(|topic| HexBytes(topic.to_vec())))
+            .collect(),
+    };
+    let payer = memo.from.into_word();
+    EvidenceWanted {
+        logs: vec![
+            log(vec![Some(AUTHORIZATION_USED_TOPIC)]),
+            log(vec![Some(TRANSFER_TOPIC), Some(payer)]),
+        ],
+        reads: Vec::new(),
+        foreign: vec![log(vec![
+            Some(AUTHORIZATION_USED_TOPIC),
+            Some(payer),
+            Some(memo.nonce),
+        ])],
+    }
+}

@@ -1,0 +1,150 @@
+//! From the words of a revert to a reason (exact-evm.md section 8, the column of EIP-3009).
+
+use alloy_primitives::keccak256;
+
+use super::reason;
+
+struct Row {
+    /// Custom errors, by signature.
+    errors: &'static [&'static str],
+    /// Parts of messages, lower case.
+    texts: &'static [&'static str],
+    reason: &'static str,
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        errors: &["AuthorizationExpired()"],
+        texts: &["authorization is expired", "authorizationexpired"],
+        reason: reason::VALID_BEFORE,
+    },
+    Row {
+        errors: &["AuthorizationNotYetValid()"],
+        texts: &["authorization is not yet valid", "authorizationnotyetvalid"],
+        reason: reason::VALID_AFTER,
+    },
+    Row {
+        errors: &["AuthorizationAlreadyUsed()", "AuthorizationUsedOrCanceled()"],
+        texts: &[
+            "authorization is used or canceled",
+            "authorizationalreadyused",
+            "authorizationusedorcanceled",
+        ],
+        reason: reason::NONCE_USED,
+    },
+    Row {
+        errors: &["ERC20InsufficientBalance(address,uint256,uint256)"],
+        texts: &["transfer amount exceeds balance", "erc20insufficientbalance"],
+        reason: reason::INSUFFICIENT_BALANCE,
+    },
+    Row {
+        errors: &["SignerMismatch()", "InvalidSignatureV()", "InvalidSignatureS()"],
+        texts: &[
+            "fiattokenv2: invalid signature",
+            "ecrecover: invalid signature",
+            "signermismatch",
+            "invalidsignaturev",
+            "invalidsignatures",
+        ],
+        reason: reason::SIGNATURE,
+    },
+];
+
+/// The reason that a revert's message stands for: by a custom error's selector in it, else by its words.
+#[must_use]
+pub(super) fn reason_for(message: &str) -> &'static str {
+    let message = message.to_lowercase();
+    let names_error = |row: &&Row| {
+        row.errors.iter().any(|error| {
+            let hash = keccak256(error);
+            let selector = hash.get(..4).map(hex::encode).unwrap_or_default();
+            message.contains(&format!("0x{selector}"))
+        })
+    };
+    let has_words = |row: &&Row| row.texts.iter().any(|text| message.contains(text));
+    if let Some(row) = ROWS
+        .iter()
+        .find(names_error)
+        .or_else(|| ROWS.iter().find(has_words))
+    {
+        return row.reason;
+    }
+    let short_of_balance = message
+        .split_once("insufficient")
+        .is_some_and(|(_, rest)| rest.contains("balance"));
+    if short_of_balance {
+        reason::INSUFFICIENT_BALANCE
+    } else {
+        reason::TRANSACTION_FAILED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reverts_map_as_specified() {
+        for (message, expected) in [
+            ("FiatTokenV2: authorization is expired", reason::VALID_BEFORE),
+            ("AuthorizationExpired()", reason::VALID_BEFORE),
+            (
+                "execution reverted: FiatTokenV2: authorization is not yet valid",
+                reason::VALID_AFTER,
+            ),
+            ("AuthorizationNotYetValid", reason::VALID_AFTER),
+            (
+                "FiatTokenV2: authorization is used or canceled",
+                reason::NONCE_USED,
+            ),
+            ("AuthorizationAlreadyUsed", reason::NONCE_USED),
+            ("AuthorizationUsedOrCanceled()", reason::NONCE_USED),
+            (
+                "ERC20: transfer amount exceeds balance",
+                reason::INSUFFICIENT_BALANCE,
+            ),
+            (
+                "ERC20InsufficientBalance(0x00, 1, 2)",
+                reason::INSUFFICIENT_BALANCE,
+            ),
+            (
+                "execution reverted (error data 0xe450d38c…)",
+                reason::INSUFFICIENT_BALANCE,
+            ),
+            (
+                "Token: Insufficient funds in balance",
+                reason::INSUFFICIENT_BALANCE,
+            ),
+            ("FiatTokenV2: invalid signature", reason::SIGNATURE),
+            ("ECRecover: invalid signature length", reason::SIGNATURE),
+            ("ECRecover: invalid signature 's' value", reason::SIGNATURE),
+            ("ECRecover: invalid signature 'v' value", reason::SIGNATURE),
+            ("ECRecover: invalid signature", reason::SIGNATURE),
+            ("SignerMismatch", reason::SIGNATURE),
+            ("InvalidSignatureV()", reason::SIGNATURE),
+            ("InvalidSignatureS()", reason::SIGNATURE),
+            (
+                "Blacklistable: account is blacklisted",
+                reason::TRANSACTION_FAILED,
+            ),
+            (
+                "FiatTokenV2_2: Account is blacklisted",
+                reason::TRANSACTION_FAILED,
+            ),
+            ("Pausable: paused", reason::TRANSACTION_FAILED),
+            ("something new", reason::TRANSACTION_FAILED),
+            ("", reason::TRANSACTION_FAILED),
+        ] {
+            assert_eq!(reason_for(message), expected, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn a_selector_wins_over_words() {
+        let message = "Pausable: paused, ERC20: transfer amount exceeds balance";
+        assert_eq!(reason_for(message), reason::INSUFFICIENT_BALANCE);
+        let expired = keccak256("AuthorizationExpired()");
+        let with_selector = format!("{message} (error data 0x{}…)", hex::encode(&expired[..4]));
+        assert_eq!(reason_for(&with_selector), reason::VALID_BEFORE);
+    }
+}

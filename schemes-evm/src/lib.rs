@@ -1,0 +1,14 @@
+//! The EVM for Switchyard: the chain driver, and the payment schemes on EVM chains, as a library that plugins export.
+//!
+//! - [`driver`]: one [`sdk_plugin::ChainDriver`] for every `eip155` network.
+//! - [`exact`]: the scheme `exact` with EIP-3009, protocol v1 and v2.
+//!
+//! What they share: [`abi`] (contract interfaces), [`rpc`] (typed reads), [`signature`] (who signed),
+//! [`text`] (strict spellings). Everything outside comes through [`sdk_plugin::Cx`].
+
+pub mod abi;
+pub mod driver;
+pub mod exact;
+pub mod rpc;
+pub mod signature;
+pub mod text;
