@@ -127,7 +127,6 @@ mod tests {
             json!({"max_gas": "many"}),
             json!({"max_gas": -1}),
             json!({"maxGas": 1}),
-            json!([]),
         ] {
             let fault = create(bad.clone()).expect_err("a bad configuration");
             assert!(fault.message.contains("switchyard.evm"), "{bad}: {fault}");
