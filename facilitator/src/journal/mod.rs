@@ -14,6 +14,10 @@ pub mod memory;
 pub mod project;
 pub mod query;
 pub mod row;
+pub mod sqlite;
+
+#[cfg(test)]
+mod conformance;
 
 use async_trait::async_trait;
 

@@ -1,0 +1,194 @@
+//! The journal's files: who may open them, in which mode, and which schema is inside.
+//!
+//! Beside the database lie SQLite's `-wal` and `-shm` and our own `.lock`. All belong together and are private: signed
+//! transactions in them can be sent by whoever reads them.
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::super::JournalError;
+
+/// In the database's header: `SwYd`.
+const APPLICATION_ID: i64 = 0x5377_5964;
+/// Schemas in order; the database's `user_version` counts how many it has.
+const MIGRATIONS: [&str; 1] = [include_str!("001.sql")];
+/// The newest schema.
+const SCHEMA: i64 = MIGRATIONS.len() as i64;
+/// How long to wait for somebody else's look into the file (a backup, an operator's shell).
+const BUSY: Duration = Duration::from_secs(5);
+/// Readable and writable for the owner alone.
+const PRIVATE: u32 = 0o600;
+
+/// The database's path in a directory, which is created (private) where it is missing.
+pub(super) fn database(directory: &Path) -> Result<PathBuf, JournalError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|error| cannot(directory, "created", &error))?;
+    Ok(directory.join("journal.sqlite"))
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+/// SQLite's write-ahead log.
+pub(super) fn wal(path: &Path) -> PathBuf {
+    beside(path, "-wal")
+}
+
+fn cannot(path: &Path, what: &str, error: &dyn std::fmt::Display) -> JournalError {
+    JournalError(format!("{} can't be {what}: {error}", path.display()))
+}
+
+/// Keeps every other process away until the file is dropped, or this process ends in whatever way.
+pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
+    let lock = beside(path, ".lock");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(PRIVATE)
+        .open(&lock)
+        .map_err(|error| cannot(&lock, "opened", &error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let holder = std::fs::read_to_string(&lock).unwrap_or_default();
+            return Err(JournalError(format!(
+                "{} is in use by another process ({}); stop it first, or configure a journal of its own for this one",
+                path.display(),
+                holder.trim()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(cannot(&lock, "locked", &error)),
+    }
+    // For the message above; whether it can be written does not matter.
+    let _ = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "pid {}", std::process::id()));
+    Ok(file)
+}
+
+/// Creates the database file where there is none, and makes all files private.
+pub(super) fn prepare(path: &Path) -> Result<(), JournalError> {
+    match OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(PRIVATE)
+        .open(path)
+    {
+        Ok(file) => {
+            file.sync_all().map_err(|error| cannot(path, "created", &error))?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(|error| cannot(folder, "synced", &error))?;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(cannot(path, "created", &error)),
+    }
+    for file in [path.to_owned(), wal(path), beside(path, "-shm")] {
+        match std::fs::metadata(&file) {
+            Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+                std::fs::set_permissions(&file, Permissions::from_mode(PRIVATE))
+                    .map_err(|error| cannot(&file, "made private (mode 0600)", &error))?;
+            }
+            // Private already, or not there yet: SQLite gives its files the database's mode.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<Connection, JournalError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(|error| cannot(path, "opened", &error))?;
+    let set = || {
+        connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(128);
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.pragma_update(None, "cell_size_check", true)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")
+    };
+    set().map_err(|error| cannot(path, "opened", &error))?;
+    Ok(connection)
+}
+
+/// The writer's connection: write-ahead log, every commit synced.
+pub(super) fn connect(path: &Path) -> Result<Connection, JournalError> {
+    let connection = open(path)?;
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .map_err(|error| cannot(path, "used as a journal", &error))?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        return Err(JournalError(format!(
+            "{} lies on a file system without shared memory (write-ahead log refused); use a local disk",
+            path.display()
+        )));
+    }
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .and_then(|()| connection.pragma_update(None, "fullfsync", true))
+        .and_then(|()| connection.pragma_update(None, "checkpoint_fullfsync", true))
+        .map_err(|error| cannot(path, "used as a journal", &error))?;
+    Ok(connection)
+}
+
+/// A connection that can't change anything.
+pub(super) fn connect_read_only(path: &Path) -> Result<Connection, JournalError> {
+    let connection = open(path)?;
+    connection
+        .pragma_update(None, "query_only", true)
+        .map_err(|error| cannot(path, "opened", &error))?;
+    Ok(connection)
+}
+
+/// Brings the schema up to date, all or nothing.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), JournalError> {
+    let read = |pragma: &str| -> rusqlite::Result<i64> {
+        connection.pragma_query_value(None, pragma, |row| row.get(0))
+    };
+    let values =
+        read("application_id").and_then(|id| Ok((id, read("user_version")?, read("schema_version")?)));
+    let (application, version, changes) = values.map_err(|error| cannot(path, "read", &error))?;
+    let is_new = application == 0 && version == 0 && changes == 0;
+    if application != APPLICATION_ID && !is_new {
+        return Err(JournalError(format!(
+            "{} is a database of another program; configure another file",
+            path.display()
+        )));
+    }
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    let Some(missing) = MIGRATIONS.get(done..) else {
+        return Err(JournalError(format!(
+            "{} has schema {version} and this version of switchyard knows {} at most; run the newer version",
+            path.display(),
+            SCHEMA
+        )));
+    };
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut run = || {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for migration in missing {
+            transaction.execute_batch(migration)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", SCHEMA)?;
+        transaction.commit()
+    };
+    run().map_err(|error| cannot(path, "brought to the current schema", &error))
+}

@@ -1,0 +1,186 @@
+//! The journal on one machine: SQLite in WAL mode with `synchronous=FULL`.
+//!
+//! One thread writes. It takes what has queued up while the last sync ran and makes it one transaction, a savepoint per
+//! commit, so that a refused commit rolls back alone and all others share one sync. Reads run beside it on connections
+//! of their own. A lock file keeps a second process away for as long as this one lives.
+//!
+//! A full disk refuses commits and nothing else; any other failure to make a commit durable ends the process, because
+//! nobody could say any more what is in the journal.
+//!
+//! Not guaranteed: safety on network file systems (locks and syncs lie there), and against a disk that acknowledges a
+//! sync without doing it. A commit whose caller is gone may still be carried out.
+
+mod event_log;
+mod files;
+mod reader;
+mod tables;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::{Answer, CommitError, Event, Journal, JournalError, Query, Rows, Table};
+use reader::Ask;
+use tables::Tables;
+use writer::{Message, Writer};
+
+/// Threads that read: one slow scan must not hold up the look-up of a claim.
+const READERS: usize = 2;
+/// Commits that may be queued; what comes beyond waits in its caller.
+const MAX_QUEUED: usize = 4_096;
+/// Marks that may be queued; what comes beyond is lost, as marks may be.
+const MAX_NOTES: usize = 16_384;
+
+/// The journal in a file.
+pub struct SqliteJournal {
+    next_id: AtomicU64,
+    places: Arc<Semaphore>,
+    notes_queued: Arc<AtomicUsize>,
+    // Dropped in this order when the journal is: queues first, which ends the threads, and the lock last of all.
+    writes: Option<mpsc::Sender<Message>>,
+    reads: Option<mpsc::Sender<Ask>>,
+    threads: Vec<JoinHandle<()>>,
+    _lock: File,
+}
+
+impl fmt::Debug for SqliteJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteJournal").finish_non_exhaustive()
+    }
+}
+
+impl SqliteJournal {
+    /// Opens or creates the journal in this directory, brings its schema up to date and checks its event log. The error
+    /// is a sentence for the operator.
+    pub fn open(directory: &Path) -> Result<Self, JournalError> {
+        let path = &files::database(directory)?;
+        let lock = files::lock(path)?;
+        files::prepare(path)?;
+        let mut connection = files::connect(path)?;
+        files::migrate(&mut connection, path)?;
+        Self::start(path, connection, lock)
+    }
+
+    /// Starts the threads over the writer's connection.
+    fn start(path: &Path, connection: Connection, lock: File) -> Result<Self, JournalError> {
+        let head = event_log::verify(&connection)?;
+        let next_id = first_free_id(&connection)?;
+
+        let notes_queued = Arc::new(AtomicUsize::new(0));
+        let (writes, written) = mpsc::channel();
+        let writer = Writer::new(connection, head, files::wal(path), Arc::clone(&notes_queued));
+        let mut threads = vec![spawn("journal-writer", move || writer.run(&written))?];
+
+        let (reads, asked) = mpsc::channel();
+        let asked = Arc::new(Mutex::new(asked));
+        for _ in 0..READERS {
+            let connection = files::connect_read_only(path)?;
+            let asked = Arc::clone(&asked);
+            threads.push(spawn("journal-reader", move || reader::run(&connection, &asked))?);
+        }
+        Ok(Self {
+            next_id: AtomicU64::new(next_id),
+            places: Arc::new(Semaphore::new(MAX_QUEUED)),
+            notes_queued,
+            writes: Some(writes),
+            reads: Some(reads),
+            threads,
+            _lock: lock,
+        })
+    }
+}
+
+impl Drop for SqliteJournal {
+    fn drop(&mut self) {
+        self.writes = None;
+        self.reads = None;
+        for thread in self.threads.drain(..) {
+            // A reader that panicked has already failed its query, and a writer that did has ended the process.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, JournalError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|error| JournalError(format!("no thread for the journal: {error}")))
+}
+
+/// Behind the highest id of any settlement or attempt.
+fn first_free_id(connection: &Connection) -> Result<u64, JournalError> {
+    let mut tables = Tables::new(connection);
+    let mut next = 1;
+    for table in [Table::Settlements, Table::Attempts] {
+        if let Some(key) = tables.last_key(table)? {
+            let id: u64 = key
+                .parse()
+                .map_err(|_| JournalError(format!("{} row {key:?} has no number for a key", table.name())))?;
+            next = next.max(id.saturating_add(1));
+        }
+    }
+    Ok(next)
+}
+
+fn stopped() -> JournalError {
+    JournalError("its thread has ended; restart the process".into())
+}
+
+#[async_trait]
+impl Journal for SqliteJournal {
+    fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {
+        // The place travels with the commit: callers that go away do not make the queue longer.
+        let place = Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .map_err(|_| stopped())?;
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Commit {
+            events,
+            reply,
+            _place: place,
+        };
+        let writes = self.writes.as_ref().ok_or_else(stopped)?;
+        writes.send(message).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    fn note(&self, event: Event) {
+        if self.notes_queued.fetch_add(1, Ordering::AcqRel) >= MAX_NOTES {
+            self.notes_queued.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+        if let Some(writes) = &self.writes {
+            // Without a writer there is nothing left to mark.
+            let _ = writes.send(Message::Note(event));
+        }
+    }
+
+    async fn query(&self, query: Query) -> Result<Answer, JournalError> {
+        let (reply, answer) = oneshot::channel();
+        let reads = self.reads.as_ref().ok_or_else(stopped)?;
+        reads.send(Ask { query, reply }).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+/// Locks what cannot be left half-changed by a panic.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,105 @@
+//! Rows in SQL: what the projection and queries work on.
+
+use std::cell::Cell;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+
+use super::super::{JournalError, Rows, Table};
+
+/// The tables as one connection sees them inside its transaction.
+pub(super) struct Tables<'c> {
+    connection: &'c Connection,
+    disk_full: Cell<bool>,
+}
+
+impl<'c> Tables<'c> {
+    pub(super) fn new(connection: &'c Connection) -> Self {
+        Self {
+            connection,
+            disk_full: Cell::new(false),
+        }
+    }
+
+    /// Whether any statement failed for want of space.
+    pub(super) fn disk_full(&self) -> bool {
+        self.disk_full.get()
+    }
+
+    fn failed(&self, table: Table, error: &rusqlite::Error) -> JournalError {
+        if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+            self.disk_full.set(true);
+        }
+        JournalError(format!("table {}: {error}", table.name()))
+    }
+}
+
+impl Rows for Tables<'_> {
+    fn get(&mut self, table: Table, key: &str) -> Result<Option<String>, JournalError> {
+        let sql = format!("SELECT value FROM {} WHERE key = ?1", table.name());
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
+            .map_err(|error| self.failed(table, &error))
+    }
+
+    fn put(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {
+        let sql = format!(
+            "INSERT INTO {} (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            table.name()
+        );
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut statement| statement.execute([key, value]))
+            .map(|_| ())
+            .map_err(|error| self.failed(table, &error))
+    }
+
+    fn delete(&mut self, table: Table, key: &str) -> Result<(), JournalError> {
+        let sql = format!("DELETE FROM {} WHERE key = ?1", table.name());
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut statement| statement.execute([key]))
+            .map(|_| ())
+            .map_err(|error| self.failed(table, &error))
+    }
+
+    fn scan(
+        &mut self,
+        table: Table,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, String)>, JournalError> {
+        // Keys compare as bytes, as Rust's strings do; behind the last key with the prefix the loop ends, and with it
+        // the statement. `after` below the prefix changes nothing.
+        let sql = format!(
+            "SELECT key, value FROM {} WHERE key >= ?1 AND (?2 IS NULL OR key > ?2) ORDER BY key",
+            table.name()
+        );
+        // One bound where one will do: SQLite starts at it, instead of filtering from the prefix on.
+        let from = after.filter(|after| *after > prefix).unwrap_or(prefix);
+        let read = || {
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![from, after])?;
+            let mut found: Vec<(String, String)> = Vec::new();
+            while found.len() < limit {
+                let Some(row) = rows.next()? else { break };
+                let key: String = row.get(0)?;
+                if !key.starts_with(prefix) {
+                    break;
+                }
+                found.push((key, row.get(1)?));
+            }
+            Ok(found)
+        };
+        read().map_err(|error| self.failed(table, &error))
+    }
+
+    fn last_key(&mut self, table: Table) -> Result<Option<String>, JournalError> {
+        let sql = format!("SELECT max(key) FROM {}", table.name());
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(|error| self.failed(table, &error))
+    }
+}

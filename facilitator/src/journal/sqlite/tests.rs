@@ -1,0 +1,402 @@
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use rusqlite::ffi;
+use serde_json::json;
+
+use super::super::conformance::{NETWORK, opened, prepared, rows, settlement, stored};
+use super::writer::{Fate, fate};
+use super::*;
+
+const DATABASE: &str = "journal.sqlite";
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn error(directory: &Path) -> String {
+    SqliteJournal::open(directory)
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default()
+}
+
+/// A crash's leftovers: the database and so much of its write-ahead log.
+fn crashed(from: &Path, wal: &[u8]) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(from.join(DATABASE), copy.path().join(DATABASE)).unwrap();
+    std::fs::write(copy.path().join(format!("{DATABASE}-wal")), wal).unwrap();
+    copy
+}
+
+fn wal_of(directory: &Path) -> Vec<u8> {
+    std::fs::read(directory.join(format!("{DATABASE}-wal"))).unwrap()
+}
+
+#[tokio::test]
+async fn all_files_are_private() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("new/data");
+    let journal = SqliteJournal::open(&directory).unwrap();
+    journal.commit(vec![opened(1, "a")]).await.unwrap();
+    assert_eq!(mode(&directory), 0o700);
+    let names = [
+        "journal.sqlite",
+        "journal.sqlite-wal",
+        "journal.sqlite-shm",
+        "journal.sqlite.lock",
+    ];
+    for name in names {
+        assert_eq!(mode(&directory.join(name)), 0o600, "{name}");
+    }
+    drop(journal);
+    let database = directory.join(DATABASE);
+    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let _journal = SqliteJournal::open(&directory).unwrap();
+    assert_eq!(mode(&database), 0o600, "made private again");
+}
+
+#[tokio::test]
+async fn every_commit_is_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = files::database(folder.path()).unwrap();
+    files::prepare(&path).unwrap();
+    let connection = files::connect(&path).unwrap();
+    let pragma = |name: &str| {
+        connection
+            .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    assert_eq!(pragma("synchronous"), 2, "FULL");
+    let mode: String = connection
+        .pragma_query_value(None, "journal_mode", |row| row.get(0))
+        .unwrap();
+    assert_eq!(mode, "wal");
+}
+
+#[tokio::test]
+async fn a_second_process_is_kept_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    let refused = error(folder.path());
+    assert!(refused.contains("in use by another process"), "{refused}");
+    assert!(
+        refused.contains(&format!("pid {}", std::process::id())),
+        "{refused}"
+    );
+    drop(journal);
+    assert_eq!(error(folder.path()), "");
+}
+
+#[tokio::test]
+async fn what_is_no_journal_of_ours_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(DATABASE);
+    std::fs::write(&path, "x".repeat(8_192)).unwrap();
+    assert!(
+        error(folder.path()).contains("not a database"),
+        "{}",
+        error(folder.path())
+    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "x".repeat(8_192));
+
+    std::fs::remove_file(&path).unwrap();
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch("CREATE TABLE t (x)")
+        .unwrap();
+    assert!(
+        error(folder.path()).contains("another program"),
+        "{}",
+        error(folder.path())
+    );
+
+    std::fs::remove_file(&path).unwrap();
+    drop(SqliteJournal::open(folder.path()).unwrap());
+    Connection::open(&path)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    assert!(
+        error(folder.path()).contains("run the newer version"),
+        "{}",
+        error(folder.path())
+    );
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    assert!(error(&file.path().join("data")).contains("can't be created"));
+}
+
+#[tokio::test]
+async fn a_damaged_event_log_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    for n in 0..5 {
+        journal.commit(vec![stored("k", json!(n))]).await.unwrap();
+    }
+    drop(journal);
+    let connection = Connection::open(folder.path().join(DATABASE)).unwrap();
+    connection
+        .execute_batch("DROP TRIGGER events_are_never_changed")
+        .unwrap();
+    connection
+        .execute(
+            "UPDATE events SET body = replace(body, '\"value\":2', '\"value\":9') WHERE seq = 3",
+            [],
+        )
+        .unwrap();
+    drop(connection);
+    assert!(
+        error(folder.path()).contains("damaged at event 3"),
+        "{}",
+        error(folder.path())
+    );
+}
+
+#[tokio::test]
+async fn bearer_instruments_are_not_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    journal
+        .commit(vec![opened(1, "a"), prepared(0x1122_3344, 1, 0)])
+        .await
+        .unwrap();
+    drop(journal);
+    let connection = Connection::open(folder.path().join(DATABASE)).unwrap();
+    let log: String = connection
+        .query_row("SELECT group_concat(body) FROM events", [], |row| row.get(0))
+        .unwrap();
+    assert!(log.contains("Prepared") && log.contains(NETWORK), "{log}");
+    assert!(!log.contains("11223344") && !log.contains("plan of a"), "{log}");
+}
+
+#[tokio::test]
+async fn ids_go_on_where_the_journal_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    assert_eq!(journal.new_id(), 1);
+    journal
+        .commit(vec![opened(7, "a"), prepared(12, 7, 0)])
+        .await
+        .unwrap();
+    drop(journal);
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    assert_eq!((journal.new_id(), journal.new_id()), (13, 14));
+}
+
+#[tokio::test]
+async fn marks_reach_the_disk_at_the_latest_when_the_journal_closes() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    journal
+        .commit(vec![opened(1, "a"), prepared(2, 1, 0)])
+        .await
+        .unwrap();
+    journal.note(Event::Sent { attempt: 2 });
+    drop(journal);
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    match journal.query(Query::OpenSlots).await.unwrap() {
+        Answer::Slots(slots) => assert!(slots[0].1[0].sent),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn marks_ride_with_the_next_commit_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    for n in 0..2_000 {
+        journal.note(stored("k", json!(n)));
+    }
+    journal.commit(vec![stored("last", json!(1))]).await.unwrap();
+    let found = rows(&journal, "k").await;
+    assert_eq!(found[0].value, json!(1_999));
+}
+
+#[tokio::test]
+async fn law3_a_crash_at_any_byte_keeps_every_acknowledged_commit_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    // How long the write-ahead log was when each commit had been acknowledged.
+    let mut acknowledged = vec![wal_of(folder.path()).len()];
+    for n in 1..=12_u64 {
+        let (settlement, attempt) = (2 * n, 2 * n + 1);
+        let events = vec![
+            opened(settlement, &n.to_string()),
+            prepared(attempt, settlement, n),
+            stored(&n.to_string(), json!(n)),
+        ];
+        journal.commit(events).await.unwrap();
+        acknowledged.push(wal_of(folder.path()).len());
+    }
+    let wal = wal_of(folder.path());
+    assert!(
+        acknowledged.is_sorted_by(|a, b| a < b),
+        "nothing was folded back meanwhile: {acknowledged:?}"
+    );
+    // Every boundary and its neighbours, and a step that lands anywhere inside frames.
+    let cuts = acknowledged
+        .iter()
+        .flat_map(|length| [length - 1, *length, length + 1]);
+    for cut in cuts.chain((acknowledged[0]..wal.len()).step_by(20_011)) {
+        let Some(left) = wal.get(..cut) else { continue };
+        let torn: Vec<u8> = left.iter().copied().chain([0xa5; 100]).collect();
+        let at_least = acknowledged
+            .iter()
+            .filter(|length| **length <= cut)
+            .count()
+            .saturating_sub(1);
+        for wal in [left, &torn] {
+            let copy = crashed(folder.path(), wal);
+            let reopened = SqliteJournal::open(copy.path()).unwrap();
+            let found = u64::try_from(rows(&reopened, "").await.len()).unwrap();
+            assert!(
+                found >= u64::try_from(at_least).unwrap(),
+                "cut at {cut}: {found} < {at_least}"
+            );
+            for n in 1..=12 {
+                let there = settlement(&reopened, 2 * n).await.is_some();
+                let bytes = reopened.query(Query::Bytes { attempt: 2 * n + 1 }).await.unwrap();
+                assert_eq!(there, n <= found, "cut at {cut}: commit {n}");
+                assert_eq!(
+                    matches!(bytes, Answer::Bytes(Some(_))),
+                    there,
+                    "cut at {cut}: commit {n} is half there"
+                );
+            }
+            reopened.commit(vec![stored("after", json!(1))]).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn law3_a_crash_under_load_keeps_every_acknowledged_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Arc::new(SqliteJournal::open(folder.path()).unwrap());
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    let mut load = tokio::task::JoinSet::new();
+    for n in 0..300 {
+        let (journal, acknowledged) = (Arc::clone(&journal), Arc::clone(&acknowledged));
+        load.spawn(async move {
+            let key = format!("{n:03}");
+            journal.commit(vec![stored(&key, json!(n))]).await.unwrap();
+            lock(&acknowledged).push(key);
+        });
+    }
+    let mut copies = Vec::new();
+    while load.join_next().await.is_some() {
+        // What was acknowledged before the copy began must be in it. The log only grows here, so a copy of it is what
+        // a crash at some moment of the copying would have left.
+        let before = lock(&acknowledged).clone();
+        if copies
+            .last()
+            .is_none_or(|(last, _): &(Vec<String>, _)| last.len() + 40 <= before.len())
+        {
+            copies.push((before, crashed(folder.path(), &wal_of(folder.path()))));
+        }
+    }
+    assert!(copies.len() > 1);
+    for (before, copy) in copies {
+        let reopened = SqliteJournal::open(copy.path()).unwrap();
+        let found: Vec<String> = rows(&reopened, "").await.into_iter().map(|row| row.key).collect();
+        for key in before {
+            assert!(found.contains(&key), "{key} was acknowledged");
+        }
+    }
+}
+
+/// A journal whose disk holds this many pages.
+fn small(directory: &Path, pages: i64) -> SqliteJournal {
+    let path: PathBuf = files::database(directory).unwrap();
+    let lock = files::lock(&path).unwrap();
+    files::prepare(&path).unwrap();
+    let mut connection = files::connect(&path).unwrap();
+    files::migrate(&mut connection, &path).unwrap();
+    let _: i64 = connection
+        .pragma_update_and_check(None, "max_page_count", pages, |row| row.get(0))
+        .unwrap();
+    SqliteJournal::start(&path, connection, lock).unwrap()
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_commits_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Arc::new(small(folder.path(), 120));
+    let mut load = tokio::task::JoinSet::new();
+    for n in 0..60 {
+        let journal = Arc::clone(&journal);
+        load.spawn(async move {
+            let key = format!("{n:03}");
+            let result = journal
+                .commit(vec![stored(&key, json!("v".repeat(10_000)))])
+                .await;
+            (key, result)
+        });
+    }
+    let mut kept = Vec::new();
+    let mut full = 0;
+    for (key, result) in load.join_all().await {
+        match result {
+            Ok(()) => kept.push(key),
+            Err(CommitError::Full) => full += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    kept.sort();
+    let keys = async |journal: &SqliteJournal| {
+        rows(journal, "")
+            .await
+            .into_iter()
+            .map(|row| row.key)
+            .collect::<Vec<_>>()
+    };
+    assert!(full > 0);
+    assert_eq!(keys(&journal).await, kept, "reads go on");
+    let again = journal
+        .commit(vec![stored("zzz", json!("v".repeat(400_000)))])
+        .await;
+    assert_eq!(again, Err(CommitError::Full), "the process lives");
+    drop(journal);
+
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    assert_eq!(keys(&journal).await, kept);
+    journal
+        .commit(vec![stored("zzz", json!("v".repeat(400_000)))])
+        .await
+        .unwrap();
+}
+
+#[test]
+fn only_a_full_disk_or_a_lock_can_be_undone() {
+    for (code, expected) in [
+        (ffi::SQLITE_FULL, Some(CommitError::Full)),
+        (ffi::SQLITE_BUSY, None),
+        (ffi::SQLITE_LOCKED, None),
+    ] {
+        let Fate::Undo(error) = fate(&rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)) else {
+            panic!("{code}")
+        };
+        assert!(expected.is_none_or(|expected| error == expected));
+    }
+    for code in [
+        ffi::SQLITE_IOERR_FSYNC,
+        ffi::SQLITE_IOERR_DIR_FSYNC,
+        ffi::SQLITE_IOERR_WRITE,
+        ffi::SQLITE_CORRUPT,
+        ffi::SQLITE_READONLY,
+    ] {
+        let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        assert_eq!(fate(&error), Fate::Unknown, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn the_schema_has_every_table() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(SqliteJournal::open(folder.path()).unwrap());
+    let connection = Connection::open(folder.path().join(DATABASE)).unwrap();
+    for table in Table::ALL {
+        let mut tables = Tables::new(&connection);
+        assert_eq!(tables.last_key(table), Ok(None));
+    }
+}
