@@ -17,6 +17,8 @@ pub mod host;
 pub mod manifest;
 pub mod ops;
 pub mod request;
+#[cfg(feature = "schema")]
+pub mod schemas;
 pub mod scheme;
 #[cfg(feature = "testkit")]
 pub mod testkit;

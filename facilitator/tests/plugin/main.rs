@@ -1,6 +1,9 @@
 //! The plugin boundary from outside: files, faults and rights.
 
+mod contract;
 mod fault;
 mod file;
 mod panic;
+mod sample;
 mod support;
+mod tap;
