@@ -8,7 +8,9 @@
 //! The answers to a send prove nothing about the bytes' fate.
 
 mod gate;
+mod network;
 mod node;
+mod sending;
 mod url;
 mod wire;
 
@@ -17,105 +19,30 @@ pub(crate) mod fake_node;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hyper::body::Bytes;
-use sdk_plugin::host::{RpcCall, RpcResult, SendEncoding};
-use sdk_plugin::{Fault, FaultKind, HexBytes, Value};
+use sdk_plugin::host::{RpcCall, RpcResult};
+use sdk_plugin::{Fault, FaultKind};
 use tokio::time::Instant;
 
 use crate::telemetry::metrics::Metrics;
 use gate::Gate;
+pub use network::{MethodList, RpcConfigError, RpcNetwork, Traffic};
 use node::{Failure, Http, Node};
+pub use sending::{BYTES_PLACEHOLDER, Sending};
 pub use url::{SecretUrl, UrlError};
 use wire::Garbage;
 
 /// Calls in one batch: what the tightest public providers take is less, what one plan needs is far less.
 pub const MAX_BATCH: usize = 1_000;
 
-/// The string in a send's params that stands for the journaled bytes.
-pub const BYTES_PLACEHOLDER: &str = "$bytes";
-
 /// Ids wrap long before JavaScript nodes would lose digits.
 const ID_MASK: u64 = (1 << 48) - 1;
-
-/// A network's nodes and limits.
-#[derive(Debug, Clone)]
-pub struct RpcNetwork {
-    /// CAIP-2.
-    pub id: String,
-    /// In order of preference.
-    pub urls: Vec<SecretUrl>,
-    /// For one exchange with one node.
-    pub timeout: Duration,
-    /// For a whole request, its wait in the queue and all nodes included.
-    pub deadline: Duration,
-    /// Requests under way at once, for each [`Traffic`].
-    pub max_concurrent: usize,
-    /// Requests waiting for their turn, for each [`Traffic`]; more are refused.
-    pub max_queued: usize,
-    /// Largest answer in bytes.
-    pub max_answer_bytes: usize,
-}
-
-impl RpcNetwork {
-    /// With usual limits: 5 s per node, 12 s in all, 64 at once, 1,024 waiting, answers of 16 MiB.
-    #[must_use]
-    pub fn new(id: impl Into<String>, urls: Vec<SecretUrl>) -> Self {
-        Self {
-            id: id.into(),
-            urls,
-            timeout: Duration::from_secs(5),
-            deadline: Duration::from_secs(12),
-            max_concurrent: 64,
-            max_queued: 1_024,
-            max_answer_bytes: 16 << 20,
-        }
-    }
-}
-
-/// On whose behalf a request is made: a flood of one never takes the other's places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Traffic {
-    /// Requests that anybody can cause: verification and planning.
-    Intake,
-    /// Committed settlements and the observation of the chain.
-    Engine,
-}
-
-/// JSON-RPC methods that somebody may use, by exact name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MethodList(BTreeSet<String>);
-
-impl MethodList {
-    #[must_use]
-    pub fn contains(&self, method: &str) -> bool {
-        self.0.contains(method)
-    }
-}
-
-impl<S: Into<String>> FromIterator<S> for MethodList {
-    fn from_iter<I: IntoIterator<Item = S>>(methods: I) -> Self {
-        Self(methods.into_iter().map(Into::into).collect())
-    }
-}
-
-/// What a send is made of.
-#[derive(Debug, Clone, Copy)]
-pub struct Sending<'a> {
-    pub method: &'a str,
-    /// Holds the string [`BYTES_PLACEHOLDER`] exactly once, as a value.
-    pub params: &'a Value,
-    /// The journaled bytes.
-    pub bytes: &'a HexBytes,
-    pub encoding: SendEncoding,
-}
 
 /// Learns of every exchange; for metrics. Must not block.
 pub trait RpcObserver: Send + Sync + 'static {
@@ -135,21 +62,6 @@ impl RpcObserver for Metrics {
         self.observe("switchyard_rpc_seconds", &labels, took.as_secs_f64());
     }
 }
-
-/// What is wrong with the description of a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RpcConfigError {
-    pub network: String,
-    pub why: &'static str,
-}
-
-impl fmt::Display for RpcConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "network {}: {}", self.network, self.why)
-    }
-}
-
-impl std::error::Error for RpcConfigError {}
 
 struct Pool {
     limits: RpcNetwork,
@@ -185,22 +97,9 @@ impl RpcPools {
             .unwrap_or(1);
         let mut pools = BTreeMap::new();
         for network in networks {
-            let why = if network.urls.is_empty() {
-                Some("has no RPC URL; name at least one")
-            } else if network.max_concurrent == 0 || network.max_answer_bytes == 0 {
-                Some("RPC limits must be 1 or more")
-            } else if network.timeout.is_zero() || network.deadline.is_zero() {
-                Some("RPC timeouts must be longer than 0")
-            } else if pools.contains_key(&network.id) {
-                Some("is configured twice; put all its RPC URLs into one list")
-            } else {
-                None
-            };
-            if let Some(why) = why {
-                return Err(RpcConfigError {
-                    network: network.id,
-                    why,
-                });
+            network.check()?;
+            if pools.contains_key(&network.id) {
+                return Err(network.refuse("is configured twice; put all its RPC URLs into one list"));
             }
             let pool = Pool {
                 nodes: network.urls.iter().cloned().map(Node::new).collect(),
@@ -295,7 +194,7 @@ impl RpcPools {
         }
         let call = RpcCall {
             method: sending.method.to_owned(),
-            params: insert_bytes(sending)?,
+            params: sending::insert_bytes(sending)?,
         };
         let (first_id, body) = self.encode(std::slice::from_ref(&call))?;
         let deadline = Instant::now() + pool.limits.deadline;
@@ -473,32 +372,4 @@ fn not_listed(method: &str, list: &str) -> Fault {
     Fault::denied(format!(
         "{method} is not among the {list} of the plugin's manifest"
     ))
-}
-
-/// The params with the bytes in the placeholder's place.
-fn insert_bytes(sending: Sending<'_>) -> Result<Value, Fault> {
-    let text = match sending.encoding {
-        SendEncoding::Hex => sending.bytes.to_string(),
-        SendEncoding::Base64 => STANDARD.encode(sending.bytes),
-    };
-    let mut params = sending.params.clone();
-    let found = replace(&mut params, &text);
-    if found != 1 {
-        return Err(Fault::invalid(format!(
-            "the params of a send must hold the string {BYTES_PLACEHOLDER} exactly once, not {found} times"
-        )));
-    }
-    Ok(params)
-}
-
-fn replace(value: &mut Value, bytes: &str) -> usize {
-    match value {
-        Value::String(text) if text == BYTES_PLACEHOLDER => {
-            bytes.clone_into(text);
-            1
-        }
-        Value::Array(items) => items.iter_mut().map(|item| replace(item, bytes)).sum(),
-        Value::Object(members) => members.values_mut().map(|member| replace(member, bytes)).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
-    }
 }

@@ -4,6 +4,8 @@ use std::sync::Mutex;
 
 use axum::http::StatusCode as Status;
 use axum::response::IntoResponse;
+use sdk_plugin::host::SendEncoding;
+use sdk_plugin::{HexBytes, Value};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;

@@ -41,7 +41,9 @@ struct FakeJournal {
 #[async_trait]
 impl AttemptBytes for FakeJournal {
     async fn bytes(&self, attempt_id: &str) -> Result<Option<HexBytes>, Fault> {
-        Ok((attempt_id == "1").then(|| HexBytes(vec![0xab, 0xcd])))
+        Ok(["1", "3"]
+            .contains(&attempt_id)
+            .then(|| HexBytes(vec![0xab, 0xcd])))
     }
 }
 
@@ -259,6 +261,7 @@ async fn law3_law7_only_the_attempt_being_served_is_sent_with_the_journals_bytes
     let broadcast = world.begin(Operation::Broadcast);
     for request in [
         send(NETWORK, "2", "eth_sendRawTransaction"),
+        send(NETWORK, "3", "eth_sendRawTransaction"),
         send(NETWORK, "", "eth_sendRawTransaction"),
         send("eip155:1", "1", "eth_sendRawTransaction"),
         send(NETWORK, "1", "eth_call"),
