@@ -4,6 +4,7 @@
 //! `sdk_plugin::SchemeHandler` and `sdk_plugin::ChainDriver`.
 
 pub mod config;
+pub mod app;
 pub mod engine;
 pub mod host;
 pub mod journal;

@@ -101,6 +101,16 @@ pub fn inspect(path: &Path) -> Result<Inspected, PluginError> {
     inspect_bytes(path, &bytes)
 }
 
+/// Looks at a plugin file, checks its pin, and checks a configuration against its manifest, without running any of it.
+/// Blocks on the disk.
+pub fn vet(path: &Path, pin: Pin, config: &Value) -> Result<Inspected, PluginError> {
+    let inspected = inspect(path)?;
+    pin.check(inspected.sha256)
+        .map_err(|(kind, message)| PluginError::new(path, kind, message))?;
+    check_config(path, &inspected.manifest, config)?;
+    Ok(inspected)
+}
+
 fn inspect_bytes(path: &Path, bytes: &[u8]) -> Result<Inspected, PluginError> {
     let manifest =
         manifest::of_file(bytes).map_err(|(kind, message)| PluginError::new(path, kind, message))?;

@@ -22,6 +22,6 @@ pub mod remote;
 
 pub use error::{ErrorKind, PluginError};
 pub use instance::{HealthProbe, Limits, stray_completions};
-pub use loader::{InstanceRequest, LoadRequest, Loaded, attach, inspect, load};
+pub use loader::{InstanceRequest, LoadRequest, Loaded, attach, inspect, load, vet};
 pub use manifest::Inspected;
 pub use pin::{Pin, Sha256Digest};

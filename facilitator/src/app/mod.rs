@@ -1,0 +1,237 @@
+//! From a configuration to a running facilitator: keys, journal, nodes, plugins, registry, engine, in that order, and
+//! the port last of all.
+
+mod survey;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::config::{Config, ConfigErrors, Network as NetworkConfig};
+use crate::engine::{Budgets, Engine, Ops, Parts};
+use crate::host::calls::CallTable;
+use crate::host::clock::{Clock, SystemClock};
+use crate::host::custody::{Custody, KeySpec, ProcessEnvironment};
+use crate::host::rpc::{MethodList, RpcNetwork, RpcPools};
+use crate::host::services::rows::JournalRows;
+use crate::host::services::{FamilyMethods, HostResources, InstanceGrants, InstanceHost};
+use crate::journal::Journal;
+use crate::journal::sqlite::SqliteJournal;
+use crate::plugin::{self, InstanceRequest, LoadRequest, Loaded};
+use crate::registry::{Instance, Kind, Network, NetworkSettings, Registry};
+use crate::telemetry::metrics::Metrics;
+
+pub use survey::{Survey, Surveyed};
+
+/// Why the facilitator does not start.
+#[derive(Debug)]
+pub enum StartError {
+    Config(ConfigErrors),
+    /// Keys, journal or plugins.
+    Other(String),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Config(errors) => errors.fmt(f),
+            Self::Other(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<ConfigErrors> for StartError {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Config(errors)
+    }
+}
+
+/// A facilitator that resumes and settles, before its port is open.
+#[derive(Debug)]
+pub struct App {
+    pub engine: Arc<Engine>,
+    pub metrics: Arc<Metrics>,
+    pub rpc: Arc<RpcPools>,
+}
+
+/// Reads every key named in the configuration.
+pub fn load_keys(config: &Config) -> Result<Custody, ConfigErrors> {
+    let specs: Vec<KeySpec> = config
+        .keys
+        .iter()
+        .map(|(name, key)| KeySpec {
+            name: name.clone(),
+            suite: key.suite,
+            source: key.source.clone(),
+        })
+        .collect();
+    Custody::load(&specs, &ProcessEnvironment).map_err(|error| {
+        ConfigErrors(vec![config.source.error(&format!("keys.{}", error.key), error.why.clone())])
+    })
+}
+
+impl App {
+    /// Builds everything and resumes what the journal holds.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let survey = Survey::make(config)?;
+        let custody = Arc::new(load_keys(config)?);
+        let metrics = Arc::new(Metrics::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let journal: Arc<dyn Journal> = Arc::new(
+            SqliteJournal::open(&config.data_directory).map_err(|error| StartError::Other(error.to_string()))?,
+        );
+        let rpc = Arc::new(rpc_pools(config, &metrics)?);
+        let calls = Arc::new(CallTable::default());
+        let rows = Arc::new(JournalRows::new(Arc::clone(&journal), Arc::clone(&clock)));
+        let resources = HostResources {
+            rpc: Arc::clone(&rpc),
+            custody: Arc::clone(&custody),
+            calls: Arc::clone(&calls),
+            attempts: Arc::clone(&rows) as _,
+            store: Arc::clone(&rows) as _,
+            jobs: rows,
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+        };
+        let registry = load_plugins(config, &survey, &custody, &resources).await?;
+        let ops = Ops::new(calls, Arc::clone(&metrics), Budgets::default());
+        let parts = Parts { registry, journal, ops, clock, metrics: Arc::clone(&metrics) };
+        let engine = Engine::start(parts).await.map_err(|error| StartError::Other(error.to_string()))?;
+        Ok(Self { engine, metrics, rpc })
+    }
+}
+
+fn rpc_pools(config: &Config, metrics: &Arc<Metrics>) -> Result<RpcPools, StartError> {
+    let networks = config
+        .networks
+        .values()
+        .map(|network| RpcNetwork {
+            timeout: network.rpc_timeout,
+            // Time for a second node after the first has let its whole timeout pass.
+            deadline: network.rpc_timeout.saturating_mul(2),
+            ..RpcNetwork::new(network.id.clone(), network.rpc.clone())
+        })
+        .collect();
+    RpcPools::new(networks, Arc::clone(metrics) as _).map_err(|error| StartError::Other(error.to_string()))
+}
+
+async fn load_plugins(
+    config: &Config,
+    survey: &Survey,
+    custody: &Custody,
+    resources: &HostResources,
+) -> Result<Registry, StartError> {
+    let methods = methods(survey);
+    let mut loaded: BTreeMap<String, (Arc<Instance>, Loaded)> = BTreeMap::new();
+    for (number, one) in (1..).zip(&survey.instances) {
+        let grants = InstanceGrants {
+            instance: number,
+            plugin: one.manifest.id.clone(),
+            services: one.manifest.services.iter().cloned().collect(),
+            methods: methods.clone(),
+        };
+        let host = Arc::new(InstanceHost::new(grants, resources.clone()));
+        let request = LoadRequest {
+            path: one.instance.file.clone(),
+            pin: one.pin,
+            copies: config.data_directory.join("plugins"),
+            instance: InstanceRequest {
+                instance_id: number,
+                config: one.instance.config.clone(),
+                host: Arc::clone(&host) as _,
+                limits: plugin::Limits::default(),
+            },
+        };
+        let plugin = plugin::load(request).await.map_err(|error| {
+            let key = format!("plugin.{}", one.instance.name);
+            StartError::Config(ConfigErrors(vec![config.source.error(&key, error.to_string())]))
+        })?;
+        tracing::info!(plugin = %one.manifest.id, version = %one.manifest.version, sha256 = %one.sha256, "plugin loaded");
+        let instance = Arc::new(Instance {
+            id: number,
+            name: one.instance.name.clone(),
+            plugin: one.manifest.id.clone(),
+            host,
+        });
+        loaded.insert(one.instance.name.clone(), (instance, plugin));
+    }
+    register(config, survey, custody, &loaded).map_err(StartError::Other)
+}
+
+/// JSON-RPC methods by family, as the drivers' manifests list them.
+fn methods(survey: &Survey) -> BTreeMap<String, FamilyMethods> {
+    let mut methods = BTreeMap::new();
+    for role in survey.instances.iter().flat_map(|one| &one.manifest.drivers) {
+        let of = |names: &[String]| -> MethodList { names.iter().cloned().collect() };
+        let family = FamilyMethods { reads: of(&role.rpc_reads), sends: of(&role.rpc_sends) };
+        methods.insert(role.family.clone(), family);
+    }
+    methods
+}
+
+fn register(
+    config: &Config,
+    survey: &Survey,
+    custody: &Custody,
+    loaded: &BTreeMap<String, (Arc<Instance>, Loaded)>,
+) -> Result<Registry, String> {
+    let mut registry = Registry::default();
+    let mut networks: BTreeMap<&str, Arc<Network>> = BTreeMap::new();
+    for (id, network) in &config.networks {
+        let Some(one) = survey.driver_of(id) else { continue };
+        let Some((instance, plugin)) = loaded.get(&one.instance.name) else { continue };
+        let Some(driver) = plugin.drivers.get(survey::family(id)) else {
+            return Err(format!("{} does not bring the driver that its manifest promises", one.manifest.id));
+        };
+        let settings = settings(network, survey, custody);
+        let built = Arc::new(Network::new(settings, Arc::clone(driver), Arc::clone(instance)));
+        registry.add_network(Arc::clone(&built)).map_err(|error| error.to_string())?;
+        networks.insert(id, built);
+    }
+    for one in &survey.instances {
+        let Some((instance, plugin)) = loaded.get(&one.instance.name) else { continue };
+        for id in &one.networks {
+            let Some(network) = networks.get(id.as_str()) else { continue };
+            for role in one.schemes(survey::family(id)) {
+                let Some(handler) = plugin.schemes.get(&role.scheme) else {
+                    return Err(format!("{} does not bring the scheme {}", one.manifest.id, role.scheme));
+                };
+                for version in &role.versions {
+                    let kind = Kind {
+                        version: *version,
+                        scheme: role.scheme.clone(),
+                        network: Arc::clone(network),
+                        handler: Arc::clone(handler),
+                        instance: Arc::clone(instance),
+                        grants: role.calls.clone(),
+                        routes: role.routes,
+                    };
+                    registry.add_kind(Arc::new(kind)).map_err(|error| error.to_string())?;
+                }
+            }
+        }
+    }
+    Ok(registry)
+}
+
+fn settings(network: &NetworkConfig, survey: &Survey, custody: &Custody) -> NetworkSettings {
+    let keys = |names: &[String]| names.iter().filter_map(|name| custody.public_key(name)).cloned().collect();
+    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let assets: Option<BTreeSet<String>> = survey.assets_of(network);
+    NetworkSettings {
+        id: network.id.clone(),
+        confirmations: network.confirmations,
+        finality: network.finality,
+        poll_interval_ms: millis(network.poll_interval),
+        stuck_after_ms: millis(network.stuck_after),
+        max_in_flight: count(network.max_in_flight),
+        lane_queue: count(network.lane_queue),
+        max_cost: network.max_cost,
+        assets,
+        keys: keys(&network.signers),
+        retained_keys: keys(&network.retained_signers),
+        options: network.options.clone(),
+    }
+}
