@@ -7,6 +7,7 @@ pub mod config;
 pub mod app;
 pub mod engine;
 pub mod host;
+pub mod http;
 pub mod journal;
 pub mod plugin;
 pub mod registry;

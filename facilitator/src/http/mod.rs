@@ -1,0 +1,113 @@
+//! The HTTP API: `/verify`, `/settle`, `/supported`, and `/health`, `/ready`, `/metrics` for operators.
+//!
+//! What it guarantees: every decided outcome is HTTP 200 with the envelope of the protocol; other statuses mean that
+//! nothing was begun. What it does not: `/health`, `/ready` and `/metrics` are open to whoever reaches the port; a proxy
+//! in front decides who that is.
+
+mod admission;
+mod body;
+mod buckets;
+mod caught;
+mod envelope;
+mod listen;
+mod normalise;
+mod pay;
+mod reply;
+mod routes;
+mod strict;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::get;
+use sdk_plugin::Purpose;
+use tokio::time::Instant;
+
+pub use listen::{serve, serve_on, shutdown_signal};
+
+use crate::config::{Config, NetworkNames, Server};
+use crate::service::Service;
+use crate::telemetry::Metrics;
+
+/// Everything a handler needs.
+struct App {
+    service: Arc<dyn Service>,
+    server: Server,
+    names: NetworkNames,
+    admission: admission::Admission,
+    metrics: Arc<Metrics>,
+}
+
+impl App {
+    fn new(config: &Config, service: Arc<dyn Service>, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            service,
+            server: config.server.clone(),
+            names: config.names.clone(),
+            admission: admission::Admission::new(config),
+            metrics,
+        })
+    }
+
+    /// Counts an answer. `outcome`: a reason, or `valid`, `success`, `replay`, `ok`.
+    fn measure(&self, path: &'static str, status: u16, outcome: &str, started: Instant) {
+        let status = status.to_string();
+        let labels = [("path", path), ("status", status.as_str()), ("outcome", outcome)];
+        self.metrics.add("switchyard_http_requests_total", &labels, 1);
+        self.metrics.observe(
+            "switchyard_http_request_seconds",
+            &[("path", path)],
+            started.elapsed().as_secs_f64(),
+        );
+    }
+}
+
+/// Every path with and without a trailing slash: a redirected POST would arrive as GET.
+fn router(app: Arc<App>) -> Router {
+    let base = app.server.base_path.clone();
+    let pay = |purpose: Purpose| {
+        get(move || async move { routes::describe(purpose) })
+            .post(move |State(app): State<Arc<App>>, request: Request| async move { app.pay(purpose, request).await })
+    };
+    let paths = [
+        ("verify", pay(Purpose::Verify)),
+        ("settle", pay(Purpose::Settle)),
+        (
+            "supported",
+            get(|State(app): State<Arc<App>>, request: Request| async move { app.supported(request).await }),
+        ),
+        (
+            "health",
+            get(|State(app): State<Arc<App>>| async move { app.health() }),
+        ),
+        (
+            "ready",
+            get(|State(app): State<Arc<App>>| async move { app.ready() }),
+        ),
+        (
+            "metrics",
+            get(|State(app): State<Arc<App>>| async move { app.metrics() }),
+        ),
+    ];
+    let mut router = Router::new();
+    for (path, handlers) in paths {
+        router = router
+            .route(&format!("{base}/{path}"), handlers.clone())
+            .route(&format!("{base}/{path}/"), handlers);
+    }
+    router
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(
+            |State(app): State<Arc<App>>, request: Request| async move { app.scheme_route(request).await },
+        )
+        .with_state(app)
+}
+
+async fn method_not_allowed() -> Response {
+    reply::json(405, envelope::error("this path takes another method"))
+}

@@ -1,0 +1,218 @@
+//! Everything but payments: what is served, how the process is, and the routes that schemes define themselves.
+
+use std::time::Duration;
+
+use axum::extract::{Query, Request};
+use axum::response::Response;
+use sdk_plugin::fault::FaultKind;
+use sdk_plugin::scheme::{RouteRequest, RouteResponse};
+use sdk_plugin::{Fault, ProtocolVersion, Purpose, Value};
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+use super::body::{self, BodyError};
+use super::caught::caught;
+use super::reply::{json, peer, retry_after, with_type};
+use super::text::clean;
+use super::{App, envelope, strict};
+use crate::config::Scope;
+use crate::service::Membership;
+
+/// `/supported` asks every scheme; it is documented to be cheap.
+const SUPPORTED_WAIT: Duration = Duration::from_secs(10);
+/// What is advised where a scheme or its chain is busy.
+const BUSY_RETRY_S: u64 = 1;
+
+/// `GET /verify`, `GET /settle`: for people who open the URL.
+pub(super) fn describe(purpose: Purpose) -> Response {
+    let (endpoint, description) = match purpose {
+        Purpose::Verify => ("/verify", "POST to verify x402 payments"),
+        Purpose::Settle | Purpose::Job | Purpose::Route => ("/settle", "POST to settle x402 payments"),
+    };
+    let body = json!({
+        "endpoint": endpoint,
+        "description": description,
+        "body": { "x402Version": "number", "paymentPayload": "PaymentPayload", "paymentRequirements": "PaymentRequirements" },
+    });
+    json(200, body.to_string())
+}
+
+impl App {
+    pub(super) async fn supported(&self, request: Request) -> Response {
+        let started = Instant::now();
+        let admitted = self
+            .admission
+            .admit(peer(&request), request.headers(), Scope::Supported, false);
+        let (status, outcome, body, wait) = match admitted {
+            Err(rejected) => (
+                rejected.status,
+                rejected.reason,
+                envelope::error(rejected.reason),
+                rejected.retry_after_s,
+            ),
+            Ok(_inside) => match timeout(SUPPORTED_WAIT, caught(self.service.supported())).await {
+                Ok(Ok(reply)) => (200, "ok", envelope::supported(reply, &self.names), None),
+                Ok(Err(_)) => (500, "panic", envelope::error("internal error"), None),
+                Err(_) => (
+                    503,
+                    "timeout",
+                    envelope::error("busy; try again"),
+                    Some(BUSY_RETRY_S),
+                ),
+            },
+        };
+        self.measure("/supported", status, outcome, started);
+        let mut response = json(status, body);
+        retry_after(&mut response, wait);
+        response
+    }
+
+    pub(super) fn health(&self) -> Response {
+        let body = json!({
+            "status": "ok",
+            "version": env!("CARGO_PKG_VERSION"),
+            "draining": self.admission.is_draining(),
+        });
+        json(200, body.to_string())
+    }
+
+    /// 200 while any network can settle: a chain that is down must not take the others out of service.
+    pub(super) fn ready(&self) -> Response {
+        let networks = self.service.readiness();
+        let ready = !self.admission.is_draining() && networks.iter().any(|network| network.ready);
+        let networks: Vec<Value> = networks
+            .into_iter()
+            .map(|network| match network.why_not {
+                Some(why) if !network.ready => {
+                    json!({ "network": network.network, "ready": false, "why": clean(&why) })
+                }
+                _ => json!({ "network": network.network, "ready": network.ready }),
+            })
+            .collect();
+        json(
+            if ready { 200 } else { 503 },
+            json!({ "ready": ready, "networks": networks }).to_string(),
+        )
+    }
+
+    pub(super) fn metrics(&self) -> Response {
+        self.metrics.set(
+            "switchyard_http_requests_inside",
+            &[],
+            f64::from(self.admission.inside()),
+        );
+        with_type(
+            200,
+            self.metrics.render(),
+            "text/plain; version=0.0.4; charset=utf-8",
+        )
+    }
+
+    /// `/{scheme}/…` where a scheme of that name is served, else 404.
+    pub(super) async fn scheme_route(&self, request: Request) -> Response {
+        let started = Instant::now();
+        let not_found = || json(404, envelope::error("no such path"));
+        let path = request.uri().path().to_owned();
+        let Some(path) = path
+            .strip_prefix(self.server.base_path.as_str())
+            .and_then(|path| path.strip_prefix('/'))
+        else {
+            return not_found();
+        };
+        let Some((scheme, rest)) = path.find('/').map(|slash| path.split_at(slash)) else {
+            return not_found();
+        };
+        let unknown = |version| self.service.membership(version, scheme, "") == Membership::UnknownScheme;
+        if unknown(ProtocolVersion::V2) && unknown(ProtocolVersion::V1) {
+            return not_found();
+        }
+        let admitted = match self
+            .admission
+            .admit(peer(&request), request.headers(), Scope::Settle, true)
+        {
+            Ok(admitted) => admitted,
+            Err(rejected) => {
+                let mut response = json(rejected.status, envelope::error(rejected.reason));
+                retry_after(&mut response, rejected.retry_after_s);
+                return response;
+            }
+        };
+        let Ok(Query(query)) = Query::<Vec<(String, String)>>::try_from_uri(request.uri()) else {
+            return json(400, envelope::error("the query can't be read"));
+        };
+        let method = request.method().as_str().to_owned();
+        let bytes = body::read(
+            request.into_body(),
+            self.server.body_limit_bytes,
+            self.server.body_read,
+        )
+        .await;
+        let body = match bytes.as_deref() {
+            Ok([]) => Value::Null,
+            Ok(bytes) => match strict::parse(bytes) {
+                Ok(body) => body,
+                Err(why) => {
+                    return json(
+                        400,
+                        envelope::error(&format!("the body is not acceptable JSON: {why}")),
+                    );
+                }
+            },
+            Err(BodyError::TooLarge) => return json(413, envelope::error("the body is too large")),
+            Err(BodyError::TooSlow | BodyError::Broken) => {
+                return json(400, envelope::error("the body did not arrive"));
+            }
+        };
+        let route = RouteRequest {
+            method,
+            path: rest.to_owned(),
+            query,
+            body,
+            tenant: admitted.tenant.clone(),
+            outcome: None,
+        };
+        let wait = admitted
+            .settle_wait
+            .unwrap_or(self.server.settle_wait)
+            .saturating_add(BUSY_GRACE);
+        let answer = timeout(wait, caught(self.service.route(scheme, route))).await;
+        let mut response = match answer {
+            Ok(Ok(None)) => not_found(),
+            Ok(Ok(Some(Ok(RouteResponse::Reply { status, body })))) => json(
+                if (200..600).contains(&status) { status } else { 500 },
+                body.to_string(),
+            ),
+            // The service settles on a route's behalf and calls it again; a second request to settle is a defect.
+            Ok(Ok(Some(Ok(RouteResponse::Settle { .. })))) | Ok(Err(_)) => {
+                json(500, envelope::error("internal error"))
+            }
+            Ok(Ok(Some(Err(fault)))) => faulted(&fault),
+            Err(_) => json(503, envelope::error("busy; try again")),
+        };
+        if response.status() == 503 {
+            retry_after(&mut response, Some(BUSY_RETRY_S));
+        }
+        self.measure("scheme", response.status().as_u16(), "route", started);
+        response
+    }
+}
+
+/// One commit more than the caller's wait.
+const BUSY_GRACE: Duration = Duration::from_secs(10);
+
+fn faulted(fault: &Fault) -> Response {
+    let (status, message) = match fault.kind {
+        FaultKind::Invalid => (400, fault.message.as_str()),
+        FaultKind::Unsupported => (404, "no such path"),
+        FaultKind::Cancelled
+        | FaultKind::Deadline
+        | FaultKind::Overloaded
+        | FaultKind::Shutdown
+        | FaultKind::Unavailable => (503, "busy; try again"),
+        FaultKind::Panic | FaultKind::Internal | FaultKind::Denied | FaultKind::Indeterminate => {
+            tracing::warn!(%fault, "a scheme's route failed");
+            (500, "internal error")
+        }
+    };
+    json(status, envelope::error(message))
+}

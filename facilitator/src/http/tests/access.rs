@@ -1,0 +1,251 @@
+//! Rows H2 to H4: credentials, limits, size.
+
+use std::sync::Arc;
+
+use axum::http::request::Builder;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
+
+use super::super::reply::Peer;
+use super::*;
+
+fn tenants() -> String {
+    let hash = |key: &str| hex::encode(Sha256::digest(key));
+    format!(
+        "[[tenants]]\nname = \"shop\"\nkey_sha256 = [\"{}\", \"{}\"]\nsettle_wait_seconds = 4\nburst = 2\n\
+         requests_per_minute = 1\n[[tenants]]\nname = \"reader\"\nkey_sha256 = \"{}\"\nscopes = [\"verify\"]\n",
+        hash("shop-key"),
+        hash("shop-key-2"),
+        hash("reader-key"),
+    )
+}
+
+fn post(path: &str, headers: &[(&str, &str)]) -> Request<Body> {
+    let builder = headers
+        .iter()
+        .fold(Request::post(path), |builder: Builder, (name, value)| {
+            builder.header(*name, *value)
+        });
+    builder.body(v2().to_string().into()).unwrap()
+}
+
+#[tokio::test]
+async fn t18_with_tenants_nobody_is_anonymous() {
+    let front = front(Scripted::default(), &tenants());
+    let bad: [&[(&str, &str)]; 9] = [
+        &[],
+        &[("Authorization", "Bearer wrong")],
+        &[("Authorization", "Bearer ")],
+        &[("Authorization", "Basic c2hvcC1rZXk=")],
+        &[("Authorization", "shop-key")],
+        &[("X-API-Key", "")],
+        &[("X-API-Key", "SHOP-KEY")],
+        &[("Authorization", "Bearer shop-key"), ("X-API-Key", "reader-key")],
+        &[("X-API-Key", "wrong"), ("X-API-Key", "shop-key")],
+    ];
+    for headers in bad {
+        for path in ["/verify", "/settle"] {
+            let seen = front.send(post(path, headers)).await;
+            assert_eq!(
+                (seen.status, seen.reason().as_str()),
+                (401, "unauthorized"),
+                "{path} {headers:?}"
+            );
+            assert_eq!(seen.headers["www-authenticate"], "Bearer");
+        }
+    }
+    let seen = front.get("/supported").await;
+    assert_eq!(
+        (seen.status, seen.json()),
+        (401, json!({ "error": "unauthorized" }))
+    );
+    assert_eq!(front.post("/deferred/vouchers", "").await.status, 401);
+    assert_eq!(
+        front
+            .send(post("/settle", &[("X-API-Key", "reader-key")]))
+            .await
+            .status,
+        401,
+        "scope"
+    );
+    assert_eq!(front.asked(), 0);
+    for path in ["/health", "/ready", "/metrics", "/verify"] {
+        assert_eq!(front.get(path).await.status, 200, "{path} is open");
+    }
+}
+
+#[tokio::test]
+async fn t17_the_tenant_and_its_wait_go_with_the_request() {
+    let front = front(Scripted::default(), &tenants());
+    for headers in [("Authorization", "bearer shop-key"), ("X-API-Key", "shop-key-2")] {
+        assert_eq!(front.send(post("/settle", &[headers])).await.status, 200);
+        assert_eq!(front.last().tenant.as_deref(), Some("shop"));
+        assert!((3_000..=4_000).contains(&front.last().remaining_ms));
+    }
+    let seen = front.send(post("/settle", &[("X-API-Key", "shop-key")])).await;
+    assert_eq!(
+        (seen.status, seen.reason().as_str()),
+        (429, "rate_limited"),
+        "the burst of 2 is used up"
+    );
+    assert_eq!(
+        front
+            .send(post("/verify", &[("X-API-Key", "reader-key")]))
+            .await
+            .status,
+        200,
+        "others are not concerned"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn t15_an_address_is_limited_and_told_when_to_come_back() {
+    let limits = "[limits]\naddress_requests_per_minute = 20\naddress_burst = 2\n\
+                  [server]\ntrusted_proxies = [\"10.0.0.0/8\"]";
+    let front = front(Scripted::default(), limits);
+    let from = |peer: &str, forwarded: Option<&str>| {
+        let mut request = post("/verify", &[]);
+        request
+            .extensions_mut()
+            .insert(Peer(format!("{peer}:1").parse().unwrap()));
+        if let Some(forwarded) = forwarded {
+            request
+                .headers_mut()
+                .insert("x-forwarded-for", forwarded.parse().unwrap());
+        }
+        request
+    };
+    for _ in 0..2 {
+        assert_eq!(front.send(from("192.0.2.1", None)).await.status, 200);
+    }
+    let seen = front.send(from("192.0.2.1", Some("192.0.2.77"))).await;
+    assert_eq!(
+        (seen.status, seen.reason().as_str()),
+        (429, "rate_limited"),
+        "strangers can't name another address"
+    );
+    assert_eq!(seen.headers["retry-after"], "3");
+    for forwarded in ["192.0.2.1", "192.0.2.55, 192.0.2.1", "192.0.2.1, 10.0.0.9"] {
+        assert_eq!(
+            front.send(from("10.0.0.1", Some(forwarded))).await.status,
+            429,
+            "{forwarded}"
+        );
+    }
+    for forwarded in ["192.0.2.2", "192.0.2.1, 192.0.2.3", "192.0.2.1, nonsense"] {
+        assert_eq!(
+            front.send(from("10.0.0.1", Some(forwarded))).await.status,
+            200,
+            "{forwarded}"
+        );
+    }
+    tokio::time::advance(std::time::Duration::from_secs(3)).await;
+    assert_eq!(front.send(from("192.0.2.1", None)).await.status, 200);
+}
+
+#[tokio::test]
+async fn guessing_keys_is_limited() {
+    let more = format!(
+        "[limits]\naddress_requests_per_minute = 1\naddress_burst = 3\n{}",
+        tenants()
+    );
+    let front = front(Scripted::default(), &more);
+    for n in 0..3 {
+        assert_eq!(
+            front
+                .send(post("/settle", &[("X-API-Key", &n.to_string())]))
+                .await
+                .status,
+            401
+        );
+    }
+    assert_eq!(
+        front.send(post("/settle", &[("X-API-Key", "3")])).await.status,
+        429
+    );
+    assert_eq!(
+        front
+            .send(post("/settle", &[("X-API-Key", "shop-key")]))
+            .await
+            .status,
+        200,
+        "a tenant is not an address"
+    );
+}
+
+#[tokio::test]
+async fn requests_at_once_are_limited_and_places_come_back() {
+    let (inside, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (entered, wait) = (Arc::clone(&inside), Arc::clone(&go));
+    let service = Scripted {
+        on_settle: Box::new(move |_| {
+            let (entered, wait) = (Arc::clone(&entered), Arc::clone(&wait));
+            Box::pin(async move {
+                entered.notify_one();
+                wait.notified().await;
+                SettleAnswer::Reply(success())
+            })
+        }),
+        ..Scripted::default()
+    };
+    let front = Arc::new(front(service, "[server]\nmax_concurrent_requests = 1"));
+    let first = tokio::spawn({
+        let front = Arc::clone(&front);
+        async move { front.post_json("/settle", &v2()).await.status }
+    });
+    inside.notified().await;
+    let seen = front.post_json("/verify", &v2()).await;
+    assert_eq!(
+        (seen.status, seen.reason().as_str()),
+        (503, "service_unavailable")
+    );
+    assert_eq!(seen.headers["retry-after"], "1");
+    assert_eq!(front.get("/health").await.status, 200);
+    go.notify_one();
+    assert_eq!(first.await.unwrap(), 200);
+    assert_eq!(front.post_json("/verify", &v2()).await.status, 200);
+}
+
+#[tokio::test]
+async fn t12_a_body_that_is_too_large_is_413_whether_announced_or_not() {
+    let front = front(Scripted::default(), "[server]\nbody_limit_bytes = 4096");
+    let mut large = v2();
+    large["pad"] = json!("x".repeat(4_096));
+    let seen = front.post_json("/settle", &large).await;
+    assert_eq!((seen.status, seen.reason().as_str()), (413, "invalid_payload"));
+    let chunks = futures_util::stream::iter((0..10).map(|_| Ok::<_, std::io::Error>("x".repeat(1_000))));
+    let seen = front.post("/settle", Body::from_stream(chunks)).await;
+    assert_eq!((seen.status, seen.reason().as_str()), (413, "invalid_payload"));
+    let broken = futures_util::stream::iter([Err::<String, _>(std::io::Error::other("gone"))]);
+    assert_eq!(front.post("/settle", Body::from_stream(broken)).await.status, 400);
+    assert_eq!(front.asked(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let front = front(Scripted::default(), "");
+    let never = futures_util::stream::pending::<Result<String, std::io::Error>>();
+    let started = tokio::time::Instant::now();
+    let seen = front.post("/settle", Body::from_stream(never)).await;
+    assert_eq!((seen.status, seen.reason().as_str()), (400, "invalid_payload"));
+    assert_eq!(started.elapsed().as_secs(), 10);
+}
+
+#[tokio::test]
+async fn t22_while_draining_payments_are_turned_away_and_reads_are_not() {
+    let front = front(Scripted::default(), "");
+    front.app.admission.drain();
+    for path in ["/verify", "/settle"] {
+        let seen = front.post_json(path, &v2()).await;
+        assert_eq!(
+            (seen.status, seen.reason().as_str()),
+            (503, "service_unavailable")
+        );
+        assert_eq!(seen.headers["retry-after"], "5");
+    }
+    assert_eq!(front.get("/ready").await.status, 503);
+    assert_eq!(front.get("/health").await.json()["draining"], true);
+    assert_eq!(front.get("/supported").await.status, 200);
+    assert_eq!(front.asked(), 0);
+}

@@ -1,0 +1,351 @@
+//! The HTTP layer in front of a scripted service.
+
+mod access;
+mod dispatch;
+mod hostile;
+mod replies;
+mod sockets;
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request};
+use http_body_util::BodyExt as _;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use sdk_plugin::scheme::{RouteRequest, RouteResponse};
+use sdk_plugin::wire::{Kind, SettleReply, SupportedReply, VerifyReply};
+use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion};
+use serde_json::{Value, json};
+
+use super::{App, router};
+use crate::config::Config;
+use crate::service::{Membership, NetworkReadiness, Service, SettleAnswer};
+use crate::telemetry::Metrics;
+
+pub(super) const HASH: &str = "0xaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub(super) const PAYER: &str = "0x857b06519E91e3A54538791bDbb0E22373e36b66";
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type OnVerify = Box<dyn Fn(PaymentRequest) -> Boxed<VerifyReply> + Send + Sync>;
+type OnSettle = Box<dyn Fn(PaymentRequest) -> Boxed<SettleAnswer> + Send + Sync>;
+
+/// Serves `exact` on Base Sepolia and Solana devnet, in both versions, and `deferred` on Base Sepolia in version 2.
+pub(super) struct Scripted {
+    pub(super) on_verify: OnVerify,
+    pub(super) on_settle: OnSettle,
+    pub(super) seen: Mutex<Vec<PaymentRequest>>,
+    pub(super) ready: bool,
+}
+
+impl Default for Scripted {
+    fn default() -> Self {
+        Self {
+            on_verify: Box::new(|_| Box::pin(async { valid() })),
+            on_settle: Box::new(|_| Box::pin(async { SettleAnswer::Reply(success()) })),
+            seen: Mutex::default(),
+            ready: true,
+        }
+    }
+}
+
+#[async_trait]
+impl Service for Scripted {
+    fn membership(&self, version: ProtocolVersion, scheme: &str, network: &str) -> Membership {
+        let networks: &[&str] = match (scheme, version.number()) {
+            ("exact", _) => &["eip155:84532", "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"],
+            ("deferred", 2) => &["eip155:84532"],
+            _ => return Membership::UnknownScheme,
+        };
+        if networks.contains(&network) {
+            Membership::Served
+        } else {
+            Membership::OtherNetwork
+        }
+    }
+
+    async fn verify(&self, request: PaymentRequest) -> VerifyReply {
+        self.seen.lock().unwrap().push(request.clone());
+        (self.on_verify)(request).await
+    }
+
+    async fn settle(&self, request: PaymentRequest) -> SettleAnswer {
+        self.seen.lock().unwrap().push(request.clone());
+        (self.on_settle)(request).await
+    }
+
+    async fn supported(&self) -> SupportedReply {
+        let kind = |x402_version, network: &str| Kind {
+            x402_version,
+            scheme: "exact".into(),
+            network: network.into(),
+            extra: None,
+        };
+        SupportedReply {
+            kinds: vec![
+                kind(1, "eip155:84532"),
+                kind(2, "eip155:84532"),
+                kind(1, "eip155:99"),
+                kind(2, "eip155:*"),
+            ],
+            extensions: vec![],
+            signers: [("eip155:*".to_owned(), vec![PAYER.to_owned()])].into(),
+        }
+    }
+
+    fn readiness(&self) -> Vec<NetworkReadiness> {
+        let why = "connection refused by https://rpc.example/KEY";
+        vec![
+            NetworkReadiness {
+                network: "eip155:84532".into(),
+                ready: self.ready,
+                why_not: None,
+            },
+            NetworkReadiness {
+                network: "eip155:1".into(),
+                ready: false,
+                why_not: Some(why.into()),
+            },
+        ]
+    }
+
+    async fn route(&self, scheme: &str, request: RouteRequest) -> Option<Result<RouteResponse, Fault>> {
+        match (scheme, request.path.as_str()) {
+            ("deferred", "/vouchers") => Some(Ok(RouteResponse::Reply {
+                status: 201,
+                body: serde_json::to_value(request).unwrap(),
+            })),
+            ("deferred", "/broken") => Some(Err(Fault::internal("secret https://rpc.example/KEY"))),
+            ("deferred", "/busy") => Some(Err(Fault::unavailable("node"))),
+            ("deferred", "/panic") => panic!("as scripted"),
+            ("deferred", _) => Some(Err(Fault::unsupported("no route"))),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn valid() -> VerifyReply {
+    VerifyReply {
+        is_valid: true,
+        invalid_reason: None,
+        invalid_message: None,
+        payer: PAYER.into(),
+        extra: None,
+        extensions: None,
+    }
+}
+
+pub(super) fn success() -> SettleReply {
+    SettleReply {
+        success: true,
+        error_reason: None,
+        error_message: None,
+        payer: PAYER.into(),
+        transaction: HASH.into(),
+        network: "eip155:84532".into(),
+        amount: None,
+        extra: None,
+        extensions: None,
+    }
+}
+
+/// A configuration with `more` in it.
+pub(super) fn config(more: &str) -> Config {
+    let text = format!(
+        "{more}\n[keys.hot]\nenv = \"K\"\n[networks.\"eip155:84532\"]\nrpc = [\"http://127.0.0.1:1\"]\n\
+         signers = [\"hot\"]\nmax_cost = \"1\"\n[plugins]\ndev = true\n[plugin.evm]\nfile = \"x.so\"\n"
+    );
+    Config::parse("test.toml", Path::new(""), &text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// An answer as the client sees it.
+pub(super) struct Seen {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) text: String,
+}
+
+impl Seen {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The reason of a verify or settle object, after checking the whole object's shape.
+    pub(super) fn reason(&self) -> String {
+        let body = self.json();
+        check_shape(self.status, &body);
+        let reason = body.get("invalidReason").or_else(|| body.get("errorReason"));
+        reason.and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+}
+
+/// T-06: what every verify and settle body must be, whatever happened.
+pub(super) fn check_shape(status: u16, body: &Value) {
+    let object = body
+        .as_object()
+        .unwrap_or_else(|| panic!("not an object: {body}"));
+    let (decision, reason) = if object.contains_key("isValid") {
+        ("isValid", "invalidReason")
+    } else {
+        ("success", "errorReason")
+    };
+    let good = object[decision]
+        .as_bool()
+        .unwrap_or_else(|| panic!("{decision} in {body}"));
+    assert!(object["payer"].is_string(), "payer in {body}");
+    if decision == "success" {
+        assert!(
+            object["transaction"].is_string() && object["network"].is_string(),
+            "{body}"
+        );
+    }
+    assert_eq!(
+        good,
+        object.get(reason).is_none_or(Value::is_null),
+        "{reason} in {body}"
+    );
+    assert!(!good || status == 200, "{status} {body}");
+    assert!(status == 200 || object["error"].is_string(), "{status} {body}");
+    for (name, value) in object {
+        let legacy = object.contains_key("txHash") || (decision == "isValid" && name == "invalidReason");
+        assert!(!value.is_null() || legacy, "null {name} in {body}");
+    }
+    for name in ["invalidMessage", "errorMessage", "error"] {
+        let message = object.get(name).and_then(Value::as_str).unwrap_or_default();
+        assert!(
+            message.chars().count() <= 500 && !message.contains("://"),
+            "{name} in {body}"
+        );
+    }
+}
+
+/// The router with a scripted service behind it.
+pub(super) struct Front {
+    pub(super) service: Arc<Scripted>,
+    pub(super) app: Arc<App>,
+    router: TowerToHyperService<axum::Router>,
+}
+
+pub(super) fn front(service: Scripted, more: &str) -> Front {
+    let service = Arc::new(service);
+    let app = App::new(
+        &config(more),
+        Arc::clone(&service) as Arc<dyn Service>,
+        Arc::new(Metrics::default()),
+    );
+    let router = TowerToHyperService::new(router(Arc::clone(&app)));
+    Front { service, app, router }
+}
+
+impl Front {
+    pub(super) async fn send(&self, request: Request<Body>) -> Seen {
+        let response = self.router.call(request).await.unwrap();
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        Seen {
+            status,
+            headers,
+            text: String::from_utf8(bytes.to_vec()).unwrap(),
+        }
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Seen {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: impl Into<Body>) -> Seen {
+        self.send(Request::post(path).body(body.into()).unwrap()).await
+    }
+
+    pub(super) async fn post_json(&self, path: &str, body: &Value) -> Seen {
+        self.post(path, body.to_string()).await
+    }
+
+    pub(super) fn last(&self) -> PaymentRequest {
+        self.service
+            .seen
+            .lock()
+            .unwrap()
+            .last()
+            .cloned()
+            .unwrap_or_else(|| panic!("the service was not asked"))
+    }
+
+    pub(super) fn asked(&self) -> usize {
+        self.service.seen.lock().unwrap().len()
+    }
+}
+
+pub(super) fn v2() -> Value {
+    let requirements = json!({
+        "scheme": "exact",
+        "network": "eip155:84532",
+        "amount": "10000",
+        "asset": "0x036CbD53842c5426634e7929541eC2318f3dCF7e",
+        "payTo": "0x209693Bc6afc0C5328bA36FaF03C514EF312287C",
+        "maxTimeoutSeconds": 60,
+        "extra": { "name": "USDC", "version": "2" },
+    });
+    json!({
+        "x402Version": 2,
+        "paymentPayload": {
+            "x402Version": 2,
+            "resource": { "url": "https://api.example/data", "description": "d", "mimeType": "application/json" },
+            "accepted": requirements,
+            "payload": { "signature": "0x00", "authorization": { "value": "10000" } },
+            "extensions": null,
+        },
+        "paymentRequirements": requirements,
+    })
+}
+
+pub(super) fn v1() -> Value {
+    json!({
+        "x402Version": 1,
+        "paymentPayload": {
+            "x402Version": 1,
+            "scheme": "exact",
+            "network": "base-sepolia",
+            "payload": { "signature": "0x00", "authorization": { "value": "10000" } },
+        },
+        "paymentRequirements": {
+            "scheme": "exact",
+            "network": "base-sepolia",
+            "maxAmountRequired": "10000",
+            "resource": "https://api.example/data",
+            "description": "",
+            "mimeType": "",
+            "outputSchema": null,
+            "payTo": "0x209693Bc6afc0C5328bA36FaF03C514EF312287C",
+            "asset": "0x036CbD53842c5426634e7929541eC2318f3dCF7e",
+            "maxTimeoutSeconds": 60,
+            "extra": { "name": "USDC", "version": "2" },
+        },
+    })
+}
+
+/// The body with the member at `pointer` set.
+pub(super) fn with(mut body: Value, pointer: &str, value: Value) -> Value {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    body.pointer_mut(parent)
+        .unwrap()
+        .as_object_mut()
+        .unwrap()
+        .insert(name.to_owned(), value);
+    body
+}
+
+pub(super) fn without(mut body: Value, pointer: &str) -> Value {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    body.pointer_mut(parent)
+        .unwrap()
+        .as_object_mut()
+        .unwrap()
+        .remove(name)
+        .unwrap();
+    body
+}

@@ -1,0 +1,274 @@
+//! Rows H12 and H13: what becomes of the service's answers.
+
+use std::time::Duration;
+
+use sdk_plugin::wire::reason;
+use serde_json::json;
+
+use super::*;
+
+fn settling(answer: SettleAnswer) -> Scripted {
+    Scripted {
+        on_settle: Box::new(move |_| {
+            let answer = answer.clone();
+            Box::pin(async move { answer })
+        }),
+        ..Scripted::default()
+    }
+}
+
+fn failed(reason: &str, message: &str, transaction: &str) -> SettleReply {
+    SettleReply {
+        success: false,
+        error_reason: Some(reason.into()),
+        error_message: Some(message.into()),
+        transaction: transaction.into(),
+        ..success()
+    }
+}
+
+#[tokio::test]
+async fn good_answers_have_only_the_members_they_need() {
+    let front = front(Scripted::default(), "");
+    assert_eq!(
+        front.post_json("/verify", &v2()).await.json(),
+        json!({ "isValid": true, "payer": PAYER })
+    );
+    assert_eq!(
+        front.post_json("/settle", &v2()).await.json(),
+        json!({ "success": true, "payer": PAYER, "transaction": HASH, "network": "eip155:84532" })
+    );
+}
+
+#[tokio::test]
+async fn t16_messages_are_cut_and_cleaned_and_the_hash_survives() {
+    let message = format!(
+        "POST https://user:KEY@rpc.example/v2/KEY said 0x{} {}",
+        "ab".repeat(32),
+        "é".repeat(600)
+    );
+    let front = front(
+        settling(SettleAnswer::Reply(failed("settlement_pending", &message, HASH))),
+        "",
+    );
+    let seen = front.post_json("/settle", &v2()).await;
+    assert_eq!((seen.status, seen.reason().as_str()), (200, "settlement_pending"));
+    assert_eq!(seen.json()["transaction"], HASH);
+    assert!(
+        !seen.text.contains("KEY") && !seen.text.contains("abab"),
+        "{}",
+        seen.text
+    );
+    let message = seen.json()["errorMessage"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("POST [removed] said [removed] éé") && message.chars().count() == 500);
+}
+
+#[tokio::test]
+async fn t06_what_a_service_leaves_out_or_gets_wrong_is_put_right() {
+    let reply = SettleReply {
+        success: false,
+        error_reason: None,
+        amount: Some("1.5".into()),
+        network: "nonsense".into(),
+        transaction: String::new(),
+        extra: serde_json::from_value(json!({ "a": null, "b": { "c": null, "d": [1] } })).unwrap(),
+        ..success()
+    };
+    let seen = front(settling(SettleAnswer::Reply(reply)), "")
+        .post_json("/settle", &v1())
+        .await;
+    assert_eq!(
+        seen.json(),
+        json!({
+            "success": false, "errorReason": "unexpected_settle_error", "payer": PAYER, "transaction": "",
+            "network": "base-sepolia", "extra": { "b": { "d": [1] } },
+        })
+    );
+    let pending = settling(SettleAnswer::Reply(failed(reason::SETTLEMENT_PENDING, "", "")));
+    assert_eq!(
+        front(pending, "").post_json("/settle", &v2()).await.reason(),
+        "unexpected_settle_error"
+    );
+    let contradiction = SettleReply {
+        error_reason: Some("x".into()),
+        error_message: Some("y".into()),
+        ..success()
+    };
+    let seen = front(settling(SettleAnswer::Reply(contradiction)), "")
+        .post_json("/settle", &v2())
+        .await;
+    assert_eq!(
+        (seen.json()["success"].clone(), seen.json().get("errorMessage")),
+        (json!(true), None)
+    );
+}
+
+#[tokio::test]
+async fn t06_a_panic_is_answered_with_the_envelope_in_the_callers_shape() {
+    let service = || Scripted {
+        on_verify: Box::new(|_| panic!("as scripted")),
+        on_settle: Box::new(|_| Box::pin(async { panic!("as scripted") })),
+        ..Scripted::default()
+    };
+    let front = front(service(), "");
+    let seen = front.post_json("/verify", &v2()).await;
+    assert_eq!(
+        (seen.status, seen.reason().as_str()),
+        (200, "unexpected_verify_error")
+    );
+    let seen = front.post_json("/settle", &v1()).await;
+    assert_eq!(
+        (seen.status, seen.reason().as_str()),
+        (200, "unexpected_settle_error")
+    );
+    assert_eq!(seen.json()["network"], "base-sepolia");
+}
+
+#[tokio::test(start_paused = true)]
+async fn t07_a_service_that_never_answers_is_answered_for() {
+    let service = Scripted {
+        on_verify: Box::new(|_| Box::pin(std::future::pending())),
+        on_settle: Box::new(|_| Box::pin(std::future::pending())),
+        ..Scripted::default()
+    };
+    let front = front(service, "");
+    let started = tokio::time::Instant::now();
+    assert_eq!(
+        front.post_json("/verify", &v2()).await.reason(),
+        "unexpected_verify_error"
+    );
+    assert_eq!(started.elapsed().as_secs(), 10);
+    let started = tokio::time::Instant::now();
+    assert_eq!(
+        front.post_json("/settle", &v2()).await.reason(),
+        "unexpected_settle_error"
+    );
+    assert_eq!(
+        started.elapsed(),
+        Duration::from_secs(35),
+        "the wait and one commit"
+    );
+    assert_eq!(front.app.admission.inside(), 0);
+}
+
+#[tokio::test]
+async fn a_replay_has_the_bytes_of_the_first_answer_in_every_shape() {
+    let first = SettleReply {
+        amount: Some("10000".into()),
+        ..success()
+    };
+    let recorded = serde_json::to_string(&first).unwrap();
+    let answering = front(settling(SettleAnswer::Reply(first)), "");
+    let replaying = front(settling(SettleAnswer::Replay(recorded)), "");
+    let old = json!({
+        "paymentHeader": v1()["paymentPayload"].to_string(), "paymentRequirements": v1()["paymentRequirements"],
+    });
+    for body in [v2(), v1(), old] {
+        let first = answering.post_json("/settle", &body).await;
+        let replay = replaying.post_json("/settle", &body).await;
+        assert_eq!((replay.status, replay.text), (200, first.text));
+    }
+    let request = Request::post("/settle")
+        .header("Idempotency-Key", "order 7")
+        .body(v2().to_string().into());
+    replaying.send(request.unwrap()).await;
+    assert_eq!(replaying.last().idempotency_key.as_deref(), Some("order 7"));
+}
+
+#[tokio::test]
+async fn a_doubtful_idempotency_key_is_refused_before_anything_begins() {
+    let front = front(Scripted::default(), "");
+    for key in ["", &"k".repeat(256), "schlüssel"] {
+        let request = Request::post("/settle")
+            .header("Idempotency-Key", key)
+            .body(v2().to_string().into());
+        let seen = front.send(request.unwrap()).await;
+        assert_eq!(
+            (seen.status, seen.reason().as_str()),
+            (400, "invalid_payload"),
+            "{key}"
+        );
+    }
+    assert_eq!(front.asked(), 0);
+}
+
+#[tokio::test]
+async fn what_was_not_begun_is_503_with_a_time_to_come_back() {
+    let answer = SettleAnswer::Unavailable {
+        retry_after_s: 7,
+        message: "the queue of https://rpc.example is full".into(),
+    };
+    let seen = front(settling(answer), "").post_json("/settle", &v2()).await;
+    assert_eq!(
+        (seen.status, seen.reason().as_str()),
+        (503, "service_unavailable")
+    );
+    assert_eq!(
+        (
+            seen.headers["retry-after"].to_str().unwrap(),
+            &seen.json()["error"]
+        ),
+        ("7", &json!("the queue of [removed] is full"))
+    );
+}
+
+#[tokio::test]
+async fn supported_lists_version_2_first_and_only_what_clients_can_read() {
+    let front = front(Scripted::default(), "");
+    let seen = front.get("/supported").await;
+    assert_eq!(
+        seen.json(),
+        json!({
+            "kinds": [
+                { "x402Version": 2, "scheme": "exact", "network": "eip155:84532" },
+                { "x402Version": 1, "scheme": "exact", "network": "base-sepolia" },
+            ],
+            "extensions": [],
+            "signers": { "eip155:*": [PAYER] },
+        })
+    );
+}
+
+#[tokio::test]
+async fn health_ready_and_metrics_tell_operators_and_no_secrets() {
+    let front = front(Scripted::default(), "");
+    assert_eq!(front.get("/health").await.json()["status"], "ok");
+    let seen = front.get("/ready").await;
+    assert_eq!((seen.status, seen.json()["ready"].clone()), (200, json!(true)));
+    assert_eq!(
+        seen.json()["networks"][1]["why"],
+        "connection refused by [removed]"
+    );
+    front.post_json("/verify", &v2()).await;
+    front
+        .post_json(
+            "/verify",
+            &with(v2(), "/paymentRequirements/network", json!("eip155:1")),
+        )
+        .await;
+    let seen = front.get("/metrics").await;
+    assert_eq!(
+        seen.headers["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    for line in [
+        "switchyard_http_requests_total{outcome=\"valid\",path=\"/verify\",status=\"200\"} 1",
+        "switchyard_http_requests_total{outcome=\"invalid_network\",path=\"/verify\",status=\"400\"} 1",
+        "switchyard_http_request_seconds_count{path=\"/verify\"} 2",
+        "switchyard_http_requests_inside 0",
+    ] {
+        assert!(
+            seen.text.lines().any(|have| have == line),
+            "{line} in {}",
+            seen.text
+        );
+    }
+    let down = super::front(
+        Scripted {
+            ready: false,
+            ..Scripted::default()
+        },
+        "",
+    );
+    assert_eq!(down.get("/ready").await.status, 503);
+}
