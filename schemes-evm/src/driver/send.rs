@@ -71,6 +71,7 @@ const WORDINGS: &[(&str, Means)] = &[
     ("nonce gap", Means::Later),
     ("gapped", Means::Later),
     ("too distant from current sender nonce", Means::Later),
+    ("txpool is full", Means::Later),
     ("pool is full", Means::Later),
     ("pool full", Means::Later),
     ("sub-pool is full", Means::Later),
@@ -190,4 +191,145 @@ fn begins_word(message: &str, wording: &str) -> bool {
         let before = message.get(..at).and_then(|before| before.chars().next_back());
         before.is_none_or(|before| !before.is_alphanumeric())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sdk_plugin::Value;
+
+    use super::*;
+
+    fn answered(message: &str) -> Sent {
+        sent(&RpcResult::Error(RpcError {
+            code: -32000,
+            message: message.into(),
+            data: Value::Null,
+        }))
+    }
+
+    #[test]
+    fn every_nodes_wording_is_understood() {
+        let table: &[(fn(&Sent) -> bool, &[&str])] = &[
+            (
+                |sent| *sent == Sent::Accepted,
+                &[
+                    "already known",
+                    "AlreadyKnown",
+                    "transaction already imported",
+                    "Transaction with the same hash was already imported.",
+                    "known transaction: 0xb5c8bd9430b6cc87a0e2fe110ece6bf527fa4f170a4bc8cd032f768fc5219838",
+                    "Known transaction",
+                    "known transaction. transaction with hash 0x12 is already in the system",
+                    "tx already exists in cache",
+                    "tx already in mempool",
+                    "existing tx with same hash",
+                ],
+            ),
+            (
+                |sent| *sent == Sent::SequenceUsed,
+                &[
+                    "nonce too low",
+                    "nonce too low: next nonce 5, tx nonce 4",
+                    "nonce too low: address 0x5CbD, tx: 4 state: 5",
+                    "Nonce too low",
+                    "nonce too low. allowed nonce range: 5 - 25, actual: 4",
+                    "OldNonce, Current nonce: 5, nonce of rejected tx: 4",
+                    "Transaction nonce is too low. Try incrementing the nonce.",
+                ],
+            ),
+            (
+                |sent| *sent == Sent::Underpriced,
+                &[
+                    "replacement transaction underpriced",
+                    "Replacement transaction underpriced",
+                    "transaction underpriced",
+                    "transaction underpriced: gas tip cap 0, minimum needed 1000000",
+                    "ReplacementNotAllowed",
+                    "FeeTooLow, MaxFeePerGas: 1",
+                    "FeeTooLowToCompete",
+                    "fee too low",
+                    "could not replace existing tx",
+                    "max fee per gas less than block base fee: address 0x5CbD, maxFeePerGas: 1, baseFee: 2",
+                    "Gas price below configured minimum gas price",
+                    "Gas price below current base fee",
+                    "Transaction gas price 1wei is too low. There is another transaction with same nonce in the queue with gas price 2wei.",
+                    "An existing transaction had higher priority",
+                    "insufficient fee: required 10, got 1",
+                ],
+            ),
+            (
+                |sent| *sent == Sent::InsufficientFunds,
+                &[
+                    "insufficient funds for gas * price + value: balance 0, tx cost 1, overshot 1",
+                    "Insufficient funds for gas * price + value",
+                    "insufficient funds for transfer",
+                    "InsufficientFunds, Balance is 0 less than sending value",
+                    "Upfront cost exceeds account balance",
+                    "Insufficient funds. The account you tried to send transaction from does not have enough funds.",
+                ],
+            ),
+            (
+                |sent| matches!(sent, Sent::Unknown { .. }),
+                &[
+                    "txpool is full",
+                    "pending sub-pool is full",
+                    "nonce too high",
+                    "NonceGap, Future nonce. Expected nonce: 4",
+                    "gapped-nonce tx from delegated accounts",
+                    "in-flight transaction limit reached for delegated accounts",
+                    "Transaction nonce is too distant from current sender nonce",
+                    "There are too many transactions in the queue. Your transaction was dropped due to limit. Try increasing the fee.",
+                    "request timed out",
+                    "Internal error",
+                ],
+            ),
+            (
+                |sent| matches!(sent, Sent::Rejected { message } if message.contains("-32000")),
+                &[
+                    "unknown transaction type",
+                    "transaction type not supported",
+                    "intrinsic gas too low",
+                    "exceeds block gas limit",
+                    "invalid sender",
+                    "invalid chain id for signer: have 1 want 2",
+                    "tx fee (2.10 ether) exceeds the configured cap (1.00 ether)",
+                    "max priority fee per gas higher than max fee per gas",
+                    "sender not an eoa",
+                    "only replay-protected (EIP-155) transactions allowed over RPC",
+                ],
+            ),
+        ];
+        for (expected, messages) in table {
+            for message in *messages {
+                let sent = answered(message);
+                assert!(expected(&sent), "{message:?} is {sent:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_most_telling_node_decides() {
+        let of = |messages: &[&str]| {
+            messages
+                .iter()
+                .map(|message| answered(message))
+                .min_by_key(telling)
+        };
+        assert_eq!(
+            of(&["unknown transaction type", "already known"]),
+            Some(Sent::Accepted)
+        );
+        assert_eq!(
+            of(&["replacement transaction underpriced", "nonce too low"]),
+            Some(Sent::SequenceUsed)
+        );
+        assert_eq!(
+            of(&["txpool is full", "transaction underpriced"]),
+            Some(Sent::Underpriced)
+        );
+        assert!(matches!(
+            of(&["invalid sender", "txpool is full"]),
+            Some(Sent::Unknown { .. })
+        ));
+    }
 }

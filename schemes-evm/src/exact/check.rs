@@ -240,7 +240,7 @@ fn estimated(
     let gas = rpc::quantity(gas, "eth_estimateGas of the transfer")?;
     let height = rpc::quantity(height, "eth_blockNumber")?;
     let available = match rpc::executed(balance, "balanceOf of the payer")? {
-        Executed::Returned(data) => U256::try_from_be_slice(data.get(..32).unwrap_or_default()),
+        Executed::Returned(data) => data.first_chunk::<32>().map(|word| U256::from_be_bytes(*word)),
         Executed::Failed(_) => None,
     };
     // A token that transfers but can't tell balances is broken in a way that no reserve can live with.

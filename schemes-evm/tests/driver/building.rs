@@ -1,0 +1,218 @@
+//! build and fill.
+
+use alloy_consensus::{Transaction, TxEnvelope};
+use alloy_eips::eip2718::Decodable2718;
+use alloy_primitives::U256;
+use sdk_plugin::chain::{Bid, Built};
+use sdk_plugin::host::Suite;
+use sdk_plugin::scheme::{Call, EvidenceWanted, Gate, LaneChoice, OnFail, Step};
+use sdk_plugin::testkit::{Recorded, block_on};
+use sdk_plugin::{Amount, ChainDriver, Fault, FaultKind, HexBytes, Value};
+use serde_json::json;
+
+use crate::node::{ASSET, SIGNER, World, sign, slot};
+
+fn bid() -> Bid {
+    Bid {
+        terms: json!({
+            "fees": {"type": "eip1559", "maxFee": "3000", "maxPriorityFee": "1000"},
+            "l1FeePerUnit": "7",
+        }),
+        head_height: 100,
+    }
+}
+
+fn legacy_bid() -> Bid {
+    Bid {
+        terms: json!({"fees": {"type": "legacy", "gasPrice": "2000"}}),
+        head_height: 100,
+    }
+}
+
+fn step() -> Step {
+    Step {
+        call: Call {
+            target: ASSET.into(),
+            operation: "0xe3ee160e".into(),
+            data: HexBytes([&[0xe3, 0xee, 0x16, 0x0e][..], &[0xaa; 96]].concat()),
+            native_value: Amount::ZERO,
+            compute_limit: Some(100_000),
+        },
+        lane: LaneChoice::Any,
+        gate: Gate::None,
+        on_fail: OnFail::Stop,
+        batchable: true,
+        max_cost: None,
+        expires_at_s: None,
+        evidence: EvidenceWanted::default(),
+        pays: true,
+        memo: Value::Null,
+    }
+}
+
+fn build(world: &World, bid: &Bid, steps: &[Step]) -> Result<Built, Fault> {
+    block_on(world.driver.build(&world.cx(), &slot(7), bid, steps))
+}
+
+fn decode(built: &Built) -> TxEnvelope {
+    let envelope = TxEnvelope::decode_2718_exact(built.bytes.as_ref()).expect("decodes");
+    assert_eq!(envelope.tx_hash().to_string(), built.tx_id);
+    let signer = envelope
+        .signature()
+        .recover_address_from_prehash(&envelope.signature_hash());
+    assert_eq!(signer.expect("recovers").to_string().to_lowercase(), SIGNER);
+    envelope
+}
+
+#[test]
+fn a_step_becomes_a_signed_transaction_without_any_read() {
+    let world = World::new();
+    let built = build(&world, &bid(), &[step()]).expect("built");
+    let envelope = decode(&built);
+    let TxEnvelope::Eip1559(signed) = &envelope else {
+        panic!("type 2: {envelope:?}")
+    };
+    let tx = signed.tx();
+    assert_eq!((tx.chain_id, tx.nonce, tx.gas_limit), (84_532, 7, 100_000));
+    assert_eq!((tx.max_fee_per_gas, tx.max_priority_fee_per_gas), (3_000, 1_000));
+    assert_eq!(
+        tx.to.to().map(|to| to.to_string().to_lowercase()).as_deref(),
+        Some(ASSET)
+    );
+    assert_eq!(tx.value, U256::ZERO);
+    assert_eq!(tx.input.as_ref(), step().call.data.as_ref());
+    // All the gas, and one unit of data fee: the transaction has less than 512 bytes.
+    assert_eq!(built.max_cost, (100_000 * 3_000 + 7u64).into());
+    assert!(built.left_out.is_empty());
+
+    let recorded = world.host.recorded();
+    let [Recorded::Sign { request, .. }] = recorded.as_slice() else {
+        panic!("one signature: {recorded:?}")
+    };
+    assert_eq!(
+        (request.key.as_str(), request.suite, request.message.len()),
+        ("main", Suite::Secp256k1, 32)
+    );
+}
+
+#[test]
+fn legacy_transactions_are_bound_to_the_chain() {
+    let world = World::new();
+    let built = build(&world, &legacy_bid(), &[step()]).expect("built");
+    let envelope = decode(&built);
+    assert!(envelope.is_legacy());
+    assert_eq!(
+        (envelope.chain_id(), envelope.gas_price()),
+        (Some(84_532), Some(2_000))
+    );
+    assert_eq!(built.max_cost, 200_000_000u64.into());
+}
+
+#[test]
+fn value_is_sent_and_counted() {
+    let world = World::new();
+    let mut paying = step();
+    paying.call.native_value = 55u64.into();
+    let built = build(&world, &legacy_bid(), &[paying]).expect("built");
+    assert_eq!(decode(&built).value(), U256::from(55));
+    assert_eq!(built.max_cost, 200_000_055u64.into());
+}
+
+#[test]
+fn one_step_goes_and_the_others_are_left_out() {
+    let world = World::new();
+    let built = build(&world, &bid(), &[step(), step(), step()]).expect("built");
+    assert_eq!(built.left_out, [1, 2]);
+    assert_eq!(
+        build(&world, &bid(), &[]).expect_err("nothing").kind,
+        FaultKind::Invalid
+    );
+}
+
+#[test]
+fn t62_a_call_that_is_not_what_it_declares_is_denied() {
+    let world = World::new();
+    let changes: [(&str, fn(&mut Step)); 10] = [
+        ("target", |step| step.call.target = "asset".into()),
+        ("target of 19 bytes", |step| drop(step.call.target.split_off(40))),
+        ("upper case", |step| {
+            step.call.target = step.call.target.to_uppercase().replace("0X", "0x")
+        }),
+        ("operation", |step| step.call.operation = "0xa9059cbb".into()),
+        ("operation in upper case", |step| {
+            step.call.operation = "0xE3EE160E".into()
+        }),
+        ("short data", |step| step.call.data = HexBytes(vec![0xe3, 0xee])),
+        ("no limit", |step| step.call.compute_limit = None),
+        ("limit 0", |step| step.call.compute_limit = Some(0)),
+        ("other signer", |step| {
+            step.lane = LaneChoice::Signer {
+                address: ASSET.into(),
+            }
+        }),
+        ("foreign", |step| step.lane = LaneChoice::Foreign),
+    ];
+    for (name, change) in changes {
+        let mut changed = step();
+        change(&mut changed);
+        let fault = build(&world, &bid(), &[changed]).expect_err(name);
+        assert_eq!(fault.kind, FaultKind::Denied, "{name}");
+    }
+    assert!(world.host.recorded().is_empty(), "nothing was signed");
+    let mut named = step();
+    named.lane = LaneChoice::Signer {
+        address: SIGNER.to_uppercase().replace("0X", "0x"),
+    };
+    assert!(build(&world, &bid(), &[named]).is_ok());
+}
+
+#[test]
+fn t106_a_signer_that_signs_otherwise_is_found_out() {
+    let signatures: [(&str, fn(&[u8]) -> Vec<u8>); 6] = [
+        ("another key", |digest| sign(&[0x44; 32], digest)),
+        ("another digest", |_| sign(&[0x33; 32], &[9; 32])),
+        ("64 bytes", |digest| sign(&[0x33; 32], digest)[..64].to_vec()),
+        ("recovery id 27", |digest| {
+            let mut signature = sign(&[0x33; 32], digest);
+            signature[64] += 27;
+            signature
+        }),
+        ("nothing", |_| vec![]),
+        ("zeros", |_| vec![0; 65]),
+    ];
+    for (name, signature) in signatures {
+        let world = World::new();
+        world
+            .host
+            .answer_sign(move |request| Ok(HexBytes(signature(request.message.as_ref()))));
+        let fault = build(&world, &bid(), &[step()]).expect_err(name);
+        assert!(
+            matches!(fault.kind, FaultKind::Denied | FaultKind::Internal),
+            "{name}: {fault}"
+        );
+        assert!(
+            block_on(world.driver.fill(&world.cx(), &slot(7), &bid())).is_err(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_fill_moves_nothing_to_the_signer_itself() {
+    let world = World::new();
+    let built = block_on(world.driver.fill(&world.cx(), &slot(9), &bid())).expect("built");
+    let envelope = decode(&built);
+    assert_eq!(
+        envelope.to().map(|to| to.to_string().to_lowercase()).as_deref(),
+        Some(SIGNER)
+    );
+    assert_eq!(
+        (envelope.nonce(), envelope.gas_limit(), envelope.value()),
+        (9, 21_000, U256::ZERO)
+    );
+    assert!(envelope.input().is_empty());
+    let world = World::with_options(json!({"fill_gas": 500_000}));
+    let built = block_on(world.driver.fill(&world.cx(), &slot(9), &bid())).expect("built");
+    assert_eq!(decode(&built).gas_limit(), 500_000);
+    assert_eq!(world.host.round_trips(), 0);
+}

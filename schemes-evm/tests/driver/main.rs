@@ -1,0 +1,7 @@
+//! The EVM driver against a scripted chain.
+
+mod building;
+mod node;
+mod observing;
+mod reading;
+mod sending;

@@ -1,0 +1,332 @@
+//! A node that holds transactions, receipts, logs and nonces, and counts what it is asked.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use k256::ecdsa::SigningKey;
+use schemes_evm::driver::EvmDriver;
+use sdk_plugin::chain::{Attempt, Lane, Observation, Slot, TxState, Watch};
+use sdk_plugin::host::{RpcError, RpcRequest, RpcResult};
+use sdk_plugin::scheme::EvidenceWanted;
+use sdk_plugin::testkit::{Recorded, ScriptHost, block_on};
+use sdk_plugin::{ChainDriver, Cx, HexBytes, Value};
+use serde_json::json;
+
+pub const NETWORK: &str = "eip155:84532";
+pub const SIGNER: &str = "0x5cbdd86a2fa8dc4bddd8a8f69dba48572eec07fb";
+pub const NOW_S: u64 = 1_800_000_000;
+
+/// State of the chain as this node tells it.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub chain_id: u64,
+    pub head: u64,
+    pub head_time_s: u64,
+    pub base_fee: Option<u64>,
+    pub gas_price: u64,
+    /// Tip of each of the last blocks at the percentile asked for.
+    pub tips: Vec<u64>,
+    pub multicall: bool,
+    pub balance: u64,
+    /// Nonce of the signer from a height on.
+    pub nonces: BTreeMap<u64, u64>,
+    /// Whether nonces of older blocks are gone.
+    pub pruned: bool,
+    /// By hash: what `eth_getTransactionByHash` says.
+    pub transactions: BTreeMap<String, Value>,
+    pub receipts: BTreeMap<String, Value>,
+    pub logs: Vec<Value>,
+    pub logs_error: Option<String>,
+    /// What a call at an older block answers.
+    pub replay: RpcResult,
+    pub l1_fee: RpcResult,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            chain_id: 84_532,
+            head: 100,
+            head_time_s: NOW_S - 2,
+            base_fee: Some(1_000),
+            gas_price: 1_500,
+            tips: vec![5_000_000; 5],
+            multicall: true,
+            balance: 5_000_000_000_000_000_000,
+            nonces: BTreeMap::from([(0, 7)]),
+            pruned: false,
+            transactions: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            logs: Vec::new(),
+            logs_error: None,
+            replay: revert("FiatTokenV2: authorization is used or canceled"),
+            l1_fee: RpcResult::Ok(json!("0x")),
+        }
+    }
+}
+
+pub fn hex(number: u64) -> Value {
+    json!(format!("{number:#x}"))
+}
+
+pub fn revert(text: &str) -> RpcResult {
+    RpcResult::Error(RpcError {
+        code: 3,
+        message: format!("execution reverted: {text}"),
+        data: Value::Null,
+    })
+}
+
+pub fn node_error(message: &str) -> RpcResult {
+    RpcResult::Error(RpcError {
+        code: -32000,
+        message: message.into(),
+        data: Value::Null,
+    })
+}
+
+/// A 32-byte hash that tells its number.
+pub fn hash(number: u64) -> String {
+    format!("0x{number:064x}")
+}
+
+impl Node {
+    fn answer(&self, method: &str, params: &Value) -> RpcResult {
+        let found = |map: &BTreeMap<String, Value>| {
+            let key = params[0].as_str().unwrap_or_default();
+            RpcResult::Ok(map.get(key).cloned().unwrap_or(Value::Null))
+        };
+        match method {
+            "eth_chainId" => RpcResult::Ok(hex(self.chain_id)),
+            "eth_blockNumber" => RpcResult::Ok(hex(self.head)),
+            "eth_gasPrice" => RpcResult::Ok(hex(self.gas_price)),
+            "eth_getBalance" => RpcResult::Ok(hex(self.balance)),
+            "eth_getCode" => RpcResult::Ok(json!(if self.multicall { "0x6080" } else { "0x" })),
+            "eth_getBlockByNumber" => {
+                let mut block = json!({"number": hex(self.head), "timestamp": hex(self.head_time_s)});
+                if let Some(fee) = self.base_fee {
+                    block["baseFeePerGas"] = hex(fee);
+                }
+                RpcResult::Ok(block)
+            }
+            "eth_feeHistory" => RpcResult::Ok(json!({
+                "oldestBlock": hex(self.head.saturating_sub(4)),
+                "baseFeePerGas": vec![hex(self.base_fee.unwrap_or(0)); 6],
+                "reward": self.tips.iter().map(|tip| vec![hex(*tip)]).collect::<Vec<_>>(),
+            })),
+            "eth_getTransactionCount" => self.nonce(&params[1]),
+            "eth_getTransactionReceipt" => found(&self.receipts),
+            "eth_getTransactionByHash" => found(&self.transactions),
+            "eth_getLogs" => self.logs(&params[0]),
+            "eth_call" if params[0]["to"] == json!("0x420000000000000000000000000000000000000f") => {
+                self.l1_fee.clone()
+            }
+            "eth_call" => self.replay.clone(),
+            _ => panic!("unexpected {method} {params}"),
+        }
+    }
+
+    fn nonce(&self, block: &Value) -> RpcResult {
+        let height = match block.as_str() {
+            Some("latest") => self.head,
+            Some(number) if self.pruned => return node_error(&format!("missing trie node of {number}")),
+            Some(number) => u64::from_str_radix(number.trim_start_matches("0x"), 16).unwrap(),
+            None => panic!("a block is a text"),
+        };
+        let nonce = self
+            .nonces
+            .range(..=height)
+            .next_back()
+            .map_or(0, |(_, nonce)| *nonce);
+        RpcResult::Ok(hex(nonce))
+    }
+
+    fn logs(&self, filter: &Value) -> RpcResult {
+        if let Some(error) = &self.logs_error {
+            return node_error(error);
+        }
+        let number = |value: &Value| {
+            u64::from_str_radix(value.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
+        };
+        let range = number(&filter["fromBlock"])..=number(&filter["toBlock"]);
+        let logs = self
+            .logs
+            .iter()
+            .filter(|log| range.contains(&number(&log["blockNumber"])));
+        RpcResult::Ok(logs.cloned().collect())
+    }
+
+    /// Puts a transaction into a block with these logs.
+    pub fn land(&mut self, tx_id: &str, height: u64, success: bool, logs: Vec<Value>) {
+        let block = hash(0xb10c_0000 + height);
+        let logs: Vec<Value> = logs
+            .into_iter()
+            .map(|mut log| {
+                log["transactionHash"] = json!(tx_id);
+                log["blockNumber"] = hex(height);
+                log["blockHash"] = json!(block);
+                log
+            })
+            .collect();
+        self.logs.extend(logs.clone());
+        self.transactions.insert(
+            tx_id.into(),
+            json!({"hash": tx_id, "blockHash": block, "from": SIGNER, "to": ASSET, "input": "0xe3ee160e", "gas": "0x186a0"}),
+        );
+        self.receipts.insert(
+            tx_id.into(),
+            json!({
+                "transactionHash": tx_id, "blockHash": block, "blockNumber": hex(height),
+                "status": hex(u64::from(success)), "logs": logs,
+            }),
+        );
+    }
+
+    /// Puts a transaction into the pool.
+    pub fn pend(&mut self, tx_id: &str) {
+        self.transactions
+            .insert(tx_id.into(), json!({"hash": tx_id, "blockHash": null}));
+    }
+
+    pub fn drop_transaction(&mut self, tx_id: &str) {
+        self.transactions.remove(tx_id);
+        self.receipts.remove(tx_id);
+        self.logs.retain(|log| log["transactionHash"] != json!(tx_id));
+    }
+}
+
+pub const ASSET: &str = "0x036cbd53842c5426634e7929541ec2318f3dcf7e";
+
+/// A log of an emitter with topics given by number.
+pub fn log(index: u64, emitter: &str, topics: &[u64]) -> Value {
+    json!({
+        "logIndex": hex(index), "address": emitter, "data": "0x2a", "removed": false,
+        "topics": topics.iter().map(|topic| hash(*topic)).collect::<Vec<_>>(),
+    })
+}
+
+pub fn topic(number: u64) -> Option<HexBytes> {
+    Some(hash(number).parse().unwrap())
+}
+
+/// A driver, its host, and the node behind it.
+pub struct World {
+    pub host: Arc<ScriptHost>,
+    pub driver: EvmDriver,
+    pub options: Value,
+    pub finality: u64,
+    node: Arc<Mutex<Node>>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let host = ScriptHost::at_unix_s(NOW_S);
+        let node = Arc::new(Mutex::new(Node::default()));
+        for method in schemes_evm::driver::RPC_READS {
+            let node = node.clone();
+            host.answer_rpc(method, move |params| node.lock().unwrap().answer(method, params));
+        }
+        host.answer_sign(|request| Ok(HexBytes(sign(&[0x33; 32], request.message.as_ref()))));
+        Self {
+            host,
+            driver: EvmDriver::new(),
+            options: Value::Null,
+            finality: 12,
+            node,
+        }
+    }
+
+    pub fn with_options(options: Value) -> Self {
+        let mut world = Self::new();
+        world.options = options;
+        world
+    }
+
+    pub fn node(&self) -> MutexGuard<'_, Node> {
+        self.node.lock().unwrap()
+    }
+
+    pub fn cx(&self) -> Cx {
+        let mut context = self.host.context(NETWORK);
+        context.network.lanes = vec![lane()];
+        context.network.options = self.options.clone();
+        context.network.finality = self.finality;
+        self.host.cx(context)
+    }
+
+    pub fn observe(&self, watches: &[Watch]) -> Vec<Observation> {
+        let seen = block_on(self.driver.observe(&self.cx(), watches)).expect("no fault");
+        let ids = |ids: &mut dyn Iterator<Item = String>| ids.collect::<Vec<_>>();
+        assert_eq!(
+            ids(&mut seen.iter().map(|seen| seen.attempt_id.clone())),
+            ids(&mut watches.iter().map(|watch| watch.attempt_id.clone())),
+            "answers in the watches' order"
+        );
+        seen
+    }
+
+    pub fn state(&self, watch: &Watch) -> TxState {
+        self.observe(std::slice::from_ref(watch)).remove(0).state
+    }
+
+    /// Number of calls in each round trip so far.
+    pub fn trips(&self) -> Vec<usize> {
+        let recorded = self.host.recorded().into_iter();
+        recorded
+            .filter_map(|recorded| match recorded {
+                Recorded::Rpc {
+                    request: RpcRequest::Read { calls, .. },
+                    ..
+                } => Some(calls.len()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// r, s and the recovery id over a digest, as `sign.v1` gives them.
+pub fn sign(key: &[u8; 32], digest: &[u8]) -> Vec<u8> {
+    let key = SigningKey::from_slice(key).unwrap();
+    let (signature, recovery) = key.sign_prehash_recoverable(digest).unwrap();
+    let mut bytes = signature.to_bytes().to_vec();
+    bytes.push(recovery.to_byte());
+    bytes
+}
+
+pub fn lane() -> Lane {
+    Lane {
+        network: NETWORK.into(),
+        signer: SIGNER.into(),
+        key: "main".into(),
+        ordered: true,
+    }
+}
+
+pub fn slot(sequence: u64) -> Slot {
+    Slot {
+        lane: lane(),
+        sequence,
+    }
+}
+
+/// A watch on transaction `number` in the slot `sequence`, journaled at height 90.
+pub fn watch(number: u64, sequence: u64) -> Watch {
+    Watch {
+        attempt_id: format!("attempt-{number}"),
+        tx_id: hash(number),
+        lane: lane(),
+        sequence,
+        since_height: 90,
+        evidence: vec![EvidenceWanted::default()],
+        search_foreign: false,
+    }
+}
+
+pub fn attempt(number: u64) -> Attempt {
+    Attempt {
+        id: format!("attempt-{number}"),
+        tx_id: hash(number),
+        lane: lane(),
+        sequence: 7,
+    }
+}

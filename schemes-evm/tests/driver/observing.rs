@@ -1,0 +1,384 @@
+//! observe.
+
+use sdk_plugin::chain::{TxState, Watch};
+use sdk_plugin::host::RpcResult;
+use sdk_plugin::scheme::{EvidenceWanted, LogFilter, ReadWanted};
+use sdk_plugin::testkit::block_on;
+use sdk_plugin::{ChainDriver, FaultKind};
+use serde_json::json;
+
+use crate::node::{ASSET, SIGNER, World, hash, hex, log, node_error, topic, watch};
+
+const OTHER: &str = "0x4444444444444444444444444444444444444444";
+
+fn filter(topics: &[Option<u64>]) -> LogFilter {
+    LogFilter {
+        emitter: ASSET.into(),
+        topics: topics.iter().map(|number| number.and_then(topic)).collect(),
+    }
+}
+
+fn with_evidence(mut watch: Watch, change: impl FnOnce(&mut EvidenceWanted)) -> Watch {
+    change(&mut watch.evidence[0]);
+    watch
+}
+
+#[test]
+fn one_round_trip_answers_for_all() {
+    let world = World::new();
+    {
+        let mut node = world.node();
+        node.land(&hash(1), 99, true, vec![]);
+        node.pend(&hash(2));
+        node.nonces.insert(99, 8);
+    }
+    let seen = world.observe(&[watch(1, 7), watch(2, 8), watch(3, 9)]);
+    let block = hash(0xb10c_0000 + 99);
+    assert_eq!(
+        seen[0].state,
+        TxState::Landed {
+            height: 99,
+            block,
+            depth: 2
+        }
+    );
+    assert_eq!(seen[1].state, TxState::Pending);
+    assert_eq!(seen[2].state, TxState::Unknown);
+    assert!(
+        seen.iter()
+            .all(|seen| seen.head_height == 100 && !seen.foreign_searched)
+    );
+    // The head, one nonce, and two calls for each transaction.
+    assert_eq!(world.trips(), [8]);
+    assert!(world.observe(&[]).is_empty());
+    assert_eq!(world.trips(), [8]);
+}
+
+#[test]
+fn big_batches_are_cut() {
+    let world = World::new();
+    let watches: Vec<_> = (0..150).map(|number| watch(number, 7 + number)).collect();
+    let seen = world.observe(&watches);
+    assert!(seen.iter().all(|seen| seen.state == TxState::Unknown));
+    assert_eq!(world.trips(), [200, 102]);
+}
+
+#[test]
+fn logs_that_were_wanted_come_in_their_order() {
+    let world = World::new();
+    world.node().land(
+        &hash(1),
+        100,
+        true,
+        vec![
+            log(9, ASSET, &[2, 20]),
+            log(7, ASSET, &[1, 10, 11]),
+            log(8, OTHER, &[1, 10]),
+            log(10, ASSET, &[1, 99]),
+            log(11, ASSET, &[]),
+            log(12, ASSET, &[3, 5, 30]),
+        ],
+    );
+    let wanted = with_evidence(watch(1, 7), |evidence| {
+        evidence.logs = vec![
+            filter(&[Some(2)]),
+            filter(&[Some(1), Some(10)]),
+            filter(&[Some(3), None, Some(30)]),
+        ];
+    });
+    let seen = world.observe(&[wanted]);
+    let ids: Vec<_> = seen[0].logs.iter().map(|log| log.id.clone()).collect();
+    assert_eq!(ids, [7, 9, 12].map(|index| format!("{}/{index}", hash(1))));
+    assert_eq!(seen[0].logs[0].emitter, ASSET);
+    assert_eq!(seen[0].logs[0].data.to_string(), "0x2a");
+}
+
+#[test]
+fn receipts_that_can_not_be_right_are_trouble_of_the_node() {
+    let damage: [(&str, fn(&mut sdk_plugin::Value)); 9] = [
+        ("another hash", |receipt| {
+            receipt["transactionHash"] = json!(hash(2))
+        }),
+        ("no status", |receipt| {
+            drop(receipt.as_object_mut().unwrap().remove("status"))
+        }),
+        ("status 2", |receipt| receipt["status"] = json!("0x2")),
+        ("no height", |receipt| receipt["blockNumber"] = json!(null)),
+        ("no logs", |receipt| {
+            drop(receipt.as_object_mut().unwrap().remove("logs"))
+        }),
+        ("a log of another transaction", |receipt| {
+            receipt["logs"][0]["transactionHash"] = json!(hash(2))
+        }),
+        ("a removed log", |receipt| {
+            receipt["logs"][0]["removed"] = json!(true)
+        }),
+        ("a log twice", |receipt| {
+            receipt["logs"][1] = receipt["logs"][0].clone()
+        }),
+        ("a short topic", |receipt| {
+            receipt["logs"][0]["topics"][0] = json!("0x01")
+        }),
+    ];
+    for (name, change) in damage {
+        let world = World::new();
+        world.node().land(
+            &hash(1),
+            100,
+            true,
+            vec![log(1, ASSET, &[1]), log(2, ASSET, &[2])],
+        );
+        change(world.node().receipts.get_mut(&hash(1)).unwrap());
+        let fault = block_on(world.driver.observe(&world.cx(), &[watch(1, 7)])).expect_err(name);
+        assert_eq!(fault.kind, FaultKind::Unavailable, "{name}");
+    }
+}
+
+#[test]
+fn a_receipt_ahead_of_the_head_moves_the_head() {
+    let world = World::new();
+    world.node().land(&hash(1), 103, true, vec![]);
+    let seen = world.observe(&[watch(1, 7)]);
+    assert!(
+        matches!(seen[0].state, TxState::Landed { depth: 1, .. }),
+        "{seen:?}"
+    );
+    assert_eq!(seen[0].head_height, 103);
+}
+
+#[test]
+fn a_reorganised_transaction_is_pending_again() {
+    let world = World::new();
+    world.node().land(&hash(1), 99, true, vec![]);
+    assert!(matches!(world.state(&watch(1, 7)), TxState::Landed { .. }));
+    world.node().drop_transaction(&hash(1));
+    world.node().pend(&hash(1));
+    assert_eq!(world.state(&watch(1, 7)), TxState::Pending);
+    world
+        .node()
+        .receipts
+        .insert(hash(1), json!({"transactionHash": hash(1), "blockHash": null}));
+    assert_eq!(
+        world.state(&watch(1, 7)),
+        TxState::Pending,
+        "a receipt outside a block is none"
+    );
+}
+
+#[test]
+fn reverts_come_with_their_message() {
+    let world = World::new();
+    world.node().land(&hash(1), 98, false, vec![]);
+    let message = |state| match state {
+        TxState::Reverted {
+            height: 98,
+            depth: 3,
+            message,
+            ..
+        } => message,
+        other => panic!("{other:?}"),
+    };
+    let text = message(world.state(&watch(1, 7)));
+    assert_eq!(
+        text.as_deref(),
+        Some("execution reverted: FiatTokenV2: authorization is used or canceled")
+    );
+    assert_eq!(world.trips(), [4, 1]);
+    for no_help in [node_error("missing trie node"), RpcResult::Ok(json!("0x"))] {
+        world.node().replay = no_help;
+        assert_eq!(message(world.state(&watch(1, 7))), None);
+    }
+}
+
+#[test]
+fn reads_are_made_at_the_transactions_block_or_marked_as_gone() {
+    let world = World::new();
+    world.node().land(&hash(1), 98, true, vec![]);
+    let wanted = with_evidence(watch(1, 7), |evidence| {
+        evidence.reads = vec![ReadWanted {
+            name: "state".into(),
+            target: ASSET.into(),
+            data: "0x01".parse().unwrap(),
+            required: true,
+        }];
+    });
+    world.node().replay = RpcResult::Ok(json!("0x2a"));
+    let read = |world: &World| {
+        world
+            .observe(std::slice::from_ref(&wanted))
+            .remove(0)
+            .reads
+            .remove(0)
+    };
+    assert_eq!(read(&world).data, Some("0x2a".parse().unwrap()));
+    let call = world.host.recorded().pop().expect("a call");
+    assert!(
+        format!("{call:?}").contains(&hash(0xb10c_0000 + 98)),
+        "by block hash: {call:?}"
+    );
+    world.node().replay = node_error("missing trie node");
+    assert_eq!((read(&world).name.as_str(), read(&world).data), ("state", None));
+}
+
+#[test]
+fn a_slot_taken_by_a_replacement_is_as_deep_as_that() {
+    let world = World::new();
+    world.node().land(&hash(2), 97, true, vec![]);
+    world.node().nonces.insert(97, 8);
+    let seen = world.observe(&[watch(1, 7), watch(2, 7)]);
+    assert_eq!(
+        seen[0].state,
+        TxState::Superseded {
+            by: Some(hash(2)),
+            depth: 4
+        }
+    );
+    assert_eq!(world.trips().len(), 1);
+}
+
+#[test]
+fn a_slot_taken_by_a_stranger_is_as_deep_as_old_nonces_prove() {
+    let world = World::new();
+    let superseded = |world: &World| match world.state(&watch(1, 7)) {
+        TxState::Superseded { by: None, depth } => depth,
+        other => panic!("{other:?}"),
+    };
+    world.node().nonces.insert(95, 8);
+    assert_eq!(superseded(&world), 1, "first seen now");
+    world.node().head = 104;
+    assert_eq!(superseded(&world), 5, "seen five blocks long");
+    world.node().head = 106;
+    assert_eq!(
+        superseded(&world),
+        12,
+        "proven by the nonce at the depth of finality"
+    );
+
+    // Nodes without old state leave the counting to the driver.
+    let world = World::new();
+    world.node().pruned = true;
+    world.node().nonces.insert(95, 8);
+    assert_eq!(superseded(&world), 1);
+    world.node().head = 115;
+    assert_eq!(superseded(&world), 16);
+    // A reorganisation gives the slot back, and the count begins anew.
+    world.node().nonces.remove(&95);
+    assert_eq!(world.state(&watch(1, 7)), TxState::Unknown);
+    world.node().nonces.insert(116, 8);
+    world.node().head = 117;
+    assert_eq!(superseded(&world), 1);
+}
+
+#[test]
+fn a_used_nonce_alone_is_no_proof() {
+    let world = World::new();
+    // Mined as the node itself says, and the receipt is late.
+    world.node().land(&hash(1), 100, true, vec![]);
+    world.node().receipts.clear();
+    world.node().nonces.insert(100, 8);
+    assert_eq!(world.state(&watch(1, 7)), TxState::Pending);
+    // Unused: our slot is still open.
+    assert_eq!(world.state(&watch(2, 8)), TxState::Unknown);
+}
+
+#[test]
+fn nonces_are_read_at_latest_and_before_receipts() {
+    let world = World::new();
+    world.state(&watch(1, 7));
+    let recorded = format!("{:?}", world.host.recorded());
+    assert!(!recorded.contains("pending"), "{recorded}");
+    let at = |text: &str| recorded.find(text).expect("asked");
+    assert!(at("eth_blockNumber") < at("eth_getTransactionCount"));
+    assert!(at("eth_getTransactionCount") < at("eth_getTransactionReceipt"));
+    assert!(recorded.contains(SIGNER));
+}
+
+fn searching() -> Watch {
+    let mut watch = with_evidence(watch(1, 7), |evidence| {
+        evidence.foreign = vec![filter(&[Some(1), Some(10)])];
+        evidence.logs = vec![filter(&[Some(1)]), filter(&[Some(2)])];
+    });
+    watch.search_foreign = true;
+    watch
+}
+
+#[test]
+fn t33_somebody_elses_transactions_are_found_whole() {
+    let world = World::new();
+    {
+        let mut node = world.node();
+        node.land(
+            &hash(50),
+            95,
+            true,
+            vec![log(3, ASSET, &[1, 10]), log(4, ASSET, &[2]), log(5, OTHER, &[2])],
+        );
+        // Before the attempt was journaled, other topics, and our own.
+        node.land(&hash(51), 90, true, vec![log(1, ASSET, &[1, 10])]);
+        node.land(&hash(52), 96, true, vec![log(1, ASSET, &[1, 11])]);
+        node.land(&hash(1), 97, false, vec![]);
+    }
+    let seen = world.observe(&[searching()]).remove(0);
+    assert!(seen.foreign_searched);
+    let [foreign] = seen.foreign.as_slice() else {
+        panic!("{seen:?}")
+    };
+    assert_eq!(
+        (foreign.tx_id.as_str(), foreign.height, foreign.depth),
+        (hash(50).as_str(), 95, 6)
+    );
+    let ids: Vec<_> = foreign.logs.iter().map(|log| log.id.clone()).collect();
+    assert_eq!(ids, [3, 4].map(|index| format!("{}/{index}", hash(50))));
+    assert_eq!(world.trips(), [4, 2, 1]);
+}
+
+#[test]
+fn a_search_that_is_not_complete_says_so() {
+    let found = |change: fn(&World), options: sdk_plugin::Value| {
+        let world = World::with_options(options);
+        world
+            .node()
+            .land(&hash(50), 95, true, vec![log(3, ASSET, &[1, 10])]);
+        change(&world);
+        let seen = world.observe(&[searching()]).remove(0);
+        (seen.foreign.len(), seen.foreign_searched, world.trips())
+    };
+    let plain = json!({});
+    assert_eq!(found(|_| {}, plain.clone()), (1, true, vec![4, 1, 1]));
+    assert_eq!(
+        found(|_| {}, json!({"max_log_range": 3})),
+        (1, true, vec![4, 4, 1])
+    );
+    let error =
+        |world: &World| world.node().logs_error = Some("query returned more than 10000 results".into());
+    assert_eq!(found(error, plain.clone()), (0, false, vec![4, 1]));
+    let gone = |world: &World| drop(world.node().receipts.remove(&hash(50)));
+    assert_eq!(found(gone, plain.clone()), (0, false, vec![4, 1, 1]));
+    let damaged = |world: &World| world.node().logs[0]["topics"] = json!("none");
+    assert_eq!(found(damaged, plain.clone()), (0, false, vec![4, 1]));
+    let too_long = |world: &World| world.node().head = 90 + 64 * 1_000 + 1;
+    assert_eq!(found(too_long, plain.clone()), (0, false, vec![4]));
+    let no_block_since = |world: &World| {
+        world.node().drop_transaction(&hash(50));
+        world.node().head = 90;
+    };
+    assert_eq!(found(no_block_since, plain), (0, true, vec![4]));
+}
+
+#[test]
+fn t13_a_node_that_fails_is_a_fault_of_the_whole_view() {
+    for method in [
+        "eth_blockNumber",
+        "eth_getTransactionCount",
+        "eth_getTransactionReceipt",
+        "eth_getTransactionByHash",
+    ] {
+        let world = World::new();
+        world
+            .host
+            .queue_rpc(method, node_error("transaction indexing is in progress"));
+        let fault = block_on(world.driver.observe(&world.cx(), &[watch(1, 7)])).expect_err(method);
+        assert_eq!(fault.kind, FaultKind::Unavailable, "{method}");
+    }
+    assert_eq!(hex(16), json!("0x10"));
+}

@@ -1,0 +1,230 @@
+//! check, lane and quote.
+
+use sdk_plugin::chain::{Bid, KeyInfo, Network, Readiness};
+use sdk_plugin::host::{RpcResult, Suite};
+use sdk_plugin::testkit::block_on;
+use sdk_plugin::{ChainDriver, Fault, FaultKind, HexBytes, Value};
+use serde_json::json;
+
+use crate::node::{NETWORK, NOW_S, SIGNER, World, lane, revert};
+
+fn keys() -> Vec<KeyInfo> {
+    let key = k256::ecdsa::SigningKey::from_slice(&[0x33; 32]).unwrap();
+    vec![KeyInfo {
+        name: "main".into(),
+        suite: Suite::Secp256k1,
+        public_key: HexBytes(key.verifying_key().to_encoded_point(false).as_bytes().to_vec()),
+    }]
+}
+
+fn check_with(world: &World, options: Value, keys: Vec<KeyInfo>) -> Readiness {
+    let network = Network {
+        id: NETWORK.into(),
+        keys,
+        options,
+    };
+    block_on(world.driver.check(&world.cx(), &network)).expect("no fault")
+}
+
+fn check(world: &World, options: Value) -> Readiness {
+    check_with(world, options, keys())
+}
+
+#[test]
+fn a_healthy_network_is_ready() {
+    let world = World::new();
+    let readiness = check(&world, Value::Null);
+    assert_eq!(
+        readiness,
+        Readiness {
+            ready: true,
+            why_not: None,
+            addresses: [("main".to_owned(), SIGNER.to_owned())].into(),
+            ordered: true,
+            head_height: 100,
+            warnings: vec![],
+        }
+    );
+    assert_eq!(world.trips(), [4]);
+}
+
+#[test]
+fn t43_another_chain_id_is_not_ready() {
+    let world = World::new();
+    world.node().chain_id = 1;
+    let readiness = check(&world, Value::Null);
+    assert!(!readiness.ready);
+    let why = readiness.why_not.expect("a sentence");
+    assert!(why.contains("chain id 1") && why.contains(NETWORK), "{why}");
+}
+
+#[test]
+fn heads_that_are_old_or_of_the_future_stop_the_network_unless_allowed() {
+    let at = |head_time_s: u64, options: Value| {
+        let world = World::new();
+        world.node().head_time_s = head_time_s;
+        let readiness = check(&world, options);
+        assert_eq!(readiness.ready, readiness.why_not.is_none());
+        (readiness.ready, readiness.warnings.len())
+    };
+    assert_eq!(at(NOW_S - 180, json!({})), (true, 0));
+    assert_eq!(at(NOW_S - 181, json!({})), (false, 0));
+    assert_eq!(at(NOW_S - 181, json!({"max_head_age_s": 600})), (true, 0));
+    assert_eq!(
+        at(NOW_S - 181, json!({"max_head_age_s": 0})),
+        (true, 1),
+        "a chain without regular blocks"
+    );
+    assert_eq!(at(NOW_S + 5, json!({})), (true, 0));
+    assert_eq!(at(NOW_S + 6, json!({})), (false, 0), "T-20");
+    assert_eq!(at(NOW_S + 6, json!({"max_clock_skew_s": 0})), (true, 1));
+}
+
+#[test]
+fn what_deserves_an_eye_is_a_warning() {
+    let world = World::new();
+    world.node().multicall = false;
+    world.node().balance = 999_999_999_999_999;
+    let readiness = check(&world, Value::Null);
+    assert!(readiness.ready);
+    let [multicall, balance] = readiness.warnings.as_slice() else {
+        panic!("{readiness:?}")
+    };
+    assert!(multicall.contains("Multicall3"), "{multicall}");
+    assert!(
+        balance.contains(SIGNER) && balance.contains("999999999999999"),
+        "{balance}"
+    );
+}
+
+#[test]
+fn keys_and_options_that_do_not_fit_are_named() {
+    let world = World::new();
+    let mut ed25519 = keys();
+    ed25519[0].suite = Suite::Ed25519;
+    let mut compressed = keys();
+    compressed[0].public_key = HexBytes(vec![2; 33]);
+    for wrong in [ed25519, compressed] {
+        let why = check_with(&world, Value::Null, wrong)
+            .why_not
+            .expect("a sentence");
+        assert!(why.contains("key main"), "{why}");
+    }
+    let why = check(&world, json!({"max_fee": 1})).why_not.expect("a sentence");
+    assert!(why.contains("max_fee"), "{why}");
+}
+
+#[test]
+fn a_node_that_does_not_answer_is_a_fault() {
+    let world = World::new();
+    world.host.queue_rpc_fault(Fault::unavailable("no node answers"));
+    let network = Network {
+        id: NETWORK.into(),
+        keys: keys(),
+        options: Value::Null,
+    };
+    let fault = block_on(world.driver.check(&world.cx(), &network)).expect_err("a fault");
+    assert_eq!(fault.kind, FaultKind::Unavailable);
+}
+
+#[test]
+fn a_lane_is_read_in_one_round_trip() {
+    let world = World::new();
+    let state = block_on(world.driver.lane(&world.cx(), &lane())).expect("no fault");
+    assert_eq!((state.next_sequence, state.head_height), (7, 100));
+    assert_eq!(state.balance, 5_000_000_000_000_000_000u64.into());
+    assert_eq!(world.trips(), [3]);
+}
+
+fn quote(world: &World, previous: Option<&Bid>) -> Result<Bid, Fault> {
+    block_on(world.driver.quote(&world.cx(), &lane(), previous))
+}
+
+fn fees(bid: &Bid) -> Value {
+    bid.terms["fees"].clone()
+}
+
+#[test]
+fn quotes_follow_the_market_and_are_remembered_for_two_seconds() {
+    let world = World::new();
+    let bid = quote(&world, None).expect("a bid");
+    assert_eq!(bid.head_height, 100);
+    let expected = json!({"type": "eip1559", "maxFee": "5002000", "maxPriorityFee": "5000000"});
+    assert_eq!(fees(&bid), expected);
+    world.node().base_fee = Some(2_000);
+    world.host.advance_ms(1_999);
+    assert_eq!(fees(&quote(&world, None).expect("a bid")), expected);
+    assert_eq!(world.trips().len(), 1);
+    world.host.advance_ms(1);
+    let later = json!({"type": "eip1559", "maxFee": "5004000", "maxPriorityFee": "5000000"});
+    assert_eq!(fees(&quote(&world, None).expect("a bid")), later);
+}
+
+#[test]
+fn a_replacement_raises_both_fees() {
+    let world = World::new();
+    let first = quote(&world, None).expect("a bid");
+    let second = quote(&world, Some(&first)).expect("a bid");
+    let fee = |bid: &Bid, name: &str| fees(bid)[name].as_str().unwrap().parse::<u64>().unwrap();
+    for name in ["maxFee", "maxPriorityFee"] {
+        assert!(fee(&second, name) * 8 >= fee(&first, name) * 9, "{name}");
+    }
+    let alien = Bid {
+        terms: json!({"lamports": 1}),
+        head_height: 1,
+    };
+    assert_eq!(
+        quote(&world, Some(&alien)).expect_err("a fault").kind,
+        FaultKind::Invalid
+    );
+}
+
+#[test]
+fn chains_without_base_fee_and_legacy_options_price_the_old_way() {
+    let world = World::new();
+    world.node().base_fee = None;
+    let bid = quote(&world, None).expect("a bid");
+    assert_eq!(fees(&bid), json!({"type": "legacy", "gasPrice": "1500"}));
+    let world = World::with_options(json!({"legacy": true}));
+    assert_eq!(
+        fees(&quote(&world, None).expect("a bid")),
+        json!({"type": "legacy", "gasPrice": "5001000"})
+    );
+}
+
+#[test]
+fn empty_blocks_leave_the_tip_to_the_node_and_the_floor() {
+    let world = World::with_options(json!({"min_priority_fee_per_gas_wei": 1}));
+    world.node().tips = vec![0; 5];
+    let expected = json!({"type": "eip1559", "maxFee": "2500", "maxPriorityFee": "500"});
+    assert_eq!(fees(&quote(&world, None).expect("a bid")), expected);
+}
+
+#[test]
+fn t40_a_price_spike_is_refused_by_name() {
+    let world = World::with_options(json!({"max_fee_per_gas_wei": "6000000"}));
+    assert!(quote(&world, None).is_ok());
+    world.host.advance_ms(2_000);
+    world.node().base_fee = Some(1_000_000_000);
+    let fault = quote(&world, None).expect_err("too dear");
+    assert_eq!(fault.kind, FaultKind::Denied);
+    assert!(fault.message.contains("max_fee_per_gas_wei (6000000)"), "{fault}");
+}
+
+#[test]
+fn t41_the_data_fee_of_rollups_is_part_of_the_bid() {
+    let world = World::new();
+    world.node().l1_fee = RpcResult::Ok(json!(format!("0x{:064x}", 12_345)));
+    assert_eq!(
+        quote(&world, None).expect("a bid").terms["l1FeePerUnit"],
+        json!("12345")
+    );
+    for other in [RpcResult::Ok(json!("0x")), revert("")] {
+        let world = World::new();
+        world.node().l1_fee = other;
+        assert_eq!(
+            quote(&world, None).expect("a bid").terms["l1FeePerUnit"],
+            json!("0")
+        );
+    }
+}

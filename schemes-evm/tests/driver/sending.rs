@@ -1,0 +1,85 @@
+//! broadcast.
+
+use sdk_plugin::chain::Sent;
+use sdk_plugin::host::{RpcRequest, RpcResponse, RpcResult, SendEncoding};
+use sdk_plugin::testkit::{Recorded, block_on};
+use sdk_plugin::{ChainDriver, Fault, FaultKind};
+use serde_json::json;
+
+use crate::node::{NETWORK, World, attempt, hash, node_error};
+
+fn broadcast(answer: Result<Vec<RpcResult>, Fault>) -> (Result<Sent, Fault>, World) {
+    let world = World::new();
+    world
+        .host
+        .answer_send(move |_| answer.clone().map(|results| RpcResponse { results }));
+    let sent = block_on(world.driver.broadcast(&world.cx(), &attempt(1)));
+    (sent, world)
+}
+
+#[test]
+fn a_send_names_the_attempt_and_leaves_the_bytes_to_the_host() {
+    let (sent, world) = broadcast(Ok(vec![RpcResult::Ok(json!(hash(1)))]));
+    assert_eq!(sent, Ok(Sent::Accepted));
+    let recorded = world.host.recorded();
+    let [Recorded::Rpc { request, .. }] = recorded.as_slice() else {
+        panic!("{recorded:?}")
+    };
+    assert_eq!(
+        *request,
+        RpcRequest::Send {
+            network: NETWORK.into(),
+            attempt_id: "attempt-1".into(),
+            method: "eth_sendRawTransaction".into(),
+            params: json!(["$bytes"]),
+            encoding: SendEncoding::Hex,
+        }
+    );
+    assert!(world.host.logs().is_empty());
+}
+
+#[test]
+fn nodes_tried_in_sequence_are_weighed() {
+    let of = |results| broadcast(Ok(results)).0.expect("no fault");
+    assert_eq!(
+        of(vec![node_error("txpool is full"), RpcResult::Ok(json!(hash(1)))]),
+        Sent::Accepted
+    );
+    assert_eq!(of(vec![node_error("already known")]), Sent::Accepted);
+    assert_eq!(of(vec![node_error("nonce too low")]), Sent::SequenceUsed);
+    assert_eq!(
+        of(vec![node_error("invalid sender")]),
+        Sent::Rejected {
+            message: "invalid sender (-32000)".into()
+        }
+    );
+    assert!(matches!(of(vec![]), Sent::Unknown { .. }));
+}
+
+#[test]
+fn silence_is_unknown_and_a_refusing_host_is_a_fault() {
+    for kind in [
+        FaultKind::Unavailable,
+        FaultKind::Deadline,
+        FaultKind::Indeterminate,
+        FaultKind::Cancelled,
+    ] {
+        let (sent, _) = broadcast(Err(Fault::new(kind, "nothing")));
+        assert_eq!(
+            sent,
+            Ok(Sent::Unknown {
+                message: "nothing".into()
+            }),
+            "{kind:?}"
+        );
+    }
+    let (sent, _) = broadcast(Err(Fault::denied("not this attempt")));
+    assert_eq!(sent.expect_err("a fault").kind, FaultKind::Denied);
+}
+
+#[test]
+fn another_hash_is_written_down() {
+    let (sent, world) = broadcast(Ok(vec![RpcResult::Ok(json!(hash(2)))]));
+    assert_eq!(sent, Ok(Sent::Accepted));
+    assert_eq!(world.host.logs().len(), 1);
+}

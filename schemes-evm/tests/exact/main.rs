@@ -1,0 +1,10 @@
+//! `exact` against a scripted chain: golden vectors, every check with its reason, the order of checks, trouble of nodes
+//! at every call, and what evidence proves.
+
+mod checks;
+mod golden;
+mod hostile;
+mod judge;
+mod plan;
+mod trouble;
+mod world;

@@ -1,0 +1,134 @@
+//! What a plan says.
+
+use sdk_plugin::request::ProtocolVersion;
+use sdk_plugin::scheme::{Gate, LaneChoice, OnFail, Reserve};
+use serde_json::json;
+
+use crate::world::{ASSET, NONCE, Offer, PAYER, World, good, revert, trouble, word_result};
+
+#[test]
+fn a_plan_is_one_step_with_its_proof_and_reserve() {
+    let world = World::new();
+    let plan = world.plan(&good()).expect("a plan");
+    assert_eq!(plan.payer, PAYER);
+    assert!(plan.holds.is_empty() && plan.writes.is_empty());
+    let [step] = plan.steps.as_slice() else {
+        panic!("one step")
+    };
+    assert_eq!(step.call.target, ASSET);
+    assert_eq!(step.call.operation, "0xe3ee160e");
+    assert!(step.call.native_value.is_zero());
+    assert_eq!(step.call.compute_limit, Some(90_000 + 22_500));
+    assert_eq!(
+        (&step.lane, step.gate, step.on_fail),
+        (&LaneChoice::Any, Gate::None, OnFail::Stop)
+    );
+    assert!(step.pays && step.batchable);
+    assert_eq!(step.expires_at_s, Some(4_102_444_800));
+    assert_eq!(step.max_cost, None);
+    let [foreign] = step.evidence.foreign.as_slice() else {
+        panic!("one filter")
+    };
+    assert_eq!(foreign.emitter, ASSET);
+    assert_eq!(
+        foreign.topics[2].as_ref().map(ToString::to_string).as_deref(),
+        Some(NONCE)
+    );
+    assert_eq!(
+        plan.reserves,
+        [Reserve {
+            asset: ASSET.into(),
+            payer: PAYER.to_lowercase(),
+            amount: 10_000u64.into(),
+            available: 50_000u64.into(),
+            as_of_height: 100,
+            refusal_reason: "invalid_exact_evm_insufficient_balance".into(),
+        }]
+    );
+    let batches = world.batches();
+    assert_eq!(batches.len(), 1);
+    let methods: Vec<_> = batches[0].iter().map(|call| call.method.as_str()).collect();
+    assert_eq!(
+        methods,
+        [
+            "eth_getCode",
+            "eth_getCode",
+            "eth_blockNumber",
+            "eth_call",
+            "eth_estimateGas"
+        ],
+        "the height is read before the balance"
+    );
+}
+
+#[test]
+fn both_versions_plan_the_same() {
+    let plan = |version| {
+        World::new()
+            .plan(
+                &Offer {
+                    version,
+                    ..Offer::default()
+                }
+                .signed(),
+            )
+            .expect("a plan")
+    };
+    assert_eq!(plan(ProtocolVersion::V2), plan(ProtocolVersion::V1));
+    assert_eq!(plan(ProtocolVersion::V2), plan(ProtocolVersion::Legacy0));
+}
+
+#[test]
+fn gas_is_limited() {
+    let gas = |estimate: u64| {
+        let world = World::with(|chain| {
+            chain.estimate = sdk_plugin::host::RpcResult::Ok(json!(format!("{estimate:#x}")));
+        });
+        world.plan(&good()).map(|plan| plan.steps[0].call.compute_limit)
+    };
+    assert_eq!(gas(100_000), Ok(Some(125_000)));
+    assert_eq!(gas(390_000), Ok(Some(400_000)));
+    assert_eq!(gas(400_000), Ok(Some(400_000)));
+    let refusal = gas(400_001).expect_err("refused");
+    assert_eq!(refusal.reason, "invalid_exact_evm_transaction_simulation_failed");
+    assert!(
+        refusal
+            .message
+            .is_some_and(|message| message.contains("400001") && message.contains("400000"))
+    );
+}
+
+#[test]
+fn a_token_without_balances_gets_no_plan() {
+    for balance in [
+        revert("no balances"),
+        sdk_plugin::host::RpcResult::Ok(json!("0x")),
+    ] {
+        let world = World::with(|chain| chain.balance = balance);
+        let refusal = world.plan(&good()).expect_err("refused");
+        assert_eq!(refusal.reason, "invalid_exact_evm_transaction_simulation_failed");
+    }
+    let world = World::with(|chain| chain.balance = trouble());
+    assert!(world.try_plan(&good()).is_err());
+    let world = World::with(|chain| chain.balance = word_result(10_000));
+    assert_eq!(
+        world.plan(&good()).expect("a plan").reserves[0].available,
+        10_000u64.into()
+    );
+}
+
+#[test]
+fn an_authorization_for_ever_has_no_end() {
+    let mut request = good();
+    let max = alloy_primitives::U256::MAX.to_string();
+    crate::world::set_authorization(&mut request, "validBefore", json!(max));
+    assert_eq!(
+        World::new().identify(&request).expect("a key").replayable_until_s,
+        None
+    );
+    let wallet = World::with(|chain| {
+        chain.payer_code = crate::world::hex_result(&[1]);
+        chain.wallet = crate::world::magic();
+    });
+    assert_eq!(wallet.plan(&request).expect("a plan").steps[0].expires_at_s, None);
+}
