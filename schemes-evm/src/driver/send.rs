@@ -199,6 +199,8 @@ mod tests {
 
     use super::*;
 
+    type Expected = fn(&Sent) -> bool;
+
     fn answered(message: &str) -> Sent {
         sent(&RpcResult::Error(RpcError {
             code: -32000,
@@ -209,7 +211,7 @@ mod tests {
 
     #[test]
     fn every_nodes_wording_is_understood() {
-        let table: &[(fn(&Sent) -> bool, &[&str])] = &[
+        let table: [(Expected, &[&str]); 6] = [
             (
                 |sent| *sent == Sent::Accepted,
                 &[
@@ -300,7 +302,7 @@ mod tests {
             ),
         ];
         for (expected, messages) in table {
-            for message in *messages {
+            for message in messages {
                 let sent = answered(message);
                 assert!(expected(&sent), "{message:?} is {sent:?}");
             }

@@ -21,7 +21,12 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judg
         .ok_or_else(|| Fault::invalid(format!("the plan has no step {}", evidence.step)))?;
     let memo = Memo::deserialize_from(&step.memo)?;
     let not_paid = |reason: &str, message: String| {
-        Judgement::NotPaid(Refusal::new(reason, plan.payer.clone()).with_message(message))
+        let refusal = Refusal::new(reason, plan.payer.clone());
+        Judgement::NotPaid(if message.is_empty() {
+            refusal
+        } else {
+            refusal.with_message(message)
+        })
     };
 
     let effectless = match &evidence.shown {

@@ -131,8 +131,9 @@ fn one_step_goes_and_the_others_are_left_out() {
 
 #[test]
 fn t62_a_call_that_is_not_what_it_declares_is_denied() {
+    type Change = fn(&mut Step);
     let world = World::new();
-    let changes: [(&str, fn(&mut Step)); 10] = [
+    let changes: [(&str, Change); 10] = [
         ("target", |step| step.call.target = "asset".into()),
         ("target of 19 bytes", |step| drop(step.call.target.split_off(40))),
         ("upper case", |step| {
@@ -168,7 +169,8 @@ fn t62_a_call_that_is_not_what_it_declares_is_denied() {
 
 #[test]
 fn t106_a_signer_that_signs_otherwise_is_found_out() {
-    let signatures: [(&str, fn(&[u8]) -> Vec<u8>); 6] = [
+    type Signer = fn(&[u8]) -> Vec<u8>;
+    let signatures: [(&str, Signer); 6] = [
         ("another key", |digest| sign(&[0x44; 32], digest)),
         ("another digest", |_| sign(&[0x33; 32], &[9; 32])),
         ("64 bytes", |digest| sign(&[0x33; 32], digest)[..64].to_vec()),

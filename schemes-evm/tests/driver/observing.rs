@@ -95,7 +95,8 @@ fn logs_that_were_wanted_come_in_their_order() {
 
 #[test]
 fn receipts_that_can_not_be_right_are_trouble_of_the_node() {
-    let damage: [(&str, fn(&mut sdk_plugin::Value)); 9] = [
+    type Damage = fn(&mut sdk_plugin::Value);
+    let damage: [(&str, Damage); 9] = [
         ("another hash", |receipt| {
             receipt["transactionHash"] = json!(hash(2))
         }),
