@@ -2,12 +2,12 @@
 //!
 //! | function | module | round trips |
 //! |---|---|---|
-//! | check | [`check`] | 1 |
+//! | check | `check` | 1 |
 //! | lane | here | 1 |
-//! | quote | [`fees`] | 0 or 1: the market is remembered for two seconds |
-//! | build, fill | [`build`] | 0, and one signature by the host |
-//! | broadcast | [`send`] | 1 |
-//! | observe | [`observe`] | 1; a second one for what landed badly, lost its slot, or is searched for |
+//! | quote | `fees` | 0 or 1: the market is remembered for two seconds |
+//! | build, fill | `build` | 0, and one signature by the host |
+//! | broadcast | `send` | 1 |
+//! | observe | `observe` | 1; a second one for what landed badly, lost its slot, or is searched for |
 //!
 //! Transactions of a signer are numbered, so lanes are ordered and a slot's sequence is the nonce. Nonces are read at
 //! `latest` only: what waits in a node's pool is the host's own business, and the host knows it better.

@@ -2,12 +2,12 @@
 //!
 //! | step | module | chain reads |
 //! |---|---|---|
-//! | identify | [`identify`](mod@identify) | none |
-//! | decode, and the checks that need no chain | [`payment`] | none |
-//! | code, signature, simulation | [`check`] | one batch; a second one for a payer with code and an ECDSA signature |
-//! | why a simulation failed | [`diagnose`] | one multicall |
-//! | what must be sent, and what proves it | [`plan`] | in the batch of `check` |
-//! | what the chain showed | [`judge`] | none |
+//! | identify | `identify` | none |
+//! | decode, and the checks that need no chain | `payment` | none |
+//! | code, signature, simulation | `check` | one batch; a second one for a payer with code and an ECDSA signature |
+//! | why a simulation failed | `diagnose` | one multicall |
+//! | what must be sent, and what proves it | `plan` | in the batch of `check` |
+//! | what the chain showed | `judge` | none |
 //!
 //! So a refusal costs at most three round trips, and a good payment by an ordinary account costs one.
 //!

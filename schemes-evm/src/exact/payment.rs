@@ -1,6 +1,6 @@
 //! From a request, hostile in every member, to an EIP-3009 payment; and the checks that need no chain.
 //!
-//! [`Payment::decode`] is checks 1 to 4 of exact-evm.md section 3 (section 6 for protocol v1), in order;
+//! `Payment::decode` is checks 1 to 4 of exact-evm.md section 3 (section 6 for protocol v1), in order;
 //! [`Payment::refused_terms`] is checks 7 to 10.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
