@@ -189,6 +189,17 @@ async fn t16_a_node_that_echoes_its_key_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn an_https_url_is_never_spoken_to_in_the_clear() {
+    let node = FakeNode::echo().await;
+    let port = node.url.uri().port_u16().unwrap();
+    let tls = SecretUrl::parse(&format!("https://127.0.0.1:{port}/{SECRET}")).unwrap();
+    let fault = read(&of_urls(vec![tls]), &["a"]).await.unwrap_err();
+    assert!(fault.message.contains("could not be reached"), "{fault}");
+    assert!(!fault.message.contains(SECRET), "{fault}");
+    assert_eq!(node.times_asked(), 0);
+}
+
+#[tokio::test]
 async fn an_error_about_the_question_is_an_answer() {
     let node = FakeNode::error(3, "execution reverted").await;
     let second = FakeNode::echo().await;
