@@ -426,6 +426,10 @@ impl LaneTask {
                 Ok(done) => return Ok(done),
                 Err(fault) => {
                     tried += 1;
+                    if fault.kind == FaultKind::Denied {
+                        // Drivers are trusted code: their "no" (a price above its ceiling) is for the caller to read.
+                        return Err(refused(&fault.message));
+                    }
                     if !worth_another_try(&fault) {
                         return Err(refused(public_message(&fault)));
                     }
