@@ -1,7 +1,7 @@
 //! The plugin's half of the boundary: from the handlers a plugin author wrote to the table a host calls.
 //!
 //! A host creates an instance, submits calls to it, and destroys it when none is open. Each call becomes one future
-//! ([`super::serve`]), first polled inside `submit`; when something it waits for arrives, the host's `spawn` runs it again.
+//! (module `serve`), first polled inside `submit`; when something it waits for arrives, the host's `spawn` runs it again.
 //! The instance owns no thread. It is reference-counted: a call that is just finishing keeps its memory while `destroy`
 //! returns.
 //!
