@@ -1,19 +1,18 @@
-//! The table of host functions that an instance gets, forwarded to [`HostServices`].
+//! What an instance asks of its host, forwarded to [`HostServices`].
 //!
 //! A bridge belongs to one instance and lives as long as the process (the header promises it to the plugin), so it is leaked
 //! on purpose: some hundred bytes per load. What it forwards on behalf of a call is limited to calls that are open in
 //! that instance. Nothing here waits: services run on the tokio runtime, completions on the instance's own threads.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ffi::c_void;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sdk_plugin::abi::buf::give;
-use sdk_plugin::abi::raw::{self, Bytes, Call, CompleteFn, Host, RunFn, read_sized};
-use sdk_plugin::host::{Level, MetricKind, RpcRequest};
+use sdk_plugin::abi::raw::{self, Call, CompleteFn, RunFn};
+use sdk_plugin::host::{Level, RpcRequest};
 use sdk_plugin::ops::{Empty, FaultBody, SleepRequest, service};
 use sdk_plugin::{Fault, FaultKind, HostServices};
 use serde::Serialize;
@@ -25,11 +24,6 @@ use super::calls::OpenCalls;
 use super::instance::Limits;
 use super::pool::Pool;
 
-/// Longest texts of a log line or metric in bytes; what is longer is cut, or left out where it is JSON.
-const MAX_TARGET_BYTES: usize = 128;
-const MAX_MESSAGE_BYTES: usize = 8 << 10;
-const MAX_FIELDS_BYTES: usize = 16 << 10;
-
 /// One instance's way to the host.
 #[derive(Debug)]
 pub(super) struct Bridge {
@@ -40,7 +34,7 @@ pub(super) struct Bridge {
     /// Largest message in bytes.
     pub(super) message_bytes: usize,
     services: HashSet<String>,
-    host: Shielded,
+    pub(super) host: Shielded,
     runtime: tokio::runtime::Handle,
     /// Host calls without a delivered completion, by the plugin's id; the sender cancels where that is possible.
     asked: Mutex<HashMap<u64, Option<oneshot::Sender<()>>>>,
@@ -49,7 +43,8 @@ pub(super) struct Bridge {
     lost_a_task: AtomicBool,
 }
 
-struct Shielded(Arc<dyn HostServices>);
+/// The host itself, which has no `Debug`.
+pub(super) struct Shielded(pub(super) Arc<dyn HostServices>);
 
 impl std::fmt::Debug for Shielded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -58,13 +53,13 @@ impl std::fmt::Debug for Shielded {
 }
 
 /// A pointer of the plugin's that is only handed back to it.
-struct Token(*mut c_void);
+pub(super) struct Token(pub(super) *mut c_void);
 
 // SAFETY: the ABI lets the plugin's functions that take this pointer be called from any thread (R6).
 unsafe impl Send for Token {}
 
 impl Token {
-    fn get(&self) -> *mut c_void {
+    pub(super) fn get(&self) -> *mut c_void {
         self.0
     }
 }
@@ -95,23 +90,6 @@ impl Bridge {
         }))
     }
 
-    /// The table for the plugin, leaked like the bridge itself.
-    pub(super) fn table(&'static self) -> &'static Host {
-        Box::leak(Box::new(Host {
-            struct_size: raw::struct_size::<Host>(),
-            abi_major: raw::ABI_MAJOR,
-            abi_minor: raw::ABI_MINOR,
-            ctx: std::ptr::from_ref(self).cast_mut().cast::<c_void>(),
-            log: Some(log),
-            log_level: Some(log_level),
-            now_unix_ns: Some(now_unix_ns),
-            metric: Some(metric),
-            call: Some(call),
-            cancel: Some(cancel),
-            spawn: Some(spawn),
-        }))
-    }
-
     /// Says something about the plugin in the host's log.
     pub(super) fn warn(&self, message: &str) {
         self.host.0.log(0, Level::Warn, "plugin", message, &Value::Null);
@@ -139,8 +117,25 @@ impl Bridge {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Stops a host call where that is possible; unknown ids are ignored.
+    pub(super) fn cancel(&self, call_id: u64) {
+        let cancel = self.asked().get_mut(&call_id).and_then(Option::take);
+        if let Some(cancel) = cancel {
+            // The receiver is gone where the service has just answered.
+            let _ = cancel.send(());
+        }
+    }
+
+    /// Runs a task of the plugin's on its threads. The excess is lost when it piles up more than it may.
+    pub(super) fn spawn(&self, run: RunFn, task: Token) {
+        let queued = self.pool.try_push(move || run(task.get()));
+        if !queued && !self.lost_a_task.swap(true, Ordering::Relaxed) {
+            self.warn("the plugin has piled up more tasks than it may; the excess is lost, reload it");
+        }
+    }
+
     /// Takes a host call over, or refuses it with a status.
-    fn accept(&'static self, call: &Call, service: &str, request: Vec<u8>) -> Result<(), i32> {
+    pub(super) fn accept(&'static self, call: &Call, service: &str, request: Vec<u8>) -> Result<(), i32> {
         let complete = call.complete.ok_or(raw::E_INVALID)?;
         let asked = self.read(service, &request, call.parent_id);
         let sends = matches!(asked, Ok(Asked::Rpc(RpcRequest::Send { .. })));
@@ -332,171 +327,4 @@ impl Drop for Completion {
         };
         self.deliver(Err(Fault::new(kind, "the host service broke off")));
     }
-}
-
-/// The bridge behind a table's `ctx`.
-///
-/// # Safety
-/// `ctx` is null or the one that [`Bridge::table`] wrote.
-unsafe fn bridge(ctx: *mut c_void) -> Option<&'static Bridge> {
-    // SAFETY: the caller's word; bridges are leaked, so any lifetime is right.
-    unsafe { ctx.cast::<Bridge>().as_ref() }
-}
-
-/// Runs one of the table's functions; a panic of ours must not unwind into the plugin (R5).
-fn shielded<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
-        std::mem::forget(payload);
-        otherwise
-    })
-}
-
-/// Text of the plugin's, cut to `cap` bytes.
-///
-/// # Safety
-/// `bytes` are readable for `'a`.
-unsafe fn text<'a>(bytes: Bytes, cap: usize) -> std::borrow::Cow<'a, str> {
-    let cut = Bytes {
-        ptr: bytes.ptr,
-        len: bytes.len.min(cap),
-    };
-    // SAFETY: a part of what the caller vouches for.
-    String::from_utf8_lossy(unsafe { cut.borrow(cap) }.unwrap_or_default())
-}
-
-extern "C" fn log(
-    ctx: *mut c_void,
-    _instance_id: u64,
-    call_id: u64,
-    level: i32,
-    target: Bytes,
-    message: Bytes,
-    fields: Bytes,
-) {
-    shielded((), || {
-        // SAFETY: the plugin hands back the table's `ctx` and lends the texts for this call (R2).
-        let (bridge, target, message, fields) = unsafe {
-            (
-                bridge(ctx),
-                text(target, MAX_TARGET_BYTES),
-                text(message, MAX_MESSAGE_BYTES),
-                fields.borrow(MAX_FIELDS_BYTES),
-            )
-        };
-        let Some(bridge) = bridge else { return };
-        let fields = fields
-            .and_then(|fields| serde_json::from_slice(fields).ok())
-            .filter(Value::is_object);
-        let call = bridge.calls.parent(call_id);
-        bridge.host.0.log(
-            call,
-            Level::from_abi(level),
-            &target,
-            &message,
-            &fields.unwrap_or(Value::Null),
-        );
-    });
-}
-
-extern "C" fn log_level(_ctx: *mut c_void) -> i32 {
-    use tracing::level_filters::LevelFilter;
-    let level = LevelFilter::current();
-    // Without a subscriber nothing is written, and tests of plugins still want to see their lines.
-    match level {
-        LevelFilter::OFF | LevelFilter::TRACE => Level::Trace as i32,
-        LevelFilter::DEBUG => Level::Debug as i32,
-        LevelFilter::INFO => Level::Info as i32,
-        LevelFilter::WARN => Level::Warn as i32,
-        _ => Level::Error as i32,
-    }
-}
-
-extern "C" fn now_unix_ns(ctx: *mut c_void) -> u64 {
-    shielded(0, || {
-        // SAFETY: the plugin hands back the table's `ctx`.
-        unsafe { bridge(ctx) }.map_or(0, |bridge| bridge.host.0.now_unix_ns())
-    })
-}
-
-extern "C" fn metric(ctx: *mut c_void, _instance_id: u64, kind: i32, name: Bytes, value: f64, labels: Bytes) {
-    shielded((), || {
-        // SAFETY: the plugin hands back the table's `ctx` and lends the texts for this call (R2).
-        let (bridge, name, labels) = unsafe {
-            (
-                bridge(ctx),
-                name.borrow(MAX_TARGET_BYTES),
-                labels.borrow(MAX_FIELDS_BYTES),
-            )
-        };
-        let (Some(bridge), Some(name), Some(labels)) = (bridge, name, labels) else {
-            return;
-        };
-        let (Ok(name), Some(kind)) = (std::str::from_utf8(name), MetricKind::from_abi(kind)) else {
-            return;
-        };
-        let labels = if labels.is_empty() {
-            Ok(BTreeMap::new())
-        } else {
-            serde_json::from_slice(labels)
-        };
-        if let (Ok(labels), true) = (labels, value.is_finite()) {
-            bridge.host.0.metric(kind, name, value, &labels);
-        }
-    });
-}
-
-extern "C" fn call(ctx: *mut c_void, instance_id: u64, call: *const Call) -> i32 {
-    shielded(raw::E_INTERNAL, || {
-        // SAFETY: the plugin hands back the table's `ctx` and lends the call (R2).
-        let (bridge, call) = unsafe { (bridge(ctx), read_sized(call)) };
-        let (Some(bridge), Ok(call)) = (bridge, call) else {
-            return raw::E_INVALID;
-        };
-        // SAFETY: as above, for the call's own texts.
-        let (service, request) = unsafe {
-            (
-                call.op.borrow(MAX_TARGET_BYTES),
-                call.request.borrow(bridge.message_bytes),
-            )
-        };
-        let service = service.and_then(|service| std::str::from_utf8(service).ok());
-        let (Some(service), Some(request)) = (service, request) else {
-            return raw::E_INVALID;
-        };
-        if instance_id != bridge.instance_id {
-            return raw::E_INVALID;
-        }
-        bridge
-            .accept(&call, service, request.to_vec())
-            .err()
-            .unwrap_or(raw::OK)
-    })
-}
-
-extern "C" fn cancel(ctx: *mut c_void, _instance_id: u64, call_id: u64) {
-    shielded((), || {
-        // SAFETY: the plugin hands back the table's `ctx`.
-        let Some(bridge) = (unsafe { bridge(ctx) }) else {
-            return;
-        };
-        let cancel = bridge.asked().get_mut(&call_id).and_then(Option::take);
-        if let Some(cancel) = cancel {
-            // The receiver is gone where the service has just answered.
-            let _ = cancel.send(());
-        }
-    });
-}
-
-extern "C" fn spawn(ctx: *mut c_void, _instance_id: u64, run: Option<RunFn>, task: *mut c_void) {
-    shielded((), || {
-        // SAFETY: the plugin hands back the table's `ctx`.
-        let (Some(bridge), Some(run)) = (unsafe { bridge(ctx) }, run) else {
-            return;
-        };
-        let task = Token(task);
-        let queued = bridge.pool.try_push(move || run(task.get()));
-        if !queued && !bridge.lost_a_task.swap(true, Ordering::Relaxed) {
-            bridge.warn("the plugin has piled up more tasks than it may; the excess is lost, reload it");
-        }
-    });
 }

@@ -19,6 +19,7 @@ mod manifest;
 mod pin;
 mod pool;
 pub mod remote;
+mod table;
 
 pub use error::{ErrorKind, PluginError};
 pub use instance::{HealthProbe, Limits, stray_completions};

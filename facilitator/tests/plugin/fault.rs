@@ -57,11 +57,19 @@ async fn t07_a_plugin_that_blocks_its_threads_blocks_nobody_else() {
     );
 }
 
+/// What a call does after it has completed is over before the next one begins.
+fn one_thread() -> Limits {
+    Limits {
+        threads: 1,
+        ..Limits::default()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn t07_a_second_completion_finds_nothing_and_its_buffer_goes_back() {
     let neighbour = Neighbour::new().await;
     let before = stray_completions();
-    let (loaded, host) = load_hostile("twice", Limits::default()).await;
+    let (loaded, host) = load_hostile("twice", one_thread()).await;
     assert_eq!(ask(&loaded, &host).await, Ok(Supported::default()));
     let health = loaded.health.check().await.expect("health");
     assert_eq!(health.message.as_deref(), Some("2 given, 2 released"));
@@ -75,6 +83,7 @@ async fn t07_a_completion_after_the_deadline_frees_the_place_and_nothing_else() 
         "hold",
         Limits {
             concurrent_calls: 2,
+            threads: 1,
             ..short()
         },
     )

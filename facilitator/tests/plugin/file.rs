@@ -1,18 +1,25 @@
 //! Files that are no plugins, or not the ones that were meant: refused with a sentence that says what to do.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use facilitator::plugin::{ErrorKind, Limits, LoadRequest, Pin, PluginError, Sha256Digest, inspect, load};
 use proptest::prelude::*;
 use sdk_plugin::scheme::Supported;
 use serde_json::json;
+use tempfile::TempPath;
 
 use crate::support::{ask, compile, folder, host, hostile, hostile_with, request};
 
-fn written(name: &str, bytes: &[u8]) -> PathBuf {
-    let path = folder("written").join(name);
-    std::fs::write(&path, bytes).expect("write a file");
-    path
+/// A file that goes with the returned path.
+fn written(name: &str, bytes: &[u8]) -> TempPath {
+    let suffix = format!("-{name}");
+    let mut file = tempfile::Builder::new()
+        .suffix(&suffix)
+        .tempfile()
+        .expect("make a file");
+    file.write_all(bytes).expect("write a file");
+    file.into_temp_path()
 }
 
 fn refused(path: &Path, kind: ErrorKind, said: &str) {
@@ -211,12 +218,17 @@ async fn t103_a_file_replaced_on_disk_changes_nothing_that_is_loaded() {
     let path = written("replaced.so", &std::fs::read(hostile()).expect("read the file"));
     let (host, _) = host();
     let config = json!({ "fault": "none" });
-    let loaded = load(request(path.clone(), config, host.clone(), Limits::default()))
-        .await
-        .expect("it loads");
+    let loaded = load(request(
+        path.to_path_buf(),
+        config,
+        host.clone(),
+        Limits::default(),
+    ))
+    .await
+    .expect("it loads");
     std::fs::write(&path, b"replaced").expect("replace the file");
     assert_eq!(ask(&loaded, &host).await, Ok(Supported::default()));
-    assert_eq!(not_loaded(path).await.kind, ErrorKind::NotAPlugin);
+    assert_eq!(not_loaded(path.to_path_buf()).await.kind, ErrorKind::NotAPlugin);
 }
 
 #[tokio::test(flavor = "multi_thread")]

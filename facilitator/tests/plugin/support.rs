@@ -32,9 +32,10 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Compiles C source to a file of that name.
+/// Compiles C source to a file of that name, which appears whole: other processes may be running these tests too.
 pub(crate) fn compile(source: &Path, name: &str, flags: &[&str]) -> PathBuf {
     let output = folder("built").join(name);
+    let unfinished = folder("built").join(format!("{name}.{}", std::process::id()));
     let compiler = Command::new("cc")
         .args([
             "-std=c11",
@@ -49,7 +50,7 @@ pub(crate) fn compile(source: &Path, name: &str, flags: &[&str]) -> PathBuf {
         .arg(root().join("sdk-plugin/include"))
         .arg(source)
         .arg("-o")
-        .arg(&output)
+        .arg(&unfinished)
         .output()
         .expect("cc starts");
     assert!(
@@ -57,6 +58,7 @@ pub(crate) fn compile(source: &Path, name: &str, flags: &[&str]) -> PathBuf {
         "{}",
         String::from_utf8_lossy(&compiler.stderr)
     );
+    std::fs::rename(unfinished, &output).expect("name the file");
     output
 }
 
