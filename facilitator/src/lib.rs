@@ -3,9 +3,9 @@
 //! It knows schemes, networks, bytes, keys, time and the journal, and no chain: everything about a chain is behind
 //! `sdk_plugin::SchemeHandler` and `sdk_plugin::ChainDriver`.
 
+pub mod app;
 pub mod cli;
 pub mod config;
-pub mod app;
 pub mod engine;
 pub mod host;
 pub mod http;

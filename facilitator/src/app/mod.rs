@@ -20,7 +20,7 @@ use crate::plugin::{self, InstanceRequest, LoadRequest, Loaded};
 use crate::registry::{Instance, Kind, Network, NetworkSettings, Registry};
 use crate::telemetry::metrics::Metrics;
 
-pub use survey::{Survey, Surveyed};
+pub use survey::{Survey, Surveyed, family};
 
 /// Why the facilitator does not start.
 #[derive(Debug)]

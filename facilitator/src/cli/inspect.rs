@@ -1,32 +1,104 @@
-//! `switchyard plugin inspect`: what a plugin file says of itself, without running any of it.
+//! `switchyard plugin inspect`: what a plugin file says of itself, and the lines that load it.
 
+use std::io::Write;
 use std::path::Path;
 
-use crate::plugin;
+use sdk_plugin::Manifest;
 
-pub(super) fn inspect(file: &Path) -> Result<(), String> {
-    let inspected = plugin::inspect(file).map_err(|error| error.to_string())?;
-    let manifest = &inspected.manifest;
-    println!("{} {} (ABI {}.{})", manifest.id, manifest.version, manifest.abi.major, manifest.abi.minor);
-    println!("{}", manifest.description);
-    println!("Licence: {}", manifest.licence);
+use super::CliError;
+use crate::plugin::{self, Inspected};
+
+pub(super) fn inspect(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
+    let inspected = plugin::inspect(file).map_err(CliError::new)?;
+    print(file, &inspected, out)
+}
+
+fn print(
+    file: &Path,
+    Inspected { manifest, sha256 }: &Inspected,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    writeln!(
+        out,
+        "{} {}: {}",
+        plain(&manifest.id),
+        plain(&manifest.version),
+        plain(&manifest.description)
+    )?;
+    writeln!(out, "licence   {}", plain(&manifest.licence))?;
+    writeln!(out, "abi       {}.{}", manifest.abi.major, manifest.abi.minor)?;
+    writeln!(out, "services  {}", plain(&manifest.services.join(", ")))?;
     for role in &manifest.drivers {
-        println!("Driver:  {}:* ({} known assets)", role.family, role.known_assets.len());
-    }
-    for role in &manifest.schemes {
-        let versions: Vec<String> = role.versions.iter().map(u8::to_string).collect();
-        println!("Scheme:  {} on {}:* in protocol version {}", role.scheme, role.family, versions.join(" and "));
-        for call in &role.calls {
-            println!("         calls {} on {}", call.operations.join(", "), call.target);
+        writeln!(out, "\ndriver of {}:* networks", plain(&role.family))?;
+        writeln!(out, "  reads   {}", plain(&role.rpc_reads.join(", ")))?;
+        writeln!(out, "  sends   {}", plain(&role.rpc_sends.join(", ")))?;
+        for known in &role.known_assets {
+            writeln!(
+                out,
+                "  asset   {} {} {}",
+                plain(&known.network),
+                plain(&known.asset),
+                plain(&known.symbol)
+            )?;
         }
     }
-    println!("Uses:    {}", manifest.services.join(", "));
-    println!("SHA-256: {}", inspected.sha256);
-    let schema = serde_json::to_string_pretty(&manifest.config_schema).unwrap_or_default();
-    println!("Configuration schema:\n{schema}");
-    let name = manifest.id.rsplit('.').next().unwrap_or(&manifest.id);
-    let file_name = file.file_name().unwrap_or_default().to_string_lossy();
-    println!("\nTo load it, put the file into the plugin directory and write:\n");
-    println!("[plugin.{name}]\nfile = \"{file_name}\"\nsha256 = \"{}\"", inspected.sha256);
+    for role in &manifest.schemes {
+        let versions: Vec<String> = role
+            .versions
+            .iter()
+            .map(|version| format!("v{version}"))
+            .collect();
+        let routes = if role.routes {
+            ", with routes of its own"
+        } else {
+            ""
+        };
+        let (scheme, family) = (plain(&role.scheme), plain(&role.family));
+        writeln!(
+            out,
+            "\nscheme {scheme} {} on {family}:* networks{routes}",
+            versions.join(", ")
+        )?;
+        for grant in &role.calls {
+            writeln!(
+                out,
+                "  calls   {}: {}",
+                plain(&grant.target),
+                plain(&grant.operations.join(", "))
+            )?;
+        }
+    }
+    writeln!(
+        out,
+        "\nconfiguration, as a JSON schema:\n{:#}",
+        manifest.config_schema
+    )?;
+    let name = file
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    writeln!(
+        out,
+        "\nTo load it, put the file into the folder that [plugins] directory names, and write:\n"
+    )?;
+    writeln!(out, "[plugin.{}]", instance_name(manifest))?;
+    writeln!(out, "file = {:?}\nsha256 = \"{sha256}\"", plain(&name))?;
     Ok(())
+}
+
+/// A name for the instance: the last part of the id, which is made of what a TOML key may have.
+fn instance_name(manifest: &Manifest) -> &str {
+    manifest
+        .id
+        .rsplit('.')
+        .next()
+        .filter(|part| !part.is_empty())
+        .unwrap_or("plugin")
+}
+
+/// The manifest is the file author's text: nothing in it may move the cursor.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }

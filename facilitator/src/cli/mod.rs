@@ -1,31 +1,33 @@
-//! The command line: `serve`, `check`, `plugin inspect`, `key hash`, `config reference`.
-//!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage.
+//! The command line. Results go to standard output, logs and errors to standard error; exit status 0 means done, 1 that
+//! something has to be corrected (each error says what), 2 a wrong command line.
 
+mod check;
 mod inspect;
+mod key;
 mod serve;
+#[cfg(test)]
+mod tests;
 
-use std::io::Read;
+use std::fmt;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use sha2::{Digest, Sha256};
 
-use crate::config::{Config, keys};
+use crate::config::keys;
 
-/// Longest API key that is hashed, bytes.
-const MAX_API_KEY_BYTES: u64 = 4_096;
-
-const EXAMPLES: &str = "\
-Examples:
-  switchyard plugin inspect plugins/libswitchyard_evm.so   what a plugin is, and the lines that load it
-  switchyard check --config switchyard.toml                what would be served, or everything that is wrong
-  switchyard serve --config switchyard.toml                serve until SIGTERM";
-
-/// An x402 facilitator: checks and settles signed payments on many networks.
 #[derive(Debug, Parser)]
-#[command(name = "switchyard", version, about, after_help = EXAMPLES)]
+#[command(
+    name = "switchyard",
+    version,
+    about = "An x402 payment facilitator whose schemes and chains are plugins",
+    after_help = "\
+From a plugin file to a running facilitator:
+  switchyard plugin inspect plugins/libswitchyard_evm.so   # prints the lines that load it
+  switchyard check --config switchyard.toml                # is everything as it should be?
+  switchyard serve --config switchyard.toml                # opens the port; SIGTERM drains and ends it"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,36 +35,52 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve payments until SIGTERM or Ctrl-C, then drain.
-    ///
-    /// Open settlements are resumed from the journal before the port opens. A chain that is down is reported by /ready
-    /// and does not keep the others from being served.
+    /// Serve payments until SIGTERM or SIGINT.
+    #[command(after_help = "\
+Example:
+  SWITCHYARD_KEY=0x… switchyard serve --config switchyard.toml
+
+What the journal holds unfinished is taken up before the port opens. On SIGTERM new payments get 503, requests that were
+begun may finish for [server] drain_seconds, and the process exits with status 0.
+The variable SWITCHYARD_LOG overrides [log] level, for instance SWITCHYARD_LOG=info,facilitator::engine=debug.")]
     Serve(ConfigFile),
-    /// Check configuration, keys and plugin files without serving anything.
-    ///
-    /// Reads keys and plugin manifests, runs no plugin code, asks no node. Prints what would be served.
+    /// Check a configuration, its keys and its plugin files, and print what would be served. Opens and sends nothing.
+    #[command(after_help = "\
+Example:
+  switchyard check --config switchyard.toml
+
+Everything that is wrong is told at once, each with file, line, key and what to write instead.")]
     Check(ConfigFile),
     /// Look at plugin files.
     #[command(subcommand)]
     Plugin(PluginCommand),
-    /// Work with tenants' API keys.
+    /// Make the hashes that the configuration wants instead of API keys.
     #[command(subcommand)]
     Key(KeyCommand),
     /// Show what can be configured.
     #[command(subcommand, name = "config")]
-    Reference(ConfigCommand),
+    Reference(ReferenceCommand),
 }
 
 #[derive(Debug, Args)]
 struct ConfigFile {
     /// The configuration file.
-    #[arg(long, short, value_name = "FILE", default_value = "switchyard.toml", env = "SWITCHYARD_CONFIG")]
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        default_value = "switchyard.toml",
+        env = "SWITCHYARD_CONFIG"
+    )]
     config: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
 enum PluginCommand {
-    /// Print a plugin's manifest and digest, and the configuration lines that load it. Runs none of its code.
+    /// Print a plugin's manifest, its SHA-256, and the configuration lines to paste. Runs none of its code.
+    #[command(after_help = "\
+Example:
+  switchyard plugin inspect plugins/libswitchyard_evm.so")]
     Inspect {
         /// The plugin's .so file.
         file: PathBuf,
@@ -71,70 +89,59 @@ enum PluginCommand {
 
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
-    /// Read an API key from standard input and print its `key_sha256` line for `[[tenants]]`.
-    ///
-    /// Example: openssl rand -hex 32 | tee api-key | switchyard key hash
+    /// Read a tenant's API key from standard input and print the key_sha256 line for [[tenants]].
+    #[command(after_help = "\
+Example: make a key, keep it for the tenant, and write its hash into the configuration:
+  openssl rand -hex 32 | tee shop.key | switchyard key hash")]
     Hash,
 }
 
 #[derive(Debug, Subcommand)]
-enum ConfigCommand {
+enum ReferenceCommand {
     /// Print every key with type, default and meaning, as Markdown.
     Reference,
 }
 
-/// Runs the command that the process was started with.
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+struct CliError(String);
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl CliError {
+    fn new(error: impl fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        Self(format!("the result can't be written: {error}"))
+    }
+}
+
+/// Does what the command line says.
 #[must_use]
 pub fn run() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Serve(ConfigFile { config }) => serve::serve(&config),
-        Command::Check(ConfigFile { config }) => serve::check(&config),
-        Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(&file),
-        Command::Key(KeyCommand::Hash) => hash(std::io::stdin()),
-        Command::Reference(ConfigCommand::Reference) => {
-            print!("{}", keys::markdown());
-            Ok(())
-        }
-    };
-    match done {
+    match execute(Cli::parse().command, &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
+        Err(CliError(message)) => {
             eprintln!("{message}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn hash(input: impl Read) -> Result<(), String> {
-    let mut text = String::new();
-    let mut input = input.take(MAX_API_KEY_BYTES);
-    input.read_to_string(&mut text).map_err(|error| format!("the API key can't be read: {error}"))?;
-    let key = text.trim();
-    if key.len() < 16 {
-        return Err("write the API key to standard input; at least 16 characters, so that nobody guesses it".into());
-    }
-    println!("key_sha256 = \"{}\"", hex::encode(Sha256::digest(key.as_bytes())));
-    Ok(())
-}
-
-fn load(path: &std::path::Path) -> Result<Config, String> {
-    Config::load(path).map_err(|errors| errors.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_short_api_key_is_refused() {
-        assert!(hash(&b"short"[..]).is_err());
-        assert!(hash(&b"0123456789abcdef\n"[..]).is_ok());
+fn execute(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
+    match command {
+        Command::Serve(file) => serve::serve(&file.config),
+        Command::Check(file) => check::check(&file.config, out),
+        Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(&file, out),
+        Command::Key(KeyCommand::Hash) => key::hash(io::stdin().lock(), out),
+        Command::Reference(ReferenceCommand::Reference) => Ok(out.write_all(keys::markdown().as_bytes())?),
     }
 }

@@ -1,0 +1,130 @@
+//! `switchyard check`: everything that can be found out without sending anything or running plugin code.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::CliError;
+use crate::app::{Survey, load_keys};
+use crate::config::{Config, ConfigErrors, Network};
+
+pub(super) fn check(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
+    let config = Config::load(file).map_err(CliError::new)?;
+    let (survey, keys) = (Survey::make(&config), load_keys(&config));
+    let survey = match (survey, keys) {
+        (Ok(survey), Ok(_)) => survey,
+        (Err(survey), Err(keys)) => return Err(CliError::new(ConfigErrors([survey.0, keys.0].concat()))),
+        (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => return Err(CliError::new(errors)),
+    };
+    print(&config, &survey, out)
+}
+
+/// What would be served.
+fn print(config: &Config, survey: &Survey, out: &mut dyn Write) -> Result<(), CliError> {
+    writeln!(out, "{} is good", config.source.file)?;
+    writeln!(
+        out,
+        "\nlisten    http://{}{}",
+        config.server.listen, config.server.base_path
+    )?;
+    writeln!(out, "journal   {}", config.data_directory.display())?;
+    match config.tenants.as_slice() {
+        [] => writeln!(out, "callers   anybody who reaches the port (no [[tenants]])")?,
+        tenants => {
+            let names: Vec<&str> = tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+            writeln!(out, "callers   {}", names.join(", "))?;
+        }
+    }
+    for one in &survey.instances {
+        let pinned = if one.instance.sha256.is_some() {
+            "pinned"
+        } else {
+            "NOT PINNED: [plugins] dev = true"
+        };
+        let (name, manifest) = (&one.instance.name, &one.manifest);
+        writeln!(
+            out,
+            "\nplugin.{name}: {} {}, {pinned}",
+            manifest.id, manifest.version
+        )?;
+        writeln!(out, "  {}  sha256 {}", one.instance.file.display(), one.sha256)?;
+    }
+    for network in config.networks.values() {
+        print_network(network, survey, out)?;
+    }
+    writeln!(
+        out,
+        "\nNot checked: whether nodes answer and signers hold gas; `serve` does, and /ready tells."
+    )?;
+    Ok(())
+}
+
+fn print_network(network: &Network, survey: &Survey, out: &mut dyn Write) -> Result<(), CliError> {
+    let name = network
+        .v1_name
+        .as_deref()
+        .map(|name| format!(" ({name})"))
+        .unwrap_or_default();
+    writeln!(out, "\n{}{name}", network.id)?;
+    let nodes: Vec<&str> = network.rpc.iter().map(|url| url.host()).collect();
+    writeln!(out, "  nodes     {}", nodes.join(", "))?;
+    let retained: Vec<String> = network
+        .retained_signers
+        .iter()
+        .map(|name| format!("{name} (retained)"))
+        .collect();
+    writeln!(
+        out,
+        "  signers   {}",
+        [network.signers.clone(), retained].concat().join(", ")
+    )?;
+    let (confirmations, finality) = (network.confirmations, network.finality);
+    writeln!(
+        out,
+        "  depth     {confirmations} to answer, {finality} final; at most {} per transaction",
+        network.max_cost
+    )?;
+    for one in survey
+        .instances
+        .iter()
+        .filter(|one| one.networks.contains(&network.id))
+    {
+        for role in one.schemes(crate::app::family(&network.id)) {
+            let versions: Vec<String> = role
+                .versions
+                .iter()
+                // Version 1 is advertised under a plain name; without one the kind can't be asked for.
+                .filter(|version| **version != 1 || network.v1_name.is_some())
+                .map(|version| format!("v{version}"))
+                .collect();
+            writeln!(
+                out,
+                "  scheme    {} {} (plugin.{})",
+                role.scheme,
+                versions.join(", "),
+                one.instance.name
+            )?;
+        }
+    }
+    match survey.assets_of(network) {
+        None => writeln!(out, "  assets    ANY: allow_any_asset = true")?,
+        Some(assets) if assets.is_empty() => {
+            writeln!(
+                out,
+                "  assets    none, so nothing can be paid: write assets = [\"…\"]"
+            )?;
+        }
+        Some(assets) => {
+            let symbol = |asset: &String| {
+                survey
+                    .known_assets(&network.id)
+                    .find(|known| known.asset.eq_ignore_ascii_case(asset))
+            };
+            let shown = assets.iter().map(|asset| match symbol(asset) {
+                Some(known) => format!("{asset} {}", known.symbol),
+                None => asset.clone(),
+            });
+            writeln!(out, "  assets    {}", shown.collect::<Vec<_>>().join(", "))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+use std::path::Path;
+
+use clap::CommandFactory as _;
+
+use super::*;
+
+fn stdout(command: Command) -> Result<String, String> {
+    let mut out = Vec::new();
+    execute(command, &mut out).map_err(|error| error.to_string())?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn the_command_line_is_well_formed_and_teaches() {
+    Cli::command().debug_assert();
+    let mut help = Cli::command();
+    let text = help.render_long_help().to_string();
+    for command in [
+        "serve",
+        "check",
+        "plugin",
+        "key",
+        "config",
+        "switchyard plugin inspect plugins/",
+    ] {
+        assert!(text.contains(command), "{command} in {text}");
+    }
+    for words in [["plugin", "inspect"], ["key", "hash"]] {
+        let sub = help
+            .find_subcommand_mut(words[0])
+            .unwrap()
+            .find_subcommand_mut(words[1])
+            .unwrap();
+        assert!(
+            sub.render_long_help().to_string().contains("Example"),
+            "{words:?}"
+        );
+    }
+    let cli = Cli::try_parse_from(["switchyard", "check", "-c", "x.toml"]).unwrap();
+    assert!(matches!(cli.command, Command::Check(ConfigFile { config }) if config == Path::new("x.toml")));
+}
+
+#[test]
+fn a_key_is_hashed_as_the_door_hashes_it() {
+    let hashed = |text: &str| {
+        let mut out = Vec::new();
+        key::hash(text.as_bytes(), &mut out)
+            .map(|()| String::from_utf8(out).unwrap())
+            .map_err(|e| e.to_string())
+    };
+    // sha256 of 32 times "a".
+    let want = "key_sha256 = \"3ba3f5f43b92602683c19aee62a20342b084dd5971ddd33808d81a328879a547\"\n";
+    assert_eq!(hashed(&format!("{}\n", "a".repeat(32))).as_deref(), Ok(want));
+    for bad in [
+        "",
+        "\n",
+        "short",
+        &"é".repeat(32),
+        &"a ".repeat(32),
+        &"a".repeat(1_025),
+    ] {
+        let error = hashed(bad).unwrap_err();
+        assert!(error.contains("openssl rand -hex 32"), "{error}");
+        assert!(bad.len() < 5 || !error.contains(bad), "a key is not repeated");
+    }
+}
+
+#[test]
+fn check_tells_everything_that_is_wrong_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("switchyard.toml");
+    std::fs::create_dir(folder.path().join("plugins")).unwrap();
+    std::fs::write(folder.path().join("plugins/x.so"), "not a plugin").unwrap();
+    let text = "[keys.hot]\nfile = \"none.key\"\n[networks.\"eip155:1\"]\nrpc = [\"http://127.0.0.1:1\"]\n\
+                signers = [\"hot\"]\nmax_cost = \"1\"\n[plugins]\ndev = true\n[plugin.x]\nfile = \"x.so\"\n";
+    std::fs::write(&file, text).unwrap();
+    let error = stdout(Command::Check(ConfigFile { config: file.clone() })).unwrap_err();
+    let lines: Vec<&str> = error.lines().collect();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("toml:10: plugin.x.file: ") && line.contains("not an ELF file")),
+        "{error}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("toml:1: keys.hot: ") && line.contains("none.key")),
+        "{error}"
+    );
+    let error = stdout(Command::Serve(ConfigFile {
+        config: folder.path().join("other.toml"),
+    }))
+    .unwrap_err();
+    assert!(error.contains("other.toml: can't be read"), "{error}");
+    let error = stdout(Command::Plugin(PluginCommand::Inspect { file })).unwrap_err();
+    assert!(error.contains("not an ELF file"), "{error}");
+}
+
+#[test]
+fn the_reference_is_printed() {
+    assert!(
+        stdout(Command::Reference(ReferenceCommand::Reference))
+            .unwrap()
+            .contains("| `settle_wait_seconds` |")
+    );
+}
