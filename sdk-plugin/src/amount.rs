@@ -73,16 +73,22 @@ impl FromStr for Amount {
             if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
                 return Err(AmountError::Malformed);
             }
-            return U256::from_str_radix(digits, 16).map(Self).map_err(|_| AmountError::TooLarge);
+            return U256::from_str_radix(digits, 16)
+                .map(Self)
+                .map_err(|_| AmountError::TooLarge);
         }
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) || (text.len() > 1 && text.starts_with('0'))
+        if text.is_empty()
+            || !text.bytes().all(|b| b.is_ascii_digit())
+            || (text.len() > 1 && text.starts_with('0'))
         {
             return Err(AmountError::Malformed);
         }
         if text.len() > 78 {
             return Err(AmountError::TooLarge);
         }
-        U256::from_str_radix(text, 10).map(Self).map_err(|_| AmountError::TooLarge)
+        U256::from_str_radix(text, 10)
+            .map(Self)
+            .map_err(|_| AmountError::TooLarge)
     }
 }
 
@@ -225,7 +231,9 @@ mod tests {
         assert_eq!("0".parse(), Ok(Amount::ZERO));
         assert_eq!("10000".parse(), Ok(Amount::from(10_000u64)));
         assert_eq!("0x2710".parse(), Ok(Amount::from(10_000u64)));
-        for bad in ["", "-1", "+1", "1e6", "1.0", "01", " 1", "1_000", "0x", "0xg", "١"] {
+        for bad in [
+            "", "-1", "+1", "1e6", "1.0", "01", " 1", "1_000", "0x", "0xg", "١",
+        ] {
             assert_eq!(bad.parse::<Amount>(), Err(AmountError::Malformed), "{bad:?}");
         }
         let too_large = "115792089237316195423570985008687907853269984665640564039457584007913129639936";

@@ -221,7 +221,12 @@ pub enum TxState {
     /// In a block, its call succeeded. `depth` 1 is the head block itself.
     Landed { height: u64, block: String, depth: u64 },
     /// In a block, its call had no effect.
-    Reverted { height: u64, block: String, depth: u64, message: Option<String> },
+    Reverted {
+        height: u64,
+        block: String,
+        depth: u64,
+        message: Option<String>,
+    },
     /// Another transaction has its slot; `depth` counts blocks since the slot was first seen used, at least 1.
     Superseded { by: Option<String>, depth: u64 },
     /// It can't land any more.

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::chain::Lane;
 use crate::host::{
-    HostServices, JobRequest, Level, MetricKind, RpcCall, RpcRequest, RpcResponse, RpcResult, SignRequest, Signature,
-    StoreRequest, StoreResponse,
+    HostServices, JobRequest, Level, MetricKind, RpcCall, RpcRequest, RpcResponse, RpcResult, SignRequest,
+    Signature, StoreRequest, StoreResponse,
 };
 use crate::{Fault, HexBytes};
 
@@ -59,13 +59,20 @@ pub struct Cx {
 
 impl fmt::Debug for Cx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cx").field("call", &self.call).field("context", &self.context).finish_non_exhaustive()
+        f.debug_struct("Cx")
+            .field("call", &self.call)
+            .field("context", &self.context)
+            .finish_non_exhaustive()
     }
 }
 
 impl Cx {
     pub fn new(host: Arc<dyn HostServices>, call: u64, context: CallContext) -> Self {
-        Self { host, call, context: Arc::new(context) }
+        Self {
+            host,
+            call,
+            context: Arc::new(context),
+        }
     }
 
     #[must_use]
@@ -87,7 +94,10 @@ impl Cx {
     /// Reads in one round trip to the call's network. As many results as calls.
     pub async fn read(&self, calls: Vec<RpcCall>) -> Result<Vec<RpcResult>, Fault> {
         let wanted = calls.len();
-        let request = RpcRequest::Read { network: self.context.network.id.clone(), calls };
+        let request = RpcRequest::Read {
+            network: self.context.network.id.clone(),
+            calls,
+        };
         let response = self.host.rpc(self.call, request).await?;
         if response.results.len() != wanted {
             return Err(Fault::internal(format!(
@@ -105,7 +115,10 @@ impl Cx {
     }
 
     pub async fn sign(&self, request: SignRequest) -> Result<HexBytes, Fault> {
-        self.host.sign(self.call, request).await.map(|Signature { signature }| signature)
+        self.host
+            .sign(self.call, request)
+            .await
+            .map(|Signature { signature }| signature)
     }
 
     pub async fn store(&self, request: StoreRequest) -> Result<StoreResponse, Fault> {

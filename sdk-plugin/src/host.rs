@@ -65,7 +65,13 @@ pub enum RpcRequest {
     Read { network: String, calls: Vec<RpcCall> },
     /// Only within `chain.broadcast`, for the attempt being served. `params` holds the string `$bytes` where the
     /// host inserts the journaled bytes in `encoding`. Nodes are tried in sequence until one accepts.
-    Send { network: String, attempt_id: String, method: String, params: Value, encoding: SendEncoding },
+    Send {
+        network: String,
+        attempt_id: String,
+        method: String,
+        params: Value,
+        encoding: SendEncoding,
+    },
 }
 
 /// How the host writes an attempt's bytes into a send.
@@ -139,11 +145,19 @@ pub struct Signature {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum StoreRequest {
-    Get { key: String },
+    Get {
+        key: String,
+    },
     /// Rows whose key begins with `prefix`, in key order, behind `after`; at most `limit` (up to 1,000).
-    Scan { prefix: String, after: Option<String>, limit: u32 },
+    Scan {
+        prefix: String,
+        after: Option<String>,
+        limit: u32,
+    },
     /// All or nothing.
-    Write { writes: Vec<StoreWrite> },
+    Write {
+        writes: Vec<StoreWrite>,
+    },
 }
 
 /// One conditional write.

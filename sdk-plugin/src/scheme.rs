@@ -34,7 +34,10 @@ pub trait SchemeHandler: Send + Sync + 'static {
 
     /// HTTP under `/{scheme}/…` that the scheme itself defines; called again with the outcome after a settle.
     async fn route(&self, _cx: &Cx, request: &RouteRequest) -> Result<RouteResponse, Fault> {
-        Err(Fault::unsupported(format!("no route {} {}", request.method, request.path)))
+        Err(Fault::unsupported(format!(
+            "no route {} {}",
+            request.method, request.path
+        )))
     }
 
     /// A job it asked for earlier: requests that go the way of any `/settle`.
@@ -74,7 +77,11 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(reason: impl Into<String>, payer: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: None, payer: payer.into() }
+        Self {
+            reason: reason.into(),
+            message: None,
+            payer: payer.into(),
+        }
     }
 
     #[must_use]
@@ -344,7 +351,9 @@ pub enum Judgement {
     /// The step did what it had to, and it is not the one that pays.
     Next,
     /// The evidence is not enough; observe again.
-    Unproven { why: String },
+    Unproven {
+        why: String,
+    },
 }
 
 /// Proof of payment.
@@ -396,6 +405,8 @@ pub enum RouteResponse {
 impl Lane {
     #[must_use]
     pub fn choice(&self) -> LaneChoice {
-        LaneChoice::Signer { address: self.signer.clone() }
+        LaneChoice::Signer {
+            address: self.signer.clone(),
+        }
     }
 }

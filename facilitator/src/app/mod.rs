@@ -67,7 +67,11 @@ pub fn load_keys(config: &Config) -> Result<Custody, ConfigErrors> {
         })
         .collect();
     Custody::load(&specs, &ProcessEnvironment).map_err(|error| {
-        ConfigErrors(vec![config.source.error(&format!("keys.{}", error.key), error.why.clone())])
+        ConfigErrors(vec![
+            config
+                .source
+                .error(&format!("keys.{}", error.key), error.why.clone()),
+        ])
     })
 }
 
@@ -79,7 +83,8 @@ impl App {
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal: Arc<dyn Journal> = Arc::new(
-            SqliteJournal::open(&config.data_directory).map_err(|error| StartError::Other(error.to_string()))?,
+            SqliteJournal::open(&config.data_directory)
+                .map_err(|error| StartError::Other(error.to_string()))?,
         );
         let rpc = Arc::new(rpc_pools(config, &metrics)?);
         let calls = Arc::new(CallTable::default());
@@ -96,8 +101,16 @@ impl App {
         };
         let registry = load_plugins(config, &survey, &custody, &resources).await?;
         let ops = Ops::new(calls, Arc::clone(&metrics), Budgets::default());
-        let parts = Parts { registry, journal, ops, clock, metrics: Arc::clone(&metrics) };
-        let engine = Engine::start(parts).await.map_err(|error| StartError::Other(error.to_string()))?;
+        let parts = Parts {
+            registry,
+            journal,
+            ops,
+            clock,
+            metrics: Arc::clone(&metrics),
+        };
+        let engine = Engine::start(parts)
+            .await
+            .map_err(|error| StartError::Other(error.to_string()))?;
         Ok(Self { engine, metrics, rpc })
     }
 }
@@ -164,7 +177,10 @@ fn methods(survey: &Survey) -> BTreeMap<String, FamilyMethods> {
     let mut methods = BTreeMap::new();
     for role in survey.instances.iter().flat_map(|one| &one.manifest.drivers) {
         let of = |names: &[String]| -> MethodList { names.iter().cloned().collect() };
-        let family = FamilyMethods { reads: of(&role.rpc_reads), sends: of(&role.rpc_sends) };
+        let family = FamilyMethods {
+            reads: of(&role.rpc_reads),
+            sends: of(&role.rpc_sends),
+        };
         methods.insert(role.family.clone(), family);
     }
     methods
@@ -180,22 +196,36 @@ fn register(
     let mut networks: BTreeMap<&str, Arc<Network>> = BTreeMap::new();
     for (id, network) in &config.networks {
         let Some(one) = survey.driver_of(id) else { continue };
-        let Some((instance, plugin)) = loaded.get(&one.instance.name) else { continue };
+        let Some((instance, plugin)) = loaded.get(&one.instance.name) else {
+            continue;
+        };
         let Some(driver) = plugin.drivers.get(survey::family(id)) else {
-            return Err(format!("{} does not bring the driver that its manifest promises", one.manifest.id));
+            return Err(format!(
+                "{} does not bring the driver that its manifest promises",
+                one.manifest.id
+            ));
         };
         let settings = settings(network, survey, custody);
         let built = Arc::new(Network::new(settings, Arc::clone(driver), Arc::clone(instance)));
-        registry.add_network(Arc::clone(&built)).map_err(|error| error.to_string())?;
+        registry
+            .add_network(Arc::clone(&built))
+            .map_err(|error| error.to_string())?;
         networks.insert(id, built);
     }
     for one in &survey.instances {
-        let Some((instance, plugin)) = loaded.get(&one.instance.name) else { continue };
+        let Some((instance, plugin)) = loaded.get(&one.instance.name) else {
+            continue;
+        };
         for id in &one.networks {
-            let Some(network) = networks.get(id.as_str()) else { continue };
+            let Some(network) = networks.get(id.as_str()) else {
+                continue;
+            };
             for role in one.schemes(survey::family(id)) {
                 let Some(handler) = plugin.schemes.get(&role.scheme) else {
-                    return Err(format!("{} does not bring the scheme {}", one.manifest.id, role.scheme));
+                    return Err(format!(
+                        "{} does not bring the scheme {}",
+                        one.manifest.id, role.scheme
+                    ));
                 };
                 for version in &role.versions {
                     let kind = Kind {
@@ -207,7 +237,9 @@ fn register(
                         grants: role.calls.clone(),
                         routes: role.routes,
                     };
-                    registry.add_kind(Arc::new(kind)).map_err(|error| error.to_string())?;
+                    registry
+                        .add_kind(Arc::new(kind))
+                        .map_err(|error| error.to_string())?;
                 }
             }
         }
@@ -216,7 +248,13 @@ fn register(
 }
 
 fn settings(network: &NetworkConfig, survey: &Survey, custody: &Custody) -> NetworkSettings {
-    let keys = |names: &[String]| names.iter().filter_map(|name| custody.public_key(name)).cloned().collect();
+    let keys = |names: &[String]| {
+        names
+            .iter()
+            .filter_map(|name| custody.public_key(name))
+            .cloned()
+            .collect()
+    };
     let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let assets: Option<BTreeSet<String>> = survey.assets_of(network);

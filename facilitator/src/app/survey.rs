@@ -29,7 +29,10 @@ impl Surveyed {
 
     /// Its schemes on networks of this family.
     pub fn schemes<'a>(&'a self, family: &'a str) -> impl Iterator<Item = &'a SchemeRole> {
-        self.manifest.schemes.iter().filter(move |role| role.family == family)
+        self.manifest
+            .schemes
+            .iter()
+            .filter(move |role| role.family == family)
     }
 }
 
@@ -60,7 +63,11 @@ impl Survey {
         if errors.is_empty() {
             errors.extend(survey.conflicts(config));
         }
-        if errors.is_empty() { Ok(survey) } else { Err(ConfigErrors(errors)) }
+        if errors.is_empty() {
+            Ok(survey)
+        } else {
+            Err(ConfigErrors(errors))
+        }
     }
 
     /// The instance whose driver serves a network.
@@ -74,7 +81,9 @@ impl Survey {
     /// Assets allowed on a network, or `None` for any.
     #[must_use]
     pub fn assets_of(&self, network: &Network) -> Option<BTreeSet<String>> {
-        let Assets::KnownAnd(more) = &network.assets else { return None };
+        let Assets::KnownAnd(more) = &network.assets else {
+            return None;
+        };
         let known = self.known_assets(&network.id).map(|known| spelled(&known.asset));
         Some(known.chain(more.iter().map(|asset| spelled(asset))).collect())
     }
@@ -115,6 +124,20 @@ impl Survey {
                 )),
             }
         }
+        for (id, network) in &config.networks {
+            let Some(role) = self.driver_of(id).and_then(|one| one.driver(family(id))) else {
+                continue;
+            };
+            for name in network.signers.iter().chain(&network.retained_signers) {
+                if config.keys.get(name).is_some_and(|key| key.suite != role.suite) {
+                    let suite = serde_json::to_string(&role.suite).unwrap_or_default();
+                    errors.push(config.source.error(
+                        &format!("keys.{name}.suite"),
+                        format!("{id} signs with {suite}; write suite = {suite}, or name another key there"),
+                    ));
+                }
+            }
+        }
         let mut claimed: BTreeMap<(u8, &str, &str), &str> = BTreeMap::new();
         for one in &self.instances {
             for network in &one.networks {
@@ -140,7 +163,11 @@ impl Survey {
 }
 
 fn survey_one(config: &Config, instance: &PluginInstance) -> Result<Surveyed, ConfigError> {
-    let at = |key: &str, message: String| config.source.error(&format!("plugin.{}{key}", instance.name), message);
+    let at = |key: &str, message: String| {
+        config
+            .source
+            .error(&format!("plugin.{}{key}", instance.name), message)
+    };
     let pin = match instance.sha256 {
         Some(digest) => Pin::Sha256(digest.into()),
         None if config.plugins.dev => Pin::DevMode,
@@ -166,7 +193,11 @@ fn survey_one(config: &Config, instance: &PluginInstance) -> Result<Surveyed, Co
                 if !serves(id) {
                     return Err(at(
                         ".networks",
-                        format!("{} has nothing for {id}; it serves {}", manifest.id, families(&manifest)),
+                        format!(
+                            "{} has nothing for {id}; it serves {}",
+                            manifest.id,
+                            families(&manifest)
+                        ),
                     ));
                 }
             }
@@ -174,17 +205,30 @@ fn survey_one(config: &Config, instance: &PluginInstance) -> Result<Surveyed, Co
         }
         None => config.networks.keys().filter(|id| serves(id)).cloned().collect(),
     };
-    Ok(Surveyed { instance: instance.clone(), manifest, sha256: inspected.sha256, pin, networks })
+    Ok(Surveyed {
+        instance: instance.clone(),
+        manifest,
+        sha256: inspected.sha256,
+        pin,
+        networks,
+    })
 }
 
 fn families(manifest: &Manifest) -> String {
     let of_drivers = manifest.drivers.iter().map(|role| role.family.as_str());
     let of_schemes = manifest.schemes.iter().map(|role| role.family.as_str());
     let all: BTreeSet<&str> = of_drivers.chain(of_schemes).collect();
-    all.into_iter().map(|family| format!("{family}:*")).collect::<Vec<_>>().join(", ")
+    all.into_iter()
+        .map(|family| format!("{family}:*"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Hex is spelled in lower case everywhere; other spellings mean what they say.
 fn spelled(asset: &str) -> String {
-    if asset.starts_with("0x") || asset.starts_with("0X") { asset.to_ascii_lowercase() } else { asset.to_owned() }
+    if asset.starts_with("0x") || asset.starts_with("0X") {
+        asset.to_ascii_lowercase()
+    } else {
+        asset.to_owned()
+    }
 }

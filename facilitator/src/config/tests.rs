@@ -332,6 +332,24 @@ fn the_reference_has_every_section_and_key() {
     assert_eq!(text.matches("\n| `").count(), keys::KEYS.len());
 }
 
+/// Regenerate with `UPDATE_DOCS=1 cargo test -p facilitator the_handbook`.
+#[test]
+fn the_handbook_has_the_reference() {
+    let intro = "# Configuration\n\nOne TOML file. `${NAME}` inside a string is replaced by an environment variable, \
+                 `${NAME:-default}` has a default.\n`switchyard check` names every mistake with file, line, key and \
+                 what to write instead; `switchyard config reference` prints this\npage's tables.\n\n";
+    let wanted = format!("{intro}{}\n", keys::markdown().trim_end());
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/configuration.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&page, &wanted).unwrap();
+    }
+    let written = std::fs::read_to_string(&page).unwrap_or_default();
+    assert!(
+        written == wanted,
+        "docs/src/configuration.md is not current: run this test with UPDATE_DOCS=1"
+    );
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_panics(text in "(\\PC|\n|[\\[\\]=\"${}.]){0,200}") {

@@ -244,7 +244,9 @@ fn opened(rows: &mut dyn Rows, new: &NewSettlement) -> Result<(), CommitError> {
 }
 
 fn reserve_prefix(network: &str, reserve: &Reserve) -> String {
-    format!("{network}|{}|{}|", reserve.asset, reserve.payer)
+    // A scheme's own texts must not run into each other.
+    let part = |text: &str| text.replace('%', "%25").replace('|', "%7C");
+    format!("{network}|{}|{}|", part(&reserve.asset), part(&reserve.payer))
 }
 
 fn drop_reserves(rows: &mut dyn Rows, settlement: u64) -> Result<(), CommitError> {

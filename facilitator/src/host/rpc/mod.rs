@@ -115,6 +115,7 @@ impl RpcPools {
             why: "the built-in TLS can't be set up",
         })?;
         // Starting anywhere lets a stale answer of an earlier process be noticed.
+        #[allow(clippy::disallowed_methods, reason = "not a date: any number will do")]
         let start = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(1, |since| u64::from(since.subsec_nanos()));

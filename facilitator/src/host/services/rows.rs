@@ -44,7 +44,9 @@ fn out_of_shape(answer: &Answer) -> Fault {
 #[async_trait]
 impl AttemptBytes for JournalRows {
     async fn bytes(&self, attempt_id: &str) -> Result<Option<HexBytes>, Fault> {
-        let Ok(attempt) = attempt_id.parse() else { return Ok(None) };
+        let Ok(attempt) = attempt_id.parse() else {
+            return Ok(None);
+        };
         match self.journal.query(Query::Bytes { attempt }).await {
             Ok(Answer::Bytes(bytes)) => Ok(bytes),
             Ok(other) => Err(out_of_shape(&other)),
@@ -59,13 +61,21 @@ impl PluginStore for JournalRows {
         let (plugin, now_ms) = (plugin.to_owned(), self.clock.now_ms());
         let query = match request {
             StoreRequest::Get { key } => Query::StoreGet { plugin, key, now_ms },
-            StoreRequest::Scan { prefix, after, limit } => {
-                Query::StoreScan { plugin, prefix, after, limit, now_ms }
-            }
+            StoreRequest::Scan { prefix, after, limit } => Query::StoreScan {
+                plugin,
+                prefix,
+                after,
+                limit,
+                now_ms,
+            },
             StoreRequest::Write { writes } => {
                 let events = writes
                     .into_iter()
-                    .map(|write| Event::Stored { plugin: plugin.clone(), write, now_ms })
+                    .map(|write| Event::Stored {
+                        plugin: plugin.clone(),
+                        write,
+                        now_ms,
+                    })
                     .collect();
                 return match self.commit(events).await {
                     Ok(()) => Ok(StoreResponse::Written),
@@ -90,6 +100,8 @@ impl Jobs for JournalRows {
             JobRequest::Schedule { job } => Event::JobScheduled { plugin, job },
             JobRequest::Cancel { id } => Event::JobCancelled { plugin, id },
         };
-        self.commit(vec![event]).await.map_err(|error| Fault::unavailable(error.to_string()))
+        self.commit(vec![event])
+            .await
+            .map_err(|error| Fault::unavailable(error.to_string()))
     }
 }
