@@ -9,6 +9,7 @@
 
 mod boot;
 pub mod decide;
+mod griefing;
 mod jobs;
 mod lane;
 mod network;
@@ -64,6 +65,7 @@ pub struct Engine {
     claims: Mutex<HashMap<String, Claim>>,
     conflicts: Mutex<HashMap<String, u64>>,
     conflict_freed: Notify,
+    griefing: griefing::Griefing,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -101,6 +103,7 @@ impl Engine {
             claims: Mutex::default(),
             conflicts: Mutex::default(),
             conflict_freed: Notify::new(),
+            griefing: griefing::Griefing::default(),
             tasks: Mutex::default(),
         });
         engine.resume().await?;

@@ -119,6 +119,9 @@ impl Engine {
             tracing::error!(settlement = settlement.id, %error, "a failure was not recorded");
             return false;
         }
+        if matches!(evidence.shown, Shown::Landed { .. } | Shown::Reverted { .. }) {
+            self.griefing.note(settlement.network.id(), &row.payer);
+        }
         let reversed = row.release.is_some();
         if reversed {
             tracing::error!(settlement = settlement.id, tx = %evidence.tx_id, proof,

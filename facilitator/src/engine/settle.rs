@@ -24,7 +24,7 @@ use crate::registry::Kind;
 use crate::service::SettleAnswer;
 
 /// How long past its time a caller waits for a commit that is under way.
-const COMMIT_GRACE: Duration = Duration::from_secs(10);
+const COMMIT_GRACE: Duration = Duration::from_secs(5);
 /// Suggested to callers whose settlement was not begun, seconds.
 pub(super) const RETRY_AFTER_S: u64 = 2;
 /// Looks at a claim before giving up: each look meets another process's or another moment's state.
@@ -239,6 +239,13 @@ impl Engine {
             Ok(Planned::Done(done)) => return self.settle_without_transaction(settlement, done).await,
             Err(fault) => return unexpected(settlement, public_message(&fault)),
         };
+        if let Some(wait) = self.griefing.must_wait(kind.network.id(), &plan.payer) {
+            let message = format!(
+                "payments of this payer have failed on chain after passing every check; try again in {} s",
+                wait.as_secs().saturating_add(1)
+            );
+            return refuse(settlement, &Refusal::new(reason::INVALID_TRANSACTION_STATE, "").with_message(message));
+        }
         if let Err(what) = plan_check::check(&plan, kind) {
             tracing::error!(kind = ?kind, "a plan was refused: {what}");
             return unexpected(settlement, "the scheme planned something that it was not granted");
