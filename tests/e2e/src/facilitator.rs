@@ -1,0 +1,383 @@
+//! The facilitator as an operator runs it: the release binary with a configuration file, a data folder and a plugin
+//! file of its own, as a process that can be stopped, killed and started again on the same port and data.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use devnet::Account;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::http::{Client, Reply};
+use crate::payment::NETWORK;
+use crate::{Error, binaries, wait};
+
+/// Boot, with a machine that compiles at the same time.
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(60);
+const LOG_LINES_SHOWN: usize = 60;
+
+/// What goes into the configuration file. The strings are TOML lines.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Node URLs of eip155:84532.
+    pub rpc: Vec<String>,
+    /// Keys that send.
+    pub signers: Vec<Account>,
+    /// Lines for `[server]`.
+    pub server: String,
+    /// Lines for the network; a line here replaces the harness's own of the same key.
+    pub network: String,
+    /// Lines for `[plugin.evm]`.
+    pub plugin: String,
+    /// Further sections.
+    pub more: String,
+    /// The plugin file; the shipped one when not given.
+    pub plugin_file: Option<PathBuf>,
+    /// The port, or any free one.
+    pub port: Option<u16>,
+    /// Further environment variables.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Settings {
+    #[must_use]
+    pub fn new(rpc: &str, signers: &[Account]) -> Settings {
+        Settings {
+            rpc: vec![rpc.to_owned()],
+            signers: signers.to_vec(),
+            server: String::new(),
+            network: String::new(),
+            plugin: String::new(),
+            more: String::new(),
+            plugin_file: None,
+            port: None,
+            environment: Vec::new(),
+        }
+    }
+
+    fn toml(&self, port: u16) -> Result<String, Error> {
+        let plugin = match &self.plugin_file {
+            Some(file) => file.clone(),
+            None => binaries::evm_plugin()?,
+        };
+        let folder = plugin.parent().unwrap_or(Path::new(".")).display();
+        let file = plugin.file_name().unwrap_or_default().to_string_lossy();
+        let mut toml = format!(
+            "[server]\nlisten = \"127.0.0.1:{port}\"\n{}\n\n[data]\ndirectory = \"data\"\n\n[plugins]\ndirectory = {folder:?}\n",
+            self.server,
+            folder = folder.to_string(),
+        );
+        let mut names = Vec::new();
+        for number in 0..self.signers.len() {
+            toml += &format!("\n[keys.signer{number}]\nenv = \"{}\"\n", variable(number));
+            names.push(format!("signer{number}"));
+        }
+        toml += &format!(
+            "\n[networks.{NETWORK:?}]\nrpc = {:?}\nsigners = {names:?}\n",
+            self.rpc
+        );
+        // 0.01 ETH, ample on a dev chain; 50 ms, because the tests wait for it.
+        for (key, value) in [("max_cost", "\"10000000000000000\""), ("poll_interval_ms", "50")] {
+            let overridden = self.network.lines().any(|line| line.starts_with(key));
+            if !overridden {
+                toml += &format!("{key} = {value}\n");
+            }
+        }
+        toml += &format!("{}\n\n[plugin.evm]\nfile = {file:?}\n", self.network);
+        if !self.plugin.lines().any(|line| line.starts_with("sha256")) {
+            toml += &format!("sha256 = \"{}\"\n", binaries::sha256(&plugin)?);
+        }
+        toml += &format!("{}\n\n{}\n", self.plugin, self.more);
+        Ok(toml)
+    }
+}
+
+fn variable(number: usize) -> String {
+    format!("SWITCHYARD_TEST_KEY_{number}")
+}
+
+/// A facilitator process. Dropping it kills the process; when a test failed, its log's end is shown.
+#[derive(Debug)]
+pub struct Facilitator {
+    folder: TempDir,
+    port: u16,
+    environment: Vec<(String, String)>,
+    child: Option<Child>,
+    client: Client,
+}
+
+impl Facilitator {
+    /// Writes the configuration, starts the process, and returns when every network is ready.
+    ///
+    /// # Errors
+    /// When it ended by itself or was not ready in time, with the end of its log.
+    pub fn start(settings: &Settings) -> Result<Facilitator, Error> {
+        let facilitator = Facilitator::start_unready(settings)?;
+        facilitator.wait_ready()?;
+        Ok(facilitator)
+    }
+
+    /// As [`Facilitator::start`], and returns as soon as the port answers.
+    ///
+    /// # Errors
+    /// As [`Facilitator::start`].
+    pub fn start_unready(settings: &Settings) -> Result<Facilitator, Error> {
+        let mut facilitator = Facilitator::prepare(settings)?;
+        facilitator.spawn()?;
+        facilitator.wait_listening()?;
+        Ok(facilitator)
+    }
+
+    /// Runs a process that has to end by itself: its exit status and what it wrote.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn run_to_end(settings: &Settings) -> Result<(ExitStatus, String), Error> {
+        let mut facilitator = Facilitator::prepare(settings)?;
+        facilitator.spawn()?;
+        let status = facilitator.wait_end(START)?;
+        Ok((status, facilitator.log()))
+    }
+
+    fn prepare(settings: &Settings) -> Result<Facilitator, Error> {
+        let lost = |e: std::io::Error| Error(format!("cannot prepare a folder for the facilitator: {e}"));
+        let folder = tempfile::Builder::new()
+            .prefix("switchyard-")
+            .tempdir()
+            .map_err(lost)?;
+        let port = match settings.port {
+            Some(port) => port,
+            None => TcpListener::bind("127.0.0.1:0")
+                .and_then(|l| l.local_addr())
+                .map_err(lost)?
+                .port(),
+        };
+        fs::write(folder.path().join("switchyard.toml"), settings.toml(port)?).map_err(lost)?;
+        let keys = settings.signers.iter().enumerate();
+        let mut environment: Vec<_> = keys
+            .map(|(number, signer)| (variable(number), signer.key.clone()))
+            .collect();
+        environment.extend(settings.environment.clone());
+        let client = Client::new(&format!("http://127.0.0.1:{port}"));
+        Ok(Facilitator {
+            folder,
+            port,
+            environment,
+            child: None,
+            client,
+        })
+    }
+
+    fn spawn(&mut self) -> Result<(), Error> {
+        let binary = binaries::switchyard()?;
+        let lost = |e: std::io::Error| Error(format!("cannot start {}: {e}", binary.display()));
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())
+            .map_err(lost)?;
+        let child = Command::new(&binary)
+            .arg("serve")
+            .arg("--config")
+            .arg(self.config_file())
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().map_err(lost)?)
+            .stderr(log)
+            .spawn()
+            .map_err(lost)?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    fn wait_listening(&mut self) -> Result<(), Error> {
+        let answered = wait::try_until(START, || {
+            if self.has_ended() {
+                return Some(false);
+            }
+            self.client.get("/health").is_ok().then_some(true)
+        });
+        match answered {
+            Some(true) => Ok(()),
+            Some(false) => Err(self.error("the facilitator ended by itself")),
+            None => Err(self.error("the facilitator does not listen")),
+        }
+    }
+
+    /// Waits until `/ready` says so.
+    ///
+    /// # Errors
+    /// When it does not in time, with the end of the log.
+    pub fn wait_ready(&self) -> Result<(), Error> {
+        let ready = || {
+            self.client
+                .get("/ready")
+                .ok()
+                .filter(|reply| reply.status == 200)
+                .map(drop)
+        };
+        wait::try_until(START, ready).ok_or_else(|| self.error("the facilitator does not get ready"))
+    }
+
+    fn wait_end(&mut self, limit: Duration) -> Result<ExitStatus, Error> {
+        let child = self
+            .child
+            .as_mut()
+            .ok_or_else(|| Error("the facilitator does not run".to_owned()))?;
+        match wait::try_until(limit, || child.try_wait().ok().flatten()) {
+            Some(status) => Ok(status),
+            None => Err(self.error("the facilitator does not end")),
+        }
+    }
+
+    /// Whether the process is gone.
+    pub fn has_ended(&mut self) -> bool {
+        self.child
+            .as_mut()
+            .is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// SIGKILL, and the process is gone.
+    ///
+    /// # Panics
+    /// When it cannot be killed.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("SIGKILL");
+        child.wait().expect("it ends");
+    }
+
+    /// SIGTERM, without waiting for what it does.
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn terminate(&self) {
+        let child = self.child.as_ref().expect("it runs");
+        let status = Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status();
+        assert!(status.expect("kill runs").success(), "SIGTERM was not sent");
+    }
+
+    /// Waits until the process ended by itself.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        match self.wait_end(STOP) {
+            Ok(status) => {
+                self.child = None;
+                status
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Starts the process again, on the same port and data.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn restart(&mut self) {
+        assert!(self.child.is_none(), "stop it first");
+        let started = self
+            .spawn()
+            .and_then(|()| self.wait_listening())
+            .and_then(|()| self.wait_ready());
+        started.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.path().join("switchyard.toml")
+    }
+
+    /// Where the journal lies.
+    #[must_use]
+    pub fn data_folder(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
+        self.folder.path().join("switchyard.log")
+    }
+
+    /// Everything it wrote so far, over all its starts.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read(self.log_file())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// # Panics
+    /// Without an answer.
+    #[track_caller]
+    #[must_use]
+    pub fn verify(&self, body: &Value) -> Reply {
+        self.post("/verify", body.to_string().as_bytes())
+    }
+
+    /// # Panics
+    /// Without an answer.
+    #[track_caller]
+    #[must_use]
+    pub fn settle(&self, body: &Value) -> Reply {
+        self.post("/settle", body.to_string().as_bytes())
+    }
+
+    /// # Panics
+    /// Without an answer.
+    #[track_caller]
+    #[must_use]
+    pub fn post(&self, path: &str, body: &[u8]) -> Reply {
+        self.client
+            .post(path, body, &[])
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// # Panics
+    /// Without an answer.
+    #[track_caller]
+    #[must_use]
+    pub fn get(&self, path: &str) -> Reply {
+        self.client.get(path).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn error(&self, what: &str) -> Error {
+        Error(format!("{what}; its log ends with:\n{}", self.log_end()))
+    }
+
+    fn log_end(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+    }
+}
+
+impl Drop for Facilitator {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself; either way it is reaped.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- end of the facilitator's log ---\n{}\n---", self.log_end());
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The facilitator's callers: plain HTTP, every status an answer, no redirect followed.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::Error;
+
+/// Longer than the longest settle.
+const TIMEOUT: Duration = Duration::from_secs(100);
+
+/// An answer, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub text: String,
+    /// `Null` when the body is no JSON.
+    pub json: Value,
+}
+
+impl Reply {
+    /// A header's value; the name in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The member `name` as text, or nothing.
+    #[must_use]
+    pub fn field(&self, name: &str) -> &str {
+        self.json[name].as_str().unwrap_or_default()
+    }
+
+    /// The transaction of a settle that was told `success`.
+    ///
+    /// # Panics
+    /// When it was not.
+    #[track_caller]
+    #[must_use]
+    pub fn paid(&self) -> String {
+        assert_eq!(
+            (self.status, &self.json["success"]),
+            (200, &Value::Bool(true)),
+            "not a success: {self:?}"
+        );
+        let hash = self.field("transaction").to_owned();
+        assert!(hash.len() == 66 && hash.starts_with("0x"), "no hash in {self:?}");
+        assert!(
+            self.json.get("errorReason").is_none(),
+            "a success with a reason: {self:?}"
+        );
+        hash
+    }
+
+    /// Whether a settle was told `success`.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.json["success"] == true
+    }
+
+    /// Asserts a verify that says valid.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn valid(&self) {
+        assert_eq!(
+            (self.status, &self.json["isValid"]),
+            (200, &Value::Bool(true)),
+            "not valid: {self:?}"
+        );
+        assert!(self.json["payer"].is_string(), "no payer in {self:?}");
+    }
+
+    /// Asserts a decided refusal, of a verify or a settle, with exactly this reason and no transaction.
+    ///
+    /// # Panics
+    /// When it is anything else.
+    #[track_caller]
+    pub fn refused(&self, reason: &str) {
+        let hash = self.failed(reason);
+        assert_eq!(
+            hash, "",
+            "a refusal before any broadcast names no transaction: {self:?}"
+        );
+    }
+
+    /// Asserts a decided failure with exactly this reason, and gives the transaction that it names.
+    ///
+    /// # Panics
+    /// When it is anything else.
+    #[track_caller]
+    pub fn failed(&self, reason: &str) -> String {
+        self.is_object_of_the_protocol();
+        let (decision, key) = match self.json.get("isValid") {
+            Some(decision) => (decision, "invalidReason"),
+            None => (&self.json["success"], "errorReason"),
+        };
+        assert_eq!(
+            (self.status, decision, self.field(key)),
+            (200, &Value::Bool(false), reason),
+            "in {self:?}"
+        );
+        self.field("transaction").to_owned()
+    }
+
+    /// Asserts `settlement_pending` and gives its hash.
+    ///
+    /// # Panics
+    /// When it is anything else, or names no transaction.
+    #[track_caller]
+    #[must_use]
+    pub fn pending(&self) -> String {
+        let hash = self.failed("settlement_pending");
+        assert_eq!(hash.len(), 66, "pending without a hash: {self:?}");
+        hash
+    }
+
+    /// As [`Reply::is_object_of_the_protocol`], where the oldest form may also say `null`.
+    ///
+    /// # Panics
+    /// When a member is missing or of another type.
+    #[track_caller]
+    pub fn is_object_of_the_protocol_in_any_shape(&self) {
+        let object = self
+            .json
+            .as_object()
+            .unwrap_or_else(|| panic!("no JSON object: {self:?}"));
+        assert!(
+            object
+                .get("isValid")
+                .or(object.get("success"))
+                .is_some_and(Value::is_boolean),
+            "{self:?}"
+        );
+        assert!(
+            object.get("payer").is_some_and(Value::is_string),
+            "no payer: {self:?}"
+        );
+    }
+
+    /// Asserts the members that every verify or settle reply has, and their types.
+    ///
+    /// # Panics
+    /// When one is missing or of another type.
+    #[track_caller]
+    pub fn is_object_of_the_protocol(&self) {
+        let object = self
+            .json
+            .as_object()
+            .unwrap_or_else(|| panic!("no JSON object: {self:?}"));
+        let strings: &[&str] = match object.get("isValid") {
+            Some(decision) => {
+                assert!(decision.is_boolean(), "isValid: {self:?}");
+                &["payer"]
+            }
+            None => {
+                assert!(
+                    object.get("success").is_some_and(Value::is_boolean),
+                    "success: {self:?}"
+                );
+                &["payer", "transaction", "network"]
+            }
+        };
+        for name in strings {
+            assert!(
+                object.get(*name).is_some_and(Value::is_string),
+                "{name} is no string: {self:?}"
+            );
+        }
+        for name in ["invalidReason", "invalidMessage", "errorReason", "errorMessage"] {
+            assert!(
+                object.get(name).is_none_or(Value::is_string),
+                "{name} is there and no string: {self:?}"
+            );
+        }
+        for name in ["extra", "extensions"] {
+            assert!(
+                object.get(name).is_none_or(Value::is_object),
+                "{name} is there and no object: {self:?}"
+            );
+        }
+    }
+}
+
+/// A client of one facilitator. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Client {
+    base: String,
+    agent: ureq::Agent,
+}
+
+impl Client {
+    #[must_use]
+    pub fn new(base: &str) -> Client {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(TIMEOUT))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .max_idle_connections(0)
+            .build();
+        Client {
+            base: base.to_owned(),
+            agent: config.into(),
+        }
+    }
+
+    /// # Errors
+    /// When no answer came.
+    pub fn get(&self, path: &str) -> Result<Reply, Error> {
+        let response = self.agent.get(format!("{}{path}", self.base)).call();
+        reply(response.map_err(|e| Error(format!("GET {path}: {e}")))?)
+    }
+
+    /// Posts bytes as JSON, with further headers.
+    ///
+    /// # Errors
+    /// When no answer came.
+    pub fn post(&self, path: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<Reply, Error> {
+        let mut request = self
+            .agent
+            .post(format!("{}{path}", self.base))
+            .header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        reply(
+            request
+                .send(body)
+                .map_err(|e| Error(format!("POST {path}: {e}")))?,
+        )
+    }
+}
+
+fn reply(mut response: ureq::http::Response<ureq::Body>) -> Result<Reply, Error> {
+    let headers = response
+        .headers()
+        .iter()
+        .map(|(name, value)| {
+            (
+                name.as_str().to_owned(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
+        .collect();
+    let bytes = response.body_mut().with_config().limit(u64::MAX).read_to_vec();
+    let bytes = bytes.map_err(|e| Error(format!("an answer broke off: {e}")))?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+    Ok(Reply {
+        status: response.status().as_u16(),
+        headers,
+        text,
+        json,
+    })
+}

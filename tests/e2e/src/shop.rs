@@ -1,0 +1,104 @@
+//! The official clients: a paid API and a buyer, as Node.js processes.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use devnet::Npm;
+use serde_json::Value;
+
+use crate::Error;
+
+/// Which generation of the official packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    V2,
+    V1,
+}
+
+/// A paid API; dropping it stops it.
+#[derive(Debug)]
+pub struct Seller {
+    child: Child,
+    /// What costs money.
+    pub resource: String,
+}
+
+impl Seller {
+    /// Starts the seller and returns when it listens. `environment`: what the script's head describes, beside
+    /// `FACILITATOR_URL` and `PAY_TO`.
+    ///
+    /// # Errors
+    /// When it ends or says nothing useful.
+    pub fn start(
+        npm: &Npm,
+        generation: Generation,
+        facilitator: &str,
+        pay_to: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Seller, Error> {
+        let script = match generation {
+            Generation::V2 => "seller.mjs",
+            Generation::V1 => "seller-v1.mjs",
+        };
+        let lost = |e: std::io::Error| Error(format!("cannot start node {script}: {e}"));
+        let mut child = npm
+            .script(script)
+            .env("FACILITATOR_URL", facilitator)
+            .env("PAY_TO", pay_to)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(lost)?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line).map_err(lost)?;
+        }
+        let said: Value = serde_json::from_str(&line).unwrap_or_default();
+        match said["resource"].as_str() {
+            Some(resource) => Ok(Seller {
+                child,
+                resource: resource.to_owned(),
+            }),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(Error(format!(
+                    "node {script} ended before it listened (its message is above)"
+                )))
+            }
+        }
+    }
+}
+
+impl Drop for Seller {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Lets a buyer with this key fetch the URL and pay; gives what the script reports.
+///
+/// # Errors
+/// When no HTTP answer arrived, with what the script wrote.
+pub fn buy(npm: &Npm, generation: Generation, key: &str, url: &str) -> Result<Value, Error> {
+    let script = match generation {
+        Generation::V2 => "buyer.mjs",
+        Generation::V1 => "buyer-v1.mjs",
+    };
+    let mut command: Command = npm.script(script);
+    let output = command
+        .arg(url)
+        .env("BUYER_KEY", key)
+        .stdin(Stdio::null())
+        .output();
+    let output = output.map_err(|e| Error(format!("cannot start node {script}: {e}")))?;
+    if !output.status.success() {
+        return Err(Error(format!(
+            "node {script} failed:\n{}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|e| Error(format!("node {script} printed no JSON: {e}")))
+}

@@ -1,0 +1,100 @@
+//! Signatures of buyers: EIP-712 typed data of a token, written out by hand so that the tests share no code with what
+//! they test.
+
+use devnet::{word_of_address, word_of_u128};
+use k256::ecdsa::SigningKey;
+use sha3::{Digest, Keccak256};
+
+const DOMAIN: &str = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)";
+const TRANSFER: &str = "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
+const CANCEL: &str = "CancelAuthorization(address authorizer,bytes32 nonce)";
+
+/// keccak256.
+#[must_use]
+pub fn keccak(bytes: &[u8]) -> [u8; 32] {
+    Keccak256::digest(bytes).into()
+}
+
+/// The signing domain of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domain {
+    pub name: String,
+    pub version: String,
+    pub chain_id: u64,
+    pub token: String,
+}
+
+impl Domain {
+    fn digest(&self, members: &[[u8; 32]]) -> [u8; 32] {
+        let domain = [
+            keccak(DOMAIN.as_bytes()),
+            keccak(self.name.as_bytes()),
+            keccak(self.version.as_bytes()),
+            word_of_u128(self.chain_id.into()),
+            address(&self.token),
+        ];
+        let mut data = vec![0x19, 0x01];
+        data.extend(keccak(&domain.concat()));
+        data.extend(keccak(&members.concat()));
+        keccak(&data)
+    }
+}
+
+/// An EIP-3009 transfer as it is signed. Amounts in atomic units, times in Unix seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    pub from: String,
+    pub to: String,
+    pub value: u128,
+    pub valid_after: u64,
+    pub valid_before: u64,
+    pub nonce: [u8; 32],
+}
+
+impl Transfer {
+    /// The digest that the payer signs.
+    #[must_use]
+    pub fn digest(&self, domain: &Domain) -> [u8; 32] {
+        domain.digest(&[
+            keccak(TRANSFER.as_bytes()),
+            address(&self.from),
+            address(&self.to),
+            word_of_u128(self.value),
+            word_of_u128(self.valid_after.into()),
+            word_of_u128(self.valid_before.into()),
+            self.nonce,
+        ])
+    }
+}
+
+/// The digest of an EIP-3009 cancellation.
+#[must_use]
+pub fn cancellation(domain: &Domain, authorizer: &str, nonce: [u8; 32]) -> [u8; 32] {
+    domain.digest(&[keccak(CANCEL.as_bytes()), address(authorizer), nonce])
+}
+
+/// Signs a digest: r, s (the lower of the two), v as 27 or 28.
+///
+/// # Panics
+/// When the key is no key.
+#[must_use]
+pub fn sign(key: &str, digest: &[u8; 32]) -> [u8; 65] {
+    let key = hex::decode(key.trim_start_matches("0x")).expect("a key in hex");
+    let key = SigningKey::from_slice(&key).expect("a secp256k1 key");
+    let (signature, recovery) = key
+        .sign_prehash_recoverable(digest)
+        .expect("a digest of 32 bytes");
+    let mut bytes = [0; 65];
+    bytes[..64].copy_from_slice(&signature.to_bytes());
+    bytes[64] = 27 + recovery.to_byte();
+    bytes
+}
+
+fn address(text: &str) -> [u8; 32] {
+    word_of_address(text).expect("an address")
+}
+
+#[must_use]
+pub fn hex0x(bytes: &[u8]) -> String {
+    format!("0x{}", hex::encode(bytes))
+}

@@ -1,0 +1,234 @@
+//! A chain, a proxy in front of it, and a facilitator behind that: what nearly every test starts with.
+
+use devnet::{Account, Devnet, Mining, Options, USDC};
+use serde_json::Value;
+
+use crate::facilitator::{Facilitator, Settings};
+use crate::http::Reply;
+use crate::payment::Payment;
+use crate::proxy::Proxy;
+use crate::wait;
+
+/// keccak of `Transfer(address,address,uint256)`.
+const TRANSFER_TOPIC: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
+
+/// Fields are dropped in this order: the facilitator before what it talks to.
+#[derive(Debug)]
+pub struct World {
+    pub facilitator: Facilitator,
+    pub proxy: Proxy,
+    pub chain: Devnet,
+    signers: Vec<Account>,
+}
+
+/// How a world is made.
+#[derive(Debug)]
+pub struct Builder {
+    options: Options,
+    signers: usize,
+    settings: Settings,
+    /// Every test that starts a world begins with mining on, so that nothing waits while it boots.
+    mining: Mining,
+}
+
+impl World {
+    /// One block per transaction, one signer, answers after one confirmation.
+    #[must_use]
+    pub fn start() -> World {
+        World::builder().start()
+    }
+
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder {
+            options: Options::default(),
+            signers: 1,
+            settings: Settings::new("", &[]),
+            mining: Mining::Auto,
+        }
+    }
+
+    /// A payment of this buyer to the merchant. `buyer[1]` owns the contract wallet.
+    #[must_use]
+    pub fn payment(&self, buyer: usize) -> Payment {
+        Payment::new(&self.chain.buyers[buyer], &self.chain.merchant.address)
+    }
+
+    /// # Panics
+    /// Without an answer.
+    #[track_caller]
+    #[must_use]
+    pub fn settle(&self, body: &Value) -> Reply {
+        self.facilitator.settle(body)
+    }
+
+    /// # Panics
+    /// Without an answer.
+    #[track_caller]
+    #[must_use]
+    pub fn verify(&self, body: &Value) -> Reply {
+        self.facilitator.verify(body)
+    }
+
+    /// Transactions of the facilitator's signers, mined or waiting.
+    #[must_use]
+    pub fn sent(&self) -> u128 {
+        self.signers
+            .iter()
+            .map(|signer| {
+                self.chain
+                    .pending_count(&signer.address)
+                    .expect("the node answers")
+            })
+            .sum()
+    }
+
+    /// Transactions of the facilitator's signers that were mined.
+    #[must_use]
+    pub fn mined(&self) -> u128 {
+        let count = |signer: &Account| {
+            self.chain
+                .transaction_count(&signer.address)
+                .expect("the node answers")
+        };
+        self.signers.iter().map(count).sum()
+    }
+
+    /// Transfers of the dollar, from the first block on.
+    #[must_use]
+    pub fn transfers(&self) -> usize {
+        self.chain
+            .logs(USDC, Some(TRANSFER_TOPIC))
+            .expect("the node answers")
+            .len()
+    }
+
+    /// What the merchant got so far.
+    #[must_use]
+    pub fn earned(&self) -> u128 {
+        self.balance(&self.chain.merchant.address)
+    }
+
+    /// Dollars of an address, in atomic units.
+    #[must_use]
+    pub fn balance(&self, holder: &str) -> u128 {
+        self.chain.balance_of(USDC, holder).expect("the node answers")
+    }
+
+    /// Runs something that must not move anything: no transaction, no gas, no transfer.
+    ///
+    /// # Panics
+    /// When something moved.
+    #[track_caller]
+    pub fn untouched<T>(&self, act: impl FnOnce() -> T) -> T {
+        let before = self.state();
+        let result = act();
+        assert_eq!(
+            before,
+            self.state(),
+            "(sent, mined, transfers, wei of the signers, earned)"
+        );
+        result
+    }
+
+    fn state(&self) -> (u128, u128, usize, u128, u128) {
+        let wei = |signer: &Account| self.chain.wei_of(&signer.address).expect("the node answers");
+        (
+            self.sent(),
+            self.mined(),
+            self.transfers(),
+            self.signers.iter().map(wei).sum(),
+            self.earned(),
+        )
+    }
+
+    /// Waits until the facilitator's signers have this many transactions mined or waiting.
+    ///
+    /// # Panics
+    /// When they never have.
+    #[track_caller]
+    pub fn wait_sent(&self, count: u128) {
+        wait::until(&format!("{count} transactions at the node"), wait::LONG, || {
+            (self.sent() >= count).then_some(())
+        });
+    }
+
+    /// Settles many bodies at once and gives the answers in the order of the bodies.
+    ///
+    /// # Panics
+    /// Without an answer.
+    #[must_use]
+    pub fn settle_all(&self, bodies: &[Value]) -> Vec<Reply> {
+        std::thread::scope(|scope| {
+            let running: Vec<_> = bodies
+                .iter()
+                .map(|body| scope.spawn(|| self.settle(body)))
+                .collect();
+            running
+                .into_iter()
+                .map(|one| one.join().expect("an answer"))
+                .collect()
+        })
+    }
+}
+
+impl Builder {
+    #[must_use]
+    pub fn mining(mut self, mining: Mining) -> Builder {
+        self.mining = mining;
+        self
+    }
+
+    /// Keys with tokens.
+    #[must_use]
+    pub fn buyers(mut self, count: u16) -> Builder {
+        self.options.buyers = count;
+        self
+    }
+
+    /// Lines of TOML for `[server]`.
+    #[must_use]
+    pub fn server(mut self, lines: &str) -> Builder {
+        self.settings.server = lines.to_owned();
+        self
+    }
+
+    /// Lines of TOML for the network.
+    #[must_use]
+    pub fn network(mut self, lines: &str) -> Builder {
+        self.settings.network = lines.to_owned();
+        self
+    }
+
+    /// Further sections of TOML.
+    #[must_use]
+    pub fn more(mut self, lines: &str) -> Builder {
+        self.settings.more = lines.to_owned();
+        self
+    }
+
+    /// Starts the chain, the proxy and the facilitator.
+    ///
+    /// # Panics
+    /// When one of them does not start.
+    #[must_use]
+    pub fn start(self) -> World {
+        let (mining, signers) = (self.mining, self.signers);
+        let chain = Devnet::start(self.options).unwrap_or_else(|error| panic!("{error}"));
+        let proxy = Proxy::start(chain.url()).unwrap_or_else(|error| panic!("{error}"));
+        let signers = chain.facilitators[..signers].to_vec();
+        let settings = Settings {
+            rpc: vec![proxy.url()],
+            signers: signers.clone(),
+            ..self.settings
+        };
+        let facilitator = Facilitator::start(&settings).unwrap_or_else(|error| panic!("{error}"));
+        chain.set_mining(mining).unwrap_or_else(|error| panic!("{error}"));
+        World {
+            facilitator,
+            proxy,
+            chain,
+            signers,
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The product as its users meet it: the release binary and its plugin file over HTTP, a real node behind a proxy that
+//! breaks on request, the official clients in front. Run by `cargo xtask test`.
+//!
+//! Tests named `tNN_…` are the threats of that number; `law1_…` is a law of the design.
+
+mod clients;
+mod concurrency;
+mod crash;
+mod hostile;
+mod laws;
+mod outage;
+mod protocol;
+mod refusals;
+mod secrets;
+mod startup;
+mod tenants;
+mod timing;
+mod tokens;
+mod wallets;
+
+/// Reasons of `exact` on EVM that several modules expect.
+mod reason {
+    pub(crate) const NONCE_USED: &str = "invalid_exact_evm_nonce_already_used";
+    pub(crate) const BALANCE: &str = "invalid_exact_evm_insufficient_balance";
+    pub(crate) const SIGNATURE: &str = "invalid_exact_evm_signature";
+    pub(crate) const SIMULATION: &str = "invalid_exact_evm_transaction_simulation_failed";
+    pub(crate) const EVENT: &str = "invalid_exact_evm_transfer_event_mismatch";
+    pub(crate) const FAILED: &str = "invalid_exact_evm_transaction_failed";
+    pub(crate) const DUPLICATE: &str = "duplicate_settlement";
+    pub(crate) const INVALID_PAYLOAD: &str = "invalid_payload";
+    pub(crate) const INVALID_REQUIREMENTS: &str = "invalid_payment_requirements";
+    pub(crate) const UNEXPECTED_VERIFY: &str = "unexpected_verify_error";
+}

@@ -1,0 +1,153 @@
+//! What must not start, and says why: plugin files that are damaged, foreign or doubled, and bad configuration.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use devnet::{Account, FACILITATOR};
+use e2e::{Facilitator, Settings, binaries};
+
+/// Nothing listens there; none of these gets so far.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+fn settings() -> Settings {
+    Settings::new(NOWHERE, &[Account::from(FACILITATOR)])
+}
+
+/// Runs into the refusal and gives what was written.
+#[track_caller]
+fn refused(settings: &Settings) -> String {
+    let (status, said) = Facilitator::run_to_end(settings).expect("it ends");
+    assert!(!status.success(), "{said}");
+    assert_eq!(
+        status.code().map(|code| code > 0 && code < 100),
+        Some(true),
+        "an exit, not a crash: {status} {said}"
+    );
+    assert!(!said.contains("panicked"), "{said}");
+    said
+}
+
+fn with_file(folder: &Path, name: &str, bytes: &[u8]) -> Settings {
+    let file: PathBuf = folder.join(name);
+    fs::write(&file, bytes).expect("written");
+    Settings {
+        plugin_file: Some(file),
+        ..settings()
+    }
+}
+
+#[test]
+fn t103_a_file_with_another_digest_is_not_loaded() {
+    let pin = "sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"";
+    let said = refused(&Settings {
+        plugin: pin.to_owned(),
+        ..settings()
+    });
+    let real = binaries::sha256(&binaries::evm_plugin().expect("built")).expect("readable");
+    assert!(
+        said.contains("plugin.evm.sha256") && said.contains(&real),
+        "{said}"
+    );
+}
+
+#[test]
+fn t103_a_file_changed_by_one_byte_is_not_loaded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut bytes = fs::read(binaries::evm_plugin().expect("built")).expect("readable");
+    let pin = format!(
+        "sha256 = {:?}",
+        binaries::sha256(&binaries::evm_plugin().expect("built")).expect("readable")
+    );
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    let said = refused(&Settings {
+        plugin: pin,
+        ..with_file(folder.path(), "changed.so", &bytes)
+    });
+    assert!(said.contains("plugin.evm.sha256"), "{said}");
+}
+
+#[test]
+fn files_that_are_no_plugins_are_refused_with_what_is_wrong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plugin = fs::read(binaries::evm_plugin().expect("built")).expect("readable");
+    let program = fs::read(binaries::switchyard().expect("built")).expect("readable");
+    let cases: [(&str, &[u8]); 7] = [
+        ("empty.so", b""),
+        ("text.so", b"this is not a shared library"),
+        ("program.so", &program),
+        ("header-only.so", &plugin[..64]),
+        ("truncated.so", &plugin[..plugin.len() / 2]),
+        ("almost.so", &plugin[..plugin.len() - 100]),
+        ("elf-and-zeroes.so", &[&plugin[..64], &vec![0; 4_096]].concat()),
+    ];
+    for (name, bytes) in cases {
+        let said = refused(&with_file(folder.path(), name, bytes));
+        assert!(
+            said.contains("plugin.evm") && said.contains(name),
+            "{name}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_plugin_of_another_abi_is_refused_by_its_manifest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut plugin = fs::read(binaries::evm_plugin().expect("built")).expect("readable");
+    let needle = br#""major": 1, "minor""#;
+    let at: Vec<usize> = plugin
+        .windows(needle.len())
+        .enumerate()
+        .filter(|(_, window)| window == needle)
+        .map(|(at, _)| at)
+        .collect();
+    assert!(!at.is_empty(), "the manifest names its ABI");
+    for at in at {
+        plugin[at + needle.len() - 10] = b'9';
+    }
+    let said = refused(&with_file(folder.path(), "newer.so", &plugin));
+    assert!(
+        said.contains("plugin.evm") && said.contains("9.0") && said.contains("ABI"),
+        "{said}"
+    );
+}
+
+#[test]
+fn t104_a_kind_claimed_twice_is_refused() {
+    let plugin = binaries::evm_plugin().expect("built");
+    let second = format!(
+        "[plugin.second]\nfile = {:?}\nsha256 = {:?}\n",
+        plugin.file_name().expect("a name").to_string_lossy(),
+        binaries::sha256(&plugin).expect("readable")
+    );
+    let said = refused(&Settings {
+        more: second,
+        ..settings()
+    });
+    assert!(
+        said.contains("plugin.second") && said.contains("plugin.evm"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_bad_configuration_names_file_line_key_and_what_to_write() {
+    let bad = Settings {
+        server: "lisen = 1".to_owned(),
+        network: "confirmations = 0".to_owned(),
+        ..settings()
+    };
+    let said = refused(&bad);
+    assert!(said.contains("switchyard.toml:3: server.lisen"), "{said}");
+    assert!(said.contains("confirmations"), "every error at once: {said}");
+    assert!(said.contains("did you mean \"listen\""), "{said}");
+}
+
+#[test]
+fn a_key_that_is_missing_or_no_key_is_named_and_not_shown() {
+    let shown = "1234nothex5678";
+    let mut bad = settings();
+    bad.signers[0].key = shown.to_owned();
+    let said = refused(&bad);
+    assert!(said.contains("keys.signer0") && !said.contains(shown), "{said}");
+}

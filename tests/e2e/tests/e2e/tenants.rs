@@ -1,0 +1,93 @@
+//! Callers with keys of their own.
+
+use devnet::Mining;
+use e2e::{Reply, World, wait};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::reason;
+
+fn tenant(name: &str, key: &str, more: &str) -> String {
+    let hash = hex::encode(Sha256::digest(key));
+    format!("[[tenants]]\nname = {name:?}\nkey_sha256 = {hash:?}\n{more}\n")
+}
+
+fn world() -> e2e::world::Builder {
+    let tenants = [
+        tenant("one", "key-one", ""),
+        tenant("two", "key-two", ""),
+        tenant("reader", "key-reader", "scopes = [\"verify\", \"supported\"]"),
+    ];
+    World::builder().more(&tenants.concat())
+}
+
+fn post(world: &World, path: &str, body: &Value, key: &str) -> Reply {
+    let value = format!("Bearer {key}");
+    let headers = [("authorization", value.as_str())];
+    world
+        .facilitator
+        .client()
+        .post(path, body.to_string().as_bytes(), &headers)
+        .expect("an answer")
+}
+
+#[test]
+fn t18_without_a_good_key_for_the_path_it_is_401() {
+    let world = world().start();
+    let body = world.payment(2).v2();
+    let bytes = body.to_string();
+    world.untouched(|| {
+        let bad: [&[(&str, &str)]; 6] = [
+            &[],
+            &[("authorization", "Bearer ")],
+            &[("authorization", "Bearer key-three")],
+            &[("authorization", "Basic key-one")],
+            &[("authorization", "key-one")],
+            &[("x-api-key", "key-onE")],
+        ];
+        for headers in bad {
+            for path in ["/verify", "/settle"] {
+                let reply = world
+                    .facilitator
+                    .client()
+                    .post(path, bytes.as_bytes(), headers)
+                    .expect("an answer");
+                assert_eq!(reply.status, 401, "{headers:?}: {reply:?}");
+                reply.is_object_of_the_protocol();
+                assert!(reply.text.contains("unauthorized"), "{reply:?}");
+            }
+            assert_eq!(world.facilitator.get("/supported").status, 401);
+        }
+        post(&world, "/verify", &body, "key-reader").valid();
+        assert_eq!(
+            post(&world, "/settle", &body, "key-reader").status,
+            401,
+            "its key is not for this path"
+        );
+    });
+    let _ = post(&world, "/settle", &body, "key-one").paid();
+    // Operators' paths stay open.
+    assert_eq!(world.facilitator.get("/health").status, 200);
+}
+
+#[test]
+fn t17_a_tenants_result_is_its_own() {
+    let world = world()
+        .mining(Mining::Manual)
+        .server("settle_wait_seconds = 1")
+        .start();
+    let body = world.payment(2).v2();
+    let hash = post(&world, "/settle", &body, "key-one").pending();
+    let stranger = || {
+        let reply = post(&world, "/settle", &body, "key-two");
+        reply.refused(reason::NONCE_USED);
+        assert!(!reply.text.contains(&hash), "{reply:?}");
+    };
+    stranger();
+    world.chain.mine(1).expect("mines");
+    wait::until("it lands", wait::LONG, || (world.transfers() == 1).then_some(()));
+    stranger();
+    assert_eq!(post(&world, "/settle", &body, "key-one").paid(), hash);
+    stranger();
+    assert_eq!((world.sent(), world.transfers()), (1, 1));
+}

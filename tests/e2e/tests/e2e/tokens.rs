@@ -1,0 +1,163 @@
+//! Assets that are not what they seem. The operator allowed them here; only the receipt tells.
+
+use devnet::{FEE_TOKEN, LYING_TOKEN, USDC};
+use e2e::payment::PRICE;
+use e2e::{Payment, World};
+use serde_json::json;
+
+use crate::reason;
+
+const NOBODY: &str = "0x00000000000000000000000000000000000e0a00";
+
+fn world() -> World {
+    let assets = json!([FEE_TOKEN, LYING_TOKEN, NOBODY]);
+    World::builder().network(&format!("assets = {assets}")).start()
+}
+
+fn lying(world: &World, buyer: usize) -> Payment {
+    world.payment(buyer).in_token(LYING_TOKEN, "Lying Dollar", "1")
+}
+
+#[test]
+fn t29_an_asset_without_code_pays_nothing() {
+    let world = world();
+    let payment = world.payment(2).in_token(NOBODY, "USDC", "2");
+    world.untouched(|| {
+        world.verify(&payment.v2()).refused("asset_not_deployed_contract");
+        world.settle(&payment.v2()).refused("asset_not_deployed_contract");
+    });
+}
+
+#[test]
+fn an_asset_that_is_not_allowed_is_refused_before_it_is_touched() {
+    let world = World::start();
+    let payment = world.payment(2).in_token(FEE_TOKEN, "Fee Dollar", "1");
+    world.untouched(|| {
+        world.verify(&payment.v2()).refused(reason::INVALID_REQUIREMENTS);
+        world.settle(&payment.v2()).refused(reason::INVALID_REQUIREMENTS);
+    });
+}
+
+#[test]
+fn t30_a_token_that_keeps_a_fee_did_not_pay() {
+    let world = world();
+    let payment = world.payment(2).in_token(FEE_TOKEN, "Fee Dollar", "1");
+    let hash = world.settle(&payment.v2()).failed(reason::EVENT);
+    assert_eq!(hash.len(), 66);
+    assert_eq!(
+        world.settle(&payment.v2()).failed(reason::EVENT),
+        hash,
+        "the same failure again"
+    );
+    assert_eq!(world.sent(), 1);
+}
+
+#[test]
+fn t30_false_and_missing_logs_are_no_payment() {
+    let world = world();
+    // No transfer log, one unit less, another payee, another emitter.
+    for (buyer, mood) in [(2, 1), (3, 2), (4, 3), (5, 4)] {
+        world
+            .chain
+            .set_token_mood(mood)
+            .expect("the token changes its mood");
+        let hash = world.settle(&lying(&world, buyer).v2()).failed(reason::EVENT);
+        assert_eq!(hash.len(), 66, "mood {mood}");
+    }
+    let got = |merchant: &str| world.chain.balance_of(LYING_TOKEN, merchant).expect("a balance");
+    assert_eq!(got(&world.chain.merchant.address), PRICE - 1);
+    // It moves all of it, and says nothing, or something else, of the authorization: no proof that it was this payment.
+    for (buyer, mood) in [(6, 6), (7, 7)] {
+        world
+            .chain
+            .set_token_mood(mood)
+            .expect("the token changes its mood");
+        let hash = world.settle(&lying(&world, buyer).v2()).failed(reason::EVENT);
+        assert_eq!(hash.len(), 66, "mood {mood}");
+    }
+    assert_eq!(world.sent(), 6);
+}
+
+#[test]
+fn t31_a_paused_or_blacklisted_payer_costs_no_gas() {
+    let world = World::start();
+    let payment = world.payment(2);
+    world.verify(&payment.v2()).valid();
+    world.chain.pause(USDC, true).expect("paused");
+    world.untouched(|| {
+        world.verify(&payment.v2()).refused(reason::SIMULATION);
+        world.settle(&payment.v2()).refused(reason::SIMULATION);
+    });
+    world.chain.pause(USDC, false).expect("unpaused");
+    world
+        .chain
+        .set_blacklisted(USDC, &world.chain.buyers[2].address, true)
+        .expect("blacklisted");
+    world.untouched(|| world.settle(&payment.v2()).refused(reason::SIMULATION));
+    world
+        .chain
+        .set_blacklisted(USDC, &world.chain.buyers[2].address, false)
+        .expect("forgiven");
+    let _ = world.settle(&payment.v2()).paid();
+}
+
+#[test]
+fn t31_a_transfer_that_reverts_only_when_mined_costs_gas_once() {
+    let world = world();
+    world.chain.set_token_mood(8).expect("the token changes its mood");
+    let body = lying(&world, 2).v2();
+    world.verify(&body).valid();
+    let hash = world.settle(&body).failed(reason::FAILED);
+    let receipt = world
+        .chain
+        .receipt(&hash)
+        .expect("the node answers")
+        .expect("a receipt");
+    assert_eq!(receipt["status"], "0x0");
+    for _ in 0..3 {
+        assert_eq!(world.settle(&body).failed(reason::FAILED), hash);
+    }
+    assert_eq!((world.sent(), world.mined()), (1, 1));
+}
+
+#[test]
+fn a_token_that_burns_all_gas_is_refused_by_the_simulation() {
+    let world = world();
+    world.chain.set_token_mood(9).expect("the token changes its mood");
+    let body = lying(&world, 2).v2();
+    world.untouched(|| {
+        world.verify(&body).refused(reason::SIMULATION);
+        world.settle(&body).refused(reason::SIMULATION);
+    });
+}
+
+#[test]
+fn t35_a_wrong_signing_domain_is_named() {
+    let world = World::start();
+    for (name, version, reason) in [
+        ("USD Coin", "2", "invalid_exact_evm_token_name_mismatch"),
+        ("USDC", "1", "invalid_exact_evm_token_version_mismatch"),
+    ] {
+        let payment = world.payment(2).in_token(USDC, name, version);
+        world.untouched(|| {
+            world.verify(&payment.v2()).refused(reason);
+            world.settle(&payment.v2()).refused(reason);
+        });
+    }
+}
+
+#[test]
+fn an_asset_without_eip3009_is_named() {
+    // Multicall3 has code and knows no authorizations.
+    let asset = devnet::MULTICALL3;
+    let world = World::builder().network(&format!("assets = [{asset:?}]")).start();
+    let payment = world.payment(2).in_token(asset, "USDC", "2");
+    world.untouched(|| {
+        world
+            .verify(&payment.v2())
+            .refused("invalid_exact_evm_eip3009_not_supported");
+        world
+            .settle(&payment.v2())
+            .refused("invalid_exact_evm_eip3009_not_supported");
+    });
+}
