@@ -1,4 +1,5 @@
-//! Why did a simulation fail? One multicall, first match wins (exact-evm.md section 4, D1 to D6).
+//! Why did a simulation fail? One multicall, first match wins (exact-evm.md section 4, D1 to D6), and the chain's own
+//! judgement of the time before D6.
 
 use alloy_primitives::{Bytes, U256};
 use alloy_sol_types::{SolCall, SolValue};
@@ -6,7 +7,7 @@ use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Cx, Fault};
 
 use super::payment::Payment;
-use super::reason;
+use super::{reason, revert};
 use crate::abi::AuthorizedToken::{authorizationStateCall, balanceOfCall, nameCall, versionCall};
 use crate::abi::{MULTICALL3, Multicall};
 use crate::rpc::{self, EthCall, Executed, Failure};
@@ -22,7 +23,13 @@ pub(super) async fn diagnose(cx: &Cx, payment: &Payment, failure: &Failure) -> R
             .map_or(reason::SIMULATION_FAILED, |findings| findings.reason(payment)),
         Executed::Failed(_) => reason::SIMULATION_FAILED,
     };
-    Ok(payment.refuse(reason, &failure.text()))
+    let text = failure.text();
+    // The chain's clock may be ahead of this host's: what it says about the time is as good as our own check (T-20).
+    let reason = match (reason, revert::reason_for(&text)) {
+        (reason::SIMULATION_FAILED, said @ (reason::VALID_BEFORE | reason::VALID_AFTER)) => said,
+        (reason, _) => reason,
+    };
+    Ok(payment.refuse(reason, &text))
 }
 
 fn questions(payment: &Payment) -> EthCall {
