@@ -17,6 +17,8 @@ mod observer;
 mod ops;
 mod outcome;
 mod plan_check;
+#[cfg(test)]
+mod plan_check_tests;
 mod settle;
 mod settlement;
 mod slot;

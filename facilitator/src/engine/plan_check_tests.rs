@@ -1,0 +1,153 @@
+//! Law 6: a plan may use only what was granted.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use sdk_plugin::chain::{
+    Attempt, Bid, Built, Lane, LaneState, Network as ChainNetwork, Observation, Readiness, Sent, Slot, Watch,
+};
+use sdk_plugin::manifest::Grant;
+use sdk_plugin::scheme::{
+    Call, EvidenceWanted, Gate, Identity, Judgement, LaneChoice, OnFail, Plan, Planned, Step, Supported, Verdict,
+};
+use sdk_plugin::testkit::ScriptHost;
+use sdk_plugin::{
+    Amount, ChainDriver, Cx, Fault, HexBytes, PaymentRequest, SchemeHandler, Value, async_trait,
+};
+
+use super::plan_check::check;
+use crate::registry::{Instance, Kind, Network, NetworkSettings};
+
+const TOKEN: &str = "0x00000000000000000000000000000000000000aa";
+const OTHER: &str = "0x00000000000000000000000000000000000000bb";
+const PAY: &str = "0x11111111";
+const DRAIN: &str = "0x22222222";
+
+/// Serves nothing: only its grants matter here.
+struct Silent;
+
+fn silence<T>() -> Result<T, Fault> {
+    Err(Fault::unsupported("serves nothing"))
+}
+
+#[async_trait]
+impl SchemeHandler for Silent {
+    async fn supported(&self, _: &Cx) -> Result<Supported, Fault> {
+        silence()
+    }
+    async fn identify(&self, _: &Cx, _: &PaymentRequest) -> Result<Identity, Fault> {
+        silence()
+    }
+    async fn verify(&self, _: &Cx, _: &PaymentRequest) -> Result<Verdict, Fault> {
+        silence()
+    }
+    async fn plan(&self, _: &Cx, _: &PaymentRequest) -> Result<Planned, Fault> {
+        silence()
+    }
+    async fn judge(
+        &self,
+        _: &Cx,
+        _: &Plan,
+        _: &sdk_plugin::chain::Evidence,
+    ) -> Result<Judgement, Fault> {
+        silence()
+    }
+}
+
+#[async_trait]
+impl ChainDriver for Silent {
+    async fn check(&self, _: &Cx, _: &ChainNetwork) -> Result<Readiness, Fault> {
+        silence()
+    }
+    async fn lane(&self, _: &Cx, _: &Lane) -> Result<LaneState, Fault> {
+        silence()
+    }
+    async fn quote(&self, _: &Cx, _: &Lane, _: Option<&Bid>) -> Result<Bid, Fault> {
+        silence()
+    }
+    async fn build(&self, _: &Cx, _: &Slot, _: &Bid, _: &[Step]) -> Result<Built, Fault> {
+        silence()
+    }
+    async fn fill(&self, _: &Cx, _: &Slot, _: &Bid) -> Result<Built, Fault> {
+        silence()
+    }
+    async fn broadcast(&self, _: &Cx, _: &Attempt) -> Result<Sent, Fault> {
+        silence()
+    }
+    async fn observe(&self, _: &Cx, _: &[Watch]) -> Result<Vec<Observation>, Fault> {
+        silence()
+    }
+}
+
+fn kind() -> Kind {
+    let instance = Arc::new(Instance {
+        id: 1,
+        name: "test".into(),
+        plugin: "test".into(),
+        host: ScriptHost::at_unix_s(0),
+    });
+    let settings = NetworkSettings {
+        id: "eip155:1".into(),
+        confirmations: 1,
+        finality: 2,
+        poll_interval_ms: 1_000,
+        stuck_after_ms: 1_000,
+        max_in_flight: 1,
+        lane_queue: 1,
+        max_cost: Amount::MAX,
+        assets: Some(BTreeSet::from([TOKEN.to_owned()])),
+        keys: Vec::new(),
+        retained_keys: Vec::new(),
+        options: Value::Null,
+    };
+    let network = Arc::new(Network::new(settings, Arc::new(Silent), Arc::clone(&instance)));
+    let grants = vec![Grant { target: "asset".into(), operations: vec![PAY.into()] }];
+    Kind { version: 2, scheme: "test".into(), network, handler: Arc::new(Silent), instance, grants, routes: false }
+}
+
+fn plan() -> Plan {
+    let step = Step {
+        call: Call {
+            target: TOKEN.into(),
+            operation: PAY.into(),
+            data: HexBytes(vec![0x11; 4]),
+            native_value: Amount::ZERO,
+            compute_limit: None,
+        },
+        lane: LaneChoice::Any,
+        gate: Gate::None,
+        on_fail: OnFail::Stop,
+        batchable: false,
+        max_cost: None,
+        expires_at_s: None,
+        evidence: EvidenceWanted::default(),
+        pays: true,
+        memo: Value::Null,
+    };
+    Plan { payer: "p".into(), steps: vec![step], reserves: Vec::new(), holds: Vec::new(), writes: Vec::new() }
+}
+
+#[test]
+fn law6_what_is_granted_passes() {
+    assert_eq!(check(&plan(), &kind()), Ok(()));
+}
+
+#[test]
+fn law6_each_thing_that_is_not_granted_is_refused_and_named() {
+    let cases: [(&str, fn(&mut Plan)); 8] = [
+        (OTHER, |plan| plan.steps[0].call.target = OTHER.into()),
+        (DRAIN, |plan| plan.steps[0].call.operation = DRAIN.into()),
+        ("native", |plan| plan.steps[0].call.native_value = Amount::from(1u64)),
+        ("0xdead", |plan| plan.steps[0].lane = LaneChoice::Signer { address: "0xdead".into() }),
+        ("exactly one", |plan| plan.steps[0].pays = false),
+        ("exactly one", |plan| plan.steps.push(plan.steps[0].clone())),
+        ("1 to", |plan| plan.steps.clear()),
+        ("1 to", |plan| plan.steps = vec![plan.steps[0].clone(); 9]),
+    ];
+    for (named, change) in cases {
+        let mut plan = plan();
+        change(&mut plan);
+        let refused = check(&plan, &kind()).expect_err(named);
+        assert!(refused.contains(named), "{named}: {refused}");
+    }
+}
