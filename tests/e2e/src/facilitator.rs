@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::http::{Client, Reply};
+use crate::leash::Leash;
 use crate::payment::NETWORK;
 use crate::{Error, binaries, wait};
 
@@ -41,6 +42,8 @@ pub struct Settings {
     pub port: Option<u16>,
     /// Further environment variables.
     pub environment: Vec<(String, String)>,
+    /// Where configuration, data and log go, an empty folder; one that disappears with the handle when not given.
+    pub folder: Option<PathBuf>,
 }
 
 impl Settings {
@@ -56,6 +59,7 @@ impl Settings {
             plugin_file: None,
             port: None,
             environment: Vec::new(),
+            folder: None,
         }
     }
 
@@ -103,10 +107,11 @@ fn variable(number: usize) -> String {
 /// A facilitator process. Dropping it kills the process; when a test failed, its log's end is shown.
 #[derive(Debug)]
 pub struct Facilitator {
-    folder: TempDir,
+    folder: PathBuf,
+    _temporary: Option<TempDir>,
     port: u16,
     environment: Vec<(String, String)>,
-    child: Option<Child>,
+    child: Option<(Child, Leash)>,
     client: Client,
 }
 
@@ -145,10 +150,16 @@ impl Facilitator {
 
     fn prepare(settings: &Settings) -> Result<Facilitator, Error> {
         let lost = |e: std::io::Error| Error(format!("cannot prepare a folder for the facilitator: {e}"));
-        let folder = tempfile::Builder::new()
-            .prefix("switchyard-")
-            .tempdir()
-            .map_err(lost)?;
+        let (folder, temporary) = match &settings.folder {
+            Some(folder) => (folder.clone(), None),
+            None => {
+                let temporary = tempfile::Builder::new()
+                    .prefix("switchyard-")
+                    .tempdir()
+                    .map_err(lost)?;
+                (temporary.path().to_owned(), Some(temporary))
+            }
+        };
         let port = match settings.port {
             Some(port) => port,
             None => TcpListener::bind("127.0.0.1:0")
@@ -156,7 +167,7 @@ impl Facilitator {
                 .map_err(lost)?
                 .port(),
         };
-        fs::write(folder.path().join("switchyard.toml"), settings.toml(port)?).map_err(lost)?;
+        fs::write(folder.join("switchyard.toml"), settings.toml(port)?).map_err(lost)?;
         let keys = settings.signers.iter().enumerate();
         let mut environment: Vec<_> = keys
             .map(|(number, signer)| (variable(number), signer.key.clone()))
@@ -165,6 +176,7 @@ impl Facilitator {
         let client = Client::new(&format!("http://127.0.0.1:{port}"));
         Ok(Facilitator {
             folder,
+            _temporary: temporary,
             port,
             environment,
             child: None,
@@ -190,7 +202,8 @@ impl Facilitator {
             .stderr(log)
             .spawn()
             .map_err(lost)?;
-        self.child = Some(child);
+        let leash = Leash::on(&child)?;
+        self.child = Some((child, leash));
         Ok(())
     }
 
@@ -224,7 +237,7 @@ impl Facilitator {
     }
 
     fn wait_end(&mut self, limit: Duration) -> Result<ExitStatus, Error> {
-        let child = self
+        let (child, _) = self
             .child
             .as_mut()
             .ok_or_else(|| Error("the facilitator does not run".to_owned()))?;
@@ -238,7 +251,7 @@ impl Facilitator {
     pub fn has_ended(&mut self) -> bool {
         self.child
             .as_mut()
-            .is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+            .is_none_or(|(child, _)| !matches!(child.try_wait(), Ok(None)))
     }
 
     /// SIGKILL, and the process is gone.
@@ -246,7 +259,8 @@ impl Facilitator {
     /// # Panics
     /// When it cannot be killed.
     pub fn kill(&mut self) {
-        let mut child = self.child.take().expect("it runs");
+        let (mut child, leash) = self.child.take().expect("it runs");
+        drop(leash);
         child.kill().expect("SIGKILL");
         child.wait().expect("it ends");
     }
@@ -256,7 +270,7 @@ impl Facilitator {
     /// # Panics
     /// When the signal cannot be sent.
     pub fn terminate(&self) {
-        let child = self.child.as_ref().expect("it runs");
+        let (child, _) = self.child.as_ref().expect("it runs");
         let status = Command::new("kill")
             .args(["-TERM", &child.id().to_string()])
             .status();
@@ -297,18 +311,18 @@ impl Facilitator {
 
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
-        self.folder.path().join("switchyard.toml")
+        self.folder.join("switchyard.toml")
     }
 
     /// Where the journal lies.
     #[must_use]
     pub fn data_folder(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.folder.join("data")
     }
 
     #[must_use]
     pub fn log_file(&self) -> PathBuf {
-        self.folder.path().join("switchyard.log")
+        self.folder.join("switchyard.log")
     }
 
     /// Everything it wrote so far, over all its starts.
@@ -371,7 +385,8 @@ impl Facilitator {
 
 impl Drop for Facilitator {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
+        if let Some((mut child, leash)) = self.child.take() {
+            drop(leash);
             // It may have ended by itself; either way it is reaped.
             let _ = child.kill();
             let _ = child.wait();

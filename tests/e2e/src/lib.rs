@@ -8,6 +8,7 @@
 pub mod binaries;
 pub mod facilitator;
 pub mod http;
+pub mod leash;
 pub mod payment;
 pub mod proxy;
 pub mod shop;

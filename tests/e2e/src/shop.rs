@@ -7,6 +7,7 @@ use devnet::Npm;
 use serde_json::Value;
 
 use crate::Error;
+use crate::leash::Leash;
 
 /// Which generation of the official packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub enum Generation {
 #[derive(Debug)]
 pub struct Seller {
     child: Child,
+    _leash: Leash,
     /// What costs money.
     pub resource: String,
 }
@@ -57,6 +59,7 @@ impl Seller {
         let said: Value = serde_json::from_str(&line).unwrap_or_default();
         match said["resource"].as_str() {
             Some(resource) => Ok(Seller {
+                _leash: Leash::on(&child)?,
                 child,
                 resource: resource.to_owned(),
             }),

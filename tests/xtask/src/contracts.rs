@@ -2,16 +2,18 @@
 
 use devnet::{Error, Npm};
 
+use crate::Failure;
+
 /// Compiles tests/contracts/*.sol with the pinned solc into tests/contracts/artifacts. Same sources give the same bytes
 /// on every machine; commit the artefacts together with the sources.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Write nothing; fail when an artefact does not match its source
     #[arg(long)]
-    check: bool,
+    pub(crate) check: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Result<(), Error> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut command = Npm::ensure()?.script("contracts.mjs");
     if args.check {
         command.arg("--check");
@@ -22,9 +24,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
         source,
     })?;
     if !output.status.success() {
-        return Err(Error::Setup(
-            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        ));
+        return Err(Failure(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
     let done = if args.check {
         "match their sources"

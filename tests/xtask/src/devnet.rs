@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use devnet::{Account, AnvilOptions, BUYER_TOKENS, Devnet, Error, FACILITATOR_WEI, Mining, Options};
+use devnet::{Account, AnvilOptions, BUYER_TOKENS, Devnet, FACILITATOR_WEI, Mining, Options};
+
+use crate::Failure;
 
 /// How often to look whether the node still runs.
 const WATCH: Duration = Duration::from_millis(500);
@@ -30,7 +32,7 @@ pub(crate) struct Args {
     buyers: u16,
 }
 
-pub(crate) fn run(args: Args) -> Result<(), Error> {
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let mining = match args.block_time {
         Some(seconds) => Mining::Every(seconds),
         None if args.no_mining => Mining::Manual,
@@ -49,7 +51,7 @@ pub(crate) fn run(args: Args) -> Result<(), Error> {
     while chain.anvil().is_running()? {
         std::thread::sleep(WATCH);
     }
-    Err(Error::Setup("the node ended by itself".to_owned()))
+    Err(Failure("the node ended by itself".to_owned()))
 }
 
 fn print(chain: &Devnet, mining: Mining) {

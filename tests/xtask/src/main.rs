@@ -1,8 +1,13 @@
 //! The commands of Switchyard's developers, behind `cargo xtask`. Each subcommand is a module with its arguments and a
 //! `run`; this file only chooses.
 
+mod cargo;
 mod contracts;
+mod demo;
 mod devnet;
+mod lint;
+mod paint;
+mod test;
 
 use std::process::ExitCode;
 
@@ -14,7 +19,8 @@ use clap::{Parser, Subcommand};
     bin_name = "cargo xtask",
     about = "Development commands of Switchyard",
     after_help = "Needs Rust and Node.js 20 or newer. The pinned Node.js packages (among them the dev chain's node) are \
-                  installed into tests/js by whichever command needs them first."
+                  installed into tests/js by whichever command needs them first. `cargo xtask COMMAND --help` says \
+                  what a command does and needs."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -23,21 +29,46 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// See a payment: chain, facilitator, paid API and buyer, started for you
+    Demo(demo::Args),
+    /// Run every test, or some
+    Test(test::Args),
+    /// Check formatting, clippy, documentation and test contracts
+    Lint(lint::Args),
     /// Start the EVM dev chain with funded keys and planted contracts; it stays until Ctrl-C
     Devnet(devnet::Args),
     /// Compile the test contracts, or check that the artefacts match their sources
     Contracts(contracts::Args),
 }
 
+/// What went wrong, for a person.
+#[derive(Debug)]
+struct Failure(String);
+
+impl From<::devnet::Error> for Failure {
+    fn from(error: ::devnet::Error) -> Failure {
+        Failure(error.to_string())
+    }
+}
+
+impl From<e2e::Error> for Failure {
+    fn from(error: e2e::Error) -> Failure {
+        Failure(error.to_string())
+    }
+}
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Lint(lint::Args {}) => lint::run(),
         Command::Devnet(args) => devnet::run(args),
         Command::Contracts(args) => contracts::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
+        Err(Failure(what)) => {
+            eprintln!("error: {what}");
             ExitCode::FAILURE
         }
     }

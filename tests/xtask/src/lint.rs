@@ -1,0 +1,27 @@
+//! `cargo xtask lint`: what a change must pass beside the tests.
+
+use crate::{Failure, cargo, contracts};
+
+/// Checks formatting, clippy, documentation and the test contracts, all of it without a warning.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run() -> Result<(), Failure> {
+    cargo::run("Formatting", &["fmt", "--all", "--check"], &[])?;
+    // The release profile shares build scripts and macros with the tests.
+    let clippy = [
+        "clippy",
+        "--release",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ];
+    cargo::run("Clippy", &clippy, &[])?;
+    let doc = ["doc", "--release", "--locked", "--workspace", "--no-deps"];
+    cargo::run("Documentation", &doc, &[("RUSTDOCFLAGS", "--deny warnings")])?;
+    crate::paint::heading("Test contracts");
+    contracts::run(&contracts::Args { check: true })
+}

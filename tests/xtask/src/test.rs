@@ -1,0 +1,57 @@
+//! `cargo xtask test`: all tests, in the order in which they fail fastest.
+
+use devnet::Npm;
+
+use crate::{Failure, cargo};
+
+/// Runs every test: those of each crate, then the end-to-end tests, which drive the release binary with its plugin file
+/// against a real node (anvil) and the official x402 clients.
+///
+/// It installs the Node.js packages and builds what is missing. The first run compiles everything and takes a while;
+/// afterwards the tests themselves take a few minutes. Nothing needs a network but the installation.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask test                        everything
+  cargo xtask test --only unit            the crates' own tests
+  cargo xtask test --only e2e             the end-to-end tests
+  cargo xtask test --only e2e t02         one threat, by its number in the test's name
+  cargo xtask test --only e2e crash::     one module of tests/e2e/tests/e2e")]
+pub(crate) struct Args {
+    /// Only one kind of test
+    #[arg(long, value_enum)]
+    only: Option<Kind>,
+    /// Only tests whose path contains this
+    filter: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// Tests of single crates, the boundary's and the dev chain's among them
+    Unit,
+    /// Tests of the release binary
+    E2e,
+}
+
+/// End-to-end tests mostly wait for blocks: more of them than cores run at once.
+const E2E_THREADS: &str = "4";
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    Npm::ensure()?;
+    let filter: Vec<&str> = args.filter.as_deref().into_iter().collect();
+    if args.only != Some(Kind::E2e) {
+        let all = ["test", "--release", "--locked", "--workspace", "--exclude", "e2e"];
+        cargo::run("Tests of every crate", &[&all, filter.as_slice()].concat(), &[])?;
+    }
+    if args.only != Some(Kind::Unit) {
+        // After the tests above, whose build leaves binaries with test features behind.
+        cargo::build_what_is_shipped()?;
+        let e2e = ["test", "--release", "--locked", "--package", "e2e"];
+        let threads = ["--", "--test-threads", E2E_THREADS];
+        cargo::run(
+            "End-to-end tests",
+            &[&e2e, filter.as_slice(), &threads].concat(),
+            &[],
+        )?;
+    }
+    Ok(())
+}
