@@ -132,9 +132,11 @@ fn law6_what_is_granted_passes() {
     assert_eq!(check(&plan(), &kind()), Ok(()));
 }
 
+type Edit = fn(&mut Plan);
+
 #[test]
 fn law6_each_thing_that_is_not_granted_is_refused_and_named() {
-    let cases: [(&str, fn(&mut Plan)); 8] = [
+    let cases: [(&str, Edit); 8] = [
         (OTHER, |plan| plan.steps[0].call.target = OTHER.into()),
         (DRAIN, |plan| plan.steps[0].call.operation = DRAIN.into()),
         ("native", |plan| plan.steps[0].call.native_value = Amount::from(1u64)),
