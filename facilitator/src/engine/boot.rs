@@ -1,6 +1,6 @@
 //! Where the last process ended, this one goes on: observe first, build nothing new until a lane is reconciled.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Brings back every unfinished settlement and open slot, and starts all networks.
-    pub(super) async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
+    pub async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
         let rows = match self.journal.query(Query::Unfinished).await? {
             Answer::Settlements(rows) => rows,
             other => return Err(JournalError(format!("an answer of another shape: {other:?}"))),
         };
-        let mut settlements = HashMap::new();
+        let mut settlements = BTreeMap::new();
         for (row, plan) in rows {
             if let Some(settlement) = self.bring_back(row, plan) {
                 settlements.insert(settlement.id, settlement);
@@ -44,7 +44,9 @@ impl Engine {
                     }
                 }
             }
-            run.add_slot(Arc::new(OpenSlot::new(attempts, slot.lane, slot.sequence, covers)));
+            let slot = OpenSlot::new(attempts, slot.lane, slot.sequence, covers);
+            slot.resume_decision();
+            run.add_slot(Arc::new(slot));
         }
         let runs: Vec<Arc<NetworkRun>> = self.networks.values().cloned().collect();
         join_all(runs.iter().map(|run| async {
@@ -68,7 +70,7 @@ impl Engine {
         }
         for settlement in settlements.values() {
             self.advance(settlement);
-            self.finish_if_ended(settlement).await;
+            self.spawn(Arc::clone(self).finish_if_ended(Arc::clone(settlement)));
         }
         self.start_jobs();
         if !settlements.is_empty() {

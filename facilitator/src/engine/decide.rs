@@ -1,5 +1,7 @@
 //! What another `/settle` of a known claim gets: a pure function of the claim's row and of who asks.
 
+use sdk_plugin::wire::SettleReply;
+
 use crate::journal::{Outcome, SettlementRow};
 
 /// Who asks, and with what.
@@ -54,15 +56,24 @@ pub fn decide(row: &SettlementRow, asker: &Asker) -> Decision {
             let same_caller = asker.idempotency_key.is_some()
                 && asker.idempotency_key == release.idempotency_key
                 && asker.tenant == release.tenant;
-            match (&row.outcome, same_caller) {
-                // After a reorganisation the payment is open again: the old answer is not true at this moment.
-                (Outcome::Paid(_), true) => Decision::Replay(release.body.clone()),
+            match &row.outcome {
+                // After a reorganisation the payment may be open again, or have landed as another transaction: then the
+                // old answer is not true any more.
+                Outcome::Paid(paid) if same_caller && names(&release.body, &paid.tx_id) => {
+                    Decision::Replay(release.body.clone())
+                }
+                Outcome::Paid(paid) => Decision::Duplicate { tx_id: paid.tx_id.clone() },
                 _ => Decision::Duplicate { tx_id: row.tx_id.clone().unwrap_or_default() },
             }
         }
         (Outcome::Reversed { tx_id, .. }, _) => Decision::Duplicate { tx_id: tx_id.clone() },
         (Outcome::Failed { .. }, _) => Decision::SameFailure,
     }
+}
+
+/// Whether a recorded answer is about this transaction.
+fn names(body: &str, tx_id: &str) -> bool {
+    serde_json::from_str::<SettleReply>(body).is_ok_and(|reply| reply.transaction == tx_id)
 }
 
 #[cfg(test)]
@@ -85,6 +96,7 @@ mod tests {
             tenant: Some("a".into()),
             fingerprint: "f".into(),
             digest: "d".into(),
+            request: String::new(),
             replay_reason: "used".into(),
             replayable_until_s: None,
             payer: "payer".into(),
@@ -125,9 +137,13 @@ mod tests {
         Some(Release {
             tenant: Some("a".into()),
             idempotency_key: key.map(str::to_owned),
-            body: "body".into(),
+            body: body("0xtx"),
             at_ms: 0,
         })
+    }
+
+    fn body(tx_id: &str) -> String {
+        format!(r#"{{"success":true,"payer":"payer","transaction":"{tx_id}","network":"n"}}"#)
     }
 
     #[test]
@@ -156,10 +172,15 @@ mod tests {
     #[test]
     fn a_replay_needs_the_same_tenant_and_the_same_idempotency_key() {
         let row = row(paid(false), release(Some("k")), true);
-        assert_eq!(decide(&row, &asker("f", "d", Some("k"))), Decision::Replay("body".into()));
+        assert_eq!(decide(&row, &asker("f", "d", Some("k"))), Decision::Replay(body("0xtx")));
         let duplicate = Decision::Duplicate { tx_id: "0xtx".into() };
         assert_eq!(decide(&row, &asker("f", "d", Some("k2"))), duplicate);
         assert_eq!(decide(&row, &asker("f", "d", None)), duplicate);
+        let mut landed_anew = row.clone();
+        let Outcome::Paid(paid) = &mut landed_anew.outcome else { panic!("{landed_anew:?}") };
+        paid.tx_id = "0xother".into();
+        let other = Decision::Duplicate { tx_id: "0xother".into() };
+        assert_eq!(decide(&landed_anew, &asker("f", "d", Some("k"))), other, "the old answer names the old hash");
         let stranger = Asker { tenant: Some("b".into()), ..asker("f", "d", Some("k")) };
         assert_eq!(decide(&row, &stranger), duplicate);
     }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::decide::decide;
 use super::network::NetworkRun;
+use super::outcome::is_gate_open;
 use super::settle::{refusal_of_commit, unavailable};
 use super::settlement::{self, Phase, Settlement};
 use super::slot::{OpenSlot, SlotKey, bid_of};
@@ -31,6 +32,8 @@ use crate::service::SettleAnswer;
 const RETRY_EVERY: Duration = Duration::from_millis(250);
 /// Tries of quote and build for a settlement that is not journaled.
 const TRIES: u32 = 4;
+/// Unused places before the first open slot that are filled at one go.
+const MOST_GAPS: usize = 16;
 
 /// A step to be carried out.
 #[derive(Debug, Clone)]
@@ -50,6 +53,8 @@ pub enum Ask {
     Fill(SlotKey),
     /// Send the slot's newest transaction again.
     Resend(SlotKey),
+    /// The signer's key was used elsewhere: read the chain's sequence again.
+    CatchUp,
 }
 
 /// Whether a lane took work into its queue.
@@ -73,14 +78,17 @@ pub struct LaneHandle {
 
 impl LaneHandle {
     pub fn queue(&self, work: Work) -> Queued {
-        match self.work.try_send(work) {
-            Ok(()) => {
-                self.waiting.fetch_add(1, Ordering::Relaxed);
-                Queued::Yes
-            }
+        // Counted first: the lane may take it off before this thread goes on.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let queued = match self.work.try_send(work) {
+            Ok(()) => Queued::Yes,
             Err(mpsc::error::TrySendError::Full(_)) => Queued::Full,
             Err(mpsc::error::TrySendError::Closed(_)) => Queued::Closed,
+        };
+        if queued != Queued::Yes {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
+        queued
     }
 
     /// Bounded by the open slots and settlements themselves: each has at most one question out.
@@ -155,23 +163,37 @@ impl Engine {
             Ok(Sent::Unknown { .. }) | Err(_) => "unknown",
         };
         self.metrics.add("switchyard_sends_total", &[("network", run.network.id()), ("answer", said)], 1);
+        let slot = run.slot(&key);
+        if let Some(slot) = &slot {
+            let mut state = slot.lock();
+            state.sending = state.sending.saturating_sub(1);
+            state.last_sent = Instant::now();
+        }
         match answer {
             Ok(Sent::Accepted) => self.journal.note(Event::Sent { attempt: attempt.id }),
             Ok(Sent::Underpriced) => {
-                if let (Some(slot), Some(lane)) = (run.slot(&key), run.lane(&key.0)) {
+                if let (Some(slot), Some(lane)) = (slot, run.lane(&key.0)) {
                     slot.lock().asked = true;
                     // The pause keeps a price that runs away from becoming a row of journaled bids.
                     self.spawn_after(RETRY_EVERY, move || lane.ask(Ask::Rebid(key)));
                 }
             }
-            // The observer finds out what has the slot.
-            Ok(Sent::SequenceUsed) => {}
+            // The observer finds out what has the slot; what comes next must be behind it.
+            Ok(Sent::SequenceUsed) => {
+                if let Some(lane) = run.lane(&key.0) {
+                    lane.ask(Ask::CatchUp);
+                }
+            }
             Ok(Sent::InsufficientFunds) => {
                 tracing::error!(network = run.network.id(), signer = %attempt.lane.signer, tx = %attempt.tx_id,
                     "the signer can't pay for its transaction: top it up");
             }
             Ok(Sent::Rejected { message }) => {
                 tracing::error!(network = run.network.id(), tx = %attempt.tx_id, "a node rejects a transaction: {message}");
+                if let Some(slot) = slot {
+                    let mut state = slot.lock();
+                    state.rejections = state.rejections.saturating_add(1);
+                }
             }
             Ok(Sent::Unknown { message }) => {
                 tracing::warn!(network = run.network.id(), tx = %attempt.tx_id, "no node answered a send: {message}");
@@ -259,6 +281,40 @@ impl LaneTask {
         }
     }
 
+    /// Goes behind what others have done with the signer's key.
+    async fn catch_up(&mut self) {
+        if !self.lane.ordered {
+            return;
+        }
+        if let Ok(state) = self.engine.ops.lane(&self.run.network, &self.lane).await {
+            self.run.saw_head(state.head_height);
+            self.next_sequence = self.next_sequence.max(state.next_sequence);
+        }
+    }
+
+    /// A place below the first open slot that nothing has used keeps everything behind it from landing: a
+    /// transaction from elsewhere was there, and a reorganisation lost it. It is filled.
+    async fn fill_gaps(&self, first_open: u64) {
+        let Ok(state) = self.engine.ops.lane(&self.run.network, &self.lane).await else { return };
+        // A slot that has landed is no gap, although a node that lags behind may say so.
+        let unused = |sequence: &u64| self.run.slot(&(self.lane.signer.clone(), *sequence)).is_none();
+        for sequence in (state.next_sequence..first_open).filter(unused).take(MOST_GAPS) {
+            let place = Slot { lane: self.lane.clone(), sequence };
+            let Ok(bid) = self.engine.ops.quote(&self.run.network, &self.lane, None).await else { return };
+            let Ok(built) = self.engine.ops.fill(&self.run.network, &place, &bid).await else { return };
+            let row = self.attempt_row(&place, &bid, &built, AttemptKind::Fill, Vec::new());
+            match record_attempt(&*self.engine.journal, Vec::new(), NewAttempt::new(row, built.bytes)).await {
+                Ok(attempt) => {
+                    tracing::warn!(network = %self.lane.network, signer = %self.lane.signer, sequence,
+                        "nothing is in this place of the lane, and transactions wait behind it: filling it");
+                    self.open_slot(attempt, Vec::new());
+                }
+                // A slot that is closed for good is used, whatever this node says: it lags behind.
+                Err(error) => return tracing::warn!(%error, sequence, "a gap was not filled"),
+            }
+        }
+    }
+
     async fn answer(&mut self, ask: Ask) {
         match ask {
             Ask::Step(work) => self.later(work).await,
@@ -266,14 +322,18 @@ impl LaneTask {
             Ask::Fill(key) => self.replace(&key, true).await,
             Ask::Resend(key) => {
                 if let Some(slot) = self.run.slot(&key) {
-                    let mut state = slot.lock();
-                    state.asked = false;
-                    state.last_sent = Instant::now();
-                    if let Some(attempt) = state.newest() {
-                        self.hand_over(attempt.clone());
+                    let newest = {
+                        let mut state = slot.lock();
+                        state.asked = false;
+                        state.last_sent = Instant::now();
+                        if state.sending > 0 { None } else { state.newest().cloned() }
+                    };
+                    if let Some(attempt) = newest {
+                        self.hand_over(&slot, attempt);
                     }
                 }
             }
+            Ask::CatchUp => self.catch_up().await,
         }
     }
 
@@ -287,7 +347,11 @@ impl LaneTask {
                 SettleAnswer::Reply(settlement::failure(&refusal, "", &waiter.network_as_sent))
             }),
             Err(Stop::Unavailable(message)) => settlement.give_up(|_| unavailable(message)),
-            Err(Stop::Commit(CommitError::ClaimTaken) | Stop::Taken) => self.lost_the_race(&settlement).await,
+            Err(Stop::Commit(CommitError::ClaimTaken) | Stop::Taken) => {
+                // Out of the way first, or the look-up would find the loser itself.
+                self.engine.forget(&settlement);
+                self.lost_the_race(&settlement).await;
+            }
             Err(Stop::Commit(error)) => {
                 tracing::warn!(settlement = settlement.id, %error, "a settlement was not begun");
                 let row = settlement.lock().row.clone();
@@ -320,8 +384,17 @@ impl LaneTask {
         let index = usize::try_from(step).unwrap_or(usize::MAX);
         let is_waiting =
             settlement.lock().row.steps.get(index).is_some_and(|row| row.state == StepState::Waiting);
-        if !is_waiting {
-            // Asked for twice, or decided meanwhile.
+        let Some(planned) = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned() else {
+            tracing::error!(settlement = settlement.id, step, "the plan can't be read: load the version that made it");
+            return;
+        };
+        let is_open = is_gate_open(&settlement.lock().row, index, planned.gate);
+        if !is_waiting || !is_open {
+            // Asked for twice, decided meanwhile, or what came before it was reorganised away: `advance` asks again.
+            return;
+        }
+        if planned.expires_at_s.is_some_and(|at| self.engine.clock.now_s() >= at) {
+            self.engine.spawn(Arc::clone(&self.engine).end_unsent(settlement, step));
             return;
         }
         match self.bring_into_slot(&settlement, step, false).await {
@@ -353,6 +426,9 @@ impl LaneTask {
         let Some(planned) = planned else {
             return Err(Stop::Unavailable("the plan can't be read"));
         };
+        if is_first && planned.expires_at_s.is_some_and(|at| self.engine.clock.now_s() >= at) {
+            return Err(Stop::Unavailable("it expired while it waited for its turn"));
+        }
         let sequence = if self.lane.ordered { self.next_sequence } else { self.engine.journal.new_id() };
         let slot = Slot { lane: self.lane.clone(), sequence };
         let (bid, built) = self.quote_and_build(settlement, &slot, &planned, is_first).await?;
@@ -362,6 +438,8 @@ impl LaneTask {
         let mut before = Vec::new();
         if is_first {
             before = self.begin_commit(settlement)?;
+            // A caller whose time ends during the commit is told this hash.
+            settlement.lock().row.tx_id = Some(attempt.tx_id.clone());
         }
         let deciding = settlement.deciding.lock().await;
         let recorded =
@@ -381,20 +459,12 @@ impl LaneTask {
             state.phase = Phase::Committed;
             if let Some(row) = state.row.steps.get_mut(index) {
                 row.state = StepState::InSlot { lane: self.lane.clone(), sequence };
-                if row.pays {
-                    state.row.tx_id = Some(attempt.tx_id.clone());
-                }
             }
+            state.row.note_tx_id(step, &attempt.tx_id);
         }
         drop(deciding);
         settlement.changed.notify_waiters();
-        self.run.add_slot(Arc::new(OpenSlot::new(
-            vec![attempt.clone()],
-            self.lane.clone(),
-            sequence,
-            vec![(Arc::clone(settlement), step)],
-        )));
-        self.hand_over(attempt);
+        self.open_slot(attempt, vec![(Arc::clone(settlement), step)]);
         self.engine.advance(settlement);
         Ok(())
     }
@@ -497,9 +567,17 @@ impl LaneTask {
         };
         let kind = if fill || newest.kind == AttemptKind::Fill { AttemptKind::Fill } else { AttemptKind::Steps };
         let place = Slot { lane: self.lane.clone(), sequence: slot.sequence };
+        if !fill && self.run.lowest_in_flight(&self.lane.signer) == Some(slot.sequence) {
+            self.fill_gaps(slot.sequence).await;
+        }
         let previous = bid_of(&newest);
         let Ok(bid) = self.engine.ops.quote(&self.run.network, &self.lane, Some(&previous)).await else { return };
         let steps: Vec<Step> = steps_of(&slot);
+        if kind == AttemptKind::Steps && steps.len() != slot.covers.len() {
+            tracing::error!(network = %self.lane.network, sequence = slot.sequence,
+                "a stuck transaction can't be replaced: its plan can't be read; load the version that made it");
+            return;
+        }
         let built = match kind {
             AttemptKind::Fill => self.engine.ops.fill(&self.run.network, &place, &bid).await,
             AttemptKind::Steps => self.engine.ops.build(&self.run.network, &place, &bid, &steps).await,
@@ -516,8 +594,9 @@ impl LaneTask {
         }
         let covers = slot.covers.iter().map(|(settlement, step)| (settlement.id, *step)).collect();
         let row = self.attempt_row(&place, &bid, &built, kind, covers);
+        let settlements = slot.settlements();
         let mut deciding = Vec::new();
-        for (settlement, _) in &slot.covers {
+        for settlement in &settlements {
             deciding.push(settlement.deciding.lock().await);
         }
         match record_attempt(&*self.engine.journal, Vec::new(), NewAttempt::new(row, built.bytes)).await {
@@ -529,14 +608,15 @@ impl LaneTask {
                     let mut state = slot.lock();
                     state.last_bid = Instant::now();
                     state.last_sent = Instant::now();
+                    state.rejections = 0;
                     state.attempts.push(attempt.clone());
                 }
                 if kind == AttemptKind::Steps {
                     for (settlement, step) in &slot.covers {
-                        settlement.set_tx_id(*step, &attempt.tx_id);
+                        settlement.lock().row.note_tx_id(*step, &attempt.tx_id);
                     }
                 }
-                self.hand_over(attempt);
+                self.hand_over(&slot, attempt);
             }
             Err(error) => tracing::warn!(%error, "a replacement was not recorded"),
         }
@@ -559,13 +639,26 @@ impl LaneTask {
             covers,
             max_cost: built.max_cost,
             bid: bid.terms.clone(),
-            since_height: bid.head_height,
+            // Somebody else's transaction below this was there before: no quote from a cache may hide that.
+            since_height: bid.head_height.max(self.run.head()),
             prepared_at_ms: self.engine.clock.now_ms(),
             sent: false,
         }
     }
 
-    fn hand_over(&self, attempt: Journaled<AttemptRow>) {
+    /// Begins to watch a journaled transaction, and sends it.
+    fn open_slot(&self, attempt: Journaled<AttemptRow>, covers: Vec<(Arc<Settlement>, u32)>) {
+        let slot =
+            Arc::new(OpenSlot::new(vec![attempt.clone()], self.lane.clone(), attempt.sequence, covers));
+        self.run.add_slot(Arc::clone(&slot));
+        self.hand_over(&slot, attempt);
+    }
+
+    fn hand_over(&self, slot: &OpenSlot, attempt: Journaled<AttemptRow>) {
+        {
+            let mut state = slot.lock();
+            state.sending = state.sending.saturating_add(1);
+        }
         // The sender ends only with the process; what is journaled is sent again by the next.
         let _ = self.sender.send(attempt);
     }

@@ -22,6 +22,8 @@ mod plan_check_tests;
 mod settle;
 mod settlement;
 mod slot;
+mod unsent;
+mod verdict;
 mod verify;
 
 use std::collections::{BTreeMap, HashMap};
@@ -68,7 +70,8 @@ pub struct Engine {
     conflicts: Mutex<HashMap<String, u64>>,
     conflict_freed: Notify,
     griefing: griefing::Griefing,
-    tasks: Mutex<JoinSet<()>>,
+    /// `None` once stopped: nothing is begun any more.
+    tasks: Mutex<Option<JoinSet<()>>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -90,12 +93,20 @@ impl Engine {
     /// Resumes what the journal holds and starts every network. Returns once open settlements are being looked after;
     /// a chain that is down does not keep it from returning.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, crate::journal::JournalError> {
+        let engine = Self::new(parts);
+        engine.resume().await?;
+        Ok(engine)
+    }
+
+    /// An engine that has not begun: [`Engine::resume`] is the next thing to call, once.
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
         let networks = parts
             .registry
             .networks()
             .map(|network| (network.id().to_owned(), Arc::new(NetworkRun::new(Arc::clone(network)))))
             .collect();
-        let engine = Arc::new(Self {
+        Arc::new(Self {
             registry: parts.registry,
             journal: parts.journal,
             ops: parts.ops,
@@ -106,15 +117,15 @@ impl Engine {
             conflicts: Mutex::default(),
             conflict_freed: Notify::new(),
             griefing: griefing::Griefing::default(),
-            tasks: Mutex::default(),
-        });
-        engine.resume().await?;
-        Ok(engine)
+            tasks: Mutex::new(Some(JoinSet::new())),
+        })
     }
 
     /// Stops every task at once, as a crash would: what is journaled is resumed at the next start.
     pub fn stop(&self) {
-        lock(&self.tasks).abort_all();
+        // Dropped outside the lock: a task that is dropped may end calls that look at the engine.
+        let tasks = lock(&self.tasks).take();
+        drop(tasks);
     }
 
     /// Settlements that are journaled and not finished.
@@ -136,8 +147,15 @@ impl Engine {
 
     fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = lock(&self.tasks);
+        let Some(tasks) = tasks.as_mut() else { return };
         // Ended tasks are collected here, so that the set stays as large as what runs.
-        while tasks.try_join_next().is_some() {}
+        while let Some(ended) = tasks.try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a task of the engine panicked: this is a defect; restart the process");
+            }
+        }
         tasks.spawn(task);
     }
 

@@ -1,6 +1,7 @@
 //! A network at work: its open slots, its lanes, and the task that keeps checking whether it is ready.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,15 +26,37 @@ pub struct NetworkRun {
     lanes: Mutex<BTreeMap<String, LaneHandle>>,
     /// Wakes the observer before its time.
     pub look: Notify,
+    /// The highest block that any answer named.
+    head: AtomicU64,
 }
 
 impl NetworkRun {
     pub fn new(network: Arc<Network>) -> Self {
-        Self { network, slots: Mutex::default(), lanes: Mutex::default(), look: Notify::new() }
+        Self { network, slots: Mutex::default(), lanes: Mutex::default(), look: Notify::new(), head: AtomicU64::new(0) }
     }
 
     pub fn add_slot(&self, slot: Arc<OpenSlot>) {
         lock(&self.slots).insert(slot.key(), slot);
+        self.look.notify_one();
+    }
+
+    /// Takes in how high the chain is known to be.
+    pub fn saw_head(&self, height: u64) {
+        self.head.fetch_max(height, Ordering::Relaxed);
+    }
+
+    /// How high the chain is known to be.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.head.load(Ordering::Relaxed)
+    }
+
+    /// The sequence of the first slot of a signer that has not landed.
+    #[must_use]
+    pub fn lowest_in_flight(&self, signer: &str) -> Option<u64> {
+        let slots = self.slots();
+        let open = slots.iter().filter(|slot| slot.lane.signer == signer && slot.is_in_flight());
+        open.map(|slot| slot.sequence).min()
     }
 
     pub fn remove_slot(&self, key: &SlotKey) {
@@ -98,6 +121,7 @@ impl Engine {
                 for warning in &readiness.warnings {
                     tracing::warn!(network = network.id(), "{warning}");
                 }
+                run.saw_head(readiness.head_height);
                 network.set_readiness(Ok(&readiness));
             }
             Err(fault) => network.set_readiness(Err(super::public_message(&fault).to_owned())),

@@ -1,58 +1,33 @@
 //! One batched loop a network: where does every open transaction stand, and what follows from it?
 //!
-//! What to do with a slot is a pure function ([`verdict`]) of what was observed, of what was decided before, and of
-//! the time; the loop around it is dull.
+//! What to do with a slot is a pure function ([`super::verdict`]) of what was observed, of what was decided before, and
+//! of the time; the loop around it is dull.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sdk_plugin::chain::{Evidence, ForeignTx, Observation, Shown, TxState, Watch};
+use sdk_plugin::chain::{Evidence, Observation, Shown, Watch};
 use sdk_plugin::scheme::{EvidenceWanted, Judgement};
 use tokio::time::Instant;
 
 use super::lane::Ask;
 use super::network::NetworkRun;
 use super::settlement::Settlement;
-use super::slot::{Decided, OpenSlot, SlotState};
+use super::slot::{Decided, OpenSlot};
+use super::verdict::{Look, Verdict, counts, verdict};
 use super::{Engine, lock};
-use crate::journal::{AttemptKind, Event, StepState};
-use crate::registry::NetworkSettings;
+use crate::journal::{Event, Outcome, StepState};
 
 /// The first look after a send, and the least pause between two looks at a slot.
 const QUICK: Duration = Duration::from_millis(40);
-/// A transaction that no node knows is sent again after this long.
-const RESEND_AFTER: Duration = Duration::from_secs(2);
 /// Without open slots the loop sleeps this long, or until it is woken.
 const IDLE: Duration = Duration::from_secs(60);
-/// Blocks that must have come since a bid before it counts as too low.
-const BLOCKS_BEFORE_REBID: u64 = 2;
 /// Looks in a row that must miss a decided transaction before it counts as gone: one node may lag behind another.
 const MISSES_BEFORE_REORG: u32 = 2;
 /// Slots that are watched in one call.
 const BATCH: usize = 256;
-
-/// What follows from a look at a slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Verdict {
-    Wait,
-    /// Look again with a search for other transactions that made the payment.
-    SearchForeign,
-    /// Have the schemes judge: `index` is the observation that shows it.
-    Judge { index: usize, shown: Shown, decided: Decided },
-    /// What was decided before is not on the chain any more.
-    Reorged,
-    /// What was decided before was not seen by a node that should have it.
-    Missed,
-    /// Decided and final: the slot is this transaction's.
-    Close { by: String },
-    /// Another transaction has the slot for good, and the steps are still good: they take another slot.
-    Free { by: String },
-    Resend,
-    Rebid,
-    Fill,
-}
 
 impl Engine {
     pub(super) async fn keep_looking(self: Arc<Self>, run: Arc<NetworkRun>) {
@@ -78,6 +53,7 @@ impl Engine {
             let watches: Vec<Watch> = slots.iter().flat_map(|slot| watches_of(slot)).collect();
             match self.ops.observe(&run.network, &watches).await {
                 Ok(observations) => {
+                    observations.iter().for_each(|seen| run.saw_head(seen.head_height));
                     let mut by_attempt: HashMap<String, Observation> =
                         observations.into_iter().map(|seen| (seen.attempt_id.clone(), seen)).collect();
                     let looked = slots.iter().map(|slot| {
@@ -111,7 +87,7 @@ impl Engine {
         let poll = Duration::from_millis(run.network.settings.poll_interval_ms).max(QUICK);
         let now = Instant::now();
         let mut state = slot.lock();
-        let pause = if state.search_foreign && state.decided.is_none() {
+        let pause = if std::mem::take(&mut state.soon) {
             QUICK
         } else if state.decided.is_some() {
             poll.saturating_mul(5)
@@ -122,12 +98,20 @@ impl Engine {
     }
 
     async fn act(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>, seen: &[Observation]) {
+        let resting_on = slot.resting_on();
         let verdict = {
             let state = slot.lock();
             if state.closed || seen.len() != state.attempts.len() {
                 return;
             }
-            verdict(slot, &state, seen, &run.network.settings, self.clock.now_s())
+            verdict(&Look {
+                slot,
+                state: &state,
+                seen,
+                resting_on: &resting_on,
+                settings: &run.network.settings,
+                now_s: self.clock.now_s(),
+            })
         };
         let missed = {
             let mut state = slot.lock();
@@ -136,10 +120,14 @@ impl Engine {
         };
         match verdict {
             Verdict::Wait => {}
-            Verdict::SearchForeign => slot.lock().search_foreign = true,
+            Verdict::SearchForeign => {
+                let mut state = slot.lock();
+                state.soon = !state.search_foreign;
+                state.search_foreign = true;
+            }
             Verdict::Judge { index, shown, decided } => {
                 let Some(observation) = seen.get(index) else { return };
-                if self.judge_slot(run, slot, observation, &shown).await {
+                if self.judge_slot(run, slot, observation, &shown, &decided).await {
                     {
                         let mut state = slot.lock();
                         state.decided = Some(decided);
@@ -156,93 +144,99 @@ impl Engine {
             Verdict::Close { by } => self.close(run, slot, &by, false).await,
             Verdict::Free { by } => self.close(run, slot, &by, true).await,
             Verdict::Resend => ask(run, slot, Ask::Resend(slot.key())),
+            // What is behind the first of a lane can't land before it: a higher bid there would buy nothing.
+            Verdict::Rebid if run.lowest_in_flight(&slot.lane.signer) != Some(slot.sequence) => {}
             Verdict::Rebid => ask(run, slot, Ask::Rebid(slot.key())),
             Verdict::Fill => ask(run, slot, Ask::Fill(slot.key())),
         }
     }
 
-    /// Has every step in the slot judged; `true` when all of them are decided.
+    /// Has every step in the slot judged; `true` when all of them are decided on this ground.
     async fn judge_slot(
         self: &Arc<Self>,
         run: &NetworkRun,
         slot: &OpenSlot,
         observation: &Observation,
         shown: &Shown,
+        decided: &Decided,
     ) -> bool {
+        let (tx_id, since_height) = {
+            let state = slot.lock();
+            let attempt =
+                state.attempts.iter().find(|attempt| attempt.id.to_string() == observation.attempt_id);
+            (attempt.map(|attempt| attempt.tx_id.clone()).unwrap_or_default(), state.since_height())
+        };
         let mut all = true;
         for (settlement, step) in &slot.covers {
-            all &= self.judge_step(run, slot, settlement, *step, observation, shown).await;
+            let row = settlement.lock().row.steps.get(usize::try_from(*step).unwrap_or(usize::MAX)).cloned();
+            let Some(row) = row else { continue };
+            if !matches!(row.state, StepState::InSlot { .. }) {
+                // Decided before: on this ground, or on one that is gone, which a restart or a batch can hide.
+                if !row.ground.as_ref().is_some_and(|ground| decided.is_ground(ground)) {
+                    self.reorged_step(slot, settlement, *step).await;
+                    all = false;
+                }
+                continue;
+            }
+            let evidence = Evidence {
+                step: *step,
+                shown: shown.clone(),
+                tx_id: tx_id.clone(),
+                head_height: observation.head_height,
+                logs: observation.logs.clone(),
+                deltas: observation.deltas.clone(),
+                reads: observation.reads.clone(),
+                foreign: observation
+                    .foreign
+                    .iter()
+                    .filter(|tx| counts(tx, since_height, &run.network.settings))
+                    .cloned()
+                    .collect(),
+            };
+            all &= self.judge_step(settlement, &evidence, Some(decided)).await;
         }
         all
     }
 
-    async fn judge_step(
+    /// Has the scheme judge a step; `true` when that decided it. Without a ground the decision is final at once: no
+    /// attempt of the step can land.
+    pub(super) async fn judge_step(
         self: &Arc<Self>,
-        run: &NetworkRun,
-        slot: &OpenSlot,
         settlement: &Arc<Settlement>,
-        step: u32,
-        observation: &Observation,
-        shown: &Shown,
+        evidence: &Evidence,
+        decided: Option<&Decided>,
     ) -> bool {
-        let index = usize::try_from(step).unwrap_or(usize::MAX);
-        let is_open = settlement
-            .lock()
-            .row
-            .steps
-            .get(index)
-            .is_some_and(|row| matches!(row.state, StepState::InSlot { .. }));
-        if !is_open {
-            return true;
-        }
+        let step = evidence.step;
+        let network = settlement.network.id();
         let (Some(kind), Some(plan)) = (&settlement.kind, settlement.plan()) else {
             tracing::error!(settlement = settlement.id, "a payment landed and no loaded plugin can judge it: load the \
                  version that planned it");
-            self.metrics.add("switchyard_unjudged_total", &[("network", run.network.id())], 1);
+            self.metrics.add("switchyard_unjudged_total", &[("network", network)], 1);
             return false;
         };
-        let (tx_id, since_height) = {
-            let state = slot.lock();
-            let tx_id = state
-                .attempts
-                .iter()
-                .find(|attempt| attempt.id.to_string() == observation.attempt_id)
-                .map(|attempt| attempt.tx_id.clone());
-            (tx_id.unwrap_or_default(), state.since_height())
-        };
-        let evidence = Evidence {
-            step,
-            shown: shown.clone(),
-            tx_id,
-            head_height: observation.head_height,
-            logs: observation.logs.clone(),
-            deltas: observation.deltas.clone(),
-            reads: observation.reads.clone(),
-            foreign: observation
-                .foreign
-                .iter()
-                .filter(|tx| counts(tx, since_height, &run.network.settings))
-                .cloned()
-                .collect(),
-        };
-        let pays = plan.steps.get(index).is_some_and(|step| step.pays);
-        match self.ops.judge(kind, plan, &evidence).await {
-            Ok(Judgement::Paid(paid)) if pays => self.conclude_paid(settlement, step, paid, &evidence).await,
+        let pays = usize::try_from(step).ok().and_then(|i| plan.steps.get(i)).is_some_and(|step| step.pays);
+        match self.ops.judge(kind, plan, evidence).await {
+            Ok(Judgement::Paid(paid)) if pays => self.conclude_paid(settlement, paid, evidence, decided).await,
             Ok(Judgement::NotPaid(refusal)) if pays => {
-                self.conclude_failed(settlement, step, refusal, &evidence).await
+                self.conclude_failed(settlement, refusal, evidence, decided).await
             }
             Ok(Judgement::Next | Judgement::Paid(_)) if !pays => {
-                let height = match shown {
-                    Shown::Landed { height } | Shown::Reverted { height, .. } => *height,
-                    Shown::Dead { .. } => return false,
+                let foreign = evidence.foreign.first();
+                let (height, tx_id) = match (&evidence.shown, foreign) {
+                    (Shown::Landed { height } | Shown::Reverted { height, .. }, _) => (*height, &evidence.tx_id),
+                    (Shown::Dead { .. }, Some(tx)) => (tx.height, &tx.tx_id),
+                    (Shown::Dead { .. }, None) => {
+                        tracing::error!(settlement = settlement.id, step,
+                            "the scheme calls a step done that can't have happened");
+                        return false;
+                    }
                 };
-                let done =
-                    Event::StepDone { settlement: settlement.id, step, tx_id: evidence.tx_id.clone(), height };
-                self.conclude_step(settlement, step, done).await
+                let done = Event::StepDone { settlement: settlement.id, step, tx_id: tx_id.clone(), height };
+                self.conclude_step(settlement, done, evidence, decided).await
             }
             Ok(Judgement::NotPaid(refusal)) => {
                 let failed = Event::StepFailed { settlement: settlement.id, step, reason: refusal.reason };
-                self.conclude_step(settlement, step, failed).await
+                self.conclude_step(settlement, failed, evidence, decided).await
             }
             Ok(Judgement::Next | Judgement::Paid(_)) => {
                 tracing::error!(settlement = settlement.id, step, "the scheme's judgement does not fit the step");
@@ -250,7 +244,7 @@ impl Engine {
             }
             Ok(Judgement::Unproven { why }) => {
                 tracing::warn!(settlement = settlement.id, step, "not proven yet: {why}");
-                self.metrics.add("switchyard_unproven_total", &[("network", run.network.id())], 1);
+                self.metrics.add("switchyard_unproven_total", &[("network", network)], 1);
                 false
             }
             Err(_) => false,
@@ -259,6 +253,11 @@ impl Engine {
 
     /// The slot is another's or this transaction's for good.
     async fn close(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>, by: &str, free: bool) {
+        let settlements = slot.settlements();
+        let mut deciding = Vec::new();
+        for settlement in &settlements {
+            deciding.push(settlement.deciding.lock().await);
+        }
         let mut events = vec![Event::SlotClosed {
             network: slot.lane.network.clone(),
             signer: slot.lane.signer.clone(),
@@ -273,9 +272,9 @@ impl Engine {
                 Event::StepFinal { settlement, step }
             });
         }
-        let mut deciding = Vec::new();
-        for (settlement, _) in &slot.covers {
-            deciding.push(settlement.deciding.lock().await);
+        if !free {
+            // What ends with its last slot ends in the same commit.
+            events.extend(settlements.iter().flat_map(|settlement| self.end_events(settlement, &slot.covers)));
         }
         if let Err(error) = self.journal.commit(events).await {
             tracing::error!(%error, sequence = slot.sequence, "a slot could not be closed");
@@ -285,36 +284,71 @@ impl Engine {
         run.remove_slot(&slot.key());
         if let Some(lane) = run.lane(&slot.lane.signer) {
             lane.room.notify_one();
+            if free {
+                lane.ask(Ask::CatchUp);
+            }
+        }
+        for settlement in &settlements {
+            self.refresh_locked(settlement).await;
         }
         drop(deciding);
-        for (settlement, step) in &slot.covers {
-            self.refresh(settlement).await;
+        for settlement in &settlements {
             if free {
-                tracing::warn!(settlement = settlement.id, step, "a step lost its slot and takes another");
+                tracing::warn!(settlement = settlement.id, "a step lost its slot and takes another");
             }
             self.advance(settlement);
-            self.finish_if_ended(settlement).await;
+            self.forget_if_finished(settlement);
         }
     }
 
-    async fn reorged(self: &Arc<Self>, slot: &Arc<OpenSlot>) {
-        for (settlement, step) in &slot.covers {
-            let deciding = settlement.deciding.lock().await;
-            let was_released = settlement.lock().row.release.is_some();
-            tracing::error!(settlement = settlement.id, tx = ?settlement.lock().row.tx_id, was_released,
-                "a payment's block was reorganised away; it is pending again");
-            self.metrics.add("switchyard_reorgs_total", &[("network", &slot.lane.network)], 1);
-            let event = Event::Reorged { settlement: settlement.id, step: *step };
-            if let Err(error) = self.journal.commit(vec![event]).await {
-                tracing::error!(%error, settlement = settlement.id, "a reorganisation could not be recorded");
-                return;
-            }
-            drop(deciding);
-            self.refresh(settlement).await;
+    /// What a settlement's end adds to the commit that makes these steps final.
+    fn end_events(&self, settlement: &Arc<Settlement>, final_now: &[(Arc<Settlement>, u32)]) -> Vec<Event> {
+        let state = settlement.lock();
+        let ends = state.row.outcome != Outcome::Open
+            && state.row.steps.iter().enumerate().all(|(index, row)| {
+                row.is_final || final_now.iter().any(|(s, step)| s.id == settlement.id && usize::try_from(*step) == Ok(index))
+            });
+        if !ends || state.row.finished {
+            return Vec::new();
         }
-        let mut state = slot.lock();
-        state.decided = None;
-        state.due = Instant::now();
+        let settlement = settlement.id;
+        vec![Event::KeysFreed { settlement }, Event::Finished { settlement, at_ms: self.clock.now_ms() }]
+    }
+
+    async fn reorged(self: &Arc<Self>, slot: &Arc<OpenSlot>) {
+        let mut all = true;
+        for (settlement, step) in &slot.covers {
+            all &= self.reorged_step(slot, settlement, *step).await;
+        }
+        if all {
+            let mut state = slot.lock();
+            state.decided = None;
+            state.due = Instant::now();
+        }
+    }
+
+    /// What decided a step is gone: it is open again. `true` when that is recorded.
+    async fn reorged_step(self: &Arc<Self>, slot: &OpenSlot, settlement: &Arc<Settlement>, step: u32) -> bool {
+        let _deciding = settlement.deciding.lock().await;
+        let row = settlement.lock().row.clone();
+        let index = usize::try_from(step).unwrap_or(usize::MAX);
+        let is_open = |row: &crate::journal::StepRow| {
+            matches!(row.state, StepState::Waiting | StepState::InSlot { .. })
+        };
+        if row.steps.get(index).is_none_or(is_open) {
+            return true;
+        }
+        tracing::error!(settlement = settlement.id, step, tx = ?row.tx_id, was_released = row.release.is_some(),
+            "a payment's block was reorganised away; it is pending again");
+        self.metrics.add("switchyard_reorgs_total", &[("network", &slot.lane.network)], 1);
+        let mut events = vec![Event::Reorged { settlement: settlement.id, step }];
+        events.extend(super::outcome::revived(settlement, &row, index));
+        let committed = self.journal.commit(events).await;
+        if let Err(error) = &committed {
+            tracing::error!(%error, settlement = settlement.id, "a reorganisation could not be recorded");
+        }
+        self.refresh_locked(settlement).await;
+        committed.is_ok()
     }
 }
 
@@ -349,173 +383,6 @@ fn watches_of(slot: &OpenSlot) -> Vec<Watch> {
             search_foreign: state.search_foreign,
         })
         .collect()
-}
-
-/// Whether somebody else's transaction may prove a payment: it came after our attempt, and is deep enough.
-fn counts(tx: &ForeignTx, since_height: u64, settings: &NetworkSettings) -> bool {
-    tx.height > since_height && tx.depth >= settings.confirmations
-}
-
-fn verdict(
-    slot: &OpenSlot,
-    state: &SlotState,
-    seen: &[Observation],
-    settings: &NetworkSettings,
-    now_s: u64,
-) -> Verdict {
-    for (index, observation) in seen.iter().enumerate() {
-        let (height, block, depth, reverted) = match &observation.state {
-            TxState::Landed { height, block, depth } => (*height, block, *depth, None),
-            TxState::Reverted { height, block, depth, message } => (*height, block, *depth, Some(message.clone())),
-            TxState::Unknown | TxState::Pending | TxState::Superseded { .. } | TxState::Expired { .. } => continue,
-        };
-        let Some(attempt) = state.attempts.get(index) else { continue };
-        let here = Decided { attempt: attempt.id, block: block.clone(), height };
-        return match &state.decided {
-            Some(decided) if *decided == here => {
-                if depth >= settings.finality { Verdict::Close { by: attempt.tx_id.clone() } } else { Verdict::Wait }
-            }
-            Some(_) => Verdict::Reorged,
-            None if depth < settings.confirmations => Verdict::Wait,
-            None => {
-                let shown = match (attempt.kind, reverted) {
-                    (AttemptKind::Fill, _) => Shown::Dead { why: "its slot was filled".into() },
-                    (AttemptKind::Steps, None) => Shown::Landed { height },
-                    (AttemptKind::Steps, Some(message)) => Shown::Reverted { height, message },
-                };
-                judge_when_searched(slot, state, observation, settings, index, shown, here)
-            }
-        };
-    }
-    if let Some(decided) = &state.decided {
-        // A slot lost to others or expired was decided on that ground, and stays so.
-        return match decided.block.strip_prefix(GONE) {
-            Some(by) => Verdict::Close { by: by.to_owned() },
-            None if seen.iter().any(|observation| observation.head_height < decided.height) => Verdict::Wait,
-            None => Verdict::Missed,
-        };
-    }
-    if let Some((by, depth)) = superseded(seen) {
-        if depth < settings.finality {
-            return Verdict::Wait;
-        }
-        let expired = slot.expires_at_s().is_some_and(|at| now_s >= at);
-        let index = seen.len().saturating_sub(1);
-        let Some(observation) = seen.get(index) else { return Verdict::Wait };
-        if wants_foreign(slot) && !observation.foreign_searched {
-            return Verdict::SearchForeign;
-        }
-        if !expired && observation.foreign.is_empty() {
-            return Verdict::Free { by };
-        }
-        return dead(slot, state, observation, settings, index, "another transaction has its slot", &by);
-    }
-    if let Some((index, proof)) = expired(seen) {
-        let Some(observation) = seen.get(index) else { return Verdict::Wait };
-        return dead(slot, state, observation, settings, index, &proof, "expired");
-    }
-    waiting(slot, state, seen, settings, now_s)
-}
-
-/// Marks a decision that no block of ours stands for.
-const GONE: &str = "gone:";
-
-fn dead(
-    slot: &OpenSlot,
-    state: &SlotState,
-    observation: &Observation,
-    settings: &NetworkSettings,
-    index: usize,
-    why: &str,
-    by: &str,
-) -> Verdict {
-    let Some(newest) = state.newest() else { return Verdict::Wait };
-    let decided = Decided { attempt: newest.id, block: format!("{GONE}{by}"), height: 0 };
-    judge_when_searched(slot, state, observation, settings, index, Shown::Dead { why: why.to_owned() }, decided)
-}
-
-fn judge_when_searched(
-    slot: &OpenSlot,
-    state: &SlotState,
-    observation: &Observation,
-    settings: &NetworkSettings,
-    index: usize,
-    shown: Shown,
-    decided: Decided,
-) -> Verdict {
-    let landed = matches!(shown, Shown::Landed { .. });
-    if !landed && wants_foreign(slot) {
-        if !observation.foreign_searched {
-            return Verdict::SearchForeign;
-        }
-        let since = state.since_height();
-        let unripe = |tx: &ForeignTx| tx.height > since && tx.depth < settings.confirmations;
-        if observation.foreign.iter().any(unripe) {
-            return Verdict::Wait;
-        }
-    }
-    Verdict::Judge { index, shown, decided }
-}
-
-fn wants_foreign(slot: &OpenSlot) -> bool {
-    slot.covers.iter().any(|(settlement, step)| {
-        let wanted = || {
-            let plan = settlement.plan()?;
-            Some(!plan.steps.get(usize::try_from(*step).ok()?)?.evidence.foreign.is_empty())
-        };
-        wanted().unwrap_or(false)
-    })
-}
-
-/// All attempts lost their slot: to whom, and how deep at least.
-fn superseded(seen: &[Observation]) -> Option<(String, u64)> {
-    let mut least: Option<(String, u64)> = None;
-    for observation in seen {
-        let TxState::Superseded { by, depth } = &observation.state else { return None };
-        let by = by.clone().unwrap_or_else(|| "another transaction of the signer".into());
-        if least.as_ref().is_none_or(|(_, least)| depth < least) {
-            least = Some((by, *depth));
-        }
-    }
-    least
-}
-
-/// All attempts have expired: the newest one's place, and the proof.
-fn expired(seen: &[Observation]) -> Option<(usize, String)> {
-    let mut last = None;
-    for (index, observation) in seen.iter().enumerate() {
-        let TxState::Expired { proof } = &observation.state else { return None };
-        last = Some((index, proof.clone()));
-    }
-    last
-}
-
-/// Nothing landed: is anything to be done meanwhile?
-fn waiting(
-    slot: &OpenSlot,
-    state: &SlotState,
-    seen: &[Observation],
-    settings: &NetworkSettings,
-    now_s: u64,
-) -> Verdict {
-    if state.asked {
-        return Verdict::Wait;
-    }
-    let (Some(newest), Some(observation)) = (state.newest(), seen.last()) else { return Verdict::Wait };
-    if slot.lane.ordered && !state.has_fill() && slot.expires_at_s().is_some_and(|at| now_s >= at) {
-        return Verdict::Fill;
-    }
-    let now = Instant::now();
-    let stuck = now.saturating_duration_since(state.last_bid) >= Duration::from_millis(settings.stuck_after_ms)
-        && observation.head_height >= newest.since_height.saturating_add(BLOCKS_BEFORE_REBID);
-    if slot.lane.ordered && stuck {
-        return Verdict::Rebid;
-    }
-    let unknown = matches!(observation.state, TxState::Unknown);
-    if unknown && now.saturating_duration_since(state.last_sent) >= RESEND_AFTER {
-        return Verdict::Resend;
-    }
-    Verdict::Wait
 }
 
 impl Engine {

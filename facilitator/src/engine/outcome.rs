@@ -9,8 +9,11 @@ use super::decide::{Decision, decide};
 use super::lane::{Ask, Work};
 use super::settle::unavailable;
 use super::settlement::{self, Phase, Settlement, Waiter};
+use super::slot::Decided;
 use super::{Engine, lock};
-use crate::journal::{Answer, CommitError, Event, Outcome, PaidRow, Query, Release, SettlementRow, StepState};
+use crate::journal::{
+    Answer, CommitError, Event, Ground, Outcome, PaidRow, Query, Release, SettlementRow, StepState,
+};
 use crate::service::SettleAnswer;
 
 impl Engine {
@@ -18,10 +21,11 @@ impl Engine {
     pub(super) async fn conclude_paid(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
-        step: u32,
         paid: Paid,
         evidence: &Evidence,
+        decided: Option<&Decided>,
     ) -> bool {
+        let step = evidence.step;
         let height = match height_of(&paid, evidence) {
             Ok(height) => height,
             Err(what) => {
@@ -42,6 +46,7 @@ impl Engine {
             let caller = if state.row.release.is_none() { state.next_caller() } else { None };
             (state.row.clone(), caller)
         };
+        let foreign = (paid.tx_id != evidence.tx_id).then(|| paid.tx_id.clone());
         let mut events = vec![Event::Paid {
             settlement: settlement.id,
             step,
@@ -51,13 +56,14 @@ impl Engine {
             reply: paid.reply,
             repeatable: paid.repeatable,
         }];
+        events.push(ground(settlement.id, step, decided, foreign, height));
         events.extend(self.store_events(&row.plugin, paid.writes));
         let answer = caller.map(|caller| {
             let reply = settlement::success(&row_paid, &row.payer, &caller.network_as_sent);
             events.push(Event::Released { settlement: settlement.id, release: self.release_to(&caller, &reply) });
             (caller, SettleAnswer::Reply(reply))
         });
-        if ends_with(&row, step) {
+        if ends_with(&row, &[step]) {
             events.push(Event::KeysFreed { settlement: settlement.id });
         }
         if let Err(error) = self.journal.commit(events).await {
@@ -65,7 +71,9 @@ impl Engine {
             if let Some((caller, _)) = answer {
                 // Back to the head of the line: it is answered when the commit goes through, or told pending.
                 settlement.lock().waiters.insert(0, caller);
+                settlement.changed.notify_waiters();
             }
+            self.refresh_locked(settlement).await;
             return false;
         }
         self.metrics.add(
@@ -87,10 +95,11 @@ impl Engine {
     pub(super) async fn conclude_failed(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
-        step: u32,
         refusal: Refusal,
         evidence: &Evidence,
+        decided: Option<&Decided>,
     ) -> bool {
+        let step = evidence.step;
         let deciding = settlement.deciding.lock().await;
         let row = settlement.lock().row.clone();
         let refusal = if refusal.payer.is_empty() {
@@ -104,19 +113,23 @@ impl Engine {
             Shown::Reverted { height, .. } => format!("reverted at {height}"),
             Shown::Dead { why } => why.clone(),
         };
-        let mut events = vec![Event::Failed {
-            settlement: settlement.id,
-            step,
-            refusal,
-            tx_id: evidence.tx_id.clone(),
-            proof: proof.clone(),
-        }];
-        events.extend(skipped(settlement, &row, step));
-        if ends_with(&row, step) || events.len() > 1 {
+        // Callers know the payment's own hash; a fill's would mean nothing to them.
+        let tx_id = match &evidence.shown {
+            Shown::Landed { .. } | Shown::Reverted { .. } => evidence.tx_id.clone(),
+            Shown::Dead { .. } => row.tx_id.clone().unwrap_or_else(|| evidence.tx_id.clone()),
+        };
+        let mut events =
+            vec![Event::Failed { settlement: settlement.id, step, refusal, tx_id, proof: proof.clone() }];
+        events.push(ground(settlement.id, step, decided, None, height_shown(evidence)));
+        let mut over = skipped(settlement, &row, step);
+        events.extend(over.iter().map(|step| Event::StepSkipped { settlement: settlement.id, step: *step }));
+        over.push(step);
+        if ends_with(&row, &over) {
             events.push(Event::KeysFreed { settlement: settlement.id });
         }
         if let Err(error) = self.journal.commit(events).await {
             tracing::error!(settlement = settlement.id, %error, "a failure was not recorded");
+            self.refresh_locked(settlement).await;
             return false;
         }
         if matches!(evidence.shown, Shown::Landed { .. } | Shown::Reverted { .. }) {
@@ -142,27 +155,44 @@ impl Engine {
         true
     }
 
-    /// A step that does not pay is done or has failed.
+    /// A step that does not pay is done or has failed. A paying step that it keeps from being begun has failed with it.
     pub(super) async fn conclude_step(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
-        step: u32,
         event: Event,
+        evidence: &Evidence,
+        decided: Option<&Decided>,
     ) -> bool {
+        let (id, step) = (settlement.id, evidence.step);
         let deciding = settlement.deciding.lock().await;
         let row = settlement.lock().row.clone();
-        let failed = matches!(event, Event::StepFailed { .. });
-        let mut events = vec![event];
-        if failed {
-            let skipped = skipped(settlement, &row, step);
-            events.extend(self.failed_with_them(settlement, &row, &skipped));
-            events.extend(skipped);
+        let mut over = Vec::new();
+        let mut reason = None;
+        if let Event::StepFailed { reason: why, .. } = &event {
+            over = skipped(settlement, &row, step);
+            reason = Some(why.clone());
         }
-        if ends_with(&row, step) || events.len() > 1 {
-            events.push(Event::KeysFreed { settlement: settlement.id });
+        let mut events = vec![event, ground(id, step, decided, None, height_shown(evidence))];
+        for step in &over {
+            let pays = usize::try_from(*step).ok().and_then(|i| row.steps.get(i)).is_some_and(|row| row.pays);
+            if pays && row.outcome == Outcome::Open {
+                let reason = reason.clone().unwrap_or_default();
+                let refusal = Refusal::new(reason, row.payer.clone())
+                    .with_message("a step that had to come before the payment failed");
+                let proof = "the paying step was never begun".into();
+                events.push(Event::Failed { settlement: id, step: *step, refusal, tx_id: evidence.tx_id.clone(), proof });
+                events.push(Event::StepFinal { settlement: id, step: *step });
+            } else {
+                events.push(Event::StepSkipped { settlement: id, step: *step });
+            }
+        }
+        over.push(step);
+        if ends_with(&row, &over) {
+            events.push(Event::KeysFreed { settlement: id });
         }
         if let Err(error) = self.journal.commit(events).await {
-            tracing::error!(settlement = settlement.id, step, %error, "a step's end was not recorded");
+            tracing::error!(settlement = id, step, %error, "a step's end was not recorded");
+            self.refresh_locked(settlement).await;
             return false;
         }
         self.refresh_locked(settlement).await;
@@ -170,29 +200,6 @@ impl Engine {
         self.serve_waiters(settlement).await;
         self.after_step(settlement);
         true
-    }
-
-    /// When the paying step is among the skipped, the settlement has failed.
-    fn failed_with_them(&self, settlement: &Settlement, row: &SettlementRow, skipped: &[Event]) -> Vec<Event> {
-        let mut events = Vec::new();
-        for event in skipped {
-            let Event::StepSkipped { step, .. } = event else { continue };
-            let pays = usize::try_from(*step).ok().and_then(|i| row.steps.get(i)).is_some_and(|row| row.pays);
-            if pays && row.outcome == Outcome::Open {
-                let refusal =
-                    Refusal::new(sdk_plugin::wire::reason::INVALID_TRANSACTION_STATE, row.payer.clone())
-                        .with_message("a step that had to come before the payment failed");
-                events.push(Event::Failed {
-                    settlement: settlement.id,
-                    step: *step,
-                    refusal,
-                    tx_id: String::new(),
-                    proof: "the step was never begun".into(),
-                });
-                events.push(Event::StepFinal { settlement: settlement.id, step: *step });
-            }
-        }
-        events
     }
 
     /// Gives everybody who waits for a decided settlement what the table says; the first gets an open release.
@@ -270,13 +277,8 @@ impl Engine {
         }
     }
 
-    /// Takes the row as the journal has it now.
-    pub(super) async fn refresh(&self, settlement: &Arc<Settlement>) {
-        let _deciding = settlement.deciding.lock().await;
-        self.refresh_locked(settlement).await;
-    }
-
-    async fn refresh_locked(&self, settlement: &Arc<Settlement>) {
+    /// Takes the row as the journal has it now; the settlement's `deciding` lock is held.
+    pub(super) async fn refresh_locked(&self, settlement: &Arc<Settlement>) {
         match self.journal.query(Query::Settlement(settlement.id)).await {
             Ok(Answer::Settlement(Some(row))) => settlement.lock().row = *row,
             Ok(other) => tracing::error!(settlement = settlement.id, "the journal has no row: {other:?}"),
@@ -303,15 +305,7 @@ impl Engine {
             let waiting = state.row.steps.iter().position(|row| row.state == StepState::Waiting);
             let Some(index) = waiting else { return };
             let Some(step) = plan.steps.get(index) else { return };
-            let before = index.checked_sub(1).and_then(|i| state.row.steps.get(i));
-            let open = match (before, step.gate) {
-                (None, _) | (Some(_), Gate::None) => true,
-                (Some(before), Gate::Confirmed) => {
-                    matches!(before.state, StepState::Done { .. } | StepState::Failed { .. })
-                }
-                (Some(before), Gate::Final) => before.is_final,
-            };
-            if !open {
+            if !is_gate_open(&state.row, index, step.gate) {
                 return;
             }
             (index, step.lane.clone())
@@ -323,24 +317,42 @@ impl Engine {
         }
     }
 
-    /// Ends a settlement of which every step is final.
-    pub(super) async fn finish_if_ended(&self, settlement: &Arc<Settlement>) {
-        let _deciding = settlement.deciding.lock().await;
-        let ended = {
-            let state = settlement.lock();
-            !state.row.finished
-                && state.row.outcome != Outcome::Open
-                && state.row.steps.iter().all(|step| step.is_final)
-        };
-        if !ended {
+    /// Ends a settlement of which every step is final, and tries again when the journal can't take that.
+    pub(super) async fn finish_if_ended(self: Arc<Self>, settlement: Arc<Settlement>) {
+        loop {
+            let deciding = settlement.deciding.lock().await;
+            let ended = {
+                let state = settlement.lock();
+                !state.row.finished
+                    && state.row.outcome != Outcome::Open
+                    && state.row.steps.iter().all(|step| step.is_final)
+            };
+            if !ended {
+                return;
+            }
+            let id = settlement.id;
+            let events = vec![
+                Event::KeysFreed { settlement: id },
+                Event::Finished { settlement: id, at_ms: self.clock.now_ms() },
+            ];
+            let committed = self.journal.commit(events).await;
+            self.refresh_locked(&settlement).await;
+            drop(deciding);
+            match committed {
+                Ok(()) => return self.forget_if_finished(&settlement),
+                Err(error) => {
+                    tracing::error!(settlement = id, %error, "a settlement's end was not recorded; it is tried again");
+                    tokio::time::sleep(FINISH_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// A finished settlement is the journal's alone.
+    pub(super) fn forget_if_finished(&self, settlement: &Arc<Settlement>) {
+        if !settlement.lock().row.finished {
             return;
         }
-        let event = Event::Finished { settlement: settlement.id, at_ms: self.clock.now_ms() };
-        if let Err(error) = self.journal.commit(vec![event]).await {
-            tracing::error!(settlement = settlement.id, %error, "a settlement's end was not recorded");
-            return;
-        }
-        self.refresh_locked(settlement).await;
         self.free_keys(settlement.id);
         let mut claims = lock(&self.claims);
         if let Some(claim) = claims.get_mut(&settlement.claim) {
@@ -351,6 +363,45 @@ impl Engine {
                 claims.remove(&settlement.claim);
             }
         }
+    }
+}
+
+/// Between two tries to record a settlement's end.
+const FINISH_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Whether a step may be begun, as far as the one before it goes.
+#[must_use]
+pub(super) fn is_gate_open(row: &SettlementRow, index: usize, gate: Gate) -> bool {
+    let before = index.checked_sub(1).and_then(|i| row.steps.get(i));
+    match (before, gate) {
+        (None, _) | (Some(_), Gate::None) => true,
+        (Some(before), Gate::Confirmed) => {
+            matches!(before.state, StepState::Done { .. } | StepState::Failed { .. })
+        }
+        (Some(before), Gate::Final) => before.is_final,
+    }
+}
+
+/// What a decision rests on; without a ground it is final at once.
+fn ground(settlement: u64, step: u32, decided: Option<&Decided>, foreign: Option<String>, height: u64) -> Event {
+    match decided {
+        Some(decided) => {
+            let ground = Ground {
+                attempt: decided.attempt,
+                block: decided.block.clone(),
+                height: decided.height.max(height),
+                foreign,
+            };
+            Event::StepGrounded { settlement, step, ground }
+        }
+        None => Event::StepFinal { settlement, step },
+    }
+}
+
+fn height_shown(evidence: &Evidence) -> u64 {
+    match &evidence.shown {
+        Shown::Landed { height } | Shown::Reverted { height, .. } => *height,
+        Shown::Dead { .. } => 0,
     }
 }
 
@@ -377,22 +428,23 @@ fn height_of(paid: &Paid, evidence: &Evidence) -> Result<u64, String> {
     }
 }
 
-/// Whether no step but this one is undecided.
-fn ends_with(row: &SettlementRow, step: u32) -> bool {
-    let index = usize::try_from(step).unwrap_or(usize::MAX);
-    row.steps.iter().enumerate().all(|(i, row)| {
-        i == index || !matches!(row.state, StepState::Waiting | StepState::InSlot { .. })
+/// Whether no step but these is undecided.
+fn ends_with(row: &SettlementRow, over: &[u32]) -> bool {
+    row.steps.iter().enumerate().all(|(index, row)| {
+        over.iter().any(|step| usize::try_from(*step) == Ok(index))
+            || !matches!(row.state, StepState::Waiting | StepState::InSlot { .. })
     })
 }
 
+fn stops(settlement: &Settlement, index: usize) -> bool {
+    let plan = settlement.plan();
+    plan.and_then(|plan| plan.steps.get(index)).is_some_and(|step| step.on_fail == OnFail::Stop)
+}
+
 /// Later steps that a failed one stops, as far as they were not begun.
-fn skipped(settlement: &Settlement, row: &SettlementRow, failed: u32) -> Vec<Event> {
+fn skipped(settlement: &Settlement, row: &SettlementRow, failed: u32) -> Vec<u32> {
     let index = usize::try_from(failed).unwrap_or(usize::MAX);
-    let stops = settlement
-        .plan()
-        .and_then(|plan| plan.steps.get(index))
-        .is_some_and(|step| step.on_fail == OnFail::Stop);
-    if !stops {
+    if !stops(settlement, index) {
         return Vec::new();
     }
     row.steps
@@ -400,6 +452,26 @@ fn skipped(settlement: &Settlement, row: &SettlementRow, failed: u32) -> Vec<Eve
         .enumerate()
         .filter(|(i, row)| *i > index && row.state == StepState::Waiting)
         .filter_map(|(i, _)| u32::try_from(i).ok())
-        .map(|step| Event::StepSkipped { settlement: settlement.id, step })
+        .collect()
+}
+
+/// Steps that were skipped because of one that is open again. A payment that was told as failed stays failed, and so
+/// does what comes behind it.
+pub(super) fn revived(settlement: &Settlement, row: &SettlementRow, reorged: usize) -> Vec<Event> {
+    let pays = row.steps.get(reorged).is_some_and(|step| step.pays);
+    if !pays && matches!(row.outcome, Outcome::Failed { .. } | Outcome::Reversed { .. }) {
+        return Vec::new();
+    }
+    let still_stopped = |at: usize| {
+        row.steps.iter().enumerate().take(at).any(|(i, step)| {
+            i != reorged && matches!(step.state, StepState::Failed { .. }) && stops(settlement, i)
+        })
+    };
+    row.steps
+        .iter()
+        .enumerate()
+        .filter(|(i, step)| *i > reorged && step.state == StepState::Skipped && !still_stopped(*i))
+        .filter_map(|(i, _)| u32::try_from(i).ok())
+        .map(|step| Event::StepRevived { settlement: settlement.id, step })
         .collect()
 }

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sdk_plugin::PaymentRequest;
+use sdk_plugin::{PaymentRequest, Purpose};
 use sdk_plugin::scheme::{Identified, Identity, Planned, Refusal};
 use sdk_plugin::wire::reason;
+use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -34,7 +35,9 @@ const LOOKS: u32 = 50;
 pub(super) struct Asked {
     pub kind: Arc<Kind>,
     pub request: PaymentRequest,
-    pub identified: Identified,
+    /// `None`: the plugin could not say, but the journal knows this very request; nothing new can be opened.
+    pub identified: Option<Identified>,
+    pub payer: String,
     pub claim: String,
     pub asker: Asker,
 }
@@ -82,7 +85,11 @@ impl Engine {
         let identified = match self.ops.identify(kind, &request).await {
             Ok(Identity::Identified(identified)) => identified,
             Ok(Identity::Refused(refusal)) => return Err(refusal),
-            Err(fault) => return Err(unexpected(public_message(&fault))),
+            Err(fault) => {
+                // What is on its way must not be called failed because its plugin is in trouble now.
+                let known = self.known(kind, &request).await;
+                return known.ok_or_else(|| unexpected(public_message(&fault)));
+            }
         };
         let asker = Asker {
             fingerprint: fingerprint_of(&identified.fingerprint, request.tenant.as_deref()),
@@ -91,7 +98,49 @@ impl Engine {
             idempotency_key: request.idempotency_key.clone(),
         };
         let claim = own_key(kind, &identified.claim_key);
-        Ok(Asked { kind: Arc::clone(kind), request, identified, claim, asker })
+        let payer = identified.payer.clone();
+        Ok(Asked { kind: Arc::clone(kind), request, identified: Some(identified), payer, claim, asker })
+    }
+
+    /// The claim that this very request opened before.
+    async fn known(&self, kind: &Arc<Kind>, request: &PaymentRequest) -> Option<Asked> {
+        let hash = request_hash(request);
+        let held = {
+            let claims = lock(&self.claims);
+            let rows = claims.values().filter_map(|claim| Some(claim.holder.as_ref()?.lock().row.clone()));
+            rows.into_iter().find(|row| row.request == hash)
+        };
+        let row = match held {
+            Some(row) => row,
+            None => match self.journal.query(Query::Request(hash)).await {
+                Ok(Answer::Settlement(row)) => *row?,
+                Ok(other) => {
+                    tracing::error!("the journal answered out of shape: {other:?}");
+                    return None;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a request can't be looked up");
+                    return None;
+                }
+            },
+        };
+        if row.plugin != kind.instance.plugin {
+            return None;
+        }
+        let asker = Asker {
+            fingerprint: row.fingerprint,
+            digest: row.digest,
+            tenant: request.tenant.clone(),
+            idempotency_key: request.idempotency_key.clone(),
+        };
+        Some(Asked {
+            kind: Arc::clone(kind),
+            request: request.clone(),
+            identified: None,
+            payer: row.payer,
+            claim: row.claim,
+            asker,
+        })
     }
 
     /// The newest row of a claim, from memory or from the journal.
@@ -159,6 +208,11 @@ impl Engine {
     /// Joins an equal request that is being planned, or begins to plan.
     fn open(self: &Arc<Self>, asked: &Arc<Asked>, generation: u32) -> Found {
         let network_as_sent = asked.request.network_as_sent.clone();
+        let Some(identified) = &asked.identified else {
+            let refusal = Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, asked.payer.clone())
+                .with_message("this network's handler failed; try again");
+            return Found::Decided(SettleAnswer::Reply(settlement::failure(&refusal, "", &network_as_sent)));
+        };
         let mut claims = lock(&self.claims);
         let claim = claims.entry(asked.claim.clone()).or_default();
         if claim.holder.is_some() {
@@ -183,10 +237,11 @@ impl Engine {
             tenant: asked.asker.tenant.clone(),
             fingerprint: asked.asker.fingerprint.clone(),
             digest: asked.asker.digest.clone(),
-            replay_reason: asked.identified.replay_reason.clone(),
-            replayable_until_s: asked.identified.replayable_until_s,
-            payer: asked.identified.payer.clone(),
-            conflict_keys: conflict_keys(&asked.kind, &asked.identified),
+            request: request_hash(&asked.request),
+            replay_reason: identified.replay_reason.clone(),
+            replayable_until_s: identified.replayable_until_s,
+            payer: asked.payer.clone(),
+            conflict_keys: conflict_keys(&asked.kind, identified),
             opened_at_ms: self.clock.now_ms(),
             steps: Vec::new(),
             outcome: Outcome::Open,
@@ -371,6 +426,7 @@ impl Engine {
                 }
             }
             tokio::select! {
+                biased;
                 answered = &mut answer => {
                     return answered.unwrap_or_else(|_| unavailable("the settlement was given up"));
                 }
@@ -378,7 +434,7 @@ impl Engine {
                 () = tokio::time::sleep_until(grace) => {
                     // A commit that takes this long may still succeed: only the journal knows.
                     let row = settlement.lock().row.clone();
-                    return SettleAnswer::Reply(settlement::pending(&row, &asked.request.network_as_sent));
+                    return settlement::late(&row, &asked.request.network_as_sent);
                 }
             }
         }
@@ -487,7 +543,20 @@ impl Drop for Seat {
 }
 
 fn waiting(step: &sdk_plugin::scheme::Step) -> StepRow {
-    StepRow { state: StepState::Waiting, pays: step.pays, is_final: false }
+    StepRow { state: StepState::Waiting, pays: step.pays, is_final: false, ground: None }
+}
+
+/// Hash over everything a scheme may identify by, the tenant included.
+fn request_hash(request: &PaymentRequest) -> String {
+    let stripped = PaymentRequest {
+        network_as_sent: String::new(),
+        purpose: Purpose::Settle,
+        idempotency_key: None,
+        remaining_ms: 0,
+        ..request.clone()
+    };
+    // A request came in as JSON: it can be written as JSON. The empty text would match nothing.
+    serde_json::to_vec(&stripped).map(|text| hex::encode(Sha256::digest(text))).unwrap_or_default()
 }
 
 fn conflict_keys(kind: &Kind, identified: &Identified) -> Vec<String> {

@@ -107,15 +107,6 @@ impl Settlement {
         self.changed.notify_waiters();
     }
 
-    /// Notes the newest attempt of the paying step.
-    pub fn set_tx_id(&self, step: u32, tx_id: &str) {
-        let mut state = self.lock();
-        let pays = usize::try_from(step).ok().and_then(|i| state.row.steps.get(i)).is_some_and(|row| row.pays);
-        if pays {
-            state.row.tx_id = Some(tx_id.to_owned());
-        }
-    }
-
     /// Gives every waiter an answer.
     pub fn answer_all(&self, waiters: Vec<Waiter>, mut answer: impl FnMut(&Waiter) -> SettleAnswer) {
         for waiter in waiters {
@@ -201,6 +192,17 @@ pub fn failure(refusal: &Refusal, tx_id: &str, network_as_sent: &str) -> SettleR
 pub fn pending(row: &SettlementRow, network_as_sent: &str) -> SettleReply {
     let refusal = Refusal::new(reason::SETTLEMENT_PENDING, row.payer.clone());
     failure(&refusal, row.tx_id.as_deref().unwrap_or_default(), network_as_sent)
+}
+
+/// For a caller whose time has ended while a commit is under way that may put its payment on the chain: with a hash it
+/// can ask again; without one nothing can have been begun.
+#[must_use]
+pub fn late(row: &SettlementRow, network_as_sent: &str) -> SettleAnswer {
+    if row.tx_id.is_some() {
+        SettleAnswer::Reply(pending(row, network_as_sent))
+    } else {
+        super::settle::unavailable("nothing was recorded within the time; try again")
+    }
 }
 
 /// `duplicate_settlement` with the hash.

@@ -6,7 +6,8 @@ use sdk_plugin::chain::{Bid, Lane};
 use tokio::time::Instant;
 
 use super::settlement::Settlement;
-use crate::journal::{AttemptKind, AttemptRow, Journaled};
+use super::verdict::Foreign;
+use crate::journal::{AttemptKind, AttemptRow, Ground, Journaled};
 
 /// Signer and sequence.
 pub type SlotKey = (String, u64);
@@ -32,8 +33,14 @@ pub struct SlotState {
     pub missed: u32,
     /// The next look shall search for somebody else's transaction.
     pub search_foreign: bool,
+    /// The next look is due at once.
+    pub soon: bool,
     /// The lane was asked to do something about it and has not yet.
     pub asked: bool,
+    /// Attempts on their way to a node.
+    pub sending: u32,
+    /// Times a node would not take the newest attempt at any price.
+    pub rejections: u32,
     pub last_sent: Instant,
     pub last_bid: Instant,
     /// When the next look is due.
@@ -49,6 +56,20 @@ pub struct Decided {
     pub height: u64,
 }
 
+impl Decided {
+    /// The same transaction in the same block.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        self.attempt == other.attempt && self.block == other.block
+    }
+
+    /// Whether a step was decided on this ground.
+    #[must_use]
+    pub fn is_ground(&self, ground: &Ground) -> bool {
+        self.attempt == ground.attempt && self.block == ground.block
+    }
+}
+
 impl OpenSlot {
     pub fn new(
         attempts: Vec<Journaled<AttemptRow>>,
@@ -62,7 +83,10 @@ impl OpenSlot {
             decided: None,
             missed: 0,
             search_foreign: false,
+            soon: false,
             asked: false,
+            sending: 0,
+            rejections: 0,
             last_sent: now,
             last_bid: now,
             due: now,
@@ -97,6 +121,57 @@ impl OpenSlot {
                 plan.steps.get(usize::try_from(*step).ok()?)?.expires_at_s
             })
             .min()
+    }
+
+    /// What the journal says each of its steps was decided on.
+    fn grounds(&self) -> Vec<Option<Ground>> {
+        let ground = |(settlement, step): &(Arc<Settlement>, u32)| {
+            let row = settlement.lock();
+            row.row.steps.get(usize::try_from(*step).ok()?)?.ground.clone()
+        };
+        self.covers.iter().map(ground).collect()
+    }
+
+    /// Takes up a decision from before a restart: when all steps rest on the same place of the chain.
+    pub fn resume_decision(&self) {
+        let grounds = self.grounds();
+        let Some(Some(first)) = grounds.first() else { return };
+        let decided = Decided { attempt: first.attempt, block: first.block.clone(), height: first.height };
+        let agree = |ground: &Option<Ground>| ground.as_ref().is_some_and(|ground| decided.is_ground(ground));
+        if grounds.iter().all(agree) {
+            self.lock().decided = Some(decided);
+        }
+    }
+
+    /// Transactions of others on which decisions about its steps rest.
+    #[must_use]
+    pub fn resting_on(&self) -> Vec<Foreign> {
+        let grounds = self.grounds().into_iter().flatten();
+        grounds
+            .filter_map(|ground| Some(Foreign { tx_id: ground.foreign?, height: ground.height }))
+            .collect()
+    }
+
+    /// Whether somebody else's transaction may make the payment of one of its steps.
+    #[must_use]
+    pub fn wants_foreign(&self) -> bool {
+        self.covers.iter().any(|(settlement, step)| {
+            let wanted = || {
+                let plan = settlement.plan()?;
+                Some(!plan.steps.get(usize::try_from(*step).ok()?)?.evidence.foreign.is_empty())
+            };
+            wanted().unwrap_or(false)
+        })
+    }
+
+    /// Its settlements, each once and in one order for everybody: for locking several of them.
+    #[must_use]
+    pub fn settlements(&self) -> Vec<Arc<Settlement>> {
+        let mut all: Vec<Arc<Settlement>> =
+            self.covers.iter().map(|(settlement, _)| Arc::clone(settlement)).collect();
+        all.sort_by_key(|settlement| settlement.id);
+        all.dedup_by_key(|settlement| settlement.id);
+        all
     }
 }
 

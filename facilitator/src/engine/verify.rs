@@ -130,7 +130,7 @@ impl Engine {
         }
         if asked.kind.network.readiness().is_err() {
             let message = Some("this network is not ready; try again");
-            return invalid(reason::UNEXPECTED_VERIFY_ERROR, message, &asked.identified.payer);
+            return invalid(reason::UNEXPECTED_VERIFY_ERROR, message, &asked.payer);
         }
         match self.ops.verify(&asked.kind, &request).await {
             Ok(Verdict::Valid(valid)) => VerifyReply {
@@ -143,13 +143,13 @@ impl Engine {
             },
             Ok(Verdict::Invalid(refusal)) => {
                 let payer =
-                    if refusal.payer.is_empty() { &asked.identified.payer } else { &refusal.payer };
+                    if refusal.payer.is_empty() { &asked.payer } else { &refusal.payer };
                 invalid(&refusal.reason, refusal.message.as_deref(), payer)
             }
             Err(fault) => invalid(
                 reason::UNEXPECTED_VERIFY_ERROR,
                 Some(public_message(&fault)),
-                &asked.identified.payer,
+                &asked.payer,
             ),
         }
     }

@@ -6,7 +6,7 @@ use sdk_plugin::scheme::{Hold, PaidReply, Refusal, Reserve};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::row::{AttemptRow, Release, SettlementRow};
+use super::row::{AttemptRow, Ground, Release, SettlementRow};
 
 /// One change. Events of a commit apply in order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,6 +35,17 @@ pub enum Event {
     StepSkipped {
         settlement: u64,
         step: u32,
+    },
+    /// A step that was skipped may be needed after all: what stopped it was reorganised away.
+    StepRevived {
+        settlement: u64,
+        step: u32,
+    },
+    /// What the decision about a step rests on.
+    StepGrounded {
+        settlement: u64,
+        step: u32,
+        ground: Ground,
     },
     /// The step's slot went to another transaction for good: it may take another slot.
     StepFreed {

@@ -24,7 +24,7 @@ use async_trait::async_trait;
 pub use event::{Event, NewAttempt, NewSettlement};
 pub use query::{Answer, Query};
 pub use row::{
-    AttemptKind, AttemptRow, JobRow, Outcome, PaidRow, Release, SettlementRow, SlotRow, StepRow, StepState,
+    AttemptKind, AttemptRow, Ground, JobRow, Outcome, PaidRow, Release, SettlementRow, SlotRow, StepRow, StepState,
 };
 
 /// Durable, atomic record of events.
@@ -107,6 +107,8 @@ impl std::error::Error for JournalError {}
 pub enum Table {
     /// Claim key → id of its latest settlement.
     Claims,
+    /// Hash of an opener's request → id of its latest settlement.
+    Requests,
     /// Settlement id → [`SettlementRow`].
     Settlements,
     /// Ids of settlements that are not finished.
@@ -142,8 +144,9 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Claims,
+        Self::Requests,
         Self::Settlements,
         Self::Unfinished,
         Self::Finished,
@@ -167,6 +170,7 @@ impl Table {
     pub fn name(self) -> &'static str {
         match self {
             Self::Claims => "claims",
+            Self::Requests => "requests",
             Self::Settlements => "settlements",
             Self::Unfinished => "unfinished",
             Self::Finished => "finished",

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::event::{Event, NewAttempt, NewSettlement};
-use super::query::{decode, get, id_key, lane_key, slot_key, store_key};
+use super::query::{decode, get, id_key, lane_key, slot_key, step_prefix, store_key};
 use super::row::{
     AttemptKind, AttemptRow, JobRow, Outcome, PaidRow, ReserveRow, SettlementRow, SlotRow, StepRow,
     StepState, StoreValue,
@@ -48,7 +48,7 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
             step,
             reason,
         } => change_step(rows, *settlement, *step, |row| {
-            in_slot(row)?;
+            undecided(row)?;
             row.state = StepState::Failed {
                 reason: reason.clone(),
             };
@@ -61,6 +61,27 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
             row.state = StepState::Skipped;
             row.is_final = true;
             Ok(())
+        }),
+        Event::StepRevived { settlement, step } => change_step(rows, *settlement, *step, |row| {
+            if row.state != StepState::Skipped {
+                return Err(stale("only a skipped step can be revived"));
+            }
+            row.state = StepState::Waiting;
+            row.is_final = false;
+            Ok(())
+        }),
+        Event::StepGrounded {
+            settlement,
+            step,
+            ground,
+        } => change_step(rows, *settlement, *step, |row| match row.state {
+            StepState::Done { .. } | StepState::Failed { .. } => {
+                row.ground = Some(ground.clone());
+                Ok(())
+            }
+            StepState::Waiting | StepState::InSlot { .. } | StepState::Skipped => {
+                Err(stale("an undecided step rests on nothing"))
+            }
         }),
         Event::StepFreed { settlement, step } => step_freed(rows, *settlement, *step),
         Event::StepFinal { settlement, step } => {
@@ -101,6 +122,7 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
         } => change(rows, *settlement, |rows, row| {
             open_outcome(row)?;
             let step = step_mut(row, *step)?;
+            undecided(step)?;
             step.state = StepState::Failed {
                 reason: refusal.reason.clone(),
             };
@@ -230,6 +252,9 @@ fn opened(rows: &mut dyn Rows, new: &NewSettlement) -> Result<(), CommitError> {
     }
     let key = id_key(row.id);
     put(rows, Table::Claims, &row.claim, &row.id)?;
+    if !row.request.is_empty() {
+        put(rows, Table::Requests, &row.request, &row.id)?;
+    }
     put(rows, Table::Settlements, &key, row)?;
     rows.put(Table::Plans, &key, &new.plan)?;
     put(
@@ -343,12 +368,12 @@ fn prepared(rows: &mut dyn Rows, new: &NewAttempt) -> Result<(), CommitError> {
                 (state, _) if *state == here => {}
                 _ => return Err(stale("the step has attempts in another slot, or is decided")),
             }
-            if target.pays && attempt.kind == AttemptKind::Steps {
-                row.tx_id = Some(attempt.tx_id.clone());
+            if attempt.kind == AttemptKind::Steps {
+                row.note_tx_id(*step, &attempt.tx_id);
             }
             Ok(())
         })?;
-        let key = format!("{}|{step:010}|{}", id_key(*settlement), id_key(attempt.id));
+        let key = format!("{}{}", step_prefix(*settlement, *step), id_key(attempt.id));
         put(rows, Table::AttemptSteps, &key, &())?;
     }
     let key = id_key(attempt.id);
@@ -387,7 +412,12 @@ fn paid_event(rows: &mut dyn Rows, settlement: u64, step: u32, paid: PaidRow) ->
                 tx_id: paid.tx_id.clone(),
                 height: paid.height,
             };
-            step_mut(row, step)?.state = done;
+            let target = step_mut(row, step)?;
+            undecided(target)?;
+            if !target.pays {
+                return Err(stale("a step that does not pay can't have paid"));
+            }
+            target.state = done;
         }
         row.tx_id = Some(paid.tx_id.clone());
         row.outcome = Outcome::Paid(paid);
@@ -396,12 +426,20 @@ fn paid_event(rows: &mut dyn Rows, settlement: u64, step: u32, paid: PaidRow) ->
 }
 
 fn reorged(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<(), CommitError> {
-    let prefix = format!("{}|{step:010}|", id_key(settlement));
-    let newest = rows.scan(Table::AttemptSteps, &prefix, None, usize::MAX)?.pop();
-    let attempt: AttemptRow = match newest.as_ref().and_then(|(key, _)| key.strip_prefix(&prefix)) {
-        Some(id) => get(rows, Table::Attempts, id)?.ok_or_else(|| stale("the step's attempt has no row"))?,
-        None => return Err(stale("the step has no attempt")),
-    };
+    let prefix = step_prefix(settlement, step);
+    let mut newest: Option<AttemptRow> = None;
+    let mut newest_carrier: Option<AttemptRow> = None;
+    for (key, _) in rows.scan(Table::AttemptSteps, &prefix, None, usize::MAX)? {
+        let id = key.strip_prefix(&prefix).unwrap_or_default();
+        let attempt: AttemptRow =
+            get(rows, Table::Attempts, id)?.ok_or_else(|| stale("the step's attempt has no row"))?;
+        if attempt.kind == AttemptKind::Steps {
+            newest_carrier = Some(attempt.clone());
+        }
+        newest = Some(attempt);
+    }
+    let attempt = newest.ok_or_else(|| stale("the step has no attempt"))?;
+    let tx_id = newest_carrier.map_or_else(|| attempt.tx_id.clone(), |carrier| carrier.tx_id);
     change(rows, settlement, |rows, row| {
         let pays = {
             let target = step_mut(row, step)?;
@@ -412,6 +450,7 @@ fn reorged(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<(), Commit
                 lane: attempt.lane.clone(),
                 sequence: attempt.sequence,
             };
+            target.ground = None;
             target.pays
         };
         if pays {
@@ -421,7 +460,7 @@ fn reorged(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<(), Commit
                 }
             }
             mark_reserves(rows, row.id, None)?;
-            row.tx_id = Some(attempt.tx_id.clone());
+            row.tx_id = Some(tx_id);
             row.outcome = Outcome::Open;
         }
         Ok(())
@@ -508,6 +547,15 @@ fn in_slot(row: &StepRow) -> Result<(), CommitError> {
     match row.state {
         StepState::InSlot { .. } => Ok(()),
         _ => Err(stale("the step is in no slot")),
+    }
+}
+
+fn undecided(row: &StepRow) -> Result<(), CommitError> {
+    match row.state {
+        StepState::Waiting | StepState::InSlot { .. } => Ok(()),
+        StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped => {
+            Err(stale("the step is decided"))
+        }
     }
 }
 

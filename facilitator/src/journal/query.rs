@@ -12,6 +12,8 @@ use super::{JournalError, Rows, Table};
 pub enum Query {
     /// The newest settlement of a claim.
     Claim(String),
+    /// The newest settlement that a request with this hash opened.
+    Request(String),
     Settlement(u64),
     /// Settlements that are not finished, with their plans.
     Unfinished,
@@ -23,6 +25,11 @@ pub enum Query {
     },
     Bytes {
         attempt: u64,
+    },
+    /// Every attempt that ever carried a step, oldest first.
+    AttemptsOf {
+        settlement: u64,
+        step: u32,
     },
     StoreGet {
         plugin: String,
@@ -53,6 +60,7 @@ pub enum Answer {
     /// A plan may be missing when it was dropped.
     Settlements(Vec<(SettlementRow, Option<String>)>),
     Slots(Vec<(SlotRow, Vec<AttemptRow>)>),
+    Attempts(Vec<AttemptRow>),
     Number(Option<u64>),
     Bytes(Option<HexBytes>),
     Rows(Vec<StoreRow>),
@@ -75,6 +83,12 @@ pub fn lane_key(network: &str, signer: &str) -> String {
 #[must_use]
 pub fn slot_key(network: &str, signer: &str, sequence: u64) -> String {
     format!("{network}|{signer}|{sequence:020}")
+}
+
+/// What keys of a step's attempts begin with.
+#[must_use]
+pub fn step_prefix(settlement: u64, step: u32) -> String {
+    format!("{}|{step:010}|", id_key(settlement))
 }
 
 pub(crate) fn unexpected(answer: &Answer) -> JournalError {
@@ -101,8 +115,9 @@ const ALL: usize = usize::MAX;
 /// Answers a query from a consistent view.
 pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError> {
     match query {
-        Query::Claim(claim) => {
-            let id: Option<u64> = get(rows, Table::Claims, claim)?;
+        Query::Claim(key) | Query::Request(key) => {
+            let table = if matches!(query, Query::Claim(_)) { Table::Claims } else { Table::Requests };
+            let id: Option<u64> = get(rows, table, key)?;
             let row = match id {
                 Some(id) => get::<SettlementRow>(rows, Table::Settlements, &id_key(id))?,
                 None => None,
@@ -143,6 +158,17 @@ pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError
             &lane_key(network, signer),
         )?)),
         Query::Bytes { attempt } => Ok(Answer::Bytes(get(rows, Table::Payloads, &id_key(*attempt))?)),
+        Query::AttemptsOf { settlement, step } => {
+            let prefix = step_prefix(*settlement, *step);
+            let mut found = Vec::new();
+            for (key, _) in rows.scan(Table::AttemptSteps, &prefix, None, ALL)? {
+                let id = key.strip_prefix(&prefix).unwrap_or_default();
+                let row: AttemptRow = get(rows, Table::Attempts, id)?
+                    .ok_or_else(|| JournalError(format!("attempt {id} has no row")))?;
+                found.push(row);
+            }
+            Ok(Answer::Attempts(found))
+        }
         Query::StoreGet { plugin, key, now_ms } => {
             let value: Option<StoreValue> = get(rows, Table::Store, &store_key(plugin, key))?;
             let live = value.filter(|v| v.expires_at_ms.is_none_or(|at| at > *now_ms));

@@ -24,6 +24,9 @@ pub struct SettlementRow {
     /// Hash over the scheme's fingerprint and the tenant.
     pub fingerprint: String,
     pub digest: String,
+    /// Hash over the opener's request: finds the settlement when its plugin can't say which it is.
+    #[serde(default)]
+    pub request: String,
     pub replay_reason: String,
     /// Seconds since the epoch.
     pub replayable_until_s: Option<u64>,
@@ -33,13 +36,25 @@ pub struct SettlementRow {
     pub steps: Vec<StepRow>,
     pub outcome: Outcome,
     pub release: Option<Release>,
-    /// The paying step's newest attempt: what `settlement_pending` names.
+    /// The paying step's newest attempt, or the first step's while the paying one has none: what `settlement_pending`
+    /// names.
     pub tx_id: Option<String>,
     /// Nothing is left to watch.
     pub finished: bool,
 }
 
 impl SettlementRow {
+    /// Takes in a step's newest transaction where it is what callers are to know: the paying step's, or the first
+    /// step's while the paying one has none.
+    pub fn note_tx_id(&mut self, step: u32, tx_id: &str) {
+        let index = usize::try_from(step).unwrap_or(usize::MAX);
+        let pays = self.steps.get(index).is_some_and(|step| step.pays);
+        let none_pays_yet = self.steps.iter().any(|step| step.pays && step.state == StepState::Waiting);
+        if pays || (index == 0 && none_pays_yet) {
+            self.tx_id = Some(tx_id.to_owned());
+        }
+    }
+
     /// Whether nothing more will happen in any step, at `confirmations`.
     #[must_use]
     pub fn steps_ended(&self) -> bool {
@@ -57,6 +72,22 @@ pub struct StepRow {
     pub pays: bool,
     /// The transaction that decided it is at the network's finality.
     pub is_final: bool,
+    /// What the decision rests on, while a reorganisation can still take it away.
+    #[serde(default)]
+    pub ground: Option<Ground>,
+}
+
+/// Where on the chain the transaction is that decided a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ground {
+    pub attempt: u64,
+    /// The block's id; of attempts that can't land any more, why.
+    pub block: String,
+    /// Height of the highest block that the decision rests on.
+    pub height: u64,
+    /// Somebody else's transaction that made the payment.
+    #[serde(default)]
+    pub foreign: Option<String>,
 }
 
 /// State of a step.
