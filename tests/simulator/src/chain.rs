@@ -1,0 +1,487 @@
+//! The scripted chain: blocks and forks, a fee market, and two nodes that need not agree.
+//!
+//! Nothing here knows the engine. The chain keeps what an independent judge needs: every transaction that was ever in
+//! a block, when a block reached a depth, and when it was reorganised away.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use sdk_plugin::chain::{LogEntry, Sent};
+use serde::{Deserialize, Serialize};
+
+use crate::rng::Rng;
+use crate::token::{Op, State};
+
+/// Units of gas every transaction burns.
+pub const GAS: u64 = 100;
+/// Percent by which a replacement must bid more.
+pub const BUMP_PERCENT: u64 = 10;
+/// Transactions in one block.
+const BLOCK_LIMIT: usize = 24;
+
+/// A transaction as its bytes say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tx {
+    pub signer: String,
+    pub nonce: u64,
+    /// Most it pays for one unit of gas.
+    pub max_fee: u64,
+    /// `None`: does nothing but use its nonce.
+    pub op: Option<Op>,
+    /// Makes otherwise equal transactions different.
+    pub salt: u64,
+}
+
+impl Tx {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+/// A transaction's id: a hash of its bytes.
+#[must_use]
+pub fn tx_id(bytes: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    format!("0x{:016x}", hasher.finish())
+}
+
+/// A transaction in a block.
+#[derive(Debug, Clone)]
+pub struct Included {
+    pub id: String,
+    pub tx: Tx,
+    /// `Err`: it reverted.
+    pub result: Result<Vec<LogEntry>, String>,
+    /// Native units it burnt.
+    pub cost: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct Block {
+    pub id: String,
+    pub height: u64,
+    pub mined_ms: u64,
+    pub txs: Vec<Included>,
+    pub state: Arc<State>,
+}
+
+/// A node: how far it has followed the chain, and what it has heard of.
+#[derive(Debug, Default)]
+struct Node {
+    view: Vec<Arc<Block>>,
+    /// Follows no blocks before this moment.
+    frozen_until_ms: u64,
+    pool: BTreeMap<(String, u64), (String, Tx)>,
+}
+
+/// How restless the chain is, per block and in 1,000 where not said otherwise.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Weather {
+    pub block_ms: u64,
+    /// A reorganisation of 1 to `reorg_depth` blocks.
+    pub reorg: u64,
+    pub reorg_depth: u64,
+    /// A transaction of a reorganised block is forgotten by everybody.
+    pub lost_in_reorg: u64,
+    /// A node forgets a transaction it has.
+    pub dropped: u64,
+    /// An includable transaction waits another block.
+    pub delayed: u64,
+    /// The base fee multiplies for a while.
+    pub spike: u64,
+    /// A node falls behind for some blocks.
+    pub stale: u64,
+    /// No block comes for a while.
+    pub halt: u64,
+    /// The operator's key is used from elsewhere.
+    pub key_elsewhere: u64,
+}
+
+/// What became of a block that was canonical.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BlockFate {
+    pub confirmed_at_ms: Option<u64>,
+    pub removed_at_ms: Option<u64>,
+}
+
+pub struct Chain {
+    pub weather: Weather,
+    pub confirmations: u64,
+    rng: Rng,
+    canonical: Vec<Arc<Block>>,
+    /// Every block a transaction was ever in.
+    places: HashMap<String, Vec<Arc<Block>>>,
+    fates: HashMap<String, BlockFate>,
+    nodes: [Node; 2],
+    /// Calls of others for the next block, before everything else.
+    pub outside: Vec<Op>,
+    base_fee: u64,
+    spike_blocks: u64,
+    next_block: u64,
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chain")
+            .field("height", &self.height())
+            .finish_non_exhaustive()
+    }
+}
+
+pub const CALM_FEE: u64 = 10;
+
+impl Chain {
+    #[must_use]
+    pub fn new(weather: Weather, confirmations: u64, state: State, rng: Rng) -> Self {
+        let genesis = Arc::new(Block {
+            id: "b0".into(),
+            height: 0,
+            mined_ms: 0,
+            txs: Vec::new(),
+            state: Arc::new(state),
+        });
+        let node = || Node {
+            view: vec![Arc::clone(&genesis)],
+            ..Node::default()
+        };
+        Self {
+            weather,
+            confirmations,
+            rng,
+            canonical: vec![Arc::clone(&genesis)],
+            places: HashMap::new(),
+            fates: HashMap::new(),
+            nodes: [node(), node()],
+            outside: Vec::new(),
+            base_fee: CALM_FEE,
+            spike_blocks: 0,
+            next_block: 1,
+        }
+    }
+
+    fn tip(&self) -> &Arc<Block> {
+        self.canonical
+            .last()
+            .unwrap_or_else(|| unreachable!("there is always the genesis block"))
+    }
+
+    #[must_use]
+    pub fn height(&self) -> u64 {
+        self.tip().height
+    }
+
+    #[must_use]
+    pub fn state(&self) -> Arc<State> {
+        Arc::clone(&self.tip().state)
+    }
+
+    #[must_use]
+    pub fn base_fee(&self) -> u64 {
+        self.base_fee
+    }
+
+    #[must_use]
+    pub fn canonical(&self) -> &[Arc<Block>] {
+        &self.canonical
+    }
+
+    /// Every block the transaction was ever in, with what became of the block.
+    #[must_use]
+    pub fn places(&self, id: &str) -> Vec<(Arc<Block>, BlockFate)> {
+        let places = self.places.get(id).cloned().unwrap_or_default();
+        places
+            .into_iter()
+            .map(|block| (Arc::clone(&block), self.fate(&block.id)))
+            .collect()
+    }
+
+    #[must_use]
+    pub fn fate(&self, block: &str) -> BlockFate {
+        self.fates.get(block).copied().unwrap_or_default()
+    }
+
+    /// What became of every block that ever had a transaction in this place of a signer's.
+    #[must_use]
+    pub fn slot_places(&self, signer: &str, nonce: u64) -> Vec<BlockFate> {
+        self.places
+            .values()
+            .flatten()
+            .filter(|block| {
+                block
+                    .txs
+                    .iter()
+                    .any(|tx| tx.tx.signer == signer && tx.tx.nonce == nonce)
+            })
+            .map(|block| self.fate(&block.id))
+            .collect()
+    }
+
+    /// A node's view, brought up to date unless it is frozen.
+    pub fn view(&mut self, node: usize, now_ms: u64) -> &[Arc<Block>] {
+        let node = &mut self.nodes[node % 2];
+        if now_ms >= node.frozen_until_ms {
+            while let Some(last) = node.view.last() {
+                let at = usize::try_from(last.height).unwrap_or(usize::MAX);
+                if self.canonical.get(at).is_some_and(|block| block.id == last.id) {
+                    break;
+                }
+                node.view.pop();
+            }
+            node.view.extend_from_slice(&self.canonical[node.view.len()..]);
+        }
+        &node.view
+    }
+
+    #[must_use]
+    pub fn knows(&self, node: usize, id: &str) -> bool {
+        self.nodes[node % 2].pool.values().any(|(known, _)| known == id)
+    }
+
+    pub fn freeze(&mut self, node: usize, until_ms: u64) {
+        self.nodes[node % 2].frozen_until_ms = until_ms;
+    }
+
+    /// Everybody forgets a transaction that is in no block.
+    pub fn forget(&mut self, id: &str) {
+        for node in &mut self.nodes {
+            node.pool.retain(|_, (known, _)| known != id);
+        }
+    }
+
+    /// A node is handed bytes.
+    pub fn submit(&mut self, node: usize, bytes: &[u8], now_ms: u64) -> Sent {
+        let Ok(tx) = serde_json::from_slice::<Tx>(bytes) else {
+            return Sent::Rejected {
+                message: "not a transaction".into(),
+            };
+        };
+        let id = tx_id(bytes);
+        let next = self
+            .view(node, now_ms)
+            .last()
+            .and_then(|b| b.state.nonces.get(&tx.signer).copied())
+            .unwrap_or(0);
+        if tx.nonce < next {
+            return Sent::SequenceUsed;
+        }
+        if tx.max_fee < self.base_fee / 2 {
+            return Sent::Underpriced;
+        }
+        let pool = &mut self.nodes[node % 2].pool;
+        let place = (tx.signer.clone(), tx.nonce);
+        match pool.get(&place) {
+            Some((known, _)) if *known == id => Sent::Accepted,
+            Some((_, old)) if tx.max_fee < old.max_fee + old.max_fee * BUMP_PERCENT / 100 => {
+                Sent::Underpriced
+            }
+            _ => {
+                pool.insert(place, (id, tx));
+                Sent::Accepted
+            }
+        }
+    }
+
+    /// One tick of the chain's own clock: perhaps a reorganisation, then a block.
+    pub fn tick(&mut self, now_ms: u64) -> Vec<String> {
+        let mut told = Vec::new();
+        let weather = self.weather;
+        for node in 0..2 {
+            if self.rng.chance(weather.stale) {
+                let until = now_ms + weather.block_ms * self.rng.between(1, 5);
+                self.freeze(node, until);
+                told.push(format!("node {node} falls behind"));
+            }
+            let rng = &mut self.rng;
+            self.nodes[node].pool.retain(|_, _| !rng.chance(weather.dropped));
+        }
+        if self.rng.chance(weather.key_elsewhere) {
+            self.use_key_elsewhere();
+            told.push("a signer's key is used elsewhere".into());
+        }
+        self.move_fee();
+        if self.rng.chance(weather.reorg) {
+            let depth = self.rng.between(1, weather.reorg_depth.max(1));
+            told.push(format!("reorganisation of {depth} blocks"));
+            self.reorg(depth, now_ms);
+        }
+        self.mine(now_ms);
+        self.gossip();
+        told
+    }
+
+    fn move_fee(&mut self) {
+        if self.spike_blocks == 0 && self.rng.chance(self.weather.spike) {
+            self.spike_blocks = self.rng.between(2, 12);
+            self.base_fee = CALM_FEE * self.rng.between(2, 30);
+        } else if self.spike_blocks > 0 {
+            self.spike_blocks -= 1;
+            if self.spike_blocks == 0 {
+                self.base_fee = CALM_FEE;
+            }
+        } else {
+            self.base_fee = self.rng.between(CALM_FEE - 2, CALM_FEE + 3);
+        }
+    }
+
+    fn use_key_elsewhere(&mut self) {
+        let signers: Vec<(String, u64)> = self
+            .tip()
+            .state
+            .nonces
+            .iter()
+            .map(|(signer, nonce)| (signer.clone(), *nonce))
+            .collect();
+        let Some((signer, nonce)) = signers.get(self.rng.index(signers.len())).cloned() else {
+            return;
+        };
+        let tx = Tx {
+            signer,
+            nonce,
+            max_fee: self.base_fee * 3,
+            op: None,
+            salt: self.rng.next(),
+        };
+        let bytes = tx.encode();
+        for node in &mut self.nodes {
+            node.pool
+                .insert((tx.signer.clone(), nonce), (tx_id(&bytes), tx.clone()));
+        }
+    }
+
+    /// Takes `depth` blocks back and puts as many others in their place.
+    pub fn reorg(&mut self, depth: u64, now_ms: u64) {
+        let mut redo = Vec::new();
+        for _ in 0..depth {
+            if self.canonical.len() <= 1 {
+                break;
+            }
+            if let Some(block) = self.canonical.pop() {
+                self.fates.entry(block.id.clone()).or_default().removed_at_ms = Some(now_ms);
+                redo.push(block);
+            }
+        }
+        for block in redo.iter().rev() {
+            for included in &block.txs {
+                if self.rng.chance(self.weather.lost_in_reorg) {
+                    continue;
+                }
+                if included.tx.signer.is_empty() {
+                    self.outside.extend(included.tx.op.clone());
+                    continue;
+                }
+                for node in &mut self.nodes {
+                    let place = (included.tx.signer.clone(), included.tx.nonce);
+                    node.pool
+                        .entry(place)
+                        .or_insert((included.id.clone(), included.tx.clone()));
+                }
+            }
+        }
+        for _ in 0..redo.len() {
+            self.mine(now_ms);
+        }
+    }
+
+    fn gossip(&mut self) {
+        for (from, to) in [(0, 1), (1, 0)] {
+            for (place, (id, tx)) in self.nodes[from].pool.clone() {
+                let better = match self.nodes[to].pool.get(&place) {
+                    None => true,
+                    Some((_, old)) => tx.max_fee >= old.max_fee + old.max_fee * BUMP_PERCENT / 100,
+                };
+                if better && self.rng.chance(800) {
+                    self.nodes[to].pool.insert(place, (id, tx));
+                }
+            }
+        }
+    }
+
+    fn mine(&mut self, now_ms: u64) {
+        let mut state = (*self.tip().state).clone();
+        let height = self.height() + 1;
+        let mut txs: Vec<Included> = Vec::new();
+        for op in std::mem::take(&mut self.outside) {
+            let tx = Tx {
+                signer: String::new(),
+                nonce: 0,
+                max_fee: self.base_fee,
+                op: Some(op),
+                salt: self.rng.next(),
+            };
+            txs.push(self.include(&mut state, tx, now_ms));
+        }
+        let signers: Vec<String> = state.nonces.keys().cloned().collect();
+        for signer in signers {
+            while txs.len() < BLOCK_LIMIT {
+                let place = (signer.clone(), state.nonces.get(&signer).copied().unwrap_or(0));
+                let offers = self.nodes.iter().filter_map(|node| node.pool.get(&place));
+                let Some((_, tx)) = offers.max_by_key(|(_, tx)| tx.max_fee).cloned() else {
+                    break;
+                };
+                if tx.max_fee < self.base_fee || self.rng.chance(self.weather.delayed) {
+                    break;
+                }
+                state.nonces.insert(signer.clone(), place.1 + 1);
+                let included = self.include(&mut state, tx, now_ms);
+                txs.push(included);
+            }
+        }
+        let block = Arc::new(Block {
+            id: format!("b{height}.{}", self.next_block),
+            height,
+            mined_ms: now_ms,
+            txs,
+            state: Arc::new(state),
+        });
+        self.next_block += 1;
+        for included in &block.txs {
+            self.places
+                .entry(included.id.clone())
+                .or_default()
+                .push(Arc::clone(&block));
+        }
+        for node in &mut self.nodes {
+            node.pool
+                .retain(|(signer, nonce), _| block.state.nonces.get(signer).is_none_or(|next| nonce >= next));
+        }
+        self.canonical.push(block);
+        let deep = usize::try_from(self.confirmations).unwrap_or(usize::MAX);
+        if let Some(confirmed) = self
+            .canonical
+            .len()
+            .checked_sub(deep)
+            .and_then(|at| self.canonical.get(at))
+        {
+            self.fates
+                .entry(confirmed.id.clone())
+                .or_default()
+                .confirmed_at_ms
+                .get_or_insert(now_ms);
+        }
+    }
+
+    fn include(&mut self, state: &mut State, tx: Tx, now_ms: u64) -> Included {
+        let id = tx_id(&tx.encode());
+        let mut tried = state.clone();
+        let result = match &tx.op {
+            None => Ok(Vec::new()),
+            Some(op) => tried.execute(op, now_ms / 1_000),
+        };
+        let result = result.map(|mut logs| {
+            *state = tried;
+            for (at, log) in logs.iter_mut().enumerate() {
+                log.id = format!("{id}#{at}");
+            }
+            logs
+        });
+        Included {
+            id,
+            cost: GAS * self.base_fee,
+            tx,
+            result,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Sellers: patient and impatient ones, twins, and some that try what they should not.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use facilitator::engine::Engine;
+use facilitator::service::SettleAnswer;
+use sdk_plugin::request::{Accepted, Purpose, Requirements};
+use sdk_plugin::wire::{SettleReply, reason};
+use sdk_plugin::{Amount, PaymentRequest, ProtocolVersion, Value};
+use serde_json::Map;
+use tokio::sync::watch;
+
+use crate::faults::{Harm, Point};
+use crate::scheme::Payload;
+use crate::token::TOKEN;
+use crate::world::World;
+
+pub const NETWORK: &str = "sim:1";
+
+/// One settle as a seller asks for it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ask {
+    pub scheme: &'static str,
+    pub payload: Payload,
+    pub pay_to: String,
+    pub amount: u64,
+    pub tenant: Option<String>,
+    pub idempotency_key: Option<String>,
+}
+
+impl Ask {
+    /// Whether the terms are what the buyer signed.
+    #[must_use]
+    pub fn is_honest(&self) -> bool {
+        self.pay_to == self.payload.to && self.amount == self.payload.value
+    }
+
+    fn request(&self, remaining_ms: u64) -> PaymentRequest {
+        let payload = match serde_json::to_value(&self.payload) {
+            Ok(Value::Object(map)) => map,
+            _ => Map::new(),
+        };
+        PaymentRequest {
+            version: ProtocolVersion::V2,
+            scheme: self.scheme.into(),
+            network: NETWORK.into(),
+            network_as_sent: NETWORK.into(),
+            payload,
+            accepted: Accepted {
+                scheme: self.scheme.into(),
+                network: NETWORK.into(),
+                raw: Map::new(),
+            },
+            requirements: Requirements {
+                scheme: self.scheme.into(),
+                network: NETWORK.into(),
+                amount: Amount::from(self.amount),
+                asset: TOKEN.into(),
+                pay_to: self.pay_to.clone(),
+                max_timeout_seconds: 60,
+                extra: Map::new(),
+            },
+            resource: None,
+            extensions: Map::new(),
+            purpose: Purpose::Settle,
+            tenant: self.tenant.clone(),
+            idempotency_key: self.idempotency_key.clone(),
+            remaining_ms,
+        }
+    }
+}
+
+/// What a caller heard, and when.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub at_ms: u64,
+    pub ask: Arc<Ask>,
+    pub answer: SettleAnswer,
+    /// Asked when every fault was over.
+    pub is_last: bool,
+}
+
+impl Told {
+    /// The reply in the answer, also of a replay.
+    #[must_use]
+    pub fn reply(&self) -> Option<SettleReply> {
+        match &self.answer {
+            SettleAnswer::Reply(reply) => Some(reply.clone()),
+            SettleAnswer::Replay(body) => serde_json::from_str(body).ok(),
+            SettleAnswer::Unavailable { .. } => None,
+        }
+    }
+
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        matches!(self.answer, SettleAnswer::Replay(_))
+    }
+
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        self.reply().and_then(|reply| reply.error_reason)
+    }
+}
+
+/// A running engine, or none.
+pub type Cell = watch::Receiver<Option<Arc<Engine>>>;
+
+/// What all clients share.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    pub world: Arc<World>,
+    pub engine: Cell,
+    told: Arc<Mutex<Vec<Told>>>,
+}
+
+/// How one request ended for its caller.
+#[derive(Debug)]
+pub enum Heard {
+    Said(SettleAnswer),
+    /// The connection broke: the process died.
+    Lost,
+    /// The caller hung up.
+    Gone,
+}
+
+impl Clients {
+    #[must_use]
+    pub fn new(world: Arc<World>, engine: Cell) -> Self {
+        Self {
+            world,
+            engine,
+            told: Arc::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn told(&self) -> Vec<Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One request over one connection.
+    pub async fn ask_once(&self, ask: &Arc<Ask>, mut wait_ms: u64, is_last: bool) -> Heard {
+        let mut cell = self.engine.clone();
+        let Ok(engine) = cell.wait_for(Option::is_some).await.map(|engine| engine.clone()) else {
+            return Heard::Lost;
+        };
+        let Some(engine) = engine else { return Heard::Lost };
+        let mut patience = Duration::from_secs(3_600);
+        match self.world.faults.draw(Point::Reply) {
+            Some(Harm::HangUp) => patience = Duration::from_millis(self.world.rng().between(0, wait_ms)),
+            Some(Harm::Impatient) => wait_ms = self.world.rng().between(0, 300),
+            _ => {}
+        }
+        tokio::select! {
+            biased;
+            _ = cell.changed() => Heard::Lost,
+            () = tokio::time::sleep(patience) => Heard::Gone,
+            answer = engine.settle(ask.request(wait_ms)) => {
+                tracing::info!("HEARD {} of {:?}: {answer:?}", ask.payload.nonce, ask.tenant);
+                let told = Told { at_ms: self.world.now_ms(), ask: Arc::clone(ask), answer: answer.clone(), is_last };
+                self.told.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+                Heard::Said(answer)
+            }
+        }
+    }
+
+    /// Asks as a seller's middleware does: again after `settlement_pending`, after 503, and after a broken connection.
+    pub async fn ask(&self, ask: Arc<Ask>, wait_ms: u64, tries: u32, is_last: bool) {
+        for _ in 0..tries {
+            match self.ask_once(&ask, wait_ms, is_last).await {
+                Heard::Said(SettleAnswer::Reply(reply))
+                    if reply.error_reason.as_deref() == Some(reason::SETTLEMENT_PENDING) => {}
+                Heard::Said(SettleAnswer::Unavailable { .. }) | Heard::Lost => {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                }
+                Heard::Said(SettleAnswer::Reply(_) | SettleAnswer::Replay(_)) => return,
+                Heard::Gone => {
+                    let pause = self.world.rng().between(0, 8_000);
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+            }
+        }
+    }
+}

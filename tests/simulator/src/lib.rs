@@ -1,0 +1,18 @@
+//! A deterministic simulator of the settlement engine.
+//!
+//! The real engine runs on a paused clock over a journal in memory, a driver over a scripted chain, and two schemes.
+//! Clients, weather and faults come from a seed. Afterwards [`oracle`] compares the chain's own history with every
+//! word that callers were told.
+
+pub mod chain;
+pub mod clients;
+pub mod driver;
+pub mod faults;
+pub mod oracle;
+pub mod random;
+pub mod rng;
+pub mod run;
+pub mod scheme;
+pub mod token;
+pub mod trace;
+pub mod world;

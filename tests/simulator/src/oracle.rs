@@ -1,0 +1,336 @@
+//! The judge: it knows the chain's own history, what was journaled, and every word a caller was told, and nothing of
+//! what the engine believes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use facilitator::journal::{AttemptKind, AttemptRow, Event, SettlementRow};
+use sdk_plugin::wire::reason;
+
+use crate::chain::Chain;
+use crate::clients::{Ask, Told};
+use crate::run::Terms;
+use crate::token::{Op, moved, topics};
+
+/// How long after a block is reorganised away the old view may still be told: observation, judging and a slow commit
+/// lie between, and a node that has fallen behind.
+const LAG_MS: u64 = 45_000;
+
+/// How old a block may be that an attempt does not know of: its quote came from a node that had fallen behind, or its
+/// plugin was slow between quote and commit.
+const BLIND_MS: u64 = 16_000;
+
+/// What must be zero.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Payments that landed by our doing and whose callers can't learn it.
+    pub lost: Vec<String>,
+    /// Claims paid twice, steps carried out twice, evidence used twice.
+    pub twice: Vec<String>,
+    pub released_twice: Vec<String>,
+    pub false_words: Vec<String>,
+    /// Bytes a node saw that the journal does not hold.
+    pub sent_unjournaled: Vec<String>,
+    pub overspent: Vec<String>,
+    /// Settlements that did not end although nothing hindered them.
+    pub stuck: Vec<String>,
+    /// Panics nobody injected.
+    pub panics: Vec<String>,
+}
+
+impl Verdict {
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What the journal says, as far as the judge needs it.
+struct Record {
+    settlements: BTreeMap<u64, SettlementRow>,
+    attempts: Vec<AttemptRow>,
+}
+
+impl Record {
+    fn of(log: &[Event]) -> Self {
+        let mut record = Self {
+            settlements: BTreeMap::new(),
+            attempts: Vec::new(),
+        };
+        for event in log {
+            match event {
+                Event::Opened(new) => {
+                    record.settlements.insert(new.row.id, new.row.clone());
+                }
+                Event::Prepared(new) => record.attempts.push(new.row.clone()),
+                _ => {}
+            }
+        }
+        record
+    }
+
+    fn covers(&self, attempt: &AttemptRow, ask: &Ask) -> bool {
+        attempt
+            .covers
+            .iter()
+            .any(|(id, _)| self.settlements.get(id).is_some_and(|row| is_of(row, ask)))
+    }
+}
+
+/// Whether the settlement is of this very payload, terms and tenant.
+fn is_of(row: &SettlementRow, ask: &Ask) -> bool {
+    ask.is_honest() && row.digest == format!("{:?}", ask.payload) && row.tenant == ask.tenant
+}
+
+/// The transfer that the ask is about, in these logs.
+fn pays(logs: &[sdk_plugin::chain::LogEntry], ask: &Ask) -> bool {
+    let wanted = topics("Moved", &ask.payload.from, ask.payload.nonce);
+    logs.iter()
+        .any(|log| log.topics == wanted && log.data == moved(&ask.pay_to, ask.amount))
+}
+
+/// Judges a run that has come to rest.
+#[must_use]
+pub fn judge(chain: &Chain, terms: &Terms, log: &[Event], told: &[Told], unjournaled: &[String]) -> Verdict {
+    let record = Record::of(log);
+    let mut verdict = Verdict {
+        sent_unjournaled: unjournaled.to_vec(),
+        ..Verdict::default()
+    };
+    words(chain, &record, told, &mut verdict);
+    releases(told, &mut verdict);
+    lost(chain, &record, told, &mut verdict);
+    twice(chain, &record, &mut verdict);
+    costs(chain, terms, &record, &mut verdict);
+    verdict
+}
+
+fn words(chain: &Chain, record: &Record, told: &[Told], verdict: &mut Verdict) {
+    for word in told {
+        let Some(reply) = word.reply() else { continue };
+        let what = |why: &str| {
+            format!(
+                "at {} ms, nonce {}: {why}: {reply:?}",
+                word.at_ms, word.ask.payload.nonce
+            )
+        };
+        if reply.success {
+            if !shown(chain, word, &reply.transaction) {
+                verdict
+                    .false_words
+                    .push(what("success, and the chain did not show it"));
+            }
+            if !record
+                .attempts
+                .iter()
+                .any(|attempt| attempt.tx_id == reply.transaction)
+            {
+                foreign_success(chain, record, word, &reply.transaction, &mut verdict.false_words);
+            }
+            continue;
+        }
+        let own: Vec<&AttemptRow> = record
+            .attempts
+            .iter()
+            .filter(|a| a.prepared_at_ms < word.at_ms && record.covers(a, &word.ask))
+            .collect();
+        match reply.error_reason.as_deref() {
+            Some(reason::SETTLEMENT_PENDING) => {
+                if reply.transaction.is_empty() {
+                    verdict.false_words.push(what("pending without a hash"));
+                } else if !known(chain, record, &word.ask, &reply.transaction) {
+                    verdict
+                        .false_words
+                        .push(what("pending with a hash that is none of its own"));
+                }
+            }
+            Some(reason::DUPLICATE_SETTLEMENT) => {
+                if !known(chain, record, &word.ask, &reply.transaction) {
+                    verdict
+                        .false_words
+                        .push(what("duplicate with a hash that is none of its own"));
+                }
+            }
+            Some(_) => {
+                let landed = own.iter().any(|attempt| has_landed(chain, attempt, &word.ask));
+                if landed && !excused(chain, &own, word.at_ms) {
+                    verdict.false_words.push(what("failed, and it landed"));
+                }
+            }
+            None => verdict.false_words.push(what("neither success nor a reason")),
+        }
+    }
+}
+
+/// At some moment before, or just before, the transaction was in a block deep enough, with this very transfer.
+fn shown(chain: &Chain, word: &Told, tx_id: &str) -> bool {
+    chain.places(tx_id).iter().any(|(block, fate)| {
+        let transfer = block
+            .txs
+            .iter()
+            .any(|tx| tx.id == tx_id && tx.result.as_ref().is_ok_and(|logs| pays(logs, &word.ask)));
+        let confirmed = fate.confirmed_at_ms.is_some_and(|at| at <= word.at_ms);
+        let there = fate
+            .removed_at_ms
+            .is_none_or(|at| at.saturating_add(LAG_MS) >= word.at_ms);
+        transfer && confirmed && there
+    })
+}
+
+/// Somebody else's transaction proves a payment only for a claim with an attempt journaled before it.
+fn foreign_success(chain: &Chain, record: &Record, word: &Told, tx_id: &str, false_words: &mut Vec<String>) {
+    let first = record
+        .attempts
+        .iter()
+        .filter(|attempt| record.covers(attempt, &word.ask))
+        .map(|attempt| attempt.prepared_at_ms)
+        .min();
+    let near = |mined_ms: u64| first.is_some_and(|first| mined_ms.saturating_add(BLIND_MS) >= first);
+    let after = chain.places(tx_id).iter().any(|(block, _)| near(block.mined_ms));
+    if !after {
+        false_words.push(format!(
+            "nonce {}: success by another's {tx_id}, which was there before any attempt",
+            word.ask.payload.nonce
+        ));
+    }
+}
+
+/// Whether a hash belongs to the ask: one of its attempts, or another's transaction that made the payment.
+fn known(chain: &Chain, record: &Record, ask: &Ask, tx_id: &str) -> bool {
+    record
+        .attempts
+        .iter()
+        .any(|attempt| attempt.tx_id == tx_id && record.covers(attempt, ask))
+        || chain.places(tx_id).iter().any(|(block, _)| {
+            block
+                .txs
+                .iter()
+                .any(|tx| tx.id == tx_id && tx.result.as_ref().is_ok_and(|logs| pays(logs, ask)))
+        })
+}
+
+fn has_landed(chain: &Chain, attempt: &AttemptRow, ask: &Ask) -> bool {
+    chain.canonical().iter().any(|block| {
+        block
+            .txs
+            .iter()
+            .any(|tx| tx.id == attempt.tx_id && tx.result.as_ref().is_ok_and(|logs| pays(logs, ask)))
+    })
+}
+
+/// A failure that rested on a confirmed block which a deeper reorganisation took away: what `confirmations` risks.
+fn excused(chain: &Chain, own: &[&AttemptRow], at_ms: u64) -> bool {
+    own.iter().any(|attempt| {
+        let in_slot = record_of_slot(chain, attempt);
+        in_slot.iter().any(|fate| {
+            fate.confirmed_at_ms.is_some_and(|at| at <= at_ms)
+                && fate
+                    .removed_at_ms
+                    .is_some_and(|at| at.saturating_add(LAG_MS) >= at_ms)
+        })
+    })
+}
+
+/// Fates of all blocks in which something was ever in the attempt's slot.
+fn record_of_slot(chain: &Chain, attempt: &AttemptRow) -> Vec<crate::chain::BlockFate> {
+    chain.slot_places(&attempt.lane.signer, attempt.sequence)
+}
+
+fn releases(told: &[Told], verdict: &mut Verdict) {
+    let mut successes: BTreeMap<(&str, u64), u32> = BTreeMap::new();
+    for word in told {
+        if !word.is_replay() && word.reply().is_some_and(|reply| reply.success) {
+            *successes
+                .entry((&word.ask.payload.from, word.ask.payload.nonce))
+                .or_default() += 1;
+        }
+    }
+    for ((payer, nonce), count) in successes {
+        if count > 1 {
+            verdict
+                .released_twice
+                .push(format!("{payer} {nonce}: {count} callers were told success"));
+        }
+    }
+}
+
+fn lost(chain: &Chain, record: &Record, told: &[Told], verdict: &mut Verdict) {
+    let asks: BTreeSet<&Ask> = told
+        .iter()
+        .map(|word| &*word.ask)
+        .filter(|ask| ask.is_honest())
+        .collect();
+    for ask in asks {
+        let attempts = record
+            .attempts
+            .iter()
+            .filter(|a| a.kind == AttemptKind::Steps && record.covers(a, ask));
+        let Some(landed) = attempts
+            .into_iter()
+            .find(|attempt| has_landed(chain, attempt, ask))
+        else {
+            continue;
+        };
+        let learnt = told
+            .iter()
+            .filter(|word| word.is_last && *word.ask == *ask)
+            .any(|word| {
+                word.reply().is_some_and(|reply| {
+                    reply.transaction == landed.tx_id
+                        && (reply.success
+                            || reply.error_reason.as_deref() == Some(reason::DUPLICATE_SETTLEMENT))
+                })
+            });
+        if !learnt {
+            verdict
+                .lost
+                .push(format!("nonce {} landed as {}", ask.payload.nonce, landed.tx_id));
+        }
+    }
+}
+
+fn twice(chain: &Chain, record: &Record, verdict: &mut Verdict) {
+    let mut carried: BTreeMap<(u64, u32), Vec<&str>> = BTreeMap::new();
+    let mut paid: BTreeMap<(String, u64), u32> = BTreeMap::new();
+    for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
+        let attempt = record
+            .attempts
+            .iter()
+            .find(|a| a.tx_id == tx.id && a.kind == AttemptKind::Steps);
+        for place in attempt
+            .map(|attempt| attempt.covers.as_slice())
+            .unwrap_or_default()
+        {
+            carried.entry(*place).or_default().push(&tx.id);
+        }
+        if let (Ok(_), Some(Op::Transfer { from, nonce, .. } | Op::Capture { from, nonce, .. })) =
+            (&tx.result, &tx.tx.op)
+        {
+            *paid.entry((from.clone(), *nonce)).or_default() += 1;
+        }
+    }
+    for ((settlement, step), txs) in carried.iter().filter(|(_, txs)| txs.len() > 1) {
+        verdict.twice.push(format!(
+            "step {step} of settlement {settlement} landed as {txs:?}"
+        ));
+    }
+    for ((payer, nonce), times) in paid.iter().filter(|(_, times)| **times > 1) {
+        verdict
+            .twice
+            .push(format!("{payer} {nonce} was paid {times} times"));
+    }
+}
+
+fn costs(chain: &Chain, terms: &Terms, record: &Record, verdict: &mut Verdict) {
+    for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
+        let Some(attempt) = record.attempts.iter().find(|attempt| attempt.tx_id == tx.id) else {
+            continue;
+        };
+        let cost = sdk_plugin::Amount::from(tx.cost);
+        let limit = sdk_plugin::Amount::from(terms.max_cost);
+        if cost > attempt.max_cost || (attempt.kind == AttemptKind::Steps && attempt.max_cost > limit) {
+            verdict
+                .overspent
+                .push(format!("{} cost {cost}, journaled {}", tx.id, attempt.max_cost));
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! A scenario from a seed: payments, twins, thieves, weather and faults.
+
+use std::sync::Arc;
+
+use crate::chain::Weather;
+use crate::clients::Ask;
+use crate::faults::Mode;
+use crate::rng::Rng;
+use crate::run::{Outside, Scenario, Terms, Visit};
+use crate::scheme::{EXACT, Payload, STEPS, Shape};
+use crate::token::Op;
+
+/// The clock's start, in seconds since the epoch.
+const EPOCH_S: u64 = 1_800_000_000;
+/// Enough of them that those who have to wait after failures on chain do not bring everything to a halt.
+const PAYERS: [&str; 10] = ["ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "joe"];
+/// Requests come within this time.
+const SPAN_MS: u64 = 90_000;
+
+/// Everything about a run, from its seed.
+#[must_use]
+pub fn scenario(seed: u64, payments: u64) -> Scenario {
+    let mut rng = Rng::new(seed);
+    let terms = Terms {
+        signers: usize::try_from(rng.between(1, 3)).unwrap_or(1),
+        max_in_flight: usize::try_from(rng.between(1, 6)).unwrap_or(1),
+        lane_queue: usize::try_from(rng.between(2, 10)).unwrap_or(2),
+        ..Terms::default()
+    };
+    let mut maker = Maker {
+        rng: rng.fork(),
+        visits: Vec::new(),
+        outside: Vec::new(),
+    };
+    for nonce in 0..payments {
+        maker.payment(nonce);
+    }
+    let mode = match rng.between(0, 9) {
+        0 => Mode::Never,
+        1..=6 => Mode::Random {
+            per_mille: rng.between(5, 60),
+            crashes: 150,
+            rng: rng.fork(),
+        },
+        _ => Mode::Random {
+            per_mille: rng.between(60, 200),
+            crashes: 60,
+            rng: rng.fork(),
+        },
+    };
+    let balances = PAYERS.map(|payer| (payer.to_owned(), rng.between(500, 30_000)));
+    let kills = (0..rng.between(0, 3))
+        .map(|_| rng.between(500, SPAN_MS))
+        .collect();
+    Scenario {
+        seed,
+        terms,
+        weather: weather(&mut rng, terms),
+        mode,
+        journal_lies: false,
+        balances: balances.to_vec(),
+        visits: maker.visits,
+        outside: maker.outside,
+        calm_at_ms: SPAN_MS + 30_000,
+        kills_ms: kills,
+        reorgs_ms: Vec::new(),
+    }
+}
+
+fn weather(rng: &mut Rng, terms: Terms) -> Weather {
+    let block_ms = [400, 1_000, 2_000][rng.index(3)];
+    if rng.chance(150) {
+        return Weather {
+            block_ms,
+            ..Weather::default()
+        };
+    }
+    let mut upto = |most: u64| if rng.chance(500) { 0 } else { rng.between(1, most) };
+    Weather {
+        block_ms,
+        reorg: upto(80),
+        reorg_depth: 1 + upto(terms.finality - 2),
+        lost_in_reorg: upto(500),
+        dropped: upto(60),
+        delayed: upto(500),
+        spike: upto(60),
+        stale: upto(100),
+        halt: upto(20),
+        key_elsewhere: upto(15),
+    }
+}
+
+struct Maker {
+    rng: Rng,
+    visits: Vec<Visit>,
+    outside: Vec<Outside>,
+}
+
+impl Maker {
+    fn payment(&mut self, at: u64) {
+        let rng = &mut self.rng;
+        let from = PAYERS[rng.index(PAYERS.len())].to_owned();
+        let to = ["shop", "cafe", "kiosk"][rng.index(3)].to_owned();
+        let shape = match rng.between(0, 9) {
+            0..=5 => Shape::Plain,
+            6 => Shape::Escrow,
+            7 => Shape::Noted,
+            8 => Shape::Shaky,
+            _ => Shape::Stopped,
+        };
+        let start_ms = rng.between(0, SPAN_MS);
+        // Most are good for minutes; some run out while they are on their way.
+        let life_s = if rng.chance(250) {
+            rng.between(3, 40)
+        } else {
+            rng.between(60, 600)
+        };
+        let payload = Payload {
+            from,
+            to: to.clone(),
+            value: rng.between(1, 2_000),
+            nonce: at * 10,
+            valid_before_s: EPOCH_S + start_ms / 1_000 + life_s,
+            shape,
+        };
+        let tenant = rng.chance(300).then(|| "acme".to_owned());
+        let ask = Ask {
+            scheme: if shape == Shape::Plain { EXACT } else { STEPS },
+            pay_to: to,
+            amount: payload.value,
+            payload,
+            idempotency_key: rng.chance(200).then(|| format!("key-{at}")),
+            tenant,
+        };
+        self.visit(&ask, start_ms);
+        self.rivals(&ask, start_ms);
+        self.strangers(&ask, start_ms);
+    }
+
+    fn visit(&mut self, ask: &Ask, at_ms: u64) {
+        let wait_ms = match self.rng.between(0, 4) {
+            0 => self.rng.between(100, 3_000),
+            1 => self.rng.between(3_000, 10_000),
+            _ => 25_000,
+        };
+        let tries = u32::try_from(self.rng.between(1, 5)).unwrap_or(1);
+        self.visits.push(Visit {
+            at_ms,
+            ask: Arc::new(ask.clone()),
+            wait_ms,
+            tries,
+        });
+    }
+
+    /// Others with the same payload, at once or later.
+    fn rivals(&mut self, ask: &Ask, start_ms: u64) {
+        for _ in 0..self.rng.between(0, 4).saturating_sub(1) {
+            let later = if self.rng.chance(500) {
+                0
+            } else {
+                self.rng.between(0, 40_000)
+            };
+            let mut other = ask.clone();
+            match self.rng.between(0, 9) {
+                0 => other.pay_to = "thief".into(),
+                1 => other.amount = other.amount.saturating_mul(1_000_000),
+                2 => other.tenant = Some("rival".into()),
+                3 => other.payload.valid_before_s += 1,
+                4 => {
+                    // The buyer signs the same nonce for somebody else.
+                    other.payload.to = "kiosk".into();
+                    other.pay_to = "kiosk".into();
+                }
+                _ => {}
+            }
+            self.visit(&other, start_ms + later);
+        }
+    }
+
+    /// What happens on the chain beside.
+    fn strangers(&mut self, ask: &Ask, start_ms: u64) {
+        let at_ms = start_ms + self.rng.between(0, 12_000);
+        let Payload {
+            from,
+            to,
+            value,
+            nonce,
+            valid_before_s,
+            ..
+        } = ask.payload.clone();
+        let op = match self.rng.between(0, 19) {
+            0 | 1 if ask.payload.shape != Shape::Escrow => Op::Transfer {
+                from,
+                to,
+                value,
+                nonce,
+                valid_before_s,
+            },
+            2 => Op::Cancel { from, nonce },
+            3 | 4 => Op::Spend {
+                from,
+                value: self.rng.between(100, 20_000),
+            },
+            _ => return,
+        };
+        self.outside.push(Outside { at_ms, op });
+    }
+}

@@ -1,0 +1,443 @@
+//! One run: a chain, an engine that may die and come back on the same journal, clients, then calm, then the judge.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Duration;
+
+use facilitator::engine::{Budgets, Engine, Ops, Parts};
+use facilitator::host::calls::CallTable;
+use facilitator::host::clock::TokioClock;
+use facilitator::journal::memory::MemoryJournal;
+use facilitator::journal::{Answer, Journal, Query};
+use facilitator::registry::{Instance, Kind, Network, NetworkSettings, Registry};
+use facilitator::telemetry::metrics::Metrics;
+use sdk_plugin::chain::KeyInfo;
+use sdk_plugin::host::Suite;
+use sdk_plugin::manifest::Grant;
+use sdk_plugin::{Amount, HexBytes, SchemeHandler, Value};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::chain::{Chain, GAS, Weather};
+use crate::clients::{Ask, Clients, NETWORK, Told};
+use crate::driver::SimDriver;
+use crate::faults::{AtCommit, Faults, Injected, Mode};
+use crate::oracle::{self, Verdict};
+use crate::rng::Rng;
+use crate::scheme::{EXACT, STEPS, SimScheme};
+use crate::token::{Op, State, TOKEN};
+use crate::world::{SimHost, SimJournal, World};
+
+const EPOCH_S: u64 = 1_800_000_000;
+/// Virtual time in which everything must end once nothing goes wrong any more.
+const REST: Duration = Duration::from_secs(1_800);
+
+/// How the network is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    pub signers: usize,
+    pub confirmations: u64,
+    pub finality: u64,
+    pub max_cost: u64,
+    pub max_in_flight: usize,
+    pub lane_queue: usize,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            signers: 2,
+            confirmations: 2,
+            finality: 6,
+            max_cost: GAS * 200,
+            max_in_flight: 4,
+            lane_queue: 8,
+        }
+    }
+}
+
+/// A request in the script of a run.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    pub at_ms: u64,
+    pub ask: Arc<Ask>,
+    pub wait_ms: u64,
+    pub tries: u32,
+}
+
+/// Something others do on the chain.
+#[derive(Debug, Clone)]
+pub struct Outside {
+    pub at_ms: u64,
+    pub op: Op,
+}
+
+/// Everything that determines a run.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    pub seed: u64,
+    pub terms: Terms,
+    pub weather: Weather,
+    pub mode: Mode,
+    /// The journal says it wrote attempts, and did not.
+    pub journal_lies: bool,
+    pub balances: Vec<(String, u64)>,
+    pub visits: Vec<Visit>,
+    pub outside: Vec<Outside>,
+    /// When faults and bad weather end.
+    pub calm_at_ms: u64,
+    /// Moments at which the process is killed whatever it does.
+    pub kills_ms: Vec<u64>,
+    /// Moments at which the last blocks are taken back: how many.
+    pub reorgs_ms: Vec<(u64, u64)>,
+}
+
+/// What came out.
+#[derive(Debug)]
+pub struct Report {
+    pub verdict: Verdict,
+    pub told: Vec<Told>,
+    pub faults: std::collections::BTreeMap<(crate::faults::Point, crate::faults::Harm), u64>,
+    pub passes: std::collections::BTreeMap<crate::faults::Point, u64>,
+    pub log: Vec<facilitator::journal::Event>,
+    pub restarts: u64,
+    pub blocks: u64,
+    /// Paying transfers on the chain at the end.
+    pub payments: u64,
+    pub virtual_ms: u64,
+}
+
+thread_local! {
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Injected panics are silent; others are remembered for the judge.
+fn watch_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if info.payload().is::<Injected>() {
+                return;
+            }
+            PANICS.with_borrow_mut(|panics| panics.push(info.to_string()));
+            before(info);
+        }));
+    });
+    PANICS.with_borrow_mut(Vec::clear);
+}
+
+/// Runs a scenario; the same scenario always runs the same way.
+///
+/// # Errors
+/// The runtime could not be built.
+pub fn simulate(scenario: &Scenario) -> std::io::Result<Report> {
+    watch_panics();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()?;
+    Ok(runtime.block_on(run(scenario)))
+}
+
+/// The same, with a trace of everything that happened.
+///
+/// # Errors
+/// The runtime could not be built.
+pub fn simulate_traced(scenario: &Scenario) -> std::io::Result<(Report, String)> {
+    let buffer = crate::trace::Buffer::default();
+    let subscriber = crate::trace::subscriber(buffer.clone());
+    let report = tracing::subscriber::with_default(subscriber, || simulate(scenario))?;
+    Ok((report, buffer.text()))
+}
+
+async fn run(scenario: &Scenario) -> Report {
+    let clock = TokioClock::starting_at(EPOCH_S);
+    let started = tokio::time::Instant::now();
+    let mut rng = Rng::new(scenario.seed ^ 0x5117_c4a2_d000_0001);
+    let faults = Arc::new(Faults::new(
+        scenario.mode.clone(),
+        scenario.journal_lies,
+        rng.fork(),
+    ));
+    let mut state = State {
+        balances: scenario.balances.iter().cloned().collect(),
+        ..State::default()
+    };
+    for key in keys(scenario.terms.signers) {
+        state.nonces.insert(format!("signer-{}", key.name), 0);
+    }
+    let chain = Chain::new(scenario.weather, scenario.terms.confirmations, state, rng.fork());
+    let journal = Arc::new(MemoryJournal::with_faults(Box::new(AtCommit(Arc::clone(
+        &faults,
+    )))));
+    let world = Arc::new(World::new(chain, rng.fork(), Arc::clone(&faults), clock, journal));
+
+    let (to_clients, cell) = watch::channel(None);
+    let restarts = Arc::new(Mutex::new(0));
+    let mut scenery = JoinSet::new();
+    scenery.spawn(keep_mining(Arc::clone(&world)));
+    scenery.spawn(keep_alive(
+        Arc::clone(&world),
+        scenario.terms,
+        to_clients,
+        Arc::clone(&restarts),
+    ));
+    scenery.spawn(kill_at(Arc::clone(&world), scenario.kills_ms.clone()));
+    scenery.spawn(reorg_at(Arc::clone(&world), scenario.reorgs_ms.clone()));
+    scenery.spawn(act_outside(Arc::clone(&world), scenario.outside.clone()));
+
+    let clients = Clients::new(Arc::clone(&world), cell.clone());
+    let mut sellers = JoinSet::new();
+    for visit in scenario.visits.clone() {
+        let clients = clients.clone();
+        sellers.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(visit.at_ms)).await;
+            clients.ask(visit.ask, visit.wait_ms, visit.tries, false).await;
+        });
+    }
+    tokio::time::sleep(Duration::from_millis(scenario.calm_at_ms)).await;
+    calm_down(&world, scenario.weather.block_ms);
+    while sellers.join_next().await.is_some() {}
+    let mut stuck = at_rest(&world, &cell, "after the faults").await;
+
+    // Somebody asks for everything again: what is known by now?
+    let mut asks: Vec<Arc<Ask>> = scenario
+        .visits
+        .iter()
+        .map(|visit| Arc::clone(&visit.ask))
+        .collect();
+    asks.sort();
+    asks.dedup();
+    for ask in asks {
+        clients.ask(ask, 25_000, 5, true).await;
+    }
+    stuck.extend(at_rest(&world, &cell, "after the last questions").await);
+
+    if let Some(engine) = &*cell.borrow() {
+        engine.stop();
+    }
+    scenery.shutdown().await;
+    let log = world.journal.log();
+    let told = clients.told();
+    let chain = world.chain();
+    let mut verdict = oracle::judge(&chain, &scenario.terms, &log, &told, &world.unjournaled());
+    verdict.stuck.extend(stuck);
+    verdict.panics = PANICS.with_borrow_mut(std::mem::take);
+    let paying = |tx: &&crate::chain::Included| {
+        tx.result.is_ok() && matches!(tx.tx.op, Some(Op::Transfer { .. } | Op::Capture { .. }))
+    };
+    let payments = chain
+        .canonical()
+        .iter()
+        .flat_map(|block| &block.txs)
+        .filter(paying)
+        .count();
+    Report {
+        verdict,
+        told,
+        faults: faults.struck(),
+        passes: faults.passes(),
+        log,
+        restarts: *restarts.lock().unwrap_or_else(PoisonError::into_inner),
+        blocks: chain.height(),
+        payments: u64::try_from(payments).unwrap_or(u64::MAX),
+        virtual_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn calm_down(world: &World, block_ms: u64) {
+    tracing::info!("faults and bad weather end");
+    world.faults.end();
+    world.chain().weather = Weather {
+        block_ms,
+        ..Weather::default()
+    };
+}
+
+/// Waits until nothing is open any more; says what still is when it takes too long.
+async fn at_rest(world: &World, cell: &watch::Receiver<Option<Arc<Engine>>>, when: &str) -> Vec<String> {
+    let deadline = tokio::time::Instant::now() + REST;
+    loop {
+        let open = cell.borrow().as_ref().map(|engine| engine.open_settlements());
+        if open == Some(0) {
+            return Vec::new();
+        }
+        if tokio::time::Instant::now() >= deadline {
+            let mut stuck = vec![format!(
+                "{when}: {open:?} settlements are open at {} ms",
+                world.now_ms()
+            )];
+            if let Ok(Answer::Settlements(rows)) = world.journal.query(Query::Unfinished).await {
+                stuck.extend(rows.iter().map(|(row, _)| format!("{row:?}")));
+            }
+            return stuck;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn keep_mining(world: Arc<World>) {
+    loop {
+        let pause = {
+            let block_ms = world.chain().weather.block_ms;
+            let halt = world.chain().weather.halt;
+            let mut rng = world.rng();
+            if rng.chance(halt) {
+                block_ms * rng.between(3, 15)
+            } else {
+                block_ms
+            }
+        };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let mut chain = world.chain();
+        for told in chain.tick(world.now_ms()) {
+            tracing::info!("chain: {told}");
+        }
+        let last = chain.canonical().last().cloned();
+        if let Some(block) = last {
+            for tx in &block.txs {
+                tracing::info!("block {} has {} ({:?}): {:?}", block.id, tx.id, tx.tx, tx.result);
+            }
+        }
+    }
+}
+
+async fn kill_at(world: Arc<World>, mut moments: Vec<u64>) {
+    moments.sort_unstable();
+    let start = tokio::time::Instant::now();
+    for moment in moments {
+        tokio::time::sleep_until(start + Duration::from_millis(moment)).await;
+        tracing::info!("the process is killed");
+        world.faults.died.notify_one();
+    }
+}
+
+async fn reorg_at(world: Arc<World>, moments: Vec<(u64, u64)>) {
+    let start = tokio::time::Instant::now();
+    for (moment, depth) in moments {
+        tokio::time::sleep_until(start + Duration::from_millis(moment)).await;
+        tracing::info!("{depth} blocks are taken back");
+        world.chain().reorg(depth, world.now_ms());
+    }
+}
+
+async fn act_outside(world: Arc<World>, mut acts: Vec<Outside>) {
+    acts.sort_by_key(|act| act.at_ms);
+    let start = tokio::time::Instant::now();
+    for act in acts {
+        tokio::time::sleep_until(start + Duration::from_millis(act.at_ms)).await;
+        tracing::info!("somebody else: {:?}", act.op);
+        world.chain().outside.push(act.op);
+    }
+}
+
+/// Starts the engine, and again whenever it has died.
+async fn keep_alive(
+    world: Arc<World>,
+    terms: Terms,
+    to_clients: watch::Sender<Option<Arc<Engine>>>,
+    restarts: Arc<Mutex<u64>>,
+) {
+    loop {
+        let engine = Engine::new(parts(&world, terms));
+        tokio::select! {
+            biased;
+            () = world.faults.died.notified() => {}
+            resumed = engine.resume() => {
+                if let Err(error) = resumed {
+                    tracing::error!(%error, "the engine did not start");
+                } else {
+                    to_clients.send_replace(Some(Arc::clone(&engine)));
+                    world.faults.died.notified().await;
+                }
+            }
+        }
+        engine.stop();
+        to_clients.send_replace(None);
+        drop(engine);
+        *restarts.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        let pause = world.rng().between(50, 4_000);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        tracing::info!("the process starts again");
+    }
+}
+
+fn keys(count: usize) -> Vec<KeyInfo> {
+    (0..count)
+        .map(|at| KeyInfo {
+            name: format!("k{at}"),
+            suite: Suite::Secp256k1,
+            public_key: HexBytes::default(),
+        })
+        .collect()
+}
+
+fn parts(world: &Arc<World>, terms: Terms) -> Parts {
+    let metrics = Arc::new(Metrics::default());
+    let instance = Arc::new(Instance {
+        id: 1,
+        name: "sim".into(),
+        plugin: "sim".into(),
+        host: Arc::new(SimHost(world.clock.clone())),
+    });
+    let settings = NetworkSettings {
+        id: NETWORK.into(),
+        confirmations: terms.confirmations,
+        finality: terms.finality,
+        poll_interval_ms: 500,
+        stuck_after_ms: 8_000,
+        max_in_flight: terms.max_in_flight,
+        lane_queue: terms.lane_queue,
+        max_cost: Amount::from(terms.max_cost),
+        assets: None,
+        keys: keys(terms.signers),
+        retained_keys: Vec::new(),
+        options: Value::Null,
+    };
+    let driver = Arc::new(SimDriver::new(Arc::clone(world)));
+    let network = Arc::new(Network::new(settings, driver, Arc::clone(&instance)));
+    let mut registry = Registry::default();
+    let operations = ["transfer", "lock", "capture", "sweep", "note"]
+        .map(str::to_owned)
+        .to_vec();
+    for name in [EXACT, STEPS] {
+        let handler: Arc<dyn SchemeHandler> = Arc::new(SimScheme {
+            name,
+            world: Arc::clone(world),
+        });
+        let kind = Kind {
+            version: 2,
+            scheme: name.into(),
+            network: Arc::clone(&network),
+            handler,
+            instance: Arc::clone(&instance),
+            grants: vec![Grant {
+                target: TOKEN.into(),
+                operations: operations.clone(),
+            }],
+            routes: false,
+        };
+        // Two names on one network: nothing is claimed twice.
+        let added = registry.add_kind(Arc::new(kind));
+        debug_assert!(added.is_ok());
+    }
+    let added = registry.add_network(network);
+    debug_assert!(added.is_ok());
+    let budgets = Budgets {
+        pure: Duration::from_secs(2),
+        reads: Duration::from_secs(3),
+        sends: Duration::from_secs(3),
+    };
+    Parts {
+        registry,
+        journal: Arc::new(SimJournal {
+            inner: Arc::clone(&world.journal),
+            faults: Arc::clone(&world.faults),
+            world: Arc::clone(world),
+        }),
+        ops: Ops::new(Arc::new(CallTable::default()), Arc::clone(&metrics), budgets),
+        clock: Arc::new(world.clock.clone()),
+        metrics,
+    }
+}

@@ -1,0 +1,458 @@
+//! Two schemes on the simulated chain: `exact`, one signed transfer, modelled on EIP-3009; and `steps`, whose plans
+//! have two or three steps with gates, a tail and conflict keys.
+
+use std::sync::Arc;
+
+use sdk_plugin::chain::{Evidence, LogEntry, Shown};
+use sdk_plugin::scheme::{
+    Call, EvidenceWanted, Gate, Identified, Identity, Judgement, LaneChoice, LogFilter, OnFail, Paid,
+    PaidReply, Plan, Planned, Refusal, Reserve, Step, Supported, Valid, Verdict,
+};
+use sdk_plugin::wire::Kind;
+use sdk_plugin::{Amount, Cx, Fault, PaymentRequest, SchemeHandler, Value, async_trait};
+use serde::{Deserialize, Serialize};
+
+use crate::faults::{Harm, Point};
+use crate::token::{Op, State, TOKEN, moved, topic, topics};
+use crate::world::World;
+
+pub const EXACT: &str = "exact";
+pub const STEPS: &str = "steps";
+/// Answers another use of an authorization.
+pub const REPLAY: &str = "sim_nonce_already_used";
+
+/// What the buyer signs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Payload {
+    pub from: String,
+    pub to: String,
+    pub value: u64,
+    pub nonce: u64,
+    pub valid_before_s: u64,
+    /// Which plan the `steps` scheme makes of it.
+    pub shape: Shape,
+}
+
+/// Plans of the `steps` scheme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Shape {
+    /// One signed transfer.
+    Plain,
+    /// Lock; capture when that is confirmed; sweep when that is final.
+    Escrow,
+    /// A note, the transfer at the same time, a note when that is confirmed.
+    Noted,
+    /// A note that reverts and does not matter; the transfer when that is final.
+    Shaky,
+    /// A note that reverts, before which nothing may be paid.
+    Stopped,
+}
+
+/// Plans, judges and never signs.
+#[derive(Debug)]
+pub struct SimScheme {
+    pub name: &'static str,
+    pub world: Arc<World>,
+}
+
+fn payload_of(request: &PaymentRequest) -> Option<Payload> {
+    serde_json::from_value(Value::Object(request.payload.clone())).ok()
+}
+
+#[async_trait]
+impl SchemeHandler for SimScheme {
+    async fn supported(&self, cx: &Cx) -> Result<Supported, Fault> {
+        let kind = Kind {
+            x402_version: 2,
+            scheme: self.name.into(),
+            network: cx.network().id.clone(),
+            extra: None,
+        };
+        Ok(Supported {
+            kinds: vec![kind],
+            ..Supported::default()
+        })
+    }
+
+    async fn identify(&self, _: &Cx, request: &PaymentRequest) -> Result<Identity, Fault> {
+        self.world.faults.pass(Point::Identify).await?;
+        let Some(payload) = payload_of(request) else {
+            return Ok(Identity::Refused(Refusal::new("invalid_payload", "")));
+        };
+        let terms = &request.requirements;
+        let conflict_keys = match payload.shape {
+            Shape::Plain | Shape::Noted => Vec::new(),
+            Shape::Escrow | Shape::Shaky | Shape::Stopped => vec![format!("payer:{}", payload.from)],
+        };
+        Ok(Identity::Identified(Identified {
+            payer: payload.from.clone(),
+            claim_key: format!("{}:{}", payload.from, payload.nonce),
+            conflict_keys,
+            fingerprint: format!("{}:{}:{}", terms.asset, terms.pay_to, terms.amount),
+            payload_digest: format!("{payload:?}"),
+            replay_reason: REPLAY.into(),
+            replayable_until_s: Some(payload.valid_before_s),
+        }))
+    }
+
+    async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
+        let state = self.state();
+        Ok(match self.examine(cx, request, &state.0) {
+            Ok(payload) => Verdict::Valid(Valid {
+                payer: payload.from,
+                extra: None,
+            }),
+            Err(refusal) => Verdict::Invalid(refusal),
+        })
+    }
+
+    async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
+        let harm = self.world.faults.pass(Point::Plan).await?;
+        let (state, height) = self.state();
+        let payload = match self.examine(cx, request, &state) {
+            Ok(payload) => payload,
+            Err(refusal) => return Ok(Planned::Refused(refusal)),
+        };
+        let mut plan = plan_of(&payload, &state, height);
+        if harm == Some(Harm::Garbage) {
+            self.spoil(&mut plan);
+        }
+        Ok(Planned::Plan(plan))
+    }
+
+    async fn judge(&self, _: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
+        let harm = self.world.faults.pass(Point::Judge).await?;
+        if harm == Some(Harm::Garbage) {
+            return Ok(self.nonsense(evidence));
+        }
+        let step = usize::try_from(evidence.step)
+            .ok()
+            .and_then(|at| plan.steps.get(at));
+        let step = step.ok_or_else(|| Fault::invalid("no such step"))?;
+        let op =
+            Op::decode(&step.call.data).ok_or_else(|| Fault::invalid("the step's call can't be read"))?;
+        Ok(judge(&op, evidence))
+    }
+}
+
+impl SimScheme {
+    fn state(&self) -> (Arc<State>, u64) {
+        let node = self.world.node();
+        let now_ms = self.world.now_ms();
+        let mut chain = self.world.chain();
+        let last = chain.view(node, now_ms).last().cloned();
+        last.map_or_else(
+            || (Arc::default(), 0),
+            |block| (Arc::clone(&block.state), block.height),
+        )
+    }
+
+    fn examine(&self, cx: &Cx, request: &PaymentRequest, state: &State) -> Result<Payload, Refusal> {
+        let payload = payload_of(request).ok_or_else(|| Refusal::new("invalid_payload", ""))?;
+        let no = |reason: &str| Err(Refusal::new(reason, payload.from.clone()));
+        if (payload.shape == Shape::Plain) != (self.name == EXACT) {
+            return no("invalid_payload");
+        }
+        if payload.to != request.requirements.pay_to {
+            return no("sim_recipient_mismatch");
+        }
+        if Amount::from(payload.value) != request.requirements.amount {
+            return no("sim_value_mismatch");
+        }
+        if payload.valid_before_s < cx.now_s() + 6 {
+            return no("sim_valid_before");
+        }
+        if state.used.contains(&(payload.from.clone(), payload.nonce)) {
+            return no(REPLAY);
+        }
+        if state.balances.get(&payload.from).copied().unwrap_or(0) < wanted(&payload) {
+            return no("sim_insufficient_balance");
+        }
+        Ok(payload)
+    }
+
+    /// What an untrusted scheme might ask for.
+    fn spoil(&self, plan: &mut Plan) {
+        let choice = self.world.rng().index(5);
+        let Some(step) = plan.steps.first_mut() else {
+            return;
+        };
+        match choice {
+            0 => step.call.operation = "drain".into(),
+            1 => step.call.target = "another".into(),
+            2 => step.call.native_value = Amount::from(1u64),
+            3 => {
+                step.lane = LaneChoice::Signer {
+                    address: "somebody".into(),
+                }
+            }
+            _ => plan.steps.iter_mut().for_each(|step| step.pays = false),
+        }
+    }
+
+    /// Judgements that name evidence which is not there, or do not fit the step.
+    fn nonsense(&self, evidence: &Evidence) -> Judgement {
+        let choice = self.world.rng().index(4);
+        let paid = |tx_id: &str, items: Vec<String>| {
+            Judgement::Paid(Paid {
+                tx_id: tx_id.to_owned(),
+                items,
+                reply: PaidReply::default(),
+                writes: Vec::new(),
+                repeatable: false,
+            })
+        };
+        match choice {
+            0 => paid(&evidence.tx_id, Vec::new()),
+            1 => paid(&evidence.tx_id, vec!["0xmade-up#0".into()]),
+            2 => paid(
+                "0xmade-up",
+                evidence.logs.iter().map(|log| log.id.clone()).collect(),
+            ),
+            _ => Judgement::Unproven {
+                why: "nonsense".into(),
+            },
+        }
+    }
+}
+
+fn judge(op: &Op, evidence: &Evidence) -> Judgement {
+    let landed = matches!(evidence.shown, Shown::Landed { .. });
+    let why_not = match &evidence.shown {
+        Shown::Landed { .. } => "sim_transfer_missing",
+        Shown::Reverted { message, .. } => match message.as_deref() {
+            Some("authorization is used or canceled") => REPLAY,
+            Some("authorization is expired") => "sim_valid_before",
+            Some("transfer amount exceeds balance") => "sim_insufficient_balance",
+            _ => "sim_transaction_failed",
+        },
+        Shown::Dead { .. } => "sim_transaction_failed",
+    };
+    match op {
+        Op::Transfer {
+            from,
+            nonce,
+            to,
+            value,
+            ..
+        } => {
+            let (from, nonce, to, value) = (from, *nonce, to, *value);
+            let candidates = landed
+                .then(|| (evidence.tx_id.clone(), &evidence.logs))
+                .into_iter()
+                .chain(evidence.foreign.iter().map(|tx| (tx.tx_id.clone(), &tx.logs)));
+            for (tx_id, logs) in candidates {
+                let used = find(logs, &topics("Used", from, nonce), None);
+                let transfer = find(logs, &topics("Moved", from, nonce), Some((to, value)));
+                if let (Some(used), Some(transfer)) = (used, transfer) {
+                    return paid(tx_id, vec![used, transfer], from, value);
+                }
+            }
+            Judgement::NotPaid(Refusal::new(why_not, from.clone()))
+        }
+        Op::Capture {
+            from,
+            nonce,
+            to,
+            value,
+        } => match find(&evidence.logs, &topics("Moved", from, *nonce), Some((to, *value))) {
+            Some(transfer) if landed => paid(evidence.tx_id.clone(), vec![transfer], from, *value),
+            _ => Judgement::NotPaid(Refusal::new(why_not, from.clone())),
+        },
+        Op::Lock { from, .. }
+        | Op::Sweep { from, .. }
+        | Op::Note { from, .. }
+        | Op::Spend { from, .. }
+        | Op::Cancel { from, .. } => {
+            if landed {
+                Judgement::Next
+            } else {
+                Judgement::NotPaid(Refusal::new(why_not, from.clone()))
+            }
+        }
+    }
+}
+
+fn find(logs: &[LogEntry], topics: &[sdk_plugin::HexBytes], to: Option<(&str, u64)>) -> Option<String> {
+    let log = logs.iter().find(|log| {
+        log.emitter == TOKEN
+            && log.topics == topics
+            && to.is_none_or(|(to, value)| log.data == moved(to, value))
+    })?;
+    Some(log.id.clone())
+}
+
+fn paid(tx_id: String, items: Vec<String>, payer: &str, value: u64) -> Judgement {
+    let reply = PaidReply {
+        payer: payer.to_owned(),
+        amount: Some(Amount::from(value)),
+        ..PaidReply::default()
+    };
+    Judgement::Paid(Paid {
+        tx_id,
+        items,
+        reply,
+        writes: Vec::new(),
+        repeatable: false,
+    })
+}
+
+/// What it takes from the payer. The escrow gets enough for a second capture, which must never come.
+fn wanted(payload: &Payload) -> u64 {
+    if payload.shape == Shape::Escrow {
+        payload.value.saturating_mul(3)
+    } else {
+        payload.value
+    }
+}
+
+fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
+    let Payload {
+        from,
+        to,
+        value,
+        nonce,
+        valid_before_s,
+        shape,
+    } = payload.clone();
+    let transfer = Op::Transfer {
+        from: from.clone(),
+        to: to.clone(),
+        value,
+        nonce,
+        valid_before_s,
+    };
+    let note = |nonce, reverts| Op::Note {
+        from: from.clone(),
+        nonce,
+        reverts,
+    };
+    let expires = Some(valid_before_s);
+    let steps = match shape {
+        Shape::Plain => vec![step(&transfer, Gate::None, OnFail::Stop, true, expires)],
+        Shape::Escrow => vec![
+            step(
+                &Op::Lock {
+                    from: from.clone(),
+                    value: wanted(payload),
+                    nonce,
+                    valid_before_s,
+                },
+                Gate::None,
+                OnFail::Stop,
+                false,
+                expires,
+            ),
+            step(
+                &Op::Capture {
+                    from: from.clone(),
+                    nonce,
+                    to,
+                    value,
+                },
+                Gate::Confirmed,
+                OnFail::Stop,
+                true,
+                None,
+            ),
+            step(
+                &Op::Sweep {
+                    from: from.clone(),
+                    nonce,
+                },
+                Gate::Final,
+                OnFail::Continue,
+                false,
+                None,
+            ),
+        ],
+        Shape::Noted => vec![
+            step(&note(nonce, false), Gate::None, OnFail::Continue, false, None),
+            step(&transfer, Gate::None, OnFail::Stop, true, expires),
+            step(
+                &note(nonce + 1, false),
+                Gate::Confirmed,
+                OnFail::Continue,
+                false,
+                None,
+            ),
+        ],
+        Shape::Shaky => vec![
+            step(&note(nonce, true), Gate::None, OnFail::Continue, false, None),
+            step(&transfer, Gate::Final, OnFail::Stop, true, expires),
+        ],
+        Shape::Stopped => vec![
+            step(&note(nonce, true), Gate::None, OnFail::Stop, false, None),
+            step(&transfer, Gate::Confirmed, OnFail::Stop, true, expires),
+            step(
+                &note(nonce + 1, false),
+                Gate::Confirmed,
+                OnFail::Continue,
+                false,
+                None,
+            ),
+        ],
+    };
+    let reserve = Reserve {
+        asset: TOKEN.into(),
+        payer: from.clone(),
+        amount: Amount::from(wanted(payload)),
+        available: Amount::from(state.balances.get(&from).copied().unwrap_or(0)),
+        as_of_height: height,
+        refusal_reason: "sim_insufficient_balance".into(),
+    };
+    Plan {
+        payer: from,
+        steps,
+        reserves: vec![reserve],
+        holds: Vec::new(),
+        writes: Vec::new(),
+    }
+}
+
+fn step(op: &Op, gate: Gate, on_fail: OnFail, pays: bool, expires_at_s: Option<u64>) -> Step {
+    let (from, nonce) = match op {
+        Op::Transfer { from, nonce, .. }
+        | Op::Lock { from, nonce, .. }
+        | Op::Capture { from, nonce, .. }
+        | Op::Sweep { from, nonce }
+        | Op::Note { from, nonce, .. }
+        | Op::Cancel { from, nonce } => (from.as_str(), *nonce),
+        Op::Spend { from, .. } => (from.as_str(), 0),
+    };
+    let filter = |name: &str| LogFilter {
+        emitter: TOKEN.into(),
+        topics: vec![
+            Some(topic(name)),
+            Some(topic(from)),
+            Some(topic(&nonce.to_string())),
+        ],
+    };
+    let foreign = if matches!(op, Op::Transfer { .. }) {
+        vec![filter("Used")]
+    } else {
+        Vec::new()
+    };
+    Step {
+        call: Call {
+            target: TOKEN.into(),
+            operation: op.name().into(),
+            data: op.encode(),
+            native_value: Amount::ZERO,
+            compute_limit: None,
+        },
+        lane: LaneChoice::Any,
+        gate,
+        on_fail,
+        batchable: false,
+        max_cost: None,
+        expires_at_s,
+        evidence: EvidenceWanted {
+            logs: ["Used", "Moved", "Locked", "Swept", "Noted"].map(filter).to_vec(),
+            reads: Vec::new(),
+            foreign,
+        },
+        pays,
+        memo: Value::Null,
+    }
+}

@@ -1,0 +1,206 @@
+//! The one contract on the simulated chain: a token with signed transfers, an escrow, and a few things without any
+//! replay protection of their own, so that sending them twice shows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sdk_plugin::HexBytes;
+use sdk_plugin::chain::LogEntry;
+use serde::{Deserialize, Serialize};
+
+/// Who emits every log.
+pub const TOKEN: &str = "token";
+
+/// A call of the contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// A signed transfer (the shape of EIP-3009): good once for each payer and nonce.
+    Transfer {
+        from: String,
+        to: String,
+        value: u64,
+        nonce: u64,
+        valid_before_s: u64,
+    },
+    /// The same into the escrow, under the payer and nonce.
+    Lock {
+        from: String,
+        value: u64,
+        nonce: u64,
+        valid_before_s: u64,
+    },
+    /// From the escrow to the payee.
+    Capture {
+        from: String,
+        nonce: u64,
+        to: String,
+        value: u64,
+    },
+    /// What is left in the escrow goes back to the payer.
+    Sweep { from: String, nonce: u64 },
+    /// Does nothing, or reverts. Nothing on chain keeps it from happening twice.
+    Note { from: String, nonce: u64, reverts: bool },
+    /// The payer spends elsewhere.
+    Spend { from: String, value: u64 },
+    /// The payer withdraws an authorization.
+    Cancel { from: String, nonce: u64 },
+}
+
+impl Op {
+    /// What a plan calls it by.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Transfer { .. } => "transfer",
+            Self::Lock { .. } => "lock",
+            Self::Capture { .. } => "capture",
+            Self::Sweep { .. } => "sweep",
+            Self::Note { .. } => "note",
+            Self::Spend { .. } => "spend",
+            Self::Cancel { .. } => "cancel",
+        }
+    }
+
+    #[must_use]
+    pub fn encode(&self) -> HexBytes {
+        HexBytes(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    #[must_use]
+    pub fn decode(bytes: &HexBytes) -> Option<Self> {
+        serde_json::from_slice(&bytes.0).ok()
+    }
+}
+
+/// Everything the chain remembers after a block.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// Next nonce of each signer of transactions.
+    pub nonces: BTreeMap<String, u64>,
+    pub balances: BTreeMap<String, u64>,
+    /// Payer and nonce.
+    pub used: BTreeSet<(String, u64)>,
+    pub escrow: BTreeMap<(String, u64), u64>,
+}
+
+/// A word as a log topic.
+#[must_use]
+pub fn topic(word: &str) -> HexBytes {
+    HexBytes(word.as_bytes().to_vec())
+}
+
+/// Topics of a log: its name, the payer, the nonce, then whatever else.
+#[must_use]
+pub fn topics(name: &str, from: &str, nonce: u64) -> Vec<HexBytes> {
+    vec![topic(name), topic(from), topic(&nonce.to_string())]
+}
+
+fn log(name: &str, from: &str, nonce: u64, to: &str, value: u64) -> LogEntry {
+    LogEntry {
+        id: String::new(),
+        emitter: TOKEN.to_owned(),
+        topics: topics(name, from, nonce),
+        data: topic(&format!("{to}:{value}")),
+    }
+}
+
+/// The data of a `Moved` log.
+#[must_use]
+pub fn moved(to: &str, value: u64) -> HexBytes {
+    topic(&format!("{to}:{value}"))
+}
+
+impl State {
+    fn take(&mut self, from: &str, value: u64) -> Result<(), String> {
+        let balance = self.balances.entry(from.to_owned()).or_default();
+        *balance = balance
+            .checked_sub(value)
+            .ok_or("transfer amount exceeds balance")?;
+        Ok(())
+    }
+
+    fn give(&mut self, to: &str, value: u64) {
+        let balance = self.balances.entry(to.to_owned()).or_default();
+        *balance = balance.saturating_add(value);
+    }
+
+    fn authorize(&mut self, from: &str, nonce: u64, valid_before_s: u64, now_s: u64) -> Result<(), String> {
+        if now_s >= valid_before_s {
+            return Err("authorization is expired".into());
+        }
+        if !self.used.insert((from.to_owned(), nonce)) {
+            return Err("authorization is used or canceled".into());
+        }
+        Ok(())
+    }
+
+    /// Executes a call; after an error the caller throws the state away.
+    pub fn execute(&mut self, op: &Op, now_s: u64) -> Result<Vec<LogEntry>, String> {
+        match op {
+            Op::Transfer {
+                from,
+                to,
+                value,
+                nonce,
+                valid_before_s,
+            } => {
+                self.authorize(from, *nonce, *valid_before_s, now_s)?;
+                self.take(from, *value)?;
+                self.give(to, *value);
+                Ok(vec![
+                    log("Used", from, *nonce, "", 0),
+                    log("Moved", from, *nonce, to, *value),
+                ])
+            }
+            Op::Lock {
+                from,
+                value,
+                nonce,
+                valid_before_s,
+            } => {
+                self.authorize(from, *nonce, *valid_before_s, now_s)?;
+                self.take(from, *value)?;
+                self.escrow.insert((from.clone(), *nonce), *value);
+                Ok(vec![
+                    log("Used", from, *nonce, "", 0),
+                    log("Locked", from, *nonce, "escrow", *value),
+                ])
+            }
+            Op::Capture {
+                from,
+                nonce,
+                to,
+                value,
+            } => {
+                let held = self
+                    .escrow
+                    .get_mut(&(from.clone(), *nonce))
+                    .ok_or("nothing is locked")?;
+                *held = held.checked_sub(*value).ok_or("more than is locked")?;
+                self.give(to, *value);
+                Ok(vec![log("Moved", from, *nonce, to, *value)])
+            }
+            Op::Sweep { from, nonce } => {
+                let left = self
+                    .escrow
+                    .remove(&(from.clone(), *nonce))
+                    .ok_or("nothing is locked")?;
+                self.give(from, left);
+                Ok(vec![log("Swept", from, *nonce, from, left)])
+            }
+            Op::Note { reverts: true, .. } => Err("noted nothing".into()),
+            Op::Note {
+                from,
+                nonce,
+                reverts: false,
+            } => Ok(vec![log("Noted", from, *nonce, "", 0)]),
+            Op::Spend { from, value } => {
+                self.take(from, *value)?;
+                Ok(Vec::new())
+            }
+            Op::Cancel { from, nonce } => {
+                self.authorize(from, *nonce, u64::MAX, now_s)?;
+                Ok(vec![log("Cancelled", from, *nonce, "", 0)])
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Everything outside the engine, shared by the parts of a run.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use facilitator::host::clock::{Clock, TokioClock};
+use facilitator::journal::memory::MemoryJournal;
+use facilitator::journal::{Answer, CommitError, Event, Journal, JournalError, Query};
+use sdk_plugin::host::{
+    JobRequest, Level, MetricKind, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest,
+    StoreResponse,
+};
+use sdk_plugin::{Fault, HostServices, Value, async_trait};
+
+use crate::chain::Chain;
+use crate::faults::{Faults, Harm, Point};
+use crate::rng::Rng;
+
+/// What all parts share.
+#[derive(Debug)]
+pub struct World {
+    chain: Mutex<Chain>,
+    rng: Mutex<Rng>,
+    pub faults: Arc<Faults>,
+    pub clock: TokioClock,
+    pub journal: Arc<MemoryJournal>,
+    /// Transactions that reached a node and are not in the journal.
+    unjournaled: Mutex<Vec<String>>,
+}
+
+impl World {
+    #[must_use]
+    pub fn new(
+        chain: Chain,
+        rng: Rng,
+        faults: Arc<Faults>,
+        clock: TokioClock,
+        journal: Arc<MemoryJournal>,
+    ) -> Self {
+        Self {
+            chain: Mutex::new(chain),
+            rng: Mutex::new(rng),
+            faults,
+            clock,
+            journal,
+            unjournaled: Mutex::default(),
+        }
+    }
+
+    pub fn chain(&self) -> MutexGuard<'_, Chain> {
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn rng(&self) -> MutexGuard<'_, Rng> {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// The node that serves a read.
+    pub fn node(&self) -> usize {
+        self.rng().index(2)
+    }
+
+    pub fn note_unjournaled(&self, tx_id: String) {
+        self.unjournaled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(tx_id);
+    }
+
+    #[must_use]
+    pub fn unjournaled(&self) -> Vec<String> {
+        self.unjournaled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// The journal as the engine sees it: reads and waits can go wrong too.
+#[derive(Debug)]
+pub struct SimJournal {
+    pub inner: Arc<MemoryJournal>,
+    pub faults: Arc<Faults>,
+    pub world: Arc<World>,
+}
+
+#[async_trait]
+impl Journal for SimJournal {
+    fn new_id(&self) -> u64 {
+        self.inner.new_id()
+    }
+
+    async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {
+        // How long a sync takes: mostly a few milliseconds, at times seconds.
+        let millis = {
+            let mut rng = self.world.rng();
+            if rng.chance(20) {
+                rng.between(500, 6_000)
+            } else {
+                rng.between(1, 8)
+            }
+        };
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        self.inner.commit(events).await
+    }
+
+    fn note(&self, event: Event) {
+        self.inner.note(event);
+    }
+
+    async fn query(&self, query: Query) -> Result<Answer, JournalError> {
+        if matches!(query, Query::Claim(_)) {
+            match self.faults.draw(Point::ClaimLookUp) {
+                Some(Harm::Unavailable) => return Err(JournalError("injected".into())),
+                Some(Harm::Slow) => tokio::time::sleep(Duration::from_secs(2)).await,
+                Some(Harm::CrashBefore) => self.faults.crash().await,
+                _ => {}
+            }
+        }
+        self.inner.query(query).await
+    }
+}
+
+/// Host services: the simulated schemes and driver need a clock and nothing else.
+#[derive(Debug)]
+pub struct SimHost(pub TokioClock);
+
+#[async_trait]
+impl HostServices for SimHost {
+    async fn rpc(&self, _: u64, _: RpcRequest) -> Result<RpcResponse, Fault> {
+        Err(Fault::unsupported("no rpc here"))
+    }
+
+    async fn sign(&self, _: u64, _: SignRequest) -> Result<Signature, Fault> {
+        Err(Fault::unsupported("no keys here"))
+    }
+
+    async fn store(&self, _: u64, _: StoreRequest) -> Result<StoreResponse, Fault> {
+        Err(Fault::unsupported("no store here"))
+    }
+
+    async fn job(&self, _: u64, _: JobRequest) -> Result<(), Fault> {
+        Err(Fault::unsupported("no jobs here"))
+    }
+
+    async fn sleep(&self, _: u64, millis: u64) -> Result<(), Fault> {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        Ok(())
+    }
+
+    fn now_unix_ns(&self) -> u64 {
+        self.0.now_unix_ns()
+    }
+
+    fn log(&self, _: u64, _: Level, _: &str, _: &str, _: &Value) {}
+
+    fn metric(&self, _: MetricKind, _: &str, _: f64, _: &BTreeMap<String, String>) {}
+}
