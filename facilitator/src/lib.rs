@@ -3,7 +3,10 @@
 //! It knows schemes, networks, bytes, keys, time and the journal, and no chain: everything about a chain is behind
 //! `sdk_plugin::SchemeHandler` and `sdk_plugin::ChainDriver`.
 
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests own their tasks and clocks"))]
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests own their tasks and clocks")
+)]
 
 pub mod app;
 pub mod cli;

@@ -26,7 +26,10 @@ pub struct Instance {
 
 impl fmt::Debug for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Instance").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Instance")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,14 +78,24 @@ struct NetworkState {
 
 impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Network").field("id", &self.settings.id).finish_non_exhaustive()
+        f.debug_struct("Network")
+            .field("id", &self.settings.id)
+            .finish_non_exhaustive()
     }
 }
 
 impl Network {
     pub fn new(settings: NetworkSettings, driver: Arc<dyn ChainDriver>, instance: Arc<Instance>) -> Self {
-        let state = NetworkState { why_not: Some("not checked yet".into()), ..NetworkState::default() };
-        Self { settings, driver, instance, state: RwLock::new(state) }
+        let state = NetworkState {
+            why_not: Some("not checked yet".into()),
+            ..NetworkState::default()
+        };
+        Self {
+            settings,
+            driver,
+            instance,
+            state: RwLock::new(state),
+        }
     }
 
     #[must_use]
@@ -100,7 +113,11 @@ impl Network {
             finality: self.settings.finality,
             lanes: state.lanes.clone(),
             retained: state.retained.clone(),
-            assets: self.settings.assets.as_ref().map(|assets| assets.iter().cloned().collect()),
+            assets: self
+                .settings
+                .assets
+                .as_ref()
+                .map(|assets| assets.iter().cloned().collect()),
             options: self.settings.options.clone(),
         }
     }
@@ -108,7 +125,11 @@ impl Network {
     /// Lanes for new work.
     #[must_use]
     pub fn lanes(&self) -> Vec<Lane> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).lanes.clone()
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .lanes
+            .clone()
     }
 
     /// Every lane that may still sign, active ones first.
@@ -121,7 +142,11 @@ impl Network {
     /// `Ok` when it can settle now, else why not.
     pub fn readiness(&self) -> Result<(), String> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        if state.ready { Ok(()) } else { Err(state.why_not.clone().unwrap_or_else(|| "not ready".into())) }
+        if state.ready {
+            Ok(())
+        } else {
+            Err(state.why_not.clone().unwrap_or_else(|| "not ready".into()))
+        }
     }
 
     /// Takes in what the driver's check said. Lanes, once known, stay.
@@ -147,7 +172,12 @@ impl Network {
                 state.why_not = if state.ready {
                     None
                 } else {
-                    Some(readiness.why_not.clone().unwrap_or_else(|| "the driver names no signer".into()))
+                    Some(
+                        readiness
+                            .why_not
+                            .clone()
+                            .unwrap_or_else(|| "the driver names no signer".into()),
+                    )
                 };
             }
             Err(why_not) => {
@@ -232,7 +262,10 @@ impl Registry {
     /// The kind that judges an earlier settlement: the same plugin's, in any version.
     #[must_use]
     pub fn kind_of(&self, plugin: &str, scheme: &str, network: &str) -> Option<&Arc<Kind>> {
-        [2, 1].iter().filter_map(|v| self.kind(*v, scheme, network)).find(|kind| kind.instance.plugin == plugin)
+        [2, 1]
+            .iter()
+            .filter_map(|v| self.kind(*v, scheme, network))
+            .find(|kind| kind.instance.plugin == plugin)
     }
 
     #[must_use]
@@ -247,7 +280,10 @@ impl Registry {
     /// Version 2 before 1, then in the order of registration.
     pub fn kinds(&self) -> impl Iterator<Item = &Arc<Kind>> {
         let of = |version: u8| {
-            self.order.iter().filter(move |key| key.0 == version).filter_map(|key| self.kinds.get(key))
+            self.order
+                .iter()
+                .filter(move |key| key.0 == version)
+                .filter_map(|key| self.kinds.get(key))
         };
         of(2).chain(of(1))
     }

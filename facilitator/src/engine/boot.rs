@@ -38,7 +38,9 @@ impl Engine {
             let mut covers = Vec::new();
             for attempt in &attempts {
                 for (id, step) in &attempt.covers {
-                    let known = covers.iter().any(|(known, s): &(Arc<Settlement>, u32)| known.id == *id && s == step);
+                    let known = covers
+                        .iter()
+                        .any(|(known, s): &(Arc<Settlement>, u32)| known.id == *id && s == step);
                     if let (Some(settlement), false) = (settlements.get(id), known) {
                         covers.push((Arc::clone(settlement), *step));
                     }
@@ -55,7 +57,10 @@ impl Engine {
                 self.look(run).await;
             };
             if tokio::time::timeout(FIRST_LOOK, first).await.is_err() {
-                tracing::warn!(network = run.network.id(), "no answer yet; its settlements are resumed when it answers");
+                tracing::warn!(
+                    network = run.network.id(),
+                    "no answer yet; its settlements are resumed when it answers"
+                );
             }
         }))
         .await;
@@ -85,13 +90,26 @@ impl Engine {
                 "the journal holds a settlement on a network that is not configured: configure it again");
             return None;
         };
-        let kind = self.registry.kind_of(&row.plugin, &row.scheme, &row.network).cloned();
+        let kind = self
+            .registry
+            .kind_of(&row.plugin, &row.scheme, &row.network)
+            .cloned();
         if kind.is_none() && row.outcome == Outcome::Open {
             tracing::error!(settlement = row.id, plugin = %row.plugin, scheme = %row.scheme,
                 "the journal holds a settlement whose plugin is not loaded: load it again");
         }
-        let keys = if row.steps_ended() { Vec::new() } else { row.conflict_keys.clone() };
-        let settlement = Arc::new(Settlement::new(row, Phase::Committed, Arc::clone(network), kind, None));
+        let keys = if row.steps_ended() {
+            Vec::new()
+        } else {
+            row.conflict_keys.clone()
+        };
+        let settlement = Arc::new(Settlement::new(
+            row,
+            Phase::Committed,
+            Arc::clone(network),
+            kind,
+            None,
+        ));
         let plan: Option<Arc<Plan>> = plan.and_then(|text| match serde_json::from_str(&text) {
             Ok(plan) => Some(Arc::new(plan)),
             Err(error) => {

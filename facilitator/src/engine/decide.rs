@@ -62,8 +62,12 @@ pub fn decide(row: &SettlementRow, asker: &Asker) -> Decision {
                 Outcome::Paid(paid) if same_caller && names(&release.body, &paid.tx_id) => {
                     Decision::Replay(release.body.clone())
                 }
-                Outcome::Paid(paid) => Decision::Duplicate { tx_id: paid.tx_id.clone() },
-                _ => Decision::Duplicate { tx_id: row.tx_id.clone().unwrap_or_default() },
+                Outcome::Paid(paid) => Decision::Duplicate {
+                    tx_id: paid.tx_id.clone(),
+                },
+                _ => Decision::Duplicate {
+                    tx_id: row.tx_id.clone().unwrap_or_default(),
+                },
             }
         }
         (Outcome::Reversed { tx_id, .. }, _) => Decision::Duplicate { tx_id: tx_id.clone() },
@@ -130,7 +134,11 @@ mod tests {
     }
 
     fn failed() -> Outcome {
-        Outcome::Failed { refusal: Refusal::new("no", "payer"), tx_id: "0xtx".into(), proof: "p".into() }
+        Outcome::Failed {
+            refusal: Refusal::new("no", "payer"),
+            tx_id: "0xtx".into(),
+            proof: "p".into(),
+        }
     }
 
     fn release(key: Option<&str>) -> Option<Release> {
@@ -151,15 +159,47 @@ mod tests {
         let equal = asker("f", "d", None);
         let duplicate = Decision::Duplicate { tx_id: "0xtx".into() };
         let cases = [
-            (row(Outcome::Open, None, false), Decision::Wait, Decision::ReplayReason),
-            (row(paid(false), None, false), Decision::TakeRelease, Decision::ReplayReason),
-            (row(paid(false), None, true), Decision::TakeRelease, Decision::ReplayReason),
-            (row(paid(false), release(None), false), duplicate.clone(), Decision::ReplayReason),
-            (row(paid(false), release(Some("k")), true), duplicate.clone(), Decision::ReplayReason),
-            (row(failed(), None, false), Decision::SameFailure, Decision::ReplayReason),
+            (
+                row(Outcome::Open, None, false),
+                Decision::Wait,
+                Decision::ReplayReason,
+            ),
+            (
+                row(paid(false), None, false),
+                Decision::TakeRelease,
+                Decision::ReplayReason,
+            ),
+            (
+                row(paid(false), None, true),
+                Decision::TakeRelease,
+                Decision::ReplayReason,
+            ),
+            (
+                row(paid(false), release(None), false),
+                duplicate.clone(),
+                Decision::ReplayReason,
+            ),
+            (
+                row(paid(false), release(Some("k")), true),
+                duplicate.clone(),
+                Decision::ReplayReason,
+            ),
+            (
+                row(failed(), None, false),
+                Decision::SameFailure,
+                Decision::ReplayReason,
+            ),
             (row(failed(), None, true), Decision::Reopen, Decision::Reopen),
-            (row(paid(true), release(None), true), Decision::Reopen, Decision::Reopen),
-            (row(Outcome::Open, release(None), false), duplicate, Decision::ReplayReason),
+            (
+                row(paid(true), release(None), true),
+                Decision::Reopen,
+                Decision::Reopen,
+            ),
+            (
+                row(Outcome::Open, release(None), false),
+                duplicate,
+                Decision::ReplayReason,
+            ),
         ];
         for (row, for_equal, for_other) in cases {
             assert_eq!(decide(&row, &equal), for_equal, "equal: {row:?}");
@@ -172,24 +212,44 @@ mod tests {
     #[test]
     fn a_replay_needs_the_same_tenant_and_the_same_idempotency_key() {
         let row = row(paid(false), release(Some("k")), true);
-        assert_eq!(decide(&row, &asker("f", "d", Some("k"))), Decision::Replay(body("0xtx")));
+        assert_eq!(
+            decide(&row, &asker("f", "d", Some("k"))),
+            Decision::Replay(body("0xtx"))
+        );
         let duplicate = Decision::Duplicate { tx_id: "0xtx".into() };
         assert_eq!(decide(&row, &asker("f", "d", Some("k2"))), duplicate);
         assert_eq!(decide(&row, &asker("f", "d", None)), duplicate);
         let mut landed_anew = row.clone();
-        let Outcome::Paid(paid) = &mut landed_anew.outcome else { panic!("{landed_anew:?}") };
+        let Outcome::Paid(paid) = &mut landed_anew.outcome else {
+            panic!("{landed_anew:?}")
+        };
         paid.tx_id = "0xother".into();
-        let other = Decision::Duplicate { tx_id: "0xother".into() };
-        assert_eq!(decide(&landed_anew, &asker("f", "d", Some("k"))), other, "the old answer names the old hash");
-        let stranger = Asker { tenant: Some("b".into()), ..asker("f", "d", Some("k")) };
+        let other = Decision::Duplicate {
+            tx_id: "0xother".into(),
+        };
+        assert_eq!(
+            decide(&landed_anew, &asker("f", "d", Some("k"))),
+            other,
+            "the old answer names the old hash"
+        );
+        let stranger = Asker {
+            tenant: Some("b".into()),
+            ..asker("f", "d", Some("k"))
+        };
         assert_eq!(decide(&row, &stranger), duplicate);
     }
 
     #[test]
     fn a_reversed_payment_is_never_a_success_again() {
-        let outcome = Outcome::Reversed { tx_id: "0xtx".into(), proof: "p".into() };
+        let outcome = Outcome::Reversed {
+            tx_id: "0xtx".into(),
+            proof: "p".into(),
+        };
         let row = row(outcome, release(Some("k")), true);
-        assert_eq!(decide(&row, &asker("f", "d", Some("k"))), Decision::Duplicate { tx_id: "0xtx".into() });
+        assert_eq!(
+            decide(&row, &asker("f", "d", Some("k"))),
+            Decision::Duplicate { tx_id: "0xtx".into() }
+        );
         assert_eq!(decide(&row, &asker("x", "d", Some("k"))), Decision::ReplayReason);
     }
 }

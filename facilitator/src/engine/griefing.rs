@@ -32,12 +32,16 @@ impl Griefing {
             failures.retain(|_, times| times.iter().any(|time| now.duration_since(*time) < WINDOW));
         }
         if failures.len() >= MAX_PAYERS
-            && let Some(oldest) =
-                failures.iter().min_by_key(|(_, times)| times.last().copied()).map(|(key, _)| key.clone())
+            && let Some(oldest) = failures
+                .iter()
+                .min_by_key(|(_, times)| times.last().copied())
+                .map(|(key, _)| key.clone())
         {
             failures.remove(&oldest);
         }
-        let times = failures.entry((network.to_owned(), payer.to_ascii_lowercase())).or_default();
+        let times = failures
+            .entry((network.to_owned(), payer.to_ascii_lowercase()))
+            .or_default();
         times.retain(|time| now.duration_since(*time) < WINDOW);
         times.push(now);
     }
@@ -47,13 +51,18 @@ impl Griefing {
         let now = Instant::now();
         let failures = lock(&self.failures);
         let times = failures.get(&(network.to_owned(), payer.to_ascii_lowercase()))?;
-        let recent: Vec<&Instant> = times.iter().filter(|time| now.duration_since(**time) < WINDOW).collect();
+        let recent: Vec<&Instant> = times
+            .iter()
+            .filter(|time| now.duration_since(**time) < WINDOW)
+            .collect();
         if recent.len() < ALLOWED {
             return None;
         }
         // Until so many are forgotten that one more fits.
         let frees = recent.len().saturating_sub(ALLOWED);
-        recent.get(frees).map(|time| WINDOW.saturating_sub(now.duration_since(**time)))
+        recent
+            .get(frees)
+            .map(|time| WINDOW.saturating_sub(now.duration_since(**time)))
     }
 }
 
@@ -69,11 +78,18 @@ mod tests {
             griefing.note("n", "0xab");
             tokio::time::advance(Duration::from_secs(60)).await;
         }
-        assert_eq!(griefing.must_wait("n", "0xAb"), Some(WINDOW - Duration::from_secs(180)));
+        assert_eq!(
+            griefing.must_wait("n", "0xAb"),
+            Some(WINDOW - Duration::from_secs(180))
+        );
         assert_eq!(griefing.must_wait("n", "0xcd"), None);
         assert_eq!(griefing.must_wait("m", "0xab"), None);
         tokio::time::advance(WINDOW - Duration::from_secs(180)).await;
-        assert_eq!(griefing.must_wait("n", "0xab"), None, "the first failure is forgotten");
+        assert_eq!(
+            griefing.must_wait("n", "0xab"),
+            None,
+            "the first failure is forgotten"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,7 +39,13 @@ impl Engine {
     }
 
     async fn run_due_jobs(self: &Arc<Self>) {
-        let due = match self.journal.query(Query::DueJobs { now_ms: self.clock.now_ms() }).await {
+        let due = match self
+            .journal
+            .query(Query::DueJobs {
+                now_ms: self.clock.now_ms(),
+            })
+            .await
+        {
             Ok(Answer::Jobs(due)) => due,
             Ok(other) => return tracing::error!("the journal answered out of shape: {other:?}"),
             Err(error) => return tracing::error!(%error, "due jobs can't be read"),
@@ -54,7 +60,9 @@ impl Engine {
         let Some(kind) = self.registry.kind_of(&plugin, &job.scheme, &job.network) else {
             return tracing::warn!(plugin, job = %job.id, "a job is due and its plugin is not loaded");
         };
-        let Ok(requests) = self.ops.job(kind, &job).await else { return };
+        let Ok(requests) = self.ops.job(kind, &job).await else {
+            return;
+        };
         for mut request in requests {
             request.purpose = Purpose::Job;
             if request.scheme != job.scheme || request.network != job.network {

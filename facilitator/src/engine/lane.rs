@@ -23,8 +23,8 @@ use super::settlement::{self, Phase, Settlement};
 use super::slot::{OpenSlot, SlotKey, bid_of};
 use super::{Engine, public_message};
 use crate::journal::{
-    Answer, AttemptKind, AttemptRow, CommitError, Event, Journaled, NewAttempt, NewSettlement, Query, StepState,
-    record_attempt,
+    Answer, AttemptKind, AttemptRow, CommitError, Event, Journaled, NewAttempt, NewSettlement, Query,
+    StepState, record_attempt,
 };
 use crate::service::SettleAnswer;
 
@@ -128,7 +128,13 @@ impl Engine {
             room: Arc::clone(&room),
         });
         self.spawn(Arc::clone(self).send_in_order(Arc::clone(run), to_send));
-        let task = LaneTask { engine: Arc::clone(self), run: Arc::clone(run), lane, next_sequence: 0, sender };
+        let task = LaneTask {
+            engine: Arc::clone(self),
+            run: Arc::clone(run),
+            lane,
+            next_sequence: 0,
+            sender,
+        };
         self.spawn(task.run(work, asks, waiting, room));
     }
 
@@ -162,7 +168,11 @@ impl Engine {
             Ok(Sent::Rejected { .. }) => "rejected",
             Ok(Sent::Unknown { .. }) | Err(_) => "unknown",
         };
-        self.metrics.add("switchyard_sends_total", &[("network", run.network.id()), ("answer", said)], 1);
+        self.metrics.add(
+            "switchyard_sends_total",
+            &[("network", run.network.id()), ("answer", said)],
+            1,
+        );
         let slot = run.slot(&key);
         if let Some(slot) = &slot {
             let mut state = slot.lock();
@@ -251,10 +261,15 @@ impl LaneTask {
         if !self.lane.ordered {
             return;
         }
-        let query = Query::LaneNext { network: self.lane.network.clone(), signer: self.lane.signer.clone() };
+        let query = Query::LaneNext {
+            network: self.lane.network.clone(),
+            signer: self.lane.signer.clone(),
+        };
         loop {
-            match (self.engine.journal.query(query.clone()).await, self.engine.ops.lane(&self.run.network, &self.lane).await)
-            {
+            match (
+                self.engine.journal.query(query.clone()).await,
+                self.engine.ops.lane(&self.run.network, &self.lane).await,
+            ) {
                 (Ok(Answer::Number(journaled)), Ok(state)) => {
                     let journaled = journaled.unwrap_or(0);
                     let open = self.run.slots();
@@ -274,7 +289,9 @@ impl LaneTask {
                         state.next_sequence);
                 }
                 (Ok(other), Ok(_)) => tracing::error!("the journal answered out of shape: {other:?}"),
-                (Err(error), _) => tracing::error!(%error, "the lane's sequence can't be read from the journal"),
+                (Err(error), _) => {
+                    tracing::error!(%error, "the lane's sequence can't be read from the journal")
+                }
                 (_, Err(_)) => {}
             }
             tokio::time::sleep(RETRY_EVERY * 4).await;
@@ -295,15 +312,30 @@ impl LaneTask {
     /// A place below the first open slot that nothing has used keeps everything behind it from landing: a
     /// transaction from elsewhere was there, and a reorganisation lost it. It is filled.
     async fn fill_gaps(&self, first_open: u64) {
-        let Ok(state) = self.engine.ops.lane(&self.run.network, &self.lane).await else { return };
+        let Ok(state) = self.engine.ops.lane(&self.run.network, &self.lane).await else {
+            return;
+        };
         // A slot that has landed is no gap, although a node that lags behind may say so.
         let unused = |sequence: &u64| self.run.slot(&(self.lane.signer.clone(), *sequence)).is_none();
         for sequence in (state.next_sequence..first_open).filter(unused).take(MOST_GAPS) {
-            let place = Slot { lane: self.lane.clone(), sequence };
-            let Ok(bid) = self.engine.ops.quote(&self.run.network, &self.lane, None).await else { return };
-            let Ok(built) = self.engine.ops.fill(&self.run.network, &place, &bid).await else { return };
+            let place = Slot {
+                lane: self.lane.clone(),
+                sequence,
+            };
+            let Ok(bid) = self.engine.ops.quote(&self.run.network, &self.lane, None).await else {
+                return;
+            };
+            let Ok(built) = self.engine.ops.fill(&self.run.network, &place, &bid).await else {
+                return;
+            };
             let row = self.attempt_row(&place, &bid, &built, AttemptKind::Fill, Vec::new());
-            match record_attempt(&*self.engine.journal, Vec::new(), NewAttempt::new(row, built.bytes)).await {
+            match record_attempt(
+                &*self.engine.journal,
+                Vec::new(),
+                NewAttempt::new(row, built.bytes),
+            )
+            .await
+            {
                 Ok(attempt) => {
                     tracing::warn!(network = %self.lane.network, signer = %self.lane.signer, sequence,
                         "nothing is in this place of the lane, and transactions wait behind it: filling it");
@@ -326,7 +358,11 @@ impl LaneTask {
                         let mut state = slot.lock();
                         state.asked = false;
                         state.last_sent = Instant::now();
-                        if state.sending > 0 { None } else { state.newest().cloned() }
+                        if state.sending > 0 {
+                            None
+                        } else {
+                            state.newest().cloned()
+                        }
                     };
                     if let Some(attempt) = newest {
                         self.hand_over(&slot, attempt);
@@ -382,10 +418,18 @@ impl LaneTask {
     async fn later(&mut self, work: Work) {
         let Work { settlement, step } = work;
         let index = usize::try_from(step).unwrap_or(usize::MAX);
-        let is_waiting =
-            settlement.lock().row.steps.get(index).is_some_and(|row| row.state == StepState::Waiting);
+        let is_waiting = settlement
+            .lock()
+            .row
+            .steps
+            .get(index)
+            .is_some_and(|row| row.state == StepState::Waiting);
         let Some(planned) = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned() else {
-            tracing::error!(settlement = settlement.id, step, "the plan can't be read: load the version that made it");
+            tracing::error!(
+                settlement = settlement.id,
+                step,
+                "the plan can't be read: load the version that made it"
+            );
             return;
         };
         let is_open = is_gate_open(&settlement.lock().row, index, planned.gate);
@@ -393,8 +437,12 @@ impl LaneTask {
             // Asked for twice, decided meanwhile, or what came before it was reorganised away: `advance` asks again.
             return;
         }
-        if planned.expires_at_s.is_some_and(|at| self.engine.clock.now_s() >= at) {
-            self.engine.spawn(Arc::clone(&self.engine).end_unsent(settlement, step));
+        if planned
+            .expires_at_s
+            .is_some_and(|at| self.engine.clock.now_s() >= at)
+        {
+            self.engine
+                .spawn(Arc::clone(&self.engine).end_unsent(settlement, step));
             return;
         }
         match self.bring_into_slot(&settlement, step, false).await {
@@ -411,7 +459,9 @@ impl LaneTask {
 
     fn try_later(&self, settlement: Arc<Settlement>, step: u32) {
         if let Some(handle) = self.run.lane(&self.lane.signer) {
-            self.engine.spawn_after(RETRY_EVERY * 8, move || handle.ask(Ask::Step(Work { settlement, step })));
+            self.engine.spawn_after(RETRY_EVERY * 8, move || {
+                handle.ask(Ask::Step(Work { settlement, step }))
+            });
         }
     }
 
@@ -426,15 +476,34 @@ impl LaneTask {
         let Some(planned) = planned else {
             return Err(Stop::Unavailable("the plan can't be read"));
         };
-        if is_first && planned.expires_at_s.is_some_and(|at| self.engine.clock.now_s() >= at) {
+        if is_first
+            && planned
+                .expires_at_s
+                .is_some_and(|at| self.engine.clock.now_s() >= at)
+        {
             return Err(Stop::Unavailable("it expired while it waited for its turn"));
         }
-        let sequence = if self.lane.ordered { self.next_sequence } else { self.engine.journal.new_id() };
-        let slot = Slot { lane: self.lane.clone(), sequence };
-        let (bid, built) = self.quote_and_build(settlement, &slot, &planned, is_first).await?;
+        let sequence = if self.lane.ordered {
+            self.next_sequence
+        } else {
+            self.engine.journal.new_id()
+        };
+        let slot = Slot {
+            lane: self.lane.clone(),
+            sequence,
+        };
+        let (bid, built) = self
+            .quote_and_build(settlement, &slot, &planned, is_first)
+            .await?;
         self.check_cost(&planned, &built)?;
 
-        let attempt = self.attempt_row(&slot, &bid, &built, AttemptKind::Steps, vec![(settlement.id, step)]);
+        let attempt = self.attempt_row(
+            &slot,
+            &bid,
+            &built,
+            AttemptKind::Steps,
+            vec![(settlement.id, step)],
+        );
         let mut before = Vec::new();
         if is_first {
             before = self.begin_commit(settlement)?;
@@ -442,8 +511,12 @@ impl LaneTask {
             settlement.lock().row.tx_id = Some(attempt.tx_id.clone());
         }
         let deciding = settlement.deciding.lock().await;
-        let recorded =
-            record_attempt(&*self.engine.journal, before, NewAttempt::new(attempt, built.bytes)).await;
+        let recorded = record_attempt(
+            &*self.engine.journal,
+            before,
+            NewAttempt::new(attempt, built.bytes),
+        )
+        .await;
         let attempt = match recorded {
             Ok(attempt) => attempt,
             Err(error) => {
@@ -458,7 +531,10 @@ impl LaneTask {
             let mut state = settlement.lock();
             state.phase = Phase::Committed;
             if let Some(row) = state.row.steps.get_mut(index) {
-                row.state = StepState::InSlot { lane: self.lane.clone(), sequence };
+                row.state = StepState::InSlot {
+                    lane: self.lane.clone(),
+                    sequence,
+                };
             }
             state.row.note_tx_id(step, &attempt.tx_id);
         }
@@ -484,9 +560,12 @@ impl LaneTask {
                 return Err(Stop::Withdrawn);
             }
             let built = match self.engine.ops.quote(&self.run.network, &self.lane, None).await {
-                Ok(bid) => {
-                    self.engine.ops.build(&self.run.network, slot, &bid, steps).await.map(|built| (bid, built))
-                }
+                Ok(bid) => self
+                    .engine
+                    .ops
+                    .build(&self.run.network, slot, &bid, steps)
+                    .await
+                    .map(|built| (bid, built)),
                 Err(fault) => Err(fault),
             };
             match built {
@@ -519,14 +598,17 @@ impl LaneTask {
                 "the transaction could cost {} native units, and {limit} is the most that is allowed",
                 built.max_cost
             );
-            return Err(Stop::Refused(Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message)));
+            return Err(Stop::Refused(
+                Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message),
+            ));
         }
         Ok(())
     }
 
     fn cost_limit(&self, step: &Step) -> Amount {
         let of_network = self.run.network.settings.max_cost;
-        step.max_cost.map_or(of_network, |of_step| of_step.min(of_network))
+        step.max_cost
+            .map_or(of_network, |of_step| of_step.min(of_network))
     }
 
     /// Puts the settlement into its first commit, or finds that it is gone or that another one has the claim.
@@ -562,16 +644,32 @@ impl LaneTask {
             if state.closed || state.decided.is_some() {
                 return;
             }
-            let Some(newest) = state.newest().cloned() else { return };
+            let Some(newest) = state.newest().cloned() else {
+                return;
+            };
             newest
         };
-        let kind = if fill || newest.kind == AttemptKind::Fill { AttemptKind::Fill } else { AttemptKind::Steps };
-        let place = Slot { lane: self.lane.clone(), sequence: slot.sequence };
+        let kind = if fill || newest.kind == AttemptKind::Fill {
+            AttemptKind::Fill
+        } else {
+            AttemptKind::Steps
+        };
+        let place = Slot {
+            lane: self.lane.clone(),
+            sequence: slot.sequence,
+        };
         if !fill && self.run.lowest_in_flight(&self.lane.signer) == Some(slot.sequence) {
             self.fill_gaps(slot.sequence).await;
         }
         let previous = bid_of(&newest);
-        let Ok(bid) = self.engine.ops.quote(&self.run.network, &self.lane, Some(&previous)).await else { return };
+        let Ok(bid) = self
+            .engine
+            .ops
+            .quote(&self.run.network, &self.lane, Some(&previous))
+            .await
+        else {
+            return;
+        };
         let steps: Vec<Step> = steps_of(&slot);
         if kind == AttemptKind::Steps && steps.len() != slot.covers.len() {
             tracing::error!(network = %self.lane.network, sequence = slot.sequence,
@@ -580,7 +678,12 @@ impl LaneTask {
         }
         let built = match kind {
             AttemptKind::Fill => self.engine.ops.fill(&self.run.network, &place, &bid).await,
-            AttemptKind::Steps => self.engine.ops.build(&self.run.network, &place, &bid, &steps).await,
+            AttemptKind::Steps => {
+                self.engine
+                    .ops
+                    .build(&self.run.network, &place, &bid, &steps)
+                    .await
+            }
         };
         let Ok(built) = built else { return };
         if kind == AttemptKind::Steps && steps.iter().any(|step| built.max_cost > self.cost_limit(step)) {
@@ -592,18 +695,34 @@ impl LaneTask {
             }
             return;
         }
-        let covers = slot.covers.iter().map(|(settlement, step)| (settlement.id, *step)).collect();
+        let covers = slot
+            .covers
+            .iter()
+            .map(|(settlement, step)| (settlement.id, *step))
+            .collect();
         let row = self.attempt_row(&place, &bid, &built, kind, covers);
         let settlements = slot.settlements();
         let mut deciding = Vec::new();
         for settlement in &settlements {
             deciding.push(settlement.deciding.lock().await);
         }
-        match record_attempt(&*self.engine.journal, Vec::new(), NewAttempt::new(row, built.bytes)).await {
+        match record_attempt(
+            &*self.engine.journal,
+            Vec::new(),
+            NewAttempt::new(row, built.bytes),
+        )
+        .await
+        {
             Ok(attempt) => {
-                let what = if kind == AttemptKind::Fill { "fill" } else { "replace" };
+                let what = if kind == AttemptKind::Fill {
+                    "fill"
+                } else {
+                    "replace"
+                };
                 let labels = [("network", self.lane.network.as_str()), ("what", what)];
-                self.engine.metrics.add("switchyard_replacements_total", &labels, 1);
+                self.engine
+                    .metrics
+                    .add("switchyard_replacements_total", &labels, 1);
                 {
                     let mut state = slot.lock();
                     state.last_bid = Instant::now();
@@ -648,8 +767,12 @@ impl LaneTask {
 
     /// Begins to watch a journaled transaction, and sends it.
     fn open_slot(&self, attempt: Journaled<AttemptRow>, covers: Vec<(Arc<Settlement>, u32)>) {
-        let slot =
-            Arc::new(OpenSlot::new(vec![attempt.clone()], self.lane.clone(), attempt.sequence, covers));
+        let slot = Arc::new(OpenSlot::new(
+            vec![attempt.clone()],
+            self.lane.clone(),
+            attempt.sequence,
+            covers,
+        ));
         self.run.add_slot(Arc::clone(&slot));
         self.hand_over(&slot, attempt);
     }
@@ -668,7 +791,11 @@ fn steps_of(slot: &OpenSlot) -> Vec<Step> {
     slot.covers
         .iter()
         .filter_map(|(settlement, step)| {
-            settlement.plan()?.steps.get(usize::try_from(*step).ok()?).cloned()
+            settlement
+                .plan()?
+                .steps
+                .get(usize::try_from(*step).ok()?)
+                .cloned()
         })
         .collect()
 }

@@ -54,7 +54,9 @@ pub struct Parts {
 
 impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts").field("registry", &self.registry).finish_non_exhaustive()
+        f.debug_struct("Parts")
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +78,9 @@ pub struct Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("registry", &self.registry).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,7 +108,12 @@ impl Engine {
         let networks = parts
             .registry
             .networks()
-            .map(|network| (network.id().to_owned(), Arc::new(NetworkRun::new(Arc::clone(network)))))
+            .map(|network| {
+                (
+                    network.id().to_owned(),
+                    Arc::new(NetworkRun::new(Arc::clone(network))),
+                )
+            })
             .collect();
         Arc::new(Self {
             registry: parts.registry,
@@ -131,7 +140,10 @@ impl Engine {
     /// Settlements that are journaled and not finished.
     #[must_use]
     pub fn open_settlements(&self) -> usize {
-        lock(&self.claims).values().filter(|claim| claim.holder.is_some()).count()
+        lock(&self.claims)
+            .values()
+            .filter(|claim| claim.holder.is_some())
+            .count()
     }
 
     /// Settlements whose outcome somebody may still be waiting for: what a drain waits to see at zero.
@@ -170,7 +182,9 @@ impl Engine {
     fn holders_on(&self, network: &str) -> Vec<Arc<Settlement>> {
         let claims = lock(&self.claims);
         let holders = claims.values().filter_map(|claim| claim.holder.clone());
-        holders.filter(|settlement| settlement.network.id() == network).collect()
+        holders
+            .filter(|settlement| settlement.network.id() == network)
+            .collect()
     }
 
     fn run_of(&self, network: &str) -> Option<&Arc<NetworkRun>> {

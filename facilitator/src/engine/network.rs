@@ -32,7 +32,13 @@ pub struct NetworkRun {
 
 impl NetworkRun {
     pub fn new(network: Arc<Network>) -> Self {
-        Self { network, slots: Mutex::default(), lanes: Mutex::default(), look: Notify::new(), head: AtomicU64::new(0) }
+        Self {
+            network,
+            slots: Mutex::default(),
+            lanes: Mutex::default(),
+            look: Notify::new(),
+            head: AtomicU64::new(0),
+        }
     }
 
     pub fn add_slot(&self, slot: Arc<OpenSlot>) {
@@ -55,7 +61,9 @@ impl NetworkRun {
     #[must_use]
     pub fn lowest_in_flight(&self, signer: &str) -> Option<u64> {
         let slots = self.slots();
-        let open = slots.iter().filter(|slot| slot.lane.signer == signer && slot.is_in_flight());
+        let open = slots
+            .iter()
+            .filter(|slot| slot.lane.signer == signer && slot.is_in_flight());
         open.map(|slot| slot.sequence).min()
     }
 
@@ -76,7 +84,10 @@ impl NetworkRun {
     /// Slots of one signer that have not landed.
     #[must_use]
     pub fn in_flight(&self, signer: &str) -> usize {
-        self.slots().iter().filter(|slot| slot.lane.signer == signer && slot.is_in_flight()).count()
+        self.slots()
+            .iter()
+            .filter(|slot| slot.lane.signer == signer && slot.is_in_flight())
+            .count()
     }
 
     #[must_use]
@@ -98,7 +109,11 @@ impl NetworkRun {
                 .lanes()
                 .iter()
                 .filter_map(|lane| self.lane(&lane.signer))
-                .min_by_key(|handle| handle.waiting().saturating_add(self.in_flight(&handle.lane.signer))),
+                .min_by_key(|handle| {
+                    handle
+                        .waiting()
+                        .saturating_add(self.in_flight(&handle.lane.signer))
+                }),
         }
     }
 }

@@ -53,12 +53,20 @@ impl Engine {
             let watches: Vec<Watch> = slots.iter().flat_map(|slot| watches_of(slot)).collect();
             match self.ops.observe(&run.network, &watches).await {
                 Ok(observations) => {
-                    observations.iter().for_each(|seen| run.saw_head(seen.head_height));
-                    let mut by_attempt: HashMap<String, Observation> =
-                        observations.into_iter().map(|seen| (seen.attempt_id.clone(), seen)).collect();
+                    observations
+                        .iter()
+                        .for_each(|seen| run.saw_head(seen.head_height));
+                    let mut by_attempt: HashMap<String, Observation> = observations
+                        .into_iter()
+                        .map(|seen| (seen.attempt_id.clone(), seen))
+                        .collect();
                     let looked = slots.iter().map(|slot| {
-                        let ids: Vec<String> =
-                            slot.lock().attempts.iter().map(|attempt| attempt.id.to_string()).collect();
+                        let ids: Vec<String> = slot
+                            .lock()
+                            .attempts
+                            .iter()
+                            .map(|attempt| attempt.id.to_string())
+                            .collect();
                         let seen: Option<Vec<Observation>> =
                             ids.iter().map(|id| by_attempt.remove(id)).collect();
                         (slot, seen)
@@ -115,7 +123,11 @@ impl Engine {
         };
         let missed = {
             let mut state = slot.lock();
-            state.missed = if verdict == Verdict::Missed { state.missed.saturating_add(1) } else { 0 };
+            state.missed = if verdict == Verdict::Missed {
+                state.missed.saturating_add(1)
+            } else {
+                0
+            };
             state.missed
         };
         match verdict {
@@ -125,8 +137,14 @@ impl Engine {
                 state.soon = !state.search_foreign;
                 state.search_foreign = true;
             }
-            Verdict::Judge { index, shown, decided } => {
-                let Some(observation) = seen.get(index) else { return };
+            Verdict::Judge {
+                index,
+                shown,
+                decided,
+            } => {
+                let Some(observation) = seen.get(index) else {
+                    return;
+                };
                 if self.judge_slot(run, slot, observation, &shown, &decided).await {
                     {
                         let mut state = slot.lock();
@@ -162,17 +180,31 @@ impl Engine {
     ) -> bool {
         let (tx_id, since_height) = {
             let state = slot.lock();
-            let attempt =
-                state.attempts.iter().find(|attempt| attempt.id.to_string() == observation.attempt_id);
-            (attempt.map(|attempt| attempt.tx_id.clone()).unwrap_or_default(), state.since_height())
+            let attempt = state
+                .attempts
+                .iter()
+                .find(|attempt| attempt.id.to_string() == observation.attempt_id);
+            (
+                attempt.map(|attempt| attempt.tx_id.clone()).unwrap_or_default(),
+                state.since_height(),
+            )
         };
         let mut all = true;
         for (settlement, step) in &slot.covers {
-            let row = settlement.lock().row.steps.get(usize::try_from(*step).unwrap_or(usize::MAX)).cloned();
+            let row = settlement
+                .lock()
+                .row
+                .steps
+                .get(usize::try_from(*step).unwrap_or(usize::MAX))
+                .cloned();
             let Some(row) = row else { continue };
             if !matches!(row.state, StepState::InSlot { .. }) {
                 // Decided before: on this ground, or on one that is gone, which a restart or a batch can hide.
-                if !row.ground.as_ref().is_some_and(|ground| decided.is_ground(ground)) {
+                if !row
+                    .ground
+                    .as_ref()
+                    .is_some_and(|ground| decided.is_ground(ground))
+                {
                     self.reorged_step(slot, settlement, *step).await;
                     all = false;
                 }
@@ -209,42 +241,70 @@ impl Engine {
         let step = evidence.step;
         let network = settlement.network.id();
         let (Some(kind), Some(plan)) = (&settlement.kind, settlement.plan()) else {
-            tracing::error!(settlement = settlement.id, "a payment landed and no loaded plugin can judge it: load the \
-                 version that planned it");
-            self.metrics.add("switchyard_unjudged_total", &[("network", network)], 1);
+            tracing::error!(
+                settlement = settlement.id,
+                "a payment landed and no loaded plugin can judge it: load the \
+                 version that planned it"
+            );
+            self.metrics
+                .add("switchyard_unjudged_total", &[("network", network)], 1);
             return false;
         };
-        let pays = usize::try_from(step).ok().and_then(|i| plan.steps.get(i)).is_some_and(|step| step.pays);
+        let pays = usize::try_from(step)
+            .ok()
+            .and_then(|i| plan.steps.get(i))
+            .is_some_and(|step| step.pays);
         match self.ops.judge(kind, plan, evidence).await {
-            Ok(Judgement::Paid(paid)) if pays => self.conclude_paid(settlement, paid, evidence, decided).await,
+            Ok(Judgement::Paid(paid)) if pays => {
+                self.conclude_paid(settlement, paid, evidence, decided).await
+            }
             Ok(Judgement::NotPaid(refusal)) if pays => {
                 self.conclude_failed(settlement, refusal, evidence, decided).await
             }
             Ok(Judgement::Next | Judgement::Paid(_)) if !pays => {
                 let foreign = evidence.foreign.first();
                 let (height, tx_id) = match (&evidence.shown, foreign) {
-                    (Shown::Landed { height } | Shown::Reverted { height, .. }, _) => (*height, &evidence.tx_id),
+                    (Shown::Landed { height } | Shown::Reverted { height, .. }, _) => {
+                        (*height, &evidence.tx_id)
+                    }
                     (Shown::Dead { .. }, Some(tx)) => (tx.height, &tx.tx_id),
                     (Shown::Dead { .. }, None) => {
-                        tracing::error!(settlement = settlement.id, step,
-                            "the scheme calls a step done that can't have happened");
+                        tracing::error!(
+                            settlement = settlement.id,
+                            step,
+                            "the scheme calls a step done that can't have happened"
+                        );
                         return false;
                     }
                 };
-                let done = Event::StepDone { settlement: settlement.id, step, tx_id: tx_id.clone(), height };
+                let done = Event::StepDone {
+                    settlement: settlement.id,
+                    step,
+                    tx_id: tx_id.clone(),
+                    height,
+                };
                 self.conclude_step(settlement, done, evidence, decided).await
             }
             Ok(Judgement::NotPaid(refusal)) => {
-                let failed = Event::StepFailed { settlement: settlement.id, step, reason: refusal.reason };
+                let failed = Event::StepFailed {
+                    settlement: settlement.id,
+                    step,
+                    reason: refusal.reason,
+                };
                 self.conclude_step(settlement, failed, evidence, decided).await
             }
             Ok(Judgement::Next | Judgement::Paid(_)) => {
-                tracing::error!(settlement = settlement.id, step, "the scheme's judgement does not fit the step");
+                tracing::error!(
+                    settlement = settlement.id,
+                    step,
+                    "the scheme's judgement does not fit the step"
+                );
                 false
             }
             Ok(Judgement::Unproven { why }) => {
                 tracing::warn!(settlement = settlement.id, step, "not proven yet: {why}");
-                self.metrics.add("switchyard_unproven_total", &[("network", network)], 1);
+                self.metrics
+                    .add("switchyard_unproven_total", &[("network", network)], 1);
                 false
             }
             Err(_) => false,
@@ -274,7 +334,11 @@ impl Engine {
         }
         if !free {
             // What ends with its last slot ends in the same commit.
-            events.extend(settlements.iter().flat_map(|settlement| self.end_events(settlement, &slot.covers)));
+            events.extend(
+                settlements
+                    .iter()
+                    .flat_map(|settlement| self.end_events(settlement, &slot.covers)),
+            );
         }
         if let Err(error) = self.journal.commit(events).await {
             tracing::error!(%error, sequence = slot.sequence, "a slot could not be closed");
@@ -294,7 +358,10 @@ impl Engine {
         drop(deciding);
         for settlement in &settlements {
             if free {
-                tracing::warn!(settlement = settlement.id, "a step lost its slot and takes another");
+                tracing::warn!(
+                    settlement = settlement.id,
+                    "a step lost its slot and takes another"
+                );
             }
             self.advance(settlement);
             self.forget_if_finished(settlement);
@@ -306,13 +373,22 @@ impl Engine {
         let state = settlement.lock();
         let ends = state.row.outcome != Outcome::Open
             && state.row.steps.iter().enumerate().all(|(index, row)| {
-                row.is_final || final_now.iter().any(|(s, step)| s.id == settlement.id && usize::try_from(*step) == Ok(index))
+                row.is_final
+                    || final_now
+                        .iter()
+                        .any(|(s, step)| s.id == settlement.id && usize::try_from(*step) == Ok(index))
             });
         if !ends || state.row.finished {
             return Vec::new();
         }
         let settlement = settlement.id;
-        vec![Event::KeysFreed { settlement }, Event::Finished { settlement, at_ms: self.clock.now_ms() }]
+        vec![
+            Event::KeysFreed { settlement },
+            Event::Finished {
+                settlement,
+                at_ms: self.clock.now_ms(),
+            },
+        ]
     }
 
     async fn reorged(self: &Arc<Self>, slot: &Arc<OpenSlot>) {
@@ -328,7 +404,12 @@ impl Engine {
     }
 
     /// What decided a step is gone: it is open again. `true` when that is recorded.
-    async fn reorged_step(self: &Arc<Self>, slot: &OpenSlot, settlement: &Arc<Settlement>, step: u32) -> bool {
+    async fn reorged_step(
+        self: &Arc<Self>,
+        slot: &OpenSlot,
+        settlement: &Arc<Settlement>,
+        step: u32,
+    ) -> bool {
         let _deciding = settlement.deciding.lock().await;
         let row = settlement.lock().row.clone();
         let index = usize::try_from(step).unwrap_or(usize::MAX);
@@ -340,8 +421,12 @@ impl Engine {
         }
         tracing::error!(settlement = settlement.id, step, tx = ?row.tx_id, was_released = row.release.is_some(),
             "a payment's block was reorganised away; it is pending again");
-        self.metrics.add("switchyard_reorgs_total", &[("network", &slot.lane.network)], 1);
-        let mut events = vec![Event::Reorged { settlement: settlement.id, step }];
+        self.metrics
+            .add("switchyard_reorgs_total", &[("network", &slot.lane.network)], 1);
+        let mut events = vec![Event::Reorged {
+            settlement: settlement.id,
+            step,
+        }];
         events.extend(super::outcome::revived(settlement, &row, index));
         let committed = self.journal.commit(events).await;
         if let Err(error) = &committed {
@@ -365,7 +450,9 @@ fn watches_of(slot: &OpenSlot) -> Vec<Watch> {
         .iter()
         .filter_map(|(settlement, step)| {
             let plan = settlement.plan()?;
-            plan.steps.get(usize::try_from(*step).ok()?).map(|step| step.evidence.clone())
+            plan.steps
+                .get(usize::try_from(*step).ok()?)
+                .map(|step| step.evidence.clone())
         })
         .collect();
     let state = slot.lock();

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use sdk_plugin::chain::{
-    Attempt, Bid, Built, Evidence, Lane, LaneState, Network as ChainNetwork, Observation, Readiness, Sent, Slot, Watch,
+    Attempt, Bid, Built, Evidence, Lane, LaneState, Network as ChainNetwork, Observation, Readiness, Sent,
+    Slot, Watch,
 };
 use sdk_plugin::host::Job;
 use sdk_plugin::scheme::{
@@ -34,7 +35,11 @@ pub struct Budgets {
 
 impl Default for Budgets {
     fn default() -> Self {
-        Self { pure: Duration::from_secs(2), reads: Duration::from_secs(10), sends: Duration::from_secs(10) }
+        Self {
+            pure: Duration::from_secs(2),
+            reads: Duration::from_secs(10),
+            sends: Duration::from_secs(10),
+        }
     }
 }
 
@@ -55,60 +60,133 @@ struct Rights<'a> {
 impl Ops {
     #[must_use]
     pub fn new(calls: Arc<CallTable>, metrics: Arc<Metrics>, budgets: Budgets) -> Self {
-        Self { calls, metrics, budgets }
+        Self {
+            calls,
+            metrics,
+            budgets,
+        }
     }
 
     pub async fn supported(&self, kind: &Kind) -> Result<Supported, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Supported);
-        self.run(guard, Operation::Supported, self.budgets.pure, kind.handler.supported(&cx)).await
+        self.run(
+            guard,
+            Operation::Supported,
+            self.budgets.pure,
+            kind.handler.supported(&cx),
+        )
+        .await
     }
 
     pub async fn identify(&self, kind: &Kind, request: &PaymentRequest) -> Result<Identity, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Identify);
-        self.run(guard, Operation::Identify, self.budgets.pure, kind.handler.identify(&cx, request)).await
+        self.run(
+            guard,
+            Operation::Identify,
+            self.budgets.pure,
+            kind.handler.identify(&cx, request),
+        )
+        .await
     }
 
     pub async fn verify(&self, kind: &Kind, request: &PaymentRequest) -> Result<Verdict, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Verify);
-        self.run(guard, Operation::Verify, self.budgets.reads, kind.handler.verify(&cx, request)).await
+        self.run(
+            guard,
+            Operation::Verify,
+            self.budgets.reads,
+            kind.handler.verify(&cx, request),
+        )
+        .await
     }
 
     pub async fn plan(&self, kind: &Kind, request: &PaymentRequest) -> Result<Planned, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Plan);
-        self.run(guard, Operation::Plan, self.budgets.reads, kind.handler.plan(&cx, request)).await
+        self.run(
+            guard,
+            Operation::Plan,
+            self.budgets.reads,
+            kind.handler.plan(&cx, request),
+        )
+        .await
     }
 
     pub async fn judge(&self, kind: &Kind, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Judge);
-        self.run(guard, Operation::Judge, self.budgets.pure, kind.handler.judge(&cx, plan, evidence)).await
+        self.run(
+            guard,
+            Operation::Judge,
+            self.budgets.pure,
+            kind.handler.judge(&cx, plan, evidence),
+        )
+        .await
     }
 
     pub async fn route(&self, kind: &Kind, request: &RouteRequest) -> Result<RouteResponse, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Route);
-        self.run(guard, Operation::Route, self.budgets.reads, kind.handler.route(&cx, request)).await
+        self.run(
+            guard,
+            Operation::Route,
+            self.budgets.reads,
+            kind.handler.route(&cx, request),
+        )
+        .await
     }
 
     pub async fn job(&self, kind: &Kind, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Job);
-        self.run(guard, Operation::Job, self.budgets.reads, kind.handler.job(&cx, job)).await
+        self.run(
+            guard,
+            Operation::Job,
+            self.budgets.reads,
+            kind.handler.job(&cx, job),
+        )
+        .await
     }
 
     pub async fn check(&self, network: &Network) -> Result<Readiness, Fault> {
         let (guard, cx) = self.driver(network, Operation::Check, Rights::default());
-        let keys = network.settings.keys.iter().chain(&network.settings.retained_keys).cloned().collect();
-        let asked =
-            ChainNetwork { id: network.id().to_owned(), keys, options: network.settings.options.clone() };
-        self.run(guard, Operation::Check, self.budgets.reads, network.driver.check(&cx, &asked)).await
+        let keys = network
+            .settings
+            .keys
+            .iter()
+            .chain(&network.settings.retained_keys)
+            .cloned()
+            .collect();
+        let asked = ChainNetwork {
+            id: network.id().to_owned(),
+            keys,
+            options: network.settings.options.clone(),
+        };
+        self.run(
+            guard,
+            Operation::Check,
+            self.budgets.reads,
+            network.driver.check(&cx, &asked),
+        )
+        .await
     }
 
     pub async fn lane(&self, network: &Network, lane: &Lane) -> Result<LaneState, Fault> {
         let (guard, cx) = self.driver(network, Operation::Lane, Rights::default());
-        self.run(guard, Operation::Lane, self.budgets.reads, network.driver.lane(&cx, lane)).await
+        self.run(
+            guard,
+            Operation::Lane,
+            self.budgets.reads,
+            network.driver.lane(&cx, lane),
+        )
+        .await
     }
 
     pub async fn quote(&self, network: &Network, lane: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault> {
         let (guard, cx) = self.driver(network, Operation::Quote, Rights::default());
-        self.run(guard, Operation::Quote, self.budgets.reads, network.driver.quote(&cx, lane, previous)).await
+        self.run(
+            guard,
+            Operation::Quote,
+            self.budgets.reads,
+            network.driver.quote(&cx, lane, previous),
+        )
+        .await
     }
 
     pub async fn build(
@@ -118,30 +196,69 @@ impl Ops {
         bid: &Bid,
         steps: &[Step],
     ) -> Result<Built, Fault> {
-        let rights = Rights { signing_key: Some(&slot.lane.key), attempt: None };
+        let rights = Rights {
+            signing_key: Some(&slot.lane.key),
+            attempt: None,
+        };
         let (guard, cx) = self.driver(network, Operation::Build, rights);
-        self.run(guard, Operation::Build, self.budgets.sends, network.driver.build(&cx, slot, bid, steps)).await
+        self.run(
+            guard,
+            Operation::Build,
+            self.budgets.sends,
+            network.driver.build(&cx, slot, bid, steps),
+        )
+        .await
     }
 
     pub async fn fill(&self, network: &Network, slot: &Slot, bid: &Bid) -> Result<Built, Fault> {
-        let rights = Rights { signing_key: Some(&slot.lane.key), attempt: None };
+        let rights = Rights {
+            signing_key: Some(&slot.lane.key),
+            attempt: None,
+        };
         let (guard, cx) = self.driver(network, Operation::Fill, rights);
-        self.run(guard, Operation::Fill, self.budgets.sends, network.driver.fill(&cx, slot, bid)).await
+        self.run(
+            guard,
+            Operation::Fill,
+            self.budgets.sends,
+            network.driver.fill(&cx, slot, bid),
+        )
+        .await
     }
 
     pub async fn broadcast(&self, network: &Network, attempt: &Attempt) -> Result<Sent, Fault> {
-        let rights = Rights { signing_key: None, attempt: Some(&attempt.id) };
+        let rights = Rights {
+            signing_key: None,
+            attempt: Some(&attempt.id),
+        };
         let (guard, cx) = self.driver(network, Operation::Broadcast, rights);
-        self.run(guard, Operation::Broadcast, self.budgets.sends, network.driver.broadcast(&cx, attempt)).await
+        self.run(
+            guard,
+            Operation::Broadcast,
+            self.budgets.sends,
+            network.driver.broadcast(&cx, attempt),
+        )
+        .await
     }
 
     pub async fn observe(&self, network: &Network, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
         let (guard, cx) = self.driver(network, Operation::Observe, Rights::default());
-        self.run(guard, Operation::Observe, self.budgets.reads, network.driver.observe(&cx, watches)).await
+        self.run(
+            guard,
+            Operation::Observe,
+            self.budgets.reads,
+            network.driver.observe(&cx, watches),
+        )
+        .await
     }
 
     fn scheme(&self, kind: &Kind, operation: Operation) -> (CallGuard, Cx) {
-        self.begin(&kind.instance, &kind.network, &kind.scheme, operation, Rights::default())
+        self.begin(
+            &kind.instance,
+            &kind.network,
+            &kind.scheme,
+            operation,
+            Rights::default(),
+        )
     }
 
     fn driver(&self, network: &Network, operation: Operation, rights: Rights<'_>) -> (CallGuard, Cx) {
@@ -163,7 +280,10 @@ impl Ops {
             signing_key: rights.signing_key.map(str::to_owned),
             attempt: rights.attempt.map(str::to_owned),
         });
-        let context = CallContext { scheme: scheme.to_owned(), network: network.view() };
+        let context = CallContext {
+            scheme: scheme.to_owned(),
+            network: network.view(),
+        };
         let cx = Cx::new(Arc::clone(&instance.host), guard.id(), context);
         (guard, cx)
     }
@@ -179,7 +299,10 @@ impl Ops {
         drop(guard);
         let answer = match caught {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(Fault::new(FaultKind::Panic, format!("{} panicked", operation.name()))),
+            Ok(Err(_)) => Err(Fault::new(
+                FaultKind::Panic,
+                format!("{} panicked", operation.name()),
+            )),
             Err(_) => Err(Fault::new(
                 FaultKind::Deadline,
                 format!("{} took longer than {} ms", operation.name(), budget.as_millis()),

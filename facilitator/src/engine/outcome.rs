@@ -43,7 +43,11 @@ impl Engine {
         };
         let (row, caller) = {
             let mut state = settlement.lock();
-            let caller = if state.row.release.is_none() { state.next_caller() } else { None };
+            let caller = if state.row.release.is_none() {
+                state.next_caller()
+            } else {
+                None
+            };
             (state.row.clone(), caller)
         };
         let foreign = (paid.tx_id != evidence.tx_id).then(|| paid.tx_id.clone());
@@ -60,11 +64,16 @@ impl Engine {
         events.extend(self.store_events(&row.plugin, paid.writes));
         let answer = caller.map(|caller| {
             let reply = settlement::success(&row_paid, &row.payer, &caller.network_as_sent);
-            events.push(Event::Released { settlement: settlement.id, release: self.release_to(&caller, &reply) });
+            events.push(Event::Released {
+                settlement: settlement.id,
+                release: self.release_to(&caller, &reply),
+            });
             (caller, SettleAnswer::Reply(reply))
         });
         if ends_with(&row, &[step]) {
-            events.push(Event::KeysFreed { settlement: settlement.id });
+            events.push(Event::KeysFreed {
+                settlement: settlement.id,
+            });
         }
         if let Err(error) = self.journal.commit(events).await {
             tracing::error!(settlement = settlement.id, %error, "a payment landed and its outcome was not recorded");
@@ -78,7 +87,11 @@ impl Engine {
         }
         self.metrics.add(
             "switchyard_settlements_total",
-            &[("network", settlement.network.id()), ("scheme", &row.scheme), ("outcome", "paid")],
+            &[
+                ("network", settlement.network.id()),
+                ("scheme", &row.scheme),
+                ("outcome", "paid"),
+            ],
             1,
         );
         self.refresh_locked(settlement).await;
@@ -103,7 +116,10 @@ impl Engine {
         let deciding = settlement.deciding.lock().await;
         let row = settlement.lock().row.clone();
         let refusal = if refusal.payer.is_empty() {
-            Refusal { payer: row.payer.clone(), ..refusal }
+            Refusal {
+                payer: row.payer.clone(),
+                ..refusal
+            }
         } else {
             refusal
         };
@@ -118,14 +134,24 @@ impl Engine {
             Shown::Landed { .. } | Shown::Reverted { .. } => evidence.tx_id.clone(),
             Shown::Dead { .. } => row.tx_id.clone().unwrap_or_else(|| evidence.tx_id.clone()),
         };
-        let mut events =
-            vec![Event::Failed { settlement: settlement.id, step, refusal, tx_id, proof: proof.clone() }];
+        let mut events = vec![Event::Failed {
+            settlement: settlement.id,
+            step,
+            refusal,
+            tx_id,
+            proof: proof.clone(),
+        }];
         events.push(ground(settlement.id, step, decided, None, height_shown(evidence)));
         let mut over = skipped(settlement, &row, step);
-        events.extend(over.iter().map(|step| Event::StepSkipped { settlement: settlement.id, step: *step }));
+        events.extend(over.iter().map(|step| Event::StepSkipped {
+            settlement: settlement.id,
+            step: *step,
+        }));
         over.push(step);
         if ends_with(&row, &over) {
-            events.push(Event::KeysFreed { settlement: settlement.id });
+            events.push(Event::KeysFreed {
+                settlement: settlement.id,
+            });
         }
         if let Err(error) = self.journal.commit(events).await {
             tracing::error!(settlement = settlement.id, %error, "a failure was not recorded");
@@ -145,7 +171,11 @@ impl Engine {
         let outcome = if reversed { "reversed" } else { "failed" };
         self.metrics.add(
             "switchyard_settlements_total",
-            &[("network", settlement.network.id()), ("scheme", &row.scheme), ("outcome", outcome)],
+            &[
+                ("network", settlement.network.id()),
+                ("scheme", &row.scheme),
+                ("outcome", outcome),
+            ],
             1,
         );
         self.refresh_locked(settlement).await;
@@ -174,16 +204,31 @@ impl Engine {
         }
         let mut events = vec![event, ground(id, step, decided, None, height_shown(evidence))];
         for step in &over {
-            let pays = usize::try_from(*step).ok().and_then(|i| row.steps.get(i)).is_some_and(|row| row.pays);
+            let pays = usize::try_from(*step)
+                .ok()
+                .and_then(|i| row.steps.get(i))
+                .is_some_and(|row| row.pays);
             if pays && row.outcome == Outcome::Open {
                 let reason = reason.clone().unwrap_or_default();
                 let refusal = Refusal::new(reason, row.payer.clone())
                     .with_message("a step that had to come before the payment failed");
                 let proof = "the paying step was never begun".into();
-                events.push(Event::Failed { settlement: id, step: *step, refusal, tx_id: evidence.tx_id.clone(), proof });
-                events.push(Event::StepFinal { settlement: id, step: *step });
+                events.push(Event::Failed {
+                    settlement: id,
+                    step: *step,
+                    refusal,
+                    tx_id: evidence.tx_id.clone(),
+                    proof,
+                });
+                events.push(Event::StepFinal {
+                    settlement: id,
+                    step: *step,
+                });
             } else {
-                events.push(Event::StepSkipped { settlement: id, step: *step });
+                events.push(Event::StepSkipped {
+                    settlement: id,
+                    step: *step,
+                });
             }
         }
         over.push(step);
@@ -219,7 +264,14 @@ impl Engine {
                 (Decision::TakeRelease, Outcome::Paid(paid)) => {
                     let reply = settlement::success(paid, &row.payer, &network);
                     let release = self.release_to(&caller, &reply);
-                    match self.journal.commit(vec![Event::Released { settlement: row.id, release }]).await {
+                    match self
+                        .journal
+                        .commit(vec![Event::Released {
+                            settlement: row.id,
+                            release,
+                        }])
+                        .await
+                    {
                         Ok(()) => {
                             self.refresh_locked(settlement).await;
                             self.tell(settlement, caller, SettleAnswer::Reply(reply)).await;
@@ -261,7 +313,9 @@ impl Engine {
         if caller.reply.send(answer).is_ok() {
             return;
         }
-        let event = Event::ReleaseReturned { settlement: settlement.id };
+        let event = Event::ReleaseReturned {
+            settlement: settlement.id,
+        };
         match self.journal.commit(vec![event]).await {
             Ok(()) => self.refresh_locked(settlement).await,
             Err(error) => tracing::error!(settlement = settlement.id, %error, "a release was not given back"),
@@ -302,7 +356,11 @@ impl Engine {
             if state.phase != Phase::Committed {
                 return;
             }
-            let waiting = state.row.steps.iter().position(|row| row.state == StepState::Waiting);
+            let waiting = state
+                .row
+                .steps
+                .iter()
+                .position(|row| row.state == StepState::Waiting);
             let Some(index) = waiting else { return };
             let Some(step) = plan.steps.get(index) else { return };
             if !is_gate_open(&state.row, index, step.gate) {
@@ -312,8 +370,14 @@ impl Engine {
         };
         let (index, choice) = next;
         let Ok(step) = u32::try_from(index) else { return };
-        if let Some(lane) = self.run_of(settlement.network.id()).and_then(|run| run.choose(&choice)) {
-            lane.ask(Ask::Step(Work { settlement: Arc::clone(settlement), step }));
+        if let Some(lane) = self
+            .run_of(settlement.network.id())
+            .and_then(|run| run.choose(&choice))
+        {
+            lane.ask(Ask::Step(Work {
+                settlement: Arc::clone(settlement),
+                step,
+            }));
         }
     }
 
@@ -333,7 +397,10 @@ impl Engine {
             let id = settlement.id;
             let events = vec![
                 Event::KeysFreed { settlement: id },
-                Event::Finished { settlement: id, at_ms: self.clock.now_ms() },
+                Event::Finished {
+                    settlement: id,
+                    at_ms: self.clock.now_ms(),
+                },
             ];
             let committed = self.journal.commit(events).await;
             self.refresh_locked(&settlement).await;
@@ -356,7 +423,11 @@ impl Engine {
         self.free_keys(settlement.id);
         let mut claims = lock(&self.claims);
         if let Some(claim) = claims.get_mut(&settlement.claim) {
-            if claim.holder.as_ref().is_some_and(|holder| holder.id == settlement.id) {
+            if claim
+                .holder
+                .as_ref()
+                .is_some_and(|holder| holder.id == settlement.id)
+            {
                 claim.holder = None;
             }
             if claim.holder.is_none() && claim.opening.is_empty() {
@@ -383,7 +454,13 @@ pub(super) fn is_gate_open(row: &SettlementRow, index: usize, gate: Gate) -> boo
 }
 
 /// What a decision rests on; without a ground it is final at once.
-fn ground(settlement: u64, step: u32, decided: Option<&Decided>, foreign: Option<String>, height: u64) -> Event {
+fn ground(
+    settlement: u64,
+    step: u32,
+    decided: Option<&Decided>,
+    foreign: Option<String>,
+    height: u64,
+) -> Event {
     match decided {
         Some(decided) => {
             let ground = Ground {
@@ -392,7 +469,11 @@ fn ground(settlement: u64, step: u32, decided: Option<&Decided>, foreign: Option
                 height: decided.height.max(height),
                 foreign,
             };
-            Event::StepGrounded { settlement, step, ground }
+            Event::StepGrounded {
+                settlement,
+                step,
+                ground,
+            }
         }
         None => Event::StepFinal { settlement, step },
     }
@@ -438,7 +519,8 @@ fn ends_with(row: &SettlementRow, over: &[u32]) -> bool {
 
 fn stops(settlement: &Settlement, index: usize) -> bool {
     let plan = settlement.plan();
-    plan.and_then(|plan| plan.steps.get(index)).is_some_and(|step| step.on_fail == OnFail::Stop)
+    plan.and_then(|plan| plan.steps.get(index))
+        .is_some_and(|step| step.on_fail == OnFail::Stop)
 }
 
 /// Later steps that a failed one stops, as far as they were not begun.
@@ -472,6 +554,9 @@ pub(super) fn revived(settlement: &Settlement, row: &SettlementRow, reorged: usi
         .enumerate()
         .filter(|(i, step)| *i > reorged && step.state == StepState::Skipped && !still_stopped(*i))
         .filter_map(|(i, _)| u32::try_from(i).ok())
-        .map(|step| Event::StepRevived { settlement: settlement.id, step })
+        .map(|step| Event::StepRevived {
+            settlement: settlement.id,
+            step,
+        })
         .collect()
 }

@@ -15,19 +15,27 @@ const MAX_ROWS: usize = 64;
 /// Checks a plan against the kind's grants. The error is for the operator's log: it is the plugin's defect.
 pub fn check(plan: &Plan, kind: &Kind) -> Result<(), String> {
     if plan.steps.is_empty() || plan.steps.len() > MAX_STEPS {
-        return Err(format!("a plan has 1 to {MAX_STEPS} steps, this one {}", plan.steps.len()));
+        return Err(format!(
+            "a plan has 1 to {MAX_STEPS} steps, this one {}",
+            plan.steps.len()
+        ));
     }
     if plan.steps.iter().filter(|step| step.pays).count() != 1 {
         return Err("exactly one step of a plan pays".into());
     }
     if plan.reserves.len() > MAX_ROWS || plan.holds.len() > MAX_ROWS || plan.writes.len() > MAX_ROWS {
-        return Err(format!("a plan has at most {MAX_ROWS} reserves, holds and writes"));
+        return Err(format!(
+            "a plan has at most {MAX_ROWS} reserves, holds and writes"
+        ));
     }
     let assets = kind.network.settings.assets.as_ref();
     for (index, step) in plan.steps.iter().enumerate() {
         let at = |what: String| format!("step {index}: {what}");
         if !step.call.native_value.is_zero() {
-            return Err(at(format!("moves {} of native currency, and none is granted", step.call.native_value)));
+            return Err(at(format!(
+                "moves {} of native currency, and none is granted",
+                step.call.native_value
+            )));
         }
         if !is_granted(step, &kind.grants, assets) {
             return Err(at(format!(
@@ -38,7 +46,12 @@ pub fn check(plan: &Plan, kind: &Kind) -> Result<(), String> {
         match &step.lane {
             LaneChoice::Any | LaneChoice::Foreign => {}
             LaneChoice::Signer { address } => {
-                if !kind.network.all_lanes().iter().any(|lane| lane.signer == *address) {
+                if !kind
+                    .network
+                    .all_lanes()
+                    .iter()
+                    .any(|lane| lane.signer == *address)
+                {
                     return Err(at(format!("wants signer {address}, which is not granted")));
                 }
             }

@@ -8,7 +8,8 @@ use sdk_plugin::chain::{
 };
 use sdk_plugin::manifest::Grant;
 use sdk_plugin::scheme::{
-    Call, EvidenceWanted, Gate, Identity, Judgement, LaneChoice, OnFail, Plan, Planned, Step, Supported, Verdict,
+    Call, EvidenceWanted, Gate, Identity, Judgement, LaneChoice, OnFail, Plan, Planned, Step, Supported,
+    Verdict,
 };
 use sdk_plugin::testkit::ScriptHost;
 use sdk_plugin::{
@@ -44,12 +45,7 @@ impl SchemeHandler for Silent {
     async fn plan(&self, _: &Cx, _: &PaymentRequest) -> Result<Planned, Fault> {
         silence()
     }
-    async fn judge(
-        &self,
-        _: &Cx,
-        _: &Plan,
-        _: &sdk_plugin::chain::Evidence,
-    ) -> Result<Judgement, Fault> {
+    async fn judge(&self, _: &Cx, _: &Plan, _: &sdk_plugin::chain::Evidence) -> Result<Judgement, Fault> {
         silence()
     }
 }
@@ -101,8 +97,19 @@ fn kind() -> Kind {
         options: Value::Null,
     };
     let network = Arc::new(Network::new(settings, Arc::new(Silent), Arc::clone(&instance)));
-    let grants = vec![Grant { target: "asset".into(), operations: vec![PAY.into()] }];
-    Kind { version: 2, scheme: "test".into(), network, handler: Arc::new(Silent), instance, grants, routes: false }
+    let grants = vec![Grant {
+        target: "asset".into(),
+        operations: vec![PAY.into()],
+    }];
+    Kind {
+        version: 2,
+        scheme: "test".into(),
+        network,
+        handler: Arc::new(Silent),
+        instance,
+        grants,
+        routes: false,
+    }
 }
 
 fn plan() -> Plan {
@@ -124,7 +131,13 @@ fn plan() -> Plan {
         pays: true,
         memo: Value::Null,
     };
-    Plan { payer: "p".into(), steps: vec![step], reserves: Vec::new(), holds: Vec::new(), writes: Vec::new() }
+    Plan {
+        payer: "p".into(),
+        steps: vec![step],
+        reserves: Vec::new(),
+        holds: Vec::new(),
+        writes: Vec::new(),
+    }
 }
 
 #[test]
@@ -139,8 +152,14 @@ fn law6_each_thing_that_is_not_granted_is_refused_and_named() {
     let cases: [(&str, Edit); 8] = [
         (OTHER, |plan| plan.steps[0].call.target = OTHER.into()),
         (DRAIN, |plan| plan.steps[0].call.operation = DRAIN.into()),
-        ("native", |plan| plan.steps[0].call.native_value = Amount::from(1u64)),
-        ("0xdead", |plan| plan.steps[0].lane = LaneChoice::Signer { address: "0xdead".into() }),
+        ("native", |plan| {
+            plan.steps[0].call.native_value = Amount::from(1u64)
+        }),
+        ("0xdead", |plan| {
+            plan.steps[0].lane = LaneChoice::Signer {
+                address: "0xdead".into(),
+            }
+        }),
         ("exactly one", |plan| plan.steps[0].pays = false),
         ("exactly one", |plan| plan.steps.push(plan.steps[0].clone())),
         ("1 to", |plan| plan.steps.clear()),

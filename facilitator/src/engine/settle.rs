@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sdk_plugin::{PaymentRequest, Purpose};
 use sdk_plugin::scheme::{Identified, Identity, Planned, Refusal};
 use sdk_plugin::wire::reason;
+use sdk_plugin::{PaymentRequest, Purpose};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -18,8 +18,8 @@ use super::lane::{Queued, Work};
 use super::settlement::{self, Phase, Settlement};
 use super::{Claim, Engine, fingerprint_of, lock, own_key, plan_check, public_message};
 use crate::journal::{
-    Answer, CommitError, Event, JournalError, NewSettlement, Outcome, PaidRow, Query, Release, SettlementRow, StepRow,
-    StepState,
+    Answer, CommitError, Event, JournalError, NewSettlement, Outcome, PaidRow, Query, Release, SettlementRow,
+    StepRow, StepState,
 };
 use crate::registry::Kind;
 use crate::service::SettleAnswer;
@@ -44,7 +44,11 @@ pub(super) struct Asked {
 
 enum Found {
     /// In line for the outcome.
-    Waiting { settlement: Arc<Settlement>, number: u64, answer: oneshot::Receiver<SettleAnswer> },
+    Waiting {
+        settlement: Arc<Settlement>,
+        number: u64,
+        answer: oneshot::Receiver<SettleAnswer>,
+    },
     Decided(SettleAnswer),
     /// Look again: the state changed between two looks.
     Again,
@@ -61,7 +65,11 @@ impl Engine {
         };
         for look in 0..LOOKS {
             match self.find(&asked).await {
-                Ok(Found::Waiting { settlement, number, answer }) => {
+                Ok(Found::Waiting {
+                    settlement,
+                    number,
+                    answer,
+                }) => {
                     return self.wait(&asked, settlement, number, answer, deadline).await;
                 }
                 Ok(Found::Decided(answer)) => return answer,
@@ -77,7 +85,8 @@ impl Engine {
 
     /// Identifies a request; the error is what to refuse it with.
     pub(super) async fn ask(&self, request: PaymentRequest) -> Result<Asked, Refusal> {
-        let unexpected = |message: &str| Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message);
+        let unexpected =
+            |message: &str| Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message);
         let kind = self
             .registry
             .kind(request.version.number(), &request.scheme, &request.network)
@@ -99,7 +108,14 @@ impl Engine {
         };
         let claim = own_key(kind, &identified.claim_key);
         let payer = identified.payer.clone();
-        Ok(Asked { kind: Arc::clone(kind), request, identified: Some(identified), payer, claim, asker })
+        Ok(Asked {
+            kind: Arc::clone(kind),
+            request,
+            identified: Some(identified),
+            payer,
+            claim,
+            asker,
+        })
     }
 
     /// The claim that this very request opened before.
@@ -107,7 +123,9 @@ impl Engine {
         let hash = request_hash(request);
         let held = {
             let claims = lock(&self.claims);
-            let rows = claims.values().filter_map(|claim| Some(claim.holder.as_ref()?.lock().row.clone()));
+            let rows = claims
+                .values()
+                .filter_map(|claim| Some(claim.holder.as_ref()?.lock().row.clone()));
             rows.into_iter().find(|row| row.request == hash)
         };
         let row = match held {
@@ -145,7 +163,9 @@ impl Engine {
 
     /// The newest row of a claim, from memory or from the journal.
     pub(super) async fn claim_row(&self, claim: &str) -> Result<Option<SettlementRow>, JournalError> {
-        let holder = lock(&self.claims).get(claim).and_then(|claim| claim.holder.clone());
+        let holder = lock(&self.claims)
+            .get(claim)
+            .and_then(|claim| claim.holder.clone());
         if let Some(holder) = holder {
             return Ok(Some(holder.lock().row.clone()));
         }
@@ -181,7 +201,9 @@ impl Engine {
     }
 
     fn find_in_memory(self: &Arc<Self>, asked: &Arc<Asked>) -> Option<Found> {
-        let holder = lock(&self.claims).get(&asked.claim).and_then(|claim| claim.holder.clone())?;
+        let holder = lock(&self.claims)
+            .get(&asked.claim)
+            .and_then(|claim| claim.holder.clone())?;
         let network = &asked.request.network_as_sent;
         let mut state = holder.lock();
         if state.phase == Phase::Gone || state.row.finished {
@@ -191,14 +213,22 @@ impl Engine {
             Decision::Wait => {
                 let (number, answer) = state.join(asked.asker.clone(), network.clone());
                 drop(state);
-                Found::Waiting { settlement: holder, number, answer }
+                Found::Waiting {
+                    settlement: holder,
+                    number,
+                    answer,
+                }
             }
             Decision::TakeRelease => {
                 let (number, answer) = state.join(asked.asker.clone(), network.clone());
                 drop(state);
                 let (engine, settlement) = (Arc::clone(self), Arc::clone(&holder));
                 self.spawn(async move { engine.serve_waiters(&settlement).await });
-                Found::Waiting { settlement: holder, number, answer }
+                Found::Waiting {
+                    settlement: holder,
+                    number,
+                    answer,
+                }
             }
             Decision::Reopen => Found::Again,
             decision => Found::Decided(plain(decision, &state.row, network)),
@@ -211,7 +241,11 @@ impl Engine {
         let Some(identified) = &asked.identified else {
             let refusal = Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, asked.payer.clone())
                 .with_message("this network's handler failed; try again");
-            return Found::Decided(SettleAnswer::Reply(settlement::failure(&refusal, "", &network_as_sent)));
+            return Found::Decided(SettleAnswer::Reply(settlement::failure(
+                &refusal,
+                "",
+                &network_as_sent,
+            )));
         };
         let mut claims = lock(&self.claims);
         let claim = claims.entry(asked.claim.clone()).or_default();
@@ -223,7 +257,11 @@ impl Engine {
             if state.phase != Phase::Gone && asked.asker.is_equal(&state.row) {
                 let (number, answer) = state.join(asked.asker.clone(), network_as_sent);
                 drop(state);
-                return Found::Waiting { settlement: Arc::clone(settlement), number, answer };
+                return Found::Waiting {
+                    settlement: Arc::clone(settlement),
+                    number,
+                    answer,
+                };
             }
         }
         let row = SettlementRow {
@@ -261,7 +299,11 @@ impl Engine {
         drop(claims);
         let (engine, task) = (Arc::clone(self), Arc::clone(&settlement));
         self.spawn(async move { engine.prepare(task).await });
-        Found::Waiting { settlement, number, answer }
+        Found::Waiting {
+            settlement,
+            number,
+            answer,
+        }
     }
 
     /// Plans a settlement and brings it into a lane's queue; whatever stops it, its callers are answered.
@@ -280,7 +322,10 @@ impl Engine {
             return settlement.give_up(|_| unavailable("no handler"));
         };
         if let Err(why) = kind.network.readiness() {
-            tracing::warn!(network = kind.network.id(), "a settlement was not begun: the network is not ready: {why}");
+            tracing::warn!(
+                network = kind.network.id(),
+                "a settlement was not begun: the network is not ready: {why}"
+            );
             return settlement.give_up(|_| unavailable("this network is not ready; try again"));
         }
         let planned = tokio::select! {
@@ -299,7 +344,10 @@ impl Engine {
                 "payments of this payer have failed on chain after passing every check; try again in {} s",
                 wait.as_secs().saturating_add(1)
             );
-            return refuse(settlement, &Refusal::new(reason::INVALID_TRANSACTION_STATE, "").with_message(message));
+            return refuse(
+                settlement,
+                &Refusal::new(reason::INVALID_TRANSACTION_STATE, "").with_message(message),
+            );
         }
         if let Err(what) = plan_check::check(&plan, kind) {
             tracing::error!(kind = ?kind, "a plan was refused: {what}");
@@ -312,14 +360,21 @@ impl Engine {
                 state.row.payer.clone_from(&plan.payer);
             }
         }
-        let Some(choice) = plan.steps.first().map(|step| step.lane.clone()) else { return };
+        let Some(choice) = plan.steps.first().map(|step| step.lane.clone()) else {
+            return;
+        };
         // Set once: planning runs once for each settlement.
         let _ = settlement.plan.set(Some(Arc::new(plan)));
-        let lane = self.run_of(settlement.network.id()).and_then(|run| run.choose(&choice));
+        let lane = self
+            .run_of(settlement.network.id())
+            .and_then(|run| run.choose(&choice));
         let Some(lane) = lane else {
             return settlement.give_up(|_| unavailable("no signer of this network is ready"));
         };
-        match lane.queue(Work { settlement: Arc::clone(settlement), step: 0 }) {
+        match lane.queue(Work {
+            settlement: Arc::clone(settlement),
+            step: 0,
+        }) {
             Queued::Yes => {}
             Queued::Full => settlement.give_up(|_| unavailable("too many settlements wait for this network")),
             Queued::Closed => settlement.give_up(|_| unavailable("this network's signer is stopping")),
@@ -372,9 +427,15 @@ impl Engine {
             reply: paid.reply,
             repeatable: false,
         });
-        events.push(Event::Released { settlement: row.id, release });
+        events.push(Event::Released {
+            settlement: row.id,
+            release,
+        });
         events.push(Event::KeysFreed { settlement: row.id });
-        events.push(Event::Finished { settlement: row.id, at_ms: now_ms });
+        events.push(Event::Finished {
+            settlement: row.id,
+            at_ms: now_ms,
+        });
         match self.journal.commit(events).await {
             Ok(()) => {
                 let _ = caller.reply.send(SettleAnswer::Reply(reply));
@@ -400,7 +461,10 @@ impl Engine {
         mut answer: oneshot::Receiver<SettleAnswer>,
         deadline: Instant,
     ) -> SettleAnswer {
-        let seat = Seat { settlement: Arc::clone(&settlement), number };
+        let seat = Seat {
+            settlement: Arc::clone(&settlement),
+            number,
+        };
         if let Ok(answered) = tokio::time::timeout_at(deadline, &mut answer).await {
             drop(seat);
             return answered.unwrap_or_else(|_| unavailable("the settlement was given up"));
@@ -453,7 +517,14 @@ impl Engine {
             body: serde_json::to_string(&reply).unwrap_or_default(),
             at_ms: self.clock.now_ms(),
         };
-        match self.journal.commit(vec![Event::Released { settlement: row.id, release }]).await {
+        match self
+            .journal
+            .commit(vec![Event::Released {
+                settlement: row.id,
+                release,
+            }])
+            .await
+        {
             Ok(()) => SettleAnswer::Reply(reply),
             Err(CommitError::AlreadyReleased) => {
                 SettleAnswer::Reply(settlement::duplicate(row, &paid.tx_id, network))
@@ -500,7 +571,11 @@ impl Engine {
         let mut claims = lock(&self.claims);
         if let Some(claim) = claims.get_mut(&settlement.claim) {
             claim.opening.retain(|other| other.id != settlement.id);
-            if claim.holder.as_ref().is_some_and(|holder| holder.id == settlement.id) {
+            if claim
+                .holder
+                .as_ref()
+                .is_some_and(|holder| holder.id == settlement.id)
+            {
                 claim.holder = None;
             }
             if claim.holder.is_none() && claim.opening.is_empty() {
@@ -525,7 +600,14 @@ impl Engine {
 
     pub(super) fn store_events(&self, plugin: &str, writes: Vec<sdk_plugin::host::StoreWrite>) -> Vec<Event> {
         let now_ms = self.clock.now_ms();
-        writes.into_iter().map(|write| Event::Stored { plugin: plugin.to_owned(), write, now_ms }).collect()
+        writes
+            .into_iter()
+            .map(|write| Event::Stored {
+                plugin: plugin.to_owned(),
+                write,
+                now_ms,
+            })
+            .collect()
     }
 }
 
@@ -543,7 +625,12 @@ impl Drop for Seat {
 }
 
 fn waiting(step: &sdk_plugin::scheme::Step) -> StepRow {
-    StepRow { state: StepState::Waiting, pays: step.pays, is_final: false, ground: None }
+    StepRow {
+        state: StepState::Waiting,
+        pays: step.pays,
+        is_final: false,
+        ground: None,
+    }
 }
 
 /// Hash over everything a scheme may identify by, the tenant included.
@@ -556,11 +643,17 @@ fn request_hash(request: &PaymentRequest) -> String {
         ..request.clone()
     };
     // A request came in as JSON: it can be written as JSON. The empty text would match nothing.
-    serde_json::to_vec(&stripped).map(|text| hex::encode(Sha256::digest(text))).unwrap_or_default()
+    serde_json::to_vec(&stripped)
+        .map(|text| hex::encode(Sha256::digest(text)))
+        .unwrap_or_default()
 }
 
 fn conflict_keys(kind: &Kind, identified: &Identified) -> Vec<String> {
-    let mut keys: Vec<String> = identified.conflict_keys.iter().map(|key| own_key(kind, key)).collect();
+    let mut keys: Vec<String> = identified
+        .conflict_keys
+        .iter()
+        .map(|key| own_key(kind, key))
+        .collect();
     keys.sort();
     keys.dedup();
     keys
@@ -585,26 +678,39 @@ fn plain(decision: Decision, row: &SettlementRow, network: &str) -> SettleAnswer
         Decision::Duplicate { tx_id } => SettleAnswer::Reply(settlement::duplicate(row, &tx_id, network)),
         Decision::ReplayReason => SettleAnswer::Reply(settlement::replayed(row, network)),
         Decision::SameFailure => SettleAnswer::Reply(settlement::same_failure(row, network)),
-        Decision::Wait | Decision::TakeRelease | Decision::Reopen => unavailable("the claim changed; try again"),
+        Decision::Wait | Decision::TakeRelease | Decision::Reopen => {
+            unavailable("the claim changed; try again")
+        }
     }
 }
 
 pub(super) fn unavailable(message: &str) -> SettleAnswer {
-    SettleAnswer::Unavailable { retry_after_s: RETRY_AFTER_S, message: message.to_owned() }
+    SettleAnswer::Unavailable {
+        retry_after_s: RETRY_AFTER_S,
+        message: message.to_owned(),
+    }
 }
 
 fn refuse(settlement: &Settlement, refusal: &Refusal) {
     let payer = settlement.lock().row.payer.clone();
-    let refusal =
-        if refusal.payer.is_empty() { Refusal { payer, ..refusal.clone() } } else { refusal.clone() };
-    settlement.give_up(|waiter| {
-        SettleAnswer::Reply(settlement::failure(&refusal, "", &waiter.network_as_sent))
-    });
+    let refusal = if refusal.payer.is_empty() {
+        Refusal {
+            payer,
+            ..refusal.clone()
+        }
+    } else {
+        refusal.clone()
+    };
+    settlement
+        .give_up(|waiter| SettleAnswer::Reply(settlement::failure(&refusal, "", &waiter.network_as_sent)));
 }
 
 /// `unexpected_settle_error` for every caller; nothing was begun.
 fn unexpected(settlement: &Settlement, message: &str) {
-    refuse(settlement, &Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message));
+    refuse(
+        settlement,
+        &Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message),
+    );
 }
 
 /// What a caller gets when the first commit was refused.
@@ -625,4 +731,3 @@ pub(super) fn refusal_of_commit(error: &CommitError, row: &SettlementRow, networ
         CommitError::Io(_) => unavailable("the journal can't be written"),
     }
 }
-

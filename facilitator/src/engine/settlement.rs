@@ -78,7 +78,12 @@ impl Settlement {
             kind,
             plan: OnceLock::new(),
             request,
-            state: Mutex::new(State { phase, row, waiters: Vec::new(), next_waiter: 0 }),
+            state: Mutex::new(State {
+                phase,
+                row,
+                waiters: Vec::new(),
+                next_waiter: 0,
+            }),
             changed: Notify::new(),
             deciding: tokio::sync::Mutex::new(()),
         }
@@ -129,15 +134,16 @@ impl Settlement {
 }
 
 impl State {
-    pub fn join(
-        &mut self,
-        asker: Asker,
-        network_as_sent: String,
-    ) -> (u64, oneshot::Receiver<SettleAnswer>) {
+    pub fn join(&mut self, asker: Asker, network_as_sent: String) -> (u64, oneshot::Receiver<SettleAnswer>) {
         let number = self.next_waiter;
         self.next_waiter = self.next_waiter.saturating_add(1);
         let (reply, answer) = oneshot::channel();
-        self.waiters.push(Waiter { number, asker, network_as_sent, reply });
+        self.waiters.push(Waiter {
+            number,
+            asker,
+            network_as_sent,
+            reply,
+        });
         (number, answer)
     }
 
@@ -151,7 +157,11 @@ impl State {
     /// The first caller that is still there.
     pub fn next_caller(&mut self) -> Option<Waiter> {
         self.waiters.retain(|waiter| !waiter.reply.is_closed());
-        if self.waiters.is_empty() { None } else { Some(self.waiters.remove(0)) }
+        if self.waiters.is_empty() {
+            None
+        } else {
+            Some(self.waiters.remove(0))
+        }
     }
 }
 
@@ -162,7 +172,11 @@ pub fn success(paid: &PaidRow, payer: &str, network_as_sent: &str) -> SettleRepl
         success: true,
         error_reason: None,
         error_message: None,
-        payer: if paid.reply.payer.is_empty() { payer.to_owned() } else { paid.reply.payer.clone() },
+        payer: if paid.reply.payer.is_empty() {
+            payer.to_owned()
+        } else {
+            paid.reply.payer.clone()
+        },
         transaction: paid.tx_id.clone(),
         network: network_as_sent.to_owned(),
         amount: paid.reply.amount.map(|amount| amount.to_string()),
@@ -191,7 +205,11 @@ pub fn failure(refusal: &Refusal, tx_id: &str, network_as_sent: &str) -> SettleR
 #[must_use]
 pub fn pending(row: &SettlementRow, network_as_sent: &str) -> SettleReply {
     let refusal = Refusal::new(reason::SETTLEMENT_PENDING, row.payer.clone());
-    failure(&refusal, row.tx_id.as_deref().unwrap_or_default(), network_as_sent)
+    failure(
+        &refusal,
+        row.tx_id.as_deref().unwrap_or_default(),
+        network_as_sent,
+    )
 }
 
 /// For a caller whose time has ended while a commit is under way that may put its payment on the chain: with a hash it
@@ -208,13 +226,21 @@ pub fn late(row: &SettlementRow, network_as_sent: &str) -> SettleAnswer {
 /// `duplicate_settlement` with the hash.
 #[must_use]
 pub fn duplicate(row: &SettlementRow, tx_id: &str, network_as_sent: &str) -> SettleReply {
-    failure(&Refusal::new(reason::DUPLICATE_SETTLEMENT, row.payer.clone()), tx_id, network_as_sent)
+    failure(
+        &Refusal::new(reason::DUPLICATE_SETTLEMENT, row.payer.clone()),
+        tx_id,
+        network_as_sent,
+    )
 }
 
 /// The answer to another use of the claim key.
 #[must_use]
 pub fn replayed(row: &SettlementRow, network_as_sent: &str) -> SettleReply {
-    failure(&Refusal::new(row.replay_reason.clone(), row.payer.clone()), "", network_as_sent)
+    failure(
+        &Refusal::new(row.replay_reason.clone(), row.payer.clone()),
+        "",
+        network_as_sent,
+    )
 }
 
 /// The failure that was proven before.

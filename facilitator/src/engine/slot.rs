@@ -92,7 +92,12 @@ impl OpenSlot {
             due: now,
             closed: false,
         };
-        Self { lane, sequence, covers, state: Mutex::new(state) }
+        Self {
+            lane,
+            sequence,
+            covers,
+            state: Mutex::new(state),
+        }
     }
 
     #[must_use]
@@ -135,8 +140,14 @@ impl OpenSlot {
     /// Takes up a decision from before a restart: when all steps rest on the same place of the chain.
     pub fn resume_decision(&self) {
         let grounds = self.grounds();
-        let Some(Some(first)) = grounds.first() else { return };
-        let decided = Decided { attempt: first.attempt, block: first.block.clone(), height: first.height };
+        let Some(Some(first)) = grounds.first() else {
+            return;
+        };
+        let decided = Decided {
+            attempt: first.attempt,
+            block: first.block.clone(),
+            height: first.height,
+        };
         let agree = |ground: &Option<Ground>| ground.as_ref().is_some_and(|ground| decided.is_ground(ground));
         if grounds.iter().all(agree) {
             self.lock().decided = Some(decided);
@@ -148,7 +159,12 @@ impl OpenSlot {
     pub fn resting_on(&self) -> Vec<Foreign> {
         let grounds = self.grounds().into_iter().flatten();
         grounds
-            .filter_map(|ground| Some(Foreign { tx_id: ground.foreign?, height: ground.height }))
+            .filter_map(|ground| {
+                Some(Foreign {
+                    tx_id: ground.foreign?,
+                    height: ground.height,
+                })
+            })
             .collect()
     }
 
@@ -158,7 +174,14 @@ impl OpenSlot {
         self.covers.iter().any(|(settlement, step)| {
             let wanted = || {
                 let plan = settlement.plan()?;
-                Some(!plan.steps.get(usize::try_from(*step).ok()?)?.evidence.foreign.is_empty())
+                Some(
+                    !plan
+                        .steps
+                        .get(usize::try_from(*step).ok()?)?
+                        .evidence
+                        .foreign
+                        .is_empty(),
+                )
             };
             wanted().unwrap_or(false)
         })
@@ -167,8 +190,11 @@ impl OpenSlot {
     /// Its settlements, each once and in one order for everybody: for locking several of them.
     #[must_use]
     pub fn settlements(&self) -> Vec<Arc<Settlement>> {
-        let mut all: Vec<Arc<Settlement>> =
-            self.covers.iter().map(|(settlement, _)| Arc::clone(settlement)).collect();
+        let mut all: Vec<Arc<Settlement>> = self
+            .covers
+            .iter()
+            .map(|(settlement, _)| Arc::clone(settlement))
+            .collect();
         all.sort_by_key(|settlement| settlement.id);
         all.dedup_by_key(|settlement| settlement.id);
         all
@@ -184,18 +210,27 @@ impl SlotState {
 
     #[must_use]
     pub fn has_fill(&self) -> bool {
-        self.attempts.iter().any(|attempt| attempt.kind == AttemptKind::Fill)
+        self.attempts
+            .iter()
+            .any(|attempt| attempt.kind == AttemptKind::Fill)
     }
 
     /// Head height when the first attempt was made: what is older is none of our doing.
     #[must_use]
     pub fn since_height(&self) -> u64 {
-        self.attempts.iter().map(|attempt| attempt.since_height).min().unwrap_or(0)
+        self.attempts
+            .iter()
+            .map(|attempt| attempt.since_height)
+            .min()
+            .unwrap_or(0)
     }
 }
 
 /// The bid of an attempt, for the one that replaces it.
 #[must_use]
 pub fn bid_of(attempt: &AttemptRow) -> Bid {
-    Bid { terms: attempt.bid.clone(), head_height: attempt.since_height }
+    Bid {
+        terms: attempt.bid.clone(),
+        head_height: attempt.since_height,
+    }
 }

@@ -19,14 +19,22 @@ impl Engine {
     pub(super) async fn end_unsent(self: Arc<Self>, settlement: Arc<Settlement>, step: u32) {
         let index = usize::try_from(step).unwrap_or(usize::MAX);
         loop {
-            let waits =
-                settlement.lock().row.steps.get(index).is_some_and(|row| row.state == StepState::Waiting);
+            let waits = settlement
+                .lock()
+                .row
+                .steps
+                .get(index)
+                .is_some_and(|row| row.state == StepState::Waiting);
             let planned = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned();
-            let (true, Some(planned)) = (waits, planned) else { return };
+            let (true, Some(planned)) = (waits, planned) else {
+                return;
+            };
             if let Some((foreign, head_height)) = self.others_payment(&settlement, step, &planned).await {
                 let evidence = Evidence {
                     step,
-                    shown: Shown::Dead { why: "it expired before it could be sent".into() },
+                    shown: Shown::Dead {
+                        why: "it expired before it could be sent".into(),
+                    },
                     tx_id: settlement.lock().row.tx_id.clone().unwrap_or_default(),
                     head_height,
                     logs: Vec::new(),
@@ -54,7 +62,10 @@ impl Engine {
         if planned.evidence.foreign.is_empty() {
             return Some((Vec::new(), 0));
         }
-        let query = Query::AttemptsOf { settlement: settlement.id, step };
+        let query = Query::AttemptsOf {
+            settlement: settlement.id,
+            step,
+        };
         let attempts: Vec<AttemptRow> = match self.journal.query(query).await {
             Ok(Answer::Attempts(attempts)) => attempts,
             Ok(other) => {
@@ -67,8 +78,14 @@ impl Engine {
             }
         };
         // A payment counts only when it came after an attempt of ours.
-        let Some(newest) = attempts.last() else { return Some((Vec::new(), 0)) };
-        let since_height = attempts.iter().map(|attempt| attempt.since_height).min().unwrap_or(0);
+        let Some(newest) = attempts.last() else {
+            return Some((Vec::new(), 0));
+        };
+        let since_height = attempts
+            .iter()
+            .map(|attempt| attempt.since_height)
+            .min()
+            .unwrap_or(0);
         let watch = Watch {
             attempt_id: newest.id.to_string(),
             tx_id: newest.tx_id.clone(),
@@ -78,13 +95,24 @@ impl Engine {
             evidence: vec![planned.evidence.clone()],
             search_foreign: true,
         };
-        let seen = self.ops.observe(&settlement.network, &[watch]).await.ok()?.into_iter().next()?;
+        let seen = self
+            .ops
+            .observe(&settlement.network, &[watch])
+            .await
+            .ok()?
+            .into_iter()
+            .next()?;
         if !seen.foreign_searched {
             return None;
         }
-        let foreign: Vec<ForeignTx> =
-            seen.foreign.into_iter().filter(|tx| tx.height > since_height).collect();
-        let all_final = foreign.iter().all(|tx| tx.depth >= settlement.network.settings.finality);
+        let foreign: Vec<ForeignTx> = seen
+            .foreign
+            .into_iter()
+            .filter(|tx| tx.height > since_height)
+            .collect();
+        let all_final = foreign
+            .iter()
+            .all(|tx| tx.depth >= settlement.network.settings.finality);
         all_final.then_some((foreign, seen.head_height))
     }
 }

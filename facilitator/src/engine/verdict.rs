@@ -26,15 +26,23 @@ pub enum Verdict {
     /// Look again with a search for other transactions that made the payment.
     SearchForeign,
     /// Have the schemes judge: `index` is the observation that shows it.
-    Judge { index: usize, shown: Shown, decided: Decided },
+    Judge {
+        index: usize,
+        shown: Shown,
+        decided: Decided,
+    },
     /// What was decided before is not on the chain any more.
     Reorged,
     /// What was decided before was not seen by a node that should have it.
     Missed,
     /// Decided and final: the slot is this transaction's.
-    Close { by: String },
+    Close {
+        by: String,
+    },
     /// Another transaction has the slot for good, and the steps are still good: they take another slot.
-    Free { by: String },
+    Free {
+        by: String,
+    },
     Resend,
     Rebid,
     Fill,
@@ -86,7 +94,9 @@ pub fn verdict(look: &Look<'_>) -> Verdict {
         }
         let expired = look.slot.expires_at_s().is_some_and(|at| look.now_s >= at);
         let index = look.seen.len().saturating_sub(1);
-        let Some(observation) = look.seen.get(index) else { return Verdict::Wait };
+        let Some(observation) = look.seen.get(index) else {
+            return Verdict::Wait;
+        };
         if look.slot.wants_foreign() && !observation.foreign_searched {
             return Verdict::SearchForeign;
         }
@@ -114,17 +124,36 @@ fn landed(look: &Look<'_>) -> Option<Landed> {
     look.seen.iter().enumerate().find_map(|(index, observation)| {
         let (height, block, depth, reverted) = match &observation.state {
             TxState::Landed { height, block, depth } => (*height, block, *depth, None),
-            TxState::Reverted { height, block, depth, message } => (*height, block, *depth, Some(message.clone())),
-            TxState::Unknown | TxState::Pending | TxState::Superseded { .. } | TxState::Expired { .. } => return None,
+            TxState::Reverted {
+                height,
+                block,
+                depth,
+                message,
+            } => (*height, block, *depth, Some(message.clone())),
+            TxState::Unknown | TxState::Pending | TxState::Superseded { .. } | TxState::Expired { .. } => {
+                return None;
+            }
         };
         let attempt = look.state.attempts.get(index)?;
         let shown = match (attempt.kind, reverted) {
-            (AttemptKind::Fill, _) => Shown::Dead { why: "its slot was filled".into() },
+            (AttemptKind::Fill, _) => Shown::Dead {
+                why: "its slot was filled".into(),
+            },
             (AttemptKind::Steps, None) => Shown::Landed { height },
             (AttemptKind::Steps, Some(message)) => Shown::Reverted { height, message },
         };
-        let here = Decided { attempt: attempt.id, block: block.clone(), height };
-        Some(Landed { index, depth, here, tx_id: attempt.tx_id.clone(), shown })
+        let here = Decided {
+            attempt: attempt.id,
+            block: block.clone(),
+            height,
+        };
+        Some(Landed {
+            index,
+            depth,
+            here,
+            tx_id: attempt.tx_id.clone(),
+            shown,
+        })
     })
 }
 
@@ -142,7 +171,9 @@ fn after_decision(look: &Look<'_>, decided: &Decided, landed: Option<&Landed>) -
     };
     let mut all_final = is_final;
     for foreign in look.resting_on {
-        let Some(observation) = look.seen.last() else { return Verdict::Wait };
+        let Some(observation) = look.seen.last() else {
+            return Verdict::Wait;
+        };
         if !observation.foreign_searched {
             return Verdict::SearchForeign;
         }
@@ -152,26 +183,40 @@ fn after_decision(look: &Look<'_>, decided: &Decided, landed: Option<&Landed>) -
             None => return Verdict::Missed,
         }
     }
-    if all_final { Verdict::Close { by } } else { Verdict::Wait }
+    if all_final {
+        Verdict::Close { by }
+    } else {
+        Verdict::Wait
+    }
 }
 
 impl Look<'_> {
     /// Whether the node that answered has not seen this height yet.
     fn lags_behind(&self, height: u64) -> bool {
-        self.seen.iter().any(|observation| observation.head_height < height)
+        self.seen
+            .iter()
+            .any(|observation| observation.head_height < height)
     }
 }
 
 fn dead(look: &Look<'_>, index: usize, why: &str, by: &str) -> Verdict {
-    let Some(newest) = look.state.newest() else { return Verdict::Wait };
-    let decided = Decided { attempt: newest.id, block: format!("{GONE}{by}"), height: 0 };
+    let Some(newest) = look.state.newest() else {
+        return Verdict::Wait;
+    };
+    let decided = Decided {
+        attempt: newest.id,
+        block: format!("{GONE}{by}"),
+        height: 0,
+    };
     judge_when_searched(look, index, Shown::Dead { why: why.to_owned() }, decided)
 }
 
 fn judge_when_searched(look: &Look<'_>, index: usize, shown: Shown, decided: Decided) -> Verdict {
     let landed = matches!(shown, Shown::Landed { .. });
     if !landed && look.slot.wants_foreign() {
-        let Some(observation) = look.seen.get(index) else { return Verdict::Wait };
+        let Some(observation) = look.seen.get(index) else {
+            return Verdict::Wait;
+        };
         if !observation.foreign_searched {
             return Verdict::SearchForeign;
         }
@@ -181,15 +226,23 @@ fn judge_when_searched(look: &Look<'_>, index: usize, shown: Shown, decided: Dec
             return Verdict::Wait;
         }
     }
-    Verdict::Judge { index, shown, decided }
+    Verdict::Judge {
+        index,
+        shown,
+        decided,
+    }
 }
 
 /// All attempts lost their slot: to whom, and how deep at least.
 fn superseded(seen: &[Observation]) -> Option<(String, u64)> {
     let mut least: Option<(String, u64)> = None;
     for observation in seen {
-        let TxState::Superseded { by, depth } = &observation.state else { return None };
-        let by = by.clone().unwrap_or_else(|| "another transaction of the signer".into());
+        let TxState::Superseded { by, depth } = &observation.state else {
+            return None;
+        };
+        let by = by
+            .clone()
+            .unwrap_or_else(|| "another transaction of the signer".into());
         if least.as_ref().is_none_or(|(_, least)| depth < least) {
             least = Some((by, *depth));
         }
@@ -201,7 +254,9 @@ fn superseded(seen: &[Observation]) -> Option<(String, u64)> {
 fn expired(seen: &[Observation]) -> Option<(usize, String)> {
     let mut last = None;
     for (index, observation) in seen.iter().enumerate() {
-        let TxState::Expired { proof } = &observation.state else { return None };
+        let TxState::Expired { proof } = &observation.state else {
+            return None;
+        };
         last = Some((index, proof.clone()));
     }
     last
@@ -213,14 +268,17 @@ fn waiting(look: &Look<'_>) -> Verdict {
     if state.asked {
         return Verdict::Wait;
     }
-    let (Some(newest), Some(observation)) = (state.newest(), look.seen.last()) else { return Verdict::Wait };
+    let (Some(newest), Some(observation)) = (state.newest(), look.seen.last()) else {
+        return Verdict::Wait;
+    };
     let expired = slot.expires_at_s().is_some_and(|at| look.now_s >= at);
     let hopeless = expired || state.rejections >= REJECTIONS_BEFORE_FILL;
     if slot.lane.ordered && !state.has_fill() && hopeless {
         return Verdict::Fill;
     }
     let now = Instant::now();
-    let stuck = now.saturating_duration_since(state.last_bid) >= Duration::from_millis(look.settings.stuck_after_ms)
+    let stuck = now.saturating_duration_since(state.last_bid)
+        >= Duration::from_millis(look.settings.stuck_after_ms)
         && observation.head_height >= newest.since_height.saturating_add(BLOCKS_BEFORE_REBID);
     if slot.lane.ordered && stuck {
         return Verdict::Rebid;

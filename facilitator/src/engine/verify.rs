@@ -32,7 +32,9 @@ impl Service for Arc<Engine> {
             if kind.network.readiness().is_err() {
                 continue;
             }
-            let Ok(supported) = self.ops.supported(kind).await else { continue };
+            let Ok(supported) = self.ops.supported(kind).await else {
+                continue;
+            };
             let own = |listed: &sdk_plugin::wire::Kind| {
                 listed.x402_version == kind.version
                     && listed.scheme == kind.scheme
@@ -70,7 +72,10 @@ impl Service for Arc<Engine> {
     }
 
     async fn route(&self, scheme: &str, request: RouteRequest) -> Option<Result<RouteResponse, Fault>> {
-        let kind = self.registry.kinds().find(|kind| kind.scheme == scheme && kind.routes)?;
+        let kind = self
+            .registry
+            .kinds()
+            .find(|kind| kind.scheme == scheme && kind.routes)?;
         let first = match self.ops.route(kind, &request).await {
             Ok(RouteResponse::Settle { request }) => request,
             other => return Some(other),
@@ -78,7 +83,9 @@ impl Service for Arc<Engine> {
         let mut settle = *first;
         settle.purpose = Purpose::Route;
         if settle.scheme != kind.scheme || settle.network != kind.network.id() {
-            return Some(Err(Fault::denied("a route asked for a settlement of another kind")));
+            return Some(Err(Fault::denied(
+                "a route asked for a settlement of another kind",
+            )));
         }
         settle.tenant.clone_from(&request.tenant);
         let outcome: SettleReply = match Engine::settle(self, settle).await {
@@ -89,7 +96,10 @@ impl Service for Arc<Engine> {
             },
             SettleAnswer::Unavailable { message, .. } => return Some(Err(Fault::unavailable(message))),
         };
-        let again = RouteRequest { outcome: Some(outcome), ..request };
+        let again = RouteRequest {
+            outcome: Some(outcome),
+            ..request
+        };
         Some(self.ops.route(kind, &again).await)
     }
 }
@@ -142,8 +152,11 @@ impl Engine {
                 extensions: None,
             },
             Ok(Verdict::Invalid(refusal)) => {
-                let payer =
-                    if refusal.payer.is_empty() { &asked.payer } else { &refusal.payer };
+                let payer = if refusal.payer.is_empty() {
+                    &asked.payer
+                } else {
+                    &refusal.payer
+                };
                 invalid(&refusal.reason, refusal.message.as_deref(), payer)
             }
             Err(fault) => invalid(
@@ -162,7 +175,8 @@ impl Engine {
             open.insert(id, f64::from(slots));
         }
         for (network, slots) in open {
-            self.metrics.set("switchyard_open_slots", &[("network", network)], slots);
+            self.metrics
+                .set("switchyard_open_slots", &[("network", network)], slots);
         }
     }
 }

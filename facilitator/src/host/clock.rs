@@ -23,7 +23,10 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[allow(clippy::disallowed_methods, reason = "this is the clock that everything else asks")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the clock that everything else asks"
+    )]
     fn now_unix_ns(&self) -> u64 {
         // A clock before 1970 or after 2554 is a broken machine; zero makes every authorization "not yet valid".
         SystemTime::now()

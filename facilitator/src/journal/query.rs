@@ -116,7 +116,11 @@ const ALL: usize = usize::MAX;
 pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError> {
     match query {
         Query::Claim(key) | Query::Request(key) => {
-            let table = if matches!(query, Query::Claim(_)) { Table::Claims } else { Table::Requests };
+            let table = if matches!(query, Query::Claim(_)) {
+                Table::Claims
+            } else {
+                Table::Requests
+            };
             let id: Option<u64> = get(rows, table, key)?;
             let row = match id {
                 Some(id) => get::<SettlementRow>(rows, Table::Settlements, &id_key(id))?,

@@ -49,7 +49,10 @@ impl SettlementRow {
     pub fn note_tx_id(&mut self, step: u32, tx_id: &str) {
         let index = usize::try_from(step).unwrap_or(usize::MAX);
         let pays = self.steps.get(index).is_some_and(|step| step.pays);
-        let none_pays_yet = self.steps.iter().any(|step| step.pays && step.state == StepState::Waiting);
+        let none_pays_yet = self
+            .steps
+            .iter()
+            .any(|step| step.pays && step.state == StepState::Waiting);
         if pays || (index == 0 && none_pays_yet) {
             self.tx_id = Some(tx_id.to_owned());
         }

@@ -13,7 +13,9 @@ use crate::token::Op;
 /// The clock's start, in seconds since the epoch.
 const EPOCH_S: u64 = 1_800_000_000;
 /// Enough of them that those who have to wait after failures on chain do not bring everything to a halt.
-const PAYERS: [&str; 10] = ["ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "joe"];
+const PAYERS: [&str; 10] = [
+    "ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "joe",
+];
 /// Requests come within this time.
 const SPAN_MS: u64 = 90_000;
 

@@ -129,7 +129,10 @@ impl Writer {
     }
 
     /// Writes until the journal is dropped, and then what is left.
-    #[allow(clippy::disallowed_methods, reason = "a thread of its own, whose time is the disk's and not tokio's")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a thread of its own, whose time is the disk's and not tokio's"
+    )]
     pub(super) fn run(mut self, messages: &Receiver<Message>) {
         let _end_on_panic = EndOnPanic;
         let mut group: Vec<Entry> = Vec::new();
