@@ -89,7 +89,7 @@ Example:
 
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
-    /// Read a tenant's API key from standard input and print the key_sha256 line for [[tenants]].
+    /// Read a tenant's API key from standard input and print the key_sha256 line for `[[tenants]]`.
     #[command(after_help = "\
 Example: make a key, keep it for the tenant, and write its hash into the configuration:
   openssl rand -hex 32 | tee shop.key | switchyard key hash")]
