@@ -3,6 +3,11 @@
 //! Until the first commit a settlement belongs to its callers and is withdrawn with the last of them; from it on it is
 //! the engine's own, and a caller that leaves changes nothing.
 
+mod answers;
+mod done;
+mod keys;
+mod wait;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +21,13 @@ use tokio::time::Instant;
 use super::decide::{Asker, Decision, decide};
 use super::lane::{Queued, Work};
 use super::settlement::{self, Phase, Settlement};
-use super::{Claim, Engine, fingerprint_of, lock, own_key, plan_check, public_message};
-use crate::journal::{
-    Answer, CommitError, Event, JournalError, NewSettlement, Outcome, PaidRow, Query, Release, SettlementRow,
-    StepRow, StepState,
-};
+use super::{Engine, fingerprint_of, lock, own_key, plan_check, public_message};
+use crate::journal::{Answer, Event, JournalError, Outcome, Query, SettlementRow, StepRow, StepState};
 use crate::registry::Kind;
 use crate::service::SettleAnswer;
+use answers::{plain, refuse, unexpected};
+pub(super) use answers::{refusal_of_commit, unavailable};
+use wait::withdrawn;
 
 /// How long past its time a caller waits for a commit that is under way.
 const COMMIT_GRACE: Duration = Duration::from_secs(5);
@@ -381,223 +386,6 @@ impl Engine {
         }
     }
 
-    /// A settlement whose effect needs no transaction: recorded, released and answered in one commit.
-    async fn settle_without_transaction(
-        self: &Arc<Self>,
-        settlement: &Arc<Settlement>,
-        done: sdk_plugin::scheme::Done,
-    ) {
-        let paid = PaidRow {
-            tx_id: String::new(),
-            height: 0,
-            items: Vec::new(),
-            reply: done.reply,
-            repeatable: false,
-        };
-        let (row, caller) = {
-            let mut state = settlement.lock();
-            let Some(caller) = state.next_caller() else {
-                state.phase = Phase::Gone;
-                return;
-            };
-            state.phase = Phase::Committing;
-            (state.row.clone(), caller)
-        };
-        let reply = settlement::success(&paid, &row.payer, &caller.network_as_sent);
-        let now_ms = self.clock.now_ms();
-        let release = Release {
-            tenant: caller.asker.tenant.clone(),
-            idempotency_key: caller.asker.idempotency_key.clone(),
-            body: serde_json::to_string(&reply).unwrap_or_default(),
-            at_ms: now_ms,
-        };
-        let mut events = vec![Event::Opened(Box::new(NewSettlement::new(
-            row.clone(),
-            String::new(),
-            Vec::new(),
-            Vec::new(),
-        )))];
-        events.extend(self.store_events(&row.plugin, done.writes));
-        events.push(Event::Paid {
-            settlement: row.id,
-            step: 0,
-            tx_id: String::new(),
-            height: 0,
-            items: Vec::new(),
-            reply: paid.reply,
-            repeatable: false,
-        });
-        events.push(Event::Released {
-            settlement: row.id,
-            release,
-        });
-        events.push(Event::KeysFreed { settlement: row.id });
-        events.push(Event::Finished {
-            settlement: row.id,
-            at_ms: now_ms,
-        });
-        match self.journal.commit(events).await {
-            Ok(()) => {
-                let _ = caller.reply.send(SettleAnswer::Reply(reply));
-                let row = row.clone();
-                settlement.give_up(|waiter| {
-                    SettleAnswer::Reply(settlement::duplicate(&row, "", &waiter.network_as_sent))
-                });
-            }
-            Err(error) => {
-                let answer = refusal_of_commit(&error, &row, &caller.network_as_sent);
-                let _ = caller.reply.send(answer);
-                settlement.give_up(|waiter| refusal_of_commit(&error, &row, &waiter.network_as_sent));
-            }
-        }
-    }
-
-    /// Waits for the answer; the drop of this future is the caller's hang-up.
-    async fn wait(
-        self: &Arc<Self>,
-        asked: &Asked,
-        settlement: Arc<Settlement>,
-        number: u64,
-        mut answer: oneshot::Receiver<SettleAnswer>,
-        deadline: Instant,
-    ) -> SettleAnswer {
-        let seat = Seat {
-            settlement: Arc::clone(&settlement),
-            number,
-        };
-        if let Ok(answered) = tokio::time::timeout_at(deadline, &mut answer).await {
-            drop(seat);
-            return answered.unwrap_or_else(|_| unavailable("the settlement was given up"));
-        }
-        let grace = Instant::now() + COMMIT_GRACE;
-        loop {
-            let changed = settlement.changed.notified();
-            {
-                let mut state = settlement.lock();
-                let phase = state.phase;
-                match phase {
-                    Phase::Committed if state.leave(number) => {
-                        let reply = settlement::pending(&state.row, &asked.request.network_as_sent);
-                        return SettleAnswer::Reply(reply);
-                    }
-                    Phase::Opening if state.leave(number) => {
-                        drop(state);
-                        settlement.withdraw_if_deserted();
-                        return unavailable("nothing was begun within the time; try again");
-                    }
-                    // The answer is under way, or the commit is.
-                    Phase::Committing | Phase::Committed | Phase::Opening | Phase::Gone => {}
-                }
-            }
-            tokio::select! {
-                biased;
-                answered = &mut answer => {
-                    return answered.unwrap_or_else(|_| unavailable("the settlement was given up"));
-                }
-                () = changed => {}
-                () = tokio::time::sleep_until(grace) => {
-                    // A commit that takes this long may still succeed: only the journal knows.
-                    let row = settlement.lock().row.clone();
-                    return settlement::late(&row, &asked.request.network_as_sent);
-                }
-            }
-        }
-    }
-
-    /// The release of a payment that landed, finished, and was told to nobody.
-    async fn take_stored_release(&self, row: &SettlementRow, asked: &Asked) -> SettleAnswer {
-        let Outcome::Paid(paid) = &row.outcome else {
-            return unavailable("the claim changed; try again");
-        };
-        let network = &asked.request.network_as_sent;
-        let reply = settlement::success(paid, &row.payer, network);
-        let release = Release {
-            tenant: asked.asker.tenant.clone(),
-            idempotency_key: asked.asker.idempotency_key.clone(),
-            body: serde_json::to_string(&reply).unwrap_or_default(),
-            at_ms: self.clock.now_ms(),
-        };
-        match self
-            .journal
-            .commit(vec![Event::Released {
-                settlement: row.id,
-                release,
-            }])
-            .await
-        {
-            Ok(()) => SettleAnswer::Reply(reply),
-            Err(CommitError::AlreadyReleased) => {
-                SettleAnswer::Reply(settlement::duplicate(row, &paid.tx_id, network))
-            }
-            Err(error) => {
-                tracing::error!(settlement = row.id, %error, "a release could not be recorded");
-                SettleAnswer::Reply(settlement::pending(row, network))
-            }
-        }
-    }
-
-    /// Takes all conflict keys or none, waiting for them; `false` when the settlement was withdrawn meanwhile.
-    async fn take_keys(&self, settlement: &Arc<Settlement>, keys: &[String]) -> bool {
-        loop {
-            let freed = self.conflict_freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            {
-                let mut conflicts = lock(&self.conflicts);
-                if keys.iter().all(|key| !conflicts.contains_key(key)) {
-                    for key in keys {
-                        conflicts.insert(key.clone(), settlement.id);
-                    }
-                    return true;
-                }
-            }
-            tokio::select! {
-                biased;
-                () = withdrawn(settlement) => return false,
-                () = freed => {}
-            }
-        }
-    }
-
-    /// Gives a settlement's conflict keys back in memory.
-    pub(super) fn free_keys(&self, id: u64) {
-        lock(&self.conflicts).retain(|_, owner| *owner != id);
-        self.conflict_freed.notify_waiters();
-    }
-
-    /// Forgets a settlement of which nothing is journaled.
-    pub(super) fn forget(&self, settlement: &Arc<Settlement>) {
-        self.free_keys(settlement.id);
-        let mut claims = lock(&self.claims);
-        if let Some(claim) = claims.get_mut(&settlement.claim) {
-            claim.opening.retain(|other| other.id != settlement.id);
-            if claim
-                .holder
-                .as_ref()
-                .is_some_and(|holder| holder.id == settlement.id)
-            {
-                claim.holder = None;
-            }
-            if claim.holder.is_none() && claim.opening.is_empty() {
-                claims.remove(&settlement.claim);
-            }
-        }
-    }
-
-    /// Makes a settlement the claim's holder before its first commit; `false` when another one is.
-    pub(super) fn hold_claim(&self, settlement: &Arc<Settlement>) -> bool {
-        let mut claims = lock(&self.claims);
-        let claim: &mut Claim = claims.entry(settlement.claim.clone()).or_default();
-        match &claim.holder {
-            Some(holder) => holder.id == settlement.id,
-            None => {
-                claim.opening.retain(|other| other.id != settlement.id);
-                claim.holder = Some(Arc::clone(settlement));
-                true
-            }
-        }
-    }
-
     pub(super) fn store_events(&self, plugin: &str, writes: Vec<sdk_plugin::host::StoreWrite>) -> Vec<Event> {
         let now_ms = self.clock.now_ms();
         writes
@@ -608,19 +396,6 @@ impl Engine {
                 now_ms,
             })
             .collect()
-    }
-}
-
-/// A caller's place in line; leaving it may withdraw the settlement.
-struct Seat {
-    settlement: Arc<Settlement>,
-    number: u64,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.settlement.lock().leave(self.number);
-        self.settlement.withdraw_if_deserted();
     }
 }
 
@@ -657,77 +432,4 @@ fn conflict_keys(kind: &Kind, identified: &Identified) -> Vec<String> {
     keys.sort();
     keys.dedup();
     keys
-}
-
-/// Ends once the settlement is withdrawn.
-async fn withdrawn(settlement: &Settlement) {
-    loop {
-        let changed = settlement.changed.notified();
-        tokio::pin!(changed);
-        changed.as_mut().enable();
-        if settlement.lock().phase == Phase::Gone {
-            return;
-        }
-        changed.await;
-    }
-}
-
-fn plain(decision: Decision, row: &SettlementRow, network: &str) -> SettleAnswer {
-    match decision {
-        Decision::Replay(body) => SettleAnswer::Replay(body),
-        Decision::Duplicate { tx_id } => SettleAnswer::Reply(settlement::duplicate(row, &tx_id, network)),
-        Decision::ReplayReason => SettleAnswer::Reply(settlement::replayed(row, network)),
-        Decision::SameFailure => SettleAnswer::Reply(settlement::same_failure(row, network)),
-        Decision::Wait | Decision::TakeRelease | Decision::Reopen => {
-            unavailable("the claim changed; try again")
-        }
-    }
-}
-
-pub(super) fn unavailable(message: &str) -> SettleAnswer {
-    SettleAnswer::Unavailable {
-        retry_after_s: RETRY_AFTER_S,
-        message: message.to_owned(),
-    }
-}
-
-fn refuse(settlement: &Settlement, refusal: &Refusal) {
-    let payer = settlement.lock().row.payer.clone();
-    let refusal = if refusal.payer.is_empty() {
-        Refusal {
-            payer,
-            ..refusal.clone()
-        }
-    } else {
-        refusal.clone()
-    };
-    settlement
-        .give_up(|waiter| SettleAnswer::Reply(settlement::failure(&refusal, "", &waiter.network_as_sent)));
-}
-
-/// `unexpected_settle_error` for every caller; nothing was begun.
-fn unexpected(settlement: &Settlement, message: &str) {
-    refuse(
-        settlement,
-        &Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message),
-    );
-}
-
-/// What a caller gets when the first commit was refused.
-pub(super) fn refusal_of_commit(error: &CommitError, row: &SettlementRow, network: &str) -> SettleAnswer {
-    match error {
-        CommitError::ReserveShort { reason } => {
-            let refusal = Refusal::new(reason.clone(), row.payer.clone())
-                .with_message("other open payments of this payer use the balance");
-            SettleAnswer::Reply(settlement::failure(&refusal, "", network))
-        }
-        CommitError::Full => unavailable("the journal's disk is full"),
-        CommitError::ClaimTaken
-        | CommitError::ConflictKeyTaken(_)
-        | CommitError::EvidenceUsed(_)
-        | CommitError::AlreadyReleased
-        | CommitError::StoreCondition(_)
-        | CommitError::Stale(_) => unavailable("another request for the same thing was faster; try again"),
-        CommitError::Io(_) => unavailable("the journal can't be written"),
-    }
 }

@@ -4,11 +4,14 @@
 //! for (replace, fill, send again) at any time. A step becomes a transaction in this order and no other: quote, build
 //! and sign, journal, hand to the sender. The sender accepts only [`Journaled`] attempts.
 
+mod replace;
+mod send;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sdk_plugin::chain::{Attempt, Bid, Built, Lane, Sent, Slot};
+use sdk_plugin::chain::{Bid, Built, Lane, Slot};
 use sdk_plugin::scheme::{Refusal, Step};
 use sdk_plugin::wire::reason;
 use sdk_plugin::{Amount, Fault, FaultKind};
@@ -20,7 +23,7 @@ use super::network::NetworkRun;
 use super::outcome::is_gate_open;
 use super::settle::{refusal_of_commit, unavailable};
 use super::settlement::{self, Phase, Settlement};
-use super::slot::{OpenSlot, SlotKey, bid_of};
+use super::slot::{OpenSlot, SlotKey};
 use super::{Engine, public_message};
 use crate::journal::{
     Answer, AttemptKind, AttemptRow, CommitError, Event, Journaled, NewAttempt, NewSettlement, Query,
@@ -137,80 +140,6 @@ impl Engine {
         };
         self.spawn(task.run(work, asks, waiting, room));
     }
-
-    /// Hands journaled attempts to the network, one after the other.
-    async fn send_in_order(
-        self: Arc<Self>,
-        run: Arc<NetworkRun>,
-        mut attempts: mpsc::UnboundedReceiver<Journaled<AttemptRow>>,
-    ) {
-        while let Some(attempt) = attempts.recv().await {
-            self.send(&run, &attempt).await;
-            run.look.notify_one();
-        }
-    }
-
-    /// Sends an attempt. Its argument can't be made without the journal.
-    async fn send(self: &Arc<Self>, run: &NetworkRun, attempt: &Journaled<AttemptRow>) {
-        let asked = Attempt {
-            id: attempt.id.to_string(),
-            tx_id: attempt.tx_id.clone(),
-            lane: attempt.lane.clone(),
-            sequence: attempt.sequence,
-        };
-        let key = (attempt.lane.signer.clone(), attempt.sequence);
-        let answer = self.ops.broadcast(&run.network, &asked).await;
-        let said = match &answer {
-            Ok(Sent::Accepted) => "accepted",
-            Ok(Sent::SequenceUsed) => "sequence_used",
-            Ok(Sent::Underpriced) => "underpriced",
-            Ok(Sent::InsufficientFunds) => "insufficient_funds",
-            Ok(Sent::Rejected { .. }) => "rejected",
-            Ok(Sent::Unknown { .. }) | Err(_) => "unknown",
-        };
-        self.metrics.add(
-            "switchyard_sends_total",
-            &[("network", run.network.id()), ("answer", said)],
-            1,
-        );
-        let slot = run.slot(&key);
-        if let Some(slot) = &slot {
-            let mut state = slot.lock();
-            state.sending = state.sending.saturating_sub(1);
-            state.last_sent = Instant::now();
-        }
-        match answer {
-            Ok(Sent::Accepted) => self.journal.note(Event::Sent { attempt: attempt.id }),
-            Ok(Sent::Underpriced) => {
-                if let (Some(slot), Some(lane)) = (slot, run.lane(&key.0)) {
-                    slot.lock().asked = true;
-                    // The pause keeps a price that runs away from becoming a row of journaled bids.
-                    self.spawn_after(RETRY_EVERY, move || lane.ask(Ask::Rebid(key)));
-                }
-            }
-            // The observer finds out what has the slot; what comes next must be behind it.
-            Ok(Sent::SequenceUsed) => {
-                if let Some(lane) = run.lane(&key.0) {
-                    lane.ask(Ask::CatchUp);
-                }
-            }
-            Ok(Sent::InsufficientFunds) => {
-                tracing::error!(network = run.network.id(), signer = %attempt.lane.signer, tx = %attempt.tx_id,
-                    "the signer can't pay for its transaction: top it up");
-            }
-            Ok(Sent::Rejected { message }) => {
-                tracing::error!(network = run.network.id(), tx = %attempt.tx_id, "a node rejects a transaction: {message}");
-                if let Some(slot) = slot {
-                    let mut state = slot.lock();
-                    state.rejections = state.rejections.saturating_add(1);
-                }
-            }
-            Ok(Sent::Unknown { message }) => {
-                tracing::warn!(network = run.network.id(), tx = %attempt.tx_id, "no node answered a send: {message}");
-            }
-            Err(_) => {}
-        }
-    }
 }
 
 /// Why a step could not be brought into a slot.
@@ -306,44 +235,6 @@ impl LaneTask {
         if let Ok(state) = self.engine.ops.lane(&self.run.network, &self.lane).await {
             self.run.saw_head(state.head_height);
             self.next_sequence = self.next_sequence.max(state.next_sequence);
-        }
-    }
-
-    /// A place below the first open slot that nothing has used keeps everything behind it from landing: a
-    /// transaction from elsewhere was there, and a reorganisation lost it. It is filled.
-    async fn fill_gaps(&self, first_open: u64) {
-        let Ok(state) = self.engine.ops.lane(&self.run.network, &self.lane).await else {
-            return;
-        };
-        // A slot that has landed is no gap, although a node that lags behind may say so.
-        let unused = |sequence: &u64| self.run.slot(&(self.lane.signer.clone(), *sequence)).is_none();
-        for sequence in (state.next_sequence..first_open).filter(unused).take(MOST_GAPS) {
-            let place = Slot {
-                lane: self.lane.clone(),
-                sequence,
-            };
-            let Ok(bid) = self.engine.ops.quote(&self.run.network, &self.lane, None).await else {
-                return;
-            };
-            let Ok(built) = self.engine.ops.fill(&self.run.network, &place, &bid).await else {
-                return;
-            };
-            let row = self.attempt_row(&place, &bid, &built, AttemptKind::Fill, Vec::new());
-            match record_attempt(
-                &*self.engine.journal,
-                Vec::new(),
-                NewAttempt::new(row, built.bytes),
-            )
-            .await
-            {
-                Ok(attempt) => {
-                    tracing::warn!(network = %self.lane.network, signer = %self.lane.signer, sequence,
-                        "nothing is in this place of the lane, and transactions wait behind it: filling it");
-                    self.open_slot(attempt, Vec::new());
-                }
-                // A slot that is closed for good is used, whatever this node says: it lags behind.
-                Err(error) => return tracing::warn!(%error, sequence, "a gap was not filled"),
-            }
         }
     }
 
@@ -635,112 +526,6 @@ impl LaneTask {
         Ok(events)
     }
 
-    /// Replaces a slot's transaction at the same place: by the same steps at a higher bid, or by a fill.
-    async fn replace(&self, key: &SlotKey, fill: bool) {
-        let Some(slot) = self.run.slot(key) else { return };
-        let newest = {
-            let mut state = slot.lock();
-            state.asked = false;
-            if state.closed || state.decided.is_some() {
-                return;
-            }
-            let Some(newest) = state.newest().cloned() else {
-                return;
-            };
-            newest
-        };
-        let kind = if fill || newest.kind == AttemptKind::Fill {
-            AttemptKind::Fill
-        } else {
-            AttemptKind::Steps
-        };
-        let place = Slot {
-            lane: self.lane.clone(),
-            sequence: slot.sequence,
-        };
-        if !fill && self.run.lowest_in_flight(&self.lane.signer) == Some(slot.sequence) {
-            self.fill_gaps(slot.sequence).await;
-        }
-        let previous = bid_of(&newest);
-        let Ok(bid) = self
-            .engine
-            .ops
-            .quote(&self.run.network, &self.lane, Some(&previous))
-            .await
-        else {
-            return;
-        };
-        let steps: Vec<Step> = steps_of(&slot);
-        if kind == AttemptKind::Steps && steps.len() != slot.covers.len() {
-            tracing::error!(network = %self.lane.network, sequence = slot.sequence,
-                "a stuck transaction can't be replaced: its plan can't be read; load the version that made it");
-            return;
-        }
-        let built = match kind {
-            AttemptKind::Fill => self.engine.ops.fill(&self.run.network, &place, &bid).await,
-            AttemptKind::Steps => {
-                self.engine
-                    .ops
-                    .build(&self.run.network, &place, &bid, &steps)
-                    .await
-            }
-        };
-        let Ok(built) = built else { return };
-        if kind == AttemptKind::Steps && steps.iter().any(|step| built.max_cost > self.cost_limit(step)) {
-            tracing::warn!(network = %self.lane.network, sequence = slot.sequence,
-                "a transaction is stuck and its replacement would cost more than is allowed: filling its slot");
-            if let Some(lane) = self.run.lane(&self.lane.signer) {
-                slot.lock().asked = true;
-                lane.ask(Ask::Fill(key.clone()));
-            }
-            return;
-        }
-        let covers = slot
-            .covers
-            .iter()
-            .map(|(settlement, step)| (settlement.id, *step))
-            .collect();
-        let row = self.attempt_row(&place, &bid, &built, kind, covers);
-        let settlements = slot.settlements();
-        let mut deciding = Vec::new();
-        for settlement in &settlements {
-            deciding.push(settlement.deciding.lock().await);
-        }
-        match record_attempt(
-            &*self.engine.journal,
-            Vec::new(),
-            NewAttempt::new(row, built.bytes),
-        )
-        .await
-        {
-            Ok(attempt) => {
-                let what = if kind == AttemptKind::Fill {
-                    "fill"
-                } else {
-                    "replace"
-                };
-                let labels = [("network", self.lane.network.as_str()), ("what", what)];
-                self.engine
-                    .metrics
-                    .add("switchyard_replacements_total", &labels, 1);
-                {
-                    let mut state = slot.lock();
-                    state.last_bid = Instant::now();
-                    state.last_sent = Instant::now();
-                    state.rejections = 0;
-                    state.attempts.push(attempt.clone());
-                }
-                if kind == AttemptKind::Steps {
-                    for (settlement, step) in &slot.covers {
-                        settlement.lock().row.note_tx_id(*step, &attempt.tx_id);
-                    }
-                }
-                self.hand_over(&slot, attempt);
-            }
-            Err(error) => tracing::warn!(%error, "a replacement was not recorded"),
-        }
-    }
-
     fn attempt_row(
         &self,
         slot: &Slot,
@@ -785,19 +570,6 @@ impl LaneTask {
         // The sender ends only with the process; what is journaled is sent again by the next.
         let _ = self.sender.send(attempt);
     }
-}
-
-fn steps_of(slot: &OpenSlot) -> Vec<Step> {
-    slot.covers
-        .iter()
-        .filter_map(|(settlement, step)| {
-            settlement
-                .plan()?
-                .steps
-                .get(usize::try_from(*step).ok()?)
-                .cloned()
-        })
-        .collect()
 }
 
 fn refused(message: &str) -> Stop {

@@ -1,0 +1,168 @@
+//! What is put into a place of the lane beside a settlement's own first transaction: one that bids more, or a fill.
+
+use sdk_plugin::chain::Slot;
+use sdk_plugin::scheme::Step;
+use tokio::time::Instant;
+
+use super::{Ask, LaneTask, MOST_GAPS};
+use crate::engine::slot::{OpenSlot, SlotKey, bid_of};
+use crate::journal::{AttemptKind, NewAttempt, record_attempt};
+
+impl LaneTask {
+    /// A place below the first open slot that nothing has used keeps everything behind it from landing: a
+    /// transaction from elsewhere was there, and a reorganisation lost it. It is filled.
+    pub(super) async fn fill_gaps(&self, first_open: u64) {
+        let Ok(state) = self.engine.ops.lane(&self.run.network, &self.lane).await else {
+            return;
+        };
+        // A slot that has landed is no gap, although a node that lags behind may say so.
+        let unused = |sequence: &u64| self.run.slot(&(self.lane.signer.clone(), *sequence)).is_none();
+        for sequence in (state.next_sequence..first_open).filter(unused).take(MOST_GAPS) {
+            let place = Slot {
+                lane: self.lane.clone(),
+                sequence,
+            };
+            let Ok(bid) = self.engine.ops.quote(&self.run.network, &self.lane, None).await else {
+                return;
+            };
+            let Ok(built) = self.engine.ops.fill(&self.run.network, &place, &bid).await else {
+                return;
+            };
+            let row = self.attempt_row(&place, &bid, &built, AttemptKind::Fill, Vec::new());
+            match record_attempt(
+                &*self.engine.journal,
+                Vec::new(),
+                NewAttempt::new(row, built.bytes),
+            )
+            .await
+            {
+                Ok(attempt) => {
+                    tracing::warn!(network = %self.lane.network, signer = %self.lane.signer, sequence,
+                        "nothing is in this place of the lane, and transactions wait behind it: filling it");
+                    self.open_slot(attempt, Vec::new());
+                }
+                // A slot that is closed for good is used, whatever this node says: it lags behind.
+                Err(error) => return tracing::warn!(%error, sequence, "a gap was not filled"),
+            }
+        }
+    }
+
+    /// Replaces a slot's transaction at the same place: by the same steps at a higher bid, or by a fill.
+    pub(super) async fn replace(&self, key: &SlotKey, fill: bool) {
+        let Some(slot) = self.run.slot(key) else { return };
+        let newest = {
+            let mut state = slot.lock();
+            state.asked = false;
+            if state.closed || state.decided.is_some() {
+                return;
+            }
+            let Some(newest) = state.newest().cloned() else {
+                return;
+            };
+            newest
+        };
+        let kind = if fill || newest.kind == AttemptKind::Fill {
+            AttemptKind::Fill
+        } else {
+            AttemptKind::Steps
+        };
+        let place = Slot {
+            lane: self.lane.clone(),
+            sequence: slot.sequence,
+        };
+        if !fill && self.run.lowest_in_flight(&self.lane.signer) == Some(slot.sequence) {
+            self.fill_gaps(slot.sequence).await;
+        }
+        let previous = bid_of(&newest);
+        let Ok(bid) = self
+            .engine
+            .ops
+            .quote(&self.run.network, &self.lane, Some(&previous))
+            .await
+        else {
+            return;
+        };
+        let steps: Vec<Step> = steps_of(&slot);
+        if kind == AttemptKind::Steps && steps.len() != slot.covers.len() {
+            tracing::error!(network = %self.lane.network, sequence = slot.sequence,
+                "a stuck transaction can't be replaced: its plan can't be read; load the version that made it");
+            return;
+        }
+        let built = match kind {
+            AttemptKind::Fill => self.engine.ops.fill(&self.run.network, &place, &bid).await,
+            AttemptKind::Steps => {
+                self.engine
+                    .ops
+                    .build(&self.run.network, &place, &bid, &steps)
+                    .await
+            }
+        };
+        let Ok(built) = built else { return };
+        if kind == AttemptKind::Steps && steps.iter().any(|step| built.max_cost > self.cost_limit(step)) {
+            tracing::warn!(network = %self.lane.network, sequence = slot.sequence,
+                "a transaction is stuck and its replacement would cost more than is allowed: filling its slot");
+            if let Some(lane) = self.run.lane(&self.lane.signer) {
+                slot.lock().asked = true;
+                lane.ask(Ask::Fill(key.clone()));
+            }
+            return;
+        }
+        let covers = slot
+            .covers
+            .iter()
+            .map(|(settlement, step)| (settlement.id, *step))
+            .collect();
+        let row = self.attempt_row(&place, &bid, &built, kind, covers);
+        let settlements = slot.settlements();
+        let mut deciding = Vec::new();
+        for settlement in &settlements {
+            deciding.push(settlement.deciding.lock().await);
+        }
+        match record_attempt(
+            &*self.engine.journal,
+            Vec::new(),
+            NewAttempt::new(row, built.bytes),
+        )
+        .await
+        {
+            Ok(attempt) => {
+                let what = if kind == AttemptKind::Fill {
+                    "fill"
+                } else {
+                    "replace"
+                };
+                let labels = [("network", self.lane.network.as_str()), ("what", what)];
+                self.engine
+                    .metrics
+                    .add("switchyard_replacements_total", &labels, 1);
+                {
+                    let mut state = slot.lock();
+                    state.last_bid = Instant::now();
+                    state.last_sent = Instant::now();
+                    state.rejections = 0;
+                    state.attempts.push(attempt.clone());
+                }
+                if kind == AttemptKind::Steps {
+                    for (settlement, step) in &slot.covers {
+                        settlement.lock().row.note_tx_id(*step, &attempt.tx_id);
+                    }
+                }
+                self.hand_over(&slot, attempt);
+            }
+            Err(error) => tracing::warn!(%error, "a replacement was not recorded"),
+        }
+    }
+}
+
+fn steps_of(slot: &OpenSlot) -> Vec<Step> {
+    slot.covers
+        .iter()
+        .filter_map(|(settlement, step)| {
+            settlement
+                .plan()?
+                .steps
+                .get(usize::try_from(*step).ok()?)
+                .cloned()
+        })
+        .collect()
+}

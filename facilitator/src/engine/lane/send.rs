@@ -1,0 +1,88 @@
+//! Hands journaled attempts to the network, one after the other.
+
+use std::sync::Arc;
+
+use sdk_plugin::chain::{Attempt, Sent};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Ask, RETRY_EVERY};
+use crate::engine::Engine;
+use crate::engine::network::NetworkRun;
+use crate::journal::{AttemptRow, Event, Journaled};
+
+impl Engine {
+    /// Hands journaled attempts to the network, one after the other.
+    pub(super) async fn send_in_order(
+        self: Arc<Self>,
+        run: Arc<NetworkRun>,
+        mut attempts: mpsc::UnboundedReceiver<Journaled<AttemptRow>>,
+    ) {
+        while let Some(attempt) = attempts.recv().await {
+            self.send(&run, &attempt).await;
+            run.look.notify_one();
+        }
+    }
+
+    /// Sends an attempt. Its argument can't be made without the journal.
+    async fn send(self: &Arc<Self>, run: &NetworkRun, attempt: &Journaled<AttemptRow>) {
+        let asked = Attempt {
+            id: attempt.id.to_string(),
+            tx_id: attempt.tx_id.clone(),
+            lane: attempt.lane.clone(),
+            sequence: attempt.sequence,
+        };
+        let key = (attempt.lane.signer.clone(), attempt.sequence);
+        let answer = self.ops.broadcast(&run.network, &asked).await;
+        let said = match &answer {
+            Ok(Sent::Accepted) => "accepted",
+            Ok(Sent::SequenceUsed) => "sequence_used",
+            Ok(Sent::Underpriced) => "underpriced",
+            Ok(Sent::InsufficientFunds) => "insufficient_funds",
+            Ok(Sent::Rejected { .. }) => "rejected",
+            Ok(Sent::Unknown { .. }) | Err(_) => "unknown",
+        };
+        self.metrics.add(
+            "switchyard_sends_total",
+            &[("network", run.network.id()), ("answer", said)],
+            1,
+        );
+        let slot = run.slot(&key);
+        if let Some(slot) = &slot {
+            let mut state = slot.lock();
+            state.sending = state.sending.saturating_sub(1);
+            state.last_sent = Instant::now();
+        }
+        match answer {
+            Ok(Sent::Accepted) => self.journal.note(Event::Sent { attempt: attempt.id }),
+            Ok(Sent::Underpriced) => {
+                if let (Some(slot), Some(lane)) = (slot, run.lane(&key.0)) {
+                    slot.lock().asked = true;
+                    // The pause keeps a price that runs away from becoming a row of journaled bids.
+                    self.spawn_after(RETRY_EVERY, move || lane.ask(Ask::Rebid(key)));
+                }
+            }
+            // The observer finds out what has the slot; what comes next must be behind it.
+            Ok(Sent::SequenceUsed) => {
+                if let Some(lane) = run.lane(&key.0) {
+                    lane.ask(Ask::CatchUp);
+                }
+            }
+            Ok(Sent::InsufficientFunds) => {
+                tracing::error!(network = run.network.id(), signer = %attempt.lane.signer, tx = %attempt.tx_id,
+                    "the signer can't pay for its transaction: top it up");
+            }
+            Ok(Sent::Rejected { message }) => {
+                tracing::error!(network = run.network.id(), tx = %attempt.tx_id, "a node rejects a transaction: {message}");
+                if let Some(slot) = slot {
+                    let mut state = slot.lock();
+                    state.rejections = state.rejections.saturating_add(1);
+                }
+            }
+            Ok(Sent::Unknown { message }) => {
+                tracing::warn!(network = run.network.id(), tx = %attempt.tx_id, "no node answered a send: {message}");
+            }
+            Err(_) => {}
+        }
+    }
+}

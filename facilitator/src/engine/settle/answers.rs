@@ -1,0 +1,74 @@
+//! What callers are told when nothing of their request is journaled.
+
+use sdk_plugin::scheme::Refusal;
+use sdk_plugin::wire::reason;
+
+use super::RETRY_AFTER_S;
+use crate::engine::decide::Decision;
+use crate::engine::settlement::{self, Settlement};
+use crate::journal::{CommitError, SettlementRow};
+use crate::service::SettleAnswer;
+
+pub(super) fn plain(decision: Decision, row: &SettlementRow, network: &str) -> SettleAnswer {
+    match decision {
+        Decision::Replay(body) => SettleAnswer::Replay(body),
+        Decision::Duplicate { tx_id } => SettleAnswer::Reply(settlement::duplicate(row, &tx_id, network)),
+        Decision::ReplayReason => SettleAnswer::Reply(settlement::replayed(row, network)),
+        Decision::SameFailure => SettleAnswer::Reply(settlement::same_failure(row, network)),
+        Decision::Wait | Decision::TakeRelease | Decision::Reopen => {
+            unavailable("the claim changed; try again")
+        }
+    }
+}
+
+pub(in crate::engine) fn unavailable(message: &str) -> SettleAnswer {
+    SettleAnswer::Unavailable {
+        retry_after_s: RETRY_AFTER_S,
+        message: message.to_owned(),
+    }
+}
+
+pub(super) fn refuse(settlement: &Settlement, refusal: &Refusal) {
+    let payer = settlement.lock().row.payer.clone();
+    let refusal = if refusal.payer.is_empty() {
+        Refusal {
+            payer,
+            ..refusal.clone()
+        }
+    } else {
+        refusal.clone()
+    };
+    settlement
+        .give_up(|waiter| SettleAnswer::Reply(settlement::failure(&refusal, "", &waiter.network_as_sent)));
+}
+
+/// `unexpected_settle_error` for every caller; nothing was begun.
+pub(super) fn unexpected(settlement: &Settlement, message: &str) {
+    refuse(
+        settlement,
+        &Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message),
+    );
+}
+
+/// What a caller gets when the first commit was refused.
+pub(in crate::engine) fn refusal_of_commit(
+    error: &CommitError,
+    row: &SettlementRow,
+    network: &str,
+) -> SettleAnswer {
+    match error {
+        CommitError::ReserveShort { reason } => {
+            let refusal = Refusal::new(reason.clone(), row.payer.clone())
+                .with_message("other open payments of this payer use the balance");
+            SettleAnswer::Reply(settlement::failure(&refusal, "", network))
+        }
+        CommitError::Full => unavailable("the journal's disk is full"),
+        CommitError::ClaimTaken
+        | CommitError::ConflictKeyTaken(_)
+        | CommitError::EvidenceUsed(_)
+        | CommitError::AlreadyReleased
+        | CommitError::StoreCondition(_)
+        | CommitError::Stale(_) => unavailable("another request for the same thing was faster; try again"),
+        CommitError::Io(_) => unavailable("the journal can't be written"),
+    }
+}

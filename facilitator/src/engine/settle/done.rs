@@ -1,0 +1,115 @@
+//! Settlements that need no transaction now: those that never do, and the release of one that landed before.
+
+use std::sync::Arc;
+
+use super::Asked;
+use super::answers::{refusal_of_commit, unavailable};
+use crate::engine::Engine;
+use crate::engine::settlement::{self, Phase, Settlement};
+use crate::journal::{CommitError, Event, NewSettlement, Outcome, PaidRow, Release, SettlementRow};
+use crate::service::SettleAnswer;
+
+impl Engine {
+    /// A settlement whose effect needs no transaction: recorded, released and answered in one commit.
+    pub(super) async fn settle_without_transaction(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        done: sdk_plugin::scheme::Done,
+    ) {
+        let paid = PaidRow {
+            tx_id: String::new(),
+            height: 0,
+            items: Vec::new(),
+            reply: done.reply,
+            repeatable: false,
+        };
+        let (row, caller) = {
+            let mut state = settlement.lock();
+            let Some(caller) = state.next_caller() else {
+                state.phase = Phase::Gone;
+                return;
+            };
+            state.phase = Phase::Committing;
+            (state.row.clone(), caller)
+        };
+        let reply = settlement::success(&paid, &row.payer, &caller.network_as_sent);
+        let now_ms = self.clock.now_ms();
+        let release = Release {
+            tenant: caller.asker.tenant.clone(),
+            idempotency_key: caller.asker.idempotency_key.clone(),
+            body: serde_json::to_string(&reply).unwrap_or_default(),
+            at_ms: now_ms,
+        };
+        let mut events = vec![Event::Opened(Box::new(NewSettlement::new(
+            row.clone(),
+            String::new(),
+            Vec::new(),
+            Vec::new(),
+        )))];
+        events.extend(self.store_events(&row.plugin, done.writes));
+        events.push(Event::Paid {
+            settlement: row.id,
+            step: 0,
+            tx_id: String::new(),
+            height: 0,
+            items: Vec::new(),
+            reply: paid.reply,
+            repeatable: false,
+        });
+        events.push(Event::Released {
+            settlement: row.id,
+            release,
+        });
+        events.push(Event::KeysFreed { settlement: row.id });
+        events.push(Event::Finished {
+            settlement: row.id,
+            at_ms: now_ms,
+        });
+        match self.journal.commit(events).await {
+            Ok(()) => {
+                let _ = caller.reply.send(SettleAnswer::Reply(reply));
+                let row = row.clone();
+                settlement.give_up(|waiter| {
+                    SettleAnswer::Reply(settlement::duplicate(&row, "", &waiter.network_as_sent))
+                });
+            }
+            Err(error) => {
+                let answer = refusal_of_commit(&error, &row, &caller.network_as_sent);
+                let _ = caller.reply.send(answer);
+                settlement.give_up(|waiter| refusal_of_commit(&error, &row, &waiter.network_as_sent));
+            }
+        }
+    }
+
+    /// The release of a payment that landed, finished, and was told to nobody.
+    pub(super) async fn take_stored_release(&self, row: &SettlementRow, asked: &Asked) -> SettleAnswer {
+        let Outcome::Paid(paid) = &row.outcome else {
+            return unavailable("the claim changed; try again");
+        };
+        let network = &asked.request.network_as_sent;
+        let reply = settlement::success(paid, &row.payer, network);
+        let release = Release {
+            tenant: asked.asker.tenant.clone(),
+            idempotency_key: asked.asker.idempotency_key.clone(),
+            body: serde_json::to_string(&reply).unwrap_or_default(),
+            at_ms: self.clock.now_ms(),
+        };
+        match self
+            .journal
+            .commit(vec![Event::Released {
+                settlement: row.id,
+                release,
+            }])
+            .await
+        {
+            Ok(()) => SettleAnswer::Reply(reply),
+            Err(CommitError::AlreadyReleased) => {
+                SettleAnswer::Reply(settlement::duplicate(row, &paid.tx_id, network))
+            }
+            Err(error) => {
+                tracing::error!(settlement = row.id, %error, "a release could not be recorded");
+                SettleAnswer::Reply(settlement::pending(row, network))
+            }
+        }
+    }
+}
