@@ -342,7 +342,7 @@ impl Chain {
             nonce,
             max_fee: self.base_fee * 3,
             op: None,
-            salt: self.rng.next(),
+            salt: self.rng.draw(),
         };
         let bytes = tx.encode();
         for node in &mut self.nodes {
@@ -409,7 +409,7 @@ impl Chain {
                 nonce: 0,
                 max_fee: self.base_fee,
                 op: Some(op),
-                salt: self.rng.next(),
+                salt: self.rng.draw(),
             };
             txs.push(self.include(&mut state, tx, now_ms));
         }

@@ -117,7 +117,7 @@ pub struct Clients {
 /// How one request ended for its caller.
 #[derive(Debug)]
 pub enum Heard {
-    Said(SettleAnswer),
+    Said(Box<SettleAnswer>),
     /// The connection broke: the process died.
     Lost,
     /// The caller hung up.
@@ -160,7 +160,7 @@ impl Clients {
                 tracing::info!("HEARD {} of {:?}: {answer:?}", ask.payload.nonce, ask.tenant);
                 let told = Told { at_ms: self.world.now_ms(), ask: Arc::clone(ask), answer: answer.clone(), is_last };
                 self.told.lock().unwrap_or_else(PoisonError::into_inner).push(told);
-                Heard::Said(answer)
+                Heard::Said(Box::new(answer))
             }
         }
     }
@@ -169,12 +169,13 @@ impl Clients {
     pub async fn ask(&self, ask: Arc<Ask>, wait_ms: u64, tries: u32, is_last: bool) {
         for _ in 0..tries {
             match self.ask_once(&ask, wait_ms, is_last).await {
-                Heard::Said(SettleAnswer::Reply(reply))
-                    if reply.error_reason.as_deref() == Some(reason::SETTLEMENT_PENDING) => {}
-                Heard::Said(SettleAnswer::Unavailable { .. }) | Heard::Lost => {
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                }
-                Heard::Said(SettleAnswer::Reply(_) | SettleAnswer::Replay(_)) => return,
+                Heard::Said(answer) => match *answer {
+                    SettleAnswer::Reply(reply)
+                        if reply.error_reason.as_deref() == Some(reason::SETTLEMENT_PENDING) => {}
+                    SettleAnswer::Unavailable { .. } => tokio::time::sleep(Duration::from_secs(2)).await,
+                    SettleAnswer::Reply(_) | SettleAnswer::Replay(_) => return,
+                },
+                Heard::Lost => tokio::time::sleep(Duration::from_secs(2)).await,
                 Heard::Gone => {
                     let pause = self.world.rng().between(0, 8_000);
                     tokio::time::sleep(Duration::from_millis(pause)).await;

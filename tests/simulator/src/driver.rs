@@ -47,7 +47,7 @@ impl SimDriver {
 
     fn sign(&self, slot: &Slot, bid: &Bid, op: Option<Op>) -> Built {
         let max_fee = bid.terms.get("maxFee").and_then(Value::as_u64).unwrap_or(0);
-        let salt = self.world.rng().next();
+        let salt = self.world.rng().draw();
         let bytes = Tx {
             signer: slot.lane.signer.clone(),
             nonce: slot.sequence,

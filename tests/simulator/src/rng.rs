@@ -12,10 +12,10 @@ impl Rng {
 
     /// An independent stream, so that one part of a run that draws more does not shift the others.
     pub fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self(self.draw())
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,20 +27,20 @@ impl Rng {
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         let width = high.saturating_sub(low).saturating_add(1);
         low + if width == 0 {
-            self.next()
+            self.draw()
         } else {
-            self.next() % width
+            self.draw() % width
         }
     }
 
     /// True in `per_mille` of 1,000 cases.
     pub fn chance(&mut self, per_mille: u64) -> bool {
-        self.next() % 1_000 < per_mille
+        self.draw() % 1_000 < per_mille
     }
 
     /// An index below `len`; 0 for an empty list.
     pub fn index(&mut self, len: usize) -> usize {
         let len = u64::try_from(len).unwrap_or(u64::MAX).max(1);
-        usize::try_from(self.next() % len).unwrap_or(0)
+        usize::try_from(self.draw() % len).unwrap_or(0)
     }
 }
