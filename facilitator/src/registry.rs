@@ -52,6 +52,8 @@ pub struct NetworkSettings {
     pub lane_queue: usize,
     /// The most one transaction may cost, native atomic units.
     pub max_cost: Amount,
+    /// The most that all transactions of a day (UTC) may cost, native atomic units.
+    pub max_cost_per_day: Option<Amount>,
     /// Assets that may be paid with, beside those the driver knows; `None`: any.
     pub assets: Option<BTreeSet<String>>,
     pub keys: Vec<KeyInfo>,

@@ -267,6 +267,7 @@ fn settings(network: &NetworkConfig, survey: &Survey, custody: &Custody) -> Netw
         max_in_flight: count(network.max_in_flight),
         lane_queue: count(network.lane_queue),
         max_cost: network.max_cost,
+        max_cost_per_day: network.max_cost_per_day,
         assets,
         keys: keys(&network.signers),
         retained_keys: keys(&network.retained_signers),

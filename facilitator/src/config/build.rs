@@ -190,12 +190,17 @@ fn plugins(section: &Section<'_, '_>, folder: &Path) -> Option<Plugins> {
 
 fn key(section: &Section<'_, '_>, folder: &Path) -> Option<Key> {
     let env = section.maybe("env", |node| {
-        node.parsed(
-            |text| is_variable(text).then(|| text.to_owned()),
-            "the name of a variable; write e.g. \"SWITCHYARD_KEY\"",
+        node.parsed_unseen(
+            |text| (is_variable(text) && !is_like_a_key(text)).then(|| text.to_owned()),
+            "the name of a variable; write e.g. \"SWITCHYARD_KEY\" and put the key into that variable, never here",
         )
     });
-    let file = section.maybe("file", |node| path(node, folder));
+    let file = section.maybe("file", |node| {
+        node.parsed_unseen(
+            |text| (!text.is_empty() && !is_like_a_key(text)).then(|| folder.join(text)),
+            "a path; write where the key's file is, never the key itself",
+        )
+    });
     let suite = section.get("suite", |node| {
         let suite = |text: &str| match text {
             "secp256k1" => Some(Suite::Secp256k1),
@@ -223,6 +228,14 @@ fn key(section: &Section<'_, '_>, folder: &Path) -> Option<Key> {
         source,
         suite: suite?,
     })
+}
+
+fn native_amount(node: &Node<'_, '_>) -> Option<Amount> {
+    let decimal = |text: &str| text.parse::<Amount>().ok().filter(|_| !text.starts_with("0x"));
+    node.parsed(
+        decimal,
+        "an amount; write atomic units of the native currency, e.g. \"1000000000000000\"",
+    )
 }
 
 fn network(id: &str, section: &Section<'_, '_>, key_names: &[String]) -> Option<Network> {
@@ -259,13 +272,8 @@ fn network(id: &str, section: &Section<'_, '_>, key_names: &[String]) -> Option<
     let stuck_after = section.get("stuck_after_seconds", |node| seconds(node, 1, 3_600));
     let max_in_flight = section.get("max_in_flight", |node| count(node, 1, 1_000));
     let lane_queue = section.get("lane_queue", |node| count(node, 1, 100_000));
-    let max_cost = section.get("max_cost", |node| {
-        let decimal = |text: &str| text.parse::<Amount>().ok().filter(|_| !text.starts_with("0x"));
-        node.parsed(
-            decimal,
-            "an amount; write atomic units of the native currency, e.g. \"1000000000000000\"",
-        )
-    });
+    let max_cost = section.get("max_cost", native_amount);
+    let max_cost_per_day = section.maybe("max_cost_per_day", native_amount);
     let assets = section.get("assets", |node| node.list(|node| node.text()));
     let any = section.get("allow_any_asset", |node| node.boolean());
     let rpc_timeout = section.get("rpc_timeout_ms", |node| millis(node, 50, 60_000));
@@ -319,6 +327,7 @@ fn network(id: &str, section: &Section<'_, '_>, key_names: &[String]) -> Option<
         max_in_flight: max_in_flight?,
         lane_queue: lane_queue?,
         max_cost: max_cost?,
+        max_cost_per_day: max_cost_per_day?,
         assets,
         rpc_timeout: rpc_timeout?,
         v1_name: v1_name?,
@@ -528,7 +537,16 @@ fn digest(node: &Node<'_, '_>) -> Option<[u8; 32]> {
         let mut digest = [0; 32];
         hex::decode_to_slice(text, &mut digest).ok().map(|()| digest)
     };
-    node.parsed(parse, "a SHA-256; write its 64 hex digits")
+    node.parsed_unseen(
+        parse,
+        "a SHA-256; write the 64 hex digits that are printed for it, nothing else",
+    )
+}
+
+/// Whether a text may be a private key that somebody pasted where its place was asked for.
+fn is_like_a_key(text: &str) -> bool {
+    let longest = text.split(|c: char| !c.is_ascii_hexdigit()).map(str::len).max();
+    longest.is_some_and(|digits| digits >= 48)
 }
 
 fn seconds(node: &Node<'_, '_>, least: u64, most: u64) -> Option<Duration> {

@@ -93,6 +93,7 @@ pub const KEYS: &[Key] = &[
     key("networks.*", "rpc", "list of URLs", Required, "JSON-RPC nodes in order of preference; a later one takes over when an earlier one fails."),
     key("networks.*", "signers", "list of key names", Required, "Keys that send and pay for transactions; each is a lane of its own."),
     key("networks.*", "max_cost", "atomic units of the native currency, a decimal string", Required, "The most that one transaction may cost; a settlement that would cost more is refused before it is sent."),
+    key("networks.*", "max_cost_per_day", "atomic units of the native currency, a decimal string", Optional, "The most that all transactions of a day (UTC) may cost; further settlements are refused until the next. Without it there is no such limit."),
     key("networks.*", "retained_signers", "list of key names", D("[]"), "Former signers: take no new payments, serve those already bound to them."),
     key("networks.*", "confirmations", "blocks, 1 to 10000", D("1"), "Depth (1 is the head block) at which a payment counts as landed and is answered."),
     key("networks.*", "finality", "blocks, 1 to 100000", D("64"), "Depth at which a transaction counts as irreversible; at least `confirmations`."),

@@ -104,6 +104,8 @@ pub struct Network {
     pub lane_queue: u32,
     /// Most that one transaction may cost, native atomic units.
     pub max_cost: Amount,
+    /// Most that all transactions of a day (UTC) may cost, native atomic units.
+    pub max_cost_per_day: Option<Amount>,
     pub assets: Assets,
     pub rpc_timeout: Duration,
     /// The plain name in protocol v1, configured or known.

@@ -53,6 +53,15 @@ impl<'d> Node<'_, 'd> {
         }
     }
 
+    /// The same where people paste secrets by mistake: the error does not repeat the value.
+    pub(super) fn parsed_unseen<T>(&self, parse: impl FnOnce(&str) -> Option<T>, wanted: &str) -> Option<T> {
+        let text = self.text()?;
+        match parse(&text) {
+            Some(value) => Some(value),
+            None => self.fail(format!("is not {wanted}")),
+        }
+    }
+
     /// An integer, also from a string made of variables.
     pub(super) fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let number = match self.value {

@@ -83,6 +83,7 @@ confirmations = 2
 finality = 12
 poll_interval_ms = 250
 stuck_after_seconds = 12
+max_cost_per_day = "5000000000000000"
 max_in_flight = 4
 lane_queue = 8
 assets = ["0x036CbD53842c5426634e7929541eC2318f3dCF7e"]
@@ -238,7 +239,7 @@ key_sha256 = "${SECRET}"
          /etc/switchyard/plugins/x.so` prints, or dev = true under [plugins] while developing",
         "c.toml:18: plugin.evm.networks[0]: \"eip155:1\" is not a network of [networks]; there are eip155:08453",
         "c.toml:20: tenants[0].name: \"a b\" is not a name; write letters, digits, - and _ only",
-        "c.toml:21: tenants[0].key_sha256: \"${SECRET}\" is not a SHA-256; write its 64 hex digits",
+        "c.toml:21: tenants[0].key_sha256: is not a SHA-256; write the 64 hex digits that are printed for it, nothing else",
     ];
     for want in expected {
         assert!(
@@ -330,6 +331,26 @@ fn the_reference_has_every_section_and_key() {
     assert!(text.contains("## `[networks.NAME]`") && text.contains("## `[[tenants]]`"));
     assert!(text.contains("| `listen` | address:port | `\"127.0.0.1:4020\"` | Where to listen."));
     assert_eq!(text.matches("\n| `").count(), keys::KEYS.len());
+}
+
+#[test]
+fn t105_a_secret_pasted_in_the_wrong_place_is_not_repeated() {
+    let key = "abcdef3333333333333333333333333333333333333333333333333333333333";
+    for line in [
+        format!("[keys.hot]\nenv = \"0x{key}\""),
+        format!("[keys.hot]\nenv = \"{key}\""),
+        format!("[keys.hot]\nfile = \"0x{key}\""),
+        "[[tenants]]\nname = \"a\"\nkey_sha256 = \"my-plain-api-key-abcdef3333\"".to_owned(),
+    ] {
+        let errors = Config::parse("c.toml", Path::new(""), &line, &|_| None)
+            .unwrap_err()
+            .to_string();
+        assert!(!errors.contains("abcdef3333"), "{errors}");
+        assert!(
+            errors.contains("is not the name of a variable") || errors.contains("is not a"),
+            "{errors}"
+        );
+    }
 }
 
 /// Regenerate with `UPDATE_DOCS=1 cargo test -p facilitator the_handbook`.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sdk_plugin::scheme::Plan;
 
+use super::budget::day_began_ms;
 use super::network::NetworkRun;
 use super::settlement::{Phase, Settlement};
 use super::slot::OpenSlot;
@@ -51,6 +52,19 @@ impl Engine {
             run.add_slot(Arc::new(slot));
         }
         let runs: Vec<Arc<NetworkRun>> = self.networks.values().cloned().collect();
+        for run in &runs {
+            let now_ms = self.clock.now_ms();
+            let network = run.network.id().to_owned();
+            let since_ms = day_began_ms(now_ms);
+            match self
+                .journal
+                .query(Query::SpentSince { network, since_ms })
+                .await?
+            {
+                Answer::Amount(spent) => run.budget.charge(now_ms, spent),
+                other => return Err(JournalError(format!("an answer of another shape: {other:?}"))),
+            }
+        }
         join_all(runs.iter().map(|run| async {
             let first = async {
                 self.check_network(run).await;

@@ -8,6 +8,7 @@
 //! Assumed: one process owns the journal and its lanes. Plugins may fail at every call. Time is `tokio`'s.
 
 mod boot;
+mod budget;
 pub mod decide;
 mod griefing;
 mod jobs;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sdk_plugin::scheme::LaneChoice;
 use tokio::sync::Notify;
 
+use super::budget::Budget;
 use super::lane::LaneHandle;
 use super::slot::{OpenSlot, SlotKey};
 use super::{Engine, lock};
@@ -26,6 +27,8 @@ pub struct NetworkRun {
     lanes: Mutex<BTreeMap<String, LaneHandle>>,
     /// Wakes the observer before its time.
     pub look: Notify,
+    /// What transactions may cost today.
+    pub(super) budget: Budget,
     /// The highest block that any answer named.
     head: AtomicU64,
 }
@@ -37,6 +40,7 @@ impl NetworkRun {
             slots: Mutex::default(),
             lanes: Mutex::default(),
             look: Notify::new(),
+            budget: Budget::default(),
             head: AtomicU64::new(0),
         }
     }

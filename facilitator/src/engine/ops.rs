@@ -312,7 +312,13 @@ impl Ops {
             let kind = format!("{:?}", fault.kind);
             let labels = [("operation", operation.name()), ("fault", kind.as_str())];
             self.metrics.add("switchyard_plugin_faults_total", &labels, 1);
-            tracing::warn!(operation = operation.name(), %fault, "plugin call failed");
+            match operation {
+                // Asked over and over while a node is down: the network's readiness says so once.
+                Operation::Observe | Operation::Check => {
+                    tracing::debug!(operation = operation.name(), %fault, "plugin call failed");
+                }
+                _ => tracing::warn!(operation = operation.name(), %fault, "plugin call failed"),
+            }
         }
         answer
     }

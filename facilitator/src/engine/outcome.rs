@@ -85,6 +85,8 @@ impl Engine {
             self.refresh_locked(settlement).await;
             return false;
         }
+        tracing::info!(settlement = settlement.id, network = settlement.network.id(), payer = %row.payer,
+            tx = %row_paid.tx_id, height, tenant = row.tenant.as_deref(), "paid");
         self.metrics.add(
             "switchyard_settlements_total",
             &[

@@ -91,6 +91,7 @@ fn kind() -> Kind {
         max_in_flight: 1,
         lane_queue: 1,
         max_cost: Amount::MAX,
+        max_cost_per_day: None,
         assets: Some(BTreeSet::from([TOKEN.to_owned()])),
         keys: Vec::new(),
         retained_keys: Vec::new(),

@@ -1,7 +1,9 @@
 //! Questions to the journal.
 
-use sdk_plugin::HexBytes;
+use std::collections::BTreeMap;
+
 use sdk_plugin::host::StoreRow;
+use sdk_plugin::{Amount, HexBytes};
 use serde::de::DeserializeOwned;
 
 use super::row::{AttemptRow, JobRow, SettlementRow, SlotRow, StoreValue};
@@ -43,6 +45,11 @@ pub enum Query {
         limit: u32,
         now_ms: u64,
     },
+    /// The most that a network's attempts since a moment can cost together, each place of a lane at its dearest.
+    SpentSince {
+        network: String,
+        since_ms: u64,
+    },
     DueJobs {
         now_ms: u64,
     },
@@ -62,6 +69,7 @@ pub enum Answer {
     Slots(Vec<(SlotRow, Vec<AttemptRow>)>),
     Attempts(Vec<AttemptRow>),
     Number(Option<u64>),
+    Amount(Amount),
     Bytes(Option<HexBytes>),
     Rows(Vec<StoreRow>),
     Jobs(Vec<JobRow>),
@@ -208,6 +216,20 @@ pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError
                 }
             }
             Ok(Answer::Rows(found))
+        }
+        Query::SpentSince { network, since_ms } => {
+            let mut dearest: BTreeMap<(String, u64), Amount> = BTreeMap::new();
+            for (key, text) in rows.scan(Table::Attempts, "", None, ALL)? {
+                let row: AttemptRow = decode(Table::Attempts, &key, &text)?;
+                if row.lane.network == *network && row.prepared_at_ms >= *since_ms {
+                    let most = dearest.entry((row.lane.signer, row.sequence)).or_default();
+                    *most = row.max_cost.max(*most);
+                }
+            }
+            let sum = dearest
+                .values()
+                .try_fold(Amount::ZERO, |sum, cost| sum.checked_add(*cost));
+            Ok(Answer::Amount(sum.unwrap_or(Amount::MAX)))
         }
         Query::DueJobs { now_ms } => {
             let mut due = Vec::new();

@@ -390,6 +390,7 @@ fn parts(world: &Arc<World>, terms: Terms) -> Parts {
         max_in_flight: terms.max_in_flight,
         lane_queue: terms.lane_queue,
         max_cost: Amount::from(terms.max_cost),
+        max_cost_per_day: None,
         assets: None,
         keys: keys(terms.signers),
         retained_keys: Vec::new(),

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::decide::decide;
 use super::network::NetworkRun;
 use super::outcome::is_gate_open;
-use super::settle::{refusal_of_commit, unavailable};
+use super::settle::{refusal_of_commit, refuse, unavailable};
 use super::settlement::{self, Phase, Settlement};
 use super::slot::{OpenSlot, SlotKey};
 use super::{Engine, public_message};
@@ -270,9 +270,7 @@ impl LaneTask {
         match self.bring_into_slot(&settlement, step, true).await {
             Ok(()) => return,
             Err(Stop::Withdrawn) => settlement.give_up(|_| unavailable("withdrawn")),
-            Err(Stop::Refused(refusal)) => settlement.give_up(|waiter| {
-                SettleAnswer::Reply(settlement::failure(&refusal, "", &waiter.network_as_sent))
-            }),
+            Err(Stop::Refused(refusal)) => refuse(&settlement, &refusal),
             Err(Stop::Unavailable(message)) => settlement.give_up(|_| unavailable(message)),
             Err(Stop::Commit(CommitError::ClaimTaken) | Stop::Taken) => {
                 // Out of the way first, or the look-up would find the loser itself.
@@ -398,9 +396,22 @@ impl LaneTask {
         let mut before = Vec::new();
         if is_first {
             before = self.begin_commit(settlement)?;
+            let daily = self.run.network.settings.max_cost_per_day;
+            if !self
+                .run
+                .budget
+                .take(attempt.prepared_at_ms, attempt.max_cost, daily)
+            {
+                let labels = [("network", self.lane.network.as_str())];
+                self.engine
+                    .metrics
+                    .add("switchyard_budget_refusals_total", &labels, 1);
+                return Err(refused("this network's budget for today is used up"));
+            }
             // A caller whose time ends during the commit is told this hash.
             settlement.lock().row.tx_id = Some(attempt.tx_id.clone());
         }
+        let (prepared_at_ms, max_cost) = (attempt.prepared_at_ms, attempt.max_cost);
         let deciding = settlement.deciding.lock().await;
         let recorded = record_attempt(
             &*self.engine.journal,
@@ -411,10 +422,16 @@ impl LaneTask {
         let attempt = match recorded {
             Ok(attempt) => attempt,
             Err(error) => {
+                if is_first {
+                    self.run.budget.give_back(prepared_at_ms, max_cost);
+                }
                 // Still `Committing`: the caller of this function gives it up, or tries a later step again.
                 return Err(Stop::Commit(error));
             }
         };
+        if !is_first {
+            self.run.budget.charge(prepared_at_ms, max_cost);
+        }
         if self.lane.ordered {
             self.next_sequence = sequence.saturating_add(1);
         }

@@ -1,5 +1,6 @@
 //! What is put into a place of the lane beside a settlement's own first transaction: one that bids more, or a fill.
 
+use sdk_plugin::Amount;
 use sdk_plugin::chain::Slot;
 use sdk_plugin::scheme::Step;
 use tokio::time::Instant;
@@ -37,6 +38,7 @@ impl LaneTask {
             .await
             {
                 Ok(attempt) => {
+                    self.run.budget.charge(attempt.prepared_at_ms, attempt.max_cost);
                     tracing::warn!(network = %self.lane.network, signer = %self.lane.signer, sequence,
                         "nothing is in this place of the lane, and transactions wait behind it: filling it");
                     self.open_slot(attempt, Vec::new());
@@ -137,6 +139,15 @@ impl LaneTask {
                     .add("switchyard_replacements_total", &labels, 1);
                 {
                     let mut state = slot.lock();
+                    let dearest = state
+                        .attempts
+                        .iter()
+                        .map(|one| one.max_cost)
+                        .max()
+                        .unwrap_or_default();
+                    // One transaction lands in a place: only what this one can cost beyond the others counts.
+                    let more = Amount(attempt.max_cost.0.saturating_sub(dearest.0));
+                    self.run.budget.charge(attempt.prepared_at_ms, more);
                     state.last_bid = Instant::now();
                     state.last_sent = Instant::now();
                     state.rejections = 0;

@@ -64,6 +64,9 @@ impl Engine {
             }
             // The observer finds out what has the slot; what comes next must be behind it.
             Ok(Sent::SequenceUsed) => {
+                tracing::warn!(network = run.network.id(), signer = %attempt.lane.signer, tx = %attempt.tx_id,
+                    "this place of the lane is used already: by an earlier send of ours, or by somebody else who has \
+                     the signer's key");
                 if let Some(lane) = run.lane(&key.0) {
                     lane.ask(Ask::CatchUp);
                 }

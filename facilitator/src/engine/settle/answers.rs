@@ -28,7 +28,7 @@ pub(in crate::engine) fn unavailable(message: &str) -> SettleAnswer {
     }
 }
 
-pub(super) fn refuse(settlement: &Settlement, refusal: &Refusal) {
+pub(in crate::engine) fn refuse(settlement: &Settlement, refusal: &Refusal) {
     let payer = settlement.lock().row.payer.clone();
     let refusal = if refusal.payer.is_empty() {
         Refusal {

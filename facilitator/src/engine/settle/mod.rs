@@ -25,8 +25,8 @@ use super::{Engine, fingerprint_of, lock, own_key, plan_check, public_message};
 use crate::journal::{Answer, Event, JournalError, Outcome, Query, SettlementRow, StepRow, StepState};
 use crate::registry::Kind;
 use crate::service::SettleAnswer;
-use answers::{plain, refuse, unexpected};
-pub(super) use answers::{refusal_of_commit, unavailable};
+use answers::{plain, unexpected};
+pub(super) use answers::{refusal_of_commit, refuse, unavailable};
 use wait::withdrawn;
 
 /// How long past its time a caller waits for a commit that is under way.
