@@ -69,7 +69,8 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     networks: BTreeMap<String, Arc<NetworkRun>>,
-    claims: Mutex<HashMap<String, Claim>>,
+    /// In order of their keys, so that what walks over all of them does so in the same order each time.
+    claims: Mutex<BTreeMap<String, Claim>>,
     conflicts: Mutex<HashMap<String, u64>>,
     conflict_freed: Notify,
     griefing: griefing::Griefing,

@@ -16,7 +16,7 @@ use crate::token::{Op, State};
 /// Units of gas every transaction burns.
 pub const GAS: u64 = 100;
 /// Percent by which a replacement must bid more.
-pub const BUMP_PERCENT: u64 = 10;
+const BUMP_PERCENT: u64 = 10;
 /// Transactions in one block.
 const BLOCK_LIMIT: usize = 24;
 
@@ -38,6 +38,12 @@ impl Tx {
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
+}
+
+/// The least that replaces a bid.
+#[must_use]
+pub fn bumped(max_fee: u64) -> u64 {
+    max_fee.saturating_add(max_fee.saturating_mul(BUMP_PERCENT) / 100)
 }
 
 /// A transaction's id: a hash of its bytes.
@@ -118,7 +124,10 @@ pub struct Chain {
     nodes: [Node; 2],
     /// Calls of others for the next block, before everything else.
     pub outside: Vec<Op>,
+    /// No block comes before this moment.
+    pub halted_until_ms: u64,
     base_fee: u64,
+    fee_is_set: bool,
     spike_blocks: u64,
     next_block: u64,
 }
@@ -156,7 +165,9 @@ impl Chain {
             fates: HashMap::new(),
             nodes: [node(), node()],
             outside: Vec::new(),
+            halted_until_ms: 0,
             base_fee: CALM_FEE,
+            fee_is_set: false,
             spike_blocks: 0,
             next_block: 1,
         }
@@ -274,9 +285,7 @@ impl Chain {
         let place = (tx.signer.clone(), tx.nonce);
         match pool.get(&place) {
             Some((known, _)) if *known == id => Sent::Accepted,
-            Some((_, old)) if tx.max_fee < old.max_fee + old.max_fee * BUMP_PERCENT / 100 => {
-                Sent::Underpriced
-            }
+            Some((_, old)) if tx.max_fee < bumped(old.max_fee) => Sent::Underpriced,
             _ => {
                 pool.insert(place, (id, tx));
                 Sent::Accepted
@@ -298,7 +307,8 @@ impl Chain {
             self.nodes[node].pool.retain(|_, _| !rng.chance(weather.dropped));
         }
         if self.rng.chance(weather.key_elsewhere) {
-            self.use_key_elsewhere();
+            let signer = self.rng.index(3);
+            self.use_key_elsewhere(signer);
             told.push("a signer's key is used elsewhere".into());
         }
         self.move_fee();
@@ -312,7 +322,17 @@ impl Chain {
         told
     }
 
+    /// Holds the base fee at a height, or lets it move again.
+    pub fn set_fee(&mut self, fee: Option<u64>) {
+        self.fee_is_set = fee.is_some();
+        self.spike_blocks = 0;
+        self.base_fee = fee.unwrap_or(CALM_FEE);
+    }
+
     fn move_fee(&mut self) {
+        if self.fee_is_set {
+            return;
+        }
         if self.spike_blocks == 0 && self.rng.chance(self.weather.spike) {
             self.spike_blocks = self.rng.between(2, 12);
             self.base_fee = CALM_FEE * self.rng.between(2, 30);
@@ -326,7 +346,8 @@ impl Chain {
         }
     }
 
-    fn use_key_elsewhere(&mut self) {
+    /// The key of one of the signers makes a transaction that the engine knows nothing of.
+    pub fn use_key_elsewhere(&mut self, signer: usize) {
         let signers: Vec<(String, u64)> = self
             .tip()
             .state
@@ -334,7 +355,7 @@ impl Chain {
             .iter()
             .map(|(signer, nonce)| (signer.clone(), *nonce))
             .collect();
-        let Some((signer, nonce)) = signers.get(self.rng.index(signers.len())).cloned() else {
+        let Some((signer, nonce)) = signers.get(signer % signers.len().max(1)).cloned() else {
             return;
         };
         let tx = Tx {
@@ -390,7 +411,7 @@ impl Chain {
             for (place, (id, tx)) in self.nodes[from].pool.clone() {
                 let better = match self.nodes[to].pool.get(&place) {
                     None => true,
-                    Some((_, old)) => tx.max_fee >= old.max_fee + old.max_fee * BUMP_PERCENT / 100,
+                    Some((_, old)) => tx.max_fee >= bumped(old.max_fee),
                 };
                 if better && self.rng.chance(800) {
                     self.nodes[to].pool.insert(place, (id, tx));

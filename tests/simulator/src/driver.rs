@@ -11,7 +11,7 @@ use sdk_plugin::chain::{
 use sdk_plugin::scheme::{LogFilter, Step};
 use sdk_plugin::{Amount, ChainDriver, Cx, Fault, HexBytes, Value, async_trait};
 
-use crate::chain::{BUMP_PERCENT, Block, GAS, Tx, tx_id};
+use crate::chain::{Block, GAS, Tx, bumped, tx_id};
 use crate::faults::{Harm, Point};
 use crate::token::{Op, TOKEN};
 use crate::world::World;
@@ -111,7 +111,7 @@ impl ChainDriver for SimDriver {
             .and_then(|bid| bid.terms.get("maxFee"))
             .and_then(Value::as_u64)
         {
-            max_fee = max_fee.max(before + before * BUMP_PERCENT / 100 + 1);
+            max_fee = max_fee.max(bumped(before).saturating_add(1));
         }
         let head_height = head(chain.view(node, self.world.now_ms()));
         Ok(Bid {

@@ -192,6 +192,7 @@ struct Inner {
     passes: BTreeMap<Point, u64>,
     struck: BTreeMap<(Point, Harm), u64>,
     full_commits: u64,
+    over: bool,
     lies: bool,
     rng: Rng,
 }
@@ -212,6 +213,7 @@ impl Faults {
             passes: BTreeMap::new(),
             struck: BTreeMap::new(),
             full_commits: 0,
+            over: false,
             lies,
             rng,
         };
@@ -230,6 +232,7 @@ impl Faults {
         let mut inner = self.lock();
         inner.mode = Mode::Never;
         inner.full_commits = 0;
+        inner.over = true;
     }
 
     /// How often each fault struck.
@@ -238,7 +241,7 @@ impl Faults {
         self.lock().struck.clone()
     }
 
-    /// How often each point was passed.
+    /// How often each point was passed while something could go wrong.
     #[must_use]
     pub fn passes(&self) -> BTreeMap<Point, u64> {
         self.lock().passes.clone()
@@ -248,6 +251,9 @@ impl Faults {
     pub fn draw(&self, point: Point) -> Option<Harm> {
         let mut guard = self.lock();
         let inner = &mut *guard;
+        if inner.over {
+            return None;
+        }
         let pass = inner.passes.entry(point).or_default();
         let this = *pass;
         *pass += 1;

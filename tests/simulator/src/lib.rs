@@ -13,6 +13,7 @@ pub mod random;
 pub mod rng;
 pub mod run;
 pub mod scheme;
+pub mod script;
 pub mod token;
 pub mod trace;
 pub mod world;

@@ -1,7 +1,7 @@
 //! The judge: it knows the chain's own history, what was journaled, and every word a caller was told, and nothing of
 //! what the engine believes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use facilitator::journal::{AttemptKind, AttemptRow, Event, SettlementRow};
 use sdk_plugin::wire::reason;
@@ -98,8 +98,9 @@ pub fn judge(chain: &Chain, terms: &Terms, log: &[Event], told: &[Told], unjourn
     };
     words(chain, &record, told, &mut verdict);
     releases(told, &mut verdict);
-    lost(chain, &record, told, &mut verdict);
+    lost(chain, told, &mut verdict);
     twice(chain, &record, &mut verdict);
+    evidence(log, &mut verdict);
     costs(chain, terms, &record, &mut verdict);
     verdict
 }
@@ -253,37 +254,32 @@ fn releases(told: &[Told], verdict: &mut Verdict) {
     }
 }
 
-fn lost(chain: &Chain, record: &Record, told: &[Told], verdict: &mut Verdict) {
-    let asks: BTreeSet<&Ask> = told
-        .iter()
-        .map(|word| &*word.ask)
-        .filter(|ask| ask.is_honest())
-        .collect();
-    for ask in asks {
-        let attempts = record
-            .attempts
+/// Whatever our signers' transactions paid must be known to somebody who asks for it, whether or not the journal has
+/// heard of the transaction.
+fn lost(chain: &Chain, told: &[Told], verdict: &mut Verdict) {
+    for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
+        let Ok(logs) = &tx.result else { continue };
+        if tx.tx.signer.is_empty() {
+            continue;
+        }
+        // Several payloads may be of one transfer: the one that was settled must be answered.
+        let mut asked = told
             .iter()
-            .filter(|a| a.kind == AttemptKind::Steps && record.covers(a, ask));
-        let Some(landed) = attempts
-            .into_iter()
-            .find(|attempt| has_landed(chain, attempt, ask))
-        else {
+            .filter(|word| word.ask.is_honest() && pays(logs, &word.ask))
+            .peekable();
+        let Some(first) = asked.peek().map(|word| &word.ask) else {
             continue;
         };
-        let learnt = told
-            .iter()
-            .filter(|word| word.is_last && *word.ask == *ask)
-            .any(|word| {
-                word.reply().is_some_and(|reply| {
-                    reply.transaction == landed.tx_id
-                        && (reply.success
-                            || reply.error_reason.as_deref() == Some(reason::DUPLICATE_SETTLEMENT))
-                })
-            });
+        let learnt = asked.filter(|word| word.is_last).any(|word| {
+            word.reply().is_some_and(|reply| {
+                reply.transaction == tx.id
+                    && (reply.success || reply.error_reason.as_deref() == Some(reason::DUPLICATE_SETTLEMENT))
+            })
+        });
         if !learnt {
             verdict
                 .lost
-                .push(format!("nonce {} landed as {}", ask.payload.nonce, landed.tx_id));
+                .push(format!("nonce {} landed as {}", first.payload.nonce, tx.id));
         }
     }
 }
@@ -317,6 +313,29 @@ fn twice(chain: &Chain, record: &Record, verdict: &mut Verdict) {
         verdict
             .twice
             .push(format!("{payer} {nonce} was paid {times} times"));
+    }
+}
+
+/// One piece of evidence pays one claim, at any time.
+fn evidence(log: &[Event], verdict: &mut Verdict) {
+    let mut pays: BTreeMap<&str, u64> = BTreeMap::new();
+    for event in log {
+        match event {
+            Event::Paid {
+                settlement, items, ..
+            } => {
+                for item in items {
+                    let other = pays.insert(item, *settlement);
+                    if other.is_some_and(|other| other != *settlement) {
+                        verdict
+                            .twice
+                            .push(format!("{item} pays settlements {other:?} and {settlement}"));
+                    }
+                }
+            }
+            Event::Reorged { settlement, .. } => pays.retain(|_, owner| owner != settlement),
+            _ => {}
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::chain::Weather;
 use crate::clients::Ask;
 use crate::faults::Mode;
 use crate::rng::Rng;
-use crate::run::{Outside, Scenario, Terms, Visit};
+use crate::run::{Act, Scenario, Terms, Visit};
 use crate::scheme::{EXACT, Payload, STEPS, Shape};
 use crate::token::Op;
 
@@ -32,7 +32,7 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
     let mut maker = Maker {
         rng: rng.fork(),
         visits: Vec::new(),
-        outside: Vec::new(),
+        acts: Vec::new(),
     };
     for nonce in 0..payments {
         maker.payment(nonce);
@@ -51,9 +51,9 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
         },
     };
     let balances = PAYERS.map(|payer| (payer.to_owned(), rng.between(500, 30_000)));
-    let kills = (0..rng.between(0, 3))
-        .map(|_| rng.between(500, SPAN_MS))
-        .collect();
+    for _ in 0..rng.between(0, 3) {
+        maker.acts.push((rng.between(500, SPAN_MS), Act::Kill));
+    }
     Scenario {
         seed,
         terms,
@@ -62,10 +62,8 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
         journal_lies: false,
         balances: balances.to_vec(),
         visits: maker.visits,
-        outside: maker.outside,
         calm_at_ms: SPAN_MS + 30_000,
-        kills_ms: kills,
-        reorgs_ms: Vec::new(),
+        acts: maker.acts,
     }
 }
 
@@ -95,7 +93,7 @@ fn weather(rng: &mut Rng, terms: Terms) -> Weather {
 struct Maker {
     rng: Rng,
     visits: Vec<Visit>,
-    outside: Vec<Outside>,
+    acts: Vec<(u64, Act)>,
 }
 
 impl Maker {
@@ -205,6 +203,6 @@ impl Maker {
             },
             _ => return,
         };
-        self.outside.push(Outside { at_ms, op });
+        self.acts.push((at_ms, Act::Outside(op)));
     }
 }

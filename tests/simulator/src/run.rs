@@ -65,11 +65,25 @@ pub struct Visit {
     pub tries: u32,
 }
 
-/// Something others do on the chain.
+/// Something that happens at a set moment, whatever else does.
 #[derive(Debug, Clone)]
-pub struct Outside {
-    pub at_ms: u64,
-    pub op: Op,
+pub enum Act {
+    /// The process is killed.
+    Kill,
+    /// So many of the last blocks are replaced.
+    Reorg(u64),
+    /// Of 1,000 transactions in replaced blocks, so many are forgotten by everybody.
+    LoseInReorgs(u64),
+    /// The base fee from here on; `None`: it moves by itself again.
+    Fee(Option<u64>),
+    /// No block comes for so long, milliseconds.
+    Halt(u64),
+    /// Whether includable transactions wait.
+    Delay(bool),
+    /// This signer's key is used elsewhere, at its next nonce.
+    KeyElsewhere(usize),
+    /// Somebody else calls the contract.
+    Outside(Op),
 }
 
 /// Everything that determines a run.
@@ -83,13 +97,10 @@ pub struct Scenario {
     pub journal_lies: bool,
     pub balances: Vec<(String, u64)>,
     pub visits: Vec<Visit>,
-    pub outside: Vec<Outside>,
     /// When faults and bad weather end.
     pub calm_at_ms: u64,
-    /// Moments at which the process is killed whatever it does.
-    pub kills_ms: Vec<u64>,
-    /// Moments at which the last blocks are taken back: how many.
-    pub reorgs_ms: Vec<(u64, u64)>,
+    /// What happens when, in milliseconds from the start.
+    pub acts: Vec<(u64, Act)>,
 }
 
 /// What came out.
@@ -104,6 +115,8 @@ pub struct Report {
     pub blocks: u64,
     /// Paying transfers on the chain at the end.
     pub payments: u64,
+    /// Transactions of our signers on the chain at the end.
+    pub transactions: u64,
     pub virtual_ms: u64,
 }
 
@@ -183,9 +196,7 @@ async fn run(scenario: &Scenario) -> Report {
         to_clients,
         Arc::clone(&restarts),
     ));
-    scenery.spawn(kill_at(Arc::clone(&world), scenario.kills_ms.clone()));
-    scenery.spawn(reorg_at(Arc::clone(&world), scenario.reorgs_ms.clone()));
-    scenery.spawn(act_outside(Arc::clone(&world), scenario.outside.clone()));
+    scenery.spawn(act(Arc::clone(&world), scenario.acts.clone()));
 
     let clients = Clients::new(Arc::clone(&world), cell.clone());
     let mut sellers = JoinSet::new();
@@ -233,6 +244,13 @@ async fn run(scenario: &Scenario) -> Report {
         .flat_map(|block| &block.txs)
         .filter(paying)
         .count();
+    let ours = |tx: &&crate::chain::Included| !tx.tx.signer.is_empty();
+    let transactions = chain
+        .canonical()
+        .iter()
+        .flat_map(|block| &block.txs)
+        .filter(ours)
+        .count();
     Report {
         verdict,
         told,
@@ -242,6 +260,7 @@ async fn run(scenario: &Scenario) -> Report {
         restarts: *restarts.lock().unwrap_or_else(PoisonError::into_inner),
         blocks: chain.height(),
         payments: u64::try_from(payments).unwrap_or(u64::MAX),
+        transactions: u64::try_from(transactions).unwrap_or(u64::MAX),
         virtual_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
 }
@@ -291,6 +310,9 @@ async fn keep_mining(world: Arc<World>) {
         };
         tokio::time::sleep(Duration::from_millis(pause)).await;
         let mut chain = world.chain();
+        if world.now_ms() < chain.halted_until_ms {
+            continue;
+        }
         for told in chain.tick(world.now_ms()) {
             tracing::info!("chain: {told}");
         }
@@ -303,32 +325,24 @@ async fn keep_mining(world: Arc<World>) {
     }
 }
 
-async fn kill_at(world: Arc<World>, mut moments: Vec<u64>) {
-    moments.sort_unstable();
+async fn act(world: Arc<World>, mut acts: Vec<(u64, Act)>) {
+    acts.sort_by_key(|(at_ms, _)| *at_ms);
     let start = tokio::time::Instant::now();
-    for moment in moments {
-        tokio::time::sleep_until(start + Duration::from_millis(moment)).await;
-        tracing::info!("the process is killed");
-        world.faults.died.notify_one();
-    }
-}
-
-async fn reorg_at(world: Arc<World>, moments: Vec<(u64, u64)>) {
-    let start = tokio::time::Instant::now();
-    for (moment, depth) in moments {
-        tokio::time::sleep_until(start + Duration::from_millis(moment)).await;
-        tracing::info!("{depth} blocks are taken back");
-        world.chain().reorg(depth, world.now_ms());
-    }
-}
-
-async fn act_outside(world: Arc<World>, mut acts: Vec<Outside>) {
-    acts.sort_by_key(|act| act.at_ms);
-    let start = tokio::time::Instant::now();
-    for act in acts {
-        tokio::time::sleep_until(start + Duration::from_millis(act.at_ms)).await;
-        tracing::info!("somebody else: {:?}", act.op);
-        world.chain().outside.push(act.op);
+    for (at_ms, act) in acts {
+        tokio::time::sleep_until(start + Duration::from_millis(at_ms)).await;
+        tracing::info!("ACT {act:?}");
+        let now_ms = world.now_ms();
+        let mut chain = world.chain();
+        match act {
+            Act::Kill => world.faults.died.notify_one(),
+            Act::Reorg(depth) => chain.reorg(depth, now_ms),
+            Act::LoseInReorgs(per_mille) => chain.weather.lost_in_reorg = per_mille,
+            Act::Fee(fee) => chain.set_fee(fee),
+            Act::Halt(millis) => chain.halted_until_ms = now_ms + millis,
+            Act::Delay(delays) => chain.weather.delayed = if delays { 1_000 } else { 0 },
+            Act::KeyElsewhere(signer) => chain.use_key_elsewhere(signer),
+            Act::Outside(op) => chain.outside.push(op),
+        }
     }
 }
 

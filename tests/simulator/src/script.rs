@@ -1,0 +1,222 @@
+//! Scenarios written by hand: calm weather, and exactly what a test says.
+
+use std::sync::Arc;
+
+use facilitator::service::SettleAnswer;
+use sdk_plugin::wire::reason;
+
+use crate::chain::Weather;
+use crate::clients::{Ask, Told};
+use crate::faults::{Harm, Mode, Point, Scripted};
+use crate::run::{Act, Report, Scenario, Terms, Visit, simulate_traced};
+use crate::scheme::{EXACT, Payload, STEPS, Shape};
+
+/// The clock's start, in seconds since the epoch.
+const EPOCH_S: u64 = 1_800_000_000;
+
+/// One signer, a block each second, nothing happens.
+#[must_use]
+pub fn quiet() -> Scenario {
+    let payers = ["ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida"];
+    Scenario {
+        seed: 1,
+        terms: Terms {
+            signers: 1,
+            ..Terms::default()
+        },
+        weather: Weather {
+            block_ms: 1_000,
+            ..Weather::default()
+        },
+        mode: Mode::Never,
+        journal_lies: false,
+        balances: payers.map(|payer| (payer.to_owned(), 10_000)).to_vec(),
+        visits: Vec::new(),
+        calm_at_ms: 120_000,
+        acts: Vec::new(),
+    }
+}
+
+/// A payment of 100 to the shop, good for ten minutes.
+#[must_use]
+pub fn payment(from: &str, nonce: u64, shape: Shape) -> Ask {
+    Ask {
+        scheme: if shape == Shape::Plain { EXACT } else { STEPS },
+        payload: Payload {
+            from: from.into(),
+            to: "shop".into(),
+            value: 100,
+            nonce,
+            valid_before_s: EPOCH_S + 600,
+            shape,
+        },
+        pay_to: "shop".into(),
+        amount: 100,
+        tenant: None,
+        idempotency_key: None,
+    }
+}
+
+/// The same, good until so many seconds after the start.
+#[must_use]
+pub fn good_until(mut ask: Ask, second: u64) -> Ask {
+    ask.payload.valid_before_s = EPOCH_S + second;
+    ask
+}
+
+impl Scenario {
+    /// A seller asks, as middleware does: again after `settlement_pending`, 503 and broken connections.
+    #[must_use]
+    pub fn visit(mut self, at_ms: u64, ask: &Ask, wait_ms: u64, tries: u32) -> Self {
+        self.visits.push(Visit {
+            at_ms,
+            ask: Arc::new(ask.clone()),
+            wait_ms,
+            tries,
+        });
+        self
+    }
+
+    #[must_use]
+    pub fn act(mut self, at_ms: u64, act: Act) -> Self {
+        self.acts.push((at_ms, act));
+        self
+    }
+
+    /// These passes of a point suffer.
+    #[must_use]
+    pub fn harm(mut self, point: Point, harm: Harm, from: u64, count: u64) -> Self {
+        let one = Scripted {
+            point,
+            harm,
+            from,
+            count,
+        };
+        match &mut self.mode {
+            Mode::Script(script) => script.push(one),
+            Mode::Never | Mode::Random { .. } => self.mode = Mode::Script(vec![one]),
+        }
+        self
+    }
+
+    /// Runs it and demands a clean verdict; prints the trace otherwise.
+    ///
+    /// # Panics
+    /// The verdict is not clean.
+    #[must_use]
+    pub fn run_clean(&self) -> Report {
+        let (report, trace) = simulate_traced(self).unwrap_or_else(|error| panic!("no runtime: {error}"));
+        assert!(
+            report.verdict.is_clean(),
+            "{trace}\n{:#?}\n{:?}",
+            report.verdict,
+            self.mode
+        );
+        report
+    }
+}
+
+/// What a caller was told, in one word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    Success,
+    Pending,
+    Duplicate,
+    /// HTTP 503.
+    Unavailable,
+    /// The plugin's trouble, before anything was begun.
+    Unexpected,
+    /// Any other reason.
+    Refused(String),
+}
+
+impl Word {
+    #[must_use]
+    pub fn of(told: &Told) -> Self {
+        if matches!(told.answer, SettleAnswer::Unavailable { .. }) {
+            return Self::Unavailable;
+        }
+        match told.reply() {
+            Some(reply) if reply.success => Self::Success,
+            Some(reply) => match reply.error_reason.as_deref() {
+                Some(reason::SETTLEMENT_PENDING) => Self::Pending,
+                Some(reason::DUPLICATE_SETTLEMENT) => Self::Duplicate,
+                Some(reason::UNEXPECTED_SETTLE_ERROR) => Self::Unexpected,
+                other => Self::Refused(other.unwrap_or_default().to_owned()),
+            },
+            None => Self::Refused("an answer that can't be read".into()),
+        }
+    }
+}
+
+impl Report {
+    /// What callers with this very ask were told, in order.
+    #[must_use]
+    pub fn words(&self, ask: &Ask) -> Vec<Word> {
+        self.told
+            .iter()
+            .filter(|told| *told.ask == *ask)
+            .map(Word::of)
+            .collect()
+    }
+
+    /// How often a fault struck.
+    #[must_use]
+    pub fn struck(&self, point: Point, harm: Harm) -> u64 {
+        self.faults.get(&(point, harm)).copied().unwrap_or(0)
+    }
+}
+
+/// Payments of the tour that are paid in the end, whatever single fault strikes.
+#[must_use]
+pub fn tour_payments() -> Vec<Ask> {
+    let shapes = [
+        ("ann", Shape::Plain),
+        ("bob", Shape::Escrow),
+        ("cyd", Shape::Noted),
+        ("eve", Shape::Shaky),
+        ("fay", Shape::Plain),
+        ("hal", Shape::Plain),
+        ("ida", Shape::Plain),
+    ];
+    (1..)
+        .zip(shapes)
+        .map(|(at, (payer, shape))| payment(payer, at * 10, shape))
+        .collect()
+}
+
+/// A run that passes every point of the pipeline: all plans, twins, a thief, an impatient seller whose release is taken
+/// later, a slot that must be filled, one that must be rebid, and a restart.
+#[must_use]
+pub fn tour() -> Scenario {
+    let asks = tour_payments();
+    let [plain, escrow, noted, shaky, impatient, stuck, last] = asks.as_slice() else {
+        unreachable!("seven payments")
+    };
+    let thief = Ask {
+        pay_to: "thief".into(),
+        ..plain.clone()
+    };
+    let stopped = payment("dan", 900, Shape::Stopped);
+    let expiring = good_until(payment("gus", 910, Shape::Plain), 62);
+    quiet()
+        .visit(500, plain, 25_000, 8)
+        .visit(510, plain, 25_000, 8)
+        .visit(600, escrow, 25_000, 8)
+        .visit(700, noted, 25_000, 8)
+        .visit(700, &stopped, 25_000, 2)
+        .visit(700, shaky, 25_000, 8)
+        .visit(900, &thief, 25_000, 1)
+        .visit(20_000, impatient, 300, 1)
+        .visit(40_000, impatient, 25_000, 8)
+        .act(50_000, Act::Delay(true))
+        .visit(50_200, &expiring, 10_000, 2)
+        .act(75_000, Act::Delay(false))
+        .act(79_500, Act::Delay(true))
+        .visit(80_000, stuck, 25_000, 8)
+        .act(80_500, Act::Fee(Some(50)))
+        .act(80_600, Act::Delay(false))
+        .act(95_000, Act::Fee(None))
+        .act(100_000, Act::Kill)
+        .visit(101_000, last, 25_000, 8)
+}

@@ -1,0 +1,168 @@
+//! The laws about money, each in the shape in which the simulator can prove it.
+
+use simulator::clients::Ask;
+use simulator::random::scenario;
+use simulator::run::{Act, simulate};
+use simulator::scheme::{REPLAY, Shape};
+use simulator::script::{Word, payment, quiet, tour};
+
+/// Skipping the journal's commit of an attempt makes the simulator fail: it sees bytes that the journal does not hold,
+/// and, once the process has died, payments that nobody can learn of.
+#[test]
+fn law3_a_journal_that_lies_about_attempts_is_caught() {
+    let mut lying = tour();
+    lying.journal_lies = true;
+    let verdict = simulate(&lying).expect("a runtime").verdict;
+    assert!(!verdict.sent_unjournaled.is_empty(), "{verdict:#?}");
+    assert!(!verdict.lost.is_empty(), "{verdict:#?}");
+    for seed in 0..3 {
+        let mut lying = scenario(seed, 10);
+        lying.journal_lies = true;
+        let verdict = simulate(&lying).expect("a runtime").verdict;
+        assert!(!verdict.sent_unjournaled.is_empty(), "seed {seed}: {verdict:#?}");
+    }
+}
+
+#[test]
+fn law4_while_no_block_comes_the_answer_is_pending_with_the_hash() {
+    let ask = payment("ann", 10, Shape::Plain);
+    let report = quiet()
+        .act(100, Act::Halt(60_000))
+        .visit(500, &ask, 5_000, 20)
+        .run_clean();
+    let words = report.words(&ask);
+    assert!(words.len() >= 12, "{words:?}");
+    let hashes: Vec<String> = report
+        .told
+        .iter()
+        .filter_map(|told| told.reply())
+        .map(|reply| reply.transaction)
+        .collect();
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+    assert!(
+        words.iter().take(11).all(|word| *word == Word::Pending),
+        "{words:?}"
+    );
+    assert_eq!(
+        words.iter().filter(|word| **word == Word::Success).count(),
+        1,
+        "{words:?}"
+    );
+}
+
+#[test]
+fn law4_a_payment_that_reverts_is_failed_with_its_hash_and_can_be_tried_again() {
+    let ask = payment("ann", 10, Shape::Plain);
+    let spend = simulator::token::Op::Spend {
+        from: "ann".into(),
+        value: 9_950,
+    };
+    let report = quiet()
+        .act(600, Act::Outside(spend))
+        .visit(500, &ask, 25_000, 1)
+        .run_clean();
+    let first = report
+        .told
+        .first()
+        .and_then(|told| told.reply())
+        .expect("a reply");
+    assert!(!first.success && !first.transaction.is_empty(), "{first:?}");
+    assert_eq!(first.error_reason.as_deref(), Some("sim_insufficient_balance"));
+    // When that is final the claim is open again, and the plan sees that the funds are still missing.
+    let last = report.told.last().and_then(|told| told.reply()).expect("a reply");
+    assert_eq!(last.error_reason.as_deref(), Some("sim_insufficient_balance"));
+    assert_eq!(last.transaction, "");
+    assert_eq!(report.payments, 0);
+}
+
+#[test]
+fn law5_of_64_equal_callers_one_is_told_success_and_the_others_the_hash() {
+    let ask = payment("ann", 10, Shape::Plain);
+    let mut scenario = quiet();
+    for _ in 0..64 {
+        scenario = scenario.visit(500, &ask, 25_000, 1);
+    }
+    let report = scenario.run_clean();
+    let words: Vec<Word> = report
+        .told
+        .iter()
+        .filter(|told| !told.is_last)
+        .map(Word::of)
+        .collect();
+    assert_eq!(words.iter().filter(|word| **word == Word::Success).count(), 1);
+    assert_eq!(words.iter().filter(|word| **word == Word::Duplicate).count(), 63);
+    assert_eq!((report.payments, words.len()), (1, 64));
+}
+
+#[test]
+fn law5_the_same_payload_for_another_seller_or_amount_is_never_success() {
+    let ask = payment("ann", 10, Shape::Plain);
+    let seller = Ask {
+        pay_to: "thief".into(),
+        ..ask.clone()
+    };
+    let amount = Ask {
+        amount: 100_000_000,
+        ..ask.clone()
+    };
+    let tenant = Ask {
+        tenant: Some("other".into()),
+        ..ask.clone()
+    };
+    // The first caller is told pending and goes; the others come while it is open, landed, released and long after.
+    let mut scenario = quiet().visit(500, &ask, 200, 1).visit(30_000, &ask, 25_000, 2);
+    for at_ms in [600, 2_500, 31_000, 60_000] {
+        for other in [&seller, &amount, &tenant] {
+            scenario = scenario.visit(at_ms, other, 25_000, 1);
+        }
+    }
+    let report = scenario.run_clean();
+    for other in [&seller, &amount, &tenant] {
+        for told in report.told.iter().filter(|told| *told.ask == *other) {
+            assert_eq!(Word::of(told), Word::Refused(REPLAY.into()));
+            assert_eq!(
+                told.reply().map(|reply| reply.transaction).as_deref(),
+                Some(""),
+                "never the hash"
+            );
+        }
+    }
+    assert_eq!(report.words(&ask)[..2], [Word::Pending, Word::Success]);
+}
+
+#[test]
+fn law5_fifty_authorizations_over_one_balance_make_one_transaction() {
+    let mut scenario = quiet();
+    scenario.balances = vec![("ann".into(), 100)];
+    scenario.terms.lane_queue = 64;
+    scenario.terms.max_in_flight = 64;
+    for nonce in 0..50 {
+        scenario = scenario.visit(500, &payment("ann", nonce, Shape::Plain), 25_000, 1);
+    }
+    let report = scenario.run_clean();
+    assert_eq!((report.payments, report.transactions), (1, 1));
+}
+
+#[test]
+fn law5_a_full_lane_takes_all_that_fits_and_turns_the_rest_away() {
+    let mut scenario = quiet().act(100, Act::Halt(8_000));
+    scenario.terms.lane_queue = 2;
+    scenario.terms.max_in_flight = 3;
+    let asks: Vec<Ask> = (0..12).map(|nonce| payment("ann", nonce, Shape::Plain)).collect();
+    for ask in &asks {
+        scenario = scenario.visit(500, ask, 25_000, 1);
+    }
+    let report = scenario.run_clean();
+    let first: Vec<Word> = asks
+        .iter()
+        .filter_map(|ask| report.words(ask).first().cloned())
+        .collect();
+    assert!(
+        first.contains(&Word::Success) && first.contains(&Word::Unavailable),
+        "{first:?}"
+    );
+    assert_eq!(
+        report.payments, 12,
+        "those turned away are paid when they ask again"
+    );
+}
