@@ -176,6 +176,38 @@ fn a_transaction_that_the_market_outbids_is_replaced_in_its_slot() {
 }
 
 #[test]
+fn t32_the_first_of_several_bids_may_land_and_is_found() {
+    let world = World::builder()
+        .mining(Mining::Manual)
+        .server("settle_wait_seconds = 1")
+        .network("stuck_after_seconds = 1")
+        .start();
+    // Bids are journaled, and wander about somewhere before a node hears of them.
+    world.proxy.on("eth_sendRawTransaction", Fault::Refuse);
+    let body = world.payment(2).v2();
+    let first = world.settle(&body).pending();
+    wait::until("a better bid", wait::LONG, || {
+        world.chain.mine(1).expect("mines");
+        Some(world.settle(&body).pending()).filter(|hash| *hash != first)
+    });
+    let mut sends = world.proxy.trips();
+    sends.retain(|trip| trip.methods == ["eth_sendRawTransaction"]);
+    let arrived = world
+        .chain
+        .rpc()
+        .call("eth_sendRawTransaction", sends[0].body["params"].clone());
+    assert_eq!(arrived.expect("the node takes it"), first.as_str());
+    world.chain.mine(1).expect("mines");
+    assert_eq!(world.transfers(), 1, "the first bid landed");
+    let paid = wait::until("it is found", wait::LONG, || {
+        Some(world.settle(&body)).filter(Reply::is_success)
+    });
+    assert_eq!(paid.paid(), first);
+    world.proxy.heal();
+    assert_eq!((world.sent(), world.transfers(), world.earned()), (1, 1, PRICE));
+}
+
+#[test]
 fn t21_a_payment_that_is_reorganised_away_after_success_is_noticed_and_lands_again_once() {
     let world = World::start();
     let body = world.payment(2).v2();

@@ -121,6 +121,24 @@ fn t31_a_transfer_that_reverts_only_when_mined_costs_gas_once() {
 }
 
 #[test]
+fn t31_a_payer_whose_payments_keep_failing_on_chain_has_to_wait() {
+    let world = world();
+    world.chain.set_token_mood(8).expect("the token changes its mood");
+    for _ in 0..3 {
+        let hash = world.settle(&lying(&world, 2).v2()).failed(reason::FAILED);
+        assert_eq!(hash.len(), 66);
+    }
+    world.untouched(|| {
+        world
+            .settle(&lying(&world, 2).v2())
+            .refused("invalid_transaction_state");
+    });
+    // It is the payer who waits, not everybody.
+    let _ = world.settle(&world.payment(3).v2()).paid();
+    assert_eq!(world.sent(), 4);
+}
+
+#[test]
 fn a_token_that_burns_all_gas_is_refused_by_the_simulation() {
     let world = world();
     world.chain.set_token_mood(9).expect("the token changes its mood");
