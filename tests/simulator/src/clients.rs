@@ -9,7 +9,7 @@ use sdk_plugin::request::{Accepted, Purpose, Requirements};
 use sdk_plugin::wire::{SettleReply, reason};
 use sdk_plugin::{Amount, PaymentRequest, ProtocolVersion, Value};
 use serde_json::Map;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::faults::{Harm, Point};
 use crate::scheme::Payload;
@@ -103,14 +103,54 @@ impl Told {
     }
 }
 
-/// A running engine, or none.
-pub type Cell = watch::Receiver<Option<Arc<Engine>>>;
+/// The running engine, or none. (Not a `watch` channel: that one wakes its readers in a random order.)
+#[derive(Debug, Default)]
+pub struct Cell {
+    now: Mutex<(u64, Option<Arc<Engine>>)>,
+    changed: Notify,
+}
+
+impl Cell {
+    pub fn set(&self, engine: Option<Arc<Engine>>) {
+        {
+            let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+            *now = (now.0 + 1, engine);
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// The engine, and how often it changed so far.
+    #[must_use]
+    pub fn get(&self) -> (u64, Option<Arc<Engine>>) {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn running(&self) -> (u64, Arc<Engine>) {
+        loop {
+            let changed = self.changed.notified();
+            if let (at, Some(engine)) = self.get() {
+                return (at, engine);
+            }
+            changed.await;
+        }
+    }
+
+    async fn left(&self, at: u64) {
+        loop {
+            let changed = self.changed.notified();
+            if self.get().0 != at {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
 
 /// What all clients share.
 #[derive(Debug, Clone)]
 pub struct Clients {
     pub world: Arc<World>,
-    pub engine: Cell,
+    pub engine: Arc<Cell>,
     told: Arc<Mutex<Vec<Told>>>,
 }
 
@@ -126,7 +166,7 @@ pub enum Heard {
 
 impl Clients {
     #[must_use]
-    pub fn new(world: Arc<World>, engine: Cell) -> Self {
+    pub fn new(world: Arc<World>, engine: Arc<Cell>) -> Self {
         Self {
             world,
             engine,
@@ -141,11 +181,7 @@ impl Clients {
 
     /// One request over one connection.
     pub async fn ask_once(&self, ask: &Arc<Ask>, mut wait_ms: u64, is_last: bool) -> Heard {
-        let mut cell = self.engine.clone();
-        let Ok(engine) = cell.wait_for(Option::is_some).await.map(|engine| engine.clone()) else {
-            return Heard::Lost;
-        };
-        let Some(engine) = engine else { return Heard::Lost };
+        let (at, engine) = self.engine.running().await;
         let mut patience = Duration::from_secs(3_600);
         match self.world.faults.draw(Point::Reply) {
             Some(Harm::HangUp) => patience = Duration::from_millis(self.world.rng().between(0, wait_ms)),
@@ -154,7 +190,7 @@ impl Clients {
         }
         tokio::select! {
             biased;
-            _ = cell.changed() => Heard::Lost,
+            () = self.engine.left(at) => Heard::Lost,
             () = tokio::time::sleep(patience) => Heard::Gone,
             answer = engine.settle(ask.request(wait_ms)) => {
                 tracing::info!("HEARD {} of {:?}: {answer:?}", ask.payload.nonce, ask.tenant);

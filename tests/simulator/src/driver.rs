@@ -48,6 +48,7 @@ impl SimDriver {
     fn sign(&self, slot: &Slot, bid: &Bid, op: Option<Op>) -> Built {
         let max_fee = bid.terms.get("maxFee").and_then(Value::as_u64).unwrap_or(0);
         let salt = self.world.rng().draw();
+        let carried = op.clone();
         let bytes = Tx {
             signer: slot.lane.signer.clone(),
             nonce: slot.sequence,
@@ -57,6 +58,14 @@ impl SimDriver {
         }
         .encode();
         let id = tx_id(&bytes);
+        tracing::info!(
+            "signed {id} for {} of {}: {carried:?}",
+            slot.sequence,
+            slot.lane.signer
+        );
+        if let Some(op) = carried {
+            self.world.note_signed(id.clone(), op);
+        }
         self.built
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

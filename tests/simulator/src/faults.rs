@@ -163,6 +163,9 @@ impl Point {
     }
 }
 
+/// Longer than callers are kept waiting for a commit that is under way.
+const SLOW_COMMIT: Duration = Duration::from_secs(8);
+
 /// Exactly these passes of a point suffer.
 #[derive(Debug, Clone, Copy)]
 pub struct Scripted {
@@ -192,6 +195,8 @@ struct Inner {
     passes: BTreeMap<Point, u64>,
     struck: BTreeMap<(Point, Harm), u64>,
     full_commits: u64,
+    /// What the commit that is about to be made suffers.
+    next_commit: Option<Harm>,
     over: bool,
     lies: bool,
     rng: Rng,
@@ -213,6 +218,7 @@ impl Faults {
             passes: BTreeMap::new(),
             struck: BTreeMap::new(),
             full_commits: 0,
+            next_commit: None,
             over: false,
             lies,
             rng,
@@ -285,6 +291,16 @@ impl Faults {
         harm
     }
 
+    /// A commit is about to be made: how long does it take, beyond the usual? What else it suffers comes with
+    /// [`AtCommit`], which the journal asks at once.
+    pub fn before_commit(&self, events: &[Event]) -> Option<Duration> {
+        let harm = self.draw(Point::of_commit(events));
+        (harm == Some(Harm::Slow)).then_some(SLOW_COMMIT).or_else(|| {
+            self.lock().next_commit = harm;
+            None
+        })
+    }
+
     fn die(&self) {
         tracing::info!("the process dies");
         self.died.notify_one();
@@ -328,11 +344,12 @@ impl JournalFaults for AtCommit {
         if self.0.lock().lies && events.iter().any(|event| matches!(event, Event::Prepared(_))) {
             return CommitFault::Lie;
         }
+        let harm = self.0.lock().next_commit.take();
         if self.0.lock().full_commits > 0 {
             self.0.lock().full_commits -= 1;
             return CommitFault::Full;
         }
-        match self.0.draw(Point::of_commit(events)) {
+        match harm {
             Some(Harm::Full) => {
                 let mut inner = self.0.lock();
                 if matches!(inner.mode, Mode::Random { .. }) {

@@ -44,17 +44,32 @@ impl Verdict {
     }
 }
 
-/// What the journal says, as far as the judge needs it.
-struct Record {
-    settlements: BTreeMap<u64, SettlementRow>,
-    attempts: Vec<AttemptRow>,
+/// What the judge goes by.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    pub chain: &'a Chain,
+    pub terms: &'a Terms,
+    /// Everything that was ever committed.
+    pub log: &'a [Event],
+    pub told: &'a [Told],
+    pub unjournaled: &'a [String],
+    /// Every transaction that was ever signed, sent or not.
+    pub signed: &'a BTreeMap<String, Op>,
 }
 
-impl Record {
-    fn of(log: &[Event]) -> Self {
+/// What the journal says, as far as the judge needs it.
+struct Record<'a> {
+    settlements: BTreeMap<u64, SettlementRow>,
+    attempts: Vec<AttemptRow>,
+    signed: &'a BTreeMap<String, Op>,
+}
+
+impl<'a> Record<'a> {
+    fn of(log: &[Event], signed: &'a BTreeMap<String, Op>) -> Self {
         let mut record = Self {
             settlements: BTreeMap::new(),
             attempts: Vec::new(),
+            signed,
         };
         for event in log {
             match event {
@@ -90,8 +105,16 @@ fn pays(logs: &[sdk_plugin::chain::LogEntry], ask: &Ask) -> bool {
 
 /// Judges a run that has come to rest.
 #[must_use]
-pub fn judge(chain: &Chain, terms: &Terms, log: &[Event], told: &[Told], unjournaled: &[String]) -> Verdict {
-    let record = Record::of(log);
+pub fn judge(facts: &Facts<'_>) -> Verdict {
+    let Facts {
+        chain,
+        terms,
+        log,
+        told,
+        unjournaled,
+        signed,
+    } = *facts;
+    let record = Record::of(log, signed);
     let mut verdict = Verdict {
         sent_unjournaled: unjournaled.to_vec(),
         ..Verdict::default()
@@ -105,7 +128,7 @@ pub fn judge(chain: &Chain, terms: &Terms, log: &[Event], told: &[Told], unjourn
     verdict
 }
 
-fn words(chain: &Chain, record: &Record, told: &[Told], verdict: &mut Verdict) {
+fn words(chain: &Chain, record: &Record<'_>, told: &[Told], verdict: &mut Verdict) {
     for word in told {
         let Some(reply) = word.reply() else { continue };
         let what = |why: &str| {
@@ -138,7 +161,9 @@ fn words(chain: &Chain, record: &Record, told: &[Told], verdict: &mut Verdict) {
             Some(reason::SETTLEMENT_PENDING) => {
                 if reply.transaction.is_empty() {
                     verdict.false_words.push(what("pending without a hash"));
-                } else if !known(chain, record, &word.ask, &reply.transaction) {
+                } else if !known(chain, record, &word.ask, &reply.transaction)
+                    && !is_signed_for(record, &word.ask, &reply.transaction)
+                {
                     verdict
                         .false_words
                         .push(what("pending with a hash that is none of its own"));
@@ -162,6 +187,20 @@ fn words(chain: &Chain, record: &Record, told: &[Told], verdict: &mut Verdict) {
     }
 }
 
+/// Signed for this payment. Its commit took longer than callers are kept, and was refused in the end: that it may land
+/// was true when it was said, and the next request begins anew.
+fn is_signed_for(record: &Record<'_>, ask: &Ask, tx_id: &str) -> bool {
+    match record.signed.get(tx_id) {
+        Some(
+            Op::Transfer { from, nonce, .. }
+            | Op::Lock { from, nonce, .. }
+            | Op::Capture { from, nonce, .. }
+            | Op::Note { from, nonce, .. },
+        ) => *from == ask.payload.from && *nonce == ask.payload.nonce,
+        _ => false,
+    }
+}
+
 /// At some moment before, or just before, the transaction was in a block deep enough, with this very transfer.
 fn shown(chain: &Chain, word: &Told, tx_id: &str) -> bool {
     chain.places(tx_id).iter().any(|(block, fate)| {
@@ -178,7 +217,13 @@ fn shown(chain: &Chain, word: &Told, tx_id: &str) -> bool {
 }
 
 /// Somebody else's transaction proves a payment only for a claim with an attempt journaled before it.
-fn foreign_success(chain: &Chain, record: &Record, word: &Told, tx_id: &str, false_words: &mut Vec<String>) {
+fn foreign_success(
+    chain: &Chain,
+    record: &Record<'_>,
+    word: &Told,
+    tx_id: &str,
+    false_words: &mut Vec<String>,
+) {
     let first = record
         .attempts
         .iter()
@@ -196,7 +241,7 @@ fn foreign_success(chain: &Chain, record: &Record, word: &Told, tx_id: &str, fal
 }
 
 /// Whether a hash belongs to the ask: one of its attempts, or another's transaction that made the payment.
-fn known(chain: &Chain, record: &Record, ask: &Ask, tx_id: &str) -> bool {
+fn known(chain: &Chain, record: &Record<'_>, ask: &Ask, tx_id: &str) -> bool {
     record
         .attempts
         .iter()
@@ -284,7 +329,7 @@ fn lost(chain: &Chain, told: &[Told], verdict: &mut Verdict) {
     }
 }
 
-fn twice(chain: &Chain, record: &Record, verdict: &mut Verdict) {
+fn twice(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
     let mut carried: BTreeMap<(u64, u32), Vec<&str>> = BTreeMap::new();
     let mut paid: BTreeMap<(String, u64), u32> = BTreeMap::new();
     for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
@@ -339,7 +384,7 @@ fn evidence(log: &[Event], verdict: &mut Verdict) {
     }
 }
 
-fn costs(chain: &Chain, terms: &Terms, record: &Record, verdict: &mut Verdict) {
+fn costs(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: &mut Verdict) {
     for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
         let Some(attempt) = record.attempts.iter().find(|attempt| attempt.tx_id == tx.id) else {
             continue;

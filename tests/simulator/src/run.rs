@@ -15,11 +15,10 @@ use sdk_plugin::chain::KeyInfo;
 use sdk_plugin::host::Suite;
 use sdk_plugin::manifest::Grant;
 use sdk_plugin::{Amount, HexBytes, SchemeHandler, Value};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::chain::{Chain, GAS, Weather};
-use crate::clients::{Ask, Clients, NETWORK, Told};
+use crate::clients::{Ask, Cell, Clients, NETWORK, Told};
 use crate::driver::SimDriver;
 use crate::faults::{AtCommit, Faults, Injected, Mode};
 use crate::oracle::{self, Verdict};
@@ -186,19 +185,19 @@ async fn run(scenario: &Scenario) -> Report {
     )))));
     let world = Arc::new(World::new(chain, rng.fork(), Arc::clone(&faults), clock, journal));
 
-    let (to_clients, cell) = watch::channel(None);
+    let cell = Arc::new(Cell::default());
     let restarts = Arc::new(Mutex::new(0));
     let mut scenery = JoinSet::new();
     scenery.spawn(keep_mining(Arc::clone(&world)));
     scenery.spawn(keep_alive(
         Arc::clone(&world),
         scenario.terms,
-        to_clients,
+        Arc::clone(&cell),
         Arc::clone(&restarts),
     ));
     scenery.spawn(act(Arc::clone(&world), scenario.acts.clone()));
 
-    let clients = Clients::new(Arc::clone(&world), cell.clone());
+    let clients = Clients::new(Arc::clone(&world), Arc::clone(&cell));
     let mut sellers = JoinSet::new();
     for visit in scenario.visits.clone() {
         let clients = clients.clone();
@@ -225,14 +224,21 @@ async fn run(scenario: &Scenario) -> Report {
     }
     stuck.extend(at_rest(&world, &cell, "after the last questions").await);
 
-    if let Some(engine) = &*cell.borrow() {
+    if let Some(engine) = cell.get().1 {
         engine.stop();
     }
     scenery.shutdown().await;
     let log = world.journal.log();
     let told = clients.told();
     let chain = world.chain();
-    let mut verdict = oracle::judge(&chain, &scenario.terms, &log, &told, &world.unjournaled());
+    let mut verdict = oracle::judge(&oracle::Facts {
+        chain: &chain,
+        terms: &scenario.terms,
+        log: &log,
+        told: &told,
+        unjournaled: &world.unjournaled(),
+        signed: &world.signed(),
+    });
     verdict.stuck.extend(stuck);
     verdict.panics = PANICS.with_borrow_mut(std::mem::take);
     let paying = |tx: &&crate::chain::Included| {
@@ -275,10 +281,10 @@ fn calm_down(world: &World, block_ms: u64) {
 }
 
 /// Waits until nothing is open any more; says what still is when it takes too long.
-async fn at_rest(world: &World, cell: &watch::Receiver<Option<Arc<Engine>>>, when: &str) -> Vec<String> {
+async fn at_rest(world: &World, cell: &Cell, when: &str) -> Vec<String> {
     let deadline = tokio::time::Instant::now() + REST;
     loop {
-        let open = cell.borrow().as_ref().map(|engine| engine.open_settlements());
+        let open = cell.get().1.map(|engine| engine.open_settlements());
         if open == Some(0) {
             return Vec::new();
         }
@@ -347,12 +353,7 @@ async fn act(world: Arc<World>, mut acts: Vec<(u64, Act)>) {
 }
 
 /// Starts the engine, and again whenever it has died.
-async fn keep_alive(
-    world: Arc<World>,
-    terms: Terms,
-    to_clients: watch::Sender<Option<Arc<Engine>>>,
-    restarts: Arc<Mutex<u64>>,
-) {
+async fn keep_alive(world: Arc<World>, terms: Terms, to_clients: Arc<Cell>, restarts: Arc<Mutex<u64>>) {
     loop {
         let engine = Engine::new(parts(&world, terms));
         tokio::select! {
@@ -362,13 +363,13 @@ async fn keep_alive(
                 if let Err(error) = resumed {
                     tracing::error!(%error, "the engine did not start");
                 } else {
-                    to_clients.send_replace(Some(Arc::clone(&engine)));
+                    to_clients.set(Some(Arc::clone(&engine)));
                     world.faults.died.notified().await;
                 }
             }
         }
         engine.stop();
-        to_clients.send_replace(None);
+        to_clients.set(None);
         drop(engine);
         *restarts.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         let pause = world.rng().between(50, 4_000);

@@ -16,6 +16,7 @@ use sdk_plugin::{Fault, HostServices, Value, async_trait};
 use crate::chain::Chain;
 use crate::faults::{Faults, Harm, Point};
 use crate::rng::Rng;
+use crate::token::Op;
 
 /// What all parts share.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct World {
     pub journal: Arc<MemoryJournal>,
     /// Transactions that reached a node and are not in the journal.
     unjournaled: Mutex<Vec<String>>,
+    /// Every transaction that was ever signed, sent or not.
+    signed: Mutex<BTreeMap<String, Op>>,
 }
 
 impl World {
@@ -45,6 +48,7 @@ impl World {
             clock,
             journal,
             unjournaled: Mutex::default(),
+            signed: Mutex::default(),
         }
     }
 
@@ -64,6 +68,18 @@ impl World {
     /// The node that serves a read.
     pub fn node(&self) -> usize {
         self.rng().index(2)
+    }
+
+    pub fn note_signed(&self, tx_id: String, op: Op) {
+        self.signed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(tx_id, op);
+    }
+
+    #[must_use]
+    pub fn signed(&self) -> BTreeMap<String, Op> {
+        self.signed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn note_unjournaled(&self, tx_id: String) {
@@ -101,12 +117,15 @@ impl Journal for SimJournal {
         let millis = {
             let mut rng = self.world.rng();
             if rng.chance(20) {
-                rng.between(500, 6_000)
+                rng.between(500, 4_000)
             } else {
                 rng.between(1, 8)
             }
         };
         tokio::time::sleep(Duration::from_millis(millis)).await;
+        if let Some(longer) = self.faults.before_commit(&events) {
+            tokio::time::sleep(longer).await;
+        }
         self.inner.commit(events).await
     }
 

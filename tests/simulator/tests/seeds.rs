@@ -54,3 +54,18 @@ fn no_seed_loses_or_repeats_or_misreports_a_payment() {
         );
     }
 }
+
+/// Without this no seed could be repeated.
+#[test]
+fn a_seed_always_runs_the_same_way() {
+    for seed in [3, 17, 29] {
+        let first = simulate(&scenario(seed, 40)).expect("a runtime");
+        let second = simulate(&scenario(seed, 40)).expect("a runtime");
+        assert_eq!(first.log, second.log, "seed {seed}");
+        assert_eq!(
+            format!("{:?}", first.told),
+            format!("{:?}", second.told),
+            "seed {seed}"
+        );
+    }
+}
