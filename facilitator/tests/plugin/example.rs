@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use facilitator::plugin::{Limits, inspect, load};
-use sdk_plugin::scheme::{Identity, Planned, Verdict};
+use facilitator::plugin::{Limits, Sha256Digest, inspect, load};
+use sdk_plugin::host::{StoreRequest, StoreResponse};
+use sdk_plugin::scheme::{Done, Planned, Verdict};
 use sdk_plugin::testkit::ScriptHost;
 use sdk_plugin::{Cx, PaymentRequest, SchemeHandler};
 use serde_json::{Value, json};
 
-use crate::support::{host, request};
+use crate::support::{compile, host, request, root};
+
+const NETWORK: &str = "eip155:8453";
 
 /// Builds a plugin crate of this workspace, beside this test and in its profile, and finds its file.
 fn built(package: &str, library: &str) -> PathBuf {
@@ -46,46 +49,140 @@ fn built(package: &str, library: &str) -> PathBuf {
     folder.join(format!("lib{library}.so"))
 }
 
-fn payment(code: &str) -> PaymentRequest {
+/// The example in C, compiled as its README says.
+fn compiled() -> PathBuf {
+    let folder = root().join("plugins/example-c");
+    let sources = ["voucher.c", "json.c", "sha256.c"].map(|name| folder.join(name));
+    let [voucher, others @ ..] = &sources;
+    let mut flags = vec!["-Wextra", "-Werror", "-O2", "-fvisibility=hidden", "-shared"];
+    flags.extend(
+        others
+            .iter()
+            .map(|source| source.to_str().expect("a path in UTF-8")),
+    );
+    compile(voucher, "libvoucher_c.so", &flags)
+}
+
+fn payment(payload: Value, amount: &str, pay_to: &str) -> PaymentRequest {
     let terms = json!({
-        "scheme": "voucher", "network": "eip155:8453", "amount": "10000", "asset": "0xab", "payTo": "0xcd",
+        "scheme": "voucher", "network": NETWORK, "amount": amount, "asset": "0xAB", "payTo": pay_to,
         "maxTimeoutSeconds": 60
     });
     let request = json!({
-        "version": "2", "scheme": "voucher", "network": "eip155:8453", "networkAsSent": "eip155:8453",
-        "payload": { "code": code }, "accepted": { "scheme": "voucher", "network": "eip155:8453" },
+        "version": "2", "scheme": "voucher", "network": NETWORK, "networkAsSent": NETWORK,
+        "payload": payload, "accepted": { "scheme": "voucher", "network": NETWORK },
         "requirements": terms, "purpose": "verify", "remainingMs": 25_000
     });
     serde_json::from_value(request).expect("a payment")
 }
 
-fn config() -> Value {
-    // SHA-256 of "abc", from FIPS 180-2's own example.
-    let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    json!({ "vouchers": [{
-        "sha256": digest, "network": "eip155:8453", "asset": "0xab", "amount": "10000", "payTo": "0xcd",
-        "expiresAtS": 1_800_000_000_u64
-    }] })
+fn good(code: &str) -> PaymentRequest {
+    payment(json!({ "code": code }), "10000", "0xCd")
+}
+
+/// Vouchers for these codes; the last one has expired.
+fn config(codes: &[&str]) -> Value {
+    let vouchers = codes.iter().enumerate().map(|(place, code)| {
+        let expires_at_s = if place + 1 == codes.len() {
+            1_600_000_000_u64
+        } else {
+            1_800_000_000
+        };
+        json!({ "sha256": Sha256Digest::of(code.as_bytes()).to_string(), "network": NETWORK, "asset": "0xab",
+                "amount": "10000", "payTo": "0xcd", "expiresAtS": expires_at_s })
+    });
+    json!({ "vouchers": vouchers.collect::<Vec<_>>() })
+}
+
+/// A loaded example with a host of its own.
+struct Example {
+    scheme: Arc<dyn SchemeHandler>,
+    script: Arc<ScriptHost>,
+}
+
+impl Example {
+    async fn load(file: PathBuf, id: &str, config: Value) -> Self {
+        assert_eq!(inspect(&file).expect("a plugin").manifest.id, id);
+        let (host, _) = host();
+        let loaded = load(request(file, config, host.clone(), Limits::default()))
+            .await
+            .expect("it loads");
+        Self {
+            scheme: loaded.schemes.get("voucher").expect("its scheme").clone(),
+            script: Arc::clone(&host.script),
+        }
+    }
+
+    fn cx(&self) -> Cx {
+        self.script.cx(self.script.context(NETWORK))
+    }
+
+    /// Everything it says about a payment.
+    async fn says(&self, payment: &PaymentRequest) -> [String; 3] {
+        [
+            format!("{:?}", self.scheme.identify(&self.cx(), payment).await),
+            format!("{:?}", self.scheme.verify(&self.cx(), payment).await),
+            format!("{:?}", self.scheme.plan(&self.cx(), payment).await),
+        ]
+    }
+
+    /// Does what the host does with a plan that is done at once.
+    async fn redeem(&self, payment: &PaymentRequest) -> StoreResponse {
+        let planned = self.scheme.plan(&self.cx(), payment).await;
+        let Ok(Planned::Done(Done { writes, .. })) = planned else {
+            panic!("{planned:?}")
+        };
+        let write = StoreRequest::Write { writes };
+        self.cx().store(write).await.expect("the store answers")
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rust_example_loads_from_its_file_and_takes_a_voucher() {
-    let file = built("plugin-example-rust", "voucher");
-    assert_eq!(inspect(&file).expect("a plugin").manifest.id, "example-voucher");
-    let (host, _) = host();
-    let loaded = load(request(file, config(), host.clone(), Limits::default()))
-        .await
-        .expect("it loads");
-    let scheme: &Arc<dyn SchemeHandler> = loaded.schemes.get("voucher").expect("its scheme");
-    let script: &Arc<ScriptHost> = &host.script;
-    let cx = || -> Cx { script.cx(script.context("eip155:8453")) };
-    assert_eq!(scheme.supported(&cx()).await.expect("kinds").kinds.len(), 1);
-    let identity = scheme.identify(&cx(), &payment("abc")).await;
-    assert!(matches!(identity, Ok(Identity::Identified(_))), "{identity:?}");
-    let verdict = scheme.verify(&cx(), &payment("abc")).await;
-    assert!(matches!(verdict, Ok(Verdict::Valid(_))), "{verdict:?}");
-    let verdict = scheme.verify(&cx(), &payment("abd")).await;
-    assert!(matches!(verdict, Ok(Verdict::Invalid(_))), "{verdict:?}");
-    let planned = scheme.plan(&cx(), &payment("abc")).await;
-    assert!(matches!(planned, Ok(Planned::Done(_))), "{planned:?}");
+async fn the_examples_in_rust_and_in_c_load_from_their_files_and_say_the_same() {
+    // Longer than a block of the digest, with escapes, and beyond ASCII.
+    let long = "7Q2M-".repeat(25);
+    let odd = "\"\\\t\u{1}é😀/";
+    let issued = config(&["abc", long.as_str(), odd, "late"]);
+    let rust = Example::load(
+        built("plugin-example-rust", "voucher"),
+        "example-voucher",
+        issued.clone(),
+    )
+    .await;
+    let c = Example::load(compiled(), "example-voucher-c", issued).await;
+    for example in [&rust, &c] {
+        let supported = example.scheme.supported(&example.cx()).await.expect("kinds");
+        assert_eq!(supported.kinds.len(), 1);
+        for code in ["abc", long.as_str(), odd] {
+            let verdict = example.scheme.verify(&example.cx(), &good(code)).await;
+            assert!(matches!(verdict, Ok(Verdict::Valid(_))), "{verdict:?}");
+        }
+    }
+    let code = |code: Value| payment(json!({ "code": code }), "10000", "0xcd");
+    let asked = [
+        good("abc"),
+        good(&long),
+        good(odd),
+        good("late"),
+        good("abd"),
+        code(json!("")),
+        code(json!("x".repeat(129))),
+        code(json!(7)),
+        code(json!({ "code": ["abc"] })),
+        code(Value::Null),
+        payment(json!({}), "10000", "0xcd"),
+        payment(json!({ "cod": "abc", "code2": "abc" }), "10000", "0xcd"),
+        payment(json!({ "code": "abc" }), "10001", "0xcd"),
+        payment(json!({ "code": "abc" }), "10000", "0xce"),
+    ];
+    for payment in &asked {
+        assert_eq!(rust.says(payment).await, c.says(payment).await, "{payment:?}");
+    }
+    for example in [&rust, &c] {
+        assert_eq!(example.redeem(&good("abc")).await, StoreResponse::Written);
+        let [_, verdict, planned] = example.says(&good("abc")).await;
+        for said in [verdict, planned] {
+            assert!(said.contains("invalid_voucher_already_redeemed"), "{said}");
+        }
+    }
 }

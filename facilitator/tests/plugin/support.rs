@@ -21,7 +21,8 @@ use tokio::sync::mpsc;
 /// A deadline that only calls that never come back run into.
 pub(crate) const SHORT: Duration = Duration::from_millis(150);
 
-fn root() -> PathBuf {
+/// The workspace.
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
