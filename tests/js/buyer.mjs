@@ -1,30 +1,50 @@
-// A buyer with the official v2 client: fetches the URL given as argument and pays when asked to.
-// Environment: BUYER_KEY (0x-prefixed private key); optional NETWORK (eip155:84532), RPC_URL (needed only for Permit2
-// approvals). Prints one line of JSON: {status, ok, body, payment: the decoded PAYMENT-RESPONSE or null, required: the
+// A buyer with the official v2 client: fetches the URL given as argument and pays when asked to, on a network that it
+// has a key for.
+// Environment: BUYER_KEY (EVM, 0x and hex) or SOLANA_KEY (base58 of 32 or 64 bytes) or both; optional NETWORK
+// (eip155:84532), RPC_URL (needed only for Permit2 approvals), SOLANA_NETWORK (that of Solana's devnet) and
+// SOLANA_RPC_URL, without which the client asks the public network. With both keys it takes the seller's first offer.
+// Prints one line of JSON: {status, ok, payer, body, payment: the decoded PAYMENT-RESPONSE or null, required: the
 // decoded PAYMENT-REQUIRED of a refused payment or null}. Exit code 0 when an HTTP answer arrived, whatever its status.
 import { ExactEvmScheme } from "@x402/evm/exact/client";
+import { ExactSvmScheme } from "@x402/svm/exact/client";
 import { decodePaymentResponseHeader, wrapFetchWithPayment, x402Client } from "@x402/fetch";
 import { decodePaymentRequiredHeader } from "@x402/core/http";
 import { privateKeyToAccount } from "viem/accounts";
-import { body, env, fail, report } from "./common.mjs";
+import { body, env, fail, report, SOLANA_DEVNET, solanaSigner } from "./common.mjs";
 
 try {
   const url = process.argv[2];
-  if (url === undefined) throw new Error("usage: BUYER_KEY=0x… node buyer.mjs URL");
-  const account = privateKeyToAccount(env("BUYER_KEY"));
-  const rpcUrl = env("RPC_URL", "");
-  const scheme = new ExactEvmScheme(account, rpcUrl === "" ? undefined : { rpcUrl });
-  const client = new x402Client().register(env("NETWORK", "eip155:84532"), scheme);
+  const [evmKey, solanaKey] = [env("BUYER_KEY", ""), env("SOLANA_KEY", "")];
+  if (url === undefined || evmKey + solanaKey === "") {
+    throw new Error("usage: BUYER_KEY=0x… node buyer.mjs URL, or SOLANA_KEY=… SOLANA_RPC_URL=… node buyer.mjs URL");
+  }
+  const client = new x402Client();
+  let payer;
+  if (solanaKey !== "") {
+    const signer = await solanaSigner(solanaKey);
+    const rpcUrl = env("SOLANA_RPC_URL", "");
+    const scheme = new ExactSvmScheme(signer, rpcUrl === "" ? undefined : { rpcUrl });
+    client.register(env("SOLANA_NETWORK", SOLANA_DEVNET), scheme);
+    payer = signer.address;
+  }
+  if (evmKey !== "") {
+    const account = privateKeyToAccount(evmKey);
+    const rpcUrl = env("RPC_URL", "");
+    const scheme = new ExactEvmScheme(account, rpcUrl === "" ? undefined : { rpcUrl });
+    client.register(env("NETWORK", "eip155:84532"), scheme);
+    payer = account.address;
+  }
 
   const response = await wrapFetchWithPayment(fetch, client)(url);
   const settled = response.headers.get("PAYMENT-RESPONSE");
   const required = response.headers.get("PAYMENT-REQUIRED");
+  const payment = settled === null ? null : decodePaymentResponseHeader(settled);
   report({
     status: response.status,
     ok: response.ok,
-    payer: account.address,
+    payer: payment?.payer ?? payer,
     body: await body(response),
-    payment: settled === null ? null : decodePaymentResponseHeader(settled),
+    payment,
     required: required === null ? null : decodePaymentRequiredHeader(required),
   });
 } catch (error) {

@@ -1,4 +1,15 @@
-// What the seller and buyer scripts share: reading the environment, printing one line of JSON, and dying plainly.
+// What the scripts share: reading the environment, printing one line of JSON, dying plainly, and Solana's names.
+import { createKeyPairSignerFromBytes, createKeyPairSignerFromPrivateKeyBytes, getBase58Encoder } from "@solana/kit";
+
+// The network of Solana's devnet, which the dev chain says it is, and USDC there.
+export const SOLANA_DEVNET = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
+export const SOLANA_USDC = "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU";
+
+// From base58 of the seed, or of the seed and the public key.
+export function solanaSigner(secret) {
+  const bytes = getBase58Encoder().encode(secret);
+  return bytes.length === 32 ? createKeyPairSignerFromPrivateKeyBytes(bytes) : createKeyPairSignerFromBytes(bytes);
+}
 
 // A variable, or its default; without a default it has to be set.
 export function env(name, fallback) {

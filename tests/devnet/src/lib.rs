@@ -1,4 +1,4 @@
-//! The EVM dev chain of Switchyard's tests: one anvil process with the dollar token, Permit2, the exact proxy, Multicall3,
+//! The dev chains of Switchyard's tests. The EVM one: one anvil process with the dollar token, Permit2, the exact proxy, Multicall3,
 //! wallets and hostile tokens planted at fixed addresses, and keys that own gas or tokens.
 //!
 //! ```no_run
@@ -13,6 +13,8 @@
 //! starts with, and every later edit of the world (mint, pause, blacklist, code), is written into the state directly:
 //! no transaction, no block, so it works the same whether blocks are mined at once, on a timer, or not at all.
 //!
+//! [`SolanaDevnet`] is the Solana dev chain beside it: the program of `tests/solana-devnet`, started as a process.
+//!
 //! The keys are public test keys. Never fund them on a live network.
 
 mod abi;
@@ -23,6 +25,7 @@ mod error;
 mod levers;
 mod npm;
 mod rpc;
+mod solana;
 mod world;
 
 pub use abi::{Arg, Artifact, encode, word_of_address, word_of_u128};
@@ -35,3 +38,7 @@ pub use chain::{
 pub use error::Error;
 pub use npm::Npm;
 pub use rpc::Rpc;
+pub use solana::{
+    LookupTable, SOLANA_BUYER_UNITS, SOLANA_FEE_PAYER_LAMPORTS, SOLANA_NETWORK, SOLANA_USDC, SolanaDevnet,
+    SolanaKey, SolanaOptions, SolanaSlots, SolanaToken, SolanaTransaction, SolanaWallet,
+};

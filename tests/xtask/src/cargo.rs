@@ -27,6 +27,15 @@ const SHIPPED: [&str; 7] = [
     "plugin-evm",
 ];
 
+/// Builds the Solana dev chain, a program of its own that `devnet::SolanaDevnet` starts. Its runtime brings hundreds of
+/// crates, so it is no dependency of anything else.
+pub(crate) fn build_solana_devnet() -> Result<(), Failure> {
+    let build = ["build", "--release", "--locked", "--package", SOLANA_DEVNET];
+    run("The Solana dev chain", &build, &[])
+}
+
+pub(crate) const SOLANA_DEVNET: &str = "solana-devnet";
+
 /// Variables that `cargo run` sets for the program it runs.
 const OF_THIS_PROGRAM: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
 

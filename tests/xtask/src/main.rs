@@ -35,7 +35,7 @@ enum Command {
     Test(test::Args),
     /// Check formatting, clippy, documentation and test contracts
     Lint(lint::Args),
-    /// Start the EVM dev chain with funded keys and planted contracts; it stays until Ctrl-C
+    /// Start an EVM and a Solana dev chain with funded keys; they stay until Ctrl-C
     Devnet(devnet::Args),
     /// Compile the test contracts, or check that the artefacts match their sources
     Contracts(contracts::Args),
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Lint(lint::Args {}) => lint::run(),
-        Command::Devnet(args) => devnet::run(args),
+        Command::Devnet(args) => devnet::run(&args),
         Command::Contracts(args) => contracts::run(&args),
     };
     match result {
