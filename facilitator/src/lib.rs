@@ -15,6 +15,7 @@ pub mod engine;
 pub mod host;
 pub mod http;
 pub mod journal;
+pub mod pause;
 pub mod plugin;
 pub mod registry;
 pub mod service;

@@ -54,12 +54,40 @@ pub struct NetworkSettings {
     pub max_cost: Amount,
     /// The most that all transactions of a day (UTC) may cost, native atomic units.
     pub max_cost_per_day: Option<Amount>,
+    /// The most that the transactions of each signer may cost in a day (UTC), native atomic units.
+    pub max_cost_per_day_per_signer: Option<Amount>,
+    /// By tenant: the most that transactions on its behalf may cost in a day (UTC), native atomic units.
+    pub tenant_max_cost_per_day: BTreeMap<String, Amount>,
+    /// How many nodes there are to ask, each of another address.
+    pub nodes: usize,
+    /// By asset as [`spelled`], its atomic units: from this amount on nothing is decided before two nodes show the same.
+    pub second_source_above: BTreeMap<String, Amount>,
     /// Assets that may be paid with, beside those the driver knows; `None`: any.
     pub assets: Option<BTreeSet<String>>,
     pub keys: Vec<KeyInfo>,
     pub retained_keys: Vec<KeyInfo>,
     /// The driver's own options.
     pub options: Value,
+}
+
+impl NetworkSettings {
+    /// Whether a payment of this amount is decided on what two nodes show. `amount`: atomic units of the asset.
+    #[must_use]
+    pub fn wants_second_source(&self, asset: &str, amount: Amount) -> bool {
+        self.second_source_above
+            .get(&spelled(asset))
+            .is_some_and(|from| amount >= *from)
+    }
+}
+
+/// An asset's name as the core compares it: hex in lower case; other spellings mean what they say.
+#[must_use]
+pub fn spelled(asset: &str) -> String {
+    if asset.starts_with("0x") || asset.starts_with("0X") {
+        asset.to_ascii_lowercase()
+    } else {
+        asset.to_owned()
+    }
 }
 
 /// A network with its driver.

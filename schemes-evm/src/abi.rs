@@ -1,12 +1,14 @@
 //! The contract interfaces that this crate calls or reads logs of.
 //!
-//! Sources: EIP-3009, ERC-20, ERC-1271, the Multicall3 deployment, and OP-stack's GasPriceOracle predeploy.
+//! Sources: EIP-3009, ERC-20, ERC-1271, the Multicall3 and Permit2 deployments, and OP-stack's GasPriceOracle predeploy.
 
 use alloy_primitives::FixedBytes;
 use alloy_primitives::{Address, B256, address, b256, fixed_bytes};
 
 /// Multicall3, at the same address on nearly every chain.
 pub const MULTICALL3: Address = address!("0xcA11bde05977b3631167028862bE2a173976CA11");
+/// Permit2, at the same address on nearly every chain.
+pub const PERMIT2: Address = address!("0x000000000022D473030F116dDEE9F6B43aC78BA3");
 /// OP-stack's oracle for the fee that covers a transaction's data on L1.
 pub const GAS_PRICE_ORACLE: Address = address!("0x420000000000000000000000000000000000000F");
 
@@ -49,6 +51,7 @@ alloy_sol_types::sol! {
         ) external;
         function authorizationState(address authorizer, bytes32 nonce) external view returns (bool);
         function balanceOf(address account) external view returns (uint256);
+        function allowance(address owner, address spender) external view returns (uint256);
         function name() external view returns (string);
         function version() external view returns (string);
     }
@@ -90,6 +93,7 @@ mod tests {
         );
         assert_eq!(authorizationStateCall::SELECTOR, [0xe9, 0x4a, 0x01, 0x02]);
         assert_eq!(balanceOfCall::SELECTOR, [0x70, 0xa0, 0x82, 0x31]);
+        assert_eq!(allowanceCall::SELECTOR, [0xdd, 0x62, 0xed, 0x3e]);
         assert_eq!(nameCall::SELECTOR, [0x06, 0xfd, 0xde, 0x03]);
         assert_eq!(versionCall::SELECTOR, [0x54, 0xfd, 0x4d, 0x50]);
         assert_eq!(SmartWallet::isValidSignatureCall::SELECTOR, ERC1271_MAGIC.0);

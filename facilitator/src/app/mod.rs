@@ -16,8 +16,9 @@ use crate::host::services::rows::JournalRows;
 use crate::host::services::{FamilyMethods, HostResources, InstanceGrants, InstanceHost};
 use crate::journal::Journal;
 use crate::journal::sqlite::SqliteJournal;
+use crate::pause;
 use crate::plugin::{self, InstanceRequest, LoadRequest, Loaded};
-use crate::registry::{Instance, Kind, Network, NetworkSettings, Registry};
+use crate::registry::{Instance, Kind, Network, NetworkSettings, Registry, spelled};
 use crate::telemetry::metrics::Metrics;
 
 pub use survey::{Survey, Surveyed, family};
@@ -108,9 +109,13 @@ impl App {
             clock,
             metrics: Arc::clone(&metrics),
         };
-        let engine = Engine::start(parts)
-            .await
-            .map_err(|error| StartError::Other(error.to_string()))?;
+        let engine = Engine::new(parts);
+        engine.set_paused(pause::read(&config.data_directory));
+        if let Err(error) = engine.resume().await {
+            engine.stop();
+            return Err(StartError::Other(error.to_string()));
+        }
+        engine.watch_pauses(config.data_directory.clone());
         Ok(Self { engine, metrics, rpc })
     }
 }
@@ -205,7 +210,7 @@ fn register(
                 one.manifest.id
             ));
         };
-        let settings = settings(network, survey, custody);
+        let settings = settings(config, network, survey, custody);
         let built = Arc::new(Network::new(settings, Arc::clone(driver), Arc::clone(instance)));
         registry
             .add_network(Arc::clone(&built))
@@ -247,7 +252,7 @@ fn register(
     Ok(registry)
 }
 
-fn settings(network: &NetworkConfig, survey: &Survey, custody: &Custody) -> NetworkSettings {
+fn settings(config: &Config, network: &NetworkConfig, survey: &Survey, custody: &Custody) -> NetworkSettings {
     let keys = |names: &[String]| {
         names
             .iter()
@@ -268,6 +273,21 @@ fn settings(network: &NetworkConfig, survey: &Survey, custody: &Custody) -> Netw
         lane_queue: count(network.lane_queue),
         max_cost: network.max_cost,
         max_cost_per_day: network.max_cost_per_day,
+        max_cost_per_day_per_signer: network.max_cost_per_day_per_signer,
+        tenant_max_cost_per_day: config
+            .tenants
+            .iter()
+            .filter_map(|tenant| {
+                let most = tenant.max_cost_per_day.get(&network.id)?;
+                Some((tenant.name.clone(), *most))
+            })
+            .collect(),
+        nodes: network.rpc.len(),
+        second_source_above: network
+            .second_source_above
+            .iter()
+            .map(|(asset, amount)| (spelled(asset), *amount))
+            .collect(),
         assets,
         keys: keys(&network.signers),
         retained_keys: keys(&network.retained_signers),

@@ -7,6 +7,7 @@ use sdk_plugin::manifest::{DriverRole, KnownAsset, Manifest, SchemeRole};
 
 use crate::config::{Assets, Config, ConfigError, ConfigErrors, Network, PluginInstance};
 use crate::plugin::{self, Pin, Sha256Digest};
+use crate::registry::spelled;
 
 /// One `[plugin.NAME]` with its file's manifest.
 #[derive(Debug, Clone)]
@@ -125,6 +126,19 @@ impl Survey {
             }
         }
         for (id, network) in &config.networks {
+            let Some(assets) = self.assets_of(network) else {
+                continue;
+            };
+            for asset in network.second_source_above.keys() {
+                if !assets.contains(&spelled(asset)) {
+                    errors.push(config.source.error(
+                        &format!("networks.\"{id}\".second_source_above.{asset}"),
+                        "is no asset of this network; write one that `switchyard check` lists, or add it to assets",
+                    ));
+                }
+            }
+        }
+        for (id, network) in &config.networks {
             let Some(role) = self.driver_of(id).and_then(|one| one.driver(family(id))) else {
                 continue;
             };
@@ -222,13 +236,4 @@ fn families(manifest: &Manifest) -> String {
         .map(|family| format!("{family}:*"))
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-/// Hex is spelled in lower case everywhere; other spellings mean what they say.
-fn spelled(asset: &str) -> String {
-    if asset.starts_with("0x") || asset.starts_with("0X") {
-        asset.to_ascii_lowercase()
-    } else {
-        asset.to_owned()
-    }
 }

@@ -4,6 +4,7 @@
 mod check;
 mod inspect;
 mod key;
+mod pause;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,28 @@ Example:
 
 Everything that is wrong is told at once, each with file, line, key and what to write instead.")]
     Check(ConfigFile),
+    /// Take nothing new: everything, a network, a scheme, or a scheme on a network. Takes effect within a second.
+    #[command(after_help = "\
+Example:
+  switchyard pause --network eip155:8453 --reason \"the token's issuer was hacked\" --config switchyard.toml
+
+The running process reads what is paused from a file in data.directory, and so does the next one. New settlements get
+503, /verify says that the payment can't be taken, and /supported leaves the kind out. What is recorded already is
+watched and carried on, and its callers get their answers.")]
+    Pause(PauseCommand),
+    /// Lift pauses: all of them, or those of a network or scheme.
+    #[command(after_help = "\
+Example:
+  switchyard resume --network eip155:8453 --config switchyard.toml
+
+A pause is lifted when what was given to `switchyard pause` matches: `resume --network X` lifts pauses of that network,
+not one of everything. Without --network and --scheme every pause is lifted.")]
+    Resume(ResumeCommand),
+    /// Show what is paused, since when and why.
+    #[command(after_help = "\
+Example:
+  switchyard paused --config switchyard.toml")]
+    Paused(ConfigFile),
     /// Look at plugin files.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -73,6 +96,35 @@ struct ConfigFile {
         env = "SWITCHYARD_CONFIG"
     )]
     config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Kinds {
+    /// Only this network, by its CAIP-2 id.
+    #[arg(long, value_name = "CAIP2")]
+    network: Option<String>,
+    /// Only this scheme.
+    #[arg(long, value_name = "NAME")]
+    scheme: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct PauseCommand {
+    #[command(flatten)]
+    kinds: Kinds,
+    /// Why; shown by `switchyard paused` and in the log, not to callers.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+#[derive(Debug, Args)]
+struct ResumeCommand {
+    #[command(flatten)]
+    kinds: Kinds,
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 #[derive(Debug, Subcommand)]
@@ -140,6 +192,9 @@ fn execute(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
     match command {
         Command::Serve(file) => serve::serve(&file.config),
         Command::Check(file) => check::check(&file.config, out),
+        Command::Pause(pause) => pause::pause(&pause, out),
+        Command::Resume(resume) => pause::resume(&resume, out),
+        Command::Paused(file) => pause::paused(&file.config, out),
         Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(&file, out),
         Command::Key(KeyCommand::Hash) => key::hash(io::stdin().lock(), out),
         Command::Reference(ReferenceCommand::Reference) => Ok(out.write_all(keys::markdown().as_bytes())?),

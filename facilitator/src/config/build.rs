@@ -1,6 +1,6 @@
 //! From a parsed document to a [`Config`]: section by section, all errors collected.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use super::node::Node;
 use super::reader::{Reader, Section};
 use super::substitute::Environment;
 use super::suggest::closest;
+use super::tenants::{distinct_tenants, tenant};
 use super::{
-    AddressBlock, Assets, Config, Key, Limits, Log, Network, PluginInstance, Plugins, Rate, Scope, Server,
-    Tenant,
+    AddressBlock, Assets, Config, Key, Limits, Log, Network, PluginInstance, Plugins, Rate, Server, Tenant,
 };
 use crate::host::custody::KeySource;
 use crate::host::rpc::SecretUrl;
@@ -101,6 +101,7 @@ fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Opt
                 section,
                 tenant_rate,
                 server.as_ref().map(|server| server.settle_wait),
+                &network_ids,
             )
         })
         .collect();
@@ -230,12 +231,34 @@ fn key(section: &Section<'_, '_>, folder: &Path) -> Option<Key> {
     })
 }
 
-fn native_amount(node: &Node<'_, '_>) -> Option<Amount> {
+fn amount(node: &Node<'_, '_>, wanted: &str) -> Option<Amount> {
     let decimal = |text: &str| text.parse::<Amount>().ok().filter(|_| !text.starts_with("0x"));
-    node.parsed(
-        decimal,
+    node.parsed(decimal, wanted)
+}
+
+pub(super) fn native_amount(node: &Node<'_, '_>) -> Option<Amount> {
+    amount(
+        node,
         "an amount; write atomic units of the native currency, e.g. \"1000000000000000\"",
     )
+}
+
+/// Each node must have an address of its own: one that answers under two URLs would agree with itself.
+fn two_sources(section: &Section<'_, '_>, rpc: &[SecretUrl]) {
+    let mut addresses: Vec<&str> = rpc.iter().map(SecretUrl::address).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    if addresses.len() < 2 {
+        section.fail(
+            "second_source_above",
+            "needs two nodes of different addresses; add another one to rpc, or take this line out",
+        );
+    } else if addresses.len() < rpc.len() {
+        section.fail(
+            "second_source_above",
+            "needs nodes of different addresses, and rpc names one address twice: take one of them out",
+        );
+    }
 }
 
 fn network(id: &str, section: &Section<'_, '_>, key_names: &[String]) -> Option<Network> {
@@ -274,6 +297,15 @@ fn network(id: &str, section: &Section<'_, '_>, key_names: &[String]) -> Option<
     let lane_queue = section.get("lane_queue", |node| count(node, 1, 100_000));
     let max_cost = section.get("max_cost", native_amount);
     let max_cost_per_day = section.maybe("max_cost_per_day", native_amount);
+    let max_cost_per_day_per_signer = section.maybe("max_cost_per_day_per_signer", native_amount);
+    let second_source_above = section.get("second_source_above", |node| {
+        node.table(|_, node| {
+            amount(
+                node,
+                "an amount; write atomic units of the asset, e.g. \"1000000000\"",
+            )
+        })
+    });
     let assets = section.get("assets", |node| node.list(|node| node.text()));
     let any = section.get("allow_any_asset", |node| node.boolean());
     let rpc_timeout = section.get("rpc_timeout_ms", |node| millis(node, 50, 60_000));
@@ -315,9 +347,13 @@ fn network(id: &str, section: &Section<'_, '_>, key_names: &[String]) -> Option<
         (_, true) => Assets::Any,
         (assets, false) => Assets::KnownAnd(assets),
     };
+    let (rpc, second_source_above) = (rpc?, second_source_above?);
+    if !second_source_above.is_empty() {
+        two_sources(section, &rpc);
+    }
     Some(Network {
         id: id.to_owned(),
-        rpc: rpc?,
+        rpc,
         signers,
         retained_signers,
         confirmations,
@@ -328,6 +364,8 @@ fn network(id: &str, section: &Section<'_, '_>, key_names: &[String]) -> Option<
         lane_queue: lane_queue?,
         max_cost: max_cost?,
         max_cost_per_day: max_cost_per_day?,
+        max_cost_per_day_per_signer: max_cost_per_day_per_signer?,
+        second_source_above,
         assets,
         rpc_timeout: rpc_timeout?,
         v1_name: v1_name?,
@@ -375,84 +413,6 @@ fn plugin_instance(
         networks: networks?,
         config: config?,
     })
-}
-
-fn tenant(
-    section: &Section<'_, '_>,
-    default_rate: Option<Rate>,
-    default_wait: Option<Duration>,
-) -> Option<Tenant> {
-    let name = section.get("name", |node| {
-        node.parsed(
-            |text| is_name(text).then(|| text.to_owned()),
-            "a name; write letters, digits, - and _ only",
-        )
-    });
-    let key_sha256 = section.get("key_sha256", |node| {
-        let keys = node.list_or_one(digest)?;
-        if keys.is_empty() {
-            node.fail("is empty; write what `switchyard key hash` prints")
-        } else {
-            Some(keys)
-        }
-    });
-    let scopes = section.get("scopes", |node| {
-        let scope = |text: &str| match text {
-            "verify" => Some(Scope::Verify),
-            "settle" => Some(Scope::Settle),
-            "supported" => Some(Scope::Supported),
-            _ => None,
-        };
-        let scopes =
-            node.list(|node| node.parsed(scope, "a scope; write \"verify\", \"settle\" or \"supported\""));
-        scopes.map(BTreeSet::from_iter)
-    });
-    let per_minute = section.maybe("requests_per_minute", |node| count(node, 0, 10_000_000));
-    let burst = section.maybe("burst", |node| count(node, 1, 1_000_000));
-    let settle_wait = section.maybe("settle_wait_seconds", |node| seconds(node, 1, 85));
-    let default_rate = default_rate?;
-    Some(Tenant {
-        name: name?,
-        key_sha256: key_sha256?,
-        scopes: scopes?,
-        rate: Rate {
-            per_minute: per_minute?.unwrap_or(default_rate.per_minute),
-            burst: burst?.unwrap_or(default_rate.burst),
-        },
-        settle_wait: settle_wait?.or(default_wait)?,
-    })
-}
-
-fn distinct_tenants(reader: &Reader<'_>, tenants: &[Tenant]) {
-    for (n, tenant) in tenants.iter().enumerate() {
-        let key = |name: &str| format!("tenants[{n}].{name}");
-        let line = |key: &str| reader.source.error(key, "").line;
-        for earlier in tenants.iter().take(n) {
-            if earlier.name == tenant.name {
-                let key = key("name");
-                reader.fail(
-                    line(&key),
-                    &key,
-                    format!(
-                        "{:?} is a tenant already; several keys of one go into a list",
-                        tenant.name
-                    ),
-                );
-            }
-            if earlier
-                .key_sha256
-                .iter()
-                .any(|hash| tenant.key_sha256.contains(hash))
-            {
-                let key = key("key_sha256");
-                reader.fail(
-                    line(&key),
-                    &key,
-                    format!("is also the key of {:?}; give each tenant its own", earlier.name),
-                );
-            }
-        }
-    }
 }
 
 /// v1 names of all networks; a name used twice is an error.
@@ -510,7 +470,7 @@ fn log_section(section: &Section<'_, '_>) -> Option<Log> {
 }
 
 /// One of `names`, with a hint at the nearest.
-fn known(node: &Node<'_, '_>, what: &str, names: &[String]) -> Option<String> {
+pub(super) fn known(node: &Node<'_, '_>, what: &str, names: &[String]) -> Option<String> {
     let text = node.text()?;
     if names.contains(&text) {
         return Some(text);
@@ -532,7 +492,7 @@ fn path(node: &Node<'_, '_>, folder: &Path) -> Option<std::path::PathBuf> {
     }
 }
 
-fn digest(node: &Node<'_, '_>) -> Option<[u8; 32]> {
+pub(super) fn digest(node: &Node<'_, '_>) -> Option<[u8; 32]> {
     let parse = |text: &str| {
         let mut digest = [0; 32];
         hex::decode_to_slice(text, &mut digest).ok().map(|()| digest)
@@ -549,7 +509,7 @@ fn is_like_a_key(text: &str) -> bool {
     longest.is_some_and(|digits| digits >= 48)
 }
 
-fn seconds(node: &Node<'_, '_>, least: u64, most: u64) -> Option<Duration> {
+pub(super) fn seconds(node: &Node<'_, '_>, least: u64, most: u64) -> Option<Duration> {
     node.integer(least..=most).map(Duration::from_secs)
 }
 
@@ -557,7 +517,7 @@ fn millis(node: &Node<'_, '_>, least: u64, most: u64) -> Option<Duration> {
     node.integer(least..=most).map(Duration::from_millis)
 }
 
-fn count(node: &Node<'_, '_>, least: u32, most: u32) -> Option<u32> {
+pub(super) fn count(node: &Node<'_, '_>, least: u32, most: u32) -> Option<u32> {
     node.integer(u64::from(least)..=u64::from(most))
         .and_then(|number| u32::try_from(number).ok())
 }
@@ -587,7 +547,7 @@ fn is_variable(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text
             .bytes()

@@ -11,6 +11,7 @@ mod node;
 mod reader;
 mod substitute;
 mod suggest;
+mod tenants;
 #[cfg(test)]
 mod tests;
 
@@ -106,6 +107,10 @@ pub struct Network {
     pub max_cost: Amount,
     /// Most that all transactions of a day (UTC) may cost, native atomic units.
     pub max_cost_per_day: Option<Amount>,
+    /// Most that the transactions of each signer may cost in a day (UTC), native atomic units.
+    pub max_cost_per_day_per_signer: Option<Amount>,
+    /// By asset as written, its atomic units: payments from this amount on need two nodes' word.
+    pub second_source_above: BTreeMap<String, Amount>,
     pub assets: Assets,
     pub rpc_timeout: Duration,
     /// The plain name in protocol v1, configured or known.
@@ -145,6 +150,8 @@ pub struct Tenant {
     pub scopes: BTreeSet<Scope>,
     pub rate: Rate,
     pub settle_wait: Duration,
+    /// By CAIP-2 id: most that transactions on its behalf may cost in a day (UTC), native atomic units.
+    pub max_cost_per_day: BTreeMap<String, Amount>,
 }
 
 /// A path that a tenant may use.

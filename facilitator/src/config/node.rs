@@ -1,5 +1,6 @@
 //! One value of the document: its type, its range, and an error that says what to write instead.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use serde_json::Value;
@@ -118,6 +119,29 @@ impl<'d> Node<'_, 'd> {
         }
     }
 
+    /// A table, each value read with its name; `None` when one failed, after all were tried.
+    pub(super) fn table<T>(
+        &self,
+        read: impl Fn(&str, &Node<'_, 'd>) -> Option<T>,
+    ) -> Option<BTreeMap<String, T>> {
+        let DeValue::Table(table) = self.value else {
+            return self.wrong_type("a table in { }");
+        };
+        let read: Vec<Option<(String, T)>> = table
+            .iter()
+            .map(|(name, value)| {
+                let node = Node {
+                    reader: self.reader,
+                    path: join(&self.path, name.get_ref()),
+                    line: self.reader.line(value),
+                    value: value.get_ref(),
+                };
+                read(name.get_ref(), &node).map(|read| (name.get_ref().to_string(), read))
+            })
+            .collect();
+        read.into_iter().collect()
+    }
+
     /// Any value as JSON, variables replaced.
     pub(super) fn json(&self) -> Option<Value> {
         match self.value {
@@ -144,20 +168,9 @@ impl<'d> Node<'_, 'd> {
             DeValue::Boolean(value) => Some(Value::Bool(*value)),
             DeValue::Datetime(_) => self.fail("dates have no JSON form; write a string in quotes"),
             DeValue::Array(_) => self.list(|node| node.json()).map(Value::Array),
-            DeValue::Table(table) => {
-                let members: Vec<Option<(String, Value)>> = table
-                    .iter()
-                    .map(|(name, value)| {
-                        let node = Node {
-                            reader: self.reader,
-                            path: join(&self.path, name.get_ref()),
-                            line: self.reader.line(value),
-                            value: value.get_ref(),
-                        };
-                        node.json().map(|json| (name.get_ref().to_string(), json))
-                    })
-                    .collect();
-                members.into_iter().collect::<Option<_>>().map(Value::Object)
+            DeValue::Table(_) => {
+                let members = self.table(|_, node| node.json())?;
+                Some(Value::Object(members.into_iter().collect()))
             }
         }
     }

@@ -75,7 +75,8 @@ fn ten_lines_are_enough_and_the_rest_has_defaults() {
 
 #[test]
 fn every_key_can_be_written() {
-    let text = SMALL.replace(
+    let second = "rpc = [\"https://second.example\", \"https";
+    let text = SMALL.replace("rpc = [\"https", second).replace(
         "signers = [\"hot\"]",
         r#"signers = ["hot"]
 retained_signers = ["old"]
@@ -84,6 +85,8 @@ finality = 12
 poll_interval_ms = 250
 stuck_after_seconds = 12
 max_cost_per_day = "5000000000000000"
+max_cost_per_day_per_signer = "3000000000000000"
+second_source_above = { "0x036CbD53842c5426634e7929541eC2318f3dCF7e" = "1000000000" }
 max_in_flight = 4
 lane_queue = 8
 assets = ["0x036CbD53842c5426634e7929541eC2318f3dCF7e"]
@@ -383,5 +386,63 @@ proptest::proptest! {
         let section = key.section.replace(".*", ".x").replace("[]", "");
         let section = if key.section.ends_with("[]") { format!("[[{section}]]") } else { format!("[{section}]") };
         drop(parse(&format!("{section}\n{} = {value}\n", key.name)));
+    }
+}
+
+#[test]
+fn t107_budgets_of_tenants_are_for_networks_that_exist() {
+    let hash = "aa".repeat(32);
+    let tenant = |budget: &str| {
+        format!("{SMALL}[[tenants]]\nname = \"shop\"\nkey_sha256 = \"{hash}\"\nmax_cost_per_day = {budget}\n")
+    };
+    let config = parse(&tenant("{ \"eip155:8453\" = \"7\" }")).unwrap();
+    assert_eq!(
+        config.tenants[0].max_cost_per_day,
+        [("eip155:8453".to_owned(), Amount::from(7u64))].into()
+    );
+    for (bad, said) in [
+        ("{ \"eip155:1\" = \"7\" }", "write one of eip155:8453"),
+        ("{ \"eip155:8453\" = \"much\" }", "\"much\" is not an amount"),
+        ("\"7\"", "must be a table in { }"),
+    ] {
+        let errors = errors(&tenant(bad));
+        assert!(errors[0].contains("tenants[0].max_cost_per_day"), "{errors:?}");
+        assert!(errors[0].contains(said), "{errors:?}");
+    }
+}
+
+#[test]
+fn t14_a_second_source_needs_two_nodes_of_different_addresses() {
+    let with = |rpc: &str| {
+        SMALL.replace(
+            "rpc = [\"https://${RPC_HOST}/v2/KEY\"]",
+            &format!("rpc = [{rpc}]\nsecond_source_above = {{ \"0xAA\" = \"10\" }}"),
+        )
+    };
+    let config = parse(&with("\"https://a.example/1\", \"https://b.example/1\"")).unwrap();
+    assert_eq!(
+        config.networks["eip155:8453"].second_source_above,
+        [("0xAA".to_owned(), Amount::from(10u64))].into()
+    );
+    for (bad, said) in [
+        (
+            "\"https://a.example/1\"",
+            "needs two nodes of different addresses",
+        ),
+        (
+            "\"https://a.example/1\", \"https://u:p@a.example/2\"",
+            "needs two nodes of different addresses",
+        ),
+        (
+            "\"https://a.example/1\", \"https://b.example/1\", \"https://a.example/3\"",
+            "names one address twice",
+        ),
+    ] {
+        let errors = errors(&with(bad));
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(
+            errors[0].contains("second_source_above") && errors[0].contains(said),
+            "{errors:?}"
+        );
     }
 }

@@ -7,22 +7,49 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sdk_plugin::scheme::Plan;
 
-use super::budget::day_began_ms;
+use super::budget::{Spender, day_began_ms};
 use super::network::NetworkRun;
 use super::settlement::{Phase, Settlement};
 use super::slot::OpenSlot;
 use super::{Engine, lock};
+use crate::journal::query::unexpected;
 use crate::journal::{Answer, JournalError, Outcome, Query, SettlementRow, open_slots};
 
 /// How long the start waits for a network's first check and look; one that is down is resumed in the background.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 
+/// Why what is recorded can't be gone on with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResumeError {
+    Journal(JournalError),
+    /// A signer that open payments need is not configured; the sentence says what to write.
+    Signer(String),
+}
+
+impl std::fmt::Display for ResumeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Journal(error) => error.fmt(f),
+            Self::Signer(sentence) => f.write_str(sentence),
+        }
+    }
+}
+
+impl std::error::Error for ResumeError {}
+
+impl From<JournalError> for ResumeError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
 impl Engine {
-    /// Brings back every unfinished settlement and open slot, and starts all networks.
-    pub async fn resume(self: &Arc<Self>) -> Result<(), JournalError> {
+    /// Brings back every unfinished settlement and open slot, and starts all networks; to be called once. Returns when
+    /// open settlements are being looked after; a chain that is down does not keep it from returning.
+    pub async fn resume(self: &Arc<Self>) -> Result<(), ResumeError> {
         let rows = match self.journal.query(Query::Unfinished).await? {
             Answer::Settlements(rows) => rows,
-            other => return Err(JournalError(format!("an answer of another shape: {other:?}"))),
+            other => return Err(unexpected(&other).into()),
         };
         let mut settlements = BTreeMap::new();
         for (row, plan) in rows {
@@ -61,9 +88,18 @@ impl Engine {
                 .query(Query::SpentSince { network, since_ms })
                 .await?
             {
-                Answer::Amount(spent) => run.budget.charge(now_ms, spent),
-                other => return Err(JournalError(format!("an answer of another shape: {other:?}"))),
+                Answer::Spent(rows) => {
+                    for row in rows {
+                        let spender = Spender {
+                            signer: row.signer,
+                            tenants: row.tenants,
+                        };
+                        run.budget.charge(now_ms, row.amount, &spender);
+                    }
+                }
+                other => return Err(unexpected(&other).into()),
             }
+            self.read_holds(run).await?;
         }
         join_all(runs.iter().map(|run| async {
             let first = async {
@@ -78,6 +114,11 @@ impl Engine {
             }
         }))
         .await;
+        for run in &runs {
+            if let Some(sentence) = self.unserved_signer(run) {
+                return Err(ResumeError::Signer(sentence));
+            }
+        }
         for run in &runs {
             // Lanes of signers that only the journal names any more still have transactions to look after.
             for slot in run.slots() {

@@ -1,28 +1,80 @@
-//! What a network may spend in a day (UTC), so that a hot key that is misused, or a price that runs away, has a limit.
+//! What a network, each of its signers and each tenant on it may spend in a day (UTC), so that a hot key that is
+//! misused, or a price that runs away, has a limit.
 //!
-//! Counted is the most that journaled transactions can cost, not what they did cost: the limit holds even when all of
-//! them cost their most. Only new settlements are refused by it; what is journaled already is carried on whatever it
-//! costs, and counts too.
+//! Counted is the most that journaled transactions can cost, not what they did cost: the limits hold even when all of
+//! them cost their most. Only new settlements are refused by them; what is journaled already is carried on whatever it
+//! costs, and counts too. What is counted here can always be counted again from the journal.
 
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard};
 
 use sdk_plugin::Amount;
 
 use super::lock;
+use crate::registry::NetworkSettings;
 
 const DAY_MS: u64 = 86_400_000;
 
-/// Spending of one network.
-#[derive(Debug, Default)]
-pub(super) struct Budget {
-    spent: Mutex<Spent>,
+/// Who pays for a transaction, and on whose behalf.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Spender {
+    pub signer: String,
+    /// Of a transaction for several tenants, each is charged with the whole.
+    pub tenants: BTreeSet<String>,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
-struct Spent {
+/// One of the sums that are counted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Account {
+    Network,
+    Signer(String),
+    Tenant(String),
+}
+
+impl Account {
+    /// For metrics.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Signer(_) => "signer",
+            Self::Tenant(_) => "tenant",
+        }
+    }
+
+    /// The configuration key of its limit.
+    pub(super) fn key(&self) -> &'static str {
+        match self {
+            Self::Network => "max_cost_per_day",
+            Self::Signer(_) => "max_cost_per_day_per_signer",
+            Self::Tenant(_) => "tenants[].max_cost_per_day",
+        }
+    }
+}
+
+/// A day's limit that a transaction would pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OverBudget {
+    pub account: Account,
+    pub limit: Amount,
+    /// Nobody was refused by it today before.
+    pub first: bool,
+}
+
+/// Spending on one network.
+#[derive(Debug)]
+pub(super) struct Budget {
+    network: Option<Amount>,
+    each_signer: Option<Amount>,
+    tenants: BTreeMap<String, Amount>,
+    today: Mutex<Today>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Today {
     day: u64,
     /// Native atomic units.
-    amount: Amount,
+    spent: BTreeMap<Account, Amount>,
+    refused: BTreeSet<Account>,
 }
 
 /// When the day of this moment began, milliseconds since the epoch.
@@ -31,72 +83,188 @@ pub(super) fn day_began_ms(now_ms: u64) -> u64 {
 }
 
 impl Budget {
-    /// Counts a journaled transaction, whatever the limit.
-    pub(super) fn charge(&self, now_ms: u64, cost: Amount) {
-        let mut spent = self.of_day(now_ms);
-        spent.amount = spent.amount.checked_add(cost).unwrap_or(Amount::MAX);
+    pub(super) fn new(settings: &NetworkSettings) -> Self {
+        Self {
+            network: settings.max_cost_per_day,
+            each_signer: settings.max_cost_per_day_per_signer,
+            tenants: settings.tenant_max_cost_per_day.clone(),
+            today: Mutex::default(),
+        }
     }
 
-    /// Counts a transaction that is about to be journaled; `false`, and nothing is counted, when it would pass the
-    /// day's limit.
-    pub(super) fn take(&self, now_ms: u64, cost: Amount, limit: Option<Amount>) -> bool {
-        let mut spent = self.of_day(now_ms);
-        match spent.amount.checked_add(cost) {
-            Some(after) if limit.is_none_or(|limit| after <= limit) => {
-                spent.amount = after;
-                true
-            }
-            // Without a limit there is nothing to pass.
-            _ => limit.is_none(),
+    /// Counts a journaled transaction, whatever the limits.
+    pub(super) fn charge(&self, now_ms: u64, cost: Amount, spender: &Spender) {
+        let mut today = self.of_day(now_ms);
+        for account in accounts(spender) {
+            let sum = today.spent.entry(account).or_default();
+            *sum = sum.checked_add(cost).unwrap_or(Amount::MAX);
         }
+    }
+
+    /// Counts a transaction that is about to be journaled; an error, and nothing is counted, when it would pass a limit
+    /// of the day.
+    pub(super) fn take(&self, now_ms: u64, cost: Amount, spender: &Spender) -> Result<(), OverBudget> {
+        {
+            let mut today = self.of_day(now_ms);
+            for account in accounts(spender) {
+                let Some(limit) = self.limit(&account) else {
+                    continue;
+                };
+                let after = today.sum(&account).checked_add(cost);
+                if after.is_none_or(|after| after > limit) {
+                    let first = today.refused.insert(account.clone());
+                    return Err(OverBudget {
+                        account,
+                        limit,
+                        first,
+                    });
+                }
+            }
+        }
+        self.charge(now_ms, cost, spender);
+        Ok(())
     }
 
     /// What was taken was not journaled.
-    pub(super) fn give_back(&self, now_ms: u64, cost: Amount) {
-        let mut spent = self.of_day(now_ms);
-        spent.amount = Amount(spent.amount.0.saturating_sub(cost.0));
+    pub(super) fn give_back(&self, now_ms: u64, cost: Amount, spender: &Spender) {
+        let mut today = self.of_day(now_ms);
+        if today.day != now_ms / DAY_MS {
+            // It was taken from a day that is over.
+            return;
+        }
+        for account in accounts(spender) {
+            let sum = today.spent.entry(account).or_default();
+            *sum = Amount(sum.0.saturating_sub(cost.0));
+        }
     }
 
-    fn of_day(&self, now_ms: u64) -> std::sync::MutexGuard<'_, Spent> {
-        let mut spent = lock(&self.spent);
+    /// Whether a signer's own limit leaves room for a transaction of this cost.
+    pub(super) fn signer_has(&self, now_ms: u64, cost: Amount, signer: &str) -> bool {
+        let Some(limit) = self.each_signer else {
+            return true;
+        };
+        let spent = self.of_day(now_ms).sum(&Account::Signer(signer.to_owned()));
+        spent.checked_add(cost).is_some_and(|after| after <= limit)
+    }
+
+    fn limit(&self, account: &Account) -> Option<Amount> {
+        match account {
+            Account::Network => self.network,
+            Account::Signer(_) => self.each_signer,
+            Account::Tenant(tenant) => self.tenants.get(tenant).copied(),
+        }
+    }
+
+    /// The sums of the day of this moment, or of a later one that has begun.
+    fn of_day(&self, now_ms: u64) -> MutexGuard<'_, Today> {
+        let mut today = lock(&self.today);
         let day = now_ms / DAY_MS;
-        if day > spent.day {
-            *spent = Spent {
+        if day > today.day {
+            *today = Today {
                 day,
-                amount: Amount::ZERO,
+                ..Today::default()
             };
         }
-        spent
+        today
     }
+}
+
+impl Today {
+    fn sum(&self, account: &Account) -> Amount {
+        self.spent.get(account).copied().unwrap_or_default()
+    }
+}
+
+fn accounts(spender: &Spender) -> impl Iterator<Item = Account> + '_ {
+    [Account::Network, Account::Signer(spender.signer.clone())]
+        .into_iter()
+        .chain(spender.tenants.iter().cloned().map(Account::Tenant))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const TODAY: u64 = DAY_MS * 3 + 5;
+    const TOMORROW: u64 = DAY_MS * 4;
+
+    fn units(units: u64) -> Amount {
+        Amount::from(units)
+    }
+
+    fn spender(signer: &str, tenants: &[&str]) -> Spender {
+        Spender {
+            signer: signer.into(),
+            tenants: tenants.iter().map(|tenant| (*tenant).to_owned()).collect(),
+        }
+    }
+
+    fn budget(network: Option<u64>, signer: Option<u64>, tenants: &[(&str, u64)]) -> Budget {
+        Budget {
+            network: network.map(units),
+            each_signer: signer.map(units),
+            tenants: tenants
+                .iter()
+                .map(|(name, most)| ((*name).to_owned(), units(*most)))
+                .collect(),
+            today: Mutex::default(),
+        }
+    }
+
     #[test]
     fn t107_a_day_has_a_limit_and_the_next_day_has_its_own() {
-        let budget = Budget::default();
-        let limit = Some(Amount::from(10u64));
-        let (today, tomorrow) = (DAY_MS * 3 + 5, DAY_MS * 4);
-        assert!(!budget.take(today, Amount::from(11u64), limit));
-        assert!(budget.take(today, Amount::from(6u64), limit));
-        assert!(!budget.take(today, Amount::from(5u64), limit));
-        assert!(
-            budget.take(today, Amount::from(4u64), limit),
-            "a refusal counts nothing"
+        let budget = budget(Some(10), None, &[]);
+        let who = spender("a", &[]);
+        let take = |at, cost| budget.take(at, units(cost), &who).is_ok();
+        assert!(!take(TODAY, 11));
+        assert!(take(TODAY, 6));
+        assert!(!take(TODAY, 5));
+        assert!(take(TODAY, 4), "a refusal counts nothing");
+        budget.give_back(TODAY, units(4), &who);
+        assert!(take(TODAY, 3));
+        budget.charge(TODAY, units(50), &who);
+        assert!(!take(TODAY, 1), "what is carried on counts");
+        assert!(take(TOMORROW, 10));
+        budget.give_back(TODAY, units(3), &who);
+        assert!(!take(TOMORROW, 1), "what comes back late is yesterday's");
+        budget.charge(TOMORROW, Amount::MAX, &who);
+        assert!(budget.take(TOMORROW, Amount::MAX, &who).is_err(), "no overflow");
+        assert_eq!(day_began_ms(TODAY), DAY_MS * 3);
+    }
+
+    #[test]
+    fn t107_each_key_and_each_tenant_has_a_limit_of_its_own() {
+        let budget = budget(Some(100), Some(10), &[("shop", 4)]);
+        assert!(budget.take(TODAY, units(4), &spender("a", &["shop"])).is_ok());
+        let refused = budget
+            .take(TODAY, units(1), &spender("b", &["shop"]))
+            .expect_err("the tenant's is used up, whichever key pays");
+        assert_eq!(
+            (refused.account, refused.limit, refused.first),
+            (Account::Tenant("shop".into()), units(4), true)
         );
-        budget.give_back(today, Amount::from(4u64));
-        assert!(budget.take(today, Amount::from(3u64), limit));
-        budget.charge(today, Amount::from(50u64));
+        let again = budget.take(TODAY, units(1), &spender("a", &["shop"]));
+        assert!(again.is_err_and(|refused| !refused.first), "said once a day");
         assert!(
-            !budget.take(today, Amount::from(1u64), limit),
-            "what is carried on counts"
+            budget.take(TODAY, units(6), &spender("a", &["other"])).is_ok(),
+            "other tenants go on"
         );
-        assert!(budget.take(today, Amount::MAX, None), "no limit is configured");
-        assert!(budget.take(tomorrow, Amount::from(10u64), limit));
-        budget.charge(tomorrow, Amount::MAX);
-        assert!(!budget.take(tomorrow, Amount::MAX, limit), "no overflow");
-        assert_eq!(day_began_ms(today), DAY_MS * 3);
+        assert!(!budget.signer_has(TODAY, units(1), "a"));
+        assert!(budget.signer_has(TODAY, units(10), "b"));
+        let refused = budget
+            .take(TODAY, units(1), &spender("a", &[]))
+            .expect_err("the key's is used up");
+        assert_eq!(refused.account, Account::Signer("a".into()));
+        assert!(budget.take(TODAY, units(10), &spender("b", &[])).is_ok());
+        assert!(budget.signer_has(TOMORROW, units(10), "a"));
+    }
+
+    #[test]
+    fn t107_without_a_limit_nothing_is_refused() {
+        let budget = budget(None, None, &[]);
+        let who = spender("a", &["shop"]);
+        budget.charge(TODAY, Amount::MAX, &who);
+        assert!(budget.take(TODAY, Amount::MAX, &who).is_ok());
+        assert!(budget.signer_has(TODAY, Amount::MAX, "a"));
     }
 }

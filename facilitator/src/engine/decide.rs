@@ -106,6 +106,7 @@ mod tests {
             payer: "payer".into(),
             conflict_keys: vec![],
             opened_at_ms: 0,
+            second_source: false,
             steps: vec![],
             outcome,
             release,

@@ -60,6 +60,10 @@ impl Engine {
         let Some(kind) = self.registry.kind_of(&plugin, &job.scheme, &job.network) else {
             return tracing::warn!(plugin, job = %job.id, "a job is due and its plugin is not loaded");
         };
+        if self.is_paused(kind) {
+            // It stays, and is due when the pause is over.
+            return;
+        }
         let Ok(requests) = self.ops.job(kind, &job).await else {
             return;
         };

@@ -8,6 +8,7 @@
 //! Assumed: one process owns the journal and its lanes. Plugins may fail at every call. Time is `tokio`'s.
 
 mod boot;
+mod bound;
 mod budget;
 pub mod decide;
 mod griefing;
@@ -17,9 +18,11 @@ mod network;
 mod observer;
 mod ops;
 mod outcome;
+mod paused;
 mod plan_check;
 #[cfg(test)]
 mod plan_check_tests;
+mod second_source;
 mod settle;
 mod settlement;
 mod slot;
@@ -28,17 +31,19 @@ mod verdict;
 mod verify;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use sdk_plugin::{Fault, FaultKind};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+pub use boot::ResumeError;
 pub use ops::{Budgets, Ops};
 
 use crate::host::clock::Clock;
 use crate::journal::Journal;
+use crate::pause::Paused;
 use crate::registry::{Kind, Registry};
 use crate::telemetry::metrics::Metrics;
 use network::NetworkRun;
@@ -74,6 +79,7 @@ pub struct Engine {
     conflicts: Mutex<HashMap<String, u64>>,
     conflict_freed: Notify,
     griefing: griefing::Griefing,
+    paused: RwLock<Paused>,
     /// `None` once stopped: nothing is begun any more.
     tasks: Mutex<Option<JoinSet<()>>>,
 }
@@ -96,14 +102,6 @@ struct Claim {
 }
 
 impl Engine {
-    /// Resumes what the journal holds and starts every network. Returns once open settlements are being looked after;
-    /// a chain that is down does not keep it from returning.
-    pub async fn start(parts: Parts) -> Result<Arc<Self>, crate::journal::JournalError> {
-        let engine = Self::new(parts);
-        engine.resume().await?;
-        Ok(engine)
-    }
-
     /// An engine that has not begun: [`Engine::resume`] is the next thing to call, once.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
@@ -128,6 +126,7 @@ impl Engine {
             conflicts: Mutex::default(),
             conflict_freed: Notify::new(),
             griefing: griefing::Griefing::default(),
+            paused: RwLock::default(),
             tasks: Mutex::new(Some(JoinSet::new())),
         })
     }

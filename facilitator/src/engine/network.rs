@@ -9,7 +9,7 @@ use sdk_plugin::scheme::LaneChoice;
 use tokio::sync::Notify;
 
 use super::budget::Budget;
-use super::lane::LaneHandle;
+use super::lane::{Ask, LaneHandle};
 use super::slot::{OpenSlot, SlotKey};
 use super::{Engine, lock};
 use crate::registry::Network;
@@ -29,6 +29,8 @@ pub struct NetworkRun {
     pub look: Notify,
     /// What transactions may cost today.
     pub(super) budget: Budget,
+    /// Signers that recorded payments name, until when: seconds since the epoch. As it was at the start.
+    pub(super) held: Mutex<BTreeMap<String, u64>>,
     /// The highest block that any answer named.
     head: AtomicU64,
 }
@@ -36,11 +38,12 @@ pub struct NetworkRun {
 impl NetworkRun {
     pub fn new(network: Arc<Network>) -> Self {
         Self {
+            budget: Budget::new(&network.settings),
             network,
             slots: Mutex::default(),
             lanes: Mutex::default(),
             look: Notify::new(),
-            budget: Budget::default(),
+            held: Mutex::default(),
             head: AtomicU64::new(0),
         }
     }
@@ -103,9 +106,10 @@ impl NetworkRun {
         lock(&self.lanes).insert(handle.lane.signer.clone(), handle);
     }
 
-    /// The lane for a step: the named one, or the active one with the least before it.
+    /// The lane for a step: the named one, or the active one with the least before it, those first whose signer may
+    /// still spend today.
     #[must_use]
-    pub fn choose(&self, choice: &LaneChoice) -> Option<LaneHandle> {
+    pub fn choose(&self, choice: &LaneChoice, now_ms: u64) -> Option<LaneHandle> {
         match choice {
             LaneChoice::Signer { address } => self.lane(address),
             LaneChoice::Any | LaneChoice::Foreign => self
@@ -114,9 +118,12 @@ impl NetworkRun {
                 .iter()
                 .filter_map(|lane| self.lane(&lane.signer))
                 .min_by_key(|handle| {
-                    handle
-                        .waiting()
-                        .saturating_add(self.in_flight(&handle.lane.signer))
+                    let signer = &handle.lane.signer;
+                    let most = self.network.settings.max_cost;
+                    (
+                        !self.budget.signer_has(now_ms, most, signer),
+                        handle.waiting().saturating_add(self.in_flight(signer)),
+                    )
                 }),
         }
     }
@@ -142,12 +149,21 @@ impl Engine {
                 }
                 run.saw_head(readiness.head_height);
                 network.set_readiness(Ok(&readiness));
+                if let Some(sentence) = self.unserved_signer(run) {
+                    network.set_readiness(Err(sentence));
+                }
             }
             Err(fault) => network.set_readiness(Err(super::public_message(&fault).to_owned())),
         }
         let now = network.readiness();
         match (&before, &now) {
-            (Err(_), Ok(())) => tracing::info!(network = network.id(), "network is ready"),
+            (Err(_), Ok(())) => {
+                tracing::info!(network = network.id(), "network is ready");
+                // What was wrong may have been put right with a signer's key.
+                for handle in network.lanes().iter().filter_map(|lane| run.lane(&lane.signer)) {
+                    handle.ask(Ask::CatchUp);
+                }
+            }
             (Ok(()), Err(why)) => tracing::error!(network = network.id(), "network is not ready: {why}"),
             (Err(old), Err(new)) if old != new => {
                 tracing::error!(network = network.id(), "network is not ready: {new}");

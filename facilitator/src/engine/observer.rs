@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::lane::Ask;
 use super::network::NetworkRun;
+use super::second_source::View;
 use super::settlement::Settlement;
 use super::slot::{Decided, OpenSlot};
 use super::verdict::{Look, Verdict, counts, verdict};
@@ -145,7 +146,23 @@ impl Engine {
                 let Some(observation) = seen.get(index) else {
                     return;
                 };
-                if self.judge_slot(run, slot, observation, &shown, &decided).await {
+                let mut view = View {
+                    observation: observation.clone(),
+                    shown,
+                    decided,
+                };
+                if slot.wants_second_source() {
+                    match self.agreed(run, slot).await {
+                        Some(agreed) => view = agreed,
+                        None => return,
+                    }
+                }
+                let View {
+                    observation,
+                    shown,
+                    decided,
+                } = view;
+                if self.judge_slot(run, slot, &observation, &shown, &decided).await {
                     {
                         let mut state = slot.lock();
                         state.decided = Some(decided);
@@ -444,7 +461,7 @@ fn ask(run: &NetworkRun, slot: &OpenSlot, what: Ask) {
     }
 }
 
-fn watches_of(slot: &OpenSlot) -> Vec<Watch> {
+pub(super) fn watches_of(slot: &OpenSlot) -> Vec<Watch> {
     let evidence: Vec<EvidenceWanted> = slot
         .covers
         .iter()

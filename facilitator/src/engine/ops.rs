@@ -55,6 +55,8 @@ pub struct Ops {
 struct Rights<'a> {
     signing_key: Option<&'a str>,
     attempt: Option<&'a str>,
+    /// The only node it may read from.
+    node: Option<usize>,
 }
 
 impl Ops {
@@ -198,7 +200,7 @@ impl Ops {
     ) -> Result<Built, Fault> {
         let rights = Rights {
             signing_key: Some(&slot.lane.key),
-            attempt: None,
+            ..Rights::default()
         };
         let (guard, cx) = self.driver(network, Operation::Build, rights);
         self.run(
@@ -213,7 +215,7 @@ impl Ops {
     pub async fn fill(&self, network: &Network, slot: &Slot, bid: &Bid) -> Result<Built, Fault> {
         let rights = Rights {
             signing_key: Some(&slot.lane.key),
-            attempt: None,
+            ..Rights::default()
         };
         let (guard, cx) = self.driver(network, Operation::Fill, rights);
         self.run(
@@ -227,8 +229,8 @@ impl Ops {
 
     pub async fn broadcast(&self, network: &Network, attempt: &Attempt) -> Result<Sent, Fault> {
         let rights = Rights {
-            signing_key: None,
             attempt: Some(&attempt.id),
+            ..Rights::default()
         };
         let (guard, cx) = self.driver(network, Operation::Broadcast, rights);
         self.run(
@@ -241,7 +243,30 @@ impl Ops {
     }
 
     pub async fn observe(&self, network: &Network, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
-        let (guard, cx) = self.driver(network, Operation::Observe, Rights::default());
+        self.observe_as(network, watches, Rights::default()).await
+    }
+
+    /// What one node shows, whatever the others would: `node` counts the network's nodes as configured, from 0.
+    pub async fn observe_through(
+        &self,
+        network: &Network,
+        watches: &[Watch],
+        node: usize,
+    ) -> Result<Vec<Observation>, Fault> {
+        let rights = Rights {
+            node: Some(node),
+            ..Rights::default()
+        };
+        self.observe_as(network, watches, rights).await
+    }
+
+    async fn observe_as(
+        &self,
+        network: &Network,
+        watches: &[Watch],
+        rights: Rights<'_>,
+    ) -> Result<Vec<Observation>, Fault> {
+        let (guard, cx) = self.driver(network, Operation::Observe, rights);
         self.run(
             guard,
             Operation::Observe,
@@ -279,6 +304,7 @@ impl Ops {
             network: network.id().to_owned(),
             signing_key: rights.signing_key.map(str::to_owned),
             attempt: rights.attempt.map(str::to_owned),
+            node: rights.node,
         });
         let context = CallContext {
             scheme: scheme.to_owned(),

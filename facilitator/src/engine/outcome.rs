@@ -374,7 +374,7 @@ impl Engine {
         let Ok(step) = u32::try_from(index) else { return };
         if let Some(lane) = self
             .run_of(settlement.network.id())
-            .and_then(|run| run.choose(&choice))
+            .and_then(|run| run.choose(&choice, self.clock.now_ms()))
         {
             lane.ask(Ask::Step(Work {
                 settlement: Arc::clone(settlement),

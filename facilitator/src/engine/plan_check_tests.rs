@@ -1,6 +1,6 @@
 //! Law 6: a plan may use only what was granted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sdk_plugin::chain::{
@@ -75,14 +75,8 @@ impl ChainDriver for Silent {
     }
 }
 
-fn kind() -> Kind {
-    let instance = Arc::new(Instance {
-        id: 1,
-        name: "test".into(),
-        plugin: "test".into(),
-        host: ScriptHost::at_unix_s(0),
-    });
-    let settings = NetworkSettings {
+pub(super) fn settings() -> NetworkSettings {
+    NetworkSettings {
         id: "eip155:1".into(),
         confirmations: 1,
         finality: 2,
@@ -92,12 +86,25 @@ fn kind() -> Kind {
         lane_queue: 1,
         max_cost: Amount::MAX,
         max_cost_per_day: None,
+        max_cost_per_day_per_signer: None,
+        tenant_max_cost_per_day: BTreeMap::new(),
+        nodes: 1,
+        second_source_above: BTreeMap::new(),
         assets: Some(BTreeSet::from([TOKEN.to_owned()])),
         keys: Vec::new(),
         retained_keys: Vec::new(),
         options: Value::Null,
-    };
-    let network = Arc::new(Network::new(settings, Arc::new(Silent), Arc::clone(&instance)));
+    }
+}
+
+fn kind() -> Kind {
+    let instance = Arc::new(Instance {
+        id: 1,
+        name: "test".into(),
+        plugin: "test".into(),
+        host: ScriptHost::at_unix_s(0),
+    });
+    let network = Arc::new(Network::new(settings(), Arc::new(Silent), Arc::clone(&instance)));
     let grants = vec![Grant {
         target: "asset".into(),
         operations: vec![PAY.into()],

@@ -46,6 +46,8 @@ pub struct SlotState {
     /// When the next look is due.
     pub due: Instant,
     pub closed: bool,
+    /// It was said that two nodes do not agree on it.
+    pub disagreed: bool,
 }
 
 /// What landed in the slot.
@@ -91,6 +93,7 @@ impl OpenSlot {
             last_bid: now,
             due: now,
             closed: false,
+            disagreed: false,
         };
         Self {
             lane,

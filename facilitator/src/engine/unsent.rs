@@ -95,13 +95,12 @@ impl Engine {
             evidence: vec![planned.evidence.clone()],
             search_foreign: true,
         };
-        let seen = self
-            .ops
-            .observe(&settlement.network, &[watch])
-            .await
-            .ok()?
-            .into_iter()
-            .next()?;
+        let seen = if settlement.lock().row.second_source {
+            self.agreed_foreign(&settlement.network, watch).await?
+        } else {
+            let seen = self.ops.observe(&settlement.network, &[watch]).await.ok()?;
+            seen.into_iter().next()?
+        };
         if !seen.foreign_searched {
             return None;
         }

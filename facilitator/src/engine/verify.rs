@@ -9,7 +9,7 @@ use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply, reason};
 use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion, Purpose};
 
 use super::decide::{Decision, decide};
-use super::{Engine, public_message};
+use super::{Engine, paused, public_message};
 use crate::service::{Membership, NetworkReadiness, Service, SettleAnswer};
 
 #[async_trait]
@@ -29,7 +29,7 @@ impl Service for Arc<Engine> {
     async fn supported(&self) -> SupportedReply {
         let mut reply = SupportedReply::default();
         for kind in self.registry.kinds() {
-            if kind.network.readiness().is_err() {
+            if kind.network.readiness().is_err() || self.is_paused(kind) {
                 continue;
             }
             let Ok(supported) = self.ops.supported(kind).await else {
@@ -137,6 +137,13 @@ impl Engine {
             },
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "a claim can't be looked up"),
+        }
+        if self.is_paused(&asked.kind) {
+            return invalid(
+                reason::UNEXPECTED_VERIFY_ERROR,
+                Some(paused::MESSAGE),
+                &asked.payer,
+            );
         }
         if asked.kind.network.readiness().is_err() {
             let message = Some("this network is not ready; try again");

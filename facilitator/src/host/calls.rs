@@ -61,6 +61,8 @@ pub struct CallScope {
     pub signing_key: Option<String>,
     /// The journaled attempt it may send: set for `chain.broadcast` alone.
     pub attempt: Option<String>,
+    /// The only node of the network that answers its reads, counted from 0; `None`: whichever is well.
+    pub node: Option<usize>,
 }
 
 /// All calls being served.
@@ -130,6 +132,7 @@ mod tests {
             network: "eip155:1".into(),
             signing_key: Some("hot".into()),
             attempt: None,
+            node: None,
         };
         let guard = table.begin(scope.clone());
         assert_eq!(table.scope(1, guard.id()).as_deref(), Some(&scope));

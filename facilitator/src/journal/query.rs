@@ -1,12 +1,12 @@
 //! Questions to the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sdk_plugin::host::StoreRow;
 use sdk_plugin::{Amount, HexBytes};
 use serde::de::DeserializeOwned;
 
-use super::row::{AttemptRow, JobRow, SettlementRow, SlotRow, StoreValue};
+use super::row::{AttemptRow, HeldRow, JobRow, SettlementRow, SlotRow, SpentRow, StoreValue};
 use super::{JournalError, Rows, Table};
 
 /// What can be asked.
@@ -45,7 +45,8 @@ pub enum Query {
         limit: u32,
         now_ms: u64,
     },
-    /// The most that a network's attempts since a moment can cost together, each place of a lane at its dearest.
+    /// The most that a network's attempts since a moment can cost, each place of a lane at its dearest, by signer and
+    /// tenants.
     SpentSince {
         network: String,
         since_ms: u64,
@@ -53,10 +54,9 @@ pub enum Query {
     DueJobs {
         now_ms: u64,
     },
-    /// Until when a signer must stay usable: seconds since the epoch.
-    HeldUntil {
+    /// Every signer of a network that is promised to stay usable, each with the last such moment.
+    Held {
         network: String,
-        signer: String,
     },
 }
 
@@ -69,7 +69,8 @@ pub enum Answer {
     Slots(Vec<(SlotRow, Vec<AttemptRow>)>),
     Attempts(Vec<AttemptRow>),
     Number(Option<u64>),
-    Amount(Amount),
+    Spent(Vec<SpentRow>),
+    Held(Vec<HeldRow>),
     Bytes(Option<HexBytes>),
     Rows(Vec<StoreRow>),
     Jobs(Vec<JobRow>),
@@ -218,18 +219,31 @@ pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError
             Ok(Answer::Rows(found))
         }
         Query::SpentSince { network, since_ms } => {
-            let mut dearest: BTreeMap<(String, u64), Amount> = BTreeMap::new();
+            let mut dearest: BTreeMap<(String, u64), (Amount, BTreeSet<u64>)> = BTreeMap::new();
             for (key, text) in rows.scan(Table::Attempts, "", None, ALL)? {
                 let row: AttemptRow = decode(Table::Attempts, &key, &text)?;
                 if row.lane.network == *network && row.prepared_at_ms >= *since_ms {
-                    let most = dearest.entry((row.lane.signer, row.sequence)).or_default();
+                    let (most, covers) = dearest.entry((row.lane.signer, row.sequence)).or_default();
                     *most = row.max_cost.max(*most);
+                    covers.extend(row.covers.iter().map(|(settlement, _)| *settlement));
                 }
             }
-            let sum = dearest
-                .values()
-                .try_fold(Amount::ZERO, |sum, cost| sum.checked_add(*cost));
-            Ok(Answer::Amount(sum.unwrap_or(Amount::MAX)))
+            let mut spent: BTreeMap<(String, BTreeSet<String>), Amount> = BTreeMap::new();
+            for ((signer, _), (cost, covers)) in dearest {
+                let mut tenants = BTreeSet::new();
+                for id in covers {
+                    let row: Option<SettlementRow> = get(rows, Table::Settlements, &id_key(id))?;
+                    tenants.extend(row.and_then(|row| row.tenant));
+                }
+                let sum = spent.entry((signer, tenants)).or_default();
+                *sum = sum.checked_add(cost).unwrap_or(Amount::MAX);
+            }
+            let row = |((signer, tenants), amount)| SpentRow {
+                signer,
+                tenants,
+                amount,
+            };
+            Ok(Answer::Spent(spent.into_iter().map(row).collect()))
         }
         Query::DueJobs { now_ms } => {
             let mut due = Vec::new();
@@ -241,18 +255,20 @@ pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError
             }
             Ok(Answer::Jobs(due))
         }
-        Query::HeldUntil { network, signer } => {
-            let mut until = None;
-            for (key, text) in rows.scan(
-                Table::Holds,
-                &format!("{}|", lane_key(network, signer)),
-                None,
-                ALL,
-            )? {
-                let at: u64 = decode(Table::Holds, &key, &text)?;
-                until = until.max(Some(at));
+        Query::Held { network } => {
+            let base = format!("{network}|");
+            let mut latest: BTreeMap<String, u64> = BTreeMap::new();
+            for (key, text) in rows.scan(Table::Holds, &base, None, ALL)? {
+                let until_s: u64 = decode(Table::Holds, &key, &text)?;
+                // What is left is signer and settlement; an id of a settlement holds no bar.
+                let Some((signer, _)) = key.strip_prefix(&base).and_then(|rest| rest.rsplit_once('|')) else {
+                    return Err(JournalError(format!("hold {key} names no signer")));
+                };
+                let at = latest.entry(signer.to_owned()).or_default();
+                *at = until_s.max(*at);
             }
-            Ok(Answer::Number(until))
+            let row = |(signer, until_s)| HeldRow { signer, until_s };
+            Ok(Answer::Held(latest.into_iter().map(row).collect()))
         }
     }
 }

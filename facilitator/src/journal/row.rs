@@ -1,5 +1,7 @@
 //! Rows of the projection.
 
+use std::collections::BTreeSet;
+
 use sdk_plugin::chain::Lane;
 use sdk_plugin::host::Job;
 use sdk_plugin::scheme::{PaidReply, Refusal};
@@ -33,6 +35,9 @@ pub struct SettlementRow {
     pub payer: String,
     pub conflict_keys: Vec<String>,
     pub opened_at_ms: u64,
+    /// So much money that two nodes must show the same before anything is decided.
+    #[serde(default)]
+    pub second_source: bool,
     pub steps: Vec<StepRow>,
     pub outcome: Outcome,
     pub release: Option<Release>,
@@ -210,4 +215,22 @@ pub struct StoreValue {
 pub struct JobRow {
     pub plugin: String,
     pub job: Job,
+}
+
+/// What transactions of one signer can cost together, on behalf of the same tenants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpentRow {
+    pub signer: String,
+    /// Tenants whose settlements they carry.
+    pub tenants: BTreeSet<String>,
+    /// Native atomic units.
+    pub amount: Amount,
+}
+
+/// A promise that a signer stays usable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldRow {
+    pub signer: String,
+    /// Seconds since the epoch.
+    pub until_s: u64,
 }

@@ -5,7 +5,7 @@
 use schemes_evm::driver::{EvmDriver, FAMILY};
 use schemes_evm::exact::{Config, DEFAULT_MAX_GAS, ExactEvm, SCHEME};
 use sdk_plugin::abi::PluginRoles;
-use sdk_plugin::{Fault, Value, export_plugin};
+use sdk_plugin::{Fault, Manifest, Value, export_plugin};
 use serde::Deserialize;
 
 const MANIFEST: &str = include_str!("../manifest.json");
@@ -38,8 +38,15 @@ fn create(config: Value) -> Result<PluginRoles, Fault> {
         max_gas: settings.max_gas,
     });
     Ok(PluginRoles::default()
-        .driver(FAMILY, EvmDriver::new())
+        .driver(FAMILY, EvmDriver::with_known_assets(known_assets()?))
         .scheme(SCHEME, exact))
+}
+
+fn known_assets() -> Result<Vec<(String, String)>, Fault> {
+    let manifest: Manifest =
+        serde_json::from_str(MANIFEST).map_err(|error| Fault::internal(format!("manifest: {error}")))?;
+    let known = manifest.drivers.into_iter().flat_map(|role| role.known_assets);
+    Ok(known.map(|known| (known.network, known.asset)).collect())
 }
 
 #[cfg(test)]
@@ -50,7 +57,6 @@ mod tests {
     use schemes_evm::driver::{RPC_READS, RPC_SENDS};
     use schemes_evm::exact::VERSIONS;
     use schemes_evm::text;
-    use sdk_plugin::Manifest;
     use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR};
     use sdk_plugin::host::Suite;
     use sdk_plugin::manifest::Grant;

@@ -1,4 +1,4 @@
-//! Is this the right chain, alive, with the contracts that the schemes lean on?
+//! Is this the right chain, alive, with the contracts that the schemes lean on, and do our signers keep what they have?
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,8 @@ use sdk_plugin::host::{RpcResult, Suite};
 use sdk_plugin::{Amount, Cx, Fault, Value};
 use serde_json::json;
 
+use super::EvmDriver;
+use super::allowances::{self, Subject};
 use super::options::{self, Options};
 use crate::abi::MULTICALL3;
 use crate::{rpc, text};
@@ -17,8 +19,52 @@ const WARN_HEAD_AGE_S: u64 = 180;
 /// The same of head blocks ahead of the host's clock.
 const WARN_CLOCK_SKEW_S: u64 = 5;
 
-/// One round trip. A node that does not answer is a fault; a network that is wrong is an answer.
-pub(super) async fn check(cx: &Cx, network: &Network) -> Result<Readiness, Fault> {
+impl EvmDriver {
+    /// A node that does not answer is a fault; a network that is wrong is an answer.
+    pub(super) async fn checked(&self, cx: &Cx, network: &Network) -> Result<Readiness, Fault> {
+        let (mut readiness, has_multicall) = check(cx, network).await?;
+        // On another chain the addresses mean something else, and a lagging node may not know of the newest approval.
+        if readiness.ready {
+            self.audit(cx, &mut readiness, has_multicall).await?;
+        }
+        Ok(readiness)
+    }
+
+    async fn audit(&self, cx: &Cx, readiness: &mut Readiness, has_multicall: bool) -> Result<(), Fault> {
+        let signers = readiness
+            .addresses
+            .values()
+            .filter_map(|signer| text::address(signer));
+        let assets: Vec<Address> = match &cx.network().assets {
+            Some(assets) => assets.iter().filter_map(|asset| text::address(asset)).collect(),
+            None => self
+                .known_assets
+                .iter()
+                .filter(|(network, _)| *network == cx.network().id)
+                .map(|(_, asset)| *asset)
+                .collect(),
+        };
+        let subject = Subject {
+            signers: signers.collect(),
+            assets,
+        };
+        let network = &cx.network().id;
+        let is_known = |remembered: &super::Remembered| remembered.audited.as_ref() == Some(&subject);
+        if self.networks().get(network).is_some_and(is_known) {
+            return Ok(());
+        }
+        let found = allowances::audit(cx, &subject, has_multicall).await?;
+        readiness.ready = found.why_not.is_none();
+        readiness.why_not = found.why_not;
+        readiness.warnings.extend(found.warnings);
+        let audited = readiness.ready.then_some(subject);
+        self.networks().entry(network.clone()).or_default().audited = audited;
+        Ok(())
+    }
+}
+
+/// One round trip: all but the allowances, and whether Multicall3 is deployed.
+async fn check(cx: &Cx, network: &Network) -> Result<(Readiness, bool), Fault> {
     let mut findings = Findings::default();
     let Some(chain_id) = text::chain_id(&network.id) else {
         return Err(Fault::invalid(format!(
@@ -64,7 +110,8 @@ pub(super) async fn check(cx: &Cx, network: &Network) -> Result<Readiness, Fault
     }
     let head = Head::read(answers.take()?)?;
     findings.judge_head(&head, cx.now_s(), &options);
-    if rpc::bytes(answers.take()?, "eth_getCode of Multicall3")?.is_empty() {
+    let has_multicall = !rpc::bytes(answers.take()?, "eth_getCode of Multicall3")?.is_empty();
+    if !has_multicall {
         findings.warnings.push(format!(
             "Multicall3 is not deployed at {}: failed simulations can't be explained",
             text::lower(MULTICALL3)
@@ -80,14 +127,15 @@ pub(super) async fn check(cx: &Cx, network: &Network) -> Result<Readiness, Fault
             ));
         }
     }
-    Ok(Readiness {
+    let readiness = Readiness {
         ready: findings.why_not.is_none(),
         why_not: findings.why_not,
         addresses,
         ordered: true,
         head_height: head.height,
         warnings: findings.warnings,
-    })
+    };
+    Ok((readiness, has_multicall))
 }
 
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 //!
 //! | function | module | round trips |
 //! |---|---|---|
-//! | check | `check` | 1 |
+//! | check | `check`, `allowances` | 1; a second one after the start and after failures |
 //! | lane | here | 1 |
 //! | quote | `fees` | 0 or 1: the market is remembered for two seconds |
 //! | build, fill | `build` | 0, and one signature by the host |
@@ -12,6 +12,7 @@
 //! Transactions of a signer are numbered, so lanes are ordered and a slot's sequence is the nonce. Nonces are read at
 //! `latest` only: what waits in a node's pool is the host's own business, and the host knows it better.
 
+mod allowances;
 mod build;
 mod check;
 mod fees;
@@ -24,6 +25,7 @@ mod send;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use alloy_primitives::Address;
 use sdk_plugin::chain::{
     Attempt, Bid, Built, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, Watch,
 };
@@ -31,7 +33,7 @@ use sdk_plugin::scheme::Step;
 use sdk_plugin::{Amount, ChainDriver, Cx, Fault, async_trait};
 use serde_json::json;
 
-use crate::rpc;
+use crate::{rpc, text};
 
 /// CAIP-2 namespace.
 pub const FAMILY: &str = "eip155";
@@ -59,6 +61,8 @@ pub const RPC_SENDS: &[&str] = &["eth_sendRawTransaction"];
 /// The EVM driver. What it remembers is a cache: losing it costs a read or some waiting, never a wrong answer.
 #[derive(Debug, Default)]
 pub struct EvmDriver {
+    /// CAIP-2 id and token: what is looked at on networks that take any asset.
+    known_assets: Vec<(String, Address)>,
     networks: Mutex<HashMap<String, Remembered>>,
 }
 
@@ -68,12 +72,24 @@ struct Remembered {
     market: Option<fees::Remembered>,
     /// Slots whose nonce was seen used by a transaction that isn't watched: signer and nonce, to the head height then.
     taken: HashMap<(String, u64), u64>,
+    /// Whose allowances were found to be in order.
+    audited: Option<allowances::Subject>,
 }
 
 impl EvmDriver {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// With tokens, by CAIP-2 id, whose allowances are looked at on networks that take any asset.
+    #[must_use]
+    pub fn with_known_assets(known_assets: Vec<(String, String)>) -> Self {
+        let address = |(network, asset): (String, String)| Some((network, text::address(&asset)?));
+        Self {
+            known_assets: known_assets.into_iter().filter_map(address).collect(),
+            ..Self::default()
+        }
     }
 
     fn networks(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
@@ -85,7 +101,12 @@ impl EvmDriver {
 #[async_trait]
 impl ChainDriver for EvmDriver {
     async fn check(&self, cx: &Cx, network: &Network) -> Result<Readiness, Fault> {
-        check::check(cx, network).await
+        let checked = self.checked(cx, network).await;
+        if checked.is_err() {
+            // Whatever comes back may be another node.
+            self.networks().entry(network.id.clone()).or_default().audited = None;
+        }
+        checked
     }
 
     async fn lane(&self, cx: &Cx, lane: &Lane) -> Result<LaneState, Fault> {

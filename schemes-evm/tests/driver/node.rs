@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use alloy_primitives::{Address, U256};
+use alloy_sol_types::{SolCall, SolValue};
 use k256::ecdsa::SigningKey;
+use schemes_evm::abi::{AuthorizedToken, Multicall};
 use schemes_evm::driver::EvmDriver;
 use sdk_plugin::chain::{Attempt, Lane, Observation, Slot, TxState, Watch};
 use sdk_plugin::host::{RpcError, RpcRequest, RpcResult};
@@ -40,6 +43,8 @@ pub struct Node {
     /// What a call at an older block answers.
     pub replay: RpcResult,
     pub l1_fee: RpcResult,
+    /// By owner and spender, of every asset; what is not here is 0.
+    pub allowances: BTreeMap<(Address, Address), u64>,
 }
 
 impl Default for Node {
@@ -61,6 +66,7 @@ impl Default for Node {
             logs_error: None,
             replay: revert("FiatTokenV2: authorization is used or canceled"),
             l1_fee: RpcResult::Ok(json!("0x")),
+            allowances: BTreeMap::new(),
         }
     }
 }
@@ -121,9 +127,33 @@ impl Node {
             "eth_call" if params[0]["to"] == json!("0x420000000000000000000000000000000000000f") => {
                 self.l1_fee.clone()
             }
-            "eth_call" => self.replay.clone(),
+            "eth_call" => self.call(&params[0]),
             _ => panic!("unexpected {method} {params}"),
         }
+    }
+
+    fn call(&self, call: &Value) -> RpcResult {
+        let data = hex::decode(call["data"].as_str().unwrap().trim_start_matches("0x")).unwrap();
+        let bytes = |data: Vec<u8>| RpcResult::Ok(json!(format!("0x{}", hex::encode(data))));
+        if let Ok(all) = Multicall::tryAggregateCall::abi_decode(&data) {
+            assert!(self.multicall && !all.requireSuccess);
+            let outcomes: Vec<Multicall::Outcome> = all
+                .calls
+                .iter()
+                .map(|one| Multicall::Outcome {
+                    success: true,
+                    returnData: self.allowance(&one.callData).expect("an allowance").into(),
+                })
+                .collect();
+            return bytes(Multicall::tryAggregateCall::abi_encode_returns(&outcomes));
+        }
+        self.allowance(&data).map_or_else(|| self.replay.clone(), bytes)
+    }
+
+    fn allowance(&self, data: &[u8]) -> Option<Vec<u8>> {
+        let asked = AuthorizedToken::allowanceCall::abi_decode(data).ok()?;
+        let given = self.allowances.get(&(asked.owner, asked.spender));
+        Some(U256::from(given.copied().unwrap_or(0)).abi_encode())
     }
 
     fn nonce(&self, block: &Value) -> RpcResult {
@@ -215,6 +245,8 @@ pub struct World {
     pub driver: EvmDriver,
     pub options: Value,
     pub finality: u64,
+    /// Assets of the network; `None`: any.
+    pub assets: Option<Vec<String>>,
     node: Arc<Mutex<Node>>,
 }
 
@@ -232,6 +264,7 @@ impl World {
             driver: EvmDriver::new(),
             options: Value::Null,
             finality: 12,
+            assets: None,
             node,
         }
     }
@@ -250,6 +283,7 @@ impl World {
         let mut context = self.host.context(NETWORK);
         context.network.lanes = vec![lane()];
         context.network.options = self.options.clone();
+        context.network.assets.clone_from(&self.assets);
         context.network.finality = self.finality;
         self.host.cx(context)
     }

@@ -1,12 +1,15 @@
 //! check, lane and quote.
 
+use alloy_primitives::Address;
+use schemes_evm::abi::{MULTICALL3, PERMIT2};
+use schemes_evm::driver::EvmDriver;
 use sdk_plugin::chain::{Bid, KeyInfo, Network, Readiness};
 use sdk_plugin::host::{RpcResult, Suite};
 use sdk_plugin::testkit::block_on;
 use sdk_plugin::{ChainDriver, Fault, FaultKind, HexBytes, Value};
 use serde_json::json;
 
-use crate::node::{NETWORK, NOW_S, SIGNER, World, lane, revert};
+use crate::node::{ASSET, NETWORK, NOW_S, SIGNER, World, lane, revert};
 
 fn keys() -> Vec<KeyInfo> {
     let key = k256::ecdsa::SigningKey::from_slice(&[0x33; 32]).unwrap();
@@ -227,4 +230,105 @@ fn t41_the_data_fee_of_rollups_is_part_of_the_bid() {
             json!("0")
         );
     }
+}
+
+fn with_asset() -> World {
+    let mut world = World::new();
+    world.assets = Some(vec![ASSET.into()]);
+    world
+}
+
+fn address(text: &str) -> Address {
+    text.parse().expect("an address")
+}
+
+#[test]
+fn t42_an_allowance_of_a_signer_stops_the_network_until_it_is_revoked() {
+    for (spender, name) in [(MULTICALL3, "Multicall3"), (PERMIT2, "Permit2")] {
+        for multicall in [true, false] {
+            let world = with_asset();
+            world.node().multicall = multicall;
+            world.node().allowances.insert((address(SIGNER), spender), 5);
+            for _ in 0..2 {
+                let readiness = check(&world, Value::Null);
+                assert!(!readiness.ready);
+                let why = readiness.why_not.expect("a sentence");
+                for part in [
+                    ASSET,
+                    SIGNER,
+                    name,
+                    "an allowance of 5",
+                    &format!("{spender:#x}"),
+                    "revoke",
+                ] {
+                    assert!(why.contains(part), "{part:?} in {why}");
+                }
+                assert_eq!(readiness.addresses["main"], SIGNER, "what is open is carried on");
+            }
+            world.node().allowances.clear();
+            assert!(check(&world, Value::Null).ready, "revoked");
+        }
+    }
+}
+
+/// Anybody can have Multicall3 approve anybody: a stranger must not be able to stop the network by it.
+#[test]
+fn t42_an_allowance_of_multicall_to_a_signer_is_a_warning() {
+    let world = with_asset();
+    world.node().allowances.insert((MULTICALL3, address(SIGNER)), 7);
+    let readiness = check(&world, Value::Null);
+    assert!(readiness.ready);
+    let [warning] = readiness.warnings.as_slice() else {
+        panic!("{readiness:?}")
+    };
+    assert!(
+        warning.contains(SIGNER) && warning.contains(ASSET) && warning.contains("Multicall3"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn t42_allowances_are_looked_at_once_and_after_every_failure() {
+    let world = with_asset();
+    for _ in 0..3 {
+        assert!(check(&world, Value::Null).ready);
+    }
+    assert_eq!(world.trips(), [4, 1, 4, 4], "one call of Multicall3, once");
+    world.node().allowances.insert((address(SIGNER), PERMIT2), 1);
+    world
+        .host
+        .answer_rpc("eth_chainId", |_| RpcResult::Ok(json!("not a number")));
+    let network = Network {
+        id: NETWORK.into(),
+        keys: keys(),
+        options: Value::Null,
+    };
+    block_on(world.driver.check(&world.cx(), &network)).expect_err("a fault");
+    world
+        .host
+        .answer_rpc("eth_chainId", |_| RpcResult::Ok(json!("0x14a34")));
+    assert!(!check(&world, Value::Null).ready, "another node may know more");
+}
+
+#[test]
+fn t42_where_any_asset_is_taken_the_known_ones_are_looked_at() {
+    let mut world = World::new();
+    let known = vec![
+        (NETWORK.to_owned(), ASSET.to_owned()),
+        ("eip155:1".to_owned(), SIGNER.to_owned()),
+    ];
+    world.driver = EvmDriver::with_known_assets(known);
+    world.node().allowances.insert((address(SIGNER), PERMIT2), 1);
+    let why = check(&world, Value::Null).why_not.expect("a sentence");
+    assert!(why.contains(ASSET), "{why}");
+}
+
+/// A token without allowances has none that could be used.
+#[test]
+fn t42_an_asset_that_answers_nothing_is_passed_over() {
+    let mut world = with_asset();
+    world.assets = Some(vec![ASSET.into(), "no address".into()]);
+    world.node().multicall = false;
+    world.host.answer_rpc("eth_call", |_| RpcResult::Ok(json!("0x")));
+    assert!(check(&world, Value::Null).ready);
 }

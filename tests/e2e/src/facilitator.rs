@@ -42,8 +42,21 @@ pub struct Settings {
     pub port: Option<u16>,
     /// Further environment variables.
     pub environment: Vec<(String, String)>,
+    /// Where standard output and error go.
+    pub output: Output,
     /// Where configuration, data and log go, an empty folder; one that disappears with the handle when not given.
     pub folder: Option<PathBuf>,
+}
+
+/// Where a process writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// The log file, as [`Facilitator::log`] reads it.
+    Log,
+    /// A disk that is full.
+    FullDisk,
+    /// A pipe that nobody reads any more.
+    ClosedPipe,
 }
 
 impl Settings {
@@ -59,6 +72,7 @@ impl Settings {
             plugin_file: None,
             port: None,
             environment: Vec::new(),
+            output: Output::Log,
             folder: None,
         }
     }
@@ -80,12 +94,13 @@ impl Settings {
             toml += &format!("\n[keys.signer{number}]\nenv = \"{}\"\n", variable(number));
             names.push(format!("signer{number}"));
         }
-        toml += &format!(
-            "\n[networks.{NETWORK:?}]\nrpc = {:?}\nsigners = {names:?}\n",
-            self.rpc
-        );
+        toml += &format!("\n[networks.{NETWORK:?}]\nrpc = {:?}\n", self.rpc);
         // 0.01 ETH, ample on a dev chain; 50 ms, because the tests wait for it.
-        for (key, value) in [("max_cost", "\"10000000000000000\""), ("poll_interval_ms", "50")] {
+        for (key, value) in [
+            ("signers", format!("{names:?}").as_str()),
+            ("max_cost ", "\"10000000000000000\""),
+            ("poll_interval_ms", "50"),
+        ] {
             let overridden = self.network.lines().any(|line| line.starts_with(key));
             if !overridden {
                 toml += &format!("{key} = {value}\n");
@@ -111,6 +126,7 @@ pub struct Facilitator {
     _temporary: Option<TempDir>,
     port: u16,
     environment: Vec<(String, String)>,
+    output: Output,
     child: Option<(Child, Leash)>,
     client: Client,
 }
@@ -179,6 +195,7 @@ impl Facilitator {
             _temporary: temporary,
             port,
             environment,
+            output: settings.output,
             child: None,
             client,
         })
@@ -187,24 +204,38 @@ impl Facilitator {
     fn spawn(&mut self) -> Result<(), Error> {
         let binary = binaries::switchyard()?;
         let lost = |e: std::io::Error| Error(format!("cannot start {}: {e}", binary.display()));
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_file())
-            .map_err(lost)?;
+        let (out, error) = self.output_ends().map_err(lost)?;
         let child = Command::new(&binary)
             .arg("serve")
             .arg("--config")
             .arg(self.config_file())
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
-            .stdout(log.try_clone().map_err(lost)?)
-            .stderr(log)
+            .stdout(out)
+            .stderr(error)
             .spawn()
             .map_err(lost)?;
         let leash = Leash::on(&child)?;
         self.child = Some((child, leash));
         Ok(())
+    }
+
+    fn output_ends(&self) -> std::io::Result<(Stdio, Stdio)> {
+        match self.output {
+            Output::Log => {
+                let log = File::options().create(true).append(true).open(self.log_file())?;
+                Ok((log.try_clone()?.into(), log.into()))
+            }
+            Output::FullDisk => {
+                let full = File::options().write(true).open("/dev/full")?;
+                Ok((full.try_clone()?.into(), full.into()))
+            }
+            Output::ClosedPipe => {
+                let (reader, writer) = std::io::pipe()?;
+                drop(reader);
+                Ok((writer.try_clone()?.into(), writer.into()))
+            }
+        }
     }
 
     fn wait_listening(&mut self) -> Result<(), Error> {
@@ -302,6 +333,51 @@ impl Facilitator {
             .and_then(|()| self.wait_listening())
             .and_then(|()| self.wait_ready());
         started.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Starts the process again where it has to end by itself: its exit status and what it wrote this time.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn restart_in_vain(&mut self) -> (ExitStatus, String) {
+        assert!(self.child.is_none(), "stop it first");
+        let before = self.log().len();
+        self.spawn().unwrap_or_else(|error| panic!("{error}"));
+        let status = self.wait_end(START).unwrap_or_else(|error| panic!("{error}"));
+        self.child = None;
+        (status, self.log().get(before..).unwrap_or_default().to_owned())
+    }
+
+    /// Changes the configuration file; the next start reads it.
+    ///
+    /// # Panics
+    /// When what is to be replaced is not there exactly once.
+    #[track_caller]
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.config_file()).expect("the configuration");
+        assert_eq!(text.matches(from).count(), 1, "{from:?} in:\n{text}");
+        fs::write(self.config_file(), text.replace(from, to)).expect("written");
+    }
+
+    /// Runs another command of the binary with this configuration: whether it succeeded, and all that it wrote.
+    ///
+    /// # Panics
+    /// When it can't be run.
+    #[must_use]
+    pub fn command(&self, words: &[&str]) -> (bool, String) {
+        let output = Command::new(binaries::switchyard().expect("built"))
+            .args(words)
+            .arg("--config")
+            .arg(self.config_file())
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .output()
+            .expect("it runs");
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
     }
 
     #[must_use]

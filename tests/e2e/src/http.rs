@@ -217,6 +217,34 @@ impl Client {
         reply(response.map_err(|e| Error(format!("GET {path}: {e}")))?)
     }
 
+    /// Sends bytes as JSON with any method.
+    ///
+    /// # Errors
+    /// When no answer came.
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<Reply, Error> {
+        let lost = |e: &dyn std::fmt::Display| Error(format!("{method} {path}: {e}"));
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body).map_err(|e| lost(&e))?;
+        let agent = &self.agent;
+        let request = agent
+            .configure_request(request)
+            .allow_non_standard_methods(true)
+            .build();
+        reply(agent.run(request).map_err(|e| lost(&e))?)
+    }
+
     /// Posts bytes as JSON, with further headers.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ pub mod sign;
 pub mod wait;
 pub mod world;
 
-pub use facilitator::{Facilitator, Settings};
+pub use facilitator::{Facilitator, Output, Settings};
 pub use http::Reply;
 pub use payment::Payment;
 pub use proxy::{Fault, Proxy};

@@ -3,7 +3,7 @@
 use devnet::{Account, Devnet, Mining, Options, USDC};
 use serde_json::Value;
 
-use crate::facilitator::{Facilitator, Settings};
+use crate::facilitator::{Facilitator, Output, Settings};
 use crate::http::Reply;
 use crate::payment::Payment;
 use crate::proxy::Proxy;
@@ -17,6 +17,8 @@ const TRANSFER_TOPIC: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a116
 pub struct World {
     pub facilitator: Facilitator,
     pub proxy: Proxy,
+    /// In front of the same chain, as the second node; it is configured where the builder asks for it.
+    pub second: Proxy,
     pub chain: Devnet,
     signers: Vec<Account>,
 }
@@ -26,6 +28,7 @@ pub struct World {
 pub struct Builder {
     options: Options,
     signers: usize,
+    two_nodes: bool,
     settings: Settings,
     /// Every test that starts a world begins with mining on, so that nothing waits while it boots.
     mining: Mining,
@@ -43,6 +46,7 @@ impl World {
         Builder {
             options: Options::default(),
             signers: 1,
+            two_nodes: false,
             settings: Settings::new("", &[]),
             mining: Mining::Auto,
         }
@@ -186,6 +190,27 @@ impl Builder {
         self
     }
 
+    /// Keys of the facilitator, all of them signers unless the network's lines say otherwise.
+    #[must_use]
+    pub fn signers(mut self, count: usize) -> Builder {
+        self.signers = count;
+        self
+    }
+
+    /// Configures a second node, [`World::second`], behind the first.
+    #[must_use]
+    pub fn two_nodes(mut self) -> Builder {
+        self.two_nodes = true;
+        self
+    }
+
+    /// Where the facilitator writes to.
+    #[must_use]
+    pub fn output(mut self, output: Output) -> Builder {
+        self.settings.output = output;
+        self
+    }
+
     /// Lines of TOML for `[server]`.
     #[must_use]
     pub fn server(mut self, lines: &str) -> Builder {
@@ -216,9 +241,14 @@ impl Builder {
         let (mining, signers) = (self.mining, self.signers);
         let chain = Devnet::start(self.options).unwrap_or_else(|error| panic!("{error}"));
         let proxy = Proxy::start(chain.url()).unwrap_or_else(|error| panic!("{error}"));
+        let second = Proxy::start(chain.url()).unwrap_or_else(|error| panic!("{error}"));
         let signers = chain.facilitators[..signers].to_vec();
+        let mut rpc = vec![proxy.url()];
+        if self.two_nodes {
+            rpc.push(second.url());
+        }
         let settings = Settings {
-            rpc: vec![proxy.url()],
+            rpc,
             signers: signers.clone(),
             ..self.settings
         };
@@ -227,6 +257,7 @@ impl Builder {
         World {
             facilitator,
             proxy,
+            second,
             chain,
             signers,
         }

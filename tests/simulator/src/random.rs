@@ -27,6 +27,8 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
         signers: usize::try_from(rng.between(1, 3)).unwrap_or(1),
         max_in_flight: usize::try_from(rng.between(1, 6)).unwrap_or(1),
         lane_queue: usize::try_from(rng.between(2, 10)).unwrap_or(2),
+        // Not drawn: seeds keep their stories.
+        second_source_above: seed.is_multiple_of(3).then_some(200),
         ..Terms::default()
     };
     let mut maker = Maker {

@@ -1,6 +1,7 @@
 //! One run: a chain, an engine that may die and come back on the same journal, clients, then calm, then the judge.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Terms {
     pub max_cost: u64,
     pub max_in_flight: usize,
     pub lane_queue: usize,
+    /// Payments of so much are decided on what two looks show alike.
+    pub second_source_above: Option<u64>,
 }
 
 impl Default for Terms {
@@ -51,6 +54,7 @@ impl Default for Terms {
             max_cost: GAS * 200,
             max_in_flight: 4,
             lane_queue: 8,
+            second_source_above: None,
         }
     }
 }
@@ -406,6 +410,14 @@ fn parts(world: &Arc<World>, terms: Terms) -> Parts {
         lane_queue: terms.lane_queue,
         max_cost: Amount::from(terms.max_cost),
         max_cost_per_day: None,
+        max_cost_per_day_per_signer: None,
+        tenant_max_cost_per_day: BTreeMap::new(),
+        nodes: 2,
+        second_source_above: terms
+            .second_source_above
+            .map(|units| (TOKEN.to_owned(), Amount::from(units)))
+            .into_iter()
+            .collect(),
         assets: None,
         keys: keys(terms.signers),
         retained_keys: Vec::new(),

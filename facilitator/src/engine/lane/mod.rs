@@ -4,6 +4,7 @@
 //! for (replace, fill, send again) at any time. A step becomes a transaction in this order and no other: quote, build
 //! and sign, journal, hand to the sender. The sender accepts only [`Journaled`] attempts.
 
+mod first;
 mod replace;
 mod send;
 
@@ -11,23 +12,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sdk_plugin::chain::{Bid, Built, Lane, Slot};
-use sdk_plugin::scheme::{Refusal, Step};
-use sdk_plugin::wire::reason;
-use sdk_plugin::{Amount, Fault, FaultKind};
+use sdk_plugin::chain::{Lane, Slot};
+use sdk_plugin::scheme::Refusal;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use super::Engine;
 use super::decide::decide;
 use super::network::NetworkRun;
 use super::outcome::is_gate_open;
-use super::settle::{refusal_of_commit, refuse, unavailable};
+use super::settle::{paused, refusal_of_commit, refuse, unavailable};
 use super::settlement::{self, Phase, Settlement};
 use super::slot::{OpenSlot, SlotKey};
-use super::{Engine, public_message};
 use crate::journal::{
-    Answer, AttemptKind, AttemptRow, CommitError, Event, Journaled, NewAttempt, NewSettlement, Query,
-    StepState, record_attempt,
+    Answer, AttemptKind, AttemptRow, CommitError, Journaled, NewAttempt, Query, StepState, record_attempt,
 };
 use crate::service::SettleAnswer;
 
@@ -147,6 +145,8 @@ enum Stop {
     /// Nothing was journaled; this is what the callers get.
     Refused(Refusal),
     Unavailable(&'static str),
+    /// The operator has paused its kind; nothing was journaled.
+    Paused,
     /// The first commit was refused.
     Commit(CommitError),
     /// The callers have gone.
@@ -272,6 +272,7 @@ impl LaneTask {
             Err(Stop::Withdrawn) => settlement.give_up(|_| unavailable("withdrawn")),
             Err(Stop::Refused(refusal)) => refuse(&settlement, &refusal),
             Err(Stop::Unavailable(message)) => settlement.give_up(|_| unavailable(message)),
+            Err(Stop::Paused) => settlement.give_up(|_| paused()),
             Err(Stop::Commit(CommitError::ClaimTaken) | Stop::Taken) => {
                 // Out of the way first, or the look-up would find the loser itself.
                 self.engine.forget(&settlement);
@@ -336,7 +337,8 @@ impl LaneTask {
         }
         match self.bring_into_slot(&settlement, step, false).await {
             Ok(()) => {}
-            Err(Stop::Withdrawn | Stop::Taken) => {}
+            // A pause stops first steps only.
+            Err(Stop::Withdrawn | Stop::Taken | Stop::Paused) => {}
             Err(Stop::Refused(refusal)) => {
                 tracing::error!(settlement = settlement.id, step, reason = %refusal.reason, message = ?refusal.message,
                     "a step of a settlement can't be built");
@@ -393,21 +395,21 @@ impl LaneTask {
             AttemptKind::Steps,
             vec![(settlement.id, step)],
         );
+        let spender = self.spender(std::iter::once(settlement));
         let mut before = Vec::new();
         if is_first {
-            before = self.begin_commit(settlement)?;
-            let daily = self.run.network.settings.max_cost_per_day;
-            if !self
-                .run
-                .budget
-                .take(attempt.prepared_at_ms, attempt.max_cost, daily)
+            if settlement
+                .kind
+                .as_ref()
+                .is_some_and(|kind| self.engine.is_paused(kind))
             {
-                let labels = [("network", self.lane.network.as_str())];
-                self.engine
-                    .metrics
-                    .add("switchyard_budget_refusals_total", &labels, 1);
-                return Err(refused("this network's budget for today is used up"));
+                return Err(Stop::Paused);
             }
+            before = self.begin_commit(settlement)?;
+            self.run
+                .budget
+                .take(attempt.prepared_at_ms, attempt.max_cost, &spender)
+                .map_err(|over| self.over_budget(&over))?;
             // A caller whose time ends during the commit is told this hash.
             settlement.lock().row.tx_id = Some(attempt.tx_id.clone());
         }
@@ -423,14 +425,14 @@ impl LaneTask {
             Ok(attempt) => attempt,
             Err(error) => {
                 if is_first {
-                    self.run.budget.give_back(prepared_at_ms, max_cost);
+                    self.run.budget.give_back(prepared_at_ms, max_cost, &spender);
                 }
                 // Still `Committing`: the caller of this function gives it up, or tries a later step again.
                 return Err(Stop::Commit(error));
             }
         };
         if !is_first {
-            self.run.budget.charge(prepared_at_ms, max_cost);
+            self.run.budget.charge(prepared_at_ms, max_cost, &spender);
         }
         if self.lane.ordered {
             self.next_sequence = sequence.saturating_add(1);
@@ -453,120 +455,6 @@ impl LaneTask {
         Ok(())
     }
 
-    /// Quote and build, again while nodes do not answer. A failed build consumes no slot.
-    async fn quote_and_build(
-        &self,
-        settlement: &Settlement,
-        slot: &Slot,
-        step: &Step,
-        is_first: bool,
-    ) -> Result<(Bid, Built), Stop> {
-        let steps = std::slice::from_ref(step);
-        let mut tried = 0;
-        loop {
-            if is_first && settlement.lock().phase == Phase::Gone {
-                return Err(Stop::Withdrawn);
-            }
-            let built = match self.engine.ops.quote(&self.run.network, &self.lane, None).await {
-                Ok(bid) => self
-                    .engine
-                    .ops
-                    .build(&self.run.network, slot, &bid, steps)
-                    .await
-                    .map(|built| (bid, built)),
-                Err(fault) => Err(fault),
-            };
-            match built {
-                Ok((_, built)) if built.left_out.contains(&0) => {
-                    return Err(refused("the driver left the only step out of its transaction"));
-                }
-                Ok(done) => return Ok(done),
-                Err(fault) => {
-                    tried += 1;
-                    if fault.kind == FaultKind::Denied {
-                        // Drivers are trusted code: their "no" (a price above its ceiling) is for the caller to read.
-                        return Err(refused(&fault.message));
-                    }
-                    if !worth_another_try(&fault) {
-                        return Err(refused(public_message(&fault)));
-                    }
-                    if tried >= TRIES {
-                        return Err(Stop::Unavailable(public_message(&fault)));
-                    }
-                }
-            }
-            tokio::time::sleep(RETRY_EVERY).await;
-        }
-    }
-
-    fn check_cost(&self, step: &Step, built: &Built) -> Result<(), Stop> {
-        let limit = self.cost_limit(step);
-        if built.max_cost > limit {
-            let message = format!(
-                "the transaction could cost {} native units, and {limit} is the most that is allowed",
-                built.max_cost
-            );
-            return Err(Stop::Refused(
-                Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message),
-            ));
-        }
-        Ok(())
-    }
-
-    fn cost_limit(&self, step: &Step) -> Amount {
-        let of_network = self.run.network.settings.max_cost;
-        step.max_cost
-            .map_or(of_network, |of_step| of_step.min(of_network))
-    }
-
-    /// Puts the settlement into its first commit, or finds that it is gone or that another one has the claim.
-    fn begin_commit(&self, settlement: &Arc<Settlement>) -> Result<Vec<Event>, Stop> {
-        let row = {
-            let mut state = settlement.lock();
-            if state.phase == Phase::Gone {
-                return Err(Stop::Withdrawn);
-            }
-            state.phase = Phase::Committing;
-            state.row.clone()
-        };
-        if !self.engine.hold_claim(settlement) {
-            return Err(Stop::Taken);
-        }
-        let Some(plan) = settlement.plan() else {
-            return Err(Stop::Unavailable("the plan can't be read"));
-        };
-        let text = serde_json::to_string(&**plan).map_err(|_| refused("the plan can't be recorded"))?;
-        let writes = self.engine.store_events(&row.plugin, plan.writes.clone());
-        let new = NewSettlement::new(row, text, plan.reserves.clone(), plan.holds.clone());
-        let mut events = vec![Event::Opened(Box::new(new))];
-        events.extend(writes);
-        Ok(events)
-    }
-
-    fn attempt_row(
-        &self,
-        slot: &Slot,
-        bid: &Bid,
-        built: &Built,
-        kind: AttemptKind,
-        covers: Vec<(u64, u32)>,
-    ) -> AttemptRow {
-        AttemptRow {
-            id: self.engine.journal.new_id(),
-            lane: slot.lane.clone(),
-            sequence: slot.sequence,
-            tx_id: built.tx_id.clone(),
-            kind,
-            covers,
-            max_cost: built.max_cost,
-            bid: bid.terms.clone(),
-            // Somebody else's transaction below this was there before: no quote from a cache may hide that.
-            since_height: bid.head_height.max(self.run.head()),
-            prepared_at_ms: self.engine.clock.now_ms(),
-            sent: false,
-        }
-    }
-
     /// Begins to watch a journaled transaction, and sends it.
     fn open_slot(&self, attempt: Journaled<AttemptRow>, covers: Vec<(Arc<Settlement>, u32)>) {
         let slot = Arc::new(OpenSlot::new(
@@ -586,23 +474,5 @@ impl LaneTask {
         }
         // The sender ends only with the process; what is journaled is sent again by the next.
         let _ = self.sender.send(attempt);
-    }
-}
-
-fn refused(message: &str) -> Stop {
-    Stop::Refused(Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message))
-}
-
-/// Whether a fault of quote or build may pass by itself.
-fn worth_another_try(fault: &Fault) -> bool {
-    match fault.kind {
-        FaultKind::Unavailable | FaultKind::Deadline | FaultKind::Overloaded | FaultKind::Cancelled => true,
-        FaultKind::Invalid
-        | FaultKind::Unsupported
-        | FaultKind::Shutdown
-        | FaultKind::Panic
-        | FaultKind::Internal
-        | FaultKind::Denied
-        | FaultKind::Indeterminate => false,
     }
 }

@@ -38,7 +38,10 @@ impl LaneTask {
             .await
             {
                 Ok(attempt) => {
-                    self.run.budget.charge(attempt.prepared_at_ms, attempt.max_cost);
+                    let spender = self.spender(std::iter::empty());
+                    self.run
+                        .budget
+                        .charge(attempt.prepared_at_ms, attempt.max_cost, &spender);
                     tracing::warn!(network = %self.lane.network, signer = %self.lane.signer, sequence,
                         "nothing is in this place of the lane, and transactions wait behind it: filling it");
                     self.open_slot(attempt, Vec::new());
@@ -116,6 +119,7 @@ impl LaneTask {
             .collect();
         let row = self.attempt_row(&place, &bid, &built, kind, covers);
         let settlements = slot.settlements();
+        let spender = self.spender(settlements.iter());
         let mut deciding = Vec::new();
         for settlement in &settlements {
             deciding.push(settlement.deciding.lock().await);
@@ -147,7 +151,7 @@ impl LaneTask {
                         .unwrap_or_default();
                     // One transaction lands in a place: only what this one can cost beyond the others counts.
                     let more = Amount(attempt.max_cost.0.saturating_sub(dearest.0));
-                    self.run.budget.charge(attempt.prepared_at_ms, more);
+                    self.run.budget.charge(attempt.prepared_at_ms, more, &spender);
                     state.last_bid = Instant::now();
                     state.last_sent = Instant::now();
                     state.rejections = 0;

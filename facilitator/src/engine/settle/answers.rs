@@ -5,9 +5,13 @@ use sdk_plugin::wire::reason;
 
 use super::RETRY_AFTER_S;
 use crate::engine::decide::Decision;
+use crate::engine::paused;
 use crate::engine::settlement::{self, Settlement};
 use crate::journal::{CommitError, SettlementRow};
 use crate::service::SettleAnswer;
+
+/// Suggested to callers of a paused kind, seconds.
+const PAUSED_RETRY_AFTER_S: u64 = 60;
 
 pub(super) fn plain(decision: Decision, row: &SettlementRow, network: &str) -> SettleAnswer {
     match decision {
@@ -25,6 +29,14 @@ pub(in crate::engine) fn unavailable(message: &str) -> SettleAnswer {
     SettleAnswer::Unavailable {
         retry_after_s: RETRY_AFTER_S,
         message: message.to_owned(),
+    }
+}
+
+/// Nothing was begun, and nothing will be for a while.
+pub(in crate::engine) fn paused() -> SettleAnswer {
+    SettleAnswer::Unavailable {
+        retry_after_s: PAUSED_RETRY_AFTER_S,
+        message: paused::MESSAGE.to_owned(),
     }
 }
 

@@ -25,8 +25,8 @@ use super::{Engine, fingerprint_of, lock, own_key, plan_check, public_message};
 use crate::journal::{Answer, Event, JournalError, Outcome, Query, SettlementRow, StepRow, StepState};
 use crate::registry::Kind;
 use crate::service::SettleAnswer;
+pub(super) use answers::{paused, refusal_of_commit, refuse, unavailable};
 use answers::{plain, unexpected};
-pub(super) use answers::{refusal_of_commit, refuse, unavailable};
 use wait::withdrawn;
 
 /// How long past its time a caller waits for a commit that is under way.
@@ -252,6 +252,9 @@ impl Engine {
                 &network_as_sent,
             )));
         };
+        if self.is_paused(&asked.kind) {
+            return Found::Decided(paused());
+        }
         let mut claims = lock(&self.claims);
         let claim = claims.entry(asked.claim.clone()).or_default();
         if claim.holder.is_some() {
@@ -286,6 +289,10 @@ impl Engine {
             payer: asked.payer.clone(),
             conflict_keys: conflict_keys(&asked.kind, identified),
             opened_at_ms: self.clock.now_ms(),
+            second_source: asked.kind.network.settings.wants_second_source(
+                &asked.request.requirements.asset,
+                asked.request.requirements.amount,
+            ),
             steps: Vec::new(),
             outcome: Outcome::Open,
             release: None,
@@ -341,6 +348,7 @@ impl Engine {
         let plan = match planned {
             Ok(Planned::Plan(plan)) => plan,
             Ok(Planned::Refused(refusal)) => return refuse(settlement, &refusal),
+            Ok(Planned::Done(_)) if self.is_paused(kind) => return settlement.give_up(|_| paused()),
             Ok(Planned::Done(done)) => return self.settle_without_transaction(settlement, done).await,
             Err(fault) => return unexpected(settlement, public_message(&fault)),
         };
@@ -361,6 +369,12 @@ impl Engine {
         {
             let mut state = settlement.lock();
             state.row.steps = plan.steps.iter().map(waiting).collect();
+            // A scheme may move more than the requirements name.
+            let settings = &kind.network.settings;
+            state.row.second_source |= plan
+                .reserves
+                .iter()
+                .any(|reserve| settings.wants_second_source(&reserve.asset, reserve.amount));
             if !plan.payer.is_empty() {
                 state.row.payer.clone_from(&plan.payer);
             }
@@ -372,7 +386,7 @@ impl Engine {
         let _ = settlement.plan.set(Some(Arc::new(plan)));
         let lane = self
             .run_of(settlement.network.id())
-            .and_then(|run| run.choose(&choice));
+            .and_then(|run| run.choose(&choice, self.clock.now_ms()));
         let Some(lane) = lane else {
             return settlement.give_up(|_| unavailable("no signer of this network is ready"));
         };

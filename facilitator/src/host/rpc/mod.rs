@@ -146,6 +146,18 @@ impl RpcPools {
         allowed: &MethodList,
         traffic: Traffic,
     ) -> Result<Vec<RpcResult>, Fault> {
+        self.read_from(network, None, calls, allowed, traffic).await
+    }
+
+    /// As [`RpcPools::read`]; with a `node`, counted from 0 as configured, that node alone answers, however it is doing.
+    pub async fn read_from(
+        &self,
+        network: &str,
+        node: Option<usize>,
+        calls: &[RpcCall],
+        allowed: &MethodList,
+        traffic: Traffic,
+    ) -> Result<Vec<RpcResult>, Fault> {
         let pool = self.pool(network)?;
         if let Some(call) = calls.iter().find(|call| !allowed.contains(&call.method)) {
             return Err(not_listed(&call.method, "reads"));
@@ -163,7 +175,11 @@ impl RpcPools {
         let deadline = Instant::now() + pool.limits.deadline;
         let _turn = pool.enter(traffic, deadline).await?;
         let mut failures = Failures::default();
-        for node in pool.in_order(false) {
+        let nodes: Vec<&Node> = match node {
+            None => pool.in_order(false).collect(),
+            Some(at) => pool.nodes.get(at).into_iter().collect(),
+        };
+        for node in nodes {
             let answer = self.ask(pool, node, &body, first_id, calls.len(), deadline).await;
             match answer.and_then(all_well) {
                 Ok(results) => {

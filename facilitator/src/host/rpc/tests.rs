@@ -428,3 +428,23 @@ async fn an_unknown_network_is_unsupported() {
         .await;
     assert_eq!(fault.unwrap_err().kind, FaultKind::Unsupported);
 }
+
+#[tokio::test]
+async fn t14_one_node_can_be_asked_and_no_other_answers_for_it() {
+    let first = FakeNode::new(|question| reply(&question, |_| json!({ "result": "first" }))).await;
+    let second = FakeNode::new(|question| reply(&question, |_| json!({ "result": "second" }))).await;
+    let pools = of_urls(vec![first.url.clone(), second.url.clone(), nobody().await]);
+    let from = async |node| {
+        pools
+            .read_from(NETWORK, Some(node), &calls(&["a"]), &list(), Traffic::Engine)
+            .await
+    };
+    for _ in 0..2 {
+        assert_eq!(from(1).await, Ok(vec![ok("second")]));
+        assert_eq!(from(0).await, Ok(vec![ok("first")]));
+    }
+    for absent in [2, 3] {
+        assert_eq!(from(absent).await.unwrap_err().kind, FaultKind::Unavailable);
+    }
+    assert_eq!((first.times_asked(), second.times_asked()), (2, 2));
+}

@@ -106,6 +106,11 @@ impl SecretUrl {
         &self.host
     }
 
+    /// Host and port, as written: to tell nodes apart, not to be shown.
+    pub(crate) fn address(&self) -> &str {
+        self.uri.authority().map_or("", |authority| authority.as_str())
+    }
+
     pub(super) fn uri(&self) -> &Uri {
         &self.uri
     }

@@ -164,7 +164,9 @@ impl InstanceHost {
                 on_network(&scope, &network)?;
                 let traffic = rights::traffic(scope.operation);
                 let reads = &self.methods(&network)?.reads;
-                self.host.rpc.read(&network, &calls, reads, traffic).await?
+                let rpc = &self.host.rpc;
+                rpc.read_from(&network, scope.node, &calls, reads, traffic)
+                    .await?
             }
             RpcRequest::Send {
                 network,

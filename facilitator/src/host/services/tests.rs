@@ -125,6 +125,7 @@ impl World {
             network: NETWORK.into(),
             signing_key: building.then(|| "hot".into()),
             attempt: (operation == Operation::Broadcast).then(|| "1".into()),
+            node: None,
         })
     }
 
@@ -280,6 +281,7 @@ async fn law3_an_attempt_that_the_journal_does_not_hold_is_not_sent() {
         network: NETWORK.into(),
         signing_key: None,
         attempt: Some("2".into()),
+        node: None,
     });
     denied(
         world
@@ -444,6 +446,7 @@ async fn a_network_whose_driver_is_not_loaded_can_not_be_read() {
         network: "solana:x".into(),
         signing_key: None,
         attempt: None,
+        node: None,
     });
     denied(world.host.rpc(guard.id(), read("solana:x", "eth_call"))).await;
 }

@@ -3,16 +3,21 @@
 //!
 //! Tests named `tNN_…` are the threats of that number; `law1_…` is a law of the design.
 
+mod budgets;
 mod clients;
 mod concurrency;
 mod crash;
 mod hostile;
 mod laws;
 mod outage;
+mod paused;
 mod protocol;
 mod refusals;
+mod second_source;
 mod secrets;
+mod signers;
 mod startup;
+mod telemetry;
 mod tenants;
 mod timing;
 mod tokens;
@@ -30,4 +35,5 @@ mod reason {
     pub(crate) const INVALID_PAYLOAD: &str = "invalid_payload";
     pub(crate) const INVALID_REQUIREMENTS: &str = "invalid_payment_requirements";
     pub(crate) const UNEXPECTED_VERIFY: &str = "unexpected_verify_error";
+    pub(crate) const UNEXPECTED_SETTLE: &str = "unexpected_settle_error";
 }

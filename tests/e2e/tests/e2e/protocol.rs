@@ -293,6 +293,117 @@ fn t110_nobody_can_close_a_production_build() {
     assert_eq!(world.facilitator.get("/health").json["status"], "ok");
 }
 
+/// Paths by which services like this one are administrated, and lifecycles driven.
+const BACK_DOORS: &[&str] = &[
+    "/admin",
+    "/admin/",
+    "/admin/pause",
+    "/api/admin",
+    "/actuator/env",
+    "/close",
+    "/config",
+    "/debug/pprof/",
+    "/drain",
+    "/env",
+    "/exact/capture",
+    "/exact/close",
+    "/exact/refund",
+    "/exact/void",
+    "/internal/keys",
+    "/journal",
+    "/keys",
+    "/log/level",
+    "/pause",
+    "/paused",
+    "/plugins",
+    "/plugins/reload",
+    "/quit",
+    "/reload",
+    "/resume",
+    "/rpc",
+    "/settlements",
+    "/shutdown",
+    "/simulate",
+    "/stop",
+    "/tenants",
+    "/test/reset",
+    "/v1/capture",
+];
+
+#[test]
+fn t108_nothing_is_administrated_over_http() {
+    let tenants = "[[tenants]]\nname = \"shop\"\nkey_sha256 = \"".to_owned() + &"ab".repeat(32) + "\"\n";
+    for (more, with_tenants) in [("", false), (tenants.as_str(), true)] {
+        let mut world = World::builder().more(more).start();
+        world.untouched(|| {
+            for path in BACK_DOORS {
+                for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+                    let reply = world
+                        .facilitator
+                        .client()
+                        .send(method, path, b"{}", &[])
+                        .expect("an answer");
+                    assert_eq!(reply.status, 404, "{method} {path}: {reply:?}");
+                    assert_eq!(reply.json, json!({"error": "no such path"}), "{method} {path}");
+                }
+            }
+            for path in [
+                "/verify",
+                "/settle",
+                "/supported",
+                "/health",
+                "/ready",
+                "/metrics",
+            ] {
+                for method in ["PUT", "PATCH", "DELETE"] {
+                    let reply = world
+                        .facilitator
+                        .client()
+                        .send(method, path, b"{}", &[])
+                        .expect("an answer");
+                    assert_eq!(reply.status, 405, "{method} {path}: {reply:?}");
+                    assert!(reply.json["error"].is_string(), "{method} {path}: {reply:?}");
+                }
+            }
+            if with_tenants {
+                let body = world.payment(2).v2().to_string();
+                for path in ["/verify", "/settle"] {
+                    assert_eq!(
+                        world.facilitator.post(path, body.as_bytes()).status,
+                        401,
+                        "{path}"
+                    );
+                }
+                assert_eq!(world.facilitator.get("/supported").status, 401);
+            }
+        });
+        assert!(!world.facilitator.has_ended());
+        assert_eq!(
+            world.facilitator.get("/health").json["draining"],
+            false,
+            "nothing was switched"
+        );
+        if !with_tenants {
+            // No member of a body or query is a switch either.
+            let mut body = world.payment(3).v2();
+            for switch in ["simulate", "dryRun", "test", "skipVerification", "confirmations"] {
+                body[switch] = json!(false);
+                body["paymentPayload"][switch] = json!(true);
+            }
+            let reply = world
+                .facilitator
+                .post("/settle?simulate=false&test=1", body.to_string().as_bytes());
+            let hash = reply.paid();
+            let receipt = world
+                .chain
+                .receipt(&hash)
+                .expect("the node answers")
+                .expect("a receipt");
+            assert_eq!(receipt["status"], "0x1", "it was settled as ever");
+        }
+    }
+}
+
 #[test]
 fn an_idempotency_key_replays_the_answer_to_its_owner_only() {
     let world = World::builder().mining(Mining::Auto).start();

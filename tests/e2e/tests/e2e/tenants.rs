@@ -2,7 +2,7 @@
 
 use devnet::Mining;
 use e2e::{Reply, World, wait};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::reason;
@@ -90,4 +90,49 @@ fn t17_a_tenants_result_is_its_own() {
     assert_eq!(post(&world, "/settle", &body, "key-one").paid(), hash);
     stranger();
     assert_eq!((world.sent(), world.transfers()), (1, 1));
+}
+
+/// The identifier is the buyer's own: it finds nothing and unlocks nothing.
+#[test]
+fn t101_a_payment_identifier_of_two_tenants_is_two_payments() {
+    let world = world()
+        .mining(Mining::Manual)
+        .server("settle_wait_seconds = 1")
+        .start();
+    let with_id = |buyer: usize| {
+        let mut body = world.payment(buyer).v2();
+        let extension = json!({"info": {"required": true, "id": "order-0123456789abcdef"}});
+        body["paymentPayload"]["extensions"] = json!({ "payment-identifier": extension });
+        body
+    };
+    let (one, two) = (with_id(2), with_id(3));
+    let first = post(&world, "/settle", &one, "key-one").pending();
+    let second = post(&world, "/settle", &two, "key-two");
+    assert_ne!(second.pending(), first, "a payment of its own");
+    // Neither tenant learns of the other's by the identifier they share, before and after it has landed.
+    let strangers = || {
+        for (body, key) in [(&one, "key-two"), (&two, "key-one")] {
+            let reply = post(&world, "/settle", body, key);
+            reply.refused(reason::NONCE_USED);
+            assert!(
+                !reply.text.contains(&first) && !reply.text.contains(&second.pending()),
+                "{reply:?}"
+            );
+        }
+        assert_eq!(world.sent(), 2);
+    };
+    strangers();
+    world.chain.mine(1).expect("mines");
+    wait::until("they land", wait::LONG, || (world.transfers() == 2).then_some(()));
+    strangers();
+    assert_eq!(post(&world, "/settle", &one, "key-one").paid(), first);
+    assert_eq!(post(&world, "/settle", &two, "key-two").paid(), second.pending());
+    // The same identifier under another payment of the same tenant is a payment as well, and replays nothing.
+    let third = post(&world, "/settle", &with_id(4), "key-one").pending();
+    assert_ne!(third, first);
+    assert_eq!(
+        post(&world, "/settle", &one, "key-one").failed(reason::DUPLICATE),
+        first
+    );
+    assert_eq!((world.sent(), world.transfers()), (3, 2));
 }

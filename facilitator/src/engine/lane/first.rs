@@ -1,0 +1,177 @@
+//! From a planned step to what may be committed: quote, build and sign, what it may cost, and who is charged with it.
+
+use std::sync::Arc;
+
+use sdk_plugin::chain::{Bid, Built, Slot};
+use sdk_plugin::scheme::{Refusal, Step};
+use sdk_plugin::wire::reason;
+use sdk_plugin::{Amount, Fault, FaultKind};
+
+use super::{LaneTask, RETRY_EVERY, Stop, TRIES};
+use crate::engine::budget::{Account, OverBudget, Spender};
+use crate::engine::public_message;
+use crate::engine::settlement::{Phase, Settlement};
+use crate::journal::{AttemptKind, AttemptRow, Event, NewSettlement};
+
+impl LaneTask {
+    /// Quote and build, again while nodes do not answer. A failed build consumes no slot.
+    pub(super) async fn quote_and_build(
+        &self,
+        settlement: &Settlement,
+        slot: &Slot,
+        step: &Step,
+        is_first: bool,
+    ) -> Result<(Bid, Built), Stop> {
+        let steps = std::slice::from_ref(step);
+        let mut tried = 0;
+        loop {
+            if is_first && settlement.lock().phase == Phase::Gone {
+                return Err(Stop::Withdrawn);
+            }
+            let built = match self.engine.ops.quote(&self.run.network, &self.lane, None).await {
+                Ok(bid) => self
+                    .engine
+                    .ops
+                    .build(&self.run.network, slot, &bid, steps)
+                    .await
+                    .map(|built| (bid, built)),
+                Err(fault) => Err(fault),
+            };
+            match built {
+                Ok((_, built)) if built.left_out.contains(&0) => {
+                    return Err(refused("the driver left the only step out of its transaction"));
+                }
+                Ok(done) => return Ok(done),
+                Err(fault) => {
+                    tried += 1;
+                    if fault.kind == FaultKind::Denied {
+                        // Drivers are trusted code: their "no" (a price above its ceiling) is for the caller to read.
+                        return Err(refused(&fault.message));
+                    }
+                    if !worth_another_try(&fault) {
+                        return Err(refused(public_message(&fault)));
+                    }
+                    if tried >= TRIES {
+                        return Err(Stop::Unavailable(public_message(&fault)));
+                    }
+                }
+            }
+            tokio::time::sleep(RETRY_EVERY).await;
+        }
+    }
+
+    pub(super) fn check_cost(&self, step: &Step, built: &Built) -> Result<(), Stop> {
+        let limit = self.cost_limit(step);
+        if built.max_cost > limit {
+            let message = format!(
+                "the transaction could cost {} native units, and {limit} is the most that is allowed",
+                built.max_cost
+            );
+            return Err(Stop::Refused(
+                Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn cost_limit(&self, step: &Step) -> Amount {
+        let of_network = self.run.network.settings.max_cost;
+        step.max_cost
+            .map_or(of_network, |of_step| of_step.min(of_network))
+    }
+
+    /// Puts the settlement into its first commit, or finds that it is gone or that another one has the claim.
+    pub(super) fn begin_commit(&self, settlement: &Arc<Settlement>) -> Result<Vec<Event>, Stop> {
+        let row = {
+            let mut state = settlement.lock();
+            if state.phase == Phase::Gone {
+                return Err(Stop::Withdrawn);
+            }
+            state.phase = Phase::Committing;
+            state.row.clone()
+        };
+        if !self.engine.hold_claim(settlement) {
+            return Err(Stop::Taken);
+        }
+        let Some(plan) = settlement.plan() else {
+            return Err(Stop::Unavailable("the plan can't be read"));
+        };
+        let text = serde_json::to_string(&**plan).map_err(|_| refused("the plan can't be recorded"))?;
+        let writes = self.engine.store_events(&row.plugin, plan.writes.clone());
+        let new = NewSettlement::new(row, text, plan.reserves.clone(), plan.holds.clone());
+        let mut events = vec![Event::Opened(Box::new(new))];
+        events.extend(writes);
+        Ok(events)
+    }
+
+    pub(super) fn attempt_row(
+        &self,
+        slot: &Slot,
+        bid: &Bid,
+        built: &Built,
+        kind: AttemptKind,
+        covers: Vec<(u64, u32)>,
+    ) -> AttemptRow {
+        AttemptRow {
+            id: self.engine.journal.new_id(),
+            lane: slot.lane.clone(),
+            sequence: slot.sequence,
+            tx_id: built.tx_id.clone(),
+            kind,
+            covers,
+            max_cost: built.max_cost,
+            bid: bid.terms.clone(),
+            // Somebody else's transaction below this was there before: no quote from a cache may hide that.
+            since_height: bid.head_height.max(self.run.head()),
+            prepared_at_ms: self.engine.clock.now_ms(),
+            sent: false,
+        }
+    }
+
+    /// Who is charged with a transaction for these settlements.
+    pub(super) fn spender<'a>(&self, settlements: impl Iterator<Item = &'a Arc<Settlement>>) -> Spender {
+        Spender {
+            signer: self.lane.signer.clone(),
+            tenants: settlements
+                .filter_map(|settlement| settlement.lock().row.tenant.clone())
+                .collect(),
+        }
+    }
+
+    /// Counts the refusal, says so once a day, and gives what callers are told.
+    pub(super) fn over_budget(&self, over: &OverBudget) -> Stop {
+        let network = self.lane.network.as_str();
+        let labels = [("network", network), ("budget", over.account.kind())];
+        self.engine
+            .metrics
+            .add("switchyard_budget_refusals_total", &labels, 1);
+        if over.first {
+            tracing::error!(network, account = ?over.account, limit = %over.limit,
+                "a budget for today (UTC) is used up and settlements are refused: raise {}, or find out who spends it",
+                over.account.key());
+        }
+        refused(match over.account {
+            Account::Network => "this network's budget for today is used up",
+            Account::Signer(_) => "the budget of this network's signer for today is used up",
+            Account::Tenant(_) => "your budget on this network for today is used up",
+        })
+    }
+}
+
+fn refused(message: &str) -> Stop {
+    Stop::Refused(Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message))
+}
+
+/// Whether a fault of quote or build may pass by itself.
+fn worth_another_try(fault: &Fault) -> bool {
+    match fault.kind {
+        FaultKind::Unavailable | FaultKind::Deadline | FaultKind::Overloaded | FaultKind::Cancelled => true,
+        FaultKind::Invalid
+        | FaultKind::Unsupported
+        | FaultKind::Shutdown
+        | FaultKind::Panic
+        | FaultKind::Internal
+        | FaultKind::Denied
+        | FaultKind::Indeterminate => false,
+    }
+}

@@ -1,0 +1,297 @@
+//! Payments that one node's word is not enough for: nothing of theirs is decided before two nodes, each asked by
+//! itself, show the same transaction in the same block with the same logs.
+//!
+//! Assumed: two of the configured nodes do not lie in the same way. A payment of this kind stays pending while fewer
+//! than two nodes answer, and while no two of them agree.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use sdk_plugin::chain::{ForeignTx, Observation, Shown, Watch};
+
+use super::Engine;
+use super::network::NetworkRun;
+use super::observer::watches_of;
+use super::slot::{Decided, OpenSlot};
+use super::verdict::{Look, Verdict, counts, verdict};
+use crate::registry::{Network, NetworkSettings};
+
+/// What a slot's schemes are to judge, by one node's word.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct View {
+    pub observation: Observation,
+    pub shown: Shown,
+    pub decided: Decided,
+}
+
+impl OpenSlot {
+    /// Whether any payment in it needs two nodes.
+    pub(super) fn wants_second_source(&self) -> bool {
+        self.covers
+            .iter()
+            .any(|(settlement, _)| settlement.lock().row.second_source)
+    }
+}
+
+impl Engine {
+    /// What two nodes agree on; `None`: not yet.
+    pub(super) async fn agreed(&self, run: &NetworkRun, slot: &Arc<OpenSlot>) -> Option<View> {
+        let watches = watches_of(slot);
+        let resting_on = slot.resting_on();
+        let since_height = slot.lock().since_height();
+        let settings = &run.network.settings;
+        let views = self
+            .through_each(&run.network, &watches)
+            .await
+            .into_iter()
+            .filter_map(|seen| {
+                let state = slot.lock();
+                if state.closed || seen.len() != state.attempts.len() {
+                    return None;
+                }
+                let verdict = verdict(&Look {
+                    slot,
+                    state: &state,
+                    seen: &seen,
+                    resting_on: &resting_on,
+                    settings,
+                    now_s: self.clock.now_s(),
+                });
+                match verdict {
+                    Verdict::Judge {
+                        index,
+                        shown,
+                        decided,
+                    } => Some(View {
+                        observation: seen.get(index)?.clone(),
+                        shown,
+                        decided,
+                    }),
+                    _ => None,
+                }
+            });
+        let found = two_alike(views, |one, other| agree(one, other, since_height, settings));
+        if found.is_none() {
+            let first = !std::mem::replace(&mut slot.lock().disagreed, true);
+            if first {
+                tracing::warn!(network = run.network.id(), signer = %slot.lane.signer, sequence = slot.sequence,
+                    "one node shows the outcome of a payment above second_source_above, and no second one does: it \
+                     stays pending");
+            }
+            let labels = [("network", run.network.id())];
+            self.metrics
+                .add("switchyard_second_source_waits_total", &labels, 1);
+        }
+        found
+    }
+
+    /// Transactions of others that two nodes agree on, for a watch outside any slot.
+    pub(super) async fn agreed_foreign(&self, network: &Network, watch: Watch) -> Option<Observation> {
+        let since_height = watch.since_height;
+        let settings = &network.settings;
+        let seen = self.through_each(network, &[watch]).await.into_iter();
+        let searched = seen
+            .filter_map(|seen| seen.into_iter().next())
+            .filter(|seen| seen.foreign_searched);
+        two_alike(searched, |one, other| {
+            same_foreign(&one.foreign, &other.foreign, since_height, settings)
+        })
+    }
+
+    /// What each node shows for itself, in the watches' order; nodes that do not answer are left out.
+    async fn through_each(&self, network: &Network, watches: &[Watch]) -> Vec<Vec<Observation>> {
+        let asked = (0..network.settings.nodes).map(|node| self.ops.observe_through(network, watches, node));
+        let answers = join_all(asked).await;
+        answers
+            .into_iter()
+            .filter_map(Result::ok)
+            .filter(|seen| {
+                let ids = seen.iter().map(|seen| &seen.attempt_id);
+                ids.eq(watches.iter().map(|watch| &watch.attempt_id))
+            })
+            .collect()
+    }
+}
+
+/// The first of the earliest two that agree.
+fn two_alike<T>(all: impl Iterator<Item = T>, agree: impl Fn(&T, &T) -> bool) -> Option<T> {
+    let mut before: Vec<T> = Vec::new();
+    for one in all {
+        if let Some(found) = before.iter().position(|other| agree(other, &one)) {
+            return Some(before.swap_remove(found));
+        }
+        before.push(one);
+    }
+    None
+}
+
+/// Whether two nodes tell the same of what matters. Depths, heads and the wording of failures may differ.
+fn agree(one: &View, other: &View, since_height: u64, settings: &NetworkSettings) -> bool {
+    let same_end = match (&one.shown, &other.shown) {
+        (Shown::Landed { .. }, Shown::Landed { .. }) | (Shown::Reverted { .. }, Shown::Reverted { .. }) => {
+            one.decided == other.decided
+        }
+        (Shown::Dead { .. }, Shown::Dead { .. }) => one.decided.attempt == other.decided.attempt,
+        (Shown::Landed { .. } | Shown::Reverted { .. } | Shown::Dead { .. }, _) => false,
+    };
+    let (a, b) = (&one.observation, &other.observation);
+    same_end
+        && a.attempt_id == b.attempt_id
+        && a.logs == b.logs
+        && a.deltas == b.deltas
+        && a.reads == b.reads
+        && same_foreign(&a.foreign, &b.foreign, since_height, settings)
+}
+
+/// The same transactions of others, as far as they may prove a payment; their depths may differ.
+fn same_foreign(
+    one: &[ForeignTx],
+    other: &[ForeignTx],
+    since_height: u64,
+    settings: &NetworkSettings,
+) -> bool {
+    let proofs = |all: &[ForeignTx]| {
+        let mut proofs: Vec<ForeignTx> = all
+            .iter()
+            .filter(|tx| counts(tx, since_height, settings))
+            .map(|tx| ForeignTx {
+                depth: 0,
+                ..tx.clone()
+            })
+            .collect();
+        proofs.sort_by(|a, b| a.tx_id.cmp(&b.tx_id));
+        proofs
+    };
+    proofs(one) == proofs(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use sdk_plugin::HexBytes;
+    use sdk_plugin::chain::{LogEntry, ReadResult, TxState};
+
+    use super::*;
+    use crate::engine::plan_check_tests::settings;
+
+    fn log(data: u8) -> LogEntry {
+        LogEntry {
+            id: "tx:0".into(),
+            emitter: "token".into(),
+            topics: Vec::new(),
+            data: HexBytes(vec![data]),
+        }
+    }
+
+    fn foreign(tx_id: &str, height: u64, depth: u64) -> ForeignTx {
+        ForeignTx {
+            tx_id: tx_id.into(),
+            height,
+            depth,
+            logs: vec![log(1)],
+        }
+    }
+
+    fn landed(block: &str) -> View {
+        View {
+            observation: Observation {
+                attempt_id: "1".into(),
+                state: TxState::Landed {
+                    height: 5,
+                    block: block.into(),
+                    depth: 3,
+                },
+                head_height: 7,
+                logs: vec![log(1)],
+                deltas: Vec::new(),
+                reads: Vec::new(),
+                foreign: Vec::new(),
+                foreign_searched: false,
+            },
+            shown: Shown::Landed { height: 5 },
+            decided: Decided {
+                attempt: 1,
+                block: block.into(),
+                height: 5,
+            },
+        }
+    }
+
+    fn dead(why: &str, by: &str, found: Vec<ForeignTx>) -> View {
+        let mut view = landed(by);
+        view.shown = Shown::Dead { why: why.into() };
+        view.observation.logs.clear();
+        view.observation.foreign = found;
+        view
+    }
+
+    #[test]
+    fn t14_nodes_agree_on_the_block_and_the_logs_not_on_depths_and_words() {
+        let alike = |one: &View, other: &View| agree(one, other, 4, &settings());
+        let one = landed("0xb");
+        let mut higher = landed("0xb");
+        higher.observation.head_height = 9;
+        higher.observation.state = TxState::Landed {
+            height: 5,
+            block: "0xb".into(),
+            depth: 5,
+        };
+        assert!(alike(&one, &higher));
+        assert!(!alike(&one, &landed("0xfork")));
+        let mut other_log = landed("0xb");
+        other_log.observation.logs = vec![log(2)];
+        assert!(!alike(&one, &other_log));
+        let mut other_read = landed("0xb");
+        other_read.observation.reads = vec![ReadResult {
+            name: "r".into(),
+            data: None,
+        }];
+        assert!(!alike(&one, &other_read));
+        let reverted = |message: &str| View {
+            shown: Shown::Reverted {
+                height: 5,
+                message: Some(message.into()),
+            },
+            ..landed("0xb")
+        };
+        assert!(alike(
+            &reverted("paused"),
+            &reverted("execution reverted: paused")
+        ));
+        assert!(!alike(&one, &reverted("paused")));
+        assert!(!alike(&one, &dead("expired", "0xb", vec![])));
+        assert!(alike(
+            &dead("one's words", "gone:a", vec![]),
+            &dead("other words", "gone:b", vec![])
+        ));
+    }
+
+    #[test]
+    fn t14_payments_of_others_need_two_nodes_as_well() {
+        let alike = |one: Vec<ForeignTx>, other: Vec<ForeignTx>| {
+            agree(&dead("d", "g", one), &dead("d", "g", other), 4, &settings())
+        };
+        let (a, b) = (foreign("a", 5, 1), foreign("b", 6, 1));
+        assert!(alike(
+            vec![a.clone(), b.clone()],
+            vec![b.clone(), foreign("a", 5, 2)]
+        ));
+        assert!(!alike(vec![a.clone()], vec![]), "one node made it up");
+        assert!(
+            !alike(vec![a.clone()], vec![foreign("a", 6, 1)]),
+            "in another block"
+        );
+        assert!(
+            alike(vec![foreign("old", 4, 9)], vec![]),
+            "it proves nothing anyway"
+        );
+    }
+
+    #[test]
+    fn t14_two_of_three_are_enough_and_two_that_differ_are_not() {
+        let same = |a: &u32, b: &u32| a == b;
+        assert_eq!(two_alike([9, 5, 5].into_iter(), same), Some(5));
+        assert_eq!(two_alike([9, 5].into_iter(), same), None);
+        assert_eq!(two_alike([9].into_iter(), same), None);
+        assert_eq!(two_alike(std::iter::empty(), same), None);
+    }
+}

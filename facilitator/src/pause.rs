@@ -1,0 +1,225 @@
+//! What an operator has paused, as a small file in the journal's directory. The commands write it, the running process
+//! reads it; there is no endpoint that could be reached by somebody else.
+//!
+//! The file is a checksum and a list. It is replaced as a whole, so that a reader sees the old or the new one. A file
+//! that can't be read, or is not what was written, pauses everything: a damaged switch must not switch back on.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// In `data.directory`.
+pub const FILE: &str = "paused";
+/// Far more than any list of pauses needs; a larger file is damage.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// One pause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// CAIP-2; `None`: every network.
+    pub network: Option<String>,
+    /// `None`: every scheme.
+    pub scheme: Option<String>,
+    /// For operators; callers do not see it.
+    pub reason: String,
+    /// Seconds since the epoch.
+    pub since_s: u64,
+}
+
+impl Pause {
+    /// Whether the two pause the same kinds, for whatever reason.
+    #[must_use]
+    pub fn covers_the_same(&self, other: &Self) -> bool {
+        (&self.network, &self.scheme) == (&other.network, &other.scheme)
+    }
+}
+
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            network,
+            scheme,
+            reason,
+            since_s,
+        } = self;
+        match (scheme, network) {
+            (None, None) => f.write_str("everything")?,
+            (Some(scheme), None) => write!(f, "{scheme} on every network")?,
+            (None, Some(network)) => write!(f, "every scheme on {network}")?,
+            (Some(scheme), Some(network)) => write!(f, "{scheme} on {network}")?,
+        }
+        write!(f, " since {since_s} (seconds since 1970): {reason:?}")
+    }
+}
+
+/// What the file says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Paused {
+    #[default]
+    Nothing,
+    /// At least one.
+    These(Vec<Pause>),
+    /// Everything, because the file can't be trusted: why.
+    Unreadable(String),
+}
+
+impl Paused {
+    /// Whether this kind is paused.
+    #[must_use]
+    pub fn stops(&self, network: &str, scheme: &str) -> bool {
+        let is = |wanted: &Option<String>, this: &str| wanted.as_deref().is_none_or(|wanted| wanted == this);
+        match self {
+            Self::Nothing => false,
+            Self::Unreadable(_) => true,
+            Self::These(pauses) => pauses
+                .iter()
+                .any(|pause| is(&pause.network, network) && is(&pause.scheme, scheme)),
+        }
+    }
+}
+
+/// Reads the file in this directory. Blocks on the disk.
+#[must_use]
+pub fn read(directory: &Path) -> Paused {
+    let path = directory.join(FILE);
+    let text = match fs::metadata(&path).and_then(|found| {
+        if found.len() > MAX_BYTES {
+            Err(io::Error::other("it is far too large"))
+        } else {
+            fs::read_to_string(&path)
+        }
+    }) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Paused::Nothing,
+        Err(error) => return Paused::Unreadable(format!("{} can't be read ({error})", path.display())),
+    };
+    match decode(&text) {
+        Some(pauses) if pauses.is_empty() => Paused::Nothing,
+        Some(pauses) => Paused::These(pauses),
+        None => Paused::Unreadable(format!("{} is damaged", path.display())),
+    }
+}
+
+/// Replaces the file in this directory; durable when it returns.
+pub fn write(directory: &Path, pauses: &[Pause]) -> io::Result<()> {
+    let path = directory.join(FILE);
+    let new: PathBuf = directory.join(format!("{FILE}.new"));
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(encode(pauses)?.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, &path)?;
+    File::open(directory)?.sync_all()
+}
+
+/// Held while a command reads, changes and writes the list.
+pub fn lock(directory: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(directory.join(format!("{FILE}.lock")))?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn checksum(list: &str) -> String {
+    hex::encode(Sha256::digest(list))
+}
+
+fn encode(pauses: &[Pause]) -> io::Result<String> {
+    let list = serde_json::to_string(pauses)?;
+    Ok(format!("{} {list}\n", checksum(&list)))
+}
+
+fn decode(text: &str) -> Option<Vec<Pause>> {
+    let (sum, list) = text.strip_suffix('\n')?.split_once(' ')?;
+    if checksum(list) != sum {
+        return None;
+    }
+    serde_json::from_str(list).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pause(network: Option<&str>, scheme: Option<&str>) -> Pause {
+        Pause {
+            network: network.map(str::to_owned),
+            scheme: scheme.map(str::to_owned),
+            reason: "a \"key\"\nleaked".into(),
+            since_s: 7,
+        }
+    }
+
+    #[test]
+    fn t107_what_was_written_is_read_and_stops_exactly_its_kinds() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(read(folder.path()), Paused::Nothing);
+        let one = pause(Some("eip155:1"), Some("exact"));
+        write(folder.path(), std::slice::from_ref(&one)).unwrap();
+        let paused = read(folder.path());
+        assert_eq!(paused, Paused::These(vec![one.clone()]));
+        assert!(paused.stops("eip155:1", "exact"));
+        assert!(!paused.stops("eip155:10", "exact"));
+        assert!(!paused.stops("eip155:1", "upto"));
+        let network = Paused::These(vec![pause(Some("eip155:1"), None)]);
+        assert!(network.stops("eip155:1", "upto") && !network.stops("eip155:2", "upto"));
+        let scheme = Paused::These(vec![pause(None, Some("exact"))]);
+        assert!(scheme.stops("eip155:2", "exact") && !scheme.stops("eip155:2", "upto"));
+        assert!(Paused::These(vec![pause(None, None)]).stops("eip155:2", "upto"));
+        write(folder.path(), &[]).unwrap();
+        assert_eq!(read(folder.path()), Paused::Nothing);
+    }
+
+    #[test]
+    fn t107_a_damaged_file_pauses_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        let good = encode(&[pause(Some("eip155:1"), None)]).unwrap();
+        for at in 0..good.len() {
+            fs::write(&file, &good[..at]).unwrap();
+            assert!(
+                read(folder.path()).stops("eip155:9", "other"),
+                "cut at {at}: {:?}",
+                &good[..at]
+            );
+        }
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert!(matches!(read(folder.path()), Paused::Unreadable(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn t107_no_other_bytes_are_taken_for_a_list(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join(FILE), &bytes).unwrap();
+            prop_assert!(matches!(read(folder.path()), Paused::Unreadable(_)));
+        }
+
+        #[test]
+        fn t107_a_changed_byte_is_noticed(at in 0usize..200, bit in 0u32..8) {
+            let good = encode(&[pause(Some("eip155:1"), None)]).unwrap();
+            let mut bytes = good.clone().into_bytes();
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            let changed = String::from_utf8(bytes).ok().and_then(|text| decode(&text));
+            prop_assert_eq!(changed, None);
+        }
+    }
+}

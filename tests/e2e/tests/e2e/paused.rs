@@ -1,0 +1,147 @@
+//! The kill switch: what is new stops within a second, what is recorded goes on.
+
+use std::fs;
+
+use devnet::Mining;
+use e2e::payment::PRICE;
+use e2e::{World, wait};
+use serde_json::json;
+
+use crate::reason;
+
+const NETWORK: &str = "eip155:84532";
+const SECRET: &str = "somebody has our key";
+
+fn kinds(world: &World) -> usize {
+    let supported = world.facilitator.get("/supported");
+    supported.json["kinds"].as_array().expect("kinds").len()
+}
+
+fn wait_kinds(world: &World, what: &str, wanted: impl Fn(usize) -> bool) {
+    wait::until(what, wait::LONG, || wanted(kinds(world)).then_some(()));
+}
+
+#[track_caller]
+fn turned_away(world: &World, buyer: usize) {
+    let body = world.payment(buyer).v2();
+    world.untouched(|| {
+        let settle = world.settle(&body);
+        assert_eq!(settle.status, 503, "{settle:?}");
+        assert!(settle.header("retry-after").is_some());
+        settle.is_object_of_the_protocol();
+        let verify = world.verify(&body);
+        verify.refused(reason::UNEXPECTED_VERIFY);
+        assert!(
+            verify.field("invalidMessage").contains("the operator has paused"),
+            "{verify:?}"
+        );
+        for reply in [settle, verify] {
+            assert!(
+                !reply.text.contains(SECRET),
+                "the reason is the operator's: {reply:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn t107_a_pause_stops_what_is_new_and_nothing_that_is_recorded() {
+    let mut world = World::builder()
+        .mining(Mining::Manual)
+        .server("settle_wait_seconds = 1")
+        .start();
+    let open = world.payment(2).v2();
+    let hash = world.settle(&open).pending();
+    let (done, said) = world
+        .facilitator
+        .command(&["pause", "--network", NETWORK, "--reason", SECRET]);
+    assert!(done && said.contains(NETWORK) && said.contains(SECRET), "{said}");
+    wait_kinds(&world, "the pause is noticed", |kinds| kinds == 0);
+    turned_away(&world, 3);
+    assert!(world.facilitator.log().contains("PAUSED"));
+
+    // What is recorded is watched, carried on and answered.
+    world.verify(&open).valid();
+    assert_eq!(world.settle(&open).pending(), hash);
+    world.chain.mine(1).expect("mines");
+    assert_eq!(world.settle(&open).paid(), hash);
+    assert_eq!(world.settle(&open).failed(reason::DUPLICATE), hash);
+    assert_eq!((world.sent(), world.transfers(), world.earned()), (1, 1, PRICE));
+
+    // A restart changes nothing.
+    world.facilitator.kill();
+    world.facilitator.restart();
+    assert_eq!(kinds(&world), 0);
+    turned_away(&world, 4);
+    assert_eq!(world.settle(&open).failed(reason::DUPLICATE), hash);
+
+    // Another pause's end is not this one's.
+    let (done, _) = world.facilitator.command(&["resume", "--scheme", "exact"]);
+    assert!(!done);
+    let (done, said) = world.facilitator.command(&["resume", "--network", NETWORK]);
+    assert!(done && said.contains("nothing is paused"), "{said}");
+    wait_kinds(&world, "the end of the pause is noticed", |kinds| kinds > 0);
+    let body = world.payment(5).v2();
+    let hash = world.settle(&body).pending();
+    world.chain.mine(1).expect("mines");
+    assert_eq!(world.settle(&body).paid(), hash);
+}
+
+#[test]
+fn t107_what_is_paused_can_be_a_scheme_and_must_exist() {
+    let world = World::start();
+    for (words, says) in [
+        (["--network", "eip155:8453"], "write one of eip155:84532"),
+        (["--scheme", "exakt"], "write one of exact"),
+    ] {
+        let (done, said) = world
+            .facilitator
+            .command(&["pause", words[0], words[1], "--reason", "typing"]);
+        assert!(!done && said.contains(says), "{said}");
+    }
+    let (done, said) = world.facilitator.command(&["paused"]);
+    assert!(done && said.contains("nothing is paused"), "{said}");
+    let (done, _) = world
+        .facilitator
+        .command(&["pause", "--scheme", "exact", "--reason", SECRET]);
+    assert!(done);
+    wait_kinds(&world, "the pause is noticed", |kinds| kinds == 0);
+    turned_away(&world, 2);
+    let metrics = world.facilitator.get("/metrics").text;
+    assert!(
+        metrics
+            .lines()
+            .any(|line| line.starts_with("switchyard_paused{") && line.ends_with(" 1")),
+        "{metrics}"
+    );
+    let (done, said) = world.facilitator.command(&["paused"]);
+    assert!(
+        done && said.contains("exact on every network") && said.contains(SECRET),
+        "{said}"
+    );
+}
+
+#[test]
+fn t107_a_damaged_switch_pauses_everything() {
+    let world = World::start();
+    let file = world.facilitator.data_folder().join("paused");
+    fs::write(&file, json!([]).to_string()).expect("written");
+    wait_kinds(&world, "the damage is noticed", |kinds| kinds == 0);
+    turned_away(&world, 2);
+    assert!(world.facilitator.log().contains("EVERYTHING IS PAUSED"));
+    for words in [
+        &["paused"][..],
+        &["resume", "--network", NETWORK],
+        &["pause", "--reason", "more"],
+    ] {
+        let (done, said) = world.facilitator.command(words);
+        assert!(
+            !done && said.contains("EVERYTHING IS PAUSED"),
+            "{words:?}: {said}"
+        );
+    }
+    let (done, said) = world.facilitator.command(&["resume"]);
+    assert!(done && said.contains("nothing is paused"), "{said}");
+    wait_kinds(&world, "the end of the pause is noticed", |kinds| kinds > 0);
+    let _ = world.settle(&world.payment(2).v2()).paid();
+}
