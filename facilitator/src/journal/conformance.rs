@@ -30,7 +30,7 @@ pub(super) fn opened(id: u64, claim: &str) -> Event {
     opened_with(id, claim, |_, _, _| {})
 }
 
-fn opened_with(
+pub(super) fn opened_with(
     id: u64,
     claim: &str,
     change: impl FnOnce(&mut SettlementRow, &mut Vec<Reserve>, &mut Vec<Hold>),
@@ -176,7 +176,7 @@ async fn number(journal: &dyn Journal, query: Query) -> Option<u64> {
 }
 
 /// A new, empty journal of each kind. The folder lives as long as it is held.
-fn journals() -> Vec<(&'static str, Arc<dyn Journal>, Option<tempfile::TempDir>)> {
+pub(super) fn journals() -> Vec<(&'static str, Arc<dyn Journal>, Option<tempfile::TempDir>)> {
     let folder = tempfile::tempdir().unwrap();
     let sqlite = SqliteJournal::open(folder.path()).unwrap();
     vec![
@@ -720,42 +720,5 @@ proptest! {
             let reopened = SqliteJournal::open(folder.path()).unwrap();
             assert_eq!(everything(&reopened).await, expected);
         });
-    }
-}
-
-#[tokio::test]
-async fn t107_what_was_spent_is_counted_by_signer_and_tenants_each_place_once() {
-    for (name, journal, _folder) in journals() {
-        let settlements = [
-            (1, 5, Some("shop")),
-            (2, 6, Some("shop")),
-            (3, 7, Some("cafe")),
-            (4, 8, None),
-        ];
-        for (id, sequence, tenant) in settlements {
-            let claim = format!("c{id}");
-            let tenant = tenant.map(str::to_owned);
-            let opened = opened_with(id, &claim, |row, _, _| row.tenant = tenant);
-            journal
-                .commit(vec![opened, prepared(100 + id, id, sequence)])
-                .await
-                .unwrap();
-        }
-        // A replacement in a place that is counted already.
-        journal.commit(vec![prepared(200, 1, 5)]).await.unwrap();
-        let spent = |network: &str, since_ms| Query::SpentSince {
-            network: network.into(),
-            since_ms,
-        };
-        let row = |tenants: &[&str], amount: u64| SpentRow {
-            signer: "0xa".into(),
-            tenants: tenants.iter().map(|tenant| (*tenant).to_owned()).collect(),
-            amount: Amount::from(amount),
-        };
-        let all = Answer::Spent(vec![row(&[], 7), row(&["cafe"], 7), row(&["shop"], 14)]);
-        assert_eq!(journal.query(spent(NETWORK, 0)).await, Ok(all), "{name}");
-        for nothing in [spent(NETWORK, u64::MAX), spent("eip155:0", 0)] {
-            assert_eq!(journal.query(nothing).await, Ok(Answer::Spent(vec![])), "{name}");
-        }
     }
 }

@@ -18,6 +18,8 @@ pub mod sqlite;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod spending_tests;
 
 use async_trait::async_trait;
 

@@ -62,7 +62,7 @@ fn t43_another_chain_id_is_not_ready() {
 }
 
 #[test]
-fn heads_that_are_old_or_of_the_future_stop_the_network_unless_allowed() {
+fn t20_heads_that_are_old_or_of_the_future_stop_the_network_unless_allowed() {
     let at = |head_time_s: u64, options: Value| {
         let world = World::new();
         world.node().head_time_s = head_time_s;
@@ -79,7 +79,7 @@ fn heads_that_are_old_or_of_the_future_stop_the_network_unless_allowed() {
         "a chain without regular blocks"
     );
     assert_eq!(at(NOW_S + 5, json!({})), (true, 0));
-    assert_eq!(at(NOW_S + 6, json!({})), (false, 0), "T-20");
+    assert_eq!(at(NOW_S + 6, json!({})), (false, 0));
     assert_eq!(at(NOW_S + 6, json!({"max_clock_skew_s": 0})), (true, 1));
 }
 

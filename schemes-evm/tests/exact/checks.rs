@@ -158,27 +158,42 @@ fn each_check_has_its_reason() {
 }
 
 #[test]
-fn the_bounds_of_time_and_value_are_exact() {
-    for good in [
-        Offer {
-            valid_before: NOW_S + 6,
-            ..Offer::default()
-        },
-        Offer {
-            valid_after: NOW_S,
-            ..Offer::default()
-        },
-    ] {
-        assert!(World::new().verify(&good.signed()).is_ok(), "{good:?}");
-    }
-    let more = Offer {
-        value: 10_001,
+fn t20_an_authorization_has_begun_and_lasts_six_seconds_more() {
+    let times = |valid_after, valid_before| Offer {
+        valid_after,
+        valid_before,
         ..Offer::default()
     };
-    assert_eq!(
-        World::new().refused(&more.signed()),
-        "invalid_exact_evm_payload_authorization_value_mismatch"
-    );
+    let ever = Offer::default().valid_before;
+    for good in [times(0, NOW_S + 6), times(NOW_S, ever)] {
+        assert!(World::new().verify(&good.signed()).is_ok(), "{good:?}");
+    }
+    for (bad, reason) in [
+        (
+            times(0, NOW_S + 5),
+            "invalid_exact_evm_payload_authorization_valid_before",
+        ),
+        (
+            times(NOW_S + 1, ever),
+            "invalid_exact_evm_payload_authorization_valid_after",
+        ),
+    ] {
+        assert_eq!(World::new().refused(&bad.signed()), reason, "{bad:?}");
+    }
+}
+
+#[test]
+fn the_value_is_exact() {
+    for value in [9_999, 10_001] {
+        let other = Offer {
+            value,
+            ..Offer::default()
+        };
+        assert_eq!(
+            World::new().refused(&other.signed()),
+            "invalid_exact_evm_payload_authorization_value_mismatch"
+        );
+    }
 }
 
 /// A request that breaks every check from one on gives that check's reason.

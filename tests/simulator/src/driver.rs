@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use facilitator::host::calls::CallTable;
 use facilitator::journal::{Answer, Journal, Query};
 use sdk_plugin::chain::{
     Attempt, Bid, Built, ForeignTx, Lane, LaneState, LogEntry, Network, Observation, Readiness, Sent, Slot,
@@ -13,6 +14,7 @@ use sdk_plugin::{Amount, ChainDriver, Cx, Fault, HexBytes, Value, async_trait};
 
 use crate::chain::{Block, GAS, Tx, bumped, tx_id};
 use crate::faults::{Harm, Point};
+use crate::run::INSTANCE;
 use crate::token::{Op, TOKEN};
 use crate::world::World;
 
@@ -20,14 +22,17 @@ use crate::world::World;
 #[derive(Debug)]
 pub struct SimDriver {
     world: Arc<World>,
+    /// Says which node a call may read from.
+    calls: Arc<CallTable>,
     built: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
 impl SimDriver {
     #[must_use]
-    pub fn new(world: Arc<World>) -> Self {
+    pub fn new(world: Arc<World>, calls: Arc<CallTable>) -> Self {
         Self {
             world,
+            calls,
             built: Mutex::default(),
         }
     }
@@ -191,8 +196,13 @@ impl ChainDriver for SimDriver {
         }
     }
 
-    async fn observe(&self, _: &Cx, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
+    async fn observe(&self, cx: &Cx, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
         let (node, harm) = self.pass(Point::Observe).await?;
+        let wanted = self
+            .calls
+            .scope(INSTANCE, cx.call_id())
+            .and_then(|scope| scope.node);
+        let node = wanted.unwrap_or(node);
         let mut chain = self.world.chain();
         let view = chain.view(node, self.world.now_ms()).to_vec();
         let mut seen: Vec<Observation> = watches

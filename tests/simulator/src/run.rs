@@ -28,6 +28,8 @@ use crate::scheme::{EXACT, STEPS, SimScheme};
 use crate::token::{Op, State, TOKEN};
 use crate::world::{SimHost, SimJournal, World};
 
+/// The plugin instance that everything simulated belongs to.
+pub(crate) const INSTANCE: u64 = 1;
 const EPOCH_S: u64 = 1_800_000_000;
 /// Virtual time in which everything must end once nothing goes wrong any more.
 const REST: Duration = Duration::from_secs(1_800);
@@ -395,7 +397,7 @@ fn keys(count: usize) -> Vec<KeyInfo> {
 fn parts(world: &Arc<World>, terms: Terms) -> Parts {
     let metrics = Arc::new(Metrics::default());
     let instance = Arc::new(Instance {
-        id: 1,
+        id: INSTANCE,
         name: "sim".into(),
         plugin: "sim".into(),
         host: Arc::new(SimHost(world.clock.clone())),
@@ -423,7 +425,8 @@ fn parts(world: &Arc<World>, terms: Terms) -> Parts {
         retained_keys: Vec::new(),
         options: Value::Null,
     };
-    let driver = Arc::new(SimDriver::new(Arc::clone(world)));
+    let calls = Arc::new(CallTable::default());
+    let driver = Arc::new(SimDriver::new(Arc::clone(world), Arc::clone(&calls)));
     let network = Arc::new(Network::new(settings, driver, Arc::clone(&instance)));
     let mut registry = Registry::default();
     let operations = ["transfer", "lock", "capture", "sweep", "note"]
@@ -464,7 +467,7 @@ fn parts(world: &Arc<World>, terms: Terms) -> Parts {
             faults: Arc::clone(&world.faults),
             world: Arc::clone(world),
         }),
-        ops: Ops::new(Arc::new(CallTable::default()), Arc::clone(&metrics), budgets),
+        ops: Ops::new(calls, Arc::clone(&metrics), budgets),
         clock: Arc::new(world.clock.clone()),
         metrics,
     }

@@ -149,7 +149,8 @@ impl RpcPools {
         self.read_from(network, None, calls, allowed, traffic).await
     }
 
-    /// As [`RpcPools::read`]; with a `node`, counted from 0 as configured, that node alone answers, however it is doing.
+    /// As [`RpcPools::read`]; with a `node`, counted from 0 as configured, that node alone answers. While it rests after
+    /// failures it is not asked: who wants its word can't wait for a node that hangs, each time anew.
     pub async fn read_from(
         &self,
         network: &str,
@@ -177,7 +178,12 @@ impl RpcPools {
         let mut failures = Failures::default();
         let nodes: Vec<&Node> = match node {
             None => pool.in_order(false).collect(),
-            Some(at) => pool.nodes.get(at).into_iter().collect(),
+            Some(at) => pool
+                .nodes
+                .get(at)
+                .filter(|node| node.resting(Instant::now()).is_none())
+                .into_iter()
+                .collect(),
         };
         for node in nodes {
             let answer = self.ask(pool, node, &body, first_id, calls.len(), deadline).await;

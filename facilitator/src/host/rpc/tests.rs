@@ -448,3 +448,16 @@ async fn t14_one_node_can_be_asked_and_no_other_answers_for_it() {
     }
     assert_eq!((first.times_asked(), second.times_asked()), (2, 2));
 }
+
+#[tokio::test]
+async fn t14_a_node_that_fails_is_left_alone_for_a_while() {
+    let ill = FakeNode::status(Status::SERVICE_UNAVAILABLE).await;
+    let pools = of_urls(vec![ill.url.clone(), nobody().await]);
+    for _ in 0..3 {
+        let read = pools
+            .read_from(NETWORK, Some(0), &calls(&["a"]), &list(), Traffic::Engine)
+            .await;
+        assert_eq!(read.unwrap_err().kind, FaultKind::Unavailable);
+    }
+    assert_eq!(ill.times_asked(), 1);
+}

@@ -6,6 +6,7 @@ use sdk_plugin::wire::reason;
 use serde_json::json;
 
 use super::*;
+use crate::telemetry::metrics::MAX_SERIES;
 
 fn settling(answer: SettleAnswer) -> Scripted {
     Scripted {
@@ -271,4 +272,33 @@ async fn health_ready_and_metrics_tell_operators_and_no_secrets() {
         "",
     );
     assert_eq!(down.get("/ready").await.status, 503);
+}
+
+#[tokio::test]
+async fn t102_metrics_that_overflow_or_contradict_change_no_answer() {
+    let front = front(Scripted::default(), "");
+    let metrics = &front.app.metrics;
+    for n in 0..2 * MAX_SERIES {
+        let n = n.to_string();
+        let labels = [("path", n.as_str()), ("status", "200"), ("outcome", "success")];
+        metrics.add("switchyard_http_requests_total", &labels, u64::MAX);
+        // Of another kind than the one that will be observed.
+        metrics.set(
+            "switchyard_http_request_seconds",
+            &[("path", n.as_str())],
+            f64::NAN,
+        );
+    }
+    let seen = front.post_json("/settle", &v2()).await;
+    assert_eq!(seen.status, 200);
+    assert_eq!(
+        (&seen.json()["success"], &seen.json()["transaction"]),
+        (&json!(true), &json!(HASH))
+    );
+    assert_eq!(front.post_json("/verify", &v2()).await.json()["isValid"], true);
+    let text = front.get("/metrics").await.text;
+    assert!(
+        text.contains("switchyard_http_requests_total{overflow=\"true\"}"),
+        "it has overflowed"
+    );
 }

@@ -145,3 +145,28 @@ fn t107_a_damaged_switch_pauses_everything() {
     wait_kinds(&world, "the end of the pause is noticed", |kinds| kinds > 0);
     let _ = world.settle(&world.payment(2).v2()).paid();
 }
+
+#[test]
+fn t107_what_waits_for_its_lane_is_turned_away_as_well() {
+    let world = World::builder()
+        .mining(Mining::Manual)
+        .server("settle_wait_seconds = 40")
+        .network("max_in_flight = 1")
+        .start();
+    let bodies = [2, 3].map(|buyer| world.payment(buyer).v2());
+    let (first, second) = std::thread::scope(|scope| {
+        let first = scope.spawn(|| world.settle(&bodies[0]));
+        world.wait_sent(1);
+        world.proxy.forget();
+        let second = scope.spawn(|| world.settle(&bodies[1]));
+        world.proxy.wait_for("eth_estimateGas");
+        let (done, said) = world.facilitator.command(&["pause", "--reason", SECRET]);
+        assert!(done && said.contains("everything"), "{said}");
+        wait_kinds(&world, "the pause is noticed", |kinds| kinds == 0);
+        world.chain.mine(1).expect("mines");
+        (first.join().expect("joins"), second.join().expect("joins"))
+    });
+    let _ = first.paid();
+    assert_eq!(second.status, 503, "{second:?}");
+    assert_eq!((world.sent(), world.transfers(), world.earned()), (1, 1, PRICE));
+}

@@ -1,0 +1,67 @@
+//! Payments that are decided on what two nodes show, each by itself, whatever happens to the nodes.
+
+use simulator::clients::Ask;
+use simulator::faults::{Harm, Point};
+use simulator::random::scenario;
+use simulator::run::{Scenario, simulate_traced};
+use simulator::scheme::Shape;
+use simulator::script::{Word, payment, quiet};
+
+fn careful(mut scenario: Scenario) -> Scenario {
+    scenario.terms.second_source_above = Some(1);
+    scenario
+}
+
+fn success(scenario: &Scenario, ask: &Ask) -> bool {
+    scenario.run_clean().words(ask).contains(&Word::Success)
+}
+
+#[test]
+fn t14_both_nodes_are_asked_and_a_payment_of_less_is_decided_by_one() {
+    let ask = payment("ann", 10, Shape::Plain);
+    let looks = |scenario: &Scenario| {
+        let report = scenario.run_clean();
+        assert_eq!(report.words(&ask).first(), Some(&Word::Success));
+        assert_eq!(report.payments, 1);
+        report.passes[&Point::Observe]
+    };
+    let plain = quiet().visit(500, &ask, 25_000, 1);
+    let careful = careful(plain.clone());
+    assert!(looks(&careful) >= looks(&plain) + 2);
+}
+
+/// What keeps a second node from agreeing delays the answer and never changes it.
+#[test]
+fn t14_trouble_with_a_node_delays_the_answer_and_nothing_else() {
+    for harm in [
+        Harm::Unavailable,
+        Harm::Hang,
+        Harm::Stale,
+        Harm::Garbage,
+        Harm::Panic,
+    ] {
+        for from in 0..8 {
+            let ask = payment("ann", 10, Shape::Plain);
+            let scenario = quiet()
+                .visit(500, &ask, 25_000, 6)
+                .harm(Point::Observe, harm, from, 4);
+            assert!(success(&careful(scenario), &ask), "{harm:?} from look {from} on");
+        }
+    }
+}
+
+#[test]
+fn t14_no_seed_loses_or_repeats_or_misreports_a_payment() {
+    let mut paid = 0;
+    for seed in 1_000..1_060 {
+        let scenario = careful(scenario(seed, 30));
+        let (report, trace) = simulate_traced(&scenario).expect("a runtime");
+        assert!(
+            report.verdict.is_clean(),
+            "{trace}\nseed {seed}: {:#?}",
+            report.verdict
+        );
+        paid += report.payments;
+    }
+    assert!(paid > 300, "{paid}");
+}
