@@ -19,20 +19,20 @@ try {
     throw new Error("usage: BUYER_KEY=0x… node buyer.mjs URL, or SOLANA_KEY=… SOLANA_RPC_URL=… node buyer.mjs URL");
   }
   const client = new x402Client();
-  let payer;
+  const payers = [];
   if (solanaKey !== "") {
     const signer = await solanaSigner(solanaKey);
     const rpcUrl = env("SOLANA_RPC_URL", "");
     const scheme = new ExactSvmScheme(signer, rpcUrl === "" ? undefined : { rpcUrl });
     client.register(env("SOLANA_NETWORK", SOLANA_DEVNET), scheme);
-    payer = signer.address;
+    payers.push(signer.address);
   }
   if (evmKey !== "") {
     const account = privateKeyToAccount(evmKey);
     const rpcUrl = env("RPC_URL", "");
     const scheme = new ExactEvmScheme(account, rpcUrl === "" ? undefined : { rpcUrl });
     client.register(env("NETWORK", "eip155:84532"), scheme);
-    payer = account.address;
+    payers.push(account.address);
   }
 
   const response = await wrapFetchWithPayment(fetch, client)(url);
@@ -42,7 +42,7 @@ try {
   report({
     status: response.status,
     ok: response.ok,
-    payer: payment?.payer ?? payer,
+    payer: payers.length === 1 ? payers[0] : payment?.payer,
     body: await body(response),
     payment,
     required: required === null ? null : decodePaymentRequiredHeader(required),

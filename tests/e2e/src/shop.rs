@@ -27,7 +27,8 @@ pub struct Seller {
 
 impl Seller {
     /// Starts the seller and returns when it listens. `environment`: what the script's head describes, beside
-    /// `FACILITATOR_URL` and `PAY_TO`.
+    /// `FACILITATOR_URL` and `PAY_TO`. Without `pay_to` a v2 seller takes no payments on EVM; `SOLANA_PAY_TO` in the
+    /// environment makes it take them on Solana.
     ///
     /// # Errors
     /// When it ends or says nothing useful.
@@ -86,6 +87,37 @@ impl Drop for Seller {
 /// # Errors
 /// When no HTTP answer arrived, with what the script wrote.
 pub fn buy(npm: &Npm, generation: Generation, key: &str, url: &str) -> Result<Value, Error> {
+    run_buyer(npm, generation, &[("BUYER_KEY", key)], url)
+}
+
+/// Lets a buyer with this key (base58) fetch the URL and pay on the Solana dev chain at `rpc`.
+///
+/// # Errors
+/// As [`buy`].
+pub fn buy_on_solana(
+    npm: &Npm,
+    generation: Generation,
+    key: &str,
+    rpc: &str,
+    url: &str,
+) -> Result<Value, Error> {
+    let environment: &[(&str, &str)] = match generation {
+        Generation::V2 => &[("SOLANA_KEY", key), ("SOLANA_RPC_URL", rpc)],
+        Generation::V1 => &[
+            ("BUYER_KEY", key),
+            ("NETWORK", "solana-devnet"),
+            ("SOLANA_RPC_URL", rpc),
+        ],
+    };
+    run_buyer(npm, generation, environment, url)
+}
+
+fn run_buyer(
+    npm: &Npm,
+    generation: Generation,
+    environment: &[(&str, &str)],
+    url: &str,
+) -> Result<Value, Error> {
     let script = match generation {
         Generation::V2 => "buyer.mjs",
         Generation::V1 => "buyer-v1.mjs",
@@ -93,7 +125,7 @@ pub fn buy(npm: &Npm, generation: Generation, key: &str, url: &str) -> Result<Va
     let mut command: Command = npm.script(script);
     let output = command
         .arg(url)
-        .env("BUYER_KEY", key)
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .output();
     let output = output.map_err(|e| Error(format!("cannot start node {script}: {e}")))?;

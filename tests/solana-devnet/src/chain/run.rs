@@ -1,302 +1,22 @@
-//! The chain itself: state in litesvm, slots, blockhashes, and a journal of what landed, from which older commitments and
-//! roll-backs are computed.
+//! Transactions: how they land, what they would do, and how they are undone.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use litesvm::LiteSVM;
 use solana_account::Account;
 use solana_address::Address;
 use solana_clock::Clock;
-use solana_hash::Hash;
 use solana_message::AddressLoader;
-use solana_sha256_hasher::hashv;
 use solana_signature::Signature;
 use solana_transaction::versioned::VersionedTransaction;
 use solana_transaction_error::TransactionError;
 
-use crate::clock::SlotClock;
+use super::{Chain, Commitment, Landed};
 use crate::outcome::{Accounts, Balances, Outcome};
 
-/// How the chain passes time.
-#[derive(Debug, Clone, Copy)]
-pub struct Timing {
-    pub slot: Duration,
-    /// Slots until a transaction is confirmed.
-    pub confirm_after: u64,
-    /// Slots until it is finalized; not fewer.
-    pub finalize_after: u64,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Timing {
-            slot: Duration::from_millis(400),
-            confirm_after: 1,
-            finalize_after: 32,
-        }
-    }
-}
-
-/// Whose view of the chain is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Commitment {
-    Processed,
-    Confirmed,
-    Finalized,
-}
-
-/// The finalized slot at the start.
-const FIRST_SLOT: u64 = 1_000;
-/// Slots that had no block before the chain starts: a height is never the slot's number.
-const SLOTS_WITHOUT_BLOCK: u64 = 137;
-/// A blockhash is good for this many blocks after its own.
-const BLOCKHASH_AGE: u64 = 150;
 /// How long a validator answers for a signature without searching its history.
 const RECENT_SLOTS: u64 = 300;
 
-/// A transaction in a block.
-#[derive(Debug)]
-pub struct Landed {
-    pub slot: u64,
-    pub signature: Signature,
-    pub(crate) transaction: VersionedTransaction,
-    pub(crate) accounts: Accounts,
-    pub(crate) outcome: Outcome,
-    message: Hash,
-    /// The accounts it could write, as they were before; empty once it is finalized.
-    undo: Vec<(Address, Option<Account>)>,
-}
-
-/// A running chain.
-pub struct Chain {
-    svm: LiteSVM,
-    clock: SlotClock,
-    timing: Timing,
-    genesis: Hash,
-    /// Unpredictable, as blockhashes are: no transaction of an earlier start is valid here.
-    salt: [u8; 32],
-    started: SystemTime,
-    hashes: HashMap<Hash, u64>,
-    /// Up to here (inclusive) slots have their blockhash in `hashes`.
-    hashed: u64,
-    landed: Vec<Landed>,
-    by_signature: HashMap<Signature, usize>,
-    by_message: HashMap<Hash, usize>,
-    /// Entries of `landed` before this one have given up their `undo`.
-    settled: usize,
-    /// The slot in litesvm's clock.
-    running: u64,
-    dropping: bool,
-}
-
-impl std::fmt::Debug for Chain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Chain")
-            .field("clock", &self.clock)
-            .field("landed", &self.landed.len())
-            .finish_non_exhaustive()
-    }
-}
-
 impl Chain {
-    /// An empty chain with the token programs, the stand-ins, and nothing else.
-    #[must_use]
-    pub fn new(timing: Timing, genesis: Hash) -> Chain {
-        let mut svm = LiteSVM::new()
-            .with_sigverify(false)
-            .with_blockhash_check(false)
-            .with_transaction_history(0);
-        crate::programs::install(&mut svm);
-        let started = SystemTime::now();
-        let nanos = started.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let salt = hashv(&[&nanos.to_le_bytes(), &std::process::id().to_le_bytes()]).to_bytes();
-        let timing = Timing {
-            finalize_after: timing.finalize_after.max(timing.confirm_after),
-            ..timing
-        };
-        let mut chain = Chain {
-            svm,
-            clock: SlotClock::starting_at(FIRST_SLOT.saturating_add(timing.finalize_after), timing.slot),
-            timing,
-            genesis,
-            salt,
-            started,
-            hashes: HashMap::new(),
-            hashed: FIRST_SLOT - BLOCKHASH_AGE - 1,
-            landed: Vec::new(),
-            by_signature: HashMap::new(),
-            by_message: HashMap::new(),
-            settled: 0,
-            running: 0,
-            dropping: false,
-        };
-        chain.catch_up();
-        chain
-    }
-
-    // ---- time
-
-    /// Brings blockhashes and the journal up to the clock. Every request begins with it.
-    pub fn catch_up(&mut self) -> u64 {
-        let newest = self.clock.slot();
-        let oldest = newest.saturating_sub(self.timing.finalize_after + BLOCKHASH_AGE + 1);
-        for slot in self.hashed.saturating_add(1).max(oldest)..=newest {
-            let hash = self.blockhash(slot);
-            self.hashes.insert(hash, slot);
-        }
-        if newest > self.hashed {
-            self.hashes.retain(|_, slot| *slot >= oldest);
-            self.hashed = newest;
-        }
-        let finalized = self.slot(Commitment::Finalized);
-        while let Some(entry) = self
-            .landed
-            .get_mut(self.settled)
-            .filter(|entry| entry.slot <= finalized)
-        {
-            entry.undo = Vec::new();
-            self.settled += 1;
-        }
-        newest
-    }
-
-    /// The newest slot of a commitment, as of the last [`Chain::catch_up`].
-    #[must_use]
-    pub fn slot(&self, commitment: Commitment) -> u64 {
-        let behind = match commitment {
-            Commitment::Processed => 0,
-            Commitment::Confirmed => self.timing.confirm_after,
-            Commitment::Finalized => self.timing.finalize_after,
-        };
-        self.hashed.saturating_sub(behind)
-    }
-
-    /// Which commitment a slot has reached.
-    #[must_use]
-    pub fn commitment_of(&self, slot: u64) -> Commitment {
-        if slot <= self.slot(Commitment::Finalized) {
-            Commitment::Finalized
-        } else if slot <= self.slot(Commitment::Confirmed) {
-            Commitment::Confirmed
-        } else {
-            Commitment::Processed
-        }
-    }
-
-    /// Blocks up to and with this slot's.
-    #[must_use]
-    pub fn height(&self, slot: u64) -> u64 {
-        slot.saturating_sub(SLOTS_WITHOUT_BLOCK)
-    }
-
-    /// Seconds since 1970 at the beginning of a slot.
-    #[must_use]
-    pub fn time_of(&self, slot: u64) -> i64 {
-        let start = self
-            .started
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis();
-        let first = FIRST_SLOT.saturating_add(self.timing.finalize_after);
-        let ms = u64::try_from(start)
-            .unwrap_or(u64::MAX)
-            .saturating_add(self.clock.lasts_ms(slot.saturating_sub(first)))
-            .saturating_sub(self.clock.lasts_ms(first.saturating_sub(slot)));
-        i64::try_from(ms / 1_000).unwrap_or(i64::MAX)
-    }
-
-    #[must_use]
-    pub fn genesis(&self) -> Hash {
-        self.genesis
-    }
-
-    /// The hash of a slot's block.
-    #[must_use]
-    pub fn blockhash(&self, slot: u64) -> Hash {
-        hashv(&[&self.salt, &slot.to_le_bytes()])
-    }
-
-    /// The last block height at which a blockhash is good, if a bank of this slot knows it and it still is.
-    #[must_use]
-    pub fn last_valid_height(&self, blockhash: &Hash, slot: u64) -> Option<u64> {
-        let born = *self.hashes.get(blockhash)?;
-        let good = born <= slot && slot - born <= BLOCKHASH_AGE;
-        good.then(|| self.height(born) + BLOCKHASH_AGE)
-    }
-
-    pub fn freeze(&mut self) {
-        self.clock.freeze();
-    }
-
-    pub fn resume(&mut self) {
-        self.clock.resume();
-    }
-
-    pub fn advance(&mut self, slots: u64) {
-        self.clock.advance(slots);
-        self.catch_up();
-    }
-
-    #[must_use]
-    pub fn is_frozen(&self) -> bool {
-        self.clock.is_frozen()
-    }
-
-    // ---- state
-
-    /// An account as of a commitment; accounts without lamports do not exist.
-    #[must_use]
-    pub fn account(&self, address: &Address, commitment: Commitment) -> Option<Account> {
-        match self.older(address, self.slot(commitment)) {
-            Some(before) => before,
-            None => self.newest(address),
-        }
-    }
-
-    fn newest(&self, address: &Address) -> Option<Account> {
-        self.svm
-            .get_account(address)
-            .filter(|account| account.lamports > 0)
-    }
-
-    /// What an account was at the end of a slot, if a later transaction could have changed it.
-    fn older(&self, address: &Address, slot: u64) -> Option<Option<Account>> {
-        let later = self.landed.partition_point(|entry| entry.slot <= slot);
-        let undone = self.landed.iter().skip(later).flat_map(|entry| &entry.undo);
-        undone
-            .into_iter()
-            .find(|(changed, _)| changed == address)
-            .map(|(_, before)| before.clone())
-    }
-
-    /// All accounts of a program, as of the newest slot.
-    #[must_use]
-    pub fn owned_by(&self, program: &Address) -> Vec<(Address, Account)> {
-        self.svm.get_program_accounts(program)
-    }
-
-    #[must_use]
-    pub fn rent(&self, bytes: usize) -> u64 {
-        self.svm.minimum_balance_for_rent_exemption(bytes)
-    }
-
-    /// Replaces an account without a transaction, at every commitment; no lamports remove it.
-    ///
-    /// # Errors
-    /// When litesvm can't take it: a program that does not load, a sysvar that does not parse.
-    pub fn set_account(&mut self, address: Address, account: Account) -> Result<(), String> {
-        self.svm
-            .set_account(address, account)
-            .map_err(|e| e.to_string())?;
-        for entry in &mut self.landed {
-            entry.undo.retain(|(changed, _)| *changed != address);
-        }
-        Ok(())
-    }
-
-    // ---- transactions
-
     /// Whether transactions that arrive are dropped without a word.
     pub fn set_dropping(&mut self, dropping: bool) {
         self.dropping = dropping;
@@ -323,7 +43,11 @@ impl Chain {
     }
 
     /// Neither too old nor seen before, for a bank of this slot.
-    fn check_fresh(&self, transaction: &VersionedTransaction, slot: u64) -> Result<(), TransactionError> {
+    pub(super) fn check_fresh(
+        &self,
+        transaction: &VersionedTransaction,
+        slot: u64,
+    ) -> Result<(), TransactionError> {
         if self
             .last_valid_height(transaction.message.recent_blockhash(), slot)
             .is_none()
@@ -457,7 +181,10 @@ impl Chain {
     }
 
     /// Writes these accounts and gives what they were.
-    fn swap(&mut self, accounts: Vec<(Address, Option<Account>)>) -> Vec<(Address, Option<Account>)> {
+    pub(super) fn swap(
+        &mut self,
+        accounts: Vec<(Address, Option<Account>)>,
+    ) -> Vec<(Address, Option<Account>)> {
         accounts
             .into_iter()
             .map(|(address, account)| {
@@ -482,7 +209,7 @@ impl Chain {
     }
 
     /// Sets the clock that programs see.
-    fn run_at(&mut self, slot: u64) {
+    pub(super) fn run_at(&mut self, slot: u64) {
         if self.running == slot {
             return;
         }
