@@ -63,6 +63,10 @@ pub struct RpcCall {
 pub enum RpcRequest {
     /// Sent as one JSON-RPC batch (a lone call as itself) to one node; another node takes over when it fails.
     Read { network: String, calls: Vec<RpcCall> },
+    /// The same reads by two different nodes, for answers that prove that something can never happen any more. Where
+    /// the network has one node, that one alone answers; where it has more and no two answer, the request fails. One
+    /// set of results stands behind the other.
+    Compare { network: String, calls: Vec<RpcCall> },
     /// Only within `chain.broadcast`, for the attempt being served. `params` holds the string `$bytes` where the
     /// host inserts the journaled bytes in `encoding`. Nodes are tried in sequence until one accepts.
     Send {
@@ -84,7 +88,8 @@ pub enum SendEncoding {
     Base64,
 }
 
-/// Response of `rpc.v1`: one result per call of a read, or one per node that answered a send.
+/// Response of `rpc.v1`: one result per call of a read, the same of each node compared, or one per node that answered a
+/// send.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RpcResponse {

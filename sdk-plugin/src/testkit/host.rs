@@ -195,7 +195,8 @@ impl HostServices for ScriptHost {
             return Err(fault);
         }
         match &request {
-            RpcRequest::Read { calls, .. } => {
+            // A script is one node.
+            RpcRequest::Read { calls, .. } | RpcRequest::Compare { calls, .. } => {
                 let results = calls.iter().map(|call| script.read(&call.method, &call.params));
                 Ok(RpcResponse {
                     results: results.collect::<Result<_, _>>()?,

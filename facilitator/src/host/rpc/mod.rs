@@ -63,6 +63,15 @@ impl RpcObserver for Metrics {
     }
 }
 
+/// Whose answers a read wants.
+#[derive(Debug, Clone, Copy)]
+enum Readers {
+    One,
+    /// By its place in the configuration.
+    This(usize),
+    Two,
+}
+
 struct Pool {
     limits: RpcNetwork,
     nodes: Vec<Node>,
@@ -146,7 +155,20 @@ impl RpcPools {
         allowed: &MethodList,
         traffic: Traffic,
     ) -> Result<Vec<RpcResult>, Fault> {
-        self.read_from(network, None, calls, allowed, traffic).await
+        self.read_by(network, Readers::One, calls, allowed, traffic).await
+    }
+
+    /// The same by two different nodes, one set of answers behind the other; by one where the network has only one.
+    ///
+    /// As [`Self::read`], and `Unavailable` also when only one of several nodes answered.
+    pub async fn compare(
+        &self,
+        network: &str,
+        calls: &[RpcCall],
+        allowed: &MethodList,
+        traffic: Traffic,
+    ) -> Result<Vec<RpcResult>, Fault> {
+        self.read_by(network, Readers::Two, calls, allowed, traffic).await
     }
 
     /// As [`RpcPools::read`]; with a `node`, counted from 0 as configured, that node alone answers. While it rests after
@@ -155,6 +177,18 @@ impl RpcPools {
         &self,
         network: &str,
         node: Option<usize>,
+        calls: &[RpcCall],
+        allowed: &MethodList,
+        traffic: Traffic,
+    ) -> Result<Vec<RpcResult>, Fault> {
+        let readers = node.map_or(Readers::One, Readers::This);
+        self.read_by(network, readers, calls, allowed, traffic).await
+    }
+
+    async fn read_by(
+        &self,
+        network: &str,
+        readers: Readers,
         calls: &[RpcCall],
         allowed: &MethodList,
         traffic: Traffic,
@@ -176,21 +210,26 @@ impl RpcPools {
         let deadline = Instant::now() + pool.limits.deadline;
         let _turn = pool.enter(traffic, deadline).await?;
         let mut failures = Failures::default();
-        let nodes: Vec<&Node> = match node {
-            None => pool.in_order(false).collect(),
-            Some(at) => pool
-                .nodes
-                .get(at)
-                .filter(|node| node.resting(Instant::now()).is_none())
-                .into_iter()
-                .collect(),
+        let (nodes, wanted): (Vec<&Node>, usize) = match readers {
+            Readers::One => (pool.in_order(false).collect(), 1),
+            // For a proof it is worth trying nodes that rest.
+            Readers::Two => (pool.in_order(true).collect(), pool.nodes.len().min(2)),
+            Readers::This(at) => {
+                let node = pool.nodes.get(at);
+                let node = node.filter(|node| node.resting(Instant::now()).is_none());
+                (node.into_iter().collect(), 1)
+            }
         };
+        let mut answered = Vec::new();
         for node in nodes {
             let answer = self.ask(pool, node, &body, first_id, calls.len(), deadline).await;
             match answer.and_then(all_well) {
                 Ok(results) => {
                     node.succeeded();
-                    return Ok(results);
+                    answered.push(results);
+                    if answered.len() >= wanted {
+                        return Ok(answered.into_iter().flatten().collect());
+                    }
                 }
                 Err(failure) => failures.add(pool, node, failure),
             }
@@ -198,7 +237,15 @@ impl RpcPools {
                 break;
             }
         }
-        Err(failures.into_fault(pool, FaultKind::Unavailable))
+        let mut fault = failures.into_fault(pool, FaultKind::Unavailable);
+        if !answered.is_empty() {
+            let some = answered.len();
+            fault.message = format!(
+                "only {some} of {wanted} nodes answered, which is no proof; {}",
+                fault.message
+            );
+        }
+        Err(fault)
     }
 
     /// The answers of the nodes that gave one, in the order asked; the last is `Ok` if any is.

@@ -239,6 +239,27 @@ async fn a_node_that_failed_rests_and_a_lone_one_is_asked_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_comparison_asks_two_nodes_and_is_content_with_one_only_where_there_is_one() {
+    let named =
+        |name: &'static str| FakeNode::new(move |question| reply(&question, |_| json!({"result": name})));
+    let (first, second, third) = (named("1").await, named("2").await, named("3").await);
+    let broken = FakeNode::status(Status::BAD_GATEWAY).await;
+    let compare = async |nodes: &[&FakeNode]| {
+        let pools = pools(nodes);
+        let calls = calls(&["a", "b"]);
+        pools.compare(NETWORK, &calls, &list(), Traffic::Engine).await
+    };
+    let both = |one: &str, other: &str| Ok(vec![ok(one), ok(one), ok(other), ok(other)]);
+    assert_eq!(compare(&[&first, &second, &third]).await, both("1", "2"));
+    assert_eq!(third.times_asked(), 0);
+    assert_eq!(compare(&[&first, &broken, &third]).await, both("1", "3"));
+    assert_eq!(compare(&[&first]).await, Ok(vec![ok("1"), ok("1")]));
+    let fault = compare(&[&first, &broken]).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Unavailable);
+    assert!(fault.message.starts_with("only 1 of 2 nodes"), "{fault}");
+}
+
+#[tokio::test]
 async fn a_full_queue_sheds_and_leaves_the_engine_its_own_places() {
     let arrived = Arc::new(Notify::new());
     let notify = Arc::clone(&arrived);

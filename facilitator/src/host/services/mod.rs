@@ -168,6 +168,13 @@ impl InstanceHost {
                 rpc.read_from(&network, scope.node, &calls, reads, traffic)
                     .await?
             }
+            RpcRequest::Compare { network, calls } => {
+                let scope = self.scope(call, Right::Read)?;
+                on_network(&scope, &network)?;
+                let traffic = rights::traffic(scope.operation);
+                let reads = &self.methods(&network)?.reads;
+                self.host.rpc.compare(&network, &calls, reads, traffic).await?
+            }
             RpcRequest::Send {
                 network,
                 attempt_id,

@@ -1,0 +1,174 @@
+//! The plugin file for Solana networks: the driver of the family `solana`, and the scheme `exact`.
+//!
+//! All behaviour is the library's; this crate says what the file holds and reads its configuration.
+
+use schemes_svm::driver::{FAMILY, SvmDriver};
+use schemes_svm::exact::{Config, ExactSvm, SCHEME};
+use sdk_plugin::abi::PluginRoles;
+use sdk_plugin::{Fault, Value, export_plugin};
+use serde::Deserialize;
+
+const MANIFEST: &str = include_str!("../manifest.json");
+
+export_plugin!(MANIFEST, create);
+
+/// Reads the instance's configuration, which the host has validated against the manifest's schema.
+fn create(config: Value) -> Result<PluginRoles, Fault> {
+    let invalid = |why: String| Fault::invalid(format!("configuration of switchyard.svm: {why}"));
+    let config = if config.is_null() {
+        Config::default()
+    } else {
+        Config::deserialize(config).map_err(|error| invalid(error.to_string()))?
+    };
+    config.check().map_err(invalid)?;
+    Ok(PluginRoles::default()
+        .driver(FAMILY, SvmDriver::new())
+        .scheme(SCHEME, ExactSvm::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use schemes_svm::driver::{OPERATIONS, RPC_READS, RPC_SENDS};
+    use schemes_svm::exact::VERSIONS;
+    use schemes_svm::text;
+    use sdk_plugin::Manifest;
+    use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR};
+    use sdk_plugin::host::Suite;
+    use sdk_plugin::manifest::Grant;
+    use serde_json::json;
+
+    use super::*;
+
+    fn manifest() -> Manifest {
+        serde_json::from_str(MANIFEST).expect("the manifest parses")
+    }
+
+    #[test]
+    fn the_manifest_says_what_the_code_does() {
+        let manifest = manifest();
+        assert_eq!(manifest.version, env!("CARGO_PKG_VERSION"));
+        assert_eq!((manifest.abi.major, manifest.abi.minor), (ABI_MAJOR, ABI_MINOR));
+        let [driver] = manifest.drivers.as_slice() else {
+            panic!("one driver");
+        };
+        assert_eq!((driver.family.as_str(), driver.suite), (FAMILY, Suite::Ed25519));
+        assert_eq!(driver.rpc_reads, RPC_READS);
+        assert_eq!(driver.rpc_sends, RPC_SENDS);
+        let [scheme] = manifest.schemes.as_slice() else {
+            panic!("one scheme");
+        };
+        assert_eq!((scheme.scheme.as_str(), scheme.family.as_str()), (SCHEME, FAMILY));
+        assert_eq!(
+            BTreeSet::from_iter(scheme.versions.iter().copied()),
+            BTreeSet::from(VERSIONS)
+        );
+        let granted = Grant {
+            target: "asset".into(),
+            operations: OPERATIONS.map(str::to_owned).into(),
+        };
+        assert_eq!(scheme.calls, [granted]);
+        assert_eq!(manifest.services, ["rpc.v1", "sign.v1", "store.v1"]);
+    }
+
+    #[test]
+    fn known_assets_are_spelled_as_the_driver_spells_them() {
+        for known in &manifest().drivers[0].known_assets {
+            assert!(text::reference(&known.network).is_some(), "{known:?}");
+            let address = text::address(&known.asset).expect("an address");
+            assert_eq!(address.to_string(), known.asset);
+        }
+        assert_eq!(manifest().drivers[0].known_assets.len(), 2);
+    }
+
+    #[test]
+    fn configuration_has_the_documented_keys_and_defaults() {
+        let schema = manifest().config_schema;
+        let told = &schema["properties"];
+        let defaults = Config::default();
+        for (key, value) in [
+            ("layout", json!("identity")),
+            (
+                "max_price_micro_lamports",
+                json!(defaults.max_price_micro_lamports),
+            ),
+            ("max_compute_units", json!(defaults.max_compute_units)),
+            (
+                "max_lamports_per_payment",
+                json!(defaults.max_lamports_per_payment),
+            ),
+            ("max_signatures", json!(defaults.max_signatures)),
+            ("lookup_tables", json!(defaults.lookup_tables)),
+        ] {
+            assert_eq!(told[key]["default"], value, "{key}");
+        }
+        let create_ata = &told["create_ata"]["properties"];
+        assert_eq!(create_ata["mode"]["default"], json!("off"));
+        assert_eq!(
+            create_ata["max_per_pay_to"]["default"],
+            json!(defaults.create_ata.max_per_pay_to)
+        );
+        assert_eq!(
+            create_ata["max_per_tenant"]["default"],
+            json!(defaults.create_ata.max_per_tenant)
+        );
+        let wallets = &told["smart_wallets"]["properties"];
+        assert_eq!(
+            wallets["enabled"]["default"],
+            json!(defaults.smart_wallets.enabled)
+        );
+        assert_eq!(
+            wallets["max_compute_units"]["default"],
+            json!(defaults.smart_wallets.max_compute_units)
+        );
+        assert_eq!(
+            wallets["max_price_micro_lamports"]["default"],
+            json!(defaults.smart_wallets.max_price_micro_lamports)
+        );
+
+        // Every key of the schema is one that the code reads.
+        let full = json!({
+            "layout": "positional",
+            "max_price_micro_lamports": 1,
+            "max_compute_units": 1,
+            "max_lamports_per_payment": 10_000,
+            "max_signatures": 3,
+            "lookup_tables": false,
+            "create_ata": {"mode": "sponsor", "max_per_pay_to": 1, "max_per_tenant": 1},
+            "smart_wallets": {
+                "enabled": true,
+                "programs": ["SQDS4ep65T869zMMBKyuUq6aD6EgTu8psMjkvj52pCf"],
+                "max_compute_units": 1,
+                "max_price_micro_lamports": 1
+            },
+            "extension_mints": ["EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"],
+            "preflight": [[{"program": "SQDS4ep65T869zMMBKyuUq6aD6EgTu8psMjkvj52pCf", "data_prefix": "0x01"}]],
+            "postflight": []
+        });
+        let keys = |object: &Value| {
+            object
+                .as_object()
+                .map(|map| map.keys().cloned().collect::<BTreeSet<_>>())
+        };
+        assert_eq!(keys(&full), keys(told));
+        for config in [Value::Null, json!({}), full] {
+            let roles = create(config).expect("a good configuration");
+            assert_eq!(roles.schemes.len() + roles.drivers.len(), 2);
+        }
+        for bad in [
+            json!({"layout": "any"}),
+            json!({"max_signatures": 1}),
+            json!({"maxSignatures": 2}),
+            json!({"max_lamports_per_payment": 5}),
+            json!({"max_compute_units": 0}),
+            json!({"create_ata": {"mode": "on"}}),
+            json!({"extension_mints": ["0x00"]}),
+            json!({"preflight": [[]]}),
+            json!({"preflight": [[{"program": "SQDS4ep65T869zMMBKyuUq6aD6EgTu8psMjkvj52pCf", "data_prefix": "0x"}]]}),
+        ] {
+            let fault = create(bad.clone()).expect_err("a bad configuration");
+            assert!(fault.message.contains("switchyard.svm"), "{bad}: {fault}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Is this the right cluster, alive, with fee payers that can pay?
+
+use std::collections::BTreeMap;
+
+use sdk_plugin::chain::{KeyInfo, Network, Readiness};
+use sdk_plugin::host::{RpcResult, Suite};
+use sdk_plugin::{Cx, Fault};
+use serde_json::json;
+use solana_address::Address;
+
+use super::options::Options;
+use crate::programs::CLOCK;
+use crate::rpc::Account;
+use crate::{rpc, text};
+
+/// References of the public clusters: the first 32 characters of their genesis hashes (CAIP-2, namespace solana).
+const PUBLIC_CLUSTERS: [&str; 3] = [
+    "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",
+    "EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
+    "4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z",
+];
+/// A chain clock that is older is worth a warning where the operator lets it pass.
+const WARN_HEAD_AGE_S: u64 = 120;
+/// The same of one that runs ahead of the host's.
+const WARN_CLOCK_SKEW_S: u64 = 60;
+
+/// What a check found out.
+pub(super) struct Checked {
+    pub(super) readiness: Readiness,
+    /// The block height at the head or later.
+    pub(super) block_height: u64,
+}
+
+/// One round trip. A node that does not answer is a fault; a network that is wrong is an answer.
+pub(super) async fn check(cx: &Cx, network: &Network) -> Result<Checked, Fault> {
+    let mut findings = Findings::default();
+    let Some(reference) = text::reference(&network.id) else {
+        return Err(Fault::invalid(format!(
+            "{:?} is not solana:<genesis hash>",
+            network.id
+        )));
+    };
+    let options = match Options::read(&network.options) {
+        Ok(options) => options,
+        Err(fault) => {
+            findings.stop(fault.message);
+            Options::default()
+        }
+    };
+    let mut signers: BTreeMap<String, Address> = BTreeMap::new();
+    for key in &network.keys {
+        match signer(key) {
+            Ok(address) => {
+                signers.insert(key.name.clone(), address);
+            }
+            Err(why) => findings.stop(why),
+        }
+    }
+
+    let mut wanted = vec![CLOCK];
+    wanted.extend(signers.values().copied().take(rpc::MAX_ACCOUNTS - 1));
+    let calls = vec![
+        rpc::request("getGenesisHash", json!([])),
+        rpc::request("getVersion", json!([])),
+        rpc::request("getHealth", json!([])),
+        rpc::accounts(&wanted),
+        rpc::block_height(rpc::CONFIRMED),
+    ];
+    let mut answers = rpc::read_all(cx, calls).await?;
+
+    let genesis = answers.take()?;
+    findings.judge_genesis(&network.id, reference, genesis, &options)?;
+    rpc::value(answers.take()?, "getVersion")?;
+    if let RpcResult::Error(error) = answers.take()? {
+        findings.stop(format!("the node says that it is not healthy: {}", error.message));
+    }
+    let (slot, accounts) = rpc::account_list(answers.take()?, wanted.len())?;
+    let block_height = rpc::number(answers.take()?, "getBlockHeight")?;
+    let mut accounts = accounts.into_iter();
+    match accounts.next().flatten().as_ref().and_then(chain_time) {
+        Some(time_s) => findings.judge_clock(slot, time_s, cx.now_s(), &options),
+        None => findings.stop(format!(
+            "the nodes of {} do not show the chain's clock; are these Solana nodes?",
+            network.id
+        )),
+    }
+    for ((name, address), account) in signers.iter().zip(accounts) {
+        let lamports = account.map_or(0, |account| account.lamports);
+        if lamports < options.low_balance_lamports {
+            findings.warnings.push(format!(
+                "fee payer {address} (key {name}) has {lamports} lamports left, less than low_balance_lamports ({}): it \
+                 is not offered to new buyers; send it SOL",
+                options.low_balance_lamports
+            ));
+        }
+    }
+    if cx.network().finality == 1 {
+        findings.warnings.push(format!(
+            "finality = 1 on {} closes payments before they are final; set it to 32",
+            network.id
+        ));
+    }
+    Ok(Checked {
+        readiness: Readiness {
+            ready: findings.why_not.is_none(),
+            why_not: findings.why_not,
+            addresses: signers
+                .into_iter()
+                .map(|(name, address)| (name, address.to_string()))
+                .collect(),
+            ordered: false,
+            head_height: slot,
+            warnings: findings.warnings,
+        },
+        block_height,
+    })
+}
+
+#[derive(Debug, Default)]
+struct Findings {
+    /// The first thing that stops the network.
+    why_not: Option<String>,
+    warnings: Vec<String>,
+}
+
+impl Findings {
+    fn stop(&mut self, why: String) {
+        self.why_not.get_or_insert(why);
+    }
+
+    /// Stops the network, or only warns where the operator's limit is 0.
+    fn stop_or_warn(&mut self, limit_s: u64, text: String) {
+        if limit_s == 0 {
+            self.warnings.push(text);
+        } else {
+            self.stop(text);
+        }
+    }
+
+    /// Public clusters have their genesis hash in their name; other references are the operator's own.
+    fn judge_genesis(
+        &mut self,
+        network: &str,
+        reference: &str,
+        answer: RpcResult,
+        options: &Options,
+    ) -> Result<(), Fault> {
+        let value = rpc::value(answer, "getGenesisHash")?;
+        let told = value.as_str().filter(|hash| text::address(hash).is_some());
+        let told = told.ok_or_else(|| rpc::odd("getGenesisHash", "no hash"))?;
+        if told.starts_with(reference) || options.any_genesis {
+            return Ok(());
+        }
+        let text = format!(
+            "the nodes of {network} serve a chain with genesis hash {told}: correct the network's rpc urls or its id \
+             (or set any_genesis = true for a development chain)"
+        );
+        let own_name = PUBLIC_CLUSTERS.iter().any(|known| told.starts_with(known));
+        if own_name || PUBLIC_CLUSTERS.contains(&reference) {
+            self.stop(text);
+        } else {
+            self.warnings.push(text);
+        }
+        Ok(())
+    }
+
+    fn judge_clock(&mut self, slot: u64, time_s: u64, now_s: u64, options: &Options) {
+        let limit = |configured: u64, default: u64| if configured == 0 { default } else { configured };
+        let age_s = now_s.saturating_sub(time_s);
+        let ahead_s = time_s.saturating_sub(now_s);
+        if age_s > limit(options.max_head_age_s, WARN_HEAD_AGE_S) {
+            self.stop_or_warn(
+                options.max_head_age_s,
+                format!(
+                    "slot {slot} is {age_s} s old: the nodes lag or the chain stands still (raise max_head_age_s, or set \
+                     it to 0 for a chain without regular blocks)"
+                ),
+            );
+        }
+        if ahead_s > limit(options.max_clock_skew_s, WARN_CLOCK_SKEW_S) {
+            self.stop_or_warn(
+                options.max_clock_skew_s,
+                format!(
+                    "slot {slot} is {ahead_s} s ahead of this host's clock: set the clock (or raise max_clock_skew_s; 0 \
+                     only warns)"
+                ),
+            );
+        }
+    }
+}
+
+/// Seconds since the epoch in the clock sysvar: slot, epoch start, epoch, leader schedule epoch, time, 8 bytes each.
+fn chain_time(clock: &Account) -> Option<u64> {
+    let bytes = clock.data.get(32..40)?;
+    u64::try_from(i64::from_le_bytes(bytes.try_into().ok()?)).ok()
+}
+
+fn signer(key: &KeyInfo) -> Result<Address, String> {
+    let bytes = <[u8; 32]>::try_from(key.public_key.as_ref());
+    match (key.suite, bytes) {
+        (Suite::Ed25519, Ok(bytes)) => Ok(Address::new_from_array(bytes)),
+        (Suite::Ed25519 | Suite::Secp256k1, _) => Err(format!(
+            "key {} is not an ed25519 key: set suite = \"ed25519\" for the keys of Solana networks",
+            key.name
+        )),
+    }
+}

@@ -1,0 +1,73 @@
+//! What makes a payment unique: its message, whoever signed it and however it is encoded. A pure function of the request.
+
+use sdk_plugin::scheme::{Identified, Identity};
+use sdk_plugin::{Cx, PaymentRequest};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::{payment, reason};
+use crate::token::{self, TransferChecked};
+use crate::wire::Transaction;
+
+/// Key, terms and digest of the request's transaction; or, where no key can be formed, the refusal that the checks of
+/// verify would come to first.
+pub(super) fn identify(cx: &Cx, request: &PaymentRequest) -> Identity {
+    match payment::transaction(request) {
+        Ok(transaction) => Identity::Identified(identified(request, &transaction)),
+        Err(no) => {
+            // Only the words of the refusal depend on the fee payers of today; there is no key either way.
+            let first = payment::named_fee_payer(cx, request).err().unwrap_or(no);
+            Identity::Refused(first.refusal(request.version))
+        }
+    }
+}
+
+fn identified(request: &PaymentRequest, transaction: &Transaction) -> Identified {
+    Identified {
+        payer: payer(transaction),
+        claim_key: hex::encode(transaction.message_hash()),
+        conflict_keys: Vec::new(),
+        fingerprint: fingerprint(request),
+        payload_digest: payload_digest(request, transaction),
+        replay_reason: reason::DUPLICATE_SETTLEMENT.into(),
+        // Some 150 blocks; how long that is can't be said without a clock. Keys are kept much longer anyway.
+        replayable_until_s: None,
+    }
+}
+
+/// The authority of the first transfer among static accounts, where there is one.
+fn payer(transaction: &Transaction) -> String {
+    let message = transaction.message();
+    let instructions = token::instructions(message, &message.keys).unwrap_or_default();
+    let transfer = instructions.iter().find_map(TransferChecked::read);
+    transfer
+        .map(|transfer| transfer.authority.to_string())
+        .unwrap_or_default()
+}
+
+/// The seller's terms. A JSON array, so that no member can run into the next.
+fn fingerprint(request: &PaymentRequest) -> String {
+    let terms = &request.requirements;
+    json!([
+        terms.scheme,
+        terms.network,
+        terms.asset,
+        terms.pay_to,
+        terms.amount,
+        terms.extra.get("feePayer"),
+        terms.extra.get("memo"),
+    ])
+    .to_string()
+}
+
+/// Hash over the message and the signatures of everybody but the fee payer.
+fn payload_digest(request: &PaymentRequest, transaction: &Transaction) -> String {
+    let mut hash = Sha256::new();
+    hash.update(request.requirements.network.as_bytes());
+    hash.update([0]);
+    hash.update(transaction.message_hash());
+    for signature in transaction.signatures.iter().skip(1) {
+        hash.update(signature.as_ref());
+    }
+    hex::encode(hash.finalize())
+}

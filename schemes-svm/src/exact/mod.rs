@@ -1,0 +1,131 @@
+//! The scheme `exact`: one fixed transfer from payer to payee, in a transaction that the payer has signed and whose fee
+//! the facilitator pays (exact-svm.md).
+//!
+//! | step | module | chain reads |
+//! |---|---|---|
+//! | identify | `identify` | none |
+//! | decode, signatures | `payment` | none |
+//! | what the transaction is | `identity`, `positional`, `create_ata`, `wallet` | none |
+//! | look-up tables, mint, simulation | `check`, `simulate` | one batch |
+//! | what must be sent, and what proves it | `plan` | in the batch of `check` |
+//! | what the chain showed | `judge` | none |
+//!
+//! The fee payer signs the whole message: account privileges hold in all of its instructions. So no instruction may name
+//! it, except guards of wallets that only look.
+
+mod check;
+pub mod config;
+mod create_ata;
+mod identify;
+mod identity;
+mod judge;
+mod mints;
+mod offer;
+mod payment;
+mod plan;
+mod positional;
+pub mod reason;
+mod simulate;
+mod sponsor;
+mod terms;
+mod transfer;
+mod wallet;
+
+use sdk_plugin::chain::Evidence;
+use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Supported, Valid, Verdict};
+use sdk_plugin::wire::Kind;
+use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
+use serde_json::{Map, json};
+
+pub use config::Config;
+use mints::PlainMints;
+use offer::Offers;
+
+/// The scheme's name on the wire.
+pub const SCHEME: &str = "exact";
+/// Protocol versions served, in the order in which they are advertised.
+pub const VERSIONS: [u8; 2] = [2, 1];
+
+/// `exact` on every Solana network.
+#[derive(Debug, Default)]
+pub struct ExactSvm {
+    config: Config,
+    plain_mints: PlainMints,
+    offers: Offers,
+}
+
+impl ExactSvm {
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            ..Self::default()
+        }
+    }
+}
+
+#[async_trait]
+impl SchemeHandler for ExactSvm {
+    /// No kinds while no fee payer has enough money: nothing could be settled.
+    async fn supported(&self, cx: &Cx) -> Result<Supported, Fault> {
+        let network = cx.network();
+        let mut signers: Vec<String> = Vec::new();
+        for lane in network.lanes.iter().chain(&network.retained) {
+            if !signers.contains(&lane.signer) {
+                signers.push(lane.signer.clone());
+            }
+        }
+        let Some(lane) = self.offers.choose(cx).await? else {
+            return Ok(Supported {
+                signers,
+                ..Supported::default()
+            });
+        };
+        let kind = |x402_version| {
+            let mut extra = Map::new();
+            extra.insert("feePayer".into(), lane.signer.clone().into());
+            if x402_version == 2 && self.config.smart_wallets.enabled {
+                extra.insert("features".into(), json!({ "smartWalletSupported": true }));
+            }
+            Kind {
+                x402_version,
+                scheme: SCHEME.into(),
+                network: network.id.clone(),
+                extra: Some(extra),
+            }
+        };
+        Ok(Supported {
+            kinds: VERSIONS.map(kind).into(),
+            extensions: Vec::new(),
+            signers,
+        })
+    }
+
+    async fn identify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Identity, Fault> {
+        Ok(identify::identify(cx, request))
+    }
+
+    async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
+        Ok(match self.check(cx, request).await? {
+            Ok(good) => Verdict::Valid(Valid {
+                payer: good.transfer.authority.to_string(),
+                extra: None,
+            }),
+            Err(refusal) => Verdict::Invalid(refusal),
+        })
+    }
+
+    async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
+        match self.check(cx, request).await? {
+            Ok(good) => {
+                self.offers.planned(cx, &good.payment.terms.fee_payer);
+                plan::plan(good)
+            }
+            Err(refusal) => Ok(Planned::Refused(refusal)),
+        }
+    }
+
+    async fn judge(&self, _cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
+        judge::judge(plan, evidence)
+    }
+}

@@ -1,0 +1,102 @@
+//! From a request, hostile in every member, to a transaction that its buyer has signed: the checks that both ways of
+//! paying share (exact-svm.md section 2, 1 to 8), in order.
+
+use sdk_plugin::{Cx, PaymentRequest, Value};
+use solana_address::Address;
+
+use super::config::Config;
+use super::terms::{No, Terms, fee_payers, is_v1};
+use super::{SCHEME, reason};
+use crate::text;
+use crate::wire::Transaction;
+
+/// A transaction signed by everybody but the fee payer, which is one of ours.
+#[derive(Debug, Clone)]
+pub(super) struct Payment {
+    pub(super) terms: Terms,
+    pub(super) transaction: Transaction,
+}
+
+impl Payment {
+    pub(super) fn decode(cx: &Cx, request: &PaymentRequest, config: &Config) -> Result<Self, No> {
+        let fee_payer = named_fee_payer(cx, request)?;
+        let transaction = transaction(request)?;
+        let message = transaction.message();
+        let limit = config
+            .max_signatures
+            .saturating_add(u8::from(config.smart_wallets.enabled && !is_v1(request.version)));
+        let required = message.header.num_required_signatures;
+        if required > limit {
+            return Err(No::new(
+                reason::EXCESSIVE_SIGNERS,
+                format!("the transaction needs {required} signatures, {limit} are allowed"),
+            ));
+        }
+        if message.fee_payer() != fee_payer {
+            return Err(No::new(
+                reason::FEE_PAYER_MISMATCH,
+                "the transaction's first account is not the requirements' extra.feePayer",
+            ));
+        }
+        if !transaction.others_signed() {
+            return Err(No::new(
+                reason::SIGNATURE_INVALID,
+                "a signature other than the fee payer's is missing or wrong",
+            ));
+        }
+        Ok(Self {
+            terms: Terms::read(cx, request, fee_payer),
+            transaction,
+        })
+    }
+}
+
+/// Checks 1 to 4.
+pub(super) fn named_fee_payer(cx: &Cx, request: &PaymentRequest) -> Result<Address, No> {
+    let terms = &request.requirements;
+    if request.accepted.scheme != SCHEME || terms.scheme != SCHEME {
+        return Err(No::new(
+            reason::UNSUPPORTED_SCHEME,
+            "both schemes must be \"exact\"",
+        ));
+    }
+    if request.accepted.network != terms.network {
+        return Err(No::new(
+            reason::NETWORK_MISMATCH,
+            "the payload's network is not the requirements' network",
+        ));
+    }
+    let named = terms.extra.get("feePayer").and_then(Value::as_str);
+    let named = named.filter(|text| !text.is_empty()).ok_or_else(|| {
+        No::new(
+            reason::MISSING_FEE_PAYER,
+            "extra.feePayer of the requirements must be one of the addresses that /supported names",
+        )
+    })?;
+    text::address(named)
+        .filter(|address| fee_payers(cx).contains(address))
+        .ok_or_else(|| {
+            No::new(
+                reason::FEE_PAYER_NOT_MANAGED,
+                "extra.feePayer is not an address of this facilitator; take one that /supported names",
+            )
+        })
+}
+
+/// Check 5.
+pub(super) fn transaction(request: &PaymentRequest) -> Result<Transaction, No> {
+    let undecodable = |message: String| No::new(reason::UNDECODABLE, message);
+    let bytes = request
+        .payload
+        .get("transaction")
+        .and_then(Value::as_str)
+        .and_then(text::transaction_bytes)
+        .ok_or_else(|| undecodable("payload.transaction must be the base64 of at most 1232 bytes".into()))?;
+    let transaction = Transaction::decode(&bytes).map_err(|error| undecodable(error.to_string()))?;
+    if is_v1(request.version) && !transaction.message().lookups.is_empty() {
+        return Err(undecodable(
+            "address look-up tables are not part of protocol v1".into(),
+        ));
+    }
+    Ok(transaction)
+}

@@ -1,0 +1,139 @@
+//! What must be sent for a good payment, and what proves that it paid.
+
+use sdk_plugin::scheme::{
+    Call, EvidenceWanted, Gate, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step,
+};
+use sdk_plugin::{Amount, Fault, HexBytes};
+use serde::{Deserialize, Serialize};
+use solana_address::Address;
+use solana_signature::Signature;
+
+use super::check::{Good, Way};
+use super::reason;
+use super::terms::Terms;
+use crate::driver::{CREATE_AND_TRANSFER, TRANSFER, WALLET_TRANSFER};
+use crate::fees;
+use crate::programs::{TOKEN, TOKEN_2022};
+use crate::token;
+
+/// What judge needs to know of the payment. Addresses are base58.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Memo {
+    pub(super) v1: bool,
+    pub(super) wallet: bool,
+    pub(super) mint: String,
+    /// Token accounts of the payee, one of which must receive the amount.
+    pub(super) destinations: Vec<String>,
+    /// Atomic units.
+    pub(super) amount: Amount,
+}
+
+/// The client's transaction, co-signed by the fee payer it names.
+pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
+    let Good {
+        payment,
+        way,
+        transfer,
+        simulated,
+        counters,
+    } = good;
+    let terms = &payment.terms;
+    let fee = fees::bound(payment.transaction.message());
+    let (operation, max_cost) = match way {
+        Way::Plain => (TRANSFER, fee),
+        Way::Sponsored => (CREATE_AND_TRANSFER, fee.saturating_add(fees::MAX_RENT_LAMPORTS)),
+        Way::Wallet => (WALLET_TRANSFER, fee),
+    };
+    let memo = memo(terms, way, &transfer.mint, &transfer.destination)?;
+    // What was in the fee payer's place is nobody's business.
+    let data = payment
+        .transaction
+        .clone()
+        .with_fee_payer_signature(Signature::default())
+        .to_bytes();
+    let step = Step {
+        call: Call {
+            target: transfer.mint.to_string(),
+            operation: operation.into(),
+            data: HexBytes(data),
+            native_value: Amount::ZERO,
+            compute_limit: None,
+        },
+        lane: LaneChoice::Signer {
+            address: terms.fee_payer.to_string(),
+        },
+        gate: Gate::None,
+        on_fail: OnFail::Stop,
+        batchable: false,
+        max_cost: Some(Amount::from(max_cost)),
+        expires_at_s: None,
+        evidence: evidence(&transfer.mint, &memo.destinations)?,
+        pays: true,
+        memo: serde_json::to_value(&memo).map_err(|error| Fault::internal(format!("memo: {error}")))?,
+    };
+    let available = simulated
+        .balances
+        .as_ref()
+        .and_then(|balances| balances.get(&transfer.source)?.pre);
+    let reserve = available.map(|available| Reserve {
+        asset: transfer.mint.to_string(),
+        // Funds lie in token accounts, of which an owner may have several.
+        payer: transfer.source.to_string(),
+        amount: Amount::from(transfer.amount),
+        available: Amount::from(available),
+        as_of_height: simulated.slot,
+        refusal_reason: if terms.is_v1() {
+            reason::in_v1(reason::SIMULATION_FAILED).into()
+        } else {
+            reason::SIMULATION_FAILED.into()
+        },
+    });
+    Ok(Planned::Plan(Plan {
+        payer: transfer.authority.to_string(),
+        steps: vec![step],
+        reserves: reserve.into_iter().collect(),
+        holds: Vec::new(),
+        writes: counters.map(super::sponsor::Counters::writes).unwrap_or_default(),
+    }))
+}
+
+fn memo(terms: &Terms, way: Way, mint: &Address, destination: &Address) -> Result<Memo, Fault> {
+    let amount = terms
+        .amount
+        .ok_or_else(|| Fault::internal("a plan without an amount"))?;
+    let destinations = match (way, terms.pay_to) {
+        (Way::Wallet, Some(owner)) => [TOKEN, TOKEN_2022]
+            .map(|program| token::associated_account(&owner, mint, &program).to_string())
+            .to_vec(),
+        (Way::Wallet | Way::Plain | Way::Sponsored, _) => vec![destination.to_string()],
+    };
+    Ok(Memo {
+        v1: terms.is_v1(),
+        wallet: way == Way::Wallet,
+        mint: mint.to_string(),
+        destinations,
+        amount: Amount::from(amount),
+    })
+}
+
+/// Transfers of the mint to the payee by either token program, wherever in the transaction.
+fn evidence(mint: &Address, destinations: &[String]) -> Result<EvidenceWanted, Fault> {
+    let mut logs = Vec::new();
+    for destination in destinations {
+        let destination = crate::text::address(destination)
+            .ok_or_else(|| Fault::internal("a destination that is no address"))?;
+        for program in [TOKEN, TOKEN_2022] {
+            let topic = |address: &Address| Some(HexBytes(address.to_bytes().to_vec()));
+            logs.push(LogFilter {
+                emitter: program.to_string(),
+                topics: vec![None, topic(mint), topic(&destination)],
+            });
+        }
+    }
+    Ok(EvidenceWanted {
+        logs,
+        reads: Vec::new(),
+        foreign: Vec::new(),
+    })
+}

@@ -1,0 +1,151 @@
+//! What is asked of a payment, in the chain's own types, and how a check says no.
+
+use std::collections::BTreeSet;
+
+use sdk_plugin::request::ProtocolVersion;
+use sdk_plugin::scheme::Refusal;
+use sdk_plugin::{Cx, PaymentRequest, Value};
+use solana_address::Address;
+
+use super::reason;
+use crate::text;
+
+/// Longest memo that a seller may ask for, bytes of UTF-8.
+const MAX_MEMO_BYTES: usize = 256;
+
+/// A check's no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct No {
+    pub(super) reason: String,
+    pub(super) message: String,
+    /// Set once the transfer's authority is known.
+    pub(super) payer: Option<Address>,
+    /// The transaction is no plain transfer: a smart wallet's may still be good.
+    pub(super) is_layout: bool,
+}
+
+impl No {
+    pub(super) fn new(reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            message: message.into(),
+            payer: None,
+            is_layout: false,
+        }
+    }
+
+    /// The reason is about the order or kind of instructions.
+    pub(super) fn layout(reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            is_layout: true,
+            ..Self::new(reason, message)
+        }
+    }
+
+    pub(super) fn by(self, payer: Address) -> Self {
+        Self {
+            payer: Some(payer),
+            ..self
+        }
+    }
+
+    /// As the reply says it; protocol v1 has its own names for some reasons.
+    pub(super) fn refusal(self, version: ProtocolVersion) -> Refusal {
+        let payer = self.payer.map(|payer| payer.to_string()).unwrap_or_default();
+        let reason = if is_v1(version) {
+            reason::in_v1(&self.reason).to_owned()
+        } else {
+            self.reason
+        };
+        Refusal::new(reason, payer).with_message(self.message)
+    }
+}
+
+/// The seller's terms. A member that is malformed matches nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) version: ProtocolVersion,
+    pub(super) asset: Option<Address>,
+    pub(super) pay_to: Option<Address>,
+    /// Atomic units; `None`: more than any token account can hold.
+    pub(super) amount: Option<u64>,
+    /// What the one memo must say.
+    pub(super) memo: Option<Memo>,
+    pub(super) fee_payer: Address,
+    /// All fee payers of ours, active and retained.
+    pub(super) ours: BTreeSet<Address>,
+}
+
+/// A memo that the seller asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Memo {
+    Text(String),
+    /// Not a text of at most 256 bytes: no memo can equal it.
+    Impossible,
+}
+
+impl Terms {
+    pub(super) fn read(cx: &Cx, request: &PaymentRequest, fee_payer: Address) -> Self {
+        let terms = &request.requirements;
+        let memo = match terms.extra.get("memo") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) if text.len() <= MAX_MEMO_BYTES => Some(Memo::Text(text.clone())),
+            Some(_) => Some(Memo::Impossible),
+        };
+        Self {
+            version: request.version,
+            asset: text::address(&terms.asset),
+            pay_to: text::address(&terms.pay_to),
+            amount: u64::try_from(terms.amount.0).ok(),
+            memo,
+            fee_payer,
+            ours: fee_payers(cx),
+        }
+    }
+
+    pub(super) fn is_v1(&self) -> bool {
+        is_v1(self.version)
+    }
+
+    /// The memo rule: with `extra.memo`, exactly one memo, and it says that.
+    pub(super) fn check_memos(&self, memos: &[&[u8]]) -> Result<(), No> {
+        let Some(wanted) = &self.memo else {
+            return Ok(());
+        };
+        let [memo] = memos else {
+            return Err(No::new(
+                reason::MEMO_COUNT,
+                format!(
+                    "the seller asks for exactly one memo, the transaction has {}",
+                    memos.len()
+                ),
+            ));
+        };
+        match wanted {
+            Memo::Text(text) if *memo == text.as_bytes() => Ok(()),
+            Memo::Text(_) => Err(No::new(
+                reason::MEMO_MISMATCH,
+                "the memo is not the requirements' extra.memo",
+            )),
+            Memo::Impossible => Err(No::new(
+                reason::MEMO_MISMATCH,
+                "the requirements' extra.memo is not a text of at most 256 bytes",
+            )),
+        }
+    }
+}
+
+/// The oldest form is treated as v1.
+pub(super) fn is_v1(version: ProtocolVersion) -> bool {
+    match version {
+        ProtocolVersion::Legacy0 | ProtocolVersion::V1 => true,
+        ProtocolVersion::V2 => false,
+    }
+}
+
+/// Fee payers that are or were offered on the call's network.
+pub(super) fn fee_payers(cx: &Cx) -> BTreeSet<Address> {
+    let network = cx.network();
+    let lanes = network.lanes.iter().chain(&network.retained);
+    lanes.filter_map(|lane| text::address(&lane.signer)).collect()
+}

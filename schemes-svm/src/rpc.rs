@@ -1,0 +1,177 @@
+//! Typed requests over `rpc.v1`, and strict readers of what nodes answer.
+//!
+//! A node's error is trouble of the node, a [`Fault`], never a bad payment; the one exception is a simulation whose bytes
+//! the node refuses to look at, which [`crate::exact`] reads itself.
+
+use sdk_plugin::host::{RpcCall, RpcError, RpcRequest, RpcResult};
+use sdk_plugin::{Cx, Fault, Value};
+use serde_json::json;
+use solana_address::Address;
+
+use crate::text;
+
+/// The commitment of every read that is not about finality: what a supermajority has voted for.
+pub const CONFIRMED: &str = "confirmed";
+/// What can't be undone.
+pub const FINALIZED: &str = "finalized";
+/// Addresses per `getMultipleAccounts`, the nodes' limit.
+pub const MAX_ACCOUNTS: usize = 100;
+/// Calls per JSON-RPC batch.
+const MAX_BATCH: usize = 100;
+
+#[must_use]
+pub fn request(method: &str, params: Value) -> RpcCall {
+    RpcCall {
+        method: method.into(),
+        params,
+    }
+}
+
+/// The slot of the newest block at a commitment.
+#[must_use]
+pub fn slot(commitment: &str) -> RpcCall {
+    request("getSlot", json!([{ "commitment": commitment }]))
+}
+
+/// The number of blocks up to the newest one at a commitment: less than its slot, since slots are skipped.
+#[must_use]
+pub fn block_height(commitment: &str) -> RpcCall {
+    request("getBlockHeight", json!([{ "commitment": commitment }]))
+}
+
+/// Accounts with their data, at most [`MAX_ACCOUNTS`].
+#[must_use]
+pub fn accounts(addresses: &[Address]) -> RpcCall {
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    request(
+        "getMultipleAccounts",
+        json!([addresses, { "encoding": "base64", "commitment": CONFIRMED }]),
+    )
+}
+
+/// Any number of reads in order, in batches that nodes accept. Later batches see the same or a later state.
+pub async fn read_all(cx: &Cx, mut calls: Vec<RpcCall>) -> Result<Answers, Fault> {
+    let mut results = Vec::with_capacity(calls.len());
+    while !calls.is_empty() {
+        let rest = calls.split_off(calls.len().min(MAX_BATCH));
+        results.extend(cx.read(calls).await?);
+        calls = rest;
+    }
+    Ok(Answers(results.into_iter()))
+}
+
+/// The same reads by two different nodes, where the network has two: one set of answers for each.
+pub async fn read_by_two(cx: &Cx, calls: Vec<RpcCall>) -> Result<Vec<Answers>, Fault> {
+    let wanted = calls.len();
+    if wanted == 0 {
+        return Ok(Vec::new());
+    }
+    let network = cx.network().id.clone();
+    let response = cx.rpc(RpcRequest::Compare { network, calls }).await?;
+    let results = response.results;
+    if results.is_empty() || results.len() % wanted != 0 {
+        return Err(Fault::internal(format!(
+            "{} results for {wanted} calls to each node",
+            results.len()
+        )));
+    }
+    let nodes = results.len() / wanted;
+    let mut results = results.into_iter();
+    let of_one = || Answers(results.by_ref().take(wanted).collect::<Vec<_>>().into_iter());
+    Ok(std::iter::repeat_with(of_one).take(nodes).collect())
+}
+
+/// The results of one read, taken in the order of its calls.
+#[derive(Debug)]
+pub struct Answers(std::vec::IntoIter<RpcResult>);
+
+impl Answers {
+    pub fn take(&mut self) -> Result<RpcResult, Fault> {
+        self.0
+            .next()
+            .ok_or_else(|| Fault::internal("more answers taken than calls made"))
+    }
+}
+
+/// The value of a read that has no reason to fail.
+pub fn value(result: RpcResult, what: &str) -> Result<Value, Fault> {
+    match result {
+        RpcResult::Ok(value) => Ok(value),
+        RpcResult::Error(error) => Err(node_trouble(what, &error)),
+    }
+}
+
+/// An integer from 0 to 2^64 - 1.
+pub fn number(result: RpcResult, what: &str) -> Result<u64, Fault> {
+    value(result, what)?
+        .as_u64()
+        .ok_or_else(|| odd(what, "no integer"))
+}
+
+/// The `value` of an answer that says at which slot it was made, and that slot.
+pub fn at_slot(result: RpcResult, what: &str) -> Result<(u64, Value), Fault> {
+    let mut answer = value(result, what)?;
+    let slot = answer.get("context").and_then(|context| context.get("slot"));
+    let slot = slot
+        .and_then(Value::as_u64)
+        .ok_or_else(|| odd(what, "no context slot"))?;
+    let value = answer.get_mut("value").map(Value::take);
+    value
+        .map(|value| (slot, value))
+        .ok_or_else(|| odd(what, "no value"))
+}
+
+/// An account as a node shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub owner: Address,
+    pub lamports: u64,
+    pub data: Vec<u8>,
+}
+
+/// The answer to [`accounts`] of `count` addresses: the slot, and `None` where there is no account.
+pub fn account_list(result: RpcResult, count: usize) -> Result<(u64, Vec<Option<Account>>), Fault> {
+    let what = "getMultipleAccounts";
+    let (slot, value) = at_slot(result, what)?;
+    let items = value.as_array().filter(|items| items.len() == count);
+    let items = items.ok_or_else(|| odd(what, "another number of accounts"))?;
+    let accounts = items.iter().map(|item| {
+        if item.is_null() {
+            return Ok(None);
+        }
+        account(item)
+            .map(Some)
+            .ok_or_else(|| odd(what, "a malformed account"))
+    });
+    Ok((slot, accounts.collect::<Result<_, _>>()?))
+}
+
+fn account(item: &Value) -> Option<Account> {
+    let data = item.get("data")?.as_array()?;
+    let [data, encoding] = data.as_slice() else {
+        return None;
+    };
+    if encoding.as_str() != Some("base64") {
+        return None;
+    }
+    Some(Account {
+        owner: item.get("owner")?.as_str().and_then(text::address)?,
+        lamports: item.get("lamports")?.as_u64()?,
+        data: text::account_data(data.as_str()?)?,
+    })
+}
+
+/// A node's error that says nothing about the payment.
+#[must_use]
+pub fn node_trouble(what: &str, error: &RpcError) -> Fault {
+    Fault::unavailable(format!(
+        "{what}: the node answered {} {:?}",
+        error.code, error.message
+    ))
+}
+
+/// An answer of another shape than documented.
+#[must_use]
+pub fn odd(what: &str, found: &str) -> Fault {
+    Fault::unavailable(format!("{what}: the node answered {found}"))
+}
