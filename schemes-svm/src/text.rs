@@ -111,7 +111,6 @@ mod tests {
         for bad in [
             "",
             "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913",
-            "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1",
             "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1vv",
             "OPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v",
             " PjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v",
