@@ -197,7 +197,10 @@ fn print_solana(chain: &SolanaDevnet, options: &Solana) {
 
     println!("\n  Keys");
     let sol = format!("{} SOL", SOLANA_FEE_PAYER_LAMPORTS / LAMPORTS_PER_SOL);
-    print_keys("facilitator", &sol, &chain.fee_payers);
+    println!("    facilitator: {sol}");
+    for key in &chain.fee_payers {
+        println!("      {:<44}  seed {}", key.address, key.seed);
+    }
     let dollars = format!("{} of each token, no SOL", SOLANA_BUYER_UNITS / UNITS_PER_DOLLAR);
     print_keys("buyer", &dollars, &chain.buyers);
     print_keys(
@@ -209,6 +212,9 @@ fn print_solana(chain: &SolanaDevnet, options: &Solana) {
         "newcomer",
         "nothing, no token account either",
         std::slice::from_ref(&chain.newcomer),
+    );
+    println!(
+        "  A seed is what a key of suite ed25519 holds in switchyard.toml; a secret is what wallets import."
     );
     println!("  `solana-devnet --help` lists what else this chain does on request.");
 }

@@ -3,6 +3,7 @@
 
 mod answers;
 mod landing;
+mod shapes;
 mod simulation;
 mod stand_ins;
 

@@ -12,7 +12,7 @@ use crate::Rig;
 const LIGHTHOUSE: Address = Address::from_str_const("L2TExMFKdjpN9kozasaurPirfHy9P8sbXoAN1qA3S95");
 
 /// A payment that the second buyer's wallet makes; before a slot only, if one is given.
-fn wallet_payment(rig: &mut Rig, units: u64, until: Option<u64>) -> VersionedTransaction {
+pub(crate) fn wallet_payment(rig: &mut Rig, units: u64, until: Option<u64>) -> VersionedTransaction {
     let owner = rig.world.keys.buyers[1].pair.insecure_clone();
     let (program, wallet) = rig.world.wallets().next().expect("a wallet");
     let inner = rig.transfer(&wallet, units);
