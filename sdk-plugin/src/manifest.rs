@@ -51,6 +51,28 @@ pub struct DriverRole {
     /// Assets that are allowed without configuration.
     #[serde(default)]
     pub known_assets: Vec<KnownAsset>,
+    /// JSON schema of a network's `options`: the host checks them against it before any code of the plugin runs, and
+    /// says what to write in the words of its descriptions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options_schema: Option<Value>,
+    /// How the part of a network's id behind the colon is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_form: Option<TextForm>,
+    /// How an operator writes an asset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asset_form: Option<TextForm>,
+}
+
+/// How a text is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TextForm {
+    /// Regular expression (ECMA-262, as in JSON schema) over the whole text: begin it with `^` and end it with `$`.
+    pub pattern: String,
+    /// In words, behind "write": `the chain id in decimal digits`.
+    pub description: String,
+    /// A text that fits.
+    pub example: String,
 }
 
 /// An asset known to the driver.

@@ -1,6 +1,7 @@
 //! From a configuration to a running facilitator: keys, journal, nodes, plugins, registry, engine, in that order, and
 //! the port last of all.
 
+mod forms;
 mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use crate::config::{Config, ConfigErrors, Network as NetworkConfig};
 use crate::engine::{Budgets, Engine, Ops, Parts};
 use crate::host::calls::CallTable;
 use crate::host::clock::{Clock, SystemClock};
-use crate::host::custody::{Custody, KeySpec, ProcessEnvironment};
+use crate::host::custody::{Custody, KeySource, KeySpec, ProcessEnvironment};
 use crate::host::rpc::{MethodList, RpcNetwork, RpcPools};
 use crate::host::services::rows::JournalRows;
 use crate::host::services::{FamilyMethods, HostResources, InstanceGrants, InstanceHost};
@@ -68,11 +69,13 @@ pub fn load_keys(config: &Config) -> Result<Custody, ConfigErrors> {
         })
         .collect();
     Custody::load(&specs, &ProcessEnvironment).map_err(|error| {
-        ConfigErrors(vec![
-            config
-                .source
-                .error(&format!("keys.{}", error.key), error.why.clone()),
-        ])
+        let place = match config.keys.get(&error.key).map(|key| &key.source) {
+            Some(KeySource::File(_)) => ".file",
+            Some(KeySource::Env(_)) => ".env",
+            None => "",
+        };
+        let key = format!("keys.{}{place}", error.key);
+        ConfigErrors(vec![config.source.error(&key, error.why.clone())])
     })
 }
 
@@ -83,10 +86,11 @@ impl App {
         let custody = Arc::new(load_keys(config)?);
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let journal: Arc<dyn Journal> = Arc::new(
-            SqliteJournal::open(&config.data_directory)
-                .map_err(|error| StartError::Other(error.to_string()))?,
-        );
+        let journal: Arc<dyn Journal> =
+            Arc::new(SqliteJournal::open(&config.data_directory).map_err(|error| {
+                let why = format!("the journal can't be opened: {}", error.0);
+                StartError::Config(ConfigErrors(vec![config.source.error("data.directory", why)]))
+            })?);
         let rpc = Arc::new(rpc_pools(config, &metrics)?);
         let calls = Arc::new(CallTable::default());
         let rows = Arc::new(JournalRows::new(Arc::clone(&journal), Arc::clone(&clock)));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sdk_plugin::manifest::{DriverRole, KnownAsset, Manifest, SchemeRole};
 
+use super::forms;
 use crate::config::{Assets, Config, ConfigError, ConfigErrors, Network, PluginInstance};
 use crate::plugin::{self, Pin, Sha256Digest};
 use crate::registry::spelled;
@@ -57,12 +58,13 @@ impl Survey {
         for instance in config.plugin.values() {
             match survey_one(config, instance) {
                 Ok(surveyed) => instances.push(surveyed),
-                Err(error) => errors.push(error),
+                Err(found) => errors.extend(found),
             }
         }
         let survey = Self { instances };
         if errors.is_empty() {
             errors.extend(survey.conflicts(config));
+            errors.extend(forms::network_errors(config, &survey));
         }
         if errors.is_empty() {
             Ok(survey)
@@ -176,7 +178,7 @@ impl Survey {
     }
 }
 
-fn survey_one(config: &Config, instance: &PluginInstance) -> Result<Surveyed, ConfigError> {
+fn survey_one(config: &Config, instance: &PluginInstance) -> Result<Surveyed, Vec<ConfigError>> {
     let at = |key: &str, message: String| {
         config
             .source
@@ -187,15 +189,19 @@ fn survey_one(config: &Config, instance: &PluginInstance) -> Result<Surveyed, Co
         None if config.plugins.dev => Pin::DevMode,
         None => Pin::Unpinned,
     };
-    let inspected = plugin::vet(&instance.file, pin, &instance.config).map_err(|error| {
+    let inspected = plugin::vet(&instance.file, pin).map_err(|error| {
         let key = match error.kind {
-            plugin::ErrorKind::Config => ".config",
             plugin::ErrorKind::Pin => ".sha256",
             _ => ".file",
         };
-        at(key, error.to_string())
+        vec![at(key, error.to_string())]
     })?;
     let manifest = inspected.manifest;
+    let key = format!("plugin.{}.config", instance.name);
+    let misfits = forms::misfits(config, &key, &manifest.config_schema, &instance.config);
+    if !misfits.is_empty() {
+        return Err(misfits);
+    }
     let serves = |id: &str| {
         let family = family(id);
         manifest.drivers.iter().any(|role| role.family == family)
@@ -205,14 +211,14 @@ fn survey_one(config: &Config, instance: &PluginInstance) -> Result<Surveyed, Co
         Some(listed) => {
             for id in listed {
                 if !serves(id) {
-                    return Err(at(
+                    return Err(vec![at(
                         ".networks",
                         format!(
                             "{} has nothing for {id}; it serves {}",
                             manifest.id,
                             families(&manifest)
                         ),
-                    ));
+                    )]);
                 }
             }
             listed.clone()

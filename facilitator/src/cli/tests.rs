@@ -83,9 +83,8 @@ fn check_tells_everything_that_is_wrong_before_anything_runs() {
         "{error}"
     );
     assert!(
-        lines
-            .iter()
-            .any(|line| line.contains("toml:1: keys.hot: ") && line.contains("none.key")),
+        lines.iter().any(|line| line.contains("toml:2: keys.hot.file: ")
+            && line.contains("none.key does not exist; write the path")),
         "{error}"
     );
     let error = stdout(Command::Serve(ConfigFile {

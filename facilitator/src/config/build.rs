@@ -8,12 +8,13 @@ use sdk_plugin::Amount;
 use sdk_plugin::host::Suite;
 use toml::de::DeTable;
 
-use super::error::{ConfigError, ConfigErrors};
+use super::error::ConfigErrors;
 use super::networks::{NetworkNames, is_caip2};
 use super::node::Node;
 use super::reader::{Reader, Section};
 use super::substitute::Environment;
 use super::suggest::closest;
+use super::syntax;
 use super::tenants::{distinct_tenants, tenant};
 use super::{
     AddressBlock, Assets, Config, Key, Limits, Log, Network, PluginInstance, Plugins, Rate, Server, Tenant,
@@ -34,19 +35,8 @@ pub(super) fn build(
 ) -> Result<Config, ConfigErrors> {
     let (root, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
-        let error = |error: &toml::de::Error| ConfigError {
-            file: file.to_owned(),
-            line: error.span().map_or(0, |span| {
-                text.bytes()
-                    .take(span.start)
-                    .filter(|b| *b == b'\n')
-                    .count()
-                    .saturating_add(1)
-            }),
-            key: String::new(),
-            message: format!("not TOML: {}", error.message().trim()),
-        };
-        return Err(ConfigErrors(syntax.iter().map(error).collect()));
+        let errors = syntax.iter().map(|error| syntax::told(file, text, error));
+        return Err(ConfigErrors(errors.collect()));
     }
     let root = root.get_ref();
     let reader = Reader::new(file, text, environment, root);
@@ -295,7 +285,16 @@ fn network(id: &str, section: &Section<'_, '_>, key_names: &[String]) -> Option<
     let stuck_after = section.get("stuck_after_seconds", |node| seconds(node, 1, 3_600));
     let max_in_flight = section.get("max_in_flight", |node| count(node, 1, 1_000));
     let lane_queue = section.get("lane_queue", |node| count(node, 1, 100_000));
-    let max_cost = section.get("max_cost", native_amount);
+    let max_cost = section.get("max_cost", |node| {
+        let amount = native_amount(node)?;
+        if amount.is_zero() {
+            node.fail(
+                "must be above 0, or nothing could be sent; write the most that one transaction may cost",
+            )
+        } else {
+            Some(amount)
+        }
+    });
     let max_cost_per_day = section.maybe("max_cost_per_day", native_amount);
     let max_cost_per_day_per_signer = section.maybe("max_cost_per_day_per_signer", native_amount);
     let second_source_above = section.get("second_source_above", |node| {
@@ -420,6 +419,14 @@ fn names(reader: &Reader<'_>, networks: &mut BTreeMap<String, Network>) -> Netwo
     let mut configured: BTreeMap<String, String> = BTreeMap::new();
     for network in networks.values() {
         let Some(name) = &network.v1_name else { continue };
+        if let Some(other) = NetworkNames::default().caip2(name).filter(|id| *id != network.id) {
+            let key = format!("networks.{:?}.v1_name", network.id);
+            let line = reader.source.error(&key, "").line;
+            let why = format!(
+                "{name:?} is the name of {other} in protocol v1; write another name, or leave the line out"
+            );
+            reader.fail(line, &key, why);
+        }
         if let Some((other, _)) = configured.iter().find(|(_, taken)| *taken == name) {
             let key = format!("networks.{:?}.v1_name", network.id);
             let line = reader.source.error(&key, "").line;

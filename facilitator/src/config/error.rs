@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::reader::join;
+
 /// One thing to correct.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     pub file: String,
     /// From 1; 0 where no line is to blame (a file that can't be read).
     pub line: usize,
+    /// From 1, in characters; 0 where the key says enough.
+    pub column: usize,
     /// Dotted path of the key; empty for syntax errors.
     pub key: String,
     /// What is wrong and what to write instead. Never quotes a value that came from the environment.
@@ -20,6 +24,9 @@ impl fmt::Display for ConfigError {
         f.write_str(&self.file)?;
         if self.line > 0 {
             write!(f, ":{}", self.line)?;
+        }
+        if self.column > 0 {
+            write!(f, ":{}", self.column)?;
         }
         if !self.key.is_empty() {
             write!(f, ": {}", self.key)?;
@@ -70,8 +77,22 @@ impl Source {
         ConfigError {
             file: self.file.clone(),
             line,
+            column: 0,
             key: key.to_owned(),
             message: message.into(),
         }
+    }
+
+    /// An error inside the value of a key: `place` has the names and indices that lead to it.
+    #[must_use]
+    pub fn error_below(&self, key: &str, place: &[String], message: impl Into<String>) -> ConfigError {
+        let path = place.iter().fold(key.to_owned(), |path, name| {
+            if !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()) {
+                format!("{path}[{name}]")
+            } else {
+                join(&path, name)
+            }
+        });
+        self.error(&path, message)
     }
 }

@@ -89,7 +89,7 @@ pub const KEYS: &[Key] = &[
     key("plugins", "dev", "true or false", D("false"), "Load plugin files without `sha256`. For development only."),
     key("keys.*", "env", "name of a variable", Optional, "The environment variable that holds the private key in hex. Either this or `file`."),
     key("keys.*", "file", "path", Optional, "The file that holds the private key in hex. Either this or `env`."),
-    key("keys.*", "suite", "\"secp256k1\" or \"ed25519\"", D("\"secp256k1\""), "The kind of key: secp256k1 for EVM chains, ed25519 for Solana."),
+    key("keys.*", "suite", "\"secp256k1\" or \"ed25519\"", D("\"secp256k1\""), "The kind of key; `switchyard check` says which one a network's driver signs with."),
     key("networks.*", "rpc", "list of URLs", Required, "JSON-RPC nodes in order of preference; a later one takes over when an earlier one fails."),
     key("networks.*", "signers", "list of key names", Required, "Keys that send and pay for transactions; each is a lane of its own."),
     key("networks.*", "max_cost", "atomic units of the native currency, a decimal string", Required, "The most that one transaction may cost; a settlement that would cost more is refused before it is sent."),

@@ -10,7 +10,8 @@ pub mod networks;
 mod node;
 mod reader;
 mod substitute;
-mod suggest;
+pub(crate) mod suggest;
+mod syntax;
 mod tenants;
 #[cfg(test)]
 mod tests;
@@ -236,6 +237,7 @@ impl Config {
             ConfigErrors(vec![ConfigError {
                 file: shown.clone(),
                 line: 0,
+                column: 0,
                 key: String::new(),
                 message,
             }])

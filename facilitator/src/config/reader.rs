@@ -40,6 +40,7 @@ impl<'d> Reader<'d> {
         self.errors.borrow_mut().push(ConfigError {
             file: self.source.file.clone(),
             line,
+            column: 0,
             key: key.to_owned(),
             message: message.into(),
         });

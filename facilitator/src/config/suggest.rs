@@ -1,7 +1,7 @@
 //! "Did you mean …?"
 
 /// "unknown key; did you mean …?", or all there are.
-pub(super) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     match closest(name, known.iter().copied()) {
         Some(near) => format!("unknown {what}; did you mean {near:?}?"),
         None => format!("unknown {what}; there are {}", known.join(", ")),
@@ -9,7 +9,7 @@ pub(super) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
 }
 
 /// The known name that `name` was probably meant to be.
-pub(super) fn closest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn closest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     known
         .map(|candidate| (distance(name, candidate), candidate))
         .min()

@@ -284,6 +284,15 @@ fn what_contradicts_itself_is_refused() {
             ("max_cost = \"1000000000000000\"", ""),
             "max_cost: is missing; write max_cost = … (atomic units",
         ),
+        (
+            ("max_cost = \"1000000000000000\"", "max_cost = \"0\""),
+            "max_cost: must be above 0",
+        ),
+        (
+            ("signers", "v1_name = \"base-sepolia\"\nsigners"),
+            "c.toml:6: networks.\"eip155:8453\".v1_name: \"base-sepolia\" is the name of eip155:84532 in protocol v1; \
+             write another name",
+        ),
         (("sha256", "config = 1\nsha256"), "must be a table in { }"),
         (("[plugin.evm]", "[plugin.\"e v\"]"), "is not an instance name"),
     ] {
@@ -293,6 +302,15 @@ fn what_contradicts_itself_is_refused() {
             "{want}: {errors:#?}"
         );
     }
+    let second = "[networks.\"eip155:31337\"]\nrpc = [\"http://127.0.0.1:1\"]\nsigners = [\"hot\"]\nmax_cost = \"1\"\nv1_name = \"my\"\n";
+    let twice = format!("{SMALL}{second}{}", second.replace("31337", "31338"));
+    let told = errors(&twice);
+    assert!(
+        told.len() == 1
+            && told[0]
+                .ends_with(".v1_name: \"my\" is the name of eip155:31337 too; give each network its own"),
+        "{told:#?}"
+    );
     let tenant = "[[tenants]]\nname = \"a\"\nkey_sha256 = \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\n";
     let errors = errors(&format!("{SMALL}{tenant}{tenant}"));
     assert_eq!(errors.len(), 2, "{errors:#?}");
@@ -309,7 +327,7 @@ fn an_empty_file_says_what_to_write_and_bad_toml_says_where() {
     assert!(errors_empty[1].contains("write [plugin.evm]"));
     let errors = errors("[server]\nlisten = \nlegacy0 = maybe\n");
     assert!(
-        errors.len() == 2 && errors[0].starts_with("c.toml:2: not TOML: "),
+        errors.len() == 2 && errors[0].starts_with("c.toml:2:") && errors[0].contains("this is not TOML"),
         "{errors:#?}"
     );
     let missing = Config::load(Path::new("no-such-file.toml"))

@@ -152,7 +152,9 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
             Ok(())
         }),
         Event::ReleaseReturned { settlement } => change(rows, *settlement, |_, row| {
-            row.release = None;
+            if row.release.take().is_none() {
+                return Err(stale("there is no release to give back"));
+            }
             Ok(())
         }),
         Event::KeysFreed { settlement } => change(rows, *settlement, |rows, row| {

@@ -6,7 +6,7 @@ use sdk_plugin::host::StoreRow;
 use sdk_plugin::{Amount, HexBytes};
 use serde::de::DeserializeOwned;
 
-use super::row::{AttemptRow, HeldRow, JobRow, SettlementRow, SlotRow, SpentRow, StoreValue};
+use super::row::{AttemptRow, HeldRow, JobRow, SettlementRow, SlotRow, SpentRow, StepState, StoreValue};
 use super::{JournalError, Rows, Table};
 
 /// What can be asked.
@@ -50,6 +50,10 @@ pub enum Query {
     SpentSince {
         network: String,
         since_ms: u64,
+    },
+    /// The highest block of a network in which a step of a settlement is final.
+    FinalHeight {
+        network: String,
     },
     DueJobs {
         now_ms: u64,
@@ -202,18 +206,28 @@ pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError
             now_ms,
         } => {
             let base = store_key(plugin, "");
-            let after = after.as_ref().map(|key| store_key(plugin, key));
             let limit = usize::try_from((*limit).min(1_000)).unwrap_or(1_000);
+            let mut place = after.as_ref().map(|key| store_key(plugin, key));
             let mut found = Vec::new();
-            let scanned = rows.scan(Table::Store, &store_key(plugin, prefix), after.as_deref(), limit)?;
-            for (key, text) in scanned {
-                let value: StoreValue = decode(Table::Store, &key, &text)?;
-                if value.expires_at_ms.is_none_or(|at| at > *now_ms) {
-                    let key = key.strip_prefix(&base).unwrap_or(&key).to_owned();
-                    found.push(StoreRow {
-                        key,
-                        value: value.value,
-                    });
+            // Expired rows lie there until somebody writes over them: they must not use up the caller's limit.
+            while found.len() < limit {
+                let wanted = limit - found.len();
+                let scanned =
+                    rows.scan(Table::Store, &store_key(plugin, prefix), place.as_deref(), wanted)?;
+                let is_last = scanned.len() < wanted;
+                place = scanned.last().map(|(key, _)| key.clone());
+                for (key, text) in scanned {
+                    let value: StoreValue = decode(Table::Store, &key, &text)?;
+                    if value.expires_at_ms.is_none_or(|at| at > *now_ms) {
+                        let key = key.strip_prefix(&base).unwrap_or(&key).to_owned();
+                        found.push(StoreRow {
+                            key,
+                            value: value.value,
+                        });
+                    }
+                }
+                if is_last {
+                    break;
                 }
             }
             Ok(Answer::Rows(found))
@@ -244,6 +258,21 @@ pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError
                 amount,
             };
             Ok(Answer::Spent(spent.into_iter().map(row).collect()))
+        }
+        Query::FinalHeight { network } => {
+            let mut highest = None;
+            for (key, text) in rows.scan(Table::Settlements, "", None, ALL)? {
+                let row: SettlementRow = decode(Table::Settlements, &key, &text)?;
+                if row.network != *network {
+                    continue;
+                }
+                for step in row.steps.iter().filter(|step| step.is_final) {
+                    if let StepState::Done { height, .. } = step.state {
+                        highest = highest.max(Some(height));
+                    }
+                }
+            }
+            Ok(Answer::Number(highest))
         }
         Query::DueJobs { now_ms } => {
             let mut due = Vec::new();

@@ -101,13 +101,11 @@ pub fn inspect(path: &Path) -> Result<Inspected, PluginError> {
     inspect_bytes(path, &bytes)
 }
 
-/// Looks at a plugin file, checks its pin, and checks a configuration against its manifest, without running any of it.
-/// Blocks on the disk.
-pub fn vet(path: &Path, pin: Pin, config: &Value) -> Result<Inspected, PluginError> {
+/// Looks at a plugin file and checks its pin, without running any of it. Blocks on the disk.
+pub fn vet(path: &Path, pin: Pin) -> Result<Inspected, PluginError> {
     let inspected = inspect(path)?;
     pin.check(inspected.sha256)
         .map_err(|(kind, message)| PluginError::new(path, kind, message))?;
-    check_config(path, &inspected.manifest, config)?;
     Ok(inspected)
 }
 
@@ -225,11 +223,18 @@ async fn finish(
 }
 
 fn check_config(plugin: &Path, manifest: &Manifest, config: &Value) -> Result<(), PluginError> {
-    config::validate(&manifest.config_schema, config).map_err(|faults| {
-        let message =
-            format!("its configuration does not fit: {faults}; `switchyard plugin inspect` shows the schema");
-        PluginError::new(plugin, ErrorKind::Config, message)
-    })
+    let misfits: Vec<String> = config::misfits(&manifest.config_schema, config)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if misfits.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "its configuration does not fit: {}; `switchyard plugin inspect` shows the schema",
+        misfits.join("; ")
+    );
+    Err(PluginError::new(plugin, ErrorKind::Config, message))
 }
 
 /// Writes the bytes to a file named by their digest, whole or not at all.

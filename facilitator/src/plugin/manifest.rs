@@ -11,7 +11,7 @@ use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR, MANIFEST_SECTION};
 use sdk_plugin::ops::service;
 use serde_json::Value;
 
-use super::config::check_schema;
+use super::config::{check_form, check_schema};
 use super::error::{ErrorKind, PluginError};
 use super::pin::Sha256Digest;
 
@@ -160,6 +160,18 @@ fn check(manifest: &Manifest) -> Result<(), String> {
         check_family(&driver.family)?;
         if !roles.insert(("", driver.family.as_str())) {
             return Err(format!("names the driver {:?} twice: keep one", driver.family));
+        }
+        if let Some(schema) = &driver.options_schema {
+            check_schema(schema)
+                .map_err(|error| format!("has an optionsSchema that is no JSON schema: {error}"))?;
+        }
+        for (name, form) in [
+            ("referenceForm", &driver.reference_form),
+            ("assetForm", &driver.asset_form),
+        ] {
+            if let Some(form) = form {
+                check_form(form).map_err(|error| format!("has a bad {name}: {error}"))?;
+            }
         }
     }
     for role in schemes {

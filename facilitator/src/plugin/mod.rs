@@ -21,6 +21,7 @@ mod pool;
 pub mod remote;
 mod table;
 
+pub use config::{Misfit, fits, misfits};
 pub use error::{ErrorKind, PluginError};
 pub use instance::{HealthProbe, Limits, stray_completions};
 pub use loader::{InstanceRequest, LoadRequest, Loaded, attach, inspect, load, vet};

@@ -54,6 +54,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use schemes_evm::abi::{TRANSFER_BYTES_SELECTOR, TRANSFER_VRS_SELECTOR};
+    use schemes_evm::driver::options::Options;
     use schemes_evm::driver::{RPC_READS, RPC_SENDS};
     use schemes_evm::exact::VERSIONS;
     use schemes_evm::text;
@@ -116,6 +117,71 @@ mod tests {
         }
         assert!(seen.contains(&("eip155:84532", "0x036cbd53842c5426634e7929541ec2318f3dcf7e")));
         assert!(seen.contains(&("eip155:8453", "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913")));
+    }
+
+    #[test]
+    fn network_options_are_in_the_manifest_as_the_driver_reads_them() {
+        let schema = manifest().drivers[0]
+            .options_schema
+            .clone()
+            .expect("a schema of the options");
+        assert_eq!(schema["additionalProperties"], json!(false));
+        let told = schema["properties"].as_object().expect("properties");
+        // Every field of the driver's options, by name: a new one does not compile until it is here.
+        let Options {
+            legacy: _,
+            max_fee_per_gas_wei: _,
+            min_priority_fee_per_gas_wei: _,
+            fill_gas: _,
+            max_head_age_s: _,
+            max_clock_skew_s: _,
+            low_balance_wei: _,
+            max_log_range: _,
+        } = Options::default();
+        let fields = [
+            "legacy",
+            "max_fee_per_gas_wei",
+            "min_priority_fee_per_gas_wei",
+            "fill_gas",
+            "max_head_age_s",
+            "max_clock_skew_s",
+            "low_balance_wei",
+            "max_log_range",
+        ];
+        assert_eq!(
+            told.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+            BTreeSet::from(fields)
+        );
+        let defaults: serde_json::Map<String, Value> = told
+            .iter()
+            .map(|(name, property)| (name.clone(), property["default"].clone()))
+            .collect();
+        assert_eq!(Options::read(&Value::Object(defaults)), Ok(Options::default()));
+        for (name, property) in told {
+            assert!(property["description"].is_string(), "{name}");
+            for example in property["examples"].as_array().into_iter().flatten() {
+                assert!(
+                    Options::read(&json!({ name: example })).is_ok(),
+                    "{name}: {example}"
+                );
+            }
+            // The least that the schema allows is allowed by the driver, and what is below it is not.
+            if let Some(least) = property["minimum"].as_u64() {
+                assert!(Options::read(&json!({ name: least })).is_ok(), "{name}");
+                if let Some(below) = least.checked_sub(1) {
+                    assert!(Options::read(&json!({ name: below })).is_err(), "{name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn forms_have_examples_that_the_driver_reads() {
+        let driver = &manifest().drivers[0];
+        let reference = driver.reference_form.as_ref().expect("a form of references");
+        assert!(text::chain_id(&format!("{FAMILY}:{}", reference.example)).is_some());
+        let asset = driver.asset_form.as_ref().expect("a form of assets");
+        assert!(text::address(&asset.example).is_some());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -61,7 +61,7 @@ pub(super) fn read(source: &KeySource, environment: &dyn Environment) -> Result<
             Zeroizing::new(value.into_encoded_bytes())
         }
         KeySource::File(path) => {
-            let cannot = |error: std::io::Error| format!("{source} can't be read: {}", error.kind());
+            let cannot = |error: std::io::Error| unreadable(source, error.kind());
             let file = File::open(path).map_err(cannot)?;
             // Of the open file, so that nothing can be swapped in between.
             let metadata = file.metadata().map_err(cannot)?;
@@ -88,6 +88,20 @@ pub(super) fn read(source: &KeySource, environment: &dyn Environment) -> Result<
         Err(_) => Err(format!(
             "{source} holds bytes that are no text; the key must be written as text"
         )),
+    }
+}
+
+fn unreadable(source: &KeySource, kind: ErrorKind) -> String {
+    match kind {
+        ErrorKind::NotFound => {
+            format!("{source} does not exist; write the path of the file that holds the private key")
+        }
+        ErrorKind::PermissionDenied => format!(
+            "{source} can't be read by the user that runs switchyard; make that user its owner, with mode 0600"
+        ),
+        kind => {
+            format!("{source} can't be read: {kind}; write the path of a regular file that holds the key")
+        }
     }
 }
 

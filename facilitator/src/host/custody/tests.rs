@@ -150,7 +150,10 @@ fn a_missing_source_is_named() {
     );
     let folder = tempfile::tempdir().unwrap();
     let error = from_file(Suite::Secp256k1, &folder.path().join("none")).unwrap_err();
-    assert!(error.why.contains("can't be read"), "{error}");
+    assert!(
+        error.why.contains("none does not exist; write the path"),
+        "{error}"
+    );
     let error = from_file(Suite::Secp256k1, folder.path()).unwrap_err();
     assert!(error.why.contains("not a regular file"), "{error}");
 }

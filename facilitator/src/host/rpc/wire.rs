@@ -136,8 +136,8 @@ pub(super) fn is_unwell(error: &RpcError) -> bool {
     if error.code == 3 || text.contains("revert") || text.contains("query returned more than") {
         return false;
     }
-    // -32005: limit exceeded (EIP-1474), on Solana: behind; -32016: over a rate limit, on Solana: too far behind for
-    // the slot asked for; 429: HTTP's code, copied by some proxies.
+    // -32005: limit exceeded (EIP-1474), with other families a node that is behind; -32016: over a rate limit, or too
+    // far behind for what was asked; 429: HTTP's code, copied by some proxies.
     if matches!(error.code, -32005 | -32016 | 429) {
         return true;
     }

@@ -33,7 +33,7 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type OnVerify = Box<dyn Fn(PaymentRequest) -> Boxed<VerifyReply> + Send + Sync>;
 type OnSettle = Box<dyn Fn(PaymentRequest) -> Boxed<SettleAnswer> + Send + Sync>;
 
-/// Serves `exact` on Base Sepolia and Solana devnet, in both versions, and `deferred` on Base Sepolia in version 2.
+/// Serves `exact` on Base Sepolia and a test network of another family, in both versions, and `deferred` on Base Sepolia in version 2.
 pub(super) struct Scripted {
     pub(super) on_verify: OnVerify,
     pub(super) on_settle: OnSettle,

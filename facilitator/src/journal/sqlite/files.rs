@@ -13,6 +13,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::super::JournalError;
+use super::advice::Advice;
 
 /// In the database's header: `SwYd`.
 const APPLICATION_ID: i64 = 0x5377_5964;
@@ -46,8 +47,12 @@ pub(super) fn wal(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
 
-fn cannot(path: &Path, what: &str, error: &dyn std::fmt::Display) -> JournalError {
-    JournalError(format!("{} can't be {what}: {error}", path.display()))
+fn cannot(path: &Path, what: &str, error: &impl Advice) -> JournalError {
+    JournalError(format!(
+        "{} can't be {what}: {error}; {}",
+        path.display(),
+        error.advice()
+    ))
 }
 
 /// Keeps every other process away until the file is dropped, or this process ends in whatever way.
@@ -65,7 +70,7 @@ pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
         Err(TryLockError::WouldBlock) => {
             let holder = std::fs::read_to_string(&lock).unwrap_or_default();
             return Err(JournalError(format!(
-                "{} is in use by another process ({}); stop it first, or configure a journal of its own for this one",
+                "{} is in use by another process ({}); stop it first, or write another folder for this one",
                 path.display(),
                 holder.trim()
             )));
@@ -166,14 +171,15 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Jo
     let is_new = application == 0 && version == 0 && changes == 0;
     if application != APPLICATION_ID && !is_new {
         return Err(JournalError(format!(
-            "{} is a database of another program; configure another file",
+            "{} is a database of another program; write another folder",
             path.display()
         )));
     }
     let done = usize::try_from(version).unwrap_or(usize::MAX);
     let Some(missing) = MIGRATIONS.get(done..) else {
         return Err(JournalError(format!(
-            "{} has schema {version} and this version of switchyard knows {} at most; run the newer version",
+            "{} has schema {version} and this version of switchyard knows {} at most; run the version that wrote it or a \
+             newer one, or write another folder",
             path.display(),
             SCHEMA
         )));

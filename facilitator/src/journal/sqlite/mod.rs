@@ -10,6 +10,7 @@
 //! Not guaranteed: safety on network file systems (locks and syncs lie there), and against a disk that acknowledges a
 //! sync without doing it. A commit whose caller is gone may still be carried out.
 
+mod advice;
 mod event_log;
 mod files;
 mod reader;

@@ -118,7 +118,7 @@ async fn what_is_no_journal_of_ours_is_refused_and_left_alone() {
         .pragma_update(None, "user_version", 99)
         .unwrap();
     assert!(
-        error(folder.path()).contains("run the newer version"),
+        error(folder.path()).contains("run the version that wrote it or a newer one"),
         "{}",
         error(folder.path())
     );

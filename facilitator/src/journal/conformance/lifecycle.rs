@@ -1,0 +1,203 @@
+//! The way of one payment, from its claim to the day its payload is dropped, and of one that failed.
+
+use sdk_plugin::HexBytes;
+use sdk_plugin::scheme::{Hold, Refusal};
+
+use super::*;
+
+#[tokio::test]
+async fn a_payment_goes_its_way() {
+    for (name, journal, _folder) in journals() {
+        let (id, attempt) = (journal.new_id(), journal.new_id());
+        journal
+            .commit(vec![opened_with(id, "c", |row, _, holds| {
+                row.conflict_keys = vec!["k".into()];
+                holds.push(Hold {
+                    signer: "0xa".into(),
+                    until_s: 77,
+                });
+            })])
+            .await
+            .unwrap();
+        journal.commit(vec![prepared(attempt, id, 5)]).await.unwrap();
+        let lane_next = Query::LaneNext {
+            network: NETWORK.into(),
+            signer: "0xa".into(),
+        };
+        assert_eq!(number(&*journal, lane_next).await, Some(6), "{name}");
+        let held = Query::Held {
+            network: NETWORK.into(),
+        };
+        let until = HeldRow {
+            signer: "0xa".into(),
+            until_s: 77,
+        };
+        assert_eq!(journal.query(held).await, Ok(Answer::Held(vec![until])), "{name}");
+        assert_eq!(
+            journal
+                .query(Query::Held {
+                    network: "eip155".into()
+                })
+                .await,
+            Ok(Answer::Held(vec![])),
+            "{name}: another network's"
+        );
+        let bytes = journal.query(Query::Bytes { attempt }).await.unwrap();
+        assert_eq!(
+            bytes,
+            Answer::Bytes(Some(HexBytes(attempt.to_be_bytes().to_vec()))),
+            "{name}"
+        );
+        match journal.query(Query::Unfinished).await.unwrap() {
+            Answer::Settlements(found) => {
+                assert_eq!(found.len(), 1, "{name}");
+                assert_eq!(found[0].1.as_deref(), Some("plan of c"), "{name}");
+                assert_eq!(found[0].0.tx_id, Some(format!("0xt{attempt}")), "{name}");
+            }
+            other => panic!("{other:?}"),
+        }
+        match journal.query(Query::OpenSlots).await.unwrap() {
+            Answer::Slots(slots) => {
+                assert_eq!(
+                    (slots.len(), slots[0].0.sequence, slots[0].1[0].id),
+                    (1, 5, attempt),
+                    "{name}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        journal
+            .commit(vec![paid(id, "log 1"), released(id)])
+            .await
+            .unwrap();
+        assert_eq!(
+            journal.commit(vec![released(id)]).await,
+            Err(CommitError::AlreadyReleased),
+            "{name}"
+        );
+        journal
+            .commit(vec![
+                closed(5, "0xt"),
+                Event::StepFinal {
+                    settlement: id,
+                    step: 0,
+                },
+                Event::KeysFreed { settlement: id },
+                Event::Finished {
+                    settlement: id,
+                    at_ms: 1_000,
+                },
+            ])
+            .await
+            .unwrap();
+        assert_eq!(
+            journal.query(Query::OpenSlots).await.unwrap(),
+            Answer::Slots(vec![]),
+            "{name}"
+        );
+        assert_eq!(
+            journal.query(Query::Unfinished).await.unwrap(),
+            Answer::Settlements(vec![]),
+            "{name}"
+        );
+        for (before_ms, kept) in [(1_000, true), (1_001, false)] {
+            let drop = Event::PayloadsDropped {
+                finished_before_ms: before_ms,
+            };
+            journal.commit(vec![drop]).await.unwrap();
+            let bytes = journal.query(Query::Bytes { attempt }).await.unwrap();
+            assert_eq!(matches!(bytes, Answer::Bytes(Some(_))), kept, "{name}");
+        }
+        assert!(
+            settlement(&*journal, id).await.unwrap().release.is_some(),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_failed_for_good_opens_again() {
+    for (name, journal, _folder) in journals() {
+        journal
+            .commit(vec![opened(1, "a"), prepared(2, 1, 0)])
+            .await
+            .unwrap();
+        let failed = Event::Failed {
+            settlement: 1,
+            step: 0,
+            refusal: Refusal::new("insufficient_funds", "0xb"),
+            tx_id: "0xt".into(),
+            proof: "reverted".into(),
+        };
+        journal.commit(vec![failed]).await.unwrap();
+        let again = || opened_with(3, "a", |row, _, _| row.generation = 1);
+        assert_eq!(
+            journal.commit(vec![again()]).await,
+            Err(CommitError::ClaimTaken),
+            "{name}"
+        );
+        journal
+            .commit(vec![
+                Event::StepFinal {
+                    settlement: 1,
+                    step: 0,
+                },
+                Event::Finished {
+                    settlement: 1,
+                    at_ms: 5,
+                },
+                again(),
+            ])
+            .await
+            .unwrap();
+        match journal.query(Query::Claim("a".into())).await.unwrap() {
+            Answer::Settlement(Some(row)) => assert_eq!((row.id, row.generation), (3, 1), "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn law5_only_a_release_that_was_taken_can_be_given_back() {
+    for (name, journal, _folder) in journals() {
+        journal
+            .commit(vec![opened(1, "a"), prepared(2, 1, 0), paid(1, "log 1")])
+            .await
+            .unwrap();
+        let back = || vec![Event::ReleaseReturned { settlement: 1 }];
+        let refused = journal.commit(back()).await;
+        assert!(
+            matches!(refused, Err(CommitError::Stale(_))),
+            "{name}: {refused:?}"
+        );
+        journal.commit(vec![released(1)]).await.unwrap();
+        journal.commit(back()).await.unwrap();
+        let again = journal.commit(back()).await;
+        assert!(matches!(again, Err(CommitError::Stale(_))), "{name}: {again:?}");
+        journal.commit(vec![released(1)]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_highest_final_block_is_known_for_each_network() {
+    for (name, journal, _folder) in journals() {
+        let query = || Query::FinalHeight {
+            network: NETWORK.into(),
+        };
+        journal
+            .commit(vec![opened(1, "a"), prepared(2, 1, 0), paid(1, "log 1")])
+            .await
+            .unwrap();
+        assert_eq!(number(&*journal, query()).await, None, "{name}: not final yet");
+        let last = Event::StepFinal {
+            settlement: 1,
+            step: 0,
+        };
+        journal.commit(vec![last]).await.unwrap();
+        assert_eq!(number(&*journal, query()).await, Some(50), "{name}");
+        let elsewhere = Query::FinalHeight {
+            network: "eip155:1".into(),
+        };
+        assert_eq!(number(&*journal, elsewhere).await, None, "{name}");
+    }
+}
