@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use sdk_plugin::chain::{KeyInfo, Lane, Readiness};
 use sdk_plugin::manifest::Grant;
 use sdk_plugin::{Amount, ChainDriver, HostServices, NetworkView, SchemeHandler, Value};
+use tokio::sync::Notify;
 
 use crate::service::Membership;
 
@@ -95,6 +96,8 @@ pub struct Network {
     pub settings: NetworkSettings,
     pub driver: Arc<dyn ChainDriver>,
     pub instance: Arc<Instance>,
+    /// Told when something looks as if its nodes did not answer: it is checked at once.
+    pub suspect: Notify,
     state: RwLock<NetworkState>,
 }
 
@@ -104,6 +107,16 @@ struct NetworkState {
     why_not: Option<String>,
     lanes: Vec<Lane>,
     retained: Vec<Lane>,
+    /// Active signers that can't pay for a transaction now. Never all of them.
+    poor: BTreeSet<String>,
+}
+
+impl NetworkState {
+    /// Active lanes whose signers can pay, and those that can't.
+    fn by_funds(&self) -> (Vec<Lane>, Vec<Lane>) {
+        let lanes = self.lanes.iter().cloned();
+        lanes.partition(|lane| !self.poor.contains(&lane.signer))
+    }
 }
 
 impl fmt::Debug for Network {
@@ -124,6 +137,7 @@ impl Network {
             settings,
             driver,
             instance,
+            suspect: Notify::new(),
             state: RwLock::new(state),
         }
     }
@@ -133,16 +147,18 @@ impl Network {
         &self.settings.id
     }
 
-    /// The network as plugins see it now.
+    /// The network as plugins see it now. A signer that can't pay is shown as a retained one: it takes nothing new and
+    /// serves what is bound to it.
     #[must_use]
     pub fn view(&self) -> NetworkView {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let (lanes, poor) = state.by_funds();
         NetworkView {
             id: self.settings.id.clone(),
             confirmations: self.settings.confirmations,
             finality: self.settings.finality,
-            lanes: state.lanes.clone(),
-            retained: state.retained.clone(),
+            lanes,
+            retained: poor.into_iter().chain(state.retained.iter().cloned()).collect(),
             assets: self
                 .settings
                 .assets
@@ -155,11 +171,21 @@ impl Network {
     /// Lanes for new work.
     #[must_use]
     pub fn lanes(&self) -> Vec<Lane> {
-        self.state
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .lanes
-            .clone()
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.by_funds().0
+    }
+
+    /// Lanes of all configured signers, whether or not they can pay.
+    #[must_use]
+    pub fn active_lanes(&self) -> Vec<Lane> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.lanes.clone()
+    }
+
+    /// Takes in which active signers can't pay for a transaction. Not to be called with all of them: then the network
+    /// is not ready.
+    pub fn set_poor(&self, poor: BTreeSet<String>) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).poor = poor;
     }
 
     /// Every lane that may still sign, active ones first.
@@ -179,42 +205,42 @@ impl Network {
         }
     }
 
-    /// Takes in what the driver's check said. Lanes, once known, stay.
-    pub fn set_readiness(&self, checked: Result<&Readiness, String>) {
+    /// Takes in the signers that the driver's check names. Lanes, once known, stay.
+    pub fn set_lanes(&self, readiness: &Readiness) {
+        let lanes_of = |keys: &[KeyInfo]| -> Vec<Lane> {
+            keys.iter()
+                .filter_map(|key| {
+                    readiness.addresses.get(&key.name).map(|signer| Lane {
+                        network: self.settings.id.clone(),
+                        signer: signer.clone(),
+                        key: key.name.clone(),
+                        ordered: readiness.ordered,
+                    })
+                })
+                .collect()
+        };
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        match checked {
-            Ok(readiness) => {
-                let lanes_of = |keys: &[KeyInfo]| -> Vec<Lane> {
-                    keys.iter()
-                        .filter_map(|key| {
-                            readiness.addresses.get(&key.name).map(|signer| Lane {
-                                network: self.settings.id.clone(),
-                                signer: signer.clone(),
-                                key: key.name.clone(),
-                                ordered: readiness.ordered,
-                            })
-                        })
-                        .collect()
-                };
-                state.lanes = lanes_of(&self.settings.keys);
-                state.retained = lanes_of(&self.settings.retained_keys);
-                state.ready = readiness.ready && !state.lanes.is_empty();
-                state.why_not = if state.ready {
-                    None
-                } else {
-                    Some(
-                        readiness
-                            .why_not
-                            .clone()
-                            .unwrap_or_else(|| "the driver names no signer".into()),
-                    )
-                };
-            }
-            Err(why_not) => {
-                state.ready = false;
-                state.why_not = Some(why_not);
-            }
+        state.lanes = lanes_of(&self.settings.keys);
+        state.retained = lanes_of(&self.settings.retained_keys);
+    }
+
+    /// Takes in what the driver's check said, or what else keeps the network from being used.
+    pub fn set_readiness(&self, checked: Result<&Readiness, String>) {
+        if let Ok(readiness) = checked {
+            self.set_lanes(readiness);
         }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.why_not = match checked {
+            Ok(readiness) if readiness.ready && !state.lanes.is_empty() => None,
+            Ok(readiness) => Some(
+                readiness
+                    .why_not
+                    .clone()
+                    .unwrap_or_else(|| "the driver names no signer".into()),
+            ),
+            Err(why_not) => Some(why_not),
+        };
+        state.ready = state.why_not.is_none();
     }
 }
 

@@ -134,7 +134,11 @@ impl Engine {
         }
         self.start_jobs();
         if !settlements.is_empty() {
-            tracing::info!(settlements = settlements.len(), "resumed from the journal");
+            tracing::info!(
+                undecided = self.undecided(),
+                "{} settlements are not finished and were taken up from the journal",
+                settlements.len()
+            );
         }
         Ok(())
     }

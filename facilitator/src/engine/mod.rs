@@ -7,11 +7,15 @@
 //!
 //! Assumed: one process owns the journal and its lanes. Plugins may fail at every call. Time is `tokio`'s.
 
+mod alarms;
 mod boot;
 mod bound;
 mod budget;
 pub mod decide;
+mod funds;
 mod griefing;
+mod health;
+mod history;
 mod jobs;
 mod lane;
 mod network;
@@ -115,6 +119,7 @@ impl Engine {
                 )
             })
             .collect();
+        alarms::begin_at_zero(&parts.metrics, &parts.registry);
         Arc::new(Self {
             registry: parts.registry,
             journal: parts.journal,
@@ -227,5 +232,23 @@ fn public_message(fault: &Fault) -> &'static str {
         | FaultKind::Internal
         | FaultKind::Denied
         | FaultKind::Indeterminate => "this network's handler failed",
+    }
+}
+
+/// Whether a fault says nothing about the request: what it stopped before the first commit was not begun, and the same
+/// request may succeed later. One cause has one answer, whichever call met it first.
+fn passes_by_itself(kind: FaultKind) -> bool {
+    match kind {
+        FaultKind::Unavailable
+        | FaultKind::Deadline
+        | FaultKind::Overloaded
+        | FaultKind::Shutdown
+        | FaultKind::Cancelled => true,
+        FaultKind::Invalid
+        | FaultKind::Unsupported
+        | FaultKind::Panic
+        | FaultKind::Internal
+        | FaultKind::Denied
+        | FaultKind::Indeterminate => false,
     }
 }

@@ -1,23 +1,18 @@
-//! A network at work: its open slots, its lanes, and the task that keeps checking whether it is ready.
+//! A network at work: its open slots and its lanes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use sdk_plugin::scheme::LaneChoice;
 use tokio::sync::Notify;
 
 use super::budget::Budget;
-use super::lane::{Ask, LaneHandle};
+use super::health::Health;
+use super::lane::LaneHandle;
+use super::lock;
 use super::slot::{OpenSlot, SlotKey};
-use super::{Engine, lock};
 use crate::registry::Network;
-
-/// Between two checks of a network that is ready.
-const CHECK_INTERVAL: Duration = Duration::from_secs(30);
-/// Between two checks of one that is not.
-const RECHECK_INTERVAL: Duration = Duration::from_secs(3);
 
 /// One network's moving parts.
 #[derive(Debug)]
@@ -33,6 +28,8 @@ pub struct NetworkRun {
     pub(super) held: Mutex<BTreeMap<String, u64>>,
     /// The highest block that any answer named.
     head: AtomicU64,
+    /// What its checks have found out and said.
+    pub(super) health: Health,
 }
 
 impl NetworkRun {
@@ -45,6 +42,7 @@ impl NetworkRun {
             look: Notify::new(),
             held: Mutex::default(),
             head: AtomicU64::new(0),
+            health: Health::default(),
         }
     }
 
@@ -126,64 +124,5 @@ impl NetworkRun {
                     )
                 }),
         }
-    }
-}
-
-impl Engine {
-    /// Keeps asking the driver whether the network can be used, and starts lanes as their signers become known.
-    pub(super) async fn keep_checking(self: Arc<Self>, run: Arc<NetworkRun>) {
-        loop {
-            let ready = self.check_network(&run).await;
-            tokio::time::sleep(if ready { CHECK_INTERVAL } else { RECHECK_INTERVAL }).await;
-        }
-    }
-
-    /// One check. Starts lanes that were not known before.
-    pub(super) async fn check_network(self: &Arc<Self>, run: &Arc<NetworkRun>) -> bool {
-        let network = &run.network;
-        let before = network.readiness();
-        match self.ops.check(network).await {
-            Ok(readiness) => {
-                for warning in &readiness.warnings {
-                    tracing::warn!(network = network.id(), "{warning}");
-                }
-                run.saw_head(readiness.head_height);
-                network.set_readiness(Ok(&readiness));
-                if let Some(sentence) = self.unserved_signer(run) {
-                    network.set_readiness(Err(sentence));
-                }
-            }
-            Err(fault) => network.set_readiness(Err(super::public_message(&fault).to_owned())),
-        }
-        let now = network.readiness();
-        match (&before, &now) {
-            (Err(_), Ok(())) => {
-                tracing::info!(network = network.id(), "network is ready");
-                // What was wrong may have been put right with a signer's key.
-                for handle in network.lanes().iter().filter_map(|lane| run.lane(&lane.signer)) {
-                    handle.ask(Ask::CatchUp);
-                }
-            }
-            (Ok(()), Err(why)) => tracing::error!(network = network.id(), "network is not ready: {why}"),
-            (Err(old), Err(new)) if old != new => {
-                tracing::error!(network = network.id(), "network is not ready: {new}");
-            }
-            _ => {}
-        }
-        self.metrics.set(
-            "switchyard_network_ready",
-            &[("network", network.id())],
-            if now.is_ok() { 1.0 } else { 0.0 },
-        );
-        for lane in network.all_lanes() {
-            if run.lane(&lane.signer).is_none() {
-                self.start_lane(run, lane);
-            }
-        }
-        // Steps that found no lane when their time came.
-        for settlement in self.holders_on(network.id()) {
-            self.advance(&settlement);
-        }
-        now.is_ok()
     }
 }

@@ -72,6 +72,7 @@ impl Ops {
     pub async fn supported(&self, kind: &Kind) -> Result<Supported, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Supported);
         self.run(
+            &kind.network,
             guard,
             Operation::Supported,
             self.budgets.pure,
@@ -83,6 +84,7 @@ impl Ops {
     pub async fn identify(&self, kind: &Kind, request: &PaymentRequest) -> Result<Identity, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Identify);
         self.run(
+            &kind.network,
             guard,
             Operation::Identify,
             self.budgets.pure,
@@ -94,6 +96,7 @@ impl Ops {
     pub async fn verify(&self, kind: &Kind, request: &PaymentRequest) -> Result<Verdict, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Verify);
         self.run(
+            &kind.network,
             guard,
             Operation::Verify,
             self.budgets.reads,
@@ -105,6 +108,7 @@ impl Ops {
     pub async fn plan(&self, kind: &Kind, request: &PaymentRequest) -> Result<Planned, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Plan);
         self.run(
+            &kind.network,
             guard,
             Operation::Plan,
             self.budgets.reads,
@@ -116,6 +120,7 @@ impl Ops {
     pub async fn judge(&self, kind: &Kind, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Judge);
         self.run(
+            &kind.network,
             guard,
             Operation::Judge,
             self.budgets.pure,
@@ -127,6 +132,7 @@ impl Ops {
     pub async fn route(&self, kind: &Kind, request: &RouteRequest) -> Result<RouteResponse, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Route);
         self.run(
+            &kind.network,
             guard,
             Operation::Route,
             self.budgets.reads,
@@ -138,6 +144,7 @@ impl Ops {
     pub async fn job(&self, kind: &Kind, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Job);
         self.run(
+            &kind.network,
             guard,
             Operation::Job,
             self.budgets.reads,
@@ -161,6 +168,7 @@ impl Ops {
             options: network.settings.options.clone(),
         };
         self.run(
+            network,
             guard,
             Operation::Check,
             self.budgets.reads,
@@ -172,6 +180,7 @@ impl Ops {
     pub async fn lane(&self, network: &Network, lane: &Lane) -> Result<LaneState, Fault> {
         let (guard, cx) = self.driver(network, Operation::Lane, Rights::default());
         self.run(
+            network,
             guard,
             Operation::Lane,
             self.budgets.reads,
@@ -183,6 +192,7 @@ impl Ops {
     pub async fn quote(&self, network: &Network, lane: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault> {
         let (guard, cx) = self.driver(network, Operation::Quote, Rights::default());
         self.run(
+            network,
             guard,
             Operation::Quote,
             self.budgets.reads,
@@ -204,6 +214,7 @@ impl Ops {
         };
         let (guard, cx) = self.driver(network, Operation::Build, rights);
         self.run(
+            network,
             guard,
             Operation::Build,
             self.budgets.sends,
@@ -219,6 +230,7 @@ impl Ops {
         };
         let (guard, cx) = self.driver(network, Operation::Fill, rights);
         self.run(
+            network,
             guard,
             Operation::Fill,
             self.budgets.sends,
@@ -234,6 +246,7 @@ impl Ops {
         };
         let (guard, cx) = self.driver(network, Operation::Broadcast, rights);
         self.run(
+            network,
             guard,
             Operation::Broadcast,
             self.budgets.sends,
@@ -268,6 +281,7 @@ impl Ops {
     ) -> Result<Vec<Observation>, Fault> {
         let (guard, cx) = self.driver(network, Operation::Observe, rights);
         self.run(
+            network,
             guard,
             Operation::Observe,
             self.budgets.reads,
@@ -316,6 +330,7 @@ impl Ops {
 
     async fn run<T>(
         &self,
+        network: &Network,
         guard: CallGuard,
         operation: Operation,
         budget: Duration,
@@ -338,6 +353,9 @@ impl Ops {
             let kind = format!("{:?}", fault.kind);
             let labels = [("operation", operation.name()), ("fault", kind.as_str())];
             self.metrics.add("switchyard_plugin_faults_total", &labels, 1);
+            if operation != Operation::Check && is_outage(fault.kind) {
+                network.suspect.notify_one();
+            }
             match operation {
                 // Asked over and over while a node is down: the network's readiness says so once.
                 Operation::Observe | Operation::Check => {
@@ -347,5 +365,21 @@ impl Ops {
             }
         }
         answer
+    }
+}
+
+/// Whether a fault looks as if no node answers, so that the network's readiness has to be looked at at once.
+fn is_outage(kind: FaultKind) -> bool {
+    match kind {
+        FaultKind::Unavailable | FaultKind::Deadline => true,
+        FaultKind::Invalid
+        | FaultKind::Unsupported
+        | FaultKind::Cancelled
+        | FaultKind::Overloaded
+        | FaultKind::Shutdown
+        | FaultKind::Panic
+        | FaultKind::Internal
+        | FaultKind::Denied
+        | FaultKind::Indeterminate => false,
     }
 }

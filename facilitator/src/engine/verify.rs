@@ -9,6 +9,7 @@ use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply, reason};
 use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion, Purpose};
 
 use super::decide::{Decision, decide};
+use super::settle::NotAsked;
 use super::{Engine, paused, public_message};
 use crate::service::{Membership, NetworkReadiness, Service, SettleAnswer};
 
@@ -19,7 +20,13 @@ impl Service for Arc<Engine> {
     }
 
     async fn verify(&self, request: PaymentRequest) -> VerifyReply {
-        Engine::verify(self, request).await
+        let network = request.network.clone();
+        let reply = Engine::verify(self, request).await;
+        if !reply.is_valid {
+            tracing::debug!(network, payer = %reply.payer, reason = reply.invalid_reason,
+                message = reply.invalid_message, "told: not valid");
+        }
+        reply
     }
 
     async fn settle(&self, request: PaymentRequest) -> SettleAnswer {
@@ -109,12 +116,11 @@ impl Engine {
     pub async fn verify(self: &Arc<Self>, request: PaymentRequest) -> VerifyReply {
         let asked = match self.ask(request.clone()).await {
             Ok(asked) => asked,
-            Err(refusal) => {
-                let mut reply = invalid(&refusal.reason, refusal.message.as_deref(), &refusal.payer);
-                if refusal.reason == reason::UNEXPECTED_SETTLE_ERROR {
-                    reply.invalid_reason = Some(reason::UNEXPECTED_VERIFY_ERROR.into());
-                }
-                return reply;
+            Err(NotAsked::Refused(refusal)) => {
+                return invalid(&refusal.reason, refusal.message.as_deref(), &refusal.payer);
+            }
+            Err(NotAsked::Stopped(fault)) => {
+                return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(public_message(&fault)), "");
             }
         };
         match self.claim_row(&asked.claim).await {

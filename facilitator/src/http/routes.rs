@@ -79,7 +79,8 @@ impl App {
     /// 200 while any network can settle: a chain that is down must not take the others out of service.
     pub(super) fn ready(&self) -> Response {
         let networks = self.service.readiness();
-        let ready = !self.admission.is_draining() && networks.iter().any(|network| network.ready);
+        let draining = self.admission.is_draining();
+        let ready = !draining && networks.iter().any(|network| network.ready);
         let networks: Vec<Value> = networks
             .into_iter()
             .map(|network| match network.why_not {
@@ -89,10 +90,15 @@ impl App {
                 _ => json!({ "network": network.network, "ready": network.ready }),
             })
             .collect();
-        json(
-            if ready { 200 } else { 503 },
-            json!({ "ready": ready, "networks": networks }).to_string(),
-        )
+        let mut body = json!({ "ready": ready, "networks": networks });
+        if let (true, Some(body)) = (draining, body.as_object_mut()) {
+            body.insert("draining".to_owned(), Value::Bool(true));
+            body.insert(
+                "why".to_owned(),
+                "shutting down: no new payments are taken".into(),
+            );
+        }
+        json(if ready { 200 } else { 503 }, body.to_string())
     }
 
     pub(super) fn metrics(&self) -> Response {

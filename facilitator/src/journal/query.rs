@@ -51,6 +51,12 @@ pub enum Query {
         network: String,
         since_ms: u64,
     },
+    /// Behind the highest closed slot of a lane: what a chain that has the journal's history has used. Looked for among
+    /// the lane's newest places.
+    ClosedBelow {
+        network: String,
+        signer: String,
+    },
     /// The highest block of a network in which a step of a settlement is final.
     FinalHeight {
         network: String,
@@ -124,6 +130,8 @@ pub(crate) fn get<T: DeserializeOwned>(
 }
 
 const ALL: usize = usize::MAX;
+/// More places than a lane ever has open at once, and few enough to be looked at one by one.
+const CLOSED_LOOKED_AT: u64 = 2_048;
 
 /// Answers a query from a consistent view.
 pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError> {
@@ -258,6 +266,17 @@ pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError
                 amount,
             };
             Ok(Answer::Spent(spent.into_iter().map(row).collect()))
+        }
+        Query::ClosedBelow { network, signer } => {
+            let next: Option<u64> = get(rows, Table::Lanes, &lane_key(network, signer))?;
+            let next = next.unwrap_or(0);
+            for sequence in (next.saturating_sub(CLOSED_LOOKED_AT)..next).rev() {
+                let key = slot_key(network, signer, sequence);
+                if rows.get(Table::ClosedSlots, &key)?.is_some() {
+                    return Ok(Answer::Number(Some(sequence.saturating_add(1))));
+                }
+            }
+            Ok(Answer::Number(None))
         }
         Query::FinalHeight { network } => {
             let mut highest = None;

@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sdk_plugin::host::MetricKind;
 
+use super::help;
+
 /// Label sets kept per name.
 pub const MAX_SERIES: usize = 512;
 /// Names kept per plugin.
@@ -24,12 +26,6 @@ const BUCKETS: [f64; 16] = [
 ];
 /// Observations that found no room, or that were not numbers.
 const DROPPED: &str = "switchyard_metrics_dropped_total";
-
-/// What is said at `/metrics` about the core's own families.
-const HELP: &[(&str, &str)] = &[(
-    DROPPED,
-    "Samples not recorded: too many names of a plugin, a name used with two kinds, or not a finite number.",
-)];
 
 type Labels = Vec<(String, String)>;
 
@@ -122,7 +118,7 @@ impl Metrics {
         let mut out = String::new();
         for (name, family) in &registry.families {
             // Writing to a String can't fail.
-            if let Some((_, help)) = HELP.iter().find(|(known, _)| known == name) {
+            if let Some(help) = help::of(name) {
                 let _ = writeln!(out, "# HELP {name} {help}");
             }
             let kind = match family.kind {

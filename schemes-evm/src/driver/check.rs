@@ -169,7 +169,8 @@ impl Findings {
                 options.max_head_age_s,
                 format!(
                     "the head block {height} is {age_s} s old: the nodes lag or the chain stands still \
-                     (raise max_head_age_s, or set it to 0 for a chain without regular blocks)"
+                     (on a development chain, or another one without regular blocks, write \
+                     options = {{ max_head_age_s = 0 }}; on a slow one a higher number)"
                 ),
             );
         }

@@ -184,7 +184,7 @@ fn bid(market: &Market, previous: Option<Fees>, options: &Options, network: &str
     let above = |needed: u128, why: &str| {
         Fault::denied(format!(
             "{why} on {network} takes {needed} wei per gas, above max_fee_per_gas_wei ({ceiling}); \
-             raise it in the network's options, or wait"
+             raise it in the network's options, or wait for a lower price"
         ))
     };
     // Whatever the previous bid's form was, both of its prices must be beaten.

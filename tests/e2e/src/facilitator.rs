@@ -380,6 +380,16 @@ impl Facilitator {
         )
     }
 
+    /// As [`Facilitator::restart`], and returns as soon as the port answers.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn restart_unready(&mut self) {
+        assert!(self.child.is_none(), "stop it first");
+        let started = self.spawn().and_then(|()| self.wait_listening());
+        started.unwrap_or_else(|error| panic!("{error}"));
+    }
+
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

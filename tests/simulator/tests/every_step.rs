@@ -113,17 +113,12 @@ fn each_fault_has_its_class_of_answer() {
         TakenButHangs, Unavailable,
     };
     let ask = payment("ann", 10, Shape::Plain);
-    let cases: [(Point, &[Harm], Word); 12] = [
-        (
-            Point::Identify,
-            &[Unavailable, Internal, Hang, Panic],
-            Word::Unexpected,
-        ),
-        (
-            Point::Plan,
-            &[Unavailable, Internal, Hang, Panic, Garbage],
-            Word::Unexpected,
-        ),
+    let cases: [(Point, &[Harm], Word); 14] = [
+        // One cause, one answer: what passes by itself decides nothing, whether it refuses or hangs.
+        (Point::Identify, &[Unavailable, Hang], Word::Unavailable),
+        (Point::Plan, &[Unavailable, Hang], Word::Unavailable),
+        (Point::Identify, &[Internal, Panic], Word::Unexpected),
+        (Point::Plan, &[Internal, Panic, Garbage], Word::Unexpected),
         (Point::Build, &[Internal, Panic], Word::Unexpected),
         (Point::Quote, &[Internal, Panic], Word::Unexpected),
         (Point::ClaimLookUp, &[Unavailable], Word::Unavailable),

@@ -13,6 +13,10 @@ use crate::engine::public_message;
 use crate::engine::settlement::{Phase, Settlement};
 use crate::journal::{AttemptKind, AttemptRow, Event, NewSettlement};
 
+/// What callers are told when the chain's price is above what the operator pays.
+const NOT_AT_THIS_PRICE: &str =
+    "sending this would cost more than this facilitator pays at present; nothing was sent, try again later";
+
 impl LaneTask {
     /// Quote and build, again while nodes do not answer. A failed build consumes no slot.
     pub(super) async fn quote_and_build(
@@ -45,8 +49,10 @@ impl LaneTask {
                 Err(fault) => {
                     tried += 1;
                     if fault.kind == FaultKind::Denied {
-                        // Drivers are trusted code: their "no" (a price above its ceiling) is for the caller to read.
-                        return Err(refused(&fault.message));
+                        // The driver's "no" (a price above its ceiling) tells the operator what to do, not the seller.
+                        tracing::warn!(network = %self.lane.network, settlement = settlement.id,
+                            "a settlement was not begun: {}", fault.message);
+                        return Err(refused(NOT_AT_THIS_PRICE));
                     }
                     if !worth_another_try(&fault) {
                         return Err(refused(public_message(&fault)));
@@ -63,13 +69,10 @@ impl LaneTask {
     pub(super) fn check_cost(&self, step: &Step, built: &Built) -> Result<(), Stop> {
         let limit = self.cost_limit(step);
         if built.max_cost > limit {
-            let message = format!(
-                "the transaction could cost {} native units, and {limit} is the most that is allowed",
-                built.max_cost
-            );
-            return Err(Stop::Refused(
-                Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message),
-            ));
+            tracing::warn!(network = %self.lane.network, cost = %built.max_cost, %limit,
+                "a settlement was not begun: its transaction could cost more than is allowed; raise the network's max_cost, \
+                 or wait for a lower price");
+            return Err(refused(NOT_AT_THIS_PRICE));
         }
         Ok(())
     }

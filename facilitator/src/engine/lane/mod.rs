@@ -212,9 +212,9 @@ impl LaneTask {
                         self.next_sequence = journaled.max(state.next_sequence);
                         return;
                     }
-                    tracing::error!(network = %self.lane.network, signer = %self.lane.signer,
-                        "the chain's next sequence is {}, but slots up to {lowest} are closed in the journal: the node \
-                         lags, or this is another chain; the lane stays closed until it is behind them",
+                    // The network's check says it aloud, and what to do.
+                    tracing::debug!(network = %self.lane.network, signer = %self.lane.signer,
+                        "the lane stays closed: the chain's next sequence is {}, and slots below {lowest} are closed",
                         state.next_sequence);
                 }
                 (Ok(other), Ok(_)) => tracing::error!("the journal answered out of shape: {other:?}"),
@@ -367,6 +367,9 @@ impl LaneTask {
         let Some(planned) = planned else {
             return Err(Stop::Unavailable("the plan can't be read"));
         };
+        if self.run.is_astray() {
+            return Err(Stop::Unavailable("this network is not ready; try again"));
+        }
         if is_first
             && planned
                 .expires_at_s

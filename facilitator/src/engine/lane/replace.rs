@@ -66,6 +66,9 @@ impl LaneTask {
             };
             newest
         };
+        if self.run.is_astray() {
+            return;
+        }
         let kind = if fill || newest.kind == AttemptKind::Fill {
             AttemptKind::Fill
         } else {

@@ -33,6 +33,15 @@ impl Engine {
             sequence: attempt.sequence,
         };
         let key = (attempt.lane.signer.clone(), attempt.sequence);
+        if run.is_astray() {
+            // Sent again when the observer asks for it, on the chain that the journal knows.
+            if let Some(slot) = run.slot(&key) {
+                let mut state = slot.lock();
+                state.sending = state.sending.saturating_sub(1);
+                state.last_sent = Instant::now();
+            }
+            return;
+        }
         let answer = self.ops.broadcast(&run.network, &asked).await;
         let said = match &answer {
             Ok(Sent::Accepted) => "accepted",
@@ -72,6 +81,7 @@ impl Engine {
                 }
             }
             Ok(Sent::InsufficientFunds) => {
+                run.network.suspect.notify_one();
                 tracing::error!(network = run.network.id(), signer = %attempt.lane.signer, tx = %attempt.tx_id,
                     "the signer can't pay for its transaction: top it up");
             }

@@ -1,5 +1,6 @@
 //! What callers are told when nothing of their request is journaled.
 
+use sdk_plugin::Fault;
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::wire::reason;
 
@@ -7,6 +8,7 @@ use super::RETRY_AFTER_S;
 use crate::engine::decide::Decision;
 use crate::engine::paused;
 use crate::engine::settlement::{self, Settlement};
+use crate::engine::{passes_by_itself, public_message};
 use crate::journal::{CommitError, SettlementRow};
 use crate::service::SettleAnswer;
 
@@ -60,6 +62,16 @@ pub(super) fn unexpected(settlement: &Settlement, message: &str) {
         settlement,
         &Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message),
     );
+}
+
+/// What a fault means to a caller of whose request nothing is journaled. Trouble that passes by itself decides nothing:
+/// 503, whether a node refused or hung. The rest is the handler's own failure.
+pub(super) fn stopped(fault: &Fault, network_as_sent: &str) -> SettleAnswer {
+    if passes_by_itself(fault.kind) {
+        return unavailable(public_message(fault));
+    }
+    let refusal = Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(public_message(fault));
+    SettleAnswer::Reply(settlement::failure(&refusal, "", network_as_sent))
 }
 
 /// What a caller gets when the first commit was refused.

@@ -6,6 +6,7 @@
 mod answers;
 mod done;
 mod keys;
+mod told;
 mod wait;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use sdk_plugin::scheme::{Identified, Identity, Planned, Refusal};
 use sdk_plugin::wire::reason;
-use sdk_plugin::{PaymentRequest, Purpose};
+use sdk_plugin::{Fault, PaymentRequest, Purpose};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -21,12 +22,12 @@ use tokio::time::Instant;
 use super::decide::{Asker, Decision, decide};
 use super::lane::{Queued, Work};
 use super::settlement::{self, Phase, Settlement};
-use super::{Engine, fingerprint_of, lock, own_key, plan_check, public_message};
+use super::{Engine, fingerprint_of, lock, own_key, plan_check};
 use crate::journal::{Answer, Event, JournalError, Outcome, Query, SettlementRow, StepRow, StepState};
 use crate::registry::Kind;
 use crate::service::SettleAnswer;
 pub(super) use answers::{paused, refusal_of_commit, refuse, unavailable};
-use answers::{plain, unexpected};
+use answers::{plain, stopped, unexpected};
 use wait::withdrawn;
 
 /// How long past its time a caller waits for a commit that is under way.
@@ -47,6 +48,12 @@ pub(super) struct Asked {
     pub asker: Asker,
 }
 
+/// Why a request could not be identified.
+pub(super) enum NotAsked {
+    Refused(Refusal),
+    Stopped(Fault),
+}
+
 enum Found {
     /// In line for the outcome.
     Waiting {
@@ -63,19 +70,31 @@ impl Engine {
     /// Settles a payment, or says what became of it.
     pub async fn settle(self: &Arc<Self>, request: PaymentRequest) -> SettleAnswer {
         let deadline = Instant::now() + Duration::from_millis(request.remaining_ms);
-        let network_as_sent = request.network_as_sent.clone();
-        let asked = match self.ask(request).await {
-            Ok(asked) => Arc::new(asked),
-            Err(refusal) => return SettleAnswer::Reply(settlement::failure(&refusal, "", &network_as_sent)),
+        let (network, network_as_sent) = (request.network.clone(), request.network_as_sent.clone());
+        let (claim, answer) = match self.ask(request).await {
+            Ok(asked) => {
+                let asked = Arc::new(asked);
+                (asked.claim.clone(), self.settle_claim(&asked, deadline).await)
+            }
+            Err(NotAsked::Refused(refusal)) => {
+                let reply = settlement::failure(&refusal, "", &network_as_sent);
+                (String::new(), SettleAnswer::Reply(reply))
+            }
+            Err(NotAsked::Stopped(fault)) => (String::new(), stopped(&fault, &network_as_sent)),
         };
+        told::log(&network, &claim, &answer);
+        answer
+    }
+
+    async fn settle_claim(self: &Arc<Self>, asked: &Arc<Asked>, deadline: Instant) -> SettleAnswer {
         for look in 0..LOOKS {
-            match self.find(&asked).await {
+            match self.find(asked).await {
                 Ok(Found::Waiting {
                     settlement,
                     number,
                     answer,
                 }) => {
-                    return self.wait(&asked, settlement, number, answer, deadline).await;
+                    return self.wait(asked, settlement, number, answer, deadline).await;
                 }
                 Ok(Found::Decided(answer)) => return answer,
                 Ok(Found::Again) => tokio::time::sleep(Duration::from_millis(u64::from(look))).await,
@@ -89,20 +108,18 @@ impl Engine {
     }
 
     /// Identifies a request; the error is what to refuse it with.
-    pub(super) async fn ask(&self, request: PaymentRequest) -> Result<Asked, Refusal> {
-        let unexpected =
-            |message: &str| Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message);
+    pub(super) async fn ask(&self, request: PaymentRequest) -> Result<Asked, NotAsked> {
         let kind = self
             .registry
             .kind(request.version.number(), &request.scheme, &request.network)
-            .ok_or_else(|| unexpected("this kind is not served"))?;
+            .ok_or_else(|| NotAsked::Stopped(Fault::unsupported("this kind is not served")))?;
         let identified = match self.ops.identify(kind, &request).await {
             Ok(Identity::Identified(identified)) => identified,
-            Ok(Identity::Refused(refusal)) => return Err(refusal),
+            Ok(Identity::Refused(refusal)) => return Err(NotAsked::Refused(refusal)),
             Err(fault) => {
                 // What is on its way must not be called failed because its plugin is in trouble now.
                 let known = self.known(kind, &request).await;
-                return known.ok_or_else(|| unexpected(public_message(&fault)));
+                return known.ok_or(NotAsked::Stopped(fault));
             }
         };
         let asker = Asker {
@@ -334,7 +351,7 @@ impl Engine {
             return settlement.give_up(|_| unavailable("no handler"));
         };
         if let Err(why) = kind.network.readiness() {
-            tracing::warn!(
+            tracing::debug!(
                 network = kind.network.id(),
                 "a settlement was not begun: the network is not ready: {why}"
             );
@@ -350,7 +367,7 @@ impl Engine {
             Ok(Planned::Refused(refusal)) => return refuse(settlement, &refusal),
             Ok(Planned::Done(_)) if self.is_paused(kind) => return settlement.give_up(|_| paused()),
             Ok(Planned::Done(done)) => return self.settle_without_transaction(settlement, done).await,
-            Err(fault) => return unexpected(settlement, public_message(&fault)),
+            Err(fault) => return settlement.give_up(|waiter| stopped(&fault, &waiter.network_as_sent)),
         };
         if let Some(wait) = self.griefing.must_wait(kind.network.id(), &plan.payer) {
             let message = format!(

@@ -245,6 +245,10 @@ async fn t22_while_draining_payments_are_turned_away_and_reads_are_not() {
         assert_eq!(seen.headers["retry-after"], "5");
     }
     assert_eq!(front.get("/ready").await.status, 503);
+    let ready = front.get("/ready").await;
+    assert_eq!((ready.status, &ready.json()["ready"]), (503, &json!(false)));
+    assert_eq!(ready.json()["draining"], true);
+    assert_eq!(ready.json()["why"], "shutting down: no new payments are taken");
     assert_eq!(front.get("/health").await.json()["draining"], true);
     assert_eq!(front.get("/supported").await.status, 200);
     assert_eq!(front.asked(), 0);

@@ -179,6 +179,33 @@ async fn law5_only_a_release_that_was_taken_can_be_given_back() {
 }
 
 #[tokio::test]
+async fn the_place_behind_the_highest_closed_slot_is_known_for_each_lane() {
+    for (name, journal, _folder) in journals() {
+        let query = || Query::ClosedBelow {
+            network: NETWORK.into(),
+            signer: "0xa".into(),
+        };
+        assert_eq!(number(&*journal, query()).await, None, "{name}");
+        for (settlement, sequence) in [(1, 3), (3, 4), (5, 6)] {
+            let opened = opened(settlement, &settlement.to_string());
+            let prepared = prepared(settlement + 1, settlement, sequence);
+            journal.commit(vec![opened, prepared]).await.unwrap();
+        }
+        assert_eq!(number(&*journal, query()).await, None, "{name}: all are open");
+        journal
+            .commit(vec![paid(3, "log 1"), closed(4, "0xt")])
+            .await
+            .unwrap();
+        assert_eq!(number(&*journal, query()).await, Some(5), "{name}");
+        let other = Query::ClosedBelow {
+            network: NETWORK.into(),
+            signer: "0xb".into(),
+        };
+        assert_eq!(number(&*journal, other).await, None, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn the_highest_final_block_is_known_for_each_network() {
     for (name, journal, _folder) in journals() {
         let query = || Query::FinalHeight {

@@ -7,6 +7,7 @@ mod budgets;
 mod clients;
 mod concurrency;
 mod crash;
+mod health;
 mod hostile;
 mod laws;
 mod outage;

@@ -144,6 +144,51 @@ fn a_bad_configuration_names_file_line_key_and_what_to_write() {
 }
 
 #[test]
+fn what_the_driver_would_refuse_is_refused_before_the_port_opens() {
+    let bad = Settings {
+        network: "assets = [\"USDC\", \"0X036CBD53842C5426634E7929541EC2318F3DCF7E\"]\n\
+                  options = { max_head_age = 0, legacy = \"yes\", fill_gas = 20999, max_fee_per_gas_wei = \"1e9\" }"
+            .to_owned(),
+        more: "[networks.\"eip155:abc\"]\nrpc = [\"http://127.0.0.1:9\"]\nsigners = [\"signer0\"]\nmax_cost = \"1\"\n"
+            .to_owned(),
+        ..settings()
+    };
+    let said = refused(&bad);
+    let at = "networks.\"eip155:84532\"";
+    for told in [
+        format!("{at}.assets[0]: \"USDC\" is not an asset of eip155:84532: write a token contract's address"),
+        format!("{at}.options.max_head_age: unknown key; did you mean \"max_head_age_s\"?"),
+        format!("{at}.options.legacy: must be true or false (Price with eth_gasPrice"),
+        format!("{at}.options.fill_gas: must be a whole number from 21000 to "),
+        format!("{at}.options.max_fee_per_gas_wei: must be a string in quotes, e.g. \"500000000000\""),
+        "networks.\"eip155:abc\": \"eip155:abc\" is not a network of the family eip155: write the chain id in decimal \
+         digits"
+            .to_owned(),
+    ] {
+        let line = said.lines().find(|line| line.contains(&told));
+        assert!(
+            line.is_some_and(|line| line.contains("switchyard.toml:")),
+            "{told}\nin\n{said}"
+        );
+    }
+    assert!(!said.contains("assets[1]"), "upper case is fine: {said}");
+}
+
+#[test]
+fn a_journal_that_can_not_be_opened_names_its_key_and_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("data"), "").expect("written");
+    let said = refused(&Settings {
+        folder: Some(folder.path().to_owned()),
+        ..settings()
+    });
+    assert!(
+        said.contains("data.directory: the journal can't be opened") && said.contains("write another folder"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_key_that_is_missing_or_no_key_is_named_and_not_shown() {
     let shown = "1234nothex5678";
     let mut bad = settings();

@@ -331,7 +331,14 @@ fn t40_a_gas_price_beyond_the_limit_refuses_before_anything_is_sent() {
             !reply.is_success() && reply.field("transaction").is_empty(),
             "{reply:?}"
         );
+        let told = reply.field("errorMessage");
+        assert!(
+            told.contains("try again later") && !told.contains("max_cost"),
+            "the seller is told, not the operator: {told}"
+        );
     });
+    let log = world.facilitator.log();
+    assert!(log.contains("raise the network's max_cost"), "{log}");
     world
         .chain
         .set_next_block_base_fee(1_000_000_000)
