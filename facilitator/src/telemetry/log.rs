@@ -65,6 +65,8 @@ pub fn init(format: Format, level: &str) -> Result<(), LogError> {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A line that can't be written must not end a payment: what reports that would panic at the same closed pipe.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match format {
         Format::Human => {

@@ -85,12 +85,8 @@ impl SchemeHandler for ExactEvm {
             network: network.id.clone(),
             extra: None,
         };
-        let mut signers: Vec<String> = Vec::new();
-        for lane in network.lanes.iter().chain(&network.retained) {
-            if !signers.contains(&lane.signer) {
-                signers.push(lane.signer.clone());
-            }
-        }
+        // Retained signers serve what is bound to them: nothing new shall name them.
+        let signers = network.lanes.iter().map(|lane| lane.signer.clone()).collect();
         Ok(Supported {
             kinds: VERSIONS.map(kind).into(),
             extensions: Vec::new(),

@@ -1,5 +1,6 @@
 //! The thread that writes: group commit.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -108,7 +109,11 @@ impl Drop for EndOnPanic {
 /// Ends the process without any clean-up: what is on disk is the truth, and a restart reads it.
 fn end(why: &str) -> ! {
     tracing::error!("journal: {why}; ending the process, a restart continues from the disk");
-    eprintln!("journal: {why}; ending the process, a restart continues from the disk");
+    // The log may be filtered; where nobody reads standard error, there is nobody to tell.
+    let _ = writeln!(
+        std::io::stderr(),
+        "journal: {why}; ending the process, a restart continues from the disk"
+    );
     std::process::abort()
 }
 

@@ -83,15 +83,15 @@ fn t14_a_fabricated_receipt_is_no_success_above_the_configured_value() {
             "eth_getTransactionReceipt",
             Fault::Answer(fabricated(&world, &much, &hash)),
         );
-        lying.forget();
         for _ in 0..2 {
             assert_eq!(world.settle(&much.v2()).pending(), hash, "never success");
         }
-        lying.wait_for("eth_getTransactionReceipt");
         assert_eq!(world.transfers(), before);
         // Nor while the one lies about the block of what has really landed.
         world.chain.mine(1).expect("mines");
+        lying.forget();
         assert_eq!(world.settle(&much.v2()).pending(), hash);
+        lying.wait_for("eth_getTransactionReceipt");
         lying.heal();
         let paid = wait::until("both nodes show it", wait::LONG, || {
             Some(world.settle(&much.v2())).filter(Reply::is_success)
