@@ -13,6 +13,8 @@ pub mod fees;
 pub mod lookup;
 pub mod programs;
 pub mod rpc;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod text;
 pub mod token;
 pub mod wire;

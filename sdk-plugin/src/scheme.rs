@@ -213,11 +213,11 @@ pub struct Step {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Call {
-    /// EVM: the contract, lower case. Solana: the program.
+    /// EVM: the contract, lower case. Solana: the mint whose tokens move.
     pub target: String,
-    /// EVM: the 4-byte selector, `0x` and 8 lower-case digits.
+    /// EVM: the 4-byte selector, `0x` and 8 lower-case digits. Solana: a name of the driver's.
     pub operation: String,
-    /// EVM: calldata. Client-signed chains: the client's message.
+    /// EVM: calldata. Client-signed chains: the client's transaction.
     pub data: HexBytes,
     /// Native currency moved by the call, atomic units.
     #[serde(default)]

@@ -14,10 +14,10 @@ pub(crate) fn root() -> &'static Path {
 
 /// Builds what is shipped, exactly as an operator does.
 pub(crate) fn build_what_is_shipped() -> Result<(), Failure> {
-    run("The facilitator and its EVM plugin, release build", &SHIPPED, &[])
+    run("The facilitator and its plugins, release build", &SHIPPED, &[])
 }
 
-const SHIPPED: [&str; 7] = [
+const SHIPPED: [&str; 9] = [
     "build",
     "--release",
     "--locked",
@@ -25,6 +25,8 @@ const SHIPPED: [&str; 7] = [
     "facilitator",
     "--package",
     "plugin-evm",
+    "--package",
+    "plugin-svm",
 ];
 
 /// Builds the Solana dev chain, a program of its own that `devnet::SolanaDevnet` starts. Its runtime brings hundreds of

@@ -1,0 +1,365 @@
+//! Where attempts stand, what landed ones did, and when one has expired.
+
+use schemes_svm::testkit::Deal;
+use sdk_plugin::chain::{Observation, TxState};
+use sdk_plugin::{Amount, Fault, HexBytes, Value};
+use serde_json::json;
+
+use crate::node::{World, status, tx_id, watch};
+
+/// The transaction of the official client as a node shows it when it has landed.
+fn shown(slot: u64, amount: u64) -> Value {
+    let deal = Deal {
+        amount,
+        ..Deal::example()
+    };
+    let draft = deal.official();
+    let message = draft.message();
+    let keys: Vec<String> = message.keys.iter().map(ToString::to_string).collect();
+    let place =
+        |address: solana_address::Address| message.keys.iter().position(|key| *key == address).unwrap();
+    let base58 = |bytes: &[u8]| base58(bytes);
+    let instructions: Vec<Value> = message
+        .instructions
+        .iter()
+        .map(|one| json!({"programIdIndex": one.program_id_index, "accounts": one.accounts, "data": base58(&one.data)}))
+        .collect();
+    let balance = |address: solana_address::Address, amount: u64| json!({"accountIndex": place(address), "mint": deal.mint.to_string(), "uiTokenAmount": {"amount": amount.to_string()}});
+    json!({
+        "slot": slot,
+        "transaction": {"message": {"accountKeys": keys, "instructions": instructions}},
+        "meta": {
+            "err": null,
+            "innerInstructions": [{"index": 2, "instructions": [instructions[2].clone()]}],
+            "loadedAddresses": {"writable": [], "readonly": []},
+            "preTokenBalances": [balance(deal.source(), 50_000)],
+            "postTokenBalances": [balance(deal.source(), 50_000 - amount), balance(deal.destination(), amount)],
+        }
+    })
+}
+
+/// Written here once more: the crate only reads it.
+fn base58(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    let mut digits: Vec<u8> = Vec::new();
+    for byte in bytes {
+        let mut carry = u32::from(*byte);
+        for digit in &mut digits {
+            carry += u32::from(*digit) << 8;
+            *digit = (carry % 58) as u8;
+            carry /= 58;
+        }
+        while carry > 0 {
+            digits.push((carry % 58) as u8);
+            carry /= 58;
+        }
+    }
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let digits = std::iter::repeat_n(0, zeros).chain(digits.into_iter().rev());
+    digits.map(|digit| ALPHABET[usize::from(digit)] as char).collect()
+}
+
+fn one(world: &World, since: u64) -> Observation {
+    world.observe(&[watch(1, since)]).remove(0)
+}
+
+#[test]
+fn many_attempts_are_one_round_trip() {
+    let world = World::new();
+    let watches: Vec<_> = (0..200).map(|seed| watch(seed, 990)).collect();
+    let seen = world.observe(&watches);
+    assert_eq!(seen.len(), 200);
+    assert!(
+        seen.iter()
+            .all(|seen| seen.state == TxState::Unknown && seen.head_height == 1_000)
+    );
+    assert_eq!(world.host.round_trips(), 1);
+    assert_eq!(world.observe(&[]), []);
+}
+
+#[test]
+fn stages_become_depths() {
+    let world = World::new();
+    world.chain().transactions.insert(tx_id(1), shown(998, 10_000));
+    let depth = |stage: &str| {
+        world
+            .chain()
+            .statuses
+            .insert(tx_id(1), status(998, stage, Value::Null));
+        match one(&world, 990).state {
+            TxState::Landed { height, block, depth } => {
+                assert_eq!((height, block.as_str()), (998, "998"));
+                Some(depth)
+            }
+            TxState::Pending => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(depth("processed"), None, "some nodes have seen it");
+    assert_eq!(depth("confirmed"), Some(3));
+    assert_eq!(depth("finalized"), Some(32));
+    world.chain().advance(500);
+    assert_eq!(depth("confirmed"), Some(31), "never as deep as what is final");
+    assert_eq!(depth("finalized"), Some(503));
+}
+
+#[test]
+fn a_landed_transaction_shows_its_transfers_and_balances() {
+    let world = World::new();
+    let deal = Deal::example();
+    world
+        .chain()
+        .statuses
+        .insert(tx_id(1), status(998, "confirmed", Value::Null));
+    assert_eq!(
+        one(&world, 990).state,
+        TxState::Pending,
+        "known to have landed, and not shown yet"
+    );
+    world.chain().transactions.insert(tx_id(1), shown(998, 10_000));
+    let seen = one(&world, 990);
+    let id = tx_id(1);
+    let ids: Vec<&str> = seen.logs.iter().map(|log| log.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        [format!("{id}/2"), format!("{id}/2.0")],
+        "by place, and only what was wanted"
+    );
+    assert_eq!(seen.logs[0].emitter, deal.token_program.to_string());
+    assert_eq!(
+        seen.logs[0].topics[2],
+        HexBytes(deal.destination().to_bytes().to_vec())
+    );
+    assert_eq!(seen.logs[0].data, HexBytes(deal.transfer().data));
+    let delta = seen
+        .deltas
+        .iter()
+        .find(|delta| delta.account == deal.destination().to_string())
+        .expect("a delta");
+    assert_eq!(
+        (delta.received, delta.sent),
+        (Amount::from(10_000u64), Amount::ZERO)
+    );
+    assert_eq!(delta.asset, deal.mint.to_string());
+    let delta = seen
+        .deltas
+        .iter()
+        .find(|delta| delta.account == deal.source().to_string())
+        .expect("a delta");
+    assert_eq!(
+        (delta.received, delta.sent),
+        (Amount::ZERO, Amount::from(10_000u64))
+    );
+
+    // A transaction in another block than its status says, or malformed, shows nothing.
+    for wrong in [shown(997, 10_000), json!({"slot": 998}), json!(7)] {
+        world.chain().transactions.insert(tx_id(1), wrong);
+        assert_eq!(one(&world, 990).state, TxState::Pending);
+    }
+}
+
+#[test]
+fn a_transaction_that_failed_on_chain_is_reverted_with_its_error() {
+    let world = World::new();
+    let error = json!({"InstructionError": [2, {"Custom": 1}]});
+    world
+        .chain()
+        .statuses
+        .insert(tx_id(1), status(998, "confirmed", error.clone()));
+    let TxState::Reverted { message, depth, .. } = one(&world, 990).state else {
+        panic!("reverted");
+    };
+    assert_eq!((message, depth), (Some(error.to_string()), 3));
+    world
+        .chain()
+        .statuses
+        .insert(tx_id(1), status(998, "processed", error));
+    assert_eq!(one(&world, 990).state, TxState::Pending, "on a fork, perhaps");
+}
+
+#[test]
+fn an_old_attempt_is_looked_up_in_the_history() {
+    let world = World::new();
+    world
+        .chain()
+        .history
+        .insert(tx_id(1), status(700, "finalized", Value::Null));
+    world.chain().transactions.insert(tx_id(1), shown(700, 10_000));
+    // A driver that has just started knows nothing of ages.
+    assert!(matches!(
+        one(&world, 690).state,
+        TxState::Landed { depth: 301, .. }
+    ));
+    assert!(matches!(
+        one(&world, 690).state,
+        TxState::Landed { depth: 301, .. }
+    ));
+    assert_eq!(
+        one(&world, 990).state,
+        TxState::Unknown,
+        "what is young is not searched for"
+    );
+}
+
+#[test]
+fn t46_an_attempt_expires_only_behind_its_last_block_and_when_two_nodes_know_nothing_of_it() {
+    let world = World::new();
+    assert_eq!(one(&world, 1_000).state, TxState::Unknown);
+    // Journaled at block 900; 150 blocks, and 32 by which nodes may be apart, must be final.
+    world.chain().advance(900 + 182 - 868);
+    assert_eq!(one(&world, 1_000).state, TxState::Unknown);
+    assert!(world.reads().iter().all(|(_, compared)| !compared));
+
+    world.chain().advance(1);
+    let TxState::Expired { proof } = one(&world, 1_000).state else {
+        panic!("expired");
+    };
+    assert!(proof.contains("1082") && proof.contains("1083"), "{proof}");
+    assert!(
+        world.reads().iter().any(|(_, compared)| *compared),
+        "two nodes were asked"
+    );
+
+    // What the history knows has landed, however late it is found.
+    world
+        .chain()
+        .history
+        .insert(tx_id(1), status(1_100, "finalized", Value::Null));
+    world.chain().transactions.insert(tx_id(1), shown(1_100, 10_000));
+    assert!(matches!(one(&world, 1_000).state, TxState::Landed { .. }));
+}
+
+#[test]
+fn t46_without_the_word_of_two_nodes_nothing_expires() {
+    let world = World::new();
+    one(&world, 1_000);
+    world.chain().advance(1_000);
+    world
+        .host
+        .queue_rpc("getSlot", sdk_plugin::host::RpcResult::Ok(json!(2_000)));
+    // The first round trip is answered, the comparison is not.
+    let failing = FailSecond::of(&world);
+    let seen = sdk_plugin::testkit::block_on(sdk_plugin::ChainDriver::observe(
+        &world.driver,
+        &failing,
+        &[watch(1, 1_000)],
+    ));
+    assert_eq!(
+        seen.expect("the rest of the look stands")[0].state,
+        TxState::Unknown
+    );
+    assert!(matches!(one(&world, 1_000).state, TxState::Expired { .. }));
+}
+
+#[test]
+fn t46_a_restarted_driver_counts_from_what_it_sees() {
+    let world = World::new();
+    world.chain().advance(1_000);
+    assert_eq!(
+        one(&world, 1_000).state,
+        TxState::Unknown,
+        "how high slot 1000 was is not known"
+    );
+    world.chain().advance(214);
+    assert_eq!(one(&world, 1_000).state, TxState::Unknown);
+    world.chain().advance(1);
+    assert!(matches!(one(&world, 1_000).state, TxState::Expired { .. }));
+}
+
+#[test]
+fn malformed_answers_are_faults() {
+    for (method, answer) in [
+        ("getSlot", json!("1")),
+        ("getBlockHeight", json!(null)),
+        (
+            "getSignatureStatuses",
+            json!({"context": {"slot": 1}, "value": []}),
+        ),
+        ("getSignatureStatuses", json!({"value": [null]})),
+        (
+            "getSignatureStatuses",
+            json!({"context": {"slot": 1}, "value": [{"slot": 1, "confirmationStatus": "sure"}]}),
+        ),
+    ] {
+        let world = World::new();
+        world
+            .host
+            .queue_rpc(method, sdk_plugin::host::RpcResult::Ok(answer.clone()));
+        let seen = sdk_plugin::testkit::block_on(sdk_plugin::ChainDriver::observe(
+            &world.driver,
+            &world.cx(),
+            &[watch(1, 990)],
+        ));
+        assert!(seen.is_err(), "{method} {answer}");
+    }
+}
+
+/// A host whose comparisons fail.
+struct FailSecond;
+
+impl FailSecond {
+    fn of(world: &World) -> sdk_plugin::Cx {
+        let host = std::sync::Arc::new(NoComparison(world.host.clone()));
+        let mut context = world.host.context(crate::node::NETWORK);
+        context.network.finality = 32;
+        sdk_plugin::Cx::new(host, 1, context)
+    }
+}
+
+struct NoComparison(std::sync::Arc<sdk_plugin::testkit::ScriptHost>);
+
+#[sdk_plugin::async_trait]
+impl sdk_plugin::HostServices for NoComparison {
+    async fn rpc(
+        &self,
+        call: u64,
+        request: sdk_plugin::host::RpcRequest,
+    ) -> Result<sdk_plugin::host::RpcResponse, Fault> {
+        if matches!(request, sdk_plugin::host::RpcRequest::Compare { .. }) {
+            return Err(Fault::unavailable("only 1 of 2 nodes answered"));
+        }
+        self.0.rpc(call, request).await
+    }
+
+    async fn sign(
+        &self,
+        call: u64,
+        request: sdk_plugin::host::SignRequest,
+    ) -> Result<sdk_plugin::host::Signature, Fault> {
+        self.0.sign(call, request).await
+    }
+
+    async fn store(
+        &self,
+        call: u64,
+        request: sdk_plugin::host::StoreRequest,
+    ) -> Result<sdk_plugin::host::StoreResponse, Fault> {
+        self.0.store(call, request).await
+    }
+
+    async fn job(&self, call: u64, request: sdk_plugin::host::JobRequest) -> Result<(), Fault> {
+        self.0.job(call, request).await
+    }
+
+    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
+        self.0.sleep(call, millis).await
+    }
+
+    fn now_unix_ns(&self) -> u64 {
+        self.0.now_unix_ns()
+    }
+
+    fn log(&self, call: u64, level: sdk_plugin::host::Level, target: &str, message: &str, fields: &Value) {
+        self.0.log(call, level, target, message, fields);
+    }
+
+    fn metric(
+        &self,
+        kind: sdk_plugin::host::MetricKind,
+        name: &str,
+        value: f64,
+        labels: &std::collections::BTreeMap<String, String>,
+    ) {
+        self.0.metric(kind, name, value, labels);
+    }
+}
