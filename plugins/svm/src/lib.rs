@@ -30,6 +30,7 @@ fn create(config: Value) -> Result<PluginRoles, Fault> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use schemes_svm::driver::options::Options;
     use schemes_svm::driver::{OPERATIONS, RPC_READS, RPC_SENDS};
     use schemes_svm::exact::VERSIONS;
     use schemes_svm::text;
@@ -80,6 +81,31 @@ mod tests {
             assert_eq!(address.to_string(), known.asset);
         }
         assert_eq!(manifest().drivers[0].known_assets.len(), 2);
+    }
+
+    #[test]
+    fn network_options_are_in_the_manifest_as_the_driver_reads_them() {
+        let driver = manifest().drivers.remove(0);
+        let schema = driver.options_schema.expect("a schema of the options");
+        // Every field of the driver's options, by name: a new one does not compile until it is here.
+        let Options {
+            any_genesis,
+            max_head_age_s,
+            max_clock_skew_s,
+            low_balance_lamports,
+        } = Options::default();
+        let fields = [
+            ("any_genesis", json!(any_genesis)),
+            ("max_head_age_s", json!(max_head_age_s)),
+            ("max_clock_skew_s", json!(max_clock_skew_s)),
+            ("low_balance_lamports", json!(low_balance_lamports)),
+        ];
+        let told = schema["properties"].as_object().expect("properties");
+        assert_eq!(told.len(), fields.len());
+        for (name, default) in fields {
+            assert_eq!(told[name]["default"], default, "{name}");
+        }
+        assert!(driver.reference_form.is_some() && driver.asset_form.is_some());
     }
 
     #[test]
