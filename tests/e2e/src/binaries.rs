@@ -21,8 +21,20 @@ pub fn switchyard() -> Result<PathBuf, Error> {
 /// # Errors
 /// With advice, when it was not built.
 pub fn evm_plugin() -> Result<PathBuf, Error> {
+    plugin("switchyard_evm")
+}
+
+/// The shipped Solana plugin, in the same folder.
+///
+/// # Errors
+/// With advice, when it was not built.
+pub fn svm_plugin() -> Result<PathBuf, Error> {
+    plugin("switchyard_svm")
+}
+
+fn plugin(library: &str) -> Result<PathBuf, Error> {
     let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    existing(release_dir()?.join(format!("{prefix}switchyard_evm{suffix}")))
+    existing(release_dir()?.join(format!("{prefix}{library}{suffix}")))
 }
 
 /// A file's SHA-256 in hex, as the configuration wants it.

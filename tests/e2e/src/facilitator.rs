@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use devnet::Account;
+use devnet::{Account, SolanaKey};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -44,8 +44,55 @@ pub struct Settings {
     pub environment: Vec<(String, String)>,
     /// Where standard output and error go.
     pub output: Output,
+    /// A Solana network beside the EVM one, or alone when there are no EVM node URLs.
+    pub solana: Option<SolanaNetwork>,
     /// Where configuration, data and log go, an empty folder; one that disappears with the handle when not given.
     pub folder: Option<PathBuf>,
+}
+
+/// A Solana network as the configuration file has it. The strings are TOML lines.
+#[derive(Debug, Clone, Default)]
+pub struct SolanaNetwork {
+    /// CAIP-2.
+    pub id: String,
+    /// Node URLs.
+    pub rpc: Vec<String>,
+    pub fee_payers: Vec<SolanaKey>,
+    /// Lines for the network; a line here replaces the harness's own of the same key.
+    pub network: String,
+    /// Lines for `[plugin.svm.config]`.
+    pub config: String,
+}
+
+impl SolanaNetwork {
+    fn toml(&self) -> Result<String, Error> {
+        let plugin = binaries::svm_plugin()?;
+        let mut toml = String::new();
+        let mut names = Vec::new();
+        for number in 0..self.fee_payers.len() {
+            let variable = fee_payer_variable(number);
+            toml += &format!("\n[keys.feepayer{number}]\nenv = \"{variable}\"\nsuite = \"ed25519\"\n");
+            names.push(format!("feepayer{number}"));
+        }
+        toml += &format!("\n[networks.{:?}]\nrpc = {:?}\n", self.id, self.rpc);
+        // The rent of a token account and its fees; the clock of the dev chain is moved by tests.
+        for (key, value) in [
+            ("signers", format!("{names:?}").as_str()),
+            ("max_cost ", "\"3000000\""),
+            ("finality", "32"),
+            ("poll_interval_ms", "50"),
+            ("options", "{ max_head_age_s = 0, max_clock_skew_s = 0 }"),
+        ] {
+            if !self.network.lines().any(|line| line.starts_with(key)) {
+                toml += &format!("{key} = {value}\n");
+            }
+        }
+        let file = plugin.file_name().unwrap_or_default().to_string_lossy();
+        let digest = binaries::sha256(&plugin)?;
+        toml += &format!("{}\n\n[plugin.svm]\nfile = {file:?}\nsha256 = \"{digest}\"\n", self.network);
+        toml += &format!("\n[plugin.svm.config]\n{}\n", self.config);
+        Ok(toml)
+    }
 }
 
 /// Where a process writes to.
@@ -73,6 +120,7 @@ impl Settings {
             port: None,
             environment: Vec::new(),
             output: Output::Log,
+            solana: None,
             folder: None,
         }
     }
@@ -89,6 +137,12 @@ impl Settings {
             self.server,
             folder = folder.to_string(),
         );
+        if let Some(solana) = &self.solana {
+            toml += &solana.toml()?;
+        }
+        if self.rpc.is_empty() {
+            return Ok(toml + &format!("\n{}\n", self.more));
+        }
         let mut names = Vec::new();
         for number in 0..self.signers.len() {
             toml += &format!("\n[keys.signer{number}]\nenv = \"{}\"\n", variable(number));
@@ -117,6 +171,10 @@ impl Settings {
 
 fn variable(number: usize) -> String {
     format!("SWITCHYARD_TEST_KEY_{number}")
+}
+
+fn fee_payer_variable(number: usize) -> String {
+    format!("SWITCHYARD_TEST_FEE_PAYER_{number}")
 }
 
 /// A facilitator process. Dropping it kills the process; when a test failed, its log's end is shown.
@@ -188,6 +246,9 @@ impl Facilitator {
         let mut environment: Vec<_> = keys
             .map(|(number, signer)| (variable(number), signer.key.clone()))
             .collect();
+        let fee_payers = settings.solana.iter().flat_map(|solana| &solana.fee_payers);
+        let seeds = fee_payers.enumerate();
+        environment.extend(seeds.map(|(number, key)| (fee_payer_variable(number), key.seed.clone())));
         environment.extend(settings.environment.clone());
         let client = Client::new(&format!("http://127.0.0.1:{port}"));
         Ok(Facilitator {

@@ -13,13 +13,15 @@ pub mod payment;
 pub mod proxy;
 pub mod shop;
 pub mod sign;
+pub mod solana;
 pub mod wait;
 pub mod world;
 
-pub use facilitator::{Facilitator, Output, Settings};
+pub use facilitator::{Facilitator, Output, Settings, SolanaNetwork};
 pub use http::Reply;
 pub use payment::Payment;
 pub use proxy::{Fault, Proxy};
+pub use solana::SolanaWorld;
 pub use world::World;
 
 /// What could not be started, and what to do about it.

@@ -17,6 +17,7 @@ mod refusals;
 mod second_source;
 mod secrets;
 mod signers;
+mod solana;
 mod startup;
 mod telemetry;
 mod tenants;
