@@ -70,7 +70,8 @@ impl SchemeHandler for ExactSvm {
     async fn supported(&self, cx: &Cx) -> Result<Supported, Fault> {
         let network = cx.network();
         let mut signers: Vec<String> = Vec::new();
-        for lane in network.lanes.iter().chain(&network.retained) {
+        // Retained keys are accepted and not advertised any more.
+        for lane in &network.lanes {
             if !signers.contains(&lane.signer) {
                 signers.push(lane.signer.clone());
             }

@@ -89,7 +89,10 @@ impl SolanaNetwork {
         }
         let file = plugin.file_name().unwrap_or_default().to_string_lossy();
         let digest = binaries::sha256(&plugin)?;
-        toml += &format!("{}\n\n[plugin.svm]\nfile = {file:?}\nsha256 = \"{digest}\"\n", self.network);
+        toml += &format!(
+            "{}\n\n[plugin.svm]\nfile = {file:?}\nsha256 = \"{digest}\"\n",
+            self.network
+        );
         toml += &format!("\n[plugin.svm.config]\n{}\n", self.config);
         Ok(toml)
     }

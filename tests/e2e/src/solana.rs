@@ -215,7 +215,9 @@ impl SolanaWorld {
     #[must_use]
     pub fn earned_in(&self, token: &SolanaToken) -> u64 {
         let account = &self.chain.merchant.token_accounts[&token.mint];
-        self.chain.token_account_balance(account).expect("the node answers")
+        self.chain
+            .token_account_balance(account)
+            .expect("the node answers")
     }
 
     /// Lamports of the facilitator's fee payers.
@@ -237,7 +239,11 @@ impl SolanaWorld {
         let state = || (self.landed().len(), self.lamports(), self.earned());
         let before = state();
         let result = act();
-        assert_eq!(before, state(), "(transactions, lamports of the fee payers, earned)");
+        assert_eq!(
+            before,
+            state(),
+            "(transactions, lamports of the fee payers, earned)"
+        );
         result
     }
 

@@ -1,12 +1,13 @@
-//! `cargo xtask demo`: one payment, from the buyer's request to the seller's balance, with everything real but the money.
+//! `cargo xtask demo`: two payments, from the buyers' requests to the seller's balances, one on each kind of chain, with
+//! everything real but the money.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use devnet::{Devnet, MULTICALL3, Npm, Options, USDC};
-use e2e::shop::{Generation, Seller, buy};
-use e2e::{Facilitator, Settings, binaries};
+use devnet::{Devnet, MULTICALL3, Npm, Options, SOLANA_USDC, SolanaDevnet, SolanaOptions, USDC};
+use e2e::shop::{Generation, Seller, buy, buy_on_solana};
+use e2e::{Facilitator, Settings, SolanaNetwork, binaries};
 use serde_json::Value;
 
 use crate::paint::{bold, dim, green};
@@ -16,9 +17,9 @@ const UNITS_PER_DOLLAR: u128 = 1_000_000;
 /// How often to look whether everything still runs.
 const WATCH: Duration = Duration::from_millis(500);
 
-/// Shows a payment: starts a chain of its own, the facilitator with its plugin loaded from its file, a paid API and a
-/// buyer, all on this machine. The buyer calls the API with the official x402 client and pays. Prints the HTTP status,
-/// the transaction, and the balances before and after.
+/// Shows two payments: starts an EVM chain and a Solana chain of its own, the facilitator with its plugins loaded from
+/// their files, one paid API that takes either network, and two buyers, all on this machine. Each buyer calls the API with
+/// the official x402 client and pays. Prints the HTTP status, the transaction, and the balances before and after.
 ///
 /// Needs Rust and Node.js; installs and builds the rest, which takes some minutes the first time.
 #[derive(Debug, clap::Args)]
@@ -32,7 +33,8 @@ pub(crate) struct Args {
 struct Running {
     seller: Seller,
     facilitator: Facilitator,
-    chain: Devnet,
+    evm: Devnet,
+    solana: SolanaDevnet,
     npm: Npm,
 }
 
@@ -42,35 +44,34 @@ struct Balances {
     seller: u128,
 }
 
+/// Which chain a buyer pays on.
+#[derive(Clone, Copy)]
+enum On {
+    Evm,
+    Solana,
+}
+
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    println!("{}", bold("Switchyard demo: a buyer pays for a call of an API"));
+    println!(
+        "{}",
+        bold("Switchyard demo: two buyers pay for calls of an API, one on an EVM chain, one on Solana")
+    );
     let (folder, _lock) = folder()?;
     step(
         "packages",
-        "Node.js packages: the chain's node and the official x402 clients",
+        "Node.js packages: the EVM chain's node and the official x402 clients",
     );
     let npm = Npm::ensure()?;
     cargo::build_what_is_shipped()?;
+    cargo::build_solana_devnet()?;
     println!();
     let mut running = start(npm, folder)?;
-    let before = balances(&running)?;
-    step(
-        "buyer",
-        &format!("{} calls the API", running.chain.buyers[0].address),
-    );
-    let report = buy(
-        &running.npm,
-        Generation::V2,
-        &running.chain.buyers[0].key,
-        &running.seller.resource,
-    )
-    .map_err(|error| failed(&running, &error.to_string()))?;
-    let after = balances(&running)?;
-    show(&running, &report, &before, &after);
-    check(&report, &before, &after).map_err(|what| failed(&running, &what))?;
+    for on in [On::Evm, On::Solana] {
+        pay(&running, on)?;
+    }
     println!(
         "\n{}",
-        green("Paid: the API answered, and the money moved on chain.")
+        green("Paid twice: the API answered, and the money moved on both chains.")
     );
     if args.keep { keep(&mut running) } else { Ok(()) }
 }
@@ -80,85 +81,150 @@ fn step(name: &str, text: &str) {
 }
 
 fn start(npm: Npm, folder: PathBuf) -> Result<Running, Failure> {
-    let chain = Devnet::start(Options::default())?;
-    step("chain", &format!("eip155:84532 (anvil) at {}", chain.url()));
+    let evm = Devnet::start(Options::default())?;
+    step("EVM chain", &format!("eip155:84532 (anvil) at {}", evm.url()));
+    let solana = SolanaDevnet::start(&SolanaOptions::default())?;
+    step(
+        "Solana chain",
+        &format!("{} (litesvm) at {}", solana.network, solana.url()),
+    );
     let settings = Settings {
         // Blocks come with transactions only: an old head is no sign of a sick node here.
         network: "options = { max_head_age_s = 0 }".to_owned(),
+        solana: Some(SolanaNetwork {
+            id: solana.network.clone(),
+            rpc: vec![solana.url().to_owned()],
+            fee_payers: solana.fee_payers.iter().take(1).cloned().collect(),
+            ..SolanaNetwork::default()
+        }),
         folder: Some(folder),
-        ..Settings::new(chain.url(), &chain.facilitators[..1])
+        ..Settings::new(evm.url(), &evm.facilitators[..1])
     };
     let facilitator = Facilitator::start(&settings)?;
-    step(
-        "facilitator",
-        &format!(
-            "{}, signing with {}",
-            facilitator.url(),
-            chain.facilitators[0].address
-        ),
-    );
-    let plugin = binaries::evm_plugin()?;
-    step("plugin", &shown(&plugin));
+    step("facilitator", &facilitator.url());
+    for plugin in [binaries::evm_plugin()?, binaries::svm_plugin()?] {
+        let digest = binaries::sha256(&plugin)?;
+        step("plugin", &format!("{}, sha256 {digest}", shown(&plugin)));
+    }
     step(
         "",
-        &dim(&format!(
-            "sha256 {}, pinned in {}",
-            binaries::sha256(&plugin)?,
-            shown(&facilitator.config_file())
-        )),
+        &dim(&format!("pinned in {}", shown(&facilitator.config_file()))),
     );
-    let pay_to = chain.merchant.address.clone();
-    let seller = Seller::start(&npm, Generation::V2, &facilitator.url(), &pay_to, &[])?;
+    let seller = Seller::start(
+        &npm,
+        Generation::V2,
+        &facilitator.url(),
+        &evm.merchant.address,
+        &[("SOLANA_PAY_TO", &solana.merchant.address)],
+    )?;
     step(
         "paid API",
-        &format!("{} costs 0.01 USDC, to {pay_to}", seller.resource),
+        &format!("{} costs 0.01 USDC on either chain", seller.resource),
     );
     Ok(Running {
         seller,
         facilitator,
-        chain,
+        evm,
+        solana,
         npm,
     })
 }
 
-fn balances(running: &Running) -> Result<Balances, Failure> {
-    let of = |address: &str| running.chain.balance_of(USDC, address);
-    Ok(Balances {
-        buyer: of(&running.chain.buyers[0].address)?,
-        seller: of(&running.chain.merchant.address)?,
-    })
+fn pay(running: &Running, on: On) -> Result<(), Failure> {
+    println!();
+    let address = match on {
+        On::Evm => &running.evm.buyers[0].address,
+        On::Solana => &running.solana.buyers[0].address,
+    };
+    step("buyer", &format!("{address} calls the API"));
+    let before = balances(running, on)?;
+    let url = &running.seller.resource;
+    let report = match on {
+        On::Evm => buy(&running.npm, Generation::V2, &running.evm.buyers[0].key, url),
+        On::Solana => buy_on_solana(
+            &running.npm,
+            Generation::V2,
+            &running.solana.buyers[0].secret,
+            running.solana.url(),
+            url,
+        ),
+    }
+    .map_err(|error| failed(running, &error.to_string()))?;
+    let after = balances(running, on)?;
+    show(&report, &before, &after);
+    step("", &dim(&cost(running, on, &report)));
+    check(&report, &before, &after).map_err(|what| failed(running, &what))
 }
 
-fn show(running: &Running, report: &Value, before: &Balances, after: &Balances) {
+fn balances(running: &Running, on: On) -> Result<Balances, Failure> {
+    let of = |buyer: &str, seller: &str| -> Result<Balances, Failure> {
+        let units = |owner: &str| -> Result<u128, Failure> {
+            Ok(match on {
+                On::Evm => running.evm.balance_of(USDC, owner)?,
+                On::Solana => running.solana.balance_of(SOLANA_USDC, owner)?.into(),
+            })
+        };
+        Ok(Balances {
+            buyer: units(buyer)?,
+            seller: units(seller)?,
+        })
+    };
+    match on {
+        On::Evm => of(&running.evm.buyers[0].address, &running.evm.merchant.address),
+        On::Solana => of(
+            &running.solana.buyers[0].address,
+            &running.solana.merchant.address,
+        ),
+    }
+}
+
+/// What the facilitator paid for the transaction.
+fn cost(running: &Running, on: On, report: &Value) -> String {
+    let transaction = report["payment"]["transaction"].as_str().unwrap_or_default();
+    match on {
+        On::Evm => {
+            let receipt = running
+                .evm
+                .receipt(transaction)
+                .ok()
+                .flatten()
+                .unwrap_or_default();
+            let number = |name: &str| {
+                let digits = receipt[name]
+                    .as_str()
+                    .unwrap_or_default()
+                    .trim_start_matches("0x");
+                u128::from_str_radix(digits, 16).unwrap_or_default()
+            };
+            format!(
+                "in block {}, {} gas paid by the facilitator",
+                number("blockNumber"),
+                number("gasUsed")
+            )
+        }
+        On::Solana => {
+            let options = serde_json::json!({"commitment": "confirmed", "maxSupportedTransactionVersion": 0});
+            let landed = running
+                .solana
+                .rpc()
+                .call("getTransaction", serde_json::json!([transaction, options]))
+                .unwrap_or_default();
+            format!(
+                "in slot {}, {} lamports paid by the facilitator",
+                landed["slot"], landed["meta"]["fee"]
+            )
+        }
+    }
+}
+
+fn show(report: &Value, before: &Balances, after: &Balances) {
     let payment = &report["payment"];
-    let transaction = payment["transaction"].as_str().unwrap_or("none");
-    println!();
     step("HTTP status", &report["status"].to_string());
     step("answer", &report["body"].to_string());
-    step("transaction", transaction);
-    let receipt = running
-        .chain
-        .receipt(transaction)
-        .ok()
-        .flatten()
-        .unwrap_or_default();
-    let number = |name: &str| {
-        let digits = receipt[name]
-            .as_str()
-            .unwrap_or_default()
-            .trim_start_matches("0x");
-        u128::from_str_radix(digits, 16).unwrap_or_default()
-    };
-    step(
-        "",
-        &dim(&format!(
-            "in block {}, {} gas paid by the facilitator",
-            number("blockNumber"),
-            number("gasUsed")
-        )),
-    );
+    step("network", payment["network"].as_str().unwrap_or("none"));
+    step("transaction", payment["transaction"].as_str().unwrap_or("none"));
     println!(
-        "\n{}",
+        "{}",
         bold(&format!("{:<12} {:>14} {:>14}  USDC", "", "before", "after"))
     );
     for (name, before, after) in [
@@ -199,31 +265,37 @@ fn failed(running: &Running, what: &str) -> Failure {
 
 fn keep(running: &mut Running) -> Result<(), Failure> {
     let facilitator = running.facilitator.url();
+    let resource = running.seller.resource.clone();
     println!("\n{}", bold("Everything keeps running until Ctrl-C."));
-    step("chain", running.chain.url());
+    step("EVM chain", running.evm.url());
+    step("Solana chain", running.solana.url());
     step("facilitator", &facilitator);
     for path in ["supported", "ready", "metrics"] {
         step("", &dim(&format!("curl {facilitator}/{path}")));
     }
-    step("paid API", &running.seller.resource);
-    step(
-        "",
-        &dim(&format!(
-            "curl -i {}   (402 and what it costs)",
-            running.seller.resource
-        )),
-    );
+    step("paid API", &resource);
+    step("", &dim(&format!("curl -i {resource}   (402 and what it costs)")));
     step(
         "pay again",
-        &format!("BUYER_KEY={} \\", running.chain.buyers[0].key),
+        &format!("BUYER_KEY={} \\", running.evm.buyers[0].key),
     );
-    println!("{:<12}   node tests/js/buyer.mjs {}", "", running.seller.resource);
+    println!("{:<12}   node tests/js/buyer.mjs {resource}", "");
+    step(
+        "on Solana",
+        &format!("SOLANA_KEY={} \\", running.solana.buyers[0].secret),
+    );
+    println!("{:<12}   SOLANA_RPC_URL={} \\", "", running.solana.url());
+    println!("{:<12}   node tests/js/buyer.mjs {resource}", "");
     step("contracts", &format!("USDC {USDC}, Multicall3 {MULTICALL3}"));
+    step("mint", &format!("USDC {SOLANA_USDC}"));
     step("log", &shown(&running.facilitator.log_file()));
-    while running.chain.anvil().is_running()? && !running.facilitator.has_ended() {
+    while running.evm.anvil().is_running()?
+        && running.solana.is_running()?
+        && !running.facilitator.has_ended()
+    {
         std::thread::sleep(WATCH);
     }
-    Err(failed(running, "the chain or the facilitator ended by itself"))
+    Err(failed(running, "a chain or the facilitator ended by itself"))
 }
 
 // One demo at a time: its folder is found again, so that an error can name the log in it.

@@ -9,18 +9,30 @@ fn npm() -> Npm {
     Npm::ensure().expect("the packages are installed")
 }
 
-fn pays(generation: Generation, environment: impl Fn(&str) -> Vec<(&'static str, String)>, pay_to: Option<&str>) {
+fn pays(
+    generation: Generation,
+    environment: impl Fn(&str) -> Vec<(&'static str, String)>,
+    pay_to: Option<&str>,
+) {
     let (world, npm) = (SolanaWorld::start(), npm());
     let merchant = world.chain.merchant.address.clone();
     let environment = environment(&merchant);
-    let environment: Vec<(&str, &str)> =
-        environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let environment: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     let pay_to = pay_to.unwrap_or(&merchant);
     let seller = Seller::start(&npm, generation, &world.facilitator.url(), pay_to, &environment)
         .expect("the seller starts");
     let buyer = &world.chain.buyers[2];
-    let report = buy_on_solana(&npm, generation, &buyer.secret, world.chain.url(), &seller.resource)
-        .expect("the buyer gets an answer");
+    let report = buy_on_solana(
+        &npm,
+        generation,
+        &buyer.secret,
+        world.chain.url(),
+        &seller.resource,
+    )
+    .expect("the buyer gets an answer");
     assert_eq!(
         (report["status"].as_u64(), &report["body"]["weather"]),
         (Some(200), &"sunny".into()),
@@ -34,13 +46,20 @@ fn pays(generation: Generation, environment: impl Fn(&str) -> Vec<(&'static str,
     );
     let landed = world.landed();
     assert_eq!(landed.len(), 1);
-    assert_eq!(payment["transaction"].as_str(), Some(landed[0].signature.as_str()));
+    assert_eq!(
+        payment["transaction"].as_str(),
+        Some(landed[0].signature.as_str())
+    );
     assert_eq!(world.earned(), PRICE);
 }
 
 #[test]
 fn the_official_v2_client_buys_on_solana_from_the_official_v2_seller() {
-    pays(Generation::V2, |merchant| vec![("SOLANA_PAY_TO", merchant.to_owned())], Some(""));
+    pays(
+        Generation::V2,
+        |merchant| vec![("SOLANA_PAY_TO", merchant.to_owned())],
+        Some(""),
+    );
 }
 
 #[test]
@@ -56,7 +75,11 @@ fn the_sellers_memo_is_in_the_payment_of_the_official_client() {
 
 #[test]
 fn the_legacy_v1_client_buys_on_solana_from_the_legacy_v1_seller() {
-    pays(Generation::V1, |_| vec![("NETWORK", "solana-devnet".to_owned())], None);
+    pays(
+        Generation::V1,
+        |_| vec![("NETWORK", "solana-devnet".to_owned())],
+        None,
+    );
 }
 
 #[test]
@@ -96,11 +119,15 @@ fn one_route_takes_either_network() {
         assert_eq!(report["status"].as_u64(), Some(200), "{report}");
     }
     assert_eq!(on_evm["payment"]["network"], "eip155:84532");
-    assert_eq!(on_solana["payment"]["network"].as_str(), Some(solana.network.as_str()));
+    assert_eq!(
+        on_solana["payment"]["network"].as_str(),
+        Some(solana.network.as_str())
+    );
     let account = &solana.merchant.token_accounts[&solana.tokens[0].mint];
     assert_eq!(
         (
-            evm.balance_of(devnet::USDC, &evm.merchant.address).expect("a balance"),
+            evm.balance_of(devnet::USDC, &evm.merchant.address)
+                .expect("a balance"),
             solana.token_account_balance(account).expect("a balance")
         ),
         (10_000, PRICE)

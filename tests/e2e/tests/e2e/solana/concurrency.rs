@@ -47,7 +47,9 @@ fn t45_other_bytes_in_the_fee_payers_place_are_the_same_payment() {
 
 #[test]
 fn sixty_four_distinct_payments_at_once_all_land() {
-    let world = SolanaWorld::builder().chain(|options| options.buyers = 64).start();
+    let world = SolanaWorld::builder()
+        .chain(|options| options.buyers = 64)
+        .start();
     let bodies: Vec<Value> = (0..64)
         .map(|buyer| world.official(buyer, &format!("payment {buyer}")))
         .collect();

@@ -47,14 +47,18 @@ fn sigkill_while_nodes_lose_the_transaction_sends_the_same_bytes_again() {
 
 #[test]
 fn t21_a_payment_that_a_fork_loses_lands_again_and_is_never_a_second_success() {
-    let world = SolanaWorld::builder().chain(|options| options.finalize_after = 400).start();
+    let world = SolanaWorld::builder()
+        .chain(|options| options.finalize_after = 400)
+        .start();
     let body = world.official(0, "fork");
     let signature = world.settle(&body).paid();
     world.chain.forget(&signature).expect("a fork without it");
     wait::until("the loss is noticed", wait::LONG, || {
         world.facilitator.log().contains("reorganised away").then_some(())
     });
-    wait::until("it lands again", wait::LONG, || (world.earned() == PRICE).then_some(()));
+    wait::until("it lands again", wait::LONG, || {
+        (world.earned() == PRICE).then_some(())
+    });
     assert_eq!(world.settle(&body).failed(super::DUPLICATE), signature);
     assert_eq!(world.earned(), PRICE);
 }

@@ -15,7 +15,11 @@ fn t46_a_payment_whose_blockhash_expires_during_an_outage_fails_only_with_proof(
     let signature = world.settle(&body).pending();
     world.proxy.on("*", Fault::Refuse);
     world.chain.advance(AN_AGE_SLOTS).expect("time passes");
-    assert_eq!(world.settle(&body).pending(), signature, "nobody has seen that it expired");
+    assert_eq!(
+        world.settle(&body).pending(),
+        signature,
+        "nobody has seen that it expired"
+    );
     world.proxy.heal();
     let failed = wait::until("the proof", wait::LONG, || {
         Some(world.settle(&body)).filter(|reply| reply.field("errorReason") != "settlement_pending")
@@ -57,7 +61,11 @@ fn with_two_nodes_both_must_know_that_it_expired() {
     wait::until("looks at the first node", wait::LONG, || {
         (world.proxy.calls_of("getSignatureStatuses") > asked + 20).then_some(())
     });
-    assert_eq!(world.settle(&body).pending(), signature, "one node's word is no proof");
+    assert_eq!(
+        world.settle(&body).pending(),
+        signature,
+        "one node's word is no proof"
+    );
     world.second.heal();
     let failed = wait::until("the proof", wait::LONG, || {
         Some(world.settle(&body)).filter(|reply| reply.field("errorReason") != "settlement_pending")

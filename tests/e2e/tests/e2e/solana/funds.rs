@@ -7,8 +7,14 @@ use schemes_svm::text;
 fn offered(world: &SolanaWorld) -> String {
     let supported = world.facilitator.get("/supported").json;
     let kinds = supported["kinds"].as_array().expect("kinds").clone();
-    let kind = kinds.iter().find(|kind| kind["x402Version"] == 2).expect("a v2 kind");
-    kind["extra"]["feePayer"].as_str().expect("a fee payer").to_owned()
+    let kind = kinds
+        .iter()
+        .find(|kind| kind["x402Version"] == 2)
+        .expect("a v2 kind");
+    kind["extra"]["feePayer"]
+        .as_str()
+        .expect("a fee payer")
+        .to_owned()
 }
 
 #[test]
@@ -37,7 +43,9 @@ fn t59_a_fee_payer_that_runs_dry_is_not_offered_and_what_was_built_on_it_is_stil
 
 #[test]
 fn t47_a_fee_payer_of_somebody_else_is_refused() {
-    let world = SolanaWorld::builder().chain(|options| options.fee_payers = 2).start();
+    let world = SolanaWorld::builder()
+        .chain(|options| options.fee_payers = 2)
+        .start();
     let deal = schemes_svm::testkit::Deal {
         fee_payer: text::address(&world.chain.fee_payers[1].address).expect("an address"),
         ..world.deal(0)

@@ -33,7 +33,10 @@ fn bytes_that_are_no_transaction_are_refused_and_nothing_panics() {
     let world = SolanaWorld::start();
     let deal = world.deal(0);
     let good = deal.official().sign(&deal.buyer);
-    let mut bad: Vec<Vec<u8>> = (0..good.len()).step_by(7).map(|end| good[..end].to_vec()).collect();
+    let mut bad: Vec<Vec<u8>> = (0..good.len())
+        .step_by(7)
+        .map(|end| good[..end].to_vec())
+        .collect();
     bad.push([good.as_slice(), &[0]].concat());
     bad.push(vec![0xff; 1_232]);
     bad.push(vec![0; 100_000]);
@@ -50,7 +53,10 @@ fn bytes_that_are_no_transaction_are_refused_and_nothing_panics() {
             let mut body = world.body(&deal, &good);
             body["paymentPayload"]["payload"]["transaction"] = transaction.clone();
             for reply in [world.verify(&body), world.settle(&body)] {
-                assert!(reply.status == 200 || reply.status == 400, "{transaction}: {reply:?}");
+                assert!(
+                    reply.status == 200 || reply.status == 400,
+                    "{transaction}: {reply:?}"
+                );
                 assert_ne!(reply.json["isValid"], true);
                 assert_ne!(reply.json["success"], true);
             }
@@ -72,8 +78,14 @@ fn one_verify_with_warm_caches_is_one_round_trip_with_the_simulation_in_it() {
     let trips = world.proxy.trips();
     assert_eq!(trips.len(), 1, "{trips:?}");
     let simulated = |method: &String| method == "simulateTransaction";
-    assert_eq!(trips[0].methods.iter().filter(|method| simulated(method)).count(), 1);
-    assert!(trips[0].body.to_string().contains(&STANDARD.encode(&transaction)), "this very payment");
+    assert_eq!(
+        trips[0].methods.iter().filter(|method| simulated(method)).count(),
+        1
+    );
+    assert!(
+        trips[0].body.to_string().contains(&STANDARD.encode(&transaction)),
+        "this very payment"
+    );
 }
 
 #[test]

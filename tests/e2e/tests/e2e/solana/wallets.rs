@@ -1,8 +1,8 @@
 //! Transactions as wallets shape them: each is valid, settles, moves the money once, and costs the fee payer the
 //! signatures and the priority fee and nothing else.
 
-use e2e::{Fault, SolanaWorld};
 use e2e::solana::{LAMPORTS_PER_SIGNATURE, PRICE, key};
+use e2e::{Fault, SolanaWorld};
 use schemes_svm::programs::TOKEN;
 use schemes_svm::testkit::{Deal, Part, guard, limit, memo, price};
 use schemes_svm::text;
@@ -49,7 +49,14 @@ fn what_wallets_send_today_is_taken() {
     // Guards first.
     let deal = world.deal(4);
     let looks = guard(6, vec![(deal.source(), false)]);
-    let first = deal.draft(vec![looks.clone(), looks, limit(20_000), price(1), deal.transfer(), memo("x")]);
+    let first = deal.draft(vec![
+        looks.clone(),
+        looks,
+        limit(20_000),
+        price(1),
+        deal.transfer(),
+        memo("x"),
+    ]);
     pays(&world, &world.body(&deal, &first.sign(&deal.buyer)));
 
     // The seller's memo, exactly once.
@@ -72,9 +79,15 @@ fn a_message_whose_accounts_are_in_a_look_up_table_is_resolved() {
     let table = &world.chain.lookup_table;
     let deal = world.deal(0);
     let mut draft = deal.official();
-    draft.tables = vec![(address(&table.address), table.addresses.iter().map(address).collect())];
+    draft.tables = vec![(
+        address(&table.address),
+        table.addresses.iter().map(address).collect(),
+    )];
     let message = draft.message();
-    assert!(!message.lookups.is_empty(), "the table holds accounts of the transfer");
+    assert!(
+        !message.lookups.is_empty(),
+        "the table holds accounts of the transfer"
+    );
     pays(&world, &world.body(&deal, &draft.sign(&deal.buyer)));
 }
 
@@ -102,7 +115,9 @@ fn token_2022_is_taken_and_t53_a_mint_that_keeps_a_fee_is_refused() {
 
 #[test]
 fn the_buyer_may_open_the_payees_account_where_the_operator_allows_it() {
-    let world = SolanaWorld::builder().config("create_ata = { mode = \"client\" }").start();
+    let world = SolanaWorld::builder()
+        .config("create_ata = { mode = \"client\" }")
+        .start();
     let newcomer = world.chain.newcomer.clone();
     let buyer = &world.chain.buyers[0];
     world
@@ -125,8 +140,15 @@ fn the_buyer_may_open_the_payees_account_where_the_operator_allows_it() {
     world.verify(&body).valid();
     let _ = world.settle(&body).paid();
     let account = &newcomer.token_accounts[&world.chain.tokens[0].mint];
-    assert_eq!(world.chain.token_account_balance(account).expect("it exists"), PRICE);
-    assert_eq!(lamports - world.lamports(), FEE_LAMPORTS, "the rent is the buyer's");
+    assert_eq!(
+        world.chain.token_account_balance(account).expect("it exists"),
+        PRICE
+    );
+    assert_eq!(
+        lamports - world.lamports(),
+        FEE_LAMPORTS,
+        "the rent is the buyer's"
+    );
 }
 
 #[test]
@@ -153,7 +175,10 @@ fn t50_rent_is_paid_for_a_payee_only_as_often_as_the_operator_allows() {
     for round in ["first", "second"] {
         let _ = settle(round).paid();
         // The payee closes its account and keeps the rent.
-        world.chain.set_lamports(&account, 0).expect("the account is gone");
+        world
+            .chain
+            .set_lamports(&account, 0)
+            .expect("the account is gone");
     }
     world.untouched(|| {
         let third = settle("third");
@@ -186,7 +211,9 @@ fn wallet_call(world: &SolanaWorld, wallet: usize, deal: &Deal, prefix: &[u8]) -
 }
 
 fn wallet_world() -> SolanaWorld {
-    SolanaWorld::builder().config("smart_wallets = { enabled = true }").start()
+    SolanaWorld::builder()
+        .config("smart_wallets = { enabled = true }")
+        .start()
 }
 
 /// A payment by what stands in for Squads; the wallet belongs to the second buyer.
@@ -207,7 +234,11 @@ fn a_wallet_program_pays_by_an_inner_transfer_where_the_operator_allows_it() {
     world.verify(&body).valid();
     let reply = world.settle(&body);
     let _ = reply.paid();
-    assert_eq!(reply.field("payer"), world.chain.wallets[1].address, "the transfer's authority");
+    assert_eq!(
+        reply.field("payer"),
+        world.chain.wallets[1].address,
+        "the transfer's authority"
+    );
     assert_eq!(world.earned(), PRICE);
 
     // A program that is not on the list, and the same payment where wallets are not enabled.
@@ -216,7 +247,10 @@ fn a_wallet_program_pays_by_an_inner_transfer_where_the_operator_allows_it() {
     let unlisted = deal.draft(vec![limit(100_000), price(1), call]).sign(&deal.buyer);
     let reply = world.untouched(|| world.settle(&world.body(&deal, &unlisted)));
     let reason = reply.field("errorReason");
-    assert!(reason.starts_with(schemes_svm::exact::reason::WALLET_PROGRAM), "{reply:?}");
+    assert!(
+        reason.starts_with(schemes_svm::exact::reason::WALLET_PROGRAM),
+        "{reply:?}"
+    );
     let closed = SolanaWorld::start();
     let (deal, transaction) = wallet_payment(&closed, &[0]);
     closed.untouched(|| {
