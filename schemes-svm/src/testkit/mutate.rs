@@ -79,7 +79,16 @@ pub fn mutations(deal: &Deal) -> Vec<Mutation> {
             add(format!("stranger {place} at {at}"), with(more), Fate::Refused);
         }
     }
-    for amount in [0, 1, deal.amount - 1, deal.amount + 1, u64::MAX] {
+    let (amount, top) = (deal.amount, u64::MAX);
+    let near = [
+        amount - 1,
+        amount + 1,
+        amount / 2,
+        amount * 2,
+        amount * 10,
+        amount.swap_bytes(),
+    ];
+    for amount in near.into_iter().chain([0, 1, amount << 32, top / 2, top]) {
         let other = Deal {
             amount,
             ..deal.clone()
@@ -336,11 +345,13 @@ fn bytes_of_message(deal: &Deal, message: &Message) -> Vec<Mutation> {
     for count in [0, 5, 6, 7, 255] {
         let mut changed = message.clone();
         changed.header.num_readonly_unsigned_accounts = count;
-        add(
-            format!("{count} read-only accounts"),
-            &changed,
-            Fate::FailsOnChain,
-        );
+        // Writable in the header, a mint is not written to all the same, and programs are read-only to the runtime.
+        let fate = if count == 0 {
+            Fate::Pays
+        } else {
+            Fate::FailsOnChain
+        };
+        add(format!("{count} read-only accounts"), &changed, fate);
     }
     let mut changed = message.clone();
     changed.instructions.push(CompiledInstruction {

@@ -26,16 +26,17 @@ fn t59_a_fee_payer_that_runs_dry_is_not_offered_and_what_was_built_on_it_is_stil
     let first = offered(&world);
     let keys = &world.chain.fee_payers[..2];
     assert!(keys.iter().any(|key| key.address == first));
-    let deal = schemes_svm::testkit::Deal {
-        fee_payer: text::address(&first).expect("an address"),
-        ..world.deal(0)
-    };
-    let body = world.body(&deal, &deal.official().sign(&deal.buyer));
     // Enough for this payment and not for many more.
     world.chain.set_lamports(&first, 5_000_000).expect("it is spent");
     e2e::wait::until("another is offered", e2e::wait::LONG, || {
         (offered(&world) != first).then_some(())
     });
+    // A buyer that has the offer of a minute ago.
+    let deal = schemes_svm::testkit::Deal {
+        fee_payer: text::address(&first).expect("an address"),
+        ..world.deal(0)
+    };
+    let body = world.body(&deal, &deal.official().sign(&deal.buyer));
     world.verify(&body).valid();
     let _ = world.settle(&body).paid();
     assert_eq!(world.earned(), PRICE);
