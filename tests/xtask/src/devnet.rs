@@ -81,6 +81,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     };
     if let Some((chain, mining)) = &evm {
         print_evm(chain, *mining);
+        println!(
+            "\nIts blocks are irregular: write options = {{ max_head_age_s = 0 }} in the network's configuration."
+        );
     }
     if let Some(chain) = &solana {
         print_solana(chain, &args.solana);
