@@ -81,7 +81,7 @@ impl SolanaNetwork {
             ("max_cost ", "\"3000000\""),
             ("finality", "32"),
             ("poll_interval_ms", "50"),
-            ("options", "{ max_head_age_s = 0, max_clock_skew_s = 0 }"),
+            ("options", "{ max_clock_skew_s = 0 }"),
         ] {
             if !self.network.lines().any(|line| line.starts_with(key)) {
                 toml += &format!("{key} = {value}\n");

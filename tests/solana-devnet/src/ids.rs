@@ -13,6 +13,8 @@ pub(crate) const COMPUTE_BUDGET: Address =
     Address::from_str_const("ComputeBudget111111111111111111111111111111");
 pub(crate) const LOOKUP_TABLE: Address =
     Address::from_str_const("AddressLookupTab1e1111111111111111111111111");
+/// The clock that programs and clients read.
+pub(crate) const CLOCK: Address = Address::from_str_const("SysvarC1ock11111111111111111111111111111111");
 /// USDC on Solana's devnet, where the dollar of this chain is planted too.
 pub(crate) const USDC: Address = Address::from_str_const("4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU");
 pub(crate) const LIGHTHOUSE: Address = Address::from_str_const("L2TExMFKdjpN9kozasaurPirfHy9P8sbXoAN1qA3S95");

@@ -4,15 +4,29 @@ use solana_account::Account;
 use solana_address::Address;
 
 use super::{Chain, Commitment};
+use crate::ids;
 
 impl Chain {
     /// An account as of a commitment; accounts without lamports do not exist.
     #[must_use]
     pub fn account(&self, address: &Address, commitment: Commitment) -> Option<Account> {
+        if *address == ids::CLOCK {
+            return self.clock_at(self.slot(commitment));
+        }
         match self.older(address, self.slot(commitment)) {
             Some(before) => before,
             None => self.newest(address),
         }
+    }
+
+    /// The clock's account as of a slot; litesvm's own stands at the last transaction. Slot, epoch start, epoch, leader
+    /// schedule epoch and time, 8 bytes each.
+    fn clock_at(&self, slot: u64) -> Option<Account> {
+        let mut account = self.newest(&ids::CLOCK)?;
+        account.data.get_mut(..8)?.copy_from_slice(&slot.to_le_bytes());
+        let time = self.time_of(slot).to_le_bytes();
+        account.data.get_mut(32..40)?.copy_from_slice(&time);
+        Some(account)
     }
 
     pub(super) fn newest(&self, address: &Address) -> Option<Account> {

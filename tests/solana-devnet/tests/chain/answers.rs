@@ -1,5 +1,6 @@
 //! Tokens, look-up tables, levers, and the JSON-RPC around them.
 
+use base64::Engine;
 use serde_json::{Value, json};
 use solana_address::Address;
 use solana_devnet::{answer, associated_account};
@@ -19,6 +20,30 @@ fn a_slot_that_is_not_there_yet_is_refused() {
     assert_eq!(
         rig.refused("getLatestBlockhash", options),
         (-32016, json!({"contextSlot": slot}))
+    );
+}
+
+#[test]
+fn the_clock_goes_on_without_transactions() {
+    let mut rig = Rig::new();
+    let read = |rig: &mut Rig| {
+        let options = json!({"encoding": "base64", "commitment": "confirmed"});
+        let clock = "SysvarC1ock11111111111111111111111111111111";
+        let answer = rig.call("getAccountInfo", json!([clock, options]));
+        let data = answer["value"]["data"][0].as_str().expect("data").to_owned();
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(data)
+            .expect("base64");
+        let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        assert_eq!(Some(number(0)), answer["context"]["slot"].as_u64());
+        (number(0), number(32))
+    };
+    let (slot, time_s) = read(&mut rig);
+    rig.call("devnet_advance", json!([1_000]));
+    let (later, later_s) = read(&mut rig);
+    assert!(
+        later >= slot + 1_000 && later_s > time_s,
+        "{slot} {later}, {time_s} {later_s}"
     );
 }
 

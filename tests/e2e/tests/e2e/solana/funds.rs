@@ -21,7 +21,7 @@ fn offered(world: &SolanaWorld) -> String {
 fn t59_a_fee_payer_that_runs_dry_is_not_offered_and_what_was_built_on_it_is_still_taken() {
     let world = SolanaWorld::builder()
         .fee_payers(2)
-        .network("options = { max_head_age_s = 0, max_clock_skew_s = 0, low_balance_lamports = 10000000 }")
+        .network("options = { max_clock_skew_s = 0, low_balance_lamports = 10000000 }")
         .start();
     let first = offered(&world);
     let keys = &world.chain.fee_payers[..2];
