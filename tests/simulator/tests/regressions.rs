@@ -184,3 +184,23 @@ fn a_gap_below_the_first_open_slot_is_filled() {
         report.words(&ask)
     );
 }
+
+/// The same, and the process dies while the gap is there: a lane must not wait for the chain to pass it by itself.
+#[test]
+fn a_gap_below_the_first_open_slot_does_not_keep_the_lane_closed_after_a_restart() {
+    let ask = payment("ann", 10, Shape::Plain);
+    let report = quiet()
+        .act(500, Act::KeyElsewhere(0))
+        .act(1_100, Act::Kill)
+        .visit(5_200, &ask, 25_000, 4)
+        .act(5_900, Act::LoseInReorgs(1_000))
+        .act(5_950, Act::Reorg(5))
+        .act(5_951, Act::Kill)
+        .run_clean();
+    assert_eq!(report.payments, 1);
+    assert!(
+        report.words(&ask).contains(&Word::Success),
+        "{:?}",
+        report.words(&ask)
+    );
+}

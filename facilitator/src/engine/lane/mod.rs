@@ -190,38 +190,38 @@ impl LaneTask {
         if !self.lane.ordered {
             return;
         }
-        let query = Query::LaneNext {
-            network: self.lane.network.clone(),
-            signer: self.lane.signer.clone(),
+        let (network, signer) = (self.lane.network.clone(), self.lane.signer.clone());
+        let journaled = Query::LaneNext {
+            network: network.clone(),
+            signer: signer.clone(),
         };
+        let closed = Query::ClosedBelow { network, signer };
         loop {
             match (
-                self.engine.journal.query(query.clone()).await,
+                self.engine.journal.query(journaled.clone()).await,
+                self.engine.journal.query(closed.clone()).await,
                 self.engine.ops.lane(&self.run.network, &self.lane).await,
             ) {
-                (Ok(Answer::Number(journaled)), Ok(state)) => {
-                    let journaled = journaled.unwrap_or(0);
-                    let open = self.run.slots();
-                    let lowest = open
-                        .iter()
-                        .filter(|slot| slot.lane.signer == self.lane.signer)
-                        .map(|slot| slot.sequence)
-                        .min()
-                        .unwrap_or(journaled);
-                    if state.next_sequence >= lowest {
-                        self.next_sequence = journaled.max(state.next_sequence);
+                (Ok(Answer::Number(journaled)), Ok(Answer::Number(closed)), Ok(state)) => {
+                    let closed_below = closed.unwrap_or(0);
+                    // Places between the closed ones and the first open one may be unused: they get filled.
+                    if state.next_sequence >= closed_below {
+                        self.next_sequence = journaled.unwrap_or(0).max(state.next_sequence);
                         return;
                     }
                     // The network's check says it aloud, and what to do.
                     tracing::debug!(network = %self.lane.network, signer = %self.lane.signer,
-                        "the lane stays closed: the chain's next sequence is {}, and slots below {lowest} are closed",
+                        "the lane stays closed: the chain's next sequence is {}, and slots below {closed_below} are \
+                         closed",
                         state.next_sequence);
                 }
-                (Ok(other), Ok(_)) => tracing::error!("the journal answered out of shape: {other:?}"),
-                (Err(error), _) => {
+                (Err(error), _, _) | (_, Err(error), _) => {
                     tracing::error!(%error, "the lane's sequence can't be read from the journal")
                 }
-                (_, Err(_)) => {}
+                (_, _, Err(_)) => {}
+                (journaled, closed, Ok(_)) => {
+                    tracing::error!("the journal answered out of shape: {journaled:?} {closed:?}")
+                }
             }
             tokio::time::sleep(RETRY_EVERY * 4).await;
         }
