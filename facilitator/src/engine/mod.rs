@@ -32,6 +32,8 @@ mod settlement;
 mod slot;
 mod unsent;
 mod verdict;
+#[cfg(test)]
+mod verdict_tests;
 mod verify;
 
 use std::collections::{BTreeMap, HashMap};

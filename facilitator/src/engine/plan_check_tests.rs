@@ -97,7 +97,7 @@ pub(super) fn settings() -> NetworkSettings {
     }
 }
 
-fn kind() -> Kind {
+pub(super) fn kind() -> Kind {
     let instance = Arc::new(Instance {
         id: 1,
         name: "test".into(),
@@ -120,7 +120,7 @@ fn kind() -> Kind {
     }
 }
 
-fn plan() -> Plan {
+pub(super) fn plan() -> Plan {
     let step = Step {
         call: Call {
             target: TOKEN.into(),

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::rng::Rng;
 use crate::token::{Op, State};
 
+mod unnumbered;
+
 /// Units of gas every transaction burns.
 pub const GAS: u64 = 100;
 /// Percent by which a replacement must bid more.
@@ -31,12 +33,29 @@ pub struct Tx {
     pub op: Option<Op>,
     /// Makes otherwise equal transactions different.
     pub salt: u64,
+    /// On a chain that does not number transactions: the last block that may have it. It lands once at most by its id,
+    /// and its nonce means nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good_until: Option<u64>,
 }
 
 impl Tx {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    /// What it competes for: its signer's nonce, or nothing but itself.
+    fn place(&self, id: &str) -> (String, u64) {
+        match self.good_until {
+            None => (self.signer.clone(), self.nonce),
+            Some(_) => (id.to_owned(), 0),
+        }
     }
 }
 
@@ -264,12 +283,15 @@ impl Chain {
 
     /// A node is handed bytes.
     pub fn submit(&mut self, node: usize, bytes: &[u8], now_ms: u64) -> Sent {
-        let Ok(tx) = serde_json::from_slice::<Tx>(bytes) else {
+        let Some(tx) = Tx::decode(bytes) else {
             return Sent::Rejected {
                 message: "not a transaction".into(),
             };
         };
         let id = tx_id(bytes);
+        if let Some(last) = tx.good_until {
+            return self.submit_unnumbered(node, id, tx, last, now_ms);
+        }
         let next = self
             .view(node, now_ms)
             .last()
@@ -282,7 +304,7 @@ impl Chain {
             return Sent::Underpriced;
         }
         let pool = &mut self.nodes[node % 2].pool;
-        let place = (tx.signer.clone(), tx.nonce);
+        let place = tx.place(&id);
         match pool.get(&place) {
             Some((known, _)) if *known == id => Sent::Accepted,
             Some((_, old)) if tx.max_fee < bumped(old.max_fee) => Sent::Underpriced,
@@ -364,6 +386,7 @@ impl Chain {
             max_fee: self.base_fee * 3,
             op: None,
             salt: self.rng.draw(),
+            good_until: None,
         };
         let bytes = tx.encode();
         for node in &mut self.nodes {
@@ -394,9 +417,8 @@ impl Chain {
                     continue;
                 }
                 for node in &mut self.nodes {
-                    let place = (included.tx.signer.clone(), included.tx.nonce);
                     node.pool
-                        .entry(place)
+                        .entry(included.tx.place(&included.id))
                         .or_insert((included.id.clone(), included.tx.clone()));
                 }
             }
@@ -431,6 +453,7 @@ impl Chain {
                 max_fee: self.base_fee,
                 op: Some(op),
                 salt: self.rng.draw(),
+                good_until: None,
             };
             txs.push(self.include(&mut state, tx, now_ms));
         }
@@ -450,6 +473,7 @@ impl Chain {
                 txs.push(included);
             }
         }
+        self.mine_unnumbered(&mut state, &mut txs, height, now_ms);
         let block = Arc::new(Block {
             id: format!("b{height}.{}", self.next_block),
             height,
@@ -465,8 +489,10 @@ impl Chain {
                 .push(Arc::clone(&block));
         }
         for node in &mut self.nodes {
-            node.pool
-                .retain(|(signer, nonce), _| block.state.nonces.get(signer).is_none_or(|next| nonce >= next));
+            node.pool.retain(|(signer, nonce), (id, tx)| match tx.good_until {
+                None => block.state.nonces.get(signer).is_none_or(|next| nonce >= next),
+                Some(last) => last > height && !block.state.landed.contains_key(id),
+            });
         }
         self.canonical.push(block);
         let deep = usize::try_from(self.confirmations).unwrap_or(usize::MAX);

@@ -14,9 +14,12 @@ use sdk_plugin::{Amount, ChainDriver, Cx, Fault, HexBytes, Value, async_trait};
 
 use crate::chain::{Block, GAS, Tx, bumped, tx_id};
 use crate::faults::{Harm, Point};
-use crate::run::INSTANCE;
+use crate::message::op_of;
+use crate::run::{INSTANCE, Terms};
 use crate::token::{Op, TOKEN};
 use crate::world::World;
+
+mod unnumbered;
 
 /// The driver of one process: what it has built is lost with it.
 #[derive(Debug)]
@@ -24,15 +27,20 @@ pub struct SimDriver {
     world: Arc<World>,
     /// Says which node a call may read from.
     calls: Arc<CallTable>,
+    /// Whether the chain numbers transactions.
+    ordered: bool,
+    finality: u64,
     built: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
 impl SimDriver {
     #[must_use]
-    pub fn new(world: Arc<World>, calls: Arc<CallTable>) -> Self {
+    pub fn new(world: Arc<World>, calls: Arc<CallTable>, terms: &Terms) -> Self {
         Self {
             world,
             calls,
+            ordered: terms.ordered,
+            finality: terms.finality,
             built: Mutex::default(),
         }
     }
@@ -50,25 +58,44 @@ impl SimDriver {
         Ok((node, harm))
     }
 
+    async fn journaled(&self, attempt: u64) -> Option<Vec<u8>> {
+        match self.world.journal.query(Query::Bytes { attempt }).await {
+            Ok(Answer::Bytes(bytes)) => bytes.map(|bytes| bytes.0),
+            _ => None,
+        }
+    }
+
+    fn built(&self, tx_id: &str) -> Option<Vec<u8>> {
+        let built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        built.get(tx_id).cloned()
+    }
+
     fn sign(&self, slot: &Slot, bid: &Bid, op: Option<Op>) -> Built {
         let max_fee = bid.terms.get("maxFee").and_then(Value::as_u64).unwrap_or(0);
         let salt = self.world.rng().draw();
-        let carried = op.clone();
-        let bytes = Tx {
+        let tx = Tx {
             signer: slot.lane.signer.clone(),
             nonce: slot.sequence,
             max_fee,
             op,
             salt,
-        }
-        .encode();
+            good_until: None,
+        };
+        self.keep(slot, tx)
+    }
+
+    /// Remembers what was signed, as long as the process lives.
+    fn keep(&self, slot: &Slot, tx: Tx) -> Built {
+        let bytes = tx.encode();
         let id = tx_id(&bytes);
+        let max_fee = tx.max_fee;
         tracing::info!(
-            "signed {id} for {} of {}: {carried:?}",
+            "signed {id} for {} of {}: {:?}",
             slot.sequence,
-            slot.lane.signer
+            slot.lane.signer,
+            tx.op
         );
-        if let Some(op) = carried {
+        if let Some(op) = tx.op {
             self.world.note_signed(id.clone(), op);
         }
         self.built
@@ -97,7 +124,7 @@ impl ChainDriver for SimDriver {
             ready: true,
             why_not: None,
             addresses: addresses.collect(),
-            ordered: true,
+            ordered: self.ordered,
             head_height,
             warnings: Vec::new(),
         })
@@ -120,6 +147,14 @@ impl ChainDriver for SimDriver {
     async fn quote(&self, _: &Cx, _: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault> {
         let (node, _) = self.pass(Point::Quote).await?;
         let mut chain = self.world.chain();
+        if !self.ordered {
+            // The price is the buyer's, who signed it.
+            let head_height = head(chain.view(node, self.world.now_ms()));
+            return Ok(Bid {
+                terms: Value::Null,
+                head_height,
+            });
+        }
         let mut max_fee = chain.base_fee().saturating_mul(2);
         if let Some(before) = previous
             .and_then(|bid| bid.terms.get("maxFee"))
@@ -139,15 +174,21 @@ impl ChainDriver for SimDriver {
         let [step] = steps else {
             return Err(Fault::invalid("one step for one transaction"));
         };
-        let op = Op::decode(&step.call.data).ok_or_else(|| Fault::denied("the call can't be read"))?;
+        let op = op_of(&step.call.data).ok_or_else(|| Fault::denied("the call can't be read"))?;
         if step.call.target != TOKEN || step.call.operation != op.name() {
             return Err(Fault::denied("the call is not what the step says"));
+        }
+        if !self.ordered {
+            return self.co_sign(slot, step);
         }
         Ok(self.sign(slot, bid, Some(op)))
     }
 
     async fn fill(&self, _: &Cx, slot: &Slot, bid: &Bid) -> Result<Built, Fault> {
         self.pass(Point::Fill).await?;
+        if !self.ordered {
+            return Err(Fault::unsupported("there is nothing to fill"));
+        }
         Ok(self.sign(slot, bid, None))
     }
 
@@ -159,17 +200,9 @@ impl ChainDriver for SimDriver {
             .id
             .parse()
             .map_err(|_| Fault::invalid("not an attempt's id"))?;
-        let journaled = match self.world.journal.query(Query::Bytes { attempt: id }).await {
-            Ok(Answer::Bytes(bytes)) => bytes.map(|bytes| bytes.0),
-            _ => None,
-        };
-        let built = self
-            .built
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&attempt.tx_id)
-            .cloned();
-        let bytes = built
+        let journaled = self.journaled(id).await;
+        let bytes = self
+            .built(&attempt.tx_id)
             .or_else(|| journaled.clone())
             .ok_or_else(|| Fault::internal("no bytes"))?;
         if journaled.as_ref() != Some(&bytes) {
@@ -203,6 +236,7 @@ impl ChainDriver for SimDriver {
             .scope(INSTANCE, cx.call_id())
             .and_then(|scope| scope.node);
         let node = wanted.unwrap_or(node);
+        let last_blocks = self.last_blocks(watches).await;
         let mut chain = self.world.chain();
         let view = chain.view(node, self.world.now_ms()).to_vec();
         let mut seen: Vec<Observation> = watches
@@ -213,7 +247,19 @@ impl ChainDriver for SimDriver {
                     .into_iter()
                     .map(|(block, _)| block)
                     .find(|block| is_in(&view, block));
-                observe_one(&view, place.as_deref(), chain.knows(node, &watch.tx_id), watch)
+                let pooled = chain.knows(node, &watch.tx_id);
+                if self.ordered {
+                    let absent = || absent(&view, pooled, watch);
+                    observe_one(&view, place.as_deref(), watch, absent)
+                } else {
+                    let last = last_blocks.get(&watch.attempt_id).copied();
+                    let absent = || unnumbered::absent(head(&view), pooled, last, self.finality);
+                    Observation {
+                        // Nobody else's transaction can be this payment.
+                        foreign_searched: true,
+                        ..observe_one(&view, place.as_deref(), watch, absent)
+                    }
+                }
             })
             .collect();
         if harm == Some(Harm::Garbage) {
@@ -248,7 +294,30 @@ fn matches(log: &LogEntry, filters: &[LogFilter]) -> bool {
     })
 }
 
-fn observe_one(view: &[Arc<Block>], place: Option<&Block>, pooled: bool, watch: &Watch) -> Observation {
+/// Where a transaction is that is in no block of a node's.
+fn absent(view: &[Arc<Block>], pooled: bool, watch: &Watch) -> TxState {
+    let mine =
+        |tx: &&crate::chain::Included| tx.tx.signer == watch.lane.signer && tx.tx.nonce == watch.sequence;
+    match view
+        .iter()
+        .rev()
+        .find_map(|block| block.txs.iter().find(mine).map(|tx| (block.height, tx)))
+    {
+        Some((height, tx)) => TxState::Superseded {
+            by: Some(tx.id.clone()),
+            depth: head(view).saturating_sub(height) + 1,
+        },
+        None if pooled => TxState::Pending,
+        None => TxState::Unknown,
+    }
+}
+
+fn observe_one(
+    view: &[Arc<Block>],
+    place: Option<&Block>,
+    watch: &Watch,
+    absent: impl FnOnce() -> TxState,
+) -> Observation {
     let head = head(view);
     let depth_of = |height: u64| head.saturating_sub(height) + 1;
     let wanted: Vec<LogFilter> = watch
@@ -286,23 +355,7 @@ fn observe_one(view: &[Arc<Block>], place: Option<&Block>, pooled: bool, watch: 
                 message: Some(why.clone()),
             },
         },
-        None => {
-            let mine = |tx: &&crate::chain::Included| {
-                tx.tx.signer == watch.lane.signer && tx.tx.nonce == watch.sequence
-            };
-            match view
-                .iter()
-                .rev()
-                .find_map(|block| block.txs.iter().find(mine).map(|tx| (block.height, tx)))
-            {
-                Some((height, tx)) => TxState::Superseded {
-                    by: Some(tx.id.clone()),
-                    depth: depth_of(height),
-                },
-                None if pooled => TxState::Pending,
-                None => TxState::Unknown,
-            }
-        }
+        None => absent(),
     };
     let mut foreign = Vec::new();
     if watch.search_foreign {

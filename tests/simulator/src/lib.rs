@@ -8,6 +8,8 @@ pub mod chain;
 pub mod clients;
 pub mod driver;
 pub mod faults;
+pub mod matrix;
+pub mod message;
 pub mod oracle;
 pub mod random;
 pub mod rng;

@@ -193,6 +193,7 @@ fn is_signed_for(record: &Record<'_>, ask: &Ask, tx_id: &str) -> bool {
     match record.signed.get(tx_id) {
         Some(
             Op::Transfer { from, nonce, .. }
+            | Op::Pay { from, nonce, .. }
             | Op::Lock { from, nonce, .. }
             | Op::Capture { from, nonce, .. }
             | Op::Note { from, nonce, .. },
@@ -278,7 +279,12 @@ fn excused(chain: &Chain, own: &[&AttemptRow], at_ms: u64) -> bool {
 
 /// Fates of all blocks in which something was ever in the attempt's slot.
 fn record_of_slot(chain: &Chain, attempt: &AttemptRow) -> Vec<crate::chain::BlockFate> {
-    chain.slot_places(&attempt.lane.signer, attempt.sequence)
+    if attempt.lane.ordered {
+        chain.slot_places(&attempt.lane.signer, attempt.sequence)
+    } else {
+        let places = chain.places(&attempt.tx_id);
+        places.into_iter().map(|(_, fate)| fate).collect()
+    }
 }
 
 fn releases(told: &[Told], verdict: &mut Verdict) {
@@ -343,9 +349,15 @@ fn twice(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
         {
             carried.entry(*place).or_default().push(&tx.id);
         }
-        if let (Ok(_), Some(Op::Transfer { from, nonce, .. } | Op::Capture { from, nonce, .. })) =
-            (&tx.result, &tx.tx.op)
-        {
+        let paying = match &tx.tx.op {
+            Some(
+                Op::Transfer { from, nonce, .. }
+                | Op::Pay { from, nonce, .. }
+                | Op::Capture { from, nonce, .. },
+            ) => Some((from, nonce)),
+            _ => None,
+        };
+        if let (Ok(_), Some((from, nonce))) = (&tx.result, paying) {
             *paid.entry((from.clone(), *nonce)).or_default() += 1;
         }
     }

@@ -1,10 +1,12 @@
 //! A scenario from a seed: payments, twins, thieves, weather and faults.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::chain::Weather;
 use crate::clients::Ask;
 use crate::faults::Mode;
+use crate::message::Message;
 use crate::rng::Rng;
 use crate::run::{Act, Scenario, Terms, Visit};
 use crate::scheme::{EXACT, Payload, STEPS, Shape};
@@ -69,6 +71,45 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
     }
 }
 
+/// The same seed's story where transactions have no numbers: what buyers sign are transactions, some of which are soon
+/// too old.
+#[must_use]
+pub fn unnumbered(seed: u64, payments: u64) -> Scenario {
+    let mut scenario = scenario(seed, payments);
+    let mut rng = Rng::new(seed ^ 0x0b10_c4a5_4000_0002);
+    scenario.terms.ordered = false;
+    scenario.weather.key_elsewhere = 0;
+    // Nobody else can make a payment that is a transaction, nor withdraw one.
+    scenario
+        .acts
+        .retain(|(_, act)| !matches!(act, Act::Outside(Op::Transfer { .. } | Op::Cancel { .. })));
+    let mut messages: BTreeMap<Payload, Message> = BTreeMap::new();
+    let mut first: BTreeMap<u64, Payload> = BTreeMap::new();
+    for visit in &mut scenario.visits {
+        let mut ask = (*visit.ask).clone();
+        let payload = ask.payload.clone();
+        let message = messages.entry(payload.clone()).or_insert_with(|| {
+            let blocks = if rng.chance(250) {
+                rng.between(2, 15)
+            } else {
+                rng.between(40, 150)
+            };
+            let signer = rng.index(scenario.terms.signers);
+            Message {
+                fee_payer: format!("signer-k{signer}"),
+                good_until: visit.at_ms / scenario.weather.block_ms + blocks,
+            }
+        });
+        if *first.entry(payload.nonce).or_insert_with(|| payload.clone()) != payload {
+            // Another message is another payment.
+            ask.payload.nonce += if payload.to == "kiosk" { 3 } else { 6 };
+        }
+        ask.payload.message = Some(message.clone());
+        visit.ask = Arc::new(ask);
+    }
+    scenario
+}
+
 fn weather(rng: &mut Rng, terms: Terms) -> Weather {
     let block_ms = [400, 1_000, 2_000][rng.index(3)];
     if rng.chance(150) {
@@ -124,6 +165,7 @@ impl Maker {
             nonce: at * 10,
             valid_before_s: EPOCH_S + start_ms / 1_000 + life_s,
             shape,
+            message: None,
         };
         let tenant = rng.chance(300).then(|| "acme".to_owned());
         let ask = Ask {

@@ -45,6 +45,8 @@ pub struct Terms {
     pub lane_queue: usize,
     /// Payments of so much are decided on what two looks show alike.
     pub second_source_above: Option<u64>,
+    /// Whether the chain numbers each signer's transactions.
+    pub ordered: bool,
 }
 
 impl Default for Terms {
@@ -57,6 +59,7 @@ impl Default for Terms {
             max_in_flight: 4,
             lane_queue: 8,
             second_source_above: None,
+            ordered: true,
         }
     }
 }
@@ -182,8 +185,10 @@ async fn run(scenario: &Scenario) -> Report {
         balances: scenario.balances.iter().cloned().collect(),
         ..State::default()
     };
-    for key in keys(scenario.terms.signers) {
-        state.nonces.insert(format!("signer-{}", key.name), 0);
+    if scenario.terms.ordered {
+        for key in keys(scenario.terms.signers) {
+            state.nonces.insert(format!("signer-{}", key.name), 0);
+        }
     }
     let chain = Chain::new(scenario.weather, scenario.terms.confirmations, state, rng.fork());
     let journal = Arc::new(MemoryJournal::with_faults(Box::new(AtCommit(Arc::clone(
@@ -248,7 +253,11 @@ async fn run(scenario: &Scenario) -> Report {
     verdict.stuck.extend(stuck);
     verdict.panics = PANICS.with_borrow_mut(std::mem::take);
     let paying = |tx: &&crate::chain::Included| {
-        tx.result.is_ok() && matches!(tx.tx.op, Some(Op::Transfer { .. } | Op::Capture { .. }))
+        tx.result.is_ok()
+            && matches!(
+                tx.tx.op,
+                Some(Op::Transfer { .. } | Op::Pay { .. } | Op::Capture { .. })
+            )
     };
     let payments = chain
         .canonical()
@@ -426,16 +435,17 @@ fn parts(world: &Arc<World>, terms: Terms) -> Parts {
         options: Value::Null,
     };
     let calls = Arc::new(CallTable::default());
-    let driver = Arc::new(SimDriver::new(Arc::clone(world), Arc::clone(&calls)));
+    let driver = Arc::new(SimDriver::new(Arc::clone(world), Arc::clone(&calls), &terms));
     let network = Arc::new(Network::new(settings, driver, Arc::clone(&instance)));
     let mut registry = Registry::default();
-    let operations = ["transfer", "lock", "capture", "sweep", "note"]
+    let operations = ["transfer", "pay", "lock", "capture", "sweep", "note"]
         .map(str::to_owned)
         .to_vec();
     for name in [EXACT, STEPS] {
         let handler: Arc<dyn SchemeHandler> = Arc::new(SimScheme {
             name,
             world: Arc::clone(world),
+            ordered: terms.ordered,
         });
         let kind = Kind {
             version: 2,

@@ -13,6 +13,7 @@ use sdk_plugin::{Amount, Cx, Fault, PaymentRequest, SchemeHandler, Value, async_
 use serde::{Deserialize, Serialize};
 
 use crate::faults::{Harm, Point};
+use crate::message::{self, Message, op_of};
 use crate::token::{Op, State, TOKEN, moved, topic, topics};
 use crate::world::World;
 
@@ -31,6 +32,8 @@ pub struct Payload {
     pub valid_before_s: u64,
     /// Which plan the `steps` scheme makes of it.
     pub shape: Shape,
+    /// Where transactions have no numbers: what the buyer signs instead of an authorization.
+    pub message: Option<Message>,
 }
 
 /// Plans of the `steps` scheme.
@@ -53,6 +56,8 @@ pub enum Shape {
 pub struct SimScheme {
     pub name: &'static str,
     pub world: Arc<World>,
+    /// Whether the chain numbers transactions.
+    pub ordered: bool,
 }
 
 fn payload_of(request: &PaymentRequest) -> Option<Payload> {
@@ -84,20 +89,25 @@ impl SchemeHandler for SimScheme {
             Shape::Plain | Shape::Noted => Vec::new(),
             Shape::Escrow | Shape::Shaky | Shape::Stopped => vec![format!("payer:{}", payload.from)],
         };
+        let is_message = payload.message.is_some();
         Ok(Identity::Identified(Identified {
             payer: payload.from.clone(),
-            claim_key: format!("{}:{}", payload.from, payload.nonce),
+            claim_key: if is_message {
+                format!("{payload:?}")
+            } else {
+                format!("{}:{}", payload.from, payload.nonce)
+            },
             conflict_keys,
             fingerprint: format!("{}:{}:{}", terms.asset, terms.pay_to, terms.amount),
             payload_digest: format!("{payload:?}"),
             replay_reason: REPLAY.into(),
-            replayable_until_s: Some(payload.valid_before_s),
+            replayable_until_s: (!is_message).then_some(payload.valid_before_s),
         }))
     }
 
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
-        let state = self.state();
-        Ok(match self.examine(cx, request, &state.0) {
+        let (state, height) = self.state();
+        Ok(match self.examine(cx, request, &state, height) {
             Ok(payload) => Verdict::Valid(Valid {
                 payer: payload.from,
                 extra: None,
@@ -109,11 +119,17 @@ impl SchemeHandler for SimScheme {
     async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
         let harm = self.world.faults.pass(Point::Plan).await?;
         let (state, height) = self.state();
-        let payload = match self.examine(cx, request, &state) {
+        let payload = match self.examine(cx, request, &state, height) {
             Ok(payload) => payload,
             Err(refusal) => return Ok(Planned::Refused(refusal)),
         };
         let mut plan = plan_of(&payload, &state, height);
+        if let Some(message) = &payload.message {
+            message.sign(&mut plan);
+            if message::has_landed(&plan, &state) {
+                return Ok(Planned::Refused(Refusal::new(REPLAY, payload.from)));
+            }
+        }
         if harm == Some(Harm::Garbage) {
             self.spoil(&mut plan);
         }
@@ -129,8 +145,7 @@ impl SchemeHandler for SimScheme {
             .ok()
             .and_then(|at| plan.steps.get(at));
         let step = step.ok_or_else(|| Fault::invalid("no such step"))?;
-        let op =
-            Op::decode(&step.call.data).ok_or_else(|| Fault::invalid("the step's call can't be read"))?;
+        let op = op_of(&step.call.data).ok_or_else(|| Fault::invalid("the step's call can't be read"))?;
         Ok(judge(&op, evidence))
     }
 }
@@ -147,10 +162,18 @@ impl SimScheme {
         )
     }
 
-    fn examine(&self, cx: &Cx, request: &PaymentRequest, state: &State) -> Result<Payload, Refusal> {
+    fn examine(
+        &self,
+        cx: &Cx,
+        request: &PaymentRequest,
+        state: &State,
+        height: u64,
+    ) -> Result<Payload, Refusal> {
         let payload = payload_of(request).ok_or_else(|| Refusal::new("invalid_payload", ""))?;
         let no = |reason: &str| Err(Refusal::new(reason, payload.from.clone()));
-        if (payload.shape == Shape::Plain) != (self.name == EXACT) {
+        if (payload.shape == Shape::Plain) != (self.name == EXACT)
+            || payload.message.is_some() == self.ordered
+        {
             return no("invalid_payload");
         }
         if payload.to != request.requirements.pay_to {
@@ -159,7 +182,11 @@ impl SimScheme {
         if Amount::from(payload.value) != request.requirements.amount {
             return no("sim_value_mismatch");
         }
-        if payload.valid_before_s < cx.now_s() + 6 {
+        let is_late = match &payload.message {
+            None => payload.valid_before_s < cx.now_s() + 6,
+            Some(message) => message.good_until <= height,
+        };
+        if is_late {
             return no("sim_valid_before");
         }
         if state.used.contains(&(payload.from.clone(), payload.nonce)) {
@@ -255,6 +282,12 @@ fn judge(op: &Op, evidence: &Evidence) -> Judgement {
             nonce,
             to,
             value,
+        }
+        | Op::Pay {
+            from,
+            nonce,
+            to,
+            value,
         } => match find(&evidence.logs, &topics("Moved", from, *nonce), Some((to, *value))) {
             Some(transfer) if landed => paid(evidence.tx_id.clone(), vec![transfer], from, *value),
             _ => Judgement::NotPaid(Refusal::new(why_not, from.clone())),
@@ -314,6 +347,7 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
         nonce,
         valid_before_s,
         shape,
+        message: _,
     } = payload.clone();
     let transfer = Op::Transfer {
         from: from.clone(),
@@ -413,6 +447,7 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
 fn step(op: &Op, gate: Gate, on_fail: OnFail, pays: bool, expires_at_s: Option<u64>) -> Step {
     let (from, nonce) = match op {
         Op::Transfer { from, nonce, .. }
+        | Op::Pay { from, nonce, .. }
         | Op::Lock { from, nonce, .. }
         | Op::Capture { from, nonce, .. }
         | Op::Sweep { from, nonce }

@@ -8,6 +8,8 @@ use sdk_plugin::wire::reason;
 use crate::chain::Weather;
 use crate::clients::{Ask, Told};
 use crate::faults::{Harm, Mode, Point, Scripted};
+use crate::matrix::Tour;
+use crate::message::Message;
 use crate::run::{Act, Report, Scenario, Terms, Visit, simulate_traced};
 use crate::scheme::{EXACT, Payload, STEPS, Shape};
 
@@ -49,6 +51,7 @@ pub fn payment(from: &str, nonce: u64, shape: Shape) -> Ask {
             nonce,
             valid_before_s: EPOCH_S + 600,
             shape,
+            message: None,
         },
         pay_to: "shop".into(),
         amount: 100,
@@ -61,6 +64,25 @@ pub fn payment(from: &str, nonce: u64, shape: Shape) -> Ask {
 #[must_use]
 pub fn good_until(mut ask: Ask, second: u64) -> Ask {
     ask.payload.valid_before_s = EPOCH_S + second;
+    ask
+}
+
+/// One signer, a block each second, and transactions have no numbers.
+#[must_use]
+pub fn quiet_unnumbered() -> Scenario {
+    let mut scenario = quiet();
+    scenario.terms.ordered = false;
+    scenario
+}
+
+/// A payment of 100 to the shop by transactions that the buyer signs, good up to this block.
+#[must_use]
+pub fn signed(from: &str, nonce: u64, shape: Shape, good_until: u64) -> Ask {
+    let mut ask = payment(from, nonce, shape);
+    ask.payload.message = Some(Message {
+        fee_payer: "signer-k0".into(),
+        good_until,
+    });
     ask
 }
 
@@ -219,4 +241,47 @@ pub fn tour() -> Scenario {
         .act(95_000, Act::Fee(None))
         .act(100_000, Act::Kill)
         .visit(101_000, last, 25_000, 8)
+}
+
+/// The same where transactions have no numbers. A fork loses a payment that was told, the price rises above what the
+/// buyer of another has signed, and a third can't land before it is too old.
+#[must_use]
+pub fn unnumbered_tour() -> Tour {
+    let asks: Vec<Ask> = tour_payments()
+        .into_iter()
+        .map(|ask| signed(&ask.payload.from, ask.payload.nonce, ask.payload.shape, 600))
+        .collect();
+    let [plain, escrow, noted, shaky, impatient, stuck, last] = asks.as_slice() else {
+        unreachable!("seven payments")
+    };
+    let thief = Ask {
+        pay_to: "thief".into(),
+        ..plain.clone()
+    };
+    let stopped = signed("dan", 900, Shape::Stopped, 600);
+    let expiring = signed("gus", 910, Shape::Plain, 62);
+    let scenario = quiet_unnumbered()
+        .visit(500, plain, 25_000, 8)
+        .visit(510, plain, 25_000, 8)
+        .visit(600, escrow, 25_000, 8)
+        .visit(700, noted, 25_000, 8)
+        .visit(700, &stopped, 25_000, 2)
+        .visit(700, shaky, 25_000, 8)
+        .visit(900, &thief, 25_000, 1)
+        .visit(20_000, impatient, 300, 1)
+        .act(23_400, Act::LoseInReorgs(1_000))
+        .act(23_500, Act::Reorg(4))
+        .visit(40_000, impatient, 25_000, 8)
+        .act(50_000, Act::Delay(true))
+        .visit(50_200, &expiring, 10_000, 4)
+        .act(75_000, Act::Delay(false))
+        .act(79_500, Act::Fee(Some(100)))
+        .visit(80_000, stuck, 25_000, 8)
+        .act(95_000, Act::Fee(None))
+        .act(100_000, Act::Kill)
+        .visit(101_000, last, 25_000, 8);
+    Tour {
+        scenario,
+        payments: asks,
+    }
 }

@@ -21,7 +21,15 @@ pub enum Op {
         nonce: u64,
         valid_before_s: u64,
     },
-    /// The same into the escrow, under the payer and nonce.
+    /// A transfer that the payer signed as a transaction: only the chain's rule about transactions keeps it from happening
+    /// twice.
+    Pay {
+        from: String,
+        to: String,
+        value: u64,
+        nonce: u64,
+    },
+    /// A signed transfer into the escrow, under the payer and nonce.
     Lock {
         from: String,
         value: u64,
@@ -51,6 +59,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Transfer { .. } => "transfer",
+            Self::Pay { .. } => "pay",
             Self::Lock { .. } => "lock",
             Self::Capture { .. } => "capture",
             Self::Sweep { .. } => "sweep",
@@ -80,6 +89,8 @@ pub struct State {
     /// Payer and nonce.
     pub used: BTreeSet<(String, u64)>,
     pub escrow: BTreeMap<(String, u64), u64>,
+    /// Transactions without numbers that have landed and would still be good, with their last block.
+    pub landed: BTreeMap<String, u64>,
 }
 
 /// A word as a log topic.
@@ -150,6 +161,16 @@ impl State {
                     log("Used", from, *nonce, "", 0),
                     log("Moved", from, *nonce, to, *value),
                 ])
+            }
+            Op::Pay {
+                from,
+                to,
+                value,
+                nonce,
+            } => {
+                self.take(from, *value)?;
+                self.give(to, *value);
+                Ok(vec![log("Moved", from, *nonce, to, *value)])
             }
             Op::Lock {
                 from,

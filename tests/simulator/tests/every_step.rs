@@ -2,36 +2,19 @@
 //! them; and the process dies before and after every commit.
 
 use simulator::faults::{Harm, Point};
-use simulator::run::simulate;
+use simulator::matrix::{Tour, spread};
 use simulator::scheme::Shape;
 use simulator::script::{Word, payment, quiet, tour, tour_payments};
 
 /// Passes of one point that are struck one by one; those of a point that is passed more often are spread evenly.
 const PASSES: u64 = 24;
 
-/// Runs the tour with one fault, and demands that everything comes right in the end.
 fn strike(point: Point, harm: Harm, pass: u64, count: u64) -> u64 {
-    let scenario = tour().harm(point, harm, pass, count);
-    let report = simulate(&scenario).expect("a runtime");
-    let at = format!("{harm:?} at pass {pass} of {point:?}");
-    if !report.verdict.is_clean() {
-        eprintln!("{at}");
-        let _ = scenario.run_clean();
-    }
-    for ask in tour_payments() {
-        let words = report.words(&ask);
-        let told = matches!(words.last(), Some(Word::Success | Word::Duplicate));
-        if !told {
-            let (_, trace) = simulator::run::simulate_traced(&scenario).expect("a runtime");
-            panic!("{trace}\n{at}: {} was told {words:?}", ask.payload.from);
-        }
-    }
-    report.struck(point, harm)
-}
-
-fn spread(passes: u64) -> Vec<u64> {
-    let every = passes.div_ceil(PASSES).max(1);
-    (0..passes).filter(|pass| pass % every == 0).collect()
+    let tour = Tour {
+        scenario: tour(),
+        payments: tour_payments(),
+    };
+    tour.strike(point, harm, pass, count).struck(point, harm)
 }
 
 #[test]
@@ -60,7 +43,7 @@ fn law4_law5_any_single_fault_at_any_pass_of_any_step_harms_nothing() {
     let (mut runs, mut struck) = (0_u64, 0);
     for point in Point::ALL {
         for harm in point.harms() {
-            for pass in spread(passes.get(&point).copied().unwrap_or(0)) {
+            for pass in spread(passes.get(&point).copied().unwrap_or(0), PASSES) {
                 struck += strike(point, *harm, pass, 1);
                 runs += 1;
             }

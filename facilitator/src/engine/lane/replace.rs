@@ -66,7 +66,8 @@ impl LaneTask {
             };
             newest
         };
-        if self.run.is_astray() {
+        // Where places have no order there is nothing to outbid: the same bytes are sent again.
+        if !self.lane.ordered || self.run.is_astray() {
             return;
         }
         let kind = if fill || newest.kind == AttemptKind::Fill {

@@ -1,0 +1,302 @@
+//! Chains that do not number transactions, as Solana: the same bytes are sent again until they land, and a payment has
+//! failed only when they never can.
+
+use std::collections::BTreeMap;
+
+use facilitator::journal::{AttemptKind, Event};
+use simulator::clients::Ask;
+use simulator::faults::{Harm, Point};
+use simulator::matrix::spread;
+use simulator::random::unnumbered;
+use simulator::run::{Act, Report, simulate, simulate_traced};
+use simulator::scheme::Shape;
+use simulator::script::{Word, quiet_unnumbered, signed, unnumbered_tour};
+
+/// Passes of one point that are struck one by one.
+const PASSES: u64 = 12;
+
+/// No step ever got a second transaction, or a fill.
+fn never_replaced(report: &Report) -> Result<(), String> {
+    let mut attempts: BTreeMap<(u64, u32), u32> = BTreeMap::new();
+    for event in &report.log {
+        let Event::Prepared(attempt) = event else {
+            continue;
+        };
+        if attempt.row.kind == AttemptKind::Fill {
+            return Err(format!("a fill: {:?}", attempt.row));
+        }
+        for place in &attempt.row.covers {
+            *attempts.entry(*place).or_default() += 1;
+        }
+    }
+    match attempts.iter().find(|(_, count)| **count > 1) {
+        Some((place, count)) => Err(format!("{place:?} has {count} attempts")),
+        None => Ok(()),
+    }
+}
+
+fn hashes(report: &Report) -> Vec<String> {
+    let replies = report.told.iter().filter_map(|told| told.reply());
+    replies.map(|reply| reply.transaction).collect()
+}
+
+fn points() -> impl Iterator<Item = Point> {
+    // There is nothing to fill.
+    Point::ALL.into_iter().filter(|point| *point != Point::Fill)
+}
+
+#[test]
+fn the_tour_passes_every_step_but_fills() {
+    let tour = unnumbered_tour();
+    let report = tour.scenario.run_clean();
+    for point in points() {
+        assert!(report.passes.contains_key(&point), "{point:?} is not passed");
+    }
+    assert!(!report.passes.contains_key(&Point::Fill));
+    assert_eq!(never_replaced(&report), Ok(()));
+    assert_eq!(report.payments, 7);
+    for ask in &tour.payments {
+        let words = report.words(ask);
+        let successes = words.iter().filter(|word| **word == Word::Success);
+        assert_eq!(successes.count(), 1, "{}: {words:?}", ask.payload.from);
+    }
+}
+
+#[test]
+fn law4_law5_any_single_fault_at_any_pass_of_any_step_harms_nothing() {
+    let tour = unnumbered_tour();
+    let passes = tour.scenario.run_clean().passes;
+    let (mut runs, mut struck) = (0_u64, 0);
+    for point in points() {
+        for harm in point.harms() {
+            for pass in spread(passes.get(&point).copied().unwrap_or(0), PASSES) {
+                let report = tour.strike(point, *harm, pass, 1);
+                assert_eq!(
+                    never_replaced(&report),
+                    Ok(()),
+                    "{harm:?} at pass {pass} of {point:?}"
+                );
+                struck += report.struck(point, *harm);
+                runs += 1;
+            }
+        }
+    }
+    eprintln!("{runs} runs, {struck} faults");
+    assert_eq!(struck, runs, "every scripted fault strikes");
+}
+
+#[test]
+fn faults_that_last_a_while_harm_nothing_either() {
+    let tour = unnumbered_tour();
+    for point in points() {
+        for harm in point.harms() {
+            let fatal = matches!(harm, Harm::CrashBefore | Harm::CrashAfter);
+            for count in if fatal { [2, 3] } else { [5, 12] } {
+                let report = tour.strike(point, *harm, 0, count);
+                assert_eq!(never_replaced(&report), Ok(()), "{harm:?} at {point:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_seed_loses_or_repeats_or_misreports_a_payment() {
+    let (mut paid, mut failed, mut sent) = (0, 0, 0);
+    for seed in 0..150 {
+        let report = simulate(&unnumbered(seed, 40)).expect("a runtime");
+        let replaced = never_replaced(&report);
+        if !report.verdict.is_clean() || replaced.is_err() {
+            let (_, trace) = simulate_traced(&unnumbered(seed, 40)).expect("a runtime");
+            panic!("{trace}\nseed {seed}: {:#?} {replaced:?}", report.verdict);
+        }
+        paid += report.payments;
+        for event in &report.log {
+            match event {
+                Event::Failed { proof, .. } if proof.starts_with("good up to block") => failed += 1,
+                Event::Prepared(_) => sent += 1,
+                _ => {}
+            }
+        }
+    }
+    eprintln!("{paid} payments on chain, {sent} transactions, {failed} failed because they were too old");
+    assert!(paid > 1_500 && failed > 50, "{paid} {failed}");
+}
+
+/// Without this no seed could be repeated.
+#[test]
+fn a_seed_always_runs_the_same_way() {
+    for seed in [3, 17, 29] {
+        let first = simulate(&unnumbered(seed, 40)).expect("a runtime");
+        let second = simulate(&unnumbered(seed, 40)).expect("a runtime");
+        assert_eq!(first.log, second.log, "seed {seed}");
+        assert_eq!(
+            format!("{:?}", first.told),
+            format!("{:?}", second.told),
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn law3_a_journal_that_lies_about_attempts_is_caught() {
+    let mut lying = unnumbered_tour().scenario;
+    lying.journal_lies = true;
+    let verdict = simulate(&lying).expect("a runtime").verdict;
+    assert!(!verdict.sent_unjournaled.is_empty(), "{verdict:#?}");
+    assert!(!verdict.lost.is_empty(), "{verdict:#?}");
+    for seed in 0..3 {
+        let mut lying = unnumbered(seed, 10);
+        lying.journal_lies = true;
+        let verdict = simulate(&lying).expect("a runtime").verdict;
+        assert!(!verdict.sent_unjournaled.is_empty(), "seed {seed}: {verdict:#?}");
+    }
+}
+
+#[test]
+fn what_the_nodes_forget_is_sent_again_and_lands_by_the_same_id() {
+    let ask = signed("ann", 10, Shape::Plain, 100);
+    let report = quiet_unnumbered()
+        .visit(500, &ask, 25_000, 1)
+        .harm(Point::Broadcast, Harm::AcceptedAndForgotten, 0, 5)
+        .run_clean();
+    assert_eq!(report.struck(Point::Broadcast, Harm::AcceptedAndForgotten), 5);
+    assert_eq!(report.words(&ask), [Word::Success, Word::Duplicate]);
+    assert_eq!((report.payments, report.transactions), (1, 1));
+    assert_eq!(never_replaced(&report), Ok(()));
+}
+
+/// A replacement would be the same bytes, and a row in the journal for each.
+#[test]
+fn what_bids_too_little_waits_for_the_price_and_is_not_replaced() {
+    let ask = signed("ann", 10, Shape::Plain, 100);
+    let report = quiet_unnumbered()
+        .act(100, Act::Fee(Some(200)))
+        .visit(500, &ask, 25_000, 3)
+        .act(20_000, Act::Fee(None))
+        .run_clean();
+    assert_eq!(report.words(&ask), [Word::Success, Word::Duplicate]);
+    assert_eq!(never_replaced(&report), Ok(()));
+}
+
+#[test]
+fn law4_a_payment_has_failed_only_when_no_block_can_have_it_any_more() {
+    let ask = signed("ann", 10, Shape::Plain, 12);
+    let report = quiet_unnumbered()
+        .act(0, Act::Delay(true))
+        .visit(500, &ask, 2_000, 20)
+        .run_clean();
+    let refused = Word::Refused("sim_transaction_failed".into());
+    let words = report.words(&ask);
+    let first = words
+        .iter()
+        .position(|word| *word != Word::Pending)
+        .expect("an end");
+    assert_eq!(words[first], refused, "{words:?}");
+    // Block 13 is final when block 18 comes, 18 s after the start.
+    let (began, told) = (1_800_000_000_000, &report.told[first]);
+    assert!(told.at_ms >= began + 18_000, "{}", told.at_ms - began);
+    let proof = report.log.iter().find_map(|event| match event {
+        Event::Failed { proof, .. } => Some(proof.as_str()),
+        _ => None,
+    });
+    assert_eq!(proof, Some("good up to block 12, and block 13 is final"));
+    assert!(
+        hashes(&report)[..=first]
+            .iter()
+            .all(|hash| *hash == hashes(&report)[0])
+    );
+    // Asked again when it has long ended: it is as good as new, and too old.
+    assert_eq!(words.last(), Some(&Word::Refused("sim_valid_before".into())));
+    assert_eq!(report.payments, 0);
+}
+
+#[test]
+fn law4_a_fork_that_loses_a_payment_takes_nothing_back_while_it_is_good() {
+    let ask = signed("ann", 10, Shape::Plain, 100);
+    for kill in [false, true] {
+        let mut scenario = quiet_unnumbered()
+            .visit(500, &ask, 25_000, 1)
+            .act(3_900, Act::LoseInReorgs(1_000))
+            .act(4_000, Act::Reorg(4));
+        if kill {
+            scenario = scenario.act(4_001, Act::Kill);
+        }
+        let report = scenario.run_clean();
+        assert_eq!(report.words(&ask), [Word::Success, Word::Duplicate]);
+        let hashes = hashes(&report);
+        assert_eq!(hashes[0], hashes[1], "it can only land as itself");
+        assert_eq!(report.payments, 1);
+        assert!(
+            report
+                .log
+                .iter()
+                .any(|event| matches!(event, Event::Reorged { .. })),
+            "the fork was seen"
+        );
+    }
+}
+
+/// Told `success`, then lost by a fork when it was too old to land again: said aloud, and never `success` again.
+#[test]
+fn law4_a_told_payment_that_a_fork_loses_for_good_is_reversed() {
+    let ask = signed("ann", 10, Shape::Plain, 3);
+    let report = quiet_unnumbered()
+        .visit(500, &ask, 25_000, 1)
+        .act(4_400, Act::LoseInReorgs(1_000))
+        .act(4_500, Act::Reorg(4))
+        .act(4_501, Act::Halt(8_000))
+        .run_clean();
+    let words = report.words(&ask);
+    assert_eq!(words.first(), Some(&Word::Success), "{words:?}");
+    assert_eq!(words.iter().filter(|word| **word == Word::Success).count(), 1);
+    assert_eq!(report.payments, 0);
+    assert!(
+        report
+            .log
+            .iter()
+            .any(|event| matches!(event, Event::Failed { .. })),
+        "it is proven dead"
+    );
+}
+
+#[test]
+fn law5_two_messages_of_one_buyer_are_two_payments_and_one_message_is_one() {
+    let one = signed("ann", 10, Shape::Plain, 100);
+    let other = signed("ann", 20, Shape::Plain, 101);
+    let mut scenario = quiet_unnumbered();
+    for at_ms in [500, 510, 520, 9_000] {
+        scenario = scenario
+            .visit(at_ms, &one, 25_000, 2)
+            .visit(at_ms, &other, 25_000, 2);
+    }
+    let report = scenario.run_clean();
+    assert_eq!((report.payments, report.transactions), (2, 2));
+    for ask in [&one, &other] {
+        let words = report.words(ask);
+        assert_eq!(
+            words.iter().filter(|word| **word == Word::Success).count(),
+            1,
+            "{words:?}"
+        );
+        let others = words.iter().filter(|word| **word == Word::Duplicate).count();
+        assert_eq!(others, words.len() - 1, "{words:?}");
+    }
+}
+
+/// A later step of which every byte is signed beforehand may be too old when its turn comes.
+#[test]
+fn a_later_step_that_is_too_old_when_its_turn_comes_ends_the_payment() {
+    let ask: Ask = signed("ann", 10, Shape::Escrow, 4);
+    let report = quiet_unnumbered()
+        .visit(500, &ask, 25_000, 2)
+        .act(2_500, Act::Delay(true))
+        .act(9_000, Act::Delay(false))
+        .run_clean();
+    assert_eq!(report.payments, 0);
+    assert!(
+        matches!(report.words(&ask).first(), Some(Word::Refused(_))),
+        "{:?}",
+        report.words(&ask)
+    );
+    assert_eq!(never_replaced(&report), Ok(()));
+}
