@@ -137,6 +137,8 @@ pub struct Chain {
     pub confirmations: u64,
     rng: Rng,
     canonical: Vec<Arc<Block>>,
+    /// When each height was reached first.
+    reached_ms: Vec<u64>,
     /// Every block a transaction was ever in.
     places: HashMap<String, Vec<Arc<Block>>>,
     fates: HashMap<String, BlockFate>,
@@ -180,6 +182,7 @@ impl Chain {
             confirmations,
             rng,
             canonical: vec![Arc::clone(&genesis)],
+            reached_ms: vec![0],
             places: HashMap::new(),
             fates: HashMap::new(),
             nodes: [node(), node()],
@@ -231,6 +234,13 @@ impl Chain {
     #[must_use]
     pub fn fate(&self, block: &str) -> BlockFate {
         self.fates.get(block).copied().unwrap_or_default()
+    }
+
+    /// The highest block that there was by this moment.
+    #[must_use]
+    pub fn height_at(&self, now_ms: u64) -> u64 {
+        let blocks = self.reached_ms.partition_point(|reached| *reached <= now_ms);
+        u64::try_from(blocks.saturating_sub(1)).unwrap_or(u64::MAX)
     }
 
     /// What became of every block that ever had a transaction in this place of a signer's.
@@ -495,6 +505,9 @@ impl Chain {
             });
         }
         self.canonical.push(block);
+        if self.canonical.len() > self.reached_ms.len() {
+            self.reached_ms.push(now_ms);
+        }
         let deep = usize::try_from(self.confirmations).unwrap_or(usize::MAX);
         if let Some(confirmed) = self
             .canonical

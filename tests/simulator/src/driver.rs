@@ -95,9 +95,7 @@ impl SimDriver {
             slot.lane.signer,
             tx.op
         );
-        if let Some(op) = tx.op {
-            self.world.note_signed(id.clone(), op);
-        }
+        self.world.note_signed(id.clone(), tx);
         self.built
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

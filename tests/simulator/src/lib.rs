@@ -1,8 +1,8 @@
 //! A deterministic simulator of the settlement engine.
 //!
-//! The real engine runs on a paused clock over a journal in memory, a driver over a scripted chain, and two schemes.
-//! Clients, weather and faults come from a seed. Afterwards [`oracle`] compares the chain's own history with every
-//! word that callers were told.
+//! The real engine runs on a paused clock over a journal in memory, a driver over a scripted chain that numbers
+//! transactions or does not, and two schemes. Clients, weather and faults come from a seed. Afterwards [`oracle`]
+//! compares the chain's own history with every word that callers were told.
 
 pub mod chain;
 pub mod clients;

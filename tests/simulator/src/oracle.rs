@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use facilitator::journal::{AttemptKind, AttemptRow, Event, SettlementRow};
 use sdk_plugin::wire::reason;
 
-use crate::chain::Chain;
+use crate::chain::{Chain, Tx};
 use crate::clients::{Ask, Told};
 use crate::run::Terms;
 use crate::token::{Op, moved, topics};
@@ -54,18 +54,18 @@ pub struct Facts<'a> {
     pub told: &'a [Told],
     pub unjournaled: &'a [String],
     /// Every transaction that was ever signed, sent or not.
-    pub signed: &'a BTreeMap<String, Op>,
+    pub signed: &'a BTreeMap<String, Tx>,
 }
 
 /// What the journal says, as far as the judge needs it.
 struct Record<'a> {
     settlements: BTreeMap<u64, SettlementRow>,
     attempts: Vec<AttemptRow>,
-    signed: &'a BTreeMap<String, Op>,
+    signed: &'a BTreeMap<String, Tx>,
 }
 
 impl<'a> Record<'a> {
-    fn of(log: &[Event], signed: &'a BTreeMap<String, Op>) -> Self {
+    fn of(log: &[Event], signed: &'a BTreeMap<String, Tx>) -> Self {
         let mut record = Self {
             settlements: BTreeMap::new(),
             attempts: Vec::new(),
@@ -119,7 +119,7 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
         sent_unjournaled: unjournaled.to_vec(),
         ..Verdict::default()
     };
-    words(chain, &record, told, &mut verdict);
+    words(chain, terms, &record, told, &mut verdict);
     releases(told, &mut verdict);
     lost(chain, told, &mut verdict);
     twice(chain, &record, &mut verdict);
@@ -128,7 +128,7 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
     verdict
 }
 
-fn words(chain: &Chain, record: &Record<'_>, told: &[Told], verdict: &mut Verdict) {
+fn words(chain: &Chain, terms: &Terms, record: &Record<'_>, told: &[Told], verdict: &mut Verdict) {
     for word in told {
         let Some(reply) = word.reply() else { continue };
         let what = |why: &str| {
@@ -181,6 +181,12 @@ fn words(chain: &Chain, record: &Record<'_>, told: &[Told], verdict: &mut Verdic
                 if landed && !excused(chain, &own, word.at_ms) {
                     verdict.false_words.push(what("failed, and it landed"));
                 }
+                if own
+                    .iter()
+                    .any(|attempt| may_land(chain, terms, record, attempt, word))
+                {
+                    verdict.false_words.push(what("failed, and it could still land"));
+                }
             }
             None => verdict.false_words.push(what("neither success nor a reason")),
         }
@@ -190,7 +196,7 @@ fn words(chain: &Chain, record: &Record<'_>, told: &[Told], verdict: &mut Verdic
 /// Signed for this payment. Its commit took longer than callers are kept, and was refused in the end: that it may land
 /// was true when it was said, and the next request begins anew.
 fn is_signed_for(record: &Record<'_>, ask: &Ask, tx_id: &str) -> bool {
-    match record.signed.get(tx_id) {
+    match record.signed.get(tx_id).and_then(|tx| tx.op.as_ref()) {
         Some(
             Op::Transfer { from, nonce, .. }
             | Op::Pay { from, nonce, .. }
@@ -262,6 +268,26 @@ fn has_landed(chain: &Chain, attempt: &AttemptRow, ask: &Ask) -> bool {
             .iter()
             .any(|tx| tx.id == attempt.tx_id && tx.result.as_ref().is_ok_and(|logs| pays(logs, ask)))
     })
+}
+
+/// Without numbers: the payment was in no block so far, and the blocks that could have it were not all final.
+fn may_land(chain: &Chain, terms: &Terms, record: &Record<'_>, attempt: &AttemptRow, word: &Told) -> bool {
+    let pays = attempt.covers.iter().any(|(id, step)| {
+        let steps = record.settlements.get(id).map(|row| row.steps.as_slice());
+        let step = usize::try_from(*step)
+            .ok()
+            .and_then(|step| steps.unwrap_or_default().get(step));
+        step.is_some_and(|step| step.pays)
+    });
+    let Some(last) = record.signed.get(&attempt.tx_id).and_then(|tx| tx.good_until) else {
+        return false;
+    };
+    let was_in_block = chain
+        .places(&attempt.tx_id)
+        .iter()
+        .any(|(block, _)| block.mined_ms <= word.at_ms);
+    let final_height = (chain.height_at(word.at_ms) + 1).saturating_sub(terms.finality);
+    pays && !was_in_block && final_height <= last
 }
 
 /// A failure that rested on a confirmed block which a deeper reorganisation took away: what `confirmations` risks.

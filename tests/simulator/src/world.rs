@@ -13,10 +13,9 @@ use sdk_plugin::host::{
 };
 use sdk_plugin::{Fault, HostServices, Value, async_trait};
 
-use crate::chain::Chain;
+use crate::chain::{Chain, Tx};
 use crate::faults::{Faults, Harm, Point};
 use crate::rng::Rng;
-use crate::token::Op;
 
 /// What all parts share.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ pub struct World {
     /// Transactions that reached a node and are not in the journal.
     unjournaled: Mutex<Vec<String>>,
     /// Every transaction that was ever signed, sent or not.
-    signed: Mutex<BTreeMap<String, Op>>,
+    signed: Mutex<BTreeMap<String, Tx>>,
 }
 
 impl World {
@@ -70,15 +69,15 @@ impl World {
         self.rng().index(2)
     }
 
-    pub fn note_signed(&self, tx_id: String, op: Op) {
+    pub fn note_signed(&self, tx_id: String, tx: Tx) {
         self.signed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(tx_id, op);
+            .insert(tx_id, tx);
     }
 
     #[must_use]
-    pub fn signed(&self) -> BTreeMap<String, Op> {
+    pub fn signed(&self) -> BTreeMap<String, Tx> {
         self.signed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
