@@ -95,32 +95,9 @@ impl SolanaWorld {
     }
 
     /// The same with further members of `extra`.
-    ///
-    /// # Panics
-    /// When `extra` is no object.
     #[must_use]
     pub fn body_with(&self, deal: &Deal, transaction: &[u8], extra: Value) -> Value {
-        let mut all = Map::from_iter([("feePayer".to_owned(), json!(deal.fee_payer.to_string()))]);
-        all.extend(extra.as_object().expect("an object").clone());
-        let requirements = json!({
-            "scheme": "exact",
-            "network": self.chain.network,
-            "amount": deal.amount.to_string(),
-            "asset": deal.mint.to_string(),
-            "payTo": deal.pay_to.to_string(),
-            "maxTimeoutSeconds": 60,
-            "extra": all,
-        });
-        json!({
-            "x402Version": 2,
-            "paymentPayload": {
-                "x402Version": 2,
-                "resource": {"url": "https://api.example.com/weather"},
-                "accepted": requirements,
-                "payload": {"transaction": STANDARD.encode(transaction)},
-            },
-            "paymentRequirements": requirements,
-        })
+        body(&self.chain.network, deal, transaction, extra)
     }
 
     /// The same in protocol v1.
@@ -257,6 +234,35 @@ impl SolanaWorld {
             (self.landed().len() >= count).then_some(())
         });
     }
+}
+
+/// What a seller on a network sends: this transaction for this deal, with further members of `extra`.
+///
+/// # Panics
+/// When `extra` is no object.
+#[must_use]
+pub fn body(network: &str, deal: &Deal, transaction: &[u8], extra: Value) -> Value {
+    let mut all = Map::from_iter([("feePayer".to_owned(), json!(deal.fee_payer.to_string()))]);
+    all.extend(extra.as_object().expect("an object").clone());
+    let requirements = json!({
+        "scheme": "exact",
+        "network": network,
+        "amount": deal.amount.to_string(),
+        "asset": deal.mint.to_string(),
+        "payTo": deal.pay_to.to_string(),
+        "maxTimeoutSeconds": 60,
+        "extra": all,
+    });
+    json!({
+        "x402Version": 2,
+        "paymentPayload": {
+            "x402Version": 2,
+            "resource": {"url": "https://api.example.com/weather"},
+            "accepted": requirements,
+            "payload": {"transaction": STANDARD.encode(transaction)},
+        },
+        "paymentRequirements": requirements,
+    })
 }
 
 /// What the official client builds, with this memo instead of a random one.

@@ -5,6 +5,7 @@ mod cargo;
 mod contracts;
 mod demo;
 mod devnet;
+mod full;
 mod lint;
 mod paint;
 mod test;
@@ -33,6 +34,8 @@ enum Command {
     Demo(demo::Args),
     /// Run every test, or some
     Test(test::Args),
+    /// Run what is too dear for every change: many seeds of the simulator, and surfpool
+    Full(full::Args),
     /// Check formatting, clippy, documentation and test contracts
     Lint(lint::Args),
     /// Start an EVM and a Solana dev chain with funded keys; they stay until Ctrl-C
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Full(full::Args {}) => full::run(),
         Command::Lint(lint::Args {}) => lint::run(),
         Command::Devnet(args) => devnet::run(&args),
         Command::Contracts(args) => contracts::run(&args),

@@ -46,6 +46,19 @@ fn what_wallets_send_today_is_taken() {
     let deal = world.deal(3);
     pays(&world, &world.body(&deal, &deal.guarded().sign(&deal.buyer)));
 
+    // Guards behind the payment, as another wallet puts them.
+    let deal = world.deal(7);
+    let looks = guard(6, vec![(deal.source(), false)]);
+    let behind = deal.draft(vec![
+        limit(20_000),
+        price(1),
+        deal.transfer(),
+        memo("x"),
+        looks.clone(),
+        looks,
+    ]);
+    pays(&world, &world.body(&deal, &behind.sign(&deal.buyer)));
+
     // Guards first.
     let deal = world.deal(4);
     let looks = guard(6, vec![(deal.source(), false)]);
