@@ -189,7 +189,12 @@ impl ExactSvm {
             Layout::Positional => positional::check(&instructions, message, terms, &self.config),
         };
         let wallets = self.config.smart_wallets.enabled && !terms.is_v1();
+        let required = message.header.num_required_signatures;
         let shape = match plain {
+            // One more is for wallets alone, whose authority may be another than who signs.
+            Ok(_) if required > self.config.max_signatures => {
+                Err(No::too_many_signatures(required, self.config.max_signatures))
+            }
             Ok(plain) => Ok(Shape::Plain(Box::new(plain))),
             Err(no) if no.is_layout && wallets => {
                 wallet::check(&instructions, message, terms, &self.config).map(|()| Shape::Wallet)

@@ -27,10 +27,7 @@ impl Payment {
             .saturating_add(u8::from(config.smart_wallets.enabled && !is_v1(request.version)));
         let required = message.header.num_required_signatures;
         if required > limit {
-            return Err(No::new(
-                reason::EXCESSIVE_SIGNERS,
-                format!("the transaction needs {required} signatures, {limit} are allowed"),
-            ));
+            return Err(No::too_many_signatures(required, limit));
         }
         if message.fee_payer() != fee_payer {
             return Err(No::new(

@@ -34,6 +34,11 @@ impl No {
         }
     }
 
+    pub(super) fn too_many_signatures(required: u8, limit: u8) -> Self {
+        let message = format!("the transaction needs {required} signatures, {limit} are allowed");
+        Self::new(reason::EXCESSIVE_SIGNERS, message)
+    }
+
     /// The reason is about the order or kind of instructions.
     pub(super) fn layout(reason: &str, message: impl Into<String>) -> Self {
         Self {

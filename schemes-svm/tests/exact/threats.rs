@@ -280,6 +280,18 @@ fn t55_a_durable_nonce_is_refused() {
 }
 
 #[test]
+fn t49_a_third_signature_is_for_wallets_alone() {
+    let (deal, other) = (Deal::example(), Key::of_seed(4));
+    let mut draft = deal.official();
+    draft.signers.push(other.address());
+    let request = request(&sign(&draft.message(), &[&deal.buyer, &other]));
+    for enabled in [false, true] {
+        let world = World::configured(|config| config.smart_wallets.enabled = enabled);
+        assert_eq!(world.refused(&request), reason::EXCESSIVE_SIGNERS, "{enabled}");
+    }
+}
+
+#[test]
 fn t57_the_buyers_signature_is_checked_here() {
     let deal = Deal::example();
     let message = deal.official().message();
