@@ -1,12 +1,13 @@
 //! The journal's files: who may open them, in which mode, and which schema is inside.
 //!
 //! Beside the database lie SQLite's `-wal` and `-shm` and our own `.lock`. All belong together and are private: signed
-//! transactions in them can be sent by whoever reads them.
+//! transactions in them can be sent by whoever reads them. While they are open they must stay where they are: an open
+//! file that has lost its name takes every write, and the next start finds nothing of it.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +48,15 @@ pub(super) fn wal(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
 
+/// SQLite's index of the write-ahead log, in which its locks are.
+fn index(path: &Path) -> PathBuf {
+    beside(path, "-shm")
+}
+
+fn lock_file(path: &Path) -> PathBuf {
+    beside(path, ".lock")
+}
+
 fn cannot(path: &Path, what: &str, error: &impl Advice) -> JournalError {
     JournalError(format!(
         "{} can't be {what}: {error}; {}",
@@ -57,7 +67,7 @@ fn cannot(path: &Path, what: &str, error: &impl Advice) -> JournalError {
 
 /// Keeps every other process away until the file is dropped, or this process ends in whatever way.
 pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
-    let lock = beside(path, ".lock");
+    let lock = lock_file(path);
     let mut file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -103,7 +113,7 @@ pub(super) fn prepare(path: &Path) -> Result<(), JournalError> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(cannot(path, "created", &error)),
     }
-    for file in [path.to_owned(), wal(path), beside(path, "-shm")] {
+    for file in [path.to_owned(), wal(path), index(path)] {
         match std::fs::metadata(&file) {
             Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
                 std::fs::set_permissions(&file, Permissions::from_mode(PRIVATE))
@@ -114,6 +124,56 @@ pub(super) fn prepare(path: &Path) -> Result<(), JournalError> {
         }
     }
     Ok(())
+}
+
+/// Which file it is, whatever it is called. Its number is not given to another file as long as it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl From<&Metadata> for Identity {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+/// The files that are open, and where the next start looks for them.
+pub(super) struct InUse(Vec<(PathBuf, Identity)>);
+
+impl InUse {
+    /// To be called when the database has been opened and read, and before anything in it is relied on.
+    ///
+    /// The database's files are asked for by their names: opening them a second time would, on closing, take SQLite's
+    /// locks away.
+    pub(super) fn note(path: &Path, lock: &File) -> Result<Self, JournalError> {
+        let held = lock_file(path);
+        let found = lock.metadata().map_err(|error| cannot(&held, "read", &error))?;
+        let mut files = vec![(held, Identity::from(&found))];
+        for file in [path.to_owned(), wal(path), index(path)] {
+            let found = std::fs::metadata(&file).map_err(|error| cannot(&file, "found", &error))?;
+            files.push((file, Identity::from(&found)));
+        }
+        Ok(Self(files))
+    }
+
+    /// Whether each still has its name; if not, which does not, and why.
+    pub(super) fn check(&self) -> Result<(), String> {
+        for (file, opened) in &self.0 {
+            let why = match std::fs::metadata(file) {
+                Ok(found) if Identity::from(&found) == *opened => continue,
+                Ok(_) => "is another file than the one that is in use".to_owned(),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => "is gone".to_owned(),
+                Err(error) => format!("can't be found ({error})"),
+            };
+            return Err(format!("{} {why}", file.display()));
+        }
+        Ok(())
+    }
 }
 
 fn open(path: &Path) -> Result<Connection, JournalError> {
@@ -157,6 +217,11 @@ pub(super) fn connect_read_only(path: &Path) -> Result<Connection, JournalError>
     connection
         .pragma_update(None, "query_only", true)
         .map_err(|error| cannot(path, "opened", &error))?;
+    // SQLite opens the write-ahead log with the first read, by its name: done now, it is the writer's for certain, and
+    // not what somebody puts there later.
+    connection
+        .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+        .map_err(|error| cannot(path, "read", &error))?;
     Ok(connection)
 }
 

@@ -4,11 +4,13 @@
 //! commit, so that a refused commit rolls back alone and all others share one sync. Reads run beside it on connections
 //! of their own. A lock file keeps a second process away for as long as this one lives.
 //!
-//! A full disk refuses commits and nothing else; any other failure to make a commit durable ends the process, because
-//! nobody could say any more what is in the journal.
+//! A full disk refuses commits and nothing else. So do files that were moved, deleted or replaced while they are in
+//! use, until the next start: a commit into them would be durable nowhere that anybody looks. Any other failure to make
+//! a commit durable ends the process, because nobody could say any more what is in the journal.
 //!
-//! Not guaranteed: safety on network file systems (locks and syncs lie there), and against a disk that acknowledges a
-//! sync without doing it. A commit whose caller is gone may still be carried out.
+//! Not guaranteed: safety on network file systems (locks and syncs lie there), against a disk that acknowledges a sync
+//! without doing it, and against a program that writes into the files. A commit whose caller is gone may still be
+//! carried out.
 
 mod advice;
 mod event_log;
@@ -75,12 +77,19 @@ impl SqliteJournal {
 
     /// Starts the threads over the writer's connection.
     fn start(path: &Path, connection: Connection, lock: File) -> Result<Self, JournalError> {
+        let in_use = files::InUse::note(path, &lock)?;
         let head = event_log::verify(&connection)?;
         let next_id = first_free_id(&connection)?;
 
         let notes_queued = Arc::new(AtomicUsize::new(0));
         let (writes, written) = mpsc::channel();
-        let writer = Writer::new(connection, head, files::wal(path), Arc::clone(&notes_queued));
+        let writer = Writer::new(
+            connection,
+            head,
+            in_use,
+            files::wal(path),
+            Arc::clone(&notes_queued),
+        );
         let mut threads = vec![spawn("journal-writer", move || writer.run(&written))?];
 
         let (reads, asked) = mpsc::channel();

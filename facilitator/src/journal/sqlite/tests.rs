@@ -9,6 +9,12 @@ use super::writer::{Fate, fate};
 use super::*;
 
 const DATABASE: &str = "journal.sqlite";
+const FILES: [&str; 4] = [
+    DATABASE,
+    "journal.sqlite-wal",
+    "journal.sqlite-shm",
+    "journal.sqlite.lock",
+];
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -40,13 +46,7 @@ async fn all_files_are_private() {
     let journal = SqliteJournal::open(&directory).unwrap();
     journal.commit(vec![opened(1, "a")]).await.unwrap();
     assert_eq!(mode(&directory), 0o700);
-    let names = [
-        "journal.sqlite",
-        "journal.sqlite-wal",
-        "journal.sqlite-shm",
-        "journal.sqlite.lock",
-    ];
-    for name in names {
+    for name in FILES {
         assert_eq!(mode(&directory.join(name)), 0o600, "{name}");
     }
     drop(journal);
@@ -343,13 +343,6 @@ async fn a_full_disk_refuses_commits_and_loses_nothing() {
         }
     }
     kept.sort();
-    let keys = async |journal: &SqliteJournal| {
-        rows(journal, "")
-            .await
-            .into_iter()
-            .map(|row| row.key)
-            .collect::<Vec<_>>()
-    };
     assert!(full > 0);
     assert_eq!(keys(&journal).await, kept, "reads go on");
     let again = journal
@@ -364,6 +357,110 @@ async fn a_full_disk_refuses_commits_and_loses_nothing() {
         .commit(vec![stored("zzz", json!("v".repeat(400_000)))])
         .await
         .unwrap();
+}
+
+/// A journal that was used, in a folder inside the returned one, so that it can be moved.
+async fn used() -> (tempfile::TempDir, PathBuf, SqliteJournal) {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("data");
+    let journal = SqliteJournal::open(&directory).unwrap();
+    journal.commit(vec![stored("before", json!(1))]).await.unwrap();
+    (folder, directory, journal)
+}
+
+/// Takes nothing more, and still answers.
+async fn refuses(journal: &SqliteJournal, what: &str) {
+    for _ in 0..2 {
+        let refused = journal
+            .commit(vec![opened(1, "a"), prepared(2, 1, 0), stored("after", json!(1))])
+            .await;
+        assert!(
+            matches!(&refused, Err(CommitError::Io(why)) if why.contains("not where they were opened")),
+            "{what}: {refused:?}"
+        );
+        journal.note(stored("marked", json!(1)));
+    }
+    assert_eq!(keys(journal).await, ["before"], "{what}: reads go on");
+    assert!(settlement(journal, 1).await.is_none(), "{what}");
+}
+
+async fn keys(journal: &SqliteJournal) -> Vec<String> {
+    rows(journal, "").await.into_iter().map(|row| row.key).collect()
+}
+
+#[tokio::test]
+async fn law3_nothing_is_acknowledged_in_a_file_that_was_deleted() {
+    for name in FILES {
+        let (_folder, directory, journal) = used().await;
+        std::fs::remove_file(directory.join(name)).unwrap();
+        refuses(&journal, name).await;
+        drop(journal);
+        if name != DATABASE {
+            let journal = SqliteJournal::open(&directory).unwrap();
+            assert_eq!(keys(&journal).await, ["before"], "{name}: a clean stop saves it");
+            journal.commit(vec![stored("c", json!(1))]).await.unwrap();
+        }
+    }
+    let (_folder, directory, journal) = used().await;
+    std::fs::remove_dir_all(&directory).unwrap();
+    refuses(&journal, "the whole directory").await;
+}
+
+#[tokio::test]
+async fn law3_nothing_is_acknowledged_in_a_file_that_another_one_replaced() {
+    for name in FILES {
+        let (folder, directory, journal) = used().await;
+        let other = folder.path().join("other");
+        std::fs::write(&other, "").unwrap();
+        std::fs::rename(&other, directory.join(name)).unwrap();
+        refuses(&journal, name).await;
+    }
+}
+
+#[tokio::test]
+async fn a_second_journal_at_the_same_place_ends_the_first_and_is_left_alone_by_it() {
+    let (folder, directory, first) = used().await;
+    std::fs::rename(&directory, folder.path().join("away")).unwrap();
+    let second = SqliteJournal::open(&directory).unwrap();
+    second.commit(vec![stored("second", json!(1))]).await.unwrap();
+    refuses(&first, "moved away").await;
+    drop(first);
+    second.commit(vec![stored("third", json!(1))]).await.unwrap();
+    drop(second);
+    let second = SqliteJournal::open(&directory).unwrap();
+    assert_eq!(keys(&second).await, ["second", "third"]);
+}
+
+#[tokio::test]
+async fn what_was_moved_and_put_back_is_used_again_after_a_restart_and_not_before() {
+    for name in FILES.into_iter().chain([""]) {
+        let (folder, directory, journal) = used().await;
+        let (place, away) = (directory.join(name), folder.path().join("away"));
+        // Without the separator that joining nothing leaves.
+        let place: PathBuf = place.components().collect();
+        std::fs::rename(&place, &away).unwrap();
+        refuses(&journal, name).await;
+        std::fs::rename(&away, &place).unwrap();
+        refuses(&journal, name).await;
+        drop(journal);
+        let journal = SqliteJournal::open(&directory).unwrap();
+        assert_eq!(keys(&journal).await, ["before"], "{name}");
+        journal.commit(vec![stored("c", json!(1))]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn other_programs_that_look_into_the_journal_do_not_disturb_it() {
+    let (folder, directory, journal) = used().await;
+    let shell = Connection::open(directory.join(DATABASE)).unwrap();
+    let backup = folder.path().join("backup.sqlite");
+    shell
+        .execute("VACUUM INTO ?1", [backup.to_str().unwrap()])
+        .unwrap();
+    drop(shell);
+    std::fs::write(directory.join("paused"), "").unwrap();
+    journal.commit(vec![stored("c", json!(1))]).await.unwrap();
+    assert_eq!(keys(&journal).await, ["before", "c"]);
 }
 
 #[test]

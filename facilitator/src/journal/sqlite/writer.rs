@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::super::{CommitError, Event, project};
 use super::event_log::{self, Head};
+use super::files::InUse;
 use super::tables::Tables;
 
 /// Most commits in one transaction: bounds how long the first of them waits for the last.
@@ -89,6 +90,10 @@ pub(super) fn fate(error: &rusqlite::Error) -> Fate {
 pub(super) struct Writer {
     connection: Connection,
     head: Head,
+    files: InUse,
+    /// The files were once found not to be where they were opened. What happened to them meanwhile nobody knows, so
+    /// only a restart, which reads them anew, ends it.
+    displaced: bool,
     wal: PathBuf,
     /// Length of the write-ahead log at which it is folded back.
     fold_at: u64,
@@ -121,12 +126,15 @@ impl Writer {
     pub(super) fn new(
         connection: Connection,
         head: Head,
+        files: InUse,
         wal: PathBuf,
         notes_queued: Arc<AtomicUsize>,
     ) -> Self {
         Self {
             connection,
             head,
+            files,
+            displaced: false,
             wal,
             fold_at: MAX_WAL_BYTES,
             notes_queued,
@@ -190,6 +198,9 @@ impl Writer {
 
     /// All entries in one transaction: a result each once it is durable, or why nothing of it is.
     fn transact(&mut self, group: &[Entry]) -> Result<Vec<Result<(), CommitError>>, CommitError> {
+        // Before anything is written for nothing, and once more at the last moment: another program may have held the
+        // database for seconds.
+        self.in_place()?;
         self.connection
             .execute_batch("BEGIN IMMEDIATE")
             .map_err(|error| reported(&error))?;
@@ -205,6 +216,7 @@ impl Writer {
                 Err(Refusal::All(error)) => return Err(error),
             });
         }
+        self.in_place()?;
         match self.connection.execute_batch("COMMIT") {
             Ok(()) => {
                 self.head = head;
@@ -215,6 +227,26 @@ impl Writer {
                 Fate::Unknown => end(&format!("a commit could not be synced ({error})")),
             },
         }
+    }
+
+    /// Refuses to write into files that the next start would not find.
+    fn in_place(&mut self) -> Result<(), CommitError> {
+        if !self.displaced {
+            let Err(what) = self.files.check() else {
+                return Ok(());
+            };
+            self.displaced = true;
+            tracing::error!(
+                "journal: {what}. The journal's files must not be moved, deleted or replaced while they are in use. From \
+                 now on nothing is recorded, no payment is begun (503), and what is under way is only watched. Put the \
+                 files back (what was deleted is still open: on Linux, copy it from /proc/{}/fd before this process \
+                 ends), then stop the process and start it again; without them it will not know its payments",
+                std::process::id()
+            );
+        }
+        Err(CommitError::Io(
+            "its files are not where they were opened; the log says what to do".into(),
+        ))
     }
 
     /// One entry inside its savepoint; the head behind it.
@@ -259,6 +291,9 @@ impl Writer {
 
     /// Folds a write-ahead log back that has grown because readers never all looked away.
     fn fold(&mut self) {
+        if self.displaced {
+            return;
+        }
         let length = std::fs::metadata(&self.wal).map_or(0, |metadata| metadata.len());
         if length < self.fold_at {
             return;

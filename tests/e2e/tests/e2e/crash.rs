@@ -1,4 +1,4 @@
-//! The process dies or is asked to leave while money is on its way.
+//! The process dies, is asked to leave or loses its journal while money is on its way.
 
 use devnet::Mining;
 use e2e::payment::PRICE;
@@ -148,4 +148,41 @@ fn t22_a_drain_that_runs_out_of_time_answers_with_the_hash_and_goes_on_after_the
     world.facilitator.restart();
     let _ = world.settle(&body).paid();
     assert_eq!((world.sent(), world.transfers(), world.earned()), (1, 1, PRICE));
+}
+
+#[test]
+fn law3_without_its_journal_nothing_new_is_sent_and_nothing_is_told_as_success() {
+    let mut world = World::builder()
+        .mining(Mining::Manual)
+        .server("settle_wait_seconds = 1")
+        .start();
+    let open = world.payment(2).v2();
+    let hash = world.settle(&open).pending();
+    let place = world.facilitator.data_folder();
+    let away = place.with_file_name("away");
+    std::fs::rename(&place, &away).expect("moved");
+
+    let late = world.payment(3).v2();
+    world.untouched(|| {
+        let reply = world.settle(&late);
+        assert_eq!(reply.status, 503, "{reply:?}");
+        assert!(reply.header("retry-after").is_some());
+    });
+    let log = world.facilitator.log();
+    assert_eq!(log.matches("must not be moved").count(), 1, "{log}");
+    world.chain.mine(1).expect("mines");
+    assert_eq!(
+        world.settle(&open).pending(),
+        hash,
+        "it landed, and can't be recorded"
+    );
+
+    world.facilitator.terminate();
+    world.facilitator.wait_exit();
+    std::fs::rename(&away, &place).expect("put back");
+    world.facilitator.restart();
+    assert_eq!(world.settle(&open).paid(), hash);
+    world.chain.set_mining(Mining::Auto).expect("set");
+    let _ = world.settle(&late).paid();
+    assert_eq!((world.sent(), world.transfers()), (2, 2));
 }
