@@ -1,7 +1,9 @@
 //! Scenarios written by hand: calm weather, and exactly what a test says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use facilitator::journal::{AttemptKind, Event};
 use facilitator::service::SettleAnswer;
 use sdk_plugin::wire::reason;
 
@@ -180,6 +182,29 @@ impl Report {
             .filter(|told| *told.ask == *ask)
             .map(Word::of)
             .collect()
+    }
+
+    /// Whether no step ever got a second transaction, nor any place a fill.
+    ///
+    /// # Errors
+    /// What did.
+    pub fn never_replaced(&self) -> Result<(), String> {
+        let mut attempts: BTreeMap<(u64, u32), u32> = BTreeMap::new();
+        for event in &self.log {
+            let Event::Prepared(attempt) = event else {
+                continue;
+            };
+            if attempt.row.kind == AttemptKind::Fill {
+                return Err(format!("a fill: {:?}", attempt.row));
+            }
+            for place in &attempt.row.covers {
+                *attempts.entry(*place).or_default() += 1;
+            }
+        }
+        match attempts.iter().find(|(_, count)| **count > 1) {
+            Some((place, count)) => Err(format!("{place:?} has {count} attempts")),
+            None => Ok(()),
+        }
     }
 
     /// How often a fault struck.

@@ -1,39 +1,17 @@
 //! Chains that do not number transactions, as Solana: the same bytes are sent again until they land, and a payment has
 //! failed only when they never can.
 
-use std::collections::BTreeMap;
-
-use facilitator::journal::{AttemptKind, Event};
+use facilitator::journal::Event;
 use simulator::clients::Ask;
 use simulator::faults::{Harm, Point};
 use simulator::matrix::spread;
 use simulator::random::unnumbered;
-use simulator::run::{Act, Report, simulate, simulate_traced};
+use simulator::run::{Act, Report, simulate};
 use simulator::scheme::Shape;
 use simulator::script::{Word, quiet_unnumbered, signed, unnumbered_tour};
 
 /// Passes of one point that are struck one by one.
 const PASSES: u64 = 12;
-
-/// No step ever got a second transaction, or a fill.
-fn never_replaced(report: &Report) -> Result<(), String> {
-    let mut attempts: BTreeMap<(u64, u32), u32> = BTreeMap::new();
-    for event in &report.log {
-        let Event::Prepared(attempt) = event else {
-            continue;
-        };
-        if attempt.row.kind == AttemptKind::Fill {
-            return Err(format!("a fill: {:?}", attempt.row));
-        }
-        for place in &attempt.row.covers {
-            *attempts.entry(*place).or_default() += 1;
-        }
-    }
-    match attempts.iter().find(|(_, count)| **count > 1) {
-        Some((place, count)) => Err(format!("{place:?} has {count} attempts")),
-        None => Ok(()),
-    }
-}
 
 fn hashes(report: &Report) -> Vec<String> {
     let replies = report.told.iter().filter_map(|told| told.reply());
@@ -53,7 +31,7 @@ fn the_tour_passes_every_step_but_fills() {
         assert!(report.passes.contains_key(&point), "{point:?} is not passed");
     }
     assert!(!report.passes.contains_key(&Point::Fill));
-    assert_eq!(never_replaced(&report), Ok(()));
+    assert_eq!(report.never_replaced(), Ok(()));
     assert_eq!(report.payments, 7);
     for ask in &tour.payments {
         let words = report.words(ask);
@@ -72,7 +50,7 @@ fn law4_law5_any_single_fault_at_any_pass_of_any_step_harms_nothing() {
             for pass in spread(passes.get(&point).copied().unwrap_or(0), PASSES) {
                 let report = tour.strike(point, *harm, pass, 1);
                 assert_eq!(
-                    never_replaced(&report),
+                    report.never_replaced(),
                     Ok(()),
                     "{harm:?} at pass {pass} of {point:?}"
                 );
@@ -93,47 +71,9 @@ fn faults_that_last_a_while_harm_nothing_either() {
             let fatal = matches!(harm, Harm::CrashBefore | Harm::CrashAfter);
             for count in if fatal { [2, 3] } else { [5, 12] } {
                 let report = tour.strike(point, *harm, 0, count);
-                assert_eq!(never_replaced(&report), Ok(()), "{harm:?} at {point:?}");
+                assert_eq!(report.never_replaced(), Ok(()), "{harm:?} at {point:?}");
             }
         }
-    }
-}
-
-#[test]
-fn no_seed_loses_or_repeats_or_misreports_a_payment() {
-    let (mut paid, mut failed, mut sent) = (0, 0, 0);
-    for seed in 0..150 {
-        let report = simulate(&unnumbered(seed, 40)).expect("a runtime");
-        let replaced = never_replaced(&report);
-        if !report.verdict.is_clean() || replaced.is_err() {
-            let (_, trace) = simulate_traced(&unnumbered(seed, 40)).expect("a runtime");
-            panic!("{trace}\nseed {seed}: {:#?} {replaced:?}", report.verdict);
-        }
-        paid += report.payments;
-        for event in &report.log {
-            match event {
-                Event::Failed { proof, .. } if proof.starts_with("good up to block") => failed += 1,
-                Event::Prepared(_) => sent += 1,
-                _ => {}
-            }
-        }
-    }
-    eprintln!("{paid} payments on chain, {sent} transactions, {failed} failed because they were too old");
-    assert!(paid > 1_500 && failed > 50, "{paid} {failed}");
-}
-
-/// Without this no seed could be repeated.
-#[test]
-fn a_seed_always_runs_the_same_way() {
-    for seed in [3, 17, 29] {
-        let first = simulate(&unnumbered(seed, 40)).expect("a runtime");
-        let second = simulate(&unnumbered(seed, 40)).expect("a runtime");
-        assert_eq!(first.log, second.log, "seed {seed}");
-        assert_eq!(
-            format!("{:?}", first.told),
-            format!("{:?}", second.told),
-            "seed {seed}"
-        );
     }
 }
 
@@ -162,7 +102,7 @@ fn what_the_nodes_forget_is_sent_again_and_lands_by_the_same_id() {
     assert_eq!(report.struck(Point::Broadcast, Harm::AcceptedAndForgotten), 5);
     assert_eq!(report.words(&ask), [Word::Success, Word::Duplicate]);
     assert_eq!((report.payments, report.transactions), (1, 1));
-    assert_eq!(never_replaced(&report), Ok(()));
+    assert_eq!(report.never_replaced(), Ok(()));
 }
 
 /// A replacement would be the same bytes, and a row in the journal for each.
@@ -175,7 +115,7 @@ fn what_bids_too_little_waits_for_the_price_and_is_not_replaced() {
         .act(20_000, Act::Fee(None))
         .run_clean();
     assert_eq!(report.words(&ask), [Word::Success, Word::Duplicate]);
-    assert_eq!(never_replaced(&report), Ok(()));
+    assert_eq!(report.never_replaced(), Ok(()));
 }
 
 #[test]
@@ -298,5 +238,5 @@ fn a_later_step_that_is_too_old_when_its_turn_comes_ends_the_payment() {
         "{:?}",
         report.words(&ask)
     );
-    assert_eq!(never_replaced(&report), Ok(()));
+    assert_eq!(report.never_replaced(), Ok(()));
 }
