@@ -105,7 +105,7 @@ impl App {
             metrics: Arc::clone(&metrics),
         };
         let registry = load_plugins(config, &survey, &custody, &resources).await?;
-        let ops = Ops::new(calls, Arc::clone(&metrics), Budgets::default());
+        let ops = Ops::new(calls, Arc::clone(&metrics), Budgets::default()).with_nodes(Arc::clone(&rpc));
         let parts = Parts {
             registry,
             journal,

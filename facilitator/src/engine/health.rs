@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sdk_plugin::chain::{LaneState, Readiness};
+use sdk_plugin::{Fault, FaultKind};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::lane::Ask;
 use super::network::NetworkRun;
 use super::{Engine, lock, public_message};
+use crate::host::rpc::NodeState;
 
 /// Between two checks of a network that is ready and of which nothing bad is heard.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
@@ -28,7 +30,12 @@ const SUSPECT_DEADLINE: Duration = Duration::from_secs(3);
 const REMIND_EVERY: Duration = Duration::from_secs(300);
 /// Kinds of sentences remembered.
 const MAX_SAID: usize = 64;
-const NO_ANSWER: &str = "a node or service behind this network did not answer; try again";
+/// How every sentence about a network that can't be used begins.
+const NOT_READY: &str = "network is not ready: ";
+/// Begins the list of nodes and their troubles.
+const NO_NODE: &str = "no RPC node gives a usable answer: ";
+/// Longest sentence about what a check met, in characters.
+const MAX_WHY_CHARS: usize = 400;
 
 /// What the checks of one network have found out and said.
 #[derive(Debug, Default)]
@@ -66,15 +73,20 @@ impl Health {
         }
     }
 
-    /// What was said is over: the next time is news again.
-    fn forget(&self, sentence: &str) {
-        lock(&self.said).remove(&kind_of(sentence));
+    /// The network is ready again: whatever keeps it from being used the next time is news.
+    fn forget_not_ready(&self) {
+        lock(&self.said).retain(|sentence, _| !sentence.starts_with(NOT_READY));
     }
 }
 
-/// A sentence without its numbers: ages and heights change from check to check and mean the same.
+/// A sentence without its numbers: ages and heights change from check to check and mean the same. So do the ways in which
+/// nodes that are down show it: first a connection breaks, then none is made.
 fn kind_of(sentence: &str) -> String {
     let mut kind = String::new();
+    let sentence = match sentence.find(NO_NODE) {
+        Some(at) => sentence.split_at(at.saturating_add(NO_NODE.len())).0,
+        None => sentence,
+    };
     for c in sentence.chars() {
         match c {
             '0'..='9' if kind.ends_with('#') => {}
@@ -83,6 +95,43 @@ fn kind_of(sentence: &str) -> String {
         }
     }
     kind
+}
+
+/// Why a check that got no answer got none, for operators: hosts and causes, never a URL.
+fn why_not(fault: &Fault, nodes: &[NodeState]) -> String {
+    match fault.kind {
+        FaultKind::Unavailable | FaultKind::Deadline => {}
+        FaultKind::Invalid
+        | FaultKind::Unsupported
+        | FaultKind::Cancelled
+        | FaultKind::Overloaded
+        | FaultKind::Shutdown
+        | FaultKind::Panic
+        | FaultKind::Internal
+        | FaultKind::Denied
+        | FaultKind::Indeterminate => return public_message(fault).to_owned(),
+    }
+    // Reads go to the first node without trouble.
+    let asked = nodes.iter().find(|node| node.trouble.is_none());
+    let why = match (nodes, asked) {
+        ([], _) => public_message(fault).to_owned(),
+        (_, Some(asked)) if fault.kind == FaultKind::Unavailable => {
+            format!("{}: {}", asked.host, fault.message)
+        }
+        (_, Some(asked)) => format!("{}: no answer in time", asked.host),
+        (nodes, None) => {
+            let troubles: Vec<String> = nodes
+                .iter()
+                .filter_map(|node| Some(format!("{} {}", node.host, node.trouble.as_ref()?)))
+                .collect();
+            format!("{NO_NODE}{}", troubles.join("; "))
+        }
+    };
+    // A driver's sentence may quote a node.
+    why.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_WHY_CHARS)
+        .collect()
 }
 
 impl Engine {
@@ -96,7 +145,9 @@ impl Engine {
                 match tokio::time::timeout(SUSPECT_DEADLINE, self.check_network(&run)).await {
                     Ok(ready) => ready,
                     Err(_) => {
-                        self.take_in(&run, Err(NO_ANSWER.to_owned()));
+                        let late =
+                            Fault::unavailable(format!("no answer within {} s", SUSPECT_DEADLINE.as_secs()));
+                        self.take_in(&run, Err(why_not(&late, &self.ops.nodes(&run.network))));
                         false
                     }
                 }
@@ -129,7 +180,7 @@ impl Engine {
                     None => self.take_in(run, Ok(&readiness)),
                 }
             }
-            Err(fault) => self.take_in(run, Err(public_message(&fault).to_owned())),
+            Err(fault) => self.take_in(run, Err(why_not(&fault, &self.ops.nodes(network)))),
         }
         for lane in network.all_lanes() {
             if run.lane(&lane.signer).is_none() {
@@ -172,8 +223,8 @@ impl Engine {
         network.set_readiness(checked);
         let now = network.readiness();
         match (&before, &now) {
-            (Err(old), Ok(())) => {
-                run.health.forget(old);
+            (Err(_), Ok(())) => {
+                run.health.forget_not_ready();
                 tracing::info!(network = network.id(), "network is ready");
                 // What was wrong may have been put right with a signer's key.
                 for handle in network
@@ -185,8 +236,9 @@ impl Engine {
                 }
             }
             (_, Err(why)) => {
-                if run.health.is_news(why) {
-                    tracing::error!(network = network.id(), "network is not ready: {why}");
+                let sentence = format!("{NOT_READY}{why}");
+                if run.health.is_news(&sentence) {
+                    tracing::error!(network = network.id(), "{sentence}");
                 }
             }
             (Ok(()), Ok(())) => {}
@@ -215,7 +267,75 @@ mod tests {
         tokio::time::advance(REMIND_EVERY).await;
         assert!(health.is_news("the head block 17 is 520 s old"));
         assert!(!health.is_news("the head block 17 is 521 s old"));
-        health.forget("the head block 99 is 1 s old");
-        assert!(health.is_news("the head block 17 is 181 s old"), "a new outage");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_after_a_recovery_is_news_and_a_lasting_warning_is_not() {
+        let health = Health::default();
+        let outages = ["network is not ready: a", "network is not ready: b"];
+        for sentence in [outages[0], outages[1], "a low balance"] {
+            assert!(health.is_news(sentence));
+            assert!(!health.is_news(sentence));
+        }
+        health.forget_not_ready();
+        for sentence in outages {
+            assert!(health.is_news(sentence));
+        }
+        let down = |cause| format!("{NOT_READY}{NO_NODE}one.example {cause}");
+        assert!(health.is_news(&down("broke the connection")));
+        assert!(!health.is_news(&down("could not be reached")), "the same outage");
+        assert!(!health.is_news("a low balance"));
+    }
+
+    fn node(host: &str, trouble: Option<&str>) -> NodeState {
+        NodeState {
+            host: host.to_owned(),
+            trouble: trouble.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_network_without_answers_names_each_host_and_its_cause() {
+        let nodes = [
+            node("one.example", Some("answered HTTP 401")),
+            node("two.example", Some("did not answer in time")),
+        ];
+        for fault in [Fault::unavailable("x"), Fault::new(FaultKind::Deadline, "y")] {
+            assert_eq!(
+                why_not(&fault, &nodes),
+                "no RPC node gives a usable answer: one.example answered HTTP 401; two.example did not answer in time"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_that_the_driver_can_not_use_is_told_with_the_host_that_gave_it() {
+        let nodes = [
+            node("one.example", Some("broke the connection")),
+            node("two.example", None),
+        ];
+        let fault = Fault::unavailable("eth_chainId: the node answered -32601\nno such method");
+        assert_eq!(
+            why_not(&fault, &nodes),
+            "two.example: eth_chainId: the node answered -32601 no such method"
+        );
+        let late = Fault::new(FaultKind::Deadline, "chain.check took longer than 10000 ms");
+        assert_eq!(why_not(&late, &nodes), "two.example: no answer in time");
+        let endless = Fault::unavailable("x".repeat(10_000));
+        assert_eq!(why_not(&endless, &nodes).chars().count(), MAX_WHY_CHARS);
+    }
+
+    #[test]
+    fn a_fault_that_is_no_node_s_is_told_in_the_neutral_words() {
+        let nodes = [node("one.example", None)];
+        for fault in [
+            Fault::internal("x"),
+            Fault::invalid("x"),
+            Fault::new(FaultKind::Overloaded, "x"),
+        ] {
+            assert_eq!(why_not(&fault, &nodes), public_message(&fault));
+        }
+        let fault = Fault::unavailable("x");
+        assert_eq!(why_not(&fault, &[]), public_message(&fault));
     }
 }

@@ -19,6 +19,7 @@ use sdk_plugin::scheme::{
 use sdk_plugin::{CallContext, Cx, Fault, FaultKind, PaymentRequest};
 
 use crate::host::calls::{CallGuard, CallScope, CallTable, Operation};
+use crate::host::rpc::{NodeState, RpcPools};
 use crate::registry::{Instance, Kind, Network};
 use crate::telemetry::metrics::Metrics;
 
@@ -49,6 +50,7 @@ pub struct Ops {
     calls: Arc<CallTable>,
     metrics: Arc<Metrics>,
     budgets: Budgets,
+    rpc: Option<Arc<RpcPools>>,
 }
 
 #[derive(Debug, Default)]
@@ -66,7 +68,22 @@ impl Ops {
             calls,
             metrics,
             budgets,
+            rpc: None,
         }
+    }
+
+    /// With the nodes that the plugins' reads go to, so that operators can be told which of them fails, and how.
+    #[must_use]
+    pub fn with_nodes(mut self, rpc: Arc<RpcPools>) -> Self {
+        self.rpc = Some(rpc);
+        self
+    }
+
+    /// How the network's nodes do, as configured; empty where that isn't known.
+    pub(super) fn nodes(&self, network: &Network) -> Vec<NodeState> {
+        self.rpc
+            .as_ref()
+            .map_or_else(Vec::new, |rpc| rpc.nodes(network.id()))
     }
 
     pub async fn supported(&self, kind: &Kind) -> Result<Supported, Fault> {

@@ -1,7 +1,8 @@
 //! RPC pools: JSON-RPC over HTTP to the nodes of each network.
 //!
 //! A read goes to one node at a time, the next URL taking over when a node fails, answers garbage or says that it is
-//! unwell; a JSON-RPC error about the question itself is an answer. A send is tried at the URLs in sequence until one
+//! unwell; a JSON-RPC error about the question itself is an answer. A node whose last word was a failure is asked after
+//! the others: reads of the engine are shown to it beside them, waited for by nobody, until it answers one. A send is tried at the URLs in sequence until one
 //! accepts, never at two at once. The pool knows no method: what may be read and sent with, the plugin's manifest says.
 //!
 //! Not guaranteed: two reads may be answered by nodes at different heights; what must be one view belongs in one batch.
@@ -10,6 +11,7 @@
 mod gate;
 mod network;
 mod node;
+mod pool;
 mod sending;
 mod url;
 mod wire;
@@ -21,22 +23,23 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Bytes;
 use sdk_plugin::host::{RpcCall, RpcResult};
 use sdk_plugin::{Fault, FaultKind};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::telemetry::metrics::Metrics;
-use gate::Gate;
 pub use network::{MethodList, RpcConfigError, RpcNetwork, Traffic};
-use node::{Failure, Http, Node};
+pub use node::NodeState;
+use node::{Failure, Node, Standing};
+use pool::{Failures, Pool, all_well, unwell_code};
 pub use sending::{BYTES_PLACEHOLDER, Sending};
 pub use url::{SecretUrl, UrlError};
-use wire::Garbage;
 
 /// Calls in one batch: what the tightest public providers take is less, what one plan needs is far less.
 pub const MAX_BATCH: usize = 1_000;
@@ -72,26 +75,18 @@ enum Readers {
     Two,
 }
 
-struct Pool {
-    limits: RpcNetwork,
-    nodes: Vec<Node>,
-    intake: Gate,
-    engine: Gate,
-    round_trips: AtomicU64,
-}
-
 /// The nodes of all networks.
 pub struct RpcPools {
-    pools: BTreeMap<String, Pool>,
-    http: Http,
+    pools: BTreeMap<String, Arc<Pool>>,
     next_id: AtomicU64,
-    observer: Arc<dyn RpcObserver>,
+    /// Background reads that find out whether failed nodes are back; they end with the pools.
+    probes: Mutex<JoinSet<()>>,
 }
 
 impl fmt::Debug for RpcPools {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map()
-            .entries(self.pools.iter().map(|(id, pool)| (id, &pool.nodes)))
+            .entries(self.pools.iter().map(|(id, pool)| (id, pool.nodes())))
             .finish()
     }
 }
@@ -104,25 +99,20 @@ impl RpcPools {
             .map(|network| network.max_concurrent)
             .max()
             .unwrap_or(1);
+        let http = node::http(most).map_err(|_| RpcConfigError {
+            network: "*".into(),
+            why: "the built-in TLS can't be set up",
+        })?;
         let mut pools = BTreeMap::new();
         for network in networks {
             network.check()?;
             if pools.contains_key(&network.id) {
                 return Err(network.refuse("is configured twice; put all its RPC URLs into one list"));
             }
-            let pool = Pool {
-                nodes: network.urls.iter().cloned().map(Node::new).collect(),
-                intake: Gate::new(network.max_concurrent, network.max_queued),
-                engine: Gate::new(network.max_concurrent, network.max_queued),
-                round_trips: AtomicU64::new(0),
-                limits: network,
-            };
-            pools.insert(pool.limits.id.clone(), pool);
+            let id = network.id.clone();
+            let pool = Pool::new(network, http.clone(), Arc::clone(&observer));
+            pools.insert(id, Arc::new(pool));
         }
-        let http = node::http(most).map_err(|_| RpcConfigError {
-            network: "*".into(),
-            why: "the built-in TLS can't be set up",
-        })?;
         // Starting anywhere lets a stale answer of an earlier process be noticed.
         #[allow(clippy::disallowed_methods, reason = "not a date: any number will do")]
         let start = std::time::SystemTime::now()
@@ -130,18 +120,23 @@ impl RpcPools {
             .map_or(1, |since| u64::from(since.subsec_nanos()));
         Ok(Self {
             pools,
-            http,
             next_id: AtomicU64::new(start),
-            observer,
+            probes: Mutex::default(),
         })
     }
 
     /// HTTP exchanges begun with nodes of this network since the start: a batch is one.
     #[must_use]
     pub fn round_trips(&self, network: &str) -> u64 {
+        self.pools.get(network).map_or(0, |pool| pool.round_trips())
+    }
+
+    /// How the nodes of a network do, as configured; for operators, never for callers. Empty for an unknown network.
+    #[must_use]
+    pub fn nodes(&self, network: &str) -> Vec<NodeState> {
         self.pools
             .get(network)
-            .map_or(0, |pool| pool.round_trips.load(Ordering::Relaxed))
+            .map_or_else(Vec::new, |pool| pool.nodes().iter().map(Node::state).collect())
     }
 
     /// Answers in the order of `calls`, all by one node.
@@ -207,25 +202,32 @@ impl RpcPools {
             )));
         }
         let (first_id, body) = self.encode(calls)?;
-        let deadline = Instant::now() + pool.limits.deadline;
+        let deadline = Instant::now() + pool.limits().deadline;
         let _turn = pool.enter(traffic, deadline).await?;
+        if traffic == Traffic::Engine {
+            // A set of tasks is valid whatever happened.
+            let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+            while probes.try_join_next().is_some() {}
+            pool.probe(&mut probes, &body, first_id, calls.len());
+        }
         let mut failures = Failures::default();
         let (nodes, wanted): (Vec<&Node>, usize) = match readers {
             Readers::One => (pool.in_order(false).collect(), 1),
             // For a proof it is worth trying nodes that rest.
-            Readers::Two => (pool.in_order(true).collect(), pool.nodes.len().min(2)),
+            Readers::Two => (pool.in_order(true).collect(), pool.nodes().len().min(2)),
             Readers::This(at) => {
-                let node = pool.nodes.get(at);
-                let node = node.filter(|node| node.resting(Instant::now()).is_none());
+                let node = pool.nodes().get(at);
+                let now = Instant::now();
+                let node = node.filter(|node| !matches!(node.standing(now), Standing::Resting { .. }));
                 (node.into_iter().collect(), 1)
             }
         };
         let mut answered = Vec::new();
         for node in nodes {
-            let answer = self.ask(pool, node, &body, first_id, calls.len(), deadline).await;
+            let answer = pool.ask(node, &body, first_id, calls.len(), deadline).await;
             match answer.and_then(all_well) {
                 Ok(results) => {
-                    node.succeeded();
+                    pool.well(node);
                     answered.push(results);
                     if answered.len() >= wanted {
                         return Ok(answered.into_iter().flatten().collect());
@@ -267,16 +269,16 @@ impl RpcPools {
             params: sending::insert_bytes(sending)?,
         };
         let (first_id, body) = self.encode(std::slice::from_ref(&call))?;
-        let deadline = Instant::now() + pool.limits.deadline;
+        let deadline = Instant::now() + pool.limits().deadline;
         let _turn = pool.enter(Traffic::Engine, deadline).await?;
         let mut answers = Vec::new();
         let mut failures = Failures::default();
         for node in pool.in_order(true) {
-            match self.ask(pool, node, &body, first_id, 1, deadline).await {
+            match pool.ask(node, &body, first_id, 1, deadline).await {
                 Ok(results) => {
                     match unwell_code(&results) {
-                        Some(code) => node.failed(&Failure::Unwell { code }, Instant::now()),
-                        None => node.succeeded(),
+                        Some(code) => pool.ill(node, &Failure::Unwell { code }),
+                        None => pool.well(node),
                     }
                     let accepted = results.iter().any(|result| matches!(result, RpcResult::Ok(_)));
                     answers.extend(results);
@@ -301,7 +303,7 @@ impl RpcPools {
         Err(failures.into_fault(pool, kind))
     }
 
-    fn pool(&self, network: &str) -> Result<&Pool, Fault> {
+    fn pool(&self, network: &str) -> Result<&Arc<Pool>, Fault> {
         self.pools
             .get(network)
             .ok_or_else(|| Fault::unsupported(format!("no RPC URLs are configured for {network}")))
@@ -312,128 +314,6 @@ impl RpcPools {
         let first_id = self.next_id.fetch_add(count, Ordering::Relaxed) & ID_MASK;
         Ok((first_id, wire::encode(calls, first_id)?))
     }
-
-    /// One exchange with one node.
-    async fn ask(
-        &self,
-        pool: &Pool,
-        node: &Node,
-        body: &Bytes,
-        first_id: u64,
-        count: usize,
-        deadline: Instant,
-    ) -> Result<Vec<RpcResult>, Failure> {
-        pool.round_trips.fetch_add(1, Ordering::Relaxed);
-        let started = Instant::now();
-        let until = deadline.min(started + pool.limits.timeout);
-        let answer = node
-            .post(&self.http, body.clone(), pool.limits.max_answer_bytes, until)
-            .await
-            .and_then(|bytes| wire::decode(&bytes, first_id, count).map_err(Failure::from));
-        let outcome = answer.as_ref().map_or_else(Failure::label, |_| "ok");
-        self.observer
-            .exchanged(&pool.limits.id, node.url.host(), outcome, started.elapsed());
-        let redact = |text: &str| node.url.redact(text);
-        answer.map(|results| {
-            results
-                .into_iter()
-                .map(|result| match result {
-                    RpcResult::Ok(value) => RpcResult::Ok(value),
-                    RpcResult::Error(error) => RpcResult::Error(wire::tidy(error, &redact)),
-                })
-                .collect()
-        })
-    }
-}
-
-impl From<Garbage> for Failure {
-    fn from(garbage: Garbage) -> Self {
-        match garbage {
-            Garbage::Shape => Self::NotJsonRpc,
-            Garbage::Ids => Self::WrongIds,
-            Garbage::Refused { code } => Self::Unwell { code },
-        }
-    }
-}
-
-impl Pool {
-    async fn enter(
-        &self,
-        traffic: Traffic,
-        deadline: Instant,
-    ) -> Result<tokio::sync::SemaphorePermit<'_>, Fault> {
-        let gate = match traffic {
-            Traffic::Intake => &self.intake,
-            Traffic::Engine => &self.engine,
-        };
-        gate.enter(deadline).await.map_err(|gate::Full| Fault {
-            kind: FaultKind::Overloaded,
-            message: format!("too many RPC requests to {} at once", self.limits.id),
-            retry_after_ms: Some(1_000),
-        })
-    }
-
-    /// Healthy nodes as configured, then resting ones, the next to wake first. A read asks one resting node at most:
-    /// a flood of reads must not keep hammering nodes that ask for a rest.
-    fn in_order(&self, all_resting: bool) -> impl Iterator<Item = &Node> {
-        let now = Instant::now();
-        let mut healthy = Vec::with_capacity(self.nodes.len());
-        let mut resting = Vec::new();
-        for node in &self.nodes {
-            match node.resting(now) {
-                None => healthy.push(node),
-                Some(until) => resting.push((until, node)),
-            }
-        }
-        resting.sort_by_key(|(until, _)| *until);
-        let most = if all_resting { resting.len() } else { 1 };
-        healthy
-            .into_iter()
-            .chain(resting.into_iter().take(most).map(|(_, node)| node))
-    }
-}
-
-/// What went wrong at each node, as one sentence.
-#[derive(Default)]
-struct Failures {
-    texts: Vec<String>,
-    may_have_arrived: bool,
-}
-
-impl Failures {
-    fn add(&mut self, pool: &Pool, node: &Node, failure: Failure) {
-        let host = node.url.host();
-        tracing::debug!(network = %pool.limits.id, host, "RPC node {failure}");
-        node.failed(&failure, Instant::now());
-        self.may_have_arrived |= failure.may_have_arrived();
-        self.texts.push(format!("{host} {failure}"));
-    }
-
-    fn into_fault(self, pool: &Pool, kind: FaultKind) -> Fault {
-        Fault::new(
-            kind,
-            format!(
-                "no node of {} answered: {}",
-                pool.limits.id,
-                self.texts.join("; ")
-            ),
-        )
-    }
-}
-
-/// A read with one element about the node's own trouble is no answer: another node is asked for all of it.
-fn all_well(results: Vec<RpcResult>) -> Result<Vec<RpcResult>, Failure> {
-    match unwell_code(&results) {
-        None => Ok(results),
-        Some(code) => Err(Failure::Unwell { code }),
-    }
-}
-
-fn unwell_code(results: &[RpcResult]) -> Option<i64> {
-    results.iter().find_map(|result| match result {
-        RpcResult::Error(error) if wire::is_unwell(error) => Some(error.code),
-        RpcResult::Error(_) | RpcResult::Ok(_) => None,
-    })
 }
 
 fn not_listed(method: &str, list: &str) -> Fault {

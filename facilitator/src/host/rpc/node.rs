@@ -1,10 +1,11 @@
 //! One URL of a network: how it is doing, and one HTTP exchange with it.
 //!
-//! A node that fails rests for a back-off that doubles with each failure in a row. Resting nodes are asked last, so
-//! that a network of one URL is never cut off by its own back-off.
+//! A node that fails rests for a back-off that doubles with each failure in a row. Nodes that failed are asked last, so
+//! that a network of one URL is never cut off by its own back-off. Operators are told when a node goes and comes back.
 
 use std::error::Error as _;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,8 +23,13 @@ use super::url::SecretUrl;
 
 /// First rest of a failing node.
 const REST_FIRST: Duration = Duration::from_millis(500);
-/// Longest rest: a node that comes back is used again within this.
+/// Longest rest: the engine's first read after it finds a node that has come back.
 const REST_MAX: Duration = Duration::from_secs(30);
+/// After a node was said to be back, its going is not news for this long: one that refuses every other request would
+/// fill the log.
+const QUIET: Duration = Duration::from_secs(10);
+/// Longest wording of the system or of TLS that is shown, in characters.
+const MAX_CAUSE_CHARS: usize = 200;
 /// A connection that takes longer counts as never made, so that a send over it surely had no effect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle connections are closed before usual load balancers drop them silently (60 s).
@@ -130,10 +136,35 @@ impl fmt::Display for Failure {
     }
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+/// How a node does, in words for operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeState {
+    /// Host name, without port.
+    pub host: String,
+    /// What its last word was, if that was a failure: "answered HTTP 401". Names no URL.
+    pub trouble: Option<String>,
+}
+
+/// Whether a node is to be asked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Well,
+    /// Its last word was a failure, and its rest is over.
+    Due,
+    Resting {
+        until: Instant,
+    },
+}
+
+#[derive(Debug, Default)]
 struct Health {
     failures_in_a_row: u32,
     rest_until: Option<Instant>,
+    /// The last failure, until the node answers.
+    trouble: Option<String>,
+    /// Operators were told that it went away.
+    is_said: bool,
+    back_said_at: Option<Instant>,
 }
 
 /// One URL and its health.
@@ -141,6 +172,7 @@ struct Health {
 pub(super) struct Node {
     pub(super) url: SecretUrl,
     health: Mutex<Health>,
+    is_probed: AtomicBool,
 }
 
 impl Node {
@@ -148,33 +180,76 @@ impl Node {
         Self {
             url,
             health: Mutex::default(),
+            is_probed: AtomicBool::new(false),
         }
     }
 
-    /// Until when this node rests, if it does.
-    pub(super) fn resting(&self, now: Instant) -> Option<Instant> {
-        self.lock().rest_until.filter(|until| *until > now)
+    pub(super) fn standing(&self, now: Instant) -> Standing {
+        let health = self.lock();
+        match health.rest_until {
+            Some(until) if until > now => Standing::Resting { until },
+            Some(_) => Standing::Due,
+            None => Standing::Well,
+        }
     }
 
-    pub(super) fn succeeded(&self) {
-        *self.lock() = Health::default();
+    pub(super) fn state(&self) -> NodeState {
+        NodeState {
+            host: self.url.host().to_owned(),
+            trouble: self.lock().trouble.clone(),
+        }
     }
 
-    pub(super) fn failed(&self, failure: &Failure, now: Instant) {
-        let Some(asked) = failure.rest() else { return };
+    /// Whether nobody is finding out yet if it is back; then that is the caller, until [`Self::end_probe`].
+    pub(super) fn begin_probe(&self) -> bool {
+        !self.is_probed.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn end_probe(&self) {
+        self.is_probed.store(false, Ordering::Release);
+    }
+
+    /// What ailed it, if operators are to be told that it is back.
+    pub(super) fn succeeded(&self, now: Instant) -> Option<String> {
         let mut health = self.lock();
+        health.failures_in_a_row = 0;
+        health.rest_until = None;
+        let trouble = health.trouble.take();
+        if !health.is_said {
+            return None;
+        }
+        health.is_said = false;
+        health.back_said_at = Some(now);
+        trouble
+    }
+
+    /// Whether operators are to be told that it went away.
+    pub(super) fn failed(&self, failure: &Failure, now: Instant) -> bool {
+        let Some(asked) = failure.rest() else {
+            return false;
+        };
+        let mut health = self.lock();
+        health.trouble = Some(failure.to_string());
         // Many requests fail together when a node goes away: that is one failure.
         if health.rest_until.is_some_and(|until| until > now) {
-            return;
+            return false;
         }
         let doublings = health.failures_in_a_row.min(16);
         health.failures_in_a_row = health.failures_in_a_row.saturating_add(1);
         let backoff = REST_FIRST.saturating_mul(1 << doublings).min(REST_MAX);
         health.rest_until = Some(now + backoff.max(asked));
+        let is_quiet = health
+            .back_said_at
+            .is_some_and(|at| now.saturating_duration_since(at) < QUIET);
+        if health.is_said || is_quiet {
+            return false;
+        }
+        health.is_said = true;
+        true
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Health> {
-        // Two plain numbers: valid whatever happened.
+        // Plain values: valid whatever happened.
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -239,7 +314,10 @@ fn innermost(error: &hyper_util::client::legacy::Error) -> String {
         text = inner.to_string();
         source = inner.source();
     }
-    text
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_CAUSE_CHARS)
+        .collect()
 }
 
 #[cfg(test)]
@@ -258,18 +336,20 @@ mod tests {
             let now = Instant::now();
             node.failed(&Failure::TimedOut, now);
             node.failed(&Failure::TimedOut, now);
-            let until = node.resting(now).unwrap();
+            let Standing::Resting { until } = node.standing(now) else {
+                panic!("it rests")
+            };
             rests.push((until - now).as_millis());
             tokio::time::advance(until - now).await;
-            assert_eq!(node.resting(Instant::now()), None);
+            assert_eq!(node.standing(Instant::now()), Standing::Due);
         }
         assert_eq!(
             rests,
             [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]
         );
         node.failed(&Failure::TimedOut, Instant::now());
-        node.succeeded();
-        assert_eq!(node.resting(Instant::now()), None);
+        node.succeeded(Instant::now());
+        assert_eq!(node.standing(Instant::now()), Standing::Well);
     }
 
     #[tokio::test(start_paused = true)]
@@ -279,10 +359,35 @@ mod tests {
             let node = node();
             let asked = Some(Duration::from_secs(asked_s));
             node.failed(&Failure::Status(StatusCode::TOO_MANY_REQUESTS, asked), now);
-            assert_eq!(node.resting(now), Some(now + Duration::from_secs(rest_s)));
+            let until = now + Duration::from_secs(rest_s);
+            assert_eq!(node.standing(now), Standing::Resting { until });
         }
         let node = node();
         node.failed(&Failure::TooLarge { limit_bytes: 1 }, now);
-        assert_eq!(node.resting(now), None);
+        assert_eq!(node.standing(now), Standing::Well);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn going_and_coming_back_are_said_once_and_a_node_that_flickers_does_not_fill_the_log() {
+        let node = node();
+        let refused = Failure::Status(StatusCode::UNAUTHORIZED, None);
+        assert_eq!(node.succeeded(Instant::now()), None, "it was never away");
+        assert!(node.failed(&Failure::TimedOut, Instant::now()));
+        for _ in 0..5 {
+            tokio::time::advance(REST_MAX).await;
+            assert!(!node.failed(&refused, Instant::now()), "said before");
+        }
+        assert_eq!(node.state().trouble.as_deref(), Some("answered HTTP 401"));
+        let cause = node.succeeded(Instant::now());
+        assert_eq!(cause.as_deref(), Some("answered HTTP 401"));
+        assert_eq!(node.succeeded(Instant::now()), None);
+        assert_eq!(node.state().trouble, None);
+        for _ in 0..100 {
+            assert!(!node.failed(&refused, Instant::now()));
+            assert_eq!(node.succeeded(Instant::now()), None);
+        }
+        assert!(!node.failed(&refused, Instant::now()));
+        tokio::time::advance(QUIET).await;
+        assert!(node.failed(&refused, Instant::now()), "an outage after all");
     }
 }
