@@ -19,6 +19,8 @@ mod wire;
 #[cfg(test)]
 pub(crate) mod fake_node;
 #[cfg(test)]
+mod outage_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
