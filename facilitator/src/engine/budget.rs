@@ -94,34 +94,29 @@ impl Budget {
 
     /// Counts a journaled transaction, whatever the limits.
     pub(super) fn charge(&self, now_ms: u64, cost: Amount, spender: &Spender) {
-        let mut today = self.of_day(now_ms);
-        for account in accounts(spender) {
-            let sum = today.spent.entry(account).or_default();
-            *sum = sum.checked_add(cost).unwrap_or(Amount::MAX);
-        }
+        self.of_day(now_ms).charge(cost, spender);
     }
 
     /// Counts a transaction that is about to be journaled; an error, and nothing is counted, when it would pass a limit
     /// of the day.
     pub(super) fn take(&self, now_ms: u64, cost: Amount, spender: &Spender) -> Result<(), OverBudget> {
-        {
-            let mut today = self.of_day(now_ms);
-            for account in accounts(spender) {
-                let Some(limit) = self.limit(&account) else {
-                    continue;
-                };
-                let after = today.sum(&account).checked_add(cost);
-                if after.is_none_or(|after| after > limit) {
-                    let first = today.refused.insert(account.clone());
-                    return Err(OverBudget {
-                        account,
-                        limit,
-                        first,
-                    });
-                }
+        // Looked at and counted under one lock: other lanes of the network take from the same sums.
+        let mut today = self.of_day(now_ms);
+        for account in accounts(spender) {
+            let Some(limit) = self.limit(&account) else {
+                continue;
+            };
+            let after = today.sum(&account).checked_add(cost);
+            if after.is_none_or(|after| after > limit) {
+                let first = today.refused.insert(account.clone());
+                return Err(OverBudget {
+                    account,
+                    limit,
+                    first,
+                });
             }
         }
-        self.charge(now_ms, cost, spender);
+        today.charge(cost, spender);
         Ok(())
     }
 
@@ -170,6 +165,13 @@ impl Budget {
 }
 
 impl Today {
+    fn charge(&mut self, cost: Amount, spender: &Spender) {
+        for account in accounts(spender) {
+            let sum = self.spent.entry(account).or_default();
+            *sum = sum.checked_add(cost).unwrap_or(Amount::MAX);
+        }
+    }
+
     fn sum(&self, account: &Account) -> Amount {
         self.spent.get(account).copied().unwrap_or_default()
     }
