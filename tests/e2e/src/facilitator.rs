@@ -496,6 +496,24 @@ impl Facilitator {
         self.post("/verify", body.to_string().as_bytes())
     }
 
+    /// Settles many bodies at once and gives the answers in the order of the bodies.
+    ///
+    /// # Panics
+    /// Without an answer.
+    #[must_use]
+    pub fn settle_all(&self, bodies: &[Value]) -> Vec<Reply> {
+        std::thread::scope(|scope| {
+            let running: Vec<_> = bodies
+                .iter()
+                .map(|body| scope.spawn(|| self.settle(body)))
+                .collect();
+            running
+                .into_iter()
+                .map(|one| one.join().expect("an answer"))
+                .collect()
+        })
+    }
+
     /// # Panics
     /// Without an answer.
     #[track_caller]

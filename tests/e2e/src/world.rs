@@ -163,16 +163,7 @@ impl World {
     /// Without an answer.
     #[must_use]
     pub fn settle_all(&self, bodies: &[Value]) -> Vec<Reply> {
-        std::thread::scope(|scope| {
-            let running: Vec<_> = bodies
-                .iter()
-                .map(|body| scope.spawn(|| self.settle(body)))
-                .collect();
-            running
-                .into_iter()
-                .map(|one| one.join().expect("an answer"))
-                .collect()
-        })
+        self.facilitator.settle_all(bodies)
     }
 }
 

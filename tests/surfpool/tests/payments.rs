@@ -11,19 +11,6 @@ use surfpool_tests::{BUYERS, PRICE, World};
 
 const DUPLICATE: &str = "duplicate_settlement";
 
-fn all_at_once(world: &World, bodies: &[Value]) -> Vec<Reply> {
-    std::thread::scope(|scope| {
-        let running: Vec<_> = bodies
-            .iter()
-            .map(|body| scope.spawn(|| world.facilitator.settle(body)))
-            .collect();
-        running
-            .into_iter()
-            .map(|one| one.join().expect("an answer"))
-            .collect()
-    })
-}
-
 #[test]
 fn token_and_token_2022_v0_and_legacy_are_paid_once() {
     let world = World::start("");
@@ -53,7 +40,7 @@ fn of_64_equal_payments_one_succeeds_and_distinct_ones_all_land() {
     let bodies: Vec<Value> = (0..64)
         .map(|byte| world.body(&deal, &with_first_signature(&signed, byte)))
         .collect();
-    let replies = all_at_once(&world, &bodies);
+    let replies = world.facilitator.settle_all(&bodies);
     let (paid, others): (Vec<&Reply>, Vec<&Reply>) = replies.iter().partition(|reply| reply.is_success());
     assert_eq!(paid.len(), 1);
     let signature = paid[0].paid();
@@ -69,7 +56,12 @@ fn of_64_equal_payments_one_succeeds_and_distinct_ones_all_land() {
             world.body(&deal, &draft.sign(&deal.buyer))
         })
         .collect();
-    let signatures: BTreeSet<String> = all_at_once(&world, &bodies).iter().map(Reply::paid).collect();
+    let signatures: BTreeSet<String> = world
+        .facilitator
+        .settle_all(&bodies)
+        .iter()
+        .map(Reply::paid)
+        .collect();
     assert_eq!(signatures.len(), usize::from(BUYERS));
     assert_eq!(world.earned(&deal), PRICE * (1 + u64::from(BUYERS)));
 }
