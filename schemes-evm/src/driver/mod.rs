@@ -53,6 +53,7 @@ pub const RPC_READS: &[&str] = &[
     "eth_getTransactionByHash",
     "eth_getTransactionCount",
     "eth_getTransactionReceipt",
+    "eth_simulateV1",
 ];
 
 /// JSON-RPC methods that send an attempt.
