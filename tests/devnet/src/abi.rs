@@ -23,6 +23,14 @@ impl Arg {
         Ok(Arg::Word(word_of_address(address)?))
     }
 
+    /// # Errors
+    /// [`Error::Malformed`] when the text is no 32-byte `0x` hex.
+    pub fn word(text: &str) -> Result<Arg, Error> {
+        let word = <[u8; 32]>::try_from(bytes_of(text, Some(32))?);
+        word.map(Arg::Word)
+            .map_err(|_| Error::Malformed(format!("{text} is no word")))
+    }
+
     #[must_use]
     pub fn uint(value: u128) -> Arg {
         Arg::Word(word_of_u128(value))

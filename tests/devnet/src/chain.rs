@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::abi::{bytes_of, word_of_address, word_of_u128};
+use crate::plant::PLANTED;
 use crate::{Account, Anvil, AnvilOptions, Artifact, Error, FACILITATOR, MERCHANT, Npm, PAYER, Rpc};
 
 /// The honest dollar, where Base Sepolia's USDC is; signing domain `USDC` / `2`.
@@ -76,20 +77,6 @@ pub struct Devnet {
     pub merchant: Account,
 }
 
-/// What is planted where.
-const PLANTED: [(&str, &str); 10] = [
-    (USDC, "DollarToken"),
-    (FEE_TOKEN, "FeeToken"),
-    (LYING_TOKEN, "LyingToken"),
-    (PERMIT2, "Permit2"),
-    (PERMIT2_PROXY, "ExactPermit2Proxy"),
-    (MULTICALL3, "Multicall3"),
-    (WALLET, "Wallet1271"),
-    (MOCK_WALLET, "MockWallet"),
-    (WALLET_FACTORY, "WalletFactory"),
-    (REFUSING_DELEGATE, "Delegate7702Refuses"),
-];
-
 const TOKENS: [&str; 3] = [USDC, FEE_TOKEN, LYING_TOKEN];
 
 impl Devnet {
@@ -122,7 +109,7 @@ impl Devnet {
         let buyers = std::iter::once(PAYER.into()).chain(keys).collect();
         let artifacts = PLANTED
             .iter()
-            .map(|(_, contract)| Ok((*contract, Artifact::load(contract)?)))
+            .map(|planting| Ok((planting.contract, Artifact::load(planting.contract)?)))
             .collect::<Result<_, Error>>()?;
 
         let chain = Devnet {
@@ -141,13 +128,7 @@ impl Devnet {
 
     /// Plants every contract and sets every starting balance, by writing state.
     fn deploy(&self) -> Result<(), Error> {
-        let mut writes = Vec::new();
-        for (address, contract) in PLANTED {
-            writes.push((
-                "anvil_setCode",
-                json!([address, self.artifact(contract)?.deployed_bytecode]),
-            ));
-        }
+        let mut writes = self.plantings()?;
         let owner = word_of_address(&self.admin.address)?;
         for token in TOKENS {
             writes.push(self.write_slot(token, self.artifact("DollarToken")?.slot("owner")?.slot, owner));
@@ -195,9 +176,11 @@ impl Devnet {
         &mut self.anvil
     }
 
-    /// Name and address of everything that was planted.
+    /// Name and address of everything that was planted; a name can occur at several addresses.
     pub fn contracts(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
-        PLANTED.into_iter().map(|(address, contract)| (contract, address))
+        PLANTED
+            .iter()
+            .map(|planting| (planting.contract, planting.address))
     }
 
     /// A planted contract's artefact, by the contract's name.

@@ -1,5 +1,5 @@
 //! The dev chains of Switchyard's tests. The EVM one: one anvil process with the dollar token, Permit2, the exact proxy, Multicall3,
-//! wallets and hostile tokens planted at fixed addresses, and keys that own gas or tokens.
+//! the escrows of auth-capture, wallets and hostile tokens planted at fixed addresses, and keys that own gas or tokens.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), devnet::Error> {
@@ -20,10 +20,12 @@
 mod abi;
 mod accounts;
 mod anvil;
+mod auth_capture;
 mod chain;
 mod error;
 mod levers;
 mod npm;
+mod plant;
 mod rpc;
 mod solana;
 mod world;
@@ -31,6 +33,7 @@ mod world;
 pub use abi::{Arg, Artifact, encode, word_of_address, word_of_u128};
 pub use accounts::{Account, FACILITATOR, MERCHANT, PAYER};
 pub use anvil::{Anvil, AnvilOptions};
+pub use auth_capture::{AUTH_CAPTURE_V10, AUTH_CAPTURE_V11, AuthCapture, FeeForm, PaymentInfo, PaymentState};
 pub use chain::{
     BUYER_TOKENS, Devnet, FACILITATOR_WEI, FEE_TOKEN, LYING_TOKEN, MOCK_WALLET, MULTICALL3, Mining, Options,
     PERMIT2, PERMIT2_PROXY, REFUSING_DELEGATE, USDC, WALLET, WALLET_FACTORY,

@@ -41,8 +41,7 @@ impl Devnet {
     /// # Errors
     /// As [`crate::Rpc::eth_call`].
     pub fn authorization_used(&self, token: &str, from: &str, nonce: &str) -> Result<bool, Error> {
-        let nonce = word(nonce)?;
-        let args = [Arg::address(from)?, Arg::Word(nonce)];
+        let args = [Arg::address(from)?, Arg::word(nonce)?];
         let data = self
             .artifact("DollarToken")?
             .call("authorizationState(address,bytes32)", &args)?;
@@ -82,6 +81,32 @@ impl Devnet {
         }
         writes.push(self.write_slot(token, supply_slot, word_of_u128(total)));
         self.rpc().batch(writes).map(drop)
+    }
+
+    /// Token units that `spender` may take from `owner`.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::eth_call`].
+    pub fn allowance(&self, token: &str, owner: &str, spender: &str) -> Result<u128, Error> {
+        let data = self.artifact("DollarToken")?.call(
+            "allowance(address,address)",
+            &[Arg::address(owner)?, Arg::address(spender)?],
+        )?;
+        u128_of_word(&self.rpc().eth_call(None, token, &data)?)
+    }
+
+    /// Sets what `spender` may take from `owner`, as if the owner had approved it: buyers have no ETH to do so.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn set_allowance(&self, token: &str, owner: &str, spender: &str, units: u128) -> Result<(), Error> {
+        let of_owner = self.mapping_slot("allowance", owner)?;
+        let preimage = [word_of_address(spender)?.to_vec(), bytes_of(&of_owner, Some(32))?].concat();
+        let place = hex_word(self.keccak(&preimage)?);
+        let word = hex_word(word_of_u128(units));
+        self.rpc()
+            .call("anvil_setStorageAt", json!([token, place, word]))
+            .map(drop)
     }
 
     /// Pauses or unpauses a token: everything but cancelled reads reverts with `Pausable: paused`.
@@ -165,9 +190,4 @@ impl Devnet {
 
 fn hex_word(word: [u8; 32]) -> String {
     format!("0x{}", hex::encode(word))
-}
-
-fn word(text: &str) -> Result<[u8; 32], Error> {
-    <[u8; 32]>::try_from(bytes_of(text, Some(32))?)
-        .map_err(|_| Error::Malformed(format!("{text} is no word")))
 }

@@ -151,7 +151,7 @@ fn print_evm(chain: &Devnet, mining: Mining) {
 
     println!("\n  Contracts");
     for (contract, address) in chain.contracts() {
-        println!("    {contract:<20} {address}");
+        println!("    {contract:<24} {address}");
     }
 
     println!("\n  Keys");
