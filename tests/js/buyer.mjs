@@ -2,9 +2,11 @@
 // has a key for.
 // Environment: BUYER_KEY (EVM, 0x and hex) or SOLANA_KEY (base58 of 32 or 64 bytes) or both; optional NETWORK
 // (eip155:84532), RPC_URL (needed only for Permit2 approvals), SOLANA_NETWORK (that of Solana's devnet) and
-// SOLANA_RPC_URL, without which the client asks the public network. With both keys it takes the seller's first offer.
+// SOLANA_RPC_URL, without which the client asks the public network; MAX_DOLLARS, the most that one payment may take (1).
+// With both keys it takes the seller's first offer. On EVM it pays with scheme exact or auth-capture.
 // Prints one line of JSON: {status, ok, payer, body, payment: the decoded PAYMENT-RESPONSE or null, required: the
 // decoded PAYMENT-REQUIRED of a refused payment or null}. Exit code 0 when an HTTP answer arrived, whatever its status.
+import { AuthCaptureEvmScheme } from "@x402/evm/auth-capture/client";
 import { ExactEvmScheme } from "@x402/evm/exact/client";
 import { ExactSvmScheme } from "@x402/svm/exact/client";
 import { decodePaymentResponseHeader, wrapFetchWithPayment, x402Client } from "@x402/fetch";
@@ -31,9 +33,11 @@ try {
     const account = privateKeyToAccount(evmKey);
     const rpcUrl = env("RPC_URL", "");
     const scheme = new ExactEvmScheme(account, rpcUrl === "" ? undefined : { rpcUrl });
-    client.register(env("NETWORK", "eip155:84532"), scheme);
+    const network = env("NETWORK", "eip155:84532");
+    client.register(network, scheme).register(network, new AuthCaptureEvmScheme(account));
     payers.push(account.address);
   }
+  client.setSpendControls({ maxAmountPerPayment: `$${env("MAX_DOLLARS", "1")}` });
 
   const response = await wrapFetchWithPayment(fetch, client)(url);
   const settled = response.headers.get("PAYMENT-RESPONSE");

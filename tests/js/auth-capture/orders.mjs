@@ -1,0 +1,53 @@
+// Gives the merchant's orders to the facilitator, one at a time per payment: each order signs the balances that the one
+// before it left.
+import { HTTPFacilitatorClient } from "@x402/core/server";
+
+// A pending answer is asked again with the same bytes, which sends nothing twice.
+const ATTEMPTS = 20;
+
+export class Orders {
+  #facilitator;
+  #queues = new Map();
+
+  // `facilitator`: an HTTPFacilitatorClient, or what makes one.
+  constructor(facilitator) {
+    this.#facilitator = facilitator.settle === undefined ? new HTTPFacilitatorClient(facilitator) : facilitator;
+  }
+
+  // Takes `amount` of what is held. With `closeOut` the remainder goes back to the buyer.
+  capture(payment, amount, { closeOut = false } = {}) {
+    return this.#inTurn(payment, async () => {
+      const members = await payment.captureMembers(amount, { closeOut });
+      const closesOut = members.voidAuthorizerSignature !== undefined || members.voidRemainder === true;
+      return this.#settle(payment, members, closesOut);
+    });
+  }
+
+  // Gives back all that is held.
+  void(payment) {
+    return this.#inTurn(payment, async () => this.#settle(payment, await payment.voidMembers()));
+  }
+
+  // Gives back what was captured or charged; the facilitator pays it under an agreement with the merchant.
+  refund(payment, amount) {
+    return this.#inTurn(payment, async () => this.#settle(payment, await payment.refundMembers(amount)));
+  }
+
+  async #settle(payment, members, closesOut = false) {
+    const { payload } = payment;
+    let reply;
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      reply = await this.#facilitator.settle({ ...payload, payload: members }, payload.accepted);
+      if (reply.success || reply.errorReason !== "settlement_pending") break;
+    }
+    if (reply.success) payment.settled({ type: members.type, amount: reply.amount ?? members.amount ?? "0", closesOut });
+    return reply;
+  }
+
+  #inTurn(payment, act) {
+    const before = this.#queues.get(payment.hash) ?? Promise.resolve();
+    const run = before.catch(() => {}).then(act);
+    this.#queues.set(payment.hash, run);
+    return run;
+  }
+}
