@@ -8,11 +8,14 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sdk_plugin::chain::{KeyInfo, Lane, Readiness};
-use sdk_plugin::manifest::Grant;
 use sdk_plugin::{Amount, ChainDriver, HostServices, NetworkView, SchemeHandler, Value};
 use tokio::sync::Notify;
 
 use crate::service::Membership;
+
+mod grants;
+
+pub use grants::Granted;
 
 /// A loaded plugin with one configuration.
 pub struct Instance {
@@ -252,7 +255,7 @@ pub struct Kind {
     pub handler: Arc<dyn SchemeHandler>,
     pub instance: Arc<Instance>,
     /// What plans may call.
-    pub grants: Vec<Grant>,
+    pub grants: Vec<Granted>,
     /// Whether the scheme defines HTTP routes.
     pub routes: bool,
 }

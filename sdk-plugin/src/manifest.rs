@@ -105,7 +105,19 @@ pub struct SchemeRole {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Grant {
-    /// An address, or `asset`: any asset allowed on the network.
+    /// An address; or `asset`: any asset allowed on the network; or `config:` and a path into the instance's
+    /// configuration, names with dots between them, `*` for each element of a list or each value of a table
+    /// (`config:deployments.*.escrow`): every text found there, which the operator grants by writing it. Hex is compared
+    /// in lower case, so plans write it so; other spellings are compared as they are.
     pub target: String,
     pub operations: Vec<String>,
+}
+
+/// The target that stands for any asset allowed on the network.
+pub const ANY_ASSET: &str = "asset";
+
+/// The path of a target that points into the instance's configuration.
+#[must_use]
+pub fn config_path(target: &str) -> Option<&str> {
+    target.strip_prefix("config:")
 }

@@ -19,7 +19,7 @@ use crate::journal::Journal;
 use crate::journal::sqlite::SqliteJournal;
 use crate::pause;
 use crate::plugin::{self, InstanceRequest, LoadRequest, Loaded};
-use crate::registry::{Instance, Kind, Network, NetworkSettings, Registry, spelled};
+use crate::registry::{Granted, Instance, Kind, Network, NetworkSettings, Registry, spelled};
 use crate::telemetry::metrics::Metrics;
 
 pub use survey::{Survey, Surveyed, family};
@@ -243,7 +243,11 @@ fn register(
                         network: Arc::clone(network),
                         handler: Arc::clone(handler),
                         instance: Arc::clone(instance),
-                        grants: role.calls.clone(),
+                        grants: role
+                            .calls
+                            .iter()
+                            .map(|grant| Granted::of(grant, &one.instance.config))
+                            .collect(),
                         routes: role.routes,
                     };
                     registry

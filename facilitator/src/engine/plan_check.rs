@@ -1,9 +1,6 @@
 //! What a plan may ask for. Schemes need not be trusted: whatever was not granted is refused before any lane sees it.
 
-use std::collections::BTreeSet;
-
-use sdk_plugin::manifest::Grant;
-use sdk_plugin::scheme::{LaneChoice, Plan, Step};
+use sdk_plugin::scheme::{LaneChoice, Plan};
 
 use crate::registry::Kind;
 
@@ -37,10 +34,15 @@ pub fn check(plan: &Plan, kind: &Kind) -> Result<(), String> {
                 step.call.native_value
             )));
         }
-        if !is_granted(step, &kind.grants, assets) {
+        let (target, operation) = (&step.call.target, &step.call.operation);
+        if !kind
+            .grants
+            .iter()
+            .any(|grant| grant.allows(target, operation, assets))
+        {
             return Err(at(format!(
                 "calls {} on {}, which is not granted to plugin.{}",
-                step.call.operation, step.call.target, kind.instance.name
+                operation, target, kind.instance.name
             )));
         }
         match &step.lane {
@@ -58,15 +60,4 @@ pub fn check(plan: &Plan, kind: &Kind) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn is_granted(step: &Step, grants: &[Grant], assets: Option<&BTreeSet<String>>) -> bool {
-    grants.iter().any(|grant| {
-        let target = if grant.target == "asset" {
-            assets.is_none_or(|assets| assets.contains(&step.call.target))
-        } else {
-            grant.target == step.call.target
-        };
-        target && grant.operations.contains(&step.call.operation)
-    })
 }

@@ -16,12 +16,17 @@ use sdk_plugin::{
     Amount, ChainDriver, Cx, Fault, HexBytes, PaymentRequest, SchemeHandler, Value, async_trait,
 };
 
+use serde_json::json;
+
 use super::plan_check::check;
-use crate::registry::{Instance, Kind, Network, NetworkSettings};
+use crate::registry::{Granted, Instance, Kind, Network, NetworkSettings};
 
 const TOKEN: &str = "0x00000000000000000000000000000000000000aa";
 const OTHER: &str = "0x00000000000000000000000000000000000000bb";
 const PAY: &str = "0x11111111";
+/// An address that stands in the instance's configuration, in upper case.
+const ESCROW: &str = "0x00000000000000000000000000000000000000ee";
+const HOLD: &str = "0x33333333";
 const DRAIN: &str = "0x22222222";
 
 /// Serves nothing: only its grants matter here.
@@ -105,10 +110,13 @@ pub(super) fn kind() -> Kind {
         host: ScriptHost::at_unix_s(0),
     });
     let network = Arc::new(Network::new(settings(), Arc::new(Silent), Arc::clone(&instance)));
-    let grants = vec![Grant {
-        target: "asset".into(),
-        operations: vec![PAY.into()],
-    }];
+    let grant = |target: &str, operation: &str| Grant {
+        target: target.into(),
+        operations: vec![operation.into()],
+    };
+    let config = json!({ "deployments": [{ "escrow": ESCROW.to_ascii_uppercase().replace("0X", "0x") }] });
+    let grants = [grant("asset", PAY), grant("config:deployments.*.escrow", HOLD)];
+    let grants = grants.iter().map(|grant| Granted::of(grant, &config)).collect();
     Kind {
         version: 2,
         scheme: "test".into(),
@@ -151,6 +159,19 @@ pub(super) fn plan() -> Plan {
 #[test]
 fn law6_what_is_granted_passes() {
     assert_eq!(check(&plan(), &kind()), Ok(()));
+}
+
+#[test]
+fn law6_an_address_of_the_instance_s_configuration_is_granted_for_its_operations_alone() {
+    let mut held = plan();
+    held.steps[0].call.target = ESCROW.into();
+    held.steps[0].call.operation = HOLD.into();
+    assert_eq!(check(&held, &kind()), Ok(()));
+    held.steps[0].call.operation = PAY.into();
+    assert!(check(&held, &kind()).is_err(), "what is granted on assets");
+    held.steps[0].call = plan().steps[0].call.clone();
+    held.steps[0].call.operation = HOLD.into();
+    assert!(check(&held, &kind()).is_err(), "what is granted on escrows");
 }
 
 type Edit = fn(&mut Plan);

@@ -8,6 +8,7 @@ use std::path::Path;
 use object::{Object, ObjectKind, ObjectSection};
 use sdk_plugin::Manifest;
 use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR, MANIFEST_SECTION};
+use sdk_plugin::manifest::{Grant, config_path};
 use sdk_plugin::ops::service;
 use serde_json::Value;
 
@@ -188,6 +189,9 @@ fn check(manifest: &Manifest) -> Result<(), String> {
                 role.scheme
             ));
         }
+        for grant in &role.calls {
+            check_grant(grant).map_err(|what| format!("grants to scheme {:?} {what}", role.scheme))?;
+        }
         if !roles.insert((role.scheme.as_str(), role.family.as_str())) {
             return Err(format!(
                 "names the scheme {:?} on {:?} twice: keep one",
@@ -215,6 +219,35 @@ fn check(manifest: &Manifest) -> Result<(), String> {
     check_schema(config_schema).map_err(|error| format!("has a configSchema that is no JSON schema: {error}"))
 }
 
+/// A grant that can't ever allow anything is a mistake that would show only at the first payment.
+fn check_grant(grant: &Grant) -> Result<(), String> {
+    let Grant { target, operations } = grant;
+    if operations.is_empty() || operations.iter().any(String::is_empty) {
+        return Err(format!("no operations on {target:?}: name at least one"));
+    }
+    let Some(path) = config_path(target) else {
+        return if target.is_empty() {
+            Err("the target \"\": write an address, asset, or config: and a path".to_owned())
+        } else {
+            Ok(())
+        };
+    };
+    let is_good = |name: &str| {
+        name == "*"
+            || (!name.is_empty()
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'))
+    };
+    if path.split('.').all(is_good) {
+        return Ok(());
+    }
+    Err(format!(
+        "the target {target:?}: write config: and names of letters, digits, _ and - with dots between them, * for every \
+         element or value, e.g. \"config:deployments.*.escrow\""
+    ))
+}
+
 /// CAIP-2: a namespace has 3 to 8 of `-a-z0-9`.
 fn check_family(family: &str) -> Result<(), String> {
     if family.len() >= 3 && is_name(family, 8, b"-") {
@@ -228,4 +261,50 @@ fn check_family(family: &str) -> Result<(), String> {
 fn is_name(text: &str, longest: usize, also: &[u8]) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || also.contains(&byte);
     !text.is_empty() && text.len() <= longest && text.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(target: &str, operations: &[&str]) -> Result<(), String> {
+        check_grant(&Grant {
+            target: target.into(),
+            operations: operations.iter().map(|name| (*name).to_owned()).collect(),
+        })
+    }
+
+    #[test]
+    fn a_grant_that_could_never_allow_anything_is_refused_when_the_manifest_is_read() {
+        for good in [
+            "asset",
+            "0xab",
+            "config:a",
+            "config:*",
+            "config:deployments.*.escrow",
+            "config:a-b.c_d.*",
+        ] {
+            assert_eq!(checked(good, &["pay"]), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "config:",
+            "config:.",
+            "config:a..b",
+            "config:a.",
+            "config:a.**",
+            "config:a b",
+            "config:$.a",
+        ] {
+            let told = checked(bad, &["pay"]).expect_err(bad);
+            assert!(told.contains("write"), "{bad}: {told}");
+        }
+        for none in [&[] as &[&str], &[""]] {
+            assert!(
+                checked("asset", none)
+                    .expect_err("no operation")
+                    .contains("name at least one")
+            );
+        }
+    }
 }

@@ -10,7 +10,7 @@ use facilitator::host::calls::CallTable;
 use facilitator::host::clock::TokioClock;
 use facilitator::journal::memory::MemoryJournal;
 use facilitator::journal::{Answer, Journal, Query};
-use facilitator::registry::{Instance, Kind, Network, NetworkSettings, Registry};
+use facilitator::registry::{Granted, Instance, Kind, Network, NetworkSettings, Registry};
 use facilitator::telemetry::metrics::Metrics;
 use sdk_plugin::chain::KeyInfo;
 use sdk_plugin::host::Suite;
@@ -453,10 +453,13 @@ fn parts(world: &Arc<World>, terms: Terms) -> Parts {
             network: Arc::clone(&network),
             handler,
             instance: Arc::clone(&instance),
-            grants: vec![Grant {
-                target: TOKEN.into(),
-                operations: operations.clone(),
-            }],
+            grants: vec![Granted::of(
+                &Grant {
+                    target: TOKEN.into(),
+                    operations: operations.clone(),
+                },
+                &Value::Null,
+            )],
             routes: false,
         };
         // Two names on one network: nothing is claimed twice.
