@@ -2,6 +2,8 @@
 //!
 //! Requests are already normalised and known to be for a kind that is served.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sdk_plugin::PaymentRequest;
 use sdk_plugin::scheme::{RouteRequest, RouteResponse};
@@ -27,8 +29,18 @@ pub trait Service: Send + Sync + 'static {
     /// Every configured network and whether it can settle now.
     fn readiness(&self) -> Vec<NetworkReadiness>;
 
-    /// A scheme's own HTTP route. `None`: no scheme of that name defines routes.
-    async fn route(&self, scheme: &str, request: RouteRequest) -> Option<Result<RouteResponse, Fault>>;
+    /// Networks on which a scheme of this name defines HTTP routes, CAIP-2, each once.
+    fn routed(&self, scheme: &str) -> Vec<String>;
+
+    /// A scheme's own HTTP route, on one of its [`Service::routed`] networks. What it settles is waited for as long as
+    /// `wait`, give or take one commit; dropping the future is the caller's hang-up.
+    async fn route(
+        &self,
+        scheme: &str,
+        network: &str,
+        request: RouteRequest,
+        wait: Duration,
+    ) -> Result<RouteResponse, Fault>;
 }
 
 /// Answer of [`Service::membership`].

@@ -32,7 +32,8 @@ pub trait SchemeHandler: Send + Sync + 'static {
     /// No I/O: what does this evidence mean for the plan's step `evidence.step`?
     async fn judge(&self, cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault>;
 
-    /// HTTP under `/{scheme}/…` that the scheme itself defines; called again with the outcome after a settle.
+    /// HTTP under `/{scheme}/…` that the scheme itself defines, about `cx.network()`, which the host takes from the
+    /// request; called again with the outcome after a settle. With tenants configured only they get here.
     async fn route(&self, _cx: &Cx, request: &RouteRequest) -> Result<RouteResponse, Fault> {
         Err(Fault::unsupported(format!(
             "no route {} {}",
@@ -385,8 +386,12 @@ pub struct RouteRequest {
     pub query: Vec<(String, String)>,
     #[serde(default)]
     pub body: Value,
+    /// The authenticated caller; `None` where the operator runs without tenants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
+    /// The caller's `Idempotency-Key` header: a settle that the route asks for is made under it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
     /// Set when the route asked for a settle before: what became of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<crate::wire::SettleReply>,
@@ -397,8 +402,14 @@ pub struct RouteRequest {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum RouteResponse {
-    Reply { status: u16, body: Value },
-    Settle { request: Box<PaymentRequest> },
+    Reply {
+        status: u16,
+        body: Value,
+    },
+    /// Of the route's own scheme and network. The host sets purpose, tenant, idempotency key and remaining time.
+    Settle {
+        request: Box<PaymentRequest>,
+    },
 }
 
 /// A lane an instance may use, as `LaneChoice` names it.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sdk_plugin::scheme::{RouteRequest, RouteResponse, Verdict};
 use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply, reason};
 use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion, Purpose};
+use tokio::time::Instant;
 
 use super::decide::{Decision, decide};
 use super::settle::NotAsked;
@@ -78,36 +80,66 @@ impl Service for Arc<Engine> {
             .collect()
     }
 
-    async fn route(&self, scheme: &str, request: RouteRequest) -> Option<Result<RouteResponse, Fault>> {
+    fn routed(&self, scheme: &str) -> Vec<String> {
+        let mut networks: Vec<String> = Vec::new();
+        for kind in self
+            .registry
+            .kinds()
+            .filter(|kind| kind.scheme == scheme && kind.routes)
+        {
+            if !networks.iter().any(|id| id == kind.network.id()) {
+                networks.push(kind.network.id().to_owned());
+            }
+        }
+        networks
+    }
+
+    async fn route(
+        &self,
+        scheme: &str,
+        network: &str,
+        request: RouteRequest,
+        wait: Duration,
+    ) -> Result<RouteResponse, Fault> {
+        let deadline = Instant::now() + wait;
         let kind = self
             .registry
             .kinds()
-            .find(|kind| kind.scheme == scheme && kind.routes)?;
-        let first = match self.ops.route(kind, &request).await {
-            Ok(RouteResponse::Settle { request }) => request,
-            other => return Some(other),
+            .find(|kind| kind.scheme == scheme && kind.network.id() == network && kind.routes)
+            .ok_or_else(|| Fault::unsupported("no such route"))?;
+        let mut settle = match self.ops.route(kind, &request).await {
+            Ok(RouteResponse::Settle { request }) => *request,
+            other => return other,
         };
-        let mut settle = *first;
         settle.purpose = Purpose::Route;
         if settle.scheme != kind.scheme || settle.network != kind.network.id() {
-            return Some(Err(Fault::denied(
-                "a route asked for a settlement of another kind",
-            )));
+            return Err(Fault::denied("a route asked for a settlement of another kind"));
         }
         settle.tenant.clone_from(&request.tenant);
+        settle.idempotency_key.clone_from(&request.idempotency_key);
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        settle.remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
         let outcome: SettleReply = match Engine::settle(self, settle).await {
             SettleAnswer::Reply(reply) => reply,
             SettleAnswer::Replay(body) => match serde_json::from_str(&body) {
                 Ok(reply) => reply,
-                Err(_) => return Some(Err(Fault::internal("a recorded reply can't be read"))),
+                Err(_) => return Err(Fault::internal("a recorded reply can't be read")),
             },
-            SettleAnswer::Unavailable { message, .. } => return Some(Err(Fault::unavailable(message))),
+            SettleAnswer::Unavailable {
+                message,
+                retry_after_s,
+            } => {
+                return Err(Fault {
+                    retry_after_ms: Some(retry_after_s.saturating_mul(1_000)),
+                    ..Fault::unavailable(message)
+                });
+            }
         };
         let again = RouteRequest {
             outcome: Some(outcome),
             ..request
         };
-        Some(self.ops.route(kind, &again).await)
+        self.ops.route(kind, &again).await
     }
 }
 

@@ -8,6 +8,7 @@ mod admission;
 mod body;
 mod buckets;
 mod caught;
+mod chosen;
 mod envelope;
 mod listen;
 mod normalise;

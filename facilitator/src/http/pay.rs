@@ -264,7 +264,7 @@ fn unread(purpose: Purpose, error: BodyError) -> Decided {
     refusal(purpose, &refused)
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, &'static str> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, &'static str> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else {
         return Ok(None);

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use axum::extract::{Query, Request};
+use axum::http::header::RETRY_AFTER;
 use axum::response::Response;
 use sdk_plugin::fault::FaultKind;
 use sdk_plugin::scheme::{RouteRequest, RouteResponse};
-use sdk_plugin::{Fault, ProtocolVersion, Purpose, Value};
+use sdk_plugin::{Fault, Purpose, Value};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
@@ -14,9 +15,8 @@ use super::body::{self, BodyError};
 use super::caught::caught;
 use super::reply::{json, peer, retry_after, with_type};
 use super::text::clean;
-use super::{App, envelope, strict};
+use super::{App, chosen, envelope, pay, strict};
 use crate::config::Scope;
-use crate::service::Membership;
 
 /// `/supported` asks every scheme; it is documented to be cheap.
 const SUPPORTED_WAIT: Duration = Duration::from_secs(10);
@@ -114,7 +114,7 @@ impl App {
         )
     }
 
-    /// `/{scheme}/…` where a scheme of that name is served, else 404.
+    /// `/{scheme}/…` where a scheme of that name has routes, else 404. Whoever may settle may ask: a route can settle.
     pub(super) async fn scheme_route(&self, request: Request) -> Response {
         let started = Instant::now();
         let not_found = || json(404, envelope::error("no such path"));
@@ -128,8 +128,8 @@ impl App {
         let Some((scheme, rest)) = path.find('/').map(|slash| path.split_at(slash)) else {
             return not_found();
         };
-        let unknown = |version| self.service.membership(version, scheme, "") == Membership::UnknownScheme;
-        if unknown(ProtocolVersion::V2) && unknown(ProtocolVersion::V1) {
+        let networks = self.service.routed(scheme);
+        if networks.is_empty() {
             return not_found();
         }
         let admitted = match self
@@ -145,6 +145,10 @@ impl App {
         };
         let Ok(Query(query)) = Query::<Vec<(String, String)>>::try_from_uri(request.uri()) else {
             return json(400, envelope::error("the query can't be read"));
+        };
+        let idempotency_key = match pay::idempotency_key(request.headers()) {
+            Ok(key) => key,
+            Err(why) => return json(400, envelope::error(why)),
         };
         let method = request.method().as_str().to_owned();
         let bytes = body::read(
@@ -169,33 +173,43 @@ impl App {
                 return json(400, envelope::error("the body did not arrive"));
             }
         };
+        let network = match chosen::network(&query, &body, &networks, &self.names) {
+            Ok(network) => network,
+            Err(unchosen) => return json(unchosen.status, envelope::error(&unchosen.message)),
+        };
         let route = RouteRequest {
             method,
             path: rest.to_owned(),
             query,
             body,
             tenant: admitted.tenant.clone(),
+            idempotency_key,
             outcome: None,
         };
-        let wait = admitted
-            .settle_wait
-            .unwrap_or(self.server.settle_wait)
-            .saturating_add(BUSY_GRACE);
-        let answer = timeout(wait, caught(self.service.route(scheme, route))).await;
+        let wait = admitted.settle_wait.unwrap_or(self.server.settle_wait);
+        let wait = wait.saturating_sub(started.elapsed());
+        let asked = caught(self.service.route(scheme, &network, route, wait));
+        let answer = timeout(wait.saturating_add(BUSY_GRACE), asked).await;
         let mut response = match answer {
-            Ok(Ok(None)) => not_found(),
-            Ok(Ok(Some(Ok(RouteResponse::Reply { status, body })))) => json(
+            Ok(Ok(Ok(RouteResponse::Reply { status, body }))) => json(
                 if (200..600).contains(&status) { status } else { 500 },
                 body.to_string(),
             ),
             // The service settles on a route's behalf and calls it again; a second request to settle is a defect.
-            Ok(Ok(Some(Ok(RouteResponse::Settle { .. })))) | Ok(Err(_)) => {
+            Ok(Ok(Ok(RouteResponse::Settle { .. }))) | Ok(Err(_)) => {
                 json(500, envelope::error("internal error"))
             }
-            Ok(Ok(Some(Err(fault)))) => faulted(&fault),
+            Ok(Ok(Err(fault))) => {
+                let mut response = faulted(&fault);
+                if response.status() == 503 {
+                    let advised = fault.retry_after_ms.map(|millis| millis.div_ceil(1_000));
+                    retry_after(&mut response, Some(advised.unwrap_or(BUSY_RETRY_S).max(1)));
+                }
+                response
+            }
             Err(_) => json(503, envelope::error("busy; try again")),
         };
-        if response.status() == 503 {
+        if response.status() == 503 && !response.headers().contains_key(RETRY_AFTER) {
             retry_after(&mut response, Some(BUSY_RETRY_S));
         }
         self.measure("scheme", response.status().as_u16(), "route", started);

@@ -76,6 +76,28 @@ async fn t18_with_tenants_nobody_is_anonymous() {
 }
 
 #[tokio::test]
+async fn t17_t18_a_scheme_s_routes_are_for_tenants_that_may_settle_and_count_to_their_limits() {
+    let front = front(Scripted::default(), &tenants());
+    let path = "/deferred/vouchers";
+    for headers in [&[][..], &[("X-API-Key", "wrong")], &[("X-API-Key", "reader-key")]] {
+        assert_eq!(front.send(post(path, headers)).await.status, 401, "{headers:?}");
+    }
+    let of_shop = [("X-API-Key", "shop-key"), ("Idempotency-Key", "order-7")];
+    let seen = front.send(post(path, &of_shop)).await;
+    assert_eq!(seen.status, 201);
+    assert_eq!(
+        (&seen.json()["tenant"], &seen.json()["idempotencyKey"]),
+        (&json!("shop"), &json!("order-7"))
+    );
+    assert_eq!(front.send(post("/settle", &of_shop)).await.status, 200);
+    assert_eq!(
+        front.send(post(path, &of_shop)).await.status,
+        429,
+        "the burst of 2 is used up"
+    );
+}
+
+#[tokio::test]
 async fn t17_the_tenant_and_its_wait_go_with_the_request() {
     let front = front(Scripted::default(), &tenants());
     for headers in [("Authorization", "bearer shop-key"), ("X-API-Key", "shop-key-2")] {

@@ -433,4 +433,39 @@ async fn schemes_have_routes_of_their_own() {
         );
         assert_eq!(seen.headers.contains_key("retry-after"), status == 503);
     }
+    let busier = front.post("/b/deferred/busier", "").await;
+    assert_eq!(
+        (busier.status, busier.headers["retry-after"].to_str().ok()),
+        (503, Some("2"))
+    );
+}
+
+#[tokio::test]
+async fn a_scheme_s_route_is_about_the_network_that_the_request_names() {
+    let front = front(Scripted::default(), "");
+    for (path, body, network) in [
+        ("/escrow/payments?network=base", "", "eip155:8453"),
+        (
+            "/escrow/payments?network=eip155:84532",
+            r#"{"network":"base"}"#,
+            "eip155:84532",
+        ),
+        ("/escrow/payments", r#"{"network":"base"}"#, "eip155:8453"),
+    ] {
+        let seen = front.post(path, body).await;
+        assert_eq!((seen.status, seen.json()), (200, json!(network)), "{path} {body}");
+    }
+    for (path, status) in [
+        ("/escrow/payments", 400),
+        ("/escrow/payments?network=base&network=base", 400),
+        ("/escrow/payments?network=solana", 404),
+        ("/deferred/vouchers?network=base", 404),
+    ] {
+        let seen = front.post(path, "").await;
+        assert_eq!(seen.status, status, "{path}");
+        assert!(
+            seen.json()["error"].as_str().unwrap().contains("eip155:84532"),
+            "{path}"
+        );
+    }
 }

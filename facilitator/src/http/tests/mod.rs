@@ -9,6 +9,7 @@ mod sockets;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::Body;
@@ -112,17 +113,38 @@ impl Service for Scripted {
         ]
     }
 
-    async fn route(&self, scheme: &str, request: RouteRequest) -> Option<Result<RouteResponse, Fault>> {
+    fn routed(&self, scheme: &str) -> Vec<String> {
+        match scheme {
+            "deferred" => vec!["eip155:84532".into()],
+            "escrow" => vec!["eip155:84532".into(), "eip155:8453".into()],
+            _ => Vec::new(),
+        }
+    }
+
+    async fn route(
+        &self,
+        scheme: &str,
+        network: &str,
+        request: RouteRequest,
+        _wait: Duration,
+    ) -> Result<RouteResponse, Fault> {
         match (scheme, request.path.as_str()) {
-            ("deferred", "/vouchers") => Some(Ok(RouteResponse::Reply {
+            ("deferred", "/vouchers") => Ok(RouteResponse::Reply {
                 status: 201,
                 body: serde_json::to_value(request).unwrap(),
-            })),
-            ("deferred", "/broken") => Some(Err(Fault::internal("secret https://rpc.example/KEY"))),
-            ("deferred", "/busy") => Some(Err(Fault::unavailable("node"))),
+            }),
+            ("escrow", _) => Ok(RouteResponse::Reply {
+                status: 200,
+                body: json!(network),
+            }),
+            ("deferred", "/broken") => Err(Fault::internal("secret https://rpc.example/KEY")),
+            ("deferred", "/busy") => Err(Fault::unavailable("node")),
+            ("deferred", "/busier") => Err(Fault {
+                retry_after_ms: Some(1_001),
+                ..Fault::unavailable("not ready")
+            }),
             ("deferred", "/panic") => panic!("as scripted"),
-            ("deferred", _) => Some(Err(Fault::unsupported("no route"))),
-            _ => None,
+            _ => Err(Fault::unsupported("no route")),
         }
     }
 }
