@@ -2,13 +2,16 @@
 //!
 //! - [`driver`]: one [`sdk_plugin::ChainDriver`] for every `eip155` network.
 //! - [`exact`]: the scheme `exact` with EIP-3009, protocol v1 and v2.
+//! - [`auth_capture`]: the scheme `auth-capture`, the whole life of an escrowed payment.
 //!
 //! What they share: [`abi`] (contract interfaces), [`rpc`] (typed reads), [`signature`] (who signed),
-//! [`text`] (strict spellings). Everything outside comes through [`sdk_plugin::Cx`].
+//! [`text`] and [`members`] (strict spellings). Everything outside comes through [`sdk_plugin::Cx`].
 
 pub mod abi;
+pub mod auth_capture;
 pub mod driver;
 pub mod exact;
+pub mod members;
 pub mod rpc;
 pub mod signature;
 pub mod text;

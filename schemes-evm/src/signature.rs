@@ -84,6 +84,17 @@ pub fn split(signature: &[u8]) -> Option<(u8, B256, B256)> {
     Some((v, B256::from(r), B256::from(s)))
 }
 
+/// One spelling of a signature: v 0 and 1 become 27 and 28 in 65 bytes, anything else stays as it is.
+#[must_use]
+pub fn canonical(mut bytes: Vec<u8>) -> Vec<u8> {
+    if let Some((v, ..)) = split(&bytes)
+        && let Some(last) = bytes.last_mut()
+    {
+        *last = v;
+    }
+    bytes
+}
+
 /// Whether an address without code has signed (step S4): exactly 65 bytes, v of 0, 1, 27 or 28, s not above n/2.
 #[must_use]
 pub fn signed_by(payer: Address, digest: &B256, signature: &[u8]) -> bool {

@@ -10,7 +10,7 @@ use serde_json::{Map, json};
 
 use super::payment::{self, Payment};
 use super::reason;
-use crate::{signature, text};
+use crate::{members, signature, text};
 
 /// Key, terms and digest of the request's authorization; or, where no key can be formed, the refusal that the checks of
 /// verify would come to first.
@@ -29,8 +29,8 @@ pub(super) fn identify(request: &PaymentRequest) -> Identity {
 fn identified(request: &PaymentRequest) -> Option<Identified> {
     let authorization = payment::eip3009_authorization(request).ok()??;
     let asset = text::lower(text::address(&request.requirements.asset)?);
-    let from = text::lower(payment::address(authorization, "from")?);
-    let nonce = format!("0x{}", hex::encode(payment::nonce(authorization)?));
+    let from = text::lower(members::address(authorization, "from")?);
+    let nonce = format!("0x{}", hex::encode(members::word(authorization, "nonce")?));
     let valid_before = authorization.get("validBefore").and_then(text::number);
     Some(Identified {
         payer: payment::payer_as_sent(request),
@@ -76,13 +76,13 @@ fn payload_digest(
             |number| json!(number.to_string()),
         )
     };
-    let to = payment::address(authorization, "to").map_or_else(
+    let to = members::address(authorization, "to").map_or_else(
         || json!({ "malformed": authorization.get("to") }),
         |to| json!(text::lower(to)),
     );
-    let signature = payment::wire_signature(&request.payload).map_or_else(
+    let signature = members::signature(&request.payload, "signature").map_or_else(
         |_| json!({ "malformed": request.payload.get("signature") }),
-        |bytes| json!(hex::encode(canonical_signature(bytes))),
+        |bytes| json!(hex::encode(signature::canonical(bytes))),
     );
     let canonical = json!([
         request.requirements.network,
@@ -96,14 +96,4 @@ fn payload_digest(
         signature,
     ]);
     keccak256(canonical.to_string()).to_string()
-}
-
-/// v 0 and 1 become 27 and 28 in 65 bytes; anything else stays as it is.
-fn canonical_signature(mut bytes: Vec<u8>) -> Vec<u8> {
-    if let Some((v, ..)) = signature::split(&bytes)
-        && let Some(last) = bytes.last_mut()
-    {
-        *last = v;
-    }
-    bytes
 }

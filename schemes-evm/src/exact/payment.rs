@@ -12,6 +12,7 @@ use serde_json::Map;
 
 use super::{SCHEME, reason};
 use crate::abi::{AuthorizedToken, TransferWithAuthorization};
+use crate::members;
 use crate::rpc::EthCall;
 use crate::signature::{self, Unwrapped};
 use crate::text;
@@ -58,8 +59,8 @@ impl Payment {
             ));
         }
         let (Some(token_name), Some(token_version)) = (
-            non_empty(&terms.extra, "name"),
-            non_empty(&terms.extra, "version"),
+            members::non_empty(&terms.extra, "name"),
+            members::non_empty(&terms.extra, "version"),
         ) else {
             return Err(refuse(
                 reason::MISSING_DOMAIN,
@@ -83,7 +84,8 @@ impl Payment {
         let authorization =
             authorization.ok_or_else(|| malformed("payload.authorization must be an object"))?;
         let authorization = decode_authorization(authorization).map_err(malformed)?;
-        let signature = wire_signature(&request.payload).map_err(malformed)?;
+        let signature =
+            members::signature(&request.payload, "signature").map_err(|message| malformed(&message))?;
         let Some(asset) = text::address(&terms.asset) else {
             return Err(refuse(
                 reason::INVALID_PAYMENT_REQUIREMENTS,
@@ -246,48 +248,18 @@ pub(super) fn payer_as_sent(request: &PaymentRequest) -> String {
         .to_owned()
 }
 
-fn decode_authorization(members: &Map<String, Value>) -> Result<TransferWithAuthorization, &'static str> {
+pub(crate) fn decode_authorization(
+    members: &Map<String, Value>,
+) -> Result<TransferWithAuthorization, &'static str> {
     Ok(TransferWithAuthorization {
-        from: address(members, "from").ok_or("authorization.from must be a 20-byte hex address")?,
-        to: address(members, "to").ok_or("authorization.to must be a 20-byte hex address")?,
-        value: number(members, "value")
+        from: members::address(members, "from").ok_or("authorization.from must be a 20-byte hex address")?,
+        to: members::address(members, "to").ok_or("authorization.to must be a 20-byte hex address")?,
+        value: members::number(members, "value")
             .ok_or("authorization.value must be a decimal string in atomic units")?,
-        validAfter: number(members, "validAfter")
+        validAfter: members::number(members, "validAfter")
             .ok_or("authorization.validAfter must be a decimal string of seconds")?,
-        validBefore: number(members, "validBefore")
+        validBefore: members::number(members, "validBefore")
             .ok_or("authorization.validBefore must be a decimal string of seconds")?,
-        nonce: nonce(members).ok_or("authorization.nonce must be 32 bytes of hex")?,
+        nonce: members::word(members, "nonce").ok_or("authorization.nonce must be 32 bytes of hex")?,
     })
-}
-
-pub(super) fn address(members: &Map<String, Value>, name: &str) -> Option<Address> {
-    members.get(name).and_then(Value::as_str).and_then(text::address)
-}
-
-pub(super) fn nonce(members: &Map<String, Value>) -> Option<B256> {
-    members.get("nonce").and_then(Value::as_str).and_then(text::word)
-}
-
-fn number(members: &Map<String, Value>, name: &str) -> Option<U256> {
-    members.get(name).and_then(text::number)
-}
-
-/// The signature's bytes as sent, within the limits for bare and for wrapped ones.
-pub(super) fn wire_signature(payload: &Map<String, Value>) -> Result<Vec<u8>, &'static str> {
-    let signature = payload
-        .get("signature")
-        .and_then(Value::as_str)
-        .and_then(|text| text::bytes(text, signature::MAX_WRAPPER_BYTES))
-        .ok_or("payload.signature must be hex bytes of a reasonable length")?;
-    if signature.len() > signature::MAX_SIGNATURE_BYTES && !signature::is_wrapped(&signature) {
-        return Err("payload.signature is longer than 8192 bytes");
-    }
-    Ok(signature)
-}
-
-fn non_empty<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    members
-        .get(name)
-        .and_then(Value::as_str)
-        .filter(|text| !text.is_empty())
 }

@@ -1,0 +1,166 @@
+//! What an operator decides about this scheme. Deserialized from the plugin instance's configuration, whose schema and
+//! descriptions are in the plugin's manifest; a test there holds the two together.
+
+use alloy_primitives::Address;
+use sdk_plugin::Amount;
+use serde::Deserialize;
+
+use super::deployment::{Deployment, V1_0, V1_1};
+
+/// Settings, valid on every network of the instance.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Most gas that one call of an escrow may use, in simulation and in the transaction.
+    pub max_gas: u64,
+    /// The same for a call of a custom operator.
+    pub custom_max_gas: u64,
+    /// Serve the wire of the seed documents beside v1.1 (section 5, "compat mode").
+    pub scheme_v1_0: bool,
+    /// Tenants whose v1.1 payloads may leave out `saltNonce` (section 15, "nonce probing").
+    pub nonce_probing_tenants: Vec<String>,
+    /// Seconds from now beyond which no capture deadline may lie: it limits how long a signer is needed.
+    pub max_capture_horizon_s: u64,
+    /// The same for refund deadlines.
+    pub max_refund_horizon_s: u64,
+    /// Seconds before the capture deadline in which no capture is begun any more: inclusion counts, not submission.
+    pub capture_margin_s: u64,
+    /// Least amount of a partial capture in atomic units: small ones round fees down (T-78).
+    pub min_capture_amount: Amount,
+    /// Escrows beside the canonical ones of v1.1 and v1.0.
+    pub deployments: Vec<Deployment>,
+    /// The operator's own terms; a delegated payment must carry exactly these.
+    pub fee_terms: Option<OwnFeeTerms>,
+    /// Contracts that may be a payment's operator. Empty: custom operators are off.
+    pub custom_operators: Vec<CustomOperator>,
+    /// Targets that an ERC-6492 wrapper may call. Empty: payers without code sign for themselves.
+    pub wallet_factories: Vec<Address>,
+    /// Who has refunds paid by our signers, and up to what. Empty: no refunds.
+    pub refund_funding: Vec<RefundAgreement>,
+    /// Authorize captures, voids and refunds ourselves, for authenticated tenants.
+    pub delegated_authorizer: Option<DelegatedAuthorizer>,
+    /// What is done for receivers on time.
+    pub keepers: Vec<KeeperRule>,
+    /// Answer `unauthenticated_lifecycle_request`, as older builds did, for lifecycle requests.
+    pub older_unauthenticated_reason: bool,
+}
+
+/// Fee terms that the operator publishes in `/supported`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnFeeTerms {
+    pub fee_recipient: Address,
+    /// Basis points, at most 10000.
+    pub min_fee_bps: u16,
+    pub max_fee_bps: u16,
+}
+
+/// A contract that may be a payment's operator.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CustomOperator {
+    pub address: Address,
+    /// CAIP-2; absent: every network of the instance.
+    #[serde(default)]
+    pub network: Option<String>,
+}
+
+/// A funding agreement: refunds of these payments are paid by the operator's own signer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefundAgreement {
+    /// Name of the tenant; without tenants there is no agreement to speak of.
+    pub tenant: String,
+    pub receiver: Address,
+    /// CAIP-2.
+    pub network: String,
+    pub asset: Address,
+    /// Atomic units of the asset within 24 hours.
+    pub max_per_day: Amount,
+}
+
+/// The address that merchants write as `receiverAuthorizer` to have us authorize for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DelegatedAuthorizer {
+    /// Nothing is ever signed with its key: it names us in the salt that the buyer signs.
+    pub address: Address,
+}
+
+/// What is done for a receiver on time, with payments whose authorizer we are.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeeperRule {
+    pub receiver: Address,
+    /// Seconds between two captures of reported usage. Absent: once, before the deadline.
+    #[serde(default)]
+    pub capture_every_s: Option<u64>,
+    /// Seconds before the capture deadline at which reported usage is captured at the latest, and a warning is given
+    /// for what is held and was not used.
+    #[serde(default = "default_margin_s")]
+    pub margin_s: u64,
+    /// Give back what is held after the last capture.
+    #[serde(default)]
+    pub void_unused: bool,
+}
+
+fn default_margin_s() -> u64 {
+    3_600
+}
+
+const DAY_S: u64 = 86_400;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_gas: 1_000_000,
+            custom_max_gas: 1_000_000,
+            scheme_v1_0: true,
+            nonce_probing_tenants: Vec::new(),
+            max_capture_horizon_s: 90 * DAY_S,
+            max_refund_horizon_s: 180 * DAY_S,
+            capture_margin_s: 30,
+            min_capture_amount: Amount::ZERO,
+            deployments: Vec::new(),
+            fee_terms: None,
+            custom_operators: Vec::new(),
+            wallet_factories: Vec::new(),
+            refund_funding: Vec::new(),
+            delegated_authorizer: None,
+            keepers: Vec::new(),
+            older_unauthenticated_reason: false,
+        }
+    }
+}
+
+impl Config {
+    /// Every deployment served: the canonical two, then the operator's own.
+    pub fn all_deployments(&self) -> impl Iterator<Item = &Deployment> {
+        [&V1_1, &V1_0].into_iter().chain(&self.deployments)
+    }
+
+    #[must_use]
+    pub fn deployment_of(&self, escrow: Address) -> Option<&Deployment> {
+        self.all_deployments()
+            .find(|deployment| deployment.escrow == escrow)
+    }
+
+    #[must_use]
+    pub fn admits(&self, operator: Address, network: &str) -> bool {
+        self.custom_operators
+            .iter()
+            .filter(|admitted| admitted.network.as_deref().is_none_or(|only| only == network))
+            .any(|admitted| admitted.address == operator)
+    }
+
+    #[must_use]
+    pub fn probes_nonces_for(&self, tenant: Option<&str>) -> bool {
+        tenant.is_some_and(|tenant| self.nonce_probing_tenants.iter().any(|one| one == tenant))
+    }
+
+    #[must_use]
+    pub fn is_our_authorizer(&self, authorizer: Address) -> bool {
+        self.delegated_authorizer
+            .is_some_and(|delegated| delegated.address == authorizer)
+    }
+}

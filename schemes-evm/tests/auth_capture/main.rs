@@ -1,0 +1,3 @@
+//! `auth-capture` against its wire facts.
+
+mod golden;
