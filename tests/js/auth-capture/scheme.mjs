@@ -5,6 +5,7 @@
 // A route chooses in its `extra`: paymentFlow (`escrow` holds, `authorization` charges), captureMode (`sync` captures
 // when the handler is done, `deferred` leaves it to the merchant), assetTransferMethod, authCaptureEscrow, and for an
 // operator contract operatorType and captureAuthorizer.
+import { decodePaymentSignatureHeader } from "@x402/core/http";
 import { ExactEvmScheme } from "@x402/evm/exact/server";
 import { zeroAddress } from "viem";
 import { DEPLOYMENTS } from "./deployments.mjs";
@@ -28,6 +29,12 @@ export class AuthCaptureServerScheme {
   // without one, `bind` asks for the facilitator's. Windows in seconds from the offer on.
   constructor({ payments, authorizer, bind = authorizer !== undefined, captureWindow = 86_400, refundWindow = 604_800 }) {
     this.#options = { payments, authorizer, bind, captureWindow, refundWindow };
+  }
+
+  // The payment of a paid request, for its handler; undefined when nothing was held or charged for it yet.
+  paymentOf(request) {
+    const payload = decodePaymentSignatureHeader(request.header("PAYMENT-SIGNATURE"));
+    return this.#options.payments.get(new Payment(payload, undefined).hash);
   }
 
   parsePrice(price, network) {
