@@ -259,7 +259,7 @@ static int32_t submit(x402p_instance *self, const x402p_call *call) {
   if (is(call, "x402.identify")) return identify(call, request), X402P_OK;
   if (is(call, "x402.verify")) return check(self, call, request, false);
   if (is(call, "x402.plan")) return check(self, call, request, true);
-  /* Nothing to judge without a transaction; "plugin.start" and "plugin.health" are optional. */
+  /* Nothing to judge without a transaction; "x402.check", "plugin.start" and "plugin.health" are optional. */
   return X402P_E_UNSUPPORTED;
 }
 

@@ -21,6 +21,7 @@ pub mod op {
     pub const JUDGE: &str = "x402.judge";
     pub const ROUTE: &str = "x402.route";
     pub const JOB: &str = "x402.job";
+    pub const SCHEME_CHECK: &str = "x402.check";
     pub const CHECK: &str = "chain.check";
     pub const LANE: &str = "chain.lane";
     pub const QUOTE: &str = "chain.quote";
@@ -43,7 +44,7 @@ pub mod service {
     pub const ALL: [&str; 5] = [RPC, SIGN, STORE, JOB, SLEEP];
 }
 
-/// Request of `x402.supported`, `plugin.start` and `plugin.health`.
+/// Request of `x402.supported`, `x402.check`, `plugin.start` and `plugin.health`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ContextCall<'a> {

@@ -14,7 +14,7 @@ use crate::ops::{
     JudgeCall, LaneCall, ObserveCall, ObserveReply, PaymentCall, QuoteCall, RouteCall, SleepRequest, op,
     service,
 };
-use crate::scheme::{Identity, Judgement, Planned, RouteResponse, Supported, Verdict};
+use crate::scheme::{Identity, Judgement, Planned, RouteResponse, SchemeCheck, Supported, Verdict};
 
 /// A schema and the name of its message: `x402.verify.request`, `rpc.v1.response`, `fault`, `manifest`.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +66,7 @@ pub fn all() -> Vec<Named> {
         pair::<JudgeCall<'_>, Judgement>(op::JUDGE),
         pair::<RouteCall<'_>, RouteResponse>(op::ROUTE),
         pair::<JobCall<'_>, JobReply>(op::JOB),
+        pair::<ContextCall<'_>, SchemeCheck>(op::SCHEME_CHECK),
         pair::<CheckCall<'_>, Readiness>(op::CHECK),
         pair::<LaneCall<'_>, LaneState>(op::LANE),
         pair::<QuoteCall<'_>, Bid>(op::QUOTE),

@@ -41,7 +41,15 @@ pub trait SchemeHandler: Send + Sync + 'static {
         )))
     }
 
-    /// A job it asked for earlier: requests that go the way of any `/settle`.
+    /// Can it serve `cx.network()` now: are its contracts there and what they must be, do nodes offer what it needs? Asked
+    /// at the start, again and again while the process runs, and by an operator's check. A scheme that is not ready is
+    /// not advertised and begins nothing; what is open goes on, and other schemes are not touched.
+    async fn check(&self, _cx: &Cx) -> Result<SchemeCheck, Fault> {
+        Ok(SchemeCheck::ready())
+    }
+
+    /// A job it asked for earlier: requests that go the way of any `/settle`. The host sets their purpose and remaining
+    /// time. A job whose handler faults, or whose requests were answered with 503, runs again later.
     async fn job(&self, _cx: &Cx, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
         Err(Fault::unsupported(format!("no job {:?}", job.kind)))
     }
@@ -59,6 +67,39 @@ pub struct Supported {
     /// Addresses that may sign for this facilitator.
     #[serde(default)]
     pub signers: Vec<String>,
+}
+
+/// Answer of [`SchemeHandler::check`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SchemeCheck {
+    pub ready: bool,
+    /// One sentence for the operator when it is not: what is wrong and what to write or do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_not: Option<String>,
+    /// Sentences about what does not keep it from serving.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+impl SchemeCheck {
+    #[must_use]
+    pub fn ready() -> Self {
+        Self {
+            ready: true,
+            why_not: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    pub fn not_ready(why_not: impl Into<String>) -> Self {
+        Self {
+            ready: false,
+            why_not: Some(why_not.into()),
+            warnings: Vec::new(),
+        }
+    }
 }
 
 /// A refused payment.
@@ -154,17 +195,20 @@ pub enum Planned {
 }
 
 /// A settlement that needs no transaction.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Done {
     pub reply: PaidReply,
     #[serde(default)]
     pub writes: Vec<StoreWrite>,
+    /// Scheduled in the same commit, as in [`Plan::jobs`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<Job>,
 }
 
 /// What must be done, in order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -175,9 +219,13 @@ pub struct Plan {
     pub reserves: Vec<Reserve>,
     #[serde(default)]
     pub holds: Vec<Hold>,
-    /// Rows of the scheme's own, written in the first commit.
+    /// Rows of the scheme's own, written in the first commit. A condition that does not hold refuses that commit: nothing
+    /// is begun, the caller is told to try again, and is planned afresh then.
     #[serde(default)]
     pub writes: Vec<StoreWrite>,
+    /// Scheduled in the first commit, of the plan's own scheme and network. The manifest asks for `job.v1`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<Job>,
 }
 
 /// One transaction's worth of work.
@@ -358,7 +406,7 @@ pub enum Judgement {
 }
 
 /// Proof of payment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Paid {
@@ -367,8 +415,13 @@ pub struct Paid {
     /// Ids of the logs or deltas that prove it; each proves one claim only. At least one.
     pub items: Vec<String>,
     pub reply: PaidReply,
+    /// Written with the outcome. The payment is on the chain: when a condition does not hold, the outcome is recorded
+    /// without any of them, and the operator's log says so. A reorganisation does not take them back.
     #[serde(default)]
     pub writes: Vec<StoreWrite>,
+    /// Scheduled with the outcome, as in [`Plan::jobs`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<Job>,
     /// The same authorization may be settled again (a partial voucher collection).
     #[serde(default)]
     pub repeatable: bool,

@@ -153,6 +153,7 @@ pub(super) fn plan() -> Plan {
         reserves: Vec::new(),
         holds: Vec::new(),
         writes: Vec::new(),
+        jobs: Vec::new(),
     }
 }
 

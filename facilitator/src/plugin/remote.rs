@@ -9,9 +9,11 @@ use sdk_plugin::chain::{
 use sdk_plugin::host::Job;
 use sdk_plugin::ops::{self, op};
 use sdk_plugin::scheme::{
-    Identity, Judgement, Plan, Planned, RouteRequest, RouteResponse, Step, Supported, Verdict,
+    Identity, Judgement, Plan, Planned, RouteRequest, RouteResponse, SchemeCheck, Step, Supported, Verdict,
 };
-use sdk_plugin::{CallContext, ChainDriver, Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
+use sdk_plugin::{
+    CallContext, ChainDriver, Cx, Fault, FaultKind, PaymentRequest, SchemeHandler, async_trait,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -113,6 +115,17 @@ impl SchemeHandler for RemoteScheme {
             request: Cow::Borrowed(request),
         };
         ask(&self.instance, cx, op::ROUTE, &call).await
+    }
+
+    /// A plugin that does not know the operation was built before it, and is ready.
+    async fn check(&self, cx: &Cx) -> Result<SchemeCheck, Fault> {
+        let call = ops::ContextCall {
+            context: self.context(cx),
+        };
+        match ask(&self.instance, cx, op::SCHEME_CHECK, &call).await {
+            Err(fault) if fault.kind == FaultKind::Unsupported => Ok(SchemeCheck::ready()),
+            answer => answer,
+        }
     }
 
     async fn job(&self, cx: &Cx, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {

@@ -13,7 +13,7 @@ use sdk_plugin::chain::{
 use sdk_plugin::host::{Job, RpcError, RpcResponse, RpcResult};
 use sdk_plugin::ops::{JobReply, ObserveReply};
 use sdk_plugin::scheme::{
-    Identity, Judgement, Plan, Planned, RouteRequest, RouteResponse, Step, Supported, Verdict,
+    Identity, Judgement, Plan, Planned, RouteRequest, RouteResponse, SchemeCheck, Step, Supported, Verdict,
 };
 use sdk_plugin::{
     CallContext, ChainDriver, Cx, Fault, HexBytes, NetworkView, PaymentRequest, SchemeHandler, Value,
@@ -108,6 +108,12 @@ impl SchemeHandler for Sayer {
     async fn route(&self, _: &Cx, request: &RouteRequest) -> Result<RouteResponse, Fault> {
         arrived(request, &sample::routes())?;
         self.say("x402.route")
+    }
+    async fn check(&self, cx: &Cx) -> Result<SchemeCheck, Fault> {
+        if *cx.context() != context("full") {
+            return Err(Fault::internal(format!("arrived changed: {:?}", cx.context())));
+        }
+        self.say("x402.check")
     }
     async fn job(&self, _: &Cx, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
         arrived(job, &[sample::job()])?;
@@ -265,6 +271,9 @@ async fn every_message_arrives_as_sent_and_fits_its_schema() {
     }
     for (answer, request) in sample::answers("x402.route").iter().zip(sample::routes()) {
         is(scheme.route(&cx(&host), &of(&request)).await, answer);
+    }
+    for answer in sample::answers("x402.check") {
+        is(scheme.check(&cx(&host)).await, &answer);
     }
     for answer in sample::answers("x402.job") {
         is(

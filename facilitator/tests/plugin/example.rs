@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use facilitator::plugin::{Limits, Sha256Digest, inspect, load};
 use sdk_plugin::host::{StoreRequest, StoreResponse};
-use sdk_plugin::scheme::{Done, Planned, Verdict};
+use sdk_plugin::scheme::{Done, Planned, SchemeCheck, Verdict};
 use sdk_plugin::testkit::ScriptHost;
 use sdk_plugin::{Cx, PaymentRequest, SchemeHandler};
 use serde_json::{Value, json};
@@ -153,6 +153,9 @@ async fn the_examples_in_rust_and_in_c_load_from_their_files_and_say_the_same() 
     for example in [&rust, &c] {
         let supported = example.scheme.supported(&example.cx()).await.expect("kinds");
         assert_eq!(supported.kinds.len(), 1);
+        // The one in C does not know the operation, as one built before there was any.
+        let checked = example.scheme.check(&example.cx()).await;
+        assert_eq!(checked, Ok(SchemeCheck::ready()));
         for code in ["abc", long.as_str(), odd] {
             let verdict = example.scheme.verify(&example.cx(), &good(code)).await;
             assert!(matches!(verdict, Ok(Verdict::Valid(_))), "{verdict:?}");

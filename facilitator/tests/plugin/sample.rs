@@ -72,7 +72,7 @@ pub(crate) fn plan() -> Value {
         .expect("an object");
     call.insert("computeLimit".into(), json!(120_000));
     json!({
-        "payer": "0xbuyer", "steps": steps, "writes": writes(),
+        "payer": "0xbuyer", "steps": steps, "writes": writes(), "jobs": [job()],
         "reserves": [{ "asset": "0xtoken", "payer": "0xbuyer", "amount": "10000", "available": "10000",
                        "asOfHeight": 5, "refusalReason": "insufficient_funds" }],
         "holds": [{ "signer": "0xaa", "untilS": 1_800_000_000_u64 }]
@@ -112,7 +112,8 @@ pub(crate) fn routes() -> Vec<Value> {
     });
     vec![
         json!({ "method": "GET", "path": "/a", "query": [["q", "1"]], "body": null }),
-        json!({ "method": "POST", "path": "/", "query": [], "body": { "a": 1 }, "tenant": "shop", "outcome": outcome }),
+        json!({ "method": "POST", "path": "/", "query": [], "body": { "a": 1 }, "tenant": "shop", "idempotencyKey": "k",
+                "outcome": outcome }),
     ]
 }
 
@@ -185,10 +186,10 @@ pub(crate) fn answers(op: &str) -> Vec<Value> {
         "x402.plan" => vec![
             tagged("plan", plan()),
             refusal("refused"),
-            json!({ "type": "done", "reply": reply, "writes": writes() }),
+            json!({ "type": "done", "reply": reply, "writes": writes(), "jobs": [job()] }),
         ],
         "x402.judge" => vec![
-            json!({ "type": "paid", "txId": "0xt", "items": ["0xt/1"], "reply": reply, "writes": writes(), "repeatable": true }),
+            json!({ "type": "paid", "txId": "0xt", "items": ["0xt/1"], "reply": reply, "writes": writes(), "jobs": [job()], "repeatable": true }),
             refusal("notPaid"),
             json!({ "type": "next" }),
             json!({ "type": "unproven", "why": "no log" }),
@@ -198,6 +199,10 @@ pub(crate) fn answers(op: &str) -> Vec<Value> {
             json!({ "type": "settle", "request": payments().first() }),
         ],
         "x402.job" => vec![json!({ "requests": payments() })],
+        "x402.check" => vec![
+            json!({ "ready": true, "warnings": ["the node keeps no old state"] }),
+            json!({ "ready": false, "whyNot": "no code at 0xaa: write another escrow", "warnings": [] }),
+        ],
         "chain.check" => vec![
             json!({ "ready": true, "addresses": { "hot": "0xaa" }, "ordered": true, "headHeight": 9, "warnings": ["w"] }),
             json!({ "ready": false, "whyNot": "wrong chain id", "addresses": {}, "ordered": false, "headHeight": 0, "warnings": [] }),

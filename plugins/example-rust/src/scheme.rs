@@ -175,6 +175,7 @@ impl SchemeHandler for Voucher {
         Ok(Planned::Done(Done {
             reply,
             writes: vec![redeemed],
+            jobs: Vec::new(),
         }))
     }
 
@@ -260,7 +261,7 @@ mod tests {
         let verdict = block_on(voucher().verify(&cx(&host), &good())).expect("a verdict");
         assert!(matches!(verdict, Verdict::Valid(_)), "{verdict:?}");
         let planned = block_on(voucher().plan(&cx(&host), &good())).expect("an answer");
-        let Planned::Done(Done { reply, writes }) = planned else {
+        let Planned::Done(Done { reply, writes, .. }) = planned else {
             panic!("{planned:?}")
         };
         assert_eq!(reply.amount, Some(good().requirements.amount));

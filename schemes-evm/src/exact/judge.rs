@@ -77,6 +77,7 @@ fn paid(plan: &Plan, tx_id: &str, items: [String; 2]) -> Judgement {
             ..PaidReply::default()
         },
         writes: Vec::new(),
+        jobs: Vec::new(),
         repeatable: false,
     })
 }

@@ -86,6 +86,7 @@ pub(super) fn plan(good: &Good, max_gas: u64) -> Result<Planned, Fault> {
         reserves: vec![reserve],
         holds: Vec::new(),
         writes: Vec::new(),
+        jobs: Vec::new(),
     }))
 }
 

@@ -31,6 +31,7 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault
                     ..PaidReply::default()
                 },
                 writes: Vec::new(),
+                jobs: Vec::new(),
                 repeatable: false,
             }),
             Proof::NotPaid(why) => not_paid(reason::NOT_CONFIRMED, why),

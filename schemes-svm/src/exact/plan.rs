@@ -95,6 +95,7 @@ pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
         reserves: reserve.into_iter().collect(),
         holds: Vec::new(),
         writes: counters.map(super::sponsor::Counters::writes).unwrap_or_default(),
+        jobs: Vec::new(),
     }))
 }
 

@@ -63,6 +63,11 @@ impl Server {
                     self.for_scheme(read::<ops::ContextCall<'_>>(op, request)?.context.into_owned())?;
                 write(&handler.supported(&cx).await?)
             }
+            op::SCHEME_CHECK => {
+                let (handler, cx) =
+                    self.for_scheme(read::<ops::ContextCall<'_>>(op, request)?.context.into_owned())?;
+                write(&handler.check(&cx).await?)
+            }
             op::IDENTIFY | op::VERIFY | op::PLAN => {
                 let call: ops::PaymentCall<'_> = read(op, request)?;
                 let (handler, cx) = self.for_scheme(call.context.into_owned())?;

@@ -226,6 +226,7 @@ impl SimScheme {
                 items,
                 reply: PaidReply::default(),
                 writes: Vec::new(),
+                jobs: Vec::new(),
                 repeatable: false,
             })
         };
@@ -326,6 +327,7 @@ fn paid(tx_id: String, items: Vec<String>, payer: &str, value: u64) -> Judgement
         items,
         reply,
         writes: Vec::new(),
+        jobs: Vec::new(),
         repeatable: false,
     })
 }
@@ -441,6 +443,7 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
         reserves: vec![reserve],
         holds: Vec::new(),
         writes: Vec::new(),
+        jobs: Vec::new(),
     }
 }
 
