@@ -1,5 +1,16 @@
 //! The scheme `auth-capture`: a payment that is held in an escrow contract and captured, voided or refunded later
 //! (auth-capture-evm.md).
+//!
+//! | part | module |
+//! |---|---|
+//! | wire and chain facts | [`abi`], [`payment_info`], [`authorizer`], [`deployment`], [`fees`], [`reason`], [`revert`] |
+//! | what an operator decides | [`config`] |
+//! | the seller's terms | [`terms`] |
+//! | what the chain says of a payment, and who signed | [`state`], [`signed`] |
+//! | what is served where | `supported` |
+//!
+//! A payload with a member `type` is a lifecycle call, also where the collection's members stand beside it (T-75);
+//! everything else collects.
 
 pub mod abi;
 pub mod authorizer;
@@ -9,9 +20,91 @@ pub mod fees;
 pub mod payment_info;
 pub mod reason;
 pub mod revert;
+pub mod signed;
+pub mod state;
+mod supported;
 pub mod terms;
+
+use sdk_plugin::chain::Evidence;
+use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Supported, Verdict};
+use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
+
+use crate::members;
+use config::Config;
+use supported::Probes;
 
 /// The scheme's name on the wire.
 pub const SCHEME: &str = "auth-capture";
 /// Protocol versions served.
 pub const VERSIONS: [u8; 1] = [2];
+
+/// `auth-capture` on every EVM network.
+#[derive(Debug, Default)]
+pub struct AuthCaptureEvm {
+    config: Config,
+    probes: Probes,
+}
+
+impl AuthCaptureEvm {
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            probes: Probes::default(),
+        }
+    }
+}
+
+/// Whether a payload is a lifecycle call.
+fn is_lifecycle(request: &PaymentRequest) -> bool {
+    members::present(&request.payload, "type").is_some()
+}
+
+/// Whether the step that evidence is about belongs to a lifecycle call: the memo's member `kind` says so.
+fn is_lifecycle_step(plan: &Plan, evidence: &Evidence) -> Result<bool, Fault> {
+    let memo = &state::step_of(plan, evidence)?.memo;
+    match memo.get("kind").and_then(sdk_plugin::Value::as_str) {
+        Some("collect") => Ok(false),
+        Some("lifecycle") => Ok(true),
+        _ => Err(Fault::invalid("the step's memo is not one of `auth-capture`")),
+    }
+}
+
+fn unserved<T>() -> Result<T, Fault> {
+    Err(Fault::unsupported("not served by this build"))
+}
+
+#[async_trait]
+impl SchemeHandler for AuthCaptureEvm {
+    async fn supported(&self, cx: &Cx) -> Result<Supported, Fault> {
+        supported::supported(cx, &self.config, &self.probes).await
+    }
+
+    async fn identify(&self, _cx: &Cx, request: &PaymentRequest) -> Result<Identity, Fault> {
+        if is_lifecycle(request) {
+            return unserved();
+        }
+        unserved()
+    }
+
+    async fn verify(&self, _cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
+        if is_lifecycle(request) {
+            return unserved();
+        }
+        unserved()
+    }
+
+    async fn plan(&self, _cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
+        if is_lifecycle(request) {
+            return unserved();
+        }
+        unserved()
+    }
+
+    async fn judge(&self, _cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
+        if is_lifecycle_step(plan, evidence)? {
+            return unserved();
+        }
+        unserved()
+    }
+}

@@ -433,13 +433,12 @@ fn accepted_amount(request: &PaymentRequest) -> Result<U120, No> {
             .is_empty()
             .then_some(request.requirements.amount.0)
     });
-    sent.and_then(|amount| amount.uint_try_to().ok())
-        .ok_or_else(|| {
-            No::new(
-                Reason::AmountMismatch,
-                "accepted.amount must be a decimal string below 2^120",
-            )
-        })
+    sent.and_then(|amount| amount.uint_try_to().ok()).ok_or_else(|| {
+        No::new(
+            Reason::AmountMismatch,
+            "accepted.amount must be a decimal string below 2^120",
+        )
+    })
 }
 
 /// Whether an address is one of our lanes, current or retained.

@@ -1,0 +1,81 @@
+//! Has an account signed a digest? The same question for payers and for merchants' authorizers, decided by code
+//! (auth-capture-evm.md sections 7 and 10).
+//!
+//! Its reads go into a batch with others; a second round trip is needed only for an account with code whose signature
+//! is a good one of its key (EIP-7702), which nobody can know before.
+
+use alloy_primitives::{Address, B256};
+use sdk_plugin::host::RpcCall;
+use sdk_plugin::{Cx, Fault};
+
+use crate::rpc::{self, Answers};
+use crate::signature;
+
+/// One account, what it should have signed, and the signature without any wrapper.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    account: Address,
+    digest: B256,
+    signature: Vec<u8>,
+    /// The account's key made it, which decides only where there is no code.
+    by_key: bool,
+}
+
+/// What the chain said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    pub has_code: bool,
+    /// `None`: the account has code and was not asked yet.
+    agrees: Option<bool>,
+}
+
+impl Signed {
+    #[must_use]
+    pub fn new(account: Address, digest: B256, signature: &[u8]) -> Self {
+        Self {
+            account,
+            digest,
+            signature: signature.to_vec(),
+            by_key: signature::signed_by(account, &digest, signature),
+        }
+    }
+
+    /// The reads; [`Self::take`] takes as many answers.
+    #[must_use]
+    pub fn reads(&self) -> Vec<RpcCall> {
+        let mut reads = vec![rpc::get_code(self.account)];
+        if !self.by_key {
+            // Only a wallet can make this signature good: ask in the same round trip.
+            reads.push(self.question());
+        }
+        reads
+    }
+
+    /// # Errors
+    /// Trouble of the node.
+    pub fn take(&self, answers: &mut Answers) -> Result<Told, Fault> {
+        let has_code = !rpc::bytes(answers.take()?, "eth_getCode of a signer")?.is_empty();
+        let wallet = if self.by_key { None } else { Some(answers.take()?) };
+        let agrees = match (has_code, wallet) {
+            (false, _) => Some(self.by_key),
+            (true, Some(answer)) => Some(signature::wallet_agrees(answer)?),
+            (true, None) => None,
+        };
+        Ok(Told { has_code, agrees })
+    }
+
+    /// The answer, with a round trip where the batch could not tell.
+    ///
+    /// # Errors
+    /// Trouble of the node.
+    pub async fn agrees(&self, cx: &Cx, told: Told) -> Result<bool, Fault> {
+        match told.agrees {
+            Some(agrees) => Ok(agrees),
+            None => signature::wallet_agrees(rpc::read_all(cx, vec![self.question()]).await?.take()?),
+        }
+    }
+
+    fn question(&self) -> RpcCall {
+        signature::ask_wallet(self.account, self.digest, &self.signature).call()
+    }
+}
