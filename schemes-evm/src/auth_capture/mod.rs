@@ -19,6 +19,7 @@ pub mod deployment;
 pub mod fees;
 pub mod payment_info;
 pub mod reason;
+pub mod records;
 pub mod revert;
 pub mod signed;
 pub mod state;
