@@ -1,11 +1,14 @@
 //! What an operator decides about this scheme. Deserialized from the plugin instance's configuration, whose schema and
 //! descriptions are in the plugin's manifest; a test there holds the two together.
 
+use std::collections::BTreeSet;
+
 use alloy_primitives::Address;
 use sdk_plugin::Amount;
 use serde::Deserialize;
 
 use super::deployment::{Deployment, V1_0, V1_1};
+use super::fees::BPS_PER_WHOLE;
 
 /// Settings, valid on every network of the instance.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -162,5 +165,51 @@ impl Config {
     pub fn is_our_authorizer(&self, authorizer: Address) -> bool {
         self.delegated_authorizer
             .is_some_and(|delegated| delegated.address == authorizer)
+    }
+
+    /// What a schema can't say of the settings.
+    ///
+    /// # Errors
+    /// A sentence that names the key and says what to write.
+    pub fn check(&self) -> Result<(), String> {
+        if let Some(own) = self.fee_terms {
+            if own.min_fee_bps > own.max_fee_bps || own.max_fee_bps > BPS_PER_WHOLE {
+                return Err(
+                    "fee_terms.min_fee_bps must be at most max_fee_bps, and that at most 10000".into(),
+                );
+            }
+            if own.fee_recipient == Address::ZERO && own.max_fee_bps > 0 {
+                return Err("fee_terms.fee_recipient is the zero address; write who gets the fee".into());
+            }
+        }
+        if self.max_refund_horizon_s < self.max_capture_horizon_s {
+            return Err(
+                "max_refund_horizon_s is below max_capture_horizon_s; a refund comes after a capture".into(),
+            );
+        }
+        if self
+            .delegated_authorizer
+            .is_some_and(|delegated| delegated.address == Address::ZERO)
+        {
+            return Err("delegated_authorizer.address must not be the zero address".into());
+        }
+        for (index, keeper) in self.keepers.iter().enumerate() {
+            if keeper.margin_s <= self.capture_margin_s {
+                return Err(format!(
+                    "keepers.{index}.margin_s must be above capture_margin_s ({}): nothing is captured after that",
+                    self.capture_margin_s
+                ));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for (index, deployment) in self.deployments.iter().enumerate() {
+            let canonical = [V1_1.escrow, V1_0.escrow].contains(&deployment.escrow);
+            if canonical || !seen.insert(deployment.escrow) {
+                return Err(format!(
+                    "deployments.{index}.escrow is served already; leave this entry out"
+                ));
+            }
+        }
+        Ok(())
     }
 }

@@ -24,6 +24,14 @@ pub fn evm_plugin() -> Result<PathBuf, Error> {
     plugin("switchyard_evm")
 }
 
+/// The shipped plugin of the scheme auth-capture, in the same folder.
+///
+/// # Errors
+/// With advice, when it was not built.
+pub fn auth_capture_plugin() -> Result<PathBuf, Error> {
+    plugin("switchyard_evm_auth_capture")
+}
+
 /// The shipped Solana plugin, in the same folder.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ pub(crate) fn build_what_is_shipped() -> Result<(), Failure> {
     run("The facilitator and its plugins, release build", &SHIPPED, &[])
 }
 
-const SHIPPED: [&str; 9] = [
+const SHIPPED: [&str; 11] = [
     "build",
     "--release",
     "--locked",
@@ -25,6 +25,8 @@ const SHIPPED: [&str; 9] = [
     "facilitator",
     "--package",
     "plugin-evm",
+    "--package",
+    "plugin-evm-auth-capture",
     "--package",
     "plugin-svm",
 ];
