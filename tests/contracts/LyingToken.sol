@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // A token whose logs or behaviour lie in a way the owner chooses. Signatures, times and nonces are checked honestly and
-// the transaction succeeds (but in the two last moods), so only a reader of the exact logs sees the lie.
+// the transaction succeeds (but in moods 8 and 9), so only a reader of the exact logs sees the lie.
 pragma solidity 0.8.30;
 
 import {AuthorizedToken} from "./AuthorizedToken.sol";
@@ -25,7 +25,8 @@ contract LyingToken is AuthorizedToken {
         NoAuthorizationLog, // 6: moves and logs the transfer, but never says AuthorizationUsed
         OtherNonceLog, // 7: moves, but AuthorizationUsed names another nonce
         RevertsWhenMined, // 8: fine in an eth_call (gas price 0), reverts in a transaction
-        BurnsGas // 9: eats all the gas it gets
+        BurnsGas, // 9: eats all the gas it gets
+        TaxesContracts // 10: what a contract sends arrives one unit short; the owner gets the unit
     }
 
     Mood public mood;
@@ -65,5 +66,11 @@ contract LyingToken is AuthorizedToken {
         }
         if (mood == Mood.WrongAmount) value -= 1;
         _transfer(from, mood == Mood.WrongPayee ? owner : to, value);
+    }
+
+    function _move(address from, address to, uint256 value) internal override {
+        if (mood != Mood.TaxesContracts || from.code.length == 0) return super._move(from, to, value);
+        super._move(from, to, value - 1);
+        super._move(from, owner, 1);
     }
 }

@@ -14,10 +14,13 @@ contract MockWallet {
         Revert, // 6: reverts, with the magic as revert data
         BurnGas, // 7: eats all the gas it gets
         Flood, // 8: magic in front of 2 MB of zeroes
-        MagicUnlessMined // 9: yes in an eth_call (gas price 0), no in a transaction
+        MagicUnlessMined, // 9: yes in an eth_call (gas price 0), no in a transaction
+        MagicBeforeBlock, // 10: yes before block `turnsAt`, no from it on
+        MagicForPeople // 11: yes to a bare call, no to a contract, which is what a token or Permit2 is
     }
 
     Mood public mood;
+    uint256 public turnsAt;
 
     function setMood(Mood next) external {
         mood = next;
@@ -26,8 +29,11 @@ contract MockWallet {
     function isValidSignature(bytes32, bytes calldata) external view returns (bytes4) {
         Mood m = mood;
         if (m == Mood.BurnGas) while (true) {}
-        if (m == Mood.Refuse || (m == Mood.MagicUnlessMined && tx.gasprice != 0)) return 0xffffffff;
-        if (m == Mood.Magic || m == Mood.MagicUnlessMined) return 0x1626ba7e;
+        if (m == Mood.Magic) return 0x1626ba7e;
+        if (m == Mood.Refuse) return 0xffffffff;
+        if (m == Mood.MagicUnlessMined) return _answer(tx.gasprice == 0);
+        if (m == Mood.MagicBeforeBlock) return _answer(block.number < turnsAt);
+        if (m == Mood.MagicForPeople) return _answer(msg.sender.code.length == 0);
         assembly {
             mstore(0, shl(224, 0x1626ba7e))
             if eq(m, 2) {
@@ -43,5 +49,9 @@ contract MockWallet {
             if eq(m, 8) { return(far, 2000000) }
             return(0, 0)
         }
+    }
+
+    function _answer(bool yes) private pure returns (bytes4) {
+        return yes ? bytes4(0x1626ba7e) : bytes4(0xffffffff);
     }
 }

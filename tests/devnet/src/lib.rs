@@ -1,5 +1,5 @@
 //! The dev chains of Switchyard's tests. The EVM one: one anvil process with the dollar token, Permit2, the exact proxy, Multicall3,
-//! the escrows of auth-capture, wallets and hostile tokens planted at fixed addresses, and keys that own gas or tokens.
+//! the escrows of auth-capture and contract operators for them, wallets and hostile tokens planted at fixed addresses, and keys that own gas or tokens.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), devnet::Error> {
@@ -25,6 +25,7 @@ mod chain;
 mod error;
 mod levers;
 mod npm;
+mod operators;
 mod plant;
 mod rpc;
 mod solana;
@@ -40,6 +41,9 @@ pub use chain::{
 };
 pub use error::Error;
 pub use npm::Npm;
+pub use operators::{
+    ARBITER, ARBITER_OPERATOR, HOSTILE_OPERATOR, OperatorMood, TIME_LOCK_OPERATOR, TIME_LOCK_OPERATOR_V10,
+};
 pub use rpc::Rpc;
 pub use solana::{
     LookupTable, SOLANA_BUYER_UNITS, SOLANA_FEE_PAYER_LAMPORTS, SOLANA_NETWORK, SOLANA_USDC, SolanaDevnet,

@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 
 use crate::abi::word_of_address;
 use crate::auth_capture::{AUTH_CAPTURE_V10, AUTH_CAPTURE_V11};
+use crate::operators::{
+    ARBITER, ARBITER_OPERATOR, HOSTILE_OPERATOR, TIME_LOCK_OPERATOR, TIME_LOCK_OPERATOR_V10,
+};
 use crate::{
-    Devnet, Error, FEE_TOKEN, LYING_TOKEN, MOCK_WALLET, MULTICALL3, PERMIT2, PERMIT2_PROXY,
+    Devnet, Error, FEE_TOKEN, LYING_TOKEN, MERCHANT, MOCK_WALLET, MULTICALL3, PERMIT2, PERMIT2_PROXY,
     REFUSING_DELEGATE, USDC, WALLET, WALLET_FACTORY,
 };
 
@@ -108,6 +111,22 @@ pub(crate) const PLANTED: &[Planting] = &[
         "PreApprovalCollector",
         &[AUTH_CAPTURE_V10.escrow],
     ),
+    built(
+        TIME_LOCK_OPERATOR,
+        "TimeLockOperator",
+        &[AUTH_CAPTURE_V11.escrow, MERCHANT.0],
+    ),
+    built(
+        TIME_LOCK_OPERATOR_V10,
+        "TimeLockOperator",
+        &[AUTH_CAPTURE_V10.escrow, MERCHANT.0],
+    ),
+    built(
+        ARBITER_OPERATOR,
+        "ArbiterOperator",
+        &[AUTH_CAPTURE_V11.escrow, ARBITER],
+    ),
+    built(HOSTILE_OPERATOR, "HostileOperator", &[AUTH_CAPTURE_V11.escrow]),
 ];
 
 impl Devnet {

@@ -153,14 +153,15 @@ impl Devnet {
     /// # Errors
     /// As [`crate::Rpc::call`].
     pub fn set_wallet_mood(&self, mood: u8) -> Result<(), Error> {
-        let slot = self.artifact("MockWallet")?.slot("mood")?.slot;
-        self.rpc()
-            .batch(vec![self.write_slot(
-                MOCK_WALLET,
-                slot,
-                word_of_u128(mood.into()),
-            )])
-            .map(drop)
+        self.set_variable("MockWallet", MOCK_WALLET, "mood", mood.into())
+    }
+
+    /// From which block on the mock wallet says no in its mood 10.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn set_wallet_turn(&self, block: u128) -> Result<(), Error> {
+        self.set_variable("MockWallet", MOCK_WALLET, "turnsAt", block)
     }
 
     /// Gives an address the code of an EIP-7702 delegation to `delegate`.
@@ -178,6 +179,19 @@ impl Devnet {
     /// As [`crate::Rpc::call`].
     pub fn set_code(&self, account: &str, code: &str) -> Result<(), Error> {
         self.rpc().call("anvil_setCode", json!([account, code])).map(drop)
+    }
+
+    /// Writes a state variable that has its word for itself.
+    pub(crate) fn set_variable(
+        &self,
+        contract: &str,
+        at: &str,
+        variable: &str,
+        value: u128,
+    ) -> Result<(), Error> {
+        let slot = self.artifact(contract)?.slot(variable)?.slot;
+        let write = self.write_slot(at, slot, word_of_u128(value));
+        self.rpc().batch(vec![write]).map(drop)
     }
 
     // The slot of a mapping's entry: keccak(key ‖ slot of the mapping).

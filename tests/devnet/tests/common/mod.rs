@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "every test file uses another part")]
 
+pub(crate) mod escrow;
+pub(crate) mod refusals;
+
 use devnet::{Account, Arg, Devnet, Error, word_of_u128};
 use serde_json::{Value, json};
 
