@@ -8,7 +8,8 @@
 // MIN_FEE_BPS and MAX_FEE_BPS (all three).
 // Prints one line of JSON when it listens: {"listening": URL, "resource": URL}.
 // For the merchant, on the same port: GET /payments; POST /payments/HASH/capture {amount, closeOut?}, …/void, …/refund
-// {amount}, which answer with the facilitator's reply and the payment.
+// {amount}, which answer with the facilitator's reply and the payment; with `"draft": true` nothing is sent, and they
+// answer with the request that would be.
 import express from "express";
 import { HTTPFacilitatorClient } from "@x402/core/server";
 import { paymentMiddleware, setSettlementOverrides, x402ResourceServer } from "@x402/express";
@@ -74,17 +75,27 @@ try {
     return response.json({ job: "done" });
   });
 
-  const order = (act) =>
+  const order = (act, members) =>
     answers(async ({ params, body }) => {
       const payment = payments.get(params.hash);
       if (payment === undefined) throw new Error(`there is no payment ${params.hash}`);
-      return { reply: await act(payment, body ?? {}), payment: payment.record };
+      if (body.draft) return { x402Version: 2, ...payment.request(await members(payment, body)) };
+      return { reply: await act(payment, body), payment: payment.record };
     });
+  const capture = order(
+    (payment, { amount, ...how }) => orders.capture(payment, amount, how),
+    (payment, { amount, ...how }) => payment.captureMembers(amount, how),
+  );
+  const giveBack = order((payment) => orders.void(payment), (payment) => payment.voidMembers());
+  const refund = order(
+    (payment, { amount }) => orders.refund(payment, amount),
+    (payment, { amount }) => payment.refundMembers(amount),
+  );
   app.use("/payments", express.json());
   app.get("/payments", answers(async () => [...payments.values()].map((payment) => payment.record)));
-  app.post("/payments/:hash/capture", order((payment, { amount, ...how }) => orders.capture(payment, amount, how)));
-  app.post("/payments/:hash/void", order((payment) => orders.void(payment)));
-  app.post("/payments/:hash/refund", order((payment, { amount }) => orders.refund(payment, amount)));
+  app.post("/payments/:hash/capture", capture);
+  app.post("/payments/:hash/void", giveBack);
+  app.post("/payments/:hash/refund", refund);
   await listen(app, "/job");
 } catch (error) {
   fail(error);

@@ -11,12 +11,16 @@ import { wrapFetchWithPayment, x402Client } from "@x402/fetch";
 import express from "express";
 import { privateKeyToAccount } from "viem/accounts";
 import { fail, report } from "../common.mjs";
+import { DEPLOYMENTS } from "./deployments.mjs";
 import { boundSalt } from "./messages.mjs";
 import { Payment } from "./payment.mjs";
 
-const vectors = JSON.parse(readFileSync(new URL("vectors.json", import.meta.url), "utf8"));
-const authorizer = privateKeyToAccount(vectors.authorizerKey);
-const buyer = privateKeyToAccount(vectors.buyerKey);
+const file = new URL("../../../schemes-evm/tests/vectors/auth_capture.json", import.meta.url);
+const vectors = JSON.parse(readFileSync(file, "utf8"));
+// The vectors' well-known keys: never fund them on a live network.
+const authorizerKey = `0x${"22".repeat(32)}`;
+const authorizer = privateKeyToAccount(authorizerKey);
+const buyer = privateKeyToAccount(`0x${"11".repeat(32)}`);
 const checked = [];
 
 async function vector({ id, requirements, paymentInfo, paymentInfoHash, payload, authorizer: orders }) {
@@ -68,7 +72,7 @@ async function seller(facilitator, environment) {
   const script = fileURLToPath(new URL("../auth-capture-seller.mjs", import.meta.url));
   const settings = { FACILITATOR_URL: facilitator, PAY_TO: "0x2222222222222222222222222222222222222222", PRICE: "1000" };
   const child = spawn(process.execPath, [script], {
-    env: { ...process.env, ...settings, AUTHORIZER_KEY: vectors.authorizerKey, ...environment },
+    env: { ...process.env, ...settings, AUTHORIZER_KEY: authorizerKey, ...environment },
     stdio: ["ignore", "pipe", "inherit"],
   });
   for await (const line of createInterface(child.stdout)) return { child, ...JSON.parse(line) };
@@ -143,7 +147,10 @@ async function flows() {
 }
 
 try {
-  for (const one of vectors.cases) await vector(one);
+  // Those of the earlier draft are of contracts that the shop does not offer.
+  const offered = Object.values(DEPLOYMENTS).map(({ escrow }) => escrow);
+  const cases = vectors.cases.filter(({ deployment }) => offered.includes(vectors.deployments[deployment].escrow));
+  for (const one of cases) await vector(one);
   await flows();
   report({ checked });
 } catch (error) {

@@ -34,10 +34,10 @@ export class Orders {
   }
 
   async #settle(payment, members, closesOut = false) {
-    const { payload } = payment;
+    const { paymentPayload, paymentRequirements } = payment.request(members);
     let reply;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      reply = await this.#facilitator.settle({ ...payload, payload: members }, payload.accepted);
+      reply = await this.#facilitator.settle(paymentPayload, paymentRequirements);
       if (reply.success || reply.errorReason !== "settlement_pending") break;
     }
     if (reply.success) payment.settled({ type: members.type, amount: reply.amount ?? members.amount ?? "0", closesOut });

@@ -27,6 +27,11 @@ export class Payment {
     return this.payload.payload.saltNonce !== undefined && !isZero(this.extra.receiverAuthorizer);
   }
 
+  // The request to a facilitator that gives an order.
+  request(members) {
+    return { paymentPayload: { ...this.payload, payload: members }, paymentRequirements: this.payload.accepted };
+  }
+
   // Charging instead of holding: completes the buyer's payload.
   async chargeMembers(amount) {
     const { payload, deployment, extra } = this;
@@ -87,7 +92,7 @@ export class Payment {
   get record() {
     const { payload, hash, info } = this;
     const balances = { capturable: this.capturable.toString(), refundable: this.refundable.toString() };
-    return { hash, payer: info.payer, ...balances, payload };
+    return { hash, ...balances, paymentInfo: info, payload };
   }
 
   static restore({ payload, capturable, refundable }, authorizer) {

@@ -6,6 +6,7 @@ import { AuthCaptureEvmScheme } from "@x402/evm/auth-capture/client";
 import { paymentMiddleware, x402ResourceServer } from "@x402/express";
 import { decodePaymentResponseHeader, wrapFetchWithPayment, x402Client } from "@x402/fetch";
 import express from "express";
+import { parseUnits } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 import { Orders } from "../auth-capture/orders.mjs";
 import { AuthCaptureServerScheme } from "../auth-capture/scheme.mjs";
@@ -15,9 +16,10 @@ export const NETWORK = "eip155:84532";
 export const DAY = 86_400;
 
 // Dollars as USDC's atomic units, and back.
-export const usdc = (dollars) => BigInt(Math.round(Number(dollars) * 100)) * 10_000n;
-export const dollars = (units) => `$${(Number(units) / 1e6).toFixed(2)}`;
+export const usdc = (dollars) => parseUnits(dollars, 6);
+export const dollars = (units) => `$${units / 1_000_000n}.${String((units / 10_000n) % 100n).padStart(2, "0")}`;
 
+// ANCHOR: shop
 // `routes`: what costs money, as "METHOD /path": {price, extra}. `settings`: of AuthCaptureServerScheme.
 export function shop(routes, settings = {}) {
   const facilitator = new HTTPFacilitatorClient({ url: env("FACILITATOR_URL"), createAuthHeaders: bearer() });
@@ -34,6 +36,8 @@ export function shop(routes, settings = {}) {
   app.use(paymentMiddleware(Object.fromEntries(priced), server));
   return { app, payments, orders: new Orders(facilitator), scheme };
 }
+
+// ANCHOR_END: shop
 
 // Serves the shop while `visit` runs with its address.
 export async function serve(app, visit) {
@@ -67,8 +71,7 @@ export function done(reply) {
   return reply;
 }
 
-// One line of JSON at the end, for whoever runs the example: where the money is now.
-export function report(payment) {
-  const { hash, capturable, refundable } = payment.record;
-  console.log(JSON.stringify({ hash, escrow: payment.deployment.escrow, capturable, captured: refundable }));
+// One line of JSON at the end, for whoever runs the example.
+export function report({ hash, capturable, refundable }) {
+  console.log(JSON.stringify({ hash, held: capturable.toString(), captured: refundable.toString() }));
 }
