@@ -1,13 +1,10 @@
 //! Payments on the planted contracts: the golden vectors are accepted, replays and forgeries are refused in the exact
-//! words of the deployed contracts, and code at the payer always speaks for itself.
+//! words of the deployed contracts.
 
 mod common;
 
 use common::{Authorization, FOREVER, PAYEE, logs_of, refusal, revert_data, succeeded, text, vectors};
-use devnet::{
-    Arg, BUYER_TOKENS, Devnet, MOCK_WALLET, Mining, Options, PERMIT2, PERMIT2_PROXY, REFUSING_DELEGATE, USDC,
-    WALLET, WALLET_FACTORY, encode,
-};
+use devnet::{Arg, BUYER_TOKENS, Devnet, Mining, Options, PERMIT2, PERMIT2_PROXY, USDC, encode};
 
 const DOMAIN: (&str, &str) = ("USDC", "2");
 const REPLAY: &str = "FiatTokenV2: authorization is used or canceled";
@@ -184,113 +181,6 @@ fn a_permit_that_was_used_by_somebody_else_does_no_harm() {
             .any(|(_, topics, _)| topics[0] == *failed)
     );
     assert_eq!(chain.balance_of(USDC, PAYEE).expect("balance"), 10_000);
-}
-
-#[test]
-fn a_wallet_pays_with_its_owners_signature() {
-    let chain = chain();
-    let (owner, stranger) = (&chain.buyers[1], &chain.buyers[2]);
-    let payment = Authorization::of(USDC, DOMAIN, WALLET, 7);
-    let facilitator = &chain.facilitators[0].address;
-
-    let forged = payment.sign(&chain, stranger);
-    let message = refusal(
-        chain
-            .rpc()
-            .eth_call(None, USDC, &payment.calldata_bytes(&chain, &forged)),
-    );
-    assert!(message.contains("FiatTokenV2: invalid signature"), "{message}");
-
-    let good = payment.sign(&chain, owner);
-    chain
-        .rpc()
-        .eth_call(None, USDC, &payment.calldata_vrs(&chain, &good))
-        .expect("the other overload asks it, too");
-    assert!(succeeded(
-        &chain
-            .send(facilitator, USDC, &payment.calldata_bytes(&chain, &good))
-            .expect("pays")
-    ));
-    assert_eq!(
-        chain.balance_of(USDC, WALLET).expect("balance"),
-        BUYER_TOKENS - 10_000
-    );
-}
-
-#[test]
-fn a_counterfactual_wallet_pays_once_its_factory_was_called() {
-    let chain = chain();
-    let owner = &chain.buyers[1];
-    let args = [Arg::address(&owner.address).expect("address"), Arg::uint(9)];
-    let factory = chain.artifact("WalletFactory").expect("artefact");
-    let ask = factory.call("walletOf(address,bytes32)", &args).expect("encodes");
-    let answer = chain.rpc().eth_call(None, WALLET_FACTORY, &ask).expect("answers");
-    let wallet = format!("0x{}", hex::encode(&answer[12..]));
-    chain.mint(USDC, &wallet, 50_000).expect("mint");
-
-    let payment = Authorization::of(USDC, DOMAIN, &wallet, 1);
-    let data = payment.calldata_bytes(&chain, &payment.sign(&chain, owner));
-    assert!(refusal(chain.rpc().eth_call(None, USDC, &data)).contains("FiatTokenV2: invalid signature"));
-    let create = factory.call("create(address,bytes32)", &args).expect("encodes");
-    chain
-        .send(&chain.facilitators[0].address, WALLET_FACTORY, &create)
-        .expect("deploys");
-    assert!(succeeded(
-        &chain
-            .send(&chain.facilitators[0].address, USDC, &data)
-            .expect("pays")
-    ));
-    assert_eq!(chain.balance_of(USDC, &wallet).expect("balance"), 40_000);
-}
-
-#[test]
-fn a_wallet_that_answers_badly_does_not_pay() {
-    let chain = chain();
-    let payment = Authorization::of(USDC, DOMAIN, MOCK_WALLET, 3);
-    let data = payment.calldata_bytes(&chain, &[1, 2, 3]);
-    // Magic, LongMagic, Flood and (in a call) MagicUnlessMined satisfy the token; the rest does not.
-    let accepted = [0, 4, 8, 9];
-    for mood in 0..=9 {
-        chain.set_wallet_mood(mood).expect("mood");
-        let call = serde_json::json!([{"to": USDC, "data": data, "gas": "0x1c9c380"}, "latest"]);
-        let result = chain.rpc().call("eth_call", call);
-        assert_eq!(
-            result.is_ok(),
-            accepted.contains(&mood),
-            "mood {mood}: {result:?}"
-        );
-    }
-    let receipt = chain
-        .send_with_gas(&chain.facilitators[0].address, USDC, &data, 300_000)
-        .expect("is mined");
-    assert!(!succeeded(&receipt), "yes in the call, no in the block");
-}
-
-#[test]
-fn a_delegated_account_is_asked_not_recovered() {
-    let chain = chain();
-    let payer = &chain.buyers[3];
-    let payment = Authorization::of(USDC, DOMAIN, &payer.address, 4);
-    let data = payment.calldata_vrs(&chain, &payment.sign(&chain, payer));
-    chain
-        .rpc()
-        .eth_call(None, USDC, &data)
-        .expect("without code the key decides");
-
-    chain
-        .delegate(&payer.address, REFUSING_DELEGATE)
-        .expect("delegates");
-    let message = refusal(chain.rpc().eth_call(None, USDC, &data));
-    assert!(message.contains("FiatTokenV2: invalid signature"), "{message}");
-
-    // The wallet's code without an owner vouches for the account's own key. (Its storage is the account's: empty.)
-    chain.delegate(&payer.address, WALLET).expect("delegates");
-    chain
-        .rpc()
-        .eth_call(None, USDC, &data)
-        .expect("a cooperative delegate");
-    chain.set_code(&payer.address, "0x").expect("undelegates");
-    chain.rpc().eth_call(None, USDC, &data).expect("as before");
 }
 
 #[test]
