@@ -26,7 +26,9 @@ pub struct EthCall {
 }
 
 impl EthCall {
-    fn object(&self) -> Value {
+    /// As JSON-RPC writes it.
+    #[must_use]
+    pub fn object(&self) -> Value {
         let mut object = serde_json::Map::new();
         if let Some(from) = self.from {
             object.insert("from".into(), text::lower(from).into());

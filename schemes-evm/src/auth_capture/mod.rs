@@ -8,12 +8,14 @@
 //! | the seller's terms | [`terms`] |
 //! | what the chain says of a payment, and who signed | [`state`], [`signed`] |
 //! | what is served where | `supported` |
+//! | hold and charge | `collect` |
 //!
 //! A payload with a member `type` is a lifecycle call, also where the collection's members stand beside it (T-75);
 //! everything else collects.
 
 pub mod abi;
 pub mod authorizer;
+mod collect;
 pub mod config;
 pub mod deployment;
 pub mod fees;
@@ -27,10 +29,11 @@ mod supported;
 pub mod terms;
 
 use sdk_plugin::chain::Evidence;
-use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Supported, Verdict};
+use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, SchemeCheck, Supported, Verdict};
 use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
 
 use crate::members;
+use collect::TokenStores;
 use config::Config;
 use supported::Probes;
 
@@ -44,6 +47,7 @@ pub const VERSIONS: [u8; 1] = [2];
 pub struct AuthCaptureEvm {
     config: Config,
     probes: Probes,
+    stores: TokenStores,
 }
 
 impl AuthCaptureEvm {
@@ -51,7 +55,7 @@ impl AuthCaptureEvm {
     pub fn new(config: Config) -> Self {
         Self {
             config,
-            probes: Probes::default(),
+            ..Self::default()
         }
     }
 }
@@ -81,31 +85,35 @@ impl SchemeHandler for AuthCaptureEvm {
         supported::supported(cx, &self.config, &self.probes).await
     }
 
+    async fn check(&self, cx: &Cx) -> Result<SchemeCheck, Fault> {
+        supported::check(cx, &self.config, &self.probes).await
+    }
+
     async fn identify(&self, _cx: &Cx, request: &PaymentRequest) -> Result<Identity, Fault> {
         if is_lifecycle(request) {
             return unserved();
         }
-        unserved()
+        Ok(self.collect_identify(request))
     }
 
-    async fn verify(&self, _cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
+    async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
         if is_lifecycle(request) {
             return unserved();
         }
-        unserved()
+        self.collect_verify(cx, request).await
     }
 
-    async fn plan(&self, _cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
+    async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
         if is_lifecycle(request) {
             return unserved();
         }
-        unserved()
+        self.collect_plan(cx, request).await
     }
 
-    async fn judge(&self, _cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
+    async fn judge(&self, cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
         if is_lifecycle_step(plan, evidence)? {
             return unserved();
         }
-        unserved()
+        self.collect_judge(plan, state::step_of(plan, evidence)?, evidence, cx.now_s())
     }
 }

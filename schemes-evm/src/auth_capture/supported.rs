@@ -1,16 +1,17 @@
 //! What is advertised where (auth-capture-evm.md section 16): only what can be carried out.
 //!
-//! Addresses of deployments are the same on every chain, and not deployed on every chain. So each network is probed once
-//! in a while, in one round trip: does every escrow answer with the payment type's hash, and has each collector code;
-//! and where contract operators are admitted, can the nodes simulate a call with the state around it.
+//! Addresses of deployments are the same on every chain, and not deployed on every chain. So the host's check probes each
+//! network in one round trip: does every escrow answer with the payment type's hash, and has each collector code; and
+//! where contract operators are admitted, can the nodes simulate a call with the state around it. What is advertised
+//! goes by the last probe.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::{Address, B256, b256};
 use alloy_sol_types::SolCall;
-use sdk_plugin::host::{Level, RpcResult};
-use sdk_plugin::scheme::Supported;
+use sdk_plugin::host::RpcResult;
+use sdk_plugin::scheme::{SchemeCheck, Supported};
 use sdk_plugin::wire::Kind;
 use sdk_plugin::{Cx, Fault, Value};
 use serde_json::{Map, json};
@@ -22,11 +23,6 @@ use super::state::READ_GAS;
 use super::{SCHEME, VERSIONS};
 use crate::rpc::{self, Answers, EthCall, Executed};
 use crate::text;
-
-/// How long a network is believed to have everything, in milliseconds.
-const GOOD_FOR_MS: u64 = 15 * 60 * 1_000;
-/// The same where something is missing: it may be deployed any moment.
-const POOR_FOR_MS: u64 = 30 * 1_000;
 
 /// `PAYMENT_INFO_TYPEHASH()` of every escrow.
 const PAYMENT_INFO_TYPEHASH: B256 =
@@ -41,22 +37,10 @@ pub(super) struct Probes {
 
 #[derive(Debug, Clone)]
 struct Probe {
-    /// The host's time, milliseconds.
-    at_ms: u64,
     /// Escrows of the configuration that are not there, or not whole.
     missing: Vec<Address>,
     /// Whether calls can be simulated with the state around them.
     simulates: bool,
-}
-
-impl Probe {
-    fn is_fresh(&self, now_ms: u64, wants_simulation: bool) -> bool {
-        let whole = self.missing.is_empty() && (self.simulates || !wants_simulation);
-        let good_for_ms = if whole { GOOD_FOR_MS } else { POOR_FOR_MS };
-        now_ms
-            .checked_sub(self.at_ms)
-            .is_some_and(|age_ms| age_ms < good_for_ms)
-    }
 }
 
 impl Probes {
@@ -72,16 +56,17 @@ pub(super) async fn supported(cx: &Cx, config: &Config, probes: &Probes) -> Resu
     let Some(first) = network.lanes.first() else {
         return Ok(Supported::default());
     };
-    let operators: Vec<Value> = config
-        .custom_operators
-        .iter()
-        .filter(|admitted| admitted.network.as_ref().is_none_or(|only| *only == network.id))
-        .map(|admitted| json!({ "address": text::lower(admitted.address), "operatorType": "custom" }))
-        .collect();
-    let probe = probe(cx, config, probes, !operators.is_empty()).await?;
+    let last = probes.lock().get(&network.id).cloned();
+    let probe = match last {
+        Some(probe) => probe,
+        None => probe(cx, config, probes).await?,
+    };
     if probe.missing.contains(&V1_1.escrow) {
         return Ok(Supported::default());
     }
+    let operators: Vec<Value> = admitted(config, &network.id)
+        .map(|operator| json!({ "address": text::lower(operator), "operatorType": "custom" }))
+        .collect();
     let mut extra = Map::new();
     extra.insert("captureAuthorizer".into(), first.signer.clone().into());
     if let Some(delegated) = config.delegated_authorizer {
@@ -110,35 +95,47 @@ pub(super) async fn supported(cx: &Cx, config: &Config, probes: &Probes) -> Resu
     })
 }
 
-/// The last probe while it is fresh; an older one where the nodes don't answer now.
-async fn probe(cx: &Cx, config: &Config, probes: &Probes, simulate: bool) -> Result<Probe, Fault> {
+/// Can collections be made here? Nothing without the default deployment; a warning for what else is missing.
+pub(super) async fn check(cx: &Cx, config: &Config, probes: &Probes) -> Result<SchemeCheck, Fault> {
     let id = &cx.network().id;
-    let now_ms = cx.now_ms();
-    let last = probes.lock().get(id).cloned();
-    if let Some(last) = &last
-        && last.is_fresh(now_ms, simulate)
-    {
-        return Ok(last.clone());
+    let probe = probe(cx, config, probes).await?;
+    let is_missing = |escrow: Address| {
+        format!(
+            "the escrow {} or one of its collectors is not deployed on {id}",
+            text::lower(escrow)
+        )
+    };
+    if probe.missing.contains(&V1_1.escrow) {
+        let why_not = format!(
+            "{}; take {id} out of the plugin's networks",
+            is_missing(V1_1.escrow)
+        );
+        return Ok(SchemeCheck::not_ready(why_not));
     }
-    match ask(cx, config, simulate).await {
-        Ok(probe) => {
-            for escrow in &probe.missing {
-                let fields = json!({ "network": id, "escrow": text::lower(*escrow) });
-                cx.log(
-                    Level::Warn,
-                    "auth_capture",
-                    "an escrow or one of its collectors is not deployed",
-                    &fields,
-                );
-            }
-            probes.lock().insert(id.clone(), probe.clone());
-            Ok(probe)
-        }
-        Err(fault) => last.ok_or(fault),
+    let mut check = SchemeCheck::ready();
+    check
+        .warnings
+        .extend(probe.missing.iter().copied().map(is_missing));
+    if admitted(config, id).next().is_some() && !probe.simulates {
+        check.warnings.push(format!(
+            "custom_operators are not served on {id}: its nodes have no eth_simulateV1; add an rpc url that has"
+        ));
     }
+    Ok(check)
 }
 
-async fn ask(cx: &Cx, config: &Config, simulate: bool) -> Result<Probe, Fault> {
+/// Contract operators that may be named on a network.
+fn admitted<'a>(config: &'a Config, network: &'a str) -> impl Iterator<Item = Address> + 'a {
+    config
+        .custom_operators
+        .iter()
+        .map(|admitted| admitted.address)
+        .filter(move |operator| config.admits(*operator, network))
+}
+
+async fn probe(cx: &Cx, config: &Config, probes: &Probes) -> Result<Probe, Fault> {
+    let id = &cx.network().id;
+    let simulate = admitted(config, id).next().is_some();
     let type_hash = |escrow: Address| EthCall {
         from: None,
         to: escrow,
@@ -165,11 +162,9 @@ async fn ask(cx: &Cx, config: &Config, simulate: bool) -> Result<Probe, Fault> {
         }
     }
     let simulates = simulate && is_simulated(answers.take()?);
-    Ok(Probe {
-        at_ms: cx.now_ms(),
-        missing,
-        simulates,
-    })
+    let probe = Probe { missing, simulates };
+    probes.lock().insert(id.clone(), probe.clone());
+    Ok(probe)
 }
 
 fn is_whole(answers: &mut Answers) -> Result<bool, Fault> {

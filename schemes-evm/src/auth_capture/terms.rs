@@ -74,16 +74,25 @@ pub struct Terms {
     pub auto_capture: bool,
 }
 
-/// Which dialect a collection speaks (section 5). Lifecycle calls are always v1.1.
+/// Which dialect a collection is served in (section 5). Lifecycle calls are always v1.1.
 #[must_use]
 pub fn dialect(request: &PaymentRequest, config: &Config) -> Dialect {
+    if config.scheme_v1_0 {
+        spoken(request)
+    } else {
+        Dialect::V1_1
+    }
+}
+
+/// Which dialect a collection speaks, whatever is served.
+#[must_use]
+pub fn spoken(request: &PaymentRequest) -> Dialect {
     let extra = &request.requirements.extra;
     let plain = V1_1_ONLY
         .iter()
         .all(|name| members::present(extra, name).is_none());
     let collector = collector_as_sent(&request.payload);
-    if config.scheme_v1_0 && plain && collector.is_some_and(|collector| V1_0.has_payment_collector(collector))
-    {
+    if plain && collector.is_some_and(|collector| V1_0.has_payment_collector(collector)) {
         Dialect::V1_0
     } else {
         Dialect::V1_1
@@ -119,7 +128,7 @@ pub fn networks(request: &PaymentRequest) -> Result<u64, No> {
 }
 
 /// A number of seconds that fits 48 bits: a JSON integer.
-fn seconds(extra: &Map<String, Value>, name: &str) -> Result<u64, No> {
+pub(super) fn seconds(extra: &Map<String, Value>, name: &str) -> Result<u64, No> {
     extra
         .get(name)
         .and_then(Value::as_u64)
@@ -131,7 +140,7 @@ fn seconds(extra: &Map<String, Value>, name: &str) -> Result<u64, No> {
         })
 }
 
-fn bps(extra: &Map<String, Value>, name: &str) -> Result<u64, No> {
+pub(super) fn bps(extra: &Map<String, Value>, name: &str) -> Result<u64, No> {
     extra
         .get(name)
         .and_then(Value::as_u64)
@@ -424,7 +433,7 @@ fn optional_address(extra: &Map<String, Value>, name: &str) -> Result<Address, N
 }
 
 /// What the buyer accepted: a decimal string, above zero and within the escrow's 120 bits.
-fn accepted_amount(request: &PaymentRequest) -> Result<U120, No> {
+pub(super) fn accepted_amount(request: &PaymentRequest) -> Result<U120, No> {
     let sent = members::number(&request.accepted.raw, "amount").or_else(|| {
         // Only requirements are sent beside a payload that repeats nothing.
         request

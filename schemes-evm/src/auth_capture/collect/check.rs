@@ -1,0 +1,397 @@
+//! Every check of verify, in the specified order, with as few round trips as the order allows.
+//!
+//! What can be decided without the chain is decided first. Refusals that stand behind the signatures in order wait for
+//! the signatures' verdict; a payment that is refused either way is not simulated.
+
+use alloy_primitives::{Address, U256};
+use alloy_sol_types::SolCall;
+use sdk_plugin::host::{RpcCall, RpcResult};
+use sdk_plugin::scheme::Refusal;
+use sdk_plugin::{Amount, Cx, Fault, PaymentRequest};
+use serde_json::json;
+
+use super::Wanted;
+use super::custom::Sandbox;
+use super::payment::{Collection, Payment, target};
+use crate::abi::AuthorizedToken;
+use crate::auth_capture::reason::{Dialect, No, Reason};
+use crate::auth_capture::signed::Signed;
+use crate::auth_capture::state::{self, READ_GAS, State};
+use crate::auth_capture::terms::OperatorType;
+use crate::auth_capture::{AuthCaptureEvm, revert};
+use crate::rpc::{self, Answers, EthCall, Executed, Failure};
+use crate::text;
+
+/// Outcome of the checks.
+#[derive(Debug)]
+pub(super) enum Checked {
+    Good(Box<Good>),
+    Refused(Refusal),
+}
+
+/// A payment that passed every check.
+#[derive(Debug)]
+pub(super) struct Good {
+    pub(super) payment: Payment,
+    pub(super) collection: Collection,
+    pub(super) funds: Funds,
+    /// Present with a contract operator.
+    pub(super) sandbox: Option<Sandbox>,
+}
+
+/// What a plan needs to know beyond "good".
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Funds {
+    /// The payer's balance of the asset, in atomic units.
+    pub(super) available: Amount,
+    /// The balance is that of this block or of a later one.
+    pub(super) height: u64,
+    /// Gas that the call used, where it was estimated.
+    pub(super) gas: u64,
+}
+
+/// What is asked of the chain about the call itself.
+struct Call {
+    collection: Collection,
+    consent: Option<Signed>,
+    sandbox: Option<Sandbox>,
+    call: EthCall,
+    max_gas: u64,
+}
+
+impl AuthCaptureEvm {
+    pub(super) async fn collect_check(
+        &self,
+        cx: &Cx,
+        request: &PaymentRequest,
+        wanted: Wanted,
+    ) -> Result<Checked, Fault> {
+        let payment = match Payment::read(request, &self.config) {
+            Ok(payment) => payment,
+            Err(refusal) => return Ok(Checked::Refused(refusal)),
+        };
+        match self.checked(cx, request, wanted, &payment).await? {
+            Ok((collection, funds, sandbox)) => Ok(Checked::Good(Box::new(Good {
+                payment,
+                collection,
+                funds,
+                sandbox,
+            }))),
+            Err(no) => Ok(Checked::Refused(payment.refuse(no))),
+        }
+    }
+
+    async fn checked(
+        &self,
+        cx: &Cx,
+        request: &PaymentRequest,
+        wanted: Wanted,
+        payment: &Payment,
+    ) -> Result<Result<(Collection, Funds, Option<Sandbox>), No>, Fault> {
+        let network = cx.network();
+        // The hashes are made for the requirements' chain, the reads go to the call's network.
+        if request.requirements.network != network.id {
+            return Err(Fault::internal(
+                "the requirements name another network than the call's",
+            ));
+        }
+        // 14 to 25
+        if let Err(no) = payment.refused_before_signature(request, &self.config, network, wanted, cx.now_s())
+        {
+            return Ok(Err(no));
+        }
+        let Some(unwrapped) = payment.payload.unwrapped.clone() else {
+            return Ok(Err(No::new(
+                Reason::Signature,
+                "the ERC-6492 wrapper can't be decoded",
+            )));
+        };
+        let from = payment.from();
+        let digest = payment.payload.authorization.digest(&payment.terms);
+        let payer_signed = Signed::new(from, digest, &unwrapped.inner);
+
+        // 28 to 31, which stand behind the signature in order, and the questions about what is behind them.
+        let call = match payment.collection() {
+            Ok(collection) => self.call(cx, request, payment, collection).await?,
+            Err(no) => Err(no),
+        };
+        let mut batch = vec![rpc::request("eth_getBlockByNumber", json!(["latest", false]))];
+        batch.extend(payer_signed.reads());
+        if let Ok(call) = &call {
+            batch.extend(call.reads(payment, wanted));
+        }
+        let mut answers = rpc::read_all(cx, batch).await?;
+
+        let (height, timestamp_s) = head(answers.take()?)?;
+        // The chain's clock may be ahead of this host's: the escrow goes by the chain's.
+        if let Err(no) = payment.in_time(&self.config, timestamp_s.max(cx.now_s())) {
+            return Ok(Err(no));
+        }
+        // 26
+        let told = payer_signed.take(&mut answers)?;
+        let counterfactual = match &unwrapped.deployment {
+            Some(deployment) if !told.has_code => {
+                if !self.config.wallet_factories.contains(&deployment.factory) {
+                    return Ok(Err(No::new(
+                        Reason::Erc6492FactoryNotAllowed,
+                        "the payer's wallet is not deployed, and its factory is not one that is allowed here",
+                    )));
+                }
+                true
+            }
+            _ => false,
+        };
+        // 27: a wallet that does not exist yet can't be asked; the simulation deploys it.
+        if !counterfactual && !payer_signed.agrees(cx, told).await? {
+            return Ok(Err(No::new(
+                Reason::Signature,
+                "the signature is not the payer's",
+            )));
+        }
+        let call = match call {
+            Ok(call) => call,
+            Err(no) => return Ok(Err(no)),
+        };
+        // 32
+        if let Some(consent) = &call.consent {
+            let told = consent.take(&mut answers)?;
+            if !consent.agrees(cx, told).await? {
+                return Ok(Err(No::new(
+                    Reason::AuthorizerSignature,
+                    "payload.authorizerSignature is not extra.receiverAuthorizer's over this charge",
+                )));
+            }
+        }
+        // 33, 34
+        let funds = call.outcome(payment, wanted, height, &mut answers)?;
+        Ok(funds.map(|funds| (call.collection, funds, call.sandbox)))
+    }
+
+    /// Who consents to a charge, and how the call is tried.
+    async fn call(
+        &self,
+        cx: &Cx,
+        request: &PaymentRequest,
+        payment: &Payment,
+        collection: Collection,
+    ) -> Result<Result<Call, No>, Fault> {
+        let terms = &payment.terms;
+        let consent = match self.consent(request, payment, &collection) {
+            Ok(consent) => consent,
+            Err(no) => return Ok(Err(no)),
+        };
+        let (sender, max_gas) = match terms.operator_type {
+            OperatorType::Delegated => (terms.operator, self.config.max_gas),
+            OperatorType::Custom => (first_signer(cx)?, self.config.custom_max_gas),
+        };
+        let call = EthCall {
+            from: Some(sender),
+            to: target(terms),
+            data: collection.calldata(&payment.payload.signature),
+            gas: Some(max_gas),
+        };
+        let sandbox = match terms.operator_type {
+            OperatorType::Delegated => None,
+            OperatorType::Custom => {
+                let Some(store) = self.stores.of(cx, terms.place(), terms.operator).await? else {
+                    return Ok(Err(not_deployed()));
+                };
+                Some(Sandbox::new(cx.network(), payment, &collection, store))
+            }
+        };
+        Ok(Ok(Call {
+            collection,
+            consent,
+            sandbox,
+            call,
+            max_gas,
+        }))
+    }
+
+    /// Step 32: `None` where nobody is asked, because nothing is charged yet, the dialect knows no consent, or we are the
+    /// authorizer and the tenant is known.
+    fn consent(
+        &self,
+        request: &PaymentRequest,
+        payment: &Payment,
+        collection: &Collection,
+    ) -> Result<Option<Signed>, No> {
+        let terms = &payment.terms;
+        if terms.dialect == Dialect::V1_0 || !collection.completed {
+            return Ok(None);
+        }
+        let Some(operation) = collection.operation(&payment.payload.signature) else {
+            return Ok(None);
+        };
+        match &payment.payload.completion.authorizer_signature {
+            Some(signature) => {
+                let digest = operation.digest(collection.hash, terms.chain_id, terms.operator);
+                Ok(Some(Signed::new(terms.receiver_authorizer, digest, signature)))
+            }
+            // That it is our address was asked with the shape.
+            None if request.tenant.is_some() => Ok(None),
+            None => Err(No::new(
+                Reason::UnauthenticatedAuthorizerRequest,
+                "without payload.authorizerSignature the request must come from an authenticated tenant",
+            )),
+        }
+    }
+}
+
+impl Call {
+    /// The height is read before the balance, so that the balance is not older.
+    fn reads(&self, payment: &Payment, wanted: Wanted) -> Vec<RpcCall> {
+        let mut reads = Vec::new();
+        if let Some(consent) = &self.consent {
+            reads.extend(consent.reads());
+        }
+        reads.push(state::ask(payment.terms.deployment.escrow, self.collection.hash).call());
+        reads.push(balance_of(payment.terms.asset, payment.from()).call());
+        match (&self.sandbox, wanted) {
+            (None, Wanted::Verdict) => reads.push(self.call.call()),
+            (None, Wanted::Plan) => reads.push(self.call.estimate()),
+            (Some(sandbox), Wanted::Verdict) => reads.push(sandbox.read(&self.call, self.collection.hash)),
+            (Some(sandbox), Wanted::Plan) => {
+                reads.push(sandbox.read(&self.call, self.collection.hash));
+                reads.push(self.call.estimate());
+            }
+        }
+        reads
+    }
+
+    /// Steps 33 and 34.
+    fn outcome(
+        &self,
+        payment: &Payment,
+        wanted: Wanted,
+        height: u64,
+        answers: &mut Answers,
+    ) -> Result<Result<Funds, No>, Fault> {
+        let state = rpc::executed(answers.take()?, "paymentState of an escrow")?;
+        let balance = rpc::executed(answers.take()?, "balanceOf of the payer")?;
+        let Some(state) = State::of_answer(state) else {
+            return Ok(Err(not_deployed()));
+        };
+        let balance = match balance {
+            Executed::Returned(data) => data.first_chunk::<32>().map(|word| U256::from_be_bytes(*word)),
+            Executed::Failed(_) => None,
+        };
+        if let Some(sandbox) = &self.sandbox {
+            match sandbox.judge(answers.take()?, self.collection.hash)? {
+                Ok(()) => {}
+                Err(no) => {
+                    return Ok(Err(
+                        no.explained(|failure| self.explain(payment, state, balance, failure))
+                    ));
+                }
+            }
+        }
+        let simulated = match (wanted, &self.sandbox) {
+            (Wanted::Verdict, Some(_)) => Ok(0),
+            (Wanted::Verdict, None) => {
+                match rpc::executed(answers.take()?, "simulation of the collection")? {
+                    Executed::Returned(_) => Ok(0),
+                    Executed::Failed(failure) => Err(failure),
+                }
+            }
+            (Wanted::Plan, _) => estimated(answers.take()?)?,
+        };
+        let gas = match simulated {
+            Ok(gas) => gas,
+            Err(failure) => return Ok(Err(self.explain(payment, state, balance, &failure))),
+        };
+        if gas > self.max_gas {
+            return Ok(Err(No::new(
+                Reason::SimulationFailed,
+                format!("the call needs {gas} gas, {} are allowed", self.max_gas),
+            )));
+        }
+        if state.collected {
+            return Ok(Err(already_collected()));
+        }
+        // A token that moves and can't tell balances is broken in a way that no reserve can live with.
+        Ok(balance
+            .map(|available| Funds {
+                available: Amount(available),
+                height,
+                gas,
+            })
+            .ok_or_else(|| No::new(Reason::SimulationFailed, "the asset answers no balance")))
+    }
+
+    /// The typed map first; what it does not know is an old payment, a short balance, or the contract's own words.
+    fn explain(&self, payment: &Payment, state: State, balance: Option<U256>, failure: &Failure) -> No {
+        let words = revert::words(failure);
+        if let Some(reason) = revert::reason(failure) {
+            return No::new(reason, words);
+        }
+        if state.collected {
+            return already_collected();
+        }
+        let signed = U256::from(payment.terms.max_amount);
+        if balance.is_some_and(|balance| balance < signed) {
+            return No::new(
+                Reason::InsufficientBalance,
+                "the payer has less than the signed amount",
+            );
+        }
+        No::new(Reason::SimulationFailed, words)
+    }
+}
+
+/// The account that would send a contract operator's call.
+fn first_signer(cx: &Cx) -> Result<Address, Fault> {
+    let network = cx.network();
+    let lane = network
+        .lanes
+        .first()
+        .ok_or_else(|| Fault::unavailable(format!("no signer is granted on {}", network.id)))?;
+    text::address(&lane.signer)
+        .ok_or_else(|| Fault::internal(format!("the lane's signer on {} is not an address", network.id)))
+}
+
+fn balance_of(asset: Address, account: Address) -> EthCall {
+    EthCall {
+        from: None,
+        to: asset,
+        data: AuthorizedToken::balanceOfCall { account }.abi_encode(),
+        gas: Some(READ_GAS),
+    }
+}
+
+/// Height and timestamp (seconds since the epoch) of the newest block.
+fn head(answer: RpcResult) -> Result<(u64, u64), Fault> {
+    let block = rpc::value(answer, "eth_getBlockByNumber")?;
+    let member = |name: &str| block.get(name).and_then(rpc::as_u64);
+    member("number")
+        .zip(member("timestamp"))
+        .ok_or_else(|| Fault::unavailable("the node's head block has no number or timestamp"))
+}
+
+fn estimated(answer: RpcResult) -> Result<Result<u64, Failure>, Fault> {
+    if let RpcResult::Error(error) = &answer
+        && let Some(failure) = rpc::failure(error)
+    {
+        return Ok(Err(failure));
+    }
+    let gas = rpc::quantity(answer, "eth_estimateGas of the collection")?;
+    Ok(if gas > 0 {
+        Ok(gas)
+    } else {
+        Err(Failure {
+            data: Vec::new(),
+            message: "the node estimates no gas at all".into(),
+        })
+    })
+}
+
+fn already_collected() -> No {
+    No::new(
+        Reason::PaymentAlreadyCollected,
+        "the payment was collected before",
+    )
+}
+
+fn not_deployed() -> No {
+    No::new(Reason::Extra, "the escrow is not deployed on this network")
+}

@@ -1,0 +1,216 @@
+//! What must be sent for a good collection, what proves it, and what is kept of the payment.
+
+use alloy_primitives::{Address, B256, U256};
+use sdk_plugin::scheme::{
+    Call, EvidenceWanted, Gate, Hold, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step,
+};
+use sdk_plugin::{Amount, Cx, Fault, HexBytes, PaymentRequest};
+use serde::{Deserialize, Serialize};
+
+use super::check::Good;
+use super::custom::Sandbox;
+use super::payment::{Charge, target};
+use crate::abi::TRANSFER_TOPIC;
+use crate::auth_capture::abi::{Escrow, EscrowV10, EscrowV11, PaymentInfo};
+use crate::auth_capture::config::Config;
+use crate::auth_capture::deployment::FeeForm;
+use crate::auth_capture::reason::{Dialect, No, Reason};
+use crate::auth_capture::records::{self, Record};
+use crate::auth_capture::state;
+use crate::auth_capture::terms::{OperatorType, Terms};
+use crate::text;
+use alloy_sol_types::SolEvent;
+
+/// What judge needs to know of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(super) enum Memo {
+    Collect(Box<Collected>),
+}
+
+/// A collection as it was planned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Collected {
+    pub(super) dialect: Dialect,
+    pub(super) chain_id: u64,
+    pub(super) escrow: Address,
+    pub(super) hash: B256,
+    pub(super) info: PaymentInfo,
+    /// Atomic units.
+    pub(super) amount: U256,
+    pub(super) collector: Address,
+    /// Absent: a hold.
+    pub(super) charge: Option<Charge>,
+    /// Present with a contract operator.
+    pub(super) sandbox: Option<Sandbox>,
+    /// Seconds since the epoch.
+    pub(super) planned_at_s: u64,
+}
+
+/// One call, with the payer's balance reserved, the operator's key held, and the payment's record.
+pub(super) async fn plan(
+    cx: &Cx,
+    config: &Config,
+    request: &PaymentRequest,
+    good: &Good,
+) -> Result<Planned, Fault> {
+    let (terms, collection) = (&good.payment.terms, &good.collection);
+    let record = match record(cx, config, request, good).await? {
+        Ok(writes) => writes,
+        Err(no) => return Ok(Planned::Refused(good.payment.refuse(no))),
+    };
+    let memo = Memo::Collect(Box::new(Collected {
+        dialect: terms.dialect,
+        chain_id: terms.chain_id,
+        escrow: terms.deployment.escrow,
+        hash: collection.hash,
+        info: collection.info.clone(),
+        amount: collection.amount,
+        collector: collection.collector,
+        charge: collection.charge,
+        sandbox: good.sandbox.clone(),
+        planned_at_s: cx.now_s(),
+    }));
+    let (lane, holds, max_gas) = match terms.operator_type {
+        OperatorType::Delegated => {
+            let signer = signer(cx, terms.operator)?;
+            let hold = Hold {
+                signer: signer.clone(),
+                until_s: terms.refund_deadline_s,
+            };
+            (LaneChoice::Signer { address: signer }, vec![hold], config.max_gas)
+        }
+        OperatorType::Custom => (LaneChoice::Any, Vec::new(), config.custom_max_gas),
+    };
+    let data = collection.calldata(&good.payment.payload.signature);
+    let selector = data
+        .get(..4)
+        .ok_or_else(|| Fault::internal("calldata without a selector"))?;
+    let step = Step {
+        call: Call {
+            target: text::lower(target(terms)),
+            operation: format!("0x{}", hex::encode(selector)),
+            native_value: Amount::ZERO,
+            compute_limit: Some(gas_limit(good.funds.gas, max_gas)),
+            data: HexBytes(data),
+        },
+        lane,
+        gate: Gate::None,
+        on_fail: OnFail::Stop,
+        // The escrow looks at who calls it, and contract operators may.
+        batchable: false,
+        max_cost: None,
+        expires_at_s: Some(collection.info.preApprovalExpiry.to()),
+        evidence: evidence(
+            terms,
+            collection.hash,
+            good.sandbox.as_ref(),
+            collection.charge.is_some(),
+        ),
+        pays: true,
+        memo: serde_json::to_value(&memo).map_err(|error| Fault::internal(format!("memo: {error}")))?,
+    };
+    let reserve = Reserve {
+        asset: text::lower(terms.asset),
+        payer: text::lower(good.payment.from()),
+        amount: Amount(good.payment.needs(collection)),
+        available: good.funds.available,
+        as_of_height: good.funds.height,
+        refusal_reason: Reason::InsufficientBalance.name(terms.dialect).into(),
+    };
+    Ok(Planned::Plan(Plan {
+        payer: good.payment.payer.clone(),
+        steps: vec![step],
+        reserves: vec![reserve],
+        holds,
+        writes: record,
+        jobs: Vec::new(),
+    }))
+}
+
+/// Rows of the first commit. Where we authorize for the merchant, the record binds the payment to its tenant (section 10):
+/// it stands only if it was written together with the first bytes that could be sent. A record without a collection is
+/// of an attempt that came to nothing, because this runs inside the payment's conflict key, and is replaced.
+async fn record(
+    cx: &Cx,
+    config: &Config,
+    request: &PaymentRequest,
+    good: &Good,
+) -> Result<Result<Vec<sdk_plugin::host::StoreWrite>, No>, Fault> {
+    let (terms, collection) = (&good.payment.terms, &good.collection);
+    let is_ours = config.is_our_authorizer(terms.receiver_authorizer);
+    if is_ours && request.tenant.is_none() {
+        return Ok(Err(No::new(
+            Reason::UnauthenticatedAuthorizerRequest,
+            "a payment that this facilitator authorizes for its seller must be settled by an authenticated tenant",
+        )));
+    }
+    let record = Record {
+        payment_info: collection.info.clone(),
+        chain_id: terms.chain_id,
+        escrow: terms.deployment.escrow,
+        receiver_authorizer: terms.receiver_authorizer,
+        salt_nonce: collection.salt_nonce,
+        tenant: request.tenant.clone(),
+        dialect: terms.dialect,
+        charged: collection.charge.is_some(),
+        amount: collection.amount,
+        token_name: terms.token_name.clone(),
+        token_version: terms.token_version.clone(),
+        planned_at_s: cx.now_s(),
+    };
+    match records::find(cx, &record.network(), collection.hash).await {
+        Ok(previous) => Ok(Ok(record.first_writes(previous.as_ref())?)),
+        Err(_) if is_ours => Ok(Err(No::new(
+            Reason::DelegatedAuthUnavailable,
+            "the payment can't be bound to its tenant now; try again",
+        ))),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// How the host spells the signer at an address, active or retained.
+fn signer(cx: &Cx, operator: Address) -> Result<String, Fault> {
+    let network = cx.network();
+    network
+        .lanes
+        .iter()
+        .chain(&network.retained)
+        .find(|lane| text::address(&lane.signer) == Some(operator))
+        .map(|lane| lane.signer.clone())
+        .ok_or_else(|| Fault::internal("a payment was admitted whose operator is none of our signers"))
+}
+
+/// A quarter more than the simulation used: storage may be warm there and cold when it counts.
+fn gas_limit(gas: u64, max_gas: u64) -> u64 {
+    gas.saturating_add(gas / 4).min(max_gas)
+}
+
+/// Every event of the payment, and its state at that block. Only our key can make a delegated call, so nobody else's
+/// transaction is searched for; a contract operator anybody may call.
+fn evidence(terms: &Terms, hash: B256, sandbox: Option<&Sandbox>, charged: bool) -> EvidenceWanted {
+    let escrow = terms.deployment.escrow;
+    let mut logs = vec![state::events_of(escrow, hash)];
+    let mut foreign = Vec::new();
+    if let Some(sandbox) = sandbox {
+        logs.push(LogFilter {
+            emitter: text::lower(sandbox.asset()),
+            topics: vec![Some(HexBytes(TRANSFER_TOPIC.to_vec()))],
+        });
+        let event = match (charged, terms.deployment.fee_form) {
+            (false, _) => Escrow::PaymentAuthorized::SIGNATURE_HASH,
+            (true, FeeForm::Bps) => EscrowV10::PaymentCharged::SIGNATURE_HASH,
+            (true, FeeForm::Amount) => EscrowV11::PaymentCharged::SIGNATURE_HASH,
+        };
+        foreign.push(LogFilter {
+            emitter: text::lower(escrow),
+            topics: vec![Some(HexBytes(event.to_vec())), Some(HexBytes(hash.to_vec()))],
+        });
+    }
+    EvidenceWanted {
+        logs,
+        reads: vec![state::wanted(escrow, hash)],
+        foreign,
+    }
+}

@@ -1,0 +1,64 @@
+//! Where an escrow keeps an operator's tokens. The address is computed from the escrow and the operator and never
+//! changes, so it is asked for once; the store may have no code yet (T-80), which asking does not touch.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use alloy_primitives::Address;
+use alloy_sol_types::SolCall;
+use sdk_plugin::{Cx, Fault};
+
+use crate::auth_capture::abi::Escrow;
+use crate::auth_capture::payment_info::Place;
+use crate::auth_capture::state::READ_GAS;
+use crate::rpc::{self, EthCall, Executed};
+
+/// Most addresses kept; only admitted operators get here, so more than that is a mistake of ours, not an attack.
+const CAPACITY: usize = 4_096;
+
+#[derive(Debug, Default)]
+pub(in crate::auth_capture) struct TokenStores {
+    /// Chain id, escrow and operator, to the store.
+    known: Mutex<HashMap<(u64, Address, Address), Address>>,
+}
+
+impl TokenStores {
+    /// `None` where no escrow answers.
+    pub(super) async fn of(
+        &self,
+        cx: &Cx,
+        place: Place,
+        operator: Address,
+    ) -> Result<Option<Address>, Fault> {
+        let key = (place.chain_id, place.escrow, operator);
+        // No invariant spans two statements, so a map left by a panicking thread is as good as any.
+        let known = |map: &Mutex<HashMap<_, _>>| {
+            map.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&key)
+                .copied()
+        };
+        if let Some(store) = known(&self.known) {
+            return Ok(Some(store));
+        }
+        let question = EthCall {
+            from: None,
+            to: place.escrow,
+            data: Escrow::getTokenStoreCall { operator }.abi_encode(),
+            gas: Some(READ_GAS),
+        };
+        let answer = rpc::read_all(cx, vec![question.call()]).await?.take()?;
+        let store = match rpc::executed(answer, "getTokenStore of an escrow")? {
+            Executed::Returned(data) => Escrow::getTokenStoreCall::abi_decode_returns_validate(&data).ok(),
+            Executed::Failed(_) => None,
+        };
+        if let Some(store) = store {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= CAPACITY {
+                known.clear();
+            }
+            known.insert(key, store);
+        }
+        Ok(store)
+    }
+}
