@@ -9,6 +9,8 @@
 //! | what the chain says of a payment, and who signed | [`state`], [`signed`] |
 //! | what is served where | `supported` |
 //! | hold and charge | `collect` |
+//! | capture, void, refund | `lifecycle` |
+//! | what is kept, what tenants see of it, what is done on time | [`records`], `routes`, [`keeper`] |
 //!
 //! A payload with a member `type` is a lifecycle call, also where the collection's members stand beside it (T-75);
 //! everything else collects.
@@ -19,17 +21,24 @@ mod collect;
 pub mod config;
 pub mod deployment;
 pub mod fees;
+pub mod keeper;
+mod lifecycle;
+mod order;
 pub mod payment_info;
 pub mod reason;
 pub mod records;
 pub mod revert;
+mod routes;
 pub mod signed;
 pub mod state;
 mod supported;
 pub mod terms;
 
 use sdk_plugin::chain::Evidence;
-use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, SchemeCheck, Supported, Verdict};
+use sdk_plugin::host::Job;
+use sdk_plugin::scheme::{
+    Identity, Judgement, Plan, Planned, RouteRequest, RouteResponse, SchemeCheck, Supported, Verdict,
+};
 use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
 
 use crate::members;
@@ -75,10 +84,6 @@ fn is_lifecycle_step(plan: &Plan, evidence: &Evidence) -> Result<bool, Fault> {
     }
 }
 
-fn unserved<T>() -> Result<T, Fault> {
-    Err(Fault::unsupported("not served by this build"))
-}
-
 #[async_trait]
 impl SchemeHandler for AuthCaptureEvm {
     async fn supported(&self, cx: &Cx) -> Result<Supported, Fault> {
@@ -91,29 +96,40 @@ impl SchemeHandler for AuthCaptureEvm {
 
     async fn identify(&self, _cx: &Cx, request: &PaymentRequest) -> Result<Identity, Fault> {
         if is_lifecycle(request) {
-            return unserved();
+            return Ok(self.lifecycle_identify(request));
         }
         Ok(self.collect_identify(request))
     }
 
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
         if is_lifecycle(request) {
-            return unserved();
+            return self.lifecycle_verify(cx, request).await;
         }
         self.collect_verify(cx, request).await
     }
 
     async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
         if is_lifecycle(request) {
-            return unserved();
+            return self.lifecycle_plan(cx, request).await;
         }
         self.collect_plan(cx, request).await
     }
 
     async fn judge(&self, cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
         if is_lifecycle_step(plan, evidence)? {
-            return unserved();
+            return self.lifecycle_judge(plan, evidence, cx.now_s());
         }
         self.collect_judge(plan, state::step_of(plan, evidence)?, evidence, cx.now_s())
+    }
+
+    async fn route(&self, cx: &Cx, request: &RouteRequest) -> Result<RouteResponse, Fault> {
+        self.routed(cx, request).await
+    }
+
+    async fn job(&self, cx: &Cx, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
+        match job.kind.as_str() {
+            keeper::KIND => self.keep(cx, job).await,
+            other => Err(Fault::unsupported(format!("no job {other:?}"))),
+        }
     }
 }

@@ -1,0 +1,146 @@
+//! What makes a lifecycle call unique. A pure function of the request.
+//!
+//! The claim is the operation that an authorizer signs, never the signature's bytes; both balances are in it, so the
+//! same operation on another state is another claim. The conflict key is the payment's: collections and lifecycle calls
+//! of one payment are planned one after another, from the read of its balances to what proves the outcome.
+
+use alloy_primitives::{Address, B256, keccak256};
+use sdk_plugin::scheme::{Identified, Identity};
+use sdk_plugin::{PaymentRequest, Value};
+use serde_json::{Map, json};
+
+use super::super::config::Config;
+use super::super::deployment::V1_1;
+use super::super::payment_info::Place;
+use super::super::reason::{Dialect, No, Reason};
+use super::super::terms;
+use super::payload::{Action, CloseOut, Payload};
+use crate::{members, signature, text};
+
+/// The payer that a payload names, as sent; empty when it is not an address.
+pub(super) fn payer_as_sent(request: &PaymentRequest) -> String {
+    request
+        .payload
+        .get("paymentInfo")
+        .and_then(|info| info.get("payer"))
+        .and_then(Value::as_str)
+        .filter(|payer| text::address(payer).is_some())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Only what has no payment hash has no claim.
+#[must_use]
+pub(super) fn identify(request: &PaymentRequest, config: &Config) -> Identity {
+    match identified(request, config) {
+        Ok(identified) => Identity::Identified(identified),
+        Err(no) => Identity::Refused(no.refusal(Dialect::V1_1, &payer_as_sent(request))),
+    }
+}
+
+fn identified(request: &PaymentRequest, config: &Config) -> Result<Identified, No> {
+    let payload = Payload::decode(&request.payload)?;
+    let chain_id = match text::chain_id(&request.requirements.network) {
+        Some(chain_id) => chain_id,
+        None => terms::networks(request)?,
+    };
+    let escrow = escrow_as_sent(&request.requirements.extra)?;
+    let hash = payload.info.hash(Place { chain_id, escrow });
+    Ok(Identified {
+        payer: payer_as_sent(request),
+        claim_key: claim_key(&payload, hash, chain_id, escrow, config).to_string(),
+        conflict_keys: vec![hash.to_string()],
+        fingerprint: fingerprint(request, &payload, escrow),
+        payload_digest: payload_digest(&payload, hash),
+        replay_reason: Reason::UnexpectedPaymentState.v1_1().into(),
+        replayable_until_s: replayable_until_s(&payload),
+    })
+}
+
+/// The escrow that the requirements name, served here or not.
+fn escrow_as_sent(extra: &Map<String, Value>) -> Result<Address, No> {
+    let sent = match members::present(extra, "authCaptureEscrow") {
+        None => return Ok(V1_1.escrow),
+        Some(sent) => sent.as_str(),
+    };
+    match sent {
+        Some("") => Some(V1_1.escrow),
+        Some(text) => text::address(text),
+        None => None,
+    }
+    .ok_or_else(|| {
+        No::new(
+            Reason::Extra,
+            "extra.authCaptureEscrow must be a 20-byte hex address",
+        )
+    })
+}
+
+/// The digest that is signed; for what nobody signs, a name of our own. What can't be an operation at all gets a name
+/// too: the checks refuse it, in their order.
+fn claim_key(payload: &Payload, hash: B256, chain_id: u64, escrow: Address, config: &Config) -> B256 {
+    let operation = config
+        .deployment_of(escrow)
+        .and_then(|deployment| payload.operation(deployment));
+    match operation {
+        Some(operation) if payload.signature.is_some() => {
+            operation.digest(hash, chain_id, payload.info.operator)
+        }
+        Some(operation) => operation.delegated_key(hash),
+        None => keccak256(json!(["not an operation", hash, digest_members(payload)]).to_string()),
+    }
+}
+
+/// The seller's terms, spelled one way. A JSON array, so that no member can run into the next.
+fn fingerprint(request: &PaymentRequest, payload: &Payload, escrow: Address) -> String {
+    let terms = &request.requirements;
+    let spelled = |sent: Option<&str>| sent.and_then(text::address).map(text::lower);
+    let of_extra = |name: &str| spelled(terms.extra.get(name).and_then(Value::as_str));
+    json!([
+        terms.scheme,
+        terms.network,
+        spelled(Some(&terms.asset)),
+        spelled(Some(&terms.pay_to)),
+        terms.amount,
+        text::lower(escrow),
+        of_extra("captureAuthorizer"),
+        of_extra("receiverAuthorizer"),
+        payload.action.name(),
+    ])
+    .to_string()
+}
+
+/// Hash over what is asked for and who signed it; other spellings of one payload have one digest.
+fn payload_digest(payload: &Payload, hash: B256) -> String {
+    let signed = |bytes: &[u8]| hex::encode(signature::canonical(bytes.to_vec()));
+    let close_out = payload.close_out.as_ref().map(|close_out| match close_out {
+        CloseOut::Signed(bytes) => json!(signed(bytes)),
+        CloseOut::Asked => json!(true),
+    });
+    let canonical = json!([
+        hash,
+        digest_members(payload),
+        payload.signature.as_deref().map(signed),
+        close_out,
+    ]);
+    keccak256(canonical.to_string()).to_string()
+}
+
+fn digest_members(payload: &Payload) -> Value {
+    json!([
+        payload.action.name(),
+        payload.amount.to_string(),
+        payload.fee.ok(),
+        payload.fee_receiver,
+        payload.expected,
+    ])
+}
+
+/// A capture and a refund end with their deadlines. A void has none.
+fn replayable_until_s(payload: &Payload) -> Option<u64> {
+    match payload.action {
+        Action::Capture => Some(payload.info.authorizationExpiry.to()),
+        Action::Void => None,
+        Action::Refund => Some(payload.info.refundExpiry.to()),
+    }
+}

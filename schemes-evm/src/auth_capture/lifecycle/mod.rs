@@ -1,0 +1,58 @@
+//! Capture, void and refund of a payment that was collected (auth-capture-evm.md section 9).
+//!
+//! | step | module | chain reads |
+//! |---|---|---|
+//! | what is asked for | `payload` | none |
+//! | identify | `identify` | none |
+//! | every check, in order | `check` | one batch |
+//! | who consents | `consent` | in the batch of `check`; a row of the store where the authorizer is us |
+//! | who pays for a refund | `funding` | in the batch of `check`; a row of the store |
+//! | what must be sent | `plan` | none |
+//! | what the chain showed | `judge` | none |
+
+mod check;
+mod consent;
+mod funding;
+mod identify;
+mod judge;
+pub(crate) mod payload;
+mod plan;
+
+use sdk_plugin::chain::Evidence;
+use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Valid, Verdict};
+use sdk_plugin::{Cx, Fault, PaymentRequest};
+
+use super::AuthCaptureEvm;
+use check::{Checked, Wanted};
+
+impl AuthCaptureEvm {
+    pub(super) fn lifecycle_identify(&self, request: &PaymentRequest) -> Identity {
+        identify::identify(request, &self.config)
+    }
+
+    pub(super) async fn lifecycle_verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
+        Ok(match self.lifecycle_check(cx, request, Wanted::Verdict).await? {
+            Checked::Good(good) => Verdict::Valid(Valid {
+                payer: good.payer,
+                extra: None,
+            }),
+            Checked::Refused(refusal) => Verdict::Invalid(refusal),
+        })
+    }
+
+    pub(super) async fn lifecycle_plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
+        match self.lifecycle_check(cx, request, Wanted::Plan).await? {
+            Checked::Good(good) => plan::plan(*good, cx.network(), self.config.max_gas),
+            Checked::Refused(refusal) => Ok(Planned::Refused(refusal)),
+        }
+    }
+
+    pub(super) fn lifecycle_judge(
+        &self,
+        plan: &Plan,
+        evidence: &Evidence,
+        now_s: u64,
+    ) -> Result<Judgement, Fault> {
+        judge::judge(plan, evidence, now_s)
+    }
+}
