@@ -1,3 +1,4 @@
 //! `auth-capture` against its wire facts.
 
 mod golden;
+mod lifecycle;

@@ -1,6 +1,7 @@
 //! What must be sent for a good collection, what proves it, and what is kept of the payment.
 
 use alloy_primitives::{Address, B256, U256};
+use sdk_plugin::host::{Job, StoreWrite};
 use sdk_plugin::scheme::{
     Call, EvidenceWanted, Gate, Hold, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step,
 };
@@ -14,6 +15,7 @@ use crate::abi::TRANSFER_TOPIC;
 use crate::auth_capture::abi::{Escrow, EscrowV10, EscrowV11, PaymentInfo};
 use crate::auth_capture::config::Config;
 use crate::auth_capture::deployment::FeeForm;
+use crate::auth_capture::keeper;
 use crate::auth_capture::reason::{Dialect, No, Reason};
 use crate::auth_capture::records::{self, Record};
 use crate::auth_capture::state;
@@ -56,8 +58,8 @@ pub(super) async fn plan(
     good: &Good,
 ) -> Result<Planned, Fault> {
     let (terms, collection) = (&good.payment.terms, &good.collection);
-    let record = match record(cx, config, request, good).await? {
-        Ok(writes) => writes,
+    let (writes, jobs) = match record(cx, config, request, good).await? {
+        Ok(kept) => kept,
         Err(no) => return Ok(Planned::Refused(good.payment.refuse(no))),
     };
     let memo = Memo::Collect(Box::new(Collected {
@@ -124,20 +126,21 @@ pub(super) async fn plan(
         steps: vec![step],
         reserves: vec![reserve],
         holds,
-        writes: record,
-        jobs: Vec::new(),
+        writes,
+        jobs,
     }))
 }
 
 /// Rows of the first commit. Where we authorize for the merchant, the record binds the payment to its tenant (section 10):
 /// it stands only if it was written together with the first bytes that could be sent. A record without a collection is
-/// of an attempt that came to nothing, because this runs inside the payment's conflict key, and is replaced.
+/// of an attempt that came to nothing, because this runs inside the payment's conflict key, and is replaced. And the
+/// keeper's first look, where the receiver has a keeper.
 async fn record(
     cx: &Cx,
     config: &Config,
     request: &PaymentRequest,
     good: &Good,
-) -> Result<Result<Vec<sdk_plugin::host::StoreWrite>, No>, Fault> {
+) -> Result<Result<(Vec<StoreWrite>, Vec<Job>), No>, Fault> {
     let (terms, collection) = (&good.payment.terms, &good.collection);
     let is_ours = config.is_our_authorizer(terms.receiver_authorizer);
     if is_ours && request.tenant.is_none() {
@@ -161,7 +164,11 @@ async fn record(
         planned_at_s: cx.now_s(),
     };
     match records::find(cx, &record.network(), collection.hash).await {
-        Ok(previous) => Ok(Ok(record.first_writes(previous.as_ref())?)),
+        Ok(previous) => {
+            let writes = record.first_writes(previous.as_ref())?;
+            let jobs = keeper::next_job(config, &record, cx.now_s());
+            Ok(Ok((writes, jobs.into_iter().collect())))
+        }
         Err(_) if is_ours => Ok(Err(No::new(
             Reason::DelegatedAuthUnavailable,
             "the payment can't be bound to its tenant now; try again",

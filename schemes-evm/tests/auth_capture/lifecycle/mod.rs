@@ -1,0 +1,11 @@
+//! Captures, voids and refunds on a chain that answers as told.
+
+mod checks;
+mod consent;
+mod judging;
+mod keeping;
+mod planning;
+mod refunds;
+mod routing;
+mod vectors;
+mod world;

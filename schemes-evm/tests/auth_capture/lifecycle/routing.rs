@@ -1,0 +1,386 @@
+//! HTTP under `/auth-capture/`.
+
+use alloy_primitives::B256;
+use schemes_evm::auth_capture::config::{Config, KeeperRule};
+use schemes_evm::auth_capture::deployment::V1_1;
+use schemes_evm::auth_capture::records::{OperationKind, OperationRow};
+use sdk_plugin::scheme::{RouteRequest, RouteResponse};
+use sdk_plugin::testkit::{Recorded, block_on};
+use sdk_plugin::wire::SettleReply;
+use sdk_plugin::{PaymentRequest, SchemeHandler, Value};
+use serde_json::json;
+
+use super::world::*;
+
+fn get(path: &str) -> RouteRequest {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    RouteRequest {
+        method: "GET".into(),
+        path: path.into(),
+        query: query
+            .split('&')
+            .filter_map(|member| member.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        body: Value::Null,
+        tenant: Some(TENANT.into()),
+        idempotency_key: None,
+        outcome: None,
+    }
+}
+
+fn post(path: &str, body: Value) -> RouteRequest {
+    RouteRequest {
+        method: "POST".into(),
+        body,
+        ..get(path)
+    }
+}
+
+fn ask(world: &World, request: &RouteRequest) -> RouteResponse {
+    block_on(world.scheme.route(&world.cx(), request)).expect("no fault")
+}
+
+fn reply(world: &World, request: &RouteRequest) -> (u16, Value) {
+    match ask(world, request) {
+        RouteResponse::Reply { status, body } => {
+            if status >= 400 {
+                let sentence = body["error"].as_str().expect("a sentence");
+                assert!(sentence.len() > 10, "{sentence}");
+            }
+            (status, body)
+        }
+        RouteResponse::Settle { request } => panic!("settles {request:?}"),
+    }
+}
+
+fn settles(world: &World, request: &RouteRequest) -> PaymentRequest {
+    match ask(world, request) {
+        RouteResponse::Settle { request } => *request,
+        RouteResponse::Reply { status, body } => panic!("{status} {body}"),
+    }
+}
+
+fn path(payment: &Payment, what: &str) -> String {
+    format!("/payments/{}{what}", payment.hash())
+}
+
+fn known(payment: &Payment) -> World {
+    let world = World::new();
+    world.knows(payment, TENANT);
+    world
+}
+
+#[test]
+fn only_tenants_see_payments_and_only_their_own() {
+    let payment = Payment::delegated();
+    let world = known(&payment);
+    for what in ["", "/digest?operation=void"] {
+        assert_eq!(reply(&world, &get(&path(&payment, what))).0, 200);
+        let mut stranger = get(&path(&payment, what));
+        stranger.tenant = Some("other".into());
+        assert_eq!(reply(&world, &stranger).0, 404);
+        stranger.tenant = None;
+        assert_eq!(reply(&world, &stranger).0, 403);
+    }
+    let mut stranger = post(&path(&payment, "/void"), Value::Null);
+    stranger.tenant = Some("other".into());
+    assert_eq!(reply(&world, &stranger).0, 404);
+    let mut list = get("/payments");
+    assert_eq!(reply(&world, &list).1["payments"].as_array().unwrap().len(), 1);
+    list.tenant = Some("other".into());
+    assert_eq!(reply(&world, &list).1["payments"], json!([]));
+    assert_eq!(reply(&world, &get("/payments?tenant=other")).0, 403);
+    assert_eq!(reply(&world, &get("/payments?tenant=shop")).0, 200);
+}
+
+#[test]
+fn what_is_not_understood_says_what_to_write() {
+    let payment = Payment::delegated();
+    let world = known(&payment);
+    for (request, status) in [
+        (get("/payments/0x12"), 400),
+        (get(&format!("/payments/{}", B256::ZERO)), 404),
+        (post("/payments", json!({})), 405),
+        (get(&path(&payment, "/capture")), 405),
+        (post(&path(&payment, ""), json!({})), 405),
+        (get("/payments?receiver=shop"), 400),
+        (
+            get(&format!("/payments?receiver={RECEIVER}&operator={OPERATOR}")),
+            400,
+        ),
+        (get("/payments?state=open"), 400),
+        (get("/payments?limit=51"), 400),
+        (get("/payments?limit=0"), 400),
+        (get("/payments?limit=1&limit=2"), 400),
+        (get("/payments?deadline=soon"), 400),
+        (get("/payments?after=x"), 400),
+        (get(&path(&payment, "/digest")), 400),
+        (get(&path(&payment, "/digest?operation=capture")), 400),
+        (post(&path(&payment, "/capture"), json!([])), 400),
+        (post(&path(&payment, "/capture"), json!({ "amount": "1" })), 400),
+        (
+            post(
+                &path(&payment, "/refund"),
+                json!({ "amount": 1, "expectedCapturableAmount": "1",
+                "expectedRefundableAmount": "1" }),
+            ),
+            400,
+        ),
+        (post(&path(&payment, "/void"), json!({ "ammount": "1" })), 400),
+        (post(&path(&payment, "/usage"), json!({ "amount": "1" })), 400),
+        (
+            post(&path(&payment, "/usage"), json!({ "id": "a", "amount": "0" })),
+            400,
+        ),
+        (
+            post(&path(&payment, "/usage"), json!({ "id": "", "amount": "1" })),
+            400,
+        ),
+    ] {
+        assert_eq!(reply(&world, &request).0, status, "{request:?}");
+    }
+    for unknown in ["/", "/payments/1/2/3", "/refunds"] {
+        assert!(block_on(world.scheme.route(&world.cx(), &get(unknown))).is_err());
+    }
+}
+
+#[test]
+fn one_payment_shows_everything_that_a_merchant_may_have_lost() {
+    let payment = Payment::delegated();
+    let world = known(&payment);
+    world.chain().state = state_result(true, 400_000, 600_000);
+    let captured = OperationRow {
+        kind: OperationKind::Capture,
+        amount: units(600_000),
+        fee: Some(payment.fee(600_000)),
+        transaction: "0xaa".into(),
+        height: 7,
+        planned_at_s: NOW_S,
+        voids_remainder: false,
+    };
+    let row = payment.record(Some(TENANT)).operation_write(&captured).unwrap();
+    world.store(vec![row]);
+    let (status, body) = reply(&world, &get(&path(&payment, "")));
+    assert_eq!(status, 200);
+    assert_eq!(body["paymentInfoHash"], json!(payment.hash()));
+    assert_eq!(body["state"], "held");
+    assert_eq!(body["capturableAmount"], "400000");
+    assert_eq!(body["refundableAmount"], "600000");
+    assert_eq!(body["saltNonce"], json!(B256::from(payment.salt_nonce)));
+    assert_eq!(body["paymentInfo"]["salt"], json!(B256::from(payment.info.salt)));
+    assert_eq!(body["paymentInfo"]["maxAmount"], HELD.to_string());
+    assert_eq!(body["captureDeadline"], NOW_S + 86_400);
+    assert_eq!(body["fees"]["minFeeBps"], 100);
+    assert_eq!(body["operations"][0]["type"], "capture");
+    assert_eq!(body["operations"][0]["transaction"], "0xaa");
+    assert_eq!(body["operations"][0]["feeAmount"], "6000");
+    assert_eq!(body["actions"], json!(["capture", "void", "refund"]));
+}
+
+#[test]
+fn the_possible_actions_follow_the_balances_and_the_time() {
+    let payment = Payment::delegated();
+    let world = known(&payment);
+    let actions = |collected, capturable, refundable| {
+        world.chain().state = state_result(collected, capturable, refundable);
+        reply(&world, &get(&path(&payment, ""))).1["actions"].clone()
+    };
+    assert_eq!(actions(false, 0, 0), json!([]));
+    assert_eq!(actions(true, 1, 0), json!(["capture", "void"]));
+    assert_eq!(actions(true, 0, 1), json!(["refund"]));
+    world.host.advance_ms(86_400_000);
+    assert_eq!(actions(true, 1, 1), json!(["void", "refund"]));
+    world.host.advance_ms(7 * 86_400_000);
+    assert_eq!(actions(true, 1, 1), json!(["void"]));
+}
+
+#[test]
+fn payments_are_listed_by_deadline_a_page_at_a_time() {
+    let world = World::new();
+    let mut hashes = Vec::new();
+    for day in 0..5u64 {
+        let mut payment = Payment::delegated();
+        payment.info.authorizationExpiry = (NOW_S + 1_000 + day).try_into().unwrap();
+        if day == 3 {
+            payment.info.receiver = STRANGER;
+        }
+        world.knows(&payment, TENANT);
+        hashes.push(json!(payment.hash()));
+    }
+    let page = |query: &str| {
+        let body = reply(&world, &get(&format!("/payments?{query}"))).1;
+        let listed: Vec<Value> = body["payments"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|payment| payment["paymentInfoHash"].clone())
+            .collect();
+        (listed, body["next"].as_str().map(str::to_owned))
+    };
+    assert_eq!(page("").0, hashes);
+    let (first, next) = page("limit=2");
+    assert_eq!(first, hashes[..2]);
+    let (second, next) = page(&format!("limit=2&after={}", next.unwrap()));
+    assert_eq!(second, hashes[2..4]);
+    let (third, next) = page(&format!("limit=2&after={}", next.unwrap()));
+    assert_eq!((third.as_slice(), next), (&hashes[4..], None));
+    assert_eq!(page(&format!("receiver={STRANGER}")).0, hashes[3..4]);
+    assert_eq!(page(&format!("operator={OPERATOR}")).0.len(), 5);
+    let (due, next) = page(&format!("limit=2&deadline={}", NOW_S + 1_000));
+    assert_eq!((due.as_slice(), next), (&hashes[..1], None));
+    assert_eq!(page("state=held").0, hashes);
+    assert_eq!(page("state=closed").0, Vec::<Value>::new());
+    world.host.advance_ms(1_002_000);
+    assert_eq!(page("state=expired").0, hashes[..3]);
+}
+
+#[test]
+fn a_tenant_whose_authorizer_we_are_captures_voids_and_refunds() {
+    let payment = Payment::delegated();
+    let world = known(&payment);
+    let body = json!({ "amount": "500000", "expectedCapturableAmount": HELD.to_string(),
+        "expectedRefundableAmount": "0", "voidRemainder": true });
+    let ordered = settles(&world, &post(&path(&payment, "/capture"), body.clone()));
+    assert_eq!(ordered.tenant.as_deref(), Some(TENANT));
+    let plan = world.plan(&ordered).expect("a plan");
+    assert_eq!(plan.steps.len(), 2);
+    // The same again is the same claim.
+    let again = settles(&world, &post(&path(&payment, "/capture"), body));
+    assert_eq!(world.identify(&ordered), world.identify(&again));
+
+    let void = settles(&world, &post(&path(&payment, "/void"), Value::Null));
+    assert_eq!(world.plan(&void).expect("a plan").steps.len(), 1);
+
+    world.chain().state = state_result(true, 0, HELD);
+    let body = json!({ "amount": "5", "expectedCapturableAmount": "0",
+        "expectedRefundableAmount": HELD.to_string() });
+    let refund = settles(&world, &post(&path(&payment, "/refund"), body));
+    assert!(world.plan(&refund).is_ok());
+}
+
+#[test]
+fn the_outcome_is_worded_as_settle_words_it() {
+    let payment = Payment::delegated();
+    let world = known(&payment);
+    let mut request = post(&path(&payment, "/void"), Value::Null);
+    let mut outcome = SettleReply {
+        success: true,
+        error_reason: None,
+        error_message: None,
+        payer: lower(PAYER),
+        transaction: "0xaa".into(),
+        network: NETWORK.into(),
+        amount: Some("0".into()),
+        extra: None,
+        extensions: None,
+    };
+    let mut told = |outcome: &SettleReply| {
+        request.outcome = Some(outcome.clone());
+        match ask(&world, &request) {
+            RouteResponse::Reply { status, body } => (status, body["transaction"].clone()),
+            RouteResponse::Settle { .. } => panic!("settles twice"),
+        }
+    };
+    assert_eq!(told(&outcome), (200, json!("0xaa")));
+    outcome.success = false;
+    outcome.error_reason = Some("settlement_pending".into());
+    assert_eq!(told(&outcome).0, 202);
+    outcome.error_reason = Some("invalid_auth_capture_evm_zero_authorization".into());
+    assert_eq!(told(&outcome).0, 409);
+}
+
+#[test]
+fn other_merchants_get_the_digest_that_their_authorizer_signs() {
+    let payment = Payment::on(V1_1);
+    let world = known(&payment);
+    let act = post(
+        &path(&payment, "/capture"),
+        json!({ "amount": "1", "expectedCapturableAmount": "1", "expectedRefundableAmount": "0" }),
+    );
+    let (status, body) = reply(&world, &act);
+    assert_eq!(status, 409);
+    assert!(body["error"].as_str().unwrap().contains(&lower(authorizer())));
+
+    for (query, operation) in [
+        ("operation=capture&amount=750000", "capture"),
+        ("operation=void", "void"),
+    ] {
+        let (status, body) = reply(&world, &get(&path(&payment, &format!("/digest?{query}"))));
+        assert_eq!(status, 200, "{operation}");
+        let digest: B256 = body["digest"].as_str().unwrap().parse().unwrap();
+        // Filled in with the signature, what is answered can be settled.
+        let mut sent = body["settle"]["paymentPayload"]["payload"].clone();
+        sent["authorizerSignature"] = json!(signature(digest));
+        let mut request = payment.request(sent);
+        request.requirements.extra = body["settle"]["paymentRequirements"]["extra"]
+            .as_object()
+            .unwrap()
+            .clone();
+        assert!(world.verify(&request).is_ok(), "{operation}");
+        assert_eq!(
+            world.identify(&request).unwrap().claim_key,
+            digest.to_string(),
+            "{operation}"
+        );
+    }
+}
+
+#[test]
+fn usage_is_counted_once_for_each_id_and_never_beyond_what_is_held() {
+    let payment = Payment::delegated();
+    let world = known(&payment);
+    let report = |id: &str, amount: u64| {
+        let body = json!({ "id": id, "amount": amount.to_string() });
+        let (status, body) = reply(&world, &post(&path(&payment, "/usage"), body));
+        (status, body["total"].clone())
+    };
+    assert_eq!(report("a", 400_000), (200, json!("400000")));
+    assert_eq!(report("a", 400_000), (200, json!("400000")), "the same again");
+    assert_eq!(report("a", 400_001).0, 409, "one id, two amounts");
+    assert_eq!(report("b", 600_001).0, 409, "more than is held");
+    assert_eq!(report("b", 600_000), (200, json!("1000000")));
+    assert_eq!(report("c", 1).0, 409);
+    let shown = reply(&world, &get(&path(&payment, ""))).1;
+    assert_eq!(shown["usage"], json!({ "total": "1000000", "reports": 2 }));
+}
+
+#[test]
+fn nothing_is_reported_for_what_is_not_held() {
+    let payment = Payment::delegated();
+    let world = known(&payment);
+    world.chain().state = state_result(true, 0, HELD);
+    let body = json!({ "id": "a", "amount": "1" });
+    assert_eq!(
+        reply(&world, &post(&path(&payment, "/usage"), body.clone())).0,
+        409
+    );
+    let charged = Payment::delegated().charged();
+    let world = known(&charged);
+    assert_eq!(reply(&world, &post(&path(&charged, "/usage"), body)).0, 409);
+}
+
+#[test]
+fn a_report_brings_the_keeper() {
+    let payment = Payment::delegated();
+    let kept = Config {
+        keepers: vec![KeeperRule {
+            receiver: RECEIVER,
+            capture_every_s: Some(600),
+            margin_s: 3_600,
+            void_unused: false,
+        }],
+        ..config()
+    };
+    let world = World::with(kept, |_| {});
+    world.knows(&payment, TENANT);
+    let body = json!({ "id": "a", "amount": "1" });
+    assert_eq!(reply(&world, &post(&path(&payment, "/usage"), body)).0, 200);
+    let jobs = world
+        .host
+        .recorded()
+        .into_iter()
+        .filter(|recorded| matches!(recorded, Recorded::Job { .. }))
+        .count();
+    assert_eq!(jobs, 1);
+}
