@@ -13,7 +13,7 @@ pub fn vectors() -> Value {
     serde_json::from_str(include_str!("../vectors/auth_capture.json")).unwrap()
 }
 
-fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &Value) -> T {
+pub fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &Value) -> T {
     value
         .as_str()
         .unwrap_or_else(|| panic!("{value} is no string"))
@@ -21,7 +21,7 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &Value) -> T {
         .unwrap()
 }
 
-fn deployment(name: &str) -> Deployment {
+pub fn deployment(name: &str) -> Deployment {
     match name {
         "v1.1" => V1_1,
         "v1.0" => V1_0,

@@ -1,4 +1,5 @@
 //! `auth-capture` against its wire facts.
 
+mod collect;
 mod golden;
 mod lifecycle;

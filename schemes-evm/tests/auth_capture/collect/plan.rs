@@ -1,0 +1,177 @@
+//! What is planned for a good collection.
+
+use alloy_primitives::{Bytes, keccak256};
+use sdk_plugin::host::{RpcResult, StoreCondition, StoreRequest, StoreWrite};
+use sdk_plugin::scheme::{Gate, LaneChoice, OnFail};
+use sdk_plugin::testkit::block_on;
+use sdk_plugin::{Amount, SchemeHandler};
+use serde_json::json;
+
+use super::offer::{ASSET, FACILITATOR, FACTORY, NOW_S, Offer, PAYER, TENANT, UNITS, delegating};
+use super::order::Draft;
+use super::world::RETAINED;
+
+#[test]
+fn a_hold_is_one_call_of_the_escrow_by_the_operators_own_key() {
+    let draft = Draft::of(Offer::default());
+    let plan = draft.world().plan(&draft.request()).expect("planned");
+    assert_eq!(plan.payer, PAYER);
+    let [step] = plan.steps.as_slice() else {
+        panic!("{} steps", plan.steps.len());
+    };
+    assert_eq!(step.call.target, "0xf96815976523e00e65be8f34ca5e64b4f41eb19c");
+    assert_eq!(step.call.operation, "0x41d66202");
+    assert_eq!(step.call.native_value, Amount::ZERO);
+    assert_eq!(
+        step.call.compute_limit,
+        Some(250_000),
+        "a quarter more than 200,000"
+    );
+    assert_eq!(
+        step.lane,
+        LaneChoice::Signer {
+            address: FACILITATOR.to_lowercase()
+        }
+    );
+    assert_eq!((step.gate, step.on_fail), (Gate::None, OnFail::Stop));
+    assert!(step.pays && !step.batchable);
+    assert_eq!(step.expires_at_s, Some(NOW_S + 600));
+    assert_eq!(step.memo["kind"], json!("collect"));
+
+    let hash = draft.offer.hash();
+    let [events] = step.evidence.logs.as_slice() else {
+        panic!("one filter");
+    };
+    assert_eq!(events.emitter, step.call.target);
+    assert_eq!(events.topics[0], None);
+    assert_eq!(events.topics[1].as_ref().unwrap().0, hash.to_vec());
+    let [read] = step.evidence.reads.as_slice() else {
+        panic!("one read");
+    };
+    assert!(read.required);
+    assert_eq!(read.target, step.call.target);
+    assert_eq!(read.data.0[4..], hash.0);
+    assert!(
+        step.evidence.foreign.is_empty(),
+        "only our key can make this call"
+    );
+
+    assert_eq!(plan.holds[0].signer, FACILITATOR.to_lowercase());
+    assert_eq!(plan.holds[0].until_s, NOW_S + 86_400);
+    let [reserve] = plan.reserves.as_slice() else {
+        panic!("one reserve");
+    };
+    assert_eq!(
+        (reserve.asset.as_str(), reserve.payer.as_str()),
+        (ASSET, PAYER.to_lowercase().as_str())
+    );
+    assert_eq!(reserve.amount, Amount::from(UNITS));
+    assert_eq!(reserve.available, Amount::from(5_000_000u64));
+    assert_eq!(reserve.as_of_height, 100);
+    assert_eq!(
+        reserve.refusal_reason,
+        "invalid_auth_capture_evm_insufficient_balance"
+    );
+}
+
+#[test]
+fn a_charge_reserves_what_the_collector_takes_for_a_moment() {
+    use schemes_evm::auth_capture::deployment::Method;
+    for (method, reserved) in [(Method::Eip3009, UNITS), (Method::Permit2, 750_000)] {
+        let draft = Draft::of(Offer {
+            method,
+            ..Offer::charged()
+        });
+        let plan = draft.world().plan(&draft.request()).expect("planned");
+        assert_eq!(plan.steps[0].call.operation, "0xc449d17c");
+        assert_eq!(plan.reserves[0].amount, Amount::from(reserved));
+    }
+}
+
+#[test]
+fn t72_the_wrapper_is_passed_on_as_it_was_sent() {
+    let draft = Draft::of(Offer {
+        wrapper: Some((FACTORY, Bytes::from_static(&[1, 2, 3]))),
+        ..Offer::charged()
+    });
+    let sent = draft.offer.signature();
+    let contains = |data: &[u8]| data.windows(sent.len()).any(|window| window == sent);
+    // An allow-listed factory, and no wallet yet: the simulation is what checks the signature.
+    let world = draft.world();
+    let plan = world.plan(&draft.request()).expect("planned");
+    assert!(contains(&plan.steps[0].call.data.0));
+    assert_ne!(keccak256(&sent), keccak256(&sent[..65]));
+}
+
+#[test]
+fn more_gas_than_is_allowed_is_refused_and_never_bought() {
+    let mut draft = Draft::of(Offer::default());
+    draft.config.max_gas = 210_000;
+    let plan = draft.world().plan(&draft.request()).expect("planned");
+    assert_eq!(plan.steps[0].call.compute_limit, Some(210_000));
+    draft.config.max_gas = 199_999;
+    let refusal = draft.world().plan(&draft.request()).expect_err("refused");
+    assert_eq!(refusal.reason, "invalid_auth_capture_evm_simulation_failed");
+    draft.chain.estimate = RpcResult::Ok(json!("0x0"));
+    assert!(draft.world().plan(&draft.request()).is_err());
+}
+
+#[test]
+fn the_record_is_written_with_the_first_commit() {
+    let mut draft = Draft::of(Offer::default());
+    draft.tenant = Some(TENANT);
+    let plan = draft.world().plan(&draft.request()).expect("planned");
+    let record = &plan.writes[0];
+    assert_eq!(record.key, format!("payment/eip155:84532/{}", draft.offer.hash()));
+    assert_eq!(record.condition, StoreCondition::Absent);
+    assert_eq!(record.value["tenant"], json!(TENANT));
+    assert_eq!(record.value["saltNonce"], json!("0xab"));
+    assert_eq!(record.value["charged"], json!(false));
+}
+
+#[test]
+fn t63_a_record_that_came_to_nothing_is_replaced_and_an_unreachable_store_binds_nothing() {
+    let mut draft = Draft::of(Offer::default());
+    draft.config = delegating();
+    draft.tenant = Some("another");
+    let world = draft.world();
+    let first = world.plan(&draft.request()).expect("planned");
+    let written = block_on(world.cx().store(StoreRequest::Write {
+        writes: first.writes.clone(),
+    }));
+    assert_eq!(written, Ok(sdk_plugin::host::StoreResponse::Written));
+    draft.tenant = Some(TENANT);
+    // Inside the conflict key, with a payment that is not collected: the other attempt is over.
+    let second = world.plan(&draft.request()).expect("planned");
+    let StoreWrite { value, condition, .. } = &second.writes[0];
+    assert_eq!(value["tenant"], json!(TENANT));
+    assert_eq!(
+        *condition,
+        StoreCondition::Equals {
+            value: first.writes[0].value.clone()
+        }
+    );
+    let unbound = block_on(world.scheme.plan(&world.cx_failing(None), &draft.request()));
+    let sdk_plugin::scheme::Planned::Refused(refusal) = unbound.expect("no fault") else {
+        panic!("planned");
+    };
+    assert_eq!(
+        refusal.reason,
+        "invalid_auth_capture_evm_delegated_auth_unavailable"
+    );
+}
+
+#[test]
+fn a_retained_signers_payment_uses_its_lane() {
+    let draft = Draft::of(Offer {
+        operator: RETAINED,
+        ..Offer::default()
+    });
+    let plan = draft.world().plan(&draft.request()).expect("planned");
+    assert_eq!(
+        plan.steps[0].lane,
+        LaneChoice::Signer {
+            address: RETAINED.into()
+        }
+    );
+}
