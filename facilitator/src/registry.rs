@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sdk_plugin::chain::{KeyInfo, Lane, Readiness};
+use sdk_plugin::scheme::SchemeCheck;
 use sdk_plugin::{Amount, ChainDriver, HostServices, NetworkView, SchemeHandler, Value};
 use tokio::sync::Notify;
 
@@ -25,6 +26,8 @@ pub struct Instance {
     pub name: String,
     /// The manifest's id: what rows and claims are kept under.
     pub plugin: String,
+    /// Host services that its manifest asks for.
+    pub services: BTreeSet<String>,
     pub host: Arc<dyn HostServices>,
 }
 
@@ -258,6 +261,38 @@ pub struct Kind {
     pub grants: Vec<Granted>,
     /// Whether the scheme defines HTTP routes.
     pub routes: bool,
+    /// What its own check said last.
+    pub checked: Checked,
+}
+
+/// A scheme's own word about itself on a network; `None` inside: it was not asked yet.
+#[derive(Debug, Default)]
+pub struct Checked(RwLock<Option<SchemeCheck>>);
+
+impl Kind {
+    /// What the scheme said of itself last.
+    #[must_use]
+    pub fn word(&self) -> Option<SchemeCheck> {
+        self.checked
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub fn set_word(&self, word: SchemeCheck) {
+        *self.checked.0.write().unwrap_or_else(PoisonError::into_inner) = Some(word);
+    }
+
+    /// `Ok` when new payments of this kind can be begun now: its network is ready and its scheme says so of itself.
+    pub fn readiness(&self) -> Result<(), String> {
+        self.network.readiness()?;
+        match self.word() {
+            Some(word) if word.ready => Ok(()),
+            Some(word) => Err(word.why_not.unwrap_or_else(|| "it does not say why".into())),
+            None => Err("not checked yet".into()),
+        }
+    }
 }
 
 impl fmt::Debug for Kind {

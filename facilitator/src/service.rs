@@ -72,4 +72,25 @@ pub struct NetworkReadiness {
     pub ready: bool,
     /// For operators; without URLs.
     pub why_not: Option<String>,
+    /// What its schemes say of themselves. Of a network that is not ready, what they said when it was.
+    pub schemes: Vec<SchemeReadiness>,
+}
+
+impl NetworkReadiness {
+    /// Whether any payment can be begun on it.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.ready && (self.schemes.is_empty() || self.schemes.iter().any(|scheme| scheme.ready))
+    }
+}
+
+/// One scheme's word about itself on a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemeReadiness {
+    pub scheme: String,
+    pub ready: bool,
+    /// For operators.
+    pub why_not: Option<String>,
+    /// For operators: what does not keep it from serving.
+    pub warnings: Vec<String>,
 }

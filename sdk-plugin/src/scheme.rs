@@ -49,7 +49,7 @@ pub trait SchemeHandler: Send + Sync + 'static {
     }
 
     /// A job it asked for earlier: requests that go the way of any `/settle`. The host sets their purpose and remaining
-    /// time. A job whose handler faults, or whose requests were answered with 503, runs again later.
+    /// time. A job whose handler faults, or of whose requests one could not be begun, runs again later.
     async fn job(&self, _cx: &Cx, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
         Err(Fault::unsupported(format!("no job {:?}", job.kind)))
     }

@@ -16,10 +16,12 @@ use crate::host::rpc::{MethodList, RpcNetwork, RpcPools};
 use crate::host::services::rows::JournalRows;
 use crate::host::services::{FamilyMethods, HostResources, InstanceGrants, InstanceHost};
 use crate::journal::Journal;
+use crate::journal::memory::MemoryJournal;
 use crate::journal::sqlite::SqliteJournal;
 use crate::pause;
 use crate::plugin::{self, InstanceRequest, LoadRequest, Loaded};
-use crate::registry::{Granted, Instance, Kind, Network, NetworkSettings, Registry, spelled};
+use crate::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings, Registry, spelled};
+use crate::service::{NetworkReadiness, Service as _};
 use crate::telemetry::metrics::Metrics;
 
 pub use survey::{Survey, Surveyed, family};
@@ -82,15 +84,47 @@ pub fn load_keys(config: &Config) -> Result<Custody, ConfigErrors> {
 impl App {
     /// Builds everything and resumes what the journal holds.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let made = Self::make(config, || {
+            let journal = SqliteJournal::open(&config.data_directory).map_err(|error| {
+                let why = format!("the journal can't be opened: {}", error.0);
+                StartError::Config(ConfigErrors(vec![config.source.error("data.directory", why)]))
+            })?;
+            Ok(Arc::new(journal) as Arc<dyn Journal>)
+        })
+        .await?;
+        let engine = &made.engine;
+        engine.set_paused(pause::read(&config.data_directory));
+        if let Err(error) = engine.resume().await {
+            engine.stop();
+            return Err(StartError::Other(error.to_string()));
+        }
+        engine.watch_pauses(config.data_directory.clone());
+        Ok(made)
+    }
+
+    /// Loads the plugins and asks each network's driver and each scheme whether it is ready. Opens no journal and sends
+    /// nothing.
+    pub async fn ask(config: &Config) -> Result<Vec<NetworkReadiness>, StartError> {
+        let made = Self::make(config, || {
+            Ok(Arc::new(MemoryJournal::default()) as Arc<dyn Journal>)
+        })
+        .await?;
+        made.engine.check_everything().await;
+        let answers = made.engine.readiness();
+        made.engine.stop();
+        Ok(answers)
+    }
+
+    /// Everything but what the journal holds.
+    async fn make(
+        config: &Config,
+        journal: impl FnOnce() -> Result<Arc<dyn Journal>, StartError>,
+    ) -> Result<Self, StartError> {
         let survey = Survey::make(config)?;
         let custody = Arc::new(load_keys(config)?);
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let journal: Arc<dyn Journal> =
-            Arc::new(SqliteJournal::open(&config.data_directory).map_err(|error| {
-                let why = format!("the journal can't be opened: {}", error.0);
-                StartError::Config(ConfigErrors(vec![config.source.error("data.directory", why)]))
-            })?);
+        let journal = journal()?;
         let rpc = Arc::new(rpc_pools(config, &metrics)?);
         let calls = Arc::new(CallTable::default());
         let rows = Arc::new(JournalRows::new(Arc::clone(&journal), Arc::clone(&clock)));
@@ -114,12 +148,6 @@ impl App {
             metrics: Arc::clone(&metrics),
         };
         let engine = Engine::new(parts);
-        engine.set_paused(pause::read(&config.data_directory));
-        if let Err(error) = engine.resume().await {
-            engine.stop();
-            return Err(StartError::Other(error.to_string()));
-        }
-        engine.watch_pauses(config.data_directory.clone());
         Ok(Self { engine, metrics, rpc })
     }
 }
@@ -174,6 +202,7 @@ async fn load_plugins(
             id: number,
             name: one.instance.name.clone(),
             plugin: one.manifest.id.clone(),
+            services: one.manifest.services.iter().cloned().collect(),
             host,
         });
         loaded.insert(one.instance.name.clone(), (instance, plugin));
@@ -249,6 +278,7 @@ fn register(
                             .map(|grant| Granted::of(grant, &one.instance.config))
                             .collect(),
                         routes: role.routes,
+                        checked: Checked::default(),
                     };
                     registry
                         .add_kind(Arc::new(kind))

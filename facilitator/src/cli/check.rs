@@ -1,21 +1,73 @@
-//! `switchyard check`: everything that can be found out without sending anything or running plugin code.
+//! `switchyard check`: everything that can be found out without running plugin code; and with `--ask`, what nodes, drivers
+//! and schemes say. Nothing is sent.
 
 use std::io::Write;
-use std::path::Path;
+use std::time::Duration;
 
-use super::CliError;
-use crate::app::{Survey, load_keys};
+use super::{CheckCommand, CliError};
+use crate::app::{App, Survey, load_keys};
 use crate::config::{Config, ConfigErrors, Network};
 
-pub(super) fn check(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
-    let config = Config::load(file).map_err(CliError::new)?;
+pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), CliError> {
+    let config = Config::load(&command.file.config).map_err(CliError::new)?;
     let (survey, keys) = (Survey::make(&config), load_keys(&config));
     let survey = match (survey, keys) {
         (Ok(survey), Ok(_)) => survey,
         (Err(survey), Err(keys)) => return Err(CliError::new(ConfigErrors([survey.0, keys.0].concat()))),
         (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => return Err(CliError::new(errors)),
     };
-    print(&config, &survey, out)
+    print(&config, &survey, out)?;
+    if command.ask {
+        return ask(&config, out);
+    }
+    writeln!(
+        out,
+        "\nNot checked: whether nodes answer, signers hold gas and schemes are ready; `check --ask` does, and so does \
+         `serve`: /ready tells."
+    )?;
+    Ok(())
+}
+
+/// What the running process would hear.
+fn ask(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+        CliError(format!(
+            "no threads to run on ({error}); raise the process's limits"
+        ))
+    })?;
+    let answers = runtime.block_on(App::ask(config)).map_err(CliError::new);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    let mut all_ready = true;
+    writeln!(out, "\nAsked; nothing was sent:")?;
+    for network in answers? {
+        all_ready &= network.ready;
+        let why = network.why_not.as_deref().unwrap_or("it is not known why");
+        let state = if network.ready {
+            "ready".to_owned()
+        } else {
+            format!("NOT READY: {why}")
+        };
+        writeln!(out, "  {}  {state}", network.network)?;
+        // Schemes are asked where their network is ready.
+        for scheme in network.schemes.iter().filter(|_| network.ready) {
+            all_ready &= scheme.ready;
+            let why = scheme.why_not.as_deref().unwrap_or("it does not say why");
+            let state = if scheme.ready {
+                "ready".to_owned()
+            } else {
+                format!("NOT READY: {why}")
+            };
+            writeln!(out, "    {}  {state}", scheme.scheme)?;
+            for warning in &scheme.warnings {
+                writeln!(out, "      warning: {warning}")?;
+            }
+        }
+    }
+    if all_ready {
+        Ok(())
+    } else {
+        Err(CliError("not everything is ready".to_owned()))
+    }
 }
 
 /// What would be served.
@@ -51,10 +103,6 @@ fn print(config: &Config, survey: &Survey, out: &mut dyn Write) -> Result<(), Cl
     for network in config.networks.values() {
         print_network(network, survey, out)?;
     }
-    writeln!(
-        out,
-        "\nNot checked: whether nodes answer and signers hold gas; `serve` does, and /ready tells."
-    )?;
     Ok(())
 }
 

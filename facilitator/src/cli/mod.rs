@@ -47,11 +47,12 @@ The variable SWITCHYARD_LOG overrides [log] level, for instance SWITCHYARD_LOG=i
     Serve(ConfigFile),
     /// Check a configuration, its keys and its plugin files, and print what would be served. Opens and sends nothing.
     #[command(after_help = "\
-Example:
+Examples:
   switchyard check --config switchyard.toml
+  switchyard check --ask --config switchyard.toml   # also: do nodes answer, can signers pay, is each scheme ready?
 
 Everything that is wrong is told at once, each with file, line, key and what to write instead.")]
-    Check(ConfigFile),
+    Check(CheckCommand),
     /// Take nothing new: everything, a network, a scheme, or a scheme on a network. Takes effect within a second.
     #[command(after_help = "\
 Example:
@@ -96,6 +97,15 @@ struct ConfigFile {
         env = "SWITCHYARD_CONFIG"
     )]
     config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct CheckCommand {
+    /// Also load the plugins, and ask nodes, drivers and schemes whether they are ready. Reads only; no journal is opened.
+    #[arg(long)]
+    ask: bool,
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 #[derive(Debug, Args)]
@@ -192,7 +202,7 @@ pub fn run() -> ExitCode {
 fn execute(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
     match command {
         Command::Serve(file) => serve::serve(&file.config),
-        Command::Check(file) => check::check(&file.config, out),
+        Command::Check(check) => check::check(&check, out),
         Command::Pause(pause) => pause::pause(&pause, out),
         Command::Resume(resume) => pause::resume(&resume, out),
         Command::Paused(file) => pause::paused(&file.config, out),

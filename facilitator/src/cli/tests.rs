@@ -37,7 +37,8 @@ fn the_command_line_is_well_formed_and_teaches() {
         );
     }
     let cli = Cli::try_parse_from(["switchyard", "check", "-c", "x.toml"]).unwrap();
-    assert!(matches!(cli.command, Command::Check(ConfigFile { config }) if config == Path::new("x.toml")));
+    assert!(matches!(cli.command,
+        Command::Check(CheckCommand { ask: false, file: ConfigFile { config } }) if config == Path::new("x.toml")));
 }
 
 #[test]
@@ -74,7 +75,11 @@ fn check_tells_everything_that_is_wrong_before_anything_runs() {
     let text = "[keys.hot]\nfile = \"none.key\"\n[networks.\"eip155:1\"]\nrpc = [\"http://127.0.0.1:1\"]\n\
                 signers = [\"hot\"]\nmax_cost = \"1\"\n[plugins]\ndev = true\n[plugin.x]\nfile = \"x.so\"\n";
     std::fs::write(&file, text).unwrap();
-    let error = stdout(Command::Check(ConfigFile { config: file.clone() })).unwrap_err();
+    let error = stdout(Command::Check(CheckCommand {
+        ask: true,
+        file: ConfigFile { config: file.clone() },
+    }))
+    .unwrap_err();
     let lines: Vec<&str> = error.lines().collect();
     assert!(
         lines

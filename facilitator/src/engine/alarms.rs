@@ -39,6 +39,8 @@ pub(super) fn begin_at_zero(metrics: &Metrics, registry: &Registry) {
         metrics.set("switchyard_open_slots", &[("network", id)], 0.0);
     }
     for kind in registry.kinds() {
+        let labels = [("network", kind.network.id()), ("scheme", kind.scheme.as_str())];
+        metrics.set("switchyard_scheme_ready", &labels, 0.0);
         for outcome in ["paid", "failed", "reversed"] {
             let labels = [
                 ("network", kind.network.id()),

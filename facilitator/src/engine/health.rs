@@ -51,7 +51,7 @@ pub(super) struct Health {
 
 impl Health {
     /// Whether a sentence is to be said: one that differs only in numbers was said before and is repeated now and then.
-    fn is_news(&self, sentence: &str) -> bool {
+    pub(super) fn is_news(&self, sentence: &str) -> bool {
         let now = Instant::now();
         let mut said = lock(&self.said);
         if said.len() > MAX_SAID {
@@ -75,7 +75,12 @@ impl Health {
 
     /// The network is ready again: whatever keeps it from being used the next time is news.
     fn forget_not_ready(&self) {
-        lock(&self.said).retain(|sentence, _| !sentence.starts_with(NOT_READY));
+        self.forget(NOT_READY);
+    }
+
+    /// Sentences that begin so are news again.
+    pub(super) fn forget(&self, beginning: &str) {
+        lock(&self.said).retain(|sentence, _| !sentence.starts_with(beginning));
     }
 }
 
@@ -225,6 +230,8 @@ impl Engine {
         match (&before, &now) {
             (Err(_), Ok(())) => {
                 run.health.forget_not_ready();
+                // Other nodes may answer now than when its schemes were asked.
+                run.schemes_due.notify_one();
                 tracing::info!(network = network.id(), "network is ready");
                 // What was wrong may have been put right with a signer's key.
                 for handle in network

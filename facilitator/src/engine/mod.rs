@@ -26,6 +26,10 @@ mod paused;
 mod plan_check;
 #[cfg(test)]
 mod plan_check_tests;
+mod rows;
+mod schemes;
+#[cfg(test)]
+mod schemes_tests;
 mod second_source;
 mod settle;
 mod settlement;

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::budget::Budget;
 use super::health::Health;
+use super::jobs::Jobs;
 use super::lane::LaneHandle;
 use super::lock;
 use super::slot::{OpenSlot, SlotKey};
@@ -28,6 +29,10 @@ pub struct NetworkRun {
     pub(super) held: Mutex<BTreeMap<String, u64>>,
     /// The highest block that any answer named.
     head: AtomicU64,
+    /// Wakes the checks of its schemes before their time.
+    pub(super) schemes_due: Notify,
+    /// Jobs that run.
+    pub(super) jobs: Jobs,
     /// What its checks have found out and said.
     pub(super) health: Health,
 }
@@ -42,6 +47,8 @@ impl NetworkRun {
             look: Notify::new(),
             held: Mutex::default(),
             head: AtomicU64::new(0),
+            schemes_due: Notify::new(),
+            jobs: Jobs::default(),
             health: Health::default(),
         }
     }

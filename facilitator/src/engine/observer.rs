@@ -494,6 +494,7 @@ impl Engine {
     pub(super) fn start_network(self: &Arc<Self>, run: &Arc<NetworkRun>) {
         self.spawn(Arc::clone(self).keep_looking(Arc::clone(run)));
         self.spawn(Arc::clone(self).keep_checking(Arc::clone(run)));
+        self.spawn(Arc::clone(self).keep_checking_schemes(Arc::clone(run)));
     }
 
     /// For tests and metrics: claims in memory.

@@ -14,7 +14,7 @@ use sdk_plugin::chain::{
 };
 use sdk_plugin::host::Job;
 use sdk_plugin::scheme::{
-    Identity, Judgement, Plan, Planned, RouteRequest, RouteResponse, Step, Supported, Verdict,
+    Identity, Judgement, Plan, Planned, RouteRequest, RouteResponse, SchemeCheck, Step, Supported, Verdict,
 };
 use sdk_plugin::{CallContext, Cx, Fault, FaultKind, PaymentRequest};
 
@@ -94,6 +94,18 @@ impl Ops {
             Operation::Supported,
             self.budgets.pure,
             kind.handler.supported(&cx),
+        )
+        .await
+    }
+
+    pub async fn check_scheme(&self, kind: &Kind) -> Result<SchemeCheck, Fault> {
+        let (guard, cx) = self.scheme(kind, Operation::SchemeCheck);
+        self.run(
+            &kind.network,
+            guard,
+            Operation::SchemeCheck,
+            self.budgets.reads,
+            kind.handler.check(&cx),
         )
         .await
     }
@@ -370,12 +382,13 @@ impl Ops {
             let kind = format!("{:?}", fault.kind);
             let labels = [("operation", operation.name()), ("fault", kind.as_str())];
             self.metrics.add("switchyard_plugin_faults_total", &labels, 1);
-            if operation != Operation::Check && is_outage(fault.kind) {
+            let is_check = matches!(operation, Operation::Check | Operation::SchemeCheck);
+            if !is_check && is_outage(fault.kind) {
                 network.suspect.notify_one();
             }
             match operation {
                 // Asked over and over while a node is down: the network's readiness says so once.
-                Operation::Observe | Operation::Check => {
+                Operation::Observe | Operation::Check | Operation::SchemeCheck => {
                     tracing::debug!(operation = operation.name(), %fault, "plugin call failed");
                 }
                 _ => tracing::warn!(operation = operation.name(), %fault, "plugin call failed"),

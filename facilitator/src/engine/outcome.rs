@@ -7,6 +7,7 @@ use sdk_plugin::scheme::{Gate, OnFail, Paid, Refusal};
 
 use super::decide::{Decision, decide};
 use super::lane::{Ask, Work};
+use super::rows::{job_events, judged_rows, rows_lost};
 use super::settle::unavailable;
 use super::settlement::{self, Phase, Settlement, Waiter};
 use super::slot::Decided;
@@ -61,7 +62,8 @@ impl Engine {
             repeatable: paid.repeatable,
         }];
         events.push(ground(settlement.id, step, decided, foreign, height));
-        events.extend(self.store_events(&row.plugin, paid.writes));
+        let (writes, jobs) = judged_rows(settlement, paid.writes, paid.jobs);
+        events.extend(job_events(&row.plugin, jobs));
         let answer = caller.map(|caller| {
             let reply = settlement::success(&row_paid, &row.payer, &caller.network_as_sent);
             events.push(Event::Released {
@@ -75,7 +77,20 @@ impl Engine {
                 settlement: settlement.id,
             });
         }
-        if let Err(error) = self.journal.commit(events).await {
+        let rows = self.store_events(&row.plugin, writes);
+        let whole = events.iter().chain(&rows).cloned().collect();
+        let committed = match self.journal.commit(whole).await {
+            // What the chain shows has to be recorded and told, whatever the scheme's rows have become.
+            Err(CommitError::StoreCondition(key)) => {
+                rows_lost(
+                    settlement,
+                    &format!("the condition of its write to {key:?} does not hold"),
+                );
+                self.journal.commit(events).await
+            }
+            other => other,
+        };
+        if let Err(error) = committed {
             tracing::error!(settlement = settlement.id, %error, "a payment landed and its outcome was not recorded");
             if let Some((caller, _)) = answer {
                 // Back to the head of the line: it is answered when the commit goes through, or told pending.

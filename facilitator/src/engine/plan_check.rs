@@ -2,11 +2,12 @@
 
 use sdk_plugin::scheme::{LaneChoice, Plan};
 
+use super::rows;
 use crate::registry::Kind;
 
 /// Steps a plan may have.
 const MAX_STEPS: usize = 8;
-/// Reserves, holds and store writes a plan may have, each.
+/// Reserves and holds a plan may have, each.
 const MAX_ROWS: usize = 64;
 
 /// Checks a plan against the kind's grants. The error is for the operator's log: it is the plugin's defect.
@@ -20,10 +21,15 @@ pub fn check(plan: &Plan, kind: &Kind) -> Result<(), String> {
     if plan.steps.iter().filter(|step| step.pays).count() != 1 {
         return Err("exactly one step of a plan pays".into());
     }
-    if plan.reserves.len() > MAX_ROWS || plan.holds.len() > MAX_ROWS || plan.writes.len() > MAX_ROWS {
-        return Err(format!(
-            "a plan has at most {MAX_ROWS} reserves, holds and writes"
-        ));
+    if plan.reserves.len() > MAX_ROWS || plan.holds.len() > MAX_ROWS {
+        return Err(format!("a plan has at most {MAX_ROWS} reserves and holds"));
+    }
+    rows::check(&plan.writes, &plan.jobs, kind)?;
+    let lanes = kind.network.all_lanes();
+    let is_signer = |address: &str| lanes.iter().any(|lane| lane.signer == *address);
+    // A hold of a signer that nobody has would keep the process from starting.
+    if let Some(hold) = plan.holds.iter().find(|hold| !is_signer(&hold.signer)) {
+        return Err(format!("holds signer {}, which is not granted", hold.signer));
     }
     let assets = kind.network.settings.assets.as_ref();
     for (index, step) in plan.steps.iter().enumerate() {
@@ -48,12 +54,7 @@ pub fn check(plan: &Plan, kind: &Kind) -> Result<(), String> {
         match &step.lane {
             LaneChoice::Any | LaneChoice::Foreign => {}
             LaneChoice::Signer { address } => {
-                if !kind
-                    .network
-                    .all_lanes()
-                    .iter()
-                    .any(|lane| lane.signer == *address)
-                {
+                if !is_signer(address) {
                     return Err(at(format!("wants signer {address}, which is not granted")));
                 }
             }

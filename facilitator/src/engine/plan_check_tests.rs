@@ -6,10 +6,12 @@ use std::sync::Arc;
 use sdk_plugin::chain::{
     Attempt, Bid, Built, Lane, LaneState, Network as ChainNetwork, Observation, Readiness, Sent, Slot, Watch,
 };
+use sdk_plugin::host::{Job, StoreCondition, StoreWrite};
 use sdk_plugin::manifest::Grant;
+use sdk_plugin::ops::service;
 use sdk_plugin::scheme::{
-    Call, EvidenceWanted, Gate, Identity, Judgement, LaneChoice, OnFail, Plan, Planned, Step, Supported,
-    Verdict,
+    Call, EvidenceWanted, Gate, Hold, Identity, Judgement, LaneChoice, OnFail, Plan, Planned, Step,
+    Supported, Verdict,
 };
 use sdk_plugin::testkit::ScriptHost;
 use sdk_plugin::{
@@ -19,7 +21,7 @@ use sdk_plugin::{
 use serde_json::json;
 
 use super::plan_check::check;
-use crate::registry::{Granted, Instance, Kind, Network, NetworkSettings};
+use crate::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings};
 
 const TOKEN: &str = "0x00000000000000000000000000000000000000aa";
 const OTHER: &str = "0x00000000000000000000000000000000000000bb";
@@ -30,7 +32,7 @@ const HOLD: &str = "0x33333333";
 const DRAIN: &str = "0x22222222";
 
 /// Serves nothing: only its grants matter here.
-struct Silent;
+pub(super) struct Silent;
 
 fn silence<T>() -> Result<T, Fault> {
     Err(Fault::unsupported("serves nothing"))
@@ -102,13 +104,18 @@ pub(super) fn settings() -> NetworkSettings {
     }
 }
 
-pub(super) fn kind() -> Kind {
-    let instance = Arc::new(Instance {
+pub(super) fn instance() -> Arc<Instance> {
+    Arc::new(Instance {
         id: 1,
         name: "test".into(),
         plugin: "test".into(),
+        services: [service::STORE, service::JOB].map(str::to_owned).into(),
         host: ScriptHost::at_unix_s(0),
-    });
+    })
+}
+
+pub(super) fn kind() -> Kind {
+    let instance = instance();
     let network = Arc::new(Network::new(settings(), Arc::new(Silent), Arc::clone(&instance)));
     let grant = |target: &str, operation: &str| Grant {
         target: target.into(),
@@ -125,6 +132,7 @@ pub(super) fn kind() -> Kind {
         instance,
         grants,
         routes: false,
+        checked: Checked::default(),
     }
 }
 
@@ -157,9 +165,73 @@ pub(super) fn plan() -> Plan {
     }
 }
 
+pub(super) fn job() -> Job {
+    Job {
+        id: "keep".into(),
+        scheme: "test".into(),
+        network: "eip155:1".into(),
+        kind: "keep".into(),
+        payload: Value::Null,
+        run_at_ms: 1,
+    }
+}
+
+pub(super) fn write() -> StoreWrite {
+    StoreWrite {
+        key: "k".into(),
+        value: json!(1),
+        condition: StoreCondition::Absent,
+        expires_at_ms: None,
+    }
+}
+
 #[test]
 fn law6_what_is_granted_passes() {
     assert_eq!(check(&plan(), &kind()), Ok(()));
+}
+
+#[test]
+fn law6_rows_and_jobs_pass_within_the_bounds_of_the_services_and_for_the_plan_s_own_kind() {
+    let mut kept = plan();
+    kept.jobs = vec![job(); 64];
+    kept.writes = vec![write(); 64];
+    assert_eq!(check(&kept, &kind()), Ok(()));
+
+    let cases: [(&str, Edit); 8] = [
+        ("65 for store.v1", |plan| plan.writes = vec![write(); 65]),
+        ("65 for job.v1", |plan| plan.jobs = vec![job(); 65]),
+        ("a store key", |plan| plan.writes[0].key = "k".repeat(513)),
+        ("a store value", |plan| {
+            plan.writes[0].value = json!("v".repeat(1 << 16))
+        }),
+        ("a job's id", |plan| plan.jobs[0].id = "i".repeat(513)),
+        ("a job's payload", |plan| {
+            plan.jobs[0].payload = json!("v".repeat(1 << 16))
+        }),
+        ("it is test on eip155:1", |plan| {
+            plan.jobs[0].scheme = "exact".into()
+        }),
+        ("it is test on eip155:1", |plan| {
+            plan.jobs[0].network = "eip155:2".into()
+        }),
+    ];
+    for (named, change) in cases {
+        let mut plan = kept.clone();
+        change(&mut plan);
+        let refused = check(&plan, &kind()).expect_err(named);
+        assert!(refused.contains(named), "{named}: {refused}");
+    }
+    let mut without = kind();
+    let instance = Instance {
+        id: 1,
+        name: "test".into(),
+        plugin: "test".into(),
+        services: BTreeSet::from([service::STORE.to_owned()]),
+        host: ScriptHost::at_unix_s(0),
+    };
+    without.instance = Arc::new(instance);
+    let refused = check(&kept, &without).expect_err("jobs without job.v1");
+    assert!(refused.contains("does not ask for"), "{refused}");
 }
 
 #[test]
@@ -179,7 +251,7 @@ type Edit = fn(&mut Plan);
 
 #[test]
 fn law6_each_thing_that_is_not_granted_is_refused_and_named() {
-    let cases: [(&str, Edit); 8] = [
+    let cases: [(&str, Edit); 9] = [
         (OTHER, |plan| plan.steps[0].call.target = OTHER.into()),
         (DRAIN, |plan| plan.steps[0].call.operation = DRAIN.into()),
         ("native", |plan| {
@@ -189,6 +261,12 @@ fn law6_each_thing_that_is_not_granted_is_refused_and_named() {
             plan.steps[0].lane = LaneChoice::Signer {
                 address: "0xdead".into(),
             }
+        }),
+        ("holds signer 0xdead", |plan| {
+            plan.holds = vec![Hold {
+                signer: "0xdead".into(),
+                until_s: 1,
+            }]
         }),
         ("exactly one", |plan| plan.steps[0].pays = false),
         ("exactly one", |plan| plan.steps.push(plan.steps[0].clone())),

@@ -11,9 +11,9 @@ use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion, Purpose};
 use tokio::time::Instant;
 
 use super::decide::{Decision, decide};
-use super::settle::NotAsked;
+use super::settle::{self, NotAsked};
 use super::{Engine, paused, public_message};
-use crate::service::{Membership, NetworkReadiness, Service, SettleAnswer};
+use crate::service::{Membership, NetworkReadiness, SchemeReadiness, Service, SettleAnswer};
 
 #[async_trait]
 impl Service for Arc<Engine> {
@@ -38,7 +38,7 @@ impl Service for Arc<Engine> {
     async fn supported(&self) -> SupportedReply {
         let mut reply = SupportedReply::default();
         for kind in self.registry.kinds() {
-            if kind.network.readiness().is_err() || self.is_paused(kind) {
+            if kind.readiness().is_err() || self.is_paused(kind) {
                 continue;
             }
             let Ok(supported) = self.ops.supported(kind).await else {
@@ -75,6 +75,7 @@ impl Service for Arc<Engine> {
                     network: network.id().to_owned(),
                     ready: state.is_ok(),
                     why_not: state.err(),
+                    schemes: self.schemes_of(network.id()),
                 }
             })
             .collect()
@@ -144,6 +145,30 @@ impl Service for Arc<Engine> {
 }
 
 impl Engine {
+    /// A network's schemes, each once, and what each said of itself.
+    fn schemes_of(&self, network: &str) -> Vec<SchemeReadiness> {
+        let mut schemes: Vec<SchemeReadiness> = Vec::new();
+        for kind in self.registry.kinds().filter(|kind| kind.network.id() == network) {
+            if schemes.iter().any(|known| known.scheme == kind.scheme) {
+                continue;
+            }
+            let (word, scheme) = (kind.word(), kind.scheme.clone());
+            let ready = word.as_ref().is_some_and(|word| word.ready);
+            let why_not = match (&word, ready) {
+                (_, true) => None,
+                (None, false) => Some("not checked yet".to_owned()),
+                (Some(word), false) => word.why_not.clone(),
+            };
+            schemes.push(SchemeReadiness {
+                scheme,
+                ready,
+                why_not,
+                warnings: word.map(|word| word.warnings).unwrap_or_default(),
+            });
+        }
+        schemes
+    }
+
     /// Whether the payment is good right now; an open or unreleased claim with the same payload and terms is.
     pub async fn verify(self: &Arc<Self>, request: PaymentRequest) -> VerifyReply {
         let asked = match self.ask(request.clone()).await {
@@ -186,6 +211,13 @@ impl Engine {
         if asked.kind.network.readiness().is_err() {
             let message = Some("this network is not ready; try again");
             return invalid(reason::UNEXPECTED_VERIFY_ERROR, message, &asked.payer);
+        }
+        if asked.kind.readiness().is_err() {
+            return invalid(
+                reason::UNEXPECTED_VERIFY_ERROR,
+                Some(settle::NOT_READY),
+                &asked.payer,
+            );
         }
         match self.ops.verify(&asked.kind, &request).await {
             Ok(Verdict::Valid(valid)) => VerifyReply {

@@ -17,6 +17,7 @@ use super::reply::{json, peer, retry_after, with_type};
 use super::text::clean;
 use super::{App, chosen, envelope, pay, strict};
 use crate::config::Scope;
+use crate::service::{NetworkReadiness, SchemeReadiness};
 
 /// `/supported` asks every scheme; it is documented to be cheap.
 const SUPPORTED_WAIT: Duration = Duration::from_secs(10);
@@ -76,18 +77,25 @@ impl App {
         json(200, body.to_string())
     }
 
-    /// 200 while any network can settle: a chain that is down must not take the others out of service.
+    /// 200 while anything can be settled: a chain or scheme that is down must not take the others out of service.
     pub(super) fn ready(&self) -> Response {
         let networks = self.service.readiness();
         let draining = self.admission.is_draining();
-        let ready = !draining && networks.iter().any(|network| network.ready);
+        let ready = !draining && networks.iter().any(NetworkReadiness::serves);
         let networks: Vec<Value> = networks
             .into_iter()
             .map(|network| match network.why_not {
                 Some(why) if !network.ready => {
                     json!({ "network": network.network, "ready": false, "why": clean(&why) })
                 }
-                _ => json!({ "network": network.network, "ready": network.ready }),
+                _ => match not_ready(&network.schemes) {
+                    schemes if schemes.is_empty() => {
+                        json!({ "network": network.network, "ready": network.ready })
+                    }
+                    schemes => {
+                        json!({ "network": network.network, "ready": network.ready, "schemes": schemes })
+                    }
+                },
             })
             .collect();
         let mut body = json!({ "ready": ready, "networks": networks });
@@ -215,6 +223,15 @@ impl App {
         self.measure("scheme", response.status().as_u16(), "route", started);
         response
     }
+}
+
+/// Schemes that take nothing new although their network is ready.
+fn not_ready(schemes: &[SchemeReadiness]) -> Vec<Value> {
+    let of = |scheme: &SchemeReadiness| {
+        let why = scheme.why_not.as_deref().unwrap_or("it does not say why");
+        json!({ "scheme": scheme.scheme, "ready": false, "why": clean(why) })
+    };
+    schemes.iter().filter(|scheme| !scheme.ready).map(of).collect()
 }
 
 /// One commit more than the caller's wait.

@@ -119,6 +119,19 @@ pub enum Event {
         plugin: String,
         id: String,
     },
+    /// A job has run. It is taken off unless it was scheduled anew meanwhile, for another time.
+    JobDone {
+        plugin: String,
+        id: String,
+        run_at_ms: u64,
+    },
+    /// A job could not be run and is due again later.
+    JobPutOff {
+        plugin: String,
+        id: String,
+        run_at_ms: u64,
+        again_at_ms: u64,
+    },
     /// Plans and signed bytes of settlements finished before this are dropped.
     PayloadsDropped {
         finished_before_ms: u64,

@@ -10,6 +10,7 @@
 //! log, so that they can be dropped when they are of no more use.
 
 pub mod event;
+pub mod jobs;
 pub mod memory;
 pub mod project;
 pub mod query;
@@ -144,10 +145,12 @@ pub enum Table {
     Store,
     /// Plugin and id → job.
     Jobs,
+    /// Network, time, plugin and id of every job → nothing.
+    DueJobs,
 }
 
 impl Table {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Claims,
         Self::Requests,
         Self::Settlements,
@@ -166,6 +169,7 @@ impl Table {
         Self::Holds,
         Self::Store,
         Self::Jobs,
+        Self::DueJobs,
     ];
 
     /// The table's name in SQL.
@@ -190,6 +194,7 @@ impl Table {
             Self::Holds => "holds",
             Self::Store => "store",
             Self::Jobs => "jobs",
+            Self::DueJobs => "due_jobs",
         }
     }
 }

@@ -12,10 +12,10 @@ use serde_json::Value;
 use super::event::{Event, NewAttempt, NewSettlement};
 use super::query::{decode, get, id_key, lane_key, slot_key, step_prefix, store_key};
 use super::row::{
-    AttemptKind, AttemptRow, JobRow, Outcome, PaidRow, ReserveRow, SettlementRow, SlotRow, StepRow,
-    StepState, StoreValue,
+    AttemptKind, AttemptRow, Outcome, PaidRow, ReserveRow, SettlementRow, SlotRow, StepRow, StepState,
+    StoreValue,
 };
-use super::{CommitError, JournalError, Rows, Table};
+use super::{CommitError, JournalError, Rows, Table, jobs};
 
 /// Applies one event.
 pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
@@ -195,14 +195,19 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
             write,
             now_ms,
         } => stored(rows, plugin, write, *now_ms),
-        Event::JobScheduled { plugin, job } => {
-            let row = JobRow {
-                plugin: plugin.clone(),
-                job: job.clone(),
-            };
-            put(rows, Table::Jobs, &store_key(plugin, &job.id), &row)
-        }
-        Event::JobCancelled { plugin, id } => Ok(rows.delete(Table::Jobs, &store_key(plugin, id))?),
+        Event::JobScheduled { plugin, job } => jobs::scheduled(rows, plugin, job),
+        Event::JobCancelled { plugin, id } => jobs::cancelled(rows, plugin, id),
+        Event::JobDone {
+            plugin,
+            id,
+            run_at_ms,
+        } => jobs::done(rows, plugin, id, *run_at_ms),
+        Event::JobPutOff {
+            plugin,
+            id,
+            run_at_ms,
+            again_at_ms,
+        } => jobs::put_off(rows, plugin, id, *run_at_ms, *again_at_ms),
         Event::PayloadsDropped { finished_before_ms } => payloads_dropped(rows, *finished_before_ms),
     }
 }
@@ -568,7 +573,12 @@ fn open_outcome(row: &SettlementRow) -> Result<(), CommitError> {
     }
 }
 
-fn put<T: Serialize>(rows: &mut dyn Rows, table: Table, key: &str, value: &T) -> Result<(), CommitError> {
+pub(super) fn put<T: Serialize>(
+    rows: &mut dyn Rows,
+    table: Table,
+    key: &str,
+    value: &T,
+) -> Result<(), CommitError> {
     let text = serde_json::to_string(value)
         .map_err(|e| JournalError(format!("{} row {key} can't be written: {e}", table.name())))?;
     Ok(rows.put(table, key, &text)?)

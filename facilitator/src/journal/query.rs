@@ -7,7 +7,7 @@ use sdk_plugin::{Amount, HexBytes};
 use serde::de::DeserializeOwned;
 
 use super::row::{AttemptRow, HeldRow, JobRow, SettlementRow, SlotRow, SpentRow, StepState, StoreValue};
-use super::{JournalError, Rows, Table};
+use super::{JournalError, Rows, Table, jobs};
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +61,12 @@ pub enum Query {
     FinalHeight {
         network: String,
     },
+    /// Jobs of a network that are due, the earliest first, behind the place `after` in their order.
     DueJobs {
+        network: String,
         now_ms: u64,
+        after: Option<String>,
+        limit: u32,
     },
     /// Every signer of a network that is promised to stay usable, each with the last such moment.
     Held {
@@ -293,16 +297,18 @@ pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError
             }
             Ok(Answer::Number(highest))
         }
-        Query::DueJobs { now_ms } => {
-            let mut due = Vec::new();
-            for (key, text) in rows.scan(Table::Jobs, "", None, ALL)? {
-                let row: JobRow = decode(Table::Jobs, &key, &text)?;
-                if row.job.run_at_ms <= *now_ms {
-                    due.push(row);
-                }
-            }
-            Ok(Answer::Jobs(due))
-        }
+        Query::DueJobs {
+            network,
+            now_ms,
+            after,
+            limit,
+        } => Ok(Answer::Jobs(jobs::due(
+            rows,
+            network,
+            *now_ms,
+            after.as_deref(),
+            *limit,
+        )?)),
         Query::Held { network } => {
             let base = format!("{network}|");
             let mut latest: BTreeMap<String, u64> = BTreeMap::new();

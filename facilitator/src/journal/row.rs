@@ -215,6 +215,20 @@ pub struct StoreValue {
 pub struct JobRow {
     pub plugin: String,
     pub job: Job,
+    /// How often running it has failed since it was scheduled.
+    #[serde(default)]
+    pub faults: u32,
+    /// When it is due after a failure, milliseconds since the epoch.
+    #[serde(default)]
+    pub again_at_ms: Option<u64>,
+}
+
+impl JobRow {
+    /// Milliseconds since the epoch.
+    #[must_use]
+    pub fn due_at_ms(&self) -> u64 {
+        self.again_at_ms.unwrap_or(self.job.run_at_ms)
+    }
 }
 
 /// What transactions of one signer can cost together, on behalf of the same tenants.

@@ -17,6 +17,7 @@ const HELP: &[(&str, &str)] = &[
     ("switchyard_replacements_total", "Transactions put into a slot that had one: replace (a higher bid) or fill (a transfer of nothing)."),
     ("switchyard_rpc_round_trips_total", "Requests to nodes."),
     ("switchyard_rpc_seconds", "Time of one request to a node."),
+    ("switchyard_scheme_ready", "1 while the scheme says of itself that it can be served on the network, else 0; /ready says why. Worth an alarm at 0."),
     ("switchyard_second_source_waits_total", "Looks at payments that one node shows and a second one does not show alike yet. Worth an alarm when it keeps rising."),
     ("switchyard_sends_total", "Transactions handed to nodes, by the node's answer. Worth an alarm: insufficient_funds, rejected."),
     ("switchyard_settlements_total", "Settlements that ended: paid, failed (proven not to have happened), reversed (told as success and gone from the chain; worth an alarm)."),

@@ -37,6 +37,10 @@ pub enum Point {
     CommitClose,
     /// Everything else.
     CommitOther,
+    /// A job's handler.
+    Job,
+    /// A scheme's check of itself.
+    SchemeCheck,
     Reply,
 }
 
@@ -75,7 +79,7 @@ pub enum Harm {
 }
 
 impl Point {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Identify,
         Self::ClaimLookUp,
         Self::Plan,
@@ -93,6 +97,8 @@ impl Point {
         Self::CommitRelease,
         Self::CommitClose,
         Self::CommitOther,
+        Self::Job,
+        Self::SchemeCheck,
         Self::Reply,
     ];
 
@@ -104,7 +110,9 @@ impl Point {
             Panic, Slow, Stale, TakenButError, TakenButHangs, Unavailable,
         };
         match self {
-            Self::Identify => &[Unavailable, Internal, Hang, Panic, Slow, CrashBefore],
+            Self::Identify | Self::Job | Self::SchemeCheck => {
+                &[Unavailable, Internal, Hang, Panic, Slow, CrashBefore]
+            }
             Self::Plan | Self::Judge => &[Unavailable, Internal, Hang, Panic, Garbage, Slow, CrashBefore],
             Self::ClaimLookUp => &[Unavailable, Slow, CrashBefore],
             Self::Check | Self::Lane | Self::Quote | Self::Build | Self::Fill => {

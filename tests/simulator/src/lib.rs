@@ -1,13 +1,14 @@
 //! A deterministic simulator of the settlement engine.
 //!
 //! The real engine runs on a paused clock over a journal in memory, a driver over a scripted chain that numbers
-//! transactions or does not, and two schemes. Clients, weather and faults come from a seed. Afterwards [`oracle`]
+//! transactions or does not, and three schemes. Clients, weather and faults come from a seed. Afterwards [`oracle`]
 //! compares the chain's own history with every word that callers were told.
 
 pub mod chain;
 pub mod clients;
 pub mod driver;
 pub mod faults;
+pub mod hold;
 pub mod matrix;
 pub mod message;
 pub mod oracle;

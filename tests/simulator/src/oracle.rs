@@ -8,7 +8,9 @@ use sdk_plugin::wire::reason;
 
 use crate::chain::{Chain, Tx};
 use crate::clients::{Ask, Told};
+use crate::hold::is_held;
 use crate::run::Terms;
+use crate::scheme::Shape;
 use crate::token::{Op, moved, topics};
 
 /// How long after a block is reorganised away the old view may still be told: observation, judging and a slow commit
@@ -26,6 +28,8 @@ pub struct Verdict {
     pub lost: Vec<String>,
     /// Claims paid twice, steps carried out twice, evidence used twice.
     pub twice: Vec<String>,
+    /// What had to wait for another step, and landed without it.
+    pub out_of_order: Vec<String>,
     pub released_twice: Vec<String>,
     pub false_words: Vec<String>,
     /// Bytes a node saw that the journal does not hold.
@@ -98,6 +102,9 @@ fn is_of(row: &SettlementRow, ask: &Ask) -> bool {
 
 /// The transfer that the ask is about, in these logs.
 fn pays(logs: &[sdk_plugin::chain::LogEntry], ask: &Ask) -> bool {
+    if ask.payload.shape == Shape::Hold {
+        return ask.is_honest() && is_held(logs, &ask.payload);
+    }
     let wanted = topics("Moved", &ask.payload.from, ask.payload.nonce);
     logs.iter()
         .any(|log| log.topics == wanted && log.data == moved(&ask.pay_to, ask.amount))
@@ -124,6 +131,7 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
     lost(chain, told, &mut verdict);
     twice(chain, &record, &mut verdict);
     evidence(log, &mut verdict);
+    tails(chain, &record, &mut verdict);
     costs(chain, terms, &record, &mut verdict);
     verdict
 }
@@ -314,15 +322,20 @@ fn record_of_slot(chain: &Chain, attempt: &AttemptRow) -> Vec<crate::chain::Bloc
 }
 
 fn releases(told: &[Told], verdict: &mut Verdict) {
-    let mut successes: BTreeMap<(&str, u64), u32> = BTreeMap::new();
+    // A payment that is held may be closed as well.
+    let mut successes: BTreeMap<(&str, u64, bool), u32> = BTreeMap::new();
     for word in told {
         if !word.is_replay() && word.reply().is_some_and(|reply| reply.success) {
             *successes
-                .entry((&word.ask.payload.from, word.ask.payload.nonce))
+                .entry((
+                    &word.ask.payload.from,
+                    word.ask.payload.nonce,
+                    word.ask.payload.shape == Shape::Hold,
+                ))
                 .or_default() += 1;
         }
     }
-    for ((payer, nonce), count) in successes {
+    for ((payer, nonce, _), count) in successes {
         if count > 1 {
             verdict
                 .released_twice
@@ -396,6 +409,33 @@ fn twice(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
         verdict
             .twice
             .push(format!("{payer} {nonce} was paid {times} times"));
+    }
+}
+
+/// What is left is given back only when the capture before it is on the chain.
+fn tails(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
+    let landed = |attempt: &AttemptRow| {
+        let mut txs = chain.canonical().iter().flat_map(|block| &block.txs);
+        txs.any(|tx| tx.id == attempt.tx_id && tx.result.is_ok())
+    };
+    let carries = |attempt: &AttemptRow, place: (u64, u32)| {
+        attempt.kind == AttemptKind::Steps && attempt.covers.contains(&place)
+    };
+    for (id, row) in record
+        .settlements
+        .iter()
+        .filter(|(_, row)| row.digest.contains("shape: Close"))
+    {
+        let has = |step| {
+            let mut attempts = record.attempts.iter();
+            attempts.any(|attempt| carries(attempt, (*id, step)) && landed(attempt))
+        };
+        if has(1) && !has(0) {
+            verdict.out_of_order.push(format!(
+                "settlement {id} of {} gave back without a capture",
+                row.payer
+            ));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::chain::Weather;
 use crate::clients::Ask;
 use crate::faults::Mode;
+use crate::hold::HOLD;
 use crate::message::Message;
 use crate::rng::Rng;
 use crate::run::{Act, Scenario, Terms, Visit};
@@ -18,6 +19,8 @@ const EPOCH_S: u64 = 1_800_000_000;
 const PAYERS: [&str; 10] = [
     "ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "joe",
 ];
+/// Nonce of the first payment that is held.
+const FIRST_HELD: u64 = 1_000_000;
 /// Requests come within this time.
 const SPAN_MS: u64 = 90_000;
 
@@ -41,6 +44,16 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
     for nonce in 0..payments {
         maker.payment(nonce);
     }
+    // From numbers of their own: seeds keep their stories.
+    let mut holds = Maker {
+        rng: Rng::new(seed ^ 0x0401_d5c1_0500_0003),
+        visits: Vec::new(),
+        acts: Vec::new(),
+    };
+    for at in 0..payments / 6 {
+        holds.held(FIRST_HELD + at);
+    }
+    maker.visits.append(&mut holds.visits);
     let mode = match rng.between(0, 9) {
         0 => Mode::Never,
         1..=6 => Mode::Random {
@@ -78,6 +91,7 @@ pub fn unnumbered(seed: u64, payments: u64) -> Scenario {
     let mut scenario = scenario(seed, payments);
     let mut rng = Rng::new(seed ^ 0x0b10_c4a5_4000_0002);
     scenario.terms.ordered = false;
+    scenario.visits.retain(|visit| visit.ask.scheme != HOLD);
     scenario.weather.key_elsewhere = 0;
     // Nobody else can make a payment that is a transaction, nor withdraw one.
     scenario
@@ -140,6 +154,39 @@ struct Maker {
 }
 
 impl Maker {
+    /// A payment that is held, and closed by somebody or given back by its keeper.
+    fn held(&mut self, nonce: u64) {
+        let from = PAYERS[self.rng.index(PAYERS.len())].to_owned();
+        let start_ms = self.rng.between(0, SPAN_MS);
+        let value = self.rng.between(10, 600);
+        let ask = |shape, value| Ask {
+            scheme: HOLD,
+            payload: Payload {
+                from: from.clone(),
+                to: "shop".into(),
+                value,
+                nonce,
+                valid_before_s: EPOCH_S + start_ms / 1_000 + 300,
+                shape,
+                message: None,
+            },
+            pay_to: "shop".into(),
+            amount: value,
+            tenant: None,
+            idempotency_key: None,
+        };
+        self.visit(&ask(Shape::Hold, value), start_ms);
+        if self.rng.chance(600) {
+            let close = ask(Shape::Close, self.rng.between(1, value));
+            let at_ms = start_ms + self.rng.between(2_000, 60_000);
+            self.visit(&close, at_ms);
+            if self.rng.chance(300) {
+                let again_ms = at_ms + self.rng.between(0, 10_000);
+                self.visit(&close, again_ms);
+            }
+        }
+    }
+
     fn payment(&mut self, at: u64) {
         let rng = &mut self.rng;
         let from = PAYERS[rng.index(PAYERS.len())].to_owned();

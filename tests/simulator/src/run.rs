@@ -2,18 +2,20 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use facilitator::engine::{Budgets, Engine, Ops, Parts};
 use facilitator::host::calls::CallTable;
-use facilitator::host::clock::TokioClock;
+use facilitator::host::clock::{Clock, TokioClock};
+use facilitator::host::services::rows::JournalRows;
 use facilitator::journal::memory::MemoryJournal;
 use facilitator::journal::{Answer, Journal, Query};
-use facilitator::registry::{Granted, Instance, Kind, Network, NetworkSettings, Registry};
+use facilitator::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings, Registry};
 use facilitator::telemetry::metrics::Metrics;
 use sdk_plugin::chain::KeyInfo;
-use sdk_plugin::host::Suite;
+use sdk_plugin::host::{StoreRow, Suite};
 use sdk_plugin::manifest::Grant;
 use sdk_plugin::{Amount, HexBytes, SchemeHandler, Value};
 use tokio::task::JoinSet;
@@ -22,11 +24,12 @@ use crate::chain::{Chain, GAS, Weather};
 use crate::clients::{Ask, Cell, Clients, NETWORK, Told};
 use crate::driver::SimDriver;
 use crate::faults::{AtCommit, Faults, Injected, Mode};
+use crate::hold::{HOLD, HoldScheme};
 use crate::oracle::{self, Verdict};
 use crate::rng::Rng;
 use crate::scheme::{EXACT, STEPS, SimScheme};
 use crate::token::{Op, State, TOKEN};
-use crate::world::{SimHost, SimJournal, World};
+use crate::world::{PLUGIN, SimHost, SimJournal, World};
 
 /// The plugin instance that everything simulated belongs to.
 pub(crate) const INSTANCE: u64 = 1;
@@ -38,6 +41,8 @@ const REST: Duration = Duration::from_secs(1_800);
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
     pub signers: usize,
+    /// Signers that take nothing new.
+    pub retained: usize,
     pub confirmations: u64,
     pub finality: u64,
     pub max_cost: u64,
@@ -53,6 +58,7 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             signers: 2,
+            retained: 0,
             confirmations: 2,
             finality: 6,
             max_cost: GAS * 200,
@@ -92,6 +98,8 @@ pub enum Act {
     KeyElsewhere(usize),
     /// Somebody else calls the contract.
     Outside(Op),
+    /// Whether the scheme `hold` says that it can be served.
+    HoldReady(bool),
 }
 
 /// Everything that determines a run.
@@ -126,6 +134,10 @@ pub struct Report {
     /// Transactions of our signers on the chain at the end.
     pub transactions: u64,
     pub virtual_ms: u64,
+    /// What the chain remembers at the end.
+    pub state: Arc<State>,
+    /// The plugin's rows at the end.
+    pub rows: Vec<StoreRow>,
 }
 
 thread_local! {
@@ -186,7 +198,8 @@ async fn run(scenario: &Scenario) -> Report {
         ..State::default()
     };
     if scenario.terms.ordered {
-        for key in keys(scenario.terms.signers) {
+        let retained = keys("r", scenario.terms.retained);
+        for key in keys("k", scenario.terms.signers).into_iter().chain(retained) {
             state.nonces.insert(format!("signer-{}", key.name), 0);
         }
     }
@@ -240,6 +253,7 @@ async fn run(scenario: &Scenario) -> Report {
     }
     scenery.shutdown().await;
     let log = world.journal.log();
+    let rows = rows(&world).await;
     let told = clients.told();
     let chain = world.chain();
     let mut verdict = oracle::judge(&oracle::Facts {
@@ -282,7 +296,23 @@ async fn run(scenario: &Scenario) -> Report {
         blocks: chain.height(),
         payments: u64::try_from(payments).unwrap_or(u64::MAX),
         transactions: u64::try_from(transactions).unwrap_or(u64::MAX),
+        state: chain.state(),
+        rows,
         virtual_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+async fn rows(world: &World) -> Vec<StoreRow> {
+    let scan = Query::StoreScan {
+        plugin: PLUGIN.into(),
+        prefix: String::new(),
+        after: None,
+        limit: 1_000,
+        now_ms: world.now_ms(),
+    };
+    match world.journal.query(scan).await {
+        Ok(Answer::Rows(rows)) => rows,
+        _ => Vec::new(),
     }
 }
 
@@ -363,6 +393,7 @@ async fn act(world: Arc<World>, mut acts: Vec<(u64, Act)>) {
             Act::Delay(delays) => chain.weather.delayed = if delays { 1_000 } else { 0 },
             Act::KeyElsewhere(signer) => chain.use_key_elsewhere(signer),
             Act::Outside(op) => chain.outside.push(op),
+            Act::HoldReady(ready) => world.hold_is_ready.store(ready, Ordering::Relaxed),
         }
     }
 }
@@ -393,10 +424,10 @@ async fn keep_alive(world: Arc<World>, terms: Terms, to_clients: Arc<Cell>, rest
     }
 }
 
-fn keys(count: usize) -> Vec<KeyInfo> {
+fn keys(name: &str, count: usize) -> Vec<KeyInfo> {
     (0..count)
         .map(|at| KeyInfo {
-            name: format!("k{at}"),
+            name: format!("{name}{at}"),
             suite: Suite::Secp256k1,
             public_key: HexBytes::default(),
         })
@@ -405,11 +436,22 @@ fn keys(count: usize) -> Vec<KeyInfo> {
 
 fn parts(world: &Arc<World>, terms: Terms) -> Parts {
     let metrics = Arc::new(Metrics::default());
+    let journal: Arc<dyn Journal> = Arc::new(SimJournal {
+        inner: Arc::clone(&world.journal),
+        faults: Arc::clone(&world.faults),
+        world: Arc::clone(world),
+    });
+    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
+    let host = SimHost {
+        clock: world.clock.clone(),
+        rows: JournalRows::new(Arc::clone(&journal), Arc::clone(&clock)),
+    };
     let instance = Arc::new(Instance {
         id: INSTANCE,
         name: "sim".into(),
-        plugin: "sim".into(),
-        host: Arc::new(SimHost(world.clock.clone())),
+        plugin: PLUGIN.into(),
+        services: ["store.v1", "job.v1"].map(str::to_owned).into(),
+        host: Arc::new(host),
     });
     let settings = NetworkSettings {
         id: NETWORK.into(),
@@ -430,8 +472,8 @@ fn parts(world: &Arc<World>, terms: Terms) -> Parts {
             .into_iter()
             .collect(),
         assets: None,
-        keys: keys(terms.signers),
-        retained_keys: Vec::new(),
+        keys: keys("k", terms.signers),
+        retained_keys: keys("r", terms.retained),
         options: Value::Null,
     };
     let calls = Arc::new(CallTable::default());
@@ -441,12 +483,18 @@ fn parts(world: &Arc<World>, terms: Terms) -> Parts {
     let operations = ["transfer", "pay", "lock", "capture", "sweep", "note"]
         .map(str::to_owned)
         .to_vec();
-    for name in [EXACT, STEPS] {
-        let handler: Arc<dyn SchemeHandler> = Arc::new(SimScheme {
-            name,
-            world: Arc::clone(world),
-            ordered: terms.ordered,
-        });
+    for name in [EXACT, STEPS, HOLD] {
+        let handler: Arc<dyn SchemeHandler> = if name == HOLD {
+            Arc::new(HoldScheme {
+                world: Arc::clone(world),
+            })
+        } else {
+            Arc::new(SimScheme {
+                name,
+                world: Arc::clone(world),
+                ordered: terms.ordered,
+            })
+        };
         let kind = Kind {
             version: 2,
             scheme: name.into(),
@@ -461,8 +509,9 @@ fn parts(world: &Arc<World>, terms: Terms) -> Parts {
                 &Value::Null,
             )],
             routes: false,
+            checked: Checked::default(),
         };
-        // Two names on one network: nothing is claimed twice.
+        // Different names on one network: nothing is claimed twice.
         let added = registry.add_kind(Arc::new(kind));
         debug_assert!(added.is_ok());
     }
@@ -475,13 +524,9 @@ fn parts(world: &Arc<World>, terms: Terms) -> Parts {
     };
     Parts {
         registry,
-        journal: Arc::new(SimJournal {
-            inner: Arc::clone(&world.journal),
-            faults: Arc::clone(&world.faults),
-            world: Arc::clone(world),
-        }),
+        journal,
         ops: Ops::new(calls, Arc::clone(&metrics), budgets),
-        clock: Arc::new(world.clock.clone()),
+        clock,
         metrics,
     }
 }

@@ -49,6 +49,10 @@ pub enum Shape {
     Shaky,
     /// A note that reverts, before which nothing may be paid.
     Stopped,
+    /// Operations of the scheme `hold`.
+    Hold,
+    Close,
+    Return,
 }
 
 /// Plans, judges and never signs.
@@ -60,7 +64,7 @@ pub struct SimScheme {
     pub ordered: bool,
 }
 
-fn payload_of(request: &PaymentRequest) -> Option<Payload> {
+pub(crate) fn payload_of(request: &PaymentRequest) -> Option<Payload> {
     serde_json::from_value(Value::Object(request.payload.clone())).ok()
 }
 
@@ -88,6 +92,9 @@ impl SchemeHandler for SimScheme {
         let conflict_keys = match payload.shape {
             Shape::Plain | Shape::Noted => Vec::new(),
             Shape::Escrow | Shape::Shaky | Shape::Stopped => vec![format!("payer:{}", payload.from)],
+            Shape::Hold | Shape::Close | Shape::Return => {
+                return Ok(Identity::Refused(Refusal::new("invalid_payload", payload.from)));
+            }
         };
         let is_message = payload.message.is_some();
         Ok(Identity::Identified(Identified {
@@ -307,7 +314,11 @@ fn judge(op: &Op, evidence: &Evidence) -> Judgement {
     }
 }
 
-fn find(logs: &[LogEntry], topics: &[sdk_plugin::HexBytes], to: Option<(&str, u64)>) -> Option<String> {
+pub(crate) fn find(
+    logs: &[LogEntry],
+    topics: &[sdk_plugin::HexBytes],
+    to: Option<(&str, u64)>,
+) -> Option<String> {
     let log = logs.iter().find(|log| {
         log.emitter == TOKEN
             && log.topics == topics
@@ -316,7 +327,7 @@ fn find(logs: &[LogEntry], topics: &[sdk_plugin::HexBytes], to: Option<(&str, u6
     Some(log.id.clone())
 }
 
-fn paid(tx_id: String, items: Vec<String>, payer: &str, value: u64) -> Judgement {
+pub(crate) fn paid(tx_id: String, items: Vec<String>, payer: &str, value: u64) -> Judgement {
     let reply = PaidReply {
         payer: payer.to_owned(),
         amount: Some(Amount::from(value)),
@@ -428,6 +439,8 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
                 None,
             ),
         ],
+        // Another scheme's, and refused before.
+        Shape::Hold | Shape::Close | Shape::Return => Vec::new(),
     };
     let reserve = Reserve {
         asset: TOKEN.into(),
@@ -447,7 +460,7 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
     }
 }
 
-fn step(op: &Op, gate: Gate, on_fail: OnFail, pays: bool, expires_at_s: Option<u64>) -> Step {
+pub(crate) fn step(op: &Op, gate: Gate, on_fail: OnFail, pays: bool, expires_at_s: Option<u64>) -> Step {
     let (from, nonce) = match op {
         Op::Transfer { from, nonce, .. }
         | Op::Pay { from, nonce, .. }

@@ -10,6 +10,7 @@ use sdk_plugin::wire::reason;
 use crate::chain::Weather;
 use crate::clients::{Ask, Told};
 use crate::faults::{Harm, Mode, Point, Scripted};
+use crate::hold::HOLD;
 use crate::matrix::Tour;
 use crate::message::Message;
 use crate::run::{Act, Report, Scenario, Terms, Visit, simulate_traced};
@@ -21,7 +22,9 @@ const EPOCH_S: u64 = 1_800_000_000;
 /// One signer, a block each second, nothing happens.
 #[must_use]
 pub fn quiet() -> Scenario {
-    let payers = ["ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida"];
+    let payers = [
+        "ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "joe",
+    ];
     Scenario {
         seed: 1,
         terms: Terms {
@@ -45,7 +48,11 @@ pub fn quiet() -> Scenario {
 #[must_use]
 pub fn payment(from: &str, nonce: u64, shape: Shape) -> Ask {
     Ask {
-        scheme: if shape == Shape::Plain { EXACT } else { STEPS },
+        scheme: match shape {
+            Shape::Plain => EXACT,
+            Shape::Hold | Shape::Close | Shape::Return => HOLD,
+            Shape::Escrow | Shape::Noted | Shape::Shaky | Shape::Stopped => STEPS,
+        },
         payload: Payload {
             from: from.into(),
             to: "shop".into(),
@@ -60,6 +67,15 @@ pub fn payment(from: &str, nonce: u64, shape: Shape) -> Ask {
         tenant: None,
         idempotency_key: None,
     }
+}
+
+/// 300 of the payer's are held for the shop.
+#[must_use]
+pub fn held(from: &str, nonce: u64) -> Ask {
+    let mut ask = payment(from, nonce, Shape::Hold);
+    ask.payload.value = 300;
+    ask.amount = 300;
+    ask
 }
 
 /// The same, good until so many seconds after the start.
@@ -233,7 +249,7 @@ pub fn tour_payments() -> Vec<Ask> {
 }
 
 /// A run that passes every point of the pipeline: all plans, twins, a thief, an impatient seller whose release is taken
-/// later, a slot that must be filled, one that must be rebid, and a restart.
+/// later, a payment that is held and given back, a slot that must be filled, one that must be rebid, and a restart.
 #[must_use]
 pub fn tour() -> Scenario {
     let asks = tour_payments();
@@ -266,6 +282,7 @@ pub fn tour() -> Scenario {
         .act(95_000, Act::Fee(None))
         .act(100_000, Act::Kill)
         .visit(101_000, last, 25_000, 8)
+        .visit(30_000, &held("joe", 950), 25_000, 8)
 }
 
 /// The same where transactions have no numbers. A fork loses a payment that was told, the price rises above what the

@@ -1,10 +1,13 @@
 //! Everything outside the engine, shared by the parts of a run.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use facilitator::host::clock::{Clock, TokioClock};
+use facilitator::host::services::rows::JournalRows;
+use facilitator::host::services::{Jobs, PluginStore};
 use facilitator::journal::memory::MemoryJournal;
 use facilitator::journal::{Answer, CommitError, Event, Journal, JournalError, Query};
 use sdk_plugin::host::{
@@ -25,6 +28,8 @@ pub struct World {
     pub faults: Arc<Faults>,
     pub clock: TokioClock,
     pub journal: Arc<MemoryJournal>,
+    /// What the scheme `hold` says of itself.
+    pub hold_is_ready: AtomicBool,
     /// Transactions that reached a node and are not in the journal.
     unjournaled: Mutex<Vec<String>>,
     /// Every transaction that was ever signed, sent or not.
@@ -46,6 +51,7 @@ impl World {
             faults,
             clock,
             journal,
+            hold_is_ready: AtomicBool::new(true),
             unjournaled: Mutex::default(),
             signed: Mutex::default(),
         }
@@ -145,9 +151,15 @@ impl Journal for SimJournal {
     }
 }
 
-/// Host services: the simulated schemes and driver need a clock and nothing else.
+/// The id under which the simulated plugin keeps rows and jobs.
+pub const PLUGIN: &str = "sim";
+
+/// Host services: the simulated schemes and driver need a clock, rows and jobs.
 #[derive(Debug)]
-pub struct SimHost(pub TokioClock);
+pub struct SimHost {
+    pub clock: TokioClock,
+    pub rows: JournalRows,
+}
 
 #[async_trait]
 impl HostServices for SimHost {
@@ -159,12 +171,12 @@ impl HostServices for SimHost {
         Err(Fault::unsupported("no keys here"))
     }
 
-    async fn store(&self, _: u64, _: StoreRequest) -> Result<StoreResponse, Fault> {
-        Err(Fault::unsupported("no store here"))
+    async fn store(&self, _: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
+        self.rows.store(PLUGIN, request).await
     }
 
-    async fn job(&self, _: u64, _: JobRequest) -> Result<(), Fault> {
-        Err(Fault::unsupported("no jobs here"))
+    async fn job(&self, _: u64, request: JobRequest) -> Result<(), Fault> {
+        self.rows.job(PLUGIN, request).await
     }
 
     async fn sleep(&self, _: u64, millis: u64) -> Result<(), Fault> {
@@ -173,7 +185,7 @@ impl HostServices for SimHost {
     }
 
     fn now_unix_ns(&self) -> u64 {
-        self.0.now_unix_ns()
+        self.clock.now_unix_ns()
     }
 
     fn log(&self, _: u64, _: Level, _: &str, _: &str, _: &Value) {}

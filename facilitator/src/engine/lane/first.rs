@@ -10,6 +10,7 @@ use sdk_plugin::{Amount, Fault, FaultKind};
 use super::{LaneTask, RETRY_EVERY, Stop, TRIES};
 use crate::engine::budget::{Account, OverBudget, Spender};
 use crate::engine::public_message;
+use crate::engine::rows::job_events;
 use crate::engine::settlement::{Phase, Settlement};
 use crate::journal::{AttemptKind, AttemptRow, Event, NewSettlement};
 
@@ -100,10 +101,12 @@ impl LaneTask {
             return Err(Stop::Unavailable("the plan can't be read"));
         };
         let text = serde_json::to_string(&**plan).map_err(|_| refused("the plan can't be recorded"))?;
-        let writes = self.engine.store_events(&row.plugin, plan.writes.clone());
+        let plugin = row.plugin.clone();
+        let writes = self.engine.store_events(&plugin, plan.writes.clone());
         let new = NewSettlement::new(row, text, plan.reserves.clone(), plan.holds.clone());
         let mut events = vec![Event::Opened(Box::new(new))];
         events.extend(writes);
+        events.extend(job_events(&plugin, plan.jobs.clone()));
         Ok(events)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Asked;
 use super::answers::{refusal_of_commit, unavailable};
 use crate::engine::Engine;
+use crate::engine::rows::job_events;
 use crate::engine::settlement::{self, Phase, Settlement};
 use crate::journal::{CommitError, Event, NewSettlement, Outcome, PaidRow, Release, SettlementRow};
 use crate::service::SettleAnswer;
@@ -47,6 +48,7 @@ impl Engine {
             Vec::new(),
         )))];
         events.extend(self.store_events(&row.plugin, done.writes));
+        events.extend(job_events(&row.plugin, done.jobs));
         events.push(Event::Paid {
             settlement: row.id,
             step: 0,

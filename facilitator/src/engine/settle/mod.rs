@@ -22,8 +22,8 @@ use tokio::time::Instant;
 use super::decide::{Asker, Decision, decide};
 use super::lane::{Queued, Work};
 use super::settlement::{self, Phase, Settlement};
-use super::{Engine, fingerprint_of, lock, own_key, plan_check};
-use crate::journal::{Answer, Event, JournalError, Outcome, Query, SettlementRow, StepRow, StepState};
+use super::{Engine, fingerprint_of, lock, own_key, plan_check, rows};
+use crate::journal::{Answer, JournalError, Outcome, Query, SettlementRow, StepRow, StepState};
 use crate::registry::Kind;
 use crate::service::SettleAnswer;
 pub(super) use answers::{paused, refusal_of_commit, refuse, unavailable};
@@ -34,6 +34,10 @@ use wait::withdrawn;
 const COMMIT_GRACE: Duration = Duration::from_secs(5);
 /// Suggested to callers whose settlement was not begun, seconds.
 pub(super) const RETRY_AFTER_S: u64 = 2;
+/// What callers are told of a plan that asks for too much; the operator's log has the whole.
+const NOT_GRANTED: &str = "the scheme planned something that it was not granted";
+/// What callers are told of a scheme that says that it can't be served now.
+pub(super) const NOT_READY: &str = "this kind of payment is not ready on this network; try again";
 /// Looks at a claim before giving up: each look meets another process's or another moment's state.
 const LOOKS: u32 = 50;
 
@@ -357,6 +361,13 @@ impl Engine {
             );
             return settlement.give_up(|_| unavailable("this network is not ready; try again"));
         }
+        if let Err(why) = kind.readiness() {
+            tracing::debug!(
+                ?kind,
+                "a settlement was not begun: the scheme is not ready: {why}"
+            );
+            return settlement.give_up(|_| unavailable(NOT_READY));
+        }
         let planned = tokio::select! {
             biased;
             () = withdrawn(settlement) => return,
@@ -366,7 +377,13 @@ impl Engine {
             Ok(Planned::Plan(plan)) => plan,
             Ok(Planned::Refused(refusal)) => return refuse(settlement, &refusal),
             Ok(Planned::Done(_)) if self.is_paused(kind) => return settlement.give_up(|_| paused()),
-            Ok(Planned::Done(done)) => return self.settle_without_transaction(settlement, done).await,
+            Ok(Planned::Done(done)) => {
+                if let Err(what) = rows::check(&done.writes, &done.jobs, kind) {
+                    tracing::error!(kind = ?kind, "a settlement without a transaction was refused: {what}");
+                    return unexpected(settlement, NOT_GRANTED);
+                }
+                return self.settle_without_transaction(settlement, done).await;
+            }
             Err(fault) => return settlement.give_up(|waiter| stopped(&fault, &waiter.network_as_sent)),
         };
         if let Some(wait) = self.griefing.must_wait(kind.network.id(), &plan.payer) {
@@ -381,7 +398,7 @@ impl Engine {
         }
         if let Err(what) = plan_check::check(&plan, kind) {
             tracing::error!(kind = ?kind, "a plan was refused: {what}");
-            return unexpected(settlement, "the scheme planned something that it was not granted");
+            return unexpected(settlement, NOT_GRANTED);
         }
         {
             let mut state = settlement.lock();
@@ -415,18 +432,6 @@ impl Engine {
             Queued::Full => settlement.give_up(|_| unavailable("too many settlements wait for this network")),
             Queued::Closed => settlement.give_up(|_| unavailable("this network's signer is stopping")),
         }
-    }
-
-    pub(super) fn store_events(&self, plugin: &str, writes: Vec<sdk_plugin::host::StoreWrite>) -> Vec<Event> {
-        let now_ms = self.clock.now_ms();
-        writes
-            .into_iter()
-            .map(|write| Event::Stored {
-                plugin: plugin.to_owned(),
-                write,
-                now_ms,
-            })
-            .collect()
     }
 }
 

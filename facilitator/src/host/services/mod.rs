@@ -8,6 +8,7 @@
 //! Not guaranteed: that what a driver has signed is what its steps say. Drivers are trusted code, and the key is all
 //! that custody can check.
 
+pub(crate) mod limits;
 mod lines;
 mod rights;
 pub mod rows;
@@ -32,13 +33,10 @@ use super::clock::Clock;
 use super::custody::Custody;
 use super::rpc::{MethodList, RpcPools, Sending};
 use crate::telemetry::metrics::Metrics;
+use limits::{job_fits, key_fits, write_fits};
 use lines::Lines;
 use rights::Right;
 
-/// Longest key of a store row or id of a job, bytes.
-const MAX_KEY_BYTES: usize = 512;
-/// Largest value of a store row or payload of a job, bytes of JSON.
-const MAX_VALUE_BYTES: usize = 64 << 10;
 /// Most writes in one request.
 const MAX_WRITES: usize = 256;
 
@@ -240,8 +238,7 @@ impl InstanceHost {
                     return Err(Fault::invalid(format!("at most {MAX_WRITES} writes at once")));
                 }
                 for write in writes {
-                    key_fits("a store key", &write.key)?;
-                    value_fits("a store value", &write.value)?;
+                    write_fits(write)?;
                 }
             }
         }
@@ -252,12 +249,7 @@ impl InstanceHost {
         self.granted("job.v1")?;
         self.scope(call, Right::Job)?;
         match &request {
-            JobRequest::Schedule { job } => {
-                for text in [&job.id, &job.scheme, &job.network, &job.kind] {
-                    key_fits("a job's id, scheme, network or kind", text)?;
-                }
-                value_fits("a job's payload", &job.payload)?;
-            }
+            JobRequest::Schedule { job } => job_fits(job)?,
             JobRequest::Cancel { id } => key_fits("a job's id", id)?,
         }
         self.host.jobs.job(&self.grants.plugin, request).await
@@ -330,23 +322,5 @@ fn on_network(scope: &CallScope, network: &str) -> Result<(), Fault> {
     Err(Fault::denied(format!(
         "this call is about {}, no other network can be asked",
         scope.network
-    )))
-}
-
-fn key_fits(what: &str, key: &str) -> Result<(), Fault> {
-    if key.len() <= MAX_KEY_BYTES {
-        return Ok(());
-    }
-    Err(Fault::invalid(format!(
-        "{what} has at most {MAX_KEY_BYTES} bytes"
-    )))
-}
-
-fn value_fits(what: &str, value: &Value) -> Result<(), Fault> {
-    if value.to_string().len() <= MAX_VALUE_BYTES {
-        return Ok(());
-    }
-    Err(Fault::invalid(format!(
-        "{what} has at most {MAX_VALUE_BYTES} bytes of JSON"
     )))
 }

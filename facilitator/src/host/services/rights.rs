@@ -47,8 +47,14 @@ pub(super) fn traffic(operation: Operation) -> Traffic {
     use Operation as O;
     match operation {
         O::Supported | O::Identify | O::Verify | O::Plan | O::Judge | O::Route => Traffic::Intake,
-        O::Job | O::Check | O::Lane | O::Quote | O::Build | O::Fill | O::Broadcast | O::Observe => {
-            Traffic::Engine
-        }
+        O::Job
+        | O::SchemeCheck
+        | O::Check
+        | O::Lane
+        | O::Quote
+        | O::Build
+        | O::Fill
+        | O::Broadcast
+        | O::Observe => Traffic::Engine,
     }
 }

@@ -11,11 +11,12 @@ use super::super::clock::TokioClock;
 use super::super::custody::{Environment, KeySource, KeySpec};
 use super::super::rpc::fake_node::FakeNode;
 use super::super::rpc::{RpcNetwork, RpcPools};
+use super::limits::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use super::*;
 
 const NETWORK: &str = "eip155:84532";
 const INSTANCE: u64 = 7;
-const ALL: [Operation; 14] = [
+const ALL: [Operation; 15] = [
     Operation::Supported,
     Operation::Identify,
     Operation::Verify,
@@ -23,6 +24,7 @@ const ALL: [Operation; 14] = [
     Operation::Judge,
     Operation::Route,
     Operation::Job,
+    Operation::SchemeCheck,
     Operation::Check,
     Operation::Lane,
     Operation::Quote,

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use super::{App, router};
 use crate::config::Config;
-use crate::service::{Membership, NetworkReadiness, Service, SettleAnswer};
+use crate::service::{Membership, NetworkReadiness, SchemeReadiness, Service, SettleAnswer};
 use crate::telemetry::Metrics;
 
 pub(super) const HASH: &str = "0xaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -40,6 +40,7 @@ pub(super) struct Scripted {
     pub(super) on_settle: OnSettle,
     pub(super) seen: Mutex<Vec<PaymentRequest>>,
     pub(super) ready: bool,
+    pub(super) schemes: Vec<SchemeReadiness>,
 }
 
 impl Default for Scripted {
@@ -49,6 +50,7 @@ impl Default for Scripted {
             on_settle: Box::new(|_| Box::pin(async { SettleAnswer::Reply(success()) })),
             seen: Mutex::default(),
             ready: true,
+            schemes: Vec::new(),
         }
     }
 }
@@ -104,11 +106,13 @@ impl Service for Scripted {
                 network: "eip155:84532".into(),
                 ready: self.ready,
                 why_not: None,
+                schemes: self.schemes.clone(),
             },
             NetworkReadiness {
                 network: "eip155:1".into(),
                 ready: false,
                 why_not: Some(why.into()),
+                schemes: Vec::new(),
             },
         ]
     }

@@ -275,6 +275,35 @@ async fn health_ready_and_metrics_tell_operators_and_no_secrets() {
 }
 
 #[tokio::test]
+async fn ready_tells_which_schemes_take_nothing_new_and_is_503_when_none_does() {
+    let scheme = |scheme: &str, ready: bool| SchemeReadiness {
+        scheme: scheme.into(),
+        ready,
+        why_not: (!ready).then(|| "no code at 0xaa on https://rpc.example/KEY".into()),
+        warnings: Vec::new(),
+    };
+    for (exact, status) in [(true, 200), (false, 503)] {
+        let front = front(
+            Scripted {
+                schemes: vec![scheme("exact", exact), scheme("auth-capture", false)],
+                ..Scripted::default()
+            },
+            "",
+        );
+        let seen = front.get("/ready").await;
+        assert_eq!(
+            (seen.status, seen.json()["ready"].clone()),
+            (status, json!(status == 200))
+        );
+        let schemes = seen.json()["networks"][0]["schemes"].clone();
+        let listed = schemes.as_array().map_or(0, Vec::len);
+        assert_eq!(listed, if exact { 1 } else { 2 }, "{schemes}");
+        let last = json!({ "scheme": "auth-capture", "ready": false, "why": "no code at 0xaa on [removed]" });
+        assert_eq!(schemes[listed - 1], last);
+    }
+}
+
+#[tokio::test]
 async fn t102_metrics_that_overflow_or_contradict_change_no_answer() {
     let front = front(Scripted::default(), "");
     let metrics = &front.app.metrics;

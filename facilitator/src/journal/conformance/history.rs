@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use sdk_plugin::Amount;
-use sdk_plugin::host::StoreCondition;
+use sdk_plugin::host::{Job, StoreCondition};
 use sdk_plugin::scheme::Reserve;
 use serde_json::{Value, json};
 
@@ -56,6 +56,36 @@ fn any_event() -> impl Strategy<Value = Event> {
                 stored_if(&key, value, condition)
             }),
         (0..9_u64).prop_map(|finished_before_ms| Event::PayloadsDropped { finished_before_ms }),
+        any_job_event(),
+    ]
+}
+
+fn any_job_event() -> impl Strategy<Value = Event> {
+    let (plugin, at) = (|| "evm".to_owned(), 0..6_u64);
+    prop_oneof![
+        ("[ab]", at.clone()).prop_map(move |(id, run_at_ms)| Event::JobScheduled {
+            plugin: plugin(),
+            job: Job {
+                id,
+                scheme: "exact".into(),
+                network: NETWORK.into(),
+                kind: "k".into(),
+                payload: Value::Null,
+                run_at_ms,
+            },
+        }),
+        "[ab]".prop_map(move |id| Event::JobCancelled { plugin: plugin(), id }),
+        ("[ab]", at.clone()).prop_map(move |(id, run_at_ms)| Event::JobDone {
+            plugin: plugin(),
+            id,
+            run_at_ms
+        }),
+        ("[ab]", at.clone(), at).prop_map(move |(id, run_at_ms, again_at_ms)| Event::JobPutOff {
+            plugin: plugin(),
+            id,
+            run_at_ms,
+            again_at_ms
+        }),
     ]
 }
 
@@ -74,6 +104,12 @@ async fn everything(journal: &dyn Journal) -> Vec<Result<Answer, JournalError>> 
             now_ms: 0,
         },
     ];
+    queries.push(Query::DueJobs {
+        network: NETWORK.into(),
+        now_ms: 4,
+        after: None,
+        limit: 9,
+    });
     queries.extend((1..6).map(Query::Settlement));
     queries.extend((6..12).map(|attempt| Query::Bytes { attempt }));
     queries.extend(["a", "b"].map(|claim| Query::Claim(claim.into())));

@@ -69,20 +69,116 @@ async fn rows_are_found_by_prefix_in_the_order_of_their_bytes() {
     }
 }
 
+fn job(id: &str, run_at_ms: u64) -> Event {
+    job_on(NETWORK, id, run_at_ms)
+}
+
+fn job_on(network: &str, id: &str, run_at_ms: u64) -> Event {
+    Event::JobScheduled {
+        plugin: "evm".into(),
+        job: Job {
+            id: id.into(),
+            scheme: "exact".into(),
+            network: network.into(),
+            kind: "collect".into(),
+            payload: json!({"n": 1}),
+            run_at_ms,
+        },
+    }
+}
+
+async fn due_rows(journal: &dyn Journal, now_ms: u64, after: Option<String>, limit: u32) -> Vec<JobRow> {
+    let query = Query::DueJobs {
+        network: NETWORK.into(),
+        now_ms,
+        after,
+        limit,
+    };
+    match journal.query(query).await {
+        Ok(Answer::Jobs(rows)) => rows,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn due(journal: &dyn Journal, now_ms: u64, after: Option<String>, limit: u32) -> Vec<String> {
+    let rows = due_rows(journal, now_ms, after, limit).await;
+    rows.into_iter().map(|row| row.job.id).collect()
+}
+
+#[tokio::test]
+async fn due_jobs_of_one_network_come_in_the_order_of_their_times_page_by_page() {
+    for (name, journal, _folder) in journals() {
+        let mut events: Vec<Event> = (0..7).map(|n| job(&format!("j{n}"), 100 - n)).collect();
+        events.push(job_on("eip155:8453", "elsewhere", 1));
+        // An id of another length sorts wrongly as text, and a network whose id goes on is another one.
+        events.extend([job("later", 1_000), job_on("eip155:845321", "x", 1)]);
+        journal.commit(events).await.unwrap();
+        let first = due_rows(&*journal, 99, None, 3).await;
+        let ids: Vec<&str> = first.iter().map(|row| row.job.id.as_str()).collect();
+        assert_eq!(ids, ["j6", "j5", "j4"], "{name}");
+        let after = first.last().map(jobs::due_key);
+        assert_eq!(due(&*journal, 99, after, 9).await, ["j3", "j2", "j1"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_has_run_goes_unless_it_was_scheduled_anew_meanwhile() {
+    for (name, journal, _folder) in journals() {
+        let done = |id: &str, run_at_ms| Event::JobDone {
+            plugin: "evm".into(),
+            id: id.into(),
+            run_at_ms,
+        };
+        journal
+            .commit(vec![job("once", 5), job("again", 5)])
+            .await
+            .unwrap();
+        journal.commit(vec![job("again", 50)]).await.unwrap();
+        let ended = vec![done("once", 5), done("again", 5), done("never", 5)];
+        journal.commit(ended).await.unwrap();
+        assert_eq!(due(&*journal, 100, None, 9).await, ["again"], "{name}");
+        assert!(due(&*journal, 49, None, 9).await.is_empty(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_could_not_be_run_is_due_later_and_keeps_what_was_asked_for() {
+    for (name, journal, _folder) in journals() {
+        let put_off = |again_at_ms| Event::JobPutOff {
+            plugin: "evm".into(),
+            id: "a".into(),
+            run_at_ms: 5,
+            again_at_ms,
+        };
+        journal.commit(vec![job("a", 5)]).await.unwrap();
+        journal.commit(vec![put_off(20)]).await.unwrap();
+        journal.commit(vec![put_off(40)]).await.unwrap();
+        assert!(due(&*journal, 39, None, 9).await.is_empty(), "{name}");
+        let rows = due_rows(&*journal, 40, None, 9).await;
+        let [row] = rows.as_slice() else {
+            panic!("{name}: {rows:?}")
+        };
+        assert_eq!(
+            (row.job.run_at_ms, row.faults, row.due_at_ms()),
+            (5, 2, 40),
+            "{name}"
+        );
+        // Scheduled anew, it starts afresh; what is said of the one before means nothing to it.
+        journal.commit(vec![job("a", 6), put_off(90)]).await.unwrap();
+        let rows = due_rows(&*journal, 6, None, 9).await;
+        assert_eq!(rows.first().map(|row| row.faults), Some(0), "{name}");
+        let cancel = Event::JobCancelled {
+            plugin: "evm".into(),
+            id: "a".into(),
+        };
+        journal.commit(vec![cancel]).await.unwrap();
+        assert!(due(&*journal, 100, None, 9).await.is_empty(), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn jobs_come_due_and_rows_expire() {
     for (name, journal, _folder) in journals() {
-        let job = |id: &str, run_at_ms| Event::JobScheduled {
-            plugin: "evm".into(),
-            job: Job {
-                id: id.into(),
-                scheme: "exact".into(),
-                network: NETWORK.into(),
-                kind: "collect".into(),
-                payload: json!({"n": 1}),
-                run_at_ms,
-            },
-        };
         let cancel = Event::JobCancelled {
             plugin: "evm".into(),
             id: "b".into(),
@@ -98,12 +194,8 @@ async fn jobs_come_due_and_rows_expire() {
             ])
             .await
             .unwrap();
-        let due = async |now_ms| match journal.query(Query::DueJobs { now_ms }).await.unwrap() {
-            Answer::Jobs(jobs) => jobs.into_iter().map(|row| row.job.id).collect::<Vec<_>>(),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(due(10).await, ["d"], "{name}");
-        assert_eq!(due(12).await, ["a", "c", "d"], "{name}");
+        assert_eq!(due(&*journal, 10, None, 9).await, ["d"], "{name}");
+        assert_eq!(due(&*journal, 12, None, 9).await, ["d", "c", "a"], "{name}");
 
         let write = StoreWrite {
             key: "k".into(),

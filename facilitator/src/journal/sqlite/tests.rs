@@ -497,3 +497,46 @@ async fn the_schema_has_every_table() {
         assert_eq!(tables.last_key(table), Ok(None));
     }
 }
+
+#[tokio::test]
+async fn jobs_of_a_journal_from_before_the_order_of_jobs_come_due() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(SqliteJournal::open(folder.path()).unwrap());
+    let path = folder.path().join(DATABASE);
+    std::fs::remove_file(&path).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(include_str!("001.sql")).unwrap();
+    connection
+        .pragma_update(None, "application_id", 0x5377_5964)
+        .unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    let row = r#"{"plugin":"evm","job":{"id":"a|b","scheme":"exact","network":"eip155:84532","kind":"k","payload":null,"runAtMs":70}}"#;
+    connection
+        .execute("INSERT INTO jobs (key, value) VALUES ('evm|a|b', ?1)", [row])
+        .unwrap();
+    drop(connection);
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    for (now_ms, expected) in [(69, vec![]), (70, vec!["a|b"])] {
+        let query = Query::DueJobs {
+            network: "eip155:84532".into(),
+            now_ms,
+            after: None,
+            limit: 9,
+        };
+        let Ok(Answer::Jobs(rows)) = journal.query(query).await else {
+            panic!("no jobs at {now_ms}")
+        };
+        let ids: Vec<&str> = rows.iter().map(|row| row.job.id.as_str()).collect();
+        assert_eq!(ids, expected, "{now_ms}");
+    }
+    let done = Event::JobDone {
+        plugin: "evm".into(),
+        id: "a|b".into(),
+        run_at_ms: 70,
+    };
+    journal.commit(vec![done]).await.unwrap();
+    let connection = Connection::open(&path).unwrap();
+    let mut tables = Tables::new(&connection);
+    assert_eq!(tables.last_key(Table::DueJobs), Ok(None));
+    assert_eq!(tables.last_key(Table::Jobs), Ok(None));
+}
