@@ -130,12 +130,7 @@ fn paid(
             amount: Some(Amount(planned.amount)),
             ..PaidReply::default()
         },
-        writes: vec![records::operation_write(
-            &network,
-            planned.hash,
-            &row,
-            refund_deadline_s,
-        )?],
+        writes: records::operation_writes(&network, planned.hash, &row, refund_deadline_s)?,
         ..Paid::default()
     }))
 }

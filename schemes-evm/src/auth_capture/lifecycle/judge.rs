@@ -10,7 +10,7 @@ use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, Refusal};
 use sdk_plugin::{Amount, Fault};
 
 use super::super::reason::Reason;
-use super::super::records::{OperationKind, OperationRow, operation_write};
+use super::super::records::{OperationKind, OperationRow, operation_writes};
 use super::super::revert;
 use super::super::state::{self, Event, State};
 use super::plan::{Memo, read_memo};
@@ -123,12 +123,7 @@ fn done(plan: &Plan, memo: &Memo, evidence: &Evidence, id: String, height: u64) 
             amount: Some(Amount(amount)),
             ..PaidReply::default()
         },
-        writes: vec![operation_write(
-            &network,
-            memo.hash,
-            &row,
-            memo.refund_deadline_s,
-        )?],
+        writes: operation_writes(&network, memo.hash, &row, memo.refund_deadline_s)?,
         ..Paid::default()
     }))
 }

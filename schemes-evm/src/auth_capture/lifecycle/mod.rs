@@ -4,17 +4,19 @@
 //! |---|---|---|
 //! | what is asked for | `payload` | none |
 //! | identify | `identify` | none |
-//! | every check, in order | `check` | one batch |
+//! | every check, in order | `check`, with `asked` and `look` | one batch |
 //! | who consents | `consent` | in the batch of `check`; a row of the store where the authorizer is us |
 //! | who pays for a refund | `funding` | in the batch of `check`; a row of the store |
 //! | what must be sent | `plan` | none |
 //! | what the chain showed | `judge` | none |
 
+mod asked;
 mod check;
 mod consent;
 mod funding;
 mod identify;
 mod judge;
+mod look;
 pub(crate) mod payload;
 mod plan;
 

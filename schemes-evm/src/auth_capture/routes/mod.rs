@@ -13,6 +13,7 @@
 //! refunds name the balances that they expect, which makes a repeat harmless.
 
 mod act;
+mod history;
 mod list;
 mod payment;
 mod usage;

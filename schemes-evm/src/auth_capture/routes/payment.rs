@@ -4,12 +4,13 @@ use alloy_primitives::{Address, B256, U256};
 use sdk_plugin::{Cx, Value};
 use serde_json::{Map, json};
 
+use super::history::{History, history};
 use super::{Answered, Own, ok};
 use crate::auth_capture::AuthCaptureEvm;
 use crate::auth_capture::deployment::FeeForm;
 use crate::auth_capture::lifecycle::payload::{info_json, word_json};
 use crate::auth_capture::order::is_ours;
-use crate::auth_capture::records::{self, OperationRow, Record, Usage};
+use crate::auth_capture::records::{self, Record, Usage};
 use crate::auth_capture::state::State;
 use crate::auth_capture::terms::is_our_signer;
 use crate::text;
@@ -116,7 +117,7 @@ impl AuthCaptureEvm {
         } = own;
         let network = &cx.network().id;
         let state = Self::state_of(cx, own).await?;
-        let operations = records::operations(cx, network, *hash).await?;
+        let History { operations, is_whole } = history(cx, own, state).await?;
         let usage = records::get::<Usage>(cx, records::usage_key(network, *hash)).await?;
         let now_s = cx.now_s();
         let mut body = summary_members(*hash, record, state, now_s);
@@ -154,10 +155,8 @@ impl AuthCaptureEvm {
                     "feeRecipient": text::lower(info.feeReceiver),
                 }),
             ),
-            (
-                "operations",
-                operations.iter().map(operation_json).collect(),
-            ),
+            ("operations", operations.into()),
+            ("operationsComplete", is_whole.into()),
             (
                 "usage",
                 usage.map_or(Value::Null, |found| {
@@ -197,23 +196,4 @@ impl AuthCaptureEvm {
         .map(|(name, _)| name)
         .collect()
     }
-}
-
-fn operation_json(operation: &OperationRow) -> Value {
-    use crate::auth_capture::fees::Fee;
-    let mut shown = json!({
-        "type": operation.kind,
-        "amount": operation.amount.to_string(),
-        "transaction": operation.transaction,
-        "height": operation.height,
-        "plannedAt": operation.planned_at_s,
-        "voidsRemainder": operation.voids_remainder,
-    });
-    if let (Some(fee), Some(members)) = (operation.fee, shown.as_object_mut()) {
-        match fee {
-            Fee::Bps(bps) => members.insert("feeBps".into(), bps.into()),
-            Fee::Amount(amount) => members.insert("feeAmount".into(), amount.to_string().into()),
-        };
-    }
-    shown
 }

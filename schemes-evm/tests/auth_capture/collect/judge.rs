@@ -115,12 +115,13 @@ fn an_event_and_the_state_prove_it() {
         assert_eq!(paid.reply.amount, Some(Amount::from(amount)));
         assert_eq!(paid.reply.payer, story.plan.payer);
         assert!(!paid.repeatable);
-        let [row] = paid.writes.as_slice() else {
-            panic!("one row");
+        let [row, height] = paid.writes.as_slice() else {
+            panic!("the operation, and how new its balances are: {:?}", paid.writes);
         };
         assert_eq!(row.value["type"], json!(kind));
         assert_eq!(row.value["transaction"], json!(TX));
         assert_eq!(row.value["height"], json!(101));
+        assert_eq!(height.value, json!(101));
     }
 }
 

@@ -4,7 +4,9 @@ use alloy_primitives::{Address, B256};
 use schemes_evm::auth_capture::authorizer::Operation;
 use schemes_evm::auth_capture::config::{Config, CustomOperator};
 use schemes_evm::auth_capture::deployment::{V1_0, V1_1};
-use sdk_plugin::{PaymentRequest, Value};
+use schemes_evm::auth_capture::records::{OperationKind, OperationRow};
+use sdk_plugin::testkit::block_on;
+use sdk_plugin::{FaultKind, PaymentRequest, SchemeHandler, Value};
 use serde_json::json;
 
 use super::world::*;
@@ -348,6 +350,29 @@ fn row_13_a_node_that_lags_is_asked_again_while_it_shows_nothing() {
 }
 
 #[test]
+fn t60_a_node_that_has_not_come_to_the_last_operation_is_not_believed() {
+    let payment = payment();
+    let operation = OperationRow {
+        kind: OperationKind::Capture,
+        amount: units(500_000),
+        fee: None,
+        transaction: "0xaa".into(),
+        height: 101,
+        planned_at_s: NOW_S,
+        voids_remainder: false,
+    };
+    // It shows the balances from before the capture, which are just the expected ones.
+    let world = World::on(|chain| chain.height = 100);
+    let rows = payment.record(None).operation_writes(&operation).expect("rows");
+    world.store(rows);
+    let plan = || block_on(world.scheme.plan(&world.cx(), &capture()));
+    assert_eq!(plan().expect_err("a fault").kind, FaultKind::Unavailable);
+    world.chain().height = 101;
+    world.chain().state = state_result(true, 500_000, 500_000);
+    assert_eq!(world.refused(&capture()), "unexpected_payment_state");
+}
+
+#[test]
 fn row_14_amounts() {
     let world = World::new();
     let payment = payment();
@@ -424,9 +449,8 @@ fn trouble_of_a_node_is_never_a_refusal() {
     for change in all {
         let world = World::on(change);
         let request = payment().capture_and_void(1, balances(HELD, 0));
-        let scheme: &dyn sdk_plugin::SchemeHandler = &world.scheme;
-        let fault = sdk_plugin::testkit::block_on(scheme.plan(&world.cx(), &request)).expect_err("a fault");
-        assert_eq!(fault.kind, sdk_plugin::FaultKind::Unavailable);
+        let fault = block_on(world.scheme.plan(&world.cx(), &request)).expect_err("a fault");
+        assert_eq!(fault.kind, FaultKind::Unavailable);
     }
 }
 

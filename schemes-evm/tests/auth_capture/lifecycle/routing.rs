@@ -1,9 +1,12 @@
 //! HTTP under `/auth-capture/`.
 
 use alloy_primitives::B256;
+use alloy_sol_types::SolEvent;
+use schemes_evm::auth_capture::abi::Escrow;
 use schemes_evm::auth_capture::config::{Config, KeeperRule};
 use schemes_evm::auth_capture::deployment::V1_1;
 use schemes_evm::auth_capture::records::{OperationKind, OperationRow};
+use sdk_plugin::host::RpcResult;
 use sdk_plugin::scheme::{RouteRequest, RouteResponse};
 use sdk_plugin::testkit::{Recorded, block_on};
 use sdk_plugin::wire::SettleReply;
@@ -150,17 +153,8 @@ fn one_payment_shows_everything_that_a_merchant_may_have_lost() {
     let payment = Payment::delegated();
     let world = known(&payment);
     world.chain().state = state_result(true, 400_000, 600_000);
-    let captured = OperationRow {
-        kind: OperationKind::Capture,
-        amount: units(600_000),
-        fee: Some(payment.fee(600_000)),
-        transaction: "0xaa".into(),
-        height: 7,
-        planned_at_s: NOW_S,
-        voids_remainder: false,
-    };
-    let row = payment.record(Some(TENANT)).operation_write(&captured).unwrap();
-    world.store(vec![row]);
+    keep(&world, &payment, OperationKind::Authorize, HELD, 6);
+    keep(&world, &payment, OperationKind::Capture, 600_000, 7);
     let (status, body) = reply(&world, &get(&path(&payment, "")));
     assert_eq!(status, 200);
     assert_eq!(body["paymentInfoHash"], json!(payment.hash()));
@@ -172,10 +166,59 @@ fn one_payment_shows_everything_that_a_merchant_may_have_lost() {
     assert_eq!(body["paymentInfo"]["maxAmount"], HELD.to_string());
     assert_eq!(body["captureDeadline"], NOW_S + 86_400);
     assert_eq!(body["fees"]["minFeeBps"], 100);
-    assert_eq!(body["operations"][0]["type"], "capture");
-    assert_eq!(body["operations"][0]["transaction"], "0xaa");
-    assert_eq!(body["operations"][0]["feeAmount"], "6000");
+    assert_eq!(body["operationsComplete"], true);
+    assert_eq!(
+        body["operations"],
+        json!([
+            { "type": "authorize", "amount": "1000000", "transaction": "0x06", "height": 6 },
+            { "type": "capture", "amount": "600000", "transaction": "0x07", "height": 7, "feeAmount": "6000" },
+        ])
+    );
     assert_eq!(body["actions"], json!(["capture", "void", "refund"]));
+}
+
+/// What a judgement writes of an operation at a height.
+fn keep(world: &World, payment: &Payment, kind: OperationKind, amount: u64, height: u64) {
+    let fee = (kind == OperationKind::Capture).then(|| payment.fee(amount));
+    let operation = OperationRow {
+        kind,
+        amount: units(amount),
+        fee,
+        transaction: format!("{height:#04x}"),
+        height,
+        planned_at_s: NOW_S + height,
+        voids_remainder: false,
+    };
+    let record = payment.record(Some(TENANT));
+    world.store(record.operation_writes(&operation).unwrap());
+}
+
+#[test]
+fn what_others_did_is_found_in_the_escrows_events() {
+    let payment = Payment::delegated();
+    let world = known(&payment);
+    keep(&world, &payment, OperationKind::Authorize, HELD, 6);
+    world.chain().state = state_result(true, 0, 0);
+    let shown = || reply(&world, &get(&path(&payment, ""))).1;
+    assert_eq!(shown()["operationsComplete"], false, "the events are not found");
+    world.chain().logs = trouble();
+    assert_eq!(shown()["operationsComplete"], false);
+    let event = Escrow::PaymentReclaimed {
+        paymentInfoHash: payment.hash(),
+        amount: units(HELD),
+    }
+    .encode_log_data();
+    world.chain().logs = RpcResult::Ok(json!([{
+        "topics": event.topics(),
+        "data": event.data,
+        "transactionHash": B256::repeat_byte(9),
+        "blockNumber": "0x9",
+    }]));
+    let body = shown();
+    assert_eq!(body["operationsComplete"], true);
+    assert_eq!(body["operations"][1]["type"], "reclaim");
+    assert_eq!(body["operations"][1]["transaction"], json!(B256::repeat_byte(9)));
+    assert_eq!(body["state"], "closed");
 }
 
 #[test]

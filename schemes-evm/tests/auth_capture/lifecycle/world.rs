@@ -317,6 +317,8 @@ pub struct Chain {
     /// Of the operator's address.
     pub balance: u64,
     pub allowance: u64,
+    /// What `eth_getLogs` answers.
+    pub logs: RpcResult,
     /// Answers to `paymentState` before `state`, for nodes that lag.
     pub lagging: usize,
 }
@@ -334,6 +336,7 @@ impl Default for Chain {
             refund: hex_result(&[]),
             balance: HELD,
             allowance: HELD,
+            logs: RpcResult::Ok(json!([])),
             lagging: 0,
         }
     }
@@ -418,6 +421,7 @@ impl World {
             "eth_getCode",
             "eth_call",
             "eth_estimateGas",
+            "eth_getLogs",
         ] {
             let chain = chain.clone();
             host.answer_rpc(method, move |params| {
@@ -511,6 +515,7 @@ fn answer(chain: &mut Chain, method: &str, params: &Value) -> RpcResult {
             "number": format!("{:#x}", chain.height),
             "timestamp": format!("{:#x}", chain.block_s),
         })),
+        ("eth_getLogs", _) => chain.logs.clone(),
         ("eth_getCode", _) => chain.authorizer_code.clone(),
         ("eth_call", "34b778ed") => {
             if chain.lagging > 0 {

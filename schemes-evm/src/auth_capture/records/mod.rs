@@ -6,6 +6,7 @@
 //! | `payment/<network>/<hash>` | a [`Record`]: written with the collection's first commit |
 //! | `index/<network>/<tenant>/<list>/<capture deadline>/<hash>` | nothing; lists of a tenant in the order of deadlines |
 //! | `operation/<network>/<hash>/<planned at>/<transaction>` | an [`OperationRow`]: written with what proves it |
+//! | `height/<network>/<hash>` | the height of the last operation: a node that is not there yet shows old balances |
 //! | `usage/<network>/<hash>` | a [`Usage`]: what the merchant reported |
 //! | `usage-id/<network>/<hash>/<id>` | the amount reported under that id |
 //! | `refunded/<network>/<tenant>/<receiver>/<asset>` | a [`RefundLedger`]: what was planned within a day |
@@ -14,17 +15,23 @@
 //! have a row each, because what judges a step can't read. Rows go [`KEPT_AFTER_REFUND_DEADLINE_S`] after the last
 //! moment at which they could matter.
 
-use alloy_primitives::{Address, B256, U256, keccak256};
+mod keys;
+mod operations;
+mod sums;
+
+pub use keys::{List, entry, payment_key, read_entry, refunded_key, usage_id_key, usage_key};
+pub use operations::{OperationKind, OperationRow, operation_writes, operations, seen_height};
+pub use sums::{RefundLedger, Usage};
+
+use alloy_primitives::{Address, B256, U256};
 use sdk_plugin::host::{StoreCondition, StoreRequest, StoreResponse, StoreRow, StoreWrite};
 use sdk_plugin::{Cx, Fault, Value};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::abi::PaymentInfo;
-use super::fees::Fee;
 use super::payment_info::Place;
 use super::reason::Dialect;
-use crate::text;
 
 /// How long rows outlive their payment's refund deadline, in seconds.
 pub const KEPT_AFTER_REFUND_DEADLINE_S: u64 = 90 * 86_400;
@@ -121,12 +128,12 @@ impl Record {
         Ok(writes)
     }
 
-    /// The row of an operation on this payment.
+    /// The rows of an operation on this payment.
     ///
     /// # Errors
     /// As [`Self::first_writes`].
-    pub fn operation_write(&self, operation: &OperationRow) -> Result<StoreWrite, Fault> {
-        operation_write(&self.network(), self.hash(), operation, self.refund_deadline_s())
+    pub fn operation_writes(&self, operation: &OperationRow) -> Result<Vec<StoreWrite>, Fault> {
+        operation_writes(&self.network(), self.hash(), operation, self.refund_deadline_s())
     }
 
     /// Milliseconds since the epoch.
@@ -155,184 +162,6 @@ pub fn rows_expire_at_ms(refund_deadline_s: u64) -> u64 {
     refund_deadline_s
         .saturating_add(KEPT_AFTER_REFUND_DEADLINE_S)
         .saturating_mul(1_000)
-}
-
-/// What was done with a payment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OperationRow {
-    #[serde(rename = "type")]
-    pub kind: OperationKind,
-    /// Atomic units; a void's is what went back.
-    pub amount: U256,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fee: Option<Fee>,
-    /// Hash of the transaction.
-    pub transaction: String,
-    pub height: u64,
-    /// When it was planned, seconds since the epoch.
-    pub planned_at_s: u64,
-    /// The rest is given back in a transaction of its own, once this one is final.
-    #[serde(default)]
-    pub voids_remainder: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OperationKind {
-    Authorize,
-    Charge,
-    Capture,
-    Void,
-    Refund,
-}
-
-/// The row of an operation, where a judge has no [`Record`] at hand.
-///
-/// # Errors
-/// As [`Record::first_writes`].
-pub fn operation_write(
-    network: &str,
-    hash: B256,
-    operation: &OperationRow,
-    refund_deadline_s: u64,
-) -> Result<StoreWrite, Fault> {
-    Ok(always(
-        format!(
-            "{}{:012}/{}",
-            operations_prefix(network, hash),
-            operation.planned_at_s,
-            operation.transaction
-        ),
-        json(operation)?,
-        Some(rows_expire_at_ms(refund_deadline_s)),
-    ))
-}
-
-/// Amounts that a merchant reported as used, and that are captured for it in one go.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Usage {
-    /// Atomic units since the payment was opened. Whatever was captured counts against it.
-    pub total: U256,
-    pub reports: u64,
-}
-
-/// What one funding agreement has paid, or may still pay, by the hour: at most 25 of them.
-///
-/// Counted when a refund is planned, and not given back when it fails: a limit errs on the operator's side.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RefundLedger {
-    /// Hours since the epoch and atomic units, in order.
-    hours: Vec<(u64, U256)>,
-}
-
-const HOUR_S: u64 = 3_600;
-/// A window of whole hours that is never shorter than a day.
-const HOURS: u64 = 24;
-
-impl RefundLedger {
-    /// Atomic units within the last 24 to 25 hours. `None` on overflow.
-    #[must_use]
-    pub fn spent(&self, now_s: u64) -> Option<U256> {
-        let oldest = (now_s / HOUR_S).saturating_sub(HOURS);
-        self.hours
-            .iter()
-            .filter(|(hour, _)| *hour >= oldest)
-            .try_fold(U256::ZERO, |sum, (_, units)| sum.checked_add(*units))
-    }
-
-    /// With one more refund, if the limit allows it.
-    #[must_use]
-    pub fn with(&self, amount: U256, max_per_day: U256, now_s: u64) -> Option<Self> {
-        let total = self.spent(now_s)?.checked_add(amount)?;
-        if total > max_per_day {
-            return None;
-        }
-        let now = now_s / HOUR_S;
-        let oldest = now.saturating_sub(HOURS);
-        let mut hours: Vec<_> = self
-            .hours
-            .iter()
-            .copied()
-            .filter(|(hour, _)| *hour >= oldest)
-            .collect();
-        match hours.iter_mut().find(|(hour, _)| *hour == now) {
-            Some((_, units)) => *units = units.checked_add(amount)?,
-            None => hours.push((now, amount)),
-        }
-        Some(Self { hours })
-    }
-}
-
-/// A list of one tenant's payments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum List {
-    All,
-    Receiver(Address),
-    Operator(Address),
-}
-
-impl List {
-    /// Rows behind it are in the order of capture deadlines.
-    #[must_use]
-    pub fn prefix(&self, network: &str, tenant: Option<&str>) -> String {
-        let list = match self {
-            Self::All => "all".to_owned(),
-            Self::Receiver(address) => format!("receiver/{}", text::lower(*address)),
-            Self::Operator(address) => format!("operator/{}", text::lower(*address)),
-        };
-        format!("index/{network}/{}/{list}/", tenant_key(tenant))
-    }
-}
-
-/// What stands behind a list's prefix. Deadlines fit 48 bits, which is 15 digits.
-#[must_use]
-pub fn entry(capture_deadline_s: u64, hash: B256) -> String {
-    format!("{capture_deadline_s:015}/{hash}")
-}
-
-/// Capture deadline and hash of a list's row.
-#[must_use]
-pub fn read_entry(entry: &str) -> Option<(u64, B256)> {
-    let (deadline_s, hash) = entry.split_once('/')?;
-    Some((deadline_s.parse().ok()?, text::word(hash)?))
-}
-
-#[must_use]
-pub fn payment_key(network: &str, hash: B256) -> String {
-    format!("payment/{network}/{hash}")
-}
-
-#[must_use]
-pub fn operations_prefix(network: &str, hash: B256) -> String {
-    format!("operation/{network}/{hash}/")
-}
-
-#[must_use]
-pub fn usage_key(network: &str, hash: B256) -> String {
-    format!("usage/{network}/{hash}")
-}
-
-/// `id` is the merchant's own text.
-#[must_use]
-pub fn usage_id_key(network: &str, hash: B256, id: &str) -> String {
-    format!("usage-id/{network}/{hash}/{}", keccak256(id))
-}
-
-#[must_use]
-pub fn refunded_key(network: &str, tenant: &str, receiver: Address, asset: Address) -> String {
-    format!(
-        "refunded/{network}/{}/{}/{}",
-        tenant_key(Some(tenant)),
-        text::lower(receiver),
-        text::lower(asset)
-    )
-}
-
-fn tenant_key(tenant: Option<&str>) -> String {
-    tenant.map_or_else(|| "-".to_owned(), |name| keccak256(name).to_string())
 }
 
 /// A row that is there: what it says, and the value to compare with when it is replaced.
@@ -367,21 +196,6 @@ pub async fn get<T: DeserializeOwned>(cx: &Cx, key: String) -> Result<Option<Fou
             })
         })
         .transpose()
-}
-
-/// Everything that was done with a payment, in the order in which it was planned; at most 1,000 operations.
-///
-/// # Errors
-/// As [`find`].
-pub async fn operations(cx: &Cx, network: &str, hash: B256) -> Result<Vec<OperationRow>, Fault> {
-    let prefix = operations_prefix(network, hash);
-    let rows = scan(cx, prefix, None, 1_000).await?;
-    rows.iter()
-        .map(|row| {
-            OperationRow::deserialize(&row.value)
-                .map_err(|error| Fault::internal(format!("row {} can't be read: {error}", row.key)))
-        })
-        .collect()
 }
 
 /// Rows in the order of their keys.
@@ -526,29 +340,5 @@ mod tests {
             );
             assert!(write.key.len() < 512, "{}", write.key);
         }
-    }
-
-    #[test]
-    fn t64_a_days_refunds_are_limited_and_yesterdays_forgotten() {
-        let limit = U256::from(100);
-        let at = |hour: u64| hour * HOUR_S;
-        let ledger = RefundLedger::default()
-            .with(U256::from(60), limit, at(1_000))
-            .expect("within the limit");
-        assert_eq!(ledger.with(U256::from(41), limit, at(1_001)), None);
-        let ledger = ledger
-            .with(U256::from(40), limit, at(1_001))
-            .expect("within the limit");
-        assert_eq!(ledger.spent(at(1_024) + 3_599), Some(U256::from(100)));
-        assert_eq!(ledger.spent(at(1_025)), Some(U256::from(40)));
-        let ledger = ledger
-            .with(U256::from(60), limit, at(1_025))
-            .expect("within the limit");
-        assert_eq!(ledger.hours.len(), 2, "what is forgotten is not kept");
-        assert_eq!(
-            RefundLedger::default().with(U256::MAX, limit, at(1)),
-            None,
-            "no amount overflows the limit"
-        );
     }
 }

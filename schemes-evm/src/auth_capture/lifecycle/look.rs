@@ -1,0 +1,158 @@
+//! One batch of reads for all checks of a lifecycle call that need the chain, and the calls that it simulates.
+
+use alloy_primitives::{B256, Bytes, U256};
+use alloy_sol_types::SolCall;
+use sdk_plugin::host::{RpcCall, RpcResult};
+use sdk_plugin::{Cx, Fault};
+use serde_json::json;
+
+use super::super::abi::{Escrow, EscrowV10, EscrowV11};
+use super::super::fees::Fee;
+use super::super::state::{self, State};
+use super::super::terms::Terms;
+use super::check::Wanted;
+use super::consent::Consent;
+use super::funding;
+use super::payload::{Action, Payload};
+use crate::rpc::{self, EthCall, Executed, Failure};
+
+/// What one batch showed.
+pub(super) struct Shown {
+    pub(super) height: u64,
+    pub(super) now_s: u64,
+    pub(super) signed: bool,
+    pub(super) close_out_signed: bool,
+    pub(super) state: Option<State>,
+    pub(super) funds: Option<(Option<U256>, Option<U256>)>,
+    /// One for each call; empty where they were not simulated.
+    pub(super) outcomes: Vec<Result<u64, Failure>>,
+}
+
+/// The calls of the escrow, from the operator: the operation's, and a void behind it.
+pub(super) fn calls(payload: &Payload, terms: &Terms, max_gas: u64) -> Vec<EthCall> {
+    let call = |data: Vec<u8>| EthCall {
+        from: Some(terms.operator),
+        to: terms.deployment.escrow,
+        data,
+        gas: Some(max_gas),
+    };
+    let info = || payload.info.clone();
+    let void = || call(Escrow::voidCall { paymentInfo: info() }.abi_encode());
+    match payload.action {
+        Action::Void => vec![void()],
+        Action::Refund => vec![call(
+            Escrow::refundCall {
+                paymentInfo: info(),
+                amount: payload.amount,
+                tokenCollector: terms.deployment.operator_refund_collector,
+                collectorData: Bytes::new(),
+            }
+            .abi_encode(),
+        )],
+        Action::Capture => {
+            let fee_receiver = payload.fee_receiver.unwrap_or_default();
+            let capture = payload.fee.ok().map(|fee| match fee {
+                Fee::Bps(fee_bps) => EscrowV10::captureCall {
+                    paymentInfo: info(),
+                    amount: payload.amount,
+                    feeBps: fee_bps,
+                    feeReceiver: fee_receiver,
+                }
+                .abi_encode(),
+                Fee::Amount(fee_amount) => EscrowV11::captureCall {
+                    paymentInfo: info(),
+                    amount: payload.amount,
+                    feeAmount: fee_amount,
+                    feeReceiver: fee_receiver,
+                }
+                .abi_encode(),
+            });
+            let close_out = payload.close_out.as_ref().map(|_| void());
+            capture.map(call).into_iter().chain(close_out).collect()
+        }
+    }
+}
+
+/// One batch: the newest block's time, who signed, the payment's balances, a refund's funds, and the calls.
+pub(super) async fn look(
+    cx: &Cx,
+    terms: &Terms,
+    payload: &Payload,
+    hash: B256,
+    consent: &Consent,
+    calls: &[EthCall],
+    wanted: Wanted,
+) -> Result<Shown, Fault> {
+    let mut batch: Vec<RpcCall> = vec![rpc::request("eth_getBlockByNumber", json!(["latest", false]))];
+    for signed in consent.operation.iter().chain(&consent.close_out) {
+        batch.extend(signed.reads());
+    }
+    batch.push(state::ask(terms.deployment.escrow, hash).call());
+    if payload.action == Action::Refund {
+        batch.extend(funding::reads(terms));
+    }
+    batch.extend(calls.iter().map(|call| match wanted {
+        Wanted::Verdict => call.call(),
+        Wanted::Plan => call.estimate(),
+    }));
+    let mut answers = rpc::read_all(cx, batch).await?;
+
+    let head = rpc::value(answers.take()?, "eth_getBlockByNumber")?;
+    let of_head = |name: &str| {
+        head.get(name)
+            .and_then(rpc::as_u64)
+            .ok_or_else(|| Fault::unavailable(format!("the node answered a block without {name}")))
+    };
+    let (height, block_s) = (of_head("number")?, of_head("timestamp")?);
+    let told = match &consent.operation {
+        Some(signed) => Some((signed, signed.take(&mut answers)?)),
+        None => None,
+    };
+    let told_close_out = match &consent.close_out {
+        Some(signed) => Some((signed, signed.take(&mut answers)?)),
+        None => None,
+    };
+    let state = State::of_answer(rpc::executed(answers.take()?, "paymentState")?);
+    let funds = match payload.action {
+        Action::Refund => Some(funding::take(&mut answers)?),
+        Action::Capture | Action::Void => None,
+    };
+    let mut outcomes = Vec::with_capacity(calls.len());
+    for _ in calls {
+        outcomes.push(outcome(answers.take()?, wanted)?);
+    }
+    let signed = match told {
+        Some((signed, told)) => signed.agrees(cx, told).await?,
+        None => true,
+    };
+    let close_out_signed = match told_close_out {
+        Some((close_out, told)) if signed => close_out.agrees(cx, told).await?,
+        Some(_) | None => true,
+    };
+    Ok(Shown {
+        height,
+        now_s: cx.now_s().max(block_s),
+        signed,
+        close_out_signed,
+        state,
+        funds,
+        outcomes,
+    })
+}
+
+fn outcome(answer: RpcResult, wanted: Wanted) -> Result<Result<u64, Failure>, Fault> {
+    match wanted {
+        Wanted::Verdict => Ok(match rpc::executed(answer, "simulation of an escrow's call")? {
+            Executed::Returned(_) => Ok(0),
+            Executed::Failed(failure) => Err(failure),
+        }),
+        Wanted::Plan => {
+            if let RpcResult::Error(error) = &answer
+                && let Some(failure) = rpc::failure(error)
+            {
+                return Ok(Err(failure));
+            }
+            rpc::quantity(answer, "eth_estimateGas of an escrow's call").map(Ok)
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What was done with payments, and when.
+
+use alloy_primitives::{B256, U256};
+use sdk_plugin::host::StoreWrite;
+use sdk_plugin::{Cx, Fault};
+use serde::{Deserialize, Serialize};
+
+use super::keys::{height_key, operations_prefix};
+use super::{always, get, json, rows_expire_at_ms, scan};
+use crate::auth_capture::fees::Fee;
+
+/// What was done with a payment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationRow {
+    #[serde(rename = "type")]
+    pub kind: OperationKind,
+    /// Atomic units; a void's is what went back.
+    pub amount: U256,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fee: Option<Fee>,
+    /// Hash of the transaction.
+    pub transaction: String,
+    pub height: u64,
+    /// When it was planned, seconds since the epoch.
+    pub planned_at_s: u64,
+    /// The rest is given back in a transaction of its own, once this one is final.
+    #[serde(default)]
+    pub voids_remainder: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OperationKind {
+    Authorize,
+    Charge,
+    Capture,
+    Void,
+    Refund,
+}
+
+/// The rows of an operation: its own, and where the payment's balances are the newest.
+///
+/// # Errors
+/// As [`super::Record::first_writes`].
+pub fn operation_writes(
+    network: &str,
+    hash: B256,
+    operation: &OperationRow,
+    refund_deadline_s: u64,
+) -> Result<Vec<StoreWrite>, Fault> {
+    let expires_at_ms = Some(rows_expire_at_ms(refund_deadline_s));
+    let prefix = operations_prefix(network, hash);
+    let key = format!("{prefix}{:012}/{}", operation.planned_at_s, operation.transaction);
+    Ok(vec![
+        always(key, json(operation)?, expires_at_ms),
+        always(height_key(network, hash), operation.height.into(), expires_at_ms),
+    ])
+}
+
+/// The height at which the payment's balances moved last, as far as it is kept; 0 where nothing is.
+///
+/// # Errors
+/// As [`super::find`].
+pub async fn seen_height(cx: &Cx, network: &str, hash: B256) -> Result<u64, Fault> {
+    let found = get::<u64>(cx, height_key(network, hash)).await?;
+    Ok(found.map_or(0, |found| found.record))
+}
+
+/// Everything that was done with a payment, in the order in which it was planned; at most 1,000 operations.
+///
+/// # Errors
+/// As [`super::find`].
+pub async fn operations(cx: &Cx, network: &str, hash: B256) -> Result<Vec<OperationRow>, Fault> {
+    let prefix = operations_prefix(network, hash);
+    let rows = scan(cx, prefix, None, 1_000).await?;
+    rows.iter()
+        .map(|row| {
+            OperationRow::deserialize(&row.value)
+                .map_err(|error| Fault::internal(format!("row {} can't be read: {error}", row.key)))
+        })
+        .collect()
+}

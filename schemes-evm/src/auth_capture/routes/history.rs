@@ -1,0 +1,184 @@
+//! What was done with a payment: what is kept of our own operations, and what the escrow's events tell beside it, such as
+//! the void behind a capture and the payer's reclaim.
+
+use alloy_primitives::{B256, U256};
+use sdk_plugin::host::RpcResult;
+use sdk_plugin::{Cx, Fault, Value};
+use serde_json::json;
+
+use super::Own;
+use crate::auth_capture::authorizer::Balances;
+use crate::auth_capture::fees::Fee;
+use crate::auth_capture::records::{self, OperationKind, OperationRow};
+use crate::auth_capture::state::{Event, State};
+use crate::{rpc, text};
+
+/// Operations in order, and whether they come to the balances that the chain shows.
+pub(super) struct History {
+    pub(super) operations: Vec<Value>,
+    pub(super) is_whole: bool,
+}
+
+/// Looks for events only where the rows don't come to the balances that the chain shows. A node that refuses so long a
+/// search leaves the history short, and says so.
+pub(super) async fn history(cx: &Cx, own: &Own<'_>, state: Option<State>) -> Result<History, Fault> {
+    let rows = records::operations(cx, &cx.network().id, own.hash).await?;
+    let mut moves: Vec<Move> = rows.iter().map(Move::of_row).collect();
+    let is_whole = |moves: &[Move]| state.is_some_and(|state| sum(moves) == Some(state.balances));
+    if let Some(from) = moves.iter().map(|done| done.height).max()
+        && !is_whole(&moves)
+    {
+        for found in search(cx, own, from).await? {
+            if !moves.iter().any(|known| known.is_same(&found)) {
+                moves.push(found);
+            }
+        }
+    }
+    Ok(History {
+        is_whole: is_whole(&moves),
+        operations: moves.iter().map(Move::json).collect(),
+    })
+}
+
+/// Something that moved a payment's balances.
+struct Move {
+    kind: Kind,
+    /// Atomic units.
+    amount: U256,
+    fee: Option<Fee>,
+    transaction: String,
+    height: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Authorize,
+    Charge,
+    Capture,
+    Void,
+    /// By the payer, past the capture deadline.
+    Reclaim,
+    Refund,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::Charge => "charge",
+            Self::Capture => "capture",
+            Self::Void => "void",
+            Self::Reclaim => "reclaim",
+            Self::Refund => "refund",
+        }
+    }
+}
+
+impl Move {
+    fn of_row(row: &OperationRow) -> Self {
+        let kind = match row.kind {
+            OperationKind::Authorize => Kind::Authorize,
+            OperationKind::Charge => Kind::Charge,
+            OperationKind::Capture => Kind::Capture,
+            OperationKind::Void => Kind::Void,
+            OperationKind::Refund => Kind::Refund,
+        };
+        Self {
+            kind,
+            amount: row.amount,
+            fee: row.fee,
+            transaction: row.transaction.clone(),
+            height: row.height,
+        }
+    }
+
+    /// `None`: not an event of this payment.
+    fn of_log(hash: B256, log: &Value) -> Option<Self> {
+        let topics = log.get("topics")?.as_array()?.iter().map(rpc::as_word);
+        let topics: Vec<B256> = topics.collect::<Option<_>>()?;
+        let data = rpc::as_bytes(log.get("data")?)?;
+        let (kind, amount, fee) = match Event::read(hash, &topics, &data)? {
+            Event::Authorized { amount, .. } => (Kind::Authorize, amount, None),
+            Event::Charged { amount, fee, .. } => (Kind::Charge, amount, Some(fee)),
+            Event::Captured { amount, fee, .. } => (Kind::Capture, amount, Some(fee)),
+            Event::Voided { amount } => (Kind::Void, amount, None),
+            Event::Reclaimed { amount } => (Kind::Reclaim, amount, None),
+            Event::Refunded { amount, .. } => (Kind::Refund, amount, None),
+        };
+        Some(Self {
+            kind,
+            amount,
+            fee,
+            transaction: rpc::as_word(log.get("transactionHash")?)?.to_string(),
+            height: rpc::as_u64(log.get("blockNumber")?)?,
+        })
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.transaction.eq_ignore_ascii_case(&other.transaction)
+    }
+
+    fn after(&self, now: Balances) -> Option<Balances> {
+        let Balances {
+            capturable,
+            refundable,
+        } = now;
+        let (capturable, refundable) = match self.kind {
+            Kind::Authorize => (capturable.checked_add(self.amount)?, refundable),
+            Kind::Charge => (capturable, refundable.checked_add(self.amount)?),
+            Kind::Capture => (
+                capturable.checked_sub(self.amount)?,
+                refundable.checked_add(self.amount)?,
+            ),
+            Kind::Void | Kind::Reclaim => (capturable.checked_sub(self.amount)?, refundable),
+            Kind::Refund => (capturable, refundable.checked_sub(self.amount)?),
+        };
+        Some(Balances {
+            capturable,
+            refundable,
+        })
+    }
+
+    fn json(&self) -> Value {
+        let mut shown = json!({
+            "type": self.kind.name(),
+            "amount": self.amount.to_string(),
+            "transaction": self.transaction,
+            "height": self.height,
+        });
+        if let (Some(fee), Some(members)) = (self.fee, shown.as_object_mut()) {
+            match fee {
+                Fee::Bps(bps) => members.insert("feeBps".into(), bps.into()),
+                Fee::Amount(amount) => members.insert("feeAmount".into(), amount.to_string().into()),
+            };
+        }
+        shown
+    }
+}
+
+/// What moves come to. `None`: they contradict one another.
+fn sum(moves: &[Move]) -> Option<Balances> {
+    let nothing = Balances {
+        capturable: U256::ZERO,
+        refundable: U256::ZERO,
+    };
+    moves.iter().try_fold(nothing, |now, done| done.after(now))
+}
+
+/// The payment's events from a height on, as far as the node tells.
+async fn search(cx: &Cx, own: &Own<'_>, from: u64) -> Result<Vec<Move>, Fault> {
+    let filter = json!([{
+        "address": text::lower(own.record.escrow),
+        "topics": [null, own.hash],
+        "fromBlock": text::quantity(from),
+        "toBlock": "latest",
+    }]);
+    let search = vec![rpc::request("eth_getLogs", filter)];
+    Ok(match rpc::read_all(cx, search).await?.take()? {
+        RpcResult::Ok(Value::Array(logs)) => logs
+            .iter()
+            .filter_map(|log| Move::of_log(own.hash, log))
+            .collect(),
+        RpcResult::Ok(_) | RpcResult::Error(_) => Vec::new(),
+    })
+}
