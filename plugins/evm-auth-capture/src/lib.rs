@@ -70,7 +70,7 @@ mod tests {
         );
         assert_eq!(scheme.versions, VERSIONS);
         assert!(scheme.routes);
-        assert_eq!(manifest.services, ["rpc.v1", "store.v1", "job.v1"]);
+        assert_eq!(manifest.services, ["rpc.v1", "store.v1", "job.v1", "sleep.v1"]);
     }
 
     #[test]
