@@ -2,6 +2,7 @@
 
 mod checks;
 mod consent;
+mod hostile;
 mod judging;
 mod keeping;
 mod planning;
