@@ -66,6 +66,13 @@ pub struct CustomOperator {
     /// CAIP-2; absent: every network of the instance.
     #[serde(default)]
     pub network: Option<String>,
+    /// Whether its `charge` has the escrow's arguments; some contracts have one of their own (section 17).
+    #[serde(default = "default_charges")]
+    pub charges: bool,
+}
+
+fn default_charges() -> bool {
+    true
 }
 
 /// A funding agreement: refunds of these payments are paid by the operator's own signer.
@@ -150,10 +157,20 @@ impl Config {
 
     #[must_use]
     pub fn admits(&self, operator: Address, network: &str) -> bool {
+        self.admitted(operator, network).next().is_some()
+    }
+
+    /// Whether a charge can be relayed to an admitted contract.
+    #[must_use]
+    pub fn charges_through(&self, operator: Address, network: &str) -> bool {
+        self.admitted(operator, network).any(|admitted| admitted.charges)
+    }
+
+    fn admitted(&self, operator: Address, network: &str) -> impl Iterator<Item = &CustomOperator> {
         self.custom_operators
             .iter()
-            .filter(|admitted| admitted.network.as_deref().is_none_or(|only| only == network))
-            .any(|admitted| admitted.address == operator)
+            .filter(move |admitted| admitted.network.as_deref().is_none_or(|only| only == network))
+            .filter(move |admitted| admitted.address == operator)
     }
 
     #[must_use]

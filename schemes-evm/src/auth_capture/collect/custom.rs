@@ -118,6 +118,11 @@ impl Sandbox {
             change.sent = change.sent.checked_add(sent)?;
             Some(())
         };
+        // Whom the payment is for neither gets nor gives anything that is not listed.
+        add(self.info.receiver, U256::ZERO, U256::ZERO)?;
+        if self.info.feeReceiver != Address::ZERO {
+            add(self.info.feeReceiver, U256::ZERO, U256::ZERO)?;
+        }
         add(self.info.payer, U256::ZERO, self.amount)?;
         match self.charge {
             None => add(self.store, self.amount, U256::ZERO)?,

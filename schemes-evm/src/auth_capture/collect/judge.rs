@@ -20,9 +20,12 @@ pub(super) fn judge(plan: &Plan, step: &Step, evidence: &Evidence, now_s: u64) -
     let Memo::Collect(planned) = Memo::deserialize(&step.memo)
         .map_err(|error| Fault::invalid(format!("the step's memo is not one of a collection: {error}")))?;
     let not_paid = |reason: Reason, message: &str| {
-        Judgement::NotPaid(
-            Refusal::new(reason.name(planned.dialect), plan.payer.clone()).with_message(message),
-        )
+        let refusal = Refusal::new(reason.name(planned.dialect), plan.payer.clone());
+        Judgement::NotPaid(if message.is_empty() {
+            refusal
+        } else {
+            refusal.with_message(message)
+        })
     };
     let effectless = match &evidence.shown {
         Shown::Landed { height } => return landed(plan, &planned, evidence, *height),

@@ -110,6 +110,15 @@ impl Payment {
     /// Step 15, and the operator's own list of assets.
     fn admitted(&self, config: &Config, network: &NetworkView) -> Result<(), No> {
         self.terms.admitted(config, network)?;
+        if self.terms.operator_type == OperatorType::Custom
+            && self.terms.flow == Flow::Authorization
+            && !config.charges_through(self.terms.operator, &network.id)
+        {
+            return Err(No::new(
+                Reason::OperatorTypeMismatch,
+                "the contract that is extra.captureAuthorizer can hold payments, and has no charge of the escrow's form",
+            ));
+        }
         let asset = text::lower(self.terms.asset);
         let listed = network
             .assets

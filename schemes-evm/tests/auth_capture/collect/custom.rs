@@ -235,6 +235,14 @@ fn t65_every_lie_is_seen_before_anything_is_sent() {
         ),
         ("robs the payer", Box::new(move |_, sandbox| rob(sandbox, PAYER))),
         (
+            "robs the receiver",
+            Box::new(move |_, sandbox| rob(sandbox, PAYEE)),
+        ),
+        (
+            "robs the fee's receiver",
+            Box::new(move |_, sandbox| rob(sandbox, OTHER)),
+        ),
+        (
             "keeps some of it",
             Box::new(move |_, sandbox| rob(sandbox, &STORE.to_string())),
         ),

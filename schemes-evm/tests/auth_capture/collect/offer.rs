@@ -44,6 +44,7 @@ pub fn config() -> Config {
         custom_operators: vec![CustomOperator {
             address: CONTRACT.parse().unwrap(),
             network: Some(NETWORK.into()),
+            charges: true,
         }],
         wallet_factories: vec![FACTORY],
         nonce_probing_tenants: vec![PROBING.into()],
@@ -76,6 +77,7 @@ pub struct Offer {
     pub bound: bool,
     pub operator: &'static str,
     pub custom: bool,
+    pub payer: Address,
     /// What the buyer accepts, and what the seller asks for.
     pub accepted: u64,
     pub asked: u64,
@@ -111,6 +113,7 @@ impl Default for Offer {
             bound: true,
             operator: FACILITATOR,
             custom: false,
+            payer: PAYER_ADDRESS,
             accepted: UNITS,
             asked: UNITS,
             value: UNITS,
@@ -177,7 +180,7 @@ impl Offer {
     pub fn info(&self) -> PaymentInfo {
         PaymentInfo {
             operator: self.operator.parse().unwrap(),
-            payer: PAYER_ADDRESS,
+            payer: self.payer,
             receiver: PAYEE.parse().unwrap(),
             token: ASSET_ADDRESS,
             maxAmount: U120::from(self.accepted),
@@ -217,7 +220,7 @@ impl Offer {
         };
         match self.method {
             Method::Eip3009 => ReceiveWithAuthorization {
-                from: PAYER_ADDRESS,
+                from: self.payer,
                 to: self.collector(),
                 value: U256::from(self.value),
                 validAfter: U256::from(self.valid_after),
@@ -315,7 +318,7 @@ impl Offer {
         match self.method {
             Method::Eip3009 => {
                 payload["authorization"] = json!({
-                    "from": PAYER,
+                    "from": self.payer.to_string(),
                     "to": self.collector(),
                     "value": number(self.value),
                     "validAfter": number(self.valid_after),
@@ -325,7 +328,7 @@ impl Offer {
             }
             Method::Permit2 => {
                 payload["permit2Authorization"] = json!({
-                    "from": PAYER,
+                    "from": self.payer.to_string(),
                     "permitted": {
                         "token": self.permitted.unwrap_or(ASSET_ADDRESS),
                         "amount": number(self.value),

@@ -6,6 +6,7 @@ use schemes_evm::auth_capture::deployment::Method;
 use sdk_plugin::PaymentRequest;
 use serde_json::{Value, json};
 
+use super::custom::custom_charge;
 use super::offer::{CONTRACT, NOW_S, OTHER, Offer, PAYEE, UNITS, delegating, set_authorization};
 use super::order::{Case, Draft, each_has_its_reason, the_first_broken_check_answers};
 use super::world::{Chain, hex_result, revert, state, typed, word_result};
@@ -233,6 +234,9 @@ pub fn terms() -> Vec<Case> {
                 min_fee_bps: 100,
                 max_fee_bps: 200,
             });
+        }),
+        case(15, v1_1!("operator_type_mismatch"), custom_charge, |d| {
+            d.config.custom_operators[0].charges = false;
         }),
         case(15, EXTRA, hold, |d| d.assets = vec![OTHER.into()]),
     ]

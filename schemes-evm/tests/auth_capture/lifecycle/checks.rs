@@ -131,6 +131,7 @@ fn row_3_policies_and_operators() {
         custom_operators: vec![CustomOperator {
             address: STRANGER,
             network: None,
+            charges: true,
         }],
         ..config()
     };
