@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use sdk_plugin::Amount;
 use sdk_plugin::chain::LaneState;
 
-use super::Engine;
 use super::network::NetworkRun;
+use super::{Engine, lock};
 
 /// What follows from the signers' balances.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +36,10 @@ impl Engine {
         run: &NetworkRun,
         states: &BTreeMap<String, LaneState>,
     ) -> Option<String> {
+        let balances = states
+            .iter()
+            .map(|(signer, state)| (signer.clone(), state.balance));
+        lock(&run.balances).extend(balances);
         let network = &run.network;
         let max_cost = network.settings.max_cost;
         let signers: Vec<String> = network

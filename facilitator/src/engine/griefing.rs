@@ -1,5 +1,8 @@
 //! Payers whose payments pass every simulation and then fail on chain cost gas each time. After a few they have to wait.
 //!
+//! Operations on earlier payments are not counted and not held back: what is held for a seller must not become
+//! unreachable because its payer lets other payments fail.
+//!
 //! In memory only: a restart forgives. What it bounds is gas, not correctness.
 
 use std::collections::HashMap;
@@ -8,7 +11,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use sdk_plugin::scheme::Plan;
+
 use super::lock;
+use crate::journal::SettlementRow;
 
 /// Failed transactions that a payer may cost within [`WINDOW`].
 const ALLOWED: usize = 3;
@@ -16,6 +22,13 @@ const ALLOWED: usize = 3;
 const WINDOW: Duration = Duration::from_secs(600);
 /// Payers remembered at once; beyond that the oldest are forgiven.
 const MAX_PAYERS: usize = 10_000;
+
+/// Whether a plan's failure on chain is in its payer's hands: it is a payment of theirs. What is about an earlier payment
+/// has conflict keys and counts on no funds of the payer.
+pub(super) fn concerns_payer(plan: &Plan, row: &SettlementRow) -> bool {
+    let of_payer = |payer: &str| payer.eq_ignore_ascii_case(&plan.payer);
+    row.conflict_keys.is_empty() || plan.reserves.iter().any(|reserve| of_payer(&reserve.payer))
+}
 
 /// Failed transactions by network and payer.
 #[derive(Debug, Default)]

@@ -10,6 +10,8 @@
 mod alarms;
 mod boot;
 mod bound;
+#[cfg(test)]
+mod bound_tests;
 mod budget;
 pub mod decide;
 mod funds;

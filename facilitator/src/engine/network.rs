@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use sdk_plugin::Amount;
 use sdk_plugin::scheme::LaneChoice;
 use tokio::sync::Notify;
 
@@ -29,6 +30,8 @@ pub struct NetworkRun {
     pub(super) held: Mutex<BTreeMap<String, u64>>,
     /// The highest block that any answer named.
     head: AtomicU64,
+    /// Native currency of each signer as the last check saw it, atomic units.
+    pub(super) balances: Mutex<BTreeMap<String, Amount>>,
     /// Wakes the checks of its schemes before their time.
     pub(super) schemes_due: Notify,
     /// Jobs that run.
@@ -47,6 +50,7 @@ impl NetworkRun {
             look: Notify::new(),
             held: Mutex::default(),
             head: AtomicU64::new(0),
+            balances: Mutex::default(),
             schemes_due: Notify::new(),
             jobs: Jobs::default(),
             health: Health::default(),
@@ -67,6 +71,12 @@ impl NetworkRun {
     #[must_use]
     pub fn head(&self) -> u64 {
         self.head.load(Ordering::Relaxed)
+    }
+
+    /// What a signer had at the last check, native atomic units; `None`: not known.
+    #[must_use]
+    pub fn balance_of(&self, signer: &str) -> Option<Amount> {
+        lock(&self.balances).get(signer).copied()
     }
 
     /// The sequence of the first slot of a signer that has not landed.

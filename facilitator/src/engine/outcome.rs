@@ -6,6 +6,7 @@ use sdk_plugin::chain::{Evidence, Shown};
 use sdk_plugin::scheme::{Gate, OnFail, Paid, Refusal};
 
 use super::decide::{Decision, decide};
+use super::griefing::concerns_payer;
 use super::lane::{Ask, Work};
 use super::rows::{job_events, judged_rows, rows_lost};
 use super::settle::unavailable;
@@ -175,7 +176,8 @@ impl Engine {
             self.refresh_locked(settlement).await;
             return false;
         }
-        if matches!(evidence.shown, Shown::Landed { .. } | Shown::Reverted { .. }) {
+        let concerns_payer = settlement.plan().is_none_or(|plan| concerns_payer(plan, &row));
+        if concerns_payer && matches!(evidence.shown, Shown::Landed { .. } | Shown::Reverted { .. }) {
             self.griefing.note(settlement.network.id(), &row.payer);
         }
         let reversed = row.release.is_some();

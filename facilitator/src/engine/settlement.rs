@@ -42,6 +42,10 @@ pub struct State {
     /// In the order of arrival: the opener first.
     pub waiters: Vec<Waiter>,
     next_waiter: u64,
+    /// A later step that could not be brought into a slot is asked for again after a pause.
+    pub retrying: bool,
+    /// How often in a row that was so.
+    pub retries: u32,
 }
 
 /// A settlement that is being opened, or is not finished.
@@ -83,6 +87,8 @@ impl Settlement {
                 row,
                 waiters: Vec::new(),
                 next_waiter: 0,
+                retrying: false,
+                retries: 0,
             }),
             changed: Notify::new(),
             deciding: tokio::sync::Mutex::new(()),

@@ -18,7 +18,7 @@ pub mod row;
 pub mod sqlite;
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 #[cfg(test)]
 mod spending_tests;
 

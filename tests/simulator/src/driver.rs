@@ -30,6 +30,7 @@ pub struct SimDriver {
     /// Whether the chain numbers transactions.
     ordered: bool,
     finality: u64,
+    retained_are_poor: bool,
     built: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
@@ -41,6 +42,7 @@ impl SimDriver {
             calls,
             ordered: terms.ordered,
             finality: terms.finality,
+            retained_are_poor: terms.retained_are_poor,
             built: Mutex::default(),
         }
     }
@@ -137,7 +139,11 @@ impl ChainDriver for SimDriver {
             .and_then(|block| block.state.nonces.get(&lane.signer).copied());
         Ok(LaneState {
             next_sequence: next.unwrap_or(0),
-            balance: Amount::MAX,
+            balance: if self.retained_are_poor && lane.signer.starts_with("signer-r") {
+                Amount::ZERO
+            } else {
+                Amount::MAX
+            },
             head_height: head(view),
         })
     }

@@ -43,6 +43,8 @@ pub struct Terms {
     pub signers: usize,
     /// Signers that take nothing new.
     pub retained: usize,
+    /// Whether these have no native currency.
+    pub retained_are_poor: bool,
     pub confirmations: u64,
     pub finality: u64,
     pub max_cost: u64,
@@ -59,6 +61,7 @@ impl Default for Terms {
         Self {
             signers: 2,
             retained: 0,
+            retained_are_poor: false,
             confirmations: 2,
             finality: 6,
             max_cost: GAS * 200,

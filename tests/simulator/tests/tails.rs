@@ -377,3 +377,53 @@ fn a_scheme_that_is_not_ready_finishes_what_is_open_and_its_jobs_wait() {
     );
     assert_eq!(balance(&report, "dan"), 10_000);
 }
+
+/// What could not be sent is not begun: the caller asks again, when somebody has topped the signer up.
+#[test]
+fn an_operation_whose_signer_can_not_pay_is_turned_away_before_anything_is_recorded() {
+    let (hold, close) = asks();
+    let mut scenario = quiet()
+        .visit(500, &hold, 25_000, 1)
+        .visit(5_000, &close, 10_000, 2);
+    (scenario.terms.retained, scenario.terms.retained_are_poor) = (1, true);
+    let report = scenario.run_clean();
+    assert_eq!(report.words(&hold)[..1], [Word::Success]);
+    assert_eq!(report.words(&close)[..2], [Word::Unavailable, Word::Unavailable]);
+    assert!(closes(&report).is_empty());
+}
+
+/// A payer whose payments keep failing has to wait, and what is held of theirs for others does not.
+#[test]
+fn failed_payments_of_a_payer_do_not_keep_what_is_held_from_being_closed() {
+    let (hold, close) = asks();
+    let mut scenario = quiet().visit(500, &hold, 25_000, 1);
+    for (at, nonce) in (0..).zip([20, 30, 40]) {
+        let start = 4_000 + at * 6_000;
+        // Cancelled between plan and landing.
+        scenario = scenario
+            .visit(start, &payment("ann", nonce, Shape::Plain), 25_000, 1)
+            .act(
+                start + 50,
+                Act::Outside(Op::Cancel {
+                    from: "ann".into(),
+                    nonce,
+                }),
+            );
+    }
+    let next = payment("ann", 50, Shape::Plain);
+    let report = scenario
+        .visit(23_000, &next, 25_000, 1)
+        .visit(23_000, &close, 25_000, 1)
+        .run_clean();
+    let failed = report
+        .log
+        .iter()
+        .filter(|event| matches!(event, Event::Failed { .. }));
+    assert_eq!(failed.count(), 3);
+    assert!(
+        matches!(report.words(&next).first(), Some(Word::Refused(_))),
+        "{:?}",
+        report.words(&next)
+    );
+    assert_eq!(report.words(&close)[..1], [Word::Success]);
+}

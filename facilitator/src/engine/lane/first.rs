@@ -78,6 +78,21 @@ impl LaneTask {
         Ok(())
     }
 
+    /// What is begun on a signer that can't pay could not be sent until somebody tops it up.
+    pub(super) fn check_funds(&self, built: &Built) -> Result<(), Stop> {
+        match self.run.balance_of(&self.lane.signer) {
+            Some(balance) if balance < built.max_cost => {
+                tracing::error!(network = %self.lane.network, signer = %self.lane.signer, %balance, cost = %built.max_cost,
+                    "a settlement was not begun: the signer that it names can't pay for its transaction; send it native \
+                     currency");
+                Err(Stop::Unavailable(
+                    "the signer that this needs can't pay for a transaction now; try again",
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     pub(super) fn cost_limit(&self, step: &Step) -> Amount {
         let of_network = self.run.network.settings.max_cost;
         step.max_cost

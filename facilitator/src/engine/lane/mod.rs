@@ -31,6 +31,10 @@ use crate::service::SettleAnswer;
 
 /// Between two tries of something that a node did not answer.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
+/// Before a later step that could not be brought into a slot is tried again, doubled with each time.
+const FIRST_STEP_PAUSE: Duration = Duration::from_secs(2);
+/// The longest such pause.
+const LONGEST_STEP_PAUSE: Duration = Duration::from_secs(30);
 /// Tries of quote and build for a settlement that is not journaled.
 const TRIES: u32 = 4;
 /// Unused places before the first open slot that are filled at one go.
@@ -336,7 +340,7 @@ impl LaneTask {
             return;
         }
         match self.bring_into_slot(&settlement, step, false).await {
-            Ok(()) => {}
+            Ok(()) => settlement.lock().retries = 0,
             // A pause stops first steps only.
             Err(Stop::Withdrawn | Stop::Taken | Stop::Paused) => {}
             Err(Stop::Refused(refusal)) => {
@@ -348,12 +352,24 @@ impl LaneTask {
         }
     }
 
+    /// Longer each time. Whoever else asks for the step meanwhile starts no second row of tries.
     fn try_later(&self, settlement: Arc<Settlement>, step: u32) {
-        if let Some(handle) = self.run.lane(&self.lane.signer) {
-            self.engine.spawn_after(RETRY_EVERY * 8, move || {
-                handle.ask(Ask::Step(Work { settlement, step }))
-            });
-        }
+        let Some(handle) = self.run.lane(&self.lane.signer) else {
+            return;
+        };
+        let pause = {
+            let mut state = settlement.lock();
+            if std::mem::replace(&mut state.retrying, true) {
+                return;
+            }
+            let doubled = 1_u32.checked_shl(state.retries).unwrap_or(u32::MAX);
+            state.retries = state.retries.saturating_add(1);
+            FIRST_STEP_PAUSE.saturating_mul(doubled).min(LONGEST_STEP_PAUSE)
+        };
+        self.engine.spawn_after(pause, move || {
+            settlement.lock().retrying = false;
+            handle.ask(Ask::Step(Work { settlement, step }));
+        });
     }
 
     async fn bring_into_slot(
@@ -390,6 +406,9 @@ impl LaneTask {
             .quote_and_build(settlement, &slot, &planned, is_first)
             .await?;
         self.check_cost(&planned, &built)?;
+        if is_first {
+            self.check_funds(&built)?;
+        }
 
         let attempt = self.attempt_row(
             &slot,

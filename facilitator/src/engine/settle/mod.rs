@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::decide::{Asker, Decision, decide};
 use super::lane::{Queued, Work};
 use super::settlement::{self, Phase, Settlement};
-use super::{Engine, fingerprint_of, lock, own_key, plan_check, rows};
+use super::{Engine, fingerprint_of, griefing, lock, own_key, plan_check, rows};
 use crate::journal::{Answer, JournalError, Outcome, Query, SettlementRow, StepRow, StepState};
 use crate::registry::Kind;
 use crate::service::SettleAnswer;
@@ -386,7 +386,12 @@ impl Engine {
             }
             Err(fault) => return settlement.give_up(|waiter| stopped(&fault, &waiter.network_as_sent)),
         };
-        if let Some(wait) = self.griefing.must_wait(kind.network.id(), &plan.payer) {
+        let concerns_payer = griefing::concerns_payer(&plan, &settlement.lock().row);
+        if let Some(wait) = self
+            .griefing
+            .must_wait(kind.network.id(), &plan.payer)
+            .filter(|_| concerns_payer)
+        {
             let message = format!(
                 "payments of this payer have failed on chain after passing every check; try again in {} s",
                 wait.as_secs().saturating_add(1)

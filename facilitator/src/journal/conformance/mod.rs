@@ -33,7 +33,7 @@ pub(in crate::journal) fn opened(id: u64, claim: &str) -> Event {
     opened_with(id, claim, |_, _, _| {})
 }
 
-pub(in crate::journal) fn opened_with(
+pub(crate) fn opened_with(
     id: u64,
     claim: &str,
     change: impl FnOnce(&mut SettlementRow, &mut Vec<Reserve>, &mut Vec<Hold>),
