@@ -11,8 +11,9 @@ use sdk_plugin::{Amount, Cx, Fault, PaymentRequest};
 use serde_json::json;
 
 use super::Wanted;
+use super::collection::{Collection, target};
 use super::custom::Sandbox;
-use super::payment::{Collection, Payment, target};
+use super::payment::Payment;
 use crate::abi::AuthorizedToken;
 use crate::auth_capture::reason::{Dialect, No, Reason};
 use crate::auth_capture::signed::Signed;

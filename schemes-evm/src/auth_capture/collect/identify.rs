@@ -116,7 +116,8 @@ fn as_probed(
     }
 }
 
-/// The seller's terms, spelled one way: a hold that is presented as a charge, or another amount of it, is other terms.
+/// The seller's terms, spelled one way: a hold that is presented as a charge, or another amount of it, is other terms. Equal
+/// requests may share one plan, so whatever could have one refused and not the other stands in here or in the digest.
 fn fingerprint(request: &PaymentRequest, dialect: Dialect, escrow: Address) -> String {
     let (requirements, payload) = (&request.requirements, &request.payload);
     let extra = &requirements.extra;
@@ -137,6 +138,9 @@ fn fingerprint(request: &PaymentRequest, dialect: Dialect, escrow: Address) -> S
         Dialect::V1_0 => json!(["1.0", extra.get("autoCapture") == Some(&Value::Bool(true))]),
         Dialect::V1_1 => json!([
             "1.1",
+            requirements.max_timeout_seconds,
+            extra.get("autoCapture") == Some(&Value::Bool(true)),
+            members::present(extra, "captureMode"),
             or(extra, "paymentFlow", "escrow"),
             or(extra, "operatorType", "delegated"),
             address_of(extra, "receiverAuthorizer"),
@@ -151,6 +155,8 @@ fn fingerprint(request: &PaymentRequest, dialect: Dialect, escrow: Address) -> S
     json!([
         requirements.scheme,
         requirements.network,
+        request.accepted.scheme,
+        request.accepted.network,
         address(&requirements.asset),
         address(&requirements.pay_to),
         requirements.amount,
@@ -176,16 +182,19 @@ fn or(extra: &Map<String, Value>, name: &str, default: &str) -> Value {
         .unwrap_or_else(|| default.into())
 }
 
-/// Hash over what the buyer signed and the buyer's signature: other spellings of one payload have one digest.
+/// Hash over what the buyer signed, the buyer's signature and the authorizer's: other spellings of one payload have one
+/// digest.
 fn payload_digest(request: &PaymentRequest, signed: &Authorization) -> String {
     let method = match signed.method {
         Method::Eip3009 => "eip3009",
         Method::Permit2 => "permit2",
     };
-    let signature = members::signature(&request.payload, "signature").map_or_else(
-        |_| json!({ "malformed": request.payload.get("signature") }),
-        |bytes| json!(hex::encode(signature::canonical(bytes))),
-    );
+    let signature = |name: &str| {
+        members::signature(&request.payload, name).map_or_else(
+            |_| json!({ "malformed": request.payload.get(name) }),
+            |bytes| json!(hex::encode(signature::canonical(bytes))),
+        )
+    };
     let salt_nonce = match salt_nonce(&request.payload) {
         Ok(salt_nonce) => json!(salt_nonce.map(|nonce| nonce.to_string())),
         Err(_) => json!({ "malformed": request.payload.get("saltNonce") }),
@@ -203,7 +212,8 @@ fn payload_digest(request: &PaymentRequest, signed: &Authorization) -> String {
         signed.nonce.to_string(),
         members::word(&request.payload, "salt").map(|salt| salt.to_string()),
         salt_nonce,
-        signature,
+        signature("signature"),
+        signature("authorizerSignature"),
     ]);
     keccak256(canonical.to_string()).to_string()
 }

@@ -5,8 +5,8 @@ use sdk_plugin::chain::{Evidence, ForeignTx, Shown};
 use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, Refusal, Step};
 use sdk_plugin::{Amount, Fault};
 
+use super::collection::state_after;
 use super::custom::is_collection;
-use super::payment::state_after;
 use super::plan::{Collected, Memo};
 use crate::auth_capture::fees::Fee;
 use crate::auth_capture::reason::Reason;

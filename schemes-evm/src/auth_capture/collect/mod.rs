@@ -4,21 +4,23 @@
 //! |---|---|---|
 //! | identify | `identify` | none |
 //! | shape of the payload | `payload` | none |
-//! | checks that need no chain | `payment` | none |
+//! | checks that need no chain, and the call | `payment`, `collection` | none |
 //! | signatures, payment state, simulation | `check` | one batch; one more for an account with code whose key signed, and for a contract operator's token store, once |
-//! | a call of a contract operator, in a sandbox and on the chain | `custom` | in the batch of `check` |
+//! | a call of a contract operator, in a sandbox and on the chain | `custom`, `simulated` | in the batch of `check` |
 //! | what must be sent, and what proves it | `plan` | in the batch of `check`, and one row of the store |
 //! | what the chain showed | `judge` | none |
 //!
 //! A refusal that needs no chain costs no round trip; a good payment by an ordinary account costs one.
 
 mod check;
+mod collection;
 mod custom;
 mod identify;
 mod judge;
 mod payload;
 mod payment;
 mod plan;
+mod simulated;
 mod stores;
 
 use sdk_plugin::chain::Evidence;

@@ -1,6 +1,7 @@
 //! What must be sent for a good collection, what proves it, and what is kept of the payment.
 
 use alloy_primitives::{Address, B256, U256};
+use alloy_sol_types::SolEvent;
 use sdk_plugin::host::{Job, StoreWrite};
 use sdk_plugin::scheme::{
     Call, EvidenceWanted, Gate, Hold, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step,
@@ -9,8 +10,8 @@ use sdk_plugin::{Amount, Cx, Fault, HexBytes, PaymentRequest};
 use serde::{Deserialize, Serialize};
 
 use super::check::Good;
+use super::collection::{Charge, target};
 use super::custom::Sandbox;
-use super::payment::{Charge, target};
 use crate::abi::TRANSFER_TOPIC;
 use crate::auth_capture::abi::{Escrow, EscrowV10, EscrowV11, PaymentInfo};
 use crate::auth_capture::config::Config;
@@ -21,7 +22,6 @@ use crate::auth_capture::records::{self, Record};
 use crate::auth_capture::state;
 use crate::auth_capture::terms::{OperatorType, Terms};
 use crate::text;
-use alloy_sol_types::SolEvent;
 
 /// What judge needs to know of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

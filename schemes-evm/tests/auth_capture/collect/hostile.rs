@@ -37,7 +37,6 @@ fn other_spellings_of_one_payload_are_one_payment() {
             )
         }),
         respelled(|r| drop(r.requirements.extra.insert("other".into(), json!(1)))),
-        respelled(|r| r.requirements.max_timeout_seconds = 999),
         respelled(|r| {
             let salt = r.payload["salt"]
                 .as_str()
@@ -67,6 +66,12 @@ fn one_signature_under_other_terms_is_not_the_same_settlement() {
         // A charge that is presented as a hold.
         other(|r| drop(r.requirements.extra.insert("paymentFlow".into(), json!("escrow")))),
         other(|r| r.requirements.amount = 750_000u64.into()),
+        // What would have it refused must not be shared with a request that is good.
+        other(|r| r.requirements.max_timeout_seconds = 9_999_999),
+        other(|r| r.accepted.scheme = "exact".into()),
+        other(|r| r.accepted.network = "eip155:1".into()),
+        other(|r| drop(r.requirements.extra.insert("captureMode".into(), json!("sync")))),
+        other(|r| drop(r.requirements.extra.insert("autoCapture".into(), json!(true)))),
         other(|r| r.payload["amount"] = json!("750001")),
         other(|r| r.payload["feeAmount"] = json!("7499")),
         other(|r| r.payload["feeReceiver"] = json!(super::offer::PAYEE)),
@@ -83,6 +88,9 @@ fn one_signature_under_other_terms_is_not_the_same_settlement() {
         assert_eq!(other.claim_key, plain.claim_key);
         assert_ne!(other.fingerprint, plain.fingerprint);
     }
+    let unsigned = other(|r| r.payload["authorizerSignature"] = json!("0x11"));
+    assert_eq!(unsigned.claim_key, plain.claim_key);
+    assert_ne!(unsigned.payload_digest, plain.payload_digest);
     // Terms that stand in the hash make another payment.
     for other in [
         other(|r| r.requirements.pay_to = OTHER.into()),
