@@ -1,6 +1,10 @@
 //! What is planned for a good collection.
 
-use alloy_primitives::{Bytes, keccak256};
+use alloy_primitives::{Bytes, U256, keccak256};
+use alloy_sol_types::SolCall;
+use proptest::prelude::*;
+use schemes_evm::auth_capture::abi::{Escrow, EscrowV10, EscrowV11};
+use schemes_evm::auth_capture::deployment::{Method, V1_0, V1_1};
 use sdk_plugin::host::{RpcResult, StoreCondition, StoreRequest, StoreWrite};
 use sdk_plugin::scheme::{Gate, LaneChoice, OnFail};
 use sdk_plugin::testkit::block_on;
@@ -76,7 +80,6 @@ fn a_hold_is_one_call_of_the_escrow_by_the_operators_own_key() {
 
 #[test]
 fn a_charge_reserves_what_the_collector_takes_for_a_moment() {
-    use schemes_evm::auth_capture::deployment::Method;
     for (method, reserved) in [(Method::Eip3009, UNITS), (Method::Permit2, 750_000)] {
         let draft = Draft::of(Offer {
             method,
@@ -174,4 +177,67 @@ fn a_retained_signers_payment_uses_its_lane() {
             address: RETAINED.into()
         }
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Whatever is agreed on and whoever lies about it: what is planned is inside what the buyer signed.
+    #[test]
+    fn nothing_is_planned_that_was_not_signed(
+        accepted in 1u64..3_000_000, asked in 1u64..3_000_000, value in 1u64..3_000_000, agree in 0u8..3,
+        amount in 0u64..3_000_000, fee in 0u64..40_000, min in 0u16..300, more in 0u16..300,
+        charge in any::<bool>(), bps in any::<bool>(), permit2 in any::<bool>(),
+    ) {
+        let (asked, value) = match agree {
+            0 => (asked, value),
+            1 => (accepted, accepted),
+            _ => (asked.min(accepted), accepted),
+        };
+        let deployment = if bps { V1_0 } else { V1_1 };
+        let draft = Draft::of(Offer {
+            deployment,
+            method: if permit2 { Method::Permit2 } else { Method::Eip3009 },
+            charge,
+            completion: charge.then_some((amount, if bps { fee % 600 } else { fee })),
+            accepted,
+            asked,
+            value,
+            min_bps: min,
+            max_bps: min + more,
+            ..Offer::default()
+        });
+        let Ok(plan) = draft.world().plan(&draft.request()) else {
+            return Ok(());
+        };
+        prop_assert_eq!(value, accepted);
+        prop_assert!(asked <= accepted);
+        let data = &plan.steps[0].call.data.0;
+        let (info, taken, collector, signature) = match (charge, bps) {
+            (false, _) => {
+                let call = Escrow::authorizeCall::abi_decode(data).unwrap();
+                prop_assert_eq!(asked, accepted);
+                (call.paymentInfo, call.amount, call.tokenCollector, call.collectorData)
+            }
+            (true, true) => {
+                let call = EscrowV10::chargeCall::abi_decode(data).unwrap();
+                prop_assert!((min..=min + more).contains(&call.feeBps));
+                prop_assert_eq!(call.feeReceiver, draft.offer.recipient);
+                (call.paymentInfo, call.amount, call.tokenCollector, call.collectorData)
+            }
+            (true, false) => {
+                let call = EscrowV11::chargeCall::abi_decode(data).unwrap();
+                let share = |bps: u16| U256::from(amount) * U256::from(bps) / U256::from(10_000);
+                prop_assert!(share(min) <= call.feeAmount && call.feeAmount <= share(min + more));
+                prop_assert_eq!(call.feeReceiver, draft.offer.recipient);
+                (call.paymentInfo, call.amount, call.tokenCollector, call.collectorData)
+            }
+        };
+        prop_assert_eq!(info, draft.offer.info());
+        prop_assert_eq!(collector, draft.offer.collector());
+        prop_assert_eq!(signature.to_vec(), draft.offer.signature());
+        prop_assert_eq!(taken, U256::from(if charge { amount } else { accepted }));
+        prop_assert!(!taken.is_zero() && taken <= U256::from(value));
+        prop_assert!(plan.reserves[0].amount.0 >= taken);
+    }
 }

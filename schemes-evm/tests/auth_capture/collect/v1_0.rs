@@ -129,6 +129,27 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
+/// Selector and reason of every typed error of the escrow's (section 14).
+pub const TYPED: [(u32, &str); 17] = [
+    (0xc46c_f60f, "authorization_expired"),
+    (0x88ef_0760, "invalid_deadline_ordering"),
+    (0x092a_f19e, "amount_mismatch"),
+    (0x6c04_42a2, "amount_overflow"),
+    (0xad7c_145a, "payment_already_collected"),
+    (0x3c73_c4a0, "token_collection_failed"),
+    (0x5313_287d, "invalid_collector"),
+    (0xe113_0dba, "invalid_capture_authorizer"),
+    (0xbf47_e3f7, "invalid_fee_bps"),
+    (0x0950_d5d0, "invalid_fee_bps_range"),
+    (0x0b34_5f0c, "fee_bps_out_of_range"),
+    (0xb680_2b7f, "zero_fee_receiver"),
+    (0x4caf_6a34, "invalid_fee_receiver"),
+    (0x36f2_d211, "capture_deadline_expired"),
+    (0x604b_0947, "insufficient_authorization"),
+    (0x93bb_7a12, "zero_authorization"),
+    (0xab14_3c06, "simulation_failed"),
+];
+
 #[test]
 fn every_check_has_its_reason() {
     each_has_its_reason(&cases(), 15);
@@ -141,25 +162,7 @@ fn checks_come_in_the_shipped_order() {
 
 #[test]
 fn typed_errors_of_the_simulation_are_named() {
-    for (selector, reason) in [
-        (0xc46c_f60f, "authorization_expired"),
-        (0x88ef_0760, "invalid_deadline_ordering"),
-        (0x092a_f19e, "amount_mismatch"),
-        (0x6c04_42a2, "amount_overflow"),
-        (0xad7c_145a, "payment_already_collected"),
-        (0x3c73_c4a0, "token_collection_failed"),
-        (0x5313_287d, "invalid_collector"),
-        (0xe113_0dba, "invalid_capture_authorizer"),
-        (0xbf47_e3f7, "invalid_fee_bps"),
-        (0x0950_d5d0, "invalid_fee_bps_range"),
-        (0x0b34_5f0c, "fee_bps_out_of_range"),
-        (0xb680_2b7f, "zero_fee_receiver"),
-        (0x4caf_6a34, "invalid_fee_receiver"),
-        (0x36f2_d211, "capture_deadline_expired"),
-        (0x604b_0947, "insufficient_authorization"),
-        (0x93bb_7a12, "zero_authorization"),
-        (0xab14_3c06, "simulation_failed"),
-    ] {
+    for (selector, reason) in TYPED {
         let mut draft = Draft::of(hold());
         fails(&mut draft, typed(selector));
         let refusal = draft.world().refused(&draft.request());

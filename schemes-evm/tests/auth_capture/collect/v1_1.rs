@@ -391,7 +391,7 @@ pub fn signed() -> Vec<Case> {
 }
 
 /// Selector and reason of every typed error that a collection can meet (section 14).
-const TYPED: [(u32, &str); 24] = [
+pub const TYPED: [(u32, &str); 24] = [
     (0xc46c_f60f, v1_1!("authorization_expired")),
     (0x88ef_0760, v1_1!("deadline_ordering")),
     (0x092a_f19e, v1_1!("amount_mismatch")),
