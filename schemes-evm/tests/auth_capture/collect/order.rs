@@ -86,19 +86,25 @@ pub fn each_has_its_reason(cases: &[Case], first_chain_step: u8) {
 }
 
 /// Two broken checks are answered with the earlier one's reason. The later one is broken first, so that the earlier one
-/// stays broken where both are about one member; `same_member` are the steps where that takes more. A simulation that fails without a reason of its own is what the balance
-/// is looked at for, so that one is no pair.
+/// stays broken where both are about one member; `same_member` are the steps where that takes more. A simulation that
+/// fails without a reason of its own is what the balance is looked at for, so that one is no pair.
 pub fn the_first_broken_check_answers(cases: &[Case], same_member: &[(u8, u8)]) {
     let mut pairs = 0;
     let mut wrong = Vec::new();
     for first in cases {
+        let mut seen = None;
         for second in cases {
+            // Of the later step one way to break it is enough.
+            if seen == Some(second.step) || !std::ptr::fn_addr_eq(first.base, second.base) {
+                continue;
+            }
             let explained = first.reason.ends_with("simulation_failed")
                 && second.reason.ends_with("insufficient_balance");
             let apart = explained || same_member.contains(&(first.step, second.step));
-            if !std::ptr::fn_addr_eq(first.base, second.base) || first.step >= second.step || apart {
+            if first.step >= second.step || apart {
                 continue;
             }
+            seen = Some(second.step);
             let mut draft = second.draft();
             (first.break_it)(&mut draft);
             let refusal = draft.world().verify(&draft.request()).expect_err("refused");
