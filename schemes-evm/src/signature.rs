@@ -70,6 +70,15 @@ pub fn unwrap(signature: &[u8]) -> Option<Unwrapped> {
     })
 }
 
+/// Whom a wrapper has called before the inner signature is looked at, whether or not that deploys anything. `None`: these
+/// bytes are no wrapper, or one that can't be read.
+#[must_use]
+pub fn wrapper_target(signature: &[u8]) -> Option<Address> {
+    let wrapper = signature.strip_suffix(&WRAPPER_SUFFIX)?;
+    let (target, _, _) = <(Address, Bytes, Bytes)>::abi_decode_params(wrapper).ok()?;
+    Some(target)
+}
+
 /// v, r and s of a 65-byte signature, with v 0 and 1 written as 27 and 28. `None` for any other length.
 #[must_use]
 pub fn split(signature: &[u8]) -> Option<(u8, B256, B256)> {

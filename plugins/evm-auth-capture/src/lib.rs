@@ -214,7 +214,10 @@ mod tests {
                 "max_refund_horizon_s",
             ),
             (
-                json!({"delegated_authorizer": {"address": "0x0000000000000000000000000000000000000000"}}),
+                json!({"delegated_authorizer": {
+                    "address": "0x0000000000000000000000000000000000000000",
+                    "receivers": [],
+                }}),
                 "delegated_authorizer.address",
             ),
             (

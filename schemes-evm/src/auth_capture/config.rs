@@ -90,11 +90,24 @@ pub struct RefundAgreement {
 }
 
 /// The address that merchants write as `receiverAuthorizer` to have us authorize for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DelegatedAuthorizer {
     /// Nothing is ever signed with its key: it names us in the salt that the buyer signs.
     pub address: Address,
+    /// Whose API key stands for whose consent. Whoever holds a buyer's payload could otherwise complete a charge with an
+    /// amount of its own, or have the payment bound to itself.
+    pub receivers: Vec<AuthorizedReceiver>,
+}
+
+/// A tenant that speaks for a receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorizedReceiver {
+    /// Name of the tenant.
+    pub tenant: String,
+    /// `payTo` of its payments.
+    pub receiver: Address,
 }
 
 /// What is done for a receiver on time, with payments whose authorizer we are.
@@ -181,7 +194,19 @@ impl Config {
     #[must_use]
     pub fn is_our_authorizer(&self, authorizer: Address) -> bool {
         self.delegated_authorizer
+            .as_ref()
             .is_some_and(|delegated| delegated.address == authorizer)
+    }
+
+    /// Whether a tenant's request is the receiver's consent, where the authorizer is us.
+    #[must_use]
+    pub fn speaks_for(&self, tenant: Option<&str>, receiver: Address) -> bool {
+        let known = self.delegated_authorizer.iter().flat_map(|one| &one.receivers);
+        tenant.is_some_and(|tenant| {
+            known
+                .into_iter()
+                .any(|known| known.tenant == tenant && known.receiver == receiver)
+        })
     }
 
     /// What a schema can't say of the settings.
@@ -206,6 +231,7 @@ impl Config {
         }
         if self
             .delegated_authorizer
+            .as_ref()
             .is_some_and(|delegated| delegated.address == Address::ZERO)
         {
             return Err("delegated_authorizer.address must not be the zero address".into());

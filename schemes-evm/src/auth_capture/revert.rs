@@ -89,13 +89,20 @@ pub fn words(failure: &Failure) -> String {
     }
 }
 
-/// The same for a message that only quotes the selector, as receipts' diagnoses do.
+/// The same for the message of a receipt's diagnosis, which ends with the selector; what a contract says in words counts
+/// for nothing.
 #[must_use]
 pub fn reason_in(message: &str) -> Option<Reason> {
-    let message = message.to_ascii_lowercase();
-    ROWS.iter()
-        .find(|row| message.contains(&format!("0x{}", hex::encode(row.selector))))
-        .and_then(|row| row.reason)
+    let (_, quoted) = message.strip_suffix("…)")?.rsplit_once(" (error data 0x")?;
+    let selector = hex::decode(quoted).ok()?;
+    find(selector.try_into().ok()?)?.reason
+}
+
+/// `InvalidSignature()` is a contract operator's word about its authorizer, and Permit2's about the payer; where one of our
+/// signers collects only Permit2 can have said it.
+#[must_use]
+pub fn is_of_collections(reason: Reason, by_contract: bool) -> bool {
+    by_contract || reason != Reason::AuthorizerSignature
 }
 
 fn find(selector: [u8; 4]) -> Option<&'static Row> {
@@ -170,5 +177,6 @@ mod tests {
             reason_in("execution reverted (error data 0xad7c145a…)"),
             Some(PaymentAlreadyCollected)
         );
+        assert_eq!(reason_in("0xad7c145a"), None, "a contract's own words");
     }
 }

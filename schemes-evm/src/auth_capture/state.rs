@@ -97,14 +97,14 @@ pub fn ask(escrow: Address, payment_info_hash: B256) -> EthCall {
     }
 }
 
-/// The state at the block of a step's transaction, without which the step stays unproven.
+/// The state at the block of a step's transaction. Nodes forget old states: see [`is_forgotten`].
 #[must_use]
 pub fn wanted(escrow: Address, payment_info_hash: B256) -> ReadWanted {
     ReadWanted {
         name: READ.into(),
         target: text::lower(escrow),
         data: HexBytes(call_data(payment_info_hash)),
-        required: true,
+        required: false,
     }
 }
 
@@ -113,6 +113,17 @@ fn call_data(payment_info_hash: B256) -> Vec<u8> {
         paymentInfoHash: payment_info_hash,
     }
     .abi_encode()
+}
+
+/// Blocks after which a state that no node brings counts as forgotten: full nodes commonly keep 128.
+const KEPT_BLOCKS: u64 = 64;
+
+/// Whether a state that was not brought will never be. Until then a node that lags, or is asked at the wrong moment, gets
+/// another chance; from then on the escrow's own event stands alone, or an outage would leave money in escrow with
+/// nobody who may move it.
+#[must_use]
+pub fn is_forgotten(height: u64, head_height: u64) -> bool {
+    head_height.saturating_sub(height) >= KEPT_BLOCKS
 }
 
 /// Every event of a payment.

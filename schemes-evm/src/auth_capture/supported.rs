@@ -5,7 +5,7 @@
 //! where contract operators are admitted, can the nodes simulate a call with the state around it. What is advertised
 //! goes by the last probe.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::{Address, B256, b256};
@@ -65,11 +65,13 @@ pub(super) async fn supported(cx: &Cx, config: &Config, probes: &Probes) -> Resu
         return Ok(Supported::default());
     }
     let operators: Vec<Value> = admitted(config, &network.id)
+        .collect::<BTreeSet<Address>>()
+        .into_iter()
         .map(|operator| json!({ "address": text::lower(operator), "operatorType": "custom" }))
         .collect();
     let mut extra = Map::new();
     extra.insert("captureAuthorizer".into(), first.signer.clone().into());
-    if let Some(delegated) = config.delegated_authorizer {
+    if let Some(delegated) = &config.delegated_authorizer {
         extra.insert("receiverAuthorizer".into(), text::lower(delegated.address).into());
     }
     if let Some(terms) = config.fee_terms {
@@ -148,6 +150,7 @@ async fn probe(cx: &Cx, config: &Config, probes: &Probes) -> Result<Probe, Fault
         batch.push(type_hash(deployment.escrow).call());
         batch.push(rpc::get_code(deployment.erc3009_collector));
         batch.push(rpc::get_code(deployment.permit2_collector));
+        batch.push(rpc::get_code(deployment.operator_refund_collector));
     }
     if simulate {
         let call = json!({ "to": text::lower(V1_1.escrow), "data": format!("0x{}", hex::encode(type_hash(V1_1.escrow).data)) });
@@ -174,7 +177,8 @@ fn is_whole(answers: &mut Answers) -> Result<bool, Fault> {
     };
     let erc3009 = !rpc::bytes(answers.take()?, "eth_getCode of a collector")?.is_empty();
     let permit2 = !rpc::bytes(answers.take()?, "eth_getCode of a collector")?.is_empty();
-    Ok(escrow && erc3009 && permit2)
+    let refunds = !rpc::bytes(answers.take()?, "eth_getCode of a collector")?.is_empty();
+    Ok(escrow && erc3009 && permit2 && refunds)
 }
 
 /// Nodes without the method say so in many ways; only the right answer counts.

@@ -28,6 +28,9 @@ const V1_1_ONLY: [&str; 6] = [
     "operatorType",
 ];
 
+/// Longest name and version of a token: they are kept with the payment.
+const MAX_NAME_BYTES: usize = 256;
+
 /// Hold first, or take at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
@@ -175,8 +178,13 @@ impl Terms {
         // 5
         let text = |name: &str| {
             members::non_empty(extra, name)
+                .filter(|text| text.len() <= MAX_NAME_BYTES)
                 .map(str::to_owned)
-                .ok_or_else(|| no_extra(format!("extra.{name} must be a non-empty string")))
+                .ok_or_else(|| {
+                    no_extra(format!(
+                        "extra.{name} must be a string of 1 to {MAX_NAME_BYTES} bytes"
+                    ))
+                })
         };
         let address = |name: &str| {
             members::address(extra, name)

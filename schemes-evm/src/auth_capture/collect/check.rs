@@ -21,7 +21,7 @@ use crate::auth_capture::state::{self, READ_GAS, State};
 use crate::auth_capture::terms::OperatorType;
 use crate::auth_capture::{AuthCaptureEvm, revert};
 use crate::rpc::{self, Answers, EthCall, Executed, Failure};
-use crate::text;
+use crate::{signature, text};
 
 /// Outcome of the checks.
 #[derive(Debug)]
@@ -130,18 +130,17 @@ impl AuthCaptureEvm {
         }
         // 26
         let told = payer_signed.take(&mut answers)?;
-        let counterfactual = match &unwrapped.deployment {
-            Some(deployment) if !told.has_code => {
-                if !self.config.wallet_factories.contains(&deployment.factory) {
-                    return Ok(Err(No::new(
-                        Reason::Erc6492FactoryNotAllowed,
-                        "the payer's wallet is not deployed, and its factory is not one that is allowed here",
-                    )));
-                }
-                true
-            }
-            _ => false,
-        };
+        // The collector makes a wrapper's call in any case, at our expense: also for a payer who has code, or needs none.
+        if let Some(target) = signature::wrapper_target(&payment.payload.signature)
+            && !self.config.wallet_factories.contains(&target)
+        {
+            return Ok(Err(No::new(
+                Reason::Erc6492FactoryNotAllowed,
+                "the signature's wrapper (ERC-6492) calls a contract that is not allowed here; send the bare signature of \
+                 a wallet that exists",
+            )));
+        }
+        let counterfactual = unwrapped.deployment.is_some() && !told.has_code;
         // 27: a wallet that does not exist yet can't be asked; the simulation deploys it.
         if !counterfactual && !payer_signed.agrees(cx, told).await? {
             return Ok(Err(No::new(
@@ -230,10 +229,10 @@ impl AuthCaptureEvm {
                 Ok(Some(Signed::new(terms.receiver_authorizer, digest, signature)))
             }
             // That it is our address was asked with the shape.
-            None if request.tenant.is_some() => Ok(None),
+            None if self.config.speaks_for(request.tenant.as_deref(), terms.receiver) => Ok(None),
             None => Err(No::new(
                 Reason::UnauthenticatedAuthorizerRequest,
-                "without payload.authorizerSignature the request must come from an authenticated tenant",
+                "without payload.authorizerSignature the request must come from the tenant that speaks for payTo here",
             )),
         }
     }
@@ -323,7 +322,9 @@ impl Call {
     /// The typed map first; what it does not know is an old payment, a short balance, or the contract's own words.
     fn explain(&self, payment: &Payment, state: State, balance: Option<U256>, failure: &Failure) -> No {
         let words = revert::words(failure);
-        if let Some(reason) = revert::reason(failure) {
+        if let Some(reason) = revert::reason(failure)
+            .filter(|reason| revert::is_of_collections(*reason, self.sandbox.is_some()))
+        {
             return No::new(reason, words);
         }
         if state.collected {

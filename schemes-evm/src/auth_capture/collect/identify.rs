@@ -79,7 +79,8 @@ fn payment_hash(
         receiver: text::address(&requirements.pay_to)?,
         token: text::address(&requirements.asset)?,
         maxAmount: terms::accepted_amount(request).ok()?,
-        preApprovalExpiry: signed.expiry.uint_try_to().ok()?,
+        // An expiry beyond 48 bits is refused in its turn; here it is only made comparable.
+        preApprovalExpiry: signed.expiry.uint_try_to().unwrap_or(U48::MAX),
         authorizationExpiry: seconds("captureDeadline")?,
         refundExpiry: seconds("refundDeadline")?,
         minFeeBps: bps("minFeeBps")?,

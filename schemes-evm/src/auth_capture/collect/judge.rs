@@ -32,7 +32,9 @@ pub(super) fn judge(plan: &Plan, step: &Step, evidence: &Evidence, now_s: u64) -
         Shown::Reverted { message, .. } => {
             let collected = State::in_evidence(&evidence.reads).is_some_and(|state| state.collected);
             let message = message.as_deref().unwrap_or_default();
-            match revert::reason_in(message) {
+            match revert::reason_in(message)
+                .filter(|reason| revert::is_of_collections(*reason, planned.sandbox.is_some()))
+            {
                 Some(reason) => not_paid(reason, message),
                 None if collected => not_paid(
                     Reason::PaymentAlreadyCollected,
@@ -66,13 +68,20 @@ fn landed(plan: &Plan, planned: &Collected, evidence: &Evidence, height: u64) ->
             .with_message(message),
         ))
     };
-    let Some(state) = State::in_evidence(&evidence.reads) else {
-        return Ok(Judgement::Unproven {
-            why: "the payment's state at the transaction's block was not read".into(),
-        });
-    };
     let Some(item) = planned.item(&evidence.logs) else {
         return unexpected("the transaction landed, and the escrow did not report this collection");
+    };
+    let state = match State::in_evidence(&evidence.reads) {
+        Some(state) => state,
+        // What the operator's contract did to the payment in the same transaction would be in the events.
+        None if state::is_forgotten(height, evidence.head_height) => {
+            state_after(planned.charge, planned.amount)
+        }
+        None => {
+            return Ok(Judgement::Unproven {
+                why: "the payment's state at the transaction's block was not read".into(),
+            });
+        }
     };
     if state.is_untouched() {
         // The escrow's own event says otherwise: the node that read is behind the one that showed the event.
@@ -81,7 +90,10 @@ fn landed(plan: &Plan, planned: &Collected, evidence: &Evidence, height: u64) ->
         });
     }
     if state != state_after(planned.charge, planned.amount) {
-        return unexpected("the payment's state after the transaction is not that of this collection");
+        return unexpected(
+            "the payment's state after the transaction is not that of this collection; look it up before anything else, \
+             money may be in escrow",
+        );
     }
     if let Some(sandbox) = &planned.sandbox
         && !sandbox.moved_as_expected(&evidence.logs)

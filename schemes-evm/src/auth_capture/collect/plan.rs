@@ -143,10 +143,10 @@ async fn record(
 ) -> Result<Result<(Vec<StoreWrite>, Vec<Job>), No>, Fault> {
     let (terms, collection) = (&good.payment.terms, &good.collection);
     let is_ours = config.is_our_authorizer(terms.receiver_authorizer);
-    if is_ours && request.tenant.is_none() {
+    if is_ours && !config.speaks_for(request.tenant.as_deref(), terms.receiver) {
         return Ok(Err(No::new(
             Reason::UnauthenticatedAuthorizerRequest,
-            "a payment that this facilitator authorizes for its seller must be settled by an authenticated tenant",
+            "a payment that this facilitator authorizes for its seller must be settled by the tenant that speaks for payTo",
         )));
     }
     let record = Record {

@@ -107,7 +107,9 @@ pub(super) async fn funded(
         ..
     } = terms.deployment;
     let available = match (balance, allowance) {
-        (Some(balance), Some(allowance)) if balance >= amount && allowance >= amount => balance,
+        (Some(balance), Some(allowance)) if balance >= amount && allowance >= amount => {
+            balance.min(allowance)
+        }
         (Some(balance), _) if balance < amount => {
             return Ok(Err(unavailable(format!(
                 "the facilitator's operator must send {} more units of {asset} to {operator}: refunds are paid from there",

@@ -9,8 +9,7 @@ use sdk_plugin::scheme::{Identified, Identity};
 use sdk_plugin::{PaymentRequest, Value};
 use serde_json::{Map, json};
 
-use super::super::config::Config;
-use super::super::deployment::V1_1;
+use super::super::deployment::{V1_0, V1_1, V1_1_EARLIER};
 use super::super::payment_info::Place;
 use super::super::reason::{Dialect, No, Reason};
 use super::super::terms;
@@ -31,14 +30,14 @@ pub(super) fn payer_as_sent(request: &PaymentRequest) -> String {
 
 /// Only what has no payment hash has no claim.
 #[must_use]
-pub(super) fn identify(request: &PaymentRequest, config: &Config) -> Identity {
-    match identified(request, config) {
+pub(super) fn identify(request: &PaymentRequest) -> Identity {
+    match identified(request) {
         Ok(identified) => Identity::Identified(identified),
         Err(no) => Identity::Refused(no.refusal(Dialect::V1_1, &payer_as_sent(request))),
     }
 }
 
-fn identified(request: &PaymentRequest, config: &Config) -> Result<Identified, No> {
+fn identified(request: &PaymentRequest) -> Result<Identified, No> {
     let payload = Payload::decode(&request.payload)?;
     let chain_id = match text::chain_id(&request.requirements.network) {
         Some(chain_id) => chain_id,
@@ -48,7 +47,7 @@ fn identified(request: &PaymentRequest, config: &Config) -> Result<Identified, N
     let hash = payload.info.hash(Place { chain_id, escrow });
     Ok(Identified {
         payer: payer_as_sent(request),
-        claim_key: claim_key(&payload, hash, chain_id, escrow, config).to_string(),
+        claim_key: claim_key(&payload, hash, chain_id, escrow).to_string(),
         conflict_keys: vec![hash.to_string()],
         fingerprint: fingerprint(request, &payload, escrow),
         payload_digest: payload_digest(&payload, hash),
@@ -76,18 +75,20 @@ fn escrow_as_sent(extra: &Map<String, Value>) -> Result<Address, No> {
     })
 }
 
-/// The digest that is signed; for what nobody signs, a name of our own. What can't be an operation at all gets a name
-/// too: the checks refuse it, in their order.
-fn claim_key(payload: &Payload, hash: B256, chain_id: u64, escrow: Address, config: &Config) -> B256 {
-    let operation = config
-        .deployment_of(escrow)
-        .and_then(|deployment| payload.operation(deployment));
-    match operation {
-        Some(operation) if payload.signature.is_some() => {
-            operation.digest(hash, chain_id, payload.info.operator)
-        }
-        Some(operation) => operation.delegated_key(hash),
-        None => keccak256(json!(["not an operation", hash, digest_members(payload)]).to_string()),
+/// The digest that is signed; for what nobody signs, a name of our own. A refund's digest holds a collector that for other
+/// than canonical escrows only the configuration knows, so there it is named by its members. What can't be an operation
+/// at all gets a name too: the checks refuse it, in their order.
+fn claim_key(payload: &Payload, hash: B256, chain_id: u64, escrow: Address) -> B256 {
+    let is_signed = payload.signature.is_some();
+    let named = |what: &str| keccak256(json!([what, hash, is_signed, digest_members(payload)]).to_string());
+    let canonical = [V1_1, V1_0, V1_1_EARLIER]
+        .into_iter()
+        .find(|one| one.escrow == escrow);
+    match (payload.action, payload.operation(&canonical.unwrap_or(V1_1))) {
+        (Action::Refund, _) if canonical.is_none() => named("refund"),
+        (_, None) => named("not an operation"),
+        (_, Some(operation)) if is_signed => operation.digest(hash, chain_id, payload.info.operator),
+        (_, Some(operation)) => operation.delegated_key(hash),
     }
 }
 

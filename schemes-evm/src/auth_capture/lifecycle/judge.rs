@@ -42,6 +42,9 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judg
                     why: "the escrow reported the operation, and the balances at that block do not show it"
                         .into(),
                 }),
+                None if state::is_forgotten(*height, evidence.head_height) => {
+                    done(plan, &memo, evidence, id, *height)
+                }
                 None => Ok(Judgement::Unproven {
                     why: "the balances at the transaction's block were not read".into(),
                 }),

@@ -29,7 +29,7 @@ use check::{Checked, Wanted};
 
 impl AuthCaptureEvm {
     pub(super) fn lifecycle_identify(&self, request: &PaymentRequest) -> Identity {
-        identify::identify(request, &self.config)
+        identify::identify(request)
     }
 
     pub(super) async fn lifecycle_verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {

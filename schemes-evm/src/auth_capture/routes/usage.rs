@@ -3,7 +3,7 @@
 //! Every report has an id of the merchant's; the same report again changes nothing.
 
 use alloy_primitives::U256;
-use sdk_plugin::host::{StoreCondition, StoreRequest, StoreResponse, StoreWrite};
+use sdk_plugin::host::{JobRequest, StoreCondition, StoreRequest, StoreResponse, StoreWrite};
 use sdk_plugin::scheme::RouteRequest;
 use sdk_plugin::{Cx, Fault, Value};
 use serde_json::json;
@@ -12,6 +12,7 @@ use super::{Answered, Own, Refused, body_units, ok};
 use crate::auth_capture::AuthCaptureEvm;
 use crate::auth_capture::authorizer::Balances;
 use crate::auth_capture::keeper;
+use crate::auth_capture::order::is_ours;
 use crate::auth_capture::records::{self, Usage};
 
 /// Longest id, in bytes.
@@ -36,6 +37,14 @@ impl AuthCaptureEvm {
                 "this payment was charged at once; nothing is held",
             )));
         }
+        let keeps = is_ours(&own.record, &self.config);
+        let Some(job) = keeper::next_job(&self.config, &own.record, cx.now_s()).filter(|_| keeps) else {
+            return Ok(Err(Refused::new(
+                409,
+                "nobody captures reported usage of this payment: it needs a keeper for its receiver, this facilitator as \
+                 receiverAuthorizer, and a captureDeadline that is not near; capture it yourself",
+            )));
+        };
         let Some(state) = Self::state_of(cx, own).await? else {
             return Err(Fault::unavailable("the escrow tells no state of the payment"));
         };
@@ -56,6 +65,8 @@ impl AuthCaptureEvm {
                 }
                 let found = records::get::<Usage>(cx, key).await?;
                 let usage = found.map(|found| found.record).unwrap_or_default();
+                // The report may have been written right before a crash.
+                cx.job(JobRequest::Schedule { job }).await?;
                 return Ok(Ok(shown(&usage, own.record.amount, state.balances)));
             }
             let found = records::get::<Usage>(cx, key.clone()).await?;
@@ -78,9 +89,7 @@ impl AuthCaptureEvm {
             ];
             match cx.store(StoreRequest::Write { writes }).await? {
                 StoreResponse::Written => {
-                    if let Some(job) = keeper::next_job(&self.config, &own.record, cx.now_s()) {
-                        cx.job(sdk_plugin::host::JobRequest::Schedule { job }).await?;
-                    }
+                    cx.job(JobRequest::Schedule { job }).await?;
                     return Ok(Ok(shown(&next, own.record.amount, state.balances)));
                 }
                 // Another report was faster.

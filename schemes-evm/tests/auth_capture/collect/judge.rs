@@ -175,6 +175,22 @@ fn t76_a_node_that_is_behind_leaves_it_open() {
 }
 
 #[test]
+fn a_state_that_every_node_has_forgotten_keeps_no_hold_open_for_ever() {
+    let mut story = hold();
+    story.evidence.reads.clear();
+    story.evidence.head_height = 101 + 63;
+    assert!(story.is_unproven());
+    story.evidence.head_height = 101 + 64;
+    assert!(matches!(story.judged(), Judgement::Paid(_)), "the escrow's event");
+    story.evidence.logs.clear();
+    assert_eq!(
+        story.not_paid(),
+        "invalid_auth_capture_evm_unexpected_payment_state",
+        "without the event there is nothing"
+    );
+}
+
+#[test]
 fn failures_are_named() {
     let mut story = hold();
     story.fails("execution reverted (error data 0xad7c145a…)");

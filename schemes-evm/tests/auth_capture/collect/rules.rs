@@ -213,10 +213,24 @@ fn the_tenant_stands_for_the_authorizer_where_that_is_us() {
     draft.edit(|r| drop(r.payload.remove("authorizerSignature")));
     assert!(draft.world().verify(&draft.request()).is_ok());
     assert!(draft.world().plan(&draft.request()).is_ok());
+    let refused = |draft: &Draft| {
+        draft
+            .world()
+            .plan(&draft.request())
+            .expect_err("nobody may ask")
+            .reason
+    };
+    // Another seller's tenant, and nobody.
+    for tenant in [Some("stranger"), None] {
+        draft.tenant = tenant;
+        assert_eq!(refused(&draft), v1_1!("unauthenticated_authorizer_request"));
+    }
     // A hold is bound to its tenant too: there must be one at settle, not at verify.
     let mut draft = Draft::of(hold());
     draft.config = delegating();
     assert!(draft.world().verify(&draft.request()).is_ok());
-    let refusal = draft.world().plan(&draft.request()).expect_err("nobody asks");
-    assert_eq!(refusal.reason, v1_1!("unauthenticated_authorizer_request"));
+    for tenant in [Some("stranger"), None] {
+        draft.tenant = tenant;
+        assert_eq!(refused(&draft), v1_1!("unauthenticated_authorizer_request"));
+    }
 }

@@ -326,6 +326,15 @@ pub fn signed() -> Vec<Case> {
         case(26, v1_1!("erc6492_factory_not_allowed"), hold, |d| {
             d.offer.wrapper = Some((OTHER.parse().unwrap(), Bytes::from_static(&[1])));
         }),
+        // The collector makes the wrapper's call at our expense for whoever sends one.
+        case(26, v1_1!("erc6492_factory_not_allowed"), hold, |d| {
+            d.offer.wrapper = Some((OTHER.parse().unwrap(), Bytes::new()));
+        }),
+        case(26, v1_1!("erc6492_factory_not_allowed"), hold, |d| {
+            d.offer.wrapper = Some((OTHER.parse().unwrap(), Bytes::from_static(&[1])));
+            d.chain.payer_code = hex_result(&[0x60]);
+            d.chain.payer_wallet = super::world::magic();
+        }),
         case(27, v1_1!("signature"), hold, |d| {
             d.edit(|r| payload(r, "signature", json!(format!("0x{}", "11".repeat(65)))));
         }),
@@ -409,7 +418,8 @@ pub const TYPED: [(u32, &str); 24] = [
     (0x4caf_6a34, v1_1!("fee_receiver")),
     (0xc255_e938, v1_1!("salt_binding_mismatch")),
     (0xf911_e398, v1_1!("missing_receiver_authorizer")),
-    (0x8baa_579f, v1_1!("authorizer_signature")),
+    // Permit2 says it of the payer, where no contract operates the payment.
+    (0x8baa_579f, v1_1!("simulation_failed")),
     (0xd06b_96b1, v1_1!("policy")),
     (0x1e9d_d5b8, v1_1!("policy_denied")),
     (0xab14_3c06, v1_1!("simulation_failed")),

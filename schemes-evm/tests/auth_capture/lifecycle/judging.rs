@@ -240,6 +240,12 @@ fn t76_an_event_without_the_balances_behind_it_proves_nothing_yet() {
         let judgement = judge(&world, &plan, &landed(0, logs(), reads.clone()));
         assert!(matches!(judgement, Judgement::Unproven { .. }), "{reads:?}");
     }
+    // Balances that every node has forgotten are waited for no longer: the payment would be nobody's to move.
+    let forgotten = Evidence {
+        head_height: 107 + 64,
+        ..landed(0, logs(), Vec::new())
+    };
+    assert!(matches!(judge(&world, &plan, &forgotten), Judgement::Paid(_)));
     // Its payer took back the rest in the same block.
     let judgement = judge(&world, &plan, &landed(0, logs(), state(true, 0, 750_000)));
     assert!(matches!(judgement, Judgement::Paid(_)));

@@ -74,6 +74,22 @@ fn known(payment: &Payment) -> World {
     world
 }
 
+/// The same with a keeper.
+fn kept(payment: &Payment) -> World {
+    let config = Config {
+        keepers: vec![KeeperRule {
+            receiver: RECEIVER,
+            capture_every_s: Some(600),
+            margin_s: 3_600,
+            void_unused: false,
+        }],
+        ..config()
+    };
+    let world = World::with(config, |_| {});
+    world.knows(payment, TENANT);
+    world
+}
+
 #[test]
 fn only_tenants_see_payments_and_only_their_own() {
     let payment = Payment::delegated();
@@ -372,7 +388,7 @@ fn other_merchants_get_the_digest_that_their_authorizer_signs() {
 #[test]
 fn usage_is_counted_once_for_each_id_and_never_beyond_what_is_held() {
     let payment = Payment::delegated();
-    let world = known(&payment);
+    let world = kept(&payment);
     let report = |id: &str, amount: u64| {
         let body = json!({ "id": id, "amount": amount.to_string() });
         let (status, body) = reply(&world, &post(&path(&payment, "/usage"), body));
@@ -391,7 +407,7 @@ fn usage_is_counted_once_for_each_id_and_never_beyond_what_is_held() {
 #[test]
 fn nothing_is_reported_for_what_is_not_held() {
     let payment = Payment::delegated();
-    let world = known(&payment);
+    let world = kept(&payment);
     world.chain().state = state_result(true, 0, HELD);
     let body = json!({ "id": "a", "amount": "1" });
     assert_eq!(
@@ -399,24 +415,14 @@ fn nothing_is_reported_for_what_is_not_held() {
         409
     );
     let charged = Payment::delegated().charged();
-    let world = known(&charged);
+    let world = kept(&charged);
     assert_eq!(reply(&world, &post(&path(&charged, "/usage"), body)).0, 409);
 }
 
 #[test]
 fn a_report_brings_the_keeper() {
     let payment = Payment::delegated();
-    let kept = Config {
-        keepers: vec![KeeperRule {
-            receiver: RECEIVER,
-            capture_every_s: Some(600),
-            margin_s: 3_600,
-            void_unused: false,
-        }],
-        ..config()
-    };
-    let world = World::with(kept, |_| {});
-    world.knows(&payment, TENANT);
+    let world = kept(&payment);
     let body = json!({ "id": "a", "amount": "1" });
     assert_eq!(reply(&world, &post(&path(&payment, "/usage"), body)).0, 200);
     let jobs = world
@@ -426,4 +432,32 @@ fn a_report_brings_the_keeper() {
         .filter(|recorded| matches!(recorded, Recorded::Job { .. }))
         .count();
     assert_eq!(jobs, 1);
+}
+
+#[test]
+fn nobody_is_told_that_usage_counts_which_nobody_would_capture() {
+    let body = json!({ "id": "a", "amount": "1" });
+    let report =
+        |world: &World, payment: &Payment| reply(world, &post(&path(payment, "/usage"), body.clone())).0;
+    let ours = Payment::delegated();
+    assert_eq!(report(&known(&ours), &ours), 409, "no keeper");
+    let their_own = Payment::on(V1_1);
+    assert_eq!(report(&kept(&their_own), &their_own), 409, "their own authorizer");
+}
+
+#[test]
+fn the_same_report_again_brings_the_keeper_again() {
+    let payment = Payment::delegated();
+    let world = kept(&payment);
+    let jobs = || {
+        let recorded = world.host.recorded().into_iter();
+        recorded
+            .filter(|recorded| matches!(recorded, Recorded::Job { .. }))
+            .count()
+    };
+    for number in 1..=2 {
+        let body = json!({ "id": "a", "amount": "1" });
+        assert_eq!(reply(&world, &post(&path(&payment, "/usage"), body)).0, 200);
+        assert_eq!(jobs(), number);
+    }
 }

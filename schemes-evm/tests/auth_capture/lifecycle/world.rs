@@ -8,7 +8,7 @@ use alloy_sol_types::SolValue;
 use k256::ecdsa::SigningKey;
 use schemes_evm::auth_capture::abi::PaymentInfo;
 use schemes_evm::auth_capture::authorizer::{Balances, Operation};
-use schemes_evm::auth_capture::config::{Config, DelegatedAuthorizer, RefundAgreement};
+use schemes_evm::auth_capture::config::{AuthorizedReceiver, Config, DelegatedAuthorizer, RefundAgreement};
 use schemes_evm::auth_capture::deployment::{Deployment, FeeForm, V1_1};
 use schemes_evm::auth_capture::fees::Fee;
 use schemes_evm::auth_capture::payment_info::{Place, bound_salt};
@@ -397,7 +397,13 @@ pub fn agreement() -> RefundAgreement {
 pub fn config() -> Config {
     Config {
         refund_funding: vec![agreement()],
-        delegated_authorizer: Some(DelegatedAuthorizer { address: OURS }),
+        delegated_authorizer: Some(DelegatedAuthorizer {
+            address: OURS,
+            receivers: vec![AuthorizedReceiver {
+                tenant: TENANT.into(),
+                receiver: RECEIVER,
+            }],
+        }),
         ..Config::default()
     }
 }
