@@ -179,7 +179,7 @@ impl Engine {
         });
         let _ = settlement.plan.set(plan);
         for key in keys {
-            lock(&self.conflicts).insert(key, settlement.id);
+            lock(&self.conflicts).hold(key, settlement.id);
         }
         let claim = settlement.claim.clone();
         lock(&self.claims).entry(claim).or_default().holder = Some(Arc::clone(&settlement));

@@ -13,7 +13,8 @@ mod bound;
 #[cfg(test)]
 mod bound_tests;
 mod budget;
-pub mod decide;
+pub mod conflicts;
+mod decide;
 mod funds;
 mod griefing;
 mod health;
@@ -42,7 +43,7 @@ mod verdict;
 mod verdict_tests;
 mod verify;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use sdk_plugin::{Fault, FaultKind};
@@ -88,7 +89,7 @@ pub struct Engine {
     networks: BTreeMap<String, Arc<NetworkRun>>,
     /// In order of their keys, so that what walks over all of them does so in the same order each time.
     claims: Mutex<BTreeMap<String, Claim>>,
-    conflicts: Mutex<HashMap<String, u64>>,
+    conflicts: Mutex<conflicts::Conflicts>,
     conflict_freed: Notify,
     griefing: griefing::Griefing,
     paused: RwLock<Paused>,

@@ -7,20 +7,16 @@ use crate::engine::settlement::Settlement;
 use crate::engine::{Claim, Engine, lock};
 
 impl Engine {
-    /// Takes all conflict keys or none, waiting for them; `false` when the settlement was withdrawn meanwhile.
+    /// Takes all conflict keys or none, waiting in turn; `false` when the settlement was withdrawn meanwhile: whoever
+    /// forgets it gives its place back.
     pub(super) async fn take_keys(&self, settlement: &Arc<Settlement>, keys: &[String]) -> bool {
+        lock(&self.conflicts).queue(keys, settlement.id);
         loop {
             let freed = self.conflict_freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            {
-                let mut conflicts = lock(&self.conflicts);
-                if keys.iter().all(|key| !conflicts.contains_key(key)) {
-                    for key in keys {
-                        conflicts.insert(key.clone(), settlement.id);
-                    }
-                    return true;
-                }
+            if lock(&self.conflicts).take(keys, settlement.id) {
+                return true;
             }
             tokio::select! {
                 biased;
@@ -32,7 +28,7 @@ impl Engine {
 
     /// Gives a settlement's conflict keys back in memory.
     pub(in crate::engine) fn free_keys(&self, id: u64) {
-        lock(&self.conflicts).retain(|_, owner| *owner != id);
+        lock(&self.conflicts).free(id);
         self.conflict_freed.notify_waiters();
     }
 

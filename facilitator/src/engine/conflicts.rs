@@ -1,0 +1,96 @@
+//! Who holds the conflict keys, and who waits for them, in the order in which they came.
+//!
+//! In order, because anybody can ask for an operation on a payment: among many askers the one who may must not wait for
+//! luck. In memory only; the journal has the last word.
+
+use std::collections::{HashMap, VecDeque};
+
+/// Keys by the settlement that holds them, and those that wait for each.
+#[derive(Debug, Default)]
+pub(super) struct Conflicts {
+    held: HashMap<String, u64>,
+    waiting: HashMap<String, VecDeque<u64>>,
+}
+
+impl Conflicts {
+    /// A settlement that the journal says holds a key.
+    pub(super) fn hold(&mut self, key: String, settlement: u64) {
+        self.held.insert(key, settlement);
+    }
+
+    /// Takes a place behind all that wait for any of the keys. Places for all keys are taken at once, so that two
+    /// settlements with the same two keys never wait for each other.
+    pub(super) fn queue(&mut self, keys: &[String], settlement: u64) {
+        for key in keys {
+            self.waiting.entry(key.clone()).or_default().push_back(settlement);
+        }
+    }
+
+    /// Takes all keys or none: each must be free, and nobody before in its queue.
+    pub(super) fn take(&mut self, keys: &[String], settlement: u64) -> bool {
+        let first =
+            |key: &String| self.waiting.get(key).and_then(VecDeque::front).copied() == Some(settlement);
+        if !keys.iter().all(|key| !self.held.contains_key(key) && first(key)) {
+            return false;
+        }
+        self.leave(settlement);
+        for key in keys {
+            self.held.insert(key.clone(), settlement);
+        }
+        true
+    }
+
+    /// Gives back what a settlement holds, and its places.
+    pub(super) fn free(&mut self, settlement: u64) {
+        self.held.retain(|_, owner| *owner != settlement);
+        self.leave(settlement);
+    }
+
+    fn leave(&mut self, settlement: u64) {
+        self.waiting.retain(|_, queue| {
+            queue.retain(|waiting| *waiting != settlement);
+            !queue.is_empty()
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn keys_go_to_those_who_wait_in_the_order_in_which_they_came() {
+        let mut conflicts = Conflicts::default();
+        let key = keys(&["a"]);
+        for settlement in [1, 2, 3] {
+            conflicts.queue(&key, settlement);
+        }
+        assert!(!conflicts.take(&key, 2), "not before the first");
+        assert!(conflicts.take(&key, 1));
+        assert!(!conflicts.take(&key, 2), "it is held");
+        conflicts.free(2);
+        conflicts.free(1);
+        assert!(conflicts.take(&key, 3), "the second has gone");
+        conflicts.free(3);
+        assert!(conflicts.held.is_empty() && conflicts.waiting.is_empty());
+    }
+
+    #[test]
+    fn several_keys_are_taken_together_and_nobody_waits_in_a_circle() {
+        let mut conflicts = Conflicts::default();
+        conflicts.hold("a".into(), 9);
+        let (one, other) = (keys(&["a", "b"]), keys(&["b", "a"]));
+        conflicts.queue(&one, 1);
+        conflicts.queue(&other, 2);
+        assert!(!conflicts.take(&one, 1) && !conflicts.take(&other, 2));
+        conflicts.free(9);
+        assert!(!conflicts.take(&other, 2));
+        assert!(conflicts.take(&one, 1));
+        conflicts.free(1);
+        assert!(conflicts.take(&other, 2));
+    }
+}
