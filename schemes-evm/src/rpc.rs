@@ -254,6 +254,14 @@ const EVM_WORDS: &[&str] = &[
     "statechangeduringstaticcall",
     "return data out of bounds",
     "outofoffset",
+    // revm's further names for gas that is gone, and for what no contract may do.
+    "memoryoog",
+    "memorylimitoog",
+    "precompileoog",
+    "invalidoperandoog",
+    "precompileerror",
+    "callnotallowedinsidestatic",
+    "notactivated",
 ];
 
 /// The EVM's failure in a JSON-RPC error; `None` when it may be anything else.
@@ -305,6 +313,7 @@ mod tests {
             (-32000, "out of gas"),
             (-32000, "invalid opcode: opcode 0xfe not defined"),
             (-32603, "EVM error OutOfGas"),
+            (-32603, "EVM error MemoryOOG"),
             (-32000, "gas required exceeds allowance (400000)"),
         ] {
             assert!(failure(&error(code, message, Value::Null)).is_some(), "{message}");

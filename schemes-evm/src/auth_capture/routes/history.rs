@@ -24,8 +24,10 @@ pub(super) struct History {
 pub(super) async fn history(cx: &Cx, own: &Own<'_>, state: Option<State>) -> Result<History, Fault> {
     let rows = records::operations(cx, &cx.network().id, own.hash).await?;
     let mut moves: Vec<Move> = rows.iter().map(Move::of_row).collect();
+    // Rows come in the order in which they were planned, to the second only.
+    moves.sort_by_key(|done| (done.height, done.kind));
     let is_whole = |moves: &[Move]| state.is_some_and(|state| sum(moves) == Some(state.balances));
-    if let Some(from) = moves.iter().map(|done| done.height).max()
+    if let Some(from) = gap(&rows)
         && !is_whole(&moves)
     {
         for found in search(cx, own, from).await? {
@@ -33,11 +35,20 @@ pub(super) async fn history(cx: &Cx, own: &Own<'_>, state: Option<State>) -> Res
                 moves.push(found);
             }
         }
+        moves.sort_by_key(|done| (done.height, done.kind));
     }
     Ok(History {
         is_whole: is_whole(&moves),
         operations: moves.iter().map(Move::json).collect(),
     })
+}
+
+/// Where what the rows don't tell begins: behind the capture that had the rest given back, or else behind the last row.
+/// `None`: there are no rows.
+fn gap(rows: &[OperationRow]) -> Option<u64> {
+    let last = rows.iter().map(|row| row.height).max();
+    let closing = rows.iter().filter(|row| row.voids_remainder);
+    closing.map(|row| row.height).min().or(last)
 }
 
 /// Something that moved a payment's balances.
@@ -50,15 +61,17 @@ struct Move {
     height: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// In the order in which one block can hold them: our own operations on a payment never share one, but the payer's
+/// reclaim may come right behind ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Authorize,
     Charge,
     Capture,
+    Refund,
     Void,
     /// By the payer, past the capture deadline.
     Reclaim,
-    Refund,
 }
 
 impl Kind {

@@ -210,6 +210,34 @@ fn keep(world: &World, payment: &Payment, kind: OperationKind, amount: u64, heig
 }
 
 #[test]
+fn operations_of_one_second_are_shown_in_the_order_of_the_chain() {
+    let payment = Payment::delegated();
+    let world = known(&payment);
+    world.chain().state = state_result(true, 400_000, 600_000);
+    // Their rows lie the other way round.
+    for (kind, amount, height, transaction) in [
+        (OperationKind::Authorize, HELD, 6, "0xff"),
+        (OperationKind::Capture, 600_000, 7, "0x01"),
+    ] {
+        let operation = OperationRow {
+            kind,
+            amount: units(amount),
+            fee: (kind == OperationKind::Capture).then(|| payment.fee(amount)),
+            transaction: transaction.into(),
+            height,
+            planned_at_s: NOW_S,
+            voids_remainder: false,
+        };
+        let record = payment.record(Some(TENANT));
+        world.store(record.operation_writes(&operation).unwrap());
+    }
+    let (_, body) = reply(&world, &get(&path(&payment, "")));
+    assert_eq!(body["operations"][0]["type"], "authorize");
+    assert_eq!(body["operations"][1]["type"], "capture");
+    assert_eq!(body["operationsComplete"], true);
+}
+
+#[test]
 fn what_others_did_is_found_in_the_escrows_events() {
     let payment = Payment::delegated();
     let world = known(&payment);
