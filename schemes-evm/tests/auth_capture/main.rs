@@ -3,3 +3,4 @@
 mod collect;
 mod golden;
 mod lifecycle;
+mod reasons;
