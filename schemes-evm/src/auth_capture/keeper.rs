@@ -27,7 +27,7 @@ pub const KIND: &str = "keep";
 /// Counts payments that were held and not wholly used shortly before their capture deadline.
 pub const UNUSED_METRIC: &str = "auth_capture_unused_holds_total";
 
-/// Least time between two looks, in seconds.
+/// Least time between two of the last looks, in seconds.
 const SHORTEST_S: u64 = 60;
 /// Looks in the time between the margin and the deadline: a capture that failed is tried again.
 const LAST_LOOKS: u64 = 8;
@@ -65,7 +65,7 @@ impl Times {
             .max(config.capture_margin_s.saturating_add(TO_LAND_S));
         Self {
             opened_s: record.planned_at_s,
-            every_s: rule.capture_every_s.map(|every_s| every_s.max(SHORTEST_S)),
+            every_s: rule.capture_every_s,
             last_call_s: deadline_s.saturating_sub(margin_s),
             end_s,
         }

@@ -51,6 +51,7 @@ pub fn operation_writes(
 ) -> Result<Vec<StoreWrite>, Fault> {
     let expires_at_ms = Some(rows_expire_at_ms(refund_deadline_s));
     let prefix = operations_prefix(network, hash);
+    // Not by height: after a reorganisation the same transaction is the same row.
     let key = format!("{prefix}{:012}/{}", operation.planned_at_s, operation.transaction);
     Ok(vec![
         always(key, json(operation)?, expires_at_ms),
@@ -67,17 +68,21 @@ pub async fn seen_height(cx: &Cx, network: &str, hash: B256) -> Result<u64, Faul
     Ok(found.map_or(0, |found| found.record))
 }
 
-/// Everything that was done with a payment, in the order in which it was planned; at most 1,000 operations.
+/// Everything that was done with a payment, in the order of the chain; of more than 1,000 operations the first ones.
 ///
 /// # Errors
 /// As [`super::find`].
 pub async fn operations(cx: &Cx, network: &str, hash: B256) -> Result<Vec<OperationRow>, Fault> {
     let prefix = operations_prefix(network, hash);
     let rows = scan(cx, prefix, None, 1_000).await?;
-    rows.iter()
+    let mut operations = rows
+        .iter()
         .map(|row| {
             OperationRow::deserialize(&row.value)
                 .map_err(|error| Fault::internal(format!("row {} can't be read: {error}", row.key)))
         })
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    // Two clocks may have planned two of them.
+    operations.sort_by_key(|operation| operation.height);
+    Ok(operations)
 }

@@ -202,7 +202,8 @@ fn keep(world: &World, payment: &Payment, kind: OperationKind, amount: u64, heig
         fee,
         transaction: format!("{height:#04x}"),
         height,
-        planned_at_s: NOW_S + height,
+        // One clock may be behind the other: the chain's order is by height.
+        planned_at_s: NOW_S - height,
         voids_remainder: false,
     };
     let record = payment.record(Some(TENANT));
