@@ -24,8 +24,9 @@ use crate::{rpc, text};
 
 /// `kind` of every job here.
 pub const KIND: &str = "keep";
-/// Counts payments that were held and not wholly used shortly before their capture deadline.
-pub const UNUSED_METRIC: &str = "auth_capture_unused_holds_total";
+/// Counts payments that were held and not wholly used shortly before their capture deadline. The host puts the plugin's
+/// name before it.
+pub const UNUSED_METRIC: &str = "unused_holds_total";
 
 /// Least time between two of the last looks, in seconds.
 const SHORTEST_S: u64 = 60;
