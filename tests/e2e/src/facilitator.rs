@@ -34,6 +34,8 @@ pub struct Settings {
     pub network: String,
     /// Lines for `[plugin.evm]`.
     pub plugin: String,
+    /// Lines for `[plugin.auth-capture.config]`, which is loaded when there are some.
+    pub auth_capture: Option<String>,
     /// Further sections.
     pub more: String,
     /// The plugin file; the shipped one when not given.
@@ -87,15 +89,17 @@ impl SolanaNetwork {
                 toml += &format!("{key} = {value}\n");
             }
         }
-        let file = plugin.file_name().unwrap_or_default().to_string_lossy();
-        let digest = binaries::sha256(&plugin)?;
-        toml += &format!(
-            "{}\n\n[plugin.svm]\nfile = {file:?}\nsha256 = \"{digest}\"\n",
-            self.network
-        );
-        toml += &format!("\n[plugin.svm.config]\n{}\n", self.config);
-        Ok(toml)
+        Ok(toml + &format!("{}\n\n{}", self.network, section("svm", &plugin, &self.config)?))
     }
+}
+
+/// A plugin file that is pinned, with its configuration.
+fn section(name: &str, plugin: &Path, config: &str) -> Result<String, Error> {
+    let file = plugin.file_name().unwrap_or_default().to_string_lossy();
+    let digest = binaries::sha256(plugin)?;
+    Ok(format!(
+        "[plugin.{name}]\nfile = {file:?}\nsha256 = \"{digest}\"\n\n[plugin.{name}.config]\n{config}\n"
+    ))
 }
 
 /// Where a process writes to.
@@ -118,6 +122,7 @@ impl Settings {
             server: String::new(),
             network: String::new(),
             plugin: String::new(),
+            auth_capture: None,
             more: String::new(),
             plugin_file: None,
             port: None,
@@ -167,7 +172,12 @@ impl Settings {
         if !self.plugin.lines().any(|line| line.starts_with("sha256")) {
             toml += &format!("sha256 = \"{}\"\n", binaries::sha256(&plugin)?);
         }
-        toml += &format!("{}\n\n{}\n", self.plugin, self.more);
+        toml += &self.plugin;
+        if let Some(config) = &self.auth_capture {
+            let plugin = binaries::auth_capture_plugin()?;
+            toml += &format!("\n\n{}", section("auth-capture", &plugin, config)?);
+        }
+        toml += &format!("\n\n{}\n", self.more);
         Ok(toml)
     }
 }

@@ -6,7 +6,9 @@
 //! let things happen; [`wait::until`] polls a condition with an end.
 
 pub mod binaries;
+pub mod escrow;
 pub mod facilitator;
+pub mod hold;
 pub mod http;
 pub mod leash;
 pub mod payment;

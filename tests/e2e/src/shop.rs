@@ -23,6 +23,8 @@ pub struct Seller {
     _leash: Leash,
     /// What costs money.
     pub resource: String,
+    /// Where it listens.
+    pub address: String,
 }
 
 impl Seller {
@@ -43,6 +45,29 @@ impl Seller {
             Generation::V2 => "seller.mjs",
             Generation::V1 => "seller-v1.mjs",
         };
+        Seller::run(npm, script, facilitator, pay_to, environment)
+    }
+
+    /// The same for a seller that holds money by `auth-capture` before it takes any.
+    ///
+    /// # Errors
+    /// When it ends or says nothing useful.
+    pub fn start_holding(
+        npm: &Npm,
+        facilitator: &str,
+        pay_to: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Seller, Error> {
+        Seller::run(npm, "auth-capture-seller.mjs", facilitator, pay_to, environment)
+    }
+
+    fn run(
+        npm: &Npm,
+        script: &str,
+        facilitator: &str,
+        pay_to: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Seller, Error> {
         let lost = |e: std::io::Error| Error(format!("cannot start node {script}: {e}"));
         let mut child = npm
             .script(script)
@@ -58,13 +83,14 @@ impl Seller {
             BufReader::new(stdout).read_line(&mut line).map_err(lost)?;
         }
         let said: Value = serde_json::from_str(&line).unwrap_or_default();
-        match said["resource"].as_str() {
-            Some(resource) => Ok(Seller {
+        match (said["resource"].as_str(), said["listening"].as_str()) {
+            (Some(resource), Some(address)) => Ok(Seller {
                 _leash: Leash::on(&child)?,
                 child,
                 resource: resource.to_owned(),
+                address: address.to_owned(),
             }),
-            None => {
+            _ => {
                 let _ = child.kill();
                 let _ = child.wait();
                 Err(Error(format!(
@@ -88,6 +114,15 @@ impl Drop for Seller {
 /// When no HTTP answer arrived, with what the script wrote.
 pub fn buy(npm: &Npm, generation: Generation, key: &str, url: &str) -> Result<Value, Error> {
     run_buyer(npm, generation, &[("BUYER_KEY", key)], url)
+}
+
+/// The same for a buyer that pays up to this many dollars at once.
+///
+/// # Errors
+/// As [`buy`].
+pub fn buy_up_to(npm: &Npm, key: &str, dollars: &str, url: &str) -> Result<Value, Error> {
+    let environment = [("BUYER_KEY", key), ("MAX_DOLLARS", dollars)];
+    run_buyer(npm, Generation::V2, &environment, url)
 }
 
 /// Lets a buyer with this key (base58) fetch the URL and pay on the Solana dev chain at `rpc`.

@@ -7,6 +7,10 @@ use sha3::{Digest, Keccak256};
 
 const DOMAIN: &str = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)";
 const TRANSFER: &str = "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
+const RECEIVE: &str = "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
+const PERMIT: &str = "PermitTransferFrom(TokenPermissions permitted,address spender,uint256 nonce,uint256 deadline)TokenPermissions(address token,uint256 amount)";
+const PERMISSIONS: &str = "TokenPermissions(address token,uint256 amount)";
+const PERMIT2_DOMAIN: &str = "EIP712Domain(string name,uint256 chainId,address verifyingContract)";
 const CANCEL: &str = "CancelAuthorization(address authorizer,bytes32 nonce)";
 
 /// keccak256.
@@ -33,11 +37,15 @@ impl Domain {
             word_of_u128(self.chain_id.into()),
             address(&self.token),
         ];
-        let mut data = vec![0x19, 0x01];
-        data.extend(keccak(&domain.concat()));
-        data.extend(keccak(&members.concat()));
-        keccak(&data)
+        typed(keccak(&domain.concat()), members)
     }
+}
+
+fn typed(domain: [u8; 32], members: &[[u8; 32]]) -> [u8; 32] {
+    let mut data = vec![0x19, 0x01];
+    data.extend(domain);
+    data.extend(keccak(&members.concat()));
+    keccak(&data)
 }
 
 /// An EIP-3009 transfer as it is signed. Amounts in atomic units, times in Unix seconds.
@@ -55,8 +63,42 @@ impl Transfer {
     /// The digest that the payer signs.
     #[must_use]
     pub fn digest(&self, domain: &Domain) -> [u8; 32] {
+        self.digest_as(TRANSFER, domain)
+    }
+
+    /// The digest when only the recipient may send it.
+    #[must_use]
+    pub fn receive_digest(&self, domain: &Domain) -> [u8; 32] {
+        self.digest_as(RECEIVE, domain)
+    }
+
+    /// The digest of the same as a Permit2 transfer without a witness; `valid_before` is its deadline.
+    #[must_use]
+    pub fn permit2_digest(&self, domain: &Domain) -> [u8; 32] {
+        let permissions = [
+            keccak(PERMISSIONS.as_bytes()),
+            address(&domain.token),
+            word_of_u128(self.value),
+        ];
+        let permit2 = [
+            keccak(PERMIT2_DOMAIN.as_bytes()),
+            keccak(b"Permit2"),
+            word_of_u128(domain.chain_id.into()),
+            address(devnet::PERMIT2),
+        ];
+        let members = [
+            keccak(PERMIT.as_bytes()),
+            keccak(&permissions.concat()),
+            address(&self.to),
+            self.nonce,
+            word_of_u128(self.valid_before.into()),
+        ];
+        typed(keccak(&permit2.concat()), &members)
+    }
+
+    fn digest_as(&self, members: &str, domain: &Domain) -> [u8; 32] {
         domain.digest(&[
-            keccak(TRANSFER.as_bytes()),
+            keccak(members.as_bytes()),
             address(&self.from),
             address(&self.to),
             word_of_u128(self.value),

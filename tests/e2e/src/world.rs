@@ -216,6 +216,13 @@ impl Builder {
         self
     }
 
+    /// Loads the plugin with `auth-capture`, with these lines of TOML for its configuration.
+    #[must_use]
+    pub fn auth_capture(mut self, config: &str) -> Builder {
+        self.settings.auth_capture = Some(config.to_owned());
+        self
+    }
+
     /// Further sections of TOML.
     #[must_use]
     pub fn more(mut self, lines: &str) -> Builder {

@@ -45,6 +45,7 @@ export class Orders {
   }
 
   #inTurn(payment, act) {
+    if (!payment.bound) throw new Error("this payment is bound to no authorizer: no facilitator takes orders about it");
     const before = this.#queues.get(payment.hash) ?? Promise.resolve();
     const run = before.catch(() => {}).then(act);
     this.#queues.set(payment.hash, run);

@@ -1,5 +1,7 @@
-//! `cargo xtask demo`: two payments, from the buyers' requests to the seller's balances, one on each kind of chain, with
-//! everything real but the money.
+//! `cargo xtask demo`: two payments, from the buyers' requests to the seller's balances, one on each kind of chain, and a
+//! third that is held in escrow first, with everything real but the money.
+
+mod escrow;
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -19,7 +21,8 @@ const WATCH: Duration = Duration::from_millis(500);
 
 /// Shows two payments: starts an EVM chain and a Solana chain of its own, the facilitator with its plugins loaded from
 /// their files, one paid API that takes either network, and two buyers, all on this machine. Each buyer calls the API with
-/// the official x402 client and pays. Prints the HTTP status, the transaction, and the balances before and after.
+/// the official x402 client and pays. Prints the HTTP status, the transaction, and the balances before and after. Then a
+/// dollar is held in escrow, captured in part and given back in part.
 ///
 /// Needs Rust and Node.js; installs and builds the rest, which takes some minutes the first time.
 #[derive(Debug, clap::Args)]
@@ -69,9 +72,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     for on in [On::Evm, On::Solana] {
         pay(&running, on)?;
     }
+    escrow::show(&running)?;
     println!(
         "\n{}",
-        green("Paid twice: the API answered, and the money moved on both chains.")
+        green("Paid three times: the APIs answered, and the money moved on both chains.")
     );
     if args.keep { keep(&mut running) } else { Ok(()) }
 }
@@ -98,11 +102,16 @@ fn start(npm: Npm, folder: PathBuf) -> Result<Running, Failure> {
             ..SolanaNetwork::default()
         }),
         folder: Some(folder),
+        auth_capture: Some(String::new()),
         ..Settings::new(evm.url(), &evm.facilitators[..1])
     };
     let facilitator = Facilitator::start(&settings)?;
     step("facilitator", &facilitator.url());
-    for plugin in [binaries::evm_plugin()?, binaries::svm_plugin()?] {
+    for plugin in [
+        binaries::evm_plugin()?,
+        binaries::auth_capture_plugin()?,
+        binaries::svm_plugin()?,
+    ] {
         let digest = binaries::sha256(&plugin)?;
         step("plugin", &format!("{}, sha256 {digest}", shown(&plugin)));
     }

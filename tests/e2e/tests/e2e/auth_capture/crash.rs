@@ -1,0 +1,86 @@
+//! Crashes and waiting: an operation is carried out once, whenever the process dies.
+
+use devnet::{AUTH_CAPTURE_V11, Mining};
+use e2e::escrow::{self, AUTHORIZER_KEY, PRICE, SHOP_KEY, Shop, ask};
+use e2e::hold::{Hold, Method};
+use e2e::{World, wait};
+use serde_json::json;
+
+fn wait_for(world: &World, hash: &str, capturable: u128, refundable: u128) {
+    wait::until("the escrow's state", wait::LONG, || {
+        let state = world
+            .chain
+            .payment_state(&AUTH_CAPTURE_V11, hash)
+            .expect("the node answers");
+        ((state.capturable, state.refundable) == (capturable, refundable)).then_some(())
+    });
+}
+
+#[test]
+fn a_hold_that_was_pending_at_a_crash_is_one_hold() {
+    let mut world = escrow::world("")
+        .mining(Mining::Manual)
+        .server("settle_wait_seconds = 1")
+        .start();
+    let hold = Hold::v1_1(&world, 2, AUTH_CAPTURE_V11, Method::Eip3009);
+    let body = hold.body(&world);
+    let sent = ask(&world, "/settle", &body, SHOP_KEY).pending();
+    world.facilitator.kill();
+    world.facilitator.restart();
+    world.chain.mine(1).expect("mines");
+    wait_for(&world, &hold.hash(&world), PRICE, 0);
+    let told = wait::until("the answer", wait::LONG, || {
+        let reply = ask(&world, "/settle", &body, SHOP_KEY);
+        reply.is_success().then(|| reply.paid())
+    });
+    assert_eq!((told, world.sent()), (sent, 1));
+}
+
+#[test]
+fn t61_the_signer_of_a_hold_is_kept_until_it_is_no_longer_needed() {
+    let mut world = escrow::world("")
+        .signers(2)
+        .network(&format!("signers = [\"signer0\"]\n{}", escrow::NETWORK_LINES))
+        .start();
+    let deferred = [("AUTHORIZER_KEY", AUTHORIZER_KEY), ("CAPTURE_MODE", "deferred")];
+    let shop = Shop::open(&world, AUTH_CAPTURE_V11, &deferred);
+    let payment = shop.sell(&world.chain.buyers[2], "");
+    // Final, so that nothing but the hold itself needs the key.
+    world.chain.mine(2).expect("mines");
+    world.facilitator.kill();
+    world
+        .facilitator
+        .reconfigure("signers = [\"signer0\"]", "signers = [\"signer1\"]");
+    let (status, said) = world.facilitator.restart_in_vain();
+    assert!(!status.success(), "{said}");
+    assert!(
+        said.contains("retained_signers") && said.contains("signer0"),
+        "{said}"
+    );
+
+    world.facilitator.reconfigure(
+        "signers = [\"signer1\"]",
+        "signers = [\"signer1\"]\nretained_signers = [\"signer0\"]",
+    );
+    world.facilitator.restart();
+    let reply = shop.order(&payment, "capture", &json!({"amount": "250000"}));
+    assert_eq!(reply["success"], true, "{reply}");
+    wait_for(&world, &payment.hash, PRICE - 250_000, 250_000);
+}
+
+#[test]
+fn the_void_behind_a_capture_outlives_a_crash() {
+    let mut world = escrow::world("").start();
+    let deferred = [("AUTHORIZER_KEY", AUTHORIZER_KEY), ("CAPTURE_MODE", "deferred")];
+    let shop = Shop::open(&world, AUTH_CAPTURE_V11, &deferred);
+    let payment = shop.sell(&world.chain.buyers[2], "");
+    let draft = shop.draft(&payment, "capture", json!({"amount": "250000", "closeOut": true}));
+    let _ = ask(&world, "/settle", &draft, SHOP_KEY).paid();
+    // It waits for the capture to be final.
+    wait_for(&world, &payment.hash, PRICE - 250_000, 250_000);
+    world.facilitator.kill();
+    world.facilitator.restart();
+    world.chain.mine(2).expect("mines");
+    wait_for(&world, &payment.hash, 0, 250_000);
+    assert_eq!(world.sent(), 3, "hold, capture, void");
+}

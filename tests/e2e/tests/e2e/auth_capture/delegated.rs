@@ -1,0 +1,46 @@
+//! The facilitator gives orders for its tenants: the payment belongs to who had it held, and to nobody else.
+
+use devnet::AUTH_CAPTURE_V11;
+use e2e::escrow::{self, PRICE, SHOP_KEY, STRANGER_KEY, Shop, ask, wait_state};
+use serde_json::json;
+
+use super::reason;
+
+/// Names the facilitator in the salt; nothing is signed with its key.
+const OURS: &str = "delegated_authorizer = { address = \"0x00000000000000000000000000000000000A0701\" }";
+
+#[test]
+fn t63_a_payment_held_for_a_tenant_takes_orders_of_that_tenant_alone() {
+    let world = escrow::world(OURS).start();
+    let settings = [("BIND", "yes"), ("CAPTURE_MODE", "deferred")];
+    let shop = Shop::open(&world, AUTH_CAPTURE_V11, &settings);
+    let payment = shop.sell(&world.chain.buyers[2], "");
+    let draft = shop.draft(&payment, "capture", json!({"amount": "250000", "closeOut": true}));
+    assert_eq!(
+        draft["paymentPayload"]["payload"]["voidRemainder"], true,
+        "{draft}"
+    );
+    world.untouched(|| ask(&world, "/settle", &draft, STRANGER_KEY).refused(reason::STRANGER));
+    let _ = ask(&world, "/settle", &draft, SHOP_KEY).paid();
+    wait_state(&world, &AUTH_CAPTURE_V11, &payment.hash, 0, 250_000);
+}
+
+#[test]
+fn t63_a_tenant_captures_by_a_plain_request_and_a_repeat_is_harmless() {
+    let world = escrow::world(OURS).start();
+    let settings = [("BIND", "yes"), ("CAPTURE_MODE", "deferred")];
+    let shop = Shop::open(&world, AUTH_CAPTURE_V11, &settings);
+    let payment = shop.sell(&world.chain.buyers[2], "");
+    let capture = format!("/auth-capture/payments/{}/capture", payment.hash);
+    let body = json!({
+        "amount": "250000",
+        "expectedCapturableAmount": PRICE.to_string(),
+        "expectedRefundableAmount": "0",
+    });
+    assert_eq!(ask(&world, &capture, &body, STRANGER_KEY).status, 404);
+    let reply = ask(&world, &capture, &body, SHOP_KEY);
+    assert_eq!((reply.status, reply.is_success()), (200, true), "{reply:?}");
+    let again = world.untouched(|| ask(&world, &capture, &body, SHOP_KEY));
+    assert_eq!((again.status, again.is_success()), (409, false), "{again:?}");
+    wait_state(&world, &AUTH_CAPTURE_V11, &payment.hash, 750_000, 250_000);
+}
