@@ -375,11 +375,23 @@ impl Facilitator {
     /// # Panics
     /// When the signal cannot be sent.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// SIGKILL while others talk to it; [`Facilitator::kill`] then clears up what is left.
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn crash(&self) {
+        self.signal("KILL");
+    }
+
+    fn signal(&self, name: &str) {
         let (child, _) = self.child.as_ref().expect("it runs");
         let status = Command::new("kill")
-            .args(["-TERM", &child.id().to_string()])
+            .args([&format!("-{name}"), &child.id().to_string()])
             .status();
-        assert!(status.expect("kill runs").success(), "SIGTERM was not sent");
+        assert!(status.expect("kill runs").success(), "SIG{name} was not sent");
     }
 
     /// Waits until the process ended by itself.

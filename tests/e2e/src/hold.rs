@@ -72,6 +72,13 @@ impl Hold {
         }
     }
 
+    /// Signed by another key than the payer's.
+    #[must_use]
+    pub fn signed_by(mut self, key: &str) -> Hold {
+        key.clone_into(&mut self.key);
+        self
+    }
+
     /// The payment's name in the escrow.
     ///
     /// # Panics
@@ -115,9 +122,10 @@ impl Hold {
     }
 
     fn payload(&self, signed: &Transfer) -> Value {
+        let named = |member: &str, usual: &str| self.extra[member].as_str().unwrap_or(usual).to_owned();
         let domain = Domain {
-            name: "USDC".to_owned(),
-            version: "2".to_owned(),
+            name: named("name", "USDC"),
+            version: named("version", "2"),
             chain_id: 84532,
             token: self.info.token.clone(),
         };

@@ -11,6 +11,7 @@ pub mod facilitator;
 pub mod hold;
 pub mod http;
 pub mod leash;
+pub mod order;
 pub mod payment;
 pub mod proxy;
 pub mod shop;

@@ -29,7 +29,9 @@ pub struct Domain {
 }
 
 impl Domain {
-    fn digest(&self, members: &[[u8; 32]]) -> [u8; 32] {
+    /// The digest of a structure in this domain: its type hash and its members, a word each.
+    #[must_use]
+    pub fn digest(&self, members: &[[u8; 32]]) -> [u8; 32] {
         let domain = [
             keccak(DOMAIN.as_bytes()),
             keccak(self.name.as_bytes()),

@@ -4,9 +4,12 @@ mod corpus;
 mod crash;
 mod delegated;
 mod examples;
+mod hostile;
 mod lives;
 mod operators;
 mod orders;
+mod property;
+mod races;
 mod routes;
 mod seed_wire;
 

@@ -1,0 +1,184 @@
+//! Requests that meet: orders about one payment at the same moment, one buyer's signature under two flows, and a payer who
+//! is quicker than the facilitator.
+
+use devnet::{AUTH_CAPTURE_V10, AUTH_CAPTURE_V11, AuthCapture, Mining};
+use e2e::escrow::{self, PRICE, SHOP_KEY, ask};
+use e2e::hold::{Hold, Method};
+use e2e::order::{Bound, Order, fee_of};
+use e2e::{Reply, World, wait};
+use serde_json::{Value, json};
+
+use super::reason;
+
+const DUPLICATE: &str = "duplicate_settlement";
+const ZERO_LEFT: &str = "invalid_auth_capture_evm_zero_authorization";
+const COLLECTED: &str = "invalid_auth_capture_evm_payment_already_collected";
+const REVERTED: &str = "invalid_auth_capture_evm_transaction_reverted";
+
+fn payment(world: &World, buyer: usize, deployment: AuthCapture, name: &str) -> Bound {
+    let hold = Hold::v1_1(world, buyer, deployment, Method::Eip3009);
+    Bound::new(world, hold, name)
+}
+
+fn held(world: &World, buyer: usize, deployment: AuthCapture, name: &str) -> Bound {
+    let bound = payment(world, buyer, deployment, name);
+    let _ = ask(world, "/settle", &bound.collect(world), SHOP_KEY).paid();
+    bound
+}
+
+fn state(world: &World, bound: &Bound) -> (u128, u128) {
+    let hash = bound.hold.hash(world);
+    let state = world.chain.payment_state(&bound.hold.deployment, &hash);
+    let state = state.expect("the node answers");
+    (state.capturable, state.refundable)
+}
+
+fn at_once(world: &World, bodies: &[Value]) -> Vec<Reply> {
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = bodies
+            .iter()
+            .map(|body| scope.spawn(|| ask(world, "/settle", body, SHOP_KEY)))
+            .collect();
+        asked
+            .into_iter()
+            .map(|one| one.join().expect("an answer"))
+            .collect()
+    })
+}
+
+#[test]
+fn t60_one_order_given_many_times_at_once_is_carried_out_once() {
+    let world = escrow::world("").signers(2).start();
+    for (turn, deployment) in [AUTH_CAPTURE_V11, AUTH_CAPTURE_V10].into_iter().enumerate() {
+        let bound = held(&world, 2 + turn, deployment, "many times");
+        let body = bound.order(&world, &bound.capture(400_000, (PRICE, 0)));
+        let sent = world.sent();
+        let replies = at_once(&world, &vec![body; 8]);
+        let (done, others): (Vec<&Reply>, Vec<&Reply>) = replies.iter().partition(|reply| reply.is_success());
+        assert_eq!(done.len(), 1, "{replies:?}");
+        for other in others {
+            assert_eq!(other.failed(DUPLICATE), done[0].paid());
+        }
+        assert_eq!(
+            (world.sent() - sent, state(&world, &bound)),
+            (1, (600_000, 400_000))
+        );
+    }
+}
+
+#[test]
+fn t60_two_captures_at_once_that_would_both_fit_are_one() {
+    let world = escrow::world("").start();
+    for turn in 0..4 {
+        let bound = held(&world, 2 + turn, AUTH_CAPTURE_V11, "two that fit");
+        let bodies = [300_000, 400_000].map(|amount| bound.order(&world, &bound.capture(amount, (PRICE, 0))));
+        let replies = at_once(&world, &bodies);
+        let won = replies.iter().position(Reply::is_success).expect("one of them");
+        replies[1 - won].refused(reason::STATE);
+        let captured = [300_000, 400_000][won];
+        assert_eq!(state(&world, &bound), (PRICE - captured, captured));
+    }
+}
+
+#[test]
+fn a_capture_and_a_void_at_once_share_what_is_held() {
+    let world = escrow::world("").start();
+    for turn in 0..4 {
+        let bound = held(&world, 2 + turn, AUTH_CAPTURE_V11, "capture and void");
+        let before = world.balance(&bound.hold.info.payer);
+        let capture = bound.order(&world, &bound.capture(400_000, (PRICE, 0)));
+        let void = bound.order(&world, &Order::Void);
+        let replies = at_once(&world, &[capture, void]);
+        let _ = replies[1].paid();
+        // The void takes what there is; a capture behind it finds other balances than it was signed for.
+        let captured = if replies[0].is_success() {
+            400_000
+        } else {
+            replies[0].refused(reason::STATE);
+            0
+        };
+        assert_eq!(state(&world, &bound), (0, captured), "{replies:?}");
+        assert_eq!(world.balance(&bound.hold.info.payer), before + PRICE - captured);
+    }
+}
+
+#[test]
+fn t60_one_payment_collected_many_times_at_once_is_collected_once() {
+    let world = escrow::world("").signers(2).start();
+    let bound = payment(&world, 2, AUTH_CAPTURE_V11, "collected");
+    let before = world.balance(&bound.hold.info.payer);
+    let replies = at_once(&world, &vec![bound.collect(&world); 8]);
+    assert_eq!(
+        replies.iter().filter(|reply| reply.is_success()).count(),
+        1,
+        "{replies:?}"
+    );
+    assert_eq!((world.sent(), state(&world, &bound)), (1, (PRICE, 0)));
+    assert_eq!(world.balance(&bound.hold.info.payer), before - PRICE);
+}
+
+#[test]
+fn one_signature_as_a_hold_and_as_a_charge_is_what_was_told() {
+    let world = escrow::world("").start();
+    for turn in 0..6 {
+        let bound = payment(&world, 2 + turn, AUTH_CAPTURE_V11, "either");
+        let hold = bound.collect(&world);
+        let fee = fee_of(&AUTH_CAPTURE_V11, PRICE, 100);
+        let charge = bound.clone().charged().charge(&world, PRICE, fee);
+        // Whichever comes first: both orders are tried.
+        let bodies = if turn % 2 == 0 {
+            [hold, charge]
+        } else {
+            [charge, hold]
+        };
+        let replies = at_once(&world, &bodies);
+        let won = replies.iter().position(Reply::is_success).expect("one of them");
+        replies[1 - won].refused(COLLECTED);
+        let is_hold = won == turn % 2;
+        let expected = if is_hold { (PRICE, 0) } else { (0, PRICE) };
+        assert_eq!(state(&world, &bound), expected, "{replies:?}");
+    }
+}
+
+#[test]
+fn a_payer_who_reclaims_before_the_void_lands_gets_the_money_once() {
+    let world = escrow::world("").server("settle_wait_seconds = 1").start();
+    let chain = &world.chain;
+    let bound = held(&world, 2, AUTH_CAPTURE_V11, "overtaken");
+    let info = &bound.hold.info;
+    chain.increase_time(3_600).expect("time passes");
+    chain.mine(1).expect("mines");
+    chain.set_mining(Mining::Manual).expect("set");
+    let before = world.balance(&info.payer);
+    let void = bound.order(&world, &Order::Void);
+    let hash = ask(&world, "/settle", &void, SHOP_KEY).pending();
+    // The payer pays more for the same block.
+    let ether = 1_000_000_000_000_000_000;
+    chain.set_wei(&info.payer, ether).expect("set");
+    let reclaim = AUTH_CAPTURE_V11.reclaim(info).expect("encodes");
+    let call = |method: &str, params: Value| chain.rpc().call(method, params).expect("the node answers");
+    call("anvil_impersonateAccount", json!([info.payer]));
+    let transaction = json!({
+        "from": info.payer, "to": AUTH_CAPTURE_V11.escrow, "data": reclaim, "gas": "0x493e0",
+        "maxFeePerGas": "0x174876e800", "maxPriorityFeePerGas": "0x174876e800",
+    });
+    call("eth_sendTransaction", json!([transaction]));
+    chain.mine(1).expect("mines");
+    assert_eq!(state(&world, &bound), (0, 0));
+    assert_eq!(world.balance(&info.payer), before + PRICE, "once");
+    let reply = wait::until("what came of the void", wait::LONG, || {
+        let reply = ask(&world, "/settle", &void, SHOP_KEY);
+        (reply.field("errorReason") != "settlement_pending").then_some(reply)
+    });
+    let receipt = chain
+        .receipt(&hash)
+        .expect("the node answers")
+        .expect("a receipt");
+    assert_eq!(receipt["status"], "0x0", "the payer was quicker");
+    assert!(!reply.is_success(), "{reply:?}");
+    assert!(
+        [ZERO_LEFT, REVERTED].contains(&reply.field("errorReason")),
+        "{reply:?}"
+    );
+    assert_eq!(world.balance(&info.payer), before + PRICE, "and not again");
+}
