@@ -12,7 +12,7 @@ use e2e::order::{Bound, fee_of};
 use e2e::sign::{hex0x, keccak};
 use serde_json::{Value, json};
 
-use super::collect::wrapper;
+use super::bench::wrapper;
 use super::{all_assets, is_known};
 
 const MOST_GAS: u128 = 1_500_000;
@@ -150,7 +150,7 @@ fn t27_a_wallet_that_answers_badly_or_otherwise_when_mined_has_not_paid() {
 }
 
 #[test]
-fn t66_a_wrapper_around_a_signature_is_no_gas_bomb() {
+fn t28_a_wrapper_around_a_signature_is_no_gas_bomb() {
     // The operator allowed the target, in good faith.
     let world = escrow::world(&format!("wallet_factories = [{BOMB:?}]")).start();
     let chain = &world.chain;

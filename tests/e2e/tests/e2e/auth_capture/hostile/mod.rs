@@ -1,6 +1,7 @@
 //! A generated corpus of hostile requests, to `/verify` and `/settle`, on the real chain: none of them costs anything, and
 //! each is refused with a reason of the specification; contracts that lie are judged by where the money is.
 
+mod bench;
 mod collect;
 mod contracts;
 mod orders;

@@ -9,10 +9,9 @@ use e2e::order::{Bound, Order};
 use e2e::sign::hex0x;
 use serde_json::{Value, json};
 
-use super::collect::{STRANGER, set_extra, set_terms};
+use super::bench::{STRANGER, ZERO, set_extra, set_terms};
 use super::{Case, spoil};
 
-const ZERO: &str = "0x0000000000000000000000000000000000000000";
 /// What is captured before the corpus starts.
 const CAPTURED: u128 = 250_000;
 const LEFT: u128 = PRICE - CAPTURED;

@@ -9,7 +9,7 @@ use e2e::sign::hex0x;
 use serde_json::{Value, json};
 
 use super::Case;
-use super::collect::{STRANGER, set_extra, set_terms, wrapper};
+use super::bench::{STRANGER, set_extra, set_terms, wrapper};
 
 const BUYER: usize = 4;
 
