@@ -36,6 +36,16 @@ pub fn refunds(merchant: &str) -> String {
     )
 }
 
+/// The facilitator gives orders for the shop, which speaks for this merchant. The address names the facilitator in the
+/// salt; nothing is signed with its key. A table: plain settings go before it.
+#[must_use]
+pub fn delegated(merchant: &str) -> String {
+    format!(
+        "[plugin.auth-capture.config.delegated_authorizer]\naddress = \"0x00000000000000000000000000000000000A0701\"\n\
+         receivers = [{{ tenant = {SHOP:?}, receiver = {merchant:?} }}]\n"
+    )
+}
+
 /// What follows a capture comes soon, and tests may move the clock.
 pub const NETWORK_LINES: &str = "finality = 2\noptions = { max_clock_skew_s = 0, max_head_age_s = 0 }";
 

@@ -1,17 +1,14 @@
 //! The facilitator gives orders for its tenants: the payment belongs to who had it held, and to nobody else.
 
-use devnet::AUTH_CAPTURE_V11;
-use e2e::escrow::{self, PRICE, SHOP_KEY, STRANGER_KEY, Shop, ask, wait_state};
+use devnet::{AUTH_CAPTURE_V11, MERCHANT};
+use e2e::escrow::{self, PRICE, SHOP_KEY, STRANGER_KEY, Shop, ask, delegated, wait_state};
 use serde_json::json;
 
 use super::reason;
 
-/// Names the facilitator in the salt; nothing is signed with its key.
-const OURS: &str = "delegated_authorizer = { address = \"0x00000000000000000000000000000000000A0701\" }";
-
 #[test]
 fn t63_a_payment_held_for_a_tenant_takes_orders_of_that_tenant_alone() {
-    let world = escrow::world(OURS).start();
+    let world = escrow::world(&delegated(MERCHANT.0)).start();
     let settings = [("BIND", "yes"), ("CAPTURE_MODE", "deferred")];
     let shop = Shop::open(&world, AUTH_CAPTURE_V11, &settings);
     let payment = shop.sell(&world.chain.buyers[2], "");
@@ -27,7 +24,7 @@ fn t63_a_payment_held_for_a_tenant_takes_orders_of_that_tenant_alone() {
 
 #[test]
 fn t63_a_tenant_captures_by_a_plain_request_and_a_repeat_is_harmless() {
-    let world = escrow::world(OURS).start();
+    let world = escrow::world(&delegated(MERCHANT.0)).start();
     let settings = [("BIND", "yes"), ("CAPTURE_MODE", "deferred")];
     let shop = Shop::open(&world, AUTH_CAPTURE_V11, &settings);
     let payment = shop.sell(&world.chain.buyers[2], "");

@@ -5,6 +5,7 @@ mod crash;
 mod delegated;
 mod examples;
 mod hostile;
+mod kept;
 mod lives;
 mod operators;
 mod orders;
