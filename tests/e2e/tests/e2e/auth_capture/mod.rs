@@ -1,6 +1,5 @@
 //! Scheme `auth-capture`: money held in escrow, and every way out of it.
 
-mod corpus;
 mod crash;
 mod delegated;
 mod examples;
@@ -18,7 +17,6 @@ mod seed_wire;
 mod reason {
     pub(super) const AMOUNT: &str = "invalid_auth_capture_evm_amount_mismatch";
     pub(super) const STATE: &str = "invalid_auth_capture_evm_unexpected_payment_state";
-    pub(super) const SIMULATION: &str = "invalid_auth_capture_evm_simulation_failed";
     pub(super) const NOT_ADMITTED: &str = "invalid_auth_capture_evm_operator_not_admitted";
     pub(super) const NOT_RELAYED: &str = "invalid_auth_capture_evm_lifecycle_not_relayed";
     pub(super) const CAPTURE_OVER: &str = "invalid_auth_capture_evm_capture_deadline_expired";

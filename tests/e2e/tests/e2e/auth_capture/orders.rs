@@ -1,6 +1,6 @@
 //! Orders that must not be carried out: changed, given twice, raced, given without the agreement they need.
 
-use devnet::{AUTH_CAPTURE_V11, MERCHANT};
+use devnet::{AUTH_CAPTURE_V11, MERCHANT, Npm};
 use e2e::World;
 use e2e::escrow::{self, AUTHORIZER_KEY, PRICE, SHOP_KEY, STRANGER_KEY, Shop, ask, fund, refunds};
 use serde_json::{Value, json};
@@ -90,6 +90,29 @@ fn t60_two_captures_at_once_that_together_exceed_the_hold_are_one() {
     let (capturable, refundable) = state(&world, &payment.hash);
     assert!([600_000, 700_000].contains(&refundable), "{refundable}");
     assert_eq!(capturable + refundable, PRICE);
+}
+
+#[test]
+fn a_facilitator_that_is_open_to_everybody_takes_orders_by_their_signature() {
+    let world = World::builder().auth_capture("").start();
+    let (npm, merchant) = (Npm::ensure().expect("installed"), &world.chain.merchant.address);
+    let shop = Shop::start(
+        &npm,
+        &world.facilitator.url(),
+        merchant,
+        AUTH_CAPTURE_V11,
+        &DEFERRED,
+    )
+    .expect("the shop starts");
+    let payment = shop.sell(&world.chain.buyers[2], "");
+    for (what, body) in [("capture", json!({"amount": "300000"})), ("void", json!({}))] {
+        let reply = shop.order(&payment, what, &body);
+        assert_eq!(reply["success"], true, "{what}: {reply}");
+    }
+    assert_eq!(
+        (state(&world, &payment.hash), world.earned()),
+        ((0, 300_000), 300_000)
+    );
 }
 
 #[test]
