@@ -190,6 +190,13 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_told_in_words() {
+        let agreement = json!({
+            "tenant": "shop",
+            "receiver": "0x2222222222222222222222222222222222222222",
+            "network": "eip155:8453",
+            "asset": "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913",
+            "max_per_day": "1",
+        });
         for (bad, told) in [
             (json!({"max_gas": "many"}), "switchyard.evm-auth-capture"),
             (json!({"maxGas": 1}), "switchyard.evm-auth-capture"),
@@ -224,6 +231,17 @@ mod tests {
                 json!({"keepers": [{"receiver": "0x2222222222222222222222222222222222222222", "margin_s": 60}],
                     "capture_margin_s": 60}),
                 "keepers.0.margin_s",
+            ),
+            (
+                json!({"keepers": [
+                    {"receiver": "0x2222222222222222222222222222222222222222"},
+                    {"receiver": "0x2222222222222222222222222222222222222222"},
+                ]}),
+                "keepers.1.receiver",
+            ),
+            (
+                json!({"refund_funding": [agreement, agreement]}),
+                "refund_funding.1",
             ),
         ] {
             let fault = create(bad.clone())

@@ -244,6 +244,29 @@ impl Config {
                 ));
             }
         }
+        let mut kept = BTreeSet::new();
+        for (index, keeper) in self.keepers.iter().enumerate() {
+            if keeper.receiver == Address::ZERO || !kept.insert(keeper.receiver) {
+                return Err(format!(
+                    "keepers.{index}.receiver is the zero address, or has a rule already; write one rule for each receiver"
+                ));
+            }
+        }
+        let mut agreed = BTreeSet::new();
+        for (index, agreement) in self.refund_funding.iter().enumerate() {
+            let RefundAgreement {
+                tenant,
+                receiver,
+                network,
+                asset,
+                max_per_day: _,
+            } = agreement;
+            if !agreed.insert((tenant, receiver, network, asset)) {
+                return Err(format!(
+                    "refund_funding.{index} is about the same tenant, receiver, network and asset as one before; leave one out"
+                ));
+            }
+        }
         let mut seen = BTreeSet::new();
         for (index, deployment) in self.deployments.iter().enumerate() {
             let canonical = [V1_1.escrow, V1_0.escrow].contains(&deployment.escrow);

@@ -40,7 +40,9 @@ export class Orders {
       reply = await this.#facilitator.settle(paymentPayload, paymentRequirements);
       if (reply.success || reply.errorReason !== "settlement_pending") break;
     }
-    if (reply.success) payment.settled({ type: members.type, amount: reply.amount ?? members.amount ?? "0", closesOut });
+    // An order that is a duplicate landed before, in the transaction that the reply names.
+    const landed = reply.success || (reply.errorReason === "duplicate_settlement" && reply.transaction !== "");
+    if (landed) payment.settled({ type: members.type, amount: reply.amount ?? members.amount ?? "0", closesOut });
     return reply;
   }
 

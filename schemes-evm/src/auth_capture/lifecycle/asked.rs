@@ -156,7 +156,10 @@ pub(super) fn in_state(config: &Config, payload: &Payload, state: Option<State>)
             if amount.is_zero() || amount > balances.refundable {
                 return Err(No::new(
                     Reason::RefundExceedsCapture,
-                    format!("a refund gives back 1 to {} units", balances.refundable),
+                    match balances.refundable.is_zero() {
+                        true => "nothing was captured that a refund could give back".to_owned(),
+                        false => format!("a refund gives back 1 to {} units", balances.refundable),
+                    },
                 ));
             }
         }

@@ -36,7 +36,7 @@ impl AuthCaptureEvm {
                 Refused::new(
                     409,
                     format!(
-                        "the authorizer of this payment is {}: have it sign what GET /payments/{{hash}}/digest answers",
+                        "the authorizer of this payment is {}: have it sign what GET /auth-capture/payments/{{hash}}/digest answers",
                         text::lower(authorizer)
                     ),
                 )
@@ -93,7 +93,7 @@ fn order_of_body(own: &Own<'_>, action: Action, body: &Value) -> Result<Order, R
                 Refused::new(
                     refused.status,
                     format!(
-                        "{}; GET /payments/{{hash}} shows what to expect, and it makes a repeat harmless",
+                        "{}; GET /auth-capture/payments/{{hash}} shows what to expect, and it makes a repeat harmless",
                         refused.message
                     ),
                 )
@@ -194,6 +194,8 @@ fn digest(request: &RouteRequest, own: &Own<'_>, now: Option<Balances>) -> Resul
 fn worded(outcome: &SettleReply) -> RouteResponse {
     let status = match outcome.error_reason.as_deref() {
         _ if outcome.success => 200,
+        // It happened before, in the transaction that the body names.
+        Some(reason::DUPLICATE_SETTLEMENT) if !outcome.transaction.is_empty() => 200,
         Some(reason::SETTLEMENT_PENDING) => 202,
         Some(_) | None => 409,
     };

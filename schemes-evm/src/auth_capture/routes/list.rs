@@ -16,6 +16,11 @@ use crate::{rpc, text};
 const USUAL: u32 = 20;
 const MOST: u32 = 50;
 
+/// Members of the query.
+const KNOWN: [&str; 8] = [
+    "network", "tenant", "receiver", "operator", "state", "deadline", "limit", "after",
+];
+
 /// What is wanted.
 struct Wanted {
     list: List,
@@ -28,6 +33,17 @@ struct Wanted {
 
 impl Wanted {
     fn read(request: &RouteRequest, tenant: &str) -> Result<Self, Refused> {
+        // A filter that is misspelled would list everything.
+        if let Some((unknown, _)) = request
+            .query
+            .iter()
+            .find(|(name, _)| !KNOWN.contains(&name.as_str()))
+        {
+            return Err(Refused::new(
+                400,
+                format!("the query has {unknown:?}; write only {}", KNOWN.join(", ")),
+            ));
+        }
         if query(request, "tenant")?.is_some_and(|named| named != tenant) {
             return Err(Refused::new(
                 403,

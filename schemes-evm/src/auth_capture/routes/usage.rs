@@ -18,7 +18,7 @@ use crate::auth_capture::records::{self, Usage};
 /// Longest id, in bytes.
 const MAX_ID_BYTES: usize = 128;
 /// Reports that come at once are put in order by trying again.
-const TRIES: usize = 8;
+const TRIES: usize = 64;
 
 struct Report {
     id: String,

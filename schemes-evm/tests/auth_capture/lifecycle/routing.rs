@@ -374,6 +374,8 @@ fn the_outcome_is_worded_as_settle_words_it() {
     outcome.success = false;
     outcome.error_reason = Some("settlement_pending".into());
     assert_eq!(told(&outcome).0, 202);
+    outcome.error_reason = Some("duplicate_settlement".into());
+    assert_eq!(told(&outcome).0, 200, "it happened before");
     outcome.error_reason = Some("invalid_auth_capture_evm_zero_authorization".into());
     assert_eq!(told(&outcome).0, 409);
 }
