@@ -128,6 +128,7 @@ fn what_is_not_understood_says_what_to_write() {
             get(&format!("/payments?receiver={RECEIVER}&operator={OPERATOR}")),
             400,
         ),
+        (get(&format!("/payments?reciever={RECEIVER}")), 400),
         (get("/payments?state=open"), 400),
         (get("/payments?limit=51"), 400),
         (get("/payments?limit=0"), 400),
