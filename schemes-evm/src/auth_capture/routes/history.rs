@@ -43,12 +43,17 @@ pub(super) async fn history(cx: &Cx, own: &Own<'_>, state: Option<State>) -> Res
     })
 }
 
-/// Where what the rows don't tell begins: behind the capture that had the rest given back, or else behind the last row.
+/// Where what the rows don't tell begins. What is held can leave without a row by the void behind a capture and by its
+/// payer's reclaim, and nothing of ours moves it after either: both come behind the last row that is no refund.
 /// `None`: there are no rows.
 fn gap(rows: &[OperationRow]) -> Option<u64> {
-    let last = rows.iter().map(|row| row.height).max();
-    let closing = rows.iter().filter(|row| row.voids_remainder);
-    closing.map(|row| row.height).min().or(last)
+    let of_hold = rows.iter().filter(|row| match row.kind {
+        OperationKind::Authorize | OperationKind::Charge | OperationKind::Capture | OperationKind::Void => {
+            true
+        }
+        OperationKind::Refund => false,
+    });
+    of_hold.map(|row| row.height).max()
 }
 
 /// Something that moved a payment's balances.

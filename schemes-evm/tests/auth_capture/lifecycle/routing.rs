@@ -6,7 +6,7 @@ use schemes_evm::auth_capture::abi::Escrow;
 use schemes_evm::auth_capture::config::{Config, KeeperRule};
 use schemes_evm::auth_capture::deployment::V1_1;
 use schemes_evm::auth_capture::records::{OperationKind, OperationRow};
-use sdk_plugin::host::RpcResult;
+use sdk_plugin::host::{RpcRequest, RpcResult};
 use sdk_plugin::scheme::{RouteRequest, RouteResponse};
 use sdk_plugin::testkit::{Recorded, block_on};
 use sdk_plugin::wire::SettleReply;
@@ -237,6 +237,51 @@ fn operations_of_one_second_are_shown_in_the_order_of_the_chain() {
     assert_eq!(body["operations"][0]["type"], "authorize");
     assert_eq!(body["operations"][1]["type"], "capture");
     assert_eq!(body["operationsComplete"], true);
+}
+
+#[test]
+fn a_reclaim_between_our_own_operations_is_found() {
+    let payment = Payment::delegated();
+    let world = known(&payment);
+    keep(&world, &payment, OperationKind::Authorize, HELD, 6);
+    keep(&world, &payment, OperationKind::Capture, 600_000, 7);
+    keep(&world, &payment, OperationKind::Refund, 600_000, 12);
+    world.chain().state = state_result(true, 0, 0);
+    let event = Escrow::PaymentReclaimed {
+        paymentInfoHash: payment.hash(),
+        amount: units(400_000),
+    }
+    .encode_log_data();
+    world.chain().logs = RpcResult::Ok(json!([{
+        "topics": event.topics(),
+        "data": event.data,
+        "transactionHash": B256::repeat_byte(9),
+        "blockNumber": "0x9",
+    }]));
+    let (_, body) = reply(&world, &get(&path(&payment, "")));
+    let kinds: Vec<&Value> = body["operations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["type"])
+        .collect();
+    assert_eq!(kinds, ["authorize", "capture", "reclaim", "refund"]);
+    assert_eq!(body["operationsComplete"], true);
+    let searched = world
+        .host
+        .recorded()
+        .into_iter()
+        .find_map(|recorded| match recorded {
+            Recorded::Rpc {
+                request: RpcRequest::Read { calls, .. },
+                ..
+            } => calls
+                .into_iter()
+                .find(|call| call.method == "eth_getLogs")
+                .map(|call| call.params[0]["fromBlock"].clone()),
+            _ => None,
+        });
+    assert_eq!(searched, Some(json!("0x7")), "behind the last that left a hold");
 }
 
 #[test]
