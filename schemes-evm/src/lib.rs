@@ -5,6 +5,7 @@
 //! - [`auth_capture`]: the scheme `auth-capture`, the whole life of an escrowed payment.
 //!
 //! What they share: [`abi`] (contract interfaces), [`rpc`] (typed reads), [`signature`] (who signed),
+//! [`step`] (how calls are tried and planned),
 //! [`text`] and [`members`] (strict spellings). Everything outside comes through [`sdk_plugin::Cx`].
 
 pub mod abi;
@@ -14,4 +15,5 @@ pub mod exact;
 pub mod members;
 pub mod rpc;
 pub mod signature;
+pub mod step;
 pub mod text;

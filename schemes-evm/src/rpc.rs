@@ -5,11 +5,12 @@
 //! node, never as a bad payment.
 
 use alloy_primitives::{Address, B256, U256};
-use alloy_sol_types::{Revert, SolError};
+use alloy_sol_types::{Revert, SolCall, SolError};
 use sdk_plugin::host::{RpcCall, RpcError, RpcResult};
 use sdk_plugin::{Cx, Fault, Value};
 use serde_json::json;
 
+use crate::abi::AuthorizedToken;
 use crate::text;
 
 /// Calls per JSON-RPC batch; nodes commonly stop at 1,000, hosted ones at less.
@@ -68,9 +69,35 @@ pub fn request(method: &str, params: Value) -> RpcCall {
     }
 }
 
+/// An account's balance of a token, as a call.
+#[must_use]
+pub fn balance_of(asset: Address, account: Address, gas: Option<u64>) -> EthCall {
+    EthCall {
+        from: None,
+        to: asset,
+        data: AuthorizedToken::balanceOfCall { account }.abi_encode(),
+        gas,
+    }
+}
+
 #[must_use]
 pub fn get_code(account: Address) -> RpcCall {
     request("eth_getCode", json!([text::lower(account), "latest"]))
+}
+
+/// The newest block, without its transactions; [`head`] takes the answer.
+#[must_use]
+pub fn newest_block() -> RpcCall {
+    request("eth_getBlockByNumber", json!(["latest", false]))
+}
+
+/// Height and timestamp (seconds since the epoch) of the newest block.
+pub fn head(result: RpcResult) -> Result<(u64, u64), Fault> {
+    let block = value(result, "eth_getBlockByNumber")?;
+    let member = |name: &str| block.get(name).and_then(as_u64);
+    member("number")
+        .zip(member("timestamp"))
+        .ok_or_else(|| Fault::unavailable("the node's head block has no number or timestamp"))
 }
 
 #[must_use]
@@ -224,6 +251,24 @@ pub fn executed(result: RpcResult, what: &str) -> Result<Executed, Fault> {
             None => Err(node_trouble(what, &error)),
         },
     }
+}
+
+/// A word that a contract returned; `None` where it gave none.
+pub fn executed_word(result: RpcResult, what: &str) -> Result<Option<U256>, Fault> {
+    Ok(match executed(result, what)? {
+        Executed::Returned(data) => data.first_chunk::<32>().map(|word| U256::from_be_bytes(*word)),
+        Executed::Failed(_) => None,
+    })
+}
+
+/// Gas that an `eth_estimateGas` found, or the EVM's refusal.
+pub fn estimated(result: RpcResult, what: &str) -> Result<Result<u64, Failure>, Fault> {
+    if let RpcResult::Error(error) = &result
+        && let Some(failure) = failure(error)
+    {
+        return Ok(Err(failure));
+    }
+    quantity(result, what).map(Ok)
 }
 
 /// Wordings by which nodes say that the EVM, and not the node, failed (go-ethereum and its forks, Erigon, Nethermind,

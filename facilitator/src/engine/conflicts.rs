@@ -33,8 +33,13 @@ impl Conflicts {
         if !keys.iter().all(|key| !self.held.contains_key(key) && first(key)) {
             return false;
         }
-        self.leave(settlement);
         for key in keys {
+            if let Some(queue) = self.waiting.get_mut(key) {
+                queue.pop_front();
+                if queue.is_empty() {
+                    self.waiting.remove(key);
+                }
+            }
             self.held.insert(key.clone(), settlement);
         }
         true
@@ -43,10 +48,6 @@ impl Conflicts {
     /// Gives back what a settlement holds, and its places.
     pub(super) fn free(&mut self, settlement: u64) {
         self.held.retain(|_, owner| *owner != settlement);
-        self.leave(settlement);
-    }
-
-    fn leave(&mut self, settlement: u64) {
         self.waiting.retain(|_, queue| {
             queue.retain(|waiting| *waiting != settlement);
             !queue.is_empty()

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::lane::Ask;
 use super::network::NetworkRun;
+use super::ops::is_outage;
 use super::{Engine, lock, public_message};
 use crate::host::rpc::NodeState;
 
@@ -104,17 +105,8 @@ fn kind_of(sentence: &str) -> String {
 
 /// Why a check that got no answer got none, for operators: hosts and causes, never a URL.
 fn why_not(fault: &Fault, nodes: &[NodeState]) -> String {
-    match fault.kind {
-        FaultKind::Unavailable | FaultKind::Deadline => {}
-        FaultKind::Invalid
-        | FaultKind::Unsupported
-        | FaultKind::Cancelled
-        | FaultKind::Overloaded
-        | FaultKind::Shutdown
-        | FaultKind::Panic
-        | FaultKind::Internal
-        | FaultKind::Denied
-        | FaultKind::Indeterminate => return public_message(fault).to_owned(),
+    if !is_outage(fault.kind) {
+        return public_message(fault).to_owned();
     }
     // Reads go to the first node without trouble.
     let asked = nodes.iter().find(|node| node.trouble.is_none());

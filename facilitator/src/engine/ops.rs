@@ -399,7 +399,7 @@ impl Ops {
 }
 
 /// Whether a fault looks as if no node answers, so that the network's readiness has to be looked at at once.
-fn is_outage(kind: FaultKind) -> bool {
+pub(super) fn is_outage(kind: FaultKind) -> bool {
     match kind {
         FaultKind::Unavailable | FaultKind::Deadline => true,
         FaultKind::Invalid

@@ -16,7 +16,7 @@ use super::deployment::{Deployment, Method, V1_0, V1_1};
 use super::fees::{BPS_PER_WHOLE, FeeTerms};
 use super::payment_info::Place;
 use super::reason::{Dialect, No, Reason};
-use crate::{members, text};
+use crate::{members, step, text};
 
 /// Members that only v1.1 has: one of them keeps a request out of the v1.0 dialect.
 const V1_1_ONLY: [&str; 6] = [
@@ -323,7 +323,7 @@ impl Terms {
     pub fn admitted(&self, config: &Config, network: &NetworkView) -> Result<(), No> {
         let admitted = match self.operator_type {
             OperatorType::Custom => config.admits(self.operator, &network.id),
-            OperatorType::Delegated => is_our_signer(self.operator, network),
+            OperatorType::Delegated => step::signer_at(self.operator, network).is_some(),
         };
         if !admitted {
             let what = match self.operator_type {
@@ -456,14 +456,4 @@ pub(super) fn accepted_amount(request: &PaymentRequest) -> Result<U120, No> {
             "accepted.amount must be a decimal string below 2^120",
         )
     })
-}
-
-/// Whether an address is one of our lanes, current or retained.
-#[must_use]
-pub fn is_our_signer(address: Address, network: &NetworkView) -> bool {
-    network
-        .lanes
-        .iter()
-        .chain(&network.retained)
-        .any(|lane| text::address(&lane.signer) == Some(address))
 }

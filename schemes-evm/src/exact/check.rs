@@ -3,33 +3,14 @@
 //! What can be decided without the chain is decided first; the answer then waits for the signature's verdict, which
 //! needs the payer's code and comes before it in order. A payment that is refused either way is not simulated.
 
-use alloy_primitives::{Address, U256};
 use sdk_plugin::host::{RpcCall, RpcResult};
-use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Amount, Cx, Fault, PaymentRequest};
 
 use super::payment::Payment;
 use super::{ExactEvm, diagnose, reason};
-use crate::abi::AuthorizedToken;
-use crate::rpc::{self, EthCall, Executed, Failure};
+use crate::rpc::{self, EthCall, Failure};
 use crate::signature::{self, Unwrapped};
-use crate::text;
-
-/// What the checks are made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// A verdict: the transfer is simulated.
-    Verdict,
-    /// A plan: the transfer's gas is estimated, which simulates it, and the payer's balance is read.
-    Plan,
-}
-
-/// Outcome of the checks.
-#[derive(Debug)]
-pub(super) enum Checked {
-    Good(Box<Good>),
-    Refused(Refusal),
-}
+use crate::step::{self, Checked, Wanted};
 
 /// A payment that passed every check.
 #[derive(Debug)]
@@ -58,7 +39,7 @@ impl ExactEvm {
         cx: &Cx,
         request: &PaymentRequest,
         wanted: Wanted,
-    ) -> Result<Checked, Fault> {
+    ) -> Result<Checked<Good>, Fault> {
         let payment = match Payment::decode(request) {
             Ok(payment) => payment,
             Err(refusal) => return Ok(Checked::Refused(refusal)),
@@ -76,14 +57,18 @@ impl ExactEvm {
                 "the ERC-6492 wrapper can't be decoded",
             ));
         };
-        let facilitator = facilitator(cx)?;
+        let facilitator = step::first_signer(cx)?;
         let now_ms = cx.now_ms();
         let from = payment.authorization.from;
         let digest = payment.digest();
         let account_signed = signature::signed_by(from, &digest, &inner);
         let refused_later = payment
             .refused_terms(cx.now_s())
-            .or_else(|| asset_not_listed(cx, &payment));
+            // In the place right before the asset is first touched.
+            .or_else(|| {
+                let refused = step::listed(payment.asset, cx.network()).err()?;
+                Some(payment.refuse(reason::INVALID_PAYMENT_REQUIREMENTS, &refused))
+            });
 
         let mut batch = vec![rpc::get_code(from)];
         if !account_signed {
@@ -146,7 +131,9 @@ impl ExactEvm {
         }
 
         let simulated = match wanted {
-            Wanted::Verdict => simulated(answers.take()?)?,
+            Wanted::Verdict => wanted
+                .tried(answers.take()?, "simulation of the transfer")?
+                .map(|_| None),
             Wanted::Plan => {
                 let height = answers.take()?;
                 let balance = answers.take()?;
@@ -166,65 +153,16 @@ impl ExactEvm {
     }
 }
 
-/// The account whose call is simulated: what the token sees as `msg.sender` when the transfer is sent.
-fn facilitator(cx: &Cx) -> Result<Address, Fault> {
-    let network = cx.network();
-    let lane = network
-        .lanes
-        .first()
-        .ok_or_else(|| Fault::unavailable(format!("no signer is granted on {}", network.id)))?;
-    text::address(&lane.signer)
-        .ok_or_else(|| Fault::internal(format!("the lane's signer on {} is not an address", network.id)))
-}
-
-/// The operator's allow-list, in the place right before the asset is first touched.
-fn asset_not_listed(cx: &Cx, payment: &Payment) -> Option<Refusal> {
-    let network = cx.network();
-    let asset = text::lower(payment.asset);
-    let listed = network
-        .assets
-        .as_ref()
-        .is_none_or(|assets| assets.iter().any(|listed| listed.eq_ignore_ascii_case(&asset)));
-    if listed {
-        return None;
-    }
-    let id = &network.id;
-    Some(payment.refuse(
-        reason::INVALID_PAYMENT_REQUIREMENTS,
-        &format!("asset {asset} is not allowed on {id}; the operator can add it to `assets` of network {id}"),
-    ))
-}
-
 /// The height comes first, so that the balance behind it is not older.
 fn transfer_reads(payment: &Payment, transfer: &EthCall, wanted: Wanted) -> Vec<RpcCall> {
     match wanted {
-        Wanted::Verdict => vec![transfer.call()],
+        Wanted::Verdict => vec![wanted.try_out(transfer)],
         Wanted::Plan => vec![
             rpc::block_number(),
-            balance_of(payment).call(),
-            transfer.estimate(),
+            rpc::balance_of(payment.asset, payment.authorization.from, None).call(),
+            wanted.try_out(transfer),
         ],
     }
-}
-
-fn balance_of(payment: &Payment) -> EthCall {
-    use alloy_sol_types::SolCall;
-    EthCall {
-        from: None,
-        to: payment.asset,
-        data: AuthorizedToken::balanceOfCall {
-            account: payment.authorization.from,
-        }
-        .abi_encode(),
-        gas: None,
-    }
-}
-
-fn simulated(answer: RpcResult) -> Result<Result<Option<Funds>, Failure>, Fault> {
-    Ok(match rpc::executed(answer, "simulation of the transfer")? {
-        Executed::Returned(_) => Ok(None),
-        Executed::Failed(failure) => Err(failure),
-    })
 }
 
 fn estimated(
@@ -232,17 +170,12 @@ fn estimated(
     height: RpcResult,
     balance: RpcResult,
 ) -> Result<Result<Option<Funds>, Failure>, Fault> {
-    if let RpcResult::Error(error) = &gas
-        && let Some(failure) = rpc::failure(error)
-    {
-        return Ok(Err(failure));
-    }
-    let gas = rpc::quantity(gas, "eth_estimateGas of the transfer")?;
-    let height = rpc::quantity(height, "eth_blockNumber")?;
-    let available = match rpc::executed(balance, "balanceOf of the payer")? {
-        Executed::Returned(data) => data.first_chunk::<32>().map(|word| U256::from_be_bytes(*word)),
-        Executed::Failed(_) => None,
+    let gas = match rpc::estimated(gas, "eth_estimateGas of the transfer")? {
+        Ok(gas) => gas,
+        Err(failure) => return Ok(Err(failure)),
     };
+    let height = rpc::quantity(height, "eth_blockNumber")?;
+    let available = rpc::executed_word(balance, "balanceOf of the payer")?;
     // A token that transfers but can't tell balances is broken in a way that no reserve can live with.
     Ok(match available.filter(|_| gas > 0) {
         Some(available) => Ok(Some(Funds {
@@ -257,6 +190,6 @@ fn estimated(
     })
 }
 
-fn refused(payment: &Payment, reason: &str, message: &str) -> Checked {
+fn refused(payment: &Payment, reason: &str, message: &str) -> Checked<Good> {
     Checked::Refused(payment.refuse(reason, message))
 }

@@ -29,7 +29,7 @@ use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Supported, Valid, V
 use sdk_plugin::wire::Kind;
 use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
 
-use check::{Checked, Wanted};
+use crate::step::{Checked, Wanted};
 use code_cache::CodeCache;
 
 /// The scheme's name on the wire.

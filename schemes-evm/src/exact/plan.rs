@@ -1,16 +1,14 @@
 //! What must be sent for a good payment, and what proves that it paid.
 
 use alloy_primitives::{Address, B256, U256};
-use sdk_plugin::scheme::{
-    Call, EvidenceWanted, Gate, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step,
-};
+use sdk_plugin::scheme::{EvidenceWanted, Gate, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step};
 use sdk_plugin::{Amount, Fault, HexBytes};
 use serde::{Deserialize, Serialize};
 
 use super::check::{Funds, Good};
 use super::reason;
 use crate::abi::{AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC};
-use crate::text;
+use crate::{step, text};
 
 /// What judge needs to know of the payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,17 +49,8 @@ pub(super) fn plan(good: &Good, max_gas: u64) -> Result<Planned, Fault> {
         valid_before: Amount(signed.validBefore),
     };
     let data = payment.calldata(&good.signature);
-    let selector = data
-        .get(..4)
-        .ok_or_else(|| Fault::internal("calldata without a selector"))?;
     let step = Step {
-        call: Call {
-            target: text::lower(payment.asset),
-            operation: format!("0x{}", hex::encode(selector)),
-            native_value: Amount::ZERO,
-            compute_limit: Some(gas_limit(gas, max_gas)),
-            data: HexBytes(data),
-        },
+        call: step::call(payment.asset, data, gas, max_gas)?,
         lane: LaneChoice::Any,
         gate: Gate::None,
         on_fail: OnFail::Stop,
@@ -88,11 +77,6 @@ pub(super) fn plan(good: &Good, max_gas: u64) -> Result<Planned, Fault> {
         writes: Vec::new(),
         jobs: Vec::new(),
     }))
-}
-
-/// A quarter more than the simulation used: storage may be warm there and cold when it counts.
-fn gas_limit(gas: u64, max_gas: u64) -> u64 {
-    gas.saturating_add(gas / 4).min(max_gas)
 }
 
 /// `None` for times too far away to be written as a JSON integer: they never come.

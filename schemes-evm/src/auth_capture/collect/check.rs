@@ -3,32 +3,21 @@
 //! What can be decided without the chain is decided first. Refusals that stand behind the signatures in order wait for
 //! the signatures' verdict; a payment that is refused either way is not simulated.
 
-use alloy_primitives::{Address, U256};
-use alloy_sol_types::SolCall;
+use alloy_primitives::U256;
 use sdk_plugin::host::{RpcCall, RpcResult};
-use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Amount, Cx, Fault, PaymentRequest};
-use serde_json::json;
 
-use super::Wanted;
 use super::collection::{Collection, target};
 use super::custom::Sandbox;
 use super::payment::Payment;
-use crate::abi::AuthorizedToken;
 use crate::auth_capture::reason::{Dialect, No, Reason};
 use crate::auth_capture::signed::Signed;
 use crate::auth_capture::state::{self, READ_GAS, State};
 use crate::auth_capture::terms::OperatorType;
 use crate::auth_capture::{AuthCaptureEvm, revert};
-use crate::rpc::{self, Answers, EthCall, Executed, Failure};
-use crate::{signature, text};
-
-/// Outcome of the checks.
-#[derive(Debug)]
-pub(super) enum Checked {
-    Good(Box<Good>),
-    Refused(Refusal),
-}
+use crate::rpc::{self, Answers, EthCall, Failure};
+use crate::signature;
+use crate::step::{self, Checked, Wanted};
 
 /// A payment that passed every check.
 #[derive(Debug)]
@@ -66,7 +55,7 @@ impl AuthCaptureEvm {
         cx: &Cx,
         request: &PaymentRequest,
         wanted: Wanted,
-    ) -> Result<Checked, Fault> {
+    ) -> Result<Checked<Good>, Fault> {
         let payment = match Payment::read(request, &self.config) {
             Ok(payment) => payment,
             Err(refusal) => return Ok(Checked::Refused(refusal)),
@@ -116,14 +105,14 @@ impl AuthCaptureEvm {
             Ok(collection) => self.call(cx, request, payment, collection).await?,
             Err(no) => Err(no),
         };
-        let mut batch = vec![rpc::request("eth_getBlockByNumber", json!(["latest", false]))];
+        let mut batch = vec![rpc::newest_block()];
         batch.extend(payer_signed.reads());
         if let Ok(call) = &call {
             batch.extend(call.reads(payment, wanted));
         }
         let mut answers = rpc::read_all(cx, batch).await?;
 
-        let (height, timestamp_s) = head(answers.take()?)?;
+        let (height, timestamp_s) = rpc::head(answers.take()?)?;
         // The chain's clock may be ahead of this host's: the escrow goes by the chain's.
         if let Err(no) = payment.in_time(&self.config, timestamp_s.max(cx.now_s())) {
             return Ok(Err(no));
@@ -182,7 +171,7 @@ impl AuthCaptureEvm {
         };
         let (sender, max_gas) = match terms.operator_type {
             OperatorType::Delegated => (terms.operator, self.config.max_gas),
-            OperatorType::Custom => (first_signer(cx)?, self.config.custom_max_gas),
+            OperatorType::Custom => (step::first_signer(cx)?, self.config.custom_max_gas),
         };
         let call = EthCall {
             from: Some(sender),
@@ -246,10 +235,9 @@ impl Call {
             reads.extend(consent.reads());
         }
         reads.push(state::ask(payment.terms.deployment.escrow, self.collection.hash).call());
-        reads.push(balance_of(payment.terms.asset, payment.from()).call());
+        reads.push(rpc::balance_of(payment.terms.asset, payment.from(), Some(READ_GAS)).call());
         match (&self.sandbox, wanted) {
-            (None, Wanted::Verdict) => reads.push(self.call.call()),
-            (None, Wanted::Plan) => reads.push(self.call.estimate()),
+            (None, _) => reads.push(wanted.try_out(&self.call)),
             (Some(sandbox), Wanted::Verdict) => reads.push(sandbox.read(&self.call, self.collection.hash)),
             (Some(sandbox), Wanted::Plan) => {
                 reads.push(sandbox.read(&self.call, self.collection.hash));
@@ -268,13 +256,9 @@ impl Call {
         answers: &mut Answers,
     ) -> Result<Result<Funds, No>, Fault> {
         let state = rpc::executed(answers.take()?, "paymentState of an escrow")?;
-        let balance = rpc::executed(answers.take()?, "balanceOf of the payer")?;
+        let balance = rpc::executed_word(answers.take()?, "balanceOf of the payer")?;
         let Some(state) = State::of_answer(state) else {
             return Ok(Err(not_deployed()));
-        };
-        let balance = match balance {
-            Executed::Returned(data) => data.first_chunk::<32>().map(|word| U256::from_be_bytes(*word)),
-            Executed::Failed(_) => None,
         };
         if let Some(sandbox) = &self.sandbox {
             match sandbox.judge(answers.take()?, self.collection.hash)? {
@@ -288,12 +272,7 @@ impl Call {
         }
         let simulated = match (wanted, &self.sandbox) {
             (Wanted::Verdict, Some(_)) => Ok(0),
-            (Wanted::Verdict, None) => {
-                match rpc::executed(answers.take()?, "simulation of the collection")? {
-                    Executed::Returned(_) => Ok(0),
-                    Executed::Failed(failure) => Err(failure),
-                }
-            }
+            (Wanted::Verdict, None) => wanted.tried(answers.take()?, "simulation of the collection")?,
             (Wanted::Plan, _) => estimated(answers.take()?)?,
         };
         let gas = match simulated {
@@ -341,50 +320,16 @@ impl Call {
     }
 }
 
-/// The account that would send a contract operator's call.
-fn first_signer(cx: &Cx) -> Result<Address, Fault> {
-    let network = cx.network();
-    let lane = network
-        .lanes
-        .first()
-        .ok_or_else(|| Fault::unavailable(format!("no signer is granted on {}", network.id)))?;
-    text::address(&lane.signer)
-        .ok_or_else(|| Fault::internal(format!("the lane's signer on {} is not an address", network.id)))
-}
-
-fn balance_of(asset: Address, account: Address) -> EthCall {
-    EthCall {
-        from: None,
-        to: asset,
-        data: AuthorizedToken::balanceOfCall { account }.abi_encode(),
-        gas: Some(READ_GAS),
-    }
-}
-
-/// Height and timestamp (seconds since the epoch) of the newest block.
-fn head(answer: RpcResult) -> Result<(u64, u64), Fault> {
-    let block = rpc::value(answer, "eth_getBlockByNumber")?;
-    let member = |name: &str| block.get(name).and_then(rpc::as_u64);
-    member("number")
-        .zip(member("timestamp"))
-        .ok_or_else(|| Fault::unavailable("the node's head block has no number or timestamp"))
-}
-
 fn estimated(answer: RpcResult) -> Result<Result<u64, Failure>, Fault> {
-    if let RpcResult::Error(error) = &answer
-        && let Some(failure) = rpc::failure(error)
-    {
-        return Ok(Err(failure));
-    }
-    let gas = rpc::quantity(answer, "eth_estimateGas of the collection")?;
-    Ok(if gas > 0 {
-        Ok(gas)
-    } else {
-        Err(Failure {
-            data: Vec::new(),
-            message: "the node estimates no gas at all".into(),
-        })
-    })
+    Ok(
+        match rpc::estimated(answer, "eth_estimateGas of the collection")? {
+            Ok(0) => Err(Failure {
+                data: Vec::new(),
+                message: "the node estimates no gas at all".into(),
+            }),
+            tried => tried,
+        },
+    )
 }
 
 fn already_collected() -> No {

@@ -28,17 +28,8 @@ use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Step, Valid, Verdic
 use sdk_plugin::{Cx, Fault, PaymentRequest};
 
 use super::AuthCaptureEvm;
-use check::Checked;
+use crate::step::{Checked, Wanted};
 pub(super) use stores::TokenStores;
-
-/// What the checks are made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    /// A verdict: the call is simulated, and a charge need not be completed.
-    Verdict,
-    /// A plan: the call's gas is estimated, which simulates it.
-    Plan,
-}
 
 impl AuthCaptureEvm {
     pub(super) fn collect_identify(&self, request: &PaymentRequest) -> Identity {

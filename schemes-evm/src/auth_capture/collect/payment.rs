@@ -8,12 +8,11 @@ use sdk_plugin::PaymentRequest;
 use sdk_plugin::cx::NetworkView;
 use sdk_plugin::scheme::Refusal;
 
-use super::Wanted;
 use super::payload::{Payload, payer_as_sent};
 use crate::auth_capture::config::Config;
 use crate::auth_capture::reason::{Dialect, No, Reason};
 use crate::auth_capture::terms::{self, Flow, OperatorType, Terms};
-use crate::text;
+use crate::step::{self, Wanted};
 
 /// Seconds that an authorization and a capture deadline must still be away, so that a transaction sent now lands in time.
 const TIME_MARGIN_S: u64 = 6;
@@ -89,21 +88,7 @@ impl Payment {
                 "the contract that is extra.captureAuthorizer can hold payments, and has no charge of the escrow's form",
             ));
         }
-        let asset = text::lower(self.terms.asset);
-        let listed = network
-            .assets
-            .as_ref()
-            .is_none_or(|assets| assets.iter().any(|listed| listed.eq_ignore_ascii_case(&asset)));
-        if listed {
-            return Ok(());
-        }
-        let id = &network.id;
-        Err(No::new(
-            Reason::Extra,
-            format!(
-                "asset {asset} is not allowed on {id}; the operator can add it to `assets` of network {id}"
-            ),
-        ))
+        step::listed(self.terms.asset, network).map_err(|refused| No::new(Reason::Extra, refused))
     }
 
     /// Step 16.

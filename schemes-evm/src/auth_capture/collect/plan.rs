@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolEvent;
 use sdk_plugin::host::{Job, StoreWrite};
 use sdk_plugin::scheme::{
-    Call, EvidenceWanted, Gate, Hold, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step,
+    EvidenceWanted, Gate, Hold, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step,
 };
 use sdk_plugin::{Amount, Cx, Fault, HexBytes, PaymentRequest};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use crate::auth_capture::reason::{Dialect, No, Reason};
 use crate::auth_capture::records::{self, Record};
 use crate::auth_capture::state;
 use crate::auth_capture::terms::{OperatorType, Terms};
-use crate::text;
+use crate::{step, text};
 
 /// What judge needs to know of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,7 +76,11 @@ pub(super) async fn plan(
     }));
     let (lane, holds, max_gas) = match terms.operator_type {
         OperatorType::Delegated => {
-            let signer = signer(cx, terms.operator)?;
+            let signer = step::signer_at(terms.operator, cx.network())
+                .ok_or_else(|| {
+                    Fault::internal("a payment was admitted whose operator is none of our signers")
+                })?
+                .to_owned();
             let hold = Hold {
                 signer: signer.clone(),
                 until_s: terms.refund_deadline_s,
@@ -86,17 +90,8 @@ pub(super) async fn plan(
         OperatorType::Custom => (LaneChoice::Any, Vec::new(), config.custom_max_gas),
     };
     let data = collection.calldata(&good.payment.payload.signature);
-    let selector = data
-        .get(..4)
-        .ok_or_else(|| Fault::internal("calldata without a selector"))?;
     let step = Step {
-        call: Call {
-            target: text::lower(target(terms)),
-            operation: format!("0x{}", hex::encode(selector)),
-            native_value: Amount::ZERO,
-            compute_limit: Some(gas_limit(good.funds.gas, max_gas)),
-            data: HexBytes(data),
-        },
+        call: step::call(target(terms), data, good.funds.gas, max_gas)?,
         lane,
         gate: Gate::None,
         on_fail: OnFail::Stop,
@@ -175,23 +170,6 @@ async fn record(
         ))),
         Err(fault) => Err(fault),
     }
-}
-
-/// How the host spells the signer at an address, active or retained.
-fn signer(cx: &Cx, operator: Address) -> Result<String, Fault> {
-    let network = cx.network();
-    network
-        .lanes
-        .iter()
-        .chain(&network.retained)
-        .find(|lane| text::address(&lane.signer) == Some(operator))
-        .map(|lane| lane.signer.clone())
-        .ok_or_else(|| Fault::internal("a payment was admitted whose operator is none of our signers"))
-}
-
-/// A quarter more than the simulation used: storage may be warm there and cold when it counts.
-fn gas_limit(gas: u64, max_gas: u64) -> u64 {
-    gas.saturating_add(gas / 4).min(max_gas)
 }
 
 /// Every event of the payment, and its state at that block. Only our key can make a delegated call, so nobody else's

@@ -11,9 +11,10 @@ use super::super::deployment::FeeForm;
 use super::super::fees::FeeFault;
 use super::super::reason::{Dialect, No, Reason};
 use super::super::state::State;
-use super::super::terms::{Flow, OperatorType, Terms, is_our_signer};
+use super::super::terms::{Flow, OperatorType, Terms};
 use super::funding;
 use super::payload::{Action, Payload};
+use crate::step;
 
 /// A request behind steps 1 to 8.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub(super) fn asked<'a>(
                 "captures, voids and refunds of a contract operator are that contract's own business",
             ));
         }
-        OperatorType::Delegated if is_our_signer(terms.operator, network) => {}
+        OperatorType::Delegated if step::signer_at(terms.operator, network).is_some() => {}
         OperatorType::Custom | OperatorType::Delegated => {
             return Err(No::new(
                 Reason::OperatorNotAdmitted,

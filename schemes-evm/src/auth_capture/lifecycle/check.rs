@@ -5,7 +5,6 @@
 
 use alloy_primitives::{Address, B256};
 use sdk_plugin::fault::FaultKind;
-use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Cx, Fault, PaymentRequest};
 
 use super::super::AuthCaptureEvm;
@@ -23,24 +22,10 @@ use super::identify::payer_as_sent;
 use super::look;
 use super::payload::Payload;
 use crate::rpc::EthCall;
+use crate::step::{Checked, Wanted};
 
 /// Waits between looks at a payment of which a node shows nothing, in milliseconds: it may lag.
 const LOOK_AGAIN_MS: [u64; 4] = [200, 400, 800, 1_600];
-
-/// What the checks are made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// A verdict: calls are simulated.
-    Verdict,
-    /// A plan: their gas is estimated, which simulates them.
-    Plan,
-}
-
-#[derive(Debug)]
-pub(super) enum Checked {
-    Good(Box<Good>),
-    Refused(Refusal),
-}
 
 /// An operation that passed every check.
 #[derive(Debug)]
@@ -75,7 +60,7 @@ impl AuthCaptureEvm {
         cx: &Cx,
         request: &PaymentRequest,
         wanted: Wanted,
-    ) -> Result<Checked, Fault> {
+    ) -> Result<Checked<Good>, Fault> {
         let payer = payer_as_sent(request);
         Ok(match self.lifecycle_checked(cx, request, wanted).await? {
             Ok(good) => Checked::Good(Box::new(good)),

@@ -11,13 +11,12 @@ use super::super::config::{Config, RefundAgreement};
 use super::super::deployment::Deployment;
 use super::super::reason::{No, Reason};
 use super::super::records::{self, RefundLedger};
+use super::super::state::READ_GAS;
 use super::super::terms::Terms;
 use crate::abi::AuthorizedToken;
-use crate::rpc::{self, Answers, EthCall, Executed};
+use crate::rpc::{self, Answers, EthCall};
 use crate::text;
 
-/// Gas that a node may spend on a balance.
-const READ_GAS: u64 = 200_000;
 /// Entries of a ledger are of no use after this long.
 const LEDGER_KEPT_MS: u64 = 2 * 86_400 * 1_000;
 
@@ -59,33 +58,21 @@ pub(super) struct Funding {
 
 /// [`take`] takes as many answers.
 pub(super) fn reads(terms: &Terms) -> Vec<RpcCall> {
-    let call = |data: Vec<u8>| {
-        EthCall {
-            from: None,
-            to: terms.asset,
-            data,
-            gas: Some(READ_GAS),
-        }
-        .call()
-    };
-    let balance = AuthorizedToken::balanceOfCall {
-        account: terms.operator,
-    };
+    let balance = rpc::balance_of(terms.asset, terms.operator, Some(READ_GAS));
     let allowance = AuthorizedToken::allowanceCall {
         owner: terms.operator,
         spender: terms.deployment.operator_refund_collector,
     };
-    vec![call(balance.abi_encode()), call(allowance.abi_encode())]
+    let allowance = EthCall {
+        data: allowance.abi_encode(),
+        ..balance.clone()
+    };
+    vec![balance.call(), allowance.call()]
 }
 
 /// Balance and allowance of the signer that pays, in atomic units. `None`: the token does not tell.
 pub(super) fn take(answers: &mut Answers) -> Result<(Option<U256>, Option<U256>), Fault> {
-    let mut word = |what| {
-        Ok::<_, Fault>(match rpc::executed(answers.take()?, what)? {
-            Executed::Returned(data) => data.first_chunk::<32>().map(|word| U256::from_be_bytes(*word)),
-            Executed::Failed(_) => None,
-        })
-    };
+    let mut word = |what| rpc::executed_word(answers.take()?, what);
     Ok((
         word("balanceOf of the signer that refunds")?,
         word("allowance of the signer that refunds")?,

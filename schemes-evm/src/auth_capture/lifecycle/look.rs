@@ -2,19 +2,18 @@
 
 use alloy_primitives::{B256, Bytes, U256};
 use alloy_sol_types::SolCall;
-use sdk_plugin::host::{RpcCall, RpcResult};
+use sdk_plugin::host::RpcCall;
 use sdk_plugin::{Cx, Fault};
-use serde_json::json;
 
 use super::super::abi::{Escrow, EscrowV10, EscrowV11};
 use super::super::fees::Fee;
 use super::super::state::{self, State};
 use super::super::terms::Terms;
-use super::check::Wanted;
 use super::consent::Consent;
 use super::funding;
 use super::payload::{Action, Payload};
-use crate::rpc::{self, EthCall, Executed, Failure};
+use crate::rpc::{self, EthCall, Failure};
+use crate::step::Wanted;
 
 /// What one batch showed.
 pub(super) struct Shown {
@@ -83,7 +82,7 @@ pub(super) async fn look(
     calls: &[EthCall],
     wanted: Wanted,
 ) -> Result<Shown, Fault> {
-    let mut batch: Vec<RpcCall> = vec![rpc::request("eth_getBlockByNumber", json!(["latest", false]))];
+    let mut batch: Vec<RpcCall> = vec![rpc::newest_block()];
     for signed in consent.operation.iter().chain(&consent.close_out) {
         batch.extend(signed.reads());
     }
@@ -91,19 +90,10 @@ pub(super) async fn look(
     if payload.action == Action::Refund {
         batch.extend(funding::reads(terms));
     }
-    batch.extend(calls.iter().map(|call| match wanted {
-        Wanted::Verdict => call.call(),
-        Wanted::Plan => call.estimate(),
-    }));
+    batch.extend(calls.iter().map(|call| wanted.try_out(call)));
     let mut answers = rpc::read_all(cx, batch).await?;
 
-    let head = rpc::value(answers.take()?, "eth_getBlockByNumber")?;
-    let of_head = |name: &str| {
-        head.get(name)
-            .and_then(rpc::as_u64)
-            .ok_or_else(|| Fault::unavailable(format!("the node answered a block without {name}")))
-    };
-    let (height, block_s) = (of_head("number")?, of_head("timestamp")?);
+    let (height, block_s) = rpc::head(answers.take()?)?;
     let told = match &consent.operation {
         Some(signed) => Some((signed, signed.take(&mut answers)?)),
         None => None,
@@ -119,7 +109,7 @@ pub(super) async fn look(
     };
     let mut outcomes = Vec::with_capacity(calls.len());
     for _ in calls {
-        outcomes.push(outcome(answers.take()?, wanted)?);
+        outcomes.push(wanted.tried(answers.take()?, "an escrow's call, tried")?);
     }
     let signed = match told {
         Some((signed, told)) => signed.agrees(cx, told).await?,
@@ -138,21 +128,4 @@ pub(super) async fn look(
         funds,
         outcomes,
     })
-}
-
-fn outcome(answer: RpcResult, wanted: Wanted) -> Result<Result<u64, Failure>, Fault> {
-    match wanted {
-        Wanted::Verdict => Ok(match rpc::executed(answer, "simulation of an escrow's call")? {
-            Executed::Returned(_) => Ok(0),
-            Executed::Failed(failure) => Err(failure),
-        }),
-        Wanted::Plan => {
-            if let RpcResult::Error(error) = &answer
-                && let Some(failure) = rpc::failure(error)
-            {
-                return Ok(Err(failure));
-            }
-            rpc::quantity(answer, "eth_estimateGas of an escrow's call").map(Ok)
-        }
-    }
 }

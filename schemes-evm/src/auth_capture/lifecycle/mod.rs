@@ -25,7 +25,7 @@ use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Valid, Verdict};
 use sdk_plugin::{Cx, Fault, PaymentRequest};
 
 use super::AuthCaptureEvm;
-use check::{Checked, Wanted};
+use crate::step::{Checked, Wanted};
 
 impl AuthCaptureEvm {
     pub(super) fn lifecycle_identify(&self, request: &PaymentRequest) -> Identity {

@@ -2,17 +2,17 @@
 
 use alloy_primitives::{Address, B256, U256};
 use sdk_plugin::cx::NetworkView;
-use sdk_plugin::scheme::{Call, EvidenceWanted, Gate, LaneChoice, OnFail, Plan, Planned, Step};
-use sdk_plugin::{Amount, Fault, HexBytes, Value};
+use sdk_plugin::scheme::{EvidenceWanted, Gate, LaneChoice, OnFail, Plan, Planned, Step};
+use sdk_plugin::{Fault, Value};
 use serde::{Deserialize, Serialize};
 
 use super::super::authorizer::Balances;
 use super::super::fees::Fee;
 use super::super::records::OperationKind;
 use super::super::state;
-use super::check::{Good, Simulated};
+use super::check::Good;
 use super::payload::Action;
-use crate::text;
+use crate::step;
 
 /// What judge needs to know of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,13 +81,20 @@ impl Memo {
 pub(super) fn plan(good: Good, network: &NetworkView, max_gas: u64) -> Result<Planned, Fault> {
     let memos = memos(&good)?;
     let lane = LaneChoice::Signer {
-        address: signer(&good, network)?,
+        address: step::signer_at(good.terms.operator, network)
+            .ok_or_else(|| Fault::internal("the operator is one of our signers no more"))?
+            .to_owned(),
     };
     let mut steps = Vec::with_capacity(memos.len());
     for (memo, simulated) in memos.iter().zip(&good.calls) {
         let first = steps.is_empty();
         steps.push(Step {
-            call: call(simulated, max_gas)?,
+            call: step::call(
+                simulated.call.to,
+                simulated.call.data.clone(),
+                simulated.gas,
+                max_gas,
+            )?,
             lane: lane.clone(),
             gate: if first { Gate::None } else { Gate::Final },
             on_fail: OnFail::Stop,
@@ -167,37 +174,6 @@ fn memos(good: &Good) -> Result<Vec<Memo>, Fault> {
         ..first.clone()
     });
     Ok([Some(first), rest].into_iter().flatten().collect())
-}
-
-/// The lane of the payment's operator, as the driver spells it.
-fn signer(good: &Good, network: &NetworkView) -> Result<String, Fault> {
-    network
-        .lanes
-        .iter()
-        .chain(&network.retained)
-        .find(|lane| text::address(&lane.signer) == Some(good.terms.operator))
-        .map(|lane| lane.signer.clone())
-        .ok_or_else(|| Fault::internal("the operator is one of our signers no more"))
-}
-
-fn call(simulated: &Simulated, max_gas: u64) -> Result<Call, Fault> {
-    let selector = simulated
-        .call
-        .data
-        .get(..4)
-        .ok_or_else(|| Fault::internal("calldata without a selector"))?;
-    Ok(Call {
-        target: text::lower(simulated.call.to),
-        operation: format!("0x{}", hex::encode(selector)),
-        data: HexBytes(simulated.call.data.clone()),
-        native_value: Amount::ZERO,
-        compute_limit: Some(gas_limit(simulated.gas, max_gas)),
-    })
-}
-
-/// A quarter more than the simulation used: storage may be warm there and cold when it counts.
-fn gas_limit(gas: u64, max_gas: u64) -> u64 {
-    gas.saturating_add(gas / 4).min(max_gas)
 }
 
 /// The memo of a step of ours.

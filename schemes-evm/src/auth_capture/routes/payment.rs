@@ -12,8 +12,7 @@ use crate::auth_capture::lifecycle::payload::{info_json, word_json};
 use crate::auth_capture::order::is_ours;
 use crate::auth_capture::records::{self, Record, Usage};
 use crate::auth_capture::state::State;
-use crate::auth_capture::terms::is_our_signer;
-use crate::text;
+use crate::{step, text};
 
 /// Where a payment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +171,7 @@ impl AuthCaptureEvm {
     /// What can be done next, by whoever may order it.
     fn actions(&self, cx: &Cx, record: &Record, state: Option<State>, now_s: u64) -> Vec<&'static str> {
         let relayed = record.receiver_authorizer != Address::ZERO
-            && is_our_signer(record.payment_info.operator, cx.network());
+            && step::signer_at(record.payment_info.operator, cx.network()).is_some();
         let Some(state) = state.filter(|_| relayed) else {
             return Vec::new();
         };
