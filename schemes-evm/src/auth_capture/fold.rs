@@ -53,41 +53,50 @@ pub fn proves(
     tx_id == evidence.tx_id.to_lowercase() && moves.iter().any(is_own) && fold(before, &moves) == Some(state)
 }
 
-/// What others did with the payment, in order. `None`: it can't be read as a whole.
+/// What others did with the payment, in order. `None`: it can't be read as a whole, or one transaction is shown at two
+/// places of the chain, which would count it twice.
 #[must_use]
 pub fn of_others(escrow: Address, payment_info_hash: B256, foreign: &[ForeignTx]) -> Option<Vec<Move>> {
     let logs = foreign.iter().map(|tx| (tx.height, tx.logs.as_slice()));
-    moves(escrow, payment_info_hash, logs)
+    let moves = moves(escrow, payment_info_hash, logs)?;
+    let is_at_one_place = |done: &Move| {
+        moves
+            .iter()
+            .all(|other| other.tx_id != done.tx_id || other.height == done.height)
+    };
+    moves.iter().all(is_at_one_place).then_some(moves)
 }
 
+/// All moves that these logs report, by height and position.
 fn moves<'a>(
     escrow: Address,
     payment_info_hash: B256,
     logs: impl IntoIterator<Item = (u64, &'a [LogEntry])>,
 ) -> Option<Vec<Move>> {
-    let mut moves: Vec<Move> = Vec::new();
-    for (height, log) in logs
+    let logs = logs
         .into_iter()
         .flat_map(|(height, logs)| logs.iter().map(move |log| (height, log)))
-        .filter(|(_, log)| is_of_payment(escrow, payment_info_hash, log))
-    {
-        let (tx_id, index) = place(&log.id)?;
-        let event = state::event(payment_info_hash, log)?;
-        moves.push(Move {
-            height,
-            index,
-            tx_id,
-            event,
-        });
-    }
+        .filter(|(_, log)| is_of_payment(escrow, payment_info_hash, log));
+    let mut moves: Vec<Move> = logs
+        .map(|(height, log)| {
+            let (tx_id, index) = place(&log.id)?;
+            let event = state::event(payment_info_hash, log)?;
+            Some(Move {
+                height,
+                index,
+                tx_id,
+                event,
+            })
+        })
+        .collect::<Option<_>>()?;
     moves.sort_by_key(|done| (done.height, done.index));
-    // One transaction may have been found by two searches.
+    // Two searches may have found the same log.
     moves.dedup();
-    let places = moves.windows(2).all(|pair| match pair {
+    let is_one_each = moves.windows(2).all(|pair| match pair {
         [first, second] => (first.height, first.index) != (second.height, second.index),
         _ => true,
     });
-    places.then_some(moves)
+    is_one_each.then_some(moves)
 }
 
 fn is_of_payment(escrow: Address, payment_info_hash: B256, log: &LogEntry) -> bool {

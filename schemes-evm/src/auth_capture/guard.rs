@@ -1,4 +1,4 @@
-//! What tells whether a step had its effect, and where the driver looks for it.
+//! The evidence that a step on a payment needs: its guard, the state reads and the log filters.
 
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolValue;
@@ -11,7 +11,7 @@ use super::state;
 const UNTOUCHED: [u8; 32] = [0; 32];
 const COUNTS: [u8; 32] = [0xff; 32];
 
-/// Unchanged while the payment was never collected, by whomever: a payment is collected once for ever.
+/// Unchanged while no transaction has collected the payment. A payment is collected at most once.
 #[must_use]
 pub fn not_collected(escrow: Address, payment_info_hash: B256) -> Guard {
     Guard {
@@ -21,7 +21,7 @@ pub fn not_collected(escrow: Address, payment_info_hash: B256) -> Guard {
     }
 }
 
-/// Unchanged while the escrow holds exactly this: no pair of balances ever comes back.
+/// Unchanged while the escrow holds exactly these balances. No pair of balances occurs twice in a payment's life.
 #[must_use]
 pub fn holds(escrow: Address, payment_info_hash: B256, balances: Balances) -> Guard {
     let held = (U256::ZERO, balances.capturable, balances.refundable);
@@ -40,9 +40,8 @@ fn read(escrow: Address, payment_info_hash: B256) -> ReadWanted {
     }
 }
 
-/// Evidence of a step on a payment. Every event of the payment counts, of our own transaction, of its block, and of
-/// transactions of others: only all of them come to the balances that the escrow shows. `other_logs`: what else is wanted
-/// of the transaction.
+/// Evidence of a step on a payment: every event of the payment, because only all of them together explain the balances that
+/// the escrow shows. `other_logs` are wanted of the step's transaction as well.
 #[must_use]
 pub fn evidence(
     escrow: Address,

@@ -63,7 +63,7 @@ fn explained(plan: &Plan, memo: &Memo, foreign: &[ForeignTx]) -> Option<Judgemen
     let traces = || {
         foreign
             .iter()
-            .map(|tx| (tx, trace(memo, &tx.logs, Sender::Anybody)))
+            .map(|tx| (tx, trace(memo, &tx.logs, Sender::Stranger)))
     };
     let paid = traces().find_map(|(tx, trace)| match trace {
         Trace::Paid(items) => Some(paid(plan, &tx.tx_id, items)),

@@ -5,7 +5,7 @@
 //! order in which the most uses have one, use first where both orders do equally well; each transfer serves one use.
 //!
 //! A payer can sign two authorizations with one nonce. In our own transaction a use is that of the authorization we
-//! submitted; in anybody else's it may be that of another payee, next to an unrelated transfer to ours. Where the logs of
+//! submitted. In a stranger's it may be that of another payee, next to an unrelated transfer to ours. Where the logs of
 //! such a transaction allow both readings, they decide nothing.
 
 use std::ops::Range;
@@ -38,7 +38,7 @@ pub(super) enum Trace {
 pub(super) enum Sender {
     /// One of ours: it submits the authorization of this payment and no other with its nonce.
     Ours,
-    Anybody,
+    Stranger,
 }
 
 /// Reads `logs`, which are in the order in which they were emitted.
@@ -121,9 +121,9 @@ impl Attribution<'_> {
         match (sender, exact, exact_elsewhere) {
             // A token that takes its fee from the payer reports it as one more transfer.
             (Sender::Ours, Some(exact), _) | (Sender::Ours, None, Some(exact)) => self.paid(nth, exact),
-            (Sender::Anybody, Some(exact), _) if !contradicted => self.paid(nth, exact),
-            (Sender::Anybody, Some(_), _) | (Sender::Anybody, None, Some(_)) => Trace::Ambiguous,
-            (Sender::Ours | Sender::Anybody, None, None) => Trace::UsedOtherwise,
+            (Sender::Stranger, Some(exact), _) if !contradicted => self.paid(nth, exact),
+            (Sender::Stranger, Some(_), _) | (Sender::Stranger, None, Some(_)) => Trace::Ambiguous,
+            (Sender::Ours | Sender::Stranger, None, None) => Trace::UsedOtherwise,
         }
     }
 

@@ -104,7 +104,7 @@ fn rows() -> Vec<Row> {
             Failed("transfer_event_mismatch", false),
         ),
         own(
-            "ours, no event at all, and the nonce was used by nobody who was found",
+            "ours, no event at all, the nonce is used, and nothing found",
             Changed,
             vec![],
             Open,
@@ -117,7 +117,7 @@ fn rows() -> Vec<Row> {
             Paid(FOREIGN),
         ),
         row(
-            "t111: ours returned, the payer paid somebody else before",
+            "t111: ours returned, the payer paid another payee before",
             landed(),
             Absent,
             vec![to(OTHER, 10_000)],

@@ -12,7 +12,7 @@ use crate::world::{ASSET, NONCE, OTHER, PAYEE, PAYER};
 const PRICE: u64 = 10_000;
 
 /// `u`: a use of our nonce, `o`: of another one of the payer, `s`: a stranger's use; `t`: the exact transfer, `f`: one of
-/// the payer to somebody else, `e`: a stranger's.
+/// the payer to another payee, `e`: a stranger's.
 fn logs(story: &str) -> Vec<LogEntry> {
     let log = |(index, event): (usize, char)| {
         let index = u64::try_from(index).unwrap();
@@ -76,7 +76,7 @@ fn transfers_are_attributed_by_the_tokens_own_order() {
         ("outt", Some(2)),
         ("ttou", Some(0)),
         ("ttuo", Some(1)),
-        // What strangers do is nobody's business.
+        // Events of other payers do not count.
         ("uset", Some(3)),
         ("seut", Some(3)),
         ("ustt", Some(2)),
@@ -92,7 +92,7 @@ fn transfers_are_attributed_by_the_tokens_own_order() {
 }
 
 #[test]
-fn of_our_own_transaction_the_exact_transfer_may_stand_behind_a_fee() {
+fn in_our_own_transaction_a_fee_may_come_between_use_and_transfer() {
     assert_eq!(ours("uft"), Ok(format!("{OWN}/2")));
     assert_eq!(ours("tfu"), Ok(format!("{OWN}/0")));
     assert_eq!(ours("oftuft"), Ok(format!("{OWN}/5")));
@@ -100,7 +100,7 @@ fn of_our_own_transaction_the_exact_transfer_may_stand_behind_a_fee() {
 
 #[test]
 fn a_nonce_that_was_signed_twice_is_not_paid_by_another_payments_transfer() {
-    // Ours went to somebody else; the transfer to payTo is of the other authorization, in either order.
+    // Ours went to another payee; the transfer to payTo is of the other authorization, in either order.
     for story in ["ufot", "otuf", "futo", "tofu"] {
         assert_eq!(others(story), Err("failed"), "{story}");
     }
@@ -148,7 +148,7 @@ fn hostile_logs_prove_nothing() {
     assert_eq!(judged(&evidence), Err("open"));
 }
 
-/// What somebody puts into one transaction, and whether the exact amount goes to our payee by it.
+/// One part of a stranger's transaction, and whether the exact amount goes to our payee by it.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Ours(bool),
@@ -165,8 +165,8 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    /// On a token that keeps its order, whoever arranges the transaction: never paid by a transfer of something else,
-    /// never failed where our authorization paid.
+    /// On a token that keeps its order, however the transaction is arranged: never paid by an unrelated transfer, never
+    /// failed where our authorization paid.
     #[test]
     fn t33_a_strangers_transaction_is_never_misread(
         mut acts in prop::collection::vec(act(), 0..7), place in 0usize..7, exact in any::<bool>(),

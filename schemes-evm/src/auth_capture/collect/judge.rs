@@ -89,7 +89,7 @@ fn landed(
     let unproven = |why: &str| Ok(Judgement::Unproven { why: why.into() });
     match State::in_evidence(&evidence.reads, ReadAt::Block) {
         Some(state) if state == state_after(planned.charge, planned.amount) => {}
-        // The escrow's own event says otherwise: the node that read is behind the one that showed the event.
+        // The escrow's own event says otherwise: the node that read the state lags behind the one that showed the event.
         Some(state) if state.is_untouched() => {
             return unproven("the node that read the payment's state does not know the collection yet");
         }
@@ -118,8 +118,8 @@ fn landed(
 
 /// A payment is collected once. The escrow emits its event only after exactly this amount of exactly this payment came in,
 /// so the event of one is enough; several payments may share such a transaction, which its transfers can't tell apart.
-/// Anybody may call a contract operator, so exactly this collection is this payment; where our own key is the operator,
-/// a transaction that is none of ours is a use of that key elsewhere.
+/// Any caller may use a contract operator, so exactly this collection is this payment. Where our own key is the operator,
+/// a transaction that is not ours is a use of that key elsewhere.
 fn of_others(plan: &Plan, planned: &Collected, foreign: &ForeignTx) -> Result<Option<Judgement>, Fault> {
     match planned.item(&foreign.logs) {
         Some((item, _)) if planned.sandbox.is_some() => {

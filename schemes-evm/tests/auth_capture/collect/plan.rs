@@ -60,8 +60,8 @@ fn a_hold_is_one_call_of_the_escrow_by_the_operators_own_key() {
         assert_eq!(read.data.0[4..], hash.0);
     }
     // Whoever moves the payment is found, in our block and elsewhere.
-    assert_eq!(step.evidence.block_logs, [events.clone()]);
-    assert_eq!(step.evidence.foreign, [events.clone()]);
+    assert_eq!(step.evidence.block_logs, std::slice::from_ref(events));
+    assert_eq!(step.evidence.foreign, std::slice::from_ref(events));
     let guard = step.evidence.guard.as_ref().expect("a guard");
     assert_eq!(
         (&guard.read.target, &guard.read.data),
