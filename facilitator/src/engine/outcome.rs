@@ -241,7 +241,10 @@ impl Engine {
                     settlement: id,
                     step: *step,
                     refusal,
-                    tx_id: evidence.tx_id.clone(),
+                    tx_id: match &evidence.shown {
+                        Shown::Landed { .. } | Shown::Reverted { .. } => evidence.tx_id.clone(),
+                        Shown::Dead { .. } => String::new(),
+                    },
                     proof,
                 });
                 events.push(Event::StepFinal {
@@ -506,7 +509,11 @@ fn ground(
                 None => Ground {
                     attempt: decided.attempt,
                     at: decided.at.clone(),
-                    height: decided.height.max(height),
+                    // The height of the very block that is named: another one is seen in its place otherwise.
+                    height: match decided.at {
+                        GroundAt::Block(_) => decided.height,
+                        GroundAt::Dead(_) => decided.height.max(height),
+                    },
                     foreign: decided.foreign.clone(),
                 },
             };
