@@ -37,6 +37,7 @@ pub fn quiet() -> Scenario {
         },
         mode: Mode::Never,
         journal_lies: false,
+        planted: None,
         balances: payers.map(|payer| (payer.to_owned(), 10_000)).to_vec(),
         visits: Vec::new(),
         calm_at_ms: 120_000,
@@ -113,6 +114,20 @@ impl Scenario {
             ask: Arc::new(ask.clone()),
             wait_ms,
             tries,
+            hangs_up_after_ms: None,
+        });
+        self
+    }
+
+    /// A caller asks once and hangs up after so long.
+    #[must_use]
+    pub fn hang_up(mut self, at_ms: u64, ask: &Ask, after_ms: u64) -> Self {
+        self.visits.push(Visit {
+            at_ms,
+            ask: Arc::new(ask.clone()),
+            wait_ms: 25_000,
+            tries: 1,
+            hangs_up_after_ms: Some(after_ms),
         });
         self
     }
