@@ -11,7 +11,7 @@ use crate::clients::{Ask, Told};
 use crate::hold::is_held;
 use crate::run::Terms;
 use crate::scheme::Shape;
-use crate::token::{Op, moved, topics};
+use crate::token::{moved, topics};
 
 mod slots;
 mod words;

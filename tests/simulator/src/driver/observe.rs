@@ -105,7 +105,7 @@ impl SimDriver {
                 .is_some();
         if is_past {
             TxState::SlotUsed
-        } else if is_known {
+        } else if is_known || !watch.pool {
             TxState::Pending
         } else {
             TxState::Unknown
@@ -175,6 +175,7 @@ fn foreign(view: &View, watch: &Watch) -> Vec<ForeignTx> {
                 found.push(ForeignTx {
                     tx_id: tx.id.clone(),
                     height: block.height,
+                    block: block.id.clone(),
                     depth: view.depth(block.height),
                     logs: matching(all, &wanted),
                 });

@@ -78,7 +78,7 @@ impl SimDriver {
     /// landed is proven by nodes that show their history of all blocks that could have it, and only by two of them, or by
     /// one of them twice.
     fn without_status(&self, view: &View, watch: &Watch, last: Option<u64>) -> TxState {
-        let is_known = view.is_pooled(&watch.tx_id);
+        let is_known = view.is_pooled(&watch.tx_id) || !watch.pool;
         let final_height = (view.head().map_or(0, |block| block.height) + 1).saturating_sub(self.finality);
         let last = match last {
             Some(last) if final_height > last => last,

@@ -15,9 +15,9 @@ use crate::token::{Op, Query, mark_of};
 /// without another look, and the observer polls what it has decided every few seconds and wants to see a replaced block twice.
 const UNNOTICED_MS: u64 = 45_000;
 
-/// How old a block may be that an attempt does not know of: its quote came from a node that had fallen behind, or its
-/// plugin was slow between quote and commit.
-const BLIND_MS: u64 = 16_000;
+/// How old a block may be that an attempt does not know of: its quote came from a node that had fallen behind or whose
+/// heads lagged, or its plugin was slow between quote and commit.
+const BLIND_MS: u64 = 45_000;
 
 pub(super) fn check(facts: &Facts<'_>, record: &Record<'_>, verdict: &mut Verdict) {
     let Facts {
