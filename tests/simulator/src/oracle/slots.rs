@@ -34,7 +34,9 @@ pub(super) fn twice(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
             ) => Some((from, nonce)),
             _ => None,
         };
-        if let (Ok(_), Some((from, nonce))) = (&tx.result, paying) {
+        // Others may take from the escrow too; that is not our doing.
+        let is_ours = !tx.tx.signer.is_empty() || !matches!(tx.tx.op, Some(Op::Capture { .. }));
+        if let (Ok(_), Some((from, nonce)), true) = (&tx.result, paying, is_ours) {
             *paid.entry((from.clone(), *nonce)).or_default() += 1;
         }
     }
