@@ -214,6 +214,10 @@ pub struct Watch {
     pub evidence: Vec<EvidenceWanted>,
     /// Whether to search for transactions that match `evidence.foreign`, the host's own included.
     pub search_foreign: bool,
+    /// Whether the node is asked if it knows a transaction that is in no block. Without it the state is `Pending`, never
+    /// `Unknown`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pool: bool,
     /// A block seen earlier whose place in the chain is wanted: the one that decided the step, or an anchor's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<BlockRef>,
@@ -338,9 +342,9 @@ impl Observation {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum TxState {
-    /// No node knows it.
+    /// The node does not know it.
     Unknown,
-    /// Known and not in a block.
+    /// Not in a block, and known to the node if it was asked.
     Pending,
     /// In a block, its call succeeded. `depth` 1 is the head block itself.
     Landed { height: u64, block: String, depth: u64 },
@@ -395,13 +399,16 @@ pub struct ReadResult {
     pub data: Option<HexBytes>,
 }
 
-/// Somebody else's transaction that may have made the payment.
+/// A transaction that a search found: somebody else's that may have made the payment, or one of our own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ForeignTx {
     pub tx_id: String,
     pub height: u64,
+    /// Id of its block.
+    #[serde(default)]
+    pub block: String,
     pub depth: u64,
     pub logs: Vec<LogEntry>,
 }

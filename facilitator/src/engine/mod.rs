@@ -13,10 +13,12 @@ mod bound;
 #[cfg(test)]
 mod bound_tests;
 mod budget;
+mod closing;
 pub mod conflicts;
 mod decide;
 mod funds;
 mod griefing;
+mod head;
 mod health;
 mod history;
 mod jobs;

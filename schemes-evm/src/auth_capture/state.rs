@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{SolCall, SolEvent};
 use sdk_plugin::chain::{LogEntry, ReadResult};
-use sdk_plugin::scheme::{LogFilter, ReadWanted};
+use sdk_plugin::scheme::{LogFilter, ReadAt, ReadWanted};
 use sdk_plugin::{Fault, HexBytes};
 
 use super::abi::{Escrow, EscrowV10, EscrowV11, PaymentInfo};
@@ -105,6 +105,7 @@ pub fn wanted(escrow: Address, payment_info_hash: B256) -> ReadWanted {
         target: text::lower(escrow),
         data: HexBytes(call_data(payment_info_hash)),
         required: false,
+        at: ReadAt::Block,
     }
 }
 

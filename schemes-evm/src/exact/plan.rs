@@ -108,5 +108,6 @@ fn evidence(memo: &Memo) -> EvidenceWanted {
             Some(payer),
             Some(memo.nonce),
         ])],
+        ..EvidenceWanted::default()
     }
 }

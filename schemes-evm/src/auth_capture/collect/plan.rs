@@ -197,5 +197,6 @@ fn evidence(terms: &Terms, hash: B256, sandbox: Option<&Sandbox>, charged: bool)
         logs,
         reads: vec![state::wanted(escrow, hash)],
         foreign,
+        ..EvidenceWanted::default()
     }
 }

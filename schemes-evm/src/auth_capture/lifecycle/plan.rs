@@ -104,7 +104,7 @@ pub(super) fn plan(good: Good, network: &NetworkView, max_gas: u64) -> Result<Pl
             evidence: EvidenceWanted {
                 logs: vec![state::events_of(memo.escrow, memo.hash)],
                 reads: vec![state::wanted(memo.escrow, memo.hash)],
-                foreign: Vec::new(),
+                ..EvidenceWanted::default()
             },
             pays: first,
             memo: serde_json::to_value(memo).map_err(|error| Fault::internal(format!("memo: {error}")))?,
