@@ -244,6 +244,6 @@ fn a_node_that_calls_every_bid_too_low_does_not_raise_the_price_without_end() {
         let bids: Vec<_> = report.attempts().map(|attempt| attempt.max_cost).collect();
         assert!(bids.len() <= 5, "{bids:?}");
         let most = bids.iter().max().expect("a bid").0;
-        assert!(most <= bids[0].0.saturating_mul(4_u64.into()), "{bids:?}");
+        assert!(most <= bids[0].0.saturating_mul(sdk_plugin::Amount::from(4_u64).0), "{bids:?}");
     }
 }

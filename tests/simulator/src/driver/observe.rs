@@ -166,9 +166,10 @@ impl SimDriver {
 fn foreign(view: &View, watch: &Watch) -> Vec<ForeignTx> {
     let wanted = filters(watch, |wanted| &wanted.logs);
     let searched = filters(watch, |wanted| &wanted.foreign);
-    let blocks = view.blocks(Read::Logs).iter().rev();
+    let blocks = view.blocks(Read::Logs);
+    let first = blocks.partition_point(|block| block.height < watch.since_height);
     let mut found = Vec::new();
-    for block in blocks.take_while(|block| block.height >= watch.since_height) {
+    for block in blocks.get(first..).unwrap_or_default() {
         for tx in &block.txs {
             let Ok(all) = &tx.result else { continue };
             if all.iter().any(|log| matches(log, &searched)) {
