@@ -209,7 +209,7 @@ pub struct Watch {
     pub tx_id: String,
     pub lane: Lane,
     pub sequence: u64,
-    /// Head height when the attempt was journaled: nothing of interest is older.
+    /// Searches begin behind this height.
     pub since_height: u64,
     pub evidence: Vec<EvidenceWanted>,
     /// Whether to search for transactions that match `evidence.foreign`, the host's own included.
@@ -281,6 +281,9 @@ pub struct Anchor {
     pub next_sequence: u64,
     /// In the order of [`Watch::evidence`].
     pub guards: Vec<GuardState>,
+    /// The reads wanted ([`crate::scheme::ReadAt::Block`]), at this block.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<ReadResult>,
 }
 
 /// Answer of [`ChainDriver::observe`] for one watch.
@@ -409,6 +412,10 @@ pub struct ForeignTx {
     /// Id of its block.
     #[serde(default)]
     pub block: String,
+    /// It was in a block before the host journaled its first attempt: it may explain why a step failed, and never pays a claim.
+    /// Set by the host.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub earlier: bool,
     pub depth: u64,
     pub logs: Vec<LogEntry>,
 }
@@ -428,9 +435,11 @@ pub struct Evidence {
     pub logs: Vec<LogEntry>,
     #[serde(default)]
     pub deltas: Vec<Delta>,
+    /// At the transaction's block; where nothing of ours landed, at the block of the guard.
     #[serde(default)]
     pub reads: Vec<ReadResult>,
-    /// Only transactions in blocks after our attempt was journaled, at the network's `confirmations`.
+    /// Transactions at the network's `confirmations` that match `evidence.foreign`, those with [`ForeignTx::earlier`] among
+    /// them, none of them one of our attempts.
     #[serde(default)]
     pub foreign: Vec<ForeignTx>,
     /// The step's guard, read at or after the block in question. With [`GuardState::Changed`] a judgement must name what

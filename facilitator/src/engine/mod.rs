@@ -23,6 +23,8 @@ mod health;
 mod history;
 mod jobs;
 mod lane;
+#[cfg(test)]
+mod law4_tests;
 mod network;
 mod observer;
 mod ops;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sdk_plugin::chain::{Evidence, GuardState, Observation, Shown, TxState, Watch};
+use sdk_plugin::chain::{BlockStands, Evidence, ForeignTx, GuardState, Observation, Shown, TxState, Watch};
 use sdk_plugin::scheme::Judgement;
 use tokio::time::Instant;
 
@@ -16,9 +16,10 @@ use super::lane::Ask;
 use super::network::NetworkRun;
 use super::settlement::Settlement;
 use super::slot::{Decided, OpenSlot, SlotState};
-use super::verdict::{Look, Verdict, View, counts, verdict};
+use super::verdict::{Look, Verdict, View, verdict};
 use super::{Engine, lock};
 use crate::journal::{Event, StepState};
+use crate::registry::NetworkSettings;
 
 /// The first poll after a send, and the least pause between two polls of a slot.
 const QUICK: Duration = Duration::from_millis(40);
@@ -28,6 +29,10 @@ const IDLE: Duration = Duration::from_secs(60);
 const REPLACED_BEFORE_REORG: u32 = 2;
 /// Slots that are watched in one call.
 const BATCH: usize = 256;
+/// Blocks before the first attempt that searches look into at least.
+const EARLIER_BLOCKS: u64 = 64;
+/// A head that is more than this above the known one is confirmed by a second answer before depths are counted from it.
+const LEAP_BLOCKS: u64 = 16;
 /// From when on after a send a node is asked whether it knows the transaction. Most land before.
 const POOL_AFTER: Duration = Duration::from_secs(1);
 
@@ -53,15 +58,19 @@ impl Engine {
         let mut due: Vec<Arc<OpenSlot>> = run.slots();
         due.retain(|slot| slot.lock().due <= now);
         for slots in due.chunks(BATCH) {
-            let watches: Vec<Watch> = slots.iter().flat_map(|slot| watches_of(slot)).collect();
+            let watches: Vec<Watch> = slots
+                .iter()
+                .flat_map(|slot| watches_of(slot, &run.network.settings))
+                .collect();
             match self.ops.observe(&run.network, &watches).await {
                 Ok(observations) => {
+                    let known = run.head();
                     observations
                         .iter()
                         .for_each(|seen| run.saw_head(seen.head_height));
                     let mut by_attempt: HashMap<String, Observation> = observations
                         .into_iter()
-                        .map(|seen| (seen.attempt_id.clone(), seen))
+                        .map(|seen| (seen.attempt_id.clone(), without_leap(seen, known)))
                         .collect();
                     let looked = slots.iter().map(|slot| {
                         let ids: Vec<String> = slot
@@ -187,7 +196,7 @@ impl Engine {
         } else {
             view
         };
-        if self.judge_slot(run, slot, &view).await {
+        if self.judge_slot(slot, &view).await {
             slot.resume_decision();
             let mut state = slot.lock();
             if state.decided.is_none() {
@@ -208,17 +217,14 @@ impl Engine {
     }
 
     /// Has every step in the slot judged; `true` when all of them are decided on this ground.
-    async fn judge_slot(self: &Arc<Self>, run: &NetworkRun, slot: &OpenSlot, view: &View) -> bool {
-        let (tx_id, since_height) = {
+    async fn judge_slot(self: &Arc<Self>, slot: &OpenSlot, view: &View) -> bool {
+        let tx_id = {
             let state = slot.lock();
             let attempt = state
                 .attempts
                 .iter()
                 .find(|attempt| attempt.id.to_string() == view.observation.attempt_id);
-            (
-                attempt.map(|attempt| attempt.tx_id.clone()).unwrap_or_default(),
-                state.since_height(),
-            )
+            attempt.map(|attempt| attempt.tx_id.clone()).unwrap_or_default()
         };
         let mut all = true;
         for (index, (settlement, step)) in slot.covers.iter().enumerate() {
@@ -241,7 +247,6 @@ impl Engine {
                 }
                 continue;
             }
-            let settings = &run.network.settings;
             let observation = &view.observation;
             let evidence = Evidence {
                 step: *step,
@@ -250,13 +255,8 @@ impl Engine {
                 head_height: observation.head_height,
                 logs: observation.logs.clone(),
                 deltas: observation.deltas.clone(),
-                reads: observation.reads.clone(),
-                foreign: view
-                    .foreign
-                    .iter()
-                    .filter(|tx| counts(tx, since_height, settings))
-                    .cloned()
-                    .collect(),
+                reads: view.reads(),
+                foreign: view.foreign.clone(),
                 guard: view.guards.get(index).copied().unwrap_or_default(),
                 block_logs: observation.block_logs.clone(),
             };
@@ -468,11 +468,64 @@ pub(super) fn command(run: &NetworkRun, slot: &OpenSlot, what: Ask) {
     }
 }
 
+/// Where searches begin. What changed a guard before our first attempt does not pay the claim, and explains its failure: the
+/// node that planned may have lagged.
+pub(super) fn search_from(since_height: u64, settings: &NetworkSettings) -> u64 {
+    since_height.saturating_sub(settings.finality.max(EARLIER_BLOCKS))
+}
+
+/// An observation whose head is far above what was known counts its depths from the known head: one answer alone may name a
+/// head that never was, and the next one confirms a true one.
+fn without_leap(seen: Observation, known_head: u64) -> Observation {
+    let excess = seen.head_height.saturating_sub(known_head);
+    if known_head == 0 || excess <= LEAP_BLOCKS {
+        return seen;
+    }
+    let less = |depth: u64| depth.saturating_sub(excess).max(1);
+    let state = match seen.state {
+        TxState::Landed { height, block, depth } => TxState::Landed {
+            height,
+            block,
+            depth: less(depth),
+        },
+        TxState::Reverted {
+            height,
+            block,
+            depth,
+            message,
+        } => TxState::Reverted {
+            height,
+            block,
+            depth: less(depth),
+            message,
+        },
+        other @ (TxState::Unknown
+        | TxState::Pending
+        | TxState::SlotUsed
+        | TxState::Lapsed
+        | TxState::Expired { .. }) => other,
+    };
+    let block = seen.block.map(|block| match block {
+        BlockStands::Canonical { depth } => BlockStands::Canonical { depth: less(depth) },
+        BlockStands::Replaced | BlockStands::Unknown => block,
+    });
+    let foreign = seen.foreign.into_iter().map(|tx| ForeignTx {
+        depth: less(tx.depth),
+        ..tx
+    });
+    Observation {
+        state,
+        block,
+        foreign: foreign.collect(),
+        ..seen
+    }
+}
+
 /// One watch for each attempt. What concerns the slot as a whole is asked with the newest.
-pub(super) fn watches_of(slot: &OpenSlot) -> Vec<Watch> {
+pub(super) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings) -> Vec<Watch> {
     let evidence = slot.evidence();
     let state = slot.lock();
-    let since_height = state.since_height();
+    let since_height = search_from(state.since_height(), settings);
     let pool =
         state.decided.is_none() && Instant::now().saturating_duration_since(state.last_sent) >= POOL_AFTER;
     let newest = state.attempts.len().saturating_sub(1);

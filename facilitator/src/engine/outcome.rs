@@ -545,6 +545,7 @@ fn height_of(paid: &Paid, evidence: &Evidence) -> Result<u64, String> {
         return Ok(height);
     }
     match evidence.foreign.iter().find(|tx| tx.tx_id == paid.tx_id) {
+        Some(tx) if tx.earlier => Err("it was there before any attempt: a replay".into()),
         Some(tx) if has_all(&tx.logs, &[]) => Ok(tx.height),
         _ => Err("its transaction or items are not in the evidence".into()),
     }

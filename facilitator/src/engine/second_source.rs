@@ -15,8 +15,8 @@ use super::Engine;
 use super::network::NetworkRun;
 use super::observer::watches_of;
 use super::slot::OpenSlot;
-use super::verdict::{Look, Verdict, View, counts, verdict};
-use crate::registry::{Network, NetworkSettings};
+use super::verdict::{Look, Verdict, View, verdict};
+use crate::registry::Network;
 
 /// After this long without a second node that answers, one node decides, with an alarm.
 const ONE_NODE_DECIDES_AFTER: Duration = Duration::from_secs(600);
@@ -33,8 +33,7 @@ impl OpenSlot {
 impl Engine {
     /// What two nodes agree on; `None`: not yet. `first` is what the poll showed that raised the question.
     pub(super) async fn agreed(&self, run: &NetworkRun, slot: &Arc<OpenSlot>, first: View) -> Option<View> {
-        let watches = watches_of(slot);
-        let since_height = slot.lock().since_height();
+        let watches = watches_of(slot, &run.network.settings);
         let settings = &run.network.settings;
         let answers = self.through_each(&run.network, &watches).await;
         let answered = answers.len();
@@ -55,7 +54,7 @@ impl Engine {
                 _ => None,
             }
         });
-        let found = two_alike(views, |one, other| agree(one, other, since_height, settings));
+        let found = two_alike(views, agree);
         if found.is_some() {
             slot.lock().one_node_since = None;
             return found;
@@ -86,7 +85,7 @@ impl Engine {
 
     /// The slot's sequence and guards as each node shows them now; nodes that do not answer are left out.
     pub(super) async fn anchors_of_each(&self, run: &NetworkRun, slot: &OpenSlot) -> Vec<Anchor> {
-        let mut watches = watches_of(slot);
+        let mut watches = watches_of(slot, &run.network.settings);
         let Some(mut newest) = watches.pop() else {
             return Vec::new();
         };
@@ -102,8 +101,6 @@ impl Engine {
 
     /// What two nodes agree on for a watch outside any slot.
     pub(super) async fn agreed_watch(&self, network: &Network, watch: Watch) -> Option<Observation> {
-        let since_height = watch.since_height;
-        let settings = &network.settings;
         let seen = self.through_each(network, &[watch]).await.into_iter();
         let seen = seen.filter_map(|seen| seen.into_iter().next());
         two_alike(seen, |one, other| {
@@ -113,7 +110,7 @@ impl Engine {
                 && guards(one) == guards(other)
                 && one.block.map(|block| std::mem::discriminant(&block))
                     == other.block.map(|block| std::mem::discriminant(&block))
-                && same_foreign(&one.foreign, &other.foreign, since_height, settings)
+                && same_foreign(&one.foreign, &other.foreign)
         })
     }
 
@@ -145,7 +142,7 @@ fn two_alike<T>(all: impl Iterator<Item = T>, agree: impl Fn(&T, &T) -> bool) ->
 }
 
 /// Whether two nodes tell the same of what matters. Depths, heads and the wording of failures may differ.
-fn agree(one: &View, other: &View, since_height: u64, settings: &NetworkSettings) -> bool {
+fn agree(one: &View, other: &View) -> bool {
     let same_end = match (&one.shown, &other.shown) {
         (Shown::Landed { .. }, Shown::Landed { .. }) | (Shown::Reverted { .. }, Shown::Reverted { .. }) => {
             one.decided == other.decided
@@ -163,20 +160,14 @@ fn agree(one: &View, other: &View, since_height: u64, settings: &NetworkSettings
         && a.deltas == b.deltas
         && a.reads == b.reads
         && one.guards == other.guards
-        && same_foreign(&one.foreign, &other.foreign, since_height, settings)
+        && same_foreign(&one.foreign, &other.foreign)
 }
 
-/// The same transactions of others, as far as they may prove a payment; their depths may differ.
-fn same_foreign(
-    one: &[ForeignTx],
-    other: &[ForeignTx],
-    since_height: u64,
-    settings: &NetworkSettings,
-) -> bool {
+/// The same transactions of others; their depths may differ.
+fn same_foreign(one: &[ForeignTx], other: &[ForeignTx]) -> bool {
     let proofs = |all: &[ForeignTx]| {
         let mut proofs: Vec<ForeignTx> = all
             .iter()
-            .filter(|tx| counts(tx, since_height, settings))
             .map(|tx| ForeignTx {
                 depth: 0,
                 ..tx.clone()
@@ -194,7 +185,6 @@ mod tests {
     use sdk_plugin::chain::{LogEntry, ReadResult, TxState};
 
     use super::*;
-    use crate::engine::plan_check_tests::settings;
     use crate::engine::slot::Decided;
     use crate::journal::GroundAt;
 
@@ -212,6 +202,7 @@ mod tests {
             tx_id: tx_id.into(),
             height,
             block: format!("b{height}"),
+            earlier: false,
             depth,
             logs: vec![log(1)],
         }
@@ -251,7 +242,7 @@ mod tests {
 
     #[test]
     fn t14_nodes_agree_on_the_block_and_the_logs_not_on_depths_and_words() {
-        let alike = |one: &View, other: &View| agree(one, other, 4, &settings());
+        let alike = agree;
         let one = landed("0xb");
         let mut higher = landed("0xb");
         higher.observation.head_height = 9;
@@ -292,9 +283,8 @@ mod tests {
 
     #[test]
     fn t14_payments_of_others_need_two_nodes_as_well() {
-        let alike = |one: Vec<ForeignTx>, other: Vec<ForeignTx>| {
-            agree(&dead("d", "g", one), &dead("d", "g", other), 4, &settings())
-        };
+        let alike =
+            |one: Vec<ForeignTx>, other: Vec<ForeignTx>| agree(&dead("d", "g", one), &dead("d", "g", other));
         let (a, b) = (foreign("a", 5, 1), foreign("b", 6, 1));
         assert!(alike(
             vec![a.clone(), b.clone()],
@@ -304,10 +294,6 @@ mod tests {
         assert!(
             !alike(vec![a.clone()], vec![foreign("a", 6, 1)]),
             "in another block"
-        );
-        assert!(
-            alike(vec![foreign("old", 4, 9)], vec![]),
-            "it proves nothing anyway"
         );
     }
 

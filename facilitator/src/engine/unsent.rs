@@ -14,8 +14,11 @@ use sdk_plugin::scheme::Step;
 
 use super::Engine;
 use super::closing::unexplained;
+use super::observer::search_from;
 use super::settlement::Settlement;
+use super::verdict::foreign_of;
 use crate::journal::{Answer, AttemptKind, AttemptRow, Query, StepState};
+use crate::registry::NetworkSettings;
 
 /// Between two tries.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
@@ -160,7 +163,7 @@ impl Engine {
         if planned.evidence.guard.is_none() {
             return Some(GuardState::Absent);
         }
-        let mut watch = watch_of(planned, attempts, newest);
+        let mut watch = watch_of(planned, attempts, newest, &settlement.network.settings);
         watch.block = anchor.as_ref().map(|anchor| anchor.block.clone());
         watch.read_guards = anchor.is_none();
         let seen = self.observe_one(settlement, watch).await?;
@@ -246,7 +249,8 @@ impl Engine {
         planned: &Step,
         attempts: &[AttemptRow],
     ) -> bool {
-        let finality = settlement.network.settings.finality;
+        let settings = &settlement.network.settings;
+        let finality = settings.finality;
         let mut evidence = Evidence {
             step,
             shown: Shown::Dead {
@@ -266,12 +270,12 @@ impl Engine {
                 .iter()
                 .filter(|attempt| attempt.kind == AttemptKind::Steps)
         };
-        let mut searched: Vec<ForeignTx> = Vec::new();
-        let newest = attempts.last().map(|attempt| attempt.id);
-        for attempt in carriers() {
-            let mut watch = watch_of(planned, attempts, attempt);
+        let mut found: Vec<ForeignTx> = Vec::new();
+        for (index, attempt) in carriers().enumerate() {
+            let mut watch = watch_of(planned, attempts, attempt, settings);
             watch.whole_block = true;
-            watch.search_foreign = Some(attempt.id) == newest || searched.is_empty();
+            watch.search_foreign = index == 0;
+            watch.read_guards = index == 0;
             let Some(seen) = self.observe_one(settlement, watch).await else {
                 continue;
             };
@@ -286,26 +290,27 @@ impl Engine {
                 evidence.block_logs = seen.block_logs;
                 return self.judge_step(settlement, &evidence, None).await;
             }
-            searched.extend(seen.foreign);
+            if let Some(anchor) = seen.anchor.filter(|_| index == 0) {
+                evidence.reads = anchor.reads;
+            }
+            found.extend(seen.foreign);
         }
-        let own = searched.iter().find(|tx| {
-            tx.depth >= finality && carriers().any(|own| own.tx_id.eq_ignore_ascii_case(&tx.tx_id))
-        });
+        // Half of what changed the state would be another story than the whole.
+        if found.is_empty() || found.iter().any(|tx| tx.depth < finality) {
+            return false;
+        }
+        let own = found
+            .iter()
+            .find(|tx| carriers().any(|own| own.tx_id.eq_ignore_ascii_case(&tx.tx_id)));
         if let Some(own) = own {
             evidence.shown = Shown::Landed { height: own.height };
             evidence.tx_id.clone_from(&own.tx_id);
             evidence.logs.clone_from(&own.logs);
+            evidence.reads.clear();
             return self.judge_step(settlement, &evidence, None).await;
         }
-        let since_height = since(attempts);
-        let mut foreign: Vec<ForeignTx> = searched
-            .into_iter()
-            .filter(|tx| tx.height > since_height && tx.depth >= finality)
-            .collect();
-        foreign.sort_by(|a, b| (a.height, &a.tx_id).cmp(&(b.height, &b.tx_id)));
-        foreign.dedup_by(|a, b| a.tx_id == b.tx_id);
-        evidence.foreign = foreign;
-        !evidence.foreign.is_empty() && self.judge_step(settlement, &evidence, None).await
+        evidence.foreign = foreign_of(&found, since(attempts));
+        self.judge_step(settlement, &evidence, None).await
     }
 }
 
@@ -318,13 +323,18 @@ fn since(attempts: &[AttemptRow]) -> u64 {
 }
 
 /// A watch for a step outside any slot, by one of its attempts.
-fn watch_of(planned: &Step, attempts: &[AttemptRow], attempt: &AttemptRow) -> Watch {
+fn watch_of(
+    planned: &Step,
+    attempts: &[AttemptRow],
+    attempt: &AttemptRow,
+    settings: &NetworkSettings,
+) -> Watch {
     Watch {
         attempt_id: attempt.id.to_string(),
         tx_id: attempt.tx_id.clone(),
         lane: attempt.lane.clone(),
         sequence: attempt.sequence,
-        since_height: since(attempts),
+        since_height: search_from(since(attempts), settings),
         evidence: vec![planned.evidence.clone()],
         search_foreign: false,
         pool: false,

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use sdk_plugin::chain::{BlockStands, ForeignTx, GuardState, Observation, Shown, TxState};
+use sdk_plugin::chain::{BlockStands, ForeignTx, GuardState, Observation, ReadResult, Shown, TxState};
 use tokio::time::Instant;
 
 use super::slot::{Decided, OpenSlot, SlotState};
@@ -65,6 +65,20 @@ pub struct View {
     pub foreign: Vec<ForeignTx>,
 }
 
+impl View {
+    /// Reads at the transaction's block; where nothing of ours landed, at the block of the guards.
+    #[must_use]
+    pub fn reads(&self) -> Vec<ReadResult> {
+        match self.shown {
+            Shown::Landed { .. } => self.observation.reads.clone(),
+            Shown::Reverted { .. } | Shown::Dead { .. } => match &self.observation.anchor {
+                Some(anchor) => anchor.reads.clone(),
+                None => self.observation.reads.clone(),
+            },
+        }
+    }
+}
+
 /// What a verdict starts from.
 #[derive(Debug)]
 pub struct Look<'a> {
@@ -75,12 +89,6 @@ pub struct Look<'a> {
     pub settings: &'a NetworkSettings,
     /// Seconds since the epoch.
     pub now_s: u64,
-}
-
-/// Whether somebody else's transaction may prove a payment: it came after our attempt, and is deep enough.
-#[must_use]
-pub fn counts(tx: &ForeignTx, since_height: u64, settings: &NetworkSettings) -> bool {
-    tx.height > since_height && tx.depth >= settings.confirmations
 }
 
 /// Judges one poll.
@@ -180,7 +188,11 @@ fn landed(look: &Look<'_>) -> Option<Landed> {
 /// A decision stands until another block is seen in its place; once it is final, the slot closes.
 fn after_decision(look: &Look<'_>, decided: &Decided, landed: Option<&Landed>) -> Verdict {
     if let GroundAt::Dead(why) = &decided.at {
-        return Verdict::Close { by: why.clone() };
+        return match landed {
+            // The proof was wrong: it is seen in a block.
+            Some(_) => Verdict::Replaced,
+            None => Verdict::Close { by: why.clone() },
+        };
     }
     if look.state.decided_is_final {
         return after_final_ground(look, landed);
@@ -345,8 +357,12 @@ fn used(look: &Look<'_>, why: &str) -> Verdict {
             let Some(observation) = look.seen.last() else {
                 return Verdict::Wait;
             };
+            let observation = Observation {
+                anchor: Some(anchor.clone()),
+                ..observation.clone()
+            };
             let shown = Shown::Dead { why: why.to_owned() };
-            judge(observation.clone(), shown, at, guards.clone(), foreign)
+            judge(observation, shown, at, guards.clone(), foreign)
         }
         Explanation::None => or_used,
     }
@@ -416,12 +432,11 @@ fn explanation(look: &Look<'_>) -> Explanation {
         }));
     }
     let since = look.state.since_height();
-    let unripe = |tx: &&ForeignTx| tx.height > since && tx.depth < look.settings.confirmations;
+    let unripe = |tx: &&ForeignTx| tx.depth < look.settings.confirmations;
     if observation.foreign.iter().any(|tx| unripe(&tx)) {
         return Explanation::Unripe;
     }
-    let counting = |tx: &&ForeignTx| counts(tx, since, look.settings);
-    let foreign: Vec<ForeignTx> = observation.foreign.iter().filter(counting).cloned().collect();
+    let foreign = foreign_of(&observation.foreign, since);
     match foreign.last() {
         Some(last) => {
             let decided = Decided {
@@ -434,6 +449,17 @@ fn explanation(look: &Look<'_>) -> Explanation {
         }
         None => Explanation::None,
     }
+}
+
+/// What a search found, with the mark of what was there before our first attempt.
+pub(super) fn foreign_of(found: &[ForeignTx], since_height: u64) -> Vec<ForeignTx> {
+    found
+        .iter()
+        .map(|tx| ForeignTx {
+            earlier: tx.height <= since_height,
+            ..tx.clone()
+        })
+        .collect()
 }
 
 /// All attempts have expired: the newest one's proof.

@@ -46,7 +46,7 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Searches for `watch` up to `head`. What landed before the attempt was journaled is none of its business. A journaled
+    /// Searches for `watch` up to `head`. A journaled
     /// height above the head is that of a node that was wrong: the newest blocks are searched.
     pub(super) fn add(&mut self, index: usize, watch: &Watch, head: u64, range: u64) {
         let earliest = |ranges: u64| head.saturating_sub(range.saturating_mul(ranges).saturating_sub(1));
@@ -125,6 +125,7 @@ impl Search {
                         tx_id: tx_id.clone(),
                         height: receipt.height,
                         block: receipt.block.to_string(),
+                        earlier: false,
                         depth: receipt.depth(head),
                         logs: receipt.logs(&tx_id, &watch.evidence),
                     }),
@@ -188,6 +189,7 @@ async fn by_logs(
                 tx_id,
                 height: place.height,
                 block: place.block.to_string(),
+                earlier: false,
                 depth: head.saturating_sub(place.height).saturating_add(1),
                 logs: logs.into_iter().map(receipt::BlockLog::into_entry).collect(),
             }

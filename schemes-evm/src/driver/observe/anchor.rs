@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use sdk_plugin::chain::{Anchor, BlockRef, GuardState, Observation, TxState, Watch};
+use sdk_plugin::chain::{Anchor, BlockRef, GuardState, Observation, ReadResult, TxState, Watch};
 use sdk_plugin::host::{RpcCall, RpcError, RpcResult};
-use sdk_plugin::scheme::Guard;
-use sdk_plugin::{Cx, Fault, Value};
+use sdk_plugin::scheme::{Guard, ReadAt, ReadWanted};
+use sdk_plugin::{Cx, Fault, HexBytes, Value};
 use serde_json::json;
 
 use super::view::{Header, View};
@@ -25,18 +25,18 @@ const PER_NUMBERED_BATCH: usize = 100;
 enum Wanted {
     Nonce(String),
     /// Target and data of a call.
-    Guard(String, Vec<u8>),
+    Call(String, Vec<u8>),
 }
 
 impl Wanted {
-    fn of(guard: &Guard) -> Self {
-        Self::Guard(guard.read.target.to_lowercase(), guard.read.data.0.clone())
+    fn of(read: &ReadWanted) -> Self {
+        Self::Call(read.target.to_lowercase(), read.data.0.clone())
     }
 
     fn call(&self, block: Value) -> Option<RpcCall> {
         match self {
             Self::Nonce(signer) => Some(rpc::transaction_count(signer, block)),
-            Self::Guard(target, data) => {
+            Self::Call(target, data) => {
                 let call = EthCall {
                     from: None,
                     to: text::address(target)?,
@@ -76,7 +76,7 @@ impl EvmDriver {
                 let (_, wanted) = at_receipts
                     .entry(block.clone())
                     .or_insert_with(|| (*height, Vec::new()));
-                wanted.extend(guards_of(watch).map(Wanted::of));
+                wanted.extend(calls_of(watch));
             }
         }
         if at_head.is_empty() {
@@ -199,16 +199,23 @@ fn wants_anchor(watch: &Watch, observation: &Observation) -> bool {
     watch.read_guards || by_itself
 }
 
-fn guards_of(watch: &Watch) -> impl Iterator<Item = &Guard> {
-    watch
+/// The guards' reads and the step's own.
+fn calls_of(watch: &Watch) -> impl Iterator<Item = Wanted> {
+    let guards = watch
         .evidence
         .iter()
-        .filter_map(|evidence| evidence.guard.as_ref())
+        .filter_map(|evidence| Some(&evidence.guard.as_ref()?.read));
+    guards.chain(reads_of(watch)).map(Wanted::of)
+}
+
+fn reads_of(watch: &Watch) -> impl Iterator<Item = &ReadWanted> {
+    let reads = watch.evidence.iter().flat_map(|evidence| &evidence.reads);
+    reads.filter(|read| read.at == ReadAt::Block)
 }
 
 fn wanted_by(watch: &Watch) -> impl Iterator<Item = Wanted> {
     let nonce = Wanted::Nonce(watch.lane.signer.to_lowercase());
-    std::iter::once(nonce).chain(guards_of(watch).map(Wanted::of))
+    std::iter::once(nonce).chain(calls_of(watch))
 }
 
 /// The anchor at a reverted transaction's own block, when the node still has that block's state.
@@ -222,6 +229,7 @@ fn own_anchor(watch: &Watch, state: &TxState, receipts: &BTreeMap<String, StateA
         block: at.block.clone(),
         next_sequence: watch.sequence.saturating_add(1),
         guards,
+        reads: at.reads(watch),
     })
 }
 
@@ -235,7 +243,24 @@ impl StateAt {
             block: self.block.clone(),
             next_sequence: rpc::as_u64(nonce)?,
             guards: self.guards(watch),
+            reads: self.reads(watch),
         })
+    }
+
+    fn reads(&self, watch: &Watch) -> Vec<ReadResult> {
+        let answer = |read: &ReadWanted| {
+            let answer = self.answers.get(&Wanted::of(read)).cloned();
+            match answer.map(|answer| rpc::executed(answer, "read")) {
+                Some(Ok(Executed::Returned(data))) => Some(HexBytes(data)),
+                Some(Ok(Executed::Failed(_)) | Err(_)) | None => None,
+            }
+        };
+        reads_of(watch)
+            .map(|read| ReadResult {
+                name: read.name.clone(),
+                data: answer(read),
+            })
+            .collect()
     }
 
     fn guards(&self, watch: &Watch) -> Vec<GuardState> {
@@ -250,7 +275,7 @@ impl StateAt {
     }
 
     fn guard(&self, guard: &Guard) -> GuardState {
-        let answer = self.answers.get(&Wanted::of(guard)).cloned();
+        let answer = self.answers.get(&Wanted::of(&guard.read)).cloned();
         let returned = match answer.map(|answer| rpc::executed(answer, "guard")) {
             Some(Ok(Executed::Returned(data))) => data,
             Some(Ok(Executed::Failed(_)) | Err(_)) | None => return GuardState::Unread,
