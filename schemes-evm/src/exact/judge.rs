@@ -66,8 +66,8 @@ fn explained(plan: &Plan, memo: &Memo, foreign: &[ForeignTx]) -> Option<Judgemen
             .map(|tx| (tx, trace(memo, &tx.logs, Sender::Stranger)))
     };
     let paid = traces().find_map(|(tx, trace)| match trace {
-        Trace::Paid(items) => Some(paid(plan, &tx.tx_id, items)),
-        Trace::UsedOtherwise | Trace::Ambiguous | Trace::Canceled | Trace::Absent => None,
+        Trace::Paid(items) if !tx.earlier => Some(paid(plan, &tx.tx_id, items)),
+        Trace::Paid(_) | Trace::UsedOtherwise | Trace::Ambiguous | Trace::Canceled | Trace::Absent => None,
     });
     let ambiguous = || {
         traces().find_map(|(tx, trace)| {
@@ -82,6 +82,8 @@ fn explained(plan: &Plan, memo: &Memo, foreign: &[ForeignTx]) -> Option<Judgemen
     let used_up = || {
         traces().find_map(|(tx, trace)| {
             let how = match trace {
+                // A replay: it pays whoever sent it then.
+                Trace::Paid(_) if tx.earlier => "used the authorization before this request",
                 Trace::UsedOtherwise => "used the authorization without the exact transfer",
                 Trace::Canceled => "cancelled the authorization",
                 Trace::Paid(_) | Trace::Ambiguous | Trace::Absent => return None,

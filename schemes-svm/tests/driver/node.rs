@@ -349,6 +349,7 @@ pub fn watch(seed: u8, since: u64) -> Watch {
             ..EvidenceWanted::default()
         }],
         search_foreign: false,
+        pool: false,
         block: None,
         read_guards: false,
         whole_block: false,

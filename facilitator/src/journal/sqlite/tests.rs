@@ -567,7 +567,7 @@ async fn grounds_of_a_journal_from_before_their_type_are_read() {
         step("null"),
     ];
     let row = format!(
-        r#"{{"id":1,"claim":"c","generation":0,"plugin":"p","scheme":"s","version":2,"network":"n","tenant":null,"fingerprint":"f","digest":"d","request":"","replay_reason":"used","replayable_until_s":null,"payer":"a\"b","conflict_keys":[],"opened_at_ms":1,"second_source":false,"steps":[{}],"outcome":"Open","release":null,"tx_id":null,"finished":false}}"#,
+        r#"{{"id":1,"claim":"c","generation":0,"plugin":"p","scheme":"s","version":"2","network":"n","tenant":null,"fingerprint":"f","digest":"d","request":"","replay_reason":"used","replayable_until_s":null,"payer":"a\"b","conflict_keys":[],"opened_at_ms":1,"second_source":false,"steps":[{}],"outcome":"Open","release":null,"tx_id":null,"finished":false}}"#,
         steps.join(",")
     );
     let key = "00000000000000000001";

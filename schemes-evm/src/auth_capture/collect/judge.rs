@@ -122,7 +122,7 @@ fn landed(
 /// a transaction that is not ours is a use of that key elsewhere.
 fn of_others(plan: &Plan, planned: &Collected, foreign: &ForeignTx) -> Result<Option<Judgement>, Fault> {
     match planned.item(&foreign.logs) {
-        Some((item, _)) if planned.sandbox.is_some() => {
+        Some((item, _)) if planned.sandbox.is_some() && !foreign.earlier => {
             paid(plan, planned, &foreign.tx_id, foreign.height, &item).map(Some)
         }
         Some(_) | None if planned.is_collected_by(&foreign.logs) => Ok(Some(planned.not_paid(

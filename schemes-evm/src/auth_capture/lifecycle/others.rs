@@ -6,7 +6,7 @@
 //! leave no room for ours, wherever it might stand among them.
 
 use alloy_primitives::U256;
-use sdk_plugin::chain::{Evidence, Shown};
+use sdk_plugin::chain::{Evidence, ForeignTx, Shown};
 use sdk_plugin::scheme::ReadAt;
 
 use super::super::fold::{self, Move};
@@ -28,14 +28,24 @@ pub(super) fn explanation(memo: &Memo, evidence: &Evidence) -> Option<Others> {
         collected: true,
         balances: memo.before,
     };
-    let moves = fold::of_others(memo.escrow, memo.hash, &evidence.foreign)?;
-    if moves.iter().any(|done| memo.is_reported_by(&done.event)) {
-        return None;
-    }
-    let left = fold::fold(before, &moves)?;
-    if !leaves_no_room(memo, left) && !came_to_what_was_read(before, &moves, evidence) {
-        return None;
-    }
+    let all = fold::of_others(memo.escrow, memo.hash, &evidence.foreign)?;
+    let is_earlier = |done: &Move| {
+        let of = |tx: &&ForeignTx| tx.tx_id.eq_ignore_ascii_case(&done.tx_id);
+        evidence.foreign.iter().find(of).is_some_and(|tx| tx.earlier)
+    };
+    let first = all.iter().take_while(|done| is_earlier(done)).count();
+    let explains = |from: usize| {
+        let moves = all.get(from..)?;
+        if moves.iter().any(|done| memo.is_reported_by(&done.event)) {
+            return None;
+        }
+        let left = fold::fold(before, moves)?;
+        let came_to_it = came_to_what_was_read(before, moves, evidence);
+        // From before our attempt there are moves that `memo.before` knows already: only a state that was read tells where to begin.
+        let enough = came_to_it || (from == first && leaves_no_room(memo, left));
+        (enough && !moves.is_empty()).then_some((moves, left))
+    };
+    let (moves, left) = (0..=first).rev().find_map(explains)?;
     let last = moves.last()?;
     let reason = match memo.operation {
         OperationKind::Capture if left.balances.capturable < memo.amount => Reason::InsufficientAuthorization,
@@ -66,13 +76,14 @@ fn leaves_no_room(memo: &Memo, left: State) -> bool {
     }
 }
 
-/// Whether the moves up to the block of our reverted transaction come to the state that was read there: with ours among
-/// them they would not.
+/// Whether the moves come to the state that was read, at the block of our reverted transaction or at that of the guard: with
+/// ours among them they would not.
 fn came_to_what_was_read(before: State, moves: &[Move], evidence: &Evidence) -> bool {
-    let Shown::Reverted { height, .. } = evidence.shown else {
-        return false;
+    let until: Vec<&Move> = match evidence.shown {
+        Shown::Reverted { height, .. } => moves.iter().filter(|done| done.height <= height).collect(),
+        Shown::Dead { .. } => moves.iter().collect(),
+        Shown::Landed { .. } => return false,
     };
-    let until: Vec<&Move> = moves.iter().filter(|done| done.height <= height).collect();
     let read = State::in_evidence(&evidence.reads, ReadAt::Block);
     !until.is_empty() && read.is_some() && fold::fold(before, until) == read
 }
