@@ -218,9 +218,10 @@ pub fn judge(op: &Op, pays: bool, evidence: &Evidence) -> Judgement {
 /// The guard is changed, and no transaction of ours is shown to have done it.
 fn by_others(op: &Op, pays: bool, evidence: &Evidence) -> Judgement {
     let payer = names(op).0;
-    for ForeignTx { tx_id, logs, .. } in &evidence.foreign {
-        if let Some(items) = effect(op, logs) {
-            return done(op, pays, tx_id.clone(), items);
+    // What was there before any attempt of ours pays nothing.
+    for tx in evidence.foreign.iter().filter(|tx| !tx.earlier) {
+        if let Some(items) = effect(op, &tx.logs) {
+            return done(op, pays, tx.tx_id.clone(), items);
         }
     }
     if evidence.foreign.iter().any(|tx| explains(op, &tx.logs)) {
@@ -289,12 +290,15 @@ pub fn judge_held(op: &Op, pays: bool, wanted: &EvidenceWanted, evidence: &Evide
     let Some(after) = entry(AFTER) else {
         return unproven("the escrow's balance was not read");
     };
-    // Later operations than the read's may have been found too.
+    // Operations before the plan and after the read may have been found too.
     let mut found: Vec<&ForeignTx> = evidence.foreign.iter().collect();
     found.sort_by_key(|tx| tx.height);
-    let explained = (1..=found.len()).any(|count| {
-        let logs = found.iter().take(count).flat_map(|tx| &tx.logs);
-        fold(planned, logs) == after
+    let explained = (0..found.len()).any(|first| {
+        let rest = found.get(first..).unwrap_or_default();
+        (1..=rest.len()).any(|count| {
+            let logs = rest.iter().take(count).flat_map(|tx| &tx.logs);
+            fold(planned, logs) == after
+        })
     });
     if explained {
         by_others(op, pays, evidence)

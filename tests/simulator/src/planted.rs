@@ -36,6 +36,7 @@ impl Planted {
                 block,
                 next_sequence: watch.sequence + 1,
                 guards: vec![GuardState::Unchanged; watch.evidence.len()],
+                reads: Vec::new(),
             })
         };
         let has_receipt = matches!(seen.state, TxState::Landed { .. } | TxState::Reverted { .. });

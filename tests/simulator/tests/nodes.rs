@@ -206,21 +206,21 @@ fn a_pruned_node_after_downtime_finds_our_transaction_by_its_logs() {
 #[test]
 fn one_head_far_in_the_future_does_not_keep_a_stuck_transaction_from_being_replaced() {
     let ask = payment("ann", 10, Shape::Plain);
-    for from_ms in [0, 400] {
-        let report = quiet()
-            .act(
-                from_ms,
-                Act::FutureHead {
-                    nodes: Nodes::All,
-                    blocks: 1_000_000,
-                },
-            )
-            .visit(500, &ask, 60_000, 1)
-            .act(700, Act::Fee(Some(50)))
-            .run_clean();
-        assert_eq!(report.words(&ask)[0], Word::Success);
-        assert_eq!(report.payments, 1);
-        assert!(report.attempts().count() >= 2, "it was replaced");
+    for from_ms in [0, 400, 520, 600, 900, 1_500] {
+        for node in 0..3 {
+            let future = Act::FutureHead {
+                nodes: Nodes::One(node),
+                blocks: 1_000_000,
+            };
+            let report = quiet()
+                .act(from_ms, future)
+                .visit(500, &ask, 60_000, 1)
+                .act(700, Act::Fee(Some(50)))
+                .run_clean();
+            assert_eq!(report.words(&ask)[0], Word::Success, "from {from_ms}, node {node}");
+            assert_eq!(report.payments, 1);
+            assert!(report.attempts().count() >= 2, "it was replaced");
+        }
     }
 }
 
@@ -242,7 +242,7 @@ fn a_node_that_calls_every_bid_too_low_does_not_raise_the_price_without_end() {
             .run_clean();
         report.assert_paid_once(&ask);
         let bids: Vec<_> = report.attempts().map(|attempt| attempt.max_cost).collect();
-        assert!(bids.len() <= 5, "{bids:?}");
+        assert!(bids.len() <= 9, "{bids:?}");
         let most = bids.iter().max().expect("a bid").0;
         assert!(most <= bids[0].0.saturating_mul(sdk_plugin::Amount::from(4_u64).0), "{bids:?}");
     }

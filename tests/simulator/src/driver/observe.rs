@@ -136,9 +136,7 @@ impl SimDriver {
             _ if watch.read_guards => head.as_ref().and_then(|head| anchor(second, watch, head)),
             _ => None,
         };
-        // Reads are of the transaction's own block, or of the block that the anchor names.
-        let read_at = own.or_else(|| anchor.as_ref().map(|anchor| anchor.block.clone()));
-        let reads = read_at.map_or_else(Vec::new, |at| reads(second, watch, &at));
+        let reads = own.map_or_else(Vec::new, |at| reads(second, watch, &at, watch.whole_block));
         let block_logs = match (&state, &block) {
             (TxState::Landed { .. }, Some(block)) if watch.whole_block => {
                 let wanted = filters(watch, |wanted| &wanted.block_logs);
@@ -177,6 +175,7 @@ fn foreign(view: &View, watch: &Watch) -> Vec<ForeignTx> {
                     tx_id: tx.id.clone(),
                     height: block.height,
                     block: block.id.clone(),
+                    earlier: false,
                     depth: view.depth(block.height),
                     logs: matching(all, &wanted),
                 });
@@ -204,6 +203,7 @@ fn anchor(view: &View, watch: &Watch, at: &BlockRef) -> Option<Anchor> {
         block: at.clone(),
         next_sequence,
         guards: guards.collect(),
+        reads: reads(view, watch, at, false),
     })
 }
 
@@ -213,7 +213,7 @@ fn answer(view: &View, at: &BlockRef, read: &ReadWanted) -> Option<sdk_plugin::H
 }
 
 /// Reads of a block and, when the whole block is wanted, of its parent.
-fn reads(view: &View, watch: &Watch, at: &BlockRef) -> Vec<ReadResult> {
+fn reads(view: &View, watch: &Watch, at: &BlockRef, with_parent: bool) -> Vec<ReadResult> {
     let state = view.blocks(Read::State);
     let parent = view
         .block(Read::State, &at.id, at.height)
@@ -221,7 +221,7 @@ fn reads(view: &View, watch: &Watch, at: &BlockRef) -> Vec<ReadResult> {
         .map(|block| name_of(block));
     let wanted = watch.evidence.iter().flat_map(|wanted| &wanted.reads);
     wanted
-        .filter(|read| read.at == ReadAt::Block || watch.whole_block)
+        .filter(|read| read.at == ReadAt::Block || with_parent)
         .map(|read| ReadResult {
             name: read.name.clone(),
             data: match read.at {
