@@ -11,6 +11,7 @@ mod crash;
 mod health;
 mod hostile;
 mod laws;
+mod nodes;
 mod outage;
 mod paused;
 mod protocol;
