@@ -8,6 +8,7 @@ mod budgets;
 mod clients;
 mod concurrency;
 mod crash;
+mod endurance;
 mod health;
 mod hostile;
 mod laws;
