@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use super::decide::Asker;
 use crate::journal::{Outcome, PaidRow, SettlementRow};
 use crate::registry::{Kind, Network};
-use crate::service::SettleAnswer;
+use crate::service::{SettleAnswer, Settled};
 
 /// Where a settlement is with respect to its first commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Waiter {
     pub number: u64,
     pub asker: Asker,
     pub network_as_sent: String,
-    pub reply: oneshot::Sender<SettleAnswer>,
+    pub reply: oneshot::Sender<Settled>,
 }
 
 /// What changes.
@@ -123,7 +123,7 @@ impl Settlement {
         for waiter in waiters {
             let answer = answer(&waiter);
             // A caller that has hung up needs no answer.
-            let _ = waiter.reply.send(answer);
+            let _ = waiter.reply.send(answer.into());
         }
     }
 
@@ -140,7 +140,7 @@ impl Settlement {
 }
 
 impl State {
-    pub fn join(&mut self, asker: Asker, network_as_sent: String) -> (u64, oneshot::Receiver<SettleAnswer>) {
+    pub fn join(&mut self, asker: Asker, network_as_sent: String) -> (u64, oneshot::Receiver<Settled>) {
         let number = self.next_waiter;
         self.next_waiter = self.next_waiter.saturating_add(1);
         let (reply, answer) = oneshot::channel();
