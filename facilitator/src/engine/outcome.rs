@@ -46,7 +46,7 @@ impl Engine {
         };
         let (row, caller) = {
             let mut state = settlement.lock();
-            let caller = if state.row.release.is_none() {
+            let caller = if state.row.release.is_none() && !state.row.withheld {
                 state.next_caller()
             } else {
                 None

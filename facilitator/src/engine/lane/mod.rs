@@ -306,6 +306,16 @@ impl LaneTask {
                 &[("network", network)],
                 1,
             );
+            let why = format!(
+                "signer {signer} has {} transactions on {network}, and the journal knows {}",
+                state.next_sequence, self.next_sequence
+            );
+            let engine = Arc::clone(&self.engine);
+            self.engine.spawn(async move {
+                if let Err(error) = engine.withhold_releases(&why).await {
+                    tracing::error!(%error, "releases of an old journal could not be withheld");
+                }
+            });
         }
         let depth = state.head_height.saturating_sub(jump.height).saturating_add(1);
         if depth >= self.run.network.settings.finality {
