@@ -17,6 +17,9 @@ pub const TRANSFER_TOPIC: B256 = b256!("0xddf252ad1be2c89b69c2b068fc378daa952ba7
 /// `AuthorizationUsed(address,bytes32)`.
 pub const AUTHORIZATION_USED_TOPIC: B256 =
     b256!("0x98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5");
+/// `AuthorizationCanceled(address,bytes32)`.
+pub const AUTHORIZATION_CANCELED_TOPIC: B256 =
+    b256!("0x1cdd46ff242716cdaa72d159d339a485b3438398348d68f09d7c8c0a59353d81");
 
 /// `transferWithAuthorization` with v, r, s.
 pub const TRANSFER_VRS_SELECTOR: FixedBytes<4> = fixed_bytes!("0xe3ee160e");
@@ -40,6 +43,7 @@ alloy_sol_types::sol! {
     interface AuthorizedToken {
         event Transfer(address indexed from, address indexed to, uint256 value);
         event AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce);
+        event AuthorizationCanceled(address indexed authorizer, bytes32 indexed nonce);
 
         function transferWithAuthorization(
             address from, address to, uint256 value, uint256 validAfter, uint256 validBefore, bytes32 nonce,
@@ -100,5 +104,9 @@ mod tests {
         assert_eq!(Multicall::tryAggregateCall::SELECTOR, [0xbc, 0xe3, 0x8b, 0xd7]);
         assert_eq!(Transfer::SIGNATURE_HASH, TRANSFER_TOPIC);
         assert_eq!(AuthorizationUsed::SIGNATURE_HASH, AUTHORIZATION_USED_TOPIC);
+        assert_eq!(
+            AuthorizationCanceled::SIGNATURE_HASH,
+            AUTHORIZATION_CANCELED_TOPIC
+        );
     }
 }

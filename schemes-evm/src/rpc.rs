@@ -105,6 +105,26 @@ pub fn block_number() -> RpcCall {
     request("eth_blockNumber", json!([]))
 }
 
+#[must_use]
+pub fn chain_id() -> RpcCall {
+    request("eth_chainId", json!([]))
+}
+
+/// Whether a node is one of this network (CAIP-2), by its answer to [`chain_id`].
+///
+/// # Errors
+/// It is another chain's, or does not say.
+pub fn check_chain(result: RpcResult, network: &str) -> Result<(), Fault> {
+    let shown = quantity(result, "eth_chainId")?;
+    match text::chain_id(network) {
+        Some(expected) if expected == shown => Ok(()),
+        Some(expected) => Err(Fault::unavailable(format!(
+            "the RPC node reports chain id {shown}, expected {expected}: check networks.\"{network}\".rpc"
+        ))),
+        None => Err(Fault::invalid(format!("{network:?} is not eip155:<chain id>"))),
+    }
+}
+
 /// The next nonce of an account at a block; `latest` counts landed transactions only.
 #[must_use]
 pub fn transaction_count(account: &str, block: Value) -> RpcCall {

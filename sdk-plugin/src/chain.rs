@@ -113,6 +113,18 @@ pub struct Slot {
     pub lane: Lane,
     /// EVM: the nonce. On unordered lanes a number of the host's own.
     pub sequence: u64,
+    /// Slots that the step has lost to other transactions. When it is not 0, `build` simulates the call at the newest block
+    /// before it signs, and leaves out a step whose call would fail.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// What a transaction offers to pay.
@@ -136,9 +148,26 @@ pub struct Built {
     pub bytes: HexBytes,
     /// The most this transaction can cost the signer, native atomic units, data fees included.
     pub max_cost: Amount,
-    /// Indices of steps that are not in these bytes.
+    /// Indices of steps that are not in these bytes. When all steps are left out, `bytes` and `tx_id` are empty.
     #[serde(default)]
     pub left_out: Vec<u32>,
+    /// Why steps were left out whose call would fail, in the chain's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would_fail: Option<String>,
+}
+
+impl Built {
+    /// Nothing is signed, because the only step's call would fail.
+    #[must_use]
+    pub fn would_fail(why: impl Into<String>) -> Self {
+        Self {
+            tx_id: String::new(),
+            bytes: HexBytes::default(),
+            max_cost: Amount::ZERO,
+            left_out: vec![0],
+            would_fail: Some(why.into()),
+        }
+    }
 }
 
 /// A journaled attempt. Its bytes stay with the host, which inserts them by this id.
@@ -180,11 +209,81 @@ pub struct Watch {
     pub tx_id: String,
     pub lane: Lane,
     pub sequence: u64,
-    /// Head height when the attempt was journaled: nothing of interest is older.
+    /// Searches begin behind this height.
     pub since_height: u64,
     pub evidence: Vec<EvidenceWanted>,
-    /// Whether to search for somebody else's transaction that made the payment.
+    /// Whether to search for transactions that match `evidence.foreign`, the host's own included.
     pub search_foreign: bool,
+    /// Whether the node is asked if it knows a transaction that is in no block. Without it the state is `Pending`, never
+    /// `Unknown`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pool: bool,
+    /// A block seen earlier whose place in the chain is wanted: the one that decided the step, or an anchor's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockRef>,
+    /// Whether an [`Anchor`] is wanted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub read_guards: bool,
+    /// Whether `evidence.block_logs` and reads at the parent block are wanted for a transaction that landed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub whole_block: bool,
+}
+
+/// A block, named by its hash so that no other block can be meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct BlockRef {
+    /// EVM: the block hash. Solana: the slot, decimal.
+    pub id: String,
+    pub height: u64,
+    /// The block's own timestamp, seconds since the epoch; 0 when unknown.
+    #[serde(default)]
+    pub time_s: u64,
+}
+
+/// Where [`Watch::block`] stands in the chain of the node that answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum BlockStands {
+    /// The node has it in its chain. `depth` 1 is the head block itself.
+    Canonical { depth: u64 },
+    /// The node has another block at its height.
+    Replaced,
+    /// The node shows no block at its height. This proves nothing.
+    Unknown,
+}
+
+/// What the chain state says about a step's guard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum GuardState {
+    /// The step names no guard.
+    #[default]
+    Absent,
+    /// The step has had no effect up to the block of the read.
+    Unchanged,
+    /// The guarded state was changed, by this step or by something else.
+    Changed,
+    /// The node did not give the state. This proves nothing.
+    Unread,
+}
+
+/// Chain state at one named block: the lane's sequence and the guards, read from a node that has shown that block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Anchor {
+    pub block: BlockRef,
+    /// The first sequence of the lane that is unused at this block.
+    pub next_sequence: u64,
+    /// In the order of [`Watch::evidence`].
+    pub guards: Vec<GuardState>,
+    /// The reads wanted ([`crate::scheme::ReadAt::Block`]), at this block.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<ReadResult>,
 }
 
 /// Answer of [`ChainDriver::observe`] for one watch.
@@ -202,11 +301,43 @@ pub struct Observation {
     pub deltas: Vec<Delta>,
     #[serde(default)]
     pub reads: Vec<ReadResult>,
+    /// Transactions that match `evidence.foreign`, those of the host's own signers included.
     #[serde(default)]
     pub foreign: Vec<ForeignTx>,
-    /// Whether the foreign search was made and complete.
+    /// Whether the foreign search was made and no part of it failed. An empty result proves nothing even so: nodes index
+    /// logs later than state.
     #[serde(default)]
     pub foreign_searched: bool,
+    /// The answer to [`Watch::block`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockStands>,
+    /// Brought for [`Watch::read_guards`], and with [`TxState::SlotUsed`] and [`TxState::Reverted`] where possible. Of a
+    /// reverted transaction it is its own block, or a later one when the node has forgotten that block's state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<Anchor>,
+    /// The answer to [`Watch::whole_block`]: matching logs of every transaction in the block, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub block_logs: Vec<LogEntry>,
+}
+
+impl Observation {
+    /// An observation that shows a state and a head, and nothing else.
+    #[must_use]
+    pub fn of(attempt_id: impl Into<String>, state: TxState, head_height: u64) -> Self {
+        Self {
+            attempt_id: attempt_id.into(),
+            state,
+            head_height,
+            logs: Vec::new(),
+            deltas: Vec::new(),
+            reads: Vec::new(),
+            foreign: Vec::new(),
+            foreign_searched: false,
+            block: None,
+            anchor: None,
+            block_logs: Vec::new(),
+        }
+    }
 }
 
 /// Where a transaction stands.
@@ -214,9 +345,9 @@ pub struct Observation {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum TxState {
-    /// No node knows it.
+    /// The node does not know it.
     Unknown,
-    /// Known and not in a block.
+    /// Not in a block, and known to the node if it was asked.
     Pending,
     /// In a block, its call succeeded. `depth` 1 is the head block itself.
     Landed { height: u64, block: String, depth: u64 },
@@ -227,9 +358,11 @@ pub enum TxState {
         depth: u64,
         message: Option<String>,
     },
-    /// Another transaction has its slot; `depth` counts blocks since the slot was first seen used, at least 1.
-    Superseded { by: Option<String>, depth: u64 },
-    /// It can't land any more.
+    /// Its slot is used and the node shows no receipt of it. Whether it had its effect is open: the step's guard decides.
+    SlotUsed,
+    /// It can't land any more; whether it has landed is open. Unordered lanes only.
+    Lapsed,
+    /// It has not landed and can't land any more, proven from a node that has shown its history. Unordered lanes only.
     Expired { proof: String },
 }
 
@@ -269,13 +402,20 @@ pub struct ReadResult {
     pub data: Option<HexBytes>,
 }
 
-/// Somebody else's transaction that may have made the payment.
+/// A transaction that a search found: somebody else's that may have made the payment, or one of our own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ForeignTx {
     pub tx_id: String,
     pub height: u64,
+    /// Id of its block.
+    #[serde(default)]
+    pub block: String,
+    /// It was in a block before the host journaled its first attempt: it may explain why a step failed, and never pays a claim.
+    /// Set by the host.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub earlier: bool,
     pub depth: u64,
     pub logs: Vec<LogEntry>,
 }
@@ -295,11 +435,21 @@ pub struct Evidence {
     pub logs: Vec<LogEntry>,
     #[serde(default)]
     pub deltas: Vec<Delta>,
+    /// At the transaction's block; where nothing of ours landed, at the block of the guard.
     #[serde(default)]
     pub reads: Vec<ReadResult>,
-    /// Only transactions in blocks after our attempt was journaled, at the network's `confirmations`.
+    /// Transactions at the network's `confirmations` that match `evidence.foreign`, those with [`ForeignTx::earlier`] among
+    /// them, none of them one of our attempts.
     #[serde(default)]
     pub foreign: Vec<ForeignTx>,
+    /// The step's guard, read at or after the block in question. With [`GuardState::Changed`] a judgement must name what
+    /// changed it, or is [`crate::scheme::Judgement::Unproven`].
+    #[serde(default)]
+    pub guard: GuardState,
+    /// Logs of every transaction in the block that match `evidence.block_logs`, in order. Brought after a first judgement
+    /// was `Unproven`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub block_logs: Vec<LogEntry>,
 }
 
 /// What became of the attempt.
@@ -311,6 +461,6 @@ pub enum Shown {
     Landed { height: u64 },
     /// In a block at the network's `confirmations`, its call had no effect.
     Reverted { height: u64, message: Option<String> },
-    /// It can never land: its slot went to another transaction for good, or it expired.
+    /// No attempt of the step can have its effect any more.
     Dead { why: String },
 }

@@ -322,10 +322,61 @@ pub struct EvidenceWanted {
     /// Contract reads at the block of our transaction.
     #[serde(default)]
     pub reads: Vec<ReadWanted>,
-    /// When our transaction landed without effect, or can't land: logs by which somebody else's transaction may
-    /// have made the same payment. The transactions that hold a match are reported whole, filtered by `logs`.
+    /// Logs by which the transaction is found that changed the guard: ours when no receipt shows it, somebody else's that
+    /// made the same payment, or one that cancelled it. Transactions with a match are reported whole, filtered by `logs`.
     #[serde(default)]
     pub foreign: Vec<LogFilter>,
+    /// Chain state that changes for good when the step has its effect. A step without a guard never changes its slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
+    /// Logs of the whole block of our transaction, for steps that share a block with others on the same payment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub block_logs: Vec<LogFilter>,
+}
+
+/// Chain state that tells whether a step has had its effect. Once changed it never returns to `unchanged`; so a read at any
+/// later block that still shows `unchanged` proves the same for every block before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Guard {
+    /// EVM: an `eth_call`, named by `target` and `data`.
+    pub read: ReadWanted,
+    /// Bits of the result that count. As long as the result.
+    pub mask: HexBytes,
+    /// The masked result before the step's effect.
+    pub unchanged: HexBytes,
+}
+
+impl Guard {
+    /// Whether a result still is what it was before the step; `None` when it is no result of this read.
+    #[must_use]
+    pub fn is_unchanged(&self, result: &[u8]) -> Option<bool> {
+        let (mask, unchanged) = (self.mask.as_ref(), self.unchanged.as_ref());
+        if result.len() != mask.len() || unchanged.len() != mask.len() {
+            return None;
+        }
+        let masked = result.iter().zip(mask).map(|(byte, mask)| byte & mask);
+        Some(masked.eq(unchanged.iter().copied()))
+    }
+
+    /// Whether it can tell anything at all.
+    ///
+    /// # Errors
+    /// One sentence on what is wrong.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let (mask, unchanged) = (self.mask.as_ref(), self.unchanged.as_ref());
+        if mask.len() != unchanged.len() {
+            return Err("a guard's mask and unchanged value differ in length");
+        }
+        if mask.iter().all(|byte| *byte == 0) {
+            return Err("a guard's mask selects no bit");
+        }
+        if mask.iter().zip(unchanged).any(|(mask, value)| value & !mask != 0) {
+            return Err("a guard's unchanged value has bits outside its mask");
+        }
+        Ok(())
+    }
 }
 
 /// Matches logs by emitter and leading topics; `null` matches any topic.
@@ -348,6 +399,21 @@ pub struct ReadWanted {
     pub data: HexBytes,
     /// Without it the step stays unproven; an optional one may be missing (pruned state).
     pub required: bool,
+    /// Which state is read.
+    #[serde(default)]
+    pub at: ReadAt,
+}
+
+/// The state that a read is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum ReadAt {
+    /// After the block of the step's transaction.
+    #[default]
+    Block,
+    /// Before that block. Brought together with `block_logs` only.
+    Parent,
 }
 
 /// Funds of the payer that this plan counts on.

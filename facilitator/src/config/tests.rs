@@ -75,7 +75,8 @@ fn ten_lines_are_enough_and_the_rest_has_defaults() {
 
 #[test]
 fn finality_of_one_block_needs_a_word_of_its_own() {
-    let with = |lines: &str| parse(&SMALL.replace("signers = [\"hot\"]", &format!("signers = [\"hot\"]\n{lines}")));
+    let with =
+        |lines: &str| parse(&SMALL.replace("signers = [\"hot\"]", &format!("signers = [\"hot\"]\n{lines}")));
     let told = |lines: &str| with(lines).unwrap_err().to_string();
     let refused = told("finality = 1");
     assert!(

@@ -13,7 +13,7 @@ use super::settlement::{Phase, Settlement};
 use super::slot::OpenSlot;
 use super::{Engine, lock};
 use crate::journal::query::unexpected;
-use crate::journal::{Answer, JournalError, Outcome, Query, SettlementRow, open_slots};
+use crate::journal::{Answer, JournalError, Outcome, Query, SettlementRow, StepState, open_slots};
 
 /// How long the start waits for a network's first check and look; one that is down is resumed in the background.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
@@ -130,6 +130,9 @@ impl Engine {
         }
         for settlement in settlements.values() {
             self.advance(settlement);
+            for step in unexplained_steps(settlement) {
+                self.spawn(Arc::clone(self).explain(Arc::clone(settlement), step));
+            }
             self.spawn(Arc::clone(self).finish_if_ended(Arc::clone(settlement)));
         }
         self.start_jobs();
@@ -157,10 +160,10 @@ impl Engine {
             tracing::error!(settlement = row.id, plugin = %row.plugin, scheme = %row.scheme,
                 "the journal holds a settlement whose plugin is not loaded: load it again");
         }
-        let keys = if row.steps_ended() {
-            Vec::new()
-        } else {
+        let keys = if row.holds_keys() {
             row.conflict_keys.clone()
+        } else {
+            Vec::new()
         };
         let settlement = Arc::new(Settlement::new(
             row,
@@ -185,4 +188,13 @@ impl Engine {
         lock(&self.claims).entry(claim).or_default().holder = Some(Arc::clone(&settlement));
         Some(settlement)
     }
+}
+
+fn unexplained_steps(settlement: &Settlement) -> Vec<u32> {
+    let state = settlement.lock();
+    let steps = state.row.steps.iter().enumerate();
+    steps
+        .filter(|(_, step)| matches!(step.state, StepState::Unexplained { .. }))
+        .filter_map(|(index, _)| u32::try_from(index).ok())
+        .collect()
 }

@@ -13,14 +13,18 @@ mod bound;
 #[cfg(test)]
 mod bound_tests;
 mod budget;
+mod closing;
 pub mod conflicts;
 mod decide;
 mod funds;
 mod griefing;
+mod head;
 mod health;
 mod history;
 mod jobs;
 mod lane;
+#[cfg(test)]
+mod law4_tests;
 mod network;
 mod observer;
 mod ops;

@@ -1,18 +1,20 @@
 //! A network at work: its open slots and its lanes.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use sdk_plugin::Amount;
 use sdk_plugin::scheme::LaneChoice;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::budget::Budget;
+use super::head::Head;
 use super::health::Health;
 use super::jobs::Jobs;
 use super::lane::LaneHandle;
 use super::lock;
+use super::settlement::Settlement;
 use super::slot::{OpenSlot, SlotKey};
 use crate::registry::Network;
 
@@ -28,8 +30,7 @@ pub struct NetworkRun {
     pub(super) budget: Budget,
     /// Signers that recorded payments name, until when: seconds since the epoch. As it was at the start.
     pub(super) held: Mutex<BTreeMap<String, u64>>,
-    /// The highest block that any answer named.
-    head: AtomicU64,
+    head: Mutex<Head>,
     /// Native currency of each signer as the last check saw it, atomic units.
     pub(super) balances: Mutex<BTreeMap<String, Amount>>,
     /// Wakes the checks of its schemes before their time.
@@ -49,7 +50,7 @@ impl NetworkRun {
             lanes: Mutex::default(),
             look: Notify::new(),
             held: Mutex::default(),
-            head: AtomicU64::new(0),
+            head: Mutex::default(),
             balances: Mutex::default(),
             schemes_due: Notify::new(),
             jobs: Jobs::default(),
@@ -62,15 +63,25 @@ impl NetworkRun {
         self.look.notify_one();
     }
 
-    /// Takes in how high the chain is known to be.
+    /// Records the head that an answer named.
     pub fn saw_head(&self, height: u64) {
-        self.head.fetch_max(height, Ordering::Relaxed);
+        lock(&self.head).saw(height);
     }
 
-    /// How high the chain is known to be.
+    /// The highest block that two answers have named; 0 before that.
     #[must_use]
     pub fn head(&self) -> u64 {
-        self.head.load(Ordering::Relaxed)
+        lock(&self.head).height()
+    }
+
+    /// Polls a settlement's slots at once.
+    pub fn poll_now(&self, settlement: &Settlement) {
+        for slot in self.slots() {
+            if slot.covers.iter().any(|(covered, _)| covered.id == settlement.id) {
+                slot.lock().due = Instant::now();
+            }
+        }
+        self.look.notify_one();
     }
 
     /// What a signer had at the last check, native atomic units; `None`: not known.

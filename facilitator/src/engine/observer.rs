@@ -1,34 +1,40 @@
 //! One batched loop a network: where does every open transaction stand, and what follows from it?
 //!
 //! What to do with a slot is a pure function ([`super::verdict`]) of what was observed, of what was decided before, and
-//! of the time; the loop around it is dull.
+//! of the time; the loop around it carries it out. How slots close is in [`super::closing`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sdk_plugin::chain::{Evidence, Observation, Shown, Watch};
-use sdk_plugin::scheme::{EvidenceWanted, Judgement};
+use sdk_plugin::chain::{BlockStands, Evidence, ForeignTx, GuardState, Observation, Shown, TxState, Watch};
+use sdk_plugin::scheme::Judgement;
 use tokio::time::Instant;
 
 use super::lane::Ask;
 use super::network::NetworkRun;
-use super::second_source::View;
 use super::settlement::Settlement;
-use super::slot::{Decided, OpenSlot};
-use super::verdict::{Look, Verdict, counts, verdict};
+use super::slot::{Decided, OpenSlot, SlotState};
+use super::verdict::{Look, Verdict, View, verdict};
 use super::{Engine, lock};
-use crate::journal::{Event, Outcome, StepState};
+use crate::journal::{Event, StepState};
+use crate::registry::NetworkSettings;
 
-/// The first look after a send, and the least pause between two looks at a slot.
+/// The first poll after a send, and the least pause between two polls of a slot.
 const QUICK: Duration = Duration::from_millis(40);
 /// Without open slots the loop sleeps this long, or until it is woken.
 const IDLE: Duration = Duration::from_secs(60);
-/// Looks in a row that must miss a decided transaction before it counts as gone: one node may lag behind another.
-const MISSES_BEFORE_REORG: u32 = 2;
+/// Polls in a row that must show another block in place of the one that decided: one node may be on a fork.
+const REPLACED_BEFORE_REORG: u32 = 2;
 /// Slots that are watched in one call.
 const BATCH: usize = 256;
+/// Blocks before the first attempt that searches look into at least.
+const EARLIER_BLOCKS: u64 = 64;
+/// A head that is more than this above the known one is confirmed by a second answer before depths are counted from it.
+const LEAP_BLOCKS: u64 = 16;
+/// From when on after a send a node is asked whether it knows the transaction. Most land before.
+const POOL_AFTER: Duration = Duration::from_secs(1);
 
 impl Engine {
     pub(super) async fn keep_looking(self: Arc<Self>, run: Arc<NetworkRun>) {
@@ -48,18 +54,23 @@ impl Engine {
     /// Looks at every slot that is due.
     pub(super) async fn look(self: &Arc<Self>, run: &Arc<NetworkRun>) {
         let now = Instant::now();
+        let began = now;
         let mut due: Vec<Arc<OpenSlot>> = run.slots();
         due.retain(|slot| slot.lock().due <= now);
         for slots in due.chunks(BATCH) {
-            let watches: Vec<Watch> = slots.iter().flat_map(|slot| watches_of(slot)).collect();
+            let watches: Vec<Watch> = slots
+                .iter()
+                .flat_map(|slot| watches_of(slot, &run.network.settings))
+                .collect();
             match self.ops.observe(&run.network, &watches).await {
                 Ok(observations) => {
+                    let known = run.head();
                     observations
                         .iter()
                         .for_each(|seen| run.saw_head(seen.head_height));
                     let mut by_attempt: HashMap<String, Observation> = observations
                         .into_iter()
-                        .map(|seen| (seen.attempt_id.clone(), seen))
+                        .map(|seen| (seen.attempt_id.clone(), without_leap(seen, known)))
                         .collect();
                     let looked = slots.iter().map(|slot| {
                         let ids: Vec<String> = slot
@@ -76,7 +87,7 @@ impl Engine {
                     join_all(looked.into_iter().map(|(slot, seen)| async {
                         // An answer that misses an attempt says nothing about the slot.
                         if let Some(seen) = seen {
-                            self.act(run, slot, &seen).await;
+                            self.act(run, slot, &seen, began).await;
                         }
                         self.set_due(run, slot);
                     }))
@@ -106,108 +117,118 @@ impl Engine {
         state.due = now + pause;
     }
 
-    async fn act(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>, seen: &[Observation]) {
-        let resting_on = slot.resting_on();
+    async fn act(
+        self: &Arc<Self>,
+        run: &Arc<NetworkRun>,
+        slot: &Arc<OpenSlot>,
+        seen: &[Observation],
+        began: Instant,
+    ) {
         let verdict = {
-            let state = slot.lock();
+            let mut state = slot.lock();
             if state.closed || seen.len() != state.attempts.len() {
                 return;
             }
-            verdict(&Look {
+            // A head that no later answer confirms must not keep the slot from a better bid.
+            if let Some(head) = seen.last().map(|observation| observation.head_height) {
+                state.bid_head = Some(state.bid_head.map_or(head, |known| known.min(head)));
+            }
+            state.lapsed = !seen.is_empty()
+                && seen.iter().all(|observation| {
+                    matches!(observation.state, TxState::Lapsed | TxState::Expired { .. })
+                });
+            let verdict = verdict(&Look {
                 slot,
                 state: &state,
                 seen,
-                resting_on: &resting_on,
                 settings: &run.network.settings,
                 now_s: self.clock.now_s(),
-            })
+            });
+            take_note(&mut state, &verdict, seen);
+            verdict
         };
-        let missed = {
-            let mut state = slot.lock();
-            state.missed = if verdict == Verdict::Missed {
-                state.missed.saturating_add(1)
-            } else {
-                0
-            };
-            state.missed
-        };
+        if slot.lock().lapsed
+            && let Some(lane) = run.lane(&slot.lane.signer)
+        {
+            lane.room.notify_one();
+        }
         match verdict {
-            Verdict::Wait => {}
-            Verdict::SearchForeign => {
-                let mut state = slot.lock();
-                state.soon = !state.search_foreign;
-                state.search_foreign = true;
-            }
-            Verdict::Judge {
-                index,
-                shown,
-                decided,
-            } => {
-                let Some(observation) = seen.get(index) else {
-                    return;
-                };
-                let mut view = View {
-                    observation: observation.clone(),
-                    shown,
-                    decided,
-                };
-                if slot.wants_second_source() {
-                    match self.agreed(run, slot).await {
-                        Some(agreed) => view = agreed,
-                        None => return,
-                    }
-                }
-                let View {
-                    observation,
-                    shown,
-                    decided,
-                } = view;
-                if self.judge_slot(run, slot, &observation, &shown, &decided).await {
-                    {
-                        let mut state = slot.lock();
-                        state.decided = Some(decided);
-                        state.search_foreign = false;
-                    }
-                    if let Some(lane) = run.lane(&slot.lane.signer) {
-                        lane.room.notify_one();
-                    }
+            Verdict::Wait | Verdict::SearchForeign | Verdict::ReadGuards | Verdict::DropAnchor => {}
+            Verdict::KeepAnchor => {
+                // A used slot no longer fills the lane.
+                if let Some(lane) = run.lane(&slot.lane.signer) {
+                    lane.room.notify_one();
                 }
             }
-            Verdict::Reorged => self.reorged(slot).await,
-            Verdict::Missed if missed >= MISSES_BEFORE_REORG => self.reorged(slot).await,
-            Verdict::Missed => {}
-            Verdict::Close { by } => self.close(run, slot, &by, false).await,
-            Verdict::Free { by } => self.close(run, slot, &by, true).await,
-            Verdict::Resend => ask(run, slot, Ask::Resend(slot.key())),
+            Verdict::GroundFinal => self.serve_seen(run, slot, u64::MAX, began).await,
+            Verdict::Stands { depth } => self.serve_seen(run, slot, depth, began).await,
+            Verdict::Judge(view) => self.judge(run, slot, *view).await,
+            Verdict::Replaced if slot.lock().replaced >= REPLACED_BEFORE_REORG => self.reorged(slot).await,
+            Verdict::Replaced => {}
+            Verdict::Close { by } => self.close(run, slot, &by).await,
+            Verdict::Used => self.close_used(run, slot).await,
+            Verdict::Resend => command(run, slot, Ask::Resend(slot.key())),
             // What is behind the first of a lane can't land before it: a higher bid there would buy nothing.
             Verdict::Rebid if run.lowest_in_flight(&slot.lane.signer) != Some(slot.sequence) => {}
-            Verdict::Rebid => ask(run, slot, Ask::Rebid(slot.key())),
-            Verdict::Fill => ask(run, slot, Ask::Fill(slot.key())),
+            Verdict::Rebid => command(run, slot, Ask::Rebid(slot.key())),
+            Verdict::Fill => command(run, slot, Ask::Fill(slot.key())),
+        }
+    }
+
+    /// What was decided is in the chain, this deep, by an observation that began at this moment: callers that asked before
+    /// it can be told.
+    async fn serve_seen(self: &Arc<Self>, run: &NetworkRun, slot: &OpenSlot, depth: u64, began: Instant) {
+        if depth < run.network.settings.confirmations {
+            return;
+        }
+        for settlement in slot.settlements() {
+            if settlement.has_waiters() {
+                self.serve_waiters(&settlement, Some(began)).await;
+            }
+        }
+    }
+
+    async fn judge(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>, view: View) {
+        let view = if slot.wants_second_source() {
+            match self.agreed(run, slot, view).await {
+                Some(agreed) => agreed,
+                None => return,
+            }
+        } else {
+            view
+        };
+        if self.judge_slot(slot, &view).await {
+            slot.resume_decision();
+            let mut state = slot.lock();
+            if state.decided.is_none() {
+                state.decided = Some(view.decided);
+            }
+            state.search_foreign = false;
+            state.read_guards = false;
+            state.whole_block = false;
+            // Callers that came while it was judged wait for a poll that began after them.
+            state.soon = slot.covers.iter().any(|(settlement, _)| settlement.has_waiters());
+            drop(state);
+            if let Some(lane) = run.lane(&slot.lane.signer) {
+                lane.room.notify_one();
+            }
+        } else if matches!(view.shown, Shown::Landed { .. }) {
+            slot.lock().whole_block = true;
         }
     }
 
     /// Has every step in the slot judged; `true` when all of them are decided on this ground.
-    async fn judge_slot(
-        self: &Arc<Self>,
-        run: &NetworkRun,
-        slot: &OpenSlot,
-        observation: &Observation,
-        shown: &Shown,
-        decided: &Decided,
-    ) -> bool {
-        let (tx_id, since_height) = {
+    async fn judge_slot(self: &Arc<Self>, slot: &OpenSlot, view: &View) -> bool {
+        let tx_id = {
             let state = slot.lock();
             let attempt = state
                 .attempts
                 .iter()
-                .find(|attempt| attempt.id.to_string() == observation.attempt_id);
-            (
-                attempt.map(|attempt| attempt.tx_id.clone()).unwrap_or_default(),
-                state.since_height(),
-            )
+                .find(|attempt| attempt.id.to_string() == view.observation.attempt_id);
+            attempt.map(|attempt| attempt.tx_id.clone()).unwrap_or_default()
         };
         let mut all = true;
-        for (settlement, step) in &slot.covers {
+        for (index, (settlement, step)) in slot.covers.iter().enumerate() {
             let row = settlement
                 .lock()
                 .row
@@ -220,29 +241,27 @@ impl Engine {
                 if !row
                     .ground
                     .as_ref()
-                    .is_some_and(|ground| decided.is_ground(ground))
+                    .is_some_and(|ground| view.decided.is_ground(ground))
                 {
                     self.reorged_step(slot, settlement, *step).await;
                     all = false;
                 }
                 continue;
             }
+            let observation = &view.observation;
             let evidence = Evidence {
                 step: *step,
-                shown: shown.clone(),
+                shown: view.shown.clone(),
                 tx_id: tx_id.clone(),
                 head_height: observation.head_height,
                 logs: observation.logs.clone(),
                 deltas: observation.deltas.clone(),
-                reads: observation.reads.clone(),
-                foreign: observation
-                    .foreign
-                    .iter()
-                    .filter(|tx| counts(tx, since_height, &run.network.settings))
-                    .cloned()
-                    .collect(),
+                reads: view.reads(),
+                foreign: view.foreign.clone(),
+                guard: view.guards.get(index).copied().unwrap_or_default(),
+                block_logs: observation.block_logs.clone(),
             };
-            all &= self.judge_step(settlement, &evidence, Some(decided)).await;
+            all &= self.judge_step(settlement, &evidence, Some(&view.decided)).await;
         }
         all
     }
@@ -274,6 +293,13 @@ impl Engine {
         match self.ops.judge(kind, plan, evidence).await {
             Ok(Judgement::Paid(paid)) if pays => {
                 self.conclude_paid(settlement, paid, evidence, decided).await
+            }
+            Ok(Judgement::NotPaid(refusal)) if !proves_failure(evidence) => {
+                tracing::error!(settlement = settlement.id, step, reason = %refusal.reason,
+                    "a judgement was refused: the scheme calls a step failed that may have had its effect");
+                self.metrics
+                    .add("switchyard_unproven_total", &[("network", network)], 1);
+                false
             }
             Ok(Judgement::NotPaid(refusal)) if pays => {
                 self.conclude_failed(settlement, refusal, evidence, decided).await
@@ -328,86 +354,6 @@ impl Engine {
         }
     }
 
-    /// The slot is another's or this transaction's for good.
-    async fn close(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>, by: &str, free: bool) {
-        let settlements = slot.settlements();
-        let mut deciding = Vec::new();
-        for settlement in &settlements {
-            deciding.push(settlement.deciding.lock().await);
-        }
-        let mut events = vec![Event::SlotClosed {
-            network: slot.lane.network.clone(),
-            signer: slot.lane.signer.clone(),
-            sequence: slot.sequence,
-            by: by.to_owned(),
-        }];
-        for (settlement, step) in &slot.covers {
-            let (settlement, step) = (settlement.id, *step);
-            events.push(if free {
-                Event::StepFreed { settlement, step }
-            } else {
-                Event::StepFinal { settlement, step }
-            });
-        }
-        if !free {
-            // What ends with its last slot ends in the same commit.
-            events.extend(
-                settlements
-                    .iter()
-                    .flat_map(|settlement| self.end_events(settlement, &slot.covers)),
-            );
-        }
-        if let Err(error) = self.journal.commit(events).await {
-            tracing::error!(%error, sequence = slot.sequence, "a slot could not be closed");
-            return;
-        }
-        slot.lock().closed = true;
-        run.remove_slot(&slot.key());
-        if let Some(lane) = run.lane(&slot.lane.signer) {
-            lane.room.notify_one();
-            if free {
-                lane.ask(Ask::CatchUp);
-            }
-        }
-        for settlement in &settlements {
-            self.refresh_locked(settlement).await;
-        }
-        drop(deciding);
-        for settlement in &settlements {
-            if free {
-                tracing::warn!(
-                    settlement = settlement.id,
-                    "a step lost its slot and takes another"
-                );
-            }
-            self.advance(settlement);
-            self.forget_if_finished(settlement);
-        }
-    }
-
-    /// What a settlement's end adds to the commit that makes these steps final.
-    fn end_events(&self, settlement: &Arc<Settlement>, final_now: &[(Arc<Settlement>, u32)]) -> Vec<Event> {
-        let state = settlement.lock();
-        let ends = state.row.outcome != Outcome::Open
-            && state.row.steps.iter().enumerate().all(|(index, row)| {
-                row.is_final
-                    || final_now
-                        .iter()
-                        .any(|(s, step)| s.id == settlement.id && usize::try_from(*step) == Ok(index))
-            });
-        if !ends || state.row.finished {
-            return Vec::new();
-        }
-        let settlement = settlement.id;
-        vec![
-            Event::KeysFreed { settlement },
-            Event::Finished {
-                settlement,
-                at_ms: self.clock.now_ms(),
-            },
-        ]
-    }
-
     async fn reorged(self: &Arc<Self>, slot: &Arc<OpenSlot>) {
         let mut all = true;
         for (settlement, step) in &slot.covers {
@@ -416,6 +362,9 @@ impl Engine {
         if all {
             let mut state = slot.lock();
             state.decided = None;
+            state.decided_is_final = false;
+            state.anchor = None;
+            state.replaced = 0;
             state.due = Instant::now();
         }
     }
@@ -431,7 +380,10 @@ impl Engine {
         let row = settlement.lock().row.clone();
         let index = usize::try_from(step).unwrap_or(usize::MAX);
         let is_open = |row: &crate::journal::StepRow| {
-            matches!(row.state, StepState::Waiting | StepState::InSlot { .. })
+            matches!(
+                row.state,
+                StepState::Waiting | StepState::InSlot { .. } | StepState::Unexplained { .. }
+            )
         };
         if row.steps.get(index).is_none_or(is_open) {
             return true;
@@ -454,37 +406,149 @@ impl Engine {
     }
 }
 
-fn ask(run: &NetworkRun, slot: &OpenSlot, what: Ask) {
+/// What a poll leaves in the slot for the next one.
+fn take_note(state: &mut SlotState, verdict: &Verdict, seen: &[Observation]) {
+    state.replaced = if *verdict == Verdict::Replaced {
+        state.replaced.saturating_add(1)
+    } else {
+        0
+    };
+    match verdict {
+        Verdict::SearchForeign => {
+            state.soon = !state.search_foreign;
+            state.search_foreign = true;
+        }
+        Verdict::ReadGuards => {
+            state.soon = !state.read_guards;
+            state.read_guards = true;
+        }
+        Verdict::KeepAnchor => {
+            state.anchor = seen.last().and_then(|observation| observation.anchor.clone());
+            state.read_guards = false;
+            state.soon = true;
+        }
+        Verdict::DropAnchor => {
+            state.anchor = None;
+            state.read_guards = true;
+        }
+        Verdict::GroundFinal => {
+            state.decided_is_final = true;
+            state.soon = true;
+        }
+        // A receipt that reverted has brought its own.
+        Verdict::Used if state.anchor.is_none() => {
+            state.anchor = seen.iter().find_map(|observation| observation.anchor.clone());
+        }
+        Verdict::Wait
+        | Verdict::Judge(_)
+        | Verdict::Replaced
+        | Verdict::Stands { .. }
+        | Verdict::Close { .. }
+        | Verdict::Used
+        | Verdict::Resend
+        | Verdict::Rebid
+        | Verdict::Fill => {}
+    }
+}
+
+/// Law 4: a step has failed only where its own transaction shows it, its guard is unchanged, or something else explains the
+/// change.
+fn proves_failure(evidence: &Evidence) -> bool {
+    match (&evidence.shown, evidence.guard) {
+        (Shown::Landed { .. }, _) => true,
+        (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Unchanged | GuardState::Absent) => true,
+        (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Changed) => !evidence.foreign.is_empty(),
+        (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Unread) => false,
+    }
+}
+
+pub(super) fn command(run: &NetworkRun, slot: &OpenSlot, what: Ask) {
     if let Some(lane) = run.lane(&slot.lane.signer) {
         slot.lock().asked = true;
         lane.ask(what);
     }
 }
 
-pub(super) fn watches_of(slot: &OpenSlot) -> Vec<Watch> {
-    let evidence: Vec<EvidenceWanted> = slot
-        .covers
-        .iter()
-        .filter_map(|(settlement, step)| {
-            let plan = settlement.plan()?;
-            plan.steps
-                .get(usize::try_from(*step).ok()?)
-                .map(|step| step.evidence.clone())
-        })
-        .collect();
+/// Where searches begin. What changed a guard before our first attempt does not pay the claim, and explains its failure: the
+/// node that planned may have lagged.
+pub(super) fn search_from(since_height: u64, settings: &NetworkSettings) -> u64 {
+    since_height.saturating_sub(settings.finality.max(EARLIER_BLOCKS))
+}
+
+/// An observation whose head is far above what was known counts its depths from the known head: one answer alone may name a
+/// head that never was, and the next one confirms a true one.
+fn without_leap(seen: Observation, known_head: u64) -> Observation {
+    let excess = seen.head_height.saturating_sub(known_head);
+    if known_head == 0 || excess <= LEAP_BLOCKS {
+        return seen;
+    }
+    let less = |depth: u64| depth.saturating_sub(excess).max(1);
+    let state = match seen.state {
+        TxState::Landed { height, block, depth } => TxState::Landed {
+            height,
+            block,
+            depth: less(depth),
+        },
+        TxState::Reverted {
+            height,
+            block,
+            depth,
+            message,
+        } => TxState::Reverted {
+            height,
+            block,
+            depth: less(depth),
+            message,
+        },
+        other @ (TxState::Unknown
+        | TxState::Pending
+        | TxState::SlotUsed
+        | TxState::Lapsed
+        | TxState::Expired { .. }) => other,
+    };
+    let block = seen.block.map(|block| match block {
+        BlockStands::Canonical { depth } => BlockStands::Canonical { depth: less(depth) },
+        BlockStands::Replaced | BlockStands::Unknown => block,
+    });
+    let foreign = seen.foreign.into_iter().map(|tx| ForeignTx {
+        depth: less(tx.depth),
+        ..tx
+    });
+    Observation {
+        state,
+        block,
+        foreign: foreign.collect(),
+        ..seen
+    }
+}
+
+/// One watch for each attempt. What concerns the slot as a whole is asked with the newest.
+pub(super) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings) -> Vec<Watch> {
+    let evidence = slot.evidence();
     let state = slot.lock();
-    let since_height = state.since_height();
+    let since_height = search_from(state.since_height(), settings);
+    let pool =
+        state.decided.is_none() && Instant::now().saturating_duration_since(state.last_sent) >= POOL_AFTER;
+    let newest = state.attempts.len().saturating_sub(1);
     state
         .attempts
         .iter()
-        .map(|attempt| Watch {
-            attempt_id: attempt.id.to_string(),
-            tx_id: attempt.tx_id.clone(),
-            lane: attempt.lane.clone(),
-            sequence: attempt.sequence,
-            since_height,
-            evidence: evidence.clone(),
-            search_foreign: state.search_foreign,
+        .enumerate()
+        .map(|(index, attempt)| {
+            let is_newest = index == newest;
+            Watch {
+                attempt_id: attempt.id.to_string(),
+                tx_id: attempt.tx_id.clone(),
+                lane: attempt.lane.clone(),
+                sequence: attempt.sequence,
+                since_height,
+                evidence: evidence.clone(),
+                search_foreign: state.search_foreign && is_newest,
+                pool: pool && is_newest,
+                block: state.followed().filter(|_| is_newest),
+                read_guards: state.read_guards && is_newest,
+                whole_block: state.whole_block,
+            }
         })
         .collect()
 }

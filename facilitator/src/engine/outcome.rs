@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use sdk_plugin::chain::{Evidence, Shown};
+use sdk_plugin::chain::{Evidence, ForeignTx, Shown};
 use sdk_plugin::scheme::{Gate, OnFail, Paid, Refusal};
+use tokio::time::Instant;
 
 use super::decide::{Decision, decide};
 use super::griefing::concerns_payer;
@@ -14,7 +15,7 @@ use super::settlement::{self, Phase, Settlement, Waiter};
 use super::slot::Decided;
 use super::{Engine, lock};
 use crate::journal::{
-    Answer, CommitError, Event, Ground, Outcome, PaidRow, Query, Release, SettlementRow, StepState,
+    Answer, CommitError, Event, Ground, GroundAt, Outcome, PaidRow, Query, Release, SettlementRow, StepState,
 };
 use crate::service::{SettleAnswer, Settled};
 
@@ -52,7 +53,10 @@ impl Engine {
             };
             (state.row.clone(), caller)
         };
-        let foreign = (paid.tx_id != evidence.tx_id).then(|| paid.tx_id.clone());
+        let foreign = evidence
+            .foreign
+            .iter()
+            .find(|tx| tx.tx_id == paid.tx_id && tx.tx_id != evidence.tx_id);
         let mut events = vec![Event::Paid {
             settlement: settlement.id,
             step,
@@ -120,7 +124,7 @@ impl Engine {
             self.tell(settlement, caller, answer).await;
         }
         drop(deciding);
-        self.serve_waiters(settlement).await;
+        self.serve_waiters(settlement, None).await;
         self.after_step(settlement);
         true
     }
@@ -150,10 +154,11 @@ impl Engine {
             Shown::Reverted { height, .. } => format!("reverted at {height}"),
             Shown::Dead { why } => why.clone(),
         };
-        // Callers know the payment's own hash; a fill's would mean nothing to them.
+        // A hash in an answer is on the chain, or it is one that was given as paid before. A fill's means nothing to callers.
         let tx_id = match &evidence.shown {
             Shown::Landed { .. } | Shown::Reverted { .. } => evidence.tx_id.clone(),
-            Shown::Dead { .. } => row.tx_id.clone().unwrap_or_else(|| evidence.tx_id.clone()),
+            Shown::Dead { .. } if row.release.is_some() => row.tx_id.clone().unwrap_or_default(),
+            Shown::Dead { .. } => String::new(),
         };
         let mut events = vec![Event::Failed {
             settlement: settlement.id,
@@ -202,7 +207,7 @@ impl Engine {
         );
         self.refresh_locked(settlement).await;
         drop(deciding);
-        self.serve_waiters(settlement).await;
+        self.serve_waiters(settlement, None).await;
         self.after_step(settlement);
         true
     }
@@ -239,7 +244,10 @@ impl Engine {
                     settlement: id,
                     step: *step,
                     refusal,
-                    tx_id: evidence.tx_id.clone(),
+                    tx_id: match &evidence.shown {
+                        Shown::Landed { .. } | Shown::Reverted { .. } => evidence.tx_id.clone(),
+                        Shown::Dead { .. } => String::new(),
+                    },
                     proof,
                 });
                 events.push(Event::StepFinal {
@@ -264,13 +272,15 @@ impl Engine {
         }
         self.refresh_locked(settlement).await;
         drop(deciding);
-        self.serve_waiters(settlement).await;
+        self.serve_waiters(settlement, None).await;
         self.after_step(settlement);
         true
     }
 
-    /// Gives everybody who waits for a decided settlement what the table says; the first gets an open release.
-    pub(super) async fn serve_waiters(self: &Arc<Self>, settlement: &Arc<Settlement>) {
+    /// Gives the callers who wait for a decided settlement what the table says; the first gets an open release. A release and
+    /// a replay of a payment that is not final need an observation that began after the caller came: `seen` is when the
+    /// newest one began that showed the payment. Callers for whom it is too old stay in line.
+    pub(super) async fn serve_waiters(self: &Arc<Self>, settlement: &Arc<Settlement>, seen: Option<Instant>) {
         let _deciding = settlement.deciding.lock().await;
         loop {
             let (row, caller) = {
@@ -278,7 +288,19 @@ impl Engine {
                 if state.row.outcome == Outcome::Open && state.row.release.is_none() {
                     return;
                 }
-                (state.row.clone(), state.next_caller())
+                let row = state.row.clone();
+                let caller = state.next_caller_if(|waiter| {
+                    let was_seen = seen.is_some_and(|began| waiter.joined <= began);
+                    match decide(&row, &waiter.asker) {
+                        Decision::TakeRelease | Decision::Replay(_) => was_seen || row.paid_is_final(),
+                        Decision::Wait
+                        | Decision::Duplicate { .. }
+                        | Decision::ReplayReason
+                        | Decision::SameFailure
+                        | Decision::Reopen => true,
+                    }
+                });
+                (row, caller)
             };
             let Some(caller) = caller else { return };
             let network = caller.network_as_sent.clone();
@@ -316,12 +338,7 @@ impl Engine {
                 (Decision::Duplicate { tx_id }, _) => {
                     SettleAnswer::Reply(settlement::duplicate(&row, &tx_id, &network))
                 }
-                // The idempotency key's owner was told already; a twin that waited is a duplicate all the same.
-                (Decision::Replay(_), _) => SettleAnswer::Reply(settlement::duplicate(
-                    &row,
-                    row.tx_id.as_deref().unwrap_or_default(),
-                    &network,
-                )),
+                (Decision::Replay(body), _) => SettleAnswer::Replay(body),
                 (Decision::ReplayReason, _) => SettleAnswer::Reply(settlement::replayed(&row, &network)),
                 (Decision::SameFailure | Decision::Reopen, Outcome::Failed { .. }) => {
                     SettleAnswer::Reply(settlement::same_failure(&row, &network))
@@ -375,7 +392,7 @@ impl Engine {
 
     /// After a step was decided: free keys in memory, begin what may begin.
     fn after_step(self: &Arc<Self>, settlement: &Arc<Settlement>) {
-        if settlement.lock().row.steps_ended() {
+        if !settlement.lock().row.holds_keys() {
             self.free_keys(settlement.id);
         }
         self.advance(settlement);
@@ -491,16 +508,28 @@ fn ground(
     settlement: u64,
     step: u32,
     decided: Option<&Decided>,
-    foreign: Option<String>,
+    foreign: Option<&ForeignTx>,
     height: u64,
 ) -> Event {
     match decided {
         Some(decided) => {
-            let ground = Ground {
-                attempt: decided.attempt,
-                block: decided.block.clone(),
-                height: decided.height.max(height),
-                foreign,
+            let ground = match foreign {
+                Some(tx) => Ground {
+                    attempt: decided.attempt,
+                    at: GroundAt::Block(tx.block.clone()),
+                    height: tx.height,
+                    foreign: Some(tx.tx_id.clone()),
+                },
+                None => Ground {
+                    attempt: decided.attempt,
+                    at: decided.at.clone(),
+                    // The height of the very block that is named: another one is seen in its place otherwise.
+                    height: match decided.at {
+                        GroundAt::Block(_) => decided.height,
+                        GroundAt::Dead(_) => decided.height.max(height),
+                    },
+                    foreign: decided.foreign.clone(),
+                },
             };
             Event::StepGrounded {
                 settlement,
@@ -537,6 +566,7 @@ fn height_of(paid: &Paid, evidence: &Evidence) -> Result<u64, String> {
         return Ok(height);
     }
     match evidence.foreign.iter().find(|tx| tx.tx_id == paid.tx_id) {
+        Some(tx) if tx.earlier => Err("it was there before any attempt: a replay".into()),
         Some(tx) if has_all(&tx.logs, &[]) => Ok(tx.height),
         _ => Err("its transaction or items are not in the evidence".into()),
     }
@@ -556,18 +586,25 @@ fn stops(settlement: &Settlement, index: usize) -> bool {
         .is_some_and(|step| step.on_fail == OnFail::Stop)
 }
 
-/// Later steps that a failed one stops, as far as they were not begun.
-fn skipped(settlement: &Settlement, row: &SettlementRow, failed: u32) -> Vec<u32> {
-    let index = usize::try_from(failed).unwrap_or(usize::MAX);
-    if !stops(settlement, index) {
-        return Vec::new();
-    }
+/// Later steps that were not begun.
+pub(super) fn skipped_behind(row: &SettlementRow, step: u32) -> Vec<u32> {
+    let index = usize::try_from(step).unwrap_or(usize::MAX);
     row.steps
         .iter()
         .enumerate()
         .filter(|(i, row)| *i > index && row.state == StepState::Waiting)
         .filter_map(|(i, _)| u32::try_from(i).ok())
         .collect()
+}
+
+/// Later steps that a failed one stops, as far as they were not begun.
+fn skipped(settlement: &Settlement, row: &SettlementRow, failed: u32) -> Vec<u32> {
+    let index = usize::try_from(failed).unwrap_or(usize::MAX);
+    if stops(settlement, index) {
+        skipped_behind(row, failed)
+    } else {
+        Vec::new()
+    }
 }
 
 /// Steps that were skipped because of one that is open again. A payment that was told as failed stays failed, and so

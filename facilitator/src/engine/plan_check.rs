@@ -40,6 +40,9 @@ pub fn check(plan: &Plan, kind: &Kind) -> Result<(), String> {
                 step.call.native_value
             )));
         }
+        if let Some(guard) = &step.evidence.guard {
+            guard.check().map_err(|what| at(what.to_owned()))?;
+        }
         let (target, operation) = (&step.call.target, &step.call.operation);
         if !kind
             .grants

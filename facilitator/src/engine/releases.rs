@@ -70,7 +70,10 @@ impl Engine {
         }
         self.end_delivery(settlement);
         if let Some(holder) = holder {
-            self.serve_waiters(&holder).await;
+            if let Some(run) = self.run_of(holder.network.id()) {
+                run.poll_now(&holder);
+            }
+            self.serve_waiters(&holder, None).await;
         }
     }
 
@@ -89,7 +92,10 @@ impl Engine {
             .await
         {
             Ok(()) => {
-                tracing::warn!(settlement, "a release reached nobody and was given back: the next equal request gets it");
+                tracing::warn!(
+                    settlement,
+                    "a release reached nobody and was given back: the next equal request gets it"
+                );
                 self.metrics.add("switchyard_releases_returned_total", &[], 1);
                 if let Some(holder) = holder {
                     self.refresh_locked(holder).await;
@@ -97,7 +103,11 @@ impl Engine {
                 Ok(())
             }
             Err(CommitError::Stale(why)) => {
-                tracing::error!(settlement, why, "a release that reached nobody is not there to be given back");
+                tracing::error!(
+                    settlement,
+                    why,
+                    "a release that reached nobody is not there to be given back"
+                );
                 Ok(())
             }
             Err(error) => Err(error),

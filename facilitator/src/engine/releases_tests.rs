@@ -9,8 +9,8 @@ use sdk_plugin::chain::{Evidence, KeyInfo, Readiness};
 use sdk_plugin::host::Suite;
 use sdk_plugin::request::{Accepted, Requirements};
 use sdk_plugin::scheme::{
-    Done, Identified, Identity, Judgement, PaidReply, Plan, Planned, RouteRequest, RouteResponse, SchemeCheck,
-    Supported, Verdict,
+    Done, Identified, Identity, Judgement, PaidReply, Plan, Planned, RouteRequest, RouteResponse,
+    SchemeCheck, Supported, Verdict,
 };
 use sdk_plugin::wire::reason;
 use sdk_plugin::{
@@ -52,7 +52,12 @@ impl SchemeHandler for Free {
             claim_key: "k".into(),
             conflict_keys: Vec::new(),
             fingerprint: "f".into(),
-            payload_digest: request.payload.get("d").and_then(Value::as_str).unwrap_or("d").into(),
+            payload_digest: request
+                .payload
+                .get("d")
+                .and_then(Value::as_str)
+                .unwrap_or("d")
+                .into(),
             replay_reason: "r".into(),
             replayable_until_s: None,
         }))
@@ -300,7 +305,11 @@ pub(super) fn told(answer: &SettleAnswer) -> String {
     match answer {
         SettleAnswer::Reply(reply) if reply.success => "success".into(),
         SettleAnswer::Reply(reply) => {
-            let hash = if reply.transaction == HASH { " with the hash" } else { "" };
+            let hash = if reply.transaction == HASH {
+                " with the hash"
+            } else {
+                ""
+            };
             format!("{}{hash}", reply.error_reason.clone().unwrap_or_default())
         }
         SettleAnswer::Replay(_) => "replay".into(),
@@ -395,7 +404,11 @@ async fn nobody_is_answered_about_a_release_that_is_under_way() {
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     drop(first);
-    assert_eq!(told(&waiting.await.unwrap()), "success", "it gets what was given back");
+    assert_eq!(
+        told(&waiting.await.unwrap()),
+        "success",
+        "it gets what was given back"
+    );
     assert_eq!(told(&engine.settle(keyed()).await), "replay");
     assert_eq!(
         told(&engine.settle(request(25_000)).await),
@@ -449,7 +462,11 @@ async fn a_disk_that_hangs_never_turns_a_recorded_payment_into_a_failure() {
             _ => &["settlement_pending with the hash"],
         };
         assert!(expected.contains(&answer.as_str()), "{hangs_after:?}: {answer}");
-        assert!(started.elapsed() <= Duration::from_secs(9), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() <= Duration::from_secs(9),
+            "{:?}",
+            started.elapsed()
+        );
         drop(receipt);
         journal.hang(false);
         delivered(&engine).await;

@@ -5,24 +5,21 @@
 //! than two nodes answer, and while no two of them agree.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use sdk_plugin::chain::{ForeignTx, Observation, Shown, Watch};
+use sdk_plugin::chain::{Anchor, ForeignTx, Observation, Shown, Watch};
+use tokio::time::Instant;
 
 use super::Engine;
 use super::network::NetworkRun;
 use super::observer::watches_of;
-use super::slot::{Decided, OpenSlot};
-use super::verdict::{Look, Verdict, counts, verdict};
-use crate::registry::{Network, NetworkSettings};
+use super::slot::OpenSlot;
+use super::verdict::{Look, Verdict, View, verdict};
+use crate::registry::Network;
 
-/// What a slot's schemes are to judge, by one node's word.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct View {
-    pub observation: Observation,
-    pub shown: Shown,
-    pub decided: Decided,
-}
+/// After this long without a second node that answers, one node decides, with an alarm.
+const ONE_NODE_DECIDES_AFTER: Duration = Duration::from_secs(600);
 
 impl OpenSlot {
     /// Whether any payment in it needs two nodes.
@@ -34,67 +31,86 @@ impl OpenSlot {
 }
 
 impl Engine {
-    /// What two nodes agree on; `None`: not yet.
-    pub(super) async fn agreed(&self, run: &NetworkRun, slot: &Arc<OpenSlot>) -> Option<View> {
-        let watches = watches_of(slot);
-        let resting_on = slot.resting_on();
-        let since_height = slot.lock().since_height();
+    /// What two nodes agree on; `None`: not yet. `first` is what the poll showed that raised the question.
+    pub(super) async fn agreed(&self, run: &NetworkRun, slot: &Arc<OpenSlot>, first: View) -> Option<View> {
+        let watches = watches_of(slot, &run.network.settings);
         let settings = &run.network.settings;
-        let views = self
-            .through_each(&run.network, &watches)
-            .await
-            .into_iter()
-            .filter_map(|seen| {
-                let state = slot.lock();
-                if state.closed || seen.len() != state.attempts.len() {
-                    return None;
-                }
-                let verdict = verdict(&Look {
-                    slot,
-                    state: &state,
-                    seen: &seen,
-                    resting_on: &resting_on,
-                    settings,
-                    now_s: self.clock.now_s(),
-                });
-                match verdict {
-                    Verdict::Judge {
-                        index,
-                        shown,
-                        decided,
-                    } => Some(View {
-                        observation: seen.get(index)?.clone(),
-                        shown,
-                        decided,
-                    }),
-                    _ => None,
-                }
-            });
-        let found = two_alike(views, |one, other| agree(one, other, since_height, settings));
-        if found.is_none() {
-            let first = !std::mem::replace(&mut slot.lock().disagreed, true);
-            if first {
-                tracing::warn!(network = run.network.id(), signer = %slot.lane.signer, sequence = slot.sequence,
-                    "one node shows the outcome of a payment above second_source_above, and no second one does: it \
-                     stays pending");
+        let answers = self.through_each(&run.network, &watches).await;
+        let answered = answers.len();
+        let views = answers.into_iter().filter_map(|seen| {
+            let state = slot.lock();
+            if state.closed || seen.len() != state.attempts.len() {
+                return None;
             }
-            let labels = [("network", run.network.id())];
-            self.metrics
-                .add("switchyard_second_source_waits_total", &labels, 1);
+            let verdict = verdict(&Look {
+                slot,
+                state: &state,
+                seen: &seen,
+                settings,
+                now_s: self.clock.now_s(),
+            });
+            match verdict {
+                Verdict::Judge(view) => Some(*view),
+                _ => None,
+            }
+        });
+        let found = two_alike(views, agree);
+        if found.is_some() {
+            slot.lock().one_node_since = None;
+            return found;
         }
-        found
+        let first_time = !std::mem::replace(&mut slot.lock().disagreed, true);
+        if first_time {
+            tracing::warn!(network = run.network.id(), signer = %slot.lane.signer, sequence = slot.sequence,
+                "one node shows the outcome of a payment above second_source_above, and no second one does: it stays pending");
+        }
+        let labels = [("network", run.network.id())];
+        self.metrics
+            .add("switchyard_second_source_waits_total", &labels, 1);
+        if answered >= 2 || settings.nodes < 2 {
+            // Two nodes that answer and do not agree never become one that decides.
+            slot.lock().one_node_since = None;
+            return None;
+        }
+        let since = *slot.lock().one_node_since.get_or_insert_with(Instant::now);
+        if answered == 0 || Instant::now().saturating_duration_since(since) < ONE_NODE_DECIDES_AFTER {
+            return None;
+        }
+        tracing::error!(network = run.network.id(), signer = %slot.lane.signer, sequence = slot.sequence,
+            "one_node_decided: a payment above second_source_above has waited {} minutes for a second RPC node; the other one's \
+             answer counts now. Bring the node back",
+            ONE_NODE_DECIDES_AFTER.as_secs() / 60);
+        Some(first)
     }
 
-    /// Transactions of others that two nodes agree on, for a watch outside any slot.
-    pub(super) async fn agreed_foreign(&self, network: &Network, watch: Watch) -> Option<Observation> {
-        let since_height = watch.since_height;
-        let settings = &network.settings;
+    /// The slot's sequence and guards as each node shows them now; nodes that do not answer are left out.
+    pub(super) async fn anchors_of_each(&self, run: &NetworkRun, slot: &OpenSlot) -> Vec<Anchor> {
+        let mut watches = watches_of(slot, &run.network.settings);
+        let Some(mut newest) = watches.pop() else {
+            return Vec::new();
+        };
+        newest.block = None;
+        newest.search_foreign = false;
+        newest.read_guards = true;
+        let answers = self.through_each(&run.network, &[newest]).await;
+        answers
+            .into_iter()
+            .filter_map(|seen| seen.into_iter().next()?.anchor)
+            .collect()
+    }
+
+    /// What two nodes agree on for a watch outside any slot.
+    pub(super) async fn agreed_watch(&self, network: &Network, watch: Watch) -> Option<Observation> {
         let seen = self.through_each(network, &[watch]).await.into_iter();
-        let searched = seen
-            .filter_map(|seen| seen.into_iter().next())
-            .filter(|seen| seen.foreign_searched);
-        two_alike(searched, |one, other| {
-            same_foreign(&one.foreign, &other.foreign, since_height, settings)
+        let seen = seen.filter_map(|seen| seen.into_iter().next());
+        two_alike(seen, |one, other| {
+            let guards = |seen: &Observation| seen.anchor.as_ref().map(|anchor| anchor.guards.clone());
+            std::mem::discriminant(&one.state) == std::mem::discriminant(&other.state)
+                && one.logs == other.logs
+                && guards(one) == guards(other)
+                && one.block.map(|block| std::mem::discriminant(&block))
+                    == other.block.map(|block| std::mem::discriminant(&block))
+                && same_foreign(&one.foreign, &other.foreign)
         })
     }
 
@@ -126,12 +142,15 @@ fn two_alike<T>(all: impl Iterator<Item = T>, agree: impl Fn(&T, &T) -> bool) ->
 }
 
 /// Whether two nodes tell the same of what matters. Depths, heads and the wording of failures may differ.
-fn agree(one: &View, other: &View, since_height: u64, settings: &NetworkSettings) -> bool {
+fn agree(one: &View, other: &View) -> bool {
     let same_end = match (&one.shown, &other.shown) {
         (Shown::Landed { .. }, Shown::Landed { .. }) | (Shown::Reverted { .. }, Shown::Reverted { .. }) => {
             one.decided == other.decided
         }
-        (Shown::Dead { .. }, Shown::Dead { .. }) => one.decided.attempt == other.decided.attempt,
+        // A proof is in each node's own words.
+        (Shown::Dead { .. }, Shown::Dead { .. }) => {
+            one.decided.attempt == other.decided.attempt && one.decided.foreign == other.decided.foreign
+        }
         (Shown::Landed { .. } | Shown::Reverted { .. } | Shown::Dead { .. }, _) => false,
     };
     let (a, b) = (&one.observation, &other.observation);
@@ -140,20 +159,15 @@ fn agree(one: &View, other: &View, since_height: u64, settings: &NetworkSettings
         && a.logs == b.logs
         && a.deltas == b.deltas
         && a.reads == b.reads
-        && same_foreign(&a.foreign, &b.foreign, since_height, settings)
+        && one.guards == other.guards
+        && same_foreign(&one.foreign, &other.foreign)
 }
 
-/// The same transactions of others, as far as they may prove a payment; their depths may differ.
-fn same_foreign(
-    one: &[ForeignTx],
-    other: &[ForeignTx],
-    since_height: u64,
-    settings: &NetworkSettings,
-) -> bool {
+/// The same transactions of others; their depths may differ.
+fn same_foreign(one: &[ForeignTx], other: &[ForeignTx]) -> bool {
     let proofs = |all: &[ForeignTx]| {
         let mut proofs: Vec<ForeignTx> = all
             .iter()
-            .filter(|tx| counts(tx, since_height, settings))
             .map(|tx| ForeignTx {
                 depth: 0,
                 ..tx.clone()
@@ -171,7 +185,8 @@ mod tests {
     use sdk_plugin::chain::{LogEntry, ReadResult, TxState};
 
     use super::*;
-    use crate::engine::plan_check_tests::settings;
+    use crate::engine::slot::Decided;
+    use crate::journal::GroundAt;
 
     fn log(data: u8) -> LogEntry {
         LogEntry {
@@ -186,33 +201,33 @@ mod tests {
         ForeignTx {
             tx_id: tx_id.into(),
             height,
+            block: format!("b{height}"),
+            earlier: false,
             depth,
             logs: vec![log(1)],
         }
     }
 
     fn landed(block: &str) -> View {
+        let state = TxState::Landed {
+            height: 5,
+            block: block.into(),
+            depth: 3,
+        };
         View {
             observation: Observation {
-                attempt_id: "1".into(),
-                state: TxState::Landed {
-                    height: 5,
-                    block: block.into(),
-                    depth: 3,
-                },
-                head_height: 7,
                 logs: vec![log(1)],
-                deltas: Vec::new(),
-                reads: Vec::new(),
-                foreign: Vec::new(),
-                foreign_searched: false,
+                ..Observation::of("1", state, 7)
             },
             shown: Shown::Landed { height: 5 },
             decided: Decided {
                 attempt: 1,
-                block: block.into(),
+                at: GroundAt::Block(block.into()),
                 height: 5,
+                foreign: None,
             },
+            guards: Vec::new(),
+            foreign: Vec::new(),
         }
     }
 
@@ -220,13 +235,14 @@ mod tests {
         let mut view = landed(by);
         view.shown = Shown::Dead { why: why.into() };
         view.observation.logs.clear();
-        view.observation.foreign = found;
+        view.decided.at = GroundAt::Dead(by.into());
+        view.foreign = found;
         view
     }
 
     #[test]
     fn t14_nodes_agree_on_the_block_and_the_logs_not_on_depths_and_words() {
-        let alike = |one: &View, other: &View| agree(one, other, 4, &settings());
+        let alike = agree;
         let one = landed("0xb");
         let mut higher = landed("0xb");
         higher.observation.head_height = 9;
@@ -267,9 +283,8 @@ mod tests {
 
     #[test]
     fn t14_payments_of_others_need_two_nodes_as_well() {
-        let alike = |one: Vec<ForeignTx>, other: Vec<ForeignTx>| {
-            agree(&dead("d", "g", one), &dead("d", "g", other), 4, &settings())
-        };
+        let alike =
+            |one: Vec<ForeignTx>, other: Vec<ForeignTx>| agree(&dead("d", "g", one), &dead("d", "g", other));
         let (a, b) = (foreign("a", 5, 1), foreign("b", 6, 1));
         assert!(alike(
             vec![a.clone(), b.clone()],
@@ -279,10 +294,6 @@ mod tests {
         assert!(
             !alike(vec![a.clone()], vec![foreign("a", 6, 1)]),
             "in another block"
-        );
-        assert!(
-            alike(vec![foreign("old", 4, 9)], vec![]),
-            "it proves nothing anyway"
         );
     }
 

@@ -6,6 +6,7 @@ use sdk_plugin::PaymentRequest;
 use sdk_plugin::scheme::{Plan, Refusal};
 use sdk_plugin::wire::{SettleReply, reason};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use super::decide::Asker;
 use crate::journal::{Outcome, PaidRow, SettlementRow};
@@ -31,6 +32,8 @@ pub struct Waiter {
     pub number: u64,
     pub asker: Asker,
     pub network_as_sent: String,
+    /// When it came: a late release needs an observation that began after this.
+    pub joined: Instant,
     pub reply: oneshot::Sender<Settled>,
 }
 
@@ -60,6 +63,8 @@ pub struct Settlement {
     pub plan: OnceLock<Option<Arc<Plan>>>,
     /// For planning; a resumed settlement needs none.
     pub request: Option<PaymentRequest>,
+    /// The generation before this one, which failed, when the same request opened it: a refusal answers with that failure.
+    pub failed_before: OnceLock<SettlementRow>,
     state: Mutex<State>,
     /// Wakes whoever waits for the phase, or for a caller that left.
     pub changed: Notify,
@@ -81,6 +86,7 @@ impl Settlement {
             network,
             kind,
             plan: OnceLock::new(),
+            failed_before: OnceLock::new(),
             request,
             state: Mutex::new(State {
                 phase,
@@ -104,6 +110,12 @@ impl Settlement {
     #[must_use]
     pub fn plan(&self) -> Option<&Arc<Plan>> {
         self.plan.get().and_then(Option::as_ref)
+    }
+
+    /// Whether any caller waits for its outcome.
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        !self.lock().waiters.is_empty()
     }
 
     /// Withdraws it when nobody waits any more and nothing is journaled.
@@ -148,6 +160,7 @@ impl State {
             number,
             asker,
             network_as_sent,
+            joined: Instant::now(),
             reply,
         });
         (number, answer)
@@ -158,6 +171,13 @@ impl State {
         let before = self.waiters.len();
         self.waiters.retain(|waiter| waiter.number != number);
         self.waiters.len() < before
+    }
+
+    /// The first caller that is still there and that this concerns.
+    pub fn next_caller_if(&mut self, concerns: impl Fn(&Waiter) -> bool) -> Option<Waiter> {
+        self.waiters.retain(|waiter| !waiter.reply.is_closed());
+        let index = self.waiters.iter().position(concerns)?;
+        Some(self.waiters.remove(index))
     }
 
     /// The first caller that is still there.

@@ -1,13 +1,13 @@
-//! Slots in memory: which transactions may land in one place of a lane, and which steps hang on them.
+//! Slots in memory: which transactions may land in one slot of a lane, and which steps depend on them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sdk_plugin::chain::{Bid, Lane};
+use sdk_plugin::chain::{Anchor, Bid, BlockRef, Lane};
+use sdk_plugin::scheme::EvidenceWanted;
 use tokio::time::Instant;
 
 use super::settlement::Settlement;
-use super::verdict::Foreign;
-use crate::journal::{AttemptKind, AttemptRow, Ground, Journaled};
+use crate::journal::{AttemptKind, AttemptRow, Ground, GroundAt, Journaled};
 
 /// Signer and sequence.
 pub type SlotKey = (String, u64);
@@ -29,46 +29,61 @@ pub struct SlotState {
     pub attempts: Vec<Journaled<AttemptRow>>,
     /// The transaction and block that were judged.
     pub decided: Option<Decided>,
-    /// Looks in a row that did not show what was decided.
-    pub missed: u32,
-    /// The next look shall search for somebody else's transaction.
+    /// The block of a decision that rests on somebody else's transaction is final; the slot's own use may not be yet.
+    pub decided_is_final: bool,
+    /// The block at which the slot was found used, with the guards as they were there. In memory only: after a restart a
+    /// newer block serves as well.
+    pub anchor: Option<Anchor>,
+    /// Polls in a row that showed another block in place of the one that decided.
+    pub replaced: u32,
+    /// The next poll searches the logs for the transaction that changed a guard.
     pub search_foreign: bool,
-    /// The next look is due at once.
+    /// The next poll reads the guards.
+    pub read_guards: bool,
+    /// Polls bring the logs of the whole block: one transaction's were not enough to judge by.
+    pub whole_block: bool,
+    /// The next poll is due at once.
     pub soon: bool,
-    /// The lane was asked to do something about it and has not yet.
+    /// The lane has a command about this slot that it has not carried out yet.
     pub asked: bool,
     /// Attempts on their way to a node.
     pub sending: u32,
     /// Times a node would not take the newest attempt at any price.
     pub rejections: u32,
+    /// Times in a row that nodes called the newest bid too low.
+    pub underpriced: u32,
+    /// Since when a replacement would cost more than is allowed.
+    pub priced_out: Option<Instant>,
+    /// No attempt can land any more by the chain's height, so the lane has room for another one.
+    pub lapsed: bool,
+    /// Since when only one node confirms what two must.
+    pub one_node_since: Option<Instant>,
     pub last_sent: Instant,
     pub last_bid: Instant,
-    /// When the next look is due.
+    /// Head height of the first poll after the newest bid.
+    pub bid_head: Option<u64>,
+    /// When the next poll is due.
     pub due: Instant,
     pub closed: bool,
-    /// It was said that two nodes do not agree on it.
+    /// It was logged that two nodes do not agree on it.
     pub disagreed: bool,
 }
 
-/// What landed in the slot.
+/// What decided the steps of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {
     pub attempt: u64,
-    pub block: String,
+    pub at: GroundAt,
     pub height: u64,
+    /// Somebody else's transaction, in the block that `at` names.
+    pub foreign: Option<String>,
 }
 
 impl Decided {
-    /// The same transaction in the same block.
-    #[must_use]
-    pub fn is_at(&self, other: &Self) -> bool {
-        self.attempt == other.attempt && self.block == other.block
-    }
-
     /// Whether a step was decided on this ground.
     #[must_use]
     pub fn is_ground(&self, ground: &Ground) -> bool {
-        self.attempt == ground.attempt && self.block == ground.block
+        self.attempt == ground.attempt && self.at == ground.at
     }
 }
 
@@ -83,14 +98,23 @@ impl OpenSlot {
         let state = SlotState {
             attempts,
             decided: None,
-            missed: 0,
+            decided_is_final: false,
+            anchor: None,
+            replaced: 0,
             search_foreign: false,
+            read_guards: false,
+            whole_block: false,
             soon: false,
             asked: false,
             sending: 0,
             rejections: 0,
+            underpriced: 0,
+            priced_out: None,
+            lapsed: false,
+            one_node_since: None,
             last_sent: now,
             last_bid: now,
+            bid_head: None,
             due: now,
             closed: false,
             disagreed: false,
@@ -113,10 +137,11 @@ impl OpenSlot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether its place in the lane counts as in flight.
+    /// Whether it counts as in flight: one of its attempts may still land.
     #[must_use]
     pub fn is_in_flight(&self) -> bool {
-        self.lock().decided.is_none()
+        let state = self.lock();
+        state.decided.is_none() && state.anchor.is_none() && !state.lapsed
     }
 
     /// When the earliest of its undecided steps expires, seconds since the epoch.
@@ -140,7 +165,7 @@ impl OpenSlot {
         self.covers.iter().map(ground).collect()
     }
 
-    /// Takes up a decision from before a restart: when all steps rest on the same place of the chain.
+    /// Takes over what the journal says its steps were decided on, when all of them rest on the same block.
     pub fn resume_decision(&self) {
         let grounds = self.grounds();
         let Some(Some(first)) = grounds.first() else {
@@ -148,46 +173,35 @@ impl OpenSlot {
         };
         let decided = Decided {
             attempt: first.attempt,
-            block: first.block.clone(),
+            at: first.at.clone(),
             height: first.height,
+            foreign: first.foreign.clone(),
         };
         let agree = |ground: &Option<Ground>| ground.as_ref().is_some_and(|ground| decided.is_ground(ground));
         if grounds.iter().all(agree) {
-            self.lock().decided = Some(decided);
+            let mut state = self.lock();
+            state.decided = Some(decided);
+            state.decided_is_final = false;
         }
-    }
-
-    /// Transactions of others on which decisions about its steps rest.
-    #[must_use]
-    pub fn resting_on(&self) -> Vec<Foreign> {
-        let grounds = self.grounds().into_iter().flatten();
-        grounds
-            .filter_map(|ground| {
-                Some(Foreign {
-                    tx_id: ground.foreign?,
-                    height: ground.height,
-                })
-            })
-            .collect()
     }
 
     /// Whether somebody else's transaction may make the payment of one of its steps.
     #[must_use]
     pub fn wants_foreign(&self) -> bool {
-        self.covers.iter().any(|(settlement, step)| {
-            let wanted = || {
-                let plan = settlement.plan()?;
-                Some(
-                    !plan
-                        .steps
-                        .get(usize::try_from(*step).ok()?)?
-                        .evidence
-                        .foreign
-                        .is_empty(),
-                )
-            };
-            wanted().unwrap_or(false)
-        })
+        self.evidence().iter().any(|wanted| !wanted.foreign.is_empty())
+    }
+
+    /// The evidence wanted of each of its steps, in their order; nothing for a plan that can't be read.
+    #[must_use]
+    pub fn evidence(&self) -> Vec<EvidenceWanted> {
+        let of = |(settlement, step): &(Arc<Settlement>, u32)| {
+            let step = settlement.plan()?.steps.get(usize::try_from(*step).ok()?)?;
+            Some(step.evidence.clone())
+        };
+        self.covers
+            .iter()
+            .map(|cover| of(cover).unwrap_or_default())
+            .collect()
     }
 
     /// Its settlements, each once and in one order for everybody: for locking several of them.
@@ -205,6 +219,31 @@ impl OpenSlot {
 }
 
 impl SlotState {
+    /// The block whose place in the chain matters now: the one that decided, or the one at which the slot was found used.
+    #[must_use]
+    pub fn followed(&self) -> Option<BlockRef> {
+        let decided = self.decided.as_ref().filter(|_| !self.decided_is_final);
+        match decided {
+            Some(decided) => match &decided.at {
+                GroundAt::Block(id) => Some(BlockRef {
+                    id: id.clone(),
+                    height: decided.height,
+                    time_s: 0,
+                }),
+                GroundAt::Dead(_) => None,
+            },
+            None => self.anchor.as_ref().map(|anchor| anchor.block.clone()),
+        }
+    }
+
+    /// The attempt with this transaction id that carries steps.
+    #[must_use]
+    pub fn carrier(&self, tx_id: &str) -> Option<&Journaled<AttemptRow>> {
+        self.attempts
+            .iter()
+            .find(|attempt| attempt.kind == AttemptKind::Steps && attempt.tx_id.eq_ignore_ascii_case(tx_id))
+    }
+
     /// The newest attempt.
     #[must_use]
     pub fn newest(&self) -> Option<&Journaled<AttemptRow>> {

@@ -1,23 +1,57 @@
-//! Steps of a journaled settlement that have no transaction and get none any more: their time has run out between two
-//! slots, or before the first. No attempt of theirs can land, so they are judged as dead, and finally.
+//! Steps of a journaled settlement that are in no slot and get none any more.
+//!
+//! A step that waits without a slot ends when it has expired, or has lost too many slots: it failed if its guard is
+//! unchanged at a final block. A step whose guard was changed by a transaction that nobody has shown is *unexplained*: the
+//! logs are searched until something explains it, and it is never sent again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sdk_plugin::chain::{Evidence, ForeignTx, Shown, Watch};
+use sdk_plugin::chain::{
+    Anchor, BlockStands, Evidence, ForeignTx, GuardState, Observation, Shown, TxState, Watch,
+};
 use sdk_plugin::scheme::Step;
 
 use super::Engine;
+use super::closing::unexplained;
+use super::observer::search_from;
 use super::settlement::Settlement;
-use crate::journal::{Answer, AttemptRow, Query, StepState};
+use super::verdict::foreign_of;
+use crate::journal::{Answer, AttemptKind, AttemptRow, Query, StepState};
+use crate::registry::NetworkSettings;
 
 /// Between two tries.
-const AGAIN: Duration = Duration::from_secs(2);
+const RETRY_EVERY: Duration = Duration::from_secs(2);
+/// The longest pause between two searches for what changed a guard.
+const LONGEST_SEARCH_PAUSE: Duration = Duration::from_secs(60);
+/// Searches after which an unexplained step is logged again.
+const REMIND_AFTER: u32 = 60;
+
+/// Why a waiting step gets no slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    Expired,
+    /// Other transactions used too many of its slots: the signer's key is in use elsewhere.
+    LostSlots,
+    /// Its call would fail now.
+    WouldFail,
+}
+
+impl Ends {
+    fn why(self) -> &'static str {
+        match self {
+            Self::Expired => "it expired before it could be sent",
+            Self::LostSlots => "the signer's key is used elsewhere: other transactions used its slots",
+            Self::WouldFail => "its call would fail now, and it had no effect before",
+        }
+    }
+}
 
 impl Engine {
-    /// Has an expired step judged that is in no slot.
-    pub(super) async fn end_unsent(self: Arc<Self>, settlement: Arc<Settlement>, step: u32) {
+    /// Has a step judged that is in no slot and gets none.
+    pub(super) async fn end_unsent(self: Arc<Self>, settlement: Arc<Settlement>, step: u32, ends: Ends) {
         let index = usize::try_from(step).unwrap_or(usize::MAX);
+        let mut anchor: Option<Anchor> = None;
         loop {
             let waits = settlement
                 .lock()
@@ -29,89 +63,283 @@ impl Engine {
             let (true, Some(planned)) = (waits, planned) else {
                 return;
             };
-            if let Some((foreign, head_height)) = self.others_payment(&settlement, step, &planned).await {
-                let evidence = Evidence {
-                    step,
-                    shown: Shown::Dead {
-                        why: "it expired before it could be sent".into(),
-                    },
-                    tx_id: settlement.lock().row.tx_id.clone().unwrap_or_default(),
-                    head_height,
-                    logs: Vec::new(),
-                    deltas: Vec::new(),
-                    reads: Vec::new(),
-                    foreign,
+            if let Some(attempts) = self.attempts_of(&settlement, step).await {
+                let proof = match attempts.last() {
+                    // Nothing of it was ever signed.
+                    None => Some(GuardState::Unchanged),
+                    Some(newest) => {
+                        self.final_guard(&settlement, &planned, &attempts, newest, ends, &mut anchor)
+                            .await
+                    }
                 };
-                if self.judge_step(&settlement, &evidence, None).await {
-                    self.advance(&settlement);
-                    return self.finish_if_ended(settlement).await;
+                match proof {
+                    Some(GuardState::Unchanged) => {
+                        if self.judge_dead(&settlement, step, ends.why()).await {
+                            self.advance(&settlement);
+                            return self.finish_if_ended(settlement).await;
+                        }
+                    }
+                    Some(GuardState::Changed | GuardState::Absent) => {
+                        let height = anchor.as_ref().map_or(0, |anchor| anchor.block.height);
+                        if self.commit_unexplained(&settlement, step, height).await {
+                            return self.begin_explaining(settlement, step);
+                        }
+                    }
+                    Some(GuardState::Unread) | None => {}
                 }
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(RETRY_EVERY).await;
         }
     }
 
-    /// Final transactions of others that may have made the payment, when the step had attempts before, and the head
-    /// they were seen from. `None`: it can't be told yet.
-    async fn others_payment(
-        &self,
-        settlement: &Settlement,
-        step: u32,
-        planned: &Step,
-    ) -> Option<(Vec<ForeignTx>, u64)> {
-        if planned.evidence.foreign.is_empty() {
-            return Some((Vec::new(), 0));
+    async fn judge_dead(self: &Arc<Self>, settlement: &Arc<Settlement>, step: u32, why: &str) -> bool {
+        let evidence = Evidence {
+            step,
+            shown: Shown::Dead { why: why.into() },
+            tx_id: settlement.lock().row.tx_id.clone().unwrap_or_default(),
+            head_height: 0,
+            logs: Vec::new(),
+            deltas: Vec::new(),
+            reads: Vec::new(),
+            foreign: Vec::new(),
+            guard: GuardState::Unchanged,
+            block_logs: Vec::new(),
+        };
+        self.judge_step(settlement, &evidence, None).await
+    }
+
+    async fn commit_unexplained(&self, settlement: &Arc<Settlement>, step: u32, height: u64) -> bool {
+        let _deciding = settlement.deciding.lock().await;
+        let row = settlement.lock().row.clone();
+        let committed = self.journal.commit(unexplained(&row, step, height)).await;
+        if let Err(error) = &committed {
+            tracing::error!(settlement = settlement.id, step, %error, "an unexplained step was not recorded");
         }
+        self.refresh_locked(settlement).await;
+        committed.is_ok()
+    }
+
+    async fn attempts_of(&self, settlement: &Settlement, step: u32) -> Option<Vec<AttemptRow>> {
         let query = Query::AttemptsOf {
             settlement: settlement.id,
             step,
         };
-        let attempts: Vec<AttemptRow> = match self.journal.query(query).await {
-            Ok(Answer::Attempts(attempts)) => attempts,
+        match self.journal.query(query).await {
+            Ok(Answer::Attempts(attempts)) => Some(attempts),
             Ok(other) => {
                 tracing::error!("the journal answered out of shape: {other:?}");
-                return None;
+                None
             }
             Err(error) => {
                 tracing::error!(%error, settlement = settlement.id, "a step's attempts can't be read");
-                return None;
+                None
             }
-        };
-        // A payment counts only when it came after an attempt of ours.
-        let Some(newest) = attempts.last() else {
-            return Some((Vec::new(), 0));
-        };
-        let since_height = attempts
-            .iter()
-            .map(|attempt| attempt.since_height)
-            .min()
-            .unwrap_or(0);
-        let watch = Watch {
-            attempt_id: newest.id.to_string(),
-            tx_id: newest.tx_id.clone(),
-            lane: newest.lane.clone(),
-            sequence: newest.sequence,
-            since_height,
-            evidence: vec![planned.evidence.clone()],
-            search_foreign: true,
-        };
-        let seen = if settlement.lock().row.second_source {
-            self.agreed_foreign(&settlement.network, watch).await?
-        } else {
-            let seen = self.ops.observe(&settlement.network, &[watch]).await.ok()?;
-            seen.into_iter().next()?
-        };
-        if !seen.foreign_searched {
-            return None;
         }
-        let foreign: Vec<ForeignTx> = seen
-            .foreign
+    }
+
+    /// Slots that a step has had so far: all but the newest are used by other transactions.
+    pub(super) async fn slots_of(&self, settlement: &Settlement, step: u32) -> Option<u32> {
+        let mut slots: Vec<(String, u64)> = self
+            .attempts_of(settlement, step)
+            .await?
             .into_iter()
-            .filter(|tx| tx.height > since_height)
+            .map(|attempt| (attempt.lane.signer, attempt.sequence))
             .collect();
-        let all_final = foreign
+        slots.sort();
+        slots.dedup();
+        u32::try_from(slots.len()).ok()
+    }
+
+    /// The step's guard at a block that is final and, for an expired step, not before its end. `None`: not known yet.
+    async fn final_guard(
+        &self,
+        settlement: &Settlement,
+        planned: &Step,
+        attempts: &[AttemptRow],
+        newest: &AttemptRow,
+        ends: Ends,
+        anchor: &mut Option<Anchor>,
+    ) -> Option<GuardState> {
+        if planned.evidence.guard.is_none() {
+            return Some(GuardState::Absent);
+        }
+        let mut watch = watch_of(planned, attempts, newest, &settlement.network.settings);
+        watch.block = anchor.as_ref().map(|anchor| anchor.block.clone());
+        watch.read_guards = anchor.is_none();
+        let seen = self.observe_one(settlement, watch).await?;
+        let Some(known) = anchor else {
+            let is_late_enough = |found: &Anchor| {
+                ends != Ends::Expired || planned.expires_at_s.is_none_or(|end| found.block.time_s >= end)
+            };
+            *anchor = seen
+                .anchor
+                .filter(|found| is_late_enough(found) && found.guards.first() != Some(&GuardState::Unread));
+            return None;
+        };
+        match seen.block {
+            Some(BlockStands::Canonical { depth }) if depth >= settlement.network.settings.finality => {
+                known.guards.first().copied()
+            }
+            Some(BlockStands::Canonical { .. } | BlockStands::Unknown) | None => None,
+            Some(BlockStands::Replaced) => {
+                *anchor = None;
+                None
+            }
+        }
+    }
+
+    /// One watch outside any slot, from two nodes that agree where the payment wants that.
+    async fn observe_one(&self, settlement: &Settlement, watch: Watch) -> Option<Observation> {
+        let network = &settlement.network;
+        if settlement.lock().row.second_source {
+            return self.agreed_watch(network, watch).await;
+        }
+        let seen = self.ops.observe(network, &[watch]).await.ok()?;
+        seen.into_iter().next()
+    }
+
+    /// Searches for what had the effect of an unexplained step, until it is found.
+    pub(super) async fn explain(self: Arc<Self>, settlement: Arc<Settlement>, step: u32) {
+        let index = usize::try_from(step).unwrap_or(usize::MAX);
+        let mut pause = RETRY_EVERY;
+        let mut searches: u32 = 0;
+        loop {
+            let is_open = settlement
+                .lock()
+                .row
+                .steps
+                .get(index)
+                .is_some_and(|row| matches!(row.state, StepState::Unexplained { .. }));
+            let planned = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned();
+            let (true, Some(planned)) = (is_open, planned) else {
+                return;
+            };
+            if let Some(attempts) = self.attempts_of(&settlement, step).await
+                && self.is_explained(&settlement, step, &planned, &attempts).await
+            {
+                tracing::info!(
+                    settlement = settlement.id,
+                    step,
+                    "step_explained: the transaction was found"
+                );
+                self.advance(&settlement);
+                return self.finish_if_ended(settlement).await;
+            }
+            searches = searches.saturating_add(1);
+            if searches.is_multiple_of(REMIND_AFTER) {
+                tracing::error!(
+                    settlement = settlement.id,
+                    network = settlement.network.id(),
+                    step,
+                    searches,
+                    "step_unexplained: still no node shows the transaction that had its effect; check eth_getLogs and the \
+                     history of the network's RPC nodes"
+                );
+            }
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(LONGEST_SEARCH_PAUSE);
+        }
+    }
+
+    /// One search. What it finds counts once it is final, and is then decided for good.
+    async fn is_explained(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        step: u32,
+        planned: &Step,
+        attempts: &[AttemptRow],
+    ) -> bool {
+        let settings = &settlement.network.settings;
+        let finality = settings.finality;
+        let mut evidence = Evidence {
+            step,
+            shown: Shown::Dead {
+                why: "its slot is used".into(),
+            },
+            tx_id: settlement.lock().row.tx_id.clone().unwrap_or_default(),
+            head_height: 0,
+            logs: Vec::new(),
+            deltas: Vec::new(),
+            reads: Vec::new(),
+            foreign: Vec::new(),
+            guard: GuardState::Changed,
+            block_logs: Vec::new(),
+        };
+        let carriers = || {
+            attempts
+                .iter()
+                .filter(|attempt| attempt.kind == AttemptKind::Steps)
+        };
+        let mut found: Vec<ForeignTx> = Vec::new();
+        for (index, attempt) in carriers().enumerate() {
+            let mut watch = watch_of(planned, attempts, attempt, settings);
+            watch.whole_block = true;
+            watch.search_foreign = index == 0;
+            watch.read_guards = index == 0;
+            let Some(seen) = self.observe_one(settlement, watch).await else {
+                continue;
+            };
+            evidence.head_height = seen.head_height;
+            if let TxState::Landed { height, depth, .. } = seen.state
+                && depth >= finality
+            {
+                evidence.shown = Shown::Landed { height };
+                evidence.tx_id.clone_from(&attempt.tx_id);
+                evidence.logs = seen.logs;
+                evidence.reads = seen.reads;
+                evidence.block_logs = seen.block_logs;
+                return self.judge_step(settlement, &evidence, None).await;
+            }
+            if let Some(anchor) = seen.anchor.filter(|_| index == 0) {
+                evidence.reads = anchor.reads;
+            }
+            found.extend(seen.foreign);
+        }
+        // Half of what changed the state would be another story than the whole.
+        if found.is_empty() || found.iter().any(|tx| tx.depth < finality) {
+            return false;
+        }
+        let own = found
             .iter()
-            .all(|tx| tx.depth >= settlement.network.settings.finality);
-        all_final.then_some((foreign, seen.head_height))
+            .find(|tx| carriers().any(|own| own.tx_id.eq_ignore_ascii_case(&tx.tx_id)));
+        if let Some(own) = own {
+            evidence.shown = Shown::Landed { height: own.height };
+            evidence.tx_id.clone_from(&own.tx_id);
+            evidence.logs.clone_from(&own.logs);
+            evidence.reads.clear();
+            return self.judge_step(settlement, &evidence, None).await;
+        }
+        evidence.foreign = foreign_of(&found, since(attempts));
+        self.judge_step(settlement, &evidence, None).await
+    }
+}
+
+fn since(attempts: &[AttemptRow]) -> u64 {
+    attempts
+        .iter()
+        .map(|attempt| attempt.since_height)
+        .min()
+        .unwrap_or(0)
+}
+
+/// A watch for a step outside any slot, by one of its attempts.
+fn watch_of(
+    planned: &Step,
+    attempts: &[AttemptRow],
+    attempt: &AttemptRow,
+    settings: &NetworkSettings,
+) -> Watch {
+    Watch {
+        attempt_id: attempt.id.to_string(),
+        tx_id: attempt.tx_id.clone(),
+        lane: attempt.lane.clone(),
+        sequence: attempt.sequence,
+        since_height: search_from(since(attempts), settings),
+        evidence: vec![planned.evidence.clone()],
+        search_foreign: false,
+        pool: false,
+        block: None,
+        read_guards: false,
+        whole_block: false,
     }
 }

@@ -1,123 +1,151 @@
-//! What follows from a look at a slot: a pure function of what was observed, of what was decided before, and of the
-//! time.
+//! What follows from a poll of a slot: a pure function of what was observed, of what was decided before, and of the time.
+//!
+//! The table is PROOF.md's. Absence decides nothing: a receipt that is null, a search that finds nothing and a block that a
+//! node does not show all mean "wait". A slot that is used without a receipt of ours is decided by the guards of its steps,
+//! read at a named block that is final.
 
 use std::time::Duration;
 
-use sdk_plugin::chain::{ForeignTx, Observation, Shown, TxState};
+use sdk_plugin::chain::{BlockStands, ForeignTx, GuardState, Observation, ReadResult, Shown, TxState};
 use tokio::time::Instant;
 
 use super::slot::{Decided, OpenSlot, SlotState};
-use crate::journal::AttemptKind;
+use crate::journal::{AttemptKind, GroundAt};
 use crate::registry::NetworkSettings;
 
-/// A transaction that no node knows is sent again after this long.
+/// A transaction that the node does not know is sent again after this long.
 const RESEND_AFTER: Duration = Duration::from_secs(2);
 /// Blocks that must have come since a bid before it counts as too low.
 const BLOCKS_BEFORE_REBID: u64 = 2;
 /// Times a node must reject a transaction before its slot is filled.
 const REJECTIONS_BEFORE_FILL: u32 = 3;
-/// Marks a decision that no block of ours stands for.
-const GONE: &str = "gone:";
 
 /// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     Wait,
-    /// Look again with a search for other transactions that made the payment.
+    /// Poll again with a search for the transaction that changed a guard.
     SearchForeign,
-    /// Have the schemes judge: `index` is the observation that shows it.
-    Judge {
-        index: usize,
-        shown: Shown,
-        decided: Decided,
+    /// Poll again with the guards read.
+    ReadGuards,
+    /// The slot is used at the block of the anchor that came with this poll: follow that block.
+    KeepAnchor,
+    /// The anchor's block is gone, or its guards could not be read: a new one is needed.
+    DropAnchor,
+    /// Have the schemes judge.
+    Judge(Box<View>),
+    /// The node has another block in place of the one that decided.
+    Replaced,
+    /// What was decided is in the chain, this deep.
+    Stands {
+        depth: u64,
     },
-    /// What was decided before is not on the chain any more.
-    Reorged,
-    /// What was decided before was not seen by a node that should have it.
-    Missed,
+    /// Somebody else's transaction that decided is final; the slot's own use is still to be followed.
+    GroundFinal,
     /// Decided and final: the slot is this transaction's.
     Close {
         by: String,
     },
-    /// Another transaction has the slot for good, and the steps are still good: they take another slot.
-    Free {
-        by: String,
-    },
+    /// The slot is used at a final block, and no success of ours was seen: the guards say what becomes of its steps.
+    Used,
     Resend,
     Rebid,
     Fill,
 }
 
-/// What a look starts from.
+/// What the schemes of a slot are to judge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    pub observation: Observation,
+    pub shown: Shown,
+    pub decided: Decided,
+    /// One for each step of the slot, or none: the transaction landed.
+    pub guards: Vec<GuardState>,
+    /// Transactions found by a search that may explain a changed guard.
+    pub foreign: Vec<ForeignTx>,
+}
+
+impl View {
+    /// Reads at the transaction's block; where nothing of ours landed, at the block of the guards.
+    #[must_use]
+    pub fn reads(&self) -> Vec<ReadResult> {
+        match self.shown {
+            Shown::Landed { .. } => self.observation.reads.clone(),
+            Shown::Reverted { .. } | Shown::Dead { .. } => match &self.observation.anchor {
+                Some(anchor) => anchor.reads.clone(),
+                None => self.observation.reads.clone(),
+            },
+        }
+    }
+}
+
+/// What a verdict starts from.
 #[derive(Debug)]
 pub struct Look<'a> {
     pub slot: &'a OpenSlot,
     pub state: &'a SlotState,
     /// One for each attempt, in their order.
     pub seen: &'a [Observation],
-    /// Transactions of others on which decisions about the slot's steps rest.
-    pub resting_on: &'a [Foreign],
     pub settings: &'a NetworkSettings,
     /// Seconds since the epoch.
     pub now_s: u64,
 }
 
-/// Somebody else's transaction that made a payment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Foreign {
-    pub tx_id: String,
-    pub height: u64,
-}
-
-/// Whether somebody else's transaction may prove a payment: it came after our attempt, and is deep enough.
-#[must_use]
-pub fn counts(tx: &ForeignTx, since_height: u64, settings: &NetworkSettings) -> bool {
-    tx.height > since_height && tx.depth >= settings.confirmations
-}
-
-/// Judges one look.
+/// Judges one poll.
 #[must_use]
 pub fn verdict(look: &Look<'_>) -> Verdict {
     let landed = landed(look);
     if let Some(decided) = &look.state.decided {
         return after_decision(look, decided, landed.as_ref());
     }
-    if let Some(landed) = landed {
-        if landed.depth < look.settings.confirmations {
-            return Verdict::Wait;
-        }
-        return judge_when_searched(look, landed.index, landed.shown, landed.here);
+    let Some(landed) = landed else {
+        return absent(look);
+    };
+    if landed.depth < look.settings.confirmations {
+        return Verdict::Wait;
     }
-    if let Some((by, depth)) = superseded(look.seen) {
-        if depth < look.settings.finality {
-            return Verdict::Wait;
+    match landed.effect {
+        Effect::Success => {
+            let shown = Shown::Landed {
+                height: landed.decided.height,
+            };
+            judge(landed.observation, shown, landed.decided, Vec::new(), Vec::new())
         }
-        let expired = look.slot.expires_at_s().is_some_and(|at| look.now_s >= at);
-        let index = look.seen.len().saturating_sub(1);
-        let Some(observation) = look.seen.get(index) else {
-            return Verdict::Wait;
-        };
-        if look.slot.wants_foreign() && !observation.foreign_searched {
-            return Verdict::SearchForeign;
-        }
-        if !expired && observation.foreign.is_empty() {
-            return Verdict::Free { by };
-        }
-        return dead(look, index, "another transaction has its slot", &by);
+        Effect::Reverted(message) => reverted(look, &landed.observation, message, landed.decided),
+        Effect::Fill => used(look, "its slot was filled"),
     }
-    if let Some((index, proof)) = expired(look.seen) {
-        return dead(look, index, &proof, "expired");
-    }
-    waiting(look)
+}
+
+fn judge(
+    observation: Observation,
+    shown: Shown,
+    decided: Decided,
+    guards: Vec<GuardState>,
+    foreign: Vec<ForeignTx>,
+) -> Verdict {
+    Verdict::Judge(Box::new(View {
+        observation,
+        shown,
+        decided,
+        guards,
+        foreign,
+    }))
 }
 
 /// One of the slot's attempts in a block.
 struct Landed {
-    index: usize,
+    observation: Observation,
     depth: u64,
-    here: Decided,
+    decided: Decided,
     tx_id: String,
-    shown: Shown,
+    effect: Effect,
+}
+
+enum Effect {
+    Success,
+    Reverted(Option<String>),
+    /// A fill of ours, which has none.
+    Fill,
 }
 
 fn landed(look: &Look<'_>) -> Option<Landed> {
@@ -130,134 +158,318 @@ fn landed(look: &Look<'_>) -> Option<Landed> {
                 depth,
                 message,
             } => (*height, block, *depth, Some(message.clone())),
-            TxState::Unknown | TxState::Pending | TxState::Superseded { .. } | TxState::Expired { .. } => {
-                return None;
-            }
+            TxState::Unknown
+            | TxState::Pending
+            | TxState::SlotUsed
+            | TxState::Lapsed
+            | TxState::Expired { .. } => return None,
         };
         let attempt = look.state.attempts.get(index)?;
-        let shown = match (attempt.kind, reverted) {
-            (AttemptKind::Fill, _) => Shown::Dead {
-                why: "its slot was filled".into(),
-            },
-            (AttemptKind::Steps, None) => Shown::Landed { height },
-            (AttemptKind::Steps, Some(message)) => Shown::Reverted { height, message },
-        };
-        let here = Decided {
-            attempt: attempt.id,
-            block: block.clone(),
-            height,
+        let effect = match (attempt.kind, reverted) {
+            (AttemptKind::Fill, _) => Effect::Fill,
+            (AttemptKind::Steps, None) => Effect::Success,
+            (AttemptKind::Steps, Some(message)) => Effect::Reverted(message),
         };
         Some(Landed {
-            index,
+            observation: observation.clone(),
             depth,
-            here,
+            decided: Decided {
+                attempt: attempt.id,
+                at: GroundAt::Block(block.clone()),
+                height,
+                foreign: None,
+            },
             tx_id: attempt.tx_id.clone(),
-            shown,
+            effect,
         })
     })
 }
 
-/// A decision stands while what it rests on does; once all of that is final, the slot closes.
+/// A decision stands until another block is seen in its place; once it is final, the slot closes.
 fn after_decision(look: &Look<'_>, decided: &Decided, landed: Option<&Landed>) -> Verdict {
-    let (by, is_final) = match (landed, decided.block.strip_prefix(GONE)) {
-        (Some(landed), _) if landed.here.is_at(decided) => {
-            (landed.tx_id.clone(), landed.depth >= look.settings.finality)
+    if let GroundAt::Dead(why) = &decided.at {
+        return match landed {
+            // The proof was wrong: it is seen in a block.
+            Some(_) => Verdict::Replaced,
+            None => Verdict::Close { by: why.clone() },
+        };
+    }
+    if look.state.decided_is_final {
+        return after_final_ground(look, landed);
+    }
+    let own = landed.filter(|_| decided.foreign.is_none());
+    let standing = match own {
+        Some(own) if own.decided.attempt == decided.attempt && own.decided.at == decided.at => {
+            BlockStands::Canonical { depth: own.depth }
         }
-        (Some(_), _) => return Verdict::Reorged,
-        // A slot lost to others or expired was decided on that ground, and stays so.
-        (None, Some(by)) => (by.to_owned(), true),
-        (None, None) if look.lags_behind(decided.height) => return Verdict::Wait,
-        (None, None) => return Verdict::Missed,
+        Some(_) => BlockStands::Replaced,
+        None if expired(look.seen).is_some() => BlockStands::Replaced,
+        None => followed_block(look),
     };
-    let mut all_final = is_final;
-    for foreign in look.resting_on {
-        let Some(observation) = look.seen.last() else {
+    match standing {
+        BlockStands::Canonical { depth } if depth < look.settings.finality => Verdict::Stands { depth },
+        BlockStands::Canonical { .. } if decided.foreign.is_some() => Verdict::GroundFinal,
+        BlockStands::Canonical { .. } => {
+            let attempts = &look.state.attempts;
+            let by = attempts.iter().find(|attempt| attempt.id == decided.attempt);
+            Verdict::Close {
+                by: by.map(|attempt| attempt.tx_id.clone()).unwrap_or_default(),
+            }
+        }
+        BlockStands::Replaced => Verdict::Replaced,
+        BlockStands::Unknown => Verdict::Wait,
+    }
+}
+
+/// What decided is final, and was not ours: the slot closes when its own use is final too.
+fn after_final_ground(look: &Look<'_>, landed: Option<&Landed>) -> Verdict {
+    let finality = look.settings.finality;
+    if let Some(landed) = landed {
+        return if landed.depth >= finality {
+            Verdict::Close {
+                by: landed.tx_id.clone(),
+            }
+        } else {
+            Verdict::Stands { depth: finality }
+        };
+    }
+    if look.state.anchor.is_none() {
+        return new_anchor(look);
+    }
+    match followed_block(look) {
+        BlockStands::Canonical { depth } if depth >= finality => Verdict::Close {
+            by: ANOTHER.to_owned(),
+        },
+        BlockStands::Replaced => Verdict::DropAnchor,
+        BlockStands::Canonical { .. } | BlockStands::Unknown => Verdict::Stands { depth: finality },
+    }
+}
+
+/// What the journal says about who used a slot that nothing of ours used.
+pub(super) const ANOTHER: &str = "another transaction";
+
+fn followed_block(look: &Look<'_>) -> BlockStands {
+    look.seen
+        .last()
+        .and_then(|observation| observation.block)
+        .unwrap_or(BlockStands::Unknown)
+}
+
+/// No attempt is shown in a block.
+fn absent(look: &Look<'_>) -> Verdict {
+    let is_used = |observation: &Observation| observation.state == TxState::SlotUsed;
+    if look.seen.iter().any(is_used) {
+        return used(look, "another transaction used its slot");
+    }
+    if let Some(proof) = expired(look.seen) {
+        let (Some(newest), Some(observation)) = (look.state.newest(), look.seen.last()) else {
             return Verdict::Wait;
         };
-        if !observation.foreign_searched {
-            return Verdict::SearchForeign;
-        }
-        match observation.foreign.iter().find(|tx| tx.tx_id == foreign.tx_id) {
-            Some(tx) => all_final &= tx.depth >= look.settings.finality,
-            None if look.lags_behind(foreign.height) => return Verdict::Wait,
-            None => return Verdict::Missed,
-        }
-    }
-    if all_final {
-        Verdict::Close { by }
-    } else {
-        Verdict::Wait
-    }
-}
-
-impl Look<'_> {
-    /// Whether the node that answered has not seen this height yet.
-    fn lags_behind(&self, height: u64) -> bool {
-        self.seen
-            .iter()
-            .any(|observation| observation.head_height < height)
-    }
-}
-
-fn dead(look: &Look<'_>, index: usize, why: &str, by: &str) -> Verdict {
-    let Some(newest) = look.state.newest() else {
-        return Verdict::Wait;
-    };
-    let decided = Decided {
-        attempt: newest.id,
-        block: format!("{GONE}{by}"),
-        height: 0,
-    };
-    judge_when_searched(look, index, Shown::Dead { why: why.to_owned() }, decided)
-}
-
-fn judge_when_searched(look: &Look<'_>, index: usize, shown: Shown, decided: Decided) -> Verdict {
-    let landed = matches!(shown, Shown::Landed { .. });
-    if !landed && look.slot.wants_foreign() {
-        let Some(observation) = look.seen.get(index) else {
-            return Verdict::Wait;
+        let decided = Decided {
+            attempt: newest.id,
+            at: GroundAt::Dead(proof.clone()),
+            height: 0,
+            foreign: None,
         };
-        if !observation.foreign_searched {
-            return Verdict::SearchForeign;
-        }
-        let since = look.state.since_height();
-        let unripe = |tx: &ForeignTx| tx.height > since && tx.depth < look.settings.confirmations;
-        if observation.foreign.iter().any(unripe) {
-            return Verdict::Wait;
-        }
+        let guards = vec![GuardState::Absent; look.slot.covers.len()];
+        return judge(
+            observation.clone(),
+            Shown::Dead { why: proof },
+            decided,
+            guards,
+            Vec::new(),
+        );
     }
-    Verdict::Judge {
-        index,
-        shown,
-        decided,
+    waiting(look)
+}
+
+/// A transaction of ours reverted: it failed if the guards are unchanged, at its block or later.
+fn reverted(
+    look: &Look<'_>,
+    observation: &Observation,
+    message: Option<String>,
+    decided: Decided,
+) -> Verdict {
+    let shown = Shown::Reverted {
+        height: decided.height,
+        message,
+    };
+    let has_guard = look.slot.evidence().iter().any(|wanted| wanted.guard.is_some());
+    let guards = match &observation.anchor {
+        Some(anchor) => anchor.guards.clone(),
+        None if has_guard && look.state.anchor.is_some() => return Verdict::DropAnchor,
+        None if has_guard => return Verdict::ReadGuards,
+        None => vec![GuardState::Absent; look.slot.covers.len()],
+    };
+    if guards.contains(&GuardState::Unread) {
+        return Verdict::ReadGuards;
+    }
+    let needs_search = guards.contains(&GuardState::Changed)
+        || (guards.contains(&GuardState::Absent) && look.slot.wants_foreign());
+    if !needs_search {
+        return judge(observation.clone(), shown, decided, guards, Vec::new());
+    }
+    match explanation(look) {
+        Explanation::NotSearched => Verdict::SearchForeign,
+        Explanation::Unripe => Verdict::Wait,
+        Explanation::Ours(view) => Verdict::Judge(view),
+        Explanation::Foreign(foreign, at) => judge(observation.clone(), shown, at, guards, foreign),
+        Explanation::None if guards.contains(&GuardState::Changed) => {
+            // The receipt is final: the slot is closed, and what changed the guard is searched for without it.
+            let depth = look.settings.finality;
+            let is_final =
+                matches!(&observation.state, TxState::Reverted { depth: own, .. } if *own >= depth);
+            if is_final { Verdict::Used } else { Verdict::Wait }
+        }
+        Explanation::None if was_searched(look) => {
+            judge(observation.clone(), shown, decided, guards, Vec::new())
+        }
+        Explanation::None => Verdict::Wait,
     }
 }
 
-/// All attempts lost their slot: to whom, and how deep at least.
-fn superseded(seen: &[Observation]) -> Option<(String, u64)> {
-    let mut least: Option<(String, u64)> = None;
-    for observation in seen {
-        let TxState::Superseded { by, depth } = &observation.state else {
-            return None;
+/// The slot is used and no receipt of ours says by what: the guards decide, at a final block.
+fn used(look: &Look<'_>, why: &str) -> Verdict {
+    let Some(anchor) = &look.state.anchor else {
+        return new_anchor(look);
+    };
+    let depth = match followed_block(look) {
+        BlockStands::Canonical { depth } => depth,
+        BlockStands::Replaced => return Verdict::DropAnchor,
+        BlockStands::Unknown => return Verdict::Wait,
+    };
+    let guards = &anchor.guards;
+    if guards.contains(&GuardState::Unread) {
+        return Verdict::DropAnchor;
+    }
+    let is_final = depth >= look.settings.finality;
+    let or_used = if is_final { Verdict::Used } else { Verdict::Wait };
+    let needs_search = guards.contains(&GuardState::Changed)
+        || (guards.contains(&GuardState::Absent) && look.slot.wants_foreign());
+    if !needs_search {
+        return or_used;
+    }
+    match explanation(look) {
+        Explanation::NotSearched => Verdict::SearchForeign,
+        Explanation::Unripe => Verdict::Wait,
+        Explanation::Ours(view) => Verdict::Judge(view),
+        Explanation::Foreign(foreign, at) => {
+            let Some(observation) = look.seen.last() else {
+                return Verdict::Wait;
+            };
+            let observation = Observation {
+                anchor: Some(anchor.clone()),
+                ..observation.clone()
+            };
+            let shown = Shown::Dead { why: why.to_owned() };
+            judge(observation, shown, at, guards.clone(), foreign)
+        }
+        Explanation::None => or_used,
+    }
+}
+
+fn new_anchor(look: &Look<'_>) -> Verdict {
+    let anchor = look
+        .seen
+        .last()
+        .and_then(|observation| observation.anchor.as_ref());
+    match anchor {
+        Some(anchor) if anchor.next_sequence > look.slot.sequence => Verdict::KeepAnchor,
+        Some(_) | None => Verdict::ReadGuards,
+    }
+}
+
+/// What a log search brought about a changed guard.
+enum Explanation {
+    NotSearched,
+    /// Something was found that is not deep enough yet.
+    Unripe,
+    /// A transaction of ours, whose receipt is missing.
+    Ours(Box<View>),
+    /// Transactions of others, and the ground that they give.
+    Foreign(Vec<ForeignTx>, Decided),
+    /// Nothing was found. This proves nothing.
+    None,
+}
+
+fn was_searched(look: &Look<'_>) -> bool {
+    look.seen.last().is_some_and(|seen| seen.foreign_searched)
+}
+
+fn explanation(look: &Look<'_>) -> Explanation {
+    if !look.state.search_foreign {
+        return Explanation::NotSearched;
+    }
+    let (Some(observation), Some(newest)) = (look.seen.last(), look.state.newest()) else {
+        return Explanation::None;
+    };
+    for tx in &observation.foreign {
+        let Some(own) = look.state.carrier(&tx.tx_id) else {
+            continue;
         };
-        let by = by
-            .clone()
-            .unwrap_or_else(|| "another transaction of the signer".into());
-        if least.as_ref().is_none_or(|(_, least)| depth < least) {
-            least = Some((by, *depth));
+        if tx.depth < look.settings.confirmations {
+            return Explanation::Unripe;
         }
+        let state = TxState::Landed {
+            height: tx.height,
+            block: tx.block.clone(),
+            depth: tx.depth,
+        };
+        return Explanation::Ours(Box::new(View {
+            observation: Observation {
+                logs: tx.logs.clone(),
+                ..Observation::of(own.id.to_string(), state, observation.head_height)
+            },
+            shown: Shown::Landed { height: tx.height },
+            decided: Decided {
+                attempt: own.id,
+                at: GroundAt::Block(tx.block.clone()),
+                height: tx.height,
+                foreign: None,
+            },
+            guards: Vec::new(),
+            foreign: Vec::new(),
+        }));
     }
-    least
+    let since = look.state.since_height();
+    let unripe = |tx: &&ForeignTx| tx.depth < look.settings.confirmations;
+    if observation.foreign.iter().any(|tx| unripe(&tx)) {
+        return Explanation::Unripe;
+    }
+    let foreign = foreign_of(&observation.foreign, since);
+    match foreign.last() {
+        Some(last) => {
+            let decided = Decided {
+                attempt: newest.id,
+                at: GroundAt::Block(last.block.clone()),
+                height: last.height,
+                foreign: Some(last.tx_id.clone()),
+            };
+            Explanation::Foreign(foreign, decided)
+        }
+        None => Explanation::None,
+    }
 }
 
-/// All attempts have expired: the newest one's place, and the proof.
-fn expired(seen: &[Observation]) -> Option<(usize, String)> {
+/// What a search found, with the mark of what was there before our first attempt.
+pub(super) fn foreign_of(found: &[ForeignTx], since_height: u64) -> Vec<ForeignTx> {
+    found
+        .iter()
+        .map(|tx| ForeignTx {
+            earlier: tx.height <= since_height,
+            ..tx.clone()
+        })
+        .collect()
+}
+
+/// All attempts have expired: the newest one's proof.
+fn expired(seen: &[Observation]) -> Option<String> {
     let mut last = None;
-    for (index, observation) in seen.iter().enumerate() {
+    for observation in seen {
         let TxState::Expired { proof } = &observation.state else {
             return None;
         };
-        last = Some((index, proof.clone()));
+        last = Some(proof.clone());
     }
     last
 }
@@ -265,22 +477,24 @@ fn expired(seen: &[Observation]) -> Option<(usize, String)> {
 /// Nothing landed: is anything to be done meanwhile?
 fn waiting(look: &Look<'_>) -> Verdict {
     let (slot, state) = (look.slot, look.state);
-    if state.asked {
+    if state.asked || state.lapsed {
         return Verdict::Wait;
     }
-    let (Some(newest), Some(observation)) = (state.newest(), look.seen.last()) else {
+    let (Some(_), Some(observation), Some(bid_head)) = (state.newest(), look.seen.last(), state.bid_head)
+    else {
         return Verdict::Wait;
     };
+    let now = Instant::now();
+    let stuck_after = Duration::from_millis(look.settings.stuck_after_ms);
+    let is_stuck = now.saturating_duration_since(state.last_bid) >= stuck_after;
     let expired = slot.expires_at_s().is_some_and(|at| look.now_s >= at);
-    let hopeless = expired || state.rejections >= REJECTIONS_BEFORE_FILL;
-    if slot.lane.ordered && !state.has_fill() && hopeless {
+    // A node's wording alone never fills a slot: it must not know the transaction either, for a while.
+    let rejected = state.rejections >= REJECTIONS_BEFORE_FILL && is_stuck;
+    if slot.lane.ordered && !state.has_fill() && (expired || rejected) {
         return Verdict::Fill;
     }
-    let now = Instant::now();
-    let stuck = now.saturating_duration_since(state.last_bid)
-        >= Duration::from_millis(look.settings.stuck_after_ms)
-        && observation.head_height >= newest.since_height.saturating_add(BLOCKS_BEFORE_REBID);
-    if slot.lane.ordered && stuck {
+    let blocks_passed = observation.head_height >= bid_head.saturating_add(BLOCKS_BEFORE_REBID);
+    if slot.lane.ordered && is_stuck && blocks_passed {
         return Verdict::Rebid;
     }
     let unknown = matches!(observation.state, TxState::Unknown);

@@ -3,24 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sdk_plugin::chain::{Lane, Observation, Shown, TxState};
-use sdk_plugin::scheme::{LogFilter, Plan};
+use sdk_plugin::chain::{BlockStands, Lane, Observation, Shown, TxState};
+use sdk_plugin::scheme::Plan;
 use sdk_plugin::{Amount, HexBytes, ProtocolVersion, Value};
 use tokio::time::{Instant, advance};
 
 use super::plan_check_tests::{kind, plan, settings};
 use super::settlement::{Phase, Settlement};
 use super::slot::{Decided, OpenSlot};
-use super::verdict::{Foreign, Look, Verdict, verdict};
+use super::verdict::{Look, Verdict, View, verdict};
 use crate::journal::memory::MemoryJournal;
 use crate::journal::{
-    AttemptKind, AttemptRow, NewAttempt, Outcome, SettlementRow, StepRow, StepState, record_attempt,
+    AttemptKind, AttemptRow, GroundAt, NewAttempt, Outcome, SettlementRow, StepRow, StepState, record_attempt,
 };
 use crate::registry::NetworkSettings;
 
-const NOW_S: u64 = 1_800_000_000;
+pub(super) const NOW_S: u64 = 1_800_000_000;
 /// The head when the transaction was made.
-const SINCE: u64 = 10;
+pub(super) const SINCE: u64 = 10;
 
 fn lane(ordered: bool) -> Lane {
     Lane {
@@ -69,7 +69,7 @@ fn settlement(plan: Plan) -> Arc<Settlement> {
 }
 
 /// A slot with so many attempts, sent just now.
-async fn slot(ordered: bool, attempts: u64, plan: Plan) -> OpenSlot {
+pub(super) async fn slot(ordered: bool, attempts: u64, plan: Plan) -> OpenSlot {
     let journal = MemoryJournal::default();
     let mut recorded = Vec::new();
     for id in 1..=attempts {
@@ -96,16 +96,10 @@ async fn unordered() -> OpenSlot {
     slot(false, 1, plan()).await
 }
 
-fn seen(attempt: u64, state: TxState, head_height: u64) -> Observation {
+pub(super) fn seen(attempt: u64, state: TxState, head_height: u64) -> Observation {
     Observation {
-        attempt_id: attempt.to_string(),
-        state,
-        head_height,
-        logs: Vec::new(),
-        deltas: Vec::new(),
-        reads: Vec::new(),
-        foreign: Vec::new(),
         foreign_searched: true,
+        ..Observation::of(attempt.to_string(), state, head_height)
     }
 }
 
@@ -123,7 +117,7 @@ fn landed(block: &str, depth: u64) -> TxState {
     }
 }
 
-fn terms() -> NetworkSettings {
+pub(super) fn terms() -> NetworkSettings {
     NetworkSettings {
         confirmations: 2,
         finality: 5,
@@ -131,12 +125,15 @@ fn terms() -> NetworkSettings {
     }
 }
 
-fn look_all(slot: &OpenSlot, seen: &[Observation]) -> Verdict {
+pub(super) fn look_all(slot: &OpenSlot, seen: &[Observation]) -> Verdict {
+    {
+        let mut state = slot.lock();
+        state.bid_head.get_or_insert(SINCE);
+    }
     verdict(&Look {
         slot,
         state: &slot.lock(),
         seen,
-        resting_on: &[] as &[Foreign],
         settings: &terms(),
         now_s: NOW_S,
     })
@@ -147,11 +144,18 @@ fn look(slot: &OpenSlot, state: TxState) -> Verdict {
     look_all(slot, &[seen(1, state, 1_000)])
 }
 
+pub(super) fn judged(verdict: Verdict) -> View {
+    match verdict {
+        Verdict::Judge(view) => *view,
+        other => panic!("nothing to judge: {other:?}"),
+    }
+}
+
 fn decide(slot: &OpenSlot, state: TxState) -> Decided {
     match look(slot, state) {
-        Verdict::Judge { decided, .. } => {
-            slot.lock().decided = Some(decided.clone());
-            decided
+        Verdict::Judge(view) => {
+            slot.lock().decided = Some(view.decided.clone());
+            view.decided
         }
         other => panic!("nothing to judge: {other:?}"),
     }
@@ -207,18 +211,10 @@ async fn it_is_dead_when_it_has_expired_and_not_before() {
     let slot = unordered().await;
     advance(Duration::from_secs(600)).await;
     assert_eq!(look(&slot, TxState::Unknown), Verdict::Resend, "time is no proof");
-    let Verdict::Judge {
-        index,
-        shown,
-        decided,
-    } = look(&slot, expired())
-    else {
-        panic!("nothing to judge")
-    };
-    assert_eq!(index, 0);
+    let view = judged(look(&slot, expired()));
     let why = "block 161 is final".into();
-    assert_eq!(shown, Shown::Dead { why });
-    assert_eq!(decided.attempt, 1);
+    assert_eq!(view.shown, Shown::Dead { why });
+    assert_eq!(view.decided.attempt, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,18 +224,12 @@ async fn one_attempt_that_has_not_expired_keeps_the_step_alive() {
     let both = |first, second| look_all(&slot, &[seen(1, first, 1_000), seen(2, second, 1_000)]);
     assert_eq!(both(expired(), TxState::Unknown), Verdict::Resend);
     assert_eq!(both(TxState::Unknown, expired()), Verdict::Wait);
-    assert!(matches!(
-        both(expired(), expired()),
-        Verdict::Judge { index: 1, .. }
-    ));
-    assert!(matches!(
-        both(landed("b", 2), expired()),
-        Verdict::Judge {
-            index: 0,
-            shown: Shown::Landed { height: 20 },
-            ..
-        }
-    ));
+    assert_eq!(judged(both(expired(), expired())).decided.attempt, 2);
+    let view = judged(both(landed("b", 2), expired()));
+    assert_eq!(
+        (view.decided.attempt, view.shown),
+        (1, Shown::Landed { height: 20 })
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,18 +247,18 @@ async fn what_was_judged_dead_and_is_seen_in_a_block_is_open_again() {
     for block in ["b", "c"] {
         let slot = unordered().await;
         decide(&slot, expired());
-        assert_eq!(look(&slot, landed(block, 1)), Verdict::Reorged);
+        assert_eq!(look(&slot, landed(block, 1)), Verdict::Replaced);
         let reverted = TxState::Reverted {
             height: 20,
             block: block.into(),
             depth: 9,
             message: None,
         };
-        assert_eq!(look(&slot, reverted), Verdict::Reorged);
+        assert_eq!(look(&slot, reverted), Verdict::Replaced);
         slot.lock().decided = None;
         assert_eq!(look(&slot, landed(block, 1)), Verdict::Wait);
         let again = decide(&slot, landed(block, 2));
-        assert_eq!((again.block.as_str(), again.height), (block, 20));
+        assert_eq!((again.at, again.height), (GroundAt::Block(block.into()), 20));
     }
 }
 
@@ -277,7 +267,7 @@ async fn it_is_judged_at_confirmations_and_closed_at_finality() {
     let slot = unordered().await;
     assert_eq!(look(&slot, landed("b", 1)), Verdict::Wait);
     decide(&slot, landed("b", 2));
-    assert_eq!(look(&slot, landed("b", 4)), Verdict::Wait);
+    assert_eq!(look(&slot, landed("b", 4)), Verdict::Stands { depth: 4 });
     assert_eq!(look(&slot, landed("b", 5)), Verdict::Close { by: "tx1".into() });
 }
 
@@ -285,12 +275,33 @@ async fn it_is_judged_at_confirmations_and_closed_at_finality() {
 async fn a_fork_that_moves_or_loses_it_is_noticed() {
     let slot = unordered().await;
     decide(&slot, landed("b", 2));
-    assert_eq!(look(&slot, landed("c", 1)), Verdict::Reorged, "in another block");
-    for gone in [TxState::Unknown, TxState::Pending, expired()] {
-        let behind = [seen(1, gone.clone(), 19)];
-        assert_eq!(look_all(&slot, &behind), Verdict::Wait, "the node lags behind");
-        assert_eq!(look(&slot, gone), Verdict::Missed);
+    assert_eq!(look(&slot, landed("c", 1)), Verdict::Replaced, "in another block");
+    for gone in [
+        TxState::Unknown,
+        TxState::Pending,
+        TxState::SlotUsed,
+        TxState::Lapsed,
+    ] {
+        assert_eq!(look(&slot, gone.clone()), Verdict::Wait, "absence undoes nothing");
+        let stands = |block| {
+            let observation = Observation {
+                block: Some(block),
+                ..seen(1, gone.clone(), 1_000)
+            };
+            look_all(&slot, &[observation])
+        };
+        assert_eq!(stands(BlockStands::Unknown), Verdict::Wait);
+        assert_eq!(stands(BlockStands::Replaced), Verdict::Replaced);
+        let deep = BlockStands::Canonical { depth: 4 };
+        assert_eq!(stands(deep), Verdict::Stands { depth: 4 }, "its block is enough");
+        let last = BlockStands::Canonical { depth: 5 };
+        assert_eq!(stands(last), Verdict::Close { by: "tx1".into() });
     }
+    assert_eq!(
+        look(&slot, expired()),
+        Verdict::Replaced,
+        "proven not to have landed"
+    );
     slot.lock().decided = None;
     advance(Duration::from_secs(2)).await;
     assert_eq!(
@@ -298,27 +309,5 @@ async fn a_fork_that_moves_or_loses_it_is_noticed() {
         Verdict::Resend,
         "it may land again"
     );
-    assert!(matches!(
-        look(&slot, expired()),
-        Verdict::Judge {
-            shown: Shown::Dead { .. },
-            ..
-        }
-    ));
-}
-
-#[tokio::test(start_paused = true)]
-async fn where_others_may_pay_expiry_is_judged_only_behind_a_search() {
-    let mut plan = plan();
-    plan.steps[0].evidence.foreign = vec![LogFilter {
-        emitter: "token".into(),
-        topics: Vec::new(),
-    }];
-    let slot = slot(false, 1, plan).await;
-    let unsearched = Observation {
-        foreign_searched: false,
-        ..seen(1, expired(), 1_000)
-    };
-    assert_eq!(look_all(&slot, &[unsearched]), Verdict::SearchForeign);
-    assert!(matches!(look(&slot, expired()), Verdict::Judge { .. }));
+    assert!(matches!(judged(look(&slot, expired())).shown, Shown::Dead { .. }));
 }

@@ -13,9 +13,7 @@ use tokio::time::Instant;
 use super::decide::{Decision, decide};
 use super::settle::{self, NotAsked};
 use super::{Engine, paused, public_message};
-use crate::service::{
-    Membership, NetworkReadiness, Routed, SchemeReadiness, Service, SettleAnswer, Settled,
-};
+use crate::service::{Membership, NetworkReadiness, Routed, SchemeReadiness, Service, SettleAnswer, Settled};
 
 #[async_trait]
 impl Service for Arc<Engine> {
@@ -98,13 +96,7 @@ impl Service for Arc<Engine> {
         networks
     }
 
-    async fn route(
-        &self,
-        scheme: &str,
-        network: &str,
-        request: RouteRequest,
-        wait: Duration,
-    ) -> Routed {
+    async fn route(&self, scheme: &str, network: &str, request: RouteRequest, wait: Duration) -> Routed {
         let deadline = Instant::now() + wait;
         let kind = self
             .registry

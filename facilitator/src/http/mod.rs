@@ -49,12 +49,7 @@ struct App {
 }
 
 impl App {
-    fn new(
-        config: &Config,
-        service: Arc<dyn Service>,
-        metrics: Arc<Metrics>,
-        keys: KeyDigests,
-    ) -> Arc<Self> {
+    fn new(config: &Config, service: Arc<dyn Service>, metrics: Arc<Metrics>, keys: KeyDigests) -> Arc<Self> {
         Arc::new(Self {
             service,
             server: config.server.clone(),

@@ -52,6 +52,14 @@ pub enum Event {
         settlement: u64,
         step: u32,
     },
+    /// The step's slot is used at a final block, its guard was changed, and no transaction is known that did it: it is never
+    /// sent again.
+    StepUnexplained {
+        settlement: u64,
+        step: u32,
+        /// Height of the block at which the guard was read.
+        height: u64,
+    },
     /// What decided the step is final.
     StepFinal {
         settlement: u64,

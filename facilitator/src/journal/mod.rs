@@ -27,8 +27,8 @@ use async_trait::async_trait;
 pub use event::{Event, NewAttempt, NewSettlement};
 pub use query::{Answer, Query};
 pub use row::{
-    AttemptKind, AttemptRow, Ground, HeldRow, JobRow, Outcome, PaidRow, Release, SettlementRow, SlotRow,
-    SpentRow, StepRow, StepState,
+    AttemptKind, AttemptRow, Ground, GroundAt, HeldRow, JobRow, Outcome, PaidRow, Release, SettlementRow,
+    SlotRow, SpentRow, StepRow, StepState,
 };
 
 /// Durable, atomic record of events.

@@ -79,18 +79,24 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
                 row.ground = Some(ground.clone());
                 Ok(())
             }
-            StepState::Waiting | StepState::InSlot { .. } | StepState::Skipped => {
-                Err(stale("an undecided step rests on nothing"))
-            }
+            StepState::Waiting
+            | StepState::InSlot { .. }
+            | StepState::Skipped
+            | StepState::Unexplained { .. } => Err(stale("an undecided step rests on nothing")),
         }),
         Event::StepFreed { settlement, step } => step_freed(rows, *settlement, *step),
+        Event::StepUnexplained {
+            settlement,
+            step,
+            height,
+        } => step_unexplained(rows, *settlement, *step, *height),
         Event::StepFinal { settlement, step } => {
             change_step(rows, *settlement, *step, |row| match row.state {
                 StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped => {
                     row.is_final = true;
                     Ok(())
                 }
-                StepState::Waiting | StepState::InSlot { .. } => {
+                StepState::Waiting | StepState::InSlot { .. } | StepState::Unexplained { .. } => {
                     Err(stale("an undecided step can't be final"))
                 }
             })
@@ -403,6 +409,23 @@ fn step_freed(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<(), Com
     })
 }
 
+/// Whatever changed the guard is in the payer's balance at this height: the reserve counts no longer in later reads.
+fn step_unexplained(rows: &mut dyn Rows, settlement: u64, step: u32, height: u64) -> Result<(), CommitError> {
+    change(rows, settlement, |rows, row| {
+        let target = step_mut(row, step)?;
+        if let StepState::InSlot { lane, sequence } = &target.state {
+            let key = slot_key(&lane.network, &lane.signer, *sequence);
+            if rows.get(Table::ClosedSlots, &key)?.is_none() {
+                return Err(stale("the step's slot is still open: its attempts may land"));
+            }
+        } else if target.state != StepState::Waiting {
+            return Err(stale("the step is decided"));
+        }
+        target.state = StepState::Unexplained { height };
+        mark_reserves(rows, row.id, Some(height))
+    })
+}
+
 fn paid_event(rows: &mut dyn Rows, settlement: u64, step: u32, paid: PaidRow) -> Result<(), CommitError> {
     change(rows, settlement, |rows, row| {
         open_outcome(row)?;
@@ -552,14 +575,14 @@ fn step_mut(row: &mut SettlementRow, step: u32) -> Result<&mut StepRow, CommitEr
 
 fn in_slot(row: &StepRow) -> Result<(), CommitError> {
     match row.state {
-        StepState::InSlot { .. } => Ok(()),
+        StepState::InSlot { .. } | StepState::Unexplained { .. } => Ok(()),
         _ => Err(stale("the step is in no slot")),
     }
 }
 
 fn undecided(row: &StepRow) -> Result<(), CommitError> {
     match row.state {
-        StepState::Waiting | StepState::InSlot { .. } => Ok(()),
+        StepState::Waiting | StepState::InSlot { .. } | StepState::Unexplained { .. } => Ok(()),
         StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped => {
             Err(stale("the step is decided"))
         }

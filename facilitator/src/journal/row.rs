@@ -68,7 +68,26 @@ impl SettlementRow {
     pub fn steps_ended(&self) -> bool {
         self.steps.iter().all(|step| match step.state {
             StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped => true,
-            StepState::Waiting | StepState::InSlot { .. } => false,
+            StepState::Waiting | StepState::InSlot { .. } | StepState::Unexplained { .. } => false,
+        })
+    }
+
+    /// Whether no reorganisation can take the payment away any more.
+    #[must_use]
+    pub fn paid_is_final(&self) -> bool {
+        let paying = self.steps.iter().find(|step| step.pays);
+        self.finished || paying.is_none_or(|step| step.is_final)
+    }
+
+    /// Whether its conflict keys are still needed: a step may yet be sent, or an attempt may yet have its effect.
+    #[must_use]
+    pub fn holds_keys(&self) -> bool {
+        self.steps.iter().any(|step| match step.state {
+            StepState::Waiting | StepState::InSlot { .. } => true,
+            StepState::Done { .. }
+            | StepState::Failed { .. }
+            | StepState::Skipped
+            | StepState::Unexplained { .. } => false,
         })
     }
 }
@@ -89,13 +108,21 @@ pub struct StepRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ground {
     pub attempt: u64,
-    /// The block's id; of attempts that can't land any more, why.
-    pub block: String,
+    pub at: GroundAt,
     /// Height of the highest block that the decision rests on.
     pub height: u64,
-    /// Somebody else's transaction that made the payment.
+    /// Somebody else's transaction that made the payment; `at` is its block.
     #[serde(default)]
     pub foreign: Option<String>,
+}
+
+/// What a decision rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GroundAt {
+    /// The block with this id.
+    Block(String),
+    /// No block: it is proven that no attempt can have its effect; the proof, for people.
+    Dead(String),
 }
 
 /// State of a step.
@@ -115,6 +142,12 @@ pub enum StepState {
         reason: String,
     },
     Skipped,
+    /// Its slot is used at a final block and its guard was changed by a transaction that nobody has shown yet. It is never
+    /// sent again, and holds neither slot nor conflict key.
+    Unexplained {
+        /// Height of the block at which the guard was read.
+        height: u64,
+    },
 }
 
 /// How a settlement stands.

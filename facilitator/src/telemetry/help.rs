@@ -8,6 +8,7 @@ const HELP: &[(&str, &str)] = &[
     ("switchyard_http_request_seconds", "Time from a request's head to its answer."),
     ("switchyard_http_requests_inside", "Requests being served now."),
     ("switchyard_http_requests_total", "Answers by path, HTTP status and outcome (a reason, or valid, success, replay, ok)."),
+    ("switchyard_key_used_elsewhere_total", "Steps that failed because other transactions used all their slots: the signer's key is used elsewhere. Worth an alarm."),
     ("switchyard_metrics_dropped_total", "Samples not recorded: too many names of a plugin, a name used with two kinds, or not a finite number."),
     ("switchyard_network_ready", "1 while the network can begin new settlements, else 0; /ready says why. Worth an alarm at 0."),
     ("switchyard_open_slots", "Places in lanes with a journaled transaction that is not at finality yet, whether or not it has landed."),
@@ -24,6 +25,8 @@ const HELP: &[(&str, &str)] = &[
     ("switchyard_settlements_total", "Settlements that ended: paid, failed (proven not to have happened), reversed (told as success and gone from the chain; worth an alarm)."),
     ("switchyard_signer_balance", "Native currency of a signer in its smallest unit, as of the last check."),
     ("switchyard_signer_cannot_pay", "1 while an active signer has less than one transaction of max_cost, else 0. Worth an alarm at 1."),
+    ("switchyard_unexplained_sequence_total", "Times the chain had transactions of a signer that the journal does not know: a key used elsewhere, or an old journal. Worth an alarm."),
+    ("switchyard_unexplained_total", "Steps whose effect the chain shows without the transaction that had it; they are searched for. Worth an alarm."),
     ("switchyard_unjudged_total", "Looks at payments that landed and that no loaded plugin can judge. Worth an alarm."),
     ("switchyard_unproven_total", "Looks at payments that landed and whose scheme could not tell yet whether they paid. Worth an alarm when it keeps rising."),
 ];

@@ -288,6 +288,10 @@ async fn observations_must_be_those_that_were_asked_for() {
         since_height: 0,
         evidence,
         search_foreign: false,
+        pool: false,
+        block: None,
+        read_guards: false,
+        whole_block: false,
     };
     let fault = driver
         .observe(&cx(&host), &[watch])

@@ -6,7 +6,7 @@
 //! | wire and chain facts | [`abi`], [`payment_info`], [`authorizer`], [`deployment`], [`fees`], [`reason`], [`revert`] |
 //! | what an operator decides | [`config`] |
 //! | the seller's terms | [`terms`] |
-//! | what the chain says of a payment, and who signed | [`state`], [`signed`] |
+//! | what the chain says of a payment, and who signed | [`state`], [`fold`], [`guard`], [`signed`] |
 //! | what is served where | `supported` |
 //! | hold and charge | `collect` |
 //! | capture, void, refund | `lifecycle` |
@@ -21,6 +21,8 @@ mod collect;
 pub mod config;
 pub mod deployment;
 pub mod fees;
+pub mod fold;
+pub mod guard;
 pub mod keeper;
 mod lifecycle;
 mod order;

@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{SolCall, SolEvent};
 use sdk_plugin::chain::{LogEntry, ReadResult};
-use sdk_plugin::scheme::{LogFilter, ReadWanted};
+use sdk_plugin::scheme::{LogFilter, ReadAt, ReadWanted};
 use sdk_plugin::{Fault, HexBytes};
 
 use super::abi::{Escrow, EscrowV10, EscrowV11, PaymentInfo};
@@ -12,8 +12,9 @@ use super::fees::Fee;
 use crate::rpc::{EthCall, Executed};
 use crate::text;
 
-/// Name of the read in a step's evidence.
+/// Names of the reads in a step's evidence: at the block of its transaction, and before that block.
 const READ: &str = "paymentState";
+const READ_BEFORE: &str = "paymentStateBefore";
 /// Gas that a node may spend on reading a state.
 pub const READ_GAS: u64 = 200_000;
 
@@ -26,6 +27,15 @@ pub struct State {
 }
 
 impl State {
+    /// Of a payment that was never collected.
+    pub const UNTOUCHED: Self = Self {
+        collected: false,
+        balances: Balances {
+            capturable: U256::ZERO,
+            refundable: U256::ZERO,
+        },
+    };
+
     /// After a hold of `amount`, before anything else.
     #[must_use]
     pub fn held(amount: U256) -> Self {
@@ -53,7 +63,7 @@ impl State {
     /// Nothing was ever collected; a node that lags says so too.
     #[must_use]
     pub fn is_untouched(self) -> bool {
-        !self.collected && self.balances.capturable.is_zero() && self.balances.refundable.is_zero()
+        self == Self::UNTOUCHED
     }
 
     /// Three whole words; `None` for anything else, such as the nothing that an address without code answers.
@@ -80,8 +90,8 @@ impl State {
 
     /// What [`wanted`] brought. `None`: the node did not have it, and nothing may be concluded.
     #[must_use]
-    pub fn in_evidence(reads: &[ReadResult]) -> Option<Self> {
-        let read = reads.iter().find(|read| read.name == READ)?;
+    pub fn in_evidence(reads: &[ReadResult], at: ReadAt) -> Option<Self> {
+        let read = reads.iter().find(|read| read.name == read_name(at))?;
         Self::read(read.data.as_ref()?.as_ref())
     }
 }
@@ -97,14 +107,22 @@ pub fn ask(escrow: Address, payment_info_hash: B256) -> EthCall {
     }
 }
 
-/// The state at the block of a step's transaction. Nodes forget old states: see [`is_forgotten`].
+/// The state at the block of a step's transaction, or before that block. Nodes forget old states: see [`is_forgotten`].
 #[must_use]
-pub fn wanted(escrow: Address, payment_info_hash: B256) -> ReadWanted {
+pub fn wanted(escrow: Address, payment_info_hash: B256, at: ReadAt) -> ReadWanted {
     ReadWanted {
-        name: READ.into(),
+        name: read_name(at).into(),
         target: text::lower(escrow),
         data: HexBytes(call_data(payment_info_hash)),
         required: false,
+        at,
+    }
+}
+
+fn read_name(at: ReadAt) -> &'static str {
+    match at {
+        ReadAt::Block => READ,
+        ReadAt::Parent => READ_BEFORE,
     }
 }
 
@@ -172,16 +190,19 @@ pub enum Event {
 pub fn events(escrow: Address, payment_info_hash: B256, logs: &[LogEntry]) -> Vec<(String, Event)> {
     logs.iter()
         .filter(|log| text::address(&log.emitter) == Some(escrow))
-        .filter_map(|log| {
-            let topics: Option<Vec<B256>> = log
-                .topics
-                .iter()
-                .map(|topic| B256::try_from(topic.as_ref()).ok())
-                .collect();
-            let event = Event::read(payment_info_hash, &topics?, log.data.as_ref())?;
-            Some((log.id.clone(), event))
-        })
+        .filter_map(|log| Some((log.id.clone(), event(payment_info_hash, log)?)))
         .collect()
+}
+
+/// The payment's event in one log, whoever emitted it.
+#[must_use]
+pub fn event(payment_info_hash: B256, log: &LogEntry) -> Option<Event> {
+    let topics: Vec<B256> = log
+        .topics
+        .iter()
+        .map(|topic| B256::try_from(topic.as_ref()).ok())
+        .collect::<Option<_>>()?;
+    Event::read(payment_info_hash, &topics, log.data.as_ref())
 }
 
 impl Event {

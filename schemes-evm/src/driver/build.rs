@@ -1,4 +1,5 @@
-//! From a step to signed bytes. No chain reads, one signature by the host, and a last look at what was signed.
+//! From a step to signed bytes: one signature by the host, and a comparison of what was signed with what was wanted. The
+//! chain is read only for a step that lost a slot: its call is simulated again.
 //!
 //! One step per transaction for now; the others are reported as left out.
 
@@ -12,6 +13,7 @@ use sdk_plugin::{Amount, Cx, Fault, HexBytes};
 
 use super::fees::{Fees, L1_FEE_UNIT_BYTES, Terms};
 use super::options::Options;
+use crate::rpc::{self, EthCall, Executed};
 use crate::text;
 
 /// Signs the first step for the slot; the others are left out.
@@ -31,9 +33,31 @@ pub(super) async fn steps(cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Re
         LaneChoice::Foreign => return Err(Fault::denied("EVM transactions are never signed by the client")),
     }
     let wanted = Wanted::of_call(&step.call)?;
+    if slot.lost > 0
+        && let Some(why) = would_fail(cx, slot, &wanted).await?
+    {
+        return Ok(Built::would_fail(why));
+    }
     let mut built = sign(cx, slot, bid, &wanted).await?;
     built.left_out = (1u32..).zip(others).map(|(index, _)| index).collect();
     Ok(built)
+}
+
+/// Why the call would fail at the newest block; `None`: it would not.
+async fn would_fail(cx: &Cx, slot: &Slot, wanted: &Wanted) -> Result<Option<String>, Fault> {
+    let call = EthCall {
+        from: Some(lane_signer(slot)?),
+        to: wanted.to,
+        data: wanted.input.to_vec(),
+        gas: Some(wanted.gas_limit),
+    };
+    let calls = vec![rpc::chain_id(), call.call()];
+    let mut answers = rpc::read_all(cx, calls).await?;
+    rpc::check_chain(answers.take()?, &slot.lane.network)?;
+    Ok(match rpc::executed(answers.take()?, "eth_call")? {
+        Executed::Returned(_) => None,
+        Executed::Failed(failure) => Some(failure.text()),
+    })
 }
 
 /// A transfer of nothing to the signer itself.
@@ -129,6 +153,7 @@ async fn sign(cx: &Cx, slot: &Slot, bid: &Bid, wanted: &Wanted) -> Result<Built,
         max_cost: max_cost(&envelope, &terms, bytes.len())?,
         bytes: HexBytes(bytes),
         left_out: Vec::new(),
+        would_fail: None,
     })
 }
 

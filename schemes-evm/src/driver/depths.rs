@@ -123,7 +123,11 @@ mod tests {
 
     #[test]
     fn every_chain_is_in_the_table_once_and_can_be_satisfied() {
-        let mut ids: Vec<u64> = KNOWN.iter().flat_map(|depths| depths.chain_ids).copied().collect();
+        let mut ids: Vec<u64> = KNOWN
+            .iter()
+            .flat_map(|depths| depths.chain_ids)
+            .copied()
+            .collect();
         ids.extend(DEVELOPMENT);
         let count = ids.len();
         ids.sort_unstable();
@@ -144,7 +148,10 @@ mod tests {
             panic!("{told:?}")
         };
         assert!(confirmations.starts_with("confirmations = 1 is too small for Ethereum"));
-        assert!(confirmations.ends_with("write confirmations = 2 or more"), "{confirmations}");
+        assert!(
+            confirmations.ends_with("write confirmations = 2 or more"),
+            "{confirmations}"
+        );
         assert!(finality.ends_with("write finality = 64 or more"), "{finality}");
         for (id, finality, count) in [
             (8_453, 60, 0),

@@ -2,7 +2,7 @@
 //!
 //! A new bid offers twice the next block's base fee plus the tip that recent blocks paid, so that it stays good while
 //! blocks are full for a while. A replacement raises both fees of the previous bid by an eighth, the most that any node
-//! asks for, and follows the market where that is higher.
+//! asks for, and follows the market where that is higher. It is refused once it would offer several times what blocks show.
 
 use alloy_primitives::U256;
 use alloy_sol_types::SolCall;
@@ -23,6 +23,9 @@ const MARKET_TTL_MS: u64 = 2_000;
 const HISTORY_BLOCKS: u64 = 5;
 /// Percentile of the tips in each of them.
 const TIP_PERCENTILE: u64 = 50;
+/// A replacement offers at most this many times what a new bid would offer now. A node that calls every bid too low must not
+/// raise the price without end: blocks show what is paid, a node's wording does not.
+const MOST_TIMES_MARKET: u128 = 4;
 /// Bytes of transaction that one L1 data fee is quoted for.
 pub(super) const L1_FEE_UNIT_BYTES: u64 = 512;
 
@@ -105,7 +108,8 @@ impl EvmDriver {
             return Ok(known.market);
         }
         let calls = vec![
-            rpc::request("eth_getBlockByNumber", json!(["latest", false])),
+            rpc::chain_id(),
+            rpc::newest_block(),
             rpc::request(
                 "eth_feeHistory",
                 json!([crate::text::quantity(HISTORY_BLOCKS), "latest", [TIP_PERCENTILE]]),
@@ -114,6 +118,7 @@ impl EvmDriver {
             l1_fee_question().call(),
         ];
         let mut answers = rpc::read_all(cx, calls).await?;
+        rpc::check_chain(answers.take()?, network)?;
         let market = Market::read(answers.take()?, answers.take()?, answers.take()?, answers.take()?)?;
         self.networks().entry(network.clone()).or_default().market = Some(Remembered {
             market,
@@ -199,13 +204,25 @@ fn bid(market: &Market, previous: Option<Fees>, options: &Options, network: &str
     if least_max > ceiling {
         return Err(above(least_max, "replacing the previous transaction"));
     }
+    let market_tip = market.tip.max(options.min_priority_fee_per_gas_wei);
+    let market_price = match market.base_fee {
+        Some(base_fee) => base_fee.saturating_mul(2).saturating_add(market_tip),
+        None => market.tip.max(1),
+    };
+    let most = market_price.saturating_mul(MOST_TIMES_MARKET);
+    if least_max > most {
+        return Err(Fault::denied(format!(
+            "the previous transaction on {network} already offers more than {MOST_TIMES_MARKET} times what blocks show \
+             ({market_price} wei per gas): it is sent again as it is"
+        )));
+    }
     let eip1559 = market.base_fee.filter(|_| !options.legacy);
     let Some(base_fee) = eip1559 else {
-        let market_price = match market.base_fee {
+        let legacy_price = match market.base_fee {
             None => market.tip,
             Some(base_fee) => base_fee.saturating_add(market.tip),
         };
-        let gas_price = market_price.max(least_max).max(1);
+        let gas_price = legacy_price.max(least_max).max(1);
         if gas_price > ceiling {
             return Err(above(gas_price, "the market"));
         }
@@ -213,10 +230,7 @@ fn bid(market: &Market, previous: Option<Fees>, options: &Options, network: &str
             gas_price: Amount::from(gas_price),
         });
     };
-    let tip = market
-        .tip
-        .max(options.min_priority_fee_per_gas_wei)
-        .max(least_tip);
+    let tip = market_tip.max(least_tip);
     let needed = base_fee.saturating_add(tip);
     if needed > ceiling {
         return Err(above(needed, "the market"));

@@ -1,11 +1,12 @@
-//! Whether somebody else's transaction made a payment: logs since the attempt was journaled, then the receipts of the
-//! transactions that hold them.
+//! Which transaction had a step's effect, ours or somebody else's: logs since the attempt was journaled, then the receipts
+//! of the transactions that hold them, or their logs where a node has no receipt.
 //!
-//! A search is complete or it is not: a node that answers with an error, drops a range or shows half a transaction
-//! leaves it incomplete, and nothing may be concluded from silence.
+//! What is found counts. What is not found proves nothing: logs may lag behind state, and a node that answers with an error,
+//! drops a range or shows half a transaction leaves the search incomplete.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use alloy_primitives::B256;
 use sdk_plugin::chain::{ForeignTx, Watch};
 use sdk_plugin::host::{Level, RpcCall, RpcResult};
 use sdk_plugin::scheme::LogFilter;
@@ -15,8 +16,15 @@ use serde_json::json;
 use super::receipt::{self, Receipt};
 use crate::{rpc, text};
 
-/// Most ranges of blocks per watch and filter; a watch older than that is not searched.
+/// Most ranges of blocks per watch and filter; of an older watch the newest blocks are searched.
 const MAX_RANGES: u64 = 64;
+
+/// Where a transaction is, by one of its logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    height: u64,
+    block: B256,
+}
 
 /// One `eth_getLogs` of a search.
 #[derive(Debug)]
@@ -33,19 +41,22 @@ pub(super) struct Search {
     queries: Vec<Query>,
     /// Watches whose search can't be complete.
     incomplete: BTreeSet<usize>,
-    /// Transactions to look at, and the watches that they concern.
-    hits: BTreeMap<String, BTreeSet<usize>>,
+    /// Transactions that were found, and the watches that they concern.
+    hits: BTreeMap<String, (Place, BTreeSet<usize>)>,
 }
 
 impl Search {
-    /// Searches for `watch` up to `head`. What landed before the attempt was journaled is none of its business.
+    /// Searches for `watch` up to `head`. A journaled
+    /// height above the head is that of a node that was wrong: the newest blocks are searched.
     pub(super) fn add(&mut self, index: usize, watch: &Watch, head: u64, range: u64) {
-        let Some(first) = watch.since_height.checked_add(1).filter(|first| *first <= head) else {
-            return;
-        };
-        if (head - first) / range >= MAX_RANGES {
+        let earliest = |ranges: u64| head.saturating_sub(range.saturating_mul(ranges).saturating_sub(1));
+        let mut first = watch.since_height.saturating_add(1);
+        if watch.since_height > head {
             self.incomplete.insert(index);
-            return;
+            first = earliest(1);
+        } else if first < earliest(MAX_RANGES) {
+            self.incomplete.insert(index);
+            first = earliest(MAX_RANGES);
         }
         for filter in watch.evidence.iter().flat_map(|evidence| &evidence.foreign) {
             let mut from = first;
@@ -67,22 +78,14 @@ impl Search {
     }
 
     /// Takes the answers to [`Self::calls`], in order.
-    pub(super) fn take(
-        &mut self,
-        cx: &Cx,
-        watches: &[Watch],
-        answers: &mut rpc::Answers,
-    ) -> Result<(), Fault> {
+    pub(super) fn take(&mut self, cx: &Cx, answers: &mut rpc::Answers) -> Result<(), Fault> {
         for query in std::mem::take(&mut self.queries) {
             match query.transactions(answers.take()?) {
                 Ok(transactions) => {
-                    for tx_id in transactions {
-                        let own = watches
-                            .get(query.watch)
-                            .is_some_and(|watch| watch.tx_id.eq_ignore_ascii_case(&tx_id));
-                        if !own {
-                            self.hits.entry(tx_id).or_default().insert(query.watch);
-                        }
+                    for (tx_id, place) in transactions {
+                        let (_, concerned) =
+                            self.hits.entry(tx_id).or_insert_with(|| (place, BTreeSet::new()));
+                        concerned.insert(query.watch);
                     }
                 }
                 Err(why) => {
@@ -95,7 +98,7 @@ impl Search {
         Ok(())
     }
 
-    /// Reads the transactions found. Per watch: what was found, or `None` where the search is incomplete.
+    /// Reads the transactions found. Per watch: what was found, and whether the search was whole.
     pub(super) async fn finish(
         mut self,
         cx: &Cx,
@@ -109,23 +112,33 @@ impl Search {
             .collect();
         let mut answers = rpc::read_all(cx, calls).await?;
         let mut found: BTreeMap<usize, Vec<ForeignTx>> = BTreeMap::new();
-        for (tx_id, concerned) in std::mem::take(&mut self.hits) {
+        let mut without_receipt = Vec::new();
+        for (tx_id, (place, concerned)) in std::mem::take(&mut self.hits) {
             let read = match answers.take()? {
                 RpcResult::Ok(value) => Receipt::read(&value, &tx_id).ok().flatten(),
                 RpcResult::Error(_) => None,
             };
             for index in concerned {
-                match (&read, watches.get(index)) {
-                    (Some(receipt), Some(watch)) => found.entry(index).or_default().push(ForeignTx {
+                let Some(watch) = watches.get(index) else { continue };
+                match &read {
+                    Some(receipt) => found.entry(index).or_default().push(ForeignTx {
                         tx_id: tx_id.clone(),
                         height: receipt.height,
+                        block: receipt.block.to_string(),
+                        earlier: false,
                         depth: receipt.depth(head),
                         logs: receipt.logs(&tx_id, &watch.evidence),
                     }),
-                    // Reorganised away between two reads, or the node lags behind itself.
-                    (None, _) | (_, None) => {
-                        self.incomplete.insert(index);
-                    }
+                    // The node has its logs and no receipt: receipts lag, or are pruned.
+                    None => without_receipt.push((index, tx_id.clone(), place.clone())),
+                }
+            }
+        }
+        for (index, foreign) in by_logs(cx, watches, without_receipt, head).await? {
+            match foreign {
+                Some(foreign) => found.entry(index).or_default().push(foreign),
+                None => {
+                    self.incomplete.insert(index);
                 }
             }
         }
@@ -138,6 +151,56 @@ impl Search {
             (transactions, !incomplete.contains(&index))
         })
     }
+}
+
+/// Transactions as their blocks' logs show them. Logs exist of successful transactions only.
+async fn by_logs(
+    cx: &Cx,
+    watches: &[Watch],
+    wanted: Vec<(usize, String, Place)>,
+    head: u64,
+) -> Result<Vec<(usize, Option<ForeignTx>)>, Fault> {
+    let mut calls = Vec::new();
+    for (index, _, place) in &wanted {
+        let filters = watches.get(*index).into_iter().flat_map(filters_of);
+        calls.extend(filters.map(|filter| receipt::logs_of_block(&place.block.to_string(), filter)));
+    }
+    let mut answers = rpc::read_all(cx, calls).await?;
+    let mut found = Vec::new();
+    for (index, tx_id, place) in wanted {
+        let mut logs = Some(Vec::new());
+        for _ in watches.get(index).into_iter().flat_map(filters_of) {
+            let read = receipt::block_logs(answers.take()?);
+            logs = match (logs, read) {
+                (Some(mut logs), Some(read)) => {
+                    logs.extend(
+                        read.into_iter()
+                            .filter(|log| log.tx_id.eq_ignore_ascii_case(&tx_id)),
+                    );
+                    Some(logs)
+                }
+                _ => None,
+            };
+        }
+        let foreign = logs.filter(|logs| !logs.is_empty()).map(|mut logs| {
+            logs.sort_by_key(|log| log.index);
+            logs.dedup_by_key(|log| log.index);
+            ForeignTx {
+                tx_id,
+                height: place.height,
+                block: place.block.to_string(),
+                earlier: false,
+                depth: head.saturating_sub(place.height).saturating_add(1),
+                logs: logs.into_iter().map(receipt::BlockLog::into_entry).collect(),
+            }
+        });
+        found.push((index, foreign));
+    }
+    Ok(found)
+}
+
+fn filters_of(watch: &Watch) -> impl Iterator<Item = &LogFilter> {
+    watch.evidence.iter().flat_map(|evidence| &evidence.logs)
 }
 
 impl Query {
@@ -153,25 +216,30 @@ impl Query {
         )
     }
 
-    /// Ids of the transactions whose logs match.
-    fn transactions(&self, result: RpcResult) -> Result<BTreeSet<String>, String> {
+    /// Transactions whose logs match, by id.
+    fn transactions(&self, result: RpcResult) -> Result<BTreeMap<String, Place>, String> {
         let logs = match result {
             RpcResult::Ok(Value::Array(logs)) => logs,
             RpcResult::Ok(_) => return Err("the answer is no list".into()),
             RpcResult::Error(error) => return Err(error.message),
         };
-        let mut transactions = BTreeSet::new();
+        let mut transactions = BTreeMap::new();
         for log in logs {
             let read = || {
                 Some((
                     rpc::as_address(log.get("address")?)?,
                     receipt::topics(&log)?,
                     rpc::as_word(log.get("transactionHash")?)?,
+                    Place {
+                        height: rpc::as_u64(log.get("blockNumber")?)?,
+                        block: rpc::as_word(log.get("blockHash")?)?,
+                    },
                 ))
             };
-            let (emitter, topics, tx_id) = read().ok_or("a log is malformed")?;
-            if receipt::matches(&self.filter, emitter, &topics) {
-                transactions.insert(tx_id.to_string());
+            let (emitter, topics, tx_id, place) = read().ok_or("a log is malformed")?;
+            let in_range = (self.from..=self.to).contains(&place.height);
+            if in_range && receipt::matches(&self.filter, emitter, &topics) {
+                transactions.insert(tx_id.to_string(), place);
             }
         }
         Ok(transactions)

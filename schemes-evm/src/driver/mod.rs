@@ -7,7 +7,7 @@
 //! | quote | `fees` | 0 or 1: the market is remembered for two seconds |
 //! | build, fill | `build` | 0, and one signature by the host |
 //! | broadcast | `send` | 1 |
-//! | observe | `observe` | 1; a second one for what landed badly, lost its slot, or is searched for |
+//! | observe | `observe` | 1; more for what has reads, reverted, has a used slot, or is searched for |
 //!
 //! Transactions of a signer are numbered, so lanes are ordered and a slot's sequence is the nonce. Nonces are read at
 //! `latest` only: what waits in a node's pool is the host's own business, and the host knows it better.
@@ -48,6 +48,7 @@ pub const RPC_READS: &[&str] = &[
     "eth_feeHistory",
     "eth_gasPrice",
     "eth_getBalance",
+    "eth_getBlockByHash",
     "eth_getBlockByNumber",
     "eth_getCode",
     "eth_getLogs",
@@ -72,8 +73,8 @@ pub struct EvmDriver {
 #[derive(Debug, Default)]
 struct Remembered {
     market: Option<fees::Remembered>,
-    /// Slots whose nonce was seen used by a transaction that isn't watched: signer and nonce, to the head height then.
-    taken: HashMap<(String, u64), u64>,
+    /// A node did not understand a block that was named by its hash (EIP-1898).
+    blocks_by_number_only: bool,
     /// Whose allowances were found to be in order.
     audited: Option<allowances::Subject>,
 }
@@ -113,13 +114,15 @@ impl ChainDriver for EvmDriver {
 
     async fn lane(&self, cx: &Cx, lane: &Lane) -> Result<LaneState, Fault> {
         let calls = vec![
-            rpc::block_number(),
+            rpc::chain_id(),
+            rpc::newest_block(),
             rpc::transaction_count(&lane.signer, json!("latest")),
             rpc::request("eth_getBalance", json!([lane.signer, "latest"])),
         ];
         let mut answers = rpc::read_all(cx, calls).await?;
+        rpc::check_chain(answers.take()?, &lane.network)?;
         Ok(LaneState {
-            head_height: rpc::quantity(answers.take()?, "eth_blockNumber")?,
+            head_height: rpc::head(answers.take()?)?.0,
             next_sequence: rpc::quantity(answers.take()?, "eth_getTransactionCount")?,
             balance: Amount(rpc::big_quantity(answers.take()?, "eth_getBalance")?),
         })

@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, B256};
 use sdk_plugin::chain::LogEntry;
-use sdk_plugin::host::RpcCall;
+use sdk_plugin::host::{RpcCall, RpcResult};
 use sdk_plugin::scheme::{EvidenceWanted, LogFilter};
 use sdk_plugin::{Fault, HexBytes, Value};
 use serde_json::json;
@@ -11,6 +11,60 @@ use crate::{rpc, text};
 
 pub(super) fn get_receipt(tx_id: &str) -> RpcCall {
     rpc::request("eth_getTransactionReceipt", json!([tx_id]))
+}
+
+/// Logs of one block that match a filter.
+pub(super) fn logs_of_block(block: &str, filter: &LogFilter) -> RpcCall {
+    rpc::request(
+        "eth_getLogs",
+        json!([{ "blockHash": block, "address": filter.emitter, "topics": filter.topics }]),
+    )
+}
+
+/// A log and the transaction that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BlockLog {
+    /// Position in the block.
+    pub(super) index: u64,
+    pub(super) tx_id: String,
+    emitter: Address,
+    topics: Vec<B256>,
+    data: Vec<u8>,
+}
+
+impl BlockLog {
+    pub(super) fn into_entry(self) -> LogEntry {
+        entry(&self.tx_id, self.index, self.emitter, &self.topics, &self.data)
+    }
+}
+
+/// The answer to [`logs_of_block`]; `None` when it is not whole.
+pub(super) fn block_logs(answer: RpcResult) -> Option<Vec<BlockLog>> {
+    let RpcResult::Ok(Value::Array(logs)) = answer else {
+        return None;
+    };
+    logs.iter()
+        .map(|log| {
+            let tx_hash = rpc::as_word(log.get("transactionHash")?)?;
+            let read = Log::parse(log, tx_hash)?;
+            Some(BlockLog {
+                index: read.index,
+                tx_id: tx_hash.to_string(),
+                emitter: read.emitter,
+                topics: read.topics,
+                data: read.data,
+            })
+        })
+        .collect()
+}
+
+fn entry(tx_id: &str, index: u64, emitter: Address, topics: &[B256], data: &[u8]) -> LogEntry {
+    LogEntry {
+        id: format!("{}/{index}", tx_id.to_lowercase()),
+        emitter: text::lower(emitter),
+        topics: topics.iter().map(|topic| HexBytes(topic.to_vec())).collect(),
+        data: HexBytes(data.to_vec()),
+    }
 }
 
 /// The receipt of a transaction in a block.
@@ -91,12 +145,7 @@ impl Receipt {
         self.logs
             .iter()
             .filter(wanted)
-            .map(|log| LogEntry {
-                id: format!("{}/{}", tx_id.to_lowercase(), log.index),
-                emitter: text::lower(log.emitter),
-                topics: log.topics.iter().map(|topic| HexBytes(topic.to_vec())).collect(),
-                data: HexBytes(log.data.clone()),
-            })
+            .map(|log| entry(tx_id, log.index, log.emitter, &log.topics, &log.data))
             .collect()
     }
 }

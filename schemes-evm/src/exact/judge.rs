@@ -1,17 +1,17 @@
-//! Did it pay? Only logs that the asset itself emitted say so (exact-evm.md section 5, steps 7 and 8).
+//! Did it pay? Only logs that the asset itself emitted say so (exact-evm.md sections 5 and 13).
 //!
-//! The asset reports `AuthorizationUsed(payer, nonce)` and then the transfer that belongs to it: its next transfer of
-//! this payer, with no other authorization used in between. That transfer must be the exact one.
+//! What had no effect has failed only where the nonce is unused, or where the transaction that used it is known. A used
+//! nonce without that transaction decides nothing: nodes index logs later than state, and the transaction may be one that
+//! paid.
 
-use alloy_primitives::{Address, B256, U256};
-use sdk_plugin::chain::{Evidence, LogEntry, Shown};
+use alloy_primitives::U256;
+use sdk_plugin::Fault;
+use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, Shown};
 use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, Refusal};
-use sdk_plugin::{Fault, HexBytes};
 
 use super::plan::Memo;
+use super::trace::{Sender, Trace, trace};
 use super::{reason, revert};
-use crate::abi::{AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC};
-use crate::text;
 
 /// `now_s`: seconds since the epoch; only chooses between two names of the same failure.
 pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judgement, Fault> {
@@ -20,51 +20,98 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judg
         .and_then(|index| plan.steps.get(index))
         .ok_or_else(|| Fault::invalid(format!("the plan has no step {}", evidence.step)))?;
     let memo = Memo::deserialize_from(&step.memo)?;
-    let not_paid = |reason: &str, message: String| {
-        let refusal = Refusal::new(reason, plan.payer.clone());
-        Judgement::NotPaid(if message.is_empty() {
-            refusal
-        } else {
-            refusal.with_message(message)
-        })
-    };
-
-    let effectless = match &evidence.shown {
-        Shown::Landed { .. } => {
-            return Ok(match trace(&memo, &evidence.logs) {
-                Trace::Paid(items) => paid(plan, &evidence.tx_id, items),
-                Trace::UsedOtherwise | Trace::Unused => not_paid(
-                    reason::EVENT_MISMATCH,
-                    "the transaction landed, and the asset did not report the exact transfer".into(),
-                ),
-            });
-        }
+    let failure = match &evidence.shown {
+        Shown::Landed { .. } => match trace(&memo, &evidence.logs, Sender::Ours) {
+            Trace::Paid(items) => return Ok(paid(plan, &evidence.tx_id, items)),
+            Trace::UsedOtherwise | Trace::Ambiguous | Trace::Canceled => {
+                return Ok(event_mismatch(plan));
+            }
+            // Tokens that return where others revert: something else may have used the nonce before (T-111).
+            Trace::Absent => event_mismatch(plan),
+        },
         Shown::Reverted { message, .. } => {
             let message = message.clone().unwrap_or_default();
-            not_paid(revert::reason_for(&message), message)
+            not_paid(plan, revert::reason_for(&message), message)
         }
         Shown::Dead { why } if memo.valid_before.0 <= U256::from(now_s) => not_paid(
+            plan,
             reason::VALID_BEFORE,
             format!("the authorization expired before it could be used: {why}"),
         ),
-        Shown::Dead { why } => not_paid(reason::TRANSACTION_FAILED, why.clone()),
+        Shown::Dead { why } => not_paid(plan, reason::TRANSACTION_FAILED, why.clone()),
     };
-
-    // Ours had no effect. Somebody else's transaction may have carried the same authorization.
-    let mut used_otherwise = None;
-    for foreign in &evidence.foreign {
-        match trace(&memo, &foreign.logs) {
-            Trace::Paid(items) => return Ok(paid(plan, &foreign.tx_id, items)),
-            Trace::UsedOtherwise => used_otherwise = Some(&foreign.tx_id),
-            Trace::Unused => {}
-        }
+    if let Some(judgement) = explained(plan, &memo, &evidence.foreign) {
+        return Ok(judgement);
     }
-    Ok(match used_otherwise {
-        Some(tx_id) => not_paid(
-            reason::NONCE_USED,
-            format!("transaction {tx_id} used the authorization without the exact transfer"),
-        ),
-        None => effectless,
+    let landed = matches!(evidence.shown, Shown::Landed { .. });
+    Ok(match evidence.guard {
+        // Absent: a plan of a version without guards.
+        GuardState::Absent | GuardState::Unchanged => failure,
+        GuardState::Unread if landed => failure,
+        GuardState::Unread => Judgement::Unproven {
+            why: "no node has said whether the authorization is used".into(),
+        },
+        GuardState::Changed => Judgement::Unproven {
+            why: "the authorization is used or cancelled, and no transaction that did it has been found"
+                .into(),
+        },
+    })
+}
+
+/// What transactions of others say about the authorization, when they decide something.
+fn explained(plan: &Plan, memo: &Memo, foreign: &[ForeignTx]) -> Option<Judgement> {
+    let traces = || {
+        foreign
+            .iter()
+            .map(|tx| (tx, trace(memo, &tx.logs, Sender::Stranger)))
+    };
+    let paid = traces().find_map(|(tx, trace)| match trace {
+        Trace::Paid(items) if !tx.earlier => Some(paid(plan, &tx.tx_id, items)),
+        Trace::Paid(_) | Trace::UsedOtherwise | Trace::Ambiguous | Trace::Canceled | Trace::Absent => None,
+    });
+    let ambiguous = || {
+        traces().find_map(|(tx, trace)| {
+            (trace == Trace::Ambiguous).then(|| Judgement::Unproven {
+                why: format!(
+                    "transaction {} used the authorization, and its transfer to payTo may be another payment",
+                    tx.tx_id
+                ),
+            })
+        })
+    };
+    let used_up = || {
+        traces().find_map(|(tx, trace)| {
+            let how = match trace {
+                // A replay: it pays whoever sent it then.
+                Trace::Paid(_) if tx.earlier => "used the authorization before this request",
+                Trace::UsedOtherwise => "used the authorization without the exact transfer",
+                Trace::Canceled => "cancelled the authorization",
+                Trace::Paid(_) | Trace::Ambiguous | Trace::Absent => return None,
+            };
+            Some(not_paid(
+                plan,
+                reason::NONCE_USED,
+                format!("transaction {} {how}", tx.tx_id),
+            ))
+        })
+    };
+    paid.or_else(ambiguous).or_else(used_up)
+}
+
+fn event_mismatch(plan: &Plan) -> Judgement {
+    not_paid(
+        plan,
+        reason::EVENT_MISMATCH,
+        "the transaction landed, and the asset did not report the exact transfer".into(),
+    )
+}
+
+fn not_paid(plan: &Plan, reason: &str, message: String) -> Judgement {
+    let refusal = Refusal::new(reason, plan.payer.clone());
+    Judgement::NotPaid(if message.is_empty() {
+        refusal
+    } else {
+        refusal.with_message(message)
     })
 }
 
@@ -87,79 +134,4 @@ impl Memo {
         serde_json::from_value(value.clone())
             .map_err(|error| Fault::invalid(format!("the step's memo is not one of `exact`: {error}")))
     }
-}
-
-/// What one transaction's logs say about an authorization.
-#[derive(Debug, PartialEq, Eq)]
-enum Trace {
-    /// Ids of the two logs that prove the payment.
-    Paid([String; 2]),
-    /// The authorization was used, and no exact transfer belongs to it.
-    UsedOtherwise,
-    Unused,
-}
-
-/// `logs` in the order in which they were emitted.
-fn trace(memo: &Memo, logs: &[LogEntry]) -> Trace {
-    let mut own = logs
-        .iter()
-        .filter(|log| text::address(&log.emitter) == Some(memo.asset))
-        .map(|log| (log, Event::read(log)));
-    let used = own.find_map(|(log, event)| match event {
-        Event::Used(payer, nonce) if payer == memo.from && nonce == memo.nonce => Some(log),
-        Event::Used(..) | Event::Moved(..) | Event::Other => None,
-    });
-    let Some(used) = used else {
-        return Trace::Unused;
-    };
-    for (log, event) in own {
-        match event {
-            Event::Moved(from, to, value) if from == memo.from => {
-                return if to == memo.pay_to && value == memo.value.0 {
-                    Trace::Paid([used.id.clone(), log.id.clone()])
-                } else {
-                    Trace::UsedOtherwise
-                };
-            }
-            // What follows belongs to the next authorization.
-            Event::Used(..) => return Trace::UsedOtherwise,
-            Event::Moved(..) | Event::Other => {}
-        }
-    }
-    Trace::UsedOtherwise
-}
-
-enum Event {
-    Used(Address, B256),
-    Moved(Address, Address, U256),
-    Other,
-}
-
-impl Event {
-    /// Both events index their first two members, so topics are read as whole words: dirt in the upper bytes of an
-    /// address makes it another event.
-    fn read(log: &LogEntry) -> Self {
-        let words: Option<Vec<B256>> = log.topics.iter().map(word).collect();
-        match words.as_deref() {
-            Some([topic, payer, nonce]) if *topic == AUTHORIZATION_USED_TOPIC && log.data.is_empty() => {
-                account(payer).map_or(Self::Other, |payer| Self::Used(payer, *nonce))
-            }
-            Some([topic, from, to]) if *topic == TRANSFER_TOPIC => {
-                match (account(from), account(to), word(&log.data)) {
-                    (Some(from), Some(to), Some(value)) => Self::Moved(from, to, value.into()),
-                    _ => Self::Other,
-                }
-            }
-            _ => Self::Other,
-        }
-    }
-}
-
-fn word(bytes: &HexBytes) -> Option<B256> {
-    B256::try_from(bytes.as_ref()).ok()
-}
-
-fn account(word: &B256) -> Option<Address> {
-    let address = Address::from_word(*word);
-    (address.into_word() == *word).then_some(address)
 }

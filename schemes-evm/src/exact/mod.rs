@@ -7,7 +7,7 @@
 //! | code, signature, simulation | `check` | one batch; a second one for a payer with code and an ECDSA signature |
 //! | why a simulation failed | `diagnose` | one multicall |
 //! | what must be sent, and what proves it | `plan` | in the batch of `check` |
-//! | what the chain showed | `judge` | none |
+//! | what the chain showed | `judge`, with `trace` | none |
 //!
 //! So a refusal costs at most three round trips, and a good payment by an ordinary account costs one.
 //!
@@ -23,6 +23,7 @@ mod payment;
 mod plan;
 pub mod reason;
 mod revert;
+mod trace;
 
 use sdk_plugin::chain::Evidence;
 use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Supported, Valid, Verdict};

@@ -1,13 +1,18 @@
 //! What must be sent for a good payment, and what proves that it paid.
 
 use alloy_primitives::{Address, B256, U256};
-use sdk_plugin::scheme::{EvidenceWanted, Gate, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step};
+use alloy_sol_types::SolCall;
+use sdk_plugin::scheme::{
+    EvidenceWanted, Gate, Guard, LaneChoice, LogFilter, OnFail, Plan, Planned, ReadAt, ReadWanted, Reserve,
+    Step,
+};
 use sdk_plugin::{Amount, Fault, HexBytes};
 use serde::{Deserialize, Serialize};
 
 use super::check::{Funds, Good};
 use super::reason;
-use crate::abi::{AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC};
+use crate::abi::AuthorizedToken::authorizationStateCall;
+use crate::abi::{AUTHORIZATION_CANCELED_TOPIC, AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC};
 use crate::{step, text};
 
 /// What judge needs to know of the payment.
@@ -86,27 +91,47 @@ fn seconds(time: U256) -> Option<u64> {
         .filter(|seconds| *seconds <= text::MAX_JSON_INTEGER)
 }
 
-/// All authorizations the asset reports used and all its transfers by this payer: judge must see what stands between
-/// the two logs it looks for. Whoever uses this authorization is found by its payer and nonce.
+/// Logs: every use of an authorization of this payer and every transfer from it, because which transfer belongs to which
+/// use is only known from all of them; and the end of this authorization by its payer. Whatever used up the nonce is found
+/// by payer and nonce.
 fn evidence(memo: &Memo) -> EvidenceWanted {
-    let log = |topics: Vec<Option<B256>>| LogFilter {
+    let log = |topics: Vec<B256>| LogFilter {
         emitter: text::lower(memo.asset),
         topics: topics
             .into_iter()
-            .map(|topic| topic.map(|topic| HexBytes(topic.to_vec())))
+            .map(|topic| Some(HexBytes(topic.to_vec())))
             .collect(),
     };
     let payer = memo.from.into_word();
+    let canceled = log(vec![AUTHORIZATION_CANCELED_TOPIC, payer, memo.nonce]);
     EvidenceWanted {
         logs: vec![
-            log(vec![Some(AUTHORIZATION_USED_TOPIC)]),
-            log(vec![Some(TRANSFER_TOPIC), Some(payer)]),
+            log(vec![AUTHORIZATION_USED_TOPIC, payer]),
+            log(vec![TRANSFER_TOPIC, payer]),
+            canceled.clone(),
         ],
         reads: Vec::new(),
-        foreign: vec![log(vec![
-            Some(AUTHORIZATION_USED_TOPIC),
-            Some(payer),
-            Some(memo.nonce),
-        ])],
+        foreign: vec![log(vec![AUTHORIZATION_USED_TOPIC, payer, memo.nonce]), canceled],
+        guard: Some(guard(memo)),
+        block_logs: Vec::new(),
+    }
+}
+
+/// The nonce is unused. A use and a cancellation both change it for good.
+fn guard(memo: &Memo) -> Guard {
+    let call = authorizationStateCall {
+        authorizer: memo.from,
+        nonce: memo.nonce,
+    };
+    Guard {
+        read: ReadWanted {
+            name: "authorizationState".into(),
+            target: text::lower(memo.asset),
+            data: HexBytes(call.abi_encode()),
+            required: true,
+            at: ReadAt::Block,
+        },
+        mask: HexBytes(vec![0xff; 32]),
+        unchanged: HexBytes(vec![0; 32]),
     }
 }

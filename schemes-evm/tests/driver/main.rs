@@ -1,5 +1,6 @@
 //! The EVM driver against a scripted chain.
 
+mod anchoring;
 mod building;
 mod node;
 mod observing;

@@ -10,7 +10,7 @@ use schemes_evm::abi::{AuthorizedToken, Multicall};
 use schemes_evm::driver::EvmDriver;
 use sdk_plugin::chain::{Attempt, Lane, Observation, Slot, TxState, Watch};
 use sdk_plugin::host::{RpcError, RpcRequest, RpcResult};
-use sdk_plugin::scheme::EvidenceWanted;
+use sdk_plugin::scheme::{EvidenceWanted, Guard, ReadAt, ReadWanted};
 use sdk_plugin::testkit::{Recorded, ScriptHost, block_on};
 use sdk_plugin::{ChainDriver, Cx, HexBytes, Value};
 use serde_json::json;
@@ -33,8 +33,14 @@ pub struct Node {
     pub balance: u64,
     /// Nonce of the signer from a height on.
     pub nonces: BTreeMap<u64, u64>,
-    /// Whether nonces of older blocks are gone.
-    pub pruned: bool,
+    /// Heights at which the chain has another block than [`block_id`] names.
+    pub forks: BTreeMap<u64, u64>,
+    /// Blocks below this height have no state any more.
+    pub state_from: u64,
+    /// Whether it does not know blocks that are named by an object (EIP-1898).
+    pub by_number_only: bool,
+    /// From which height on the guarded state is changed.
+    pub changed_at: Option<u64>,
     /// By hash: what `eth_getTransactionByHash` says.
     pub transactions: BTreeMap<String, Value>,
     pub receipts: BTreeMap<String, Value>,
@@ -59,7 +65,10 @@ impl Default for Node {
             multicall: true,
             balance: 5_000_000_000_000_000_000,
             nonces: BTreeMap::from([(0, 7)]),
-            pruned: false,
+            forks: BTreeMap::new(),
+            state_from: 0,
+            by_number_only: false,
+            changed_at: None,
             transactions: BTreeMap::new(),
             receipts: BTreeMap::new(),
             logs: Vec::new(),
@@ -108,12 +117,21 @@ impl Node {
             "eth_gasPrice" => RpcResult::Ok(hex(self.gas_price)),
             "eth_getBalance" => RpcResult::Ok(hex(self.balance)),
             "eth_getCode" => RpcResult::Ok(json!(if self.multicall { "0x6080" } else { "0x" })),
-            "eth_getBlockByNumber" => {
-                let mut block = json!({"number": hex(self.head), "timestamp": hex(self.head_time_s)});
-                if let Some(fee) = self.base_fee {
-                    block["baseFeePerGas"] = hex(fee);
+            "eth_getBlockByNumber" => match params[0].as_str() {
+                Some("latest") => RpcResult::Ok(self.header(self.head)),
+                Some(number) => {
+                    let height = quantity(number);
+                    RpcResult::Ok(if height > self.head {
+                        Value::Null
+                    } else {
+                        self.header(height)
+                    })
                 }
-                RpcResult::Ok(block)
+                None => panic!("a block is a text"),
+            },
+            "eth_getBlockByHash" => {
+                let found = (0..=self.head).find(|height| params[0] == json!(self.block_id(*height)));
+                RpcResult::Ok(found.map_or(Value::Null, |height| self.header(height)))
             }
             "eth_feeHistory" => RpcResult::Ok(json!({
                 "oldestBlock": hex(self.head.saturating_sub(4)),
@@ -127,6 +145,13 @@ impl Node {
             "eth_call" if params[0]["to"] == json!("0x420000000000000000000000000000000000000f") => {
                 self.l1_fee.clone()
             }
+            "eth_call" if params[0]["data"] == json!(GUARD_DATA) => match self.state_height(&params[1]) {
+                Ok(height) => {
+                    let changed = self.changed_at.is_some_and(|at| height >= at);
+                    RpcResult::Ok(json!(hash(u64::from(changed))))
+                }
+                Err(refusal) => refusal,
+            },
             "eth_call" => self.call(&params[0]),
             _ => panic!("unexpected {method} {params}"),
         }
@@ -156,12 +181,50 @@ impl Node {
         Some(U256::from(given.copied().unwrap_or(0)).abi_encode())
     }
 
+    /// Id of the block at a height.
+    pub fn block_id(&self, height: u64) -> String {
+        block_id(height + self.forks.get(&height).copied().unwrap_or(0))
+    }
+
+    fn header(&self, height: u64) -> Value {
+        let mut block = json!({
+            "number": hex(height), "hash": self.block_id(height), "timestamp": hex(self.head_time_s),
+            "parentHash": self.block_id(height.saturating_sub(1)),
+        });
+        if let Some(fee) = self.base_fee {
+            block["baseFeePerGas"] = hex(fee);
+        }
+        block
+    }
+
+    /// The height of a block with state, or the node's refusal.
+    fn state_height(&self, block: &Value) -> Result<u64, RpcResult> {
+        let height = match block {
+            Value::String(tag) if tag == "latest" => self.head,
+            Value::String(number) => quantity(number),
+            named if self.by_number_only => {
+                return Err(RpcResult::Error(RpcError {
+                    code: -32602,
+                    message: format!("invalid argument 1: {named}"),
+                    data: Value::Null,
+                }));
+            }
+            named => {
+                let known =
+                    (0..=self.head).find(|height| named["blockHash"] == json!(self.block_id(*height)));
+                known.ok_or_else(|| node_error("header not found"))?
+            }
+        };
+        if height < self.state_from {
+            return Err(node_error(&format!("missing trie node of {height}")));
+        }
+        Ok(height)
+    }
+
     fn nonce(&self, block: &Value) -> RpcResult {
-        let height = match block.as_str() {
-            Some("latest") => self.head,
-            Some(number) if self.pruned => return node_error(&format!("missing trie node of {number}")),
-            Some(number) => u64::from_str_radix(number.trim_start_matches("0x"), 16).unwrap(),
-            None => panic!("a block is a text"),
+        let height = match self.state_height(block) {
+            Ok(height) => height,
+            Err(refusal) => return refusal,
         };
         let nonce = self
             .nonces
@@ -175,20 +238,20 @@ impl Node {
         if let Some(error) = &self.logs_error {
             return node_error(error);
         }
-        let number = |value: &Value| {
-            u64::from_str_radix(value.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
+        let number = |value: &Value| quantity(value.as_str().unwrap());
+        let wanted = |log: &&Value| match &filter["blockHash"] {
+            Value::Null => {
+                let range = number(&filter["fromBlock"])..=number(&filter["toBlock"]);
+                range.contains(&number(&log["blockNumber"]))
+            }
+            block => log["blockHash"] == *block,
         };
-        let range = number(&filter["fromBlock"])..=number(&filter["toBlock"]);
-        let logs = self
-            .logs
-            .iter()
-            .filter(|log| range.contains(&number(&log["blockNumber"])));
-        RpcResult::Ok(logs.cloned().collect())
+        RpcResult::Ok(self.logs.iter().filter(wanted).cloned().collect())
     }
 
     /// Puts a transaction into a block with these logs.
     pub fn land(&mut self, tx_id: &str, height: u64, success: bool, logs: Vec<Value>) {
-        let block = hash(0xb10c_0000 + height);
+        let block = self.block_id(height);
         let logs: Vec<Value> = logs
             .into_iter()
             .map(|mut log| {
@@ -222,6 +285,33 @@ impl Node {
         self.transactions.remove(tx_id);
         self.receipts.remove(tx_id);
         self.logs.retain(|log| log["transactionHash"] != json!(tx_id));
+    }
+}
+
+fn quantity(text: &str) -> u64 {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap()
+}
+
+/// Id of the block at a height, where nothing is forked.
+pub fn block_id(height: u64) -> String {
+    hash(0xb10c_0000 + height)
+}
+
+/// The call that reads the guarded state.
+pub const GUARD_DATA: &str = "0x99";
+
+/// A guard on the last bit of a word.
+pub fn guard() -> Guard {
+    Guard {
+        read: ReadWanted {
+            name: "guard".into(),
+            target: ASSET.into(),
+            data: GUARD_DATA.parse().unwrap(),
+            required: false,
+            at: ReadAt::Block,
+        },
+        mask: hash(1).parse().unwrap(),
+        unchanged: hash(0).parse().unwrap(),
     }
 }
 
@@ -340,6 +430,7 @@ pub fn slot(sequence: u64) -> Slot {
     Slot {
         lane: lane(),
         sequence,
+        lost: 0,
     }
 }
 
@@ -353,6 +444,10 @@ pub fn watch(number: u64, sequence: u64) -> Watch {
         since_height: 90,
         evidence: vec![EvidenceWanted::default()],
         search_foreign: false,
+        pool: false,
+        block: None,
+        read_guards: false,
+        whole_block: false,
     }
 }
 

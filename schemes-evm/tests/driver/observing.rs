@@ -2,23 +2,23 @@
 
 use sdk_plugin::chain::{TxState, Watch};
 use sdk_plugin::host::RpcResult;
-use sdk_plugin::scheme::{EvidenceWanted, LogFilter, ReadWanted};
+use sdk_plugin::scheme::{EvidenceWanted, LogFilter, ReadAt, ReadWanted};
 use sdk_plugin::testkit::block_on;
 use sdk_plugin::{ChainDriver, FaultKind};
 use serde_json::json;
 
-use crate::node::{ASSET, SIGNER, World, hash, hex, log, node_error, topic, watch};
+use crate::node::{ASSET, SIGNER, World, block_id, hash, hex, log, node_error, topic, watch};
 
 const OTHER: &str = "0x4444444444444444444444444444444444444444";
 
-fn filter(topics: &[Option<u64>]) -> LogFilter {
+pub fn filter(topics: &[Option<u64>]) -> LogFilter {
     LogFilter {
         emitter: ASSET.into(),
         topics: topics.iter().map(|number| number.and_then(topic)).collect(),
     }
 }
 
-fn with_evidence(mut watch: Watch, change: impl FnOnce(&mut EvidenceWanted)) -> Watch {
+pub fn with_evidence(mut watch: Watch, change: impl FnOnce(&mut EvidenceWanted)) -> Watch {
     change(&mut watch.evidence[0]);
     watch
 }
@@ -33,7 +33,7 @@ fn one_round_trip_answers_for_all() {
         node.nonces.insert(99, 8);
     }
     let seen = world.observe(&[watch(1, 7), watch(2, 8), watch(3, 9)]);
-    let block = hash(0xb10c_0000 + 99);
+    let block = block_id(99);
     assert_eq!(
         seen[0].state,
         TxState::Landed {
@@ -43,15 +43,27 @@ fn one_round_trip_answers_for_all() {
         }
     );
     assert_eq!(seen[1].state, TxState::Pending);
-    assert_eq!(seen[2].state, TxState::Unknown);
+    assert_eq!(
+        seen[2].state,
+        TxState::Pending,
+        "nobody asked whether it is known"
+    );
     assert!(
         seen.iter()
-            .all(|seen| seen.head_height == 100 && !seen.foreign_searched)
+            .all(|seen| seen.head_height == 100 && !seen.foreign_searched && seen.anchor.is_none())
     );
-    // The head, one nonce, and two calls for each transaction.
-    assert_eq!(world.trips(), [8]);
+    // The chain, its head, one nonce, and one receipt for each transaction.
+    assert_eq!(world.trips(), [6]);
     assert!(world.observe(&[]).is_empty());
-    assert_eq!(world.trips(), [8]);
+    assert_eq!(world.trips(), [6]);
+    let pool = |number, sequence| Watch {
+        pool: true,
+        ..watch(number, sequence)
+    };
+    let seen = world.observe(&[pool(2, 8), pool(3, 9)]);
+    let states: Vec<&TxState> = seen.iter().map(|seen| &seen.state).collect();
+    assert_eq!(states, [&TxState::Pending, &TxState::Unknown]);
+    assert_eq!(world.trips(), [6, 7]);
 }
 
 #[test]
@@ -59,8 +71,11 @@ fn big_batches_are_cut() {
     let world = World::new();
     let watches: Vec<_> = (0..150).map(|number| watch(number, 7 + number)).collect();
     let seen = world.observe(&watches);
-    assert!(seen.iter().all(|seen| seen.state == TxState::Unknown));
-    assert_eq!(world.trips(), [200, 102]);
+    assert!(seen.iter().all(|seen| seen.state == TxState::Pending));
+    assert_eq!(world.trips(), [153]);
+    let watches: Vec<_> = (0..250).map(|number| watch(number, 7 + number)).collect();
+    let _ = world.observe(&watches);
+    assert_eq!(world.trips(), [153, 200, 53]);
 }
 
 #[test]
@@ -184,7 +199,8 @@ fn reverts_come_with_their_message() {
         text.as_deref(),
         Some("execution reverted: FiatTokenV2: authorization is used or canceled")
     );
-    assert_eq!(world.trips(), [4, 1]);
+    // The head's nonce for the anchor, the transaction, and its call again.
+    assert_eq!(world.trips(), [4, 1, 1, 1]);
     for no_help in [node_error("missing trie node"), RpcResult::Ok(json!("0x"))] {
         world.node().replay = no_help;
         assert_eq!(message(world.state(&watch(1, 7))), None);
@@ -201,6 +217,7 @@ fn reads_are_made_at_the_transactions_block_or_marked_as_gone() {
             target: ASSET.into(),
             data: "0x01".parse().unwrap(),
             required: true,
+            at: ReadAt::Block,
         }];
     });
     world.node().replay = RpcResult::Ok(json!("0x2a"));
@@ -214,72 +231,11 @@ fn reads_are_made_at_the_transactions_block_or_marked_as_gone() {
     assert_eq!(read(&world).data, Some("0x2a".parse().unwrap()));
     let call = world.host.recorded().pop().expect("a call");
     assert!(
-        format!("{call:?}").contains(&hash(0xb10c_0000 + 98)),
+        format!("{call:?}").contains(&block_id(98)),
         "by block hash: {call:?}"
     );
     world.node().replay = node_error("missing trie node");
     assert_eq!((read(&world).name.as_str(), read(&world).data), ("state", None));
-}
-
-#[test]
-fn a_slot_taken_by_a_replacement_is_as_deep_as_that() {
-    let world = World::new();
-    world.node().land(&hash(2), 97, true, vec![]);
-    world.node().nonces.insert(97, 8);
-    let seen = world.observe(&[watch(1, 7), watch(2, 7)]);
-    assert_eq!(
-        seen[0].state,
-        TxState::Superseded {
-            by: Some(hash(2)),
-            depth: 4
-        }
-    );
-    assert_eq!(world.trips().len(), 1);
-}
-
-#[test]
-fn a_slot_taken_by_a_stranger_is_as_deep_as_old_nonces_prove() {
-    let world = World::new();
-    let superseded = |world: &World| match world.state(&watch(1, 7)) {
-        TxState::Superseded { by: None, depth } => depth,
-        other => panic!("{other:?}"),
-    };
-    world.node().nonces.insert(95, 8);
-    assert_eq!(superseded(&world), 1, "first seen now");
-    world.node().head = 104;
-    assert_eq!(superseded(&world), 5, "seen five blocks long");
-    world.node().head = 106;
-    assert_eq!(
-        superseded(&world),
-        12,
-        "proven by the nonce at the depth of finality"
-    );
-
-    // Nodes without old state leave the counting to the driver.
-    let world = World::new();
-    world.node().pruned = true;
-    world.node().nonces.insert(95, 8);
-    assert_eq!(superseded(&world), 1);
-    world.node().head = 115;
-    assert_eq!(superseded(&world), 16);
-    // A reorganisation gives the slot back, and the count begins anew.
-    world.node().nonces.remove(&95);
-    assert_eq!(world.state(&watch(1, 7)), TxState::Unknown);
-    world.node().nonces.insert(116, 8);
-    world.node().head = 117;
-    assert_eq!(superseded(&world), 1);
-}
-
-#[test]
-fn a_used_nonce_alone_is_no_proof() {
-    let world = World::new();
-    // Mined as the node itself says, and the receipt is late.
-    world.node().land(&hash(1), 100, true, vec![]);
-    world.node().receipts.clear();
-    world.node().nonces.insert(100, 8);
-    assert_eq!(world.state(&watch(1, 7)), TxState::Pending);
-    // Unused: our slot is still open.
-    assert_eq!(world.state(&watch(2, 8)), TxState::Unknown);
 }
 
 #[test]
@@ -289,7 +245,7 @@ fn nonces_are_read_at_latest_and_before_receipts() {
     let recorded = format!("{:?}", world.host.recorded());
     assert!(!recorded.contains("pending"), "{recorded}");
     let at = |text: &str| recorded.find(text).expect("asked");
-    assert!(at("eth_blockNumber") < at("eth_getTransactionCount"));
+    assert!(at("eth_chainId") < at("eth_getTransactionCount"));
     assert!(at("eth_getTransactionCount") < at("eth_getTransactionReceipt"));
     assert!(recorded.contains(SIGNER));
 }
@@ -314,10 +270,9 @@ fn t33_somebody_elses_transactions_are_found_whole() {
             true,
             vec![log(3, ASSET, &[1, 10]), log(4, ASSET, &[2]), log(5, OTHER, &[2])],
         );
-        // Before the attempt was journaled, other topics, and our own.
+        // Before the search begins, and other topics.
         node.land(&hash(51), 90, true, vec![log(1, ASSET, &[1, 10])]);
         node.land(&hash(52), 96, true, vec![log(1, ASSET, &[1, 11])]);
-        node.land(&hash(1), 97, false, vec![]);
     }
     let seen = world.observe(&[searching()]).remove(0);
     assert!(seen.foreign_searched);
@@ -328,9 +283,39 @@ fn t33_somebody_elses_transactions_are_found_whole() {
         (foreign.tx_id.as_str(), foreign.height, foreign.depth),
         (hash(50).as_str(), 95, 6)
     );
+    assert_eq!(foreign.block, block_id(95));
     let ids: Vec<_> = foreign.logs.iter().map(|log| log.id.clone()).collect();
     assert_eq!(ids, [3, 4].map(|index| format!("{}/{index}", hash(50))));
-    assert_eq!(world.trips(), [4, 2, 1]);
+    assert_eq!(world.trips(), [4, 1, 1]);
+}
+
+#[test]
+fn our_own_transaction_is_found_by_its_logs_when_its_receipt_is_missing() {
+    let world = World::new();
+    {
+        let mut node = world.node();
+        node.land(
+            &hash(1),
+            95,
+            true,
+            vec![log(3, ASSET, &[1, 10]), log(4, ASSET, &[2]), log(5, OTHER, &[2])],
+        );
+        // Another transaction of the same block.
+        node.land(&hash(60), 95, true, vec![log(9, ASSET, &[2])]);
+        node.receipts.clear();
+        node.nonces.insert(95, 8);
+    }
+    let seen = world.observe(&[searching()]).remove(0);
+    assert_eq!(seen.state, TxState::SlotUsed);
+    let [own] = seen.foreign.as_slice() else {
+        panic!("{seen:?}")
+    };
+    assert_eq!(
+        (own.tx_id.clone(), own.height, own.block.clone()),
+        (hash(1), 95, block_id(95))
+    );
+    let ids: Vec<_> = own.logs.iter().map(|log| log.id.clone()).collect();
+    assert_eq!(ids, [3, 4].map(|index| format!("{}/{index}", hash(1))));
 }
 
 #[test]
@@ -354,11 +339,21 @@ fn a_search_that_is_not_complete_says_so() {
         |world: &World| world.node().logs_error = Some("query returned more than 10000 results".into());
     assert_eq!(found(error, plain.clone()), (0, false, vec![4, 1]));
     let gone = |world: &World| drop(world.node().receipts.remove(&hash(50)));
-    assert_eq!(found(gone, plain.clone()), (0, false, vec![4, 1, 1]));
+    assert_eq!(
+        found(gone, plain.clone()),
+        (1, true, vec![4, 1, 1, 2]),
+        "by its logs"
+    );
     let damaged = |world: &World| world.node().logs[0]["topics"] = json!("none");
     assert_eq!(found(damaged, plain.clone()), (0, false, vec![4, 1]));
     let too_long = |world: &World| world.node().head = 90 + 64 * 1_000 + 1;
-    assert_eq!(found(too_long, plain.clone()), (0, false, vec![4]));
+    assert_eq!(
+        found(too_long, plain.clone()),
+        (0, false, vec![4, 64]),
+        "the newest only"
+    );
+    let in_the_future = |world: &World| world.node().head = 80;
+    assert_eq!(found(in_the_future, plain.clone()), (0, false, vec![4, 1]));
     let no_block_since = |world: &World| {
         world.node().drop_transaction(&hash(50));
         world.node().head = 90;
@@ -369,7 +364,8 @@ fn a_search_that_is_not_complete_says_so() {
 #[test]
 fn t13_a_node_that_fails_is_a_fault_of_the_whole_view() {
     for method in [
-        "eth_blockNumber",
+        "eth_chainId",
+        "eth_getBlockByNumber",
         "eth_getTransactionCount",
         "eth_getTransactionReceipt",
         "eth_getTransactionByHash",
@@ -378,7 +374,11 @@ fn t13_a_node_that_fails_is_a_fault_of_the_whole_view() {
         world
             .host
             .queue_rpc(method, node_error("transaction indexing is in progress"));
-        let fault = block_on(world.driver.observe(&world.cx(), &[watch(1, 7)])).expect_err(method);
+        let watch = Watch {
+            pool: true,
+            ..watch(1, 7)
+        };
+        let fault = block_on(world.driver.observe(&world.cx(), &[watch])).expect_err(method);
         assert_eq!(fault.kind, FaultKind::Unavailable, "{method}");
     }
     assert_eq!(hex(16), json!("0x10"));

@@ -5,6 +5,8 @@ mod checks;
 mod golden;
 mod hostile;
 mod judge;
+mod law4;
+mod pairing;
 mod plan;
 mod trouble;
 mod world;

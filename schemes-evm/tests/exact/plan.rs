@@ -1,7 +1,8 @@
 //! What a plan says.
 
+use schemes_evm::abi::{AUTHORIZATION_CANCELED_TOPIC, AUTHORIZATION_USED_TOPIC};
 use sdk_plugin::request::ProtocolVersion;
-use sdk_plugin::scheme::{Gate, LaneChoice, OnFail, Reserve};
+use sdk_plugin::scheme::{Gate, LaneChoice, LogFilter, OnFail, ReadAt, Reserve};
 use serde_json::json;
 
 use crate::world::{ASSET, NONCE, Offer, PAYER, World, good, revert, trouble, word_result};
@@ -26,14 +27,20 @@ fn a_plan_is_one_step_with_its_proof_and_reserve() {
     assert!(step.pays && step.batchable);
     assert_eq!(step.expires_at_s, Some(4_102_444_800));
     assert_eq!(step.max_cost, None);
-    let [foreign] = step.evidence.foreign.as_slice() else {
-        panic!("one filter")
+    // Whatever uses up the nonce is found by payer and nonce: a use, and a cancellation.
+    let [used, canceled] = step.evidence.foreign.as_slice() else {
+        panic!("two filters")
     };
-    assert_eq!(foreign.emitter, ASSET);
-    assert_eq!(
-        foreign.topics[2].as_ref().map(ToString::to_string).as_deref(),
-        Some(NONCE)
-    );
+    let topic = |filter: &LogFilter, at: usize| filter.topics[at].as_ref().map(ToString::to_string);
+    for (filter, event) in [
+        (used, AUTHORIZATION_USED_TOPIC),
+        (canceled, AUTHORIZATION_CANCELED_TOPIC),
+    ] {
+        assert_eq!(filter.emitter, ASSET);
+        assert_eq!(topic(filter, 0), Some(event.to_string()));
+        assert_eq!(topic(filter, 2).as_deref(), Some(NONCE));
+    }
+    assert!(step.evidence.logs.contains(canceled), "judge must see it");
     assert_eq!(
         plan.reserves,
         [Reserve {
@@ -59,6 +66,25 @@ fn a_plan_is_one_step_with_its_proof_and_reserve() {
         ],
         "the height is read before the balance"
     );
+}
+
+#[test]
+fn the_guard_is_the_authorizations_state() {
+    let plan = World::new().plan(&good()).expect("a plan");
+    let guard = plan.steps[0].evidence.guard.as_ref().expect("a guard");
+    let payer = PAYER.to_lowercase();
+    let call = format!("0xe94a0102{:0>64}{}", &payer[2..], &NONCE[2..]);
+    assert_eq!(guard.read.target, ASSET);
+    assert_eq!(guard.read.data.to_string(), call);
+    assert_eq!(guard.read.at, ReadAt::Block);
+    let mut word = [0u8; 32];
+    assert_eq!(guard.is_unchanged(&word), Some(true));
+    word[31] = 1;
+    assert_eq!(guard.is_unchanged(&word), Some(false));
+    // A token that counts (used 1, cancelled 2), and an answer that is no word.
+    word[31] = 2;
+    assert_eq!(guard.is_unchanged(&word), Some(false));
+    assert_eq!(guard.is_unchanged(&[]), None);
 }
 
 #[test]

@@ -116,6 +116,14 @@ pub(super) async fn check(cx: &Cx, network: &Network) -> Result<Checked, Fault> 
     })
 }
 
+/// Whether a genesis hash is not that of the network, where one of the two belongs to a public cluster. Other references are
+/// the operator's own.
+pub(super) fn is_wrong_chain(reference: &str, genesis: &str, options: &Options) -> bool {
+    let is_public = PUBLIC_CLUSTERS.iter().any(|known| genesis.starts_with(known))
+        || PUBLIC_CLUSTERS.contains(&reference);
+    is_public && !genesis.starts_with(reference) && !options.any_genesis
+}
+
 #[derive(Debug, Default)]
 struct Findings {
     /// The first thing that stops the network.
@@ -155,8 +163,7 @@ impl Findings {
             "the nodes of {network} serve a chain with genesis hash {told}: correct the network's rpc urls or its id \
              (or set any_genesis = true for a development chain)"
         );
-        let own_name = PUBLIC_CLUSTERS.iter().any(|known| told.starts_with(known));
-        if own_name || PUBLIC_CLUSTERS.contains(&reference) {
+        if is_wrong_chain(reference, told, options) {
             self.stop(text);
         } else {
             self.warnings.push(text);

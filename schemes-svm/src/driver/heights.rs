@@ -41,9 +41,12 @@ impl Heights {
     }
 }
 
-/// The same of a transaction that was planned at this block height or below.
+/// The most blocks after the one at which a blockhash was known that a transaction with it can land in.
+pub(super) const LIFE_BLOCKS: u64 = BLOCKHASH_BLOCKS + VIEWS_APART_BLOCKS;
+
+/// The same as [`Heights::last_valid`] of a transaction that was planned at this block height or below.
 pub(super) fn last_valid_from(height: u64) -> u64 {
-    height.saturating_add(BLOCKHASH_BLOCKS + VIEWS_APART_BLOCKS)
+    height.saturating_add(LIFE_BLOCKS)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! | build | `build` | 0 and one signature by the host; 1 when the mint comes from a look-up table |
 //! | fill | here | none: there is nothing to fill |
 //! | broadcast | `send` | 1 |
-//! | observe | `observe` | 1; a second one for what landed or may have expired |
+//! | observe | `observe` | 1; a second one for what landed; some more, seconds apart, for what can't land any more (`expiry`) |
 //!
 //! Transactions of a fee payer are not numbered, so lanes are unordered: nothing is replaced or filled, and the same
 //! bytes are sent again until they land or can't any more.
@@ -20,10 +20,16 @@
 mod build;
 mod check;
 mod evidence;
+mod expiry;
 mod heights;
+pub(crate) mod lifetime;
 mod observe;
 pub mod options;
 mod send;
+mod status;
+mod tries;
+mod unproven;
+mod window;
 
 pub(crate) use build::is_assertion;
 pub use build::{CREATE_AND_TRANSFER, OPERATIONS, TRANSFER, WALLET_TRANSFER};
@@ -46,7 +52,10 @@ pub const FAMILY: &str = "solana";
 
 /// JSON-RPC methods that this driver and the schemes of this crate read with.
 pub const RPC_READS: &[&str] = &[
+    "getBlock",
     "getBlockHeight",
+    "getBlocks",
+    "getFirstAvailableBlock",
     "getGenesisHash",
     "getHealth",
     "getMultipleAccounts",
@@ -54,6 +63,7 @@ pub const RPC_READS: &[&str] = &[
     "getSlot",
     "getTransaction",
     "getVersion",
+    "isBlockhashValid",
     "simulateTransaction",
 ];
 
@@ -75,6 +85,7 @@ struct Remembered {
     heights: Heights,
     /// The newest confirmed slot, and when it was seen, milliseconds since the epoch.
     head: Option<(u64, u64)>,
+    expiries: tries::Expiries,
 }
 
 impl SvmDriver {

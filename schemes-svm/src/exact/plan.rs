@@ -11,10 +11,11 @@ use solana_signature::Signature;
 use super::check::{Good, Way};
 use super::reason;
 use super::terms::Terms;
-use crate::driver::{CREATE_AND_TRANSFER, TRANSFER, WALLET_TRANSFER};
+use crate::driver::{CREATE_AND_TRANSFER, TRANSFER, WALLET_TRANSFER, lifetime};
 use crate::fees;
 use crate::programs::{TOKEN, TOKEN_2022};
 use crate::token;
+use crate::wire::Message;
 
 /// What judge needs to know of the payment. Addresses are base58.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +40,8 @@ pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
         counters,
     } = good;
     let terms = &payment.terms;
-    let fee = fees::bound(payment.transaction.message());
+    let message = payment.transaction.message();
+    let fee = fees::bound(message);
     let (operation, max_cost) = match way {
         Way::Plain => (TRANSFER, fee),
         Way::Sponsored => (CREATE_AND_TRANSFER, fee.saturating_add(fees::MAX_RENT_LAMPORTS)),
@@ -68,7 +70,7 @@ pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
         batchable: false,
         max_cost: Some(Amount::from(max_cost)),
         expires_at_s: None,
-        evidence: evidence(&transfer.mint, &memo.destinations)?,
+        evidence: evidence(&transfer.mint, &memo.destinations, message, simulated.slot)?,
         pays: true,
         memo: serde_json::to_value(&memo).map_err(|error| Fault::internal(format!("memo: {error}")))?,
     };
@@ -118,8 +120,13 @@ fn memo(terms: &Terms, way: Way, mint: &Address, destination: &Address) -> Resul
     })
 }
 
-/// Transfers of the mint to the payee by either token program, wherever in the transaction.
-fn evidence(mint: &Address, destinations: &[String]) -> Result<EvidenceWanted, Fault> {
+/// Transfers of the mint to the payee by either token program, wherever in the transaction; and how long it can land.
+fn evidence(
+    mint: &Address,
+    destinations: &[String],
+    message: &Message,
+    simulated_at: u64,
+) -> Result<EvidenceWanted, Fault> {
     let mut logs = Vec::new();
     for destination in destinations {
         let destination = crate::text::address(destination)
@@ -134,7 +141,7 @@ fn evidence(mint: &Address, destinations: &[String]) -> Result<EvidenceWanted, F
     }
     Ok(EvidenceWanted {
         logs,
-        reads: Vec::new(),
-        foreign: Vec::new(),
+        reads: vec![lifetime::wanted(&message.recent_blockhash, simulated_at)],
+        ..EvidenceWanted::default()
     })
 }

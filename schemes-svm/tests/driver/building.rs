@@ -16,6 +16,7 @@ fn build(world: &World, steps: &[Step]) -> Result<Built, Fault> {
     let slot = Slot {
         lane: lane(),
         sequence: 77,
+        lost: 0,
     };
     let bid = Bid {
         terms: json!({}),
@@ -205,6 +206,7 @@ fn nothing_is_filled_and_nothing_built_of_nothing() {
     let slot = Slot {
         lane: lane(),
         sequence: 1,
+        lost: 0,
     };
     let bid = Bid {
         terms: json!({}),

@@ -1,7 +1,9 @@
 //! The Solana driver against a scripted chain.
 
 mod building;
+mod expiring;
 mod node;
+mod nodes;
 mod observing;
 mod reading;
 mod sending;

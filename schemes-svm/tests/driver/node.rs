@@ -1,6 +1,7 @@
 //! A node by script, and what the core hands to a driver.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use schemes_svm::driver::SvmDriver;
@@ -34,6 +35,22 @@ pub struct Chain {
     pub history: BTreeMap<String, Value>,
     pub transactions: BTreeMap<String, Value>,
     pub tables: BTreeMap<Address, (Address, Vec<u8>)>,
+    /// The oldest slot whose block the node says it has.
+    pub first_available: u64,
+    /// Slots whose blocks this node lacks.
+    pub holes: BTreeSet<u64>,
+    /// Slots that have a block without transactions.
+    pub empty: BTreeSet<u64>,
+    /// Slots whose transactions the node's index knows.
+    pub indexed: Range<u64>,
+    /// More signatures of a slot's block.
+    pub contained: BTreeMap<u64, String>,
+    pub good_blockhashes: BTreeSet<String>,
+    /// By method: what the node answers instead.
+    pub instead: BTreeMap<String, RpcResult>,
+    /// Calls so far, and the one that is answered with null.
+    pub calls: usize,
+    pub null_at: Option<usize>,
 }
 
 impl Default for Chain {
@@ -50,8 +67,31 @@ impl Default for Chain {
             history: BTreeMap::new(),
             transactions: BTreeMap::new(),
             tables: BTreeMap::new(),
+            first_available: 0,
+            holes: BTreeSet::new(),
+            empty: BTreeSet::new(),
+            indexed: 0..u64::MAX,
+            contained: BTreeMap::new(),
+            good_blockhashes: BTreeSet::new(),
+            instead: BTreeMap::new(),
+            calls: 0,
+            null_at: None,
         }
     }
+}
+
+/// A signature of a slot's block.
+pub fn canary(slot: u64, number: u8) -> String {
+    let mut bytes = [7; 64];
+    bytes[..8].copy_from_slice(&slot.to_be_bytes());
+    bytes[8] = number;
+    solana_signature::Signature::from(bytes).to_string()
+}
+
+fn slot_of(canary: &str) -> Option<u64> {
+    let signature = text::signature(canary)?;
+    let bytes: &[u8] = signature.as_ref();
+    (bytes[9..] == [7; 55]).then(|| u64::from_be_bytes(bytes[..8].try_into().unwrap()))
 }
 
 impl Chain {
@@ -61,13 +101,20 @@ impl Chain {
         self.finalized_height += blocks;
     }
 
-    fn answer(&self, method: &str, params: &Value) -> RpcResult {
+    pub fn answer(&mut self, method: &str, params: &Value) -> RpcResult {
+        self.calls += 1;
+        if self.null_at == Some(self.calls) {
+            return RpcResult::Ok(Value::Null);
+        }
+        if let Some(instead) = self.instead.get(method) {
+            return instead.clone();
+        }
         let finalized = params[0]["commitment"] == json!("finalized");
         RpcResult::Ok(match method {
             "getGenesisHash" => json!(self.genesis),
             "getVersion" => json!({"solana-core": "4.2.2", "feature-set": 1}),
             "getHealth" => return self.health.clone(),
-            "getSlot" if finalized => json!(self.slot - (self.height - self.finalized_height)),
+            "getSlot" if finalized => json!(self.finalized_slot()),
             "getSlot" => json!(self.slot),
             "getBlockHeight" if finalized => json!(self.finalized_height),
             "getBlockHeight" => json!(self.height),
@@ -77,8 +124,34 @@ impl Chain {
                 let id = params[0].as_str().unwrap();
                 self.transactions.get(id).cloned().unwrap_or_default()
             }
+            "getFirstAvailableBlock" => json!(self.first_available),
+            "getBlocks" => {
+                let (from, to) = (params[0].as_u64().unwrap(), params[1].as_u64().unwrap());
+                let newest = to.min(self.finalized_slot());
+                let listed =
+                    (from.max(self.first_available)..=newest).filter(|slot| !self.holes.contains(slot));
+                listed.collect()
+            }
+            "getBlock" => {
+                let slot = params[0].as_u64().unwrap();
+                assert_eq!(params[1]["transactionDetails"], json!("signatures"));
+                if slot < self.first_available || self.holes.contains(&slot) {
+                    return refusal(-32_004, &format!("Block not available for slot {slot}"));
+                }
+                let own = (0..9).map(|number| canary(slot, number));
+                let own: Vec<String> = own.filter(|_| !self.empty.contains(&slot)).collect();
+                let signatures: Vec<&String> = own.iter().chain(self.contained.get(&slot)).collect();
+                json!({"blockHeight": slot - SLOTS_WITHOUT_BLOCK, "parentSlot": slot - 1, "signatures": signatures})
+            }
+            "isBlockhashValid" => {
+                self.in_context(json!(self.good_blockhashes.contains(params[0].as_str().unwrap())))
+            }
             other => panic!("unexpected {other} {params}"),
         })
+    }
+
+    fn finalized_slot(&self) -> u64 {
+        self.slot - (self.height - self.finalized_height)
     }
 
     fn in_context(&self, value: Value) -> Value {
@@ -109,14 +182,27 @@ impl Chain {
         let status = |id: &Value| {
             let id = id.as_str().unwrap();
             let old = self.history.get(id).filter(|_| history);
-            self.statuses.get(id).or(old).cloned().unwrap_or_default()
+            let known = slot_of(id).filter(|slot| history && self.indexed.contains(slot));
+            let canary = known.map(|slot| status(slot, "finalized", Value::Null));
+            self.statuses
+                .get(id)
+                .or(old)
+                .cloned()
+                .or(canary)
+                .unwrap_or_default()
         };
         params[0].as_array().unwrap().iter().map(status).collect()
     }
 }
 
-pub const METHODS: [&str; 8] = [
+/// How much a height is below its slot.
+pub const SLOTS_WITHOUT_BLOCK: u64 = 100;
+
+pub const METHODS: [&str; 12] = [
+    "getBlock",
     "getBlockHeight",
+    "getBlocks",
+    "getFirstAvailableBlock",
     "getGenesisHash",
     "getHealth",
     "getMultipleAccounts",
@@ -124,6 +210,7 @@ pub const METHODS: [&str; 8] = [
     "getSlot",
     "getTransaction",
     "getVersion",
+    "isBlockhashValid",
 ];
 
 pub struct World {
@@ -259,10 +346,13 @@ pub fn watch(seed: u8, since: u64) -> Watch {
                 emitter: deal.token_program.to_string(),
                 topics: vec![None, topic(deal.mint), topic(deal.destination())],
             }],
-            reads: vec![],
-            foreign: vec![],
+            ..EvidenceWanted::default()
         }],
         search_foreign: false,
+        pool: false,
+        block: None,
+        read_guards: false,
+        whole_block: false,
     }
 }
 

@@ -1,14 +1,14 @@
-//! Where attempts stand, what landed ones did, and when one has expired.
+//! Where attempts stand, and what landed ones did.
 
 use schemes_svm::testkit::Deal;
-use sdk_plugin::chain::{Observation, TxState};
-use sdk_plugin::{Amount, Fault, HexBytes, Value};
+use sdk_plugin::chain::{BlockRef, BlockStands, Observation, TxState, Watch};
+use sdk_plugin::{Amount, HexBytes, Value};
 use serde_json::json;
 
-use crate::node::{World, status, tx_id, watch};
+use crate::node::{World, asked_methods, status, tx_id, watch};
 
 /// The transaction of the official client as a node shows it when it has landed.
-fn shown(slot: u64, amount: u64) -> Value {
+pub fn shown(slot: u64, amount: u64) -> Value {
     let deal = Deal {
         amount,
         ..Deal::example()
@@ -202,68 +202,73 @@ fn an_old_attempt_is_looked_up_in_the_history() {
 }
 
 #[test]
-fn t46_an_attempt_expires_only_behind_its_last_block_and_when_two_nodes_know_nothing_of_it() {
+fn a_fault_free_payment_costs_as_many_calls_as_ever() {
     let world = World::new();
-    assert_eq!(one(&world, 1_000).state, TxState::Unknown);
-    // Journaled at block 900; 150 blocks, and 32 by which nodes may be apart, must be final.
-    world.chain().advance(900 + 182 - 868);
-    assert_eq!(one(&world, 1_000).state, TxState::Unknown);
-    assert!(world.reads().iter().all(|(_, compared)| !compared));
+    world.chain().transactions.insert(tx_id(1), shown(1_001, 10_000));
+    // Not known yet, processed, confirmed, and final after it was remembered as paid for a while.
+    for stage in [None, Some("processed"), Some("confirmed"), Some("finalized")] {
+        if let Some(stage) = stage {
+            let status = status(1_001, stage, Value::Null);
+            world.chain().statuses.insert(tx_id(1), status);
+        }
+        one(&world, 1_000);
+        world.chain().advance(20);
+    }
+    let first = (4, false);
+    let second = (1, false);
+    assert_eq!(
+        world.reads(),
+        [first, first, first, second, first, second],
+        "slot, two heights and statuses; and the transaction when it has landed"
+    );
+    let asked = [
+        "getBlockHeight",
+        "getSignatureStatuses",
+        "getSlot",
+        "getTransaction",
+    ];
+    assert_eq!(asked_methods(&world.host), asked.map(str::to_owned).into());
+}
 
-    world.chain().advance(1);
-    let TxState::Expired { proof } = one(&world, 1_000).state else {
-        panic!("expired");
+#[test]
+fn a_block_seen_earlier_stands_by_the_status_of_its_transaction() {
+    let world = World::new();
+    let stands = |block: &str| {
+        let block = BlockRef {
+            id: block.into(),
+            height: 998,
+            time_s: 0,
+        };
+        let watch = Watch {
+            block: Some(block),
+            ..watch(1, 990)
+        };
+        world.observe(&[watch]).remove(0).block
     };
-    assert!(proof.contains("1082") && proof.contains("1083"), "{proof}");
-    assert!(
-        world.reads().iter().any(|(_, compared)| *compared),
-        "two nodes were asked"
-    );
-
-    // What the history knows has landed, however late it is found.
-    world
-        .chain()
-        .history
-        .insert(tx_id(1), status(1_100, "finalized", Value::Null));
-    world.chain().transactions.insert(tx_id(1), shown(1_100, 10_000));
-    assert!(matches!(one(&world, 1_000).state, TxState::Landed { .. }));
-}
-
-#[test]
-fn t46_without_the_word_of_two_nodes_nothing_expires() {
-    let world = World::new();
-    one(&world, 1_000);
-    world.chain().advance(1_000);
-    world
-        .host
-        .queue_rpc("getSlot", sdk_plugin::host::RpcResult::Ok(json!(2_000)));
-    // The first round trip is answered, the comparison is not.
-    let failing = FailSecond::of(&world);
-    let seen = sdk_plugin::testkit::block_on(sdk_plugin::ChainDriver::observe(
-        &world.driver,
-        &failing,
-        &[watch(1, 1_000)],
-    ));
+    assert_eq!(one(&world, 990).block, None, "not asked for");
+    assert_eq!(stands("998"), Some(BlockStands::Unknown), "null proves nothing");
+    let shows = |stage: &str, error: Value| {
+        let status = status(998, stage, error);
+        world.chain().statuses.insert(tx_id(1), status);
+    };
+    for error in [Value::Null, json!("AccountInUse")] {
+        shows("processed", error.clone());
+        assert_eq!(stands("998"), Some(BlockStands::Unknown));
+        assert_eq!(stands("997"), Some(BlockStands::Unknown), "a fork of one node");
+        shows("confirmed", error.clone());
+        assert_eq!(stands("998"), Some(BlockStands::Canonical { depth: 3 }));
+        assert_eq!(stands("997"), Some(BlockStands::Replaced));
+        assert_eq!(stands("gone:998"), Some(BlockStands::Unknown), "no slot");
+        shows("finalized", error);
+        assert_eq!(stands("998"), Some(BlockStands::Canonical { depth: 32 }));
+        assert_eq!(stands("999"), Some(BlockStands::Replaced));
+    }
+    let seen = one(&world, 990);
     assert_eq!(
-        seen.expect("the rest of the look stands")[0].state,
-        TxState::Unknown
+        (seen.anchor, seen.block_logs),
+        (None, vec![]),
+        "there are no guards here"
     );
-    assert!(matches!(one(&world, 1_000).state, TxState::Expired { .. }));
-}
-
-#[test]
-fn t46_a_restarted_driver_counts_from_what_it_sees() {
-    let world = World::new();
-    world.chain().advance(1_000);
-    assert_eq!(
-        one(&world, 1_000).state,
-        TxState::Unknown,
-        "how high slot 1000 was is not known"
-    );
-    world.chain().advance(214);
-    assert_eq!(one(&world, 1_000).state, TxState::Unknown);
-    world.chain().advance(1);
-    assert!(matches!(one(&world, 1_000).state, TxState::Expired { .. }));
 }
 
 #[test]
@@ -291,75 +296,5 @@ fn malformed_answers_are_faults() {
             &[watch(1, 990)],
         ));
         assert!(seen.is_err(), "{method} {answer}");
-    }
-}
-
-/// A host whose comparisons fail.
-struct FailSecond;
-
-impl FailSecond {
-    fn of(world: &World) -> sdk_plugin::Cx {
-        let host = std::sync::Arc::new(NoComparison(world.host.clone()));
-        let mut context = world.host.context(crate::node::NETWORK);
-        context.network.finality = 32;
-        sdk_plugin::Cx::new(host, 1, context)
-    }
-}
-
-struct NoComparison(std::sync::Arc<sdk_plugin::testkit::ScriptHost>);
-
-#[sdk_plugin::async_trait]
-impl sdk_plugin::HostServices for NoComparison {
-    async fn rpc(
-        &self,
-        call: u64,
-        request: sdk_plugin::host::RpcRequest,
-    ) -> Result<sdk_plugin::host::RpcResponse, Fault> {
-        if matches!(request, sdk_plugin::host::RpcRequest::Compare { .. }) {
-            return Err(Fault::unavailable("only 1 of 2 nodes answered"));
-        }
-        self.0.rpc(call, request).await
-    }
-
-    async fn sign(
-        &self,
-        call: u64,
-        request: sdk_plugin::host::SignRequest,
-    ) -> Result<sdk_plugin::host::Signature, Fault> {
-        self.0.sign(call, request).await
-    }
-
-    async fn store(
-        &self,
-        call: u64,
-        request: sdk_plugin::host::StoreRequest,
-    ) -> Result<sdk_plugin::host::StoreResponse, Fault> {
-        self.0.store(call, request).await
-    }
-
-    async fn job(&self, call: u64, request: sdk_plugin::host::JobRequest) -> Result<(), Fault> {
-        self.0.job(call, request).await
-    }
-
-    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
-        self.0.sleep(call, millis).await
-    }
-
-    fn now_unix_ns(&self) -> u64 {
-        self.0.now_unix_ns()
-    }
-
-    fn log(&self, call: u64, level: sdk_plugin::host::Level, target: &str, message: &str, fields: &Value) {
-        self.0.log(call, level, target, message, fields);
-    }
-
-    fn metric(
-        &self,
-        kind: sdk_plugin::host::MetricKind,
-        name: &str,
-        value: f64,
-        labels: &std::collections::BTreeMap<String, String>,
-    ) {
-        self.0.metric(kind, name, value, labels);
     }
 }

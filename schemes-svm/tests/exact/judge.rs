@@ -2,7 +2,7 @@
 
 use schemes_svm::exact::reason;
 use schemes_svm::testkit::Deal;
-use sdk_plugin::chain::{Delta, Evidence, LogEntry, Shown};
+use sdk_plugin::chain::{Delta, Evidence, GuardState, LogEntry, Shown};
 use sdk_plugin::scheme::{Judgement, Plan};
 use sdk_plugin::testkit::block_on;
 use sdk_plugin::{Amount, HexBytes, PaymentRequest, SchemeHandler};
@@ -67,6 +67,8 @@ fn landed(logs: Vec<LogEntry>, deltas: Vec<Delta>) -> Evidence {
         deltas,
         reads: vec![],
         foreign: vec![],
+        guard: GuardState::Absent,
+        block_logs: vec![],
     }
 }
 

@@ -32,7 +32,24 @@ fn a_plan_is_the_buyers_transaction_for_the_fee_payer_that_it_names() {
     );
     assert!(!step.batchable);
     assert_eq!(step.max_cost, Some(Amount::from(10_001u64)));
-    assert!(step.evidence.foreign.is_empty());
+    assert!(step.evidence.foreign.is_empty() && step.evidence.guard.is_none());
+    let [life] = step.evidence.reads.as_slice() else {
+        panic!("how long it can land");
+    };
+    assert_eq!(
+        (
+            life.name.as_str(),
+            life.target.clone(),
+            life.data.as_ref(),
+            life.required
+        ),
+        (
+            "blockhash",
+            deal.blockhash.to_string(),
+            SLOT.to_be_bytes().as_slice(),
+            false
+        )
+    );
 
     let [reserve] = plan.reserves.as_slice() else {
         panic!("one reserve");

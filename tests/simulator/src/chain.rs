@@ -1,4 +1,4 @@
-//! The scripted chain: blocks and forks, a fee market, and two nodes that need not agree.
+//! The scripted chain: blocks and forks, a fee market, and three nodes that need not agree.
 //!
 //! Nothing here knows the engine. The chain keeps what an independent judge needs: every transaction that was ever in
 //! a block, when a block reached a depth, and when it was reorganised away.
@@ -13,7 +13,13 @@ use serde::{Deserialize, Serialize};
 use crate::rng::Rng;
 use crate::token::{Op, State};
 
+mod node;
 mod unnumbered;
+mod weather;
+
+use node::Node;
+pub use node::{Keeps, NODES, Nodes, Read, View};
+pub use weather::Weather;
 
 /// Units of gas every transaction burns.
 pub const GAS: u64 = 100;
@@ -93,43 +99,13 @@ pub struct Block {
     pub state: Arc<State>,
 }
 
-/// A node: how far it has followed the chain, and what it has heard of.
-#[derive(Debug, Default)]
-struct Node {
-    view: Vec<Arc<Block>>,
-    /// Follows no blocks before this moment.
-    frozen_until_ms: u64,
-    pool: BTreeMap<(String, u64), (String, Tx)>,
-}
-
-/// How restless the chain is, per block and in 1,000 where not said otherwise.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Weather {
-    pub block_ms: u64,
-    /// A reorganisation of 1 to `reorg_depth` blocks.
-    pub reorg: u64,
-    pub reorg_depth: u64,
-    /// A transaction of a reorganised block is forgotten by everybody.
-    pub lost_in_reorg: u64,
-    /// A node forgets a transaction it has.
-    pub dropped: u64,
-    /// An includable transaction waits another block.
-    pub delayed: u64,
-    /// The base fee multiplies for a while.
-    pub spike: u64,
-    /// A node falls behind for some blocks.
-    pub stale: u64,
-    /// No block comes for a while.
-    pub halt: u64,
-    /// The operator's key is used from elsewhere.
-    pub key_elsewhere: u64,
-}
-
 /// What became of a block that was canonical.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BlockFate {
     pub confirmed_at_ms: Option<u64>,
     pub removed_at_ms: Option<u64>,
+    /// The last moment at which a node may show it in its chain, once it was removed: nodes that were frozen show it longer.
+    pub shown_until_ms: Option<u64>,
 }
 
 pub struct Chain {
@@ -142,7 +118,7 @@ pub struct Chain {
     /// Every block a transaction was ever in.
     places: HashMap<String, Vec<Arc<Block>>>,
     fates: HashMap<String, BlockFate>,
-    nodes: [Node; 2],
+    nodes: [Node; NODES],
     /// Calls of others for the next block, before everything else.
     pub outside: Vec<Op>,
     /// No block comes before this moment.
@@ -173,10 +149,7 @@ impl Chain {
             txs: Vec::new(),
             state: Arc::new(state),
         });
-        let node = || Node {
-            view: vec![Arc::clone(&genesis)],
-            ..Node::default()
-        };
+        let nodes = std::array::from_fn(|_| Node::starting_at(&genesis));
         Self {
             weather,
             confirmations,
@@ -185,7 +158,7 @@ impl Chain {
             reached_ms: vec![0],
             places: HashMap::new(),
             fates: HashMap::new(),
-            nodes: [node(), node()],
+            nodes,
             outside: Vec::new(),
             halted_until_ms: 0,
             base_fee: CALM_FEE,
@@ -243,45 +216,14 @@ impl Chain {
         u64::try_from(blocks.saturating_sub(1)).unwrap_or(u64::MAX)
     }
 
-    /// What became of every block that ever had a transaction in this place of a signer's.
+    /// Every block that was ever canonical and has transactions, with what became of it; each once.
     #[must_use]
-    pub fn slot_places(&self, signer: &str, nonce: u64) -> Vec<BlockFate> {
+    pub fn blocks_ever(&self) -> BTreeMap<&str, (&Arc<Block>, BlockFate)> {
         self.places
             .values()
             .flatten()
-            .filter(|block| {
-                block
-                    .txs
-                    .iter()
-                    .any(|tx| tx.tx.signer == signer && tx.tx.nonce == nonce)
-            })
-            .map(|block| self.fate(&block.id))
+            .map(|block| (block.id.as_str(), (block, self.fate(&block.id))))
             .collect()
-    }
-
-    /// A node's view, brought up to date unless it is frozen.
-    pub fn view(&mut self, node: usize, now_ms: u64) -> &[Arc<Block>] {
-        let node = &mut self.nodes[node % 2];
-        if now_ms >= node.frozen_until_ms {
-            while let Some(last) = node.view.last() {
-                let at = usize::try_from(last.height).unwrap_or(usize::MAX);
-                if self.canonical.get(at).is_some_and(|block| block.id == last.id) {
-                    break;
-                }
-                node.view.pop();
-            }
-            node.view.extend_from_slice(&self.canonical[node.view.len()..]);
-        }
-        &node.view
-    }
-
-    #[must_use]
-    pub fn knows(&self, node: usize, id: &str) -> bool {
-        self.nodes[node % 2].pool.values().any(|(known, _)| known == id)
-    }
-
-    pub fn freeze(&mut self, node: usize, until_ms: u64) {
-        self.nodes[node % 2].frozen_until_ms = until_ms;
     }
 
     /// Everybody forgets a transaction that is in no block.
@@ -302,18 +244,20 @@ impl Chain {
         if let Some(last) = tx.good_until {
             return self.submit_unnumbered(node, id, tx, last, now_ms);
         }
-        let next = self
-            .view(node, now_ms)
+        let node = node % NODES;
+        self.follow(node, now_ms);
+        let next = self.nodes[node]
+            .view
             .last()
             .and_then(|b| b.state.nonces.get(&tx.signer).copied())
             .unwrap_or(0);
         if tx.nonce < next {
             return Sent::SequenceUsed;
         }
-        if tx.max_fee < self.base_fee / 2 {
+        if tx.max_fee < self.base_fee / 2 || self.nodes[node].calls_all_bids_too_low(now_ms) {
             return Sent::Underpriced;
         }
-        let pool = &mut self.nodes[node % 2].pool;
+        let pool = &mut self.nodes[node].pool;
         let place = tx.place(&id);
         match pool.get(&place) {
             Some((known, _)) if *known == id => Sent::Accepted,
@@ -329,15 +273,7 @@ impl Chain {
     pub fn tick(&mut self, now_ms: u64) -> Vec<String> {
         let mut told = Vec::new();
         let weather = self.weather;
-        for node in 0..2 {
-            if self.rng.chance(weather.stale) {
-                let until = now_ms + weather.block_ms * self.rng.between(1, 5);
-                self.freeze(node, until);
-                told.push(format!("node {node} falls behind"));
-            }
-            let rng = &mut self.rng;
-            self.nodes[node].pool.retain(|_, _| !rng.chance(weather.dropped));
-        }
+        self.trouble_nodes(now_ms, &mut told);
         if self.rng.chance(weather.key_elsewhere) {
             let signer = self.rng.index(3);
             self.use_key_elsewhere(signer);
@@ -407,13 +343,21 @@ impl Chain {
 
     /// Takes `depth` blocks back and puts as many others in their place.
     pub fn reorg(&mut self, depth: u64, now_ms: u64) {
+        // Nodes that are not frozen show these blocks up to this moment.
+        (0..NODES).for_each(|node| self.follow(node, now_ms));
         let mut redo = Vec::new();
         for _ in 0..depth {
             if self.canonical.len() <= 1 {
                 break;
             }
             if let Some(block) = self.canonical.pop() {
-                self.fates.entry(block.id.clone()).or_default().removed_at_ms = Some(now_ms);
+                let frozen = self.nodes.iter().filter(|node| {
+                    node.is_frozen(now_ms) && node.view.iter().any(|known| known.id == block.id)
+                });
+                let shown_until_ms = frozen.map(Node::frozen_until_ms).max();
+                let fate = self.fates.entry(block.id.clone()).or_default();
+                fate.removed_at_ms = Some(now_ms);
+                fate.shown_until_ms = shown_until_ms.max(Some(now_ms));
                 redo.push(block);
             }
         }
@@ -439,7 +383,8 @@ impl Chain {
     }
 
     fn gossip(&mut self) {
-        for (from, to) in [(0, 1), (1, 0)] {
+        let pairs = (0..NODES).flat_map(|from| (0..NODES).map(move |to| (from, to)));
+        for (from, to) in pairs.filter(|(from, to)| from != to) {
             for (place, (id, tx)) in self.nodes[from].pool.clone() {
                 let better = match self.nodes[to].pool.get(&place) {
                     None => true,

@@ -12,11 +12,14 @@ use serde_json::Map;
 use tokio::sync::Notify;
 
 use crate::faults::{Harm, Point};
+use crate::run::Visit;
 use crate::scheme::Payload;
 use crate::token::TOKEN;
 use crate::world::World;
 
 pub const NETWORK: &str = "sim:1";
+/// Longer than any answer takes.
+const LONG: Duration = Duration::from_secs(3_600);
 
 /// One settle as a seller asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +77,8 @@ impl Ask {
 /// What a caller heard, and when.
 #[derive(Debug, Clone)]
 pub struct Told {
+    /// When the request began.
+    pub asked_ms: u64,
     pub at_ms: u64,
     pub ask: Arc<Ask>,
     pub answer: SettleAnswer,
@@ -179,10 +184,16 @@ impl Clients {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// One request over one connection.
-    pub async fn ask_once(&self, ask: &Arc<Ask>, mut wait_ms: u64, is_last: bool) -> Heard {
+    /// One request over one connection, on which the caller hangs up after its patience.
+    pub async fn ask_once(
+        &self,
+        ask: &Arc<Ask>,
+        mut wait_ms: u64,
+        mut patience: Duration,
+        is_last: bool,
+    ) -> Heard {
         let (at, engine) = self.engine.running().await;
-        let mut patience = Duration::from_secs(3_600);
+        let asked_ms = self.world.now_ms();
         match self.world.faults.draw(Point::Reply) {
             Some(Harm::HangUp) => patience = Duration::from_millis(self.world.rng().between(0, wait_ms)),
             Some(Harm::Impatient) => wait_ms = self.world.rng().between(0, 300),
@@ -194,7 +205,7 @@ impl Clients {
             () = tokio::time::sleep(patience) => Heard::Gone,
             answer = engine.settle(ask.request(wait_ms)) => {
                 tracing::info!("HEARD {} of {:?}: {answer:?}", ask.payload.nonce, ask.tenant);
-                let told = Told { at_ms: self.world.now_ms(), ask: Arc::clone(ask), answer: answer.clone(), is_last };
+                let told = Told { asked_ms, at_ms: self.world.now_ms(), ask: Arc::clone(ask), answer: answer.clone(), is_last };
                 self.told.lock().unwrap_or_else(PoisonError::into_inner).push(told);
                 Heard::Said(Box::new(answer))
             }
@@ -203,8 +214,32 @@ impl Clients {
 
     /// Asks as a seller's middleware does: again after `settlement_pending`, after 503, and after a broken connection.
     pub async fn ask(&self, ask: Arc<Ask>, wait_ms: u64, tries: u32, is_last: bool) {
+        let visit = Visit {
+            at_ms: 0,
+            ask,
+            wait_ms,
+            tries,
+            hangs_up_after_ms: None,
+        };
+        self.repeat(visit, is_last).await;
+    }
+
+    /// The same, as a script has it.
+    pub async fn visit(&self, visit: Visit) {
+        self.repeat(visit, false).await;
+    }
+
+    async fn repeat(&self, visit: Visit, is_last: bool) {
+        let Visit {
+            ask,
+            wait_ms,
+            tries,
+            mut hangs_up_after_ms,
+            ..
+        } = visit;
         for _ in 0..tries {
-            match self.ask_once(&ask, wait_ms, is_last).await {
+            let patience = hangs_up_after_ms.take().map_or(LONG, Duration::from_millis);
+            match self.ask_once(&ask, wait_ms, patience, is_last).await {
                 Heard::Said(answer) => match *answer {
                     SettleAnswer::Reply(reply)
                         if reply.error_reason.as_deref() == Some(reason::SETTLEMENT_PENDING) => {}

@@ -1,4 +1,5 @@
-//! The simulated chain's driver: honest, as drivers must be, over nodes that are not always right.
+//! The simulated chain's driver: honest, as drivers must be, over nodes that are not always right. With a planted defect it
+//! is the driver that must be caught.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,20 +7,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use facilitator::host::calls::CallTable;
 use facilitator::journal::{Answer, Journal, Query};
 use sdk_plugin::chain::{
-    Attempt, Bid, Built, ForeignTx, Lane, LaneState, LogEntry, Network, Observation, Readiness, Sent, Slot,
-    TxState, Watch,
+    Attempt, Bid, Built, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, Watch,
 };
-use sdk_plugin::scheme::{LogFilter, Step};
+use sdk_plugin::scheme::Step;
 use sdk_plugin::{Amount, ChainDriver, Cx, Fault, HexBytes, Value, async_trait};
 
-use crate::chain::{Block, GAS, Tx, bumped, tx_id};
+use crate::chain::{GAS, Read, Tx, View, bumped, tx_id};
 use crate::faults::{Harm, Point};
 use crate::message::op_of;
+use crate::planted::Planted;
 use crate::run::{INSTANCE, Terms};
 use crate::token::{Op, TOKEN};
 use crate::world::World;
 
+mod observe;
 mod unnumbered;
+
+pub(crate) use observe::name_of;
 
 /// The driver of one process: what it has built is lost with it.
 #[derive(Debug)]
@@ -31,22 +35,28 @@ pub struct SimDriver {
     ordered: bool,
     finality: u64,
     retained_are_poor: bool,
+    planted: Option<Planted>,
     built: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// Where transactions have no numbers: which node showed its history when, by attempt.
+    canaries: Mutex<BTreeMap<String, Vec<(usize, u64)>>>,
 }
 
 impl SimDriver {
     #[must_use]
-    pub fn new(world: Arc<World>, calls: Arc<CallTable>, terms: &Terms) -> Self {
+    pub fn new(world: Arc<World>, calls: Arc<CallTable>, terms: &Terms, planted: Option<Planted>) -> Self {
         Self {
             world,
             calls,
             ordered: terms.ordered,
             finality: terms.finality,
             retained_are_poor: terms.retained_are_poor,
+            planted,
             built: Mutex::default(),
+            canaries: Mutex::default(),
         }
     }
 
+    /// Passes a point; which node the call reads from, and what else goes wrong.
     async fn pass(&self, point: Point) -> Result<(usize, Option<Harm>), Fault> {
         let harm = self.world.faults.pass(point).await?;
         let node = self.world.node();
@@ -54,10 +64,24 @@ impl SimDriver {
             let now_ms = self.world.now_ms();
             let mut chain = self.world.chain();
             let pause = chain.weather.block_ms * 4;
-            chain.view(node, now_ms);
-            chain.freeze(node, now_ms + pause);
+            chain.freeze(node, now_ms, now_ms + pause);
         }
         Ok((node, harm))
+    }
+
+    /// What a node shows during one batch of reads of this call.
+    fn look(&self, node: usize, harm: Option<Harm>) -> View {
+        let mut view = self.world.look_at(node);
+        if let Some(Harm::Null(read)) = harm {
+            view.silence(read);
+        }
+        view
+    }
+
+    /// The head number that the node shows.
+    fn head_number(&self, view: &View) -> Result<u64, Fault> {
+        let shown = self.world.chain().head_number(view);
+        shown.ok_or_else(|| Fault::unavailable("the node answered null for its head"))
     }
 
     async fn journaled(&self, attempt: u64) -> Option<Vec<u8>> {
@@ -107,15 +131,26 @@ impl SimDriver {
             bytes: HexBytes(bytes),
             max_cost: Amount::from(max_fee.saturating_mul(GAS)),
             left_out: Vec::new(),
+            would_fail: None,
         }
+    }
+
+    /// Whether the call would fail on the newest state that the node shows.
+    fn would_fail(&self, node: usize, harm: Option<Harm>, op: &Op) -> Result<Option<String>, Fault> {
+        let view = self.look(node, harm);
+        let block = view
+            .latest_state()
+            .ok_or_else(|| Fault::unavailable("the node answered null for a simulation"))?;
+        let mut state = (*block.state).clone();
+        Ok(state.execute(op, block.mined_ms / 1_000).err())
     }
 }
 
 #[async_trait]
 impl ChainDriver for SimDriver {
     async fn check(&self, _: &Cx, network: &Network) -> Result<Readiness, Fault> {
-        let (node, _) = self.pass(Point::Check).await?;
-        let head_height = head(self.world.chain().view(node, self.world.now_ms()));
+        let (node, harm) = self.pass(Point::Check).await?;
+        let head_height = self.head_number(&self.look(node, harm))?;
         let addresses = network
             .keys
             .iter()
@@ -131,42 +166,42 @@ impl ChainDriver for SimDriver {
     }
 
     async fn lane(&self, _: &Cx, lane: &Lane) -> Result<LaneState, Fault> {
-        let (node, _) = self.pass(Point::Lane).await?;
-        let mut chain = self.world.chain();
-        let view = chain.view(node, self.world.now_ms());
-        let next = view
-            .last()
-            .and_then(|block| block.state.nonces.get(&lane.signer).copied());
+        let (node, harm) = self.pass(Point::Lane).await?;
+        let view = self.look(node, harm);
+        if view.is_silent(Read::State) {
+            return Err(Fault::unavailable("the node answered null for a balance"));
+        }
+        let next_sequence = view
+            .next_nonce(&lane.signer)
+            .ok_or_else(|| Fault::unavailable("the node answered null for a nonce"))?;
         Ok(LaneState {
-            next_sequence: next.unwrap_or(0),
+            next_sequence,
             balance: if self.retained_are_poor && lane.signer.starts_with("signer-r") {
                 Amount::ZERO
             } else {
                 Amount::MAX
             },
-            head_height: head(view),
+            head_height: self.head_number(&view)?,
         })
     }
 
     async fn quote(&self, _: &Cx, _: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault> {
-        let (node, _) = self.pass(Point::Quote).await?;
-        let mut chain = self.world.chain();
+        let (node, harm) = self.pass(Point::Quote).await?;
+        let head_height = self.head_number(&self.look(node, harm))?;
         if !self.ordered {
             // The price is the buyer's, who signed it.
-            let head_height = head(chain.view(node, self.world.now_ms()));
             return Ok(Bid {
                 terms: Value::Null,
                 head_height,
             });
         }
-        let mut max_fee = chain.base_fee().saturating_mul(2);
+        let mut max_fee = self.world.chain().base_fee().saturating_mul(2);
         if let Some(before) = previous
             .and_then(|bid| bid.terms.get("maxFee"))
             .and_then(Value::as_u64)
         {
             max_fee = max_fee.max(bumped(before).saturating_add(1));
         }
-        let head_height = head(chain.view(node, self.world.now_ms()));
         Ok(Bid {
             terms: serde_json::json!({ "maxFee": max_fee }),
             head_height,
@@ -174,7 +209,7 @@ impl ChainDriver for SimDriver {
     }
 
     async fn build(&self, _: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Result<Built, Fault> {
-        self.pass(Point::Build).await?;
+        let (node, harm) = self.pass(Point::Build).await?;
         let [step] = steps else {
             return Err(Fault::invalid("one step for one transaction"));
         };
@@ -184,6 +219,12 @@ impl ChainDriver for SimDriver {
         }
         if !self.ordered {
             return self.co_sign(slot, step);
+        }
+        if slot.lost > 0
+            && self.planted.is_none()
+            && let Some(why) = self.would_fail(node, harm, &op)?
+        {
+            return Ok(Built::would_fail(why));
         }
         Ok(self.sign(slot, bid, Some(op)))
     }
@@ -239,30 +280,24 @@ impl ChainDriver for SimDriver {
             .calls
             .scope(INSTANCE, cx.call_id())
             .and_then(|scope| scope.node);
-        let node = wanted.unwrap_or(node);
+        // Each batch of a call may hit another node, unless the call is for one node alone.
+        let second = wanted.unwrap_or_else(|| self.world.node());
         let last_blocks = self.last_blocks(watches).await;
-        let mut chain = self.world.chain();
-        let view = chain.view(node, self.world.now_ms()).to_vec();
+        let first = self.look(wanted.unwrap_or(node), harm);
+        let second = self.look(second, harm);
+        let head_height = self.head_number(&first)?;
         let mut seen: Vec<Observation> = watches
             .iter()
             .map(|watch| {
-                let places = chain.places(&watch.tx_id);
-                let place = places
-                    .into_iter()
-                    .map(|(block, _)| block)
-                    .find(|block| is_in(&view, block));
-                let pooled = chain.knows(node, &watch.tx_id);
-                if self.ordered {
-                    let absent = || absent(&view, pooled, watch);
-                    observe_one(&view, place.as_deref(), watch, absent)
+                let seen = if self.ordered {
+                    self.observe_one(&first, &second, watch, head_height)
                 } else {
                     let last = last_blocks.get(&watch.attempt_id).copied();
-                    let absent = || unnumbered::absent(head(&view), pooled, last, self.finality);
-                    Observation {
-                        // Nobody else's transaction can be this payment.
-                        foreign_searched: true,
-                        ..observe_one(&view, place.as_deref(), watch, absent)
-                    }
+                    self.observe_unnumbered(&first, watch, head_height, last)
+                };
+                match self.planted {
+                    Some(planted) => planted.spoil(seen, &first, watch, &self.world),
+                    None => seen,
                 }
             })
             .collect();
@@ -272,123 +307,5 @@ impl ChainDriver for SimDriver {
             seen.truncate(watches.len() / 2);
         }
         Ok(seen)
-    }
-}
-
-fn head(view: &[Arc<Block>]) -> u64 {
-    view.last().map_or(0, |block| block.height)
-}
-
-fn is_in(view: &[Arc<Block>], block: &Block) -> bool {
-    usize::try_from(block.height)
-        .ok()
-        .and_then(|at| view.get(at))
-        .is_some_and(|here| here.id == block.id)
-}
-
-fn matches(log: &LogEntry, filters: &[LogFilter]) -> bool {
-    filters.iter().any(|filter| {
-        filter.emitter == log.emitter
-            && filter.topics.len() <= log.topics.len()
-            && filter
-                .topics
-                .iter()
-                .zip(&log.topics)
-                .all(|(want, have)| want.as_ref().is_none_or(|want| want == have))
-    })
-}
-
-/// Where a transaction is that is in no block of a node's.
-fn absent(view: &[Arc<Block>], pooled: bool, watch: &Watch) -> TxState {
-    let mine =
-        |tx: &&crate::chain::Included| tx.tx.signer == watch.lane.signer && tx.tx.nonce == watch.sequence;
-    match view
-        .iter()
-        .rev()
-        .find_map(|block| block.txs.iter().find(mine).map(|tx| (block.height, tx)))
-    {
-        Some((height, tx)) => TxState::Superseded {
-            by: Some(tx.id.clone()),
-            depth: head(view).saturating_sub(height) + 1,
-        },
-        None if pooled => TxState::Pending,
-        None => TxState::Unknown,
-    }
-}
-
-fn observe_one(
-    view: &[Arc<Block>],
-    place: Option<&Block>,
-    watch: &Watch,
-    absent: impl FnOnce() -> TxState,
-) -> Observation {
-    let head = head(view);
-    let depth_of = |height: u64| head.saturating_sub(height) + 1;
-    let wanted: Vec<LogFilter> = watch
-        .evidence
-        .iter()
-        .flat_map(|wanted| wanted.logs.clone())
-        .collect();
-    let foreign_wanted: Vec<LogFilter> = watch
-        .evidence
-        .iter()
-        .flat_map(|wanted| wanted.foreign.clone())
-        .collect();
-    let mut logs = Vec::new();
-    let included = place.and_then(|block| {
-        block
-            .txs
-            .iter()
-            .find(|tx| tx.id == watch.tx_id)
-            .map(|tx| (block, tx))
-    });
-    let state = match included {
-        Some((block, tx)) => match &tx.result {
-            Ok(all) => {
-                logs = all.iter().filter(|log| matches(log, &wanted)).cloned().collect();
-                TxState::Landed {
-                    height: block.height,
-                    block: block.id.clone(),
-                    depth: depth_of(block.height),
-                }
-            }
-            Err(why) => TxState::Reverted {
-                height: block.height,
-                block: block.id.clone(),
-                depth: depth_of(block.height),
-                message: Some(why.clone()),
-            },
-        },
-        None => absent(),
-    };
-    let mut foreign = Vec::new();
-    if watch.search_foreign {
-        for block in view
-            .iter()
-            .rev()
-            .take_while(|block| block.height >= watch.since_height)
-        {
-            for tx in block.txs.iter().filter(|tx| tx.id != watch.tx_id) {
-                let Ok(all) = &tx.result else { continue };
-                if all.iter().any(|log| matches(log, &foreign_wanted)) {
-                    foreign.push(ForeignTx {
-                        tx_id: tx.id.clone(),
-                        height: block.height,
-                        depth: depth_of(block.height),
-                        logs: all.iter().filter(|log| matches(log, &wanted)).cloned().collect(),
-                    });
-                }
-            }
-        }
-    }
-    Observation {
-        attempt_id: watch.attempt_id.clone(),
-        state,
-        head_height: head,
-        logs,
-        deltas: Vec::new(),
-        reads: Vec::new(),
-        foreign,
-        foreign_searched: watch.search_foreign,
     }
 }

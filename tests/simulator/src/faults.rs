@@ -9,6 +9,7 @@ use facilitator::journal::memory::{CommitFault, Faults as JournalFaults};
 use sdk_plugin::{Fault, FaultKind};
 use tokio::sync::Notify;
 
+use crate::chain::Read;
 use crate::rng::Rng;
 
 /// A step of the pipeline.
@@ -72,6 +73,8 @@ pub enum Harm {
     AcceptedAndForgotten,
     /// The node asked has fallen behind.
     Stale,
+    /// One kind of read answers null during this call.
+    Null(Read),
     /// The caller hangs up.
     HangUp,
     /// The caller waits hardly at all.
@@ -107,7 +110,7 @@ impl Point {
     pub fn harms(self) -> &'static [Harm] {
         use Harm::{
             AcceptedAndForgotten, CrashAfter, CrashBefore, Full, Garbage, Hang, HangUp, Impatient, Internal,
-            Panic, Slow, Stale, TakenButError, TakenButHangs, Unavailable,
+            Null, Panic, Slow, Stale, TakenButError, TakenButHangs, Unavailable,
         };
         match self {
             Self::Identify | Self::Job | Self::SchemeCheck => {
@@ -115,9 +118,29 @@ impl Point {
             }
             Self::Plan | Self::Judge => &[Unavailable, Internal, Hang, Panic, Garbage, Slow, CrashBefore],
             Self::ClaimLookUp => &[Unavailable, Slow, CrashBefore],
-            Self::Check | Self::Lane | Self::Quote | Self::Build | Self::Fill => {
-                &[Unavailable, Internal, Hang, Panic, Slow, Stale, CrashBefore]
-            }
+            Self::Build | Self::Fill => &[Unavailable, Internal, Hang, Panic, Slow, Stale, CrashBefore],
+            Self::Check | Self::Quote => &[
+                Unavailable,
+                Internal,
+                Hang,
+                Panic,
+                Slow,
+                Stale,
+                Null(Read::Heads),
+                CrashBefore,
+            ],
+            Self::Lane => &[
+                Unavailable,
+                Internal,
+                Hang,
+                Panic,
+                Slow,
+                Stale,
+                Null(Read::Heads),
+                Null(Read::Nonces),
+                Null(Read::State),
+                CrashBefore,
+            ],
             Self::Broadcast => &[
                 Unavailable,
                 Internal,
@@ -139,6 +162,12 @@ impl Point {
                 Garbage,
                 Slow,
                 Stale,
+                Null(Read::Heads),
+                Null(Read::Nonces),
+                Null(Read::Receipts),
+                Null(Read::Transactions),
+                Null(Read::Logs),
+                Null(Read::State),
                 CrashBefore,
             ],
             Self::CommitFirst

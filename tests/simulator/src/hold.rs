@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use sdk_plugin::chain::{Evidence, Shown};
+use sdk_plugin::chain::Evidence;
 use sdk_plugin::host::{Job, JobRequest, StoreCondition, StoreRequest, StoreResponse, StoreWrite};
 use sdk_plugin::scheme::{
     Gate, Hold, Identified, Identity, Judgement, LaneChoice, OnFail, Paid, Plan, Planned, Refusal, Reserve,
@@ -15,10 +15,12 @@ use sdk_plugin::wire::Kind;
 use sdk_plugin::{Amount, Cx, Fault, PaymentRequest, SchemeHandler, Value, async_trait};
 use serde_json::json;
 
+use crate::chain::NODES;
 use crate::clients::NETWORK;
+use crate::evidence::{judge, judge_held, wanted_of_held};
 use crate::faults::{Harm, Point};
 use crate::message::op_of;
-use crate::scheme::{Payload, REPLAY, Shape, find, paid, payload_of, step};
+use crate::scheme::{Payload, REPLAY, Shape, payload_of, step};
 use crate::token::{Op, State, TOKEN, moved, topics};
 use crate::world::World;
 
@@ -48,12 +50,13 @@ fn place(payload: &Payload) -> String {
 }
 
 impl HoldScheme {
+    /// The newest state that any node shows. A node that lags would make an operation's guard expect what an earlier
+    /// operation on the payment has changed already.
     fn state(&self) -> (Arc<State>, u64) {
-        let node = self.world.node();
-        let now_ms = self.world.now_ms();
-        let mut chain = self.world.chain();
-        let last = chain.view(node, now_ms).last().cloned();
-        last.map_or_else(
+        let newest = (0..NODES)
+            .filter_map(|node| self.world.look_at(node).latest_state().cloned())
+            .max_by_key(|block| block.height);
+        newest.map_or_else(
             || (Arc::default(), 0),
             |block| (Arc::clone(&block.state), block.height),
         )
@@ -175,7 +178,7 @@ impl SchemeHandler for HoldScheme {
                 let before = Self::count(cx, &payload.from).await?;
                 hold(cx, request, &payload, &state, height, before)
             }
-            _ => give_out(cx, &payload),
+            _ => give_out(cx, &payload, &state),
         };
         if harm == Some(Harm::Garbage) {
             // What an untrusted scheme might ask for.
@@ -197,44 +200,13 @@ impl SchemeHandler for HoldScheme {
                 why: "nonsense".into(),
             });
         }
-        let (from, nonce, what) = match &op {
-            Op::Lock {
-                from, nonce, value, ..
-            } => (from, *nonce, Some(("Locked", "escrow".to_owned(), *value))),
-            Op::Capture {
-                from,
-                nonce,
-                to,
-                value,
-            } => (from, *nonce, Some(("Moved", to.clone(), *value))),
-            Op::Sweep { from, nonce } => (from, *nonce, None),
+        let judgement = match &op {
+            Op::Capture { .. } => judge_held(&op, step.pays, &step.evidence, evidence),
+            Op::Lock { .. } | Op::Sweep { .. } => judge(&op, step.pays, evidence),
             _ => return Err(Fault::invalid("no step of this scheme's")),
         };
-        let landed = matches!(evidence.shown, Shown::Landed { .. });
-        if !landed {
-            return Ok(Judgement::NotPaid(Refusal::new(
-                "sim_transaction_failed",
-                from.clone(),
-            )));
-        }
-        let (item, value) = match what {
-            Some((name, to, value)) => (
-                find(&evidence.logs, &topics(name, from, nonce), Some((&to, value))),
-                value,
-            ),
-            None => (find(&evidence.logs, &topics("Swept", from, nonce), None), 0),
-        };
-        let Some(item) = item else {
-            return Ok(Judgement::NotPaid(Refusal::new(
-                "sim_transfer_missing",
-                from.clone(),
-            )));
-        };
-        if !step.pays {
-            return Ok(Judgement::Next);
-        }
-        let Judgement::Paid(proof) = paid(evidence.tx_id.clone(), vec![item], from, value) else {
-            return Err(Fault::internal("not paid"));
+        let Judgement::Paid(proof) = judgement else {
+            return Ok(judgement);
         };
         let memo: Memo = serde_json::from_value(step.memo.clone()).unwrap_or_default();
         Ok(Judgement::Paid(Paid {
@@ -333,7 +305,7 @@ fn hold(
         json!(0),
         cx.now_ms() + WATCH_MS,
     );
-    let mut first = step(&lock, Gate::None, OnFail::Stop, true, Some(valid_before_s));
+    let mut first = step(&lock, state, Gate::None, OnFail::Stop, true, Some(valid_before_s));
     first.memo = memo(Vec::new(), vec![keeper]);
     let next = counted.as_ref().and_then(Value::as_u64).unwrap_or(0) + 1;
     let condition = counted.map_or(StoreCondition::Absent, |value| StoreCondition::Equals { value });
@@ -362,7 +334,7 @@ fn hold(
 }
 
 /// `Close` and `Return`.
-fn give_out(cx: &Cx, payload: &Payload) -> Plan {
+fn give_out(cx: &Cx, payload: &Payload, state: &State) -> Plan {
     let Payload {
         from,
         to,
@@ -381,13 +353,14 @@ fn give_out(cx: &Cx, payload: &Payload) -> Plan {
             to,
             value,
         };
-        let mut first = step(&capture, Gate::None, OnFail::Stop, true, None);
+        let mut first = step(&capture, state, Gate::None, OnFail::Stop, true, None);
         // One row for all payments of a payer: the second one's condition does not hold, and it has been paid all the same.
         let row = write(format!("closed:{from}"), json!(nonce), StoreCondition::Absent);
         first.memo = memo(vec![row], Vec::new());
-        vec![first, step(&sweep, Gate::Final, OnFail::Stop, false, None)]
+        first.evidence = wanted_of_held(&capture, state);
+        vec![first, step(&sweep, state, Gate::Final, OnFail::Stop, false, None)]
     } else {
-        vec![step(&sweep, Gate::None, OnFail::Stop, true, None)]
+        vec![step(&sweep, state, Gate::None, OnFail::Stop, true, None)]
     };
     if let Some(operator) = cx.network().retained.first() {
         for step in &mut steps {

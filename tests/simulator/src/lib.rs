@@ -7,11 +7,13 @@
 pub mod chain;
 pub mod clients;
 pub mod driver;
+pub mod evidence;
 pub mod faults;
 pub mod hold;
 pub mod matrix;
 pub mod message;
 pub mod oracle;
+pub mod planted;
 pub mod random;
 pub mod rng;
 pub mod run;

@@ -75,6 +75,7 @@ impl Message {
             step.expires_at_s = None;
             // The id is that of the message: nobody else's transaction can be this payment.
             step.evidence.foreign.clear();
+            step.evidence.guard = None;
         }
     }
 }

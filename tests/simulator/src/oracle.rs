@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use facilitator::journal::{AttemptKind, AttemptRow, Event, SettlementRow};
+use facilitator::journal::{AttemptKind, AttemptRow, Event, GroundAt, SettlementRow};
 use sdk_plugin::wire::reason;
 
 use crate::chain::{Chain, Tx};
@@ -11,15 +11,10 @@ use crate::clients::{Ask, Told};
 use crate::hold::is_held;
 use crate::run::Terms;
 use crate::scheme::Shape;
-use crate::token::{Op, moved, topics};
+use crate::token::{moved, topics};
 
-/// How long after a block is reorganised away the old view may still be told: observation, judging and a slow commit
-/// lie between, and a node that has fallen behind.
-const LAG_MS: u64 = 45_000;
-
-/// How old a block may be that an attempt does not know of: its quote came from a node that had fallen behind, or its
-/// plugin was slow between quote and commit.
-const BLIND_MS: u64 = 16_000;
+mod slots;
+mod words;
 
 /// What must be zero.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +30,10 @@ pub struct Verdict {
     /// Bytes a node saw that the journal does not hold.
     pub sent_unjournaled: Vec<String>,
     pub overspent: Vec<String>,
+    /// Steps that took another slot without the right to, or too many.
+    pub moved: Vec<String>,
+    /// Decisions that were undone although their block never left the chain.
+    pub undone: Vec<String>,
     /// Settlements that did not end although nothing hindered them.
     pub stuck: Vec<String>,
     /// Panics nobody injected.
@@ -126,199 +125,16 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
         sent_unjournaled: unjournaled.to_vec(),
         ..Verdict::default()
     };
-    words(chain, terms, &record, told, &mut verdict);
+    words::check(facts, &record, &mut verdict);
     releases(told, &mut verdict);
     lost(chain, told, &mut verdict);
-    twice(chain, &record, &mut verdict);
+    slots::twice(chain, &record, &mut verdict);
+    slots::moved(chain, terms, &record, &mut verdict);
     evidence(log, &mut verdict);
+    undone(chain, log, &mut verdict);
     tails(chain, &record, &mut verdict);
-    costs(chain, terms, &record, &mut verdict);
+    slots::costs(chain, terms, &record, &mut verdict);
     verdict
-}
-
-fn words(chain: &Chain, terms: &Terms, record: &Record<'_>, told: &[Told], verdict: &mut Verdict) {
-    for word in told {
-        let Some(reply) = word.reply() else { continue };
-        let what = |why: &str| {
-            format!(
-                "at {} ms, nonce {}: {why}: {reply:?}",
-                word.at_ms, word.ask.payload.nonce
-            )
-        };
-        if reply.success {
-            if !shown(chain, word, &reply.transaction) {
-                verdict
-                    .false_words
-                    .push(what("success, and the chain did not show it"));
-            }
-            if !record
-                .attempts
-                .iter()
-                .any(|attempt| attempt.tx_id == reply.transaction)
-            {
-                foreign_success(chain, record, word, &reply.transaction, &mut verdict.false_words);
-            }
-            continue;
-        }
-        let own: Vec<&AttemptRow> = record
-            .attempts
-            .iter()
-            .filter(|a| a.prepared_at_ms < word.at_ms && record.covers(a, &word.ask))
-            .collect();
-        match reply.error_reason.as_deref() {
-            Some(reason::SETTLEMENT_PENDING) => {
-                if reply.transaction.is_empty() {
-                    verdict.false_words.push(what("pending without a hash"));
-                } else if !known(chain, record, &word.ask, &reply.transaction)
-                    && !is_signed_for(record, &word.ask, &reply.transaction)
-                {
-                    verdict
-                        .false_words
-                        .push(what("pending with a hash that is none of its own"));
-                }
-            }
-            Some(reason::DUPLICATE_SETTLEMENT) => {
-                if !known(chain, record, &word.ask, &reply.transaction) {
-                    verdict
-                        .false_words
-                        .push(what("duplicate with a hash that is none of its own"));
-                }
-            }
-            Some(_) => {
-                let landed = own.iter().any(|attempt| has_landed(chain, attempt, &word.ask));
-                if landed && !excused(chain, &own, word.at_ms) {
-                    verdict.false_words.push(what("failed, and it landed"));
-                }
-                if own
-                    .iter()
-                    .any(|attempt| may_land(chain, terms, record, attempt, word))
-                {
-                    verdict.false_words.push(what("failed, and it could still land"));
-                }
-            }
-            None => verdict.false_words.push(what("neither success nor a reason")),
-        }
-    }
-}
-
-/// Signed for this payment. Its commit took longer than callers are kept, and was refused in the end: that it may land
-/// was true when it was said, and the next request begins anew.
-fn is_signed_for(record: &Record<'_>, ask: &Ask, tx_id: &str) -> bool {
-    match record.signed.get(tx_id).and_then(|tx| tx.op.as_ref()) {
-        Some(
-            Op::Transfer { from, nonce, .. }
-            | Op::Pay { from, nonce, .. }
-            | Op::Lock { from, nonce, .. }
-            | Op::Capture { from, nonce, .. }
-            | Op::Note { from, nonce, .. },
-        ) => *from == ask.payload.from && *nonce == ask.payload.nonce,
-        _ => false,
-    }
-}
-
-/// At some moment before, or just before, the transaction was in a block deep enough, with this very transfer.
-fn shown(chain: &Chain, word: &Told, tx_id: &str) -> bool {
-    chain.places(tx_id).iter().any(|(block, fate)| {
-        let transfer = block
-            .txs
-            .iter()
-            .any(|tx| tx.id == tx_id && tx.result.as_ref().is_ok_and(|logs| pays(logs, &word.ask)));
-        let confirmed = fate.confirmed_at_ms.is_some_and(|at| at <= word.at_ms);
-        let there = fate
-            .removed_at_ms
-            .is_none_or(|at| at.saturating_add(LAG_MS) >= word.at_ms);
-        transfer && confirmed && there
-    })
-}
-
-/// Somebody else's transaction proves a payment only for a claim with an attempt journaled before it.
-fn foreign_success(
-    chain: &Chain,
-    record: &Record<'_>,
-    word: &Told,
-    tx_id: &str,
-    false_words: &mut Vec<String>,
-) {
-    let first = record
-        .attempts
-        .iter()
-        .filter(|attempt| record.covers(attempt, &word.ask))
-        .map(|attempt| attempt.prepared_at_ms)
-        .min();
-    let near = |mined_ms: u64| first.is_some_and(|first| mined_ms.saturating_add(BLIND_MS) >= first);
-    let after = chain.places(tx_id).iter().any(|(block, _)| near(block.mined_ms));
-    if !after {
-        false_words.push(format!(
-            "nonce {}: success by another's {tx_id}, which was there before any attempt",
-            word.ask.payload.nonce
-        ));
-    }
-}
-
-/// Whether a hash belongs to the ask: one of its attempts, or another's transaction that made the payment.
-fn known(chain: &Chain, record: &Record<'_>, ask: &Ask, tx_id: &str) -> bool {
-    record
-        .attempts
-        .iter()
-        .any(|attempt| attempt.tx_id == tx_id && record.covers(attempt, ask))
-        || chain.places(tx_id).iter().any(|(block, _)| {
-            block
-                .txs
-                .iter()
-                .any(|tx| tx.id == tx_id && tx.result.as_ref().is_ok_and(|logs| pays(logs, ask)))
-        })
-}
-
-fn has_landed(chain: &Chain, attempt: &AttemptRow, ask: &Ask) -> bool {
-    chain.canonical().iter().any(|block| {
-        block
-            .txs
-            .iter()
-            .any(|tx| tx.id == attempt.tx_id && tx.result.as_ref().is_ok_and(|logs| pays(logs, ask)))
-    })
-}
-
-/// Without numbers: the payment was in no block so far, and the blocks that could have it were not all final.
-fn may_land(chain: &Chain, terms: &Terms, record: &Record<'_>, attempt: &AttemptRow, word: &Told) -> bool {
-    let pays = attempt.covers.iter().any(|(id, step)| {
-        let steps = record.settlements.get(id).map(|row| row.steps.as_slice());
-        let step = usize::try_from(*step)
-            .ok()
-            .and_then(|step| steps.unwrap_or_default().get(step));
-        step.is_some_and(|step| step.pays)
-    });
-    let Some(last) = record.signed.get(&attempt.tx_id).and_then(|tx| tx.good_until) else {
-        return false;
-    };
-    let was_in_block = chain
-        .places(&attempt.tx_id)
-        .iter()
-        .any(|(block, _)| block.mined_ms <= word.at_ms);
-    let final_height = (chain.height_at(word.at_ms) + 1).saturating_sub(terms.finality);
-    pays && !was_in_block && final_height <= last
-}
-
-/// A failure that rested on a confirmed block which a deeper reorganisation took away: what `confirmations` risks.
-fn excused(chain: &Chain, own: &[&AttemptRow], at_ms: u64) -> bool {
-    own.iter().any(|attempt| {
-        let in_slot = record_of_slot(chain, attempt);
-        in_slot.iter().any(|fate| {
-            fate.confirmed_at_ms.is_some_and(|at| at <= at_ms)
-                && fate
-                    .removed_at_ms
-                    .is_some_and(|at| at.saturating_add(LAG_MS) >= at_ms)
-        })
-    })
-}
-
-/// Fates of all blocks in which something was ever in the attempt's slot.
-fn record_of_slot(chain: &Chain, attempt: &AttemptRow) -> Vec<crate::chain::BlockFate> {
-    if attempt.lane.ordered {
-        chain.slot_places(&attempt.lane.signer, attempt.sequence)
-    } else {
-        let places = chain.places(&attempt.tx_id);
-        places.into_iter().map(|(_, fate)| fate).collect()
-    }
 }
 
 fn releases(told: &[Told], verdict: &mut Verdict) {
@@ -374,44 +190,6 @@ fn lost(chain: &Chain, told: &[Told], verdict: &mut Verdict) {
     }
 }
 
-fn twice(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
-    let mut carried: BTreeMap<(u64, u32), Vec<&str>> = BTreeMap::new();
-    let mut paid: BTreeMap<(String, u64), u32> = BTreeMap::new();
-    for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
-        let attempt = record
-            .attempts
-            .iter()
-            .find(|a| a.tx_id == tx.id && a.kind == AttemptKind::Steps);
-        for place in attempt
-            .map(|attempt| attempt.covers.as_slice())
-            .unwrap_or_default()
-        {
-            carried.entry(*place).or_default().push(&tx.id);
-        }
-        let paying = match &tx.tx.op {
-            Some(
-                Op::Transfer { from, nonce, .. }
-                | Op::Pay { from, nonce, .. }
-                | Op::Capture { from, nonce, .. },
-            ) => Some((from, nonce)),
-            _ => None,
-        };
-        if let (Ok(_), Some((from, nonce))) = (&tx.result, paying) {
-            *paid.entry((from.clone(), *nonce)).or_default() += 1;
-        }
-    }
-    for ((settlement, step), txs) in carried.iter().filter(|(_, txs)| txs.len() > 1) {
-        verdict.twice.push(format!(
-            "step {step} of settlement {settlement} landed as {txs:?}"
-        ));
-    }
-    for ((payer, nonce), times) in paid.iter().filter(|(_, times)| **times > 1) {
-        verdict
-            .twice
-            .push(format!("{payer} {nonce} was paid {times} times"));
-    }
-}
-
 /// What is left is given back only when the capture before it is on the chain.
 fn tails(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
     let landed = |attempt: &AttemptRow| {
@@ -439,6 +217,34 @@ fn tails(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
     }
 }
 
+/// A decision is undone only when something was seen: another block in place of the one that it rests on.
+fn undone(chain: &Chain, log: &[Event], verdict: &mut Verdict) {
+    let mut grounds: BTreeMap<(u64, u32), &str> = BTreeMap::new();
+    for event in log {
+        match event {
+            Event::StepGrounded {
+                settlement,
+                step,
+                ground,
+            } => {
+                if let GroundAt::Block(block) = &ground.at {
+                    grounds.insert((*settlement, *step), block);
+                }
+            }
+            Event::Reorged { settlement, step } => {
+                let ground = grounds.remove(&(*settlement, *step));
+                let stands = |block: &&str| chain.fate(block).removed_at_ms.is_none();
+                if let Some(block) = ground.filter(stands) {
+                    verdict.undone.push(format!(
+                        "step {step} of settlement {settlement} rests on {block}, which never left the chain"
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// One piece of evidence pays one claim, at any time.
 fn evidence(log: &[Event], verdict: &mut Verdict) {
     let mut pays: BTreeMap<&str, u64> = BTreeMap::new();
@@ -458,21 +264,6 @@ fn evidence(log: &[Event], verdict: &mut Verdict) {
             }
             Event::Reorged { settlement, .. } => pays.retain(|_, owner| owner != settlement),
             _ => {}
-        }
-    }
-}
-
-fn costs(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: &mut Verdict) {
-    for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
-        let Some(attempt) = record.attempts.iter().find(|attempt| attempt.tx_id == tx.id) else {
-            continue;
-        };
-        let cost = sdk_plugin::Amount::from(tx.cost);
-        let limit = sdk_plugin::Amount::from(terms.max_cost);
-        if cost > attempt.max_cost || (attempt.kind == AttemptKind::Steps && attempt.max_cost > limit) {
-            verdict
-                .overspent
-                .push(format!("{} cost {cost}, journaled {}", tx.id, attempt.max_cost));
         }
     }
 }

@@ -77,6 +77,7 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
         weather: weather(&mut rng, terms),
         mode,
         journal_lies: false,
+        planted: None,
         balances: balances.to_vec(),
         visits: maker.visits,
         calm_at_ms: SPAN_MS + 30_000,
@@ -144,6 +145,11 @@ fn weather(rng: &mut Rng, terms: Terms) -> Weather {
         stale: upto(100),
         halt: upto(20),
         key_elsewhere: upto(15),
+        lag: upto(30),
+        null: upto(30),
+        pruned: upto(15),
+        future_head: upto(10),
+        underpriced: upto(20),
     }
 }
 
@@ -240,6 +246,7 @@ impl Maker {
             ask: Arc::new(ask.clone()),
             wait_ms,
             tries,
+            hangs_up_after_ms: None,
         });
     }
 

@@ -20,12 +20,13 @@ use sdk_plugin::manifest::Grant;
 use sdk_plugin::{Amount, HexBytes, SchemeHandler, Value};
 use tokio::task::JoinSet;
 
-use crate::chain::{Chain, GAS, Weather};
+use crate::chain::{Chain, GAS, Keeps, NODES, Nodes, Read, Weather};
 use crate::clients::{Ask, Cell, Clients, NETWORK, Told};
 use crate::driver::SimDriver;
 use crate::faults::{AtCommit, Faults, Injected, Mode};
 use crate::hold::{HOLD, HoldScheme};
 use crate::oracle::{self, Verdict};
+use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::scheme::{EXACT, STEPS, SimScheme};
 use crate::token::{Op, State, TOKEN};
@@ -50,7 +51,7 @@ pub struct Terms {
     pub max_cost: u64,
     pub max_in_flight: usize,
     pub lane_queue: usize,
-    /// Payments of so much are decided on what two looks show alike.
+    /// Payments of so much are decided on what two nodes show alike.
     pub second_source_above: Option<u64>,
     /// Whether the chain numbers each signer's transactions.
     pub ordered: bool,
@@ -80,13 +81,17 @@ pub struct Visit {
     pub ask: Arc<Ask>,
     pub wait_ms: u64,
     pub tries: u32,
+    /// When the caller hangs up on its first request; `None`: it stays.
+    pub hangs_up_after_ms: Option<u64>,
 }
 
 /// Something that happens at a set moment, whatever else does.
 #[derive(Debug, Clone)]
 pub enum Act {
-    /// The process is killed.
+    /// The process is killed and starts again soon.
     Kill,
+    /// The process is killed and starts again after so long, milliseconds.
+    KillFor(u64),
     /// So many of the last blocks are replaced.
     Reorg(u64),
     /// Of 1,000 transactions in replaced blocks, so many are forgotten by everybody.
@@ -103,6 +108,21 @@ pub enum Act {
     Outside(Op),
     /// Whether the scheme `hold` says that it can be served.
     HoldReady(bool),
+    /// One kind of read lags so many blocks, for so long, milliseconds.
+    Lag {
+        nodes: Nodes,
+        read: Read,
+        blocks: u64,
+        for_ms: u64,
+    },
+    /// One kind of read answers null for so long, milliseconds.
+    Null { nodes: Nodes, read: Read, for_ms: u64 },
+    /// Nodes keep no more than that, for good.
+    Prune { nodes: Nodes, keeps: Keeps },
+    /// The next head that a node shows is so many blocks too high.
+    FutureHead { nodes: Nodes, blocks: u64 },
+    /// Nodes call every bid too low for so long, milliseconds.
+    CallBidsTooLow { nodes: Nodes, for_ms: u64 },
 }
 
 /// Everything that determines a run.
@@ -114,6 +134,8 @@ pub struct Scenario {
     pub mode: Mode,
     /// The journal says it wrote attempts, and did not.
     pub journal_lies: bool,
+    /// A defect in the driver.
+    pub planted: Option<Planted>,
     pub balances: Vec<(String, u64)>,
     pub visits: Vec<Visit>,
     /// When faults and bad weather end.
@@ -218,7 +240,7 @@ async fn run(scenario: &Scenario) -> Report {
     scenery.spawn(keep_mining(Arc::clone(&world)));
     scenery.spawn(keep_alive(
         Arc::clone(&world),
-        scenario.terms,
+        (scenario.terms, scenario.planted),
         Arc::clone(&cell),
         Arc::clone(&restarts),
     ));
@@ -230,11 +252,11 @@ async fn run(scenario: &Scenario) -> Report {
         let clients = clients.clone();
         sellers.spawn(async move {
             tokio::time::sleep(Duration::from_millis(visit.at_ms)).await;
-            clients.ask(visit.ask, visit.wait_ms, visit.tries, false).await;
+            clients.visit(visit).await;
         });
     }
     tokio::time::sleep(Duration::from_millis(scenario.calm_at_ms)).await;
-    calm_down(&world, scenario.weather.block_ms);
+    calm_down(&world, scenario);
     while sellers.join_next().await.is_some() {}
     let mut stuck = at_rest(&world, &cell, "after the faults").await;
 
@@ -319,13 +341,22 @@ async fn rows(world: &World) -> Vec<StoreRow> {
     }
 }
 
-fn calm_down(world: &World, block_ms: u64) {
+fn calm_down(world: &World, scenario: &Scenario) {
     tracing::info!("faults and bad weather end");
     world.faults.end();
-    world.chain().weather = Weather {
-        block_ms,
+    let now_ms = world.now_ms();
+    let mut chain = world.chain();
+    chain.weather = Weather {
+        block_ms: scenario.weather.block_ms,
         ..Weather::default()
     };
+    chain.heal(now_ms);
+    // What a script has a node forget stays forgotten.
+    for (_, act) in &scenario.acts {
+        if let Act::Prune { nodes, keeps } = act {
+            chain.prune(*nodes, *keeps);
+        }
+    }
 }
 
 /// Waits until nothing is open any more; says what still is when it takes too long.
@@ -396,15 +427,36 @@ async fn act(world: Arc<World>, mut acts: Vec<(u64, Act)>) {
             Act::Delay(delays) => chain.weather.delayed = if delays { 1_000 } else { 0 },
             Act::KeyElsewhere(signer) => chain.use_key_elsewhere(signer),
             Act::Outside(op) => chain.outside.push(op),
+            Act::KillFor(millis) => {
+                world.stays_down_ms.store(millis, Ordering::Relaxed);
+                world.faults.died.notify_one();
+            }
+            Act::Lag {
+                nodes,
+                read,
+                blocks,
+                for_ms,
+            } => chain.lag(nodes, read, blocks, now_ms.saturating_add(for_ms)),
+            Act::Null { nodes, read, for_ms } => chain.null(nodes, read, now_ms.saturating_add(for_ms)),
+            Act::Prune { nodes, keeps } => chain.prune(nodes, keeps),
+            Act::FutureHead { nodes, blocks } => chain.show_future_head(nodes, blocks),
+            Act::CallBidsTooLow { nodes, for_ms } => {
+                chain.call_bids_too_low(nodes, now_ms.saturating_add(for_ms));
+            }
             Act::HoldReady(ready) => world.hold_is_ready.store(ready, Ordering::Relaxed),
         }
     }
 }
 
 /// Starts the engine, and again whenever it has died.
-async fn keep_alive(world: Arc<World>, terms: Terms, to_clients: Arc<Cell>, restarts: Arc<Mutex<u64>>) {
+async fn keep_alive(
+    world: Arc<World>,
+    (terms, planted): (Terms, Option<Planted>),
+    to_clients: Arc<Cell>,
+    restarts: Arc<Mutex<u64>>,
+) {
     loop {
-        let engine = Engine::new(parts(&world, terms));
+        let engine = Engine::new(parts(&world, terms, planted));
         tokio::select! {
             biased;
             () = world.faults.died.notified() => {}
@@ -422,6 +474,7 @@ async fn keep_alive(world: Arc<World>, terms: Terms, to_clients: Arc<Cell>, rest
         drop(engine);
         *restarts.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         let pause = world.rng().between(50, 4_000);
+        let pause = world.stays_down_ms.swap(0, Ordering::Relaxed).max(pause);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         tracing::info!("the process starts again");
     }
@@ -437,7 +490,7 @@ fn keys(name: &str, count: usize) -> Vec<KeyInfo> {
         .collect()
 }
 
-fn parts(world: &Arc<World>, terms: Terms) -> Parts {
+fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) -> Parts {
     let metrics = Arc::new(Metrics::default());
     let journal: Arc<dyn Journal> = Arc::new(SimJournal {
         inner: Arc::clone(&world.journal),
@@ -468,7 +521,7 @@ fn parts(world: &Arc<World>, terms: Terms) -> Parts {
         max_cost_per_day: None,
         max_cost_per_day_per_signer: None,
         tenant_max_cost_per_day: BTreeMap::new(),
-        nodes: 2,
+        nodes: NODES,
         second_source_above: terms
             .second_source_above
             .map(|units| (TOKEN.to_owned(), Amount::from(units)))
@@ -480,7 +533,12 @@ fn parts(world: &Arc<World>, terms: Terms) -> Parts {
         options: Value::Null,
     };
     let calls = Arc::new(CallTable::default());
-    let driver = Arc::new(SimDriver::new(Arc::clone(world), Arc::clone(&calls), &terms));
+    let driver = Arc::new(SimDriver::new(
+        Arc::clone(world),
+        Arc::clone(&calls),
+        &terms,
+        planted,
+    ));
     let network = Arc::new(Network::new(settings, driver, Arc::clone(&instance)));
     let mut registry = Registry::default();
     let operations = ["transfer", "pay", "lock", "capture", "sweep", "note"]

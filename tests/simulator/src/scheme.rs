@@ -3,18 +3,19 @@
 
 use std::sync::Arc;
 
-use sdk_plugin::chain::{Evidence, LogEntry, Shown};
+use sdk_plugin::chain::Evidence;
 use sdk_plugin::scheme::{
-    Call, EvidenceWanted, Gate, Identified, Identity, Judgement, LaneChoice, LogFilter, OnFail, Paid,
-    PaidReply, Plan, Planned, Refusal, Reserve, Step, Supported, Valid, Verdict,
+    Call, Gate, Identified, Identity, Judgement, LaneChoice, OnFail, Paid, PaidReply, Plan, Planned, Refusal,
+    Reserve, Step, Supported, Valid, Verdict,
 };
 use sdk_plugin::wire::Kind;
 use sdk_plugin::{Amount, Cx, Fault, PaymentRequest, SchemeHandler, Value, async_trait};
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::{judge, wanted};
 use crate::faults::{Harm, Point};
 use crate::message::{self, Message, op_of};
-use crate::token::{Op, State, TOKEN, moved, topic, topics};
+use crate::token::{Op, State, TOKEN};
 use crate::world::World;
 
 pub const EXACT: &str = "exact";
@@ -153,17 +154,14 @@ impl SchemeHandler for SimScheme {
             .and_then(|at| plan.steps.get(at));
         let step = step.ok_or_else(|| Fault::invalid("no such step"))?;
         let op = op_of(&step.call.data).ok_or_else(|| Fault::invalid("the step's call can't be read"))?;
-        Ok(judge(&op, evidence))
+        Ok(judge(&op, step.pays, evidence))
     }
 }
 
 impl SimScheme {
     fn state(&self) -> (Arc<State>, u64) {
-        let node = self.world.node();
-        let now_ms = self.world.now_ms();
-        let mut chain = self.world.chain();
-        let last = chain.view(node, now_ms).last().cloned();
-        last.map_or_else(
+        let view = self.world.look();
+        view.latest_state().map_or_else(
             || (Arc::default(), 0),
             |block| (Arc::clone(&block.state), block.height),
         )
@@ -199,7 +197,7 @@ impl SimScheme {
         if state.used.contains(&(payload.from.clone(), payload.nonce)) {
             return no(REPLAY);
         }
-        if state.balances.get(&payload.from).copied().unwrap_or(0) < wanted(&payload) {
+        if state.balances.get(&payload.from).copied().unwrap_or(0) < taken(&payload) {
             return no("sim_insufficient_balance");
         }
         Ok(payload)
@@ -251,100 +249,8 @@ impl SimScheme {
     }
 }
 
-fn judge(op: &Op, evidence: &Evidence) -> Judgement {
-    let landed = matches!(evidence.shown, Shown::Landed { .. });
-    let why_not = match &evidence.shown {
-        Shown::Landed { .. } => "sim_transfer_missing",
-        Shown::Reverted { message, .. } => match message.as_deref() {
-            Some("authorization is used or canceled") => REPLAY,
-            Some("authorization is expired") => "sim_valid_before",
-            Some("transfer amount exceeds balance") => "sim_insufficient_balance",
-            _ => "sim_transaction_failed",
-        },
-        Shown::Dead { .. } => "sim_transaction_failed",
-    };
-    match op {
-        Op::Transfer {
-            from,
-            nonce,
-            to,
-            value,
-            ..
-        } => {
-            let (from, nonce, to, value) = (from, *nonce, to, *value);
-            let candidates = landed
-                .then(|| (evidence.tx_id.clone(), &evidence.logs))
-                .into_iter()
-                .chain(evidence.foreign.iter().map(|tx| (tx.tx_id.clone(), &tx.logs)));
-            for (tx_id, logs) in candidates {
-                let used = find(logs, &topics("Used", from, nonce), None);
-                let transfer = find(logs, &topics("Moved", from, nonce), Some((to, value)));
-                if let (Some(used), Some(transfer)) = (used, transfer) {
-                    return paid(tx_id, vec![used, transfer], from, value);
-                }
-            }
-            Judgement::NotPaid(Refusal::new(why_not, from.clone()))
-        }
-        Op::Capture {
-            from,
-            nonce,
-            to,
-            value,
-        }
-        | Op::Pay {
-            from,
-            nonce,
-            to,
-            value,
-        } => match find(&evidence.logs, &topics("Moved", from, *nonce), Some((to, *value))) {
-            Some(transfer) if landed => paid(evidence.tx_id.clone(), vec![transfer], from, *value),
-            _ => Judgement::NotPaid(Refusal::new(why_not, from.clone())),
-        },
-        Op::Lock { from, .. }
-        | Op::Sweep { from, .. }
-        | Op::Note { from, .. }
-        | Op::Spend { from, .. }
-        | Op::Cancel { from, .. } => {
-            if landed {
-                Judgement::Next
-            } else {
-                Judgement::NotPaid(Refusal::new(why_not, from.clone()))
-            }
-        }
-    }
-}
-
-pub(crate) fn find(
-    logs: &[LogEntry],
-    topics: &[sdk_plugin::HexBytes],
-    to: Option<(&str, u64)>,
-) -> Option<String> {
-    let log = logs.iter().find(|log| {
-        log.emitter == TOKEN
-            && log.topics == topics
-            && to.is_none_or(|(to, value)| log.data == moved(to, value))
-    })?;
-    Some(log.id.clone())
-}
-
-pub(crate) fn paid(tx_id: String, items: Vec<String>, payer: &str, value: u64) -> Judgement {
-    let reply = PaidReply {
-        payer: payer.to_owned(),
-        amount: Some(Amount::from(value)),
-        ..PaidReply::default()
-    };
-    Judgement::Paid(Paid {
-        tx_id,
-        items,
-        reply,
-        writes: Vec::new(),
-        jobs: Vec::new(),
-        repeatable: false,
-    })
-}
-
 /// What it takes from the payer. The escrow gets enough for a second capture, which must never come.
-fn wanted(payload: &Payload) -> u64 {
+fn taken(payload: &Payload) -> u64 {
     if payload.shape == Shape::Escrow {
         payload.value.saturating_mul(3)
     } else {
@@ -369,6 +275,7 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
         nonce,
         valid_before_s,
     };
+    let step = |op: &Op, gate, on_fail, pays, expires| step(op, state, gate, on_fail, pays, expires);
     let note = |nonce, reverts| Op::Note {
         from: from.clone(),
         nonce,
@@ -381,7 +288,7 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
             step(
                 &Op::Lock {
                     from: from.clone(),
-                    value: wanted(payload),
+                    value: taken(payload),
                     nonce,
                     valid_before_s,
                 },
@@ -445,7 +352,7 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
     let reserve = Reserve {
         asset: TOKEN.into(),
         payer: from.clone(),
-        amount: Amount::from(wanted(payload)),
+        amount: Amount::from(taken(payload)),
         available: Amount::from(state.balances.get(&from).copied().unwrap_or(0)),
         as_of_height: height,
         refusal_reason: "sim_insufficient_balance".into(),
@@ -460,30 +367,14 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
     }
 }
 
-pub(crate) fn step(op: &Op, gate: Gate, on_fail: OnFail, pays: bool, expires_at_s: Option<u64>) -> Step {
-    let (from, nonce) = match op {
-        Op::Transfer { from, nonce, .. }
-        | Op::Pay { from, nonce, .. }
-        | Op::Lock { from, nonce, .. }
-        | Op::Capture { from, nonce, .. }
-        | Op::Sweep { from, nonce }
-        | Op::Note { from, nonce, .. }
-        | Op::Cancel { from, nonce } => (from.as_str(), *nonce),
-        Op::Spend { from, .. } => (from.as_str(), 0),
-    };
-    let filter = |name: &str| LogFilter {
-        emitter: TOKEN.into(),
-        topics: vec![
-            Some(topic(name)),
-            Some(topic(from)),
-            Some(topic(&nonce.to_string())),
-        ],
-    };
-    let foreign = if matches!(op, Op::Transfer { .. }) {
-        vec![filter("Used")]
-    } else {
-        Vec::new()
-    };
+pub(crate) fn step(
+    op: &Op,
+    state: &State,
+    gate: Gate,
+    on_fail: OnFail,
+    pays: bool,
+    expires_at_s: Option<u64>,
+) -> Step {
     Step {
         call: Call {
             target: TOKEN.into(),
@@ -498,11 +389,7 @@ pub(crate) fn step(op: &Op, gate: Gate, on_fail: OnFail, pays: bool, expires_at_
         batchable: false,
         max_cost: None,
         expires_at_s,
-        evidence: EvidenceWanted {
-            logs: ["Used", "Moved", "Locked", "Swept", "Noted"].map(filter).to_vec(),
-            reads: Vec::new(),
-            foreign,
-        },
+        evidence: wanted(op, state),
         pays,
         memo: Value::Null,
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use facilitator::journal::{AttemptKind, Event};
+use facilitator::journal::{AttemptKind, AttemptRow, Event};
 use facilitator::service::SettleAnswer;
-use sdk_plugin::wire::reason;
+use sdk_plugin::wire::{SettleReply, reason};
 
 use crate::chain::Weather;
 use crate::clients::{Ask, Told};
@@ -15,9 +15,10 @@ use crate::matrix::Tour;
 use crate::message::Message;
 use crate::run::{Act, Report, Scenario, Terms, Visit, simulate_traced};
 use crate::scheme::{EXACT, Payload, STEPS, Shape};
+use crate::token::Op;
 
 /// The clock's start, in seconds since the epoch.
-const EPOCH_S: u64 = 1_800_000_000;
+pub const EPOCH_S: u64 = 1_800_000_000;
 
 /// One signer, a block each second, nothing happens.
 #[must_use]
@@ -37,6 +38,7 @@ pub fn quiet() -> Scenario {
         },
         mode: Mode::Never,
         journal_lies: false,
+        planted: None,
         balances: payers.map(|payer| (payer.to_owned(), 10_000)).to_vec(),
         visits: Vec::new(),
         calm_at_ms: 120_000,
@@ -85,6 +87,19 @@ pub fn good_until(mut ask: Ask, second: u64) -> Ask {
     ask
 }
 
+/// The transfer of a payment, as somebody else would send it.
+#[must_use]
+pub fn transfer(ask: &Ask) -> Op {
+    let payload = ask.payload.clone();
+    Op::Transfer {
+        from: payload.from,
+        to: payload.to,
+        value: payload.value,
+        nonce: payload.nonce,
+        valid_before_s: payload.valid_before_s,
+    }
+}
+
 /// One signer, a block each second, and transactions have no numbers.
 #[must_use]
 pub fn quiet_unnumbered() -> Scenario {
@@ -113,6 +128,20 @@ impl Scenario {
             ask: Arc::new(ask.clone()),
             wait_ms,
             tries,
+            hangs_up_after_ms: None,
+        });
+        self
+    }
+
+    /// A caller asks once and hangs up after so long.
+    #[must_use]
+    pub fn hang_up(mut self, at_ms: u64, ask: &Ask, after_ms: u64) -> Self {
+        self.visits.push(Visit {
+            at_ms,
+            ask: Arc::new(ask.clone()),
+            wait_ms: 25_000,
+            tries: 1,
+            hangs_up_after_ms: Some(after_ms),
         });
         self
     }
@@ -198,6 +227,40 @@ impl Report {
             .filter(|told| *told.ask == *ask)
             .map(Word::of)
             .collect()
+    }
+
+    /// Demands that exactly one caller with this ask was told `success`, and none that it failed.
+    ///
+    /// # Panics
+    /// It is not so.
+    #[track_caller]
+    pub fn assert_paid_once(&self, ask: &Ask) {
+        let words = self.words(ask);
+        let successes = words.iter().filter(|word| **word == Word::Success).count();
+        assert_eq!(successes, 1, "{:?}: {words:?}", ask.payload);
+        let failed = |word: &&Word| matches!(word, Word::Refused(_) | Word::Unexpected);
+        assert_eq!(words.iter().find(failed), None, "{:?}: {words:?}", ask.payload);
+    }
+
+    /// Replies of callers with this very ask, in order.
+    #[must_use]
+    pub fn replies(&self, ask: &Ask) -> Vec<SettleReply> {
+        let told = self.told.iter().filter(|told| *told.ask == *ask);
+        told.filter_map(Told::reply).collect()
+    }
+
+    /// Transactions that were journaled for steps, fills left out.
+    pub fn attempts(&self) -> impl Iterator<Item = &AttemptRow> {
+        self.log.iter().filter_map(|event| match event {
+            Event::Prepared(new) if new.row.kind == AttemptKind::Steps => Some(&new.row),
+            _ => None,
+        })
+    }
+
+    /// An account's balance at the end.
+    #[must_use]
+    pub fn balance(&self, of: &str) -> u64 {
+        self.state.balances.get(of).copied().unwrap_or(0)
     }
 
     /// Whether no step ever got a second transaction, nor any place a fill.

@@ -45,7 +45,7 @@ pub enum Op {
     },
     /// What is left in the escrow goes back to the payer.
     Sweep { from: String, nonce: u64 },
-    /// Does nothing, or reverts. Nothing on chain keeps it from happening twice.
+    /// Leaves a mark, or reverts. Nothing on chain keeps it from happening twice.
     Note { from: String, nonce: u64, reverts: bool },
     /// The payer spends elsewhere.
     Spend { from: String, value: u64 },
@@ -89,8 +89,87 @@ pub struct State {
     /// Payer and nonce.
     pub used: BTreeSet<(String, u64)>,
     pub escrow: BTreeMap<(String, u64), u64>,
+    /// How often calls had their effect that nothing else remembers for good, by payer, nonce and the call's name.
+    pub done: BTreeMap<(String, u64, String), u64>,
     /// Transactions without numbers that have landed and would still be good, with their last block.
     pub landed: BTreeMap<String, u64>,
+}
+
+/// A read of the contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Query {
+    /// One byte: whether an authorization is used or cancelled.
+    Used { from: String, nonce: u64 },
+    /// Eight bytes, big endian: how often a call of this name had its effect.
+    Done { from: String, nonce: u64, call: String },
+    /// What is in the escrow: one byte whether there is an entry, and eight bytes for its units, big endian.
+    Held { from: String, nonce: u64 },
+}
+
+/// The answer to [`Query::Held`] for so many units; `None`: there is no entry.
+#[must_use]
+pub fn held_word(units: Option<u64>) -> HexBytes {
+    let mut word = vec![u8::from(units.is_some())];
+    word.extend_from_slice(&units.unwrap_or(0).to_be_bytes());
+    HexBytes(word)
+}
+
+/// The reverse of [`held_word`]; `None`: it is no such answer.
+#[must_use]
+pub fn held_units(word: &HexBytes) -> Option<Option<u64>> {
+    let (has, units) = word.0.split_first()?;
+    let units = u64::from_be_bytes(units.try_into().ok()?);
+    Some((*has == 1).then_some(units))
+}
+
+impl Query {
+    #[must_use]
+    pub fn encode(&self) -> HexBytes {
+        HexBytes(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    #[must_use]
+    pub fn decode(bytes: &HexBytes) -> Option<Self> {
+        serde_json::from_slice(&bytes.0).ok()
+    }
+
+    #[must_use]
+    pub fn answer(&self, state: &State) -> HexBytes {
+        match self {
+            Self::Used { from, nonce } => {
+                let is_used = state.used.contains(&(from.clone(), *nonce));
+                HexBytes(vec![u8::from(is_used)])
+            }
+            Self::Done { from, nonce, call } => {
+                let done = state.done.get(&(from.clone(), *nonce, call.clone()));
+                HexBytes(done.copied().unwrap_or(0).to_be_bytes().to_vec())
+            }
+            Self::Held { from, nonce } => held_word(state.escrow.get(&(from.clone(), *nonce)).copied()),
+        }
+    }
+}
+
+/// What changes for good when a call has its effect. `None`: the chain's own rule about transactions is all that keeps the
+/// call from happening twice.
+#[must_use]
+pub fn mark_of(op: &Op) -> Option<Query> {
+    let done = |from: &String, nonce: &u64| Query::Done {
+        from: from.clone(),
+        nonce: *nonce,
+        call: op.name().into(),
+    };
+    match op {
+        Op::Transfer { from, nonce, .. } | Op::Lock { from, nonce, .. } | Op::Cancel { from, nonce } => {
+            Some(Query::Used {
+                from: from.clone(),
+                nonce: *nonce,
+            })
+        }
+        Op::Capture { from, nonce, .. } | Op::Sweep { from, nonce } | Op::Note { from, nonce, .. } => {
+            Some(done(from, nonce))
+        }
+        Op::Pay { .. } | Op::Spend { .. } => None,
+    }
 }
 
 /// A word as a log topic.
@@ -146,6 +225,9 @@ impl State {
 
     /// Executes a call; after an error the caller throws the state away.
     pub fn execute(&mut self, op: &Op, now_s: u64) -> Result<Vec<LogEntry>, String> {
+        if let Some(Query::Done { from, nonce, call }) = mark_of(op) {
+            *self.done.entry((from, nonce, call)).or_default() += 1;
+        }
         match op {
             Op::Transfer {
                 from,

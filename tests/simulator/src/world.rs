@@ -1,7 +1,7 @@
 //! Everything outside the engine, shared by the parts of a run.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use sdk_plugin::host::{
 };
 use sdk_plugin::{Fault, HostServices, Value, async_trait};
 
-use crate::chain::{Chain, Tx};
+use crate::chain::{Chain, NODES, Tx, View};
 use crate::faults::{Faults, Harm, Point};
 use crate::rng::Rng;
 
@@ -30,6 +30,8 @@ pub struct World {
     pub journal: Arc<MemoryJournal>,
     /// What the scheme `hold` says of itself.
     pub hold_is_ready: AtomicBool,
+    /// How long the process stays down when it dies next, at least, milliseconds.
+    pub stays_down_ms: AtomicU64,
     /// Transactions that reached a node and are not in the journal.
     unjournaled: Mutex<Vec<String>>,
     /// Every transaction that was ever signed, sent or not.
@@ -52,6 +54,7 @@ impl World {
             clock,
             journal,
             hold_is_ready: AtomicBool::new(true),
+            stays_down_ms: AtomicU64::new(0),
             unjournaled: Mutex::default(),
             signed: Mutex::default(),
         }
@@ -70,9 +73,20 @@ impl World {
         self.clock.now_ms()
     }
 
-    /// The node that serves a read.
+    /// The node that serves a batch of reads.
     pub fn node(&self) -> usize {
-        self.rng().index(2)
+        self.rng().index(NODES)
+    }
+
+    /// What a node of the pool shows now.
+    pub fn look(&self) -> View {
+        self.look_at(self.node())
+    }
+
+    /// What this node shows now.
+    pub fn look_at(&self, node: usize) -> View {
+        let now_ms = self.now_ms();
+        self.chain().look(node, now_ms)
     }
 
     pub fn note_signed(&self, tx_id: String, tx: Tx) {

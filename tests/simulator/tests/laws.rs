@@ -1,10 +1,13 @@
 //! The laws about money, each in the shape in which the simulator can prove it.
 
+use simulator::chain::{Keeps, Nodes, Read};
 use simulator::clients::Ask;
+use simulator::oracle::Verdict;
+use simulator::planted::Planted;
 use simulator::random::scenario;
-use simulator::run::{Act, simulate};
+use simulator::run::{Act, Scenario, simulate};
 use simulator::scheme::{REPLAY, Shape};
-use simulator::script::{Word, payment, quiet, tour};
+use simulator::script::{Word, held, payment, quiet, quiet_unnumbered, signed, tour};
 
 /// Skipping the journal's commit of an attempt makes the simulator fail: it sees bytes that the journal does not hold,
 /// and, once the process has died, payments that nobody can learn of.
@@ -21,6 +24,101 @@ fn law3_a_journal_that_lies_about_attempts_is_caught() {
         let verdict = simulate(&lying).expect("a runtime").verdict;
         assert!(!verdict.sent_unjournaled.is_empty(), "seed {seed}: {verdict:#?}");
     }
+}
+
+/// The same run without the defect is clean; with it the judge says what is wrong.
+#[track_caller]
+fn caught(scenario: &Scenario, planted: Planted) -> Verdict {
+    let _ = scenario.run_clean();
+    let mut lying = scenario.clone();
+    lying.planted = Some(planted);
+    let verdict = simulate(&lying).expect("a runtime").verdict;
+    assert!(!verdict.is_clean(), "{planted:?} is not caught");
+    verdict
+}
+
+fn null_receipts(at_ms: u64, for_ms: u64) -> (u64, Act) {
+    let act = Act::Null {
+        nodes: Nodes::All,
+        read: Read::Receipts,
+        for_ms,
+    };
+    (at_ms, act)
+}
+
+/// A capture whose receipt is missing until its slot is final.
+fn capture_without_receipt() -> Scenario {
+    let (at_ms, act) = null_receipts(10_300, 12_000);
+    quiet()
+        .visit(500, &held("ann", 10), 25_000, 8)
+        .visit(10_200, &payment("ann", 10, Shape::Close), 25_000, 8)
+        .act(at_ms, act)
+}
+
+#[test]
+fn law4_a_driver_that_calls_a_used_slot_dead_is_caught() {
+    let verdict = caught(&capture_without_receipt(), Planted::UsedIsDead);
+    assert!(!verdict.false_words.is_empty(), "{verdict:#?}");
+}
+
+#[test]
+fn law5_a_driver_that_calls_an_unread_guard_unchanged_is_caught() {
+    let verdict = caught(&capture_without_receipt(), Planted::GuardAlwaysUnchanged);
+    assert!(
+        !verdict.twice.is_empty() && !verdict.moved.is_empty(),
+        "{verdict:#?}"
+    );
+}
+
+#[test]
+fn law4_a_driver_that_calls_a_block_replaced_because_of_null_is_caught() {
+    let (at_ms, act) = null_receipts(2_900, 12_000);
+    let scenario = quiet()
+        .visit(500, &payment("ann", 10, Shape::Plain), 25_000, 1)
+        .act(at_ms, act);
+    let verdict = caught(&scenario, Planted::NullIsReplaced);
+    assert!(!verdict.undone.is_empty(), "{verdict:#?}");
+}
+
+#[test]
+fn law5_a_driver_that_calls_the_newest_block_final_is_caught() {
+    let scenario = quiet()
+        .act(0, Act::Delay(true))
+        .visit(500, &payment("ann", 10, Shape::Plain), 25_000, 8)
+        .act(1_500, Act::KeyElsewhere(0))
+        .act(1_600, Act::Delay(false));
+    let verdict = caught(&scenario, Planted::NewestIsFinal);
+    assert!(!verdict.moved.is_empty(), "{verdict:#?}");
+}
+
+#[test]
+fn law4_a_driver_that_leaves_our_own_transactions_out_of_the_search_is_caught() {
+    let keeps = Keeps {
+        history: Some(20),
+        state: None,
+    };
+    let scenario = quiet()
+        .visit(10_200, &payment("ann", 10, Shape::Plain), 25_000, 8)
+        .act(10_600, Act::KillFor(60_000))
+        .act(
+            65_000,
+            Act::Prune {
+                nodes: Nodes::All,
+                keeps,
+            },
+        );
+    let verdict = caught(&scenario, Planted::OwnIsNotFound);
+    assert!(!verdict.lost.is_empty(), "{verdict:#?}");
+}
+
+#[test]
+fn law4_a_driver_that_takes_a_status_of_null_for_proof_is_caught() {
+    let (at_ms, act) = null_receipts(900, 45_000);
+    let scenario = quiet_unnumbered()
+        .visit(500, &signed("ann", 10, Shape::Plain, 12), 25_000, 8)
+        .act(at_ms, act);
+    let verdict = caught(&scenario, Planted::ExpiredByNull);
+    assert!(!verdict.false_words.is_empty(), "{verdict:#?}");
 }
 
 #[test]

@@ -4,19 +4,8 @@ use simulator::clients::Ask;
 use simulator::faults::{Harm, Point};
 use simulator::run::Act;
 use simulator::scheme::Shape;
-use simulator::script::{Word, good_until, payment, quiet};
+use simulator::script::{Word, good_until, payment, quiet, transfer};
 use simulator::token::Op;
-
-fn transfer(ask: &Ask) -> Op {
-    let payload = ask.payload.clone();
-    Op::Transfer {
-        from: payload.from,
-        to: payload.to,
-        value: payload.value,
-        nonce: payload.nonce,
-        valid_before_s: payload.valid_before_s,
-    }
-}
 
 #[test]
 fn pending_names_a_hash_before_the_paying_step_has_one() {

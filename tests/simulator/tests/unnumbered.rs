@@ -2,6 +2,7 @@
 //! failed only when they never can.
 
 use facilitator::journal::Event;
+use simulator::chain::{Nodes, Read};
 use simulator::clients::Ask;
 use simulator::faults::{Harm, Point};
 use simulator::matrix::spread;
@@ -133,7 +134,7 @@ fn law4_a_payment_has_failed_only_when_no_block_can_have_it_any_more() {
         .position(|word| *word != Word::Pending)
         .expect("an end");
     assert_eq!(words[first], refused, "{words:?}");
-    // Block 13 is final when block 18 comes, 18 s after the start.
+    // Block 13 is final when block 18 comes, 18 s after the start, and two nodes must show their history.
     let (began, told) = (1_800_000_000_000, &report.told[first]);
     assert!(told.at_ms >= began + 18_000, "{}", told.at_ms - began);
     let proof = report.log.iter().find_map(|event| match event {
@@ -240,4 +241,55 @@ fn a_later_step_that_is_too_old_when_its_turn_comes_ends_the_payment() {
         report.words(&ask)
     );
     assert_eq!(report.never_replaced(), Ok(()));
+}
+
+fn null_statuses(nodes: Nodes, for_ms: u64) -> Act {
+    Act::Null {
+        nodes,
+        read: Read::Receipts,
+        for_ms,
+    }
+}
+
+#[test]
+fn law4_statuses_of_null_for_longer_than_a_transaction_is_good_fail_nothing() {
+    for nodes in [Nodes::All, Nodes::One(0), Nodes::One(1), Nodes::One(2)] {
+        for (at_ms, for_ms) in [(900, 45_000), (900, 75_000), (5_000, 45_000)] {
+            for kill in [false, true] {
+                let ask = signed("ann", 10, Shape::Plain, 12);
+                let mut scenario = quiet_unnumbered()
+                    .visit(500, &ask, 5_000, 30)
+                    .act(at_ms, null_statuses(nodes, for_ms));
+                if kill {
+                    scenario = scenario.act(15_000, Act::Kill);
+                }
+                let report = scenario.run_clean();
+                report.assert_paid_once(&ask);
+                assert_eq!(report.payments, 1);
+            }
+        }
+    }
+}
+
+/// The status index shows what is older than our transaction, and not yet ours.
+#[test]
+fn law4_statuses_that_lag_behind_the_last_block_fail_nothing() {
+    let ask = signed("ann", 10, Shape::Plain, 4);
+    let other = signed("bob", 20, Shape::Plain, 100);
+    for nodes in [Nodes::All, Nodes::One(0)] {
+        let lag = Act::Lag {
+            nodes,
+            read: Read::Receipts,
+            blocks: 12,
+            for_ms: 80_000,
+        };
+        let report = quiet_unnumbered()
+            .visit(500, &other, 5_000, 30)
+            .act(2_100, lag)
+            .visit(2_500, &ask, 5_000, 30)
+            .run_clean();
+        report.assert_paid_once(&ask);
+        report.assert_paid_once(&other);
+        assert_eq!(report.payments, 2);
+    }
 }

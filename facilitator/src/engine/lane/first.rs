@@ -43,6 +43,11 @@ impl LaneTask {
                 Err(fault) => Err(fault),
             };
             match built {
+                Ok((_, built)) if built.would_fail.is_some() => {
+                    tracing::warn!(network = %self.lane.network, settlement = settlement.id, lost = slot.lost,
+                        why = built.would_fail, "a step lost its slot, and its call would fail now");
+                    return Err(Stop::WouldFail);
+                }
                 Ok((_, built)) if built.left_out.contains(&0) => {
                     return Err(refused("the driver left the only step out of its transaction"));
                 }
@@ -133,6 +138,12 @@ impl LaneTask {
         kind: AttemptKind,
         covers: Vec<(u64, u32)>,
     ) -> AttemptRow {
+        self.run.saw_head(bid.head_height);
+        // Before two answers have named a height there is only the quote's.
+        let since_height = match self.run.head() {
+            0 => bid.head_height,
+            head => head,
+        };
         AttemptRow {
             id: self.engine.journal.new_id(),
             lane: slot.lane.clone(),
@@ -142,8 +153,8 @@ impl LaneTask {
             covers,
             max_cost: built.max_cost,
             bid: bid.terms.clone(),
-            // Somebody else's transaction below this was there before: no quote from a cache may hide that.
-            since_height: bid.head_height.max(self.run.head()),
+            // Somebody else's transaction below this was there before. One answer alone may name a height that never was.
+            since_height,
             prepared_at_ms: self.engine.clock.now_ms(),
             sent: false,
         }

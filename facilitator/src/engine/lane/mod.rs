@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sdk_plugin::chain::{Lane, Slot};
+use sdk_plugin::chain::{Lane, LaneState, Slot};
 use sdk_plugin::scheme::Refusal;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ use super::outcome::is_gate_open;
 use super::settle::{paused, refusal_of_commit, refuse, unavailable};
 use super::settlement::{self, Phase, Settlement};
 use super::slot::{OpenSlot, SlotKey};
+use super::unsent::Ends;
 use crate::journal::{
     Answer, AttemptKind, AttemptRow, CommitError, Journaled, NewAttempt, Query, StepState, record_attempt,
 };
@@ -37,6 +38,8 @@ const FIRST_STEP_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_STEP_PAUSE: Duration = Duration::from_secs(30);
 /// Tries of quote and build for a settlement that is not journaled.
 const TRIES: u32 = 4;
+/// New slots that a step may take after its first one. PROOF.md: at most twice.
+const MOST_NEW_SLOTS: u32 = 2;
 /// Unused places before the first open slot that are filled at one go.
 const MOST_GAPS: usize = 16;
 
@@ -114,6 +117,8 @@ struct LaneTask {
     run: Arc<NetworkRun>,
     lane: Lane,
     next_sequence: u64,
+    /// The chain is ahead of what the journal explains; nothing new is begun until that is final.
+    jump: Option<Jump>,
     sender: mpsc::UnboundedSender<Journaled<AttemptRow>>,
 }
 
@@ -138,10 +143,19 @@ impl Engine {
             run: Arc::clone(run),
             lane,
             next_sequence: 0,
+            jump: None,
             sender,
         };
         self.spawn(task.run(work, asks, waiting, room));
     }
+}
+
+/// A lane's sequence on chain that the journal can't explain.
+#[derive(Debug, Clone, Copy)]
+struct Jump {
+    next: u64,
+    /// Head height of the first read that showed it.
+    height: u64,
 }
 
 /// Why a step could not be brought into a slot.
@@ -153,6 +167,10 @@ enum Stop {
     Paused,
     /// The first commit was refused.
     Commit(CommitError),
+    /// The step lost a slot, and its call would fail in a new one.
+    WouldFail,
+    /// The step lost more slots than it may.
+    LostSlots,
     /// The callers have gone.
     Withdrawn,
     /// Another settlement has the claim.
@@ -169,7 +187,8 @@ impl LaneTask {
     ) {
         self.reconcile().await;
         loop {
-            let has_room = self.run.in_flight(&self.lane.signer) < self.run.network.settings.max_in_flight;
+            let has_room = self.jump.is_none()
+                && self.run.in_flight(&self.lane.signer) < self.run.network.settings.max_in_flight;
             tokio::select! {
                 biased;
                 ask = asks.recv() => match ask {
@@ -184,6 +203,7 @@ impl LaneTask {
                     None => return,
                 },
                 () = room.notified() => {}
+                () = tokio::time::sleep(RETRY_EVERY * 4), if self.jump.is_some() => self.catch_up().await,
             }
         }
     }
@@ -210,7 +230,15 @@ impl LaneTask {
                     let closed_below = closed.unwrap_or(0);
                     // Places between the closed ones and the first open one may be unused: they get filled.
                     if state.next_sequence >= closed_below {
-                        self.next_sequence = journaled.unwrap_or(0).max(state.next_sequence);
+                        self.run.saw_head(state.head_height);
+                        match journaled {
+                            // A new journal has nothing to explain the chain by.
+                            None => self.next_sequence = state.next_sequence,
+                            Some(journaled) => {
+                                self.next_sequence = journaled;
+                                self.compare(&state);
+                            }
+                        }
                         return;
                     }
                     // The network's check says it aloud, and what to do.
@@ -231,14 +259,59 @@ impl LaneTask {
         }
     }
 
-    /// Goes behind what others have done with the signer's key.
+    /// Reads the chain's sequence again.
     async fn catch_up(&mut self) {
         if !self.lane.ordered {
             return;
         }
         if let Ok(state) = self.engine.ops.lane(&self.run.network, &self.lane).await {
             self.run.saw_head(state.head_height);
-            self.next_sequence = self.next_sequence.max(state.next_sequence);
+            self.compare(&state);
+        }
+    }
+
+    /// The journal holds every transaction before it is sent. A chain that is further shows transactions of somebody else with
+    /// the signer's key, or an old journal. Its sequence is adopted once it is final: a node may be wrong.
+    fn compare(&mut self, state: &LaneState) {
+        if state.next_sequence <= self.next_sequence {
+            self.jump = None;
+            return;
+        }
+        let first = self.jump.is_none();
+        let jump = self.jump.get_or_insert(Jump {
+            next: state.next_sequence,
+            height: state.head_height,
+        });
+        // A node that shows less than the jump did does not confirm it.
+        if state.next_sequence < jump.next {
+            *jump = Jump {
+                next: state.next_sequence,
+                height: state.head_height,
+            };
+        }
+        let jump = *jump;
+        if first {
+            let (network, signer) = (self.lane.network.as_str(), self.lane.signer.as_str());
+            tracing::error!(
+                network,
+                signer,
+                on_chain = state.next_sequence,
+                in_journal = self.next_sequence,
+                "unexplained_sequence: the chain has transactions of this signer that the journal does not know. Either the key \
+                 is used elsewhere, which must stop, or this journal is an old copy. Nothing new is begun with the signer until \
+                 they are final"
+            );
+            self.engine.metrics.add(
+                "switchyard_unexplained_sequence_total",
+                &[("network", network)],
+                1,
+            );
+        }
+        let depth = state.head_height.saturating_sub(jump.height).saturating_add(1);
+        if depth >= self.run.network.settings.finality {
+            self.next_sequence = jump.next;
+            self.jump = None;
+            self.compare(state);
         }
     }
 
@@ -276,6 +349,10 @@ impl LaneTask {
             Err(Stop::Withdrawn) => settlement.give_up(|_| unavailable("withdrawn")),
             Err(Stop::Refused(refusal)) => refuse(&settlement, &refusal),
             Err(Stop::Unavailable(message)) => settlement.give_up(|_| unavailable(message)),
+            // A first step of a settlement that is not journaled has lost no slot.
+            Err(Stop::WouldFail | Stop::LostSlots) => {
+                settlement.give_up(|_| unavailable("it could not be begun; try again"));
+            }
             Err(Stop::Paused) => settlement.give_up(|_| paused()),
             Err(Stop::Commit(CommitError::ClaimTaken) | Stop::Taken) => {
                 // Out of the way first, or the look-up would find the loser itself.
@@ -335,14 +412,14 @@ impl LaneTask {
             .expires_at_s
             .is_some_and(|at| self.engine.clock.now_s() >= at)
         {
-            self.engine
-                .spawn(Arc::clone(&self.engine).end_unsent(settlement, step));
-            return;
+            return self.end(settlement, step, Ends::Expired);
         }
         match self.bring_into_slot(&settlement, step, false).await {
             Ok(()) => settlement.lock().retries = 0,
             // A pause stops first steps only.
             Err(Stop::Withdrawn | Stop::Taken | Stop::Paused) => {}
+            Err(Stop::WouldFail) => self.end(settlement, step, Ends::WouldFail),
+            Err(Stop::LostSlots) => self.end(settlement, step, Ends::LostSlots),
             Err(Stop::Refused(refusal)) => {
                 tracing::error!(settlement = settlement.id, step, reason = %refusal.reason, message = ?refusal.message,
                     "a step of a settlement can't be built");
@@ -350,6 +427,21 @@ impl LaneTask {
             }
             Err(Stop::Unavailable(_) | Stop::Commit(_)) => self.try_later(settlement, step),
         }
+    }
+
+    fn end(&self, settlement: Arc<Settlement>, step: u32, ends: Ends) {
+        if ends == Ends::LostSlots {
+            tracing::error!(network = %self.lane.network, signer = %self.lane.signer, settlement = settlement.id,
+                "key_used_elsewhere: other transactions have used every slot of a step; the signer's key is used elsewhere: stop \
+                 that, or replace the key");
+            self.engine.metrics.add(
+                "switchyard_key_used_elsewhere_total",
+                &[("network", self.lane.network.as_str())],
+                1,
+            );
+        }
+        self.engine
+            .spawn(Arc::clone(&self.engine).end_unsent(settlement, step, ends));
     }
 
     /// Longer each time. Whoever else asks for the step meanwhile starts no second row of tries.
@@ -383,7 +475,7 @@ impl LaneTask {
         let Some(planned) = planned else {
             return Err(Stop::Unavailable("the plan can't be read"));
         };
-        if self.run.is_astray() {
+        if self.run.is_astray() || self.jump.is_some() {
             return Err(Stop::Unavailable("this network is not ready; try again"));
         }
         if is_first
@@ -398,9 +490,19 @@ impl LaneTask {
         } else {
             self.engine.journal.new_id()
         };
+        let lost = if is_first {
+            0
+        } else {
+            match self.engine.slots_of(settlement, step).await {
+                Some(slots) if slots > MOST_NEW_SLOTS => return Err(Stop::LostSlots),
+                Some(slots) => slots,
+                None => return Err(Stop::Unavailable("the journal can't be read")),
+            }
+        };
         let slot = Slot {
             lane: self.lane.clone(),
             sequence,
+            lost,
         };
         let (bid, built) = self
             .quote_and_build(settlement, &slot, &planned, is_first)

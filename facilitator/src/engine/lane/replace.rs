@@ -1,13 +1,18 @@
 //! What is put into a place of the lane beside a settlement's own first transaction: one that bids more, or a fill.
 
-use sdk_plugin::Amount;
+use std::time::Duration;
+
 use sdk_plugin::chain::Slot;
 use sdk_plugin::scheme::Step;
+use sdk_plugin::{Amount, FaultKind};
 use tokio::time::Instant;
 
 use super::{Ask, LaneTask, MOST_GAPS};
 use crate::engine::slot::{OpenSlot, SlotKey, bid_of};
 use crate::journal::{AttemptKind, NewAttempt, record_attempt};
+
+/// How long replacements must have been too expensive before a slot is filled.
+const FILL_WHEN_PRICED_OUT_FOR: Duration = Duration::from_secs(120);
 
 impl LaneTask {
     /// A place below the first open slot that nothing has used keeps everything behind it from landing: a
@@ -22,6 +27,7 @@ impl LaneTask {
             let place = Slot {
                 lane: self.lane.clone(),
                 sequence,
+                lost: 0,
             };
             let Ok(bid) = self.engine.ops.quote(&self.run.network, &self.lane, None).await else {
                 return;
@@ -29,6 +35,9 @@ impl LaneTask {
             let Ok(built) = self.engine.ops.fill(&self.run.network, &place, &bid).await else {
                 return;
             };
+            if built.max_cost > self.run.network.settings.max_cost {
+                return;
+            }
             let row = self.attempt_row(&place, &bid, &built, AttemptKind::Fill, Vec::new());
             match record_attempt(
                 &*self.engine.journal,
@@ -78,18 +87,22 @@ impl LaneTask {
         let place = Slot {
             lane: self.lane.clone(),
             sequence: slot.sequence,
+            lost: 0,
         };
         if !fill && self.run.lowest_in_flight(&self.lane.signer) == Some(slot.sequence) {
             self.fill_gaps(slot.sequence).await;
         }
         let previous = bid_of(&newest);
-        let Ok(bid) = self
+        let bid = match self
             .engine
             .ops
             .quote(&self.run.network, &self.lane, Some(&previous))
             .await
-        else {
-            return;
+        {
+            Ok(bid) => bid,
+            // No better bid is allowed now: what is recorded goes out again, until prices fall.
+            Err(fault) if fault.kind == FaultKind::Denied => return self.send_again(&slot, &fault.message),
+            Err(_) => return,
         };
         let steps: Vec<Step> = steps_of(&slot);
         if kind == AttemptKind::Steps && steps.len() != slot.covers.len() {
@@ -107,15 +120,14 @@ impl LaneTask {
             }
         };
         let Ok(built) = built else { return };
-        if kind == AttemptKind::Steps && steps.iter().any(|step| built.max_cost > self.cost_limit(step)) {
-            tracing::warn!(network = %self.lane.network, sequence = slot.sequence,
-                "a transaction is stuck and its replacement would cost more than is allowed: filling its slot");
-            if let Some(lane) = self.run.lane(&self.lane.signer) {
-                slot.lock().asked = true;
-                lane.ask(Ask::Fill(key.clone()));
-            }
-            return;
+        let limit = match kind {
+            AttemptKind::Fill => Some(self.run.network.settings.max_cost),
+            AttemptKind::Steps => steps.iter().map(|step| self.cost_limit(step)).min(),
+        };
+        if limit.is_some_and(|limit| built.max_cost > limit) {
+            return self.too_expensive(&slot, kind);
         }
+        slot.lock().priced_out = None;
         let covers = slot
             .covers
             .iter()
@@ -157,6 +169,7 @@ impl LaneTask {
                     let more = Amount(attempt.max_cost.0.saturating_sub(dearest.0));
                     self.run.budget.charge(attempt.prepared_at_ms, more, &spender);
                     state.last_bid = Instant::now();
+                    state.bid_head = None;
                     state.last_sent = Instant::now();
                     state.rejections = 0;
                     state.attempts.push(attempt.clone());
@@ -170,6 +183,46 @@ impl LaneTask {
             }
             Err(error) => tracing::warn!(%error, "a replacement was not recorded"),
         }
+    }
+}
+
+impl LaneTask {
+    /// Sends the newest recorded transaction again, where no better one can be made now.
+    fn send_again(&self, slot: &OpenSlot, why: &str) {
+        let sentence = format!("a stuck transaction can't be replaced now: {why}");
+        if self.run.health.is_news(&sentence) {
+            tracing::warn!(network = %self.lane.network, signer = %self.lane.signer, sequence = slot.sequence,
+                "{sentence}");
+        }
+        let newest = {
+            let mut state = slot.lock();
+            state.last_bid = Instant::now();
+            state.bid_head = None;
+            if state.sending > 0 {
+                return;
+            }
+            state.newest().cloned()
+        };
+        if let Some(newest) = newest {
+            self.hand_over(slot, newest);
+        }
+    }
+
+    /// A replacement would cost more than is allowed. The payment is still good: what is recorded is sent again. Once that
+    /// has lasted, the slot is filled, if a fill costs no more than is allowed; its step takes another slot.
+    fn too_expensive(&self, slot: &OpenSlot, kind: AttemptKind) {
+        let since = *slot.lock().priced_out.get_or_insert_with(Instant::now);
+        let lasted = Instant::now().saturating_duration_since(since);
+        let may_fill = kind == AttemptKind::Steps && lasted >= FILL_WHEN_PRICED_OUT_FOR;
+        if may_fill && let Some(lane) = self.run.lane(&self.lane.signer) {
+            slot.lock().asked = true;
+            lane.ask(Ask::Fill(slot.key()));
+            return;
+        }
+        self.send_again(
+            slot,
+            "it would cost more than max_cost allows; raise the network's max_cost, or wait for a lower price",
+        );
     }
 }
 

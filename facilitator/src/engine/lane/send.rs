@@ -1,6 +1,7 @@
 //! Hands journaled attempts to the network, one after the other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sdk_plugin::chain::{Attempt, Sent};
 use tokio::sync::mpsc;
@@ -10,6 +11,9 @@ use super::{Ask, RETRY_EVERY};
 use crate::engine::Engine;
 use crate::engine::network::NetworkRun;
 use crate::journal::{AttemptRow, Event, Journaled};
+
+/// The longest pause before the next bid in a row that nodes have called too low.
+const LONGEST_BID_PAUSE: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// Hands journaled attempts to the network, one after the other.
@@ -63,12 +67,23 @@ impl Engine {
             state.last_sent = Instant::now();
         }
         match answer {
-            Ok(Sent::Accepted) => self.journal.note(Event::Sent { attempt: attempt.id }),
+            Ok(Sent::Accepted) => {
+                if let Some(slot) = slot {
+                    slot.lock().underpriced = 0;
+                }
+                self.journal.note(Event::Sent { attempt: attempt.id });
+            }
             Ok(Sent::Underpriced) => {
                 if let (Some(slot), Some(lane)) = (slot, run.lane(&key.0)) {
-                    slot.lock().asked = true;
-                    // The pause keeps a price that runs away from becoming a row of journaled bids.
-                    self.spawn_after(RETRY_EVERY, move || lane.ask(Ask::Rebid(key)));
+                    let pause = {
+                        let mut state = slot.lock();
+                        state.asked = true;
+                        let doubled = 1_u32.checked_shl(state.underpriced).unwrap_or(u32::MAX);
+                        state.underpriced = state.underpriced.saturating_add(1);
+                        RETRY_EVERY.saturating_mul(doubled).min(LONGEST_BID_PAUSE)
+                    };
+                    // A node that calls every bid too low must not make a row of journaled bids.
+                    self.spawn_after(pause, move || lane.ask(Ask::Rebid(key)));
                 }
             }
             // The observer finds out what has the slot; what comes next must be behind it.

@@ -102,7 +102,11 @@ impl Engine {
                 None => resume_unwind(panic),
             },
             Err(_) => {
-                tracing::error!(network, claim = known.claim(), "a settle did not end within its time: does the disk hang?");
+                tracing::error!(
+                    network,
+                    claim = known.claim(),
+                    "a settle did not end within its time: does the disk hang?"
+                );
                 match known.row() {
                     Some(row) => settlement::late(&row, &network_as_sent).into(),
                     None => unavailable("no answer within the time; try again").into(),
@@ -132,12 +136,7 @@ impl Engine {
         }
     }
 
-    async fn settle_claim(
-        self: &Arc<Self>,
-        asked: &Arc<Asked>,
-        deadline: Instant,
-        known: &Known,
-    ) -> Settled {
+    async fn settle_claim(self: &Arc<Self>, asked: &Arc<Asked>, deadline: Instant, known: &Known) -> Settled {
         for look in 0..LOOKS {
             match self.find(asked, known).await {
                 Ok(Found::Waiting {
@@ -201,11 +200,7 @@ impl Engine {
     }
 
     /// The claim that this very request opened before.
-    async fn known(
-        &self,
-        kind: &Arc<Kind>,
-        request: &PaymentRequest,
-    ) -> Result<Option<Asked>, JournalError> {
+    async fn known(&self, kind: &Arc<Kind>, request: &PaymentRequest) -> Result<Option<Asked>, JournalError> {
         let hash = request_hash(request);
         let held = {
             let claims = lock(&self.claims);
@@ -265,11 +260,17 @@ impl Engine {
             other => return Err(JournalError(format!("an answer of another shape: {other:?}"))),
         };
         let network = &asked.request.network_as_sent;
+        let mut failed_before = None;
         let generation = match stored {
             None => 0,
             Some(row) if self.is_undelivered(&row, asked, known) => return Ok(Found::Again),
             Some(row) => match decide(&row, &asked.asker) {
-                Decision::Reopen => row.generation.saturating_add(1),
+                Decision::Reopen => {
+                    let generation = row.generation.saturating_add(1);
+                    let failed = matches!(row.outcome, Outcome::Failed { .. });
+                    failed_before = Some(*row).filter(|row| failed && asked.asker.is_equal(row));
+                    generation
+                }
                 Decision::Wait => return Ok(Found::Again),
                 Decision::TakeRelease if !row.finished => return Ok(Found::Again),
                 Decision::TakeRelease => {
@@ -278,7 +279,7 @@ impl Engine {
                 decision => return Ok(Found::Decided(plain(decision, &row, network).into())),
             },
         };
-        Ok(self.open(asked, generation))
+        Ok(self.open(asked, generation, failed_before))
     }
 
     /// Whether the claim's release is on its way to another caller with an equal request: until it is known whether that
@@ -313,11 +314,15 @@ impl Engine {
                     answer,
                 }
             }
-            Decision::TakeRelease => {
+            // What may still be reorganised away is looked at again first.
+            Decision::TakeRelease | Decision::Replay(_) => {
                 let (number, answer) = state.join(asked.asker.clone(), network.clone());
                 drop(state);
+                if let Some(run) = self.run_of(holder.network.id()) {
+                    run.poll_now(&holder);
+                }
                 let (engine, settlement) = (Arc::clone(self), Arc::clone(&holder));
-                self.spawn(async move { engine.serve_waiters(&settlement).await });
+                self.spawn(async move { engine.serve_waiters(&settlement, None).await });
                 Found::Waiting {
                     settlement: holder,
                     number,
@@ -330,7 +335,12 @@ impl Engine {
     }
 
     /// Joins an equal request that is being planned, or begins to plan.
-    fn open(self: &Arc<Self>, asked: &Arc<Asked>, generation: u32) -> Found {
+    fn open(
+        self: &Arc<Self>,
+        asked: &Arc<Asked>,
+        generation: u32,
+        failed_before: Option<SettlementRow>,
+    ) -> Found {
         let network_as_sent = asked.request.network_as_sent.clone();
         let Some(identified) = &asked.identified else {
             let refusal = Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, asked.payer.clone())
@@ -392,6 +402,10 @@ impl Engine {
             Some(Arc::clone(&asked.kind)),
             Some(asked.request.clone()),
         ));
+        if let Some(row) = failed_before {
+            // Set once: nobody else has this settlement yet.
+            let _ = settlement.failed_before.set(row);
+        }
         let (number, answer) = settlement.lock().join(asked.asker.clone(), network_as_sent);
         claim.opening.push(Arc::clone(&settlement));
         drop(claims);
@@ -440,7 +454,15 @@ impl Engine {
         };
         let plan = match planned {
             Ok(Planned::Plan(plan)) => plan,
-            Ok(Planned::Refused(refusal)) => return refuse(settlement, &refusal),
+            Ok(Planned::Refused(refusal)) => {
+                // It failed before and is no longer good: the answer is the same failure.
+                return match settlement.failed_before.get() {
+                    Some(row) => settlement.give_up(|waiter| {
+                        SettleAnswer::Reply(settlement::same_failure(row, &waiter.network_as_sent))
+                    }),
+                    None => refuse(settlement, &refusal),
+                };
+            }
             Ok(Planned::Done(_)) if self.is_paused(kind) => return settlement.give_up(|_| paused()),
             Ok(Planned::Done(done)) => {
                 if let Err(what) = rows::check(&done.writes, &done.jobs, kind) {

@@ -64,7 +64,10 @@ fn base58(bytes: &[u8]) -> Zeroizing<String> {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     let mut text = Zeroizing::new(String::with_capacity(bytes.len().saturating_mul(2)));
     text.extend(std::iter::repeat_n('1', zeros));
-    let letters = digits.iter().rev().filter_map(|digit| BASE58.get(usize::from(*digit)));
+    let letters = digits
+        .iter()
+        .rev()
+        .filter_map(|digit| BASE58.get(usize::from(*digit)));
     text.extend(letters.map(|letter| char::from(*letter)));
     text
 }

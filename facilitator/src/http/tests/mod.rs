@@ -144,13 +144,7 @@ impl Service for Scripted {
         }
     }
 
-    async fn route(
-        &self,
-        scheme: &str,
-        network: &str,
-        request: RouteRequest,
-        _wait: Duration,
-    ) -> Routed {
+    async fn route(&self, scheme: &str, network: &str, request: RouteRequest, _wait: Duration) -> Routed {
         let response = match (scheme, request.path.as_str()) {
             ("deferred", "/vouchers") => Ok(RouteResponse::Reply {
                 status: 201,

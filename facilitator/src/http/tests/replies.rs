@@ -63,7 +63,10 @@ async fn t16_messages_are_cut_and_cleaned_and_the_hash_survives() {
         seen.text
     );
     let message = seen.json()["errorMessage"].as_str().unwrap().to_owned();
-    assert!(message.starts_with(&format!("POST [removed] said [removed] of {HASH} éé")) && message.chars().count() == 500);
+    assert!(
+        message.starts_with(&format!("POST [removed] said [removed] of {HASH} éé"))
+            && message.chars().count() == 500
+    );
 }
 
 #[tokio::test]
@@ -198,13 +201,18 @@ async fn t16_an_own_key_is_in_no_part_of_an_answer() {
         keys,
     );
     let router = TowerToHyperService::new(router(app));
-    let request = Request::post("/settle").body(Body::from(v2().to_string())).unwrap();
+    let request = Request::post("/settle")
+        .body(Body::from(v2().to_string()))
+        .unwrap();
     let body = router.call(request).await.unwrap().into_body().collect().await;
     let text = String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap();
     assert!(!text.contains("abab"), "{text}");
     let body: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(body["errorMessage"], format!("see [removed] and {HASH}"));
-    assert_eq!((&body["transaction"], &body["extra"]["note"]), (&json!(HASH), &json!("[removed]")));
+    assert_eq!(
+        (&body["transaction"], &body["extra"]["note"]),
+        (&json!(HASH), &json!("[removed]"))
+    );
 }
 
 #[tokio::test]

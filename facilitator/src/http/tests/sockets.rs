@@ -120,8 +120,15 @@ async fn an_answer_is_delivered_when_the_connection_takes_it_and_its_length_is_s
         stream.write_all(request(path).as_bytes()).await.unwrap();
         let text = answer(&mut stream).await;
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{text}");
-        assert_eq!(deliveries.lock().unwrap().pop(), Some(Delivery::Delivered), "{path}");
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "{text}"
+        );
+        assert_eq!(
+            deliveries.lock().unwrap().pop(),
+            Some(Delivery::Delivered),
+            "{path}"
+        );
     }
 }
 

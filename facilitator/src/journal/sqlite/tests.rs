@@ -7,6 +7,7 @@ use serde_json::json;
 use super::super::conformance::{NETWORK, opened, prepared, rows, settlement, stored};
 use super::writer::{Fate, fate};
 use super::*;
+use crate::journal::{Ground, GroundAt};
 
 const DATABASE: &str = "journal.sqlite";
 const FILES: [&str; 4] = [
@@ -539,4 +540,64 @@ async fn jobs_of_a_journal_from_before_the_order_of_jobs_come_due() {
     let mut tables = Tables::new(&connection);
     assert_eq!(tables.last_key(Table::DueJobs), Ok(None));
     assert_eq!(tables.last_key(Table::Jobs), Ok(None));
+}
+
+#[tokio::test]
+async fn grounds_of_a_journal_from_before_their_type_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(SqliteJournal::open(folder.path()).unwrap());
+    let path = folder.path().join(DATABASE);
+    std::fs::remove_file(&path).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch(concat!(include_str!("001.sql"), include_str!("002.sql")))
+        .unwrap();
+    connection
+        .pragma_update(None, "application_id", 0x5377_5964)
+        .unwrap();
+    connection.pragma_update(None, "user_version", 2).unwrap();
+    let step = |ground: &str| {
+        format!(
+            r#"{{"state":{{"Done":{{"tx_id":"0xt","height":9}}}},"pays":false,"is_final":false,"ground":{ground}}}"#
+        )
+    };
+    let steps = [
+        step(r#"{"attempt":4,"block":"0xb10c","height":9,"foreign":null}"#),
+        step(r#"{"attempt":5,"block":"gone:0xother","height":7,"foreign":"0xtheirs"}"#),
+        step("null"),
+    ];
+    let row = format!(
+        r#"{{"id":1,"claim":"c","generation":0,"plugin":"p","scheme":"s","version":"2","network":"n","tenant":null,"fingerprint":"f","digest":"d","request":"","replay_reason":"used","replayable_until_s":null,"payer":"a\"b","conflict_keys":[],"opened_at_ms":1,"second_source":false,"steps":[{}],"outcome":"Open","release":null,"tx_id":null,"finished":false}}"#,
+        steps.join(",")
+    );
+    let key = "00000000000000000001";
+    connection
+        .execute(
+            "INSERT INTO settlements (key, value) VALUES (?1, ?2)",
+            [key, &row],
+        )
+        .unwrap();
+    drop(connection);
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    let Ok(Answer::Settlement(Some(row))) = journal.query(Query::Settlement(1)).await else {
+        panic!("no settlement")
+    };
+    assert_eq!(row.payer, "a\"b");
+    let grounds: Vec<Option<Ground>> = row.steps.iter().map(|step| step.ground.clone()).collect();
+    let ground = |attempt, at, height, foreign: Option<&str>| {
+        Some(Ground {
+            attempt,
+            at,
+            height,
+            foreign: foreign.map(str::to_owned),
+        })
+    };
+    assert_eq!(
+        grounds,
+        [
+            ground(4, GroundAt::Block("0xb10c".into()), 9, None),
+            ground(5, GroundAt::Dead("0xother".into()), 7, Some("0xtheirs")),
+            None
+        ]
+    );
 }

@@ -272,11 +272,11 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Assertion 3: the id of the one event that the escrow emitted for this payment, when it is the right one.
-    pub(super) fn event(&self, hash: B256, logs: &[LogEntry]) -> Option<String> {
+    /// Assertion 3: the one event that the escrow emitted for this payment, with its id, when it is the right one.
+    pub(super) fn event(&self, hash: B256, logs: &[LogEntry]) -> Option<(String, Event)> {
         let mut events = state::events(self.escrow, hash, logs).into_iter();
         match (events.next(), events.next()) {
-            (Some((id, event)), None) => self.is_expected(&event).then_some(id),
+            (Some((id, event)), None) => self.is_expected(&event).then_some((id, event)),
             _ => None,
         }
     }

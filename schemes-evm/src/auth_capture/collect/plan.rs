@@ -1,7 +1,6 @@
 //! What must be sent for a good collection, what proves it, and what is kept of the payment.
 
 use alloy_primitives::{Address, B256, U256};
-use alloy_sol_types::SolEvent;
 use sdk_plugin::host::{Job, StoreWrite};
 use sdk_plugin::scheme::{
     EvidenceWanted, Gate, Hold, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step,
@@ -13,13 +12,12 @@ use super::check::Good;
 use super::collection::{Charge, target};
 use super::custom::Sandbox;
 use crate::abi::TRANSFER_TOPIC;
-use crate::auth_capture::abi::{Escrow, EscrowV10, EscrowV11, PaymentInfo};
+use crate::auth_capture::abi::PaymentInfo;
 use crate::auth_capture::config::Config;
-use crate::auth_capture::deployment::FeeForm;
+use crate::auth_capture::guard;
 use crate::auth_capture::keeper;
 use crate::auth_capture::reason::{Dialect, No, Reason};
 use crate::auth_capture::records::{self, Record};
-use crate::auth_capture::state;
 use crate::auth_capture::terms::{OperatorType, Terms};
 use crate::{step, text};
 
@@ -99,12 +97,7 @@ pub(super) async fn plan(
         batchable: false,
         max_cost: None,
         expires_at_s: Some(collection.info.preApprovalExpiry.to()),
-        evidence: evidence(
-            terms,
-            collection.hash,
-            good.sandbox.as_ref(),
-            collection.charge.is_some(),
-        ),
+        evidence: evidence(terms, collection.hash, good.sandbox.as_ref()),
         pays: true,
         memo: serde_json::to_value(&memo).map_err(|error| Fault::internal(format!("memo: {error}")))?,
     };
@@ -172,30 +165,17 @@ async fn record(
     }
 }
 
-/// Every event of the payment, and its state at that block. Only our key can make a delegated call, so nobody else's
-/// transaction is searched for; a contract operator anybody may call.
-fn evidence(terms: &Terms, hash: B256, sandbox: Option<&Sandbox>, charged: bool) -> EvidenceWanted {
+/// With a contract operator also every transfer of the asset, because what the contract moved is not believed.
+fn evidence(terms: &Terms, hash: B256, sandbox: Option<&Sandbox>) -> EvidenceWanted {
     let escrow = terms.deployment.escrow;
-    let mut logs = vec![state::events_of(escrow, hash)];
-    let mut foreign = Vec::new();
-    if let Some(sandbox) = sandbox {
-        logs.push(LogFilter {
-            emitter: text::lower(sandbox.asset()),
-            topics: vec![Some(HexBytes(TRANSFER_TOPIC.to_vec()))],
-        });
-        let event = match (charged, terms.deployment.fee_form) {
-            (false, _) => Escrow::PaymentAuthorized::SIGNATURE_HASH,
-            (true, FeeForm::Bps) => EscrowV10::PaymentCharged::SIGNATURE_HASH,
-            (true, FeeForm::Amount) => EscrowV11::PaymentCharged::SIGNATURE_HASH,
-        };
-        foreign.push(LogFilter {
-            emitter: text::lower(escrow),
-            topics: vec![Some(HexBytes(event.to_vec())), Some(HexBytes(hash.to_vec()))],
-        });
-    }
-    EvidenceWanted {
-        logs,
-        reads: vec![state::wanted(escrow, hash)],
-        foreign,
-    }
+    let transfers = sandbox.map(|sandbox| LogFilter {
+        emitter: text::lower(sandbox.asset()),
+        topics: vec![Some(HexBytes(TRANSFER_TOPIC.to_vec()))],
+    });
+    guard::evidence(
+        escrow,
+        hash,
+        guard::not_collected(escrow, hash),
+        transfers.into_iter().collect(),
+    )
 }

@@ -1,91 +1,140 @@
-//! Did it happen? The escrow's own event says so, and the balances at the transaction's block bear it out
-//! (auth-capture-evm.md sections 8 and 9).
+//! Did it happen? The escrow's own event in a transaction of ours says so, and the balances at the transaction's block bear
+//! it out (auth-capture-evm.md sections 8 and 9), alone or with what else happened in the block.
 //!
 //! A node that shows the event without the balances behind it lags or is wrong: that proves nothing, neither that it
-//! happened nor that it failed (T-76).
+//! happened nor that it failed (T-76). What had no effect has failed where the balances are as before, or where what
+//! others did with the payment is known as a whole (`others`).
 
 use alloy_primitives::U256;
-use sdk_plugin::chain::{Evidence, Shown};
-use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, Refusal};
+use sdk_plugin::chain::{Evidence, GuardState, Shown};
+use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, ReadAt, Refusal};
 use sdk_plugin::{Amount, Fault};
 
+use super::super::fold;
 use super::super::reason::Reason;
 use super::super::records::{OperationKind, OperationRow, operation_writes};
 use super::super::revert;
 use super::super::state::{self, Event, State};
+use super::others::{self, Others};
 use super::plan::{Memo, read_memo};
 
-/// `now_s`: seconds since the epoch; only chooses between two names of the same failure.
+/// `now_s`: seconds since the epoch; only chooses between names of the same failure.
 pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judgement, Fault> {
     let step = state::step_of(plan, evidence)?;
     let memo = read_memo(&step.memo)?;
-    let not_done = |reason: Reason, message: String| {
-        let refusal = Refusal::new(reason.v1_1(), plan.payer.clone());
-        Judgement::NotPaid(if message.is_empty() {
-            refusal
-        } else {
-            refusal.with_message(message)
+    if let Shown::Landed { height } = &evidence.shown {
+        return landed(plan, &memo, evidence, *height);
+    }
+    Ok(match evidence.guard {
+        // Absent: a plan of a version without guards.
+        GuardState::Absent | GuardState::Unchanged => failure(plan, &memo, &evidence.shown, now_s, None),
+        GuardState::Unread => unproven("no node has said what the escrow holds"),
+        GuardState::Changed => match others::explanation(&memo, evidence) {
+            Some(others) => failure(plan, &memo, &evidence.shown, now_s, Some(others)),
+            None => unproven(
+                "what the escrow holds has changed, and the transactions found so far do not explain all of it",
+            ),
+        },
+    })
+}
+
+fn landed(plan: &Plan, memo: &Memo, evidence: &Evidence, height: u64) -> Result<Judgement, Fault> {
+    let events = state::events(memo.escrow, memo.hash, &evidence.logs);
+    let Some((id, event)) = events.into_iter().find(|(_, event)| memo.is_reported_by(event)) else {
+        if evidence.guard == GuardState::Changed {
+            return Ok(unproven(
+                "the transaction landed, what the escrow holds has changed, and no event of the operation was shown",
+            ));
+        }
+        return Ok(not_done(
+            plan,
+            Reason::UnexpectedPaymentState,
+            "the transaction landed, and the escrow did not report the operation".into(),
+        ));
+    };
+    let with_block = |state| {
+        State::in_evidence(&evidence.reads, ReadAt::Parent).is_some_and(|before| {
+            fold::proves(memo.escrow, memo.hash, evidence, (&id, &event), before, state)
         })
     };
-    match &evidence.shown {
-        Shown::Landed { height } => {
-            let events = state::events(memo.escrow, memo.hash, &evidence.logs);
-            let Some((id, _)) = events.into_iter().find(|(_, event)| is_reported(&memo, event)) else {
-                return Ok(not_done(
-                    Reason::UnexpectedPaymentState,
-                    "the transaction landed, and the escrow did not report the operation".into(),
-                ));
-            };
-            match State::in_evidence(&evidence.reads) {
-                Some(state) if bears_out(&memo, state) => done(plan, &memo, evidence, id, *height),
-                Some(_) => Ok(Judgement::Unproven {
-                    why: "the escrow reported the operation, and the balances at that block do not show it"
-                        .into(),
-                }),
-                None if state::is_forgotten(*height, evidence.head_height) => {
-                    done(plan, &memo, evidence, id, *height)
-                }
-                None => Ok(Judgement::Unproven {
-                    why: "the balances at the transaction's block were not read".into(),
-                }),
-            }
+    match State::in_evidence(&evidence.reads, ReadAt::Block) {
+        Some(state) if bears_out(memo, state) || with_block(state) => {
+            done(plan, memo, evidence, (id, event), height)
         }
-        Shown::Reverted { message, .. } => {
-            let message = message.clone().unwrap_or_default();
-            let reason = revert::reason_in(&message).unwrap_or(Reason::TransactionReverted);
-            Ok(not_done(reason, message))
+        Some(_) => Ok(unproven(
+            "the escrow reported the operation, and neither the balances after the block nor all events of the block with \
+             the balances before it show it",
+        )),
+        None if state::is_forgotten(height, evidence.head_height) => {
+            done(plan, memo, evidence, (id, event), height)
         }
-        Shown::Dead { why } => {
-            let expired = memo.expires_at_s.is_some_and(|at_s| now_s >= at_s);
-            let reason = match (expired, memo.operation) {
-                (true, OperationKind::Capture) => Reason::CaptureDeadlineExpired,
-                (true, OperationKind::Refund) => Reason::RefundDeadlineExpired,
-                _ => Reason::TransactionReverted,
-            };
-            Ok(not_done(
-                reason,
-                format!("the transaction can't land any more: {why}"),
-            ))
-        }
+        None => Ok(unproven("the balances at the transaction's block were not read")),
     }
 }
 
-/// The event of exactly this operation.
-fn is_reported(memo: &Memo, event: &Event) -> bool {
-    match (memo.operation, event) {
-        (
-            OperationKind::Capture,
-            Event::Captured {
-                amount,
-                fee,
-                fee_receiver,
-            },
-        ) => *amount == memo.amount && Some(*fee) == memo.fee && Some(*fee_receiver) == memo.fee_receiver,
-        (OperationKind::Void, Event::Voided { amount }) => *amount == memo.amount,
-        (OperationKind::Refund, Event::Refunded { amount, collector }) => {
-            *amount == memo.amount && Some(*collector) == memo.collector
+/// Why it had no effect. `others`: who else moved the payment's balances.
+fn failure(plan: &Plan, memo: &Memo, shown: &Shown, now_s: u64, others: Option<Others>) -> Judgement {
+    let (said, message) = match shown {
+        Shown::Reverted { message, .. } => {
+            let message = message.clone().unwrap_or_default();
+            (revert::reason_in(&message), message)
         }
-        _ => false,
+        Shown::Dead { why } => {
+            let expired = memo.expires_at_s.is_some_and(|at_s| now_s >= at_s);
+            let reason = match memo.operation {
+                OperationKind::Capture if expired => Some(Reason::CaptureDeadlineExpired),
+                OperationKind::Refund if expired => Some(Reason::RefundDeadlineExpired),
+                OperationKind::Authorize
+                | OperationKind::Charge
+                | OperationKind::Capture
+                | OperationKind::Void
+                | OperationKind::Refund => None,
+            };
+            (reason, format!("the transaction can't land any more: {why}"))
+        }
+        Shown::Landed { .. } => (None, String::new()),
+    };
+    let by_others = others.as_ref().map(|others| others.reason);
+    let reason = said.or(by_others).unwrap_or(Reason::TransactionReverted);
+    let message = match others {
+        Some(others) if message.is_empty() => others.message,
+        Some(others) => format!("{}; {message}", others.message),
+        None => message,
+    };
+    not_done(plan, reason, message)
+}
+
+fn not_done(plan: &Plan, reason: Reason, message: String) -> Judgement {
+    let refusal = Refusal::new(reason.v1_1(), plan.payer.clone());
+    Judgement::NotPaid(if message.is_empty() {
+        refusal
+    } else {
+        refusal.with_message(message)
+    })
+}
+
+fn unproven(why: &str) -> Judgement {
+    Judgement::Unproven { why: why.into() }
+}
+
+impl Memo {
+    /// The event of exactly this operation. A void's order names no amount: it gives back whatever is left.
+    pub(super) fn is_reported_by(&self, event: &Event) -> bool {
+        match (self.operation, event) {
+            (
+                OperationKind::Capture,
+                Event::Captured {
+                    amount,
+                    fee,
+                    fee_receiver,
+                },
+            ) => *amount == self.amount && Some(*fee) == self.fee && Some(*fee_receiver) == self.fee_receiver,
+            (OperationKind::Void, Event::Voided { .. }) => true,
+            (OperationKind::Refund, Event::Refunded { amount, collector }) => {
+                *amount == self.amount && Some(*collector) == self.collector
+            }
+            _ => false,
+        }
     }
 }
 
@@ -101,10 +150,24 @@ fn bears_out(memo: &Memo, state: State) -> bool {
 }
 
 /// A void behind a capture is done in the same words; the host takes them as "go on".
-fn done(plan: &Plan, memo: &Memo, evidence: &Evidence, id: String, height: u64) -> Result<Judgement, Fault> {
+fn done(
+    plan: &Plan,
+    memo: &Memo,
+    evidence: &Evidence,
+    (id, event): (String, Event),
+    height: u64,
+) -> Result<Judgement, Fault> {
+    let moved = match event {
+        Event::Voided { amount } => amount,
+        Event::Authorized { .. }
+        | Event::Charged { .. }
+        | Event::Captured { .. }
+        | Event::Reclaimed { .. }
+        | Event::Refunded { .. } => memo.amount,
+    };
     let row = OperationRow {
         kind: memo.operation,
-        amount: memo.amount,
+        amount: moved,
         fee: memo.fee,
         transaction: evidence.tx_id.clone(),
         height,

@@ -8,7 +8,7 @@
 //! | who consents | `consent` | in the batch of `check`; a row of the store where the authorizer is us |
 //! | who pays for a refund | `funding` | in the batch of `check`; a row of the store |
 //! | what must be sent | `plan` | none |
-//! | what the chain showed | `judge` | none |
+//! | what the chain showed | `judge`, with `others` | none |
 
 mod asked;
 mod check;
@@ -17,6 +17,7 @@ mod funding;
 mod identify;
 mod judge;
 mod look;
+mod others;
 pub(crate) mod payload;
 mod plan;
 

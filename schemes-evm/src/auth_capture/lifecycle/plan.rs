@@ -2,14 +2,14 @@
 
 use alloy_primitives::{Address, B256, U256};
 use sdk_plugin::cx::NetworkView;
-use sdk_plugin::scheme::{EvidenceWanted, Gate, LaneChoice, OnFail, Plan, Planned, Step};
+use sdk_plugin::scheme::{Gate, LaneChoice, OnFail, Plan, Planned, Step};
 use sdk_plugin::{Fault, Value};
 use serde::{Deserialize, Serialize};
 
 use super::super::authorizer::Balances;
 use super::super::fees::Fee;
+use super::super::guard;
 use super::super::records::OperationKind;
-use super::super::state;
 use super::check::Good;
 use super::payload::Action;
 use crate::step;
@@ -101,11 +101,12 @@ pub(super) fn plan(good: Good, network: &NetworkView, max_gas: u64) -> Result<Pl
             batchable: false,
             max_cost: None,
             expires_at_s: memo.expires_at_s,
-            evidence: EvidenceWanted {
-                logs: vec![state::events_of(memo.escrow, memo.hash)],
-                reads: vec![state::wanted(memo.escrow, memo.hash)],
-                foreign: Vec::new(),
-            },
+            evidence: guard::evidence(
+                memo.escrow,
+                memo.hash,
+                guard::holds(memo.escrow, memo.hash, memo.before),
+                Vec::new(),
+            ),
             pays: first,
             memo: serde_json::to_value(memo).map_err(|error| Fault::internal(format!("memo: {error}")))?,
         });

@@ -3,7 +3,7 @@
 use alloy_primitives::aliases::U120;
 use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolValue;
-use sdk_plugin::chain::{Evidence, ForeignTx, LogEntry, ReadResult, Shown};
+use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, LogEntry, ReadResult, Shown};
 use sdk_plugin::scheme::{Judgement, Plan};
 use sdk_plugin::testkit::block_on;
 use sdk_plugin::{Amount, HexBytes, SchemeHandler};
@@ -14,17 +14,17 @@ use super::offer::{ASSET_ADDRESS, CONTRACT, FACILITATOR, NOW_S, Offer, PAYER_ADD
 use super::order::Draft;
 use super::world::World;
 
-const TX: &str = "0xabababababababababababababababababababababababababababababababab";
+pub const TX: &str = "0xabababababababababababababababababababababababababababababababab";
 
 /// A planned collection and its evidence when everything went well.
-struct Story {
-    world: World,
-    plan: Plan,
-    evidence: Evidence,
+pub struct Story {
+    pub world: World,
+    pub plan: Plan,
+    pub evidence: Evidence,
 }
 
 impl Story {
-    fn of(offer: Offer, sandboxed: bool) -> Self {
+    pub fn of(offer: Offer, sandboxed: bool) -> Self {
         let mut draft = Draft::of(offer);
         let offer = draft.offer.clone();
         let (event, state) = match offer.completion {
@@ -53,11 +53,13 @@ impl Story {
                 deltas: Vec::new(),
                 reads: vec![read(state)],
                 foreign: Vec::new(),
+                guard: GuardState::Absent,
+                block_logs: Vec::new(),
             },
         }
     }
 
-    fn judged(&self) -> Judgement {
+    pub fn judged(&self) -> Judgement {
         block_on(
             self.world
                 .scheme
@@ -77,7 +79,7 @@ impl Story {
         matches!(self.judged(), Judgement::Unproven { .. })
     }
 
-    fn fails(&mut self, message: &str) {
+    pub fn fails(&mut self, message: &str) {
         self.evidence.shown = Shown::Reverted {
             height: 101,
             message: Some(message.into()),
@@ -87,7 +89,7 @@ impl Story {
     }
 }
 
-fn read((collected, capturable, refundable): (bool, u64, u64)) -> ReadResult {
+pub fn read((collected, capturable, refundable): (bool, u64, u64)) -> ReadResult {
     let words = (collected, U120::from(capturable), U120::from(refundable)).abi_encode();
     ReadResult {
         name: "paymentState".into(),
@@ -95,7 +97,7 @@ fn read((collected, capturable, refundable): (bool, u64, u64)) -> ReadResult {
     }
 }
 
-fn hold() -> Story {
+pub fn hold() -> Story {
     Story::of(Offer::default(), false)
 }
 
@@ -157,7 +159,8 @@ fn without_the_escrows_own_exact_event_it_is_not_collected() {
     ] {
         let mut story = hold();
         story.evidence.reads = vec![read(state)];
-        assert_eq!(story.not_paid(), UNEXPECTED, "{state:?}");
+        // The escrow reported the collection. What else moved the payment is in the events of the block, or the node lies.
+        assert!(story.is_unproven(), "{state:?}");
     }
 }
 
@@ -269,6 +272,8 @@ fn t65_what_a_contract_moved_is_judged_by_the_tokens_logs() {
 #[test]
 fn somebody_elses_relay_of_a_contract_counts_and_of_our_own_key_there_is_none() {
     let foreign = |logs: Vec<LogEntry>| ForeignTx {
+        block: "0xb".into(),
+        earlier: false,
         tx_id: "0xcdcd".into(),
         height: 102,
         depth: 1,

@@ -4,6 +4,7 @@ mod accepted;
 mod custom;
 mod hostile;
 mod judge;
+mod law4;
 mod offer;
 mod order;
 mod plan;

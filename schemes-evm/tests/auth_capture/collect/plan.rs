@@ -1,12 +1,12 @@
 //! What is planned for a good collection.
 
 use alloy_primitives::{Bytes, U256, keccak256};
-use alloy_sol_types::SolCall;
+use alloy_sol_types::{SolCall, SolValue};
 use proptest::prelude::*;
 use schemes_evm::auth_capture::abi::{Escrow, EscrowV10, EscrowV11};
 use schemes_evm::auth_capture::deployment::{Method, V1_0, V1_1};
 use sdk_plugin::host::{RpcResult, StoreCondition, StoreRequest, StoreWrite};
-use sdk_plugin::scheme::{Gate, LaneChoice, OnFail};
+use sdk_plugin::scheme::{Gate, LaneChoice, OnFail, ReadAt};
 use sdk_plugin::testkit::block_on;
 use sdk_plugin::{Amount, SchemeHandler};
 use serde_json::json;
@@ -49,15 +49,32 @@ fn a_hold_is_one_call_of_the_escrow_by_the_operators_own_key() {
     assert_eq!(events.emitter, step.call.target);
     assert_eq!(events.topics[0], None);
     assert_eq!(events.topics[1].as_ref().unwrap().0, hash.to_vec());
-    let [read] = step.evidence.reads.as_slice() else {
-        panic!("one read");
+    let [after, before] = step.evidence.reads.as_slice() else {
+        panic!("two reads");
     };
-    assert!(!read.required, "nodes forget old states");
-    assert_eq!(read.target, step.call.target);
-    assert_eq!(read.data.0[4..], hash.0);
-    assert!(
-        step.evidence.foreign.is_empty(),
-        "only our key can make this call"
+    assert_eq!((after.at, before.at), (ReadAt::Block, ReadAt::Parent));
+    assert_ne!(after.name, before.name);
+    for read in [after, before] {
+        assert!(!read.required, "nodes forget old states");
+        assert_eq!(read.target, step.call.target);
+        assert_eq!(read.data.0[4..], hash.0);
+    }
+    // Whoever moves the payment is found, in our block and elsewhere.
+    assert_eq!(step.evidence.block_logs, std::slice::from_ref(events));
+    assert_eq!(step.evidence.foreign, std::slice::from_ref(events));
+    let guard = step.evidence.guard.as_ref().expect("a guard");
+    assert_eq!(
+        (&guard.read.target, &guard.read.data),
+        (&after.target, &after.data)
+    );
+    let state =
+        |collected: bool, capturable: u64| (collected, U256::from(capturable), U256::ZERO).abi_encode();
+    assert_eq!(guard.is_unchanged(&state(false, 0)), Some(true));
+    assert_eq!(guard.is_unchanged(&state(true, 0)), Some(false));
+    assert_eq!(
+        guard.is_unchanged(&state(false, 1)),
+        Some(true),
+        "the first word alone"
     );
 
     assert_eq!(plan.holds[0].signer, FACILITATOR.to_lowercase());

@@ -275,7 +275,13 @@ impl World {
 
     pub fn plan(&self, request: &PaymentRequest) -> Result<Plan, Refusal> {
         match self.try_plan(request).expect("no fault") {
-            Planned::Plan(plan) => Ok(plan),
+            Planned::Plan(plan) => {
+                for step in &plan.steps {
+                    let guard = step.evidence.guard.as_ref().expect("every step has a guard");
+                    assert_eq!(guard.check(), Ok(()));
+                }
+                Ok(plan)
+            }
             Planned::Refused(refusal) => Err(refusal),
             Planned::Done(done) => panic!("settled without a transaction: {done:?}"),
         }

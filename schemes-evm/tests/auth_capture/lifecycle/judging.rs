@@ -5,16 +5,16 @@ use alloy_sol_types::{SolEvent, SolValue};
 use schemes_evm::auth_capture::abi::{Escrow, EscrowV10, EscrowV11};
 use schemes_evm::auth_capture::deployment::{V1_0, V1_1};
 use schemes_evm::auth_capture::records::{self, OperationKind};
-use sdk_plugin::chain::{Evidence, LogEntry, ReadResult, Shown};
+use sdk_plugin::chain::{Evidence, GuardState, LogEntry, ReadResult, Shown};
 use sdk_plugin::scheme::{Judgement, Plan};
 use sdk_plugin::testkit::block_on;
 use sdk_plugin::{HexBytes, SchemeHandler};
 
 use super::world::*;
 
-const TX: &str = "0xabababababababababababababababababababababababababababababababab";
+pub const TX: &str = "0xabababababababababababababababababababababababababababababababab";
 
-fn log(emitter: Address, data: LogData) -> LogEntry {
+pub fn log(emitter: Address, data: LogData) -> LogEntry {
     LogEntry {
         id: format!("{TX}/0"),
         emitter: lower(emitter),
@@ -27,7 +27,7 @@ fn log(emitter: Address, data: LogData) -> LogEntry {
     }
 }
 
-fn captured(hash: B256, amount: u64) -> LogData {
+pub fn captured(hash: B256, amount: u64) -> LogData {
     EscrowV11::PaymentCaptured {
         paymentInfoHash: hash,
         amount: units(amount),
@@ -37,7 +37,7 @@ fn captured(hash: B256, amount: u64) -> LogData {
     .encode_log_data()
 }
 
-fn voided(hash: B256, amount: u64) -> LogData {
+pub fn voided(hash: B256, amount: u64) -> LogData {
     Escrow::PaymentVoided {
         paymentInfoHash: hash,
         amount: units(amount),
@@ -45,7 +45,7 @@ fn voided(hash: B256, amount: u64) -> LogData {
     .encode_log_data()
 }
 
-fn state(collected: bool, capturable: u64, refundable: u64) -> Vec<ReadResult> {
+pub fn state(collected: bool, capturable: u64, refundable: u64) -> Vec<ReadResult> {
     vec![ReadResult {
         name: "paymentState".into(),
         data: Some(HexBytes(
@@ -54,7 +54,7 @@ fn state(collected: bool, capturable: u64, refundable: u64) -> Vec<ReadResult> {
     }]
 }
 
-fn landed(step: u32, logs: Vec<LogEntry>, reads: Vec<ReadResult>) -> Evidence {
+pub fn landed(step: u32, logs: Vec<LogEntry>, reads: Vec<ReadResult>) -> Evidence {
     Evidence {
         step,
         shown: Shown::Landed { height: 107 },
@@ -64,17 +64,19 @@ fn landed(step: u32, logs: Vec<LogEntry>, reads: Vec<ReadResult>) -> Evidence {
         deltas: Vec::new(),
         reads,
         foreign: Vec::new(),
+        guard: GuardState::Absent,
+        block_logs: Vec::new(),
     }
 }
 
-fn failed(shown: Shown) -> Evidence {
+pub fn failed(shown: Shown) -> Evidence {
     Evidence {
         shown,
         ..landed(0, Vec::new(), Vec::new())
     }
 }
 
-fn judge(world: &World, plan: &Plan, evidence: &Evidence) -> Judgement {
+pub fn judge(world: &World, plan: &Plan, evidence: &Evidence) -> Judgement {
     block_on(world.scheme.judge(&world.cx(), plan, evidence)).expect("no fault")
 }
 
@@ -88,7 +90,7 @@ fn reason(judgement: Judgement) -> String {
     }
 }
 
-fn planned_capture() -> (World, Payment, Plan) {
+pub fn planned_capture() -> (World, Payment, Plan) {
     let (world, payment) = (World::new(), Payment::on(V1_1));
     let plan = world
         .plan(&payment.capture_and_void(750_000, balances(HELD, 0)))

@@ -2,9 +2,12 @@
 
 mod checks;
 mod consent;
+mod folding;
 mod hostile;
 mod judging;
 mod keeping;
+mod law4;
+mod moves;
 mod planning;
 mod refunds;
 mod routing;

@@ -489,7 +489,13 @@ impl World {
 
     pub fn plan(&self, request: &PaymentRequest) -> Result<Plan, Refusal> {
         match block_on(self.scheme.plan(&self.cx(), request)).expect("no fault") {
-            Planned::Plan(plan) => Ok(plan),
+            Planned::Plan(plan) => {
+                for step in &plan.steps {
+                    let guard = step.evidence.guard.as_ref().expect("every step has a guard");
+                    assert_eq!(guard.check(), Ok(()));
+                }
+                Ok(plan)
+            }
             Planned::Refused(refusal) => Err(refusal),
             Planned::Done(done) => panic!("settled without a transaction: {done:?}"),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sdk_plugin::chain::Sent;
 
-use super::{BLOCK_LIMIT, Chain, Included, Tx};
+use super::{BLOCK_LIMIT, Chain, Included, NODES, Tx};
 use crate::token::State;
 
 impl Chain {
@@ -17,7 +17,9 @@ impl Chain {
         last: u64,
         now_ms: u64,
     ) -> Sent {
-        let Some(head) = self.view(node, now_ms).last().cloned() else {
+        let node = node % NODES;
+        self.follow(node, now_ms);
+        let Some(head) = self.nodes[node].view.last().cloned() else {
             return Sent::Unknown {
                 message: "no blocks".into(),
             };
@@ -30,10 +32,10 @@ impl Chain {
                 message: "its block hash is too old".into(),
             };
         }
-        if tx.max_fee < self.base_fee / 2 {
+        if tx.max_fee < self.base_fee / 2 || self.nodes[node].calls_all_bids_too_low(now_ms) {
             return Sent::Underpriced;
         }
-        self.nodes[node % 2].pool.insert(tx.place(&id), (id, tx));
+        self.nodes[node].pool.insert(tx.place(&id), (id, tx));
         Sent::Accepted
     }
 
@@ -152,7 +154,7 @@ mod tests {
         chain.tick(0);
         chain.reorg(2, 0);
         assert_eq!(heights(&chain, &bytes), [] as [u64; 0]);
-        assert!(!chain.knows(0, &tx_id(&bytes)) && !chain.knows(1, &tx_id(&bytes)));
+        assert!((0..NODES).all(|node| !chain.look(node, 0).is_pooled(&tx_id(&bytes))));
         assert_eq!(chain.submit(1, &bytes, 0), Sent::Accepted);
         chain.tick(0);
         assert_eq!(heights(&chain, &bytes), [3]);

@@ -2,13 +2,15 @@
 //! has expired only when the chain proves it.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use sdk_plugin::Fault;
-use sdk_plugin::chain::{Built, Slot, TxState, Watch};
+use sdk_plugin::chain::{Built, Observation, Slot, TxState, Watch};
 use sdk_plugin::scheme::{LaneChoice, Step};
 
 use super::SimDriver;
-use crate::chain::Tx;
+use crate::chain::{Read, Tx, View};
+use crate::planted::Planted;
 
 impl SimDriver {
     /// The buyer's transaction as it is: its id is fixed.
@@ -45,15 +47,84 @@ impl SimDriver {
     }
 }
 
-/// Where a transaction is that is in no block of a node's. It has expired when even the newest block that is final is
-/// past its last one: all blocks that could have it can't be replaced any more, and this node has all of them.
-pub(super) fn absent(head: u64, pooled: bool, last: Option<u64>, finality: u64) -> TxState {
-    let final_height = (head + 1).saturating_sub(finality);
-    match last {
-        Some(last) if final_height > last => TxState::Expired {
-            proof: format!("good up to block {last}, and block {final_height} is final"),
-        },
-        _ if pooled => TxState::Pending,
-        _ => TxState::Unknown,
+/// The most blocks for which a transaction is good.
+const LONGEST_LIFE: u64 = 150;
+/// After so long one node's answer counts as a second one.
+const SAME_NODE_MS: u64 = 60_000;
+
+impl SimDriver {
+    pub(super) fn observe_unnumbered(
+        &self,
+        view: &View,
+        watch: &Watch,
+        head_height: u64,
+        last: Option<u64>,
+    ) -> Observation {
+        let landed = self.landed(view, watch);
+        let (state, logs) = match landed {
+            Some((state, logs, _)) => (state, logs),
+            None => (self.without_status(view, watch, last), Vec::new()),
+        };
+        Observation {
+            logs,
+            // Nobody else's transaction can be this payment.
+            foreign_searched: true,
+            block: watch.block.as_ref().map(|block| view.stands(block)),
+            ..Observation::of(watch.attempt_id.clone(), state, head_height)
+        }
     }
+
+    /// Where a transaction is that has no status. Once its last block is final it can't land any more. That it has not
+    /// landed is proven by nodes that show their history of all blocks that could have it, and only by two of them, or by
+    /// one of them twice.
+    fn without_status(&self, view: &View, watch: &Watch, last: Option<u64>) -> TxState {
+        let is_known = view.is_pooled(&watch.tx_id) || !watch.pool;
+        let final_height = (view.head().map_or(0, |block| block.height) + 1).saturating_sub(self.finality);
+        let last = match last {
+            Some(last) if final_height > last => last,
+            _ if is_known => return TxState::Pending,
+            _ => return TxState::Unknown,
+        };
+        if self.planted == Some(Planted::ExpiredByNull) {
+            return TxState::Expired {
+                proof: format!("good up to block {last}, and block {final_height} is final"),
+            };
+        }
+        if !shows_history(view, watch, last) {
+            return TxState::Lapsed;
+        }
+        let now_ms = self.world.now_ms();
+        let mut canaries = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = canaries.entry(watch.attempt_id.clone()).or_default();
+        let is_second = shown
+            .iter()
+            .any(|(node, at_ms)| *node != view.node || now_ms.saturating_sub(*at_ms) >= SAME_NODE_MS);
+        if is_second {
+            return TxState::Expired {
+                proof: format!(
+                    "good up to block {last}, block {final_height} is final, and its status was null where others are shown"
+                ),
+            };
+        }
+        if shown.iter().all(|(node, _)| *node != view.node) {
+            shown.push((view.node, now_ms));
+        }
+        TxState::Lapsed
+    }
+}
+
+/// Whether the node's index of statuses holds all blocks that could have the transaction. A driver learns it by canaries:
+/// the status of another transaction of the first such block, and of one at or after the last. A canary in the middle would
+/// not do, because an index that lags shows it and not yet what came after it.
+fn shows_history(view: &View, watch: &Watch, last: u64) -> bool {
+    // A head far in the future may have been the newest when the attempt was journaled.
+    let first = if watch.since_height > last {
+        last.saturating_sub(LONGEST_LIFE)
+    } else {
+        watch.since_height
+    };
+    let statuses = view.blocks(Read::Receipts);
+    let begins = statuses.first().is_some_and(|block| block.height <= first);
+    let ends = statuses.last().is_some_and(|block| block.height >= last);
+    begins && ends
 }

@@ -1,6 +1,7 @@
 //! The chain itself: state in litesvm, slots, blockhashes, and a journal of what landed, from which older commitments and
 //! roll-backs are computed.
 
+mod blocks;
 mod run;
 mod state;
 mod time;
@@ -85,6 +86,8 @@ pub struct Chain {
     /// The slot in litesvm's clock.
     running: u64,
     dropping: bool,
+    /// The oldest slot whose block and transactions are still in the history.
+    first_available: u64,
 }
 
 impl std::fmt::Debug for Chain {
@@ -127,6 +130,7 @@ impl Chain {
             settled: 0,
             running: 0,
             dropping: false,
+            first_available: FIRST_SLOT - BLOCKHASH_AGE,
         };
         chain.catch_up();
         chain

@@ -19,6 +19,7 @@ Control methods (JSON-RPC, beside a validator's own):
   devnet_freeze []                       stop the clock
   devnet_resume []                       let it run again
   devnet_advance [slots]                 pass slots at once
+  devnet_prune [slot]                    forget the history of older slots, as a node with a small ledger does
   devnet_dropIncoming [true|false]       take transactions and drop them without a word
   devnet_forgetTransaction [signature]   undo one that is not finalized, as a fork without it does
   devnet_setAccount [address, {lamports, data, owner, executable}]
@@ -34,6 +35,7 @@ pub(super) fn dispatch(chain: &mut Chain, world: &World, method: &str, params: &
         "devnet_freeze" => chain.freeze(),
         "devnet_resume" => chain.resume(),
         "devnet_advance" => chain.advance(params.number(0)?),
+        "devnet_prune" => chain.prune(params.number(0)?),
         "devnet_dropIncoming" => chain.set_dropping(params.flag(0)?),
         "devnet_forgetTransaction" => chain
             .forget(&params.signature(0)?)

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use solana_transaction::versioned::TransactionVersion;
+use solana_transaction_error::TransactionError;
 
 use super::params::{Params, signature};
 use super::{Answer, Failure, in_context};
@@ -27,10 +28,12 @@ pub(super) fn signature_statuses(chain: &Chain, params: &Params) -> Answer {
         .unwrap_or(false);
     let statuses = list.iter().map(|item| {
         let signature = signature(item.as_str().unwrap_or_default())?;
-        let found = chain
-            .transaction(&signature)
-            .filter(|landed| search || chain.is_recent(landed.slot));
-        Ok(found.map_or(Value::Null, |landed| status(chain, landed)))
+        let is_known = |slot: u64| chain.is_recent(slot) || (search && chain.is_in_history(slot));
+        let found = chain.transaction(&signature);
+        let found = found.map(|landed| (landed.slot, landed.outcome.error.as_ref()));
+        let vote = || chain.voted_in(&signature).map(|slot| (slot, None));
+        let found = found.or_else(vote).filter(|(slot, _)| is_known(*slot));
+        Ok(found.map_or(Value::Null, |(slot, error)| status(chain, slot, error)))
     });
     let statuses = statuses.collect::<Result<_, Failure>>()?;
     Ok(in_context(
@@ -39,12 +42,11 @@ pub(super) fn signature_statuses(chain: &Chain, params: &Params) -> Answer {
     ))
 }
 
-fn status(chain: &Chain, landed: &Landed) -> Value {
-    let commitment = chain.commitment_of(landed.slot);
-    let behind = chain.slot(Commitment::Processed).saturating_sub(landed.slot);
-    let error = landed.outcome.error.as_ref();
+fn status(chain: &Chain, slot: u64, error: Option<&TransactionError>) -> Value {
+    let commitment = chain.commitment_of(slot);
+    let behind = chain.slot(Commitment::Processed).saturating_sub(slot);
     json!({
-        "slot": landed.slot,
+        "slot": slot,
         "confirmations": (commitment != Commitment::Finalized).then_some(behind),
         "status": shapes::status(error),
         "err": shapes::error(error),
@@ -92,7 +94,7 @@ pub(super) fn transaction(chain: &Chain, params: &Params) -> Answer {
     };
     let Some(landed) = chain
         .transaction(&params.signature(0)?)
-        .filter(|landed| landed.slot <= until)
+        .filter(|landed| landed.slot <= until && chain.is_in_history(landed.slot))
     else {
         return Ok(Value::Null);
     };
@@ -170,7 +172,8 @@ pub(super) fn signatures_for_address(chain: &Chain, params: &Params) -> Answer {
         .skip_while(|landed| before.is_some_and(|before| landed.signature != before))
         .skip(usize::from(before.is_some()))
         .take_while(|landed| last.is_none_or(|last| landed.signature != last))
-        .filter(|landed| landed.slot <= until && landed.accounts.keys.contains(&address))
+        .filter(|landed| landed.slot <= until && chain.is_in_history(landed.slot))
+        .filter(|landed| landed.accounts.keys.contains(&address))
         .take(usize::try_from(limit).unwrap_or(usize::MAX));
     let values = found.map(|landed| {
         json!({

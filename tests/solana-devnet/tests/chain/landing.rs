@@ -209,3 +209,133 @@ fn a_forgotten_transaction_is_undone_and_may_land_again() {
     rig.chain.advance(10);
     assert_eq!(rig.refused("devnet_forgetTransaction", json!([gone])).0, -32602);
 }
+
+/// The slots at commitments finalized and confirmed.
+fn slots(rig: &mut Rig) -> [u64; 2] {
+    ["finalized", "confirmed"].map(|name| {
+        let slot = rig.call("getSlot", json!([{"commitment": name}]));
+        slot.as_u64().expect("a slot")
+    })
+}
+
+#[test]
+fn blocks_are_listed_and_shown_as_far_as_the_commitment_goes() {
+    let mut rig = Rig::new();
+    let [finalized, confirmed] = slots(&mut rig);
+    let listed = |rig: &mut Rig, params: Value| {
+        let listed = rig.call("getBlocks", params);
+        serde_json::from_value::<Vec<u64>>(listed).expect("slots")
+    };
+    let all = |from: u64, to: u64| (from..=to).collect::<Vec<u64>>();
+    assert_eq!(
+        listed(&mut rig, json!([finalized - 3])),
+        all(finalized - 3, finalized)
+    );
+    assert_eq!(
+        listed(
+            &mut rig,
+            json!([finalized - 3, confirmed + 100, {"commitment": "confirmed"}])
+        ),
+        all(finalized - 3, confirmed)
+    );
+    assert_eq!(
+        listed(&mut rig, json!([finalized - 3, {"commitment": "confirmed"}])),
+        all(finalized - 3, confirmed)
+    );
+    assert_eq!(
+        listed(&mut rig, json!([finalized - 3, finalized - 2])),
+        all(finalized - 3, finalized - 2)
+    );
+    assert_eq!(
+        listed(&mut rig, json!([finalized, finalized - 1])),
+        Vec::<u64>::new()
+    );
+    assert_eq!(rig.refused("getBlocks", json!([0, 500_001])).0, -32602);
+
+    let options = |commitment: &str| json!({"commitment": commitment, "transactionDetails": "signatures"});
+    for (slot, commitment, code) in [
+        (finalized + 1, "finalized", -32004),
+        (confirmed + 1, "confirmed", -32004),
+        (finalized, "processed", -32602),
+    ] {
+        assert_eq!(
+            rig.refused("getBlock", json!([slot, options(commitment)])).0,
+            code
+        );
+    }
+    assert_eq!(
+        rig.refused("getBlock", json!([finalized])).0,
+        -32602,
+        "no full blocks here"
+    );
+    // Heights count the blocks of the list.
+    let mut height =
+        |slot: u64| rig.call("getBlock", json!([slot, options("finalized")]))["blockHeight"].as_u64();
+    assert_eq!(height(finalized), height(finalized - 3).map(|first| first + 3));
+    let at_finalized = rig.call("getBlockHeight", json!([{"commitment": "finalized"}]));
+    assert_eq!(
+        rig.call("getBlock", json!([finalized, options("finalized")]))["blockHeight"],
+        at_finalized
+    );
+}
+
+#[test]
+fn a_pruned_node_has_forgotten_what_is_old_and_says_from_where_on_it_has_blocks() {
+    const RECENT_SLOTS: u64 = 300;
+    let mut rig = Rig::new();
+    let first = rig
+        .call("getFirstAvailableBlock", json!([]))
+        .as_u64()
+        .expect("a slot");
+    let payment = rig.payment(10);
+    let signature = rig.send(&payment);
+    let found = |rig: &mut Rig, search: bool| {
+        let params = json!([[signature], {"searchTransactionHistory": search}]);
+        let status = rig.call("getSignatureStatuses", params)["value"][0].take();
+        status["slot"].as_u64()
+    };
+    let slot = found(&mut rig, false).expect("it landed");
+    assert!(first < slot);
+    let vote = {
+        rig.chain.advance(10);
+        let block = rig.call("getBlock", json!([slot, {"transactionDetails": "signatures"}]));
+        block["signatures"][0].as_str().expect("a vote").to_owned()
+    };
+    // What is recent is known without any history.
+    rig.call("devnet_prune", json!([slot + 1]));
+    assert_eq!(rig.call("getFirstAvailableBlock", json!([])), json!(slot + 1));
+    assert_eq!(
+        [true, false].map(|search| found(&mut rig, search)),
+        [Some(slot); 2]
+    );
+    rig.chain.advance(RECENT_SLOTS + 10);
+    assert_eq!([true, false].map(|search| found(&mut rig, search)), [None; 2]);
+    let params = json!([[vote], {"searchTransactionHistory": true}]);
+    assert_eq!(rig.call("getSignatureStatuses", params)["value"][0], Value::Null);
+    assert_eq!(rig.call("getTransaction", json!([signature])), Value::Null);
+    let options = json!({"transactionDetails": "signatures"});
+    assert_eq!(rig.refused("getBlock", json!([slot, options])).0, -32001);
+    assert_eq!(
+        rig.call("getBlocks", json!([slot, slot + 2])),
+        json!([slot + 1, slot + 2])
+    );
+    // It never forgets what is not final, and never remembers again.
+    rig.call("devnet_prune", json!([u64::MAX]));
+    let [finalized, _] = slots(&mut rig);
+    assert_eq!(rig.call("getFirstAvailableBlock", json!([])), json!(finalized));
+    rig.call("devnet_prune", json!([0]));
+    assert_eq!(rig.call("getFirstAvailableBlock", json!([])), json!(finalized));
+}
+
+#[test]
+fn the_history_knows_what_is_no_longer_recent() {
+    let mut rig = Rig::new();
+    let payment = rig.payment(10);
+    let signature = rig.send(&payment);
+    rig.chain.advance(1_000);
+    for (search, known) in [(false, false), (true, true)] {
+        let params = json!([[signature], {"searchTransactionHistory": search}]);
+        let status = rig.call("getSignatureStatuses", params)["value"][0].take();
+        assert_eq!(status["confirmationStatus"] == "finalized", known);
+    }
+}

@@ -10,7 +10,7 @@ use solana_rpc_client_types::response::{
 use solana_transaction_status_client_types::option_serializer::OptionSerializer;
 use solana_transaction_status_client_types::{
     EncodedConfirmedTransactionWithStatusMeta, TransactionConfirmationStatus, TransactionStatus,
-    UiInnerInstructions, UiInstruction, UiParsedInstruction,
+    UiConfirmedBlock, UiInnerInstructions, UiInstruction, UiParsedInstruction,
 };
 
 use crate::stand_ins::wallet_payment;
@@ -57,6 +57,37 @@ fn blocks_and_accounts_are_of_the_clients_types() {
     let account = owned.value.first().expect("one").pubkey.clone();
     let balance: Response<UiTokenAmount> = rig.typed("getTokenAccountBalance", json!([account]));
     assert_eq!(balance.value.ui_amount, Some(1_000.0));
+}
+
+#[test]
+fn a_block_is_of_the_clients_type() {
+    let mut rig = Rig::new();
+    let payment = rig.payment(10);
+    let signature = rig.send(&payment);
+    rig.chain.advance(2);
+    let slot = rig.status(&signature)["slot"].as_u64().expect("a slot");
+    let options = json!({"commitment": CONFIRMED, "transactionDetails": "signatures", "rewards": false});
+    let block: UiConfirmedBlock = rig.typed("getBlock", json!([slot, options]));
+    assert_eq!(block.parent_slot, slot - 1);
+    let signatures = block.signatures.expect("asked for");
+    assert_eq!((signatures.len(), signatures.last()), (2, Some(&signature)));
+    let bare: UiConfirmedBlock = rig.typed(
+        "getBlock",
+        json!([slot, {"commitment": CONFIRMED, "transactionDetails": "none"}]),
+    );
+    assert_eq!((bare.signatures, bare.block_height), (None, block.block_height));
+    assert_eq!(bare.rewards.map(|rewards| rewards.len()), Some(0));
+    // Votes have statuses as others do.
+    let statuses: Response<Vec<Option<TransactionStatus>>> =
+        rig.typed("getSignatureStatuses", json!([signatures]));
+    assert!(
+        statuses
+            .value
+            .iter()
+            .flatten()
+            .all(|status| status.slot == slot && status.err.is_none())
+    );
+    assert_eq!(statuses.value.iter().flatten().count(), 2);
 }
 
 #[test]

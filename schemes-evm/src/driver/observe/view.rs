@@ -1,0 +1,213 @@
+//! What the first batch shows: one node's head, nonces, receipts, and the blocks that earlier decisions rest on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::B256;
+use sdk_plugin::chain::{BlockRef, BlockStands, Observation, TxState, Watch};
+use sdk_plugin::host::{RpcCall, RpcResult};
+use sdk_plugin::{Cx, Fault, Value};
+use serde_json::json;
+
+use crate::driver::receipt::{self, Receipt};
+use crate::rpc::{self, Answers};
+use crate::text;
+
+/// A block's header, as far as it is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) height: u64,
+    pub(super) hash: B256,
+    /// Seconds since the epoch.
+    pub(super) time_s: u64,
+}
+
+impl Header {
+    pub(super) fn read(block: &Value) -> Option<Self> {
+        Some(Self {
+            height: rpc::as_u64(block.get("number")?)?,
+            hash: rpc::as_word(block.get("hash")?)?,
+            time_s: rpc::as_u64(block.get("timestamp")?)?,
+        })
+    }
+
+    pub(super) fn named(&self) -> BlockRef {
+        BlockRef {
+            id: self.hash.to_string(),
+            height: self.height,
+            time_s: self.time_s,
+        }
+    }
+}
+
+/// One node's answers.
+pub(super) struct View {
+    pub(super) head: Header,
+    /// The highest block that any answer named: receipts may be ahead of the head block.
+    highest: u64,
+    /// By signer, lower case: the next nonce.
+    nonces: BTreeMap<String, u64>,
+    /// By transaction id.
+    transactions: BTreeMap<String, Transaction>,
+    /// By height; `None`: the node shows no block there.
+    blocks: BTreeMap<u64, Option<B256>>,
+}
+
+#[derive(Default)]
+struct Transaction {
+    receipt: Option<Receipt>,
+    /// Whether the node knows it; `None`: it was not asked.
+    known: Option<bool>,
+}
+
+pub(super) fn transaction(tx_id: &str) -> RpcCall {
+    rpc::request("eth_getTransactionByHash", json!([tx_id]))
+}
+
+impl View {
+    pub(super) async fn read(cx: &Cx, watches: &[Watch]) -> Result<Self, Fault> {
+        let mut nonces: BTreeMap<String, u64> = BTreeMap::new();
+        let mut transactions: BTreeMap<String, Transaction> = BTreeMap::new();
+        let mut blocks: BTreeMap<u64, Option<B256>> = BTreeMap::new();
+        for watch in watches {
+            nonces.insert(watch.lane.signer.to_lowercase(), 0);
+            transactions.entry(watch.tx_id.clone()).or_default();
+            if let Some(block) = &watch.block {
+                blocks.insert(block.height, None);
+            }
+        }
+        // Of a watch outside any slot there may be no transaction.
+        transactions.remove("");
+        let pool: BTreeSet<&str> = watches
+            .iter()
+            .filter(|watch| watch.pool && !watch.tx_id.is_empty())
+            .map(|watch| watch.tx_id.as_str())
+            .collect();
+        let mut calls = vec![rpc::chain_id(), rpc::newest_block()];
+        calls.extend(
+            nonces
+                .keys()
+                .map(|signer| rpc::transaction_count(signer, json!("latest"))),
+        );
+        calls.extend(
+            blocks
+                .keys()
+                .map(|height| rpc::request("eth_getBlockByNumber", json!([text::quantity(*height), false]))),
+        );
+        for tx_id in transactions.keys() {
+            calls.push(receipt::get_receipt(tx_id));
+            if pool.contains(tx_id.as_str()) {
+                calls.push(transaction(tx_id));
+            }
+        }
+        let mut answers = rpc::read_all(cx, calls).await?;
+
+        rpc::check_chain(answers.take()?, &cx.network().id)?;
+        let head = rpc::value(answers.take()?, "eth_getBlockByNumber")?;
+        let head = Header::read(&head)
+            .ok_or_else(|| Fault::unavailable("the node's head block has no number, hash or timestamp"))?;
+        for nonce in nonces.values_mut() {
+            *nonce = rpc::quantity(answers.take()?, "eth_getTransactionCount")?;
+        }
+        for (height, hash) in &mut blocks {
+            // An error or another block's header says as little as null.
+            *hash = match answers.take()? {
+                RpcResult::Ok(block) => Header::read(&block)
+                    .filter(|header| header.height == *height)
+                    .map(|header| header.hash),
+                RpcResult::Error(_) => None,
+            };
+        }
+        let mut highest = head.height;
+        for (tx_id, transaction) in &mut transactions {
+            *transaction = Transaction::read(tx_id, pool.contains(tx_id.as_str()), &mut answers)?;
+            if let Some(receipt) = &transaction.receipt {
+                highest = highest.max(receipt.height);
+            }
+        }
+        Ok(Self {
+            head,
+            highest,
+            nonces,
+            transactions,
+            blocks,
+        })
+    }
+
+    pub(super) fn receipt(&self, tx_id: &str) -> Option<&Receipt> {
+        self.transactions.get(tx_id)?.receipt.as_ref()
+    }
+
+    pub(super) fn observation(&self, watch: &Watch) -> Observation {
+        let receipt = self.receipt(&watch.tx_id);
+        let state = match receipt {
+            Some(receipt) => self.in_block(receipt),
+            None => self.not_in_block(watch),
+        };
+        Observation {
+            logs: receipt
+                .map(|receipt| receipt.logs(&watch.tx_id, &watch.evidence))
+                .unwrap_or_default(),
+            block: watch.block.as_ref().map(|block| self.stands(block)),
+            ..Observation::of(watch.attempt_id.clone(), state, self.highest)
+        }
+    }
+
+    /// Where a block stands that was seen earlier.
+    fn stands(&self, block: &BlockRef) -> BlockStands {
+        match self.blocks.get(&block.height).copied().flatten() {
+            Some(hash) if Some(hash) == text::word(&block.id) => BlockStands::Canonical {
+                depth: self.head.height.saturating_sub(block.height).saturating_add(1),
+            },
+            Some(_) => BlockStands::Replaced,
+            None => BlockStands::Unknown,
+        }
+    }
+
+    fn in_block(&self, receipt: &Receipt) -> TxState {
+        let (height, block, depth) = (
+            receipt.height,
+            receipt.block.to_string(),
+            receipt.depth(self.highest),
+        );
+        if receipt.success {
+            TxState::Landed { height, block, depth }
+        } else {
+            TxState::Reverted {
+                height,
+                block,
+                depth,
+                message: None,
+            }
+        }
+    }
+
+    fn not_in_block(&self, watch: &Watch) -> TxState {
+        let nonce = self.nonces.get(&watch.lane.signer.to_lowercase());
+        if nonce.is_some_and(|nonce| *nonce > watch.sequence) {
+            return TxState::SlotUsed;
+        }
+        match self
+            .transactions
+            .get(&watch.tx_id)
+            .and_then(|transaction| transaction.known)
+        {
+            Some(false) => TxState::Unknown,
+            Some(true) | None => TxState::Pending,
+        }
+    }
+}
+
+impl Transaction {
+    fn read(tx_id: &str, in_pool: bool, answers: &mut Answers) -> Result<Self, Fault> {
+        let receipt = rpc::value(answers.take()?, "eth_getTransactionReceipt")?;
+        let known = if in_pool {
+            Some(!rpc::value(answers.take()?, "eth_getTransactionByHash")?.is_null())
+        } else {
+            None
+        };
+        Ok(Self {
+            receipt: Receipt::read(&receipt, tx_id)?,
+            known,
+        })
+    }
+}

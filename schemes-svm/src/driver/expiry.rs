@@ -1,0 +1,324 @@
+//! Has a transaction that can't land any more not landed?
+//!
+//! A status of null proves nothing: a node may have forgotten, may never have had the history, or may lag. So a node's null
+//! counts only together with what that node shows beside it, in one batch: that it is past the blockhash's life, that it has
+//! every block in which the transaction could land, and that it knows other transactions of those blocks (canaries). Two
+//! nodes must show all of it; where only one answers, it must do so twice, a minute apart.
+//!
+//! All of this is read for late transactions only, for one group of neighbours in a look.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sdk_plugin::host::{Level, RpcCall, RpcResult};
+use sdk_plugin::{Cx, Fault};
+use serde_json::json;
+
+use super::check;
+use super::lifetime::Lifetime;
+use super::options::Options;
+use super::status::{Status, get_statuses, read_statuses};
+use super::tries::Expiries;
+use super::unproven::Unproven;
+use super::window::{self, Window, check_first_available};
+use super::{Remembered, SvmDriver};
+use crate::rpc::{self, Answers, CONFIRMED, FINALIZED};
+use crate::text;
+
+/// JSON-RPC code of a node that keeps no history of transactions.
+const HISTORY_NOT_AVAILABLE: i64 = -32_011;
+
+/// A transaction that can't land any more, and of which the first node showed no status.
+#[derive(Debug, Clone)]
+pub(super) struct Late {
+    pub(super) life: Lifetime,
+    /// The last block height at which it could land, by the heights that were seen when it was journaled.
+    last_valid: u64,
+}
+
+/// Neighbours that are proven together.
+pub(super) struct Group {
+    /// By signature.
+    pub(super) members: Vec<(String, Late)>,
+    /// None of them is in an older slot.
+    pub(super) from: u64,
+    /// All their blockhashes are of this slot or older.
+    pub(super) known_at: u64,
+}
+
+/// What one node showed of a group, all of it good.
+struct NodeProof {
+    slot: u64,
+    height: u64,
+    canary: String,
+    /// By blockhash; `false` where the node says that it is not good any more.
+    good: BTreeMap<String, bool>,
+}
+
+/// What a look for proofs brings.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) expired: BTreeMap<String, String>,
+    /// Statuses that a node knows after all.
+    pub(super) statuses: Vec<(String, Status)>,
+}
+
+impl Remembered {
+    /// The late ones among transactions without a status, by signature.
+    pub(super) fn late(
+        &self,
+        lives: BTreeMap<String, Lifetime>,
+        finalized_height: u64,
+    ) -> BTreeMap<String, Late> {
+        let late = lives.into_iter().filter_map(|(id, life)| {
+            let last_valid = life.last_valid(&self.heights)?;
+            (finalized_height > last_valid).then_some((id, Late { life, last_valid }))
+        });
+        late.collect()
+    }
+}
+
+impl SvmDriver {
+    /// Tries to prove of some late transactions that they have not landed. Trouble on the way leaves them late.
+    pub(super) async fn look_for_expired(&self, cx: &Cx, late: &BTreeMap<String, Late>) -> Found {
+        let mut found = Found::default();
+        if late.is_empty() {
+            return found;
+        }
+        let now_ms = cx.now_ms();
+        let group = self.expiries(cx, |expiries| {
+            found.expired = expiries.standing(late, now_ms);
+            let mut open = late.clone();
+            open.retain(|id, _| !found.expired.contains_key(id));
+            expiries.next_group(&open, now_ms)
+        });
+        let Some(group) = group else {
+            return found;
+        };
+        if let Err(unproven) = self.prove(cx, &group, &mut found).await {
+            let is_news = self.expiries(cx, |expiries| {
+                group.members.iter().for_each(|(id, _)| expiries.not_proven(id));
+                if !matches!(unproven, Unproven::NoAnswer(_) | Unproven::TooEarly) {
+                    // What one node told wrongly must not be held against another.
+                    expiries.forget_window(&group);
+                }
+                expiries.is_news(&unproven, &group)
+            });
+            if is_news {
+                let fields = json!({
+                    "event": unproven.event(),
+                    "network": cx.network().id,
+                    "transactions": group.members.len(),
+                });
+                cx.log(Level::Warn, "svm::expiry", &unproven.to_string(), &fields);
+            }
+        }
+        found
+    }
+
+    async fn prove(&self, cx: &Cx, group: &Group, found: &mut Found) -> Result<(), Unproven> {
+        let window = self.window(cx, group).await?;
+        let calls = group.calls(&window);
+        let nodes = match rpc::read_by_two(cx, calls.clone()).await {
+            Ok(nodes) => nodes,
+            // Two were wanted and fewer answered.
+            Err(_) => vec![rpc::read_all(cx, calls).await?],
+        };
+        let mut proofs = Vec::new();
+        let mut unproven = None;
+        for answers in nodes {
+            // All are read: what the second one knows counts whatever the first one lacks.
+            match group.read(cx, &window, answers, &mut found.statuses) {
+                Ok(proof) => proofs.push(proof),
+                Err(why) => unproven = unproven.or(Some(why)),
+            }
+        }
+        if let Some(unproven) = unproven {
+            return Err(unproven);
+        }
+        let known: BTreeSet<&str> = found.statuses.iter().map(|(id, _)| id.as_str()).collect();
+        let mut any = false;
+        for (id, late) in &group.members {
+            let proof = late.proven_by(&window, &proofs);
+            let proof = proof.filter(|_| !known.contains(id.as_str()));
+            any |= proof.is_some();
+            let now_ms = cx.now_ms();
+            let proof = self.expiries(cx, |expiries| {
+                let Some(mut proof) = proof else {
+                    expiries.not_proven(id);
+                    return None;
+                };
+                if let [only] = proofs.as_slice() {
+                    if !expiries.answered_twice(id, now_ms, only.slot) {
+                        return None;
+                    }
+                    proof.push_str("; it answered so twice, at least a minute apart");
+                }
+                expiries.proven(id, now_ms, &proof);
+                Some(proof)
+            });
+            if let Some(proof) = proof {
+                found.expired.insert(id.clone(), proof);
+            }
+        }
+        // Without a proof and without a status it was only too early.
+        if any || !known.is_empty() {
+            Ok(())
+        } else {
+            Err(Unproven::TooEarly)
+        }
+    }
+
+    /// The blocks in which the group could land, remembered or read anew.
+    async fn window(&self, cx: &Cx, group: &Group) -> Result<Arc<Window>, Unproven> {
+        if let Some(window) = self.expiries(cx, |expiries| expiries.window(group)) {
+            return Ok(window);
+        }
+        let last_valid = group.members.iter().map(|(_, late)| late.last_valid).max();
+        let window = Window::read(cx, group.slots(), last_valid.unwrap_or_default(), &group.ids()).await?;
+        let window = Arc::new(window);
+        self.expiries(cx, |expiries| expiries.keep_window(group, &window));
+        Ok(window)
+    }
+
+    fn expiries<T>(&self, cx: &Cx, act: impl FnOnce(&mut Expiries) -> T) -> T {
+        let mut networks = self.networks();
+        act(&mut networks.entry(cx.network().id.clone()).or_default().expiries)
+    }
+}
+
+impl Group {
+    pub(super) fn slots(&self) -> (u64, u64) {
+        (self.from, self.known_at)
+    }
+
+    fn ids(&self) -> Vec<&str> {
+        self.members.iter().map(|(id, _)| id.as_str()).collect()
+    }
+
+    fn blockhashes(&self) -> BTreeSet<&str> {
+        let all = self
+            .members
+            .iter()
+            .filter_map(|(_, late)| late.life.blockhash.as_deref());
+        all.collect()
+    }
+
+    /// The one batch that must show everything. The heights stand first: what the statuses, read after them, do not know
+    /// was in no block up to those heights. Canaries and transactions are in one call, so that one node answers for both.
+    fn calls(&self, window: &Window) -> Vec<RpcCall> {
+        let mut calls = vec![
+            rpc::request("getGenesisHash", json!([])),
+            rpc::slot(FINALIZED),
+            rpc::block_height(FINALIZED),
+            window::first_available(),
+            window.list(),
+        ];
+        let good = |hash: &str| rpc::request("isBlockhashValid", json!([hash, { "commitment": CONFIRMED }]));
+        calls.extend(self.blockhashes().into_iter().map(good));
+        let mut signatures = window.signatures();
+        signatures.extend(self.ids());
+        calls.push(get_statuses(&signatures, true));
+        calls
+    }
+
+    /// Reads one node's answers to [`Group::calls`]. Statuses that it knows go into `known`, whatever else it lacks.
+    fn read(
+        &self,
+        cx: &Cx,
+        window: &Window,
+        mut answers: Answers,
+        known: &mut Vec<(String, Status)>,
+    ) -> Result<NodeProof, Unproven> {
+        let genesis = answers.take()?;
+        let slot = answers.take()?;
+        let height = answers.take()?;
+        let first_available = answers.take()?;
+        let list = answers.take()?;
+        let mut blockhashes = Vec::new();
+        for hash in self.blockhashes() {
+            blockhashes.push((hash.to_owned(), answers.take()?));
+        }
+        let canaries = window.signatures().len();
+        let statuses = answers.take()?;
+        if let RpcResult::Error(error) = &statuses
+            && error.code == HISTORY_NOT_AVAILABLE
+        {
+            return Err(Unproven::NoHistory(error.message.clone()));
+        }
+        let (statuses_slot, mut statuses) =
+            read_statuses(statuses, canaries.saturating_add(self.members.len()))?;
+        let of_members = statuses.split_off(canaries.min(statuses.len()));
+        let shown = self.members.iter().zip(of_members);
+        known.extend(shown.filter_map(|((id, _), status)| Some((id.clone(), status?))));
+
+        check_chain(cx, genesis)?;
+        let slot = rpc::number(slot, "getSlot")?;
+        let height = rpc::number(height, "getBlockHeight")?;
+        check_first_available(first_available, self.from)?;
+        if slot < window.last_slot() || statuses_slot < slot {
+            return Err(Unproven::TooEarly);
+        }
+        let mut good = BTreeMap::new();
+        for (hash, answer) in blockhashes {
+            let what = "isBlockhashValid";
+            let (at, value) = rpc::at_slot(answer, what)?;
+            let valid = value.as_bool().ok_or_else(|| rpc::odd(what, "no boolean"))?;
+            // A bank older than the window may call it bad because it does not know it yet.
+            good.insert(hash, valid || at < window.last_slot());
+        }
+        window.check_list(list)?;
+        let canary = window.check_canaries(&statuses)?.to_owned();
+        Ok(NodeProof {
+            slot,
+            height,
+            canary,
+            good,
+        })
+    }
+}
+
+impl Late {
+    /// The proof, where every node is past the transaction's end. `None` without nodes.
+    fn proven_by(&self, window: &Window, nodes: &[NodeProof]) -> Option<String> {
+        let last_valid = self.last_valid.max(window.last_valid(self.life.known_at));
+        let is_past = |node: &NodeProof| {
+            let hash = self.life.blockhash.as_ref();
+            // One that is not in the answers was not asked for.
+            let dead = hash.is_none_or(|hash| node.good.get(hash) == Some(&false));
+            node.height > last_valid && dead
+        };
+        let lowest = nodes.iter().map(|node| node.height).min()?;
+        let canary = nodes.first().map(|node| node.canary.as_str())?;
+        let count = match nodes.len() {
+            1 => "1 node knows".to_owned(),
+            more => format!("{more} nodes know"),
+        };
+        nodes.iter().all(is_past).then(|| {
+            format!(
+                "its blockhash was good up to block {last_valid} at most and block {lowest} is final; {count} the blocks of slots \
+                 {} to {} without a gap and transactions of the first and the last of them, such as {canary}, and no status of \
+                 this one",
+                window.first_slot(),
+                window.last_slot()
+            )
+        })
+    }
+}
+
+/// A node that was moved to another chain knows nothing of a transaction either.
+fn check_chain(cx: &Cx, genesis: RpcResult) -> Result<(), Unproven> {
+    let what = "getGenesisHash";
+    let value = rpc::value(genesis, what)?;
+    let shown = value.as_str().ok_or_else(|| rpc::odd(what, "no hash"))?;
+    let network = &cx.network().id;
+    let options = Options::read(&cx.network().options)?;
+    let reference = text::reference(network)
+        .ok_or_else(|| Fault::invalid(format!("{network:?} is no Solana network")))?;
+    if check::is_wrong_chain(reference, shown, &options) {
+        return Err(Unproven::WrongChain(format!(
+            "a node of {network} serves genesis hash {shown}"
+        )));
+    }
+    Ok(())
+}

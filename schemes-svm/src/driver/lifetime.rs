@@ -1,0 +1,134 @@
+//! Which blocks can hold a transaction.
+//!
+//! A plan names its message's blockhash and the slot whose state the simulation ran on, so that the driver still knows
+//! both after a restart. The node that simulated knew the blockhash at that slot; so the blockhash is of that slot or older.
+
+use sdk_plugin::HexBytes;
+use sdk_plugin::chain::Watch;
+use sdk_plugin::scheme::{ReadAt, ReadWanted};
+use solana_hash::Hash;
+
+use super::heights::Heights;
+use crate::text;
+
+/// Name of the read by which a step's evidence names the blockhash (`target`, base58) and the simulation's slot (`data`,
+/// 8 bytes, big-endian). It is never read for a transaction that landed.
+const BLOCKHASH: &str = "blockhash";
+
+/// The entry of a step's evidence that says how long its transaction can land.
+pub(crate) fn wanted(blockhash: &Hash, simulated_at: u64) -> ReadWanted {
+    ReadWanted {
+        name: BLOCKHASH.into(),
+        target: blockhash.to_string(),
+        data: HexBytes(simulated_at.to_be_bytes().to_vec()),
+        required: false,
+        at: ReadAt::Block,
+    }
+}
+
+/// What is known of a transaction's life, in slots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lifetime {
+    /// It is not in an older slot: the earlier one of simulation and journaling. One lying node can move only one of them
+    /// into the future.
+    pub(super) from: u64,
+    /// Its blockhash is of this slot or older.
+    pub(super) known_at: u64,
+    /// Plans of older versions do not name it.
+    pub(super) blockhash: Option<String>,
+}
+
+impl Lifetime {
+    /// `head` is the newest slot that a node has shown.
+    pub(super) fn of(watch: &Watch, head: u64) -> Self {
+        let reads = watch.evidence.iter().flat_map(|wanted| &wanted.reads);
+        let named = reads.filter(|read| read.name == BLOCKHASH).find_map(|read| {
+            let slot = <[u8; 8]>::try_from(read.data.as_ref()).ok()?;
+            text::address(&read.target).map(|_| (u64::from_be_bytes(slot), read.target.clone()))
+        });
+        let journaled = watch.since_height;
+        let Some((simulated, blockhash)) = named else {
+            return Self {
+                from: journaled,
+                known_at: journaled,
+                blockhash: None,
+            };
+        };
+        let (from, to) = (simulated.min(journaled), simulated.max(journaled));
+        Self {
+            from,
+            // A slot that the chain has not reached was a lie: the transaction must not wait for it.
+            known_at: if to <= head { to } else { from },
+            blockhash: Some(blockhash),
+        }
+    }
+
+    /// Once the finalized block height is above this, the transaction can't land any more.
+    pub(super) fn last_valid(&self, heights: &Heights) -> Option<u64> {
+        heights.last_valid(self.known_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sdk_plugin::chain::Lane;
+    use sdk_plugin::scheme::EvidenceWanted;
+
+    use super::*;
+
+    fn watch(since_height: u64, simulated_at: Option<u64>) -> Watch {
+        let reads = simulated_at.map(|slot| wanted(&Hash::new_from_array([7; 32]), slot));
+        Watch {
+            attempt_id: "1".into(),
+            tx_id: "1".into(),
+            lane: Lane {
+                network: "solana:x".into(),
+                signer: "x".into(),
+                key: "x".into(),
+                ordered: false,
+            },
+            sequence: 1,
+            since_height,
+            evidence: vec![EvidenceWanted {
+                reads: reads.into_iter().collect(),
+                ..EvidenceWanted::default()
+            }],
+            search_foreign: false,
+            pool: false,
+            block: None,
+            read_guards: false,
+            whole_block: false,
+        }
+    }
+
+    #[test]
+    fn the_earlier_slot_begins_it_and_the_later_one_that_exists_bounds_it() {
+        let of = |journaled, simulated| {
+            let life = Lifetime::of(&watch(journaled, simulated), 1_000);
+            assert_eq!(life.blockhash.is_some(), simulated.is_some());
+            (life.from, life.known_at)
+        };
+        assert_eq!(of(900, None), (900, 900));
+        assert_eq!(of(900, Some(898)), (898, 900));
+        assert_eq!(
+            of(700, Some(898)),
+            (700, 898),
+            "it was journaled by a node that lags"
+        );
+        assert_eq!(of(9_000_000, Some(898)), (898, 898), "a head in the future");
+        assert_eq!(of(900, Some(9_000_000)), (900, 900), "a simulation in the future");
+    }
+
+    #[test]
+    fn malformed_entries_say_nothing() {
+        for (target, data) in [
+            ("x", vec![0; 8]),
+            ("11111111111111111111111111111111", vec![0; 7]),
+        ] {
+            let mut watch = watch(900, Some(1));
+            watch.evidence[0].reads[0].target = target.into();
+            watch.evidence[0].reads[0].data = HexBytes(data);
+            assert_eq!(Lifetime::of(&watch, 1_000).from, 900);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Which transactions may land: each step once, in slots that it had the right to, at no more than the limit.
+
+use std::collections::BTreeMap;
+
+use facilitator::journal::AttemptKind;
+
+use super::{Record, Verdict};
+use crate::chain::{Block, Chain};
+use crate::run::Terms;
+use crate::token::Op;
+
+/// The first slot, and two new ones.
+const MOST_SLOTS: usize = 3;
+
+pub(super) fn twice(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
+    let mut carried: BTreeMap<(u64, u32), Vec<&str>> = BTreeMap::new();
+    let mut paid: BTreeMap<(String, u64), u32> = BTreeMap::new();
+    for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
+        let attempt = record
+            .attempts
+            .iter()
+            .find(|a| a.tx_id == tx.id && a.kind == AttemptKind::Steps);
+        for place in attempt
+            .map(|attempt| attempt.covers.as_slice())
+            .unwrap_or_default()
+        {
+            carried.entry(*place).or_default().push(&tx.id);
+        }
+        let paying = match &tx.tx.op {
+            Some(
+                Op::Transfer { from, nonce, .. }
+                | Op::Pay { from, nonce, .. }
+                | Op::Capture { from, nonce, .. },
+            ) => Some((from, nonce)),
+            _ => None,
+        };
+        // Others may take from the escrow too; that is not our doing.
+        let is_ours = !tx.tx.signer.is_empty() || !matches!(tx.tx.op, Some(Op::Capture { .. }));
+        if let (Ok(_), Some((from, nonce)), true) = (&tx.result, paying, is_ours) {
+            *paid.entry((from.clone(), *nonce)).or_default() += 1;
+        }
+    }
+    for ((settlement, step), txs) in carried.iter().filter(|(_, txs)| txs.len() > 1) {
+        verdict.twice.push(format!(
+            "step {step} of settlement {settlement} landed as {txs:?}"
+        ));
+    }
+    for ((payer, nonce), times) in paid.iter().filter(|(_, times)| **times > 1) {
+        verdict
+            .twice
+            .push(format!("{payer} {nonce} was paid {times} times"));
+    }
+}
+
+/// The newest block that was final at a moment. Reorganisations of a run are less deep than `finality`, so it is still there.
+fn final_block<'a>(chain: &'a Chain, terms: &Terms, now_ms: u64) -> Option<&'a Block> {
+    let height = (chain.height_at(now_ms) + 1).checked_sub(terms.finality)?;
+    let at = usize::try_from(height).ok()?;
+    chain.canonical().get(at).map(AsRef::as_ref)
+}
+
+/// A step takes another slot only when its slot is used at a final block at which none of its attempts has had its effect,
+/// and twice at most.
+pub(super) fn moved(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: &mut Verdict) {
+    let mut by_step: BTreeMap<(u64, u32), Vec<usize>> = BTreeMap::new();
+    for (at, attempt) in record.attempts.iter().enumerate() {
+        if attempt.kind == AttemptKind::Steps {
+            for step in &attempt.covers {
+                by_step.entry(*step).or_default().push(at);
+            }
+        }
+    }
+    for ((settlement, step), attempts) in by_step {
+        let mut slots: Vec<(&str, u64)> = Vec::new();
+        let mut ids: Vec<&str> = Vec::new();
+        for attempt in attempts.iter().filter_map(|at| record.attempts.get(*at)) {
+            let slot = (attempt.lane.signer.as_str(), attempt.sequence);
+            if !slots.contains(&slot) {
+                let what = format!("step {step} of settlement {settlement} took slot {slot:?}");
+                let last = final_block(chain, terms, attempt.prepared_at_ms);
+                let is_used = |(signer, sequence): &(&str, u64)| {
+                    let next = last.and_then(|block| block.state.nonces.get(*signer));
+                    next.is_some_and(|next| next > sequence)
+                };
+                if attempt.lane.ordered && !slots.iter().all(is_used) {
+                    verdict
+                        .moved
+                        .push(format!("{what} before {slots:?} were used at a final block"));
+                }
+                let had_effect = |height: u64| {
+                    let below = usize::try_from(height).unwrap_or(usize::MAX);
+                    let blocks = chain.canonical().iter().take(below.saturating_add(1));
+                    let mut txs = blocks.flat_map(|block| &block.txs);
+                    txs.any(|tx| ids.contains(&tx.id.as_str()) && tx.result.is_ok())
+                };
+                if !slots.is_empty() && last.is_some_and(|block| had_effect(block.height)) {
+                    verdict.moved.push(format!("{what}, and its effect was final"));
+                }
+                slots.push(slot);
+                if slots.len() > MOST_SLOTS {
+                    verdict
+                        .moved
+                        .push(format!("{what}: it had {} before", slots.len() - 1));
+                }
+            }
+            ids.push(&attempt.tx_id);
+        }
+    }
+}
+
+pub(super) fn costs(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: &mut Verdict) {
+    let limit = sdk_plugin::Amount::from(terms.max_cost);
+    for attempt in record.attempts.iter().filter(|attempt| attempt.max_cost > limit) {
+        verdict.overspent.push(format!(
+            "a {:?} of {} may cost {}, and the limit is {limit}",
+            attempt.kind, attempt.sequence, attempt.max_cost
+        ));
+    }
+    for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
+        let Some(attempt) = record.attempts.iter().find(|attempt| attempt.tx_id == tx.id) else {
+            continue;
+        };
+        let cost = sdk_plugin::Amount::from(tx.cost);
+        if cost > attempt.max_cost {
+            verdict
+                .overspent
+                .push(format!("{} cost {cost}, journaled {}", tx.id, attempt.max_cost));
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What callers were told, held against the chain's own history.
+
+use std::collections::BTreeMap;
+
+use facilitator::journal::{AttemptRow, Event};
+use sdk_plugin::wire::reason;
+
+use super::{Facts, Record, Verdict, is_of, pays};
+use crate::chain::{Chain, Included};
+use crate::clients::{Ask, Told};
+use crate::run::Terms;
+use crate::token::{Op, Query, mark_of};
+
+/// How long a failure may still be told after the block that it rests on was reorganised away. Only failures: they are told
+/// without another look, and the observer polls what it has decided every few seconds and wants to see a replaced block twice.
+const UNNOTICED_MS: u64 = 45_000;
+
+/// How old a block may be that an attempt does not know of: its quote came from a node that had fallen behind or whose
+/// heads lagged, or its plugin was slow between quote and commit.
+const BLIND_MS: u64 = 45_000;
+
+pub(super) fn check(facts: &Facts<'_>, record: &Record<'_>, verdict: &mut Verdict) {
+    let Facts {
+        chain, terms, told, ..
+    } = *facts;
+    for word in told {
+        let Some(reply) = word.reply() else { continue };
+        let what = |why: &str| {
+            format!(
+                "at {} ms, nonce {}: {why}: {reply:?}",
+                word.at_ms, word.ask.payload.nonce
+            )
+        };
+        if reply.success {
+            if !shown(chain, word, &reply.transaction) {
+                verdict
+                    .false_words
+                    .push(what("success, and the chain did not show it"));
+            }
+            if !record
+                .attempts
+                .iter()
+                .any(|attempt| attempt.tx_id == reply.transaction)
+            {
+                foreign_success(chain, record, word, &reply.transaction, &mut verdict.false_words);
+            }
+            continue;
+        }
+        let own: Vec<&AttemptRow> = record
+            .attempts
+            .iter()
+            .filter(|a| a.prepared_at_ms < word.at_ms && record.covers(a, &word.ask))
+            .collect();
+        match reply.error_reason.as_deref() {
+            Some(reason::SETTLEMENT_PENDING) => {
+                if reply.transaction.is_empty() {
+                    verdict.false_words.push(what("pending without a hash"));
+                } else if !known(chain, record, &word.ask, &reply.transaction)
+                    && !is_signed_for(record, &word.ask, &reply.transaction)
+                {
+                    verdict
+                        .false_words
+                        .push(what("pending with a hash that is none of its own"));
+                }
+            }
+            Some(reason::DUPLICATE_SETTLEMENT) => {
+                if !known(chain, record, &word.ask, &reply.transaction) {
+                    verdict
+                        .false_words
+                        .push(what("duplicate with a hash that is none of its own"));
+                }
+            }
+            Some(_) => {
+                let landed = own.iter().any(|attempt| is_paid(chain, attempt, word));
+                if landed && !excused(chain, &own, word) {
+                    verdict.false_words.push(what("failed, and it landed"));
+                }
+                if own
+                    .iter()
+                    .any(|attempt| may_land(chain, terms, record, attempt, word))
+                {
+                    verdict.false_words.push(what("failed, and it could still land"));
+                }
+                if !reply.transaction.is_empty() && !was_on_chain(chain, word, &reply.transaction) {
+                    verdict
+                        .false_words
+                        .push(what("failed with a hash that is not on the chain"));
+                }
+            }
+            None => verdict.false_words.push(what("neither success nor a reason")),
+        }
+    }
+    repeats(facts, record, verdict);
+}
+
+/// Signed for this payment. Its commit took longer than callers are kept, and was refused in the end: that it may land
+/// was true when it was said, and the next request begins anew.
+fn is_signed_for(record: &Record<'_>, ask: &Ask, tx_id: &str) -> bool {
+    match record.signed.get(tx_id).and_then(|tx| tx.op.as_ref()) {
+        Some(
+            Op::Transfer { from, nonce, .. }
+            | Op::Pay { from, nonce, .. }
+            | Op::Lock { from, nonce, .. }
+            | Op::Capture { from, nonce, .. }
+            | Op::Note { from, nonce, .. },
+        ) => *from == ask.payload.from && *nonce == ask.payload.nonce,
+        _ => false,
+    }
+}
+
+/// Whether an observation that began after the request could show the transaction in a block deep enough, with this very
+/// transfer.
+///
+/// The block must have been canonical at a moment while the request was open, or a node that was frozen must have shown it
+/// then: the chain knows until when. Nothing else is excused. A slow commit, a slow judgement and a slow answer are part of the
+/// request's own time, and a kind of read that lags shows older blocks, never ones that are gone.
+fn shown(chain: &Chain, word: &Told, tx_id: &str) -> bool {
+    chain.places(tx_id).iter().any(|(block, fate)| {
+        let transfer = block
+            .txs
+            .iter()
+            .any(|tx| tx.id == tx_id && tx.result.as_ref().is_ok_and(|logs| pays(logs, &word.ask)));
+        let confirmed = fate.confirmed_at_ms.is_some_and(|at| at <= word.at_ms);
+        let seen_until = fate.shown_until_ms.max(fate.removed_at_ms);
+        let there = seen_until.is_none_or(|until| until >= word.asked_ms);
+        transfer && confirmed && there
+    })
+}
+
+/// Somebody else's transaction proves a payment only for a claim with an attempt journaled before it.
+fn foreign_success(
+    chain: &Chain,
+    record: &Record<'_>,
+    word: &Told,
+    tx_id: &str,
+    false_words: &mut Vec<String>,
+) {
+    let first = record
+        .attempts
+        .iter()
+        .filter(|attempt| record.covers(attempt, &word.ask))
+        .map(|attempt| attempt.prepared_at_ms)
+        .min();
+    let near = |mined_ms: u64| first.is_some_and(|first| mined_ms.saturating_add(BLIND_MS) >= first);
+    let after = chain.places(tx_id).iter().any(|(block, _)| near(block.mined_ms));
+    if !after {
+        false_words.push(format!(
+            "nonce {}: success by another's {tx_id}, which was there before any attempt",
+            word.ask.payload.nonce
+        ));
+    }
+}
+
+/// Whether a hash belongs to the ask: one of its attempts, or another's transaction that made the payment.
+fn known(chain: &Chain, record: &Record<'_>, ask: &Ask, tx_id: &str) -> bool {
+    record
+        .attempts
+        .iter()
+        .any(|attempt| attempt.tx_id == tx_id && record.covers(attempt, ask))
+        || chain.places(tx_id).iter().any(|(block, _)| {
+            block
+                .txs
+                .iter()
+                .any(|tx| tx.id == tx_id && tx.result.as_ref().is_ok_and(|logs| pays(logs, ask)))
+        })
+}
+
+/// Whether the transfer of an attempt was on the chain when the word was said, or is at the end.
+fn is_paid(chain: &Chain, attempt: &AttemptRow, word: &Told) -> bool {
+    chain.places(&attempt.tx_id).iter().any(|(block, fate)| {
+        let was_there = |removed: u64| block.mined_ms <= word.at_ms && word.at_ms < removed;
+        let mut txs = block.txs.iter();
+        fate.removed_at_ms.is_none_or(was_there)
+            && txs.any(|tx| {
+                tx.id == attempt.tx_id && tx.result.as_ref().is_ok_and(|logs| pays(logs, &word.ask))
+            })
+    })
+}
+
+/// Whether the transaction was in the chain when the word was said, or shortly before.
+fn was_on_chain(chain: &Chain, word: &Told, tx_id: &str) -> bool {
+    chain.places(tx_id).iter().any(|(block, fate)| {
+        let seen_until = fate.shown_until_ms.max(fate.removed_at_ms);
+        block.mined_ms <= word.at_ms
+            && seen_until.is_none_or(|until| until.saturating_add(UNNOTICED_MS) >= word.at_ms)
+    })
+}
+
+/// Without numbers: the payment was in no block so far, and the blocks that could have it were not all final.
+fn may_land(chain: &Chain, terms: &Terms, record: &Record<'_>, attempt: &AttemptRow, word: &Told) -> bool {
+    let pays = attempt.covers.iter().any(|(id, step)| {
+        let steps = record.settlements.get(id).map(|row| row.steps.as_slice());
+        let step = usize::try_from(*step)
+            .ok()
+            .and_then(|step| steps.unwrap_or_default().get(step));
+        step.is_some_and(|step| step.pays)
+    });
+    let Some(last) = record.signed.get(&attempt.tx_id).and_then(|tx| tx.good_until) else {
+        return false;
+    };
+    let was_in_block = chain
+        .places(&attempt.tx_id)
+        .iter()
+        .any(|(block, _)| block.mined_ms <= word.at_ms);
+    let final_height = (chain.height_at(word.at_ms) + 1).saturating_sub(terms.finality);
+    pays && !was_in_block && final_height <= last
+}
+
+/// A failure that rested on a confirmed block which a deeper reorganisation took away: what `confirmations` risks. The block
+/// had one of our attempts that failed, or a call of somebody else that used the authorization up. A slot that was used by
+/// something else is no such ground: it counts only when it is final.
+fn excused(chain: &Chain, own: &[&AttemptRow], word: &Told) -> bool {
+    let payload = &word.ask.payload;
+    let is_ground = |tx: &Included| {
+        let is_own = own.iter().any(|attempt| attempt.tx_id == tx.id) && tx.result.is_err();
+        let uses_up = tx.tx.op.as_ref().and_then(mark_of)
+            == Some(Query::Used {
+                from: payload.from.clone(),
+                nonce: payload.nonce,
+            });
+        is_own || (uses_up && tx.tx.signer.is_empty() && tx.result.is_ok())
+    };
+    chain.blocks_ever().values().any(|(block, fate)| {
+        let seen_until = fate.shown_until_ms.max(fate.removed_at_ms);
+        block.txs.iter().any(is_ground)
+            && fate.confirmed_at_ms.is_some_and(|at| at <= word.at_ms)
+            && seen_until.is_some_and(|until| until.saturating_add(UNNOTICED_MS) >= word.at_ms)
+    })
+}
+
+/// The same request about a failed payment gets the same answer once the authorization is over: nothing can change it any
+/// more. (Before that another try may be begun, and refused for another reason.)
+fn repeats(facts: &Facts<'_>, record: &Record<'_>, verdict: &mut Verdict) {
+    let has_failed = |word: &&Told| {
+        word.reply().is_some_and(|reply| {
+            !reply.success
+                && !matches!(
+                    reply.error_reason.as_deref(),
+                    Some(
+                        reason::SETTLEMENT_PENDING
+                            | reason::DUPLICATE_SETTLEMENT
+                            | reason::UNEXPECTED_SETTLE_ERROR
+                    )
+                )
+        })
+    };
+    let undone = |settlement: u64| {
+        let is_it =
+            |event: &Event| matches!(event, Event::Reorged { settlement: id, .. } if *id == settlement);
+        facts.log.iter().any(is_it)
+    };
+    let mut by_ask: BTreeMap<&Ask, Vec<&Told>> = BTreeMap::new();
+    for word in facts.told.iter().filter(has_failed) {
+        by_ask.entry(&word.ask).or_default().push(word);
+    }
+    for (ask, words) in by_ask {
+        let opened: Vec<(u64, u64)> = record
+            .settlements
+            .values()
+            .filter(|row| is_of(row, ask))
+            .map(|row| (row.opened_at_ms, row.id))
+            .collect();
+        for pair in words.windows(2) {
+            let [before, after] = pair else { continue };
+            let of_settlement = opened.iter().rfind(|(at_ms, _)| *at_ms <= before.at_ms);
+            let Some((opened_at, id)) = of_settlement else {
+                continue;
+            };
+            let reopened = opened
+                .iter()
+                .any(|(at_ms, _)| at_ms > opened_at && *at_ms <= after.at_ms);
+            let is_over = match &ask.payload.message {
+                None => after.asked_ms >= ask.payload.valid_before_s.saturating_mul(1_000),
+                Some(message) => facts.chain.height_at(after.asked_ms) >= message.good_until,
+            };
+            let answer = |word: &Told| word.reply().map(|reply| (reply.error_reason, reply.transaction));
+            if is_over && !reopened && !undone(*id) && answer(before) != answer(after) {
+                verdict.false_words.push(format!(
+                    "nonce {}: the same request got {:?}, then {:?}",
+                    ask.payload.nonce,
+                    answer(before),
+                    answer(after)
+                ));
+            }
+        }
+    }
+}

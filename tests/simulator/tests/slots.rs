@@ -1,0 +1,144 @@
+//! Slots that others use, prices above the limit, and authorizations that end: each step lands once or is told as failed, and
+//! the answer stays the same.
+
+use facilitator::journal::Event;
+use simulator::chain::GAS;
+use simulator::clients::Ask;
+use simulator::run::{Act, Report, Scenario};
+use simulator::scheme::Shape;
+use simulator::script::{EPOCH_S, Word, good_until, payment, quiet};
+
+/// From the first answer that is no `pending` on, every answer is the same failure.
+#[track_caller]
+fn assert_fails_for_good(report: &Report, ask: &Ask) {
+    let replies = report.replies(ask);
+    let decided: Vec<_> = replies
+        .iter()
+        .filter(|reply| reply.error_reason.as_deref() != Some("settlement_pending"))
+        .map(|reply| (reply.success, &reply.error_reason, &reply.transaction))
+        .collect();
+    assert!(decided.len() >= 2, "{replies:?}");
+    assert!(
+        decided.iter().all(|one| *one == decided[0] && !one.0),
+        "{decided:?}"
+    );
+    assert_eq!(report.payments, 0);
+}
+
+/// The signer's key is used elsewhere in each slot that the step takes, and ours waits meanwhile.
+fn three_times_elsewhere(mut scenario: Scenario) -> Scenario {
+    scenario = scenario.act(0, Act::Delay(true));
+    for at_ms in [1_500, 13_500, 25_500] {
+        scenario = scenario
+            .act(at_ms, Act::KeyElsewhere(0))
+            .act(at_ms + 100, Act::Delay(false))
+            .act(at_ms + 600, Act::Delay(true));
+    }
+    scenario.act(45_000, Act::Delay(false))
+}
+
+#[test]
+fn a_step_that_loses_three_slots_fails_and_frees_its_keys() {
+    for shape in [Shape::Escrow, Shape::Plain] {
+        let ask = payment("ann", 10, shape);
+        let next = payment("ann", 20, Shape::Escrow);
+        let report = three_times_elsewhere(quiet())
+            .visit(500, &ask, 50_000, 1)
+            .visit(50_000, &next, 25_000, 8)
+            .run_clean();
+        let slots: Vec<u64> = report
+            .attempts()
+            .filter(|attempt| attempt.prepared_at_ms < EPOCH_S * 1_000 + 45_000)
+            .map(|attempt| attempt.sequence)
+            .collect();
+        assert_eq!(slots, [0, 1, 2]);
+        let words = report.words(&ask);
+        assert!(matches!(words[0], Word::Refused(_)), "{words:?}");
+        report.assert_paid_once(&next);
+    }
+}
+
+#[test]
+fn a_step_that_loses_its_slot_once_takes_another_when_that_is_final() {
+    let ask = payment("ann", 10, Shape::Plain);
+    let report = quiet()
+        .act(0, Act::Delay(true))
+        .visit(500, &ask, 60_000, 2)
+        .act(1_500, Act::KeyElsewhere(0))
+        .act(1_600, Act::Delay(false))
+        .run_clean();
+    report.assert_paid_once(&ask);
+    let slots: Vec<u64> = report.attempts().map(|attempt| attempt.sequence).collect();
+    assert_eq!(slots, [0, 1]);
+    // Block 2 has the other transaction, and block 7 makes it final.
+    let second = report.attempts().nth(1).map(|attempt| attempt.prepared_at_ms);
+    assert!(
+        second.is_some_and(|at| at >= EPOCH_S * 1_000 + 7_000),
+        "{second:?}"
+    );
+}
+
+/// What the signer's key did elsewhere counts when it is final, and not before.
+#[test]
+fn a_jump_of_the_signers_nonce_is_adopted_when_it_is_final() {
+    let ask = payment("ann", 10, Shape::Plain);
+    for (lost, payer_waits_ms) in [(false, 1_200), (true, 1_200), (false, 9_000)] {
+        let mut scenario = quiet()
+            .act(500, Act::KeyElsewhere(0))
+            .visit(payer_waits_ms, &ask, 60_000, 4);
+        if lost {
+            scenario = scenario
+                .act(3_500, Act::LoseInReorgs(1_000))
+                .act(3_600, Act::Reorg(4));
+        }
+        let report = scenario.run_clean();
+        report.assert_paid_once(&ask);
+        assert_eq!(report.payments, 1);
+        for attempt in report.attempts().filter(|attempt| attempt.sequence > 0) {
+            assert!(attempt.prepared_at_ms >= EPOCH_S * 1_000 + 6_000, "{attempt:?}");
+        }
+    }
+}
+
+#[test]
+fn a_price_above_the_limit_is_never_paid_and_the_answer_is_true() {
+    let ask = good_until(payment("ann", 10, Shape::Plain), 30);
+    let report = quiet()
+        .visit(500, &ask, 5_000, 20)
+        .act(700, Act::Fee(Some(250)))
+        .act(70_000, Act::Fee(None))
+        .visit(100_000, &ask, 25_000, 1)
+        .run_clean();
+    assert_fails_for_good(&report, &ask);
+    let limit = sdk_plugin::Amount::from(GAS * 200);
+    let costs = report.log.iter().filter_map(|event| match event {
+        Event::Prepared(new) => Some(new.row.max_cost),
+        _ => None,
+    });
+    assert!(costs.max().is_some_and(|most| most <= limit));
+}
+
+#[test]
+fn a_price_above_the_limit_delays_a_payment_that_is_still_good() {
+    let ask = payment("ann", 10, Shape::Plain);
+    let report = quiet()
+        .visit(500, &ask, 5_000, 30)
+        .act(700, Act::Fee(Some(250)))
+        .act(70_000, Act::Fee(None))
+        .run_clean();
+    report.assert_paid_once(&ask);
+    assert_eq!(report.payments, 1);
+}
+
+#[test]
+fn a_payment_that_expired_and_was_filled_has_one_answer() {
+    let ask = good_until(payment("ann", 10, Shape::Plain), 14);
+    let report = quiet()
+        .act(0, Act::Delay(true))
+        .visit(500, &ask, 2_000, 20)
+        .act(20_000, Act::Delay(false))
+        .visit(40_000, &ask, 25_000, 1)
+        .visit(70_000, &ask, 25_000, 1)
+        .run_clean();
+    assert_fails_for_good(&report, &ask);
+}
