@@ -115,6 +115,7 @@ struct NetworkState {
     retained: Vec<Lane>,
     /// Active signers that can't pay for a transaction now. Never all of them.
     poor: BTreeSet<String>,
+    warnings: Vec<String>,
 }
 
 impl NetworkState {
@@ -232,10 +233,13 @@ impl Network {
 
     /// Takes in what the driver's check said, or what else keeps the network from being used.
     pub fn set_readiness(&self, checked: Result<&Readiness, String>) {
-        if let Ok(readiness) = checked {
+        if let Ok(readiness) = &checked {
             self.set_lanes(readiness);
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(readiness) = &checked {
+            state.warnings.clone_from(&readiness.warnings);
+        }
         state.why_not = match checked {
             Ok(readiness) if readiness.ready && !state.lanes.is_empty() => None,
             Ok(readiness) => Some(
@@ -247,6 +251,13 @@ impl Network {
             Err(why_not) => Some(why_not),
         };
         state.ready = state.why_not.is_none();
+    }
+
+    /// What the driver's last good check warned of.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.warnings.clone()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::config::{Config, ConfigErrors, Network as NetworkConfig};
 use crate::engine::{Budgets, Engine, Ops, Parts};
 use crate::host::calls::CallTable;
 use crate::host::clock::{Clock, SystemClock};
-use crate::host::custody::{Custody, KeySource, KeySpec, ProcessEnvironment};
+use crate::host::custody::{Custody, KeyDigests, KeySource, KeySpec, ProcessEnvironment};
 use crate::host::rpc::{MethodList, RpcNetwork, RpcPools};
 use crate::host::services::rows::JournalRows;
 use crate::host::services::{FamilyMethods, HostResources, InstanceGrants, InstanceHost};
@@ -57,6 +57,8 @@ pub struct App {
     pub engine: Arc<Engine>,
     pub metrics: Arc<Metrics>,
     pub rpc: Arc<RpcPools>,
+    /// What no answer may hold.
+    pub keys: KeyDigests,
 }
 
 /// Reads every key named in the configuration.
@@ -148,7 +150,12 @@ impl App {
             metrics: Arc::clone(&metrics),
         };
         let engine = Engine::new(parts);
-        Ok(Self { engine, metrics, rpc })
+        Ok(Self {
+            engine,
+            metrics,
+            rpc,
+            keys: custody.digests(),
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{CheckCommand, CliError};
 use crate::app::{App, Survey, load_keys};
 use crate::config::{Config, ConfigErrors, Network};
+use crate::service::NetworkReadiness;
 
 pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), CliError> {
     let config = Config::load(&command.file.config).map_err(CliError::new)?;
@@ -37,9 +38,18 @@ fn ask(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
     })?;
     let answers = runtime.block_on(App::ask(config)).map_err(CliError::new);
     runtime.shutdown_timeout(Duration::from_secs(1));
+    if print_answers(&answers?, out)? {
+        Ok(())
+    } else {
+        Err(CliError("not everything is ready".to_owned()))
+    }
+}
+
+/// Whether everything is ready.
+pub(super) fn print_answers(answers: &[NetworkReadiness], out: &mut dyn Write) -> Result<bool, CliError> {
     let mut all_ready = true;
     writeln!(out, "\nAsked; nothing was sent:")?;
-    for network in answers? {
+    for network in answers {
         all_ready &= network.ready;
         let why = network.why_not.as_deref().unwrap_or("it is not known why");
         let state = if network.ready {
@@ -48,6 +58,9 @@ fn ask(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
             format!("NOT READY: {why}")
         };
         writeln!(out, "  {}  {state}", network.network)?;
+        for warning in &network.warnings {
+            writeln!(out, "    warning: {warning}")?;
+        }
         // Schemes are asked where their network is ready.
         for scheme in network.schemes.iter().filter(|_| network.ready) {
             all_ready &= scheme.ready;
@@ -63,11 +76,7 @@ fn ask(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
             }
         }
     }
-    if all_ready {
-        Ok(())
-    } else {
-        Err(CliError("not everything is ready".to_owned()))
-    }
+    Ok(all_ready)
 }
 
 /// What would be served.

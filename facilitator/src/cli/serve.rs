@@ -40,7 +40,7 @@ async fn run(config: &Config) -> Result<(), CliError> {
         }
     };
     tokio::select! {
-        served = http::serve(config, service, metrics, http::shutdown_signal()) => {
+        served = http::serve(config, service, metrics, app.keys.clone(), http::shutdown_signal()) => {
             served.map_err(|error| {
                 let why = format!("can't be listened on ({error}); name a free address and port of this machine");
                 CliError::new(ConfigErrors(vec![config.source.error("server.listen", why)]))
@@ -55,7 +55,7 @@ async fn run(config: &Config) -> Result<(), CliError> {
 /// Lets settlements end that are about to; the journal has all of them.
 async fn drain(app: &App) {
     let ended = async {
-        while app.engine.undecided() > 0 {
+        while app.engine.undecided() > 0 || app.engine.in_delivery() > 0 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

@@ -3,6 +3,7 @@ use std::path::Path;
 use clap::CommandFactory as _;
 
 use super::*;
+use crate::service::NetworkReadiness;
 
 fn stdout(command: Command) -> Result<String, String> {
     let mut out = Vec::new();
@@ -99,6 +100,24 @@ fn check_tells_everything_that_is_wrong_before_anything_runs() {
     assert!(error.contains("other.toml: can't be read"), "{error}");
     let error = stdout(Command::Plugin(PluginCommand::Inspect { file })).unwrap_err();
     assert!(error.contains("not an ELF file"), "{error}");
+}
+
+#[test]
+fn what_a_driver_warns_of_is_printed_and_stops_nothing() {
+    let network = NetworkReadiness {
+        network: "eip155:1".into(),
+        ready: true,
+        why_not: None,
+        warnings: vec!["finality = 2 is too small".into()],
+        schemes: Vec::new(),
+    };
+    let mut out = Vec::new();
+    assert!(check::print_answers(&[network], &mut out).unwrap());
+    let text = String::from_utf8(out).unwrap();
+    assert!(
+        text.contains("  eip155:1  ready\n    warning: finality = 2 is too small\n"),
+        "{text}"
+    );
 }
 
 #[test]

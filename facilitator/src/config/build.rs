@@ -281,6 +281,7 @@ fn network(id: &str, section: &Section<'_, '_>, key_names: &[String]) -> Option<
     });
     let confirmations = section.get("confirmations", |node| node.integer(1..=10_000));
     let finality = section.get("finality", |node| node.integer(1..=100_000));
+    let single_block = section.get("single_block_finality", |node| node.boolean());
     let poll_interval = section.get("poll_interval_ms", |node| millis(node, 50, 60_000));
     let stuck_after = section.get("stuck_after_seconds", |node| seconds(node, 1, 3_600));
     let max_in_flight = section.get("max_in_flight", |node| count(node, 1, 1_000));
@@ -334,6 +335,19 @@ fn network(id: &str, section: &Section<'_, '_>, key_names: &[String]) -> Option<
             "finality",
             format!("must be at least confirmations, which is {confirmations}"),
         );
+    }
+    match (finality, single_block?) {
+        (1, false) => section.fail(
+            "finality",
+            "is 1: a block that is replaced, or a node that lags, would be taken for the end; write the depth at which \
+             this chain's blocks are irreversible (without the line it is 64), or for a chain that never replaces a block \
+             single_block_finality = true beside it",
+        ),
+        (finality, true) if finality > 1 => section.fail(
+            "single_block_finality",
+            format!("has no effect beside finality = {finality}; take it out"),
+        ),
+        (_, _) => {}
     }
     let assets = match (assets?, any?) {
         (assets, true) if !assets.is_empty() => {

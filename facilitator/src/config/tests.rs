@@ -74,6 +74,29 @@ fn ten_lines_are_enough_and_the_rest_has_defaults() {
 }
 
 #[test]
+fn finality_of_one_block_needs_a_word_of_its_own() {
+    let with =
+        |lines: &str| parse(&SMALL.replace("signers = [\"hot\"]", &format!("signers = [\"hot\"]\n{lines}")));
+    let told = |lines: &str| with(lines).unwrap_err().to_string();
+    let refused = told("finality = 1");
+    assert!(
+        refused.contains("networks.\"eip155:8453\".finality: is 1:")
+            && refused.contains("write the depth at which")
+            && refused.contains("single_block_finality = true"),
+        "{refused}"
+    );
+    assert!(told("finality = 1\nsingle_block_finality = false").contains("finality: is 1:"));
+    let config = with("finality = 1\nsingle_block_finality = true").unwrap();
+    assert_eq!(config.networks["eip155:8453"].finality, 1);
+    let useless = told("finality = 2\nsingle_block_finality = true");
+    assert!(
+        useless.contains("single_block_finality: has no effect beside finality = 2; take it out"),
+        "{useless}"
+    );
+    assert!(with("finality = 2").is_ok());
+}
+
+#[test]
 fn every_key_can_be_written() {
     let second = "rpc = [\"https://second.example\", \"https";
     let text = SMALL.replace("rpc = [\"https", second).replace(
@@ -82,6 +105,7 @@ fn every_key_can_be_written() {
 retained_signers = ["old"]
 confirmations = 2
 finality = 12
+single_block_finality = false
 poll_interval_ms = 250
 stuck_after_seconds = 12
 max_cost_per_day = "5000000000000000"

@@ -33,6 +33,9 @@ mod paused;
 mod plan_check;
 #[cfg(test)]
 mod plan_check_tests;
+mod releases;
+#[cfg(test)]
+mod releases_tests;
 mod rows;
 mod schemes;
 #[cfg(test)]
@@ -97,6 +100,9 @@ pub struct Engine {
     conflict_freed: Notify,
     griefing: griefing::Griefing,
     paused: RwLock<Paused>,
+    /// Settlements whose release was taken for an answer that has not arrived yet, or is being given back; how many such
+    /// answers there are of each.
+    in_delivery: Mutex<BTreeMap<u64, u32>>,
     /// `None` once stopped: nothing is begun any more.
     tasks: Mutex<Option<JoinSet<()>>>,
 }
@@ -145,6 +151,7 @@ impl Engine {
             conflict_freed: Notify::new(),
             griefing: griefing::Griefing::default(),
             paused: RwLock::default(),
+            in_delivery: Mutex::default(),
             tasks: Mutex::new(Some(JoinSet::new())),
         })
     }

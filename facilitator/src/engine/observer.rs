@@ -129,8 +129,9 @@ impl Engine {
             if state.closed || seen.len() != state.attempts.len() {
                 return;
             }
-            if state.bid_head.is_none() {
-                state.bid_head = seen.last().map(|observation| observation.head_height);
+            // A head that no later answer confirms must not keep the slot from a better bid.
+            if let Some(head) = seen.last().map(|observation| observation.head_height) {
+                state.bid_head = Some(state.bid_head.map_or(head, |known| known.min(head)));
             }
             state.lapsed = !seen.is_empty()
                 && seen.iter().all(|observation| {

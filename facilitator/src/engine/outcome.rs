@@ -17,7 +17,7 @@ use super::{Engine, lock};
 use crate::journal::{
     Answer, CommitError, Event, Ground, GroundAt, Outcome, PaidRow, Query, Release, SettlementRow, StepState,
 };
-use crate::service::SettleAnswer;
+use crate::service::{SettleAnswer, Settled};
 
 impl Engine {
     /// The scheme takes the evidence for proof of payment. `true` when that is recorded.
@@ -75,7 +75,9 @@ impl Engine {
                 settlement: settlement.id,
                 release: self.release_to(&caller, &reply),
             });
-            (caller, SettleAnswer::Reply(reply))
+            let receipt = self.receipt(settlement.id, &settlement.claim);
+            let answer = SettleAnswer::Reply(reply);
+            (caller, Settled { answer, receipt })
         });
         if ends_with(&row, &[step]) {
             events.push(Event::KeysFreed {
@@ -97,7 +99,8 @@ impl Engine {
         };
         if let Err(error) = committed {
             tracing::error!(settlement = settlement.id, %error, "a payment landed and its outcome was not recorded");
-            if let Some((caller, _)) = answer {
+            if let Some((caller, answer)) = answer {
+                answer.receipt.cancel();
                 // Back to the head of the line: it is answered when the commit goes through, or told pending.
                 settlement.lock().waiters.insert(0, caller);
                 settlement.changed.notify_waiters();
@@ -241,7 +244,10 @@ impl Engine {
                     settlement: id,
                     step: *step,
                     refusal,
-                    tx_id: evidence.tx_id.clone(),
+                    tx_id: match &evidence.shown {
+                        Shown::Landed { .. } | Shown::Reverted { .. } => evidence.tx_id.clone(),
+                        Shown::Dead { .. } => String::new(),
+                    },
                     proof,
                 });
                 events.push(Event::StepFinal {
@@ -302,6 +308,7 @@ impl Engine {
                 (Decision::TakeRelease, Outcome::Paid(paid)) => {
                     let reply = settlement::success(paid, &row.payer, &network);
                     let release = self.release_to(&caller, &reply);
+                    let receipt = self.receipt(row.id, &row.claim);
                     match self
                         .journal
                         .commit(vec![Event::Released {
@@ -312,14 +319,17 @@ impl Engine {
                     {
                         Ok(()) => {
                             self.refresh_locked(settlement).await;
-                            self.tell(settlement, caller, SettleAnswer::Reply(reply)).await;
+                            let answer = SettleAnswer::Reply(reply);
+                            self.tell(settlement, caller, Settled { answer, receipt }).await;
                             continue;
                         }
                         Err(CommitError::AlreadyReleased) => {
+                            receipt.cancel();
                             self.refresh_locked(settlement).await;
                             SettleAnswer::Reply(settlement::duplicate(&row, &paid.tx_id, &network))
                         }
                         Err(error) => {
+                            receipt.cancel();
                             tracing::error!(settlement = row.id, %error, "a release was not recorded");
                             SettleAnswer::Reply(settlement::pending(&row, &network))
                         }
@@ -337,21 +347,28 @@ impl Engine {
                     unavailable("the claim changed; try again")
                 }
             };
-            let _ = caller.reply.send(answer);
+            let _ = caller.reply.send(answer.into());
         }
     }
 
     /// Tells `success`; a caller that was gone before anything was written to it gives the release back.
-    async fn tell(&self, settlement: &Arc<Settlement>, caller: Waiter, answer: SettleAnswer) {
-        if caller.reply.send(answer).is_ok() {
+    async fn tell(self: &Arc<Self>, settlement: &Arc<Settlement>, caller: Waiter, answer: Settled) {
+        let Err(Settled { receipt, .. }) = caller.reply.send(answer) else {
             return;
-        }
+        };
         let event = Event::ReleaseReturned {
             settlement: settlement.id,
         };
         match self.journal.commit(vec![event]).await {
-            Ok(()) => self.refresh_locked(settlement).await,
-            Err(error) => tracing::error!(settlement = settlement.id, %error, "a release was not given back"),
+            Ok(()) => {
+                receipt.cancel();
+                self.refresh_locked(settlement).await;
+            }
+            Err(error) => {
+                tracing::error!(settlement = settlement.id, %error, "a release was not given back; it is tried again");
+                // Dropped, the receipt has it tried again until the journal takes it.
+                drop(receipt);
+            }
         }
     }
 
@@ -506,7 +523,11 @@ fn ground(
                 None => Ground {
                     attempt: decided.attempt,
                     at: decided.at.clone(),
-                    height: decided.height.max(height),
+                    // The height of the very block that is named: another one is seen in its place otherwise.
+                    height: match decided.at {
+                        GroundAt::Block(_) => decided.height,
+                        GroundAt::Dead(_) => decided.height.max(height),
+                    },
                     foreign: decided.foreign.clone(),
                 },
             };

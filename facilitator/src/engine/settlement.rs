@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::decide::Asker;
 use crate::journal::{Outcome, PaidRow, SettlementRow};
 use crate::registry::{Kind, Network};
-use crate::service::SettleAnswer;
+use crate::service::{SettleAnswer, Settled};
 
 /// Where a settlement is with respect to its first commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Waiter {
     pub network_as_sent: String,
     /// When it came: a late release needs an observation that began after this.
     pub joined: Instant,
-    pub reply: oneshot::Sender<SettleAnswer>,
+    pub reply: oneshot::Sender<Settled>,
 }
 
 /// What changes.
@@ -135,7 +135,7 @@ impl Settlement {
         for waiter in waiters {
             let answer = answer(&waiter);
             // A caller that has hung up needs no answer.
-            let _ = waiter.reply.send(answer);
+            let _ = waiter.reply.send(answer.into());
         }
     }
 
@@ -152,7 +152,7 @@ impl Settlement {
 }
 
 impl State {
-    pub fn join(&mut self, asker: Asker, network_as_sent: String) -> (u64, oneshot::Receiver<SettleAnswer>) {
+    pub fn join(&mut self, asker: Asker, network_as_sent: String) -> (u64, oneshot::Receiver<Settled>) {
         let number = self.next_waiter;
         self.next_waiter = self.next_waiter.saturating_add(1);
         let (reply, answer) = oneshot::channel();

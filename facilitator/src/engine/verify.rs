@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::decide::{Decision, decide};
 use super::settle::{self, NotAsked};
 use super::{Engine, paused, public_message};
-use crate::service::{Membership, NetworkReadiness, SchemeReadiness, Service, SettleAnswer};
+use crate::service::{Membership, NetworkReadiness, Routed, SchemeReadiness, Service, SettleAnswer, Settled};
 
 #[async_trait]
 impl Service for Arc<Engine> {
@@ -31,8 +31,8 @@ impl Service for Arc<Engine> {
         reply
     }
 
-    async fn settle(&self, request: PaymentRequest) -> SettleAnswer {
-        Engine::settle(self, request).await
+    async fn settle(&self, request: PaymentRequest) -> Settled {
+        self.settle_with_receipt(request).await
     }
 
     async fn supported(&self) -> SupportedReply {
@@ -75,6 +75,7 @@ impl Service for Arc<Engine> {
                     network: network.id().to_owned(),
                     ready: state.is_ok(),
                     why_not: state.err(),
+                    warnings: network.warnings(),
                     schemes: self.schemes_of(network.id()),
                 }
             })
@@ -95,36 +96,33 @@ impl Service for Arc<Engine> {
         networks
     }
 
-    async fn route(
-        &self,
-        scheme: &str,
-        network: &str,
-        request: RouteRequest,
-        wait: Duration,
-    ) -> Result<RouteResponse, Fault> {
+    async fn route(&self, scheme: &str, network: &str, request: RouteRequest, wait: Duration) -> Routed {
         let deadline = Instant::now() + wait;
         let kind = self
             .registry
             .kinds()
-            .find(|kind| kind.scheme == scheme && kind.network.id() == network && kind.routes)
-            .ok_or_else(|| Fault::unsupported("no such route"))?;
+            .find(|kind| kind.scheme == scheme && kind.network.id() == network && kind.routes);
+        let Some(kind) = kind else {
+            return Err(Fault::unsupported("no such route")).into();
+        };
         let mut settle = match self.ops.route(kind, &request).await {
             Ok(RouteResponse::Settle { request }) => *request,
-            other => return other,
+            other => return other.into(),
         };
         settle.purpose = Purpose::Route;
         if settle.scheme != kind.scheme || settle.network != kind.network.id() {
-            return Err(Fault::denied("a route asked for a settlement of another kind"));
+            return Err(Fault::denied("a route asked for a settlement of another kind")).into();
         }
         settle.tenant.clone_from(&request.tenant);
         settle.idempotency_key.clone_from(&request.idempotency_key);
         let remaining = deadline.saturating_duration_since(Instant::now());
         settle.remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
-        let outcome: SettleReply = match Engine::settle(self, settle).await {
+        let Settled { answer, receipt } = self.settle_with_receipt(settle).await;
+        let outcome: SettleReply = match answer {
             SettleAnswer::Reply(reply) => reply,
             SettleAnswer::Replay(body) => match serde_json::from_str(&body) {
                 Ok(reply) => reply,
-                Err(_) => return Err(Fault::internal("a recorded reply can't be read")),
+                Err(_) => return Err(Fault::internal("a recorded reply can't be read")).into(),
             },
             SettleAnswer::Unavailable {
                 message,
@@ -133,14 +131,22 @@ impl Service for Arc<Engine> {
                 return Err(Fault {
                     retry_after_ms: Some(retry_after_s.saturating_mul(1_000)),
                     ..Fault::unavailable(message)
-                });
+                })
+                .into();
             }
         };
         let again = RouteRequest {
             outcome: Some(outcome),
             ..request
         };
-        self.ops.route(kind, &again).await
+        match self.ops.route(kind, &again).await {
+            Ok(response @ RouteResponse::Reply { .. }) => Routed {
+                response: Ok(response),
+                receipt,
+            },
+            // The caller does not hear of the outcome: dropped, the receipt gives a release back.
+            other => other.into(),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use super::reply::Peer;
 use super::{App, router};
 use crate::config::Config;
+use crate::host::custody::KeyDigests;
 use crate::service::Service;
 use crate::telemetry::Metrics;
 
@@ -35,15 +36,16 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Pause after a failed accept: out of file descriptors passes, spinning does not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Binds and serves until `shutdown`, then drains. The port opens here and not before.
+/// Binds and serves until `shutdown`, then drains. The port opens here and not before. No answer holds one of `keys`.
 pub async fn serve(
     config: &Config,
     service: Arc<dyn Service>,
     metrics: Arc<Metrics>,
+    keys: KeyDigests,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let listener = TcpListener::bind(config.server.listen).await?;
-    serve_on(listener, config, service, metrics, shutdown).await
+    serve_on(listener, config, service, metrics, keys, shutdown).await
 }
 
 /// The same on a listener that is bound already.
@@ -52,11 +54,12 @@ pub async fn serve_on(
     config: &Config,
     service: Arc<dyn Service>,
     metrics: Arc<Metrics>,
+    keys: KeyDigests,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!("listening on http://{address}{}", config.server.base_path);
-    let app = App::new(config, service, metrics);
+    let app = App::new(config, service, metrics, keys);
     let (closing, closed) = watch::channel(false);
     let mut connections = JoinSet::new();
     {

@@ -9,6 +9,7 @@ mod body;
 mod buckets;
 mod caught;
 mod chosen;
+mod delivery;
 mod envelope;
 mod listen;
 mod normalise;
@@ -32,7 +33,8 @@ use tokio::time::Instant;
 pub use listen::{serve, serve_on, shutdown_signal};
 
 use crate::config::{Config, NetworkNames, Server};
-use crate::service::Service;
+use crate::host::custody::KeyDigests;
+use crate::service::{Receipt, Service};
 use crate::telemetry::Metrics;
 
 /// Everything a handler needs.
@@ -42,17 +44,31 @@ struct App {
     names: NetworkNames,
     admission: admission::Admission,
     metrics: Arc<Metrics>,
+    /// What no answer may hold.
+    keys: KeyDigests,
 }
 
 impl App {
-    fn new(config: &Config, service: Arc<dyn Service>, metrics: Arc<Metrics>) -> Arc<Self> {
+    fn new(config: &Config, service: Arc<dyn Service>, metrics: Arc<Metrics>, keys: KeyDigests) -> Arc<Self> {
         Arc::new(Self {
             service,
             server: config.server.clone(),
             names: config.names.clone(),
             admission: admission::Admission::new(config),
             metrics,
+            keys,
         })
+    }
+
+    /// A JSON response whose body holds none of the process's private keys.
+    fn json(&self, status: u16, body: String) -> Response {
+        self.json_with(status, body, Receipt::none())
+    }
+
+    /// The same; the receipt counts as delivered once the connection takes the body.
+    fn json_with(&self, status: u16, body: String, receipt: Receipt) -> Response {
+        let body = text::hide_keys(body, &self.keys);
+        reply::with_type(status, delivery::body(body, receipt), reply::JSON)
     }
 
     /// Counts an answer. `outcome`: a reason, or `valid`, `success`, `replay`, `ok`.

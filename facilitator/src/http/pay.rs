@@ -16,13 +16,15 @@ use super::body::{self, BodyError};
 use super::caught::caught;
 use super::envelope::{self, Answer, Echo};
 use super::normalise::{Caller, Refused, Rules, Shape, normalise};
-use super::reply::{json, peer};
+use super::reply::peer;
 use super::{App, reply};
 use crate::config::Scope;
-use crate::service::SettleAnswer;
+use crate::service::{Receipt, SettleAnswer, Settled};
 
 /// The service ends by itself within the caller's wait plus one commit; beyond this it is stuck.
 const SETTLE_GRACE: Duration = Duration::from_secs(10);
+/// What is advised to callers of a service that is stuck.
+const STUCK_RETRY_S: u64 = 2;
 /// Longest `Idempotency-Key`, in bytes.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
@@ -31,6 +33,7 @@ struct Decided {
     status: u16,
     answer: Answer,
     retry_after_s: Option<u64>,
+    receipt: Receipt,
 }
 
 impl App {
@@ -46,7 +49,7 @@ impl App {
             Purpose::Settle | Purpose::Job | Purpose::Route => "/settle",
         };
         self.measure(path, decided.status, &decided.answer.outcome, started);
-        let mut response = json(decided.status, decided.answer.body);
+        let mut response = self.json_with(decided.status, decided.answer.body, decided.receipt);
         reply::retry_after(&mut response, decided.retry_after_s);
         response
     }
@@ -131,28 +134,23 @@ impl App {
     async fn settle(&self, request: PaymentRequest, echo: &Echo, remaining: Duration) -> Decided {
         let within = remaining.saturating_add(SETTLE_GRACE);
         match timeout(within, caught(self.service.settle(request))).await {
-            Ok(Ok(SettleAnswer::Reply(reply))) => ok(envelope::settle(reply, echo)),
-            Ok(Ok(SettleAnswer::Replay(recorded))) => ok(replay(recorded, echo)),
-            Ok(Ok(SettleAnswer::Unavailable {
-                retry_after_s,
-                message,
-            })) => {
-                let refused = Refused {
-                    status: 503,
-                    reason: reason::SERVICE_UNAVAILABLE,
-                    message,
-                    shape: echo.shape,
-                    network: echo.network.clone(),
-                };
-                Decided {
-                    retry_after_s: Some(retry_after_s.max(1)),
-                    ..refusal(Purpose::Settle, &refused)
+            Ok(Ok(Settled { answer, receipt })) => Decided {
+                receipt,
+                ..match answer {
+                    SettleAnswer::Reply(reply) => ok(envelope::settle(reply, echo)),
+                    SettleAnswer::Replay(recorded) => ok(replay(recorded, echo)),
+                    SettleAnswer::Unavailable {
+                        retry_after_s,
+                        message,
+                    } => unavailable(message, retry_after_s, echo),
                 }
-            }
+            },
             Ok(Err(_)) => ok(unexpected(Purpose::Settle, echo)),
+            // Something may be recorded by now, so this is no failure of the payment: the same request again learns it.
             Err(_) => {
                 tracing::error!(network = %echo.caip2, "a settle did not end within its caller's wait; answered for it");
-                ok(unexpected(Purpose::Settle, echo))
+                let message = "no answer within the time; try again".to_owned();
+                unavailable(message, STUCK_RETRY_S, echo)
             }
         }
     }
@@ -229,6 +227,22 @@ fn ok(answer: Answer) -> Decided {
         status: 200,
         answer,
         retry_after_s: None,
+        receipt: Receipt::none(),
+    }
+}
+
+/// 503 for a settle.
+fn unavailable(message: String, retry_after_s: u64, echo: &Echo) -> Decided {
+    let refused = Refused {
+        status: 503,
+        reason: reason::SERVICE_UNAVAILABLE,
+        message,
+        shape: echo.shape,
+        network: echo.network.clone(),
+    };
+    Decided {
+        retry_after_s: Some(retry_after_s.max(1)),
+        ..refusal(Purpose::Settle, &refused)
     }
 }
 
@@ -237,6 +251,7 @@ fn refusal(purpose: Purpose, refused: &Refused) -> Decided {
         status: refused.status,
         answer: envelope::refused(purpose, refused),
         retry_after_s: None,
+        receipt: Receipt::none(),
     }
 }
 

@@ -19,12 +19,14 @@ pub(super) fn peer(request: &Request) -> IpAddr {
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip())
 }
 
+pub(super) const JSON: &str = "application/json";
+
 pub(super) fn json(status: u16, body: String) -> Response {
-    with_type(status, body, "application/json")
+    with_type(status, Body::from(body), JSON)
 }
 
-pub(super) fn with_type(status: u16, body: String, content_type: &'static str) -> Response {
-    let mut response = Response::new(Body::from(body));
+pub(super) fn with_type(status: u16, body: Body, content_type: &'static str) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -17,7 +17,7 @@ use super::reply::{json, peer, retry_after, with_type};
 use super::text::clean;
 use super::{App, chosen, envelope, pay, strict};
 use crate::config::Scope;
-use crate::service::{NetworkReadiness, SchemeReadiness};
+use crate::service::{NetworkReadiness, Receipt, Routed, SchemeReadiness};
 
 /// `/supported` asks every scheme; it is documented to be cheap.
 const SUPPORTED_WAIT: Duration = Duration::from_secs(10);
@@ -63,7 +63,7 @@ impl App {
             },
         };
         self.measure("/supported", status, outcome, started);
-        let mut response = json(status, body);
+        let mut response = self.json(status, body);
         retry_after(&mut response, wait);
         response
     }
@@ -106,7 +106,7 @@ impl App {
                 "shutting down: no new payments are taken".into(),
             );
         }
-        json(if ready { 200 } else { 503 }, body.to_string())
+        self.json(if ready { 200 } else { 503 }, body.to_string())
     }
 
     pub(super) fn metrics(&self) -> Response {
@@ -117,7 +117,7 @@ impl App {
         );
         with_type(
             200,
-            self.metrics.render(),
+            self.metrics.render().into(),
             "text/plain; version=0.0.4; charset=utf-8",
         )
     }
@@ -198,17 +198,23 @@ impl App {
         let wait = wait.saturating_sub(started.elapsed());
         let asked = caught(self.service.route(scheme, &network, route, wait));
         let answer = timeout(wait.saturating_add(BUSY_GRACE), asked).await;
+        let (answer, receipt) = match answer {
+            Ok(Ok(Routed { response, receipt })) => (Ok(Ok(response)), receipt),
+            Ok(Err(panicked)) => (Ok(Err(panicked)), Receipt::none()),
+            Err(elapsed) => (Err(elapsed), Receipt::none()),
+        };
         let mut response = match answer {
-            Ok(Ok(Ok(RouteResponse::Reply { status, body }))) => json(
-                if (200..600).contains(&status) { status } else { 500 },
-                body.to_string(),
-            ),
+            Ok(Ok(Ok(RouteResponse::Reply { status, body }))) => {
+                let status = if (200..600).contains(&status) { status } else { 500 };
+                self.json_with(status, body.to_string(), receipt)
+            }
             // The service settles on a route's behalf and calls it again; a second request to settle is a defect.
             Ok(Ok(Ok(RouteResponse::Settle { .. }))) | Ok(Err(_)) => {
                 json(500, envelope::error("internal error"))
             }
             Ok(Ok(Err(fault))) => {
-                let mut response = faulted(&fault);
+                let (status, message) = faulted(&fault);
+                let mut response = self.json(status, envelope::error(message));
                 if response.status() == 503 {
                     let advised = fault.retry_after_ms.map(|millis| millis.div_ceil(1_000));
                     retry_after(&mut response, Some(advised.unwrap_or(BUSY_RETRY_S).max(1)));
@@ -234,11 +240,11 @@ fn not_ready(schemes: &[SchemeReadiness]) -> Vec<Value> {
     schemes.iter().filter(|scheme| !scheme.ready).map(of).collect()
 }
 
-/// One commit more than the caller's wait.
-const BUSY_GRACE: Duration = Duration::from_secs(10);
+/// More than the caller's wait by a commit and by the route's second call, which says how the settlement ended.
+const BUSY_GRACE: Duration = Duration::from_secs(20);
 
-fn faulted(fault: &Fault) -> Response {
-    let (status, message) = match fault.kind {
+fn faulted(fault: &Fault) -> (u16, &str) {
+    match fault.kind {
         FaultKind::Invalid => (400, fault.message.as_str()),
         FaultKind::Unsupported => (404, "no such path"),
         FaultKind::Cancelled
@@ -250,6 +256,5 @@ fn faulted(fault: &Fault) -> Response {
             tracing::warn!(%fault, "a scheme's route failed");
             (500, "internal error")
         }
-    };
-    json(status, envelope::error(message))
+    }
 }

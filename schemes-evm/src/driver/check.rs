@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::EvmDriver;
 use super::allowances::{self, Subject};
+use super::depths;
 use super::options::{self, Options};
 use crate::abi::MULTICALL3;
 use crate::{rpc, text};
@@ -108,6 +109,12 @@ async fn check(cx: &Cx, network: &Network) -> Result<(Readiness, bool), Fault> {
             network.id
         ));
     }
+    let configured = cx.network();
+    findings.warnings.extend(depths::warnings(
+        chain_id,
+        configured.confirmations,
+        configured.finality,
+    ));
     let head = Head::read(answers.take()?)?;
     findings.judge_head(&head, cx.now_s(), &options);
     let has_multicall = !rpc::bytes(answers.take()?, "eth_getCode of Multicall3")?.is_empty();

@@ -15,6 +15,7 @@
 mod allowances;
 mod build;
 mod check;
+mod depths;
 mod fees;
 mod foreign;
 mod observe;

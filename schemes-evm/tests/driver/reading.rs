@@ -11,6 +11,13 @@ use serde_json::json;
 
 use crate::node::{ASSET, NETWORK, NOW_S, SIGNER, World, lane, revert};
 
+/// With a `finality` that suits the chain.
+fn deep_world() -> World {
+    let mut world = World::new();
+    world.finality = 64;
+    world
+}
+
 fn keys() -> Vec<KeyInfo> {
     let key = k256::ecdsa::SigningKey::from_slice(&[0x33; 32]).unwrap();
     vec![KeyInfo {
@@ -35,7 +42,7 @@ fn check(world: &World, options: Value) -> Readiness {
 
 #[test]
 fn a_healthy_network_is_ready() {
-    let world = World::new();
+    let world = deep_world();
     let readiness = check(&world, Value::Null);
     assert_eq!(
         readiness,
@@ -53,7 +60,7 @@ fn a_healthy_network_is_ready() {
 
 #[test]
 fn t43_another_chain_id_is_not_ready() {
-    let world = World::new();
+    let world = deep_world();
     world.node().chain_id = 1;
     let readiness = check(&world, Value::Null);
     assert!(!readiness.ready);
@@ -64,7 +71,7 @@ fn t43_another_chain_id_is_not_ready() {
 #[test]
 fn t20_heads_that_are_old_or_of_the_future_stop_the_network_unless_allowed() {
     let at = |head_time_s: u64, options: Value| {
-        let world = World::new();
+        let world = deep_world();
         world.node().head_time_s = head_time_s;
         let readiness = check(&world, options);
         assert_eq!(readiness.ready, readiness.why_not.is_none());
@@ -85,7 +92,7 @@ fn t20_heads_that_are_old_or_of_the_future_stop_the_network_unless_allowed() {
 
 #[test]
 fn what_deserves_an_eye_is_a_warning() {
-    let world = World::new();
+    let world = deep_world();
     world.node().multicall = false;
     world.node().balance = 999_999_999_999_999;
     let readiness = check(&world, Value::Null);
@@ -101,8 +108,23 @@ fn what_deserves_an_eye_is_a_warning() {
 }
 
 #[test]
+fn a_depth_that_is_too_small_for_the_chain_is_a_warning() {
+    let mut world = deep_world();
+    world.finality = 2;
+    let readiness = check(&world, Value::Null);
+    assert!(readiness.ready);
+    let [warning] = readiness.warnings.as_slice() else {
+        panic!("{readiness:?}")
+    };
+    assert!(
+        warning.contains("finality = 2 is too small") && warning.contains("write finality = 60 or more"),
+        "{warning}"
+    );
+}
+
+#[test]
 fn keys_and_options_that_do_not_fit_are_named() {
-    let world = World::new();
+    let world = deep_world();
     let mut ed25519 = keys();
     ed25519[0].suite = Suite::Ed25519;
     let mut compressed = keys();
@@ -119,7 +141,7 @@ fn keys_and_options_that_do_not_fit_are_named() {
 
 #[test]
 fn a_node_that_does_not_answer_is_a_fault() {
-    let world = World::new();
+    let world = deep_world();
     world.host.queue_rpc_fault(Fault::unavailable("no node answers"));
     let network = Network {
         id: NETWORK.into(),
@@ -132,7 +154,7 @@ fn a_node_that_does_not_answer_is_a_fault() {
 
 #[test]
 fn a_lane_is_read_in_one_round_trip() {
-    let world = World::new();
+    let world = deep_world();
     let state = block_on(world.driver.lane(&world.cx(), &lane())).expect("no fault");
     assert_eq!((state.next_sequence, state.head_height), (7, 100));
     assert_eq!(state.balance, 5_000_000_000_000_000_000u64.into());
@@ -149,7 +171,7 @@ fn fees(bid: &Bid) -> Value {
 
 #[test]
 fn quotes_follow_the_market_and_are_remembered_for_two_seconds() {
-    let world = World::new();
+    let world = deep_world();
     let bid = quote(&world, None).expect("a bid");
     assert_eq!(bid.head_height, 100);
     let expected = json!({"type": "eip1559", "maxFee": "5002000", "maxPriorityFee": "5000000"});
@@ -165,7 +187,7 @@ fn quotes_follow_the_market_and_are_remembered_for_two_seconds() {
 
 #[test]
 fn a_replacement_raises_both_fees() {
-    let world = World::new();
+    let world = deep_world();
     let first = quote(&world, None).expect("a bid");
     let second = quote(&world, Some(&first)).expect("a bid");
     let fee = |bid: &Bid, name: &str| fees(bid)[name].as_str().unwrap().parse::<u64>().unwrap();
@@ -184,7 +206,7 @@ fn a_replacement_raises_both_fees() {
 
 #[test]
 fn chains_without_base_fee_and_legacy_options_price_the_old_way() {
-    let world = World::new();
+    let world = deep_world();
     world.node().base_fee = None;
     let bid = quote(&world, None).expect("a bid");
     assert_eq!(fees(&bid), json!({"type": "legacy", "gasPrice": "1500"}));
@@ -216,14 +238,14 @@ fn t40_a_price_spike_is_refused_by_name() {
 
 #[test]
 fn t41_the_data_fee_of_rollups_is_part_of_the_bid() {
-    let world = World::new();
+    let world = deep_world();
     world.node().l1_fee = RpcResult::Ok(json!(format!("0x{:064x}", 12_345)));
     assert_eq!(
         quote(&world, None).expect("a bid").terms["l1FeePerUnit"],
         json!("12345")
     );
     for other in [RpcResult::Ok(json!("0x")), revert("")] {
-        let world = World::new();
+        let world = deep_world();
         world.node().l1_fee = other;
         assert_eq!(
             quote(&world, None).expect("a bid").terms["l1FeePerUnit"],
@@ -233,7 +255,7 @@ fn t41_the_data_fee_of_rollups_is_part_of_the_bid() {
 }
 
 fn with_asset() -> World {
-    let mut world = World::new();
+    let mut world = deep_world();
     world.assets = Some(vec![ASSET.into()]);
     world
 }
@@ -312,7 +334,7 @@ fn t42_allowances_are_looked_at_once_and_after_every_failure() {
 
 #[test]
 fn t42_where_any_asset_is_taken_the_known_ones_are_looked_at() {
-    let mut world = World::new();
+    let mut world = deep_world();
     let known = vec![
         (NETWORK.to_owned(), ASSET.to_owned()),
         ("eip155:1".to_owned(), SIGNER.to_owned()),

@@ -66,6 +66,8 @@ pub fn evidence(shown: Shown, logs: Vec<LogEntry>, foreign: Vec<Vec<LogEntry>>) 
             .map(|logs| ForeignTx {
                 tx_id: FOREIGN.into(),
                 height: 110,
+                block: "0xb".into(),
+                earlier: false,
                 depth: 11,
                 logs,
             })

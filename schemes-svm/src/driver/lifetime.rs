@@ -94,6 +94,7 @@ mod tests {
                 ..EvidenceWanted::default()
             }],
             search_foreign: false,
+            pool: false,
             block: None,
             read_guards: false,
             whole_block: false,

@@ -10,6 +10,8 @@ use crate::{Devnet, Error, Mining};
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Enough for any transaction's gas: 1 ETH.
 const LENT_WEI: u128 = 1_000_000_000_000_000_000;
+/// No base fee of a test comes near it: 1,000 gwei.
+const FAR_ABOVE_BASE_FEE_WEI: u128 = 1_000_000_000_000;
 
 impl Devnet {
     /// Switches between mining at once, on a timer, and by hand.
@@ -198,6 +200,36 @@ impl Devnet {
         self.submit(json!({"from": from, "to": to, "data": data, "gas": format!("{gas:#x}")}))
     }
 
+    /// Puts a transaction into the pool in the name of any address, without its key and without mining, and returns its
+    /// hash. `tip_wei`: what it offers a block per unit of gas, which decides its place there.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn enqueue(
+        &self,
+        from: &str,
+        to: &str,
+        data: &str,
+        gas: u64,
+        tip_wei: u128,
+    ) -> Result<String, Error> {
+        let fee = tip_wei.saturating_add(FAR_ABOVE_BASE_FEE_WEI);
+        self.enqueue_request(json!({
+            "from": from, "to": to, "data": data, "gas": format!("{gas:#x}"),
+            "maxPriorityFeePerGas": format!("{tip_wei:#x}"), "maxFeePerGas": format!("{fee:#x}"),
+        }))
+    }
+
+    /// Sets the next nonce of an address.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn set_nonce(&self, address: &str, nonce: u64) -> Result<(), Error> {
+        self.rpc()
+            .call("anvil_setNonce", json!([address, format!("{nonce:#x}")]))
+            .map(drop)
+    }
+
     /// As [`Devnet::send`], for a sender without wei: the gas is lent, and nothing of it is left afterwards.
     ///
     /// # Errors
@@ -211,12 +243,16 @@ impl Devnet {
     }
 
     fn submit(&self, transaction: Value) -> Result<Value, Error> {
+        let hash = self.enqueue_request(transaction)?;
+        self.wait_for_receipt(&hash)
+    }
+
+    fn enqueue_request(&self, transaction: Value) -> Result<String, Error> {
         let from = transaction["from"].clone();
         self.rpc().call("anvil_impersonateAccount", json!([from]))?;
         let sent = self.rpc().call("eth_sendTransaction", json!([transaction]));
         self.rpc().call("anvil_stopImpersonatingAccount", json!([from]))?;
-        let hash = sent?.as_str().unwrap_or_default().to_owned();
-        self.wait_for_receipt(&hash)
+        Ok(sent?.as_str().unwrap_or_default().to_owned())
     }
 
     fn wait_for_receipt(&self, hash: &str) -> Result<Value, Error> {

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use devnet::{Account, SolanaKey};
@@ -198,7 +199,7 @@ pub struct Facilitator {
     port: u16,
     environment: Vec<(String, String)>,
     output: Output,
-    child: Option<(Child, Leash)>,
+    child: Mutex<Option<(Child, Leash)>>,
     client: Client,
 }
 
@@ -218,7 +219,7 @@ impl Facilitator {
     /// # Errors
     /// As [`Facilitator::start`].
     pub fn start_unready(settings: &Settings) -> Result<Facilitator, Error> {
-        let mut facilitator = Facilitator::prepare(settings)?;
+        let facilitator = Facilitator::prepare(settings)?;
         facilitator.spawn()?;
         facilitator.wait_listening()?;
         Ok(facilitator)
@@ -229,7 +230,7 @@ impl Facilitator {
     /// # Errors
     /// When it does not end.
     pub fn run_to_end(settings: &Settings) -> Result<(ExitStatus, String), Error> {
-        let mut facilitator = Facilitator::prepare(settings)?;
+        let facilitator = Facilitator::prepare(settings)?;
         facilitator.spawn()?;
         let status = facilitator.wait_end(START)?;
         Ok((status, facilitator.log()))
@@ -270,12 +271,16 @@ impl Facilitator {
             port,
             environment,
             output: settings.output,
-            child: None,
+            child: Mutex::new(None),
             client,
         })
     }
 
-    fn spawn(&mut self) -> Result<(), Error> {
+    fn child(&self) -> MutexGuard<'_, Option<(Child, Leash)>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn(&self) -> Result<(), Error> {
         let binary = binaries::switchyard()?;
         let lost = |e: std::io::Error| Error(format!("cannot start {}: {e}", binary.display()));
         let (out, error) = self.output_ends().map_err(lost)?;
@@ -290,7 +295,7 @@ impl Facilitator {
             .spawn()
             .map_err(lost)?;
         let leash = Leash::on(&child)?;
-        self.child = Some((child, leash));
+        *self.child() = Some((child, leash));
         Ok(())
     }
 
@@ -312,9 +317,9 @@ impl Facilitator {
         }
     }
 
-    fn wait_listening(&mut self) -> Result<(), Error> {
+    fn wait_listening(&self) -> Result<(), Error> {
         let answered = wait::try_until(START, || {
-            if self.has_ended() {
+            if self.is_gone() {
                 return Some(false);
             }
             self.client.get("/health").is_ok().then_some(true)
@@ -341,12 +346,12 @@ impl Facilitator {
         wait::try_until(START, ready).ok_or_else(|| self.error("the facilitator does not get ready"))
     }
 
-    fn wait_end(&mut self, limit: Duration) -> Result<ExitStatus, Error> {
-        let (child, _) = self
-            .child
-            .as_mut()
-            .ok_or_else(|| Error("the facilitator does not run".to_owned()))?;
-        match wait::try_until(limit, || child.try_wait().ok().flatten()) {
+    fn wait_end(&self, limit: Duration) -> Result<ExitStatus, Error> {
+        if self.child().is_none() {
+            return Err(Error("the facilitator does not run".to_owned()));
+        }
+        let ended = || self.child().as_mut()?.0.try_wait().ok().flatten();
+        match wait::try_until(limit, ended) {
             Some(status) => Ok(status),
             None => Err(self.error("the facilitator does not end")),
         }
@@ -354,7 +359,12 @@ impl Facilitator {
 
     /// Whether the process is gone.
     pub fn has_ended(&mut self) -> bool {
-        self.child
+        self.is_gone()
+    }
+
+    fn is_gone(&self) -> bool {
+        let mut child = self.child();
+        child
             .as_mut()
             .is_none_or(|(child, _)| !matches!(child.try_wait(), Ok(None)))
     }
@@ -364,10 +374,24 @@ impl Facilitator {
     /// # Panics
     /// When it cannot be killed.
     pub fn kill(&mut self) {
-        let (mut child, leash) = self.child.take().expect("it runs");
+        self.end();
+    }
+
+    fn end(&self) {
+        let (mut child, leash) = self.child().take().expect("it runs");
         drop(leash);
         child.kill().expect("SIGKILL");
         child.wait().expect("it ends");
+    }
+
+    /// SIGKILL, a pause, and a new start, while others talk to it. It may not be ready yet when this returns.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn kill_and_restart(&self, pause: Duration) -> Result<(), Error> {
+        self.end();
+        std::thread::sleep(pause);
+        self.spawn().and_then(|()| self.wait_listening())
     }
 
     /// SIGTERM, without waiting for what it does.
@@ -387,9 +411,9 @@ impl Facilitator {
     }
 
     fn signal(&self, name: &str) {
-        let (child, _) = self.child.as_ref().expect("it runs");
+        let id = self.child().as_ref().expect("it runs").0.id();
         let status = Command::new("kill")
-            .args([&format!("-{name}"), &child.id().to_string()])
+            .args([&format!("-{name}"), &id.to_string()])
             .status();
         assert!(status.expect("kill runs").success(), "SIG{name} was not sent");
     }
@@ -401,7 +425,7 @@ impl Facilitator {
     pub fn wait_exit(&mut self) -> ExitStatus {
         match self.wait_end(STOP) {
             Ok(status) => {
-                self.child = None;
+                *self.child() = None;
                 status
             }
             Err(error) => panic!("{error}"),
@@ -413,7 +437,7 @@ impl Facilitator {
     /// # Panics
     /// When it does not get ready.
     pub fn restart(&mut self) {
-        assert!(self.child.is_none(), "stop it first");
+        assert!(self.child().is_none(), "stop it first");
         let started = self
             .spawn()
             .and_then(|()| self.wait_listening())
@@ -426,11 +450,11 @@ impl Facilitator {
     /// # Panics
     /// When it does not end.
     pub fn restart_in_vain(&mut self) -> (ExitStatus, String) {
-        assert!(self.child.is_none(), "stop it first");
+        assert!(self.child().is_none(), "stop it first");
         let before = self.log().len();
         self.spawn().unwrap_or_else(|error| panic!("{error}"));
         let status = self.wait_end(START).unwrap_or_else(|error| panic!("{error}"));
-        self.child = None;
+        *self.child() = None;
         (status, self.log().get(before..).unwrap_or_default().to_owned())
     }
 
@@ -471,7 +495,7 @@ impl Facilitator {
     /// # Panics
     /// When it does not.
     pub fn restart_unready(&mut self) {
-        assert!(self.child.is_none(), "stop it first");
+        assert!(self.child().is_none(), "stop it first");
         let started = self.spawn().and_then(|()| self.wait_listening());
         started.unwrap_or_else(|error| panic!("{error}"));
     }
@@ -575,7 +599,8 @@ impl Facilitator {
 
 impl Drop for Facilitator {
     fn drop(&mut self) {
-        if let Some((mut child, leash)) = self.child.take() {
+        let child = self.child().take();
+        if let Some((mut child, leash)) = child {
             drop(leash);
             // It may have ended by itself; either way it is reaped.
             let _ = child.kill();

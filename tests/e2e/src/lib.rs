@@ -6,6 +6,7 @@
 //! let things happen; [`wait::until`] polls a condition with an end.
 
 pub mod binaries;
+pub mod blocks;
 pub mod escrow;
 pub mod facilitator;
 pub mod hold;
@@ -14,16 +15,18 @@ pub mod leash;
 pub mod order;
 pub mod payment;
 pub mod proxy;
+pub mod raw;
 pub mod shop;
 pub mod sign;
 pub mod solana;
 pub mod wait;
 pub mod world;
 
+pub use blocks::Blocks;
 pub use facilitator::{Facilitator, Output, Settings, SolanaNetwork};
 pub use http::Reply;
 pub use payment::Payment;
-pub use proxy::{Fault, Proxy};
+pub use proxy::{Fault, Kind, Lags, Proxy, Turn, View};
 pub use solana::SolanaWorld;
 pub use world::World;
 

@@ -1,5 +1,7 @@
 //! A chain, a proxy in front of it, and a facilitator behind that: what nearly every test starts with.
 
+use std::time::{Duration, Instant};
+
 use devnet::{Account, Devnet, Mining, Options, USDC};
 use serde_json::Value;
 
@@ -12,6 +14,9 @@ use crate::wait;
 /// keccak of `Transfer(address,address,uint256)`.
 const TRANSFER_TOPIC: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
 
+/// The facilitator measures what is open every five seconds.
+const MEASURED_WITHIN: Duration = Duration::from_secs(6);
+
 /// Fields are dropped in this order: the facilitator before what it talks to.
 #[derive(Debug)]
 pub struct World {
@@ -19,6 +24,8 @@ pub struct World {
     pub proxy: Proxy,
     /// In front of the same chain, as the second node; it is configured where the builder asks for it.
     pub second: Proxy,
+    /// The same as the third.
+    pub third: Proxy,
     pub chain: Devnet,
     signers: Vec<Account>,
 }
@@ -28,7 +35,7 @@ pub struct World {
 pub struct Builder {
     options: Options,
     signers: usize,
-    two_nodes: bool,
+    nodes: usize,
     settings: Settings,
     /// Every test that starts a world begins with mining on, so that nothing waits while it boots.
     mining: Mining,
@@ -46,7 +53,7 @@ impl World {
         Builder {
             options: Options::default(),
             signers: 1,
-            two_nodes: false,
+            nodes: 1,
             settings: Settings::new("", &[]),
             mining: Mining::Auto,
         }
@@ -157,6 +164,33 @@ impl World {
         });
     }
 
+    /// The sum of the facilitator's samples of a metric whose labels contain this text, as of now.
+    ///
+    /// # Panics
+    /// Without an answer.
+    #[must_use]
+    pub fn metric(&self, name: &str, labels: &str) -> u64 {
+        let text = self.facilitator.get("/metrics").text;
+        let samples = text.lines().filter_map(|line| line.strip_prefix(name));
+        samples
+            .filter(|rest| rest.starts_with(['{', ' ']) && rest.contains(labels))
+            .filter_map(|rest| rest.rsplit(' ').next()?.split('.').next()?.parse::<u64>().ok())
+            .sum()
+    }
+
+    /// Waits until no transaction of the facilitator is on its way to finality.
+    ///
+    /// # Panics
+    /// When one stays.
+    #[track_caller]
+    pub fn wait_slots_closed(&self) {
+        let started = Instant::now();
+        wait::until("every slot to be closed", wait::LONG, || {
+            let measured = started.elapsed() >= MEASURED_WITHIN;
+            (measured && self.metric("switchyard_open_slots", "") == 0).then_some(())
+        });
+    }
+
     /// Settles many bodies at once and gives the answers in the order of the bodies.
     ///
     /// # Panics
@@ -191,7 +225,14 @@ impl Builder {
     /// Configures a second node, [`World::second`], behind the first.
     #[must_use]
     pub fn two_nodes(mut self) -> Builder {
-        self.two_nodes = true;
+        self.nodes = 2;
+        self
+    }
+
+    /// Configures three nodes: [`World::proxy`], [`World::second`] and [`World::third`].
+    #[must_use]
+    pub fn three_nodes(mut self) -> Builder {
+        self.nodes = 3;
         self
     }
 
@@ -241,10 +282,9 @@ impl Builder {
         let proxy = Proxy::start(chain.url()).unwrap_or_else(|error| panic!("{error}"));
         let second = Proxy::start(chain.url()).unwrap_or_else(|error| panic!("{error}"));
         let signers = chain.facilitators[..signers].to_vec();
-        let mut rpc = vec![proxy.url()];
-        if self.two_nodes {
-            rpc.push(second.url());
-        }
+        let third = Proxy::start(chain.url()).unwrap_or_else(|error| panic!("{error}"));
+        let mut rpc = vec![proxy.url(), second.url(), third.url()];
+        rpc.truncate(self.nodes);
         let settings = Settings {
             rpc,
             signers: signers.clone(),
@@ -256,6 +296,7 @@ impl Builder {
             facilitator,
             proxy,
             second,
+            third,
             chain,
             signers,
         }

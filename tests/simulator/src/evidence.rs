@@ -95,9 +95,7 @@ pub fn wanted_of_held(op: &Op, state: &State) -> EvidenceWanted {
             read(BEFORE, &query, ReadAt::Parent),
         ],
         guard: Some(guard(&query, query.answer(state))),
-        block_logs: ["Moved", "Swept", "Locked"]
-            .map(|name| filter(op, name))
-            .to_vec(),
+        block_logs: ["Moved", "Swept", "Locked"].map(|name| filter(op, name)).to_vec(),
         ..wanted(op, state)
     }
 }

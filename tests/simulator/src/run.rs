@@ -116,11 +116,7 @@ pub enum Act {
         for_ms: u64,
     },
     /// One kind of read answers null for so long, milliseconds.
-    Null {
-        nodes: Nodes,
-        read: Read,
-        for_ms: u64,
-    },
+    Null { nodes: Nodes, read: Read, for_ms: u64 },
     /// Nodes keep no more than that, for good.
     Prune { nodes: Nodes, keeps: Keeps },
     /// The next head that a node shows is so many blocks too high.
@@ -537,7 +533,12 @@ fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) -> Parts {
         options: Value::Null,
     };
     let calls = Arc::new(CallTable::default());
-    let driver = Arc::new(SimDriver::new(Arc::clone(world), Arc::clone(&calls), &terms, planted));
+    let driver = Arc::new(SimDriver::new(
+        Arc::clone(world),
+        Arc::clone(&calls),
+        &terms,
+        planted,
+    ));
     let network = Arc::new(Network::new(settings, driver, Arc::clone(&instance)));
     let mut registry = Registry::default();
     let operations = ["transfer", "pay", "lock", "capture", "sweep", "note"]

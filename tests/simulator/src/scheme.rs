@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use sdk_plugin::chain::Evidence;
 use sdk_plugin::scheme::{
-    Call, Gate, Identified, Identity, Judgement, LaneChoice, OnFail, Paid, PaidReply, Plan, Planned, Refusal, Reserve, Step, Supported, Valid, Verdict,
+    Call, Gate, Identified, Identity, Judgement, LaneChoice, OnFail, Paid, PaidReply, Plan, Planned, Refusal,
+    Reserve, Step, Supported, Valid, Verdict,
 };
 use sdk_plugin::wire::Kind;
 use sdk_plugin::{Amount, Cx, Fault, PaymentRequest, SchemeHandler, Value, async_trait};

@@ -64,7 +64,10 @@ fn law4_a_driver_that_calls_a_used_slot_dead_is_caught() {
 #[test]
 fn law5_a_driver_that_calls_an_unread_guard_unchanged_is_caught() {
     let verdict = caught(&capture_without_receipt(), Planted::GuardAlwaysUnchanged);
-    assert!(!verdict.twice.is_empty() && !verdict.moved.is_empty(), "{verdict:#?}");
+    assert!(
+        !verdict.twice.is_empty() && !verdict.moved.is_empty(),
+        "{verdict:#?}"
+    );
 }
 
 #[test]

@@ -217,7 +217,11 @@ fn one_head_far_in_the_future_does_not_keep_a_stuck_transaction_from_being_repla
                 .visit(500, &ask, 60_000, 1)
                 .act(700, Act::Fee(Some(50)))
                 .run_clean();
-            assert_eq!(report.words(&ask)[0], Word::Success, "from {from_ms}, node {node}");
+            assert_eq!(
+                report.words(&ask)[0],
+                Word::Success,
+                "from {from_ms}, node {node}"
+            );
             assert_eq!(report.payments, 1);
             assert!(report.attempts().count() >= 2, "it was replaced");
         }
@@ -236,14 +240,14 @@ fn a_node_that_calls_every_bid_too_low_does_not_raise_the_price_without_end() {
         for_ms: 20_000,
     };
     for act in [one(0), one(1), one(2), all] {
-        let report = quiet()
-            .act(400, act)
-            .visit(500, &ask, 60_000, 2)
-            .run_clean();
+        let report = quiet().act(400, act).visit(500, &ask, 60_000, 2).run_clean();
         report.assert_paid_once(&ask);
         let bids: Vec<_> = report.attempts().map(|attempt| attempt.max_cost).collect();
         assert!(bids.len() <= 9, "{bids:?}");
         let most = bids.iter().max().expect("a bid").0;
-        assert!(most <= bids[0].0.saturating_mul(sdk_plugin::Amount::from(4_u64).0), "{bids:?}");
+        assert!(
+            most <= bids[0].0.saturating_mul(sdk_plugin::Amount::from(4_u64).0),
+            "{bids:?}"
+        );
     }
 }

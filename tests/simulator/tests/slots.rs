@@ -18,7 +18,10 @@ fn assert_fails_for_good(report: &Report, ask: &Ask) {
         .map(|reply| (reply.success, &reply.error_reason, &reply.transaction))
         .collect();
     assert!(decided.len() >= 2, "{replies:?}");
-    assert!(decided.iter().all(|one| *one == decided[0] && !one.0), "{decided:?}");
+    assert!(
+        decided.iter().all(|one| *one == decided[0] && !one.0),
+        "{decided:?}"
+    );
     assert_eq!(report.payments, 0);
 }
 
@@ -69,7 +72,10 @@ fn a_step_that_loses_its_slot_once_takes_another_when_that_is_final() {
     assert_eq!(slots, [0, 1]);
     // Block 2 has the other transaction, and block 7 makes it final.
     let second = report.attempts().nth(1).map(|attempt| attempt.prepared_at_ms);
-    assert!(second.is_some_and(|at| at >= EPOCH_S * 1_000 + 7_000), "{second:?}");
+    assert!(
+        second.is_some_and(|at| at >= EPOCH_S * 1_000 + 7_000),
+        "{second:?}"
+    );
 }
 
 /// What the signer's key did elsewhere counts when it is final, and not before.

@@ -10,16 +10,70 @@ const SEEDS: &str = "3000";
 /// minute.
 const ESCROW_SEEDS: &str = "20";
 
+const SECONDS_PER_MINUTE: u64 = 60;
+
 /// Runs what is too dear for every change: the simulator with many more seeds, random lives of escrowed payments with many
-/// more seeds, and payments on surfpool, a fuller Solana runtime than the dev chain. Run it before closing work on the
-/// engine, on auth-capture or on Solana.
+/// more seeds, an hour of payments over nodes that lie while the facilitator is killed and the chain reorganised, and
+/// payments on surfpool, a fuller Solana runtime than the dev chain. Run it before closing work on the engine, on
+/// auth-capture or on Solana.
 ///
 /// The first run compiles surfpool, some 900 crates, which takes a quarter of an hour on two cores.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "Examples:
+  cargo xtask full                                            everything
+  cargo xtask full --only endurance --endurance-minutes 5     five minutes of lying nodes and kills
+  cargo xtask full --only endurance --endurance-seed 7        an hour of other payments and faults")]
+pub(crate) struct Args {
+    /// Only one part
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// Minutes of payments with faults
+    #[arg(long, value_name = "MINUTES", default_value_t = 60,
+          value_parser = clap::value_parser!(u64).range(1..=1440))]
+    endurance_minutes: u64,
+    /// Most minutes without faults afterwards, until nothing is pending
+    #[arg(long, value_name = "MINUTES", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(1..=1440))]
+    calm_minutes: u64,
+    /// Decides who pays what, and what breaks
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    endurance_seed: u64,
+}
 
-pub(crate) fn run() -> Result<(), Failure> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// The simulator, with many seeds
+    Simulator,
+    /// Random lives of escrowed payments, with many seeds
+    Escrow,
+    /// Payments over nodes that lie, with kills and reorganisations
+    Endurance,
+    /// Payments on surfpool
+    Surfpool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     Npm::ensure()?;
+    let wanted = |part: Part| args.only.is_none_or(|only| only == part);
+    if wanted(Part::Simulator) {
+        simulator()?;
+    }
+    if args.only != Some(Part::Simulator) {
+        cargo::build_what_is_shipped()?;
+    }
+    if wanted(Part::Escrow) {
+        escrow()?;
+    }
+    if wanted(Part::Endurance) {
+        endurance(args)?;
+    }
+    if wanted(Part::Surfpool) {
+        surfpool()?;
+    }
+    Ok(())
+}
+
+fn simulator() -> Result<(), Failure> {
     let seeds = [
         "test",
         "--release",
@@ -33,8 +87,10 @@ pub(crate) fn run() -> Result<(), Failure> {
         "The simulator, with many seeds",
         &[&seeds[..], &["--", "--nocapture"]].concat(),
         &[("SIMULATOR_SEEDS", SEEDS)],
-    )?;
-    cargo::build_what_is_shipped()?;
+    )
+}
+
+fn escrow() -> Result<(), Failure> {
     let escrow = [
         "test",
         "--release",
@@ -49,7 +105,34 @@ pub(crate) fn run() -> Result<(), Failure> {
         "Escrowed payments, with many seeds",
         &escrow,
         &[("ESCROW_SEEDS", ESCROW_SEEDS)],
-    )?;
+    )
+}
+
+fn endurance(args: &Args) -> Result<(), Failure> {
+    let endurance = [
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        "e2e",
+        "endurance::t14",
+        "--",
+        "--nocapture",
+    ];
+    let seconds = |minutes: u64| minutes.saturating_mul(SECONDS_PER_MINUTE).to_string();
+    let (lasts, calm) = (seconds(args.endurance_minutes), seconds(args.calm_minutes));
+    cargo::run(
+        "Payments over nodes that lie, with kills and reorganisations",
+        &endurance,
+        &[
+            ("ENDURANCE_SECONDS", lasts.as_str()),
+            ("ENDURANCE_CALM_SECONDS", calm.as_str()),
+            ("ENDURANCE_SEED", args.endurance_seed.to_string().as_str()),
+        ],
+    )
+}
+
+fn surfpool() -> Result<(), Failure> {
     // In the same target directory: the tests look for the release binaries beside themselves.
     let surfpool = [
         "test",

@@ -34,7 +34,7 @@ enum Command {
     Demo(demo::Args),
     /// Run every test, or some
     Test(test::Args),
-    /// Run what is too dear for every change: many seeds of the simulator, and surfpool
+    /// Run what is too dear for every change: many seeds, an hour of lying nodes and kills, and surfpool
     Full(full::Args),
     /// Check formatting, clippy, documentation and test contracts
     Lint(lint::Args),
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
-        Command::Full(full::Args {}) => full::run(),
+        Command::Full(args) => full::run(&args),
         Command::Lint(lint::Args {}) => lint::run(),
         Command::Devnet(args) => devnet::run(&args),
         Command::Contracts(args) => contracts::run(&args),

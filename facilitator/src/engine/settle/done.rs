@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::Asked;
 use super::answers::{refusal_of_commit, unavailable};
 use crate::engine::Engine;
 use crate::engine::rows::job_events;
 use crate::engine::settlement::{self, Phase, Settlement};
 use crate::journal::{CommitError, Event, NewSettlement, Outcome, PaidRow, Release, SettlementRow};
-use crate::service::SettleAnswer;
+use crate::service::{SettleAnswer, Settled};
 
 impl Engine {
     /// A settlement whose effect needs no transaction: recorded, released and answered in one commit.
@@ -67,26 +69,48 @@ impl Engine {
             settlement: row.id,
             at_ms: now_ms,
         });
+        let receipt = self.receipt(row.id, &row.claim);
         match self.journal.commit(events).await {
             Ok(()) => {
-                let _ = caller.reply.send(SettleAnswer::Reply(reply));
+                let answer = SettleAnswer::Reply(reply);
+                // A caller that has hung up drops the answer, and the receipt with it gives the release back.
+                let _ = caller.reply.send(Settled { answer, receipt });
                 let row = row.clone();
                 settlement.give_up(|waiter| {
                     SettleAnswer::Reply(settlement::duplicate(&row, "", &waiter.network_as_sent))
                 });
             }
             Err(error) => {
+                receipt.cancel();
                 let answer = refusal_of_commit(&error, &row, &caller.network_as_sent);
-                let _ = caller.reply.send(answer);
+                let _ = caller.reply.send(answer.into());
                 settlement.give_up(|waiter| refusal_of_commit(&error, &row, &waiter.network_as_sent));
             }
         }
     }
 
-    /// The release of a payment that landed, finished, and was told to nobody.
-    pub(super) async fn take_stored_release(&self, row: &SettlementRow, asked: &Asked) -> SettleAnswer {
+    /// The release of a payment that landed, finished, and was told to nobody. A task of the engine's own takes it: the
+    /// caller may hang up while the commit is under way, and then the release is given back.
+    pub(super) async fn take_stored_release(
+        self: &Arc<Self>,
+        row: SettlementRow,
+        asked: &Arc<Asked>,
+    ) -> Settled {
+        let (reply, answer) = oneshot::channel();
+        let (engine, asked) = (Arc::clone(self), Arc::clone(asked));
+        self.spawn(async move {
+            let settled = engine.release_stored(&row, &asked).await;
+            // A caller that has hung up drops the answer, and the receipt with it gives the release back.
+            drop(reply.send(settled));
+        });
+        answer
+            .await
+            .unwrap_or_else(|_| unavailable("this process is stopping; try again").into())
+    }
+
+    async fn release_stored(self: &Arc<Self>, row: &SettlementRow, asked: &Asked) -> Settled {
         let Outcome::Paid(paid) = &row.outcome else {
-            return unavailable("the claim changed; try again");
+            return unavailable("the claim changed; try again").into();
         };
         let network = &asked.request.network_as_sent;
         let reply = settlement::success(paid, &row.payer, network);
@@ -96,6 +120,10 @@ impl Engine {
             body: serde_json::to_string(&reply).unwrap_or_default(),
             at_ms: self.clock.now_ms(),
         };
+        if self.is_in_delivery(row.id) {
+            return settlement::late(row, network).into();
+        }
+        let receipt = self.receipt(row.id, &row.claim);
         match self
             .journal
             .commit(vec![Event::Released {
@@ -104,13 +132,22 @@ impl Engine {
             }])
             .await
         {
-            Ok(()) => SettleAnswer::Reply(reply),
+            Ok(()) => Settled {
+                answer: SettleAnswer::Reply(reply),
+                receipt,
+            },
             Err(CommitError::AlreadyReleased) => {
-                SettleAnswer::Reply(settlement::duplicate(row, &paid.tx_id, network))
+                receipt.cancel();
+                if self.is_in_delivery(row.id) {
+                    settlement::late(row, network).into()
+                } else {
+                    SettleAnswer::Reply(settlement::duplicate(row, &paid.tx_id, network)).into()
+                }
             }
             Err(error) => {
+                receipt.cancel();
                 tracing::error!(settlement = row.id, %error, "a release could not be recorded");
-                SettleAnswer::Reply(settlement::pending(row, network))
+                settlement::late(row, network).into()
             }
         }
     }

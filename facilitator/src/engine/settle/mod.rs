@@ -6,12 +6,15 @@
 mod answers;
 mod done;
 mod keys;
+mod known;
 mod told;
 mod wait;
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sdk_plugin::scheme::{Identified, Identity, Planned, Refusal};
 use sdk_plugin::wire::reason;
 use sdk_plugin::{Fault, PaymentRequest, Purpose};
@@ -23,15 +26,19 @@ use super::decide::{Asker, Decision, decide};
 use super::lane::{Queued, Work};
 use super::settlement::{self, Phase, Settlement};
 use super::{Engine, fingerprint_of, griefing, lock, own_key, plan_check, rows};
+use crate::journal::query::unexpected as unexpected_answer;
 use crate::journal::{Answer, JournalError, Outcome, Query, SettlementRow, StepRow, StepState};
 use crate::registry::Kind;
-use crate::service::SettleAnswer;
+use crate::service::{SettleAnswer, Settled};
 pub(super) use answers::{paused, refusal_of_commit, refuse, unavailable};
 use answers::{plain, stopped, unexpected};
+use known::Known;
 use wait::withdrawn;
 
 /// How long past its time a caller waits for a commit that is under way.
 const COMMIT_GRACE: Duration = Duration::from_secs(5);
+/// How long past its time a caller is answered at the latest. Longer than the wait for a commit.
+const LAST_GRACE: Duration = Duration::from_secs(7);
 /// Suggested to callers whose settlement was not begun, seconds.
 pub(super) const RETRY_AFTER_S: u64 = 2;
 /// What callers are told of a plan that asks for too much; the operator's log has the whole.
@@ -63,52 +70,95 @@ enum Found {
     Waiting {
         settlement: Arc<Settlement>,
         number: u64,
-        answer: oneshot::Receiver<SettleAnswer>,
+        answer: oneshot::Receiver<Settled>,
     },
-    Decided(SettleAnswer),
+    Decided(Settled),
     /// Look again: the state changed between two looks.
     Again,
 }
 
 impl Engine {
-    /// Settles a payment, or says what became of it.
+    /// Settles a payment, or says what became of it. The answer counts as delivered when this returns.
     pub async fn settle(self: &Arc<Self>, request: PaymentRequest) -> SettleAnswer {
-        let deadline = Instant::now() + Duration::from_millis(request.remaining_ms);
-        let (network, network_as_sent) = (request.network.clone(), request.network_as_sent.clone());
-        let (claim, answer) = match self.ask(request).await {
-            Ok(asked) => {
-                let asked = Arc::new(asked);
-                (asked.claim.clone(), self.settle_claim(&asked, deadline).await)
-            }
-            Err(NotAsked::Refused(refusal)) => {
-                let reply = settlement::failure(&refusal, "", &network_as_sent);
-                (String::new(), SettleAnswer::Reply(reply))
-            }
-            Err(NotAsked::Stopped(fault)) => (String::new(), stopped(&fault, &network_as_sent)),
-        };
-        told::log(&network, &claim, &answer);
+        let Settled { answer, receipt } = self.settle_with_receipt(request).await;
+        receipt.delivered();
         answer
     }
 
-    async fn settle_claim(self: &Arc<Self>, asked: &Arc<Asked>, deadline: Instant) -> SettleAnswer {
+    /// Settles a payment, or says what became of it, within the request's time and [`LAST_GRACE`], whatever hangs: who
+    /// has a recorded transaction hears its hash.
+    pub async fn settle_with_receipt(self: &Arc<Self>, request: PaymentRequest) -> Settled {
+        let deadline = Instant::now() + Duration::from_millis(request.remaining_ms);
+        let (network, network_as_sent) = (request.network.clone(), request.network_as_sent.clone());
+        let known = Known::default();
+        let settled = {
+            let settled = AssertUnwindSafe(self.settle_known(request, deadline, &known)).catch_unwind();
+            tokio::time::timeout_at(deadline + LAST_GRACE, settled).await
+        };
+        let settled = match settled {
+            Ok(Ok(settled)) => settled,
+            Ok(Err(panic)) => match known.row() {
+                Some(row) => settlement::late(&row, &network_as_sent).into(),
+                None => resume_unwind(panic),
+            },
+            Err(_) => {
+                tracing::error!(
+                    network,
+                    claim = known.claim(),
+                    "a settle did not end within its time: does the disk hang?"
+                );
+                match known.row() {
+                    Some(row) => settlement::late(&row, &network_as_sent).into(),
+                    None => unavailable("no answer within the time; try again").into(),
+                }
+            }
+        };
+        told::log(&network, &known.claim(), &settled.answer);
+        settled
+    }
+
+    async fn settle_known(
+        self: &Arc<Self>,
+        request: PaymentRequest,
+        deadline: Instant,
+        known: &Known,
+    ) -> Settled {
+        let network_as_sent = request.network_as_sent.clone();
+        match self.ask(request).await {
+            Ok(asked) => {
+                known.set_claim(&asked.claim);
+                self.settle_claim(&Arc::new(asked), deadline, known).await
+            }
+            Err(NotAsked::Refused(refusal)) => {
+                SettleAnswer::Reply(settlement::failure(&refusal, "", &network_as_sent)).into()
+            }
+            Err(NotAsked::Stopped(fault)) => stopped(&fault, &network_as_sent).into(),
+        }
+    }
+
+    async fn settle_claim(self: &Arc<Self>, asked: &Arc<Asked>, deadline: Instant, known: &Known) -> Settled {
         for look in 0..LOOKS {
-            match self.find(asked).await {
+            match self.find(asked, known).await {
                 Ok(Found::Waiting {
                     settlement,
                     number,
                     answer,
                 }) => {
+                    known.set_held(&settlement);
                     return self.wait(asked, settlement, number, answer, deadline).await;
                 }
                 Ok(Found::Decided(answer)) => return answer,
                 Ok(Found::Again) => tokio::time::sleep(Duration::from_millis(u64::from(look))).await,
                 Err(error) => {
                     tracing::error!(%error, "a claim can't be looked up");
-                    return unavailable("the journal can't be read");
+                    return unavailable("the journal can't be read").into();
                 }
             }
         }
-        unavailable("the claim is busy")
+        match known.row() {
+            Some(row) => settlement::late(&row, &asked.request.network_as_sent).into(),
+            None => unavailable("the claim is busy").into(),
+        }
     }
 
     /// Identifies a request; the error is what to refuse it with.
@@ -122,8 +172,13 @@ impl Engine {
             Ok(Identity::Refused(refusal)) => return Err(NotAsked::Refused(refusal)),
             Err(fault) => {
                 // What is on its way must not be called failed because its plugin is in trouble now.
-                let known = self.known(kind, &request).await;
-                return known.ok_or(NotAsked::Stopped(fault));
+                return match self.known(kind, &request).await {
+                    Ok(known) => known.ok_or(NotAsked::Stopped(fault)),
+                    Err(error) => {
+                        tracing::error!(%error, "a request can't be looked up");
+                        Err(NotAsked::Stopped(Fault::unavailable("the journal can't be read")))
+                    }
+                };
             }
         };
         let asker = Asker {
@@ -145,7 +200,7 @@ impl Engine {
     }
 
     /// The claim that this very request opened before.
-    async fn known(&self, kind: &Arc<Kind>, request: &PaymentRequest) -> Option<Asked> {
+    async fn known(&self, kind: &Arc<Kind>, request: &PaymentRequest) -> Result<Option<Asked>, JournalError> {
         let hash = request_hash(request);
         let held = {
             let claims = lock(&self.claims);
@@ -156,20 +211,14 @@ impl Engine {
         };
         let row = match held {
             Some(row) => row,
-            None => match self.journal.query(Query::Request(hash)).await {
-                Ok(Answer::Settlement(row)) => *row?,
-                Ok(other) => {
-                    tracing::error!("the journal answered out of shape: {other:?}");
-                    return None;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "a request can't be looked up");
-                    return None;
-                }
+            None => match self.journal.query(Query::Request(hash)).await? {
+                Answer::Settlement(Some(row)) => *row,
+                Answer::Settlement(None) => return Ok(None),
+                other => return Err(unexpected_answer(&other)),
             },
         };
         if row.plugin != kind.instance.plugin {
-            return None;
+            return Ok(None);
         }
         let asker = Asker {
             fingerprint: row.fingerprint,
@@ -177,14 +226,14 @@ impl Engine {
             tenant: request.tenant.clone(),
             idempotency_key: request.idempotency_key.clone(),
         };
-        Some(Asked {
+        Ok(Some(Asked {
             kind: Arc::clone(kind),
             request: request.clone(),
             identified: None,
             payer: row.payer,
             claim: row.claim,
             asker,
-        })
+        }))
     }
 
     /// The newest row of a claim, from memory or from the journal.
@@ -202,8 +251,8 @@ impl Engine {
     }
 
     /// One look at the claim: join, decide, or open.
-    async fn find(self: &Arc<Self>, asked: &Arc<Asked>) -> Result<Found, JournalError> {
-        if let Some(found) = self.find_in_memory(asked) {
+    async fn find(self: &Arc<Self>, asked: &Arc<Asked>, known: &Known) -> Result<Found, JournalError> {
+        if let Some(found) = self.find_in_memory(asked, known) {
             return Ok(found);
         }
         let stored = match self.journal.query(Query::Claim(asked.claim.clone())).await? {
@@ -214,6 +263,7 @@ impl Engine {
         let mut failed_before = None;
         let generation = match stored {
             None => 0,
+            Some(row) if self.is_undelivered(&row, asked, known) => return Ok(Found::Again),
             Some(row) => match decide(&row, &asked.asker) {
                 Decision::Reopen => {
                     let generation = row.generation.saturating_add(1);
@@ -224,21 +274,34 @@ impl Engine {
                 Decision::Wait => return Ok(Found::Again),
                 Decision::TakeRelease if !row.finished => return Ok(Found::Again),
                 Decision::TakeRelease => {
-                    return Ok(Found::Decided(self.take_stored_release(&row, asked).await));
+                    return Ok(Found::Decided(self.take_stored_release(*row, asked).await));
                 }
-                decision => return Ok(Found::Decided(plain(decision, &row, network))),
+                decision => return Ok(Found::Decided(plain(decision, &row, network).into())),
             },
         };
         Ok(self.open(asked, generation, failed_before))
     }
 
-    fn find_in_memory(self: &Arc<Self>, asked: &Arc<Asked>) -> Option<Found> {
+    /// Whether the claim's release is on its way to another caller with an equal request: until it is known whether that
+    /// answer arrived, nothing can be said about the release. Notes what this caller may be told meanwhile.
+    fn is_undelivered(&self, row: &SettlementRow, asked: &Asked, known: &Known) -> bool {
+        let is_equal = asked.asker.is_equal(row);
+        if is_equal {
+            known.set_row(row);
+        }
+        is_equal && self.is_in_delivery(row.id)
+    }
+
+    fn find_in_memory(self: &Arc<Self>, asked: &Arc<Asked>, known: &Known) -> Option<Found> {
         let holder = lock(&self.claims)
             .get(&asked.claim)
             .and_then(|claim| claim.holder.clone())?;
         let network = &asked.request.network_as_sent;
         let mut state = holder.lock();
         if state.phase == Phase::Gone || state.row.finished {
+            return Some(Found::Again);
+        }
+        if self.is_undelivered(&state.row, asked, known) {
             return Some(Found::Again);
         }
         Some(match decide(&state.row, &asked.asker) {
@@ -267,7 +330,7 @@ impl Engine {
                 }
             }
             Decision::Reopen => Found::Again,
-            decision => Found::Decided(plain(decision, &state.row, network)),
+            decision => Found::Decided(plain(decision, &state.row, network).into()),
         })
     }
 
@@ -282,14 +345,11 @@ impl Engine {
         let Some(identified) = &asked.identified else {
             let refusal = Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, asked.payer.clone())
                 .with_message("this network's handler failed; try again");
-            return Found::Decided(SettleAnswer::Reply(settlement::failure(
-                &refusal,
-                "",
-                &network_as_sent,
-            )));
+            let reply = settlement::failure(&refusal, "", &network_as_sent);
+            return Found::Decided(SettleAnswer::Reply(reply).into());
         };
         if self.is_paused(&asked.kind) {
-            return Found::Decided(paused());
+            return Found::Decided(paused().into());
         }
         let mut claims = lock(&self.claims);
         let claim = claims.entry(asked.claim.clone()).or_default();

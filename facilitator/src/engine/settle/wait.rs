@@ -9,7 +9,7 @@ use super::answers::unavailable;
 use super::{Asked, COMMIT_GRACE};
 use crate::engine::Engine;
 use crate::engine::settlement::{self, Phase, Settlement};
-use crate::service::SettleAnswer;
+use crate::service::Settled;
 
 impl Engine {
     /// Waits for the answer; the drop of this future is the caller's hang-up.
@@ -18,16 +18,16 @@ impl Engine {
         asked: &Asked,
         settlement: Arc<Settlement>,
         number: u64,
-        mut answer: oneshot::Receiver<SettleAnswer>,
+        mut answer: oneshot::Receiver<Settled>,
         deadline: Instant,
-    ) -> SettleAnswer {
+    ) -> Settled {
         let seat = Seat {
             settlement: Arc::clone(&settlement),
             number,
         };
         if let Ok(answered) = tokio::time::timeout_at(deadline, &mut answer).await {
             drop(seat);
-            return answered.unwrap_or_else(|_| unavailable("the settlement was given up"));
+            return answered.unwrap_or_else(|_| given_up());
         }
         let grace = Instant::now() + COMMIT_GRACE;
         loop {
@@ -37,13 +37,12 @@ impl Engine {
                 let phase = state.phase;
                 match phase {
                     Phase::Committed if state.leave(number) => {
-                        let reply = settlement::pending(&state.row, &asked.request.network_as_sent);
-                        return SettleAnswer::Reply(reply);
+                        return settlement::late(&state.row, &asked.request.network_as_sent).into();
                     }
                     Phase::Opening if state.leave(number) => {
                         drop(state);
                         settlement.withdraw_if_deserted();
-                        return unavailable("nothing was begun within the time; try again");
+                        return unavailable("nothing was begun within the time; try again").into();
                     }
                     // The answer is under way, or the commit is.
                     Phase::Committing | Phase::Committed | Phase::Opening | Phase::Gone => {}
@@ -52,17 +51,21 @@ impl Engine {
             tokio::select! {
                 biased;
                 answered = &mut answer => {
-                    return answered.unwrap_or_else(|_| unavailable("the settlement was given up"));
+                    return answered.unwrap_or_else(|_| given_up());
                 }
                 () = changed => {}
                 () = tokio::time::sleep_until(grace) => {
                     // A commit that takes this long may still succeed: only the journal knows.
                     let row = settlement.lock().row.clone();
-                    return settlement::late(&row, &asked.request.network_as_sent);
+                    return settlement::late(&row, &asked.request.network_as_sent).into();
                 }
             }
         }
     }
+}
+
+fn given_up() -> Settled {
+    unavailable("the settlement was given up").into()
 }
 
 /// A caller's place in line; leaving it may withdraw the settlement.

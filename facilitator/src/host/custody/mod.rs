@@ -6,6 +6,7 @@
 //! Not guaranteed: a key given in an environment variable stays readable in the process's environment for as long as
 //! it runs; a file is the better place. Who may have what signed is decided in front of custody, not here.
 
+mod digests;
 mod source;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,9 @@ use ed25519_dalek::Signer as _;
 use sdk_plugin::chain::KeyInfo;
 use sdk_plugin::host::Suite;
 use sdk_plugin::{Fault, HexBytes};
+use zeroize::Zeroizing;
 
+pub use digests::{HEX_KEY_CHARACTERS, KeyDigests, PAIR_CHARACTERS};
 pub use source::{Environment, KeySource, ProcessEnvironment};
 
 /// A key to load.
@@ -98,6 +101,22 @@ impl Custody {
             }
         }
         Ok(Self { keys })
+    }
+
+    /// What recognises the keys in a text without holding them.
+    #[must_use]
+    pub fn digests(&self) -> KeyDigests {
+        let mut digests = KeyDigests::default();
+        for key in self.keys.values() {
+            match &key.private {
+                PrivateKey::Secp256k1(private) => digests.add_hex(&Zeroizing::new(private.to_bytes().into())),
+                PrivateKey::Ed25519(private) => {
+                    digests.add_hex(&Zeroizing::new(private.to_bytes()));
+                    digests.add_pair(&Zeroizing::new(private.to_keypair_bytes()));
+                }
+            }
+        }
+        digests
     }
 
     /// The public half of a key.

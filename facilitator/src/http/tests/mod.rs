@@ -24,7 +24,10 @@ use serde_json::{Value, json};
 
 use super::{App, router};
 use crate::config::Config;
-use crate::service::{Membership, NetworkReadiness, SchemeReadiness, Service, SettleAnswer};
+use crate::host::custody::KeyDigests;
+use crate::service::{
+    Delivery, Membership, NetworkReadiness, Receipt, Routed, SchemeReadiness, Service, SettleAnswer, Settled,
+};
 use crate::telemetry::Metrics;
 
 pub(super) const HASH: &str = "0xaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -41,6 +44,15 @@ pub(super) struct Scripted {
     pub(super) seen: Mutex<Vec<PaymentRequest>>,
     pub(super) ready: bool,
     pub(super) schemes: Vec<SchemeReadiness>,
+    /// How the ways of the answers ended.
+    pub(super) deliveries: Arc<Mutex<Vec<Delivery>>>,
+}
+
+impl Scripted {
+    fn receipt(&self) -> Receipt {
+        let deliveries = Arc::clone(&self.deliveries);
+        Receipt::new(move |delivery| deliveries.lock().unwrap().push(delivery))
+    }
 }
 
 impl Default for Scripted {
@@ -51,6 +63,7 @@ impl Default for Scripted {
             seen: Mutex::default(),
             ready: true,
             schemes: Vec::new(),
+            deliveries: Arc::default(),
         }
     }
 }
@@ -75,9 +88,13 @@ impl Service for Scripted {
         (self.on_verify)(request).await
     }
 
-    async fn settle(&self, request: PaymentRequest) -> SettleAnswer {
+    async fn settle(&self, request: PaymentRequest) -> Settled {
         self.seen.lock().unwrap().push(request.clone());
-        (self.on_settle)(request).await
+        let answer = (self.on_settle)(request).await;
+        Settled {
+            answer,
+            receipt: self.receipt(),
+        }
     }
 
     async fn supported(&self) -> SupportedReply {
@@ -106,12 +123,14 @@ impl Service for Scripted {
                 network: "eip155:84532".into(),
                 ready: self.ready,
                 why_not: None,
+                warnings: Vec::new(),
                 schemes: self.schemes.clone(),
             },
             NetworkReadiness {
                 network: "eip155:1".into(),
                 ready: false,
                 why_not: Some(why.into()),
+                warnings: Vec::new(),
                 schemes: Vec::new(),
             },
         ]
@@ -125,14 +144,8 @@ impl Service for Scripted {
         }
     }
 
-    async fn route(
-        &self,
-        scheme: &str,
-        network: &str,
-        request: RouteRequest,
-        _wait: Duration,
-    ) -> Result<RouteResponse, Fault> {
-        match (scheme, request.path.as_str()) {
+    async fn route(&self, scheme: &str, network: &str, request: RouteRequest, _wait: Duration) -> Routed {
+        let response = match (scheme, request.path.as_str()) {
             ("deferred", "/vouchers") => Ok(RouteResponse::Reply {
                 status: 201,
                 body: serde_json::to_value(request).unwrap(),
@@ -149,6 +162,10 @@ impl Service for Scripted {
             }),
             ("deferred", "/panic") => panic!("as scripted"),
             _ => Err(Fault::unsupported("no route")),
+        };
+        Routed {
+            response,
+            receipt: self.receipt(),
         }
     }
 }
@@ -261,6 +278,7 @@ pub(super) fn front(service: Scripted, more: &str) -> Front {
         &config(more),
         Arc::clone(&service) as Arc<dyn Service>,
         Arc::new(Metrics::default()),
+        KeyDigests::default(),
     );
     let router = TowerToHyperService::new(router(Arc::clone(&app)));
     Front { service, app, router }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use sdk_plugin::host::Suite;
 use sdk_plugin::wire::reason;
 use serde_json::json;
 
 use super::*;
+use crate::host::custody::{Custody, KeySource, KeySpec, ProcessEnvironment};
 use crate::telemetry::metrics::MAX_SERIES;
 
 fn settling(answer: SettleAnswer) -> Scripted {
@@ -44,7 +46,7 @@ async fn good_answers_have_only_the_members_they_need() {
 #[tokio::test]
 async fn t16_messages_are_cut_and_cleaned_and_the_hash_survives() {
     let message = format!(
-        "POST https://user:KEY@rpc.example/v2/KEY said 0x{} {}",
+        "POST https://user:KEY@rpc.example/v2/KEY said {} of {HASH} {}",
         "ab".repeat(32),
         "é".repeat(600)
     );
@@ -61,7 +63,10 @@ async fn t16_messages_are_cut_and_cleaned_and_the_hash_survives() {
         seen.text
     );
     let message = seen.json()["errorMessage"].as_str().unwrap().to_owned();
-    assert!(message.starts_with("POST [removed] said [removed] éé") && message.chars().count() == 500);
+    assert!(
+        message.starts_with(&format!("POST [removed] said [removed] of {HASH} éé"))
+            && message.chars().count() == 500
+    );
 }
 
 #[tokio::test]
@@ -140,16 +145,74 @@ async fn t07_a_service_that_never_answers_is_answered_for() {
     );
     assert_eq!(started.elapsed().as_secs(), 10);
     let started = tokio::time::Instant::now();
+    // Nobody knows what is recorded of it, so it is not called a failure.
+    let seen = front.post_json("/settle", &v2()).await;
     assert_eq!(
-        front.post_json("/settle", &v2()).await.reason(),
-        "unexpected_settle_error"
+        (seen.status, seen.reason().as_str()),
+        (503, "service_unavailable")
     );
+    assert_eq!(seen.headers["retry-after"], "2");
     assert_eq!(
         started.elapsed(),
         Duration::from_secs(35),
         "the wait and one commit"
     );
     assert_eq!(front.app.admission.inside(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_whose_body_nobody_takes_is_lost_and_one_whose_body_is_taken_is_delivered() {
+    let front = front(Scripted::default(), "");
+    let ends = || std::mem::take(&mut *front.service.deliveries.lock().unwrap());
+    for path in ["/settle", "/deferred/vouchers"] {
+        let request = || Request::post(path).body(Body::from(v2().to_string())).unwrap();
+        let response = front.router.call(request()).await.unwrap();
+        assert_eq!(ends(), [], "{path}: on its way");
+        drop(response);
+        assert_eq!(ends(), [Delivery::Lost], "{path}");
+        front.send(request()).await;
+        assert_eq!(ends(), [Delivery::Delivered], "{path}");
+    }
+    // The scheme's own failure tells the caller nothing of an outcome.
+    front.post_json("/deferred/broken", &v2()).await;
+    assert_eq!(ends(), [Delivery::Lost]);
+}
+
+#[tokio::test]
+async fn t16_an_own_key_is_in_no_part_of_an_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, path) = ("ab".repeat(32), folder.path().join("key"));
+    std::fs::write(&path, &key).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let spec = KeySpec {
+        name: "hot".into(),
+        suite: Suite::Secp256k1,
+        source: KeySource::File(path),
+    };
+    let keys = Custody::load(&[spec], &ProcessEnvironment).unwrap().digests();
+    let reply = SettleReply {
+        extra: serde_json::from_value(json!({ "note": format!("0x{key}") })).unwrap(),
+        ..failed("no", &format!("see 0x{key} and {HASH}"), HASH)
+    };
+    let app = App::new(
+        &config(""),
+        Arc::new(settling(SettleAnswer::Reply(reply))) as _,
+        Arc::new(Metrics::default()),
+        keys,
+    );
+    let router = TowerToHyperService::new(router(app));
+    let request = Request::post("/settle")
+        .body(Body::from(v2().to_string()))
+        .unwrap();
+    let body = router.call(request).await.unwrap().into_body().collect().await;
+    let text = String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap();
+    assert!(!text.contains("abab"), "{text}");
+    let body: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(body["errorMessage"], format!("see [removed] and {HASH}"));
+    assert_eq!(
+        (&body["transaction"], &body["extra"]["note"]),
+        (&json!(HASH), &json!("[removed]"))
+    );
 }
 
 #[tokio::test]

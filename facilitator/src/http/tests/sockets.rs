@@ -30,6 +30,7 @@ async fn start(service: Scripted, more: &str) -> Running {
             &config,
             Arc::new(service),
             Arc::new(Metrics::default()),
+            KeyDigests::default(),
             shutdown,
         )
         .await
@@ -106,6 +107,28 @@ async fn connections_are_kept_for_the_next_request() {
     for path in ["/verify", "/settle/"] {
         stream.write_all(request(path).as_bytes()).await.unwrap();
         assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_delivered_when_the_connection_takes_it_and_its_length_is_sent() {
+    let service = Scripted::default();
+    let deliveries = Arc::clone(&service.deliveries);
+    let running = start(service, "").await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    for path in ["/settle", "/deferred/vouchers"] {
+        stream.write_all(request(path).as_bytes()).await.unwrap();
+        let text = answer(&mut stream).await;
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "{text}"
+        );
+        assert_eq!(
+            deliveries.lock().unwrap().pop(),
+            Some(Delivery::Delivered),
+            "{path}"
+        );
     }
 }
 

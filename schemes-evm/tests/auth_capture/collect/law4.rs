@@ -106,6 +106,8 @@ impl Story {
     fn stranger(&mut self, logs: Vec<LogEntry>) {
         let index = (0u64..).zip(logs);
         self.evidence.foreign.push(ForeignTx {
+            block: "0xb".into(),
+            earlier: false,
             tx_id: FOREIGN.into(),
             height: 100,
             depth: 2,

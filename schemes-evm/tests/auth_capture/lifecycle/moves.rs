@@ -84,6 +84,8 @@ pub fn foreign(moves: &[(u64, Move)]) -> Vec<ForeignTx> {
         let tx_id = format!("{}{nth:02x}", &FOREIGN[..64]);
         ForeignTx {
             height: *height,
+            block: "0xb".into(),
+            earlier: false,
             depth: 3,
             logs: vec![done.log(&tx_id, nth)],
             tx_id,

@@ -104,11 +104,13 @@ fn t40_a_signer_that_can_not_pay_takes_nothing_new_and_without_another_the_netwo
 
 #[test]
 fn t43_a_chain_that_lost_its_past_is_not_sent_to_and_says_what_to_do() {
-    let mut world = World::builder().network("finality = 1").start();
+    let mut world = World::builder().network("finality = 2").start();
     let fresh = world.chain.snapshot().expect("a snapshot");
     for buyer in [2, 3] {
         let _ = world.settle(&world.payment(buyer).v2()).paid();
     }
+    world.chain.mine(1).expect("mines");
+    world.wait_slots_closed();
     world.chain.revert(&fresh).expect("reset");
     let why = wait_not_ready(&world.facilitator, "lost its history");
     assert!(

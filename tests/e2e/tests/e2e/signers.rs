@@ -1,8 +1,10 @@
 //! Keys that come and go, and what they may have given away.
 
+use std::time::Duration;
+
 use devnet::{Arg, Mining, USDC};
 use e2e::payment::PRICE;
-use e2e::{Facilitator, Fault, Payment, Settings, World, wait};
+use e2e::{Blocks, Facilitator, Fault, Payment, Settings, World, wait};
 use serde_json::json;
 
 const PERMIT2: &str = "0x000000000022d473030f116ddee9f6b43ac78ba3";
@@ -100,7 +102,10 @@ fn t42_a_signer_that_has_given_an_allowance_is_not_used_until_it_is_revoked() {
         world.chain.send(&signer.address, USDC, &data).expect("approved");
     };
     approve(1);
-    let settings = Settings::new(&world.proxy.url(), std::slice::from_ref(signer));
+    let settings = Settings {
+        network: "finality = 2".to_owned(),
+        ..Settings::new(&world.proxy.url(), std::slice::from_ref(signer))
+    };
     let facilitator = Facilitator::start_unready(&settings).expect("it starts all the same");
     let why = wait::until("the audit's verdict", wait::LONG, || {
         let ready = facilitator.get("/ready");
@@ -123,6 +128,8 @@ fn t42_a_signer_that_has_given_an_allowance_is_not_used_until_it_is_revoked() {
     assert_eq!(world.transfers(), before);
 
     approve(0);
+    // The lane goes on behind a transaction that the journal does not know once that is final.
+    let _blocks = Blocks::every(&world.chain, Duration::from_millis(250));
     facilitator.wait_ready().expect("it recovers");
     let _ = facilitator.settle(&body).paid();
 }

@@ -196,3 +196,15 @@ fn a_key_that_is_missing_or_no_key_is_named_and_not_shown() {
     let said = refused(&bad);
     assert!(said.contains("keys.signer0") && !said.contains(shown), "{said}");
 }
+
+#[test]
+fn a_finality_of_one_block_is_refused_unless_it_is_asked_for() {
+    let said = refused(&Settings {
+        network: "finality = 1".to_owned(),
+        ..settings()
+    });
+    assert!(
+        said.contains("switchyard.toml:") && said.contains(".finality: "),
+        "{said}"
+    );
+}

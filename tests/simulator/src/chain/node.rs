@@ -143,9 +143,7 @@ impl View {
             Read::State => self.keeps.state,
             Read::Heads | Read::Nonces | Read::Logs => None,
         };
-        let kept = kept.map_or(usize::MAX, |blocks| {
-            usize::try_from(blocks).unwrap_or(usize::MAX)
-        });
+        let kept = kept.map_or(usize::MAX, |blocks| usize::try_from(blocks).unwrap_or(usize::MAX));
         let first = self.blocks.len().saturating_sub(kept).min(shown);
         self.blocks.get(first..shown).unwrap_or_default()
     }
@@ -202,9 +200,7 @@ impl View {
     #[must_use]
     pub fn stands(&self, block: &BlockRef) -> BlockStands {
         let headers = self.blocks(Read::Heads);
-        let here = usize::try_from(block.height)
-            .ok()
-            .and_then(|at| headers.get(at));
+        let here = usize::try_from(block.height).ok().and_then(|at| headers.get(at));
         match here {
             None => BlockStands::Unknown,
             Some(here) if here.id == block.id => BlockStands::Canonical {

@@ -150,7 +150,11 @@ impl SimDriver {
             state,
             logs,
             reads,
-            foreign: if searches { foreign(first, watch) } else { Vec::new() },
+            foreign: if searches {
+                foreign(first, watch)
+            } else {
+                Vec::new()
+            },
             foreign_searched: searches,
             block: watch.block.as_ref().map(|block| first.stands(block)),
             anchor,

@@ -83,7 +83,9 @@ pub(super) fn moved(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: 
                     next.is_some_and(|next| next > sequence)
                 };
                 if attempt.lane.ordered && !slots.iter().all(is_used) {
-                    verdict.moved.push(format!("{what} before {slots:?} were used at a final block"));
+                    verdict
+                        .moved
+                        .push(format!("{what} before {slots:?} were used at a final block"));
                 }
                 let had_effect = |height: u64| {
                     let below = usize::try_from(height).unwrap_or(usize::MAX);
@@ -96,7 +98,9 @@ pub(super) fn moved(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: 
                 }
                 slots.push(slot);
                 if slots.len() > MOST_SLOTS {
-                    verdict.moved.push(format!("{what}: it had {} before", slots.len() - 1));
+                    verdict
+                        .moved
+                        .push(format!("{what}: it had {} before", slots.len() - 1));
                 }
             }
             ids.push(&attempt.tx_id);

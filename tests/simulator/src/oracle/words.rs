@@ -247,7 +247,8 @@ fn repeats(facts: &Facts<'_>, record: &Record<'_>, verdict: &mut Verdict) {
         })
     };
     let undone = |settlement: u64| {
-        let is_it = |event: &Event| matches!(event, Event::Reorged { settlement: id, .. } if *id == settlement);
+        let is_it =
+            |event: &Event| matches!(event, Event::Reorged { settlement: id, .. } if *id == settlement);
         facts.log.iter().any(is_it)
     };
     let mut by_ask: BTreeMap<&Ask, Vec<&Told>> = BTreeMap::new();
@@ -267,7 +268,9 @@ fn repeats(facts: &Facts<'_>, record: &Record<'_>, verdict: &mut Verdict) {
             let Some((opened_at, id)) = of_settlement else {
                 continue;
             };
-            let reopened = opened.iter().any(|(at_ms, _)| at_ms > opened_at && *at_ms <= after.at_ms);
+            let reopened = opened
+                .iter()
+                .any(|(at_ms, _)| at_ms > opened_at && *at_ms <= after.at_ms);
             let is_over = match &ask.payload.message {
                 None => after.asked_ms >= ask.payload.valid_before_s.saturating_mul(1_000),
                 Some(message) => facts.chain.height_at(after.asked_ms) >= message.good_until,

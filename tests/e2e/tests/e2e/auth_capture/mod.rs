@@ -8,7 +8,7 @@ mod kept;
 mod lives;
 mod operators;
 mod orders;
-mod property;
+pub(crate) mod property;
 mod races;
 mod routes;
 mod seed_wire;

@@ -86,12 +86,12 @@ impl Model {
 
 /// Something that the escrow reported of a payment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Reported {
-    pub(super) kind: &'static str,
-    pub(super) transaction: String,
-    pub(super) amount: u128,
+pub(crate) struct Reported {
+    pub(crate) kind: &'static str,
+    pub(crate) transaction: String,
+    pub(crate) amount: u128,
     /// Of captures and charges, in the deployment's form.
-    pub(super) fee: Option<u128>,
+    pub(crate) fee: Option<u128>,
 }
 
 const EVENTS: [(&str, &str); 8] = [
@@ -130,7 +130,7 @@ const EVENTS: [(&str, &str); 8] = [
 ];
 
 /// All that the escrow reported of a payment, in order.
-pub(super) fn reported(world: &World, deployment: &AuthCapture, hash: &str) -> Vec<Reported> {
+pub(crate) fn reported(world: &World, deployment: &AuthCapture, hash: &str) -> Vec<Reported> {
     let filter = json!({
         "fromBlock": "0x0", "toBlock": "latest", "address": deployment.escrow, "topics": [null, hash]
     });

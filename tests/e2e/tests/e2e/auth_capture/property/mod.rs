@@ -5,8 +5,8 @@
 //! `ESCROW_SEED` names the first seed and `ESCROW_SEEDS` how many follow one another.
 
 mod asked;
-mod books;
-mod dice;
+pub(crate) mod books;
+pub(crate) mod dice;
 mod life;
 mod payment;
 

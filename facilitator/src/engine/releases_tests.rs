@@ -1,0 +1,547 @@
+//! Releases: exactly one caller hears of a payment, whoever hangs up and whatever the disk does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use sdk_plugin::chain::{Evidence, KeyInfo, Readiness};
+use sdk_plugin::host::Suite;
+use sdk_plugin::request::{Accepted, Requirements};
+use sdk_plugin::scheme::{
+    Done, Identified, Identity, Judgement, PaidReply, Plan, Planned, RouteRequest, RouteResponse,
+    SchemeCheck, Supported, Verdict,
+};
+use sdk_plugin::wire::reason;
+use sdk_plugin::{
+    Amount, Cx, Fault, HexBytes, PaymentRequest, ProtocolVersion, Purpose, SchemeHandler, async_trait,
+};
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::plan_check_tests::{Silent, instance, settings};
+use super::{Budgets, Engine, Ops, Parts, fingerprint_of};
+use crate::host::calls::CallTable;
+use crate::host::clock::TokioClock;
+use crate::journal::memory::MemoryJournal;
+use crate::journal::{
+    Answer, CommitError, Event, Journal, JournalError, NewSettlement, Outcome, Query, SettlementRow,
+};
+use crate::registry::{Checked, Kind, Network, Registry};
+use crate::service::{Service as _, SettleAnswer, Settled};
+use crate::telemetry::metrics::Metrics;
+
+pub(super) const NETWORK: &str = "eip155:1";
+pub(super) const HASH: &str = "0xaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// Payments that need no transaction, and a route that settles one and may fail to say so.
+struct Free;
+
+#[async_trait]
+impl SchemeHandler for Free {
+    async fn supported(&self, _: &Cx) -> Result<Supported, Fault> {
+        Ok(Supported::default())
+    }
+    async fn identify(&self, _: &Cx, request: &PaymentRequest) -> Result<Identity, Fault> {
+        if request.payload.contains_key("broken") {
+            return Err(Fault::internal("as scripted"));
+        }
+        Ok(Identity::Identified(Identified {
+            payer: "p".into(),
+            claim_key: "k".into(),
+            conflict_keys: Vec::new(),
+            fingerprint: "f".into(),
+            payload_digest: request
+                .payload
+                .get("d")
+                .and_then(Value::as_str)
+                .unwrap_or("d")
+                .into(),
+            replay_reason: "r".into(),
+            replayable_until_s: None,
+        }))
+    }
+    async fn verify(&self, _: &Cx, _: &PaymentRequest) -> Result<Verdict, Fault> {
+        Err(Fault::internal("nothing is verified here"))
+    }
+    async fn plan(&self, _: &Cx, _: &PaymentRequest) -> Result<Planned, Fault> {
+        Ok(Planned::Done(Done {
+            reply: PaidReply::default(),
+            writes: Vec::new(),
+            jobs: Vec::new(),
+        }))
+    }
+    async fn judge(&self, _: &Cx, _: &Plan, _: &Evidence) -> Result<Judgement, Fault> {
+        Err(Fault::internal("nothing is judged here"))
+    }
+    async fn check(&self, _: &Cx) -> Result<SchemeCheck, Fault> {
+        Ok(SchemeCheck::ready())
+    }
+    async fn route(&self, _: &Cx, request: &RouteRequest) -> Result<RouteResponse, Fault> {
+        match &request.outcome {
+            None => Ok(RouteResponse::Settle {
+                request: Box::new(self::request(25_000)),
+            }),
+            Some(_) if request.path == "/mute" => Err(Fault::internal("as scripted")),
+            Some(outcome) => Ok(RouteResponse::Reply {
+                status: 200,
+                body: json!({ "success": outcome.success, "reason": outcome.error_reason }),
+            }),
+        }
+    }
+}
+
+/// A journal whose disk can hang.
+pub(super) struct Disk {
+    inner: MemoryJournal,
+    hangs: watch::Sender<bool>,
+    /// How many commits that give a release back fail before one succeeds.
+    refusals: AtomicU8,
+}
+
+impl Disk {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryJournal::default(),
+            hangs: watch::Sender::new(false),
+            refusals: AtomicU8::new(0),
+        })
+    }
+
+    fn hang(&self, hangs: bool) {
+        self.hangs.send_replace(hangs);
+    }
+
+    async fn turn(&self) {
+        let mut hangs = self.hangs.subscribe();
+        drop(hangs.wait_for(|hangs| !hangs).await);
+    }
+
+    fn count(&self, is: impl Fn(&Event) -> bool) -> usize {
+        self.inner.log().iter().filter(|event| is(event)).count()
+    }
+
+    fn released(&self) -> usize {
+        self.count(|event| matches!(event, Event::Released { .. }))
+    }
+
+    fn returned(&self) -> usize {
+        self.count(|event| matches!(event, Event::ReleaseReturned { .. }))
+    }
+}
+
+#[async_trait]
+impl Journal for Disk {
+    fn new_id(&self) -> u64 {
+        self.inner.new_id()
+    }
+    async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {
+        self.turn().await;
+        let refused = |left: u8| left.checked_sub(1);
+        if matches!(events.as_slice(), [Event::ReleaseReturned { .. }])
+            && self
+                .refusals
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, refused)
+                .is_ok()
+        {
+            return Err(CommitError::Full);
+        }
+        let committed = self.inner.commit(events).await;
+        // The acknowledgement hangs, too.
+        self.turn().await;
+        committed
+    }
+    fn note(&self, event: Event) {
+        self.inner.note(event);
+    }
+    async fn query(&self, query: Query) -> Result<Answer, JournalError> {
+        self.turn().await;
+        self.inner.query(query).await
+    }
+}
+
+pub(super) fn engine(journal: Arc<dyn Journal>) -> Arc<Engine> {
+    let instance = instance();
+    let mut settings = settings();
+    settings.keys = vec![KeyInfo {
+        name: "hot".into(),
+        suite: Suite::Secp256k1,
+        public_key: HexBytes::default(),
+    }];
+    let network = Arc::new(Network::new(settings, Arc::new(Silent), Arc::clone(&instance)));
+    network.set_readiness(Ok(&Readiness {
+        ready: true,
+        why_not: None,
+        addresses: BTreeMap::from([("hot".to_owned(), "0xa".to_owned())]),
+        ordered: true,
+        head_height: 1,
+        warnings: Vec::new(),
+    }));
+    let mut registry = Registry::default();
+    let kind = Kind {
+        version: 2,
+        scheme: "free".into(),
+        network: Arc::clone(&network),
+        handler: Arc::new(Free),
+        instance,
+        grants: Vec::new(),
+        routes: true,
+        checked: Checked::default(),
+    };
+    registry.add_network(network).unwrap();
+    registry.add_kind(Arc::new(kind)).unwrap();
+    let metrics = Arc::new(Metrics::default());
+    Engine::new(Parts {
+        registry,
+        journal,
+        ops: Ops::new(
+            Arc::new(CallTable::default()),
+            Arc::clone(&metrics),
+            Budgets::default(),
+        ),
+        clock: Arc::new(TokioClock::starting_at(1_800_000_000)),
+        metrics,
+    })
+}
+
+/// An engine of which the scheme has said that it is ready.
+async fn ready(journal: &Arc<Disk>) -> Arc<Engine> {
+    let engine = engine(Arc::clone(journal) as _);
+    engine.check_schemes(&engine.networks[NETWORK]).await;
+    engine
+}
+
+pub(super) fn request(remaining_ms: u64) -> PaymentRequest {
+    PaymentRequest {
+        version: ProtocolVersion::V2,
+        scheme: "free".into(),
+        network: NETWORK.into(),
+        network_as_sent: NETWORK.into(),
+        payload: Map::new(),
+        accepted: Accepted {
+            scheme: "free".into(),
+            network: NETWORK.into(),
+            raw: Map::new(),
+        },
+        requirements: Requirements {
+            scheme: "free".into(),
+            network: NETWORK.into(),
+            amount: Amount::from(1u64),
+            asset: "a".into(),
+            pay_to: "b".into(),
+            max_timeout_seconds: 60,
+            extra: Map::new(),
+        },
+        resource: None,
+        extensions: Map::new(),
+        purpose: Purpose::Settle,
+        tenant: None,
+        idempotency_key: None,
+        remaining_ms,
+    }
+}
+
+/// A settlement of the claim that [`request`] is about, as a lane would have recorded it; it has one step.
+pub(super) fn row_of(engine: &Engine, id: u64) -> SettlementRow {
+    let kind = engine.registry.kinds().next().unwrap();
+    SettlementRow {
+        id,
+        claim: super::own_key(kind, "k"),
+        generation: 0,
+        plugin: kind.instance.plugin.clone(),
+        scheme: kind.scheme.clone(),
+        version: ProtocolVersion::V2,
+        network: NETWORK.into(),
+        tenant: None,
+        fingerprint: fingerprint_of("f", None),
+        digest: "d".into(),
+        request: String::new(),
+        replay_reason: "r".into(),
+        replayable_until_s: None,
+        payer: "p".into(),
+        conflict_keys: Vec::new(),
+        opened_at_ms: 0,
+        second_source: false,
+        steps: Vec::new(),
+        outcome: Outcome::Open,
+        release: None,
+        tx_id: Some(HASH.into()),
+        finished: false,
+    }
+}
+
+/// Records a payment that landed, is final, and was told to nobody.
+pub(super) async fn paid_and_unreleased(engine: &Engine, journal: &dyn Journal) -> u64 {
+    let row = row_of(engine, journal.new_id());
+    let id = row.id;
+    let events = vec![
+        Event::Opened(Box::new(NewSettlement::new(
+            row,
+            String::new(),
+            Vec::new(),
+            Vec::new(),
+        ))),
+        Event::Paid {
+            settlement: id,
+            step: 0,
+            tx_id: HASH.into(),
+            height: 1,
+            items: Vec::new(),
+            reply: PaidReply::default(),
+            repeatable: false,
+        },
+        Event::Finished {
+            settlement: id,
+            at_ms: 0,
+        },
+    ];
+    journal.commit(events).await.unwrap();
+    id
+}
+
+/// `success`, a reason with the hash, or the status of what was not begun.
+pub(super) fn told(answer: &SettleAnswer) -> String {
+    match answer {
+        SettleAnswer::Reply(reply) if reply.success => "success".into(),
+        SettleAnswer::Reply(reply) => {
+            let hash = if reply.transaction == HASH {
+                " with the hash"
+            } else {
+                ""
+            };
+            format!("{}{hash}", reply.error_reason.clone().unwrap_or_default())
+        }
+        SettleAnswer::Replay(_) => "replay".into(),
+        SettleAnswer::Unavailable { .. } => "503".into(),
+    }
+}
+
+/// Lets the engine's tasks run until nothing is left to deliver.
+async fn delivered(engine: &Engine) {
+    while engine.in_delivery() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stored_release_whose_caller_hangs_up_during_the_commit_is_given_back() {
+    let journal = Disk::new();
+    let engine = ready(&journal).await;
+    paid_and_unreleased(&engine, &*journal).await;
+    for round in 1..=20 {
+        journal.hang(true);
+        let caller = tokio::time::timeout(Duration::from_millis(7), engine.settle(request(25_000)));
+        // The look-up of the claim may be let through, and the commit hangs.
+        let wake = async {
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            journal.hang(false);
+            tokio::task::yield_now().await;
+            journal.hang(true);
+        };
+        let (caller, ()) = tokio::join!(caller, wake);
+        assert!(caller.is_err(), "round {round}: hung up");
+        journal.hang(false);
+        delivered(&engine).await;
+    }
+    assert_eq!(told(&engine.settle(request(25_000)).await), "success");
+    assert_eq!(journal.released(), journal.returned() + 1);
+    assert!(journal.returned() > 0, "some commits went through");
+    assert_eq!(
+        told(&engine.settle(request(25_000)).await),
+        "duplicate_settlement with the hash"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_dropped_before_the_connection_takes_it_gives_its_release_back() {
+    let journal = Disk::new();
+    let engine = ready(&journal).await;
+    // A fresh one, one that was stored, and one that fails to be given back four times.
+    for refusals in [0, 0, 4] {
+        let settled = engine.settle_with_receipt(request(25_000)).await;
+        assert_eq!(told(&settled.answer), "success");
+        journal.refusals.store(refusals, Ordering::Relaxed);
+        drop(settled);
+        delivered(&engine).await;
+    }
+    assert_eq!(journal.returned(), 3);
+    let settled = engine.settle_with_receipt(request(25_000)).await;
+    assert_eq!(told(&settled.answer), "success");
+    settled.receipt.delivered();
+    delivered(&engine).await;
+    assert_eq!(
+        told(&engine.settle(request(25_000)).await),
+        "duplicate_settlement"
+    );
+    assert_eq!(journal.returned(), 3, "a delivered release stays taken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_answered_about_a_release_that_is_under_way() {
+    let journal = Disk::new();
+    let engine = ready(&journal).await;
+    paid_and_unreleased(&engine, &*journal).await;
+    let keyed = || PaymentRequest {
+        idempotency_key: Some("order 7".into()),
+        ..request(25_000)
+    };
+    let first: Settled = engine.settle_with_receipt(keyed()).await;
+    assert_eq!(told(&first.answer), "success");
+    // A replay told now would be a second success if the first answer were lost and given back.
+    assert_eq!(
+        told(&engine.settle(keyed()).await),
+        "settlement_pending with the hash"
+    );
+    let other = PaymentRequest {
+        payload: Map::from_iter([("d".to_owned(), json!("another"))]),
+        ..request(25_000)
+    };
+    assert_eq!(told(&engine.settle(other).await), "r");
+    let waiting = tokio::spawn({
+        let engine = Arc::clone(&engine);
+        async move { engine.settle(keyed()).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(first);
+    assert_eq!(
+        told(&waiting.await.unwrap()),
+        "success",
+        "it gets what was given back"
+    );
+    assert_eq!(told(&engine.settle(keyed()).await), "replay");
+    assert_eq!(
+        told(&engine.settle(request(25_000)).await),
+        "duplicate_settlement with the hash"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_commit_and_delivery_leaves_the_release_taken() {
+    let journal = Disk::new();
+    let engine = ready(&journal).await;
+    paid_and_unreleased(&engine, &*journal).await;
+    let settled = engine.settle_with_receipt(request(25_000)).await;
+    assert_eq!(told(&settled.answer), "success");
+    engine.stop();
+    drop(settled);
+    let engine = ready(&journal).await;
+    assert_eq!(
+        told(&engine.settle(request(25_000)).await),
+        "duplicate_settlement with the hash"
+    );
+    assert_eq!(journal.returned(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_never_turns_a_recorded_payment_into_a_failure() {
+    for hangs_after in [Duration::ZERO, Duration::from_millis(1), Duration::from_secs(1)] {
+        let journal = Disk::new();
+        let engine = ready(&journal).await;
+        paid_and_unreleased(&engine, &*journal).await;
+        let receipt = if hangs_after > Duration::from_millis(1) {
+            // The release is on its way to somebody else, and looked for again and again.
+            Some(engine.settle_with_receipt(request(25_000)).await)
+        } else {
+            None
+        };
+        if hangs_after.is_zero() {
+            journal.hang(true);
+        }
+        let started = Instant::now();
+        let hang = async {
+            tokio::time::sleep(hangs_after).await;
+            journal.hang(true);
+        };
+        let (answer, ()) = tokio::join!(engine.settle(request(2_000)), hang);
+        let answer = told(&answer);
+        let expected: &[&str] = match hangs_after.as_millis() {
+            // Nothing can be read: nothing is known.
+            0 => &["503"],
+            1 => &["success", "settlement_pending with the hash"],
+            _ => &["settlement_pending with the hash"],
+        };
+        assert!(expected.contains(&answer.as_str()), "{hangs_after:?}: {answer}");
+        assert!(
+            started.elapsed() <= Duration::from_secs(9),
+            "{:?}",
+            started.elapsed()
+        );
+        drop(receipt);
+        journal.hang(false);
+        delivered(&engine).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_whose_commit_hangs_is_pending_with_the_hash_and_not_lost() {
+    let journal = Disk::new();
+    let engine = ready(&journal).await;
+    paid_and_unreleased(&engine, &*journal).await;
+    let caller = tokio::spawn({
+        let engine = Arc::clone(&engine);
+        async move { engine.settle(request(2_000)).await }
+    });
+    // It has read the claim when its release is under way.
+    while engine.in_delivery() == 0 {
+        tokio::task::yield_now().await;
+        journal.hang(engine.in_delivery() > 0);
+    }
+    journal.hang(true);
+    let answer = told(&caller.await.unwrap());
+    journal.hang(false);
+    delivered(&engine).await;
+    let next = told(&engine.settle(request(2_000)).await);
+    assert!(
+        matches!(
+            (answer.as_str(), next.as_str()),
+            ("settlement_pending with the hash", "success")
+                | ("success", "duplicate_settlement with the hash")
+        ),
+        "{answer}, then {next}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_can_not_be_looked_up_is_not_called_failed() {
+    let journal = Disk::new();
+    let engine = ready(&journal).await;
+    journal.hang(true);
+    let broken = PaymentRequest {
+        payload: Map::from_iter([("broken".to_owned(), json!(1))]),
+        ..request(2_000)
+    };
+    assert_eq!(told(&engine.settle(broken).await), "503");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_does_not_tell_its_outcome_gives_the_release_back() {
+    let journal = Disk::new();
+    let engine = ready(&journal).await;
+    let route = |path: &str| RouteRequest {
+        method: "POST".into(),
+        path: path.into(),
+        query: Vec::new(),
+        body: Value::Null,
+        tenant: None,
+        idempotency_key: None,
+        outcome: None,
+    };
+    let wait = Duration::from_secs(25);
+    let routed = engine.route("free", NETWORK, route("/mute"), wait).await;
+    assert!(routed.response.is_err());
+    drop(routed);
+    delivered(&engine).await;
+    assert_eq!((journal.released(), journal.returned()), (1, 1));
+    let routed = engine.route("free", NETWORK, route("/tell"), wait).await;
+    match routed.response {
+        Ok(RouteResponse::Reply { body, .. }) => assert_eq!(body["success"], true),
+        other => panic!("{other:?}"),
+    }
+    routed.receipt.delivered();
+    let routed = engine.route("free", NETWORK, route("/tell"), wait).await;
+    match routed.response {
+        Ok(RouteResponse::Reply { body, .. }) => assert_eq!(body["reason"], reason::DUPLICATE_SETTLEMENT),
+        other => panic!("{other:?}"),
+    }
+}

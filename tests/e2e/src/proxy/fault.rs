@@ -1,0 +1,131 @@
+//! Faults of chosen methods, and the rules that say when they apply.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// What happens to a call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fault {
+    /// The node gets it and does it; the answer stays here until the rule is lifted.
+    HoldAnswer,
+    /// The node gets it and does it; the connection closes without an answer.
+    LoseAnswer,
+    /// The node never hears of it; the connection closes.
+    Refuse,
+    /// The node never hears of it; this HTTP status, with a body that names a secret as some nodes' do.
+    Status(u16),
+    /// The answer comes this much later.
+    Delay(Duration),
+    /// The node's result is replaced.
+    Answer(Value),
+    /// The node's result is replaced by a JSON-RPC error object.
+    RpcError(Value),
+    /// The node never hears of it; a JSON-RPC error object is the answer.
+    Reject(Value),
+    /// The number of the head block is this much higher than the node's. For `eth_blockNumber` and
+    /// `eth_getBlockByNumber`.
+    HeadAhead(u64),
+}
+
+impl Fault {
+    /// Whether it concerns a whole exchange, and not the answers to single calls.
+    pub(super) fn is_of_the_exchange(&self) -> bool {
+        match self {
+            Fault::HoldAnswer | Fault::LoseAnswer | Fault::Refuse | Fault::Status(_) | Fault::Delay(_) => {
+                true
+            }
+            Fault::Answer(_) | Fault::RpcError(_) | Fault::Reject(_) | Fault::HeadAhead(_) => false,
+        }
+    }
+
+    /// What a node answers to a transaction that it does not take because of its price.
+    #[must_use]
+    pub fn underpriced() -> Fault {
+        Fault::Reject(serde_json::json!({"code": -32000, "message": "transaction underpriced"}))
+    }
+}
+
+/// A fault of a method, and how long it lasts.
+#[derive(Debug, Clone)]
+pub(super) struct Rule {
+    pub(super) id: u64,
+    /// A method, or `*` for any.
+    pub(super) method: String,
+    pub(super) fault: Fault,
+    until: Option<Instant>,
+    /// Calls that it still applies to.
+    remaining: Option<u32>,
+}
+
+impl Rule {
+    fn concerns(&self, methods: &[String]) -> bool {
+        self.method == "*" || methods.contains(&self.method)
+    }
+
+    pub(super) fn concerns_call(&self, call: &Value) -> bool {
+        self.method == "*" || call["method"] == self.method.as_str()
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now >= until) || self.remaining == Some(0)
+    }
+}
+
+/// The rules in force: at most one for each method, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    rules: Vec<Rule>,
+    next_id: u64,
+}
+
+impl Rules {
+    pub(super) fn set(&mut self, method: &str, fault: Fault, lasts: Option<Duration>, times: Option<u32>) {
+        self.rules.retain(|rule| rule.method != method);
+        self.next_id += 1;
+        self.rules.push(Rule {
+            id: self.next_id,
+            method: method.to_owned(),
+            fault,
+            until: lasts.map(|lasts| Instant::now() + lasts),
+            remaining: times,
+        });
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.rules.clear();
+    }
+
+    pub(super) fn lift(&mut self, method: &str) {
+        self.rules.retain(|rule| rule.method != method);
+    }
+
+    /// The rules that concern any of the methods: the first one alone when it concerns the whole exchange, else all
+    /// that change single answers.
+    pub(super) fn take(&mut self, methods: &[String]) -> Vec<Rule> {
+        let now = Instant::now();
+        self.rules.retain(|rule| !rule.is_over(now));
+        let mut taken: Vec<Rule> = Vec::new();
+        for rule in &mut self.rules {
+            let is_first = taken.is_empty();
+            if !rule.concerns(methods) || (!is_first && rule.fault.is_of_the_exchange()) {
+                continue;
+            }
+            if let Some(remaining) = &mut rule.remaining {
+                *remaining = remaining.saturating_sub(1);
+            }
+            taken.push(rule.clone());
+            if rule.fault.is_of_the_exchange() {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// When the rule ends by itself; nothing when it is gone.
+    pub(super) fn end_of(&self, id: u64) -> Option<Option<Instant>> {
+        let now = Instant::now();
+        let rule = self.rules.iter().find(|rule| rule.id == id)?;
+        (!rule.is_over(now)).then_some(rule.until)
+    }
+}

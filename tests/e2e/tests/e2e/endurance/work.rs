@@ -1,0 +1,262 @@
+//! Who pays: workers that make payments by `exact` and lead payments by `auth-capture` through their lives, and write
+//! down every word that they are told.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use devnet::{AUTH_CAPTURE_V10, AUTH_CAPTURE_V11, AuthCapture};
+use e2e::World;
+use e2e::escrow::{SHOP_KEY, ask_or_lost};
+use e2e::hold::{Hold, Method};
+use e2e::order::{Bound, Order};
+use serde_json::Value;
+
+use crate::auth_capture::property::dice::Dice;
+
+/// What a payment holds, in units.
+const HELD: u128 = 10_000;
+/// How long a worker follows one operation.
+const FOLLOWED_FOR: Duration = Duration::from_secs(25);
+/// How often something that was refused without a transaction is asked again: the node may have been behind.
+const ASKED_AGAIN: usize = 3;
+
+/// What an operation does on chain, so that it can be found there.
+#[derive(Debug, Clone)]
+pub(super) enum What {
+    /// By the payer's authorization.
+    Exact { payer: String, nonce: String },
+    /// By the escrow's event about this payment. Captures and refunds of a payment differ in their amounts.
+    Escrow {
+        deployment: AuthCapture,
+        hash: String,
+        event: &'static str,
+        amount: Option<u128>,
+    },
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::Exact { payer, nonce } => write!(f, "nonce {nonce} of {payer}"),
+            What::Escrow {
+                hash, event, amount, ..
+            } => write!(f, "{event} of {amount:?} of payment {hash}"),
+        }
+    }
+}
+
+/// An answer to a settle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Told {
+    Success(String),
+    Pending(String),
+    Duplicate(String),
+    /// Reason and transaction.
+    Failed(String, String),
+    /// 503, or an answer that says nothing about the payment.
+    Nothing,
+    /// The connection broke.
+    Lost,
+}
+
+impl Told {
+    fn is_decided(&self) -> bool {
+        match self {
+            Told::Success(_) | Told::Duplicate(_) | Told::Failed(..) => true,
+            Told::Pending(_) | Told::Nothing | Told::Lost => false,
+        }
+    }
+}
+
+/// One operation, and every word about it.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) what: What,
+    body: Value,
+    pub(super) told: Vec<Told>,
+}
+
+impl Entry {
+    pub(super) fn of(what: What, body: Value, told: Vec<Told>) -> Entry {
+        Entry { what, body, told }
+    }
+
+    pub(super) fn is_decided(&self) -> bool {
+        self.told.last().is_some_and(Told::is_decided)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) entries: Vec<Entry>,
+}
+
+fn settle(world: &World, body: &Value) -> Told {
+    let Ok(reply) = ask_or_lost(world, "/settle", body, SHOP_KEY) else {
+        return Told::Lost;
+    };
+    let transaction = reply.field("transaction").to_owned();
+    match (reply.status, reply.field("errorReason")) {
+        (200, _) if reply.is_success() => Told::Success(transaction),
+        (200, "settlement_pending") => Told::Pending(transaction),
+        (200, "duplicate_settlement") => Told::Duplicate(transaction),
+        (200, "unexpected_settle_error") if transaction.is_empty() => Told::Nothing,
+        (200, reason) => Told::Failed(reason.to_owned(), transaction),
+        (503, _) => Told::Nothing,
+        _ => panic!("an answer that nobody expects: {reply:?}"),
+    }
+}
+
+/// One buyer and what it buys.
+#[derive(Debug)]
+pub(super) struct Worker<'a> {
+    world: &'a World,
+    ledger: &'a Mutex<Ledger>,
+    stop: &'a AtomicBool,
+    dice: Dice,
+    buyer: usize,
+    payments: usize,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(
+        world: &'a World,
+        ledger: &'a Mutex<Ledger>,
+        stop: &'a AtomicBool,
+        dice: Dice,
+        number: usize,
+    ) -> Worker<'a> {
+        Worker {
+            world,
+            ledger,
+            stop,
+            dice,
+            buyer: 2 + number,
+            payments: 0,
+        }
+    }
+
+    pub(super) fn run(&mut self) {
+        while !self.stop.load(Ordering::SeqCst) {
+            self.payments += 1;
+            if self.dice.percent(50) {
+                self.pay();
+            } else {
+                self.live();
+            }
+            std::thread::sleep(Duration::from_millis(self.dice.between(50, 500)));
+        }
+    }
+
+    fn pay(&mut self) {
+        let payment = self.world.payment(self.buyer);
+        let what = What::Exact {
+            payer: payment.transfer.from.clone(),
+            nonce: payment.nonce(),
+        };
+        self.carry_out(what, payment.v2());
+    }
+
+    /// Hold, captures, perhaps a refund, and what is left goes back.
+    fn live(&mut self) {
+        let deployment = self.dice.one_of(&[AUTH_CAPTURE_V11, AUTH_CAPTURE_V10]);
+        let method = self.dice.one_of(&[Method::Eip3009, Method::Permit2]);
+        let mut hold = Hold::v1_1(self.world, self.buyer, deployment, method);
+        hold.info.max_amount = HELD;
+        // The first one alone pays refunds.
+        let operator = usize::from(self.dice.percent(50));
+        let signers = &self.world.chain.facilitators;
+        hold.info.operator.clone_from(&signers[operator].address);
+        // Longer than any disturbance.
+        hold.info.pre_approval_expiry += 900;
+        let name = format!("buyer {} payment {}", self.buyer, self.payments);
+        let bound = Bound::new(self.world, hold, &name);
+        let hash = bound.hold.hash(self.world);
+        let event = |event: &'static str, amount: Option<u128>| What::Escrow {
+            deployment,
+            hash: hash.clone(),
+            event,
+            amount,
+        };
+        let body = bound.collect(self.world);
+        if !self.carry_out(event("authorize", Some(HELD)), body) {
+            return;
+        }
+        let (mut held, mut captured) = (HELD, 0);
+        for turn in 0..self.dice.between(1, 3) {
+            let amount = 1_000 + u128::from(turn) * 500 + u128::from(self.dice.between(1, 400));
+            let body = bound.order(self.world, &bound.capture(amount, (held, captured)));
+            if !self.carry_out(event("capture", Some(amount)), body) {
+                return;
+            }
+            held -= amount;
+            captured += amount;
+        }
+        if operator == 0 && self.dice.percent(50) {
+            let amount = captured / 2;
+            let order = Order::Refund {
+                amount,
+                expected: (held, captured),
+            };
+            let body = bound.order(self.world, &order);
+            if !self.carry_out(event("refund", Some(amount)), body) {
+                return;
+            }
+        }
+        if self.dice.percent(70) {
+            let body = bound.order(self.world, &Order::Void);
+            self.carry_out(event("void", None), body);
+        }
+    }
+
+    /// Settles until it is decided or takes too long, and writes every answer down. Whether it was done.
+    fn carry_out(&mut self, what: What, body: Value) -> bool {
+        let mut entry = Entry::of(what, body, Vec::new());
+        let (started, mut refusals) = (Instant::now(), 0);
+        let done = loop {
+            let told = settle(self.world, &entry.body);
+            entry.told.push(told.clone());
+            match told {
+                Told::Success(_) | Told::Duplicate(_) => break true,
+                Told::Failed(_, transaction) => {
+                    refusals += 1;
+                    if !transaction.is_empty() || refusals > ASKED_AGAIN {
+                        break false;
+                    }
+                    std::thread::sleep(Duration::from_secs(2));
+                }
+                Told::Pending(_) | Told::Nothing | Told::Lost => {
+                    std::thread::sleep(Duration::from_millis(300));
+                }
+            }
+            if started.elapsed() > FOLLOWED_FOR {
+                break false;
+            }
+        };
+        self.ledger.lock().expect("no panic").entries.push(entry);
+        done
+    }
+}
+
+/// Without faults every operation is decided in this time, and nothing is on its way any more. Whether it is so.
+pub(super) fn ask_until_decided(world: &World, ledger: &mut Ledger, calm: Duration) -> bool {
+    let started = Instant::now();
+    loop {
+        for entry in &mut ledger.entries {
+            if !entry.is_decided() {
+                let told = settle(world, &entry.body);
+                entry.told.push(told);
+            }
+        }
+        // What is open is measured every five seconds.
+        let quiet = started.elapsed() > Duration::from_secs(6)
+            && ledger.entries.iter().all(Entry::is_decided)
+            && world.metric("switchyard_open_slots", "") == 0;
+        if quiet || started.elapsed() >= calm {
+            return quiet;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}

@@ -1,0 +1,110 @@
+//! Nodes as they are: late, pruned, balanced, of another chain. What a node does not show proves nothing; each payment
+//! here ends in one transfer and a true answer.
+
+mod bids;
+mod calls;
+mod chains;
+mod kinds;
+mod late;
+mod releases;
+mod restart;
+mod strangers;
+
+use std::time::Duration;
+
+use devnet::AUTH_CAPTURE_V11;
+use e2e::escrow::{self, SHOP_KEY, ask};
+use e2e::hold::{Hold, Method};
+use e2e::order::Bound;
+use e2e::world::Builder;
+use e2e::{Reply, World, wait};
+use serde_json::Value;
+
+/// Far beyond any wait of the engine that these tests provoke.
+const DECIDED: Duration = Duration::from_secs(90);
+/// A block of a fast chain.
+const BLOCK: Duration = Duration::from_millis(250);
+
+/// A world for payments by `exact`, whose callers wait a second.
+fn world(finality: u64) -> Builder {
+    World::builder()
+        .server("settle_wait_seconds = 1")
+        .network(&network(finality))
+}
+
+/// A world for payments by `auth-capture`, whose callers wait a second.
+fn escrow_world(finality: u64) -> Builder {
+    escrow::world("")
+        .server("settle_wait_seconds = 1")
+        .network(&network(finality))
+}
+
+fn network(finality: u64) -> String {
+    format!("finality = {finality}\noptions = {{ max_clock_skew_s = 0, max_head_age_s = 0 }}")
+}
+
+/// Settles until the answer is `success`, and gives its transaction. Until then every answer is `settlement_pending`, or
+/// 503 from a facilitator that has just started.
+#[track_caller]
+fn until_paid(settle: impl Fn() -> Reply) -> String {
+    wait::until("success", DECIDED, || {
+        let reply = settle();
+        if reply.is_success() {
+            return Some(reply.paid());
+        }
+        if reply.status != 503 {
+            let _ = reply.pending();
+        }
+        None
+    })
+}
+
+/// The same for a decided failure: its reason and transaction.
+#[track_caller]
+fn until_failed(settle: impl Fn() -> Reply) -> Reply {
+    wait::until("a failure", DECIDED, || {
+        let reply = settle();
+        assert!(!reply.is_success(), "{reply:?}");
+        (reply.status == 200 && reply.field("errorReason") != "settlement_pending").then_some(reply)
+    })
+}
+
+/// A payment of so many units that is held in escrow and takes orders.
+#[track_caller]
+fn held(world: &World, buyer: usize, units: u128, name: &str) -> Bound {
+    let mut hold = Hold::v1_1(world, buyer, AUTH_CAPTURE_V11, Method::Eip3009);
+    hold.info.max_amount = units;
+    let bound = Bound::new(world, hold, name);
+    let body = bound.collect(world);
+    let _ = until_paid(|| order(world, &body));
+    bound
+}
+
+/// Gives an order of the shop.
+#[track_caller]
+fn order(world: &World, body: &Value) -> Reply {
+    ask(world, "/settle", body, SHOP_KEY)
+}
+
+/// What is held and what was captured of a payment.
+#[track_caller]
+fn state(world: &World, bound: &Bound) -> (u128, u128) {
+    let hash = bound.hold.hash(world);
+    let state = world.chain.payment_state(&bound.hold.deployment, &hash);
+    let state = state.expect("the node answers");
+    (state.capturable, state.refundable)
+}
+
+/// Lets so many further blocks come, so that whatever might still be sent is sent.
+fn settle_down(world: &World, blocks: u64) {
+    for _ in 0..blocks {
+        world.chain.mine(1).expect("mines");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Whether a transaction is in a block of the chain.
+#[track_caller]
+fn is_on_chain(world: &World, hash: &str) -> bool {
+    world.chain.receipt(hash).expect("the node answers").is_some()
+}
