@@ -5,6 +5,7 @@ mod check;
 mod inspect;
 mod key;
 mod pause;
+mod releases;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -75,6 +76,18 @@ not one of everything. Without --network and --scheme every pause is lifted.")]
 Example:
   switchyard paused --config switchyard.toml")]
     Paused(ConfigFile),
+    /// Show payments whose release is withheld because the journal is an old copy, or allow releases.
+    #[command(after_help = "\
+Examples:
+  switchyard releases --config switchyard.toml
+  switchyard releases --allow 0x5f3c… --config switchyard.toml
+  switchyard releases --allow-all --config switchyard.toml
+
+After a restore of an older journal a payment without a release in it may have been told to its seller as success already:
+releases are not on the chain. Such a payment answers duplicate_settlement with its hash. Ask the seller whether the order
+was served; if not, allow the release, and the next equal request gets success. Takes effect within a second or two, and at
+the next start when nothing runs.")]
+    Releases(ReleasesCommand),
     /// Look at plugin files.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -125,6 +138,18 @@ struct PauseCommand {
     /// Why; shown by `switchyard paused` and in the log, not to callers.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+#[derive(Debug, Args)]
+struct ReleasesCommand {
+    /// Allow the release of the payment with this transaction hash. May be repeated.
+    #[arg(long, value_name = "HASH")]
+    allow: Vec<String>,
+    /// Allow every withheld release.
+    #[arg(long, conflicts_with = "allow")]
+    allow_all: bool,
     #[command(flatten)]
     file: ConfigFile,
 }
@@ -206,6 +231,7 @@ fn execute(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Pause(pause) => pause::pause(&pause, out),
         Command::Resume(resume) => pause::resume(&resume, out),
         Command::Paused(file) => pause::paused(&file.config, out),
+        Command::Releases(command) => releases::releases(&command, out),
         Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(&file, out),
         Command::Key(KeyCommand::Hash) => key::hash(io::stdin().lock(), out),
         Command::Reference(ReferenceCommand::Reference) => Ok(out.write_all(keys::markdown().as_bytes())?),

@@ -51,6 +51,10 @@ pub fn decide(row: &SettlementRow, asker: &Asker) -> Decision {
         (Outcome::Paid(paid), Some(_)) if paid.repeatable && row.finished => Decision::Reopen,
         _ if !equal => Decision::ReplayReason,
         (Outcome::Open, None) => Decision::Wait,
+        // It may have been released in a journal that is lost: releases are not on the chain.
+        (Outcome::Paid(paid), None) if row.withheld => Decision::Duplicate {
+            tx_id: paid.tx_id.clone(),
+        },
         (Outcome::Paid(_), None) => Decision::TakeRelease,
         (Outcome::Open | Outcome::Paid(_), Some(release)) => {
             let same_caller = asker.idempotency_key.is_some()
@@ -110,6 +114,7 @@ mod tests {
             steps: vec![],
             outcome,
             release,
+            withheld: false,
             tx_id: Some("0xtx".into()),
             finished,
         }
@@ -208,6 +213,23 @@ mod tests {
                 assert_eq!(decide(&row, &other), for_other, "other: {row:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_withheld_is_a_duplicate_with_its_hash_until_it_is_allowed() {
+        let equal = asker("f", "d", Some("k"));
+        let mut row = row(paid(false), None, true);
+        row.withheld = true;
+        let duplicate = Decision::Duplicate { tx_id: "0xtx".into() };
+        assert_eq!(decide(&row, &equal), duplicate);
+        assert_eq!(decide(&row, &asker("f", "d2", None)), Decision::ReplayReason);
+        row.outcome = Outcome::Open;
+        assert_eq!(decide(&row, &equal), Decision::Wait, "not decided yet");
+        row.outcome = failed();
+        assert_eq!(decide(&row, &equal), Decision::Reopen, "nothing was released");
+        row.outcome = paid(false);
+        row.withheld = false;
+        assert_eq!(decide(&row, &equal), Decision::TakeRelease);
     }
 
     #[test]

@@ -49,6 +49,7 @@ mod verdict;
 #[cfg(test)]
 mod verdict_tests;
 mod verify;
+mod withheld;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};

@@ -46,7 +46,10 @@ impl Engine {
         };
         let (row, caller) = {
             let mut state = settlement.lock();
-            let caller = if state.row.release.is_none() {
+            let may_release = self
+                .run_of(settlement.network.id())
+                .is_some_and(|run| run.may_release());
+            let caller = if state.row.release.is_none() && !state.row.withheld && may_release {
                 state.next_caller()
             } else {
                 None
@@ -289,10 +292,14 @@ impl Engine {
                     return;
                 }
                 let row = state.row.clone();
+                let may_release = self
+                    .run_of(settlement.network.id())
+                    .is_some_and(|run| run.may_release());
                 let caller = state.next_caller_if(|waiter| {
                     let was_seen = seen.is_some_and(|began| waiter.joined <= began);
                     match decide(&row, &waiter.asker) {
-                        Decision::TakeRelease | Decision::Replay(_) => was_seen || row.paid_is_final(),
+                        Decision::TakeRelease => may_release && (was_seen || row.paid_is_final()),
+                        Decision::Replay(_) => was_seen || row.paid_is_final(),
                         Decision::Wait
                         | Decision::Duplicate { .. }
                         | Decision::ReplayReason

@@ -266,6 +266,7 @@ pub(super) fn row_of(engine: &Engine, id: u64) -> SettlementRow {
         steps: Vec::new(),
         outcome: Outcome::Open,
         release: None,
+        withheld: false,
         tx_id: Some(HASH.into()),
         finished: false,
     }

@@ -59,6 +59,7 @@ fn settlement(plan: Plan) -> Arc<Settlement> {
         }],
         outcome: Outcome::Open,
         release: None,
+        withheld: false,
         tx_id: None,
         finished: false,
     };

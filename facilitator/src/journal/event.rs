@@ -97,6 +97,16 @@ pub enum Event {
     ReleaseReturned {
         settlement: u64,
     },
+    /// This journal is an old copy: releases made after the copy are not in it. Settlements without a release answer as
+    /// duplicates until an operator allows theirs.
+    ReleasesWithheld {
+        why: String,
+        at_ms: u64,
+    },
+    /// An operator lets a withheld settlement be released.
+    ReleaseAllowed {
+        settlement: u64,
+    },
     /// The conflict keys are free.
     KeysFreed {
         settlement: u64,

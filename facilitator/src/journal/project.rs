@@ -151,6 +151,9 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
             if row.release.is_some() {
                 return Err(CommitError::AlreadyReleased);
             }
+            if row.withheld {
+                return Err(stale("the release is withheld until an operator allows it"));
+            }
             if !matches!(row.outcome, Outcome::Paid(_)) {
                 return Err(stale("only a payment that the chain shows can be released"));
             }
@@ -161,6 +164,11 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
             if row.release.take().is_none() {
                 return Err(stale("there is no release to give back"));
             }
+            Ok(())
+        }),
+        Event::ReleasesWithheld { .. } => withhold(rows),
+        Event::ReleaseAllowed { settlement } => change(rows, *settlement, |_, row| {
+            row.withheld = false;
             Ok(())
         }),
         Event::KeysFreed { settlement } => change(rows, *settlement, |rows, row| {
@@ -279,6 +287,22 @@ fn opened(rows: &mut dyn Rows, new: &NewSettlement) -> Result<(), CommitError> {
             .map(|r| reserve_prefix(&row.network, r))
             .collect::<Vec<_>>(),
     )
+}
+
+/// Every settlement that may have been released after the copy was made. Once for each copy that is noticed.
+fn withhold(rows: &mut dyn Rows) -> Result<(), CommitError> {
+    for (key, text) in rows.scan(Table::Settlements, "", None, usize::MAX)? {
+        let mut row: SettlementRow = decode(Table::Settlements, &key, &text)?;
+        let may_be_released = match row.outcome {
+            Outcome::Open | Outcome::Paid(_) => row.release.is_none(),
+            Outcome::Failed { .. } | Outcome::Reversed { .. } => false,
+        };
+        if may_be_released {
+            row.withheld = true;
+            put(rows, Table::Settlements, &key, &row)?;
+        }
+    }
+    Ok(())
 }
 
 fn reserve_prefix(network: &str, reserve: &Reserve) -> String {

@@ -17,6 +17,8 @@ pub enum Query {
     /// The newest settlement that a request with this hash opened.
     Request(String),
     Settlement(u64),
+    /// Settlements whose release is withheld.
+    Withheld,
     /// Settlements that are not finished, with their plans.
     Unfinished,
     OpenSlots,
@@ -156,6 +158,16 @@ pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError
         Query::Settlement(id) => Ok(Answer::Settlement(
             get::<SettlementRow>(rows, Table::Settlements, &id_key(*id))?.map(Box::new),
         )),
+        Query::Withheld => {
+            let mut found = Vec::new();
+            for (key, text) in rows.scan(Table::Settlements, "", None, ALL)? {
+                let row: SettlementRow = decode(Table::Settlements, &key, &text)?;
+                if row.withheld {
+                    found.push((row, None));
+                }
+            }
+            Ok(Answer::Settlements(found))
+        }
         Query::Unfinished => {
             let mut found = Vec::new();
             for (key, _) in rows.scan(Table::Unfinished, "", None, ALL)? {

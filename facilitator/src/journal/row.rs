@@ -41,11 +41,19 @@ pub struct SettlementRow {
     pub steps: Vec<StepRow>,
     pub outcome: Outcome,
     pub release: Option<Release>,
+    /// The journal is an old copy, and whether this was released after it was made is not known: it is not, before an
+    /// operator says so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub withheld: bool,
     /// The paying step's newest attempt, or the first step's while the paying one has none: what `settlement_pending`
     /// names.
     pub tx_id: Option<String>,
     /// Nothing is left to watch.
     pub finished: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl SettlementRow {

@@ -16,6 +16,7 @@ const HELP: &[(&str, &str)] = &[
     ("switchyard_plugin_faults_total", "Plugin calls that gave no answer, by operation and kind of fault."),
     ("switchyard_releases_returned_total", "Answers of success that reached no connection: the next equal request gets them."),
     ("switchyard_reorgs_total", "Decided steps that a reorganisation took away again."),
+    ("switchyard_releases_withheld", "Payments that answer as duplicates because this journal is an old copy, until an operator allows their release. Worth an alarm above 0."),
     ("switchyard_replacements_total", "Transactions put into a slot that had one: replace (a higher bid) or fill (a transfer of nothing)."),
     ("switchyard_rpc_round_trips_total", "Requests to nodes."),
     ("switchyard_rpc_seconds", "Time of one request to a node."),

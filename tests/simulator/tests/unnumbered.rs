@@ -147,7 +147,11 @@ fn law4_a_payment_has_failed_only_when_no_block_can_have_it_any_more() {
     );
     // The hash that callers know while it may land is not told with the failure: nothing of it is on the chain.
     let hashes = hashes(&report);
-    assert!(hashes[..first].iter().all(|hash| *hash == hashes[0] && !hash.is_empty()));
+    assert!(
+        hashes[..first]
+            .iter()
+            .all(|hash| *hash == hashes[0] && !hash.is_empty())
+    );
     assert!(hashes[first..].iter().all(String::is_empty), "{hashes:?}");
     // The same answer when it has long ended.
     assert_eq!(words.last(), Some(&refused));

@@ -392,6 +392,7 @@ impl Engine {
             steps: Vec::new(),
             outcome: Outcome::Open,
             release: None,
+            withheld: false,
             tx_id: None,
             finished: false,
         };

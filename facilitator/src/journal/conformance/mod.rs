@@ -64,6 +64,7 @@ pub(crate) fn opened_with(
         }],
         outcome: Outcome::Open,
         release: None,
+        withheld: false,
         tx_id: None,
         finished: false,
     };

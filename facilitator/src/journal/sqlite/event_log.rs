@@ -25,6 +25,11 @@ impl Head {
         checksum: [0; 32],
     };
 
+    /// The newest event's place in the log; 0 in an empty one.
+    pub(super) fn sequence(self) -> i64 {
+        self.seq
+    }
+
     /// The head behind the next event.
     fn extend(self, body: &str) -> Option<Self> {
         let seq = self.seq.checked_add(1)?;

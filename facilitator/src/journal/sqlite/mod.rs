@@ -15,6 +15,7 @@
 mod advice;
 mod event_log;
 mod files;
+mod mark;
 mod reader;
 mod tables;
 mod writer;
@@ -48,6 +49,7 @@ const MAX_NOTES: usize = 16_384;
 /// The journal in a file.
 pub struct SqliteJournal {
     next_id: AtomicU64,
+    behind: Option<String>,
     places: Arc<Semaphore>,
     notes_queued: Arc<AtomicUsize>,
     // Dropped in this order when the journal is: queues first, which ends the threads, and the lock last of all.
@@ -75,17 +77,48 @@ impl SqliteJournal {
         Self::start(path, connection, lock)
     }
 
+    /// Settlements whose release is withheld, read beside a running process. The error is a sentence for the operator.
+    pub fn withheld_in(directory: &Path) -> Result<Vec<super::SettlementRow>, JournalError> {
+        let path = files::database(directory)?;
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let connection = files::connect_read_only(&path)?;
+        let mut tables = tables::Tables::new(&connection);
+        match super::query::answer(&mut tables, &Query::Withheld)? {
+            Answer::Settlements(rows) => Ok(rows.into_iter().map(|(row, _)| row).collect()),
+            other => Err(super::query::unexpected(&other)),
+        }
+    }
+
+    /// Why this journal is an old copy; `None`: nothing shows that it is.
+    #[must_use]
+    pub fn behind_its_mark(&self) -> Option<&str> {
+        self.behind.as_deref()
+    }
+
     /// Starts the threads over the writer's connection.
     fn start(path: &Path, connection: Connection, lock: File) -> Result<Self, JournalError> {
         let in_use = files::InUse::note(path, &lock)?;
         let head = event_log::verify(&connection)?;
         let next_id = first_free_id(&connection)?;
+        let behind = mark::read(path).filter(|mark| *mark > head.sequence()).map(|mark| {
+            format!(
+                "the journal ends with event {} and had {mark}: it was restored from an older copy, or lost its write-ahead log",
+                head.sequence()
+            )
+        });
+        // Until what is missing has been noted the mark stays as it is: the next commit sets it.
+        let mark = mark::Mark::open(path)
+            .inspect_err(|error| tracing::warn!(%error, "journal.mark can't be opened: an old copy of this journal may not be noticed"))
+            .ok();
 
         let notes_queued = Arc::new(AtomicUsize::new(0));
         let (writes, written) = mpsc::channel();
         let writer = Writer::new(
             connection,
             head,
+            mark,
             in_use,
             files::wal(path),
             Arc::clone(&notes_queued),
@@ -101,6 +134,7 @@ impl SqliteJournal {
         }
         Ok(Self {
             next_id: AtomicU64::new(next_id),
+            behind,
             places: Arc::new(Semaphore::new(MAX_QUEUED)),
             notes_queued,
             writes: Some(writes),

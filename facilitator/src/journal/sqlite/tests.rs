@@ -601,3 +601,69 @@ async fn grounds_of_a_journal_from_before_their_type_are_read() {
         ]
     );
 }
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_behind_its_mark_is_an_old_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let backup = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    assert_eq!(journal.behind_its_mark(), None, "a new one");
+    journal.commit(vec![opened(1, "c")]).await.unwrap();
+    drop(journal);
+    copy_folder(folder.path(), backup.path());
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    assert_eq!(journal.behind_its_mark(), None, "its own");
+    journal.commit(vec![opened(2, "d")]).await.unwrap();
+    drop(journal);
+    // Yesterday's database comes back; what is beside it stays.
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().is_some_and(|name| name != "journal.mark") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    std::fs::copy(backup.path().join(DATABASE), folder.path().join(DATABASE)).unwrap();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    assert!(journal.behind_its_mark().unwrap().contains("older copy"));
+    drop(journal);
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    assert!(journal.behind_its_mark().is_some(), "until it has been noted");
+    let why = "old".to_owned();
+    journal
+        .commit(vec![Event::ReleasesWithheld { why, at_ms: 1 }])
+        .await
+        .unwrap();
+    let withheld = SqliteJournal::withheld_in(folder.path()).unwrap();
+    assert_eq!(withheld.iter().map(|row| row.id).collect::<Vec<_>>(), [1]);
+    drop(journal);
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    assert_eq!(journal.behind_its_mark(), None);
+    // A mark that is gone, as after an upgrade, is no alarm.
+    drop(journal);
+    std::fs::remove_file(folder.path().join("journal.mark")).unwrap();
+    assert_eq!(
+        SqliteJournal::open(folder.path()).unwrap().behind_its_mark(),
+        None
+    );
+}
+
+#[tokio::test]
+async fn a_write_ahead_log_that_was_deleted_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let crashed = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    journal.commit(vec![opened(1, "c")]).await.unwrap();
+    // As a crash leaves it, without its log.
+    copy_folder(folder.path(), crashed.path());
+    std::fs::remove_file(crashed.path().join(format!("{DATABASE}-wal"))).unwrap();
+    let reopened = SqliteJournal::open(crashed.path()).unwrap();
+    assert!(reopened.behind_its_mark().is_some());
+}

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::super::{CommitError, Event, project};
 use super::event_log::{self, Head};
 use super::files::InUse;
+use super::mark::Mark;
 use super::tables::Tables;
 
 /// Most commits in one transaction: bounds how long the first of them waits for the last.
@@ -90,6 +91,7 @@ pub(super) fn fate(error: &rusqlite::Error) -> Fate {
 pub(super) struct Writer {
     connection: Connection,
     head: Head,
+    mark: Option<Mark>,
     files: InUse,
     /// The files were once found not to be where they were opened. What happened to them meanwhile nobody knows, so
     /// only a restart, which reads them anew, ends it.
@@ -126,6 +128,7 @@ impl Writer {
     pub(super) fn new(
         connection: Connection,
         head: Head,
+        mark: Option<Mark>,
         files: InUse,
         wal: PathBuf,
         notes_queued: Arc<AtomicUsize>,
@@ -133,6 +136,7 @@ impl Writer {
         Self {
             connection,
             head,
+            mark,
             files,
             displaced: false,
             wal,
@@ -220,12 +224,22 @@ impl Writer {
         match self.connection.execute_batch("COMMIT") {
             Ok(()) => {
                 self.head = head;
+                self.set_mark();
                 Ok(results)
             }
             Err(error) => match fate(&error) {
                 Fate::Undo(reported) => Err(reported),
                 Fate::Unknown => end(&format!("a commit could not be synced ({error})")),
             },
+        }
+    }
+
+    /// A mark that can't be written is missed when a copy has to be noticed, and stops nothing.
+    fn set_mark(&mut self) {
+        let Some(mark) = &self.mark else { return };
+        if let Err(error) = mark.set(self.head.sequence()) {
+            tracing::warn!(%error, "journal.mark can't be written: an old copy of this journal may not be noticed");
+            self.mark = None;
         }
     }
 
