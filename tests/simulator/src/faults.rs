@@ -118,7 +118,17 @@ impl Point {
             }
             Self::Plan | Self::Judge => &[Unavailable, Internal, Hang, Panic, Garbage, Slow, CrashBefore],
             Self::ClaimLookUp => &[Unavailable, Slow, CrashBefore],
-            Self::Build | Self::Fill => &[Unavailable, Internal, Hang, Panic, Slow, Stale, CrashBefore],
+            Self::Fill => &[Unavailable, Internal, Hang, Panic, Slow, Stale, CrashBefore],
+            Self::Build => &[
+                Unavailable,
+                Internal,
+                Hang,
+                Panic,
+                Slow,
+                Stale,
+                Null(Read::State),
+                CrashBefore,
+            ],
             Self::Check | Self::Quote => &[
                 Unavailable,
                 Internal,

@@ -52,14 +52,12 @@ fn place(payload: &Payload) -> String {
 impl HoldScheme {
     /// The newest state that any node shows. A node that lags would make an operation's guard expect what an earlier
     /// operation on the payment has changed already.
-    fn state(&self) -> (Arc<State>, u64) {
+    fn state(&self) -> Result<(Arc<State>, u64), Fault> {
         let newest = (0..NODES)
             .filter_map(|node| self.world.look_at(node).latest_state().cloned())
             .max_by_key(|block| block.height);
-        newest.map_or_else(
-            || (Arc::default(), 0),
-            |block| (Arc::clone(&block.state), block.height),
-        )
+        let block = newest.ok_or_else(|| Fault::unavailable("no node shows the state"))?;
+        Ok((Arc::clone(&block.state), block.height))
     }
 
     fn examine(cx: &Cx, request: &PaymentRequest, state: &State) -> Result<Payload, Refusal> {
@@ -157,7 +155,7 @@ impl SchemeHandler for HoldScheme {
     }
 
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
-        Ok(match Self::examine(cx, request, &self.state().0) {
+        Ok(match Self::examine(cx, request, &self.state()?.0) {
             Ok(payload) => Verdict::Valid(Valid {
                 payer: payload.from,
                 extra: None,
@@ -168,7 +166,7 @@ impl SchemeHandler for HoldScheme {
 
     async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
         let harm = self.world.faults.pass(Point::Plan).await?;
-        let (state, height) = self.state();
+        let (state, height) = self.state()?;
         let payload = match Self::examine(cx, request, &state) {
             Ok(payload) => payload,
             Err(refusal) => return Ok(Planned::Refused(refusal)),
@@ -242,7 +240,7 @@ impl SchemeHandler for HoldScheme {
         }
         let request: PaymentRequest = serde_json::from_value(job.payload.clone())
             .map_err(|error| Fault::internal(error.to_string()))?;
-        Ok(match Self::examine(cx, &request, &self.state().0) {
+        Ok(match Self::examine(cx, &request, &self.state()?.0) {
             Ok(_) => vec![request],
             Err(_) => Vec::new(),
         })

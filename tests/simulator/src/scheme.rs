@@ -114,7 +114,7 @@ impl SchemeHandler for SimScheme {
     }
 
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
-        let (state, height) = self.state();
+        let (state, height) = self.state()?;
         Ok(match self.examine(cx, request, &state, height) {
             Ok(payload) => Verdict::Valid(Valid {
                 payer: payload.from,
@@ -126,7 +126,7 @@ impl SchemeHandler for SimScheme {
 
     async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
         let harm = self.world.faults.pass(Point::Plan).await?;
-        let (state, height) = self.state();
+        let (state, height) = self.state()?;
         let payload = match self.examine(cx, request, &state, height) {
             Ok(payload) => payload,
             Err(refusal) => return Ok(Planned::Refused(refusal)),
@@ -159,12 +159,12 @@ impl SchemeHandler for SimScheme {
 }
 
 impl SimScheme {
-    fn state(&self) -> (Arc<State>, u64) {
+    fn state(&self) -> Result<(Arc<State>, u64), Fault> {
         let view = self.world.look();
-        view.latest_state().map_or_else(
-            || (Arc::default(), 0),
-            |block| (Arc::clone(&block.state), block.height),
-        )
+        let block = view
+            .latest_state()
+            .ok_or_else(|| Fault::unavailable("the node answered null for the state"))?;
+        Ok((Arc::clone(&block.state), block.height))
     }
 
     fn examine(
