@@ -169,8 +169,8 @@ async fn by_logs(
     let mut found = Vec::new();
     for (index, tx_id, place) in wanted {
         let mut logs = Some(Vec::new());
-        for _ in watches.get(index).into_iter().flat_map(filters_of) {
-            let read = receipt::block_logs(answers.take()?);
+        for filter in watches.get(index).into_iter().flat_map(filters_of) {
+            let read = receipt::block_logs(answers.take()?, filter);
             logs = match (logs, read) {
                 (Some(mut logs), Some(read)) => {
                     logs.extend(

@@ -38,12 +38,13 @@ impl BlockLog {
     }
 }
 
-/// The answer to [`logs_of_block`]; `None` when it is not whole.
-pub(super) fn block_logs(answer: RpcResult) -> Option<Vec<BlockLog>> {
+/// The answer to [`logs_of_block`], as far as it matches; `None` when it is not whole.
+pub(super) fn block_logs(answer: RpcResult, filter: &LogFilter) -> Option<Vec<BlockLog>> {
     let RpcResult::Ok(Value::Array(logs)) = answer else {
         return None;
     };
-    logs.iter()
+    let read: Option<Vec<BlockLog>> = logs
+        .iter()
         .map(|log| {
             let tx_hash = rpc::as_word(log.get("transactionHash")?)?;
             let read = Log::parse(log, tx_hash)?;
@@ -55,7 +56,9 @@ pub(super) fn block_logs(answer: RpcResult) -> Option<Vec<BlockLog>> {
                 data: read.data,
             })
         })
-        .collect()
+        .collect();
+    let is_match = |log: &BlockLog| matches(filter, log.emitter, &log.topics);
+    Some(read?.into_iter().filter(is_match).collect())
 }
 
 fn entry(tx_id: &str, index: u64, emitter: Address, topics: &[B256], data: &[u8]) -> LogEntry {

@@ -158,7 +158,7 @@ fn a_lane_is_read_in_one_round_trip() {
     let state = block_on(world.driver.lane(&world.cx(), &lane())).expect("no fault");
     assert_eq!((state.next_sequence, state.head_height), (7, 100));
     assert_eq!(state.balance, 5_000_000_000_000_000_000u64.into());
-    assert_eq!(world.trips(), [3]);
+    assert_eq!(world.trips(), [4]);
 }
 
 fn quote(world: &World, previous: Option<&Bid>) -> Result<Bid, Fault> {

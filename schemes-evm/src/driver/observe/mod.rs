@@ -16,7 +16,7 @@ mod view;
 
 use sdk_plugin::chain::{Observation, ReadResult, TxState, Watch};
 use sdk_plugin::host::{RpcCall, RpcResult};
-use sdk_plugin::scheme::ReadAt;
+use sdk_plugin::scheme::{LogFilter, ReadAt};
 use sdk_plugin::{Cx, Fault, HexBytes, Value};
 use serde_json::json;
 
@@ -54,7 +54,7 @@ enum Question {
     /// The block's header, for its parent.
     Header,
     /// Logs of the whole block.
-    Logs,
+    Logs(LogFilter),
 }
 
 /// Reads at the blocks of transactions, and why calls reverted. Each fault concerns one watch only.
@@ -94,7 +94,10 @@ async fn landed(cx: &Cx, watches: &[Watch], observations: &mut [Observation]) ->
                 rpc::request("eth_getBlockByHash", json!([block, false])),
             );
             for filter in watch.evidence.iter().flat_map(|evidence| &evidence.block_logs) {
-                ask(Question::Logs, receipt::logs_of_block(block, filter));
+                ask(
+                    Question::Logs(filter.clone()),
+                    receipt::logs_of_block(block, filter),
+                );
             }
         }
     }
@@ -134,7 +137,8 @@ async fn landed(cx: &Cx, watches: &[Watch], observations: &mut [Observation]) ->
                     }
                 }
             }
-            Question::Logs => match (receipt::block_logs(answer), block_logs.get_mut(index)) {
+            Question::Logs(filter) => match (receipt::block_logs(answer, &filter), block_logs.get_mut(index))
+            {
                 (Some(found), Some(all)) => all.extend(found),
                 _ => broken
                     .iter_mut()
