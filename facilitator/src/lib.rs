@@ -8,6 +8,7 @@
     allow(clippy::disallowed_methods, reason = "tests own their tasks and clocks")
 )]
 
+pub mod allowed;
 pub mod app;
 pub mod cli;
 pub mod config;

@@ -100,7 +100,15 @@ impl App {
             engine.stop();
             return Err(StartError::Other(error.to_string()));
         }
+        if let Err(why) = engine.take_allowed(&config.data_directory).await {
+            tracing::error!("releases that the operator allowed stay withheld: {why}");
+        }
+        if let Err(error) = engine.report_withheld().await {
+            engine.stop();
+            return Err(StartError::Other(error.to_string()));
+        }
         engine.watch_pauses(config.data_directory.clone());
+        engine.watch_allowed(config.data_directory.clone());
         Ok(made)
     }
 

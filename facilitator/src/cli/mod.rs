@@ -5,6 +5,7 @@ mod check;
 mod inspect;
 mod key;
 mod pause;
+mod releases;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -75,6 +76,17 @@ not one of everything. Without --network and --scheme every pause is lifted.")]
 Example:
   switchyard paused --config switchyard.toml")]
     Paused(ConfigFile),
+    /// Show payments that are not released because the journal may be an old copy, and allow releases.
+    #[command(after_help = "\
+Examples:
+  switchyard releases --config switchyard.toml
+  switchyard releases allow 0x88df… --config switchyard.toml
+  switchyard releases allow --all --config switchyard.toml
+
+After a restored backup a payment that is unreleased in the journal may have been told as success already. Its callers
+get duplicate_settlement with the hash. Allow a release when the seller did not deliver: the next equal request then gets
+success, once. The running process carries it out within a second, a stopped one at its next start.")]
+    Releases(ReleasesCommand),
     /// Look at plugin files.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -133,6 +145,33 @@ struct PauseCommand {
 struct ResumeCommand {
     #[command(flatten)]
     kinds: Kinds,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct ReleasesCommand {
+    #[command(subcommand)]
+    command: Option<ReleasesSubcommand>,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+#[derive(Debug, Subcommand)]
+enum ReleasesSubcommand {
+    /// Let payments be released: the next equal request of each gets success.
+    Allow(AllowCommand),
+}
+
+#[derive(Debug, Args)]
+struct AllowCommand {
+    /// Transactions of the payments, as `switchyard releases` shows them.
+    #[arg(value_name = "HASH", required_unless_present = "all", conflicts_with = "all")]
+    hashes: Vec<String>,
+    /// Everything that is withheld now.
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     file: ConfigFile,
 }
@@ -206,6 +245,11 @@ fn execute(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Pause(pause) => pause::pause(&pause, out),
         Command::Resume(resume) => pause::resume(&resume, out),
         Command::Paused(file) => pause::paused(&file.config, out),
+        Command::Releases(ReleasesCommand {
+            command: Some(ReleasesSubcommand::Allow(allow)),
+            ..
+        }) => releases::allow(&allow, out),
+        Command::Releases(ReleasesCommand { command: None, file }) => releases::list(&file.config, out),
         Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(&file, out),
         Command::Key(KeyCommand::Hash) => key::hash(io::stdin().lock(), out),
         Command::Reference(ReferenceCommand::Reference) => Ok(out.write_all(keys::markdown().as_bytes())?),

@@ -51,6 +51,10 @@ pub fn decide(row: &SettlementRow, asker: &Asker) -> Decision {
         (Outcome::Paid(paid), Some(_)) if paid.repeatable && row.finished => Decision::Reopen,
         _ if !equal => Decision::ReplayReason,
         (Outcome::Open, None) => Decision::Wait,
+        // A caller of an earlier process may have been told.
+        (Outcome::Paid(paid), None) if row.withheld => Decision::Duplicate {
+            tx_id: paid.tx_id.clone(),
+        },
         (Outcome::Paid(_), None) => Decision::TakeRelease,
         (Outcome::Open | Outcome::Paid(_), Some(release)) => {
             let same_caller = asker.idempotency_key.is_some()
@@ -112,6 +116,7 @@ mod tests {
             release,
             tx_id: Some("0xtx".into()),
             finished,
+            withheld: false,
         }
     }
 
@@ -207,6 +212,19 @@ mod tests {
             for other in [asker("f2", "d", None), asker("f", "d2", None)] {
                 assert_eq!(decide(&row, &other), for_other, "other: {row:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_withheld_release_is_a_duplicate_with_the_hash_for_equals_alone() {
+        for finished in [false, true] {
+            let mut row = row(paid(false), None, finished);
+            row.withheld = true;
+            let duplicate = Decision::Duplicate { tx_id: "0xtx".into() };
+            assert_eq!(decide(&row, &asker("f", "d", Some("k"))), duplicate);
+            assert_eq!(decide(&row, &asker("f", "d2", None)), Decision::ReplayReason);
+            row.outcome = Outcome::Open;
+            assert_eq!(decide(&row, &asker("f", "d", None)), Decision::Wait);
         }
     }
 

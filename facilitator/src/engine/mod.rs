@@ -49,8 +49,10 @@ mod verdict;
 #[cfg(test)]
 mod verdict_tests;
 mod verify;
+mod withheld;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use sdk_plugin::{Fault, FaultKind};
@@ -100,6 +102,10 @@ pub struct Engine {
     conflict_freed: Notify,
     griefing: griefing::Griefing,
     paused: RwLock<Paused>,
+    /// No settlement of this process has this number or a lower one.
+    first_id: u64,
+    /// Releases of earlier processes were withheld.
+    withheld_once: AtomicBool,
     /// Settlements whose release was taken for an answer that has not arrived yet, or is being given back; how many such
     /// answers there are of each.
     in_delivery: Mutex<BTreeMap<u64, u32>>,
@@ -139,6 +145,7 @@ impl Engine {
             })
             .collect();
         alarms::begin_at_zero(&parts.metrics, &parts.registry);
+        let first_id = parts.journal.new_id();
         Arc::new(Self {
             registry: parts.registry,
             journal: parts.journal,
@@ -151,6 +158,8 @@ impl Engine {
             conflict_freed: Notify::new(),
             griefing: griefing::Griefing::default(),
             paused: RwLock::default(),
+            first_id,
+            withheld_once: AtomicBool::new(false),
             in_delivery: Mutex::default(),
             tasks: Mutex::new(Some(JoinSet::new())),
         })

@@ -46,7 +46,7 @@ impl Engine {
         };
         let (row, caller) = {
             let mut state = settlement.lock();
-            let caller = if state.row.release.is_none() {
+            let caller = if state.row.release.is_none() && !state.row.withheld {
                 state.next_caller()
             } else {
                 None
@@ -292,7 +292,11 @@ impl Engine {
                 let caller = state.next_caller_if(|waiter| {
                     let was_seen = seen.is_some_and(|began| waiter.joined <= began);
                     match decide(&row, &waiter.asker) {
-                        Decision::TakeRelease | Decision::Replay(_) => was_seen || row.paid_is_final(),
+                        Decision::TakeRelease => was_seen || row.paid_is_final(),
+                        // A replay told now would be a second success if the first answer got lost and were given back.
+                        Decision::Replay(_) => {
+                            (was_seen || row.paid_is_final()) && !self.is_in_delivery(row.id)
+                        }
                         Decision::Wait
                         | Decision::Duplicate { .. }
                         | Decision::ReplayReason

@@ -61,6 +61,7 @@ fn settlement(plan: Plan) -> Arc<Settlement> {
         release: None,
         tx_id: None,
         finished: false,
+        withheld: false,
     };
     let network = Arc::clone(&kind.network);
     let settlement = Settlement::new(row, Phase::Committed, network, Some(Arc::new(kind)), None);

@@ -15,7 +15,7 @@ use super::row::{
     AttemptKind, AttemptRow, Outcome, PaidRow, ReserveRow, SettlementRow, SlotRow, StepRow, StepState,
     StoreValue,
 };
-use super::{CommitError, JournalError, Rows, Table, jobs};
+use super::{CommitError, JournalError, Rows, Table, jobs, withheld};
 
 /// Applies one event.
 pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
@@ -151,6 +151,9 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
             if row.release.is_some() {
                 return Err(CommitError::AlreadyReleased);
             }
+            if row.withheld {
+                return Err(stale("the release is withheld until the operator allows it"));
+            }
             if !matches!(row.outcome, Outcome::Paid(_)) {
                 return Err(stale("only a payment that the chain shows can be released"));
             }
@@ -163,6 +166,12 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
             }
             Ok(())
         }),
+        Event::ReleasesWithheld {
+            up_to_id,
+            why,
+            at_ms,
+        } => withheld::withhold(rows, *up_to_id, why, *at_ms),
+        Event::ReleasesAllowed { settlements } => withheld::allow(rows, settlements),
         Event::KeysFreed { settlement } => change(rows, *settlement, |rows, row| {
             for key in &row.conflict_keys {
                 if get::<u64>(rows, Table::ConflictKeys, key)? == Some(row.id) {
@@ -177,6 +186,7 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
                     return Err(stale("a settlement with an undecided step can't be finished"));
                 }
                 row.finished = true;
+                withheld::finished(rows, row)?;
                 drop_reserves(rows, row.id)
             })?;
             let key = id_key(*settlement);

@@ -6,8 +6,8 @@ use sdk_plugin::host::StoreRow;
 use sdk_plugin::{Amount, HexBytes};
 use serde::de::DeserializeOwned;
 
-use super::row::{AttemptRow, HeldRow, JobRow, SettlementRow, SlotRow, SpentRow, StepState, StoreValue};
-use super::{JournalError, Rows, Table, jobs};
+use super::row::{AttemptRow, HeldRow, JobRow, SettlementRow, SlotRow, SpentRow, StepState, StoreValue, WithheldRow};
+use super::{JournalError, Rows, Table, jobs, withheld};
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub enum Query {
         after: Option<String>,
         limit: u32,
     },
+    /// Settlements whose release is withheld, the oldest first.
+    Withheld,
     /// Every signer of a network that is promised to stay usable, each with the last such moment.
     Held {
         network: String,
@@ -85,6 +87,7 @@ pub enum Answer {
     Number(Option<u64>),
     Spent(Vec<SpentRow>),
     Held(Vec<HeldRow>),
+    Withheld(Vec<(SettlementRow, WithheldRow)>),
     Bytes(Option<HexBytes>),
     Rows(Vec<StoreRow>),
     Jobs(Vec<JobRow>),
@@ -297,6 +300,7 @@ pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError
             }
             Ok(Answer::Number(highest))
         }
+        Query::Withheld => Ok(Answer::Withheld(withheld::all(rows)?)),
         Query::DueJobs {
             network,
             now_ms,

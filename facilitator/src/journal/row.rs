@@ -46,6 +46,10 @@ pub struct SettlementRow {
     pub tx_id: Option<String>,
     /// Nothing is left to watch.
     pub finished: bool,
+    /// The journal may be an old copy: somebody may have been told `success` already, so nobody is until the operator
+    /// allows it.
+    #[serde(default)]
+    pub withheld: bool,
 }
 
 impl SettlementRow {
@@ -185,6 +189,15 @@ pub struct Release {
     pub idempotency_key: Option<String>,
     /// The HTTP body, for a byte-identical replay.
     pub body: String,
+    pub at_ms: u64,
+}
+
+/// Why a release is withheld.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithheldRow {
+    /// For operators.
+    pub why: String,
+    /// Since when, milliseconds since the epoch.
     pub at_ms: u64,
 }
 

@@ -15,6 +15,7 @@ const HELP: &[(&str, &str)] = &[
     ("switchyard_paused", "1 while an operator has paused the kind, else 0; 1 for every kind when the switch can't be read."),
     ("switchyard_plugin_faults_total", "Plugin calls that gave no answer, by operation and kind of fault."),
     ("switchyard_releases_returned_total", "Answers of success that reached no connection: the next equal request gets them."),
+    ("switchyard_releases_withheld", "Payments that are not released until the operator allows it, because the journal may be an old copy. Worth an alarm above 0."),
     ("switchyard_reorgs_total", "Decided steps that a reorganisation took away again."),
     ("switchyard_replacements_total", "Transactions put into a slot that had one: replace (a higher bid) or fill (a transfer of nothing)."),
     ("switchyard_rpc_round_trips_total", "Requests to nodes."),

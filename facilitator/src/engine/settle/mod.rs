@@ -394,6 +394,7 @@ impl Engine {
             release: None,
             tx_id: None,
             finished: false,
+            withheld: false,
         };
         let settlement = Arc::new(Settlement::new(
             row,

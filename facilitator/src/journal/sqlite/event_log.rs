@@ -25,6 +25,11 @@ impl Head {
         checksum: [0; 32],
     };
 
+    /// Number of the last event, 0 when there is none.
+    pub(super) fn seq(self) -> i64 {
+        self.seq
+    }
+
     /// The head behind the next event.
     fn extend(self, body: &str) -> Option<Self> {
         let seq = self.seq.checked_add(1)?;

@@ -15,6 +15,7 @@
 mod advice;
 mod event_log;
 mod files;
+mod mark;
 mod reader;
 mod tables;
 mod writer;
@@ -33,7 +34,11 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Answer, CommitError, Event, Journal, JournalError, Query, Rows, Table};
+use super::{
+    Answer, CommitError, Event, Journal, JournalError, Query, Rows, SettlementRow, Table, WithheldRow, project,
+};
+use event_log::Head;
+use mark::Mark;
 use reader::Ask;
 use tables::Tables;
 use writer::{Message, Writer};
@@ -78,8 +83,14 @@ impl SqliteJournal {
     /// Starts the threads over the writer's connection.
     fn start(path: &Path, connection: Connection, lock: File) -> Result<Self, JournalError> {
         let in_use = files::InUse::note(path, &lock)?;
-        let head = event_log::verify(&connection)?;
+        let mut head = event_log::verify(&connection)?;
         let next_id = first_free_id(&connection)?;
+        let (mut mark, older) = Mark::open(path, head.seq())?;
+        if let Some(why) = older {
+            // Before the mark is written anew: a crash in between must not make an old copy look current.
+            head = old_copy(path, &connection, head, next_id, &why)?;
+        }
+        mark.write(head.seq(), false);
 
         let notes_queued = Arc::new(AtomicUsize::new(0));
         let (writes, written) = mpsc::channel();
@@ -87,6 +98,7 @@ impl SqliteJournal {
             connection,
             head,
             in_use,
+            mark,
             files::wal(path),
             Arc::clone(&notes_queued),
         );
@@ -127,6 +139,54 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
         .name(name.into())
         .spawn(run)
         .map_err(|error| JournalError(format!("no thread for the journal: {error}")))
+}
+
+/// Withholds what is unreleased in a journal that is older than what callers were told, and says so.
+fn old_copy(
+    path: &Path,
+    connection: &Connection,
+    head: Head,
+    next_id: u64,
+    why: &str,
+) -> Result<Head, JournalError> {
+    let failed = |error: &dyn fmt::Display| {
+        JournalError(format!(
+            "{} is an old copy ({why}), and that can't be recorded: {error}",
+            path.display()
+        ))
+    };
+    let now_ms: i64 = connection
+        .query_row("SELECT unixepoch() * 1000", [], |row| row.get(0))
+        .map_err(|error| failed(&error))?;
+    let event = Event::ReleasesWithheld {
+        up_to_id: next_id.saturating_sub(1),
+        why: why.to_owned(),
+        at_ms: u64::try_from(now_ms).unwrap_or(0),
+    };
+    let transaction = connection.unchecked_transaction().map_err(|error| failed(&error))?;
+    project::apply(&mut Tables::new(&transaction), &event).map_err(|error| failed(&error))?;
+    let head = event_log::append(&transaction, head, &event).map_err(|error| failed(&error))?;
+    transaction.commit().map_err(|error| failed(&error))?;
+    tracing::error!(
+        "journal_is_old: {} is older than what this facilitator has told its callers: {why}. Payments that are unreleased          in it are answered `duplicate_settlement` with the hash, and not `success`, until you allow it: `switchyard          releases` lists them. Payments that were begun after the copy was made are not in the journal: look for them          in the signers' transactions",
+        path.display()
+    );
+    Ok(head)
+}
+
+/// Settlements whose release is withheld in the journal in this directory, for another process than the one that uses it.
+/// Changes nothing. None where there is no journal.
+pub fn withheld(directory: &Path) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
+    let path = directory.join(files::DATABASE);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let connection = files::connect_read_only(&path)?;
+    if files::schema(&connection, &path)? < files::SCHEMA {
+        // Written by an earlier version, which withholds nothing.
+        return Ok(Vec::new());
+    }
+    super::withheld::all(&mut Tables::new(&connection))
 }
 
 /// Behind the highest id of any settlement or attempt.

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::super::{CommitError, Event, project};
 use super::event_log::{self, Head};
 use super::files::InUse;
+use super::mark::Mark;
 use super::tables::Tables;
 
 /// Most commits in one transaction: bounds how long the first of them waits for the last.
@@ -91,6 +92,7 @@ pub(super) struct Writer {
     connection: Connection,
     head: Head,
     files: InUse,
+    mark: Mark,
     /// The files were once found not to be where they were opened. What happened to them meanwhile nobody knows, so
     /// only a restart, which reads them anew, ends it.
     displaced: bool,
@@ -127,6 +129,7 @@ impl Writer {
         connection: Connection,
         head: Head,
         files: InUse,
+        mark: Mark,
         wal: PathBuf,
         notes_queued: Arc<AtomicUsize>,
     ) -> Self {
@@ -134,6 +137,7 @@ impl Writer {
             connection,
             head,
             files,
+            mark,
             displaced: false,
             wal,
             fold_at: MAX_WAL_BYTES,
@@ -171,6 +175,9 @@ impl Writer {
                 write_by = write_by.or_else(|| Some(Instant::now() + NOTES_WAIT));
             }
             if ended {
+                if !self.displaced {
+                    self.mark.write(self.head.seq(), true);
+                }
                 return;
             }
         }
@@ -220,6 +227,7 @@ impl Writer {
         match self.connection.execute_batch("COMMIT") {
             Ok(()) => {
                 self.head = head;
+                self.mark.write(head.seq(), false);
                 Ok(results)
             }
             Err(error) => match fate(&error) {
