@@ -10,6 +10,9 @@ pub(super) fn begin_at_zero(metrics: &Metrics, registry: &Registry) {
     for network in registry.networks() {
         let id = network.id();
         for name in [
+            "switchyard_key_used_elsewhere_total",
+            "switchyard_unexplained_sequence_total",
+            "switchyard_unexplained_total",
             "switchyard_unjudged_total",
             "switchyard_unproven_total",
             "switchyard_reorgs_total",

@@ -52,7 +52,6 @@ mod verify;
 mod withheld;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use sdk_plugin::{Fault, FaultKind};
@@ -104,8 +103,6 @@ pub struct Engine {
     paused: RwLock<Paused>,
     /// No settlement of this process has this number or a lower one.
     first_id: u64,
-    /// Releases of earlier processes were withheld.
-    withheld_once: AtomicBool,
     /// Settlements whose release was taken for an answer that has not arrived yet, or is being given back; how many such
     /// answers there are of each.
     in_delivery: Mutex<BTreeMap<u64, u32>>,
@@ -159,7 +156,6 @@ impl Engine {
             griefing: griefing::Griefing::default(),
             paused: RwLock::default(),
             first_id,
-            withheld_once: AtomicBool::new(false),
             in_delivery: Mutex::default(),
             tasks: Mutex::new(Some(JoinSet::new())),
         })

@@ -74,6 +74,21 @@ impl NetworkRun {
         lock(&self.head).height()
     }
 
+    /// Whether every signer's sequence has been compared with the journal's: before that the journal may be an old copy, and
+    /// nothing is released by it.
+    #[must_use]
+    pub fn may_release(&self) -> bool {
+        lock(&self.lanes).values().all(LaneHandle::is_reconciled)
+    }
+
+    /// Polls every slot at once.
+    pub fn poll_all_now(&self) {
+        for slot in self.slots() {
+            slot.lock().due = Instant::now();
+        }
+        self.look.notify_one();
+    }
+
     /// Polls a settlement's slots at once.
     pub fn poll_now(&self, settlement: &Settlement) {
         for slot in self.slots() {

@@ -32,7 +32,7 @@ const BATCH: usize = 256;
 /// Blocks before the first attempt that searches look into at least.
 const EARLIER_BLOCKS: u64 = 64;
 /// A head that is more than this above the known one is confirmed by a second answer before depths are counted from it.
-const LEAP_BLOCKS: u64 = 16;
+pub(super) const LEAP_BLOCKS: u64 = 16;
 /// From when on after a send a node is asked whether it knows the transaction. Most land before.
 const POOL_AFTER: Duration = Duration::from_secs(1);
 
@@ -345,7 +345,14 @@ impl Engine {
                 false
             }
             Ok(Judgement::Unproven { why }) => {
-                tracing::warn!(settlement = settlement.id, step, "not proven yet: {why}");
+                // Polled several times a second: said once in a while.
+                let sentence = format!("not proven yet: {why}");
+                if self
+                    .run_of(network)
+                    .is_none_or(|run| run.health.is_news(&sentence))
+                {
+                    tracing::warn!(settlement = settlement.id, step, "{sentence}");
+                }
                 self.metrics
                     .add("switchyard_unproven_total", &[("network", network)], 1);
                 false
@@ -477,7 +484,7 @@ pub(super) fn search_from(since_height: u64, settings: &NetworkSettings) -> u64 
 
 /// An observation whose head is far above what was known counts its depths from the known head: one answer alone may name a
 /// head that never was, and the next one confirms a true one.
-fn without_leap(seen: Observation, known_head: u64) -> Observation {
+pub(super) fn without_leap(seen: Observation, known_head: u64) -> Observation {
     let excess = seen.head_height.saturating_sub(known_head);
     if known_head == 0 || excess <= LEAP_BLOCKS {
         return seen;

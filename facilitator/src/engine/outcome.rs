@@ -46,7 +46,10 @@ impl Engine {
         };
         let (row, caller) = {
             let mut state = settlement.lock();
-            let caller = if state.row.release.is_none() && !state.row.withheld {
+            let may_release = self
+                .run_of(settlement.network.id())
+                .is_some_and(|run| run.may_release());
+            let caller = if state.row.release.is_none() && !state.row.withheld && may_release {
                 state.next_caller()
             } else {
                 None
@@ -289,10 +292,13 @@ impl Engine {
                     return;
                 }
                 let row = state.row.clone();
+                let may_release = self
+                    .run_of(settlement.network.id())
+                    .is_some_and(|run| run.may_release());
                 let caller = state.next_caller_if(|waiter| {
                     let was_seen = seen.is_some_and(|began| waiter.joined <= began);
                     match decide(&row, &waiter.asker) {
-                        Decision::TakeRelease => was_seen || row.paid_is_final(),
+                        Decision::TakeRelease => may_release && (was_seen || row.paid_is_final()),
                         // A replay told now would be a second success if the first answer got lost and were given back.
                         Decision::Replay(_) => {
                             (was_seen || row.paid_is_final()) && !self.is_in_delivery(row.id)

@@ -14,7 +14,7 @@ use sdk_plugin::scheme::Step;
 
 use super::Engine;
 use super::closing::unexplained;
-use super::observer::search_from;
+use super::observer::{search_from, without_leap};
 use super::settlement::Settlement;
 use super::verdict::foreign_of;
 use crate::journal::{Answer, AttemptKind, AttemptRow, Query, StepState};
@@ -195,7 +195,11 @@ impl Engine {
             return self.agreed_watch(network, watch).await;
         }
         let seen = self.ops.observe(network, &[watch]).await.ok()?;
-        seen.into_iter().next()
+        let seen = seen.into_iter().next()?;
+        let run = self.run_of(network.id())?;
+        let known = run.head();
+        run.saw_head(seen.head_height);
+        Some(without_leap(seen, known))
     }
 
     /// Searches for what had the effect of an unexplained step, until it is found.

@@ -6,7 +6,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Engine, lock};
@@ -36,20 +35,6 @@ impl Engine {
              releases` lists them"
         );
         Ok(withheld)
-    }
-
-    /// The same without waiting for it, once for each process, and tried again while the journal refuses.
-    pub fn withhold_releases_soon(self: &Arc<Self>, why: String) {
-        if self.withheld_once.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let engine = Arc::clone(self);
-        self.spawn(async move {
-            while let Err(error) = engine.withhold_releases(&why).await {
-                tracing::error!(%error, "releases can't be withheld yet, although {why}; it is tried again");
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        });
     }
 
     /// Says in the log and the metrics how many releases are withheld.

@@ -148,7 +148,7 @@ pub enum Table {
     Jobs,
     /// Network, time, plugin and id of every job → nothing.
     DueJobs,
-    /// Ids of settlements whose release is withheld → [`WithheldRow`].
+    /// Settlements whose release is withheld → [`WithheldRow`]; reasons that were taken in → when.
     Withheld,
 }
 

@@ -48,8 +48,12 @@ pub struct SettlementRow {
     pub finished: bool,
     /// The journal may be an old copy: somebody may have been told `success` already, so nobody is until the operator
     /// allows it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub withheld: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl SettlementRow {

@@ -7,14 +7,24 @@ use super::{CommitError, JournalError, Rows, Table};
 
 /// Settlements read at once.
 const PAGE: usize = 1_000;
+/// What keys of withheld releases begin with; the settlement's id follows.
+const RELEASE: &str = "release|";
+/// What keys of reasons begin with; the reason follows.
+const REASON: &str = "reason|";
 
-/// Withholds the release of every settlement up to this id that is unreleased and not failed for good.
+/// Withholds the release of every settlement up to this id that is unreleased and not failed for good. Once for each
+/// reason: what shows a copy that was noticed before shows nothing new, and what the operator has allowed stays allowed.
 pub(super) fn withhold(
     rows: &mut dyn Rows,
     up_to_id: u64,
     why: &str,
     at_ms: u64,
 ) -> Result<(), CommitError> {
+    let reason = format!("{REASON}{why}");
+    if rows.get(Table::Withheld, &reason)?.is_some() {
+        return Ok(());
+    }
+    put(rows, Table::Withheld, &reason, &at_ms)?;
     let last = id_key(up_to_id);
     let withheld = WithheldRow {
         why: why.to_owned(),
@@ -37,7 +47,7 @@ pub(super) fn withhold(
             }
             row.withheld = true;
             put(rows, Table::Settlements, &key, &row)?;
-            put(rows, Table::Withheld, &key, &withheld)?;
+            put(rows, Table::Withheld, &format!("{RELEASE}{key}"), &withheld)?;
         }
     }
 }
@@ -59,7 +69,7 @@ pub(super) fn allow(rows: &mut dyn Rows, settlements: &[u64]) -> Result<(), Comm
             row.withheld = false;
             put(rows, Table::Settlements, &key, &row)?;
         }
-        rows.delete(Table::Withheld, &key)?;
+        rows.delete(Table::Withheld, &format!("{RELEASE}{key}"))?;
     }
     Ok(())
 }
@@ -68,7 +78,7 @@ pub(super) fn allow(rows: &mut dyn Rows, settlements: &[u64]) -> Result<(), Comm
 pub(super) fn finished(rows: &mut dyn Rows, row: &mut SettlementRow) -> Result<(), CommitError> {
     if row.withheld && failed_for_good(row) {
         row.withheld = false;
-        rows.delete(Table::Withheld, &id_key(row.id))?;
+        rows.delete(Table::Withheld, &format!("{RELEASE}{}", id_key(row.id)))?;
     }
     Ok(())
 }
@@ -76,9 +86,10 @@ pub(super) fn finished(rows: &mut dyn Rows, row: &mut SettlementRow) -> Result<(
 /// Every settlement whose release is withheld, the oldest first.
 pub(super) fn all(rows: &mut dyn Rows) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
     let mut found = Vec::new();
-    for (key, text) in rows.scan(Table::Withheld, "", None, usize::MAX)? {
-        let row: SettlementRow = get(rows, Table::Settlements, &key)?
-            .ok_or_else(|| JournalError(format!("withheld settlement {key} has no row")))?;
+    for (key, text) in rows.scan(Table::Withheld, RELEASE, None, usize::MAX)? {
+        let id = key.strip_prefix(RELEASE).unwrap_or_default();
+        let row: SettlementRow = get(rows, Table::Settlements, id)?
+            .ok_or_else(|| JournalError(format!("withheld settlement {id} has no row")))?;
         found.push((row, decode(Table::Withheld, &key, &text)?));
     }
     Ok(found)

@@ -19,6 +19,8 @@ use crate::rpc::{self, EthCall, Executed};
 
 /// How long a market is remembered, in milliseconds: about a block of a fast chain.
 const MARKET_TTL_MS: u64 = 2_000;
+/// How long a chain without an L1 data fee is not asked for one, in milliseconds: fees come with upgrades of a chain.
+const NO_L1_FEE_TTL_MS: u64 = 3_600_000;
 /// Blocks of history that the tip is taken from.
 const HISTORY_BLOCKS: u64 = 5;
 /// Percentile of the tips in each of them.
@@ -107,36 +109,56 @@ impl EvmDriver {
         {
             return Ok(known.market);
         }
-        let calls = vec![
-            rpc::chain_id(),
+        let has_l1_fee = !self
+            .networks()
+            .get(network)
+            .and_then(|known| known.no_l1_fee_until_ms)
+            .is_some_and(|until_ms| now_ms < until_ms);
+        let mut calls = vec![
             rpc::newest_block(),
             rpc::request(
                 "eth_feeHistory",
                 json!([crate::text::quantity(HISTORY_BLOCKS), "latest", [TIP_PERCENTILE]]),
             ),
             rpc::request("eth_gasPrice", json!([])),
-            l1_fee_question().call(),
         ];
+        if has_l1_fee {
+            calls.push(l1_fee_question().call());
+        }
         let mut answers = rpc::read_all(cx, calls).await?;
-        rpc::check_chain(answers.take()?, network)?;
-        let market = Market::read(answers.take()?, answers.take()?, answers.take()?, answers.take()?)?;
-        self.networks().entry(network.clone()).or_default().market = Some(Remembered {
+        let (head, history, price) = (answers.take()?, answers.take()?, answers.take()?);
+        let l1_fee = if has_l1_fee {
+            l1_fee_of(answers.take()?)?
+        } else {
+            None
+        };
+        let market = Market::read(head, history, price, l1_fee.unwrap_or(U256::ZERO))?;
+        let mut networks = self.networks();
+        let known = networks.entry(network.clone()).or_default();
+        known.market = Some(Remembered {
             market,
             read_ms: now_ms,
         });
+        if has_l1_fee && l1_fee.is_none() {
+            known.no_l1_fee_until_ms = Some(now_ms.saturating_add(NO_L1_FEE_TTL_MS));
+        }
         Ok(market)
     }
 }
 
 impl Market {
-    fn read(head: RpcResult, history: RpcResult, price: RpcResult, l1_fee: RpcResult) -> Result<Self, Fault> {
+    fn read(
+        head: RpcResult,
+        history: RpcResult,
+        price: RpcResult,
+        l1_fee_per_unit: U256,
+    ) -> Result<Self, Fault> {
         let head = rpc::value(head, "eth_getBlockByNumber")?;
         let head_height = head
             .get("number")
             .and_then(rpc::as_u64)
             .ok_or_else(|| Fault::unavailable("the node's head block has no number"))?;
         let gas_price = wei(&rpc::value(price, "eth_gasPrice")?)?;
-        let l1_fee_per_unit = l1_fee_of(l1_fee)?;
         // Only the head block tells a chain before London from one whose base fee is 0: fee histories say 0 for both.
         let Some(own_base_fee) = head.get("baseFeePerGas").filter(|fee| !fee.is_null()) else {
             return Ok(Self {
@@ -276,13 +298,11 @@ fn l1_fee_question() -> EthCall {
     }
 }
 
-/// No code there, or other code than the oracle's: no data fee.
-fn l1_fee_of(result: RpcResult) -> Result<U256, Fault> {
+/// The L1 data fee of a unit; `None`: no code there, or other code than the oracle's, so there is none.
+fn l1_fee_of(result: RpcResult) -> Result<Option<U256>, Fault> {
     Ok(match rpc::executed(result, "getL1Fee")? {
-        Executed::Returned(data) => data
-            .first_chunk::<32>()
-            .map_or(U256::ZERO, |word| U256::from_be_bytes(*word)),
-        Executed::Failed(_) => U256::ZERO,
+        Executed::Returned(data) => data.first_chunk::<32>().map(|word| U256::from_be_bytes(*word)),
+        Executed::Failed(_) => None,
     })
 }
 

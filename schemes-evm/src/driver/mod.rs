@@ -73,6 +73,8 @@ pub struct EvmDriver {
 #[derive(Debug, Default)]
 struct Remembered {
     market: Option<fees::Remembered>,
+    /// Until when nobody asks for an L1 data fee, milliseconds since the epoch: the chain has none.
+    no_l1_fee_until_ms: Option<u64>,
     /// A node did not understand a block that was named by its hash (EIP-1898).
     blocks_by_number_only: bool,
     /// Whose allowances were found to be in order.

@@ -9,6 +9,7 @@ use sdk_plugin::{Amount, Fault, FaultKind};
 
 use super::{LaneTask, RETRY_EVERY, Stop, TRIES};
 use crate::engine::budget::{Account, OverBudget, Spender};
+use crate::engine::observer::LEAP_BLOCKS;
 use crate::engine::public_message;
 use crate::engine::rows::job_events;
 use crate::engine::settlement::{Phase, Settlement};
@@ -139,9 +140,10 @@ impl LaneTask {
         covers: Vec<(u64, u32)>,
     ) -> AttemptRow {
         self.run.saw_head(bid.head_height);
-        // Before two answers have named a height there is only the quote's.
+        // Before two answers have named a height there is only the quote's, which is used as far as it is plausible.
         let since_height = match self.run.head() {
             0 => bid.head_height,
+            head if bid.head_height <= head.saturating_add(LEAP_BLOCKS) => head.max(bid.head_height),
             head => head,
         };
         AttemptRow {

@@ -9,7 +9,7 @@ mod replace;
 mod send;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sdk_plugin::chain::{Lane, LaneState, Slot};
@@ -80,6 +80,7 @@ pub struct LaneHandle {
     work: mpsc::Sender<Work>,
     asks: mpsc::UnboundedSender<Ask>,
     waiting: Arc<AtomicUsize>,
+    reconciled: Arc<AtomicBool>,
     /// Wakes the lane when a slot has landed.
     pub room: Arc<Notify>,
 }
@@ -105,6 +106,12 @@ impl LaneHandle {
         let _ = self.asks.send(ask);
     }
 
+    /// Whether the chain's sequence has been compared with the journal's.
+    #[must_use]
+    pub fn is_reconciled(&self) -> bool {
+        self.reconciled.load(Ordering::Acquire)
+    }
+
     /// Settlements in the queue.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -119,6 +126,7 @@ struct LaneTask {
     next_sequence: u64,
     /// The chain is ahead of what the journal explains; nothing new is begun until that is final.
     jump: Option<Jump>,
+    reconciled: Arc<AtomicBool>,
     sender: mpsc::UnboundedSender<Journaled<AttemptRow>>,
 }
 
@@ -130,7 +138,9 @@ impl Engine {
         let (sender, to_send) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let room = Arc::new(Notify::new());
+        let reconciled = Arc::new(AtomicBool::new(false));
         run.add_lane(LaneHandle {
+            reconciled: Arc::clone(&reconciled),
             lane: lane.clone(),
             work: work_in,
             asks: asks_in,
@@ -144,6 +154,7 @@ impl Engine {
             lane,
             next_sequence: 0,
             jump: None,
+            reconciled,
             sender,
         };
         self.spawn(task.run(work, asks, waiting, room));
@@ -186,6 +197,8 @@ impl LaneTask {
         room: Arc<Notify>,
     ) {
         self.reconcile().await;
+        // Callers may wait for releases that were not given before.
+        self.run.poll_all_now();
         loop {
             let has_room = self.jump.is_none()
                 && self.run.in_flight(&self.lane.signer) < self.run.network.settings.max_in_flight;
@@ -212,7 +225,7 @@ impl LaneTask {
     /// closed slots is another chain or a lagging node: the lane stays closed.
     async fn reconcile(&mut self) {
         if !self.lane.ordered {
-            return;
+            return self.reconciled.store(true, Ordering::Release);
         }
         let (network, signer) = (self.lane.network.clone(), self.lane.signer.clone());
         let journaled = Query::LaneNext {
@@ -236,10 +249,14 @@ impl LaneTask {
                             None => self.next_sequence = state.next_sequence,
                             Some(journaled) => {
                                 self.next_sequence = journaled;
+                                // While the process runs its journal is its own; at the start it may be an old copy.
+                                if state.next_sequence > journaled && !self.withhold(&state).await {
+                                    continue;
+                                }
                                 self.compare(&state);
                             }
                         }
-                        return;
+                        return self.reconciled.store(true, Ordering::Release);
                     }
                     // The network's check says it aloud, and what to do.
                     tracing::debug!(network = %self.lane.network, signer = %self.lane.signer,
@@ -257,6 +274,20 @@ impl LaneTask {
             }
             tokio::time::sleep(RETRY_EVERY * 4).await;
         }
+    }
+
+    /// The journal may be an old copy: nothing is released by it before that is recorded.
+    async fn withhold(&self, state: &LaneState) -> bool {
+        let why = format!(
+            "signer {} has {} transactions on {}, and the journal knows {}",
+            self.lane.signer, state.next_sequence, self.lane.network, self.next_sequence
+        );
+        let withheld = self.engine.withhold_releases(&why).await;
+        if let Err(error) = &withheld {
+            tracing::error!(%error, "releases of an old journal could not be withheld; it is tried again");
+            tokio::time::sleep(RETRY_EVERY * 4).await;
+        }
+        withheld.is_ok()
     }
 
     /// Reads the chain's sequence again.

@@ -120,7 +120,8 @@ impl Engine {
             body: serde_json::to_string(&reply).unwrap_or_default(),
             at_ms: self.clock.now_ms(),
         };
-        if self.is_in_delivery(row.id) {
+        let may_release = self.run_of(&row.network).is_some_and(|run| run.may_release());
+        if !may_release || self.is_in_delivery(row.id) {
             return settlement::late(row, network).into();
         }
         let receipt = self.receipt(row.id, &row.claim);

@@ -58,7 +58,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         (0..9_u64).prop_map(|finished_before_ms| Event::PayloadsDropped { finished_before_ms }),
         (0..6_u64).prop_map(|up_to_id| Event::ReleasesWithheld {
             up_to_id,
-            why: "w".into(),
+            why: format!("w{}", up_to_id % 3),
             at_ms: up_to_id
         }),
         prop::collection::vec(0..6_u64, 0..3).prop_map(|settlements| Event::ReleasesAllowed { settlements }),

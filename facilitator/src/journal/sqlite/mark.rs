@@ -169,11 +169,11 @@ fn older(mark: Content, seq: i64, database: u64) -> Option<String> {
         ));
     }
     if database != mark.database && !mark.clean {
-        return Some(
-            "it is another file than the one that was written to, and that process did not stop cleanly: a copy was \
-             restored that was made while the process ran"
-                .to_owned(),
-        );
+        return Some(format!(
+            "it is another file (inode {database}, {seq} events) than the one that was written to last (inode {}, {} \
+             events), and that process did not stop cleanly: a copy was restored that was made while the process ran",
+            mark.database, mark.seq
+        ));
     }
     None
 }

@@ -45,7 +45,8 @@ pub(super) fn explanation(memo: &Memo, evidence: &Evidence) -> Option<Others> {
         let enough = came_to_it || (from == first && leaves_no_room(memo, left));
         (enough && !moves.is_empty()).then_some((moves, left))
     };
-    let (moves, left) = (0..=first).rev().find_map(explains)?;
+    // Which moves came before the plan is known by height alone, and heights may be some blocks old.
+    let (moves, left) = explains(first).or_else(|| (0..all.len()).rev().find_map(explains))?;
     let last = moves.last()?;
     let reason = match memo.operation {
         OperationKind::Capture if left.balances.capturable < memo.amount => Reason::InsufficientAuthorization,

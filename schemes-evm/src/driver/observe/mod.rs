@@ -3,6 +3,7 @@
 //! | batch | when | reads |
 //! |---|---|---|
 //! | 1 | always | chain id, head block, nonces, receipts, blocks that decided something, transactions by hash where wanted |
+//! | 1a | something looks final by the head's number | the block that makes it final, by its number |
 //! | 2 | a slot is used without a receipt, a transaction reverted, guards are wanted | nonce and guards at one block named by its hash |
 //! | 3 | a transaction landed whose evidence has reads; searches | reads at its block, logs |
 //!
@@ -36,6 +37,7 @@ impl EvmDriver {
         let view = View::read(cx, watches).await?;
         let mut observations: Vec<Observation> =
             watches.iter().map(|watch| view.observation(watch)).collect();
+        view.prove_finality(cx, watches, &mut observations).await?;
         self.anchors(cx, &view, watches, &mut observations).await?;
         landed(cx, watches, &mut observations).await?;
         search(cx, &view, &options, watches, &mut observations).await?;

@@ -163,6 +163,54 @@ impl View {
         }
     }
 
+    /// A head is a number that any node can name. What looks final by it is final only when the node also shows the block
+    /// that lies `finality - 1` above: otherwise it counts as one block short of final.
+    pub(super) async fn prove_finality(
+        &self,
+        cx: &Cx,
+        watches: &[Watch],
+        observations: &mut [Observation],
+    ) -> Result<(), Fault> {
+        let finality = cx.network().finality.max(1);
+        // At the head itself there is nothing above to show.
+        if finality < 2 {
+            return Ok(());
+        }
+        let mut tops: BTreeMap<u64, bool> = BTreeMap::new();
+        for (watch, observation) in watches.iter().zip(observations.iter()) {
+            for (height, depth) in depths(watch, observation) {
+                if *depth >= finality {
+                    tops.insert(height.saturating_add(finality - 1), false);
+                }
+            }
+        }
+        // The head's own block has been shown.
+        tops.retain(|height, _| *height != self.head.height);
+        if tops.is_empty() {
+            return Ok(());
+        }
+        let header =
+            |height: &u64| rpc::request("eth_getBlockByNumber", json!([text::quantity(*height), false]));
+        let mut answers = rpc::read_all(cx, tops.keys().map(header).collect()).await?;
+        for (height, shown) in &mut tops {
+            *shown = match answers.take()? {
+                RpcResult::Ok(block) => Header::read(&block).is_some_and(|header| header.height == *height),
+                RpcResult::Error(_) => false,
+            };
+        }
+        for (watch, observation) in watches.iter().zip(observations) {
+            let mut short = observation.clone();
+            for (height, depth) in depths_mut(watch, &mut short) {
+                let top = height.saturating_add(finality - 1);
+                if *depth >= finality && tops.get(&top) == Some(&false) {
+                    *depth = finality - 1;
+                }
+            }
+            *observation = short;
+        }
+        Ok(())
+    }
+
     fn in_block(&self, receipt: &Receipt) -> TxState {
         let (height, block, depth) = (
             receipt.height,
@@ -195,6 +243,45 @@ impl View {
             Some(true) | None => TxState::Pending,
         }
     }
+}
+
+fn depths<'a>(watch: &Watch, observation: &'a Observation) -> impl Iterator<Item = (u64, &'a u64)> {
+    let landed = match &observation.state {
+        TxState::Landed { height, depth, .. } | TxState::Reverted { height, depth, .. } => {
+            Some((*height, depth))
+        }
+        TxState::Unknown
+        | TxState::Pending
+        | TxState::SlotUsed
+        | TxState::Lapsed
+        | TxState::Expired { .. } => None,
+    };
+    let followed = match (&watch.block, &observation.block) {
+        (Some(block), Some(BlockStands::Canonical { depth })) => Some((block.height, depth)),
+        _ => None,
+    };
+    landed.into_iter().chain(followed)
+}
+
+fn depths_mut<'a>(
+    watch: &Watch,
+    observation: &'a mut Observation,
+) -> impl Iterator<Item = (u64, &'a mut u64)> {
+    let landed = match &mut observation.state {
+        TxState::Landed { height, depth, .. } | TxState::Reverted { height, depth, .. } => {
+            Some((*height, depth))
+        }
+        TxState::Unknown
+        | TxState::Pending
+        | TxState::SlotUsed
+        | TxState::Lapsed
+        | TxState::Expired { .. } => None,
+    };
+    let followed = match (&watch.block, &mut observation.block) {
+        (Some(block), Some(BlockStands::Canonical { depth })) => Some((block.height, depth)),
+        _ => None,
+    };
+    landed.into_iter().chain(followed)
 }
 
 impl Transaction {

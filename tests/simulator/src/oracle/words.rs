@@ -240,6 +240,8 @@ fn repeats(facts: &Facts<'_>, record: &Record<'_>, verdict: &mut Verdict) {
                         reason::SETTLEMENT_PENDING
                             | reason::DUPLICATE_SETTLEMENT
                             | reason::UNEXPECTED_SETTLE_ERROR
+                            // A payer whose payments keep failing has to wait: nothing is said about this one.
+                            | reason::INVALID_TRANSACTION_STATE
                     )
                 )
         })

@@ -297,7 +297,7 @@ fn a_pruned_node_has_forgotten_what_is_old_and_says_from_where_on_it_has_blocks(
     let slot = found(&mut rig, false).expect("it landed");
     assert!(first < slot);
     let vote = {
-        rig.chain.advance(10);
+        rig.chain.advance(11);
         let block = rig.call("getBlock", json!([slot, {"transactionDetails": "signatures"}]));
         block["signatures"][0].as_str().expect("a vote").to_owned()
     };

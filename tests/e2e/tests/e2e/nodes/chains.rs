@@ -64,26 +64,6 @@ fn t43_a_node_that_was_of_another_chain_at_the_start_leaves_the_lane_at_its_own_
 }
 
 #[test]
-fn t43_a_pool_whose_first_node_is_of_another_chain_pays_by_the_others() {
-    let (chain, other) = (Devnet::start(Options::default()).expect("starts"), elsewhere());
-    let (first, second) = (
-        Proxy::start(other.url()).expect("starts"),
-        Proxy::start(chain.url()).expect("starts"),
-    );
-    let settings = Settings {
-        rpc: vec![first.url(), second.url()],
-        ..Settings::new("", &chain.facilitators[..1])
-    };
-    let facilitator = Facilitator::start(&settings).expect("the second node is enough");
-    pays_in_the_first_slot(&chain, &facilitator, &[&first, &second]);
-    first.point_at(chain.url());
-    let body = Payment::new(&chain.buyers[3], &chain.merchant.address).v2();
-    let _ = until_paid(|| facilitator.settle(&body));
-    let signer = &chain.facilitators[0].address;
-    assert_eq!(chain.pending_count(signer).expect("the node answers"), 2);
-}
-
-#[test]
 fn t43_a_node_that_becomes_one_of_another_chain_frees_no_slot_of_a_capture() {
     let other = elsewhere();
     let world = escrow_world(2).start();

@@ -85,6 +85,8 @@ fn t21_the_replay_of_a_payment_that_is_reorganised_away_is_no_success() {
     world.chain.mine(1).expect("mines");
     // Whoever waited for it to land again is a duplicate; who asks then gets the replay.
     let replayed = wait::until("a replay", wait::LONG, || {
+        // Not so often that the address is limited.
+        std::thread::sleep(Duration::from_millis(200));
         let reply = settle();
         assert_eq!(reply.field("transaction"), hash, "{reply:?}");
         reply.is_success().then(|| reply.paid())
