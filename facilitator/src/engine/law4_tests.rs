@@ -283,6 +283,12 @@ async fn law4_a_changed_guard_is_explained_by_a_stranger_that_came_after_our_att
     ours.lock().decided_is_final = true;
     let depth = terms().finality;
     assert_eq!(look_all(&ours, &[used(Some(SHALLOW))]), Verdict::Stands { depth });
+    // A reorganisation gave the slot back, and every node forgot what was in it.
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(
+        look_all(&ours, &[seen(1, TxState::Unknown, 1_000)]),
+        Verdict::Resend
+    );
     let by = ANOTHER.to_owned();
     assert_eq!(look_all(&ours, &[used(Some(DEEP))]), Verdict::Close { by });
 }

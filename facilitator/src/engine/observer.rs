@@ -65,9 +65,10 @@ impl Engine {
             match self.ops.observe(&run.network, &watches).await {
                 Ok(observations) => {
                     let known = run.head();
-                    observations
-                        .iter()
-                        .for_each(|seen| run.saw_head(seen.head_height));
+                    // One answer is one head, however many watches it is about.
+                    if let Some(head) = observations.iter().map(|seen| seen.head_height).min() {
+                        run.saw_head(head);
+                    }
                     let mut by_attempt: HashMap<String, Observation> = observations
                         .into_iter()
                         .map(|seen| (seen.attempt_id.clone(), without_leap(seen, known)))
@@ -534,8 +535,8 @@ pub(super) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings) -> Vec<Wat
     let evidence = slot.evidence();
     let state = slot.lock();
     let since_height = search_from(state.since_height(), settings);
-    let pool =
-        state.decided.is_none() && Instant::now().saturating_duration_since(state.last_sent) >= POOL_AFTER;
+    let pool = (state.decided.is_none() || state.decided_is_final)
+        && Instant::now().saturating_duration_since(state.last_sent) >= POOL_AFTER;
     let newest = state.attempts.len().saturating_sub(1);
     state
         .attempts

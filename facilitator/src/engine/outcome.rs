@@ -48,7 +48,7 @@ impl Engine {
             let mut state = settlement.lock();
             let may_release = self
                 .run_of(settlement.network.id())
-                .is_some_and(|run| run.may_release());
+                .is_none_or(|run| run.may_release());
             let caller = if state.row.release.is_none() && !state.row.withheld && may_release {
                 state.next_caller()
             } else {
@@ -294,7 +294,7 @@ impl Engine {
                 let row = state.row.clone();
                 let may_release = self
                     .run_of(settlement.network.id())
-                    .is_some_and(|run| run.may_release());
+                    .is_none_or(|run| run.may_release());
                 let caller = state.next_caller_if(|waiter| {
                     let was_seen = seen.is_some_and(|began| waiter.joined <= began);
                     match decide(&row, &waiter.asker) {

@@ -233,6 +233,19 @@ fn after_final_ground(look: &Look<'_>, landed: Option<&Landed>) -> Verdict {
             Verdict::Stands { depth: finality }
         };
     }
+    if !look.seen.iter().any(|seen| seen.state == TxState::SlotUsed) {
+        // A reorganisation has given the slot back: whatever comes after it waits for it.
+        let is_lost = look
+            .seen
+            .last()
+            .is_some_and(|seen| seen.state == TxState::Unknown);
+        let since_sent = Instant::now().saturating_duration_since(look.state.last_sent);
+        return if is_lost && since_sent >= RESEND_AFTER && !look.state.asked {
+            Verdict::Resend
+        } else {
+            Verdict::Stands { depth: finality }
+        };
+    }
     if look.state.anchor.is_none() {
         return new_anchor(look);
     }

@@ -209,6 +209,14 @@ impl Chain {
         self.fates.get(block).copied().unwrap_or_default()
     }
 
+    /// Whether this block or another of its height was ever reorganised away.
+    #[must_use]
+    pub fn had_rival(&self, block: &str) -> bool {
+        let height = |id: &str| id.split('.').next().map(str::to_owned);
+        let removed = self.fates.iter().filter(|(_, fate)| fate.removed_at_ms.is_some());
+        removed.into_iter().any(|(id, _)| height(id) == height(block))
+    }
+
     /// The highest block that there was by this moment.
     #[must_use]
     pub fn height_at(&self, now_ms: u64) -> u64 {

@@ -133,7 +133,7 @@ fn explains(op: &Op, logs: &[LogEntry]) -> bool {
     let has = |name: &str| find(logs, &topics(name, from, nonce), None).is_some();
     match op {
         Op::Transfer { .. } | Op::Lock { .. } => has("Used") || has("Cancelled"),
-        Op::Capture { .. } => has("Moved"),
+        Op::Capture { .. } => has("Moved") || has("Swept"),
         Op::Sweep { .. } => has("Swept"),
         Op::Note { .. } => has("Noted"),
         Op::Pay { .. } | Op::Spend { .. } | Op::Cancel { .. } => false,

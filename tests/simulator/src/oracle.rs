@@ -32,7 +32,7 @@ pub struct Verdict {
     pub overspent: Vec<String>,
     /// Steps that took another slot without the right to, or too many.
     pub moved: Vec<String>,
-    /// Decisions that were undone although their block never left the chain.
+    /// Decisions that were undone although no other block was ever in place of theirs.
     pub undone: Vec<String>,
     /// Settlements that did not end although nothing hindered them.
     pub stuck: Vec<String>,
@@ -217,7 +217,8 @@ fn tails(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
     }
 }
 
-/// A decision is undone only when something was seen: another block in place of the one that it rests on.
+/// A decision is undone only when something was seen: another block in place of the one that it rests on. (A node that has
+/// fallen behind on a fork shows such a block too.)
 fn undone(chain: &Chain, log: &[Event], verdict: &mut Verdict) {
     let mut grounds: BTreeMap<(u64, u32), &str> = BTreeMap::new();
     for event in log {
@@ -233,10 +234,10 @@ fn undone(chain: &Chain, log: &[Event], verdict: &mut Verdict) {
             }
             Event::Reorged { settlement, step } => {
                 let ground = grounds.remove(&(*settlement, *step));
-                let stands = |block: &&str| chain.fate(block).removed_at_ms.is_none();
-                if let Some(block) = ground.filter(stands) {
+                let unrivalled = |block: &&str| !chain.had_rival(block);
+                if let Some(block) = ground.filter(unrivalled) {
                     verdict.undone.push(format!(
-                        "step {step} of settlement {settlement} rests on {block}, which never left the chain"
+                        "step {step} of settlement {settlement} rests on {block}, in whose place no other block ever was"
                     ));
                 }
             }

@@ -1,5 +1,5 @@
 -- What a decision rests on has a type: a block, or proof that nothing can land ("gone:" in front of the block's id before).
-UPDATE settlements SET value = json_set(settlements.value, '$.steps', (
+UPDATE settlements SET value = json_set(settlements.value, '$.steps', json((
     SELECT json_group_array(json(
         CASE WHEN json_type(step.value, '$.ground') = 'object' THEN json_set(step.value, '$.ground', json_object(
             'attempt', json_extract(step.value, '$.ground.attempt'),
@@ -9,7 +9,7 @@ UPDATE settlements SET value = json_set(settlements.value, '$.steps', (
             'height', json_extract(step.value, '$.ground.height'),
             'foreign', json_extract(step.value, '$.ground.foreign')))
         ELSE step.value END))
-    FROM json_each(settlements.value, '$.steps') AS step))
+    FROM json_each(settlements.value, '$.steps') AS step)))
 WHERE EXISTS (
     SELECT 1 FROM json_each(settlements.value, '$.steps') AS step WHERE json_type(step.value, '$.ground') = 'object');
 

@@ -579,8 +579,9 @@ async fn grounds_of_a_journal_from_before_their_type_are_read() {
         .unwrap();
     drop(connection);
     let journal = SqliteJournal::open(folder.path()).unwrap();
-    let Ok(Answer::Settlement(Some(row))) = journal.query(Query::Settlement(1)).await else {
-        panic!("no settlement")
+    let row = match journal.query(Query::Settlement(1)).await {
+        Ok(Answer::Settlement(Some(row))) => row,
+        other => panic!("{other:?}"),
     };
     assert_eq!(row.payer, "a\"b");
     let grounds: Vec<Option<Ground>> = row.steps.iter().map(|step| step.ground.clone()).collect();

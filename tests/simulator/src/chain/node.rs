@@ -80,7 +80,8 @@ struct KindFault {
 /// A node.
 #[derive(Debug, Default)]
 pub(super) struct Node {
-    pub view: Vec<Arc<Block>>,
+    /// Shared with the views that were taken of it, which are gone before it grows.
+    pub view: Arc<Vec<Arc<Block>>>,
     /// Follows no blocks before this moment.
     frozen_until_ms: u64,
     pub pool: BTreeMap<(String, u64), (String, Tx)>,
@@ -95,7 +96,7 @@ pub(super) struct Node {
 impl Node {
     pub fn starting_at(genesis: &Arc<Block>) -> Self {
         Self {
-            view: vec![Arc::clone(genesis)],
+            view: Arc::new(vec![Arc::clone(genesis)]),
             ..Self::default()
         }
     }
@@ -117,7 +118,7 @@ impl Node {
 #[derive(Debug, Clone)]
 pub struct View {
     pub node: usize,
-    blocks: Vec<Arc<Block>>,
+    blocks: Arc<Vec<Arc<Block>>>,
     /// How many of the blocks each kind of read shows; `None`: it answers null.
     shown: [Option<usize>; 6],
     keeps: Keeps,
@@ -235,7 +236,7 @@ impl Chain {
         });
         View {
             node,
-            blocks: at.view.clone(),
+            blocks: Arc::clone(&at.view),
             shown,
             keeps: at.keeps,
             pooled: at.pool.values().map(|(id, _)| id.clone()).collect(),
@@ -265,14 +266,18 @@ impl Chain {
         if node.is_frozen(now_ms) {
             return;
         }
-        while let Some(last) = node.view.last() {
-            let at = usize::try_from(last.height).unwrap_or(usize::MAX);
-            if self.canonical.get(at).is_some_and(|block| block.id == last.id) {
-                break;
-            }
-            node.view.pop();
+        let is_canonical = |block: &Arc<Block>| {
+            let at = usize::try_from(block.height).unwrap_or(usize::MAX);
+            self.canonical.get(at).is_some_and(|here| here.id == block.id)
+        };
+        if node.view.len() == self.canonical.len() && node.view.last().is_some_and(is_canonical) {
+            return;
         }
-        node.view.extend_from_slice(&self.canonical[node.view.len()..]);
+        let view = Arc::make_mut(&mut node.view);
+        while view.last().is_some_and(|last| !is_canonical(last)) {
+            view.pop();
+        }
+        view.extend_from_slice(&self.canonical[view.len()..]);
     }
 
     /// A node follows no blocks until then.
@@ -282,7 +287,7 @@ impl Chain {
         let frozen = &mut self.nodes[node];
         frozen.frozen_until_ms = frozen.frozen_until_ms.max(until_ms);
         let until_ms = frozen.frozen_until_ms;
-        for block in &frozen.view {
+        for block in frozen.view.iter() {
             if let Some(fate) = self.fates.get_mut(&block.id)
                 && fate.removed_at_ms.is_some()
             {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use facilitator::journal::{AttemptRow, Event};
+use facilitator::journal::{AttemptRow, Event, SettlementRow};
 use sdk_plugin::wire::reason;
 
 use super::{Facts, Record, Verdict, is_of, pays};
@@ -81,7 +81,14 @@ pub(super) fn check(facts: &Facts<'_>, record: &Record<'_>, verdict: &mut Verdic
                 {
                     verdict.false_words.push(what("failed, and it could still land"));
                 }
-                if !reply.transaction.is_empty() && !was_on_chain(chain, word, &reply.transaction) {
+                // The same answer is given again, also after a reorganisation has taken its transaction away.
+                let said_before = |one: &&Told| one.at_ms <= word.at_ms && one.ask == word.ask;
+                let was_true = |one: &Told| {
+                    one.reply().is_some_and(|before| {
+                        before.transaction == reply.transaction && before.error_reason == reply.error_reason
+                    }) && was_on_chain(chain, one, &reply.transaction)
+                };
+                if !reply.transaction.is_empty() && !told.iter().filter(said_before).any(was_true) {
                     verdict
                         .false_words
                         .push(what("failed with a hash that is not on the chain"));
@@ -256,27 +263,29 @@ fn repeats(facts: &Facts<'_>, record: &Record<'_>, verdict: &mut Verdict) {
         by_ask.entry(&word.ask).or_default().push(word);
     }
     for (ask, words) in by_ask {
-        let opened: Vec<(u64, u64)> = record
+        // Other payloads of the same claim may be tried in between: what is told then is about those.
+        let claim = record.settlements.values().find(|row| is_of(row, ask));
+        let Some(claim) = claim.map(|row| &row.claim) else {
+            continue;
+        };
+        let opened: Vec<&SettlementRow> = record
             .settlements
             .values()
-            .filter(|row| is_of(row, ask))
-            .map(|row| (row.opened_at_ms, row.id))
+            .filter(|row| row.claim == *claim)
             .collect();
         for pair in words.windows(2) {
             let [before, after] = pair else { continue };
-            let of_settlement = opened.iter().rfind(|(at_ms, _)| *at_ms <= before.at_ms);
-            let Some((opened_at, id)) = of_settlement else {
+            let newest = |at_ms: u64| opened.iter().rfind(|row| row.opened_at_ms <= at_ms);
+            let (Some(row), Some(later)) = (newest(before.at_ms), newest(after.at_ms)) else {
                 continue;
             };
-            let reopened = opened
-                .iter()
-                .any(|(at_ms, _)| at_ms > opened_at && *at_ms <= after.at_ms);
+            let is_same = row.id == later.id && is_of(row, ask);
             let is_over = match &ask.payload.message {
                 None => after.asked_ms >= ask.payload.valid_before_s.saturating_mul(1_000),
                 Some(message) => facts.chain.height_at(after.asked_ms) >= message.good_until,
             };
             let answer = |word: &Told| word.reply().map(|reply| (reply.error_reason, reply.transaction));
-            if is_over && !reopened && !undone(*id) && answer(before) != answer(after) {
+            if is_over && is_same && !undone(row.id) && answer(before) != answer(after) {
                 verdict.false_words.push(format!(
                     "nonce {}: the same request got {:?}, then {:?}",
                     ask.payload.nonce,
