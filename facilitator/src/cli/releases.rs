@@ -87,7 +87,11 @@ fn print(
         if let Some(tenant) = &row.tenant {
             writeln!(out, "  tenant   {tenant}")?;
         }
-        writeln!(out, "  begun    {} (seconds since 1970)", row.opened_at_ms / 1_000)?;
+        writeln!(
+            out,
+            "  begun    {} (seconds since 1970)",
+            row.opened_at_ms / 1_000
+        )?;
         writeln!(
             out,
             "  since    {} (seconds since 1970): {}",

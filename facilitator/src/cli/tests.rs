@@ -175,14 +175,18 @@ async fn withheld_releases_are_listed_and_allowed_beside_a_running_process() {
     assert!(!list().unwrap().contains("allowed"), "all or none");
     let told = allow(&["0xab1"], false).unwrap();
     assert!(
-        told.contains("0xAb1  allowed, within a second or at the next start") && told.contains("0xAb3  withheld"),
+        told.contains("0xAb1  allowed, within a second or at the next start")
+            && told.contains("0xAb3  withheld"),
         "{told}"
     );
     let told = allow(&[], true).unwrap();
     assert!(told.contains("0xAb3  allowed"), "{told}");
     let allowed = crate::allowed::read(&data).unwrap();
     assert_eq!(
-        allowed.iter().map(|allowed| allowed.settlement).collect::<Vec<_>>(),
+        allowed
+            .iter()
+            .map(|allowed| allowed.settlement)
+            .collect::<Vec<_>>(),
         [1, 3]
     );
     // Both ways of naming what to allow, and none of them.

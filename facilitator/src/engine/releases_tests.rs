@@ -507,7 +507,11 @@ async fn a_release_whose_commit_hangs_is_pending_with_the_hash_and_not_lost() {
             "settlement_pending with the hash",
             "{hang:?}"
         );
-        assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(12),
+            "{:?}",
+            started.elapsed()
+        );
         // Another equal caller waits for what becomes of it, in vain as well.
         assert_eq!(
             told(&engine.settle(request(2_000)).await),

@@ -166,11 +166,7 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
             }
             Ok(())
         }),
-        Event::ReleasesWithheld {
-            up_to_id,
-            why,
-            at_ms,
-        } => withheld::withhold(rows, *up_to_id, why, *at_ms),
+        Event::ReleasesWithheld { up_to_id, why, at_ms } => withheld::withhold(rows, *up_to_id, why, *at_ms),
         Event::ReleasesAllowed { settlements } => withheld::allow(rows, settlements),
         Event::KeysFreed { settlement } => change(rows, *settlement, |rows, row| {
             for key in &row.conflict_keys {

@@ -6,7 +6,9 @@ use sdk_plugin::host::StoreRow;
 use sdk_plugin::{Amount, HexBytes};
 use serde::de::DeserializeOwned;
 
-use super::row::{AttemptRow, HeldRow, JobRow, SettlementRow, SlotRow, SpentRow, StepState, StoreValue, WithheldRow};
+use super::row::{
+    AttemptRow, HeldRow, JobRow, SettlementRow, SlotRow, SpentRow, StepState, StoreValue, WithheldRow,
+};
 use super::{JournalError, Rows, Table, jobs, withheld};
 
 /// What can be asked.

@@ -14,12 +14,7 @@ const REASON: &str = "reason|";
 
 /// Withholds the release of every settlement up to this id that is unreleased and not failed for good. Once for each
 /// reason: what shows a copy that was noticed before shows nothing new, and what the operator has allowed stays allowed.
-pub(super) fn withhold(
-    rows: &mut dyn Rows,
-    up_to_id: u64,
-    why: &str,
-    at_ms: u64,
-) -> Result<(), CommitError> {
+pub(super) fn withhold(rows: &mut dyn Rows, up_to_id: u64, why: &str, at_ms: u64) -> Result<(), CommitError> {
     let reason = format!("{REASON}{why}");
     if rows.get(Table::Withheld, &reason)?.is_some() {
         return Ok(());

@@ -45,11 +45,7 @@ pub(super) struct Content {
 
 impl Content {
     fn encode(self) -> String {
-        let Self {
-            seq,
-            database,
-            clean,
-        } = self;
+        let Self { seq, database, clean } = self;
         let state = if clean { "clean" } else { "open " };
         // Always as long as before, so that it can be written over.
         let text = format!("{MAGIC} {seq:020} {database:020} {state}");
@@ -69,11 +65,7 @@ impl Content {
             "open" => false,
             _ => return None,
         };
-        parts.next().is_none().then_some(Self {
-            seq,
-            database,
-            clean,
-        })
+        parts.next().is_none().then_some(Self { seq, database, clean })
     }
 }
 
@@ -114,8 +106,11 @@ impl Mark {
             let content = std::str::from_utf8(&bytes).ok().and_then(Content::decode);
             if content.is_none() {
                 // A power cut can leave half a line behind.
-                tracing::warn!("journal: {} is damaged and is written anew; whether the journal is an old copy is not \
-                     known this time", path.display());
+                tracing::warn!(
+                    "journal: {} is damaged and is written anew; whether the journal is an old copy is not \
+                     known this time",
+                    path.display()
+                );
             }
             content
         });

@@ -35,7 +35,8 @@ use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{
-    Answer, CommitError, Event, Journal, JournalError, Query, Rows, SettlementRow, Table, WithheldRow, project,
+    Answer, CommitError, Event, Journal, JournalError, Query, Rows, SettlementRow, Table, WithheldRow,
+    project,
 };
 use event_log::Head;
 use mark::Mark;
@@ -163,7 +164,9 @@ fn old_copy(
         why: why.to_owned(),
         at_ms: u64::try_from(now_ms).unwrap_or(0),
     };
-    let transaction = connection.unchecked_transaction().map_err(|error| failed(&error))?;
+    let transaction = connection
+        .unchecked_transaction()
+        .map_err(|error| failed(&error))?;
     project::apply(&mut Tables::new(&transaction), &event).map_err(|error| failed(&error))?;
     let head = event_log::append(&transaction, head, &event).map_err(|error| failed(&error))?;
     transaction.commit().map_err(|error| failed(&error))?;

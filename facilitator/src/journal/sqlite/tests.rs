@@ -631,7 +631,12 @@ async fn released_after_a_copy() -> (tempfile::TempDir, PathBuf, PathBuf) {
     (folder, data, backup)
 }
 
-const COPIED: [&str; 4] = [DATABASE, "journal.sqlite-wal", "journal.sqlite-shm", "journal.mark"];
+const COPIED: [&str; 4] = [
+    DATABASE,
+    "journal.sqlite-wal",
+    "journal.sqlite-shm",
+    "journal.mark",
+];
 
 /// What the next start finds when the process was killed: the same files, and a mark that says that it ran.
 fn killed(directory: &Path) {

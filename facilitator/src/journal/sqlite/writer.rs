@@ -128,7 +128,7 @@ impl Writer {
     pub(super) fn new(
         connection: Connection,
         head: Head,
-            files: InUse,
+        files: InUse,
         mark: Mark,
         wal: PathBuf,
         notes_queued: Arc<AtomicUsize>,
