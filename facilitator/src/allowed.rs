@@ -1,52 +1,89 @@
-//! Releases that an operator has allowed, on their way from the command to the process: a small file in the journal's
-//! directory, a transaction hash a line, taken away by the process once it has been read.
+//! Which withheld releases an operator allows, as a small file in the journal's directory. `switchyard releases allow`
+//! writes it, and the running process, or the next one, carries it out and empties it.
+//!
+//! The file is a checksum and a list. It is replaced as a whole. A file that can't be read allows nothing.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
 /// In `data.directory`.
 pub const FILE: &str = "releases-allowed";
-/// Stands for every withheld release.
-pub const ALL: &str = "all";
-/// Longest line that can be a hash or a signature.
-const MAX_LINE: usize = 128;
+/// Far more than any list needs; a larger file is damage.
+const MAX_BYTES: u64 = 64 << 20;
 
-/// Adds hashes, or [`ALL`].
-///
-/// # Errors
-/// The file can't be written.
-pub fn add(directory: &Path, hashes: &[String]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(directory.join(FILE))?;
-    let lines: String = hashes.iter().map(|hash| format!("{hash}\n")).collect();
-    file.write_all(lines.as_bytes())?;
-    file.sync_all()
+/// One release, as the operator saw it in the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allowed {
+    pub settlement: u64,
+    /// Another journal may have another settlement under the number.
+    pub claim: String,
 }
 
-/// Takes what was added; nothing when there is no file. Blocks on the disk.
-///
-/// # Errors
-/// The file can't be moved or read.
-pub fn take(directory: &Path) -> io::Result<Vec<String>> {
-    let (from, taken) = (directory.join(FILE), directory.join(format!("{FILE}.taken")));
-    match fs::rename(&from, &taken) {
-        Ok(()) => {}
+/// Reads the file in this directory; empty where there is none. Blocks on the disk.
+pub fn read(directory: &Path) -> io::Result<Vec<Allowed>> {
+    let path = directory.join(FILE);
+    let damaged = |what: &str| {
+        let path = path.display();
+        io::Error::other(format!("{path} {what}: remove it and run the command again"))
+    };
+    let text = match fs::metadata(&path).and_then(|found| {
+        if found.len() > MAX_BYTES {
+            Err(damaged("is far too large"))
+        } else {
+            fs::read_to_string(&path)
+        }
+    }) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
+    };
+    decode(&text).ok_or_else(|| damaged("is damaged"))
+}
+
+/// Replaces the file in this directory; durable when it returns.
+pub fn write(directory: &Path, allowed: &[Allowed]) -> io::Result<()> {
+    let new = directory.join(format!("{FILE}.new"));
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&new)?;
+    let list = serde_json::to_string(allowed)?;
+    writeln!(file, "{} {list}", checksum(&list))?;
+    file.sync_all()?;
+    fs::rename(&new, directory.join(FILE))?;
+    File::open(directory)?.sync_all()
+}
+
+/// Held while the list is read, changed or carried out, and written.
+pub fn lock(directory: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(directory.join(format!("{FILE}.lock")))?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn checksum(list: &str) -> String {
+    hex::encode(Sha256::digest(list))
+}
+
+fn decode(text: &str) -> Option<Vec<Allowed>> {
+    let (sum, list) = text.strip_suffix('\n')?.split_once(' ')?;
+    if checksum(list) != sum {
+        return None;
     }
-    let text = fs::read_to_string(&taken)?;
-    fs::remove_file(&taken)?;
-    Ok(text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && line.len() <= MAX_LINE)
-        .map(str::to_owned)
-        .collect())
+    serde_json::from_str(list).ok()
 }
 
 #[cfg(test)]
@@ -54,12 +91,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_added_is_taken_once() {
+    fn what_was_written_is_read_and_a_damaged_file_allows_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(take(folder.path()).unwrap().is_empty());
-        add(folder.path(), &["0xaa".to_owned()]).unwrap();
-        add(folder.path(), &[ALL.to_owned(), "x".repeat(4_000)]).unwrap();
-        assert_eq!(take(folder.path()).unwrap(), ["0xaa", ALL]);
-        assert!(take(folder.path()).unwrap().is_empty());
+        assert_eq!(read(folder.path()).unwrap(), []);
+        let allowed = vec![Allowed {
+            settlement: 7,
+            claim: "p|n|k".into(),
+        }];
+        write(folder.path(), &allowed).unwrap();
+        assert_eq!(read(folder.path()).unwrap(), allowed);
+        let text = fs::read_to_string(folder.path().join(FILE)).unwrap();
+        for cut in 0..text.len() {
+            fs::write(folder.path().join(FILE), &text[..cut]).unwrap();
+            let error = read(folder.path()).unwrap_err().to_string();
+            assert!(error.contains("remove it and run the command again"), "{error}");
+        }
+        write(folder.path(), &[]).unwrap();
+        assert_eq!(read(folder.path()).unwrap(), []);
     }
 }

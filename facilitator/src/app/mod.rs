@@ -86,30 +86,29 @@ pub fn load_keys(config: &Config) -> Result<Custody, ConfigErrors> {
 impl App {
     /// Builds everything and resumes what the journal holds.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let mut behind = None;
         let made = Self::make(config, || {
             let journal = SqliteJournal::open(&config.data_directory).map_err(|error| {
                 let why = format!("the journal can't be opened: {}", error.0);
                 StartError::Config(ConfigErrors(vec![config.source.error("data.directory", why)]))
             })?;
-            behind = journal.behind_its_mark().map(str::to_owned);
             Ok(Arc::new(journal) as Arc<dyn Journal>)
         })
         .await?;
         let engine = &made.engine;
-        if let Some(why) = behind
-            && let Err(error) = engine.withhold_releases(&why).await
-        {
-            engine.stop();
-            return Err(StartError::Other(error.to_string()));
-        }
         engine.set_paused(pause::read(&config.data_directory));
         if let Err(error) = engine.resume().await {
             engine.stop();
             return Err(StartError::Other(error.to_string()));
         }
+        if let Err(why) = engine.take_allowed(&config.data_directory).await {
+            tracing::error!("releases that the operator allowed stay withheld: {why}");
+        }
+        if let Err(error) = engine.report_withheld().await {
+            engine.stop();
+            return Err(StartError::Other(error.to_string()));
+        }
         engine.watch_pauses(config.data_directory.clone());
-        engine.watch_allowed_releases(config.data_directory.clone());
+        engine.watch_allowed(config.data_directory.clone());
         Ok(made)
     }
 

@@ -76,17 +76,16 @@ not one of everything. Without --network and --scheme every pause is lifted.")]
 Example:
   switchyard paused --config switchyard.toml")]
     Paused(ConfigFile),
-    /// Show payments whose release is withheld because the journal is an old copy, or allow releases.
+    /// Show payments that are not released because the journal may be an old copy, and allow releases.
     #[command(after_help = "\
 Examples:
   switchyard releases --config switchyard.toml
-  switchyard releases --allow 0x5f3c… --config switchyard.toml
-  switchyard releases --allow-all --config switchyard.toml
+  switchyard releases allow 0x88df… --config switchyard.toml
+  switchyard releases allow --all --config switchyard.toml
 
-After a restore of an older journal a payment without a release in it may have been told to its seller as success already:
-releases are not on the chain. Such a payment answers duplicate_settlement with its hash. Ask the seller whether the order
-was served; if not, allow the release, and the next equal request gets success. Takes effect within a second or two, and at
-the next start when nothing runs.")]
+After a restored backup a payment that is unreleased in the journal may have been told as success already. Its callers
+get duplicate_settlement with the hash. Allow a release when the seller did not deliver: the next equal request then gets
+success, once. The running process carries it out within a second, a stopped one at its next start.")]
     Releases(ReleasesCommand),
     /// Look at plugin files.
     #[command(subcommand)]
@@ -143,21 +142,36 @@ struct PauseCommand {
 }
 
 #[derive(Debug, Args)]
-struct ReleasesCommand {
-    /// Allow the release of the payment with this transaction hash. May be repeated.
-    #[arg(long, value_name = "HASH")]
-    allow: Vec<String>,
-    /// Allow every withheld release.
-    #[arg(long, conflicts_with = "allow")]
-    allow_all: bool,
+struct ResumeCommand {
+    #[command(flatten)]
+    kinds: Kinds,
     #[command(flatten)]
     file: ConfigFile,
 }
 
 #[derive(Debug, Args)]
-struct ResumeCommand {
+#[command(args_conflicts_with_subcommands = true)]
+struct ReleasesCommand {
+    #[command(subcommand)]
+    command: Option<ReleasesSubcommand>,
     #[command(flatten)]
-    kinds: Kinds,
+    file: ConfigFile,
+}
+
+#[derive(Debug, Subcommand)]
+enum ReleasesSubcommand {
+    /// Let payments be released: the next equal request of each gets success.
+    Allow(AllowCommand),
+}
+
+#[derive(Debug, Args)]
+struct AllowCommand {
+    /// Transactions of the payments, as `switchyard releases` shows them.
+    #[arg(value_name = "HASH", required_unless_present = "all", conflicts_with = "all")]
+    hashes: Vec<String>,
+    /// Everything that is withheld now.
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     file: ConfigFile,
 }
@@ -231,7 +245,11 @@ fn execute(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Pause(pause) => pause::pause(&pause, out),
         Command::Resume(resume) => pause::resume(&resume, out),
         Command::Paused(file) => pause::paused(&file.config, out),
-        Command::Releases(command) => releases::releases(&command, out),
+        Command::Releases(ReleasesCommand {
+            command: Some(ReleasesSubcommand::Allow(allow)),
+            ..
+        }) => releases::allow(&allow, out),
+        Command::Releases(ReleasesCommand { command: None, file }) => releases::list(&file.config, out),
         Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(&file, out),
         Command::Key(KeyCommand::Hash) => key::hash(io::stdin().lock(), out),
         Command::Reference(ReferenceCommand::Reference) => Ok(out.write_all(keys::markdown().as_bytes())?),

@@ -1,64 +1,125 @@
-//! `switchyard releases`: what an old journal withholds, for whoever may write into the journal's directory.
+//! `switchyard releases` and `releases allow`: what is withheld because the journal may be an old copy.
 
 use std::io::Write;
+use std::path::Path;
 
-use super::{CliError, ReleasesCommand};
-use crate::allowed;
+use super::{AllowCommand, CliError};
+use crate::allowed::{self, Allowed};
 use crate::config::Config;
-use crate::journal::SettlementRow;
-use crate::journal::sqlite::SqliteJournal;
+use crate::journal::{Outcome, SettlementRow, WithheldRow, sqlite};
 
-pub(super) fn releases(command: &ReleasesCommand, out: &mut dyn Write) -> Result<(), CliError> {
-    let config = Config::load(&command.file.config).map_err(CliError::new)?;
+pub(super) fn list(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
+    let config = Config::load(file).map_err(CliError::new)?;
     let directory = &config.data_directory;
-    let withheld = SqliteJournal::withheld_in(directory).map_err(|error| CliError(error.0))?;
-    let words = if command.allow_all {
-        vec![allowed::ALL.to_owned()]
-    } else {
-        command.allow.clone()
-    };
-    if words.is_empty() {
-        return list(&withheld, out);
-    }
-    let is_known = |word: &String| {
-        word == allowed::ALL
-            || withheld
-                .iter()
-                .any(|row| row.tx_id.as_deref() == Some(word.as_str()))
-    };
-    if let Some(unknown) = words.iter().find(|word| !is_known(word)) {
-        return Err(CliError(format!(
-            "no withheld release has the transaction {unknown:?}; `switchyard releases` shows those that there are"
-        )));
-    }
-    allowed::add(directory, &words).map_err(|error| {
-        CliError(format!(
-            "{} can't be written ({error}); run this as the user that serves",
-            directory.display()
-        ))
-    })?;
-    writeln!(
-        out,
-        "allowed; the running process, or the next one, takes it over"
-    )?;
-    Ok(())
+    let withheld = sqlite::withheld(directory).map_err(CliError::new)?;
+    let allowed = allowed::read(directory).map_err(CliError::new)?;
+    print(&withheld, &allowed, out)
 }
 
-fn list(withheld: &[SettlementRow], out: &mut dyn Write) -> Result<(), CliError> {
+pub(super) fn allow(command: &AllowCommand, out: &mut dyn Write) -> Result<(), CliError> {
+    let config = Config::load(&command.file.config).map_err(CliError::new)?;
+    let directory = &config.data_directory;
+    let withheld = sqlite::withheld(directory).map_err(CliError::new)?;
+    if withheld.is_empty() {
+        return print(&withheld, &[], out);
+    }
+    for hash in &command.hashes {
+        if !withheld.iter().any(|(row, _)| names(row, hash)) {
+            return Err(CliError(format!(
+                "no release of {hash} is withheld; write hashes as `switchyard releases` shows them, or --all"
+            )));
+        }
+    }
+    let chosen = withheld
+        .iter()
+        .map(|(row, _)| row)
+        .filter(|row| command.all || command.hashes.iter().any(|hash| names(row, hash)));
+    let cannot = |error: std::io::Error| {
+        CliError(format!(
+            "{}: {error}; run this as the user that serves",
+            directory.display()
+        ))
+    };
+    let _lock = allowed::lock(directory).map_err(cannot)?;
+    let mut allowed = allowed::read(directory).map_err(CliError::new)?;
+    for row in chosen {
+        if !is_allowed(row, &allowed) {
+            allowed.push(Allowed {
+                settlement: row.id,
+                claim: row.claim.clone(),
+            });
+        }
+    }
+    allowed::write(directory, &allowed).map_err(cannot)?;
+    print(&withheld, &allowed, out)
+}
+
+fn print(
+    withheld: &[(SettlementRow, WithheldRow)],
+    allowed: &[Allowed],
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
     if withheld.is_empty() {
         writeln!(out, "no release is withheld")?;
     }
-    for row in withheld {
+    for (row, held) in withheld {
+        let state = if is_allowed(row, allowed) {
+            "allowed, within a second or at the next start"
+        } else {
+            "withheld"
+        };
+        let hash = hash_of(row);
+        let hash = if hash.is_empty() { "(no transaction)" } else { hash };
+        writeln!(out, "{hash}  {state}")?;
+        writeln!(out, "  network  {}", row.network)?;
+        writeln!(out, "  payer    {}", row.payer)?;
+        match &row.outcome {
+            Outcome::Paid(paid) => match &paid.reply.amount {
+                Some(amount) => writeln!(out, "  amount   {amount} atomic units, paid")?,
+                None => writeln!(out, "  amount   not recorded, paid")?,
+            },
+            Outcome::Open => writeln!(out, "  amount   not known yet: the payment is open")?,
+            Outcome::Failed { refusal, .. } => {
+                writeln!(out, "  amount   none: failed, {}", refusal.reason)?;
+            }
+            Outcome::Reversed { .. } => writeln!(out, "  amount   none: reversed")?,
+        }
+        if let Some(tenant) = &row.tenant {
+            writeln!(out, "  tenant   {tenant}")?;
+        }
         writeln!(
             out,
-            "withheld: {} on {} ({}), payer {}, tenant {}, opened {} (ms since 1970)",
-            row.tx_id.as_deref().unwrap_or("without a transaction"),
-            row.network,
-            row.scheme,
-            row.payer,
-            row.tenant.as_deref().unwrap_or("none"),
-            row.opened_at_ms
+            "  begun    {} (seconds since 1970)",
+            row.opened_at_ms / 1_000
+        )?;
+        writeln!(
+            out,
+            "  since    {} (seconds since 1970): {}",
+            held.at_ms / 1_000,
+            held.why
         )?;
     }
     Ok(())
+}
+
+fn is_allowed(row: &SettlementRow, allowed: &[Allowed]) -> bool {
+    allowed
+        .iter()
+        .any(|allowed| allowed.settlement == row.id && allowed.claim == row.claim)
+}
+
+/// What callers are told: empty where there is no transaction.
+fn hash_of(row: &SettlementRow) -> &str {
+    match &row.outcome {
+        Outcome::Paid(paid) => &paid.tx_id,
+        Outcome::Open | Outcome::Failed { .. } | Outcome::Reversed { .. } => {
+            row.tx_id.as_deref().unwrap_or_default()
+        }
+    }
+}
+
+/// EVM hashes are spelled in either case; Solana's signatures are not, and two that differ by case alone do not occur.
+fn names(row: &SettlementRow, hash: &str) -> bool {
+    let known = hash_of(row);
+    !known.is_empty() && known.eq_ignore_ascii_case(hash)
 }

@@ -3,6 +3,9 @@ use std::path::Path;
 use clap::CommandFactory as _;
 
 use super::*;
+use crate::journal::conformance::opened_with;
+use crate::journal::sqlite::SqliteJournal;
+use crate::journal::{Event, Journal as _};
 use crate::service::NetworkReadiness;
 
 fn stdout(command: Command) -> Result<String, String> {
@@ -118,6 +121,85 @@ fn what_a_driver_warns_of_is_printed_and_stops_nothing() {
         text.contains("  eip155:1  ready\n    warning: finality = 2 is too small\n"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn withheld_releases_are_listed_and_allowed_beside_a_running_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("switchyard.toml");
+    let text = "[keys.hot]\nfile = \"none.key\"\n[networks.\"eip155:1\"]\nrpc = [\"http://127.0.0.1:1\"]\n\
+                signers = [\"hot\"]\nmax_cost = \"1\"\n[plugins]\ndev = true\n[plugin.x]\nfile = \"x.so\"\n\
+                [data]\ndirectory = \"data\"\n";
+    std::fs::write(&file, text).unwrap();
+    let config = || ConfigFile { config: file.clone() };
+    let list = || {
+        stdout(Command::Releases(ReleasesCommand {
+            command: None,
+            file: config(),
+        }))
+    };
+    let allow = |hashes: &[&str], all| {
+        stdout(Command::Releases(ReleasesCommand {
+            command: Some(ReleasesSubcommand::Allow(AllowCommand {
+                hashes: hashes.iter().map(ToString::to_string).collect(),
+                all,
+                file: config(),
+            })),
+            file: config(),
+        }))
+    };
+    assert_eq!(list().unwrap(), "no release is withheld\n", "no journal yet");
+    let data = folder.path().join("data");
+    let journal = SqliteJournal::open(&data).unwrap();
+    assert_eq!(allow(&[], true).unwrap(), "no release is withheld\n");
+    for (id, claim) in [(1, "a"), (3, "b")] {
+        let opened = opened_with(id, claim, |row, _, _| row.tx_id = Some(format!("0xAb{id}")));
+        journal.commit(vec![opened]).await.unwrap();
+    }
+    let withheld = Event::ReleasesWithheld {
+        up_to_id: 3,
+        why: "an old copy".into(),
+        at_ms: 1_700_000_000_000,
+    };
+    journal.commit(vec![withheld]).await.unwrap();
+    let told = list().unwrap();
+    for part in [
+        "0xAb1  withheld\n  network  eip155:84532\n  payer    0xb\n  amount   not known yet",
+        "0xAb3  withheld\n",
+        "since    1700000000 (seconds since 1970): an old copy",
+    ] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
+    let error = allow(&["0xab1", "0xcd"], false).unwrap_err();
+    assert!(error.contains("no release of 0xcd is withheld"), "{error}");
+    assert!(!list().unwrap().contains("allowed"), "all or none");
+    let told = allow(&["0xab1"], false).unwrap();
+    assert!(
+        told.contains("0xAb1  allowed, within a second or at the next start")
+            && told.contains("0xAb3  withheld"),
+        "{told}"
+    );
+    let told = allow(&[], true).unwrap();
+    assert!(told.contains("0xAb3  allowed"), "{told}");
+    let allowed = crate::allowed::read(&data).unwrap();
+    assert_eq!(
+        allowed
+            .iter()
+            .map(|allowed| allowed.settlement)
+            .collect::<Vec<_>>(),
+        [1, 3]
+    );
+    // Both ways of naming what to allow, and none of them.
+    for (words, good) in [
+        (&["allow", "0xab"][..], true),
+        (&["allow", "--all"], true),
+        (&[], true),
+        (&["allow"], false),
+        (&["allow", "0xab", "--all"], false),
+    ] {
+        let parsed = Cli::try_parse_from(["switchyard", "releases"].iter().chain(words));
+        assert_eq!(parsed.is_ok(), good, "{words:?}");
+    }
 }
 
 #[test]

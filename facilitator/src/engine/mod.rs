@@ -101,6 +101,8 @@ pub struct Engine {
     conflict_freed: Notify,
     griefing: griefing::Griefing,
     paused: RwLock<Paused>,
+    /// No settlement of this process has this number or a lower one.
+    first_id: u64,
     /// Settlements whose release was taken for an answer that has not arrived yet, or is being given back; how many such
     /// answers there are of each.
     in_delivery: Mutex<BTreeMap<u64, u32>>,
@@ -140,6 +142,7 @@ impl Engine {
             })
             .collect();
         alarms::begin_at_zero(&parts.metrics, &parts.registry);
+        let first_id = parts.journal.new_id();
         Arc::new(Self {
             registry: parts.registry,
             journal: parts.journal,
@@ -152,6 +155,7 @@ impl Engine {
             conflict_freed: Notify::new(),
             griefing: griefing::Griefing::default(),
             paused: RwLock::default(),
+            first_id,
             in_delivery: Mutex::default(),
             tasks: Mutex::new(Some(JoinSet::new())),
         })

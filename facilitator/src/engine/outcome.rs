@@ -299,7 +299,10 @@ impl Engine {
                     let was_seen = seen.is_some_and(|began| waiter.joined <= began);
                     match decide(&row, &waiter.asker) {
                         Decision::TakeRelease => may_release && (was_seen || row.paid_is_final()),
-                        Decision::Replay(_) => was_seen || row.paid_is_final(),
+                        // A replay told now would be a second success if the first answer got lost and were given back.
+                        Decision::Replay(_) => {
+                            (was_seen || row.paid_is_final()) && !self.is_in_delivery(row.id)
+                        }
                         Decision::Wait
                         | Decision::Duplicate { .. }
                         | Decision::ReplayReason

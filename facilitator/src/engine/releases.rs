@@ -26,7 +26,17 @@ impl Engine {
         drop(in_delivery);
         let (engine, claim) = (Arc::clone(self), claim.to_owned());
         Receipt::new(move |delivery| match delivery {
-            Delivery::Delivered | Delivery::Cancelled => engine.end_delivery(settlement),
+            Delivery::Delivered | Delivery::Cancelled => {
+                engine.end_delivery(settlement);
+                // Callers with the same idempotency key stayed in line.
+                if let Some(holder) = engine
+                    .holder_of(settlement, &claim)
+                    .filter(|holder| holder.has_waiters())
+                {
+                    let task = Arc::clone(&engine).look_and_serve(holder);
+                    engine.spawn(task);
+                }
+            }
             Delivery::Lost => {
                 let task = Arc::clone(&engine).give_back(settlement, claim);
                 engine.spawn(task);
@@ -57,10 +67,7 @@ impl Engine {
 
     /// Gives a release back, however often the journal refuses.
     async fn give_back(self: Arc<Self>, settlement: u64, claim: String) {
-        let holder = lock(&self.claims)
-            .get(&claim)
-            .and_then(|claim| claim.holder.clone())
-            .filter(|holder| holder.id == settlement);
+        let holder = self.holder_of(settlement, &claim);
         let mut pause = FIRST_PAUSE;
         while let Err(error) = self.try_give_back(settlement, holder.as_ref()).await {
             tracing::error!(settlement, %error, pause_ms = pause.as_millis(),
@@ -70,11 +77,22 @@ impl Engine {
         }
         self.end_delivery(settlement);
         if let Some(holder) = holder {
-            if let Some(run) = self.run_of(holder.network.id()) {
-                run.poll_now(&holder);
-            }
-            self.serve_waiters(&holder, None).await;
+            self.look_and_serve(holder).await;
         }
+    }
+
+    /// The settlement in memory, while it is not finished.
+    fn holder_of(&self, settlement: u64, claim: &str) -> Option<Arc<Settlement>> {
+        let holder = lock(&self.claims).get(claim)?.holder.clone();
+        holder.filter(|holder| holder.id == settlement)
+    }
+
+    /// Answers those who wait for a settlement, at once or when the chain has been looked at.
+    async fn look_and_serve(self: Arc<Self>, holder: Arc<Settlement>) {
+        if let Some(run) = self.run_of(holder.network.id()) {
+            run.poll_now(&holder);
+        }
+        self.serve_waiters(&holder, None).await;
     }
 
     async fn try_give_back(

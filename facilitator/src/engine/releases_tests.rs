@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::plan_check_tests::{Silent, instance, settings};
 use super::{Budgets, Engine, Ops, Parts, fingerprint_of};
+use crate::allowed::{self, Allowed};
 use crate::host::calls::CallTable;
 use crate::host::clock::TokioClock;
 use crate::journal::memory::MemoryJournal;
@@ -92,12 +93,20 @@ impl SchemeHandler for Free {
     }
 }
 
+/// Where a commit hangs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hang {
+    Nowhere,
+    BeforeTheWrite,
+    AfterTheWrite,
+}
+
 /// A journal whose disk can hang.
 pub(super) struct Disk {
     inner: MemoryJournal,
     hangs: watch::Sender<bool>,
-    /// Only commits hang.
-    commits_hang: watch::Sender<bool>,
+    /// Where commits of releases hang.
+    release_hangs: watch::Sender<Hang>,
     /// How many commits that give a release back fail before one succeeds.
     refusals: AtomicU8,
 }
@@ -107,7 +116,7 @@ impl Disk {
         Arc::new(Self {
             inner: MemoryJournal::default(),
             hangs: watch::Sender::new(false),
-            commits_hang: watch::Sender::new(false),
+            release_hangs: watch::Sender::new(Hang::Nowhere),
             refusals: AtomicU8::new(0),
         })
     }
@@ -116,8 +125,12 @@ impl Disk {
         self.hangs.send_replace(hangs);
     }
 
-    fn hang_commits(&self, hangs: bool) {
-        self.commits_hang.send_replace(hangs);
+    /// Hangs while commits of releases hang there.
+    async fn release_turn(&self, events: &[Event], at: Hang) {
+        if events.iter().any(|event| matches!(event, Event::Released { .. })) {
+            let mut hangs = self.release_hangs.subscribe();
+            drop(hangs.wait_for(|hangs| *hangs != at).await);
+        }
     }
 
     async fn turn(&self) {
@@ -145,8 +158,6 @@ impl Journal for Disk {
     }
     async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {
         self.turn().await;
-        let mut hangs = self.commits_hang.subscribe();
-        drop(hangs.wait_for(|hangs| !hangs).await);
         let refused = |left: u8| left.checked_sub(1);
         if matches!(events.as_slice(), [Event::ReleaseReturned { .. }])
             && self
@@ -156,7 +167,9 @@ impl Journal for Disk {
         {
             return Err(CommitError::Full);
         }
-        let committed = self.inner.commit(events).await;
+        self.release_turn(&events, Hang::BeforeTheWrite).await;
+        let committed = self.inner.commit(events.clone()).await;
+        self.release_turn(&events, Hang::AfterTheWrite).await;
         // The acknowledgement hangs, too.
         self.turn().await;
         committed
@@ -275,9 +288,9 @@ pub(super) fn row_of(engine: &Engine, id: u64) -> SettlementRow {
         steps: Vec::new(),
         outcome: Outcome::Open,
         release: None,
-        withheld: false,
         tx_id: Some(HASH.into()),
         finished: false,
+        withheld: false,
     }
 }
 
@@ -340,19 +353,25 @@ async fn a_stored_release_whose_caller_hangs_up_during_the_commit_is_given_back(
     let engine = ready(&journal).await;
     paid_and_unreleased(&engine, &*journal).await;
     for round in 1..=20 {
-        journal.hang_commits(true);
-        let caller = tokio::time::timeout(Duration::from_millis(7), engine.settle(request(25_000))).await;
-        assert!(caller.is_err(), "round {round}: answered {caller:?}");
-        journal.hang_commits(false);
+        let hang = if round % 2 == 0 {
+            Hang::BeforeTheWrite
+        } else {
+            Hang::AfterTheWrite
+        };
+        journal.release_hangs.send_replace(hang);
+        let caller = tokio::time::timeout(Duration::from_secs(1), engine.settle(request(25_000))).await;
+        assert!(caller.is_err(), "round {round}: hung up");
+        assert_eq!(engine.in_delivery(), 1, "round {round}: the commit is under way");
+        journal.release_hangs.send_replace(Hang::Nowhere);
         delivered(&engine).await;
+        assert_eq!((journal.released(), journal.returned()), (round, round));
     }
     assert_eq!(told(&engine.settle(request(25_000)).await), "success");
-    assert_eq!(journal.released(), journal.returned() + 1);
-    assert!(journal.returned() > 0, "some commits went through");
     assert_eq!(
         told(&engine.settle(request(25_000)).await),
         "duplicate_settlement with the hash"
     );
+    assert_eq!(journal.returned(), 20, "a delivered release stays taken");
 }
 
 #[tokio::test(start_paused = true)]
@@ -477,22 +496,32 @@ async fn a_disk_that_hangs_never_turns_a_recorded_payment_into_a_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn a_release_whose_commit_hangs_is_pending_with_the_hash_and_not_lost() {
-    let journal = Disk::new();
-    let engine = ready(&journal).await;
-    paid_and_unreleased(&engine, &*journal).await;
-    journal.hang_commits(true);
-    let caller = tokio::spawn({
-        let engine = Arc::clone(&engine);
-        async move { engine.settle(request(2_000)).await }
-    });
-    let answer = told(&caller.await.unwrap());
-    journal.hang_commits(false);
-    delivered(&engine).await;
-    let next = told(&engine.settle(request(2_000)).await);
-    assert_eq!(
-        (answer.as_str(), next.as_str()),
-        ("settlement_pending with the hash", "success")
-    );
+    for hang in [Hang::BeforeTheWrite, Hang::AfterTheWrite] {
+        let journal = Disk::new();
+        let engine = ready(&journal).await;
+        paid_and_unreleased(&engine, &*journal).await;
+        journal.release_hangs.send_replace(hang);
+        let started = Instant::now();
+        assert_eq!(
+            told(&engine.settle(request(2_000)).await),
+            "settlement_pending with the hash",
+            "{hang:?}"
+        );
+        assert!(
+            started.elapsed() < Duration::from_secs(12),
+            "{:?}",
+            started.elapsed()
+        );
+        // Another equal caller waits for what becomes of it, in vain as well.
+        assert_eq!(
+            told(&engine.settle(request(2_000)).await),
+            "settlement_pending with the hash",
+            "{hang:?}"
+        );
+        journal.release_hangs.send_replace(Hang::Nowhere);
+        delivered(&engine).await;
+        assert_eq!(told(&engine.settle(request(2_000)).await), "success", "{hang:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -537,4 +566,55 @@ async fn a_route_that_does_not_tell_its_outcome_gives_the_release_back() {
         Ok(RouteResponse::Reply { body, .. }) => assert_eq!(body["reason"], reason::DUPLICATE_SETTLEMENT),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withheld_release_is_a_duplicate_until_the_operator_allows_it_and_then_a_success_once() {
+    let journal = Disk::new();
+    let before = ready(&journal).await;
+    let id = paid_and_unreleased(&before, &*journal).await;
+    before.stop();
+    let engine = ready(&journal).await;
+    assert_eq!(engine.withhold_releases("the chain is further").await, Ok(1));
+    for _ in 0..3 {
+        assert_eq!(
+            told(&engine.settle(request(25_000)).await),
+            "duplicate_settlement with the hash"
+        );
+    }
+    assert_eq!(journal.released(), 0);
+
+    let folder = tempfile::tempdir().unwrap();
+    let allowed = |claim: &str| Allowed {
+        settlement: id,
+        claim: claim.into(),
+    };
+    // A number alone is not enough: another journal may have given it to another payment.
+    allowed::write(folder.path(), &[allowed("p|n|other")]).unwrap();
+    engine.take_allowed(folder.path()).await.unwrap();
+    assert_eq!(
+        told(&engine.settle(request(25_000)).await),
+        "duplicate_settlement with the hash"
+    );
+    let claim = row_of(&engine, 0).claim;
+    allowed::write(folder.path(), &[allowed(&claim)]).unwrap();
+    engine.take_allowed(folder.path()).await.unwrap();
+    assert_eq!(allowed::read(folder.path()).unwrap(), [], "carried out");
+    assert_eq!(told(&engine.settle(request(25_000)).await), "success");
+    assert_eq!(
+        told(&engine.settle(request(25_000)).await),
+        "duplicate_settlement with the hash"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_this_process_has_begun_itself_is_never_withheld() {
+    let journal = Disk::new();
+    let engine = ready(&journal).await;
+    let settled = engine.settle_with_receipt(request(25_000)).await;
+    assert_eq!(told(&settled.answer), "success");
+    drop(settled);
+    delivered(&engine).await;
+    assert_eq!(engine.withhold_releases("the chain is further").await, Ok(0));
+    assert_eq!(told(&engine.settle(request(25_000)).await), "success");
 }

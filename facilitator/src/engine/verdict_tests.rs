@@ -59,9 +59,9 @@ fn settlement(plan: Plan) -> Arc<Settlement> {
         }],
         outcome: Outcome::Open,
         release: None,
-        withheld: false,
         tx_id: None,
         finished: false,
+        withheld: false,
     };
     let network = Arc::clone(&kind.network);
     let settlement = Settlement::new(row, Phase::Committed, network, Some(Arc::new(kind)), None);

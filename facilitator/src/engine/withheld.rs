@@ -1,115 +1,166 @@
-//! Journals that are old copies: a restored backup, a write-ahead log that was cut or deleted.
+//! Releases that nobody gets, because the journal may be older than what callers were told.
 //!
-//! Releases are not on the chain. A payment without a release in an old copy may have been released after the copy was made,
-//! so nobody is told `success` for it before an operator says so. Noticed are a journal that is behind its own mark, and a
-//! signer's sequence that the journal can't explain; a copy that lacks releases only is not noticed.
+//! Releases are not on chain. An old copy of the journal lacks the newest ones, so a payment that is unreleased in it may
+//! have been told as `success` already. Its callers get `duplicate_settlement` with the hash, until the operator says that
+//! it may be released.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Engine, lock};
-use crate::allowed;
-use crate::journal::{Answer, Event, JournalError, Query, SettlementRow};
+use crate::allowed::{self, Allowed};
+use crate::journal::{Answer, CommitError, Event, JournalError, Query, SettlementRow, WithheldRow};
 
-/// Between two reads of the file of allowed releases.
-const READ_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at the file.
+const LOOK_EVERY: Duration = Duration::from_millis(400);
 
 impl Engine {
-    /// Withholds the release of everything that has none. Called again, it withholds what has come since.
-    ///
-    /// # Errors
-    /// The journal did not take it.
-    pub async fn withhold_releases(self: &Arc<Self>, why: &str) -> Result<(), JournalError> {
+    /// To be called when something shows that the journal is older than the chain. Settlements that were in it when this
+    /// process started, and are unreleased, are not released until the operator allows it. Says so in the log, and gives
+    /// how many releases are withheld now. The caller holds no settlement's `deciding` lock.
+    pub async fn withhold_releases(self: &Arc<Self>, why: &str) -> Result<usize, CommitError> {
         let event = Event::ReleasesWithheld {
+            up_to_id: self.first_id,
             why: why.to_owned(),
             at_ms: self.clock.now_ms(),
         };
-        self.journal
-            .commit(vec![event])
-            .await
-            .map_err(|error| JournalError(error.to_string()))?;
+        self.journal.commit(vec![event]).await?;
         self.refresh_all().await;
-        let withheld = self.withheld().await?;
-        self.metrics
-            .set("switchyard_releases_withheld", &[], measure(withheld.len()));
+        let withheld = self.withheld().await?.len();
         tracing::error!(
-            withheld = withheld.len(),
-            why,
-            "old_journal: this journal is older than what has happened. Payments without a release in it answer \
-             duplicate_settlement with their hash, because they may have been released before. Compare them with the sellers' books \
-             and let those be released that were not: switchyard releases --help"
+            withheld,
+            "releases_withheld: this journal looks older than what callers were told: {why}. Payments that were unreleased \
+             in it are answered `duplicate_settlement` with the hash, and not `success`, until you allow it: `switchyard \
+             releases` lists them"
         );
+        Ok(withheld)
+    }
+
+    /// Says in the log and the metrics how many releases are withheld.
+    pub async fn report_withheld(&self) -> Result<(), JournalError> {
+        let withheld = self.withheld().await?;
+        if let Some((_, first)) = withheld.first() {
+            tracing::warn!(
+                withheld = withheld.len(),
+                "releases are withheld because the journal may be an old copy ({}): `switchyard releases` lists them, and \
+                 `switchyard releases allow` lets them be released",
+                first.why
+            );
+        }
         Ok(())
     }
 
-    async fn refresh_all(&self) {
-        let holders: Vec<_> = lock(&self.claims)
-            .values()
-            .filter_map(|claim| claim.holder.clone())
-            .collect();
-        for settlement in holders {
-            let _deciding = settlement.deciding.lock().await;
-            self.refresh_locked(&settlement).await;
-        }
-    }
-
-    async fn withheld(&self) -> Result<Vec<SettlementRow>, JournalError> {
-        match self.journal.query(Query::Withheld).await? {
-            Answer::Settlements(rows) => Ok(rows.into_iter().map(|(row, _)| row).collect()),
-            other => Err(crate::journal::query::unexpected(&other)),
-        }
-    }
-
-    /// Carries out what `switchyard releases allow` has written, as long as the process runs.
-    pub fn watch_allowed_releases(self: &Arc<Self>, directory: PathBuf) {
+    /// Keeps looking at the file in the journal's directory that `switchyard releases allow` writes.
+    pub fn watch_allowed(self: &Arc<Self>, directory: PathBuf) {
         let engine = Arc::clone(self);
         self.spawn(async move {
+            let mut trouble = None;
             loop {
-                let folder = directory.clone();
-                let taken = tokio::task::spawn_blocking(move || allowed::take(&folder)).await;
-                match taken {
-                    Ok(Ok(asked)) if asked.is_empty() => {}
-                    Ok(Ok(asked)) => engine.allow(&asked).await,
-                    Ok(Err(error)) => tracing::error!(%error, "the file of allowed releases can't be read"),
-                    Err(error) => tracing::error!(%error, "the file of allowed releases was not read"),
+                tokio::time::sleep(LOOK_EVERY).await;
+                let now = engine.take_allowed(&directory).await.err();
+                if let Some(why) = now.as_ref().filter(|_| now != trouble) {
+                    tracing::error!("releases that the operator allowed stay withheld: {why}");
                 }
-                tokio::time::sleep(READ_EVERY).await;
+                trouble = now;
             }
         });
     }
 
-    async fn allow(self: &Arc<Self>, asked: &[String]) {
-        let rows = match self.withheld().await {
-            Ok(rows) => rows,
-            Err(error) => return tracing::error!(%error, "withheld releases can't be read"),
+    /// Carries out what the file allows, and empties it. The error is a sentence for the operator.
+    pub async fn take_allowed(self: &Arc<Self>, directory: &Path) -> Result<(), String> {
+        let folder = directory.to_owned();
+        let read = move || {
+            // Without the lock first: there is hardly ever anything.
+            if allowed::read(&folder)?.is_empty() {
+                return Ok(None);
+            }
+            let lock = allowed::lock(&folder)?;
+            Ok(Some((allowed::read(&folder)?, lock)))
         };
-        let is_asked = |row: &&SettlementRow| {
-            let named = |hash: &String| row.tx_id.as_deref().is_some_and(|tx_id| tx_id == hash);
-            asked.iter().any(|word| word == allowed::ALL || named(word))
+        let read = tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|error| error.to_string())?;
+        let Some((allowed, lock)) = read.map_err(|error: std::io::Error| error.to_string())? else {
+            return Ok(());
         };
-        let events: Vec<Event> = rows
-            .iter()
-            .filter(is_asked)
-            .map(|row| Event::ReleaseAllowed { settlement: row.id })
-            .collect();
-        let count = events.len();
-        if let Err(error) = self.journal.commit(events).await {
-            return tracing::error!(%error, "releases were not allowed: repeat the command");
-        }
-        self.refresh_all().await;
-        self.metrics.set(
-            "switchyard_releases_withheld",
-            &[],
-            measure(rows.len().saturating_sub(count)),
-        );
-        tracing::warn!(
-            count,
-            "releases_allowed: the next equal request of each of these payments gets its success"
-        );
+        self.allow_releases(&allowed)
+            .await
+            .map_err(|error| error.to_string())?;
+        let folder = directory.to_owned();
+        let emptied = move || {
+            let emptied = allowed::write(&folder, &[]);
+            drop(lock);
+            emptied
+        };
+        tokio::task::spawn_blocking(emptied)
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())
     }
-}
 
-fn measure(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
+    /// Lets these be released: the next equal request of each gets `success`.
+    async fn allow_releases(self: &Arc<Self>, allowed: &[Allowed]) -> Result<(), CommitError> {
+        let withheld = self.withheld().await?;
+        let is_allowed = |row: &SettlementRow| {
+            allowed
+                .iter()
+                .any(|allowed| allowed.settlement == row.id && allowed.claim == row.claim)
+        };
+        let rows: Vec<&SettlementRow> = withheld.iter().map(|(row, _)| row).collect();
+        let settlements: Vec<u64> = rows
+            .iter()
+            .filter(|row| is_allowed(row))
+            .map(|row| row.id)
+            .collect();
+        if settlements.is_empty() {
+            return Ok(());
+        }
+        let count = settlements.len();
+        self.journal
+            .commit(vec![Event::ReleasesAllowed { settlements }])
+            .await?;
+        tracing::warn!(
+            allowed = count,
+            withheld = withheld.len().saturating_sub(count),
+            "releases_allowed: the operator allowed releases; the next equal request of each payment gets `success`"
+        );
+        self.refresh_all().await;
+        self.withheld().await?;
+        Ok(())
+    }
+
+    /// What is withheld now, which the metrics show, too.
+    async fn withheld(&self) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
+        match self.journal.query(Query::Withheld).await? {
+            Answer::Withheld(withheld) => {
+                let count = u32::try_from(withheld.len()).unwrap_or(u32::MAX);
+                self.metrics
+                    .set("switchyard_releases_withheld", &[], f64::from(count));
+                Ok(withheld)
+            }
+            other => Err(crate::journal::query::unexpected(&other)),
+        }
+    }
+
+    /// Has every settlement in memory look as the journal has it.
+    async fn refresh_all(self: &Arc<Self>) {
+        let holders: Vec<_> = lock(&self.claims)
+            .values()
+            .filter_map(|claim| claim.holder.clone())
+            .collect();
+        for holder in holders {
+            // Of a settlement whose first commit is under way there is no row yet.
+            if holder.id > self.first_id {
+                continue;
+            }
+            {
+                let _deciding = holder.deciding.lock().await;
+                self.refresh_locked(&holder).await;
+            }
+            if holder.has_waiters() {
+                self.serve_waiters(&holder, None).await;
+            }
+        }
+    }
 }

@@ -97,15 +97,17 @@ pub enum Event {
     ReleaseReturned {
         settlement: u64,
     },
-    /// This journal is an old copy: releases made after the copy are not in it. Settlements without a release answer as
-    /// duplicates until an operator allows theirs.
+    /// The journal turned out to be older than what callers were told: nothing that is unreleased in it is released until
+    /// the operator allows it.
     ReleasesWithheld {
+        /// Later settlements were begun by this process and are not concerned.
+        up_to_id: u64,
         why: String,
         at_ms: u64,
     },
-    /// An operator lets a withheld settlement be released.
-    ReleaseAllowed {
-        settlement: u64,
+    /// The operator says that nobody was told `success` of these.
+    ReleasesAllowed {
+        settlements: Vec<u64>,
     },
     /// The conflict keys are free.
     KeysFreed {

@@ -16,6 +16,7 @@ pub mod project;
 pub mod query;
 pub mod row;
 pub mod sqlite;
+mod withheld;
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -28,7 +29,7 @@ pub use event::{Event, NewAttempt, NewSettlement};
 pub use query::{Answer, Query};
 pub use row::{
     AttemptKind, AttemptRow, Ground, GroundAt, HeldRow, JobRow, Outcome, PaidRow, Release, SettlementRow,
-    SlotRow, SpentRow, StepRow, StepState,
+    SlotRow, SpentRow, StepRow, StepState, WithheldRow,
 };
 
 /// Durable, atomic record of events.
@@ -147,10 +148,12 @@ pub enum Table {
     Jobs,
     /// Network, time, plugin and id of every job → nothing.
     DueJobs,
+    /// Settlements whose release is withheld → [`WithheldRow`]; reasons that were taken in → when.
+    Withheld,
 }
 
 impl Table {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Claims,
         Self::Requests,
         Self::Settlements,
@@ -170,6 +173,7 @@ impl Table {
         Self::Store,
         Self::Jobs,
         Self::DueJobs,
+        Self::Withheld,
     ];
 
     /// The table's name in SQL.
@@ -195,6 +199,7 @@ impl Table {
             Self::Store => "store",
             Self::Jobs => "jobs",
             Self::DueJobs => "due_jobs",
+            Self::Withheld => "withheld",
         }
     }
 }

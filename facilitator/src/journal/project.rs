@@ -15,7 +15,7 @@ use super::row::{
     AttemptKind, AttemptRow, Outcome, PaidRow, ReserveRow, SettlementRow, SlotRow, StepRow, StepState,
     StoreValue,
 };
-use super::{CommitError, JournalError, Rows, Table, jobs};
+use super::{CommitError, JournalError, Rows, Table, jobs, withheld};
 
 /// Applies one event.
 pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
@@ -152,7 +152,7 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
                 return Err(CommitError::AlreadyReleased);
             }
             if row.withheld {
-                return Err(stale("the release is withheld until an operator allows it"));
+                return Err(stale("the release is withheld until the operator allows it"));
             }
             if !matches!(row.outcome, Outcome::Paid(_)) {
                 return Err(stale("only a payment that the chain shows can be released"));
@@ -166,11 +166,8 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
             }
             Ok(())
         }),
-        Event::ReleasesWithheld { .. } => withhold(rows),
-        Event::ReleaseAllowed { settlement } => change(rows, *settlement, |_, row| {
-            row.withheld = false;
-            Ok(())
-        }),
+        Event::ReleasesWithheld { up_to_id, why, at_ms } => withheld::withhold(rows, *up_to_id, why, *at_ms),
+        Event::ReleasesAllowed { settlements } => withheld::allow(rows, settlements),
         Event::KeysFreed { settlement } => change(rows, *settlement, |rows, row| {
             for key in &row.conflict_keys {
                 if get::<u64>(rows, Table::ConflictKeys, key)? == Some(row.id) {
@@ -185,6 +182,7 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
                     return Err(stale("a settlement with an undecided step can't be finished"));
                 }
                 row.finished = true;
+                withheld::finished(rows, row)?;
                 drop_reserves(rows, row.id)
             })?;
             let key = id_key(*settlement);
@@ -287,22 +285,6 @@ fn opened(rows: &mut dyn Rows, new: &NewSettlement) -> Result<(), CommitError> {
             .map(|r| reserve_prefix(&row.network, r))
             .collect::<Vec<_>>(),
     )
-}
-
-/// Every settlement that may have been released after the copy was made. Once for each copy that is noticed.
-fn withhold(rows: &mut dyn Rows) -> Result<(), CommitError> {
-    for (key, text) in rows.scan(Table::Settlements, "", None, usize::MAX)? {
-        let mut row: SettlementRow = decode(Table::Settlements, &key, &text)?;
-        let may_be_released = match row.outcome {
-            Outcome::Open | Outcome::Paid(_) => row.release.is_none(),
-            Outcome::Failed { .. } | Outcome::Reversed { .. } => false,
-        };
-        if may_be_released {
-            row.withheld = true;
-            put(rows, Table::Settlements, &key, &row)?;
-        }
-    }
-    Ok(())
 }
 
 fn reserve_prefix(network: &str, reserve: &Reserve) -> String {

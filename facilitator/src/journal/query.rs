@@ -6,8 +6,10 @@ use sdk_plugin::host::StoreRow;
 use sdk_plugin::{Amount, HexBytes};
 use serde::de::DeserializeOwned;
 
-use super::row::{AttemptRow, HeldRow, JobRow, SettlementRow, SlotRow, SpentRow, StepState, StoreValue};
-use super::{JournalError, Rows, Table, jobs};
+use super::row::{
+    AttemptRow, HeldRow, JobRow, SettlementRow, SlotRow, SpentRow, StepState, StoreValue, WithheldRow,
+};
+use super::{JournalError, Rows, Table, jobs, withheld};
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +19,6 @@ pub enum Query {
     /// The newest settlement that a request with this hash opened.
     Request(String),
     Settlement(u64),
-    /// Settlements whose release is withheld.
-    Withheld,
     /// Settlements that are not finished, with their plans.
     Unfinished,
     OpenSlots,
@@ -70,6 +70,8 @@ pub enum Query {
         after: Option<String>,
         limit: u32,
     },
+    /// Settlements whose release is withheld, the oldest first.
+    Withheld,
     /// Every signer of a network that is promised to stay usable, each with the last such moment.
     Held {
         network: String,
@@ -87,6 +89,7 @@ pub enum Answer {
     Number(Option<u64>),
     Spent(Vec<SpentRow>),
     Held(Vec<HeldRow>),
+    Withheld(Vec<(SettlementRow, WithheldRow)>),
     Bytes(Option<HexBytes>),
     Rows(Vec<StoreRow>),
     Jobs(Vec<JobRow>),
@@ -158,16 +161,6 @@ pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError
         Query::Settlement(id) => Ok(Answer::Settlement(
             get::<SettlementRow>(rows, Table::Settlements, &id_key(*id))?.map(Box::new),
         )),
-        Query::Withheld => {
-            let mut found = Vec::new();
-            for (key, text) in rows.scan(Table::Settlements, "", None, ALL)? {
-                let row: SettlementRow = decode(Table::Settlements, &key, &text)?;
-                if row.withheld {
-                    found.push((row, None));
-                }
-            }
-            Ok(Answer::Settlements(found))
-        }
         Query::Unfinished => {
             let mut found = Vec::new();
             for (key, _) in rows.scan(Table::Unfinished, "", None, ALL)? {
@@ -309,6 +302,7 @@ pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError
             }
             Ok(Answer::Number(highest))
         }
+        Query::Withheld => Ok(Answer::Withheld(withheld::all(rows)?)),
         Query::DueJobs {
             network,
             now_ms,

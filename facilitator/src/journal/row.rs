@@ -41,15 +41,15 @@ pub struct SettlementRow {
     pub steps: Vec<StepRow>,
     pub outcome: Outcome,
     pub release: Option<Release>,
-    /// The journal is an old copy, and whether this was released after it was made is not known: it is not, before an
-    /// operator says so.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub withheld: bool,
     /// The paying step's newest attempt, or the first step's while the paying one has none: what `settlement_pending`
     /// names.
     pub tx_id: Option<String>,
     /// Nothing is left to watch.
     pub finished: bool,
+    /// The journal may be an old copy: somebody may have been told `success` already, so nobody is until the operator
+    /// allows it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub withheld: bool,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -193,6 +193,15 @@ pub struct Release {
     pub idempotency_key: Option<String>,
     /// The HTTP body, for a byte-identical replay.
     pub body: String,
+    pub at_ms: u64,
+}
+
+/// Why a release is withheld.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithheldRow {
+    /// For operators.
+    pub why: String,
+    /// Since when, milliseconds since the epoch.
     pub at_ms: u64,
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn plan() -> Value {
         "evidence".into(),
         json!({
             "logs": [{ "emitter": "0xtoken", "topics": ["0xdd", null] }],
-            "reads": [{ "name": "state", "target": "0xtoken", "data": "0x", "required": true }],
+            "reads": [{ "name": "state", "target": "0xtoken", "data": "0x", "required": true, "at": "block" }],
             "foreign": [{ "emitter": "0xtoken", "topics": [] }]
         }),
     );

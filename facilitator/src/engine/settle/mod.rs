@@ -72,7 +72,7 @@ enum Found {
         number: u64,
         answer: oneshot::Receiver<Settled>,
     },
-    Decided(Settled),
+    Decided(Box<Settled>),
     /// Look again: the state changed between two looks.
     Again,
 }
@@ -147,7 +147,7 @@ impl Engine {
                     known.set_held(&settlement);
                     return self.wait(asked, settlement, number, answer, deadline).await;
                 }
-                Ok(Found::Decided(answer)) => return answer,
+                Ok(Found::Decided(answer)) => return *answer,
                 Ok(Found::Again) => tokio::time::sleep(Duration::from_millis(u64::from(look))).await,
                 Err(error) => {
                     tracing::error!(%error, "a claim can't be looked up");
@@ -274,9 +274,10 @@ impl Engine {
                 Decision::Wait => return Ok(Found::Again),
                 Decision::TakeRelease if !row.finished => return Ok(Found::Again),
                 Decision::TakeRelease => {
-                    return Ok(Found::Decided(self.take_stored_release(*row, asked).await));
+                    let settled = self.take_stored_release(*row, asked).await;
+                    return Ok(Found::Decided(Box::new(settled)));
                 }
-                decision => return Ok(Found::Decided(plain(decision, &row, network).into())),
+                decision => return Ok(Found::Decided(Box::new(plain(decision, &row, network).into()))),
             },
         };
         Ok(self.open(asked, generation, failed_before))
@@ -330,7 +331,7 @@ impl Engine {
                 }
             }
             Decision::Reopen => Found::Again,
-            decision => Found::Decided(plain(decision, &state.row, network).into()),
+            decision => Found::Decided(Box::new(plain(decision, &state.row, network).into())),
         })
     }
 
@@ -346,10 +347,10 @@ impl Engine {
             let refusal = Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, asked.payer.clone())
                 .with_message("this network's handler failed; try again");
             let reply = settlement::failure(&refusal, "", &network_as_sent);
-            return Found::Decided(SettleAnswer::Reply(reply).into());
+            return Found::Decided(Box::new(SettleAnswer::Reply(reply).into()));
         };
         if self.is_paused(&asked.kind) {
-            return Found::Decided(paused().into());
+            return Found::Decided(Box::new(paused().into()));
         }
         let mut claims = lock(&self.claims);
         let claim = claims.entry(asked.claim.clone()).or_default();
@@ -392,9 +393,9 @@ impl Engine {
             steps: Vec::new(),
             outcome: Outcome::Open,
             release: None,
-            withheld: false,
             tx_id: None,
             finished: false,
+            withheld: false,
         };
         let settlement = Arc::new(Settlement::new(
             row,

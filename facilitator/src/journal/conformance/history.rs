@@ -56,6 +56,12 @@ fn any_event() -> impl Strategy<Value = Event> {
                 stored_if(&key, value, condition)
             }),
         (0..9_u64).prop_map(|finished_before_ms| Event::PayloadsDropped { finished_before_ms }),
+        (0..6_u64).prop_map(|up_to_id| Event::ReleasesWithheld {
+            up_to_id,
+            why: format!("w{}", up_to_id % 3),
+            at_ms: up_to_id
+        }),
+        prop::collection::vec(0..6_u64, 0..3).prop_map(|settlements| Event::ReleasesAllowed { settlements }),
         any_job_event(),
     ]
 }
@@ -95,6 +101,7 @@ async fn everything(journal: &dyn Journal) -> Vec<Result<Answer, JournalError>> 
     let mut queries = vec![
         Query::Unfinished,
         Query::OpenSlots,
+        Query::Withheld,
         Query::LaneNext { network, signer },
         Query::StoreScan {
             plugin: "evm".into(),

@@ -178,6 +178,87 @@ async fn law5_only_a_release_that_was_taken_can_be_given_back() {
     }
 }
 
+async fn withheld(journal: &dyn Journal) -> Vec<u64> {
+    match journal.query(Query::Withheld).await {
+        Ok(Answer::Withheld(rows)) => rows.iter().map(|(row, _)| row.id).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn law5_a_withheld_release_can_not_be_taken_before_it_is_allowed() {
+    for (name, journal, _folder) in journals() {
+        // Paid; open; released; failed for good; begun later.
+        let failed = Event::Failed {
+            settlement: 7,
+            step: 0,
+            refusal: Refusal::new("insufficient_funds", "0xb"),
+            tx_id: "0xt".into(),
+            proof: "reverted".into(),
+        };
+        let last = Event::StepFinal {
+            settlement: 7,
+            step: 0,
+        };
+        let finished = Event::Finished {
+            settlement: 7,
+            at_ms: 5,
+        };
+        journal
+            .commit(vec![
+                opened(1, "a"),
+                prepared(2, 1, 0),
+                paid(1, "log 1"),
+                opened(3, "b"),
+                prepared(4, 3, 1),
+                opened(5, "c"),
+                prepared(6, 5, 2),
+                paid(5, "log 2"),
+                released(5),
+                opened(7, "d"),
+                prepared(8, 7, 3),
+                failed,
+                last,
+                finished,
+                opened(9, "e"),
+            ])
+            .await
+            .unwrap();
+        let withhold = Event::ReleasesWithheld {
+            up_to_id: 8,
+            why: "an old copy".into(),
+            at_ms: 77,
+        };
+        journal.commit(vec![withhold.clone()]).await.unwrap();
+        assert_eq!(withheld(&*journal).await, [1, 3], "{name}");
+        for events in [vec![released(1)], vec![paid(3, "log 3"), released(3)]] {
+            let refused = journal.commit(events).await;
+            assert!(
+                matches!(&refused, Err(CommitError::Stale(why)) if why.contains("withheld")),
+                "{name}: {refused:?}"
+            );
+        }
+        journal.commit(vec![paid(3, "log 3")]).await.unwrap();
+        let allow = |settlements| vec![Event::ReleasesAllowed { settlements }];
+        journal.commit(allow(vec![3, 4_711])).await.unwrap();
+        assert_eq!(withheld(&*journal).await, [1], "{name}");
+        journal.commit(vec![released(3)]).await.unwrap();
+        journal.commit(allow(vec![1])).await.unwrap();
+        // The same reason again shows no other copy; another one does.
+        journal.commit(vec![withhold]).await.unwrap();
+        assert!(withheld(&*journal).await.is_empty(), "{name}");
+        let another = Event::ReleasesWithheld {
+            up_to_id: 8,
+            why: "another copy".into(),
+            at_ms: 78,
+        };
+        journal.commit(vec![another]).await.unwrap();
+        assert_eq!(withheld(&*journal).await, [1], "{name}");
+        journal.commit(allow(vec![1])).await.unwrap();
+        journal.commit(vec![released(1)]).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn the_place_behind_the_highest_closed_slot_is_known_for_each_lane() {
     for (name, journal, _folder) in journals() {

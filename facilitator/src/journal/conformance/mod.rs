@@ -64,9 +64,9 @@ pub(crate) fn opened_with(
         }],
         outcome: Outcome::Open,
         release: None,
-        withheld: false,
         tx_id: None,
         finished: false,
+        withheld: false,
     };
     let (mut reserves, mut holds) = (vec![], vec![]);
     change(&mut row, &mut reserves, &mut holds);
@@ -94,7 +94,7 @@ pub(in crate::journal) fn prepared(id: u64, settlement: u64, sequence: u64) -> E
     )))
 }
 
-pub(super) fn paid(settlement: u64, item: &str) -> Event {
+pub(in crate::journal) fn paid(settlement: u64, item: &str) -> Event {
     Event::Paid {
         settlement,
         step: 0,
@@ -109,7 +109,7 @@ pub(super) fn paid(settlement: u64, item: &str) -> Event {
     }
 }
 
-pub(super) fn released(settlement: u64) -> Event {
+pub(in crate::journal) fn released(settlement: u64) -> Event {
     Event::Released {
         settlement,
         release: Release {

@@ -25,8 +25,8 @@ impl Head {
         checksum: [0; 32],
     };
 
-    /// The newest event's place in the log; 0 in an empty one.
-    pub(super) fn sequence(self) -> i64 {
+    /// Number of the last event, 0 when there is none.
+    pub(super) fn seq(self) -> i64 {
         self.seq
     }
 

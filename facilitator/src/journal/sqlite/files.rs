@@ -1,6 +1,6 @@
 //! The journal's files: who may open them, in which mode, and which schema is inside.
 //!
-//! Beside the database lie SQLite's `-wal` and `-shm` and our own `.lock`. All belong together and are private: signed
+//! Beside the database lie SQLite's `-wal` and `-shm`, our own `.lock`, and `journal.mark`. All belong together and are private: signed
 //! transactions in them can be sent by whoever reads them. While they are open they must stay where they are: an open
 //! file that has lost its name takes every write, and the next start finds nothing of it.
 
@@ -25,7 +25,9 @@ const MIGRATIONS: [&str; 3] = [
     include_str!("003.sql"),
 ];
 /// The newest schema.
-const SCHEMA: i64 = MIGRATIONS.len() as i64;
+pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
+/// The database's name in the journal's directory.
+pub(super) const DATABASE: &str = "journal.sqlite";
 /// How long to wait for somebody else's look into the file (a backup, an operator's shell).
 const BUSY: Duration = Duration::from_secs(5);
 /// Readable and writable for the owner alone.
@@ -38,7 +40,7 @@ pub(super) fn database(directory: &Path) -> Result<PathBuf, JournalError> {
         .mode(0o700)
         .create(directory)
         .map_err(|error| cannot(directory, "created", &error))?;
-    Ok(directory.join("journal.sqlite"))
+    Ok(directory.join(DATABASE))
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -55,6 +57,11 @@ pub(super) fn wal(path: &Path) -> PathBuf {
 /// SQLite's index of the write-ahead log, in which its locks are.
 fn index(path: &Path) -> PathBuf {
     beside(path, "-shm")
+}
+
+/// How far the event log had come.
+pub(super) fn mark(path: &Path) -> PathBuf {
+    path.with_file_name("journal.mark")
 }
 
 fn lock_file(path: &Path) -> PathBuf {
@@ -227,6 +234,13 @@ pub(super) fn connect_read_only(path: &Path) -> Result<Connection, JournalError>
         .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
         .map_err(|error| cannot(path, "read", &error))?;
     Ok(connection)
+}
+
+/// Which schema is inside.
+pub(super) fn schema(connection: &Connection, path: &Path) -> Result<i64, JournalError> {
+    connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|error| cannot(path, "read", &error))
 }
 
 /// Brings the schema up to date, all or nothing.

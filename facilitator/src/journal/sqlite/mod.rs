@@ -34,7 +34,12 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Answer, CommitError, Event, Journal, JournalError, Query, Rows, Table};
+use super::{
+    Answer, CommitError, Event, Journal, JournalError, Query, Rows, SettlementRow, Table, WithheldRow,
+    project,
+};
+use event_log::Head;
+use mark::Mark;
 use reader::Ask;
 use tables::Tables;
 use writer::{Message, Writer};
@@ -49,7 +54,6 @@ const MAX_NOTES: usize = 16_384;
 /// The journal in a file.
 pub struct SqliteJournal {
     next_id: AtomicU64,
-    behind: Option<String>,
     places: Arc<Semaphore>,
     notes_queued: Arc<AtomicUsize>,
     // Dropped in this order when the journal is: queues first, which ends the threads, and the lock last of all.
@@ -77,49 +81,25 @@ impl SqliteJournal {
         Self::start(path, connection, lock)
     }
 
-    /// Settlements whose release is withheld, read beside a running process. The error is a sentence for the operator.
-    pub fn withheld_in(directory: &Path) -> Result<Vec<super::SettlementRow>, JournalError> {
-        let path = files::database(directory)?;
-        if !path.exists() {
-            return Ok(Vec::new());
-        }
-        let connection = files::connect_read_only(&path)?;
-        let mut tables = tables::Tables::new(&connection);
-        match super::query::answer(&mut tables, &Query::Withheld)? {
-            Answer::Settlements(rows) => Ok(rows.into_iter().map(|(row, _)| row).collect()),
-            other => Err(super::query::unexpected(&other)),
-        }
-    }
-
-    /// Why this journal is an old copy; `None`: nothing shows that it is.
-    #[must_use]
-    pub fn behind_its_mark(&self) -> Option<&str> {
-        self.behind.as_deref()
-    }
-
     /// Starts the threads over the writer's connection.
     fn start(path: &Path, connection: Connection, lock: File) -> Result<Self, JournalError> {
         let in_use = files::InUse::note(path, &lock)?;
-        let head = event_log::verify(&connection)?;
+        let mut head = event_log::verify(&connection)?;
         let next_id = first_free_id(&connection)?;
-        let behind = mark::read(path).filter(|mark| *mark > head.sequence()).map(|mark| {
-            format!(
-                "the journal ends with event {} and had {mark}: it was restored from an older copy, or lost its write-ahead log",
-                head.sequence()
-            )
-        });
-        // Until what is missing has been noted the mark stays as it is: the next commit sets it.
-        let mark = mark::Mark::open(path)
-            .inspect_err(|error| tracing::warn!(%error, "journal.mark can't be opened: an old copy of this journal may not be noticed"))
-            .ok();
+        let (mut mark, older) = Mark::open(path, head.seq())?;
+        if let Some(why) = older {
+            // Before the mark is written anew: a crash in between must not make an old copy look current.
+            head = old_copy(path, &connection, head, next_id, &why)?;
+        }
+        mark.write(head.seq(), false);
 
         let notes_queued = Arc::new(AtomicUsize::new(0));
         let (writes, written) = mpsc::channel();
         let writer = Writer::new(
             connection,
             head,
-            mark,
             in_use,
+            mark,
             files::wal(path),
             Arc::clone(&notes_queued),
         );
@@ -134,7 +114,6 @@ impl SqliteJournal {
         }
         Ok(Self {
             next_id: AtomicU64::new(next_id),
-            behind,
             places: Arc::new(Semaphore::new(MAX_QUEUED)),
             notes_queued,
             writes: Some(writes),
@@ -161,6 +140,56 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
         .name(name.into())
         .spawn(run)
         .map_err(|error| JournalError(format!("no thread for the journal: {error}")))
+}
+
+/// Withholds what is unreleased in a journal that is older than what callers were told, and says so.
+fn old_copy(
+    path: &Path,
+    connection: &Connection,
+    head: Head,
+    next_id: u64,
+    why: &str,
+) -> Result<Head, JournalError> {
+    let failed = |error: &dyn fmt::Display| {
+        JournalError(format!(
+            "{} is an old copy ({why}), and that can't be recorded: {error}",
+            path.display()
+        ))
+    };
+    let now_ms: i64 = connection
+        .query_row("SELECT unixepoch() * 1000", [], |row| row.get(0))
+        .map_err(|error| failed(&error))?;
+    let event = Event::ReleasesWithheld {
+        up_to_id: next_id.saturating_sub(1),
+        why: why.to_owned(),
+        at_ms: u64::try_from(now_ms).unwrap_or(0),
+    };
+    let transaction = connection
+        .unchecked_transaction()
+        .map_err(|error| failed(&error))?;
+    project::apply(&mut Tables::new(&transaction), &event).map_err(|error| failed(&error))?;
+    let head = event_log::append(&transaction, head, &event).map_err(|error| failed(&error))?;
+    transaction.commit().map_err(|error| failed(&error))?;
+    tracing::error!(
+        "journal_is_old: {} is older than what this facilitator has told its callers: {why}. Payments that are unreleased          in it are answered `duplicate_settlement` with the hash, and not `success`, until you allow it: `switchyard          releases` lists them. Payments that were begun after the copy was made are not in the journal: look for them          in the signers' transactions",
+        path.display()
+    );
+    Ok(head)
+}
+
+/// Settlements whose release is withheld in the journal in this directory, for another process than the one that uses it.
+/// Changes nothing. None where there is no journal.
+pub fn withheld(directory: &Path) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
+    let path = directory.join(files::DATABASE);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let connection = files::connect_read_only(&path)?;
+    if files::schema(&connection, &path)? < files::SCHEMA {
+        // Written by an earlier version, which withholds nothing.
+        return Ok(Vec::new());
+    }
+    super::withheld::all(&mut Tables::new(&connection))
 }
 
 /// Behind the highest id of any settlement or attempt.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use rusqlite::ffi;
 use serde_json::json;
 
-use super::super::conformance::{NETWORK, opened, prepared, rows, settlement, stored};
+use super::super::conformance::{NETWORK, opened, paid, prepared, released, rows, settlement, stored};
 use super::writer::{Fate, fate};
 use super::*;
 use crate::journal::{Ground, GroundAt};
@@ -47,7 +47,7 @@ async fn all_files_are_private() {
     let journal = SqliteJournal::open(&directory).unwrap();
     journal.commit(vec![opened(1, "a")]).await.unwrap();
     assert_eq!(mode(&directory), 0o700);
-    for name in FILES {
+    for name in FILES.into_iter().chain(["journal.mark"]) {
         assert_eq!(mode(&directory.join(name)), 0o600, "{name}");
     }
     drop(journal);
@@ -603,68 +603,128 @@ async fn grounds_of_a_journal_from_before_their_type_are_read() {
     );
 }
 
-fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+/// Copies a journal's files as they are, whoever writes in them.
+fn copy(from: &Path, to: &Path, names: &[&str]) {
     std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    for name in names {
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+}
+
+async fn withheld_in(journal: &SqliteJournal) -> Vec<u64> {
+    match journal.query(Query::Withheld).await {
+        Ok(Answer::Withheld(rows)) => rows.iter().map(|(row, _)| row.id).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A journal that was stopped, with a released payment in it; and a copy that was made while it ran, before the release.
+async fn released_after_a_copy() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));
+    let journal = SqliteJournal::open(&data).unwrap();
+    let events = vec![opened(1, "a"), prepared(2, 1, 0), paid(1, "log 1")];
+    journal.commit(events).await.unwrap();
+    copy(&data, &backup, &COPIED);
+    journal.commit(vec![released(1)]).await.unwrap();
+    drop(journal);
+    (folder, data, backup)
+}
+
+const COPIED: [&str; 4] = [
+    DATABASE,
+    "journal.sqlite-wal",
+    "journal.sqlite-shm",
+    "journal.mark",
+];
+
+/// What the next start finds when the process was killed: the same files, and a mark that says that it ran.
+fn killed(directory: &Path) {
+    let path = directory.join(DATABASE);
+    let connection = files::connect_read_only(&path).unwrap();
+    let seq = event_log::verify(&connection).unwrap().seq();
+    drop(connection);
+    let (mut mark, older) = Mark::open(&path, seq).unwrap();
+    assert_eq!(older, None);
+    mark.write(seq, false);
+}
+
+#[tokio::test]
+async fn law5_a_restored_copy_of_a_running_journal_withholds_what_is_unreleased_in_it() {
+    // The database's files put back over those that are there; the whole folder with its mark; the mark of a killed process.
+    for (what, whole) in [("in place", false), ("elsewhere", true), ("after a kill", false)] {
+        let (_folder, data, backup) = released_after_a_copy().await;
+        let place = if whole {
+            backup
+        } else {
+            if what == "after a kill" {
+                killed(&data);
+            }
+            copy(&backup, &data, &COPIED[..3]);
+            data
+        };
+        let journal = SqliteJournal::open(&place).unwrap();
+        assert_eq!(withheld_in(&journal).await, [1], "{what}");
+        assert!(journal.commit(vec![released(1)]).await.is_err(), "{what}");
+        assert_eq!(withheld(&place).unwrap().len(), 1, "{what}: for a command");
+        drop(journal);
+        // Noticed once: the next start has a mark of its own.
+        let journal = SqliteJournal::open(&place).unwrap();
+        assert_eq!(withheld_in(&journal).await, [1], "{what}");
+        let allow = Event::ReleasesAllowed { settlements: vec![1] };
+        journal.commit(vec![allow]).await.unwrap();
+        drop(journal);
+        killed(&place);
+        let journal = SqliteJournal::open(&place).unwrap();
+        assert!(withheld_in(&journal).await.is_empty(), "{what}");
+        journal.commit(vec![released(1)]).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_database_that_is_behind_its_mark_is_an_old_copy() {
-    let folder = tempfile::tempdir().unwrap();
-    let backup = tempfile::tempdir().unwrap();
-    let journal = SqliteJournal::open(folder.path()).unwrap();
-    assert_eq!(journal.behind_its_mark(), None, "a new one");
-    journal.commit(vec![opened(1, "c")]).await.unwrap();
+async fn law5_a_journal_that_lost_its_write_ahead_log_withholds_what_is_left() {
+    let (_folder, data, _) = released_after_a_copy().await;
+    let journal = SqliteJournal::open(&data).unwrap();
+    let events = vec![opened(3, "b"), prepared(4, 3, 1), paid(3, "log 2")];
+    journal.commit(events).await.unwrap();
     drop(journal);
-    copy_folder(folder.path(), backup.path());
-    let journal = SqliteJournal::open(folder.path()).unwrap();
-    assert_eq!(journal.behind_its_mark(), None, "its own");
-    journal.commit(vec![opened(2, "d")]).await.unwrap();
+    // All of it is in the database now, and what comes next is in the log alone.
+    let left = std::fs::read(data.join(DATABASE)).unwrap();
+    let journal = SqliteJournal::open(&data).unwrap();
+    journal.commit(vec![released(3)]).await.unwrap();
     drop(journal);
-    // Yesterday's database comes back; what is beside it stays.
-    for entry in std::fs::read_dir(folder.path()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.file_name().is_some_and(|name| name != "journal.mark") {
-            std::fs::remove_file(path).unwrap();
-        }
-    }
-    std::fs::copy(backup.path().join(DATABASE), folder.path().join(DATABASE)).unwrap();
-    let journal = SqliteJournal::open(folder.path()).unwrap();
-    assert!(journal.behind_its_mark().unwrap().contains("older copy"));
-    drop(journal);
-    let journal = SqliteJournal::open(folder.path()).unwrap();
-    assert!(journal.behind_its_mark().is_some(), "until it has been noted");
-    let why = "old".to_owned();
-    journal
-        .commit(vec![Event::ReleasesWithheld { why, at_ms: 1 }])
-        .await
-        .unwrap();
-    let withheld = SqliteJournal::withheld_in(folder.path()).unwrap();
-    assert_eq!(withheld.iter().map(|row| row.id).collect::<Vec<_>>(), [1]);
-    drop(journal);
-    let journal = SqliteJournal::open(folder.path()).unwrap();
-    assert_eq!(journal.behind_its_mark(), None);
-    // A mark that is gone, as after an upgrade, is no alarm.
-    drop(journal);
-    std::fs::remove_file(folder.path().join("journal.mark")).unwrap();
-    assert_eq!(
-        SqliteJournal::open(folder.path()).unwrap().behind_its_mark(),
-        None
-    );
+    killed(&data);
+    std::fs::write(data.join(DATABASE), left).unwrap();
+    let journal = SqliteJournal::open(&data).unwrap();
+    assert_eq!(withheld_in(&journal).await, [3], "the release was in the log");
 }
 
 #[tokio::test]
-async fn a_write_ahead_log_that_was_deleted_is_noticed() {
-    let folder = tempfile::tempdir().unwrap();
-    let crashed = tempfile::tempdir().unwrap();
-    let journal = SqliteJournal::open(folder.path()).unwrap();
-    journal.commit(vec![opened(1, "c")]).await.unwrap();
-    // As a crash leaves it, without its log.
-    copy_folder(folder.path(), crashed.path());
-    std::fs::remove_file(crashed.path().join(format!("{DATABASE}-wal"))).unwrap();
-    let reopened = SqliteJournal::open(crashed.path()).unwrap();
-    assert!(reopened.behind_its_mark().is_some());
+async fn a_crash_a_missing_mark_and_a_move_after_a_clean_stop_are_no_alarm() {
+    let (_folder, data, backup) = released_after_a_copy().await;
+    killed(&data);
+    let journal = SqliteJournal::open(&data).unwrap();
+    let events = vec![opened(3, "b"), prepared(4, 3, 1), paid(3, "log 2")];
+    journal.commit(events).await.unwrap();
+    assert!(withheld_in(&journal).await.is_empty(), "a crash");
+    drop(journal);
+    std::fs::remove_file(backup.join("journal.mark")).unwrap();
+    for place in [&data, &backup] {
+        let journal = SqliteJournal::open(place).unwrap();
+        assert!(withheld_in(&journal).await.is_empty(), "without a mark");
+        drop(journal);
+        let moved = tempfile::tempdir().unwrap();
+        copy(place, moved.path(), &[DATABASE, "journal.mark"]);
+        let journal = SqliteJournal::open(moved.path()).unwrap();
+        assert!(withheld_in(&journal).await.is_empty(), "moved to another disk");
+        drop(journal);
+        // Half a mark, as a power cut may leave it.
+        let mark = moved.path().join("journal.mark");
+        std::fs::write(&mark, "switchyard-mark 1 000").unwrap();
+        let journal = SqliteJournal::open(moved.path()).unwrap();
+        assert!(withheld_in(&journal).await.is_empty(), "a damaged mark");
+        drop(journal);
+        let mark = std::fs::read_to_string(mark).unwrap();
+        assert!(mark.contains(" clean "), "{mark}");
+    }
 }

@@ -91,8 +91,8 @@ pub(super) fn fate(error: &rusqlite::Error) -> Fate {
 pub(super) struct Writer {
     connection: Connection,
     head: Head,
-    mark: Option<Mark>,
     files: InUse,
+    mark: Mark,
     /// The files were once found not to be where they were opened. What happened to them meanwhile nobody knows, so
     /// only a restart, which reads them anew, ends it.
     displaced: bool,
@@ -128,16 +128,16 @@ impl Writer {
     pub(super) fn new(
         connection: Connection,
         head: Head,
-        mark: Option<Mark>,
         files: InUse,
+        mark: Mark,
         wal: PathBuf,
         notes_queued: Arc<AtomicUsize>,
     ) -> Self {
         Self {
             connection,
             head,
-            mark,
             files,
+            mark,
             displaced: false,
             wal,
             fold_at: MAX_WAL_BYTES,
@@ -175,6 +175,9 @@ impl Writer {
                 write_by = write_by.or_else(|| Some(Instant::now() + NOTES_WAIT));
             }
             if ended {
+                if !self.displaced {
+                    self.mark.write(self.head.seq(), true);
+                }
                 return;
             }
         }
@@ -224,22 +227,13 @@ impl Writer {
         match self.connection.execute_batch("COMMIT") {
             Ok(()) => {
                 self.head = head;
-                self.set_mark();
+                self.mark.write(head.seq(), false);
                 Ok(results)
             }
             Err(error) => match fate(&error) {
                 Fate::Undo(reported) => Err(reported),
                 Fate::Unknown => end(&format!("a commit could not be synced ({error})")),
             },
-        }
-    }
-
-    /// A mark that can't be written is missed when a copy has to be noticed, and stops nothing.
-    fn set_mark(&mut self) {
-        let Some(mark) = &self.mark else { return };
-        if let Err(error) = mark.set(self.head.sequence()) {
-            tracing::warn!(%error, "journal.mark can't be written: an old copy of this journal may not be noticed");
-            self.mark = None;
         }
     }
 
