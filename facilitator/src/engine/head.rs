@@ -1,5 +1,7 @@
 //! How high a chain is known to be, when any node may be wrong about it.
 
+use super::observer::LEAP_BLOCKS;
+
 /// The head of a chain. A height counts once a second answer is at least as high; one that no later answer confirms is
 /// forgotten.
 #[derive(Debug, Default, Clone, Copy)]
@@ -13,6 +15,10 @@ impl Head {
     /// Records the height that an answer named.
     pub(super) fn saw(&mut self, height: u64) {
         if height <= self.confirmed {
+            // A claim far above is not left standing until another false one confirms it.
+            self.claimed = self
+                .claimed
+                .filter(|claimed| *claimed <= self.confirmed.saturating_add(LEAP_BLOCKS));
             return;
         }
         match self.claimed {
@@ -46,5 +52,9 @@ mod tests {
         assert_eq!(head.height(), 104, "two answers at one height are enough");
         head.saw(90);
         assert_eq!(head.height(), 104, "a node that lags takes nothing back");
+        head.saw(9_000_000);
+        head.saw(104);
+        head.saw(9_000_001);
+        assert_eq!(head.height(), 104, "one false head does not confirm another");
     }
 }

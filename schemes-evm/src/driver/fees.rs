@@ -109,11 +109,11 @@ impl EvmDriver {
         {
             return Ok(known.market);
         }
-        let has_l1_fee = !self
+        let has_l1_fee = self
             .networks()
             .get(network)
             .and_then(|known| known.no_l1_fee_until_ms)
-            .is_some_and(|until_ms| now_ms < until_ms);
+            .is_none_or(|until_ms| now_ms >= until_ms);
         let mut calls = vec![
             rpc::newest_block(),
             rpc::request(
