@@ -63,7 +63,12 @@ pub(crate) fn plan() -> Value {
         json!({
             "logs": [{ "emitter": "0xtoken", "topics": ["0xdd", null] }],
             "reads": [{ "name": "state", "target": "0xtoken", "data": "0x", "required": true, "at": "block" }],
-            "foreign": [{ "emitter": "0xtoken", "topics": [] }]
+            "foreign": [{ "emitter": "0xtoken", "topics": [] }],
+            "guard": {
+                "read": { "name": "used", "target": "0xtoken", "data": "0x01", "required": false, "at": "parent" },
+                "mask": "0xff", "unchanged": "0x00"
+            },
+            "blockLogs": [{ "emitter": "0xescrow", "topics": ["0xdd"] }]
         }),
     );
     let call = first
@@ -89,19 +94,29 @@ fn writes() -> Value {
 
 pub(crate) fn evidences() -> Vec<Value> {
     let log = json!({ "id": "0xt/1", "emitter": "0xtoken", "topics": ["0xdd"], "data": "0x" });
-    let evidence = |shown: Value| {
+    let evidence = |shown: Value, guard: &str| {
         json!({
             "step": 0, "shown": shown, "txId": "0xt", "headHeight": 9, "logs": [log],
             "deltas": [{ "id": "0xt/d", "account": "0xseller", "asset": "0xtoken", "received": "10000", "sent": "0" }],
             "reads": [{ "name": "state", "data": "0x01" }, { "name": "pruned" }],
-            "foreign": [{ "txId": "0xf", "height": 8, "depth": 2, "logs": [log] }]
+            "foreign": [
+                { "txId": "0xf", "height": 8, "block": "0xb", "depth": 2, "logs": [log] },
+                { "txId": "0xe", "height": 7, "block": "", "earlier": true, "depth": 3, "logs": [] }
+            ],
+            "guard": guard, "blockLogs": [log]
         })
     };
     vec![
-        evidence(json!({ "type": "landed", "height": 9 })),
-        evidence(json!({ "type": "reverted", "height": 9, "message": "no" })),
-        evidence(json!({ "type": "reverted", "height": 9, "message": null })),
-        evidence(json!({ "type": "dead", "why": "expired" })),
+        evidence(json!({ "type": "landed", "height": 9 }), "absent"),
+        evidence(
+            json!({ "type": "reverted", "height": 9, "message": "no" }),
+            "unchanged",
+        ),
+        evidence(
+            json!({ "type": "reverted", "height": 9, "message": null }),
+            "changed",
+        ),
+        evidence(json!({ "type": "dead", "why": "expired" }), "unread"),
     ]
 }
 
@@ -130,7 +145,7 @@ pub(crate) fn network() -> Value {
 }
 
 pub(crate) fn slot() -> Value {
-    json!({ "lane": lane(), "sequence": 9_007_199_254_740_991_u64 })
+    json!({ "lane": lane(), "sequence": 9_007_199_254_740_991_u64, "lost": 1 })
 }
 
 pub(crate) fn bid() -> Value {
@@ -148,7 +163,8 @@ pub(crate) fn watch() -> Value {
         .expect("the first step's");
     json!({
         "attemptId": "a", "txId": "0xt", "lane": lane(), "sequence": 3, "sinceHeight": 1, "evidence": [evidence],
-        "searchForeign": true
+        "searchForeign": true, "pool": true, "block": { "id": "0xb", "height": 9, "timeS": 1_700_000_000_u64 },
+        "readGuards": true, "wholeBlock": true
     })
 }
 
@@ -165,7 +181,8 @@ pub(crate) fn answers(op: &str) -> Vec<Value> {
             .insert("type".into(), json!(tag));
         value
     };
-    let built = json!({ "txId": "0xt", "bytes": "0x02", "maxCost": "21000", "leftOut": [1] });
+    let built =
+        json!({ "txId": "0xt", "bytes": "0x02", "maxCost": "21000", "leftOut": [1], "wouldFail": "used" });
     match op {
         "x402.supported" => vec![json!({
             "kinds": [{ "x402Version": 2, "scheme": "full", "network": "test:1", "extra": { "a": 1 } },
@@ -231,15 +248,26 @@ fn observations() -> Vec<Value> {
         json!({ "type": "pending" }),
         json!({ "type": "landed", "height": 9, "block": "0xb", "depth": 1 }),
         json!({ "type": "reverted", "height": 9, "block": "0xb", "depth": 1, "message": "no" }),
-        json!({ "type": "superseded", "by": "0xo", "depth": 1 }),
-        json!({ "type": "superseded", "by": null, "depth": 1 }),
+        json!({ "type": "slotUsed" }),
+        json!({ "type": "lapsed" }),
         json!({ "type": "expired", "proof": "height" }),
     ];
+    let stands = [
+        json!({ "type": "canonical", "depth": 3 }),
+        json!({ "type": "replaced" }),
+        json!({ "type": "unknown" }),
+    ];
+    let anchor = json!({
+        "block": { "id": "0xa", "height": 9, "timeS": 1_700_000_000_u64 }, "nextSequence": 4,
+        "guards": ["absent", "unchanged", "changed", "unread"], "reads": evidence.get("reads")
+    });
+    let mut stands = stands.iter().cycle().cloned();
     let observation = |state: Value| {
         let of = |member: &str| evidence.get(member).cloned().expect("a member");
         let observation = json!({
             "attemptId": "a", "state": state, "headHeight": 9, "logs": of("logs"), "deltas": of("deltas"),
-            "reads": of("reads"), "foreign": of("foreign"), "foreignSearched": true
+            "reads": of("reads"), "foreign": of("foreign"), "foreignSearched": true,
+            "block": stands.next(), "anchor": anchor, "blockLogs": of("blockLogs")
         });
         json!({ "observations": [observation] })
     };
