@@ -247,10 +247,8 @@ impl Engine {
                     settlement: id,
                     step: *step,
                     refusal,
-                    tx_id: match &evidence.shown {
-                        Shown::Landed { .. } | Shown::Reverted { .. } => evidence.tx_id.clone(),
-                        Shown::Dead { .. } => String::new(),
-                    },
+                    // The earlier step's transaction is not the payment's, and may land again as another one.
+                    tx_id: String::new(),
                     proof,
                 });
                 events.push(Event::StepFinal {
