@@ -56,9 +56,10 @@ pub struct SqliteJournal {
     next_id: AtomicU64,
     places: Arc<Semaphore>,
     notes_queued: Arc<AtomicUsize>,
-    // Dropped in this order when the journal is: queues first, which ends the threads, and the lock last of all.
+    // Ended when the journal is dropped: readers, then the writer, and the lock last of all.
     writes: Option<mpsc::Sender<Message>>,
     reads: Option<mpsc::Sender<Ask>>,
+    /// The writer, then the readers.
     threads: Vec<JoinHandle<()>>,
     _lock: File,
 }
@@ -126,11 +127,16 @@ impl SqliteJournal {
 
 impl Drop for SqliteJournal {
     fn drop(&mut self) {
-        self.writes = None;
+        // Readers first: the last connection to close saves the write-ahead log into the database, and of two that close at
+        // once neither is the last. A reader that panicked has already failed its query, and a writer that did has ended the
+        // process.
         self.reads = None;
-        for thread in self.threads.drain(..) {
-            // A reader that panicked has already failed its query, and a writer that did has ended the process.
-            let _ = thread.join();
+        for reader in self.threads.drain(1.min(self.threads.len())..) {
+            let _ = reader.join();
+        }
+        self.writes = None;
+        for writer in self.threads.drain(..) {
+            let _ = writer.join();
         }
     }
 }
