@@ -221,6 +221,10 @@ pub struct Watch {
     /// A block seen earlier whose place in the chain is wanted: the one that decided the step, or an anchor's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<BlockRef>,
+    /// Height of the block that makes final what is watched, when it may be there already. A driver may show by it that a head
+    /// is more than a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_at: Option<u64>,
     /// Whether an [`Anchor`] is wanted.
     #[serde(default, skip_serializing_if = "is_false")]
     pub read_guards: bool,

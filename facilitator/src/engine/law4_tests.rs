@@ -294,6 +294,46 @@ async fn law4_a_changed_guard_is_explained_by_a_stranger_that_came_after_our_att
 }
 
 #[tokio::test(start_paused = true)]
+async fn law4_what_decided_and_no_node_knows_is_sent_again_and_nothing_is_concluded() {
+    // Its decision stands until another block is shown in that one's place; the same bytes can land once at most.
+    let ours = slot(true, 1, guarded()).await;
+    let landed = TxState::Landed {
+        height: 20,
+        block: "b".into(),
+        depth: 2,
+    };
+    let view = judged(look_all(&ours, &[seen(1, landed, 1_000)]));
+    ours.lock().decided = Some(view.decided);
+    let unknown = |block| Observation {
+        block,
+        ..seen(1, TxState::Unknown, 1_000)
+    };
+    let in_no_block = [None, Some(BlockStands::Unknown)];
+    for block in in_no_block {
+        assert_eq!(look_all(&ours, &[unknown(block)]), Verdict::Wait, "just sent");
+    }
+    advance(Duration::from_secs(2)).await;
+    for block in in_no_block {
+        assert_eq!(look_all(&ours, &[unknown(block)]), Verdict::Resend);
+        let known = Observation {
+            block,
+            ..seen(1, TxState::Pending, 1_000)
+        };
+        assert_eq!(look_all(&ours, &[known]), Verdict::Wait, "a node has it");
+        assert_eq!(look_all(&ours, &[used(block)]), Verdict::Wait, "its receipt lags");
+    }
+    assert_eq!(
+        look_all(&ours, &[unknown(Some(SHALLOW))]),
+        Verdict::Stands { depth: 4 },
+        "its block stands"
+    );
+    assert_eq!(
+        look_all(&ours, &[unknown(Some(BlockStands::Replaced))]),
+        Verdict::Replaced
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn law4_a_search_that_finds_nothing_proves_nothing() {
     for searched in [false, true] {
         let ours = found_used(GuardState::Changed).await;

@@ -33,6 +33,8 @@ const BATCH: usize = 256;
 const EARLIER_BLOCKS: u64 = 64;
 /// A head that is more than this above the known one is confirmed by a second answer before depths are counted from it.
 pub(super) const LEAP_BLOCKS: u64 = 16;
+/// How far below the block that makes a slot final the known head may be when that block is asked for with the rest.
+const NEAR_FINAL_BLOCKS: u64 = 8;
 /// From when on after a send a node is asked whether it knows the transaction. Most land before.
 const POOL_AFTER: Duration = Duration::from_secs(1);
 
@@ -60,7 +62,7 @@ impl Engine {
         for slots in due.chunks(BATCH) {
             let watches: Vec<Watch> = slots
                 .iter()
-                .flat_map(|slot| watches_of(slot, &run.network.settings))
+                .flat_map(|slot| watches_of(slot, &run.network.settings, run.head()))
                 .collect();
             match self.ops.observe(&run.network, &watches).await {
                 Ok(observations) => {
@@ -146,6 +148,15 @@ impl Engine {
                 now_s: self.clock.now_s(),
             });
             take_note(&mut state, &verdict, seen);
+            let in_block = |observation: &Observation| {
+                matches!(
+                    observation.state,
+                    TxState::Landed { .. } | TxState::Reverted { .. }
+                )
+            };
+            let unseen = state.own_ground_in_question() && !seen.iter().any(in_block);
+            state.soon |= unseen && !state.unseen;
+            state.unseen = unseen;
             verdict
         };
         if slot.lock().lapsed
@@ -531,12 +542,20 @@ pub(super) fn without_leap(seen: Observation, known_head: u64) -> Observation {
 }
 
 /// One watch for each attempt. What concerns the slot as a whole is asked with the newest.
-pub(super) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings) -> Vec<Watch> {
+pub(super) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64) -> Vec<Watch> {
     let evidence = slot.evidence();
     let state = slot.lock();
     let since_height = search_from(state.since_height(), settings);
-    let pool = (state.decided.is_none() || state.decided_is_final)
-        && Instant::now().saturating_duration_since(state.last_sent) >= POOL_AFTER;
+    let own_decided = state.own_ground_in_question();
+    let may_be_lost = state.decided.is_none() || state.decided_is_final || state.unseen;
+    let pool = may_be_lost && Instant::now().saturating_duration_since(state.last_sent) >= POOL_AFTER;
+    // While its receipt shows our transaction in its block, that block needs no look of its own.
+    let followed = state.followed();
+    let final_at = followed
+        .as_ref()
+        .map(|block| block.height.saturating_add(settings.finality.saturating_sub(1)))
+        .filter(|height| *height <= head.saturating_add(NEAR_FINAL_BLOCKS));
+    let followed = followed.filter(|_| !own_decided || state.unseen);
     let newest = state.attempts.len().saturating_sub(1);
     state
         .attempts
@@ -553,7 +572,8 @@ pub(super) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings) -> Vec<Wat
                 evidence: evidence.clone(),
                 search_foreign: state.search_foreign && is_newest,
                 pool: pool && is_newest,
-                block: state.followed().filter(|_| is_newest),
+                block: followed.clone().filter(|_| is_newest),
+                final_at: final_at.filter(|_| is_newest),
                 read_guards: state.read_guards && is_newest,
                 whole_block: state.whole_block,
             }

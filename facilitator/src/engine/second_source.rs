@@ -33,7 +33,7 @@ impl OpenSlot {
 impl Engine {
     /// What two nodes agree on; `None`: not yet. `first` is what the poll showed that raised the question.
     pub(super) async fn agreed(&self, run: &NetworkRun, slot: &Arc<OpenSlot>, first: View) -> Option<View> {
-        let watches = watches_of(slot, &run.network.settings);
+        let watches = watches_of(slot, &run.network.settings, run.head());
         let settings = &run.network.settings;
         let answers = self.through_each(&run.network, &watches).await;
         let answered = answers.len();
@@ -85,7 +85,7 @@ impl Engine {
 
     /// The slot's sequence and guards as each node shows them now; nodes that do not answer are left out.
     pub(super) async fn anchors_of_each(&self, run: &NetworkRun, slot: &OpenSlot) -> Vec<Anchor> {
-        let mut watches = watches_of(slot, &run.network.settings);
+        let mut watches = watches_of(slot, &run.network.settings, run.head());
         let Some(mut newest) = watches.pop() else {
             return Vec::new();
         };

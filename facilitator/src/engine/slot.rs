@@ -34,6 +34,8 @@ pub struct SlotState {
     /// The block at which the slot was found used, with the guards as they were there. In memory only: after a restart a
     /// newer block serves as well.
     pub anchor: Option<Anchor>,
+    /// The last poll did not show the transaction that decided in any block.
+    pub unseen: bool,
     /// Polls in a row that showed another block in place of the one that decided.
     pub replaced: u32,
     /// The next poll searches the logs for the transaction that changed a guard.
@@ -100,6 +102,7 @@ impl OpenSlot {
             decided: None,
             decided_is_final: false,
             anchor: None,
+            unseen: false,
             replaced: 0,
             search_foreign: false,
             read_guards: false,
@@ -234,6 +237,14 @@ impl SlotState {
             },
             None => self.anchor.as_ref().map(|anchor| anchor.block.clone()),
         }
+    }
+
+    /// Whether a transaction of ours has decided, in a block that may still be replaced.
+    #[must_use]
+    pub fn own_ground_in_question(&self) -> bool {
+        self.decided
+            .as_ref()
+            .is_some_and(|decided| decided.foreign.is_none() && matches!(decided.at, GroundAt::Block(_)))
     }
 
     /// The attempt with this transaction id that carries steps.

@@ -343,6 +343,7 @@ fn watch_of(
         search_foreign: false,
         pool: false,
         block: None,
+        final_at: None,
         read_guards: false,
         whole_block: false,
     }

@@ -217,8 +217,20 @@ fn after_decision(look: &Look<'_>, decided: &Decided, landed: Option<&Landed>) -
             }
         }
         BlockStands::Replaced => Verdict::Replaced,
+        // A fork may have lost it. The same bytes can land once at most, so sending them again costs nothing.
+        BlockStands::Unknown if decided.foreign.is_none() && is_lost(look) => Verdict::Resend,
         BlockStands::Unknown => Verdict::Wait,
     }
+}
+
+/// Whether the node does not know the newest attempt, which was sent a while ago.
+fn is_lost(look: &Look<'_>) -> bool {
+    let is_unknown = look
+        .seen
+        .last()
+        .is_some_and(|seen| seen.state == TxState::Unknown);
+    let since_sent = Instant::now().saturating_duration_since(look.state.last_sent);
+    is_unknown && since_sent >= RESEND_AFTER && !look.state.asked
 }
 
 /// What decided is final, and was not ours: the slot closes when its own use is final too.
@@ -235,12 +247,7 @@ fn after_final_ground(look: &Look<'_>, landed: Option<&Landed>) -> Verdict {
     }
     if !look.seen.iter().any(|seen| seen.state == TxState::SlotUsed) {
         // A reorganisation has given the slot back: whatever comes after it waits for it.
-        let is_lost = look
-            .seen
-            .last()
-            .is_some_and(|seen| seen.state == TxState::Unknown);
-        let since_sent = Instant::now().saturating_duration_since(look.state.last_sent);
-        return if is_lost && since_sent >= RESEND_AFTER && !look.state.asked {
+        return if is_lost(look) {
             Verdict::Resend
         } else {
             Verdict::Stands { depth: finality }

@@ -71,8 +71,9 @@ impl View {
         for watch in watches {
             nonces.insert(watch.lane.signer.to_lowercase(), 0);
             transactions.entry(watch.tx_id.clone()).or_default();
-            if let Some(block) = &watch.block {
-                blocks.insert(block.height, None);
+            let followed = watch.block.as_ref().map(|block| block.height);
+            for height in followed.into_iter().chain(watch.final_at) {
+                blocks.insert(height, None);
             }
         }
         // Of a watch outside any slot there may be no transaction.
@@ -184,8 +185,9 @@ impl View {
                 }
             }
         }
-        // The head's own block has been shown.
+        // The head's own block has been shown, and so have those that came with the first batch.
         tops.retain(|height, _| *height != self.head.height);
+        tops.retain(|height, _| self.blocks.get(height).is_none_or(Option::is_none));
         if tops.is_empty() {
             return Ok(());
         }
