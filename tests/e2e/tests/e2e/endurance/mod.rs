@@ -9,6 +9,7 @@ mod disturb;
 mod judge;
 mod work;
 
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use devnet::{AnvilOptions, Devnet, MERCHANT, Mining, Options};
 use e2e::World;
 use e2e::escrow::{self, fund, refunds};
+use serde_json::json;
 
 use crate::auth_capture::property::dice::Dice;
 use disturb::Disturbances;
@@ -77,6 +79,37 @@ fn warnings(world: &World) -> String {
     lines[lines.len().saturating_sub(40)..].join("\n")
 }
 
+/// Copies what tells how it came about: the log, the journal, and what the chain holds and waits for.
+fn keep(world: &World, seed: u64) -> std::io::Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("endurance-{seed}"));
+    std::fs::create_dir_all(&folder)?;
+    std::fs::copy(world.facilitator.log_file(), folder.join("switchyard.log"))?;
+    for entry in std::fs::read_dir(world.facilitator.data_folder())? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            std::fs::copy(entry.path(), folder.join(entry.file_name()))?;
+        }
+    }
+    let nonces: Vec<_> = world
+        .chain
+        .facilitators
+        .iter()
+        .map(|signer| {
+            (
+                signer.address.clone(),
+                world.chain.transaction_count(&signer.address).ok(),
+            )
+        })
+        .collect();
+    let chain = json!({
+        "head": world.chain.head().ok(),
+        "nonces": nonces,
+        "pool": world.chain.rpc().call("txpool_content", json!([])).ok(),
+    });
+    std::fs::write(folder.join("chain.json"), format!("{chain:#}"))?;
+    Ok(folder)
+}
+
 /// One seed: what is still pending at the end is the judge's business as well.
 fn run(seed: u64, lasts: Duration, calm: Duration) {
     println!(
@@ -111,6 +144,13 @@ fn run(seed: u64, lasts: Duration, calm: Duration) {
     println!("{verdict}{}", disturbances.summary());
     if !verdict.is_clean() {
         println!("{}", warnings(&world));
+        match keep(&world, seed) {
+            Ok(folder) => println!(
+                "the log, the journal and the chain's pool are in {}",
+                folder.display()
+            ),
+            Err(error) => println!("the log and the journal could not be kept: {error}"),
+        }
     }
     verdict.assert_clean();
 }
