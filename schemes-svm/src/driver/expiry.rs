@@ -3,7 +3,8 @@
 //! A status of null proves nothing: a node may have forgotten, may never have had the history, or may lag. So a node's null
 //! counts only together with what that node shows beside it, in one batch: that it is past the blockhash's life, that it has
 //! every block in which the transaction could land, and that it knows other transactions of those blocks (canaries). Two
-//! nodes must show all of it; where only one answers, it must do so twice, a minute apart.
+//! nodes must show all of it; where only one answers, it must do so twice, a minute apart. Where the other one answers and
+//! does not have the history that the question needs, the one that has it must stay alone with it for ten minutes.
 //!
 //! All of this is read for late transactions only, for one group of neighbours in a look.
 
@@ -18,7 +19,7 @@ use super::check;
 use super::lifetime::Lifetime;
 use super::options::Options;
 use super::status::{Status, get_statuses, read_statuses};
-use super::tries::Expiries;
+use super::tries::{Apart, Expiries};
 use super::unproven::Unproven;
 use super::window::{self, Window, check_first_available};
 use super::{Remembered, SvmDriver};
@@ -95,28 +96,34 @@ impl SvmDriver {
         let Some(group) = group else {
             return found;
         };
-        if let Err(unproven) = self.prove(cx, &group, &mut found).await {
-            let is_news = self.expiries(cx, |expiries| {
-                group.members.iter().for_each(|(id, _)| expiries.not_proven(id));
-                if !matches!(unproven, Unproven::NoAnswer(_) | Unproven::TooEarly) {
-                    // What one node told wrongly must not be held against another.
-                    expiries.forget_window(&group);
-                }
-                expiries.is_news(&unproven, &group)
-            });
-            if is_news {
-                let fields = json!({
-                    "event": unproven.event(),
-                    "network": cx.network().id,
-                    "transactions": group.members.len(),
+        let unproven = match self.prove(cx, &group, &mut found).await {
+            Ok(lacking) => lacking,
+            Err(unproven) => {
+                self.expiries(cx, |expiries| {
+                    group.members.iter().for_each(|(id, _)| expiries.not_proven(id));
+                    if !matches!(unproven, Unproven::NoAnswer(_) | Unproven::TooEarly) {
+                        // What one node told wrongly must not be held against another.
+                        expiries.forget_window(&group);
+                    }
                 });
-                cx.log(Level::Warn, "svm::expiry", &unproven.to_string(), &fields);
+                Some(unproven)
             }
+        };
+        if let Some(unproven) = unproven
+            && self.expiries(cx, |expiries| expiries.is_news(&unproven, &group))
+        {
+            let fields = json!({
+                "event": unproven.event(),
+                "network": cx.network().id,
+                "transactions": group.members.len(),
+            });
+            cx.log(Level::Warn, "svm::expiry", &unproven.to_string(), &fields);
         }
         found
     }
 
-    async fn prove(&self, cx: &Cx, group: &Group, found: &mut Found) -> Result<(), Unproven> {
+    /// What one of two nodes lacks, while the other one's answers count without it.
+    async fn prove(&self, cx: &Cx, group: &Group, found: &mut Found) -> Result<Option<Unproven>, Unproven> {
         let window = self.window(cx, group).await?;
         let calls = group.calls(&window);
         let nodes = match rpc::read_by_two(cx, calls.clone()).await {
@@ -133,11 +140,13 @@ impl SvmDriver {
                 Err(why) => unproven = unproven.or(Some(why)),
             }
         }
-        if let Some(unproven) = unproven {
-            return Err(unproven);
-        }
+        // One that lacks the history is no witness. All else that it may say speaks against the other one too.
+        let lacking = match unproven {
+            Some(unproven) if !unproven.is_lack() || proofs.is_empty() => return Err(unproven),
+            unproven => unproven,
+        };
         let known: BTreeSet<&str> = found.statuses.iter().map(|(id, _)| id.as_str()).collect();
-        let mut any = false;
+        let (mut any, mut is_settled) = (false, false);
         for (id, late) in &group.members {
             let proof = late.proven_by(&window, &proofs);
             let proof = proof.filter(|_| !known.contains(id.as_str()));
@@ -149,21 +158,28 @@ impl SvmDriver {
                     return None;
                 };
                 if let [only] = proofs.as_slice() {
-                    if !expiries.answered_twice(id, now_ms, only.slot) {
+                    let apart = if lacking.is_some() { Apart::BesideOne } else { Apart::Alone };
+                    if !expiries.answered_twice(id, now_ms, only.slot, apart) {
                         return None;
                     }
-                    proof.push_str("; it answered so twice, at least a minute apart");
+                    proof.push_str(match apart {
+                        Apart::Alone => "; it answered so twice, at least a minute apart",
+                        Apart::BesideOne => {
+                            "; it answered so for ten minutes, in which another node did not have that history"
+                        }
+                    });
                 }
                 expiries.proven(id, now_ms, &proof);
                 Some(proof)
             });
             if let Some(proof) = proof {
+                is_settled = true;
                 found.expired.insert(id.clone(), proof);
             }
         }
         // Without a proof and without a status it was only too early.
         if any || !known.is_empty() {
-            Ok(())
+            Ok(lacking.filter(|_| !is_settled))
         } else {
             Err(Unproven::TooEarly)
         }

@@ -9,8 +9,9 @@ use super::expiry::{Group, Late};
 use super::unproven::Unproven;
 use super::window::Window;
 
-/// Time between the two answers of a node that answers alone.
+/// Time between the two answers of a node that answers alone, and of one beside which another lacks the history.
 const ALONE_MS: u64 = 60_000;
+const BESIDE_ONE_MS: u64 = 600_000;
 /// Slots that the chain must have finalized meanwhile: a clock that jumps is no time that passed.
 const ALONE_SLOTS: u64 = 32;
 /// Time until an only node is asked again.
@@ -52,6 +53,15 @@ struct Tried {
 struct Alone {
     at_ms: u64,
     slot: u64,
+}
+
+/// How far apart the two answers of an only node must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Apart {
+    /// No other node answers.
+    Alone,
+    /// Another one answers, and does not have the history that the question needs.
+    BesideOne,
 }
 
 impl Expiries {
@@ -118,14 +128,18 @@ impl Expiries {
     }
 
     /// Whether an only node's answer is its second one, late enough after the first.
-    pub(super) fn answered_twice(&mut self, id: &str, now_ms: u64, slot: u64) -> bool {
+    pub(super) fn answered_twice(&mut self, id: &str, now_ms: u64, slot: u64, apart: Apart) -> bool {
+        let apart_ms = match apart {
+            Apart::Alone => ALONE_MS,
+            Apart::BesideOne => BESIDE_ONE_MS,
+        };
         let tried = self.tried.entry(id.to_owned()).or_default();
         tried.next_ms = now_ms.saturating_add(ALONE_RETRY_MS);
         tried.pause_ms = 0;
         let first = tried.alone.filter(|first| first.at_ms <= now_ms);
         let first = first.unwrap_or(Alone { at_ms: now_ms, slot });
         tried.alone = Some(first);
-        now_ms >= first.at_ms.saturating_add(ALONE_MS) && slot >= first.slot.saturating_add(ALONE_SLOTS)
+        now_ms >= first.at_ms.saturating_add(apart_ms) && slot >= first.slot.saturating_add(ALONE_SLOTS)
     }
 
     /// Any answer in between that is no proof makes the count begin again.

@@ -40,6 +40,14 @@ impl Unproven {
         }
     }
 
+    /// Whether the node only does not have what was asked for. Anything else speaks against what another node shows too.
+    pub(super) fn is_lack(&self) -> bool {
+        match self {
+            Self::Pruned(_) | Self::NoHistory(_) | Self::NoBlocks(_) | Self::NoCanary(_) => true,
+            Self::NoAnswer(_) | Self::Contradicted(_) | Self::WrongChain(_) | Self::TooEarly => false,
+        }
+    }
+
     /// What the operator can do.
     fn advice(&self) -> &'static str {
         match self {

@@ -327,6 +327,57 @@ fn unproven_with(event: &str, change: impl Fn(&mut Chain)) {
 }
 
 #[test]
+fn t46_beside_a_node_without_history_the_other_must_stay_alone_with_it_for_ten_minutes() {
+    let lacks: [fn(&mut Chain); 3] = [
+        |node| node.first_available = SINCE + 1,
+        |node| node.indexed = 0..LAST_SLOT,
+        |node| {
+            node.holes.insert(SINCE + 1);
+        },
+    ];
+    let pass = |world: &World, nodes: &Nodes| {
+        world.chain().advance(100);
+        if let Second::Shows(second) = &mut *nodes.second.lock().unwrap() {
+            second.advance(100);
+        }
+        world.host.advance_ms(NEXT_TRY_MS);
+    };
+    for lack in lacks {
+        let world = lapsed();
+        let nodes = with_second(&world, lack);
+        for _ in 0..10 {
+            assert_eq!(state(&world, &nodes), TxState::Lapsed);
+            pass(&world, &nodes);
+        }
+        let proof = proof(state(&world, &nodes));
+        assert!(proof.contains("did not have that history"), "{proof}");
+        assert_eq!(events(&world).len(), 1, "the operator was told what is missing");
+    }
+    // What both lack, one that shows another chain, and one that knows a status after all.
+    let never: [fn(&mut Chain); 3] = [
+        |node| node.first_available = SINCE + 1,
+        |node| node.genesis = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d".into(),
+        |node| {
+            node.first_available = SINCE + 1;
+            node.statuses
+                .insert(tx_id(1), status(SINCE, "confirmed", Value::Null));
+        },
+    ];
+    for (at, lack) in never.into_iter().enumerate() {
+        let world = lapsed();
+        if at == 0 {
+            lack(&mut world.chain());
+        }
+        let nodes = with_second(&world, lack);
+        for _ in 0..25 {
+            let state = state(&world, &nodes);
+            assert!(!matches!(state, TxState::Expired { .. }), "case {at}");
+            pass(&world, &nodes);
+        }
+    }
+}
+
+#[test]
 fn t46_a_pruned_node_proves_nothing() {
     unproven_with("expiry_history_pruned", |node| node.first_available = SINCE + 1);
 }
