@@ -77,6 +77,20 @@ pub struct Readiness {
     /// What deserves an operator's eye and does not stop the network.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Where not ready because of the node that answered: another one may do better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_fault: Option<NodeFault>,
+}
+
+/// What is wrong with what a node serves, though it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum NodeFault {
+    /// It serves another chain. Its answers are never used.
+    WrongChain,
+    /// It is behind, ahead of all clocks, or not healthy. Its answers are used only where no other node is better.
+    Behind,
 }
 
 /// One signer on one network.
@@ -221,6 +235,10 @@ pub struct Watch {
     /// A block seen earlier whose place in the chain is wanted: the one that decided the step, or an anchor's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<BlockRef>,
+    /// The transaction was seen in `block`. Whether that block stands tells all that is wanted, so that a driver need not look
+    /// for the transaction itself: while it stands, it has landed there.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub by_block: bool,
     /// Height of the block that makes final what is watched, when it may be there already. A driver may show by it that a head
     /// is more than a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]

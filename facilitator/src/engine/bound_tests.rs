@@ -41,6 +41,7 @@ impl ChainDriver for Knowing {
             ordered: true,
             head_height: 1,
             warnings: Vec::new(),
+            node_fault: None,
         })
     }
     async fn lane(&self, _: &Cx, _: &Lane) -> Result<LaneState, Fault> {

@@ -47,6 +47,8 @@ pub(super) struct Health {
     pub(super) final_height: OnceCell<Option<u64>>,
     /// Since when the head is below a block in which a payment was seen.
     pub(super) behind_since: Mutex<Option<Instant>>,
+    /// When all nodes were last looked at.
+    pub(super) nodes_shown: Mutex<Option<Instant>>,
     said: Mutex<BTreeMap<String, Instant>>,
 }
 
@@ -139,7 +141,11 @@ impl Engine {
         loop {
             let began = Instant::now();
             let ready = if is_suspect {
-                match tokio::time::timeout(SUSPECT_DEADLINE, self.check_network(&run)).await {
+                let check = async {
+                    self.judge_nodes(&run, true).await;
+                    self.check_network(&run).await
+                };
+                match tokio::time::timeout(SUSPECT_DEADLINE, check).await {
                     Ok(ready) => ready,
                     Err(_) => {
                         let late =
@@ -154,6 +160,7 @@ impl Engine {
             is_suspect = tokio::select! {
                 biased;
                 () = run.network.suspect.notified(), if ready => true,
+                () = self.node_wanted(&run) => false,
                 () = tokio::time::sleep(if ready { CHECK_INTERVAL } else { RECHECK_INTERVAL }) => false,
             };
             tokio::time::sleep_until(began + SUSPECT_INTERVAL).await;
@@ -163,7 +170,13 @@ impl Engine {
     /// One check. Starts lanes that were not known before.
     pub(super) async fn check_network(self: &Arc<Self>, run: &Arc<NetworkRun>) -> bool {
         let network = &run.network;
-        match self.ops.check(network).await {
+        self.judge_nodes(run, false).await;
+        let checked = if self.usable_nodes(network).is_empty() && network.settings.nodes > 0 {
+            Err(Fault::unavailable("no node can be used"))
+        } else {
+            self.ops.check(network).await
+        };
+        match checked {
             Ok(readiness) => {
                 for warning in &readiness.warnings {
                     if run.health.is_news(warning) {

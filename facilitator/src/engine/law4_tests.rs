@@ -95,6 +95,49 @@ async fn law4_our_own_success_is_judged_at_confirmations_whatever_else_is_shown(
 }
 
 #[tokio::test(start_paused = true)]
+async fn law4_a_receipt_that_lacks_the_events_is_held_against_the_guard_and_other_logs() {
+    let slot = slot(true, 2, guarded()).await;
+    let landed = |guard| Observation {
+        anchor: Some(anchor(guard, 4)),
+        ..seen(
+            1,
+            TxState::Landed {
+                height: 20,
+                block: "b".into(),
+                depth: 2,
+            },
+            1_000,
+        )
+    };
+    let look = |guard, found: Vec<ForeignTx>| {
+        let newest = Observation {
+            foreign: found,
+            ..seen(2, TxState::SlotUsed, 1_000)
+        };
+        judged(look_all(&slot, &[landed(guard), newest]))
+    };
+    let unchanged = look(GuardState::Unchanged, vec![]);
+    assert_eq!(
+        (unchanged.guards, unchanged.by_logs),
+        (vec![GuardState::Unchanged], false)
+    );
+    slot.lock().search_foreign = true;
+    // Nothing is found: the scheme gets the receipt and the changed guard, which decide nothing together.
+    let nothing = look(GuardState::Changed, vec![]);
+    assert_eq!(
+        (nothing.guards, nothing.by_logs),
+        (vec![GuardState::Changed], false)
+    );
+    // Its own logs show more than its receipt. They may prove the effect, and nothing against it.
+    let own = look(GuardState::Changed, vec![foreign("TX1", 20, 2)]);
+    assert_eq!((own.decided.attempt, own.by_logs), (1, true));
+    // T-111: another transaction used the authorization before.
+    let other = look(GuardState::Changed, vec![foreign("theirs", 19, 2)]);
+    assert_eq!(other.decided.attempt, 1);
+    assert_eq!(other.foreign.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn law4_a_reverted_receipt_is_a_failure_only_with_the_guard_unchanged() {
     let reverted = |depth| TxState::Reverted {
         height: 20,

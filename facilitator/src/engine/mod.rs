@@ -26,6 +26,7 @@ mod lane;
 #[cfg(test)]
 mod law4_tests;
 mod network;
+mod nodes;
 mod observer;
 mod ops;
 mod outcome;

@@ -225,7 +225,19 @@ impl Engine {
                 lane.room.notify_one();
             }
         } else if matches!(view.shown, Shown::Landed { .. }) {
-            slot.lock().whole_block = true;
+            let mut state = slot.lock();
+            state.whole_block = true;
+            // A receipt may lack what the transaction did: the guard tells, and other nodes' logs.
+            let has_guard = slot.evidence().iter().any(|wanted| wanted.guard.is_some());
+            let is_unread = view.guards.is_empty() || view.guards.contains(&GuardState::Unread);
+            if has_guard && is_unread && !state.read_guards {
+                state.read_guards = true;
+                state.soon = true;
+            }
+            if view.guards.contains(&GuardState::Changed) && !state.search_foreign {
+                state.search_foreign = true;
+                state.soon = true;
+            }
         }
     }
 
@@ -273,18 +285,26 @@ impl Engine {
                 guard: view.guards.get(index).copied().unwrap_or_default(),
                 block_logs: observation.block_logs.clone(),
             };
-            all &= self.judge_step(settlement, &evidence, Some(&view.decided)).await;
+            let wants_guard = slot
+                .evidence()
+                .get(index)
+                .is_some_and(|wanted| wanted.guard.is_some());
+            let may_fail = !view.by_logs && (!wants_guard || evidence.guard != GuardState::Absent);
+            all &= self
+                .judge_step(settlement, &evidence, Some(&view.decided), may_fail)
+                .await;
         }
         all
     }
 
     /// Has the scheme judge a step; `true` when that decided it. Without a ground the decision is final at once: no
-    /// attempt of the step can land.
+    /// attempt of the step can land. `may_fail`: what is shown is whole enough to speak against the step.
     pub(super) async fn judge_step(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
         evidence: &Evidence,
         decided: Option<&Decided>,
+        may_fail: bool,
     ) -> bool {
         let step = evidence.step;
         let network = settlement.network.id();
@@ -306,6 +326,8 @@ impl Engine {
             Ok(Judgement::Paid(paid)) if pays => {
                 self.conclude_paid(settlement, paid, evidence, decided).await
             }
+            // The guard is read first.
+            Ok(Judgement::NotPaid(_)) if !may_fail => false,
             Ok(Judgement::NotPaid(refusal)) if !proves_failure(evidence) => {
                 tracing::error!(settlement = settlement.id, step, reason = %refusal.reason,
                     "a judgement was refused: the scheme calls a step failed that may have had its effect");
@@ -474,7 +496,11 @@ fn take_note(state: &mut SlotState, verdict: &Verdict, seen: &[Observation]) {
 /// change.
 fn proves_failure(evidence: &Evidence) -> bool {
     match (&evidence.shown, evidence.guard) {
-        (Shown::Landed { .. }, _) => true,
+        (Shown::Landed { .. }, GuardState::Unchanged | GuardState::Absent) => true,
+        (Shown::Landed { .. }, GuardState::Changed) => {
+            !evidence.logs.is_empty() || !evidence.foreign.is_empty()
+        }
+        (Shown::Landed { .. }, GuardState::Unread) => false,
         (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Unchanged | GuardState::Absent) => true,
         (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Changed) => !evidence.foreign.is_empty(),
         (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Unread) => false,
@@ -549,13 +575,17 @@ pub(super) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64)
     let own_decided = state.own_ground_in_question();
     let may_be_lost = state.decided.is_none() || state.decided_is_final || state.unseen;
     let pool = may_be_lost && Instant::now().saturating_duration_since(state.last_sent) >= POOL_AFTER;
-    // While its receipt shows our transaction in its block, that block needs no look of its own.
+    // The block that decided says whether our transaction is still there, whatever receipts a node keeps.
+    let decided = state
+        .decided
+        .as_ref()
+        .filter(|_| own_decided)
+        .map(|decided| decided.attempt);
     let followed = state.followed();
     let final_at = followed
         .as_ref()
         .map(|block| block.height.saturating_add(settings.finality.saturating_sub(1)))
         .filter(|height| *height <= head.saturating_add(NEAR_FINAL_BLOCKS));
-    let followed = followed.filter(|_| !own_decided || state.unseen);
     let newest = state.attempts.len().saturating_sub(1);
     state
         .attempts
@@ -563,6 +593,7 @@ pub(super) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64)
         .enumerate()
         .map(|(index, attempt)| {
             let is_newest = index == newest;
+            let by_block = decided == Some(attempt.id);
             Watch {
                 attempt_id: attempt.id.to_string(),
                 tx_id: attempt.tx_id.clone(),
@@ -572,9 +603,10 @@ pub(super) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64)
                 evidence: evidence.clone(),
                 search_foreign: state.search_foreign && is_newest,
                 pool: pool && is_newest,
-                block: followed.clone().filter(|_| is_newest),
+                block: followed.clone().filter(|_| is_newest || by_block),
+                by_block,
                 final_at: final_at.filter(|_| is_newest),
-                read_guards: state.read_guards && is_newest,
+                read_guards: state.read_guards,
                 whole_block: state.whole_block,
             }
         })

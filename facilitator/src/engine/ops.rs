@@ -86,6 +86,10 @@ impl Ops {
             .map_or_else(Vec::new, |rpc| rpc.nodes(network.id()))
     }
 
+    pub(super) fn pools(&self) -> Option<&RpcPools> {
+        self.rpc.as_deref()
+    }
+
     pub async fn supported(&self, kind: &Kind) -> Result<Supported, Fault> {
         let (guard, cx) = self.scheme(kind, Operation::Supported);
         self.run(
@@ -183,7 +187,20 @@ impl Ops {
     }
 
     pub async fn check(&self, network: &Network) -> Result<Readiness, Fault> {
-        let (guard, cx) = self.driver(network, Operation::Check, Rights::default());
+        self.check_as(network, Rights::default()).await
+    }
+
+    /// The check as one node answers it: `node` counts the network's nodes as configured, from 0.
+    pub async fn check_through(&self, network: &Network, node: usize) -> Result<Readiness, Fault> {
+        let rights = Rights {
+            node: Some(node),
+            ..Rights::default()
+        };
+        self.check_as(network, rights).await
+    }
+
+    async fn check_as(&self, network: &Network, rights: Rights<'_>) -> Result<Readiness, Fault> {
+        let (guard, cx) = self.driver(network, Operation::Check, rights);
         let keys = network
             .settings
             .keys

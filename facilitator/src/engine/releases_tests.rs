@@ -199,6 +199,7 @@ pub(super) fn engine(journal: Arc<dyn Journal>) -> Arc<Engine> {
         ordered: true,
         head_height: 1,
         warnings: Vec::new(),
+        node_fault: None,
     }));
     let mut registry = Registry::default();
     let kind = Kind {

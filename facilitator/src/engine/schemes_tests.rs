@@ -100,6 +100,7 @@ fn engine(words: Vec<Result<SchemeCheck, Fault>>) -> Arc<Engine> {
         ordered: true,
         head_height: 1,
         warnings: Vec::new(),
+        node_fault: None,
     }));
     let mut registry = Registry::default();
     let mut add = |scheme: &str, words: Vec<Result<SchemeCheck, Fault>>| {

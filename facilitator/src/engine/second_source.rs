@@ -116,7 +116,8 @@ impl Engine {
 
     /// What each node shows for itself, in the watches' order; nodes that do not answer are left out.
     async fn through_each(&self, network: &Network, watches: &[Watch]) -> Vec<Vec<Observation>> {
-        let asked = (0..network.settings.nodes).map(|node| self.ops.observe_through(network, watches, node));
+        let nodes = self.usable_nodes(network).into_iter();
+        let asked = nodes.map(|node| self.ops.observe_through(network, watches, node));
         let answers = join_all(asked).await;
         answers
             .into_iter()
@@ -227,6 +228,7 @@ mod tests {
                 foreign: None,
             },
             guards: Vec::new(),
+            by_logs: false,
             foreign: Vec::new(),
         }
     }

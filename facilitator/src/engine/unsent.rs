@@ -105,7 +105,7 @@ impl Engine {
             guard: GuardState::Unchanged,
             block_logs: Vec::new(),
         };
-        self.judge_step(settlement, &evidence, None).await
+        self.judge_step(settlement, &evidence, None, true).await
     }
 
     async fn commit_unexplained(&self, settlement: &Arc<Settlement>, step: u32, height: u64) -> bool {
@@ -292,7 +292,7 @@ impl Engine {
                 evidence.logs = seen.logs;
                 evidence.reads = seen.reads;
                 evidence.block_logs = seen.block_logs;
-                return self.judge_step(settlement, &evidence, None).await;
+                return self.judge_step(settlement, &evidence, None, true).await;
             }
             if let Some(anchor) = seen.anchor.filter(|_| index == 0) {
                 evidence.reads = anchor.reads;
@@ -311,10 +311,10 @@ impl Engine {
             evidence.tx_id.clone_from(&own.tx_id);
             evidence.logs.clone_from(&own.logs);
             evidence.reads.clear();
-            return self.judge_step(settlement, &evidence, None).await;
+            return self.judge_step(settlement, &evidence, None, true).await;
         }
         evidence.foreign = foreign_of(&found, since(attempts));
-        self.judge_step(settlement, &evidence, None).await
+        self.judge_step(settlement, &evidence, None, true).await
     }
 }
 
@@ -343,6 +343,7 @@ fn watch_of(
         search_foreign: false,
         pool: false,
         block: None,
+        by_block: false,
         final_at: None,
         read_guards: false,
         whole_block: false,

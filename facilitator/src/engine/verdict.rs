@@ -61,6 +61,8 @@ pub struct View {
     pub decided: Decided,
     /// One for each step of the slot, or none: the transaction landed.
     pub guards: Vec<GuardState>,
+    /// Only logs show it, and there may be more: they can prove the step's effect and nothing against it.
+    pub by_logs: bool,
     /// Transactions found by a search that may explain a changed guard.
     pub foreign: Vec<ForeignTx>,
 }
@@ -109,7 +111,7 @@ pub fn verdict(look: &Look<'_>) -> Verdict {
             let shown = Shown::Landed {
                 height: landed.decided.height,
             };
-            judge(landed.observation, shown, landed.decided, Vec::new(), Vec::new())
+            succeeded(look, landed.observation, shown, landed.decided)
         }
         Effect::Reverted(message) => reverted(look, &landed.observation, message, landed.decided),
         Effect::Fill => used(look, "its slot was filled"),
@@ -128,8 +130,28 @@ fn judge(
         shown,
         decided,
         guards,
+        by_logs: false,
         foreign,
     }))
+}
+
+/// A transaction of ours landed. Its receipt may lack what it did: where a first judgement was not content with it, the guards
+/// come with the next looks, and what a search found where they changed.
+fn succeeded(look: &Look<'_>, observation: Observation, shown: Shown, decided: Decided) -> Verdict {
+    let guards = observation
+        .anchor
+        .as_ref()
+        .map_or_else(Vec::new, |anchor| anchor.guards.clone());
+    if !look.state.search_foreign || !guards.contains(&GuardState::Changed) {
+        return judge(observation, shown, decided, guards, Vec::new());
+    }
+    match explanation(look) {
+        Explanation::Ours(view) if observation.logs.is_empty() => Verdict::Judge(view),
+        Explanation::Foreign(foreign, _) => judge(observation, shown, decided, guards, foreign),
+        Explanation::Ours(_) | Explanation::NotSearched | Explanation::Unripe | Explanation::None => {
+            judge(observation, shown, decided, guards, Vec::new())
+        }
+    }
 }
 
 /// One of the slot's attempts in a block.
@@ -448,6 +470,7 @@ fn explanation(look: &Look<'_>) -> Explanation {
                 foreign: None,
             },
             guards: Vec::new(),
+            by_logs: true,
             foreign: Vec::new(),
         }));
     }

@@ -290,6 +290,7 @@ async fn observations_must_be_those_that_were_asked_for() {
         search_foreign: false,
         pool: false,
         block: None,
+        by_block: false,
         final_at: None,
         read_guards: false,
         whole_block: false,

@@ -164,7 +164,7 @@ pub(crate) fn watch() -> Value {
     json!({
         "attemptId": "a", "txId": "0xt", "lane": lane(), "sequence": 3, "sinceHeight": 1, "evidence": [evidence],
         "searchForeign": true, "pool": true, "block": { "id": "0xb", "height": 9, "timeS": 1_700_000_000_u64 },
-        "finalAt": 12, "readGuards": true, "wholeBlock": true
+        "byBlock": true, "finalAt": 12, "readGuards": true, "wholeBlock": true
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, U256};
-use sdk_plugin::chain::{KeyInfo, Network, Readiness};
+use sdk_plugin::chain::{KeyInfo, Network, NodeFault, Readiness};
 use sdk_plugin::host::{RpcResult, Suite};
 use sdk_plugin::{Amount, Cx, Fault, Value};
 use serde_json::json;
@@ -104,10 +104,11 @@ async fn check(cx: &Cx, network: &Network) -> Result<(Readiness, bool), Fault> {
 
     let told = rpc::quantity(answers.take()?, "eth_chainId")?;
     if told != chain_id {
-        findings.stop(format!(
+        let why = format!(
             "the nodes of {} serve chain id {told}; correct the network's rpc urls, or its id",
             network.id
-        ));
+        );
+        findings.stop_for(NodeFault::WrongChain, why);
     }
     let configured = cx.network();
     findings.warnings.extend(depths::warnings(
@@ -141,6 +142,7 @@ async fn check(cx: &Cx, network: &Network) -> Result<(Readiness, bool), Fault> {
         ordered: true,
         head_height: head.height,
         warnings: findings.warnings,
+        node_fault: findings.node_fault,
     };
     Ok((readiness, has_multicall))
 }
@@ -149,6 +151,7 @@ async fn check(cx: &Cx, network: &Network) -> Result<(Readiness, bool), Fault> {
 struct Findings {
     /// The first thing that stops the network.
     why_not: Option<String>,
+    node_fault: Option<NodeFault>,
     warnings: Vec<String>,
 }
 
@@ -157,12 +160,20 @@ impl Findings {
         self.why_not.get_or_insert(why);
     }
 
+    /// Another node may do better, unless something else stops the network.
+    fn stop_for(&mut self, fault: NodeFault, why: String) {
+        if self.why_not.is_none() {
+            self.node_fault = Some(fault);
+        }
+        self.stop(why);
+    }
+
     /// Stops the network, or only warns where the operator's limit is 0.
     fn stop_or_warn(&mut self, limit_s: u64, text: String) {
         if limit_s == 0 {
             self.warnings.push(text);
         } else {
-            self.stop(text);
+            self.stop_for(NodeFault::Behind, text);
         }
     }
 

@@ -13,6 +13,7 @@ use sdk_plugin::scheme::LogFilter;
 use sdk_plugin::{Cx, Fault, Value};
 use serde_json::json;
 
+use super::observe::Header;
 use super::receipt::{self, Receipt};
 use crate::{rpc, text};
 
@@ -105,12 +106,20 @@ impl Search {
         watches: &[Watch],
         head: u64,
     ) -> Result<impl Fn(usize) -> (Vec<ForeignTx>, bool), Fault> {
-        let calls = self
-            .hits
-            .keys()
-            .map(|tx_id| receipt::get_receipt(tx_id))
-            .collect();
+        let heights: BTreeSet<u64> = self.hits.values().map(|(place, _)| place.height).collect();
+        let header =
+            |height: &u64| rpc::request("eth_getBlockByNumber", json!([text::quantity(*height), false]));
+        let mut calls: Vec<RpcCall> = heights.iter().map(header).collect();
+        calls.extend(self.hits.keys().map(|tx_id| receipt::get_receipt(tx_id)));
         let mut answers = rpc::read_all(cx, calls).await?;
+        let mut blocks: BTreeMap<u64, B256> = BTreeMap::new();
+        for height in heights {
+            if let RpcResult::Ok(block) = answers.take()?
+                && let Some(header) = Header::read(&block).filter(|header| header.height == height)
+            {
+                blocks.insert(height, header.hash);
+            }
+        }
         let mut found: BTreeMap<usize, Vec<ForeignTx>> = BTreeMap::new();
         let mut without_receipt = Vec::new();
         for (tx_id, (place, concerned)) in std::mem::take(&mut self.hits) {
@@ -120,7 +129,9 @@ impl Search {
             };
             for index in concerned {
                 let Some(watch) = watches.get(index) else { continue };
-                match &read {
+                // One that shows a failure, or not the log that was found, is of another block, or not whole.
+                let agrees = |receipt: &&Receipt| receipt.success && receipt.has(&watch.evidence);
+                match read.as_ref().filter(agrees) {
                     Some(receipt) => found.entry(index).or_default().push(ForeignTx {
                         tx_id: tx_id.clone(),
                         height: receipt.height,
@@ -140,6 +151,14 @@ impl Search {
                 None => {
                     self.incomplete.insert(index);
                 }
+            }
+        }
+        // Logs and receipts may be of a block that the chain has left.
+        for (index, transactions) in &mut found {
+            let count = transactions.len();
+            transactions.retain(|found| blocks.get(&found.height).copied() == text::word(&found.block));
+            if transactions.len() < count {
+                self.incomplete.insert(*index);
             }
         }
         for transactions in found.values_mut() {

@@ -137,6 +137,16 @@ impl Receipt {
         head.saturating_sub(self.height).saturating_add(1)
     }
 
+    /// Whether it holds a log by which the evidence finds transactions.
+    pub(super) fn has(&self, evidence: &[EvidenceWanted]) -> bool {
+        let mut filters = evidence.iter().flat_map(|evidence| &evidence.foreign);
+        filters.any(|filter| {
+            self.logs
+                .iter()
+                .any(|log| matches(filter, log.emitter, &log.topics))
+        })
+    }
+
     /// Logs that any of the evidence asks for, in the order in which they were emitted.
     pub(super) fn logs(&self, tx_id: &str, evidence: &[EvidenceWanted]) -> Vec<LogEntry> {
         let wanted = |log: &&Log| {

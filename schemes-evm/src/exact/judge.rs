@@ -23,7 +23,7 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judg
     let failure = match &evidence.shown {
         Shown::Landed { .. } => match trace(&memo, &evidence.logs, Sender::Ours) {
             Trace::Paid(items) => return Ok(paid(plan, &evidence.tx_id, items)),
-            Trace::UsedOtherwise | Trace::Ambiguous | Trace::Canceled => {
+            Trace::UsedOtherwise | Trace::Unmoved | Trace::Ambiguous | Trace::Canceled => {
                 return Ok(event_mismatch(plan));
             }
             // Tokens that return where others revert: something else may have used the nonce before (T-111).
@@ -67,15 +67,23 @@ fn explained(plan: &Plan, memo: &Memo, foreign: &[ForeignTx]) -> Option<Judgemen
     };
     let paid = traces().find_map(|(tx, trace)| match trace {
         Trace::Paid(items) if !tx.earlier => Some(paid(plan, &tx.tx_id, items)),
-        Trace::Paid(_) | Trace::UsedOtherwise | Trace::Ambiguous | Trace::Canceled | Trace::Absent => None,
+        Trace::Paid(_)
+        | Trace::UsedOtherwise
+        | Trace::Unmoved
+        | Trace::Ambiguous
+        | Trace::Canceled
+        | Trace::Absent => None,
     });
     let ambiguous = || {
         traces().find_map(|(tx, trace)| {
-            (trace == Trace::Ambiguous).then(|| Judgement::Unproven {
-                why: format!(
-                    "transaction {} used the authorization, and its transfer to payTo may be another payment",
-                    tx.tx_id
-                ),
+            let what = match trace {
+                Trace::Ambiguous => "its transfer to payTo may be another payment",
+                // A node may show a part of a transaction's logs only.
+                Trace::Unmoved => "no transfer of the payer in it is shown",
+                Trace::Paid(_) | Trace::UsedOtherwise | Trace::Canceled | Trace::Absent => return None,
+            };
+            Some(Judgement::Unproven {
+                why: format!("transaction {} used the authorization, and {what}", tx.tx_id),
             })
         })
     };
@@ -86,7 +94,7 @@ fn explained(plan: &Plan, memo: &Memo, foreign: &[ForeignTx]) -> Option<Judgemen
                 Trace::Paid(_) if tx.earlier => "used the authorization before this request",
                 Trace::UsedOtherwise => "used the authorization without the exact transfer",
                 Trace::Canceled => "cancelled the authorization",
-                Trace::Paid(_) | Trace::Ambiguous | Trace::Absent => return None,
+                Trace::Paid(_) | Trace::Unmoved | Trace::Ambiguous | Trace::Absent => return None,
             };
             Some(not_paid(
                 plan,

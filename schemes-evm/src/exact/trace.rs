@@ -25,6 +25,8 @@ pub(super) enum Trace {
     Paid([String; 2]),
     /// The authorization was used, and no exact transfer belongs to it.
     UsedOtherwise,
+    /// The authorization was used, and no transfer of the payer is shown at all.
+    Unmoved,
     /// The authorization was used, and whether the exact transfer beside it belongs to it is open.
     Ambiguous,
     /// The payer ended the authorization without a transfer.
@@ -64,6 +66,9 @@ pub(super) fn trace(memo: &Memo, logs: &[LogEntry], sender: Sender) -> Trace {
     let Some(nth) = uses.iter().position(is_of_memo) else {
         return if canceled { Trace::Canceled } else { Trace::Absent };
     };
+    if moves.len() == uses.len() {
+        return Trace::Unmoved;
+    }
     Attribution {
         memo,
         moves: &moves,

@@ -446,6 +446,7 @@ pub fn watch(number: u64, sequence: u64) -> Watch {
         search_foreign: false,
         pool: false,
         block: None,
+        by_block: false,
         final_at: None,
         read_guards: false,
         whole_block: false,

@@ -1,6 +1,6 @@
 //! observe.
 
-use sdk_plugin::chain::{TxState, Watch};
+use sdk_plugin::chain::{BlockRef, BlockStands, Observation, TxState, Watch};
 use sdk_plugin::host::RpcResult;
 use sdk_plugin::scheme::{EvidenceWanted, LogFilter, ReadAt, ReadWanted};
 use sdk_plugin::testkit::block_on;
@@ -52,10 +52,10 @@ fn one_round_trip_answers_for_all() {
         seen.iter()
             .all(|seen| seen.head_height == 100 && !seen.foreign_searched && seen.anchor.is_none())
     );
-    // The chain, its head, one nonce, and one receipt for each transaction.
-    assert_eq!(world.trips(), [6]);
+    // The chain, its head, one nonce, and one receipt for each transaction; then the block of the receipt.
+    assert_eq!(world.trips(), [6, 1]);
     assert!(world.observe(&[]).is_empty());
-    assert_eq!(world.trips(), [6]);
+    assert_eq!(world.trips(), [6, 1]);
     let pool = |number, sequence| Watch {
         pool: true,
         ..watch(number, sequence)
@@ -63,7 +63,92 @@ fn one_round_trip_answers_for_all() {
     let seen = world.observe(&[pool(2, 8), pool(3, 9)]);
     let states: Vec<&TxState> = seen.iter().map(|seen| &seen.state).collect();
     assert_eq!(states, [&TxState::Pending, &TxState::Unknown]);
-    assert_eq!(world.trips(), [6, 7]);
+    assert_eq!(world.trips(), [6, 1, 7]);
+}
+
+#[test]
+fn a_receipt_in_the_head_block_needs_no_look_at_that_block() {
+    let world = World::new();
+    world.node().land(&hash(1), 100, true, vec![]);
+    assert!(matches!(
+        world.state(&watch(1, 7)),
+        TxState::Landed { depth: 1, .. }
+    ));
+    assert_eq!(world.trips(), [4]);
+}
+
+#[test]
+fn t21_a_receipt_of_a_block_that_the_chain_has_left_is_none() {
+    for height in [97, 100] {
+        let world = World::new();
+        {
+            let mut node = world.node();
+            node.land(&hash(1), height, true, vec![log(3, ASSET, &[1, 10])]);
+            node.forks.insert(height, 1_000);
+        }
+        let seen = world.observe(&[watch(1, 7)]).remove(0);
+        assert_eq!(seen.state, TxState::Pending, "{height}");
+        assert!(seen.logs.is_empty());
+        world.node().nonces.insert(90, 8);
+        assert_eq!(world.state(&watch(1, 7)), TxState::SlotUsed, "{height}");
+    }
+}
+
+#[test]
+fn t21_what_was_seen_in_a_block_is_there_while_the_block_is_whatever_receipts_say() {
+    let world = World::new();
+    world.node().land(&hash(1), 97, true, vec![]);
+    let seen = |world: &World, pool| {
+        let block = BlockRef {
+            id: block_id(97),
+            height: 97,
+            time_s: 0,
+        };
+        let watch = Watch {
+            block: Some(block),
+            by_block: true,
+            pool,
+            ..watch(1, 7)
+        };
+        world.observe(&[watch]).remove(0)
+    };
+    let landed = |seen: &Observation| {
+        matches!(
+            seen.state,
+            TxState::Landed {
+                height: 97,
+                depth: 4,
+                ..
+            }
+        )
+    };
+    assert!(landed(&seen(&world, false)));
+    assert_eq!(world.trips(), [4], "no receipt is asked for");
+    world.node().receipts.clear();
+    assert!(landed(&seen(&world, false)));
+    world.node().land(&hash(1), 97, true, vec![]);
+    world.node().forks.insert(97, 1_000);
+    for pool in [false, true] {
+        let seen = seen(&world, pool);
+        assert_eq!(seen.state, TxState::Pending);
+        assert_eq!(seen.block, Some(BlockStands::Replaced));
+    }
+}
+
+#[test]
+fn trouble_with_one_receipt_is_no_trouble_of_the_others() {
+    for trouble in [
+        node_error("transaction indexing is in progress"),
+        RpcResult::Ok(json!({"blockHash": 1})),
+    ] {
+        let world = World::new();
+        world.node().land(&hash(1), 100, true, vec![]);
+        world.node().land(&hash(2), 100, true, vec![]);
+        world.host.queue_rpc("eth_getTransactionReceipt", trouble);
+        let seen = world.observe(&[watch(1, 7), watch(2, 8)]);
+        assert_eq!(seen[0].state, TxState::Pending);
+        assert!(matches!(seen[1].state, TxState::Landed { .. }));
+    }
 }
 
 #[test]
@@ -109,7 +194,7 @@ fn logs_that_were_wanted_come_in_their_order() {
 }
 
 #[test]
-fn receipts_that_can_not_be_right_are_trouble_of_the_node() {
+fn receipts_that_can_not_be_right_are_none() {
     type Damage = fn(&mut sdk_plugin::Value);
     let damage: [(&str, Damage); 9] = [
         ("another hash", |receipt| {
@@ -145,21 +230,69 @@ fn receipts_that_can_not_be_right_are_trouble_of_the_node() {
             vec![log(1, ASSET, &[1]), log(2, ASSET, &[2])],
         );
         change(world.node().receipts.get_mut(&hash(1)).unwrap());
-        let fault = block_on(world.driver.observe(&world.cx(), &[watch(1, 7)])).expect_err(name);
-        assert_eq!(fault.kind, FaultKind::Unavailable, "{name}");
+        assert_eq!(world.state(&watch(1, 7)), TxState::Pending, "{name}");
     }
 }
 
 #[test]
-fn a_receipt_ahead_of_the_head_moves_the_head() {
+fn a_receipt_ahead_of_the_head_waits_for_its_block() {
     let world = World::new();
     world.node().land(&hash(1), 103, true, vec![]);
-    let seen = world.observe(&[watch(1, 7)]);
-    assert!(
-        matches!(seen[0].state, TxState::Landed { depth: 1, .. }),
-        "{seen:?}"
-    );
-    assert_eq!(seen[0].head_height, 103);
+    let seen = world.observe(&[watch(1, 7)]).remove(0);
+    assert_eq!((seen.state, seen.head_height), (TxState::Pending, 100));
+    world.node().head = 103;
+    assert!(matches!(
+        world.state(&watch(1, 7)),
+        TxState::Landed { depth: 1, .. }
+    ));
+}
+
+#[test]
+fn t33_what_logs_or_receipts_of_a_left_block_show_is_not_found() {
+    for by_logs in [false, true] {
+        let world = World::new();
+        {
+            let mut node = world.node();
+            node.land(
+                &hash(50),
+                95,
+                true,
+                vec![log(3, ASSET, &[1, 10]), log(4, ASSET, &[2])],
+            );
+            node.forks.insert(95, 1_000);
+            if by_logs {
+                node.receipts.clear();
+            }
+        }
+        let seen = world.observe(&[searching()]).remove(0);
+        assert!(seen.foreign.is_empty() && !seen.foreign_searched, "{seen:?}");
+    }
+}
+
+#[test]
+fn a_receipt_without_the_log_that_was_found_is_not_believed() {
+    let damage: [fn(&mut sdk_plugin::Value); 2] = [
+        |receipt| receipt["logs"] = json!([]),
+        |receipt| receipt["status"] = json!("0x0"),
+    ];
+    for change in damage {
+        let world = World::new();
+        {
+            let mut node = world.node();
+            node.land(
+                &hash(50),
+                95,
+                true,
+                vec![log(3, ASSET, &[1, 10]), log(4, ASSET, &[2])],
+            );
+            change(node.receipts.get_mut(&hash(50)).unwrap());
+        }
+        let seen = world.observe(&[searching()]).remove(0);
+        let [found] = seen.foreign.as_slice() else {
+            panic!("{seen:?}")
+        };
+        assert_eq!(found.logs.len(), 2, "as the logs of its block show it");
+    }
 }
 
 #[test]
@@ -199,8 +332,8 @@ fn reverts_come_with_their_message() {
         text.as_deref(),
         Some("execution reverted: FiatTokenV2: authorization is used or canceled")
     );
-    // The head's nonce for the anchor, the transaction, and its call again.
-    assert_eq!(world.trips(), [4, 1, 1, 1]);
+    // Its block, the head's nonce for the anchor, the transaction, and its call again.
+    assert_eq!(world.trips(), [4, 1, 1, 1, 1]);
     for no_help in [node_error("missing trie node"), RpcResult::Ok(json!("0x"))] {
         world.node().replay = no_help;
         assert_eq!(message(world.state(&watch(1, 7))), None);
@@ -286,7 +419,7 @@ fn t33_somebody_elses_transactions_are_found_whole() {
     assert_eq!(foreign.block, block_id(95));
     let ids: Vec<_> = foreign.logs.iter().map(|log| log.id.clone()).collect();
     assert_eq!(ids, [3, 4].map(|index| format!("{}/{index}", hash(50))));
-    assert_eq!(world.trips(), [4, 1, 1]);
+    assert_eq!(world.trips(), [4, 1, 2]);
 }
 
 #[test]
@@ -330,10 +463,10 @@ fn a_search_that_is_not_complete_says_so() {
         (seen.foreign.len(), seen.foreign_searched, world.trips())
     };
     let plain = json!({});
-    assert_eq!(found(|_| {}, plain.clone()), (1, true, vec![4, 1, 1]));
+    assert_eq!(found(|_| {}, plain.clone()), (1, true, vec![4, 1, 2]));
     assert_eq!(
         found(|_| {}, json!({"max_log_range": 3})),
-        (1, true, vec![4, 4, 1])
+        (1, true, vec![4, 4, 2])
     );
     let error =
         |world: &World| world.node().logs_error = Some("query returned more than 10000 results".into());
@@ -341,7 +474,7 @@ fn a_search_that_is_not_complete_says_so() {
     let gone = |world: &World| drop(world.node().receipts.remove(&hash(50)));
     assert_eq!(
         found(gone, plain.clone()),
-        (1, true, vec![4, 1, 1, 2]),
+        (1, true, vec![4, 1, 2, 2]),
         "by its logs"
     );
     let damaged = |world: &World| world.node().logs[0]["topics"] = json!("none");
@@ -349,7 +482,7 @@ fn a_search_that_is_not_complete_says_so() {
     let too_long = |world: &World| world.node().head = 90 + 64 * 1_000 + 1;
     assert_eq!(
         found(too_long, plain.clone()),
-        (1, false, vec![4, 64, 1]),
+        (1, false, vec![4, 64, 2]),
         "the newest only"
     );
     let in_the_future = |world: &World| world.node().head = 80;
@@ -363,13 +496,7 @@ fn a_search_that_is_not_complete_says_so() {
 
 #[test]
 fn t13_a_node_that_fails_is_a_fault_of_the_whole_view() {
-    for method in [
-        "eth_chainId",
-        "eth_getBlockByNumber",
-        "eth_getTransactionCount",
-        "eth_getTransactionReceipt",
-        "eth_getTransactionByHash",
-    ] {
+    for method in ["eth_chainId", "eth_getBlockByNumber", "eth_getTransactionCount"] {
         let world = World::new();
         world
             .host

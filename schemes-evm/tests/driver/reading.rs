@@ -3,7 +3,7 @@
 use alloy_primitives::Address;
 use schemes_evm::abi::{MULTICALL3, PERMIT2};
 use schemes_evm::driver::EvmDriver;
-use sdk_plugin::chain::{Bid, KeyInfo, Network, Readiness};
+use sdk_plugin::chain::{Bid, KeyInfo, Network, NodeFault, Readiness};
 use sdk_plugin::host::{RpcResult, Suite};
 use sdk_plugin::testkit::block_on;
 use sdk_plugin::{ChainDriver, Fault, FaultKind, HexBytes, Value};
@@ -53,6 +53,7 @@ fn a_healthy_network_is_ready() {
             ordered: true,
             head_height: 100,
             warnings: vec![],
+            node_fault: None,
         }
     );
     assert_eq!(world.trips(), [4]);
@@ -66,6 +67,7 @@ fn t43_another_chain_id_is_not_ready() {
     assert!(!readiness.ready);
     let why = readiness.why_not.expect("a sentence");
     assert!(why.contains("chain id 1") && why.contains(NETWORK), "{why}");
+    assert_eq!(readiness.node_fault, Some(NodeFault::WrongChain));
 }
 
 #[test]
@@ -75,6 +77,8 @@ fn t20_heads_that_are_old_or_of_the_future_stop_the_network_unless_allowed() {
         world.node().head_time_s = head_time_s;
         let readiness = check(&world, options);
         assert_eq!(readiness.ready, readiness.why_not.is_none());
+        let behind = (!readiness.ready).then_some(NodeFault::Behind);
+        assert_eq!(readiness.node_fault, behind, "another node may be better");
         (readiness.ready, readiness.warnings.len())
     };
     assert_eq!(at(NOW_S - 180, json!({})), (true, 0));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sdk_plugin::chain::{KeyInfo, Network, Readiness};
+use sdk_plugin::chain::{KeyInfo, Network, NodeFault, Readiness};
 use sdk_plugin::host::{RpcResult, Suite};
 use sdk_plugin::{Cx, Fault};
 use serde_json::json;
@@ -72,17 +72,21 @@ pub(super) async fn check(cx: &Cx, network: &Network) -> Result<Checked, Fault> 
     findings.judge_genesis(&network.id, reference, genesis, &options)?;
     rpc::value(answers.take()?, "getVersion")?;
     if let RpcResult::Error(error) = answers.take()? {
-        findings.stop(format!("the node says that it is not healthy: {}", error.message));
+        let why = format!("the node says that it is not healthy: {}", error.message);
+        findings.stop_for(NodeFault::Behind, why);
     }
     let (slot, accounts) = rpc::account_list(answers.take()?, wanted.len())?;
     let block_height = rpc::number(answers.take()?, "getBlockHeight")?;
     let mut accounts = accounts.into_iter();
     match accounts.next().flatten().as_ref().and_then(chain_time) {
         Some(time_s) => findings.judge_clock(slot, time_s, cx.now_s(), &options),
-        None => findings.stop(format!(
-            "the nodes of {} do not show the chain's clock; are these Solana nodes?",
-            network.id
-        )),
+        None => findings.stop_for(
+            NodeFault::WrongChain,
+            format!(
+                "the nodes of {} do not show the chain's clock; are these Solana nodes?",
+                network.id
+            ),
+        ),
     }
     for ((name, address), account) in signers.iter().zip(accounts) {
         let lamports = account.map_or(0, |account| account.lamports);
@@ -111,6 +115,7 @@ pub(super) async fn check(cx: &Cx, network: &Network) -> Result<Checked, Fault> 
             ordered: false,
             head_height: slot,
             warnings: findings.warnings,
+            node_fault: findings.node_fault,
         },
         block_height,
     })
@@ -128,6 +133,7 @@ pub(super) fn is_wrong_chain(reference: &str, genesis: &str, options: &Options) 
 struct Findings {
     /// The first thing that stops the network.
     why_not: Option<String>,
+    node_fault: Option<NodeFault>,
     warnings: Vec<String>,
 }
 
@@ -136,12 +142,20 @@ impl Findings {
         self.why_not.get_or_insert(why);
     }
 
+    /// Another node may do better, unless something else stops the network.
+    fn stop_for(&mut self, fault: NodeFault, why: String) {
+        if self.why_not.is_none() {
+            self.node_fault = Some(fault);
+        }
+        self.stop(why);
+    }
+
     /// Stops the network, or only warns where the operator's limit is 0.
     fn stop_or_warn(&mut self, limit_s: u64, text: String) {
         if limit_s == 0 {
             self.warnings.push(text);
         } else {
-            self.stop(text);
+            self.stop_for(NodeFault::Behind, text);
         }
     }
 
@@ -164,7 +178,7 @@ impl Findings {
              (or set any_genesis = true for a development chain)"
         );
         if is_wrong_chain(reference, told, options) {
-            self.stop(text);
+            self.stop_for(NodeFault::WrongChain, text);
         } else {
             self.warnings.push(text);
         }

@@ -96,6 +96,7 @@ mod tests {
             search_foreign: false,
             pool: false,
             block: None,
+            by_block: false,
             final_at: None,
             read_guards: false,
             whole_block: false,

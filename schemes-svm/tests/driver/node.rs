@@ -351,6 +351,7 @@ pub fn watch(seed: u8, since: u64) -> Watch {
         search_foreign: false,
         pool: false,
         block: None,
+        by_block: false,
         final_at: None,
         read_guards: false,
         whole_block: false,

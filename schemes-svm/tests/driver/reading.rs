@@ -1,7 +1,7 @@
 //! Checks, lanes and quotes.
 
 use schemes_svm::driver::RPC_READS;
-use sdk_plugin::chain::Readiness;
+use sdk_plugin::chain::{NodeFault, Readiness};
 use sdk_plugin::host::Suite;
 use sdk_plugin::testkit::block_on;
 use sdk_plugin::{Amount, ChainDriver, HexBytes};
@@ -38,17 +38,18 @@ fn what_is_wrong_is_said_in_words() {
     let sick: Change = |chain| chain.health = refusal(-32005, "Node is behind by 42 slots");
     let old: Change = |chain| chain.time_s = NOW_S - 121;
     let ahead: Change = |chain| chain.time_s = NOW_S + 61;
-    for (change, word) in [
-        (mainnet, "genesis hash 5eykt"),
-        (random, "genesis hash"),
-        (sick, "behind by 42 slots"),
-        (old, "121 s old"),
-        (ahead, "61 s ahead"),
+    for (change, word, fault) in [
+        (mainnet, "genesis hash 5eykt", NodeFault::WrongChain),
+        (random, "genesis hash", NodeFault::WrongChain),
+        (sick, "behind by 42 slots", NodeFault::Behind),
+        (old, "121 s old", NodeFault::Behind),
+        (ahead, "61 s ahead", NodeFault::Behind),
     ] {
         let world = World::new();
         change(&mut world.chain());
         let ready = check(&world);
         assert!(!ready.ready);
+        assert_eq!(ready.node_fault, Some(fault), "{word}");
         assert!(
             ready.why_not.as_deref().is_some_and(|why| why.contains(word)),
             "{:?}",

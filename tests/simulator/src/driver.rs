@@ -162,6 +162,7 @@ impl ChainDriver for SimDriver {
             ordered: self.ordered,
             head_height,
             warnings: Vec::new(),
+            node_fault: None,
         })
     }
 

@@ -1,9 +1,11 @@
 //! RPC pools: JSON-RPC over HTTP to the nodes of each network.
 //!
 //! A read goes to one node at a time, the next URL taking over when a node fails, answers garbage or says that it is
-//! unwell; a JSON-RPC error about the question itself is an answer. A node whose last word was a failure is asked after
+//! unwell. What a contract did is an answer; any other JSON-RPC error may be that node's alone, so that the next one is asked
+//! too, and the answers with the fewest of them count. A node whose last word was a failure is asked after
 //! the others: reads of the engine are shown to it beside them, waited for by nobody, until it answers one. A send is tried at the URLs in sequence until one
-//! accepts, never at two at once. The pool knows no method: what may be read and sent with, the plugin's manifest says.
+//! accepts, never at two at once, and begins with the next URL each time the same bytes are sent again. What nodes serve is
+//! judged by the engine ([`RpcPools::judge`]): from then on only good ones are asked. The pool knows no method: what may be read and sent with, the plugin's manifest says.
 //!
 //! Not guaranteed: two reads may be answered by nodes at different heights; what must be one view belongs in one batch.
 //! The answers to a send prove nothing about the bytes' fate.
@@ -19,6 +21,8 @@ mod wire;
 #[cfg(test)]
 pub(crate) mod fake_node;
 #[cfg(test)]
+mod judged_tests;
+#[cfg(test)]
 mod outage_tests;
 #[cfg(test)]
 mod tests;
@@ -29,7 +33,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::body::Bytes;
 use sdk_plugin::host::{RpcCall, RpcResult};
 use sdk_plugin::{Fault, FaultKind};
 use tokio::task::JoinSet;
@@ -39,12 +42,15 @@ use crate::telemetry::metrics::Metrics;
 pub use network::{MethodList, RpcConfigError, RpcNetwork, Traffic};
 pub use node::NodeState;
 use node::{Failure, Node, Standing};
-use pool::{Failures, Pool, all_well, unwell_code};
+use pool::{Failures, Pool, Question, all_well, unwell_code};
 pub use sending::{BYTES_PLACEHOLDER, Sending};
 pub use url::{SecretUrl, UrlError};
 
 /// Calls in one batch: what the tightest public providers take is less, what one plan needs is far less.
 pub const MAX_BATCH: usize = 1_000;
+
+/// How long a caller's read waits for a node while there is another one to ask.
+const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Ids wrap long before JavaScript nodes would lose digits.
 const ID_MASK: u64 = (1 << 48) - 1;
@@ -203,33 +209,49 @@ impl RpcPools {
                 calls.len()
             )));
         }
-        let (first_id, body) = self.encode(calls)?;
+        let question = self.question(calls)?;
         let deadline = Instant::now() + pool.limits().deadline;
         let _turn = pool.enter(traffic, deadline).await?;
         if traffic == Traffic::Engine {
             // A set of tasks is valid whatever happened.
             let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
             while probes.try_join_next().is_some() {}
-            pool.probe(&mut probes, &body, first_id, calls.len());
+            pool.probe(&mut probes, &question);
+        }
+        if !matches!(readers, Readers::This(_)) {
+            pool.await_judgement(deadline).await;
         }
         let mut failures = Failures::default();
         let (nodes, wanted): (Vec<&Node>, usize) = match readers {
-            Readers::One => (pool.in_order(false).collect(), 1),
+            Readers::One => (pool.in_order(false, &question, 0), 1),
             // For a proof it is worth trying nodes that rest.
-            Readers::Two => (pool.in_order(true).collect(), pool.nodes().len().min(2)),
+            Readers::Two => (pool.in_order(true, &question, 0), pool.nodes().len().min(2)),
             Readers::This(at) => {
-                let node = pool.nodes().get(at);
+                let none_is_good = !pool.nodes().iter().any(|node| pool.is_usable(node));
                 let now = Instant::now();
-                let node = node.filter(|node| !matches!(node.standing(now), Standing::Resting { .. }));
+                let rests = |node: &Node| matches!(node.standing(now), Standing::Resting { .. });
+                let node = pool.nodes().get(at).filter(|node| none_is_good || !rests(node));
                 (node.into_iter().collect(), 1)
             }
         };
         let mut answered = Vec::new();
-        for node in nodes {
-            let answer = pool.ask(node, &body, first_id, calls.len(), deadline).await;
+        // The best that a node said which may not be the last word.
+        let mut doubted: Option<(usize, Vec<RpcResult>)> = None;
+        for (at, node) in nodes.iter().enumerate() {
+            let is_last = at.saturating_add(1) == nodes.len();
+            let patience = (traffic == Traffic::Intake && !is_last).then_some(PATIENCE);
+            let answer = pool.ask_patiently(node, &question, deadline, patience).await;
             match answer.and_then(all_well) {
                 Ok(results) => {
                     pool.well(node);
+                    let doubts = wire::doubtful(&results);
+                    if doubts > 0 && matches!(readers, Readers::One) {
+                        let is_better = doubted.as_ref().is_none_or(|(fewest, _)| doubts < *fewest);
+                        if is_better {
+                            doubted = Some((doubts, results));
+                        }
+                        continue;
+                    }
                     answered.push(results);
                     if answered.len() >= wanted {
                         return Ok(answered.into_iter().flatten().collect());
@@ -240,6 +262,9 @@ impl RpcPools {
             if Instant::now() >= deadline {
                 break;
             }
+        }
+        if let Some((_, results)) = doubted {
+            return Ok(results);
         }
         let mut fault = failures.into_fault(pool, FaultKind::Unavailable);
         if !answered.is_empty() {
@@ -270,13 +295,14 @@ impl RpcPools {
             method: sending.method.to_owned(),
             params: sending::insert_bytes(sending)?,
         };
-        let (first_id, body) = self.encode(std::slice::from_ref(&call))?;
+        let question = self.question(std::slice::from_ref(&call))?;
         let deadline = Instant::now() + pool.limits().deadline;
         let _turn = pool.enter(Traffic::Engine, deadline).await?;
+        pool.await_judgement(deadline).await;
         let mut answers = Vec::new();
         let mut failures = Failures::default();
-        for node in pool.in_order(true) {
-            match pool.ask(node, &body, first_id, 1, deadline).await {
+        for node in pool.in_order(true, &question, pool.next_turn(sending.bytes)) {
+            match pool.ask(node, &question, deadline).await {
                 Ok(results) => {
                     match unwell_code(&results) {
                         Some(code) => pool.ill(node, &Failure::Unwell { code }),
@@ -311,10 +337,49 @@ impl RpcPools {
             .ok_or_else(|| Fault::unsupported(format!("no RPC URLs are configured for {network}")))
     }
 
-    fn encode(&self, calls: &[RpcCall]) -> Result<(u64, Bytes), Fault> {
+    /// From now on nodes of this network are asked only while they are judged to be good, but for reads that name them.
+    pub fn begin_judging(&self, network: &str) {
+        if let Some(pool) = self.pools.get(network) {
+            pool.begin_judging();
+        }
+    }
+
+    /// The engine's judgement of one node, counted from 0 as configured: `None`, it serves what it should. It holds until the
+    /// node fails.
+    pub fn judge(&self, network: &str, node: usize, why_not: Option<&str>) {
+        if let Some(pool) = self.pools.get(network) {
+            pool.judge(node, why_not);
+        }
+    }
+
+    /// All nodes have been looked at: who waits for a judgement goes on.
+    pub fn end_judgement(&self, network: &str) {
+        if let Some(pool) = self.pools.get(network) {
+            pool.end_judgement();
+        }
+    }
+
+    /// Whether a node may be asked. True for nodes that are not configured.
+    #[must_use]
+    pub fn is_usable(&self, network: &str, node: usize) -> bool {
+        let Some(pool) = self.pools.get(network) else {
+            return true;
+        };
+        pool.nodes().get(node).is_none_or(|node| pool.is_usable(node))
+    }
+
+    /// Returns when a request has found no node that it may ask. Never for an unknown network.
+    pub async fn judgement_wanted(&self, network: &str) {
+        match self.pools.get(network) {
+            Some(pool) => pool.judgement_wanted().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn question(&self, calls: &[RpcCall]) -> Result<Question, Fault> {
         let count = u64::try_from(calls.len()).map_err(|_| Fault::invalid("too many calls"))?;
         let first_id = self.next_id.fetch_add(count, Ordering::Relaxed) & ID_MASK;
-        Ok((first_id, wire::encode(calls, first_id)?))
+        Question::new(calls, first_id)
     }
 }
 

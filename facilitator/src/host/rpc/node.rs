@@ -2,7 +2,11 @@
 //!
 //! A node that fails rests for a back-off that doubles with each failure in a row. Nodes that failed are asked last, so
 //! that a network of one URL is never cut off by its own back-off. Operators are told when a node goes and comes back.
+//!
+//! What a node serves (which chain, how new a head) is for the engine to judge, which sets a node aside that serves the wrong
+//! thing: its answers may be well formed and are not used. After each failure that judgement is due again.
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +59,15 @@ pub(super) fn http(max_idle_per_host: usize) -> Result<Http, rustls::Error> {
         .pool_max_idle_per_host(max_idle_per_host)
         .build(tls))
 }
+
+/// A node whose usual answer takes less is never called slow.
+const SLOW_FROM: Duration = Duration::from_secs(1);
+/// How many times slower than another node one must be to be asked after it.
+const SLOW_TIMES: u32 = 4;
+/// For how long a node that does not serve a method is asked for it after the others.
+const LACKS_FOR: Duration = Duration::from_secs(600);
+/// Methods remembered as not served by a node.
+const MAX_LACKING: usize = 64;
 
 /// Why an exchange with a node gave no answer. `Display` names no URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,10 +152,21 @@ impl fmt::Display for Failure {
 /// How a node does, in words for operators.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeState {
-    /// Host name, without port.
+    /// Host name, without port; with the node's place in the list where several have that name.
     pub host: String,
-    /// What its last word was, if that was a failure: "answered HTTP 401". Names no URL.
+    /// What its last word was, if that was a failure: "answered HTTP 401"; else why its answers are not used. Names no URL.
     pub trouble: Option<String>,
+}
+
+/// What the engine knows of what a node serves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Judged {
+    /// Nobody has looked, or it has failed since.
+    #[default]
+    NotYet,
+    Good,
+    /// Why it is not used.
+    Aside(String),
 }
 
 /// Whether a node is to be asked now.
@@ -165,23 +189,94 @@ struct Health {
     /// Operators were told that it went away.
     is_said: bool,
     back_said_at: Option<Instant>,
+    judged: Judged,
+    /// How long an answer usually takes.
+    usual: Option<Duration>,
+    /// Until when a method counts as not served.
+    lacking: BTreeMap<String, Instant>,
 }
 
 /// One URL and its health.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) url: SecretUrl,
+    /// What operators know it by.
+    label: String,
     health: Mutex<Health>,
     is_probed: AtomicBool,
+    /// It refuses batches: its calls go out one by one.
+    pub(super) one_by_one: AtomicBool,
 }
 
 impl Node {
-    pub(super) fn new(url: SecretUrl) -> Self {
+    /// `place`: counted from 1, where several nodes have its host name.
+    pub(super) fn new(url: SecretUrl, place: Option<usize>) -> Self {
+        let label = match place {
+            Some(place) => format!("{} (node {place})", url.host()),
+            None => url.host().to_owned(),
+        };
         Self {
             url,
+            label,
             health: Mutex::default(),
             is_probed: AtomicBool::new(false),
+            one_by_one: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Whether the engine has seen what it serves, and it has not failed since.
+    pub(super) fn is_good(&self) -> bool {
+        self.lock().judged == Judged::Good
+    }
+
+    /// Takes the engine's judgement: `None`, it serves what it should. Whether that is another one than before.
+    pub(super) fn judge(&self, why_not: Option<&str>) -> bool {
+        let judged = match why_not {
+            None => Judged::Good,
+            Some(why) => Judged::Aside(why.to_owned()),
+        };
+        let mut health = self.lock();
+        let was_aside = matches!(health.judged, Judged::Aside(_));
+        let is_aside = matches!(judged, Judged::Aside(_));
+        health.judged = judged;
+        was_aside != is_aside
+    }
+
+    /// Learns how long an answer took, or that one was waited for in vain for so long.
+    pub(super) fn took(&self, time: Duration) {
+        let mut health = self.lock();
+        let usual = health.usual.unwrap_or(time);
+        health.usual = Some(usual.saturating_add(time) / 2);
+    }
+
+    pub(super) fn usual(&self) -> Option<Duration> {
+        self.lock().usual
+    }
+
+    /// Whether another node that usually takes `fastest` is to be asked before it.
+    pub(super) fn is_slow_beside(&self, fastest: Duration) -> bool {
+        self.usual()
+            .is_some_and(|usual| usual >= SLOW_FROM && usual > fastest.saturating_mul(SLOW_TIMES))
+    }
+
+    /// It has said that it does not serve a method.
+    pub(super) fn lacks(&self, method: &str, now: Instant) {
+        let mut health = self.lock();
+        if health.lacking.len() >= MAX_LACKING {
+            health.lacking.clear();
+        }
+        health.lacking.insert(method.to_owned(), now + LACKS_FOR);
+    }
+
+    /// Whether it serves all of these, as far as is known.
+    pub(super) fn serves<'a>(&self, mut methods: impl Iterator<Item = &'a str>, now: Instant) -> bool {
+        let health = self.lock();
+        health.lacking.is_empty()
+            || methods.all(|method| health.lacking.get(method).is_none_or(|until| *until <= now))
     }
 
     pub(super) fn standing(&self, now: Instant) -> Standing {
@@ -194,9 +289,14 @@ impl Node {
     }
 
     pub(super) fn state(&self) -> NodeState {
+        let health = self.lock();
+        let aside = match &health.judged {
+            Judged::Aside(why) => Some(format!("is not used: {why}")),
+            Judged::NotYet | Judged::Good => None,
+        };
         NodeState {
-            host: self.url.host().to_owned(),
-            trouble: self.lock().trouble.clone(),
+            host: self.label.clone(),
+            trouble: health.trouble.clone().or(aside),
         }
     }
 
@@ -230,6 +330,9 @@ impl Node {
         };
         let mut health = self.lock();
         health.trouble = Some(failure.to_string());
+        if health.judged == Judged::Good {
+            health.judged = Judged::NotYet;
+        }
         // Many requests fail together when a node goes away: that is one failure.
         if health.rest_until.is_some_and(|until| until > now) {
             return false;
@@ -325,7 +428,7 @@ mod tests {
     use super::*;
 
     fn node() -> Node {
-        Node::new(SecretUrl::parse("http://localhost").unwrap())
+        Node::new(SecretUrl::parse("http://localhost").unwrap(), None)
     }
 
     #[tokio::test(start_paused = true)]

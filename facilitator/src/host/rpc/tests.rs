@@ -130,7 +130,9 @@ async fn t13_every_way_of_failing_is_covered_by_the_next_url() {
     for node in &bad {
         let pools = pools(&[node, &good]);
         assert_eq!(read(&pools, &["a", "b"]).await, Ok(vec![ok("a"), ok("b")]));
-        assert_eq!(pools.round_trips(NETWORK), 2);
+        // What may only dislike batches is asked one call of it too.
+        assert!((2..=3).contains(&pools.round_trips(NETWORK)));
+        assert!(node.times_asked() < 3);
     }
     assert_eq!(
         read(&of_urls(vec![nobody().await, good.url.clone()]), &["a"]).await,

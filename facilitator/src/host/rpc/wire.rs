@@ -146,9 +146,6 @@ pub(super) fn is_unwell(error: &RpcError) -> bool {
         return false;
     }
     [
-        "header not found",
-        "unknown block",
-        "missing trie node",
         "rate limit",
         "too many requests",
         "request limit",
@@ -164,6 +161,31 @@ pub(super) fn is_unwell(error: &RpcError) -> bool {
     ]
     .iter()
     .any(|sign| text.contains(sign))
+}
+
+/// Whether an error is the answer to the question, whichever node is asked: what a contract or program did, in its own words.
+///
+/// Every other error may be one node's alone: a method that it does not serve, a key that it does not accept, a defect of
+/// its own, a form of the question that it does not know. Another node may answer.
+fn is_execution(error: &RpcError) -> bool {
+    let text = error.message.to_ascii_lowercase();
+    error.code == 3 || text.contains("revert") || text.contains("simulation failed")
+}
+
+/// How many of the answers another node might give better.
+pub(super) fn doubtful(results: &[RpcResult]) -> usize {
+    results
+        .iter()
+        .filter(|result| match result {
+            RpcResult::Ok(_) => false,
+            RpcResult::Error(error) => !is_execution(error),
+        })
+        .count()
+}
+
+/// Whether a node says that it does not serve the method: -32601 of JSON-RPC, -32604 of Besu for a method that is off.
+pub(super) fn lacks_method(result: &RpcResult) -> bool {
+    matches!(result, RpcResult::Error(error) if matches!(error.code, -32601 | -32604))
 }
 
 /// A node's error as plugins may see it: of bounded length, `redact` applied to every text in it.
@@ -272,6 +294,32 @@ mod tests {
     }
 
     #[test]
+    fn only_what_a_contract_did_is_not_asked_elsewhere() {
+        let of = |code, text: &str| doubtful(&[RpcResult::Ok(json!(1)), RpcResult::Error(error(code, text))]);
+        for (code, text) in [
+            (3, "execution reverted"),
+            (-32000, "execution reverted: x"),
+            (-32603, "VM Exception: revert"),
+            (-32002, "Transaction simulation failed: Blockhash not found"),
+        ] {
+            assert_eq!(of(code, text), 0, "{text}");
+        }
+        for (code, text) in [
+            (-32601, "the method eth_call does not exist"),
+            (-32000, "Unauthorized"),
+            (-32603, "internal error"),
+            (-32051, "no backend is left"),
+            (-32602, "invalid argument 1: json: cannot unmarshal object"),
+            (-32600, "up to a 10 block range"),
+            // Of one block: the rest of the batch is an answer.
+            (-32000, "header not found"),
+            (-32000, "missing trie node"),
+        ] {
+            assert_eq!(of(code, text), 1, "{text}");
+        }
+    }
+
+    #[test]
     fn a_buyers_revert_reason_never_makes_a_node_look_unwell() {
         for answer in [
             error(3, "execution reverted: rate limit"),
@@ -284,7 +332,6 @@ mod tests {
         }
         for trouble in [
             error(-32005, "daily request count exceeded"),
-            error(-32000, "header not found"),
             error(-32603, "Too Many Requests"),
             error(429, ""),
         ] {

@@ -3,7 +3,8 @@
 //! | batch | when | reads |
 //! |---|---|---|
 //! | 1 | always | chain id, head block, nonces, receipts, blocks that decided something, transactions by hash where wanted |
-//! | 1a | something looks final by the head's number | the block that makes it final, by its number |
+//! | 1a | a receipt is not of the head block | the block at its height, which must be its own |
+//! | 1b | something looks final by the head's number | the block that makes it final, by its number |
 //! | 2 | a slot is used without a receipt, a transaction reverted, guards are wanted | nonce and guards at one block named by its hash |
 //! | 3 | a transaction landed whose evidence has reads; searches | reads at its block, logs |
 //!
@@ -20,6 +21,7 @@ use sdk_plugin::scheme::{LogFilter, ReadAt};
 use sdk_plugin::{Cx, Fault, HexBytes, Value};
 use serde_json::json;
 
+pub(super) use self::view::Header;
 use self::view::View;
 use super::EvmDriver;
 use super::foreign::Search;
@@ -67,6 +69,8 @@ async fn landed(cx: &Cx, watches: &[Watch], observations: &mut [Observation]) ->
             calls.push(call);
         };
         let block = match &observation.state {
+            // What it did was seen before.
+            TxState::Landed { .. } if watch.by_block => continue,
             TxState::Landed { block, .. } => block,
             TxState::Reverted { block, .. } => {
                 // The message is for the judgement; once that is made nobody needs it.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::B256;
 use sdk_plugin::chain::{BlockRef, BlockStands, Observation, TxState, Watch};
-use sdk_plugin::host::{RpcCall, RpcResult};
+use sdk_plugin::host::{Level, RpcCall, RpcResult};
 use sdk_plugin::{Cx, Fault, Value};
 use serde_json::json;
 
@@ -14,15 +14,15 @@ use crate::text;
 
 /// A block's header, as far as it is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) height: u64,
-    pub(super) hash: B256,
+pub(in crate::driver) struct Header {
+    pub(in crate::driver) height: u64,
+    pub(in crate::driver) hash: B256,
     /// Seconds since the epoch.
     pub(super) time_s: u64,
 }
 
 impl Header {
-    pub(super) fn read(block: &Value) -> Option<Self> {
+    pub(in crate::driver) fn read(block: &Value) -> Option<Self> {
         Some(Self {
             height: rpc::as_u64(block.get("number")?)?,
             hash: rpc::as_word(block.get("hash")?)?,
@@ -70,7 +70,9 @@ impl View {
         let mut blocks: BTreeMap<u64, Option<B256>> = BTreeMap::new();
         for watch in watches {
             nonces.insert(watch.lane.signer.to_lowercase(), 0);
-            transactions.entry(watch.tx_id.clone()).or_default();
+            if !watch.by_block || watch.pool {
+                transactions.entry(watch.tx_id.clone()).or_default();
+            }
             let followed = watch.block.as_ref().map(|block| block.height);
             for height in followed.into_iter().chain(watch.final_at) {
                 blocks.insert(height, None);
@@ -118,20 +120,63 @@ impl View {
                 RpcResult::Error(_) => None,
             };
         }
-        let mut highest = head.height;
         for (tx_id, transaction) in &mut transactions {
-            *transaction = Transaction::read(tx_id, pool.contains(tx_id.as_str()), &mut answers)?;
-            if let Some(receipt) = &transaction.receipt {
-                highest = highest.max(receipt.height);
-            }
+            let asks_pool = pool.contains(tx_id.as_str());
+            *transaction = Transaction::read(cx, tx_id, asks_pool, &mut answers)?;
         }
-        Ok(Self {
+        let mut view = Self {
+            highest: head.height,
             head,
-            highest,
             nonces,
             transactions,
             blocks,
-        })
+        };
+        view.drop_receipts_of_other_blocks(cx).await?;
+        Ok(view)
+    }
+
+    /// A receipt may be that of a block which the chain has left. It counts only while its block is the one at its height.
+    async fn drop_receipts_of_other_blocks(&mut self, cx: &Cx) -> Result<(), Fault> {
+        self.blocks
+            .entry(self.head.height)
+            .or_insert(Some(self.head.hash));
+        let receipts = || {
+            self.transactions
+                .values()
+                .filter_map(|known| known.receipt.as_ref())
+        };
+        let unknown: BTreeSet<u64> = receipts()
+            .map(|receipt| receipt.height)
+            .filter(|height| !self.blocks.contains_key(height))
+            .collect();
+        let header =
+            |height: &u64| rpc::request("eth_getBlockByNumber", json!([text::quantity(*height), false]));
+        let mut answers = rpc::read_all(cx, unknown.iter().map(header).collect()).await?;
+        for height in unknown {
+            let shown = match answers.take()? {
+                RpcResult::Ok(block) => Header::read(&block).filter(|header| header.height == height),
+                RpcResult::Error(_) => None,
+            };
+            self.blocks.insert(height, shown.map(|header| header.hash));
+        }
+        for transaction in self.transactions.values_mut() {
+            let stands = |receipt: &Receipt| {
+                self.blocks.get(&receipt.height).copied().flatten() == Some(receipt.block)
+            };
+            if transaction
+                .receipt
+                .as_ref()
+                .is_some_and(|receipt| !stands(receipt))
+            {
+                transaction.receipt = None;
+            }
+        }
+        let heights = self
+            .transactions
+            .values()
+            .filter_map(|known| Some(known.receipt.as_ref()?.height));
+        self.highest = heights.fold(self.head.height, u64::max);
+        Ok(())
     }
 
     pub(super) fn receipt(&self, tx_id: &str) -> Option<&Receipt> {
@@ -140,9 +185,18 @@ impl View {
 
     pub(super) fn observation(&self, watch: &Watch) -> Observation {
         let receipt = self.receipt(&watch.tx_id);
-        let state = match receipt {
-            Some(receipt) => self.in_block(receipt),
-            None => self.not_in_block(watch),
+        let block = watch.block.as_ref();
+        let state = match (receipt, block.filter(|_| watch.by_block)) {
+            (_, Some(block)) => match self.stands(block) {
+                BlockStands::Canonical { depth } => TxState::Landed {
+                    height: block.height,
+                    block: block.id.clone(),
+                    depth,
+                },
+                BlockStands::Replaced | BlockStands::Unknown => self.not_in_block(watch),
+            },
+            (Some(receipt), None) => self.in_block(receipt),
+            (None, None) => self.not_in_block(watch),
         };
         Observation {
             logs: receipt
@@ -287,16 +341,28 @@ fn depths_mut<'a>(
 }
 
 impl Transaction {
-    fn read(tx_id: &str, in_pool: bool, answers: &mut Answers) -> Result<Self, Fault> {
-        let receipt = rpc::value(answers.take()?, "eth_getTransactionReceipt")?;
+    /// Trouble with one transaction is that one's alone: nothing is known of it by this look.
+    fn read(cx: &Cx, tx_id: &str, in_pool: bool, answers: &mut Answers) -> Result<Self, Fault> {
+        let receipt = rpc::value(answers.take()?, "eth_getTransactionReceipt");
+        let receipt = receipt.and_then(|receipt| Receipt::read(&receipt, tx_id));
+        let receipt = receipt.unwrap_or_else(|fault| {
+            let fields = json!({ "transaction": tx_id, "why": fault.message });
+            cx.log(
+                Level::Debug,
+                "evm::observe",
+                "a receipt could not be read",
+                &fields,
+            );
+            None
+        });
         let known = if in_pool {
-            Some(!rpc::value(answers.take()?, "eth_getTransactionByHash")?.is_null())
+            match answers.take()? {
+                RpcResult::Ok(transaction) => Some(!transaction.is_null()),
+                RpcResult::Error(_) => None,
+            }
         } else {
             None
         };
-        Ok(Self {
-            receipt: Receipt::read(&receipt, tx_id)?,
-            known,
-        })
+        Ok(Self { receipt, known })
     }
 }

@@ -23,6 +23,8 @@ pub enum Fault {
     RpcError(Value),
     /// The node never hears of it; a JSON-RPC error object is the answer.
     Reject(Value),
+    /// The node never hears of it; this result is the answer.
+    Swallow(Value),
     /// The number of the head block is this much higher than the node's. For `eth_blockNumber` and
     /// `eth_getBlockByNumber`.
     HeadAhead(u64),
@@ -35,7 +37,11 @@ impl Fault {
             Fault::HoldAnswer | Fault::LoseAnswer | Fault::Refuse | Fault::Status(_) | Fault::Delay(_) => {
                 true
             }
-            Fault::Answer(_) | Fault::RpcError(_) | Fault::Reject(_) | Fault::HeadAhead(_) => false,
+            Fault::Answer(_)
+            | Fault::RpcError(_)
+            | Fault::Reject(_)
+            | Fault::Swallow(_)
+            | Fault::HeadAhead(_) => false,
         }
     }
 

@@ -292,9 +292,11 @@ impl Shared {
                 self.wait_until_lifted(rule.id);
                 answer
             }
-            Fault::Answer(_) | Fault::RpcError(_) | Fault::Reject(_) | Fault::HeadAhead(_) => {
-                self.look(body, request)
-            }
+            Fault::Answer(_)
+            | Fault::RpcError(_)
+            | Fault::Reject(_)
+            | Fault::Swallow(_)
+            | Fault::HeadAhead(_) => self.look(body, request),
         }
     }
 
@@ -407,17 +409,20 @@ impl Shared {
         Some((response.status().as_u16(), answer))
     }
 
-    /// Changes the answers of the calls that rules concern; a call that is rejected never reaches the node.
+    /// Changes the answers of the calls that rules concern; a call that is rejected or swallowed never reaches the node.
     fn rewrite(&self, request: &Value, rules: &[Rule]) -> Option<(u16, Vec<u8>)> {
         let mut kept = Vec::new();
         let mut answers = Vec::new();
         for call in elements(request) {
-            let rejected = rules.iter().find_map(|rule| match &rule.fault {
-                Fault::Reject(error) if rule.concerns_call(call) => Some(error),
+            let kept_from_it = rules.iter().find_map(|rule| match &rule.fault {
+                Fault::Reject(error) if rule.concerns_call(call) => Some(("error", error)),
+                Fault::Swallow(result) if rule.concerns_call(call) => Some(("result", result)),
                 _ => None,
             });
-            match rejected {
-                Some(error) => answers.push(json!({"jsonrpc": "2.0", "id": call["id"], "error": error})),
+            match kept_from_it {
+                Some((member, value)) => {
+                    answers.push(json!({"jsonrpc": "2.0", "id": call["id"], member: value}));
+                }
                 None => kept.push(call.clone()),
             }
         }

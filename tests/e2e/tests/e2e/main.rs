@@ -15,6 +15,7 @@ mod laws;
 mod nodes;
 mod outage;
 mod paused;
+mod pools;
 mod protocol;
 mod refusals;
 mod second_source;
