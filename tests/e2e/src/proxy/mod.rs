@@ -292,7 +292,7 @@ impl Shared {
                 self.wait_until_lifted(rule.id);
                 answer
             }
-            Fault::Answer(_) | Fault::RpcError(_) | Fault::Reject(_) | Fault::HeadAhead(_) => {
+            Fault::Answer(_) | Fault::RpcError(_) | Fault::Reject(_) | Fault::HeadAhead(_) | Fault::Edit(_) => {
                 self.look(body, request)
             }
         }
@@ -433,6 +433,7 @@ impl Shared {
                     Fault::Answer(result) => replace(one, "result", result.clone()),
                     Fault::RpcError(error) => replace(one, "error", error.clone()),
                     Fault::HeadAhead(blocks) => ahead(call, one, *blocks),
+                    Fault::Edit(edit) => (edit.0)(&call["params"], one),
                     _ => {}
                 }
             }
