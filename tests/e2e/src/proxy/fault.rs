@@ -53,7 +53,11 @@ impl Fault {
             Fault::HoldAnswer | Fault::LoseAnswer | Fault::Refuse | Fault::Status(_) | Fault::Delay(_) => {
                 true
             }
-            Fault::Answer(_) | Fault::RpcError(_) | Fault::Reject(_) | Fault::HeadAhead(_) | Fault::Edit(_) => false,
+            Fault::Answer(_)
+            | Fault::RpcError(_)
+            | Fault::Reject(_)
+            | Fault::HeadAhead(_)
+            | Fault::Edit(_) => false,
         }
     }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-pub use fault::Fault;
+pub use fault::{Edit, Fault};
 use fault::{Rule, Rules};
 use sight::{Prepared, Sight};
 pub use view::{Kind, Lags, View};
@@ -292,9 +292,11 @@ impl Shared {
                 self.wait_until_lifted(rule.id);
                 answer
             }
-            Fault::Answer(_) | Fault::RpcError(_) | Fault::Reject(_) | Fault::HeadAhead(_) | Fault::Edit(_) => {
-                self.look(body, request)
-            }
+            Fault::Answer(_)
+            | Fault::RpcError(_)
+            | Fault::Reject(_)
+            | Fault::HeadAhead(_)
+            | Fault::Edit(_) => self.look(body, request),
         }
     }
 

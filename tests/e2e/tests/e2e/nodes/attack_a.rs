@@ -10,7 +10,8 @@ use e2e::{Blocks, Fault, Kind, Reply, View, World, wait};
 use serde_json::{Value, json};
 
 use super::{
-    BLOCK, DECIDED, escrow_world, held, is_on_chain, order, settle_down, state, until_failed, until_paid, world,
+    BLOCK, DECIDED, escrow_world, held, is_on_chain, order, settle_down, state, until_failed, until_paid,
+    world,
 };
 use crate::reason;
 
@@ -71,7 +72,10 @@ fn unrelated(receipt: &mut Value) {
 /// The logs that a filter's emitter and topics ask for, wherever its blocks are.
 fn matching(logs: &[Value], filter: &Value) -> Vec<Value> {
     let equal = |one: &Value, other: &Value| {
-        let (one, other) = (one.as_str().unwrap_or_default(), other.as_str().unwrap_or_default());
+        let (one, other) = (
+            one.as_str().unwrap_or_default(),
+            other.as_str().unwrap_or_default(),
+        );
         one.eq_ignore_ascii_case(other)
     };
     let is_asked = |log: &&Value| {
@@ -217,7 +221,10 @@ fn a03_malformed_receipts_decide_nothing() {
     undecided(&world, || world.settle(&body));
     world.proxy.heal();
     assert_eq!(until_paid(|| world.settle(&body)), sent);
-    assert_eq!((world.sent(), world.transfers(), world.earned()), (1, 2, 2 * PRICE));
+    assert_eq!(
+        (world.sent(), world.transfers(), world.earned()),
+        (1, 2, 2 * PRICE)
+    );
 }
 
 // 4. The receipt of a block that a reorganisation has taken away stays for ever; the transaction is nowhere.
@@ -290,7 +297,10 @@ fn a06_logs_of_a_sibling_fork_name_no_transaction_of_a_success() {
     replaced_by(&world, &[ours]);
     world.chain.drop_all_transactions().expect("dropped");
     assert!(is_on_chain(&world, &sent) && !is_on_chain(&world, &theirs));
-    world.proxy.on(LOGS, Fault::answer_with(move |params| json!(matching(&fork, &params[0]))));
+    world.proxy.on(
+        LOGS,
+        Fault::answer_with(move |params| json!(matching(&fork, &params[0]))),
+    );
     undecided(&world, || world.settle(&body));
     world.proxy.heal();
     assert_eq!(until_paid(|| world.settle(&body)), sent);
@@ -350,14 +360,18 @@ fn a08_a_payment_that_moves_to_another_block_of_its_height_is_told_once() {
                             assert_eq!(reply.paid(), sent);
                             told += 1;
                         }
-                        (reply.status == 200 && reply.field("errorReason") != "settlement_pending").then_some(())
+                        (reply.status == 200 && reply.field("errorReason") != "settlement_pending")
+                            .then_some(())
                     });
                     told
                 })
             })
             .collect();
         replaced_by(&world, std::slice::from_ref(&ours));
-        let told: Vec<i32> = waiting.into_iter().map(|one| one.join().expect("a decision")).collect();
+        let told: Vec<i32> = waiting
+            .into_iter()
+            .map(|one| one.join().expect("a decision"))
+            .collect();
         (told.iter().sum::<i32>(), told.len())
     });
     let after = world.chain.receipt(&sent).expect("answers").expect("a receipt");
@@ -668,7 +682,10 @@ fn a15_logs_of_a_sibling_fork_make_no_success_of_ours() {
     let receipt = world.chain.receipt(&sent).expect("answers").expect("a receipt");
     assert_eq!(receipt["status"], "0x0");
     assert_eq!(world.transfers(), 1);
-    world.proxy.on(LOGS, Fault::answer_with(move |params| json!(matching(&fork, &params[0]))));
+    world.proxy.on(
+        LOGS,
+        Fault::answer_with(move |params| json!(matching(&fork, &params[0]))),
+    );
     undecided(&world, || world.settle(&body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
@@ -749,16 +766,18 @@ fn a18_a_stale_receipt_makes_nothing_final() {
     assert_eq!(world.transfers(), 0);
     world.proxy.heal();
     world.facilitator.kill();
-    world.facilitator.restart();
+    world.facilitator.restart_unready();
+    let first = world.settle(&body);
+    println!("a18: {}; transfers {}", first.text, world.transfers());
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let paid = wait::until("an answer", DECIDED, || {
+    let paid = wait::until("the transfer", DECIDED, || {
         let reply = world.settle(&body);
-        (reply.status == 200 && reply.field("errorReason") != "settlement_pending").then_some(reply)
+        assert!(!reply.is_success() || world.transfers() == 1, "{reply:?}");
+        (world.transfers() == 1 && (reply.is_success() || reply.field("errorReason") == reason::DUPLICATE))
+            .then_some(reply)
     });
     drop(blocks);
-    println!("{paid:?}; transfers {}", world.transfers());
-    let hash = paid.paid();
-    once(&world, &hash);
+    once(&world, paid.field("transaction"));
 }
 
 // 19. The stale receipt while two nodes are configured, one honest: a pool of which the first lies.
@@ -809,9 +828,486 @@ fn a20_one_receipt_without_logs_is_no_lasting_failure() {
         world.chain.mine(1).expect("mines");
         std::thread::sleep(Duration::from_millis(250));
         let reply = world.settle(&body);
-        println!("{reply:?}");
         reply.is_success().then(|| reply.paid())
     });
     assert_eq!(paid, Some(sent.clone()));
     once(&world, &sent);
+}
+
+// 1c. A hold whose receipt has no logs.
+#[test]
+fn a01c_a_receipt_without_its_logs_fails_no_hold() {
+    let world = escrow_world(4).mining(Mining::Manual).start();
+    let hold = e2e::hold::Hold::v1_1(&world, 2, devnet::AUTH_CAPTURE_V11, e2e::hold::Method::Eip3009);
+    let bound = e2e::order::Bound::new(&world, hold, "hold without logs");
+    let body = bound.collect(&world);
+    world.proxy.on(
+        RECEIPT,
+        Fault::edit(|_, result| {
+            if !result.is_null() {
+                unrelated(result);
+            }
+        }),
+    );
+    let sent = order(&world, &body).pending();
+    world.chain.mine(1).expect("mines");
+    undecided(&world, || order(&world, &body));
+    world.proxy.heal();
+    assert_eq!(until_paid(|| order(&world, &body)), sent);
+    assert_eq!(world.sent(), 1);
+}
+
+// 21. A capture's receipt of a block that is gone, for ever, and far deeper than state is kept.
+#[test]
+fn a21_a_stale_receipt_makes_no_capture_however_deep_it_seems() {
+    let world = escrow_world(3).start();
+    let bound = held(&world, 2, 10_000, "stale receipt");
+    world.chain.mine(5).expect("mines");
+    world.wait_slots_closed();
+    world.chain.set_mining(Mining::Manual).expect("set");
+    let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
+    world.proxy.on(RECEIPT, Fault::Answer(json!(null)));
+    let sent = order(&world, &body).pending();
+    world.chain.mine(1).expect("mines");
+    let stale = world.chain.receipt(&sent).expect("answers").expect("a receipt");
+    world.proxy.on("eth_sendRawTransaction", Fault::Refuse);
+    replaced_by(&world, &[]);
+    world.chain.drop_all_transactions().expect("dropped");
+    assert_eq!(state(&world, &bound), (10_000, 0));
+    world.proxy.on(RECEIPT, Fault::Answer(stale));
+    undecided(&world, || order(&world, &body));
+    world.chain.mine(300).expect("mines");
+    undecided(&world, || order(&world, &body));
+    world.proxy.heal();
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let _ = until_paid(|| order(&world, &body));
+    drop(blocks);
+    settle_down(&world, 5);
+    assert_eq!((world.sent(), state(&world, &bound)), (2, (8_000, 2_000)));
+}
+
+// 23. The node gives one payment's receipt malformed for ever; its neighbour's is good.
+#[test]
+fn a23_one_malformed_receipt_keeps_no_other_payment_pending() {
+    let world = world(3).mining(Mining::Manual).start();
+    let bad = world.payment(2).v2();
+    let sent = world.settle(&bad).pending();
+    let spoiled = sent.clone();
+    world.proxy.on(
+        RECEIPT,
+        Fault::edit(move |params, result| {
+            if params[0] == spoiled.as_str() && !result.is_null() {
+                result["status"] = json!("0x7");
+            }
+        }),
+    );
+    world.chain.mine(1).expect("mines");
+    let good = world.payment(3).v2();
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let paid = wait::try_until(Duration::from_secs(20), || {
+        let reply = world.settle(&good);
+        reply.is_success().then(|| reply.paid())
+    });
+    assert_eq!(world.settle(&bad).pending(), sent);
+    world.proxy.heal();
+    assert_eq!(until_paid(|| world.settle(&bad)), sent);
+    drop(blocks);
+    assert!(paid.is_some(), "the neighbour stays pending");
+    assert_eq!((world.transfers(), world.earned()), (2, 2 * PRICE));
+}
+
+// 24. The same with an error in place of one receipt, as of a node that still indexes.
+#[test]
+fn a24_an_error_for_one_receipt_keeps_no_other_payment_pending() {
+    let world = world(3).mining(Mining::Manual).start();
+    let bad = world.payment(2).v2();
+    let sent = world.settle(&bad).pending();
+    let spoiled = sent.clone();
+    world.proxy.on(
+        RECEIPT,
+        Fault::Edit(e2e::Edit(std::sync::Arc::new(move |params, answer| {
+            if params[0] == spoiled.as_str() {
+                *answer = json!({"jsonrpc": "2.0", "id": answer["id"],
+                    "error": {"code": -32000, "message": "transaction indexing is in progress"}});
+            }
+        }))),
+    );
+    world.chain.mine(1).expect("mines");
+    let good = world.payment(3).v2();
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let paid = wait::try_until(Duration::from_secs(20), || {
+        let reply = world.settle(&good);
+        reply.is_success().then(|| reply.paid())
+    });
+    assert_eq!(world.settle(&bad).pending(), sent);
+    world.proxy.heal();
+    assert_eq!(until_paid(|| world.settle(&bad)), sent);
+    drop(blocks);
+    assert!(paid.is_some(), "the neighbour stays pending");
+    assert_eq!((world.transfers(), world.earned()), (2, 2 * PRICE));
+}
+
+// 25. An older journal comes back while a capture that it lacks waits in the pool; it is ordered again, at another price.
+#[test]
+fn a25_an_older_journal_does_not_double_a_capture_that_is_under_way() {
+    let mut world = escrow_world(3).start();
+    let bound = held(&world, 2, 10_000, "older journal");
+    world.chain.mine(5).expect("mines");
+    world.wait_slots_closed();
+    world.facilitator.kill();
+    let data = world.facilitator.data_folder();
+    let yesterday = data.with_file_name("yesterday");
+    copy(&data, &yesterday);
+    world.facilitator.restart();
+    world.chain.set_mining(Mining::Manual).expect("set");
+    let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
+    let sent = order(&world, &body).pending();
+    let ours = world.proxy.transactions().pop().expect("sent");
+    world.facilitator.kill();
+    fs::rename(&data, data.with_file_name("today")).expect("moved");
+    copy(&yesterday, &data);
+    // Another price, so that the bytes differ; the old ones are what lands.
+    world.chain.drop_all_transactions().expect("dropped");
+    world.chain.set_next_block_base_fee(3_000_000_000).expect("set");
+    world.chain.mine(1).expect("mines");
+    world.facilitator.restart();
+    let again = order(&world, &body).pending();
+    println!("a25: {sent} then {again}");
+    world.chain.drop_all_transactions().expect("dropped");
+    world.chain.set_next_block_base_fee(1_000_000).expect("set");
+    let taken = world.chain.rpc().call("eth_sendRawTransaction", json!([ours]));
+    println!("a25: {taken:?}");
+    world.chain.mine(1).expect("mines");
+    println!(
+        "a25: {:?} old on chain {}",
+        state(&world, &bound),
+        is_on_chain(&world, &sent)
+    );
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let end = wait::try_until(Duration::from_secs(40), || {
+        let reply = order(&world, &body);
+        (reply.status == 200 && reply.field("errorReason") != "settlement_pending").then_some(reply)
+    });
+    drop(blocks);
+    assert_eq!(state(&world, &bound), (8_000, 2_000));
+    println!("a25: {:?}", end.as_ref().map(|reply| &reply.text));
+    let end = end.expect("pending for ever");
+    assert!(is_on_chain(&world, end.field("transaction")), "{end:?}");
+}
+
+// 27. A capture that nobody shows, and behind it another of the same amount that nobody shows.
+#[test]
+fn a27_two_equal_captures_that_nobody_shows_are_told_with_their_own_hashes() {
+    let world = escrow_world(3).start();
+    let bound = held(&world, 2, 10_000, "equal captures");
+    world.chain.mine(5).expect("mines");
+    world.wait_slots_closed();
+    world.chain.set_mining(Mining::Manual).expect("set");
+    let first = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
+    let second = bound.order(&world, &bound.capture(2_000, (8_000, 2_000)));
+    let one = order(&world, &first).pending();
+    world.proxy.see(View {
+        empty: vec![Kind::Receipts, Kind::Transactions, Kind::Logs],
+        ..View::default()
+    });
+    world.chain.mine(1).expect("mines");
+    wait::until("nobody can explain it", wait::LONG, || {
+        world.chain.mine(1).expect("mines");
+        std::thread::sleep(Duration::from_millis(200));
+        (world.metric("switchyard_unexplained_total", "") > 0).then_some(())
+    });
+    let two = order(&world, &second).pending();
+    assert_ne!(one, two);
+    world.chain.mine(6).expect("mines");
+    assert_eq!(state(&world, &bound), (6_000, 4_000));
+    undecided(&world, || order(&world, &first));
+    undecided(&world, || order(&world, &second));
+    world.proxy.heal();
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    assert_eq!(until_paid(|| order(&world, &second)), two);
+    assert_eq!(until_paid(|| order(&world, &first)), one);
+    drop(blocks);
+    settle_down(&world, 4);
+    assert_eq!((world.sent(), state(&world, &bound)), (3, (6_000, 4_000)));
+}
+
+/// The lying node calls every nonce of the signer one higher, at whatever block.
+fn nonces_lie(node: &e2e::Proxy) {
+    node.on(
+        "eth_getTransactionCount",
+        Fault::edit(|_, result| {
+            let text = result.as_str().unwrap_or("0x0");
+            let nonce = u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("a quantity");
+            *result = json!(format!("{:#x}", nonce + 1));
+        }),
+    );
+}
+
+/// A capture that waits nowhere any more; the node says its slot is used. Then the first bytes land after all.
+fn nonce_lie(world: &World) {
+    let bound = held(world, 2, 10_000, "nonce lies");
+    world.chain.mine(5).expect("mines");
+    world.wait_slots_closed();
+    world.chain.set_mining(Mining::Manual).expect("set");
+    let body = bound.order(world, &bound.capture(2_000, (10_000, 0)));
+    let _ = order(world, &body).pending();
+    let ours = world.proxy.transactions().pop().expect("sent");
+    world.chain.drop_all_transactions().expect("dropped");
+    nonces_lie(&world.proxy);
+    for node in [&world.proxy, &world.second] {
+        node.on("eth_sendRawTransaction", Fault::LoseAnswer);
+    }
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(8) {
+        let reply = order(world, &body);
+        assert!(!reply.is_success(), "{reply:?}");
+        // Whatever is sent waits, and the first bytes are kept back.
+        world.chain.drop_all_transactions().expect("dropped");
+        world.chain.mine(1).expect("mines");
+    }
+    world.proxy.heal();
+    world.second.heal();
+    let taken = world.chain.rpc().call("eth_sendRawTransaction", json!([ours]));
+    println!("a29: {taken:?}");
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let end = wait::try_until(Duration::from_secs(45), || {
+        let reply = order(world, &body);
+        (reply.status == 200 && reply.field("errorReason") != "settlement_pending").then_some(reply)
+    });
+    settle_down(world, 8);
+    drop(blocks);
+    let bids = world
+        .proxy
+        .transactions()
+        .iter()
+        .map(|raw| e2e::raw::RawTransaction::read(raw).nonce)
+        .collect::<Vec<_>>();
+    println!(
+        "a29: {:?}; nonces {bids:?}; sent {}; state {:?}",
+        end.as_ref().map(|reply| &reply.text),
+        world.sent(),
+        state(world, &bound)
+    );
+    assert_eq!(state(world, &bound), (8_000, 2_000));
+    let _ = end.expect("pending for ever").paid();
+}
+
+#[test]
+fn a29_a_single_node_that_calls_a_slot_used_doubles_no_capture() {
+    let world = escrow_world(3).start();
+    nonce_lie(&world);
+}
+
+#[test]
+fn a29b_one_of_two_nodes_that_calls_a_slot_used_doubles_no_capture() {
+    let world = escrow_world(3).two_nodes().start();
+    nonce_lie(&world);
+}
+
+// 18b. The same without a restart: past finality by the stale receipt, then the nodes are honest.
+#[test]
+fn a18b_what_a_stale_receipt_called_final_is_no_success_from_memory() {
+    let world = world(3).mining(Mining::Manual).start();
+    let body = world.payment(2).v2();
+    let sent = world.settle(&body).pending();
+    world.chain.mine(1).expect("mines");
+    wait::until("it is recorded as paid", wait::LONG, || {
+        (world.metric("switchyard_settlements_total", "outcome=\"paid\"") == 1).then_some(())
+    });
+    let stale = world.chain.receipt(&sent).expect("answers").expect("a receipt");
+    world.proxy.on(RECEIPT, Fault::Answer(stale));
+    replaced_by(&world, &[]);
+    world.chain.drop_all_transactions().expect("dropped");
+    settle_down(&world, 12);
+    assert_eq!(world.transfers(), 0);
+    world.proxy.heal();
+    let first = world.settle(&body);
+    println!("a18b: {}; transfers {}", first.text, world.transfers());
+    assert!(!first.is_success() || world.transfers() == 1, "{first:?}");
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let end = wait::try_until(Duration::from_secs(30), || {
+        let reply = world.settle(&body);
+        assert!(!reply.is_success() || world.transfers() == 1, "{reply:?}");
+        std::thread::sleep(Duration::from_millis(200));
+        (world.transfers() == 1).then_some(reply)
+    });
+    drop(blocks);
+    println!("a18b: /ready {}", world.facilitator.get("/ready").text);
+    assert!(end.is_some(), "never sent again");
+}
+
+// 21b. As 21, from a node that has no state of the block that is gone.
+#[test]
+fn a21b_a_stale_receipt_without_state_makes_no_capture_however_deep_it_seems() {
+    stale_capture("header not found");
+}
+
+#[test]
+fn a21c_a_stale_receipt_with_forgotten_state_makes_no_capture_however_deep_it_seems() {
+    stale_capture("missing trie node 00 (path ) state is not available");
+}
+
+fn stale_capture(error: &'static str) {
+    let world = escrow_world(3).start();
+    let bound = held(&world, 2, 10_000, "stale receipt, no state");
+    world.chain.mine(5).expect("mines");
+    world.wait_slots_closed();
+    world.chain.set_mining(Mining::Manual).expect("set");
+    let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
+    world.proxy.on(RECEIPT, Fault::Answer(json!(null)));
+    let sent = order(&world, &body).pending();
+    world.chain.mine(1).expect("mines");
+    let stale = world.chain.receipt(&sent).expect("answers").expect("a receipt");
+    let gone = stale["blockHash"].clone();
+    world.proxy.on("eth_sendRawTransaction", Fault::Refuse);
+    replaced_by(&world, &[]);
+    world.chain.drop_all_transactions().expect("dropped");
+    world.proxy.on(
+        "eth_call",
+        Fault::Edit(e2e::Edit(std::sync::Arc::new(move |params, answer| {
+            if params[1]["blockHash"] == gone {
+                *answer = json!({"jsonrpc": "2.0", "id": answer["id"],
+                    "error": {"code": -32000, "message": error}});
+            }
+        }))),
+    );
+    world.proxy.on(RECEIPT, Fault::Answer(stale));
+    undecided(&world, || order(&world, &body));
+    world.chain.mine(80).expect("mines");
+    undecided(&world, || order(&world, &body));
+    world.proxy.heal();
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let _ = until_paid(|| order(&world, &body));
+    drop(blocks);
+    settle_down(&world, 5);
+    assert_eq!((world.sent(), state(&world, &bound)), (2, (8_000, 2_000)));
+}
+
+// 30. The signer's key is used elsewhere for another capture; logs of a sibling fork show ours, long ago.
+#[test]
+fn a30_logs_of_a_sibling_fork_make_no_capture_however_deep_they_seem() {
+    let world = escrow_world(3).start();
+    let bound = held(&world, 2, 10_000, "forked logs");
+    world.chain.mine(5).expect("mines");
+    world.wait_slots_closed();
+    world.chain.set_mining(Mining::Manual).expect("set");
+    only_logs(&world);
+    world.proxy.on(LOGS, Fault::answer_with(|_| json!([])));
+    let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
+    let sent = order(&world, &body).pending();
+    world.chain.mine(1).expect("mines");
+    let deployment = bound.hold.deployment.clone();
+    let fork = world.chain.logs(deployment.escrow, None).expect("answers");
+    let fork: Vec<Value> = fork
+        .into_iter()
+        .filter(|log| log["transactionHash"] == sent.as_str())
+        .collect();
+    assert!(!fork.is_empty());
+    world.proxy.on("eth_sendRawTransaction", Fault::Refuse);
+    replaced_by(&world, &[]);
+    world.chain.drop_all_transactions().expect("dropped");
+    let info = bound.hold.info.clone();
+    let fee = e2e::order::fee_of(&deployment, 3_000, info.min_fee_bps);
+    let other = deployment
+        .capture(&info, 3_000, fee, &info.fee_receiver)
+        .expect("encodes");
+    let signer = &world.chain.facilitators[0].address;
+    let hash = world
+        .chain
+        .enqueue(signer, deployment.escrow, &other, 500_000, TIP_WEI)
+        .expect("taken");
+    world.chain.mine(1).expect("mines");
+    let receipt = world.chain.receipt(&hash).expect("answers");
+    println!(
+        "a30: {:?}",
+        receipt.map(|receipt| (receipt["status"].clone(), receipt["transactionHash"].clone()))
+    );
+    assert_eq!(state(&world, &bound), (7_000, 3_000));
+    world.proxy.on(
+        LOGS,
+        Fault::answer_with(move |params| json!(matching(&fork, &params[0]))),
+    );
+    undecided(&world, || order(&world, &body));
+    world.chain.mine(80).expect("mines");
+    undecided(&world, || order(&world, &body));
+    world.proxy.heal();
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let end = until_failed(|| order(&world, &body));
+    drop(blocks);
+    println!("a30: {}", end.text);
+    assert_eq!((world.sent(), state(&world, &bound)), (2, (7_000, 3_000)));
+}
+
+// 23b. As 23, with a second node that is honest.
+#[test]
+fn a23b_one_malformed_receipt_of_one_of_two_nodes_keeps_nobody_pending() {
+    let world = world(3).two_nodes().mining(Mining::Manual).start();
+    let bad = world.payment(2).v2();
+    let sent = world.settle(&bad).pending();
+    world.proxy.on(
+        RECEIPT,
+        Fault::edit(move |params, result| {
+            if params[0] == sent.as_str() && !result.is_null() {
+                result["status"] = json!("0x7");
+            }
+        }),
+    );
+    world.chain.mine(1).expect("mines");
+    let good = world.payment(3).v2();
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let paid = wait::try_until(Duration::from_secs(20), || {
+        let reply = world.settle(&good);
+        reply.is_success().then(|| reply.paid())
+    });
+    drop(blocks);
+    assert!(paid.is_some(), "the neighbour stays pending");
+}
+
+// 24b. A reorganisation moves a capture; its receipt keeps naming the block that is gone, of which there is no state.
+#[test]
+fn a24b_a_receipt_of_a_block_without_state_keeps_no_other_payment_pending() {
+    let world = escrow_world(3).start();
+    let bound = held(&world, 2, 10_000, "neighbour");
+    world.chain.mine(5).expect("mines");
+    world.wait_slots_closed();
+    world.chain.set_mining(Mining::Manual).expect("set");
+    world.proxy.on(RECEIPT, Fault::Answer(json!(null)));
+    let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
+    let sent = order(&world, &body).pending();
+    let ours = world.proxy.transactions().pop().expect("sent");
+    world.chain.mine(1).expect("mines");
+    let stale = world.chain.receipt(&sent).expect("answers").expect("a receipt");
+    let gone = stale["blockHash"].clone();
+    replaced_by(&world, &[ours]);
+    assert_eq!(state(&world, &bound), (8_000, 2_000));
+    world.proxy.on(
+        "eth_call",
+        Fault::Edit(e2e::Edit(std::sync::Arc::new(move |params, answer| {
+            if params[1]["blockHash"] == gone {
+                *answer = json!({"jsonrpc": "2.0", "id": answer["id"],
+                    "error": {"code": -32000, "message": "header not found"}});
+            }
+        }))),
+    );
+    let spoiled = sent.clone();
+    world.proxy.on(
+        RECEIPT,
+        Fault::edit(move |params, result| {
+            if params[0] == spoiled.as_str() {
+                *result = stale.clone();
+            }
+        }),
+    );
+    let good = world.payment(3).v2();
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let paid = wait::try_until(Duration::from_secs(20), || {
+        let reply = order(&world, &good);
+        reply.is_success().then(|| reply.paid())
+    });
+    assert_eq!(order(&world, &body).pending(), sent);
+    world.proxy.heal();
+    assert_eq!(until_paid(|| order(&world, &body)), sent);
+    drop(blocks);
+    assert_eq!((world.sent(), state(&world, &bound)), (3, (8_000, 2_000)));
+    assert!(paid.is_some(), "the neighbour stays pending");
 }
