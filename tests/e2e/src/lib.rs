@@ -26,7 +26,7 @@ pub use blocks::Blocks;
 pub use facilitator::{Facilitator, Output, Settings, SolanaNetwork};
 pub use http::Reply;
 pub use payment::Payment;
-pub use proxy::{Fault, Kind, Lags, Proxy, Turn, View};
+pub use proxy::{Edit, Fault, Kind, Lags, Proxy, Turn, View};
 pub use solana::SolanaWorld;
 pub use world::World;
 

@@ -28,6 +28,24 @@ pub enum Fault {
     /// The number of the head block is this much higher than the node's. For `eth_blockNumber` and
     /// `eth_getBlockByNumber`.
     HeadAhead(u64),
+    /// The answer to each call is changed: parameters and the whole JSON-RPC object.
+    Edit(Edit),
+}
+
+/// What changes an answer.
+#[derive(Clone)]
+pub struct Edit(pub std::sync::Arc<dyn Fn(&Value, &mut Value) + Send + Sync>);
+
+impl std::fmt::Debug for Edit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Edit")
+    }
+}
+
+impl PartialEq for Edit {
+    fn eq(&self, other: &Edit) -> bool {
+        std::sync::Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Fault {
@@ -41,8 +59,27 @@ impl Fault {
             | Fault::RpcError(_)
             | Fault::Reject(_)
             | Fault::Swallow(_)
-            | Fault::HeadAhead(_) => false,
+            | Fault::HeadAhead(_)
+            | Fault::Edit(_) => false,
         }
+    }
+
+    /// Changes every result of the method: parameters and result.
+    #[must_use]
+    pub fn edit(change: impl Fn(&Value, &mut Value) + Send + Sync + 'static) -> Fault {
+        Fault::Edit(Edit(std::sync::Arc::new(move |params, answer| {
+            if let Some(result) = answer.get_mut("result") {
+                change(params, result);
+            }
+        })))
+    }
+
+    /// Replaces every answer of the method, errors too, by what is made of its parameters.
+    #[must_use]
+    pub fn answer_with(make: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Fault {
+        Fault::Edit(Edit(std::sync::Arc::new(move |params, answer| {
+            *answer = serde_json::json!({"jsonrpc": "2.0", "id": answer["id"], "result": make(params)});
+        })))
     }
 
     /// What a node answers to a transaction that it does not take because of its price.

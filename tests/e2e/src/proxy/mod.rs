@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-pub use fault::Fault;
+pub use fault::{Edit, Fault};
 use fault::{Rule, Rules};
 use sight::{Prepared, Sight};
 pub use view::{Kind, Lags, View};
@@ -296,7 +296,8 @@ impl Shared {
             | Fault::RpcError(_)
             | Fault::Reject(_)
             | Fault::Swallow(_)
-            | Fault::HeadAhead(_) => self.look(body, request),
+            | Fault::HeadAhead(_)
+            | Fault::Edit(_) => self.look(body, request),
         }
     }
 
@@ -438,6 +439,7 @@ impl Shared {
                     Fault::Answer(result) => replace(one, "result", result.clone()),
                     Fault::RpcError(error) => replace(one, "error", error.clone()),
                     Fault::HeadAhead(blocks) => ahead(call, one, *blocks),
+                    Fault::Edit(edit) => (edit.0)(&call["params"], one),
                     _ => {}
                 }
             }
