@@ -25,6 +25,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 const RECHECK_INTERVAL: Duration = Duration::from_secs(3);
 /// The least time between two checks, however many calls fail.
 const SUSPECT_INTERVAL: Duration = Duration::from_millis(500);
+/// The same while requests wait for a node that they may ask.
+const WANTED_INTERVAL: Duration = Duration::from_millis(100);
 /// Nodes that have just left a call without an answer, and let this pass too, do not answer.
 const SUSPECT_DEADLINE: Duration = Duration::from_secs(3);
 /// What lasts is said again after this long.
@@ -157,13 +159,17 @@ impl Engine {
             } else {
                 self.check_network(&run).await
             };
+            let mut least = SUSPECT_INTERVAL;
             is_suspect = tokio::select! {
                 biased;
                 () = run.network.suspect.notified(), if ready => true,
-                () = self.node_wanted(&run) => false,
+                () = self.node_wanted(&run) => {
+                    least = WANTED_INTERVAL;
+                    false
+                }
                 () = tokio::time::sleep(if ready { CHECK_INTERVAL } else { RECHECK_INTERVAL }) => false,
             };
-            tokio::time::sleep_until(began + SUSPECT_INTERVAL).await;
+            tokio::time::sleep_until(began + least).await;
         }
     }
 

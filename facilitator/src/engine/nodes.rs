@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use sdk_plugin::chain::{NodeFault, Readiness};
+use sdk_plugin::chain::{Lane, NodeFault, Readiness};
 use sdk_plugin::{Fault, FaultKind};
 use tokio::time::{Instant, timeout};
 
@@ -109,6 +110,31 @@ impl Engine {
             pools.judge(id, *node, another_is_good.then_some(why));
         }
         pools.end_judgement(id);
+    }
+
+    /// Whether most of the nodes that answer show more transactions of a signer than this; `None` while they disagree and those
+    /// that do are not the most.
+    pub(super) async fn most_show_more_than(
+        &self,
+        run: &NetworkRun,
+        lane: &Lane,
+        sequence: u64,
+    ) -> Option<bool> {
+        let nodes = self.usable_nodes(&run.network);
+        let asked = nodes
+            .iter()
+            .map(|node| self.ops.lane_through(&run.network, lane, *node));
+        let shown: Vec<bool> = join_all(asked)
+            .await
+            .into_iter()
+            .filter_map(|state| Some(state.ok()?.next_sequence > sequence))
+            .collect();
+        let more = shown.iter().filter(|more| **more).count();
+        match (more, shown.len()) {
+            (_, 0) => None,
+            (0, _) => Some(false),
+            (more, all) => (more.saturating_mul(2) > all).then_some(true),
+        }
     }
 
     /// The places of the nodes that may be asked.

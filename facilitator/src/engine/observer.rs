@@ -289,7 +289,8 @@ impl Engine {
                 .evidence()
                 .get(index)
                 .is_some_and(|wanted| wanted.guard.is_some());
-            let may_fail = !view.by_logs && (!wants_guard || evidence.guard != GuardState::Absent);
+            let has_guard = !wants_guard || evidence.guard != GuardState::Absent;
+            let may_fail = !view.by_logs && (has_guard || view.searched);
             all &= self
                 .judge_step(settlement, &evidence, Some(&view.decided), may_fail)
                 .await;

@@ -224,7 +224,25 @@ impl Ops {
     }
 
     pub async fn lane(&self, network: &Network, lane: &Lane) -> Result<LaneState, Fault> {
-        let (guard, cx) = self.driver(network, Operation::Lane, Rights::default());
+        self.lane_as(network, lane, Rights::default()).await
+    }
+
+    /// The lane as one node shows it: `node` counts the network's nodes as configured, from 0.
+    pub async fn lane_through(
+        &self,
+        network: &Network,
+        lane: &Lane,
+        node: usize,
+    ) -> Result<LaneState, Fault> {
+        let rights = Rights {
+            node: Some(node),
+            ..Rights::default()
+        };
+        self.lane_as(network, lane, rights).await
+    }
+
+    async fn lane_as(&self, network: &Network, lane: &Lane, rights: Rights<'_>) -> Result<LaneState, Fault> {
+        let (guard, cx) = self.driver(network, Operation::Lane, rights);
         self.run(
             network,
             guard,

@@ -229,6 +229,7 @@ mod tests {
             },
             guards: Vec::new(),
             by_logs: false,
+            searched: false,
             foreign: Vec::new(),
         }
     }

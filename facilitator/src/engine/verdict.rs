@@ -63,6 +63,8 @@ pub struct View {
     pub guards: Vec<GuardState>,
     /// Only logs show it, and there may be more: they can prove the step's effect and nothing against it.
     pub by_logs: bool,
+    /// The block's logs were searched as well, and say what the receipt says: it is whole.
+    pub searched: bool,
     /// Transactions found by a search that may explain a changed guard.
     pub foreign: Vec<ForeignTx>,
 }
@@ -131,6 +133,7 @@ fn judge(
         decided,
         guards,
         by_logs: false,
+        searched: false,
         foreign,
     }))
 }
@@ -148,10 +151,32 @@ fn succeeded(look: &Look<'_>, observation: Observation, shown: Shown, decided: D
     match explanation(look) {
         Explanation::Ours(view) if observation.logs.is_empty() => Verdict::Judge(view),
         Explanation::Foreign(foreign, _) => judge(observation, shown, decided, guards, foreign),
+        // Receipt and logs of a young block are silent both: the contract changes its state and reports nothing. Of an old
+        // block both may be pruned.
+        Explanation::None if was_searched(look) && is_young(look, decided.height) => {
+            Verdict::Judge(Box::new(View {
+                observation,
+                shown,
+                decided,
+                guards: vec![GuardState::Absent; look.slot.covers.len()],
+                by_logs: false,
+                searched: true,
+                foreign: Vec::new(),
+            }))
+        }
         Explanation::Ours(_) | Explanation::NotSearched | Explanation::Unripe | Explanation::None => {
             judge(observation, shown, decided, guards, Vec::new())
         }
     }
+}
+
+/// Blocks of which no node prunes receipts or logs.
+const YOUNG_BLOCKS: u64 = 64;
+
+fn is_young(look: &Look<'_>, height: u64) -> bool {
+    look.seen
+        .last()
+        .is_some_and(|seen| seen.head_height.saturating_sub(height) < YOUNG_BLOCKS)
 }
 
 /// One of the slot's attempts in a block.
@@ -471,6 +496,7 @@ fn explanation(look: &Look<'_>) -> Explanation {
             },
             guards: Vec::new(),
             by_logs: true,
+            searched: false,
             foreign: Vec::new(),
         }));
     }

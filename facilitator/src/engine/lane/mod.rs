@@ -249,11 +249,20 @@ impl LaneTask {
                             None => self.next_sequence = state.next_sequence,
                             Some(journaled) => {
                                 self.next_sequence = journaled;
-                                // While the process runs its journal is its own; at the start it may be an old copy.
-                                if state.next_sequence > journaled && !self.withhold(&state).await {
-                                    continue;
+                                // While the process runs its journal is its own; at the start it may be an old copy. One node
+                                // of several may be wrong.
+                                if state.next_sequence > journaled {
+                                    let more =
+                                        self.engine.most_show_more_than(&self.run, &self.lane, journaled);
+                                    match more.await {
+                                        Some(true) if self.withhold(&state).await => self.compare(&state),
+                                        Some(false) => {}
+                                        Some(true) | None => {
+                                            tokio::time::sleep(RETRY_EVERY * 4).await;
+                                            continue;
+                                        }
+                                    }
                                 }
-                                self.compare(&state);
                             }
                         }
                         return self.reconciled.store(true, Ordering::Release);

@@ -41,7 +41,7 @@ use tokio::time::Instant;
 use crate::telemetry::metrics::Metrics;
 pub use network::{MethodList, RpcConfigError, RpcNetwork, Traffic};
 pub use node::NodeState;
-use node::{Failure, Node, Standing};
+use node::{Failure, Node};
 use pool::{Failures, Pool, Question, all_well, unwell_code};
 pub use sending::{BYTES_PLACEHOLDER, Sending};
 pub use url::{SecretUrl, UrlError};
@@ -218,27 +218,27 @@ impl RpcPools {
             while probes.try_join_next().is_some() {}
             pool.probe(&mut probes, &question);
         }
-        if !matches!(readers, Readers::This(_)) {
-            pool.await_judgement(deadline).await;
-        }
         let mut failures = Failures::default();
-        let (nodes, wanted): (Vec<&Node>, usize) = match readers {
-            Readers::One => (pool.in_order(false, &question, 0), 1),
-            // For a proof it is worth trying nodes that rest.
-            Readers::Two => (pool.in_order(true, &question, 0), pool.nodes().len().min(2)),
-            Readers::This(at) => {
-                let none_is_good = !pool.nodes().iter().any(|node| pool.is_usable(node));
-                let now = Instant::now();
-                let rests = |node: &Node| matches!(node.standing(now), Standing::Resting { .. });
-                let node = pool.nodes().get(at).filter(|node| none_is_good || !rests(node));
-                (node.into_iter().collect(), 1)
-            }
+        let (only, wanted): (Option<&Node>, usize) = match readers {
+            Readers::One => (None, 1),
+            Readers::Two => (None, pool.nodes().len().min(2)),
+            Readers::This(at) => (pool.this(at), 1),
         };
         let mut answered = Vec::new();
         // The best that a node said which may not be the last word.
         let mut doubted: Option<(usize, Vec<RpcResult>)> = None;
-        for (at, node) in nodes.iter().enumerate() {
-            let is_last = at.saturating_add(1) == nodes.len();
+        let mut asked: Vec<&Node> = Vec::new();
+        loop {
+            let next = match readers {
+                Readers::This(_) => only.filter(|_| asked.is_empty()).map(|node| (node, true)),
+                // For a proof it is worth trying nodes that rest.
+                Readers::One | Readers::Two => {
+                    let all_resting = matches!(readers, Readers::Two);
+                    pool.next(all_resting, &question, 0, &asked, deadline).await
+                }
+            };
+            let Some((node, is_last)) = next else { break };
+            asked.push(node);
             let patience = (traffic == Traffic::Intake && !is_last).then_some(PATIENCE);
             let answer = pool.ask_patiently(node, &question, deadline, patience).await;
             match answer.and_then(all_well) {
@@ -298,10 +298,12 @@ impl RpcPools {
         let question = self.question(std::slice::from_ref(&call))?;
         let deadline = Instant::now() + pool.limits().deadline;
         let _turn = pool.enter(Traffic::Engine, deadline).await?;
-        pool.await_judgement(deadline).await;
         let mut answers = Vec::new();
         let mut failures = Failures::default();
-        for node in pool.in_order(true, &question, pool.next_turn(sending.bytes)) {
+        let turn = pool.next_turn(sending.bytes);
+        let mut asked: Vec<&Node> = Vec::new();
+        while let Some((node, _)) = pool.next(true, &question, turn, &asked, deadline).await {
+            asked.push(node);
             match pool.ask(node, &question, deadline).await {
                 Ok(results) => {
                     match unwell_code(&results) {

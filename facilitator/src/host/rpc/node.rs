@@ -117,6 +117,11 @@ impl Failure {
         }
     }
 
+    /// Whether it says something about the node, and not only about the question.
+    pub(super) fn is_of_the_node(&self) -> bool {
+        self.rest().is_some()
+    }
+
     /// How long the node wants to be left alone; `None` where the failure says nothing about the node.
     fn rest(&self) -> Option<Duration> {
         match self {
@@ -190,6 +195,7 @@ struct Health {
     is_said: bool,
     back_said_at: Option<Instant>,
     judged: Judged,
+    judged_at: Option<Instant>,
     /// How long an answer usually takes.
     usual: Option<Duration>,
     /// Until when a method counts as not served.
@@ -234,7 +240,7 @@ impl Node {
     }
 
     /// Takes the engine's judgement: `None`, it serves what it should. Whether that is another one than before.
-    pub(super) fn judge(&self, why_not: Option<&str>) -> bool {
+    pub(super) fn judge(&self, why_not: Option<&str>, now: Instant) -> bool {
         let judged = match why_not {
             None => Judged::Good,
             Some(why) => Judged::Aside(why.to_owned()),
@@ -243,6 +249,7 @@ impl Node {
         let was_aside = matches!(health.judged, Judged::Aside(_));
         let is_aside = matches!(judged, Judged::Aside(_));
         health.judged = judged;
+        health.judged_at = Some(now);
         was_aside != is_aside
     }
 
@@ -323,6 +330,19 @@ impl Node {
         trouble
     }
 
+    /// It has to show what it serves before it is asked again; whether it had. One that showed it within `fresh` may go on.
+    pub(super) fn doubt(&self, fresh: Duration, now: Instant) -> bool {
+        let mut health = self.lock();
+        let is_fresh = health
+            .judged_at
+            .is_some_and(|at| now.saturating_duration_since(at) < fresh);
+        let was_good = health.judged == Judged::Good;
+        if was_good && !is_fresh {
+            health.judged = Judged::NotYet;
+        }
+        was_good
+    }
+
     /// Whether operators are to be told that it went away.
     pub(super) fn failed(&self, failure: &Failure, now: Instant) -> bool {
         let Some(asked) = failure.rest() else {
@@ -330,9 +350,6 @@ impl Node {
         };
         let mut health = self.lock();
         health.trouble = Some(failure.to_string());
-        if health.judged == Judged::Good {
-            health.judged = Judged::NotYet;
-        }
         // Many requests fail together when a node goes away: that is one failure.
         if health.rest_until.is_some_and(|until| until > now) {
             return false;

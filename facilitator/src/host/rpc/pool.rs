@@ -25,6 +25,8 @@ use super::{RpcNetwork, RpcObserver, Traffic};
 
 /// How long a request waits for a judgement of the nodes when none is known to be good.
 const JUDGED_WITHIN: Duration = Duration::from_secs(2);
+/// A node that has shown what it serves so recently can take over from another one.
+const SHOWN_JUST_NOW: Duration = Duration::from_secs(2);
 /// Transactions of which it is remembered how often they were sent; to forget one only begins with the first node again.
 const MAX_SENT: usize = 4_096;
 
@@ -139,7 +141,7 @@ impl Pool {
     /// Takes a judgement of one node: `None`, it serves what it should.
     pub(super) fn judge(&self, at: usize, why_not: Option<&str>) {
         let Some(node) = self.nodes.get(at) else { return };
-        if node.judge(why_not) {
+        if node.judge(why_not, Instant::now()) {
             let (network, host) = (&self.limits.id, node.label());
             match why_not {
                 Some(why) => tracing::warn!(%network, host, why, "RPC node is not used"),
@@ -152,8 +154,35 @@ impl Pool {
         node.is_good() || !self.is_judged.load(Ordering::Acquire)
     }
 
+    /// The node at this place, unless it rests while another one may be asked.
+    pub(super) fn this(&self, at: usize) -> Option<&Node> {
+        let none_is_good = !self.nodes.iter().any(|node| self.is_usable(node));
+        let now = Instant::now();
+        let rests = |node: &Node| matches!(node.standing(now), Standing::Resting { .. });
+        self.nodes.get(at).filter(|node| none_is_good || !rests(node))
+    }
+
+    /// The node to ask next: the first in order that was not asked. While there is none that may be asked, it waits for the
+    /// judgement.
+    pub(super) async fn next(
+        &self,
+        all_resting: bool,
+        question: &Question,
+        turn: usize,
+        asked: &[&Node],
+        deadline: Instant,
+    ) -> Option<(&Node, bool)> {
+        self.await_judgement(deadline).await;
+        let nodes = self.in_order(all_resting, question, turn);
+        let mut left = nodes
+            .into_iter()
+            .filter(|node| !asked.iter().any(|other| std::ptr::eq(*other, *node)));
+        let node = left.next()?;
+        Some((node, left.next().is_none()))
+    }
+
     /// Waits until a node may be asked, for a little while.
-    pub(super) async fn await_judgement(&self, deadline: Instant) {
+    async fn await_judgement(&self, deadline: Instant) {
         let made = self.judgement_made.notified();
         tokio::pin!(made);
         made.as_mut().enable();
@@ -183,7 +212,7 @@ impl Pool {
     /// those whose rest is over, then resting ones, the next to wake first. A read asks one resting node at most: a flood of
     /// reads must not keep hammering nodes that ask for a rest. With a `turn`, another one of those that are well comes first
     /// each time.
-    pub(super) fn in_order(&self, all_resting: bool, question: &Question, turn: usize) -> Vec<&Node> {
+    fn in_order(&self, all_resting: bool, question: &Question, turn: usize) -> Vec<&Node> {
         let now = Instant::now();
         let mut well = Vec::with_capacity(self.nodes.len());
         let mut due = Vec::new();
@@ -250,6 +279,18 @@ impl Pool {
         tracing::debug!(network = %self.limits.id, host, "RPC node {failure}");
         if node.failed(failure, Instant::now()) {
             tracing::warn!(network = %self.limits.id, host, cause = %failure, "RPC node went away");
+        }
+        // An only node is looked at regularly, and nothing else could be asked meanwhile.
+        if self.nodes.len() < 2 || !failure.is_of_the_node() {
+            return;
+        }
+        let now = Instant::now();
+        if node.doubt(Duration::ZERO, now) {
+            // Who takes its place may serve something else by now.
+            let others = self.nodes.iter().filter(|other| !std::ptr::eq(*other, node));
+            others.for_each(|other| {
+                other.doubt(SHOWN_JUST_NOW, now);
+            });
         }
     }
 

@@ -57,7 +57,7 @@ struct StateAt {
 
 impl EvmDriver {
     /// Brings an anchor to every watch whose slot is used, whose transaction reverted, or that asks for one. That of a
-    /// transaction in a block is at its block.
+    /// reverted transaction is at its block, where the node has it.
     pub(super) async fn anchors(
         &self,
         cx: &Cx,
@@ -73,9 +73,7 @@ impl EvmDriver {
                 continue;
             }
             at_head.extend(wanted_by(watch));
-            if let TxState::Reverted { height, block, .. } | TxState::Landed { height, block, .. } =
-                &observation.state
-            {
+            if let TxState::Reverted { height, block, .. } = &observation.state {
                 let (_, wanted) = at_receipts
                     .entry(block.clone())
                     .or_insert_with(|| (*height, Vec::new()));
@@ -221,9 +219,9 @@ fn wanted_by(watch: &Watch) -> impl Iterator<Item = Wanted> {
     std::iter::once(nonce).chain(calls_of(watch))
 }
 
-/// The anchor at a transaction's own block, when the node still has that block's state.
+/// The anchor at a reverted transaction's own block, when the node still has that block's state.
 fn own_anchor(watch: &Watch, state: &TxState, receipts: &BTreeMap<String, StateAt>) -> Option<Anchor> {
-    let (TxState::Reverted { block, .. } | TxState::Landed { block, .. }) = state else {
+    let TxState::Reverted { block, .. } = state else {
         return None;
     };
     let at = receipts.get(block)?;

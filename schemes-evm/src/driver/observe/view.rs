@@ -91,9 +91,12 @@ impl View {
                 .keys()
                 .map(|signer| rpc::transaction_count(signer, json!("latest"))),
         );
+        // From the top down: a block that stands when a higher one has been shown is as deep as that one is above it. Read the
+        // other way round, a reorganisation in between would make a block final that it has just replaced.
         calls.extend(
             blocks
                 .keys()
+                .rev()
                 .map(|height| rpc::request("eth_getBlockByNumber", json!([text::quantity(*height), false]))),
         );
         for tx_id in transactions.keys() {
@@ -111,7 +114,7 @@ impl View {
         for nonce in nonces.values_mut() {
             *nonce = rpc::quantity(answers.take()?, "eth_getTransactionCount")?;
         }
-        for (height, hash) in &mut blocks {
+        for (height, hash) in blocks.iter_mut().rev() {
             // An error or another block's header says as little as null.
             *hash = match answers.take()? {
                 RpcResult::Ok(block) => Header::read(&block)
@@ -231,34 +234,53 @@ impl View {
         if finality < 2 {
             return Ok(());
         }
+        // By the height that makes it final: what must stand below.
         let mut tops: BTreeMap<u64, bool> = BTreeMap::new();
+        let mut below: BTreeMap<u64, Option<B256>> = BTreeMap::new();
         for (watch, observation) in watches.iter().zip(observations.iter()) {
             for (height, depth) in depths(watch, observation) {
-                if *depth >= finality {
-                    tops.insert(height.saturating_add(finality - 1), false);
+                let top = height.saturating_add(finality - 1);
+                // The head's own block has been shown, and so have those that came with the first batch.
+                let shown = self.blocks.get(&top).is_some_and(Option::is_some);
+                if *depth >= finality && top != self.head.height && !shown {
+                    tops.insert(top, false);
+                    below.insert(height, None);
                 }
             }
         }
-        // The head's own block has been shown, and so have those that came with the first batch.
-        tops.retain(|height, _| *height != self.head.height);
-        tops.retain(|height, _| self.blocks.get(height).is_none_or(Option::is_none));
         if tops.is_empty() {
             return Ok(());
         }
         let header =
             |height: &u64| rpc::request("eth_getBlockByNumber", json!([text::quantity(*height), false]));
-        let mut answers = rpc::read_all(cx, tops.keys().map(header).collect()).await?;
-        for (height, shown) in &mut tops {
-            *shown = match answers.take()? {
-                RpcResult::Ok(block) => Header::read(&block).is_some_and(|header| header.height == *height),
-                RpcResult::Error(_) => false,
-            };
+        let calls = tops.keys().rev().chain(below.keys().rev());
+        let mut answers = rpc::read_all(cx, calls.map(header).collect()).await?;
+        let mut read = |height: u64| -> Result<Option<B256>, Fault> {
+            Ok(match answers.take()? {
+                RpcResult::Ok(block) => Header::read(&block)
+                    .filter(|header| header.height == height)
+                    .map(|header| header.hash),
+                RpcResult::Error(_) => None,
+            })
+        };
+        for (height, shown) in tops.iter_mut().rev() {
+            *shown = read(*height)?.is_some();
         }
+        for (height, hash) in below.iter_mut().rev() {
+            *hash = read(*height)?;
+        }
+        // One that does not stand any more when the top has been shown is not below it.
+        let stands = |height: u64| match (below.get(&height), self.blocks.get(&height)) {
+            (Some(now), Some(before)) => now.is_some() && now == before,
+            (Some(now), None) => now.is_some(),
+            (None, _) => true,
+        };
         for (watch, observation) in watches.iter().zip(observations) {
             let mut short = observation.clone();
             for (height, depth) in depths_mut(watch, &mut short) {
                 let top = height.saturating_add(finality - 1);
-                if *depth >= finality && tops.get(&top) == Some(&false) {
+                let unproven = tops.get(&top) == Some(&false) || (tops.contains_key(&top) && !stands(height));
+                if *depth >= finality && unproven {
                     *depth = finality - 1;
                 }
             }

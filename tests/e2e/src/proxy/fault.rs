@@ -34,7 +34,10 @@ pub enum Fault {
 
 /// What changes an answer.
 #[derive(Clone)]
-pub struct Edit(pub std::sync::Arc<dyn Fn(&Value, &mut Value) + Send + Sync>);
+pub struct Edit(pub std::sync::Arc<Change>);
+
+/// Changes an answer, given the call's params.
+pub type Change = dyn Fn(&Value, &mut Value) + Send + Sync;
 
 impl std::fmt::Debug for Edit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,5 +1,7 @@
 //! Networks with two nodes, of which one answers nonsense, serves another chain, or does not keep what it takes.
 
+use std::time::Duration;
+
 use devnet::{AnvilOptions, Devnet, Options, USDC};
 use e2e::payment::PRICE;
 use e2e::{Facilitator, Fault, Payment, Proxy, Settings, wait};
@@ -95,6 +97,8 @@ fn t43_a_second_node_of_another_chain_does_not_take_over() {
     let pool = Pool::start();
     let _ = pool.facilitator.settle(&pool.payment(2)).paid();
     pool.second.point_at(other.url());
+    // Longer than what a node has shown counts as new.
+    std::thread::sleep(Duration::from_secs(3));
     pool.first.on("*", Fault::Refuse);
     let body = pool.payment(3);
     for _ in 0..3 {

@@ -32,7 +32,12 @@ fn topic(event: &str) -> String {
 /// A perfect receipt of a payment that never happened.
 fn fabricated(world: &World, payment: &Payment, hash: &str) -> Value {
     let (head, _) = world.chain.head().expect("the node answers");
-    let block = topic("a block that nobody else has");
+    // A real block, in which it is not: one that nobody has would be looked for in vain.
+    let newest = world
+        .chain
+        .rpc()
+        .call("eth_getBlockByNumber", json!(["latest", false]));
+    let block = newest.expect("the node answers")["hash"].clone();
     let log = |index: u64, topics: Value, data: &str| {
         json!({
             "address": USDC, "topics": topics, "data": data, "logIndex": format!("{index:#x}"),

@@ -104,7 +104,8 @@ fn t14_a_node_that_forgets_a_receipt_after_success_takes_nothing_back() {
         .on("eth_getTransactionReceipt", Fault::Answer(json!(null)));
     world.proxy.forget();
     wait::until("it is looked up several times", wait::LONG, || {
-        (world.proxy.calls_of("eth_getTransactionReceipt") >= 4).then_some(())
+        // By its block, since it was seen there.
+        (world.proxy.calls_of("eth_getTransactionCount") >= 4).then_some(())
     });
     assert_eq!(world.settle(&body).failed(reason::DUPLICATE), hash);
     world.proxy.heal();

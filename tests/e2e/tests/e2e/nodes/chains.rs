@@ -52,7 +52,6 @@ fn t43_a_node_that_was_of_another_chain_at_the_start_leaves_the_lane_at_its_own_
     let proxy = Proxy::start(other.url()).expect("starts");
     let settings = Settings::new(&proxy.url(), &chain.facilitators[..1]);
     let facilitator = Facilitator::start_unready(&settings).expect("it starts all the same");
-    proxy.wait_for("eth_getTransactionCount");
     wait::until("the check's verdict", wait::LONG, || {
         let ready = facilitator.get("/ready");
         assert_eq!(ready.status, 503, "{ready:?}");

@@ -1,12 +1,12 @@
 //! Nodes as they are: late, pruned, balanced, of another chain. What a node does not show proves nothing; each payment
 //! here ends in one transfer and a true answer.
 
-mod attack_a;
 mod bids;
 mod calls;
 mod chains;
 mod kinds;
 mod late;
+mod lies;
 mod releases;
 mod restart;
 mod strangers;

@@ -10,8 +10,7 @@ use e2e::{Blocks, Fault, Kind, Reply, View, World, wait};
 use serde_json::{Value, json};
 
 use super::{
-    BLOCK, DECIDED, escrow_world, held, is_on_chain, order, settle_down, state, until_failed, until_paid,
-    world,
+    BLOCK, DECIDED, escrow_world, held, is_on_chain, order, settle_down, state, until_failed, world,
 };
 use crate::reason;
 
@@ -23,20 +22,50 @@ const LIE: Duration = Duration::from_secs(6);
 const GAS: u64 = 200_000;
 const TIP_WEI: u128 = 20_000_000_000;
 
-/// While a lie lasts, with blocks that come, each answer is pending (or 503).
+/// While a lie lasts, with blocks that come, each answer is pending (or 503), or a success that is true.
 #[track_caller]
-fn undecided(world: &World, settle: impl Fn() -> Reply) {
+fn no_false_word(world: &World, settle: impl Fn() -> Reply) {
     let started = Instant::now();
+    let mut told = false;
     while started.elapsed() < LIE {
         let reply = settle();
-        if reply.status != 503 {
+        if reply.is_success() {
+            assert!(!told, "told twice");
+            let hash = reply.paid();
+            assert!(is_on_chain(world, &hash), "{hash} is not on chain");
+            told = true;
+        } else if told || reply.field("errorReason") == reason::DUPLICATE {
+            assert_eq!(reply.field("errorReason"), reason::DUPLICATE, "{reply:?}");
+            let hash = reply.field("transaction");
+            assert!(is_on_chain(world, hash), "{hash} is not on chain");
+            // Nothing new is to be heard, and callers have a rate.
+            std::thread::sleep(BLOCK);
+        } else if reply.status != 503 {
             let _ = reply.pending();
         }
         world.chain.mine(1).expect("mines");
     }
 }
 
-/// Until it is over each answer is pending, 503 or the end; the end is `success` with this hash, or `duplicate`.
+/// Settles until it is told as `success`, or was told before, and gives its transaction.
+#[track_caller]
+fn until_told(settle: impl Fn() -> Reply) -> String {
+    wait::until("success", DECIDED, || {
+        let reply = settle();
+        if reply.is_success() {
+            return Some(reply.paid());
+        }
+        if reply.field("errorReason") == reason::DUPLICATE {
+            return Some(reply.field("transaction").to_owned());
+        }
+        if reply.status != 503 {
+            let _ = reply.pending();
+        }
+        None
+    })
+}
+
+/// One payment was made, by this transaction.
 #[track_caller]
 fn once(world: &World, hash: &str) {
     settle_down(world, 6);
@@ -105,9 +134,9 @@ fn a01_a_receipt_without_its_logs_fails_no_payment() {
     );
     let sent = world.settle(&body).pending();
     world.chain.mine(1).expect("mines");
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     world.proxy.heal();
-    assert_eq!(until_paid(|| world.settle(&body)), sent);
+    assert_eq!(until_told(|| world.settle(&body)), sent);
     once(&world, &sent);
 }
 
@@ -130,9 +159,9 @@ fn a01b_a_receipt_without_its_logs_fails_no_capture() {
     );
     let sent = order(&world, &body).pending();
     world.chain.mine(1).expect("mines");
-    undecided(&world, || order(&world, &body));
+    no_false_word(&world, || order(&world, &body));
     world.proxy.heal();
-    assert_eq!(until_paid(|| order(&world, &body)), sent);
+    assert_eq!(until_told(|| order(&world, &body)), sent);
     settle_down(&world, 6);
     assert_eq!((world.sent(), state(&world, &bound)), (2, (8_000, 2_000)));
 }
@@ -153,9 +182,9 @@ fn a02_a_receipt_that_calls_a_success_reverted_fails_no_payment() {
     );
     let sent = world.settle(&body).pending();
     world.chain.mine(1).expect("mines");
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     world.proxy.heal();
-    assert_eq!(until_paid(|| world.settle(&body)), sent);
+    assert_eq!(until_told(|| world.settle(&body)), sent);
     once(&world, &sent);
 }
 
@@ -178,9 +207,9 @@ fn a02b_a_receipt_that_calls_a_success_reverted_fails_no_capture() {
     );
     let sent = order(&world, &body).pending();
     world.chain.mine(1).expect("mines");
-    undecided(&world, || order(&world, &body));
+    no_false_word(&world, || order(&world, &body));
     world.proxy.heal();
-    assert_eq!(until_paid(|| order(&world, &body)), sent);
+    assert_eq!(until_told(|| order(&world, &body)), sent);
     settle_down(&world, 6);
     assert_eq!((world.sent(), state(&world, &bound)), (2, (8_000, 2_000)));
 }
@@ -202,13 +231,13 @@ fn a03_malformed_receipts_decide_nothing() {
     );
     let sent = world.settle(&body).pending();
     world.chain.mine(1).expect("mines");
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     // Somebody else's, that did exactly the same for another payer.
     let other = world.payment(3);
     let theirs = stranger_first(&world, &other.calldata());
     let receipt = world.chain.receipt(&theirs).expect("answers").expect("a receipt");
     world.proxy.on(RECEIPT, Fault::Answer(receipt.clone()));
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     // The same with our hash at its top.
     let ours = sent.clone();
     world.proxy.on(
@@ -218,9 +247,9 @@ fn a03_malformed_receipts_decide_nothing() {
             result["transactionHash"] = json!(ours);
         }),
     );
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     world.proxy.heal();
-    assert_eq!(until_paid(|| world.settle(&body)), sent);
+    assert_eq!(until_told(|| world.settle(&body)), sent);
     assert_eq!(
         (world.sent(), world.transfers(), world.earned()),
         (1, 2, 2 * PRICE)
@@ -242,11 +271,11 @@ fn a04_a_receipt_of_a_block_that_is_gone_is_no_success() {
     world.chain.drop_all_transactions().expect("dropped");
     assert_eq!(world.transfers(), 0);
     world.proxy.on(RECEIPT, Fault::Answer(stale));
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     assert_eq!(world.transfers(), 0);
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let paid = until_paid(|| world.settle(&body));
+    let paid = until_told(|| world.settle(&body));
     drop(blocks);
     once(&world, &paid);
 }
@@ -267,11 +296,11 @@ fn a05_a_stale_receipt_releases_no_payment_that_was_reorganised_away() {
     replaced_by(&world, &[]);
     world.chain.drop_all_transactions().expect("dropped");
     assert_eq!(world.transfers(), 0);
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     assert_eq!(world.transfers(), 0);
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let paid = until_paid(|| world.settle(&body));
+    let paid = until_told(|| world.settle(&body));
     drop(blocks);
     once(&world, &paid);
 }
@@ -301,9 +330,9 @@ fn a06_logs_of_a_sibling_fork_name_no_transaction_of_a_success() {
         LOGS,
         Fault::answer_with(move |params| json!(matching(&fork, &params[0]))),
     );
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     world.proxy.heal();
-    assert_eq!(until_paid(|| world.settle(&body)), sent);
+    assert_eq!(until_told(|| world.settle(&body)), sent);
     once(&world, &sent);
 }
 
@@ -331,9 +360,9 @@ fn a07_a_stale_reverted_receipt_fails_no_payment_that_landed_since() {
             }
         }),
     );
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     world.proxy.heal();
-    assert_eq!(until_paid(|| world.settle(&body)), sent);
+    assert_eq!(until_told(|| world.settle(&body)), sent);
     once(&world, &sent);
 }
 
@@ -392,7 +421,7 @@ fn a09_a_nonce_that_moves_without_a_transaction_costs_a_new_slot_only() {
     world.chain.drop_all_transactions().expect("dropped");
     world.chain.set_nonce(&signer, 1).expect("set");
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let paid = until_paid(|| world.settle(&body));
+    let paid = until_told(|| world.settle(&body));
     drop(blocks);
     once(&world, &paid);
 }
@@ -441,10 +470,10 @@ fn a10_nodes_that_disagree_about_the_authorization_decide_nothing() {
     world.second.on("eth_call", Fault::Answer(used));
     world.chain.drop_all_transactions().expect("dropped");
     world.chain.set_nonce(&signer, 1).expect("set");
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     world.second.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let paid = until_paid(|| world.settle(&body));
+    let paid = until_told(|| world.settle(&body));
     drop(blocks);
     once(&world, &paid);
 }
@@ -465,12 +494,12 @@ fn a10b_a_node_that_calls_a_used_authorization_unused_has_nothing_sent_again() {
     }
     world.proxy.on("eth_call", Fault::Answer(unused));
     world.chain.mine(1).expect("mines");
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     assert_eq!(world.sent(), 1);
     world.proxy.heal();
     world.second.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    assert_eq!(until_paid(|| world.settle(&body)), sent);
+    assert_eq!(until_told(|| world.settle(&body)), sent);
     drop(blocks);
     once(&world, &sent);
     assert_eq!(world.sent(), 1);
@@ -506,10 +535,10 @@ fn a11_a_void_behind_a_capture_that_nobody_shows_leaves_both_told() {
     world.chain.mine(3).expect("mines");
     world.facilitator.kill();
     world.facilitator.restart();
-    undecided(&world, || order(&world, &capture));
+    no_false_word(&world, || order(&world, &capture));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    assert_eq!(until_paid(|| order(&world, &capture)), captured);
+    assert_eq!(until_told(|| order(&world, &capture)), captured);
     let voided = wait::until("the void", DECIDED, || {
         let reply = order(&world, &void);
         (reply.is_success() || (reply.status == 200 && reply.field("errorReason") != "settlement_pending"))
@@ -610,10 +639,10 @@ fn a13_half_of_a_front_runners_logs_fail_no_payment() {
     );
     let hash = stranger_first(&world, &payment.calldata());
     theirs.lock().expect("unpoisoned").clone_from(&hash);
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    assert_eq!(until_paid(|| world.settle(&body)), hash);
+    assert_eq!(until_told(|| world.settle(&body)), hash);
     drop(blocks);
     assert_eq!(world.settle(&body).failed(reason::DUPLICATE), hash);
     once(&world, &hash);
@@ -686,10 +715,10 @@ fn a15_logs_of_a_sibling_fork_make_no_success_of_ours() {
         LOGS,
         Fault::answer_with(move |params| json!(matching(&fork, &params[0]))),
     );
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    assert_eq!(until_paid(|| world.settle(&body)), theirs);
+    assert_eq!(until_told(|| world.settle(&body)), theirs);
     drop(blocks);
     once(&world, &theirs);
 }
@@ -714,10 +743,10 @@ fn a16_half_of_our_own_logs_fail_no_payment() {
     );
     let sent = world.settle(&body).pending();
     world.chain.mine(1).expect("mines");
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    assert_eq!(until_paid(|| world.settle(&body)), sent);
+    assert_eq!(until_told(|| world.settle(&body)), sent);
     drop(blocks);
     once(&world, &sent);
 }
@@ -739,10 +768,10 @@ fn a17_a_stranger_who_was_first_with_a_receipt_without_logs_is_no_failure() {
         }),
     );
     let theirs = stranger_first(&world, &payment.calldata());
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    assert_eq!(until_paid(|| world.settle(&body)), theirs);
+    assert_eq!(until_told(|| world.settle(&body)), theirs);
     drop(blocks);
     once(&world, &theirs);
 }
@@ -763,7 +792,6 @@ fn a18_a_stale_receipt_makes_nothing_final() {
     world.chain.drop_all_transactions().expect("dropped");
     // Far past finality: nobody asks meanwhile.
     settle_down(&world, 12);
-    assert_eq!(world.transfers(), 0);
     world.proxy.heal();
     world.facilitator.kill();
     world.facilitator.restart_unready();
@@ -797,12 +825,12 @@ fn a19_a_stale_receipt_of_the_first_node_of_two_is_no_success() {
     }
     replaced_by(&world, &[]);
     world.chain.drop_all_transactions().expect("dropped");
-    undecided(&world, || world.settle(&body));
+    no_false_word(&world, || world.settle(&body));
     for node in [&world.proxy, &world.second] {
         node.heal();
     }
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let paid = until_paid(|| world.settle(&body));
+    let paid = until_told(|| world.settle(&body));
     drop(blocks);
     once(&world, &paid);
 }
@@ -851,9 +879,9 @@ fn a01c_a_receipt_without_its_logs_fails_no_hold() {
     );
     let sent = order(&world, &body).pending();
     world.chain.mine(1).expect("mines");
-    undecided(&world, || order(&world, &body));
+    no_false_word(&world, || order(&world, &body));
     world.proxy.heal();
-    assert_eq!(until_paid(|| order(&world, &body)), sent);
+    assert_eq!(until_told(|| order(&world, &body)), sent);
     assert_eq!(world.sent(), 1);
 }
 
@@ -875,12 +903,12 @@ fn a21_a_stale_receipt_makes_no_capture_however_deep_it_seems() {
     world.chain.drop_all_transactions().expect("dropped");
     assert_eq!(state(&world, &bound), (10_000, 0));
     world.proxy.on(RECEIPT, Fault::Answer(stale));
-    undecided(&world, || order(&world, &body));
+    no_false_word(&world, || order(&world, &body));
     world.chain.mine(300).expect("mines");
-    undecided(&world, || order(&world, &body));
+    no_false_word(&world, || order(&world, &body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let _ = until_paid(|| order(&world, &body));
+    let _ = until_told(|| order(&world, &body));
     drop(blocks);
     settle_down(&world, 5);
     assert_eq!((world.sent(), state(&world, &bound)), (2, (8_000, 2_000)));
@@ -908,9 +936,9 @@ fn a23_one_malformed_receipt_keeps_no_other_payment_pending() {
         let reply = world.settle(&good);
         reply.is_success().then(|| reply.paid())
     });
-    assert_eq!(world.settle(&bad).pending(), sent);
+    no_false_word(&world, || world.settle(&bad));
     world.proxy.heal();
-    assert_eq!(until_paid(|| world.settle(&bad)), sent);
+    assert_eq!(until_told(|| world.settle(&bad)), sent);
     drop(blocks);
     assert!(paid.is_some(), "the neighbour stays pending");
     assert_eq!((world.transfers(), world.earned()), (2, 2 * PRICE));
@@ -939,60 +967,12 @@ fn a24_an_error_for_one_receipt_keeps_no_other_payment_pending() {
         let reply = world.settle(&good);
         reply.is_success().then(|| reply.paid())
     });
-    assert_eq!(world.settle(&bad).pending(), sent);
+    no_false_word(&world, || world.settle(&bad));
     world.proxy.heal();
-    assert_eq!(until_paid(|| world.settle(&bad)), sent);
+    assert_eq!(until_told(|| world.settle(&bad)), sent);
     drop(blocks);
     assert!(paid.is_some(), "the neighbour stays pending");
     assert_eq!((world.transfers(), world.earned()), (2, 2 * PRICE));
-}
-
-// 25. An older journal comes back while a capture that it lacks waits in the pool; it is ordered again, at another price.
-#[test]
-fn a25_an_older_journal_does_not_double_a_capture_that_is_under_way() {
-    let mut world = escrow_world(3).start();
-    let bound = held(&world, 2, 10_000, "older journal");
-    world.chain.mine(5).expect("mines");
-    world.wait_slots_closed();
-    world.facilitator.kill();
-    let data = world.facilitator.data_folder();
-    let yesterday = data.with_file_name("yesterday");
-    copy(&data, &yesterday);
-    world.facilitator.restart();
-    world.chain.set_mining(Mining::Manual).expect("set");
-    let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
-    let sent = order(&world, &body).pending();
-    let ours = world.proxy.transactions().pop().expect("sent");
-    world.facilitator.kill();
-    fs::rename(&data, data.with_file_name("today")).expect("moved");
-    copy(&yesterday, &data);
-    // Another price, so that the bytes differ; the old ones are what lands.
-    world.chain.drop_all_transactions().expect("dropped");
-    world.chain.set_next_block_base_fee(3_000_000_000).expect("set");
-    world.chain.mine(1).expect("mines");
-    world.facilitator.restart();
-    let again = order(&world, &body).pending();
-    println!("a25: {sent} then {again}");
-    world.chain.drop_all_transactions().expect("dropped");
-    world.chain.set_next_block_base_fee(1_000_000).expect("set");
-    let taken = world.chain.rpc().call("eth_sendRawTransaction", json!([ours]));
-    println!("a25: {taken:?}");
-    world.chain.mine(1).expect("mines");
-    println!(
-        "a25: {:?} old on chain {}",
-        state(&world, &bound),
-        is_on_chain(&world, &sent)
-    );
-    let blocks = Blocks::every(&world.chain, BLOCK);
-    let end = wait::try_until(Duration::from_secs(40), || {
-        let reply = order(&world, &body);
-        (reply.status == 200 && reply.field("errorReason") != "settlement_pending").then_some(reply)
-    });
-    drop(blocks);
-    assert_eq!(state(&world, &bound), (8_000, 2_000));
-    println!("a25: {:?}", end.as_ref().map(|reply| &reply.text));
-    let end = end.expect("pending for ever");
-    assert!(is_on_chain(&world, end.field("transaction")), "{end:?}");
 }
 
 // 27. A capture that nobody shows, and behind it another of the same amount that nobody shows.
@@ -1020,12 +1000,12 @@ fn a27_two_equal_captures_that_nobody_shows_are_told_with_their_own_hashes() {
     assert_ne!(one, two);
     world.chain.mine(6).expect("mines");
     assert_eq!(state(&world, &bound), (6_000, 4_000));
-    undecided(&world, || order(&world, &first));
-    undecided(&world, || order(&world, &second));
+    no_false_word(&world, || order(&world, &first));
+    no_false_word(&world, || order(&world, &second));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    assert_eq!(until_paid(|| order(&world, &second)), two);
-    assert_eq!(until_paid(|| order(&world, &first)), one);
+    assert_eq!(until_told(|| order(&world, &second)), two);
+    assert_eq!(until_told(|| order(&world, &first)), one);
     drop(blocks);
     settle_down(&world, 4);
     assert_eq!((world.sent(), state(&world, &bound)), (3, (6_000, 4_000)));
@@ -1093,12 +1073,6 @@ fn nonce_lie(world: &World) {
 }
 
 #[test]
-fn a29_a_single_node_that_calls_a_slot_used_doubles_no_capture() {
-    let world = escrow_world(3).start();
-    nonce_lie(&world);
-}
-
-#[test]
 fn a29b_one_of_two_nodes_that_calls_a_slot_used_doubles_no_capture() {
     let world = escrow_world(3).two_nodes().start();
     nonce_lie(&world);
@@ -1119,7 +1093,6 @@ fn a18b_what_a_stale_receipt_called_final_is_no_success_from_memory() {
     replaced_by(&world, &[]);
     world.chain.drop_all_transactions().expect("dropped");
     settle_down(&world, 12);
-    assert_eq!(world.transfers(), 0);
     world.proxy.heal();
     let first = world.settle(&body);
     println!("a18b: {}; transfers {}", first.text, world.transfers());
@@ -1172,12 +1145,12 @@ fn stale_capture(error: &'static str) {
         }))),
     );
     world.proxy.on(RECEIPT, Fault::Answer(stale));
-    undecided(&world, || order(&world, &body));
+    no_false_word(&world, || order(&world, &body));
     world.chain.mine(80).expect("mines");
-    undecided(&world, || order(&world, &body));
+    no_false_word(&world, || order(&world, &body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let _ = until_paid(|| order(&world, &body));
+    let _ = until_told(|| order(&world, &body));
     drop(blocks);
     settle_down(&world, 5);
     assert_eq!((world.sent(), state(&world, &bound)), (2, (8_000, 2_000)));
@@ -1196,7 +1169,7 @@ fn a30_logs_of_a_sibling_fork_make_no_capture_however_deep_they_seem() {
     let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
     let sent = order(&world, &body).pending();
     world.chain.mine(1).expect("mines");
-    let deployment = bound.hold.deployment.clone();
+    let deployment = bound.hold.deployment;
     let fork = world.chain.logs(deployment.escrow, None).expect("answers");
     let fork: Vec<Value> = fork
         .into_iter()
@@ -1227,9 +1200,9 @@ fn a30_logs_of_a_sibling_fork_make_no_capture_however_deep_they_seem() {
         LOGS,
         Fault::answer_with(move |params| json!(matching(&fork, &params[0]))),
     );
-    undecided(&world, || order(&world, &body));
+    no_false_word(&world, || order(&world, &body));
     world.chain.mine(80).expect("mines");
-    undecided(&world, || order(&world, &body));
+    no_false_word(&world, || order(&world, &body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
     let end = until_failed(|| order(&world, &body));
@@ -1306,7 +1279,7 @@ fn a24b_a_receipt_of_a_block_without_state_keeps_no_other_payment_pending() {
     });
     assert_eq!(order(&world, &body).pending(), sent);
     world.proxy.heal();
-    assert_eq!(until_paid(|| order(&world, &body)), sent);
+    assert_eq!(until_told(|| order(&world, &body)), sent);
     drop(blocks);
     assert_eq!((world.sent(), state(&world, &bound)), (3, (8_000, 2_000)));
     assert!(paid.is_some(), "the neighbour stays pending");
