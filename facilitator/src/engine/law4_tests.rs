@@ -239,6 +239,17 @@ async fn law4_a_used_slot_needs_a_named_block_before_anything_is_concluded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn law4_a_slot_is_not_used_while_a_transaction_of_ours_waits_for_it() {
+    let ours = slot(true, 2, guarded()).await;
+    ours.lock().anchor = Some(anchor(GuardState::Unchanged, 4));
+    let newest = used(Some(DEEP));
+    let first = |state| seen(1, state, 1_000);
+    let look = |state| look_all(&ours, &[first(state), newest.clone()]);
+    assert_eq!(look(TxState::Pending), Verdict::Wait);
+    assert_eq!(look(TxState::SlotUsed), Verdict::Used);
+}
+
+#[tokio::test(start_paused = true)]
 async fn law4_a_used_slot_waits_until_its_block_is_final() {
     for guard in [GuardState::Unchanged, GuardState::Changed, GuardState::Absent] {
         let ours = found_used(guard).await;

@@ -78,7 +78,10 @@ impl NetworkRun {
     /// nothing is released by it.
     #[must_use]
     pub fn may_release(&self) -> bool {
-        lock(&self.lanes).values().all(LaneHandle::is_reconciled)
+        let lanes = lock(&self.lanes);
+        // Before the first good check no signer is known.
+        let are_known = !lanes.is_empty() || self.network.readiness().is_ok();
+        are_known && lanes.values().all(LaneHandle::is_reconciled)
     }
 
     /// Polls every slot at once.

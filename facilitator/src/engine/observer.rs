@@ -575,6 +575,8 @@ pub(super) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64)
     let since_height = search_from(state.since_height(), settings);
     let own_decided = state.own_ground_in_question();
     let may_be_lost = state.decided.is_none() || state.decided_is_final || state.unseen;
+    // A slot that seems used is not, while a node has a transaction of ours waiting for it.
+    let seems_used = state.decided.is_none() && (state.anchor.is_some() || state.read_guards);
     let pool = may_be_lost && Instant::now().saturating_duration_since(state.last_sent) >= POOL_AFTER;
     // The block that decided says whether our transaction is still there, whatever receipts a node keeps.
     let decided = state
@@ -603,7 +605,7 @@ pub(super) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64)
                 since_height,
                 evidence: evidence.clone(),
                 search_foreign: state.search_foreign && is_newest,
-                pool: pool && is_newest,
+                pool: seems_used || (pool && is_newest),
                 block: followed.clone().filter(|_| is_newest || by_block),
                 by_block,
                 final_at: final_at.filter(|_| is_newest),

@@ -324,9 +324,14 @@ fn followed_block(look: &Look<'_>) -> BlockStands {
 
 /// No attempt is shown in a block.
 fn absent(look: &Look<'_>) -> Verdict {
-    let is_used = |observation: &Observation| observation.state == TxState::SlotUsed;
-    if look.seen.iter().any(is_used) {
-        return used(look, "another transaction used its slot");
+    let shows = |state: &TxState| look.seen.iter().any(|observation| observation.state == *state);
+    if shows(&TxState::SlotUsed) {
+        // The same node says that one of ours still waits for a block: then nothing has used the slot.
+        return if shows(&TxState::Pending) {
+            Verdict::Wait
+        } else {
+            used(look, "another transaction used its slot")
+        };
     }
     if let Some(proof) = expired(look.seen) {
         let (Some(newest), Some(observation)) = (look.state.newest(), look.seen.last()) else {

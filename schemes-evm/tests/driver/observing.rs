@@ -136,6 +136,20 @@ fn t21_what_was_seen_in_a_block_is_there_while_the_block_is_whatever_receipts_sa
 }
 
 #[test]
+fn what_waits_for_a_block_has_not_lost_its_slot_whatever_the_nonce() {
+    let world = World::new();
+    world.node().pend(&hash(1));
+    world.node().nonces.insert(0, 8);
+    let asked = Watch {
+        pool: true,
+        ..watch(1, 7)
+    };
+    assert_eq!(world.state(&asked), TxState::Pending);
+    world.node().drop_transaction(&hash(1));
+    assert_eq!(world.state(&asked), TxState::SlotUsed);
+}
+
+#[test]
 fn trouble_with_one_receipt_is_no_trouble_of_the_others() {
     for trouble in [
         node_error("transaction indexing is in progress"),

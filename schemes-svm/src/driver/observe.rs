@@ -112,7 +112,11 @@ impl SvmDriver {
 impl Seen {
     /// Reads what landed transactions did. Each look asks anew: another node's word must not stand for this one's.
     async fn read_effects(&mut self, cx: &Cx) -> Result<(), Fault> {
-        let landed = |status: &Status| status.stage >= Stage::Confirmed && status.error.is_none();
+        // Of one that failed, too: the node may contradict itself.
+        let landed = |status: &Status| match status.error {
+            None => status.stage >= Stage::Confirmed,
+            Some(_) => status.stage >= Stage::Finalized,
+        };
         let wanted = self.statuses.iter().filter(|(_, status)| landed(status));
         let wanted: Vec<String> = wanted.map(|(id, _)| id.clone()).collect();
         let calls: Vec<RpcCall> = wanted.iter().map(|id| evidence::get_transaction(id)).collect();
@@ -146,7 +150,13 @@ impl Seen {
             return observation;
         };
         let (height, block) = (status.slot, status.slot.to_string());
+        let shown_well = self.effects.contains_key(&watch.tx_id);
         if let Some(error) = &status.error {
+            // There is no guard to hold it against, and a fork that loses may have failed it: it has failed when that is final.
+            if status.stage < Stage::Finalized || shown_well {
+                observation.state = TxState::Pending;
+                return observation;
+            }
             observation.state = TxState::Reverted {
                 height,
                 block,

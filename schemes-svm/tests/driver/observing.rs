@@ -165,16 +165,25 @@ fn a_transaction_that_failed_on_chain_is_reverted_with_its_error() {
     world
         .chain()
         .statuses
-        .insert(tx_id(1), status(998, "confirmed", error.clone()));
-    let TxState::Reverted { message, depth, .. } = one(&world, 990).state else {
+        .insert(tx_id(1), status(998, "finalized", error.clone()));
+    let TxState::Reverted { message, .. } = one(&world, 990).state else {
         panic!("reverted");
     };
-    assert_eq!((message, depth), (Some(error.to_string()), 3));
+    assert_eq!(message, Some(error.to_string()));
+    for stage in ["processed", "confirmed"] {
+        world
+            .chain()
+            .statuses
+            .insert(tx_id(1), status(998, stage, error.clone()));
+        assert_eq!(one(&world, 990).state, TxState::Pending, "on a fork, perhaps");
+    }
+    // The same node shows that it went well.
     world
         .chain()
         .statuses
-        .insert(tx_id(1), status(998, "processed", error));
-    assert_eq!(one(&world, 990).state, TxState::Pending, "on a fork, perhaps");
+        .insert(tx_id(1), status(998, "finalized", error));
+    world.chain().transactions.insert(tx_id(1), shown(998, 10_000));
+    assert_eq!(one(&world, 990).state, TxState::Pending);
 }
 
 #[test]

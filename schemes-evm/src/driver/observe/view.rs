@@ -57,6 +57,8 @@ struct Transaction {
     receipt: Option<Receipt>,
     /// Whether the node knows it; `None`: it was not asked.
     known: Option<bool>,
+    /// The node says that it waits for a block.
+    waits: bool,
 }
 
 pub(super) fn transaction(tx_id: &str) -> RpcCall {
@@ -308,15 +310,14 @@ impl View {
     }
 
     fn not_in_block(&self, watch: &Watch) -> TxState {
+        let transaction = self.transactions.get(&watch.tx_id);
         let nonce = self.nonces.get(&watch.lane.signer.to_lowercase());
-        if nonce.is_some_and(|nonce| *nonce > watch.sequence) {
+        // Some nodes count what waits for a block, whichever block is named.
+        let waits = transaction.is_some_and(|transaction| transaction.waits);
+        if nonce.is_some_and(|nonce| *nonce > watch.sequence) && !waits {
             return TxState::SlotUsed;
         }
-        match self
-            .transactions
-            .get(&watch.tx_id)
-            .and_then(|transaction| transaction.known)
-        {
+        match transaction.and_then(|transaction| transaction.known) {
             Some(false) => TxState::Unknown,
             Some(true) | None => TxState::Pending,
         }
@@ -377,14 +378,21 @@ impl Transaction {
             );
             None
         });
-        let known = if in_pool {
+        let (known, waits) = if in_pool {
             match answers.take()? {
-                RpcResult::Ok(transaction) => Some(!transaction.is_null()),
-                RpcResult::Error(_) => None,
+                RpcResult::Ok(transaction) => {
+                    let in_block = transaction.get("blockHash").is_some_and(|block| !block.is_null());
+                    (Some(!transaction.is_null()), !transaction.is_null() && !in_block)
+                }
+                RpcResult::Error(_) => (None, false),
             }
         } else {
-            None
+            (None, false)
         };
-        Ok(Self { receipt, known })
+        Ok(Self {
+            receipt,
+            known,
+            waits,
+        })
     }
 }

@@ -136,6 +136,10 @@ fn run(seed: u64, lasts: Duration, calm: Duration) {
     disturbances.heal();
     if world.facilitator.wait_ready().is_err() {
         let ready = world.facilitator.get("/ready").text;
+        println!(
+            "the log, the journal and the chain's pool: {:?}",
+            keep(&world, seed)
+        );
         panic!("no recovery without faults: {ready}\n{}", warnings(&world));
     }
     let mut ledger = ledger.into_inner().expect("no panic");
