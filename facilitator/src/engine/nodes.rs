@@ -137,19 +137,6 @@ impl Engine {
         }
     }
 
-    /// The lowest of the sequences that the nodes show for a signer; `None` without an answer.
-    pub(super) async fn least_sequence(&self, run: &NetworkRun, lane: &Lane) -> Option<u64> {
-        let nodes = self.usable_nodes(&run.network);
-        if nodes.len() < 2 {
-            return None;
-        }
-        let asked = nodes
-            .iter()
-            .map(|node| self.ops.lane_through(&run.network, lane, *node));
-        let shown = join_all(asked).await.into_iter();
-        shown.filter_map(|state| Some(state.ok()?.next_sequence)).min()
-    }
-
     /// The places of the nodes that may be asked.
     pub(super) fn usable_nodes(&self, network: &crate::registry::Network) -> Vec<usize> {
         let is_usable = |node: &usize| {

@@ -245,13 +245,8 @@ impl LaneTask {
                     if state.next_sequence >= closed_below {
                         self.run.saw_head(state.head_height);
                         match journaled {
-                            // A new journal has nothing to explain the chain by. A sequence that is too low heals by
-                            // itself, one that is too high is filled up to.
-                            None => {
-                                let least = self.engine.least_sequence(&self.run, &self.lane).await;
-                                self.next_sequence =
-                                    least.unwrap_or(state.next_sequence).min(state.next_sequence);
-                            }
+                            // A new journal has nothing to explain the chain by.
+                            None => self.next_sequence = state.next_sequence,
                             Some(journaled) => {
                                 self.next_sequence = journaled;
                                 // While the process runs its journal is its own; at the start it may be an old copy. One node
