@@ -103,7 +103,7 @@ impl Engine {
         }
         join_all(runs.iter().map(|run| async {
             let first = async {
-                self.check_network(run).await;
+                self.check_network(run, false).await;
                 tokio::join!(self.check_schemes(run), self.look(run));
             };
             if tokio::time::timeout(FIRST_LOOK, first).await.is_err() {

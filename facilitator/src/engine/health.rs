@@ -143,11 +143,7 @@ impl Engine {
         loop {
             let began = Instant::now();
             let ready = if is_suspect {
-                let check = async {
-                    self.judge_nodes(&run, true).await;
-                    self.check_network(&run).await
-                };
-                match tokio::time::timeout(SUSPECT_DEADLINE, check).await {
+                match tokio::time::timeout(SUSPECT_DEADLINE, self.check_network(&run, true)).await {
                     Ok(ready) => ready,
                     Err(_) => {
                         let late =
@@ -157,7 +153,7 @@ impl Engine {
                     }
                 }
             } else {
-                self.check_network(&run).await
+                self.check_network(&run, false).await
             };
             let mut least = SUSPECT_INTERVAL;
             is_suspect = tokio::select! {
@@ -173,10 +169,10 @@ impl Engine {
         }
     }
 
-    /// One check. Starts lanes that were not known before.
-    pub(super) async fn check_network(self: &Arc<Self>, run: &Arc<NetworkRun>) -> bool {
+    /// One check, for which all nodes show `anew` what they serve. Starts lanes that were not known before.
+    pub(super) async fn check_network(self: &Arc<Self>, run: &Arc<NetworkRun>, anew: bool) -> bool {
         let network = &run.network;
-        self.judge_nodes(run, false).await;
+        self.judge_nodes(run, anew).await;
         let checked = if self.usable_nodes(network).is_empty() && network.settings.nodes > 0 {
             Err(Fault::unavailable("no node can be used"))
         } else {

@@ -28,7 +28,7 @@ impl Engine {
     /// Asks every network and its schemes once, as the start would, each as long as its answers take.
     pub async fn check_everything(self: &Arc<Self>) {
         join_all(self.networks.values().map(|run| async {
-            self.check_network(run).await;
+            self.check_network(run, false).await;
             self.check_schemes(run).await;
         }))
         .await;

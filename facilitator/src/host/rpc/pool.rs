@@ -459,13 +459,13 @@ impl Failures {
             });
             why.collect::<Vec<_>>().join("; ")
         };
-        let why = match (self.texts.as_slice(), not_used()) {
-            ([], why) if why.is_empty() => {
-                "the one to ask rests after failures, or is not configured".to_owned()
-            }
-            ([], why) => why,
-            (texts, _) => texts.join("; "),
-        };
+        let mut why = self.texts.join("; ");
+        if why.is_empty() {
+            why = not_used();
+        }
+        if why.is_empty() {
+            "the one to ask rests after failures, or is not configured".clone_into(&mut why);
+        }
         Fault::new(kind, format!("no node of {network} gave a usable answer: {why}"))
     }
 }
