@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use devnet::Devnet;
 use e2e::{Fault, Kind, Lags, Proxy, Turn, View, World};
@@ -127,6 +127,8 @@ pub(super) struct Disturbances<'a> {
     other: &'a Devnet,
     seed: u64,
     counts: Mutex<BTreeMap<String, u64>>,
+    /// Each disturbance with its time, in milliseconds of Unix time.
+    diary: Mutex<String>,
 }
 
 impl<'a> Disturbances<'a> {
@@ -136,6 +138,7 @@ impl<'a> Disturbances<'a> {
             other,
             seed,
             counts: Mutex::default(),
+            diary: Mutex::default(),
         }
     }
 
@@ -145,6 +148,17 @@ impl<'a> Disturbances<'a> {
 
     fn count(&self, what: String) {
         *self.counts.lock().expect("no panic").entry(what).or_insert(0) += 1;
+    }
+
+    fn write(&self, what: &str) {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let ms = since.expect("after 1970").as_millis();
+        let _ = writeln!(self.diary.lock().expect("no panic"), "{ms} {what}");
+    }
+
+    /// What went wrong and when, a line for each.
+    pub(super) fn diary(&self) -> String {
+        self.diary.lock().expect("no panic").clone()
     }
 
     /// Every node is honest again.
@@ -162,11 +176,14 @@ impl<'a> Disturbances<'a> {
         while !stop.load(Ordering::SeqCst) {
             let lie = dice.one_of(&LIES);
             // The first is asked before the others as long as it answers.
-            let node = self.nodes()[if dice.percent(60) { 0 } else { dice.one_of(&[1, 2]) }];
+            let node = if dice.percent(60) { 0 } else { dice.one_of(&[1, 2]) };
+            self.write(&format!("node {node}: {}", lie.name()));
+            let node = self.nodes()[node];
             self.count(lie.name());
             lie.tell(node, self.other.url(), &mut dice);
             pause(stop, dice.between(1_500, 12_000));
             self.heal();
+            self.write("all nodes are honest");
             pause(stop, dice.between(0, 1_000));
         }
     }
@@ -180,10 +197,17 @@ impl<'a> Disturbances<'a> {
             }
             if dice.percent(50) {
                 self.count("reorganisation".to_owned());
-                let reorganised = self.world.chain.reorg(dice.between(1, DEEPEST));
+                let depth = dice.between(1, DEEPEST);
+                self.write(&format!(
+                    "reorganisation of {depth}, head {:?}",
+                    self.world.chain.head().ok()
+                ));
+                let reorganised = self.world.chain.reorg(depth);
                 reorganised.expect("the newest blocks are replaced");
+                self.write(&format!("reorganised, head {:?}", self.world.chain.head().ok()));
             } else {
                 self.count("kill".to_owned());
+                self.write("kill");
                 let away = Duration::from_millis(dice.between(0, 3_000));
                 let restarted = self.world.facilitator.kill_and_restart(away);
                 restarted.unwrap_or_else(|error| panic!("{error}"));

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use devnet::{AnvilOptions, Devnet, MERCHANT, Mining, Options};
 use e2e::World;
 use e2e::escrow::{self, fund, refunds};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::auth_capture::property::dice::Dice;
 use disturb::Disturbances;
@@ -79,8 +79,8 @@ fn warnings(world: &World) -> String {
     lines[lines.len().saturating_sub(40)..].join("\n")
 }
 
-/// Copies what tells how it came about: the log, the journal, and what the chain holds and waits for.
-fn keep(world: &World, seed: u64) -> std::io::Result<PathBuf> {
+/// Copies what tells how it came about: the log, the journal, the disturbances, and what the chain holds and waits for.
+fn keep(world: &World, seed: u64, diary: &str) -> std::io::Result<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("endurance-{seed}"));
     std::fs::create_dir_all(&folder)?;
     std::fs::copy(world.facilitator.log_file(), folder.join("switchyard.log"))?;
@@ -101,13 +101,33 @@ fn keep(world: &World, seed: u64) -> std::io::Result<PathBuf> {
             )
         })
         .collect();
+    std::fs::write(folder.join("disturbances.log"), diary)?;
+    let head = world.chain.head().map(|(number, _)| number).unwrap_or(0);
+    let block = |number: u128| {
+        let asked = json!([format!("{number:#x}"), true]);
+        world.chain.rpc().call("eth_getBlockByNumber", asked).ok()
+    };
     let chain = json!({
         "head": world.chain.head().ok(),
+        "blocks": (0..=head).map(block).map(brief).collect::<Vec<_>>(),
         "nonces": nonces,
         "pool": world.chain.rpc().call("txpool_content", json!([])).ok(),
     });
     std::fs::write(folder.join("chain.json"), format!("{chain:#}"))?;
     Ok(folder)
+}
+
+/// Number, hash and time of a block, and of its transactions who sent them, with which nonce.
+fn brief(block: Option<Value>) -> Value {
+    let block = block.unwrap_or_default();
+    let transactions = block["transactions"].as_array().into_iter().flatten();
+    let transactions = transactions.map(|tx| json!([tx["from"], tx["nonce"], tx["hash"]]));
+    json!([
+        block["number"],
+        block["hash"],
+        block["timestamp"],
+        transactions.collect::<Vec<_>>()
+    ])
 }
 
 /// One seed: what is still pending at the end is the judge's business as well.
@@ -138,7 +158,7 @@ fn run(seed: u64, lasts: Duration, calm: Duration) {
         let ready = world.facilitator.get("/ready").text;
         println!(
             "the log, the journal and the chain's pool: {:?}",
-            keep(&world, seed)
+            keep(&world, seed, &disturbances.diary())
         );
         panic!("no recovery without faults: {ready}\n{}", warnings(&world));
     }
@@ -148,7 +168,7 @@ fn run(seed: u64, lasts: Duration, calm: Duration) {
     println!("{verdict}{}", disturbances.summary());
     if !verdict.is_clean() {
         println!("{}", warnings(&world));
-        match keep(&world, seed) {
+        match keep(&world, seed, &disturbances.diary()) {
             Ok(folder) => println!(
                 "the log, the journal and the chain's pool are in {}",
                 folder.display()
