@@ -71,8 +71,8 @@ impl Engine {
             Some((_, guards)) => guards.get(index).copied().unwrap_or_default(),
             None => GuardState::Changed,
         };
-        let any_unchanged = (0..slot.covers.len()).any(|index| guard_of(index) == GuardState::Unchanged);
-        if any_unchanged && !self.two_nodes_see_it_unchanged(run, slot).await {
+        // Without an anchor a receipt of ours shows the use.
+        if guards.is_some() && !self.two_nodes_see_it_used(run, slot).await {
             return;
         }
         let height = guards.as_ref().map_or_else(|| run.head(), |(height, _)| *height);
@@ -122,6 +122,14 @@ impl Engine {
         }
     }
 
+    /// What decided the slot's steps is final, and nothing of ours was seen to use it: the slot closes when two nodes show it
+    /// used. If it is not, whatever comes after it in the lane would wait for it for ever.
+    pub(super) async fn close_decided(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>) {
+        if self.two_nodes_see_it_used(run, slot).await {
+            self.close(run, slot, ANOTHER).await;
+        }
+    }
+
     /// Looks for what had the effect of a step that is never sent again.
     pub(super) fn begin_explaining(self: &Arc<Self>, settlement: Arc<Settlement>, step: u32) {
         let network = settlement.network.id();
@@ -149,9 +157,9 @@ impl Engine {
         }
     }
 
-    /// Whether two nodes, each queried by itself, show the slot used and every guard unchanged. Where only one answers it
-    /// decides after ten minutes.
-    async fn two_nodes_see_it_unchanged(self: &Arc<Self>, run: &NetworkRun, slot: &Arc<OpenSlot>) -> bool {
+    /// Whether two nodes, each queried by itself, show the slot used and every guard as the anchor has it. Where only one
+    /// answers it decides after ten minutes.
+    async fn two_nodes_see_it_used(self: &Arc<Self>, run: &NetworkRun, slot: &Arc<OpenSlot>) -> bool {
         if run.network.settings.nodes < 2 {
             return true;
         }

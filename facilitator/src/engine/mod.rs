@@ -59,6 +59,7 @@ use sdk_plugin::{Fault, FaultKind};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 pub use boot::ResumeError;
 pub use ops::{Budgets, Ops};
@@ -104,6 +105,7 @@ pub struct Engine {
     paused: RwLock<Paused>,
     /// No settlement of this process has this number or a lower one.
     first_id: u64,
+    started: Instant,
     /// Settlements whose release was taken for an answer that has not arrived yet, or is being given back; how many such
     /// answers there are of each.
     in_delivery: Mutex<BTreeMap<u64, u32>>,
@@ -157,6 +159,7 @@ impl Engine {
             griefing: griefing::Griefing::default(),
             paused: RwLock::default(),
             first_id,
+            started: Instant::now(),
             in_delivery: Mutex::default(),
             tasks: Mutex::new(Some(JoinSet::new())),
         })

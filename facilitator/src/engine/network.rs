@@ -77,7 +77,7 @@ impl NetworkRun {
     /// Whether every signer's sequence has been compared with the journal's: before that the journal may be an old copy, and
     /// nothing is released by it.
     #[must_use]
-    pub fn may_release(&self) -> bool {
+    pub fn is_compared(&self) -> bool {
         let lanes = lock(&self.lanes);
         // Before the first good check no signer is known.
         let are_known = !lanes.is_empty() || self.network.readiness().is_ok();

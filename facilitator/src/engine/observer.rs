@@ -178,6 +178,7 @@ impl Engine {
             Verdict::Replaced if slot.lock().replaced >= REPLACED_BEFORE_REORG => self.reorged(slot).await,
             Verdict::Replaced => {}
             Verdict::Close { by } => self.close(run, slot, &by).await,
+            Verdict::CloseDecided => self.close_decided(run, slot).await,
             Verdict::Used => self.close_used(run, slot).await,
             Verdict::Resend => command(run, slot, Ask::Resend(slot.key())),
             // What is behind the first of a lane can't land before it: a higher bid there would buy nothing.
@@ -486,6 +487,7 @@ fn take_note(state: &mut SlotState, verdict: &Verdict, seen: &[Observation]) {
         | Verdict::Replaced
         | Verdict::Stands { .. }
         | Verdict::Close { .. }
+        | Verdict::CloseDecided
         | Verdict::Used
         | Verdict::Resend
         | Verdict::Rebid

@@ -46,9 +46,7 @@ impl Engine {
         };
         let (row, caller) = {
             let mut state = settlement.lock();
-            let may_release = self
-                .run_of(settlement.network.id())
-                .is_none_or(|run| run.may_release());
+            let may_release = self.may_release(settlement.network.id(), settlement.id);
             let caller = if state.row.release.is_none() && !state.row.withheld && may_release {
                 state.next_caller()
             } else {
@@ -290,9 +288,7 @@ impl Engine {
                     return;
                 }
                 let row = state.row.clone();
-                let may_release = self
-                    .run_of(settlement.network.id())
-                    .is_none_or(|run| run.may_release());
+                let may_release = self.may_release(settlement.network.id(), settlement.id);
                 let caller = state.next_caller_if(|waiter| {
                     let was_seen = seen.is_some_and(|began| waiter.joined <= began);
                     match decide(&row, &waiter.asker) {

@@ -46,6 +46,8 @@ pub enum Verdict {
     Close {
         by: String,
     },
+    /// Decided by somebody else's transaction, and final; what used the slot is not seen, and its block is final too.
+    CloseDecided,
     /// The slot is used at a final block, and no success of ours was seen: the guards say what becomes of its steps.
     Used,
     Resend,
@@ -304,9 +306,7 @@ fn after_final_ground(look: &Look<'_>, landed: Option<&Landed>) -> Verdict {
         return new_anchor(look);
     }
     match followed_block(look) {
-        BlockStands::Canonical { depth } if depth >= finality => Verdict::Close {
-            by: ANOTHER.to_owned(),
-        },
+        BlockStands::Canonical { depth } if depth >= finality => Verdict::CloseDecided,
         BlockStands::Replaced => Verdict::DropAnchor,
         BlockStands::Canonical { .. } | BlockStands::Unknown => Verdict::Stands { depth: finality },
     }

@@ -15,7 +15,19 @@ use crate::journal::{Answer, CommitError, Event, JournalError, Query, Settlement
 /// Between two looks at the file.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
 
+/// How long the payments of one network wait for the signers of the others after a start.
+const OTHERS_WITHIN: Duration = Duration::from_secs(60);
+
 impl Engine {
+    /// Whether the journal was compared with the chains as far as this settlement needs it: all of its own network's signers,
+    /// and for one that was in the journal at the start those of the other networks too, because one journal is one copy. A
+    /// network that can't be reached holds the others up for a minute only.
+    pub(super) fn may_release(&self, network: &str, settlement: u64) -> bool {
+        let is_compared = |id: &str| self.run_of(id).is_none_or(|run| run.is_compared());
+        let was_there = settlement <= self.first_id && self.started.elapsed() < OTHERS_WITHIN;
+        is_compared(network) && (!was_there || self.networks.keys().all(|id| is_compared(id)))
+    }
+
     /// To be called when something shows that the journal is older than the chain. Settlements that were in it when this
     /// process started, and are unreleased, are not released until the operator allows it. Says so in the log, and gives
     /// how many releases are withheld now. The caller holds no settlement's `deciding` lock.

@@ -3,8 +3,9 @@
 //! A status of null proves nothing: a node may have forgotten, may never have had the history, or may lag. So a node's null
 //! counts only together with what that node shows beside it, in one batch: that it is past the blockhash's life, that it has
 //! every block in which the transaction could land, and that it knows other transactions of those blocks (canaries). Two
-//! nodes must show all of it; where only one answers, it must do so twice, a minute apart. Where the other one answers and
-//! does not have the history that the question needs, the one that has it must stay alone with it for ten minutes.
+//! nodes must show all of it. The network's only node must do so twice, a minute apart. Where another one does not answer, or
+//! does not have the history that the question needs, the one that has it must stay alone with it for ten minutes. A node
+//! that decides alone must have shown every block in which the transaction could land, without it.
 //!
 //! All of this is read for late transactions only, for one group of neighbours in a look.
 
@@ -96,12 +97,19 @@ impl SvmDriver {
         let Some(group) = group else {
             return found;
         };
-        let unproven = match self.prove(cx, &group, &mut found).await {
+        let proven = self.prove(cx, &group, &mut found).await;
+        let unproven = match proven {
             Ok(lacking) => lacking,
             Err(unproven) => {
                 self.expiries(cx, |expiries| {
                     group.members.iter().for_each(|(id, _)| expiries.not_proven(id));
-                    if !matches!(unproven, Unproven::NoAnswer(_) | Unproven::TooEarly) {
+                    if let Unproven::Contained { id, slot } = &unproven {
+                        expiries.saw_in_block(id, *slot, now_ms);
+                    }
+                    if !matches!(
+                        unproven,
+                        Unproven::NoAnswer(_) | Unproven::TooEarly | Unproven::Contained { .. }
+                    ) {
                         // What one node told wrongly must not be held against another.
                         expiries.forget_window(&group);
                     }
@@ -126,10 +134,10 @@ impl SvmDriver {
     async fn prove(&self, cx: &Cx, group: &Group, found: &mut Found) -> Result<Option<Unproven>, Unproven> {
         let window = self.window(cx, group).await?;
         let calls = group.calls(&window);
-        let nodes = match rpc::read_by_two(cx, calls.clone()).await {
-            Ok(nodes) => nodes,
+        let (nodes, is_one_away) = match rpc::read_by_two(cx, calls.clone()).await {
+            Ok(nodes) => (nodes, false),
             // Two were wanted and fewer answered.
-            Err(_) => vec![rpc::read_all(cx, calls).await?],
+            Err(_) => (vec![rpc::read_all(cx, calls).await?], true),
         };
         let mut proofs = Vec::new();
         let mut unproven = None;
@@ -145,6 +153,10 @@ impl SvmDriver {
             Some(unproven) if !unproven.is_lack() || proofs.is_empty() => return Err(unproven),
             unproven => unproven,
         };
+        if proofs.len() == 1 {
+            self.search(cx, group, &window).await?;
+        }
+        let is_searched = |expiries: &Expiries| expiries.searched_to(group) > window.last_slot();
         let known: BTreeSet<&str> = found.statuses.iter().map(|(id, _)| id.as_str()).collect();
         let (mut any, mut is_settled) = (false, false);
         for (id, late) in &group.members {
@@ -158,8 +170,12 @@ impl SvmDriver {
                     return None;
                 };
                 if let [only] = proofs.as_slice() {
-                    let apart = if lacking.is_some() { Apart::BesideOne } else { Apart::Alone };
-                    if !expiries.answered_twice(id, now_ms, only.slot, apart) {
+                    let apart = match (&lacking, is_one_away) {
+                        (Some(_), _) => Apart::BesideOne,
+                        (None, true) => Apart::WithoutOne,
+                        (None, false) => Apart::Alone,
+                    };
+                    if !expiries.answered_twice(id, now_ms, only.slot, apart) || !is_searched(expiries) {
                         return None;
                     }
                     proof.push_str(match apart {
@@ -167,7 +183,9 @@ impl SvmDriver {
                         Apart::BesideOne => {
                             "; it answered so for ten minutes, in which another node did not have that history"
                         }
+                        Apart::WithoutOne => "; it answered so for ten minutes, in which another node did not answer",
                     });
+                    proof.push_str("; none of those blocks has this one");
                 }
                 expiries.proven(id, now_ms, &proof);
                 Some(proof)
@@ -183,6 +201,23 @@ impl SvmDriver {
         } else {
             Err(Unproven::TooEarly)
         }
+    }
+
+    /// Goes on searching the blocks of an only node for the group itself.
+    async fn search(&self, cx: &Cx, group: &Group, window: &Window) -> Result<(), Unproven> {
+        let from = self.expiries(cx, |expiries| expiries.searched_to(group));
+        let to = window.search(cx, from, &group.ids()).await?;
+        self.expiries(cx, |expiries| expiries.searched(group, to));
+        Ok(())
+    }
+
+    /// Transactions that a finalized block has, though the node knows no status of them: by signature, the block's slot.
+    pub(super) fn seen_in_blocks(&self, cx: &Cx, late: &BTreeMap<String, Late>) -> Vec<(String, u64)> {
+        let now_ms = cx.now_ms();
+        self.expiries(cx, |expiries| {
+            let seen = |id: &String| Some((id.clone(), expiries.seen_at(id, now_ms)?));
+            late.keys().filter_map(seen).collect()
+        })
     }
 
     /// The blocks in which the group could land, remembered or read anew.

@@ -40,6 +40,15 @@ impl SvmDriver {
         for (id, status) in found.statuses {
             seen.add(&id, status);
         }
+        for (id, slot) in self.seen_in_blocks(cx, &late) {
+            // Whether it failed there is not known: it has landed when the node shows it well.
+            let status = Status {
+                slot,
+                stage: Stage::Finalized,
+                error: None,
+            };
+            seen.add(&id, status);
+        }
         seen.read_effects(cx).await?;
         let finality = cx.network().finality.max(1);
         let observed = watches.iter().map(|watch| {

@@ -9,7 +9,7 @@ use super::expiry::{Group, Late};
 use super::unproven::Unproven;
 use super::window::Window;
 
-/// Time between the two answers of a node that answers alone, and of one beside which another lacks the history.
+/// Time between the two answers of the network's only node, and of one beside which another lacks the history or is away.
 const ALONE_MS: u64 = 60_000;
 const BESIDE_ONE_MS: u64 = 600_000;
 /// Slots that the chain must have finalized meanwhile: a clock that jumps is no time that passed.
@@ -28,6 +28,8 @@ const MAX_WINDOWS: usize = 16;
 /// How long a proof is repeated without new reads: a caller that wants to see it twice must not wait for the next try. While
 /// it is, each look still searches for a status.
 const PROOF_STANDS_MS: u64 = 30_000;
+/// How long a finalized block that has a transaction stands for its status. Then the node is asked for both again.
+const SEEN_STANDS_MS: u64 = 600_000;
 
 /// What is remembered of late transactions.
 #[derive(Debug, Default)]
@@ -44,8 +46,12 @@ struct Tried {
     next_ms: u64,
     pause_ms: u64,
     alone: Option<Alone>,
+    /// An only node's blocks below this slot do not have it.
+    searched_to: u64,
     /// When it was proven, and the proof.
     proven: Option<(u64, String)>,
+    /// When it was seen in a finalized block, and the block's slot.
+    seen: Option<(u64, u64)>,
 }
 
 /// The first of an only node's answers: when, and the newest finalized slot.
@@ -58,10 +64,12 @@ struct Alone {
 /// How far apart the two answers of an only node must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Apart {
-    /// No other node answers.
+    /// The network has no other node.
     Alone,
     /// Another one answers, and does not have the history that the question needs.
     BesideOne,
+    /// Another one does not answer.
+    WithoutOne,
 }
 
 impl Expiries {
@@ -69,6 +77,9 @@ impl Expiries {
     pub(super) fn next_group(&mut self, late: &BTreeMap<String, Late>, now_ms: u64) -> Option<Group> {
         let next_ms = |id: &str| self.tried.get(id).map_or(0, |tried| tried.next_ms);
         let is_due = |id: &str| {
+            if self.seen_at(id, now_ms).is_some() {
+                return false;
+            }
             let at = next_ms(id);
             // What lies further ahead than any pause was written before the clock was set back.
             at <= now_ms || at > now_ms.saturating_add(RETRY_MS.1)
@@ -131,7 +142,7 @@ impl Expiries {
     pub(super) fn answered_twice(&mut self, id: &str, now_ms: u64, slot: u64, apart: Apart) -> bool {
         let apart_ms = match apart {
             Apart::Alone => ALONE_MS,
-            Apart::BesideOne => BESIDE_ONE_MS,
+            Apart::BesideOne | Apart::WithoutOne => BESIDE_ONE_MS,
         };
         let tried = self.tried.entry(id.to_owned()).or_default();
         tried.next_ms = now_ms.saturating_add(ALONE_RETRY_MS);
@@ -140,6 +151,31 @@ impl Expiries {
         let first = first.unwrap_or(Alone { at_ms: now_ms, slot });
         tried.alone = Some(first);
         now_ms >= first.at_ms.saturating_add(apart_ms) && slot >= first.slot.saturating_add(ALONE_SLOTS)
+    }
+
+    /// The first slot whose block an only node has not shown yet, for the one of the group that was searched the least.
+    pub(super) fn searched_to(&self, group: &Group) -> u64 {
+        let of = |id: &String| self.tried.get(id).map_or(0, |tried| tried.searched_to);
+        group.members.iter().map(|(id, _)| of(id)).min().unwrap_or(0)
+    }
+
+    /// None of the group is in a block below this slot.
+    pub(super) fn searched(&mut self, group: &Group, to: u64) {
+        for (id, _) in &group.members {
+            let tried = self.tried.entry(id.clone()).or_default();
+            tried.searched_to = tried.searched_to.max(to);
+        }
+    }
+
+    pub(super) fn saw_in_block(&mut self, id: &str, slot: u64, now_ms: u64) {
+        self.tried.entry(id.to_owned()).or_default().seen = Some((now_ms, slot));
+    }
+
+    /// The slot of a finalized block that has it.
+    pub(super) fn seen_at(&self, id: &str, now_ms: u64) -> Option<u64> {
+        let (at_ms, slot) = self.tried.get(id)?.seen?;
+        let stands = (at_ms..at_ms.saturating_add(SEEN_STANDS_MS)).contains(&now_ms);
+        stands.then_some(slot)
     }
 
     /// Any answer in between that is no proof makes the count begin again.

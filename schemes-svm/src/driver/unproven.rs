@@ -19,6 +19,8 @@ pub(super) enum Unproven {
     NoCanary(String),
     /// The node's answers contradict each other.
     Contradicted(String),
+    /// A finalized block has one of them, of which the node knows no status.
+    Contained { id: String, slot: u64 },
     /// The node serves another chain.
     WrongChain(String),
     /// A node has not reached the end of the blockhash's life.
@@ -34,7 +36,7 @@ impl Unproven {
             Self::NoHistory(_) => "expiry_history_refused",
             Self::NoBlocks(_) => "expiry_blocks_missing",
             Self::NoCanary(_) => "expiry_canary_missing",
-            Self::Contradicted(_) => "expiry_answers_contradictory",
+            Self::Contradicted(_) | Self::Contained { .. } => "expiry_answers_contradictory",
             Self::WrongChain(_) => "expiry_wrong_chain",
             Self::TooEarly => "expiry_node_behind",
         }
@@ -44,7 +46,11 @@ impl Unproven {
     pub(super) fn is_lack(&self) -> bool {
         match self {
             Self::Pruned(_) | Self::NoHistory(_) | Self::NoBlocks(_) | Self::NoCanary(_) => true,
-            Self::NoAnswer(_) | Self::Contradicted(_) | Self::WrongChain(_) | Self::TooEarly => false,
+            Self::NoAnswer(_)
+            | Self::Contradicted(_)
+            | Self::Contained { .. }
+            | Self::WrongChain(_)
+            | Self::TooEarly => false,
         }
     }
 
@@ -60,7 +66,7 @@ impl Unproven {
                 "list a node first that serves getBlocks and getBlock of that time without gaps"
             }
             Self::NoCanary(_) => "list a node first whose getSignatureStatuses searches the whole history",
-            Self::Contradicted(_) => "replace the node",
+            Self::Contradicted(_) | Self::Contained { .. } => "replace the node",
             Self::WrongChain(_) => "correct the network's rpc urls",
             Self::TooEarly => "wait for it, or replace it",
         }
@@ -69,7 +75,12 @@ impl Unproven {
 
 impl fmt::Display for Unproven {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let contained;
         let why = match self {
+            Self::Contained { id, slot } => {
+                contained = format!("the block of slot {slot} has {id}, of which there is no status");
+                contained.as_str()
+            }
             Self::NoAnswer(why)
             | Self::Pruned(why)
             | Self::NoHistory(why)

@@ -4,7 +4,7 @@
 //! first block, from its last one, and from one that is in the window of every transaction of the group: a node that has
 //! forgotten the oldest slot of the window does not know the first, and one whose index lags does not know the last.
 //! That no block between them is missing is shown by their heights, and that none is missing in front of the first one by the
-//! slot of its parent.
+//! slot of its parent. Where only one node answers, every block is searched for the transactions themselves.
 
 use std::collections::BTreeSet;
 
@@ -22,6 +22,10 @@ use crate::text;
 const MAX_SLOTS: u64 = 4_096;
 /// Canaries of one block: nodes may keep no votes in their history.
 const CANARIES: usize = 4;
+/// Blocks that one search reads, and how many of them with one call: they may have thousands of signatures. A window of
+/// usual length is searched within the minute after which an only node decides.
+const BLOCKS_PER_SEARCH: usize = 64;
+const BLOCKS_PER_CALL: usize = 4;
 /// Blocks without transactions that are passed over at each place.
 const MAX_EMPTY_BLOCKS: usize = 4;
 
@@ -152,15 +156,7 @@ impl Window {
                     )));
                 };
                 height = Some(first);
-                if let Some(id) = block
-                    .signatures
-                    .iter()
-                    .find(|signature| ids.contains(&signature.as_str()))
-                {
-                    return Err(Unproven::Contradicted(format!(
-                        "the block of slot {slot} has {id}, of which there is no status"
-                    )));
-                }
+                block.check_has_none_of(slot, ids)?;
                 let found = !block.signatures.is_empty();
                 if found {
                     self.canaries.push(Canaries {
@@ -189,6 +185,21 @@ impl Window {
             }
         }
         Err(no_transactions(self.from))
+    }
+
+    /// Reads some blocks from slot `from` on and looks for transactions in them. Gives the slot behind those that were read.
+    pub(super) async fn search(&self, cx: &Cx, from: u64, ids: &[&str]) -> Result<u64, Unproven> {
+        let first = self.slots.partition_point(|slot| *slot < from);
+        let slots = self.slots.iter().skip(first).take(BLOCKS_PER_SEARCH);
+        let slots: Vec<u64> = slots.copied().collect();
+        for some in slots.chunks(BLOCKS_PER_CALL) {
+            let calls = some.iter().map(|slot| get_block(*slot)).collect();
+            let mut answers = rpc::read_all(cx, calls).await?;
+            for slot in some {
+                Block::read(*slot, answers.take()?)?.check_has_none_of(*slot, ids)?;
+            }
+        }
+        Ok(slots.last().map_or(from, |slot| slot.saturating_add(1)))
     }
 
     /// The call whose answer [`Window::check_list`] reads.
@@ -291,6 +302,14 @@ fn slots(answer: RpcResult) -> Result<Vec<u64>, Unproven> {
 }
 
 impl Block {
+    fn check_has_none_of(&self, slot: u64, ids: &[&str]) -> Result<(), Unproven> {
+        let found = self.signatures.iter().find(|id| ids.contains(&id.as_str()));
+        found.map_or(Ok(()), |id| {
+            let id = id.clone();
+            Err(Unproven::Contained { id, slot })
+        })
+    }
+
     fn read(slot: u64, answer: RpcResult) -> Result<Self, Unproven> {
         let what = "getBlock";
         let value = shown(answer, what)?;

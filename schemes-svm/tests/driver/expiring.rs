@@ -161,17 +161,59 @@ fn t46_an_only_nodes_count_begins_again_with_each_answer_that_is_no_proof() {
 }
 
 #[test]
-fn t46_while_one_of_two_nodes_is_away_the_other_must_answer_twice() {
+fn t46_while_one_of_two_nodes_is_away_the_other_must_answer_so_for_ten_minutes() {
     let world = lapsed();
     let nodes = Nodes::of(&world, Second::Away);
-    assert_eq!(state(&world, &nodes), TxState::Lapsed);
-    world.chain().advance(100);
-    world.host.advance_ms(MINUTE_MS / 2);
-    assert_eq!(state(&world, &nodes), TxState::Lapsed);
-    world.chain().advance(100);
-    world.host.advance_ms(MINUTE_MS / 2);
+    for _ in 0..10 {
+        assert_eq!(state(&world, &nodes), TxState::Lapsed);
+        world.chain().advance(100);
+        world.host.advance_ms(MINUTE_MS);
+    }
     let proof = proof(state(&world, &nodes));
-    assert!(proof.contains("1 node knows"), "{proof}");
+    assert!(
+        proof.contains("1 node knows") && proof.contains("did not answer"),
+        "{proof}"
+    );
+}
+
+#[test]
+fn t46_an_only_node_shows_every_block_without_it_before_it_counts() {
+    // It has lost this one status, and its block lists the transaction, anywhere in the window.
+    for slot in [SINCE + 1, SINCE + 50, SINCE + 130, LAST_SLOT - 1] {
+        let world = lapsed();
+        let alone = Nodes::of(&world, Second::Missing);
+        world.chain().contained.insert(slot, tx_id(1));
+        for _ in 0..10 {
+            let seen = state(&world, &alone);
+            assert!(
+                matches!(seen, TxState::Lapsed | TxState::Pending),
+                "slot {slot}: {seen:?}"
+            );
+            world.chain().advance(100);
+            world.host.advance_ms(NEXT_TRY_MS);
+        }
+        assert_eq!(state(&world, &alone), TxState::Pending, "its block has it");
+        assert_eq!(events(&world), ["expiry_answers_contradictory"]);
+        // It has landed as soon as the node shows it, still without a status.
+        world.chain().transactions.insert(tx_id(1), shown(slot, 10_000));
+        assert!(matches!(state(&world, &alone), TxState::Landed { .. }));
+    }
+    // A block that it does not show may have it.
+    let world = lapsed();
+    let alone = Nodes::of(&world, Second::Missing);
+    let hidden = SINCE + 77;
+    world.chain().hidden.insert(hidden);
+    for _ in 0..10 {
+        assert_eq!(state(&world, &alone), TxState::Lapsed);
+        world.chain().advance(100);
+        world.host.advance_ms(NEXT_TRY_MS);
+    }
+    assert_eq!(events(&world), ["expiry_blocks_missing"]);
+    world.chain().hidden.clear();
+    assert_eq!(state(&world, &alone), TxState::Lapsed);
+    world.chain().advance(100);
+    world.host.advance_ms(NEXT_TRY_MS);
+    proof(state(&world, &alone));
 }
 
 #[test]
@@ -446,11 +488,14 @@ fn t46_a_node_that_keeps_no_votes_has_canaries_all_the_same() {
 fn t46_answers_that_contradict_each_other_prove_nothing() {
     // The block has the transaction of which there is no status.
     for slot in [SINCE, LAST_SLOT] {
-        unproven_with("expiry_answers_contradictory", |node| {
-            node.contained.insert(slot, tx_id(1));
-            node.statuses
-                .insert(canary(slot, 0), status(slot, "confirmed", Value::Null));
-        });
+        let world = lapsed();
+        world.chain().contained.insert(slot, tx_id(1));
+        let nodes = Nodes::of(&world, like_the_first(&world));
+        for _ in 0..3 {
+            assert_eq!(state(&world, &nodes), TxState::Pending, "its block has it");
+            world.host.advance_ms(NEXT_TRY_MS);
+        }
+        assert_eq!(events(&world), ["expiry_answers_contradictory"]);
     }
     // The canary is elsewhere.
     unproven_with("expiry_answers_contradictory", |node| {

@@ -39,6 +39,8 @@ pub struct Chain {
     pub first_available: u64,
     /// Slots whose blocks this node lacks.
     pub holes: BTreeSet<u64>,
+    /// Slots whose blocks are listed and not shown.
+    pub hidden: BTreeSet<u64>,
     /// Slots that have a block without transactions.
     pub empty: BTreeSet<u64>,
     /// Slots whose transactions the node's index knows.
@@ -69,6 +71,7 @@ impl Default for Chain {
             tables: BTreeMap::new(),
             first_available: 0,
             holes: BTreeSet::new(),
+            hidden: BTreeSet::new(),
             empty: BTreeSet::new(),
             indexed: 0..u64::MAX,
             contained: BTreeMap::new(),
@@ -135,7 +138,7 @@ impl Chain {
             "getBlock" => {
                 let slot = params[0].as_u64().unwrap();
                 assert_eq!(params[1]["transactionDetails"], json!("signatures"));
-                if slot < self.first_available || self.holes.contains(&slot) {
+                if slot < self.first_available || self.holes.contains(&slot) || self.hidden.contains(&slot) {
                     return refusal(-32_004, &format!("Block not available for slot {slot}"));
                 }
                 let own = (0..9).map(|number| canary(slot, number));

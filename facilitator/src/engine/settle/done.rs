@@ -120,8 +120,7 @@ impl Engine {
             body: serde_json::to_string(&reply).unwrap_or_default(),
             at_ms: self.clock.now_ms(),
         };
-        let may_release = self.run_of(&row.network).is_none_or(|run| run.may_release());
-        if !may_release || self.is_in_delivery(row.id) {
+        if !self.may_release(&row.network, row.id) || self.is_in_delivery(row.id) {
             return settlement::late(row, network).into();
         }
         let receipt = self.receipt(row.id, &row.claim);

@@ -2,18 +2,22 @@
 //!
 //! A database that is behind its mark was restored from an older copy, or has lost its write-ahead log. So was one that
 //! lies in another file than the one that was written to last, unless that process ended cleanly: it is a copy that was
-//! made while the process ran. In both cases callers may have been told `success` of payments that are unreleased here.
+//! made while the process ran. And so was one whose mark was put there later than the time that it names, which the file's
+//! change time tells and no copying tool can set. In all these cases callers may have been told `success` of payments that
+//! are unreleased here.
 //!
-//! The mark is written after each group of commits, and not synced: it is a lower bound. Without a mark (a new journal,
-//! or one of an earlier version) nothing is known, and nothing is said.
+//! The mark is written after each group of commits, and not synced: it is a lower bound, and after a power cut its content
+//! may be some time older than its change time. Without a mark (a new journal, or one of an earlier version) nothing is
+//! known, and nothing is said.
 //!
-//! Not noticed: a copy that was made after a clean stop and restored together with its mark. The nonces on chain show most
-//! of those.
+//! Not noticed: a copy that was made after a clean stop and restored together with its mark, and a machine's whole disk that
+//! is set back. The nonces on chain show most of those.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
@@ -21,13 +25,18 @@ use super::super::JournalError;
 use super::files::mark as path_of;
 
 /// What the line begins with; the number is the format's version.
-const MAGIC: &str = "switchyard-mark 1";
+const MAGIC: &str = "switchyard-mark 2";
+/// What the file's change time may be later than the time in its line: while the machine stays up the two are written
+/// together, and over a power cut the kernel may have kept the first one only.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
+const SYNCED_WITHIN: Duration = Duration::from_secs(120);
 
 /// The mark of an open journal.
 pub(super) struct Mark {
     path: PathBuf,
     file: File,
     database: u64,
+    boot: u64,
     /// It was said that the mark can't be written.
     failed: bool,
 }
@@ -39,16 +48,37 @@ pub(super) struct Content {
     seq: i64,
     /// The database file's inode.
     database: u64,
+    /// When it was written, Unix time.
+    at_ms: u64,
+    /// The start of the machine that it was written under; 0 where that is not known.
+    boot: u64,
     /// The process that wrote it ended cleanly.
     clean: bool,
 }
 
+/// The files as they are found at a start.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    /// Number of the database's last event.
+    seq: i64,
+    database: u64,
+    /// When the mark's file was changed last, Unix time.
+    changed_ms: u64,
+    boot: u64,
+}
+
 impl Content {
     fn encode(self) -> String {
-        let Self { seq, database, clean } = self;
+        let Self {
+            seq,
+            database,
+            at_ms,
+            boot,
+            clean,
+        } = self;
         let state = if clean { "clean" } else { "open " };
         // Always as long as before, so that it can be written over.
-        let text = format!("{MAGIC} {seq:020} {database:020} {state}");
+        let text = format!("{MAGIC} {seq:020} {database:020} {at_ms:020} {boot:016x} {state}");
         format!("{text} {}\n", checksum(&text))
     }
 
@@ -60,13 +90,39 @@ impl Content {
         let mut parts = text.strip_prefix(MAGIC)?.split_ascii_whitespace();
         let seq = parts.next()?.parse().ok()?;
         let database = parts.next()?.parse().ok()?;
+        let at_ms = parts.next()?.parse().ok()?;
+        let boot = u64::from_str_radix(parts.next()?, 16).ok()?;
         let clean = match parts.next()? {
             "clean" => true,
             "open" => false,
             _ => return None,
         };
-        parts.next().is_none().then_some(Self { seq, database, clean })
+        parts.next().is_none().then_some(Self {
+            seq,
+            database,
+            at_ms,
+            boot,
+            clean,
+        })
     }
+}
+
+/// Which start of the machine this is; 0 where the system does not tell.
+fn this_boot() -> u64 {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    u64::from_str_radix(&digits, 16).unwrap_or(0)
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// When the file was written or replaced last, or its owner or rights were changed: Unix time.
+fn changed_ms(file: &std::fs::Metadata) -> u64 {
+    let ms = i128::from(file.ctime()) * 1_000 + i128::from(file.ctime_nsec()) / 1_000_000;
+    u64::try_from(ms.max(0)).unwrap_or(u64::MAX)
 }
 
 fn checksum(text: &str) -> String {
@@ -88,8 +144,9 @@ impl Mark {
             .map_err(|error| failed(path, &error))?
             .ino();
         let path = path_of(path);
-        let before = match std::fs::read(&path) {
-            Ok(bytes) => Some(bytes),
+        let read = || -> io::Result<_> { Ok((std::fs::read(&path)?, std::fs::metadata(&path)?)) };
+        let before = match read() {
+            Ok(before) => Some(before),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(&path, &error)),
         };
@@ -100,9 +157,20 @@ impl Mark {
             .mode(0o600)
             .open(&path)
             .map_err(|error| failed(&path, &error))?;
-        file.set_permissions(std::fs::Permissions::from_mode(0o600))
-            .map_err(|error| failed(&path, &error))?;
-        let content = before.and_then(|bytes| {
+        // Only where they differ: it would change the time of the change, and this process may end before it writes.
+        let is_private = |meta: &std::fs::Metadata| meta.permissions().mode() & 0o777 == 0o600;
+        if !before.as_ref().is_some_and(|(_, meta)| is_private(meta)) {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))
+                .map_err(|error| failed(&path, &error))?;
+        }
+        let boot = this_boot();
+        let found = Found {
+            seq,
+            database,
+            changed_ms: before.as_ref().map_or(0, |(_, meta)| changed_ms(meta)),
+            boot,
+        };
+        let content = before.and_then(|(bytes, _)| {
             let content = std::str::from_utf8(&bytes).ok().and_then(Content::decode);
             if content.is_none() {
                 // A power cut can leave half a line behind.
@@ -118,9 +186,10 @@ impl Mark {
             path,
             file,
             database,
+            boot,
             failed: false,
         };
-        Ok((mark, content.and_then(|content| older(content, seq, database))))
+        Ok((mark, content.and_then(|content| older(content, found))))
     }
 
     /// Notes that everything up to this event is durable. A mark that can't be written is no reason to stop.
@@ -128,6 +197,8 @@ impl Mark {
         let content = Content {
             seq,
             database: self.database,
+            at_ms: now_ms(),
+            boot: self.boot,
             clean,
         };
         let line = content.encode();
@@ -156,7 +227,13 @@ impl Mark {
 }
 
 /// Why the database is older than what was written before, if it is.
-fn older(mark: Content, seq: i64, database: u64) -> Option<String> {
+fn older(mark: Content, found: Found) -> Option<String> {
+    let Found {
+        seq,
+        database,
+        changed_ms,
+        boot,
+    } = found;
     if seq < mark.seq {
         return Some(format!(
             "it holds {seq} events and {} had been written: an older copy was restored, or its -wal file was lost",
@@ -170,6 +247,21 @@ fn older(mark: Content, seq: i64, database: u64) -> Option<String> {
             mark.database, mark.seq
         ));
     }
+    let is_up_since = boot != 0 && boot == mark.boot;
+    let slack = if is_up_since {
+        WRITTEN_WITHIN
+    } else {
+        SYNCED_WITHIN
+    };
+    let slack_ms = u64::try_from(slack.as_millis()).unwrap_or(u64::MAX);
+    if !mark.clean && changed_ms > mark.at_ms.saturating_add(slack_ms) {
+        return Some(format!(
+            "its mark was written by switchyard {} s before the file was put there or changed, and that process did not stop \
+             cleanly: a copy was restored that was made while the process ran (or the files were given other rights or \
+             another owner meanwhile)",
+            changed_ms.saturating_sub(mark.at_ms) / 1_000
+        ));
+    }
     None
 }
 
@@ -177,17 +269,35 @@ fn older(mark: Content, seq: i64, database: u64) -> Option<String> {
 mod tests {
     use super::*;
 
+    const WRITTEN: Content = Content {
+        seq: 10,
+        database: 7,
+        at_ms: 1_800_000_000_000,
+        boot: 3,
+        clean: false,
+    };
+    const FOUND: Found = Found {
+        seq: 10,
+        database: 7,
+        changed_ms: 1_800_000_000_004,
+        boot: 3,
+    };
+
     #[test]
     fn a_mark_is_read_as_it_was_written_and_nothing_else_is() {
         for content in [
             Content {
                 seq: 0,
                 database: u64::MAX,
+                at_ms: 0,
+                boot: u64::MAX,
                 clean: true,
             },
             Content {
                 seq: i64::MAX,
                 database: 0,
+                at_ms: u64::MAX,
+                boot: 0,
                 clean: false,
             },
         ] {
@@ -207,20 +317,91 @@ mod tests {
 
     #[test]
     fn a_database_is_older_when_it_is_behind_or_a_copy_of_a_running_one() {
-        let mark = |clean| Content {
-            seq: 10,
-            database: 7,
-            clean,
+        let clean = Content {
+            clean: true,
+            ..WRITTEN
         };
-        assert!(older(mark(true), 9, 7).unwrap().contains("holds 9 events and 10"));
-        assert!(older(mark(false), 10, 8).unwrap().contains("another file"));
-        for (mark, seq, database) in [
+        let behind = older(clean, Found { seq: 9, ..FOUND });
+        assert!(behind.unwrap().contains("holds 9 events and 10"));
+        let moved = Found { database: 8, ..FOUND };
+        assert!(older(WRITTEN, moved).unwrap().contains("another file"));
+        for (mark, found) in [
             // The mark may lag behind, and after a clean stop the files may be moved.
-            (mark(false), 10, 7),
-            (mark(false), 12, 7),
-            (mark(true), 10, 8),
+            (WRITTEN, FOUND),
+            (WRITTEN, Found { seq: 12, ..FOUND }),
+            (clean, moved),
         ] {
-            assert_eq!(older(mark, seq, database), None);
+            assert_eq!(older(mark, found), None);
         }
+    }
+
+    #[test]
+    fn a_mark_that_was_put_there_later_than_it_was_written_is_a_copys() {
+        let after = |ms: u64| Found {
+            changed_ms: WRITTEN.at_ms + ms,
+            ..FOUND
+        };
+        let put_back = older(WRITTEN, after(5_000)).unwrap();
+        assert!(put_back.contains("5 s before"), "{put_back}");
+        // A clock that was set back says nothing, nor does a copy after a clean stop.
+        let before = Found {
+            changed_ms: 0,
+            ..FOUND
+        };
+        assert_eq!(older(WRITTEN, before), None);
+        let clean = Content {
+            clean: true,
+            ..WRITTEN
+        };
+        assert_eq!(older(clean, after(5_000)), None);
+        // After a power cut the line may be older than the file.
+        for boot in [0, 4] {
+            assert_eq!(
+                older(
+                    WRITTEN,
+                    Found {
+                        boot,
+                        ..after(100_000)
+                    }
+                ),
+                None
+            );
+            assert!(
+                older(
+                    WRITTEN,
+                    Found {
+                        boot,
+                        ..after(200_000)
+                    }
+                )
+                .is_some()
+            );
+        }
+        assert!(
+            older(
+                Content { boot: 0, ..WRITTEN },
+                Found {
+                    boot: 0,
+                    ..after(5_000)
+                }
+            )
+            .is_none()
+        );
+    }
+
+    #[test]
+    fn what_this_machine_writes_is_no_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("switchyard.db");
+        std::fs::write(&database, "").unwrap();
+        let open = |seq| Mark::open(&database, seq).unwrap();
+        let (mut mark, why) = open(0);
+        assert_eq!(why, None);
+        mark.write(5, false);
+        drop(mark);
+        // Opened and not written, any number of times.
+        assert_eq!(open(5).1, None);
+        assert_eq!(open(5).1, None);
+        assert!(open(4).1.is_some());
     }
 }

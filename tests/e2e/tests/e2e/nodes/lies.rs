@@ -1,7 +1,5 @@
 //! Further lies and races about payments on EVM chains.
 
-use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use devnet::{Mining, USDC};
@@ -551,62 +549,6 @@ fn a11_a_void_behind_a_capture_that_nobody_shows_leaves_both_told() {
     assert_eq!((world.sent(), state(&world, &bound)), (3, (0, 2_000)));
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("copied");
-        }
-    }
-}
-
-// 12. An older journal comes back while a payment that it lacks waits in the pool; both are asked for.
-#[test]
-fn a12_an_older_journal_does_not_double_a_payment_that_is_under_way() {
-    let mut world = world(3).mining(Mining::Manual).start();
-    let data = world.facilitator.data_folder();
-    world.facilitator.kill();
-    let yesterday = data.with_file_name("yesterday");
-    copy(&data, &yesterday);
-    world.facilitator.restart();
-    let flying = world.payment(2).v2();
-    let sent = world.settle(&flying).pending();
-    world.facilitator.kill();
-    fs::rename(&data, data.with_file_name("today")).expect("moved");
-    copy(&yesterday, &data);
-    world.facilitator.restart_unready();
-    let other = world.payment(3).v2();
-    let bodies = [other.clone(), flying.clone()];
-    let first = world.settle_all(&bodies);
-    println!("first: {first:?}");
-    let blocks = Blocks::every(&world.chain, BLOCK);
-    let mut answers = Vec::new();
-    for body in &bodies {
-        answers.push(wait::until("a decision", DECIDED, || {
-            let reply = world.settle(body);
-            if reply.status == 200 && reply.field("errorReason") == "settlement_pending" {
-                return None;
-            }
-            (reply.status == 200).then_some(reply)
-        }));
-    }
-    drop(blocks);
-    settle_down(&world, 5);
-    println!("sent {sent}; {answers:?}");
-    for (reply, early) in answers.iter().zip(&first) {
-        let told = if early.is_success() { early } else { reply };
-        let hash = told.field("transaction");
-        assert!(told.is_success(), "{told:?}");
-        assert!(is_on_chain(&world, hash), "{hash}");
-    }
-    assert_eq!((world.transfers(), world.earned()), (2, 2 * PRICE));
-    world.wait_slots_closed();
-}
-
 // 13. The front-runner's block has ours reverted and both reports; its Transfer log is not served, its use is.
 #[test]
 fn a13_half_of_a_front_runners_logs_fail_no_payment() {
@@ -1009,73 +951,6 @@ fn a27_two_equal_captures_that_nobody_shows_are_told_with_their_own_hashes() {
     drop(blocks);
     settle_down(&world, 4);
     assert_eq!((world.sent(), state(&world, &bound)), (3, (6_000, 4_000)));
-}
-
-/// The lying node calls every nonce of the signer one higher, at whatever block.
-fn nonces_lie(node: &e2e::Proxy) {
-    node.on(
-        "eth_getTransactionCount",
-        Fault::edit(|_, result| {
-            let text = result.as_str().unwrap_or("0x0");
-            let nonce = u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("a quantity");
-            *result = json!(format!("{:#x}", nonce + 1));
-        }),
-    );
-}
-
-/// A capture that waits nowhere any more; the node says its slot is used. Then the first bytes land after all.
-fn nonce_lie(world: &World) {
-    let bound = held(world, 2, 10_000, "nonce lies");
-    world.chain.mine(5).expect("mines");
-    world.wait_slots_closed();
-    world.chain.set_mining(Mining::Manual).expect("set");
-    let body = bound.order(world, &bound.capture(2_000, (10_000, 0)));
-    let _ = order(world, &body).pending();
-    let ours = world.proxy.transactions().pop().expect("sent");
-    world.chain.drop_all_transactions().expect("dropped");
-    nonces_lie(&world.proxy);
-    for node in [&world.proxy, &world.second] {
-        node.on("eth_sendRawTransaction", Fault::LoseAnswer);
-    }
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(8) {
-        let reply = order(world, &body);
-        assert!(!reply.is_success(), "{reply:?}");
-        // Whatever is sent waits, and the first bytes are kept back.
-        world.chain.drop_all_transactions().expect("dropped");
-        world.chain.mine(1).expect("mines");
-    }
-    world.proxy.heal();
-    world.second.heal();
-    let taken = world.chain.rpc().call("eth_sendRawTransaction", json!([ours]));
-    println!("a29: {taken:?}");
-    let blocks = Blocks::every(&world.chain, BLOCK);
-    let end = wait::try_until(Duration::from_secs(45), || {
-        let reply = order(world, &body);
-        (reply.status == 200 && reply.field("errorReason") != "settlement_pending").then_some(reply)
-    });
-    settle_down(world, 8);
-    drop(blocks);
-    let bids = world
-        .proxy
-        .transactions()
-        .iter()
-        .map(|raw| e2e::raw::RawTransaction::read(raw).nonce)
-        .collect::<Vec<_>>();
-    println!(
-        "a29: {:?}; nonces {bids:?}; sent {}; state {:?}",
-        end.as_ref().map(|reply| &reply.text),
-        world.sent(),
-        state(world, &bound)
-    );
-    assert_eq!(state(world, &bound), (8_000, 2_000));
-    let _ = end.expect("pending for ever").paid();
-}
-
-#[test]
-fn a29b_one_of_two_nodes_that_calls_a_slot_used_doubles_no_capture() {
-    let world = escrow_world(3).two_nodes().start();
-    nonce_lie(&world);
 }
 
 // 18b. The same without a restart: past finality by the stale receipt, then the nodes are honest.

@@ -4,11 +4,13 @@
 mod bids;
 mod calls;
 mod chains;
+mod copies;
 mod kinds;
 mod late;
 mod lies;
 mod releases;
 mod restart;
+mod slots;
 mod strangers;
 
 use std::time::Duration;

@@ -1,9 +1,7 @@
 //! Success is told once, and only while the chain shows the transfer.
 
-use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use devnet::Mining;
@@ -11,8 +9,7 @@ use e2e::payment::PRICE;
 use e2e::{Fault, Reply, World, wait};
 use serde_json::Value;
 
-use super::{is_on_chain, until_paid, world};
-use crate::reason;
+use super::{until_paid, world};
 
 /// How long a payment that is gone is asked for.
 const ASKED_FOR: Duration = Duration::from_secs(4);
@@ -131,62 +128,4 @@ fn a_success_whose_caller_hangs_up_is_told_to_the_next() {
         let _ = until_paid(|| world.settle(body));
     }
     assert_eq!((world.sent(), world.transfers()), (14, 14));
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("copied");
-        }
-    }
-}
-
-#[test]
-fn a_restored_journal_tells_no_payment_a_second_time() {
-    let mut world = world(2).mining(Mining::Manual).start();
-    let open = world.payment(2).v2();
-    let hash = world.settle(&open).pending();
-    world.facilitator.kill();
-    let data = world.facilitator.data_folder();
-    let yesterday = data.with_file_name("yesterday");
-    copy(&data, &yesterday);
-
-    world.facilitator.restart();
-    world.chain.mine(1).expect("mines");
-    assert_eq!(until_paid(|| world.settle(&open)), hash);
-    world.chain.set_mining(Mining::Auto).expect("set");
-    let later = world.payment(3).v2();
-    let later_hash = until_paid(|| world.settle(&later));
-    world.chain.mine(4).expect("mines");
-    world.facilitator.kill();
-
-    fs::rename(&data, data.with_file_name("today")).expect("moved");
-    copy(&yesterday, &data);
-    world.facilitator.restart_unready();
-    let answers = [(&open, &hash), (&later, &later_hash)].map(|(body, hash)| {
-        wait::until("a decision, or the end of the wait", ASKED_FOR * 2, || {
-            let reply = world.settle(body);
-            assert!(!reply.is_success(), "told a second time: {reply:?}");
-            (reply.status == 200 && reply.field("errorReason") != "settlement_pending").then(|| {
-                (
-                    reply.field("errorReason").to_owned(),
-                    reply.field("transaction") == hash,
-                )
-            })
-        })
-    });
-    assert_eq!(answers[0], (reason::DUPLICATE.to_owned(), true));
-    assert_eq!(answers[1].0, reason::NONCE_USED, "it is not in the copy");
-    assert!(is_on_chain(&world, &hash) && is_on_chain(&world, &later_hash));
-    assert_eq!(
-        (world.sent(), world.transfers(), world.earned()),
-        (2, 2, 2 * PRICE)
-    );
-    let log = world.facilitator.log();
-    assert!(log.contains("journal"), "the operator is told: {log}");
 }

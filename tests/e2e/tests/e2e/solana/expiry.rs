@@ -5,6 +5,7 @@ use std::time::Duration;
 use e2e::solana::PRICE;
 use e2e::{Fault, Reply, SolanaWorld, wait};
 use schemes_svm::exact::reason;
+use serde_json::Value;
 
 /// One node proves it twice, a minute apart; two nodes are tried again after pauses of up to a minute.
 const PROOF: Duration = Duration::from_secs(240);
@@ -95,4 +96,26 @@ fn a_transaction_with_an_old_blockhash_is_refused_before_it_costs_anything() {
         world.verify(&body).refused(reason::SIMULATION_FAILED);
         world.settle(&body).refused(reason::SIMULATION_FAILED);
     });
+}
+
+#[test]
+fn t46_an_only_node_that_lost_one_status_and_shows_the_block_fails_nothing() {
+    let world = SolanaWorld::builder().server("settle_wait_seconds = 1").start();
+    let body = world.official(0, "lost status");
+    let lose = Fault::edit(|_, result| {
+        if let Some(last) = result["value"].as_array_mut().and_then(|items| items.last_mut()) {
+            *last = Value::Null;
+        }
+    });
+    world.proxy.on("getSignatureStatuses", lose);
+    let signature = world.settle(&body).pending();
+    world.wait_landed(1);
+    world.chain.advance(AN_AGE_SLOTS).expect("time passes");
+    let told = wait::until("success by its block", PROOF, || {
+        let reply = world.settle(&body);
+        assert!(reply.is_success() || reply.pending() == signature, "{reply:?}");
+        reply.is_success().then_some(reply)
+    });
+    assert_eq!(told.paid(), signature);
+    assert_eq!((world.landed().len(), world.earned()), (1, PRICE));
 }

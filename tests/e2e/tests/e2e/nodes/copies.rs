@@ -1,0 +1,262 @@
+//! Older copies of the journal that are put back: what callers were told since is not in them.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use devnet::{Devnet, Mining, Options, SolanaDevnet, SolanaOptions};
+use e2e::facilitator::SolanaNetwork;
+use e2e::payment::PRICE;
+use e2e::{Blocks, Facilitator, Fault, Payment, Proxy, Reply, Settings, World, wait};
+use schemes_svm::testkit::Deal;
+use serde_json::{Value, json};
+
+use super::slots::{NONCE, higher};
+use super::{BLOCK, DECIDED, is_on_chain, settle_down, until_paid, world};
+use crate::reason;
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+/// Puts a copy over the files as `cp` does it: each file keeps its inode, and what the copy lacks is removed.
+fn put_over(facilitator: &Facilitator, copied: &Path) {
+    let data = facilitator.data_folder();
+    for entry in fs::read_dir(&data).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() && !copied.join(path.file_name().expect("a name")).exists() {
+            fs::remove_file(path).expect("removed");
+        }
+    }
+    copy(copied, &data);
+}
+
+/// A payment that is recorded as paid, final, and told to nobody.
+fn paid_and_not_told(world: &World, body: &Value) -> String {
+    let hash = world.settle(body).pending();
+    world.chain.mine(4).expect("mines");
+    wait::until("it is recorded as paid", wait::LONG, || {
+        (world.metric("switchyard_settlements_total", "outcome=\"paid\"") >= 1).then_some(())
+    });
+    world.wait_slots_closed();
+    hash
+}
+
+/// The decision, which is never `success`.
+#[track_caller]
+fn never_told(settle: impl Fn() -> Reply) -> Reply {
+    wait::until("a decision", DECIDED, || {
+        let reply = settle();
+        assert!(!reply.is_success(), "told a second time: {reply:?}");
+        std::thread::sleep(Duration::from_millis(50));
+        (reply.status == 200 && reply.field("errorReason") != "settlement_pending").then_some(reply)
+    })
+}
+
+#[test]
+fn a_restored_journal_tells_no_payment_a_second_time() {
+    let mut world = world(2).mining(Mining::Manual).start();
+    let open = world.payment(2).v2();
+    let hash = world.settle(&open).pending();
+    world.facilitator.kill();
+    let data = world.facilitator.data_folder();
+    let yesterday = data.with_file_name("yesterday");
+    copy(&data, &yesterday);
+
+    world.facilitator.restart();
+    world.chain.mine(1).expect("mines");
+    assert_eq!(until_paid(|| world.settle(&open)), hash);
+    world.chain.set_mining(Mining::Auto).expect("set");
+    let later = world.payment(3).v2();
+    let later_hash = until_paid(|| world.settle(&later));
+    world.chain.mine(4).expect("mines");
+    world.facilitator.kill();
+
+    fs::rename(&data, data.with_file_name("today")).expect("moved");
+    copy(&yesterday, &data);
+    world.facilitator.restart_unready();
+    let answers = [(&open, &hash), (&later, &later_hash)].map(|(body, hash)| {
+        wait::until("a decision, or the end of the wait", DECIDED, || {
+            let reply = world.settle(body);
+            assert!(!reply.is_success(), "told a second time: {reply:?}");
+            (reply.status == 200 && reply.field("errorReason") != "settlement_pending").then(|| {
+                (
+                    reply.field("errorReason").to_owned(),
+                    reply.field("transaction") == hash,
+                )
+            })
+        })
+    });
+    assert_eq!(answers[0], (reason::DUPLICATE.to_owned(), true));
+    assert_eq!(answers[1].0, reason::NONCE_USED, "it is not in the copy");
+    assert!(is_on_chain(&world, &hash) && is_on_chain(&world, &later_hash));
+    assert_eq!(
+        (world.sent(), world.transfers(), world.earned()),
+        (2, 2, 2 * PRICE)
+    );
+    let log = world.facilitator.log();
+    assert!(log.contains("journal"), "the operator is told: {log}");
+}
+
+/// An older journal comes back while a payment that it lacks waits in the pool; both are asked for.
+#[test]
+fn a12_an_older_journal_does_not_double_a_payment_that_is_under_way() {
+    let mut world = world(3).mining(Mining::Manual).start();
+    let data = world.facilitator.data_folder();
+    world.facilitator.kill();
+    let yesterday = data.with_file_name("yesterday");
+    copy(&data, &yesterday);
+    world.facilitator.restart();
+    let flying = world.payment(2).v2();
+    let _ = world.settle(&flying).pending();
+    world.facilitator.kill();
+    fs::rename(&data, data.with_file_name("today")).expect("moved");
+    copy(&yesterday, &data);
+    world.facilitator.restart_unready();
+    let other = world.payment(3).v2();
+    let bodies = [other.clone(), flying.clone()];
+    let first = world.settle_all(&bodies);
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let mut answers = Vec::new();
+    for body in &bodies {
+        answers.push(wait::until("a decision", DECIDED, || {
+            let reply = world.settle(body);
+            if reply.status == 200 && reply.field("errorReason") == "settlement_pending" {
+                return None;
+            }
+            (reply.status == 200).then_some(reply)
+        }));
+    }
+    drop(blocks);
+    settle_down(&world, 5);
+    for (reply, early) in answers.iter().zip(&first) {
+        let told = if early.is_success() { early } else { reply };
+        let hash = told.field("transaction");
+        assert!(told.is_success(), "{told:?}");
+        assert!(is_on_chain(&world, hash), "{hash}");
+    }
+    assert_eq!((world.transfers(), world.earned()), (2, 2 * PRICE));
+    world.wait_slots_closed();
+}
+
+/// The copy was made while the process ran, and is put over the files after a crash, with its mark.
+#[test]
+fn a_copy_of_a_running_journal_put_over_the_files_tells_nothing_twice() {
+    let mut world = world(2).mining(Mining::Manual).start();
+    let body = world.payment(2).v2();
+    let hash = paid_and_not_told(&world, &body);
+    let data = world.facilitator.data_folder();
+    let yesterday = data.with_file_name("yesterday");
+    // Nothing is written meanwhile: the copy is whole.
+    copy(&data, &yesterday);
+    let copied_at = Instant::now();
+    assert_eq!(until_paid(|| world.settle(&body)), hash);
+    world.facilitator.kill();
+    // A copy of this very second can't be told from what the process wrote.
+    wait::until("the mark is older than a second", wait::LONG, || {
+        (copied_at.elapsed() > Duration::from_secs(2)).then_some(())
+    });
+    put_over(&world.facilitator, &yesterday);
+    world.facilitator.restart_unready();
+    let last = never_told(|| world.settle(&body));
+    assert_eq!(last.failed(reason::DUPLICATE), hash);
+}
+
+/// Only an EVM network has numbers that show that the journal is old; the payment is on Solana.
+fn on_two_networks(trouble: Option<Fault>) {
+    let chain = Devnet::start(Options::default()).expect("starts");
+    let solana = SolanaDevnet::start(&SolanaOptions::default()).expect("starts");
+    let evm_node = Proxy::start(chain.url()).expect("starts");
+    let solana_node = Proxy::start(solana.url()).expect("starts");
+    let settings = Settings {
+        server: "settle_wait_seconds = 1".to_owned(),
+        network: "finality = 2\noptions = { max_clock_skew_s = 0, max_head_age_s = 0 }".to_owned(),
+        solana: Some(SolanaNetwork {
+            id: solana.network.clone(),
+            rpc: vec![solana_node.url()],
+            fee_payers: solana.fee_payers[..1].to_vec(),
+            ..SolanaNetwork::default()
+        }),
+        ..Settings::new(&evm_node.url(), &chain.facilitators[..1])
+    };
+    let mut facilitator = Facilitator::start(&settings).expect("starts");
+    let pay_on_evm = |facilitator: &Facilitator, buyer: usize| {
+        let body = Payment::new(&chain.buyers[buyer], &chain.merchant.address).v2();
+        let _ = until_paid(|| facilitator.settle(&body));
+    };
+    pay_on_evm(&facilitator, 2);
+    let address = |text: &str| schemes_svm::text::address(text).expect("an address");
+    let deal = Deal {
+        fee_payer: address(&solana.fee_payers[0].address),
+        buyer: e2e::solana::key(&solana.buyers[0]),
+        pay_to: address(&solana.merchant.address),
+        mint: address(&solana.tokens[0].mint),
+        token_program: address(&solana.tokens[0].program),
+        amount: e2e::solana::PRICE,
+        decimals: solana.tokens[0].decimals,
+        blockhash: address(&solana.blockhash().expect("answers")).to_bytes().into(),
+    };
+    let transaction = e2e::solana::with_memo(&deal, "two networks").sign(&deal.buyer);
+    let body = e2e::solana::body(&solana.network, &deal, &transaction, json!({}));
+    // Nobody hears of it before the copy is made.
+    let no_status = Fault::edit(|_, result| {
+        for status in result["value"].as_array_mut().into_iter().flatten() {
+            *status = Value::Null;
+        }
+    });
+    solana_node.on("getSignatureStatuses", no_status);
+    let signature = facilitator.settle(&body).pending();
+    let yesterday = facilitator.data_folder().with_file_name("yesterday");
+    facilitator.kill();
+    copy(&facilitator.data_folder(), &yesterday);
+    solana_node.heal();
+    facilitator.restart();
+    assert_eq!(until_paid(|| facilitator.settle(&body)), signature);
+    pay_on_evm(&facilitator, 3);
+    chain.mine(4).expect("mines");
+    facilitator.kill();
+    put_over(&facilitator, &yesterday);
+    // Only the chain can tell.
+    fs::remove_file(facilitator.data_folder().join("journal.mark")).expect("there");
+    if let Some(trouble) = trouble {
+        evm_node.on("*", trouble);
+    }
+    facilitator.restart_unready();
+    let last = never_told(|| facilitator.settle(&body));
+    assert_eq!(last.failed("duplicate_settlement"), signature);
+}
+
+#[test]
+fn a_copy_that_one_network_shows_to_be_old_tells_nothing_twice_on_another() {
+    on_two_networks(None);
+}
+
+#[test]
+fn a_copy_that_a_slow_network_shows_to_be_old_tells_nothing_twice_on_another() {
+    on_two_networks(Some(Fault::Delay(Duration::from_millis(1_500))));
+}
+
+/// One of two nodes that calls the signer's nonce higher for a while makes no copy of the journal.
+#[test]
+fn one_of_two_nodes_whose_nonce_lies_ahead_at_a_restart_withholds_nothing_for_ever() {
+    let mut world = world(3).two_nodes().mining(Mining::Manual).start();
+    let body = world.payment(2).v2();
+    let hash = paid_and_not_told(&world, &body);
+    world.facilitator.kill();
+    world.proxy.on_for(NONCE, higher(1), Duration::from_secs(6));
+    world.facilitator.restart_unready();
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let told = until_paid(|| world.settle(&body));
+    drop(blocks);
+    assert_eq!(told, hash);
+    assert_eq!((world.transfers(), world.earned()), (1, PRICE));
+}

@@ -1,0 +1,147 @@
+//! Slots that one node calls used though nothing used them: none of them closes, and nothing moves twice.
+
+use std::time::{Duration, Instant};
+
+use devnet::{Mining, USDC};
+use e2e::{Blocks, Fault, Proxy, World, wait};
+use serde_json::json;
+
+use super::{BLOCK, escrow_world, held, order, settle_down, state, until_paid, world};
+
+pub(super) const NONCE: &str = "eth_getTransactionCount";
+const SEND: &str = "eth_sendRawTransaction";
+const GAS: u64 = 200_000;
+
+/// The lying node calls every nonce of the signer so much higher, at whatever block.
+fn nonces_lie(node: &Proxy, by: u64) {
+    node.on(NONCE, higher(by));
+}
+
+pub(super) fn higher(by: u64) -> Fault {
+    Fault::edit(move |_, result| {
+        let text = result.as_str().unwrap_or("0x0");
+        let nonce = u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("a quantity");
+        *result = json!(format!("{:#x}", nonce + by));
+    })
+}
+
+/// A capture that waits nowhere any more; the node says its slot is used. Then the first bytes land after all.
+fn nonce_lie(world: &World) {
+    let bound = held(world, 2, 10_000, "nonce lies");
+    world.chain.mine(5).expect("mines");
+    world.wait_slots_closed();
+    world.chain.set_mining(Mining::Manual).expect("set");
+    let body = bound.order(world, &bound.capture(2_000, (10_000, 0)));
+    let _ = order(world, &body).pending();
+    let ours = world.proxy.transactions().pop().expect("sent");
+    world.chain.drop_all_transactions().expect("dropped");
+    nonces_lie(&world.proxy, 1);
+    for node in [&world.proxy, &world.second] {
+        node.on(SEND, Fault::LoseAnswer);
+    }
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(8) {
+        let reply = order(world, &body);
+        assert!(!reply.is_success(), "{reply:?}");
+        // Whatever is sent waits, and the first bytes are kept back.
+        world.chain.drop_all_transactions().expect("dropped");
+        world.chain.mine(1).expect("mines");
+    }
+    world.proxy.heal();
+    world.second.heal();
+    let taken = world.chain.rpc().call(SEND, json!([ours]));
+    println!("a29: {taken:?}");
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let end = wait::try_until(Duration::from_secs(45), || {
+        let reply = order(world, &body);
+        (reply.status == 200 && reply.field("errorReason") != "settlement_pending").then_some(reply)
+    });
+    settle_down(world, 8);
+    drop(blocks);
+    let bids = world
+        .proxy
+        .transactions()
+        .iter()
+        .map(|raw| e2e::raw::RawTransaction::read(raw).nonce)
+        .collect::<Vec<_>>();
+    println!(
+        "a29: {:?}; nonces {bids:?}; sent {}; state {:?}",
+        end.as_ref().map(|reply| &reply.text),
+        world.sent(),
+        state(world, &bound)
+    );
+    assert_eq!(state(world, &bound), (8_000, 2_000));
+    let _ = end.expect("pending for ever").paid();
+}
+
+#[test]
+fn a29b_one_of_two_nodes_that_calls_a_slot_used_doubles_no_capture() {
+    let world = escrow_world(3).two_nodes().start();
+    nonce_lie(&world);
+}
+
+/// The front-runner's transaction decides and becomes final. Ours is nowhere, and the first node calls its slot used.
+#[test]
+fn a31_a_slot_that_one_of_two_nodes_calls_used_after_a_decision_is_filled() {
+    let world = world(3).two_nodes().mining(Mining::Manual).start();
+    let payment = world.payment(2);
+    let body = payment.v2();
+    let _ = world.settle(&body).pending();
+    world.chain.drop_all_transactions().expect("dropped");
+    for node in [&world.proxy, &world.second] {
+        node.on(SEND, Fault::Refuse);
+    }
+    nonces_lie(&world.proxy, 1);
+    let stranger = &world.chain.facilitators[1].address;
+    let theirs = world
+        .chain
+        .enqueue(stranger, USDC, &payment.calldata(), GAS, 1_000_000_000);
+    let theirs = theirs.expect("taken");
+    settle_down(&world, 12);
+    assert_eq!(until_paid(|| world.settle(&body)), theirs);
+    settle_down(&world, 12);
+    world.proxy.heal();
+    world.second.heal();
+    the_next_is_paid(&world, 3);
+}
+
+/// An earlier capture is reorganised away. The state is not what the second one's order expects, which looks as if something
+/// had changed it; and the first node calls the slot used.
+#[test]
+fn a32_a_slot_that_one_of_two_nodes_calls_used_under_a_changed_guard_stays_open() {
+    let world = escrow_world(3).two_nodes().start();
+    let bound = held(&world, 2, 10_000, "guard changed back");
+    world.chain.mine(5).expect("mines");
+    world.wait_slots_closed();
+    world.chain.set_mining(Mining::Manual).expect("set");
+    let first = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
+    let _ = order(&world, &first).pending();
+    world.chain.mine(1).expect("mines");
+    let _ = until_paid(|| order(&world, &first));
+    let second = bound.order(&world, &bound.capture(1_000, (8_000, 2_000)));
+    let _ = order(&world, &second).pending();
+    for node in [&world.proxy, &world.second] {
+        node.on(SEND, Fault::LoseAnswer);
+    }
+    nonces_lie(&world.proxy, 2);
+    world.chain.reorg(1).expect("replaced");
+    for _ in 0..40 {
+        world.chain.drop_all_transactions().expect("dropped");
+        settle_down(&world, 1);
+    }
+    world.proxy.heal();
+    world.second.heal();
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let _ = until_paid(|| order(&world, &second));
+    drop(blocks);
+    assert_eq!(state(&world, &bound), (7_000, 3_000));
+}
+
+/// The lane goes on: nothing in it waits for a slot that nobody uses.
+#[track_caller]
+fn the_next_is_paid(world: &World, buyer: usize) {
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let body = world.payment(buyer).v2();
+    let _ = until_paid(|| world.settle(&body));
+    drop(blocks);
+}
