@@ -120,21 +120,25 @@ impl Engine {
         lane: &Lane,
         sequence: u64,
     ) -> Option<bool> {
-        let nodes = self.usable_nodes(&run.network);
-        let asked = nodes
-            .iter()
-            .map(|node| self.ops.lane_through(&run.network, lane, *node));
-        let shown: Vec<bool> = join_all(asked)
-            .await
-            .into_iter()
-            .filter_map(|state| Some(state.ok()?.next_sequence > sequence))
-            .collect();
-        let more = shown.iter().filter(|more| **more).count();
-        match (more, shown.len()) {
-            (_, 0) => None,
-            (0, _) => Some(false),
-            (more, all) => (more.saturating_mul(2) > all).then_some(true),
-        }
+        let shown = self.sequences(run, lane).await;
+        let most = reached_by_most(&shown)?;
+        let any = shown.iter().any(|next| *next > sequence);
+        (most > sequence || !any).then_some(most > sequence)
+    }
+
+    /// The next sequence that most of the nodes that answer have reached.
+    pub(super) async fn shown_by_most(&self, run: &NetworkRun, lane: &Lane) -> Option<u64> {
+        reached_by_most(&self.sequences(run, lane).await)
+    }
+
+    /// A signer's next sequence as each node shows it now.
+    async fn sequences(&self, run: &NetworkRun, lane: &Lane) -> Vec<u64> {
+        let nodes = self.usable_nodes(&run.network).into_iter();
+        let asked = nodes.map(|node| self.ops.lane_through(&run.network, lane, node));
+        let states = join_all(asked).await.into_iter();
+        states
+            .filter_map(|state| Some(state.ok()?.next_sequence))
+            .collect()
     }
 
     /// The places of the nodes that may be asked.
@@ -154,6 +158,13 @@ impl Engine {
             None => std::future::pending().await,
         }
     }
+}
+
+/// The highest number that more than half of these are not below; `None` without any.
+fn reached_by_most(shown: &[u64]) -> Option<u64> {
+    let mut shown = shown.to_vec();
+    shown.sort_unstable_by(|one, other| other.cmp(one));
+    shown.get(shown.len() / 2).copied()
 }
 
 #[cfg(test)]
@@ -193,6 +204,21 @@ mod tests {
             FaultKind::Internal,
         ] {
             assert_eq!(Shown::of(Err(Fault::new(kind, "why"))), Shown::Nothing);
+        }
+    }
+
+    #[test]
+    fn one_node_of_several_does_not_say_how_far_a_signer_is() {
+        for (shown, most) in [
+            (vec![], None),
+            (vec![7], Some(7)),
+            (vec![47, 7], Some(7)),
+            (vec![0, 7], Some(0)),
+            (vec![47, 7, 7], Some(7)),
+            (vec![0, 7, 7], Some(7)),
+            (vec![6, 7, 8, 9], Some(7)),
+        ] {
+            assert_eq!(reached_by_most(&shown), most, "{shown:?}");
         }
     }
 }

@@ -246,7 +246,13 @@ impl LaneTask {
                         self.run.saw_head(state.head_height);
                         match journaled {
                             // A new journal has nothing to explain the chain by.
-                            None => self.next_sequence = state.next_sequence,
+                            None => match self.first_sequence(&state).await {
+                                Some(first) => self.next_sequence = first,
+                                None => {
+                                    tokio::time::sleep(RETRY_EVERY * 4).await;
+                                    continue;
+                                }
+                            },
                             Some(journaled) => {
                                 self.next_sequence = journaled;
                                 // While the process runs its journal is its own; at the start it may be an old copy. One node
@@ -283,6 +289,15 @@ impl LaneTask {
             }
             tokio::time::sleep(RETRY_EVERY * 4).await;
         }
+    }
+
+    /// Where a journal without transactions of the signer begins. A number that only one of several nodes has reached would
+    /// leave a gap to be filled.
+    async fn first_sequence(&self, state: &LaneState) -> Option<u64> {
+        if self.run.network.settings.nodes < 2 || state.next_sequence == 0 {
+            return Some(state.next_sequence);
+        }
+        self.engine.shown_by_most(&self.run, &self.lane).await
     }
 
     /// The journal may be an old copy: nothing is released by it before that is recorded.

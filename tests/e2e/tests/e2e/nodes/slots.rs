@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use devnet::{Mining, USDC};
-use e2e::{Blocks, Fault, Proxy, World, wait};
+use devnet::{Devnet, Mining, Options, USDC};
+use e2e::{Blocks, Facilitator, Fault, Payment, Proxy, Settings, World, wait};
 use serde_json::json;
 
 use super::{BLOCK, escrow_world, held, order, settle_down, state, until_paid, world};
@@ -144,4 +144,31 @@ fn the_next_is_paid(world: &World, buyer: usize) {
     let body = world.payment(buyer).v2();
     let _ = until_paid(|| world.settle(&body));
     drop(blocks);
+}
+
+/// A new journal on a key that was used before, and the first node of two calls its nonce far too high.
+#[test]
+fn a_nonce_far_ahead_at_the_first_start_opens_no_gap() {
+    let chain = Devnet::start(Options::default()).expect("starts");
+    let signer = &chain.facilitators[0].address;
+    chain.set_nonce(signer, 5).expect("set");
+    chain.mine(8).expect("mines");
+    let nodes = [(); 2].map(|()| Proxy::start(chain.url()).expect("starts"));
+    nonces_lie(&nodes[0], 40);
+    let settings = Settings {
+        rpc: nodes.iter().map(Proxy::url).collect(),
+        server: "settle_wait_seconds = 1".to_owned(),
+        network: super::network(2),
+        ..Settings::new("", &chain.facilitators[..1])
+    };
+    let facilitator = Facilitator::start(&settings).expect("starts");
+    let body = Payment::new(&chain.buyers[2], &chain.merchant.address).v2();
+    let blocks = Blocks::every(&chain, BLOCK);
+    let _ = until_paid(|| facilitator.settle(&body));
+    drop(blocks);
+    assert_eq!(
+        chain.pending_count(signer).expect("answers"),
+        6,
+        "nothing was filled"
+    );
 }
