@@ -10,6 +10,10 @@ use crate::Error;
 /// The node is on this machine: whatever takes longer is broken.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How often a call is repeated while the node replaces its newest blocks.
+const REPLACED_TRIES: u32 = 40;
+const REPLACED_PAUSE: Duration = Duration::from_millis(25);
+
 /// A node's HTTP endpoint. Cloning is cheap and shares the connections.
 #[derive(Debug, Clone)]
 pub struct Rpc {
@@ -39,8 +43,21 @@ impl Rpc {
     /// # Errors
     /// [`Error::Transport`] without an answer, [`Error::Rpc`] when the node refuses.
     pub fn call(&self, method: &str, params: Value) -> Result<Value, Error> {
-        let answer = self.post(method, &request(method, params))?;
-        result(method, &answer)
+        let request = request(method, params);
+        let mut left = REPLACED_TRIES;
+        loop {
+            let answer = self.post(method, &request)?;
+            match result(method, &answer) {
+                // anvil names a block that it is replacing at this moment.
+                Err(Error::Rpc { message, .. })
+                    if left > 0 && message.starts_with("BlockOutOfRangeError") =>
+                {
+                    left -= 1;
+                    std::thread::sleep(REPLACED_PAUSE);
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Calls many methods in one request; answers come in the order of the calls.
