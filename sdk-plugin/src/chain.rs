@@ -438,6 +438,10 @@ pub struct ForeignTx {
     /// Set by the host.
     #[serde(default, skip_serializing_if = "is_false")]
     pub earlier: bool,
+    /// It used the watch's own place: its sender is the lane's signer and its sequence is the watch's. Such a transaction is
+    /// the host's own, of a journal that was lost.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub in_slot: bool,
     pub depth: u64,
     pub logs: Vec<LogEntry>,
 }

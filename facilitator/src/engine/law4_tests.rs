@@ -55,6 +55,7 @@ fn foreign(tx_id: &str, height: u64, depth: u64) -> ForeignTx {
         height,
         block: format!("b{height}"),
         earlier: false,
+        in_slot: false,
         depth,
         logs: Vec::new(),
     }

@@ -204,6 +204,7 @@ mod tests {
             height,
             block: format!("b{height}"),
             earlier: false,
+            in_slot: false,
             depth,
             logs: vec![log(1)],
         }

@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use sdk_plugin::chain::{ForeignTx, Watch};
 use sdk_plugin::host::{Level, RpcCall, RpcResult};
 use sdk_plugin::scheme::LogFilter;
 use sdk_plugin::{Cx, Fault, Value};
 use serde_json::json;
 
-use super::observe::Header;
+use super::observe::{Header, transaction};
 use super::receipt::{self, Receipt};
 use crate::{rpc, text};
 
@@ -110,7 +110,11 @@ impl Search {
         let header =
             |height: &u64| rpc::request("eth_getBlockByNumber", json!([text::quantity(*height), false]));
         let mut calls: Vec<RpcCall> = heights.iter().map(header).collect();
-        calls.extend(self.hits.keys().map(|tx_id| receipt::get_receipt(tx_id)));
+        calls.extend(
+            self.hits
+                .keys()
+                .flat_map(|tx_id| [receipt::get_receipt(tx_id), transaction(tx_id)]),
+        );
         let mut answers = rpc::read_all(cx, calls).await?;
         let mut blocks: BTreeMap<u64, B256> = BTreeMap::new();
         for height in heights {
@@ -127,9 +131,11 @@ impl Search {
                 RpcResult::Ok(value) => Receipt::read(&value, &tx_id).ok().flatten(),
                 RpcResult::Error(_) => None,
             };
+            let sent = Sent::read(answers.take()?, &tx_id);
             for index in concerned {
                 let Some(watch) = watches.get(index) else { continue };
                 // One that shows a failure, or not the log that was found, is of another block, or not whole.
+                let in_slot = sent.as_ref().is_some_and(|sent| sent.is_of(watch));
                 let agrees = |receipt: &&Receipt| receipt.success && receipt.has(&watch.evidence);
                 match read.as_ref().filter(agrees) {
                     Some(receipt) => found.entry(index).or_default().push(ForeignTx {
@@ -137,11 +143,12 @@ impl Search {
                         height: receipt.height,
                         block: receipt.block.to_string(),
                         earlier: false,
+                        in_slot,
                         depth: receipt.depth(head),
                         logs: receipt.logs(&tx_id, &watch.evidence),
                     }),
                     // The node has its logs and no receipt: receipts lag, or are pruned.
-                    None => without_receipt.push((index, tx_id.clone(), place.clone())),
+                    None => without_receipt.push((index, tx_id.clone(), place.clone(), in_slot)),
                 }
             }
         }
@@ -176,17 +183,17 @@ impl Search {
 async fn by_logs(
     cx: &Cx,
     watches: &[Watch],
-    wanted: Vec<(usize, String, Place)>,
+    wanted: Vec<(usize, String, Place, bool)>,
     head: u64,
 ) -> Result<Vec<(usize, Option<ForeignTx>)>, Fault> {
     let mut calls = Vec::new();
-    for (index, _, place) in &wanted {
+    for (index, _, place, _) in &wanted {
         let filters = watches.get(*index).into_iter().flat_map(filters_of);
         calls.extend(filters.map(|filter| receipt::logs_of_block(&place.block.to_string(), filter)));
     }
     let mut answers = rpc::read_all(cx, calls).await?;
     let mut found = Vec::new();
-    for (index, tx_id, place) in wanted {
+    for (index, tx_id, place, in_slot) in wanted {
         let mut logs = Some(Vec::new());
         for filter in watches.get(index).into_iter().flat_map(filters_of) {
             let read = receipt::block_logs(answers.take()?, filter);
@@ -209,6 +216,7 @@ async fn by_logs(
                 height: place.height,
                 block: place.block.to_string(),
                 earlier: false,
+                in_slot,
                 depth: head.saturating_sub(place.height).saturating_add(1),
                 logs: logs.into_iter().map(receipt::BlockLog::into_entry).collect(),
             }
@@ -216,6 +224,30 @@ async fn by_logs(
         found.push((index, foreign));
     }
     Ok(found)
+}
+
+/// Who sent a transaction, and in which place.
+struct Sent {
+    from: Address,
+    nonce: u64,
+}
+
+impl Sent {
+    /// `None` where the node does not show it.
+    fn read(answer: RpcResult, tx_id: &str) -> Option<Self> {
+        let RpcResult::Ok(shown) = answer else {
+            return None;
+        };
+        let is_it = rpc::as_word(shown.get("hash")?)? == text::word(tx_id)?;
+        is_it.then_some(Self {
+            from: rpc::as_address(shown.get("from")?)?,
+            nonce: rpc::as_u64(shown.get("nonce")?)?,
+        })
+    }
+
+    fn is_of(&self, watch: &Watch) -> bool {
+        text::address(&watch.lane.signer) == Some(self.from) && self.nonce == watch.sequence
+    }
 }
 
 fn filters_of(watch: &Watch) -> impl Iterator<Item = &LogFilter> {

@@ -433,7 +433,36 @@ fn t33_somebody_elses_transactions_are_found_whole() {
     assert_eq!(foreign.block, block_id(95));
     let ids: Vec<_> = foreign.logs.iter().map(|log| log.id.clone()).collect();
     assert_eq!(ids, [3, 4].map(|index| format!("{}/{index}", hash(50))));
-    assert_eq!(world.trips(), [4, 1, 2]);
+    assert_eq!(world.trips(), [4, 1, 3]);
+}
+
+#[test]
+fn a_transaction_found_in_our_own_place_says_so() {
+    let in_slot = |from: &str, nonce: &str, with_receipt: bool| {
+        let world = World::new();
+        {
+            let mut node = world.node();
+            node.land(&hash(50), 95, true, vec![log(3, ASSET, &[1, 10])]);
+            let sent = json!({"hash": hash(50), "from": from, "nonce": nonce});
+            node.transactions.insert(hash(50), sent);
+            if !with_receipt {
+                node.receipts.clear();
+            }
+        }
+        let seen = world.observe(&[searching()]).remove(0);
+        seen.foreign.first().expect("found").in_slot
+    };
+    for with_receipt in [true, false] {
+        assert!(in_slot(SIGNER, "0x7", with_receipt));
+        assert!(in_slot(
+            &SIGNER.to_uppercase().replace('X', "x"),
+            "0x7",
+            with_receipt
+        ));
+        assert!(!in_slot(SIGNER, "0x8", with_receipt));
+        assert!(!in_slot(OTHER, "0x7", with_receipt));
+        assert!(!in_slot(SIGNER, "seven", with_receipt));
+    }
 }
 
 #[test]
@@ -477,10 +506,10 @@ fn a_search_that_is_not_complete_says_so() {
         (seen.foreign.len(), seen.foreign_searched, world.trips())
     };
     let plain = json!({});
-    assert_eq!(found(|_| {}, plain.clone()), (1, true, vec![4, 1, 2]));
+    assert_eq!(found(|_| {}, plain.clone()), (1, true, vec![4, 1, 3]));
     assert_eq!(
         found(|_| {}, json!({"max_log_range": 3})),
-        (1, true, vec![4, 4, 2])
+        (1, true, vec![4, 4, 3])
     );
     let error =
         |world: &World| world.node().logs_error = Some("query returned more than 10000 results".into());
@@ -488,7 +517,7 @@ fn a_search_that_is_not_complete_says_so() {
     let gone = |world: &World| drop(world.node().receipts.remove(&hash(50)));
     assert_eq!(
         found(gone, plain.clone()),
-        (1, true, vec![4, 1, 2, 2]),
+        (1, true, vec![4, 1, 3, 2]),
         "by its logs"
     );
     let damaged = |world: &World| world.node().logs[0]["topics"] = json!("none");
@@ -496,7 +525,7 @@ fn a_search_that_is_not_complete_says_so() {
     let too_long = |world: &World| world.node().head = 90 + 64 * 1_000 + 1;
     assert_eq!(
         found(too_long, plain.clone()),
-        (1, false, vec![4, 64, 2]),
+        (1, false, vec![4, 64, 3]),
         "the newest only"
     );
     let in_the_future = |world: &World| world.node().head = 80;

@@ -68,6 +68,7 @@ pub fn evidence(shown: Shown, logs: Vec<LogEntry>, foreign: Vec<Vec<LogEntry>>) 
                 height: 110,
                 block: "0xb".into(),
                 earlier: false,
+                in_slot: false,
                 depth: 11,
                 logs,
             })

@@ -6,7 +6,7 @@
 //! others did with the payment is known as a whole (`others`).
 
 use alloy_primitives::U256;
-use sdk_plugin::chain::{Evidence, GuardState, Shown};
+use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, Shown};
 use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, ReadAt, Refusal};
 use sdk_plugin::{Amount, Fault};
 
@@ -29,13 +29,30 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judg
         // Absent: a plan of a version without guards.
         GuardState::Absent | GuardState::Unchanged => failure(plan, &memo, &evidence.shown, now_s, None),
         GuardState::Unread => unproven("no node has said what the escrow holds"),
-        GuardState::Changed => match others::explanation(&memo, evidence) {
-            Some(others) => failure(plan, &memo, &evidence.shown, now_s, Some(others)),
-            None => unproven(
-                "what the escrow holds has changed, and the transactions found so far do not explain all of it",
-            ),
-        },
+        GuardState::Changed => {
+            if let Some((twin, own)) = twin(&memo, &evidence.foreign) {
+                return done(plan, &memo, &twin.tx_id, own, twin.height);
+            }
+            match others::explanation(&memo, evidence) {
+                Some(others) => failure(plan, &memo, &evidence.shown, now_s, Some(others)),
+                None => unproven(
+                    "what the escrow holds has changed, and the transactions found so far do not explain all of it",
+                ),
+            }
+        }
     })
+}
+
+/// The same operation in the place of our transaction, signed by our key: a journal that was lost had ordered it, and an older
+/// copy of that journal has ordered it again. It landed after that, so nobody was told of it.
+fn twin<'a>(memo: &Memo, foreign: &'a [ForeignTx]) -> Option<(&'a ForeignTx, (String, Event))> {
+    let in_slot = foreign.iter().filter(|tx| tx.in_slot && !tx.earlier);
+    in_slot
+        .filter_map(|tx| {
+            let mut events = state::events(memo.escrow, memo.hash, &tx.logs).into_iter();
+            Some((tx, events.find(|(_, event)| memo.is_reported_by(event))?))
+        })
+        .next()
 }
 
 fn landed(plan: &Plan, memo: &Memo, evidence: &Evidence, height: u64) -> Result<Judgement, Fault> {
@@ -59,14 +76,14 @@ fn landed(plan: &Plan, memo: &Memo, evidence: &Evidence, height: u64) -> Result<
     };
     match State::in_evidence(&evidence.reads, ReadAt::Block) {
         Some(state) if bears_out(memo, state) || with_block(state) => {
-            done(plan, memo, evidence, (id, event), height)
+            done(plan, memo, &evidence.tx_id, (id, event), height)
         }
         Some(_) => Ok(unproven(
             "the escrow reported the operation, and neither the balances after the block nor all events of the block with \
              the balances before it show it",
         )),
         None if state::is_forgotten(height, evidence.head_height) => {
-            done(plan, memo, evidence, (id, event), height)
+            done(plan, memo, &evidence.tx_id, (id, event), height)
         }
         None => Ok(unproven("the balances at the transaction's block were not read")),
     }
@@ -153,7 +170,7 @@ fn bears_out(memo: &Memo, state: State) -> bool {
 fn done(
     plan: &Plan,
     memo: &Memo,
-    evidence: &Evidence,
+    tx_id: &str,
     (id, event): (String, Event),
     height: u64,
 ) -> Result<Judgement, Fault> {
@@ -169,7 +186,7 @@ fn done(
         kind: memo.operation,
         amount: moved,
         fee: memo.fee,
-        transaction: evidence.tx_id.clone(),
+        transaction: tx_id.to_owned(),
         height,
         planned_at_s: memo.planned_at_s,
         voids_remainder: memo.voids_remainder,
@@ -182,7 +199,7 @@ fn done(
         }
     };
     Ok(Judgement::Paid(Paid {
-        tx_id: evidence.tx_id.clone(),
+        tx_id: tx_id.to_owned(),
         items: vec![id],
         reply: PaidReply {
             payer: plan.payer.clone(),

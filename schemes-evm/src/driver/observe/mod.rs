@@ -21,8 +21,8 @@ use sdk_plugin::scheme::{LogFilter, ReadAt};
 use sdk_plugin::{Cx, Fault, HexBytes, Value};
 use serde_json::json;
 
-pub(super) use self::view::Header;
 use self::view::View;
+pub(super) use self::view::{Header, transaction};
 use super::EvmDriver;
 use super::foreign::Search;
 use super::options::Options;

@@ -61,7 +61,7 @@ struct Transaction {
     waits: bool,
 }
 
-pub(super) fn transaction(tx_id: &str) -> RpcCall {
+pub(in super::super) fn transaction(tx_id: &str) -> RpcCall {
     rpc::request("eth_getTransactionByHash", json!([tx_id]))
 }
 

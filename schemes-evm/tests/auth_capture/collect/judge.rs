@@ -274,6 +274,7 @@ fn somebody_elses_relay_of_a_contract_counts_and_of_our_own_key_there_is_none() 
     let foreign = |logs: Vec<LogEntry>| ForeignTx {
         block: "0xb".into(),
         earlier: false,
+        in_slot: false,
         tx_id: "0xcdcd".into(),
         height: 102,
         depth: 1,

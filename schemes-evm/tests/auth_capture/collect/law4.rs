@@ -108,6 +108,7 @@ impl Story {
         self.evidence.foreign.push(ForeignTx {
             block: "0xb".into(),
             earlier: false,
+            in_slot: false,
             tx_id: FOREIGN.into(),
             height: 100,
             depth: 2,

@@ -228,6 +228,40 @@ fn a_transaction_shown_at_two_heights_is_not_counted_twice() {
 }
 
 #[test]
+fn the_same_operation_in_our_place_by_a_lost_journals_transaction_is_ours() {
+    for operation in [Capture, Void, Refund] {
+        let seen = |change: fn(&mut ForeignTx)| {
+            let mut foreign = foreign(&[(103, operation.event())]);
+            foreign[0].in_slot = true;
+            change(&mut foreign[0]);
+            Evidence {
+                shown: dead(),
+                guard: Changed,
+                foreign,
+                ..landed(0, Vec::new(), Vec::new())
+            }
+        };
+        let (world, plan) = operation.planned();
+        match judge(&world, &plan, &seen(|_| {})) {
+            Judgement::Paid(paid) => {
+                assert!(paid.tx_id.starts_with(&FOREIGN[..64]), "{paid:?}");
+                assert_eq!(paid.items, [format!("{}/0", paid.tx_id)]);
+            }
+            other => panic!("{operation:?}: {other:?}"),
+        }
+        // In another place, from before we ordered it, or another operation: somebody else's.
+        let elsewhere: [fn(&mut ForeignTx); 3] = [
+            |tx| tx.in_slot = false,
+            |tx| tx.earlier = true,
+            |tx| tx.logs.clear(),
+        ];
+        for change in elsewhere {
+            check("not ours", operation, &seen(change), &Open);
+        }
+    }
+}
+
+#[test]
 fn hostile_logs_of_others_explain_nothing() {
     let with = |change: fn(&mut LogEntry)| {
         let mut foreign = foreign(&[(103, Move::Reclaim(250_000))]);

@@ -86,6 +86,7 @@ pub fn foreign(moves: &[(u64, Move)]) -> Vec<ForeignTx> {
             height: *height,
             block: "0xb".into(),
             earlier: false,
+            in_slot: false,
             depth: 3,
             logs: vec![done.log(&tx_id, nth)],
             tx_id,

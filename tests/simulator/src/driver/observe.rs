@@ -180,6 +180,7 @@ fn foreign(view: &View, watch: &Watch) -> Vec<ForeignTx> {
                     height: block.height,
                     block: block.id.clone(),
                     earlier: false,
+                    in_slot: false,
                     depth: view.depth(block.height),
                     logs: matching(all, &wanted),
                 });

@@ -12,7 +12,7 @@ use schemes_svm::testkit::Deal;
 use serde_json::{Value, json};
 
 use super::slots::{NONCE, higher};
-use super::{BLOCK, DECIDED, is_on_chain, settle_down, until_paid, world};
+use super::{BLOCK, DECIDED, escrow_world, held, is_on_chain, order, settle_down, state, until_paid, world};
 use crate::reason;
 
 fn copy(from: &Path, to: &Path) {
@@ -259,4 +259,41 @@ fn one_of_two_nodes_whose_nonce_lies_ahead_at_a_restart_withholds_nothing_for_ev
     drop(blocks);
     assert_eq!(told, hash);
     assert_eq!((world.transfers(), world.earned()), (1, PRICE));
+}
+
+/// The copy lacks a capture that waits for a block. Ordered again at another price, it has other bytes; the first ones land.
+#[test]
+fn a25_a_capture_that_an_older_journal_orders_again_is_told_by_the_transaction_that_landed() {
+    let mut world = escrow_world(3).start();
+    let bound = held(&world, 2, 10_000, "older journal");
+    world.chain.mine(5).expect("mines");
+    world.wait_slots_closed();
+    world.facilitator.kill();
+    let data = world.facilitator.data_folder();
+    let yesterday = data.with_file_name("yesterday");
+    copy(&data, &yesterday);
+    world.facilitator.restart();
+    world.chain.set_mining(Mining::Manual).expect("set");
+    let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
+    let first = order(&world, &body).pending();
+    let bytes = world.proxy.transactions().pop().expect("sent");
+    world.facilitator.kill();
+    fs::rename(&data, data.with_file_name("today")).expect("moved");
+    copy(&yesterday, &data);
+    world.chain.drop_all_transactions().expect("dropped");
+    world.chain.set_next_block_base_fee(3_000_000_000).expect("set");
+    world.chain.mine(1).expect("mines");
+    world.facilitator.restart();
+    assert_ne!(order(&world, &body).pending(), first, "other bytes");
+    world.chain.drop_all_transactions().expect("dropped");
+    world.chain.set_next_block_base_fee(1_000_000).expect("set");
+    let taken = world.chain.rpc().call("eth_sendRawTransaction", json!([bytes]));
+    let _ = taken.expect("the first bytes are taken");
+    world.chain.mine(1).expect("mines");
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    assert_eq!(until_paid(|| order(&world, &body)), first);
+    drop(blocks);
+    settle_down(&world, 6);
+    assert_eq!(order(&world, &body).failed(reason::DUPLICATE), first);
+    assert_eq!(state(&world, &bound), (8_000, 2_000));
 }
