@@ -124,6 +124,12 @@ fn print_network(network: &Network, survey: &Survey, out: &mut dyn Write) -> Res
     writeln!(out, "\n{}{name}", network.id)?;
     let nodes: Vec<&str> = network.rpc.iter().map(|url| url.host()).collect();
     writeln!(out, "  nodes     {}", nodes.join(", "))?;
+    if nodes.len() == 1 {
+        writeln!(
+            out,
+            "    one node alone says what happened, and is believed; name another operator's node behind it in rpc"
+        )?;
+    }
     let retained: Vec<String> = network
         .retained_signers
         .iter()

@@ -20,15 +20,15 @@ pub(super) fn allow(command: &AllowCommand, out: &mut dyn Write) -> Result<(), C
     let config = Config::load(&command.file.config).map_err(CliError::new)?;
     let directory = &config.data_directory;
     let withheld = sqlite::withheld(directory).map_err(CliError::new)?;
-    if withheld.is_empty() {
-        return print(&withheld, &[], out);
-    }
     for hash in &command.hashes {
         if !withheld.iter().any(|(row, _)| names(row, hash)) {
             return Err(CliError(format!(
                 "no release of {hash} is withheld; write hashes as `switchyard releases` shows them, or --all"
             )));
         }
+    }
+    if withheld.is_empty() {
+        return print(&withheld, &[], out);
     }
     let chosen = withheld
         .iter()

@@ -152,6 +152,8 @@ async fn withheld_releases_are_listed_and_allowed_beside_a_running_process() {
     let data = folder.path().join("data");
     let journal = SqliteJournal::open(&data).unwrap();
     assert_eq!(allow(&[], true).unwrap(), "no release is withheld\n");
+    let error = allow(&["0xab1"], false).unwrap_err();
+    assert!(error.contains("no release of 0xab1 is withheld"), "{error}");
     for (id, claim) in [(1, "a"), (3, "b")] {
         let opened = opened_with(id, claim, |row, _, _| row.tx_id = Some(format!("0xAb{id}")));
         journal.commit(vec![opened]).await.unwrap();

@@ -114,6 +114,10 @@ fn this_boot() -> u64 {
     u64::from_str_radix(&digits, 16).unwrap_or(0)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is held against the file system's times, which no other clock makes"
+)]
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
