@@ -107,9 +107,7 @@ impl Search {
         head: u64,
     ) -> Result<impl Fn(usize) -> (Vec<ForeignTx>, bool), Fault> {
         let heights: BTreeSet<u64> = self.hits.values().map(|(place, _)| place.height).collect();
-        let header =
-            |height: &u64| rpc::request("eth_getBlockByNumber", json!([text::quantity(*height), false]));
-        let mut calls: Vec<RpcCall> = heights.iter().map(header).collect();
+        let mut calls: Vec<RpcCall> = heights.iter().map(|height| Header::at(*height)).collect();
         calls.extend(
             self.hits
                 .keys()
@@ -118,11 +116,7 @@ impl Search {
         let mut answers = rpc::read_all(cx, calls).await?;
         let mut blocks: BTreeMap<u64, B256> = BTreeMap::new();
         for height in heights {
-            if let RpcResult::Ok(block) = answers.take()?
-                && let Some(header) = Header::read(&block).filter(|header| header.height == height)
-            {
-                blocks.insert(height, header.hash);
-            }
+            blocks.extend(Header::hash_at(answers.take()?, height).map(|hash| (height, hash)));
         }
         let mut found: BTreeMap<usize, Vec<ForeignTx>> = BTreeMap::new();
         let mut without_receipt = Vec::new();

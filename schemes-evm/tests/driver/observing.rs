@@ -397,6 +397,34 @@ fn nonces_are_read_at_latest_and_before_receipts() {
     assert!(recorded.contains(SIGNER));
 }
 
+#[test]
+fn blocks_are_read_from_the_top_down() {
+    let world = World::new();
+    let mut watch = watch(1, 7);
+    let block = |height: u64| BlockRef {
+        id: block_id(height),
+        height,
+        time_s: 0,
+    };
+    watch.block = Some(block(95));
+    watch.final_at = Some(98);
+    let seen = world.observe(&[watch]).remove(0);
+    assert!(
+        matches!(seen.block, Some(BlockStands::Canonical { .. })),
+        "{seen:?}"
+    );
+    let recorded = format!("{:?}", world.host.recorded());
+    let at = |height: u64| {
+        recorded
+            .find(&format!("{height:#x}\"), Bool(false)"))
+            .expect("asked")
+    };
+    assert!(
+        at(98) < at(95),
+        "a block that is replaced in between would count as final: {recorded}"
+    );
+}
+
 fn searching() -> Watch {
     let mut watch = with_evidence(watch(1, 7), |evidence| {
         evidence.foreign = vec![filter(&[Some(1), Some(10)])];

@@ -149,7 +149,7 @@ async fn named_by_number(cx: &Cx, block: &BlockRef, wanted: &[Wanted]) -> Result
         answers: BTreeMap::new(),
     };
     for wanted in wanted.chunks(PER_NUMBERED_BATCH) {
-        let header = || rpc::request("eth_getBlockByNumber", json!([number, false]));
+        let header = || Header::at(block.height);
         let callable: Vec<(&Wanted, RpcCall)> = wanted
             .iter()
             .filter_map(|wanted| Some((wanted, wanted.call(number.clone())?)))
@@ -158,11 +158,9 @@ async fn named_by_number(cx: &Cx, block: &BlockRef, wanted: &[Wanted]) -> Result
         calls.extend(callable.iter().map(|(_, call)| call.clone()));
         calls.push(header());
         let mut answers = rpc::read_all(cx, calls).await?;
-        let is_block = |answer: RpcResult| match answer {
-            RpcResult::Ok(found) => {
-                Header::read(&found).is_some_and(|found| Some(found.hash) == text::word(&block.id))
-            }
-            RpcResult::Error(_) => false,
+        let is_block = |answer: RpcResult| {
+            let hash = Header::hash_at(answer, block.height);
+            hash.is_some() && hash == text::word(&block.id)
         };
         let before = is_block(answers.take()?);
         let mut read = Vec::new();

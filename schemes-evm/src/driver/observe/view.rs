@@ -30,6 +30,22 @@ impl Header {
         })
     }
 
+    /// The call for the block at this height, without its transactions.
+    pub(in crate::driver) fn at(height: u64) -> RpcCall {
+        rpc::request("eth_getBlockByNumber", json!([text::quantity(height), false]))
+    }
+
+    /// The hash of the block at this height by the answer to [`Self::at`]. An error or another block's header says as little as
+    /// null.
+    pub(in crate::driver) fn hash_at(answer: RpcResult, height: u64) -> Option<B256> {
+        match answer {
+            RpcResult::Ok(block) => Self::read(&block)
+                .filter(|header| header.height == height)
+                .map(|header| header.hash),
+            RpcResult::Error(_) => None,
+        }
+    }
+
     pub(super) fn named(&self) -> BlockRef {
         BlockRef {
             id: self.hash.to_string(),
@@ -95,12 +111,7 @@ impl View {
         );
         // From the top down: a block that stands when a higher one has been shown is as deep as that one is above it. Read the
         // other way round, a reorganisation in between would make a block final that it has just replaced.
-        calls.extend(
-            blocks
-                .keys()
-                .rev()
-                .map(|height| rpc::request("eth_getBlockByNumber", json!([text::quantity(*height), false]))),
-        );
+        calls.extend(blocks.keys().rev().map(|height| Header::at(*height)));
         for tx_id in transactions.keys() {
             calls.push(receipt::get_receipt(tx_id));
             if pool.contains(tx_id.as_str()) {
@@ -117,13 +128,7 @@ impl View {
             *nonce = rpc::quantity(answers.take()?, "eth_getTransactionCount")?;
         }
         for (height, hash) in blocks.iter_mut().rev() {
-            // An error or another block's header says as little as null.
-            *hash = match answers.take()? {
-                RpcResult::Ok(block) => Header::read(&block)
-                    .filter(|header| header.height == *height)
-                    .map(|header| header.hash),
-                RpcResult::Error(_) => None,
-            };
+            *hash = Header::hash_at(answers.take()?, *height);
         }
         for (tx_id, transaction) in &mut transactions {
             let asks_pool = pool.contains(tx_id.as_str());
@@ -154,15 +159,11 @@ impl View {
             .map(|receipt| receipt.height)
             .filter(|height| !self.blocks.contains_key(height))
             .collect();
-        let header =
-            |height: &u64| rpc::request("eth_getBlockByNumber", json!([text::quantity(*height), false]));
-        let mut answers = rpc::read_all(cx, unknown.iter().map(header).collect()).await?;
+        let calls = unknown.iter().map(|height| Header::at(*height));
+        let mut answers = rpc::read_all(cx, calls.collect()).await?;
         for height in unknown {
-            let shown = match answers.take()? {
-                RpcResult::Ok(block) => Header::read(&block).filter(|header| header.height == height),
-                RpcResult::Error(_) => None,
-            };
-            self.blocks.insert(height, shown.map(|header| header.hash));
+            self.blocks
+                .insert(height, Header::hash_at(answers.take()?, height));
         }
         for transaction in self.transactions.values_mut() {
             let stands = |receipt: &Receipt| {
@@ -253,18 +254,10 @@ impl View {
         if tops.is_empty() {
             return Ok(());
         }
-        let header =
-            |height: &u64| rpc::request("eth_getBlockByNumber", json!([text::quantity(*height), false]));
-        let calls = tops.keys().rev().chain(below.keys().rev());
-        let mut answers = rpc::read_all(cx, calls.map(header).collect()).await?;
-        let mut read = |height: u64| -> Result<Option<B256>, Fault> {
-            Ok(match answers.take()? {
-                RpcResult::Ok(block) => Header::read(&block)
-                    .filter(|header| header.height == height)
-                    .map(|header| header.hash),
-                RpcResult::Error(_) => None,
-            })
-        };
+        let heights = tops.keys().rev().chain(below.keys().rev());
+        let mut answers = rpc::read_all(cx, heights.map(|height| Header::at(*height)).collect()).await?;
+        let mut read =
+            |height: u64| -> Result<Option<B256>, Fault> { Ok(Header::hash_at(answers.take()?, height)) };
         for (height, shown) in tops.iter_mut().rev() {
             *shown = read(*height)?.is_some();
         }

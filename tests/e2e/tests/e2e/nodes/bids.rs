@@ -33,7 +33,6 @@ fn a_node_that_calls_every_bid_underpriced_for_ten_seconds_gets_few_bids_and_no_
     }
     let bids = sent(&world);
     let prices: Vec<u128> = bids.iter().map(|bid| bid.max_fee).collect();
-    println!("bids: {prices:?}");
     let (first, last) = (prices[0], *prices.last().expect("a bid"));
     assert!(bids.len() <= 8, "{} bids in ten seconds: {prices:?}", bids.len());
     assert!(

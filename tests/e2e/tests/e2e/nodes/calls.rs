@@ -61,7 +61,6 @@ fn least(all: Vec<BTreeMap<String, usize>>) -> BTreeMap<String, usize> {
 /// Requests and calls in all may not be more than before; which calls they are may change.
 #[track_caller]
 fn did_not_grow(what: &str, counts: &BTreeMap<String, usize>, before: &[(&str, usize)]) {
-    println!("{what}: {counts:?}, before: {before:?}");
     let requests = |method: &str| method == REQUESTS;
     let sum = |all: &mut dyn Iterator<Item = (&str, usize)>, wanted: bool| -> usize {
         all.filter(|(method, _)| requests(method) == wanted)

@@ -10,7 +10,6 @@ const KINDS: usize = Kind::ALL.len();
 fn pays_each_once(world: &World, late: &Proxy) {
     let _blocks = Blocks::every(&world.chain, BLOCK);
     for (at, kind) in Kind::ALL.into_iter().enumerate() {
-        println!("{kind:?}");
         late.see(View::lagging(Lags::only(kind, 3)));
         let body = world.payment(2 + at).v2();
         let _ = until_paid(|| world.settle(&body));
@@ -40,7 +39,6 @@ fn t14_whatever_kind_of_read_is_late_captures_move_their_amounts_once() {
     let world = escrow_world(2).start();
     let blocks = Blocks::every(&world.chain, BLOCK);
     for (at, kind) in Kind::ALL.into_iter().enumerate() {
-        println!("{kind:?}");
         let bound = held(&world, 2 + at, 10_000, "late kinds");
         // What a plan reads is as it was before the order, whichever node shows it.
         settle_down(&world, 4);

@@ -1,15 +1,19 @@
-//! Slots that one node calls used though nothing used them: none of them closes, and nothing moves twice.
+//! Slots that a node calls used: nothing moves twice, and none that nothing has used is closed by one node alone.
 
 use std::time::{Duration, Instant};
 
 use devnet::{Devnet, Mining, Options, USDC};
-use e2e::{Blocks, Facilitator, Fault, Payment, Proxy, Settings, World, wait};
+use e2e::{Blocks, Facilitator, Fault, Kind, Payment, Proxy, Settings, View, World, wait};
 use serde_json::json;
 
-use super::{BLOCK, escrow_world, held, order, settle_down, state, until_paid, world};
+use super::lies::{no_false_word, once, until_told};
+use super::{BLOCK, DECIDED, escrow_world, held, is_on_chain, order, settle_down, state, until_paid, world};
 
 pub(super) const NONCE: &str = "eth_getTransactionCount";
 const SEND: &str = "eth_sendRawTransaction";
+const RECEIPT: &str = "eth_getTransactionReceipt";
+const TRANSACTION: &str = "eth_getTransactionByHash";
+const LOGS: &str = "eth_getLogs";
 const GAS: u64 = 200_000;
 
 /// The lying node calls every nonce of the signer so much higher, at whatever block.
@@ -49,8 +53,8 @@ fn nonce_lie(world: &World) {
     }
     world.proxy.heal();
     world.second.heal();
-    let taken = world.chain.rpc().call(SEND, json!([ours]));
-    println!("a29: {taken:?}");
+    // Refused where the place is taken by then.
+    let _ = world.chain.rpc().call(SEND, json!([ours]));
     let blocks = Blocks::every(&world.chain, BLOCK);
     let end = wait::try_until(Duration::from_secs(45), || {
         let reply = order(world, &body);
@@ -58,18 +62,6 @@ fn nonce_lie(world: &World) {
     });
     settle_down(world, 8);
     drop(blocks);
-    let bids = world
-        .proxy
-        .transactions()
-        .iter()
-        .map(|raw| e2e::raw::RawTransaction::read(raw).nonce)
-        .collect::<Vec<_>>();
-    println!(
-        "a29: {:?}; nonces {bids:?}; sent {}; state {:?}",
-        end.as_ref().map(|reply| &reply.text),
-        world.sent(),
-        state(world, &bound)
-    );
     assert_eq!(state(world, &bound), (8_000, 2_000));
     let _ = end.expect("pending for ever").paid();
 }
@@ -171,4 +163,141 @@ fn a_nonce_far_ahead_at_the_first_start_opens_no_gap() {
         6,
         "nothing was filled"
     );
+}
+
+/// The nonce moves without any transaction (as an EIP-7702 authorization does), once, and every time.
+#[test]
+fn a09_a_nonce_that_moves_without_a_transaction_costs_a_new_slot_only() {
+    let world = world(3).mining(Mining::Manual).start();
+    let signer = world.chain.facilitators[0].address.clone();
+    let body = world.payment(2).v2();
+    let _ = world.settle(&body).pending();
+    world.chain.drop_all_transactions().expect("dropped");
+    world.chain.set_nonce(&signer, 1).expect("set");
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let paid = until_told(|| world.settle(&body));
+    drop(blocks);
+    once(&world, &paid);
+}
+
+#[test]
+fn a09b_a_nonce_that_keeps_moving_without_a_transaction_fails_the_payment_with_proof() {
+    let world = world(3).mining(Mining::Manual).start();
+    let signer = world.chain.facilitators[0].address.clone();
+    let body = world.payment(2).v2();
+    let _ = world.settle(&body).pending();
+    let mut nonce = 0;
+    let failed = wait::until("a failure", DECIDED, || {
+        let pending = world.chain.pending_count(&signer).expect("answers");
+        if pending > u128::from(nonce) {
+            world.chain.drop_all_transactions().expect("dropped");
+            nonce += 1;
+            world.chain.set_nonce(&signer, nonce).expect("set");
+        }
+        world.chain.mine(1).expect("mines");
+        let reply = world.settle(&body);
+        assert!(!reply.is_success(), "{reply:?}");
+        (reply.status == 200 && reply.field("errorReason") != "settlement_pending").then_some(reply)
+    });
+    assert_eq!(nonce, 3, "a slot and two new ones");
+    let hash = failed.field("transaction");
+    assert!(hash.is_empty() || is_on_chain(&world, hash));
+    // Nobody disturbs any more: asked again it is paid.
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let paid = wait::until("success", DECIDED, || {
+        let reply = world.settle(&body);
+        reply.is_success().then(|| reply.paid())
+    });
+    drop(blocks);
+    once(&world, &paid);
+}
+
+/// Two nodes; the slot was taken from us, and one calls the authorization used though it is not.
+#[test]
+fn a10_nodes_that_disagree_about_the_authorization_decide_nothing() {
+    let world = world(3).two_nodes().mining(Mining::Manual).start();
+    let signer = world.chain.facilitators[0].address.clone();
+    let body = world.payment(2).v2();
+    let _ = world.settle(&body).pending();
+    let used = json!(format!("0x{:064x}", 1));
+    world.second.on("eth_call", Fault::Answer(used));
+    world.chain.drop_all_transactions().expect("dropped");
+    world.chain.set_nonce(&signer, 1).expect("set");
+    no_false_word(&world, || world.settle(&body));
+    world.second.heal();
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    let paid = until_told(|| world.settle(&body));
+    drop(blocks);
+    once(&world, &paid);
+}
+
+/// Two nodes; ours has landed, both hide it, and the first calls the authorization unused.
+#[test]
+fn a10b_a_node_that_calls_a_used_authorization_unused_has_nothing_sent_again() {
+    let world = world(3).two_nodes().mining(Mining::Manual).start();
+    let payment = world.payment(2);
+    let body = payment.v2();
+    let unused = json!(format!("0x{:064x}", 0));
+    let sent = world.settle(&body).pending();
+    for node in [&world.proxy, &world.second] {
+        for method in [RECEIPT, TRANSACTION] {
+            node.on(method, Fault::Answer(json!(null)));
+        }
+        node.on(LOGS, Fault::Answer(json!([])));
+    }
+    world.proxy.on("eth_call", Fault::Answer(unused));
+    world.chain.mine(1).expect("mines");
+    no_false_word(&world, || world.settle(&body));
+    assert_eq!(world.sent(), 1);
+    world.proxy.heal();
+    world.second.heal();
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    assert_eq!(until_told(|| world.settle(&body)), sent);
+    drop(blocks);
+    once(&world, &sent);
+    assert_eq!(world.sent(), 1);
+}
+
+/// A capture that nobody shows until its slot is closed; meanwhile a void is ordered; then the nodes are honest.
+#[test]
+fn a11_a_void_behind_a_capture_that_nobody_shows_leaves_both_told() {
+    let mut world = escrow_world(3).start();
+    let bound = held(&world, 2, 10_000, "void races");
+    world.chain.mine(5).expect("mines");
+    world.wait_slots_closed();
+    world.chain.set_mining(Mining::Manual).expect("set");
+    let capture = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
+    let void = bound.order(&world, &e2e::order::Order::Void);
+    let captured = order(&world, &capture).pending();
+    world.proxy.see(View {
+        empty: vec![Kind::Receipts, Kind::Transactions, Kind::Logs],
+        ..View::default()
+    });
+    world.chain.mine(1).expect("mines");
+    assert_eq!(state(&world, &bound), (8_000, 2_000));
+    wait::until("nobody can explain it", wait::LONG, || {
+        world.chain.mine(1).expect("mines");
+        std::thread::sleep(Duration::from_millis(200));
+        let reply = order(&world, &capture);
+        assert_eq!(reply.pending(), captured);
+        (world.metric("switchyard_unexplained_total", "") > 0).then_some(())
+    });
+    let early = order(&world, &void);
+    assert!(!early.is_success(), "nothing is shown");
+    world.chain.mine(3).expect("mines");
+    world.facilitator.kill();
+    world.facilitator.restart();
+    no_false_word(&world, || order(&world, &capture));
+    world.proxy.heal();
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    assert_eq!(until_told(|| order(&world, &capture)), captured);
+    let voided = wait::until("the void", DECIDED, || {
+        let reply = order(&world, &void);
+        (reply.is_success() || (reply.status == 200 && reply.field("errorReason") != "settlement_pending"))
+            .then_some(reply)
+    });
+    drop(blocks);
+    let _ = voided.paid();
+    settle_down(&world, 4);
+    assert_eq!((world.sent(), state(&world, &bound)), (3, (0, 2_000)));
 }

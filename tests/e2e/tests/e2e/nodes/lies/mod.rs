@@ -1,0 +1,96 @@
+//! Nodes that show receipts and logs that are not so. Each payment ends in one transfer and a true answer.
+
+mod logs;
+mod receipts;
+mod stale;
+
+use std::time::{Duration, Instant};
+
+use devnet::USDC;
+use e2e::payment::PRICE;
+use e2e::{Reply, World, wait};
+use serde_json::{Value, json};
+
+use super::{BLOCK, DECIDED, is_on_chain, settle_down};
+use crate::reason;
+
+/// How long a lie is told.
+const LIE: Duration = Duration::from_secs(6);
+const GAS: u64 = 200_000;
+const TIP_WEI: u128 = 20_000_000_000;
+
+/// While a lie lasts, with blocks that come, each answer is pending (or 503), or a success that is true.
+#[track_caller]
+pub(super) fn no_false_word(world: &World, settle: impl Fn() -> Reply) {
+    let started = Instant::now();
+    let mut told = false;
+    while started.elapsed() < LIE {
+        let reply = settle();
+        if reply.is_success() {
+            assert!(!told, "told twice");
+            let hash = reply.paid();
+            assert!(is_on_chain(world, &hash), "{hash} is not on chain");
+            told = true;
+        } else if told || reply.field("errorReason") == reason::DUPLICATE {
+            assert_eq!(reply.field("errorReason"), reason::DUPLICATE, "{reply:?}");
+            let hash = reply.field("transaction");
+            assert!(is_on_chain(world, hash), "{hash} is not on chain");
+            // Nothing new is to be heard, and callers have a rate.
+            std::thread::sleep(BLOCK);
+        } else if reply.status != 503 {
+            let _ = reply.pending();
+        }
+        world.chain.mine(1).expect("mines");
+    }
+}
+
+/// Settles until it is told as `success`, or was told before, and gives its transaction.
+#[track_caller]
+pub(super) fn until_told(settle: impl Fn() -> Reply) -> String {
+    wait::until("success", DECIDED, || {
+        let reply = settle();
+        if reply.is_success() {
+            return Some(reply.paid());
+        }
+        if reply.field("errorReason") == reason::DUPLICATE {
+            return Some(reply.field("transaction").to_owned());
+        }
+        if reply.status != 503 {
+            let _ = reply.pending();
+        }
+        None
+    })
+}
+
+/// One payment was made, by this transaction.
+#[track_caller]
+pub(super) fn once(world: &World, hash: &str) {
+    settle_down(world, 6);
+    assert!(is_on_chain(world, hash), "{hash} is not on chain");
+    assert_eq!((world.transfers(), world.earned()), (1, PRICE));
+}
+
+/// Mines a block with exactly these transactions in this order, in place of the newest one.
+fn replaced_by(world: &World, raws: &[String]) {
+    let txs: Vec<Value> = raws.iter().map(|raw| json!([raw, 0])).collect();
+    world
+        .chain
+        .rpc()
+        .call("anvil_reorg", json!([1, txs]))
+        .expect("the newest block is replaced");
+}
+
+fn stranger_first(world: &World, calldata: &str) -> String {
+    let stranger = &world.chain.facilitators[1].address;
+    let hash = world
+        .chain
+        .enqueue(stranger, USDC, calldata, GAS, TIP_WEI)
+        .expect("taken");
+    world.chain.mine(1).expect("mines");
+    hash
+}
+
+fn unrelated(receipt: &mut Value) {
+    receipt["logs"] = json!([]);
+    receipt["logsBloom"] = json!(format!("0x{}", "0".repeat(512)));
+}
