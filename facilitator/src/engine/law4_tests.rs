@@ -10,7 +10,7 @@ use tokio::time::{Instant, advance};
 
 use super::plan_check_tests::plan;
 use super::slot::OpenSlot;
-use super::verdict::Verdict;
+use super::verdict::{Source, Verdict};
 use super::verdict_tests::{NOW_S, SINCE, judged, look_all, seen, slot, terms};
 use crate::journal::GroundAt;
 
@@ -119,19 +119,19 @@ async fn law4_a_receipt_that_lacks_the_events_is_held_against_the_guard_and_othe
     };
     let unchanged = look(GuardState::Unchanged, vec![]);
     assert_eq!(
-        (unchanged.guards, unchanged.by_logs),
-        (vec![GuardState::Unchanged], false)
+        (unchanged.guards, unchanged.source),
+        (vec![GuardState::Unchanged], Source::Receipt)
     );
     slot.lock().search_foreign = true;
     // Nothing is found: the scheme gets the receipt and the changed guard, which decide nothing together.
     let nothing = look(GuardState::Changed, vec![]);
     assert_eq!(
-        (nothing.guards, nothing.by_logs),
-        (vec![GuardState::Changed], false)
+        (nothing.guards, nothing.source),
+        (vec![GuardState::Changed], Source::Receipt)
     );
     // Its own logs show more than its receipt. They may prove the effect, and nothing against it.
     let own = look(GuardState::Changed, vec![foreign("TX1", 20, 2)]);
-    assert_eq!((own.decided.attempt, own.by_logs), (1, true));
+    assert_eq!((own.decided.attempt, own.source), (1, Source::Logs));
     // T-111: another transaction used the authorization before.
     let other = look(GuardState::Changed, vec![foreign("theirs", 19, 2)]);
     assert_eq!(other.decided.attempt, 1);

@@ -291,9 +291,13 @@ impl Engine {
                 .get(index)
                 .is_some_and(|wanted| wanted.guard.is_some());
             let has_guard = !wants_guard || evidence.guard != GuardState::Absent;
-            let may_fail = !view.by_logs && (has_guard || view.searched);
             all &= self
-                .judge_step(settlement, &evidence, Some(&view.decided), may_fail)
+                .judge_step(
+                    settlement,
+                    &evidence,
+                    Some(&view.decided),
+                    view.may_fail(has_guard),
+                )
                 .await;
         }
         all

@@ -61,6 +61,15 @@ struct Rights<'a> {
     node: Option<usize>,
 }
 
+impl Rights<'_> {
+    fn through(node: usize) -> Self {
+        Self {
+            node: Some(node),
+            ..Self::default()
+        }
+    }
+}
+
 impl Ops {
     #[must_use]
     pub fn new(calls: Arc<CallTable>, metrics: Arc<Metrics>, budgets: Budgets) -> Self {
@@ -192,11 +201,7 @@ impl Ops {
 
     /// The check as one node answers it: `node` counts the network's nodes as configured, from 0.
     pub async fn check_through(&self, network: &Network, node: usize) -> Result<Readiness, Fault> {
-        let rights = Rights {
-            node: Some(node),
-            ..Rights::default()
-        };
-        self.check_as(network, rights).await
+        self.check_as(network, Rights::through(node)).await
     }
 
     async fn check_as(&self, network: &Network, rights: Rights<'_>) -> Result<Readiness, Fault> {
@@ -234,11 +239,7 @@ impl Ops {
         lane: &Lane,
         node: usize,
     ) -> Result<LaneState, Fault> {
-        let rights = Rights {
-            node: Some(node),
-            ..Rights::default()
-        };
-        self.lane_as(network, lane, rights).await
+        self.lane_as(network, lane, Rights::through(node)).await
     }
 
     async fn lane_as(&self, network: &Network, lane: &Lane, rights: Rights<'_>) -> Result<LaneState, Fault> {
@@ -330,11 +331,7 @@ impl Ops {
         watches: &[Watch],
         node: usize,
     ) -> Result<Vec<Observation>, Fault> {
-        let rights = Rights {
-            node: Some(node),
-            ..Rights::default()
-        };
-        self.observe_as(network, watches, rights).await
+        self.observe_as(network, watches, Rights::through(node)).await
     }
 
     async fn observe_as(

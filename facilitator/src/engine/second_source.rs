@@ -187,6 +187,7 @@ mod tests {
 
     use super::*;
     use crate::engine::slot::Decided;
+    use crate::engine::verdict::Source;
     use crate::journal::GroundAt;
 
     fn log(data: u8) -> LogEntry {
@@ -229,8 +230,7 @@ mod tests {
                 foreign: None,
             },
             guards: Vec::new(),
-            by_logs: false,
-            searched: false,
+            source: Source::Receipt,
             foreign: Vec::new(),
         }
     }

@@ -63,15 +63,32 @@ pub struct View {
     pub decided: Decided,
     /// One for each step of the slot, or none: the transaction landed.
     pub guards: Vec<GuardState>,
-    /// Only logs show it, and there may be more: they can prove the step's effect and nothing against it.
-    pub by_logs: bool,
-    /// The block's logs were searched as well, and say what the receipt says: it is whole.
-    pub searched: bool,
+    pub source: Source,
     /// Transactions found by a search that may explain a changed guard.
     pub foreign: Vec<ForeignTx>,
 }
 
+/// What shows that a transaction landed, and with which logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Its receipt, which may lack logs; or nothing, where it has not landed.
+    Receipt,
+    /// Its receipt, and the block's logs say the same: it is whole.
+    ReceiptAndLogs,
+    /// Logs only, and there may be more: they can prove the step's effect and nothing against it.
+    Logs,
+}
+
 impl View {
+    /// Whether a scheme that reads this may say that the step failed. `has_guard`: its guard was read, or it has none.
+    pub fn may_fail(&self, has_guard: bool) -> bool {
+        match self.source {
+            Source::Receipt => has_guard,
+            Source::ReceiptAndLogs => true,
+            Source::Logs => false,
+        }
+    }
+
     /// Reads at the transaction's block; where nothing of ours landed, at the block of the guards.
     #[must_use]
     pub fn reads(&self) -> Vec<ReadResult> {
@@ -134,8 +151,7 @@ fn judge(
         shown,
         decided,
         guards,
-        by_logs: false,
-        searched: false,
+        source: Source::Receipt,
         foreign,
     }))
 }
@@ -161,8 +177,7 @@ fn succeeded(look: &Look<'_>, observation: Observation, shown: Shown, decided: D
                 shown,
                 decided,
                 guards: vec![GuardState::Absent; look.slot.covers.len()],
-                by_logs: false,
-                searched: true,
+                source: Source::ReceiptAndLogs,
                 foreign: Vec::new(),
             }))
         }
@@ -500,8 +515,7 @@ fn explanation(look: &Look<'_>) -> Explanation {
                 foreign: None,
             },
             guards: Vec::new(),
-            by_logs: true,
-            searched: false,
+            source: Source::Logs,
             foreign: Vec::new(),
         }));
     }
