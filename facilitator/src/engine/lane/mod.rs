@@ -233,6 +233,7 @@ impl LaneTask {
             signer: signer.clone(),
         };
         let closed = Query::ClosedBelow { network, signer };
+        let mut said = false;
         loop {
             match (
                 self.engine.journal.query(journaled.clone()).await,
@@ -263,7 +264,10 @@ impl LaneTask {
                                     match more.await {
                                         Some(true) if self.withhold(&state).await => self.compare(&state),
                                         Some(false) => {}
-                                        Some(true) | None => {
+                                        more => {
+                                            if more.is_none() && !std::mem::replace(&mut said, true) {
+                                                self.say_that_nodes_disagree(&state, journaled);
+                                            }
                                             tokio::time::sleep(RETRY_EVERY * 4).await;
                                             continue;
                                         }
@@ -289,6 +293,14 @@ impl LaneTask {
             }
             tokio::time::sleep(RETRY_EVERY * 4).await;
         }
+    }
+
+    fn say_that_nodes_disagree(&self, state: &LaneState, journaled: u64) {
+        tracing::error!(network = %self.lane.network, signer = %self.lane.signer, on_chain = state.next_sequence,
+            in_journal = journaled,
+            "nodes_disagree: one RPC node shows more transactions of this signer than the journal has, and most nodes do not. \
+             Nothing is begun with the signer and no payment of its network is released until they agree: remove the node \
+             that is wrong from rpc and restart");
     }
 
     /// Where a journal without transactions of the signer begins. A number that only one of several nodes has reached would
