@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use sdk_plugin::Amount;
 use sdk_plugin::chain::Slot;
 use sdk_plugin::scheme::Step;
-use sdk_plugin::{Amount, FaultKind};
 use tokio::time::Instant;
 
 use super::{Ask, LaneTask, MOST_GAPS};
@@ -100,9 +100,8 @@ impl LaneTask {
             .await
         {
             Ok(bid) => bid,
-            // No better bid is allowed now: what is recorded goes out again, until prices fall.
-            Err(fault) if fault.kind == FaultKind::Denied => return self.send_again(&slot, &fault.message),
-            Err(_) => return,
+            // No better bid is allowed or known now: what is recorded goes out again, until one is.
+            Err(fault) => return self.send_again(&slot, &fault.message),
         };
         let steps: Vec<Step> = steps_of(&slot);
         if kind == AttemptKind::Steps && steps.len() != slot.covers.len() {
@@ -119,7 +118,10 @@ impl LaneTask {
                     .await
             }
         };
-        let Ok(built) = built else { return };
+        let built = match built {
+            Ok(built) => built,
+            Err(fault) => return self.send_again(&slot, &fault.message),
+        };
         let limit = match kind {
             AttemptKind::Fill => Some(self.run.network.settings.max_cost),
             AttemptKind::Steps => steps.iter().map(|step| self.cost_limit(step)).min(),

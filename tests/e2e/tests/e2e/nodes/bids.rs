@@ -6,6 +6,7 @@ use devnet::Mining;
 use e2e::payment::{PRICE, now_s};
 use e2e::raw::RawTransaction;
 use e2e::{Blocks, Fault, World, wait};
+use serde_json::json;
 
 use super::{BLOCK, is_on_chain, until_failed, until_paid, world};
 
@@ -41,6 +42,28 @@ fn a_node_that_calls_every_bid_underpriced_for_ten_seconds_gets_few_bids_and_no_
     );
     world.proxy.heal();
     let _ = until_paid(|| world.settle(&body));
+    drop(blocks);
+    assert_eq!((world.sent(), world.transfers(), world.earned()), (1, 1, PRICE));
+}
+
+/// A stuck transaction is to be replaced, and the node names no price: what is recorded goes out again.
+#[test]
+fn a_transaction_that_is_lost_while_no_price_is_known_is_sent_again() {
+    let world = World::builder()
+        .server("settle_wait_seconds = 1")
+        .network(
+            "finality = 2\nstuck_after_seconds = 3\noptions = { max_clock_skew_s = 0, max_head_age_s = 0 }",
+        )
+        .mining(Mining::Manual)
+        .start();
+    let body = world.payment(2).v2();
+    let hash = world.settle(&body).pending();
+    world.chain.drop_all_transactions().expect("dropped");
+    let unknown = json!({"code": -32601, "message": "the method eth_gasPrice does not exist"});
+    world.proxy.on("eth_gasPrice", Fault::RpcError(unknown));
+    world.proxy.on_for(SEND, Fault::Refuse, Duration::from_secs(6));
+    let blocks = Blocks::every(&world.chain, BLOCK);
+    assert_eq!(until_paid(|| world.settle(&body)), hash);
     drop(blocks);
     assert_eq!((world.sent(), world.transfers(), world.earned()), (1, 1, PRICE));
 }
