@@ -26,6 +26,12 @@ pub(super) fn get_transaction(tx_id: &str) -> RpcCall {
     rpc::request("getTransaction", json!([tx_id, options]))
 }
 
+/// Whether a node's answer is that of a landed transaction that failed.
+pub(super) fn has_failed(answer: &Value) -> bool {
+    let error = answer.get("meta").and_then(|meta| meta.get("err"));
+    error.is_some_and(|error| !error.is_null())
+}
+
 /// What one transaction did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Shown {

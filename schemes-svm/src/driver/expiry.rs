@@ -232,7 +232,7 @@ impl SvmDriver {
         Ok(window)
     }
 
-    fn expiries<T>(&self, cx: &Cx, act: impl FnOnce(&mut Expiries) -> T) -> T {
+    pub(super) fn expiries<T>(&self, cx: &Cx, act: impl FnOnce(&mut Expiries) -> T) -> T {
         let mut networks = self.networks();
         act(&mut networks.entry(cx.network().id.clone()).or_default().expiries)
     }

@@ -15,6 +15,7 @@ use super::evidence::{self, Shown};
 use super::expiry::Late;
 use super::lifetime::Lifetime;
 use super::status::{MAX_STATUSES, Stage, Status, get_statuses, read_statuses};
+use super::tries::Apart;
 use crate::rpc::{self, CONFIRMED, FINALIZED};
 
 /// Slots for which nodes remember statuses without looking into their history, with a margin: they keep about 150.
@@ -27,6 +28,8 @@ struct Seen {
     statuses: BTreeMap<String, Status>,
     /// What landed transactions did, as far as the node shows it.
     effects: BTreeMap<String, Shown>,
+    /// Transactions whose error is final by more than one word.
+    failed: BTreeSet<String>,
 }
 
 impl SvmDriver {
@@ -49,7 +52,8 @@ impl SvmDriver {
             };
             seen.add(&id, status);
         }
-        seen.read_effects(cx).await?;
+        let in_block = seen.read_effects(cx).await?;
+        self.confirm_failures(cx, &mut seen, &in_block).await?;
         let finality = cx.network().finality.max(1);
         let observed = watches.iter().map(|watch| {
             let without_status = match found.expired.get(&watch.tx_id) {
@@ -77,6 +81,65 @@ impl SvmDriver {
         remembered.map_or_else(BTreeMap::new, |remembered| {
             remembered.late(lives, seen.finalized_height)
         })
+    }
+
+    /// A final error is one node's word. Where the network has two nodes, both must say so; one that is away is outlasted after
+    /// ten minutes. The only node must show the failed transaction itself, or say so twice, a minute apart. `in_block`: failed
+    /// by `getTransaction` as well.
+    async fn confirm_failures(
+        &self,
+        cx: &Cx,
+        seen: &mut Seen,
+        in_block: &BTreeSet<String>,
+    ) -> Result<(), Fault> {
+        let failed = seen
+            .statuses
+            .iter()
+            .filter(|(_, status)| status.is_final_failure());
+        let ids: Vec<String> = failed.map(|(id, _)| id.clone()).take(MAX_STATUSES).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let nodes = rpc::read_by_two(cx, vec![get_statuses(&texts, true)]).await.ok();
+        let mut agreeing: BTreeMap<&str, usize> = BTreeMap::new();
+        let count = nodes.as_ref().map_or(0, Vec::len);
+        for mut answers in nodes.into_iter().flatten() {
+            let (_, statuses) = read_statuses(answers.take()?, ids.len())?;
+            for (id, status) in texts.iter().zip(statuses) {
+                match status {
+                    Some(status) if status.is_final_failure() => *agreeing.entry(*id).or_default() += 1,
+                    // The most advanced word stands, and one without an error is as good as this one.
+                    Some(status) if status.stage == Stage::Finalized => {
+                        seen.statuses.insert((*id).to_owned(), status);
+                    }
+                    Some(_) | None => {}
+                }
+            }
+        }
+        let (now_ms, head) = (cx.now_ms(), seen.head);
+        for id in &ids {
+            // Not the count of those that have no status.
+            let key = format!("failed {id}");
+            let agree = agreeing.get(id.as_str()).copied().unwrap_or(0);
+            let is_proven = match count {
+                // Two were wanted, and one answers.
+                0 => self.expiries(cx, |expiries| {
+                    expiries.answered_twice(&key, now_ms, head, Apart::WithoutOne)
+                }),
+                1 if in_block.contains(id) => true,
+                1 => self.expiries(cx, |expiries| {
+                    expiries.answered_twice(&key, now_ms, head, Apart::Alone)
+                }),
+                _ => agree == count,
+            };
+            if is_proven {
+                seen.failed.insert(id.clone());
+            } else if count > 1 {
+                self.expiries(cx, |expiries| expiries.not_proven(&key));
+            }
+        }
+        Ok(())
     }
 
     async fn read(&self, cx: &Cx, watches: &[Watch]) -> Result<Seen, Fault> {
@@ -110,6 +173,7 @@ impl SvmDriver {
             finalized_height: rpc::number(answers.take()?, "getBlockHeight")?,
             statuses: BTreeMap::new(),
             effects: BTreeMap::new(),
+            failed: BTreeSet::new(),
         };
         for (ids, _) in chunks() {
             seen.take_statuses(ids, answers.take()?)?;
@@ -119,8 +183,9 @@ impl SvmDriver {
 }
 
 impl Seen {
-    /// Reads what landed transactions did. Each look asks anew: another node's word must not stand for this one's.
-    async fn read_effects(&mut self, cx: &Cx) -> Result<(), Fault> {
+    /// Reads what landed transactions did, and gives those that are shown to have failed. Each look asks anew: another node's
+    /// word must not stand for this one's.
+    async fn read_effects(&mut self, cx: &Cx) -> Result<BTreeSet<String>, Fault> {
         // Of one that failed, too: the node may contradict itself.
         let landed = |status: &Status| match status.error {
             None => status.stage >= Stage::Confirmed,
@@ -130,14 +195,18 @@ impl Seen {
         let wanted: Vec<String> = wanted.map(|(id, _)| id.clone()).collect();
         let calls: Vec<RpcCall> = wanted.iter().map(|id| evidence::get_transaction(id)).collect();
         let mut answers = rpc::read_all(cx, calls).await?;
+        let mut failed = BTreeSet::new();
         for id in wanted {
-            let shown = match answers.take()? {
-                RpcResult::Ok(answer) => Shown::read(&id, &answer),
-                RpcResult::Error(_) => None,
+            let RpcResult::Ok(answer) = answers.take()? else {
+                continue;
             };
-            self.effects.extend(shown.map(|shown| (id, shown)));
+            if evidence::has_failed(&answer) {
+                failed.insert(id);
+            } else if let Some(shown) = Shown::read(&id, &answer) {
+                self.effects.insert(id, shown);
+            }
         }
-        Ok(())
+        Ok(failed)
     }
 
     /// `without_status` is the state of a transaction that no node shows a status of.
@@ -161,8 +230,9 @@ impl Seen {
         let (height, block) = (status.slot, status.slot.to_string());
         let shown_well = self.effects.contains_key(&watch.tx_id);
         if let Some(error) = &status.error {
-            // There is no guard to hold it against, and a fork that loses may have failed it: it has failed when that is final.
-            if status.stage < Stage::Finalized || shown_well {
+            // There is no guard to hold it against, and a fork that loses may have failed it: it has failed when that is final
+            // and more than one word says so.
+            if !self.failed.contains(&watch.tx_id) || shown_well {
                 observation.state = TxState::Pending;
                 return observation;
             }

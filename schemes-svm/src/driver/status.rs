@@ -46,6 +46,11 @@ impl Status {
         })
     }
 
+    /// Whether it can't be undone that the transaction had no effect.
+    pub(super) fn is_final_failure(&self) -> bool {
+        self.error.is_some() && self.stage == Stage::Finalized
+    }
+
     /// `None` while a supermajority has not voted for it. The network's `finality` is reached only by what is final.
     pub(super) fn depth(&self, head: u64, finality: u64) -> Option<u64> {
         let slots = head.saturating_sub(self.slot).saturating_add(1);

@@ -6,6 +6,7 @@ use sdk_plugin::{Amount, HexBytes, Value};
 use serde_json::json;
 
 use crate::node::{World, asked_methods, status, tx_id, watch};
+use crate::nodes::{Nodes, Second};
 
 /// The transaction of the official client as a node shows it when it has landed.
 pub fn shown(slot: u64, amount: u64) -> Value {
@@ -166,6 +167,10 @@ fn a_transaction_that_failed_on_chain_is_reverted_with_its_error() {
         .chain()
         .statuses
         .insert(tx_id(1), status(998, "finalized", error.clone()));
+    assert_eq!(one(&world, 990).state, TxState::Pending, "one word of one node");
+    let mut failed = shown(998, 10_000);
+    failed["meta"]["err"] = error.clone();
+    world.chain().transactions.insert(tx_id(1), failed);
     let TxState::Reverted { message, .. } = one(&world, 990).state else {
         panic!("reverted");
     };
@@ -306,4 +311,50 @@ fn malformed_answers_are_faults() {
         ));
         assert!(seen.is_err(), "{method} {answer}");
     }
+}
+
+#[test]
+fn an_error_that_only_one_node_shows_fails_nothing() {
+    let error = json!({"InstructionError": [2, {"Custom": 1}]});
+    let world = || {
+        let world = World::new();
+        let failed = status(998, "finalized", error.clone());
+        world.chain().statuses.insert(tx_id(1), failed);
+        world
+    };
+    let pass = |world: &World| {
+        world.chain().advance(100);
+        world.host.advance_ms(60_000);
+    };
+    let state = |world: &World, nodes: &Nodes| nodes.observe(world, &watch(1, 990)).state;
+    let is_failed = |state: &TxState| matches!(state, TxState::Reverted { .. });
+
+    // The second one does not know it, or knows that it went well.
+    for word in [None, Some(status(998, "finalized", Value::Null))] {
+        let world = world();
+        let mut second = world.chain().clone();
+        second.statuses.remove(&tx_id(1));
+        second.statuses.extend(word.map(|word| (tx_id(1), word)));
+        let nodes = Nodes::of(&world, Second::Shows(Box::new(second)));
+        for _ in 0..15 {
+            assert!(!is_failed(&state(&world, &nodes)));
+            pass(&world);
+        }
+        nodes.set(Second::Shows(Box::new(world.chain().clone())));
+        assert!(is_failed(&state(&world, &nodes)), "both say so");
+    }
+    // The second one is away.
+    let away = world();
+    let nodes = Nodes::of(&away, Second::Away);
+    for _ in 0..10 {
+        assert!(!is_failed(&state(&away, &nodes)));
+        pass(&away);
+    }
+    assert!(is_failed(&state(&away, &nodes)));
+    // There is no other, and it does not show the transaction.
+    let alone = world();
+    let nodes = Nodes::of(&alone, Second::Missing);
+    assert!(!is_failed(&state(&alone, &nodes)));
+    pass(&alone);
+    assert!(is_failed(&state(&alone, &nodes)), "it said so twice");
 }
