@@ -74,8 +74,7 @@ pub fn decide(row: &SettlementRow, asker: &Asker) -> Decision {
                 },
             }
         }
-        (Outcome::Reversed { tx_id, .. }, _) => Decision::Duplicate { tx_id: tx_id.clone() },
-        (Outcome::Failed { .. }, _) => Decision::SameFailure,
+        (Outcome::Failed { .. } | Outcome::Reversed { .. }, _) => Decision::SameFailure,
     }
 }
 
@@ -263,12 +262,10 @@ mod tests {
         let outcome = Outcome::Reversed {
             tx_id: "0xtx".into(),
             proof: "p".into(),
+            refusal: None,
         };
         let row = row(outcome, release(Some("k")), true);
-        assert_eq!(
-            decide(&row, &asker("f", "d", Some("k"))),
-            Decision::Duplicate { tx_id: "0xtx".into() }
-        );
+        assert_eq!(decide(&row, &asker("f", "d", Some("k"))), Decision::SameFailure);
         assert_eq!(decide(&row, &asker("x", "d", Some("k"))), Decision::ReplayReason);
     }
 }

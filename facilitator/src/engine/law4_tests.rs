@@ -388,6 +388,20 @@ async fn law4_what_decided_and_no_node_knows_is_sent_again_and_nothing_is_conclu
 }
 
 #[tokio::test(start_paused = true)]
+async fn law4_what_explains_nothing_keeps_no_slot_open() {
+    let ours = found_used(GuardState::Changed).await;
+    let found = |depth| Observation {
+        foreign: vec![foreign("theirs", 19, 2)],
+        ..used(Some(depth))
+    };
+    assert!(matches!(look_all(&ours, &[found(DEEP)]), Verdict::Judge(_)));
+    // The scheme has seen it and wants more: the search goes on without the slot.
+    ours.lock().foreign_explains_nothing = true;
+    assert!(matches!(look_all(&ours, &[found(SHALLOW)]), Verdict::Judge(_)));
+    assert_eq!(look_all(&ours, &[found(DEEP)]), Verdict::Used);
+}
+
+#[tokio::test(start_paused = true)]
 async fn law4_a_search_that_finds_nothing_proves_nothing() {
     for searched in [false, true] {
         let ours = found_used(GuardState::Changed).await;

@@ -202,7 +202,11 @@ impl Engine {
     }
 
     async fn judge(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>, view: View) {
-        let view = if slot.wants_second_source() {
+        // A failure is told for good. Where transactions have no order the driver has asked both.
+        let may_end_badly = slot.lane.ordered
+            && run.network.settings.nodes >= 2
+            && matches!(view.shown, Shown::Reverted { .. });
+        let view = if may_end_badly || slot.wants_second_source() {
             match self.agreed(run, slot, view).await {
                 Some(agreed) => agreed,
                 None => return,
@@ -215,6 +219,7 @@ impl Engine {
             let mut state = slot.lock();
             if state.decided.is_none() {
                 state.decided = Some(view.decided);
+                state.decided_by_revert = matches!(view.shown, Shown::Reverted { .. });
             }
             state.search_foreign = false;
             state.read_guards = false;
@@ -252,7 +257,7 @@ impl Engine {
                 .find(|attempt| attempt.id.to_string() == view.observation.attempt_id);
             attempt.map(|attempt| attempt.tx_id.clone()).unwrap_or_default()
         };
-        let mut all = true;
+        let (mut all, mut unproven) = (true, false);
         for (index, (settlement, step)) in slot.covers.iter().enumerate() {
             let row = settlement
                 .lock()
@@ -291,19 +296,18 @@ impl Engine {
                 .get(index)
                 .is_some_and(|wanted| wanted.guard.is_some());
             let has_guard = !wants_guard || evidence.guard != GuardState::Absent;
-            all &= self
-                .judge_step(
-                    settlement,
-                    &evidence,
-                    Some(&view.decided),
-                    view.may_fail(has_guard),
-                )
+            let ground = Some(&view.decided);
+            let judged = self
+                .judge_step(settlement, &evidence, ground, view.may_fail(has_guard))
                 .await;
+            all &= judged == Judged::Decided;
+            unproven |= judged == Judged::Unproven;
         }
+        slot.lock().foreign_explains_nothing = unproven && !view.foreign.is_empty();
         all
     }
 
-    /// Has the scheme judge a step; `true` when that decided it. Without a ground the decision is final at once: no
+    /// Has the scheme judge a step. Without a ground the decision is final at once: no
     /// attempt of the step can land. `may_fail`: what is shown is whole enough to speak against the step.
     pub(super) async fn judge_step(
         self: &Arc<Self>,
@@ -311,7 +315,7 @@ impl Engine {
         evidence: &Evidence,
         decided: Option<&Decided>,
         may_fail: bool,
-    ) -> bool {
+    ) -> Judged {
         let step = evidence.step;
         let network = settlement.network.id();
         let (Some(kind), Some(plan)) = (&settlement.kind, settlement.plan()) else {
@@ -322,7 +326,7 @@ impl Engine {
             );
             self.metrics
                 .add("switchyard_unjudged_total", &[("network", network)], 1);
-            return false;
+            return Judged::Open;
         };
         let pays = usize::try_from(step)
             .ok()
@@ -330,19 +334,19 @@ impl Engine {
             .is_some_and(|step| step.pays);
         match self.ops.judge(kind, plan, evidence).await {
             Ok(Judgement::Paid(paid)) if pays => {
-                self.conclude_paid(settlement, paid, evidence, decided).await
+                Judged::of(self.conclude_paid(settlement, paid, evidence, decided).await)
             }
             // The guard is read first.
-            Ok(Judgement::NotPaid(_)) if !may_fail => false,
+            Ok(Judgement::NotPaid(_)) if !may_fail => Judged::Open,
             Ok(Judgement::NotPaid(refusal)) if !proves_failure(evidence) => {
                 tracing::error!(settlement = settlement.id, step, reason = %refusal.reason,
                     "a judgement was refused: the scheme calls a step failed that may have had its effect");
                 self.metrics
                     .add("switchyard_unproven_total", &[("network", network)], 1);
-                false
+                Judged::Open
             }
             Ok(Judgement::NotPaid(refusal)) if pays => {
-                self.conclude_failed(settlement, refusal, evidence, decided).await
+                Judged::of(self.conclude_failed(settlement, refusal, evidence, decided).await)
             }
             Ok(Judgement::Next | Judgement::Paid(_)) if !pays => {
                 let foreign = evidence.foreign.first();
@@ -357,7 +361,7 @@ impl Engine {
                             step,
                             "the scheme calls a step done that can't have happened"
                         );
-                        return false;
+                        return Judged::Open;
                     }
                 };
                 let done = Event::StepDone {
@@ -366,7 +370,7 @@ impl Engine {
                     tx_id: tx_id.clone(),
                     height,
                 };
-                self.conclude_step(settlement, done, evidence, decided).await
+                Judged::of(self.conclude_step(settlement, done, evidence, decided).await)
             }
             Ok(Judgement::NotPaid(refusal)) => {
                 let failed = Event::StepFailed {
@@ -374,7 +378,7 @@ impl Engine {
                     step,
                     reason: refusal.reason,
                 };
-                self.conclude_step(settlement, failed, evidence, decided).await
+                Judged::of(self.conclude_step(settlement, failed, evidence, decided).await)
             }
             Ok(Judgement::Next | Judgement::Paid(_)) => {
                 tracing::error!(
@@ -382,7 +386,7 @@ impl Engine {
                     step,
                     "the scheme's judgement does not fit the step"
                 );
-                false
+                Judged::Open
             }
             Ok(Judgement::Unproven { why }) => {
                 // Polled several times a second: said once in a while.
@@ -395,9 +399,9 @@ impl Engine {
                 }
                 self.metrics
                     .add("switchyard_unproven_total", &[("network", network)], 1);
-                false
+                Judged::Unproven
             }
-            Err(_) => false,
+            Err(_) => Judged::Open,
         }
     }
 
@@ -450,6 +454,22 @@ impl Engine {
         }
         self.refresh_locked(settlement).await;
         committed.is_ok()
+    }
+}
+
+/// What came of a judgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judged {
+    Decided,
+    /// The scheme wants to see more.
+    Unproven,
+    /// It could not be judged, or the judgement was not recorded.
+    Open,
+}
+
+impl Judged {
+    fn of(is_recorded: bool) -> Self {
+        if is_recorded { Self::Decided } else { Self::Open }
     }
 }
 
@@ -509,7 +529,10 @@ fn proves_failure(evidence: &Evidence) -> bool {
         }
         (Shown::Landed { .. }, GuardState::Unread) => false,
         (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Unchanged | GuardState::Absent) => true,
-        (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Changed) => !evidence.foreign.is_empty(),
+        // By what others did, or by a state that excludes it.
+        (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Changed) => {
+            !evidence.foreign.is_empty() || evidence.reads.iter().any(|read| read.data.is_some())
+        }
         (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Unread) => false,
     }
 }

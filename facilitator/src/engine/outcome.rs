@@ -155,7 +155,8 @@ impl Engine {
             Shown::Reverted { height, .. } => format!("reverted at {height}"),
             Shown::Dead { why } => why.clone(),
         };
-        // A hash in an answer is on the chain, or it is one that was given as paid before. A fill's means nothing to callers.
+        // A hash in an answer is on the chain; what was given as paid before is kept for the operator. A fill's means nothing to
+        // callers.
         let tx_id = match &evidence.shown {
             Shown::Landed { .. } | Shown::Reverted { .. } => evidence.tx_id.clone(),
             Shown::Dead { .. } if row.release.is_some() => row.tx_id.clone().unwrap_or_default(),

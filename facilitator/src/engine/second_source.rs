@@ -62,7 +62,8 @@ impl Engine {
         let first_time = !std::mem::replace(&mut slot.lock().disagreed, true);
         if first_time {
             tracing::warn!(network = run.network.id(), signer = %slot.lane.signer, sequence = slot.sequence,
-                "one node shows the outcome of a payment above second_source_above, and no second one does: it stays pending");
+                "one node shows an outcome that two must show (a failure, or a payment above second_source_above), and no second one \
+                 does: it stays pending");
         }
         let labels = [("network", run.network.id())];
         self.metrics
@@ -77,8 +78,8 @@ impl Engine {
             return None;
         }
         tracing::error!(network = run.network.id(), signer = %slot.lane.signer, sequence = slot.sequence,
-            "one_node_decided: a payment above second_source_above has waited {} minutes for a second RPC node; the other one's \
-             answer counts now. Bring the node back",
+            "one_node_decided: what two RPC nodes must show (a failure, or a payment above second_source_above) has waited {} \
+             minutes for the second one; the other one's answer counts now. Bring the node back",
             ONE_NODE_DECIDES_AFTER.as_secs() / 60);
         Some(first)
     }

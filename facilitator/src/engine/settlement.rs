@@ -274,6 +274,18 @@ pub fn replayed(row: &SettlementRow, network_as_sent: &str) -> SettleReply {
 pub fn same_failure(row: &SettlementRow, network_as_sent: &str) -> SettleReply {
     match &row.outcome {
         Outcome::Failed { refusal, tx_id, .. } => failure(refusal, tx_id, network_as_sent),
-        Outcome::Open | Outcome::Paid(_) | Outcome::Reversed { .. } => pending(row, network_as_sent),
+        Outcome::Reversed {
+            refusal: Some(refusal),
+            ..
+        } => {
+            // No hash: the one that was given is not on the chain any more.
+            let refusal = refusal.clone().with_message(REVERSED);
+            failure(&refusal, "", network_as_sent)
+        }
+        Outcome::Reversed { refusal: None, .. } => duplicate(row, "", network_as_sent),
+        Outcome::Open | Outcome::Paid(_) => pending(row, network_as_sent),
     }
 }
+
+const REVERSED: &str =
+    "this payment was answered as success before; its block was replaced, and it is gone from the chain";

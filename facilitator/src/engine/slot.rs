@@ -34,12 +34,16 @@ pub struct SlotState {
     /// The block at which the slot was found used, with the guards as they were there. In memory only: after a restart a
     /// newer block serves as well.
     pub anchor: Option<Anchor>,
+    /// It decided by being shown as reverted. Not known of what an earlier process decided.
+    pub decided_by_revert: bool,
     /// The last poll did not show the transaction that decided in any block.
     pub unseen: bool,
     /// Polls in a row that showed another block in place of the one that decided.
     pub replaced: u32,
     /// The next poll searches the logs for the transaction that changed a guard.
     pub search_foreign: bool,
+    /// What the last search found was judged, and does not explain what changed.
+    pub foreign_explains_nothing: bool,
     /// The next poll reads the guards.
     pub read_guards: bool,
     /// Polls bring the logs of the whole block: one transaction's were not enough to judge by.
@@ -104,7 +108,9 @@ impl OpenSlot {
             anchor: None,
             unseen: false,
             replaced: 0,
+            decided_by_revert: false,
             search_foreign: false,
+            foreign_explains_nothing: false,
             read_guards: false,
             whole_block: false,
             soon: false,

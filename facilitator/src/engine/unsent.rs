@@ -14,7 +14,7 @@ use sdk_plugin::scheme::Step;
 
 use super::Engine;
 use super::closing::unexplained;
-use super::observer::{search_from, without_leap};
+use super::observer::{Judged, search_from, without_leap};
 use super::settlement::Settlement;
 use super::verdict::foreign_of;
 use crate::journal::{Answer, AttemptKind, AttemptRow, Query, StepState};
@@ -26,6 +26,10 @@ const RETRY_EVERY: Duration = Duration::from_secs(2);
 const LONGEST_SEARCH_PAUSE: Duration = Duration::from_secs(60);
 /// Searches after which an unexplained step is logged again.
 const REMIND_AFTER: u32 = 60;
+
+/// Why an unexplained step had no effect after all.
+const REORGANISED: &str =
+    "its slot is used, and what had changed the state that it guards was reorganised away";
 
 /// Why a waiting step gets no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +109,7 @@ impl Engine {
             guard: GuardState::Unchanged,
             block_logs: Vec::new(),
         };
-        self.judge_step(settlement, &evidence, None, true).await
+        self.judge_step(settlement, &evidence, None, true).await == Judged::Decided
     }
 
     async fn commit_unexplained(&self, settlement: &Arc<Settlement>, step: u32, height: u64) -> bool {
@@ -171,9 +175,11 @@ impl Engine {
             let is_late_enough = |found: &Anchor| {
                 ends != Ends::Expired || planned.expires_at_s.is_none_or(|end| found.block.time_s >= end)
             };
-            *anchor = seen
-                .anchor
-                .filter(|found| is_late_enough(found) && found.guards.first() != Some(&GuardState::Unread));
+            *anchor = seen.anchor.filter(|found| {
+                is_late_enough(found)
+                    && is_behind_all(found, attempts)
+                    && found.guards.first() != Some(&GuardState::Unread)
+            });
             return None;
         };
         match seen.block {
@@ -207,6 +213,7 @@ impl Engine {
         let index = usize::try_from(step).unwrap_or(usize::MAX);
         let mut pause = RETRY_EVERY;
         let mut searches: u32 = 0;
+        let mut anchor: Option<Anchor> = None;
         loop {
             let is_open = settlement
                 .lock()
@@ -219,12 +226,15 @@ impl Engine {
                 return;
             };
             if let Some(attempts) = self.attempts_of(&settlement, step).await
-                && self.is_explained(&settlement, step, &planned, &attempts).await
+                && (self.is_explained(&settlement, step, &planned, &attempts).await
+                    || self
+                        .is_unchanged_after_all(&settlement, step, &planned, &attempts, &mut anchor)
+                        .await)
             {
                 tracing::info!(
                     settlement = settlement.id,
                     step,
-                    "step_explained: the transaction was found"
+                    "step_explained: what its guard shows is explained"
                 );
                 self.advance(&settlement);
                 return self.finish_if_ended(settlement).await;
@@ -243,6 +253,61 @@ impl Engine {
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2).min(LONGEST_SEARCH_PAUSE);
         }
+    }
+
+    /// Whether the step's guard is unchanged at a final block, and the step is decided by that: what had changed it was
+    /// reorganised away. A guard changes for good, so the step had no effect, and its slots are used.
+    async fn is_unchanged_after_all(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        step: u32,
+        planned: &Step,
+        attempts: &[AttemptRow],
+        anchor: &mut Option<Anchor>,
+    ) -> bool {
+        let Some(newest) = attempts.last() else {
+            return false;
+        };
+        let ends = Ends::LostSlots;
+        match self
+            .final_guard(settlement, planned, attempts, newest, ends, anchor)
+            .await
+        {
+            Some(GuardState::Unchanged) => self.judge_dead(settlement, step, REORGANISED).await,
+            Some(GuardState::Changed) => match anchor.take() {
+                Some(known) => self.is_excluded_by_state(settlement, step, known).await,
+                None => false,
+            },
+            Some(GuardState::Absent | GuardState::Unread) => {
+                *anchor = None;
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Whether what the chain holds at a final block shows that the step had no effect, though its guard is changed.
+    async fn is_excluded_by_state(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        step: u32,
+        known: Anchor,
+    ) -> bool {
+        let evidence = Evidence {
+            step,
+            shown: Shown::Dead {
+                why: REORGANISED.into(),
+            },
+            tx_id: settlement.lock().row.tx_id.clone().unwrap_or_default(),
+            head_height: known.block.height,
+            logs: Vec::new(),
+            deltas: Vec::new(),
+            reads: known.reads,
+            foreign: Vec::new(),
+            guard: GuardState::Changed,
+            block_logs: Vec::new(),
+        };
+        self.judge_step(settlement, &evidence, None, true).await == Judged::Decided
     }
 
     /// One search. What it finds counts once it is final, and is then decided for good.
@@ -292,9 +357,12 @@ impl Engine {
                 evidence.logs = seen.logs;
                 evidence.reads = seen.reads;
                 evidence.block_logs = seen.block_logs;
-                return self.judge_step(settlement, &evidence, None, true).await;
+                return self.judge_step(settlement, &evidence, None, true).await == Judged::Decided;
             }
-            if let Some(anchor) = seen.anchor.filter(|_| index == 0) {
+            if let Some(anchor) = seen
+                .anchor
+                .filter(|anchor| index == 0 && is_behind_all(anchor, attempts))
+            {
                 evidence.reads = anchor.reads;
             }
             found.extend(seen.foreign);
@@ -311,11 +379,19 @@ impl Engine {
             evidence.tx_id.clone_from(&own.tx_id);
             evidence.logs.clone_from(&own.logs);
             evidence.reads.clear();
-            return self.judge_step(settlement, &evidence, None, true).await;
+            return self.judge_step(settlement, &evidence, None, true).await == Judged::Decided;
         }
         evidence.foreign = foreign_of(&found, since(attempts));
-        self.judge_step(settlement, &evidence, None, true).await
+        self.judge_step(settlement, &evidence, None, true).await == Judged::Decided
     }
+}
+
+/// Whether the anchor's block is one at which all places of these attempts are used: at an older one the state knows nothing of
+/// them.
+fn is_behind_all(anchor: &Anchor, attempts: &[AttemptRow]) -> bool {
+    attempts
+        .iter()
+        .all(|attempt| anchor.next_sequence > attempt.sequence)
 }
 
 fn since(attempts: &[AttemptRow]) -> u64 {

@@ -263,6 +263,10 @@ fn after_decision(look: &Look<'_>, decided: &Decided, landed: Option<&Landed>) -
     }
     let own = landed.filter(|_| decided.foreign.is_none());
     let standing = match own {
+        // What was called reverted, in that very block, is a success: a node was wrong.
+        Some(own) if look.state.decided_by_revert && matches!(own.effect, Effect::Success) => {
+            BlockStands::Replaced
+        }
         Some(own) if own.decided.attempt == decided.attempt && own.decided.at == decided.at => {
             BlockStands::Canonical { depth: own.depth }
         }
@@ -396,17 +400,21 @@ fn reverted(
     if !needs_search {
         return judge(observation.clone(), shown, decided, guards, Vec::new());
     }
+    let finality = look.settings.finality;
+    let is_final = matches!(&observation.state, TxState::Reverted { depth, .. } if *depth >= finality);
     match explanation(look) {
         Explanation::NotSearched => Verdict::SearchForeign,
         Explanation::Unripe => Verdict::Wait,
         Explanation::Ours(view) => Verdict::Judge(view),
+        // The receipt is final: the slot is closed, and what changed the guard is searched for without it.
+        Explanation::Foreign(..) if is_final && look.state.foreign_explains_nothing => Verdict::Used,
         Explanation::Foreign(foreign, at) => judge(observation.clone(), shown, at, guards, foreign),
         Explanation::None if guards.contains(&GuardState::Changed) => {
-            // The receipt is final: the slot is closed, and what changed the guard is searched for without it.
-            let depth = look.settings.finality;
-            let is_final =
-                matches!(&observation.state, TxState::Reverted { depth: own, .. } if *own >= depth);
-            if is_final { Verdict::Used } else { Verdict::Wait }
+            if is_final {
+                Verdict::Used
+            } else {
+                Verdict::Wait
+            }
         }
         Explanation::None if was_searched(look) => {
             judge(observation.clone(), shown, decided, guards, Vec::new())
@@ -440,6 +448,7 @@ fn used(look: &Look<'_>, why: &str) -> Verdict {
         Explanation::NotSearched => Verdict::SearchForeign,
         Explanation::Unripe => Verdict::Wait,
         Explanation::Ours(view) => Verdict::Judge(view),
+        Explanation::Foreign(..) if is_final && look.state.foreign_explains_nothing => Verdict::Used,
         Explanation::Foreign(foreign, at) => {
             let Some(observation) = look.seen.last() else {
                 return Verdict::Wait;

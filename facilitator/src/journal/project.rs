@@ -136,6 +136,7 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
                 Outcome::Reversed {
                     tx_id: tx_id.clone(),
                     proof: proof.clone(),
+                    refusal: Some(refusal.clone()),
                 }
             } else {
                 Outcome::Failed {

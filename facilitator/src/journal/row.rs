@@ -172,6 +172,9 @@ pub enum Outcome {
     Reversed {
         tx_id: String,
         proof: String,
+        /// What the scheme says of it; absent in rows of an earlier version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refusal: Option<Refusal>,
     },
 }
 

@@ -84,8 +84,8 @@ impl SvmDriver {
     }
 
     /// A final error is one node's word. Where the network has two nodes, both must say so; one that is away is outlasted after
-    /// ten minutes. The only node must show the failed transaction itself, or say so twice, a minute apart. `in_block`: failed
-    /// by `getTransaction` as well.
+    /// ten minutes. The failed transaction itself must be shown, or the word must stay for ten minutes (of an only node: a
+    /// minute). `in_block`: failed by `getTransaction` as well.
     async fn confirm_failures(
         &self,
         cx: &Cx,
@@ -131,11 +131,16 @@ impl SvmDriver {
                 1 => self.expiries(cx, |expiries| {
                     expiries.answered_twice(&key, now_ms, head, Apart::Alone)
                 }),
-                _ => agree == count,
+                _ if agree < count => false,
+                _ if in_block.contains(id) => true,
+                // Both hide the transaction itself.
+                _ => self.expiries(cx, |expiries| {
+                    expiries.answered_twice(&key, now_ms, head, Apart::BesideOne)
+                }),
             };
             if is_proven {
                 seen.failed.insert(id.clone());
-            } else if count > 1 {
+            } else if count > 1 && agree < count {
                 self.expiries(cx, |expiries| expiries.not_proven(&key));
             }
         }

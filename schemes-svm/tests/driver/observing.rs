@@ -341,6 +341,10 @@ fn an_error_that_only_one_node_shows_fails_nothing() {
             pass(&world);
         }
         nodes.set(Second::Shows(Box::new(world.chain().clone())));
+        assert!(!is_failed(&state(&world, &nodes)), "and neither shows it");
+        let mut failed = shown(998, 10_000);
+        failed["meta"]["err"] = error.clone();
+        world.chain().transactions.insert(tx_id(1), failed);
         assert!(is_failed(&state(&world, &nodes)), "both say so");
     }
     // The second one is away.

@@ -32,6 +32,9 @@ use crate::service::SettleAnswer;
 
 /// Between two tries of something that a node did not answer.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
+/// How long a network's only node must show more transactions of a signer than the journal has, before the journal counts as
+/// an old copy.
+const ONE_NODE_SAYS_MORE_FOR: Duration = Duration::from_secs(15);
 /// Before a later step that could not be brought into a slot is tried again, doubled with each time.
 const FIRST_STEP_PAUSE: Duration = Duration::from_secs(2);
 /// The longest such pause.
@@ -234,6 +237,7 @@ impl LaneTask {
         };
         let closed = Query::ClosedBelow { network, signer };
         let mut said = false;
+        let mut more_since: Option<Instant> = None;
         loop {
             match (
                 self.engine.journal.query(journaled.clone()).await,
@@ -259,6 +263,14 @@ impl LaneTask {
                                 // While the process runs its journal is its own; at the start it may be an old copy. One node
                                 // of several may be wrong.
                                 if state.next_sequence > journaled {
+                                    // An only node is read for a while before it is believed.
+                                    let since = *more_since.get_or_insert_with(Instant::now);
+                                    let lasted = Instant::now().saturating_duration_since(since);
+                                    if self.run.network.settings.nodes < 2 && lasted < ONE_NODE_SAYS_MORE_FOR
+                                    {
+                                        tokio::time::sleep(RETRY_EVERY * 4).await;
+                                        continue;
+                                    }
                                     let more =
                                         self.engine.most_show_more_than(&self.run, &self.lane, journaled);
                                     match more.await {

@@ -35,12 +35,55 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judg
             }
             match others::explanation(&memo, evidence) {
                 Some(others) => failure(plan, &memo, &evidence.shown, now_s, Some(others)),
+                None if is_excluded(&memo, evidence) => {
+                    failure(plan, &memo, &evidence.shown, now_s, Some(others::ruled_out()))
+                }
                 None => unproven(
                     "what the escrow holds has changed, and the transactions found so far do not explain all of it",
                 ),
             }
         }
     })
+}
+
+/// Whether the escrow holds what it can't hold once the operation has happened, wherever it might stand among others: what is
+/// capturable never grows, and what can be refunded grows by captures only.
+///
+/// That ours did not happen until then says little while it may still land: it has landed and reverted, or the host says that it
+/// can't land without having found anything, which it does when its place is used for certain.
+fn is_excluded(memo: &Memo, evidence: &Evidence) -> bool {
+    let is_over = match &evidence.shown {
+        Shown::Reverted { .. } => true,
+        Shown::Dead { .. } => evidence.foreign.is_empty(),
+        Shown::Landed { .. } => false,
+    };
+    if !is_over {
+        return false;
+    }
+    let Some(state) = State::in_evidence(&evidence.reads, ReadAt::Block) else {
+        return false;
+    };
+    let (held, refundable) = (state.balances.capturable, state.balances.refundable);
+    if !state.collected {
+        return true;
+    }
+    match memo.operation {
+        OperationKind::Capture => memo
+            .before
+            .capturable
+            .checked_sub(memo.amount)
+            .is_some_and(|most| held > most),
+        OperationKind::Void => !held.is_zero(),
+        OperationKind::Refund => {
+            let captured_since = memo.before.capturable.saturating_sub(held);
+            memo.before
+                .refundable
+                .checked_sub(memo.amount)
+                .and_then(|left| left.checked_add(captured_since))
+                .is_some_and(|most| refundable > most)
+        }
+        OperationKind::Authorize | OperationKind::Charge => false,
+    }
 }
 
 /// The same operation in the place of our transaction, signed by our key: a journal that was lost had ordered it, and an older

@@ -22,6 +22,15 @@ pub(super) struct Others {
     pub(super) message: String,
 }
 
+/// The balances alone rule it out, whoever moved them: others did, or what the operation counted on was reorganised away.
+pub(super) fn ruled_out() -> Others {
+    Others {
+        reason: Reason::UnexpectedPaymentState,
+        message: "the payment's balances are not those that the order counted on, and could not be so if it had happened"
+            .into(),
+    }
+}
+
 /// `None`: what was found is not all, or may be ours.
 pub(super) fn explanation(memo: &Memo, evidence: &Evidence) -> Option<Others> {
     let before = State {

@@ -106,10 +106,12 @@ fn effectless() -> Vec<Row> {
         };
         let moved = || Failed("unexpected_payment_state", true);
         let later = [(HEIGHT, Move::CaptureAtNoFee(10_000)), (HEIGHT + 1, Move::CaptureAtNoFee(1_000))];
-        with_state("the state was read, and nothing found", read, &[], Open);
+        let ruled_out = || Failed("unexpected_payment_state", false);
+        with_state("a state that ours could not leave", read, &[], ruled_out());
+        with_state("a state that ours may have left", Some((0, 749_500)), &[], Open);
         with_state("others come to the state that was read", read, &other_capture(10_000), moved());
-        with_state("others come to another state", Some((239_999, 760_001)), &other_capture(10_000), Open);
-        with_state("others come to it only after our block", read, &later[1..], Open);
+        with_state("others come to another state", Some((0, 749_500)), &other_capture(10_000), Open);
+        with_state("others come to it only after our block", read, &later[1..], ruled_out());
         with_state("what came after our block does not count", read, &later, moved());
     }
     for shown in [&failed, &gone] {

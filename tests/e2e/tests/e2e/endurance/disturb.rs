@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use devnet::Devnet;
+use devnet::{Devnet, Mining};
 use e2e::{Fault, Kind, Lags, Proxy, Turn, View, World};
 use serde_json::json;
 
@@ -14,6 +14,8 @@ use crate::auth_capture::property::dice::Dice;
 
 /// Most blocks that a reorganisation replaces: less than finality.
 pub(super) const DEEPEST: u64 = 3;
+/// How long the node takes to make a block.
+const MADE_WITHIN: Duration = Duration::from_millis(200);
 const SEND: &str = "eth_sendRawTransaction";
 
 /// A way in which a node is no help.
@@ -188,6 +190,16 @@ impl<'a> Disturbances<'a> {
         }
     }
 
+    /// The node must not make a block meanwhile: its own clock would then mine on top of what is being replaced, which leaves
+    /// the chain without some of its blocks and of its state.
+    fn reorganise(&self, depth: u64) {
+        let chain = &self.world.chain;
+        chain.set_mining(Mining::Manual).expect("set");
+        std::thread::sleep(MADE_WITHIN);
+        chain.reorg(depth).expect("the newest blocks are replaced");
+        chain.set_mining(Mining::Every(1)).expect("set");
+    }
+
     pub(super) fn kill_and_reorganise(&self, stop: &AtomicBool) {
         let mut dice = Dice::new(self.seed, 200);
         loop {
@@ -202,8 +214,7 @@ impl<'a> Disturbances<'a> {
                     "reorganisation of {depth}, head {:?}",
                     self.world.chain.head().ok()
                 ));
-                let reorganised = self.world.chain.reorg(depth);
-                reorganised.expect("the newest blocks are replaced");
+                self.reorganise(depth);
                 self.write(&format!("reorganised, head {:?}", self.world.chain.head().ok()));
             } else {
                 self.count("kill".to_owned());

@@ -245,10 +245,8 @@ fn a_copy_that_a_slow_network_shows_to_be_old_tells_nothing_twice_on_another() {
     on_two_networks(Some(Fault::Delay(Duration::from_millis(1_500))));
 }
 
-/// One of two nodes that calls the signer's nonce higher for a while makes no copy of the journal.
-#[test]
-fn one_of_two_nodes_whose_nonce_lies_ahead_at_a_restart_withholds_nothing_for_ever() {
-    let mut world = world(3).two_nodes().mining(Mining::Manual).start();
+/// A node that calls the signer's nonce higher for a while makes no copy of the journal.
+fn told_in_spite_of_a_nonce(mut world: World) {
     let body = world.payment(2).v2();
     let hash = paid_and_not_told(&world, &body);
     world.facilitator.kill();
@@ -259,6 +257,16 @@ fn one_of_two_nodes_whose_nonce_lies_ahead_at_a_restart_withholds_nothing_for_ev
     drop(blocks);
     assert_eq!(told, hash);
     assert_eq!((world.transfers(), world.earned()), (1, PRICE));
+}
+
+#[test]
+fn one_of_two_nodes_whose_nonce_lies_ahead_at_a_restart_withholds_nothing_for_ever() {
+    told_in_spite_of_a_nonce(world(3).two_nodes().mining(Mining::Manual).start());
+}
+
+#[test]
+fn an_only_node_whose_nonce_lies_ahead_for_seconds_at_a_restart_withholds_nothing() {
+    told_in_spite_of_a_nonce(world(3).mining(Mining::Manual).start());
 }
 
 /// The copy lacks a capture that waits for a block. Ordered again at another price, it has other bytes; the first ones land.

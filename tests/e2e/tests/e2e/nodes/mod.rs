@@ -10,6 +10,7 @@ mod late;
 mod lies;
 mod releases;
 mod restart;
+mod reverts;
 mod slots;
 mod strangers;
 
