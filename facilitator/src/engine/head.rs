@@ -2,11 +2,18 @@
 
 use super::observer::LEAP_BLOCKS;
 
+/// More than any node lags that is used.
+pub(super) const FAR_BLOCKS: u64 = 1_000;
+/// Answers in a row far below a head after which it is forgotten.
+const FORGET_AFTER: u32 = 8;
+
 /// The head of a chain. A height counts once a second answer is at least as high; one that no later answer confirms is
-/// forgotten.
+/// forgotten, and so is one that many answers in a row contradict.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Head {
     confirmed: u64,
+    /// Answers in a row that were far below `confirmed`, and the highest of them.
+    below: (u32, u64),
     /// The newest height above `confirmed`.
     claimed: Option<u64>,
 }
@@ -14,6 +21,19 @@ pub(super) struct Head {
 impl Head {
     /// Records the height that an answer named.
     pub(super) fn saw(&mut self, height: u64) {
+        if height.saturating_add(FAR_BLOCKS) < self.confirmed {
+            let (count, highest) = self.below;
+            self.below = (count.saturating_add(1), highest.max(height));
+            if self.below.0 >= FORGET_AFTER {
+                *self = Self {
+                    confirmed: self.below.1,
+                    ..Self::default()
+                };
+                return;
+            }
+        } else {
+            self.below = (0, 0);
+        }
         if height <= self.confirmed {
             // A claim far above is not left standing until another false one confirms it.
             self.claimed = self
@@ -56,5 +76,20 @@ mod tests {
         head.saw(104);
         head.saw(9_000_001);
         assert_eq!(head.height(), 104, "one false head does not confirm another");
+    }
+
+    #[test]
+    fn a_head_in_the_future_that_many_answers_contradict_is_forgotten() {
+        let mut head = Head::default();
+        for height in [100, 100, 9_000_000, 9_000_000] {
+            head.saw(height);
+        }
+        assert_eq!(head.height(), 9_000_000);
+        for height in 101..108 {
+            head.saw(height);
+        }
+        assert_eq!(head.height(), 9_000_000);
+        head.saw(107);
+        assert_eq!(head.height(), 107);
     }
 }

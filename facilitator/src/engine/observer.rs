@@ -12,6 +12,7 @@ use sdk_plugin::chain::{BlockStands, Evidence, ForeignTx, GuardState, Observatio
 use sdk_plugin::scheme::Judgement;
 use tokio::time::Instant;
 
+use super::head::FAR_BLOCKS;
 use super::lane::Ask;
 use super::network::NetworkRun;
 use super::settlement::Settlement;
@@ -544,9 +545,19 @@ pub(super) fn command(run: &NetworkRun, slot: &OpenSlot, what: Ask) {
     }
 }
 
+/// Blocks that are searched where it is not known when a transaction was made.
+const NEWEST_BLOCKS: u64 = 5_000;
+
 /// Where searches begin. What changed a guard before our first attempt does not pay the claim, and explains its failure: the
 /// node that planned may have lagged.
-pub(super) fn search_from(since_height: u64, settings: &NetworkSettings) -> u64 {
+///
+/// A journaled height far above the head is that of a node that was wrong: the newest blocks are searched.
+pub(super) fn search_from(since_height: u64, head: u64, settings: &NetworkSettings) -> u64 {
+    let since_height = if head > 0 && since_height > head.saturating_add(FAR_BLOCKS) {
+        head.saturating_sub(NEWEST_BLOCKS)
+    } else {
+        since_height
+    };
     since_height.saturating_sub(settings.finality.max(EARLIER_BLOCKS))
 }
 
@@ -601,7 +612,7 @@ pub(super) fn without_leap(seen: Observation, known_head: u64) -> Observation {
 pub(super) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64) -> Vec<Watch> {
     let evidence = slot.evidence();
     let state = slot.lock();
-    let since_height = search_from(state.since_height(), settings);
+    let since_height = search_from(state.since_height(), head, settings);
     let own_decided = state.own_ground_in_question();
     let may_be_lost = state.decided.is_none() || state.decided_is_final || state.unseen;
     // A slot that seems used is not, while a node has a transaction of ours waiting for it.

@@ -167,7 +167,13 @@ impl Engine {
         if planned.evidence.guard.is_none() {
             return Some(GuardState::Absent);
         }
-        let mut watch = watch_of(planned, attempts, newest, &settlement.network.settings);
+        let mut watch = watch_of(
+            planned,
+            attempts,
+            newest,
+            self.head_of(settlement),
+            &settlement.network.settings,
+        );
         watch.block = anchor.as_ref().map(|anchor| anchor.block.clone());
         watch.read_guards = anchor.is_none();
         let seen = self.observe_one(settlement, watch).await?;
@@ -192,6 +198,10 @@ impl Engine {
                 None
             }
         }
+    }
+
+    fn head_of(&self, settlement: &Settlement) -> u64 {
+        self.run_of(settlement.network.id()).map_or(0, |run| run.head())
     }
 
     /// One watch outside any slot, from two nodes that agree where the payment wants that.
@@ -341,7 +351,7 @@ impl Engine {
         };
         let mut found: Vec<ForeignTx> = Vec::new();
         for (index, attempt) in carriers().enumerate() {
-            let mut watch = watch_of(planned, attempts, attempt, settings);
+            let mut watch = watch_of(planned, attempts, attempt, self.head_of(settlement), settings);
             watch.whole_block = true;
             watch.search_foreign = index == 0;
             watch.read_guards = index == 0;
@@ -407,6 +417,7 @@ fn watch_of(
     planned: &Step,
     attempts: &[AttemptRow],
     attempt: &AttemptRow,
+    head: u64,
     settings: &NetworkSettings,
 ) -> Watch {
     Watch {
@@ -414,7 +425,7 @@ fn watch_of(
         tx_id: attempt.tx_id.clone(),
         lane: attempt.lane.clone(),
         sequence: attempt.sequence,
-        since_height: search_from(since(attempts), settings),
+        since_height: search_from(since(attempts), head, settings),
         evidence: vec![planned.evidence.clone()],
         search_foreign: false,
         pool: false,
