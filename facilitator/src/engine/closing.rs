@@ -1,22 +1,18 @@
 //! How slots close: with a decision that is final, or used by something that was not ours.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sdk_plugin::chain::GuardState;
-use tokio::time::Instant;
 
 use super::Engine;
 use super::lane::Ask;
 use super::network::NetworkRun;
 use super::outcome::skipped_behind;
+use super::second_source::ONE_NODE_DECIDES_AFTER;
 use super::settlement::Settlement;
 use super::slot::OpenSlot;
 use super::verdict::ANOTHER;
 use crate::journal::{Event, Outcome, StepState};
-
-/// After this long without a second node, one node decides where two should, with an alarm.
-const ONE_NODE_DECIDES_AFTER: Duration = Duration::from_secs(600);
 
 impl Engine {
     /// What decided the slot's steps is final.
@@ -181,9 +177,7 @@ impl Engine {
             slot.lock().anchor = None;
             return false;
         }
-        let since = *slot.lock().one_node_since.get_or_insert_with(Instant::now);
-        let alone = Instant::now().saturating_duration_since(since);
-        if alone < ONE_NODE_DECIDES_AFTER || agreeing == 0 {
+        if !slot.may_one_node_decide() || agreeing == 0 {
             return false;
         }
         tracing::error!(network = run.network.id(), signer = %slot.lane.signer, sequence = slot.sequence,

@@ -203,7 +203,7 @@ impl Engine {
     }
 
     async fn judge(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>, view: View) {
-        // A failure is told for good. Where transactions have no order the driver has asked both.
+        // A failure is a final answer. Where transactions have no order the driver has asked both.
         let may_end_badly = slot.lane.ordered
             && run.network.settings.nodes >= 2
             && matches!(view.shown, Shown::Reverted { .. });

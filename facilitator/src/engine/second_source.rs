@@ -18,10 +18,16 @@ use super::slot::OpenSlot;
 use super::verdict::{Look, Verdict, View, verdict};
 use crate::registry::Network;
 
-/// After this long without a second node that answers, one node decides, with an alarm.
-const ONE_NODE_DECIDES_AFTER: Duration = Duration::from_secs(600);
+/// After this long without a second node that answers, one node decides where two should, with an alarm.
+pub(super) const ONE_NODE_DECIDES_AFTER: Duration = Duration::from_secs(600);
 
 impl OpenSlot {
+    /// Whether the time since one node answered alone is long enough; the first call starts it.
+    pub(super) fn may_one_node_decide(&self) -> bool {
+        let since = *self.lock().one_node_since.get_or_insert_with(Instant::now);
+        Instant::now().saturating_duration_since(since) >= ONE_NODE_DECIDES_AFTER
+    }
+
     /// Whether any payment in it needs two nodes.
     pub(super) fn wants_second_source(&self) -> bool {
         self.covers
@@ -73,8 +79,7 @@ impl Engine {
             slot.lock().one_node_since = None;
             return None;
         }
-        let since = *slot.lock().one_node_since.get_or_insert_with(Instant::now);
-        if answered == 0 || Instant::now().saturating_duration_since(since) < ONE_NODE_DECIDES_AFTER {
+        if !slot.may_one_node_decide() || answered == 0 {
             return None;
         }
         tracing::error!(network = run.network.id(), signer = %slot.lane.signer, sequence = slot.sequence,

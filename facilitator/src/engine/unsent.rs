@@ -97,18 +97,7 @@ impl Engine {
     }
 
     async fn judge_dead(self: &Arc<Self>, settlement: &Arc<Settlement>, step: u32, why: &str) -> bool {
-        let evidence = Evidence {
-            step,
-            shown: Shown::Dead { why: why.into() },
-            tx_id: settlement.lock().row.tx_id.clone().unwrap_or_default(),
-            head_height: 0,
-            logs: Vec::new(),
-            deltas: Vec::new(),
-            reads: Vec::new(),
-            foreign: Vec::new(),
-            guard: GuardState::Unchanged,
-            block_logs: Vec::new(),
-        };
+        let evidence = no_transaction(settlement, step, why, GuardState::Unchanged);
         self.judge_step(settlement, &evidence, None, true).await == Judged::Decided
     }
 
@@ -304,18 +293,9 @@ impl Engine {
         known: Anchor,
     ) -> bool {
         let evidence = Evidence {
-            step,
-            shown: Shown::Dead {
-                why: REORGANISED.into(),
-            },
-            tx_id: settlement.lock().row.tx_id.clone().unwrap_or_default(),
             head_height: known.block.height,
-            logs: Vec::new(),
-            deltas: Vec::new(),
             reads: known.reads,
-            foreign: Vec::new(),
-            guard: GuardState::Changed,
-            block_logs: Vec::new(),
+            ..no_transaction(settlement, step, REORGANISED, GuardState::Changed)
         };
         self.judge_step(settlement, &evidence, None, true).await == Judged::Decided
     }
@@ -330,20 +310,7 @@ impl Engine {
     ) -> bool {
         let settings = &settlement.network.settings;
         let finality = settings.finality;
-        let mut evidence = Evidence {
-            step,
-            shown: Shown::Dead {
-                why: "its slot is used".into(),
-            },
-            tx_id: settlement.lock().row.tx_id.clone().unwrap_or_default(),
-            head_height: 0,
-            logs: Vec::new(),
-            deltas: Vec::new(),
-            reads: Vec::new(),
-            foreign: Vec::new(),
-            guard: GuardState::Changed,
-            block_logs: Vec::new(),
-        };
+        let mut evidence = no_transaction(settlement, step, "its slot is used", GuardState::Changed);
         let carriers = || {
             attempts
                 .iter()
@@ -393,6 +360,22 @@ impl Engine {
         }
         evidence.foreign = foreign_of(&found, since(attempts));
         self.judge_step(settlement, &evidence, None, true).await == Judged::Decided
+    }
+}
+
+/// Evidence of a step without a transaction that can still land; the chain shows nothing else yet.
+fn no_transaction(settlement: &Settlement, step: u32, why: &str, guard: GuardState) -> Evidence {
+    Evidence {
+        step,
+        shown: Shown::Dead { why: why.into() },
+        tx_id: settlement.lock().row.tx_id.clone().unwrap_or_default(),
+        head_height: 0,
+        logs: Vec::new(),
+        deltas: Vec::new(),
+        reads: Vec::new(),
+        foreign: Vec::new(),
+        guard,
+        block_logs: Vec::new(),
     }
 }
 

@@ -80,6 +80,21 @@ pub struct Devnet {
 const TOKENS: [&str; 3] = [USDC, FEE_TOKEN, LYING_TOKEN];
 
 impl Devnet {
+    /// Starts a chain like the usual one, with another chain id.
+    ///
+    /// # Errors
+    /// As [`Devnet::start`].
+    pub fn of_chain(chain_id: u64) -> Result<Devnet, Error> {
+        let anvil = AnvilOptions {
+            chain_id,
+            ..AnvilOptions::default()
+        };
+        Devnet::start(Options {
+            anvil,
+            ..Options::default()
+        })
+    }
+
     /// Installs what is missing, starts the node, plants the contracts, funds the keys, and mines one block.
     ///
     /// # Errors

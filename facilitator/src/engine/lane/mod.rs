@@ -172,6 +172,14 @@ struct Jump {
     height: u64,
 }
 
+/// While the chain shows more transactions of a signer than the journal.
+#[derive(Debug, Default)]
+struct Doubt {
+    since: Option<Instant>,
+    /// The log has the disagreement of the nodes.
+    reported: bool,
+}
+
 /// Why a step could not be brought into a slot.
 enum Stop {
     /// Nothing was journaled; this is what the callers get.
@@ -236,8 +244,7 @@ impl LaneTask {
             signer: signer.clone(),
         };
         let closed = Query::ClosedBelow { network, signer };
-        let mut said = false;
-        let mut more_since: Option<Instant> = None;
+        let mut doubt = Doubt::default();
         loop {
             match (
                 self.engine.journal.query(journaled.clone()).await,
@@ -249,51 +256,21 @@ impl LaneTask {
                     // Places between the closed ones and the first open one may be unused: they get filled.
                     if state.next_sequence >= closed_below {
                         self.run.saw_head(state.head_height);
-                        match journaled {
+                        let agrees = match journaled {
                             // A new journal has nothing to explain the chain by.
-                            None => match self.first_sequence(&state).await {
-                                Some(first) => self.next_sequence = first,
-                                None => {
-                                    tokio::time::sleep(RETRY_EVERY * 4).await;
-                                    continue;
-                                }
-                            },
-                            Some(journaled) => {
-                                self.next_sequence = journaled;
-                                // While the process runs its journal is its own; at the start it may be an old copy. One node
-                                // of several may be wrong.
-                                if state.next_sequence > journaled {
-                                    // An only node is read for a while before it is believed.
-                                    let since = *more_since.get_or_insert_with(Instant::now);
-                                    let lasted = Instant::now().saturating_duration_since(since);
-                                    if self.run.network.settings.nodes < 2 && lasted < ONE_NODE_SAYS_MORE_FOR
-                                    {
-                                        tokio::time::sleep(RETRY_EVERY * 4).await;
-                                        continue;
-                                    }
-                                    let more =
-                                        self.engine.most_show_more_than(&self.run, &self.lane, journaled);
-                                    match more.await {
-                                        Some(true) if self.withhold(&state).await => self.compare(&state),
-                                        Some(false) => {}
-                                        more => {
-                                            if more.is_none() && !std::mem::replace(&mut said, true) {
-                                                self.say_that_nodes_disagree(&state, journaled);
-                                            }
-                                            tokio::time::sleep(RETRY_EVERY * 4).await;
-                                            continue;
-                                        }
-                                    }
-                                }
-                            }
+                            None => self.begin_anew(&state).await,
+                            Some(journaled) => self.continue_from(journaled, &state, &mut doubt).await,
+                        };
+                        if agrees {
+                            return self.reconciled.store(true, Ordering::Release);
                         }
-                        return self.reconciled.store(true, Ordering::Release);
+                    } else {
+                        // The network's check reports it, and what to do.
+                        tracing::debug!(network = %self.lane.network, signer = %self.lane.signer,
+                            "the lane stays closed: the chain's next sequence is {}, and slots below {closed_below} are \
+                             closed",
+                            state.next_sequence);
                     }
-                    // The network's check says it aloud, and what to do.
-                    tracing::debug!(network = %self.lane.network, signer = %self.lane.signer,
-                        "the lane stays closed: the chain's next sequence is {}, and slots below {closed_below} are \
-                         closed",
-                        state.next_sequence);
                 }
                 (Err(error), _, _) | (_, Err(error), _) => {
                     tracing::error!(%error, "the lane's sequence can't be read from the journal")
@@ -307,21 +284,54 @@ impl LaneTask {
         }
     }
 
-    fn say_that_nodes_disagree(&self, state: &LaneState, journaled: u64) {
-        tracing::error!(network = %self.lane.network, signer = %self.lane.signer, on_chain = state.next_sequence,
-            in_journal = journaled,
-            "nodes_disagree: one RPC node shows more transactions of this signer than the journal has, and most nodes do not. \
-             Nothing is begun with the signer and no payment of its network is released until they agree: remove the node \
-             that is wrong from rpc and restart");
+    /// Begins a lane of which the journal has no transaction. A sequence that only one of several nodes has reached would leave
+    /// a gap to be filled. `false`: no node answers.
+    async fn begin_anew(&mut self, state: &LaneState) -> bool {
+        let first = if self.run.network.settings.nodes < 2 || state.next_sequence == 0 {
+            Some(state.next_sequence)
+        } else {
+            self.engine.shown_by_most(&self.run, &self.lane).await
+        };
+        self.next_sequence = first.unwrap_or(self.next_sequence);
+        first.is_some()
     }
 
-    /// Where a journal without transactions of the signer begins. A number that only one of several nodes has reached would
-    /// leave a gap to be filled.
-    async fn first_sequence(&self, state: &LaneState) -> Option<u64> {
-        if self.run.network.settings.nodes < 2 || state.next_sequence == 0 {
-            return Some(state.next_sequence);
+    /// Continues after the journal's last transaction. While the process runs its journal is its own; at the start it may be an
+    /// old copy, of which the chain has more transactions. One node may be wrong. `false`: not known yet.
+    async fn continue_from(&mut self, journaled: u64, state: &LaneState, doubt: &mut Doubt) -> bool {
+        self.next_sequence = journaled;
+        if state.next_sequence <= journaled {
+            return true;
         }
-        self.engine.shown_by_most(&self.run, &self.lane).await
+        let since = *doubt.since.get_or_insert_with(Instant::now);
+        let lasted = Instant::now().saturating_duration_since(since);
+        if self.run.network.settings.nodes < 2 && lasted < ONE_NODE_SAYS_MORE_FOR {
+            return false;
+        }
+        match self
+            .engine
+            .most_show_more_than(&self.run, &self.lane, journaled)
+            .await
+        {
+            Some(false) => true,
+            Some(true) => {
+                let is_withheld = self.withhold(state).await;
+                if is_withheld {
+                    self.compare(state);
+                }
+                is_withheld
+            }
+            None => {
+                if !std::mem::replace(&mut doubt.reported, true) {
+                    tracing::error!(network = %self.lane.network, signer = %self.lane.signer,
+                        on_chain = state.next_sequence, in_journal = journaled,
+                        "nodes_disagree: one RPC node shows more transactions of this signer than the journal has, and most nodes \
+                         do not. The signer sends nothing new and no payment of its network is released until they agree: remove \
+                         the node that is wrong from rpc and restart");
+                }
+                false
+            }
+        }
     }
 
     /// The journal may be an old copy: nothing is released by it before that is recorded.

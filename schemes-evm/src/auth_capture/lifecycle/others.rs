@@ -22,7 +22,7 @@ pub(super) struct Others {
     pub(super) message: String,
 }
 
-/// The balances alone rule it out, whoever moved them: others did, or what the operation counted on was reorganised away.
+/// The balances alone rule it out: others moved them, or what the operation counted on was reorganised away.
 pub(super) fn ruled_out() -> Others {
     Others {
         reason: Reason::UnexpectedPaymentState,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use devnet::{AnvilOptions, Devnet, Options, USDC};
+use devnet::{Devnet, Options, USDC};
 use e2e::payment::PRICE;
 use e2e::{Facilitator, Fault, Payment, Proxy, Settings, wait};
 use serde_json::{Value, json};
@@ -53,14 +53,7 @@ impl Pool {
 
 /// A chain with the same addresses on it and another id.
 fn elsewhere() -> Devnet {
-    let options = Options {
-        anvil: AnvilOptions {
-            chain_id: 8453,
-            ..AnvilOptions::default()
-        },
-        ..Options::default()
-    };
-    let chain = Devnet::start(options).expect("the other chain starts");
+    let chain = Devnet::of_chain(8453).expect("the other chain starts");
     chain.mine(300).expect("mines");
     chain
 }

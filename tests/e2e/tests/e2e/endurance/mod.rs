@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use devnet::{AnvilOptions, Devnet, MERCHANT, Mining, Options};
+use devnet::{Devnet, MERCHANT, Mining};
 use e2e::World;
 use e2e::escrow::{self, fund, refunds};
 use serde_json::{Value, json};
@@ -40,14 +40,7 @@ fn number(variable: &str, usual: u64) -> u64 {
 
 /// Another chain, with the same addresses.
 fn elsewhere() -> Devnet {
-    let anvil = AnvilOptions {
-        chain_id: 8453,
-        ..AnvilOptions::default()
-    };
-    let chain = Devnet::start(Options {
-        anvil,
-        ..Options::default()
-    });
+    let chain = Devnet::of_chain(8453);
     let chain = chain.expect("the other chain starts");
     for signer in &chain.facilitators {
         chain.set_nonce(&signer.address, 1_000).expect("set");

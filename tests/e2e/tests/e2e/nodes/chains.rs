@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use devnet::{AnvilOptions, Devnet, Mining, Options};
+use devnet::{Devnet, Mining, Options};
 use e2e::payment::PRICE;
 use e2e::raw::RawTransaction;
 use e2e::{Blocks, Facilitator, Fault, Payment, Proxy, Reply, Settings, wait};
@@ -16,14 +16,7 @@ const NONCE_THERE: u64 = 128;
 
 /// Another chain, on which the facilitator's key has sent a lot.
 fn elsewhere() -> Devnet {
-    let options = Options {
-        anvil: AnvilOptions {
-            chain_id: 8453,
-            ..AnvilOptions::default()
-        },
-        ..Options::default()
-    };
-    let chain = Devnet::start(options).expect("the chain starts");
+    let chain = Devnet::of_chain(8453).expect("the chain starts");
     chain
         .set_nonce(&chain.facilitators[0].address, NONCE_THERE)
         .expect("set");

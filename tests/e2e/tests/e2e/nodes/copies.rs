@@ -1,4 +1,4 @@
-//! Older copies of the journal that are put back: what callers were told since is not in them.
+//! Older copies of the journal that are put back: they lack the answers that callers got since.
 
 use std::fs;
 use std::path::Path;
@@ -104,7 +104,7 @@ fn a_restored_journal_tells_no_payment_a_second_time() {
         (2, 2, 2 * PRICE)
     );
     let log = world.facilitator.log();
-    assert!(log.contains("journal"), "the operator is told: {log}");
+    assert!(log.contains("journal"), "the operator sees it: {log}");
 }
 
 /// An older journal comes back while a payment that it lacks waits in the pool; both are asked for.

@@ -16,7 +16,7 @@ mod strangers;
 
 use std::time::Duration;
 
-use devnet::AUTH_CAPTURE_V11;
+use devnet::{AUTH_CAPTURE_V11, Mining, USDC};
 use e2e::escrow::{self, SHOP_KEY, ask};
 use e2e::hold::{Hold, Method};
 use e2e::order::Bound;
@@ -82,6 +82,30 @@ fn held(world: &World, buyer: usize, units: u128, name: &str) -> Bound {
     let body = bound.collect(world);
     let _ = until_paid(|| order(world, &body));
     bound
+}
+
+/// A payment of 10,000 units whose hold is final. From then on blocks come by hand.
+#[track_caller]
+fn held_for_good(world: &World, name: &str) -> Bound {
+    let bound = held(world, 2, 10_000, name);
+    world.chain.mine(5).expect("mines");
+    world.wait_slots_closed();
+    world.chain.set_mining(Mining::Manual).expect("set");
+    bound
+}
+
+/// Sends a stranger's call to the dollar so that the next block has it ahead of everything that waits, and mines it.
+fn ahead_of_everybody(world: &World, calldata: &str) -> String {
+    // Enough for a transfer by authorization, and above any tip that the facilitator offers.
+    let (gas, tip_wei) = (200_000, 20_000_000_000);
+    let stranger = &world.chain.facilitators[1].address;
+    let hash = world.chain.enqueue(stranger, USDC, calldata, gas, tip_wei);
+    let hash = hash.expect("taken");
+    world.chain.mine(1).expect("mines");
+    let receipt = world.chain.receipt(&hash).expect("the node answers");
+    let status = receipt.expect("a receipt")["status"].clone();
+    assert_eq!(status, "0x1", "the stranger was first");
+    hash
 }
 
 /// Gives an order of the shop.

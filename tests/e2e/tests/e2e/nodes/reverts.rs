@@ -31,6 +31,15 @@ fn held(world: &World, name: &str) -> Bound {
     bound
 }
 
+/// An order to capture 2,000 units that is in the newest block and was answered as success.
+fn told_capture(world: &World, bound: &Bound) -> Value {
+    let capture = bound.order(world, &bound.capture(2_000, (10_000, 0)));
+    let _ = order(world, &capture).pending();
+    world.chain.mine(1).expect("mines");
+    let _ = until_paid(|| order(world, &capture));
+    capture
+}
+
 /// The newest block is replaced by an empty one, and nothing waits for the next. The transactions that were sent since so many.
 fn fork(world: &World, sent_before: usize) -> Vec<String> {
     let sent = world.proxy.transactions().split_off(sent_before);
@@ -47,7 +56,7 @@ fn land(world: &World, raws: impl IntoIterator<Item = String>) {
     world.chain.mine(1).expect("mines");
 }
 
-/// What is told at last: a failure that names no transaction that is not there.
+/// The last answer: a failure that names no transaction that is not there.
 #[track_caller]
 fn fails_truly(world: &World, body: &Value) -> Reply {
     wait::until("a failure", DECIDED, || {
@@ -66,10 +75,7 @@ fn fails_truly(world: &World, body: &Value) -> Reply {
 fn a_void_that_reverts_in_front_of_the_capture_it_followed_ends() {
     let world = escrow_world(6).start();
     let bound = held(&world, "void in front");
-    let capture = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
-    let _ = order(&world, &capture).pending();
-    world.chain.mine(1).expect("mines");
-    let _ = until_paid(|| order(&world, &capture));
+    let _capture = told_capture(&world, &bound);
     let void = bound.order(&world, &Order::Void);
     let _ = order(&world, &void).pending();
     let raw = fork(&world, 2);
@@ -95,10 +101,7 @@ fn a_void_that_reverts_in_front_of_the_capture_it_followed_ends() {
 fn a_capture_and_a_void_that_revert_in_the_fork_that_wins_both_end() {
     let world = escrow_world(6).start();
     let bound = held(&world, "paused");
-    let capture = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
-    let _ = order(&world, &capture).pending();
-    world.chain.mine(1).expect("mines");
-    let _ = until_paid(|| order(&world, &capture));
+    let capture = told_capture(&world, &bound);
     let void = bound.order(&world, &Order::Void);
     let _ = order(&world, &void).pending();
     let raws = fork(&world, 1);
@@ -151,15 +154,12 @@ fn a_capture_behind_a_hold_that_reverts_in_the_fork_that_wins_ends() {
     world.wait_slots_closed();
 }
 
-/// The key is used elsewhere for another capture in the place of ours, which was told as success. Ours is gone for good.
+/// The key is used elsewhere for another capture in the place of ours, which was answered as success. Ours is gone for good.
 #[test]
 fn a_told_capture_whose_place_another_takes_names_no_transaction_that_is_gone() {
     let world = escrow_world(6).start();
     let bound = held(&world, "place taken");
-    let capture = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
-    let _ = order(&world, &capture).pending();
-    world.chain.mine(1).expect("mines");
-    let _ = until_paid(|| order(&world, &capture));
+    let capture = told_capture(&world, &bound);
     let _ = fork(&world, 1);
     let (deployment, info) = (bound.hold.deployment, bound.hold.info.clone());
     let fee = fee_of(&deployment, 9_000, info.min_fee_bps);

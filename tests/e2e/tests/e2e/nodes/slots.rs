@@ -7,7 +7,10 @@ use e2e::{Blocks, Facilitator, Fault, Kind, Payment, Proxy, Settings, View, Worl
 use serde_json::json;
 
 use super::lies::{no_false_word, once, until_told};
-use super::{BLOCK, DECIDED, escrow_world, held, is_on_chain, order, settle_down, state, until_paid, world};
+use super::{
+    BLOCK, DECIDED, escrow_world, held, held_for_good, is_on_chain, order, settle_down, state, until_paid,
+    world,
+};
 
 pub(super) const NONCE: &str = "eth_getTransactionCount";
 const SEND: &str = "eth_sendRawTransaction";
@@ -102,10 +105,7 @@ fn a31_a_slot_that_one_of_two_nodes_calls_used_after_a_decision_is_filled() {
 #[test]
 fn a32_a_slot_that_one_of_two_nodes_calls_used_under_a_changed_guard_stays_open() {
     let world = escrow_world(3).two_nodes().start();
-    let bound = held(&world, 2, 10_000, "guard changed back");
-    world.chain.mine(5).expect("mines");
-    world.wait_slots_closed();
-    world.chain.set_mining(Mining::Manual).expect("set");
+    let bound = held_for_good(&world, "guard changed back");
     let first = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
     let _ = order(&world, &first).pending();
     world.chain.mine(1).expect("mines");
@@ -262,10 +262,7 @@ fn a10b_a_node_that_calls_a_used_authorization_unused_has_nothing_sent_again() {
 #[test]
 fn a11_a_void_behind_a_capture_that_nobody_shows_leaves_both_told() {
     let mut world = escrow_world(3).start();
-    let bound = held(&world, 2, 10_000, "void races");
-    world.chain.mine(5).expect("mines");
-    world.wait_slots_closed();
-    world.chain.set_mining(Mining::Manual).expect("set");
+    let bound = held_for_good(&world, "void races");
     let capture = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
     let void = bound.order(&world, &e2e::order::Order::Void);
     let captured = order(&world, &capture).pending();

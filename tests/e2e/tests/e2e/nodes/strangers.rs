@@ -3,35 +3,15 @@
 
 use std::time::Duration;
 
-use devnet::{Mining, USDC};
+use devnet::Mining;
 use e2e::payment::PRICE;
-use e2e::{Blocks, Fault, Lags, View, World, wait};
+use e2e::{Blocks, Fault, Lags, View, wait};
 use serde_json::json;
 
-use super::{escrow_world, held, order, settle_down, state, until_failed, until_paid, world};
+use super::{
+    ahead_of_everybody, escrow_world, held, order, settle_down, state, until_failed, until_paid, world,
+};
 use crate::reason;
-
-/// Enough for a transfer by authorization.
-const GAS: u64 = 200_000;
-/// Above any tip that the facilitator offers.
-const TIP_WEI: u128 = 20_000_000_000;
-
-/// Sends a call to the dollar so that the next block has it before everything that waits.
-fn ahead_of_everybody(world: &World, calldata: &str) -> String {
-    let stranger = &world.chain.facilitators[1].address;
-    let hash = world
-        .chain
-        .enqueue(stranger, USDC, calldata, GAS, TIP_WEI)
-        .expect("taken");
-    world.chain.mine(1).expect("mines");
-    let receipt = world
-        .chain
-        .receipt(&hash)
-        .expect("the node answers")
-        .expect("a receipt");
-    assert_eq!(receipt["status"], "0x1", "the stranger was first");
-    hash
-}
 
 #[test]
 fn t33_a_front_runner_whose_logs_come_two_blocks_late_is_found_and_its_transaction_is_the_answer() {

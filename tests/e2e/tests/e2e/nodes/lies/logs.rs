@@ -6,8 +6,11 @@ use devnet::{Mining, USDC};
 use e2e::{Blocks, Fault, Kind, View, World, wait};
 use serde_json::{Value, json};
 
-use super::super::{BLOCK, escrow_world, held, is_on_chain, order, settle_down, state, until_failed, world};
-use super::{no_false_word, once, replaced_by, stranger_first, unrelated, until_told};
+use super::super::{
+    BLOCK, ahead_of_everybody, escrow_world, held_for_good, is_on_chain, order, settle_down, state,
+    until_failed, world,
+};
+use super::{no_false_word, once, replaced_by, unrelated, until_told};
 use crate::reason;
 
 const RECEIPT: &str = "eth_getTransactionReceipt";
@@ -54,7 +57,7 @@ fn a06_logs_of_a_sibling_fork_name_no_transaction_of_a_success() {
     world.proxy.on(LOGS, Fault::Answer(json!([])));
     let sent = world.settle(&body).pending();
     let ours = world.proxy.transactions()[0].clone();
-    let theirs = stranger_first(&world, &payment.calldata());
+    let theirs = ahead_of_everybody(&world, &payment.calldata());
     let fork = world.chain.logs(USDC, None).expect("answers");
     let fork: Vec<Value> = fork
         .into_iter()
@@ -104,7 +107,7 @@ fn a13_half_of_a_front_runners_logs_fail_no_payment() {
             }
         }),
     );
-    let hash = stranger_first(&world, &payment.calldata());
+    let hash = ahead_of_everybody(&world, &payment.calldata());
     theirs.lock().expect("unpoisoned").clone_from(&hash);
     no_false_word(&world, || world.settle(&body));
     world.proxy.heal();
@@ -133,7 +136,7 @@ fn a15_logs_of_a_sibling_fork_make_no_success_of_ours() {
     world.chain.drop_all_transactions().expect("dropped");
     let taken = world.chain.rpc().call("eth_sendRawTransaction", json!([ours]));
     let _ = taken;
-    let theirs = stranger_first(&world, &payment.calldata());
+    let theirs = ahead_of_everybody(&world, &payment.calldata());
     let receipt = world.chain.receipt(&sent).expect("answers").expect("a receipt");
     assert_eq!(receipt["status"], "0x0");
     assert_eq!(world.transfers(), 1);
@@ -193,7 +196,7 @@ fn a17_a_stranger_who_was_first_with_a_receipt_without_logs_is_no_failure() {
             }
         }),
     );
-    let theirs = stranger_first(&world, &payment.calldata());
+    let theirs = ahead_of_everybody(&world, &payment.calldata());
     no_false_word(&world, || world.settle(&body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
@@ -206,10 +209,7 @@ fn a17_a_stranger_who_was_first_with_a_receipt_without_logs_is_no_failure() {
 #[test]
 fn a27_two_equal_captures_that_nobody_shows_are_told_with_their_own_hashes() {
     let world = escrow_world(3).start();
-    let bound = held(&world, 2, 10_000, "equal captures");
-    world.chain.mine(5).expect("mines");
-    world.wait_slots_closed();
-    world.chain.set_mining(Mining::Manual).expect("set");
+    let bound = held_for_good(&world, "equal captures");
     let first = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
     let second = bound.order(&world, &bound.capture(2_000, (8_000, 2_000)));
     let one = order(&world, &first).pending();
@@ -242,10 +242,7 @@ fn a27_two_equal_captures_that_nobody_shows_are_told_with_their_own_hashes() {
 #[test]
 fn a30_logs_of_a_sibling_fork_make_no_capture_however_deep_they_seem() {
     let world = escrow_world(3).start();
-    let bound = held(&world, 2, 10_000, "forked logs");
-    world.chain.mine(5).expect("mines");
-    world.wait_slots_closed();
-    world.chain.set_mining(Mining::Manual).expect("set");
+    let bound = held_for_good(&world, "forked logs");
     only_logs(&world);
     world.proxy.on(LOGS, Fault::answer_with(|_| json!([])));
     let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));

@@ -6,7 +6,6 @@ mod stale;
 
 use std::time::{Duration, Instant};
 
-use devnet::USDC;
 use e2e::payment::PRICE;
 use e2e::{Reply, World, wait};
 use serde_json::{Value, json};
@@ -14,10 +13,8 @@ use serde_json::{Value, json};
 use super::{BLOCK, DECIDED, is_on_chain, settle_down};
 use crate::reason;
 
-/// How long a lie is told.
+/// How long a node lies.
 const LIE: Duration = Duration::from_secs(6);
-const GAS: u64 = 200_000;
-const TIP_WEI: u128 = 20_000_000_000;
 
 /// While a lie lasts, with blocks that come, each answer is pending (or 503), or a success that is true.
 #[track_caller]
@@ -44,7 +41,7 @@ pub(super) fn no_false_word(world: &World, settle: impl Fn() -> Reply) {
     }
 }
 
-/// Settles until it is told as `success`, or was told before, and gives its transaction.
+/// Settles until the reply is `success`, or `duplicate_settlement` after an earlier one, and returns its transaction.
 #[track_caller]
 pub(super) fn until_told(settle: impl Fn() -> Reply) -> String {
     wait::until("success", DECIDED, || {
@@ -78,16 +75,6 @@ fn replaced_by(world: &World, raws: &[String]) {
         .rpc()
         .call("anvil_reorg", json!([1, txs]))
         .expect("the newest block is replaced");
-}
-
-fn stranger_first(world: &World, calldata: &str) -> String {
-    let stranger = &world.chain.facilitators[1].address;
-    let hash = world
-        .chain
-        .enqueue(stranger, USDC, calldata, GAS, TIP_WEI)
-        .expect("taken");
-    world.chain.mine(1).expect("mines");
-    hash
 }
 
 fn unrelated(receipt: &mut Value) {

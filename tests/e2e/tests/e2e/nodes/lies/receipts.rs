@@ -7,8 +7,10 @@ use e2e::payment::PRICE;
 use e2e::{Blocks, Fault, wait};
 use serde_json::json;
 
-use super::super::{BLOCK, escrow_world, held, order, settle_down, state, world};
-use super::{no_false_word, once, replaced_by, stranger_first, unrelated, until_told};
+use super::super::{
+    BLOCK, ahead_of_everybody, escrow_world, held, held_for_good, order, settle_down, state, world,
+};
+use super::{no_false_word, once, replaced_by, unrelated, until_told};
 
 const RECEIPT: &str = "eth_getTransactionReceipt";
 
@@ -127,7 +129,7 @@ fn a03_malformed_receipts_decide_nothing() {
     no_false_word(&world, || world.settle(&body));
     // Somebody else's, that did exactly the same for another payer.
     let other = world.payment(3);
-    let theirs = stranger_first(&world, &other.calldata());
+    let theirs = ahead_of_everybody(&world, &other.calldata());
     let receipt = world.chain.receipt(&theirs).expect("answers").expect("a receipt");
     world.proxy.on(RECEIPT, Fault::Answer(receipt.clone()));
     no_false_word(&world, || world.settle(&body));
@@ -149,7 +151,7 @@ fn a03_malformed_receipts_decide_nothing() {
     );
 }
 
-/// One receipt without logs once, then honest: the false failure is not told again, the payment is told paid.
+/// One receipt without logs once, then honest: the false failure is not repeated, and the payment ends as paid.
 #[test]
 fn a20_one_receipt_without_logs_is_no_lasting_failure() {
     let world = world(6).mining(Mining::Manual).start();
@@ -289,10 +291,7 @@ fn a23b_one_malformed_receipt_of_one_of_two_nodes_keeps_nobody_pending() {
 #[test]
 fn a24b_a_receipt_of_a_block_without_state_keeps_no_other_payment_pending() {
     let world = escrow_world(3).start();
-    let bound = held(&world, 2, 10_000, "neighbour");
-    world.chain.mine(5).expect("mines");
-    world.wait_slots_closed();
-    world.chain.set_mining(Mining::Manual).expect("set");
+    let bound = held_for_good(&world, "neighbour");
     world.proxy.on(RECEIPT, Fault::Answer(json!(null)));
     let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
     let sent = order(&world, &body).pending();

@@ -7,19 +7,17 @@ use e2e::{Blocks, Fault, wait};
 use serde_json::json;
 
 use super::super::{
-    BLOCK, DECIDED, escrow_world, held, is_on_chain, order, settle_down, state, until_failed, world,
+    BLOCK, DECIDED, ahead_of_everybody, escrow_world, held_for_good, is_on_chain, order, settle_down, state,
+    until_failed, world,
 };
-use super::{no_false_word, once, replaced_by, stranger_first, until_told};
+use super::{no_false_word, once, replaced_by, until_told};
 use crate::reason;
 
 const RECEIPT: &str = "eth_getTransactionReceipt";
 
 fn stale_capture(error: &'static str) {
     let world = escrow_world(3).start();
-    let bound = held(&world, 2, 10_000, "stale receipt, no state");
-    world.chain.mine(5).expect("mines");
-    world.wait_slots_closed();
-    world.chain.set_mining(Mining::Manual).expect("set");
+    let bound = held_for_good(&world, "stale receipt, no state");
     let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
     world.proxy.on(RECEIPT, Fault::Answer(json!(null)));
     let sent = order(&world, &body).pending();
@@ -108,7 +106,7 @@ fn a07_a_stale_reverted_receipt_fails_no_payment_that_landed_since() {
     world.proxy.on(RECEIPT, Fault::Answer(json!(null)));
     let sent = world.settle(&body).pending();
     let ours = world.proxy.transactions()[0].clone();
-    let theirs = stranger_first(&world, &payment.calldata());
+    let theirs = ahead_of_everybody(&world, &payment.calldata());
     let stale = world.chain.receipt(&sent).expect("answers").expect("a receipt");
     assert_eq!(stale["status"], "0x0");
     replaced_by(&world, &[ours]);
@@ -271,10 +269,7 @@ fn a19_a_stale_receipt_of_the_first_node_of_two_is_no_success() {
 #[test]
 fn a21_a_stale_receipt_makes_no_capture_however_deep_it_seems() {
     let world = escrow_world(3).start();
-    let bound = held(&world, 2, 10_000, "stale receipt");
-    world.chain.mine(5).expect("mines");
-    world.wait_slots_closed();
-    world.chain.set_mining(Mining::Manual).expect("set");
+    let bound = held_for_good(&world, "stale receipt");
     let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
     world.proxy.on(RECEIPT, Fault::Answer(json!(null)));
     let sent = order(&world, &body).pending();
