@@ -122,26 +122,24 @@ impl SvmDriver {
             // Not the count of those that have no status.
             let key = format!("failed {id}");
             let agree = agreeing.get(id.as_str()).copied().unwrap_or(0);
-            let is_proven = match count {
+            let is_contradicted = count > 1 && agree < count;
+            let apart = match count {
                 // Two were wanted, and one answers.
-                0 => self.expiries(cx, |expiries| {
-                    expiries.answered_twice(&key, now_ms, head, Apart::WithoutOne)
-                }),
-                1 if in_block.contains(id) => true,
-                1 => self.expiries(cx, |expiries| {
-                    expiries.answered_twice(&key, now_ms, head, Apart::Alone)
-                }),
-                _ if agree < count => false,
-                _ if in_block.contains(id) => true,
+                0 => Apart::WithoutOne,
+                1 => Apart::Alone,
                 // Both hide the transaction itself.
-                _ => self.expiries(cx, |expiries| {
-                    expiries.answered_twice(&key, now_ms, head, Apart::BesideOne)
-                }),
+                _ => Apart::BesideOne,
             };
+            let is_shown = count > 0 && in_block.contains(id);
+            let is_proven = self.expiries(cx, |expiries| {
+                if is_contradicted {
+                    expiries.not_proven(&key);
+                    return false;
+                }
+                is_shown || expiries.answered_twice(&key, now_ms, head, apart)
+            });
             if is_proven {
                 seen.failed.insert(id.clone());
-            } else if count > 1 && agree < count {
-                self.expiries(cx, |expiries| expiries.not_proven(&key));
             }
         }
         Ok(())
