@@ -4,7 +4,7 @@
 //! the test binary is killed, without any unsafe code. It has a process group of its own: Ctrl-C in the terminal reaches
 //! the parent only, whose end then closes the pipe.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,6 +20,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(30);
 /// Between choosing a free port and anvil's bind somebody else may take it.
 const PORT_ATTEMPTS: u32 = 3;
+/// How many free ports may turn out to be promised to another node of ours.
+const CHOICES: u32 = 100;
 
 /// `$@` is the anvil command, and 3 the pipe to the parent. The reader ends when the pipe does, and takes anvil along.
 /// Only anvil keeps stderr (as 4): what the shell says about killed jobs interests nobody.
@@ -57,9 +59,18 @@ impl Default for AnvilOptions {
 #[derive(Debug)]
 pub struct Anvil {
     keeper: Child,
-    port: u16,
+    port: Port,
     rpc: Rpc,
     accounts: Vec<Account>,
+}
+
+// A port that no other node of ours is started on as long as this lives. The mark is the UDP port of the same number,
+// which anvil does not use: a port that was merely free when it was chosen could be chosen twice, and the health check
+// of one world would then believe the node of the other.
+#[derive(Debug)]
+struct Port {
+    number: u16,
+    _mark: UdpSocket,
 }
 
 // What anvil writes with --config-out, as far as it is needed here.
@@ -86,12 +97,13 @@ impl Anvil {
     }
 
     fn start_once(binary: &Path, options: &AnvilOptions) -> Result<Anvil, Error> {
-        let port = free_port(&options.host, options.port)?;
+        let port = Port::choose(&options.host, options.port)?;
+        let number = port.number;
         let config = config_file();
         let keeper = Command::new("sh")
             .args(["-c", KEEPER, "anvil"])
             .arg(binary)
-            .args(["--silent", "--host", &options.host, "--port", &port.to_string()])
+            .args(["--silent", "--host", &options.host, "--port", &number.to_string()])
             .args([
                 "--chain-id",
                 &options.chain_id.to_string(),
@@ -106,7 +118,7 @@ impl Anvil {
             .process_group(0)
             .spawn()
             .map_err(Error::io("cannot start anvil"))?;
-        let rpc = Rpc::new(&format!("http://{}:{port}", options.host));
+        let rpc = Rpc::new(&format!("http://{}:{number}", options.host));
         let mut anvil = Anvil {
             keeper,
             port,
@@ -129,7 +141,7 @@ impl Anvil {
             if let Some(status) = self.keeper.try_wait().map_err(Error::io("cannot watch anvil"))? {
                 return Err(Error::Setup(format!(
                     "anvil ended at once ({status}); is port {} taken?",
-                    self.port
+                    self.port.number
                 )));
             }
             match self.rpc.quantity("eth_chainId", serde_json::json!([])) {
@@ -138,7 +150,7 @@ impl Anvil {
                 Ok(id) => {
                     return Err(Error::Setup(format!(
                         "chain {id} is on port {}, not ours",
-                        self.port
+                        self.port.number
                     )));
                 }
                 Err(error) => return Err(error),
@@ -190,11 +202,25 @@ impl Drop for Anvil {
     }
 }
 
-// The wanted port if it is free, any free one for 0.
-fn free_port(host: &str, port: u16) -> Result<u16, Error> {
-    let taken = || format!("cannot listen on {host}:{port}");
-    let listener = TcpListener::bind((host, port)).map_err(Error::io(taken()))?;
-    Ok(listener.local_addr().map_err(Error::io(taken()))?.port())
+impl Port {
+    // The wanted one, or any free one for 0.
+    fn choose(host: &str, wanted: u16) -> Result<Port, Error> {
+        let mut choices = 1;
+        loop {
+            match Port::take(host, wanted) {
+                Err(_) if wanted == 0 && choices < CHOICES => choices += 1,
+                result => return result,
+            }
+        }
+    }
+
+    fn take(host: &str, wanted: u16) -> Result<Port, Error> {
+        let taken = || format!("cannot listen on {host}:{wanted}");
+        let listener = TcpListener::bind((host, wanted)).map_err(Error::io(taken()))?;
+        let number = listener.local_addr().map_err(Error::io(taken()))?.port();
+        let mark = UdpSocket::bind((host, number)).map_err(Error::io(taken()))?;
+        Ok(Port { number, _mark: mark })
+    }
 }
 
 fn config_file() -> PathBuf {
@@ -209,4 +235,16 @@ fn read_accounts(config: &Path) -> Result<Vec<Account>, Error> {
         .map_err(|e| Error::Malformed(format!("anvil's account list does not parse: {e}")))?;
     let pairs = written.available_accounts.into_iter().zip(written.private_keys);
     Ok(pairs.map(|(address, key)| Account { address, key }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Port;
+
+    #[test]
+    fn a_port_is_given_out_once_while_its_node_may_still_be_starting() {
+        // No listener is left behind, so the system itself would call each of them free.
+        let first = Port::choose("127.0.0.1", 0).expect("a free port");
+        assert!(Port::take("127.0.0.1", first.number).is_err());
+    }
 }
