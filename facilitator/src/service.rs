@@ -156,6 +156,8 @@ pub struct NetworkReadiness {
     pub why_not: Option<String>,
     /// For operators: what does not keep it from settling.
     pub warnings: Vec<String>,
+    /// For operators: what needs a person, though payments may be begun.
+    pub alarms: Vec<String>,
     /// What its schemes say of themselves. Of a network that is not ready, what they said when it was.
     pub schemes: Vec<SchemeReadiness>,
 }

@@ -112,6 +112,7 @@ fn what_a_driver_warns_of_is_printed_and_stops_nothing() {
         ready: true,
         why_not: None,
         warnings: vec!["finality = 2 is too small".into()],
+        alarms: Vec::new(),
         schemes: Vec::new(),
     };
     let mut out = Vec::new();

@@ -14,6 +14,7 @@ pub(super) fn begin_at_zero(metrics: &Metrics, registry: &Registry) {
             "switchyard_unexplained_sequence_total",
             "switchyard_unexplained_total",
             "switchyard_unjudged_total",
+            "switchyard_panics_total",
             "switchyard_unproven_total",
             "switchyard_reorgs_total",
             "switchyard_second_source_waits_total",
@@ -40,6 +41,7 @@ pub(super) fn begin_at_zero(metrics: &Metrics, registry: &Registry) {
         }
         metrics.set("switchyard_network_ready", &[("network", id)], 0.0);
         metrics.set("switchyard_open_slots", &[("network", id)], 0.0);
+        metrics.set("switchyard_overdue_settlements", &[("network", id)], 0.0);
     }
     for kind in registry.kinds() {
         let labels = [("network", kind.network.id()), ("scheme", kind.scheme.as_str())];

@@ -11,9 +11,12 @@ use super::budget::{Spender, day_began_ms};
 use super::network::NetworkRun;
 use super::settlement::{Phase, Settlement};
 use super::slot::OpenSlot;
+use super::survive::unexplained_steps;
 use super::{Engine, lock};
 use crate::journal::query::unexpected;
-use crate::journal::{Answer, JournalError, Outcome, Query, SettlementRow, StepState, open_slots};
+use crate::journal::{
+    Answer, AttemptRow, JournalError, Journaled, Outcome, Query, SettlementRow, open_slots,
+};
 
 /// How long the start waits for a network's first check and look; one that is down is resumed in the background.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
@@ -63,17 +66,7 @@ impl Engine {
                     "the journal holds an open transaction on a network that is not configured: configure it again");
                 continue;
             };
-            let mut covers = Vec::new();
-            for attempt in &attempts {
-                for (id, step) in &attempt.covers {
-                    let known = covers
-                        .iter()
-                        .any(|(known, s): &(Arc<Settlement>, u32)| known.id == *id && s == step);
-                    if let (Some(settlement), false) = (settlements.get(id), known) {
-                        covers.push((Arc::clone(settlement), *step));
-                    }
-                }
-            }
+            let covers = self.covers_of(&attempts);
             let slot = OpenSlot::new(attempts, slot.lane, slot.sequence, covers);
             slot.resume_decision();
             run.add_slot(Arc::new(slot));
@@ -131,9 +124,9 @@ impl Engine {
         for settlement in settlements.values() {
             self.advance(settlement);
             for step in unexplained_steps(settlement) {
-                self.spawn(Arc::clone(self).explain(Arc::clone(settlement), step));
+                self.begin_again_to_explain(settlement, step);
             }
-            self.spawn(Arc::clone(self).finish_if_ended(Arc::clone(settlement)));
+            self.begin_to_finish(settlement);
         }
         self.start_jobs();
         if !settlements.is_empty() {
@@ -144,6 +137,27 @@ impl Engine {
             );
         }
         Ok(())
+    }
+
+    /// The settlements in memory that these attempts carry, with their steps, each once.
+    pub(super) fn covers_of(&self, attempts: &[Journaled<AttemptRow>]) -> Vec<(Arc<Settlement>, u32)> {
+        let mut steps: Vec<(u64, u32)> = Vec::new();
+        for step in attempts.iter().flat_map(|attempt| &attempt.covers) {
+            if !steps.contains(step) {
+                steps.push(*step);
+            }
+        }
+        let claims = lock(&self.claims);
+        let holders: BTreeMap<u64, &Arc<Settlement>> = claims
+            .values()
+            .filter_map(|claim| claim.holder.as_ref())
+            .filter(|holder| steps.iter().any(|(id, _)| *id == holder.id))
+            .map(|holder| (holder.id, holder))
+            .collect();
+        steps
+            .iter()
+            .filter_map(|(id, step)| Some((Arc::clone(holders.get(id)?), *step)))
+            .collect()
     }
 
     fn bring_back(&self, row: SettlementRow, plan: Option<String>) -> Option<Arc<Settlement>> {
@@ -188,13 +202,4 @@ impl Engine {
         lock(&self.claims).entry(claim).or_default().holder = Some(Arc::clone(&settlement));
         Some(settlement)
     }
-}
-
-fn unexplained_steps(settlement: &Settlement) -> Vec<u32> {
-    let state = settlement.lock();
-    let steps = state.row.steps.iter().enumerate();
-    steps
-        .filter(|(_, step)| matches!(step.state, StepState::Unexplained { .. }))
-        .filter_map(|(index, _)| u32::try_from(index).ok())
-        .collect()
 }

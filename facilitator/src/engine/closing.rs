@@ -142,10 +142,10 @@ impl Engine {
         if !settlement.lock().row.holds_keys() {
             self.free_keys(settlement.id);
         }
-        self.spawn(Arc::clone(self).explain(settlement, step));
+        self.begin_again_to_explain(&settlement, step);
     }
 
-    fn remove_closed(&self, run: &NetworkRun, slot: &OpenSlot) {
+    pub(super) fn remove_closed(&self, run: &NetworkRun, slot: &OpenSlot) {
         slot.lock().closed = true;
         run.remove_slot(&slot.key());
         if let Some(lane) = run.lane(&slot.lane.signer) {

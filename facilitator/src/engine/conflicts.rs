@@ -4,26 +4,38 @@
 //! luck. In memory only; the journal has the last word.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
 
 /// Keys by the settlement that holds them, and those that wait for each.
 #[derive(Debug, Default)]
 pub(super) struct Conflicts {
     held: HashMap<String, u64>,
     waiting: HashMap<String, VecDeque<u64>>,
+    /// What each settlement holds or waits for.
+    keys: HashMap<u64, Vec<String>>,
+    /// Wakes a settlement that waits, when it may be its turn.
+    wakers: HashMap<u64, Arc<Notify>>,
 }
 
 impl Conflicts {
     /// A settlement that the journal says holds a key.
     pub(super) fn hold(&mut self, key: String, settlement: u64) {
+        self.keys.entry(settlement).or_default().push(key.clone());
         self.held.insert(key, settlement);
     }
 
     /// Takes a place behind all that wait for any of the keys. Places for all keys are taken at once, so that two
-    /// settlements with the same two keys never wait for each other.
-    pub(super) fn queue(&mut self, keys: &[String], settlement: u64) {
+    /// settlements with the same two keys never wait for each other. What it gives back is notified when it may be its turn.
+    pub(super) fn queue(&mut self, keys: &[String], settlement: u64) -> Arc<Notify> {
         for key in keys {
             self.waiting.entry(key.clone()).or_default().push_back(settlement);
         }
+        self.keys.entry(settlement).or_default().extend_from_slice(keys);
+        let waker = Arc::new(Notify::new());
+        self.wakers.insert(settlement, Arc::clone(&waker));
+        waker
     }
 
     /// Takes all keys or none: each must be free, and nobody before in its queue.
@@ -42,16 +54,32 @@ impl Conflicts {
             }
             self.held.insert(key.clone(), settlement);
         }
+        self.wakers.remove(&settlement);
         true
     }
 
-    /// Gives back what a settlement holds, and its places.
+    /// Gives back what a settlement holds, and its places, and wakes those who are first now.
     pub(super) fn free(&mut self, settlement: u64) {
-        self.held.retain(|_, owner| *owner != settlement);
-        self.waiting.retain(|_, queue| {
+        self.wakers.remove(&settlement);
+        for key in self.keys.remove(&settlement).unwrap_or_default() {
+            if self.held.get(&key) == Some(&settlement) {
+                self.held.remove(&key);
+            }
+            let Some(queue) = self.waiting.get_mut(&key) else {
+                continue;
+            };
             queue.retain(|waiting| *waiting != settlement);
-            !queue.is_empty()
-        });
+            match queue.front() {
+                Some(first) => {
+                    if let Some(waker) = self.wakers.get(first) {
+                        waker.notify_one();
+                    }
+                }
+                None => {
+                    self.waiting.remove(&key);
+                }
+            }
+        }
     }
 }
 
@@ -78,6 +106,7 @@ mod tests {
         assert!(conflicts.take(&key, 3), "the second has gone");
         conflicts.free(3);
         assert!(conflicts.held.is_empty() && conflicts.waiting.is_empty());
+        assert!(conflicts.keys.is_empty() && conflicts.wakers.is_empty());
     }
 
     #[test]
@@ -93,5 +122,24 @@ mod tests {
         assert!(conflicts.take(&one, 1));
         conflicts.free(1);
         assert!(conflicts.take(&other, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_those_are_woken_whose_turn_it_may_be() {
+        let mut conflicts = Conflicts::default();
+        conflicts.hold("a".into(), 9);
+        conflicts.hold("b".into(), 8);
+        let mut wakers = Vec::new();
+        for (settlement, key) in [(1, "a"), (2, "a"), (3, "b")] {
+            wakers.push(conflicts.queue(&keys(&[key]), settlement));
+        }
+        conflicts.free(9);
+        let wait = std::time::Duration::from_millis(1);
+        let mut woken = Vec::new();
+        for waker in &wakers {
+            woken.push(tokio::time::timeout(wait, waker.notified()).await.is_ok());
+        }
+        assert_eq!(woken, [true, false, false]);
+        assert!(conflicts.take(&keys(&["a"]), 1));
     }
 }

@@ -148,6 +148,7 @@ mod tests {
 
     fn release(key: Option<&str>) -> Option<Release> {
         Some(Release {
+            number: 1,
             tenant: Some("a".into()),
             idempotency_key: key.map(str::to_owned),
             body: body("0xtx"),

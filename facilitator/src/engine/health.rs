@@ -51,6 +51,8 @@ pub(super) struct Health {
     pub(super) behind_since: Mutex<Option<Instant>>,
     /// When all nodes were last looked at.
     pub(super) nodes_shown: Mutex<Option<Instant>>,
+    /// What is said of payments that are pending for too long.
+    pub(super) overdue: Mutex<Option<String>>,
     said: Mutex<BTreeMap<String, Instant>>,
 }
 
@@ -203,6 +205,7 @@ impl Engine {
         for settlement in self.holders_on(network.id()) {
             self.advance(&settlement);
         }
+        self.watch_overdue(run);
         network.readiness().is_ok()
     }
 

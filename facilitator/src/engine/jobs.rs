@@ -20,6 +20,8 @@ use crate::service::SettleAnswer;
 
 /// Between two looks for due jobs.
 const EVERY: Duration = Duration::from_secs(1);
+/// The longest such pause, while all that is due waits for a plugin, a pause or a scheme's readiness.
+const LONGEST_LOOK_PAUSE: Duration = Duration::from_secs(8);
 /// Jobs of one network that run at once.
 const AT_ONCE: usize = 8;
 /// Due jobs read at once.
@@ -48,6 +50,14 @@ pub(super) struct Jobs {
     orphans: Mutex<BTreeSet<JobName>>,
 }
 
+/// What a look for due jobs found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// Some are due, and none could be begun.
+    Blocked,
+    NoneOrBegun,
+}
+
 /// Why a job stays.
 struct PutOff {
     why: String,
@@ -55,6 +65,13 @@ struct PutOff {
 }
 
 impl PutOff {
+    fn of_panic() -> Self {
+        Self {
+            why: "it panicked".into(),
+            longest_pause_ms: LONGEST_PAUSE_MS,
+        }
+    }
+
     fn of(fault: &Fault) -> Self {
         Self {
             why: fault.to_string(),
@@ -95,34 +112,45 @@ fn pause_ms(faults: u32, longest_ms: u64) -> u64 {
 impl Engine {
     pub(super) fn start_jobs(self: &Arc<Self>) {
         for run in self.networks.values() {
-            let (engine, run) = (Arc::clone(self), Arc::clone(run));
-            self.spawn(async move {
-                loop {
-                    tokio::time::sleep(EVERY).await;
-                    engine.start_due_jobs(&run).await;
-                }
+            let id = run.network.id().to_owned();
+            let run = Arc::clone(run);
+            self.keep(&id, "the runner of jobs", move |engine| {
+                engine.keep_running_jobs(Arc::clone(&run))
             });
         }
-        let engine = Arc::clone(self);
-        self.spawn(async move {
-            loop {
-                tokio::time::sleep(HOUSEKEEPING_EVERY).await;
-                let finished_before_ms = engine.clock.now_ms().saturating_sub(KEEP_PAYLOADS_MS);
-                let events = vec![Event::PayloadsDropped { finished_before_ms }];
-                if let Err(error) = engine.journal.commit(events).await {
-                    tracing::warn!(%error, "housekeeping was put off");
-                }
+        self.keep("", "housekeeping", Self::keep_house);
+    }
+
+    async fn keep_running_jobs(self: Arc<Self>, run: Arc<NetworkRun>) {
+        let mut pause = EVERY;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = match self.start_due_jobs(&run).await {
+                // What is due and can't be begun is not read again every second.
+                Due::Blocked => pause.saturating_mul(2).min(LONGEST_LOOK_PAUSE),
+                Due::NoneOrBegun => EVERY,
+            };
+        }
+    }
+
+    async fn keep_house(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(HOUSEKEEPING_EVERY).await;
+            let finished_before_ms = self.clock.now_ms().saturating_sub(KEEP_PAYLOADS_MS);
+            let events = vec![Event::PayloadsDropped { finished_before_ms }];
+            if let Err(error) = self.journal.commit(events).await {
+                tracing::warn!(%error, "housekeeping was put off");
             }
-        });
+        }
     }
 
     /// Begins what is due on a network, as far as there is room. While the network or the kind takes nothing new, its
     /// jobs wait and nothing is counted against them.
-    async fn start_due_jobs(self: &Arc<Self>, run: &Arc<NetworkRun>) {
+    async fn start_due_jobs(self: &Arc<Self>, run: &Arc<NetworkRun>) -> Due {
         if run.network.readiness().is_err() {
-            return;
+            return Due::NoneOrBegun;
         }
-        let mut after = None;
+        let (mut after, mut blocked, mut begun) = (None, false, false);
         loop {
             // Taken before the look: what ends meanwhile may still be in what is read.
             let going = lock(&run.jobs.running).clone();
@@ -134,14 +162,20 @@ impl Engine {
             };
             let due = match self.journal.query(query).await {
                 Ok(Answer::Jobs(due)) => due,
-                Ok(other) => return tracing::error!("the journal answered out of shape: {other:?}"),
-                Err(error) => return tracing::error!(%error, "due jobs can't be read"),
+                Ok(other) => {
+                    tracing::error!("the journal answered out of shape: {other:?}");
+                    return Due::NoneOrBegun;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "due jobs can't be read");
+                    return Due::NoneOrBegun;
+                }
             };
             after = due.last().map(due_key);
             let is_last = due.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
             for row in due {
                 if lock(&run.jobs.running).len() >= AT_ONCE {
-                    return;
+                    return Due::NoneOrBegun;
                 }
                 let name = (row.plugin.clone(), row.job.id.clone());
                 if going.contains(&name) {
@@ -151,6 +185,7 @@ impl Engine {
                     .registry
                     .kind_of(&row.plugin, &row.job.scheme, run.network.id())
                 else {
+                    blocked = true;
                     if lock(&run.jobs.orphans).insert(name) {
                         tracing::warn!(plugin = row.plugin, job = %row.job.id, scheme = %row.job.scheme,
                             "a job is due and its plugin is not loaded: it stays until it is");
@@ -158,24 +193,38 @@ impl Engine {
                     continue;
                 };
                 if self.is_paused(kind) || kind.readiness().is_err() {
+                    blocked = true;
                     continue;
                 }
+                begun = true;
                 lock(&run.jobs.running).insert(name);
                 let (engine, run, kind) = (Arc::clone(self), Arc::clone(run), Arc::clone(kind));
-                self.spawn(async move { engine.run_job(&run, &kind, row).await });
+                self.spawn(async move {
+                    let name = (row.plugin.clone(), row.job.id.clone());
+                    let running = engine.run_job(&run, &kind, row);
+                    let _ = engine.survives(run.network.id(), "a job", running).await;
+                    // What was not recorded as done or put off is due again.
+                    lock(&run.jobs.running).remove(&name);
+                });
             }
             if is_last {
-                return;
+                return if blocked && !begun {
+                    Due::Blocked
+                } else {
+                    Due::NoneOrBegun
+                };
             }
         }
     }
 
     async fn run_job(self: &Arc<Self>, run: &NetworkRun, kind: &Kind, row: JobRow) {
-        let carried_out = self.carry_out(kind, &row).await;
+        let carried_out = self
+            .survives(run.network.id(), "a job", self.carry_out(kind, &row))
+            .await
+            .unwrap_or_else(|| Err(PutOff::of_panic()));
         let JobRow {
             plugin, job, faults, ..
         } = row;
-        let name = (plugin.clone(), job.id.clone());
         let event = match carried_out {
             Ok(()) => Event::JobDone {
                 plugin,
@@ -200,7 +249,6 @@ impl Engine {
         if let Err(error) = self.journal.commit(vec![event]).await {
             tracing::warn!(%error, "what became of a job was not recorded; it is repeated");
         }
-        lock(&run.jobs.running).remove(&name);
     }
 
     /// Has the job's requests settled, one after the other.

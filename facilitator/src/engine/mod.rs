@@ -30,6 +30,7 @@ mod nodes;
 mod observer;
 mod ops;
 mod outcome;
+mod overdue;
 mod paused;
 mod plan_check;
 #[cfg(test)]
@@ -45,6 +46,7 @@ mod second_source;
 mod settle;
 mod settlement;
 mod slot;
+mod survive;
 mod unsent;
 mod verdict;
 #[cfg(test)]
@@ -57,7 +59,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use sdk_plugin::{Fault, FaultKind};
 use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -100,7 +101,6 @@ pub struct Engine {
     /// In order of their keys, so that what walks over all of them does so in the same order each time.
     claims: Mutex<BTreeMap<String, Claim>>,
     conflicts: Mutex<conflicts::Conflicts>,
-    conflict_freed: Notify,
     griefing: griefing::Griefing,
     paused: RwLock<Paused>,
     /// No settlement of this process has this number or a lower one.
@@ -109,6 +109,8 @@ pub struct Engine {
     /// Settlements whose release was taken for an answer that has not arrived yet, or is being given back; how many such
     /// answers there are of each.
     in_delivery: Mutex<BTreeMap<u64, u32>>,
+    /// How often which work panicked since the start, by network; the empty one stands for all.
+    panics: Mutex<BTreeMap<(String, &'static str), u32>>,
     /// `None` once stopped: nothing is begun any more.
     tasks: Mutex<Option<JoinSet<()>>>,
 }
@@ -155,12 +157,12 @@ impl Engine {
             networks,
             claims: Mutex::default(),
             conflicts: Mutex::default(),
-            conflict_freed: Notify::new(),
             griefing: griefing::Griefing::default(),
             paused: RwLock::default(),
             first_id,
             started: Instant::now(),
             in_delivery: Mutex::default(),
+            panics: Mutex::default(),
             tasks: Mutex::new(Some(JoinSet::new())),
         })
     }
@@ -196,14 +198,12 @@ impl Engine {
         let mut tasks = lock(&self.tasks);
         let Some(tasks) = tasks.as_mut() else { return };
         // Ended tasks are collected here, so that the set stays as large as what runs.
-        while let Some(ended) = tasks.try_join_next() {
-            if let Err(error) = ended
-                && error.is_panic()
-            {
-                tracing::error!(%error, "a task of the engine panicked: this is a defect; restart the process");
-            }
-        }
-        tasks.spawn(task);
+        while tasks.try_join_next().is_some() {}
+        let engine = Arc::clone(self);
+        tasks.spawn(async move {
+            // Whatever must go on has a guard of its own inside.
+            let _ = engine.survives("", "a task of the engine", task).await;
+        });
     }
 
     fn spawn_after(self: &Arc<Self>, pause: std::time::Duration, then: impl FnOnce() + Send + 'static) {

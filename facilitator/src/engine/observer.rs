@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sdk_plugin::chain::{BlockStands, Evidence, ForeignTx, GuardState, Observation, Shown, TxState, Watch};
 use sdk_plugin::scheme::Judgement;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::head::FAR_BLOCKS;
@@ -17,6 +18,7 @@ use super::lane::Ask;
 use super::network::NetworkRun;
 use super::settlement::Settlement;
 use super::slot::{Decided, OpenSlot, SlotState};
+use super::survive::AFTER_A_PANIC;
 use super::verdict::{Look, Verdict, View, verdict};
 use super::{Engine, lock};
 use crate::journal::{Event, StepState};
@@ -26,6 +28,10 @@ use crate::registry::NetworkSettings;
 const QUICK: Duration = Duration::from_millis(40);
 /// Without open slots the loop sleeps this long, or until it is woken.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long a look waits for what follows from it: slots that take longer are looked at apart from then on.
+const TOGETHER: Duration = Duration::from_millis(100);
+/// What operators are told panicked.
+const WORK: &str = "the observer";
 /// Polls in a row that must show another block in place of the one that decided: one node may be on a fork.
 const REPLACED_BEFORE_REORG: u32 = 2;
 /// Slots that are watched in one call.
@@ -43,7 +49,11 @@ impl Engine {
     pub(super) async fn keep_looking(self: Arc<Self>, run: Arc<NetworkRun>) {
         loop {
             let now = Instant::now();
-            let next = run.slots().iter().map(|slot| slot.lock().due).min();
+            let next = run
+                .slots()
+                .iter()
+                .filter_map(|slot| slot.lock().is_due_at())
+                .min();
             let pause = next.map_or(IDLE, |due| due.saturating_duration_since(now).max(QUICK));
             tokio::select! {
                 biased;
@@ -59,7 +69,7 @@ impl Engine {
         let now = Instant::now();
         let began = now;
         let mut due: Vec<Arc<OpenSlot>> = run.slots();
-        due.retain(|slot| slot.lock().due <= now);
+        due.retain(|slot| slot.lock().is_due_at().is_some_and(|due| due <= now));
         for slots in due.chunks(BATCH) {
             let watches: Vec<Watch> = slots
                 .iter()
@@ -88,14 +98,21 @@ impl Engine {
                         (slot, seen)
                     });
                     let looked: Vec<_> = looked.collect();
-                    join_all(looked.into_iter().map(|(slot, seen)| async {
-                        // An answer that misses an attempt says nothing about the slot.
-                        if let Some(seen) = seen {
-                            self.act(run, slot, &seen, began).await;
+                    let mut acting = Vec::new();
+                    for (slot, seen) in looked {
+                        match seen {
+                            Some(seen) => acting.push(self.begin_to_act(run, slot, seen, began)),
+                            // An answer that misses an attempt says nothing about the slot.
+                            None => self.set_due(run, slot),
                         }
-                        self.set_due(run, slot);
-                    }))
-                    .await;
+                    }
+                    if tokio::time::timeout(TOGETHER, join_all(acting)).await.is_err() {
+                        // What hangs holds up its own slot only.
+                        for slot in slots {
+                            let mut state = slot.lock();
+                            state.wakes = state.acting;
+                        }
+                    }
                 }
                 Err(_) => {
                     let later = Instant::now() + Duration::from_millis(run.network.settings.poll_interval_ms);
@@ -105,6 +122,43 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Acts on what was seen of a slot, in a task of its own: a scheme that hangs, or a panic, concerns this slot alone. The
+    /// receiver ends with it.
+    fn begin_to_act(
+        self: &Arc<Self>,
+        run: &Arc<NetworkRun>,
+        slot: &Arc<OpenSlot>,
+        seen: Vec<Observation>,
+        began: Instant,
+    ) -> oneshot::Receiver<()> {
+        let (ends, end) = oneshot::channel();
+        slot.lock().acting = true;
+        let (engine, run, slot) = (Arc::clone(self), Arc::clone(run), Arc::clone(slot));
+        self.spawn(async move {
+            let id = run.network.id();
+            let acting = engine.act(&run, &slot, &seen, began);
+            if engine.survives(id, WORK, acting).await.is_none() {
+                tokio::time::sleep(AFTER_A_PANIC).await;
+                let revive = || engine.revive_slot(&run, &slot);
+                while let Err(error) = engine.insist(id, WORK, revive).await {
+                    tracing::error!(%error, sequence = slot.sequence, "a slot can't be read from the journal");
+                    tokio::time::sleep(AFTER_A_PANIC).await;
+                }
+            }
+            engine.set_due(&run, &slot);
+            let wakes = {
+                let mut state = slot.lock();
+                state.acting = false;
+                std::mem::take(&mut state.wakes)
+            };
+            if wakes {
+                run.look.notify_one();
+            }
+            drop(ends);
+        });
+        end
     }
 
     fn set_due(&self, run: &NetworkRun, slot: &OpenSlot) {
@@ -659,9 +713,17 @@ pub(super) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64)
 impl Engine {
     /// Starts a network's observer, its readiness checks, and counts what is open.
     pub(super) fn start_network(self: &Arc<Self>, run: &Arc<NetworkRun>) {
-        self.spawn(Arc::clone(self).keep_looking(Arc::clone(run)));
-        self.spawn(Arc::clone(self).keep_checking(Arc::clone(run)));
-        self.spawn(Arc::clone(self).keep_checking_schemes(Arc::clone(run)));
+        let id = run.network.id();
+        let (looked, checked, schemes) = (Arc::clone(run), Arc::clone(run), Arc::clone(run));
+        self.keep(id, "the observer", move |engine| {
+            engine.keep_looking(Arc::clone(&looked))
+        });
+        self.keep(id, "the check of the network", move |engine| {
+            engine.keep_checking(Arc::clone(&checked))
+        });
+        self.keep(id, "the check of the schemes", move |engine| {
+            engine.keep_checking_schemes(Arc::clone(&schemes))
+        });
     }
 
     /// For tests and metrics: claims in memory.

@@ -72,13 +72,15 @@ impl Engine {
         events.extend(job_events(&row.plugin, jobs));
         let answer = caller.map(|caller| {
             let reply = settlement::success(&row_paid, &row.payer, &caller.network_as_sent);
+            let release = self.release_to(&caller, &reply);
+            let number = release.number;
             events.push(Event::Released {
                 settlement: settlement.id,
-                release: self.release_to(&caller, &reply),
+                release,
             });
-            let receipt = self.receipt(settlement.id, &settlement.claim);
+            let receipt = self.receipt(settlement.id, &settlement.claim, number);
             let answer = SettleAnswer::Reply(reply);
-            (caller, Settled { answer, receipt })
+            (caller, Settled { answer, receipt }, number)
         });
         if ends_with(&row, &[step]) {
             events.push(Event::KeysFreed {
@@ -100,7 +102,7 @@ impl Engine {
         };
         if let Err(error) = committed {
             tracing::error!(settlement = settlement.id, %error, "a payment landed and its outcome was not recorded");
-            if let Some((caller, answer)) = answer {
+            if let Some((caller, answer, _)) = answer {
                 answer.receipt.cancel();
                 // Back to the head of the line: it is answered when the commit goes through, or told pending.
                 settlement.lock().waiters.insert(0, caller);
@@ -121,8 +123,8 @@ impl Engine {
             1,
         );
         self.refresh_locked(settlement).await;
-        if let Some((caller, answer)) = answer {
-            self.tell(settlement, caller, answer).await;
+        if let Some((caller, answer, number)) = answer {
+            self.tell(settlement, caller, answer, number).await;
         }
         drop(deciding);
         self.serve_waiters(settlement, None).await;
@@ -313,7 +315,8 @@ impl Engine {
                 (Decision::TakeRelease, Outcome::Paid(paid)) => {
                     let reply = settlement::success(paid, &row.payer, &network);
                     let release = self.release_to(&caller, &reply);
-                    let receipt = self.receipt(row.id, &row.claim);
+                    let number = release.number;
+                    let receipt = self.receipt(row.id, &row.claim, number);
                     match self
                         .journal
                         .commit(vec![Event::Released {
@@ -325,7 +328,8 @@ impl Engine {
                         Ok(()) => {
                             self.refresh_locked(settlement).await;
                             let answer = SettleAnswer::Reply(reply);
-                            self.tell(settlement, caller, Settled { answer, receipt }).await;
+                            let answer = Settled { answer, receipt };
+                            self.tell(settlement, caller, answer, number).await;
                             continue;
                         }
                         Err(CommitError::AlreadyReleased) => {
@@ -357,12 +361,19 @@ impl Engine {
     }
 
     /// Tells `success`; a caller that was gone before anything was written to it gives the release back.
-    async fn tell(self: &Arc<Self>, settlement: &Arc<Settlement>, caller: Waiter, answer: Settled) {
+    async fn tell(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        caller: Waiter,
+        answer: Settled,
+        number: u64,
+    ) {
         let Err(Settled { receipt, .. }) = caller.reply.send(answer) else {
             return;
         };
         let event = Event::ReleaseReturned {
             settlement: settlement.id,
+            number,
         };
         match self.journal.commit(vec![event]).await {
             Ok(()) => {
@@ -379,6 +390,7 @@ impl Engine {
 
     fn release_to(&self, caller: &Waiter, reply: &sdk_plugin::wire::SettleReply) -> Release {
         Release {
+            number: self.journal.new_id(),
             tenant: caller.asker.tenant.clone(),
             idempotency_key: caller.asker.idempotency_key.clone(),
             body: serde_json::to_string(reply).unwrap_or_default(),
@@ -447,7 +459,8 @@ impl Engine {
                     && state.row.steps.iter().all(|step| step.is_final)
             };
             if !ended {
-                return;
+                drop(deciding);
+                return self.forget_if_finished(&settlement);
             }
             let id = settlement.id;
             let events = vec![

@@ -57,13 +57,15 @@ impl Engine {
 
     /// Keeps looking at the file in the journal's directory that `switchyard pause` writes.
     pub fn watch_pauses(self: &Arc<Self>, directory: PathBuf) {
-        let engine = Arc::clone(self);
-        self.spawn(async move {
-            loop {
-                tokio::time::sleep(LOOK_EVERY).await;
-                let folder = directory.clone();
-                let read = tokio::task::spawn_blocking(move || pause::read(&folder)).await;
-                engine.set_paused(read.unwrap_or_else(|error| Paused::Unreadable(error.to_string())));
+        self.keep("", "the look at the pauses", move |engine| {
+            let directory = directory.clone();
+            async move {
+                loop {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    let folder = directory.clone();
+                    let read = tokio::task::spawn_blocking(move || pause::read(&folder)).await;
+                    engine.set_paused(read.unwrap_or_else(|error| Paused::Unreadable(error.to_string())));
+                }
             }
         });
     }

@@ -19,7 +19,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 impl Engine {
     /// For an answer that tells `success`. To be made before the release is committed, so that nobody else is answered
     /// about it in between, and to be cancelled when it is not.
-    pub(super) fn receipt(self: &Arc<Self>, settlement: u64, claim: &str) -> Receipt {
+    /// `number` is the release's: only that one is given back, even where it is not known whether it was recorded.
+    pub(super) fn receipt(self: &Arc<Self>, settlement: u64, claim: &str, number: u64) -> Receipt {
         let mut in_delivery = lock(&self.in_delivery);
         let answers = in_delivery.entry(settlement).or_default();
         *answers = answers.saturating_add(1);
@@ -33,13 +34,16 @@ impl Engine {
                     .holder_of(settlement, &claim)
                     .filter(|holder| holder.has_waiters())
                 {
-                    let task = Arc::clone(&engine).look_and_serve(holder);
-                    engine.spawn(task);
+                    let network = holder.network.id().to_owned();
+                    engine.keep(&network, "an answer", move |engine| {
+                        engine.look_and_serve(Arc::clone(&holder))
+                    });
                 }
             }
             Delivery::Lost => {
-                let task = Arc::clone(&engine).give_back(settlement, claim);
-                engine.spawn(task);
+                engine.keep("", "the return of a release", move |engine| {
+                    engine.give_back(settlement, claim.clone(), number)
+                });
             }
         })
     }
@@ -66,10 +70,10 @@ impl Engine {
     }
 
     /// Gives a release back, however often the journal refuses.
-    async fn give_back(self: Arc<Self>, settlement: u64, claim: String) {
+    async fn give_back(self: Arc<Self>, settlement: u64, claim: String, number: u64) {
         let holder = self.holder_of(settlement, &claim);
         let mut pause = FIRST_PAUSE;
-        while let Err(error) = self.try_give_back(settlement, holder.as_ref()).await {
+        while let Err(error) = self.try_give_back(settlement, number, holder.as_ref()).await {
             tracing::error!(settlement, %error, pause_ms = pause.as_millis(),
                 "a release that reached nobody was not given back; it is tried again");
             tokio::time::sleep(pause).await;
@@ -98,6 +102,7 @@ impl Engine {
     async fn try_give_back(
         &self,
         settlement: u64,
+        number: u64,
         holder: Option<&Arc<Settlement>>,
     ) -> Result<(), CommitError> {
         let _deciding = match holder {
@@ -106,7 +111,7 @@ impl Engine {
         };
         match self
             .journal
-            .commit(vec![Event::ReleaseReturned { settlement }])
+            .commit(vec![Event::ReleaseReturned { settlement, number }])
             .await
         {
             Ok(()) => {

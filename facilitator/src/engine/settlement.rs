@@ -49,6 +49,8 @@ pub struct State {
     pub retrying: bool,
     /// How often in a row that was so.
     pub retries: u32,
+    /// Head height when every undecided step had ended.
+    pub ended_at_head: Option<u64>,
 }
 
 /// A settlement that is being opened, or is not finished.
@@ -95,6 +97,7 @@ impl Settlement {
                 next_waiter: 0,
                 retrying: false,
                 retries: 0,
+                ended_at_head: None,
             }),
             changed: Notify::new(),
             deciding: tokio::sync::Mutex::new(()),

@@ -71,6 +71,10 @@ pub struct SlotState {
     /// When the next poll is due.
     pub due: Instant,
     pub closed: bool,
+    /// What was seen of it is being acted on: it is not looked at meanwhile.
+    pub acting: bool,
+    /// The observer is to be woken when that ends.
+    pub wakes: bool,
     /// It was logged that two nodes do not agree on it.
     pub disagreed: bool,
 }
@@ -126,6 +130,8 @@ impl OpenSlot {
             bid_head: None,
             due: now,
             closed: false,
+            acting: false,
+            wakes: false,
             disagreed: false,
         };
         Self {
@@ -243,6 +249,12 @@ impl SlotState {
             },
             None => self.anchor.as_ref().map(|anchor| anchor.block.clone()),
         }
+    }
+
+    /// When the next poll is due; `None`: not while the last one is acted on.
+    #[must_use]
+    pub fn is_due_at(&self) -> Option<Instant> {
+        (!self.acting).then_some(self.due)
     }
 
     /// Whether a transaction of ours has decided, in a block that may still be replaced.

@@ -143,6 +143,19 @@ impl Engine {
         u32::try_from(slots.len()).ok()
     }
 
+    /// Head height when the settlement's first transaction was made: what has the effect of a later step since then is no
+    /// transaction of before.
+    pub(super) async fn first_height(&self, settlement: &Settlement) -> Option<u64> {
+        let first = self.attempts_of(settlement, 0).await?;
+        Some(
+            first
+                .iter()
+                .map(|attempt| attempt.since_height)
+                .min()
+                .unwrap_or(u64::MAX),
+        )
+    }
+
     /// The step's guard at a block that is final and, for an expired step, not before its end. `None`: not known yet.
     async fn final_guard(
         &self,

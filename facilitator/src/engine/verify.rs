@@ -76,6 +76,7 @@ impl Service for Arc<Engine> {
                     ready: state.is_ok(),
                     why_not: state.err(),
                     warnings: network.warnings(),
+                    alarms: self.alarms_on(network.id()),
                     schemes: self.schemes_of(network.id()),
                 }
             })

@@ -65,16 +65,18 @@ impl Engine {
 
     /// Keeps looking at the file in the journal's directory that `switchyard releases allow` writes.
     pub fn watch_allowed(self: &Arc<Self>, directory: PathBuf) {
-        let engine = Arc::clone(self);
-        self.spawn(async move {
-            let mut trouble = None;
-            loop {
-                tokio::time::sleep(LOOK_EVERY).await;
-                let now = engine.take_allowed(&directory).await.err();
-                if let Some(why) = now.as_ref().filter(|_| now != trouble) {
-                    tracing::error!("releases that the operator allowed stay withheld: {why}");
+        self.keep("", "the look at allowed releases", move |engine| {
+            let directory = directory.clone();
+            async move {
+                let mut trouble = None;
+                loop {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    let now = engine.take_allowed(&directory).await.err();
+                    if let Some(why) = now.as_ref().filter(|_| now != trouble) {
+                        tracing::error!("releases that the operator allowed stay withheld: {why}");
+                    }
+                    trouble = now;
                 }
-                trouble = now;
             }
         });
     }

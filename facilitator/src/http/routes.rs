@@ -8,7 +8,7 @@ use axum::response::Response;
 use sdk_plugin::fault::FaultKind;
 use sdk_plugin::scheme::{RouteRequest, RouteResponse};
 use sdk_plugin::{Fault, Purpose, Value};
-use serde_json::json;
+use serde_json::{Map, json};
 use tokio::time::{Instant, timeout};
 
 use super::body::{self, BodyError};
@@ -82,22 +82,7 @@ impl App {
         let networks = self.service.readiness();
         let draining = self.admission.is_draining();
         let ready = !draining && networks.iter().any(NetworkReadiness::serves);
-        let networks: Vec<Value> = networks
-            .into_iter()
-            .map(|network| match network.why_not {
-                Some(why) if !network.ready => {
-                    json!({ "network": network.network, "ready": false, "why": clean(&why) })
-                }
-                _ => match not_ready(&network.schemes) {
-                    schemes if schemes.is_empty() => {
-                        json!({ "network": network.network, "ready": network.ready })
-                    }
-                    schemes => {
-                        json!({ "network": network.network, "ready": network.ready, "schemes": schemes })
-                    }
-                },
-            })
-            .collect();
+        let networks: Vec<Value> = networks.iter().map(shown).collect();
         let mut body = json!({ "ready": ready, "networks": networks });
         if let (true, Some(body)) = (draining, body.as_object_mut()) {
             body.insert("draining".to_owned(), Value::Bool(true));
@@ -229,6 +214,29 @@ impl App {
         self.measure("scheme", response.status().as_u16(), "route", started);
         response
     }
+}
+
+/// One network of `/ready`: what is wrong with it, and nothing else.
+fn shown(network: &NetworkReadiness) -> Value {
+    let mut shown = Map::new();
+    shown.insert("network".to_owned(), network.network.clone().into());
+    shown.insert("ready".to_owned(), network.ready.into());
+    match &network.why_not {
+        Some(why) if !network.ready => {
+            shown.insert("why".to_owned(), clean(why).into());
+        }
+        _ => {
+            let schemes = not_ready(&network.schemes);
+            if !schemes.is_empty() {
+                shown.insert("schemes".to_owned(), schemes.into());
+            }
+        }
+    }
+    if !network.alarms.is_empty() {
+        let alarms: Vec<Value> = network.alarms.iter().map(|alarm| clean(alarm).into()).collect();
+        shown.insert("alarms".to_owned(), alarms.into());
+    }
+    Value::Object(shown)
 }
 
 /// Schemes that take nothing new although their network is ready.

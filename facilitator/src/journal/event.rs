@@ -96,6 +96,9 @@ pub enum Event {
     /// That caller was gone before anything was written to it.
     ReleaseReturned {
         settlement: u64,
+        /// [`Release::number`]: somebody else may have been told since.
+        #[serde(default)]
+        number: u64,
     },
     /// The journal turned out to be older than what callers were told: nothing that is unreleased in it is released until
     /// the operator allows it.

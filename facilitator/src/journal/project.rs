@@ -161,10 +161,15 @@ pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
             row.release = Some(release.clone());
             Ok(())
         }),
-        Event::ReleaseReturned { settlement } => change(rows, *settlement, |_, row| {
-            if row.release.take().is_none() {
-                return Err(stale("there is no release to give back"));
+        Event::ReleaseReturned { settlement, number } => change(rows, *settlement, |_, row| {
+            if row
+                .release
+                .as_ref()
+                .is_none_or(|release| release.number != *number)
+            {
+                return Err(stale("this release is not there to be given back"));
             }
+            row.release = None;
             Ok(())
         }),
         Event::ReleasesWithheld { up_to_id, why, at_ms } => withheld::withhold(rows, *up_to_id, why, *at_ms),

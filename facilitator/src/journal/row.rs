@@ -192,6 +192,9 @@ pub struct PaidRow {
 /// Who was told `success`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
+    /// Tells it from every other release, of the same settlement too; 0 in rows of an earlier version.
+    #[serde(default)]
+    pub number: u64,
     pub tenant: Option<String>,
     pub idempotency_key: Option<String>,
     /// The HTTP body, for a byte-identical replay.

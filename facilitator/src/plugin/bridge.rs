@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::calls::OpenCalls;
+use super::calls::{Bulkhead, OpenCalls, Places};
 use super::instance::Limits;
 use super::pool::Pool;
 
@@ -38,6 +38,8 @@ pub(super) struct Bridge {
     runtime: tokio::runtime::Handle,
     /// Host calls without a delivered completion, by the plugin's id; the sender cancels where that is possible.
     asked: Mutex<HashMap<u64, Option<oneshot::Sender<()>>>>,
+    /// Whose places these take.
+    places: Mutex<Places>,
     answered: Condvar,
     ending: AtomicBool,
     lost_a_task: AtomicBool,
@@ -84,6 +86,7 @@ impl Bridge {
             host: Shielded(host),
             runtime,
             asked: Mutex::default(),
+            places: Mutex::default(),
             answered: Condvar::new(),
             ending: AtomicBool::new(false),
             lost_a_task: AtomicBool::new(false),
@@ -117,6 +120,11 @@ impl Bridge {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn places(&self) -> MutexGuard<'_, Places> {
+        // As above.
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Stops a host call where that is possible; unknown ids are ignored.
     pub(super) fn cancel(&self, call_id: u64) {
         let cancel = self.asked().get_mut(&call_id).and_then(Option::take);
@@ -140,17 +148,18 @@ impl Bridge {
         let asked = self.read(service, &request, call.parent_id);
         let sends = matches!(asked, Ok(Asked::Rpc(RpcRequest::Send { .. })));
         let (cancel, cancelled) = oneshot::channel();
+        let bulkhead = self.calls.bulkhead(call.parent_id);
         {
             let mut open = self.asked();
             // Set under this lock: a call that gets past it is waited for by `finish`.
             if self.ending.load(Ordering::Acquire) {
                 return Err(raw::E_SHUTDOWN);
             }
-            if open.len() >= self.limits.host_calls {
-                return Err(raw::E_OVERLOADED);
-            }
             if open.contains_key(&call.call_id) {
                 return Err(raw::E_INVALID);
+            }
+            if !self.places().take(&bulkhead, self.limits.host_calls) {
+                return Err(raw::E_OVERLOADED);
             }
             // A send is not stopped half-way: nobody could tell what became of it.
             open.insert(call.call_id, (!sends).then_some(cancel));
@@ -158,6 +167,7 @@ impl Bridge {
         let completion = Completion {
             bridge: self,
             call_id: call.call_id,
+            bulkhead,
             ctx: Some(Token(call.ctx)),
             complete,
             sends,
@@ -291,6 +301,7 @@ fn encode<T: Serialize>(response: &T) -> Result<Vec<u8>, Fault> {
 struct Completion {
     bridge: &'static Bridge,
     call_id: u64,
+    bulkhead: Bulkhead,
     /// Taken by the one completion.
     ctx: Option<Token>,
     complete: CompleteFn,
@@ -305,6 +316,7 @@ impl Completion {
     fn deliver(&mut self, result: Result<Vec<u8>, Fault>) {
         let Some(ctx) = self.ctx.take() else { return };
         let (bridge, call_id, complete) = (self.bridge, self.call_id, self.complete);
+        let bulkhead = self.bulkhead.clone();
         let (status, body) = match result {
             Ok(body) => (raw::OK, body),
             Err(fault) => (fault.kind.status(), FaultBody::encode(&fault)),
@@ -313,6 +325,7 @@ impl Completion {
         bridge.pool.push(move || {
             complete(ctx.get(), status, give(body));
             bridge.asked().remove(&call_id);
+            bridge.places().give_back(&bulkhead);
             bridge.answered.notify_all();
         });
     }

@@ -19,17 +19,19 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::bridge::Bridge;
+use super::calls::Bulkhead;
 
 /// What an instance may use of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Threads of its own.
     pub threads: usize,
-    /// Calls it serves at once, those included that it never came back from. One more is `Overloaded`.
+    /// Calls it serves at once for one network and of one kind (verifies, beginnings of settlements, what the engine asks),
+    /// those included that it never came back from. One more is `Overloaded`.
     pub concurrent_calls: usize,
     /// How long a call may take.
     pub call_timeout: Duration,
-    /// Host services it uses at once.
+    /// Host services it uses at once, likewise.
     pub host_calls: usize,
     /// Pieces of work that wait for its threads.
     pub queued_tasks: usize,
@@ -170,13 +172,14 @@ impl Instance {
         })
     }
 
-    /// One call, from JSON to JSON. `on_behalf_of` is the id that host services are told.
+    /// One call about a network, from JSON to JSON. `on_behalf_of` is the id that host services are told.
     ///
     /// A fault is [`FaultKind::Indeterminate`] when the call handed a send to the host, whatever the plugin says.
     pub(super) async fn call<Q: Serialize, A: DeserializeOwned>(
         self: &Arc<Self>,
         call_id: u64,
         on_behalf_of: u64,
+        network: &str,
         op: &'static str,
         request: &Q,
     ) -> Result<A, Fault> {
@@ -188,9 +191,8 @@ impl Instance {
                 "the request of {op} has {len} bytes, the plugin takes {cap}"
             )));
         }
-        self.bridge
-            .calls
-            .begin(call_id, on_behalf_of, self.bridge.limits.concurrent_calls)?;
+        let (bulkhead, places) = (Bulkhead::of(network, op), self.bridge.limits.concurrent_calls);
+        self.bridge.calls.begin(call_id, on_behalf_of, bulkhead, places)?;
         let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         pending().insert(
@@ -367,6 +369,6 @@ impl HealthProbe {
         let request = ContextCall {
             context: std::borrow::Cow::Owned(CallContext::default()),
         };
-        self.0.call(call_id, 0, op, &request).await
+        self.0.call(call_id, 0, "", op, &request).await
     }
 }

@@ -65,7 +65,10 @@ where
     Q: Serialize + Sync,
     A: DeserializeOwned,
 {
-    instance.call(cx.call_id(), cx.call_id(), op, request).await
+    let network = &cx.context().network.id;
+    instance
+        .call(cx.call_id(), cx.call_id(), network, op, request)
+        .await
 }
 
 #[async_trait]

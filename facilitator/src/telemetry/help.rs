@@ -12,6 +12,8 @@ const HELP: &[(&str, &str)] = &[
     ("switchyard_metrics_dropped_total", "Samples not recorded: too many names of a plugin, a name used with two kinds, or not a finite number."),
     ("switchyard_network_ready", "1 while the network can begin new settlements, else 0; /ready says why. Worth an alarm at 0."),
     ("switchyard_open_slots", "Places in lanes with a journaled transaction that is not at finality yet, whether or not it has landed."),
+    ("switchyard_overdue_settlements", "Payments pending although their authorizations have ended and that is final; /ready names the oldest. Worth an alarm above 0."),
+    ("switchyard_panics_total", "Pieces of the core's own work that panicked and were begun again: a defect to report. Worth an alarm."),
     ("switchyard_paused", "1 while an operator has paused the kind, else 0; 1 for every kind when the switch can't be read."),
     ("switchyard_plugin_faults_total", "Plugin calls that gave no answer, by operation and kind of fault."),
     ("switchyard_releases_returned_total", "Answers of success that reached no connection: the next equal request gets them."),

@@ -55,6 +55,10 @@ pub enum Harm {
     /// No answer, ever.
     Hang,
     Panic,
+    /// The core itself panics before the effect.
+    PanicBefore,
+    /// The core itself panics after the effect, before it hears of it.
+    PanicAfter,
     /// An answer that makes no sense.
     Garbage,
     /// An answer after several seconds.
@@ -110,7 +114,7 @@ impl Point {
     pub fn harms(self) -> &'static [Harm] {
         use Harm::{
             AcceptedAndForgotten, CrashAfter, CrashBefore, Full, Garbage, Hang, HangUp, Impatient, Internal,
-            Null, Panic, Slow, Stale, TakenButError, TakenButHangs, Unavailable,
+            Null, Panic, PanicAfter, PanicBefore, Slow, Stale, TakenButError, TakenButHangs, Unavailable,
         };
         match self {
             Self::Identify | Self::Job | Self::SchemeCheck => {
@@ -185,7 +189,7 @@ impl Point {
             | Self::CommitOutcome
             | Self::CommitRelease
             | Self::CommitClose
-            | Self::CommitOther => &[Full, Slow, CrashBefore, CrashAfter],
+            | Self::CommitOther => &[Full, Slow, PanicBefore, PanicAfter, CrashBefore, CrashAfter],
             Self::Reply => &[HangUp, Impatient],
         }
     }
@@ -338,14 +342,20 @@ impl Faults {
         harm
     }
 
-    /// A commit is about to be made: how long does it take, beyond the usual? What else it suffers comes with
-    /// [`AtCommit`], which the journal asks at once.
-    pub fn before_commit(&self, events: &[Event]) -> Option<Duration> {
+    /// A commit is about to be made: what does it suffer around it? What it suffers itself comes with [`AtCommit`], which
+    /// the journal asks at once.
+    pub async fn around_commit<T>(&self, events: &[Event], commit: impl Future<Output = T>) -> T {
         let harm = self.draw(Point::of_commit(events));
-        (harm == Some(Harm::Slow)).then_some(SLOW_COMMIT).or_else(|| {
-            self.lock().next_commit = harm;
-            None
-        })
+        match harm {
+            Some(Harm::Slow) => tokio::time::sleep(SLOW_COMMIT).await,
+            Some(Harm::PanicBefore) => std::panic::panic_any(Injected),
+            harm => self.lock().next_commit = harm.filter(|harm| *harm != Harm::PanicAfter),
+        }
+        let committed = commit.await;
+        if harm == Some(Harm::PanicAfter) {
+            std::panic::panic_any(Injected);
+        }
+        committed
     }
 
     fn die(&self) {

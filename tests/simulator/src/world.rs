@@ -142,10 +142,8 @@ impl Journal for SimJournal {
             }
         };
         tokio::time::sleep(Duration::from_millis(millis)).await;
-        if let Some(longer) = self.faults.before_commit(&events) {
-            tokio::time::sleep(longer).await;
-        }
-        self.inner.commit(events).await
+        let commit = self.inner.commit(events.clone());
+        self.faults.around_commit(&events, commit).await
     }
 
     fn note(&self, event: Event) {

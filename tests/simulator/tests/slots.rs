@@ -4,6 +4,7 @@
 use facilitator::journal::Event;
 use simulator::chain::GAS;
 use simulator::clients::Ask;
+use simulator::faults::{Harm, Point};
 use simulator::run::{Act, Report, Scenario};
 use simulator::scheme::Shape;
 use simulator::script::{EPOCH_S, Word, good_until, payment, quiet, transfer};
@@ -171,4 +172,28 @@ fn a_slot_that_was_decided_by_another_and_is_unused_again_does_not_hold_up_the_l
             scenario.run_clean().assert_paid_once(&next);
         }
     }
+}
+
+#[test]
+fn a_judgement_that_hangs_keeps_no_other_payment_waiting() {
+    let (slow, other) = (payment("ann", 10, Shape::Plain), payment("bob", 10, Shape::Plain));
+    let scenario = quiet()
+        .visit(500, &slow, 25_000, 8)
+        .visit(1_100, &other, 25_000, 8);
+    let told_ms = |report: &Report, ask: &Ask| {
+        report.assert_paid_once(ask);
+        let of = report.told.iter().find(|told| *told.ask == *ask);
+        of.map_or(0, |told| told.at_ms)
+    };
+    let before = scenario.clone().run_clean();
+    let (slow_ms, other_ms) = (told_ms(&before, &slow), told_ms(&before, &other));
+    assert!(
+        slow_ms + 500 < other_ms,
+        "{slow_ms} {other_ms}: they land in two blocks"
+    );
+    // The first one hangs for the two seconds that a judgement may take.
+    let report = scenario.harm(Point::Judge, Harm::Hang, 0, 1).run_clean();
+    assert!(told_ms(&report, &slow) >= slow_ms + 2_000);
+    let late_ms = told_ms(&report, &other).saturating_sub(other_ms);
+    assert!(late_ms < 500, "{late_ms}");
 }

@@ -5,6 +5,7 @@
 //! and sign, journal, hand to the sender. The sender accepts only [`Journaled`] attempts.
 
 mod first;
+mod recover;
 mod replace;
 mod send;
 
@@ -207,7 +208,7 @@ impl LaneTask {
         waiting: Arc<AtomicUsize>,
         room: Arc<Notify>,
     ) {
-        self.reconcile().await;
+        self.read_safely(true).await;
         // Callers may wait for releases that were not given before.
         self.run.poll_all_now();
         loop {
@@ -216,18 +217,18 @@ impl LaneTask {
             tokio::select! {
                 biased;
                 ask = asks.recv() => match ask {
-                    Some(ask) => self.answer(ask).await,
+                    Some(ask) => self.answer_safely(ask).await,
                     None => return,
                 },
                 next = work.recv(), if has_room => match next {
                     Some(next) => {
                         waiting.fetch_sub(1, Ordering::Relaxed);
-                        self.first(next).await;
+                        self.first_safely(next).await;
                     }
                     None => return,
                 },
                 () = room.notified() => {}
-                () = tokio::time::sleep(RETRY_EVERY * 4), if self.jump.is_some() => self.catch_up().await,
+                () = tokio::time::sleep(RETRY_EVERY * 4), if self.jump.is_some() => self.read_safely(false).await,
             }
         }
     }
@@ -579,13 +580,14 @@ impl LaneTask {
         } else {
             self.engine.journal.new_id()
         };
-        let lost = if is_first {
-            0
+        let (lost, first_height) = if is_first {
+            (0, u64::MAX)
         } else {
-            match self.engine.slots_of(settlement, step).await {
-                Some(slots) if slots > MOST_NEW_SLOTS => return Err(Stop::LostSlots),
-                Some(slots) => slots,
-                None => return Err(Stop::Unavailable("the journal can't be read")),
+            let slots = self.engine.slots_of(settlement, step).await;
+            match (slots, self.engine.first_height(settlement).await) {
+                (Some(slots), _) if slots > MOST_NEW_SLOTS => return Err(Stop::LostSlots),
+                (Some(slots), Some(first_height)) => (slots, first_height),
+                (None, _) | (_, None) => return Err(Stop::Unavailable("the journal can't be read")),
             }
         };
         let slot = Slot {
@@ -601,13 +603,15 @@ impl LaneTask {
             self.check_funds(&built)?;
         }
 
-        let attempt = self.attempt_row(
+        let mut attempt = self.attempt_row(
             &slot,
             &bid,
             &built,
             AttemptKind::Steps,
             vec![(settlement.id, step)],
         );
+        // Somebody else may have made the payment between the steps.
+        attempt.since_height = attempt.since_height.min(first_height);
         let spender = self.spender(std::iter::once(settlement));
         let mut before = Vec::new();
         if is_first {

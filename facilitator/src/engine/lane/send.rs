@@ -23,7 +23,13 @@ impl Engine {
         mut attempts: mpsc::UnboundedReceiver<Journaled<AttemptRow>>,
     ) {
         while let Some(attempt) = attempts.recv().await {
-            self.send(&run, &attempt).await;
+            let sending = self.send(&run, &attempt);
+            if self.survives(run.network.id(), "a send", sending).await.is_none()
+                && let Some(slot) = run.slot(&(attempt.lane.signer.clone(), attempt.sequence))
+            {
+                // The observer has it sent again.
+                slot.lock().sending = 0;
+            }
             run.look.notify_one();
         }
     }

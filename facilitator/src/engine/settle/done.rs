@@ -37,7 +37,9 @@ impl Engine {
         };
         let reply = settlement::success(&paid, &row.payer, &caller.network_as_sent);
         let now_ms = self.clock.now_ms();
+        let number = self.journal.new_id();
         let release = Release {
+            number,
             tenant: caller.asker.tenant.clone(),
             idempotency_key: caller.asker.idempotency_key.clone(),
             body: serde_json::to_string(&reply).unwrap_or_default(),
@@ -69,7 +71,7 @@ impl Engine {
             settlement: row.id,
             at_ms: now_ms,
         });
-        let receipt = self.receipt(row.id, &row.claim);
+        let receipt = self.receipt(row.id, &row.claim, number);
         match self.journal.commit(events).await {
             Ok(()) => {
                 let answer = SettleAnswer::Reply(reply);
@@ -98,14 +100,13 @@ impl Engine {
     ) -> Settled {
         let (reply, answer) = oneshot::channel();
         let (engine, asked) = (Arc::clone(self), Arc::clone(asked));
+        let unanswered = settlement::late(&row, &asked.request.network_as_sent);
         self.spawn(async move {
             let settled = engine.release_stored(&row, &asked).await;
             // A caller that has hung up drops the answer, and the receipt with it gives the release back.
             drop(reply.send(settled));
         });
-        answer
-            .await
-            .unwrap_or_else(|_| unavailable("this process is stopping; try again").into())
+        answer.await.unwrap_or_else(|_| unanswered.into())
     }
 
     async fn release_stored(self: &Arc<Self>, row: &SettlementRow, asked: &Asked) -> Settled {
@@ -114,7 +115,9 @@ impl Engine {
         };
         let network = &asked.request.network_as_sent;
         let reply = settlement::success(paid, &row.payer, network);
+        let number = self.journal.new_id();
         let release = Release {
+            number,
             tenant: asked.asker.tenant.clone(),
             idempotency_key: asked.asker.idempotency_key.clone(),
             body: serde_json::to_string(&reply).unwrap_or_default(),
@@ -123,7 +126,7 @@ impl Engine {
         if !self.may_release(&row.network, row.id) || self.is_in_delivery(row.id) {
             return settlement::late(row, network).into();
         }
-        let receipt = self.receipt(row.id, &row.claim);
+        let receipt = self.receipt(row.id, &row.claim, number);
         match self
             .journal
             .commit(vec![Event::Released {

@@ -10,18 +10,15 @@ impl Engine {
     /// Takes all conflict keys or none, waiting in turn; `false` when the settlement was withdrawn meanwhile: whoever
     /// forgets it gives its place back.
     pub(super) async fn take_keys(&self, settlement: &Arc<Settlement>, keys: &[String]) -> bool {
-        lock(&self.conflicts).queue(keys, settlement.id);
+        let turn = lock(&self.conflicts).queue(keys, settlement.id);
         loop {
-            let freed = self.conflict_freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
             if lock(&self.conflicts).take(keys, settlement.id) {
                 return true;
             }
             tokio::select! {
                 biased;
                 () = withdrawn(settlement) => return false,
-                () = freed => {}
+                () = turn.notified() => {}
             }
         }
     }
@@ -29,7 +26,6 @@ impl Engine {
     /// Gives a settlement's conflict keys back in memory.
     pub(in crate::engine) fn free_keys(&self, id: u64) {
         lock(&self.conflicts).free(id);
-        self.conflict_freed.notify_waiters();
     }
 
     /// Forgets a settlement of which nothing is journaled.

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use super::decide::{Asker, Decision, decide};
 use super::lane::{Queued, Work};
 use super::settlement::{self, Phase, Settlement};
+use super::survive::AFTER_A_PANIC;
 use super::{Engine, fingerprint_of, griefing, lock, own_key, plan_check, rows};
 use crate::journal::query::unexpected as unexpected_answer;
 use crate::journal::{Answer, JournalError, Outcome, Query, SettlementRow, StepRow, StepState};
@@ -202,20 +203,15 @@ impl Engine {
     /// The claim that this very request opened before.
     async fn known(&self, kind: &Arc<Kind>, request: &PaymentRequest) -> Result<Option<Asked>, JournalError> {
         let hash = request_hash(request);
-        let held = {
-            let claims = lock(&self.claims);
-            let rows = claims
-                .values()
-                .filter_map(|claim| Some(claim.holder.as_ref()?.lock().row.clone()));
-            rows.into_iter().find(|row| row.request == hash)
-        };
-        let row = match held {
-            Some(row) => row,
-            None => match self.journal.query(Query::Request(hash)).await? {
-                Answer::Settlement(Some(row)) => *row,
-                Answer::Settlement(None) => return Ok(None),
-                other => return Err(unexpected_answer(&other)),
+        // In memory only while its first commit is under way; recorded before that, it stays found.
+        let held = self.committing(&hash);
+        let row = match self.journal.query(Query::Request(hash)).await? {
+            Answer::Settlement(Some(row)) => *row,
+            Answer::Settlement(None) => match held {
+                Some(row) => row,
+                None => return Ok(None),
             },
+            other => return Err(unexpected_answer(&other)),
         };
         if row.plugin != kind.instance.plugin {
             return Ok(None);
@@ -234,6 +230,16 @@ impl Engine {
             claim: row.claim,
             asker,
         }))
+    }
+
+    /// The settlement with this request whose first commit is under way.
+    fn committing(&self, request: &str) -> Option<SettlementRow> {
+        let claims = lock(&self.claims);
+        claims.values().find_map(|claim| {
+            let state = claim.holder.as_ref()?.lock();
+            let is_it = state.phase == Phase::Committing && state.row.request == request;
+            is_it.then(|| state.row.clone())
+        })
     }
 
     /// The newest row of a claim, from memory or from the journal.
@@ -322,8 +328,11 @@ impl Engine {
                 if let Some(run) = self.run_of(holder.network.id()) {
                     run.poll_now(&holder);
                 }
-                let (engine, settlement) = (Arc::clone(self), Arc::clone(&holder));
-                self.spawn(async move { engine.serve_waiters(&settlement, None).await });
+                let settlement = Arc::clone(&holder);
+                self.keep(holder.network.id(), "an answer", move |engine| {
+                    let settlement = Arc::clone(&settlement);
+                    async move { engine.serve_waiters(&settlement, None).await }
+                });
                 Found::Waiting {
                     settlement: holder,
                     number,
@@ -422,13 +431,35 @@ impl Engine {
 
     /// Plans a settlement and brings it into a lane's queue; whatever stops it, its callers are answered.
     async fn prepare(self: Arc<Self>, settlement: Arc<Settlement>) {
-        let keys = settlement.lock().row.conflict_keys.clone();
-        if self.take_keys(&settlement, &keys).await {
-            self.plan_and_queue(&settlement).await;
+        let network = settlement.network.id();
+        let prepared = async {
+            let keys = settlement.lock().row.conflict_keys.clone();
+            if self.take_keys(&settlement, &keys).await {
+                self.plan_and_queue(&settlement).await;
+            }
+        };
+        if self
+            .survives(network, "a settlement's planning", prepared)
+            .await
+            .is_none()
+        {
+            let recover = || self.recover_planning(&settlement);
+            self.insist(network, "a settlement's planning", recover).await;
         }
         if settlement.lock().phase == Phase::Gone {
             self.forget(&settlement);
         }
+    }
+
+    /// After a panic. What needs no transaction may be recorded, and its success told to nobody: the next equal request gets
+    /// it.
+    async fn recover_planning(&self, settlement: &Arc<Settlement>) {
+        while let Err(error) = self.recover_first_commit(settlement).await {
+            tracing::error!(%error, settlement = settlement.id, "a settlement can't be looked up");
+            tokio::time::sleep(AFTER_A_PANIC).await;
+        }
+        let row = settlement.lock().row.clone();
+        settlement.give_up(|waiter| settlement::late(&row, &waiter.network_as_sent));
     }
 
     async fn plan_and_queue(self: &Arc<Self>, settlement: &Arc<Settlement>) {

@@ -27,7 +27,7 @@ impl Engine {
         };
         if let Ok(answered) = tokio::time::timeout_at(deadline, &mut answer).await {
             drop(seat);
-            return answered.unwrap_or_else(|_| given_up());
+            return answered.unwrap_or_else(|_| unanswered(&settlement, asked));
         }
         let grace = Instant::now() + COMMIT_GRACE;
         loop {
@@ -51,7 +51,7 @@ impl Engine {
             tokio::select! {
                 biased;
                 answered = &mut answer => {
-                    return answered.unwrap_or_else(|_| given_up());
+                    return answered.unwrap_or_else(|_| unanswered(&settlement, asked));
                 }
                 () = changed => {}
                 () = tokio::time::sleep_until(grace) => {
@@ -64,8 +64,16 @@ impl Engine {
     }
 }
 
-fn given_up() -> Settled {
-    unavailable("the settlement was given up").into()
+/// For a caller whom nobody answers any more, because this process stops or has a defect. What may be recorded is not called
+/// "not begun".
+fn unanswered(settlement: &Settlement, asked: &Asked) -> Settled {
+    let state = settlement.lock();
+    match state.phase {
+        Phase::Committing | Phase::Committed => {
+            settlement::late(&state.row, &asked.request.network_as_sent).into()
+        }
+        Phase::Opening | Phase::Gone => unavailable("the settlement was given up; try again").into(),
+    }
 }
 
 /// A caller's place in line; leaving it may withdraw the settlement.

@@ -124,6 +124,7 @@ impl Service for Scripted {
                 ready: self.ready,
                 why_not: None,
                 warnings: Vec::new(),
+                alarms: Vec::new(),
                 schemes: self.schemes.clone(),
             },
             NetworkReadiness {
@@ -131,6 +132,7 @@ impl Service for Scripted {
                 ready: false,
                 why_not: Some(why.into()),
                 warnings: Vec::new(),
+                alarms: Vec::new(),
                 schemes: Vec::new(),
             },
         ]

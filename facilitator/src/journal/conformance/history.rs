@@ -34,8 +34,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         (6..12_u64).prop_map(|attempt| Event::Sent { attempt }),
         (id.clone(), "[xy]").prop_map(|(id, item)| paid(id, &item)),
         id.clone().prop_map(released),
-        id.clone()
-            .prop_map(|settlement| Event::ReleaseReturned { settlement }),
+        id.clone().prop_map(returned),
         id.clone().prop_map(|settlement| Event::KeysFreed { settlement }),
         (id.clone(), step.clone()).prop_map(|(settlement, step)| Event::Reorged { settlement, step }),
         (id.clone(), step.clone()).prop_map(|(settlement, step)| Event::StepFreed { settlement, step }),

@@ -164,13 +164,23 @@ async fn law5_only_a_release_that_was_taken_can_be_given_back() {
             .commit(vec![opened(1, "a"), prepared(2, 1, 0), paid(1, "log 1")])
             .await
             .unwrap();
-        let back = || vec![Event::ReleaseReturned { settlement: 1 }];
+        let back = || vec![returned(1)];
         let refused = journal.commit(back()).await;
         assert!(
             matches!(refused, Err(CommitError::Stale(_))),
             "{name}: {refused:?}"
         );
         journal.commit(vec![released(1)]).await.unwrap();
+        // Of an answer that got lost before, while another caller has been told since.
+        let another = Event::ReleaseReturned {
+            settlement: 1,
+            number: 1,
+        };
+        let refused = journal.commit(vec![another]).await;
+        assert!(
+            matches!(refused, Err(CommitError::Stale(_))),
+            "{name}: {refused:?}"
+        );
         journal.commit(back()).await.unwrap();
         let again = journal.commit(back()).await;
         assert!(matches!(again, Err(CommitError::Stale(_))), "{name}: {again:?}");

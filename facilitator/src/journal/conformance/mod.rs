@@ -109,10 +109,21 @@ pub(in crate::journal) fn paid(settlement: u64, item: &str) -> Event {
     }
 }
 
+/// The number of every release here.
+const RELEASE: u64 = 77;
+
+pub(in crate::journal) fn returned(settlement: u64) -> Event {
+    Event::ReleaseReturned {
+        settlement,
+        number: RELEASE,
+    }
+}
+
 pub(in crate::journal) fn released(settlement: u64) -> Event {
     Event::Released {
         settlement,
         release: Release {
+            number: RELEASE,
             tenant: None,
             idempotency_key: None,
             body: "{}".into(),
