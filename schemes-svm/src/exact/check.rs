@@ -14,7 +14,7 @@ use super::sponsor::{self, Counters};
 use super::terms::{No, Terms};
 use super::transfer::Plain;
 use super::{ExactSvm, identity, positional, reason, wallet};
-use crate::programs::TOKEN;
+use crate::programs::{ASSOCIATED_TOKEN, COMPUTE_BUDGET, LIGHTHOUSE, MEMO, TOKEN, is_token};
 use crate::token::{self, Instruction, MintKind, TransferChecked};
 use crate::wire::Message;
 use crate::{fees, lookup, rpc};
@@ -196,7 +196,7 @@ impl ExactSvm {
                 Err(No::too_many_signatures(required, self.config.max_signatures))
             }
             Ok(plain) => Ok(Shape::Plain(Box::new(plain))),
-            Err(no) if no.is_layout && wallets => {
+            Err(no) if no.is_layout && wallets && !lacks_budget(&no, &instructions) => {
                 wallet::check(&instructions, message, terms, &self.config).map(|()| Shape::Wallet)
             }
             Err(no) => Err(no),
@@ -283,6 +283,17 @@ impl ExactSvm {
             "no more token accounts are paid for here: let the payee open its own first",
         )
     }
+}
+
+/// Whether a plain payment fails only for its missing limit or price. Path 2 would blame its token program, which hides the
+/// cause (exact-svm.md section 6).
+fn lacks_budget(no: &No, instructions: &[Instruction]) -> bool {
+    let is_plain = |instruction: &Instruction| {
+        [COMPUTE_BUDGET, MEMO, LIGHTHOUSE, ASSOCIATED_TOKEN].contains(&instruction.program)
+            || is_token(&instruction.program)
+    };
+    [reason::COMPUTE_LIMIT, reason::COMPUTE_PRICE].contains(&no.reason.as_str())
+        && instructions.iter().all(is_plain)
 }
 
 /// Whether the destination does not exist yet, as far as is known.

@@ -45,6 +45,9 @@ use offer::Offers;
 pub const SCHEME: &str = "exact";
 /// Protocol versions served, in the order in which they are advertised.
 pub const VERSIONS: [u8; 2] = [2, 1];
+/// Message versions that buyers may use. Legacy messages are accepted too and not listed: clients never build them
+/// (exact-svm.md section 11).
+pub const TRANSACTION_VERSIONS: [u8; 1] = [0];
 
 /// `exact` on every Solana network.
 #[derive(Debug, Default)]
@@ -85,6 +88,7 @@ impl SchemeHandler for ExactSvm {
         let kind = |x402_version| {
             let mut extra = Map::new();
             extra.insert("feePayer".into(), lane.signer.clone().into());
+            extra.insert("transactionVersions".into(), json!(TRANSACTION_VERSIONS));
             if x402_version == 2 && self.config.smart_wallets.enabled {
                 extra.insert("features".into(), json!({ "smartWalletSupported": true }));
             }

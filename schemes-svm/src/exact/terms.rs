@@ -94,6 +94,8 @@ impl Terms {
         let terms = &request.requirements;
         let memo = match terms.extra.get("memo") {
             None | Some(Value::Null) => None,
+            // The official client takes an empty text for none and writes a random memo.
+            Some(Value::String(text)) if text.is_empty() => None,
             Some(Value::String(text)) if text.len() <= MAX_MEMO_BYTES => Some(Memo::Text(text.clone())),
             Some(_) => Some(Memo::Impossible),
         };

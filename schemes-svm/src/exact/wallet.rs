@@ -9,6 +9,7 @@ use super::config::Config;
 use super::reason;
 use super::simulate::Simulated;
 use super::terms::{No, Terms};
+use super::transfer::not_to_itself;
 use crate::fees::{self, ComputeBudget};
 use crate::programs::{COMPUTE_BUDGET, MEMO, TOKEN, TOKEN_2022};
 use crate::token::{self, Instruction, TransferChecked};
@@ -127,7 +128,10 @@ pub(super) fn find_transfer(
             && terms.amount.is_some_and(|amount| transfer.amount >= amount)
     });
     match (matching.next(), matching.next()) {
-        (Some(transfer), None) => Ok(transfer),
+        (Some(transfer), None) => {
+            not_to_itself(&transfer)?;
+            Ok(transfer)
+        }
         (None, _) => Err(No::new(
             reason::WALLET_MISMATCH,
             "no transfer of the simulation is one of the asset to payTo of at least the amount",

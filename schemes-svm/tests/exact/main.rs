@@ -8,6 +8,7 @@ mod golden;
 mod hostile;
 mod judge;
 mod offer;
+mod plain_answers;
 mod plan;
 mod threats;
 mod world;

@@ -280,6 +280,13 @@ impl World {
         }
     }
 
+    /// The same refusal from verify and from plan.
+    pub fn refusal(&self, request: &PaymentRequest) -> Refusal {
+        let planned = self.plan(request).expect_err("plan refuses");
+        assert_eq!(self.verify(request).expect_err("verify refuses"), planned);
+        planned
+    }
+
     pub fn plan(&self, request: &PaymentRequest) -> Result<Plan, Refusal> {
         match block_on(self.exact.plan(&self.cx(), request)).expect("no fault") {
             Planned::Plan(plan) => Ok(plan),
