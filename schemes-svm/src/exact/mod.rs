@@ -7,6 +7,8 @@
 //! | decode, signatures | `payment` | none |
 //! | what the transaction is | `identity`, `positional`, `create_ata`, `wallet` | none |
 //! | look-up tables, mint, simulation | `check`, `simulate` | one batch |
+//! | a second node before a payer is blamed | `second` | only for refusals |
+//! | can it still land? | `lifetime` | one now and then |
 //! | what must be sent, and what proves it | `plan` | in the batch of `check` |
 //! | what the chain showed | `judge` | none |
 //!
@@ -19,27 +21,34 @@ mod create_ata;
 mod identify;
 mod identity;
 mod judge;
+mod lifetime;
 mod mints;
 mod offer;
+mod payees;
 mod payment;
 mod plan;
 mod positional;
 pub mod reason;
+mod second;
 mod simulate;
 mod sponsor;
 mod terms;
 mod transfer;
 mod wallet;
 
+use std::sync::Arc;
+
 use sdk_plugin::chain::Evidence;
-use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Supported, Valid, Verdict};
+use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, SchemeCheck, Supported, Valid, Verdict};
 use sdk_plugin::wire::Kind;
 use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
 use serde_json::{Map, json};
 
+use crate::blockhashes::Blockhashes;
 pub use config::Config;
 use mints::PlainMints;
 use offer::Offers;
+use second::Heads;
 
 /// The scheme's name on the wire.
 pub const SCHEME: &str = "exact";
@@ -55,6 +64,8 @@ pub struct ExactSvm {
     config: Config,
     plain_mints: PlainMints,
     offers: Offers,
+    blockhashes: Arc<Blockhashes>,
+    heads: Heads,
 }
 
 impl ExactSvm {
@@ -64,6 +75,12 @@ impl ExactSvm {
             config,
             ..Self::default()
         }
+    }
+
+    /// Knows what the driver's checks read of recent blockhashes.
+    #[must_use]
+    pub fn sharing(self, blockhashes: Arc<Blockhashes>) -> Self {
+        Self { blockhashes, ..self }
     }
 }
 
@@ -79,7 +96,7 @@ impl SchemeHandler for ExactSvm {
                 signers.push(lane.signer.clone());
             }
         }
-        let Some(lane) = self.offers.choose(cx).await? else {
+        let Some(lane) = self.offers.choose(cx, &self.blockhashes).await? else {
             return Ok(Supported {
                 signers,
                 ..Supported::default()
@@ -104,6 +121,10 @@ impl SchemeHandler for ExactSvm {
             extensions: Vec::new(),
             signers,
         })
+    }
+
+    async fn check(&self, cx: &Cx) -> Result<SchemeCheck, Fault> {
+        payees::check(cx, &self.config.payees).await
     }
 
     async fn identify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Identity, Fault> {

@@ -100,10 +100,15 @@ pub(super) fn find_transfer(
 
     let top = instructions.iter().filter_map(TransferChecked::read);
     let transfers: Vec<TransferChecked> = top.chain(simulated.inner.iter().cloned()).collect();
-    if transfers
-        .iter()
-        .any(|transfer| terms.ours.contains(&transfer.authority))
-    {
+    let takes_ours = |transfer: &TransferChecked| {
+        let associated = |owner| token::associated_account(owner, &transfer.mint, &transfer.program);
+        terms.ours.contains(&transfer.authority)
+            || terms
+                .ours
+                .iter()
+                .any(|owner| associated(owner) == transfer.source)
+    };
+    if transfers.iter().any(takes_ours) {
         return Err(No::new(
             reason::FEE_PAYER_TRANSFERRING,
             "a transfer is one of the facilitator's own funds",
