@@ -11,8 +11,9 @@ use serde_json::json;
 use solana_address::Address;
 
 use super::config::{CreateAtaMode, Layout};
+use super::effects::{MOVES_OURS, may_open_account, moves_ours};
 use super::payment::Payment;
-use super::simulate::{self, Balance, Failed, Outcome, Simulated};
+use super::simulate::{self, Failed, Outcome, Simulated};
 use super::sponsor::{self, Counters};
 use super::terms::{No, Terms};
 use super::transfer::Plain;
@@ -21,7 +22,7 @@ use crate::programs::{ASSOCIATED_TOKEN, COMPUTE_BUDGET, LIGHTHOUSE, MEMO, TOKEN,
 use crate::rpc::{Account, Answers};
 use crate::token::{self, Instruction, MintKind, TransferChecked};
 use crate::wire::Message;
-use crate::{fees, lookup, rpc};
+use crate::{lookup, rpc};
 
 /// A payment that passed every check.
 #[derive(Debug)]
@@ -92,13 +93,13 @@ struct Refused {
     destination: Option<Address>,
 }
 
-impl From<No> for Refused {
+impl From<No> for Box<Refused> {
     fn from(no: No) -> Self {
-        Self {
+        Self::new(Refused {
             no,
             unknown_blockhash: false,
             destination: None,
-        }
+        })
     }
 }
 
@@ -270,7 +271,7 @@ impl ExactSvm {
         instructions: &[Instruction],
         outcome: Outcome,
         mint: Option<&(Address, Vec<Option<Account>>)>,
-    ) -> Result<Paid, Refused> {
+    ) -> Result<Paid, Box<Refused>> {
         let (terms, message) = (&payment.terms, payment.transaction.message());
         let (way, transfer, simulated) = match (shape, outcome) {
             (Shape::Plain(plain), Outcome::Works(simulated)) => {
@@ -280,13 +281,13 @@ impl ExactSvm {
             }
             (Shape::Plain(plain), Outcome::Fails(failed)) => {
                 log_failure(cx, &failed);
-                let no = No::new(reason::SIMULATION_FAILED, sentence(&failed, instructions));
-                return Err(Refused {
+                let no = No::new(reason::SIMULATION_FAILED, failed.sentence(instructions));
+                return Err(Box::new(Refused {
                     no: no.by(plain.transfer.authority),
                     unknown_blockhash: failed.unknown_blockhash,
                     // With a creation in it, the account need not exist.
                     destination: plain.create.is_none().then_some(plain.transfer.destination),
-                });
+                }));
             }
             (Shape::Wallet, Outcome::Works(simulated)) => {
                 let transfer = wallet::find_transfer(instructions, &simulated, terms)?;
@@ -294,12 +295,12 @@ impl ExactSvm {
             }
             (Shape::Wallet, Outcome::Fails(failed)) => {
                 log_failure(cx, &failed);
-                let why = sentence(&failed, instructions);
-                return Err(Refused {
+                let why = failed.sentence(instructions);
+                return Err(Box::new(Refused {
                     no: No::new(&format!("{}: {why}", reason::WALLET_SIMULATION), why),
                     unknown_blockhash: failed.unknown_blockhash,
                     destination: None,
-                });
+                }));
             }
         };
         let kind = match mint {
@@ -363,65 +364,6 @@ impl ExactSvm {
         !plain_program && !self.plain_mints.has(&cx.network().id, mint)
     }
 
-    /// What the simulation says that accounts gain and lose; static rules where the node does not tell.
-    fn check_effects(
-        &self,
-        message: &Message,
-        terms: &Terms,
-        way: Way,
-        transfer: &TransferChecked,
-        simulated: &Simulated,
-        mint: MintKind,
-    ) -> Result<(), String> {
-        if let Some((pre, post)) = simulated.fee_payer {
-            let rent = match way {
-                Way::Sponsored => fees::MAX_RENT_LAMPORTS,
-                Way::Plain | Way::Wallet => 0,
-            };
-            let (cost, most) = (
-                pre.saturating_sub(post),
-                fees::bound(message).saturating_add(rent),
-            );
-            if cost > most {
-                return Err(format!(
-                    "it costs the fee payer {cost} lamports, {most} are its fee"
-                ));
-            }
-        }
-        let Some(balances) = &simulated.balances else {
-            let listed = self.config.extension_mints.contains(&transfer.mint);
-            return match mint {
-                MintKind::Extended if !listed => {
-                    Err("the node does not show what arrives, and the asset may keep a part of it".into())
-                }
-                MintKind::Plain { .. } | MintKind::Extended => Ok(()),
-            };
-        };
-        let is_ours = |balance: &Balance| balance.owner.is_some_and(|owner| terms.ours.contains(&owner));
-        let shrinks = |balance: &Balance| balance.post.unwrap_or(0) < balance.pre.unwrap_or(0);
-        let moves_ours = balances
-            .iter()
-            .any(|(address, balance)| is_ours(balance) && (*address == transfer.source || shrinks(balance)));
-        if moves_ours {
-            return Err(MOVES_OURS.into());
-        }
-        let amount = terms.amount.unwrap_or(u64::MAX);
-        let destination = balances.get(&transfer.destination);
-        let arrived = destination
-            .filter(|balance| balance.mint == Some(transfer.mint))
-            .and_then(|balance| balance.post?.checked_sub(balance.pre.unwrap_or(0)))
-            .unwrap_or(0);
-        let right = match way {
-            Way::Plain | Way::Sponsored => arrived == amount,
-            Way::Wallet => arrived >= amount,
-        };
-        if right {
-            Ok(())
-        } else {
-            Err(format!("{arrived} would arrive at payTo, not {amount}"))
-        }
-    }
-
     /// As when accounts are not paid for at all.
     fn too_many_accounts(&self) -> No {
         let reason = match self.config.layout {
@@ -436,9 +378,6 @@ impl ExactSvm {
     }
 }
 
-/// Why a payment by a delegate of one of our own token accounts is refused.
-const MOVES_OURS: &str = "it moves the facilitator's own funds";
-
 fn failure_reason(way: Way) -> &'static str {
     match way {
         Way::Plain | Way::Sponsored => reason::SIMULATION_FAILED,
@@ -446,58 +385,10 @@ fn failure_reason(way: Way) -> &'static str {
     }
 }
 
-/// A failed simulation in one sentence.
-fn sentence(failed: &Failed, instructions: &[Instruction]) -> String {
-    if failed.unknown_blockhash {
-        return "blockhash unknown or expired".into();
-    }
-    let is_token_program = |index: u64| {
-        let index = usize::try_from(index).ok();
-        index
-            .and_then(|index| instructions.get(index))
-            .is_some_and(|instruction| is_token(&instruction.program))
-    };
-    if failed.lacks_funds(is_token_program) {
-        return "the payer's token account holds less than the amount".into();
-    }
-    format!("the transaction fails with {}", failed.error)
-}
-
 /// What programs write goes to the log only: buyers choose it.
 fn log_failure(cx: &Cx, failed: &Failed) {
     let fields = json!({ "error": failed.error, "slot": failed.slot, "log": failed.log });
     cx.log(Level::Debug, "svm::exact", "simulation_failed", &fields);
-}
-
-/// Whether the source account is one of ours, which a delegate may be allowed to move. Nodes that show balances say whose it
-/// is, with the simulation; of others the account is read, unless it is the authority's own associated account.
-async fn moves_ours(
-    cx: &Cx,
-    terms: &Terms,
-    transfer: &TransferChecked,
-    simulated: &Simulated,
-) -> Result<bool, Fault> {
-    let associated = |owner: &Address| {
-        token::associated_account(owner, &transfer.mint, &transfer.program) == transfer.source
-    };
-    if terms.ours.iter().any(associated) {
-        return Ok(true);
-    }
-    let balance = simulated
-        .balances
-        .as_ref()
-        .and_then(|balances| balances.get(&transfer.source));
-    if let Some(owner) = balance.and_then(|balance| balance.owner) {
-        return Ok(terms.ours.contains(&owner));
-    }
-    if associated(&transfer.authority) {
-        return Ok(false);
-    }
-    let mut answers = rpc::read_all(cx, vec![rpc::accounts(&[transfer.source])]).await?;
-    let (_, accounts) = rpc::account_list(answers.take()?, 1)?;
-    let source = accounts.first().and_then(Option::as_ref);
-    let owner = source.and_then(|account| token::account_owner(&account.data));
-    Ok(owner.is_some_and(|owner| terms.ours.contains(&owner)))
 }
 
 /// Whether a plain payment fails only for its missing limit or price. Path 2 would blame its token program, which hides the
@@ -509,16 +400,6 @@ fn lacks_budget(no: &No, instructions: &[Instruction]) -> bool {
     };
     [reason::COMPUTE_LIMIT, reason::COMPUTE_PRICE].contains(&no.reason.as_str())
         && instructions.iter().all(is_plain)
-}
-
-/// Whether the destination does not exist yet, as far as is known.
-fn may_open_account(simulated: &Simulated, transfer: &TransferChecked) -> bool {
-    let Some(balances) = &simulated.balances else {
-        return true;
-    };
-    balances
-        .get(&transfer.destination)
-        .is_none_or(|balance| balance.pre.is_none())
 }
 
 /// The operator's allow-list.

@@ -6,7 +6,7 @@
 //! | identify | `identify` | none |
 //! | decode, signatures | `payment` | none |
 //! | what the transaction is | `identity`, `positional`, `create_ata`, `wallet` | none |
-//! | look-up tables, mint, simulation | `check`, `simulate` | one batch |
+//! | look-up tables, mint, simulation | `check`, `simulate`, `effects` | one batch |
 //! | a second node before a payer is blamed | `second` | only for refusals |
 //! | can it still land? | `lifetime` | one now and then |
 //! | what must be sent, and what proves it | `plan` | in the batch of `check` |
@@ -18,6 +18,7 @@
 mod check;
 pub mod config;
 mod create_ata;
+mod effects;
 mod identify;
 mod identity;
 mod judge;

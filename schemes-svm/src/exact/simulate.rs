@@ -72,10 +72,23 @@ pub(super) struct Failed {
 }
 
 impl Failed {
-    /// Whether a token program found too little in the source account.
-    pub(super) fn lacks_funds(&self, is_token: impl Fn(u64) -> bool) -> bool {
-        let custom = self.custom;
-        custom.is_some_and(|(index, code)| code == TOKEN_INSUFFICIENT_FUNDS && is_token(index))
+    /// One sentence, without what programs wrote.
+    pub(super) fn sentence(&self, instructions: &[Instruction]) -> String {
+        if self.unknown_blockhash {
+            return "blockhash unknown or expired".into();
+        }
+        let is_token_program = |index: u64| {
+            let index = usize::try_from(index).ok();
+            index
+                .and_then(|index| instructions.get(index))
+                .is_some_and(|instruction| is_token(&instruction.program))
+        };
+        match self.custom {
+            Some((index, TOKEN_INSUFFICIENT_FUNDS)) if is_token_program(index) => {
+                "the payer's token account holds less than the amount".into()
+            }
+            Some(_) | None => format!("the transaction fails with {}", self.error),
+        }
     }
 }
 
