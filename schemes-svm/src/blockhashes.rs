@@ -81,6 +81,18 @@ impl Blockhashes {
         }
     }
 
+    /// How many blocks a blockhash is good for at a slot, at most: as many as slots may have been since a list had it.
+    pub(crate) fn at_most(&self, network: &str, blockhash: &Hash, at: u64) -> u64 {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let listed = all.get(network).and_then(|known| known.places.get(blockhash));
+        listed.map_or(GOOD_FOR_BLOCKS, |(seen, place)| {
+            GOOD_FOR_BLOCKS
+                .saturating_sub(*place)
+                .saturating_add(seen.saturating_sub(at))
+                .min(GOOD_FOR_BLOCKS)
+        })
+    }
+
     /// Whether a list has it.
     pub(crate) fn has(&self, network: &str, blockhash: &Hash) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,6 +162,14 @@ mod tests {
         assert_eq!(known.left("a", &hash(1_000), 2_020), Left::AtLeast(130));
         assert_eq!(known.left("a", &hash(900), 2_020), Left::AtLeast(30));
         assert_eq!(known.left("a", &hash(900), 2_060), Left::AtLeast(0));
+        assert_eq!(known.at_most("a", &hash(900), 2_000), 50);
+        assert_eq!(
+            known.at_most("a", &hash(900), 2_060),
+            50,
+            "slots may have no block"
+        );
+        assert_eq!(known.at_most("a", &hash(900), 1_990), 60, "simulated before");
+        assert_eq!(known.at_most("a", &hash(1_005), 2_000), 150);
         assert_eq!(
             known.left("a", &hash(1_005), 2_020),
             Left::AtLeast(130),

@@ -24,6 +24,8 @@ const REMEMBERED_SLOTS: u64 = 100;
 /// What the first batch shows.
 struct Seen {
     head: u64,
+    /// The confirmed block height.
+    height: u64,
     finalized_height: u64,
     statuses: BTreeMap<String, Status>,
     /// What landed transactions did, as far as the node shows it.
@@ -58,12 +60,26 @@ impl SvmDriver {
         let observed = watches.iter().map(|watch| {
             let without_status = match found.expired.get(&watch.tx_id) {
                 Some(proof) => TxState::Expired { proof: proof.clone() },
-                None if late.contains_key(&watch.tx_id) => TxState::Lapsed,
+                None if late.contains_key(&watch.tx_id) || self.has_listed_end(cx, watch, &seen) => {
+                    TxState::Lapsed
+                }
                 None => TxState::Unknown,
             };
             seen.observation(watch, without_status, finality)
         });
         Ok(observed.collect())
+    }
+
+    /// Whether the blockhash has died by a list that was read when the payment was planned. Its place is freed at once, so
+    /// that payments which nobody wanted to land do not keep others out; whether it has landed is proven as always.
+    fn has_listed_end(&self, cx: &Cx, watch: &Watch, seen: &Seen) -> bool {
+        let networks = self.networks();
+        let Some(remembered) = networks.get(&cx.network().id) else {
+            return false;
+        };
+        let life = Lifetime::of(watch, seen.head);
+        life.listed_end(&remembered.heights)
+            .is_some_and(|end| seen.height > end)
     }
 
     /// What has no status and can't land any more by this node's finalized height.
@@ -171,9 +187,11 @@ impl SvmDriver {
         let mut answers = rpc::read_all(cx, calls).await?;
 
         let slot = rpc::number(answers.take()?, "getSlot")?;
-        self.saw(cx, slot, rpc::number(answers.take()?, "getBlockHeight")?);
+        let height = rpc::number(answers.take()?, "getBlockHeight")?;
+        self.saw(cx, slot, height);
         let mut seen = Seen {
             head: slot,
+            height,
             finalized_height: rpc::number(answers.take()?, "getBlockHeight")?,
             statuses: BTreeMap::new(),
             effects: BTreeMap::new(),

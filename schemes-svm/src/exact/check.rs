@@ -31,6 +31,8 @@ pub(super) struct Good {
     pub(super) way: Way,
     pub(super) transfer: TransferChecked,
     pub(super) simulated: Simulated,
+    /// Blocks in which it can land at most, from the simulation's slot on.
+    pub(super) blocks_left: u64,
     /// What to count when the fee payer pays for the payee's token account.
     pub(super) counters: Option<Counters>,
 }
@@ -187,7 +189,12 @@ impl ExactSvm {
                 return Ok(Err(self.too_many_accounts().by(payer)));
             }
         }
+        let blockhash = &message.recent_blockhash;
+        let blocks_left = self
+            .blockhashes
+            .at_most(&cx.network().id, blockhash, simulated.slot);
         Ok(Ok(Good {
+            blocks_left,
             payment,
             way,
             transfer,
