@@ -7,6 +7,7 @@
 //! programs), [`fees`] (what a transaction can cost), [`rpc`] (typed reads), [`programs`], [`text`] (strict spellings).
 //! Everything outside comes through [`sdk_plugin::Cx`].
 
+mod blockhashes;
 pub mod driver;
 pub mod exact;
 pub mod fees;
@@ -18,3 +19,5 @@ pub mod testkit;
 pub mod text;
 pub mod token;
 pub mod wire;
+
+pub use blockhashes::Blockhashes;

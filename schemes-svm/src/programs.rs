@@ -16,6 +16,9 @@ pub const ADDRESS_LOOKUP_TABLE: Address =
     Address::from_str_const("AddressLookupTab1e1111111111111111111111111");
 /// The sysvar account that holds the chain's clock.
 pub const CLOCK: Address = Address::from_str_const("SysvarC1ock11111111111111111111111111111111");
+/// The sysvar account that lists the newest 150 blockhashes, the newest first; durable nonces keep it alive.
+pub const RECENT_BLOCKHASHES: Address =
+    Address::from_str_const("SysvarRecentB1ockHashes11111111111111111111");
 
 /// Programs whose instructions carry signatures that the fee counts: the first byte of data is their number.
 pub const SIGNATURE_PRECOMPILES: [Address; 3] = [

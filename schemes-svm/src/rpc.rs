@@ -49,6 +49,15 @@ pub fn accounts(addresses: &[Address]) -> RpcCall {
     )
 }
 
+/// Whether a blockhash is one that a transaction can land with, by the newest confirmed bank.
+#[must_use]
+pub fn is_blockhash_valid(blockhash: &str) -> RpcCall {
+    request(
+        "isBlockhashValid",
+        json!([blockhash, { "commitment": CONFIRMED }]),
+    )
+}
+
 /// Any number of reads in order, in batches that nodes accept. Later batches see the same or a later state.
 pub async fn read_all(cx: &Cx, mut calls: Vec<RpcCall>) -> Result<Answers, Fault> {
     let mut results = Vec::with_capacity(calls.len());

@@ -7,8 +7,10 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use solana_address::Address;
 use solana_signature::Signature;
 
-/// Largest transaction on the wire, bytes (Solana's packet size).
+/// Largest legacy or version 0 transaction on the wire, bytes (Solana's packet size).
 pub const MAX_TRANSACTION_BYTES: usize = 1_232;
+/// Largest transaction of any version, bytes (SIMD-0385, version 1).
+pub const MAX_ANY_VERSION_BYTES: usize = 4_096;
 
 const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
@@ -66,16 +68,16 @@ pub fn base58(text: &str, max_bytes: usize) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// A transaction's bytes from base64, at most [`MAX_TRANSACTION_BYTES`].
+/// A transaction's bytes from base64, 1 to [`MAX_ANY_VERSION_BYTES`]: which limit holds depends on the version in them.
 #[must_use]
 pub fn transaction_bytes(text: &str) -> Option<Vec<u8>> {
-    if text.len() > MAX_TRANSACTION_BYTES.div_ceil(3) * 4 {
+    if text.len() > MAX_ANY_VERSION_BYTES.div_ceil(3) * 4 {
         return None;
     }
     BASE64
         .decode(text)
         .ok()
-        .filter(|bytes| bytes.len() <= MAX_TRANSACTION_BYTES)
+        .filter(|bytes| (1..=MAX_ANY_VERSION_BYTES).contains(&bytes.len()))
 }
 
 /// Base64 with padding, as nodes read it.
@@ -144,10 +146,11 @@ mod tests {
             assert_eq!(transaction_bytes(bad), None, "{bad:?}");
         }
         assert_eq!(
-            transaction_bytes(&base64(&[7; 1_232])).map(|bytes| bytes.len()),
-            Some(1_232)
+            transaction_bytes(&base64(&[7; 4_096])).map(|bytes| bytes.len()),
+            Some(4_096)
         );
-        assert_eq!(transaction_bytes(&base64(&[7; 1_233])), None);
+        assert_eq!(transaction_bytes(&base64(&[7; 4_097])), None);
+        assert_eq!(transaction_bytes(""), None);
     }
 
     proptest! {

@@ -39,6 +39,13 @@ impl Instruction {
     }
 }
 
+/// Whose a token account is, by its data (both programs: mint, then owner, 32 bytes each).
+#[must_use]
+pub fn account_owner(data: &[u8]) -> Option<Address> {
+    let owner = data.get(32..64)?;
+    Some(Address::new_from_array(owner.try_into().ok()?))
+}
+
 /// A transfer that names its mint and decimals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransferChecked {

@@ -2,6 +2,9 @@
 //!
 //! All behaviour is the library's; this crate says what the file holds and reads its configuration.
 
+use std::sync::Arc;
+
+use schemes_svm::Blockhashes;
 use schemes_svm::driver::{FAMILY, SvmDriver};
 use schemes_svm::exact::{Config, ExactSvm, SCHEME};
 use sdk_plugin::abi::PluginRoles;
@@ -21,9 +24,10 @@ fn create(config: Value) -> Result<PluginRoles, Fault> {
         Config::deserialize(config).map_err(|error| invalid(error.to_string()))?
     };
     config.check().map_err(invalid)?;
+    let blockhashes = Arc::new(Blockhashes::default());
     Ok(PluginRoles::default()
-        .driver(FAMILY, SvmDriver::new())
-        .scheme(SCHEME, ExactSvm::new(config)))
+        .driver(FAMILY, SvmDriver::new().sharing(blockhashes.clone()))
+        .scheme(SCHEME, ExactSvm::new(config).sharing(blockhashes)))
 }
 
 #[cfg(test)]
@@ -126,6 +130,7 @@ mod tests {
             ),
             ("max_signatures", json!(defaults.max_signatures)),
             ("lookup_tables", json!(defaults.lookup_tables)),
+            ("min_blocks_left", json!(defaults.min_blocks_left)),
         ] {
             assert_eq!(told[key]["default"], value, "{key}");
         }
@@ -161,6 +166,8 @@ mod tests {
             "max_lamports_per_payment": 10_000,
             "max_signatures": 3,
             "lookup_tables": false,
+            "min_blocks_left": 0,
+            "payees": ["SQDS4ep65T869zMMBKyuUq6aD6EgTu8psMjkvj52pCf"],
             "create_ata": {"mode": "sponsor", "max_per_pay_to": 1, "max_per_tenant": 1},
             "smart_wallets": {
                 "enabled": true,
@@ -188,8 +195,10 @@ mod tests {
             json!({"maxSignatures": 2}),
             json!({"max_lamports_per_payment": 5}),
             json!({"max_compute_units": 0}),
+            json!({"min_blocks_left": 101}),
             json!({"create_ata": {"mode": "on"}}),
             json!({"extension_mints": ["0x00"]}),
+            json!({"payees": ["nobody"]}),
             json!({"preflight": [[]]}),
             json!({"preflight": [[{"program": "SQDS4ep65T869zMMBKyuUq6aD6EgTu8psMjkvj52pCf", "data_prefix": "0x"}]]}),
         ] {

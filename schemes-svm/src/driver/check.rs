@@ -9,7 +9,8 @@ use serde_json::json;
 use solana_address::Address;
 
 use super::options::Options;
-use crate::programs::CLOCK;
+use crate::blockhashes::Blockhashes;
+use crate::programs::{CLOCK, RECENT_BLOCKHASHES};
 use crate::rpc::Account;
 use crate::{rpc, text};
 
@@ -32,7 +33,7 @@ pub(super) struct Checked {
 }
 
 /// One round trip. A node that does not answer is a fault; a network that is wrong is an answer.
-pub(super) async fn check(cx: &Cx, network: &Network) -> Result<Checked, Fault> {
+pub(super) async fn check(cx: &Cx, network: &Network, blockhashes: &Blockhashes) -> Result<Checked, Fault> {
     let mut findings = Findings::default();
     let Some(reference) = text::reference(&network.id) else {
         return Err(Fault::invalid(format!(
@@ -57,8 +58,8 @@ pub(super) async fn check(cx: &Cx, network: &Network) -> Result<Checked, Fault> 
         }
     }
 
-    let mut wanted = vec![CLOCK];
-    wanted.extend(signers.values().copied().take(rpc::MAX_ACCOUNTS - 1));
+    let mut wanted = vec![CLOCK, RECENT_BLOCKHASHES];
+    wanted.extend(signers.values().copied().take(rpc::MAX_ACCOUNTS - 2));
     let calls = vec![
         rpc::request("getGenesisHash", json!([])),
         rpc::request("getVersion", json!([])),
@@ -88,6 +89,7 @@ pub(super) async fn check(cx: &Cx, network: &Network) -> Result<Checked, Fault> 
             ),
         ),
     }
+    blockhashes.saw(&network.id, slot, accounts.next().flatten().as_ref());
     for ((name, address), account) in signers.iter().zip(accounts) {
         let lamports = account.map_or(0, |account| account.lamports);
         if lamports < options.low_balance_lamports {
@@ -211,7 +213,7 @@ impl Findings {
 }
 
 /// Seconds since the epoch in the clock sysvar: slot, epoch start, epoch, leader schedule epoch, time, 8 bytes each.
-fn chain_time(clock: &Account) -> Option<u64> {
+pub(crate) fn chain_time(clock: &Account) -> Option<u64> {
     let bytes = clock.data.get(32..40)?;
     u64::try_from(i64::from_le_bytes(bytes.try_into().ok()?)).ok()
 }

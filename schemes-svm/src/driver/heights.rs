@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 /// Blocks in which a transaction can land after its blockhash (the runtime's `MAX_PROCESSING_AGE`).
-const BLOCKHASH_BLOCKS: u64 = 150;
+pub(super) const BLOCKHASH_BLOCKS: u64 = 150;
 /// How far one node's view may be behind another's: the plan may have been made on the one and the slot read on the other.
 const VIEWS_APART_BLOCKS: u64 = 32;
 /// Slots between two pairs that are worth remembering.
@@ -38,6 +38,15 @@ impl Heights {
     pub(super) fn last_valid(&self, slot: u64) -> Option<u64> {
         let (_, height) = self.0.range(slot..).next()?;
         Some(last_valid_from(*height))
+    }
+}
+
+impl Heights {
+    /// The height that is reached when so many blocks have passed since a slot, views apart. `None` while nothing is known
+    /// from that slot on.
+    pub(super) fn end_after(&self, slot: u64, blocks: u64) -> Option<u64> {
+        let (_, height) = self.0.range(slot..).next()?;
+        Some(height.saturating_add(blocks).saturating_add(VIEWS_APART_BLOCKS))
     }
 }
 

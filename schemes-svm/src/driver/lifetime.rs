@@ -8,19 +8,23 @@ use sdk_plugin::chain::Watch;
 use sdk_plugin::scheme::{ReadAt, ReadWanted};
 use solana_hash::Hash;
 
-use super::heights::Heights;
+use super::heights::{BLOCKHASH_BLOCKS, Heights};
 use crate::text;
 
 /// Name of the read by which a step's evidence names the blockhash (`target`, base58) and the simulation's slot (`data`,
-/// 8 bytes, big-endian). It is never read for a transaction that landed.
+/// 8 bytes, big-endian, and where a list had it 8 more for the blocks that were left at most). It is never read for a transaction that landed.
 const BLOCKHASH: &str = "blockhash";
 
-/// The entry of a step's evidence that says how long its transaction can land.
-pub(crate) fn wanted(blockhash: &Hash, simulated_at: u64) -> ReadWanted {
+/// The entry of a step's evidence that says how long its transaction can land; `blocks_left` at most, from that slot on.
+pub(crate) fn wanted(blockhash: &Hash, simulated_at: u64, blocks_left: u64) -> ReadWanted {
+    let mut data = simulated_at.to_be_bytes().to_vec();
+    if blocks_left < BLOCKHASH_BLOCKS {
+        data.extend(blocks_left.to_be_bytes());
+    }
     ReadWanted {
         name: BLOCKHASH.into(),
         target: blockhash.to_string(),
-        data: HexBytes(simulated_at.to_be_bytes().to_vec()),
+        data: HexBytes(data),
         required: false,
         at: ReadAt::Block,
     }
@@ -36,6 +40,9 @@ pub(super) struct Lifetime {
     pub(super) known_at: u64,
     /// Plans of older versions do not name it.
     pub(super) blockhash: Option<String>,
+    /// By a list of recent blockhashes: the blocks that were left at most. `None`: it was on no list. One node's word, good
+    /// enough to free a place, never to call a payment failed.
+    pub(super) blocks_left: Option<u64>,
 }
 
 impl Lifetime {
@@ -43,15 +50,20 @@ impl Lifetime {
     pub(super) fn of(watch: &Watch, head: u64) -> Self {
         let reads = watch.evidence.iter().flat_map(|wanted| &wanted.reads);
         let named = reads.filter(|read| read.name == BLOCKHASH).find_map(|read| {
-            let slot = <[u8; 8]>::try_from(read.data.as_ref()).ok()?;
-            text::address(&read.target).map(|_| (u64::from_be_bytes(slot), read.target.clone()))
+            let (slot, rest) = read.data.as_ref().split_first_chunk::<8>()?;
+            let left = match rest.len() {
+                0 => None,
+                _ => Some(u64::from_be_bytes(rest.try_into().ok()?)),
+            };
+            text::address(&read.target).map(|_| (u64::from_be_bytes(*slot), read.target.clone(), left))
         });
         let journaled = watch.since_height;
-        let Some((simulated, blockhash)) = named else {
+        let Some((simulated, blockhash, left)) = named else {
             return Self {
                 from: journaled,
                 known_at: journaled,
                 blockhash: None,
+                blocks_left: None,
             };
         };
         let (from, to) = (simulated.min(journaled), simulated.max(journaled));
@@ -60,7 +72,13 @@ impl Lifetime {
             // A slot that the chain has not reached was a lie: the transaction must not wait for it.
             known_at: if to <= head { to } else { from },
             blockhash: Some(blockhash),
+            blocks_left: left.filter(|left| *left < BLOCKHASH_BLOCKS),
         }
+    }
+
+    /// Once the confirmed block height is above this, the transaction will not land any more, by what one node has listed.
+    pub(super) fn listed_end(&self, heights: &Heights) -> Option<u64> {
+        heights.end_after(self.known_at, self.blocks_left?)
     }
 
     /// Once the finalized block height is above this, the transaction can't land any more.
@@ -77,7 +95,7 @@ mod tests {
     use super::*;
 
     fn watch(since_height: u64, simulated_at: Option<u64>) -> Watch {
-        let reads = simulated_at.map(|slot| wanted(&Hash::new_from_array([7; 32]), slot));
+        let reads = simulated_at.map(|slot| wanted(&Hash::new_from_array([7; 32]), slot, 40));
         Watch {
             attempt_id: "1".into(),
             tx_id: "1".into(),
@@ -108,6 +126,7 @@ mod tests {
         let of = |journaled, simulated| {
             let life = Lifetime::of(&watch(journaled, simulated), 1_000);
             assert_eq!(life.blockhash.is_some(), simulated.is_some());
+            assert_eq!(life.blocks_left, simulated.map(|_| 40));
             (life.from, life.known_at)
         };
         assert_eq!(of(900, None), (900, 900));
@@ -126,11 +145,30 @@ mod tests {
         for (target, data) in [
             ("x", vec![0; 8]),
             ("11111111111111111111111111111111", vec![0; 7]),
+            ("11111111111111111111111111111111", vec![0; 15]),
+            ("11111111111111111111111111111111", vec![0; 17]),
         ] {
             let mut watch = watch(900, Some(1));
             watch.evidence[0].reads[0].target = target.into();
             watch.evidence[0].reads[0].data = HexBytes(data);
             assert_eq!(Lifetime::of(&watch, 1_000).from, 900);
         }
+    }
+
+    #[test]
+    fn plans_of_older_versions_and_blockhashes_on_no_list_have_no_listed_end() {
+        let mut heights = Heights::default();
+        heights.saw(950, 800);
+        let end = |data: Vec<u8>| {
+            let mut watch = watch(900, Some(898));
+            watch.evidence[0].reads[0].data = HexBytes(data);
+            Lifetime::of(&watch, 1_000).listed_end(&heights)
+        };
+        let old = 898u64.to_be_bytes().to_vec();
+        assert_eq!(end(old.clone()), None);
+        let with = |left: u64| [old.clone(), left.to_be_bytes().to_vec()].concat();
+        assert_eq!(end(with(150)), None);
+        assert_eq!(end(with(u64::MAX)), None);
+        assert_eq!(end(with(20)), Some(800 + 20 + 32));
     }
 }

@@ -33,9 +33,10 @@ mod window;
 
 pub(crate) use build::is_assertion;
 pub use build::{CREATE_AND_TRANSFER, OPERATIONS, TRANSFER, WALLET_TRANSFER};
+pub(crate) use check::chain_time;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sdk_plugin::chain::{
     Attempt, Bid, Built, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, Watch,
@@ -44,6 +45,7 @@ use sdk_plugin::scheme::Step;
 use sdk_plugin::{Amount, ChainDriver, Cx, Fault, async_trait};
 use serde_json::json;
 
+use crate::Blockhashes;
 use crate::{rpc, text};
 use heights::Heights;
 
@@ -77,6 +79,7 @@ const HEAD_GOOD_FOR_MS: u64 = 2_000;
 #[derive(Debug, Default)]
 pub struct SvmDriver {
     networks: Mutex<HashMap<String, Remembered>>,
+    blockhashes: Arc<Blockhashes>,
 }
 
 /// What is remembered of one network.
@@ -92,6 +95,12 @@ impl SvmDriver {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Shows the scheme what its checks read of recent blockhashes.
+    #[must_use]
+    pub fn sharing(self, blockhashes: Arc<Blockhashes>) -> Self {
+        Self { blockhashes, ..self }
     }
 
     fn networks(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
@@ -117,7 +126,7 @@ impl SvmDriver {
 #[async_trait]
 impl ChainDriver for SvmDriver {
     async fn check(&self, cx: &Cx, network: &Network) -> Result<Readiness, Fault> {
-        let checked = check::check(cx, network).await?;
+        let checked = check::check(cx, network, &self.blockhashes).await?;
         self.saw(cx, checked.readiness.head_height, checked.block_height);
         Ok(checked.readiness)
     }

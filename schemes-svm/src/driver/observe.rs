@@ -24,6 +24,8 @@ const REMEMBERED_SLOTS: u64 = 100;
 /// What the first batch shows.
 struct Seen {
     head: u64,
+    /// The confirmed block height.
+    height: u64,
     finalized_height: u64,
     statuses: BTreeMap<String, Status>,
     /// What landed transactions did, as far as the node shows it.
@@ -53,17 +55,31 @@ impl SvmDriver {
             seen.add(&id, status);
         }
         let in_block = seen.read_effects(cx).await?;
-        self.confirm_failures(cx, &mut seen, &in_block).await?;
+        self.confirm_failures(cx, &mut seen, &in_block).await;
         let finality = cx.network().finality.max(1);
         let observed = watches.iter().map(|watch| {
             let without_status = match found.expired.get(&watch.tx_id) {
                 Some(proof) => TxState::Expired { proof: proof.clone() },
-                None if late.contains_key(&watch.tx_id) => TxState::Lapsed,
+                None if late.contains_key(&watch.tx_id) || self.has_listed_end(cx, watch, &seen) => {
+                    TxState::Lapsed
+                }
                 None => TxState::Unknown,
             };
             seen.observation(watch, without_status, finality)
         });
         Ok(observed.collect())
+    }
+
+    /// Whether the blockhash has died by a list that was read when the payment was planned. Its place is freed at once, so
+    /// that payments which nobody wanted to land do not keep others out; whether it has landed is proven as always.
+    fn has_listed_end(&self, cx: &Cx, watch: &Watch, seen: &Seen) -> bool {
+        let networks = self.networks();
+        let Some(remembered) = networks.get(&cx.network().id) else {
+            return false;
+        };
+        let life = Lifetime::of(watch, seen.head);
+        life.listed_end(&remembered.heights)
+            .is_some_and(|end| seen.height > end)
     }
 
     /// What has no status and can't land any more by this node's finalized height.
@@ -86,26 +102,27 @@ impl SvmDriver {
     /// A final error is one node's word. Where the network has two nodes, both must say so; one that is away is outlasted after
     /// ten minutes. The failed transaction itself must be shown, or the word must stay for ten minutes (of an only node: a
     /// minute). `in_block`: failed by `getTransaction` as well.
-    async fn confirm_failures(
-        &self,
-        cx: &Cx,
-        seen: &mut Seen,
-        in_block: &BTreeSet<String>,
-    ) -> Result<(), Fault> {
+    async fn confirm_failures(&self, cx: &Cx, seen: &mut Seen, in_block: &BTreeSet<String>) {
         let failed = seen
             .statuses
             .iter()
             .filter(|(_, status)| status.is_final_failure());
         let ids: Vec<String> = failed.map(|(id, _)| id.clone()).take(MAX_STATUSES).collect();
         if ids.is_empty() {
-            return Ok(());
+            return;
         }
         let texts: Vec<&str> = ids.iter().map(String::as_str).collect();
         let nodes = rpc::read_by_two(cx, vec![get_statuses(&texts, true)]).await.ok();
         let mut agreeing: BTreeMap<&str, usize> = BTreeMap::new();
-        let count = nodes.as_ref().map_or(0, Vec::len);
+        let mut count: usize = 0;
+        let mut unreadable: usize = 0;
         for mut answers in nodes.into_iter().flatten() {
-            let (_, statuses) = read_statuses(answers.take()?, ids.len())?;
+            // What can't be read withholds these failures until it can be; it says nothing about the rest of the poll.
+            let Ok((_, statuses)) = answers.take().and_then(|answer| read_statuses(answer, ids.len())) else {
+                unreadable = unreadable.saturating_add(1);
+                continue;
+            };
+            count = count.saturating_add(1);
             for (id, status) in texts.iter().zip(statuses) {
                 match status {
                     Some(status) if status.is_final_failure() => *agreeing.entry(*id).or_default() += 1,
@@ -122,15 +139,16 @@ impl SvmDriver {
             // Not the count of those that have no status.
             let key = format!("failed {id}");
             let agree = agreeing.get(id.as_str()).copied().unwrap_or(0);
-            let is_contradicted = count > 1 && agree < count;
+            let is_contradicted = count.saturating_add(unreadable) > 1 && agree < count;
             let apart = match count {
-                // Two were wanted, and one answers.
+                // Two were wanted, and one answers, or one in words that nobody can read.
                 0 => Apart::WithoutOne,
+                1 if unreadable > 0 => Apart::WithoutOne,
                 1 => Apart::Alone,
                 // Both hide the transaction itself.
                 _ => Apart::BesideOne,
             };
-            let is_shown = count > 0 && in_block.contains(id);
+            let is_shown = count > 0 && unreadable == 0 && in_block.contains(id);
             let is_proven = self.expiries(cx, |expiries| {
                 if is_contradicted {
                     expiries.not_proven(&key);
@@ -142,7 +160,6 @@ impl SvmDriver {
                 seen.failed.insert(id.clone());
             }
         }
-        Ok(())
     }
 
     async fn read(&self, cx: &Cx, watches: &[Watch]) -> Result<Seen, Fault> {
@@ -170,9 +187,11 @@ impl SvmDriver {
         let mut answers = rpc::read_all(cx, calls).await?;
 
         let slot = rpc::number(answers.take()?, "getSlot")?;
-        self.saw(cx, slot, rpc::number(answers.take()?, "getBlockHeight")?);
+        let height = rpc::number(answers.take()?, "getBlockHeight")?;
+        self.saw(cx, slot, height);
         let mut seen = Seen {
             head: slot,
+            height,
             finalized_height: rpc::number(answers.take()?, "getBlockHeight")?,
             statuses: BTreeMap::new(),
             effects: BTreeMap::new(),

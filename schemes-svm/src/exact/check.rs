@@ -1,23 +1,28 @@
 //! Every check of verify, in the specified order, in one round trip.
 //!
 //! What the bytes alone decide is decided first. Look-up tables, a mint that is not known yet and the simulation are read
-//! in one batch; with look-up tables the checks on the bytes have to wait for it.
+//! in one batch; with look-up tables the checks on the bytes have to wait for it. A refusal that rests on the chain's state
+//! is one node's opinion: [`super::second`] asks again before the payer is blamed.
 
+use sdk_plugin::host::{Level, RpcCall};
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Cx, Fault, PaymentRequest};
+use serde_json::json;
 use solana_address::Address;
 
 use super::config::{CreateAtaMode, Layout};
+use super::effects::{MOVES_OURS, may_open_account, moves_ours};
 use super::payment::Payment;
-use super::simulate::{self, Outcome, Simulated};
+use super::simulate::{self, Failed, Outcome, Simulated};
 use super::sponsor::{self, Counters};
 use super::terms::{No, Terms};
 use super::transfer::Plain;
 use super::{ExactSvm, identity, positional, reason, wallet};
-use crate::programs::TOKEN;
+use crate::programs::{ASSOCIATED_TOKEN, COMPUTE_BUDGET, LIGHTHOUSE, MEMO, TOKEN, is_token};
+use crate::rpc::{Account, Answers};
 use crate::token::{self, Instruction, MintKind, TransferChecked};
 use crate::wire::Message;
-use crate::{fees, lookup, rpc};
+use crate::{lookup, rpc};
 
 /// A payment that passed every check.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub(super) struct Good {
     pub(super) way: Way,
     pub(super) transfer: TransferChecked,
     pub(super) simulated: Simulated,
+    /// Blocks in which it can land at most, from the simulation's slot on.
+    pub(super) blocks_left: u64,
     /// What to count when the fee payer pays for the payee's token account.
     pub(super) counters: Option<Counters>,
 }
@@ -37,6 +44,65 @@ pub(super) enum Way {
     /// With the payee's token account at the fee payer's cost.
     Sponsored,
     Wallet,
+}
+
+/// A payment that the chain's state allows.
+#[derive(Debug)]
+pub(super) struct Paid {
+    way: Way,
+    transfer: TransferChecked,
+    simulated: Simulated,
+}
+
+/// What is read for a payment, from whichever node.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) calls: Vec<RpcCall>,
+    has_tables: bool,
+    mint: Option<Address>,
+}
+
+/// What one node's state says about a payment.
+#[derive(Debug)]
+pub(super) struct Opinion {
+    /// The slot of that state; 0 where it is not known.
+    pub(super) slot: u64,
+    pub(super) verdict: Result<Paid, No>,
+    /// It is refused for a blockhash that the node does not know.
+    pub(super) unknown_blockhash: bool,
+    /// Where it is refused by a failed simulation: the payee's token account, which may be missing.
+    pub(super) destination: Option<Address>,
+    /// Answers to further calls.
+    pub(super) rest: Answers,
+}
+
+impl Opinion {
+    fn refused(slot: u64, no: No, rest: Answers) -> Self {
+        Self {
+            slot,
+            verdict: Err(no),
+            unknown_blockhash: false,
+            destination: None,
+            rest,
+        }
+    }
+}
+
+/// A refusal by the chain's state; the members are those of [`Opinion`].
+struct Refused {
+    no: No,
+    unknown_blockhash: bool,
+    destination: Option<Address>,
+}
+
+impl From<No> for Box<Refused> {
+    fn from(no: No) -> Self {
+        Self::new(Refused {
+            no,
+            unknown_blockhash: false,
+            destination: None,
+        })
+    }
 }
 
 /// What the bytes show.
@@ -78,68 +144,173 @@ impl ExactSvm {
                 "address look-up tables are not accepted here",
             )));
         }
-        let mut shape = None;
-        if tables.is_none() {
-            match self.shape(message, &message.keys, terms)? {
-                Ok((found, _)) => shape = Some(found),
-                Err(no) => return Ok(Err(no)),
-            }
+        if tables.is_none()
+            && let Err(no) = self.shape(message, &message.keys, terms)?
+        {
+            return Ok(Err(no));
         }
         if let Some(no) = asset_not_listed(cx, terms) {
             return Ok(Err(no));
         }
 
-        let mint = terms.asset.filter(|mint| self.needs_mint(cx, message, mint));
-        let has_tables = tables.is_some();
-        let mut calls: Vec<_> = tables.into_iter().collect();
-        calls.extend(mint.map(|mint| rpc::accounts(&[mint])));
-        let inner = self.config.smart_wallets.enabled && !terms.is_v1();
-        calls.push(simulate::call(&payment.transaction, inner));
-        let mut answers = rpc::read_all(cx, calls).await?;
-
-        let resolved = lookup::resolve(message, has_tables.then(|| answers.take()).transpose()?)?;
-        let accounts = match resolved {
-            Ok(accounts) => accounts,
-            Err(unresolved) => return Ok(Err(No::new(reason::LOOKUP_FAILED, unresolved.0))),
+        let question = self.question(cx, &payment);
+        let answers = rpc::read_all(cx, question.calls.clone()).await?;
+        let first = self.opinion(cx, &payment, &question, answers)?;
+        let paid = match first.verdict {
+            Ok(paid) => Ok(paid),
+            // The chain's state speaks against the payer, or one node's view of it does.
+            Err(no) => {
+                self.second_opinion(cx, &payment, &question, first.slot, no)
+                    .await?
+            }
         };
-        let (found, instructions) = match self.shape(message, &accounts, terms)? {
-            Ok(found) => found,
+        let Paid {
+            way,
+            transfer,
+            simulated,
+        } = match paid {
+            Ok(paid) => paid,
             Err(no) => return Ok(Err(no)),
         };
-        let shape = shape.unwrap_or(found);
-        let mint = mint.map(|mint| Ok::<_, Fault>((mint, rpc::account_list(answers.take()?, 1)?.1)));
-        let mint = mint.transpose()?;
-        let outcome = simulate::read(answers.take()?, &accounts)?;
+        let payer = transfer.authority;
+        let failed = |why: String| Ok(Err(No::new(failure_reason(way), why).by(payer)));
+        if let Some(why) = self.too_old(cx, message, simulated.slot).await? {
+            return failed(why);
+        }
+        if moves_ours(cx, terms, &transfer, &simulated).await? {
+            return failed(MOVES_OURS.into());
+        }
+        let mut counters = None;
+        if way == Way::Sponsored && may_open_account(&simulated, &transfer) {
+            let pay_to = terms.pay_to.unwrap_or_default();
+            let limits = &self.config.create_ata;
+            counters = sponsor::counters(cx, limits, &pay_to, request.tenant.as_deref()).await?;
+            if counters.is_none() {
+                return Ok(Err(self.too_many_accounts().by(payer)));
+            }
+        }
+        let blockhash = &message.recent_blockhash;
+        let blocks_left = self
+            .blockhashes
+            .at_most(&cx.network().id, blockhash, simulated.slot);
+        Ok(Ok(Good {
+            blocks_left,
+            payment,
+            way,
+            transfer,
+            simulated,
+            counters,
+        }))
+    }
 
+    /// What must be known of the chain.
+    fn question(&self, cx: &Cx, payment: &Payment) -> Question {
+        let (terms, message) = (&payment.terms, payment.transaction.message());
+        let tables = lookup::call(message);
+        let mint = terms.asset.filter(|mint| self.needs_mint(cx, message, mint));
+        let inner = self.config.smart_wallets.enabled && !terms.is_v1();
+        let has_tables = tables.is_some();
+        let mut calls: Vec<RpcCall> = tables.into_iter().collect();
+        calls.extend(mint.map(|mint| rpc::accounts(&[mint])));
+        calls.push(simulate::call(&payment.transaction, inner));
+        Question {
+            calls,
+            has_tables,
+            mint,
+        }
+    }
+
+    /// What one node's answers to the question say; further answers are left.
+    pub(super) fn opinion(
+        &self,
+        cx: &Cx,
+        payment: &Payment,
+        question: &Question,
+        mut answers: Answers,
+    ) -> Result<Opinion, Fault> {
+        let (terms, message) = (&payment.terms, payment.transaction.message());
+        let tables = question.has_tables.then(|| answers.take()).transpose()?;
+        let resolved = lookup::resolve(message, tables)?;
+        let mint = question
+            .mint
+            .map(|mint| Ok::<_, Fault>((mint, rpc::account_list(answers.take()?, 1)?.1)));
+        let mint = mint.transpose()?;
+        let accounts = match &resolved {
+            Ok(accounts) => accounts,
+            Err(_) => &message.keys,
+        };
+        let simulation = answers.take()?;
+        if let Err(unresolved) = resolved {
+            let no = No::new(reason::LOOKUP_FAILED, unresolved.0);
+            let slot = rpc::at_slot(simulation, "simulateTransaction").map_or(0, |(slot, _)| slot);
+            return Ok(Opinion::refused(slot, no, answers));
+        }
+        let outcome = simulate::read(simulation, accounts)?;
+        let slot = match &outcome {
+            Outcome::Works(simulated) => simulated.slot,
+            Outcome::Fails(failed) => failed.slot,
+        };
+        let (shape, instructions) = match self.shape(message, accounts, terms)? {
+            Ok(found) => found,
+            Err(no) => return Ok(Opinion::refused(slot, no, answers)),
+        };
+        let verdict = self.judge_outcome(cx, payment, shape, &instructions, outcome, mint.as_ref());
+        let mut opinion = match verdict {
+            Ok(paid) => Opinion {
+                verdict: Ok(paid),
+                ..Opinion::refused(slot, No::default(), answers)
+            },
+            Err(refused) => Opinion {
+                unknown_blockhash: refused.unknown_blockhash,
+                destination: refused.destination,
+                ..Opinion::refused(slot, refused.no, answers)
+            },
+        };
+        opinion.slot = slot;
+        Ok(opinion)
+    }
+
+    fn judge_outcome(
+        &self,
+        cx: &Cx,
+        payment: &Payment,
+        shape: Shape,
+        instructions: &[Instruction],
+        outcome: Outcome,
+        mint: Option<&(Address, Vec<Option<Account>>)>,
+    ) -> Result<Paid, Box<Refused>> {
+        let (terms, message) = (&payment.terms, payment.transaction.message());
         let (way, transfer, simulated) = match (shape, outcome) {
             (Shape::Plain(plain), Outcome::Works(simulated)) => {
                 let sponsored = plain.create == Some(terms.fee_payer);
                 let way = if sponsored { Way::Sponsored } else { Way::Plain };
                 (way, plain.transfer, simulated)
             }
-            (Shape::Plain(plain), Outcome::Fails(why)) => {
-                let no = No::new(reason::SIMULATION_FAILED, why);
-                return Ok(Err(no.by(plain.transfer.authority)));
+            (Shape::Plain(plain), Outcome::Fails(failed)) => {
+                log_failure(cx, &failed);
+                let no = No::new(reason::SIMULATION_FAILED, failed.sentence(instructions));
+                return Err(Box::new(Refused {
+                    no: no.by(plain.transfer.authority),
+                    unknown_blockhash: failed.unknown_blockhash,
+                    // With a creation in it, the account need not exist.
+                    destination: plain.create.is_none().then_some(plain.transfer.destination),
+                }));
             }
             (Shape::Wallet, Outcome::Works(simulated)) => {
-                match wallet::find_transfer(&instructions, &simulated, terms) {
-                    Ok(transfer) => (Way::Wallet, transfer, simulated),
-                    Err(no) => return Ok(Err(no)),
-                }
+                let transfer = wallet::find_transfer(instructions, &simulated, terms)?;
+                (Way::Wallet, transfer, simulated)
             }
-            (Shape::Wallet, Outcome::Fails(why)) => {
-                return Ok(Err(No::new(
-                    &format!("{}: {why}", reason::WALLET_SIMULATION),
-                    why,
-                )));
+            (Shape::Wallet, Outcome::Fails(failed)) => {
+                log_failure(cx, &failed);
+                let why = failed.sentence(instructions);
+                return Err(Box::new(Refused {
+                    no: No::new(&format!("{}: {why}", reason::WALLET_SIMULATION), why),
+                    unknown_blockhash: failed.unknown_blockhash,
+                    destination: None,
+                }));
             }
         };
-        let failed = match way {
-            Way::Plain | Way::Sponsored => reason::SIMULATION_FAILED,
-            Way::Wallet => reason::WALLET_SIMULATION,
-        };
-        let payer = transfer.authority;
-        let kind = match &mint {
+        let kind = match mint {
             Some((mint, accounts)) => {
                 let kind = accounts
                     .first()
@@ -152,28 +323,15 @@ impl ExactSvm {
             }
             None => Some(MintKind::Plain { for_ever: true }),
         };
-        let Some(kind) = kind else {
-            return Ok(Err(No::new(failed, "the asset is not a mint").by(payer)));
-        };
-        if let Err(why) = self.check_effects(message, terms, way, &transfer, &simulated, kind) {
-            return Ok(Err(No::new(failed, why).by(payer)));
-        }
-        let mut counters = None;
-        if way == Way::Sponsored && may_open_account(&simulated, &transfer) {
-            let pay_to = terms.pay_to.unwrap_or_default();
-            let limits = &self.config.create_ata;
-            counters = sponsor::counters(cx, limits, &pay_to, request.tenant.as_deref()).await?;
-            if counters.is_none() {
-                return Ok(Err(self.too_many_accounts().by(payer)));
-            }
-        }
-        Ok(Ok(Good {
-            payment,
+        let failed = |why: String| No::new(failure_reason(way), why).by(transfer.authority);
+        let kind = kind.ok_or_else(|| failed("the asset is not a mint".into()))?;
+        self.check_effects(message, terms, way, &transfer, &simulated, kind)
+            .map_err(failed)?;
+        Ok(Paid {
             way,
             transfer,
             simulated,
-            counters,
-        }))
+        })
     }
 
     /// Path 1, or path 2 where it is on and path 1 fails by its layout.
@@ -196,7 +354,7 @@ impl ExactSvm {
                 Err(No::too_many_signatures(required, self.config.max_signatures))
             }
             Ok(plain) => Ok(Shape::Plain(Box::new(plain))),
-            Err(no) if no.is_layout && wallets => {
+            Err(no) if no.is_layout && wallets && !lacks_budget(&no, &instructions) => {
                 wallet::check(&instructions, message, terms, &self.config).map(|()| Shape::Wallet)
             }
             Err(no) => Err(no),
@@ -213,64 +371,6 @@ impl ExactSvm {
         !plain_program && !self.plain_mints.has(&cx.network().id, mint)
     }
 
-    /// What the simulation says that accounts gain and lose; static rules where the node does not tell.
-    fn check_effects(
-        &self,
-        message: &Message,
-        terms: &Terms,
-        way: Way,
-        transfer: &TransferChecked,
-        simulated: &Simulated,
-        mint: MintKind,
-    ) -> Result<(), String> {
-        if let Some((pre, post)) = simulated.fee_payer {
-            let rent = match way {
-                Way::Sponsored => fees::MAX_RENT_LAMPORTS,
-                Way::Plain | Way::Wallet => 0,
-            };
-            let (cost, most) = (
-                pre.saturating_sub(post),
-                fees::bound(message).saturating_add(rent),
-            );
-            if cost > most {
-                return Err(format!(
-                    "it costs the fee payer {cost} lamports, {most} are its fee"
-                ));
-            }
-        }
-        let Some(balances) = &simulated.balances else {
-            let listed = self.config.extension_mints.contains(&transfer.mint);
-            return match mint {
-                MintKind::Extended if !listed => {
-                    Err("the node does not show what arrives, and the asset may keep a part of it".into())
-                }
-                MintKind::Plain { .. } | MintKind::Extended => Ok(()),
-            };
-        };
-        let source = balances.get(&transfer.source);
-        if source
-            .and_then(|source| source.owner)
-            .is_some_and(|owner| terms.ours.contains(&owner))
-        {
-            return Err("it moves the facilitator's own funds".into());
-        }
-        let amount = terms.amount.unwrap_or(u64::MAX);
-        let destination = balances.get(&transfer.destination);
-        let arrived = destination
-            .filter(|balance| balance.mint == Some(transfer.mint))
-            .and_then(|balance| balance.post?.checked_sub(balance.pre.unwrap_or(0)))
-            .unwrap_or(0);
-        let right = match way {
-            Way::Plain | Way::Sponsored => arrived == amount,
-            Way::Wallet => arrived >= amount,
-        };
-        if right {
-            Ok(())
-        } else {
-            Err(format!("{arrived} would arrive at payTo, not {amount}"))
-        }
-    }
-
     /// As when accounts are not paid for at all.
     fn too_many_accounts(&self) -> No {
         let reason = match self.config.layout {
@@ -285,14 +385,28 @@ impl ExactSvm {
     }
 }
 
-/// Whether the destination does not exist yet, as far as is known.
-fn may_open_account(simulated: &Simulated, transfer: &TransferChecked) -> bool {
-    let Some(balances) = &simulated.balances else {
-        return true;
+fn failure_reason(way: Way) -> &'static str {
+    match way {
+        Way::Plain | Way::Sponsored => reason::SIMULATION_FAILED,
+        Way::Wallet => reason::WALLET_SIMULATION,
+    }
+}
+
+/// What programs write goes to the log only: buyers choose it.
+fn log_failure(cx: &Cx, failed: &Failed) {
+    let fields = json!({ "error": failed.error, "slot": failed.slot, "log": failed.log });
+    cx.log(Level::Debug, "svm::exact", "simulation_failed", &fields);
+}
+
+/// Whether a plain payment fails only for its missing limit or price. Path 2 would blame its token program, which hides the
+/// cause (exact-svm.md section 6).
+fn lacks_budget(no: &No, instructions: &[Instruction]) -> bool {
+    let is_plain = |instruction: &Instruction| {
+        [COMPUTE_BUDGET, MEMO, LIGHTHOUSE, ASSOCIATED_TOKEN].contains(&instruction.program)
+            || is_token(&instruction.program)
     };
-    balances
-        .get(&transfer.destination)
-        .is_none_or(|balance| balance.pre.is_none())
+    [reason::COMPUTE_LIMIT, reason::COMPUTE_PRICE].contains(&no.reason.as_str())
+        && instructions.iter().all(is_plain)
 }
 
 /// The operator's allow-list.

@@ -108,8 +108,13 @@ pub struct Config {
     pub max_lamports_per_payment: u64,
     /// Most signatures of a payment, the fee payer's included; smart wallets may have one more.
     pub max_signatures: u8,
+    /// Fewest blocks that a payment's blockhash must still be good for; 0: any.
+    pub min_blocks_left: u64,
     /// Whether messages with address look-up tables are accepted.
     pub lookup_tables: bool,
+    /// Owners whose token accounts are looked for at the start: without one, payments to them fail.
+    #[serde(deserialize_with = "addresses")]
+    pub payees: Vec<Address>,
     pub create_ata: CreateAta,
     pub smart_wallets: SmartWallets,
     /// Token-2022 mints with extensions that are accepted where a node does not show what a transfer did.
@@ -130,7 +135,10 @@ impl Default for Config {
             // Two signatures, and the official client's 20,000 units at the highest price that others accept.
             max_lamports_per_payment: 120_000,
             max_signatures: 2,
+            // Some eight seconds: most transactions land in two.
+            min_blocks_left: 20,
             lookup_tables: true,
+            payees: Vec::new(),
             create_ata: CreateAta::default(),
             smart_wallets: SmartWallets::default(),
             extension_mints: Vec::new(),
@@ -156,6 +164,9 @@ impl Config {
         }
         if self.max_compute_units == 0 || self.max_compute_units > 1_400_000 {
             return Err("max_compute_units must be 1 to 1400000".into());
+        }
+        if self.min_blocks_left > 100 {
+            return Err("min_blocks_left must be 0 to 100: a blockhash is good for 150 blocks".into());
         }
         if self.preflight.iter().chain(&self.postflight).any(Vec::is_empty) {
             return Err("a block of preflight or postflight must hold at least one instruction".into());

@@ -66,7 +66,8 @@ pub(super) fn check(
         ));
     }
 
-    let (mut limit, mut price, mut creation, mut transfer) = (None, None, None, None);
+    let (mut limit, mut price, mut creation) = (None, None, None);
+    let mut transfer: Option<TransferChecked> = None;
     let mut memos = Vec::new();
     for item in items {
         match item {
@@ -77,11 +78,17 @@ pub(super) fn check(
             Item::Memo(text) => memos.push(text),
         }
     }
-    let (Some(limit), Some(price), Some(transfer)) = (limit, price, transfer) else {
-        return Err(No::layout(
-            reason::NO_TRANSFER,
-            "compute limit, compute price and TransferChecked must all be there",
-        ));
+    let missing = |reason: &str, what: &str| {
+        let no = No::layout(reason, format!("the transaction has no {what}"));
+        No {
+            payer: transfer.as_ref().map(|transfer| transfer.authority),
+            ..no
+        }
+    };
+    let limit = limit.ok_or_else(|| missing(reason::COMPUTE_LIMIT, "SetComputeUnitLimit instruction"))?;
+    let price = price.ok_or_else(|| missing(reason::COMPUTE_PRICE, "SetComputeUnitPrice instruction"))?;
+    let Some(transfer) = transfer else {
+        return Err(missing(reason::NO_TRANSFER, "TransferChecked instruction"));
     };
     let no = |no: No| no.by(transfer.authority);
     check_limit(&limit.data, config).map_err(no)?;

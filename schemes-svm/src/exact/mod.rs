@@ -6,7 +6,9 @@
 //! | identify | `identify` | none |
 //! | decode, signatures | `payment` | none |
 //! | what the transaction is | `identity`, `positional`, `create_ata`, `wallet` | none |
-//! | look-up tables, mint, simulation | `check`, `simulate` | one batch |
+//! | look-up tables, mint, simulation | `check`, `simulate`, `effects` | one batch |
+//! | a second node before a payer is blamed | `second` | only for refusals |
+//! | can it still land? | `lifetime` | one now and then |
 //! | what must be sent, and what proves it | `plan` | in the batch of `check` |
 //! | what the chain showed | `judge` | none |
 //!
@@ -16,35 +18,46 @@
 mod check;
 pub mod config;
 mod create_ata;
+mod effects;
 mod identify;
 mod identity;
 mod judge;
+mod lifetime;
 mod mints;
 mod offer;
+mod payees;
 mod payment;
 mod plan;
 mod positional;
 pub mod reason;
+mod second;
 mod simulate;
 mod sponsor;
 mod terms;
 mod transfer;
 mod wallet;
 
+use std::sync::Arc;
+
 use sdk_plugin::chain::Evidence;
-use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Supported, Valid, Verdict};
+use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, SchemeCheck, Supported, Valid, Verdict};
 use sdk_plugin::wire::Kind;
 use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
 use serde_json::{Map, json};
 
+use crate::blockhashes::Blockhashes;
 pub use config::Config;
 use mints::PlainMints;
 use offer::Offers;
+use second::Heads;
 
 /// The scheme's name on the wire.
 pub const SCHEME: &str = "exact";
 /// Protocol versions served, in the order in which they are advertised.
 pub const VERSIONS: [u8; 2] = [2, 1];
+/// Message versions that buyers may use. Legacy messages are accepted too and not listed: clients never build them
+/// (exact-svm.md section 11).
+pub const TRANSACTION_VERSIONS: [u8; 1] = [0];
 
 /// `exact` on every Solana network.
 #[derive(Debug, Default)]
@@ -52,6 +65,8 @@ pub struct ExactSvm {
     config: Config,
     plain_mints: PlainMints,
     offers: Offers,
+    blockhashes: Arc<Blockhashes>,
+    heads: Heads,
 }
 
 impl ExactSvm {
@@ -61,6 +76,12 @@ impl ExactSvm {
             config,
             ..Self::default()
         }
+    }
+
+    /// Knows what the driver's checks read of recent blockhashes.
+    #[must_use]
+    pub fn sharing(self, blockhashes: Arc<Blockhashes>) -> Self {
+        Self { blockhashes, ..self }
     }
 }
 
@@ -76,7 +97,7 @@ impl SchemeHandler for ExactSvm {
                 signers.push(lane.signer.clone());
             }
         }
-        let Some(lane) = self.offers.choose(cx).await? else {
+        let Some(lane) = self.offers.choose(cx, &self.blockhashes).await? else {
             return Ok(Supported {
                 signers,
                 ..Supported::default()
@@ -85,6 +106,7 @@ impl SchemeHandler for ExactSvm {
         let kind = |x402_version| {
             let mut extra = Map::new();
             extra.insert("feePayer".into(), lane.signer.clone().into());
+            extra.insert("transactionVersions".into(), json!(TRANSACTION_VERSIONS));
             if x402_version == 2 && self.config.smart_wallets.enabled {
                 extra.insert("features".into(), json!({ "smartWalletSupported": true }));
             }
@@ -100,6 +122,10 @@ impl SchemeHandler for ExactSvm {
             extensions: Vec::new(),
             signers,
         })
+    }
+
+    async fn check(&self, cx: &Cx) -> Result<SchemeCheck, Fault> {
+        payees::check(cx, &self.config.payees).await
     }
 
     async fn identify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Identity, Fault> {

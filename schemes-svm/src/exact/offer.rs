@@ -8,7 +8,9 @@ use sdk_plugin::host::Level;
 use sdk_plugin::{Cx, Fault, Value};
 use solana_address::Address;
 
+use crate::blockhashes::Blockhashes;
 use crate::driver::options::Options;
+use crate::programs::RECENT_BLOCKHASHES;
 use crate::{rpc, text};
 
 /// How long balances are good for an offer, milliseconds.
@@ -45,13 +47,17 @@ impl Offers {
     }
 
     /// The fee payer to offer; `None` when none has enough money left.
-    pub(super) async fn choose<'a>(&self, cx: &'a Cx) -> Result<Option<&'a Lane>, Fault> {
+    pub(super) async fn choose<'a>(
+        &self,
+        cx: &'a Cx,
+        blockhashes: &Blockhashes,
+    ) -> Result<Option<&'a Lane>, Fault> {
         let lanes = &cx.network().lanes;
         if lanes.is_empty() {
             return Ok(None);
         }
         let floor = Options::read(&cx.network().options)?.low_balance_lamports;
-        self.refresh(cx, lanes).await;
+        self.refresh(cx, lanes, blockhashes).await;
         let all = self.lock();
         let remembered = all.get(&cx.network().id);
         let balance = |lane: &Lane| {
@@ -69,7 +75,7 @@ impl Offers {
         Ok(rich.min_by_key(plans))
     }
 
-    async fn refresh(&self, cx: &Cx, lanes: &[Lane]) {
+    async fn refresh(&self, cx: &Cx, lanes: &[Lane], blockhashes: &Blockhashes) {
         let now_ms = cx.now_ms();
         let fresh = self
             .lock()
@@ -82,9 +88,9 @@ impl Offers {
         let signers: Vec<Address> = lanes
             .iter()
             .filter_map(|lane| text::address(&lane.signer))
-            .take(rpc::MAX_ACCOUNTS)
+            .take(rpc::MAX_ACCOUNTS - 1)
             .collect();
-        match read(cx, &signers).await {
+        match read(cx, &signers, blockhashes).await {
             Ok(balances) => {
                 let mut all = self.lock();
                 all.entry(cx.network().id.clone()).or_default().balances = Some((now_ms, balances));
@@ -100,9 +106,17 @@ impl Offers {
     }
 }
 
-async fn read(cx: &Cx, signers: &[Address]) -> Result<HashMap<String, u64>, Fault> {
-    let answer = rpc::read_all(cx, vec![rpc::accounts(signers)]).await?.take()?;
-    let (_, accounts) = rpc::account_list(answer, signers.len())?;
+/// Lamports by signer; the newest blockhashes come with the same call.
+async fn read(
+    cx: &Cx,
+    signers: &[Address],
+    blockhashes: &Blockhashes,
+) -> Result<HashMap<String, u64>, Fault> {
+    let mut wanted = signers.to_vec();
+    wanted.push(RECENT_BLOCKHASHES);
+    let answer = rpc::read_all(cx, vec![rpc::accounts(&wanted)]).await?.take()?;
+    let (slot, mut accounts) = rpc::account_list(answer, wanted.len())?;
+    blockhashes.saw(&cx.network().id, slot, accounts.pop().flatten().as_ref());
     let lamports = accounts
         .into_iter()
         .map(|account| account.map_or(0, |account| account.lamports));

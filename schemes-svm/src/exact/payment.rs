@@ -1,5 +1,5 @@
 //! From a request, hostile in every member, to a transaction that its buyer has signed: the checks that both ways of
-//! paying share (exact-svm.md section 2, 1 to 8), in order.
+//! paying share (exact-svm.md section 2, 1 to 10), in order.
 
 use sdk_plugin::{Cx, PaymentRequest, Value};
 use solana_address::Address;
@@ -80,7 +80,8 @@ pub(super) fn named_fee_payer(cx: &Cx, request: &PaymentRequest) -> Result<Addre
         })
 }
 
-/// Check 5.
+/// Checks 5 to 7. The version is judged before anything else of the bytes: what a newer format allows must not reach checks
+/// that don't know it.
 pub(super) fn transaction(request: &PaymentRequest) -> Result<Transaction, No> {
     let undecodable = |message: String| No::new(reason::UNDECODABLE, message);
     let bytes = request
@@ -88,7 +89,16 @@ pub(super) fn transaction(request: &PaymentRequest) -> Result<Transaction, No> {
         .get("transaction")
         .and_then(Value::as_str)
         .and_then(text::transaction_bytes)
-        .ok_or_else(|| undecodable("payload.transaction must be the base64 of at most 1232 bytes".into()))?;
+        .ok_or_else(|| undecodable("payload.transaction must be the base64 of 1 to 4096 bytes".into()))?;
+    match Transaction::named_version(&bytes).map_err(|error| undecodable(error.to_string()))? {
+        None | Some(0) => {}
+        Some(version) => {
+            return Err(No::new(
+                reason::UNSUPPORTED_VERSION,
+                format!("unsupported transaction version {version}; accepted: legacy, 0"),
+            ));
+        }
+    }
     let transaction = Transaction::decode(&bytes).map_err(|error| undecodable(error.to_string()))?;
     if is_v1(request.version) && !transaction.message().lookups.is_empty() {
         return Err(undecodable(

@@ -1,7 +1,7 @@
 //! What must be sent for a good payment, and what proves that it paid.
 
 use sdk_plugin::scheme::{
-    Call, EvidenceWanted, Gate, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step,
+    Call, EvidenceWanted, Gate, LaneChoice, LogFilter, OnFail, Plan, Planned, ReadWanted, Reserve, Step,
 };
 use sdk_plugin::{Amount, Fault, HexBytes};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,6 @@ use crate::driver::{CREATE_AND_TRANSFER, TRANSFER, WALLET_TRANSFER, lifetime};
 use crate::fees;
 use crate::programs::{TOKEN, TOKEN_2022};
 use crate::token;
-use crate::wire::Message;
 
 /// What judge needs to know of the payment. Addresses are base58.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +36,7 @@ pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
         way,
         transfer,
         simulated,
+        blocks_left,
         counters,
     } = good;
     let terms = &payment.terms;
@@ -54,6 +54,7 @@ pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
         .clone()
         .with_fee_payer_signature(Signature::default())
         .to_bytes();
+    let life = lifetime::wanted(&message.recent_blockhash, simulated.slot, blocks_left);
     let step = Step {
         call: Call {
             target: transfer.mint.to_string(),
@@ -70,7 +71,7 @@ pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
         batchable: false,
         max_cost: Some(Amount::from(max_cost)),
         expires_at_s: None,
-        evidence: evidence(&transfer.mint, &memo.destinations, message, simulated.slot)?,
+        evidence: evidence(&transfer.mint, &memo.destinations, life)?,
         pays: true,
         memo: serde_json::to_value(&memo).map_err(|error| Fault::internal(format!("memo: {error}")))?,
     };
@@ -121,12 +122,7 @@ fn memo(terms: &Terms, way: Way, mint: &Address, destination: &Address) -> Resul
 }
 
 /// Transfers of the mint to the payee by either token program, wherever in the transaction; and how long it can land.
-fn evidence(
-    mint: &Address,
-    destinations: &[String],
-    message: &Message,
-    simulated_at: u64,
-) -> Result<EvidenceWanted, Fault> {
+fn evidence(mint: &Address, destinations: &[String], life: ReadWanted) -> Result<EvidenceWanted, Fault> {
     let mut logs = Vec::new();
     for destination in destinations {
         let destination = crate::text::address(destination)
@@ -141,7 +137,7 @@ fn evidence(
     }
     Ok(EvidenceWanted {
         logs,
-        reads: vec![lifetime::wanted(&message.recent_blockhash, simulated_at)],
+        reads: vec![life],
         ..EvidenceWanted::default()
     })
 }

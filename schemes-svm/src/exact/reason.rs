@@ -14,6 +14,8 @@ reasons! {
     NETWORK_MISMATCH = "invalid_exact_svm_network_mismatch";
     MISSING_FEE_PAYER = "invalid_exact_svm_payload_missing_fee_payer";
     FEE_PAYER_NOT_MANAGED = "invalid_exact_svm_fee_payer_not_managed_by_facilitator";
+    /// The same in protocol v1 and in all schemes of the family.
+    UNSUPPORTED_VERSION = "unsupported_transaction_version";
     UNDECODABLE = "invalid_exact_svm_payload_transaction_could_not_be_decoded";
     EXCESSIVE_SIGNERS = "invalid_exact_svm_payload_excessive_signers";
     FEE_PAYER_MISMATCH = "invalid_exact_svm_fee_payer_mismatch";

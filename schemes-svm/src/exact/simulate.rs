@@ -19,8 +19,12 @@ use crate::wire::Transaction;
 const INVALID_PARAMS: i64 = -32_602;
 /// Longest data of an inner instruction that is decoded; a transfer is shorter.
 const MAX_DATA_BYTES: usize = 64;
-/// Lines of a failed simulation's log that are told.
-const TOLD_LINES: usize = 3;
+/// Lines of a failed simulation's log that go to our own.
+const LOGGED_LINES: usize = 3;
+/// The runtime's error for a blockhash that the node's bank does not know, or does not know any more.
+const BLOCKHASH_NOT_FOUND: &str = "BlockhashNotFound";
+/// The token programs' `InsufficientFunds`.
+const TOKEN_INSUFFICIENT_FUNDS: u64 = 1;
 
 /// One token account before and after.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,8 +53,43 @@ pub(super) struct Simulated {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     Works(Simulated),
-    /// The transaction fails; the node's words.
-    Fails(String),
+    Fails(Failed),
+}
+
+/// Why the transaction fails.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Failed {
+    /// The slot whose state it started from; 0: the node refused to read the bytes.
+    pub(super) slot: u64,
+    /// The runtime's error in short.
+    pub(super) error: String,
+    /// The bank does not know the blockhash: it is expired, or newer than the node's view.
+    pub(super) unknown_blockhash: bool,
+    /// The instruction that fails with this error of its program's own.
+    pub(super) custom: Option<(u64, u64)>,
+    /// The last lines of the programs' log, for our log only.
+    pub(super) log: Vec<String>,
+}
+
+impl Failed {
+    /// One sentence, without what programs wrote.
+    pub(super) fn sentence(&self, instructions: &[Instruction]) -> String {
+        if self.unknown_blockhash {
+            return "blockhash unknown or expired".into();
+        }
+        let is_token_program = |index: u64| {
+            let index = usize::try_from(index).ok();
+            index
+                .and_then(|index| instructions.get(index))
+                .is_some_and(|instruction| is_token(&instruction.program))
+        };
+        match self.custom {
+            Some((index, TOKEN_INSUFFICIENT_FUNDS)) if is_token_program(index) => {
+                "the payer's token account holds less than the amount".into()
+            }
+            Some(_) | None => format!("the transaction fails with {}", self.error),
+        }
+    }
 }
 
 /// The call. Signatures are not checked by the node: the fee payer's is not there yet, the others were checked here.
@@ -74,7 +113,12 @@ pub(super) fn call(transaction: &Transaction, inner: bool) -> RpcCall {
 pub(super) fn read(answer: RpcResult, accounts: &[Address]) -> Result<Outcome, Fault> {
     let what = "simulateTransaction";
     let answer = match answer {
-        RpcResult::Error(error) if refuses_bytes(&error) => return Ok(Outcome::Fails(error.message)),
+        RpcResult::Error(error) if refuses_bytes(&error) => {
+            return Ok(Outcome::Fails(Failed {
+                error: error.message,
+                ..Failed::default()
+            }));
+        }
         other => other,
     };
     let (slot, value) = rpc::at_slot(answer, what)?;
@@ -85,7 +129,7 @@ pub(super) fn read(answer: RpcResult, accounts: &[Address]) -> Result<Outcome, F
                 "the fee payer can't pay for a transaction ({error}): send it SOL"
             )));
         }
-        return Ok(Outcome::Fails(failure(error, &value)));
+        return Ok(Outcome::Fails(failed(slot, error, &value)));
     }
     let malformed = || rpc::odd(what, "malformed balances or inner instructions");
     Ok(Outcome::Works(Simulated {
@@ -113,17 +157,24 @@ fn is_our_poverty(error: &Value) -> bool {
     ) || rent.and_then(Value::as_u64) == Some(0)
 }
 
-fn failure(error: &Value, value: &Value) -> String {
+fn failed(slot: u64, error: &Value, value: &Value) -> Failed {
     let logs = value.get("logs").and_then(Value::as_array);
     let lines: Vec<&str> = logs.into_iter().flatten().filter_map(Value::as_str).collect();
-    let told = lines
-        .get(lines.len().saturating_sub(TOLD_LINES)..)
-        .unwrap_or_default();
-    let error = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
-    if told.is_empty() {
-        error
-    } else {
-        format!("{error}: {}", told.join("; "))
+    let last = lines.get(lines.len().saturating_sub(LOGGED_LINES)..);
+    let custom = error.get("InstructionError").and_then(|inner| {
+        let code = inner.get(1)?.get("Custom")?.as_u64()?;
+        Some((inner.get(0)?.as_u64()?, code))
+    });
+    Failed {
+        slot,
+        error: error.as_str().map_or_else(|| error.to_string(), str::to_owned),
+        unknown_blockhash: error.as_str() == Some(BLOCKHASH_NOT_FOUND),
+        custom,
+        log: last
+            .unwrap_or_default()
+            .iter()
+            .map(|line| (*line).to_owned())
+            .collect(),
     }
 }
 

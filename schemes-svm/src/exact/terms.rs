@@ -8,13 +8,15 @@ use sdk_plugin::{Cx, PaymentRequest, Value};
 use solana_address::Address;
 
 use super::reason;
-use crate::text;
+use crate::programs::is_token;
+use crate::wire::Message;
+use crate::{text, token};
 
 /// Longest memo that a seller may ask for, bytes of UTF-8.
 const MAX_MEMO_BYTES: usize = 256;
 
 /// A check's no.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct No {
     pub(super) reason: String,
     pub(super) message: String,
@@ -94,6 +96,8 @@ impl Terms {
         let terms = &request.requirements;
         let memo = match terms.extra.get("memo") {
             None | Some(Value::Null) => None,
+            // The official client takes an empty text for none and writes a random memo.
+            Some(Value::String(text)) if text.is_empty() => None,
             Some(Value::String(text)) if text.len() <= MAX_MEMO_BYTES => Some(Memo::Text(text.clone())),
             Some(_) => Some(Memo::Impossible),
         };
@@ -106,6 +110,13 @@ impl Terms {
             fee_payer,
             ours: fee_payers(cx),
         }
+    }
+
+    /// The payee's token account of the token program that the message calls, where the terms name one.
+    pub(super) fn destination(&self, message: &Message) -> Option<Address> {
+        let programs = message.instructions.iter().filter_map(|one| message.program(one));
+        let program = programs.into_iter().find(is_token)?;
+        Some(token::associated_account(&self.pay_to?, &self.asset?, &program))
     }
 
     pub(super) fn is_v1(&self) -> bool {

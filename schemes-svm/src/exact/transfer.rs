@@ -110,6 +110,16 @@ pub(super) fn check_transfer(transfer: &TransferChecked, terms: &Terms) -> Resul
             "the transfer's amount is not the required amount",
         );
     }
+    not_to_itself(transfer)
+}
+
+/// A transfer within one account succeeds on chain and changes no balance, so that nodes that show balances and nodes that
+/// don't would answer differently (exact-svm.md section 14). The EVM proves such payments by their logs.
+pub(super) fn not_to_itself(transfer: &TransferChecked) -> Result<(), No> {
+    if transfer.source == transfer.destination {
+        let message = "payer and payTo are the same account: no balance would change";
+        return Err(No::new(reason::SIMULATION_FAILED, message).by(transfer.authority));
+    }
     Ok(())
 }
 

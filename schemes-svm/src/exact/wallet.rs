@@ -9,6 +9,7 @@ use super::config::Config;
 use super::reason;
 use super::simulate::Simulated;
 use super::terms::{No, Terms};
+use super::transfer::not_to_itself;
 use crate::fees::{self, ComputeBudget};
 use crate::programs::{COMPUTE_BUDGET, MEMO, TOKEN, TOKEN_2022};
 use crate::token::{self, Instruction, TransferChecked};
@@ -99,10 +100,15 @@ pub(super) fn find_transfer(
 
     let top = instructions.iter().filter_map(TransferChecked::read);
     let transfers: Vec<TransferChecked> = top.chain(simulated.inner.iter().cloned()).collect();
-    if transfers
-        .iter()
-        .any(|transfer| terms.ours.contains(&transfer.authority))
-    {
+    let takes_ours = |transfer: &TransferChecked| {
+        let associated = |owner| token::associated_account(owner, &transfer.mint, &transfer.program);
+        terms.ours.contains(&transfer.authority)
+            || terms
+                .ours
+                .iter()
+                .any(|owner| associated(owner) == transfer.source)
+    };
+    if transfers.iter().any(takes_ours) {
         return Err(No::new(
             reason::FEE_PAYER_TRANSFERRING,
             "a transfer is one of the facilitator's own funds",
@@ -127,7 +133,10 @@ pub(super) fn find_transfer(
             && terms.amount.is_some_and(|amount| transfer.amount >= amount)
     });
     match (matching.next(), matching.next()) {
-        (Some(transfer), None) => Ok(transfer),
+        (Some(transfer), None) => {
+            not_to_itself(&transfer)?;
+            Ok(transfer)
+        }
         (None, _) => Err(No::new(
             reason::WALLET_MISMATCH,
             "no transfer of the simulation is one of the asset to payTo of at least the amount",

@@ -109,6 +109,14 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// The message version that wire bytes name, `None` for a legacy message; nothing but the bytes that name it is read.
+    ///
+    /// # Errors
+    /// The bytes are of no transaction format, or end before the version.
+    pub fn named_version(bytes: &[u8]) -> Result<Option<u8>, DecodeError> {
+        read::named_version(bytes)
+    }
+
     /// Reads a whole transaction; see [`DecodeError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         read::transaction(bytes)

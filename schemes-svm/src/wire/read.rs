@@ -14,8 +14,31 @@ use crate::text::MAX_TRANSACTION_BYTES;
 
 /// Set in the first byte of a message that has a version.
 const VERSION_BIT: u8 = 0x80;
+/// First byte of a version 1 transaction, whose signatures stand at its end (SIMD-0385).
+const VERSION_1_PREFIX: u8 = VERSION_BIT | 1;
+/// Bytes of a signature on the wire.
+const SIGNATURE_BYTES: usize = 64;
 /// Accounts that one transaction can name: their indices are bytes.
 const MAX_ACCOUNTS: usize = 256;
+
+/// See [`Transaction::named_version`].
+pub(super) fn named_version(bytes: &[u8]) -> Result<Option<u8>, DecodeError> {
+    let first = *bytes.first().ok_or(DecodeError::Truncated)?;
+    if first == VERSION_1_PREFIX {
+        return Ok(Some(1));
+    }
+    if first >= VERSION_BIT {
+        return Err(DecodeError::Inconsistent(
+            "the first byte is that of no transaction format",
+        ));
+    }
+    // The message stands after the signatures.
+    let at = usize::from(first)
+        .saturating_mul(SIGNATURE_BYTES)
+        .saturating_add(1);
+    let message = *bytes.get(at).ok_or(DecodeError::Truncated)?;
+    Ok(message.checked_sub(VERSION_BIT))
+}
 
 pub(super) fn transaction(bytes: &[u8]) -> Result<Transaction, DecodeError> {
     if bytes.len() > MAX_TRANSACTION_BYTES {

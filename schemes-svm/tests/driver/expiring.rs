@@ -678,3 +678,32 @@ fn t46_neighbours_are_proven_together_and_others_in_turn() {
     // Each: the look, the list of blocks, three blocks in one batch, and the comparison.
     assert_eq!(world.host.round_trips() - before, 8);
 }
+
+#[test]
+fn a_payment_whose_listed_blockhash_has_died_frees_its_place_at_once_and_fails_only_with_proof() {
+    let hash = Deal::example().blockhash.to_string();
+    let mut watch = planned(&hash, SINCE);
+    watch.evidence[0].reads[0].data.0.extend(20u64.to_be_bytes());
+    let world = World::new();
+    let nodes = Nodes::of(&world, Second::Missing);
+    assert_eq!(nodes.observe(&world, &watch).state, TxState::Unknown);
+    // 20 blocks, and 32 by which nodes may be apart.
+    world.chain().advance(52);
+    assert_eq!(nodes.observe(&world, &watch).state, TxState::Unknown);
+    world.chain().advance(1);
+    assert_eq!(nodes.observe(&world, &watch).state, TxState::Lapsed);
+    for _ in 0..3 {
+        world.host.advance_ms(MINUTE_MS);
+        assert_eq!(
+            nodes.observe(&world, &watch).state,
+            TxState::Lapsed,
+            "a list proves nothing"
+        );
+    }
+    // It has landed all the same.
+    let landed = status(1_010, "finalized", Value::Null);
+    world.chain().statuses.insert(tx_id(1), landed);
+    world.chain().transactions.insert(tx_id(1), shown(1_010, 10_000));
+    let seen = nodes.observe(&world, &watch).state;
+    assert!(matches!(seen, TxState::Landed { .. }), "{seen:?}");
+}

@@ -2,6 +2,7 @@
 
 use schemes_svm::testkit::Deal;
 use sdk_plugin::chain::{BlockRef, BlockStands, Observation, TxState, Watch};
+use sdk_plugin::host::RpcResult;
 use sdk_plugin::{Amount, HexBytes, Value};
 use serde_json::json;
 
@@ -361,4 +362,40 @@ fn an_error_that_only_one_node_shows_fails_nothing() {
     assert!(!is_failed(&state(&alone, &nodes)));
     pass(&alone);
     assert!(is_failed(&state(&alone, &nodes)), "it said so twice");
+}
+
+#[test]
+fn a_second_node_whose_word_on_a_failure_can_not_be_read_withholds_that_failure_only() {
+    let error = json!({"InstructionError": [2, {"Custom": 1}]});
+    for nonsense in [
+        RpcResult::Ok(json!({"context": {"slot": 1}, "value": []})),
+        RpcResult::Ok(Value::Null),
+        crate::node::refusal(-32_603, "internal error"),
+    ] {
+        let world = World::new();
+        {
+            let mut chain = world.chain();
+            let mut failed = shown(998, 10_000);
+            failed["meta"]["err"] = error.clone();
+            chain.transactions.insert(tx_id(1), failed);
+            chain.transactions.insert(tx_id(2), shown(998, 10_000));
+            let word = |error| status(998, "finalized", error);
+            chain.statuses.insert(tx_id(1), word(error.clone()));
+            chain.statuses.insert(tx_id(2), word(Value::Null));
+        }
+        let mut second = world.chain().clone();
+        second.instead.insert("getSignatureStatuses".into(), nonsense);
+        let nodes = Nodes::of(&world, Second::Shows(Box::new(second)));
+        let watches = [watch(1, 990), watch(2, 990)];
+        let seen = nodes.try_observe(&world, &watches).expect("the poll goes on");
+        let [doubtful, paid] = seen.as_slice() else {
+            panic!("two observations");
+        };
+        let is_failed = |seen: &Observation| matches!(seen.state, TxState::Reverted { .. });
+        assert!(!is_failed(doubtful), "{doubtful:?}");
+        assert!(matches!(paid.state, TxState::Landed { .. }), "{paid:?}");
+        nodes.set(Second::Shows(Box::new(world.chain().clone())));
+        let seen = nodes.try_observe(&world, &watches).expect("no fault");
+        assert!(is_failed(&seen[0]), "both say so now");
+    }
 }

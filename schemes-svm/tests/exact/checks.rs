@@ -159,6 +159,12 @@ fn cases() -> Vec<Case> {
             request.payload.remove("transaction");
             request
         }),
+        case(reason::UNSUPPORTED_VERSION, "a version 1 message", || {
+            let deal = Deal::example();
+            let mut bytes = deal.official().sign(&deal.buyer);
+            bytes[1 + 2 * 64] = 0x81;
+            request(&bytes)
+        }),
         case(reason::UNDECODABLE, "a byte behind it", || {
             let deal = Deal::example();
             let mut bytes = deal.official().sign(&deal.buyer);
@@ -230,7 +236,7 @@ fn cases() -> Vec<Case> {
                 draft.parts.remove(2);
             })
         }),
-        case(reason::NO_TRANSFER, "no price", || {
+        case(reason::COMPUTE_PRICE, "no price", || {
             changed(|draft| {
                 draft.parts.remove(1);
             })

@@ -31,7 +31,10 @@ fn t56_versions_other_than_0_are_refused_in_words() {
     for number in 1..=127 {
         bytes[version] = 0x80 | number;
         assert_eq!(decode(&bytes), Err(DecodeError::Version(number)));
-        assert_eq!(World::new().refused(&request(&bytes)), reason::UNDECODABLE);
+        assert_eq!(
+            World::new().refused(&request(&bytes)),
+            reason::UNSUPPORTED_VERSION
+        );
     }
 }
 

@@ -5,16 +5,22 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use schemes_svm::exact::{Config, ExactSvm};
 use schemes_svm::fees;
+use schemes_svm::programs::{CLOCK, RECENT_BLOCKHASHES};
 use schemes_svm::testkit::{Deal, Draft, Key};
 use schemes_svm::text;
 use schemes_svm::token::{TransferChecked, instructions};
 use schemes_svm::wire::Transaction;
 use sdk_plugin::chain::Lane;
-use sdk_plugin::host::{RpcCall, RpcError, RpcRequest, RpcResult};
+use sdk_plugin::host::{
+    JobRequest, Level, MetricKind, RpcCall, RpcError, RpcRequest, RpcResponse, RpcResult, SignRequest,
+    Signature, StoreRequest, StoreResponse,
+};
 use sdk_plugin::request::{Accepted, ProtocolVersion, Purpose};
 use sdk_plugin::scheme::{Identified, Identity, Plan, Planned, Refusal, Verdict};
 use sdk_plugin::testkit::{Recorded, ScriptHost, block_on};
-use sdk_plugin::{CallContext, Cx, Fault, PaymentRequest, Requirements, SchemeHandler, Value};
+use sdk_plugin::{
+    CallContext, Cx, Fault, HostServices, PaymentRequest, Requirements, SchemeHandler, Value, async_trait,
+};
 use serde_json::{Map, json};
 use solana_address::Address;
 
@@ -53,6 +59,15 @@ pub struct Chain {
     /// Owner of the source account, where it is not the authority.
     pub source_owner: Option<Address>,
     pub inner: Value,
+    /// The slot of the next answer; each simulation finds one more.
+    pub slot: u64,
+    /// The chain stands still.
+    pub stands: bool,
+    /// Seconds since the epoch by the chain's clock.
+    pub time_s: Option<u64>,
+    pub blockhash_is_valid: bool,
+    /// What the sysvar of recent blockhashes lists, the newest first.
+    pub blockhashes: Vec<[u8; 32]>,
 }
 
 impl Default for Chain {
@@ -68,12 +83,19 @@ impl Default for Chain {
             destination_exists: true,
             source_owner: None,
             inner: Value::Null,
+            slot: SLOT,
+            stands: false,
+            time_s: Some(NOW_S),
+            blockhash_is_valid: false,
+            blockhashes: Vec::new(),
         }
     }
 }
 
 impl Chain {
-    fn simulate(&self, params: &Value) -> RpcResult {
+    fn simulate(&mut self, params: &Value) -> RpcResult {
+        let slot = self.slot;
+        self.slot += u64::from(!self.stands);
         assert_eq!(params[1]["sigVerify"], json!(false));
         assert_eq!(params[1]["replaceRecentBlockhash"], json!(false));
         assert_eq!(params[1]["commitment"], json!("confirmed"));
@@ -93,7 +115,7 @@ impl Chain {
             value["preTokenBalances"] = pre;
             value["postTokenBalances"] = post;
         }
-        at_slot(value)
+        shown_at(slot, value)
     }
 
     /// The message's accounts, with tables that exist resolved.
@@ -174,6 +196,11 @@ impl Chain {
             .map(|address| {
                 let address = text::address(address.as_str().unwrap()).unwrap();
                 let lamports = self.lamports.get(&address).copied();
+                if let Some(data) = self.sysvar(&address) {
+                    return json!({
+                        "owner": Address::default().to_string(), "lamports": 1, "data": [text::base64(&data), "base64"]
+                    });
+                }
                 match (self.accounts.get(&address), lamports) {
                     (Some((owner, data)), _) => json!({
                         "owner": owner.to_string(), "lamports": 1, "data": [text::base64(data), "base64"]
@@ -185,12 +212,90 @@ impl Chain {
                 }
             })
             .collect();
-        at_slot(json!(accounts))
+        shown_at(self.slot, json!(accounts))
+    }
+
+    fn sysvar(&self, address: &Address) -> Option<Vec<u8>> {
+        if *address == CLOCK {
+            let mut data = vec![0; 32];
+            data.extend(self.time_s?.to_le_bytes());
+            return Some(data);
+        }
+        if *address != RECENT_BLOCKHASHES || self.blockhashes.is_empty() {
+            return None;
+        }
+        let mut data = (self.blockhashes.len() as u64).to_le_bytes().to_vec();
+        for hash in &self.blockhashes {
+            data.extend(hash);
+            data.extend([0; 8]);
+        }
+        Some(data)
+    }
+
+    /// The answer to any call.
+    fn answer(&mut self, call: &RpcCall) -> RpcResult {
+        match call.method.as_str() {
+            "simulateTransaction" => self.simulate(&call.params),
+            "getMultipleAccounts" => self.read(&call.params),
+            "isBlockhashValid" => shown_at(self.slot, json!(self.blockhash_is_valid)),
+            other => panic!("a scheme does not call {other}"),
+        }
     }
 }
 
 pub fn at_slot(value: Value) -> RpcResult {
-    RpcResult::Ok(json!({ "context": { "slot": SLOT }, "value": value }))
+    shown_at(SLOT, value)
+}
+
+fn shown_at(slot: u64, value: Value) -> RpcResult {
+    RpcResult::Ok(json!({ "context": { "slot": slot }, "value": value }))
+}
+
+/// A host whose network has two nodes: the script's, and one with a view of its own that only comparisons reach.
+struct TwoNodes {
+    first: Arc<ScriptHost>,
+    second: Arc<Mutex<Chain>>,
+}
+
+#[async_trait]
+impl HostServices for TwoNodes {
+    async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
+        let mut response = self.first.rpc(call, request.clone()).await?;
+        if let RpcRequest::Compare { calls, .. } = &request {
+            let mut second = self.second.lock().unwrap();
+            let answers = calls.iter().map(|call| second.answer(call));
+            response.results.extend(answers);
+        }
+        Ok(response)
+    }
+
+    async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
+        self.first.sign(call, request).await
+    }
+
+    async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
+        self.first.store(call, request).await
+    }
+
+    async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
+        self.first.job(call, request).await
+    }
+
+    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
+        self.first.sleep(call, millis).await
+    }
+
+    fn now_unix_ns(&self) -> u64 {
+        self.first.now_unix_ns()
+    }
+
+    fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
+        self.first.log(call, level, target, message, fields);
+    }
+
+    fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
+        self.first.metric(kind, name, value, labels);
+    }
 }
 
 /// Trouble of the node itself.
@@ -210,6 +315,7 @@ pub struct World {
     pub lanes: Vec<Address>,
     config: Config,
     chain: Arc<Mutex<Chain>>,
+    second: Option<Arc<Mutex<Chain>>>,
 }
 
 impl World {
@@ -226,6 +332,11 @@ impl World {
         host.answer_rpc("simulateTransaction", move |params| {
             simulated.lock().unwrap().simulate(params)
         });
+        let valid = chain.clone();
+        host.answer_rpc("isBlockhashValid", move |_| {
+            let chain = valid.lock().unwrap();
+            shown_at(chain.slot, json!(chain.blockhash_is_valid))
+        });
         let read = chain.clone();
         host.answer_rpc("getMultipleAccounts", move |params| {
             read.lock().unwrap().read(params)
@@ -237,11 +348,20 @@ impl World {
             lanes: vec![fee_payer()],
             config,
             chain,
+            second: None,
         }
     }
 
     pub fn with(self, change: impl FnOnce(&mut Chain)) -> Self {
         change(&mut self.chain());
+        self
+    }
+
+    /// A second node, which sees the chain like this.
+    pub fn with_second(mut self, change: impl FnOnce(&mut Chain)) -> Self {
+        let mut second = Chain::default();
+        change(&mut second);
+        self.second = Some(Arc::new(Mutex::new(second)));
         self
     }
 
@@ -258,7 +378,16 @@ impl World {
     }
 
     pub fn cx(&self) -> Cx {
-        self.host.cx(self.context())
+        match &self.second {
+            None => self.host.cx(self.context()),
+            Some(second) => {
+                let host = TwoNodes {
+                    first: self.host.clone(),
+                    second: second.clone(),
+                };
+                Cx::new(Arc::new(host), 1, self.context())
+            }
+        }
     }
 
     pub fn identify(&self, request: &PaymentRequest) -> Result<Identified, Refusal> {
@@ -278,6 +407,13 @@ impl World {
             Verdict::Valid(valid) => Ok(valid.payer),
             Verdict::Invalid(refusal) => Err(refusal),
         }
+    }
+
+    /// The same refusal from verify and from plan.
+    pub fn refusal(&self, request: &PaymentRequest) -> Refusal {
+        let planned = self.plan(request).expect_err("plan refuses");
+        assert_eq!(self.verify(request).expect_err("verify refuses"), planned);
+        planned
     }
 
     pub fn plan(&self, request: &PaymentRequest) -> Result<Plan, Refusal> {
@@ -300,6 +436,22 @@ impl World {
         verified
     }
 
+    /// How often two nodes were asked.
+    pub fn second_opinions(&self) -> usize {
+        let recorded = self.host.recorded().into_iter();
+        recorded
+            .filter(|recorded| {
+                matches!(
+                    recorded,
+                    Recorded::Rpc {
+                        request: RpcRequest::Compare { .. },
+                        ..
+                    }
+                )
+            })
+            .count()
+    }
+
     /// Batches read so far: each a list of calls.
     pub fn batches(&self) -> Vec<Vec<RpcCall>> {
         let recorded = self.host.recorded().into_iter();
@@ -311,7 +463,12 @@ impl World {
                 assert_eq!(network, NETWORK);
                 Some(calls)
             }
-            Recorded::Store { .. } => None,
+            Recorded::Store { .. } | Recorded::Sleep { .. } => None,
+            // A second opinion.
+            Recorded::Rpc {
+                request: RpcRequest::Compare { .. },
+                ..
+            } => None,
             other => panic!("a scheme only reads: {other:?}"),
         });
         reads.collect()

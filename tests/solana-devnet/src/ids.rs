@@ -22,3 +22,7 @@ pub(crate) const SQUADS: Address = Address::from_str_const("SQDS4ep65T869zMMBKyu
 
 /// Genesis of Solana's devnet: network ids begin with its first 32 characters, and clients check it.
 pub const DEVNET_GENESIS: &str = "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG";
+pub(crate) const RECENT_BLOCKHASHES: Address =
+    Address::from_str_const("SysvarRecentB1ockHashes11111111111111111111");
+/// Owner of the sysvars.
+pub(crate) const SYSVAR: Address = Address::from_str_const("Sysvar1111111111111111111111111111111111111");

@@ -62,9 +62,31 @@ pub(super) fn multiple(chain: &Chain, params: &Params) -> Answer {
 
 fn encoded(chain: &Chain, address: &Address, bank: Bank, options: &Value) -> Answer {
     let (encoding, slice) = (encoding(&options["encoding"])?, slice(&options["dataSlice"])?);
-    match chain.account(address, bank.commitment) {
+    let account = if *address == ids::RECENT_BLOCKHASHES {
+        Some(recent_blockhashes(chain, bank.slot))
+    } else {
+        chain.account(address, bank.commitment)
+    };
+    match account {
         Some(account) => shapes::account(&account, encoding, slice),
         None => Ok(Value::Null),
+    }
+}
+
+/// The sysvar as a bank of this slot has it: 150 entries of a hash and a fee, the newest first.
+fn recent_blockhashes(chain: &Chain, slot: u64) -> Account {
+    const ENTRIES: u64 = 150;
+    const LAMPORTS_PER_SIGNATURE: u64 = 5_000;
+    let mut data = ENTRIES.to_le_bytes().to_vec();
+    for age in 0..ENTRIES {
+        data.extend(chain.blockhash(slot.saturating_sub(age)).to_bytes());
+        data.extend(LAMPORTS_PER_SIGNATURE.to_le_bytes());
+    }
+    Account {
+        lamports: chain.rent(data.len()),
+        owner: ids::SYSVAR,
+        data,
+        ..Account::default()
     }
 }
 

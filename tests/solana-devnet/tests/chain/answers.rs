@@ -157,3 +157,22 @@ fn what_is_no_transaction_is_refused_politely() {
     assert_eq!(answer(&mut rig.chain, &rig.world, b"{")["error"]["code"], -32700);
     assert_eq!(rig.refused("getBalance", json!(["Wrong!"])).0, -32602);
 }
+
+#[test]
+fn the_newest_150_blockhashes_are_listed_in_their_sysvar() {
+    let mut rig = Rig::new();
+    let options = json!({"encoding": "base64", "commitment": "confirmed"});
+    let sysvar = "SysvarRecentB1ockHashes11111111111111111111";
+    let answer = rig.call("getMultipleAccounts", json!([[sysvar], options]));
+    let data = answer["value"][0]["data"][0].as_str().expect("data").to_owned();
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(data)
+        .expect("base64");
+    assert_eq!(bytes.len(), 8 + 150 * 40);
+    assert_eq!(bytes[..8], 150u64.to_le_bytes());
+    let newest = rig.call("getLatestBlockhash", json!([{"commitment": "confirmed"}]));
+    if newest["context"]["slot"] == answer["context"]["slot"] {
+        let hash = Address::new_from_array(bytes[8..40].try_into().expect("32 bytes"));
+        assert_eq!(newest["value"]["blockhash"], json!(hash.to_string()));
+    }
+}

@@ -49,9 +49,6 @@ fn bytes_that_are_no_transaction_are_refused_and_nothing_panics() {
     bad.push([good.as_slice(), &[0]].concat());
     bad.push(vec![0xff; 1_232]);
     bad.push(vec![0; 100_000]);
-    let mut version_1 = good.clone();
-    version_1[129] = 0x81;
-    bad.push(version_1);
     world.untouched(|| {
         for bytes in &bad {
             let body = world.body(&deal, bytes);

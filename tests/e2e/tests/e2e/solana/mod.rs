@@ -1,5 +1,6 @@
 //! `exact` on Solana: the release binary with its plugin file, on the Solana dev chain.
 
+mod answers;
 mod clients;
 mod concurrency;
 mod crash;
