@@ -21,6 +21,8 @@ use crate::rpc::{self, EthCall, Executed};
 const MARKET_TTL_MS: u64 = 2_000;
 /// How long a chain without an L1 data fee is not asked for one, in milliseconds: fees come with upgrades of a chain.
 const NO_L1_FEE_TTL_MS: u64 = 3_600_000;
+/// How long a price counts that a node has named, in milliseconds. A node that still wants it names it again.
+const ASKED_PRICE_TTL_MS: u64 = 60_000;
 /// Blocks of history that the tip is taken from.
 const HISTORY_BLOCKS: u64 = 5;
 /// Percentile of the tips in each of them.
@@ -77,11 +79,34 @@ pub(super) struct Remembered {
     read_ms: u64,
 }
 
+/// A price that a node has asked for in a refusal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AskedPrice {
+    wei: u128,
+    until_ms: u64,
+}
+
+impl AskedPrice {
+    pub(super) fn now(cx: &Cx, wei: u128) -> Self {
+        Self {
+            wei,
+            until_ms: cx.now_ms().saturating_add(ASKED_PRICE_TTL_MS),
+        }
+    }
+}
+
 impl EvmDriver {
     pub(super) async fn bid(&self, cx: &Cx, previous: Option<&Bid>) -> Result<Bid, Fault> {
         let options = Options::read(&cx.network().options)?;
         let previous = previous.map(Terms::read).transpose()?;
-        let market = self.market(cx).await?;
+        let mut market = self.market(cx).await?;
+        let asked = self
+            .networks()
+            .get(&cx.network().id)
+            .and_then(|known| known.asked_price);
+        if let Some(asked) = asked.filter(|asked| cx.now_ms() < asked.until_ms) {
+            market.raise_to(asked.wei);
+        }
         let fees = bid(
             &market,
             previous.map(|terms| terms.fees),
@@ -147,6 +172,15 @@ impl EvmDriver {
 }
 
 impl Market {
+    /// Offers at least the price that a node has named, as far as it is not absurd: a node's wording must not raise the
+    /// price without end.
+    fn raise_to(&mut self, asked_wei: u128) {
+        let price = self.base_fee.unwrap_or(0).saturating_add(self.tip).max(1);
+        if asked_wei <= price.saturating_mul(MOST_TIMES_MARKET) {
+            self.tip = self.tip.max(asked_wei);
+        }
+    }
+
     fn read(
         head: RpcResult,
         history: RpcResult,

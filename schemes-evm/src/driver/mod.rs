@@ -22,6 +22,7 @@ mod observe;
 pub mod options;
 mod receipt;
 mod send;
+mod wording;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -73,6 +74,8 @@ pub struct EvmDriver {
 #[derive(Debug, Default)]
 struct Remembered {
     market: Option<fees::Remembered>,
+    /// The least price that a node has named when it refused a bid.
+    asked_price: Option<fees::AskedPrice>,
     /// Until when nobody asks for an L1 data fee, milliseconds since the epoch: the chain has none.
     no_l1_fee_until_ms: Option<u64>,
     /// A node did not understand a block that was named by its hash (EIP-1898).
@@ -143,7 +146,7 @@ impl ChainDriver for EvmDriver {
     }
 
     async fn broadcast(&self, cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault> {
-        send::broadcast(cx, attempt).await
+        self.send(cx, attempt).await
     }
 
     async fn observe(&self, cx: &Cx, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
