@@ -24,6 +24,9 @@ impl EvmDriver {
     /// A node that does not answer is a fault; a network that is wrong is an answer.
     pub(super) async fn checked(&self, cx: &Cx, network: &Network) -> Result<Readiness, Fault> {
         let (mut readiness, has_multicall) = check(cx, network).await?;
+        if let Some(known) = self.networks().get(&network.id) {
+            readiness.warnings.extend(known.log_limits.warnings(cx.now_ms()));
+        }
         // On another chain the addresses mean something else, and a lagging node may not know of the newest approval.
         if readiness.ready {
             self.audit(cx, &mut readiness, has_multicall).await?;

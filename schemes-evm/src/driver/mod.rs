@@ -80,6 +80,8 @@ struct Remembered {
     no_l1_fee_until_ms: Option<u64>,
     /// A node did not understand a block that was named by its hash (EIP-1898).
     blocks_by_number_only: bool,
+    /// What nodes have said about searches of logs.
+    log_limits: foreign::LogLimits,
     /// Whose allowances were found to be in order.
     audited: Option<allowances::Subject>,
 }

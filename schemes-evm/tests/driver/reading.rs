@@ -36,7 +36,7 @@ fn check_with(world: &World, options: Value, keys: Vec<KeyInfo>) -> Readiness {
     block_on(world.driver.check(&world.cx(), &network)).expect("no fault")
 }
 
-fn check(world: &World, options: Value) -> Readiness {
+pub fn check(world: &World, options: Value) -> Readiness {
     check_with(world, options, keys())
 }
 
