@@ -23,6 +23,12 @@ const TOO_LARGE: i64 = -32_003;
 pub struct Answers(std::vec::IntoIter<RpcResult>);
 
 impl Answers {
+    /// Results in the order of their calls.
+    #[must_use]
+    pub fn of(results: Vec<RpcResult>) -> Self {
+        Self(results.into_iter())
+    }
+
     pub fn take(&mut self) -> Result<RpcResult, Fault> {
         self.0
             .next()

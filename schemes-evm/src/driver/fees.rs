@@ -7,7 +7,7 @@
 use alloy_primitives::U256;
 use alloy_sol_types::SolCall;
 use sdk_plugin::chain::Bid;
-use sdk_plugin::host::RpcResult;
+use sdk_plugin::host::{Level, RpcResult};
 use sdk_plugin::{Amount, Cx, Fault, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -153,7 +153,17 @@ impl EvmDriver {
         let mut answers = rpc::read_all(cx, calls).await?;
         let (head, history, price) = (answers.take()?, answers.take()?, answers.take()?);
         let l1_fee = if has_l1_fee {
-            l1_fee_of(answers.take()?)?
+            l1_fee_of(answers.take()?).unwrap_or_else(|fault| {
+                // It only makes budgets exact: a node that can't tell it must not stop the network.
+                let fields = json!({ "why": fault.message });
+                cx.log(
+                    Level::Warn,
+                    "evm::fees",
+                    "the L1 data fee could not be read: the last known one counts",
+                    &fields,
+                );
+                Some(remembered.map_or(U256::ZERO, |known| known.market.l1_fee_per_unit))
+            })
         } else {
             None
         };
@@ -192,18 +202,26 @@ impl Market {
             .get("number")
             .and_then(rpc::as_u64)
             .ok_or_else(|| Fault::unavailable("the node's head block has no number"))?;
-        let gas_price = wei(&rpc::value(price, "eth_gasPrice")?)?;
+        let gas_price = rpc::value(price, "eth_gasPrice").and_then(|price| wei(&price));
         // Only the head block tells a chain before London from one whose base fee is 0: fee histories say 0 for both.
         let Some(own_base_fee) = head.get("baseFeePerGas").filter(|fee| !fee.is_null()) else {
             return Ok(Self {
                 base_fee: None,
-                tip: gas_price,
+                tip: gas_price?,
                 l1_fee_per_unit,
                 head_height,
             });
         };
         let own_base_fee = wei(own_base_fee)?;
-        let history = rpc::value(history, "eth_feeHistory")?;
+        let history = match (rpc::value(history, "eth_feeHistory"), &gas_price) {
+            (Ok(history), _) => history,
+            // Many nodes lack it: the head's own base fee and the node's price do as well.
+            (Err(_), Ok(_)) => Value::Null,
+            (Err(history), Err(price)) => {
+                let (history, price) = (history.message, &price.message);
+                return Err(Fault::unavailable(format!("{history}; {price}")));
+            }
+        };
         let next_base_fee = match history
             .get("baseFeePerGas")
             .and_then(Value::as_array)
@@ -215,7 +233,7 @@ impl Market {
         let base_fee = next_base_fee.max(own_base_fee);
         let tip = match median_tip(&history) {
             // Empty blocks say nothing about tips; the node's own suggestion does.
-            0 => gas_price.saturating_sub(base_fee),
+            0 => gas_price.map_or(0, |price| price.saturating_sub(base_fee)),
             tip => tip,
         };
         Ok(Self {

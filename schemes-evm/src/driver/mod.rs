@@ -18,6 +18,7 @@ mod check;
 mod depths;
 mod fees;
 mod foreign;
+mod gas;
 mod observe;
 pub mod options;
 mod receipt;
@@ -84,6 +85,8 @@ struct Remembered {
     log_limits: foreign::LogLimits,
     /// Whose allowances were found to be in order.
     audited: Option<allowances::Subject>,
+    /// What the operator hears at each check of how gas is counted here.
+    gas_warnings: Vec<String>,
 }
 
 impl EvmDriver {

@@ -56,6 +56,9 @@ pub struct Node {
     pub l1_fee: RpcResult,
     /// By owner and spender, of every asset; what is not here is 0.
     pub allowances: BTreeMap<(Address, Address), u64>,
+    /// What a transfer needs, and what it answers when it is called.
+    pub estimate: RpcResult,
+    pub transfer: RpcResult,
 }
 
 impl Default for Node {
@@ -82,6 +85,8 @@ impl Default for Node {
             replay: revert("FiatTokenV2: authorization is used or canceled"),
             l1_fee: RpcResult::Ok(json!("0x")),
             allowances: BTreeMap::new(),
+            estimate: RpcResult::Ok(json!("0xc350")),
+            transfer: RpcResult::Ok(json!("0x01")),
         }
     }
 }
@@ -150,6 +155,14 @@ impl Node {
             "eth_getLogs" => self.logs(&params[0]),
             "eth_call" if params[0]["to"] == json!("0x420000000000000000000000000000000000000f") => {
                 self.l1_fee.clone()
+            }
+            "eth_estimateGas" => self.estimate.clone(),
+            "eth_call"
+                if params[0]["data"]
+                    .as_str()
+                    .is_some_and(|data| data.starts_with("0xa9059cbb")) =>
+            {
+                self.transfer.clone()
             }
             "eth_call" if params[0]["data"] == json!(GUARD_DATA) => match self.state_height(&params[1]) {
                 Ok(height) => {
