@@ -7,7 +7,7 @@ use sdk_plugin::{Cx, Fault, PaymentRequest};
 
 use super::payment::Payment;
 use super::trial::{Funds, Outcome, Trial};
-use super::{ExactEvm, diagnose, reason};
+use super::{ExactEvm, diagnose, prices, reason};
 use crate::rpc;
 use crate::signature::{self, Unwrapped};
 use crate::step::{self, Checked, GasLimits, Wanted};
@@ -60,11 +60,14 @@ impl ExactEvm {
             });
 
         let limits = GasLimits::of(cx.network(), payment.asset, self.config.max_gas)?;
-        let trial = Trial {
+        let known_price = self.prices.of(payment.chain_id, now_ms);
+        let mut trial = Trial {
             payment: &payment,
             transfer: payment.transfer(facilitator, &inner, limits.max_gas),
             wanted,
             limits,
+            // A wallet may answer by the price of gas; whose signature an account's is, no price changes.
+            price: known_price.filter(|_| !account_signed),
         };
         let mut batch = vec![rpc::get_code(from)];
         if !account_signed {
@@ -79,6 +82,10 @@ impl ExactEvm {
                 batch.push(rpc::get_code(payment.asset));
             }
             batch.extend(trial.reads());
+        }
+        let asks_price = !account_signed && known_price.is_none();
+        if asks_price {
+            batch.push(prices::ask());
         }
         let mut answers = rpc::read_all(cx, batch).await?;
 
@@ -95,12 +102,22 @@ impl ExactEvm {
                 "the payer's wallet is not deployed, and no factory is allowed to deploy it",
             ));
         }
+        // Of an account with code, which the batch could not know of: its word, and the transfer once more, at a price.
+        let mut at_price = None;
         let signed = match (has_code, wallet) {
             (false, _) => account_signed,
             (true, Some(answer)) => signature::wallet_agrees(answer)?,
             (true, None) => {
-                let question = signature::ask_wallet(from, digest, &inner).call();
-                signature::wallet_agrees(rpc::read_all(cx, vec![question]).await?.take()?)?
+                let mut calls = vec![signature::ask_wallet(from, digest, &inner).call()];
+                trial.price = known_price;
+                match known_price {
+                    Some(_) => calls.extend(trial.reads()),
+                    None => calls.push(prices::ask()),
+                }
+                let mut answers = rpc::read_all(cx, calls).await?;
+                let agrees = signature::wallet_agrees(answers.take()?)?;
+                at_price = Some(answers);
+                agrees
             }
         };
         if !signed {
@@ -125,7 +142,32 @@ impl ExactEvm {
                 .saw_code(payment.chain_id, payment.asset, now_ms);
         }
 
-        let funds = match trial.take(cx, &mut answers).await? {
+        let outcome = match (trial.price, at_price) {
+            (Some(_), Some(mut answers)) => trial.take(cx, &mut answers).await,
+            (None, Some(mut own)) => {
+                let outcome = trial.take(cx, &mut answers).await;
+                trial.price = self.prices.learn(payment.chain_id, now_ms, own.take()?);
+                again_at_price(cx, &trial, outcome).await
+            }
+            (_, None) => {
+                let outcome = trial.take(cx, &mut answers).await;
+                if asks_price && has_code {
+                    trial.price = self.prices.learn(payment.chain_id, now_ms, answers.take()?);
+                    again_at_price(cx, &trial, outcome).await
+                } else {
+                    outcome
+                }
+            }
+        };
+        let outcome = match outcome {
+            // The price may be what the node minds: below the base fee by now, or more than this one signer has.
+            Err(_) if trial.price.is_some() => {
+                trial.price = None;
+                trial.run(cx).await?
+            }
+            outcome => outcome?,
+        };
+        let funds = match outcome {
             Outcome::Works(funds) => Ok(funds),
             Outcome::Refused(refusal) => Err(refusal),
             Outcome::Failed(failure) => diagnose::diagnose(cx, &trial, &failure).await?,
@@ -138,6 +180,18 @@ impl ExactEvm {
             })),
             Err(refusal) => Checked::Refused(refusal),
         })
+    }
+}
+
+/// A transfer that works without a price, tried once more at the trial's.
+async fn again_at_price(
+    cx: &Cx,
+    trial: &Trial<'_>,
+    outcome: Result<Outcome, Fault>,
+) -> Result<Outcome, Fault> {
+    match outcome {
+        Ok(Outcome::Works(_)) if trial.price.is_some() => trial.run(cx).await,
+        outcome => outcome,
     }
 }
 

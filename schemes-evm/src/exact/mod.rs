@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | identify | `identify` | none |
 //! | decode, and the checks that need no chain | `payment` | none |
-//! | code, signature, simulation | `check`, `trial` | one batch; a second one for a payer with code and an ECDSA signature, or where nodes can't estimate |
+//! | code, signature, simulation | `check`, `trial` | one batch; a second one for a payer with code and an ECDSA signature, where nodes can't estimate, and once a minute for a wallet, at the price of gas (`prices`) |
 //! | why a simulation failed | `diagnose` | one batch, of two nodes where there are two |
 //! | what must be sent, and what proves it | `plan` | in the batch of `check` |
 //! | what the chain showed | `judge`, with `trace` | none |
@@ -21,6 +21,7 @@ mod identify;
 mod judge;
 mod payment;
 mod plan;
+mod prices;
 pub mod reason;
 mod revert;
 mod trace;
@@ -33,6 +34,7 @@ use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
 
 use crate::step::{Checked, Wanted};
 use code_cache::CodeCache;
+use prices::Prices;
 
 /// The scheme's name on the wire.
 pub const SCHEME: &str = "exact";
@@ -61,6 +63,7 @@ impl Default for Config {
 pub struct ExactEvm {
     config: Config,
     assets_with_code: CodeCache,
+    prices: Prices,
 }
 
 impl ExactEvm {
@@ -69,6 +72,7 @@ impl ExactEvm {
         Self {
             config,
             assets_with_code: CodeCache::default(),
+            prices: Prices::default(),
         }
     }
 }

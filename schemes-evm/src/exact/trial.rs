@@ -3,6 +3,7 @@
 //! A simulation alone does not tell the last: some tokens return for a used nonce instead of reverting (exact-evm.md section
 //! 14), so the state is read in the same batch.
 
+use alloy_primitives::U256;
 use alloy_sol_types::SolCall;
 use sdk_plugin::host::{RpcCall, RpcResult};
 use sdk_plugin::scheme::Refusal;
@@ -21,6 +22,8 @@ pub(super) struct Trial<'a> {
     pub(super) transfer: EthCall,
     pub(super) wanted: Wanted,
     pub(super) limits: GasLimits,
+    /// Wei per unit of gas at which it is tried; `None`: without a price, as nodes run calls by default.
+    pub(super) price: Option<U256>,
 }
 
 /// What a plan needs to know beyond "good".
@@ -50,7 +53,10 @@ pub(super) enum Outcome {
 impl Trial<'_> {
     /// The height comes before the balance, so that the balance is not older.
     pub(super) fn reads(&self) -> Vec<RpcCall> {
-        let tried = self.wanted.try_out(&self.transfer);
+        let mut tried = self.wanted.try_out(&self.transfer);
+        if let (Some(wei), Some(call)) = (self.price, tried.params.get_mut(0)) {
+            call["gasPrice"] = format!("{wei:#x}").into();
+        }
         let state = self.state().call();
         match self.wanted {
             Wanted::Verdict => vec![tried, state],
@@ -60,6 +66,15 @@ impl Trial<'_> {
                 vec![rpc::block_number(), balance.call(), tried, state]
             }
         }
+    }
+
+    /// Reads and takes.
+    ///
+    /// # Errors
+    /// Trouble of the node.
+    pub(super) async fn run(&self, cx: &Cx) -> Result<Outcome, Fault> {
+        let mut answers = rpc::read_all(cx, self.reads()).await?;
+        self.take(cx, &mut answers).await
     }
 
     /// Takes the answers to [`Self::reads`].

@@ -363,11 +363,14 @@ fn t26_code_at_the_payer_means_its_word_alone() {
     assert!(with_code(&delegated, magic()).verify(&good()).is_ok());
     // And a signature that no key made is good when the wallet says so.
     let wallet = with_code(&[0x60], magic());
-    assert!(wallet.verify(&Offer::default().with_signature(&[7; 130])).is_ok());
+    let by_wallet = Offer::default().with_signature(&[7; 130]);
+    assert!(wallet.verify(&by_wallet).is_ok());
+    assert_eq!(wallet.batches().len(), 2, "once more at the price that was read");
+    assert!(wallet.verify(&by_wallet).is_ok());
     assert_eq!(
         wallet.batches().len(),
-        1,
-        "the wallet is asked in the same round trip"
+        3,
+        "the wallet is asked in the same round trip, and the price is remembered"
     );
     assert!(
         wallet.verify(&Offer::default().with_signature(&[])).is_ok(),

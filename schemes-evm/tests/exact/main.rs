@@ -11,4 +11,5 @@ mod pairing;
 mod plan;
 mod sellers;
 mod trouble;
+mod wallets;
 mod world;

@@ -40,6 +40,9 @@ pub struct Chain {
     pub wallet: RpcResult,
     pub simulation: RpcResult,
     pub estimate: RpcResult,
+    /// What both answer when they are made at a price; `None`: the same.
+    pub priced: Option<RpcResult>,
+    pub gas_price: RpcResult,
     pub height: RpcResult,
     pub balance: RpcResult,
     /// What the multicall of the diagnosis answers.
@@ -58,6 +61,8 @@ impl Default for Chain {
             wallet: hex_result(&[]),
             simulation: hex_result(&[]),
             estimate: RpcResult::Ok(json!("0x15f90")),
+            priced: None,
+            gas_price: RpcResult::Ok(json!("0x3b9aca00")),
             height: RpcResult::Ok(json!("0x64")),
             balance: word_result(50_000),
             diagnosis: Token::default().answer(),
@@ -156,6 +161,7 @@ impl World {
             "eth_call",
             "eth_estimateGas",
             "eth_blockNumber",
+            "eth_gasPrice",
             "eth_getBlockByNumber",
         ] {
             let chain = chain.clone();
@@ -388,7 +394,12 @@ pub fn lane(signer: &str) -> Lane {
 fn answer(chain: &Chain, method: &str, params: &Value) -> RpcResult {
     let to = params[0]["to"].as_str().unwrap_or_default().to_owned();
     let data = params[0]["data"].as_str().unwrap_or_default().to_owned();
+    let is_priced = params[0]["gasPrice"] == json!("0x3b9aca00");
     match method {
+        "eth_gasPrice" => chain.gas_price.clone(),
+        "eth_estimateGas" | "eth_call" if is_priced && chain.priced.is_some() => {
+            chain.priced.clone().expect("an answer")
+        }
         "eth_blockNumber" => chain.height.clone(),
         "eth_getBlockByNumber" => RpcResult::Ok(json!({
             "number": "0x64",
