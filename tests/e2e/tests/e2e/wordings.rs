@@ -6,7 +6,7 @@ use std::time::Duration;
 use devnet::{Mining, USDC};
 use e2e::payment::PRICE;
 use e2e::raw::RawTransaction;
-use e2e::{Blocks, Facilitator, Fault, Kind, Lags, View, World, wait};
+use e2e::{Blocks, Fault, World, wait};
 use serde_json::{Value, json};
 
 use crate::reason;
@@ -39,12 +39,6 @@ fn is_one_slot(world: &World) {
         assert_eq!(bid.nonce, bids[0].nonce, "{bids:?}");
         assert!(is_transfer(bid), "{bids:?}");
     }
-}
-
-/// What an operator reads about the only network.
-fn ready_says(facilitator: &Facilitator, parts: &[&str]) -> bool {
-    let text = facilitator.get("/ready").json.to_string();
-    parts.iter().all(|part| text.contains(part))
 }
 
 #[test]
@@ -134,23 +128,6 @@ fn t113_a_chain_without_estimates_is_served_by_calls() {
 }
 
 #[test]
-fn t113_a_network_on_which_no_call_works_is_not_ready_and_names_the_methods() {
-    let world = World::start();
-    world
-        .proxy
-        .on("eth_estimateGas", Fault::RpcError(error(-32000, "Exec Failed")));
-    world
-        .proxy
-        .on("eth_call", Fault::RpcError(error(-32000, "Exec Failed")));
-    // A payment that meets it has the network looked at again.
-    wait::until("not ready, with the method", wait::LONG, || {
-        let _ = world.settle(&world.payment(3).v2());
-        let ready = world.facilitator.get("/ready");
-        (ready.status == 503 && ready.json.to_string().contains("eth_")).then_some(())
-    });
-}
-
-#[test]
 fn t114_gas_above_the_ceiling_names_the_option_and_a_higher_one_pays() {
     let more_gas = || {
         Fault::edit(|_, result| {
@@ -213,8 +190,12 @@ fn t115_a_provider_that_takes_ten_blocks_of_logs_keeps_nothing_pending() {
     });
     assert_eq!(hash, taken, "the transaction that paid");
     assert_eq!((world.transfers(), world.earned()), (1, PRICE));
-    wait::until("the limit in /ready", wait::LONG, || {
-        ready_says(&world.facilitator, &["eth_getLogs", "max_log_range = 10"]).then_some(())
+    wait::until("the limit is told", wait::LONG, || {
+        world
+            .facilitator
+            .log()
+            .contains("write max_log_range = 10")
+            .then_some(())
     });
     drop(blocks);
 }
@@ -243,31 +224,4 @@ fn t160_a_node_without_the_pending_state_serves_everything() {
     world.verify(&body).valid();
     let _ = world.settle(&body).paid();
     assert_eq!(world.earned(), PRICE);
-}
-
-#[test]
-fn t164_a_payer_who_was_just_funded_is_not_blamed_by_a_node_that_lags() {
-    let world = World::builder().two_nodes().start();
-    world.chain.mine(5).expect("mines");
-    let buyer = world.chain.buyers[2].address.clone();
-    let stale = View::lagging(Lags::only(Kind::State, 3));
-    let mut payment = world.payment(2);
-    let all = world.balance(&buyer);
-    (payment.transfer.value, payment.amount) = (all + 1, all + 1);
-    let body = payment.v2();
-    world.verify(&body).refused(reason::BALANCE);
-    world.chain.mint(USDC, &buyer, 1).expect("minted");
-    world.proxy.see(stale.clone());
-    world.verify(&body).valid();
-    world.second.see(stale);
-    let reply = world.verify(&body);
-    assert_ne!(
-        reply.field("invalidReason"),
-        reason::BALANCE,
-        "no node is fresh: {reply:?}"
-    );
-    assert!(!reply.json["isValid"].as_bool().unwrap_or(false) || reply.status == 200);
-    world.proxy.heal();
-    world.second.heal();
-    let _ = world.settle(&body).paid();
 }
