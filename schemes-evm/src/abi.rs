@@ -55,6 +55,7 @@ alloy_sol_types::sol! {
         ) external;
         function authorizationState(address authorizer, bytes32 nonce) external view returns (bool);
         function balanceOf(address account) external view returns (uint256);
+        function transfer(address to, uint256 value) external returns (bool);
         function allowance(address owner, address spender) external view returns (uint256);
         function name() external view returns (string);
         function version() external view returns (string);
@@ -74,6 +75,7 @@ alloy_sol_types::sol! {
             bytes returnData;
         }
         function tryAggregate(bool requireSuccess, Call[] calls) external returns (Outcome[]);
+        function getCurrentBlockTimestamp() external view returns (uint256);
     }
 
     interface GasPriceOracle {
@@ -97,6 +99,7 @@ mod tests {
         );
         assert_eq!(authorizationStateCall::SELECTOR, [0xe9, 0x4a, 0x01, 0x02]);
         assert_eq!(balanceOfCall::SELECTOR, [0x70, 0xa0, 0x82, 0x31]);
+        assert_eq!(transferCall::SELECTOR, [0xa9, 0x05, 0x9c, 0xbb]);
         assert_eq!(allowanceCall::SELECTOR, [0xdd, 0x62, 0xed, 0x3e]);
         assert_eq!(nameCall::SELECTOR, [0x06, 0xfd, 0xde, 0x03]);
         assert_eq!(versionCall::SELECTOR, [0x54, 0xfd, 0x4d, 0x50]);

@@ -33,6 +33,15 @@ pub fn non_empty<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a 
         .filter(|text| !text.is_empty())
 }
 
+/// The version of a token's signing domain: a string, or an integer as sellers write it, which is its decimal string.
+#[must_use]
+pub fn domain_version(members: &Map<String, Value>) -> Option<String> {
+    match members.get("version") {
+        Some(Value::Number(number)) => number.as_u64().map(|number| number.to_string()),
+        _ => non_empty(members, "version").map(str::to_owned),
+    }
+}
+
 /// A member that is there; `null` counts as absent.
 #[must_use]
 pub fn present<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {

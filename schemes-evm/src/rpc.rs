@@ -7,14 +7,12 @@
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{Revert, SolCall, SolError};
 use sdk_plugin::host::{RpcCall, RpcError, RpcResult};
-use sdk_plugin::{Cx, Fault, Value};
+use sdk_plugin::{Fault, Value};
 use serde_json::json;
 
 use crate::abi::AuthorizedToken;
+pub use crate::batch::{Answers, read_all, read_at_once};
 use crate::text;
-
-/// Calls per JSON-RPC batch; nodes commonly stop at 1,000, hosted ones at less.
-const MAX_BATCH: usize = 200;
 
 /// A message call that changes nothing.
 #[derive(Debug, Clone)]
@@ -129,29 +127,6 @@ pub fn check_chain(result: RpcResult, network: &str) -> Result<(), Fault> {
 #[must_use]
 pub fn transaction_count(account: &str, block: Value) -> RpcCall {
     request("eth_getTransactionCount", json!([account, block]))
-}
-
-/// Any number of reads in order, in batches that nodes accept. Later batches see the same or a later head.
-pub async fn read_all(cx: &Cx, mut calls: Vec<RpcCall>) -> Result<Answers, Fault> {
-    let mut results = Vec::with_capacity(calls.len());
-    while !calls.is_empty() {
-        let rest = calls.split_off(calls.len().min(MAX_BATCH));
-        results.extend(cx.read(calls).await?);
-        calls = rest;
-    }
-    Ok(Answers(results.into_iter()))
-}
-
-/// The results of one read, taken in the order of its calls.
-#[derive(Debug)]
-pub struct Answers(std::vec::IntoIter<RpcResult>);
-
-impl Answers {
-    pub fn take(&mut self) -> Result<RpcResult, Fault> {
-        self.0
-            .next()
-            .ok_or_else(|| Fault::internal("more answers taken than calls made"))
-    }
 }
 
 /// The value of a read that has no reason to fail.

@@ -2,10 +2,13 @@
 
 use alloy_primitives::Address;
 use sdk_plugin::cx::NetworkView;
-use sdk_plugin::host::{RpcCall, RpcResult};
+use sdk_plugin::host::{Level, RpcCall, RpcError, RpcResult};
 use sdk_plugin::scheme::{Call, Refusal};
 use sdk_plugin::{Amount, Cx, Fault, HexBytes};
 
+use serde_json::json;
+
+use crate::driver::options::Options;
 use crate::rpc::{self, EthCall, Executed, Failure};
 use crate::text;
 
@@ -48,6 +51,82 @@ impl Wanted {
             Self::Plan => rpc::estimated(answer, what),
         }
     }
+}
+
+/// How much gas a call may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GasLimits {
+    /// The ceiling, in simulation and in the transaction.
+    pub max_gas: u64,
+    /// What a call is taken to use where no node can estimate it.
+    pub assumed: u64,
+}
+
+impl GasLimits {
+    /// The limits of a transfer of `asset`, by the network's options; `max_gas` where they say nothing.
+    ///
+    /// # Errors
+    /// The options can't be read.
+    pub fn of(network: &NetworkView, asset: Address, max_gas: u64) -> Result<Self, Fault> {
+        let options = Options::read(&network.options)?;
+        let own = options
+            .asset_gas
+            .get(&text::lower(asset))
+            .copied()
+            .unwrap_or_default();
+        let first = |choices: [u64; 3]| choices.into_iter().find(|gas| *gas > 0).unwrap_or(max_gas);
+        let max_gas = first([own.max_gas, options.max_gas, max_gas]);
+        let fixed = first([own.fixed_gas, options.fixed_gas, max_gas]);
+        Ok(Self {
+            max_gas,
+            assumed: fixed.min(max_gas),
+        })
+    }
+}
+
+/// That a call needs more gas than it may use, and what the operator can do.
+#[must_use]
+pub fn too_much_gas(what: &str, gas: u64, max_gas: u64, network: &NetworkView) -> String {
+    let id = &network.id;
+    format!(
+        "{what} needs {gas} gas, this network's max_gas is {max_gas}; the operator can raise max_gas in the options of \
+         networks.{id:?}"
+    )
+}
+
+/// The answer to an estimate; where nodes fail to make one for reasons of their own, that of the call itself: `assumed` gas
+/// when it works (exact-evm.md section 15). Some chains run every call and estimate none.
+///
+/// # Errors
+/// No node answered the call.
+pub async fn or_called(
+    cx: &Cx,
+    estimate: RpcResult,
+    call: &EthCall,
+    assumed: u64,
+) -> Result<RpcResult, Fault> {
+    let estimate_error = match estimate {
+        RpcResult::Error(error) if rpc::failure(&error).is_none() => error,
+        answer @ (RpcResult::Ok(_) | RpcResult::Error(_)) => return Ok(answer),
+    };
+    let fields = json!({ "code": estimate_error.code, "message": estimate_error.message });
+    cx.log(
+        Level::Warn,
+        "evm::gas",
+        "eth_estimateGas does not work: the call is tried instead",
+        &fields,
+    );
+    Ok(match rpc::read_all(cx, vec![call.call()]).await?.take()? {
+        RpcResult::Ok(_) => RpcResult::Ok(json!(text::quantity(assumed))),
+        RpcResult::Error(error) if rpc::failure(&error).is_some() => RpcResult::Error(error),
+        RpcResult::Error(error) => RpcResult::Error(RpcError {
+            message: format!(
+                "{} to eth_estimateGas, and to eth_call {}",
+                estimate_error.message, error.message
+            ),
+            ..error
+        }),
+    })
 }
 
 /// The account whose call is simulated where any signer may send it.

@@ -137,6 +137,9 @@ mod tests {
             max_clock_skew_s: _,
             low_balance_wei: _,
             max_log_range: _,
+            max_gas: _,
+            fixed_gas: _,
+            asset_gas: _,
         } = Options::default();
         let fields = [
             "legacy",
@@ -147,6 +150,9 @@ mod tests {
             "max_clock_skew_s",
             "low_balance_wei",
             "max_log_range",
+            "max_gas",
+            "fixed_gas",
+            "asset_gas",
         ];
         assert_eq!(
             told.keys().map(String::as_str).collect::<BTreeSet<_>>(),

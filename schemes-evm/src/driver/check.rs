@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::EvmDriver;
 use super::allowances::{self, Subject};
-use super::depths;
 use super::options::{self, Options};
+use super::{depths, gas};
 use crate::abi::MULTICALL3;
 use crate::{rpc, text};
 
@@ -24,6 +24,9 @@ impl EvmDriver {
     /// A node that does not answer is a fault; a network that is wrong is an answer.
     pub(super) async fn checked(&self, cx: &Cx, network: &Network) -> Result<Readiness, Fault> {
         let (mut readiness, has_multicall) = check(cx, network).await?;
+        if let Some(known) = self.networks().get(&network.id) {
+            readiness.warnings.extend(known.log_limits.warnings(cx.now_ms()));
+        }
         // On another chain the addresses mean something else, and a lagging node may not know of the newest approval.
         if readiness.ready {
             self.audit(cx, &mut readiness, has_multicall).await?;
@@ -51,15 +54,24 @@ impl EvmDriver {
         };
         let network = &cx.network().id;
         let is_known = |remembered: &super::Remembered| remembered.audited.as_ref() == Some(&subject);
-        if self.networks().get(network).is_some_and(is_known) {
+        if let Some(known) = self.networks().get(network).filter(|known| is_known(known)) {
+            readiness.warnings.extend(known.gas_warnings.iter().cloned());
             return Ok(());
         }
         let found = allowances::audit(cx, &subject, has_multicall).await?;
-        readiness.ready = found.why_not.is_none();
-        readiness.why_not = found.why_not;
+        let probe = match subject.signers.first() {
+            Some(signer) => gas::probe(cx, *signer, &subject.assets).await?,
+            None => gas::Probe::default(),
+        };
+        readiness.why_not = found.why_not.or(probe.why_not);
+        readiness.ready = readiness.why_not.is_none();
         readiness.warnings.extend(found.warnings);
+        readiness.warnings.extend(probe.warnings.iter().cloned());
         let audited = readiness.ready.then_some(subject);
-        self.networks().entry(network.clone()).or_default().audited = audited;
+        let mut networks = self.networks();
+        let known = networks.entry(network.clone()).or_default();
+        known.audited = audited;
+        known.gas_warnings = probe.warnings;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@
 use alloy_primitives::U256;
 use alloy_sol_types::SolCall;
 use sdk_plugin::chain::Bid;
-use sdk_plugin::host::RpcResult;
+use sdk_plugin::host::{Level, RpcResult};
 use sdk_plugin::{Amount, Cx, Fault, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -21,6 +21,8 @@ use crate::rpc::{self, EthCall, Executed};
 const MARKET_TTL_MS: u64 = 2_000;
 /// How long a chain without an L1 data fee is not asked for one, in milliseconds: fees come with upgrades of a chain.
 const NO_L1_FEE_TTL_MS: u64 = 3_600_000;
+/// How long a price counts that a node has named, in milliseconds. A node that still wants it names it again.
+const ASKED_PRICE_TTL_MS: u64 = 60_000;
 /// Blocks of history that the tip is taken from.
 const HISTORY_BLOCKS: u64 = 5;
 /// Percentile of the tips in each of them.
@@ -77,11 +79,34 @@ pub(super) struct Remembered {
     read_ms: u64,
 }
 
+/// A price that a node has asked for in a refusal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AskedPrice {
+    wei: u128,
+    until_ms: u64,
+}
+
+impl AskedPrice {
+    pub(super) fn now(cx: &Cx, wei: u128) -> Self {
+        Self {
+            wei,
+            until_ms: cx.now_ms().saturating_add(ASKED_PRICE_TTL_MS),
+        }
+    }
+}
+
 impl EvmDriver {
     pub(super) async fn bid(&self, cx: &Cx, previous: Option<&Bid>) -> Result<Bid, Fault> {
         let options = Options::read(&cx.network().options)?;
         let previous = previous.map(Terms::read).transpose()?;
-        let market = self.market(cx).await?;
+        let mut market = self.market(cx).await?;
+        let asked = self
+            .networks()
+            .get(&cx.network().id)
+            .and_then(|known| known.asked_price);
+        if let Some(asked) = asked.filter(|asked| cx.now_ms() < asked.until_ms) {
+            market.raise_to(asked.wei);
+        }
         let fees = bid(
             &market,
             previous.map(|terms| terms.fees),
@@ -128,7 +153,17 @@ impl EvmDriver {
         let mut answers = rpc::read_all(cx, calls).await?;
         let (head, history, price) = (answers.take()?, answers.take()?, answers.take()?);
         let l1_fee = if has_l1_fee {
-            l1_fee_of(answers.take()?)?
+            l1_fee_of(answers.take()?).unwrap_or_else(|fault| {
+                // It only makes budgets exact: a node that can't tell it must not stop the network.
+                let fields = json!({ "why": fault.message });
+                cx.log(
+                    Level::Warn,
+                    "evm::fees",
+                    "the L1 data fee could not be read: the last known one counts",
+                    &fields,
+                );
+                Some(remembered.map_or(U256::ZERO, |known| known.market.l1_fee_per_unit))
+            })
         } else {
             None
         };
@@ -147,6 +182,15 @@ impl EvmDriver {
 }
 
 impl Market {
+    /// Offers at least the price that a node has named, as far as it is not absurd: a node's wording must not raise the
+    /// price without end.
+    fn raise_to(&mut self, asked_wei: u128) {
+        let price = self.base_fee.unwrap_or(0).saturating_add(self.tip).max(1);
+        if asked_wei <= price.saturating_mul(MOST_TIMES_MARKET) {
+            self.tip = self.tip.max(asked_wei);
+        }
+    }
+
     fn read(
         head: RpcResult,
         history: RpcResult,
@@ -158,18 +202,26 @@ impl Market {
             .get("number")
             .and_then(rpc::as_u64)
             .ok_or_else(|| Fault::unavailable("the node's head block has no number"))?;
-        let gas_price = wei(&rpc::value(price, "eth_gasPrice")?)?;
+        let gas_price = rpc::value(price, "eth_gasPrice").and_then(|price| wei(&price));
         // Only the head block tells a chain before London from one whose base fee is 0: fee histories say 0 for both.
         let Some(own_base_fee) = head.get("baseFeePerGas").filter(|fee| !fee.is_null()) else {
             return Ok(Self {
                 base_fee: None,
-                tip: gas_price,
+                tip: gas_price?,
                 l1_fee_per_unit,
                 head_height,
             });
         };
         let own_base_fee = wei(own_base_fee)?;
-        let history = rpc::value(history, "eth_feeHistory")?;
+        let history = match (rpc::value(history, "eth_feeHistory"), &gas_price) {
+            (Ok(history), _) => history,
+            // Many nodes lack it: the head's own base fee and the node's price do as well.
+            (Err(_), Ok(_)) => Value::Null,
+            (Err(history), Err(price)) => {
+                let (history, price) = (history.message, &price.message);
+                return Err(Fault::unavailable(format!("{history}; {price}")));
+            }
+        };
         let next_base_fee = match history
             .get("baseFeePerGas")
             .and_then(Value::as_array)
@@ -181,7 +233,7 @@ impl Market {
         let base_fee = next_base_fee.max(own_base_fee);
         let tip = match median_tip(&history) {
             // Empty blocks say nothing about tips; the node's own suggestion does.
-            0 => gas_price.saturating_sub(base_fee),
+            0 => gas_price.map_or(0, |price| price.saturating_sub(base_fee)),
             tip => tip,
         };
         Ok(Self {

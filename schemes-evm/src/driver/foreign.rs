@@ -1,6 +1,8 @@
 //! Which transaction had a step's effect, ours or somebody else's: logs since the attempt was journaled, then the receipts
 //! of the transactions that hold them, or their logs where a node has no receipt.
 //!
+//! Providers limit what one search may cover: ranges are made smaller by their own words, or halved (exact-evm.md section 16).
+//!
 //! What is found counts. What is not found proves nothing: logs may lag behind state, and a node that answers with an error,
 //! drops a range or shows half a transaction leaves the search incomplete.
 
@@ -15,10 +17,63 @@ use serde_json::json;
 
 use super::observe::{Header, transaction};
 use super::receipt::{self, Receipt};
+use super::wording::{self, Class};
 use crate::{rpc, text};
 
-/// Most ranges of blocks per watch and filter; of an older watch the newest blocks are searched.
+/// Most ranges of blocks per watch and filter, of the configured size; of an older watch the newest blocks are searched.
 const MAX_RANGES: u64 = 64;
+/// Most searches of one look, once nodes have made the ranges smaller: the newest blocks are searched first.
+const MAX_QUERIES: usize = 512;
+/// Most times that a look makes its ranges smaller: halving reaches one block from a thousand.
+const MAX_ROUNDS: usize = 11;
+/// How long the size of a range is remembered that nodes take, in milliseconds: plans change, and nodes are replaced.
+const LOG_LIMIT_TTL_MS: u64 = 3_600_000;
+
+/// What a network's nodes have said about searches of logs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct LogLimits {
+    /// Most blocks of a search, why, and until when that is remembered.
+    smaller: Option<(u64, String, u64)>,
+    /// Why the last search had no whole answer.
+    refused: Option<String>,
+}
+
+impl LogLimits {
+    /// The most blocks of a search, while that is remembered.
+    pub(super) fn blocks(&self, now_ms: u64) -> Option<u64> {
+        let (blocks, _, until_ms) = self.smaller.as_ref()?;
+        (now_ms < *until_ms).then_some(*blocks)
+    }
+
+    /// Takes what nodes said in one look.
+    pub(super) fn learn(&mut self, search: &Search, now_ms: u64) {
+        if let Some((blocks, why)) = &search.smaller {
+            self.smaller = Some((*blocks, why.clone(), now_ms.saturating_add(LOG_LIMIT_TTL_MS)));
+        }
+        self.refused.clone_from(&search.refused);
+    }
+
+    /// For the operator.
+    pub(super) fn warnings(&self, now_ms: u64) -> Vec<String> {
+        let smaller = self
+            .smaller
+            .as_ref()
+            .filter(|(_, _, until_ms)| now_ms < *until_ms);
+        let smaller = smaller.map(|(blocks, why, _)| {
+            format!(
+                "a node takes at most {blocks} blocks in one eth_getLogs ({why}): searches for transactions of others \
+                 take longer; write max_log_range = {blocks}, or use a node without that limit"
+            )
+        });
+        let refused = self.refused.as_ref().map(|why| {
+            format!(
+                "no node gives a whole answer to eth_getLogs ({why}): a payment whose authorization somebody else used \
+                 stays unexplained; add a node that serves it"
+            )
+        });
+        smaller.into_iter().chain(refused).collect()
+    }
+}
 
 /// Where a transaction is, by one of its logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +91,7 @@ struct Query {
     to: u64,
 }
 
-/// The questions of all searches, to be put into a batch.
+/// All searches of one look.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     queries: Vec<Query>,
@@ -44,12 +99,16 @@ pub(super) struct Search {
     incomplete: BTreeSet<usize>,
     /// Transactions that were found, and the watches that they concern.
     hits: BTreeMap<String, (Place, BTreeSet<usize>)>,
+    /// The least range that was tried because a node refused a larger one, and its words.
+    smaller: Option<(u64, String)>,
+    /// Why a part of the search has no answer.
+    refused: Option<String>,
 }
 
 impl Search {
-    /// Searches for `watch` up to `head`. A journaled
+    /// Searches for `watch` up to `head`, in ranges of at most `accepted` blocks; `range`: the configured size. A journaled
     /// height above the head is that of a node that was wrong: the newest blocks are searched.
-    pub(super) fn add(&mut self, index: usize, watch: &Watch, head: u64, range: u64) {
+    pub(super) fn add(&mut self, index: usize, watch: &Watch, head: u64, range: u64, accepted: u64) {
         let earliest = |ranges: u64| head.saturating_sub(range.saturating_mul(ranges).saturating_sub(1));
         let mut first = watch.since_height.saturating_add(1);
         if watch.since_height > head {
@@ -60,43 +119,88 @@ impl Search {
             first = earliest(MAX_RANGES);
         }
         for filter in watch.evidence.iter().flat_map(|evidence| &evidence.foreign) {
-            let mut from = first;
-            while from <= head {
-                let to = from.saturating_add(range - 1).min(head);
-                self.queries.push(Query {
+            if first <= head {
+                let whole = Query {
                     watch: index,
                     filter: filter.clone(),
-                    from,
-                    to,
-                });
-                from = to.saturating_add(1);
+                    from: first,
+                    to: head,
+                };
+                self.queries.extend(whole.cut(accepted.min(range)));
             }
         }
     }
 
-    pub(super) fn calls(&self) -> Vec<RpcCall> {
-        self.queries.iter().map(Query::call).collect()
-    }
-
-    /// Takes the answers to [`Self::calls`], in order.
-    pub(super) fn take(&mut self, cx: &Cx, answers: &mut rpc::Answers) -> Result<(), Fault> {
-        for query in std::mem::take(&mut self.queries) {
-            match query.transactions(answers.take()?) {
-                Ok(transactions) => {
-                    for (tx_id, place) in transactions {
-                        let (_, concerned) =
-                            self.hits.entry(tx_id).or_insert_with(|| (place, BTreeSet::new()));
-                        concerned.insert(query.watch);
+    /// Searches. What nodes refuse as too large is searched in smaller ranges; what they do not answer leaves the search
+    /// incomplete, and is nobody else's trouble.
+    pub(super) async fn run(&mut self, cx: &Cx) -> Result<(), Fault> {
+        for _ in 0..MAX_ROUNDS {
+            // The newest blocks first: what is searched for is mostly there.
+            self.queries.sort_by_key(|query| std::cmp::Reverse(query.to));
+            for query in self.queries.drain(self.queries.len().min(MAX_QUERIES)..) {
+                self.incomplete.insert(query.watch);
+            }
+            if self.queries.is_empty() {
+                return Ok(());
+            }
+            let queries = std::mem::take(&mut self.queries);
+            let calls = queries.iter().map(Query::call).collect();
+            match rpc::read_all(cx, calls).await {
+                Ok(mut answers) => {
+                    for query in queries {
+                        let answer = answers.take()?;
+                        self.take(cx, query, answer);
                     }
                 }
-                Err(why) => {
-                    let fields = json!({ "from": query.from, "to": query.to, "why": why });
-                    cx.log(Level::Warn, "evm::foreign", "a log search is incomplete", &fields);
-                    self.incomplete.insert(query.watch);
+                Err(fault) => {
+                    for query in queries {
+                        self.refused(cx, query, &fault.message, blames_the_question(&fault));
+                    }
                 }
             }
         }
+        for query in std::mem::take(&mut self.queries) {
+            self.incomplete.insert(query.watch);
+        }
         Ok(())
+    }
+
+    fn take(&mut self, cx: &Cx, query: Query, answer: RpcResult) {
+        let is_too_large = match &answer {
+            RpcResult::Ok(_) => false,
+            RpcResult::Error(error) => {
+                matches!(
+                    wording::class(error),
+                    Some(Class::RangeTooLarge | Class::TimeLimit)
+                )
+            }
+        };
+        match query.transactions(answer) {
+            Ok(transactions) => {
+                for (tx_id, place) in transactions {
+                    let (_, concerned) = self.hits.entry(tx_id).or_insert_with(|| (place, BTreeSet::new()));
+                    concerned.insert(query.watch);
+                }
+            }
+            Err(why) => self.refused(cx, query, &why, is_too_large),
+        }
+    }
+
+    fn refused(&mut self, cx: &Cx, query: Query, why: &str, is_too_large: bool) {
+        let blocks = query.blocks();
+        if is_too_large && blocks > 1 {
+            let allowed = wording::allowed_blocks(why).filter(|allowed| *allowed < blocks);
+            let smaller = allowed.unwrap_or(blocks / 2).max(1);
+            self.queries.extend(query.cut(smaller));
+            if self.smaller.as_ref().is_none_or(|(known, _)| smaller < *known) {
+                self.smaller = Some((smaller, why.to_owned()));
+            }
+            return;
+        }
+        let fields = json!({ "from": query.from, "to": query.to, "why": why });
+        cx.log(Level::Warn, "evm::foreign", "a log search is incomplete", &fields);
+        self.incomplete.insert(query.watch);
+        self.refused = Some(why.to_owned());
     }
 
     /// Reads the transactions found. Per watch: what was found, and whether the search was whole.
@@ -248,7 +352,40 @@ fn filters_of(watch: &Watch) -> impl Iterator<Item = &LogFilter> {
     watch.evidence.iter().flat_map(|evidence| &evidence.logs)
 }
 
+/// Whether a fault without a node's own words is that of a search over too much: -32005 is how several providers refuse one,
+/// and the host takes it for a node that can't serve now.
+fn blames_the_question(fault: &Fault) -> bool {
+    fault.message.contains("(error -32005)")
+}
+
 impl Query {
+    fn blocks(&self) -> u64 {
+        self.to.saturating_sub(self.from).saturating_add(1)
+    }
+
+    /// The same search in ranges of at most so many blocks, from the first block on.
+    fn cut(self, blocks: u64) -> Vec<Self> {
+        let blocks = blocks.max(1);
+        // Nobody runs more of them than this.
+        let ranges = self.blocks().div_ceil(blocks).min(MAX_QUERIES as u64 + 1);
+        let mut to = self.to;
+        let mut parts = Vec::new();
+        for _ in 0..ranges {
+            let from = to.saturating_sub(blocks - 1).max(self.from);
+            parts.push(Self {
+                watch: self.watch,
+                filter: self.filter.clone(),
+                from,
+                to,
+            });
+            if from <= self.from {
+                break;
+            }
+            to = from - 1;
+        }
+        parts
+    }
+
     fn call(&self) -> RpcCall {
         rpc::request(
             "eth_getLogs",

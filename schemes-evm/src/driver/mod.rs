@@ -18,10 +18,12 @@ mod check;
 mod depths;
 mod fees;
 mod foreign;
+mod gas;
 mod observe;
 pub mod options;
 mod receipt;
 mod send;
+mod wording;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -73,12 +75,18 @@ pub struct EvmDriver {
 #[derive(Debug, Default)]
 struct Remembered {
     market: Option<fees::Remembered>,
+    /// The least price that a node has named when it refused a bid.
+    asked_price: Option<fees::AskedPrice>,
     /// Until when nobody asks for an L1 data fee, milliseconds since the epoch: the chain has none.
     no_l1_fee_until_ms: Option<u64>,
     /// A node did not understand a block that was named by its hash (EIP-1898).
     blocks_by_number_only: bool,
+    /// What nodes have said about searches of logs.
+    log_limits: foreign::LogLimits,
     /// Whose allowances were found to be in order.
     audited: Option<allowances::Subject>,
+    /// What the operator hears at each check of how gas is counted here.
+    gas_warnings: Vec<String>,
 }
 
 impl EvmDriver {
@@ -143,7 +151,7 @@ impl ChainDriver for EvmDriver {
     }
 
     async fn broadcast(&self, cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault> {
-        send::broadcast(cx, attempt).await
+        self.send(cx, attempt).await
     }
 
     async fn observe(&self, cx: &Cx, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {

@@ -1,5 +1,7 @@
 //! What an operator can set for one EVM network, in its `options`.
 
+use std::collections::BTreeMap;
+
 use sdk_plugin::{Amount, Fault, Value};
 use serde::{Deserialize, Deserializer, de};
 
@@ -28,6 +30,21 @@ pub struct Options {
     pub low_balance_wei: u128,
     /// Most blocks asked for by one `eth_getLogs`.
     pub max_log_range: u64,
+    /// Most gas that one transfer may use on this network; 0: as the plugin's configuration says.
+    pub max_gas: u64,
+    /// What a transfer is taken to use where nodes can't estimate; 0: the most that it may use.
+    pub fixed_gas: u64,
+    /// The same two of single assets, by address.
+    #[serde(deserialize_with = "by_asset")]
+    pub asset_gas: BTreeMap<String, AssetGas>,
+}
+
+/// Gas of one asset's transfers; 0: as the network's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AssetGas {
+    pub max_gas: u64,
+    pub fixed_gas: u64,
 }
 
 impl Default for Options {
@@ -41,6 +58,9 @@ impl Default for Options {
             max_clock_skew_s: 5,
             low_balance_wei: 1_000_000_000_000_000,
             max_log_range: 1_000,
+            max_gas: 0,
+            fixed_gas: 0,
+            asset_gas: BTreeMap::new(),
         }
     }
 }
@@ -81,6 +101,18 @@ fn wei<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
         .ok_or_else(|| de::Error::custom(format!("{value} is not an amount in wei; write a decimal string")))
 }
 
+/// By address, in lower case.
+fn by_asset<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, AssetGas>, D::Error> {
+    let sent = BTreeMap::<String, AssetGas>::deserialize(deserializer)?;
+    let read = |(asset, gas): (String, AssetGas)| match text::address(&asset) {
+        Some(address) => Ok((text::lower(address), gas)),
+        None => Err(de::Error::custom(format!(
+            "asset_gas: {asset:?} is not a token contract's address"
+        ))),
+    };
+    sent.into_iter().map(read).collect()
+}
+
 /// Wei for the wire and for messages.
 #[must_use]
 pub fn amount(wei: u128) -> Amount {
@@ -108,6 +140,12 @@ mod tests {
             (json!({"legacy": "yes"}), "yes"),
             (json!({"fill_gas": 20_999}), "fill_gas"),
             (json!({"max_log_range": 0}), "max_log_range"),
+            (json!({"max_gas": -1}), "-1"),
+            (json!({"asset_gas": {"USDC": {}}}), "USDC"),
+            (
+                json!({"asset_gas": {"0x036cbd53842c5426634e7929541ec2318f3dcf7e": {"gas": 1}}}),
+                "gas",
+            ),
             (json!([]), "table"),
         ] {
             let fault = Options::read(&bad).expect_err("bad options");

@@ -1,99 +1,49 @@
 //! Sending, and understanding every node's way of saying no.
 //!
-//! The host tries nodes in sequence and hands over each answer; the most telling one decides. Whatever is not
-//! understood is `Rejected` with the node's words only when every node said so; silence is `Unknown`.
+//! The host tries nodes in sequence and hands over each answer; the most telling one decides. An answer is `Rejected` only
+//! where its text says that no node can ever take these bytes. Whatever is not understood is `Unknown`, as silence is: the
+//! node may have taken the transaction, so it is observed and the same bytes are sent again.
 
 use sdk_plugin::chain::{Attempt, Sent};
-use sdk_plugin::host::{Level, RpcError, RpcRequest, RpcResult, SendEncoding};
+use sdk_plugin::host::{Level, RpcRequest, RpcResult, SendEncoding};
 use sdk_plugin::{Cx, Fault, FaultKind};
 use serde_json::json;
 
-/// What a node's words mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Means {
-    Accepted,
-    SequenceUsed,
-    Underpriced,
-    InsufficientFunds,
-    /// Not taken now, perhaps later: the pool is full, or an earlier nonce has not arrived at this node yet.
-    Later,
+use super::wording::{self, Class};
+use super::{EvmDriver, fees};
+
+impl EvmDriver {
+    /// Sends the attempt's journaled bytes, which the host puts into the call.
+    pub(super) async fn send(&self, cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault> {
+        let results = match ask(cx, attempt).await? {
+            Ok(results) => results,
+            Err(message) => return Ok(Sent::Unknown { message }),
+        };
+        let sent = decide(cx, attempt, &results);
+        if sent == Sent::Underpriced {
+            self.was_underpriced(cx, &results);
+        }
+        Ok(sent)
+    }
+
+    /// The next bid is made from what the newest block shows, and from the minimum that a node has named.
+    fn was_underpriced(&self, cx: &Cx, results: &[RpcResult]) {
+        let minimum = results.iter().filter_map(|result| match result {
+            RpcResult::Ok(_) => None,
+            RpcResult::Error(error) => wording::minimum_price_wei(&error.message),
+        });
+        let minimum = minimum.max();
+        let mut networks = self.networks();
+        let known = networks.entry(cx.network().id.clone()).or_default();
+        known.market = None;
+        if let Some(wei) = minimum {
+            known.asked_price = Some(fees::AskedPrice::now(cx, wei));
+        }
+    }
 }
 
-/// Lower-case wordings, most specific first; the first that occurs decides. Sources: the error texts of go-ethereum and
-/// its forks (op-geth, bor, coreth, Arbitrum), Erigon, Nethermind, Besu, Reth, anvil, OpenEthereum, ZKsync, Sei, Monad.
-const WORDINGS: &[(&str, Means)] = &[
-    ("already known", Means::Accepted),
-    ("alreadyknown", Means::Accepted),
-    ("already imported", Means::Accepted),
-    ("already in mempool", Means::Accepted),
-    ("already exists in cache", Means::Accepted),
-    ("already exists in mempool", Means::Accepted),
-    ("already in the system", Means::Accepted),
-    ("already existed", Means::Accepted),
-    ("existing tx with same hash", Means::Accepted),
-    ("known transaction", Means::Accepted),
-    ("nonce too low", Means::SequenceUsed),
-    ("nonce is too low", Means::SequenceUsed),
-    ("oldnonce", Means::SequenceUsed),
-    ("old nonce", Means::SequenceUsed),
-    ("nonce has already been used", Means::SequenceUsed),
-    ("nonce already used", Means::SequenceUsed),
-    // The node tells that the transaction is in a block.
-    ("already mined", Means::SequenceUsed),
-    ("replacement transaction underpriced", Means::Underpriced),
-    ("replacementnotallowed", Means::Underpriced),
-    ("replacement not allowed", Means::Underpriced),
-    ("could not replace existing tx", Means::Underpriced),
-    ("replaced by transaction with higher tip", Means::Underpriced),
-    ("an existing transaction had higher priority", Means::Underpriced),
-    ("underpriced", Means::Underpriced),
-    ("another transaction with same nonce", Means::Underpriced),
-    ("fee too low", Means::Underpriced),
-    ("feetoolow", Means::Underpriced),
-    ("insufficient fee", Means::Underpriced),
-    ("less than block base fee", Means::Underpriced),
-    ("below current base fee", Means::Underpriced),
-    ("lower than block base fee", Means::Underpriced),
-    ("below configured minimum gas price", Means::Underpriced),
-    ("gas price too low", Means::Underpriced),
-    ("gas price is too low", Means::Underpriced),
-    ("gasprice too low", Means::Underpriced),
-    ("max priority fee per gas below", Means::Underpriced),
-    ("insufficient funds", Means::InsufficientFunds),
-    ("insufficientfunds", Means::InsufficientFunds),
-    ("insufficient balance", Means::InsufficientFunds),
-    ("not enough balance", Means::InsufficientFunds),
-    ("upfront cost exceeds", Means::InsufficientFunds),
-    ("does not have enough funds", Means::InsufficientFunds),
-    ("nonce too high", Means::Later),
-    ("nonce is too high", Means::Later),
-    ("noncegap", Means::Later),
-    ("nonce gap", Means::Later),
-    ("gapped", Means::Later),
-    ("too distant from current sender nonce", Means::Later),
-    ("txpool is full", Means::Later),
-    ("pool is full", Means::Later),
-    ("pool full", Means::Later),
-    ("sub-pool is full", Means::Later),
-    ("pool overflow", Means::Later),
-    ("mempool is full", Means::Later),
-    ("too many transactions in the queue", Means::Later),
-    ("in-flight transaction limit reached", Means::Later),
-    ("account limit exceeded", Means::Later),
-    ("future transaction tries to replace pending", Means::Later),
-    ("already reserved", Means::Later),
-    ("delegatorhaspendingtx", Means::Later),
-    ("limit exceeded", Means::Later),
-    ("rate limit", Means::Later),
-    ("too many requests", Means::Later),
-    ("timeout", Means::Later),
-    ("timed out", Means::Later),
-    ("internal error", Means::Later),
-    ("syncing", Means::Later),
-];
-
-/// Sends the attempt's journaled bytes, which the host puts into the call.
-pub(super) async fn broadcast(cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault> {
+/// Every node's answer; `Err` with the reason where it is open whether any node has the transaction.
+async fn ask(cx: &Cx, attempt: &Attempt) -> Result<Result<Vec<RpcResult>, String>, Fault> {
     let request = RpcRequest::Send {
         network: attempt.lane.network.clone(),
         attempt_id: attempt.id.clone(),
@@ -102,7 +52,7 @@ pub(super) async fn broadcast(cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault>
         encoding: SendEncoding::Hex,
     };
     match cx.rpc(request).await {
-        Ok(response) => Ok(decide(cx, attempt, &response.results)),
+        Ok(response) => Ok(Ok(response.results)),
         Err(fault) => match fault.kind {
             // Nothing was sent, for reasons that sending again would not cure.
             FaultKind::Invalid | FaultKind::Unsupported | FaultKind::Denied | FaultKind::Shutdown => {
@@ -114,15 +64,19 @@ pub(super) async fn broadcast(cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault>
             | FaultKind::Panic
             | FaultKind::Internal
             | FaultKind::Indeterminate
-            | FaultKind::Unavailable => Ok(Sent::Unknown {
-                message: fault.message,
-            }),
+            | FaultKind::Unavailable => Ok(Err(fault.message)),
         },
     }
 }
 
 fn decide(cx: &Cx, attempt: &Attempt, results: &[RpcResult]) -> Sent {
     for result in results {
+        if let RpcResult::Error(error) = result
+            && let Some(alarm) = wording::class(error).and_then(alarm)
+        {
+            let fields = json!({ "attempt": attempt.id, "node": error.message });
+            cx.log(Level::Error, "evm::send", alarm, &fields);
+        }
         if let RpcResult::Ok(hash) = result
             && hash
                 .as_str()
@@ -146,20 +100,63 @@ fn decide(cx: &Cx, attempt: &Attempt, results: &[RpcResult]) -> Sent {
         })
 }
 
+/// What an operator must hear of an answer.
+fn alarm(class: Class) -> Option<&'static str> {
+    match class {
+        Class::TipAboveCap => Some("a transaction was sent whose tip is above its cap; this is a defect"),
+        Class::NodeFeeCap => Some(
+            "a node refuses what a transaction may cost: raise its own fee cap (--rpc.txfeecap), lower \
+             max_fee_per_gas_wei, or use another node",
+        ),
+        Class::BadTransaction => Some("a node calls a transaction malformed; this is a defect"),
+        Class::Known
+        | Class::NonceTooLow
+        | Class::NonceGap
+        | Class::ReplacementUnderpriced
+        | Class::FeeCapBelowBaseFee
+        | Class::Underpriced
+        | Class::InsufficientFunds
+        | Class::PoolFull
+        | Class::RangeTooLarge
+        | Class::RateLimit
+        | Class::MethodMissing
+        | Class::StateMissing
+        | Class::BlockTag
+        | Class::TimeLimit => None,
+    }
+}
+
 /// One node's answer.
 fn sent(result: &RpcResult) -> Sent {
     let error = match result {
         RpcResult::Ok(_) => return Sent::Accepted,
         RpcResult::Error(error) => error,
     };
-    let message = || format!("{} ({})", error.message, error.code);
-    match meaning(error) {
-        Some(Means::Accepted) => Sent::Accepted,
-        Some(Means::SequenceUsed) => Sent::SequenceUsed,
-        Some(Means::Underpriced) => Sent::Underpriced,
-        Some(Means::InsufficientFunds) => Sent::InsufficientFunds,
-        Some(Means::Later) => Sent::Unknown { message: message() },
-        None => Sent::Rejected { message: message() },
+    let message = format!("{} ({})", error.message, error.code);
+    match wording::class(error) {
+        Some(Class::Known) => Sent::Accepted,
+        Some(Class::NonceTooLow) => Sent::SequenceUsed,
+        // A new bid keeps its tip below its cap, whatever the refused one did.
+        Some(
+            Class::ReplacementUnderpriced
+            | Class::FeeCapBelowBaseFee
+            | Class::Underpriced
+            | Class::TipAboveCap,
+        ) => Sent::Underpriced,
+        Some(Class::InsufficientFunds) => Sent::InsufficientFunds,
+        Some(Class::BadTransaction) => Sent::Rejected { message },
+        Some(
+            Class::NonceGap
+            | Class::NodeFeeCap
+            | Class::PoolFull
+            | Class::RangeTooLarge
+            | Class::RateLimit
+            | Class::MethodMissing
+            | Class::StateMissing
+            | Class::BlockTag
+            | Class::TimeLimit,
+        )
+        | None => Sent::Unknown { message },
     }
 }
 
@@ -176,30 +173,12 @@ fn telling(sent: &Sent) -> u8 {
     }
 }
 
-fn meaning(error: &RpcError) -> Option<Means> {
-    let message = error.message.to_lowercase();
-    WORDINGS
-        .iter()
-        .find(|(wording, _)| begins_word(&message, wording))
-        .map(|(_, means)| *means)
-}
-
-/// Whether `wording` occurs in `message` at the beginning of a word: "unknown transaction type" does not mean that the
-/// transaction is a "known transaction".
-fn begins_word(message: &str, wording: &str) -> bool {
-    message.match_indices(wording).any(|(at, _)| {
-        let before = message.get(..at).and_then(|before| before.chars().next_back());
-        before.is_none_or(|before| !before.is_alphanumeric())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use sdk_plugin::Value;
+    use sdk_plugin::host::RpcError;
 
     use super::*;
-
-    type Expected = fn(&Sent) -> bool;
 
     fn answered(message: &str) -> Sent {
         sent(&RpcResult::Error(RpcError {
@@ -210,102 +189,43 @@ mod tests {
     }
 
     #[test]
-    fn every_nodes_wording_is_understood() {
-        let table: [(Expected, &[&str]); 6] = [
-            (
-                |sent| *sent == Sent::Accepted,
-                &[
-                    "already known",
-                    "AlreadyKnown",
-                    "transaction already imported",
-                    "Transaction with the same hash was already imported.",
-                    "known transaction: 0xb5c8bd9430b6cc87a0e2fe110ece6bf527fa4f170a4bc8cd032f768fc5219838",
-                    "Known transaction",
-                    "known transaction. transaction with hash 0x12 is already in the system",
-                    "tx already exists in cache",
-                    "tx already in mempool",
-                    "existing tx with same hash",
-                ],
-            ),
-            (
-                |sent| *sent == Sent::SequenceUsed,
-                &[
-                    "nonce too low",
-                    "nonce too low: next nonce 5, tx nonce 4",
-                    "nonce too low: address 0x5CbD, tx: 4 state: 5",
-                    "Nonce too low",
-                    "nonce too low. allowed nonce range: 5 - 25, actual: 4",
-                    "OldNonce, Current nonce: 5, nonce of rejected tx: 4",
-                    "Transaction nonce is too low. Try incrementing the nonce.",
-                ],
-            ),
-            (
-                |sent| *sent == Sent::Underpriced,
-                &[
-                    "replacement transaction underpriced",
-                    "Replacement transaction underpriced",
-                    "transaction underpriced",
-                    "transaction underpriced: gas tip cap 0, minimum needed 1000000",
-                    "ReplacementNotAllowed",
-                    "FeeTooLow, MaxFeePerGas: 1",
-                    "FeeTooLowToCompete",
-                    "fee too low",
-                    "could not replace existing tx",
-                    "max fee per gas less than block base fee: address 0x5CbD, maxFeePerGas: 1, baseFee: 2",
-                    "Gas price below configured minimum gas price",
-                    "Gas price below current base fee",
-                    "Transaction gas price 1wei is too low. There is another transaction with same nonce in the queue with gas price 2wei.",
-                    "An existing transaction had higher priority",
-                    "insufficient fee: required 10, got 1",
-                ],
-            ),
-            (
-                |sent| *sent == Sent::InsufficientFunds,
-                &[
-                    "insufficient funds for gas * price + value: balance 0, tx cost 1, overshot 1",
-                    "Insufficient funds for gas * price + value",
-                    "insufficient funds for transfer",
-                    "InsufficientFunds, Balance is 0 less than sending value",
-                    "Upfront cost exceeds account balance",
-                    "Insufficient funds. The account you tried to send transaction from does not have enough funds.",
-                ],
-            ),
-            (
-                |sent| matches!(sent, Sent::Unknown { .. }),
-                &[
-                    "txpool is full",
-                    "pending sub-pool is full",
-                    "nonce too high",
-                    "NonceGap, Future nonce. Expected nonce: 4",
-                    "gapped-nonce tx from delegated accounts",
-                    "in-flight transaction limit reached for delegated accounts",
-                    "Transaction nonce is too distant from current sender nonce",
-                    "There are too many transactions in the queue. Your transaction was dropped due to limit. Try increasing the fee.",
-                    "request timed out",
-                    "Internal error",
-                ],
-            ),
-            (
-                |sent| matches!(sent, Sent::Rejected { message } if message.contains("-32000")),
-                &[
-                    "unknown transaction type",
-                    "transaction type not supported",
-                    "intrinsic gas too low",
-                    "exceeds block gas limit",
-                    "invalid sender",
-                    "invalid chain id for signer: have 1 want 2",
-                    "tx fee (2.10 ether) exceeds the configured cap (1.00 ether)",
-                    "max priority fee per gas higher than max fee per gas",
-                    "sender not an eoa",
-                    "only replay-protected (EIP-155) transactions allowed over RPC",
-                ],
-            ),
-        ];
-        for (expected, messages) in table {
-            for message in messages {
-                let sent = answered(message);
-                assert!(expected(&sent), "{message:?} is {sent:?}");
-            }
+    fn t112_t162_t166_a_wording_is_refused_only_where_no_node_can_take_the_bytes() {
+        for (message, expected) in [
+            ("known transaction: 0xb5c8", Sent::Accepted),
+            ("nonce too low: next nonce 5, tx nonce 4", Sent::SequenceUsed),
+            ("replacement transaction underpriced", Sent::Underpriced),
+            ("fee cap less than base fee", Sent::Underpriced),
+            ("transaction underpriced", Sent::Underpriced),
+            ("tip higher than fee cap", Sent::Underpriced),
+            ("Upfront cost exceeds account balance", Sent::InsufficientFunds),
+        ] {
+            assert_eq!(answered(message), expected, "{message}");
+        }
+        // Sent again in the same slot: a filler in its place would fail a good payment.
+        for message in [
+            "txpool is full",
+            "nonce too high",
+            "tx fee (2.10 ether) exceeds the configured cap (1.00 ether)",
+            "block range is too wide",
+            "Too many requests",
+            "the method eth_sendRawTransaction does not exist/is not available",
+            "header not found",
+            "request timed out",
+            "unknown transaction type",
+            "sender not an eoa",
+            "Unauthorized",
+            "something new",
+        ] {
+            let unknown = Sent::Unknown {
+                message: format!("{message} (-32000)"),
+            };
+            assert_eq!(answered(message), unknown);
+        }
+        for message in ["intrinsic gas too low", "invalid sender", "Wrong chainId"] {
+            let rejected = Sent::Rejected {
+                message: format!("{message} (-32000)"),
+            };
+            assert_eq!(answered(message), rejected);
         }
     }
 
@@ -318,7 +238,7 @@ mod tests {
                 .min_by_key(telling)
         };
         assert_eq!(
-            of(&["unknown transaction type", "already known"]),
+            of(&["transaction type not supported", "already known"]),
             Some(Sent::Accepted)
         );
         assert_eq!(

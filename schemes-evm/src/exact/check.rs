@@ -3,14 +3,14 @@
 //! What can be decided without the chain is decided first; the answer then waits for the signature's verdict, which
 //! needs the payer's code and comes before it in order. A payment that is refused either way is not simulated.
 
-use sdk_plugin::host::{RpcCall, RpcResult};
-use sdk_plugin::{Amount, Cx, Fault, PaymentRequest};
+use sdk_plugin::{Cx, Fault, PaymentRequest};
 
 use super::payment::Payment;
-use super::{ExactEvm, diagnose, reason};
-use crate::rpc::{self, EthCall, Failure};
+use super::trial::{Funds, Outcome, Trial};
+use super::{ExactEvm, diagnose, prices, reason};
+use crate::rpc;
 use crate::signature::{self, Unwrapped};
-use crate::step::{self, Checked, Wanted};
+use crate::step::{self, Checked, GasLimits, Wanted};
 
 /// A payment that passed every check.
 #[derive(Debug)]
@@ -20,17 +20,6 @@ pub(super) struct Good {
     pub(super) signature: Vec<u8>,
     /// Present when a plan was wanted.
     pub(super) funds: Option<Funds>,
-}
-
-/// What a plan needs to know beyond "good".
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Funds {
-    /// The payer's balance of the asset, in atomic units.
-    pub(super) available: Amount,
-    /// The balance is that of this block or of a later one.
-    pub(super) height: u64,
-    /// Gas that the transfer used when simulated.
-    pub(super) gas: u64,
 }
 
 impl ExactEvm {
@@ -70,6 +59,16 @@ impl ExactEvm {
                 Some(payment.refuse(reason::INVALID_PAYMENT_REQUIREMENTS, &refused))
             });
 
+        let limits = GasLimits::of(cx.network(), payment.asset, self.config.max_gas)?;
+        let known_price = self.prices.of(payment.chain_id, now_ms);
+        let mut trial = Trial {
+            payment: &payment,
+            transfer: payment.transfer(facilitator, &inner, limits.max_gas),
+            wanted,
+            limits,
+            // A wallet may answer by the price of gas; whose signature an account's is, no price changes.
+            price: known_price.filter(|_| !account_signed),
+        };
         let mut batch = vec![rpc::get_code(from)];
         if !account_signed {
             // Only a wallet can make this signature good: ask in the same round trip.
@@ -82,8 +81,11 @@ impl ExactEvm {
             if !asset_known {
                 batch.push(rpc::get_code(payment.asset));
             }
-            let transfer = payment.transfer(facilitator, &inner, self.config.max_gas);
-            batch.extend(transfer_reads(&payment, &transfer, wanted));
+            batch.extend(trial.reads());
+        }
+        let asks_price = !account_signed && known_price.is_none();
+        if asks_price {
+            batch.push(prices::ask());
         }
         let mut answers = rpc::read_all(cx, batch).await?;
 
@@ -100,12 +102,22 @@ impl ExactEvm {
                 "the payer's wallet is not deployed, and no factory is allowed to deploy it",
             ));
         }
+        // Of an account with code, which the batch could not know of: its word, and the transfer once more, at a price.
+        let mut at_price = None;
         let signed = match (has_code, wallet) {
             (false, _) => account_signed,
             (true, Some(answer)) => signature::wallet_agrees(answer)?,
             (true, None) => {
-                let question = signature::ask_wallet(from, digest, &inner).call();
-                signature::wallet_agrees(rpc::read_all(cx, vec![question]).await?.take()?)?
+                let mut calls = vec![signature::ask_wallet(from, digest, &inner).call()];
+                trial.price = known_price;
+                match known_price {
+                    Some(_) => calls.extend(trial.reads()),
+                    None => calls.push(prices::ask()),
+                }
+                let mut answers = rpc::read_all(cx, calls).await?;
+                let agrees = signature::wallet_agrees(answers.take()?)?;
+                at_price = Some(answers);
+                agrees
             }
         };
         if !signed {
@@ -130,64 +142,57 @@ impl ExactEvm {
                 .saw_code(payment.chain_id, payment.asset, now_ms);
         }
 
-        let simulated = match wanted {
-            Wanted::Verdict => wanted
-                .tried(answers.take()?, "simulation of the transfer")?
-                .map(|_| None),
-            Wanted::Plan => {
-                let height = answers.take()?;
-                let balance = answers.take()?;
-                estimated(answers.take()?, height, balance)?
+        let outcome = match (trial.price, at_price) {
+            (Some(_), Some(mut answers)) => trial.take(cx, &mut answers).await,
+            (None, Some(mut own)) => {
+                let outcome = trial.take(cx, &mut answers).await;
+                trial.price = self.prices.learn(payment.chain_id, now_ms, own.take()?);
+                again_at_price(cx, &trial, outcome).await
+            }
+            (_, None) => {
+                let outcome = trial.take(cx, &mut answers).await;
+                if asks_price && has_code {
+                    trial.price = self.prices.learn(payment.chain_id, now_ms, answers.take()?);
+                    again_at_price(cx, &trial, outcome).await
+                } else {
+                    outcome
+                }
             }
         };
-        match simulated {
-            Ok(funds) => Ok(Checked::Good(Box::new(Good {
+        let outcome = match outcome {
+            // The price may be what the node minds: below the base fee by now, or more than this one signer has.
+            Err(_) if trial.price.is_some() => {
+                trial.price = None;
+                trial.run(cx).await?
+            }
+            outcome => outcome?,
+        };
+        let funds = match outcome {
+            Outcome::Works(funds) => Ok(funds),
+            Outcome::Refused(refusal) => Err(refusal),
+            Outcome::Failed(failure) => diagnose::diagnose(cx, &trial, &failure).await?,
+        };
+        Ok(match funds {
+            Ok(funds) => Checked::Good(Box::new(Good {
                 payment,
                 signature: inner,
                 funds,
-            }))),
-            Err(failure) => diagnose::diagnose(cx, &payment, &failure)
-                .await
-                .map(Checked::Refused),
-        }
+            })),
+            Err(refusal) => Checked::Refused(refusal),
+        })
     }
 }
 
-/// The height comes first, so that the balance behind it is not older.
-fn transfer_reads(payment: &Payment, transfer: &EthCall, wanted: Wanted) -> Vec<RpcCall> {
-    match wanted {
-        Wanted::Verdict => vec![wanted.try_out(transfer)],
-        Wanted::Plan => vec![
-            rpc::block_number(),
-            rpc::balance_of(payment.asset, payment.authorization.from, None).call(),
-            wanted.try_out(transfer),
-        ],
+/// A transfer that works without a price, tried once more at the trial's.
+async fn again_at_price(
+    cx: &Cx,
+    trial: &Trial<'_>,
+    outcome: Result<Outcome, Fault>,
+) -> Result<Outcome, Fault> {
+    match outcome {
+        Ok(Outcome::Works(_)) if trial.price.is_some() => trial.run(cx).await,
+        outcome => outcome,
     }
-}
-
-fn estimated(
-    gas: RpcResult,
-    height: RpcResult,
-    balance: RpcResult,
-) -> Result<Result<Option<Funds>, Failure>, Fault> {
-    let gas = match rpc::estimated(gas, "eth_estimateGas of the transfer")? {
-        Ok(gas) => gas,
-        Err(failure) => return Ok(Err(failure)),
-    };
-    let height = rpc::quantity(height, "eth_blockNumber")?;
-    let available = rpc::executed_word(balance, "balanceOf of the payer")?;
-    // A token that transfers but can't tell balances is broken in a way that no reserve can live with.
-    Ok(match available.filter(|_| gas > 0) {
-        Some(available) => Ok(Some(Funds {
-            available: Amount(available),
-            height,
-            gas,
-        })),
-        None => Err(Failure {
-            data: Vec::new(),
-            message: "the asset answers no balance".into(),
-        }),
-    })
 }
 
 fn refused(payment: &Payment, reason: &str, message: &str) -> Checked<Good> {

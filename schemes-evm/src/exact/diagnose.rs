@@ -1,35 +1,148 @@
 //! Why did a simulation fail? One multicall, first match wins (exact-evm.md section 4, D1 to D6), and the chain's own
 //! judgement of the time before D6.
+//!
+//! A node that lags says "exceeds balance" of a payer who was funded a moment ago. So two nodes are asked where there are
+//! two, the transfer is tried again, and the node with the newest head decides. A node whose calls run on an older block than
+//! the head that it names blames nobody.
+
+use std::cmp::Reverse;
 
 use alloy_primitives::{Bytes, U256};
 use alloy_sol_types::{SolCall, SolValue};
+use sdk_plugin::host::{RpcRequest, RpcResult};
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Cx, Fault};
 
 use super::payment::Payment;
+use super::trial::{Funds, Outcome, Trial};
 use super::{reason, revert};
 use crate::abi::AuthorizedToken::{authorizationStateCall, balanceOfCall, nameCall, versionCall};
 use crate::abi::{MULTICALL3, Multicall};
-use crate::rpc::{self, EthCall, Executed, Failure};
+use crate::rpc::{self, Answers, EthCall, Executed, Failure};
+use crate::step;
 
-/// The refusal that explains `failure`. A node that does not answer is a fault; a multicall that the chain refuses
-/// leaves the general reason.
-pub(super) async fn diagnose(cx: &Cx, payment: &Payment, failure: &Failure) -> Result<Refusal, Fault> {
-    let answer = rpc::read_all(cx, vec![questions(payment).call()]).await?.take()?;
-    let reason = match rpc::executed(answer, "diagnosis of a failed simulation")? {
-        Executed::Returned(data) => Vec::<Multicall::Outcome>::abi_decode(&data)
-            .ok()
-            .and_then(|outcomes| Findings::read(&outcomes))
-            .map_or(reason::SIMULATION_FAILED, |findings| findings.reason(payment)),
-        Executed::Failed(_) => reason::SIMULATION_FAILED,
+/// Texts of an EVM that ran out of gas, lower case.
+const OUT_OF_GAS: &[&str] = &["out of gas", "outofgas", "memoryoog", "gas required exceeds"];
+
+/// The refusal that explains `failure`; or the funds, when a fresher node makes the transfer work.
+///
+/// # Errors
+/// No node answers, or none whose calls are as new as its head, or two equally new ones differ.
+pub(super) async fn diagnose(
+    cx: &Cx,
+    trial: &Trial<'_>,
+    failure: &Failure,
+) -> Result<Result<Option<Funds>, Refusal>, Fault> {
+    let mut calls = vec![rpc::newest_block()];
+    calls.extend(trial.reads());
+    calls.push(questions(trial.payment).call());
+    let per_node = calls.len();
+    let both = RpcRequest::Compare {
+        network: cx.network().id.clone(),
+        calls: calls.clone(),
     };
+    let results = match cx.rpc(both).await {
+        Ok(response) => response.results,
+        // With one of two away, the other one decides.
+        Err(_) => cx.read(calls).await?,
+    };
+    let mut views = Vec::new();
+    let mut trouble = None;
+    for node in results.chunks(per_node) {
+        match View::read(cx, trial, failure, node.to_vec()).await {
+            Ok(view) => views.push(view),
+            Err(fault) => trouble = Some(fault),
+        }
+    }
+    if views.is_empty() {
+        return Err(trouble.unwrap_or_else(|| Fault::internal("a diagnosis without answers")));
+    }
+    views.retain(View::counts);
+    views.sort_by_key(|view| Reverse(view.height));
+    let mut newest = views.into_iter();
+    let Some(first) = newest.next() else {
+        return Err(Fault::unavailable(
+            "the nodes' calls run on an older block than their head: they say nothing of this payment",
+        ));
+    };
+    let differs =
+        |other: &View| other.height == first.height && other.verdict.is_ok() != first.verdict.is_ok();
+    if newest.next().is_some_and(|other| differs(&other)) {
+        return Err(Fault::unavailable(
+            "two nodes with the same head differ about this payment",
+        ));
+    }
+    Ok(first.verdict)
+}
+
+/// What one node says.
+struct View {
+    height: u64,
+    /// Its calls run on an older block than its head.
+    is_stale: bool,
+    verdict: Result<Option<Funds>, Refusal>,
+}
+
+impl View {
+    async fn read(
+        cx: &Cx,
+        trial: &Trial<'_>,
+        failure: &Failure,
+        answers: Vec<RpcResult>,
+    ) -> Result<Self, Fault> {
+        let mut answers = Answers::of(answers);
+        let (height, head_s) = rpc::head(answers.take()?)?;
+        let outcome = trial.take(cx, &mut answers).await?;
+        let answer = rpc::executed(answers.take()?, "diagnosis of a failed simulation")?;
+        let outcomes = match answer {
+            Executed::Returned(data) => Vec::<Multicall::Outcome>::abi_decode(&data).ok(),
+            Executed::Failed(_) => None,
+        };
+        let findings = outcomes.as_deref().and_then(Findings::read);
+        let time_s = findings.as_ref().and_then(|findings| findings.time_s);
+        let verdict = match outcome {
+            Outcome::Works(funds) => Ok(funds),
+            Outcome::Refused(refusal) => Err(refusal),
+            Outcome::Failed(own) => {
+                let failure = if own.text().is_empty() { failure } else { &own };
+                Err(explained(cx, trial, findings.as_ref(), failure))
+            }
+        };
+        Ok(Self {
+            height,
+            is_stale: time_s.is_some_and(|time_s| time_s < U256::from(head_s)),
+            verdict,
+        })
+    }
+
+    /// What a state shows that never changes back counts whatever its age.
+    fn counts(&self) -> bool {
+        let is_for_good = |refusal: &Refusal| {
+            [reason::NONCE_USED, reason::TOKEN_NAME, reason::TOKEN_VERSION].contains(&refusal.reason.as_str())
+        };
+        !self.is_stale || self.verdict.as_ref().err().is_some_and(is_for_good)
+    }
+}
+
+fn explained(cx: &Cx, trial: &Trial<'_>, findings: Option<&Findings>, failure: &Failure) -> Refusal {
+    let payment = trial.payment;
+    let reason = findings.map_or(reason::SIMULATION_FAILED, |findings| findings.reason(payment));
     let text = failure.text();
     // The chain's clock may be ahead of this host's: what it says about the time is as good as our own check (T-20).
     let reason = match (reason, revert::reason_for(&text)) {
         (reason::SIMULATION_FAILED, said @ (reason::VALID_BEFORE | reason::VALID_AFTER)) => said,
         (reason, _) => reason,
     };
-    Ok(payment.refuse(reason, &text))
+    let lower = text.to_lowercase();
+    if reason == reason::SIMULATION_FAILED && OUT_OF_GAS.iter().any(|sign| lower.contains(sign)) {
+        let max_gas = trial.limits.max_gas;
+        let why = step::too_much_gas("the transfer", max_gas, max_gas, cx.network());
+        return payment.refuse(
+            reason,
+            &format!("{text}: {}", why.replacen("needs", "needs more than", 1)),
+        );
+    }
+    payment.refuse(reason, &text)
 }
 
 fn questions(payment: &Payment) -> EthCall {
@@ -38,6 +151,10 @@ fn questions(payment: &Payment) -> EthCall {
     let ask = |call: Vec<u8>| Multicall::Call {
         target: payment.asset,
         callData: call.into(),
+    };
+    let time = Multicall::Call {
+        target: MULTICALL3,
+        callData: Multicall::getCurrentBlockTimestampCall {}.abi_encode().into(),
     };
     let calls = vec![
         ask(balanceOfCall { account }.abi_encode()),
@@ -48,6 +165,7 @@ fn questions(payment: &Payment) -> EthCall {
             nonce,
         }
         .abi_encode()),
+        time,
     ];
     EthCall {
         from: None,
@@ -68,11 +186,13 @@ struct Findings {
     name: Option<String>,
     version: Option<String>,
     used: Option<bool>,
+    /// Of the block on which the calls ran, in seconds since the epoch.
+    time_s: Option<U256>,
 }
 
 impl Findings {
     fn read(outcomes: &[Multicall::Outcome]) -> Option<Self> {
-        let [balance, name, version, used] = outcomes else {
+        let [balance, name, version, used, time] = outcomes else {
             return None;
         };
         Some(Self {
@@ -80,6 +200,7 @@ impl Findings {
             name: returned(name).and_then(|data| String::abi_decode(data).ok()),
             version: returned(version).and_then(|data| String::abi_decode(data).ok()),
             used: word(used).map(|word| !word.is_zero()),
+            time_s: word(time),
         })
     }
 

@@ -56,9 +56,15 @@ fn fingerprint(request: &PaymentRequest, asset: &str) -> String {
         pay_to,
         terms.amount,
         terms.extra.get("name"),
-        terms.extra.get("version"),
+        version(&terms.extra),
     ])
     .to_string()
+}
+
+/// The domain's version as it is hashed; what is none stays as it was sent.
+fn version(extra: &Map<String, Value>) -> Option<Value> {
+    let read = members::domain_version(extra).map(Value::from);
+    read.or_else(|| extra.get("version").cloned())
 }
 
 /// Hash over what the buyer signed and the buyer's signature: other spellings of one payload have one digest.

@@ -4,12 +4,12 @@
 //! |---|---|---|
 //! | identify | `identify` | none |
 //! | decode, and the checks that need no chain | `payment` | none |
-//! | code, signature, simulation | `check` | one batch; a second one for a payer with code and an ECDSA signature |
-//! | why a simulation failed | `diagnose` | one multicall |
+//! | code, signature, simulation | `check`, `trial` | one batch; a second one for a payer with code and an ECDSA signature, where nodes can't estimate, and once a minute for a wallet, at the price of gas (`prices`) |
+//! | why a simulation failed | `diagnose` | one batch, of two nodes where there are two |
 //! | what must be sent, and what proves it | `plan` | in the batch of `check` |
 //! | what the chain showed | `judge`, with `trace` | none |
 //!
-//! So a refusal costs at most three round trips, and a good payment by an ordinary account costs one.
+//! So a refusal costs few round trips, and a good payment by an ordinary account costs one.
 //!
 //! Not served: Permit2, ERC-7710, and the deployment of wallets that do not exist yet (ERC-6492): no factory is allowed,
 //! and a wrapped signature counts only where its wallet has code.
@@ -21,9 +21,11 @@ mod identify;
 mod judge;
 mod payment;
 mod plan;
+mod prices;
 pub mod reason;
 mod revert;
 mod trace;
+mod trial;
 
 use sdk_plugin::chain::Evidence;
 use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Supported, Valid, Verdict};
@@ -32,6 +34,7 @@ use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
 
 use crate::step::{Checked, Wanted};
 use code_cache::CodeCache;
+use prices::Prices;
 
 /// The scheme's name on the wire.
 pub const SCHEME: &str = "exact";
@@ -43,7 +46,7 @@ pub const DEFAULT_MAX_GAS: u64 = 400_000;
 /// Settings of the scheme, valid on every network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// Most gas that one transfer may use, in simulation and in the transaction.
+    /// Most gas that one transfer may use, in simulation and in the transaction, where the network's options say nothing.
     pub max_gas: u64,
 }
 
@@ -60,6 +63,7 @@ impl Default for Config {
 pub struct ExactEvm {
     config: Config,
     assets_with_code: CodeCache,
+    prices: Prices,
 }
 
 impl ExactEvm {
@@ -68,6 +72,7 @@ impl ExactEvm {
         Self {
             config,
             assets_with_code: CodeCache::default(),
+            prices: Prices::default(),
         }
     }
 }
@@ -111,7 +116,7 @@ impl SchemeHandler for ExactEvm {
 
     async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
         Ok(match self.check(cx, request, Wanted::Plan).await? {
-            Checked::Good(good) => plan::plan(&good, self.config.max_gas)?,
+            Checked::Good(good) => plan::plan(cx.network(), &good)?,
             Checked::Refused(refusal) => Planned::Refused(refusal),
         })
     }

@@ -60,11 +60,17 @@ impl Payment {
         }
         let (Some(token_name), Some(token_version)) = (
             members::non_empty(&terms.extra, "name"),
-            members::non_empty(&terms.extra, "version"),
+            members::domain_version(&terms.extra),
         ) else {
+            let is_odd =
+                members::present(&terms.extra, "version").is_some_and(|version| !version.is_string());
             return Err(refuse(
                 reason::MISSING_DOMAIN,
-                "extra.name and extra.version of the requirements must be non-empty strings",
+                if is_odd {
+                    "extra.version must be a string"
+                } else {
+                    "extra.name and extra.version of the requirements must be non-empty strings"
+                },
             ));
         };
         if request.accepted.network != terms.network {
@@ -106,7 +112,7 @@ impl Payment {
             pay_to,
             amount: terms.amount.0,
             token_name: token_name.to_owned(),
-            token_version: token_version.to_owned(),
+            token_version,
             authorization,
             signature: signature::unwrap(&signature),
         })

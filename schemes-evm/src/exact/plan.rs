@@ -2,6 +2,7 @@
 
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolCall;
+use sdk_plugin::cx::NetworkView;
 use sdk_plugin::scheme::{
     EvidenceWanted, Gate, Guard, LaneChoice, LogFilter, OnFail, Plan, Planned, ReadAt, ReadWanted, Reserve,
     Step,
@@ -9,8 +10,9 @@ use sdk_plugin::scheme::{
 use sdk_plugin::{Amount, Fault, HexBytes};
 use serde::{Deserialize, Serialize};
 
-use super::check::{Funds, Good};
+use super::check::Good;
 use super::reason;
+use super::trial::Funds;
 use crate::abi::AuthorizedToken::authorizationStateCall;
 use crate::abi::{AUTHORIZATION_CANCELED_TOPIC, AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC};
 use crate::{step, text};
@@ -29,19 +31,20 @@ pub(super) struct Memo {
 }
 
 /// One transfer, from any signer, with the payer's balance reserved.
-pub(super) fn plan(good: &Good, max_gas: u64) -> Result<Planned, Fault> {
+pub(super) fn plan(network: &NetworkView, good: &Good) -> Result<Planned, Fault> {
     let payment = &good.payment;
     let Funds {
         available,
         height,
         gas,
+        max_gas,
     } = good
         .funds
         .ok_or_else(|| Fault::internal("a plan was made without the payer's funds"))?;
     if gas > max_gas {
         return Ok(Planned::Refused(payment.refuse(
             reason::SIMULATION_FAILED,
-            &format!("the transfer needs {gas} gas, {max_gas} are allowed"),
+            &step::too_much_gas("the transfer", gas, max_gas, network),
         )));
     }
     let signed = &payment.authorization;

@@ -2,6 +2,7 @@
 
 mod anchoring;
 mod building;
+mod limits;
 mod node;
 mod observing;
 mod reading;

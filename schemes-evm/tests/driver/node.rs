@@ -9,10 +9,13 @@ use k256::ecdsa::SigningKey;
 use schemes_evm::abi::{AuthorizedToken, Multicall};
 use schemes_evm::driver::EvmDriver;
 use sdk_plugin::chain::{Attempt, Lane, Observation, Slot, TxState, Watch};
-use sdk_plugin::host::{RpcError, RpcRequest, RpcResult};
+use sdk_plugin::host::{
+    JobRequest, Level, MetricKind, RpcError, RpcRequest, RpcResponse, RpcResult, SignRequest, Signature,
+    StoreRequest, StoreResponse,
+};
 use sdk_plugin::scheme::{EvidenceWanted, Guard, ReadAt, ReadWanted};
 use sdk_plugin::testkit::{Recorded, ScriptHost, block_on};
-use sdk_plugin::{ChainDriver, Cx, HexBytes, Value};
+use sdk_plugin::{ChainDriver, Cx, Fault, HexBytes, HostServices, Value, async_trait};
 use serde_json::json;
 
 pub const NETWORK: &str = "eip155:84532";
@@ -46,11 +49,16 @@ pub struct Node {
     pub receipts: BTreeMap<String, Value>,
     pub logs: Vec<Value>,
     pub logs_error: Option<String>,
+    /// Most blocks of a search, and what is said about more.
+    pub logs_limit: Option<(u64, i64, String)>,
     /// What a call at an older block answers.
     pub replay: RpcResult,
     pub l1_fee: RpcResult,
     /// By owner and spender, of every asset; what is not here is 0.
     pub allowances: BTreeMap<(Address, Address), u64>,
+    /// What a transfer needs, and what it answers when it is called.
+    pub estimate: RpcResult,
+    pub transfer: RpcResult,
 }
 
 impl Default for Node {
@@ -73,9 +81,12 @@ impl Default for Node {
             receipts: BTreeMap::new(),
             logs: Vec::new(),
             logs_error: None,
+            logs_limit: None,
             replay: revert("FiatTokenV2: authorization is used or canceled"),
             l1_fee: RpcResult::Ok(json!("0x")),
             allowances: BTreeMap::new(),
+            estimate: RpcResult::Ok(json!("0xc350")),
+            transfer: RpcResult::Ok(json!("0x01")),
         }
     }
 }
@@ -144,6 +155,14 @@ impl Node {
             "eth_getLogs" => self.logs(&params[0]),
             "eth_call" if params[0]["to"] == json!("0x420000000000000000000000000000000000000f") => {
                 self.l1_fee.clone()
+            }
+            "eth_estimateGas" => self.estimate.clone(),
+            "eth_call"
+                if params[0]["data"]
+                    .as_str()
+                    .is_some_and(|data| data.starts_with("0xa9059cbb")) =>
+            {
+                self.transfer.clone()
             }
             "eth_call" if params[0]["data"] == json!(GUARD_DATA) => match self.state_height(&params[1]) {
                 Ok(height) => {
@@ -239,6 +258,16 @@ impl Node {
             return node_error(error);
         }
         let number = |value: &Value| quantity(value.as_str().unwrap());
+        if let Some((blocks, code, message)) = &self.logs_limit
+            && filter["blockHash"].is_null()
+            && number(&filter["toBlock"]) - number(&filter["fromBlock"]) >= *blocks
+        {
+            return RpcResult::Error(RpcError {
+                code: *code,
+                message: message.clone(),
+                data: Value::Null,
+            });
+        }
         let wanted = |log: &&Value| match &filter["blockHash"] {
             Value::Null => {
                 let range = number(&filter["fromBlock"])..=number(&filter["toBlock"]);
@@ -378,6 +407,28 @@ impl World {
         self.host.cx(context)
     }
 
+    /// A call whose host hands over at most so many bytes of an answer.
+    pub fn narrow_cx(&self, most_bytes: usize) -> Cx {
+        self.limited_cx(Limited {
+            inner: self.host.clone(),
+            most_bytes,
+            fault: Mutex::default(),
+        })
+    }
+
+    /// A call whose round trip of this number, from 0, ends in a fault.
+    pub fn cx_failing_at(&self, trip: usize, fault: Fault) -> Cx {
+        self.limited_cx(Limited {
+            inner: self.host.clone(),
+            most_bytes: usize::MAX,
+            fault: Mutex::new(Some((trip, fault))),
+        })
+    }
+
+    fn limited_cx(&self, limited: Limited) -> Cx {
+        Cx::new(Arc::new(limited), 1, self.cx().context().clone())
+    }
+
     pub fn observe(&self, watches: &[Watch]) -> Vec<Observation> {
         let seen = block_on(self.driver.observe(&self.cx(), watches)).expect("no fault");
         let ids = |ids: &mut dyn Iterator<Item = String>| ids.collect::<Vec<_>>();
@@ -405,6 +456,70 @@ impl World {
                 _ => None,
             })
             .collect()
+    }
+}
+
+/// A host with a limit for answers, as a plugin's message limit is, and with a fault to come.
+struct Limited {
+    inner: Arc<ScriptHost>,
+    most_bytes: usize,
+    fault: Mutex<Option<(usize, Fault)>>,
+}
+
+#[async_trait]
+impl HostServices for Limited {
+    async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
+        let due = {
+            let mut fault = self.fault.lock().unwrap();
+            match fault.take() {
+                Some((0, due)) => Some(due),
+                Some((trips, later)) => {
+                    *fault = Some((trips - 1, later));
+                    None
+                }
+                None => None,
+            }
+        };
+        if let Some(fault) = due {
+            return Err(fault);
+        }
+        let response = self.inner.rpc(call, request).await?;
+        let bytes = serde_json::to_vec(&response).unwrap().len();
+        if bytes > self.most_bytes {
+            let cap = self.most_bytes;
+            return Err(Fault::invalid(format!(
+                "the answer has {bytes} bytes, the plugin takes {cap}"
+            )));
+        }
+        Ok(response)
+    }
+
+    async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
+        self.inner.sign(call, request).await
+    }
+
+    async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
+        self.inner.store(call, request).await
+    }
+
+    async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
+        self.inner.job(call, request).await
+    }
+
+    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
+        self.inner.sleep(call, millis).await
+    }
+
+    fn now_unix_ns(&self) -> u64 {
+        self.inner.now_unix_ns()
+    }
+
+    fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
+        self.inner.log(call, level, target, message, fields);
+    }
+
+    fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
+        self.inner.metric(kind, name, value, labels);
     }
 }
 

@@ -539,8 +539,9 @@ fn a_search_that_is_not_complete_says_so() {
         found(|_| {}, json!({"max_log_range": 3})),
         (1, true, vec![4, 4, 3])
     );
-    let error =
-        |world: &World| world.node().logs_error = Some("query returned more than 10000 results".into());
+    let error = |world: &World| {
+        world.node().logs_error = Some("the method eth_getLogs does not exist/is not available".into())
+    };
     assert_eq!(found(error, plain.clone()), (0, false, vec![4, 1]));
     let gone = |world: &World| drop(world.node().receipts.remove(&hash(50)));
     assert_eq!(

@@ -9,7 +9,7 @@ use sdk_plugin::testkit::block_on;
 use sdk_plugin::{ChainDriver, Fault, FaultKind, HexBytes, Value};
 use serde_json::json;
 
-use crate::node::{ASSET, NETWORK, NOW_S, SIGNER, World, lane, revert};
+use crate::node::{ASSET, NETWORK, NOW_S, SIGNER, World, hash, lane, node_error, revert};
 
 /// With a `finality` that suits the chain.
 fn deep_world() -> World {
@@ -36,7 +36,7 @@ fn check_with(world: &World, options: Value, keys: Vec<KeyInfo>) -> Readiness {
     block_on(world.driver.check(&world.cx(), &network)).expect("no fault")
 }
 
-fn check(world: &World, options: Value) -> Readiness {
+pub fn check(world: &World, options: Value) -> Readiness {
     check_with(world, options, keys())
 }
 
@@ -319,7 +319,11 @@ fn t42_allowances_are_looked_at_once_and_after_every_failure() {
     for _ in 0..3 {
         assert!(check(&world, Value::Null).ready);
     }
-    assert_eq!(world.trips(), [4, 1, 4, 4], "one call of Multicall3, once");
+    assert_eq!(
+        world.trips(),
+        [4, 1, 2, 4, 4],
+        "one call of Multicall3, and a transfer tried, once"
+    );
     world.node().allowances.insert((address(SIGNER), PERMIT2), 1);
     world
         .host
@@ -357,4 +361,99 @@ fn t42_an_asset_that_answers_nothing_is_passed_over() {
     world.node().multicall = false;
     world.host.answer_rpc("eth_call", |_| RpcResult::Ok(json!("0x")));
     assert!(check(&world, Value::Null).ready);
+}
+
+#[test]
+fn t114_an_asset_that_needs_more_gas_than_is_allowed_is_warned_of_at_each_check() {
+    let world = with_asset();
+    world.node().estimate = RpcResult::Ok(json!("0x9eb10"));
+    for _ in 0..2 {
+        let readiness = check(&world, Value::Null);
+        assert!(readiness.ready);
+        let [warning] = readiness.warnings.as_slice() else {
+            panic!("{readiness:?}")
+        };
+        for part in [ASSET, "needs 650000 gas", "max_gas is 400000", "asset_gas"] {
+            assert!(warning.contains(part), "{part:?} in {warning}");
+        }
+    }
+    let mut world = with_asset();
+    world.node().estimate = RpcResult::Ok(json!("0x9eb10"));
+    world.options = json!({ "max_gas": 1_000_000 });
+    assert!(check(&world, Value::Null).warnings.is_empty());
+    // A token that refuses a transfer of nothing may well be paid with.
+    let world = with_asset();
+    world.node().estimate = revert("no transfer of nothing");
+    assert!(check(&world, Value::Null).warnings.is_empty());
+}
+
+#[test]
+fn t113_nodes_that_can_not_estimate_are_warned_of_and_those_that_can_not_call_are_not_ready() {
+    let world = with_asset();
+    world.node().estimate = node_error("Exec Failed");
+    let readiness = check(&world, Value::Null);
+    assert!(readiness.ready);
+    assert!(
+        readiness.warnings[0].contains("eth_estimateGas") && readiness.warnings[0].contains("fixed_gas"),
+        "{readiness:?}"
+    );
+    let world = with_asset();
+    world.node().estimate = node_error("Exec Failed");
+    world.node().transfer = node_error("Exec Failed");
+    for _ in 0..2 {
+        let readiness = check(&world, Value::Null);
+        let why = readiness.why_not.expect("not ready");
+        assert!(
+            !readiness.ready && why.contains("eth_estimateGas") && why.contains("eth_call"),
+            "{why}"
+        );
+    }
+    world.node().transfer = RpcResult::Ok(json!("0x01"));
+    assert!(check(&world, Value::Null).ready, "asked again");
+}
+
+#[test]
+fn a_method_for_prices_that_a_node_lacks_is_done_without() {
+    let lacks = |method: &str| node_error(&format!("the method {method} does not exist/is not available"));
+    // By the head's base fee, and what the node's price has above it: 1,500 - 1,000, raised to the floor.
+    let world = World::new();
+    world
+        .host
+        .answer_rpc("eth_feeHistory", move |_| lacks("eth_feeHistory"));
+    let bid = quote(&world, None).expect("a bid");
+    assert_eq!(fees(&bid)["maxPriorityFee"], json!("1000000"));
+    world.node().gas_price = 3_001_000;
+    world.host.advance_ms(2_000);
+    let bid = quote(&world, None).expect("a bid");
+    assert_eq!(fees(&bid)["maxPriorityFee"], json!("3000000"));
+    // Neither: no price is invented, and both are named.
+    world
+        .host
+        .answer_rpc("eth_gasPrice", move |_| lacks("eth_gasPrice"));
+    world.host.advance_ms(2_000);
+    let fault = quote(&world, None).expect_err("no price");
+    assert_eq!(fault.kind, FaultKind::Unavailable);
+    assert!(fault.message.contains("eth_feeHistory") && fault.message.contains("eth_gasPrice"));
+    // The history alone.
+    let world = World::new();
+    world
+        .host
+        .answer_rpc("eth_gasPrice", move |_| lacks("eth_gasPrice"));
+    let bid = quote(&world, None).expect("a bid");
+    assert_eq!(fees(&bid)["maxPriorityFee"], json!("5000000"));
+    // Without base fees only the price says anything.
+    world.node().base_fee = None;
+    world.host.advance_ms(2_000);
+    assert!(quote(&world, None).is_err());
+    // An oracle of L1 fees that fails: the last fee counts, and before one was read none.
+    let world = World::new();
+    world.node().l1_fee = node_error("Exec Failed");
+    let l1_fee = |world: &World| quote(world, None).expect("a bid").terms["l1FeePerUnit"].clone();
+    assert_eq!(l1_fee(&world), json!("0"));
+    world.node().l1_fee = RpcResult::Ok(json!(hash(77)));
+    world.host.advance_ms(2_000);
+    assert_eq!(l1_fee(&world), json!("77"));
+    world.node().l1_fee = node_error("Exec Failed");
+    world.host.advance_ms(2_000);
+    assert_eq!(l1_fee(&world), json!("77"));
 }

@@ -6,7 +6,7 @@ use sdk_plugin::testkit::{Recorded, block_on};
 use sdk_plugin::{ChainDriver, Fault, FaultKind};
 use serde_json::json;
 
-use crate::node::{NETWORK, World, attempt, hash, node_error};
+use crate::node::{NETWORK, World, attempt, hash, lane, node_error};
 
 fn broadcast(answer: Result<Vec<RpcResult>, Fault>) -> (Result<Sent, Fault>, World) {
     let world = World::new();
@@ -82,4 +82,36 @@ fn another_hash_is_written_down() {
     let (sent, world) = broadcast(Ok(vec![RpcResult::Ok(json!(hash(2)))]));
     assert_eq!(sent, Ok(Sent::Accepted));
     assert_eq!(world.host.logs().len(), 1);
+}
+
+#[test]
+fn t112_after_a_price_refusal_the_next_bid_reads_the_newest_block_and_heeds_a_named_minimum() {
+    let world = World::new();
+    let bid = || {
+        let bid = block_on(world.driver.quote(&world.cx(), &lane(), None)).expect("a bid");
+        bid.terms["fees"].clone()
+    };
+    let refuse = |message: &'static str| {
+        world.host.answer_send(move |_| {
+            Ok(RpcResponse {
+                results: vec![node_error(message)],
+            })
+        });
+        let sent = block_on(world.driver.broadcast(&world.cx(), &attempt(1)));
+        assert_eq!(sent, Ok(Sent::Underpriced));
+    };
+    assert_eq!(bid()["maxFee"], json!("5002000"));
+    // The base fee has jumped within the two seconds for which prices are remembered.
+    world.node().base_fee = Some(9_000);
+    assert_eq!(bid()["maxFee"], json!("5002000"));
+    refuse("max fee per gas less than block base fee: address 0x1, maxFeePerGas: 1, baseFee: 9000");
+    assert_eq!(bid()["maxFee"], json!("5018000"));
+    refuse("transaction underpriced: gas tip cap 5000000, minimum needed 7000000");
+    assert_eq!(bid()["maxPriorityFee"], json!("7000000"));
+    // One that no block's price comes near is not believed.
+    refuse("transaction underpriced: gas tip cap 5000000, minimum needed 900000000000");
+    assert_eq!(bid()["maxPriorityFee"], json!("5000000"));
+    refuse("transaction underpriced: gas tip cap 5000000, minimum needed 7000000");
+    world.host.advance_ms(60_000);
+    assert_eq!(bid()["maxPriorityFee"], json!("5000000"));
 }

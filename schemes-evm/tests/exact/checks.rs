@@ -59,7 +59,7 @@ fn one_by_one(version: ProtocolVersion) -> Vec<(&'static str, PaymentRequest, Ch
         ),
         (
             "invalid_exact_evm_missing_eip712_domain",
-            request(|r| r.requirements.extra["version"] = json!(2)),
+            request(|r| r.requirements.extra["version"] = json!(2.5)),
             chain(),
         ),
         (
@@ -363,11 +363,14 @@ fn t26_code_at_the_payer_means_its_word_alone() {
     assert!(with_code(&delegated, magic()).verify(&good()).is_ok());
     // And a signature that no key made is good when the wallet says so.
     let wallet = with_code(&[0x60], magic());
-    assert!(wallet.verify(&Offer::default().with_signature(&[7; 130])).is_ok());
+    let by_wallet = Offer::default().with_signature(&[7; 130]);
+    assert!(wallet.verify(&by_wallet).is_ok());
+    assert_eq!(wallet.batches().len(), 2, "once more at the price that was read");
+    assert!(wallet.verify(&by_wallet).is_ok());
     assert_eq!(
         wallet.batches().len(),
-        1,
-        "the wallet is asked in the same round trip"
+        3,
+        "the wallet is asked in the same round trip, and the price is remembered"
     );
     assert!(
         wallet.verify(&Offer::default().with_signature(&[])).is_ok(),
@@ -410,8 +413,8 @@ fn one_verify_of_an_account_is_one_round_trip_with_the_simulation_in_it() {
         panic!("two verifies, two round trips: {batches:?}");
     };
     let methods: Vec<_> = cold.iter().map(|call| call.method.as_str()).collect();
-    assert_eq!(methods, ["eth_getCode", "eth_getCode", "eth_call"]);
-    let [code, simulation] = warm.as_slice() else {
+    assert_eq!(methods, ["eth_getCode", "eth_getCode", "eth_call", "eth_call"]);
+    let [code, simulation, state] = warm.as_slice() else {
         panic!("the asset's code is remembered: {warm:?}");
     };
     assert_eq!(code.method, "eth_getCode");
@@ -420,12 +423,18 @@ fn one_verify_of_an_account_is_one_round_trip_with_the_simulation_in_it() {
     assert_eq!((&call["from"], &call["to"]), (&json!(FACILITATOR), &json!(ASSET)));
     assert!(is_transfer(call["data"].as_str().unwrap()));
     assert_eq!(call["gas"], json!("0x61a80"));
+    assert!(
+        state.params[0]["data"]
+            .as_str()
+            .unwrap()
+            .starts_with("0xe94a0102")
+    );
 
     world.host.advance_ms(15 * 60 * 1000);
     assert!(world.verify(&good()).is_ok());
     assert_eq!(
         world.batches()[2].len(),
-        3,
+        4,
         "after 15 minutes the code is read again"
     );
 }

@@ -52,6 +52,41 @@ fn others(story: &str) -> Result<String, &'static str> {
 }
 
 #[test]
+fn t116_a_token_may_report_the_transfer_first_and_one_transfer_pays_one_use() {
+    assert_eq!(ours("tu"), Ok(format!("{OWN}/0")));
+    assert!(others("tu").is_ok());
+    // A batch of two equal payments: two successes, each by a transfer of its own.
+    let other = |story: &str| {
+        let swapped: String = story
+            .chars()
+            .map(|event| match event {
+                'u' => 'o',
+                'o' => 'u',
+                other => other,
+            })
+            .collect();
+        ours(&swapped)
+    };
+    for story in ["tutu", "uutt", "ttuu"] {
+        let story = story.replacen('u', "o", 1);
+        let (mine, others) = (ours(&story), other(&story));
+        assert!(
+            mine.is_ok() && others.is_ok() && mine != others,
+            "{story}: {mine:?} {others:?}"
+        );
+    }
+    // One transfer for two uses: one success.
+    for story in ["otu", "tou", "out"] {
+        let paid = [ours(story), other(story)];
+        assert_eq!(
+            paid.iter().filter(|paid| paid.is_ok()).count(),
+            1,
+            "{story}: {paid:?}"
+        );
+    }
+}
+
+#[test]
 fn transfers_are_attributed_by_the_tokens_own_order() {
     for (story, transfer) in [
         ("ut", Some(1)),

@@ -62,7 +62,8 @@ fn a_plan_is_one_step_with_its_proof_and_reserve() {
             "eth_getCode",
             "eth_blockNumber",
             "eth_call",
-            "eth_estimateGas"
+            "eth_estimateGas",
+            "eth_call"
         ],
         "the height is read before the balance"
     );
@@ -120,7 +121,7 @@ fn gas_is_limited() {
     assert!(
         refusal
             .message
-            .is_some_and(|message| message.contains("400001") && message.contains("400000"))
+            .is_some_and(|message| message.contains("400001 gas") && message.contains("max_gas is 400000"))
     );
 }
 

@@ -40,10 +40,17 @@ pub struct Chain {
     pub wallet: RpcResult,
     pub simulation: RpcResult,
     pub estimate: RpcResult,
+    /// What both answer when they are made at a price; `None`: the same.
+    pub priced: Option<RpcResult>,
+    pub gas_price: RpcResult,
     pub height: RpcResult,
     pub balance: RpcResult,
     /// What the multicall of the diagnosis answers.
     pub diagnosis: RpcResult,
+    /// `authorizationState`, beside the simulation.
+    pub state: RpcResult,
+    /// Of the head block that a diagnosis reads, in seconds since the epoch.
+    pub head_s: u64,
 }
 
 impl Default for Chain {
@@ -54,9 +61,13 @@ impl Default for Chain {
             wallet: hex_result(&[]),
             simulation: hex_result(&[]),
             estimate: RpcResult::Ok(json!("0x15f90")),
+            priced: None,
+            gas_price: RpcResult::Ok(json!("0x3b9aca00")),
             height: RpcResult::Ok(json!("0x64")),
             balance: word_result(50_000),
             diagnosis: Token::default().answer(),
+            state: word_result(0),
+            head_s: NOW_S,
         }
     }
 }
@@ -93,6 +104,7 @@ impl Token {
             text(self.name),
             text(self.version),
             outcome(self.used.map(|used| used.abi_encode())),
+            outcome(Some(U256::from(NOW_S).abi_encode())),
         ];
         hex_result(&outcomes.abi_encode())
     }
@@ -136,6 +148,7 @@ pub struct World {
     pub host: Arc<ScriptHost>,
     pub exact: ExactEvm,
     pub assets: Option<Vec<String>>,
+    pub options: Value,
     chain: Arc<Mutex<Chain>>,
 }
 
@@ -143,7 +156,14 @@ impl World {
     pub fn new() -> Self {
         let host = ScriptHost::at_unix_s(NOW_S);
         let chain = Arc::new(Mutex::new(Chain::default()));
-        for method in ["eth_getCode", "eth_call", "eth_estimateGas", "eth_blockNumber"] {
+        for method in [
+            "eth_getCode",
+            "eth_call",
+            "eth_estimateGas",
+            "eth_blockNumber",
+            "eth_gasPrice",
+            "eth_getBlockByNumber",
+        ] {
             let chain = chain.clone();
             host.answer_rpc(method, move |params| {
                 answer(&chain.lock().unwrap(), method, params)
@@ -153,6 +173,7 @@ impl World {
             host,
             exact: ExactEvm::default(),
             assets: Some(vec![ASSET.into()]),
+            options: Value::Null,
             chain,
         }
     }
@@ -173,10 +194,20 @@ impl World {
         self.chain.lock().unwrap()
     }
 
+    /// A call on a network of two nodes: this chain's, and another one's. A read goes to this one.
+    pub fn cx_beside(&self, other: &World) -> Cx {
+        let both = TwoNodes {
+            one: self.host.clone(),
+            other: other.host.clone(),
+        };
+        Cx::new(Arc::new(both), 1, self.context())
+    }
+
     fn context(&self) -> CallContext {
         let mut context = self.host.context(NETWORK);
         context.network.lanes = vec![lane(FACILITATOR)];
         context.network.assets = self.assets.clone();
+        context.network.options = self.options.clone();
         context
     }
 
@@ -184,7 +215,7 @@ impl World {
         self.host.cx(self.context())
     }
 
-    /// A call whose round trip number `trip`, counted from 0, gets no answer from any node.
+    /// A call whose round trips from number `trip` on, counted from 0, get no answer from any node.
     pub fn cx_failing_at(&self, trip: usize) -> Cx {
         let failing = FailingTrip {
             inner: self.host.clone(),
@@ -245,7 +276,7 @@ impl World {
         recorded
             .map(|recorded| match recorded {
                 Recorded::Rpc {
-                    request: RpcRequest::Read { network, calls },
+                    request: RpcRequest::Read { network, calls } | RpcRequest::Compare { network, calls },
                     ..
                 } => {
                     assert_eq!(network, NETWORK);
@@ -257,7 +288,55 @@ impl World {
     }
 }
 
-/// A host on which one round trip fails.
+/// A network's two nodes, whose answers to a comparison stand one behind the other.
+struct TwoNodes {
+    one: Arc<ScriptHost>,
+    other: Arc<ScriptHost>,
+}
+
+#[async_trait]
+impl HostServices for TwoNodes {
+    async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
+        let is_compared = matches!(request, RpcRequest::Compare { .. });
+        let mut response = self.one.rpc(call, request.clone()).await?;
+        if is_compared {
+            response
+                .results
+                .extend(self.other.rpc(call, request).await?.results);
+        }
+        Ok(response)
+    }
+
+    async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
+        self.one.sign(call, request).await
+    }
+
+    async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
+        self.one.store(call, request).await
+    }
+
+    async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
+        self.one.job(call, request).await
+    }
+
+    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
+        self.one.sleep(call, millis).await
+    }
+
+    fn now_unix_ns(&self) -> u64 {
+        self.one.now_unix_ns()
+    }
+
+    fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
+        self.one.log(call, level, target, message, fields);
+    }
+
+    fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
+        self.one.metric(kind, name, value, labels);
+    }
+}
+
+/// A host on which round trips fail from one on.
 struct FailingTrip {
     inner: Arc<ScriptHost>,
     until: AtomicUsize,
@@ -266,7 +345,9 @@ struct FailingTrip {
 #[async_trait]
 impl HostServices for FailingTrip {
     async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
-        if self.until.fetch_sub(1, Ordering::Relaxed) == 0 {
+        let left = self.until.load(Ordering::Relaxed);
+        self.until.store(left.saturating_sub(1), Ordering::Relaxed);
+        if left == 0 {
             return Err(Fault::unavailable("no node answers"));
         }
         self.inner.rpc(call, request).await
@@ -313,8 +394,18 @@ pub fn lane(signer: &str) -> Lane {
 fn answer(chain: &Chain, method: &str, params: &Value) -> RpcResult {
     let to = params[0]["to"].as_str().unwrap_or_default().to_owned();
     let data = params[0]["data"].as_str().unwrap_or_default().to_owned();
+    let is_priced = params[0]["gasPrice"] == json!("0x3b9aca00");
     match method {
+        "eth_gasPrice" => chain.gas_price.clone(),
+        "eth_estimateGas" | "eth_call" if is_priced && chain.priced.is_some() => {
+            chain.priced.clone().expect("an answer")
+        }
         "eth_blockNumber" => chain.height.clone(),
+        "eth_getBlockByNumber" => RpcResult::Ok(json!({
+            "number": "0x64",
+            "timestamp": format!("{:#x}", chain.head_s),
+        })),
+        "eth_call" if to == ASSET && data.starts_with("0xe94a0102") => chain.state.clone(),
         "eth_getCode" if params[0] == json!(ASSET) => chain.asset_code.clone(),
         "eth_getCode" if params[0] == json!(PAYER.to_lowercase()) => chain.payer_code.clone(),
         "eth_estimateGas" if to == ASSET && is_transfer(&data) => chain.estimate.clone(),
@@ -334,6 +425,8 @@ pub fn is_transfer(data: &str) -> bool {
 #[derive(Debug, Clone)]
 pub struct Offer {
     pub version: ProtocolVersion,
+    /// Name of the token's signing domain; the requirements say "USDC".
+    pub name: &'static str,
     pub to: &'static str,
     pub value: u64,
     pub valid_after: u64,
@@ -345,6 +438,7 @@ impl Default for Offer {
     fn default() -> Self {
         Self {
             version: ProtocolVersion::V2,
+            name: "USDC",
             to: PAYEE,
             value: 10_000,
             valid_after: 0,
@@ -369,7 +463,7 @@ impl Offer {
     pub fn digest(&self) -> B256 {
         let domain = (
             keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
-            keccak256("USDC"),
+            keccak256(self.name),
             keccak256("2"),
             U256::from(84_532),
             ASSET.parse::<Address>().unwrap(),

@@ -152,7 +152,7 @@ impl AuthCaptureEvm {
             }
         }
         // 33, 34
-        let funds = call.outcome(payment, wanted, height, &mut answers)?;
+        let funds = call.outcome(cx, payment, wanted, height, &mut answers).await?;
         Ok(funds.map(|funds| (call.collection, funds, call.sandbox)))
     }
 
@@ -248,8 +248,9 @@ impl Call {
     }
 
     /// Steps 33 and 34.
-    fn outcome(
+    async fn outcome(
         &self,
+        cx: &Cx,
         payment: &Payment,
         wanted: Wanted,
         height: u64,
@@ -273,7 +274,10 @@ impl Call {
         let simulated = match (wanted, &self.sandbox) {
             (Wanted::Verdict, Some(_)) => Ok(0),
             (Wanted::Verdict, None) => wanted.tried(answers.take()?, "simulation of the collection")?,
-            (Wanted::Plan, _) => estimated(answers.take()?)?,
+            (Wanted::Plan, _) => {
+                let estimate = step::or_called(cx, answers.take()?, &self.call, self.max_gas).await?;
+                estimated(estimate)?
+            }
         };
         let gas = match simulated {
             Ok(gas) => gas,

@@ -13,7 +13,7 @@ use super::consent::Consent;
 use super::funding;
 use super::payload::{Action, Payload};
 use crate::rpc::{self, EthCall, Failure};
-use crate::step::Wanted;
+use crate::step::{self, Wanted};
 
 /// What one batch showed.
 pub(super) struct Shown {
@@ -108,8 +108,13 @@ pub(super) async fn look(
         Action::Capture | Action::Void => None,
     };
     let mut outcomes = Vec::with_capacity(calls.len());
-    for _ in calls {
-        outcomes.push(wanted.tried(answers.take()?, "an escrow's call, tried")?);
+    for call in calls {
+        let tried = answers.take()?;
+        let tried = match wanted {
+            Wanted::Verdict => tried,
+            Wanted::Plan => step::or_called(cx, tried, call, call.gas.unwrap_or_default()).await?,
+        };
+        outcomes.push(wanted.tried(tried, "an escrow's call, tried")?);
     }
     let signed = match told {
         Some((signed, told)) => signed.agrees(cx, told).await?,

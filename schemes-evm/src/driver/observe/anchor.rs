@@ -157,7 +157,9 @@ async fn named_by_number(cx: &Cx, block: &BlockRef, wanted: &[Wanted]) -> Result
         let mut calls = vec![header()];
         calls.extend(callable.iter().map(|(_, call)| call.clone()));
         calls.push(header());
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let Some(mut answers) = rpc::read_at_once(cx, calls).await? else {
+            continue;
+        };
         let is_block = |answer: RpcResult| {
             let hash = Header::hash_at(answer, block.height);
             hash.is_some() && hash == text::word(&block.id)

@@ -27,7 +27,7 @@ use super::EvmDriver;
 use super::foreign::Search;
 use super::options::Options;
 use super::receipt;
-use crate::rpc::{self, Answers, EthCall, Executed};
+use crate::rpc::{self, EthCall, Executed};
 use crate::text;
 
 impl EvmDriver {
@@ -42,8 +42,49 @@ impl EvmDriver {
         view.prove_finality(cx, watches, &mut observations).await?;
         self.anchors(cx, &view, watches, &mut observations).await?;
         landed(cx, watches, &mut observations).await?;
-        search(cx, &view, &options, watches, &mut observations).await?;
+        self.search(cx, &view, &options, watches, &mut observations)
+            .await?;
         Ok(observations)
+    }
+
+    /// Looks for what others did. A search that nodes refuse is incomplete, and no trouble of the rest.
+    async fn search(
+        &self,
+        cx: &Cx,
+        view: &View,
+        options: &Options,
+        watches: &[Watch],
+        observations: &mut [Observation],
+    ) -> Result<(), Fault> {
+        if !watches.iter().any(|watch| watch.search_foreign) {
+            return Ok(());
+        }
+        let accepted = self.accepted_log_range(cx).unwrap_or(options.max_log_range);
+        let mut search = Search::default();
+        for (index, watch) in watches.iter().enumerate() {
+            if watch.search_foreign {
+                search.add(index, watch, view.head.height, options.max_log_range, accepted);
+            }
+        }
+        search.run(cx).await?;
+        {
+            let mut networks = self.networks();
+            let known = networks.entry(cx.network().id.clone()).or_default();
+            known.log_limits.learn(&search, cx.now_ms());
+        }
+        let found = search.finish(cx, watches, view.head.height).await?;
+        for (index, (watch, observation)) in watches.iter().zip(observations).enumerate() {
+            if watch.search_foreign {
+                (observation.foreign, observation.foreign_searched) = found(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// The most blocks that a search may cover, as far as nodes have said.
+    fn accepted_log_range(&self, cx: &Cx) -> Option<u64> {
+        let networks = self.networks();
+        networks.get(&cx.network().id)?.log_limits.blocks(cx.now_ms())
     }
 }
 
@@ -173,33 +214,6 @@ async fn landed(cx: &Cx, watches: &[Watch], observations: &mut [Observation]) ->
                 Some(name) => observation.reads.push(read_result(name, answer)),
                 None => set_message(&mut observation.state, answer),
             }
-        }
-    }
-    Ok(())
-}
-
-async fn search(
-    cx: &Cx,
-    view: &View,
-    options: &Options,
-    watches: &[Watch],
-    observations: &mut [Observation],
-) -> Result<(), Fault> {
-    let mut search = Search::default();
-    for (index, watch) in watches
-        .iter()
-        .enumerate()
-        .filter(|(_, watch)| watch.search_foreign)
-    {
-        search.add(index, watch, view.head.height, options.max_log_range);
-    }
-    let calls = search.calls();
-    let mut answers: Answers = rpc::read_all(cx, calls).await?;
-    search.take(cx, &mut answers)?;
-    let found = search.finish(cx, watches, view.head.height).await?;
-    for (index, (watch, observation)) in watches.iter().zip(observations).enumerate() {
-        if watch.search_foreign {
-            (observation.foreign, observation.foreign_searched) = found(index);
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use sdk_plugin::{Cx, Fault, Value};
 use serde_json::json;
 
 use crate::driver::receipt::{self, Receipt};
-use crate::rpc::{self, Answers};
+use crate::rpc;
 use crate::text;
 
 /// A block's header, as far as it is needed.
@@ -60,8 +60,8 @@ pub(super) struct View {
     pub(super) head: Header,
     /// The highest block that any answer named: receipts may be ahead of the head block.
     highest: u64,
-    /// By signer, lower case: the next nonce.
-    nonces: BTreeMap<String, u64>,
+    /// By signer, lower case: the next nonce; `None`: the node did not say.
+    nonces: BTreeMap<String, Option<u64>>,
     /// By transaction id.
     transactions: BTreeMap<String, Transaction>,
     /// By height; `None`: the node shows no block there.
@@ -83,11 +83,11 @@ pub(in super::super) fn transaction(tx_id: &str) -> RpcCall {
 
 impl View {
     pub(super) async fn read(cx: &Cx, watches: &[Watch]) -> Result<Self, Fault> {
-        let mut nonces: BTreeMap<String, u64> = BTreeMap::new();
+        let mut nonces: BTreeMap<String, Option<u64>> = BTreeMap::new();
         let mut transactions: BTreeMap<String, Transaction> = BTreeMap::new();
         let mut blocks: BTreeMap<u64, Option<B256>> = BTreeMap::new();
         for watch in watches {
-            nonces.insert(watch.lane.signer.to_lowercase(), 0);
+            nonces.insert(watch.lane.signer.to_lowercase(), None);
             if !watch.by_block || watch.pool {
                 transactions.entry(watch.tx_id.clone()).or_default();
             }
@@ -112,27 +112,37 @@ impl View {
         // From the top down: a block that stands when a higher one has been shown is as deep as that one is above it. Read the
         // other way round, a reorganisation in between would make a block final that it has just replaced.
         calls.extend(blocks.keys().rev().map(|height| Header::at(*height)));
-        for tx_id in transactions.keys() {
-            calls.push(receipt::get_receipt(tx_id));
-            if pool.contains(tx_id.as_str()) {
-                calls.push(transaction(tx_id));
-            }
-        }
+        calls.extend(transactions.keys().map(|tx_id| receipt::get_receipt(tx_id)));
+        // Whole transactions last: they are large, and what decides must not be cut apart because of them.
+        let asked = || transactions.keys().filter(|tx_id| pool.contains(tx_id.as_str()));
+        calls.extend(asked().map(|tx_id| transaction(tx_id)));
         let mut answers = rpc::read_all(cx, calls).await?;
 
         rpc::check_chain(answers.take()?, &cx.network().id)?;
         let head = rpc::value(answers.take()?, "eth_getBlockByNumber")?;
         let head = Header::read(&head)
             .ok_or_else(|| Fault::unavailable("the node's head block has no number, hash or timestamp"))?;
+        let mut trouble = None;
         for nonce in nonces.values_mut() {
-            *nonce = rpc::quantity(answers.take()?, "eth_getTransactionCount")?;
+            match rpc::quantity(answers.take()?, "eth_getTransactionCount") {
+                Ok(read) => *nonce = Some(read),
+                Err(fault) => trouble = Some(fault),
+            }
+        }
+        // One signer's trouble is not that of the others; a node that says nothing of any of them shows no view.
+        if let Some(fault) = trouble.filter(|_| nonces.values().all(Option::is_none)) {
+            return Err(fault);
         }
         for (height, hash) in blocks.iter_mut().rev() {
             *hash = Header::hash_at(answers.take()?, *height);
         }
         for (tx_id, transaction) in &mut transactions {
-            let asks_pool = pool.contains(tx_id.as_str());
-            *transaction = Transaction::read(cx, tx_id, asks_pool, &mut answers)?;
+            transaction.receipt = read_receipt(cx, tx_id, answers.take()?);
+        }
+        for (tx_id, transaction) in &mut transactions {
+            if pool.contains(tx_id.as_str()) {
+                transaction.read_pool(answers.take()?);
+            }
         }
         let mut view = Self {
             highest: head.height,
@@ -304,10 +314,14 @@ impl View {
 
     fn not_in_block(&self, watch: &Watch) -> TxState {
         let transaction = self.transactions.get(&watch.tx_id);
-        let nonce = self.nonces.get(&watch.lane.signer.to_lowercase());
+        let nonce = self
+            .nonces
+            .get(&watch.lane.signer.to_lowercase())
+            .copied()
+            .flatten();
         // Some nodes count what waits for a block, whichever block is named.
         let waits = transaction.is_some_and(|transaction| transaction.waits);
-        if nonce.is_some_and(|nonce| *nonce > watch.sequence) && !waits {
+        if nonce.is_some_and(|nonce| nonce > watch.sequence) && !waits {
             return TxState::SlotUsed;
         }
         match transaction.and_then(|transaction| transaction.known) {
@@ -357,35 +371,28 @@ fn depths_mut<'a>(
 }
 
 impl Transaction {
-    /// Trouble with one transaction is that one's alone: nothing is known of it by this look.
-    fn read(cx: &Cx, tx_id: &str, in_pool: bool, answers: &mut Answers) -> Result<Self, Fault> {
-        let receipt = rpc::value(answers.take()?, "eth_getTransactionReceipt");
-        let receipt = receipt.and_then(|receipt| Receipt::read(&receipt, tx_id));
-        let receipt = receipt.unwrap_or_else(|fault| {
-            let fields = json!({ "transaction": tx_id, "why": fault.message });
-            cx.log(
-                Level::Debug,
-                "evm::observe",
-                "a receipt could not be read",
-                &fields,
-            );
-            None
-        });
-        let (known, waits) = if in_pool {
-            match answers.take()? {
-                RpcResult::Ok(transaction) => {
-                    let in_block = transaction.get("blockHash").is_some_and(|block| !block.is_null());
-                    (Some(!transaction.is_null()), !transaction.is_null() && !in_block)
-                }
-                RpcResult::Error(_) => (None, false),
-            }
-        } else {
-            (None, false)
-        };
-        Ok(Self {
-            receipt,
-            known,
-            waits,
-        })
+    /// The answer about the transaction itself: whether the node has it, and whether it waits for a block.
+    fn read_pool(&mut self, answer: RpcResult) {
+        if let RpcResult::Ok(transaction) = answer {
+            let in_block = transaction.get("blockHash").is_some_and(|block| !block.is_null());
+            self.known = Some(!transaction.is_null());
+            self.waits = !transaction.is_null() && !in_block;
+        }
     }
+}
+
+/// Trouble with one transaction is that one's alone: nothing is known of it by this look.
+fn read_receipt(cx: &Cx, tx_id: &str, answer: RpcResult) -> Option<Receipt> {
+    let receipt = rpc::value(answer, "eth_getTransactionReceipt");
+    let receipt = receipt.and_then(|receipt| Receipt::read(&receipt, tx_id));
+    receipt.unwrap_or_else(|fault| {
+        let fields = json!({ "transaction": tx_id, "why": fault.message });
+        cx.log(
+            Level::Debug,
+            "evm::observe",
+            "a receipt could not be read",
+            &fields,
+        );
+        None
+    })
 }

@@ -158,9 +158,17 @@ fn trouble_of_nodes_and_store_is_never_a_refusal() {
     }
     let chain = Chain {
         estimate: trouble(),
+        simulation: trouble(),
         ..Chain::default()
     };
     assert!(World::new(config(), chain).try_plan(&good).is_err());
+    // T-113: where nodes run calls and can't estimate them, the call decides, and the limit is the ceiling.
+    let chain = Chain {
+        estimate: trouble(),
+        ..Chain::default()
+    };
+    let plan = World::new(config(), chain).plan(&good).expect("a plan");
+    assert_eq!(plan.steps[0].call.compute_limit, Some(config().max_gas));
     let world = world();
     let no_node = block_on(world.scheme.verify(&world.cx_failing(Some(0)), &good));
     assert_eq!(no_node.expect_err("a fault").kind, FaultKind::Unavailable);

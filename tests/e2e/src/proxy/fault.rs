@@ -85,6 +85,16 @@ impl Fault {
         })))
     }
 
+    /// Refuses the calls for whose parameters there is an error object; the others are answered.
+    #[must_use]
+    pub fn refuse_when(refuse: impl Fn(&Value) -> Option<Value> + Send + Sync + 'static) -> Fault {
+        Fault::Edit(Edit(std::sync::Arc::new(move |params, answer| {
+            if let Some(error) = refuse(params) {
+                *answer = serde_json::json!({"jsonrpc": "2.0", "id": answer["id"], "error": error});
+            }
+        })))
+    }
+
     /// What a node answers to a transaction that it does not take because of its price.
     #[must_use]
     pub fn underpriced() -> Fault {

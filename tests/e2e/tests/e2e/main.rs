@@ -28,6 +28,7 @@ mod tenants;
 mod timing;
 mod tokens;
 mod wallets;
+mod wordings;
 
 /// Reasons of `exact` on EVM that several modules expect.
 mod reason {

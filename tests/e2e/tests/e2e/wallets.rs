@@ -157,12 +157,34 @@ fn t27_a_wallet_that_answers_badly_has_not_signed() {
 }
 
 #[test]
-fn t27_a_wallet_that_changes_its_mind_when_mined_costs_gas_once() {
+fn t27_a_wallet_that_says_yes_only_where_gas_costs_nothing_is_refused_for_free() {
     let world = World::start();
     world
         .chain
         .set_wallet_mood(9)
         .expect("the wallet changes its mood");
+    world.untouched(|| {
+        for _ in 0..2 {
+            let body = world.payment(2).from_wallet(MOCK_WALLET).v2();
+            world.verify(&body).refused(reason::SIMULATION);
+            world.settle(&body).refused(reason::SIMULATION);
+        }
+    });
+}
+
+#[test]
+fn t27_a_wallet_that_changes_its_mind_when_mined_costs_gas_once() {
+    let world = World::start();
+    world
+        .chain
+        .set_wallet_mood(10)
+        .expect("the wallet changes its mood");
+    // Yes in every block there is, no in the next one.
+    let turn = || {
+        let (height, _) = world.chain.head().expect("the node answers");
+        world.chain.set_wallet_turn(height + 1).expect("set");
+    };
+    turn();
     let body = world.payment(2).from_wallet(MOCK_WALLET).v2();
     world.verify(&body).valid();
     let first = world.settle(&body);

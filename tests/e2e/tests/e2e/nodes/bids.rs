@@ -59,8 +59,10 @@ fn a_transaction_that_is_lost_while_no_price_is_known_is_sent_again() {
     let body = world.payment(2).v2();
     let hash = world.settle(&body).pending();
     world.chain.drop_all_transactions().expect("dropped");
-    let unknown = json!({"code": -32601, "message": "the method eth_gasPrice does not exist"});
-    world.proxy.on("eth_gasPrice", Fault::RpcError(unknown));
+    for method in ["eth_gasPrice", "eth_feeHistory"] {
+        let unknown = json!({"code": -32601, "message": format!("the method {method} does not exist")});
+        world.proxy.on(method, Fault::RpcError(unknown));
+    }
     world.proxy.on_for(SEND, Fault::Refuse, Duration::from_secs(6));
     let blocks = Blocks::every(&world.chain, BLOCK);
     assert_eq!(until_paid(|| world.settle(&body)), hash);

@@ -1,0 +1,160 @@
+//! The transfer as it would be sent, tried at the newest block: does it work, what does it use, is the nonce unused?
+//!
+//! A simulation alone does not tell the last: some tokens return for a used nonce instead of reverting (exact-evm.md section
+//! 14), so the state is read in the same batch.
+
+use alloy_primitives::U256;
+use alloy_sol_types::SolCall;
+use sdk_plugin::host::{RpcCall, RpcResult};
+use sdk_plugin::scheme::Refusal;
+use sdk_plugin::{Amount, Cx, Fault};
+
+use super::payment::Payment;
+use super::reason;
+use crate::abi::AuthorizedToken::authorizationStateCall;
+use crate::rpc::{self, Answers, EthCall, Executed, Failure};
+use crate::step::{self, GasLimits, Wanted};
+
+/// A transfer to be tried.
+#[derive(Debug)]
+pub(super) struct Trial<'a> {
+    pub(super) payment: &'a Payment,
+    pub(super) transfer: EthCall,
+    pub(super) wanted: Wanted,
+    pub(super) limits: GasLimits,
+    /// Wei per unit of gas at which it is tried; `None`: without a price, as nodes run calls by default.
+    pub(super) price: Option<U256>,
+}
+
+/// What a plan needs to know beyond "good".
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Funds {
+    /// The payer's balance of the asset, in atomic units.
+    pub(super) available: Amount,
+    /// The balance is that of this block or of a later one.
+    pub(super) height: u64,
+    /// Gas that the transfer used when simulated.
+    pub(super) gas: u64,
+    /// Most gas that it may use.
+    pub(super) max_gas: u64,
+}
+
+/// What came of a trial.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It works; with the funds where a plan is wanted.
+    Works(Option<Funds>),
+    /// It can't pay, for a reason that needs no explanation.
+    Refused(Refusal),
+    /// The EVM refused it.
+    Failed(Failure),
+}
+
+impl Trial<'_> {
+    /// The height comes before the balance, so that the balance is not older.
+    pub(super) fn reads(&self) -> Vec<RpcCall> {
+        let mut tried = self.wanted.try_out(&self.transfer);
+        if let (Some(wei), Some(call)) = (self.price, tried.params.get_mut(0)) {
+            call["gasPrice"] = format!("{wei:#x}").into();
+        }
+        let state = self.state().call();
+        match self.wanted {
+            Wanted::Verdict => vec![tried, state],
+            Wanted::Plan => {
+                let payment = self.payment;
+                let balance = rpc::balance_of(payment.asset, payment.authorization.from, None);
+                vec![rpc::block_number(), balance.call(), tried, state]
+            }
+        }
+    }
+
+    /// Reads and takes.
+    ///
+    /// # Errors
+    /// Trouble of the node.
+    pub(super) async fn run(&self, cx: &Cx) -> Result<Outcome, Fault> {
+        let mut answers = rpc::read_all(cx, self.reads()).await?;
+        self.take(cx, &mut answers).await
+    }
+
+    /// Takes the answers to [`Self::reads`].
+    ///
+    /// # Errors
+    /// Trouble of the node.
+    pub(super) async fn take(&self, cx: &Cx, answers: &mut Answers) -> Result<Outcome, Fault> {
+        let funds = match self.wanted {
+            Wanted::Verdict => None,
+            Wanted::Plan => Some((answers.take()?, answers.take()?)),
+        };
+        let tried = answers.take()?;
+        let state = answers.take()?;
+        let tried = match self.wanted {
+            Wanted::Verdict => tried,
+            Wanted::Plan => step::or_called(cx, tried, &self.transfer, self.limits.assumed).await?,
+        };
+        let gas = match self.wanted.tried(tried, "simulation of the transfer")? {
+            Ok(gas) => gas,
+            Err(failure) => return Ok(Outcome::Failed(failure)),
+        };
+        if let Some(refusal) = self.state_refused(state)? {
+            return Ok(Outcome::Refused(refusal));
+        }
+        match funds {
+            None => Ok(Outcome::Works(None)),
+            Some((height, balance)) => self.funded(gas, height, balance),
+        }
+    }
+
+    fn funded(&self, gas: u64, height: RpcResult, balance: RpcResult) -> Result<Outcome, Fault> {
+        let height = rpc::quantity(height, "eth_blockNumber")?;
+        let available = rpc::executed_word(balance, "balanceOf of the payer")?;
+        let max_gas = self.limits.max_gas;
+        // A token that transfers but can't tell balances is broken in a way that no reserve can live with.
+        Ok(match available.filter(|_| gas > 0) {
+            Some(available) => Outcome::Works(Some(Funds {
+                available: Amount(available),
+                height,
+                gas,
+                max_gas,
+            })),
+            None => Outcome::Failed(Failure {
+                data: Vec::new(),
+                message: "the asset answers no balance".into(),
+            }),
+        })
+    }
+
+    /// Whether the authorization is used.
+    fn state(&self) -> EthCall {
+        let signed = &self.payment.authorization;
+        EthCall {
+            from: None,
+            to: self.payment.asset,
+            data: authorizationStateCall {
+                authorizer: signed.from,
+                nonce: signed.nonce,
+            }
+            .abi_encode(),
+            gas: Some(self.limits.max_gas),
+        }
+    }
+
+    fn state_refused(&self, answer: RpcResult) -> Result<Option<Refusal>, Fault> {
+        let word = match rpc::executed(answer, "authorizationState of the asset")? {
+            Executed::Returned(data) => data.first_chunk::<32>().copied(),
+            Executed::Failed(_) => None,
+        };
+        let refuse = |reason, why| Some(self.payment.refuse(reason, why));
+        Ok(match word {
+            None => refuse(
+                reason::EIP3009_NOT_SUPPORTED,
+                "the asset does not tell whether an authorization is used",
+            ),
+            Some(word) if word != [0; 32] => refuse(
+                reason::NONCE_USED,
+                "the authorization is used or cancelled, though the asset does not revert for it",
+            ),
+            Some(_) => None,
+        })
+    }
+}

@@ -1,0 +1,176 @@
+//! Nodes that lag, and nodes that can't estimate: what they say never decides about a payer.
+
+use sdk_plugin::host::{RpcError, RpcResult};
+use sdk_plugin::scheme::{Planned, Verdict};
+use sdk_plugin::testkit::block_on;
+use sdk_plugin::{FaultKind, SchemeHandler, Value};
+use serde_json::json;
+
+use crate::world::{ASSET, Chain, NOW_S, Token, World, good, revert, trouble, word_result};
+
+const USED: &str = "invalid_exact_evm_nonce_already_used";
+const BALANCE: &str = "invalid_exact_evm_insufficient_balance";
+const SIMULATION: &str = "invalid_exact_evm_transaction_simulation_failed";
+
+fn error(code: i64, message: &str) -> RpcResult {
+    RpcResult::Error(RpcError {
+        code,
+        message: message.into(),
+        data: Value::Null,
+    })
+}
+
+#[test]
+fn t111_a_used_authorization_is_refused_though_the_token_does_not_revert() {
+    for state in [1, 2] {
+        let world = World::with(|chain| chain.state = word_result(state));
+        assert_eq!(world.refused(&good()), USED);
+        assert_eq!(world.batches().len(), 1, "in the simulation's round trip");
+    }
+    for state in [revert("no"), RpcResult::Ok(json!("0x"))] {
+        let world = World::with(|chain| chain.state = state);
+        assert_eq!(world.refused(&good()), "invalid_exact_evm_eip3009_not_supported");
+    }
+    let world = World::with(|chain| chain.state = trouble());
+    assert_eq!(
+        world.try_verify(&good()).expect_err("a fault").kind,
+        FaultKind::Unavailable
+    );
+    assert_eq!(
+        world.try_plan(&good()).expect_err("a fault").kind,
+        FaultKind::Unavailable
+    );
+}
+
+/// A payer without money, as a node says that has not seen it come.
+fn poor(chain: &mut Chain) {
+    chain.simulation = revert("ERC20: transfer amount exceeds balance");
+    chain.estimate = revert("ERC20: transfer amount exceeds balance");
+    chain.balance = word_result(0);
+    let token = Token {
+        balance: Some(0),
+        ..Token::default()
+    };
+    chain.diagnosis = token.answer();
+}
+
+/// What verify and plan say of a payment whose first answer comes from `one`.
+fn both(one: &World, other: &World) -> [Result<(), String>; 2] {
+    let cx = || one.cx_beside(other);
+    let verified = match block_on(one.exact.verify(&cx(), &good())) {
+        Ok(Verdict::Valid(_)) => Ok(()),
+        Ok(Verdict::Invalid(refusal)) => Err(refusal.reason),
+        Err(fault) => Err(format!("{:?}", fault.kind)),
+    };
+    let planned = match block_on(one.exact.plan(&cx(), &good())) {
+        Ok(Planned::Plan(plan)) => {
+            assert_eq!(plan.reserves[0].available, 50_000u64.into());
+            Ok(())
+        }
+        Ok(Planned::Refused(refusal)) => Err(refusal.reason),
+        Ok(Planned::Done(done)) => panic!("{done:?}"),
+        Err(fault) => Err(format!("{:?}", fault.kind)),
+    };
+    [verified, planned]
+}
+
+#[test]
+fn t164_a_balance_that_a_lagging_node_misses_is_asked_for_elsewhere() {
+    // The first node names the newest head, and runs its calls three blocks below.
+    let lagging = || {
+        World::with(|chain| {
+            poor(chain);
+            chain.head_s = NOW_S + 6;
+        })
+    };
+    let fresh = || World::with(|chain| chain.head_s = NOW_S);
+    assert_eq!(both(&lagging(), &fresh()), [Ok(()), Ok(())]);
+    // No node is fresh: nothing is said of the payer.
+    let fault = || Err("Unavailable".to_owned());
+    assert_eq!(both(&lagging(), &lagging()), [fault(), fault()]);
+    // Two nodes agree: the payer is poor.
+    let poor_payer = || World::with(poor);
+    let refused = || Err(BALANCE.to_owned());
+    assert_eq!(both(&poor_payer(), &poor_payer()), [refused(), refused()]);
+    // Equally new, and they differ.
+    assert_eq!(both(&poor_payer(), &fresh()), [fault(), fault()]);
+    // What never changes back needs no new block.
+    let used = World::with(|chain| {
+        poor(chain);
+        chain.head_s = NOW_S + 6;
+        chain.diagnosis = Token {
+            used: Some(true),
+            ..Token::default()
+        }
+        .answer();
+    });
+    assert_eq!(both(&used, &lagging()), [Err(USED.into()), Err(USED.into())]);
+}
+
+#[test]
+fn t113_where_nodes_cannot_estimate_the_call_itself_decides() {
+    for broken in [
+        error(-32000, "Exec Failed"),
+        error(
+            -32601,
+            "the method eth_estimateGas does not exist/is not available",
+        ),
+        error(-32000, "something"),
+    ] {
+        let mut world = World::with(|chain| chain.estimate = broken.clone());
+        assert!(world.verify(&good()).is_ok());
+        let limit = |world: &World| world.plan(&good()).expect("a plan").steps[0].call.compute_limit;
+        assert_eq!(limit(&world), Some(400_000), "the ceiling");
+        world.options = json!({ "fixed_gas": 200_000 });
+        assert_eq!(limit(&world), Some(250_000));
+        world.options = json!({ "fixed_gas": 200_000, "asset_gas": { ASSET: { "fixed_gas": 100_000 } } });
+        assert_eq!(limit(&world), Some(125_000));
+        // The call's own refusal is the payment's.
+        world.chain().simulation = revert("no");
+        assert_eq!(world.plan(&good()).expect_err("refused").reason, SIMULATION);
+        // Nothing works: no word about the payment, and both methods are named.
+        world.chain().simulation = trouble();
+        let fault = world.try_plan(&good()).expect_err("a fault");
+        assert_eq!(fault.kind, FaultKind::Unavailable);
+        assert!(fault.message.contains("eth_estimateGas") && fault.message.contains("eth_call"));
+    }
+}
+
+#[test]
+fn t114_the_ceiling_is_the_networks_and_the_refusal_names_the_option() {
+    let mut world = World::with(|chain| chain.estimate = RpcResult::Ok(json!("0xaae60")));
+    let refusal = world.plan(&good()).expect_err("700,000 gas");
+    assert_eq!(refusal.reason, SIMULATION);
+    let message = refusal.message.expect("a sentence");
+    assert!(
+        message.contains("needs 700000 gas")
+            && message.contains("max_gas is 400000")
+            && message.contains("\"eip155:84532\""),
+        "{message}"
+    );
+    world.options = json!({ "max_gas": 1_000_000 });
+    let plan = world.plan(&good()).expect("a plan");
+    assert_eq!(plan.steps[0].call.compute_limit, Some(875_000));
+    // The simulation gets as much, and so does each asset its own.
+    world.options = json!({ "max_gas": 1_000_000, "asset_gas": { ASSET.to_uppercase().replace('X', "x"): { "max_gas": 800_000 } } });
+    assert_eq!(
+        world.plan(&good()).expect("a plan").steps[0].call.compute_limit,
+        Some(800_000)
+    );
+    assert!(world.verify(&good()).is_ok());
+    let batches = world.batches();
+    let simulation = batches
+        .concat()
+        .into_iter()
+        .rfind(|call| call.method == "eth_call");
+    assert_eq!(simulation.expect("a call").params[0]["gas"], json!("0xc3500"));
+    // Gas that runs out in the simulation is the operator's ceiling too.
+    world.chain().simulation = error(-32000, "out of gas");
+    let refusal = world.verify(&good()).expect_err("refused");
+    assert_eq!(refusal.reason, SIMULATION);
+    assert!(
+        refusal
+            .message
+            .is_some_and(|message| message.contains("out of gas") && message.contains("max_gas is 800000"))
+    );
+}

@@ -1,0 +1,153 @@
+//! Wallets and tokens that are not what they say, and signatures of other domains.
+
+use alloy_primitives::{U256, keccak256};
+use alloy_sol_types::SolValue;
+use k256::ecdsa::SigningKey;
+use sdk_plugin::PaymentRequest;
+use sdk_plugin::Value;
+use sdk_plugin::host::{RpcError, RpcResult};
+use serde_json::json;
+
+use crate::world::{ASSET, Chain, Offer, World, good, hex_result, magic, revert, set_authorization};
+
+const SIGNATURE: &str = "invalid_exact_evm_signature";
+const SIMULATION: &str = "invalid_exact_evm_transaction_simulation_failed";
+
+/// A wallet at the payer's address that says yes.
+fn wallet(chain: &mut Chain) {
+    chain.payer_code = hex_result(&[0x60]);
+    chain.wallet = magic();
+}
+
+/// Signed by the wallet's own scheme: no account's signature.
+fn of_wallet() -> PaymentRequest {
+    Offer::default().with_signature(&[7; 130])
+}
+
+/// The payment, signed by the payer's key over another domain separator.
+fn over(separator: alloy_primitives::B256) -> PaymentRequest {
+    let offer = Offer::default();
+    let message = (
+        keccak256(
+            "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 \
+             validBefore,bytes32 nonce)",
+        ),
+        crate::world::PAYER_ADDRESS,
+        offer.to.parse::<alloy_primitives::Address>().unwrap(),
+        U256::from(offer.value),
+        U256::from(offer.valid_after),
+        U256::from(offer.valid_before),
+        offer.nonce.parse::<alloy_primitives::B256>().unwrap(),
+    );
+    let mut bytes = vec![0x19, 0x01];
+    bytes.extend_from_slice(separator.as_slice());
+    bytes.extend_from_slice(keccak256(message.abi_encode()).as_slice());
+    let key = SigningKey::from_slice(&[0x11; 32]).unwrap();
+    let (signature, recovery) = key.sign_prehash_recoverable(keccak256(bytes).as_slice()).unwrap();
+    let mut bytes = signature.to_bytes().to_vec();
+    bytes.push(27 + recovery.to_byte());
+    offer.with_signature(&bytes)
+}
+
+#[test]
+fn t156_what_the_token_itself_can_not_verify_is_refused() {
+    // A contract pays with a token that knows only ecrecover.
+    let world = World::with(|chain| {
+        wallet(chain);
+        chain.simulation = revert("ECRecover: invalid signature");
+        chain.estimate = revert("ECRecover: invalid signature");
+    });
+    assert_eq!(world.refused(&of_wallet()), SIMULATION);
+    // A wallet that signs with an empty domain.
+    let empty = keccak256(keccak256("EIP712Domain()").abi_encode());
+    assert_eq!(World::new().refused(&over(empty)), SIGNATURE);
+    // A token with a salt domain: signed as the token wants it, which this scheme can't; and as the seller states it.
+    let salted = (
+        keccak256("EIP712Domain(string name,string version,address verifyingContract,bytes32 salt)"),
+        keccak256("USDC"),
+        keccak256("2"),
+        ASSET.parse::<alloy_primitives::Address>().unwrap(),
+        U256::from(84_532),
+    );
+    assert_eq!(
+        World::new().refused(&over(keccak256(salted.abi_encode()))),
+        SIGNATURE
+    );
+    let world = World::with(|chain| {
+        chain.simulation = revert("invalid signature");
+        chain.estimate = revert("invalid signature");
+    });
+    assert_eq!(world.refused(&good()), SIMULATION);
+}
+
+#[test]
+fn t157_a_permit2_payload_of_any_spender_is_refused_before_a_read() {
+    for spender in ["0x000000000022D473030F116dDEE9F6B43aC78BA3", ASSET] {
+        let mut request = good();
+        let permit =
+            json!({ "from": ASSET, "permitted": { "token": ASSET, "amount": "1" }, "spender": spender });
+        request.payload.remove("authorization");
+        request.payload.insert("permit2Authorization".into(), permit);
+        let world = World::new();
+        assert_eq!(world.refused(&request), "unsupported_payload_type");
+        assert!(world.batches().is_empty());
+    }
+    let mut request = good();
+    set_authorization(&mut request, "spender", json!(ASSET));
+    assert!(
+        World::new().verify(&request).is_ok(),
+        "a member that nobody signed"
+    );
+}
+
+#[test]
+fn a_wallet_that_answers_by_the_price_of_gas_is_tried_at_a_real_one() {
+    // By its own signature, and by an account's that has code.
+    for request in [of_wallet(), good()] {
+        let world = World::with(wallet);
+        assert!(world.verify(&request).is_ok());
+        assert!(world.plan(&request).is_ok());
+        let cold = world.batches().len();
+        assert!(world.verify(&request).is_ok());
+        let warm = world.batches().len() - cold;
+        assert!(
+            warm <= if request == good() { 2 } else { 1 },
+            "{warm} round trips"
+        );
+        // Yes to a call without a price, no to a transaction.
+        let world = World::with(|chain| {
+            wallet(chain);
+            chain.priced = Some(revert("FiatTokenV2: invalid signature"));
+        });
+        assert_eq!(world.refused(&request), SIMULATION);
+        assert_eq!(world.refused(&request), SIMULATION, "with the price in mind");
+        // A node that minds the price says nothing of the payment.
+        for message in [
+            "max fee per gas less than block base fee: address 0x1, maxFeePerGas: 1, baseFee: 2",
+            "insufficient funds for gas * price + value",
+        ] {
+            let world = World::with(|chain| {
+                wallet(chain);
+                chain.priced = Some(RpcResult::Error(RpcError {
+                    code: -32000,
+                    message: message.into(),
+                    data: Value::Null,
+                }));
+            });
+            for _ in 0..2 {
+                assert!(world.verify(&request).is_ok(), "{message}");
+                assert!(world.plan(&request).is_ok(), "{message}");
+            }
+        }
+        // Without a price it is tried as before.
+        let world = World::with(|chain| {
+            wallet(chain);
+            chain.gas_price = revert("none");
+        });
+        assert!(world.verify(&request).is_ok());
+    }
+    // An account without code is asked nothing more.
+    let world = World::with(|chain| chain.priced = Some(revert("no")));
+    assert!(world.verify(&good()).is_ok());
+    assert_eq!(world.batches().len(), 1);
+}
