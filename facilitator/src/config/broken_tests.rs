@@ -95,7 +95,7 @@ const NETWORKS: &[Row] = &[
     ("[networks.\"eip155:8453\"]", "[networks.eip155:8453]", "[networks.eip155", "", "write a name with a colon in quotes"),
     ("eip155:8453", "base", "[networks", "networks.base", "is not a CAIP-2 id; write e.g. [networks.\"eip155:8453\"]"),
     ("eip155:8453", "EIP155:8453", "[networks", "networks.\"EIP155:8453\"", "is not a CAIP-2 id"),
-    ("https://one.example/KEY", "one.example/KEY", "rpc", "networks.\"eip155:8453\".rpc[0]", "must begin with https:// or http://"),
+    ("https://one.example/KEY", "one.example/KEY", "rpc", "networks.\"eip155:8453\".rpc[0]", "not a URL; write for instance https://"),
     ("https://one.example/KEY", "wss://one.example/KEY", "rpc", "networks.\"eip155:8453\".rpc[0]", "must begin with https:// or http://"),
     ("https://one.example/KEY", "https://one.example/${SWITCHYARD_UNSET}", "rpc", "networks.\"eip155:8453\".rpc[0]", "export SWITCHYARD_UNSET=… before starting"),
     ("https://one.example/KEY", "https://one.example/${NODE", "rpc", "networks.\"eip155:8453\".rpc[0]", "write ${NAME}, or $${ for a literal ${"),
