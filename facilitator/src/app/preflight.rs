@@ -28,7 +28,7 @@ pub fn preflight(config: &Config) -> Preflight {
     let mut errors = Vec::new();
     if let Err(error) = data_directory(config) {
         errors.extend(error.0);
-    } else if !is_running && let Err(error) = disk::probe(&config.data_directory) {
+    } else if !is_running && let Err(error) = try_writing(&config.data_directory) {
         // A directory that is not there yet is made by `serve`.
         if error.kind() != io::ErrorKind::NotFound {
             let why = format!(
@@ -43,6 +43,17 @@ pub fn preflight(config: &Config) -> Preflight {
         errors.push(cannot_listen(config, &error));
     }
     Preflight { errors, is_running }
+}
+
+/// Whether the directory takes a file; none is left there.
+fn try_writing(directory: &Path) -> io::Result<()> {
+    let probe = directory.join(disk::PROBE);
+    let was_there = probe.symlink_metadata().is_ok();
+    let written = disk::probe(directory);
+    if was_there || written.is_err() {
+        return written;
+    }
+    fs::remove_file(probe)
 }
 
 /// Why the port can't be opened.

@@ -1,9 +1,10 @@
 //! Whether the disk of the data directory takes writes. A full disk refuses every new payment, so `/ready` must say it.
 //!
-//! A small file is written and removed again. It is not synced: a file system that is full says so at once, and what is
-//! removed before it is flushed costs no disk traffic.
+//! A small file is written and emptied again. It is not synced: a file system that is full says so at once, and what is
+//! gone before it is flushed costs no disk traffic. The file stays, so that who copies the directory meets no file that
+//! vanishes.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use super::Metrics;
 
-/// In the data directory, for a moment.
+/// In the data directory; empty but for a moment.
 pub(crate) const PROBE: &str = "space-probe";
 /// Room for some payments: what the journal writes for one is a few kilobytes.
 const PROBE_BYTES: usize = 64 * 1_024;
@@ -85,23 +86,16 @@ impl Disk {
     }
 }
 
-/// Writes a small file into the directory and removes it. Blocks on the disk.
+/// Writes a small file into the directory and empties it. Blocks on the disk.
 pub(crate) fn probe(directory: &Path) -> io::Result<()> {
-    let path = directory.join(PROBE);
-    let write = || {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&path)?;
-        file.write_all(&vec![0; PROBE_BYTES])
-    };
-    let written = write();
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => written.and(Err(error)),
-        Ok(()) | Err(_) => written,
-    }
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(directory.join(PROBE))?;
+    file.write_all(&vec![0; PROBE_BYTES])?;
+    file.set_len(0)
 }
 
 /// What helps when a file of the data directory can't be written.
@@ -132,16 +126,15 @@ mod tests {
         let (disk, metrics) = (Disk::new(folder.path()), Metrics::default());
         disk.look(&metrics).await;
         assert_eq!(disk.trouble(), None);
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            0,
-            "nothing is left behind"
-        );
-        std::os::unix::fs::symlink("/dev/full", folder.path().join(PROBE)).unwrap();
+        let probe = folder.path().join(PROBE);
+        assert_eq!(std::fs::metadata(&probe).unwrap().len(), 0, "it takes no room");
+        std::fs::remove_file(&probe).unwrap();
+        std::os::unix::fs::symlink("/dev/full", &probe).unwrap();
         disk.look(&metrics).await;
         let why = disk.trouble().unwrap();
         assert!(why.contains("the disk is full: make room"), "{why}");
         assert!(metrics.render().contains("switchyard_disk_refuses_writes 1"));
+        std::fs::remove_file(&probe).unwrap();
         disk.look(&metrics).await;
         assert_eq!(disk.trouble(), None);
         assert!(metrics.render().contains("switchyard_disk_refuses_writes 0"));

@@ -383,13 +383,15 @@ async fn ready_is_503_while_the_disk_takes_no_writes_and_says_why() {
         &format!("[data]\ndirectory = {:?}", folder.path()),
     );
     assert_eq!(front.get("/ready").await.status, 200);
-    std::os::unix::fs::symlink("/dev/full", folder.path().join(crate::telemetry::disk::PROBE)).unwrap();
+    let probe = folder.path().join(crate::telemetry::disk::PROBE);
+    std::os::unix::fs::symlink("/dev/full", &probe).unwrap();
     front.app.disk.look(&front.app.metrics).await;
     let seen = front.get("/ready").await;
     assert_eq!((seen.status, &seen.json()["ready"]), (503, &json!(false)));
     let why = seen.json()["why"].as_str().unwrap().to_owned();
     assert!(why.contains("the disk is full: make room"), "{why}");
     assert_eq!(front.get("/health").await.status, 200, "a restart would not help");
+    std::fs::remove_file(&probe).unwrap();
     front.app.disk.look(&front.app.metrics).await;
     assert_eq!(front.get("/ready").await.status, 200);
 }

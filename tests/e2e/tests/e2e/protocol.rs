@@ -437,19 +437,31 @@ fn t118_t149_a_seller_s_typo_outside_money_changes_no_verdict() {
     let world = World::start();
     let clean = world.payment(2).v2();
     world.verify(&clean).valid();
-    let long: Vec<Value> = (0..700).map(|n| json!({ "name": n, "text": "x".repeat(80) })).collect();
+    let long: Vec<Value> = (0..700)
+        .map(|n| json!({ "name": n, "text": "x".repeat(80) }))
+        .collect();
     for (pointer, value) in [
         ("/x402Version", json!("2")),
         ("/paymentPayload/x402Version", json!(2.0)),
         ("/paymentPayload/resource", json!("https://api.example/data")),
         ("/paymentPayload/extensions", json!([])),
-        ("/paymentPayload/extensions", json!({ "bazaar": { "info": long } })),
-        ("/paymentPayload/resource", json!({ "url": "https://a.example", "description": "y".repeat(5_000) })),
+        (
+            "/paymentPayload/extensions",
+            json!({ "bazaar": { "info": long } }),
+        ),
+        (
+            "/paymentPayload/resource",
+            json!({ "url": "https://a.example", "description": "y".repeat(5_000) }),
+        ),
         ("/paymentRequirements/maxTimeoutSeconds", json!(60.0)),
     ] {
         let mut body = clean.clone();
         let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
-        let parent = body.pointer_mut(parent).expect("there").as_object_mut().expect("an object");
+        let parent = body
+            .pointer_mut(parent)
+            .expect("there")
+            .as_object_mut()
+            .expect("an object");
         parent.insert(name.to_owned(), value);
         world.verify(&body).valid();
     }
@@ -467,7 +479,9 @@ fn t153_a_caller_that_prefers_not_to_wait_hears_the_hash_and_is_paid_when_it_ask
     let settle = |prefer: &str| {
         let headers = [("prefer", prefer)];
         let client = world.facilitator.client();
-        client.post("/settle", body.as_bytes(), &headers).expect("an answer")
+        client
+            .post("/settle", body.as_bytes(), &headers)
+            .expect("an answer")
     };
     let reply = settle("respond-async");
     let hash = reply.pending();

@@ -235,7 +235,10 @@ fn a_pause_works_in_a_shell_without_the_variables_of_keys_and_nodes() {
     let said = refused(&settings);
     assert!(said.contains("export SWITCHYARD_E2E_UNSET=…"), "{said}");
     for (words, told) in [
-        (&["pause", "--network", "eip155:84532", "--reason", "night"][..], "every scheme on eip155:84532"),
+        (
+            &["pause", "--network", "eip155:84532", "--reason", "night"][..],
+            "every scheme on eip155:84532",
+        ),
         (&["paused"], "every scheme on eip155:84532"),
         (&["resume"], "nothing is paused"),
     ] {
@@ -247,6 +250,9 @@ fn a_pause_works_in_a_shell_without_the_variables_of_keys_and_nodes() {
             .output()
             .expect("it runs");
         let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains(told), "{words:?}: {output:?}");
+        assert!(
+            output.status.success() && said.contains(told),
+            "{words:?}: {output:?}"
+        );
     }
 }

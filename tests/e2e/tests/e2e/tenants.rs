@@ -159,7 +159,10 @@ fn a_tenant_whose_payment_is_open_can_not_be_taken_out() {
             && said.contains("switchyard.toml:"),
         "{said}"
     );
-    world.facilitator.reconfigure(&tenant("two", "key-two", ""), &(gone + &tenant("two", "key-two", "")));
+    world.facilitator.reconfigure(
+        &tenant("two", "key-two", ""),
+        &(gone + &tenant("two", "key-two", "")),
+    );
     world.facilitator.restart();
     world.chain.mine(1).expect("mines");
     let again = wait::until("the payment has landed", wait::LONG, || {
