@@ -21,8 +21,9 @@ pub trait Service: Send + Sync + 'static {
     async fn verify(&self, request: PaymentRequest) -> VerifyReply;
 
     /// Ends within the request's remaining time, give or take one commit. The future may be dropped when the caller
-    /// hangs up: that withdraws a settlement only while nothing of it is journaled.
-    async fn settle(&self, request: PaymentRequest) -> Settled;
+    /// hangs up: that withdraws a settlement only while nothing of it is journaled. `early`: after this time the caller
+    /// prefers `settlement_pending` with the hash, as soon as there is one, to waiting for the chain.
+    async fn settle(&self, request: PaymentRequest, early: Option<Duration>) -> Settled;
 
     /// From live configuration and readiness.
     async fn supported(&self) -> SupportedReply;

@@ -82,7 +82,7 @@ env = "SWITCHYARD_KEY"
 [networks."test:0x7"]
 rpc = ["https://node.example"]
 signers = ["hot"]
-max_cost = "1"
+max_cost = "1000000"
 assets = ["coin:1", "2"]
 [networks."test:0x7".options]
 speed = 5

@@ -2,6 +2,9 @@
 //! the port last of all.
 
 mod forms;
+mod needed;
+mod preflight;
+mod references;
 mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +15,7 @@ use crate::engine::{Budgets, Engine, Ops, Parts};
 use crate::host::calls::CallTable;
 use crate::host::clock::{Clock, SystemClock};
 use crate::host::custody::{Custody, KeyDigests, KeySource, KeySpec, ProcessEnvironment};
-use crate::host::rpc::{MethodList, RpcNetwork, RpcPools};
+use crate::host::rpc::{MethodList, NodeState, RpcNetwork, RpcPools};
 use crate::host::services::rows::JournalRows;
 use crate::host::services::{FamilyMethods, HostResources, InstanceGrants, InstanceHost};
 use crate::journal::Journal;
@@ -24,6 +27,8 @@ use crate::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings
 use crate::service::{NetworkReadiness, Service as _};
 use crate::telemetry::metrics::Metrics;
 
+pub use needed::needed;
+pub use preflight::{Preflight, cannot_listen, preflight};
 pub use survey::{Survey, Surveyed, family};
 
 /// Why the facilitator does not start.
@@ -59,6 +64,17 @@ pub struct App {
     pub rpc: Arc<RpcPools>,
     /// What no answer may hold.
     pub keys: KeyDigests,
+    networks: Vec<Arc<Network>>,
+}
+
+/// What `switchyard check --ask` hears of a network.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub network: NetworkReadiness,
+    /// Each node as it showed itself.
+    pub nodes: Vec<NodeState>,
+    /// Addresses of signers that can't pay for a transaction of `max_cost`.
+    pub unfunded: Vec<String>,
 }
 
 /// Reads every key named in the configuration.
@@ -86,6 +102,7 @@ pub fn load_keys(config: &Config) -> Result<Custody, ConfigErrors> {
 impl App {
     /// Builds everything and resumes what the journal holds.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        preflight::data_directory(config)?;
         let made = Self::make(config, || {
             let journal = SqliteJournal::open(&config.data_directory).map_err(|error| {
                 let why = format!("the journal can't be opened: {}", error.0);
@@ -114,15 +131,33 @@ impl App {
 
     /// Loads the plugins and asks each network's driver and each scheme whether it is ready. Opens no journal and sends
     /// nothing.
-    pub async fn ask(config: &Config) -> Result<Vec<NetworkReadiness>, StartError> {
+    pub async fn ask(config: &Config) -> Result<Vec<Asked>, StartError> {
         let made = Self::make(config, || {
             Ok(Arc::new(MemoryJournal::default()) as Arc<dyn Journal>)
         })
         .await?;
         made.engine.check_everything().await;
-        let answers = made.engine.readiness();
+        let answers = made.engine.readiness().into_iter().map(|network| {
+            let (nodes, unfunded) = (made.rpc.nodes(&network.network), made.unfunded(&network.network));
+            Asked {
+                nodes,
+                unfunded,
+                network,
+            }
+        });
+        let answers = answers.collect();
         made.engine.stop();
         Ok(answers)
+    }
+
+    /// Signers of a network that can't pay for a transaction of `max_cost`, while another one can.
+    fn unfunded(&self, network: &str) -> Vec<String> {
+        let Some(network) = self.networks.iter().find(|known| known.id() == network) else {
+            return Vec::new();
+        };
+        let able: BTreeSet<String> = network.lanes().into_iter().map(|lane| lane.signer).collect();
+        let signers = network.active_lanes().into_iter().map(|lane| lane.signer);
+        signers.filter(|signer| !able.contains(signer)).collect()
     }
 
     /// Everything but what the journal holds.
@@ -135,6 +170,7 @@ impl App {
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal = journal()?;
+        needed::check(&*journal, config, &survey, clock.now_s()).await?;
         let rpc = Arc::new(rpc_pools(config, &metrics)?);
         let calls = Arc::new(CallTable::default());
         let rows = Arc::new(JournalRows::new(Arc::clone(&journal), Arc::clone(&clock)));
@@ -149,6 +185,7 @@ impl App {
             metrics: Arc::clone(&metrics),
         };
         let registry = load_plugins(config, &survey, &custody, &resources).await?;
+        let networks = registry.networks().cloned().collect();
         let ops = Ops::new(calls, Arc::clone(&metrics), Budgets::default()).with_nodes(Arc::clone(&rpc));
         let parts = Parts {
             registry,
@@ -163,6 +200,7 @@ impl App {
             metrics,
             rpc,
             keys: custody.digests(),
+            networks,
         })
     }
 }

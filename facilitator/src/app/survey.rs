@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sdk_plugin::manifest::{DriverRole, KnownAsset, Manifest, SchemeRole};
 
-use super::forms;
+use super::{forms, references};
 use crate::config::{Assets, Config, ConfigError, ConfigErrors, Network, PluginInstance};
 use crate::plugin::{self, Pin, Sha256Digest};
 use crate::registry::spelled;
@@ -65,6 +65,7 @@ impl Survey {
         if errors.is_empty() {
             errors.extend(survey.conflicts(config));
             errors.extend(forms::network_errors(config, &survey));
+            errors.extend(references::reference_errors(config, &survey));
         }
         if errors.is_empty() {
             Ok(survey)

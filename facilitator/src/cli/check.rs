@@ -1,23 +1,47 @@
-//! `switchyard check`: everything that can be found out without running plugin code; and with `--ask`, what nodes, drivers
-//! and schemes say. Nothing is sent.
+//! `switchyard check`: everything that can be found out without running plugin code, this machine and the journal
+//! included; and with `--ask`, what nodes, drivers and schemes say. Nothing is sent.
 
 use std::io::Write;
 use std::time::Duration;
 
 use super::{CheckCommand, CliError};
-use crate::app::{App, Survey, load_keys};
+use crate::app::{App, Asked, Preflight, Survey, load_keys, needed, preflight};
 use crate::config::{Config, ConfigErrors, Network};
-use crate::service::NetworkReadiness;
+use crate::host::clock::{Clock as _, SystemClock};
+use crate::registry::spelled;
 
 pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), CliError> {
     let config = Config::load(&command.file.config).map_err(CliError::new)?;
     let (survey, keys) = (Survey::make(&config), load_keys(&config));
+    let Preflight {
+        errors: mut machine,
+        is_running,
+    } = preflight(&config);
+    if let Ok(survey) = &survey {
+        match needed(&config, survey, SystemClock.now_s()) {
+            Ok(errors) => machine.extend(errors),
+            Err(error) => {
+                let why = format!("the journal can't be read: {error}");
+                machine.push(config.source.error("data.directory", why));
+            }
+        }
+    }
     let survey = match (survey, keys) {
-        (Ok(survey), Ok(_)) => survey,
-        (Err(survey), Err(keys)) => return Err(CliError::new(ConfigErrors([survey.0, keys.0].concat()))),
-        (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => return Err(CliError::new(errors)),
+        (Ok(survey), Ok(_)) if machine.is_empty() => survey,
+        (survey, keys) => {
+            let mut errors = survey.err().map(|errors| errors.0).unwrap_or_default();
+            errors.extend(keys.err().map(|errors| errors.0).unwrap_or_default());
+            errors.append(&mut machine);
+            return Err(CliError::new(ConfigErrors(errors)));
+        }
     };
     print(&config, &survey, out)?;
+    if is_running {
+        writeln!(
+            out,
+            "\nA running process uses this journal: whether the port and the directory are good was not tried."
+        )?;
+    }
     if command.ask {
         return ask(&config, out);
     }
@@ -46,10 +70,11 @@ fn ask(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
 }
 
 /// Whether everything is ready.
-pub(super) fn print_answers(answers: &[NetworkReadiness], out: &mut dyn Write) -> Result<bool, CliError> {
+pub(super) fn print_answers(answers: &[Asked], out: &mut dyn Write) -> Result<bool, CliError> {
     let mut all_ready = true;
     writeln!(out, "\nAsked; nothing was sent:")?;
-    for network in answers {
+    for asked in answers {
+        let network = &asked.network;
         all_ready &= network.ready;
         let why = network.why_not.as_deref().unwrap_or("it is not known why");
         let state = if network.ready {
@@ -60,6 +85,24 @@ pub(super) fn print_answers(answers: &[NetworkReadiness], out: &mut dyn Write) -
         writeln!(out, "  {}  {state}", network.network)?;
         for warning in &network.warnings {
             writeln!(out, "    warning: {warning}")?;
+        }
+        // Of a network that is not ready, `why` names them.
+        for node in asked.nodes.iter().filter(|_| network.ready) {
+            if let Some(trouble) = &node.trouble {
+                all_ready = false;
+                writeln!(
+                    out,
+                    "    node {}  NOT USED: {trouble}; correct it in rpc, or take it out",
+                    node.host
+                )?;
+            }
+        }
+        for signer in asked.unfunded.iter().filter(|_| network.ready) {
+            all_ready = false;
+            writeln!(
+                out,
+                "    signer {signer}  CAN'T PAY for a transaction of max_cost: send it native currency, or take it out"
+            )?;
         }
         // Schemes are asked where their network is ready.
         for scheme in network.schemes.iter().filter(|_| network.ready) {
@@ -180,7 +223,7 @@ fn print_network(network: &Network, survey: &Survey, out: &mut dyn Write) -> Res
             let symbol = |asset: &String| {
                 survey
                     .known_assets(&network.id)
-                    .find(|known| known.asset.eq_ignore_ascii_case(asset))
+                    .find(|known| spelled(&known.asset) == spelled(asset))
             };
             let shown = assets.iter().map(|asset| match symbol(asset) {
                 Some(known) => format!("{asset} {}", known.symbol),

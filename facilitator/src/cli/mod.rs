@@ -37,16 +37,17 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve payments until SIGTERM or SIGINT.
+    /// Serve payments until SIGTERM, SIGINT or SIGHUP.
     #[command(after_help = "\
 Example:
   SWITCHYARD_KEY=0x… switchyard serve --config switchyard.toml
 
-What the journal holds unfinished is taken up before the port opens. On SIGTERM new payments get 503, requests that were
-begun may finish for [server] drain_seconds, and the process exits with status 0.
+What the journal holds unfinished is taken up before the port opens. On any of these signals new payments get 503,
+requests that were begun may finish for [server] drain_seconds, and the process exits with status 0.
 The variable SWITCHYARD_LOG overrides [log] level, for instance SWITCHYARD_LOG=info,facilitator::engine=debug.")]
     Serve(ConfigFile),
-    /// Check a configuration, its keys and its plugin files, and print what would be served. Opens and sends nothing.
+    /// Check a configuration, its keys and its plugin files, and print what would be served. Tries the port and the data
+    /// directory, reads the journal, and sends nothing.
     #[command(after_help = "\
 Examples:
   switchyard check --config switchyard.toml
@@ -113,7 +114,7 @@ struct ConfigFile {
 
 #[derive(Debug, Args)]
 struct CheckCommand {
-    /// Also load the plugins, and ask nodes, drivers and schemes whether they are ready. Reads only; no journal is opened.
+    /// Also load the plugins, and ask nodes, drivers and schemes whether they are ready. Reads only.
     #[arg(long)]
     ask: bool,
     #[command(flatten)]

@@ -7,14 +7,15 @@ use std::path::Path;
 
 use super::{CliError, Kinds, PauseCommand, ResumeCommand};
 use crate::app::Survey;
-use crate::config::Config;
+use crate::config::{Config, Place};
 use crate::host::clock::{Clock as _, SystemClock};
 use crate::pause::{self, Pause, Paused};
+use crate::telemetry::disk::remedy;
 
 pub(super) fn pause(command: &PauseCommand, out: &mut dyn Write) -> Result<(), CliError> {
-    let config = Config::load(&command.file.config).map_err(CliError::new)?;
-    exists(&config, &command.kinds)?;
-    let directory = &config.data_directory;
+    let place = Place::load(&command.file.config).map_err(CliError::new)?;
+    exists(&command.file.config, &place, &command.kinds)?;
+    let directory = &place.data_directory;
     // A pause may come before the first start.
     DirBuilder::new()
         .recursive(true)
@@ -41,8 +42,8 @@ pub(super) fn pause(command: &PauseCommand, out: &mut dyn Write) -> Result<(), C
 }
 
 pub(super) fn resume(command: &ResumeCommand, out: &mut dyn Write) -> Result<(), CliError> {
-    let config = Config::load(&command.file.config).map_err(CliError::new)?;
-    let directory = &config.data_directory;
+    let place = Place::load(&command.file.config).map_err(CliError::new)?;
+    let directory = &place.data_directory;
     let Kinds { network, scheme } = &command.kinds;
     let all = network.is_none() && scheme.is_none();
     if !directory.exists() {
@@ -73,8 +74,8 @@ pub(super) fn resume(command: &ResumeCommand, out: &mut dyn Write) -> Result<(),
 }
 
 pub(super) fn paused(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
-    let config = Config::load(file).map_err(CliError::new)?;
-    match pause::read(&config.data_directory) {
+    let place = Place::load(file).map_err(CliError::new)?;
+    match pause::read(&place.data_directory) {
         Paused::Nothing => list(&[], out),
         Paused::These(pauses) => list(&pauses, out),
         Paused::Unreadable(why) => Err(damaged(&why)),
@@ -92,18 +93,24 @@ fn list(pauses: &[Pause], out: &mut dyn Write) -> Result<(), CliError> {
 }
 
 /// A pause of something that is not there would stop nothing, and look as if it did.
-fn exists(config: &Config, kinds: &Kinds) -> Result<(), CliError> {
+fn exists(file: &Path, place: &Place, kinds: &Kinds) -> Result<(), CliError> {
     if let Some(network) = &kinds.network
-        && !config.networks.contains_key(network)
+        && !place.networks.contains(network)
     {
-        let known: Vec<&str> = config.networks.keys().map(String::as_str).collect();
+        let known = &place.networks;
         return Err(CliError(format!(
             "--network {network:?} is not configured; write one of {}",
             known.join(", ")
         )));
     }
-    // Where plugin files can't be looked at, a pause is more urgent than its spelling.
-    let (Some(scheme), Ok(survey)) = (&kinds.scheme, Survey::make(config)) else {
+    let Some(scheme) = &kinds.scheme else {
+        return Ok(());
+    };
+    // Where the rest of the configuration or plugin files can't be looked at, a pause is more urgent than its spelling.
+    let Some(survey) = Config::load(file)
+        .ok()
+        .and_then(|config| Survey::make(&config).ok())
+    else {
         return Ok(());
     };
     let roles = survey.instances.iter().flat_map(|one| &one.manifest.schemes);
@@ -127,7 +134,8 @@ fn damaged(why: &str) -> CliError {
 
 fn cannot(directory: &Path, error: &std::io::Error) -> CliError {
     CliError(format!(
-        "{} can't be written ({error}); run this as the user that serves",
-        directory.display()
+        "{} can't be written ({error}); {}",
+        directory.display(),
+        remedy(error)
     ))
 }

@@ -5,20 +5,22 @@ use std::path::Path;
 
 use super::{AllowCommand, CliError};
 use crate::allowed::{self, Allowed};
-use crate::config::Config;
+use crate::config::Place;
 use crate::journal::{Outcome, SettlementRow, WithheldRow, sqlite};
+use crate::registry::spelled;
+use crate::telemetry::disk::remedy;
 
 pub(super) fn list(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
-    let config = Config::load(file).map_err(CliError::new)?;
-    let directory = &config.data_directory;
+    let place = Place::load(file).map_err(CliError::new)?;
+    let directory = &place.data_directory;
     let withheld = sqlite::withheld(directory).map_err(CliError::new)?;
     let allowed = allowed::read(directory).map_err(CliError::new)?;
     print(&withheld, &allowed, out)
 }
 
 pub(super) fn allow(command: &AllowCommand, out: &mut dyn Write) -> Result<(), CliError> {
-    let config = Config::load(&command.file.config).map_err(CliError::new)?;
-    let directory = &config.data_directory;
+    let place = Place::load(&command.file.config).map_err(CliError::new)?;
+    let directory = &place.data_directory;
     let withheld = sqlite::withheld(directory).map_err(CliError::new)?;
     for hash in &command.hashes {
         if !withheld.iter().any(|(row, _)| names(row, hash)) {
@@ -34,12 +36,8 @@ pub(super) fn allow(command: &AllowCommand, out: &mut dyn Write) -> Result<(), C
         .iter()
         .map(|(row, _)| row)
         .filter(|row| command.all || command.hashes.iter().any(|hash| names(row, hash)));
-    let cannot = |error: std::io::Error| {
-        CliError(format!(
-            "{}: {error}; run this as the user that serves",
-            directory.display()
-        ))
-    };
+    let cannot =
+        |error: std::io::Error| CliError(format!("{}: {error}; {}", directory.display(), remedy(&error)));
     let _lock = allowed::lock(directory).map_err(cannot)?;
     let mut allowed = allowed::read(directory).map_err(CliError::new)?;
     for row in chosen {
@@ -118,8 +116,8 @@ fn hash_of(row: &SettlementRow) -> &str {
     }
 }
 
-/// EVM hashes are spelled in either case; Solana's signatures are not, and two that differ by case alone do not occur.
+/// Hashes in hex are spelled in either case. In base58 the case is part of the signature.
 fn names(row: &SettlementRow, hash: &str) -> bool {
     let known = hash_of(row);
-    !known.is_empty() && known.eq_ignore_ascii_case(hash)
+    !known.is_empty() && spelled(known) == spelled(hash)
 }

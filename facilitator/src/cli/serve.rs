@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::CliError;
-use crate::app::App;
+use crate::app::{App, cannot_listen};
 use crate::config::{Config, ConfigErrors};
 use crate::http;
 use crate::telemetry::log;
@@ -36,15 +36,13 @@ async fn run(config: &Config) -> Result<(), CliError> {
     let measured = async {
         loop {
             app.engine.measure();
+            log::report_held_back(false);
             tokio::time::sleep(MEASURE_EVERY).await;
         }
     };
     tokio::select! {
         served = http::serve(config, service, metrics, app.keys.clone(), http::shutdown_signal()) => {
-            served.map_err(|error| {
-                let why = format!("can't be listened on ({error}); name a free address and port of this machine");
-                CliError::new(ConfigErrors(vec![config.source.error("server.listen", why)]))
-            })?;
+            served.map_err(|error| CliError::new(ConfigErrors(vec![cannot_listen(config, &error)])))?;
         }
         () = measured => {}
     }
@@ -66,5 +64,6 @@ async fn drain(app: &App) {
         );
     }
     app.engine.stop();
+    log::report_held_back(true);
     tracing::info!("stopped");
 }

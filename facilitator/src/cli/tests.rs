@@ -3,6 +3,8 @@ use std::path::Path;
 use clap::CommandFactory as _;
 
 use super::*;
+use crate::app::Asked;
+use crate::host::rpc::NodeState;
 use crate::journal::conformance::opened_with;
 use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{Event, Journal as _};
@@ -77,7 +79,7 @@ fn check_tells_everything_that_is_wrong_before_anything_runs() {
     std::fs::create_dir(folder.path().join("plugins")).unwrap();
     std::fs::write(folder.path().join("plugins/x.so"), "not a plugin").unwrap();
     let text = "[keys.hot]\nfile = \"none.key\"\n[networks.\"eip155:1\"]\nrpc = [\"http://127.0.0.1:1\"]\n\
-                signers = [\"hot\"]\nmax_cost = \"1\"\n[plugins]\ndev = true\n[plugin.x]\nfile = \"x.so\"\n";
+                signers = [\"hot\"]\nmax_cost = \"1000000\"\n[plugins]\ndev = true\n[plugin.x]\nfile = \"x.so\"\n";
     std::fs::write(&file, text).unwrap();
     let error = stdout(Command::Check(CheckCommand {
         ask: true,
@@ -115,13 +117,137 @@ fn what_a_driver_warns_of_is_printed_and_stops_nothing() {
         alarms: Vec::new(),
         schemes: Vec::new(),
     };
+    let asked = Asked {
+        network,
+        nodes: vec![node("one.example", None)],
+        unfunded: Vec::new(),
+    };
     let mut out = Vec::new();
-    assert!(check::print_answers(&[network], &mut out).unwrap());
+    assert!(check::print_answers(std::slice::from_ref(&asked), &mut out).unwrap());
     let text = String::from_utf8(out).unwrap();
     assert!(
         text.contains("  eip155:1  ready\n    warning: finality = 2 is too small\n"),
         "{text}"
     );
+    let printed = |asked: Asked| {
+        let mut out = Vec::new();
+        let good = check::print_answers(&[asked], &mut out).unwrap();
+        (good, String::from_utf8(out).unwrap())
+    };
+    let trouble = "reports chain id 0x89, and this network is 1";
+    let (good, text) = printed(Asked {
+        nodes: vec![node("one.example", None), node("two.example", Some(trouble))],
+        ..asked.clone()
+    });
+    assert!(!good, "the payment after the first node's end would be refused");
+    assert!(
+        text.contains(&format!("    node two.example  NOT USED: {trouble}; correct it")),
+        "{text}"
+    );
+    let (good, text) = printed(Asked {
+        unfunded: vec!["0xAb".to_owned()],
+        ..asked
+    });
+    assert!(!good && text.contains("signer 0xAb  CAN'T PAY"), "{text}");
+}
+
+fn node(host: &str, trouble: Option<&str>) -> NodeState {
+    NodeState {
+        host: host.to_owned(),
+        trouble: trouble.map(str::to_owned),
+    }
+}
+
+/// A configuration whose variables are not set, and with a file that is missing: as an operator's shell has it at night.
+fn elsewhere(folder: &Path) -> ConfigFile {
+    let file = folder.join("switchyard.toml");
+    let text = "[keys.hot]\nenv = \"SWITCHYARD_TEST_KEY_THAT_IS_NOT_SET\"\n[networks.\"eip155:1\"]\n\
+                rpc = [\"https://node.example/${SWITCHYARD_TEST_VARIABLE_THAT_IS_NOT_SET}\"]\nsigners = [\"hot\"]\n\
+                max_cost = \"1000000\"\n[plugin.x]\nfile = \"none.so\"\nsha256 = \"00\"\n[data]\ndirectory = \"data\"\n";
+    std::fs::write(&file, text).unwrap();
+    ConfigFile { config: file }
+}
+
+#[test]
+fn pausing_needs_no_variables_of_nodes_and_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let pause = |network: &str| {
+        stdout(Command::Pause(PauseCommand {
+            kinds: Kinds {
+                network: Some(network.to_owned()),
+                scheme: None,
+            },
+            reason: "hacked".to_owned(),
+            file: elsewhere(folder.path()),
+        }))
+    };
+    let told = pause("eip155:1").unwrap();
+    assert!(told.contains("every scheme on eip155:1"), "{told}");
+    let told = pause("eip155:2").unwrap_err();
+    assert!(
+        told.contains("write one of eip155:1"),
+        "a pause of nothing: {told}"
+    );
+    let told = stdout(Command::Paused(elsewhere(folder.path()))).unwrap();
+    assert!(told.contains("every scheme on eip155:1"), "{told}");
+    let releases = Command::Releases(ReleasesCommand {
+        command: None,
+        file: elsewhere(folder.path()),
+    });
+    assert_eq!(stdout(releases).unwrap(), "no release is withheld\n");
+    let told = stdout(Command::Resume(ResumeCommand {
+        kinds: Kinds {
+            network: None,
+            scheme: None,
+        },
+        file: elsewhere(folder.path()),
+    }))
+    .unwrap();
+    assert_eq!(told, "nothing is paused\n");
+}
+
+#[tokio::test]
+async fn t155_a_hash_in_base58_is_found_in_its_own_case_alone_and_one_in_hex_in_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = elsewhere(folder.path());
+    let journal = SqliteJournal::open(&folder.path().join("data")).unwrap();
+    let solana = "5VERv8NMvzbJMEkV8xnrLkEaWRtSz9CosKDYjCJjBRnbJLgp8uirBgmQpjKhoR4tjF3ZpRzrFmBV6UjKdiSZkQUW";
+    for (id, claim, tx) in [(1, "a", "0xAbCd"), (3, "b", solana)] {
+        let opened = opened_with(id, claim, |row, _, _| {
+            row.tx_id = Some(tx.to_owned());
+            row.payer = "7EcDhSYGxXyscszYEp35KHN8vvw3svAuLKTzXwCFLtV".to_owned();
+        });
+        journal.commit(vec![opened]).await.unwrap();
+    }
+    let withheld = Event::ReleasesWithheld {
+        up_to_id: 3,
+        why: "an old copy".into(),
+        at_ms: 1_700_000_000_000,
+    };
+    journal.commit(vec![withheld]).await.unwrap();
+    let allow = |hash: &str| {
+        stdout(Command::Releases(ReleasesCommand {
+            command: Some(ReleasesSubcommand::Allow(AllowCommand {
+                hashes: vec![hash.to_owned()],
+                all: false,
+                file: ConfigFile {
+                    config: file.config.clone(),
+                },
+            })),
+            file: ConfigFile {
+                config: file.config.clone(),
+            },
+        }))
+    };
+    let error = allow(&solana.to_ascii_lowercase()).unwrap_err();
+    assert!(error.contains("is withheld; write hashes as"), "{error}");
+    let told = allow(solana).unwrap();
+    assert!(
+        told.contains("payer    7EcDhSYGxXyscszYEp35KHN8vvw3svAuLKTzXwCFLtV"),
+        "{told}"
+    );
+    assert!(told.contains(&format!("{solana}  allowed")), "{told}");
+    assert!(allow("0xABCD").unwrap().contains("0xAbCd  allowed"));
 }
 
 #[tokio::test]
@@ -129,7 +255,7 @@ async fn withheld_releases_are_listed_and_allowed_beside_a_running_process() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("switchyard.toml");
     let text = "[keys.hot]\nfile = \"none.key\"\n[networks.\"eip155:1\"]\nrpc = [\"http://127.0.0.1:1\"]\n\
-                signers = [\"hot\"]\nmax_cost = \"1\"\n[plugins]\ndev = true\n[plugin.x]\nfile = \"x.so\"\n\
+                signers = [\"hot\"]\nmax_cost = \"1000000\"\n[plugins]\ndev = true\n[plugin.x]\nfile = \"x.so\"\n\
                 [data]\ndirectory = \"data\"\n";
     std::fs::write(&file, text).unwrap();
     let config = || ConfigFile { config: file.clone() };

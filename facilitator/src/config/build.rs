@@ -17,11 +17,15 @@ use super::suggest::closest;
 use super::syntax;
 use super::tenants::{distinct_tenants, tenant};
 use super::{
-    AddressBlock, Assets, Config, Key, Limits, Log, Network, PluginInstance, Plugins, Rate, Server, Tenant,
+    AddressBlock, Assets, Config, Key, Limits, Log, Network, Origins, Place, PluginInstance, Plugins, Rate,
+    Server, Tenant,
 };
 use crate::host::custody::KeySource;
 use crate::host::rpc::SecretUrl;
 use crate::telemetry::log;
+
+/// Cheaper than a transaction on any chain: who writes less has written whole coins.
+const LEAST_MAX_COST: u64 = 1_000;
 
 const SECTIONS: [&str; 9] = [
     "server", "data", "plugins", "keys", "networks", "plugin", "tenants", "limits", "log",
@@ -48,6 +52,34 @@ pub(super) fn build(
     }
 }
 
+/// Only what [`Place`] names.
+pub(super) fn place(
+    file: &str,
+    folder: &Path,
+    text: &str,
+    environment: Environment<'_>,
+) -> Result<Place, ConfigErrors> {
+    let (root, syntax) = DeTable::parse_recoverable(text);
+    if !syntax.is_empty() {
+        let errors = syntax.iter().map(|error| syntax::told(file, text, error));
+        return Err(ConfigErrors(errors.collect()));
+    }
+    let root = root.get_ref();
+    let reader = Reader::new(file, text, environment, root);
+    let data_directory = reader
+        .section(root, "data")
+        .get("directory", |node| path(node, folder));
+    let networks = Reader::names_below(root, "networks");
+    let (_, errors) = reader.into_errors();
+    match data_directory {
+        Some(data_directory) if errors.is_empty() => Ok(Place {
+            data_directory,
+            networks,
+        }),
+        _ => Err(ConfigErrors(errors)),
+    }
+}
+
 fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Option<Config> {
     reader.sections(root, &SECTIONS);
     let server = server(&reader.section(root, "server"));
@@ -66,6 +98,11 @@ fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Opt
         network(id, section, &key_names)
     });
     let network_ids: Vec<String> = Reader::names_below(root, "networks");
+    let max_costs: BTreeMap<String, Amount> = networks
+        .iter()
+        .flatten()
+        .map(|(id, network)| (id.clone(), network.max_cost))
+        .collect();
     let plugin = each(reader.named(root, "plugin"), |name, section| {
         plugin_instance(name, section, plugins.as_ref()?, &network_ids)
     });
@@ -92,6 +129,7 @@ fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Opt
                 tenant_rate,
                 server.as_ref().map(|server| server.settle_wait),
                 &network_ids,
+                &max_costs,
             )
         })
         .collect();
@@ -147,6 +185,8 @@ fn server(section: &Section<'_, '_>) -> Option<Server> {
     let max_connections = section.get("max_connections", |node| size(node, 1, 100_000));
     let drain = section.get("drain_seconds", |node| seconds(node, 0, 600));
     let legacy0 = section.get("legacy0", |node| node.boolean());
+    let cors_origins = section.get("cors_origins", origins);
+    let cors_payments = section.get("cors_payments", |node| node.boolean());
     let trusted_proxies = section.get("trusted_proxies", |node| {
         node.list(|node| {
             node.parsed(
@@ -166,6 +206,8 @@ fn server(section: &Section<'_, '_>) -> Option<Server> {
         max_connections: max_connections?,
         drain: drain?,
         legacy0: legacy0?,
+        cors_origins: cors_origins?,
+        cors_payments: cors_payments?,
         trusted_proxies: trusted_proxies?,
     })
 }
@@ -233,6 +275,14 @@ pub(super) fn native_amount(node: &Node<'_, '_>) -> Option<Amount> {
     )
 }
 
+/// Refuses a budget that no payment fits into.
+pub(super) fn below_max_cost<T>(node: &Node<'_, '_>, max_cost: Amount) -> Option<T> {
+    node.fail(format!(
+        "is below max_cost, which is {max_cost}: a payment that may cost that much never fits in; write at least that, or a \
+         smaller max_cost"
+    ))
+}
+
 /// Each node must have an address of its own: one that answers under two URLs would agree with itself.
 fn two_sources(section: &Section<'_, '_>, rpc: &[SecretUrl]) {
     let mut addresses: Vec<&str> = rpc.iter().map(SecretUrl::address).collect();
@@ -288,16 +338,25 @@ fn network(id: &str, section: &Section<'_, '_>, key_names: &[String]) -> Option<
     let lane_queue = section.get("lane_queue", |node| count(node, 1, 100_000));
     let max_cost = section.get("max_cost", |node| {
         let amount = native_amount(node)?;
-        if amount.is_zero() {
-            node.fail(
-                "must be above 0, or nothing could be sent; write the most that one transaction may cost",
-            )
+        if amount < Amount::from(LEAST_MAX_COST) {
+            node.fail(format!(
+                "is below {LEAST_MAX_COST} atomic units, which pay for no transaction on any chain; write the most that one \
+                 may cost in the smallest unit (10^18 to one ETH, 10^9 to one SOL), e.g. \"50000000000000\" on an EVM network \
+                 or \"3000000\" on Solana"
+            ))
         } else {
             Some(amount)
         }
     });
-    let max_cost_per_day = section.maybe("max_cost_per_day", native_amount);
-    let max_cost_per_day_per_signer = section.maybe("max_cost_per_day_per_signer", native_amount);
+    let budget = |node: &Node<'_, '_>| {
+        let amount = native_amount(node)?;
+        match max_cost {
+            Some(max_cost) if amount < max_cost => below_max_cost(node, max_cost),
+            Some(_) | None => Some(amount),
+        }
+    };
+    let max_cost_per_day = section.maybe("max_cost_per_day", budget);
+    let max_cost_per_day_per_signer = section.maybe("max_cost_per_day_per_signer", budget);
     let second_source_above = section.get("second_source_above", |node| {
         node.table(|_, node| {
             amount(
@@ -561,6 +620,32 @@ fn base_path(text: &str) -> Option<String> {
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~'))
     };
     parts.split('/').all(good).then(|| text.to_owned())
+}
+
+/// `["*"]`, or origins as browsers write them: scheme, host and port, nothing behind.
+fn origins(node: &Node<'_, '_>) -> Option<Origins> {
+    let origin = |text: &str| {
+        let host = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"))?;
+        let good = |b: u8| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b':' | b'[' | b']')
+        };
+        (!host.is_empty() && host.bytes().all(good)).then(|| text.to_owned())
+    };
+    let listed = node.list(|node| {
+        node.parsed(
+            |text| if text == "*" { Some(text.to_owned()) } else { origin(text) },
+            "an origin; write e.g. \"https://shop.example\" (lower case, no path), or \"*\" alone for every page",
+        )
+    })?;
+    match listed.as_slice() {
+        [only] if only == "*" => Some(Origins::Any),
+        several if several.iter().any(|origin| origin == "*") => {
+            node.fail("holds \"*\" beside other origins; write [\"*\"] alone, or only the others")
+        }
+        _ => Some(Origins::These(listed)),
+    }
 }
 
 fn is_variable(text: &str) -> bool {

@@ -3,6 +3,8 @@
 //! Everything that can be checked without touching the network, keys or plugin files is checked here, all errors at
 //! once, each with file, line, key and what to write instead. Later checks report through [`Config::source`].
 
+#[cfg(test)]
+mod broken_tests;
 mod build;
 mod error;
 pub mod keys;
@@ -68,6 +70,10 @@ pub struct Server {
     pub max_connections: usize,
     pub drain: Duration,
     pub legacy0: bool,
+    /// Which pages' scripts may read `/supported` and `/health`.
+    pub cors_origins: Origins,
+    /// Whether those pages' scripts may also send payments.
+    pub cors_payments: bool,
     pub trusted_proxies: Vec<AddressBlock>,
 }
 
@@ -187,6 +193,14 @@ pub struct Log {
     pub level: String,
 }
 
+/// Origins of web pages, for CORS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    Any,
+    /// Exactly as a browser writes them; empty: none.
+    These(Vec<String>),
+}
+
 /// Addresses with a common prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressBlock {
@@ -228,20 +242,54 @@ impl AddressBlock {
     }
 }
 
-impl Config {
-    /// Reads and checks a file, with the process's environment.
+/// What commands for a running process need of a configuration: where its data lie and which networks there are. Read
+/// without looking at anything else, so that a pause works where the variables of keys and nodes are not set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub data_directory: PathBuf,
+    /// CAIP-2 ids as written.
+    pub networks: Vec<String>,
+}
+
+impl Place {
+    /// Reads a file; only what is named here is checked.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let message = format!("can't be read ({error}); name the configuration file with --config FILE");
-            ConfigErrors(vec![ConfigError {
-                file: shown.clone(),
+        let (shown, text) = read(path)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        build::place(&shown, folder, &text, &|name| std::env::var(name).ok())
+    }
+}
+
+/// A file's name for errors, and its text.
+fn read(path: &Path) -> Result<(String, String), ConfigErrors> {
+    let shown = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((shown, text)),
+        Err(error) => {
+            let what = match error.kind() {
+                std::io::ErrorKind::NotFound => "name the configuration file with --config FILE",
+                std::io::ErrorKind::PermissionDenied => {
+                    "run this as the user that serves, or give this user the right to read it"
+                }
+                std::io::ErrorKind::IsADirectory => "it is a folder; write --config FILE with the file in it",
+                std::io::ErrorKind::InvalidData => "it is not UTF-8; save it as UTF-8 text",
+                _ => "name the configuration file with --config FILE",
+            };
+            Err(ConfigErrors(vec![ConfigError {
+                file: shown,
                 line: 0,
                 column: 0,
                 key: String::new(),
-                message,
-            }])
-        })?;
+                message: format!("can't be read ({error}); {what}"),
+            }]))
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file, with the process's environment.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let (shown, text) = read(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::parse(&shown, folder, &text, &|name| std::env::var(name).ok())
     }

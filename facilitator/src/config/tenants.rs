@@ -1,9 +1,11 @@
 //! `[[tenants]]`: who may call, how often, and at what cost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::build::{count, digest, is_name, native_amount, seconds};
+use sdk_plugin::Amount;
+
+use super::build::{below_max_cost, count, digest, is_name, native_amount, seconds};
 use super::reader::{Reader, Section};
 use super::{Rate, Scope, Tenant};
 
@@ -12,6 +14,7 @@ pub(super) fn tenant(
     default_rate: Option<Rate>,
     default_wait: Option<Duration>,
     network_ids: &[String],
+    max_costs: &BTreeMap<String, Amount>,
 ) -> Option<Tenant> {
     let name = section.get("name", |node| {
         node.parsed(
@@ -36,7 +39,13 @@ pub(super) fn tenant(
         };
         let scopes =
             node.list(|node| node.parsed(scope, "a scope; write \"verify\", \"settle\" or \"supported\""));
-        scopes.map(BTreeSet::from_iter)
+        match scopes {
+            Some(scopes) if scopes.is_empty() => node.fail(
+                "is empty, so this tenant could call nothing; write the paths it may use, leave the line out for all, or \
+                 take the tenant out",
+            ),
+            scopes => scopes.map(BTreeSet::from_iter),
+        }
     });
     let per_minute = section.maybe("requests_per_minute", |node| count(node, 0, 10_000_000));
     let burst = section.maybe("burst", |node| count(node, 1, 1_000_000));
@@ -44,7 +53,11 @@ pub(super) fn tenant(
     let max_cost_per_day = section.get("max_cost_per_day", |node| {
         node.table(|id, node| {
             if network_ids.iter().any(|known| known == id) {
-                native_amount(node)
+                let amount = native_amount(node)?;
+                match max_costs.get(id) {
+                    Some(max_cost) if amount < *max_cost => below_max_cost(node, *max_cost),
+                    Some(_) | None => Some(amount),
+                }
             } else {
                 node.fail(format!(
                     "{id:?} is not a network of [networks]; write one of {}",

@@ -134,6 +134,8 @@ max_concurrent_requests = 10
 max_connections = 20
 drain_seconds = 0
 legacy0 = "${NONE:-false}"
+cors_origins = ["https://shop.example", "http://127.0.0.1:3000"]
+cors_payments = true
 trusted_proxies = ["10.0.0.0/8", "::1"]
 [data]
 directory = "/var/lib/switchyard"
@@ -310,7 +312,7 @@ fn what_contradicts_itself_is_refused() {
         ),
         (
             ("max_cost = \"1000000000000000\"", "max_cost = \"0\""),
-            "max_cost: must be above 0",
+            "max_cost: is below 1000 atomic units",
         ),
         (
             ("signers", "v1_name = \"base-sepolia\"\nsigners"),
@@ -326,7 +328,7 @@ fn what_contradicts_itself_is_refused() {
             "{want}: {errors:#?}"
         );
     }
-    let second = "[networks.\"eip155:31337\"]\nrpc = [\"http://127.0.0.1:1\"]\nsigners = [\"hot\"]\nmax_cost = \"1\"\nv1_name = \"my\"\n";
+    let second = "[networks.\"eip155:31337\"]\nrpc = [\"http://127.0.0.1:1\"]\nsigners = [\"hot\"]\nmax_cost = \"1000000\"\nv1_name = \"my\"\n";
     let twice = format!("{SMALL}{second}{}", second.replace("31337", "31338"));
     let told = errors(&twice);
     assert!(
@@ -434,13 +436,14 @@ proptest::proptest! {
 #[test]
 fn t107_budgets_of_tenants_are_for_networks_that_exist() {
     let hash = "aa".repeat(32);
+    let small = SMALL.replace("1000000000000000", "1000");
     let tenant = |budget: &str| {
-        format!("{SMALL}[[tenants]]\nname = \"shop\"\nkey_sha256 = \"{hash}\"\nmax_cost_per_day = {budget}\n")
+        format!("{small}[[tenants]]\nname = \"shop\"\nkey_sha256 = \"{hash}\"\nmax_cost_per_day = {budget}\n")
     };
-    let config = parse(&tenant("{ \"eip155:8453\" = \"7\" }")).unwrap();
+    let config = parse(&tenant("{ \"eip155:8453\" = \"7000\" }")).unwrap();
     assert_eq!(
         config.tenants[0].max_cost_per_day,
-        [("eip155:8453".to_owned(), Amount::from(7u64))].into()
+        [("eip155:8453".to_owned(), Amount::from(7_000u64))].into()
     );
     for (bad, said) in [
         ("{ \"eip155:1\" = \"7\" }", "write one of eip155:8453"),

@@ -26,13 +26,13 @@ impl Service for Arc<Engine> {
         let reply = Engine::verify(self, request).await;
         if !reply.is_valid {
             tracing::debug!(network, payer = %reply.payer, reason = reply.invalid_reason,
-                message = reply.invalid_message, "told: not valid");
+                detail = reply.invalid_message, "told: not valid");
         }
         reply
     }
 
-    async fn settle(&self, request: PaymentRequest) -> Settled {
-        self.settle_with_receipt(request).await
+    async fn settle(&self, request: PaymentRequest, early: Option<Duration>) -> Settled {
+        self.settle_early(request, early).await
     }
 
     async fn supported(&self) -> SupportedReply {

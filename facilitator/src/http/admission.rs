@@ -25,6 +25,12 @@ const OVERLOAD_RETRY_S: u64 = 1;
 /// What a process that is shutting down advises: about as long as a restart takes.
 const SHUTDOWN_RETRY_S: u64 = 5;
 
+/// The request's body was not read, so nothing is known of its payment: an earlier request may have begun it.
+const SHUTTING_DOWN: &str = "shutting down; this request was not looked at. A payment that was sent before may be recorded \
+                             and still land: send the same request again, which never pays twice";
+const TOO_MANY: &str = "too many requests at once; this one was not looked at. A payment that was sent before may be recorded \
+                        and still land: send the same request again, which never pays twice";
+
 /// The door.
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -97,12 +103,12 @@ impl Admission {
             return Err(limited.map_or_else(rate_limited, |()| UNAUTHORIZED));
         };
         if pays && self.is_draining() {
-            return Err(unavailable("shutting down; nothing was begun", SHUTDOWN_RETRY_S));
+            return Err(unavailable(SHUTTING_DOWN, SHUTDOWN_RETRY_S));
         }
         limited.map_err(rate_limited)?;
         let place = Arc::clone(&self.requests)
             .try_acquire_owned()
-            .map_err(|_| unavailable("too many requests at once; nothing was begun", OVERLOAD_RETRY_S))?;
+            .map_err(|_| unavailable(TOO_MANY, OVERLOAD_RETRY_S))?;
         Ok(Admitted {
             tenant: tenant.map(|(_, tenant)| tenant.name.clone()),
             settle_wait: tenant.map(|(_, tenant)| tenant.settle_wait),

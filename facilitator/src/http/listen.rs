@@ -67,6 +67,7 @@ pub async fn serve_on(
         tokio::pin!(accept);
         tokio::select! {
             () = &mut accept => {}
+            () = watch_disk(&app, config) => {}
             () = shutdown => {
                 tracing::info!("shutting down: no new payments; waiting for {} requests", app.admission.inside());
                 app.admission.drain();
@@ -93,20 +94,49 @@ pub async fn serve_on(
     Ok(())
 }
 
-/// SIGTERM or SIGINT.
-pub async fn shutdown_signal() {
-    let interrupted = tokio::signal::ctrl_c();
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupted => {}
+/// Never ends. Where there is no data directory there is no journal on a disk either.
+async fn watch_disk(app: &App, config: &Config) {
+    if config.data_directory.is_dir() {
+        app.disk.watch(&app.metrics).await;
+    }
+    std::future::pending().await
+}
+
+/// SIGTERM, SIGINT, or SIGHUP, which a terminal sends when it is closed: each is a reason to drain, none to break off.
+/// The handlers are installed when this is called, before the future is polled.
+pub fn shutdown_signal() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let signals = [
+        ("SIGTERM", SignalKind::terminate()),
+        ("SIGINT", SignalKind::interrupt()),
+        ("SIGHUP", SignalKind::hangup()),
+    ];
+    let watched: Vec<_> = signals
+        .into_iter()
+        .filter_map(|(name, kind)| match signal(kind) {
+            Ok(signal) => Some((name, signal)),
+            Err(error) => {
+                tracing::warn!(%error, "{name} can't be watched; it ends the process without a drain");
+                None
             }
+        })
+        .collect();
+    async move {
+        let received = watched.into_iter().map(|(name, mut signal)| {
+            Box::pin(async move {
+                match signal.recv().await {
+                    Some(()) => name,
+                    None => std::future::pending().await,
+                }
+            })
+        });
+        let received: Vec<_> = received.collect();
+        if received.is_empty() {
+            return std::future::pending().await;
         }
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM can't be watched; only SIGINT ends the process cleanly");
-            drop(interrupted.await);
-        }
+        let (name, _, _) = futures_util::future::select_all(received).await;
+        tracing::info!(signal = name, "asked to stop");
     }
 }
 

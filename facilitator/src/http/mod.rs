@@ -1,7 +1,7 @@
 //! The HTTP API: `/verify`, `/settle`, `/supported`, and `/health`, `/ready`, `/metrics` for operators.
 //!
-//! What it guarantees: every decided outcome is HTTP 200 with the envelope of the protocol; other statuses mean that
-//! nothing was begun. What it does not: `/health`, `/ready` and `/metrics` are open to whoever reaches the port; a proxy
+//! What it guarantees: every decided outcome is HTTP 200 with the envelope of the protocol; another status means that this
+//! request was not carried out, and says nothing about what an earlier one began. What it does not: `/health`, `/ready` and `/metrics` are open to whoever reaches the port; a proxy
 //! in front decides who that is.
 
 mod admission;
@@ -9,11 +9,14 @@ mod body;
 mod buckets;
 mod caught;
 mod chosen;
+mod cors;
 mod delivery;
 mod envelope;
 mod listen;
+mod loose;
 mod normalise;
 mod pay;
+mod prefer;
 mod reply;
 mod routes;
 mod strict;
@@ -32,10 +35,12 @@ use tokio::time::Instant;
 
 pub use listen::{serve, serve_on, shutdown_signal};
 
+use self::cors::Access;
 use crate::config::{Config, NetworkNames, Server};
 use crate::host::custody::KeyDigests;
 use crate::service::{Receipt, Service};
 use crate::telemetry::Metrics;
+use crate::telemetry::disk::Disk;
 
 /// Everything a handler needs.
 struct App {
@@ -44,6 +49,7 @@ struct App {
     names: NetworkNames,
     admission: admission::Admission,
     metrics: Arc<Metrics>,
+    disk: Disk,
     /// What no answer may hold.
     keys: KeyDigests,
 }
@@ -56,6 +62,7 @@ impl App {
             names: config.names.clone(),
             admission: admission::Admission::new(config),
             metrics,
+            disk: Disk::new(&config.data_directory),
             keys,
         })
     }
@@ -88,20 +95,37 @@ impl App {
 fn router(app: Arc<App>) -> Router {
     let base = app.server.base_path.clone();
     let pay = |purpose: Purpose| {
+        let paid = move |State(app): State<Arc<App>>, request: Request| async move {
+            let headers = request.headers().clone();
+            let mut response = app.pay(purpose, request).await;
+            cors::allow(&app.server, Access::Payments, &headers, &mut response);
+            response
+        };
         get(move || async move { routes::describe(purpose) })
-            .post(move |State(app): State<Arc<App>>, request: Request| async move { app.pay(purpose, request).await })
+            .post(paid)
+            .options(|State(app): State<Arc<App>>, request: Request| async move {
+                cors::preflight(&app.server, Access::Payments, &request)
+            })
+    };
+    let reads = |State(app): State<Arc<App>>, request: Request| async move {
+        cors::preflight(&app.server, Access::Reads, &request)
+    };
+    let supported = |State(app): State<Arc<App>>, request: Request| async move {
+        let headers = request.headers().clone();
+        let mut response = app.supported(request).await;
+        cors::allow(&app.server, Access::Reads, &headers, &mut response);
+        response
+    };
+    let health = |State(app): State<Arc<App>>, request: Request| async move {
+        let mut response = app.health();
+        cors::allow(&app.server, Access::Reads, request.headers(), &mut response);
+        response
     };
     let paths = [
         ("verify", pay(Purpose::Verify)),
         ("settle", pay(Purpose::Settle)),
-        (
-            "supported",
-            get(|State(app): State<Arc<App>>, request: Request| async move { app.supported(request).await }),
-        ),
-        (
-            "health",
-            get(|State(app): State<Arc<App>>| async move { app.health() }),
-        ),
+        ("supported", get(supported).options(reads)),
+        ("health", get(health).options(reads)),
         (
             "ready",
             get(|State(app): State<Arc<App>>| async move { app.ready() }),

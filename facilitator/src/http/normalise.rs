@@ -1,7 +1,8 @@
 //! From the bytes of a request to a [`PaymentRequest`]: rows H5 to H11 of the dispatch checklist, in that order.
 //!
 //! Everything here is hostile. What is refused has exactly one status and one reason; what passes is for a kind that is
-//! served, with numbers that are numbers.
+//! served, with numbers that are numbers. Money members are read strictly. Members that decide nothing (`resource`,
+//! `extensions`, descriptions) are read kindly, in [`loose`]: a buyer's payment must not fail over a seller's typo there.
 
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
@@ -11,12 +12,15 @@ use sdk_plugin::wire::reason;
 use sdk_plugin::{Amount, PaymentRequest, ProtocolVersion, Purpose, Requirements};
 use serde_json::{Map, Value, json};
 
-use super::strict;
+use super::{loose, strict};
 use crate::config::NetworkNames;
 use crate::service::Membership;
 
 /// Largest integer that every JSON implementation reads exactly.
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+/// What a caller has to send, for the messages of those who send something else.
+const SHAPE: &str = "one JSON object with x402Version, paymentPayload and paymentRequirements";
 
 const BASE64: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -76,13 +80,26 @@ pub(super) fn normalise(body: &[u8], rules: &Rules<'_>, caller: Caller) -> Resul
     let current = |reason, message: &str| Refused::undispatched(Shape::Current, reason, message);
 
     // H5
+    let body = loose::without_bom(body);
+    if body.trim_ascii().is_empty() {
+        return Err(current(
+            reason::INVALID_PAYLOAD,
+            &format!("the body is empty; send {SHAPE}"),
+        ));
+    }
     let body = match strict::parse(body) {
         Ok(Value::Object(body)) => body,
-        Ok(_) => return Err(current(reason::INVALID_PAYLOAD, "the body must be a JSON object")),
+        Ok(other) => {
+            let message = format!(
+                "the body must be a JSON object, not {}; send {SHAPE}",
+                kind_of(&other)
+            );
+            return Err(current(reason::INVALID_PAYLOAD, &message));
+        }
         Err(error) => {
             return Err(current(
                 reason::INVALID_PAYLOAD,
-                &format!("the body is not acceptable JSON: {error}"),
+                &format!("the body is not acceptable JSON: {error}; send {SHAPE}"),
             ));
         }
     };
@@ -91,11 +108,12 @@ pub(super) fn normalise(body: &[u8], rules: &Rules<'_>, caller: Caller) -> Resul
     const MISSING: &str = "Missing paymentPayload or paymentRequirements";
     let (payment, shape) = match (member(&body, "paymentPayload"), member(&body, "paymentHeader")) {
         (Some(Value::Object(payment)), _) => (payment.clone(), Shape::Current),
-        (Some(_), _) => {
-            return Err(current(
-                reason::INVALID_PAYLOAD,
-                "paymentPayload must be an object",
-            ));
+        (Some(other), _) => {
+            let message = format!(
+                "paymentPayload must be an object, not {}; send what the buyer's header holds, decoded",
+                kind_of(other)
+            );
+            return Err(current(reason::INVALID_PAYLOAD, &message));
         }
         (None, Some(Value::String(header))) if rules.legacy0 => match decode_header(header) {
             Ok(payment) => (payment, Shape::Legacy0),
@@ -112,11 +130,12 @@ pub(super) fn normalise(body: &[u8], rules: &Rules<'_>, caller: Caller) -> Resul
     let refuse = |reason, message: &str| Refused::undispatched(shape, reason, message);
     let requirements = match member(&body, "paymentRequirements") {
         Some(Value::Object(requirements)) => requirements,
-        Some(_) => {
-            return Err(refuse(
-                reason::INVALID_PAYMENT_REQUIREMENTS,
-                "paymentRequirements must be an object",
-            ));
+        Some(other) => {
+            let message = format!(
+                "paymentRequirements must be one object, not {}; send the member of accepts that the buyer chose",
+                kind_of(other)
+            );
+            return Err(refuse(reason::INVALID_PAYMENT_REQUIREMENTS, &message));
         }
         None => return Err(refuse(reason::INVALID_PAYMENT_REQUIREMENTS, MISSING)),
     };
@@ -124,7 +143,7 @@ pub(super) fn normalise(body: &[u8], rules: &Rules<'_>, caller: Caller) -> Resul
     // H7
     let stated = member(&payment, "x402Version").or_else(|| member(&body, "x402Version"));
     let number = match stated {
-        Some(stated) => stated.as_u64(),
+        Some(stated) => loose::version(stated),
         None if member(&payment, "accepted").is_some() => Some(2),
         None if member(requirements, "maxAmountRequired").is_some() => Some(1),
         None => None,
@@ -188,9 +207,7 @@ pub(super) fn normalise(body: &[u8], rules: &Rules<'_>, caller: Caller) -> Resul
     })?;
     let (accepted, resource, extensions) = match version {
         ProtocolVersion::V2 => v2_members(&payment).map_err(malformed)?,
-        ProtocolVersion::V1 | ProtocolVersion::Legacy0 => {
-            v1_members(&payment, requirements, rules.names).map_err(malformed)?
-        }
+        ProtocolVersion::V1 | ProtocolVersion::Legacy0 => v1_members(&payment, requirements, rules.names),
     };
     Ok(PaymentRequest {
         version,
@@ -226,8 +243,10 @@ fn terms(
         wrong(format!("paymentRequirements.{amount_name} must be a whole number of atomic units, as a decimal string"))
     })?;
     let max_timeout_seconds = member(requirements, "maxTimeoutSeconds")
-        .and_then(number)
-        .and_then(|seconds| u64::try_from(seconds.0).ok())
+        .and_then(|value| match loose::integral(value) {
+            Some(seconds) => Some(seconds),
+            None => number(value).and_then(|seconds| u64::try_from(seconds.0).ok()),
+        })
         .filter(|seconds| (1..=MAX_SAFE_INTEGER).contains(seconds))
         .ok_or_else(|| {
             wrong(
@@ -262,24 +281,18 @@ fn v2_members(payment: &Object) -> Result<VersionMembers, Malformed> {
         )
     })?;
     let word = |name: &str| text(accepted, name).unwrap_or_default().to_owned();
-    let resource = object(payment, "resource", reason::INVALID_PAYLOAD)?;
-    let extensions = object(payment, "extensions", reason::INVALID_PAYLOAD)?;
     Ok((
         Accepted {
             scheme: word("scheme"),
             network: word("network"),
             raw: accepted.clone(),
         },
-        resource.cloned().map(Value::Object),
-        extensions.cloned().unwrap_or_default(),
+        loose::resource(member(payment, "resource")),
+        loose::extensions(member(payment, "extensions")),
     ))
 }
 
-fn v1_members(
-    payment: &Object,
-    requirements: &Object,
-    names: &NetworkNames,
-) -> Result<VersionMembers, Malformed> {
+fn v1_members(payment: &Object, requirements: &Object, names: &NetworkNames) -> VersionMembers {
     let scheme = text(payment, "scheme").unwrap_or_default().to_owned();
     let network = text(payment, "network").unwrap_or_default();
     let network = names.caip2(network).unwrap_or(network).to_owned();
@@ -289,19 +302,13 @@ fn v1_members(
         ("description", "description"),
         ("mimeType", "mimeType"),
     ] {
-        match member(requirements, from) {
-            Some(Value::String(text)) => {
-                resource.insert(to.to_owned(), json!(text));
-            }
-            Some(_) => {
-                let message = format!("paymentRequirements.{from} must be a string");
-                return Err((reason::INVALID_PAYMENT_REQUIREMENTS, message));
-            }
-            None => {}
+        // Texts for people: one of another type is left out.
+        if let Some(text) = text(requirements, from) {
+            resource.insert(to.to_owned(), json!(text));
         }
     }
     let resource = (!resource.is_empty()).then_some(Value::Object(resource));
-    Ok((
+    (
         Accepted {
             scheme,
             network,
@@ -309,7 +316,19 @@ fn v1_members(
         },
         resource,
         Map::new(),
-    ))
+    )
+}
+
+/// What a value is, for people.
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
 }
 
 /// The member; `null` is absent.

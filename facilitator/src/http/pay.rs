@@ -16,6 +16,7 @@ use super::body::{self, BodyError};
 use super::caught::caught;
 use super::envelope::{self, Answer, Echo};
 use super::normalise::{Caller, Refused, Rules, Shape, normalise};
+use super::prefer::Preference;
 use super::reply::peer;
 use super::{App, reply};
 use crate::config::Scope;
@@ -40,7 +41,11 @@ impl App {
     /// Answers a payment request; always with the envelope, even when something in here panics.
     pub(super) async fn pay(&self, purpose: Purpose, request: Request) -> Response {
         let started = Instant::now();
-        let decided = match caught(self.decide(purpose, request, started)).await {
+        let preference = match purpose {
+            Purpose::Verify => None,
+            Purpose::Settle | Purpose::Job | Purpose::Route => Some(Preference::of(request.headers())),
+        };
+        let decided = match caught(self.decide(purpose, request, started, preference)).await {
             Ok(decided) => decided,
             Err(_) => ok(unexpected(purpose, &Echo::unknown())),
         };
@@ -51,10 +56,20 @@ impl App {
         self.measure(path, decided.status, &decided.answer.outcome, started);
         let mut response = self.json_with(decided.status, decided.answer.body, decided.receipt);
         reply::retry_after(&mut response, decided.retry_after_s);
+        if let Some(preference) = preference {
+            preference.tell(&mut response);
+        }
         response
     }
 
-    async fn decide(&self, purpose: Purpose, request: Request, started: Instant) -> Decided {
+    async fn decide(
+        &self,
+        purpose: Purpose,
+        request: Request,
+        started: Instant,
+        preference: Option<Preference>,
+    ) -> Decided {
+        let preference = preference.unwrap_or_default();
         let scope = if purpose == Purpose::Verify {
             Scope::Verify
         } else {
@@ -90,7 +105,7 @@ impl App {
         let wait = match purpose {
             Purpose::Verify => self.server.verify_wait,
             Purpose::Settle | Purpose::Job | Purpose::Route => {
-                admitted.settle_wait.unwrap_or(self.server.settle_wait)
+                preference.whole(admitted.settle_wait.unwrap_or(self.server.settle_wait))
             }
         };
         let remaining = wait.saturating_sub(started.elapsed());
@@ -108,7 +123,12 @@ impl App {
         let echo = Echo::of(&request);
         match purpose {
             Purpose::Verify => self.verify(request, &echo, remaining).await,
-            Purpose::Settle | Purpose::Job | Purpose::Route => self.settle(request, &echo, remaining).await,
+            Purpose::Settle | Purpose::Job | Purpose::Route => {
+                let early = preference
+                    .early()
+                    .map(|early| early.saturating_sub(started.elapsed()));
+                self.settle(request, &echo, remaining, early).await
+            }
         }
     }
 
@@ -131,9 +151,15 @@ impl App {
         }
     }
 
-    async fn settle(&self, request: PaymentRequest, echo: &Echo, remaining: Duration) -> Decided {
+    async fn settle(
+        &self,
+        request: PaymentRequest,
+        echo: &Echo,
+        remaining: Duration,
+        early: Option<Duration>,
+    ) -> Decided {
         let within = remaining.saturating_add(SETTLE_GRACE);
-        match timeout(within, caught(self.service.settle(request))).await {
+        match timeout(within, caught(self.service.settle(request, early))).await {
             Ok(Ok(Settled { answer, receipt })) => Decided {
                 receipt,
                 ..match answer {

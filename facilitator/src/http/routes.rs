@@ -15,7 +15,7 @@ use super::body::{self, BodyError};
 use super::caught::caught;
 use super::reply::{json, peer, retry_after, with_type};
 use super::text::clean;
-use super::{App, chosen, envelope, pay, strict};
+use super::{App, chosen, envelope, loose, pay, strict};
 use crate::config::Scope;
 use crate::service::{NetworkReadiness, Receipt, Routed, SchemeReadiness};
 
@@ -77,11 +77,13 @@ impl App {
         json(200, body.to_string())
     }
 
-    /// 200 while anything can be settled: a chain or scheme that is down must not take the others out of service.
+    /// 200 while anything can be settled: a chain or scheme that is down must not take the others out of service. A disk
+    /// that takes no writes does.
     pub(super) fn ready(&self) -> Response {
         let networks = self.service.readiness();
         let draining = self.admission.is_draining();
-        let ready = !draining && networks.iter().any(NetworkReadiness::serves);
+        let trouble = self.disk.trouble();
+        let ready = !draining && trouble.is_none() && networks.iter().any(NetworkReadiness::serves);
         let networks: Vec<Value> = networks.iter().map(shown).collect();
         let mut body = json!({ "ready": ready, "networks": networks });
         if let (true, Some(body)) = (draining, body.as_object_mut()) {
@@ -90,6 +92,8 @@ impl App {
                 "why".to_owned(),
                 "shutting down: no new payments are taken".into(),
             );
+        } else if let (Some(why), Some(body)) = (trouble, body.as_object_mut()) {
+            body.insert("why".to_owned(), clean(&why).into());
         }
         self.json(if ready { 200 } else { 503 }, body.to_string())
     }
@@ -152,7 +156,7 @@ impl App {
         .await;
         let body = match bytes.as_deref() {
             Ok([]) => Value::Null,
-            Ok(bytes) => match strict::parse(bytes) {
+            Ok(bytes) => match strict::parse(loose::without_bom(bytes)) {
                 Ok(body) => body,
                 Err(why) => {
                     return json(
@@ -232,9 +236,11 @@ fn shown(network: &NetworkReadiness) -> Value {
             }
         }
     }
-    if !network.alarms.is_empty() {
-        let alarms: Vec<Value> = network.alarms.iter().map(|alarm| clean(alarm).into()).collect();
-        shown.insert("alarms".to_owned(), alarms.into());
+    for (name, sentences) in [("alarms", &network.alarms), ("warnings", &network.warnings)] {
+        if !sentences.is_empty() {
+            let sentences: Vec<Value> = sentences.iter().map(|sentence| clean(sentence).into()).collect();
+            shown.insert(name.to_owned(), sentences.into());
+        }
     }
     Value::Object(shown)
 }

@@ -72,6 +72,10 @@ pub enum Query {
     },
     /// Settlements whose release is withheld, the oldest first.
     Withheld,
+    /// Settlements that hold a signer beyond this second since the epoch, with their plans where these are still kept.
+    HeldSettlements {
+        now_s: u64,
+    },
     /// Every signer of a network that is promised to stay usable, each with the last such moment.
     Held {
         network: String,
@@ -315,6 +319,28 @@ pub fn answer(rows: &mut dyn Rows, query: &Query) -> Result<Answer, JournalError
             after.as_deref(),
             *limit,
         )?)),
+        Query::HeldSettlements { now_s } => {
+            let mut ids = BTreeSet::new();
+            for (key, text) in rows.scan(Table::Holds, "", None, ALL)? {
+                let until_s: u64 = decode(Table::Holds, &key, &text)?;
+                // Network, signer and settlement; an id of a settlement holds no bar.
+                let Some((_, settlement)) = key.rsplit_once('|') else {
+                    return Err(JournalError(format!("hold {key} names no settlement")));
+                };
+                if until_s > *now_s {
+                    ids.insert(settlement.to_owned());
+                }
+            }
+            let mut found = Vec::new();
+            for id in ids {
+                // A hold outlives nothing: its settlement's row is kept at least as long.
+                if let Some(row) = get::<SettlementRow>(rows, Table::Settlements, &id)? {
+                    let plan = rows.get(Table::Plans, &id)?;
+                    found.push((row, plan));
+                }
+            }
+            Ok(Answer::Settlements(found))
+        }
         Query::Held { network } => {
             let base = format!("{network}|");
             let mut latest: BTreeMap<String, u64> = BTreeMap::new();

@@ -29,6 +29,7 @@ use super::manifest::{self, Inspected};
 use super::pin::{Pin, Sha256Digest};
 use super::pool::Pool;
 use super::remote::{RemoteDriver, RemoteScheme};
+use crate::telemetry::disk;
 
 /// Largest manifest or error text in bytes that is read from a running plugin.
 const MAX_TEXT_BYTES: usize = 256 << 10;
@@ -241,8 +242,9 @@ fn check_config(plugin: &Path, manifest: &Manifest, config: &Value) -> Result<()
 fn copy(plugin: &Path, folder: &Path, bytes: &[u8], sha256: Sha256Digest) -> Result<PathBuf, PluginError> {
     let fail = |error: std::io::Error| {
         let message = format!(
-            "it can't be copied to {} ({error}): make that folder writable",
-            folder.display()
+            "it can't be copied to {} in data.directory ({error}): {}",
+            folder.display(),
+            disk::remedy(&error)
         );
         PluginError::new(plugin, ErrorKind::File, message)
     };
@@ -273,14 +275,24 @@ fn copy(plugin: &Path, folder: &Path, bytes: &[u8], sha256: Sha256Digest) -> Res
     Ok(copy)
 }
 
+/// What helps when the system's loader says this of a copy.
+fn load_remedy(said: &str, copy: &Path) -> String {
+    // What glibc and musl say where a file system is mounted `noexec`, or a security module forbids it.
+    if said.contains("failed to map segment") || said.contains("Operation not permitted") {
+        let folder = copy.parent().unwrap_or(copy).display();
+        return format!(
+            "plugins are run from {folder}, and its file system allows no programs (noexec): mount it without noexec, or \
+             write another data.directory"
+        );
+    }
+    "use a build for this machine's system".to_owned()
+}
+
 /// The entry function of a file.
 fn open(plugin: &Path, copy: &Path) -> Result<EntryFn, PluginError> {
     let fail = |what: &str, error: libloading::Error| {
-        PluginError::new(
-            plugin,
-            ErrorKind::Load,
-            format!("{what} ({error}): use a build for this machine's system"),
-        )
+        let message = format!("{what} ({error}): {}", load_remedy(&error.to_string(), copy));
+        PluginError::new(plugin, ErrorKind::Load, message)
     };
     // SAFETY: runs the file's initialisers; the operator pinned the file, or chose development mode.
     let library = unsafe { Library::open(Some(copy), RTLD_NOW | RTLD_LOCAL) };
@@ -406,4 +418,45 @@ fn create(
     }
     // SAFETY: just made by this plugin's `create`.
     Ok(unsafe { Instance::new(pointer, functions, bridge) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_without_programs_is_not_called_a_wrong_build() {
+        let copy = Path::new("/var/lib/switchyard/plugins/ab.so");
+        for said in [
+            "/var/lib/switchyard/plugins/ab.so: failed to map segment from shared object",
+            "Error loading shared library /x/ab.so: Operation not permitted",
+        ] {
+            let told = load_remedy(said, copy);
+            assert!(
+                told.contains("mount it without noexec") && told.contains("/var/lib/switchyard/plugins,"),
+                "{told}"
+            );
+        }
+        let told = load_remedy("libfoo.so.7: cannot open shared object file", copy);
+        assert!(told.contains("a build for this machine's system"), "{told}");
+    }
+
+    #[test]
+    fn a_full_disk_is_not_called_a_missing_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = b"x";
+        let digest = Sha256Digest::of(bytes);
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let told = copy(Path::new("p.so"), &file.join("plugins"), bytes, digest)
+            .unwrap_err()
+            .message;
+        assert!(told.contains("a file is where a folder has to be"), "{told}");
+        let full = io_remedy(std::io::ErrorKind::StorageFull);
+        assert!(full.contains("make room") && !full.contains("writable"), "{full}");
+    }
+
+    fn io_remedy(kind: std::io::ErrorKind) -> &'static str {
+        disk::remedy(&std::io::Error::from(kind))
+    }
 }

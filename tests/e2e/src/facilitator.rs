@@ -402,6 +402,14 @@ impl Facilitator {
         self.signal("TERM");
     }
 
+    /// SIGHUP, as a terminal sends it when it is closed, without waiting for what it does.
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
     /// SIGKILL while others talk to it; [`Facilitator::kill`] then clears up what is left.
     ///
     /// # Panics

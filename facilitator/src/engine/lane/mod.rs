@@ -511,7 +511,7 @@ impl LaneTask {
             Err(Stop::WouldFail) => self.end(settlement, step, Ends::WouldFail),
             Err(Stop::LostSlots) => self.end(settlement, step, Ends::LostSlots),
             Err(Stop::Refused(refusal)) => {
-                tracing::error!(settlement = settlement.id, step, reason = %refusal.reason, message = ?refusal.message,
+                tracing::error!(settlement = settlement.id, step, reason = %refusal.reason, detail = ?refusal.message,
                     "a step of a settlement can't be built");
                 self.try_later(settlement, step);
             }

@@ -34,7 +34,7 @@ use crate::service::{SettleAnswer, Settled};
 pub(super) use answers::{paused, refusal_of_commit, refuse, unavailable};
 use answers::{plain, stopped, unexpected};
 use known::Known;
-use wait::withdrawn;
+use wait::{Patience, withdrawn};
 
 /// How long past its time a caller waits for a commit that is under way.
 const COMMIT_GRACE: Duration = Duration::from_secs(5);
@@ -89,11 +89,21 @@ impl Engine {
     /// Settles a payment, or says what became of it, within the request's time and [`LAST_GRACE`], whatever hangs: who
     /// has a recorded transaction hears its hash.
     pub async fn settle_with_receipt(self: &Arc<Self>, request: PaymentRequest) -> Settled {
-        let deadline = Instant::now() + Duration::from_millis(request.remaining_ms);
+        self.settle_early(request, None).await
+    }
+
+    /// The same; after `early` the caller prefers `settlement_pending` with the hash to waiting for the chain.
+    pub async fn settle_early(self: &Arc<Self>, request: PaymentRequest, early: Option<Duration>) -> Settled {
+        let now = Instant::now();
+        let deadline = now + Duration::from_millis(request.remaining_ms);
+        let patience = Patience {
+            early: early.map(|early| now + early).filter(|early| *early < deadline),
+            last: deadline,
+        };
         let (network, network_as_sent) = (request.network.clone(), request.network_as_sent.clone());
         let known = Known::default();
         let settled = {
-            let settled = AssertUnwindSafe(self.settle_known(request, deadline, &known)).catch_unwind();
+            let settled = AssertUnwindSafe(self.settle_known(request, patience, &known)).catch_unwind();
             tokio::time::timeout_at(deadline + LAST_GRACE, settled).await
         };
         let settled = match settled {
@@ -121,14 +131,14 @@ impl Engine {
     async fn settle_known(
         self: &Arc<Self>,
         request: PaymentRequest,
-        deadline: Instant,
+        patience: Patience,
         known: &Known,
     ) -> Settled {
         let network_as_sent = request.network_as_sent.clone();
         match self.ask(request).await {
             Ok(asked) => {
                 known.set_claim(&asked.claim);
-                self.settle_claim(&Arc::new(asked), deadline, known).await
+                self.settle_claim(&Arc::new(asked), patience, known).await
             }
             Err(NotAsked::Refused(refusal)) => {
                 SettleAnswer::Reply(settlement::failure(&refusal, "", &network_as_sent)).into()
@@ -137,7 +147,12 @@ impl Engine {
         }
     }
 
-    async fn settle_claim(self: &Arc<Self>, asked: &Arc<Asked>, deadline: Instant, known: &Known) -> Settled {
+    async fn settle_claim(
+        self: &Arc<Self>,
+        asked: &Arc<Asked>,
+        patience: Patience,
+        known: &Known,
+    ) -> Settled {
         for look in 0..LOOKS {
             match self.find(asked, known).await {
                 Ok(Found::Waiting {
@@ -146,7 +161,7 @@ impl Engine {
                     answer,
                 }) => {
                     known.set_held(&settlement);
-                    return self.wait(asked, settlement, number, answer, deadline).await;
+                    return self.wait(asked, settlement, number, answer, patience).await;
                 }
                 Ok(Found::Decided(answer)) => return *answer,
                 Ok(Found::Again) => tokio::time::sleep(Duration::from_millis(u64::from(look))).await,

@@ -13,20 +13,20 @@ pub(super) fn log(network: &str, claim: &str, answer: &SettleAnswer) {
         SettleAnswer::Reply(reply) => {
             let why = reply.error_reason.as_deref().unwrap_or_default();
             let (tx, payer) = (reply.transaction.as_str(), reply.payer.as_str());
-            let message = reply.error_message.as_deref();
+            let detail = reply.error_message.as_deref();
             if reply.success {
                 tracing::debug!(network, claim, payer, tx, "told: success");
             } else if why == reason::SETTLEMENT_PENDING {
                 tracing::info!(network, claim, payer, tx, "told: pending");
             } else if tx.is_empty() {
-                tracing::info!(network, claim, payer, reason = why, message, "told: refused");
+                tracing::info!(network, claim, payer, reason = why, detail, "told: refused");
             } else {
-                tracing::debug!(network, claim, payer, tx, reason = why, message, "told: not paid");
+                tracing::debug!(network, claim, payer, tx, reason = why, detail, "told: not paid");
             }
         }
         SettleAnswer::Replay(_) => tracing::debug!(network, claim, "told: the same as before"),
         SettleAnswer::Unavailable { message, .. } => {
-            tracing::info!(network, claim, message, "told: not begun, try again");
+            tracing::info!(network, claim, detail = message, "told: not begun, try again");
         }
     }
 }

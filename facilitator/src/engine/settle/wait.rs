@@ -9,7 +9,16 @@ use super::answers::unavailable;
 use super::{Asked, COMMIT_GRACE};
 use crate::engine::Engine;
 use crate::engine::settlement::{self, Phase, Settlement};
+use crate::journal::Outcome;
 use crate::service::Settled;
+
+/// How long a caller waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// From here on it prefers `settlement_pending` with the hash, as soon as there is one, to waiting on.
+    pub(super) early: Option<Instant>,
+    pub(super) last: Instant,
+}
 
 impl Engine {
     /// Waits for the answer; the drop of this future is the caller's hang-up.
@@ -19,13 +28,34 @@ impl Engine {
         settlement: Arc<Settlement>,
         number: u64,
         mut answer: oneshot::Receiver<Settled>,
-        deadline: Instant,
+        patience: Patience,
     ) -> Settled {
         let seat = Seat {
             settlement: Arc::clone(&settlement),
             number,
         };
-        if let Ok(answered) = tokio::time::timeout_at(deadline, &mut answer).await {
+        if let Some(early) = patience.early {
+            let recorded = async {
+                tokio::time::sleep_until(early).await;
+                recorded(&settlement).await;
+            };
+            tokio::select! {
+                biased;
+                answered = &mut answer => {
+                    drop(seat);
+                    return answered.unwrap_or_else(|_| unanswered(&settlement, asked));
+                }
+                () = recorded => {
+                    let mut state = settlement.lock();
+                    if state.leave(number) {
+                        return settlement::late(&state.row, &asked.request.network_as_sent).into();
+                    }
+                    // The answer is on its way.
+                }
+                () = tokio::time::sleep_until(patience.last) => {}
+            }
+        }
+        if let Ok(answered) = tokio::time::timeout_at(patience.last, &mut answer).await {
             drop(seat);
             return answered.unwrap_or_else(|_| unanswered(&settlement, asked));
         }
@@ -86,6 +116,23 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.settlement.lock().leave(self.number);
         self.settlement.withdraw_if_deserted();
+    }
+}
+
+/// Ends once a transaction of the settlement is recorded, unless it is decided by then: that answer is better.
+async fn recorded(settlement: &Settlement) {
+    loop {
+        let changed = settlement.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        {
+            let state = settlement.lock();
+            let has_hash = state.phase == Phase::Committed && state.row.tx_id.is_some();
+            if has_hash && state.row.outcome == Outcome::Open {
+                return;
+            }
+        }
+        changed.await;
     }
 }
 

@@ -12,7 +12,8 @@ pub const HEX_KEY_CHARACTERS: usize = 64;
 /// 64 bytes in base58 (an ed25519 pair, or a signature), but for one in 16,000 that begins with zeros.
 pub const PAIR_CHARACTERS: RangeInclusive<usize> = 85..=88;
 
-const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+/// Bitcoin's alphabet, which Solana uses.
+pub(super) const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
 /// SHA-256 of every spelling of the keys that is longer than a word: lower-case hex, and base58 of an ed25519 pair.
 #[derive(Clone, Default)]

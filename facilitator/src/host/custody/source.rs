@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use sdk_plugin::host::Suite;
 use zeroize::Zeroizing;
 
 use super::PrivateKey;
+use super::digests::BASE58;
 
 /// Longest text of a key: a JSON array of 64 bytes, one per line, is far shorter.
 const MAX_BYTES: usize = 4_096;
@@ -149,13 +151,20 @@ fn ed25519(text: &str, source: &KeySource) -> Result<ed25519_dalek::SigningKey, 
             format!("{source} holds an ed25519 pair whose second half is not the public key of its first")
         });
     }
-    let seed = hex_32(text).ok_or_else(|| {
-        format!(
-            "{source} must hold an ed25519 seed: 32 bytes as 64 hex digits, with or without 0x, or a JSON array of 64 \
-             numbers (seed and public key)"
-        )
-    })?;
-    Ok(ed25519_dalek::SigningKey::from_bytes(&seed))
+    // Hex first: 64 hex digits are no base58 of 64 bytes, which has 64 characters only when all are `1`.
+    if let Some(seed) = hex_32(text) {
+        return Ok(ed25519_dalek::SigningKey::from_bytes(&seed));
+    }
+    if let Some(pair) = base58_64(text) {
+        return ed25519_dalek::SigningKey::from_keypair_bytes(&pair).map_err(|_| {
+            format!("{source} holds an ed25519 pair in base58 whose second half is not the public key of its first")
+        });
+    }
+    Err(format!(
+        "{source} must hold an ed25519 key: a seed of 32 bytes as 64 hex digits, with or without 0x; seed and public key \
+         in base58, as wallets export it (86 to 88 characters; 43 or 44 are an address); or both as a JSON array of 64 \
+         numbers"
+    ))
 }
 
 /// 64 hex digits, with or without `0x`.
@@ -163,6 +172,34 @@ fn hex_32(text: &str) -> Option<Zeroizing<[u8; 32]>> {
     let mut bytes = Zeroizing::new([0; 32]);
     hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), bytes.as_mut_slice()).ok()?;
     Some(bytes)
+}
+
+/// Characters of 64 bytes in base58; fewer than 85 only where they begin with zeros.
+const BASE58_OF_64: RangeInclusive<usize> = 64..=88;
+
+/// 64 bytes in base58, read by hand so that no copy is left behind.
+fn base58_64(text: &str) -> Option<Zeroizing<[u8; 64]>> {
+    if !BASE58_OF_64.contains(&text.len()) {
+        return None;
+    }
+    let mut bytes = Zeroizing::new([0u8; 64]);
+    for c in text.bytes() {
+        let digit = BASE58.iter().position(|known| *known == c)?;
+        let mut carry = u32::try_from(digit).ok()?;
+        for byte in bytes.iter_mut().rev() {
+            // Below 256 * 58 + 256.
+            carry += u32::from(*byte) * 58;
+            *byte = u8::try_from(carry & 0xff).ok()?;
+            carry >>= 8;
+        }
+        if carry != 0 {
+            return None;
+        }
+    }
+    // Each leading `1` is one byte of zero: with more or fewer it would be another number of bytes.
+    let ones = text.bytes().take_while(|c| *c == b'1').count();
+    let zeroes = bytes.iter().take_while(|byte| **byte == 0).count();
+    (ones == zeroes).then_some(bytes)
 }
 
 /// A JSON array of 64 bytes, read by hand: a JSON parser would leave copies.

@@ -15,6 +15,9 @@ use super::*;
 const SEED: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
 const SEED_PUBLIC: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
 const SEED_SIGNATURE: &str = "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b";
+/// Seed and public key, as Solana wallets export them.
+const PAIR_BASE58: &str =
+    "49W385L4rePHy6PAaQUovbD2aacgN4HsKXSMeUzRg4fmwXszN91JuMFrQRj3vMDpZuRF3ZknQBuRBoWQJEfXstMw";
 const ONE: &str = "0x0000000000000000000000000000000000000000000000000000000000000001";
 
 impl Environment for HashMap<&str, &str> {
@@ -81,6 +84,7 @@ fn ed25519_signs_as_rfc_8032_says_from_every_spelling() {
     for custody in [
         from_env(Suite::Ed25519, SEED).unwrap(),
         from_env(Suite::Ed25519, &format!(" 0x{SEED}\n")).unwrap(),
+        from_env(Suite::Ed25519, &format!("{PAIR_BASE58}\n")).unwrap(),
         from_file(Suite::Ed25519, json.path()).unwrap(),
         from_file(Suite::Ed25519, file(SEED, 0o400).path()).unwrap(),
     ] {
@@ -91,6 +95,31 @@ fn ed25519_signs_as_rfc_8032_says_from_every_spelling() {
             SEED_PUBLIC
         );
     }
+}
+
+#[test]
+fn a_solana_key_in_base58_is_taken_whole_or_not_at_all() {
+    let address = "9C6hybhQ6Aycep9jaUnP6uL9ZYvDjUp1aSkFWPUFJtpj";
+    let mut other_half = PAIR_BASE58.to_owned();
+    other_half.replace_range(87.., "x");
+    for text in [
+        &PAIR_BASE58[1..],
+        &PAIR_BASE58[..87],
+        &format!("1{}", &PAIR_BASE58[1..]),
+        &PAIR_BASE58.to_ascii_lowercase(),
+        &PAIR_BASE58.replace('4', "0"),
+        &"z".repeat(88),
+        &"1".repeat(88),
+        &other_half,
+        address,
+    ] {
+        let error = from_env(Suite::Ed25519, text).unwrap_err();
+        assert!(!error.to_string().contains(&text[..8]), "{error}");
+        assert!(error.why.contains("base58"), "{error}");
+    }
+    let error = from_env(Suite::Ed25519, address).unwrap_err();
+    assert!(error.why.contains("43 or 44 are an address"), "{error}");
+    assert!(from_env(Suite::Secp256k1, PAIR_BASE58).is_err());
 }
 
 #[test]

@@ -265,6 +265,9 @@ async fn t22_while_draining_payments_are_turned_away_and_reads_are_not() {
             (503, "service_unavailable")
         );
         assert_eq!(seen.headers["retry-after"], "5");
+        // Nobody has looked whether the payment is recorded.
+        assert!(!seen.text.contains("nothing was begun"), "{}", seen.text);
+        assert!(seen.text.contains("send the same request again"), "{}", seen.text);
     }
     assert_eq!(front.get("/ready").await.status, 503);
     let ready = front.get("/ready").await;

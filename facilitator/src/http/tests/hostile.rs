@@ -137,6 +137,10 @@ fn t11_number_traps_are_refused_with_the_reason() {
     ];
     for member in ["amount", "maxTimeoutSeconds"] {
         for trap in traps {
+            // A whole number of seconds may be written as a float: it moves no money.
+            if member == "maxTimeoutSeconds" && matches!(trap, "1e6" | "1.0") {
+                continue;
+            }
             let text = without(v2(), &format!("/paymentRequirements/{member}")).to_string();
             let text = text.replace(
                 "\"paymentRequirements\":{",

@@ -3,6 +3,7 @@
 mod access;
 mod dispatch;
 mod hostile;
+mod kind;
 mod replies;
 mod sockets;
 
@@ -42,6 +43,8 @@ pub(super) struct Scripted {
     pub(super) on_verify: OnVerify,
     pub(super) on_settle: OnSettle,
     pub(super) seen: Mutex<Vec<PaymentRequest>>,
+    /// When each settle's caller preferred the hash.
+    pub(super) early: Mutex<Vec<Option<Duration>>>,
     pub(super) ready: bool,
     pub(super) schemes: Vec<SchemeReadiness>,
     /// How the ways of the answers ended.
@@ -61,6 +64,7 @@ impl Default for Scripted {
             on_verify: Box::new(|_| Box::pin(async { valid() })),
             on_settle: Box::new(|_| Box::pin(async { SettleAnswer::Reply(success()) })),
             seen: Mutex::default(),
+            early: Mutex::default(),
             ready: true,
             schemes: Vec::new(),
             deliveries: Arc::default(),
@@ -88,7 +92,8 @@ impl Service for Scripted {
         (self.on_verify)(request).await
     }
 
-    async fn settle(&self, request: PaymentRequest) -> Settled {
+    async fn settle(&self, request: PaymentRequest, early: Option<Duration>) -> Settled {
+        self.early.lock().unwrap().push(early);
         self.seen.lock().unwrap().push(request.clone());
         let answer = (self.on_settle)(request).await;
         Settled {
@@ -197,11 +202,32 @@ pub(super) fn success() -> SettleReply {
     }
 }
 
+pub(super) fn failed(reason: &str, message: &str, transaction: &str) -> SettleReply {
+    SettleReply {
+        success: false,
+        error_reason: Some(reason.into()),
+        error_message: Some(message.into()),
+        transaction: transaction.into(),
+        ..success()
+    }
+}
+
+/// Answers every settle so.
+pub(super) fn settling(answer: SettleAnswer) -> Scripted {
+    Scripted {
+        on_settle: Box::new(move |_| {
+            let answer = answer.clone();
+            Box::pin(async move { answer })
+        }),
+        ..Scripted::default()
+    }
+}
+
 /// A configuration with `more` in it.
 pub(super) fn config(more: &str) -> Config {
     let text = format!(
         "{more}\n[keys.hot]\nenv = \"K\"\n[networks.\"eip155:84532\"]\nrpc = [\"http://127.0.0.1:1\"]\n\
-         signers = [\"hot\"]\nmax_cost = \"1\"\n[plugins]\ndev = true\n[plugin.evm]\nfile = \"x.so\"\n"
+         signers = [\"hot\"]\nmax_cost = \"1000000\"\n[plugins]\ndev = true\n[plugin.evm]\nfile = \"x.so\"\n"
     );
     Config::parse("test.toml", Path::new(""), &text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
 }

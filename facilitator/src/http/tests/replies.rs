@@ -10,26 +10,6 @@ use super::*;
 use crate::host::custody::{Custody, KeySource, KeySpec, ProcessEnvironment};
 use crate::telemetry::metrics::MAX_SERIES;
 
-fn settling(answer: SettleAnswer) -> Scripted {
-    Scripted {
-        on_settle: Box::new(move |_| {
-            let answer = answer.clone();
-            Box::pin(async move { answer })
-        }),
-        ..Scripted::default()
-    }
-}
-
-fn failed(reason: &str, message: &str, transaction: &str) -> SettleReply {
-    SettleReply {
-        success: false,
-        error_reason: Some(reason.into()),
-        error_message: Some(message.into()),
-        transaction: transaction.into(),
-        ..success()
-    }
-}
-
 #[tokio::test]
 async fn good_answers_have_only_the_members_they_need() {
     let front = front(Scripted::default(), "");
@@ -393,4 +373,25 @@ async fn t102_metrics_that_overflow_or_contradict_change_no_answer() {
         text.contains("switchyard_http_requests_total{overflow=\"true\"}"),
         "it has overflowed"
     );
+}
+
+#[tokio::test]
+async fn ready_is_503_while_the_disk_takes_no_writes_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let front = front(
+        Scripted::default(),
+        &format!("[data]\ndirectory = {:?}", folder.path()),
+    );
+    assert_eq!(front.get("/ready").await.status, 200);
+    let probe = folder.path().join(crate::telemetry::disk::PROBE);
+    std::os::unix::fs::symlink("/dev/full", &probe).unwrap();
+    front.app.disk.look(&front.app.metrics).await;
+    let seen = front.get("/ready").await;
+    assert_eq!((seen.status, &seen.json()["ready"]), (503, &json!(false)));
+    let why = seen.json()["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("the disk is full: make room"), "{why}");
+    assert_eq!(front.get("/health").await.status, 200, "a restart would not help");
+    std::fs::remove_file(&probe).unwrap();
+    front.app.disk.look(&front.app.metrics).await;
+    assert_eq!(front.get("/ready").await.status, 200);
 }

@@ -94,7 +94,7 @@ pub(in crate::journal) fn prepared(id: u64, settlement: u64, sequence: u64) -> E
     )))
 }
 
-pub(in crate::journal) fn paid(settlement: u64, item: &str) -> Event {
+pub(crate) fn paid(settlement: u64, item: &str) -> Event {
     Event::Paid {
         settlement,
         step: 0,

@@ -64,7 +64,7 @@ pub(super) fn mark(path: &Path) -> PathBuf {
     path.with_file_name("journal.mark")
 }
 
-fn lock_file(path: &Path) -> PathBuf {
+pub(super) fn lock_file(path: &Path) -> PathBuf {
     beside(path, ".lock")
 }
 

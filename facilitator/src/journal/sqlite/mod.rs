@@ -198,6 +198,26 @@ pub fn withheld(directory: &Path) -> Result<Vec<(SettlementRow, WithheldRow)>, J
     super::withheld::all(&mut Tables::new(&connection))
 }
 
+/// Answers a query from a directory's journal without writing to it, beside a running process as well. `None`: there is no
+/// journal, or one of an earlier version, which the next start brings up to date.
+pub fn read(directory: &Path, query: &Query) -> Result<Option<Answer>, JournalError> {
+    let path = directory.join(files::DATABASE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let connection = files::connect_read_only(&path)?;
+    if files::schema(&connection, &path)? < files::SCHEMA {
+        return Ok(None);
+    }
+    super::query::answer(&mut Tables::new(&connection), query).map(Some)
+}
+
+/// The file that the process which uses a directory's journal holds locked.
+#[must_use]
+pub fn lock_file(directory: &Path) -> std::path::PathBuf {
+    files::lock_file(&directory.join(files::DATABASE))
+}
+
 /// Behind the highest id of any settlement or attempt.
 fn first_free_id(connection: &Connection) -> Result<u64, JournalError> {
     let mut tables = Tables::new(connection);

@@ -47,7 +47,7 @@ fn t107(line: &str, budget: &str, says: &str) {
     let mut world = World::builder()
         .mining(Mining::Auto)
         .buyers(24)
-        .network(&format!("{line} = \"{FEW}\""))
+        .network(&format!("{line} = \"{FEW}\"\nmax_cost = \"500000000000000\""))
         .start();
     let paid = spend(&world, says);
     assert!(paid >= 1, "some fit into the budget");
@@ -110,6 +110,7 @@ fn t107_a_tenant_spends_its_budget_and_no_more_and_others_go_on() {
     let limited = format!("max_cost_per_day = {{ \"eip155:84532\" = \"{FEW}\" }}");
     let mut world = World::builder()
         .buyers(24)
+        .network("max_cost = \"500000000000000\"")
         .more(&(tenant("shop", &limited) + &tenant("cafe", "")))
         .start();
     let settle = |world: &World, buyer: usize, tenant: &str| {

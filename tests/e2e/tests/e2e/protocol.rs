@@ -2,7 +2,7 @@
 
 use devnet::Mining;
 use e2e::payment::{NETWORK, PRICE};
-use e2e::{Reply, World};
+use e2e::{Reply, World, wait};
 use serde_json::{Value, json};
 
 use crate::reason;
@@ -430,4 +430,67 @@ fn an_idempotency_key_replays_the_answer_to_its_owner_only() {
         hash
     );
     assert_eq!((world.sent(), world.transfers()), (1, 1));
+}
+
+#[test]
+fn t118_t149_a_seller_s_typo_outside_money_changes_no_verdict() {
+    let world = World::start();
+    let clean = world.payment(2).v2();
+    world.verify(&clean).valid();
+    let long: Vec<Value> = (0..700)
+        .map(|n| json!({ "name": n, "text": "x".repeat(80) }))
+        .collect();
+    for (pointer, value) in [
+        ("/x402Version", json!("2")),
+        ("/paymentPayload/x402Version", json!(2.0)),
+        ("/paymentPayload/resource", json!("https://api.example/data")),
+        ("/paymentPayload/extensions", json!([])),
+        (
+            "/paymentPayload/extensions",
+            json!({ "bazaar": { "info": long } }),
+        ),
+        (
+            "/paymentPayload/resource",
+            json!({ "url": "https://a.example", "description": "y".repeat(5_000) }),
+        ),
+        ("/paymentRequirements/maxTimeoutSeconds", json!(60.0)),
+    ] {
+        let mut body = clean.clone();
+        let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
+        let parent = body
+            .pointer_mut(parent)
+            .expect("there")
+            .as_object_mut()
+            .expect("an object");
+        parent.insert(name.to_owned(), value);
+        world.verify(&body).valid();
+    }
+    world.untouched(|| {
+        let mut body = clean.clone();
+        body["paymentRequirements"]["amount"] = json!(10_000.0);
+        assert_eq!(world.settle(&body).failed(reason::INVALID_REQUIREMENTS), "");
+    });
+}
+
+#[test]
+fn t153_a_caller_that_prefers_not_to_wait_hears_the_hash_and_is_paid_when_it_asks_again() {
+    let world = World::builder().mining(Mining::Manual).start();
+    let body = world.payment(2).v2().to_string();
+    let settle = |prefer: &str| {
+        let headers = [("prefer", prefer)];
+        let client = world.facilitator.client();
+        client
+            .post("/settle", body.as_bytes(), &headers)
+            .expect("an answer")
+    };
+    let reply = settle("respond-async");
+    let hash = reply.pending();
+    assert_eq!(reply.header("preference-applied"), Some("respond-async"));
+    world.wait_sent(1);
+    world.chain.mine(1).expect("mines");
+    let paid = wait::until("it is paid", wait::LONG, || {
+        let reply = settle("respond-async");
+        reply.is_success().then_some(reply)
+    });
+    assert_eq!((paid.paid(), world.transfers()), (hash, 1));
 }

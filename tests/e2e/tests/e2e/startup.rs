@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use devnet::{Account, FACILITATOR};
-use e2e::{Facilitator, Settings, binaries};
+use devnet::{Account, FACILITATOR, Mining};
+use e2e::{Facilitator, Settings, World, binaries};
 
 /// Nothing listens there; none of these gets so far.
 const NOWHERE: &str = "http://127.0.0.1:9";
@@ -149,7 +149,7 @@ fn what_the_driver_would_refuse_is_refused_before_the_port_opens() {
         network: "assets = [\"USDC\", \"0X036CBD53842C5426634E7929541EC2318F3DCF7E\"]\n\
                   options = { max_head_age = 0, legacy = \"yes\", fill_gas = 20999, max_fee_per_gas_wei = \"1e9\" }"
             .to_owned(),
-        more: "[networks.\"eip155:abc\"]\nrpc = [\"http://127.0.0.1:9\"]\nsigners = [\"signer0\"]\nmax_cost = \"1\"\n"
+        more: "[networks.\"eip155:abc\"]\nrpc = [\"http://127.0.0.1:9\"]\nsigners = [\"signer0\"]\nmax_cost = \"1000000\"\n"
             .to_owned(),
         ..settings()
     };
@@ -207,4 +207,52 @@ fn a_finality_of_one_block_is_refused_unless_it_is_asked_for() {
         said.contains("switchyard.toml:") && said.contains(".finality: "),
         "{said}"
     );
+}
+
+#[test]
+fn a_terminal_that_is_closed_drains_and_does_not_break_off() {
+    let mut world = World::builder().mining(Mining::Manual).start();
+    let body = world.payment(2).v2();
+    let reply = std::thread::scope(|scope| {
+        let settle = scope.spawn(|| world.settle(&body));
+        world.wait_sent(1);
+        world.facilitator.hang_up();
+        world.chain.mine(1).expect("mines");
+        settle.join().expect("joins")
+    });
+    let _ = reply.paid();
+    assert!(world.facilitator.wait_exit().success(), "a clean exit");
+}
+
+#[test]
+fn a_pause_works_in_a_shell_without_the_variables_of_keys_and_nodes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = Settings {
+        folder: Some(folder.path().to_owned()),
+        network: "rpc_timeout_ms = \"${SWITCHYARD_E2E_UNSET}\"".to_owned(),
+        ..settings()
+    };
+    let said = refused(&settings);
+    assert!(said.contains("export SWITCHYARD_E2E_UNSET=…"), "{said}");
+    for (words, told) in [
+        (
+            &["pause", "--network", "eip155:84532", "--reason", "night"][..],
+            "every scheme on eip155:84532",
+        ),
+        (&["paused"], "every scheme on eip155:84532"),
+        (&["resume"], "nothing is paused"),
+    ] {
+        let output = std::process::Command::new(binaries::switchyard().expect("built"))
+            .args(words)
+            .arg("--config")
+            .arg(folder.path().join("switchyard.toml"))
+            .env_clear()
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains(told),
+            "{words:?}: {output:?}"
+        );
+    }
 }

@@ -136,3 +136,38 @@ fn t101_a_payment_identifier_of_two_tenants_is_two_payments() {
     );
     assert_eq!((world.sent(), world.transfers()), (3, 2));
 }
+
+#[test]
+fn a_tenant_whose_payment_is_open_can_not_be_taken_out() {
+    let gone = tenant("one", "key-one", "settle_wait_seconds = 1");
+    let mut world = World::builder()
+        .mining(Mining::Manual)
+        .more(&(gone.clone() + &tenant("two", "key-two", "")))
+        .start();
+    let body = world.payment(2).v2();
+    let reply = post(&world, "/settle", &body, "key-one");
+    let hash = reply.pending();
+    world.facilitator.kill();
+    world.facilitator.reconfigure(&gone, "");
+    let (good, told) = world.facilitator.command(&["check"]);
+    assert!(!good && told.contains("\"one\" is not there any more"), "{told}");
+    let (status, said) = world.facilitator.restart_in_vain();
+    assert!(!status.success(), "{said}");
+    assert!(
+        said.contains("tenants: \"one\" is not there any more, and 1 payment that is open or held needs it")
+            && said.contains(&hash)
+            && said.contains("switchyard.toml:"),
+        "{said}"
+    );
+    world.facilitator.reconfigure(
+        &tenant("two", "key-two", ""),
+        &(gone + &tenant("two", "key-two", "")),
+    );
+    world.facilitator.restart();
+    world.chain.mine(1).expect("mines");
+    let again = wait::until("the payment has landed", wait::LONG, || {
+        let reply = post(&world, "/settle", &body, "key-one");
+        reply.is_success().then_some(reply)
+    });
+    assert_eq!(again.paid(), hash);
+}

@@ -1,0 +1,186 @@
+//! Broken configurations as operators write them: each is exactly one error, at the line that has to be changed, with
+//! what to write instead.
+
+use std::path::Path;
+
+use super::Config;
+
+const GOOD: &str = r#"[server]
+listen = "127.0.0.1:4020"
+settle_wait_seconds = 25
+[data]
+directory = "data"
+[keys.hot]
+env = "SWITCHYARD_KEY"
+[keys.sol]
+file = "sol.json"
+suite = "ed25519"
+[networks."eip155:8453"]
+rpc = ["https://one.example/KEY", "https://two.example/KEY"]
+signers = ["hot"]
+max_cost = "50000000000000"
+max_cost_per_day = "5000000000000000"
+[plugin.evm]
+file = "libswitchyard_evm.so"
+sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+[[tenants]]
+name = "shop"
+key_sha256 = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+max_cost_per_day = { "eip155:8453" = "5000000000000000" }
+[log]
+level = "info"
+"#;
+
+/// What is replaced, and by what; the line to blame, by a part of it; the key; what the message says.
+type Row = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
+#[rustfmt::skip]
+const SERVER: &[Row] = &[
+    ("127.0.0.1:4020", "localhost:4020", "localhost", "server.listen", "is not an address and port; write e.g. \"127.0.0.1:4020\""),
+    ("127.0.0.1:4020", "127.0.0.1:99999", ":99999", "server.listen", "write e.g. \"127.0.0.1:4020\""),
+    ("\"127.0.0.1:4020\"", "4020", "listen = 4020", "server.listen", "must be a string in quotes, not a whole number"),
+    ("settle_wait_seconds = 25", "settle_wait_seconds = 0", "= 0", "server.settle_wait_seconds", "must be from 1 to 85"),
+    ("settle_wait_seconds = 25", "settle_wait_seconds = \"25\"", "\"25\"", "server.settle_wait_seconds", "must be a whole number, not a string"),
+    ("settle_wait_seconds = 25", "settle_wait_seconds = 2.5", "2.5", "server.settle_wait_seconds", "not a number with a fraction"),
+    ("settle_wait_seconds = 25", "drain_seconds = -1", "-1", "server.drain_seconds", "must be from 0 to 600"),
+    ("settle_wait_seconds = 25", "settle_wait = 25", "settle_wait", "server.settle_wait", "unknown key; there are listen, base_path"),
+    ("settle_wait_seconds = 25", "settle_wait_second = 25", "settle_wait", "server.settle_wait_second", "did you mean \"settle_wait_seconds\"?"),
+    ("settle_wait_seconds = 25", "base_path = \"x402\"", "x402", "server.base_path", "write \"\" or e.g. \"/x402\""),
+    ("settle_wait_seconds = 25", "base_path = \"https://pay.example/x402\"", "pay.example", "server.base_path", "write \"\" or e.g. \"/x402\""),
+    ("settle_wait_seconds = 25", "legacy0 = \"yes\"", "yes", "server.legacy0", "must be true or false, not a string"),
+    ("settle_wait_seconds = 25", "trusted_proxies = [\"10.0.0.0/33\"]", "/33", "server.trusted_proxies[0]", "write e.g. \"10.0.0.0/8\""),
+    ("settle_wait_seconds = 25", "trusted_proxies = \"10.0.0.1\"", "10.0.0.1", "server.trusted_proxies", "must be a list in [ ], not a string"),
+    ("settle_wait_seconds = 25", "cors_origins = [\"shop.example\"]", "shop.example", "server.cors_origins[0]", "write e.g. \"https://shop.example\""),
+    ("settle_wait_seconds = 25", "cors_origins = [\"https://shop.example/\"]", "shop.example", "server.cors_origins[0]", "no path"),
+    ("settle_wait_seconds = 25", "cors_origins = [\"*\", \"https://a.example\"]", "a.example", "server.cors_origins", "write [\"*\"] alone, or only the others"),
+    ("directory = \"data\"", "directory = \"\"", "directory", "data.directory", "is empty; write a path"),
+    ("directory = \"data\"", "directori = \"data\"", "directori", "data.directori", "did you mean \"directory\"?"),
+    ("[data]\ndirectory = \"data\"", "data = \"data\"", "data =", "server.data", "unknown key; there are"),
+    ("level = \"info\"", "level = \"inof\"", "inof", "log.level", "write error, warn, info, debug or trace"),
+    ("level = \"info\"", "level = \"\"", "level", "log.level", "write error, warn, info, debug or trace"),
+    ("level = \"info\"", "level = \"facilitator=loud\"", "loud", "log.level", "write error, warn, info, debug or trace"),
+    ("level = \"info\"", "format = \"text\"", "text", "log.format", "write \"human\" or \"json\""),
+    ("[log]", "[logs]", "[logs]", "logs", "unknown section; did you mean \"log\"?"),
+    ("level = \"info\"", "level = \"info\"\nlevel = \"debug\"", "debug", "", "write each key and each section once"),
+    ("level = \"info\"", "level = info", "level = info", "", "write text in double quotes"),
+    ("level = \"info\"", "level = \"info", "level", "", "close the text with \""),
+];
+
+#[rustfmt::skip]
+const KEYS: &[Row] = &[
+    ("env = \"SWITCHYARD_KEY\"", "env = \"0x3333333333333333333333333333333333333333333333333333333333333333\"", "env =", "keys.hot.env", "put the key into that variable, never here"),
+    ("env = \"SWITCHYARD_KEY\"", "env = \"MY-KEY\"", "MY-KEY", "keys.hot.env", "write e.g. \"SWITCHYARD_KEY\""),
+    ("env = \"SWITCHYARD_KEY\"", "", "[keys.hot]", "keys.hot.env", "write env = \"NAME_OF_A_VARIABLE\" or file = \"PATH\""),
+    ("env = \"SWITCHYARD_KEY\"", "env = \"SWITCHYARD_KEY\"\nfile = \"hot.key\"", "hot.key", "keys.hot.file", "write only one of them"),
+    ("suite = \"ed25519\"", "suite = \"Ed25519\"", "Ed25519", "keys.sol.suite", "write \"secp256k1\" or \"ed25519\""),
+    ("[keys.hot]\nenv", "[keys]\nhot", "hot =", "keys.hot", "must be a table; write [keys.hot]"),
+    ("name = \"shop\"", "name = \"my shop\"", "my shop", "tenants[0].name", "write letters, digits, - and _ only"),
+    ("name = \"shop\"\n", "", "[[tenants]]", "tenants[0].name", "is missing; write name = …"),
+    ("bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "the-plain-key", "key_sha256", "tenants[0].key_sha256", "write the 64 hex digits that are printed for it"),
+    ("name = \"shop\"", "name = \"shop\"\nscopes = []", "scopes", "tenants[0].scopes", "write the paths it may use, leave the line out for all"),
+    ("name = \"shop\"", "name = \"shop\"\nscopes = [\"read\"]", "read", "tenants[0].scopes[0]", "write \"verify\", \"settle\" or \"supported\""),
+    ("{ \"eip155:8453\" = \"5000000000000000\" }", "{ \"eip155:8453\" = \"5\" }", "= \"5\"", "tenants[0].max_cost_per_day.\"eip155:8453\"", "is below max_cost, which is 50000000000000"),
+    ("{ \"eip155:8453\" = \"5000000000000000\" }", "{ \"eip155:1\" = \"5000000000000000\" }", "eip155:1", "tenants[0].max_cost_per_day.\"eip155:1\"", "write one of eip155:8453"),
+    ("[[tenants]]", "[tenants]", "[tenants]", "tenants", "must be repeated tables; write [[tenants]]"),
+];
+
+#[rustfmt::skip]
+const NETWORKS: &[Row] = &[
+    ("[networks.\"eip155:8453\"]", "[networks.eip155:8453]", "[networks.eip155", "", "write a name with a colon in quotes"),
+    ("eip155:8453", "base", "[networks", "networks.base", "is not a CAIP-2 id; write e.g. [networks.\"eip155:8453\"]"),
+    ("eip155:8453", "EIP155:8453", "[networks", "networks.\"EIP155:8453\"", "is not a CAIP-2 id"),
+    ("https://one.example/KEY", "one.example/KEY", "rpc", "networks.\"eip155:8453\".rpc[0]", "not a URL; write for instance https://"),
+    ("https://one.example/KEY", "wss://one.example/KEY", "rpc", "networks.\"eip155:8453\".rpc[0]", "must begin with https:// or http://"),
+    ("https://one.example/KEY", "https://one.example/${SWITCHYARD_UNSET}", "rpc", "networks.\"eip155:8453\".rpc[0]", "export SWITCHYARD_UNSET=… before starting"),
+    ("https://one.example/KEY", "https://one.example/${NODE", "rpc", "networks.\"eip155:8453\".rpc[0]", "write ${NAME}, or $${ for a literal ${"),
+    ("[\"https://one.example/KEY\", \"https://two.example/KEY\"]", "[]", "rpc", "networks.\"eip155:8453\".rpc", "name at least one node"),
+    ("signers = [\"hot\"]", "signers = [\"hott\"]", "hott", "networks.\"eip155:8453\".signers[0]", "did you mean \"hot\"?"),
+    ("signers = [\"hot\"]", "signers = []", "signers", "networks.\"eip155:8453\".signers", "name at least one key of [keys]"),
+    ("signers = [\"hot\"]", "signers = \"hot\"", "signers", "networks.\"eip155:8453\".signers", "must be a list in [ ], not a string"),
+    ("signers = [\"hot\"]", "signers = [\"hot\", \"hot\"]", "signers", "networks.\"eip155:8453\".signers", "each key is one lane"),
+    ("signers = [\"hot\"]", "signers = [\"hot\"]\nretained_signers = [\"hot\"]", "retained", "networks.\"eip155:8453\".retained_signers", "write it in one of them"),
+    ("max_cost = \"50000000000000\"", "max_cost = \"0.00005\"", "0.00005", "networks.\"eip155:8453\".max_cost", "write atomic units of the native currency"),
+    ("max_cost = \"50000000000000\"", "max_cost = \"1 ETH\"", "1 ETH", "networks.\"eip155:8453\".max_cost", "write atomic units of the native currency"),
+    ("max_cost = \"50000000000000\"", "max_cost = \"0x10000\"", "0x10000", "networks.\"eip155:8453\".max_cost", "write atomic units of the native currency"),
+    ("max_cost = \"50000000000000\"", "max_cost = 50000000000000", "max_cost", "networks.\"eip155:8453\".max_cost", "must be a string in quotes, not a whole number"),
+    ("max_cost = \"50000000000000\"", "max_cost = \"1\"", "max_cost", "networks.\"eip155:8453\".max_cost", "in the smallest unit (10^18 to one ETH, 10^9 to one SOL)"),
+    ("max_cost = \"50000000000000\"\n", "", "[networks", "networks.\"eip155:8453\".max_cost", "is missing; write max_cost = …"),
+    ("max_cost_per_day = \"5000000000000000\"", "max_cost_per_day = \"5\"", "per_day", "networks.\"eip155:8453\".max_cost_per_day", "write at least that, or a smaller max_cost"),
+    ("max_cost_per_day = \"5000000000000000\"", "max_cost_per_day_per_signer = \"49999999999999\"", "per_signer", "networks.\"eip155:8453\".max_cost_per_day_per_signer", "is below max_cost, which is 50000000000000"),
+    ("signers = [\"hot\"]", "signers = [\"hot\"]\nconfirmations = 0", "confirmations", "networks.\"eip155:8453\".confirmations", "must be from 1 to 10000"),
+    ("signers = [\"hot\"]", "signers = [\"hot\"]\nconfirmations = 65", "[networks", "networks.\"eip155:8453\".finality", "must be at least confirmations, which is 65"),
+    ("signers = [\"hot\"]", "signers = [\"hot\"]\nfinality = 1", "finality", "networks.\"eip155:8453\".finality", "write the depth at which"),
+    ("signers = [\"hot\"]", "signers = [\"hot\"]\nassets = \"USDC\"", "assets", "networks.\"eip155:8453\".assets", "must be a list in [ ], not a string"),
+    ("signers = [\"hot\"]", "signers = [\"hot\"]\nassets = [\"0xaa\"]\nallow_any_asset = true", "assets", "networks.\"eip155:8453\".assets", "write only one of them"),
+    ("signers = [\"hot\"]", "signers = [\"hot\"]\nv1_name = \"base-sepolia\"", "v1_name", "networks.\"eip155:8453\".v1_name", "write another name, or leave the line out"),
+    ("signers = [\"hot\"]", "signers = [\"hot\"]\nmax_gas = 5", "max_gas", "networks.\"eip155:8453\".max_gas", "unknown key; "),
+    ("two.example", "one.example", "second", "networks.\"eip155:8453\".second_source_above", "add another one to rpc, or take this line out"),
+    ("[plugin.evm]", "[plugin.\"my evm\"]", "[plugin", "plugin.\"my evm\"", "write letters, digits, - and _ only"),
+    ("file = \"libswitchyard_evm.so\"\n", "", "[plugin.evm]", "plugin.evm.file", "is missing; write file = …"),
+    ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "aa", "sha256", "plugin.evm.sha256", "write the 64 hex digits"),
+    ("sha256 = \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\n", "", "[plugin.evm]", "plugin.evm.sha256", "write the line that `switchyard plugin inspect"),
+    ("[plugin.evm]", "[plugin.evm]\nnetworks = [\"eip155:1\"]", "eip155:1", "plugin.evm.networks[0]", "is not a network of [networks]; "),
+    ("[plugin.evm]", "[plugin.evm]\nnetworks = []", "networks = []", "plugin.evm.networks", "leave the line out for all of its families"),
+    ("[plugin.evm]", "[plugin.evm]\nconfig = \"x\"", "config", "plugin.evm.config", "must be a table in { }"),
+];
+
+fn broken(row: &Row) -> String {
+    let (from, to, ..) = *row;
+    assert!(GOOD.contains(from), "{from:?} is not in the good configuration");
+    let text = GOOD.replace(from, to);
+    // The one that contradicts the nodes, which are only wrong with it.
+    if row.3.ends_with("second_source_above") {
+        return text.replace(
+            "signers =",
+            "second_source_above = { \"0xaa\" = \"9\" }\nsigners =",
+        );
+    }
+    text
+}
+
+#[test]
+fn each_of_the_broken_configurations_is_one_error_with_its_place_and_what_to_write() {
+    Config::parse("c.toml", Path::new("/etc"), GOOD, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+    let rows: Vec<&Row> = SERVER.iter().chain(KEYS).chain(NETWORKS).collect();
+    assert!(rows.len() >= 40, "{}", rows.len());
+    let mut wrong = Vec::new();
+    for row in rows {
+        let (_, to, blamed, key, says) = *row;
+        let text = broken(row);
+        let told = match Config::parse("c.toml", Path::new("/etc"), &text, &|_| None) {
+            Ok(_) => {
+                wrong.push(format!("{to:?} is accepted"));
+                continue;
+            }
+            Err(errors) => errors,
+        };
+        let [error] = told.0.as_slice() else {
+            wrong.push(format!("{to:?} is not one error:\n{told}"));
+            continue;
+        };
+        let line = error
+            .line
+            .checked_sub(1)
+            .and_then(|line| text.lines().nth(line))
+            .unwrap_or_default();
+        let good = error.file == "c.toml"
+            && error.key == key
+            && line.contains(blamed)
+            && error.message.contains(says);
+        if !good {
+            wrong.push(format!(
+                "{to:?}: {error}\n    wanted at {key:?}, line {blamed:?}: {says}"
+            ));
+        }
+        if error.to_string().contains("3333333") {
+            wrong.push(format!("{to:?}: the error shows a key"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
