@@ -74,7 +74,7 @@ mod tests {
             operations: OPERATIONS.map(str::to_owned).into(),
         };
         assert_eq!(scheme.calls, [granted]);
-        assert_eq!(manifest.services, ["rpc.v1", "sign.v1", "store.v1"]);
+        assert_eq!(manifest.services, ["rpc.v1", "sign.v1", "store.v1", "sleep.v1"]);
     }
 
     #[test]
