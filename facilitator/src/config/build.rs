@@ -1,7 +1,7 @@
 //! From a parsed document to a [`Config`]: section by section, all errors collected.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sdk_plugin::Amount;
@@ -18,7 +18,7 @@ use super::syntax;
 use super::tenants::{distinct_tenants, tenant};
 use super::{
     AddressBlock, Assets, Config, Key, Limits, Log, Network, Origins, Place, PluginInstance, Plugins, Rate,
-    Server, Tenant,
+    Server, Source, Tenant,
 };
 use crate::host::custody::KeySource;
 use crate::host::rpc::SecretUrl;
@@ -37,19 +37,9 @@ pub(super) fn build(
     text: &str,
     environment: Environment<'_>,
 ) -> Result<Config, ConfigErrors> {
-    let (root, syntax) = DeTable::parse_recoverable(text);
-    if !syntax.is_empty() {
-        let errors = syntax.iter().map(|error| syntax::told(file, text, error));
-        return Err(ConfigErrors(errors.collect()));
-    }
-    let root = root.get_ref();
-    let reader = Reader::new(file, text, environment, root);
-    let config = read(&reader, root, folder);
-    let (source, errors) = reader.into_errors();
-    match config {
-        Some(config) if errors.is_empty() => Ok(Config { source, ..config }),
-        _ => Err(ConfigErrors(errors)),
-    }
+    let read_all = |reader: &Reader<'_>, root: &DeTable<'_>| read(reader, root, folder);
+    let (source, config) = read_file(file, text, environment, read_all)?;
+    Ok(Config { source, ..config })
 }
 
 /// Only what [`Place`] names.
@@ -59,6 +49,24 @@ pub(super) fn place(
     text: &str,
     environment: Environment<'_>,
 ) -> Result<Place, ConfigErrors> {
+    let read_place = |reader: &Reader<'_>, root: &DeTable<'_>| {
+        let data_directory = directory(reader, root, folder)?;
+        let networks = Reader::names_below(root, "networks");
+        Some(Place {
+            data_directory,
+            networks,
+        })
+    };
+    Ok(read_file(file, text, environment, read_place)?.1)
+}
+
+/// Reads a file as far as `read` wants it; whatever is wrong with that is an error.
+fn read_file<T>(
+    file: &str,
+    text: &str,
+    environment: Environment<'_>,
+    read: impl FnOnce(&Reader<'_>, &DeTable<'_>) -> Option<T>,
+) -> Result<(Source, T), ConfigErrors> {
     let (root, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
         let errors = syntax.iter().map(|error| syntax::told(file, text, error));
@@ -66,26 +74,24 @@ pub(super) fn place(
     }
     let root = root.get_ref();
     let reader = Reader::new(file, text, environment, root);
-    let data_directory = reader
-        .section(root, "data")
-        .get("directory", |node| path(node, folder));
-    let networks = Reader::names_below(root, "networks");
-    let (_, errors) = reader.into_errors();
-    match data_directory {
-        Some(data_directory) if errors.is_empty() => Ok(Place {
-            data_directory,
-            networks,
-        }),
+    let found = read(&reader, root);
+    let (source, errors) = reader.into_errors();
+    match found {
+        Some(found) if errors.is_empty() => Ok((source, found)),
         _ => Err(ConfigErrors(errors)),
     }
+}
+
+fn directory<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Option<PathBuf> {
+    reader
+        .section(root, "data")
+        .get("directory", |node| path(node, folder))
 }
 
 fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Option<Config> {
     reader.sections(root, &SECTIONS);
     let server = server(&reader.section(root, "server"));
-    let data_directory = reader
-        .section(root, "data")
-        .get("directory", |node| path(node, folder));
+    let data_directory = directory(reader, root, folder);
     let plugins = plugins(&reader.section(root, "plugins"), folder);
     let limits = reader.section(root, "limits");
     let address = rate(&limits, "address_requests_per_minute", "address_burst");
