@@ -133,7 +133,7 @@ fn expected_bytes(method: &str) -> usize {
 }
 
 /// Whether the host could not hand the answer over because of its size. The plugin's own limit is `Invalid`; that of what
-/// nodes may answer is told in words only.
+/// nodes may answer stands in a message text only.
 fn is_too_large(fault: &Fault) -> bool {
     let texts = ["answered more than", "answered HTTP 413"];
     fault.kind == FaultKind::Invalid

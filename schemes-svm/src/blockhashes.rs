@@ -1,7 +1,7 @@
 //! For how many more blocks a transaction can land.
 //!
 //! A blockhash is good for 150 blocks. A payment that is signed when few of them are left is valid and will probably not
-//! land: it fills a place among the transactions in flight for nothing, and whoever can sign can do that many times.
+//! land: it fills a place among the transactions in flight for nothing, and any payer can do that many times.
 //!
 //! Nodes list the newest blockhashes in a sysvar account. It is read together with what the driver's checks and the scheme's
 //! offers read anyway, and otherwise only where what is known does not show that a payment has enough blocks left. The bound errs to the low side until it is

@@ -81,7 +81,7 @@ pub const KEYS: &[Key] = &[
     key("server", "body_read_seconds", "seconds, 1 to 60", D("10"), "How long a caller may take to send its body."),
     key("server", "max_concurrent_requests", "1 to 100000", D("1024"), "Requests served at once; further ones get 503 with `Retry-After`."),
     key("server", "max_connections", "1 to 100000", D("8192"), "Open connections; further ones wait in the kernel's queue."),
-    key("server", "drain_seconds", "seconds, 0 to 600", D("30"), "How long requests may finish after SIGTERM, SIGINT or SIGHUP. What is journaled by then goes on at the next start."),
+    key("server", "drain_seconds", "seconds, 0 to 600", D("30"), "How long requests may finish after SIGTERM, SIGINT or SIGHUP. What is journaled by then is resumed at the next start."),
     key("server", "legacy0", "true or false", D("true"), "Accept the oldest README's bodies with `paymentHeader`."),
     key("server", "cors_origins", "list of origins, or [\"*\"]", D("[\"*\"]"), "Web pages whose scripts may read `/supported` and `/health`, for instance [\"https://shop.example\"]; `[]` for none."),
     key("server", "cors_payments", "true or false", D("false"), "Let scripts of these pages also send `POST /verify` and `POST /settle`."),

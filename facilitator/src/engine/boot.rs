@@ -66,7 +66,7 @@ impl Engine {
                     "the journal holds an open transaction on a network that is not configured: configure it again");
                 continue;
             };
-            let covers = self.covers_of(&attempts);
+            let covers = covers_of(&attempts, &settlements);
             let slot = OpenSlot::new(attempts, slot.lane, slot.sequence, covers);
             slot.resume_decision();
             run.add_slot(Arc::new(slot));
@@ -139,27 +139,6 @@ impl Engine {
         Ok(())
     }
 
-    /// The settlements in memory that these attempts carry, with their steps, each once.
-    pub(super) fn covers_of(&self, attempts: &[Journaled<AttemptRow>]) -> Vec<(Arc<Settlement>, u32)> {
-        let mut steps: Vec<(u64, u32)> = Vec::new();
-        for step in attempts.iter().flat_map(|attempt| &attempt.covers) {
-            if !steps.contains(step) {
-                steps.push(*step);
-            }
-        }
-        let claims = lock(&self.claims);
-        let holders: BTreeMap<u64, &Arc<Settlement>> = claims
-            .values()
-            .filter_map(|claim| claim.holder.as_ref())
-            .filter(|holder| steps.iter().any(|(id, _)| *id == holder.id))
-            .map(|holder| (holder.id, holder))
-            .collect();
-        steps
-            .iter()
-            .filter_map(|(id, step)| Some((Arc::clone(holders.get(id)?), *step)))
-            .collect()
-    }
-
     fn bring_back(&self, row: SettlementRow, plan: Option<String>) -> Option<Arc<Settlement>> {
         let Some(network) = self.registry.network(&row.network) else {
             tracing::error!(settlement = row.id, network = %row.network,
@@ -202,4 +181,19 @@ impl Engine {
         lock(&self.claims).entry(claim).or_default().holder = Some(Arc::clone(&settlement));
         Some(settlement)
     }
+}
+
+/// The settlements that these attempts carry, with their steps, each once.
+pub(super) fn covers_of(
+    attempts: &[Journaled<AttemptRow>],
+    settlements: &BTreeMap<u64, Arc<Settlement>>,
+) -> Vec<(Arc<Settlement>, u32)> {
+    let mut covers: Vec<(Arc<Settlement>, u32)> = Vec::new();
+    for (id, step) in attempts.iter().flat_map(|attempt| &attempt.covers) {
+        let is_known = covers.iter().any(|(known, s)| known.id == *id && s == step);
+        if let (Some(settlement), false) = (settlements.get(id), is_known) {
+            covers.push((Arc::clone(settlement), *step));
+        }
+    }
+    covers
 }

@@ -30,7 +30,7 @@ const QUICK: Duration = Duration::from_millis(40);
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a look waits for what follows from it: slots that take longer are looked at apart from then on.
 const TOGETHER: Duration = Duration::from_millis(100);
-/// What operators are told panicked.
+/// Names the work in alarms of its panics.
 const WORK: &str = "the observer";
 /// Polls in a row that must show another block in place of the one that decided: one node may be on a fork.
 const REPLACED_BEFORE_REORG: u32 = 2;

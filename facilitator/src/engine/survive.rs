@@ -1,5 +1,5 @@
 //! A panic is a defect. It ends the piece of work that met it and nothing else: the loop around it goes on, what the work
-//! had recorded is read back from the journal, and operators are told.
+//! had recorded is read back from the journal, and operators see an alarm.
 //!
 //! Assumed: the journal is whole whatever panics, and the locks in memory are held by nothing that panics between two writes
 //! that belong together.

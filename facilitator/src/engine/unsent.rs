@@ -130,30 +130,23 @@ impl Engine {
         }
     }
 
-    /// Slots that a step has had so far: all but the newest are used by other transactions.
-    pub(super) async fn slots_of(&self, settlement: &Settlement, step: u32) -> Option<u32> {
-        let mut slots: Vec<(String, u64)> = self
-            .attempts_of(settlement, step)
-            .await?
-            .into_iter()
-            .map(|attempt| (attempt.lane.signer, attempt.sequence))
+    /// Slots that a step has had so far, of which all but the newest are used by other transactions, and the head height when
+    /// the settlement's first transaction was made: what has the step's effect since then is no transaction of before.
+    pub(super) async fn history_of(&self, settlement: &Settlement, step: u32) -> Option<(u32, u64)> {
+        let own = self.attempts_of(settlement, step).await?;
+        let mut slots: Vec<_> = own
+            .iter()
+            .map(|attempt| (&attempt.lane.signer, attempt.sequence))
             .collect();
         slots.sort();
         slots.dedup();
-        u32::try_from(slots.len()).ok()
-    }
-
-    /// Head height when the settlement's first transaction was made: what has the effect of a later step since then is no
-    /// transaction of before.
-    pub(super) async fn first_height(&self, settlement: &Settlement) -> Option<u64> {
-        let first = self.attempts_of(settlement, 0).await?;
-        Some(
-            first
-                .iter()
-                .map(|attempt| attempt.since_height)
-                .min()
-                .unwrap_or(u64::MAX),
-        )
+        let slots = u32::try_from(slots.len()).ok()?;
+        let first = match step {
+            0 => own,
+            _ => self.attempts_of(settlement, 0).await?,
+        };
+        let heights = first.iter().map(|attempt| attempt.since_height);
+        Some((slots, heights.min().unwrap_or(u64::MAX)))
     }
 
     /// The step's guard at a block that is final and, for an expired step, not before its end. `None`: not known yet.

@@ -1,7 +1,7 @@
 //! The HTTP API: `/verify`, `/settle`, `/supported`, and `/health`, `/ready`, `/metrics` for operators.
 //!
 //! What it guarantees: every decided outcome is HTTP 200 with the envelope of the protocol; another status means that this
-//! request was not carried out, and says nothing about what an earlier one began. What it does not: `/health`, `/ready` and `/metrics` are open to whoever reaches the port; a proxy
+//! request was not carried out, and says nothing about what an earlier one began. What it does not: `/health`, `/ready` and `/metrics` are open to any caller that reaches the port; a proxy
 //! in front decides who that is.
 
 mod admission;

@@ -583,11 +583,10 @@ impl LaneTask {
         let (lost, first_height) = if is_first {
             (0, u64::MAX)
         } else {
-            let slots = self.engine.slots_of(settlement, step).await;
-            match (slots, self.engine.first_height(settlement).await) {
-                (Some(slots), _) if slots > MOST_NEW_SLOTS => return Err(Stop::LostSlots),
-                (Some(slots), Some(first_height)) => (slots, first_height),
-                (None, _) | (_, None) => return Err(Stop::Unavailable("the journal can't be read")),
+            match self.engine.history_of(settlement, step).await {
+                Some((slots, _)) if slots > MOST_NEW_SLOTS => return Err(Stop::LostSlots),
+                Some(history) => history,
+                None => return Err(Stop::Unavailable("the journal can't be read")),
             }
         };
         let slot = Slot {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::{Ask, LaneTask, RETRY_EVERY, Work};
-use crate::engine::settlement::Phase;
+use crate::engine::boot::covers_of;
 use crate::engine::slot::{OpenSlot, SlotKey};
 use crate::journal::query::unexpected;
 use crate::journal::{Answer, JournalError, Query, open_slots};
 
-/// What operators are told panicked.
+/// Names the work in alarms of its panics.
 const WORK: &str = "a signer's lane";
 
 /// What a lane is at.
@@ -125,6 +125,8 @@ impl LaneTask {
     async fn take_up_slots(&self) -> Result<(), JournalError> {
         // Before the journal is read: what is closed meanwhile is not opened again.
         let known: Vec<Arc<OpenSlot>> = self.run.slots();
+        let holders = self.engine.holders_on(self.run.network.id());
+        let settlements = holders.into_iter().map(|holder| (holder.id, holder)).collect();
         for (row, attempts) in open_slots(&*self.engine.journal).await? {
             if row.lane != self.lane {
                 continue;
@@ -140,10 +142,7 @@ impl LaneTask {
                     }
                 }
                 None => {
-                    let covers = self.engine.covers_of(&attempts);
-                    for (settlement, _) in &covers {
-                        settlement.lock().phase = Phase::Committed;
-                    }
+                    let covers = covers_of(&attempts, &settlements);
                     let slot = OpenSlot::new(attempts, row.lane, row.sequence, covers);
                     slot.resume_decision();
                     self.run.add_slot(Arc::new(slot));

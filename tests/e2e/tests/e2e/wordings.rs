@@ -190,7 +190,7 @@ fn t115_a_provider_that_takes_ten_blocks_of_logs_keeps_nothing_pending() {
     });
     assert_eq!(hash, taken, "the transaction that paid");
     assert_eq!((world.transfers(), world.earned()), (1, PRICE));
-    wait::until("the limit is told", wait::LONG, || {
+    wait::until("the limit in the log", wait::LONG, || {
         world
             .facilitator
             .log()

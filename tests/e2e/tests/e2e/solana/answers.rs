@@ -1,4 +1,4 @@
-//! Threats T-119 to T-123: what buyers and sellers are told, and that nobody is blamed for a node that lags.
+//! Threats T-119 to T-123: the answers that buyers and sellers get, and that nobody is blamed for a node that lags.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
