@@ -8,7 +8,7 @@
 //! Not guaranteed: that a contract of a held payment is missed once the payment's plan was dropped, some days after it was
 //! final. Network, plugin and tenant are missed until the hold ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sdk_plugin::scheme::Plan;
 
@@ -79,12 +79,13 @@ enum Missing {
 type Rows = Vec<(SettlementRow, Option<String>)>;
 
 fn missing(open: &Rows, held: &Rows, config: &Config, survey: &Survey) -> Vec<ConfigError> {
+    let held_ids: BTreeSet<u64> = held.iter().map(|(row, _)| row.id).collect();
     let needing = open
         .iter()
         .map(|(row, plan)| Needing {
             row,
             plan: plan.as_deref(),
-            is_held: held.iter().any(|(held, _)| held.id == row.id),
+            is_held: held_ids.contains(&row.id),
         })
         .chain(
             held.iter()
@@ -206,11 +207,11 @@ fn error(config: &Config, what: &Missing, count: usize, first: &SettlementRow) -
 mod tests {
     use std::path::Path;
 
-    use sdk_plugin::scheme::{Call, EvidenceWanted, Gate, Hold, LaneChoice, OnFail, Step};
-    use sdk_plugin::{Amount, HexBytes};
+    use sdk_plugin::scheme::Hold;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::engine::plan_check_tests;
     use crate::journal::Event;
     use crate::journal::conformance::opened_with;
     use crate::journal::memory::MemoryJournal;
@@ -251,32 +252,12 @@ mod tests {
     }
 
     fn plan() -> Plan {
-        let step = Step {
-            call: Call {
-                target: ESCROW.to_owned(),
-                operation: "0x01".to_owned(),
-                data: HexBytes(vec![1]),
-                native_value: Amount::ZERO,
-                compute_limit: None,
-            },
-            lane: LaneChoice::Any,
-            gate: Gate::None,
-            on_fail: OnFail::Stop,
-            batchable: false,
-            max_cost: None,
-            expires_at_s: None,
-            evidence: EvidenceWanted::default(),
-            pays: true,
-            memo: Value::Null,
-        };
-        Plan {
-            payer: "p".to_owned(),
-            steps: vec![step],
-            reserves: Vec::new(),
-            holds: Vec::new(),
-            writes: Vec::new(),
-            jobs: Vec::new(),
+        let mut plan = plan_check_tests::plan();
+        for step in &mut plan.steps {
+            step.call.target = ESCROW.to_owned();
+            step.call.operation = "0x01".to_owned();
         }
+        plan
     }
 
     /// Two open payments of a tenant, whose plan calls the escrow.

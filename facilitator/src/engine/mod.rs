@@ -34,7 +34,7 @@ mod overdue;
 mod paused;
 mod plan_check;
 #[cfg(test)]
-mod plan_check_tests;
+pub(crate) mod plan_check_tests;
 mod releases;
 #[cfg(test)]
 mod releases_tests;

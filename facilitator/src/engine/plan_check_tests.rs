@@ -136,7 +136,7 @@ pub(super) fn kind() -> Kind {
     }
 }
 
-pub(super) fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     let step = Step {
         call: Call {
             target: TOKEN.into(),
