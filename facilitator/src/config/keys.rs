@@ -79,7 +79,7 @@ pub const KEYS: &[Key] = &[
     key("server", "verify_wait_seconds", "seconds, 1 to 85", D("10"), "How long a verify may take before it answers `unexpected_verify_error`."),
     key("server", "body_limit_bytes", "bytes, 1024 to 16777216", D("1048576"), "Largest request body."),
     key("server", "body_read_seconds", "seconds, 1 to 60", D("10"), "How long a caller may take to send its body."),
-    key("server", "max_concurrent_requests", "1 to 100000", D("1024"), "Requests served at once; further ones get 503 with `Retry-After`."),
+    key("server", "max_concurrent_requests", "1 to 100000", D("1024"), "Requests inside at once for each network and endpoint, and as many whose body is still arriving; further ones get 503 with `Retry-After`."),
     key("server", "max_connections", "1 to 100000", D("8192"), "Open connections; further ones wait in the kernel's queue."),
     key("server", "drain_seconds", "seconds, 0 to 600", D("30"), "How long requests may finish after SIGTERM, SIGINT or SIGHUP. What is journaled by then is resumed at the next start."),
     key("server", "legacy0", "true or false", D("true"), "Accept the oldest README's bodies with `paymentHeader`."),

@@ -5,7 +5,6 @@
 
 use std::hint::black_box;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -13,9 +12,9 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use sdk_plugin::wire::reason;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::buckets::{Buckets, Who};
+use super::gates::{Endpoint, Full, Gates, Inside, Place};
 use crate::config::{AddressBlock, Rate, Scope, Tenant};
 
 const API_KEY: &str = "x-api-key";
@@ -38,8 +37,7 @@ pub(super) struct Admission {
     trusted_proxies: Vec<AddressBlock>,
     address_rate: Rate,
     buckets: Buckets,
-    requests: Arc<Semaphore>,
-    max_requests: u32,
+    gates: Gates,
     draining: AtomicBool,
 }
 
@@ -67,19 +65,19 @@ pub(super) struct Admitted {
     pub(super) tenant: Option<String>,
     /// The tenant's own settle wait.
     pub(super) settle_wait: Option<Duration>,
-    _place: OwnedSemaphorePermit,
+    /// `None` for a read.
+    _inside: Option<Inside>,
+    _place: Place,
 }
 
 impl Admission {
     pub(super) fn new(config: &crate::config::Config) -> Self {
-        let max_requests = config.server.max_concurrent_requests;
         Self {
             tenants: config.tenants.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             address_rate: config.limits.address,
             buckets: Buckets::new(),
-            requests: Arc::new(Semaphore::new(max_requests)),
-            max_requests: u32::try_from(max_requests).unwrap_or(u32::MAX),
+            gates: Gates::new(config.server.max_concurrent_requests),
             draining: AtomicBool::new(false),
         }
     }
@@ -106,13 +104,30 @@ impl Admission {
             return Err(unavailable(SHUTTING_DOWN, SHUTDOWN_RETRY_S));
         }
         limited.map_err(rate_limited)?;
-        let place = Arc::clone(&self.requests)
-            .try_acquire_owned()
-            .map_err(|_| unavailable(TOO_MANY, OVERLOAD_RETRY_S))?;
+        let place = if pays {
+            self.gates.reading()
+        } else {
+            self.gates.read()
+        };
         Ok(Admitted {
             tenant: tenant.map(|(_, tenant)| tenant.name.clone()),
             settle_wait: tenant.map(|(_, tenant)| tenant.settle_wait),
+            _inside: pays.then(|| self.gates.enter()),
+            _place: place.map_err(full)?,
+        })
+    }
+
+    /// Moves a request that was read to the gate of its network.
+    pub(super) fn dispatch(
+        &self,
+        admitted: Admitted,
+        endpoint: Endpoint,
+        network: &str,
+    ) -> Result<Admitted, Rejected> {
+        let place = self.gates.network(endpoint, network).map_err(full)?;
+        Ok(Admitted {
             _place: place,
+            ..admitted
         })
     }
 
@@ -124,20 +139,14 @@ impl Admission {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Requests inside.
+    /// Payments and orders inside.
     pub(super) fn inside(&self) -> u32 {
-        let free = u32::try_from(self.requests.available_permits()).unwrap_or(u32::MAX);
-        self.max_requests.saturating_sub(free)
+        self.gates.inside()
     }
 
-    /// Waits until nobody is inside.
+    /// Waits until no payment and no order is inside.
     pub(super) async fn empty(&self) {
-        // Never closed, so this only fails after it succeeded.
-        drop(
-            Arc::clone(&self.requests)
-                .acquire_many_owned(self.max_requests)
-                .await,
-        );
+        self.gates.empty().await;
     }
 
     /// `Ok(None)`: no tenants are configured. `Err`: no key that opens this path.
@@ -225,6 +234,10 @@ fn rate_limited(retry_after_s: u64) -> Rejected {
         message: "too many requests; wait as long as Retry-After says",
         retry_after_s: Some(retry_after_s),
     }
+}
+
+fn full(_: Full) -> Rejected {
+    unavailable(TOO_MANY, OVERLOAD_RETRY_S)
 }
 
 fn unavailable(message: &'static str, retry_after_s: u64) -> Rejected {

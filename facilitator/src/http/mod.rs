@@ -12,6 +12,7 @@ mod chosen;
 mod cors;
 mod delivery;
 mod envelope;
+mod gates;
 mod listen;
 mod loose;
 mod normalise;

@@ -15,6 +15,7 @@ use super::admission::Rejected;
 use super::body::{self, BodyError};
 use super::caught::caught;
 use super::envelope::{self, Answer, Echo};
+use super::gates::Endpoint;
 use super::normalise::{Caller, Refused, Rules, Shape, normalise};
 use super::prefer::Preference;
 use super::reply::peer;
@@ -121,6 +122,14 @@ impl App {
         };
         drop(body);
         let echo = Echo::of(&request);
+        let endpoint = match purpose {
+            Purpose::Verify => Endpoint::Verify,
+            Purpose::Settle | Purpose::Job | Purpose::Route => Endpoint::Settle,
+        };
+        let _inside = match self.admission.dispatch(admitted, endpoint, &request.network) {
+            Ok(inside) => inside,
+            Err(rejected) => return surplus(purpose, &rejected, &echo),
+        };
         match purpose {
             Purpose::Verify => self.verify(request, &echo, remaining).await,
             Purpose::Settle | Purpose::Job | Purpose::Route => {
@@ -285,6 +294,21 @@ fn rejection(purpose: Purpose, rejected: &Rejected) -> Decided {
     let refused = Refused {
         status: rejected.status,
         ..Refused::undispatched(Shape::Current, rejected.reason, rejected.message)
+    };
+    Decided {
+        retry_after_s: rejected.retry_after_s,
+        ..refusal(purpose, &refused)
+    }
+}
+
+/// What a request of a network hears that has as many inside as it may.
+fn surplus(purpose: Purpose, rejected: &Rejected, echo: &Echo) -> Decided {
+    let refused = Refused {
+        status: rejected.status,
+        reason: rejected.reason,
+        message: rejected.message.to_owned(),
+        shape: echo.shape,
+        network: echo.network.clone(),
     };
     Decided {
         retry_after_s: rejected.retry_after_s,

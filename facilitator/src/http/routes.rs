@@ -11,8 +11,10 @@ use sdk_plugin::{Fault, Purpose, Value};
 use serde_json::{Map, json};
 use tokio::time::{Instant, timeout};
 
+use super::admission::Rejected;
 use super::body::{self, BodyError};
 use super::caught::caught;
+use super::gates::Endpoint;
 use super::reply::{json, peer, retry_after, with_type};
 use super::text::clean;
 use super::{App, chosen, envelope, loose, pay, strict};
@@ -134,11 +136,7 @@ impl App {
             .admit(peer(&request), request.headers(), Scope::Settle, true)
         {
             Ok(admitted) => admitted,
-            Err(rejected) => {
-                let mut response = json(rejected.status, envelope::error(rejected.reason));
-                retry_after(&mut response, rejected.retry_after_s);
-                return response;
-            }
+            Err(rejected) => return outside(&rejected),
         };
         let Ok(Query(query)) = Query::<Vec<(String, String)>>::try_from_uri(request.uri()) else {
             return json(400, envelope::error("the query can't be read"));
@@ -173,6 +171,10 @@ impl App {
         let network = match chosen::network(&query, &body, &networks, &self.names) {
             Ok(network) => network,
             Err(unchosen) => return json(unchosen.status, envelope::error(&unchosen.message)),
+        };
+        let admitted = match self.admission.dispatch(admitted, Endpoint::Route, &network) {
+            Ok(admitted) => admitted,
+            Err(rejected) => return outside(&rejected),
         };
         let route = RouteRequest {
             method,
@@ -218,6 +220,12 @@ impl App {
         self.measure("scheme", response.status().as_u16(), "route", started);
         response
     }
+}
+
+fn outside(rejected: &Rejected) -> Response {
+    let mut response = json(rejected.status, envelope::error(rejected.reason));
+    retry_after(&mut response, rejected.retry_after_s);
+    response
 }
 
 /// One network of `/ready`: what is wrong with it, and nothing else.

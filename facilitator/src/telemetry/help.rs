@@ -7,7 +7,7 @@ const HELP: &[(&str, &str)] = &[
     ("switchyard_disk_refuses_writes", "1 while the data directory takes no writes, for instance because its disk is full: new payments get 503. Worth an alarm at 1."),
     ("switchyard_host_denied_total", "Host calls of plugins that were refused because they are not granted. Worth an alarm."),
     ("switchyard_http_request_seconds", "Time from a request's head to its answer."),
-    ("switchyard_http_requests_inside", "Requests being served now."),
+    ("switchyard_http_requests_inside", "Payments and orders being served now."),
     ("switchyard_http_requests_total", "Answers by path, HTTP status and outcome (a reason, or valid, success, replay, ok)."),
     ("switchyard_key_used_elsewhere_total", "Steps that failed because other transactions used all their slots: the signer's key is used elsewhere. Worth an alarm."),
     ("switchyard_metrics_dropped_total", "Samples not recorded: too many names of a plugin, a name used with two kinds, or not a finite number."),

@@ -197,15 +197,17 @@ async fn guessing_keys_is_limited() {
 }
 
 #[tokio::test]
-async fn requests_at_once_are_limited_and_places_come_back() {
+async fn t124_requests_at_once_are_limited_for_each_network_and_endpoint() {
     let (inside, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (entered, wait) = (Arc::clone(&inside), Arc::clone(&go));
     let service = Scripted {
-        on_settle: Box::new(move |_| {
+        on_settle: Box::new(move |request| {
             let (entered, wait) = (Arc::clone(&entered), Arc::clone(&wait));
             Box::pin(async move {
-                entered.notify_one();
-                wait.notified().await;
+                if request.network.starts_with("eip155:") {
+                    entered.notify_one();
+                    wait.notified().await;
+                }
                 SettleAnswer::Reply(success())
             })
         }),
@@ -217,16 +219,50 @@ async fn requests_at_once_are_limited_and_places_come_back() {
         async move { front.post_json("/settle", &v2()).await.status }
     });
     inside.notified().await;
-    let seen = front.post_json("/verify", &v2()).await;
+    let seen = front.post_json("/settle", &v2()).await;
     assert_eq!(
         (seen.status, seen.reason().as_str()),
         (503, "service_unavailable")
     );
     assert_eq!(seen.headers["retry-after"], "1");
+    assert_eq!(seen.json()["network"], "eip155:84532");
+    // Everybody else is served.
+    let elsewhere = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
+    let other = with(v2(), "/paymentRequirements/network", elsewhere.into());
+    let other = with(other, "/paymentPayload/accepted/network", elsewhere.into());
+    assert_eq!(front.post_json("/settle", &other).await.status, 200);
+    assert_eq!(front.post_json("/verify", &v2()).await.status, 200);
+    assert_eq!(
+        front.post_json("/deferred/vouchers", &json!({})).await.status,
+        201
+    );
+    assert_eq!(front.get("/supported").await.status, 200);
     assert_eq!(front.get("/health").await.status, 200);
+    assert_eq!(front.app.admission.inside(), 1);
     go.notify_one();
     assert_eq!(first.await.unwrap(), 200);
-    assert_eq!(front.post_json("/verify", &v2()).await.status, 200);
+    assert_eq!(front.app.admission.inside(), 0);
+    go.notify_one();
+    assert_eq!(front.post_json("/settle", &v2()).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_whose_body_is_still_arriving_are_limited_and_keep_no_read_out() {
+    let front = Arc::new(front(
+        Scripted::default(),
+        "[server]\nmax_concurrent_requests = 1",
+    ));
+    let slow = tokio::spawn({
+        let front = Arc::clone(&front);
+        let never = futures_util::stream::pending::<Result<String, std::io::Error>>();
+        async move { front.post("/settle", Body::from_stream(never)).await.status }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(front.app.admission.inside(), 1);
+    assert_eq!(front.post_json("/settle", &v2()).await.status, 503);
+    assert_eq!(front.get("/supported").await.status, 200);
+    assert_eq!(slow.await.unwrap(), 400);
+    assert_eq!(front.post_json("/settle", &v2()).await.status, 200);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod hostile;
 mod laws;
 mod nodes;
 mod outage;
+mod overload;
 mod paused;
 mod pools;
 mod protocol;
