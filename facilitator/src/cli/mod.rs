@@ -4,6 +4,7 @@
 mod check;
 mod inspect;
 mod key;
+mod open_files;
 mod pause;
 mod releases;
 mod serve;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::CliError;
+use super::{CliError, open_files};
 use crate::app::{App, cannot_listen};
 use crate::config::{Config, ConfigErrors};
 use crate::http;
@@ -18,6 +18,9 @@ const MEASURE_EVERY: Duration = Duration::from_secs(5);
 pub(super) fn serve(path: &Path) -> Result<(), CliError> {
     let config = Config::load(path).map_err(CliError::new)?;
     log::init(config.log.format, &config.log.level).map_err(CliError::new)?;
+    if let Err(too_few) = open_files::raise(config.server.max_connections) {
+        tracing::warn!("{too_few}");
+    }
     let runtime = tokio::runtime::Runtime::new().map_err(|error| {
         CliError(format!(
             "no threads to run on ({error}); raise the process's limits"
