@@ -115,6 +115,14 @@ pub struct Refusal {
     /// Empty when unknown.
     #[serde(default)]
     pub payer: String,
+    /// The request is in order and what it was asked for did not fit what the chain shows: an operation with the same
+    /// conflict key that is under way may make it fit. Such a request waits for that operation; any other refusal is final.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub of_state: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Refusal {
@@ -123,12 +131,20 @@ impl Refusal {
             reason: reason.into(),
             message: None,
             payer: payer.into(),
+            of_state: false,
         }
     }
 
     #[must_use]
     pub fn with_message(mut self, message: impl Into<String>) -> Self {
         self.message = Some(message.into());
+        self
+    }
+
+    /// Marks a refusal that rests on what the chain shows now.
+    #[must_use]
+    pub fn of_state(mut self) -> Self {
+        self.of_state = true;
         self
     }
 }

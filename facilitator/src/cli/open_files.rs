@@ -46,6 +46,9 @@ mod tests {
         raise(1).expect("enough for one connection");
         assert_eq!(getrlimit(Resource::Nofile).current, Some(maximum));
         let told = raise(usize::try_from(maximum).expect("fits")).expect_err("too few");
-        assert!(told.contains("LimitNOFILE") && told.contains("max_connections"), "{told}");
+        assert!(
+            told.contains("LimitNOFILE") && told.contains("max_connections"),
+            "{told}"
+        );
     }
 }

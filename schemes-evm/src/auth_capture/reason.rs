@@ -124,6 +124,8 @@ impl Reason {
 pub struct No {
     pub reason: Reason,
     pub message: String,
+    /// It rests on the payment's state, which an operation that is under way may change.
+    pub of_state: bool,
 }
 
 impl No {
@@ -131,13 +133,29 @@ impl No {
         Self {
             reason,
             message: message.into(),
+            of_state: false,
+        }
+    }
+
+    /// The same, where everything but the payment's state is in order.
+    #[must_use]
+    pub fn of_state(self) -> Self {
+        Self {
+            of_state: true,
+            ..self
         }
     }
 
     /// In a payer's name and a dialect's words.
     #[must_use]
     pub fn refusal(self, dialect: Dialect, payer: &str) -> sdk_plugin::scheme::Refusal {
-        sdk_plugin::scheme::Refusal::new(self.reason.name(dialect), payer).with_message(self.message)
+        let refusal =
+            sdk_plugin::scheme::Refusal::new(self.reason.name(dialect), payer).with_message(self.message);
+        if self.of_state {
+            refusal.of_state()
+        } else {
+            refusal
+        }
     }
 }
 

@@ -2,15 +2,30 @@
 
 use std::sync::Arc;
 
+use sdk_plugin::Purpose;
+use sdk_plugin::scheme::Verdict;
+
+use super::answers::unavailable;
+use super::refuse_now;
 use super::wait::withdrawn;
+use crate::engine::conflicts::Caller;
 use crate::engine::settlement::Settlement;
 use crate::engine::{Claim, Engine, lock};
 
 impl Engine {
-    /// Takes all conflict keys or none, waiting in turn; `false` when the settlement was withdrawn meanwhile: whoever
-    /// forgets it gives its place back.
+    /// Takes all conflict keys or none, waiting in turn; `false` when the settlement was withdrawn or answered meanwhile:
+    /// whoever forgets it gives its place back.
     pub(super) async fn take_keys(&self, settlement: &Arc<Settlement>, keys: &[String]) -> bool {
-        let turn = lock(&self.conflicts).queue(keys, settlement.id);
+        let caller = caller_of(settlement);
+        let are_free = lock(&self.conflicts).are_free(keys);
+        if caller != Caller::Job && !are_free && !self.may_wait(settlement).await {
+            return false;
+        }
+        let queued = lock(&self.conflicts).queue(keys, settlement.id, &caller);
+        let Ok(turn) = queued else {
+            settlement.give_up(|_| unavailable("too many operations wait for this payment; try again"));
+            return false;
+        };
         loop {
             if lock(&self.conflicts).take(keys, settlement.id) {
                 return true;
@@ -20,6 +35,29 @@ impl Engine {
                 () = withdrawn(settlement) => return false,
                 () = turn.notified() => {}
             }
+        }
+    }
+
+    /// Whether a request is worth a place behind others. Anybody can ask for an operation on a payment: who is not
+    /// entitled to it is told so now, and keeps nobody waiting who is. What only the payment's present state speaks
+    /// against may be good after those before it.
+    async fn may_wait(&self, settlement: &Arc<Settlement>) -> bool {
+        let (Some(kind), Some(request)) = (&settlement.kind, &settlement.request) else {
+            return true;
+        };
+        let verdict = tokio::select! {
+            biased;
+            () = withdrawn(settlement) => return false,
+            verdict = self.ops.verify(kind, request) => verdict,
+        };
+        match verdict {
+            Ok(Verdict::Invalid(refusal)) if !refusal.of_state => {
+                refuse_now(settlement, &refusal);
+                false
+            }
+            Ok(Verdict::Invalid(_) | Verdict::Valid(_)) => true,
+            // Planning says what a node that does not answer now means.
+            Err(_) => true,
         }
     }
 
@@ -58,6 +96,15 @@ impl Engine {
                 claim.holder = Some(Arc::clone(settlement));
                 true
             }
+        }
+    }
+}
+
+fn caller_of(settlement: &Settlement) -> Caller {
+    match settlement.request.as_ref().map(|request| request.purpose) {
+        Some(Purpose::Job) => Caller::Job,
+        Some(Purpose::Verify | Purpose::Settle | Purpose::Route) | None => {
+            Caller::Of(settlement.lock().row.tenant.clone())
         }
     }
 }

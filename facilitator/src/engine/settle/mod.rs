@@ -502,15 +502,7 @@ impl Engine {
         };
         let plan = match planned {
             Ok(Planned::Plan(plan)) => plan,
-            Ok(Planned::Refused(refusal)) => {
-                // It failed before and is no longer good: the answer is the same failure.
-                return match settlement.failed_before.get() {
-                    Some(row) => settlement.give_up(|waiter| {
-                        SettleAnswer::Reply(settlement::same_failure(row, &waiter.network_as_sent))
-                    }),
-                    None => refuse(settlement, &refusal),
-                };
-            }
+            Ok(Planned::Refused(refusal)) => return refuse_now(settlement, &refusal),
             Ok(Planned::Done(_)) if self.is_paused(kind) => return settlement.give_up(|_| paused()),
             Ok(Planned::Done(done)) => {
                 if let Err(what) = rows::check(&done.writes, &done.jobs, kind) {
@@ -572,6 +564,15 @@ impl Engine {
             Queued::Full => settlement.give_up(|_| unavailable("too many settlements wait for this network")),
             Queued::Closed => settlement.give_up(|_| unavailable("this network's signer is stopping")),
         }
+    }
+}
+
+/// Refuses what the scheme does not find good now. What failed before and is no longer good gets the same failure.
+fn refuse_now(settlement: &Settlement, refusal: &Refusal) {
+    match settlement.failed_before.get() {
+        Some(row) => settlement
+            .give_up(|waiter| SettleAnswer::Reply(settlement::same_failure(row, &waiter.network_as_sent))),
+        None => refuse(settlement, refusal),
     }
 }
 

@@ -155,10 +155,12 @@ impl AuthCaptureEvm {
             }
         };
         // 13, 14
-        let balances = or_refuse!(asked::in_state(&self.config, &payload, shown.state));
+        let balances = or_refuse!(asked::in_state(&self.config, &payload, shown.state).map_err(No::of_state));
         let funding = match (agreement, shown.funds) {
             (Some(agreement), Some(funds)) => Some(or_refuse!(
-                funding::funded(cx, &terms, agreement, payload.amount, shown.now_s, funds).await?
+                funding::funded(cx, &terms, agreement, payload.amount, shown.now_s, funds)
+                    .await?
+                    .map_err(No::of_state)
             )),
             _ => None,
         };
@@ -175,7 +177,7 @@ impl AuthCaptureEvm {
                 }
                 Err(failure) => {
                     let reason = revert::reason(&failure).unwrap_or(Reason::SimulationFailed);
-                    return Ok(Err(No::new(reason, revert::words(&failure))));
+                    return Ok(Err(No::new(reason, revert::words(&failure)).of_state()));
                 }
             }
         }

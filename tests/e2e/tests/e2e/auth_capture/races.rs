@@ -81,6 +81,66 @@ fn t60_two_captures_at_once_that_would_both_fit_are_one() {
 }
 
 #[test]
+fn t60_forged_orders_wait_for_nobody_and_a_signed_one_waits_its_turn() {
+    let world = escrow::world("").start();
+    let bound = held(&world, 2, AUTH_CAPTURE_V11, "in turn");
+    let sent = world.sent();
+    world.chain.set_mining(Mining::Manual).expect("set");
+    let first = bound.order(&world, &bound.capture(300_000, (PRICE, 0)));
+    let second = bound.order(&world, &bound.capture(200_000, (PRICE - 300_000, 300_000)));
+    let thief = &world.chain.buyers[3].key;
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| ask(&world, "/settle", &first, SHOP_KEY));
+        world.wait_sent(sent + 1);
+        let second = scope.spawn(|| ask(&world, "/settle", &second, SHOP_KEY));
+        // The payment is busy; who may order nothing hears it all the same, and stands in nobody's way.
+        for amount in 1..=20 {
+            let forged = bound.order_signed(&world, &bound.capture(amount, (PRICE, 0)), thief);
+            ask(&world, "/settle", &forged, SHOP_KEY).refused(reason::SIGNATURE);
+        }
+        assert!(!first.is_finished() && !second.is_finished());
+        for order in [first, second] {
+            wait::until("its turn", wait::LONG, || {
+                world.chain.mine(1).expect("mines");
+                order.is_finished().then_some(())
+            });
+            let _ = order.join().expect("an answer").paid();
+        }
+    });
+    assert_eq!(world.sent() - sent, 2);
+    assert_eq!(state(&world, &bound), (PRICE - 500_000, 500_000));
+}
+
+#[test]
+fn t60_an_authorizer_that_orders_too_much_at_once_is_asked_to_come_again() {
+    let world = escrow::world("").start();
+    let bound = held(&world, 2, AUTH_CAPTURE_V11, "too much");
+    let sent = world.sent();
+    world.chain.set_mining(Mining::Manual).expect("set");
+    let bodies: Vec<Value> = (1..=12)
+        .map(|amount| bound.order(&world, &bound.capture(amount * 1_000, (PRICE, 0))))
+        .collect();
+    let replies = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| at_once(&world, &bodies));
+        world.wait_sent(sent + 1);
+        wait::until("all answers", wait::LONG, || {
+            world.chain.mine(1).expect("mines");
+            asked.is_finished().then_some(())
+        });
+        asked.join().expect("answers")
+    });
+    let of = |is: &dyn Fn(&Reply) -> bool| replies.iter().filter(|reply| is(reply)).count();
+    assert_eq!(of(&Reply::is_success), 1, "{replies:?}");
+    let away: Vec<&Reply> = replies.iter().filter(|reply| reply.status == 503).collect();
+    assert!(!away.is_empty(), "{replies:?}");
+    for reply in away {
+        assert!(reply.header("retry-after").is_some(), "{reply:?}");
+        assert!(reply.text.contains("too many operations"), "{reply:?}");
+    }
+    assert_eq!(world.sent() - sent, 1);
+}
+
+#[test]
 fn a_capture_and_a_void_at_once_share_what_is_held() {
     let world = escrow::world("").start();
     for turn in 0..4 {
