@@ -14,6 +14,7 @@ use super::network::NetworkRun;
 use super::settle::unavailable;
 use super::settlement::{Phase, Settlement};
 use super::slot::OpenSlot;
+use super::unsent::Ends;
 use super::{Engine, lock};
 use crate::journal::query::unexpected;
 use crate::journal::{Answer, JournalError, Query, StepState, open_slots};
@@ -177,6 +178,23 @@ impl Engine {
         });
     }
 
+    /// Has a step judged that gets no slot, as a task that is begun again when it panics.
+    pub(super) fn begin_to_end_unsent(self: &Arc<Self>, settlement: &Arc<Settlement>, step: u32, ends: Ends) {
+        let settlement = Arc::clone(settlement);
+        let network = settlement.network.id().to_owned();
+        self.keep(
+            &network,
+            "the judgement of a step without a slot",
+            move |engine| {
+                let settlement = Arc::clone(&settlement);
+                async move {
+                    engine.as_recorded(&settlement).await;
+                    engine.end_unsent(settlement, step, ends).await;
+                }
+            },
+        );
+    }
+
     /// Ends a settlement of which every step is final, as a task that is begun again when it panics.
     pub(super) fn begin_to_finish(self: &Arc<Self>, settlement: &Arc<Settlement>) {
         let settlement = Arc::clone(settlement);
@@ -186,13 +204,15 @@ impl Engine {
         });
     }
 
-    /// From what is recorded: what an earlier try found may be recorded although it panicked.
     async fn explain_anew(self: Arc<Self>, settlement: Arc<Settlement>, step: u32) {
-        {
-            let _deciding = settlement.deciding.lock().await;
-            self.refresh_locked(&settlement).await;
-        }
+        self.as_recorded(&settlement).await;
         self.explain(settlement, step).await;
+    }
+
+    /// What an earlier try found may be recorded although it panicked.
+    async fn as_recorded(&self, settlement: &Arc<Settlement>) {
+        let _deciding = settlement.deciding.lock().await;
+        self.refresh_locked(settlement).await;
     }
 }
 

@@ -65,7 +65,7 @@ impl Engine {
                 .is_some_and(|row| row.state == StepState::Waiting);
             let planned = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned();
             let (true, Some(planned)) = (waits, planned) else {
-                return;
+                return self.go_on(settlement).await;
             };
             if let Some(attempts) = self.attempts_of(&settlement, step).await {
                 let proof = match attempts.last() {
@@ -79,8 +79,7 @@ impl Engine {
                 match proof {
                     Some(GuardState::Unchanged) => {
                         if self.judge_dead(&settlement, step, ends.why()).await {
-                            self.advance(&settlement);
-                            return self.finish_if_ended(settlement).await;
+                            return self.go_on(settlement).await;
                         }
                     }
                     Some(GuardState::Changed | GuardState::Absent) => {
@@ -94,6 +93,12 @@ impl Engine {
             }
             tokio::time::sleep(RETRY_EVERY).await;
         }
+    }
+
+    /// What follows once a step is decided; also when that was recorded before a panic of the same work.
+    async fn go_on(self: Arc<Self>, settlement: Arc<Settlement>) {
+        self.advance(&settlement);
+        self.finish_if_ended(settlement).await;
     }
 
     async fn judge_dead(self: &Arc<Self>, settlement: &Arc<Settlement>, step: u32, why: &str) -> bool {
@@ -228,7 +233,7 @@ impl Engine {
                 .is_some_and(|row| matches!(row.state, StepState::Unexplained { .. }));
             let planned = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned();
             let (true, Some(planned)) = (is_open, planned) else {
-                return;
+                return self.go_on(settlement).await;
             };
             if let Some(attempts) = self.attempts_of(&settlement, step).await
                 && (self.is_explained(&settlement, step, &planned, &attempts).await
@@ -241,8 +246,7 @@ impl Engine {
                     step,
                     "step_explained: what its guard shows is explained"
                 );
-                self.advance(&settlement);
-                return self.finish_if_ended(settlement).await;
+                return self.go_on(settlement).await;
             }
             searches = searches.saturating_add(1);
             if searches.is_multiple_of(REMIND_AFTER) {

@@ -477,7 +477,7 @@ impl LaneTask {
 
     /// A later step of a journaled settlement: it is tried until it is in a slot, or can't succeed any more.
     async fn later(&mut self, work: Work) {
-        let Work { settlement, step } = work;
+        let Work { settlement, step, .. } = work;
         let index = usize::try_from(step).unwrap_or(usize::MAX);
         let is_waiting = settlement
             .lock()
