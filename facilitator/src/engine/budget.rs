@@ -41,6 +41,15 @@ impl Account {
         }
     }
 
+    /// What callers are told once it is used up.
+    pub(super) fn used_up(&self) -> &'static str {
+        match self {
+            Self::Network => "this network's budget for today is used up",
+            Self::Signer(_) => "the budget of this network's signer for today is used up",
+            Self::Tenant(_) => "your budget on this network for today is used up",
+        }
+    }
+
     /// The configuration key of its limit.
     pub(super) fn key(&self) -> &'static str {
         match self {
@@ -74,6 +83,8 @@ struct Today {
     day: u64,
     /// Native atomic units.
     spent: BTreeMap<Account, Amount>,
+    /// The least that a new settlement's transaction asked for: who has less left can't be served.
+    least: Option<Amount>,
     refused: BTreeSet<Account>,
 }
 
@@ -102,6 +113,7 @@ impl Budget {
     pub(super) fn take(&self, now_ms: u64, cost: Amount, spender: &Spender) -> Result<(), OverBudget> {
         // Looked at and counted under one lock: other lanes of the network take from the same sums.
         let mut today = self.of_day(now_ms);
+        today.least = Some(today.least.map_or(cost, |least| least.min(cost)));
         for account in accounts(spender) {
             let Some(limit) = self.limit(&account) else {
                 continue;
@@ -131,6 +143,32 @@ impl Budget {
             let sum = today.spent.entry(account).or_default();
             *sum = Amount(sum.0.saturating_sub(cost.0));
         }
+    }
+
+    /// What has too little left for a transaction that costs no more than the cheapest of the day, if a payment of this
+    /// tenant comes now; before the day's first transaction nothing has. Of the signers, one with enough is enough.
+    pub(super) fn used_up(&self, now_ms: u64, tenant: Option<&str>, signers: &[String]) -> Option<Account> {
+        let today = self.of_day(now_ms);
+        let least = today.least?;
+        let is_over = |account: &Account| {
+            let after = today.sum(account).checked_add(least);
+            self.limit(account)
+                .is_some_and(|limit| after.is_none_or(|after| after > limit))
+        };
+        let tenant = tenant.map(|tenant| Account::Tenant(tenant.to_owned()));
+        if let Some(over) = [Some(Account::Network), tenant]
+            .into_iter()
+            .flatten()
+            .find(is_over)
+        {
+            return Some(over);
+        }
+        let signers: Vec<Account> = signers.iter().cloned().map(Account::Signer).collect();
+        signers
+            .iter()
+            .all(is_over)
+            .then(|| signers.first().cloned())
+            .flatten()
     }
 
     /// Whether a signer's own limit leaves room for a transaction of this cost.
@@ -259,6 +297,31 @@ mod tests {
         assert_eq!(refused.account, Account::Signer("a".into()));
         assert!(budget.take(TODAY, units(10), &spender("b", &[])).is_ok());
         assert!(budget.signer_has(TOMORROW, units(10), "a"));
+    }
+
+    #[test]
+    fn t107_what_is_used_up_is_known_without_taking() {
+        let signers = ["a".to_owned(), "b".to_owned()];
+        let used_up = |budget: &Budget, tenant| budget.used_up(TODAY, tenant, &signers);
+        let limited = budget(Some(20), Some(9), &[("shop", 4)]);
+        assert_eq!(used_up(&limited, Some("shop")), None, "nothing is known yet");
+        assert!(limited.take(TODAY, units(4), &spender("a", &["shop"])).is_ok());
+        assert_eq!(
+            used_up(&limited, Some("shop")),
+            Some(Account::Tenant("shop".into()))
+        );
+        assert_eq!(used_up(&limited, None), None);
+        assert!(limited.take(TODAY, units(4), &spender("a", &[])).is_ok());
+        assert_eq!(used_up(&limited, None), None, "the other signer can pay");
+        assert!(limited.take(TODAY, units(6), &spender("b", &[])).is_ok());
+        assert_eq!(used_up(&limited, None), Some(Account::Signer("a".into())));
+        assert_eq!(limited.used_up(TOMORROW, None, &signers), None);
+        let network = budget(Some(7), None, &[]);
+        assert!(network.take(TODAY, units(4), &spender("a", &[])).is_ok());
+        assert_eq!(used_up(&network, None), Some(Account::Network));
+        let refused = budget(Some(3), None, &[]);
+        assert!(refused.take(TODAY, units(4), &spender("a", &[])).is_err());
+        assert_eq!(used_up(&refused, None), Some(Account::Network));
     }
 
     #[test]

@@ -444,6 +444,7 @@ impl Engine {
             lane.ask(Ask::Step(Work {
                 settlement: Arc::clone(settlement),
                 step,
+                payer: None,
             }));
         }
     }

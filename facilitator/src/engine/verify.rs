@@ -11,7 +11,7 @@ use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion, Purpose};
 use tokio::time::Instant;
 
 use super::decide::{Decision, decide};
-use super::settle::{self, NotAsked};
+use super::settle::{self, Asked, NotAsked};
 use super::{Engine, paused, public_message};
 use crate::service::{Membership, NetworkReadiness, Routed, SchemeReadiness, Service, SettleAnswer, Settled};
 
@@ -226,6 +226,9 @@ impl Engine {
                 &asked.payer,
             );
         }
+        if let Some(used_up) = self.used_up(&asked) {
+            return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(used_up), &asked.payer);
+        }
         match self.ops.verify(&asked.kind, &request).await {
             Ok(Verdict::Valid(valid)) => VerifyReply {
                 is_valid: true,
@@ -249,6 +252,20 @@ impl Engine {
                 &asked.payer,
             ),
         }
+    }
+
+    /// Why a new settlement would be refused today whatever is paid with it.
+    fn used_up(&self, asked: &Asked) -> Option<&'static str> {
+        let network = &asked.kind.network;
+        let run = self.run_of(network.id())?;
+        let signers: Vec<String> = network
+            .active_lanes()
+            .into_iter()
+            .map(|lane| lane.signer)
+            .collect();
+        run.budget
+            .used_up(self.clock.now_ms(), asked.asker.tenant.as_deref(), &signers)
+            .map(|account| account.used_up())
     }
 
     /// Open settlements by network, for metrics.

@@ -8,7 +8,7 @@ use sdk_plugin::wire::reason;
 use sdk_plugin::{Amount, Fault, FaultKind};
 
 use super::{LaneTask, RETRY_EVERY, Stop, TRIES};
-use crate::engine::budget::{Account, OverBudget, Spender};
+use crate::engine::budget::{OverBudget, Spender};
 use crate::engine::observer::LEAP_BLOCKS;
 use crate::engine::public_message;
 use crate::engine::rows::job_events;
@@ -184,11 +184,7 @@ impl LaneTask {
                 "a budget for today (UTC) is used up and settlements are refused: raise {}, or find out who spends it",
                 over.account.key());
         }
-        refused(match over.account {
-            Account::Network => "this network's budget for today is used up",
-            Account::Signer(_) => "the budget of this network's signer for today is used up",
-            Account::Tenant(_) => "your budget on this network for today is used up",
-        })
+        refused(over.account.used_up())
     }
 }
 

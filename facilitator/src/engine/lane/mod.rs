@@ -8,9 +8,10 @@ mod first;
 mod recover;
 mod replace;
 mod send;
+mod waiting;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sdk_plugin::chain::{Lane, LaneState, Slot};
@@ -30,6 +31,7 @@ use crate::journal::{
     Answer, AttemptKind, AttemptRow, CommitError, Journaled, NewAttempt, Query, StepState, record_attempt,
 };
 use crate::service::SettleAnswer;
+use waiting::Waiting;
 
 /// Between two tries of something that a node did not answer.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
@@ -52,6 +54,8 @@ const MOST_GAPS: usize = 16;
 pub struct Work {
     pub settlement: Arc<Settlement>,
     pub step: u32,
+    /// Who signed for it and decides how much of it there is; `None` for orders on earlier payments.
+    pub payer: Option<String>,
 }
 
 /// What the lane is asked to do beside new work.
@@ -74,6 +78,8 @@ pub enum Ask {
 pub enum Queued {
     Yes,
     Full,
+    /// Its payer has as many places as it may.
+    PayerFull,
     Closed,
 }
 
@@ -83,7 +89,7 @@ pub struct LaneHandle {
     pub lane: Lane,
     work: mpsc::Sender<Work>,
     asks: mpsc::UnboundedSender<Ask>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     reconciled: Arc<AtomicBool>,
     /// Wakes the lane when a slot has landed.
     pub room: Arc<Notify>,
@@ -92,14 +98,17 @@ pub struct LaneHandle {
 impl LaneHandle {
     pub fn queue(&self, work: Work) -> Queued {
         // Counted first: the lane may take it off before this thread goes on.
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let payer = work.payer.clone();
+        if !self.waiting.enter(payer.as_deref()) {
+            return Queued::PayerFull;
+        }
         let queued = match self.work.try_send(work) {
             Ok(()) => Queued::Yes,
             Err(mpsc::error::TrySendError::Full(_)) => Queued::Full,
             Err(mpsc::error::TrySendError::Closed(_)) => Queued::Closed,
         };
         if queued != Queued::Yes {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.waiting.leave(payer.as_deref());
         }
         queued
     }
@@ -119,7 +128,7 @@ impl LaneHandle {
     /// Settlements in the queue.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.all()
     }
 }
 
@@ -137,10 +146,11 @@ struct LaneTask {
 impl Engine {
     /// Starts a lane's tasks. It stays closed until its sequence is reconciled with the chain's.
     pub(super) fn start_lane(self: &Arc<Self>, run: &Arc<NetworkRun>, lane: Lane) {
-        let (work_in, work) = mpsc::channel(run.network.settings.lane_queue.max(1));
+        let places = run.network.settings.lane_queue.max(1);
+        let (work_in, work) = mpsc::channel(places);
         let (asks_in, asks) = mpsc::unbounded_channel();
         let (sender, to_send) = mpsc::unbounded_channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::new(Waiting::new(places));
         let room = Arc::new(Notify::new());
         let reconciled = Arc::new(AtomicBool::new(false));
         run.add_lane(LaneHandle {
@@ -205,7 +215,7 @@ impl LaneTask {
         mut self,
         mut work: mpsc::Receiver<Work>,
         mut asks: mpsc::UnboundedReceiver<Ask>,
-        waiting: Arc<AtomicUsize>,
+        waiting: Arc<Waiting>,
         room: Arc<Notify>,
     ) {
         self.read_safely(true).await;
@@ -222,7 +232,7 @@ impl LaneTask {
                 },
                 next = work.recv(), if has_room => match next {
                     Some(next) => {
-                        waiting.fetch_sub(1, Ordering::Relaxed);
+                        waiting.leave(next.payer.as_deref());
                         self.first_safely(next).await;
                     }
                     None => return,
@@ -433,7 +443,7 @@ impl LaneTask {
 
     /// A settlement's first step: commits the settlement with its first attempt, or answers its callers.
     async fn first(&mut self, work: Work) {
-        let Work { settlement, step } = work;
+        let Work { settlement, step, .. } = work;
         match self.bring_into_slot(&settlement, step, true).await {
             Ok(()) => return,
             Err(Stop::Withdrawn) => settlement.give_up(|_| unavailable("withdrawn")),
@@ -530,8 +540,7 @@ impl LaneTask {
                 1,
             );
         }
-        self.engine
-            .spawn(Arc::clone(&self.engine).end_unsent(settlement, step, ends));
+        self.engine.begin_to_end_unsent(&settlement, step, ends);
     }
 
     /// Longer each time. Whoever else asks for the step meanwhile starts no second row of tries.
@@ -550,7 +559,11 @@ impl LaneTask {
         };
         self.engine.spawn_after(pause, move || {
             settlement.lock().retrying = false;
-            handle.ask(Ask::Step(Work { settlement, step }));
+            handle.ask(Ask::Step(Work {
+                settlement,
+                step,
+                payer: None,
+            }));
         });
     }
 

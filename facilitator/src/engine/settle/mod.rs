@@ -548,6 +548,8 @@ impl Engine {
         let Some(choice) = plan.steps.first().map(|step| step.lane.clone()) else {
             return;
         };
+        let payer = concerns_payer.then(|| settlement.lock().row.payer.to_ascii_lowercase());
+        let payer = payer.filter(|payer| !payer.is_empty());
         // Set once: planning runs once for each settlement.
         let _ = settlement.plan.set(Some(Arc::new(plan)));
         let lane = self
@@ -559,8 +561,11 @@ impl Engine {
         match lane.queue(Work {
             settlement: Arc::clone(settlement),
             step: 0,
+            payer,
         }) {
             Queued::Yes => {}
+            Queued::PayerFull => settlement
+                .give_up(|_| unavailable("too many payments of this payer wait for this network; try again")),
             Queued::Full => settlement.give_up(|_| unavailable("too many settlements wait for this network")),
             Queued::Closed => settlement.give_up(|_| unavailable("this network's signer is stopping")),
         }

@@ -55,6 +55,10 @@ fn t107(line: &str, budget: &str, says: &str) {
         for _ in 0..3 {
             refused(&world.settle(&world.payment(20).v2()), says);
         }
+        // Nobody is told that a payment is good that would be refused.
+        let reply = world.verify(&world.payment(20).v2());
+        assert_eq!(reply.failed(reason::UNEXPECTED_VERIFY), "");
+        assert!(reply.field("invalidMessage").contains(says), "{reply:?}");
     });
     assert!(refusals(&world, budget));
     assert_eq!(alarms(&world), 1, "an alarm, not a flood");
