@@ -194,15 +194,35 @@ fn wallets_answer_for_payers_and_for_authorizers() {
 }
 
 #[test]
-fn a_retained_signer_is_an_operator_still() {
-    let offer = Offer {
-        operator: super::world::RETAINED,
-        ..hold()
-    };
-    let draft = Draft::of(offer);
-    let plan = draft.world().plan(&draft.request()).expect("planned");
-    assert_eq!(plan.holds[0].signer, super::world::RETAINED);
-    assert_ne!(FACILITATOR.to_lowercase(), super::world::RETAINED);
+fn a_former_signer_takes_no_new_payments_and_one_without_funds_does() {
+    use super::world::{RETAINED, lane};
+    for (offer, reason) in [
+        (hold(), v1_1!("operator_not_admitted")),
+        (Offer::charged(), v1_1!("operator_not_admitted")),
+        (Offer::v1_0(), "invalid_capture_authorizer"),
+    ] {
+        let draft = Draft::of(Offer {
+            operator: RETAINED,
+            ..offer
+        });
+        let mut world = draft.world();
+        let plan = world
+            .plan(&draft.request())
+            .expect("it can't pay now, and is current");
+        assert_eq!(plan.holds[0].signer, RETAINED);
+        world.retired = true;
+        let refusal = world.refused(&draft.request());
+        assert_eq!(refusal.reason, reason);
+        let message = refusal.message.expect("a sentence");
+        assert!(
+            message.contains("takes no new payments") && message.contains("fetch a new offer"),
+            "{message}"
+        );
+        // Another key of the configuration with the same address is a current signer.
+        world.lanes.push(lane(RETAINED));
+        assert!(world.verify(&draft.request()).is_ok());
+    }
+    assert_ne!(FACILITATOR.to_lowercase(), RETAINED);
 }
 
 #[test]

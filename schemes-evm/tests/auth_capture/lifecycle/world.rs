@@ -455,6 +455,7 @@ impl World {
             ordered: true,
         };
         if self.retained {
+            context.network.retired = vec![lane.signer.clone()];
             context.network.retained = vec![lane];
         } else {
             context.network.lanes = vec![lane];
