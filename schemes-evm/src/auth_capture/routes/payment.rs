@@ -179,7 +179,7 @@ impl AuthCaptureEvm {
         let held = !state.balances.capturable.is_zero();
         let in_time = now_s.saturating_add(self.config.capture_margin_s) < record.capture_deadline_s();
         let funded = self.config.refund_funding.iter().any(|agreement| {
-            Some(&agreement.tenant) == record.tenant.as_ref()
+            Some(agreement.tenant.as_str()) == record.owner(&self.config)
                 && agreement.receiver == info.receiver
                 && agreement.network == record.network()
                 && agreement.asset == info.token

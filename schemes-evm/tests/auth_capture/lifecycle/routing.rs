@@ -3,7 +3,7 @@
 use alloy_primitives::B256;
 use alloy_sol_types::SolEvent;
 use schemes_evm::auth_capture::abi::Escrow;
-use schemes_evm::auth_capture::config::{Config, KeeperRule};
+use schemes_evm::auth_capture::config::{Config, KeeperRule, TenantReceiver};
 use schemes_evm::auth_capture::deployment::V1_1;
 use schemes_evm::auth_capture::records::{OperationKind, OperationRow};
 use sdk_plugin::host::{RpcRequest, RpcResult};
@@ -537,4 +537,97 @@ fn the_same_report_again_brings_the_keeper_again() {
         assert_eq!(reply(&world, &post(&path(&payment, "/usage"), body)).0, 200);
         assert_eq!(jobs(), number);
     }
+}
+
+/// Had payments collected before its receiver was given to [`TENANT`].
+const EARLIER: &str = "earlier";
+
+/// The operator has given the receiver to the tenant.
+fn given() -> Config {
+    Config {
+        receivers: vec![TenantReceiver {
+            tenant: TENANT.into(),
+            receiver: RECEIVER,
+        }],
+        ..config()
+    }
+}
+
+#[test]
+fn a_receivers_payments_are_its_tenants_whoever_had_them_collected() {
+    let payment = Payment::delegated();
+    let world = World::with(given(), |_| {});
+    world.knows(&payment, EARLIER);
+    let as_earlier = |request: RouteRequest| RouteRequest {
+        tenant: Some(EARLIER.into()),
+        ..request
+    };
+    for what in ["", "/digest?operation=void"] {
+        assert_eq!(reply(&world, &get(&path(&payment, what))).0, 200);
+        assert_eq!(reply(&world, &as_earlier(get(&path(&payment, what)))).0, 404);
+    }
+    assert_eq!(
+        reply(&world, &get(&path(&payment, ""))).1["actions"],
+        json!(["capture", "void"])
+    );
+    for query in [
+        String::new(),
+        format!("?receiver={RECEIVER}"),
+        format!("?operator={OPERATOR}"),
+    ] {
+        let listed = |request: RouteRequest| {
+            let payments = reply(&world, &request).1["payments"].clone();
+            payments.as_array().unwrap().len()
+        };
+        let request = get(&format!("/payments{query}"));
+        assert_eq!(listed(request.clone()), 1, "{query:?}");
+        assert_eq!(listed(as_earlier(request)), 0, "{query:?}");
+    }
+    assert_eq!(
+        reply(&world, &get(&format!("/payments?operator={STRANGER}"))).1["payments"],
+        json!([]),
+        "the receiver's list holds the payments of all operators"
+    );
+
+    // Orders that only the tenant's key stands for.
+    let void = post(&path(&payment, "/void"), Value::Null);
+    assert_eq!(reply(&world, &as_earlier(void.clone())).0, 404);
+    let ordered = settles(&world, &void);
+    assert_eq!(ordered.tenant.as_deref(), Some(TENANT));
+    assert!(world.plan(&ordered).is_ok());
+    let stolen = PaymentRequest {
+        tenant: Some(EARLIER.into()),
+        ..ordered
+    };
+    assert_eq!(world.refused(&stolen), "unauthenticated_authorizer_request");
+}
+
+#[test]
+fn payments_from_before_and_after_a_receiver_was_given_are_one_list() {
+    let world = World::with(given(), |_| {});
+    let mut hashes = Vec::new();
+    for second in 0..5u64 {
+        let mut payment = Payment::delegated();
+        payment.info.authorizationExpiry = (NOW_S + 1_000 + second).try_into().unwrap();
+        let tenant = if second % 2 == 0 { EARLIER } else { TENANT };
+        world.knows(&payment, tenant);
+        hashes.push(json!(payment.hash()));
+    }
+    // Of another receiver, which the operator has given to nobody.
+    let mut others = Payment::delegated();
+    others.info.receiver = STRANGER;
+    world.knows(&others, EARLIER);
+
+    let (mut listed, mut after) = (Vec::new(), String::new());
+    for (page, length) in [2, 2, 1].into_iter().enumerate() {
+        let body = reply(&world, &get(&format!("/payments?limit=2{after}"))).1;
+        let payments = body["payments"].as_array().unwrap();
+        assert_eq!(payments.len(), length, "page {page}");
+        listed.extend(payments.iter().map(|one| one["paymentInfoHash"].clone()));
+        after = match body["next"].as_str() {
+            Some(next) => format!("&after={next}"),
+            None => "the last page".to_owned(),
+        };
+    }
+    assert_eq!((listed, after.as_str()), (hashes, "the last page"));
 }
