@@ -205,6 +205,16 @@ impl Config {
             .is_some_and(|delegated| delegated.address == authorizer)
     }
 
+    /// The authorizer to publish: ours, where a tenant can speak for a receiver. A payment that names it otherwise could
+    /// be ordered by nobody.
+    #[must_use]
+    pub fn offered_authorizer(&self) -> Option<Address> {
+        self.delegated_authorizer
+            .as_ref()
+            .filter(|delegated| !(delegated.receivers.is_empty() && self.receivers.is_empty()))
+            .map(|delegated| delegated.address)
+    }
+
     /// Whether a tenant's request is the receiver's consent, where the authorizer is us.
     #[must_use]
     pub fn speaks_for(&self, tenant: Option<&str>, receiver: Address) -> bool {
