@@ -115,6 +115,9 @@ pub struct Refusal {
     /// Empty when unknown.
     #[serde(default)]
     pub payer: String,
+    /// Of a judgement: written with the failure, as [`Paid::writes`] are with a payment. Elsewhere ignored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<StoreWrite>,
 }
 
 impl Refusal {
@@ -123,6 +126,7 @@ impl Refusal {
             reason: reason.into(),
             message: None,
             payer: payer.into(),
+            writes: Vec::new(),
         }
     }
 

@@ -7,6 +7,7 @@
 //! | `index/<network>/<tenant>/<list>/<capture deadline>/<hash>` | nothing; lists of a tenant in the order of deadlines |
 //! | `index/<network>/-/receiver/<receiver>/…` | the same for a receiver, whichever tenant had the payment collected |
 //! | `operation/<network>/<hash>/<planned at>/<transaction>` | an [`OperationRow`]: written with what proves it |
+//! | `skipped-void/<network>/<hash>/<planned at>` | a [`SkippedVoid`]: why the void after a capture did not happen |
 //! | `height/<network>/<hash>` | the height of the last operation: a node that is not there yet shows old balances |
 //! | `usage/<network>/<hash>` | a [`Usage`]: what the merchant reported |
 //! | `usage-id/<network>/<hash>/<id>` | the amount reported under that id |
@@ -21,7 +22,9 @@ mod operations;
 mod sums;
 
 pub use keys::{List, entry, payment_key, read_entry, refunded_key, usage_id_key, usage_key};
-pub use operations::{OperationKind, OperationRow, operation_writes, operations, seen_height};
+pub use operations::{
+    OperationKind, OperationRow, SkippedVoid, operation_writes, operations, seen_height, skipped_void,
+};
 pub use sums::{RefundLedger, Usage};
 
 use std::collections::BTreeSet;

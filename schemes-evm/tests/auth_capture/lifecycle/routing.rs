@@ -5,7 +5,7 @@ use alloy_sol_types::SolEvent;
 use schemes_evm::auth_capture::abi::Escrow;
 use schemes_evm::auth_capture::config::{Config, KeeperRule, TenantReceiver};
 use schemes_evm::auth_capture::deployment::V1_1;
-use schemes_evm::auth_capture::records::{OperationKind, OperationRow};
+use schemes_evm::auth_capture::records::{OperationKind, OperationRow, SkippedVoid};
 use sdk_plugin::host::{RpcRequest, RpcResult};
 use sdk_plugin::scheme::{RouteRequest, RouteResponse};
 use sdk_plugin::testkit::{Recorded, block_on};
@@ -630,4 +630,87 @@ fn payments_from_before_and_after_a_receiver_was_given_are_one_list() {
         };
     }
     assert_eq!((listed, after.as_str()), (hashes, "the last page"));
+}
+
+/// A capture of 600,000 at height 7 that orders the void of the rest.
+fn closing(payment: &Payment) -> OperationRow {
+    OperationRow {
+        kind: OperationKind::Capture,
+        amount: units(600_000),
+        fee: Some(payment.fee(600_000)),
+        transaction: "0x07".into(),
+        height: 7,
+        planned_at_s: NOW_S,
+        voids_remainder: true,
+    }
+}
+
+#[test]
+fn the_void_that_waits_after_a_capture_is_shown() {
+    let payment = Payment::delegated();
+    let world = known(&payment);
+    let record = payment.record(Some(TENANT));
+    keep(&world, &payment, OperationKind::Authorize, HELD, 6);
+    let shown = || reply(&world, &get(&path(&payment, ""))).1["voidRemainder"].clone();
+    assert_eq!(shown(), Value::Null, "nothing is to come");
+
+    world.chain().state = state_result(true, 400_000, 600_000);
+    world.store(record.operation_writes(&closing(&payment)).unwrap());
+    let of_capture = |more: Value| {
+        let mut all = json!({ "capture": "0x07", "captureHeight": 7, "orderedAt": NOW_S });
+        all.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        all
+    };
+    // Final at depth 12, where the capture's own block is 1.
+    assert_eq!(
+        shown(),
+        of_capture(json!({ "state": "waiting", "dueAtHeight": 18 }))
+    );
+
+    // It failed, and the money is still held.
+    let skipped = SkippedVoid::new(
+        "invalid_auth_capture_evm_transaction_reverted",
+        "out of gas",
+        NOW_S + 9,
+    );
+    let write = skipped.write(NETWORK, payment.hash(), NOW_S, record.refund_deadline_s());
+    world.store(vec![write.unwrap()]);
+    assert_eq!(
+        shown(),
+        of_capture(json!({
+            "state": "skipped",
+            "reason": "invalid_auth_capture_evm_transaction_reverted",
+            "message": "out of gas",
+            "skippedAt": NOW_S + 9,
+        }))
+    );
+    // The capture was undone and is there again: so is the void.
+    world.store(record.operation_writes(&closing(&payment)).unwrap());
+    assert_eq!(shown()["state"], "waiting");
+
+    // Nothing is left, and nobody can say why.
+    world.chain().state = state_result(true, 0, 600_000);
+    assert_eq!(shown()["state"], "ended");
+    let event = Escrow::PaymentReclaimed {
+        paymentInfoHash: payment.hash(),
+        amount: units(400_000),
+    }
+    .encode_log_data();
+    world.chain().logs = RpcResult::Ok(json!([{
+        "topics": event.topics(),
+        "data": event.data,
+        "transactionHash": B256::repeat_byte(9),
+        "blockNumber": "0x9",
+    }]));
+    assert_eq!(shown()["state"], "skipped");
+    assert_eq!(shown()["reason"], "invalid_auth_capture_evm_zero_authorization");
+    world.chain().logs = RpcResult::Ok(json!([]));
+
+    keep(&world, &payment, OperationKind::Void, 400_000, 18);
+    assert_eq!(
+        shown(),
+        of_capture(json!({ "state": "done", "transaction": "0x12" }))
+    );
 }

@@ -115,12 +115,32 @@ fn the_void_behind_a_capture_outlives_a_crash() {
     let shop = Shop::open(&world, AUTH_CAPTURE_V11, &deferred);
     let payment = shop.sell(&world.chain.buyers[2], "");
     let draft = shop.draft(&payment, "capture", json!({"amount": "250000", "closeOut": true}));
-    let _ = ask(&world, "/settle", &draft, SHOP_KEY).paid();
+    let captured = ask(&world, "/settle", &draft, SHOP_KEY).paid();
     // It waits for the capture to be final.
     wait_for(&world, &payment.hash, PRICE - 250_000, 250_000);
+    let shown = |world: &World| {
+        let (path, key) = (
+            format!("/auth-capture/payments/{}", payment.hash),
+            format!("Bearer {SHOP_KEY}"),
+        );
+        let headers = [("authorization", key.as_str())];
+        let reply = world.facilitator.client().send("GET", &path, &[], &headers);
+        reply.expect("an answer").json["voidRemainder"].clone()
+    };
+    let waiting = shown(&world);
+    assert_eq!(
+        (&waiting["state"], &waiting["capture"]),
+        (&json!("waiting"), &json!(captured)),
+        "{waiting}"
+    );
     world.facilitator.kill();
     world.facilitator.restart();
     world.chain.mine(2).expect("mines");
     wait_for(&world, &payment.hash, 0, 250_000);
     assert_eq!(world.sent(), 3, "hold, capture, void");
+    let done = wait::until("the void is recorded", wait::LONG, || {
+        let shown = shown(&world);
+        (shown["state"] == "done").then_some(shown)
+    });
+    assert_eq!(done["capture"], json!(captured), "{done}");
 }
