@@ -155,7 +155,7 @@ impl Network {
     }
 
     /// The network as plugins see it now. A signer that can't pay is shown as a retained one: it takes nothing new and
-    /// serves what is bound to it.
+    /// serves what is bound to it. It is not among the retired: what names it already is still good.
     #[must_use]
     pub fn view(&self) -> NetworkView {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
@@ -166,6 +166,7 @@ impl Network {
             finality: self.settings.finality,
             lanes,
             retained: poor.into_iter().chain(state.retained.iter().cloned()).collect(),
+            retired: state.retained.iter().map(|lane| lane.signer.clone()).collect(),
             assets: self
                 .settings
                 .assets

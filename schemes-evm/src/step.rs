@@ -154,6 +154,14 @@ pub fn signer_at(address: Address, network: &NetworkView) -> Option<&str> {
         .map(|lane| lane.signer.as_str())
 }
 
+/// Whether our signer at an address serves earlier payments only. Where two keys have one address, the current one counts.
+#[must_use]
+pub fn is_retired(address: Address, network: &NetworkView) -> bool {
+    let is_it = |signer: &String| text::address(signer) == Some(address);
+    let is_current = network.lanes.iter().any(|lane| is_it(&lane.signer));
+    !is_current && network.retired.iter().any(is_it)
+}
+
 /// The operator's allow-list of assets. The error says what the operator can do.
 ///
 /// # Errors

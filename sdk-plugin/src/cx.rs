@@ -30,6 +30,10 @@ pub struct NetworkView {
     /// Lanes no longer used for new work, still accepted where an earlier payment names them.
     #[serde(default)]
     pub retained: Vec<Lane>,
+    /// Signers among `retained` that the operator has retired: no new payment may be bound to them. The others there
+    /// are current signers that can't pay for a transaction now. Empty from hosts that do not tell them apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<String>,
     /// Assets allowed on this network, spelled as the driver spells them; `None`: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assets: Option<Vec<String>>,

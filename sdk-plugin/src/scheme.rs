@@ -119,6 +119,9 @@ pub struct Refusal {
     /// conflict key that is under way may make it fit. Such a request waits for that operation; any other refusal is final.
     #[serde(default, skip_serializing_if = "is_false")]
     pub of_state: bool,
+    /// Of a judgement: written with the failure, as [`Paid::writes`] are with a payment. Elsewhere ignored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<StoreWrite>,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -132,6 +135,7 @@ impl Refusal {
             message: None,
             payer: payer.into(),
             of_state: false,
+            writes: Vec::new(),
         }
     }
 

@@ -1,27 +1,33 @@
 //! What a plugin's configuration says about other sections: names of tenants, and what a payment may cost.
 //!
-//! The manifest's schema marks such values: `"format": "tenant"` is the name of a `[[tenants]]`, `"format": "cost"` is the
-//! most that one payment may cost, in atomic units of the native currency. Without this check a misspelled tenant has no
-//! rights and nobody hears it, and a limit above the network's `max_cost` refuses payments that look allowed.
+//! The manifest's schema marks such values: `"format": "tenant"` is the name of a `[[tenants]]`, with `"scope"` of one that
+//! has this scope; `"format": "cost"` is the most that one payment may cost, in atomic units of the native currency.
+//! Without this check a tenant that is misspelled, or may not settle, has no rights and nobody hears it, and a limit above
+//! the network's `max_cost` refuses payments that look allowed.
 
 use sdk_plugin::Amount;
 use serde_json::Value;
 
 use super::survey::{Survey, Surveyed};
 use crate::config::suggest::closest;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Scope};
 
 /// A marked value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
-    Tenant,
+    Tenant {
+        /// What the tenant must be allowed to call for the value to have any use.
+        scope: Option<Scope>,
+    },
     Cost,
 }
 
 impl Mark {
     fn of(schema: &Value) -> Option<Self> {
         match schema.get("format").and_then(Value::as_str) {
-            Some("tenant") => Some(Self::Tenant),
+            Some("tenant") => Some(Self::Tenant {
+                scope: schema.get("scope").and_then(Value::as_str).and_then(Scope::read),
+            }),
             Some("cost") => Some(Self::Cost),
             _ => None,
         }
@@ -55,11 +61,11 @@ pub(super) fn reference_errors(config: &Config, survey: &Survey) -> Vec<ConfigEr
 fn errors(config: &Config, one: &Surveyed, found: &Found<'_>) -> Vec<ConfigError> {
     let key = format!("plugin.{}.config", one.instance.name);
     match found.mark {
-        Mark::Tenant => {
+        Mark::Tenant { scope } => {
             let Some(name) = found.value.as_str() else {
                 return Vec::new();
             };
-            unknown_tenant(config, name)
+            unusable_tenant(config, name, scope)
                 .map(|why| config.source.error_below(&key, &found.place, why))
                 .into_iter()
                 .collect()
@@ -87,10 +93,15 @@ fn errors(config: &Config, one: &Surveyed, found: &Found<'_>) -> Vec<ConfigError
     }
 }
 
-/// Why this is the name of no tenant.
-fn unknown_tenant(config: &Config, name: &str) -> Option<String> {
-    if config.tenants.iter().any(|tenant| tenant.name == name) {
-        return None;
+/// Why this is the name of no tenant that has the scope.
+fn unusable_tenant(config: &Config, name: &str, scope: Option<Scope>) -> Option<String> {
+    if let Some(tenant) = config.tenants.iter().find(|tenant| tenant.name == name) {
+        let missing = scope.filter(|scope| !tenant.scopes.contains(scope))?;
+        let missing = missing.name();
+        return Some(format!(
+            "{name:?} is a tenant without the scope {missing:?} and can't use this; add {missing:?} to its scopes, or take \
+             this out"
+        ));
     }
     let names = || config.tenants.iter().map(|tenant| tenant.name.as_str());
     let what = match closest(name, names()) {
@@ -170,6 +181,10 @@ receivers = [{ tenant = "other" }]
 [[tenants]]
 name = "shop"
 key_sha256 = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+[[tenants]]
+name = "reader"
+key_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+scopes = ["verify", "supported"]
 "#;
 
     fn told(text: &str) -> Vec<String> {
@@ -177,7 +192,8 @@ key_sha256 = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
         let schema = json!({ "type": "object", "properties": {
             "probing": { "type": "array", "items": { "type": "string", "format": "tenant" } },
             "receivers": { "type": "array", "items": {
-                "type": "object", "properties": { "tenant": { "type": "string", "format": "tenant" } } } },
+                "type": "object",
+                "properties": { "tenant": { "type": "string", "format": "tenant", "scope": "settle" } } } },
             "per_payment": { "type": "integer", "format": "cost", "default": 120_000 },
         } });
         let manifest = json!({
@@ -205,7 +221,7 @@ key_sha256 = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
             seen,
             [
                 "c.toml:12: plugin.a.config.probing[1]: \"shopp\" is not a tenant of [[tenants]]; did you mean \"shop\"?",
-                "c.toml:13: plugin.a.config.receivers[0].tenant: \"other\" is not a tenant of [[tenants]]; write one of shop",
+                "c.toml:13: plugin.a.config.receivers[0].tenant: \"other\" is not a tenant of [[tenants]]; write one of shop, reader",
                 "c.toml:7: networks.\"test:7\".max_cost: 100000 is below plugin.a.config.per_payment, which is 120000: \
                  payments that this allows would be refused; write at least 120000 here, or less there",
             ]
@@ -221,5 +237,25 @@ key_sha256 = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
             .replace("\"other\"", "\"shop\"")
             .replace("\"100000\"", "\"120000\"");
         assert_eq!(told(&good), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_tenant_that_may_not_call_what_a_value_is_for_is_told_with_its_place() {
+        let good = TEXT
+            .replace(", \"shopp\"", ", \"reader\"")
+            .replace("\"other\"", "\"shop\"")
+            .replace("\"100000\"", "\"120000\"");
+        assert_eq!(
+            told(&good),
+            [] as [&str; 0],
+            "any tenant may be named where no scope is"
+        );
+        assert_eq!(
+            told(&good.replace("tenant = \"shop\"", "tenant = \"reader\"")),
+            [
+                "c.toml:13: plugin.a.config.receivers[0].tenant: \"reader\" is a tenant without the scope \"settle\" and can't \
+                 use this; add \"settle\" to its scopes, or take this out",
+            ]
+        );
     }
 }

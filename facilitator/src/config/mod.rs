@@ -170,6 +170,24 @@ pub enum Scope {
     Supported,
 }
 
+impl Scope {
+    /// As the configuration writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Settle => "settle",
+            Self::Supported => "supported",
+        }
+    }
+
+    #[must_use]
+    pub fn read(name: &str) -> Option<Self> {
+        let all = [Self::Verify, Self::Settle, Self::Supported];
+        all.into_iter().find(|scope| scope.name() == name)
+    }
+}
+
 /// `[limits]`.
 #[derive(Debug, Clone)]
 pub struct Limits {

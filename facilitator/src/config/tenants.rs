@@ -31,14 +31,12 @@ pub(super) fn tenant(
         }
     });
     let scopes = section.get("scopes", |node| {
-        let scope = |text: &str| match text {
-            "verify" => Some(Scope::Verify),
-            "settle" => Some(Scope::Settle),
-            "supported" => Some(Scope::Supported),
-            _ => None,
-        };
-        let scopes =
-            node.list(|node| node.parsed(scope, "a scope; write \"verify\", \"settle\" or \"supported\""));
+        let scopes = node.list(|node| {
+            node.parsed(
+                Scope::read,
+                "a scope; write \"verify\", \"settle\" or \"supported\"",
+            )
+        });
         match scopes {
             Some(scopes) if scopes.is_empty() => node.fail(
                 "is empty, so this tenant could call nothing; write the paths it may use, leave the line out for all, or \

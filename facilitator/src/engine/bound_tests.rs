@@ -109,6 +109,34 @@ async fn start(keys: &[&str], retained: &[&str], now_s: u64) -> Result<(), Resum
     resumed
 }
 
+#[test]
+fn plugins_can_tell_a_former_signer_from_one_that_can_not_pay() {
+    let key = |name: &str| KeyInfo {
+        name: name.to_owned(),
+        suite: Suite::Secp256k1,
+        public_key: HexBytes::default(),
+    };
+    let mut settings = settings();
+    (settings.keys, settings.retained_keys) = (vec![key("hot"), key("empty")], vec![key("old")]);
+    let network = Network::new(settings, Arc::new(Knowing), instance());
+    let names = ["hot", "empty", "old"];
+    network.set_lanes(&Readiness {
+        ready: true,
+        why_not: None,
+        addresses: names.map(|name| (name.to_owned(), format!("0x{name}"))).into(),
+        ordered: true,
+        head_height: 1,
+        warnings: Vec::new(),
+        node_fault: None,
+    });
+    network.set_poor(["0xempty".to_owned()].into());
+    let view = network.view();
+    let signers = |lanes: &[Lane]| -> Vec<String> { lanes.iter().map(|lane| lane.signer.clone()).collect() };
+    assert_eq!(signers(&view.lanes), ["0xhot"]);
+    assert_eq!(signers(&view.retained), ["0xempty", "0xold"]);
+    assert_eq!(view.retired, ["0xold"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn t23_a_signer_that_a_payment_names_keeps_the_process_from_starting_without_its_key() {
     let Err(ResumeError::Signer(told)) = start(&["hot"], &[], UNTIL_S - 1).await else {

@@ -403,7 +403,13 @@ impl Engine {
             Ok(Judgement::NotPaid(refusal)) if pays => {
                 Judged::of(self.conclude_failed(settlement, refusal, evidence, decided).await)
             }
-            Ok(Judgement::Next | Judgement::Paid(_)) if !pays => {
+            Ok(judgement @ (Judgement::Next | Judgement::Paid(_))) if !pays => {
+                let (writes, jobs) = match judgement {
+                    Judgement::Paid(paid) => (paid.writes, paid.jobs),
+                    Judgement::Next | Judgement::NotPaid(_) | Judgement::Unproven { .. } => {
+                        (Vec::new(), Vec::new())
+                    }
+                };
                 let foreign = evidence.foreign.first();
                 let (height, tx_id) = match (&evidence.shown, foreign) {
                     (Shown::Landed { height } | Shown::Reverted { height, .. }, _) => {
@@ -425,7 +431,11 @@ impl Engine {
                     tx_id: tx_id.clone(),
                     height,
                 };
-                Judged::of(self.conclude_step(settlement, done, evidence, decided).await)
+                let rows = (writes, jobs);
+                Judged::of(
+                    self.conclude_step(settlement, done, evidence, decided, rows)
+                        .await,
+                )
             }
             Ok(Judgement::NotPaid(refusal)) => {
                 let failed = Event::StepFailed {
@@ -433,7 +443,11 @@ impl Engine {
                     step,
                     reason: refusal.reason,
                 };
-                Judged::of(self.conclude_step(settlement, failed, evidence, decided).await)
+                let rows = (refusal.writes, Vec::new());
+                Judged::of(
+                    self.conclude_step(settlement, failed, evidence, decided, rows)
+                        .await,
+                )
             }
             Ok(Judgement::Next | Judgement::Paid(_)) => {
                 tracing::error!(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sdk_plugin::chain::{Evidence, ForeignTx, Shown};
+use sdk_plugin::host::{Job, StoreWrite};
 use sdk_plugin::scheme::{Gate, OnFail, Paid, Refusal};
 use tokio::time::Instant;
 
@@ -87,20 +88,10 @@ impl Engine {
                 settlement: settlement.id,
             });
         }
-        let rows = self.store_events(&row.plugin, writes);
-        let whole = events.iter().chain(&rows).cloned().collect();
-        let committed = match self.journal.commit(whole).await {
-            // What the chain shows has to be recorded and told, whatever the scheme's rows have become.
-            Err(CommitError::StoreCondition(key)) => {
-                rows_lost(
-                    settlement,
-                    &format!("the condition of its write to {key:?} does not hold"),
-                );
-                self.journal.commit(events).await
-            }
-            other => other,
-        };
-        if let Err(error) = committed {
+        if let Err(error) = self
+            .commit_with_rows(settlement, &row.plugin, events, writes)
+            .await
+        {
             tracing::error!(settlement = settlement.id, %error, "a payment landed and its outcome was not recorded");
             if let Some((caller, answer, _)) = answer {
                 answer.receipt.cancel();
@@ -132,6 +123,28 @@ impl Engine {
         true
     }
 
+    /// What the chain shows has to be recorded and told, whatever the scheme's rows have become.
+    async fn commit_with_rows(
+        &self,
+        settlement: &Settlement,
+        plugin: &str,
+        events: Vec<Event>,
+        writes: Vec<StoreWrite>,
+    ) -> Result<(), CommitError> {
+        let rows = self.store_events(plugin, writes);
+        let whole = events.iter().chain(&rows).cloned().collect();
+        match self.journal.commit(whole).await {
+            Err(CommitError::StoreCondition(key)) => {
+                rows_lost(
+                    settlement,
+                    &format!("the condition of its write to {key:?} does not hold"),
+                );
+                self.journal.commit(events).await
+            }
+            other => other,
+        }
+    }
+
     /// It is proven that the paying step did not pay and can't.
     pub(super) async fn conclude_failed(
         self: &Arc<Self>,
@@ -143,7 +156,7 @@ impl Engine {
         let step = evidence.step;
         let deciding = settlement.deciding.lock().await;
         let row = settlement.lock().row.clone();
-        let refusal = if refusal.payer.is_empty() {
+        let mut refusal = if refusal.payer.is_empty() {
             Refusal {
                 payer: row.payer.clone(),
                 ..refusal
@@ -151,6 +164,7 @@ impl Engine {
         } else {
             refusal
         };
+        let (writes, _) = judged_rows(settlement, std::mem::take(&mut refusal.writes), Vec::new());
         let reason = refusal.reason.clone();
         let proof = match &evidence.shown {
             Shown::Landed { height } => format!("landed at {height} without the payment"),
@@ -183,7 +197,10 @@ impl Engine {
                 settlement: settlement.id,
             });
         }
-        if let Err(error) = self.journal.commit(events).await {
+        if let Err(error) = self
+            .commit_with_rows(settlement, &row.plugin, events, writes)
+            .await
+        {
             tracing::error!(settlement = settlement.id, %error, "a failure was not recorded");
             self.refresh_locked(settlement).await;
             return false;
@@ -217,16 +234,19 @@ impl Engine {
     }
 
     /// A step that does not pay is done or has failed. A paying step that it keeps from being begun has failed with it.
+    /// `rows`: what the scheme writes and schedules with it.
     pub(super) async fn conclude_step(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
         event: Event,
         evidence: &Evidence,
         decided: Option<&Decided>,
+        rows: (Vec<StoreWrite>, Vec<Job>),
     ) -> bool {
         let (id, step) = (settlement.id, evidence.step);
         let deciding = settlement.deciding.lock().await;
         let row = settlement.lock().row.clone();
+        let (writes, jobs) = judged_rows(settlement, rows.0, rows.1);
         let mut over = Vec::new();
         let mut reason = None;
         if let Event::StepFailed { reason: why, .. } = &event {
@@ -234,6 +254,7 @@ impl Engine {
             reason = Some(why.clone());
         }
         let mut events = vec![event, ground(id, step, decided, None, height_shown(evidence))];
+        events.extend(job_events(&row.plugin, jobs));
         for step in &over {
             let pays = usize::try_from(*step)
                 .ok()
@@ -267,7 +288,10 @@ impl Engine {
         if ends_with(&row, &over) {
             events.push(Event::KeysFreed { settlement: id });
         }
-        if let Err(error) = self.journal.commit(events).await {
+        if let Err(error) = self
+            .commit_with_rows(settlement, &row.plugin, events, writes)
+            .await
+        {
             tracing::error!(settlement = id, step, %error, "a step's end was not recorded");
             self.refresh_locked(settlement).await;
             return false;

@@ -198,7 +198,8 @@ fn context(scheme: &str) -> CallContext {
         confirmations: 1,
         finality: 12,
         lanes: vec![lane.clone()],
-        retained: vec![lane],
+        retained: vec![lane.clone()],
+        retired: vec![lane.signer],
         assets: Some(vec!["0xtoken".into()]),
         options: json!({ "a": 1 }),
     };

@@ -122,6 +122,7 @@ mod tests {
             custom_operators: _,
             wallet_factories: _,
             refund_funding: _,
+            receivers: _,
             delegated_authorizer: _,
             keepers: _,
             older_unauthenticated_reason: _,
@@ -140,6 +141,7 @@ mod tests {
             "custom_operators",
             "wallet_factories",
             "refund_funding",
+            "receivers",
             "delegated_authorizer",
             "keepers",
             "older_unauthenticated_reason",
@@ -240,6 +242,23 @@ mod tests {
                 "keepers.1.receiver",
             ),
             (
+                json!({"receivers": [
+                    {"tenant": "shop", "receiver": "0x2222222222222222222222222222222222222222"},
+                    {"tenant": "other", "receiver": "0x2222222222222222222222222222222222222222"},
+                ]}),
+                "receivers.1.receiver",
+            ),
+            (
+                json!({
+                    "receivers": [{"tenant": "shop", "receiver": "0x2222222222222222222222222222222222222222"}],
+                    "delegated_authorizer": {
+                        "address": "0x3333333333333333333333333333333333333333",
+                        "receivers": [{"tenant": "other", "receiver": "0x2222222222222222222222222222222222222222"}],
+                    },
+                }),
+                "delegated_authorizer.receivers.0.tenant",
+            ),
+            (
                 json!({"refund_funding": [agreement, agreement]}),
                 "refund_funding.1",
             ),
@@ -249,6 +268,36 @@ mod tests {
                 .unwrap_or_else(|| panic!("{bad} is taken"));
             assert!(fault.message.contains(told), "{bad}: {fault}");
         }
+    }
+
+    /// The host checks only the names that the schema marks: a misspelled one would have no rights, and nobody would hear it.
+    #[test]
+    fn every_tenant_in_the_schema_is_marked_as_one() {
+        fn tenants(name: &str, schema: &Value, found: &mut Vec<(String, Value)>) {
+            if name.ends_with("tenant") || name.ends_with("tenants") {
+                let marked = schema.get("items").unwrap_or(schema);
+                found.push((name.to_owned(), marked["format"].clone()));
+            }
+            for part in [schema, &schema["items"]] {
+                for (member, schema) in part["properties"].as_object().into_iter().flatten() {
+                    tenants(&format!("{name}.{member}"), schema, found);
+                }
+            }
+        }
+        let mut found = Vec::new();
+        tenants("", &manifest().config_schema, &mut found);
+        let mut names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                ".delegated_authorizer.receivers.tenant",
+                ".nonce_probing_tenants",
+                ".receivers.tenant",
+                ".refund_funding.tenant",
+            ]
+        );
+        assert!(found.iter().all(|(_, format)| format == "tenant"), "{found:?}");
     }
 
     /// Regenerate with `UPDATE_DOCS=1 cargo test -p plugin-evm-auth-capture the_handbook`.

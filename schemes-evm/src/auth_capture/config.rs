@@ -40,6 +40,10 @@ pub struct Config {
     pub wallet_factories: Vec<Address>,
     /// Who has refunds paid by our signers, and up to what. Empty: no refunds.
     pub refund_funding: Vec<RefundAgreement>,
+    /// Whose payments are whose: without an entry a payment belongs to the tenant that had it collected, and whoever
+    /// holds the buyer's payload can be the first. An entry also lets the tenant speak for the receiver where the
+    /// authorizer is us.
+    pub receivers: Vec<TenantReceiver>,
     /// Authorize captures, voids and refunds ourselves, for authenticated tenants.
     pub delegated_authorizer: Option<DelegatedAuthorizer>,
     /// What is done for receivers on time.
@@ -95,15 +99,17 @@ pub struct RefundAgreement {
 pub struct DelegatedAuthorizer {
     /// Nothing is ever signed with its key: it names us in the salt that the buyer signs.
     pub address: Address,
-    /// Whose API key stands for whose consent. Whoever holds a buyer's payload could otherwise complete a charge with an
-    /// amount of its own, or have the payment bound to itself.
-    pub receivers: Vec<AuthorizedReceiver>,
+    /// Whose API key stands for whose consent, beside [`Config::receivers`]; here several tenants may speak for one
+    /// receiver. Whoever holds a buyer's payload could otherwise complete a charge with an amount of its own, or have
+    /// the payment bound to itself.
+    #[serde(default)]
+    pub receivers: Vec<TenantReceiver>,
 }
 
-/// A tenant that speaks for a receiver.
+/// A tenant and the address that its payments are paid to.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AuthorizedReceiver {
+pub struct TenantReceiver {
     /// Name of the tenant.
     pub tenant: String,
     /// `payTo` of its payments.
@@ -149,6 +155,7 @@ impl Default for Config {
             custom_operators: Vec::new(),
             wallet_factories: Vec::new(),
             refund_funding: Vec::new(),
+            receivers: Vec::new(),
             delegated_authorizer: None,
             keepers: Vec::new(),
             older_unauthenticated_reason: false,
@@ -198,15 +205,39 @@ impl Config {
             .is_some_and(|delegated| delegated.address == authorizer)
     }
 
+    /// The authorizer to publish: ours, where a tenant can speak for a receiver. A payment that names it otherwise could
+    /// be ordered by nobody.
+    #[must_use]
+    pub fn offered_authorizer(&self) -> Option<Address> {
+        self.delegated_authorizer
+            .as_ref()
+            .filter(|delegated| !(delegated.receivers.is_empty() && self.receivers.is_empty()))
+            .map(|delegated| delegated.address)
+    }
+
     /// Whether a tenant's request is the receiver's consent, where the authorizer is us.
     #[must_use]
     pub fn speaks_for(&self, tenant: Option<&str>, receiver: Address) -> bool {
-        let known = self.delegated_authorizer.iter().flat_map(|one| &one.receivers);
-        tenant.is_some_and(|tenant| {
-            known
-                .into_iter()
-                .any(|known| known.tenant == tenant && known.receiver == receiver)
-        })
+        let delegated = self.delegated_authorizer.iter().flat_map(|one| &one.receivers);
+        let mut known = delegated.chain(&self.receivers);
+        tenant.is_some_and(|tenant| known.any(|known| known.tenant == tenant && known.receiver == receiver))
+    }
+
+    /// The tenant that a receiver's payments belong to. `None`: the operator has not said so.
+    #[must_use]
+    pub fn tenant_of(&self, receiver: Address) -> Option<&str> {
+        let mut known = self.receivers.iter();
+        known
+            .find(|known| known.receiver == receiver)
+            .map(|known| known.tenant.as_str())
+    }
+
+    /// Receivers whose payments belong to a tenant.
+    pub fn receivers_of<'a>(&'a self, tenant: &'a str) -> impl Iterator<Item = Address> + 'a {
+        self.receivers
+            .iter()
+            .filter(move |known| known.tenant == tenant)
+            .map(|known| known.receiver)
     }
 
     /// What a schema can't say of the settings.
@@ -236,6 +267,7 @@ impl Config {
         {
             return Err("delegated_authorizer.address must not be the zero address".into());
         }
+        self.check_receivers()?;
         for (index, keeper) in self.keepers.iter().enumerate() {
             if keeper.margin_s <= self.capture_margin_s {
                 return Err(format!(
@@ -273,6 +305,31 @@ impl Config {
             if canonical || !seen.insert(deployment.escrow) {
                 return Err(format!(
                     "deployments.{index}.escrow is served already; leave this entry out"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A receiver belongs to one tenant, wherever it is listed.
+    fn check_receivers(&self) -> Result<(), String> {
+        let mut listed = BTreeSet::new();
+        for (index, known) in self.receivers.iter().enumerate() {
+            if known.receiver == Address::ZERO || !listed.insert(known.receiver) {
+                return Err(format!(
+                    "receivers.{index}.receiver is the zero address, or belongs to a tenant already; write each receiver once"
+                ));
+            }
+        }
+        let delegated = self.delegated_authorizer.iter().flat_map(|one| &one.receivers);
+        for (index, known) in delegated.enumerate() {
+            if let Some(owner) = self
+                .tenant_of(known.receiver)
+                .filter(|owner| *owner != known.tenant)
+            {
+                return Err(format!(
+                    "delegated_authorizer.receivers.{index}.tenant is another than {owner:?}, to which `receivers` gives \
+                     this receiver; take one of them out"
                 ));
             }
         }

@@ -230,7 +230,10 @@ impl AuthCaptureEvm {
                 .and_then(|deployment| Order::capture(&record, deployment, amount, state.balances))
                 .map(|order| Order { closes_out, ..order }),
         };
-        Ok(order.map(|order| order.request(&record)).into_iter().collect())
+        Ok(order
+            .map(|order| order.request(&record, &self.config))
+            .into_iter()
+            .collect())
     }
 }
 

@@ -118,8 +118,8 @@ impl Order {
         members
     }
 
-    /// As `/settle` would get it. The host sets purpose and remaining time.
-    pub(super) fn request(&self, record: &Record) -> PaymentRequest {
+    /// As `/settle` would get it from the payment's tenant. The host sets purpose and remaining time.
+    pub(super) fn request(&self, record: &Record, config: &Config) -> PaymentRequest {
         let network = record.network();
         PaymentRequest {
             version: ProtocolVersion::V2,
@@ -144,7 +144,7 @@ impl Order {
             resource: None,
             extensions: Map::new(),
             purpose: Purpose::Job,
-            tenant: record.tenant.clone(),
+            tenant: record.owner(config).map(str::to_owned),
             idempotency_key: None,
             remaining_ms: JOB_WAIT_MS,
         }
@@ -233,7 +233,7 @@ pub(super) fn fee_terms(record: &Record) -> FeeTerms {
 pub(super) fn is_ours(record: &Record, config: &Config) -> bool {
     record.receiver_authorizer != Address::ZERO
         && config.is_our_authorizer(record.receiver_authorizer)
-        && record.tenant.is_some()
+        && record.owner(config).is_some()
 }
 
 fn units(amount: U256) -> Value {

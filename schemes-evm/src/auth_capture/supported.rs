@@ -71,8 +71,8 @@ pub(super) async fn supported(cx: &Cx, config: &Config, probes: &Probes) -> Resu
         .collect();
     let mut extra = Map::new();
     extra.insert("captureAuthorizer".into(), first.signer.clone().into());
-    if let Some(delegated) = &config.delegated_authorizer {
-        extra.insert("receiverAuthorizer".into(), text::lower(delegated.address).into());
+    if let Some(authorizer) = config.offered_authorizer() {
+        extra.insert("receiverAuthorizer".into(), text::lower(authorizer).into());
     }
     if let Some(terms) = config.fee_terms {
         extra.insert("feeRecipient".into(), text::lower(terms.fee_recipient).into());

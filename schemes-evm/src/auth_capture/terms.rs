@@ -315,24 +315,28 @@ impl Terms {
         }
     }
 
-    /// Step 15: a contract that the operator admitted, or one of our signers, current or retained. Decided by address,
+    /// Step 15: a contract that the operator admitted, or one of our signers that takes new payments. Decided by address,
     /// never by code (T-67). And the operator's own fee terms, where there are any.
     ///
     /// # Errors
     /// `operator_not_admitted`, `extra`.
     pub fn admitted(&self, config: &Config, network: &NetworkView) -> Result<(), No> {
-        let admitted = match self.operator_type {
-            OperatorType::Custom => config.admits(self.operator, &network.id),
-            OperatorType::Delegated => step::signer_at(self.operator, network).is_some(),
+        let refused = match self.operator_type {
+            OperatorType::Custom if config.admits(self.operator, &network.id) => None,
+            OperatorType::Custom => Some("is not a contract that this facilitator admits"),
+            // Each payment needs its operator's key until its refund deadline, so a former signer that took new ones
+            // could never be taken out of the configuration.
+            OperatorType::Delegated if step::is_retired(self.operator, network) => Some(
+                "is a former signer of this facilitator and takes no new payments: fetch a new offer, which names a \
+                 signer of /supported",
+            ),
+            OperatorType::Delegated if step::signer_at(self.operator, network).is_some() => None,
+            OperatorType::Delegated => Some("is not one of this facilitator's signers; see /supported"),
         };
-        if !admitted {
-            let what = match self.operator_type {
-                OperatorType::Custom => "a contract that this facilitator admits",
-                OperatorType::Delegated => "one of this facilitator's signers; see /supported",
-            };
+        if let Some(why) = refused {
             return Err(No::new(
                 Reason::OperatorNotAdmitted,
-                format!("extra.captureAuthorizer is not {what}"),
+                format!("extra.captureAuthorizer {why}"),
             ));
         }
         let Some(own) = config

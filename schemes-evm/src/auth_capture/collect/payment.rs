@@ -62,22 +62,22 @@ impl Payment {
         match self.terms.dialect {
             Dialect::V1_1 => {
                 Terms::no_policy(&request.requirements.extra)?;
-                self.admitted(config, network)?;
+                self.admitted(config, network, request.tenant.as_deref())?;
                 self.salt_nonce_fits(config, request)?;
                 self.completion_fits(config, wanted)?;
                 self.method_fits()?;
             }
             Dialect::V1_0 => {
                 self.method_fits()?;
-                self.admitted(config, network)?;
+                self.admitted(config, network, request.tenant.as_deref())?;
             }
         }
         self.in_time(config, now_s)?;
         self.collector_fits()
     }
 
-    /// Step 15, and the operator's own list of assets.
-    fn admitted(&self, config: &Config, network: &NetworkView) -> Result<(), No> {
+    /// Step 15, and the operator's own lists of assets and of tenants' receivers.
+    fn admitted(&self, config: &Config, network: &NetworkView, tenant: Option<&str>) -> Result<(), No> {
         self.terms.admitted(config, network)?;
         if self.terms.operator_type == OperatorType::Custom
             && self.terms.flow == Flow::Authorization
@@ -88,7 +88,18 @@ impl Payment {
                 "the contract that is extra.captureAuthorizer can hold payments, and has no charge of the escrow's form",
             ));
         }
-        step::listed(self.terms.asset, network).map_err(|refused| No::new(Reason::Extra, refused))
+        step::listed(self.terms.asset, network).map_err(|refused| No::new(Reason::Extra, refused))?;
+        // Nothing has been sent yet: the buyer keeps its money, and the receiver's tenant can still settle.
+        if config
+            .tenant_of(self.terms.receiver)
+            .is_some_and(|owner| Some(owner) != tenant)
+        {
+            return Err(No::new(
+                Reason::UnauthenticatedAuthorizerRequest,
+                "payments to this payTo belong to another account of this facilitator: send that account's API key",
+            ));
+        }
+        Ok(())
     }
 
     /// Step 16.

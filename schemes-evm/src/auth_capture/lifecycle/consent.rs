@@ -1,5 +1,5 @@
 //! Who consents to an operation: the payment's authorizer by its signature, or, where the authorizer is us, the tenant
-//! who opened the payment (auth-capture-evm.md section 10).
+//! to which the payment belongs: its receiver's, else the one who opened it (auth-capture-evm.md section 10).
 //!
 //! With a delegated operator nothing on chain asks for the merchant's consent: what is decided here is the only gate.
 
@@ -57,7 +57,8 @@ impl Consent {
     }
 }
 
-/// Step 11: where no signature was sent, the authorizer must be us, and the caller the tenant who opened the payment.
+/// Step 11: where no signature was sent, the authorizer must be us, and the caller the tenant to which the payment
+/// belongs.
 pub(super) async fn identity(
     cx: &Cx,
     request: &PaymentRequest,
@@ -97,11 +98,11 @@ pub(super) async fn identity(
     };
     match found {
         Some(found)
-            if found.record.tenant.as_ref() == Some(tenant)
+            if found.record.owner(config) == Some(tenant.as_str())
                 && found.record.receiver_authorizer == terms.receiver_authorizer =>
         {
             Ok(Ok(()))
         }
-        Some(_) | None => unauthenticated("this payment was not opened by your account"),
+        Some(_) | None => unauthenticated("this payment does not belong to your account"),
     }
 }

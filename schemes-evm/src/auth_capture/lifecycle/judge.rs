@@ -12,31 +12,46 @@ use sdk_plugin::{Amount, Fault};
 
 use super::super::fold;
 use super::super::reason::Reason;
-use super::super::records::{OperationKind, OperationRow, operation_writes};
+use super::super::records::{OperationKind, OperationRow, SkippedVoid, operation_writes};
 use super::super::revert;
 use super::super::state::{self, Event, State};
 use super::others::{self, Others};
 use super::plan::{Memo, read_memo};
 
-/// `now_s`: seconds since the epoch; only chooses between names of the same failure.
+/// `now_s`: seconds since the epoch; chooses between names of the same failure, and says when a void was given up.
 pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judgement, Fault> {
     let step = state::step_of(plan, evidence)?;
     let memo = read_memo(&step.memo)?;
+    Ok(match judged(plan, &memo, evidence, now_s)? {
+        // The void after a capture: its failure is in no answer, so the payment's page has to tell it.
+        Judgement::NotPaid(mut refusal) if !step.pays => {
+            let message = refusal.message.as_deref().unwrap_or_default();
+            let skipped = SkippedVoid::new(&refusal.reason, message, now_s);
+            let network = format!("eip155:{}", memo.chain_id);
+            refusal.writes =
+                vec![skipped.write(&network, memo.hash, memo.planned_at_s, memo.refund_deadline_s)?];
+            Judgement::NotPaid(refusal)
+        }
+        other => other,
+    })
+}
+
+fn judged(plan: &Plan, memo: &Memo, evidence: &Evidence, now_s: u64) -> Result<Judgement, Fault> {
     if let Shown::Landed { height } = &evidence.shown {
-        return landed(plan, &memo, evidence, *height);
+        return landed(plan, memo, evidence, *height);
     }
     Ok(match evidence.guard {
         // Absent: a plan of a version without guards.
-        GuardState::Absent | GuardState::Unchanged => failure(plan, &memo, &evidence.shown, now_s, None),
+        GuardState::Absent | GuardState::Unchanged => failure(plan, memo, &evidence.shown, now_s, None),
         GuardState::Unread => unproven("no node has said what the escrow holds"),
         GuardState::Changed => {
-            if let Some((twin, own)) = twin(&memo, &evidence.foreign) {
-                return done(plan, &memo, &twin.tx_id, own, twin.height);
+            if let Some((twin, own)) = twin(memo, &evidence.foreign) {
+                return done(plan, memo, &twin.tx_id, own, twin.height);
             }
-            match others::explanation(&memo, evidence) {
-                Some(others) => failure(plan, &memo, &evidence.shown, now_s, Some(others)),
-                None if is_excluded(&memo, evidence) => {
-                    failure(plan, &memo, &evidence.shown, now_s, Some(others::ruled_out()))
+            match others::explanation(memo, evidence) {
+                Some(others) => failure(plan, memo, &evidence.shown, now_s, Some(others)),
+                None if is_excluded(memo, evidence) => {
+                    failure(plan, memo, &evidence.shown, now_s, Some(others::ruled_out()))
                 }
                 None => unproven(
                     "what the escrow holds has changed, and the transactions found so far do not explain all of it",
@@ -209,7 +224,7 @@ fn bears_out(memo: &Memo, state: State) -> bool {
     })
 }
 
-/// A void behind a capture is done in the same words; the host takes them as "go on".
+/// A void after a capture is done in the same words; the host takes them as "go on" and writes the rows.
 fn done(
     plan: &Plan,
     memo: &Memo,

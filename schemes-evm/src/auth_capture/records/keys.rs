@@ -48,6 +48,12 @@ pub fn operations_prefix(network: &str, hash: B256) -> String {
     format!("operation/{network}/{hash}/")
 }
 
+/// `planned_at_s`: of the capture, and of the void after it.
+#[must_use]
+pub fn skipped_void_key(network: &str, hash: B256, planned_at_s: u64) -> String {
+    format!("skipped-void/{network}/{hash}/{planned_at_s:012}")
+}
+
 #[must_use]
 pub fn height_key(network: &str, hash: B256) -> String {
     format!("height/{network}/{hash}")

@@ -1,11 +1,13 @@
 //! What is kept of a payment, so that a merchant who lost its own record can still capture or refund, and so that only
-//! the tenant who opened a payment has us authorize for it.
+//! the tenant to which a payment belongs has us authorize for it.
 //!
 //! | key | value |
 //! |---|---|
 //! | `payment/<network>/<hash>` | a [`Record`]: written with the collection's first commit |
 //! | `index/<network>/<tenant>/<list>/<capture deadline>/<hash>` | nothing; lists of a tenant in the order of deadlines |
+//! | `index/<network>/-/receiver/<receiver>/…` | the same for a receiver, whichever tenant had the payment collected |
 //! | `operation/<network>/<hash>/<planned at>/<transaction>` | an [`OperationRow`]: written with what proves it |
+//! | `skipped-void/<network>/<hash>/<planned at>` | a [`SkippedVoid`]: why the void after a capture did not happen |
 //! | `height/<network>/<hash>` | the height of the last operation: a node that is not there yet shows old balances |
 //! | `usage/<network>/<hash>` | a [`Usage`]: what the merchant reported |
 //! | `usage-id/<network>/<hash>/<id>` | the amount reported under that id |
@@ -20,8 +22,12 @@ mod operations;
 mod sums;
 
 pub use keys::{List, entry, payment_key, read_entry, refunded_key, usage_id_key, usage_key};
-pub use operations::{OperationKind, OperationRow, operation_writes, operations, seen_height};
+pub use operations::{
+    OperationKind, OperationRow, SkippedVoid, operation_writes, operations, seen_height, skipped_void,
+};
 pub use sums::{RefundLedger, Usage};
+
+use std::collections::BTreeSet;
 
 use alloy_primitives::{Address, B256, U256};
 use sdk_plugin::host::{StoreCondition, StoreRequest, StoreResponse, StoreRow, StoreWrite};
@@ -30,6 +36,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::abi::PaymentInfo;
+use super::config::Config;
 use super::payment_info::Place;
 use super::reason::Dialect;
 
@@ -48,7 +55,8 @@ pub struct Record {
     /// Present when the buyer's salt commits to the authorizer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub salt_nonce: Option<U256>,
-    /// Who opened it; captures and refunds that we authorize are this tenant's alone.
+    /// Who had it collected. It belongs to this tenant unless the operator gives its receiver to another: see
+    /// [`Record::owner`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
     pub dialect: Dialect,
@@ -89,6 +97,15 @@ impl Record {
     #[must_use]
     pub fn refund_deadline_s(&self) -> u64 {
         self.payment_info.refundExpiry.to()
+    }
+
+    /// The tenant that sees the payment, and that alone has us authorize captures, voids and refunds of it. Decided when it is
+    /// asked, so that a receiver's payments follow what the operator writes. `None`: nobody.
+    #[must_use]
+    pub fn owner<'a>(&'a self, config: &'a Config) -> Option<&'a str> {
+        config
+            .tenant_of(self.payment_info.receiver)
+            .or(self.tenant.as_deref())
     }
 
     /// The rows of a collection's first commit. `previous`: what [`find`] answered inside the payment's conflict key,
@@ -141,17 +158,20 @@ impl Record {
         rows_expire_at_ms(self.refund_deadline_s())
     }
 
-    /// Keys of the lists that this payment is in.
-    fn lists(&self) -> Vec<String> {
+    /// Keys of the lists that this payment is in: three of its tenant, and its receiver's, which is nobody's so that it
+    /// serves the tenant to which the operator gives the receiver later.
+    fn lists(&self) -> BTreeSet<String> {
         let (network, tenant) = (self.network(), self.tenant.as_deref());
         let entry = entry(self.capture_deadline_s(), self.hash());
+        let by_receiver = List::Receiver(self.payment_info.receiver);
         [
-            List::All,
-            List::Receiver(self.payment_info.receiver),
-            List::Operator(self.payment_info.operator),
+            (List::All, tenant),
+            (by_receiver, tenant),
+            (List::Operator(self.payment_info.operator), tenant),
+            (by_receiver, None),
         ]
         .into_iter()
-        .map(|list| format!("{}{entry}", list.prefix(&network, tenant)))
+        .map(|(list, tenant)| format!("{}{entry}", list.prefix(&network, tenant)))
         .collect()
     }
 }

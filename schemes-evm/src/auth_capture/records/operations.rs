@@ -2,10 +2,10 @@
 
 use alloy_primitives::{B256, U256};
 use sdk_plugin::host::StoreWrite;
-use sdk_plugin::{Cx, Fault};
+use sdk_plugin::{Cx, Fault, Value};
 use serde::{Deserialize, Serialize};
 
-use super::keys::{height_key, operations_prefix};
+use super::keys::{height_key, operations_prefix, skipped_void_key};
 use super::{always, get, json, rows_expire_at_ms, scan};
 use crate::auth_capture::fees::Fee;
 
@@ -39,7 +39,66 @@ pub enum OperationKind {
     Refund,
 }
 
-/// The rows of an operation: its own, and where the payment's balances are the newest.
+/// Why the void after a capture did not happen. What was left is still held, or its payer has taken it back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SkippedVoid {
+    /// As `/settle` names it.
+    pub reason: String,
+    pub message: String,
+    /// When it was decided, seconds since the epoch.
+    pub at_s: u64,
+}
+
+/// A revert may carry any text.
+const MESSAGE_CHARS: usize = 500;
+
+impl SkippedVoid {
+    #[must_use]
+    pub fn new(reason: &str, message: &str, at_s: u64) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            message: message.chars().take(MESSAGE_CHARS).collect(),
+            at_s,
+        }
+    }
+
+    /// `planned_at_s`: of the capture.
+    ///
+    /// # Errors
+    /// As [`super::Record::first_writes`].
+    pub fn write(
+        &self,
+        network: &str,
+        hash: B256,
+        planned_at_s: u64,
+        refund_deadline_s: u64,
+    ) -> Result<StoreWrite, Fault> {
+        let key = skipped_void_key(network, hash, planned_at_s);
+        Ok(always(
+            key,
+            json(self)?,
+            Some(rows_expire_at_ms(refund_deadline_s)),
+        ))
+    }
+}
+
+/// Why the void after the capture that was planned then did not happen. `None`: it did, or is still to come.
+///
+/// # Errors
+/// As [`super::find`].
+pub async fn skipped_void(
+    cx: &Cx,
+    network: &str,
+    hash: B256,
+    planned_at_s: u64,
+) -> Result<Option<SkippedVoid>, Fault> {
+    let found = get::<SkippedVoid>(cx, skipped_void_key(network, hash, planned_at_s)).await?;
+    Ok(found.map(|found| found.record))
+}
+
+/// The rows of an operation: its own, and where the payment's balances are the newest. A capture that waits for its void
+/// again, because a reorganisation undid both, takes back what was written of the void.
 ///
 /// # Errors
 /// As [`super::Record::first_writes`].
@@ -53,10 +112,15 @@ pub fn operation_writes(
     let prefix = operations_prefix(network, hash);
     // Not by height: after a reorganisation the same transaction is the same row.
     let key = format!("{prefix}{:012}/{}", operation.planned_at_s, operation.transaction);
-    Ok(vec![
+    let mut writes = vec![
         always(key, json(operation)?, expires_at_ms),
         always(height_key(network, hash), operation.height.into(), expires_at_ms),
-    ])
+    ];
+    if operation.voids_remainder {
+        let stale = skipped_void_key(network, hash, operation.planned_at_s);
+        writes.push(always(stale, Value::Null, None));
+    }
+    Ok(writes)
 }
 
 /// The height at which the payment's balances moved last, as far as it is kept; 0 where nothing is.

@@ -44,7 +44,7 @@ impl AuthCaptureEvm {
         }
         let order = order_of_body(own, action, &request.body)?;
         Ok(RouteResponse::Settle {
-            request: Box::new(order.request(&own.record)),
+            request: Box::new(order.request(&own.record, &self.config)),
         })
     }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Own;
 use crate::auth_capture::authorizer::Balances;
 use crate::auth_capture::fees::Fee;
+use crate::auth_capture::reason::Reason;
 use crate::auth_capture::records::{self, OperationKind, OperationRow};
 use crate::auth_capture::state::{Event, State};
 use crate::{rpc, text};
@@ -17,6 +18,8 @@ use crate::{rpc, text};
 pub(super) struct History {
     pub(super) operations: Vec<Value>,
     pub(super) is_whole: bool,
+    /// What becomes of the rest after the last capture that orders its void; `Null` where none does.
+    pub(super) void_remainder: Value,
 }
 
 /// Looks for events only where the rows don't come to the balances that the chain shows. A node that refuses so long a
@@ -38,9 +41,72 @@ pub(super) async fn history(cx: &Cx, own: &Own<'_>, state: Option<State>) -> Res
         moves.sort_by_key(|done| (done.height, done.kind));
     }
     Ok(History {
+        void_remainder: void_remainder(cx, own, &rows, &moves, state).await?,
         is_whole: is_whole(&moves),
         operations: moves.iter().map(Move::json).collect(),
     })
+}
+
+/// The void that a capture with `voidRemainder` orders waits until the capture is final. It is to come, has happened, or
+/// was skipped, because it failed or because its payer was faster.
+async fn void_remainder(
+    cx: &Cx,
+    own: &Own<'_>,
+    rows: &[OperationRow],
+    moves: &[Move],
+    state: Option<State>,
+) -> Result<Value, Fault> {
+    let Some(capture) = rows.iter().rev().find(|row| row.voids_remainder) else {
+        return Ok(Value::Null);
+    };
+    let after = |kind: Kind| {
+        let mut later = moves.iter().filter(|done| done.height >= capture.height);
+        later.find(|done| done.kind == kind)
+    };
+    let shown = |state: &str, more: Value| {
+        let mut shown = json!({
+            "state": state,
+            "capture": capture.transaction,
+            "captureHeight": capture.height,
+            "orderedAt": capture.planned_at_s,
+        });
+        if let (Some(members), Value::Object(more)) = (shown.as_object_mut(), more) {
+            members.extend(more);
+        }
+        shown
+    };
+    if let Some(void) = after(Kind::Void) {
+        return Ok(shown("done", json!({ "transaction": void.transaction })));
+    }
+    let network = &cx.network().id;
+    let skipped = records::skipped_void(cx, network, own.hash, capture.planned_at_s).await?;
+    if let Some(skipped) = skipped {
+        return Ok(shown(
+            "skipped",
+            json!({ "reason": skipped.reason, "message": skipped.message, "skippedAt": skipped.at_s }),
+        ));
+    }
+    if after(Kind::Reclaim).is_some() {
+        return Ok(shown(
+            "skipped",
+            json!({
+                "reason": Reason::ZeroAuthorization.v1_1(),
+                "message": "the payer has taken back what was held",
+            }),
+        ));
+    }
+    // Without the events nobody can say whether it was the void.
+    if state.is_some_and(|state| state.collected && state.balances.capturable.is_zero()) {
+        return Ok(shown(
+            "ended",
+            json!({ "message": "nothing is held any more; the transaction that did it was not found" }),
+        ));
+    }
+    // A block is at depth 1 when it is the head.
+    let final_at = capture
+        .height
+        .saturating_add(cx.network().finality.saturating_sub(1));
+    Ok(shown("waiting", json!({ "dueAtHeight": final_at })))
 }
 
 /// Where what the rows don't tell begins. What is held can leave without a row by the void behind a capture and by its

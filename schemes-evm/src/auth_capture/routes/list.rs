@@ -1,5 +1,7 @@
 //! `GET /payments`: a tenant's payments in the order of their capture deadlines, a page at a time.
 
+use std::collections::BTreeSet;
+
 use alloy_primitives::{Address, B256};
 use sdk_plugin::scheme::RouteRequest;
 use sdk_plugin::{Cx, Fault};
@@ -122,17 +124,24 @@ impl AuthCaptureEvm {
             Err(refused) => return Ok(Err(refused)),
         };
         let network = &cx.network().id;
-        let prefix = wanted.list.prefix(network, Some(tenant));
-        let after = wanted
-            .after
-            .map(|(deadline_s, hash)| format!("{prefix}{}", entry(deadline_s, hash)));
-        let rows = records::scan(cx, prefix.clone(), after, wanted.limit).await?;
-        let entries: Vec<(u64, B256)> = rows
-            .iter()
-            .filter_map(|row| read_entry(row.key.strip_prefix(&prefix)?))
-            .collect();
+        let limit = wanted.limit as usize;
+        let mut listed: BTreeSet<(u64, B256)> = BTreeSet::new();
+        let mut is_full = false;
+        for prefix in self.prefixes(wanted.list, network, tenant) {
+            let after = wanted
+                .after
+                .map(|(deadline_s, hash)| format!("{prefix}{}", entry(deadline_s, hash)));
+            let rows = records::scan(cx, prefix.clone(), after, wanted.limit).await?;
+            is_full |= rows.len() == limit;
+            listed.extend(
+                rows.iter()
+                    .filter_map(|row| read_entry(row.key.strip_prefix(&prefix)?)),
+            );
+        }
+        is_full |= listed.len() > limit;
+        let entries: Vec<(u64, B256)> = listed.into_iter().take(limit).collect();
         let in_time = |deadline_s: u64| wanted.until_s.is_none_or(|until_s| deadline_s <= until_s);
-        let more = rows.len() == wanted.limit as usize && entries.iter().all(|(at, _)| in_time(*at));
+        let more = is_full && entries.iter().all(|(at, _)| in_time(*at));
         let next = entries
             .last()
             .filter(|_| more)
@@ -142,7 +151,13 @@ impl AuthCaptureEvm {
         for (_, hash) in entries.into_iter().filter(|(deadline_s, _)| in_time(*deadline_s)) {
             if let Some(found) = records::find(cx, network, hash).await? {
                 // A list's row may outlive a record that became another tenant's.
-                if found.record.tenant.as_deref() == Some(tenant) {
+                let is_own = found.record.owner(&self.config) == Some(tenant);
+                let is_wanted = match wanted.list {
+                    // A receiver's list holds the payments of all operators.
+                    List::Operator(operator) => found.record.payment_info.operator == operator,
+                    List::All | List::Receiver(_) => true,
+                };
+                if is_own && is_wanted {
                     payments.push((hash, found.record));
                 }
             }
@@ -160,6 +175,24 @@ impl AuthCaptureEvm {
             .map(|((hash, record), state)| summary(*hash, record, state, now_s))
             .collect();
         Ok(Ok(ok(json!({ "payments": shown, "next": next }))))
+    }
+
+    /// Where a tenant's payments are listed: under its name those that it had collected, and under each receiver that the
+    /// operator gives to it those that others had collected before. All are in one order, so that a page of each holds
+    /// the page of the whole.
+    fn prefixes(&self, list: List, network: &str, tenant: &str) -> Vec<String> {
+        let wanted = |receiver: &Address| match list {
+            List::Receiver(one) => *receiver == one,
+            List::All | List::Operator(_) => true,
+        };
+        let by_receiver = self
+            .config
+            .receivers_of(tenant)
+            .filter(wanted)
+            .map(|receiver| List::Receiver(receiver).prefix(network, None));
+        std::iter::once(list.prefix(network, Some(tenant)))
+            .chain(by_receiver)
+            .collect()
     }
 }
 

@@ -9,7 +9,8 @@
 //! | `GET /payments/{hash}/digest?operation=…` | what the merchant's own authorizer signs, and the request to settle with it |
 //! | `POST /payments/{hash}/usage` | what is reported as used so far |
 //!
-//! The host chooses the network by the query's `network`. A tenant sees its own payments and no others. Captures and
+//! The host chooses the network by the query's `network`. A tenant sees its own payments and no others:
+//! those of the receivers that the operator gives to it, and of other receivers those that it had collected. Captures and
 //! refunds name the balances that they expect, which makes a repeat harmless.
 
 mod act;
@@ -118,7 +119,7 @@ impl AuthCaptureEvm {
             )));
         };
         let found = records::find(cx, &cx.network().id, hash).await?;
-        let Some(found) = found.filter(|found| found.record.tenant.as_deref() == Some(tenant)) else {
+        let Some(found) = found.filter(|found| found.record.owner(&self.config) == Some(tenant)) else {
             return Ok(Err(Refused::new(
                 404,
                 "no such payment of yours on this network; name another with ?network=",

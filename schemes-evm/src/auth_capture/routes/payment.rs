@@ -116,7 +116,11 @@ impl AuthCaptureEvm {
         } = own;
         let network = &cx.network().id;
         let state = Self::state_of(cx, own).await?;
-        let History { operations, is_whole } = history(cx, own, state).await?;
+        let History {
+            operations,
+            is_whole,
+            void_remainder,
+        } = history(cx, own, state).await?;
         let usage = records::get::<Usage>(cx, records::usage_key(network, *hash)).await?;
         let now_s = cx.now_s();
         let mut body = summary_members(*hash, record, state, now_s);
@@ -156,6 +160,7 @@ impl AuthCaptureEvm {
             ),
             ("operations", operations.into()),
             ("operationsComplete", is_whole.into()),
+            ("voidRemainder", void_remainder),
             (
                 "usage",
                 usage.map_or(Value::Null, |found| {
@@ -179,7 +184,7 @@ impl AuthCaptureEvm {
         let held = !state.balances.capturable.is_zero();
         let in_time = now_s.saturating_add(self.config.capture_margin_s) < record.capture_deadline_s();
         let funded = self.config.refund_funding.iter().any(|agreement| {
-            Some(&agreement.tenant) == record.tenant.as_ref()
+            Some(agreement.tenant.as_str()) == record.owner(&self.config)
                 && agreement.receiver == info.receiver
                 && agreement.network == record.network()
                 && agreement.asset == info.token

@@ -9,7 +9,7 @@ use schemes_evm::auth_capture::abi::{
     PaymentInfo, PermitTransferFrom, ReceiveWithAuthorization, TokenPermissions,
 };
 use schemes_evm::auth_capture::authorizer::Operation;
-use schemes_evm::auth_capture::config::{AuthorizedReceiver, Config, CustomOperator, DelegatedAuthorizer};
+use schemes_evm::auth_capture::config::{Config, CustomOperator, DelegatedAuthorizer, TenantReceiver};
 use schemes_evm::auth_capture::deployment::{Deployment, FeeForm, Method, V1_0, V1_1};
 use schemes_evm::auth_capture::fees::Fee;
 use schemes_evm::auth_capture::payment_info::{Place, bound_salt};
@@ -58,7 +58,7 @@ pub fn delegating() -> Config {
         delegated_authorizer: Some(DelegatedAuthorizer {
             address: AUTHORIZER.parse().unwrap(),
             receivers: [TENANT, "another"]
-                .map(|tenant| AuthorizedReceiver {
+                .map(|tenant| TenantReceiver {
                     tenant: tenant.into(),
                     receiver: PAYEE.parse().unwrap(),
                 })

@@ -1,11 +1,11 @@
 //! Rules of v1.1 that take more than one request to show.
 
 use alloy_primitives::Address;
-use schemes_evm::auth_capture::config::OwnFeeTerms;
+use schemes_evm::auth_capture::config::{OwnFeeTerms, TenantReceiver};
 use schemes_evm::auth_capture::deployment::V1_0;
 use serde_json::json;
 
-use super::offer::{FACILITATOR, NOW_S, OTHER, Offer, TENANT, config, delegating};
+use super::offer::{FACILITATOR, NOW_S, OTHER, Offer, PAYEE, TENANT, config, delegating};
 use super::order::Draft;
 use super::v1_1::{extra, fails, hold, unbound, v1_1};
 use super::world::{Chain, World, hex_result, magic, revert, word_result};
@@ -194,15 +194,35 @@ fn wallets_answer_for_payers_and_for_authorizers() {
 }
 
 #[test]
-fn a_retained_signer_is_an_operator_still() {
-    let offer = Offer {
-        operator: super::world::RETAINED,
-        ..hold()
-    };
-    let draft = Draft::of(offer);
-    let plan = draft.world().plan(&draft.request()).expect("planned");
-    assert_eq!(plan.holds[0].signer, super::world::RETAINED);
-    assert_ne!(FACILITATOR.to_lowercase(), super::world::RETAINED);
+fn a_former_signer_takes_no_new_payments_and_one_without_funds_does() {
+    use super::world::{RETAINED, lane};
+    for (offer, reason) in [
+        (hold(), v1_1!("operator_not_admitted")),
+        (Offer::charged(), v1_1!("operator_not_admitted")),
+        (Offer::v1_0(), "invalid_capture_authorizer"),
+    ] {
+        let draft = Draft::of(Offer {
+            operator: RETAINED,
+            ..offer
+        });
+        let mut world = draft.world();
+        let plan = world
+            .plan(&draft.request())
+            .expect("it can't pay now, and is current");
+        assert_eq!(plan.holds[0].signer, RETAINED);
+        world.retired = true;
+        let refusal = world.refused(&draft.request());
+        assert_eq!(refusal.reason, reason);
+        let message = refusal.message.expect("a sentence");
+        assert!(
+            message.contains("takes no new payments") && message.contains("fetch a new offer"),
+            "{message}"
+        );
+        // Another key of the configuration with the same address is a current signer.
+        world.lanes.push(lane(RETAINED));
+        assert!(world.verify(&draft.request()).is_ok());
+    }
+    assert_ne!(FACILITATOR.to_lowercase(), RETAINED);
 }
 
 #[test]
@@ -233,4 +253,58 @@ fn the_tenant_stands_for_the_authorizer_where_that_is_us() {
         draft.tenant = tenant;
         assert_eq!(refused(&draft), v1_1!("unauthenticated_authorizer_request"));
     }
+}
+
+#[test]
+fn a_receiver_that_belongs_to_a_tenant_has_its_payments_collected_by_that_tenant_alone() {
+    for offer in [
+        hold(),
+        unbound(),
+        Offer::charged(),
+        Offer::v1_0(),
+        Offer::custom(),
+    ] {
+        let mut draft = Draft::of(offer);
+        let reason = if draft.offer.v1_0 {
+            "unauthenticated_authorizer_request"
+        } else {
+            v1_1!("unauthenticated_authorizer_request")
+        };
+        draft.config.receivers = vec![TenantReceiver {
+            tenant: TENANT.into(),
+            receiver: PAYEE.parse().unwrap(),
+        }];
+        // The payload is good, also with the authorizer's signature, and nothing is read of the chain for it.
+        for tenant in [Some("stranger"), None] {
+            draft.tenant = tenant;
+            let world = draft.world();
+            let refusal = world.refused(&draft.request());
+            assert_eq!(refusal.reason, reason, "{tenant:?} {refusal:?}");
+            assert!(world.batches().is_empty());
+        }
+        draft.tenant = Some(TENANT);
+        if !draft.offer.custom {
+            let plan = draft.world().plan(&draft.request()).expect("planned");
+            assert_eq!(plan.writes[0].value["tenant"], json!(TENANT));
+        }
+        // Others' receivers are not concerned.
+        draft.config.receivers[0].receiver = OTHER.parse().unwrap();
+        draft.tenant = Some("stranger");
+        if !draft.offer.custom {
+            assert!(draft.world().verify(&draft.request()).is_ok());
+        }
+    }
+}
+
+#[test]
+fn one_list_of_receivers_serves_the_delegated_authorizer_too() {
+    let mut draft = Draft::of(Offer::charged());
+    draft.config = delegating();
+    let delegated = draft.config.delegated_authorizer.as_mut().expect("ours");
+    draft.config.receivers = delegated.receivers.drain(..).take(1).collect();
+    assert_eq!(draft.config.check(), Ok(()));
+    draft.tenant = Some(TENANT);
+    draft.edit(|r| drop(r.payload.remove("authorizerSignature")));
+    assert!(draft.world().verify(&draft.request()).is_ok());
+    assert!(draft.world().plan(&draft.request()).is_ok());
 }

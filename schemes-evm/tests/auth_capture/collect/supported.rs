@@ -51,6 +51,17 @@ fn only_what_is_configured_is_advertised() {
             "operators": [{ "address": CONTRACT, "operatorType": "custom" }],
         })
     );
+    // No tenant could order anything of a payment that names it.
+    let mut useless = delegating();
+    useless.custom_operators.clear();
+    let delegated = useless.delegated_authorizer.as_mut().unwrap();
+    let listed = std::mem::take(&mut delegated.receivers);
+    assert_eq!(extra(useless.clone()), json!({ "captureAuthorizer": signer }));
+    useless.receivers = listed;
+    assert_eq!(
+        extra(useless)["receiverAuthorizer"],
+        json!(AUTHORIZER.to_lowercase())
+    );
     // Admitted elsewhere.
     let mut elsewhere = config();
     elsewhere.custom_operators[0].network = Some("eip155:1".into());

@@ -196,6 +196,8 @@ pub struct World {
     config: Config,
     pub assets: Option<Vec<String>>,
     pub lanes: Vec<Lane>,
+    /// [`RETAINED`] is a former signer; otherwise a current one that can't pay now.
+    pub retired: bool,
     chain: Arc<Mutex<Chain>>,
 }
 
@@ -221,6 +223,7 @@ impl World {
             config,
             assets: Some(vec![ASSET.into()]),
             lanes: vec![lane(FACILITATOR)],
+            retired: false,
             chain,
         }
     }
@@ -233,6 +236,7 @@ impl World {
         let mut context = self.host.context(NETWORK);
         context.network.lanes = self.lanes.clone();
         context.network.retained = vec![lane(RETAINED)];
+        context.network.retired = self.retired.then(|| RETAINED.to_owned()).into_iter().collect();
         context.network.assets = self.assets.clone();
         context
     }
@@ -292,6 +296,7 @@ impl World {
         let mut fresh = Self::new(self.config.clone(), self.chain().clone());
         fresh.assets.clone_from(&self.assets);
         fresh.lanes.clone_from(&self.lanes);
+        fresh.retired = self.retired;
         let planned = fresh.plan(request).expect_err("plan refuses");
         let verified = self.verify(request).expect_err("verify refuses");
         assert_eq!(planned, verified, "plan and verify differ");

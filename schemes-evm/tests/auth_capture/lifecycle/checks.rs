@@ -145,8 +145,13 @@ fn row_3_policies_and_operators() {
 fn t61_a_retained_signer_still_captures() {
     let mut world = World::new();
     world.retained = true;
-    let plan = world.plan(&capture()).expect("a plan");
-    assert_eq!(plan.payer, lower(PAYER));
+    let payment = Payment::on(V1_1);
+    for order in [capture(), payment.void()] {
+        let plan = world.plan(&order).expect("a plan");
+        assert_eq!(plan.payer, lower(PAYER));
+    }
+    world.chain().state = state_result(true, 0, HELD);
+    assert!(world.plan(&payment.refund(1, balances(0, HELD))).is_ok());
 }
 
 #[test]

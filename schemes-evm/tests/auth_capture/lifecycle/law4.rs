@@ -310,4 +310,16 @@ fn the_void_after_a_capture_ends_when_the_payer_reclaimed_before_it() {
         panic!("not decided");
     };
     assert_eq!(refusal.reason, "invalid_auth_capture_evm_zero_authorization");
+    assert_eq!(refusal.writes.len(), 1, "why, for the payment's page");
+
+    // A paying step's failure is in its answer.
+    let evidence = Evidence {
+        shown: reverted("execution reverted"),
+        guard: Unchanged,
+        ..landed(0, Vec::new(), Vec::new())
+    };
+    let Judgement::NotPaid(refusal) = judge(&world, &plan, &evidence) else {
+        panic!("not decided");
+    };
+    assert_eq!(refusal.writes, []);
 }

@@ -3,9 +3,9 @@
 use alloy_primitives::B256;
 use alloy_sol_types::SolEvent;
 use schemes_evm::auth_capture::abi::Escrow;
-use schemes_evm::auth_capture::config::{Config, KeeperRule};
+use schemes_evm::auth_capture::config::{Config, KeeperRule, TenantReceiver};
 use schemes_evm::auth_capture::deployment::V1_1;
-use schemes_evm::auth_capture::records::{OperationKind, OperationRow};
+use schemes_evm::auth_capture::records::{OperationKind, OperationRow, SkippedVoid};
 use sdk_plugin::host::{RpcRequest, RpcResult};
 use sdk_plugin::scheme::{RouteRequest, RouteResponse};
 use sdk_plugin::testkit::{Recorded, block_on};
@@ -537,4 +537,180 @@ fn the_same_report_again_brings_the_keeper_again() {
         assert_eq!(reply(&world, &post(&path(&payment, "/usage"), body)).0, 200);
         assert_eq!(jobs(), number);
     }
+}
+
+/// Had payments collected before its receiver was given to [`TENANT`].
+const EARLIER: &str = "earlier";
+
+/// The operator has given the receiver to the tenant.
+fn given() -> Config {
+    Config {
+        receivers: vec![TenantReceiver {
+            tenant: TENANT.into(),
+            receiver: RECEIVER,
+        }],
+        ..config()
+    }
+}
+
+#[test]
+fn a_receivers_payments_are_its_tenants_whoever_had_them_collected() {
+    let payment = Payment::delegated();
+    let world = World::with(given(), |_| {});
+    world.knows(&payment, EARLIER);
+    let as_earlier = |request: RouteRequest| RouteRequest {
+        tenant: Some(EARLIER.into()),
+        ..request
+    };
+    for what in ["", "/digest?operation=void"] {
+        assert_eq!(reply(&world, &get(&path(&payment, what))).0, 200);
+        assert_eq!(reply(&world, &as_earlier(get(&path(&payment, what)))).0, 404);
+    }
+    assert_eq!(
+        reply(&world, &get(&path(&payment, ""))).1["actions"],
+        json!(["capture", "void"])
+    );
+    for query in [
+        String::new(),
+        format!("?receiver={RECEIVER}"),
+        format!("?operator={OPERATOR}"),
+    ] {
+        let listed = |request: RouteRequest| {
+            let payments = reply(&world, &request).1["payments"].clone();
+            payments.as_array().unwrap().len()
+        };
+        let request = get(&format!("/payments{query}"));
+        assert_eq!(listed(request.clone()), 1, "{query:?}");
+        assert_eq!(listed(as_earlier(request)), 0, "{query:?}");
+    }
+    assert_eq!(
+        reply(&world, &get(&format!("/payments?operator={STRANGER}"))).1["payments"],
+        json!([]),
+        "the receiver's list holds the payments of all operators"
+    );
+
+    // Orders that only the tenant's key stands for.
+    let void = post(&path(&payment, "/void"), Value::Null);
+    assert_eq!(reply(&world, &as_earlier(void.clone())).0, 404);
+    let ordered = settles(&world, &void);
+    assert_eq!(ordered.tenant.as_deref(), Some(TENANT));
+    assert!(world.plan(&ordered).is_ok());
+    let stolen = PaymentRequest {
+        tenant: Some(EARLIER.into()),
+        ..ordered
+    };
+    assert_eq!(world.refused(&stolen), "unauthenticated_authorizer_request");
+}
+
+#[test]
+fn payments_from_before_and_after_a_receiver_was_given_are_one_list() {
+    let world = World::with(given(), |_| {});
+    let mut hashes = Vec::new();
+    for second in 0..5u64 {
+        let mut payment = Payment::delegated();
+        payment.info.authorizationExpiry = (NOW_S + 1_000 + second).try_into().unwrap();
+        let tenant = if second % 2 == 0 { EARLIER } else { TENANT };
+        world.knows(&payment, tenant);
+        hashes.push(json!(payment.hash()));
+    }
+    // Of another receiver, which the operator has given to nobody.
+    let mut others = Payment::delegated();
+    others.info.receiver = STRANGER;
+    world.knows(&others, EARLIER);
+
+    let (mut listed, mut after) = (Vec::new(), String::new());
+    for (page, length) in [2, 2, 1].into_iter().enumerate() {
+        let body = reply(&world, &get(&format!("/payments?limit=2{after}"))).1;
+        let payments = body["payments"].as_array().unwrap();
+        assert_eq!(payments.len(), length, "page {page}");
+        listed.extend(payments.iter().map(|one| one["paymentInfoHash"].clone()));
+        after = match body["next"].as_str() {
+            Some(next) => format!("&after={next}"),
+            None => "the last page".to_owned(),
+        };
+    }
+    assert_eq!((listed, after.as_str()), (hashes, "the last page"));
+}
+
+/// A capture of 600,000 at height 7 that orders the void of the rest.
+fn closing(payment: &Payment) -> OperationRow {
+    OperationRow {
+        kind: OperationKind::Capture,
+        amount: units(600_000),
+        fee: Some(payment.fee(600_000)),
+        transaction: "0x07".into(),
+        height: 7,
+        planned_at_s: NOW_S,
+        voids_remainder: true,
+    }
+}
+
+#[test]
+fn the_void_that_waits_after_a_capture_is_shown() {
+    let payment = Payment::delegated();
+    let world = known(&payment);
+    let record = payment.record(Some(TENANT));
+    keep(&world, &payment, OperationKind::Authorize, HELD, 6);
+    let shown = || reply(&world, &get(&path(&payment, ""))).1["voidRemainder"].clone();
+    assert_eq!(shown(), Value::Null, "nothing is to come");
+
+    world.chain().state = state_result(true, 400_000, 600_000);
+    world.store(record.operation_writes(&closing(&payment)).unwrap());
+    let of_capture = |more: Value| {
+        let mut all = json!({ "capture": "0x07", "captureHeight": 7, "orderedAt": NOW_S });
+        all.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        all
+    };
+    // Final at depth 12, where the capture's own block is 1.
+    assert_eq!(
+        shown(),
+        of_capture(json!({ "state": "waiting", "dueAtHeight": 18 }))
+    );
+
+    // It failed, and the money is still held.
+    let skipped = SkippedVoid::new(
+        "invalid_auth_capture_evm_transaction_reverted",
+        "out of gas",
+        NOW_S + 9,
+    );
+    let write = skipped.write(NETWORK, payment.hash(), NOW_S, record.refund_deadline_s());
+    world.store(vec![write.unwrap()]);
+    assert_eq!(
+        shown(),
+        of_capture(json!({
+            "state": "skipped",
+            "reason": "invalid_auth_capture_evm_transaction_reverted",
+            "message": "out of gas",
+            "skippedAt": NOW_S + 9,
+        }))
+    );
+    // The capture was undone and is there again: so is the void.
+    world.store(record.operation_writes(&closing(&payment)).unwrap());
+    assert_eq!(shown()["state"], "waiting");
+
+    // Nothing is left, and nobody can say why.
+    world.chain().state = state_result(true, 0, 600_000);
+    assert_eq!(shown()["state"], "ended");
+    let event = Escrow::PaymentReclaimed {
+        paymentInfoHash: payment.hash(),
+        amount: units(400_000),
+    }
+    .encode_log_data();
+    world.chain().logs = RpcResult::Ok(json!([{
+        "topics": event.topics(),
+        "data": event.data,
+        "transactionHash": B256::repeat_byte(9),
+        "blockNumber": "0x9",
+    }]));
+    assert_eq!(shown()["state"], "skipped");
+    assert_eq!(shown()["reason"], "invalid_auth_capture_evm_zero_authorization");
+    world.chain().logs = RpcResult::Ok(json!([]));
+
+    keep(&world, &payment, OperationKind::Void, 400_000, 18);
+    assert_eq!(
+        shown(),
+        of_capture(json!({ "state": "done", "transaction": "0x12" }))
+    );
 }

@@ -8,7 +8,7 @@ use alloy_sol_types::SolValue;
 use k256::ecdsa::SigningKey;
 use schemes_evm::auth_capture::abi::PaymentInfo;
 use schemes_evm::auth_capture::authorizer::{Balances, Operation};
-use schemes_evm::auth_capture::config::{AuthorizedReceiver, Config, DelegatedAuthorizer, RefundAgreement};
+use schemes_evm::auth_capture::config::{Config, DelegatedAuthorizer, RefundAgreement, TenantReceiver};
 use schemes_evm::auth_capture::deployment::{Deployment, FeeForm, V1_1};
 use schemes_evm::auth_capture::fees::Fee;
 use schemes_evm::auth_capture::payment_info::{Place, bound_salt};
@@ -399,7 +399,7 @@ pub fn config() -> Config {
         refund_funding: vec![agreement()],
         delegated_authorizer: Some(DelegatedAuthorizer {
             address: OURS,
-            receivers: vec![AuthorizedReceiver {
+            receivers: vec![TenantReceiver {
                 tenant: TENANT.into(),
                 receiver: RECEIVER,
             }],
@@ -455,6 +455,7 @@ impl World {
             ordered: true,
         };
         if self.retained {
+            context.network.retired = vec![lane.signer.clone()];
             context.network.retained = vec![lane];
         } else {
             context.network.lanes = vec![lane];

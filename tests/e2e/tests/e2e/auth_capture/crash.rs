@@ -6,6 +6,8 @@ use e2e::hold::{Hold, Method};
 use e2e::{World, wait};
 use serde_json::json;
 
+use super::reason;
+
 fn wait_for(world: &World, hash: &str, capturable: u128, refundable: u128) {
     wait::until("the escrow's state", wait::LONG, || {
         let state = world
@@ -69,18 +71,76 @@ fn t61_the_signer_of_a_hold_is_kept_until_it_is_no_longer_needed() {
 }
 
 #[test]
+fn t61_a_retained_signer_takes_no_new_holds_and_keeps_its_answers() {
+    let mut world = escrow::world("")
+        .signers(2)
+        .network(&format!("signers = [\"signer0\"]\n{}", escrow::NETWORK_LINES))
+        .start();
+    let known = Hold::v1_1(&world, 2, AUTH_CAPTURE_V11, Method::Eip3009);
+    let (hash, known) = (known.hash(&world), known.body(&world));
+    let paid = ask(&world, "/settle", &known, SHOP_KEY).paid();
+    world.chain.mine(2).expect("mines");
+    world.facilitator.kill();
+    world.facilitator.reconfigure(
+        "signers = [\"signer0\"]",
+        "signers = [\"signer1\"]\nretained_signers = [\"signer0\"]",
+    );
+    world.facilitator.restart();
+
+    world.untouched(|| {
+        let again = ask(&world, "/settle", &known, SHOP_KEY);
+        assert_eq!(
+            (again.field("errorReason"), again.field("transaction")),
+            ("duplicate_settlement", paid.as_str()),
+            "{again:?}"
+        );
+        let new = Hold::v1_1(&world, 3, AUTH_CAPTURE_V11, Method::Eip3009).body(&world);
+        ask(&world, "/settle", &new, SHOP_KEY).refused(reason::NOT_ADMITTED);
+        let verified = ask(&world, "/verify", &new, SHOP_KEY);
+        assert_eq!(
+            verified.field("invalidReason"),
+            reason::NOT_ADMITTED,
+            "{verified:?}"
+        );
+        let told = verified.field("invalidMessage");
+        assert!(told.contains("fetch a new offer"), "{told}");
+    });
+    wait_for(&world, &hash, PRICE, 0);
+}
+
+#[test]
 fn the_void_behind_a_capture_outlives_a_crash() {
     let mut world = escrow::world("").start();
     let deferred = [("AUTHORIZER_KEY", AUTHORIZER_KEY), ("CAPTURE_MODE", "deferred")];
     let shop = Shop::open(&world, AUTH_CAPTURE_V11, &deferred);
     let payment = shop.sell(&world.chain.buyers[2], "");
     let draft = shop.draft(&payment, "capture", json!({"amount": "250000", "closeOut": true}));
-    let _ = ask(&world, "/settle", &draft, SHOP_KEY).paid();
+    let captured = ask(&world, "/settle", &draft, SHOP_KEY).paid();
     // It waits for the capture to be final.
     wait_for(&world, &payment.hash, PRICE - 250_000, 250_000);
+    let shown = |world: &World| {
+        let (path, key) = (
+            format!("/auth-capture/payments/{}", payment.hash),
+            format!("Bearer {SHOP_KEY}"),
+        );
+        let headers = [("authorization", key.as_str())];
+        let reply = world.facilitator.client().send("GET", &path, &[], &headers);
+        reply.expect("an answer").json["voidRemainder"].clone()
+    };
+    let waiting = shown(&world);
+    assert_eq!(
+        (&waiting["state"], &waiting["capture"]),
+        (&json!("waiting"), &json!(captured)),
+        "{waiting}"
+    );
     world.facilitator.kill();
     world.facilitator.restart();
     world.chain.mine(2).expect("mines");
     wait_for(&world, &payment.hash, 0, 250_000);
     assert_eq!(world.sent(), 3, "hold, capture, void");
+    let done = wait::until("the void is recorded", wait::LONG, || {
+        let shown = shown(&world);
+        (shown["state"] == "done").then_some(shown)
+    });
+    assert_eq!(done["capture"], json!(captured), "{done}");
 }

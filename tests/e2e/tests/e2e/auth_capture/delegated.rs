@@ -1,7 +1,7 @@
 //! The facilitator gives orders for its tenants: the payment belongs to who had it held, and to nobody else.
 
 use devnet::{AUTH_CAPTURE_V11, MERCHANT};
-use e2e::escrow::{self, PRICE, SHOP_KEY, STRANGER_KEY, Shop, ask, delegated, wait_state};
+use e2e::escrow::{self, PRICE, SHOP, SHOP_KEY, STRANGER_KEY, Shop, ask, delegated, wait_state};
 use serde_json::json;
 
 use super::reason;
@@ -44,4 +44,46 @@ fn t63_a_tenant_captures_by_a_plain_request_and_a_repeat_is_harmless() {
         "told before: {again:?}"
     );
     wait_state(&world, &AUTH_CAPTURE_V11, &payment.hash, 750_000, 250_000);
+}
+
+#[test]
+fn an_authorizer_that_no_tenant_can_use_is_never_advertised() {
+    let mut world = escrow::world(&delegated(MERCHANT.0)).start();
+    let key = format!("Bearer {SHOP_KEY}");
+    let headers = [("authorization", key.as_str())];
+    let supported = world
+        .facilitator
+        .client()
+        .send("GET", "/supported", &[], &headers);
+    let kinds = supported.expect("an answer").json["kinds"].clone();
+    let offered = |kind: &serde_json::Value| !kind["extra"]["receiverAuthorizer"].is_null();
+    assert!(kinds.as_array().expect("a list").iter().any(offered), "{kinds}");
+    world.facilitator.kill();
+
+    let list = format!(
+        "receivers = [{{ tenant = {SHOP:?}, receiver = {:?} }}]\n",
+        MERCHANT.0
+    );
+    let name = format!("name = {SHOP:?}\n");
+    let place = "plugin.auth-capture.config.delegated_authorizer.receivers";
+    for (from, to, told) in [
+        (&list, String::new(), "is missing; write receivers"),
+        (&list, "receivers = []\n".to_owned(), "must be"),
+        (&name, "name = \"other\"\n".to_owned(), "is not a tenant"),
+        (
+            &name,
+            format!("{name}scopes = [\"verify\", \"supported\"]\n"),
+            "add \"settle\" to its scopes",
+        ),
+    ] {
+        let before = std::fs::read_to_string(world.facilitator.config_file()).expect("the configuration");
+        world.facilitator.reconfigure(from, &to);
+        let (is_good, checked) = world.facilitator.command(&["check"]);
+        let (status, served) = world.facilitator.restart_in_vain();
+        assert!(!is_good && !status.success(), "{told:?}: {checked}{served}");
+        for said in [checked, served] {
+            assert!(said.contains(place) && said.contains(told), "{told:?} in {said}");
+        }
+        std::fs::write(world.facilitator.config_file(), before).expect("written");
+    }
 }

@@ -200,6 +200,76 @@ fn one_signature_as_a_hold_and_as_a_charge_is_what_was_told() {
     }
 }
 
+/// The payer's transaction waits for a block, and pays more for its place there than ours.
+fn reclaims_ahead(world: &World, bound: &Bound) {
+    let (chain, info) = (&world.chain, &bound.hold.info);
+    let ether = 1_000_000_000_000_000_000;
+    chain.set_wei(&info.payer, ether).expect("set");
+    let reclaim = AUTH_CAPTURE_V11.reclaim(info).expect("encodes");
+    let call = |method: &str, params: Value| chain.rpc().call(method, params).expect("the node answers");
+    call("anvil_impersonateAccount", json!([info.payer]));
+    let transaction = json!({
+        "from": info.payer, "to": AUTH_CAPTURE_V11.escrow, "data": reclaim, "gas": "0x493e0",
+        "maxFeePerGas": "0x174876e800", "maxPriorityFeePerGas": "0x174876e800",
+    });
+    call("eth_sendTransaction", json!([transaction]));
+}
+
+#[test]
+fn a_void_after_a_capture_that_comes_too_late_is_shown_as_skipped_and_why() {
+    const TAKEN: u128 = 250_000;
+    let world = escrow::world("").server("settle_wait_seconds = 1").start();
+    let chain = &world.chain;
+    let bound = held(&world, 2, AUTH_CAPTURE_V11, "too late");
+    chain.set_mining(Mining::Manual).expect("set");
+    let capture = Order::Capture {
+        amount: TAKEN,
+        fee: fee_of(&AUTH_CAPTURE_V11, TAKEN, 100),
+        fee_receiver: bound.hold.info.fee_receiver.clone(),
+        expected: (PRICE, 0),
+        close_out: true,
+    };
+    let capture = bound.order(&world, &capture);
+    let captured = ask(&world, "/settle", &capture, SHOP_KEY).pending();
+    chain.mine(1).expect("mines");
+    wait::until("the capture", wait::LONG, || {
+        ask(&world, "/settle", &capture, SHOP_KEY)
+            .is_success()
+            .then_some(())
+    });
+    let path = format!("/auth-capture/payments/{}", bound.hold.hash(&world));
+    let shown = || {
+        let key = format!("Bearer {SHOP_KEY}");
+        let headers = [("authorization", key.as_str())];
+        let reply = world.facilitator.client().send("GET", &path, &[], &headers);
+        reply.expect("an answer").json["voidRemainder"].clone()
+    };
+    let waiting = shown();
+    assert_eq!(
+        (&waiting["state"], &waiting["capture"]),
+        (&json!("waiting"), &json!(captured)),
+        "{waiting}"
+    );
+
+    // The void is ordered when the capture is final, which is the block in which the payer takes the money back.
+    chain.increase_time(3_600).expect("time passes");
+    reclaims_ahead(&world, &bound);
+    chain.mine(1).expect("mines");
+    assert_eq!(state(&world, &bound), (0, TAKEN));
+    let skipped = wait::until("what came of the void", wait::LONG, || {
+        chain.mine(1).expect("mines");
+        let shown = shown();
+        shown["skippedAt"].is_u64().then_some(shown)
+    });
+    assert_eq!(
+        (&skipped["state"], &skipped["capture"]),
+        (&json!("skipped"), &json!(captured)),
+        "{skipped}"
+    );
+    let reason = skipped["reason"].as_str().unwrap_or_default();
+    assert!([ZERO_LEFT, REVERTED].contains(&reason), "{skipped}");
+}
+
 #[test]
 fn a_payer_who_reclaims_before_the_void_lands_gets_the_money_once() {
     let world = escrow::world("").server("settle_wait_seconds = 1").start();
@@ -212,17 +282,7 @@ fn a_payer_who_reclaims_before_the_void_lands_gets_the_money_once() {
     let before = world.balance(&info.payer);
     let void = bound.order(&world, &Order::Void);
     let hash = ask(&world, "/settle", &void, SHOP_KEY).pending();
-    // The payer pays more for the same block.
-    let ether = 1_000_000_000_000_000_000;
-    chain.set_wei(&info.payer, ether).expect("set");
-    let reclaim = AUTH_CAPTURE_V11.reclaim(info).expect("encodes");
-    let call = |method: &str, params: Value| chain.rpc().call(method, params).expect("the node answers");
-    call("anvil_impersonateAccount", json!([info.payer]));
-    let transaction = json!({
-        "from": info.payer, "to": AUTH_CAPTURE_V11.escrow, "data": reclaim, "gas": "0x493e0",
-        "maxFeePerGas": "0x174876e800", "maxPriorityFeePerGas": "0x174876e800",
-    });
-    call("eth_sendTransaction", json!([transaction]));
+    reclaims_ahead(&world, &bound);
     chain.mine(1).expect("mines");
     assert_eq!(state(&world, &bound), (0, 0));
     assert_eq!(world.balance(&info.payer), before + PRICE, "once");

@@ -1,10 +1,13 @@
 //! What the facilitator keeps for a merchant that lost its own records.
 
-use devnet::AUTH_CAPTURE_V11;
-use e2e::escrow::{self, AUTHORIZER_KEY, PRICE, SHOP_KEY, STRANGER_KEY, Shop, ask, wait_state};
+use devnet::{AUTH_CAPTURE_V11, MERCHANT};
+use e2e::escrow::{self, AUTHORIZER_KEY, PRICE, SHOP, SHOP_KEY, STRANGER_KEY, Shop, ask, wait_state};
+use e2e::hold::{Hold, Method};
 use e2e::sign::{self, hex0x};
 use e2e::{Reply, World};
 use serde_json::{Value, json};
+
+use super::reason;
 
 fn get(world: &World, path: &str, key: &str) -> Reply {
     let value = format!("Bearer {key}");
@@ -75,4 +78,44 @@ fn t17_a_payment_is_shown_to_the_tenant_alone_that_had_it_held() {
         assert_eq!(reply.status, 404, "{reply:?}");
     }
     assert_eq!(get(&world, "/auth-capture/payments", "nobody's key").status, 401);
+}
+
+#[test]
+fn t17_a_listed_receivers_payments_are_its_tenants_whoever_settled_them() {
+    const PLAIN: &str = "max_gas = 1000000";
+    let mut world = escrow::world(&format!("{PLAIN}\n")).start();
+    let hold = |world: &World, buyer: usize| Hold::v1_1(world, buyer, AUTH_CAPTURE_V11, Method::Eip3009);
+    let first = hold(&world, 2);
+    let _ = ask(&world, "/settle", &first.body(&world), STRANGER_KEY).paid();
+    let path = format!("/auth-capture/payments/{}", first.hash(&world));
+    assert_eq!(
+        get(&world, &path, SHOP_KEY).status,
+        404,
+        "as long as nobody says whose it is"
+    );
+
+    world.facilitator.kill();
+    let listed = format!(
+        "{PLAIN}\nreceivers = [{{ tenant = {SHOP:?}, receiver = {:?} }}]",
+        MERCHANT.0
+    );
+    world.facilitator.reconfigure(PLAIN, &listed);
+    world.facilitator.restart();
+    assert_eq!(get(&world, &path, SHOP_KEY).status, 200);
+    assert_eq!(get(&world, &path, STRANGER_KEY).status, 404);
+    let found = get(&world, "/auth-capture/payments?state=held", SHOP_KEY).json;
+    assert_eq!(
+        found["payments"][0]["paymentInfoHash"],
+        first.hash(&world),
+        "{found}"
+    );
+
+    let second = hold(&world, 3);
+    let body = second.body(&world);
+    world.untouched(|| {
+        let verified = ask(&world, "/verify", &body, STRANGER_KEY);
+        assert_eq!(verified.field("invalidReason"), reason::STRANGER, "{verified:?}");
+        ask(&world, "/settle", &body, STRANGER_KEY).refused(reason::STRANGER);
+    });
+    let _ = ask(&world, "/settle", &body, SHOP_KEY).paid();
 }
