@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use sdk_plugin::scheme::Plan;
+use sdk_plugin::scheme::{Plan, Refusal};
+use sdk_plugin::wire::reason;
 
 use super::lock;
-use crate::journal::SettlementRow;
 
 /// Failed transactions that a payer may cost within [`WINDOW`].
 const ALLOWED: usize = 3;
@@ -25,9 +25,18 @@ const MAX_PAYERS: usize = 10_000;
 
 /// Whether a plan's failure on chain is in its payer's hands: it is a payment of theirs. What is about an earlier payment
 /// has conflict keys and counts on no funds of the payer.
-pub(super) fn concerns_payer(plan: &Plan, row: &SettlementRow) -> bool {
+pub(super) fn concerns_payer(plan: &Plan, conflict_keys: &[String]) -> bool {
     let of_payer = |payer: &str| payer.eq_ignore_ascii_case(&plan.payer);
-    row.conflict_keys.is_empty() || plan.reserves.iter().any(|reserve| of_payer(&reserve.payer))
+    conflict_keys.is_empty() || plan.reserves.iter().any(|reserve| of_payer(&reserve.payer))
+}
+
+/// What such a payer is told, by verify as by settle.
+pub(super) fn refusal(wait: Duration) -> Refusal {
+    let message = format!(
+        "payments of this payer have failed on chain after passing every check; try again in {} s",
+        wait.as_secs().saturating_add(1)
+    );
+    Refusal::new(reason::INVALID_TRANSACTION_STATE, "").with_message(message)
 }
 
 /// Failed transactions by network and payer.

@@ -205,7 +205,9 @@ impl Engine {
             self.refresh_locked(settlement).await;
             return false;
         }
-        let concerns_payer = settlement.plan().is_none_or(|plan| concerns_payer(plan, &row));
+        let concerns_payer = settlement
+            .plan()
+            .is_none_or(|plan| concerns_payer(plan, &row.conflict_keys));
         if concerns_payer && matches!(evidence.shown, Shown::Landed { .. } | Shown::Reverted { .. }) {
             self.griefing.note(settlement.network.id(), &row.payer);
         }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sdk_plugin::scheme::{RouteRequest, RouteResponse, Verdict};
+use sdk_plugin::scheme::{Planned, Refusal, RouteRequest, RouteResponse, Valid, Verdict};
 use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply, reason};
 use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion, Purpose};
 use tokio::time::Instant;
 
 use super::decide::{Decision, decide};
 use super::settle::{self, Asked, NotAsked};
-use super::{Engine, paused, public_message};
+use super::{Engine, griefing, paused, public_message};
 use crate::service::{Membership, NetworkReadiness, Routed, SchemeReadiness, Service, SettleAnswer, Settled};
 
 #[async_trait]
@@ -230,13 +230,9 @@ impl Engine {
             return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(used_up), &asked.payer);
         }
         match self.ops.verify(&asked.kind, &request).await {
-            Ok(Verdict::Valid(valid)) => VerifyReply {
-                is_valid: true,
-                invalid_reason: None,
-                invalid_message: None,
-                payer: valid.payer,
-                extra: valid.extra,
-                extensions: None,
+            Ok(Verdict::Valid(valid)) => match self.must_wait(&asked, &request, &valid.payer).await {
+                Some(refusal) => invalid(&refusal.reason, refusal.message.as_deref(), &valid.payer),
+                None => good(valid),
             },
             Ok(Verdict::Invalid(refusal)) => {
                 let payer = if refusal.payer.is_empty() {
@@ -252,6 +248,25 @@ impl Engine {
                 &asked.payer,
             ),
         }
+    }
+
+    /// What a payer hears whose payments fail on chain. Only the plan tells payments from operations on earlier ones, which
+    /// are held back for nobody.
+    async fn must_wait(&self, asked: &Asked, request: &PaymentRequest, payer: &str) -> Option<Refusal> {
+        let wait = self.griefing.must_wait(asked.kind.network.id(), payer)?;
+        let keys = asked
+            .identified
+            .as_ref()
+            .map(|identified| identified.conflict_keys.as_slice());
+        let concerns_payer = match keys {
+            None | Some([]) => true,
+            Some(keys) => match self.ops.plan(&asked.kind, request).await {
+                Ok(Planned::Plan(plan)) => griefing::concerns_payer(&plan, keys),
+                // Settle says what is wrong with it.
+                Ok(Planned::Refused(_) | Planned::Done(_)) | Err(_) => false,
+            },
+        };
+        concerns_payer.then(|| griefing::refusal(wait))
     }
 
     /// Why a new settlement would be refused today whatever is paid with it.
@@ -279,6 +294,17 @@ impl Engine {
             self.metrics
                 .set("switchyard_open_slots", &[("network", network)], slots);
         }
+    }
+}
+
+fn good(valid: Valid) -> VerifyReply {
+    VerifyReply {
+        is_valid: true,
+        invalid_reason: None,
+        invalid_message: None,
+        payer: valid.payer,
+        extra: valid.extra,
+        extensions: None,
     }
 }
 

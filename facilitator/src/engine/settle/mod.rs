@@ -513,20 +513,13 @@ impl Engine {
             }
             Err(fault) => return settlement.give_up(|waiter| stopped(&fault, &waiter.network_as_sent)),
         };
-        let concerns_payer = griefing::concerns_payer(&plan, &settlement.lock().row);
+        let concerns_payer = griefing::concerns_payer(&plan, &settlement.lock().row.conflict_keys);
         if let Some(wait) = self
             .griefing
             .must_wait(kind.network.id(), &plan.payer)
             .filter(|_| concerns_payer)
         {
-            let message = format!(
-                "payments of this payer have failed on chain after passing every check; try again in {} s",
-                wait.as_secs().saturating_add(1)
-            );
-            return refuse(
-                settlement,
-                &Refusal::new(reason::INVALID_TRANSACTION_STATE, "").with_message(message),
-            );
+            return refuse(settlement, &griefing::refusal(wait));
         }
         if let Err(what) = plan_check::check(&plan, kind) {
             tracing::error!(kind = ?kind, "a plan was refused: {what}");

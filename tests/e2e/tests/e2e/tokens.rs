@@ -129,9 +129,9 @@ fn t31_a_payer_whose_payments_keep_failing_on_chain_has_to_wait() {
         assert_eq!(hash.len(), 66);
     }
     world.untouched(|| {
-        world
-            .settle(&lying(&world, 2).v2())
-            .refused("invalid_transaction_state");
+        let body = lying(&world, 2).v2();
+        world.verify(&body).refused("invalid_transaction_state");
+        world.settle(&body).refused("invalid_transaction_state");
     });
     // It is the payer who waits, not everybody.
     let _ = world.settle(&world.payment(3).v2()).paid();
