@@ -10,7 +10,7 @@ use sdk_plugin::host::Suite;
 use sdk_plugin::request::{Accepted, Requirements};
 use sdk_plugin::scheme::{
     Done, Identified, Identity, Judgement, PaidReply, Plan, Planned, RouteRequest, RouteResponse,
-    SchemeCheck, Supported, Verdict,
+    SchemeCheck, Supported, Valid, Verdict,
 };
 use sdk_plugin::wire::reason;
 use sdk_plugin::{
@@ -64,7 +64,11 @@ impl SchemeHandler for Free {
         }))
     }
     async fn verify(&self, _: &Cx, _: &PaymentRequest) -> Result<Verdict, Fault> {
-        Err(Fault::internal("nothing is verified here"))
+        // The chain shows nothing of a settlement without a transaction.
+        Ok(Verdict::Valid(Valid {
+            payer: "p".into(),
+            extra: None,
+        }))
     }
     async fn plan(&self, _: &Cx, _: &PaymentRequest) -> Result<Planned, Fault> {
         Ok(Planned::Done(Done {
@@ -373,6 +377,34 @@ async fn a_stored_release_whose_caller_hangs_up_during_the_commit_is_given_back(
         "duplicate_settlement with the hash"
     );
     assert_eq!(journal.returned(), 20, "a delivered release stays taken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_says_nothing_valid_that_settle_would_refuse_for_what_is_recorded() {
+    let journal = Disk::new();
+    let engine = ready(&journal).await;
+    let other_terms = || {
+        let mut request = request(25_000);
+        request.payload.insert("d".into(), "other".into());
+        request
+    };
+    assert!(engine.verify(request(10_000)).await.is_valid);
+    assert_eq!(told(&engine.settle(request(25_000)).await), "success");
+    assert_eq!(
+        told(&engine.settle(request(25_000)).await),
+        "duplicate_settlement"
+    );
+    for again in [request(10_000), other_terms()] {
+        let reply = engine.verify(again).await;
+        assert_eq!(
+            (
+                reply.is_valid,
+                reply.invalid_reason.as_deref(),
+                reply.payer.as_str()
+            ),
+            (false, Some("r"), "p")
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::decide::{Decision, decide};
 use super::settle::{self, Asked, NotAsked};
-use super::{Engine, griefing, paused, public_message};
+use super::{Engine, griefing, paused, public_message, settlement};
 use crate::service::{Membership, NetworkReadiness, Routed, SchemeReadiness, Service, SettleAnswer, Settled};
 
 #[async_trait]
@@ -199,11 +199,16 @@ impl Engine {
                         extensions: None,
                     };
                 }
-                Decision::Replay(_)
-                | Decision::Duplicate { .. }
-                | Decision::ReplayReason
-                | Decision::SameFailure
-                | Decision::Reopen => {}
+                // What the chain may not show: a settlement without a transaction, or one that is in flight.
+                Decision::Replay(_) | Decision::Duplicate { .. } | Decision::ReplayReason => {
+                    return invalid(&row.replay_reason, None, &asked.payer);
+                }
+                Decision::SameFailure => {
+                    let reply = settlement::same_failure(&row, &request.network_as_sent);
+                    let reason = reply.error_reason.as_deref().unwrap_or(&row.replay_reason);
+                    return invalid(reason, reply.error_message.as_deref(), &asked.payer);
+                }
+                Decision::Reopen => {}
             },
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "a claim can't be looked up"),
