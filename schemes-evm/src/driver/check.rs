@@ -197,20 +197,32 @@ impl Findings {
         if age_s > limit(options.max_head_age_s, WARN_HEAD_AGE_S) {
             self.stop_or_warn(
                 options.max_head_age_s,
-                format!(
-                    "the head block {height} is {age_s} s old: the nodes lag or the chain stands still \
-                     (on a development chain, or another one without regular blocks, write \
-                     options = {{ max_head_age_s = 0 }}; on a slow one a higher number)"
-                ),
+                match options.max_head_age_s {
+                    0 => format!(
+                        "the head block {height} is {age_s} s old: the nodes lag or the chain stands still; \
+                         max_head_age_s = 0 lets it pass"
+                    ),
+                    _ => format!(
+                        "the head block {height} is {age_s} s old: the nodes lag or the chain stands still \
+                         (on a development chain, or another one without regular blocks, write \
+                         options = {{ max_head_age_s = 0 }}; on a slow one a higher number)"
+                    ),
+                },
             );
         }
         if ahead_s > limit(options.max_clock_skew_s, WARN_CLOCK_SKEW_S) {
             self.stop_or_warn(
                 options.max_clock_skew_s,
-                format!(
-                    "the head block {height} is {ahead_s} s ahead of this host's clock: set the clock \
-                     (or raise max_clock_skew_s; 0 only warns)"
-                ),
+                match options.max_clock_skew_s {
+                    0 => format!(
+                        "the head block {height} is {ahead_s} s ahead of this host's clock: set the clock; \
+                         max_clock_skew_s = 0 lets it pass"
+                    ),
+                    _ => format!(
+                        "the head block {height} is {ahead_s} s ahead of this host's clock: set the clock \
+                         (or raise max_clock_skew_s; 0 only warns)"
+                    ),
+                },
             );
         }
     }

@@ -92,6 +92,12 @@ fn t20_heads_that_are_old_or_of_the_future_stop_the_network_unless_allowed() {
     assert_eq!(at(NOW_S + 5, json!({})), (true, 0));
     assert_eq!(at(NOW_S + 6, json!({})), (false, 0));
     assert_eq!(at(NOW_S + 6, json!({"max_clock_skew_s": 0})), (true, 1));
+        for warning in &readiness.warnings {
+            assert!(
+                !warning.contains("write") && !warning.contains("0 only"),
+                "{warning}"
+            );
+        }
 }
 
 #[test]
