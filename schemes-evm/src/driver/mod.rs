@@ -2,7 +2,7 @@
 //!
 //! | function | module | round trips |
 //! |---|---|---|
-//! | check | `check`, `allowances` | 1; a second one after the start and after failures |
+//! | check | `check`, `allowances`, `gas` | 1; two more after the start, one more when calls have failed |
 //! | lane | here | 1 |
 //! | quote | `fees` | 0 or 1: the market is remembered for two seconds |
 //! | build, fill | `build` | 0, and one signature by the host |
@@ -83,7 +83,7 @@ struct Remembered {
     blocks_by_number_only: bool,
     /// What nodes have said about searches of logs.
     log_limits: foreign::LogLimits,
-    /// Whose allowances were found to be in order.
+    /// Whose allowances were found to be in order, on nodes that run calls.
     audited: Option<allowances::Subject>,
     /// What the operator hears at each check of how gas is counted here.
     gas_warnings: Vec<String>,
