@@ -13,7 +13,6 @@ use super::allowances::{self, Subject};
 use super::options::{self, Options};
 use super::{depths, gas};
 use crate::abi::MULTICALL3;
-use crate::exact::DEFAULT_MAX_GAS;
 use crate::{rpc, text};
 
 /// Head blocks older than this are worth a warning where the operator lets them pass.
@@ -77,7 +76,7 @@ impl EvmDriver {
             allowances::audit(cx, &subject, has_multicall).await?
         };
         let probe = match subject.signers.first() {
-            Some(signer) => gas::probe(cx, *signer, &subject.assets, DEFAULT_MAX_GAS).await?,
+            Some(signer) => gas::probe(cx, *signer, &subject.assets, self.max_gas).await?,
             None => gas::Probe::default(),
         };
         readiness.why_not = found.why_not;

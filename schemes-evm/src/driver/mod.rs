@@ -36,6 +36,7 @@ use sdk_plugin::scheme::Step;
 use sdk_plugin::{Amount, ChainDriver, Cx, Fault, async_trait};
 use serde_json::json;
 
+use crate::exact::DEFAULT_MAX_GAS;
 use crate::{rpc, text};
 
 /// CAIP-2 namespace.
@@ -64,10 +65,12 @@ pub const RPC_READS: &[&str] = &[
 pub const RPC_SENDS: &[&str] = &["eth_sendRawTransaction"];
 
 /// The EVM driver. What it remembers is a cache: losing it costs a read or some waiting, never a wrong answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EvmDriver {
     /// CAIP-2 id and token: what is looked at on networks that take any asset.
     known_assets: Vec<(String, Address)>,
+    /// What the scheme `exact` of the same file allows a payment, in gas.
+    max_gas: u64,
     networks: Mutex<HashMap<String, Remembered>>,
 }
 
@@ -89,10 +92,26 @@ struct Remembered {
     gas_warnings: Vec<String>,
 }
 
+impl Default for EvmDriver {
+    fn default() -> Self {
+        Self {
+            known_assets: Vec::new(),
+            max_gas: DEFAULT_MAX_GAS,
+            networks: Mutex::default(),
+        }
+    }
+}
+
 impl EvmDriver {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// With the limit of gas that `exact` is configured with: its checks warn of tokens that need more.
+    #[must_use]
+    pub fn with_max_gas(self, max_gas: u64) -> Self {
+        Self { max_gas, ..self }
     }
 
     /// With tokens, by CAIP-2 id, whose allowances are looked at on networks that take any asset.

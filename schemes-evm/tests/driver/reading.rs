@@ -392,6 +392,11 @@ fn t114_an_asset_that_needs_more_gas_than_is_allowed_is_warned_of_at_each_check(
     world.node().estimate = RpcResult::Ok(json!("0x9eb10"));
     world.options = json!({ "max_gas": 1_000_000 });
     assert!(check(&world, Value::Null).warnings.is_empty());
+    // The limit that `exact` is configured with counts where the network names none.
+    let mut world = with_asset();
+    world.driver = EvmDriver::new().with_max_gas(1_000_000);
+    world.node().estimate = RpcResult::Ok(json!("0x9eb10"));
+    assert!(check(&world, Value::Null).warnings.is_empty());
     // A token that refuses a transfer of nothing may well be paid with.
     let world = with_asset();
     world.node().estimate = revert("no transfer of nothing");
