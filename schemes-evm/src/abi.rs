@@ -76,6 +76,7 @@ alloy_sol_types::sol! {
         }
         function tryAggregate(bool requireSuccess, Call[] calls) external returns (Outcome[]);
         function getCurrentBlockTimestamp() external view returns (uint256);
+        function getBlockNumber() external view returns (uint256);
     }
 
     interface GasPriceOracle {

@@ -47,6 +47,9 @@ pub struct Network {
     /// The driver's own options for this network, as configured.
     #[serde(default)]
     pub options: Value,
+    /// Calls to the nodes have failed since the last check: what a driver reads only now and then has to be read again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub calls_failed: bool,
 }
 
 /// A key of custody: its name and public half.
@@ -89,7 +92,7 @@ pub struct Readiness {
 pub enum NodeFault {
     /// It serves another chain. Its answers are never used.
     WrongChain,
-    /// It is behind, ahead of all clocks, or not healthy. Its answers are used only where no other node is better.
+    /// It is behind, ahead of all clocks, not healthy, or lacks what payments need. Used only where no other node is better.
     Behind,
 }
 

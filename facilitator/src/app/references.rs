@@ -1,9 +1,10 @@
 //! What a plugin's configuration says about other sections: names of tenants, and what a payment may cost.
 //!
 //! The manifest's schema marks such values: `"format": "tenant"` is the name of a `[[tenants]]`, with `"scope"` of one that
-//! has this scope; `"format": "cost"` is the most that one payment may cost, in atomic units of the native currency.
-//! Without this check a tenant that is misspelled, or may not settle, has no rights and nobody hears it, and a limit above
-//! the network's `max_cost` refuses payments that look allowed.
+//! has this scope; `"format": "cost"` is the most that one payment may cost, in atomic units of the native currency. Where such
+//! a value is a word, `"costs"` beside it says what each word adds to that. Without this check a tenant that is misspelled, or
+//! may not settle, has no rights and nobody hears it, and a limit above the network's `max_cost` refuses payments that look
+//! allowed.
 
 use sdk_plugin::Amount;
 use serde_json::Value;
@@ -14,21 +15,22 @@ use crate::config::{Config, ConfigError, Scope};
 
 /// A marked value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
+enum Mark<'v> {
     Tenant {
         /// What the tenant must be allowed to call for the value to have any use.
         scope: Option<Scope>,
     },
-    Cost,
+    /// With what each word costs, where the value is a word.
+    Cost(Option<&'v Value>),
 }
 
-impl Mark {
-    fn of(schema: &Value) -> Option<Self> {
+impl<'v> Mark<'v> {
+    fn of(schema: &'v Value) -> Option<Self> {
         match schema.get("format").and_then(Value::as_str) {
             Some("tenant") => Some(Self::Tenant {
                 scope: schema.get("scope").and_then(Value::as_str).and_then(Scope::read),
             }),
-            Some("cost") => Some(Self::Cost),
+            Some("cost") => Some(Self::Cost(schema.get("costs"))),
             _ => None,
         }
     }
@@ -38,8 +40,16 @@ impl Mark {
 #[derive(Debug)]
 struct Found<'v> {
     place: Vec<String>,
-    mark: Mark,
+    mark: Mark<'v>,
     value: &'v Value,
+}
+
+/// What a payment may cost by one value, native atomic units.
+#[derive(Debug)]
+struct Cost {
+    /// Where the value is, and for a word the value: `create_ata.mode = "sponsor"`.
+    text: String,
+    amount: u64,
 }
 
 /// Everything in the configurations of all plugins that contradicts another section.
@@ -50,46 +60,91 @@ pub(super) fn reference_errors(config: &Config, survey: &Survey) -> Vec<ConfigEr
             let mut found = Vec::new();
             let schema = &one.manifest.config_schema;
             find(schema, Some(&one.instance.config), &mut Vec::new(), &mut found);
-            found
-                .into_iter()
-                .flat_map(|found| errors(config, one, &found))
-                .collect::<Vec<_>>()
+            let mut errors = unusable_tenants(config, one, &found);
+            errors.extend(costs_above_limits(config, one, &found));
+            errors
         })
         .collect()
 }
 
-fn errors(config: &Config, one: &Surveyed, found: &Found<'_>) -> Vec<ConfigError> {
+fn unusable_tenants(config: &Config, one: &Surveyed, found: &[Found<'_>]) -> Vec<ConfigError> {
     let key = format!("plugin.{}.config", one.instance.name);
-    match found.mark {
-        Mark::Tenant { scope } => {
-            let Some(name) = found.value.as_str() else {
-                return Vec::new();
+    found
+        .iter()
+        .filter_map(|found| {
+            let Mark::Tenant { scope } = found.mark else {
+                return None;
             };
-            unusable_tenant(config, name, scope)
-                .map(|why| config.source.error_below(&key, &found.place, why))
-                .into_iter()
-                .collect()
+            let why = unusable_tenant(config, found.value.as_str()?, scope)?;
+            Some(config.source.error_below(&key, &found.place, why))
+        })
+        .collect()
+}
+
+/// Networks whose `max_cost` is below a limit of one payment, or below the highest limit and what words add to it.
+fn costs_above_limits(config: &Config, one: &Surveyed, found: &[Found<'_>]) -> Vec<ConfigError> {
+    let key = format!("plugin.{}.config", one.instance.name);
+    let (mut limits, mut added) = (Vec::new(), Vec::new());
+    for found in found {
+        let Mark::Cost(costs) = found.mark else { continue };
+        let place = found.place.join(".");
+        match (found.value, costs) {
+            (Value::String(word), Some(costs)) => {
+                if let Some(amount) = costs.get(word).and_then(Value::as_u64) {
+                    let text = format!("{key}.{place} = {word:?}");
+                    added.push(Cost { text, amount });
+                }
+            }
+            (value, _) => {
+                if let Some(amount) = atomic_units(value) {
+                    let text = format!("{key}.{place}");
+                    limits.push(Cost { text, amount });
+                }
+            }
         }
-        Mark::Cost => {
-            let limit = match found.value {
-                Value::Number(number) => number.as_u64().map(Amount::from),
-                Value::String(text) => text.parse().ok(),
-                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-            };
-            let Some(limit) = limit else { return Vec::new() };
-            let networks = one.networks.iter().filter_map(|id| config.networks.get(id));
-            networks
-                .filter(|network| network.max_cost < limit)
-                .map(|network| {
-                    let (max_cost, place) = (network.max_cost, found.place.join("."));
-                    let why = format!(
-                        "{max_cost} is below {key}.{place}, which is {limit}: payments that this allows would be refused; \
-                         write at least {limit} here, or less there"
-                    );
-                    config.source.error(&format!("networks.{:?}.max_cost", network.id), why)
-                })
-                .collect()
+    }
+    let highest = limits.iter().map(|limit| limit.amount).max().unwrap_or(0);
+    let sum = added
+        .iter()
+        .fold(highest, |sum, cost| sum.saturating_add(cost.amount));
+    let mut errors = Vec::new();
+    for network in one.networks.iter().filter_map(|id| config.networks.get(id)) {
+        let max_cost = network.max_cost;
+        let mut refuse = |why: String| {
+            let place = format!("networks.{:?}.max_cost", network.id);
+            errors.push(config.source.error(&place, why));
+        };
+        if !added.is_empty() && max_cost < Amount::from(sum) {
+            let words: Vec<String> = added
+                .iter()
+                .map(|cost| format!("{}, which costs {}", cost.text, cost.amount))
+                .collect();
+            refuse(format!(
+                "{max_cost} is below {sum}, what a payment may cost with {}, and fees of {highest}: payments that this allows \
+                 would be refused; write at least {sum} here, or another value there",
+                words.join(" and ")
+            ));
+            continue;
         }
+        for limit in limits
+            .iter()
+            .filter(|limit| max_cost < Amount::from(limit.amount))
+        {
+            let Cost { text, amount } = limit;
+            refuse(format!(
+                "{max_cost} is below {text}, which is {amount}: payments that this allows would be refused; write at least \
+                 {amount} here, or less there"
+            ));
+        }
+    }
+    errors
+}
+
+fn atomic_units(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -195,6 +250,8 @@ scopes = ["verify", "supported"]
                 "type": "object",
                 "properties": { "tenant": { "type": "string", "format": "tenant", "scope": "settle" } } } },
             "per_payment": { "type": "integer", "format": "cost", "default": 120_000 },
+            "opens": { "type": "object", "default": {}, "properties": { "mode": {
+                "enum": ["off", "paid"], "default": "off", "format": "cost", "costs": { "paid": 2_500_000 } } } },
         } });
         let manifest = json!({
             "id": "a.a", "version": "0.1.0", "abi": { "major": 1, "minor": 0 }, "description": "d",
@@ -257,5 +314,26 @@ scopes = ["verify", "supported"]
                  use this; add \"settle\" to its scopes, or take this out",
             ]
         );
+    }
+
+    #[test]
+    fn what_a_word_adds_to_the_cost_of_a_payment_must_be_allowed_too() {
+        let paid = |max_cost: &str| {
+            let config = "[plugin.a.config]\nopens = { mode = \"paid\" }\n";
+            let text = TEXT.split("[plugin.a.config]").next().unwrap().to_owned() + config;
+            told(&text.replace("\"100000\"", max_cost))
+        };
+        for max_cost in ["\"100000\"", "\"120000\"", "\"2500000\"", "\"2619999\""] {
+            assert_eq!(
+                paid(max_cost),
+                [format!(
+                    "c.toml:7: networks.\"test:7\".max_cost: {} is below 2620000, what a payment may cost with \
+                     plugin.a.config.opens.mode = \"paid\", which costs 2500000, and fees of 120000: payments that this \
+                     allows would be refused; write at least 2620000 here, or another value there",
+                    max_cost.trim_matches('"')
+                )]
+            );
+        }
+        assert_eq!(paid("\"2620000\""), [] as [&str; 0]);
     }
 }

@@ -54,7 +54,9 @@ Examples:
   switchyard check --config switchyard.toml
   switchyard check --ask --config switchyard.toml   # also: do nodes answer, can signers pay, is each scheme ready?
 
-Everything that is wrong is told at once, each with file, line, key and what to write instead.")]
+All mistakes of the file itself are told at once, each with file, line, key and what to write instead. Once the file can be
+read, everything that is wrong with keys, plugin files and their configuration, port, data directory and journal is told at
+once in the same way.")]
     Check(CheckCommand),
     /// Take nothing new: everything, a network, a scheme, or a scheme on a network. Takes effect within a second.
     #[command(after_help = "\

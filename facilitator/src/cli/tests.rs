@@ -98,6 +98,21 @@ fn check_tells_everything_that_is_wrong_before_anything_runs() {
             && line.contains("none.key does not exist; write the path")),
         "{error}"
     );
+    // A mistake in the file comes first, as the help says: nothing else is known of a file that can't be read.
+    let also = format!("{text}[server]\nlisten = \"nowhere\"\nbase_pat = \"/\"\n");
+    std::fs::write(&file, also).unwrap();
+    let error = stdout(Command::Check(CheckCommand {
+        ask: false,
+        file: ConfigFile { config: file.clone() },
+    }))
+    .unwrap_err();
+    assert!(
+        error.contains("server.listen") && error.contains("base_pat") && !error.contains("none.key"),
+        "{error}"
+    );
+    let mut help = Cli::command();
+    let help = help.find_subcommand_mut("check").unwrap().render_long_help();
+    assert!(help.to_string().contains("Once the file can be\nread"), "{help}");
     let error = stdout(Command::Serve(ConfigFile {
         config: folder.path().join("other.toml"),
     }))

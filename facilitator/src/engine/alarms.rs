@@ -1,6 +1,8 @@
 //! Counters that somebody watches are there from the start: a rate over a series that appears with its first event
 //! misses that event.
 
+use sdk_plugin::ops::service;
+
 use crate::registry::Registry;
 use crate::telemetry::metrics::Metrics;
 
@@ -43,9 +45,17 @@ pub(super) fn begin_at_zero(metrics: &Metrics, registry: &Registry) {
         metrics.set("switchyard_open_slots", &[("network", id)], 0.0);
         metrics.set("switchyard_overdue_settlements", &[("network", id)], 0.0);
     }
+    let drivers = registry.networks().map(|network| &network.instance);
+    for instance in drivers.chain(registry.kinds().map(|kind| &kind.instance)) {
+        for service in service::ALL {
+            let labels = [("plugin", instance.plugin.as_str()), ("service", service)];
+            metrics.add("switchyard_host_denied_total", &labels, 0);
+        }
+    }
     for kind in registry.kinds() {
         let labels = [("network", kind.network.id()), ("scheme", kind.scheme.as_str())];
         metrics.set("switchyard_scheme_ready", &labels, 0.0);
+        metrics.set("switchyard_paused", &labels, 0.0);
         for outcome in ["paid", "failed", "reversed"] {
             let labels = [
                 ("network", kind.network.id()),
@@ -59,7 +69,28 @@ pub(super) fn begin_at_zero(metrics: &Metrics, registry: &Registry) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::engine::plan_check_tests;
+
+    #[test]
+    fn refusals_of_the_host_and_pauses_are_there_before_the_first() {
+        let kind = Arc::new(plan_check_tests::kind());
+        let mut registry = Registry::default();
+        registry.add_network(Arc::clone(&kind.network)).unwrap();
+        registry.add_kind(kind).unwrap();
+        let metrics = Metrics::default();
+        begin_at_zero(&metrics, &registry);
+        let shown = metrics.render();
+        for line in [
+            "switchyard_host_denied_total{plugin=\"test\",service=\"sign.v1\"} 0",
+            "switchyard_host_denied_total{plugin=\"test\",service=\"rpc.v1\"} 0",
+            "switchyard_paused{network=\"eip155:1\",scheme=\"test\"} 0",
+        ] {
+            assert!(shown.contains(line), "{line} in {shown}");
+        }
+    }
 
     #[test]
     fn an_empty_registry_has_the_process_own_alarm() {

@@ -171,14 +171,15 @@ impl Engine {
         }
     }
 
-    /// One check, for which all nodes show `anew` what they serve. Starts lanes that were not known before.
-    pub(super) async fn check_network(self: &Arc<Self>, run: &Arc<NetworkRun>, anew: bool) -> bool {
+    /// One check; when calls have failed since the last one, all nodes show again what they serve. Starts lanes that were not
+    /// known before.
+    pub(super) async fn check_network(self: &Arc<Self>, run: &Arc<NetworkRun>, calls_failed: bool) -> bool {
         let network = &run.network;
-        self.judge_nodes(run, anew).await;
+        self.judge_nodes(run, calls_failed).await;
         let checked = if self.usable_nodes(network).is_empty() && network.settings.nodes > 0 {
             Err(Fault::unavailable("no node can be used"))
         } else {
-            self.ops.check(network).await
+            self.ops.check(network, calls_failed).await
         };
         match checked {
             Ok(readiness) => {

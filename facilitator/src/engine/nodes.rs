@@ -51,8 +51,9 @@ impl Shown {
 }
 
 impl Engine {
-    /// Looks at each node that must show what it serves: those that are not used, and all when `anew` or when it was long ago.
-    pub(super) async fn judge_nodes(&self, run: &NetworkRun, anew: bool) {
+    /// Looks at each node that must show what it serves: those that are not used, and all when calls have failed or when it was
+    /// long ago.
+    pub(super) async fn judge_nodes(&self, run: &NetworkRun, calls_failed: bool) {
         let Some(pools) = self.ops.pools() else { return };
         let network = &run.network;
         let id = network.id();
@@ -61,7 +62,7 @@ impl Engine {
         let all = {
             let mut last = lock(&run.health.nodes_shown);
             let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= SHOWN_AGAIN);
-            let all = anew || is_due;
+            let all = calls_failed || is_due;
             if all {
                 *last = Some(now);
             }

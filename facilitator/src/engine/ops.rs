@@ -195,16 +195,23 @@ impl Ops {
         .await
     }
 
-    pub async fn check(&self, network: &Network) -> Result<Readiness, Fault> {
-        self.check_as(network, Rights::default()).await
+    /// `calls_failed`: since the last check, other calls to the network's nodes have failed.
+    pub async fn check(&self, network: &Network, calls_failed: bool) -> Result<Readiness, Fault> {
+        self.check_as(network, calls_failed, Rights::default()).await
     }
 
     /// The check as one node answers it: `node` counts the network's nodes as configured, from 0.
     pub async fn check_through(&self, network: &Network, node: usize) -> Result<Readiness, Fault> {
-        self.check_as(network, Rights::through(node)).await
+        // What a node serves is shown quickly or not at all; what all of them can do, the network's own check finds out.
+        self.check_as(network, false, Rights::through(node)).await
     }
 
-    async fn check_as(&self, network: &Network, rights: Rights<'_>) -> Result<Readiness, Fault> {
+    async fn check_as(
+        &self,
+        network: &Network,
+        calls_failed: bool,
+        rights: Rights<'_>,
+    ) -> Result<Readiness, Fault> {
         let (guard, cx) = self.driver(network, Operation::Check, rights);
         let keys = network
             .settings
@@ -217,6 +224,7 @@ impl Ops {
             id: network.id().to_owned(),
             keys,
             options: network.settings.options.clone(),
+            calls_failed,
         };
         self.run(
             network,

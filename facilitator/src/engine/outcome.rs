@@ -102,8 +102,8 @@ impl Engine {
             self.refresh_locked(settlement).await;
             return false;
         }
-        tracing::info!(settlement = settlement.id, network = settlement.network.id(), payer = %row.payer,
-            tx = %row_paid.tx_id, height, tenant = row.tenant.as_deref(), "paid");
+        tracing::info!(settlement = settlement.id, network = settlement.network.id(), claim = row.claim.as_str(),
+            payer = %row.payer, tx = %row_paid.tx_id, height, tenant = row.tenant.as_deref(), "paid");
         self.metrics.add(
             "switchyard_settlements_total",
             &[
@@ -213,10 +213,11 @@ impl Engine {
         }
         let reversed = row.release.is_some();
         if reversed {
-            tracing::error!(settlement = settlement.id, tx = %evidence.tx_id, proof,
+            tracing::error!(settlement = settlement.id, claim = row.claim.as_str(), tx = %evidence.tx_id, proof,
                 "REVERSED: a payment that was told as success is gone from the chain for good");
         } else {
-            tracing::warn!(settlement = settlement.id, tx = %evidence.tx_id, proof, reason, "a settlement failed");
+            tracing::warn!(settlement = settlement.id, claim = row.claim.as_str(), tx = %evidence.tx_id, proof, reason,
+                "a settlement failed");
         }
         let outcome = if reversed { "reversed" } else { "failed" };
         self.metrics.add(

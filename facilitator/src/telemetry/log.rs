@@ -151,7 +151,41 @@ pub fn report_held_back(all: bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    /// Texts of the sources below a folder that hold a run of spaces as long as an indentation.
+    fn runs_of_spaces(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("target") {
+                runs_of_spaces(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+                let texts = lines.filter_map(|line| line.split_once('"'));
+                let bad = texts.filter(|(_, text)| text.contains(&" ".repeat(8)));
+                found.extend(bad.map(|(_, text)| format!("{}: {text}", path.display())));
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_has_lost_the_backslash_at_the_end_of_a_line() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut found = Vec::new();
+        for folder in [
+            "facilitator/src",
+            "schemes-evm/src",
+            "schemes-svm/src",
+            "sdk-plugin/src",
+            "plugins",
+        ] {
+            runs_of_spaces(&root.join(folder), &mut found);
+        }
+        assert_eq!(found, [] as [&str; 0]);
+    }
 
     #[test]
     fn levels_and_directives_are_accepted_and_nonsense_is_explained() {

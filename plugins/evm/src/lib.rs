@@ -34,11 +34,12 @@ fn create(config: Value) -> Result<PluginRoles, Fault> {
         Settings::deserialize(config)
             .map_err(|error| Fault::invalid(format!("configuration of switchyard.evm: {error}")))?
     };
+    let driver = EvmDriver::with_known_assets(known_assets()?).with_max_gas(settings.max_gas);
     let exact = ExactEvm::new(Config {
         max_gas: settings.max_gas,
     });
     Ok(PluginRoles::default()
-        .driver(FAMILY, EvmDriver::with_known_assets(known_assets()?))
+        .driver(FAMILY, driver)
         .scheme(SCHEME, exact))
 }
 

@@ -136,6 +136,11 @@ mod tests {
         }
         let create_ata = &told["create_ata"]["properties"];
         assert_eq!(create_ata["mode"]["default"], json!("off"));
+        // The host compares it with max_cost: what the plan's step may cost beside the fees.
+        assert_eq!(
+            create_ata["mode"]["costs"],
+            json!({ "sponsor": schemes_svm::fees::MAX_RENT_LAMPORTS })
+        );
         assert_eq!(
             create_ata["max_per_pay_to"]["default"],
             json!(defaults.create_ata.max_per_pay_to)

@@ -1,17 +1,17 @@
 //! Our signers must have given nobody a right to their tokens: Multicall3 and Permit2 act for whoever calls them, and
 //! with an allowance a stranger could empty the signer through them.
 //!
-//! Looked at once after the start and after each failure of the nodes, and at every check while something is wrong. An
+//! Looked at after the start and after each failure of a check, and at every check while something is wrong. An
 //! allowance that a signer has given stops the network: only the key's holder can have done it. One that Multicall3 has
 //! given to a signer is only warned of: anybody can make Multicall3 approve anybody, so stopping for it would let any
 //! stranger stop the network, and it endangers nothing of ours.
 
 use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolCall;
-use sdk_plugin::{Amount, Cx, Fault};
+use sdk_plugin::{Amount, Cx, Fault, FaultKind};
 
 use crate::abi::{AuthorizedToken, MULTICALL3, Multicall, PERMIT2};
-use crate::rpc::{self, EthCall, Executed};
+use crate::rpc::{self, Answers, EthCall, Executed};
 use crate::text;
 
 /// Allowances asked for in one call of Multicall3: far below any node's gas limit for calls.
@@ -28,6 +28,8 @@ pub(super) struct Subject {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Audit {
     pub why_not: Option<String>,
+    /// The nodes answer, but do not run calls: with their error.
+    pub broken: Option<String>,
     pub warnings: Vec<String>,
 }
 
@@ -57,6 +59,9 @@ impl Subject {
 
 /// Reads all allowances: through Multicall3 where it is deployed, else each by itself, in one round trip for some
 /// hundreds of them.
+///
+/// # Errors
+/// No node answers.
 pub(super) async fn audit(cx: &Cx, subject: &Subject, has_multicall: bool) -> Result<Audit, Fault> {
     let questions = subject.questions();
     let calls = if has_multicall {
@@ -64,11 +69,21 @@ pub(super) async fn audit(cx: &Cx, subject: &Subject, has_multicall: bool) -> Re
     } else {
         questions.iter().map(alone).collect()
     };
-    let mut answers = rpc::read_all(cx, calls).await?;
+    let answers = rpc::read_all(cx, calls).await?;
+    match taken(&questions, answers, has_multicall) {
+        Err(fault) if fault.kind == FaultKind::Unavailable => Ok(Audit {
+            broken: Some(fault.message),
+            ..Audit::default()
+        }),
+        taken => taken,
+    }
+}
+
+fn taken(questions: &[Question], mut answers: Answers, has_multicall: bool) -> Result<Audit, Fault> {
     let mut audit = Audit::default();
     if has_multicall {
         for chunk in questions.chunks(CHUNK) {
-            let Executed::Returned(data) = rpc::executed(answers.take()?, "allowances")? else {
+            let Executed::Returned(data) = rpc::executed(answers.take()?, "eth_call of allowances")? else {
                 return Err(Fault::unavailable("the node would not run the allowances' calls"));
             };
             let outcomes = Multicall::tryAggregateCall::abi_decode_returns(&data)
@@ -84,8 +99,8 @@ pub(super) async fn audit(cx: &Cx, subject: &Subject, has_multicall: bool) -> Re
             }
         }
     } else {
-        for question in &questions {
-            let allowance = match rpc::executed(answers.take()?, "allowance")? {
+        for question in questions {
+            let allowance = match rpc::executed(answers.take()?, "eth_call of an allowance")? {
                 Executed::Returned(data) => word(&data),
                 Executed::Failed(_) => None,
             };

@@ -29,12 +29,18 @@ impl EvmDriver {
         }
         // On another chain the addresses mean something else, and a lagging node may not know of the newest approval.
         if readiness.ready {
-            self.audit(cx, &mut readiness, has_multicall).await?;
+            self.audit(cx, network, &mut readiness, has_multicall).await?;
         }
         Ok(readiness)
     }
 
-    async fn audit(&self, cx: &Cx, readiness: &mut Readiness, has_multicall: bool) -> Result<(), Fault> {
+    async fn audit(
+        &self,
+        cx: &Cx,
+        asked: &Network,
+        readiness: &mut Readiness,
+        has_multicall: bool,
+    ) -> Result<(), Fault> {
         let signers = readiness
             .addresses
             .values()
@@ -53,17 +59,39 @@ impl EvmDriver {
             assets,
         };
         let network = &cx.network().id;
-        let is_known = |remembered: &super::Remembered| remembered.audited.as_ref() == Some(&subject);
-        if let Some(known) = self.networks().get(network).filter(|known| is_known(known)) {
-            readiness.warnings.extend(known.gas_warnings.iter().cloned());
-            return Ok(());
-        }
-        let found = allowances::audit(cx, &subject, has_multicall).await?;
+        let is_audited = {
+            let networks = self.networks();
+            let known = networks.get(network);
+            let is_audited = known.is_some_and(|known| known.audited.as_ref() == Some(&subject));
+            if let Some(known) = known.filter(|_| is_audited && !asked.calls_failed) {
+                readiness.warnings.extend(known.gas_warnings.iter().cloned());
+                return Ok(());
+            }
+            is_audited
+        };
+        // Methods can break while the nodes go on to answer others: then every payment fails and nothing else shows it.
+        let found = if is_audited {
+            allowances::Audit::default()
+        } else {
+            allowances::audit(cx, &subject, has_multicall).await?
+        };
         let probe = match subject.signers.first() {
-            Some(signer) => gas::probe(cx, *signer, &subject.assets).await?,
+            Some(signer) => gas::probe(cx, *signer, &subject.assets, self.max_gas).await?,
             None => gas::Probe::default(),
         };
-        readiness.why_not = found.why_not.or(probe.why_not);
+        readiness.why_not = found.why_not;
+        if let Some(why) = probe
+            .broken
+            .or(found.broken)
+            .filter(|_| readiness.why_not.is_none())
+        {
+            readiness.why_not = Some(format!(
+                "the nodes do not run the calls that payments need ({why}): use nodes that serve eth_call and \
+                 eth_estimateGas"
+            ));
+            // Transactions in flight are still observed through such a node, where no other one is better.
+            readiness.node_fault = Some(NodeFault::Behind);
+        }
         readiness.ready = readiness.why_not.is_none();
         readiness.warnings.extend(found.warnings);
         readiness.warnings.extend(probe.warnings.iter().cloned());
@@ -197,20 +225,32 @@ impl Findings {
         if age_s > limit(options.max_head_age_s, WARN_HEAD_AGE_S) {
             self.stop_or_warn(
                 options.max_head_age_s,
-                format!(
-                    "the head block {height} is {age_s} s old: the nodes lag or the chain stands still \
-                     (on a development chain, or another one without regular blocks, write \
-                     options = {{ max_head_age_s = 0 }}; on a slow one a higher number)"
-                ),
+                match options.max_head_age_s {
+                    0 => format!(
+                        "the head block {height} is {age_s} s old: the nodes lag or the chain stands still; \
+                         max_head_age_s = 0 lets it pass"
+                    ),
+                    _ => format!(
+                        "the head block {height} is {age_s} s old: the nodes lag or the chain stands still \
+                         (on a development chain, or another one without regular blocks, write \
+                         options = {{ max_head_age_s = 0 }}; on a slow one a higher number)"
+                    ),
+                },
             );
         }
         if ahead_s > limit(options.max_clock_skew_s, WARN_CLOCK_SKEW_S) {
             self.stop_or_warn(
                 options.max_clock_skew_s,
-                format!(
-                    "the head block {height} is {ahead_s} s ahead of this host's clock: set the clock \
-                     (or raise max_clock_skew_s; 0 only warns)"
-                ),
+                match options.max_clock_skew_s {
+                    0 => format!(
+                        "the head block {height} is {ahead_s} s ahead of this host's clock: set the clock; \
+                         max_clock_skew_s = 0 lets it pass"
+                    ),
+                    _ => format!(
+                        "the head block {height} is {ahead_s} s ahead of this host's clock: set the clock \
+                         (or raise max_clock_skew_s; 0 only warns)"
+                    ),
+                },
             );
         }
     }

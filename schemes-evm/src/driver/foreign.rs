@@ -352,8 +352,8 @@ fn filters_of(watch: &Watch) -> impl Iterator<Item = &LogFilter> {
     watch.evidence.iter().flat_map(|evidence| &evidence.logs)
 }
 
-/// Whether a fault without a node's own words is that of a search over too much: -32005 is how several providers refuse one,
-/// and the host takes it for a node that can't serve now.
+/// Whether a fault without a node's own words may be that of a search over too much: -32005 is how several providers refuse
+/// one, and the host keeps no text where it does not know the wording.
 fn blames_the_question(fault: &Fault) -> bool {
     fault.message.contains("(error -32005)")
 }

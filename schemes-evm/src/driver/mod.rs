@@ -2,7 +2,7 @@
 //!
 //! | function | module | round trips |
 //! |---|---|---|
-//! | check | `check`, `allowances` | 1; a second one after the start and after failures |
+//! | check | `check`, `allowances`, `gas` | 1; two more after the start, one more when calls have failed |
 //! | lane | here | 1 |
 //! | quote | `fees` | 0 or 1: the market is remembered for two seconds |
 //! | build, fill | `build` | 0, and one signature by the host |
@@ -36,6 +36,7 @@ use sdk_plugin::scheme::Step;
 use sdk_plugin::{Amount, ChainDriver, Cx, Fault, async_trait};
 use serde_json::json;
 
+use crate::exact::DEFAULT_MAX_GAS;
 use crate::{rpc, text};
 
 /// CAIP-2 namespace.
@@ -64,10 +65,12 @@ pub const RPC_READS: &[&str] = &[
 pub const RPC_SENDS: &[&str] = &["eth_sendRawTransaction"];
 
 /// The EVM driver. What it remembers is a cache: losing it costs a read or some waiting, never a wrong answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EvmDriver {
     /// CAIP-2 id and token: what is looked at on networks that take any asset.
     known_assets: Vec<(String, Address)>,
+    /// What the scheme `exact` of the same file allows a payment, in gas.
+    max_gas: u64,
     networks: Mutex<HashMap<String, Remembered>>,
 }
 
@@ -83,16 +86,32 @@ struct Remembered {
     blocks_by_number_only: bool,
     /// What nodes have said about searches of logs.
     log_limits: foreign::LogLimits,
-    /// Whose allowances were found to be in order.
+    /// Whose allowances were found to be in order, on nodes that run calls.
     audited: Option<allowances::Subject>,
     /// What the operator hears at each check of how gas is counted here.
     gas_warnings: Vec<String>,
+}
+
+impl Default for EvmDriver {
+    fn default() -> Self {
+        Self {
+            known_assets: Vec::new(),
+            max_gas: DEFAULT_MAX_GAS,
+            networks: Mutex::default(),
+        }
+    }
 }
 
 impl EvmDriver {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// With the limit of gas that `exact` is configured with: its checks warn of tokens that need more.
+    #[must_use]
+    pub fn with_max_gas(self, max_gas: u64) -> Self {
+        Self { max_gas, ..self }
     }
 
     /// With tokens, by CAIP-2 id, whose allowances are looked at on networks that take any asset.

@@ -2,8 +2,8 @@
 //! judgement of the time before D6.
 //!
 //! A node that lags says "exceeds balance" of a payer who was funded a moment ago. So two nodes are asked where there are
-//! two, the transfer is tried again, and the node with the newest head decides. A node whose calls run on an older block than
-//! the head that it names blames nobody.
+//! two, the transfer is tried again, and the node with the newest head decides; of two with one head, the one whose calls run on
+//! the newer block. A node whose calls run on an older block than the head that it names blames nobody.
 
 use std::cmp::Reverse;
 
@@ -58,15 +58,17 @@ pub(super) async fn diagnose(
         return Err(trouble.unwrap_or_else(|| Fault::internal("a diagnosis without answers")));
     }
     views.retain(View::counts);
-    views.sort_by_key(|view| Reverse(view.height));
+    views.sort_by_key(|view| Reverse((view.height, view.calls_at)));
     let mut newest = views.into_iter();
     let Some(first) = newest.next() else {
         return Err(Fault::unavailable(
             "the nodes' calls run on an older block than their head: they say nothing of this payment",
         ));
     };
-    let differs =
-        |other: &View| other.height == first.height && other.verdict.is_ok() != first.verdict.is_ok();
+    let differs = |other: &View| {
+        let is_as_new = (other.height, other.calls_at) == (first.height, first.calls_at);
+        is_as_new && other.verdict.is_ok() != first.verdict.is_ok()
+    };
     if newest.next().is_some_and(|other| differs(&other)) {
         return Err(Fault::unavailable(
             "two nodes with the same head differ about this payment",
@@ -78,6 +80,9 @@ pub(super) async fn diagnose(
 /// What one node says.
 struct View {
     height: u64,
+    /// The number that the block of its calls has for contracts: on some chains that of another chain's block, so it is only
+    /// compared with another node's.
+    calls_at: Option<U256>,
     /// Its calls run on an older block than its head.
     is_stale: bool,
     verdict: Result<Option<Funds>, Refusal>,
@@ -100,6 +105,7 @@ impl View {
         };
         let findings = outcomes.as_deref().and_then(Findings::read);
         let time_s = findings.as_ref().and_then(|findings| findings.time_s);
+        let calls_at = findings.as_ref().and_then(|findings| findings.number);
         let verdict = match outcome {
             Outcome::Works(funds) => Ok(funds),
             Outcome::Refused(refusal) => Err(refusal),
@@ -110,6 +116,7 @@ impl View {
         };
         Ok(Self {
             height,
+            calls_at,
             is_stale: time_s.is_some_and(|time_s| time_s < U256::from(head_s)),
             verdict,
         })
@@ -152,9 +159,9 @@ fn questions(payment: &Payment) -> EthCall {
         target: payment.asset,
         callData: call.into(),
     };
-    let time = Multicall::Call {
+    let of_block = |call: Vec<u8>| Multicall::Call {
         target: MULTICALL3,
-        callData: Multicall::getCurrentBlockTimestampCall {}.abi_encode().into(),
+        callData: call.into(),
     };
     let calls = vec![
         ask(balanceOfCall { account }.abi_encode()),
@@ -165,7 +172,8 @@ fn questions(payment: &Payment) -> EthCall {
             nonce,
         }
         .abi_encode()),
-        time,
+        of_block(Multicall::getCurrentBlockTimestampCall {}.abi_encode()),
+        of_block(Multicall::getBlockNumberCall {}.abi_encode()),
     ];
     EthCall {
         from: None,
@@ -188,11 +196,12 @@ struct Findings {
     used: Option<bool>,
     /// Of the block on which the calls ran, in seconds since the epoch.
     time_s: Option<U256>,
+    number: Option<U256>,
 }
 
 impl Findings {
     fn read(outcomes: &[Multicall::Outcome]) -> Option<Self> {
-        let [balance, name, version, used, time] = outcomes else {
+        let [balance, name, version, used, time, number] = outcomes else {
             return None;
         };
         Some(Self {
@@ -201,6 +210,7 @@ impl Findings {
             version: returned(version).and_then(|data| String::abi_decode(data).ok()),
             used: word(used).map(|word| !word.is_zero()),
             time_s: word(time),
+            number: word(number),
         })
     }
 

@@ -59,6 +59,8 @@ pub struct Node {
     /// What a transfer needs, and what it answers when it is called.
     pub estimate: RpcResult,
     pub transfer: RpcResult,
+    /// A contract that the node can't run.
+    pub cannot_run: Option<&'static str>,
 }
 
 impl Default for Node {
@@ -87,6 +89,7 @@ impl Default for Node {
             allowances: BTreeMap::new(),
             estimate: RpcResult::Ok(json!("0xc350")),
             transfer: RpcResult::Ok(json!("0x01")),
+            cannot_run: None,
         }
     }
 }
@@ -153,6 +156,13 @@ impl Node {
             "eth_getTransactionReceipt" => found(&self.receipts),
             "eth_getTransactionByHash" => found(&self.transactions),
             "eth_getLogs" => self.logs(&params[0]),
+            "eth_call" | "eth_estimateGas"
+                if self
+                    .cannot_run
+                    .is_some_and(|contract| params[0]["to"] == json!(contract)) =>
+            {
+                node_error("Exec Failed")
+            }
             "eth_call" if params[0]["to"] == json!("0x420000000000000000000000000000000000000f") => {
                 self.l1_fee.clone()
             }

@@ -27,11 +27,24 @@ fn keys() -> Vec<KeyInfo> {
     }]
 }
 
-fn check_with(world: &World, options: Value, keys: Vec<KeyInfo>) -> Readiness {
-    let network = Network {
+fn network(options: Value, keys: Vec<KeyInfo>) -> Network {
+    Network {
         id: NETWORK.into(),
         keys,
         options,
+        calls_failed: false,
+    }
+}
+
+fn check_with(world: &World, options: Value, keys: Vec<KeyInfo>) -> Readiness {
+    block_on(world.driver.check(&world.cx(), &network(options, keys))).expect("no fault")
+}
+
+/// After calls to the nodes have failed.
+fn check_again(world: &World) -> Readiness {
+    let network = Network {
+        calls_failed: true,
+        ..network(Value::Null, keys())
     };
     block_on(world.driver.check(&world.cx(), &network)).expect("no fault")
 }
@@ -56,7 +69,7 @@ fn a_healthy_network_is_ready() {
             node_fault: None,
         }
     );
-    assert_eq!(world.trips(), [4]);
+    assert_eq!(world.trips(), [4, 3]);
 }
 
 #[test]
@@ -79,6 +92,12 @@ fn t20_heads_that_are_old_or_of_the_future_stop_the_network_unless_allowed() {
         assert_eq!(readiness.ready, readiness.why_not.is_none());
         let behind = (!readiness.ready).then_some(NodeFault::Behind);
         assert_eq!(readiness.node_fault, behind, "another node may be better");
+        for warning in &readiness.warnings {
+            assert!(
+                !warning.contains("write") && !warning.contains("0 only"),
+                "{warning}"
+            );
+        }
         (readiness.ready, readiness.warnings.len())
     };
     assert_eq!(at(NOW_S - 180, json!({})), (true, 0));
@@ -147,11 +166,7 @@ fn keys_and_options_that_do_not_fit_are_named() {
 fn a_node_that_does_not_answer_is_a_fault() {
     let world = deep_world();
     world.host.queue_rpc_fault(Fault::unavailable("no node answers"));
-    let network = Network {
-        id: NETWORK.into(),
-        keys: keys(),
-        options: Value::Null,
-    };
+    let network = network(Value::Null, keys());
     let fault = block_on(world.driver.check(&world.cx(), &network)).expect_err("a fault");
     assert_eq!(fault.kind, FaultKind::Unavailable);
 }
@@ -321,18 +336,14 @@ fn t42_allowances_are_looked_at_once_and_after_every_failure() {
     }
     assert_eq!(
         world.trips(),
-        [4, 1, 2, 4, 4],
+        [4, 1, 3, 4, 4],
         "one call of Multicall3, and a transfer tried, once"
     );
     world.node().allowances.insert((address(SIGNER), PERMIT2), 1);
     world
         .host
         .answer_rpc("eth_chainId", |_| RpcResult::Ok(json!("not a number")));
-    let network = Network {
-        id: NETWORK.into(),
-        keys: keys(),
-        options: Value::Null,
-    };
+    let network = network(Value::Null, keys());
     block_on(world.driver.check(&world.cx(), &network)).expect_err("a fault");
     world
         .host
@@ -381,6 +392,11 @@ fn t114_an_asset_that_needs_more_gas_than_is_allowed_is_warned_of_at_each_check(
     world.node().estimate = RpcResult::Ok(json!("0x9eb10"));
     world.options = json!({ "max_gas": 1_000_000 });
     assert!(check(&world, Value::Null).warnings.is_empty());
+    // The limit that `exact` is configured with counts where the network names none.
+    let mut world = with_asset();
+    world.driver = EvmDriver::new().with_max_gas(1_000_000);
+    world.node().estimate = RpcResult::Ok(json!("0x9eb10"));
+    assert!(check(&world, Value::Null).warnings.is_empty());
     // A token that refuses a transfer of nothing may well be paid with.
     let world = with_asset();
     world.node().estimate = revert("no transfer of nothing");
@@ -410,6 +426,67 @@ fn t113_nodes_that_can_not_estimate_are_warned_of_and_those_that_can_not_call_ar
     }
     world.node().transfer = RpcResult::Ok(json!("0x01"));
     assert!(check(&world, Value::Null).ready, "asked again");
+}
+
+#[test]
+fn t113_methods_that_break_later_are_found_once_calls_have_failed() {
+    let world = with_asset();
+    assert!(check(&world, Value::Null).ready);
+    let trips = world.trips();
+    world.node().estimate = node_error("Exec Failed");
+    world.node().transfer = node_error("Exec Failed");
+    assert!(check(&world, Value::Null).ready, "nothing has failed yet");
+    assert_eq!(
+        world.trips()[trips.len()..],
+        [4],
+        "no reads beyond the usual ones"
+    );
+    let readiness = check_again(&world);
+    let why = readiness.why_not.expect("not ready");
+    assert!(
+        why.contains("eth_estimateGas") && why.contains("eth_call"),
+        "{why}"
+    );
+    // Where another node is better it is used; where none is, what is under way is still observed.
+    assert_eq!(readiness.node_fault, Some(NodeFault::Behind));
+    assert!(!check(&world, Value::Null).ready, "until they work");
+    world.node().estimate = RpcResult::Ok(json!("0xc350"));
+    world.node().transfer = RpcResult::Ok(json!("0x01"));
+    assert!(check(&world, Value::Null).ready);
+    let trips = world.trips();
+    assert!(check_again(&world).ready);
+    assert_eq!(world.trips()[trips.len()..], [4, 3], "one more round trip");
+    // Estimates work, calls do not.
+    world.host.answer_rpc("eth_call", |_| node_error("Exec Failed"));
+    let why = check_again(&world).why_not.expect("not ready");
+    assert!(why.contains("eth_call"), "{why}");
+}
+
+#[test]
+fn t113_without_a_known_asset_an_empty_call_shows_whether_calls_work() {
+    let world = deep_world();
+    assert!(check(&world, Value::Null).ready);
+    world.node().estimate = node_error("Exec Failed");
+    world.host.answer_rpc("eth_call", |_| node_error("Exec Failed"));
+    let why = check_again(&world).why_not.expect("not ready");
+    assert!(
+        why.contains("eth_estimateGas") && why.contains("eth_call"),
+        "{why}"
+    );
+}
+
+#[test]
+fn one_token_that_nodes_can_not_run_does_not_stop_the_others() {
+    let mut world = with_asset();
+    let other = "0x00000000000000000000000000000000000000aa";
+    world.assets = Some(vec![ASSET.to_owned(), other.to_owned()]);
+    world.node().cannot_run = Some(other);
+    let readiness = check(&world, Value::Null);
+    assert!(readiness.ready, "{readiness:?}");
+    assert!(
+        readiness.warnings.iter().any(|warning| warning.contains(other)),
+        "{readiness:?}"
+    );
 }
 
 #[test]

@@ -94,6 +94,17 @@ fn t164_a_balance_that_a_lagging_node_misses_is_asked_for_elsewhere() {
     assert_eq!(both(&poor_payer(), &poor_payer()), [refused(), refused()]);
     // Equally new, and they differ.
     assert_eq!(both(&poor_payer(), &fresh()), [fault(), fault()]);
+    // One head, and calls on older blocks that differ in nothing but their number: blocks of less than a second.
+    let within_the_second = World::with(|chain| {
+        poor(chain);
+        chain.diagnosis = Token {
+            balance: Some(0),
+            number: 97,
+            ..Token::default()
+        }
+        .answer();
+    });
+    assert_eq!(both(&within_the_second, &fresh()), [Ok(()), Ok(())]);
     // What never changes back needs no new block.
     let used = World::with(|chain| {
         poor(chain);

@@ -16,6 +16,7 @@ fn t35_a_failed_simulation_is_explained() {
         name: Some("X"),
         version: Some("X"),
         used: Some(true),
+        number: 1,
     };
     let table = [
         (

@@ -79,6 +79,8 @@ pub struct Token {
     pub name: Option<&'static str>,
     pub version: Option<&'static str>,
     pub used: Option<bool>,
+    /// Of the block on which calls run.
+    pub number: u64,
 }
 
 impl Default for Token {
@@ -88,6 +90,7 @@ impl Default for Token {
             name: Some("USDC"),
             version: Some("2"),
             used: Some(false),
+            number: 100,
         }
     }
 }
@@ -105,6 +108,7 @@ impl Token {
             text(self.version),
             outcome(self.used.map(|used| used.abi_encode())),
             outcome(Some(U256::from(NOW_S).abi_encode())),
+            outcome(Some(U256::from(self.number).abi_encode())),
         ];
         hex_result(&outcomes.abi_encode())
     }

@@ -194,19 +194,31 @@ impl Findings {
         if age_s > limit(options.max_head_age_s, WARN_HEAD_AGE_S) {
             self.stop_or_warn(
                 options.max_head_age_s,
-                format!(
-                    "slot {slot} is {age_s} s old: the nodes lag or the chain stands still (raise max_head_age_s, or set \
-                     it to 0 for a chain without regular blocks)"
-                ),
+                match options.max_head_age_s {
+                    0 => format!(
+                        "slot {slot} is {age_s} s old: the nodes lag or the chain stands still; max_head_age_s = 0 lets it \
+                         pass"
+                    ),
+                    _ => format!(
+                        "slot {slot} is {age_s} s old: the nodes lag or the chain stands still (raise max_head_age_s, or \
+                         set it to 0 for a chain without regular blocks)"
+                    ),
+                },
             );
         }
         if ahead_s > limit(options.max_clock_skew_s, WARN_CLOCK_SKEW_S) {
             self.stop_or_warn(
                 options.max_clock_skew_s,
-                format!(
-                    "slot {slot} is {ahead_s} s ahead of this host's clock: set the clock (or raise max_clock_skew_s; 0 \
-                     only warns)"
-                ),
+                match options.max_clock_skew_s {
+                    0 => format!(
+                        "slot {slot} is {ahead_s} s ahead of this host's clock: set the clock; max_clock_skew_s = 0 lets it \
+                         pass"
+                    ),
+                    _ => format!(
+                        "slot {slot} is {ahead_s} s ahead of this host's clock: set the clock (or raise max_clock_skew_s; \
+                         0 only warns)"
+                    ),
+                },
             );
         }
     }

@@ -125,7 +125,11 @@ impl SchemeHandler for ExactSvm {
     }
 
     async fn check(&self, cx: &Cx) -> Result<SchemeCheck, Fault> {
-        payees::check(cx, &self.config.payees).await
+        let mut check = payees::check(cx, &self.config.payees).await?;
+        check
+            .warnings
+            .extend(self.offers.warning(cx, &self.blockhashes).await?);
+        Ok(check)
     }
 
     async fn identify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Identity, Fault> {

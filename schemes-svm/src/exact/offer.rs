@@ -56,7 +56,7 @@ impl Offers {
         if lanes.is_empty() {
             return Ok(None);
         }
-        let floor = Options::read(&cx.network().options)?.low_balance_lamports;
+        let floor = floor(cx)?;
         self.refresh(cx, lanes, blockhashes).await;
         let all = self.lock();
         let remembered = all.get(&cx.network().id);
@@ -73,6 +73,22 @@ impl Offers {
             .iter()
             .filter(|lane| balance(lane).is_none_or(|lamports| lamports >= floor));
         Ok(rich.min_by_key(plans))
+    }
+
+    /// What the operator has to know when no fee payer is offered. It is no reason to stop: buyers who hold an offer are served
+    /// until nobody can pay for a transaction, and then the network is not ready.
+    pub(super) async fn warning(&self, cx: &Cx, blockhashes: &Blockhashes) -> Result<Option<String>, Fault> {
+        let lanes = &cx.network().lanes;
+        if lanes.is_empty() || self.choose(cx, blockhashes).await?.is_some() {
+            return Ok(None);
+        }
+        let signers: Vec<&str> = lanes.iter().map(|lane| lane.signer.as_str()).collect();
+        Ok(Some(format!(
+            "/supported does not list this scheme here: no fee payer has low_balance_lamports ({}); send SOL to {}. Buyers \
+             who hold an offer of the last minutes are still served",
+            floor(cx)?,
+            signers.join(" or ")
+        )))
     }
 
     async fn refresh(&self, cx: &Cx, lanes: &[Lane], blockhashes: &Blockhashes) {
@@ -104,6 +120,11 @@ impl Offers {
             ),
         }
     }
+}
+
+/// What a fee payer must have to be offered, lamports.
+fn floor(cx: &Cx) -> Result<u64, Fault> {
+    Ok(Options::read(&cx.network().options)?.low_balance_lamports)
 }
 
 /// Lamports by signer; the newest blockhashes come with the same call.

@@ -266,6 +266,7 @@ impl World {
                 public_key: HexBytes(Key::of_seed(1).address().to_bytes().to_vec()),
             }],
             options: self.options.clone(),
+            calls_failed: false,
         }
     }
 

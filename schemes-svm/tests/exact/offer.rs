@@ -68,15 +68,38 @@ fn t59_a_fee_payer_below_its_floor_is_not_offered_and_still_accepted() {
                 .is_ok()
         );
     }
+    let check = |world: &World| block_on(world.exact.check(&world.cx())).expect("no fault");
+    assert_eq!(check(&world).warnings, [] as [&str; 0]);
     world.chain().lamports.insert(other, 0);
     world.host.advance_ms(10_000);
     assert_eq!(offered(&world), Vec::<Option<String>>::new(), "none is left");
+    // Nothing is offered, and the operator hears it. Who has an offer is served: the first fee payer can pay for thousands.
+    let told = check(&world);
+    assert!(told.ready);
+    let [warning] = told.warnings.as_slice() else {
+        panic!("{told:?}")
+    };
+    for part in [
+        "/supported",
+        "low_balance_lamports (20000000)",
+        &other.to_string(),
+    ] {
+        assert!(warning.contains(part), "{part:?} in {warning}");
+    }
+    assert!(world.verify(&good()).is_ok());
+    world.chain().lamports.insert(other, 20_000_000);
+    world.host.advance_ms(10_000);
+    assert_eq!(check(&world).warnings, [] as [&str; 0]);
     // Unknown balances are no reason to stop.
     let silent = World::new();
     silent
         .host
         .queue_rpc_fault(sdk_plugin::Fault::unavailable("no node"));
     assert_eq!(offered(&silent).len(), 2);
+    silent
+        .host
+        .queue_rpc_fault(sdk_plugin::Fault::unavailable("no node"));
+    assert_eq!(check(&silent).warnings, [] as [&str; 0]);
 }
 
 #[test]

@@ -211,6 +211,25 @@ async fn an_error_about_the_question_is_an_answer() {
 }
 
 #[tokio::test]
+async fn t166_a_refused_range_is_asked_elsewhere_and_keeps_its_text() {
+    let said = "exceed maximum block range: 10";
+    let refusing = || FakeNode::error(-32005, "exceed maximum block range: 10");
+    let (first, second, good) = (refusing().await, refusing().await, FakeNode::echo().await);
+    let error = RpcResult::Error(sdk_plugin::host::RpcError {
+        code: -32005,
+        message: said.into(),
+        data: Value::Null,
+    });
+    let all_refuse = pools(&[&first, &second]);
+    assert_eq!(read(&all_refuse, &["a"]).await, Ok(vec![error]));
+    assert_eq!((first.times_asked(), second.times_asked()), (1, 1));
+    let troubles = all_refuse.nodes(NETWORK);
+    assert!(troubles.iter().all(|node| node.trouble.is_none()), "{troubles:?}");
+    let one_serves = pools(&[&first, &good]);
+    assert_eq!(read(&one_serves, &["a"]).await, Ok(vec![ok("a")]));
+}
+
+#[tokio::test]
 async fn an_answer_of_ten_megabytes_is_read() {
     let big = "x".repeat(10 << 20);
     let answer = big.clone();

@@ -126,19 +126,44 @@ fn refusal(bytes: &[u8]) -> Garbage {
     }
 }
 
+/// Parts of texts by which nodes refuse a question for its size: a range of blocks, the number of results, the gas of a
+/// transaction. They overlap with the texts of rate limits, so they come first (exact-evm.md section 18).
+const QUESTION_TOO_LARGE: &[&str] = &[
+    "range",
+    "requested blocks",
+    "blocks distance",
+    "limit the query",
+    "query must be smaller",
+    "query returned more than",
+    "too many results",
+    "max results",
+    "logs over more",
+    "paginat",
+    "response size",
+    "query timeout",
+    "gas limit",
+];
+
 /// Whether an error says something about the node and not about the question, so that another node should be asked.
 ///
 /// The text of an error can be a contract's own (a revert's reason), and so a buyer's: errors of execution are always
 /// answers, whatever they say.
 pub(super) fn is_unwell(error: &RpcError) -> bool {
     let text = error.message.to_ascii_lowercase();
-    // 3 is a revert's code (EIP-1474's successors); "query returned more than N results" blames the question.
-    if error.code == 3 || text.contains("revert") || text.contains("query returned more than") {
+    // 3 is a revert's code (EIP-1474's successors).
+    if error.code == 3 || text.contains("revert") {
         return false;
     }
-    // -32005: limit exceeded (EIP-1474), with other families a node that is behind; -32016: over a rate limit, or too
-    // far behind for what was asked; 429: HTTP's code, copied by some proxies.
-    if matches!(error.code, -32005 | -32016 | 429) {
+    // -32016: over a rate limit, or too far behind for what was asked; 429: HTTP's code, copied by some proxies.
+    if matches!(error.code, -32016 | 429) {
+        return true;
+    }
+    // Whoever asked needs the text: it names what the node takes. Another node is asked first all the same.
+    if QUESTION_TOO_LARGE.iter().any(|sign| text.contains(sign)) {
+        return false;
+    }
+    // Limit exceeded (EIP-1474), with other families a node that is behind.
+    if error.code == -32005 {
         return true;
     }
     // Codes of the server itself; anything else is the method's own.
@@ -326,12 +351,20 @@ mod tests {
             error(-32000, "execution reverted: header not found"),
             error(-32000, "nonce too low"),
             error(-32005, "query returned more than 10000 results"),
+            error(-32005, "Requested range exceeds maximum RPC range limit"),
+            error(-32005, "exceed maximum block range: 10"),
+            error(-32005, "query timeout exceeded"),
+            error(-32005, "Transaction gas limit exceeds block gas limit"),
+            error(-32000, "Block range limit exceeded."),
             error(-32602, "limit exceeded"),
         ] {
             assert!(!is_unwell(&answer), "{answer:?}");
         }
         for trouble in [
             error(-32005, "daily request count exceeded"),
+            error(-32005, "limit exceeded"),
+            error(-32005, "Node is behind by 42 slots"),
+            error(-32016, "the range of this plan's rate limit"),
             error(-32603, "Too Many Requests"),
             error(429, ""),
         ] {

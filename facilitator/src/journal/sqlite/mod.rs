@@ -177,7 +177,10 @@ fn old_copy(
     let head = event_log::append(&transaction, head, &event).map_err(|error| failed(&error))?;
     transaction.commit().map_err(|error| failed(&error))?;
     tracing::error!(
-        "journal_is_old: {} is older than what this facilitator has told its callers: {why}. Payments that are unreleased          in it are answered `duplicate_settlement` with the hash, and not `success`, until you allow it: `switchyard          releases` lists them. Payments that were begun after the copy was made are not in the journal: look for them          in the signers' transactions",
+        "journal_is_old: {} is older than what this facilitator has told its callers: {why}. Payments that are unreleased \
+         in it are answered `duplicate_settlement` with the hash, and not `success`, until you allow it: `switchyard \
+         releases` lists them. Payments that were begun after the copy was made are not in the journal: look for them \
+         in the signers' transactions",
         path.display()
     );
     Ok(head)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use devnet::{Devnet, Options, USDC};
 use e2e::payment::PRICE;
-use e2e::{Facilitator, Fault, Payment, Proxy, Settings, wait};
+use e2e::{Blocks, Facilitator, Fault, Lags, Payment, Proxy, Settings, View, wait};
 use serde_json::{Value, json};
 
 const SEND: &str = "eth_sendRawTransaction";
@@ -156,6 +156,42 @@ fn t163_a_first_node_that_takes_transactions_and_drops_them_does_not_get_all_res
     assert!(pool.first.calls_of(SEND) >= 1);
     assert!((1..=4).contains(&pool.second.calls_of(SEND)));
     assert_eq!(pool.earned(), 2 * PRICE);
+}
+
+#[test]
+fn t164_a_payer_funded_a_moment_ago_pays_through_a_first_node_that_is_three_blocks_behind() {
+    let pool = Pool::start();
+    // As a whole, and with the newest head but calls and balances of three blocks ago.
+    let lags = [
+        Lags::all(3),
+        Lags {
+            state: 3,
+            ..Lags::default()
+        },
+    ];
+    for (buyer, lags) in (2..).zip(lags) {
+        let payer = &pool.chain.buyers[buyer].address;
+        let has = pool.chain.balance_of(USDC, payer).expect("the node answers");
+        pool.chain.set_wei(payer, 1 << 60).expect("gas");
+        let away = format!("0xa9059cbb{:0>64}{has:064x}", "dead");
+        pool.chain.send(payer, USDC, &away).expect("emptied");
+        pool.chain.mine(5).expect("mines");
+        pool.first.see(View::lagging(lags));
+        pool.facilitator.wait_ready().expect("one node is well");
+        let body = pool.payment(buyer);
+        let poor = pool.facilitator.verify(&body);
+        assert_eq!(poor.json["isValid"], json!(false), "{poor:?}");
+        pool.chain.mint(USDC, payer, PRICE).expect("funded");
+        pool.chain.mine(1).expect("mines");
+        pool.facilitator.verify(&body).valid();
+        // The first node shows the receipt once there are blocks above it.
+        let blocks = Blocks::every(&pool.chain, Duration::from_millis(300));
+        let _ = pool.facilitator.settle(&body).paid();
+        drop(blocks);
+        pool.first.heal();
+    }
+    assert_eq!(pool.earned(), 2 * PRICE);
+    assert!(pool.first.calls_of("eth_call") > 0, "it was asked");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Logs and metrics that fail change nothing for a payment.
 
+use devnet::Mining;
 use e2e::payment::PRICE;
-use e2e::{Output, World};
+use e2e::{Output, World, wait};
 
 use crate::reason;
 
@@ -37,4 +38,26 @@ fn t102_a_full_disk_for_the_log_changes_no_payment() {
 #[test]
 fn t102_a_log_that_nobody_reads_changes_no_payment() {
     pays_although(Output::ClosedPipe);
+}
+
+#[test]
+fn the_lines_about_one_payment_have_one_claim() {
+    let world = World::builder()
+        .server("settle_wait_seconds = 1")
+        .mining(Mining::Manual)
+        .start();
+    let field = |log: &str, line: &str, name: &str| {
+        let line = log.lines().find(|found| found.contains(line))?;
+        let field = line.split_whitespace().find(|part| part.starts_with(name))?;
+        Some(field.to_owned())
+    };
+    let _ = world.settle(&world.payment(2).v2()).pending();
+    world.chain.mine(3).expect("mines");
+    let log = wait::until("the payment in the log", wait::LONG, || {
+        let log = world.facilitator.log();
+        field(&log, "height=", "tx=").is_some().then_some(log)
+    });
+    let claim = field(&log, "told: pending", "claim=");
+    assert!(claim.is_some(), "{log}");
+    assert_eq!(field(&log, "height=", "claim="), claim, "{log}");
 }

@@ -115,6 +115,7 @@ fn t113_a_chain_without_estimates_is_served_by_calls() {
     let _ = world.settle(&body).paid();
     assert_eq!(sent(&world)[0].gas_limit, 400_000, "the ceiling");
     // Nothing works: nothing is said of the payment, and the operator reads which methods.
+    assert_eq!(world.facilitator.get("/ready").status, 200);
     world
         .proxy
         .on("eth_call", Fault::RpcError(error(-32000, "Exec Failed")));
@@ -122,6 +123,15 @@ fn t113_a_chain_without_estimates_is_served_by_calls() {
         let reply = world.settle(&world.payment(3).v2());
         assert_eq!(reply.status, 503, "{reply:?}");
     });
+    wait::until("a network that names the methods", wait::LONG, || {
+        let ready = world.facilitator.get("/ready");
+        let why = ready.json["networks"][0]["why"].as_str().unwrap_or_default();
+        let names_both = why.contains("eth_estimateGas") && why.contains("eth_call");
+        (ready.status == 503 && names_both).then_some(())
+    });
+    // It stays so while nobody pays.
+    std::thread::sleep(Duration::from_secs(7));
+    assert_eq!(world.facilitator.get("/ready").status, 503);
     world.proxy.heal();
     world.facilitator.wait_ready().expect("it recovers");
     let _ = world.settle(&world.payment(3).v2()).paid();
