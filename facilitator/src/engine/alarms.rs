@@ -16,6 +16,7 @@ pub(super) fn begin_at_zero(metrics: &Metrics, registry: &Registry) {
             "switchyard_unexplained_sequence_total",
             "switchyard_unexplained_total",
             "switchyard_unjudged_total",
+            "switchyard_failing_payments_total",
             "switchyard_panics_total",
             "switchyard_unproven_total",
             "switchyard_reorgs_total",

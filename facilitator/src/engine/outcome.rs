@@ -113,6 +113,12 @@ impl Engine {
             ],
             1,
         );
+        if settlement
+            .plan()
+            .is_some_and(|plan| concerns_payer(plan, &row.conflict_keys))
+        {
+            self.griefing.note_paid(settlement.network.id(), &row.payer);
+        }
         self.refresh_locked(settlement).await;
         if let Some((caller, answer, number)) = answer {
             self.tell(settlement, caller, answer, number).await;
@@ -121,6 +127,18 @@ impl Engine {
         self.serve_waiters(settlement, None).await;
         self.after_step(settlement);
         true
+    }
+
+    fn note_failed_payment(&self, network: &str, payer: &str) {
+        if self.griefing.note(network, payer) {
+            tracing::error!(
+                network,
+                "many payments failed on chain within minutes after passing every check: payers who have not paid here since \
+                 the start have to wait. Look in this log for what failed"
+            );
+            self.metrics
+                .add("switchyard_failing_payments_total", &[("network", network)], 1);
+        }
     }
 
     /// What the chain shows has to be recorded and told, whatever the scheme's rows have become.
@@ -209,7 +227,7 @@ impl Engine {
             .plan()
             .is_none_or(|plan| concerns_payer(plan, &row.conflict_keys));
         if concerns_payer && matches!(evidence.shown, Shown::Landed { .. } | Shown::Reverted { .. }) {
-            self.griefing.note(settlement.network.id(), &row.payer);
+            self.note_failed_payment(settlement.network.id(), &row.payer);
         }
         let reversed = row.release.is_some();
         if reversed {

@@ -100,7 +100,8 @@ impl Engine {
             .map(|((_, work), times)| {
                 format!("{work} panicked {times} times since the start and was begun again: report the defect with the log")
             });
-        overdue.into_iter().chain(panics).collect()
+        let failing = self.griefing.alarm(network);
+        overdue.into_iter().chain(failing).chain(panics).collect()
     }
 
     /// After a panic of the work that alone may record a settlement: it is as the journal has it, or given up. `true`: it is

@@ -271,7 +271,7 @@ impl Engine {
                 Ok(Planned::Refused(_) | Planned::Done(_)) | Err(_) => false,
             },
         };
-        concerns_payer.then(|| griefing::refusal(wait))
+        concerns_payer.then(|| wait.refusal())
     }
 
     /// Why a new settlement would be refused today whatever is paid with it.

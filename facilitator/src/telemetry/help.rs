@@ -5,6 +5,7 @@
 const HELP: &[(&str, &str)] = &[
     ("switchyard_budget_refusals_total", "Settlements refused because a budget of the day (UTC) is used up."),
     ("switchyard_disk_refuses_writes", "1 while the data directory takes no writes, for instance because its disk is full: new payments get 503. Worth an alarm at 1."),
+    ("switchyard_failing_payments_total", "How often so many payments failed on chain within minutes that payers who are not known had to wait. Worth an alarm."),
     ("switchyard_host_denied_total", "Host calls of plugins that were refused because they are not granted. Worth an alarm."),
     ("switchyard_http_request_seconds", "Time from a request's head to its answer."),
     ("switchyard_http_requests_inside", "Payments and orders being served now."),

@@ -519,7 +519,7 @@ impl Engine {
             .must_wait(kind.network.id(), &plan.payer)
             .filter(|_| concerns_payer)
         {
-            return refuse(settlement, &griefing::refusal(wait));
+            return refuse(settlement, &wait.refusal());
         }
         if let Err(what) = plan_check::check(&plan, kind) {
             tracing::error!(kind = ?kind, "a plan was refused: {what}");

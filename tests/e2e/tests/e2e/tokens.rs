@@ -139,6 +139,31 @@ fn t31_a_payer_whose_payments_keep_failing_on_chain_has_to_wait() {
 }
 
 #[test]
+fn t31_when_many_payers_burn_gas_new_payers_wait_and_known_ones_go_on() {
+    let assets = json!([LYING_TOKEN]);
+    let world = World::builder()
+        .buyers(30)
+        .network(&format!("assets = {assets}"))
+        .start();
+    let _ = world.settle(&world.payment(24).v2()).paid();
+    world.chain.set_token_mood(8).expect("the token changes its mood");
+    for at in 0..20 {
+        let _ = world.settle(&lying(&world, 2 + at).v2()).failed(reason::FAILED);
+    }
+    world.untouched(|| {
+        let body = world.payment(25).v2();
+        world.verify(&body).refused("invalid_transaction_state");
+        let reply = world.settle(&body);
+        reply.refused("invalid_transaction_state");
+        assert!(reply.field("errorMessage").contains("many payments"), "{reply:?}");
+    });
+    let _ = world.settle(&world.payment(24).v2()).paid();
+    let ready = world.facilitator.get("/ready");
+    assert!(ready.status == 200 && ready.text.contains("alarms"), "{ready:?}");
+    assert_eq!(world.metric("switchyard_failing_payments_total", ""), 1);
+}
+
+#[test]
 fn a_token_that_burns_all_gas_is_refused_by_the_simulation() {
     let world = world();
     world.chain.set_token_mood(9).expect("the token changes its mood");
