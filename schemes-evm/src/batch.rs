@@ -8,8 +8,10 @@
 //!
 //! Not guaranteed: batches may be answered by different nodes, later ones by the same or by a later head.
 
-use sdk_plugin::host::{RpcCall, RpcError, RpcResult};
+use sdk_plugin::host::{RpcCall, RpcError, RpcRequest, RpcResult};
 use sdk_plugin::{Cx, Fault, FaultKind, Value};
+
+use crate::shape;
 
 /// Calls per JSON-RPC batch; nodes commonly stop at 1,000, hosted ones at less.
 const MAX_BATCH: usize = 200;
@@ -84,6 +86,48 @@ pub async fn read_all(cx: &Cx, calls: Vec<RpcCall>) -> Result<Answers, Fault> {
     let results: Option<Vec<RpcResult>> = results.into_iter().collect();
     let results = results.ok_or_else(|| Fault::internal("a read has no answer"))?;
     Ok(Answers(results.into_iter()))
+}
+
+/// The same for what decides about a payment or its price: an answer of a shape that its method does not have is no answer, and
+/// the batch is read by two nodes. Not for what one node alone must say.
+///
+/// # Errors
+/// No node answered a batch.
+pub async fn read_well_formed(cx: &Cx, calls: Vec<RpcCall>) -> Result<Answers, Fault> {
+    let results: Vec<RpcResult> = read_all(cx, calls.clone()).await?.0.collect();
+    Ok(Answers::of(match misfits(&calls, &results) {
+        0 => results,
+        _ => well_formed(cx, calls, results).await,
+    }))
+}
+
+fn misfits(calls: &[RpcCall], results: &[RpcResult]) -> usize {
+    let pairs = calls.iter().zip(results);
+    pairs.filter(|(call, result)| !shape::fits(call, result)).count()
+}
+
+/// Of two nodes' answers and those that are known the set with the fewest that are malformed: all of one node, because they
+/// only count together.
+async fn well_formed(cx: &Cx, calls: Vec<RpcCall>, known: Vec<RpcResult>) -> Vec<RpcResult> {
+    if calls.len() > MAX_BATCH {
+        return known;
+    }
+    let both = RpcRequest::Compare {
+        network: cx.network().id.clone(),
+        calls: calls.clone(),
+    };
+    // With one of two away nothing better is to be had: what is known speaks for itself.
+    let Ok(answered) = cx.rpc(both).await else {
+        return known;
+    };
+    let sets = answered
+        .results
+        .chunks_exact(calls.len())
+        .map(<[RpcResult]>::to_vec);
+    std::iter::once(known)
+        .chain(sets)
+        .min_by_key(|set| misfits(&calls, set))
+        .unwrap_or_default()
 }
 
 /// Reads that only count together: one batch, answered by one node. `None`: the answer is too large.

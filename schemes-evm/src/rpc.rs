@@ -11,7 +11,7 @@ use sdk_plugin::{Fault, Value};
 use serde_json::json;
 
 use crate::abi::AuthorizedToken;
-pub use crate::batch::{Answers, read_all, read_at_once};
+pub use crate::batch::{Answers, read_all, read_at_once, read_well_formed};
 use crate::text;
 
 /// A message call that changes nothing.

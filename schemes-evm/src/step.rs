@@ -116,17 +116,19 @@ pub async fn or_called(
         "eth_estimateGas does not work: the call is tried instead",
         &fields,
     );
-    Ok(match rpc::read_all(cx, vec![call.call()]).await?.take()? {
-        RpcResult::Ok(_) => RpcResult::Ok(json!(text::quantity(assumed))),
-        RpcResult::Error(error) if rpc::failure(&error).is_some() => RpcResult::Error(error),
-        RpcResult::Error(error) => RpcResult::Error(RpcError {
-            message: format!(
-                "{} to eth_estimateGas, and to eth_call {}",
-                estimate_error.message, error.message
-            ),
-            ..error
-        }),
-    })
+    Ok(
+        match rpc::read_well_formed(cx, vec![call.call()]).await?.take()? {
+            RpcResult::Ok(_) => RpcResult::Ok(json!(text::quantity(assumed))),
+            RpcResult::Error(error) if rpc::failure(&error).is_some() => RpcResult::Error(error),
+            RpcResult::Error(error) => RpcResult::Error(RpcError {
+                message: format!(
+                    "{} to eth_estimateGas, and to eth_call {}",
+                    estimate_error.message, error.message
+                ),
+                ..error
+            }),
+        },
+    )
 }
 
 /// The account whose call is simulated where any signer may send it.

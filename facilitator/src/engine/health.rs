@@ -176,11 +176,12 @@ impl Engine {
     pub(super) async fn check_network(self: &Arc<Self>, run: &Arc<NetworkRun>, calls_failed: bool) -> bool {
         let network = &run.network;
         self.judge_nodes(run, calls_failed).await;
-        let checked = if self.usable_nodes(network).is_empty() && network.settings.nodes > 0 {
-            Err(Fault::unavailable("no node can be used"))
-        } else {
-            self.ops.check(network, calls_failed).await
-        };
+        let mut checked = self.checked(run, calls_failed).await;
+        if checked.is_err() && !calls_failed && network.settings.nodes > 1 {
+            // The node that answered may be the only one that can't: each shows again what it serves.
+            self.judge_nodes(run, true).await;
+            checked = self.checked(run, calls_failed).await;
+        }
         match checked {
             Ok(readiness) => {
                 for warning in &readiness.warnings {
@@ -208,6 +209,14 @@ impl Engine {
         }
         self.watch_overdue(run);
         network.readiness().is_ok()
+    }
+
+    async fn checked(&self, run: &NetworkRun, calls_failed: bool) -> Result<Readiness, Fault> {
+        let network = &run.network;
+        if self.usable_nodes(network).is_empty() && network.settings.nodes > 0 {
+            return Err(Fault::unavailable("no node can be used"));
+        }
+        self.ops.check(network, calls_failed).await
     }
 
     /// What keeps a network from being used whose driver's check is good: its history, or its signers' funds.

@@ -150,7 +150,7 @@ impl EvmDriver {
         if has_l1_fee {
             calls.push(l1_fee_question().call());
         }
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let mut answers = rpc::read_well_formed(cx, calls).await?;
         let (head, history, price) = (answers.take()?, answers.take()?, answers.take()?);
         let l1_fee = if has_l1_fee {
             l1_fee_of(answers.take()?).unwrap_or_else(|fault| {
@@ -180,6 +180,13 @@ impl EvmDriver {
         Ok(market)
     }
 }
+
+/// The next block's base fee in a history is at most so many times the head's.
+const MOST_TIMES_NEXT: u128 = 4;
+/// Prices below this are believed whatever the head's base fee is, in wei per gas.
+const LEAST_CLAMP_WEI: u128 = 1_000_000_000;
+/// The tips of a history are at most so many times what the node itself calls the price.
+const MOST_TIMES_PRICE: u128 = 100;
 
 impl Market {
     /// Offers at least the price that a node has named, as far as it is not absurd: a node's wording must not raise the
@@ -227,14 +234,22 @@ impl Market {
             .and_then(Value::as_array)
             .and_then(|fees| fees.last())
         {
-            Some(fee) => wei(fee)?,
+            // One answer with an absurd number must not price everybody out: a base fee rises by an eighth with a block.
+            Some(fee) => wei(fee).map_or(own_base_fee, |fee| {
+                fee.min(own_base_fee.saturating_mul(MOST_TIMES_NEXT).max(LEAST_CLAMP_WEI))
+            }),
             None => own_base_fee,
         };
         let base_fee = next_base_fee.max(own_base_fee);
         let tip = match median_tip(&history) {
             // Empty blocks say nothing about tips; the node's own suggestion does.
             0 => gas_price.map_or(0, |price| price.saturating_sub(base_fee)),
-            tip => tip,
+            tip => match gas_price {
+                Ok(price) if price > 0 => {
+                    tip.min(price.saturating_mul(MOST_TIMES_PRICE).max(LEAST_CLAMP_WEI))
+                }
+                Ok(_) | Err(_) => tip,
+            },
         };
         Ok(Self {
             base_fee: Some(base_fee),
@@ -409,6 +424,23 @@ mod tests {
                 gas_price: Amount::from(107u64)
             }
         );
+    }
+
+    #[test]
+    fn one_absurd_price_of_a_node_prices_nobody_out() {
+        let gwei = 1_000_000_000_u128;
+        let head = RpcResult::Ok(json!({"number": "0x1", "baseFeePerGas": "0x77359400"}));
+        let price = RpcResult::Ok(json!("0x77359400"));
+        let read = |history: Value| {
+            let market = Market::read(head.clone(), RpcResult::Ok(history), price.clone(), U256::ZERO);
+            let market = market.expect("a market");
+            (market.base_fee, market.tip)
+        };
+        let absurd = json!("0xffffffffffffffffffff");
+        assert_eq!(read(json!({"baseFeePerGas": [absurd]})), (Some(8 * gwei), 0));
+        assert_eq!(read(json!({"baseFeePerGas": [null]})), (Some(2 * gwei), 0));
+        let tips = json!({"baseFeePerGas": ["0x77359400"], "reward": [[absurd]]});
+        assert_eq!(read(tips), (Some(2 * gwei), 200 * gwei));
     }
 
     #[test]

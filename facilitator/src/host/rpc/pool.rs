@@ -148,6 +148,10 @@ impl Pool {
                 None => tracing::info!(%network, host, "RPC node is used again"),
             }
         }
+        if why_not.is_none() {
+            // Who waits for a node has one; the others may take their time to show what they serve.
+            self.judgement_made.notify_waiters();
+        }
     }
 
     pub(super) fn is_usable(&self, node: &Node) -> bool {

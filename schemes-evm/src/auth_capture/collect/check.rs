@@ -110,7 +110,7 @@ impl AuthCaptureEvm {
         if let Ok(call) = &call {
             batch.extend(call.reads(payment, wanted));
         }
-        let mut answers = rpc::read_all(cx, batch).await?;
+        let mut answers = rpc::read_well_formed(cx, batch).await?;
 
         let (height, timestamp_s) = rpc::head(answers.take()?)?;
         // The chain's clock may be ahead of this host's: the escrow goes by the chain's.

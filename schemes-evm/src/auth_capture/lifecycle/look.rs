@@ -91,7 +91,7 @@ pub(super) async fn look(
         batch.extend(funding::reads(terms));
     }
     batch.extend(calls.iter().map(|call| wanted.try_out(call)));
-    let mut answers = rpc::read_all(cx, batch).await?;
+    let mut answers = rpc::read_well_formed(cx, batch).await?;
 
     let (height, block_s) = rpc::head(answers.take()?)?;
     let told = match &consent.operation {

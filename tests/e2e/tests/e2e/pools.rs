@@ -85,6 +85,39 @@ fn t165_whatever_the_first_node_answers_a_healthy_second_one_serves_everybody() 
 }
 
 #[test]
+fn t165_an_answer_without_its_methods_shape_is_no_answer_while_another_node_gives_one() {
+    let pool = Pool::start();
+    let nonsense = [
+        ("eth_estimateGas", Value::Null),
+        ("eth_estimateGas", json!("0x0")),
+        ("eth_estimateGas", json!("0x8000000000000000")),
+        ("eth_call", Value::Null),
+        ("eth_call", json!({})),
+        (
+            "eth_feeHistory",
+            json!({"oldestBlock": "0x1", "baseFeePerGas": [null]}),
+        ),
+        (
+            "eth_feeHistory",
+            json!({"oldestBlock": "0x1", "baseFeePerGas": ["0xffffffffffffffffffffff"]}),
+        ),
+    ];
+    let count = u128::try_from(nonsense.len()).expect("few");
+    for (at, (method, result)) in nonsense.into_iter().enumerate() {
+        pool.first.on(method, Fault::Answer(result.clone()));
+        // Longer than a price is remembered.
+        std::thread::sleep(Duration::from_millis(2_100));
+        let body = pool.payment(2 + at % 4);
+        pool.facilitator.verify(&body).valid();
+        let reply = pool.facilitator.settle(&body);
+        assert!(reply.is_success(), "{method} {result}: {reply:?}");
+        pool.first.heal();
+        pool.facilitator.wait_ready().expect("both are well");
+    }
+    assert_eq!(pool.earned(), count * PRICE);
+}
+
+#[test]
 fn t43_a_second_node_of_another_chain_does_not_take_over() {
     let other = elsewhere();
     let pool = Pool::start();
