@@ -83,7 +83,7 @@ pub(in crate::engine) fn refusal_of_commit(
     match error {
         CommitError::ReserveShort { reason } => {
             let refusal = Refusal::new(reason.clone(), row.payer.clone())
-                .with_message("other open payments of this payer use the balance");
+                .with_message("the balance is too low beside what this payer's other open payments use");
             SettleAnswer::Reply(settlement::failure(&refusal, "", network))
         }
         CommitError::Full => unavailable("the journal's disk is full"),
