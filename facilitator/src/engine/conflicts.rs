@@ -39,7 +39,7 @@ struct Waiter {
 pub(super) enum Caller {
     /// The engine, for a job: there are few of these, and no caller can make more.
     Job,
-    /// A tenant, or everybody without a name.
+    /// A tenant, or all callers without a name.
     Of(Option<String>),
 }
 
@@ -138,7 +138,7 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    fn anybody() -> Caller {
+    fn unnamed() -> Caller {
         Caller::Of(None)
     }
 
@@ -151,7 +151,7 @@ mod tests {
         let mut conflicts = Conflicts::default();
         let key = keys(&["a"]);
         for settlement in [1, 2, 3] {
-            conflicts.queue(&key, settlement, &anybody()).unwrap();
+            conflicts.queue(&key, settlement, &unnamed()).unwrap();
         }
         assert!(!conflicts.take(&key, 2), "not before the first");
         assert!(conflicts.take(&key, 1));
@@ -169,8 +169,8 @@ mod tests {
         let mut conflicts = Conflicts::default();
         conflicts.hold("a".into(), 9);
         let (one, other) = (keys(&["a", "b"]), keys(&["b", "a"]));
-        conflicts.queue(&one, 1, &anybody()).unwrap();
-        conflicts.queue(&other, 2, &anybody()).unwrap();
+        conflicts.queue(&one, 1, &unnamed()).unwrap();
+        conflicts.queue(&other, 2, &unnamed()).unwrap();
         assert!(!conflicts.take(&one, 1) && !conflicts.take(&other, 2));
         conflicts.free(9);
         assert!(!conflicts.take(&other, 2));
@@ -210,7 +210,7 @@ mod tests {
         conflicts.hold("b".into(), 8);
         let mut wakers = Vec::new();
         for (settlement, key) in [(1, "a"), (2, "a"), (3, "b")] {
-            wakers.push(conflicts.queue(&keys(&[key]), settlement, &anybody()).unwrap());
+            wakers.push(conflicts.queue(&keys(&[key]), settlement, &unnamed()).unwrap());
         }
         conflicts.free(9);
         let wait = std::time::Duration::from_millis(1);

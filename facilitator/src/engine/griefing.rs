@@ -1,5 +1,5 @@
 //! Payers whose payments pass every simulation and then fail on chain cost gas each time. After a few they have to wait.
-//! Where many of one network fail in a short time, whoever pays, payers who have not paid there since the start have to
+//! Where many of one network fail in a short time, of whichever payers, payers who have not paid there since the start have to
 //! wait: new payers cost an attacker nothing. Those who have paid go on, or a few failures would stop everybody.
 //!
 //! Operations on earlier payments are not counted and not held back: what is held for a seller must not become
@@ -44,7 +44,7 @@ pub(super) enum Wait {
 }
 
 impl Wait {
-    /// What such a payer is told, by verify as by settle.
+    /// What verify and settle answer to such a payer.
     pub(super) fn refusal(self) -> Refusal {
         let (what, wait) = match self {
             Self::Payer(wait) => (
@@ -74,7 +74,7 @@ type Payer = (String, String);
 #[derive(Debug, Default)]
 struct Seen {
     failures: HashMap<Payer, Vec<Instant>>,
-    /// Of each network, whoever pays; the newest [`ALLOWED_ON_A_NETWORK`].
+    /// Of each network, of all payers; the newest [`ALLOWED_ON_A_NETWORK`].
     of_networks: HashMap<String, VecDeque<Instant>>,
     /// Who has paid since the start.
     paid: HashSet<Payer>,
@@ -116,7 +116,7 @@ impl Griefing {
     pub(super) fn note_paid(&self, network: &str, payer: &str) {
         let mut seen = lock(&self.seen);
         if seen.paid.len() >= MAX_PAYERS {
-            // Whoever pays again is known again.
+            // A payer that pays again is known again.
             seen.paid.clear();
         }
         seen.paid.insert((network.to_owned(), payer.to_ascii_lowercase()));

@@ -158,7 +158,7 @@ pub(super) fn is_unwell(error: &RpcError) -> bool {
     if matches!(error.code, -32016 | 429) {
         return true;
     }
-    // Whoever asked needs the text: it names what the node takes. Another node is asked first all the same.
+    // The plugin needs the text: it names what the node takes. Another node is asked first all the same.
     if QUESTION_TOO_LARGE.iter().any(|sign| text.contains(sign)) {
         return false;
     }
