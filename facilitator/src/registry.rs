@@ -190,6 +190,13 @@ impl Network {
         state.lanes.clone()
     }
 
+    /// Addresses of all configured signers, whether or not they can pay.
+    #[must_use]
+    pub fn active_signers(&self) -> Vec<String> {
+        let lanes = self.active_lanes().into_iter();
+        lanes.map(|lane| lane.signer).collect()
+    }
+
     /// Takes in which active signers can't pay for a transaction. Not to be called with all of them: then the network
     /// is not ready.
     pub fn set_poor(&self, poor: BTreeSet<String>) {

@@ -8,7 +8,7 @@
 //!
 //! Not guaranteed: batches may be answered by different nodes, later ones by the same or by a later head.
 
-use sdk_plugin::host::{RpcCall, RpcError, RpcRequest, RpcResult};
+use sdk_plugin::host::{RpcCall, RpcError, RpcResult};
 use sdk_plugin::{Cx, Fault, FaultKind, Value};
 
 use crate::shape;
@@ -112,18 +112,10 @@ async fn well_formed(cx: &Cx, calls: Vec<RpcCall>, known: Vec<RpcResult>) -> Vec
     if calls.len() > MAX_BATCH {
         return known;
     }
-    let both = RpcRequest::Compare {
-        network: cx.network().id.clone(),
-        calls: calls.clone(),
-    };
     // With one of two away nothing better is to be had: what is known speaks for itself.
-    let Ok(answered) = cx.rpc(both).await else {
+    let Ok(sets) = cx.compare(calls.clone()).await else {
         return known;
     };
-    let sets = answered
-        .results
-        .chunks_exact(calls.len())
-        .map(<[RpcResult]>::to_vec);
     std::iter::once(known)
         .chain(sets)
         .min_by_key(|set| misfits(&calls, set))

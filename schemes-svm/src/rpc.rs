@@ -3,7 +3,7 @@
 //! A node's error is trouble of the node, a [`Fault`], never a bad payment; the one exception is a simulation whose bytes
 //! the node refuses to look at, which [`crate::exact`] reads itself.
 
-use sdk_plugin::host::{RpcCall, RpcError, RpcRequest, RpcResult};
+use sdk_plugin::host::{RpcCall, RpcError, RpcResult};
 use sdk_plugin::{Cx, Fault, Value};
 use serde_json::json;
 use solana_address::Address;
@@ -71,23 +71,11 @@ pub async fn read_all(cx: &Cx, mut calls: Vec<RpcCall>) -> Result<Answers, Fault
 
 /// The same reads by two different nodes, where the network has two: one set of answers for each.
 pub async fn read_by_two(cx: &Cx, calls: Vec<RpcCall>) -> Result<Vec<Answers>, Fault> {
-    let wanted = calls.len();
-    if wanted == 0 {
-        return Ok(Vec::new());
-    }
-    let network = cx.network().id.clone();
-    let response = cx.rpc(RpcRequest::Compare { network, calls }).await?;
-    let results = response.results;
-    if results.is_empty() || results.len() % wanted != 0 {
-        return Err(Fault::internal(format!(
-            "{} results for {wanted} calls to each node",
-            results.len()
-        )));
-    }
-    let nodes = results.len() / wanted;
-    let mut results = results.into_iter();
-    let of_one = || Answers(results.by_ref().take(wanted).collect::<Vec<_>>().into_iter());
-    Ok(std::iter::repeat_with(of_one).take(nodes).collect())
+    let nodes = cx.compare(calls).await?;
+    Ok(nodes
+        .into_iter()
+        .map(|results| Answers(results.into_iter()))
+        .collect())
 }
 
 /// The results of one read, taken in the order of its calls.

@@ -140,7 +140,7 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-fn is_false(flag: &bool) -> bool {
+pub(crate) fn is_false(flag: &bool) -> bool {
     !*flag
 }
 

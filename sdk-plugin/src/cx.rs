@@ -113,6 +113,27 @@ impl Cx {
         Ok(response.results)
     }
 
+    /// Reads by two nodes of the call's network, by one where it has one: the results of each, as many as calls.
+    pub async fn compare(&self, calls: Vec<RpcCall>) -> Result<Vec<Vec<RpcResult>>, Fault> {
+        let wanted = calls.len();
+        if wanted == 0 {
+            return Ok(Vec::new());
+        }
+        let network = self.context.network.id.clone();
+        let response = self
+            .host
+            .rpc(self.call, RpcRequest::Compare { network, calls })
+            .await?;
+        let results = response.results;
+        if results.is_empty() || results.len() % wanted != 0 {
+            return Err(Fault::internal(format!(
+                "{} results for {wanted} calls to each node",
+                results.len()
+            )));
+        }
+        Ok(results.chunks(wanted).map(<[RpcResult]>::to_vec).collect())
+    }
+
     /// Any request of `rpc.v1`.
     pub async fn rpc(&self, request: RpcRequest) -> Result<RpcResponse, Fault> {
         self.host.rpc(self.call, request).await

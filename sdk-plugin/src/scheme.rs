@@ -117,15 +117,11 @@ pub struct Refusal {
     pub payer: String,
     /// The request is in order and what it was asked for did not fit what the chain shows: an operation with the same
     /// conflict key that is under way may make it fit. Such a request waits for that operation; any other refusal is final.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "crate::chain::is_false")]
     pub of_state: bool,
     /// Of a judgement: written with the failure, as [`Paid::writes`] are with a payment. Elsewhere ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub writes: Vec<StoreWrite>,
-}
-
-fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 impl Refusal {

@@ -156,7 +156,7 @@ impl App {
             return Vec::new();
         };
         let able: BTreeSet<String> = network.lanes().into_iter().map(|lane| lane.signer).collect();
-        let signers = network.active_lanes().into_iter().map(|lane| lane.signer);
+        let signers = network.active_signers().into_iter();
         signers.filter(|signer| !able.contains(signer)).collect()
     }
 

@@ -147,7 +147,12 @@ impl Budget {
 
     /// What has too little left for a transaction that costs no more than the cheapest of the day, if a payment of this
     /// tenant comes now; before the day's first transaction nothing has. Of the signers, one with enough is enough.
-    pub(super) fn used_up(&self, now_ms: u64, tenant: Option<&str>, signers: &[String]) -> Option<Account> {
+    pub(super) fn used_up(
+        &self,
+        now_ms: u64,
+        tenant: Option<&str>,
+        signers: impl FnOnce() -> Vec<String>,
+    ) -> Option<Account> {
         let today = self.of_day(now_ms);
         let least = today.least?;
         let is_over = |account: &Account| {
@@ -163,7 +168,8 @@ impl Budget {
         {
             return Some(over);
         }
-        let signers: Vec<Account> = signers.iter().cloned().map(Account::Signer).collect();
+        self.each_signer?;
+        let signers: Vec<Account> = signers().into_iter().map(Account::Signer).collect();
         signers
             .iter()
             .all(is_over)
@@ -301,8 +307,8 @@ mod tests {
 
     #[test]
     fn t107_what_is_used_up_is_known_without_taking() {
-        let signers = ["a".to_owned(), "b".to_owned()];
-        let used_up = |budget: &Budget, tenant| budget.used_up(TODAY, tenant, &signers);
+        let signers = || vec!["a".to_owned(), "b".to_owned()];
+        let used_up = |budget: &Budget, tenant| budget.used_up(TODAY, tenant, signers);
         let limited = budget(Some(20), Some(9), &[("shop", 4)]);
         assert_eq!(used_up(&limited, Some("shop")), None, "nothing is known yet");
         assert!(limited.take(TODAY, units(4), &spender("a", &["shop"])).is_ok());
@@ -315,7 +321,7 @@ mod tests {
         assert_eq!(used_up(&limited, None), None, "the other signer can pay");
         assert!(limited.take(TODAY, units(6), &spender("b", &[])).is_ok());
         assert_eq!(used_up(&limited, None), Some(Account::Signer("a".into())));
-        assert_eq!(limited.used_up(TOMORROW, None, &signers), None);
+        assert_eq!(limited.used_up(TOMORROW, None, signers), None);
         let network = budget(Some(7), None, &[]);
         assert!(network.take(TODAY, units(4), &spender("a", &[])).is_ok());
         assert_eq!(used_up(&network, None), Some(Account::Network));

@@ -42,11 +42,7 @@ impl Engine {
         lock(&run.balances).extend(balances);
         let network = &run.network;
         let max_cost = network.settings.max_cost;
-        let signers: Vec<String> = network
-            .active_lanes()
-            .into_iter()
-            .map(|lane| lane.signer)
-            .collect();
+        let signers = network.active_signers();
         for (signer, state) in states {
             let labels = [("network", network.id()), ("signer", signer.as_str())];
             self.metrics

@@ -190,14 +190,10 @@ impl Engine {
         match self.claim_row(&asked.claim).await {
             Ok(Some(row)) => match decide(&row, &asked.asker) {
                 Decision::Wait | Decision::TakeRelease => {
-                    return VerifyReply {
-                        is_valid: true,
-                        invalid_reason: None,
-                        invalid_message: None,
+                    return good(Valid {
                         payer: row.payer,
                         extra: None,
-                        extensions: None,
-                    };
+                    });
                 }
                 // What the chain may not show: a settlement without a transaction, or one that is in flight.
                 Decision::Replay(_) | Decision::Duplicate { .. } | Decision::ReplayReason => {
@@ -278,13 +274,9 @@ impl Engine {
     fn used_up(&self, asked: &Asked) -> Option<&'static str> {
         let network = &asked.kind.network;
         let run = self.run_of(network.id())?;
-        let signers: Vec<String> = network
-            .active_lanes()
-            .into_iter()
-            .map(|lane| lane.signer)
-            .collect();
+        let tenant = asked.asker.tenant.as_deref();
         run.budget
-            .used_up(self.clock.now_ms(), asked.asker.tenant.as_deref(), &signers)
+            .used_up(self.clock.now_ms(), tenant, || network.active_signers())
             .map(|account| account.used_up())
     }
 

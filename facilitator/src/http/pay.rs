@@ -128,7 +128,10 @@ impl App {
         };
         let _inside = match self.admission.dispatch(admitted, endpoint, &request.network) {
             Ok(inside) => inside,
-            Err(rejected) => return surplus(purpose, &rejected, &echo),
+            Err(rejected) => {
+                let retry_after_s = rejected.retry_after_s.unwrap_or_default();
+                return unavailable(purpose, rejected.message.to_owned(), retry_after_s, &echo);
+            }
         };
         match purpose {
             Purpose::Verify => self.verify(request, &echo, remaining).await,
@@ -177,7 +180,7 @@ impl App {
                     SettleAnswer::Unavailable {
                         retry_after_s,
                         message,
-                    } => unavailable(message, retry_after_s, echo),
+                    } => unavailable(Purpose::Settle, message, retry_after_s, echo),
                 }
             },
             Ok(Err(_)) => ok(unexpected(Purpose::Settle, echo)),
@@ -185,7 +188,7 @@ impl App {
             Err(_) => {
                 tracing::error!(network = %echo.caip2, "a settle did not end within its caller's wait; answered for it");
                 let message = "no answer within the time; try again".to_owned();
-                unavailable(message, STUCK_RETRY_S, echo)
+                unavailable(Purpose::Settle, message, STUCK_RETRY_S, echo)
             }
         }
     }
@@ -266,8 +269,8 @@ fn ok(answer: Answer) -> Decided {
     }
 }
 
-/// 503 for a settle.
-fn unavailable(message: String, retry_after_s: u64, echo: &Echo) -> Decided {
+/// 503.
+fn unavailable(purpose: Purpose, message: String, retry_after_s: u64, echo: &Echo) -> Decided {
     let refused = Refused {
         status: 503,
         reason: reason::SERVICE_UNAVAILABLE,
@@ -277,7 +280,7 @@ fn unavailable(message: String, retry_after_s: u64, echo: &Echo) -> Decided {
     };
     Decided {
         retry_after_s: Some(retry_after_s.max(1)),
-        ..refusal(Purpose::Settle, &refused)
+        ..refusal(purpose, &refused)
     }
 }
 
@@ -294,21 +297,6 @@ fn rejection(purpose: Purpose, rejected: &Rejected) -> Decided {
     let refused = Refused {
         status: rejected.status,
         ..Refused::undispatched(Shape::Current, rejected.reason, rejected.message)
-    };
-    Decided {
-        retry_after_s: rejected.retry_after_s,
-        ..refusal(purpose, &refused)
-    }
-}
-
-/// What a request of a network hears that has as many inside as it may.
-fn surplus(purpose: Purpose, rejected: &Rejected, echo: &Echo) -> Decided {
-    let refused = Refused {
-        status: rejected.status,
-        reason: rejected.reason,
-        message: rejected.message.to_owned(),
-        shape: echo.shape,
-        network: echo.network.clone(),
     };
     Decided {
         retry_after_s: rejected.retry_after_s,

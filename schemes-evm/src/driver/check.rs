@@ -208,12 +208,12 @@ impl Findings {
         self.stop(why);
     }
 
-    /// Stops the network, or only warns where the operator's limit is 0.
-    fn stop_or_warn(&mut self, limit_s: u64, text: String) {
+    /// Stops the network and says what can be done, or only warns where the operator's limit is 0.
+    fn stop_or_warn(&mut self, option: &str, limit_s: u64, what: &str, advice: &str) {
         if limit_s == 0 {
-            self.warnings.push(text);
+            self.warnings.push(format!("{what}; {option} = 0 lets it pass"));
         } else {
-            self.stop_for(NodeFault::Behind, text);
+            self.stop_for(NodeFault::Behind, format!("{what} ({advice})"));
         }
     }
 
@@ -224,33 +224,18 @@ impl Findings {
         let ahead_s = head.timestamp_s.saturating_sub(now_s);
         if age_s > limit(options.max_head_age_s, WARN_HEAD_AGE_S) {
             self.stop_or_warn(
+                "max_head_age_s",
                 options.max_head_age_s,
-                match options.max_head_age_s {
-                    0 => format!(
-                        "the head block {height} is {age_s} s old: the nodes lag or the chain stands still; \
-                         max_head_age_s = 0 lets it pass"
-                    ),
-                    _ => format!(
-                        "the head block {height} is {age_s} s old: the nodes lag or the chain stands still \
-                         (on a development chain, or another one without regular blocks, write \
-                         options = {{ max_head_age_s = 0 }}; on a slow one a higher number)"
-                    ),
-                },
+                &format!("the head block {height} is {age_s} s old: the nodes lag or the chain stands still"),
+                "on a development chain, or another one without regular blocks, write options = { max_head_age_s = 0 }; on a slow one a higher number",
             );
         }
         if ahead_s > limit(options.max_clock_skew_s, WARN_CLOCK_SKEW_S) {
             self.stop_or_warn(
+                "max_clock_skew_s",
                 options.max_clock_skew_s,
-                match options.max_clock_skew_s {
-                    0 => format!(
-                        "the head block {height} is {ahead_s} s ahead of this host's clock: set the clock; \
-                         max_clock_skew_s = 0 lets it pass"
-                    ),
-                    _ => format!(
-                        "the head block {height} is {ahead_s} s ahead of this host's clock: set the clock \
-                         (or raise max_clock_skew_s; 0 only warns)"
-                    ),
-                },
+                &format!("the head block {height} is {ahead_s} s ahead of this host's clock: set the clock"),
+                "or raise max_clock_skew_s; 0 only warns",
             );
         }
     }

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 
 use alloy_primitives::{Bytes, U256};
 use alloy_sol_types::{SolCall, SolValue};
-use sdk_plugin::host::{RpcRequest, RpcResult};
+use sdk_plugin::host::RpcResult;
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Cx, Fault};
 
@@ -36,20 +36,15 @@ pub(super) async fn diagnose(
     let mut calls = vec![rpc::newest_block()];
     calls.extend(trial.reads());
     calls.push(questions(trial.payment).call());
-    let per_node = calls.len();
-    let both = RpcRequest::Compare {
-        network: cx.network().id.clone(),
-        calls: calls.clone(),
-    };
-    let results = match cx.rpc(both).await {
-        Ok(response) => response.results,
+    let nodes = match cx.compare(calls.clone()).await {
+        Ok(nodes) => nodes,
         // With one of two away, the other one decides.
-        Err(_) => cx.read(calls).await?,
+        Err(_) => vec![cx.read(calls).await?],
     };
     let mut views = Vec::new();
     let mut trouble = None;
-    for node in results.chunks(per_node) {
-        match View::read(cx, trial, failure, node.to_vec()).await {
+    for node in nodes {
+        match View::read(cx, trial, failure, node).await {
             Ok(view) => views.push(view),
             Err(fault) => trouble = Some(fault),
         }

@@ -14,7 +14,7 @@ use crate::engine::{Claim, Engine, lock};
 
 impl Engine {
     /// Takes all conflict keys or none, waiting in turn; `false` when the settlement was withdrawn or answered meanwhile:
-    /// whoever forgets it gives its place back.
+    /// forgetting it gives its place back.
     pub(super) async fn take_keys(&self, settlement: &Arc<Settlement>, keys: &[String]) -> bool {
         let caller = caller_of(settlement);
         let are_free = lock(&self.conflicts).are_free(keys);
@@ -38,9 +38,9 @@ impl Engine {
         }
     }
 
-    /// Whether a request is worth a place behind others. Anybody can ask for an operation on a payment: who is not
-    /// entitled to it is told so now, and keeps nobody waiting who is. What only the payment's present state speaks
-    /// against may be good after those before it.
+    /// Whether a request is worth a place behind others. Any caller can ask for an operation on a payment: one that is
+    /// not entitled to it gets its refusal now, and keeps no other caller waiting. What only the payment's present state
+    /// speaks against may be good after those before it.
     async fn may_wait(&self, settlement: &Arc<Settlement>) -> bool {
         let (Some(kind), Some(request)) = (&settlement.kind, &settlement.request) else {
             return true;

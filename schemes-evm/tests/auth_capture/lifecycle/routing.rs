@@ -239,6 +239,21 @@ fn operations_of_one_second_are_shown_in_the_order_of_the_chain() {
     assert_eq!(body["operationsComplete"], true);
 }
 
+/// The log of the buyer's reclaim of so many units at block 9.
+fn reclaimed(payment: &Payment, amount: u64) -> RpcResult {
+    let event = Escrow::PaymentReclaimed {
+        paymentInfoHash: payment.hash(),
+        amount: units(amount),
+    }
+    .encode_log_data();
+    RpcResult::Ok(json!([{
+        "topics": event.topics(),
+        "data": event.data,
+        "transactionHash": B256::repeat_byte(9),
+        "blockNumber": "0x9",
+    }]))
+}
+
 #[test]
 fn a_reclaim_between_our_own_operations_is_found() {
     let payment = Payment::delegated();
@@ -247,17 +262,7 @@ fn a_reclaim_between_our_own_operations_is_found() {
     keep(&world, &payment, OperationKind::Capture, 600_000, 7);
     keep(&world, &payment, OperationKind::Refund, 600_000, 12);
     world.chain().state = state_result(true, 0, 0);
-    let event = Escrow::PaymentReclaimed {
-        paymentInfoHash: payment.hash(),
-        amount: units(400_000),
-    }
-    .encode_log_data();
-    world.chain().logs = RpcResult::Ok(json!([{
-        "topics": event.topics(),
-        "data": event.data,
-        "transactionHash": B256::repeat_byte(9),
-        "blockNumber": "0x9",
-    }]));
+    world.chain().logs = reclaimed(&payment, 400_000);
     let (_, body) = reply(&world, &get(&path(&payment, "")));
     let kinds: Vec<&Value> = body["operations"]
         .as_array()
@@ -294,17 +299,7 @@ fn what_others_did_is_found_in_the_escrows_events() {
     assert_eq!(shown()["operationsComplete"], false, "the events are not found");
     world.chain().logs = trouble();
     assert_eq!(shown()["operationsComplete"], false);
-    let event = Escrow::PaymentReclaimed {
-        paymentInfoHash: payment.hash(),
-        amount: units(HELD),
-    }
-    .encode_log_data();
-    world.chain().logs = RpcResult::Ok(json!([{
-        "topics": event.topics(),
-        "data": event.data,
-        "transactionHash": B256::repeat_byte(9),
-        "blockNumber": "0x9",
-    }]));
+    world.chain().logs = reclaimed(&payment, HELD);
     let body = shown();
     assert_eq!(body["operationsComplete"], true);
     assert_eq!(body["operations"][1]["type"], "reclaim");
@@ -693,17 +688,7 @@ fn the_void_that_waits_after_a_capture_is_shown() {
     // Nothing is left, and nobody can say why.
     world.chain().state = state_result(true, 0, 600_000);
     assert_eq!(shown()["state"], "ended");
-    let event = Escrow::PaymentReclaimed {
-        paymentInfoHash: payment.hash(),
-        amount: units(400_000),
-    }
-    .encode_log_data();
-    world.chain().logs = RpcResult::Ok(json!([{
-        "topics": event.topics(),
-        "data": event.data,
-        "transactionHash": B256::repeat_byte(9),
-        "blockNumber": "0x9",
-    }]));
+    world.chain().logs = reclaimed(&payment, 400_000);
     assert_eq!(shown()["state"], "skipped");
     assert_eq!(shown()["reason"], "invalid_auth_capture_evm_zero_authorization");
     world.chain().logs = RpcResult::Ok(json!([]));

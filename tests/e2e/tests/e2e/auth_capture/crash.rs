@@ -38,12 +38,17 @@ fn a_hold_that_was_pending_at_a_crash_is_one_hold() {
     assert_eq!((told, world.sent()), (sent, 1));
 }
 
-#[test]
-fn t61_the_signer_of_a_hold_is_kept_until_it_is_no_longer_needed() {
-    let mut world = escrow::world("")
+/// Two keys, of which one is a signer.
+fn with_a_spare_key() -> World {
+    escrow::world("")
         .signers(2)
         .network(&format!("signers = [\"signer0\"]\n{}", escrow::NETWORK_LINES))
-        .start();
+        .start()
+}
+
+#[test]
+fn t61_the_signer_of_a_hold_is_kept_until_it_is_no_longer_needed() {
+    let mut world = with_a_spare_key();
     let deferred = [("AUTHORIZER_KEY", AUTHORIZER_KEY), ("CAPTURE_MODE", "deferred")];
     let shop = Shop::open(&world, AUTH_CAPTURE_V11, &deferred);
     let payment = shop.sell(&world.chain.buyers[2], "");
@@ -72,10 +77,7 @@ fn t61_the_signer_of_a_hold_is_kept_until_it_is_no_longer_needed() {
 
 #[test]
 fn t61_a_retained_signer_takes_no_new_holds_and_keeps_its_answers() {
-    let mut world = escrow::world("")
-        .signers(2)
-        .network(&format!("signers = [\"signer0\"]\n{}", escrow::NETWORK_LINES))
-        .start();
+    let mut world = with_a_spare_key();
     let known = Hold::v1_1(&world, 2, AUTH_CAPTURE_V11, Method::Eip3009);
     let (hash, known) = (known.hash(&world), known.body(&world));
     let paid = ask(&world, "/settle", &known, SHOP_KEY).paid();
