@@ -4,7 +4,7 @@
 //! signer can pay for a transaction ([`super::funds`]). A network that is not ready begins nothing new.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::host::rpc::NodeState;
 
 /// Between two checks of a network that is ready and of which nothing bad is heard.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// Between two checks of one that is not.
+/// Between two checks of one that is not, at most: at first it is looked at more often.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(3);
 /// The least time between two checks, however many calls fail.
 const SUSPECT_INTERVAL: Duration = Duration::from_millis(500);
@@ -29,6 +29,8 @@ const SUSPECT_INTERVAL: Duration = Duration::from_millis(500);
 const WANTED_INTERVAL: Duration = Duration::from_millis(100);
 /// Nodes that have just left a call without an answer, and let this pass too, do not answer.
 const SUSPECT_DEADLINE: Duration = Duration::from_secs(3);
+/// A check that fails within this time may have met the one ill machine behind a URL: another one decides.
+const QUICK_FAILURE: Duration = Duration::from_secs(1);
 /// What lasts is said again after this long.
 const REMIND_EVERY: Duration = Duration::from_secs(300);
 /// Kinds of sentences remembered.
@@ -49,6 +51,8 @@ pub(super) struct Health {
     pub(super) final_height: OnceCell<Option<u64>>,
     /// Since when the head is below a block in which a payment was seen.
     pub(super) behind_since: Mutex<Option<Instant>>,
+    /// The last check of a network that was ready failed quickly: the next one decides whether it still is.
+    missed: AtomicBool,
     /// When all nodes were last looked at.
     pub(super) nodes_shown: Mutex<Option<Instant>>,
     /// What is said of payments that are pending for too long.
@@ -142,6 +146,7 @@ impl Engine {
     /// lanes as their signers become known.
     pub(super) async fn keep_checking(self: Arc<Self>, run: Arc<NetworkRun>) {
         let mut is_suspect = false;
+        let mut recheck = SUSPECT_INTERVAL;
         loop {
             let began = Instant::now();
             let ready = if is_suspect {
@@ -157,6 +162,16 @@ impl Engine {
             } else {
                 self.check_network(&run, false).await
             };
+            let next = match (ready, run.health.missed.load(Ordering::Acquire)) {
+                (true, true) => SUSPECT_INTERVAL,
+                (true, false) => CHECK_INTERVAL,
+                (false, _) => recheck,
+            };
+            recheck = if ready {
+                SUSPECT_INTERVAL
+            } else {
+                recheck.saturating_mul(2).min(RECHECK_INTERVAL)
+            };
             let mut least = SUSPECT_INTERVAL;
             is_suspect = tokio::select! {
                 biased;
@@ -165,7 +180,7 @@ impl Engine {
                     least = WANTED_INTERVAL;
                     false
                 }
-                () = tokio::time::sleep(if ready { CHECK_INTERVAL } else { RECHECK_INTERVAL }) => false,
+                () = tokio::time::sleep(next) => false,
             };
             tokio::time::sleep_until(began + least).await;
         }
@@ -175,6 +190,7 @@ impl Engine {
     /// known before.
     pub(super) async fn check_network(self: &Arc<Self>, run: &Arc<NetworkRun>, calls_failed: bool) -> bool {
         let network = &run.network;
+        let began = Instant::now();
         self.judge_nodes(run, calls_failed).await;
         let mut checked = self.checked(run, calls_failed).await;
         if checked.is_err() && !calls_failed && network.settings.nodes > 1 {
@@ -182,6 +198,7 @@ impl Engine {
             self.judge_nodes(run, true).await;
             checked = self.checked(run, calls_failed).await;
         }
+        let missed_before = run.health.missed.swap(false, Ordering::AcqRel);
         match checked {
             Ok(readiness) => {
                 for warning in &readiness.warnings {
@@ -196,7 +213,16 @@ impl Engine {
                     None => self.take_in(run, Ok(&readiness)),
                 }
             }
-            Err(fault) => self.take_in(run, Err(why_not(&fault, &self.ops.nodes(network)))),
+            Err(fault) => {
+                let why = why_not(&fault, &self.ops.nodes(network));
+                let is_quick = fault.kind == FaultKind::Unavailable && began.elapsed() < QUICK_FAILURE;
+                if is_quick && !missed_before && network.readiness().is_ok() {
+                    run.health.missed.store(true, Ordering::Release);
+                    tracing::debug!(network = network.id(), why, "a check failed; the next one decides");
+                } else {
+                    self.take_in(run, Err(why));
+                }
+            }
         }
         for lane in network.all_lanes() {
             if run.lane(&lane.signer).is_none() {
@@ -231,7 +257,7 @@ impl Engine {
         let mut states: BTreeMap<String, LaneState> = BTreeMap::new();
         for lane in run.network.all_lanes() {
             // What is not known of a signer is no reason to do without it: the next check asks again.
-            if let Ok(state) = self.ops.lane(&run.network, &lane).await {
+            if let Ok(state) = self.lane_of_any(&run.network, &lane).await {
                 run.saw_head(state.head_height);
                 states.insert(lane.signer.clone(), state);
             }

@@ -29,6 +29,7 @@ mod network;
 mod nodes;
 mod observer;
 mod ops;
+mod other_nodes;
 mod outcome;
 mod overdue;
 mod paused;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sdk_plugin::Amount;
 use sdk_plugin::scheme::LaneChoice;
@@ -57,6 +58,15 @@ impl NetworkRun {
             jobs: Jobs::default(),
             health: Health::default(),
         }
+    }
+
+    /// Signers whose lanes have been closed for so long since their start: the chain's sequence is not compared with the
+    /// journal's.
+    #[must_use]
+    pub fn long_closed(&self, long: Duration) -> Vec<String> {
+        let lanes = lock(&self.lanes);
+        let closed = lanes.values().filter(|lane| lane.is_closed_for(long));
+        closed.map(|lane| lane.lane.signer.clone()).collect()
     }
 
     pub fn add_slot(&self, slot: Arc<OpenSlot>) {

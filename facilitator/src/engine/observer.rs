@@ -71,55 +71,68 @@ impl Engine {
         let mut due: Vec<Arc<OpenSlot>> = run.slots();
         due.retain(|slot| slot.lock().is_due_at().is_some_and(|due| due <= now));
         for slots in due.chunks(BATCH) {
-            let watches: Vec<Watch> = slots
+            let by_node = self.by_node(slots, &run.network);
+            let looks = by_node.iter();
+            join_all(looks.map(|(node, slots)| self.look_at(run, slots, *node, began))).await;
+        }
+    }
+
+    /// Through this node, or through the one that reads go to.
+    async fn look_at(
+        self: &Arc<Self>,
+        run: &Arc<NetworkRun>,
+        slots: &[Arc<OpenSlot>],
+        node: Option<usize>,
+        began: Instant,
+    ) {
+        let watches: Vec<Watch> = slots
+            .iter()
+            .flat_map(|slot| watches_of(slot, &run.network.settings, run.head()))
+            .collect();
+        let seen = match node {
+            Some(node) => self.observe_first_by(run, &watches, node).await,
+            None => self.observe_of_any(&run.network, &watches).await,
+        };
+        let Ok(observations) = seen else {
+            let later = Instant::now() + Duration::from_millis(run.network.settings.poll_interval_ms);
+            for slot in slots {
+                slot.lock().due = later;
+            }
+            return;
+        };
+        let known = run.head();
+        // One answer is one head, however many watches it is about.
+        if let Some(head) = observations.iter().map(|seen| seen.head_height).min() {
+            run.saw_head(head);
+        }
+        let mut by_attempt: HashMap<String, Observation> = observations
+            .into_iter()
+            .map(|seen| (seen.attempt_id.clone(), without_leap(seen, known)))
+            .collect();
+        let looked = slots.iter().map(|slot| {
+            let ids: Vec<String> = slot
+                .lock()
+                .attempts
                 .iter()
-                .flat_map(|slot| watches_of(slot, &run.network.settings, run.head()))
+                .map(|attempt| attempt.id.to_string())
                 .collect();
-            match self.ops.observe(&run.network, &watches).await {
-                Ok(observations) => {
-                    let known = run.head();
-                    // One answer is one head, however many watches it is about.
-                    if let Some(head) = observations.iter().map(|seen| seen.head_height).min() {
-                        run.saw_head(head);
-                    }
-                    let mut by_attempt: HashMap<String, Observation> = observations
-                        .into_iter()
-                        .map(|seen| (seen.attempt_id.clone(), without_leap(seen, known)))
-                        .collect();
-                    let looked = slots.iter().map(|slot| {
-                        let ids: Vec<String> = slot
-                            .lock()
-                            .attempts
-                            .iter()
-                            .map(|attempt| attempt.id.to_string())
-                            .collect();
-                        let seen: Option<Vec<Observation>> =
-                            ids.iter().map(|id| by_attempt.remove(id)).collect();
-                        (slot, seen)
-                    });
-                    let looked: Vec<_> = looked.collect();
-                    let mut acting = Vec::new();
-                    for (slot, seen) in looked {
-                        match seen {
-                            Some(seen) => acting.push(self.begin_to_act(run, slot, seen, began)),
-                            // An answer that misses an attempt says nothing about the slot.
-                            None => self.set_due(run, slot),
-                        }
-                    }
-                    if tokio::time::timeout(TOGETHER, join_all(acting)).await.is_err() {
-                        // What hangs holds up its own slot only.
-                        for slot in slots {
-                            let mut state = slot.lock();
-                            state.wakes = state.acting;
-                        }
-                    }
-                }
-                Err(_) => {
-                    let later = Instant::now() + Duration::from_millis(run.network.settings.poll_interval_ms);
-                    for slot in slots {
-                        slot.lock().due = later;
-                    }
-                }
+            let seen: Option<Vec<Observation>> = ids.iter().map(|id| by_attempt.remove(id)).collect();
+            (slot, seen)
+        });
+        let looked: Vec<_> = looked.collect();
+        let mut acting = Vec::new();
+        for (slot, seen) in looked {
+            match seen {
+                Some(seen) => acting.push(self.begin_to_act(run, slot, seen, began)),
+                // An answer that misses an attempt says nothing about the slot.
+                None => self.set_due(run, slot),
+            }
+        }
+        if tokio::time::timeout(TOGETHER, join_all(acting)).await.is_err() {
+            // What hangs holds up its own slot only.
+            for slot in slots {
+                let mut state = slot.lock();
+                state.wakes = state.acting;
             }
         }
     }
@@ -209,7 +222,11 @@ impl Engine {
                     TxState::Landed { .. } | TxState::Reverted { .. }
                 )
             };
-            let unseen = state.own_ground_in_question() && !seen.iter().any(in_block);
+            let is_in_block = seen.iter().any(in_block);
+            if is_in_block {
+                state.seen_at = Some(Instant::now());
+            }
+            let unseen = state.own_ground_in_question() && !is_in_block;
             state.soon |= unseen && !state.unseen;
             state.unseen = unseen;
             verdict

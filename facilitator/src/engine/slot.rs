@@ -1,6 +1,7 @@
 //! Slots in memory: which transactions may land in one slot of a lane, and which steps depend on them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sdk_plugin::chain::{Anchor, Bid, BlockRef, Lane};
 use sdk_plugin::scheme::EvidenceWanted;
@@ -64,6 +65,12 @@ pub struct SlotState {
     pub lapsed: bool,
     /// Since when only one node confirms what two must.
     pub one_node_since: Option<Instant>,
+    /// When its transactions began to be looked for.
+    pub since: Instant,
+    /// When a block last showed one of its transactions.
+    pub seen_at: Option<Instant>,
+    /// Counts looks for what no block shows: each goes to another node.
+    pub turn: usize,
     pub last_sent: Instant,
     pub last_bid: Instant,
     /// Head height of the first poll after the newest bid.
@@ -125,6 +132,9 @@ impl OpenSlot {
             priced_out: None,
             lapsed: false,
             one_node_since: None,
+            since: now,
+            seen_at: None,
+            turn: 0,
             last_sent: now,
             last_bid: now,
             bid_head: None,
@@ -255,6 +265,22 @@ impl SlotState {
     #[must_use]
     pub fn is_due_at(&self) -> Option<Instant> {
         (!self.acting).then_some(self.due)
+    }
+
+    /// Which node is next to be asked where no block has shown a transaction of ours for so long, and one should. Two polls in a
+    /// row never go to one node of several.
+    pub fn next_turn(&mut self, now: Instant, long: Duration) -> Option<usize> {
+        let is_awaited = if self.decided.is_some() {
+            self.own_ground_in_question()
+        } else {
+            self.anchor.is_none()
+        };
+        let last = self.seen_at.unwrap_or(self.since);
+        if !is_awaited || now.saturating_duration_since(last) < long {
+            return None;
+        }
+        self.turn = self.turn.wrapping_add(1);
+        Some(self.turn)
     }
 
     /// Whether a transaction of ours has decided, in a block that may still be replaced.

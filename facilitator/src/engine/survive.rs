@@ -19,6 +19,8 @@ use super::{Engine, lock};
 use crate::journal::query::unexpected;
 use crate::journal::{Answer, JournalError, Query, StepState, open_slots};
 
+/// A lane that is closed for longer since its start needs a person.
+const CLOSED_FOR: Duration = Duration::from_secs(30);
 /// Before work that panicked is tried again.
 pub(super) const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 
@@ -101,7 +103,21 @@ impl Engine {
                 format!("{work} panicked {times} times since the start and was begun again: report the defect with the log")
             });
         let failing = self.griefing.alarm(network);
-        overdue.into_iter().chain(failing).chain(panics).collect()
+        let closed = self.closed_lanes_on(network);
+        let others = closed.into_iter().chain(failing).chain(panics);
+        overdue.into_iter().chain(others).collect()
+    }
+
+    fn closed_lanes_on(&self, network: &str) -> Option<String> {
+        let closed = self.run_of(network)?.long_closed(CLOSED_FOR);
+        (!closed.is_empty()).then(|| {
+            format!(
+                "{} {} nothing yet: no RPC node shows a transaction count that can be compared with the journal's; the log says \
+                 what is missing",
+                closed.join(", "),
+                if closed.len() == 1 { "sends" } else { "send" },
+            )
+        })
     }
 
     /// After a panic of the work that alone may record a settlement: it is as the journal has it, or given up. `true`: it is

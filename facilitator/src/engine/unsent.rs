@@ -210,7 +210,7 @@ impl Engine {
         if settlement.lock().row.second_source {
             return self.agreed_watch(network, watch).await;
         }
-        let seen = self.ops.observe(network, &[watch]).await.ok()?;
+        let seen = self.observe_of_any(network, &[watch]).await.ok()?;
         let seen = seen.into_iter().next()?;
         let run = self.run_of(network.id())?;
         let known = run.head();

@@ -91,6 +91,7 @@ pub struct LaneHandle {
     asks: mpsc::UnboundedSender<Ask>,
     waiting: Arc<Waiting>,
     reconciled: Arc<AtomicBool>,
+    since: Instant,
     /// Wakes the lane when a slot has landed.
     pub room: Arc<Notify>,
 }
@@ -125,6 +126,12 @@ impl LaneHandle {
         self.reconciled.load(Ordering::Acquire)
     }
 
+    /// Whether it has waited for that comparison for so long since its start.
+    #[must_use]
+    pub fn is_closed_for(&self, long: Duration) -> bool {
+        !self.is_reconciled() && Instant::now().saturating_duration_since(self.since) >= long
+    }
+
     /// Settlements in the queue.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -155,6 +162,7 @@ impl Engine {
         let reconciled = Arc::new(AtomicBool::new(false));
         run.add_lane(LaneHandle {
             reconciled: Arc::clone(&reconciled),
+            since: Instant::now(),
             lane: lane.clone(),
             work: work_in,
             asks: asks_in,
@@ -260,7 +268,7 @@ impl LaneTask {
             match (
                 self.engine.journal.query(journaled.clone()).await,
                 self.engine.journal.query(closed.clone()).await,
-                self.engine.ops.lane(&self.run.network, &self.lane).await,
+                self.engine.lane_of_any(&self.run.network, &self.lane).await,
             ) {
                 (Ok(Answer::Number(journaled)), Ok(Answer::Number(closed)), Ok(state)) => {
                     let closed_below = closed.unwrap_or(0);
@@ -364,7 +372,7 @@ impl LaneTask {
         if !self.lane.ordered {
             return;
         }
-        if let Ok(state) = self.engine.ops.lane(&self.run.network, &self.lane).await {
+        if let Ok(state) = self.engine.lane_of_any(&self.run.network, &self.lane).await {
             self.run.saw_head(state.head_height);
             self.compare(&state);
         }

@@ -18,7 +18,7 @@ impl LaneTask {
     /// A place below the first open slot that nothing has used keeps everything behind it from landing: a
     /// transaction from elsewhere was there, and a reorganisation lost it. It is filled.
     pub(super) async fn fill_gaps(&self, first_open: u64) {
-        let Ok(state) = self.engine.ops.lane(&self.run.network, &self.lane).await else {
+        let Ok(state) = self.engine.lane_of_any(&self.run.network, &self.lane).await else {
             return;
         };
         // A slot that has landed is no gap, although a node that lags behind may say so.

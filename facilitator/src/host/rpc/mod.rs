@@ -4,8 +4,8 @@
 //! unwell. What a contract did is an answer; any other JSON-RPC error may be that node's alone, so that the next one is asked
 //! too, and the answers with the fewest of them count. A node whose last word was a failure is asked after
 //! the others: reads of the engine are shown to it beside them, waited for by nobody, until it answers one. A send is tried at the URLs in sequence until one
-//! accepts, never at two at once, and begins with the next URL each time the same bytes are sent again. What nodes serve is
-//! judged by the engine ([`RpcPools::judge`]): from then on only good ones are asked. The pool knows no method: what may be read and sent with, the plugin's manifest says.
+//! accepts, never at two at once, and begins with the next URL each time the same bytes are sent again. Where all have failed,
+//! those whose failure may pass at once are asked once or twice more. What nodes serve is judged by the engine ([`RpcPools::judge`]): from then on only good ones are asked. The pool knows no method: what may be read and sent with, the plugin's manifest says.
 //!
 //! Not guaranteed: two reads may be answered by nodes at different heights; what must be one view belongs in one batch.
 //! The answers to a send prove nothing about the bytes' fate.
@@ -15,6 +15,7 @@ mod network;
 mod node;
 mod pool;
 mod sending;
+mod tries;
 mod url;
 mod wire;
 
@@ -26,6 +27,8 @@ mod judged_tests;
 mod outage_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tries_tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,14 +45,15 @@ use crate::telemetry::metrics::Metrics;
 pub use network::{MethodList, RpcConfigError, RpcNetwork, Traffic};
 pub use node::NodeState;
 use node::{Failure, Node};
-use pool::{Failures, Pool, Question, all_well, unwell_code};
+use pool::{Failures, Order, Pool, Question, all_well, unwell_code};
 pub use sending::{BYTES_PLACEHOLDER, Sending};
+use tries::Tries;
 pub use url::{SecretUrl, UrlError};
 
 /// Calls in one batch: what the tightest public providers take is less, what one plan needs is far less.
 pub const MAX_BATCH: usize = 1_000;
 
-/// How long a caller's read waits for a node while there is another one to ask.
+/// How long a caller's read, and a send, waits for a node while there is another one to ask.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Ids wrap long before JavaScript nodes would lose digits.
@@ -227,18 +231,26 @@ impl RpcPools {
         let mut answered = Vec::new();
         // The best that a node said which may not be the last word.
         let mut doubted: Option<(usize, Vec<RpcResult>)> = None;
-        let mut asked: Vec<&Node> = Vec::new();
+        let mut tries = Tries::default();
         loop {
+            let asked = tries.asked();
             let next = match readers {
                 Readers::This(_) => only.filter(|_| asked.is_empty()).map(|node| (node, true)),
                 // For a proof it is worth trying nodes that rest.
                 Readers::One | Readers::Two => {
                     let all_resting = matches!(readers, Readers::Two);
-                    pool.next(all_resting, &question, 0, &asked, deadline).await
+                    let order = Order::Read { all_resting };
+                    pool.next(order, &question, asked, deadline).await
                 }
             };
-            let Some((node, is_last)) = next else { break };
-            asked.push(node);
+            let Some((node, is_last)) = next else {
+                // An answer that may not be the last word is better than none.
+                if doubted.is_none() && tries.another_round(deadline).await {
+                    continue;
+                }
+                break;
+            };
+            tries.begin(node);
             let patience = (traffic == Traffic::Intake && !is_last).then_some(PATIENCE);
             let answer = pool.ask_patiently(node, &question, deadline, patience).await;
             match answer.and_then(all_well) {
@@ -257,7 +269,10 @@ impl RpcPools {
                         return Ok(answered.into_iter().flatten().collect());
                     }
                 }
-                Err(failure) => failures.add(pool, node, failure),
+                Err(failure) => {
+                    failures.add(pool, node, &failure);
+                    tries.failed(node, &failure);
+                }
             }
             if Instant::now() >= deadline {
                 break;
@@ -300,23 +315,40 @@ impl RpcPools {
         let _turn = pool.enter(Traffic::Engine, deadline).await?;
         let mut answers = Vec::new();
         let mut failures = Failures::default();
-        let turn = pool.next_turn(sending.bytes);
-        let mut asked: Vec<&Node> = Vec::new();
-        while let Some((node, _)) = pool.next(true, &question, turn, &asked, deadline).await {
-            asked.push(node);
-            match pool.ask(node, &question, deadline).await {
+        let order = Order::Send {
+            turn: pool.next_turn(sending.bytes),
+        };
+        let mut tries = Tries::default();
+        loop {
+            let Some((node, is_last)) = pool.next(order, &question, tries.asked(), deadline).await else {
+                if answers.is_empty() && tries.another_round(deadline).await {
+                    continue;
+                }
+                break;
+            };
+            tries.begin(node);
+            // The same bytes can land once at most: a node that keeps silent costs little time.
+            let patience = (!is_last).then_some(PATIENCE);
+            match pool.ask_patiently(node, &question, deadline, patience).await {
                 Ok(results) => {
                     match unwell_code(&results) {
                         Some(code) => pool.ill(node, &Failure::Unwell { code }),
                         None => pool.well(node),
                     }
+                    node.answered_a_send();
                     let accepted = results.iter().any(|result| matches!(result, RpcResult::Ok(_)));
                     answers.extend(results);
                     if accepted {
                         break;
                     }
                 }
-                Err(failure) => failures.add(pool, node, failure),
+                Err(failure) => {
+                    if failure == Failure::TimedOut {
+                        node.left_a_send(Instant::now());
+                    }
+                    failures.add(pool, node, &failure);
+                    tries.failed(node, &failure);
+                }
             }
             if Instant::now() >= deadline {
                 break;

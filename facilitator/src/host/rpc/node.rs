@@ -66,6 +66,8 @@ const SLOW_FROM: Duration = Duration::from_secs(1);
 const SLOW_TIMES: u32 = 4;
 /// For how long a node that does not serve a method is asked for it after the others.
 const LACKS_FOR: Duration = Duration::from_secs(600);
+/// For how long a node that left a send without an answer gets others after the other nodes.
+const LEFT_SENDS_FOR: Duration = Duration::from_secs(60);
 /// Methods remembered as not served by a node.
 const MAX_LACKING: usize = 64;
 
@@ -120,6 +122,17 @@ impl Failure {
     /// Whether it says something about the node, and not only about the question.
     pub(super) fn is_of_the_node(&self) -> bool {
         self.rest().is_some()
+    }
+
+    /// Whether the same question may be answered a moment later: behind one URL there may be many machines.
+    pub(super) fn may_pass_at_once(&self) -> bool {
+        match self {
+            Self::Broken | Self::NotJsonRpc | Self::WrongIds => true,
+            Self::Status(status, None) => status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED,
+            // It wants to be left alone for a while.
+            Self::Status(_, Some(_)) | Self::Unwell { .. } => false,
+            Self::Connect(_) | Self::TimedOut | Self::TooLarge { .. } => false,
+        }
     }
 
     /// How long the node wants to be left alone; `None` where the failure says nothing about the node.
@@ -200,6 +213,8 @@ struct Health {
     usual: Option<Duration>,
     /// Until when a method counts as not served.
     lacking: BTreeMap<String, Instant>,
+    /// Until when it counts as one that leaves sends without an answer.
+    leaves_sends: Option<Instant>,
 }
 
 /// One URL and its health.
@@ -284,6 +299,26 @@ impl Node {
         let health = self.lock();
         health.lacking.is_empty()
             || methods.all(|method| health.lacking.get(method).is_none_or(|until| *until <= now))
+    }
+
+    /// It has left a send without an answer.
+    pub(super) fn left_a_send(&self, now: Instant) {
+        self.lock().leaves_sends = Some(now + LEFT_SENDS_FOR);
+    }
+
+    /// It has answered a send.
+    pub(super) fn answered_a_send(&self) {
+        self.lock().leaves_sends = None;
+    }
+
+    /// Whether it lately left a send without an answer.
+    pub(super) fn may_leave_sends(&self, now: Instant) -> bool {
+        self.lock().leaves_sends.is_some_and(|until| until > now)
+    }
+
+    /// Failures of which each came after the rest of the one before.
+    pub(super) fn failures_in_a_row(&self) -> u32 {
+        self.lock().failures_in_a_row
     }
 
     pub(super) fn standing(&self, now: Instant) -> Standing {

@@ -20,7 +20,7 @@ impl RpcObserver for Exchanges {
 }
 
 /// Makes time pass without waiting for it: what real sockets do is not part of it.
-async fn pass(time: Duration) {
+pub(super) async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
@@ -105,7 +105,7 @@ async fn a_node_that_hangs_costs_one_wait_and_neither_reads_nor_sends_nor_the_en
 async fn when_all_others_fail_a_node_that_failed_is_asked_all_the_same() {
     let is_ill = Arc::new(AtomicBool::new(false));
     let ill = Arc::clone(&is_ill);
-    let first = FakeNode::status(Status::SERVICE_UNAVAILABLE).await;
+    let first = FakeNode::status(Status::UNAUTHORIZED).await;
     let second = FakeNode::new(move |question| {
         if ill.load(Ordering::Acquire) {
             Status::BAD_GATEWAY.into_response()
@@ -119,7 +119,7 @@ async fn when_all_others_fail_a_node_that_failed_is_asked_all_the_same() {
     is_ill.store(true, Ordering::Release);
     let fault = read(&pools, &["a"]).await.unwrap_err();
     assert_eq!(first.times_asked(), 2, "resting, and the last there is");
-    for cause in ["HTTP 502", "HTTP 503"] {
+    for cause in ["HTTP 502", "HTTP 401"] {
         assert!(fault.message.contains(cause), "{fault}");
     }
 }

@@ -52,6 +52,15 @@ impl Question {
     }
 }
 
+/// In which order nodes are asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Order {
+    /// `all_resting`: nodes that rest are asked as well, and not one of them at most.
+    Read { all_resting: bool },
+    /// Another node begins with each turn.
+    Send { turn: usize },
+}
+
 pub(super) struct Pool {
     limits: RpcNetwork,
     nodes: Vec<Node>,
@@ -170,14 +179,13 @@ impl Pool {
     /// judgement.
     pub(super) async fn next(
         &self,
-        all_resting: bool,
+        order: Order,
         question: &Question,
-        turn: usize,
         asked: &[&Node],
         deadline: Instant,
     ) -> Option<(&Node, bool)> {
         self.await_judgement(deadline).await;
-        let nodes = self.in_order(all_resting, question, turn);
+        let nodes = self.in_order(order, question);
         let mut left = nodes
             .into_iter()
             .filter(|node| !asked.iter().any(|other| std::ptr::eq(*other, *node)));
@@ -214,9 +222,9 @@ impl Pool {
 
     /// Nodes that are well as configured, slow ones and those that do not serve one of the methods behind the others; then
     /// those whose rest is over, then resting ones, the next to wake first. A read asks one resting node at most: a flood of
-    /// reads must not keep hammering nodes that ask for a rest. With a `turn`, another one of those that are well comes first
-    /// each time.
-    fn in_order(&self, all_resting: bool, question: &Question, turn: usize) -> Vec<&Node> {
+    /// reads must not keep hammering nodes that ask for a rest. With the turn of a send, another one of those that are well comes
+    /// first each time, and those that lately left a send without an answer come last.
+    fn in_order(&self, order: Order, question: &Question) -> Vec<&Node> {
         let now = Instant::now();
         let mut well = Vec::with_capacity(self.nodes.len());
         let mut due = Vec::new();
@@ -233,11 +241,17 @@ impl Pool {
             let is_slow = fastest.is_some_and(|fastest| node.is_slow_beside(fastest));
             (!node.serves(question.methods(), now), is_slow)
         });
-        if let Some(first) = turn.checked_rem(well.len()) {
-            well.rotate_left(first);
+        if let Order::Send { turn } = order {
+            if let Some(first) = turn.checked_rem(well.len()) {
+                well.rotate_left(first);
+            }
+            well.sort_by_key(|node| node.may_leave_sends(now));
         }
         resting.sort_by_key(|(until, _)| *until);
-        let most = if all_resting { resting.len() } else { 1 };
+        let most = match order {
+            Order::Read { all_resting: false } => 1,
+            Order::Read { all_resting: true } | Order::Send { .. } => resting.len(),
+        };
         let resting = resting.into_iter().take(most).map(|(_, node)| node);
         well.into_iter().chain(due).chain(resting).collect()
     }
@@ -443,11 +457,15 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    pub(super) fn add(&mut self, pool: &Pool, node: &Node, failure: Failure) {
+    pub(super) fn add(&mut self, pool: &Pool, node: &Node, failure: &Failure) {
         let host = node.label();
-        pool.ill(node, &failure);
+        pool.ill(node, failure);
         self.may_have_arrived |= failure.may_have_arrived();
-        self.texts.push(format!("{host} {failure}"));
+        let text = format!("{host} {failure}");
+        // One that was asked again says the same.
+        if !self.texts.contains(&text) {
+            self.texts.push(text);
+        }
     }
 
     pub(super) fn into_fault(self, pool: &Pool, kind: FaultKind) -> Fault {

@@ -245,7 +245,7 @@ async fn an_answer_of_ten_megabytes_is_read() {
 
 #[tokio::test]
 async fn a_node_that_failed_rests_and_a_lone_one_is_asked_all_the_same() {
-    let bad = FakeNode::status(Status::SERVICE_UNAVAILABLE).await;
+    let bad = FakeNode::status(Status::UNAUTHORIZED).await;
     let good = FakeNode::echo().await;
     let both = pools(&[&bad, &good]);
     for _ in 0..3 {
@@ -493,7 +493,7 @@ async fn t14_one_node_can_be_asked_and_no_other_answers_for_it() {
 
 #[tokio::test]
 async fn t14_a_node_that_fails_is_left_alone_for_a_while() {
-    let ill = FakeNode::status(Status::SERVICE_UNAVAILABLE).await;
+    let ill = FakeNode::status(Status::UNAUTHORIZED).await;
     let pools = of_urls(vec![ill.url.clone(), nobody().await]);
     for _ in 0..3 {
         let read = pools
