@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sdk_plugin::chain::{LaneState, Readiness};
 use sdk_plugin::{Fault, FaultKind};
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
 
 use super::lane::Ask;
@@ -25,8 +25,6 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 const RECHECK_INTERVAL: Duration = Duration::from_secs(3);
 /// The least time between two checks, however many calls fail.
 const SUSPECT_INTERVAL: Duration = Duration::from_millis(500);
-/// The same while requests wait for a node that they may ask.
-const WANTED_INTERVAL: Duration = Duration::from_millis(100);
 /// Nodes that have just left a call without an answer, and let this pass too, do not answer.
 const SUSPECT_DEADLINE: Duration = Duration::from_secs(3);
 /// A check that fails within this time may have met the one ill machine behind a URL: another one decides.
@@ -53,6 +51,10 @@ pub(super) struct Health {
     pub(super) behind_since: Mutex<Option<Instant>>,
     /// The last check of a network that was ready failed quickly: the next one decides whether it still is.
     missed: AtomicBool,
+    /// There was no node to ask, and there is one.
+    pub(super) node_is_back: Notify,
+    /// Nodes show what they serve, to one task at a time.
+    pub(super) judging: tokio::sync::Mutex<()>,
     /// When all nodes were last looked at.
     pub(super) nodes_shown: Mutex<Option<Instant>>,
     /// What is said of payments that are pending for too long.
@@ -172,17 +174,13 @@ impl Engine {
             } else {
                 recheck.saturating_mul(2).min(RECHECK_INTERVAL)
             };
-            let mut least = SUSPECT_INTERVAL;
             is_suspect = tokio::select! {
                 biased;
                 () = run.network.suspect.notified(), if ready => true,
-                () = self.node_wanted(&run) => {
-                    least = WANTED_INTERVAL;
-                    false
-                }
+                () = run.health.node_is_back.notified(), if !ready => false,
                 () = tokio::time::sleep(next) => false,
             };
-            tokio::time::sleep_until(began + least).await;
+            tokio::time::sleep_until(began + SUSPECT_INTERVAL).await;
         }
     }
 

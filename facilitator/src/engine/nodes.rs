@@ -3,6 +3,7 @@
 //! The driver's check, answered by one node alone, is that showing. A node of another chain is never used. One that is behind
 //! is used only where no other is better: then the network is not ready, and what is under way is still looked after.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -18,6 +19,8 @@ use super::{Engine, lock};
 /// How long one of several nodes may take to show what it serves. There is no hurry with an only one.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 const ONLY_ONE_WITHIN: Duration = Duration::from_secs(10);
+/// The least time between two looks while requests wait for a node.
+const WANTED_INTERVAL: Duration = Duration::from_millis(100);
 /// Nodes that are only there in case another one fails show it again after this long.
 const SHOWN_AGAIN: Duration = Duration::from_secs(60);
 
@@ -51,6 +54,19 @@ impl Shown {
 }
 
 impl Engine {
+    /// Judges nodes while requests wait for one that they may ask: apart from the checks of the network, which may be waiting too.
+    pub(super) async fn keep_judging(self: Arc<Self>, run: Arc<NetworkRun>) {
+        loop {
+            self.node_wanted(&run).await;
+            let began = Instant::now();
+            self.judge_nodes(&run, false).await;
+            if !self.usable_nodes(&run.network).is_empty() {
+                run.health.node_is_back.notify_one();
+            }
+            tokio::time::sleep_until(began + WANTED_INTERVAL).await;
+        }
+    }
+
     /// Looks at each node that must show what it serves: those that are not used, and all when calls have failed or when it was
     /// long ago.
     pub(super) async fn judge_nodes(&self, run: &NetworkRun, calls_failed: bool) {
@@ -58,6 +74,7 @@ impl Engine {
         let network = &run.network;
         let id = network.id();
         pools.begin_judging(id);
+        let _judging = run.health.judging.lock().await;
         let now = Instant::now();
         let all = {
             let mut last = lock(&run.health.nodes_shown);
@@ -153,7 +170,7 @@ impl Engine {
     }
 
     /// Returns when a request has found no node that it may ask.
-    pub(super) async fn node_wanted(&self, run: &NetworkRun) {
+    async fn node_wanted(&self, run: &NetworkRun) {
         match self.ops.pools() {
             Some(pools) => pools.judgement_wanted(run.network.id()).await,
             None => std::future::pending().await,

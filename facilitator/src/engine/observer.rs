@@ -746,6 +746,10 @@ impl Engine {
     pub(super) fn start_network(self: &Arc<Self>, run: &Arc<NetworkRun>) {
         let id = run.network.id();
         let (looked, checked, schemes) = (Arc::clone(run), Arc::clone(run), Arc::clone(run));
+        let judged = Arc::clone(run);
+        self.keep(id, "the judgement of nodes", move |engine| {
+            engine.keep_judging(Arc::clone(&judged))
+        });
         self.keep(id, "the observer", move |engine| {
             engine.keep_looking(Arc::clone(&looked))
         });

@@ -29,6 +29,8 @@ use super::url::SecretUrl;
 const REST_FIRST: Duration = Duration::from_millis(500);
 /// Longest rest: the engine's first read after it finds a node that has come back.
 const REST_MAX: Duration = Duration::from_secs(30);
+/// Failures, each after the rest of the one before, that are followed by another attempt at once. More are an outage.
+const MAX_IN_A_ROW: u32 = 2;
 /// After a node was said to be back, its going is not news for this long: one that refuses every other request would
 /// fill the log.
 const QUIET: Duration = Duration::from_secs(10);
@@ -204,6 +206,8 @@ struct Health {
     rest_until: Option<Instant>,
     /// The last failure, until the node answers.
     trouble: Option<String>,
+    /// What that failure says of the next attempt.
+    may_pass_at_once: bool,
     /// Operators were told that it went away.
     is_said: bool,
     back_said_at: Option<Instant>,
@@ -316,9 +320,10 @@ impl Node {
         self.lock().leaves_sends.is_some_and(|until| until > now)
     }
 
-    /// Failures of which each came after the rest of the one before.
-    pub(super) fn failures_in_a_row(&self) -> u32 {
-        self.lock().failures_in_a_row
+    /// Whether it has failed only just now, and in a way that may pass at once.
+    pub(super) fn may_be_asked_again(&self) -> bool {
+        let health = self.lock();
+        health.may_pass_at_once && health.failures_in_a_row <= MAX_IN_A_ROW
     }
 
     pub(super) fn standing(&self, now: Instant) -> Standing {
@@ -365,8 +370,8 @@ impl Node {
         trouble
     }
 
-    /// It has to show what it serves before it is asked again; whether it had. One that showed it within `fresh` may go on.
-    pub(super) fn doubt(&self, fresh: Duration, now: Instant) -> bool {
+    /// It has to show what it serves before it is asked again. One that showed it within `fresh` may go on.
+    pub(super) fn doubt(&self, fresh: Duration, now: Instant) {
         let mut health = self.lock();
         let is_fresh = health
             .judged_at
@@ -375,7 +380,6 @@ impl Node {
         if was_good && !is_fresh {
             health.judged = Judged::NotYet;
         }
-        was_good
     }
 
     /// Whether operators are to be told that it went away.
@@ -385,6 +389,7 @@ impl Node {
         };
         let mut health = self.lock();
         health.trouble = Some(failure.to_string());
+        health.may_pass_at_once = failure.may_pass_at_once();
         // Many requests fail together when a node goes away: that is one failure.
         if health.rest_until.is_some_and(|until| until > now) {
             return false;

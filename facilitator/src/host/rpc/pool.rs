@@ -167,11 +167,14 @@ impl Pool {
         node.is_good() || !self.is_judged.load(Ordering::Acquire)
     }
 
-    /// The node at this place, unless it rests while another one may be asked.
+    /// The node at this place, unless it rests while another one may be asked. One that failed only just now is asked all the
+    /// same, if that may pass at once.
     pub(super) fn this(&self, at: usize) -> Option<&Node> {
         let none_is_good = !self.nodes.iter().any(|node| self.is_usable(node));
         let now = Instant::now();
-        let rests = |node: &Node| matches!(node.standing(now), Standing::Resting { .. });
+        let rests = |node: &Node| {
+            matches!(node.standing(now), Standing::Resting { .. }) && !node.may_be_asked_again()
+        };
         self.nodes.get(at).filter(|node| none_is_good || !rests(node))
     }
 
@@ -277,7 +280,10 @@ impl Pool {
                 let answer = pool.ask(node, &question, deadline).await;
                 match answer.and_then(all_well) {
                     Ok(_) => pool.well(node),
-                    Err(failure) => pool.ill(node, &failure),
+                    Err(failure) => {
+                        pool.ill(node, &failure);
+                        pool.doubt(node);
+                    }
                 }
                 node.end_probe();
             });
@@ -298,17 +304,31 @@ impl Pool {
         if node.failed(failure, Instant::now()) {
             tracing::warn!(network = %self.limits.id, host, cause = %failure, "RPC node went away");
         }
+        if failure.is_of_the_node() {
+            self.doubt_others(node);
+            // One that may answer at once when it is asked again need not show itself before.
+            if !node.may_be_asked_again() {
+                self.doubt(node);
+            }
+        }
+    }
+
+    /// A node has to show what it serves before it is asked again.
+    pub(super) fn doubt(&self, node: &Node) {
         // An only node is looked at regularly, and nothing else could be asked meanwhile.
-        if self.nodes.len() < 2 || !failure.is_of_the_node() {
+        if self.nodes.len() > 1 {
+            node.doubt(Duration::ZERO, Instant::now());
+        }
+    }
+
+    /// Who takes a node's place may serve something else by now.
+    fn doubt_others(&self, node: &Node) {
+        if !node.is_good() {
             return;
         }
         let now = Instant::now();
-        if node.doubt(Duration::ZERO, now) {
-            // Who takes its place may serve something else by now.
-            let others = self.nodes.iter().filter(|other| !std::ptr::eq(*other, node));
-            others.for_each(|other| {
-                other.doubt(SHOWN_JUST_NOW, now);
-            });
+        for other in self.nodes.iter().filter(|other| !std::ptr::eq(*other, node)) {
+            other.doubt(SHOWN_JUST_NOW, now);
         }
     }
 

@@ -1,23 +1,27 @@
 //! Which nodes one request has asked, and which of them it asks once more.
 //!
 //! Behind one URL there are often many machines, of which some are ill: what failed quickly there may be answered at the second
-//! attempt. So when no node is left to ask, those that failed in a way that may pass at once are asked again, twice at most, and
-//! not in an outage that has lasted for longer than a node's first rests.
+//! attempt. So when no node is left to ask, those that failed in a way that may pass at once are asked again, a few times, and not
+//! in an outage that has lasted for longer than a node's first rests. A node that then answers need not show again what it serves;
+//! one that does not has to.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::node::{Failure, Node};
+use super::node::Node;
+use super::pool::Pool;
 
 /// Pauses before nodes are asked again.
-const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(150)];
-/// Failures in a row after which a node is not asked again by the same request.
-const MAX_IN_A_ROW: u32 = 2;
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(30),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+];
 
 /// The nodes that one request has asked.
-#[derive(Debug, Default)]
 pub(super) struct Tries<'a> {
+    pool: &'a Pool,
     asked: Vec<&'a Node>,
     /// Those of them that are worth another attempt.
     again: Vec<&'a Node>,
@@ -25,6 +29,15 @@ pub(super) struct Tries<'a> {
 }
 
 impl<'a> Tries<'a> {
+    pub(super) fn new(pool: &'a Pool) -> Self {
+        Self {
+            pool,
+            asked: Vec::new(),
+            again: Vec::new(),
+            rounds: 0,
+        }
+    }
+
     pub(super) fn begin(&mut self, node: &'a Node) {
         self.asked.push(node);
     }
@@ -35,9 +48,14 @@ impl<'a> Tries<'a> {
     }
 
     /// A node has failed, which is recorded in its state already.
-    pub(super) fn failed(&mut self, node: &'a Node, failure: &Failure) {
-        if failure.may_pass_at_once() && node.failures_in_a_row() <= MAX_IN_A_ROW {
-            self.again.push(node);
+    pub(super) fn failed(&mut self, node: &'a Node) {
+        if !node.may_be_asked_again() {
+            return;
+        }
+        self.again.push(node);
+        // Who could take its place may be waiting for a judgement, which is made when no node is good.
+        if self.rounds > 0 {
+            self.pool.doubt(node);
         }
     }
 
@@ -57,5 +75,14 @@ impl<'a> Tries<'a> {
         self.asked
             .retain(|node| !again.iter().any(|other| std::ptr::eq(*other, *node)));
         true
+    }
+}
+
+/// Also when the caller has gone.
+impl Drop for Tries<'_> {
+    fn drop(&mut self) {
+        for node in &self.again {
+            self.pool.doubt(node);
+        }
     }
 }

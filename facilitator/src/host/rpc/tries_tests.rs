@@ -52,7 +52,7 @@ async fn an_outage_and_a_node_that_wants_a_rest_are_not_asked_again() {
     let down = FakeNode::status(Status::BAD_GATEWAY).await;
     let pools_of_down = pools(&[&down]);
     assert!(read(&pools_of_down, &["a"]).await.is_err());
-    assert_eq!(down.times_asked(), 3);
+    assert_eq!(down.times_asked(), 4);
     pass(Duration::from_millis(501)).await;
     assert!(read(&pools_of_down, &["a"]).await.is_err());
     pass(Duration::from_millis(1_001)).await;
@@ -102,4 +102,25 @@ async fn a_node_that_leaves_sends_without_an_answer_gets_the_next_ones_last() {
     }
     assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
     assert_eq!(good.times_asked(), 4);
+}
+
+#[tokio::test]
+async fn a_node_that_answers_at_the_second_attempt_stays_good_and_one_that_was_not_asked_again_shows_itself() {
+    let first = flickering(|request| request == 0).await;
+    let second = FakeNode::echo().await;
+    let one = pools(&[&first]);
+    one.begin_judging(NETWORK);
+    one.judge(NETWORK, 0, None);
+    assert_eq!(read(&one, &["a"]).await, Ok(vec![ok("a")]));
+    assert!(one.is_usable(NETWORK, 0));
+
+    let first = flickering(|request| request == 0).await;
+    let two = pools(&[&first, &second]);
+    two.begin_judging(NETWORK);
+    two.judge(NETWORK, 0, None);
+    two.judge(NETWORK, 1, None);
+    assert_eq!(read(&two, &["a"]).await, Ok(vec![ok("a")]));
+    assert_eq!(second.times_asked(), 1, "it has shown itself just now");
+    assert!(!two.is_usable(NETWORK, 0));
+    assert!(two.is_usable(NETWORK, 1));
 }
