@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use solana_hash::Hash;
 
 use crate::rpc::Account;
+use crate::slots::{Newest, Seen};
 
 /// Blocks after its own in which a blockhash is good (the runtime's `MAX_PROCESSING_AGE`).
 const GOOD_FOR_BLOCKS: u64 = 150;
@@ -30,7 +31,7 @@ pub struct Blockhashes(Mutex<HashMap<String, Listed>>);
 #[derive(Debug, Default)]
 struct Listed {
     /// The slot of the newest list.
-    slot: u64,
+    newest: Newest,
     /// By blockhash: the slot of the newest list that has it, and its place in it. The newest block has place 0.
     places: HashMap<Hash, (u64, u64)>,
 }
@@ -52,10 +53,12 @@ impl Blockhashes {
         };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.entry(network.to_owned()).or_default();
-        if slot < known.slot {
-            return;
+        match known.newest.saw(slot) {
+            Seen::Stray => return,
+            Seen::Near if known.newest.slot() != Some(slot) => return,
+            Seen::Near => {}
+            Seen::Anew => known.places.clear(),
         }
-        known.slot = slot;
         known
             .places
             .retain(|_, (seen, _)| slot.saturating_sub(*seen) < FORGET_AFTER_SLOTS);
@@ -72,7 +75,7 @@ impl Blockhashes {
             return Left::AtLeast(GOOD_FOR_BLOCKS);
         };
         // One that no list has is newer than all of them.
-        let (seen, place) = known.places.get(blockhash).copied().unwrap_or((known.slot, 0));
+        let (seen, place) = known.places.get(blockhash).copied().unwrap_or((known.slot(), 0));
         let age = place.saturating_add(at.saturating_sub(seen));
         match GOOD_FOR_BLOCKS.checked_sub(age) {
             Some(left) => Left::AtLeast(left),
@@ -93,6 +96,12 @@ impl Blockhashes {
         })
     }
 
+    /// The slot of the newest list.
+    pub(crate) fn slot(&self, network: &str) -> Option<u64> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(network)?.newest.slot()
+    }
+
     /// Whether a list has it.
     pub(crate) fn has(&self, network: &str, blockhash: &Hash) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,10 +110,23 @@ impl Blockhashes {
     }
 }
 
+impl Listed {
+    fn slot(&self) -> u64 {
+        self.newest.slot().unwrap_or_default()
+    }
+}
+
 impl Left {
     pub(crate) fn is_enough(self, wanted: u64) -> bool {
         matches!(self, Self::AtLeast(left) if left >= wanted)
     }
+}
+
+/// How many blocks a blockhash is good for by this account alone; `None` where it is not listed.
+pub(crate) fn left_by(account: Option<&Account>, blockhash: &Hash) -> Option<u64> {
+    let hashes = account.and_then(|account| listed(&account.data))?;
+    let (place, _) = (0u64..).zip(hashes).find(|(_, hash)| hash == blockhash)?;
+    Some(GOOD_FOR_BLOCKS.saturating_sub(place))
 }
 
 /// The hashes of the sysvar, the newest first; `None` for other data.

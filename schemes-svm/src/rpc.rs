@@ -8,7 +8,7 @@ use sdk_plugin::{Cx, Fault, Value};
 use serde_json::json;
 use solana_address::Address;
 
-use crate::text;
+use crate::{shape, text};
 
 /// The commitment of every read that is not about finality: what a supermajority has voted for.
 pub const CONFIRMED: &str = "confirmed";
@@ -67,6 +67,34 @@ pub async fn read_all(cx: &Cx, mut calls: Vec<RpcCall>) -> Result<Answers, Fault
         calls = rest;
     }
     Ok(Answers(results.into_iter()))
+}
+
+/// The same for what decides: an answer of a shape that its method does not have is no answer, and the reads are put to two
+/// nodes. All results are one node's. Not for what one node alone must say.
+///
+/// # Errors
+/// No node answered.
+pub async fn read_well_formed(cx: &Cx, calls: Vec<RpcCall>) -> Result<Answers, Fault> {
+    Ok(read_better(cx, calls).await?.0)
+}
+
+/// As [`read_well_formed`], and whether two nodes were asked for it.
+pub(crate) async fn read_better(cx: &Cx, calls: Vec<RpcCall>) -> Result<(Answers, bool), Fault> {
+    let results: Vec<RpcResult> = read_all(cx, calls.clone()).await?.0.collect();
+    let misfits = |results: &[RpcResult]| {
+        let pairs = calls.iter().zip(results);
+        pairs.filter(|(call, result)| !shape::fits(call, result)).count()
+    };
+    if misfits(&results) == 0 || calls.len() > MAX_BATCH {
+        return Ok((Answers(results.into_iter()), false));
+    }
+    // With one of two away nothing better is to be had.
+    let sets = cx.compare(calls.clone()).await.unwrap_or_default();
+    let best = std::iter::once(results)
+        .chain(sets)
+        .min_by_key(|set| misfits(set))
+        .unwrap_or_default();
+    Ok((Answers(best.into_iter()), true))
 }
 
 /// The same reads by two different nodes, where the network has two: one set of answers for each.
