@@ -4,7 +4,7 @@
 use sdk_plugin::Value;
 use sdk_plugin::host::{RpcCall, RpcResult};
 
-use crate::rpc;
+use crate::{driver, rpc};
 
 /// Whether a result has the shape that the method's documentation gives it. Errors have a say of their own.
 pub(crate) fn fits(call: &RpcCall, result: &RpcResult) -> bool {
@@ -14,8 +14,7 @@ pub(crate) fn fits(call: &RpcCall, result: &RpcResult) -> bool {
     match call.method.as_str() {
         "getSlot" | "getBlockHeight" => value.as_u64().is_some_and(is_plausible),
         "getMultipleAccounts" => rpc::account_list(answer(), wanted()).is_ok(),
-        "getSignatureStatuses" => rpc::at_slot(answer(), "")
-            .is_ok_and(|(_, value)| value.as_array().is_some_and(|items| items.len() == wanted())),
+        "getSignatureStatuses" => driver::are_statuses(answer(), wanted()),
         // What may be missing, and what has a reader that asks another node itself.
         _ => true,
     }
