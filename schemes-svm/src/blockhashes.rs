@@ -34,6 +34,8 @@ struct Listed {
     newest: Newest,
     /// By blockhash: the slot of the newest list that has it, and its place in it. The newest block has place 0.
     places: HashMap<Hash, (u64, u64)>,
+    /// Those that the lists of two nodes have called too old, which they stay; and the slot of the list then.
+    too_old: HashMap<Hash, u64>,
 }
 
 /// What is known of one blockhash.
@@ -57,11 +59,17 @@ impl Blockhashes {
             Seen::Stray => return,
             Seen::Near if known.newest.slot() != Some(slot) => return,
             Seen::Near => {}
-            Seen::Anew => known.places.clear(),
+            Seen::Anew => {
+                known.places.clear();
+                known.too_old.clear();
+            }
         }
         known
             .places
             .retain(|_, (seen, _)| slot.saturating_sub(*seen) < FORGET_AFTER_SLOTS);
+        known
+            .too_old
+            .retain(|_, seen| slot.saturating_sub(*seen) < FORGET_AFTER_SLOTS);
         for (place, hash) in (0u64..).zip(hashes) {
             known.places.insert(hash, (slot, place));
         }
@@ -102,6 +110,20 @@ impl Blockhashes {
         all.get(network)?.newest.slot()
     }
 
+    /// Two nodes agree that a blockhash has too few blocks left.
+    pub(crate) fn agreed_too_old(&self, network: &str, blockhash: &Hash) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(network.to_owned()).or_default();
+        let slot = known.slot();
+        known.too_old.insert(*blockhash, slot);
+    }
+
+    pub(crate) fn is_agreed_too_old(&self, network: &str, blockhash: &Hash) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(network)
+            .is_some_and(|known| known.too_old.contains_key(blockhash))
+    }
+
     /// Whether a list has it.
     pub(crate) fn has(&self, network: &str, blockhash: &Hash) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,12 +135,6 @@ impl Blockhashes {
 impl Listed {
     fn slot(&self) -> u64 {
         self.newest.slot().unwrap_or_default()
-    }
-}
-
-impl Left {
-    pub(crate) fn is_enough(self, wanted: u64) -> bool {
-        matches!(self, Self::AtLeast(left) if left >= wanted)
     }
 }
 

@@ -22,12 +22,18 @@ impl ExactSvm {
         if wanted == 0 {
             return Ok(None);
         }
-        if self
-            .blockhashes
-            .left(network, blockhash, simulated_at)
-            .is_enough(wanted)
-        {
-            return Ok(None);
+        let too_few = |left| {
+            Ok(Some(format!(
+                "the blockhash is good for {left} more blocks, {wanted} are needed to land: sign with a new one"
+            )))
+        };
+        match self.blockhashes.left(network, blockhash, simulated_at) {
+            Left::AtLeast(left) if left >= wanted => return Ok(None),
+            // Many payments may have the same one: their refusals must not keep others waiting.
+            Left::AtLeast(left) if self.blockhashes.is_agreed_too_old(network, blockhash) => {
+                return too_few(left);
+            }
+            Left::AtLeast(_) | Left::Unknown => {}
         }
         let list = || vec![rpc::accounts(&[RECENT_BLOCKHASHES])];
         let mut answers = rpc::read_well_formed(cx, list()).await?;
@@ -45,7 +51,9 @@ impl ExactSvm {
             Left::AtLeast(_) | Left::Unknown => return Ok(None),
         };
         // A list is one node's word. Where another one has the blockhash in a better place, nobody is blamed.
-        for mut answers in rpc::read_by_two(cx, list()).await.unwrap_or_default() {
+        let nodes = rpc::read_by_two(cx, list()).await;
+        let is_agreed = nodes.is_ok();
+        for mut answers in nodes.unwrap_or_default() {
             let Ok((_, accounts)) = answers.take().and_then(|answer| rpc::account_list(answer, 1)) else {
                 continue;
             };
@@ -54,8 +62,9 @@ impl ExactSvm {
                 return Ok(None);
             }
         }
-        Ok(Some(format!(
-            "the blockhash is good for {left} more blocks, {wanted} are needed to land: sign with a new one"
-        )))
+        if is_agreed {
+            self.blockhashes.agreed_too_old(network, blockhash);
+        }
+        too_few(left)
     }
 }

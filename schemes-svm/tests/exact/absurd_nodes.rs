@@ -179,6 +179,22 @@ fn a_list_of_blockhashes_is_one_nodes_word() {
 }
 
 #[test]
+fn many_payments_with_a_blockhash_that_two_nodes_call_old_cost_one_simulation_each() {
+    let old = |chain: &mut Chain| {
+        chain.stands = true;
+        chain.blockhashes = listed(145);
+    };
+    let world = World::new().with(old).with_second(old);
+    has_read(&world);
+    assert!(world.verify(&good()).is_err());
+    let before = world.host.round_trips();
+    for _ in 0..50 {
+        assert!(world.verify(&good()).is_err());
+    }
+    assert_eq!(world.host.round_trips() - before, 50);
+}
+
+#[test]
 fn a_list_at_an_absurd_slot_does_not_replace_what_is_known() {
     let world = World::new().with(|chain| {
         chain.slot = HEAD;
