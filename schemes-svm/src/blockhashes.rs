@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use solana_hash::Hash;
 
 use crate::rpc::Account;
+use crate::slots::{Newest, Seen};
 
 /// Blocks after its own in which a blockhash is good (the runtime's `MAX_PROCESSING_AGE`).
 const GOOD_FOR_BLOCKS: u64 = 150;
@@ -30,9 +31,11 @@ pub struct Blockhashes(Mutex<HashMap<String, Listed>>);
 #[derive(Debug, Default)]
 struct Listed {
     /// The slot of the newest list.
-    slot: u64,
+    newest: Newest,
     /// By blockhash: the slot of the newest list that has it, and its place in it. The newest block has place 0.
     places: HashMap<Hash, (u64, u64)>,
+    /// Those that the lists of two nodes have called too old, which they stay; and the slot of the list then.
+    too_old: HashMap<Hash, u64>,
 }
 
 /// What is known of one blockhash.
@@ -52,13 +55,21 @@ impl Blockhashes {
         };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.entry(network.to_owned()).or_default();
-        if slot < known.slot {
-            return;
+        match known.newest.saw(slot) {
+            Seen::Stray => return,
+            Seen::Near if known.newest.slot() != Some(slot) => return,
+            Seen::Near => {}
+            Seen::Anew => {
+                known.places.clear();
+                known.too_old.clear();
+            }
         }
-        known.slot = slot;
         known
             .places
             .retain(|_, (seen, _)| slot.saturating_sub(*seen) < FORGET_AFTER_SLOTS);
+        known
+            .too_old
+            .retain(|_, seen| slot.saturating_sub(*seen) < FORGET_AFTER_SLOTS);
         for (place, hash) in (0u64..).zip(hashes) {
             known.places.insert(hash, (slot, place));
         }
@@ -72,7 +83,7 @@ impl Blockhashes {
             return Left::AtLeast(GOOD_FOR_BLOCKS);
         };
         // One that no list has is newer than all of them.
-        let (seen, place) = known.places.get(blockhash).copied().unwrap_or((known.slot, 0));
+        let (seen, place) = known.places.get(blockhash).copied().unwrap_or((known.slot(), 0));
         let age = place.saturating_add(at.saturating_sub(seen));
         match GOOD_FOR_BLOCKS.checked_sub(age) {
             Some(left) => Left::AtLeast(left),
@@ -93,6 +104,26 @@ impl Blockhashes {
         })
     }
 
+    /// The slot of the newest list.
+    pub(crate) fn slot(&self, network: &str) -> Option<u64> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(network)?.newest.slot()
+    }
+
+    /// Two nodes agree that a blockhash has too few blocks left.
+    pub(crate) fn agreed_too_old(&self, network: &str, blockhash: &Hash) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(network.to_owned()).or_default();
+        let slot = known.slot();
+        known.too_old.insert(*blockhash, slot);
+    }
+
+    pub(crate) fn is_agreed_too_old(&self, network: &str, blockhash: &Hash) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(network)
+            .is_some_and(|known| known.too_old.contains_key(blockhash))
+    }
+
     /// Whether a list has it.
     pub(crate) fn has(&self, network: &str, blockhash: &Hash) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,10 +132,17 @@ impl Blockhashes {
     }
 }
 
-impl Left {
-    pub(crate) fn is_enough(self, wanted: u64) -> bool {
-        matches!(self, Self::AtLeast(left) if left >= wanted)
+impl Listed {
+    fn slot(&self) -> u64 {
+        self.newest.slot().unwrap_or_default()
     }
+}
+
+/// How many blocks a blockhash is good for by this account alone; `None` where it is not listed.
+pub(crate) fn left_by(account: Option<&Account>, blockhash: &Hash) -> Option<u64> {
+    let hashes = account.and_then(|account| listed(&account.data))?;
+    let (place, _) = (0u64..).zip(hashes).find(|(_, hash)| hash == blockhash)?;
+    Some(GOOD_FOR_BLOCKS.saturating_sub(place))
 }
 
 /// The hashes of the sysvar, the newest first; `None` for other data.

@@ -8,7 +8,7 @@ use sdk_plugin::{Cx, Fault, Value};
 use serde_json::json;
 use solana_address::Address;
 
-use crate::text;
+use crate::{shape, text};
 
 /// The commitment of every read that is not about finality: what a supermajority has voted for.
 pub const CONFIRMED: &str = "confirmed";
@@ -69,6 +69,45 @@ pub async fn read_all(cx: &Cx, mut calls: Vec<RpcCall>) -> Result<Answers, Fault
     Ok(Answers(results.into_iter()))
 }
 
+/// The same for what decides: an answer of a shape that its method does not have is no answer, and the reads are put to two
+/// nodes. All results are one node's. Not for what one node alone must say.
+///
+/// # Errors
+/// No node answered.
+pub async fn read_well_formed(cx: &Cx, calls: Vec<RpcCall>) -> Result<Answers, Fault> {
+    let answers = read_all(cx, calls.clone()).await?;
+    let faults = |results: &[RpcResult]| misfits(&calls, results);
+    if faults(answers.left()) == 0 {
+        return Ok(answers);
+    }
+    Ok(better(cx, &calls, answers, faults).await.0)
+}
+
+/// How many results are of a shape that their method does not have.
+pub(crate) fn misfits(calls: &[RpcCall], results: &[RpcResult]) -> usize {
+    let pairs = calls.iter().zip(results);
+    pairs.filter(|(call, result)| !shape::fits(call, result)).count()
+}
+
+/// Of two nodes' answers and those that are known the set with the fewest faults, and whether it is another one than the known
+/// one. With one of two away nothing better is to be had.
+pub(crate) async fn better(
+    cx: &Cx,
+    calls: &[RpcCall],
+    known: Answers,
+    faults: impl Fn(&[RpcResult]) -> usize,
+) -> (Answers, bool) {
+    if calls.len() > MAX_BATCH {
+        return (known, false);
+    }
+    let sets = cx.compare(calls.to_vec()).await.unwrap_or_default();
+    let best = sets.into_iter().min_by_key(|set| faults(set));
+    match best.filter(|set| faults(set) < faults(known.left())) {
+        Some(set) => (Answers(set.into_iter()), true),
+        None => (known, false),
+    }
+}
+
 /// The same reads by two different nodes, where the network has two: one set of answers for each.
 pub async fn read_by_two(cx: &Cx, calls: Vec<RpcCall>) -> Result<Vec<Answers>, Fault> {
     let nodes = cx.compare(calls).await?;
@@ -83,6 +122,11 @@ pub async fn read_by_two(cx: &Cx, calls: Vec<RpcCall>) -> Result<Vec<Answers>, F
 pub struct Answers(std::vec::IntoIter<RpcResult>);
 
 impl Answers {
+    /// Those that are not taken yet.
+    pub(crate) fn left(&self) -> &[RpcResult] {
+        self.0.as_slice()
+    }
+
     pub fn take(&mut self) -> Result<RpcResult, Fault> {
         self.0
             .next()

@@ -7,7 +7,7 @@
 //! | build | `build` | 0 and one signature by the host; 1 when the mint comes from a look-up table |
 //! | fill | here | none: there is nothing to fill |
 //! | broadcast | `send` | 1 |
-//! | observe | `observe` | 1; a second one for what landed; some more, seconds apart, for what can't land any more (`expiry`) |
+//! | observe | `observe` | 1; a second one for what landed; some more, seconds apart, for what can't land any more (`expiry`) or is not shown (`elsewhere`) |
 //!
 //! Transactions of a fee payer are not numbered, so lanes are unordered: nothing is replaced or filled, and the same
 //! bytes are sent again until they land or can't any more.
@@ -19,6 +19,7 @@
 
 mod build;
 mod check;
+mod elsewhere;
 mod evidence;
 mod expiry;
 mod heights;
@@ -41,13 +42,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sdk_plugin::chain::{
     Attempt, Bid, Built, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, Watch,
 };
+use sdk_plugin::host::RpcResult;
 use sdk_plugin::scheme::Step;
 use sdk_plugin::{Amount, ChainDriver, Cx, Fault, async_trait};
 use serde_json::json;
 
 use crate::Blockhashes;
+use crate::slots::{Newest, Seen, is_near};
 use crate::{rpc, text};
 use heights::Heights;
+pub(crate) use status::are_statuses;
 
 /// CAIP-2 namespace.
 pub const FAMILY: &str = "solana";
@@ -86,9 +90,11 @@ pub struct SvmDriver {
 #[derive(Debug, Default)]
 struct Remembered {
     heights: Heights,
-    /// The newest confirmed slot, and when it was seen, milliseconds since the epoch.
-    head: Option<(u64, u64)>,
+    newest: Newest,
+    /// When the newest confirmed slot was seen, milliseconds since the epoch.
+    newest_ms: u64,
     expiries: tries::Expiries,
+    elsewhere: elsewhere::Elsewhere,
 }
 
 impl SvmDriver {
@@ -112,14 +118,33 @@ impl SvmDriver {
     fn saw(&self, cx: &Cx, slot: u64, height: u64) {
         let mut networks = self.networks();
         let remembered = networks.entry(cx.network().id.clone()).or_default();
-        remembered.heights.saw(slot, height);
-        if remembered.head.is_none_or(|(head, _)| head <= slot) {
-            remembered.head = Some((slot, cx.now_ms()));
+        match remembered.newest.saw(slot) {
+            Seen::Stray => return,
+            Seen::Anew => remembered.heights = Heights::default(),
+            Seen::Near => {}
+        }
+        // There are no more blocks than slots; the height is read a little later than the slot.
+        if height <= slot || is_near(height, slot) {
+            remembered.heights.saw(slot, height);
+        }
+        if remembered.newest.slot() == Some(slot) {
+            remembered.newest_ms = cx.now_ms();
         }
     }
 
+    /// The newest confirmed slot that is believed, and when it was seen, milliseconds since the epoch.
     fn head(&self, cx: &Cx) -> Option<(u64, u64)> {
-        self.networks().get(&cx.network().id)?.head
+        let networks = self.networks();
+        let remembered = networks.get(&cx.network().id)?;
+        Some((remembered.newest.slot()?, remembered.newest_ms))
+    }
+
+    /// Whether a node's slot is far from what is known.
+    fn is_stray(&self, cx: &Cx, slot: &RpcResult) -> bool {
+        let RpcResult::Ok(slot) = slot else { return false };
+        let known = self.head(cx);
+        slot.as_u64()
+            .is_some_and(|slot| known.is_some_and(|(known, _)| !is_near(known, slot)))
     }
 }
 
@@ -158,10 +183,12 @@ impl ChainDriver for SvmDriver {
             None => {
                 // The height is read behind the slot: it is that of this slot or more.
                 let calls = vec![rpc::slot(rpc::CONFIRMED), rpc::block_height(rpc::CONFIRMED)];
-                let mut answers = rpc::read_all(cx, calls).await?;
+                let mut answers = rpc::read_well_formed(cx, calls).await?;
                 let slot = rpc::number(answers.take()?, "getSlot")?;
                 self.saw(cx, slot, rpc::number(answers.take()?, "getBlockHeight")?);
-                slot
+                // What is far from everything known is no head to begin from.
+                let known = self.head(cx).map(|(known, _)| known);
+                known.filter(|known| !is_near(*known, slot)).unwrap_or(slot)
             }
         };
         Ok(Bid {

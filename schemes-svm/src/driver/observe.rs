@@ -11,8 +11,9 @@ use sdk_plugin::host::{RpcCall, RpcResult};
 use sdk_plugin::{Cx, Fault};
 
 use super::SvmDriver;
+use super::elsewhere;
 use super::evidence::{self, Shown};
-use super::expiry::Late;
+use super::expiry::{Found, Late};
 use super::lifetime::Lifetime;
 use super::status::{MAX_STATUSES, Stage, Status, get_statuses, read_statuses};
 use super::tries::Apart;
@@ -22,16 +23,20 @@ use crate::rpc::{self, CONFIRMED, FINALIZED};
 const REMEMBERED_SLOTS: u64 = 100;
 
 /// What the first batch shows.
-struct Seen {
-    head: u64,
+pub(super) struct Seen {
+    pub(super) head: u64,
     /// The confirmed block height.
     height: u64,
     finalized_height: u64,
-    statuses: BTreeMap<String, Status>,
+    pub(super) statuses: BTreeMap<String, Status>,
     /// What landed transactions did, as far as the node shows it.
     effects: BTreeMap<String, Shown>,
     /// Transactions whose error is final by more than one word.
     failed: BTreeSet<String>,
+    /// Transactions that another node shows, not the one that was asked.
+    elsewhere: BTreeSet<String>,
+    /// All of this is another node's word.
+    is_elsewhere: bool,
 }
 
 impl SvmDriver {
@@ -41,7 +46,12 @@ impl SvmDriver {
         }
         let mut seen = self.read(cx, watches).await?;
         let late = self.late(cx, watches, &seen);
-        let found = self.look_for_expired(cx, &late).await;
+        let found = if seen.is_elsewhere {
+            // A look in which a node has answered nonsense proves nothing.
+            Found::default()
+        } else {
+            self.look_for_expired(cx, &late).await
+        };
         for (id, status) in found.statuses {
             seen.add(&id, status);
         }
@@ -56,6 +66,7 @@ impl SvmDriver {
         }
         let in_block = seen.read_effects(cx).await?;
         self.confirm_failures(cx, &mut seen, &in_block).await;
+        self.look_elsewhere(cx, watches, &late, &mut seen).await;
         let finality = cx.network().finality.max(1);
         let observed = watches.iter().map(|watch| {
             let without_status = match found.expired.get(&watch.tx_id) {
@@ -65,7 +76,11 @@ impl SvmDriver {
                 }
                 None => TxState::Unknown,
             };
-            seen.observation(watch, without_status, finality)
+            let mut observation = seen.observation(watch, without_status, finality);
+            if seen.is_elsewhere || seen.elsewhere.contains(&watch.tx_id) {
+                observation.reads.push(elsewhere::mark(cx));
+            }
+            observation
         });
         Ok(observed.collect())
     }
@@ -184,7 +199,15 @@ impl SvmDriver {
             rpc::block_height(FINALIZED),
         ];
         calls.extend(chunks().map(|(ids, history)| get_statuses(ids, history)));
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let mut answers = rpc::read_all(cx, calls.clone()).await?;
+        let mut is_elsewhere = false;
+        let faults = |results: &[RpcResult]| {
+            let stray = results.first().is_some_and(|slot| self.is_stray(cx, slot));
+            rpc::misfits(&calls, results).saturating_add(usize::from(stray))
+        };
+        if faults(answers.left()) > 0 && self.may_ask_for_sense(cx) {
+            (answers, is_elsewhere) = rpc::better(cx, &calls, answers, faults).await;
+        }
 
         let slot = rpc::number(answers.take()?, "getSlot")?;
         let height = rpc::number(answers.take()?, "getBlockHeight")?;
@@ -196,6 +219,8 @@ impl SvmDriver {
             statuses: BTreeMap::new(),
             effects: BTreeMap::new(),
             failed: BTreeSet::new(),
+            elsewhere: BTreeSet::new(),
+            is_elsewhere,
         };
         for (ids, _) in chunks() {
             seen.take_statuses(ids, answers.take()?)?;
@@ -266,8 +291,7 @@ impl Seen {
             };
             return observation;
         }
-        let effects = self.effects.get(&watch.tx_id);
-        observation.state = match effects.filter(|shown| shown.slot == status.slot) {
+        observation.state = match self.effect(&watch.tx_id, status) {
             Some(shown) => {
                 observation.logs = shown.logs(&watch.tx_id, &watch.evidence);
                 observation.deltas = shown.deltas.clone();
@@ -277,6 +301,20 @@ impl Seen {
             None => TxState::Pending,
         };
         observation
+    }
+
+    /// What a transaction did in the block of its status.
+    pub(super) fn effect(&self, id: &str, status: &Status) -> Option<&Shown> {
+        let effect = self.effects.get(id);
+        effect.filter(|shown| status.stage >= Stage::Confirmed && shown.slot == status.slot)
+    }
+
+    /// Another node shows that it has landed, with its effect.
+    pub(super) fn show_elsewhere(&mut self, id: &str, status: &Status, effect: Shown) {
+        self.head = self.head.max(status.slot);
+        self.statuses.insert(id.to_owned(), status.clone());
+        self.effects.insert(id.to_owned(), effect);
+        self.elsewhere.insert(id.to_owned());
     }
 
     fn take_statuses(&mut self, ids: &[&str], answer: RpcResult) -> Result<(), Fault> {

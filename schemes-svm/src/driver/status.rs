@@ -86,6 +86,11 @@ pub(super) fn read_statuses(answer: RpcResult, count: usize) -> Result<(u64, Vec
     Ok((slot, statuses.collect::<Result<_, Fault>>()?))
 }
 
+/// Whether an answer is one for so many signatures.
+pub(crate) fn are_statuses(answer: RpcResult, count: usize) -> bool {
+    read_statuses(answer, count).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

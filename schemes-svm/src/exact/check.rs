@@ -68,12 +68,22 @@ pub(super) struct Opinion {
     /// The slot of that state; 0 where it is not known.
     pub(super) slot: u64,
     pub(super) verdict: Result<Paid, No>,
-    /// It is refused for a blockhash that the node does not know.
-    pub(super) unknown_blockhash: bool,
+    pub(super) cause: Cause,
     /// Where it is refused by a failed simulation: the payee's token account, which may be missing.
     pub(super) destination: Option<Address>,
     /// Answers to further calls.
     pub(super) rest: Answers,
+}
+
+/// Whom a refusal speaks against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The payment or its payer.
+    Payment,
+    /// The node does not know the blockhash: one of the two is too old.
+    UnknownBlockhash,
+    /// Our fee payer has too little.
+    OurPoverty,
 }
 
 impl Opinion {
@@ -81,7 +91,7 @@ impl Opinion {
         Self {
             slot,
             verdict: Err(no),
-            unknown_blockhash: false,
+            cause: Cause::Payment,
             destination: None,
             rest,
         }
@@ -91,7 +101,7 @@ impl Opinion {
 /// A refusal by the chain's state; the members are those of [`Opinion`].
 struct Refused {
     no: No,
-    unknown_blockhash: bool,
+    cause: Cause,
     destination: Option<Address>,
 }
 
@@ -99,7 +109,7 @@ impl From<No> for Box<Refused> {
     fn from(no: No) -> Self {
         Self::new(Refused {
             no,
-            unknown_blockhash: false,
+            cause: Cause::Payment,
             destination: None,
         })
     }
@@ -155,14 +165,17 @@ impl ExactSvm {
 
         let question = self.question(cx, &payment);
         let answers = rpc::read_all(cx, question.calls.clone()).await?;
-        let first = self.opinion(cx, &payment, &question, answers)?;
-        let paid = match first.verdict {
-            Ok(paid) => Ok(paid),
-            // The chain's state speaks against the payer, or one node's view of it does.
-            Err(no) => {
-                self.second_opinion(cx, &payment, &question, first.slot, no)
-                    .await?
-            }
+        let paid = match self.opinion(cx, &payment, &question, answers) {
+            Ok(Opinion {
+                verdict: Ok(paid),
+                slot,
+                ..
+            }) if self.is_plausible(cx, slot) => Ok(paid),
+            // The chain's state speaks against the payer or against us, or one node's view of it does; or the node names a slot
+            // that no other one comes near.
+            Ok(first) => self.second_opinion(cx, &payment, &question, first.slot).await?,
+            // Its answers are not those of a node that works.
+            Err(_) => self.second_opinion(cx, &payment, &question, 0).await?,
         };
         let Paid {
             way,
@@ -261,7 +274,7 @@ impl ExactSvm {
                 ..Opinion::refused(slot, No::default(), answers)
             },
             Err(refused) => Opinion {
-                unknown_blockhash: refused.unknown_blockhash,
+                cause: refused.cause,
                 destination: refused.destination,
                 ..Opinion::refused(slot, refused.no, answers)
             },
@@ -291,7 +304,7 @@ impl ExactSvm {
                 let no = No::new(reason::SIMULATION_FAILED, failed.sentence(instructions));
                 return Err(Box::new(Refused {
                     no: no.by(plain.transfer.authority),
-                    unknown_blockhash: failed.unknown_blockhash,
+                    cause: cause(&failed),
                     // With a creation in it, the account need not exist.
                     destination: plain.create.is_none().then_some(plain.transfer.destination),
                 }));
@@ -305,7 +318,7 @@ impl ExactSvm {
                 let why = failed.sentence(instructions);
                 return Err(Box::new(Refused {
                     no: No::new(&format!("{}: {why}", reason::WALLET_SIMULATION), why),
-                    unknown_blockhash: failed.unknown_blockhash,
+                    cause: cause(&failed),
                     destination: None,
                 }));
             }
@@ -389,6 +402,14 @@ fn failure_reason(way: Way) -> &'static str {
     match way {
         Way::Plain | Way::Sponsored => reason::SIMULATION_FAILED,
         Way::Wallet => reason::WALLET_SIMULATION,
+    }
+}
+
+fn cause(failed: &Failed) -> Cause {
+    match (failed.unknown_blockhash, failed.is_our_poverty) {
+        (true, _) => Cause::UnknownBlockhash,
+        (false, true) => Cause::OurPoverty,
+        (false, false) => Cause::Payment,
     }
 }
 

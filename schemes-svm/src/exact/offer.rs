@@ -135,7 +135,9 @@ async fn read(
 ) -> Result<HashMap<String, u64>, Fault> {
     let mut wanted = signers.to_vec();
     wanted.push(RECENT_BLOCKHASHES);
-    let answer = rpc::read_all(cx, vec![rpc::accounts(&wanted)]).await?.take()?;
+    let answer = rpc::read_well_formed(cx, vec![rpc::accounts(&wanted)])
+        .await?
+        .take()?;
     let (slot, mut accounts) = rpc::account_list(answer, wanted.len())?;
     blockhashes.saw(&cx.network().id, slot, accounts.pop().flatten().as_ref());
     let lamports = accounts

@@ -1,11 +1,15 @@
-//! A second opinion before the chain's state speaks against a payer.
+//! A second opinion before the chain's state speaks against a payer, or against our own fee payer.
 //!
 //! A node that lags has not seen the payer's new balance, or the block whose hash the buyer took from a faster node. So a
-//! refusal by state is put to two nodes, and the one with the newer state decides. While even that one is behind what some
-//! node has shown before, or does not know the blockhash, it is asked once more within a second. What is behind then judges
+//! refusal by state is put to two nodes, and the one with the newer state decides. While even that one is behind what
+//! nodes have shown before, or does not know the blockhash, it is asked once more within a second. What is behind then judges
 //! nobody: that is a fault of the nodes (`unexpected_verify_error`).
 //!
-//! Good payments never come here, so this costs calls for refused ones only. It does not help against nodes that lie.
+//! A slot that is far from every other one is no newer state (see [`crate::slots`]): of two nodes that are so far apart the
+//! one decides that lets the payment pass, and where both refuse it the one that is near what is known.
+//!
+//! Good payments never come here, so this costs calls for refused ones only. It does not help against nodes that lie and stay
+//! near the truth.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,37 +19,44 @@ use sdk_plugin::{Cx, Fault};
 use solana_address::Address;
 
 use super::ExactSvm;
-use super::check::{Opinion, Paid, Question};
+use super::check::{Cause, Opinion, Paid, Question};
 use super::payment::Payment;
 use super::terms::No;
 use crate::driver::{chain_time, options::Options};
 use crate::programs::CLOCK;
 use crate::rpc::{self, Answers};
+use crate::slots::is_near;
 
 /// Pause before the nodes are asked once more, milliseconds: one or two blocks.
 const PAUSE_MS: u64 = 700;
 /// A chain clock that is older than this many seconds is one of a node that lags.
 const LAG_S: u64 = 30;
-/// For how long the newest slot that a node has shown is held against the others, milliseconds. One lie is forgotten.
+/// For how long a slot that the nodes have reached is held against them, milliseconds.
 const HEAD_GOOD_FOR_MS: u64 = 60_000;
+/// Slots that nodes of one chain are usually apart. Within them a node that does not know a blockhash, or finds our fee payer
+/// poor, is not the newer one.
+const USUALLY_APART_SLOTS: u64 = 8;
 /// What is said of a payee that can't receive the asset yet.
 pub(crate) const NO_TOKEN_ACCOUNT: &str =
     "payTo has no token account for this asset; open it once or enable create_ata";
 
-/// The newest slot of each network that a node has shown, and when, milliseconds since the epoch.
+/// The slot of each network that all nodes of an answer have reached, and when, milliseconds since the epoch.
 #[derive(Debug, Default)]
 pub(super) struct Heads(Mutex<HashMap<String, (u64, u64)>>);
 
 impl Heads {
-    /// Takes in a node's slot, and gives the newest one so far.
-    pub(super) fn saw(&self, cx: &Cx, slot: u64) -> u64 {
-        let now_ms = cx.now_ms();
-        let mut heads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let head = heads.entry(cx.network().id.clone()).or_insert((slot, now_ms));
-        if slot >= head.0 || now_ms.saturating_sub(head.1) > HEAD_GOOD_FOR_MS {
-            *head = (slot, now_ms);
+    /// `None`: nothing of the last minute.
+    fn known(&self, cx: &Cx) -> Option<u64> {
+        let heads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (slot, seen_ms) = heads.get(&cx.network().id)?;
+        (cx.now_ms().saturating_sub(*seen_ms) <= HEAD_GOOD_FOR_MS).then_some(*slot)
+    }
+
+    fn reached(&self, cx: &Cx, slot: u64) {
+        if self.known(cx).is_none_or(|known| known <= slot) {
+            let mut heads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            heads.insert(cx.network().id.clone(), (slot, cx.now_ms()));
         }
-        head.0
     }
 }
 
@@ -57,36 +68,62 @@ struct Witness {
     /// The payee's token account does not exist.
     lacks_destination: bool,
     blockhash_is_valid: Option<bool>,
+    /// Nothing else shows a slot near its own, though there is something else.
+    is_stray: bool,
+}
+
+impl Witness {
+    fn slot(&self) -> u64 {
+        self.opinion.slot
+    }
+
+    fn lets_pass(&self) -> bool {
+        self.opinion.verdict.is_ok()
+    }
+
+    fn age_s(&self, cx: &Cx) -> Option<u64> {
+        self.time_s.map(|time_s| cx.now_s().saturating_sub(time_s))
+    }
 }
 
 impl ExactSvm {
-    /// The verdict of the newest state that the nodes have; `first` is the refusal of the node that was asked before.
+    /// Whether a slot is near what lists of blockhashes have shown, which are read all the time.
+    pub(super) fn is_plausible(&self, cx: &Cx, slot: u64) -> bool {
+        let known = self.blockhashes.slot(&cx.network().id);
+        known.is_none_or(|known| is_near(known, slot))
+    }
+
+    /// The verdict of the newest state that the nodes have; the node that was asked before showed the slot `first`.
     pub(super) async fn second_opinion(
         &self,
         cx: &Cx,
         payment: &Payment,
         question: &Question,
-        first_slot: u64,
-        first: No,
+        first: u64,
     ) -> Result<Result<Paid, No>, Fault> {
-        let options = Options::read(&cx.network().options)?;
-        let must_reach = self.heads.saw(cx, first_slot);
-        let mut refusal = first;
-        let mut why_behind = None;
-        let mut before = first_slot;
-        for is_last in [false, true] {
+        // A chain without regular blocks says so by this option.
+        let has_clock = Options::read(&cx.network().options)?.max_head_age_s != 0;
+        let known = self.heads.known(cx);
+        let mut before = first;
+        let mut is_last = false;
+        loop {
             let newest = self.newest(cx, payment, question).await?;
-            let slot = newest.opinion.slot;
-            self.heads.saw(cx, slot);
+            let slot = newest.slot();
+            let age_s = newest.age_s(cx);
             let no = match newest.opinion.verdict {
                 Ok(paid) => return Ok(Ok(paid)),
                 Err(no) => no,
             };
-            let age_s = newest.time_s.map(|time_s| cx.now_s().saturating_sub(time_s));
-            let unknown_blockhash = newest.opinion.unknown_blockhash;
-            // A chain without regular blocks says so by this option.
-            let has_clock = options.max_head_age_s != 0;
-            why_behind = if slot < must_reach {
+            let must_reach = known.max(Some(first).filter(|first| is_near(*first, slot)));
+            let must_reach = must_reach.unwrap_or_default();
+            let unknown_blockhash = match newest.opinion.cause {
+                Cause::OurPoverty => return Err(Fault::unavailable(no.message)),
+                Cause::UnknownBlockhash => true,
+                Cause::Payment => false,
+            };
+            let why_behind = if newest.is_stray {
+                Some(format!("slot {slot} is far from what other nodes have shown"))
+            } else if slot < must_reach {
                 Some(format!("slot {slot} of at least {must_reach}"))
             } else if has_clock && age_s.is_some_and(|age_s| age_s > LAG_S) {
                 Some(format!("slot {slot} is {} s old", age_s.unwrap_or_default()))
@@ -97,7 +134,7 @@ impl ExactSvm {
             } else {
                 None
             };
-            refusal = if newest.lacks_destination && !unknown_blockhash {
+            let refusal = if newest.lacks_destination && !unknown_blockhash {
                 No {
                     message: NO_TOKEN_ACCOUNT.into(),
                     ..no
@@ -105,21 +142,20 @@ impl ExactSvm {
             } else {
                 no
             };
+            match why_behind {
+                None if is_last || !unknown_blockhash => return Ok(Err(refusal)),
+                Some(why) if is_last => {
+                    return Err(Fault::unavailable(format!(
+                        "the nodes of {} lag and can't judge a payment ({why}): {}",
+                        cx.network().id,
+                        refusal.message
+                    )));
+                }
+                None | Some(_) => {}
+            }
             before = slot;
-            if why_behind.is_none() && !unknown_blockhash {
-                break;
-            }
-            if !is_last {
-                cx.sleep_ms(PAUSE_MS).await?;
-            }
-        }
-        match why_behind {
-            None => Ok(Err(refusal)),
-            Some(why) => Err(Fault::unavailable(format!(
-                "the nodes of {} lag and can't judge a payment ({why}): {}",
-                cx.network().id,
-                refusal.message
-            ))),
+            is_last = true;
+            cx.sleep_ms(PAUSE_MS).await?;
         }
     }
 
@@ -132,25 +168,39 @@ impl ExactSvm {
         let mut calls: Vec<RpcCall> = question.calls.clone();
         calls.push(rpc::accounts(&accounts));
         calls.push(rpc::is_blockhash_valid(&blockhash));
-        let nodes = match rpc::read_by_two(cx, calls.clone()).await {
-            Ok(nodes) => nodes,
-            Err(_) => vec![rpc::read_all(cx, calls).await?],
+        let (nodes, is_one_away) = match rpc::read_by_two(cx, calls.clone()).await {
+            Ok(nodes) => (nodes, false),
+            Err(_) => (vec![rpc::read_all(cx, calls).await?], true),
         };
+        let wanted = nodes.len().saturating_add(usize::from(is_one_away));
         let mut fault = Fault::unavailable("no node answered");
-        let mut newest: Option<Witness> = None;
+        let mut witnesses = Vec::new();
         for answers in nodes {
             match self.witness(cx, payment, question, destination, answers) {
-                Ok(witness) => {
-                    // Of the same slot, the one that lets the payment pass: nothing is lost that the chain does not allow.
-                    let rank = |witness: &Witness| (witness.opinion.slot, witness.opinion.verdict.is_ok());
-                    if newest.as_ref().is_none_or(|best| rank(best) < rank(&witness)) {
-                        newest = Some(witness);
-                    }
-                }
+                Ok(witness) => witnesses.push(witness),
                 Err(trouble) => fault = trouble,
             }
         }
-        newest.ok_or(fault)
+        let known = self.heads.known(cx);
+        let known = known.or_else(|| self.blockhashes.slot(&cx.network().id));
+        let slots: Vec<u64> = witnesses.iter().map(Witness::slot).collect();
+        let lowest = slots.iter().min().copied().unwrap_or_default();
+        let highest = slots.iter().max().copied().unwrap_or_default();
+        // The lower one of two: that the chain has come so far is not one node's word.
+        if slots.len() == wanted && is_near(lowest, highest) {
+            self.heads.reached(cx, lowest);
+        }
+        let is_alone = slots.len() < wanted;
+        let newest = witnesses.into_iter().reduce(|one, other| {
+            if is_better(cx, &other, &one, known) {
+                other
+            } else {
+                one
+            }
+        });
+        let mut newest = newest.ok_or(fault)?;
+        newest.is_stray = is_alone && known.is_some_and(|known| !is_near(known, newest.slot()));
+        Ok(newest)
     }
 
     fn witness(
@@ -178,7 +228,31 @@ impl ExactSvm {
             lacks_destination,
             // A node without this method still has its say about the rest.
             blockhash_is_valid: valid.ok().and_then(|(_, value)| value.as_bool()),
+            is_stray: false,
             opinion,
         })
     }
+}
+
+/// Whether `one` decides and not `other`.
+fn is_better(cx: &Cx, one: &Witness, other: &Witness, known: Option<u64>) -> bool {
+    let (a, b) = (one.slot(), other.slot());
+    if !is_near(a, b) {
+        let rank = |witness: &Witness| {
+            (
+                witness.age_s(cx).is_none_or(|age_s| age_s <= LAG_S),
+                witness.lets_pass(),
+                known.is_some_and(|known| is_near(known, witness.slot())),
+                witness.opinion.cause == Cause::Payment,
+                witness.slot(),
+            )
+        };
+        return rank(one) > rank(other);
+    }
+    let is_no_news = |witness: &Witness| !witness.lets_pass() && witness.opinion.cause != Cause::Payment;
+    if a.abs_diff(b) <= USUALLY_APART_SLOTS && (is_no_news(one) || is_no_news(other)) {
+        return (one.lets_pass(), a) > (other.lets_pass(), b);
+    }
+    // Of the same slot, the one that lets the payment pass: nothing is lost that the chain does not allow.
+    (a, one.lets_pass()) > (b, other.lets_pass())
 }

@@ -65,6 +65,8 @@ pub(super) struct Failed {
     pub(super) error: String,
     /// The bank does not know the blockhash: it is expired, or newer than the node's view.
     pub(super) unknown_blockhash: bool,
+    /// The fee payer lacks the money: no fault of the buyer's.
+    pub(super) is_our_poverty: bool,
     /// The instruction that fails with this error of its program's own.
     pub(super) custom: Option<(u64, u64)>,
     /// The last lines of the programs' log, for our log only.
@@ -76,6 +78,10 @@ impl Failed {
     pub(super) fn sentence(&self, instructions: &[Instruction]) -> String {
         if self.unknown_blockhash {
             return "blockhash unknown or expired".into();
+        }
+        if self.is_our_poverty {
+            let error = &self.error;
+            return format!("the fee payer can't pay for a transaction ({error}): send it SOL");
         }
         let is_token_program = |index: u64| {
             let index = usize::try_from(index).ok();
@@ -109,7 +115,7 @@ pub(super) fn call(transaction: &Transaction, inner: bool) -> RpcCall {
     )
 }
 
-/// Reads the answer. Trouble of the node, and a fee payer that can't pay, are faults: neither is the buyer's.
+/// Reads the answer. Trouble of the node is a fault.
 pub(super) fn read(answer: RpcResult, accounts: &[Address]) -> Result<Outcome, Fault> {
     let what = "simulateTransaction";
     let answer = match answer {
@@ -124,11 +130,6 @@ pub(super) fn read(answer: RpcResult, accounts: &[Address]) -> Result<Outcome, F
     let (slot, value) = rpc::at_slot(answer, what)?;
     let error = value.get("err").ok_or_else(|| rpc::odd(what, "no err"))?;
     if !error.is_null() {
-        if is_our_poverty(error) {
-            return Err(Fault::unavailable(format!(
-                "the fee payer can't pay for a transaction ({error}): send it SOL"
-            )));
-        }
         return Ok(Outcome::Fails(failed(slot, error, &value)));
     }
     let malformed = || rpc::odd(what, "malformed balances or inner instructions");
@@ -169,6 +170,7 @@ fn failed(slot: u64, error: &Value, value: &Value) -> Failed {
         slot,
         error: error.as_str().map_or_else(|| error.to_string(), str::to_owned),
         unknown_blockhash: error.as_str() == Some(BLOCKHASH_NOT_FOUND),
+        is_our_poverty: is_our_poverty(error),
         custom,
         log: last
             .unwrap_or_default()

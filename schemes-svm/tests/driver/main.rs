@@ -2,6 +2,7 @@
 
 mod building;
 mod expiring;
+mod hiding;
 mod node;
 mod nodes;
 mod observing;

@@ -1,6 +1,7 @@
 //! `exact` against a scripted chain: golden vectors, every reason, the order of checks, trouble of nodes, what evidence
 //! proves, and hostile transactions.
 
+mod absurd_nodes;
 mod answers;
 mod checks;
 mod effects;
