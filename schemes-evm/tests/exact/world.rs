@@ -51,6 +51,8 @@ pub struct Chain {
     pub state: RpcResult,
     /// Of the head block that a diagnosis reads, in seconds since the epoch.
     pub head_s: u64,
+    /// Its height.
+    pub head: u64,
 }
 
 impl Default for Chain {
@@ -68,6 +70,7 @@ impl Default for Chain {
             diagnosis: Token::default().answer(),
             state: word_result(0),
             head_s: NOW_S,
+            head: 100,
         }
     }
 }
@@ -406,7 +409,7 @@ fn answer(chain: &Chain, method: &str, params: &Value) -> RpcResult {
         }
         "eth_blockNumber" => chain.height.clone(),
         "eth_getBlockByNumber" => RpcResult::Ok(json!({
-            "number": "0x64",
+            "number": format!("{:#x}", chain.head),
             "timestamp": format!("{:#x}", chain.head_s),
         })),
         "eth_call" if to == ASSET && data.starts_with("0xe94a0102") => chain.state.clone(),
