@@ -5,7 +5,7 @@ use alloy_primitives::U256;
 use sdk_plugin::Value;
 use sdk_plugin::host::{RpcCall, RpcResult};
 
-use crate::{rpc, text};
+use crate::rpc;
 
 /// No transaction uses more gas than this on any chain: an estimate above it is no estimate.
 const MOST_GAS: u64 = 1 << 40;
@@ -14,8 +14,6 @@ const LEAST_GAS: u64 = 21_000;
 /// No call that moves tokens by a signature uses less: it checks the signature, writes down that the authorization is used, and
 /// changes two balances.
 pub(crate) const LEAST_CALL_GAS: u64 = 40_000;
-/// Heights and nonces are below this on every chain, and are written as JSON integers.
-const MOST_COUNT: u64 = text::MAX_JSON_INTEGER;
 /// Nobody pays this much for a unit of gas, in wei: a thousand coins.
 const MOST_WEI: u128 = 1_000_000_000_000_000_000_000;
 
@@ -46,9 +44,8 @@ fn is_quantity(value: &Value) -> bool {
     rpc::as_u256(value).is_some()
 }
 
-/// A height, a nonce, or a time in seconds since the epoch.
-pub(crate) fn is_count(value: &Value) -> bool {
-    rpc::as_u64(value).is_some_and(|count| count <= MOST_COUNT)
+fn is_count(value: &Value) -> bool {
+    rpc::as_count(value).is_some()
 }
 
 fn is_price(value: &Value) -> bool {

@@ -106,7 +106,7 @@ impl Trial<'_> {
     }
 
     fn funded(&self, cx: &Cx, gas: u64, height: RpcResult, balance: RpcResult) -> Result<Outcome, Fault> {
-        let height = rpc::quantity(height, "eth_blockNumber")?;
+        let height = rpc::count(height, "eth_blockNumber")?;
         let available = rpc::executed_word(balance, "balanceOf of the payer")?;
         let max_gas = self.limits.max_gas;
         if gas > max_gas {

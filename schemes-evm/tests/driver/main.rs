@@ -3,7 +3,10 @@
 mod anchoring;
 mod building;
 mod limits;
+mod malformed;
 mod node;
 mod observing;
+mod prices;
 mod reading;
 mod sending;
+mod two_nodes;
