@@ -11,7 +11,6 @@ use std::cmp::Reverse;
 
 use alloy_primitives::{Bytes, U256};
 use alloy_sol_types::{SolCall, SolValue};
-use sdk_plugin::host::RpcResult;
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Cx, Fault};
 
@@ -22,10 +21,8 @@ use super::{reason, revert};
 use crate::abi::AuthorizedToken::{authorizationStateCall, balanceOfCall, nameCall, versionCall};
 use crate::abi::{MULTICALL3, Multicall};
 use crate::rpc::{self, Answers, EthCall, Executed, Failure};
+use crate::second::{self, BLOCKS_APART};
 use crate::step;
-
-/// Two nodes whose blocks are at most so far apart are equally new: they are not read at the same moment.
-const BLOCKS_APART: u64 = 1;
 
 /// The refusal that stands, with its reason; or the funds, when the payment is good after all. `failure`: the first node's,
 /// where the simulation failed.
@@ -63,11 +60,7 @@ pub(super) async fn diagnose(
 async fn views(cx: &Cx, question: &Question<'_>, failure: Option<&Failure>) -> Result<Vec<View>, Fault> {
     let mut calls = vec![rpc::newest_block(), questions(question.payment).call()];
     calls.extend(question.reads());
-    let nodes = match cx.compare(calls.clone()).await {
-        Ok(nodes) => nodes,
-        // With one of two away, the other one decides.
-        Err(_) => vec![cx.read(calls).await?],
-    };
+    let nodes = second::by_two(cx, calls).await?;
     let mut views = Vec::new();
     let mut trouble = None;
     for node in nodes {
@@ -98,9 +91,8 @@ impl View {
         cx: &Cx,
         question: &Question<'_>,
         failure: Option<&Failure>,
-        answers: Vec<RpcResult>,
+        mut answers: Answers,
     ) -> Result<Self, Fault> {
-        let mut answers = Answers::of(answers);
         let (height, head_s) = rpc::head(answers.take()?)?;
         let findings = answers.take()?;
         let outcome = question.judge(cx, &mut answers).await?;

@@ -9,4 +9,5 @@ mod observing;
 mod prices;
 mod reading;
 mod sending;
+#[path = "../common/two_nodes.rs"]
 mod two_nodes;

@@ -8,9 +8,13 @@ use serde_json::json;
 
 use crate::node::{World, hex, lane};
 use crate::reading::check_on;
-use crate::two_nodes::beside;
+use crate::two_nodes::TwoNodes;
 
 const GWEI: u64 = 1_000_000_000;
+
+fn beside(one: &World, other: &World) -> Cx {
+    TwoNodes::cx(&one.host, &other.host, &one.cx())
+}
 
 fn world_at(base_fee: u64) -> World {
     let world = World::new();

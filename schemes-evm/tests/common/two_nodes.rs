@@ -10,20 +10,21 @@ use sdk_plugin::host::{
 use sdk_plugin::testkit::ScriptHost;
 use sdk_plugin::{Cx, Fault, HostServices, Value, async_trait};
 
-use crate::node::World;
-
-/// A call of `one` on a network with a second node. A read goes to the first.
-pub fn beside(one: &World, other: &World) -> Cx {
-    let both = TwoNodes {
-        one: one.host.clone(),
-        other: other.host.clone(),
-    };
-    Cx::new(Arc::new(both), 1, one.cx().context().clone())
+/// Whose answers to a comparison stand one behind the other. A read goes to the first.
+pub struct TwoNodes {
+    pub one: Arc<ScriptHost>,
+    pub other: Arc<ScriptHost>,
 }
 
-struct TwoNodes {
-    one: Arc<ScriptHost>,
-    other: Arc<ScriptHost>,
+impl TwoNodes {
+    /// The same call on a network with a second node.
+    pub fn cx(one: &Arc<ScriptHost>, other: &Arc<ScriptHost>, call: &Cx) -> Cx {
+        let both = Self {
+            one: one.clone(),
+            other: other.clone(),
+        };
+        Cx::new(Arc::new(both), 1, call.context().clone())
+    }
 }
 
 #[async_trait]
