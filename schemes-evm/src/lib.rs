@@ -15,6 +15,7 @@ pub mod driver;
 pub mod exact;
 pub mod members;
 pub mod rpc;
+mod second;
 mod shape;
 pub mod signature;
 pub mod step;

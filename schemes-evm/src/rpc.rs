@@ -92,10 +92,10 @@ pub fn newest_block() -> RpcCall {
 /// Height and timestamp (seconds since the epoch) of the newest block.
 pub fn head(result: RpcResult) -> Result<(u64, u64), Fault> {
     let block = value(result, "eth_getBlockByNumber")?;
-    let member = |name: &str| block.get(name).and_then(as_u64);
+    let member = |name: &str| block.get(name).and_then(as_count);
     member("number")
         .zip(member("timestamp"))
-        .ok_or_else(|| Fault::unavailable("the node's head block has no number or timestamp"))
+        .ok_or_else(|| malformed_block(&block, &["number", "timestamp"]))
 }
 
 #[must_use]
@@ -140,19 +140,62 @@ pub fn value(result: RpcResult, what: &str) -> Result<Value, Fault> {
 /// A quantity that must fit 64 bits.
 pub fn quantity(result: RpcResult, what: &str) -> Result<u64, Fault> {
     let value = value(result, what)?;
-    as_u64(&value).ok_or_else(|| Fault::unavailable(format!("{what}: the node answered no 64-bit quantity")))
+    as_u64(&value).ok_or_else(|| malformed(what, "a quantity of 64 bits", &value))
 }
+
+/// A height or a nonce.
+pub fn count(result: RpcResult, what: &str) -> Result<u64, Fault> {
+    let value = value(result, what)?;
+    as_count(&value).ok_or_else(|| malformed(what, "a height or nonce", &value))
+}
+
+/// A node's answer that is not what its method answers. Another node is asked before anything follows from it.
+#[must_use]
+pub fn malformed(what: &str, wanted: &str, answer: &Value) -> Fault {
+    let shown = match answer {
+        Value::Null => "null".to_owned(),
+        Value::Bool(_) => "a boolean".to_owned(),
+        Value::Number(_) => "a JSON number".to_owned(),
+        Value::String(text) if text.len() <= MOST_SHOWN => format!("{text:?}"),
+        Value::String(text) => format!("a text of {} bytes", text.len()),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    };
+    Fault::unavailable(format!("{what}: the node answered {shown} instead of {wanted}"))
+}
+
+/// The first of a block's members that is not what it must be.
+#[must_use]
+pub fn malformed_block(block: &Value, members: &[&str]) -> Fault {
+    if !block.is_object() {
+        return malformed("eth_getBlockByNumber", "a block", block);
+    }
+    let is_good = |name: &str| {
+        let value = block.get(name)?;
+        match name {
+            "hash" => as_word(value).map(|_| ()),
+            _ => as_count(value).map(|_| ()),
+        }
+    };
+    let first = members.iter().find(|name| is_good(name).is_none());
+    let name = first.copied().unwrap_or("number");
+    let what = format!("eth_getBlockByNumber, {name}");
+    malformed(&what, "that of a block", block.get(name).unwrap_or(&Value::Null))
+}
+
+/// Longest text of a node that is shown in a message, in bytes.
+const MOST_SHOWN: usize = 80;
 
 /// A quantity of up to 256 bits.
 pub fn big_quantity(result: RpcResult, what: &str) -> Result<U256, Fault> {
     let value = value(result, what)?;
-    as_u256(&value).ok_or_else(|| Fault::unavailable(format!("{what}: the node answered no quantity")))
+    as_u256(&value).ok_or_else(|| malformed(what, "a quantity", &value))
 }
 
 /// Bytes such as code.
 pub fn bytes(result: RpcResult, what: &str) -> Result<Vec<u8>, Fault> {
     let value = value(result, what)?;
-    as_bytes(&value).ok_or_else(|| Fault::unavailable(format!("{what}: the node answered no hex bytes")))
+    as_bytes(&value).ok_or_else(|| malformed(what, "hex bytes", &value))
 }
 
 #[must_use]
@@ -169,6 +212,12 @@ pub fn as_u256(value: &Value) -> Option<U256> {
 #[must_use]
 pub fn as_u64(value: &Value) -> Option<u64> {
     as_u256(value).and_then(|number| u64::try_from(number).ok())
+}
+
+/// A height, a nonce, a log's place or a time in seconds since the epoch: below 2^53 on every chain, and written as a JSON integer.
+#[must_use]
+pub fn as_count(value: &Value) -> Option<u64> {
+    as_u64(value).filter(|count| *count <= text::MAX_JSON_INTEGER)
 }
 
 #[must_use]
@@ -240,7 +289,7 @@ pub fn executed(result: RpcResult, what: &str) -> Result<Executed, Fault> {
     match result {
         RpcResult::Ok(value) => as_bytes(&value)
             .map(Executed::Returned)
-            .ok_or_else(|| Fault::unavailable(format!("{what}: the node answered no hex bytes"))),
+            .ok_or_else(|| malformed(what, "hex bytes", &value)),
         RpcResult::Error(error) => match failure(&error) {
             Some(failure) => Ok(Executed::Failed(failure)),
             None => Err(node_trouble(what, &error)),

@@ -4,13 +4,13 @@ use alloy_primitives::Address;
 use sdk_plugin::cx::NetworkView;
 use sdk_plugin::host::{Level, RpcCall, RpcError, RpcResult};
 use sdk_plugin::scheme::{Call, Refusal};
-use sdk_plugin::{Amount, Cx, Fault, HexBytes};
+use sdk_plugin::{Amount, Cx, Fault, HexBytes, Value};
 
 use serde_json::json;
 
 use crate::driver::options::Options;
 use crate::rpc::{self, EthCall, Executed, Failure};
-use crate::text;
+use crate::{shape, text};
 
 /// What checks are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +95,8 @@ pub fn too_much_gas(what: &str, gas: u64, max_gas: u64, network: &NetworkView) -
 }
 
 /// The answer to an estimate; where nodes fail to make one for reasons of their own, that of the call itself: `assumed` gas
-/// when it works (exact-evm.md section 15). Some chains run every call and estimate none.
+/// when it works (exact-evm.md section 15). Some chains run every call and estimate none. An estimate that no such call can have
+/// is none.
 ///
 /// # Errors
 /// No node answered the call.
@@ -107,6 +108,11 @@ pub async fn or_called(
 ) -> Result<RpcResult, Fault> {
     let estimate_error = match estimate {
         RpcResult::Error(error) if rpc::failure(&error).is_none() => error,
+        RpcResult::Ok(gas) if rpc::as_u64(&gas).is_some_and(|gas| gas < shape::LEAST_CALL_GAS) => RpcError {
+            code: 0,
+            message: format!("the estimate {gas} is too low for a call that moves tokens"),
+            data: Value::Null,
+        },
         answer @ (RpcResult::Ok(_) | RpcResult::Error(_)) => return Ok(answer),
     };
     let fields = json!({ "code": estimate_error.code, "message": estimate_error.message });
@@ -183,12 +189,32 @@ pub fn listed(asset: Address, network: &NetworkView) -> Result<(), String> {
     ))
 }
 
-/// The call of a step. `gas`: what it used when it was tried; a quarter more is allowed, up to `max_gas`, because storage
-/// may be warm there and cold when it counts.
+/// Gas that every transaction uses.
+const TRANSACTION_GAS: u64 = 21_000;
+/// Gas for a byte of calldata at the most (EIP-2028).
+const CALLDATA_BYTE_GAS: u64 = 16;
+/// Gas for what a transfer by signature does at Ethereum's prices (EIP-2929): a signature checked (3,000), the nonce's slot
+/// written for the first time (22,100), the payer's balance changed (5,000) and the payee's written for the first time (22,100),
+/// a proxy with its implementation and five more slots read (some 16,000), and two events (some 4,000); rounded up.
+const TRANSFER_GAS: u64 = 75_000;
+
+/// Gas limit of the transaction of a call that moves tokens. `used`: what it used when it was tried; a quarter more is allowed,
+/// because storage may be warm there and cold when it counts. A node's estimate can be too low: the limit is never below what a
+/// common transfer needs. What is not used is not paid. At most `max_gas`.
+#[must_use]
+pub fn gas_limit(data: &[u8], used: u64, max_gas: u64) -> u64 {
+    let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
+    let least = bytes
+        .saturating_mul(CALLDATA_BYTE_GAS)
+        .saturating_add(TRANSACTION_GAS + TRANSFER_GAS);
+    used.saturating_add(used / 4).max(least).min(max_gas)
+}
+
+/// The call of a step, with the gas limit of its transaction.
 ///
 /// # Errors
 /// Calldata without a selector, a defect.
-pub fn call(target: Address, data: Vec<u8>, gas: u64, max_gas: u64) -> Result<Call, Fault> {
+pub fn call(target: Address, data: Vec<u8>, gas_limit: u64) -> Result<Call, Fault> {
     let selector = data
         .get(..4)
         .ok_or_else(|| Fault::internal("calldata without a selector"))?;
@@ -196,7 +222,23 @@ pub fn call(target: Address, data: Vec<u8>, gas: u64, max_gas: u64) -> Result<Ca
         target: text::lower(target),
         operation: format!("0x{}", hex::encode(selector)),
         native_value: Amount::ZERO,
-        compute_limit: Some(gas.saturating_add(gas / 4).min(max_gas)),
+        compute_limit: Some(gas_limit),
         data: HexBytes(data),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gas_limit_is_the_estimate_and_a_quarter_but_enough_for_a_transfer() {
+        let data = [0; 292];
+        assert_eq!(gas_limit(&data, 90_000, 400_000), 112_500);
+        assert_eq!(gas_limit(&data, 390_000, 400_000), 400_000);
+        assert_eq!(gas_limit(&data, 30_000, 400_000), 100_672);
+        assert_eq!(gas_limit(&data, 30_000, 80_000), 80_000, "the operator's ceiling");
+        assert_eq!(gas_limit(&[0; 8_192], 0, u64::MAX), 227_072);
+        assert_eq!(gas_limit(&data, u64::MAX, 400_000), 400_000);
+    }
 }

@@ -19,6 +19,8 @@ pub struct Signed {
     signature: Vec<u8>,
     /// The account's key made it, which decides only where there is no code.
     by_key: bool,
+    /// A wallet at the account is asked in any case.
+    asks_wallet: bool,
 }
 
 /// What the chain said.
@@ -32,11 +34,23 @@ pub struct Told {
 impl Signed {
     #[must_use]
     pub fn new(account: Address, digest: B256, signature: &[u8]) -> Self {
+        let by_key = signature::signed_by(account, &digest, signature);
         Self {
             account,
             digest,
             signature: signature.to_vec(),
-            by_key: signature::signed_by(account, &digest, signature),
+            by_key,
+            // Only a wallet can make another signature good: ask in the same round trip.
+            asks_wallet: !by_key,
+        }
+    }
+
+    /// The same, asked in one round trip whatever the account is.
+    #[must_use]
+    pub fn at_once(&self) -> Self {
+        Self {
+            asks_wallet: true,
+            ..self.clone()
         }
     }
 
@@ -44,8 +58,7 @@ impl Signed {
     #[must_use]
     pub fn reads(&self) -> Vec<RpcCall> {
         let mut reads = vec![rpc::get_code(self.account)];
-        if !self.by_key {
-            // Only a wallet can make this signature good: ask in the same round trip.
+        if self.asks_wallet {
             reads.push(self.question());
         }
         reads
@@ -55,7 +68,11 @@ impl Signed {
     /// Trouble of the node.
     pub fn take(&self, answers: &mut Answers) -> Result<Told, Fault> {
         let has_code = !rpc::bytes(answers.take()?, "eth_getCode of a signer")?.is_empty();
-        let wallet = if self.by_key { None } else { Some(answers.take()?) };
+        let wallet = if self.asks_wallet {
+            Some(answers.take()?)
+        } else {
+            None
+        };
         let agrees = match (has_code, wallet) {
             (false, _) => Some(self.by_key),
             (true, Some(answer)) => Some(signature::wallet_agrees(answer)?),

@@ -11,7 +11,8 @@ use sdk_plugin::host::{SignRequest, Suite};
 use sdk_plugin::scheme::{Call, LaneChoice, Step};
 use sdk_plugin::{Amount, Cx, Fault, HexBytes};
 
-use super::fees::{Fees, L1_FEE_UNIT_BYTES, Terms};
+use super::fees::{Fees, Terms};
+use super::market::L1_FEE_UNIT_BYTES;
 use super::options::Options;
 use crate::rpc::{self, EthCall, Executed};
 use crate::text;

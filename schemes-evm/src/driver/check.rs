@@ -23,15 +23,56 @@ const WARN_CLOCK_SKEW_S: u64 = 5;
 impl EvmDriver {
     /// A node that does not answer is a fault; a network that is wrong is an answer.
     pub(super) async fn checked(&self, cx: &Cx, network: &Network) -> Result<Readiness, Fault> {
-        let (mut readiness, has_multicall) = check(cx, network).await?;
+        let (mut readiness, has_multicall, base_fee) = check(cx, network).await?;
         if let Some(known) = self.networks().get(&network.id) {
             readiness.warnings.extend(known.log_limits.warnings(cx.now_ms()));
+        }
+        if readiness.ready {
+            readiness.why_not = self.too_expensive(cx, network, base_fee).await;
+            readiness.ready = readiness.why_not.is_none();
         }
         // On another chain the addresses mean something else, and a lagging node may not know of the newest approval.
         if readiness.ready {
             self.audit(cx, network, &mut readiness, has_multicall).await?;
         }
         Ok(readiness)
+    }
+
+    /// Why nothing new is begun: a transaction's price would be above the ceiling. `verify` calls nothing valid that could not be
+    /// sent. One node's word is not enough.
+    async fn too_expensive(&self, cx: &Cx, network: &Network, base_fee: Option<u128>) -> Option<String> {
+        let options = Options::read(&network.options).ok()?;
+        let ceiling = options.max_fee_per_gas_wei;
+        let known = self.known_market(&network.id, cx.now_ms());
+        let tip = known.map_or(0, |market| market.tip);
+        let needed = match base_fee {
+            Some(base_fee) => base_fee.checked_add(tip.max(options.min_priority_fee_per_gas_wei))?,
+            // Without a base fee the tip is the whole price.
+            None => known.filter(|market| market.base_fee.is_none())?.tip,
+        };
+        if needed <= ceiling {
+            return None;
+        }
+        if base_fee.is_some()
+            && let Ok(heads) = cx.compare(vec![rpc::newest_block()]).await
+        {
+            let base_fees = heads
+                .into_iter()
+                .flatten()
+                .filter_map(|head| Head::read(head).ok());
+            let lowest = base_fees.filter_map(|head| head.base_fee).min();
+            let is_below = |base_fee: u128| {
+                base_fee.saturating_add(tip.max(options.min_priority_fee_per_gas_wei)) <= ceiling
+            };
+            if lowest.is_some_and(is_below) {
+                return None;
+            }
+        }
+        let id = &network.id;
+        Some(format!(
+            "a transaction takes {needed} wei per gas now, above max_fee_per_gas_wei ({ceiling}): wait for a lower price, or \
+             raise max_fee_per_gas_wei in the options of networks.{id:?}"
+        ))
     }
 
     async fn audit(
@@ -104,8 +145,8 @@ impl EvmDriver {
     }
 }
 
-/// One round trip: all but the allowances, and whether Multicall3 is deployed.
-async fn check(cx: &Cx, network: &Network) -> Result<(Readiness, bool), Fault> {
+/// One round trip: all but the allowances, whether Multicall3 is deployed, and the head's base fee.
+async fn check(cx: &Cx, network: &Network) -> Result<(Readiness, bool, Option<u128>), Fault> {
     let mut findings = Findings::default();
     let Some(chain_id) = text::chain_id(&network.id) else {
         return Err(Fault::invalid(format!(
@@ -184,7 +225,7 @@ async fn check(cx: &Cx, network: &Network) -> Result<(Readiness, bool), Fault> {
         warnings: findings.warnings,
         node_fault: findings.node_fault,
     };
-    Ok((readiness, has_multicall))
+    Ok((readiness, has_multicall, head.base_fee))
 }
 
 #[derive(Debug, Default)]
@@ -244,19 +285,25 @@ impl Findings {
 struct Head {
     height: u64,
     timestamp_s: u64,
+    /// In wei per unit of gas; `None`: blocks have none.
+    base_fee: Option<u128>,
 }
 
 impl Head {
     fn read(result: RpcResult) -> Result<Self, Fault> {
         let block = rpc::value(result, "eth_getBlockByNumber")?;
-        let member = |name: &str| block.get(name).and_then(rpc::as_u64);
+        let member = |name: &str| block.get(name).and_then(rpc::as_count);
+        let base_fee = block.get("baseFeePerGas").and_then(rpc::as_u256);
         match (member("number"), member("timestamp")) {
-            (Some(height), Some(timestamp_s)) => Ok(Self { height, timestamp_s }),
-            _ => Err(Fault::unavailable(if block == Value::Null {
-                "the node has no head block yet"
-            } else {
-                "the node's head block has no number or timestamp"
-            })),
+            (Some(height), Some(timestamp_s)) => Ok(Self {
+                height,
+                timestamp_s,
+                base_fee: base_fee.and_then(|fee| u128::try_from(fee).ok()),
+            }),
+            _ if block == Value::Null => Err(Fault::unavailable(
+                "eth_getBlockByNumber: the node answered null: it has no head block yet",
+            )),
+            _ => Err(rpc::malformed_block(&block, &["number", "timestamp"])),
         }
     }
 }

@@ -4,34 +4,19 @@
 //! blocks are full for a while. A replacement raises both fees of the previous bid by an eighth, the most that any node
 //! asks for, and follows the market where that is higher. It is refused once it would offer several times what blocks show.
 
-use alloy_primitives::U256;
-use alloy_sol_types::SolCall;
 use sdk_plugin::chain::Bid;
-use sdk_plugin::host::{Level, RpcResult};
-use sdk_plugin::{Amount, Cx, Fault, Value};
+use sdk_plugin::{Amount, Cx, Fault};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::EvmDriver;
+use super::market::Market;
 use super::options::Options;
-use crate::abi::{GAS_PRICE_ORACLE, GasPriceOracle};
-use crate::rpc::{self, EthCall, Executed};
 
-/// How long a market is remembered, in milliseconds: about a block of a fast chain.
-const MARKET_TTL_MS: u64 = 2_000;
-/// How long a chain without an L1 data fee is not asked for one, in milliseconds: fees come with upgrades of a chain.
-const NO_L1_FEE_TTL_MS: u64 = 3_600_000;
 /// How long a price counts that a node has named, in milliseconds. A node that still wants it names it again.
 const ASKED_PRICE_TTL_MS: u64 = 60_000;
-/// Blocks of history that the tip is taken from.
-const HISTORY_BLOCKS: u64 = 5;
-/// Percentile of the tips in each of them.
-const TIP_PERCENTILE: u64 = 50;
 /// A replacement offers at most this many times what a new bid would offer now. A node that calls every bid too low must not
 /// raise the price without end: blocks show what is paid, a node's wording does not.
 const MOST_TIMES_MARKET: u128 = 4;
-/// Bytes of transaction that one L1 data fee is quoted for.
-pub(super) const L1_FEE_UNIT_BYTES: u64 = 512;
 
 /// The driver's terms of a [`Bid`]. All prices in wei per unit of gas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,23 +45,6 @@ impl Terms {
         serde_json::from_value(bid.terms.clone())
             .map_err(|error| Fault::invalid(format!("the bid is not one of the EVM driver: {error}")))
     }
-}
-
-/// What the chain asks for now, in wei per unit of gas.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Market {
-    /// `None`: blocks have no base fee.
-    base_fee: Option<u128>,
-    /// With a base fee, the tip; without, the whole price.
-    tip: u128,
-    l1_fee_per_unit: U256,
-    head_height: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Remembered {
-    market: Market,
-    read_ms: u64,
 }
 
 /// A price that a node has asked for in a refusal.
@@ -122,71 +90,7 @@ impl EvmDriver {
             head_height: market.head_height,
         })
     }
-
-    async fn market(&self, cx: &Cx) -> Result<Market, Fault> {
-        let network = &cx.network().id;
-        let now_ms = cx.now_ms();
-        let remembered = self.networks().get(network).and_then(|known| known.market);
-        if let Some(known) = remembered
-            && now_ms
-                .checked_sub(known.read_ms)
-                .is_some_and(|age_ms| age_ms < MARKET_TTL_MS)
-        {
-            return Ok(known.market);
-        }
-        let has_l1_fee = self
-            .networks()
-            .get(network)
-            .and_then(|known| known.no_l1_fee_until_ms)
-            .is_none_or(|until_ms| now_ms >= until_ms);
-        let mut calls = vec![
-            rpc::newest_block(),
-            rpc::request(
-                "eth_feeHistory",
-                json!([crate::text::quantity(HISTORY_BLOCKS), "latest", [TIP_PERCENTILE]]),
-            ),
-            rpc::request("eth_gasPrice", json!([])),
-        ];
-        if has_l1_fee {
-            calls.push(l1_fee_question().call());
-        }
-        let mut answers = rpc::read_well_formed(cx, calls).await?;
-        let (head, history, price) = (answers.take()?, answers.take()?, answers.take()?);
-        let l1_fee = if has_l1_fee {
-            l1_fee_of(answers.take()?).unwrap_or_else(|fault| {
-                // It only makes budgets exact: a node that can't tell it must not stop the network.
-                let fields = json!({ "why": fault.message });
-                cx.log(
-                    Level::Warn,
-                    "evm::fees",
-                    "the L1 data fee could not be read: the last known one counts",
-                    &fields,
-                );
-                Some(remembered.map_or(U256::ZERO, |known| known.market.l1_fee_per_unit))
-            })
-        } else {
-            None
-        };
-        let market = Market::read(head, history, price, l1_fee.unwrap_or(U256::ZERO))?;
-        let mut networks = self.networks();
-        let known = networks.entry(network.clone()).or_default();
-        known.market = Some(Remembered {
-            market,
-            read_ms: now_ms,
-        });
-        if has_l1_fee && l1_fee.is_none() {
-            known.no_l1_fee_until_ms = Some(now_ms.saturating_add(NO_L1_FEE_TTL_MS));
-        }
-        Ok(market)
-    }
 }
-
-/// The next block's base fee in a history is at most so many times the head's.
-const MOST_TIMES_NEXT: u128 = 4;
-/// Prices below this are believed whatever the head's base fee is, in wei per gas.
-const LEAST_CLAMP_WEI: u128 = 1_000_000_000;
-/// The tips of a history are at most so many times what the node itself calls the price.
-const MOST_TIMES_PRICE: u128 = 100;
 
 impl Market {
     /// Offers at least the price that a node has named, as far as it is not absurd: a node's wording must not raise the
@@ -197,89 +101,20 @@ impl Market {
             self.tip = self.tip.max(asked_wei);
         }
     }
-
-    fn read(
-        head: RpcResult,
-        history: RpcResult,
-        price: RpcResult,
-        l1_fee_per_unit: U256,
-    ) -> Result<Self, Fault> {
-        let head = rpc::value(head, "eth_getBlockByNumber")?;
-        let head_height = head
-            .get("number")
-            .and_then(rpc::as_u64)
-            .ok_or_else(|| Fault::unavailable("the node's head block has no number"))?;
-        let gas_price = rpc::value(price, "eth_gasPrice").and_then(|price| wei(&price));
-        // Only the head block tells a chain before London from one whose base fee is 0: fee histories say 0 for both.
-        let Some(own_base_fee) = head.get("baseFeePerGas").filter(|fee| !fee.is_null()) else {
-            return Ok(Self {
-                base_fee: None,
-                tip: gas_price?,
-                l1_fee_per_unit,
-                head_height,
-            });
-        };
-        let own_base_fee = wei(own_base_fee)?;
-        let history = match (rpc::value(history, "eth_feeHistory"), &gas_price) {
-            (Ok(history), _) => history,
-            // Many nodes lack it: the head's own base fee and the node's price do as well.
-            (Err(_), Ok(_)) => Value::Null,
-            (Err(history), Err(price)) => {
-                let (history, price) = (history.message, &price.message);
-                return Err(Fault::unavailable(format!("{history}; {price}")));
-            }
-        };
-        let next_base_fee = match history
-            .get("baseFeePerGas")
-            .and_then(Value::as_array)
-            .and_then(|fees| fees.last())
-        {
-            // One answer with an absurd number must not price everybody out: a base fee rises by an eighth with a block.
-            Some(fee) => wei(fee).map_or(own_base_fee, |fee| {
-                fee.min(own_base_fee.saturating_mul(MOST_TIMES_NEXT).max(LEAST_CLAMP_WEI))
-            }),
-            None => own_base_fee,
-        };
-        let base_fee = next_base_fee.max(own_base_fee);
-        let tip = match median_tip(&history) {
-            // Empty blocks say nothing about tips; the node's own suggestion does.
-            0 => gas_price.map_or(0, |price| price.saturating_sub(base_fee)),
-            tip => match gas_price {
-                Ok(price) if price > 0 => {
-                    tip.min(price.saturating_mul(MOST_TIMES_PRICE).max(LEAST_CLAMP_WEI))
-                }
-                Ok(_) | Err(_) => tip,
-            },
-        };
-        Ok(Self {
-            base_fee: Some(base_fee),
-            tip,
-            l1_fee_per_unit,
-            head_height,
-        })
-    }
-}
-
-/// The median over the blocks of the tip paid at [`TIP_PERCENTILE`]; 0 without any.
-fn median_tip(history: &Value) -> u128 {
-    let rewards = history.get("reward").and_then(Value::as_array);
-    let mut tips: Vec<u128> = rewards
-        .into_iter()
-        .flatten()
-        .filter_map(|block| block.get(0).and_then(|tip| wei(tip).ok()))
-        .filter(|tip| *tip > 0)
-        .collect();
-    tips.sort_unstable();
-    tips.get(tips.len() / 2).copied().unwrap_or(0)
 }
 
 fn bid(market: &Market, previous: Option<Fees>, options: &Options, network: &str) -> Result<Fees, Fault> {
     let ceiling = options.max_fee_per_gas_wei;
     let above = |needed: u128, why: &str| {
-        Fault::denied(format!(
+        let message = format!(
             "{why} on {network} takes {needed} wei per gas, above max_fee_per_gas_wei ({ceiling}); \
              raise it in the network's options, or wait for a lower price"
-        ))
+        );
+        match previous {
+            // Nothing is begun: the same request may succeed when the price has fallen.
+            None => Fault::unavailable(message),
+            Some(_) => Fault::denied(message),
+        }
     };
     // Whatever the previous bid's form was, both of its prices must be beaten.
     let (least_max, least_tip) = match previous {
@@ -343,38 +178,9 @@ fn raised(price: Amount) -> Result<u128, Fault> {
         .ok_or_else(|| Fault::invalid("the previous bid is absurd"))
 }
 
-fn wei(value: &Value) -> Result<u128, Fault> {
-    rpc::as_u256(value)
-        .and_then(|wei| u128::try_from(wei).ok())
-        .ok_or_else(|| Fault::unavailable("the node answered a price that is no quantity"))
-}
-
-/// Asks for the data fee of bytes that compress badly. Where the predeploy is missing, the answer is empty.
-fn l1_fee_question() -> EthCall {
-    let mut data = Vec::new();
-    let mut word = alloy_primitives::keccak256(b"");
-    while (data.len() as u64) < L1_FEE_UNIT_BYTES {
-        data.extend_from_slice(word.as_slice());
-        word = alloy_primitives::keccak256(word);
-    }
-    EthCall {
-        from: None,
-        to: GAS_PRICE_ORACLE,
-        data: GasPriceOracle::getL1FeeCall { data: data.into() }.abi_encode(),
-        gas: None,
-    }
-}
-
-/// The L1 data fee of a unit; `None`: no code there, or other code than the oracle's, so there is none.
-fn l1_fee_of(result: RpcResult) -> Result<Option<U256>, Fault> {
-    Ok(match rpc::executed(result, "getL1Fee")? {
-        Executed::Returned(data) => data.first_chunk::<32>().map(|word| U256::from_be_bytes(*word)),
-        Executed::Failed(_) => None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::U256;
     use proptest::prelude::*;
 
     use super::*;
@@ -427,23 +233,6 @@ mod tests {
     }
 
     #[test]
-    fn one_absurd_price_of_a_node_prices_nobody_out() {
-        let gwei = 1_000_000_000_u128;
-        let head = RpcResult::Ok(json!({"number": "0x1", "baseFeePerGas": "0x77359400"}));
-        let price = RpcResult::Ok(json!("0x77359400"));
-        let read = |history: Value| {
-            let market = Market::read(head.clone(), RpcResult::Ok(history), price.clone(), U256::ZERO);
-            let market = market.expect("a market");
-            (market.base_fee, market.tip)
-        };
-        let absurd = json!("0xffffffffffffffffffff");
-        assert_eq!(read(json!({"baseFeePerGas": [absurd]})), (Some(8 * gwei), 0));
-        assert_eq!(read(json!({"baseFeePerGas": [null]})), (Some(2 * gwei), 0));
-        let tips = json!({"baseFeePerGas": ["0x77359400"], "reward": [[absurd]]});
-        assert_eq!(read(tips), (Some(2 * gwei), 200 * gwei));
-    }
-
-    #[test]
     fn t40_no_bid_goes_above_the_ceiling() {
         let options = Options {
             max_fee_per_gas_wei: 1_000_000_000,
@@ -452,7 +241,7 @@ mod tests {
         let near = bid(&market(Some(900_000_000), 50_000_000), None, &options, "n").expect("fits");
         assert_eq!(prices(near), (1_000_000_000, 50_000_000));
         let spike = bid(&market(Some(90_000_000_000), 1), None, &options, "eip155:1").expect_err("too dear");
-        assert_eq!(spike.kind, sdk_plugin::FaultKind::Denied);
+        assert_eq!(spike.kind, sdk_plugin::FaultKind::Unavailable, "nothing is begun");
         assert!(
             spike.message.contains("max_fee_per_gas_wei (1000000000)"),
             "{spike}"

@@ -339,7 +339,7 @@ impl Sent {
         let is_it = rpc::as_word(shown.get("hash")?)? == text::word(tx_id)?;
         is_it.then_some(Self {
             from: rpc::as_address(shown.get("from")?)?,
-            nonce: rpc::as_u64(shown.get("nonce")?)?,
+            nonce: rpc::as_count(shown.get("nonce")?)?,
         })
     }
 
@@ -413,7 +413,7 @@ impl Query {
                     receipt::topics(&log)?,
                     rpc::as_word(log.get("transactionHash")?)?,
                     Place {
-                        height: rpc::as_u64(log.get("blockNumber")?)?,
+                        height: rpc::as_count(log.get("blockNumber")?)?,
                         block: rpc::as_word(log.get("blockHash")?)?,
                     },
                 ))

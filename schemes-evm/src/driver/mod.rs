@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | check | `check`, `allowances`, `gas` | 1; two more after the start, one more when calls have failed |
 //! | lane | here | 1 |
-//! | quote | `fees` | 0 or 1: the market is remembered for two seconds |
+//! | quote | `fees`, `market` | 0 or 1: the market is remembered for two seconds |
 //! | build, fill | `build` | 0, and one signature by the host |
 //! | broadcast | `send` | 1 |
 //! | observe | `observe` | 1; more for what has reads, reverted, has a used slot, or is searched for |
@@ -19,6 +19,7 @@ mod depths;
 mod fees;
 mod foreign;
 mod gas;
+mod market;
 mod observe;
 pub mod options;
 mod receipt;
@@ -77,7 +78,7 @@ pub struct EvmDriver {
 /// What is remembered of one network.
 #[derive(Debug, Default)]
 struct Remembered {
-    market: Option<fees::Remembered>,
+    market: Option<market::Remembered>,
     /// The least price that a node has named when it refused a bid.
     asked_price: Option<fees::AskedPrice>,
     /// Until when nobody asks for an L1 data fee, milliseconds since the epoch: the chain has none.
@@ -152,7 +153,7 @@ impl ChainDriver for EvmDriver {
         rpc::check_chain(answers.take()?, &lane.network)?;
         Ok(LaneState {
             head_height: rpc::head(answers.take()?)?.0,
-            next_sequence: rpc::quantity(answers.take()?, "eth_getTransactionCount")?,
+            next_sequence: rpc::count(answers.take()?, "eth_getTransactionCount")?,
             balance: Amount(rpc::big_quantity(answers.take()?, "eth_getBalance")?),
         })
     }

@@ -121,7 +121,7 @@ impl Receipt {
             return None;
         }
         Some(Self {
-            height: rpc::as_u64(receipt.get("blockNumber")?)?,
+            height: rpc::as_count(receipt.get("blockNumber")?)?,
             block: rpc::as_word(receipt.get("blockHash")?)?,
             success: match rpc::as_u64(receipt.get("status")?)? {
                 0 => false,
@@ -171,7 +171,7 @@ impl Log {
             return None;
         }
         Some(Self {
-            index: rpc::as_u64(log.get("logIndex")?)?,
+            index: rpc::as_count(log.get("logIndex")?)?,
             emitter: rpc::as_address(log.get("address")?)?,
             topics: topics(log)?,
             data: rpc::as_bytes(log.get("data")?)?,

@@ -3,9 +3,11 @@
 //! What can be decided without the chain is decided first; the answer then waits for the signature's verdict, which
 //! needs the payer's code and comes before it in order. A payment that is refused either way is not simulated.
 
+use alloy_primitives::U256;
 use sdk_plugin::{Cx, Fault, PaymentRequest};
 
 use super::payment::Payment;
+use super::question::Question;
 use super::trial::{Funds, Outcome, Trial};
 use super::{ExactEvm, diagnose, prices, reason};
 use crate::rpc;
@@ -47,10 +49,8 @@ impl ExactEvm {
             ));
         };
         let facilitator = step::first_signer(cx)?;
-        let now_ms = cx.now_ms();
-        let from = payment.authorization.from;
         let digest = payment.digest();
-        let account_signed = signature::signed_by(from, &digest, &inner);
+        let account_signed = signature::signed_by(payment.authorization.from, &digest, &inner);
         let refused_later = payment
             .refused_terms(cx.now_s())
             // In the place right before the asset is first touched.
@@ -60,28 +60,68 @@ impl ExactEvm {
             });
 
         let limits = GasLimits::of(cx.network(), payment.asset, self.config.max_gas)?;
-        let known_price = self.prices.of(payment.chain_id, now_ms);
-        let mut trial = Trial {
+        let known_price = self.prices.of(payment.chain_id, cx.now_ms());
+        let mut question = Question {
             payment: &payment,
-            transfer: payment.transfer(facilitator, &inner, limits.max_gas),
-            wanted,
-            limits,
-            // A wallet may answer by the price of gas; whose signature an account's is, no price changes.
-            price: known_price.filter(|_| !account_signed),
+            signature: &inner,
+            digest,
+            deploys: deployment.is_some(),
+            account_signed,
+            refused_later,
+            trial: Trial {
+                payment: &payment,
+                transfer: payment.transfer(facilitator, &inner, limits.max_gas),
+                wanted,
+                limits,
+                ran_short: self
+                    .gas_shortages
+                    .is_known(payment.chain_id, payment.asset, cx.now_ms()),
+                // A wallet may answer by the price of gas; whose signature an account's is, no price changes.
+                price: known_price.filter(|_| !account_signed),
+            },
         };
-        let mut batch = vec![rpc::get_code(from)];
+        let outcome = self.first_opinion(cx, &mut question, known_price).await?;
+        let funds = match (outcome, question.refused_later.clone()) {
+            (Outcome::Works(funds), None) => Ok(funds),
+            // The signature is good, and what stands behind it needs no chain.
+            (Outcome::Works(_), Some(refusal)) => Err(refusal),
+            (Outcome::Refused(_), _) => diagnose::diagnose(cx, &mut question, None).await?,
+            (Outcome::Failed(failure), _) => diagnose::diagnose(cx, &mut question, Some(&failure)).await?,
+        };
+        Ok(match funds {
+            Ok(funds) => Checked::Good(Box::new(Good {
+                payment,
+                signature: inner,
+                funds,
+            })),
+            Err(refusal) => Checked::Refused(refusal),
+        })
+    }
+
+    /// What the first node says, in one round trip where that can be. With a refusal that needs no chain only the signature
+    /// is looked at.
+    async fn first_opinion(
+        &self,
+        cx: &Cx,
+        question: &mut Question<'_>,
+        known_price: Option<U256>,
+    ) -> Result<Outcome, Fault> {
+        let payment = question.payment;
+        let now_ms = cx.now_ms();
+        let account_signed = question.account_signed;
+        let mut batch = vec![rpc::get_code(payment.authorization.from)];
         if !account_signed {
             // Only a wallet can make this signature good: ask in the same round trip.
-            batch.push(signature::ask_wallet(from, digest, &inner).call());
+            batch.push(question.ask_wallet());
         }
         let asset_known = self
             .assets_with_code
             .has_code(payment.chain_id, payment.asset, now_ms);
-        if refused_later.is_none() {
+        if question.refused_later.is_none() {
             if !asset_known {
                 batch.push(rpc::get_code(payment.asset));
             }
-            batch.extend(trial.reads());
+            batch.extend(question.trial.reads());
         }
         let asks_price = !account_signed && known_price.is_none();
         if asks_price {
@@ -95,23 +135,16 @@ impl ExactEvm {
         } else {
             Some(answers.take()?)
         };
-        if !has_code && deployment.is_some() {
-            return Ok(refused(
-                &payment,
-                reason::FACTORY_NOT_ALLOWED,
-                "the payer's wallet is not deployed, and no factory is allowed to deploy it",
-            ));
-        }
         // Of an account with code, which the batch could not know of: its word, and the transfer once more, at a price.
         let mut at_price = None;
-        let signed = match (has_code, wallet) {
+        let has_signed = match (has_code, wallet) {
             (false, _) => account_signed,
             (true, Some(answer)) => signature::wallet_agrees(answer)?,
             (true, None) => {
-                let mut calls = vec![signature::ask_wallet(from, digest, &inner).call()];
-                trial.price = known_price;
+                let mut calls = vec![question.ask_wallet()];
+                question.trial.price = known_price;
                 match known_price {
-                    Some(_) => calls.extend(trial.reads()),
+                    Some(_) => calls.extend(question.trial.reads()),
                     None => calls.push(prices::ask()),
                 }
                 let mut answers = rpc::read_well_formed(cx, calls).await?;
@@ -120,66 +153,46 @@ impl ExactEvm {
                 agrees
             }
         };
-        if !signed {
-            return Ok(refused(
-                &payment,
-                reason::SIGNATURE,
-                "the signature is not the payer's",
-            ));
+        if let Some(refusal) = question.unsigned(has_code, has_signed) {
+            return Ok(Outcome::Refused(refusal));
         }
-        if let Some(refusal) = refused_later {
-            return Ok(Checked::Refused(refusal));
+        if question.refused_later.is_some() {
+            return Ok(Outcome::Works(None));
         }
         if !asset_known {
-            if rpc::bytes(answers.take()?, "eth_getCode of the asset")?.is_empty() {
-                return Ok(refused(
-                    &payment,
-                    reason::ASSET_NOT_DEPLOYED,
-                    "the asset has no code",
-                ));
+            if let Some(refusal) = question.no_asset(answers.take()?)? {
+                return Ok(Outcome::Refused(refusal));
             }
             self.assets_with_code
                 .saw_code(payment.chain_id, payment.asset, now_ms);
         }
 
+        let trial = &mut question.trial;
         let outcome = match (trial.price, at_price) {
             (Some(_), Some(mut answers)) => trial.take(cx, &mut answers).await,
             (None, Some(mut own)) => {
                 let outcome = trial.take(cx, &mut answers).await;
                 trial.price = self.prices.learn(payment.chain_id, now_ms, own.take()?);
-                again_at_price(cx, &trial, outcome).await
+                again_at_price(cx, trial, outcome).await
             }
             (_, None) => {
                 let outcome = trial.take(cx, &mut answers).await;
                 if asks_price && has_code {
                     trial.price = self.prices.learn(payment.chain_id, now_ms, answers.take()?);
-                    again_at_price(cx, &trial, outcome).await
+                    again_at_price(cx, trial, outcome).await
                 } else {
                     outcome
                 }
             }
         };
-        let outcome = match outcome {
+        match outcome {
             // The price may be what the node minds: below the base fee by now, or more than this one signer has.
             Err(_) if trial.price.is_some() => {
                 trial.price = None;
-                trial.run(cx).await?
+                trial.run(cx).await
             }
-            outcome => outcome?,
-        };
-        let funds = match outcome {
-            Outcome::Works(funds) => Ok(funds),
-            Outcome::Refused(refusal) => Err(refusal),
-            Outcome::Failed(failure) => diagnose::diagnose(cx, &trial, &failure).await?,
-        };
-        Ok(match funds {
-            Ok(funds) => Checked::Good(Box::new(Good {
-                payment,
-                signature: inner,
-                funds,
-            })),
-            Err(refusal) => Checked::Refused(refusal),
-        })
+            outcome => outcome,
+        }
     }
 }
 

@@ -1,57 +1,46 @@
-//! Why did a simulation fail? One multicall, first match wins (exact-evm.md section 4, D1 to D6), and the chain's own
-//! judgement of the time before D6.
+//! Is it so, and why? No payer is refused on one node's word: what the first node refused is put to two nodes where there are
+//! two, as one question. A simulation that failed is explained by a multicall in the same batch, first match wins
+//! (exact-evm.md section 4, D1 to D6), and the chain's own judgement of the time stands before D6.
 //!
-//! A node that lags says "exceeds balance" of a payer who was funded a moment ago. So two nodes are asked where there are
-//! two, the transfer is tried again, and the node with the newest head decides; of two with one head, the one whose calls run on
-//! the newer block. A node whose calls run on an older block than the head that it names blames nobody.
+//! A node that lags says "exceeds balance" of a payer who was funded a moment ago. So the node with the newest head decides;
+//! of two with one head, the one whose calls run on the newer block. Of two equally new ones that differ the one decides whose
+//! transfer works: a false yes costs gas at most, a false refusal costs a payment. A node whose calls run on an older block
+//! than the head that it names blames nobody.
 
 use std::cmp::Reverse;
 
 use alloy_primitives::{Bytes, U256};
 use alloy_sol_types::{SolCall, SolValue};
-use sdk_plugin::host::RpcResult;
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Cx, Fault};
 
 use super::payment::Payment;
+use super::question::Question;
 use super::trial::{Funds, Outcome, Trial};
 use super::{reason, revert};
 use crate::abi::AuthorizedToken::{authorizationStateCall, balanceOfCall, nameCall, versionCall};
 use crate::abi::{MULTICALL3, Multicall};
 use crate::rpc::{self, Answers, EthCall, Executed, Failure};
+use crate::second::{self, BLOCKS_APART};
 use crate::step;
 
-/// Texts of an EVM that ran out of gas, lower case.
-const OUT_OF_GAS: &[&str] = &["out of gas", "outofgas", "memoryoog", "gas required exceeds"];
-
-/// The refusal that explains `failure`; or the funds, when a fresher node makes the transfer work.
+/// The refusal that stands, with its reason; or the funds, when the payment is good after all. `failure`: the first node's,
+/// where the simulation failed.
 ///
 /// # Errors
-/// No node answers, or none whose calls are as new as its head, or two equally new ones differ.
+/// No node answers, or none whose calls are as new as its head.
 pub(super) async fn diagnose(
     cx: &Cx,
-    trial: &Trial<'_>,
-    failure: &Failure,
+    question: &mut Question<'_>,
+    failure: Option<&Failure>,
 ) -> Result<Result<Option<Funds>, Refusal>, Fault> {
-    let mut calls = vec![rpc::newest_block()];
-    calls.extend(trial.reads());
-    calls.push(questions(trial.payment).call());
-    let nodes = match cx.compare(calls.clone()).await {
-        Ok(nodes) => nodes,
-        // With one of two away, the other one decides.
-        Err(_) => vec![cx.read(calls).await?],
-    };
-    let mut views = Vec::new();
-    let mut trouble = None;
-    for node in nodes {
-        match View::read(cx, trial, failure, node).await {
-            Ok(view) => views.push(view),
-            Err(fault) => trouble = Some(fault),
-        }
+    let mut views = views(cx, question, failure).await;
+    if views.is_err() && question.trial.price.is_some() {
+        // The price may be what the nodes mind.
+        question.trial.price = None;
+        views = self::views(cx, question, failure).await;
     }
-    if views.is_empty() {
-        return Err(trouble.unwrap_or_else(|| Fault::internal("a diagnosis without answers")));
-    }
+    let mut views = views?;
     views.retain(View::counts);
     views.sort_by_key(|view| Reverse((view.height, view.calls_at)));
     let mut newest = views.into_iter();
@@ -60,16 +49,30 @@ pub(super) async fn diagnose(
             "the nodes' calls run on an older block than their head: they say nothing of this payment",
         ));
     };
-    let differs = |other: &View| {
-        let is_as_new = (other.height, other.calls_at) == (first.height, first.calls_at);
-        is_as_new && other.verdict.is_ok() != first.verdict.is_ok()
-    };
-    if newest.next().is_some_and(|other| differs(&other)) {
-        return Err(Fault::unavailable(
-            "two nodes with the same head differ about this payment",
-        ));
+    let is_good = |other: &View| other.is_as_new_as(&first) && other.verdict.is_ok();
+    Ok(match newest.find(is_good) {
+        Some(good) => good.verdict,
+        None => first.verdict,
+    })
+}
+
+/// What each node says that answers; a fault where none does.
+async fn views(cx: &Cx, question: &Question<'_>, failure: Option<&Failure>) -> Result<Vec<View>, Fault> {
+    let mut calls = vec![rpc::newest_block(), questions(question.payment).call()];
+    calls.extend(question.reads());
+    let nodes = second::by_two(cx, calls).await?;
+    let mut views = Vec::new();
+    let mut trouble = None;
+    for node in nodes {
+        match View::read(cx, question, failure, node).await {
+            Ok(view) => views.push(view),
+            Err(fault) => trouble = Some(fault),
+        }
     }
-    Ok(first.verdict)
+    if views.is_empty() {
+        return Err(trouble.unwrap_or_else(|| Fault::internal("a diagnosis without answers")));
+    }
+    Ok(views)
 }
 
 /// What one node says.
@@ -86,27 +89,32 @@ struct View {
 impl View {
     async fn read(
         cx: &Cx,
-        trial: &Trial<'_>,
-        failure: &Failure,
-        answers: Vec<RpcResult>,
+        question: &Question<'_>,
+        failure: Option<&Failure>,
+        mut answers: Answers,
     ) -> Result<Self, Fault> {
-        let mut answers = Answers::of(answers);
         let (height, head_s) = rpc::head(answers.take()?)?;
-        let outcome = trial.take(cx, &mut answers).await?;
-        let answer = rpc::executed(answers.take()?, "diagnosis of a failed simulation")?;
-        let outcomes = match answer {
-            Executed::Returned(data) => Vec::<Multicall::Outcome>::abi_decode(&data).ok(),
-            Executed::Failed(_) => None,
+        let findings = answers.take()?;
+        let outcome = question.judge(cx, &mut answers).await?;
+        let findings = match (rpc::executed(findings, "diagnosis of a payment"), &outcome) {
+            (Ok(Executed::Returned(data)), _) => Vec::<Multicall::Outcome>::abi_decode(&data)
+                .ok()
+                .as_deref()
+                .and_then(Findings::read),
+            (Ok(Executed::Failed(_)), _) => None,
+            // Without it a failure has no name, and would be blamed on the payer.
+            (Err(fault), Outcome::Failed(_)) => return Err(fault),
+            (Err(_), Outcome::Works(_) | Outcome::Refused(_)) => None,
         };
-        let findings = outcomes.as_deref().and_then(Findings::read);
         let time_s = findings.as_ref().and_then(|findings| findings.time_s);
         let calls_at = findings.as_ref().and_then(|findings| findings.number);
         let verdict = match outcome {
             Outcome::Works(funds) => Ok(funds),
             Outcome::Refused(refusal) => Err(refusal),
             Outcome::Failed(own) => {
-                let failure = if own.text().is_empty() { failure } else { &own };
-                Err(explained(cx, trial, findings.as_ref(), failure))
+                let failure = failure.filter(|_| own.text().is_empty());
+                let failure = failure.unwrap_or(&own);
+                Err(explained(cx, &question.trial, findings.as_ref(), failure))
             }
         };
         Ok(Self {
@@ -124,6 +132,17 @@ impl View {
         };
         !self.is_stale || self.verdict.as_ref().err().is_some_and(is_for_good)
     }
+
+    /// Of views that are sorted, newest first.
+    fn is_as_new_as(&self, newest: &Self) -> bool {
+        let is_near = newest.height.saturating_sub(self.height) <= BLOCKS_APART;
+        is_near
+            && match (self.calls_at, newest.calls_at) {
+                (Some(own), Some(newest)) => newest.saturating_sub(own) <= U256::from(BLOCKS_APART),
+                // A node that does not say where its calls run is no older for that.
+                (None, _) | (_, None) => true,
+            }
+    }
 }
 
 fn explained(cx: &Cx, trial: &Trial<'_>, findings: Option<&Findings>, failure: &Failure) -> Refusal {
@@ -135,8 +154,7 @@ fn explained(cx: &Cx, trial: &Trial<'_>, findings: Option<&Findings>, failure: &
         (reason::SIMULATION_FAILED, said @ (reason::VALID_BEFORE | reason::VALID_AFTER)) => said,
         (reason, _) => reason,
     };
-    let lower = text.to_lowercase();
-    if reason == reason::SIMULATION_FAILED && OUT_OF_GAS.iter().any(|sign| lower.contains(sign)) {
+    if reason == reason::SIMULATION_FAILED && revert::is_out_of_gas(&text) {
         let max_gas = trial.limits.max_gas;
         let why = step::too_much_gas("the transfer", max_gas, max_gas, cx.network());
         return payment.refuse(

@@ -4,10 +4,10 @@
 //! nonce without that transaction decides nothing: nodes index logs later than state, and the transaction may be one that
 //! paid.
 
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
 use sdk_plugin::Fault;
 use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, Shown};
-use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, Refusal};
+use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, Refusal, Step};
 
 use super::plan::Memo;
 use super::trace::{Sender, Trace, trace};
@@ -15,11 +15,7 @@ use super::{reason, revert};
 
 /// `now_s`: seconds since the epoch; only chooses between two names of the same failure.
 pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judgement, Fault> {
-    let step = usize::try_from(evidence.step)
-        .ok()
-        .and_then(|index| plan.steps.get(index))
-        .ok_or_else(|| Fault::invalid(format!("the plan has no step {}", evidence.step)))?;
-    let memo = Memo::deserialize_from(&step.memo)?;
+    let memo = Memo::deserialize_from(&step_of(plan, evidence)?.memo)?;
     let failure = match &evidence.shown {
         Shown::Landed { .. } => match trace(&memo, &evidence.logs, Sender::Ours) {
             Trace::Paid(items) => return Ok(paid(plan, &evidence.tx_id, items)),
@@ -56,6 +52,32 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judg
                 .into(),
         },
     })
+}
+
+/// The asset of a transfer of ours that reverted as one does that runs out of gas, with its authorization unused. A proxy
+/// whose implementation runs out of gas reverts without a word.
+pub(super) fn ran_out_of_gas(plan: &Plan, evidence: &Evidence) -> Result<Option<Address>, Fault> {
+    let Shown::Reverted { message, .. } = &evidence.shown else {
+        return Ok(None);
+    };
+    let is_unused = match evidence.guard {
+        GuardState::Absent | GuardState::Unchanged => true,
+        GuardState::Unread | GuardState::Changed => false,
+    };
+    let message = message.as_deref().unwrap_or_default();
+    if !is_unused || !revert::may_be_out_of_gas(message) {
+        return Ok(None);
+    }
+    Ok(Some(
+        Memo::deserialize_from(&step_of(plan, evidence)?.memo)?.asset,
+    ))
+}
+
+fn step_of<'a>(plan: &'a Plan, evidence: &Evidence) -> Result<&'a Step, Fault> {
+    usize::try_from(evidence.step)
+        .ok()
+        .and_then(|index| plan.steps.get(index))
+        .ok_or_else(|| Fault::invalid(format!("the plan has no step {}", evidence.step)))
 }
 
 /// What transactions of others say about the authorization, when they decide something.

@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | identify | `identify` | none |
 //! | decode, and the checks that need no chain | `payment` | none |
-//! | code, signature, simulation | `check`, `trial` | one batch; a second one for a payer with code and an ECDSA signature, where nodes can't estimate, and once a minute for a wallet, at the price of gas (`prices`) |
-//! | why a simulation failed | `diagnose` | one batch, of two nodes where there are two |
+//! | code, signature, simulation | `check`, `question`, `trial` | one batch; a second one for a payer with code and an ECDSA signature, where nodes can't estimate, and once a minute for a wallet, at the price of gas (`prices`) |
+//! | whether a refusal stands, and why a simulation failed | `diagnose` | one batch, of two nodes where there are two |
 //! | what must be sent, and what proves it | `plan` | in the batch of `check` |
 //! | what the chain showed | `judge`, with `trace` | none |
 //!
@@ -17,11 +17,13 @@
 mod check;
 mod code_cache;
 mod diagnose;
+mod gas_shortages;
 mod identify;
 mod judge;
 mod payment;
 mod plan;
 mod prices;
+mod question;
 pub mod reason;
 mod revert;
 mod trace;
@@ -34,6 +36,7 @@ use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
 
 use crate::step::{Checked, Wanted};
 use code_cache::CodeCache;
+use gas_shortages::GasShortages;
 use prices::Prices;
 
 /// The scheme's name on the wire.
@@ -64,6 +67,7 @@ pub struct ExactEvm {
     config: Config,
     assets_with_code: CodeCache,
     prices: Prices,
+    gas_shortages: GasShortages,
 }
 
 impl ExactEvm {
@@ -73,6 +77,7 @@ impl ExactEvm {
             config,
             assets_with_code: CodeCache::default(),
             prices: Prices::default(),
+            gas_shortages: GasShortages::default(),
         }
     }
 }
@@ -116,12 +121,16 @@ impl SchemeHandler for ExactEvm {
 
     async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
         Ok(match self.check(cx, request, Wanted::Plan).await? {
-            Checked::Good(good) => plan::plan(cx.network(), &good)?,
+            Checked::Good(good) => plan::plan(&good)?,
             Checked::Refused(refusal) => Planned::Refused(refusal),
         })
     }
 
     async fn judge(&self, cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
-        judge::judge(plan, evidence, cx.now_s())
+        let judgement = judge::judge(plan, evidence, cx.now_s())?;
+        if let Some(asset) = judge::ran_out_of_gas(plan, evidence)? {
+            self.gas_shortages.learn(cx, asset);
+        }
+        Ok(judgement)
     }
 }

@@ -2,7 +2,6 @@
 
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolCall;
-use sdk_plugin::cx::NetworkView;
 use sdk_plugin::scheme::{
     EvidenceWanted, Gate, Guard, LaneChoice, LogFilter, OnFail, Plan, Planned, ReadAt, ReadWanted, Reserve,
     Step,
@@ -31,22 +30,15 @@ pub(super) struct Memo {
 }
 
 /// One transfer, from any signer, with the payer's balance reserved.
-pub(super) fn plan(network: &NetworkView, good: &Good) -> Result<Planned, Fault> {
+pub(super) fn plan(good: &Good) -> Result<Planned, Fault> {
     let payment = &good.payment;
     let Funds {
         available,
         height,
-        gas,
-        max_gas,
+        gas_limit,
     } = good
         .funds
         .ok_or_else(|| Fault::internal("a plan was made without the payer's funds"))?;
-    if gas > max_gas {
-        return Ok(Planned::Refused(payment.refuse(
-            reason::SIMULATION_FAILED,
-            &step::too_much_gas("the transfer", gas, max_gas, network),
-        )));
-    }
     let signed = &payment.authorization;
     let memo = Memo {
         asset: payment.asset,
@@ -58,7 +50,7 @@ pub(super) fn plan(network: &NetworkView, good: &Good) -> Result<Planned, Fault>
     };
     let data = payment.calldata(&good.signature);
     let step = Step {
-        call: step::call(payment.asset, data, gas, max_gas)?,
+        call: step::call(payment.asset, data, gas_limit)?,
         lane: LaneChoice::Any,
         gate: Gate::None,
         on_fail: OnFail::Stop,

@@ -79,6 +79,30 @@ pub(super) fn reason_for(message: &str) -> &'static str {
     }
 }
 
+/// Texts of an EVM that ran out of gas, lower case.
+const OUT_OF_GAS: &[&str] = &["out of gas", "outofgas", "memoryoog", "gas required exceeds"];
+/// Messages, lower case, of a call that reverted without a word.
+const WORDLESS: &[&str] = &[
+    "",
+    "execution reverted",
+    "transaction reverted",
+    "vm execution error.",
+    "reverted",
+];
+
+/// Whether a message says that gas ran out.
+#[must_use]
+pub(super) fn is_out_of_gas(message: &str) -> bool {
+    let message = message.to_lowercase();
+    OUT_OF_GAS.iter().any(|sign| message.contains(sign))
+}
+
+/// The same, or it says nothing at all: what a contract calls may run out of gas without the contract's saying so.
+#[must_use]
+pub(super) fn may_be_out_of_gas(message: &str) -> bool {
+    is_out_of_gas(message) || WORDLESS.contains(&message.trim().to_lowercase().as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

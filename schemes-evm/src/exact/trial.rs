@@ -22,6 +22,8 @@ pub(super) struct Trial<'a> {
     pub(super) transfer: EthCall,
     pub(super) wanted: Wanted,
     pub(super) limits: GasLimits,
+    /// A transfer of this asset has run out of gas: estimates are not relied on.
+    pub(super) ran_short: bool,
     /// Wei per unit of gas at which it is tried; `None`: without a price, as nodes run calls by default.
     pub(super) price: Option<U256>,
 }
@@ -33,10 +35,8 @@ pub(super) struct Funds {
     pub(super) available: Amount,
     /// The balance is that of this block or of a later one.
     pub(super) height: u64,
-    /// Gas that the transfer used when simulated.
-    pub(super) gas: u64,
-    /// Most gas that it may use.
-    pub(super) max_gas: u64,
+    /// Of the transfer's transaction.
+    pub(super) gas_limit: u64,
 }
 
 /// What came of a trial.
@@ -44,7 +44,7 @@ pub(super) struct Funds {
 pub(super) enum Outcome {
     /// It works; with the funds where a plan is wanted.
     Works(Option<Funds>),
-    /// It can't pay, for a reason that needs no explanation.
+    /// It can't pay, for a reason that needs no explanation. Only two nodes together say so.
     Refused(Refusal),
     /// The EVM refused it.
     Failed(Failure),
@@ -101,27 +101,46 @@ impl Trial<'_> {
         }
         match funds {
             None => Ok(Outcome::Works(None)),
-            Some((height, balance)) => self.funded(gas, height, balance),
+            Some((height, balance)) => self.funded(cx, gas, height, balance),
         }
     }
 
-    fn funded(&self, gas: u64, height: RpcResult, balance: RpcResult) -> Result<Outcome, Fault> {
-        let height = rpc::quantity(height, "eth_blockNumber")?;
+    fn funded(&self, cx: &Cx, gas: u64, height: RpcResult, balance: RpcResult) -> Result<Outcome, Fault> {
+        let height = rpc::count(height, "eth_blockNumber")?;
         let available = rpc::executed_word(balance, "balanceOf of the payer")?;
         let max_gas = self.limits.max_gas;
+        if gas > max_gas {
+            let why = step::too_much_gas("the transfer", gas, max_gas, cx.network());
+            return Ok(Outcome::Refused(
+                self.payment.refuse(reason::SIMULATION_FAILED, &why),
+            ));
+        }
         // A token that transfers but can't tell balances is broken in a way that no reserve can live with.
-        Ok(match available.filter(|_| gas > 0) {
-            Some(available) => Outcome::Works(Some(Funds {
-                available: Amount(available),
-                height,
-                gas,
-                max_gas,
-            })),
-            None => Outcome::Failed(Failure {
+        let Some(available) = available.filter(|_| gas > 0) else {
+            return Ok(Outcome::Failed(Failure {
                 data: Vec::new(),
                 message: "the asset answers no balance".into(),
-            }),
-        })
+            }));
+        };
+        if available < self.payment.amount {
+            // Open payments of this payer count later; this one alone is too much already.
+            return Ok(Outcome::Refused(self.payment.refuse(
+                reason::INSUFFICIENT_BALANCE,
+                &format!(
+                    "the payer has {available} atomic units of the asset, and {} are asked for",
+                    self.payment.amount
+                ),
+            )));
+        }
+        Ok(Outcome::Works(Some(Funds {
+            available: Amount(available),
+            height,
+            gas_limit: if self.ran_short {
+                max_gas
+            } else {
+                step::gas_limit(&self.transfer.data, gas, max_gas)
+            },
+        })))
     }
 
     /// Whether the authorization is used.

@@ -4,3 +4,5 @@ mod collect;
 mod golden;
 mod lifecycle;
 mod reasons;
+#[path = "../common/two_nodes.rs"]
+mod two_nodes;

@@ -3,7 +3,11 @@
 mod anchoring;
 mod building;
 mod limits;
+mod malformed;
 mod node;
 mod observing;
+mod prices;
 mod reading;
 mod sending;
+#[path = "../common/two_nodes.rs"]
+mod two_nodes;

@@ -6,7 +6,7 @@ use schemes_evm::driver::EvmDriver;
 use sdk_plugin::chain::{Bid, KeyInfo, Network, NodeFault, Readiness};
 use sdk_plugin::host::{RpcResult, Suite};
 use sdk_plugin::testkit::block_on;
-use sdk_plugin::{ChainDriver, Fault, FaultKind, HexBytes, Value};
+use sdk_plugin::{ChainDriver, Cx, Fault, FaultKind, HexBytes, Value};
 use serde_json::json;
 
 use crate::node::{ASSET, NETWORK, NOW_S, SIGNER, World, hash, lane, node_error, revert};
@@ -38,6 +38,15 @@ fn network(options: Value, keys: Vec<KeyInfo>) -> Network {
 
 fn check_with(world: &World, options: Value, keys: Vec<KeyInfo>) -> Readiness {
     block_on(world.driver.check(&world.cx(), &network(options, keys))).expect("no fault")
+}
+
+/// Through a call that the caller has made.
+pub fn check_on(world: &World, cx: &Cx, options: Value) -> Readiness {
+    block_on(world.driver.check(cx, &network(options, keys()))).expect("no fault")
+}
+
+pub fn try_check(world: &World) -> Result<Readiness, Fault> {
+    block_on(world.driver.check(&world.cx(), &network(Value::Null, keys())))
 }
 
 /// After calls to the nodes have failed.
@@ -251,7 +260,7 @@ fn t40_a_price_spike_is_refused_by_name() {
     world.host.advance_ms(2_000);
     world.node().base_fee = Some(1_000_000_000);
     let fault = quote(&world, None).expect_err("too dear");
-    assert_eq!(fault.kind, FaultKind::Denied);
+    assert_eq!(fault.kind, FaultKind::Unavailable, "nothing is begun");
     assert!(fault.message.contains("max_fee_per_gas_wei (6000000)"), "{fault}");
 }
 

@@ -11,5 +11,7 @@ mod pairing;
 mod plan;
 mod sellers;
 mod trouble;
+#[path = "../common/two_nodes.rs"]
+mod two_nodes;
 mod wallets;
 mod world;

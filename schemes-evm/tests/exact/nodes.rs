@@ -6,7 +6,9 @@ use sdk_plugin::testkit::block_on;
 use sdk_plugin::{FaultKind, SchemeHandler, Value};
 use serde_json::json;
 
-use crate::world::{ASSET, Chain, NOW_S, Token, World, good, revert, trouble, word_result};
+use crate::world::{
+    ASSET, Chain, NOW_S, Offer, Token, World, good, hex_result, magic, revert, trouble, word_result,
+};
 
 const USED: &str = "invalid_exact_evm_nonce_already_used";
 const BALANCE: &str = "invalid_exact_evm_insufficient_balance";
@@ -25,7 +27,11 @@ fn t111_a_used_authorization_is_refused_though_the_token_does_not_revert() {
     for state in [1, 2] {
         let world = World::with(|chain| chain.state = word_result(state));
         assert_eq!(world.refused(&good()), USED);
-        assert_eq!(world.batches().len(), 1, "in the simulation's round trip");
+        assert_eq!(
+            world.batches().len(),
+            2,
+            "in the simulation's round trip, and by two nodes"
+        );
     }
     for state in [revert("no"), RpcResult::Ok(json!("0x"))] {
         let world = World::with(|chain| chain.state = state);
@@ -92,8 +98,8 @@ fn t164_a_balance_that_a_lagging_node_misses_is_asked_for_elsewhere() {
     let poor_payer = || World::with(poor);
     let refused = || Err(BALANCE.to_owned());
     assert_eq!(both(&poor_payer(), &poor_payer()), [refused(), refused()]);
-    // Equally new, and they differ.
-    assert_eq!(both(&poor_payer(), &fresh()), [fault(), fault()]);
+    // Equally new, and they differ: a false yes costs gas, a false refusal the payment.
+    assert_eq!(both(&poor_payer(), &fresh()), [Ok(()), Ok(())]);
     // One head, and calls on older blocks that differ in nothing but their number: blocks of less than a second.
     let within_the_second = World::with(|chain| {
         poor(chain);
@@ -183,5 +189,114 @@ fn t114_the_ceiling_is_the_networks_and_the_refusal_names_the_option() {
         refusal
             .message
             .is_some_and(|message| message.contains("out of gas") && message.contains("max_gas is 800000"))
+    );
+}
+
+/// One well-formed word for every call.
+fn says_only(word: RpcResult) -> impl FnOnce(&mut Chain) {
+    move |chain| {
+        chain.simulation = word.clone();
+        chain.wallet = word.clone();
+        chain.balance = word.clone();
+        chain.state = word.clone();
+        chain.diagnosis = word;
+    }
+}
+
+#[test]
+fn one_nodes_word_refuses_no_payer() {
+    type Lie = (&'static str, Box<dyn Fn(&mut Chain)>);
+    let lies: Vec<Lie> = vec![
+        (
+            "eth_call 0x",
+            Box::new(|chain| says_only(RpcResult::Ok(json!("0x")))(chain)),
+        ),
+        ("all words 1", Box::new(|chain| says_only(word_result(1))(chain))),
+        ("all words 0", Box::new(|chain| says_only(word_result(0))(chain))),
+        ("used", Box::new(|chain| chain.state = word_result(1))),
+        (
+            "no state",
+            Box::new(|chain| chain.state = RpcResult::Ok(json!("0x"))),
+        ),
+        ("balance 0", Box::new(|chain| chain.balance = word_result(0))),
+        (
+            "no balance",
+            Box::new(|chain| chain.balance = RpcResult::Ok(json!("0x"))),
+        ),
+        (
+            "everybody has code",
+            Box::new(|chain| chain.payer_code = hex_result(&[0x60, 0x01])),
+        ),
+        ("no asset", Box::new(|chain| chain.asset_code = hex_result(&[]))),
+        (
+            "gas",
+            Box::new(|chain| chain.estimate = RpcResult::Ok(json!("0x6b6c0"))),
+        ),
+        (
+            "reverts",
+            Box::new(|chain| says_only(revert("ERC20: transfer amount exceeds balance"))(chain)),
+        ),
+        (
+            "estimate reverts",
+            Box::new(|chain| chain.estimate = revert("no")),
+        ),
+        (
+            "estimate out of gas",
+            Box::new(|chain| chain.estimate = error(-32000, "out of gas")),
+        ),
+    ];
+    for (name, lie) in &lies {
+        let lying = || World::with(|chain| lie(chain));
+        assert_eq!(both(&lying(), &World::new()), [Ok(()), Ok(())], "{name}");
+        // Where it stands second it is not even asked.
+        assert_eq!(both(&World::new(), &lying()), [Ok(()), Ok(())], "{name}");
+        // One block behind is as new; many blocks behind is another state.
+        for (behind, is_good) in [(1, true), (9, false)] {
+            let older = World::with(|chain| {
+                chain.head -= behind;
+                chain.height = RpcResult::Ok(json!("0x64"));
+                chain.diagnosis = Token {
+                    number: 100 - behind,
+                    ..Token::default()
+                }
+                .answer();
+            });
+            let words = both(&lying(), &older);
+            assert!(
+                words[1].is_ok() == is_good,
+                "{name}, {behind} blocks behind: {words:?}"
+            );
+        }
+    }
+    // A wallet that a node does not know yet.
+    let wallet = World::with(|chain| {
+        chain.payer_code = hex_result(&[0x60]);
+        chain.wallet = magic();
+    });
+    let request = Offer::default().with_signature(&[7; 130]);
+    let cx = World::new().cx_beside(&wallet);
+    let verdict = block_on(World::new().exact.verify(&cx, &request)).expect("no fault");
+    assert!(matches!(verdict, Verdict::Valid(_)), "{verdict:?}");
+}
+
+#[test]
+fn what_two_nodes_refuse_is_refused_with_its_own_reason() {
+    let two = |change: fn(&mut Chain)| both(&World::with(change), &World::with(change));
+    let no = |reason: &str| Err(reason.to_owned());
+    let only_plan = |reason: &str| [Ok(()), no(reason)];
+    assert_eq!(two(|chain| chain.state = word_result(1)), [no(USED), no(USED)]);
+    assert_eq!(
+        two(|chain| chain.balance = word_result(9_999)),
+        only_plan(BALANCE)
+    );
+    let much = |chain: &mut Chain| chain.estimate = RpcResult::Ok(json!("0x6b6c0"));
+    assert_eq!(two(much), only_plan(SIMULATION));
+    let code = |chain: &mut Chain| chain.payer_code = hex_result(&[1]);
+    let signature = "invalid_exact_evm_signature";
+    assert_eq!(two(code), [no(signature), no(signature)]);
+    let asset = "asset_not_deployed_contract";
+    assert_eq!(
+        two(|chain| chain.asset_code = hex_result(&[])),
+        [no(asset), no(asset)]
     );
 }

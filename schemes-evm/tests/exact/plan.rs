@@ -1,11 +1,16 @@
 //! What a plan says.
 
 use schemes_evm::abi::{AUTHORIZATION_CANCELED_TOPIC, AUTHORIZATION_USED_TOPIC};
+use sdk_plugin::chain::GuardState;
+use sdk_plugin::host::RpcError;
 use sdk_plugin::request::ProtocolVersion;
-use sdk_plugin::scheme::{Gate, LaneChoice, LogFilter, OnFail, ReadAt, Reserve};
+use sdk_plugin::scheme::{Gate, Judgement, LaneChoice, LogFilter, OnFail, Plan, Planned, ReadAt, Reserve};
+use sdk_plugin::testkit::block_on;
+use sdk_plugin::{SchemeHandler, Value};
 use serde_json::json;
 
-use crate::world::{ASSET, NONCE, Offer, PAYER, World, good, revert, trouble, word_result};
+use crate::judge::{evidence, reverted};
+use crate::world::{ASSET, Chain, NONCE, Offer, PAYER, World, good, revert, trouble, word_result};
 
 #[test]
 fn a_plan_is_one_step_with_its_proof_and_reserve() {
@@ -114,6 +119,7 @@ fn gas_is_limited() {
         world.plan(&good()).map(|plan| plan.steps[0].call.compute_limit)
     };
     assert_eq!(gas(100_000), Ok(Some(125_000)));
+    assert_eq!(gas(60_000), Ok(Some(100_672)), "enough for a common transfer");
     assert_eq!(gas(390_000), Ok(Some(400_000)));
     assert_eq!(gas(400_000), Ok(Some(400_000)));
     let refusal = gas(400_001).expect_err("refused");
@@ -123,6 +129,65 @@ fn gas_is_limited() {
             .message
             .is_some_and(|message| message.contains("400001 gas") && message.contains("max_gas is 400000"))
     );
+}
+
+#[test]
+fn an_estimate_that_no_transfer_can_have_is_replaced_by_the_ceiling_once_the_call_works() {
+    let low = |chain: &mut Chain| chain.estimate = sdk_plugin::host::RpcResult::Ok(json!("0x7530"));
+    let limit = |plan: Plan| plan.steps[0].call.compute_limit;
+    assert_eq!(World::with(low).plan(&good()).map(limit), Ok(Some(400_000)));
+    // Another node's estimate is better than the ceiling.
+    let (one, other) = (World::with(low), World::new());
+    let planned = block_on(one.exact.plan(&one.cx_beside(&other), &good())).expect("no fault");
+    let Planned::Plan(plan) = planned else {
+        panic!("{planned:?}")
+    };
+    assert_eq!(limit(plan), Some(112_500));
+    // Gas that runs out shows before the send.
+    let world = World::with(|chain| {
+        low(chain);
+        chain.simulation = sdk_plugin::host::RpcResult::Error(RpcError {
+            code: -32000,
+            message: "out of gas".into(),
+            data: Value::Null,
+        });
+    });
+    let refusal = world.plan(&good()).expect_err("refused");
+    assert!(
+        refusal
+            .message
+            .is_some_and(|message| message.contains("max_gas is 400000"))
+    );
+}
+
+#[test]
+fn after_a_transfer_ran_out_of_gas_the_assets_transfers_get_max_gas_for_an_hour() {
+    let limit = |world: &World| world.plan(&good()).expect("a plan").steps[0].call.compute_limit;
+    let judged = |world: &World, message: &str, guard| {
+        let mut evidence = evidence(reverted(message), vec![], vec![]);
+        evidence.guard = guard;
+        let plan = world.plan(&good()).expect("a plan");
+        let judgement = block_on(world.exact.judge(&world.cx(), &plan, &evidence)).expect("no fault");
+        assert_eq!(
+            matches!(judgement, Judgement::NotPaid(_)),
+            guard == GuardState::Unchanged
+        );
+    };
+    for message in ["out of gas", "EVM error OutOfGas", "execution reverted", ""] {
+        let world = World::new();
+        judged(&world, message, GuardState::Unchanged);
+        assert_eq!(limit(&world), Some(400_000), "{message:?}");
+        world.host.advance_ms(3_600_000);
+        assert_eq!(limit(&world), Some(112_500), "{message:?}");
+    }
+    for (message, guard) in [
+        ("Blacklistable: account is blacklisted", GuardState::Unchanged),
+        ("out of gas", GuardState::Changed),
+    ] {
+        let world = World::new();
+        judged(&world, message, guard);
+        assert_eq!(limit(&world), Some(112_500), "{message:?}");
+    }
 }
 
 #[test]

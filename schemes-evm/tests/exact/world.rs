@@ -22,6 +22,8 @@ use sdk_plugin::{
 };
 use serde_json::{Map, json};
 
+use crate::two_nodes::TwoNodes;
+
 pub const NETWORK: &str = "eip155:84532";
 pub const ASSET: &str = "0x036cbd53842c5426634e7929541ec2318f3dcf7e";
 pub const FACILITATOR: &str = "0x5cbdd86a2fa8dc4bddd8a8f69dba48572eec07fb";
@@ -51,6 +53,8 @@ pub struct Chain {
     pub state: RpcResult,
     /// Of the head block that a diagnosis reads, in seconds since the epoch.
     pub head_s: u64,
+    /// Its height.
+    pub head: u64,
 }
 
 impl Default for Chain {
@@ -68,6 +72,7 @@ impl Default for Chain {
             diagnosis: Token::default().answer(),
             state: word_result(0),
             head_s: NOW_S,
+            head: 100,
         }
     }
 }
@@ -200,11 +205,7 @@ impl World {
 
     /// A call on a network of two nodes: this chain's, and another one's. A read goes to this one.
     pub fn cx_beside(&self, other: &World) -> Cx {
-        let both = TwoNodes {
-            one: self.host.clone(),
-            other: other.host.clone(),
-        };
-        Cx::new(Arc::new(both), 1, self.context())
+        TwoNodes::cx(&self.host, &other.host, &self.cx())
     }
 
     fn context(&self) -> CallContext {
@@ -292,54 +293,6 @@ impl World {
     }
 }
 
-/// A network's two nodes, whose answers to a comparison stand one behind the other.
-struct TwoNodes {
-    one: Arc<ScriptHost>,
-    other: Arc<ScriptHost>,
-}
-
-#[async_trait]
-impl HostServices for TwoNodes {
-    async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
-        let is_compared = matches!(request, RpcRequest::Compare { .. });
-        let mut response = self.one.rpc(call, request.clone()).await?;
-        if is_compared {
-            response
-                .results
-                .extend(self.other.rpc(call, request).await?.results);
-        }
-        Ok(response)
-    }
-
-    async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
-        self.one.sign(call, request).await
-    }
-
-    async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
-        self.one.store(call, request).await
-    }
-
-    async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
-        self.one.job(call, request).await
-    }
-
-    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
-        self.one.sleep(call, millis).await
-    }
-
-    fn now_unix_ns(&self) -> u64 {
-        self.one.now_unix_ns()
-    }
-
-    fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
-        self.one.log(call, level, target, message, fields);
-    }
-
-    fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
-        self.one.metric(kind, name, value, labels);
-    }
-}
-
 /// A host on which round trips fail from one on.
 struct FailingTrip {
     inner: Arc<ScriptHost>,
@@ -406,7 +359,7 @@ fn answer(chain: &Chain, method: &str, params: &Value) -> RpcResult {
         }
         "eth_blockNumber" => chain.height.clone(),
         "eth_getBlockByNumber" => RpcResult::Ok(json!({
-            "number": "0x64",
+            "number": format!("{:#x}", chain.head),
             "timestamp": format!("{:#x}", chain.head_s),
         })),
         "eth_call" if to == ASSET && data.starts_with("0xe94a0102") => chain.state.clone(),

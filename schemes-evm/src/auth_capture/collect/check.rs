@@ -10,12 +10,14 @@ use sdk_plugin::{Amount, Cx, Fault, PaymentRequest};
 use super::collection::{Collection, target};
 use super::custom::Sandbox;
 use super::payment::Payment;
+use crate::auth_capture::config::Config;
 use crate::auth_capture::reason::{Dialect, No, Reason};
 use crate::auth_capture::signed::Signed;
 use crate::auth_capture::state::{self, READ_GAS, State};
 use crate::auth_capture::terms::OperatorType;
 use crate::auth_capture::{AuthCaptureEvm, revert};
 use crate::rpc::{self, Answers, EthCall, Failure};
+use crate::second::{self, Opinion};
 use crate::signature;
 use crate::step::{self, Checked, Wanted};
 
@@ -98,62 +100,29 @@ impl AuthCaptureEvm {
         };
         let from = payment.from();
         let digest = payment.payload.authorization.digest(&payment.terms);
-        let payer_signed = Signed::new(from, digest, &unwrapped.inner);
-
         // 28 to 31, which stand behind the signature in order, and the questions about what is behind them.
         let call = match payment.collection() {
             Ok(collection) => self.call(cx, request, payment, collection).await?,
             Err(no) => Err(no),
         };
-        let mut batch = vec![rpc::newest_block()];
-        batch.extend(payer_signed.reads());
-        if let Ok(call) = &call {
-            batch.extend(call.reads(payment, wanted));
-        }
-        let mut answers = rpc::read_well_formed(cx, batch).await?;
-
-        let (height, timestamp_s) = rpc::head(answers.take()?)?;
-        // The chain's clock may be ahead of this host's: the escrow goes by the chain's.
-        if let Err(no) = payment.in_time(&self.config, timestamp_s.max(cx.now_s())) {
-            return Ok(Err(no));
-        }
-        // 26
-        let told = payer_signed.take(&mut answers)?;
-        // The collector makes a wrapper's call in any case, at our expense: also for a payer who has code, or needs none.
-        if let Some(target) = signature::wrapper_target(&payment.payload.signature)
-            && !self.config.wallet_factories.contains(&target)
-        {
-            return Ok(Err(No::new(
-                Reason::Erc6492FactoryNotAllowed,
-                "the signature's wrapper (ERC-6492) calls a contract that is not allowed here; send the bare signature of \
-                 a wallet that exists",
-            )));
-        }
-        let counterfactual = unwrapped.deployment.is_some() && !told.has_code;
-        // 27: a wallet that does not exist yet can't be asked; the simulation deploys it.
-        if !counterfactual && !payer_signed.agrees(cx, told).await? {
-            return Ok(Err(No::new(
-                Reason::Signature,
-                "the signature is not the payer's",
-            )));
-        }
-        let call = match call {
-            Ok(call) => call,
-            Err(no) => return Ok(Err(no)),
+        let mut question = Question {
+            payment,
+            config: &self.config,
+            signed: Signed::new(from, digest, &unwrapped.inner),
+            deploys: unwrapped.deployment.is_some(),
+            call,
+            wanted,
         };
-        // 32
-        if let Some(consent) = &call.consent {
-            let told = consent.take(&mut answers)?;
-            if !consent.agrees(cx, told).await? {
-                return Ok(Err(No::new(
-                    Reason::AuthorizerSignature,
-                    "payload.authorizerSignature is not extra.receiverAuthorizer's over this charge",
-                )));
-            }
-        }
-        // 33, 34
-        let funds = call.outcome(cx, payment, wanted, height, &mut answers).await?;
-        Ok(funds.map(|funds| (call.collection, funds, call.sandbox)))
+        let mut answers = rpc::read_well_formed(cx, question.reads()).await?;
+        let verdict = match question.opinion(cx, &mut answers).await?.verdict {
+            Ok(funds) => Ok(funds),
+            Err(Objection::Certain(no)) => Err(no),
+            Err(Objection::OfChain(_)) => question.second_opinion(cx).await?,
+        };
+        Ok(match (verdict, question.call) {
+            (Ok(funds), Ok(call)) => Ok((call.collection, funds, call.sandbox)),
+            (Err(no), _) | (Ok(_), Err(no)) => Err(no),
+        })
     }
 
     /// Who consents to a charge, and how the call is tried.
@@ -227,6 +196,120 @@ impl AuthCaptureEvm {
     }
 }
 
+/// Why a payment is refused.
+#[derive(Debug)]
+enum Objection {
+    /// Because of what one node shows.
+    OfChain(No),
+    /// Whatever the chain shows.
+    Certain(No),
+}
+
+/// A payment, and what one node is asked about it.
+struct Question<'a> {
+    payment: &'a Payment,
+    config: &'a Config,
+    /// By the payer.
+    signed: Signed,
+    /// The signature's wrapper would deploy a wallet.
+    deploys: bool,
+    /// Or the refusal that stands behind the payer's signature in order.
+    call: Result<Call, No>,
+    wanted: Wanted,
+}
+
+impl Question<'_> {
+    fn reads(&self) -> Vec<RpcCall> {
+        let mut reads = vec![rpc::newest_block()];
+        reads.extend(self.signed.reads());
+        if let Ok(call) = &self.call {
+            reads.extend(call.reads(self.payment, self.wanted));
+        }
+        reads
+    }
+
+    /// No payer is refused on one node's word.
+    ///
+    /// # Errors
+    /// No node answers.
+    async fn second_opinion(&mut self, cx: &Cx) -> Result<Result<Funds, No>, Fault> {
+        self.signed = self.signed.at_once();
+        if let Ok(call) = &mut self.call {
+            call.consent = call.consent.as_ref().map(Signed::at_once);
+        }
+        let mut opinions = Vec::new();
+        let mut trouble = None;
+        for mut answers in second::by_two(cx, self.reads()).await? {
+            match self.opinion(cx, &mut answers).await {
+                Ok(opinion) => opinions.push(opinion),
+                Err(fault) => trouble = Some(fault),
+            }
+        }
+        match second::decide(opinions) {
+            Some(verdict) => Ok(verdict.map_err(|objection| match objection {
+                Objection::OfChain(no) | Objection::Certain(no) => no,
+            })),
+            None => Err(trouble.unwrap_or_else(|| Fault::internal("a second opinion without answers"))),
+        }
+    }
+
+    /// What one node says, by its answers to [`Self::reads`].
+    async fn opinion(&self, cx: &Cx, answers: &mut Answers) -> Result<Opinion<Funds, Objection>, Fault> {
+        let (height, timestamp_s) = rpc::head(answers.take()?)?;
+        let verdict = self.verdict(cx, height, timestamp_s, answers).await?;
+        Ok(Opinion { height, verdict })
+    }
+
+    async fn verdict(
+        &self,
+        cx: &Cx,
+        height: u64,
+        timestamp_s: u64,
+        answers: &mut Answers,
+    ) -> Result<Result<Funds, Objection>, Fault> {
+        let payment = self.payment;
+        let of_chain = |reason, message: &str| Ok(Err(Objection::OfChain(No::new(reason, message))));
+        // The chain's clock may be ahead of this host's: the escrow goes by the chain's.
+        if let Err(no) = payment.in_time(self.config, timestamp_s.max(cx.now_s())) {
+            return Ok(Err(Objection::OfChain(no)));
+        }
+        // 26
+        let told = self.signed.take(answers)?;
+        // The collector makes a wrapper's call in any case, at our expense: also for a payer who has code, or needs none.
+        if let Some(target) = signature::wrapper_target(&payment.payload.signature)
+            && !self.config.wallet_factories.contains(&target)
+        {
+            return Ok(Err(Objection::Certain(No::new(
+                Reason::Erc6492FactoryNotAllowed,
+                "the signature's wrapper (ERC-6492) calls a contract that is not allowed here; send the bare signature of \
+                 a wallet that exists",
+            ))));
+        }
+        let counterfactual = self.deploys && !told.has_code;
+        // 27: a wallet that does not exist yet can't be asked; the simulation deploys it.
+        if !counterfactual && !self.signed.agrees(cx, told).await? {
+            return of_chain(Reason::Signature, "the signature is not the payer's");
+        }
+        let call = match &self.call {
+            Ok(call) => call,
+            Err(no) => return Ok(Err(Objection::Certain(no.clone()))),
+        };
+        // 32
+        if let Some(consent) = &call.consent {
+            let told = consent.take(answers)?;
+            if !consent.agrees(cx, told).await? {
+                return of_chain(
+                    Reason::AuthorizerSignature,
+                    "payload.authorizerSignature is not extra.receiverAuthorizer's over this charge",
+                );
+            }
+        }
+        // 33, 34
+        let funds = call.outcome(cx, payment, self.wanted, height, answers).await?;
+        Ok(funds.map_err(Objection::OfChain))
+    }
+}
+
 impl Call {
     /// The height is read before the balance, so that the balance is not older.
     fn reads(&self, payment: &Payment, wanted: Wanted) -> Vec<RpcCall> {
@@ -293,13 +376,21 @@ impl Call {
             return Ok(Err(already_collected()));
         }
         // A token that moves and can't tell balances is broken in a way that no reserve can live with.
-        Ok(balance
-            .map(|available| Funds {
-                available: Amount(available),
-                height,
-                gas,
-            })
-            .ok_or_else(|| No::new(Reason::SimulationFailed, "the asset answers no balance")))
+        let Some(available) = balance else {
+            return Ok(Err(No::new(
+                Reason::SimulationFailed,
+                "the asset answers no balance",
+            )));
+        };
+        if available < payment.needs(&self.collection) {
+            // Open payments of this payer count later; this one alone is too much already.
+            return Ok(Err(too_poor()));
+        }
+        Ok(Ok(Funds {
+            available: Amount(available),
+            height,
+            gas,
+        }))
     }
 
     /// The typed map first; what it does not know is an old payment, a short balance, or the contract's own words.
@@ -315,10 +406,7 @@ impl Call {
         }
         let signed = U256::from(payment.terms.max_amount);
         if balance.is_some_and(|balance| balance < signed) {
-            return No::new(
-                Reason::InsufficientBalance,
-                "the payer has less than the signed amount",
-            );
+            return too_poor();
         }
         No::new(Reason::SimulationFailed, words)
     }
@@ -333,6 +421,13 @@ fn estimated(answer: RpcResult) -> Result<Result<u64, Failure>, Fault> {
             }),
             tried => tried,
         },
+    )
+}
+
+fn too_poor() -> No {
+    No::new(
+        Reason::InsufficientBalance,
+        "the payer has less than the signed amount",
     )
 }
 

@@ -88,8 +88,9 @@ pub(super) async fn plan(
         OperatorType::Custom => (LaneChoice::Any, Vec::new(), config.custom_max_gas),
     };
     let data = collection.calldata(&good.payment.payload.signature);
+    let gas_limit = step::gas_limit(&data, good.funds.gas, max_gas);
     let step = Step {
-        call: step::call(target(terms), data, good.funds.gas, max_gas)?,
+        call: step::call(target(terms), data, gas_limit)?,
         lane,
         gate: Gate::None,
         on_fail: OnFail::Stop,

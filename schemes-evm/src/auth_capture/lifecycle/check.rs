@@ -9,6 +9,7 @@ use sdk_plugin::{Cx, Fault, PaymentRequest};
 
 use super::super::AuthCaptureEvm;
 use super::super::authorizer::Balances;
+use super::super::config::{Config, RefundAgreement};
 use super::super::payment_info::bound_salt;
 use super::super::reason::{Dialect, No, Reason};
 use super::super::records;
@@ -19,9 +20,10 @@ use super::asked::{self, Asked};
 use super::consent::{self, Consent};
 use super::funding::{self, Funding};
 use super::identify::payer_as_sent;
-use super::look;
+use super::look::{self, Look, Shown};
 use super::payload::Payload;
 use crate::rpc::EthCall;
+use crate::second::{self, Opinion};
 use crate::step::{Checked, Wanted};
 
 /// Waits between looks at a payment of which a node shows nothing, in milliseconds: it may lag.
@@ -112,37 +114,73 @@ impl AuthCaptureEvm {
             Err(fault) if fault.kind == FaultKind::Denied => 0,
             Err(fault) => return Err(fault),
         };
+        let simulated = if refused_fee.is_none() {
+            calls.as_slice()
+        } else {
+            &[]
+        };
+        let question = Question {
+            config: &self.config,
+            refused_fee,
+            close_out_refused: consent.close_out_refused.clone(),
+            agreement,
+            seen_height,
+            look: Look {
+                terms: &terms,
+                payload: &payload,
+                hash,
+                operation: consent.operation,
+                close_out: consent.close_out,
+                calls: simulated,
+                wanted,
+            },
+        };
+        let shown = or_refuse!(question.answer(cx).await?);
+        Ok(Ok(Good {
+            payer: payer_as_sent(request),
+            balances: shown.balances,
+            calls: shown.calls,
+            funding: shown.funding,
+            height: shown.height,
+            now_s: shown.now_s,
+            payload,
+            terms,
+            hash,
+        }))
+    }
+}
+
+/// An operation, and what one node is asked about it.
+struct Question<'a> {
+    config: &'a Config,
+    refused_fee: Option<No>,
+    close_out_refused: Option<No>,
+    agreement: Option<&'a RefundAgreement>,
+    /// The chain has come to this block.
+    seen_height: u64,
+    look: Look<'a>,
+}
+
+/// What the chain shows of a good operation.
+struct Answer {
+    balances: Balances,
+    funding: Option<Funding>,
+    calls: Vec<Simulated>,
+    height: u64,
+    now_s: u64,
+}
+
+impl Question<'_> {
+    async fn answer(&self, cx: &Cx) -> Result<Result<Answer, No>, Fault> {
         let mut waits = LOOK_AGAIN_MS.into_iter();
         let shown = loop {
-            let simulated = if refused_fee.is_none() {
-                calls.as_slice()
-            } else {
-                &[]
-            };
-            let shown = look::look(cx, &terms, &payload, hash, &consent, simulated, wanted).await?;
-            // 12
-            if !shown.signed {
-                return Ok(Err(No::new(
-                    Reason::AuthorizerSignature,
-                    "authorizerSignature is not extra.receiverAuthorizer's signature of this operation",
-                )));
+            let shown = self.look.read(cx).await?;
+            if self.refused_before_state(&shown).is_err() {
+                break shown;
             }
-            if let Some(no) = &consent.close_out_refused {
-                return Ok(Err(no.clone()));
-            }
-            if !shown.close_out_signed {
-                return Ok(Err(No::new(
-                    Reason::VoidAuthorizerSignature,
-                    "voidAuthorizerSignature is not extra.receiverAuthorizer's signature of a void",
-                )));
-            }
-            if let Some(no) = &refused_fee {
-                return Ok(Err(no.clone()));
-            }
-            or_refuse!(asked::in_time(&self.config, &payload, &terms, shown.now_s));
             // 13: a node that lags shows nothing at all, or balances from before the last operation. Those may be just
             // the expected ones, and the escrow would let the operation happen on the others.
-            let is_old = shown.height < seen_height;
+            let is_old = shown.height < self.seen_height;
             let nothing = shown.state.is_some_and(State::is_untouched);
             match waits.next().filter(|_| nothing || is_old) {
                 Some(wait_ms) => cx.sleep_ms(wait_ms).await?,
@@ -154,25 +192,107 @@ impl AuthCaptureEvm {
                 None => break shown,
             }
         };
+        let first = self.judge(cx, shown).await?;
+        match first {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(no) if self.is_certain(&no) => Ok(Err(no)),
+            Err(no) => self.second_opinion(cx, no).await,
+        }
+    }
+
+    /// Whether a refusal needs no chain.
+    fn is_certain(&self, no: &No) -> bool {
+        [&self.refused_fee, &self.close_out_refused]
+            .into_iter()
+            .flatten()
+            .any(|certain| certain.reason == no.reason && certain.message == no.message)
+    }
+
+    /// Nothing is refused on one node's word. Nodes that have not come to the payment's last operation say nothing.
+    async fn second_opinion(&self, cx: &Cx, first: No) -> Result<Result<Answer, No>, Fault> {
+        let look = self.look.at_once();
+        let mut opinions = Vec::new();
+        let mut trouble = None;
+        for mut answers in second::by_two(cx, look.reads()).await? {
+            let shown = match look.take(cx, &mut answers).await {
+                Ok(shown) => shown,
+                Err(fault) => {
+                    trouble = Some(fault);
+                    continue;
+                }
+            };
+            let height = shown.height;
+            if height >= self.seen_height {
+                let verdict = self.judge(cx, shown).await?;
+                opinions.push(Opinion { height, verdict });
+            }
+        }
+        match (second::decide(opinions), trouble) {
+            (Some(verdict), _) => Ok(verdict),
+            (None, Some(fault)) => Err(fault),
+            (None, None) => Ok(Err(first)),
+        }
+    }
+
+    /// What comes before the payment's state in order.
+    fn refused_before_state(&self, shown: &Shown) -> Result<(), No> {
+        // 12
+        if !shown.signed {
+            return Err(No::new(
+                Reason::AuthorizerSignature,
+                "authorizerSignature is not extra.receiverAuthorizer's signature of this operation",
+            ));
+        }
+        if let Some(no) = &self.close_out_refused {
+            return Err(no.clone());
+        }
+        if !shown.close_out_signed {
+            return Err(No::new(
+                Reason::VoidAuthorizerSignature,
+                "voidAuthorizerSignature is not extra.receiverAuthorizer's signature of a void",
+            ));
+        }
+        if let Some(no) = &self.refused_fee {
+            return Err(no.clone());
+        }
+        asked::in_time(self.config, self.look.payload, self.look.terms, shown.now_s)
+    }
+
+    /// What one node's answers come to.
+    async fn judge(&self, cx: &Cx, shown: Shown) -> Result<Result<Answer, No>, Fault> {
+        macro_rules! or_refuse {
+            ($checked:expr) => {
+                match $checked {
+                    Ok(good) => good,
+                    Err(no) => return Ok(Err(no)),
+                }
+            };
+        }
+        let (payload, terms) = (self.look.payload, self.look.terms);
+        or_refuse!(self.refused_before_state(&shown));
         // 13, 14
-        let balances = or_refuse!(asked::in_state(&self.config, &payload, shown.state).map_err(No::of_state));
-        let funding = match (agreement, shown.funds) {
+        let balances = or_refuse!(asked::in_state(self.config, payload, shown.state).map_err(No::of_state));
+        let funding = match (self.agreement, shown.funds) {
             (Some(agreement), Some(funds)) => Some(or_refuse!(
-                funding::funded(cx, &terms, agreement, payload.amount, shown.now_s, funds)
+                funding::funded(cx, terms, agreement, payload.amount, shown.now_s, funds)
                     .await?
                     .map_err(No::of_state)
             )),
             _ => None,
         };
         // 15
-        let mut simulated = Vec::with_capacity(calls.len());
-        for (call, outcome) in calls.into_iter().zip(shown.outcomes) {
+        let max_gas = self.config.max_gas;
+        let mut calls = Vec::with_capacity(self.look.calls.len());
+        for (call, outcome) in self.look.calls.iter().zip(shown.outcomes) {
             match outcome {
-                Ok(gas) if gas <= self.config.max_gas => simulated.push(Simulated { call, gas }),
+                Ok(gas) if gas <= max_gas => calls.push(Simulated {
+                    call: call.clone(),
+                    gas,
+                }),
                 Ok(gas) => {
                     return Ok(Err(No::new(
                         Reason::SimulationFailed,
-                        format!("the call needs {gas} gas, {} are allowed", self.config.max_gas),
+                        format!("the call needs {gas} gas, {max_gas} are allowed"),
                     )));
                 }
                 Err(failure) => {
@@ -181,14 +301,10 @@ impl AuthCaptureEvm {
                 }
             }
         }
-        Ok(Ok(Good {
-            payer: payer_as_sent(request),
-            payload,
-            terms,
-            hash,
+        Ok(Ok(Answer {
             balances,
-            calls: simulated,
             funding,
+            calls,
             height: shown.height,
             now_s: shown.now_s,
         }))

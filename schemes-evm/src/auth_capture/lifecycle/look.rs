@@ -7,12 +7,12 @@ use sdk_plugin::{Cx, Fault};
 
 use super::super::abi::{Escrow, EscrowV10, EscrowV11};
 use super::super::fees::Fee;
+use super::super::signed::Signed;
 use super::super::state::{self, State};
 use super::super::terms::Terms;
-use super::consent::Consent;
 use super::funding;
 use super::payload::{Action, Payload};
-use crate::rpc::{self, EthCall, Failure};
+use crate::rpc::{self, Answers, EthCall, Failure};
 use crate::step::{self, Wanted};
 
 /// What one batch showed.
@@ -72,65 +72,88 @@ pub(super) fn calls(payload: &Payload, terms: &Terms, max_gas: u64) -> Vec<EthCa
     }
 }
 
-/// One batch: the newest block's time, who signed, the payment's balances, a refund's funds, and the calls.
-pub(super) async fn look(
-    cx: &Cx,
-    terms: &Terms,
-    payload: &Payload,
-    hash: B256,
-    consent: &Consent,
-    calls: &[EthCall],
-    wanted: Wanted,
-) -> Result<Shown, Fault> {
-    let mut batch: Vec<RpcCall> = vec![rpc::newest_block()];
-    for signed in consent.operation.iter().chain(&consent.close_out) {
-        batch.extend(signed.reads());
-    }
-    batch.push(state::ask(terms.deployment.escrow, hash).call());
-    if payload.action == Action::Refund {
-        batch.extend(funding::reads(terms));
-    }
-    batch.extend(calls.iter().map(|call| wanted.try_out(call)));
-    let mut answers = rpc::read_well_formed(cx, batch).await?;
+/// What is read in one batch: the newest block's time, who signed, the payment's balances, a refund's funds, and the calls.
+pub(super) struct Look<'a> {
+    pub(super) terms: &'a Terms,
+    pub(super) payload: &'a Payload,
+    pub(super) hash: B256,
+    /// Who must have signed: the operation, and giving back the rest.
+    pub(super) operation: Option<Signed>,
+    pub(super) close_out: Option<Signed>,
+    pub(super) calls: &'a [EthCall],
+    pub(super) wanted: Wanted,
+}
 
-    let (height, block_s) = rpc::head(answers.take()?)?;
-    let told = match &consent.operation {
-        Some(signed) => Some((signed, signed.take(&mut answers)?)),
-        None => None,
-    };
-    let told_close_out = match &consent.close_out {
-        Some(signed) => Some((signed, signed.take(&mut answers)?)),
-        None => None,
-    };
-    let state = State::of_answer(rpc::executed(answers.take()?, "paymentState")?);
-    let funds = match payload.action {
-        Action::Refund => Some(funding::take(&mut answers)?),
-        Action::Capture | Action::Void => None,
-    };
-    let mut outcomes = Vec::with_capacity(calls.len());
-    for call in calls {
-        let tried = answers.take()?;
-        let tried = match wanted {
-            Wanted::Verdict => tried,
-            Wanted::Plan => step::or_called(cx, tried, call, call.gas.unwrap_or_default()).await?,
-        };
-        outcomes.push(wanted.tried(tried, "an escrow's call, tried")?);
+impl<'a> Look<'a> {
+    /// The same, in one round trip whatever the signers are.
+    pub(super) fn at_once(&self) -> Self {
+        Self {
+            operation: self.operation.as_ref().map(Signed::at_once),
+            close_out: self.close_out.as_ref().map(Signed::at_once),
+            ..*self
+        }
     }
-    let signed = match told {
-        Some((signed, told)) => signed.agrees(cx, told).await?,
-        None => true,
-    };
-    let close_out_signed = match told_close_out {
-        Some((close_out, told)) if signed => close_out.agrees(cx, told).await?,
-        Some(_) | None => true,
-    };
-    Ok(Shown {
-        height,
-        now_s: cx.now_s().max(block_s),
-        signed,
-        close_out_signed,
-        state,
-        funds,
-        outcomes,
-    })
+
+    pub(super) fn reads(&self) -> Vec<RpcCall> {
+        let mut reads = vec![rpc::newest_block()];
+        for signed in self.operation.iter().chain(&self.close_out) {
+            reads.extend(signed.reads());
+        }
+        reads.push(state::ask(self.terms.deployment.escrow, self.hash).call());
+        if self.payload.action == Action::Refund {
+            reads.extend(funding::reads(self.terms));
+        }
+        reads.extend(self.calls.iter().map(|call| self.wanted.try_out(call)));
+        reads
+    }
+
+    /// Reads and takes.
+    pub(super) async fn read(&self, cx: &Cx) -> Result<Shown, Fault> {
+        let mut answers = rpc::read_well_formed(cx, self.reads()).await?;
+        self.take(cx, &mut answers).await
+    }
+
+    /// Takes one node's answers to [`Self::reads`].
+    pub(super) async fn take(&self, cx: &Cx, answers: &mut Answers) -> Result<Shown, Fault> {
+        let (height, block_s) = rpc::head(answers.take()?)?;
+        let told = match &self.operation {
+            Some(signed) => Some((signed, signed.take(answers)?)),
+            None => None,
+        };
+        let told_close_out = match &self.close_out {
+            Some(signed) => Some((signed, signed.take(answers)?)),
+            None => None,
+        };
+        let state = State::of_answer(rpc::executed(answers.take()?, "paymentState")?);
+        let funds = match self.payload.action {
+            Action::Refund => Some(funding::take(answers)?),
+            Action::Capture | Action::Void => None,
+        };
+        let mut outcomes = Vec::with_capacity(self.calls.len());
+        for call in self.calls {
+            let tried = answers.take()?;
+            let tried = match self.wanted {
+                Wanted::Verdict => tried,
+                Wanted::Plan => step::or_called(cx, tried, call, call.gas.unwrap_or_default()).await?,
+            };
+            outcomes.push(self.wanted.tried(tried, "an escrow's call, tried")?);
+        }
+        let signed = match told {
+            Some((signed, told)) => signed.agrees(cx, told).await?,
+            None => true,
+        };
+        let close_out_signed = match told_close_out {
+            Some((close_out, told)) if signed => close_out.agrees(cx, told).await?,
+            Some(_) | None => true,
+        };
+        Ok(Shown {
+            height,
+            now_s: cx.now_s().max(block_s),
+            signed,
+            close_out_signed,
+            state,
+            funds,
+            outcomes,
+        })
+    }
 }

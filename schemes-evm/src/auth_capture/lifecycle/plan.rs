@@ -92,8 +92,7 @@ pub(super) fn plan(good: Good, network: &NetworkView, max_gas: u64) -> Result<Pl
             call: step::call(
                 simulated.call.to,
                 simulated.call.data.clone(),
-                simulated.gas,
-                max_gas,
+                step::gas_limit(&simulated.call.data, simulated.gas, max_gas),
             )?,
             lane: lane.clone(),
             gate: if first { Gate::None } else { Gate::Final },

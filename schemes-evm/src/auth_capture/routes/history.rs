@@ -194,7 +194,7 @@ impl Move {
             amount,
             fee,
             transaction: rpc::as_word(log.get("transactionHash")?)?.to_string(),
-            height: rpc::as_u64(log.get("blockNumber")?)?,
+            height: rpc::as_count(log.get("blockNumber")?)?,
         })
     }
 

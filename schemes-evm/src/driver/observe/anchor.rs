@@ -242,7 +242,7 @@ impl StateAt {
         let RpcResult::Ok(nonce) = nonce else { return None };
         Some(Anchor {
             block: self.block.clone(),
-            next_sequence: rpc::as_u64(nonce)?,
+            next_sequence: rpc::as_count(nonce)?,
             guards: self.guards(watch),
             reads: self.reads(watch),
         })

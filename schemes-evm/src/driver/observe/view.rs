@@ -24,9 +24,9 @@ pub(in crate::driver) struct Header {
 impl Header {
     pub(in crate::driver) fn read(block: &Value) -> Option<Self> {
         Some(Self {
-            height: rpc::as_u64(block.get("number")?)?,
+            height: rpc::as_count(block.get("number")?)?,
             hash: rpc::as_word(block.get("hash")?)?,
-            time_s: rpc::as_u64(block.get("timestamp")?)?,
+            time_s: rpc::as_count(block.get("timestamp")?)?,
         })
     }
 
@@ -121,10 +121,10 @@ impl View {
         rpc::check_chain(answers.take()?, &cx.network().id)?;
         let head = rpc::value(answers.take()?, "eth_getBlockByNumber")?;
         let head = Header::read(&head)
-            .ok_or_else(|| Fault::unavailable("the node's head block has no number, hash or timestamp"))?;
+            .ok_or_else(|| rpc::malformed_block(&head, &["number", "hash", "timestamp"]))?;
         let mut trouble = None;
         for nonce in nonces.values_mut() {
-            match rpc::quantity(answers.take()?, "eth_getTransactionCount") {
+            match rpc::count(answers.take()?, "eth_getTransactionCount") {
                 Ok(read) => *nonce = Some(read),
                 Err(fault) => trouble = Some(fault),
             }

@@ -125,7 +125,7 @@ fn honest(offer: &Offer) -> Sandbox {
     }
 }
 
-fn draft(offer: Offer) -> Draft {
+pub fn draft(offer: Offer) -> Draft {
     let mut draft = Draft::of(offer);
     draft.chain.sandbox = honest(&draft.offer);
     draft

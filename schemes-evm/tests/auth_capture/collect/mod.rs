@@ -5,6 +5,7 @@ mod custom;
 mod hostile;
 mod judge;
 mod law4;
+mod nodes;
 mod offer;
 mod order;
 mod plan;

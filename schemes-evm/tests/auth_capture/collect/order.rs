@@ -80,7 +80,8 @@ pub fn each_has_its_reason(cases: &[Case], first_chain_step: u8) {
         if case.step < first_chain_step {
             assert_eq!(trips, 0, "{at}");
         } else {
-            assert!(trips <= 2, "{at}: {trips} round trips");
+            // One more for an account with code whose key signed, and one in which two nodes say so.
+            assert!(trips <= 3, "{at}: {trips} round trips");
         }
     }
 }

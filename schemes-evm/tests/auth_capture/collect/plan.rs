@@ -132,8 +132,10 @@ fn more_gas_than_is_allowed_is_refused_and_never_bought() {
     draft.config.max_gas = 199_999;
     let refusal = draft.world().plan(&draft.request()).expect_err("refused");
     assert_eq!(refusal.reason, "invalid_auth_capture_evm_simulation_failed");
+    // No estimate at all: the call works, and gets the ceiling.
     draft.chain.estimate = RpcResult::Ok(json!("0x0"));
-    assert!(draft.world().plan(&draft.request()).is_err());
+    let plan = draft.world().plan(&draft.request()).expect("planned");
+    assert_eq!(plan.steps[0].call.compute_limit, Some(199_999));
 }
 
 #[test]

@@ -19,6 +19,8 @@ use sdk_plugin::testkit::{Recorded, ScriptHost, block_on};
 use sdk_plugin::{CallContext, Cx, Fault, HostServices, PaymentRequest, SchemeHandler, Value, async_trait};
 use serde_json::json;
 
+use crate::two_nodes::TwoNodes;
+
 use super::offer::{ASSET, AUTHORIZER, FACILITATOR, NETWORK, NOW_S, PAYER};
 
 /// The operator's token store.
@@ -245,6 +247,11 @@ impl World {
         self.host.cx(self.context())
     }
 
+    /// A call on a network of two nodes, of which this one is asked first.
+    pub fn cx_beside(&self, other: &Self) -> Cx {
+        TwoNodes::cx(&self.host, &other.host, &self.cx())
+    }
+
     /// A call whose store, or whose round trip number `trip`, counted from 0, does not answer.
     pub fn cx_failing(&self, trip: Option<usize>) -> Cx {
         let failing = Failing {
@@ -309,7 +316,7 @@ impl World {
         recorded
             .filter_map(|recorded| match recorded {
                 Recorded::Rpc {
-                    request: RpcRequest::Read { network, calls },
+                    request: RpcRequest::Read { network, calls } | RpcRequest::Compare { network, calls },
                     ..
                 } => {
                     assert_eq!(network, NETWORK);

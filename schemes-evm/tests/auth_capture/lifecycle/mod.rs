@@ -8,6 +8,7 @@ mod judging;
 mod keeping;
 mod law4;
 mod moves;
+mod nodes;
 mod planning;
 mod refunds;
 mod routing;

@@ -23,6 +23,8 @@ use sdk_plugin::testkit::{ScriptHost, block_on};
 use sdk_plugin::{Cx, PaymentRequest, Requirements, SchemeHandler, Value};
 use serde_json::{Map, json};
 
+use crate::two_nodes::TwoNodes;
+
 pub const NETWORK: &str = "eip155:84532";
 pub const CHAIN_ID: u64 = 84_532;
 pub const NOW_S: u64 = 1_800_000_000;
@@ -461,6 +463,11 @@ impl World {
             context.network.lanes = vec![lane];
         }
         self.host.cx(context)
+    }
+
+    /// A call on a network of two nodes, of which this one is asked first.
+    pub fn cx_beside(&self, other: &Self) -> Cx {
+        TwoNodes::cx(&self.host, &other.host, &self.cx())
     }
 
     /// What the core does with a plan's and a judgement's writes.

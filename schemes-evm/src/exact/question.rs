@@ -1,0 +1,93 @@
+//! What one node is asked about a payment, and what its answers come to.
+
+use alloy_primitives::B256;
+use sdk_plugin::host::{RpcCall, RpcResult};
+use sdk_plugin::scheme::Refusal;
+use sdk_plugin::{Cx, Fault};
+
+use super::payment::Payment;
+use super::reason;
+use super::trial::{Outcome, Trial};
+use crate::rpc::{self, Answers};
+use crate::signature;
+
+/// A payment, and what is known of it without the chain.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    pub(super) payment: &'a Payment,
+    /// The signature without an ERC-6492 wrapper.
+    pub(super) signature: &'a [u8],
+    pub(super) digest: B256,
+    /// The signature's wrapper would deploy a wallet.
+    pub(super) deploys: bool,
+    /// The payer's key made the signature, which decides only where the payer has no code.
+    pub(super) account_signed: bool,
+    /// A refusal that needs no chain and stands behind the signature in the order of checks: nothing is simulated.
+    pub(super) refused_later: Option<Refusal>,
+    pub(super) trial: Trial<'a>,
+}
+
+impl Question<'_> {
+    /// The call that asks a wallet at the payer's address.
+    pub(super) fn ask_wallet(&self) -> RpcCall {
+        let from = self.payment.authorization.from;
+        signature::ask_wallet(from, self.digest, self.signature).call()
+    }
+
+    /// Everything, whatever the first node said; [`Self::judge`] takes the answers.
+    pub(super) fn reads(&self) -> Vec<RpcCall> {
+        let mut reads = vec![rpc::get_code(self.payment.authorization.from), self.ask_wallet()];
+        if self.refused_later.is_none() {
+            reads.push(rpc::get_code(self.payment.asset));
+            reads.extend(self.trial.reads());
+        }
+        reads
+    }
+
+    /// One node's opinion, by its answers to [`Self::reads`].
+    ///
+    /// # Errors
+    /// Trouble of the node.
+    pub(super) async fn judge(&self, cx: &Cx, answers: &mut Answers) -> Result<Outcome, Fault> {
+        let has_code = !rpc::bytes(answers.take()?, "eth_getCode of the payer")?.is_empty();
+        let wallet = answers.take()?;
+        let has_signed = if has_code {
+            signature::wallet_agrees(wallet)?
+        } else {
+            self.account_signed
+        };
+        if let Some(refusal) = self.unsigned(has_code, has_signed) {
+            return Ok(Outcome::Refused(refusal));
+        }
+        if let Some(refusal) = &self.refused_later {
+            return Ok(Outcome::Refused(refusal.clone()));
+        }
+        if let Some(refusal) = self.no_asset(answers.take()?)? {
+            return Ok(Outcome::Refused(refusal));
+        }
+        self.trial.take(cx, answers).await
+    }
+
+    /// The refusal of a payer who has not signed.
+    pub(super) fn unsigned(&self, has_code: bool, has_signed: bool) -> Option<Refusal> {
+        if !has_code && self.deploys {
+            return Some(self.payment.refuse(
+                reason::FACTORY_NOT_ALLOWED,
+                "the payer's wallet is not deployed, and no factory is allowed to deploy it",
+            ));
+        }
+        (!has_signed).then(|| {
+            self.payment
+                .refuse(reason::SIGNATURE, "the signature is not the payer's")
+        })
+    }
+
+    /// The refusal of an asset without code, by the answer about its code.
+    pub(super) fn no_asset(&self, code: RpcResult) -> Result<Option<Refusal>, Fault> {
+        let code = rpc::bytes(code, "eth_getCode of the asset")?;
+        Ok(code.is_empty().then(|| {
+            self.payment
+                .refuse(reason::ASSET_NOT_DEPLOYED, "the asset has no code")
+        }))
+    }
+}
