@@ -256,7 +256,7 @@ impl RpcPools {
             match answer.and_then(all_well) {
                 Ok(results) => {
                     pool.well(node);
-                    let doubts = wire::doubtful(&results);
+                    let doubts = wire::doubtful(calls, &results);
                     if doubts > 0 && matches!(readers, Readers::One) {
                         let is_better = doubted.as_ref().is_none_or(|(fewest, _)| doubts < *fewest);
                         if is_better {

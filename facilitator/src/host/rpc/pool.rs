@@ -370,7 +370,7 @@ impl Pool {
         let answer = match answer {
             Err(failure) if is_batch && may_refuse_batches(&failure) => {
                 match self.ask_one_by_one(node, question, deadline).await {
-                    Ok(results) if doubtful(&results) < count => {
+                    Ok(results) if doubtful(&question.calls, &results) < count => {
                         node.one_by_one.store(true, Ordering::Release);
                         tracing::warn!(network = %self.limits.id, host = node.label(),
                             "RPC node refuses batches: it is asked call by call, which costs more requests");

@@ -188,22 +188,40 @@ pub(super) fn is_unwell(error: &RpcError) -> bool {
     .any(|sign| text.contains(sign))
 }
 
+/// Methods that report what a node has, beside those whose names begin with `get` or `is`: no contract or program runs in them.
+const REPORTS: &[&str] = &[
+    "blockNumber",
+    "chainId",
+    "clientVersion",
+    "feeHistory",
+    "gasPrice",
+    "maxPriorityFeePerGas",
+    "syncing",
+    "version",
+];
+
+/// Whether a method may run a contract or program. The names of methods that no list has say nothing: they may.
+fn may_execute(method: &str) -> bool {
+    let name = method.rsplit_once('_').map_or(method, |(_, name)| name);
+    !(name.starts_with("get") || name.starts_with("is") || REPORTS.contains(&name))
+}
+
 /// Whether an error is the answer to the question, whichever node is asked: what a contract or program did, in its own words.
 ///
 /// Every other error may be one node's alone: a method that it does not serve, a key that it does not accept, a defect of
 /// its own, a form of the question that it does not know. Another node may answer.
-fn is_execution(error: &RpcError) -> bool {
+fn is_execution(method: &str, error: &RpcError) -> bool {
     let text = error.message.to_ascii_lowercase();
-    error.code == 3 || text.contains("revert") || text.contains("simulation failed")
+    may_execute(method) && (error.code == 3 || text.contains("revert") || text.contains("simulation failed"))
 }
 
-/// How many of the answers another node might give better.
-pub(super) fn doubtful(results: &[RpcResult]) -> usize {
-    results
-        .iter()
-        .filter(|result| match result {
+/// How many of the answers to these calls another node might give better.
+pub(super) fn doubtful(calls: &[RpcCall], results: &[RpcResult]) -> usize {
+    let pairs = calls.iter().zip(results);
+    pairs
+        .filter(|(call, result)| match result {
             RpcResult::Ok(_) => false,
-            RpcResult::Error(error) => !is_execution(error),
+            RpcResult::Error(error) => !is_execution(&call.method, error),
         })
         .count()
 }
@@ -320,7 +338,14 @@ mod tests {
 
     #[test]
     fn only_what_a_contract_did_is_not_asked_elsewhere() {
-        let of = |code, text: &str| doubtful(&[RpcResult::Ok(json!(1)), RpcResult::Error(error(code, text))]);
+        let by = |method, code, text: &str| {
+            let calls = [call("eth_chainId", Value::Null), call(method, Value::Null)];
+            doubtful(
+                &calls,
+                &[RpcResult::Ok(json!(1)), RpcResult::Error(error(code, text))],
+            )
+        };
+        let of = |code, text: &str| by("eth_call", code, text);
         for (code, text) in [
             (3, "execution reverted"),
             (-32000, "execution reverted: x"),
@@ -328,6 +353,21 @@ mod tests {
             (-32002, "Transaction simulation failed: Blockhash not found"),
         ] {
             assert_eq!(of(code, text), 0, "{text}");
+            for method in ["eth_estimateGas", "debug_traceCall", "simulateTransaction", "a"] {
+                assert_eq!(by(method, code, text), 0, "{method} {text}");
+            }
+            // Nothing runs in these: a node that says so is wrong.
+            for method in [
+                "eth_blockNumber",
+                "eth_getTransactionReceipt",
+                "eth_getLogs",
+                "net_version",
+                "getSlot",
+                "getSignatureStatuses",
+                "isBlockhashValid",
+            ] {
+                assert_eq!(by(method, code, text), 1, "{method} {text}");
+            }
         }
         for (code, text) in [
             (-32601, "the method eth_call does not exist"),
