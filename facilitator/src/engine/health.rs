@@ -216,7 +216,11 @@ impl Engine {
                 let is_quick = fault.kind == FaultKind::Unavailable && began.elapsed() < QUICK_FAILURE;
                 if is_quick && !missed_before && network.readiness().is_ok() {
                     run.health.missed.store(true, Ordering::Release);
-                    tracing::debug!(network = network.id(), why, "a check failed; the next one decides");
+                    tracing::debug!(
+                        network = network.id(),
+                        why,
+                        "a check failed; the next one decides"
+                    );
                 } else {
                     self.take_in(run, Err(why));
                 }

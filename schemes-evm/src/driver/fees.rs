@@ -106,15 +106,10 @@ impl Market {
 fn bid(market: &Market, previous: Option<Fees>, options: &Options, network: &str) -> Result<Fees, Fault> {
     let ceiling = options.max_fee_per_gas_wei;
     let above = |needed: u128, why: &str| {
-        let message = format!(
+        Fault::denied(format!(
             "{why} on {network} takes {needed} wei per gas, above max_fee_per_gas_wei ({ceiling}); \
              raise it in the network's options, or wait for a lower price"
-        );
-        match previous {
-            // Nothing is begun: the same request may succeed when the price has fallen.
-            None => Fault::unavailable(message),
-            Some(_) => Fault::denied(message),
-        }
+        ))
     };
     // Whatever the previous bid's form was, both of its prices must be beaten.
     let (least_max, least_tip) = match previous {

@@ -263,21 +263,19 @@ impl Market {
             None => own_base_fee,
         };
         let base_fee = next_base_fee.max(own_base_fee);
+        // Empty blocks say nothing about tips, and tips far above the node's own price are none: its price tells.
+        let of_price = || {
+            gas_price
+                .as_ref()
+                .map_or(0, |price| price.saturating_sub(base_fee))
+        };
+        let most_tip = match gas_price {
+            Ok(price) if price > 0 => price.saturating_mul(MOST_TIMES_PRICE).max(LEAST_CLAMP_WEI),
+            Ok(_) | Err(_) => u128::MAX,
+        };
         let (tip, is_of_price) = match median_tip(&history) {
-            // Empty blocks say nothing about tips; the node's own suggestion does.
-            0 => {
-                let tip = gas_price
-                    .as_ref()
-                    .map_or(0, |price| price.saturating_sub(base_fee));
-                (tip, true)
-            }
-            tip => match gas_price {
-                Ok(price) if price > 0 => {
-                    let most = price.saturating_mul(MOST_TIMES_PRICE).max(LEAST_CLAMP_WEI);
-                    (tip.min(most), false)
-                }
-                Ok(_) | Err(_) => (tip, false),
-            },
+            tip if tip == 0 || tip > most_tip => (of_price(), true),
+            tip => (tip, false),
         };
         let contradiction = match (past.iter().min(), past.iter().max(), &gas_price) {
             _ if read_base_fee.is_err() => Some("the head's base fee is no price".into()),
@@ -365,6 +363,6 @@ mod tests {
         assert_eq!(read(json!({"baseFeePerGas": [absurd]})), (Some(8 * gwei), 0));
         assert_eq!(read(json!({"baseFeePerGas": [null]})), (Some(2 * gwei), 0));
         let tips = json!({"baseFeePerGas": ["0x77359400"], "reward": [[absurd]]});
-        assert_eq!(read(tips), (Some(2 * gwei), 200 * gwei));
+        assert_eq!(read(tips), (Some(2 * gwei), 0));
     }
 }

@@ -113,7 +113,7 @@ fn while_the_price_is_above_the_ceiling_the_network_is_not_ready_and_names_the_o
         assert!(why.contains(part), "{part:?} in {why}");
     }
     // Settlements that come in between are not begun, and are asked for again later.
-    assert_eq!(max_fee(&world, &world.cx()), Err(FaultKind::Unavailable));
+    assert_eq!(max_fee(&world, &world.cx()), Err(FaultKind::Denied));
     // It is over as soon as the price has fallen.
     set_price(&world, GWEI);
     world.host.advance_ms(60_000);
@@ -125,6 +125,6 @@ fn while_the_price_is_above_the_ceiling_the_network_is_not_ready_and_names_the_o
     let legacy = expensive();
     legacy.node().base_fee = None;
     assert!(check_on(&legacy, &legacy.cx(), options.clone()).ready);
-    assert_eq!(max_fee(&legacy, &legacy.cx()), Err(FaultKind::Unavailable));
+    assert_eq!(max_fee(&legacy, &legacy.cx()), Err(FaultKind::Denied));
     assert!(!check_on(&legacy, &legacy.cx(), options).ready);
 }

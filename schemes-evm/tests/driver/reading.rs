@@ -260,7 +260,7 @@ fn t40_a_price_spike_is_refused_by_name() {
     world.host.advance_ms(2_000);
     world.node().base_fee = Some(1_000_000_000);
     let fault = quote(&world, None).expect_err("too dear");
-    assert_eq!(fault.kind, FaultKind::Unavailable, "nothing is begun");
+    assert_eq!(fault.kind, FaultKind::Denied, "nothing is begun");
     assert!(fault.message.contains("max_fee_per_gas_wei (6000000)"), "{fault}");
 }
 

@@ -59,7 +59,9 @@ impl LaneTask {
                         // The driver's "no" (a price above its ceiling) tells the operator what to do, not the seller.
                         tracing::warn!(network = %self.lane.network, settlement = settlement.id,
                             "a settlement was not begun: {}", fault.message);
-                        return Err(refused(NOT_AT_THIS_PRICE));
+                        // A price that lasts makes the network not ready.
+                        self.run.network.suspect.notify_one();
+                        return Err(Stop::Unavailable(NOT_AT_THIS_PRICE));
                     }
                     if !worth_another_try(&fault) {
                         return Err(refused(public_message(&fault)));
@@ -79,7 +81,7 @@ impl LaneTask {
             tracing::warn!(network = %self.lane.network, cost = %built.max_cost, %limit,
                 "a settlement was not begun: its transaction could cost more than is allowed; raise the network's max_cost, \
                  or wait for a lower price");
-            return Err(refused(NOT_AT_THIS_PRICE));
+            return Err(Stop::Unavailable(NOT_AT_THIS_PRICE));
         }
         Ok(())
     }

@@ -42,7 +42,9 @@ async fn two_nodes_compared_stay_two_when_one_of_them_is_asked_again() {
     let first = FakeNode::echo().await;
     let second = flickering(|request| request == 0).await;
     let pools = pools(&[&first, &second]);
-    let both = pools.compare(NETWORK, &calls(&["a"]), &list(), Traffic::Engine).await;
+    let both = pools
+        .compare(NETWORK, &calls(&["a"]), &list(), Traffic::Engine)
+        .await;
     assert_eq!(both, Ok(vec![ok("a"), ok("a")]));
     assert_eq!((first.times_asked(), second.times_asked()), (1, 2));
 }
@@ -105,7 +107,8 @@ async fn a_node_that_leaves_sends_without_an_answer_gets_the_next_ones_last() {
 }
 
 #[tokio::test]
-async fn a_node_that_answers_at_the_second_attempt_stays_good_and_one_that_was_not_asked_again_shows_itself() {
+async fn a_node_that_answers_at_the_second_attempt_stays_good_and_one_that_was_not_asked_again_shows_itself()
+{
     let first = flickering(|request| request == 0).await;
     let second = FakeNode::echo().await;
     let one = pools(&[&first]);

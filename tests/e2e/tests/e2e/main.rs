@@ -3,7 +3,6 @@
 //!
 //! Tests named `tNN_…` are the threats of that number; `law1_…` is a law of the design.
 
-mod attack9;
 mod auth_capture;
 mod budgets;
 mod clients;
