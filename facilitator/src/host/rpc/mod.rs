@@ -231,7 +231,7 @@ impl RpcPools {
         let mut answered = Vec::new();
         // The best that a node said which may not be the last word.
         let mut doubted: Option<(usize, Vec<RpcResult>)> = None;
-        let mut tries = Tries::new(pool);
+        let mut tries = Tries::new(pool, tries::READ);
         loop {
             let asked = tries.asked();
             let next = match readers {
@@ -318,7 +318,7 @@ impl RpcPools {
         let order = Order::Send {
             turn: pool.next_turn(sending.bytes),
         };
-        let mut tries = Tries::new(pool);
+        let mut tries = Tries::new(pool, tries::SEND);
         loop {
             let Some((node, is_last)) = pool.next(order, &question, tries.asked(), deadline).await else {
                 if answers.is_empty() && tries.another_round(deadline).await {

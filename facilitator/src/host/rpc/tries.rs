@@ -12,12 +12,14 @@ use tokio::time::{Instant, sleep_until};
 use super::node::Node;
 use super::pool::Pool;
 
-/// Pauses before nodes are asked again.
-const PAUSES: [Duration; 3] = [
+/// Pauses before nodes are asked again by a read.
+pub(super) const READ: &[Duration] = &[
     Duration::from_millis(30),
     Duration::from_millis(100),
     Duration::from_millis(250),
 ];
+/// The same by a send: others wait for it, and it is repeated anyway while no block shows it.
+pub(super) const SEND: &[Duration] = &[Duration::from_millis(30)];
 
 /// The nodes that one request has asked.
 pub(super) struct Tries<'a> {
@@ -25,15 +27,17 @@ pub(super) struct Tries<'a> {
     asked: Vec<&'a Node>,
     /// Those of them that are worth another attempt.
     again: Vec<&'a Node>,
+    pauses: &'static [Duration],
     rounds: usize,
 }
 
 impl<'a> Tries<'a> {
-    pub(super) fn new(pool: &'a Pool) -> Self {
+    pub(super) fn new(pool: &'a Pool, pauses: &'static [Duration]) -> Self {
         Self {
             pool,
             asked: Vec::new(),
             again: Vec::new(),
+            pauses,
             rounds: 0,
         }
     }
@@ -61,7 +65,7 @@ impl<'a> Tries<'a> {
 
     /// After a short pause, whether there are nodes to ask again before the deadline.
     pub(super) async fn another_round(&mut self, deadline: Instant) -> bool {
-        let pause = PAUSES.get(self.rounds).copied();
+        let pause = self.pauses.get(self.rounds).copied();
         let Some(pause) = pause.filter(|_| !self.again.is_empty()) else {
             return false;
         };

@@ -25,7 +25,7 @@ async fn flickering(is_ill: fn(u64) -> bool) -> FakeNode {
 
 #[tokio::test]
 async fn a_url_with_ill_machines_behind_it_is_asked_once_or_twice_more_by_one_request() {
-    let only = flickering(|request| request % 3 != 2).await;
+    let only = flickering(|request| ![2, 4, 7].contains(&(request % 8))).await;
     let pools = pools(&[&only]);
     for _ in 0..5 {
         assert_eq!(read(&pools, &["a"]).await, Ok(vec![ok("a")]));
@@ -34,7 +34,7 @@ async fn a_url_with_ill_machines_behind_it_is_asked_once_or_twice_more_by_one_re
         let named = pools.read_from(NETWORK, Some(0), &calls, &list, Traffic::Engine);
         assert_eq!(named.await, Ok(vec![ok("a")]));
     }
-    assert_eq!(only.times_asked(), 45);
+    assert_eq!(only.times_asked(), 40);
 }
 
 #[tokio::test]

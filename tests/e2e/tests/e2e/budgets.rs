@@ -6,8 +6,11 @@ use sha2::{Digest, Sha256};
 
 use crate::reason;
 
-/// A few transactions of about 0.0002 ETH.
-const FEW: &str = "900000000000000";
+/// A tip beside which the base fee, which falls with each block, matters little; a transaction costs 0.001 ETH or somewhat more.
+const PRICED: &str = "max_cost = \"2000000000000000\"\n\
+                      options = { max_clock_skew_s = 0, min_priority_fee_per_gas_wei = 10000000000 }";
+/// Three of them, and not four.
+const FEW: &str = "4200000000000000";
 
 fn refused(reply: &Reply, says: &str) {
     assert_eq!(reply.failed(reason::UNEXPECTED_SETTLE), "", "nothing was sent");
@@ -47,7 +50,7 @@ fn t107(line: &str, budget: &str, says: &str) {
     let mut world = World::builder()
         .mining(Mining::Auto)
         .buyers(24)
-        .network(&format!("{line} = \"{FEW}\"\nmax_cost = \"500000000000000\""))
+        .network(&format!("{line} = \"{FEW}\"\n{PRICED}"))
         .start();
     let paid = spend(&world, says);
     assert!(paid >= 1, "some fit into the budget");
@@ -93,9 +96,7 @@ fn t107_when_one_key_has_spent_its_budget_the_other_goes_on() {
         .buyers(24)
         .signers(2)
         // So that a key whose budget may not last is known before it is chosen.
-        .network(&format!(
-            "max_cost_per_day_per_signer = \"{FEW}\"\nmax_cost = \"500000000000000\""
-        ))
+        .network(&format!("max_cost_per_day_per_signer = \"{FEW}\"\n{PRICED}"))
         .start();
     let paid = spend(&world, "the budget of this network's signer");
     assert!(paid >= 2);
@@ -114,7 +115,7 @@ fn t107_a_tenant_spends_its_budget_and_no_more_and_others_go_on() {
     let limited = format!("max_cost_per_day = {{ \"eip155:84532\" = \"{FEW}\" }}");
     let mut world = World::builder()
         .buyers(24)
-        .network("max_cost = \"500000000000000\"")
+        .network(PRICED)
         .more(&(tenant("shop", &limited) + &tenant("cafe", "")))
         .start();
     let settle = |world: &World, buyer: usize, tenant: &str| {
