@@ -74,18 +74,7 @@ impl SolanaWorld {
     /// When the node does not answer.
     #[must_use]
     pub fn deal_in(&self, buyer: usize, token: &SolanaToken) -> Deal {
-        let address = |text: &str| text::address(text).expect("an address");
-        let blockhash = self.chain.blockhash().expect("the node answers");
-        Deal {
-            fee_payer: address(&self.fee_payers[0].address),
-            buyer: key(&self.chain.buyers[buyer]),
-            pay_to: address(&self.chain.merchant.address),
-            mint: address(&token.mint),
-            token_program: address(&token.program),
-            amount: PRICE,
-            decimals: token.decimals,
-            blockhash: address(&blockhash).to_bytes().into(),
-        }
+        deal(&self.chain, &self.fee_payers[0], buyer, token)
     }
 
     /// What a seller sends: this transaction for this deal.
@@ -224,6 +213,26 @@ impl SolanaWorld {
         wait::until(&format!("{count} transactions on the chain"), wait::LONG, || {
             (self.landed().len() >= count).then_some(())
         });
+    }
+}
+
+/// A payment of [`PRICE`] by this buyer to the merchant, for which this key pays the fees.
+///
+/// # Panics
+/// When the node does not answer.
+#[must_use]
+pub fn deal(chain: &SolanaDevnet, fee_payer: &SolanaKey, buyer: usize, token: &SolanaToken) -> Deal {
+    let address = |text: &str| text::address(text).expect("an address");
+    let blockhash = chain.blockhash().expect("the node answers");
+    Deal {
+        fee_payer: address(&fee_payer.address),
+        buyer: key(&chain.buyers[buyer]),
+        pay_to: address(&chain.merchant.address),
+        mint: address(&token.mint),
+        token_program: address(&token.program),
+        amount: PRICE,
+        decimals: token.decimals,
+        blockhash: address(&blockhash).to_bytes().into(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::proxy::Proxy;
 use crate::wait;
 
 /// keccak of `Transfer(address,address,uint256)`.
-const TRANSFER_TOPIC: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
+pub const TRANSFER_TOPIC: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
 
 /// The facilitator measures what is open every five seconds.
 const MEASURED_WITHIN: Duration = Duration::from_secs(6);

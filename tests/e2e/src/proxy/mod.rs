@@ -10,7 +10,7 @@
 mod fault;
 mod sight;
 mod view;
-mod wire;
+pub mod wire;
 
 use std::io::BufReader;
 use std::net::{SocketAddr, TcpListener, TcpStream};

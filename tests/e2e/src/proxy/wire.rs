@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use serde_json::Value;
 
 /// The body of the next request; `None` at the end of the connection.
-pub(super) fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+pub fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
     let mut length = 0;
     let mut lines = 0;
     loop {
@@ -41,7 +41,8 @@ pub(super) fn write_answer(writer: &mut TcpStream, status: u16, answer: &[u8]) -
 }
 
 /// The calls of a request or of a batch.
-pub(super) fn elements(request: &Value) -> &[Value] {
+#[must_use]
+pub fn elements(request: &Value) -> &[Value] {
     match request {
         Value::Array(calls) => calls,
         one => std::slice::from_ref(one),

@@ -11,6 +11,7 @@ mod crash;
 mod endurance;
 mod health;
 mod hostile;
+mod hostile_nodes;
 mod laws;
 mod nodes;
 mod outage;
