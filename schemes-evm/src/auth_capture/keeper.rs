@@ -20,7 +20,8 @@ use super::order::{Order, is_ours};
 use super::records::{self, Record, Usage};
 use super::state::{self, State};
 use super::{AuthCaptureEvm, SCHEME};
-use crate::{rpc, text};
+use crate::rpc::{self, Answers};
+use crate::{second, text};
 
 /// `kind` of every job here.
 pub const KIND: &str = "keep";
@@ -176,11 +177,7 @@ impl AuthCaptureEvm {
         };
         let times = Times::of(&self.config, rule, &record);
         let now_s = cx.now_s();
-        let question = state::ask(record.escrow, hash).call();
-        let answer = rpc::read_all(cx, vec![question]).await?.take()?;
-        let Some(state) = State::of_answer(rpc::executed(answer, "paymentState")?) else {
-            return Err(Fault::unavailable("the escrow tells no state of a payment"));
-        };
+        let state = held_by_any(cx, &record, hash).await?;
         let held = state.balances.capturable;
         // Nothing at all may be a node that lags; nothing left is the end.
         if state.collected && held.is_zero() {
@@ -235,6 +232,28 @@ impl AuthCaptureEvm {
             .into_iter()
             .collect())
     }
+}
+
+/// The state of a payment. That nothing of it is held may end the looks for good, and with them what its receiver is owed: it
+/// takes two nodes, where two answer.
+async fn held_by_any(cx: &Cx, record: &Record, hash: B256) -> Result<State, Fault> {
+    let question = || vec![state::ask(record.escrow, hash).call()];
+    let read = |mut answers: Answers| {
+        State::of_answer(rpc::executed(answers.take()?, "paymentState")?)
+            .ok_or_else(|| Fault::unavailable("the escrow tells no state of a payment"))
+    };
+    let first = read(rpc::read_all(cx, question()).await?)?;
+    if !first.balances.capturable.is_zero() {
+        return Ok(first);
+    }
+    let others = second::by_two(cx, question()).await?.into_iter().map(read);
+    let others = others.collect::<Result<Vec<_>, _>>()?;
+    // Of two that show nothing held, one that does not show the payment at all may lag.
+    let most = others
+        .into_iter()
+        .chain([first])
+        .max_by_key(|state| (state.balances.capturable, !state.collected));
+    most.ok_or_else(|| Fault::internal("no state of a payment"))
 }
 
 /// Shortly before the capture deadline something is held that nobody reported as used.

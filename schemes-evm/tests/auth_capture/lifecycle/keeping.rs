@@ -217,6 +217,24 @@ fn a_payment_with_nothing_left_is_looked_at_no_more() {
 }
 
 #[test]
+fn one_node_that_shows_nothing_held_ends_no_looks() {
+    let payment = Payment::delegated();
+    let world = || at(NOW_S + 600, kept(Some(600), true), &payment, 300_000);
+    let due = job(&payment, NOW_S + 600);
+    for lie in [state_result(true, 0, HELD), state_result(false, 0, 0)] {
+        let (lying, honest) = (world(), world());
+        lying.chain().state = lie.clone();
+        let orders = block_on(lying.scheme.job(&lying.cx_beside(&honest), &due)).expect("no fault");
+        assert_eq!(orders[0].payload["type"], "capture");
+        assert_eq!(scheduled(&lying).len(), 1);
+        // Two nodes say so.
+        honest.chain().state = lie;
+        let orders = block_on(lying.scheme.job(&lying.cx_beside(&honest), &due)).expect("no fault");
+        assert_eq!(orders, []);
+    }
+}
+
+#[test]
 fn jobs_of_nobodys_are_faults_and_of_unknown_payments_nothing() {
     let world = at(NOW_S, kept(None, true), &Payment::delegated(), 0);
     let other = Job {
