@@ -223,9 +223,11 @@ impl Engine {
                 )
             };
             let is_in_block = seen.iter().any(in_block);
-            if is_in_block {
-                state.seen_at = Some(Instant::now());
-            }
+            state.unseen_since = if is_in_block {
+                None
+            } else {
+                state.unseen_since.or_else(|| Some(Instant::now()))
+            };
             let unseen = state.own_ground_in_question() && !is_in_block;
             state.soon |= unseen && !state.unseen;
             state.unseen = unseen;

@@ -65,10 +65,8 @@ pub struct SlotState {
     pub lapsed: bool,
     /// Since when only one node confirms what two must.
     pub one_node_since: Option<Instant>,
-    /// When its transactions began to be looked for.
-    pub since: Instant,
-    /// When a block last showed one of its transactions.
-    pub seen_at: Option<Instant>,
+    /// Since when no block shows one of its transactions; `None`: at the last poll one did.
+    pub unseen_since: Option<Instant>,
     /// Counts looks for what no block shows: each goes to another node.
     pub turn: usize,
     pub last_sent: Instant,
@@ -132,8 +130,7 @@ impl OpenSlot {
             priced_out: None,
             lapsed: false,
             one_node_since: None,
-            since: now,
-            seen_at: None,
+            unseen_since: Some(now),
             turn: 0,
             last_sent: now,
             last_bid: now,
@@ -275,8 +272,8 @@ impl SlotState {
         } else {
             self.anchor.is_none()
         };
-        let last = self.seen_at.unwrap_or(self.since);
-        if !is_awaited || now.saturating_duration_since(last) < long {
+        let since = self.unseen_since.filter(|_| is_awaited)?;
+        if now.saturating_duration_since(since) < long {
             return None;
         }
         self.turn = self.turn.wrapping_add(1);
@@ -329,5 +326,48 @@ pub fn bid_of(attempt: &AttemptRow) -> Bid {
     Bid {
         terms: attempt.bid.clone(),
         head_height: attempt.since_height,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::releases_tests::NETWORK;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_block_shows_for_a_while_is_looked_for_at_another_node_each_time() {
+        let lane = Lane {
+            network: NETWORK.into(),
+            signer: "0xsigner".into(),
+            key: "main".into(),
+            ordered: true,
+        };
+        let slot = OpenSlot::new(Vec::new(), lane, 0, Vec::new());
+        let long = Duration::from_secs(2);
+        let turn = || slot.lock().next_turn(Instant::now(), long);
+        assert_eq!(turn(), None, "it was sent just now");
+        tokio::time::advance(long).await;
+        assert_eq!([turn(), turn()], [Some(1), Some(2)]);
+        // Between two polls of what a block shows more time may pass.
+        slot.lock().unseen_since = None;
+        tokio::time::advance(long * 5).await;
+        assert_eq!(turn(), None);
+        slot.lock().unseen_since = Some(Instant::now());
+        assert_eq!(turn(), None);
+        tokio::time::advance(long).await;
+        assert_eq!(turn(), Some(3));
+        // By its sequence the place is used: what used it is followed at one node.
+        let anchor = Anchor {
+            block: BlockRef {
+                id: "b1".into(),
+                height: 1,
+                time_s: 0,
+            },
+            next_sequence: 1,
+            guards: Vec::new(),
+            reads: Vec::new(),
+        };
+        slot.lock().anchor = Some(anchor);
+        assert_eq!(turn(), None);
     }
 }
