@@ -35,7 +35,7 @@ enum Command {
     Demo(demo::Args),
     /// Run every test, or some
     Test(test::Args),
-    /// Run what is too dear for every change: many seeds, an hour of lying nodes and kills, and surfpool
+    /// Run what is too dear for every change: many seeds, an hour of lying nodes and kills, surfpool, licences
     Full(full::Args),
     /// Check formatting, clippy, documentation, citations and test contracts
     Lint(lint::Args),
