@@ -1,12 +1,4 @@
-//! What a plugin author depends on, and nothing more.
-//!
-//! A **scheme** says what must happen for a payment and what proves it ([`SchemeHandler`]); a **driver** says
-//! how one family of chains does it ([`ChainDriver`]); the host decides when, keeps the record, and owns
-//! retries, replacement, recovery and replies. Both get everything they need from the outside world through
-//! [`HostServices`]: no sockets, keys, clocks, files or threads of their own.
-//!
-//! Every type here is also a message of the plugin ABI: JSON with `camelCase` members, unknown members
-//! ignored, bytes as `0x` hex, amounts as decimal strings, other integers below 2^53.
+#![doc = include_str!("../README.md")]
 
 pub mod abi;
 pub mod amount;

@@ -41,7 +41,7 @@ pub enum Decision {
     Reopen,
 }
 
-/// The design's table "What another `/settle` gets".
+/// The table "What another `/settle` gets" of proof.md section 4.
 #[must_use]
 pub fn decide(row: &SettlementRow, asker: &Asker) -> Decision {
     let equal = asker.is_equal(row);

@@ -1,5 +1,5 @@
-//! Law 4 as a table: every row of PROOF.md, as far as the engine decides it. What each scheme makes of a row is in the scheme's
-//! own table.
+//! Law 4 as a table: every row of proof.md section 1, as far as the engine decides it. What each scheme makes of
+//! a row is in the scheme's own table.
 
 use std::time::Duration;
 

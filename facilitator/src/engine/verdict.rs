@@ -1,7 +1,7 @@
 //! What follows from a poll of a slot: a pure function of what was observed, of what was decided before, and of the time.
 //!
-//! The table is PROOF.md's. Absence decides nothing: a receipt that is null, a search that finds nothing and a block that a
-//! node does not show all mean "wait". A slot that is used without a receipt of ours is decided by the guards of its steps,
+//! The table is that of proof.md section 1. Absence decides nothing: a receipt that is null, a search that finds nothing
+//! and a block that a node does not show all mean "wait". A slot that is used without a receipt of ours is decided by the guards of its steps,
 //! read at a named block that is final.
 
 use std::time::Duration;

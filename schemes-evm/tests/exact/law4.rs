@@ -1,4 +1,4 @@
-//! The decision table of the design (what proves what) for EIP-3009, row by row: absence proves nothing, and whatever
+//! The decision table of proof.md section 1 for EIP-3009, row by row: absence proves nothing, and whatever
 //! used up a nonce is named.
 
 use schemes_evm::abi::AUTHORIZATION_CANCELED_TOPIC;

@@ -1,5 +1,7 @@
 //! `cargo xtask full`: what is too dear for every change.
 
+use std::process::{Command, Stdio};
+
 use devnet::Npm;
 
 use crate::{Failure, cargo};
@@ -11,10 +13,15 @@ const SEEDS: &str = "3000";
 const ESCROW_SEEDS: &str = "20";
 
 const SECONDS_PER_MINUTE: u64 = 60;
+/// The release of cargo-deny that is installed where there is none.
+const CARGO_DENY: &str = "0.20.2";
+/// Where it is installed, from the repository's root.
+const TOOLS: &str = "target/tools";
 
 /// Runs what is too dear for every change: the simulator with many more seeds, random lives of escrowed payments with many
 /// more seeds, an hour of payments over nodes that lie while the facilitator is killed and the chain reorganised, and
-/// payments on surfpool, a fuller Solana runtime than the dev chain. Run it before closing work on the engine, on
+/// payments on surfpool, a fuller Solana runtime than the dev chain; at last licences and advisories of all dependencies, which
+/// needs a network. Run it before closing work on the engine, on
 /// auth-capture or on Solana.
 ///
 /// The first run compiles surfpool, some 900 crates, which takes a quarter of an hour on two cores.
@@ -50,9 +57,14 @@ enum Part {
     Endurance,
     /// Payments on surfpool
     Surfpool,
+    /// Licences, sources and advisories of all dependencies (deny.toml)
+    Dependencies,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    if args.only == Some(Part::Dependencies) {
+        return dependencies();
+    }
     Npm::ensure()?;
     let wanted = |part: Part| args.only.is_none_or(|only| only == part);
     if wanted(Part::Simulator) {
@@ -69,6 +81,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     if wanted(Part::Surfpool) {
         surfpool()?;
+    }
+    if wanted(Part::Dependencies) {
+        dependencies()?;
     }
     Ok(())
 }
@@ -146,4 +161,45 @@ fn surfpool() -> Result<(), Failure> {
         "2",
     ];
     cargo::run("Payments on surfpool", &surfpool, &[])
+}
+
+/// cargo-deny: the one that is installed, else a pinned release.
+fn dependencies() -> Result<(), Failure> {
+    let tools = cargo::root().join(TOOLS);
+    let places = std::iter::once(tools.join("bin"))
+        .chain(std::env::var_os("PATH").iter().flat_map(std::env::split_paths))
+        .collect::<Vec<_>>();
+    let path = std::env::join_paths(places).map_err(|e| Failure(format!("PATH can't be extended: {e}")))?;
+    let path = path.to_string_lossy();
+    let environment = [("PATH", &*path)];
+    let is_installed = Command::new("cargo-deny")
+        .arg("--version")
+        .envs(environment)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !is_installed {
+        let install = [
+            "install",
+            "cargo-deny",
+            "--locked",
+            "--version",
+            CARGO_DENY,
+            "--root",
+            TOOLS,
+        ];
+        cargo::run("Installing cargo-deny", &install, &environment)?;
+    }
+    for (what, checks) in [
+        (
+            "Licences and sources of all dependencies",
+            &["licenses", "bans", "sources"][..],
+        ),
+        ("Advisories, from the network", &["advisories"]),
+    ] {
+        let deny = ["deny", "--locked", "check", "--hide-inclusion-graph"];
+        cargo::run(what, &[&deny[..], checks].concat(), &environment)?;
+    }
+    Ok(())
 }

@@ -1,13 +1,15 @@
 //! `cargo xtask lint`: what a change must pass beside the tests.
 
-use crate::{Failure, cargo, contracts};
+use crate::{Failure, cargo, citations, contracts};
 
-/// Checks formatting, clippy, documentation and the test contracts, all of it without a warning.
+/// Checks formatting, clippy, documentation, what comments cite, and the test contracts, all of it without a warning.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
 pub(crate) fn run() -> Result<(), Failure> {
     cargo::run("Formatting", &["fmt", "--all", "--check"], &[])?;
+    crate::paint::heading("Citations");
+    citations::check()?;
     // The release profile shares build scripts and macros with the tests.
     let clippy = [
         "clippy",

@@ -2,6 +2,7 @@
 //! `run`; this file only chooses.
 
 mod cargo;
+mod citations;
 mod contracts;
 mod demo;
 mod devnet;
@@ -34,9 +35,9 @@ enum Command {
     Demo(demo::Args),
     /// Run every test, or some
     Test(test::Args),
-    /// Run what is too dear for every change: many seeds, an hour of lying nodes and kills, and surfpool
+    /// Run what is too dear for every change: many seeds, an hour of lying nodes and kills, surfpool, licences
     Full(full::Args),
-    /// Check formatting, clippy, documentation and test contracts
+    /// Check formatting, clippy, documentation, citations and test contracts
     Lint(lint::Args),
     /// Start an EVM and a Solana dev chain with funded keys; they stay until Ctrl-C
     Devnet(devnet::Args),

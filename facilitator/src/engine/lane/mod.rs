@@ -44,7 +44,7 @@ const FIRST_STEP_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_STEP_PAUSE: Duration = Duration::from_secs(30);
 /// Tries of quote and build for a settlement that is not journaled.
 const TRIES: u32 = 4;
-/// New slots that a step may take after its first one. PROOF.md: at most twice.
+/// New slots that a step may take after its first one. proof.md section 1: at most twice.
 const MOST_NEW_SLOTS: u32 = 2;
 /// Unused places before the first open slot that are filled at one go.
 const MOST_GAPS: usize = 16;

@@ -1,4 +1,4 @@
-//! The decision table of the design (what proves what) for collections, row by row: a collection counts by the escrow's
+//! The decision table of proof.md section 1 for collections, row by row: a collection counts by the escrow's
 //! event and the payment's state, and fails only where it is known that nothing or who else collected the payment.
 
 use alloy_primitives::aliases::U120;

@@ -1,4 +1,4 @@
-//! The decision table of the design (what proves what) for operations on a payment, row by row: they count by the escrow's
+//! The decision table of proof.md section 1 for operations on a payment, row by row: they count by the escrow's
 //! event in a transaction of ours, and fail only where the balances are as before or where transactions of others explain
 //! all of the change.
 

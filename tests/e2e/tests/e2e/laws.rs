@@ -1,4 +1,4 @@
-//! Laws of the design that a build can break.
+//! Laws (docs/src/laws.md) that a build can break.
 
 use std::process::Command;
 

@@ -1,7 +1,7 @@
 //! The product as its users meet it: the release binary and its plugin file over HTTP, a real node behind a proxy that
 //! breaks on request, the official clients in front. Run by `cargo xtask test`.
 //!
-//! Tests named `tNN_…` are the threats of that number; `law1_…` is a law of the design.
+//! Tests named `tNN_…` are the threats of that number; `law1_…` is the law of that number (docs/src/laws.md).
 
 mod auth_capture;
 mod budgets;
