@@ -95,13 +95,13 @@ pub async fn read_all(cx: &Cx, calls: Vec<RpcCall>) -> Result<Answers, Fault> {
 /// No node answered a batch.
 pub async fn read_well_formed(cx: &Cx, calls: Vec<RpcCall>) -> Result<Answers, Fault> {
     let results: Vec<RpcResult> = read_all(cx, calls.clone()).await?.0.collect();
-    Ok(Answers::of(match misfits(&calls, &results) {
+    Ok(Answers::of(match count_malformed(&calls, &results) {
         0 => results,
         _ => well_formed(cx, calls, results).await,
     }))
 }
 
-fn misfits(calls: &[RpcCall], results: &[RpcResult]) -> usize {
+fn count_malformed(calls: &[RpcCall], results: &[RpcResult]) -> usize {
     let pairs = calls.iter().zip(results);
     pairs.filter(|(call, result)| !shape::fits(call, result)).count()
 }
@@ -118,7 +118,7 @@ async fn well_formed(cx: &Cx, calls: Vec<RpcCall>, known: Vec<RpcResult>) -> Vec
     };
     std::iter::once(known)
         .chain(sets)
-        .min_by_key(|set| misfits(&calls, set))
+        .min_by_key(|set| count_malformed(&calls, set))
         .unwrap_or_default()
 }
 

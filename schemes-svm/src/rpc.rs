@@ -76,7 +76,7 @@ pub async fn read_all(cx: &Cx, mut calls: Vec<RpcCall>) -> Result<Answers, Fault
 /// No node answered.
 pub async fn read_well_formed(cx: &Cx, calls: Vec<RpcCall>) -> Result<Answers, Fault> {
     let answers = read_all(cx, calls.clone()).await?;
-    let faults = |results: &[RpcResult]| misfits(&calls, results);
+    let faults = |results: &[RpcResult]| count_malformed(&calls, results);
     if faults(answers.left()) == 0 {
         return Ok(answers);
     }
@@ -84,7 +84,7 @@ pub async fn read_well_formed(cx: &Cx, calls: Vec<RpcCall>) -> Result<Answers, F
 }
 
 /// How many results are of a shape that their method does not have.
-pub(crate) fn misfits(calls: &[RpcCall], results: &[RpcResult]) -> usize {
+pub(crate) fn count_malformed(calls: &[RpcCall], results: &[RpcResult]) -> usize {
     let pairs = calls.iter().zip(results);
     pairs.filter(|(call, result)| !shape::fits(call, result)).count()
 }

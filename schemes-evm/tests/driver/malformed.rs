@@ -65,7 +65,7 @@ fn a_lanes_state_is_read_of_well_formed_answers_only() {
     let world = answering("eth_getTransactionCount", json!("0x7"));
     let state = block_on(world.driver.lane(&world.cx(), &lane())).expect("no fault");
     assert_eq!(state.next_sequence, 7);
-    // What the node answered is told by its kind.
+    // The fault names the kind of what the node answered.
     let message = fault(&answering("eth_getTransactionCount", Value::Null)).message;
     assert!(message.contains("null"), "{message}");
     let message = fault(&answering("eth_getTransactionCount", json!("0xffffffffffffffff"))).message;

@@ -203,7 +203,7 @@ impl SvmDriver {
         let mut is_elsewhere = false;
         let faults = |results: &[RpcResult]| {
             let stray = results.first().is_some_and(|slot| self.is_stray(cx, slot));
-            rpc::misfits(&calls, results).saturating_add(usize::from(stray))
+            rpc::count_malformed(&calls, results).saturating_add(usize::from(stray))
         };
         if faults(answers.left()) > 0 && self.may_ask_for_sense(cx) {
             (answers, is_elsewhere) = rpc::better(cx, &calls, answers, faults).await;

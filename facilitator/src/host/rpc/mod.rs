@@ -5,7 +5,8 @@
 //! too, and the answers with the fewest of them count. A node whose last word was a failure is asked after
 //! the others: reads of the engine are shown to it beside them, waited for by nobody, until it answers one. A send is tried at the URLs in sequence until one
 //! accepts, never at two at once, and begins with the next URL each time the same bytes are sent again. Where all have failed,
-//! those whose failure may pass at once are asked once or twice more. What nodes serve is judged by the engine ([`RpcPools::judge`]): from then on only good ones are asked. The pool knows no method: what may be read and sent with, the plugin's manifest says.
+//! those whose failure may pass at once are asked a few times more. What nodes serve is judged by the engine ([`RpcPools::judge`]): from then on only good ones are
+//! asked. The pool knows no method: what may be read and sent with, the plugin's manifest says.
 //!
 //! Not guaranteed: two reads may be answered by nodes at different heights; what must be one view belongs in one batch.
 //! The answers to a send prove nothing about the bytes' fate.
