@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use facilitator::host::calls::CallTable;
-use facilitator::journal::{Answer, Journal, Query};
+use base::calls::CallTable;
+use journal::{Answer, Journal, Query};
 use sdk_plugin::chain::{
     Attempt, Bid, Built, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, Watch,
 };

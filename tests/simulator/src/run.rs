@@ -6,18 +6,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use facilitator::engine::{Budgets, Engine, Ops, Parts};
-use facilitator::host::calls::CallTable;
-use facilitator::host::clock::{Clock, TokioClock};
-use facilitator::host::services::rows::JournalRows;
-use facilitator::journal::memory::MemoryJournal;
-use facilitator::journal::{Answer, Journal, Query};
-use facilitator::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings, Registry};
-use facilitator::telemetry::metrics::Metrics;
+use base::calls::CallTable;
+use base::clock::{Clock, TokioClock};
+use engine::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings, Registry};
+use engine::{Budgets, Engine, Ops, Parts};
+use journal::memory::MemoryJournal;
+use journal::plugin_rows::JournalRows;
+use journal::{Answer, Journal, Query};
 use sdk_plugin::chain::KeyInfo;
 use sdk_plugin::host::{StoreRow, Suite};
 use sdk_plugin::manifest::Grant;
 use sdk_plugin::{Amount, HexBytes, SchemeHandler, Value};
+use telemetry::metrics::Metrics;
 use tokio::task::JoinSet;
 
 use crate::chain::{Chain, GAS, NODES, Weather};
@@ -115,7 +115,7 @@ pub struct Report {
     pub told: Vec<Told>,
     pub faults: std::collections::BTreeMap<(crate::faults::Point, crate::faults::Harm), u64>,
     pub passes: std::collections::BTreeMap<crate::faults::Point, u64>,
-    pub log: Vec<facilitator::journal::Event>,
+    pub log: Vec<journal::Event>,
     pub restarts: u64,
     pub blocks: u64,
     /// Paying transfers on the chain at the end.

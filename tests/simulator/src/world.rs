@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use facilitator::host::clock::{Clock, TokioClock};
-use facilitator::host::services::rows::JournalRows;
-use facilitator::host::services::{Jobs, PluginStore};
-use facilitator::journal::memory::MemoryJournal;
-use facilitator::journal::{Answer, CommitError, Event, Journal, JournalError, Query};
+use base::clock::{Clock, TokioClock};
+use journal::memory::MemoryJournal;
+use journal::plugin_rows::JournalRows;
+use journal::plugin_rows::{Jobs, PluginStore};
+use journal::{Answer, CommitError, Event, Journal, JournalError, Query};
 use sdk_plugin::host::{
     JobRequest, Level, MetricKind, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest,
     StoreResponse,
