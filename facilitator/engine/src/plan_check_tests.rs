@@ -9,14 +9,9 @@ use sdk_plugin::chain::{
 use sdk_plugin::host::{Job, StoreCondition, StoreWrite};
 use sdk_plugin::manifest::Grant;
 use sdk_plugin::ops::service;
-use sdk_plugin::scheme::{
-    Call, EvidenceWanted, Gate, Hold, Identity, Judgement, LaneChoice, OnFail, Plan, Planned, Step,
-    Supported, Verdict,
-};
+use sdk_plugin::scheme::{Hold, Identity, Judgement, LaneChoice, Plan, Planned, Step, Supported, Verdict};
 use sdk_plugin::testkit::ScriptHost;
-use sdk_plugin::{
-    Amount, ChainDriver, Cx, Fault, HexBytes, PaymentRequest, SchemeHandler, Value, async_trait,
-};
+use sdk_plugin::{Amount, ChainDriver, Cx, Fault, PaymentRequest, SchemeHandler, Value, async_trait};
 
 use serde_json::json;
 
