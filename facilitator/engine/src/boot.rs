@@ -13,8 +13,7 @@ use super::settlement::{Phase, Settlement};
 use super::slot::OpenSlot;
 use super::survive::unexplained_steps;
 use super::{Engine, lock};
-use journal::query::unexpected;
-use journal::{Answer, AttemptRow, JournalError, Journaled, Outcome, Query, SettlementRow, open_slots};
+use journal::{AttemptRow, JournalError, Journaled, Outcome, SettlementRow, open_slots};
 
 /// How long the start waits for a network's first check and look; one that is down is resumed in the background.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
@@ -48,12 +47,8 @@ impl Engine {
     /// Brings back every unfinished settlement and open slot, and starts all networks; to be called once. Returns when
     /// open settlements are being looked after; a chain that is down does not keep it from returning.
     pub async fn resume(self: &Arc<Self>) -> Result<(), ResumeError> {
-        let rows = match self.journal.query(Query::Unfinished).await? {
-            Answer::Settlements(rows) => rows,
-            other => return Err(unexpected(&other).into()),
-        };
         let mut settlements = BTreeMap::new();
-        for (row, plan) in rows {
+        for (row, plan) in self.journal.unfinished().await? {
             if let Some(settlement) = self.bring_back(row, plan) {
                 settlements.insert(settlement.id, settlement);
             }
@@ -72,23 +67,13 @@ impl Engine {
         let runs: Vec<Arc<NetworkRun>> = self.networks.values().cloned().collect();
         for run in &runs {
             let now_ms = self.clock.now_ms();
-            let network = run.network.id().to_owned();
-            let since_ms = day_began_ms(now_ms);
-            match self
-                .journal
-                .query(Query::SpentSince { network, since_ms })
-                .await?
-            {
-                Answer::Spent(rows) => {
-                    for row in rows {
-                        let spender = Spender {
-                            signer: row.signer,
-                            tenants: row.tenants,
-                        };
-                        run.budget.charge(now_ms, row.amount, &spender);
-                    }
-                }
-                other => return Err(unexpected(&other).into()),
+            let spent = self.journal.spent_since(run.network.id(), day_began_ms(now_ms));
+            for row in spent.await? {
+                let spender = Spender {
+                    signer: row.signer,
+                    tenants: row.tenants,
+                };
+                run.budget.charge(now_ms, row.amount, &spender);
             }
             self.read_holds(run).await?;
         }

@@ -8,7 +8,7 @@ use sdk_plugin::scheme::LaneChoice;
 
 use super::network::NetworkRun;
 use super::{Engine, lock};
-use journal::{Answer, JournalError, Query, StepState};
+use journal::{JournalError, StepState};
 
 /// Why a signer is still needed.
 #[derive(Debug, Default)]
@@ -26,15 +26,10 @@ struct Bound {
 impl Engine {
     /// Reads who is promised to stay usable.
     pub(super) async fn read_holds(&self, run: &NetworkRun) -> Result<(), JournalError> {
-        let network = run.network.id().to_owned();
-        match self.journal.query(Query::Held { network }).await? {
-            Answer::Held(held) => {
-                let held = held.into_iter().map(|row| (row.signer, row.until_s));
-                *lock(&run.held) = held.collect();
-                Ok(())
-            }
-            other => Err(journal::query::unexpected(&other)),
-        }
+        let held = self.journal.held(run.network.id()).await?;
+        let held = held.into_iter().map(|row| (row.signer, row.until_s));
+        *lock(&run.held) = held.collect();
+        Ok(())
     }
 
     /// What is wrong with a network's configured signers: a sentence that says what to write.

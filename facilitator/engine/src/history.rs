@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use super::network::NetworkRun;
 use super::{Engine, lock};
-use journal::{Answer, Query};
 
 /// What the journal knows of a network's past.
 #[derive(Debug, Default)]
@@ -100,25 +99,18 @@ fn lost(known: &Known, states: &BTreeMap<String, LaneState>, head_height: u64) -
 impl Engine {
     /// What the journal knows. To be asked before the chain is: what is final then must be there already.
     pub(super) async fn journaled_history(&self, run: &NetworkRun) -> Known {
-        let network = run.network.id().to_owned();
-        let final_height = run.health.final_height.get_or_try_init(|| async {
-            let network = network.clone();
-            match self.journal.query(Query::FinalHeight { network }).await {
-                Ok(Answer::Number(height)) => Ok(height),
-                other => Err(other),
-            }
-        });
+        let network = run.network.id();
+        let final_height = run
+            .health
+            .final_height
+            .get_or_try_init(|| self.journal.final_height(network));
         let mut known = Known {
             final_height: final_height.await.ok().copied().flatten(),
             ..Known::default()
         };
         let lanes = run.network.all_lanes();
         for lane in lanes.into_iter().filter(|lane| lane.ordered) {
-            let query = Query::ClosedBelow {
-                network: network.clone(),
-                signer: lane.signer.clone(),
-            };
-            if let Ok(Answer::Number(Some(used))) = self.journal.query(query).await {
+            if let Ok(Some(used)) = self.journal.closed_below(network, &lane.signer).await {
                 known.used_below.insert(lane.signer, used);
             }
         }

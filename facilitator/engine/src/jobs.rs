@@ -16,7 +16,7 @@ use super::{Engine, lock, passes_by_itself};
 use crate::registry::Kind;
 use base::service::SettleAnswer;
 use journal::jobs::due_key;
-use journal::{Answer, Event, JobRow, Query};
+use journal::{Event, JobRow};
 
 /// Between two looks for due jobs.
 const EVERY: Duration = Duration::from_secs(1);
@@ -154,18 +154,12 @@ impl Engine {
         loop {
             // Taken before the look: what ends meanwhile may still be in what is read.
             let going = lock(&run.jobs.running).clone();
-            let query = Query::DueJobs {
-                network: run.network.id().to_owned(),
-                now_ms: self.clock.now_ms(),
-                after: after.take(),
-                limit: PAGE,
-            };
-            let due = match self.journal.query(query).await {
-                Ok(Answer::Jobs(due)) => due,
-                Ok(other) => {
-                    tracing::error!("the journal answered out of shape: {other:?}");
-                    return Due::NoneOrBegun;
-                }
+            let now_ms = self.clock.now_ms();
+            let page = self
+                .journal
+                .due_jobs(run.network.id(), now_ms, after.as_deref(), PAGE);
+            let due = match page.await {
+                Ok(due) => due,
                 Err(error) => {
                     tracing::error!(%error, "due jobs can't be read");
                     return Due::NoneOrBegun;

@@ -16,9 +16,7 @@ use super::settlement::{self, Phase, Settlement, Waiter};
 use super::slot::Decided;
 use super::{Engine, lock};
 use base::service::{SettleAnswer, Settled};
-use journal::{
-    Answer, CommitError, Event, Ground, GroundAt, Outcome, PaidRow, Query, Release, SettlementRow, StepState,
-};
+use journal::{CommitError, Event, Ground, GroundAt, Outcome, PaidRow, Release, SettlementRow, StepState};
 
 impl Engine {
     /// The scheme takes the evidence for proof of payment. `true` when that is recorded.
@@ -445,9 +443,12 @@ impl Engine {
 
     /// Takes the row as the journal has it now; the settlement's `deciding` lock is held.
     pub(super) async fn refresh_locked(&self, settlement: &Arc<Settlement>) {
-        match self.journal.query(Query::Settlement(settlement.id)).await {
-            Ok(Answer::Settlement(Some(row))) => settlement.lock().row = *row,
-            Ok(other) => tracing::error!(settlement = settlement.id, "the journal has no row: {other:?}"),
+        match self.journal.settlement(settlement.id).await {
+            Ok(Some(row)) => settlement.lock().row = row,
+            Ok(None) => tracing::error!(
+                settlement = settlement.id,
+                "the journal has no row of a settlement"
+            ),
             Err(error) => tracing::error!(settlement = settlement.id, %error, "a row can't be read back"),
         }
     }

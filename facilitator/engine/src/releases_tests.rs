@@ -28,9 +28,7 @@ use base::calls::CallTable;
 use base::clock::TokioClock;
 use base::service::{SettleAnswer, Settled};
 use journal::memory::MemoryJournal;
-use journal::{
-    Answer, CommitError, Event, Journal, JournalError, NewSettlement, Outcome, Query, SettlementRow,
-};
+use journal::{CommitError, Event, Journal, JournalError, NewSettlement, Outcome, SettlementRow};
 use telemetry::metrics::Metrics;
 
 pub(super) const NETWORK: &str = "eip155:1";
@@ -181,9 +179,9 @@ impl Journal for Disk {
     fn note(&self, event: Event) {
         self.inner.note(event);
     }
-    async fn query(&self, query: Query) -> Result<Answer, JournalError> {
+    async fn view(&self, task: journal::ReadTask) -> Result<(), JournalError> {
         self.turn().await;
-        self.inner.query(query).await
+        self.inner.view(task).await
     }
 }
 

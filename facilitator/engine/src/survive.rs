@@ -16,8 +16,7 @@ use super::settlement::{Phase, Settlement};
 use super::slot::OpenSlot;
 use super::unsent::Ends;
 use super::{Engine, lock};
-use journal::query::unexpected;
-use journal::{Answer, JournalError, Query, StepState, open_slots};
+use journal::{JournalError, StepState, open_slots};
 
 /// A lane that is closed for longer since its start needs a person.
 const CLOSED_FOR: Duration = Duration::from_secs(30);
@@ -129,17 +128,13 @@ impl Engine {
         if settlement.lock().phase == Phase::Gone {
             return Ok(false);
         }
-        let row = match self.journal.query(Query::Settlement(settlement.id)).await? {
-            Answer::Settlement(row) => row,
-            other => return Err(unexpected(&other)),
-        };
-        let Some(row) = row else {
+        let Some(row) = self.journal.settlement(settlement.id).await? else {
             settlement.give_up(|_| unavailable("it could not be begun; try again"));
             return Ok(false);
         };
         {
             let mut state = settlement.lock();
-            state.row = *row;
+            state.row = row;
             state.phase = Phase::Committed;
         }
         settlement.changed.notify_waiters();

@@ -18,7 +18,7 @@ use super::observer::{Judged, search_from, without_leap};
 use super::settlement::Settlement;
 use super::verdict::foreign_of;
 use crate::registry::NetworkSettings;
-use journal::{Answer, AttemptKind, AttemptRow, Query, StepState};
+use journal::{AttemptKind, AttemptRow, StepState};
 
 /// Between two tries.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
@@ -118,16 +118,8 @@ impl Engine {
     }
 
     async fn attempts_of(&self, settlement: &Settlement, step: u32) -> Option<Vec<AttemptRow>> {
-        let query = Query::AttemptsOf {
-            settlement: settlement.id,
-            step,
-        };
-        match self.journal.query(query).await {
-            Ok(Answer::Attempts(attempts)) => Some(attempts),
-            Ok(other) => {
-                tracing::error!("the journal answered out of shape: {other:?}");
-                None
-            }
+        match self.journal.attempts_of(settlement.id, step).await {
+            Ok(attempts) => Some(attempts),
             Err(error) => {
                 tracing::error!(%error, settlement = settlement.id, "a step's attempts can't be read");
                 None

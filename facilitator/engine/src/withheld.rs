@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Engine, lock};
 use base::allowed::{self, Allowed};
-use journal::{Answer, CommitError, Event, JournalError, Query, SettlementRow, WithheldRow};
+use journal::{CommitError, Event, JournalError, SettlementRow, WithheldRow};
 
 /// Between two looks at the file.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
@@ -146,15 +146,11 @@ impl Engine {
 
     /// What is withheld now, which the metrics show, too.
     async fn withheld(&self) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
-        match self.journal.query(Query::Withheld).await? {
-            Answer::Withheld(withheld) => {
-                let count = u32::try_from(withheld.len()).unwrap_or(u32::MAX);
-                self.metrics
-                    .set("switchyard_releases_withheld", &[], f64::from(count));
-                Ok(withheld)
-            }
-            other => Err(journal::query::unexpected(&other)),
-        }
+        let withheld = self.journal.withheld().await?;
+        let count = u32::try_from(withheld.len()).unwrap_or(u32::MAX);
+        self.metrics
+            .set("switchyard_releases_withheld", &[], f64::from(count));
+        Ok(withheld)
     }
 
     /// Has every settlement in memory look as the journal has it.

@@ -3,7 +3,8 @@
 
 use sdk_plugin::host::Job;
 
-use super::query::{decode, get, store_key};
+use super::keys::store_key;
+use super::queries::{decode, get};
 use super::row::JobRow;
 use super::{CommitError, JournalError, Rows, Table, project};
 

@@ -14,33 +14,47 @@
     allow(clippy::disallowed_methods, reason = "tests own their tasks and clocks")
 )]
 
+mod error;
 pub mod event;
 pub mod jobs;
+mod journaled;
+pub mod keys;
 pub mod memory;
 pub mod plugin_rows;
 pub mod project;
-pub mod query;
+pub mod queries;
 pub mod row;
 pub mod sqlite;
+mod table;
 mod withheld;
 
-#[cfg(test)]
-mod conformance;
-#[cfg(test)]
-mod spending_tests;
+#[cfg(any(test, feature = "testkit"))]
+pub mod conformance;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 
 use async_trait::async_trait;
+use sdk_plugin::HexBytes;
+use sdk_plugin::host::StoreRow;
+use tokio::sync::oneshot;
 
+pub use error::{CommitError, JournalError};
 pub use event::{Event, NewAttempt, NewSettlement};
-pub use query::{Answer, Query};
+pub use journaled::{Journaled, open_slots, record_attempt};
+pub use queries::WithPlan;
 pub use row::{
     AttemptKind, AttemptRow, Ground, GroundAt, HeldRow, JobRow, Outcome, PaidRow, Release, SettlementRow,
     SlotRow, SpentRow, StepRow, StepState, WithheldRow,
 };
+pub use table::{Rows, Table};
+
+/// A read over one consistent view. It must not block on anything else.
+pub type ReadTask = Box<dyn FnOnce(&mut dyn Rows) + Send>;
 
 /// Durable, atomic record of events.
+///
+/// A back end implements the first four methods. The queries after them are the same for each; a back end may answer one
+/// of them in a better way, with the same result.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
     /// A number never used before as a settlement's or attempt's id in this journal.
@@ -49,233 +63,140 @@ pub trait Journal: Send + Sync + 'static {
     /// All events or none; durable when it returns `Ok`. After an error nothing of it is in the journal.
     async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError>;
 
-    /// A mark that may be lost in a crash and is not waited for.
+    /// Records a mark that may be lost in a crash. Does not wait.
     fn note(&self, event: Event);
 
-    /// Reads a consistent view that includes every acknowledged commit.
-    async fn query(&self, query: Query) -> Result<Answer, JournalError>;
-}
+    /// Runs a read over a consistent view that includes every acknowledged commit.
+    async fn view(&self, task: ReadTask) -> Result<(), JournalError>;
 
-/// Why nothing was committed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommitError {
-    /// The claim has a settlement that is open, paid, or failed and not yet final.
-    ClaimTaken,
-    /// Another settlement holds this conflict key.
-    ConflictKeyTaken(String),
-    /// The payer's funds are spoken for; the scheme's reason.
-    ReserveShort { reason: String },
-    /// This piece of evidence pays another claim.
-    EvidenceUsed(String),
-    /// Somebody has the release already.
-    AlreadyReleased,
-    /// The condition of a write to this key of a plugin's store does not hold.
-    StoreCondition(String),
-    /// The rows are not in the state this event starts from: a defect, or somebody else was faster.
-    Stale(String),
-    /// The disk is full: take no new work in.
-    Full,
-    /// The journal can't be read or written.
-    Io(String),
-}
-
-impl std::fmt::Display for CommitError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::ClaimTaken => f.write_str("the claim is taken"),
-            Self::ConflictKeyTaken(key) => write!(f, "conflict key {key} is taken"),
-            Self::ReserveShort { reason } => write!(f, "reserved funds exceed what is available ({reason})"),
-            Self::EvidenceUsed(item) => write!(f, "evidence {item} pays another claim"),
-            Self::AlreadyReleased => f.write_str("already released"),
-            Self::StoreCondition(key) => write!(f, "the store condition on {key} does not hold"),
-            Self::Stale(what) => write!(f, "stale: {what}"),
-            Self::Full => f.write_str("the journal's disk is full"),
-            Self::Io(what) => write!(f, "journal: {what}"),
-        }
+    /// The newest settlement of a claim.
+    async fn claim(&self, key: &str) -> Result<Option<SettlementRow>, JournalError> {
+        let key = key.to_owned();
+        read(self, move |rows| queries::claim(rows, &key)).await
     }
-}
 
-impl std::error::Error for CommitError {}
-
-impl From<JournalError> for CommitError {
-    fn from(error: JournalError) -> Self {
-        Self::Io(error.0)
+    /// The newest settlement that a request with this hash opened.
+    async fn request(&self, hash: &str) -> Result<Option<SettlementRow>, JournalError> {
+        let hash = hash.to_owned();
+        read(self, move |rows| queries::request(rows, &hash)).await
     }
-}
 
-/// The journal can't be read, or holds what can't be understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalError(pub String);
-
-impl std::fmt::Display for JournalError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "journal: {}", self.0)
+    /// A settlement by its id.
+    async fn settlement(&self, id: u64) -> Result<Option<SettlementRow>, JournalError> {
+        read(self, move |rows| queries::settlement(rows, id)).await
     }
-}
 
-impl std::error::Error for JournalError {}
-
-/// Tables of the projection. Each maps a text key to a JSON document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Table {
-    /// Claim key → id of its latest settlement.
-    Claims,
-    /// Hash of an opener's request → id of its latest settlement.
-    Requests,
-    /// Settlement id → [`SettlementRow`].
-    Settlements,
-    /// Ids of settlements that are not finished.
-    Unfinished,
-    /// Finish time and id → nothing: what housekeeping goes by.
-    Finished,
-    /// Settlement id → plan. Bearer instruments.
-    Plans,
-    /// Attempt id → [`AttemptRow`].
-    Attempts,
-    /// Settlement, step, attempt: which attempts carry which steps.
-    AttemptSteps,
-    /// Attempt id → signed bytes. Bearer instruments.
-    Payloads,
-    /// Lane and sequence → [`SlotRow`], slots that are not closed.
-    OpenSlots,
-    /// The same, closed.
-    ClosedSlots,
-    /// Lane → the sequence behind the highest journaled one.
-    Lanes,
-    /// Network and evidence item → settlement id.
-    Evidence,
-    /// Conflict key → settlement id.
-    ConflictKeys,
-    /// Network, asset, payer, settlement → reserve.
-    Reserves,
-    /// Network, signer, settlement → until when the signer must stay usable.
-    Holds,
-    /// Plugin and key → row of a plugin's store.
-    Store,
-    /// Plugin and id → job.
-    Jobs,
-    /// Network, time, plugin and id of every job → nothing.
-    DueJobs,
-    /// Settlements whose release is withheld → [`WithheldRow`]; reasons that were taken in → when.
-    Withheld,
-}
-
-impl Table {
-    pub const ALL: [Self; 20] = [
-        Self::Claims,
-        Self::Requests,
-        Self::Settlements,
-        Self::Unfinished,
-        Self::Finished,
-        Self::Plans,
-        Self::Attempts,
-        Self::AttemptSteps,
-        Self::Payloads,
-        Self::OpenSlots,
-        Self::ClosedSlots,
-        Self::Lanes,
-        Self::Evidence,
-        Self::ConflictKeys,
-        Self::Reserves,
-        Self::Holds,
-        Self::Store,
-        Self::Jobs,
-        Self::DueJobs,
-        Self::Withheld,
-    ];
-
-    /// The table's name in SQL.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Claims => "claims",
-            Self::Requests => "requests",
-            Self::Settlements => "settlements",
-            Self::Unfinished => "unfinished",
-            Self::Finished => "finished",
-            Self::Plans => "plans",
-            Self::Attempts => "attempts",
-            Self::AttemptSteps => "attempt_steps",
-            Self::Payloads => "payloads",
-            Self::OpenSlots => "open_slots",
-            Self::ClosedSlots => "closed_slots",
-            Self::Lanes => "lanes",
-            Self::Evidence => "evidence",
-            Self::ConflictKeys => "conflict_keys",
-            Self::Reserves => "reserves",
-            Self::Holds => "holds",
-            Self::Store => "store",
-            Self::Jobs => "jobs",
-            Self::DueJobs => "due_jobs",
-            Self::Withheld => "withheld",
-        }
+    /// Settlements that are not finished, with their plans.
+    async fn unfinished(&self) -> Result<Vec<WithPlan>, JournalError> {
+        read(self, queries::unfinished).await
     }
-}
 
-/// What a back end offers inside one atomic commit or one consistent read.
-pub trait Rows {
-    fn get(&mut self, table: Table, key: &str) -> Result<Option<String>, JournalError>;
-    fn put(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError>;
-    fn delete(&mut self, table: Table, key: &str) -> Result<(), JournalError>;
-    /// Rows whose key begins with `prefix` and is greater than `after`, in key order, at most `limit`.
-    fn scan(
-        &mut self,
-        table: Table,
+    /// One past the highest journaled sequence of a lane.
+    async fn lane_next(&self, network: &str, signer: &str) -> Result<Option<u64>, JournalError> {
+        let (network, signer) = (network.to_owned(), signer.to_owned());
+        read(self, move |rows| queries::lane_next(rows, &network, &signer)).await
+    }
+
+    /// One past the highest closed slot of a lane: a chain with this history has used at least this many nonces.
+    async fn closed_below(&self, network: &str, signer: &str) -> Result<Option<u64>, JournalError> {
+        let (network, signer) = (network.to_owned(), signer.to_owned());
+        read(self, move |rows| queries::closed_below(rows, &network, &signer)).await
+    }
+
+    /// The signed bytes of an attempt; `None`: no such attempt is journaled, or its bytes were dropped.
+    async fn bytes(&self, attempt: u64) -> Result<Option<HexBytes>, JournalError> {
+        read(self, move |rows| queries::bytes(rows, attempt)).await
+    }
+
+    /// Every attempt that ever carried a step, oldest first.
+    async fn attempts_of(&self, settlement: u64, step: u32) -> Result<Vec<AttemptRow>, JournalError> {
+        read(self, move |rows| queries::attempts_of(rows, settlement, step)).await
+    }
+
+    /// A live row of a plugin's store.
+    async fn store_get(
+        &self,
+        plugin: &str,
+        key: &str,
+        now_ms: u64,
+    ) -> Result<Option<StoreRow>, JournalError> {
+        let (plugin, key) = (plugin.to_owned(), key.to_owned());
+        read(self, move |rows| queries::store_get(rows, &plugin, &key, now_ms)).await
+    }
+
+    /// Live rows of a plugin's store whose keys begin with `prefix` and are greater than `after`, in the order of their
+    /// keys, at most `limit`.
+    async fn store_scan(
+        &self,
+        plugin: &str,
         prefix: &str,
         after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, String)>, JournalError>;
-    /// The greatest key of the table.
-    fn last_key(&mut self, table: Table) -> Result<Option<String>, JournalError>;
-}
+        limit: u32,
+        now_ms: u64,
+    ) -> Result<Vec<StoreRow>, JournalError> {
+        let (plugin, prefix, after) = (plugin.to_owned(), prefix.to_owned(), after.map(str::to_owned));
+        read(self, move |rows| {
+            queries::store_scan(rows, &plugin, &prefix, after.as_deref(), limit, now_ms)
+        })
+        .await
+    }
 
-/// A value that the journal holds durably. Only this module can make one, so code that asks for it can't be reached
-/// with something that was never journaled:
-///
-/// ```compile_fail
-/// let attempt: journal::AttemptRow = panic!();
-/// let sent = journal::Journaled { inner: attempt };
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct Journaled<T> {
-    inner: T,
-}
+    /// The worst-case cost of a network's attempts since a moment, by signer and tenants.
+    async fn spent_since(&self, network: &str, since_ms: u64) -> Result<Vec<SpentRow>, JournalError> {
+        let network = network.to_owned();
+        read(self, move |rows| queries::spent_since(rows, &network, since_ms)).await
+    }
 
-impl<T> std::ops::Deref for Journaled<T> {
-    type Target = T;
+    /// The highest block of a network in which a step of a settlement is final.
+    async fn final_height(&self, network: &str) -> Result<Option<u64>, JournalError> {
+        let network = network.to_owned();
+        read(self, move |rows| queries::final_height(rows, &network)).await
+    }
 
-    fn deref(&self) -> &T {
-        &self.inner
+    /// Jobs of a network that are due, the earliest first, after the key `after` in their order.
+    async fn due_jobs(
+        &self,
+        network: &str,
+        now_ms: u64,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<JobRow>, JournalError> {
+        let (network, after) = (network.to_owned(), after.map(str::to_owned));
+        read(self, move |rows| {
+            jobs::due(rows, &network, now_ms, after.as_deref(), limit)
+        })
+        .await
+    }
+
+    /// Settlements whose release is withheld, the oldest first.
+    async fn withheld(&self) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
+        read(self, withheld::all).await
+    }
+
+    /// Settlements that hold a signer beyond this second since the epoch, with their plans.
+    async fn held_settlements(&self, now_s: u64) -> Result<Vec<WithPlan>, JournalError> {
+        read(self, move |rows| queries::held_settlements(rows, now_s)).await
+    }
+
+    /// Every signer of a network that recorded payments need, each with the last second in which they do.
+    async fn held(&self, network: &str) -> Result<Vec<HeldRow>, JournalError> {
+        let network = network.to_owned();
+        read(self, move |rows| queries::held(rows, &network)).await
     }
 }
 
-/// Commits `before`, the attempt with its signed bytes, and nothing else: the only way from a built transaction to one
-/// that may be sent.
-pub async fn record_attempt(
-    journal: &dyn Journal,
-    mut before: Vec<Event>,
-    attempt: NewAttempt,
-) -> Result<Journaled<AttemptRow>, CommitError> {
-    let row = attempt.row.clone();
-    before.push(Event::Prepared(Box::new(attempt)));
-    journal.commit(before).await?;
-    Ok(Journaled { inner: row })
-}
-
-/// All slots that are not closed, with their attempts: what a restart has to look after.
-pub async fn open_slots(
-    journal: &dyn Journal,
-) -> Result<Vec<(SlotRow, Vec<Journaled<AttemptRow>>)>, JournalError> {
-    match journal.query(Query::OpenSlots).await? {
-        Answer::Slots(slots) => Ok(slots
-            .into_iter()
-            .map(|(slot, attempts)| {
-                (
-                    slot,
-                    attempts.into_iter().map(|inner| Journaled { inner }).collect(),
-                )
-            })
-            .collect()),
-        other => Err(query::unexpected(&other)),
-    }
+/// The result of a query over a consistent view.
+async fn read<T: Send + 'static>(
+    journal: &(impl Journal + ?Sized),
+    query: impl FnOnce(&mut dyn Rows) -> Result<T, JournalError> + Send + 'static,
+) -> Result<T, JournalError> {
+    let (reply, answer) = oneshot::channel();
+    let task: ReadTask = Box::new(move |rows| {
+        // A caller that is gone needs no answer.
+        drop(reply.send(query(rows)));
+    });
+    journal.view(task).await?;
+    answer
+        .await
+        .map_err(|_| JournalError("the read ended without an answer".into()))?
 }

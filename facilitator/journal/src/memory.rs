@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Answer, CommitError, Event, Journal, JournalError, Query, Rows, Table, project, query};
+use super::{CommitError, Event, Journal, JournalError, Rows, Table, project};
 
 type Tables = BTreeMap<(Table, String), String>;
 
@@ -138,15 +138,13 @@ impl Journal for MemoryJournal {
         }
     }
 
-    async fn query(&self, query: Query) -> Result<Answer, JournalError> {
+    async fn view(&self, task: super::ReadTask) -> Result<(), JournalError> {
         let mut tables = lock(&self.tables);
-        query::answer(
-            &mut View {
-                tables: &mut tables,
-                undo: Vec::new(),
-            },
-            &query,
-        )
+        task(&mut View {
+            tables: &mut tables,
+            undo: Vec::new(),
+        });
+        Ok(())
     }
 }
 

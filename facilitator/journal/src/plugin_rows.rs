@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sdk_plugin::host::{JobRequest, StoreRequest, StoreResponse};
+use sdk_plugin::host::{JobRequest, StoreRequest, StoreResponse, StoreWrite};
 use sdk_plugin::{Fault, HexBytes};
 
-use crate::{Answer, CommitError, Event, Journal, JournalError, Query};
+use crate::{CommitError, Event, Journal, JournalError};
 use base::clock::Clock;
 
 /// The journal's signed bytes, by attempt.
@@ -49,17 +49,30 @@ impl JournalRows {
         Self { journal, clock }
     }
 
-    async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {
-        self.journal.commit(events).await
+    async fn write(
+        &self,
+        plugin: &str,
+        writes: Vec<StoreWrite>,
+        now_ms: u64,
+    ) -> Result<StoreResponse, Fault> {
+        let events = writes
+            .into_iter()
+            .map(|write| Event::Stored {
+                plugin: plugin.to_owned(),
+                write,
+                now_ms,
+            })
+            .collect();
+        match self.journal.commit(events).await {
+            Ok(()) => Ok(StoreResponse::Written),
+            Err(CommitError::StoreCondition(key)) => Ok(StoreResponse::Conflict { key }),
+            Err(error) => Err(Fault::unavailable(error.to_string())),
+        }
     }
 }
 
 fn unreadable(error: &JournalError) -> Fault {
     Fault::unavailable(error.to_string())
-}
-
-fn out_of_shape(answer: &Answer) -> Fault {
-    Fault::internal(format!("the journal answered out of shape: {answer:?}"))
 }
 
 #[async_trait]
@@ -68,48 +81,32 @@ impl AttemptBytes for JournalRows {
         let Ok(attempt) = attempt_id.parse() else {
             return Ok(None);
         };
-        match self.journal.query(Query::Bytes { attempt }).await {
-            Ok(Answer::Bytes(bytes)) => Ok(bytes),
-            Ok(other) => Err(out_of_shape(&other)),
-            Err(error) => Err(unreadable(&error)),
-        }
+        self.journal
+            .bytes(attempt)
+            .await
+            .map_err(|error| unreadable(&error))
     }
 }
 
 #[async_trait]
 impl PluginStore for JournalRows {
     async fn store(&self, plugin: &str, request: StoreRequest) -> Result<StoreResponse, Fault> {
-        let (plugin, now_ms) = (plugin.to_owned(), self.clock.now_ms());
-        let query = match request {
-            StoreRequest::Get { key } => Query::StoreGet { plugin, key, now_ms },
-            StoreRequest::Scan { prefix, after, limit } => Query::StoreScan {
-                plugin,
-                prefix,
-                after,
-                limit,
-                now_ms,
-            },
-            StoreRequest::Write { writes } => {
-                let events = writes
-                    .into_iter()
-                    .map(|write| Event::Stored {
-                        plugin: plugin.clone(),
-                        write,
-                        now_ms,
-                    })
-                    .collect();
-                return match self.commit(events).await {
-                    Ok(()) => Ok(StoreResponse::Written),
-                    Err(CommitError::StoreCondition(key)) => Ok(StoreResponse::Conflict { key }),
-                    Err(error) => Err(Fault::unavailable(error.to_string())),
-                };
+        let now_ms = self.clock.now_ms();
+        let rows = match request {
+            StoreRequest::Get { key } => {
+                let row = self.journal.store_get(plugin, &key, now_ms).await;
+                row.map(|row| row.into_iter().collect())
             }
+            StoreRequest::Scan { prefix, after, limit } => {
+                let after = after.as_deref();
+                self.journal
+                    .store_scan(plugin, &prefix, after, limit, now_ms)
+                    .await
+            }
+            StoreRequest::Write { writes } => return self.write(plugin, writes, now_ms).await,
         };
-        match self.journal.query(query).await {
-            Ok(Answer::Rows(rows)) => Ok(StoreResponse::Rows { rows }),
-            Ok(other) => Err(out_of_shape(&other)),
-            Err(error) => Err(unreadable(&error)),
-        }
+        rows.map(|rows| StoreResponse::Rows { rows })
+            .map_err(|error| unreadable(&error))
     }
 }
 
@@ -121,7 +118,8 @@ impl Jobs for JournalRows {
             JobRequest::Schedule { job } => Event::JobScheduled { plugin, job },
             JobRequest::Cancel { id } => Event::JobCancelled { plugin, id },
         };
-        self.commit(vec![event])
+        self.journal
+            .commit(vec![event])
             .await
             .map_err(|error| Fault::unavailable(error.to_string()))
     }

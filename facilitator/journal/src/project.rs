@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::event::{Event, NewAttempt, NewSettlement};
-use super::query::{decode, get, id_key, lane_key, slot_key, step_prefix, store_key};
+use super::keys::{id_key, lane_key, slot_key, step_prefix, store_key};
+use super::queries::{decode, get};
 use super::row::{
     AttemptKind, AttemptRow, Outcome, PaidRow, ReserveRow, SettlementRow, SlotRow, StepRow, StepState,
     StoreValue,

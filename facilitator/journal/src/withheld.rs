@@ -1,7 +1,8 @@
 //! Releases that nobody gets: the journal may be older than what callers were told.
 
+use super::keys::id_key;
 use super::project::put;
-use super::query::{decode, get, id_key};
+use super::queries::{decode, get};
 use super::row::{Outcome, SettlementRow, WithheldRow};
 use super::{CommitError, JournalError, Rows, Table};
 

@@ -10,9 +10,9 @@ use base::calls::CallTable;
 use base::clock::{Clock, TokioClock};
 use engine::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings, Registry};
 use engine::{Budgets, Engine, Ops, Parts};
+use journal::Journal;
 use journal::memory::MemoryJournal;
 use journal::plugin_rows::JournalRows;
-use journal::{Answer, Journal, Query};
 use sdk_plugin::chain::KeyInfo;
 use sdk_plugin::host::{StoreRow, Suite};
 use sdk_plugin::manifest::Grant;
@@ -292,17 +292,8 @@ async fn run(scenario: &Scenario) -> Report {
 }
 
 async fn rows(world: &World) -> Vec<StoreRow> {
-    let scan = Query::StoreScan {
-        plugin: PLUGIN.into(),
-        prefix: String::new(),
-        after: None,
-        limit: 1_000,
-        now_ms: world.now_ms(),
-    };
-    match world.journal.query(scan).await {
-        Ok(Answer::Rows(rows)) => rows,
-        _ => Vec::new(),
-    }
+    let scan = world.journal.store_scan(PLUGIN, "", None, 1_000, world.now_ms());
+    scan.await.unwrap_or_default()
 }
 
 fn calm_down(world: &World, scenario: &Scenario) {
@@ -336,7 +327,7 @@ async fn at_rest(world: &World, cell: &Cell, when: &str) -> Vec<String> {
                 "{when}: {open:?} settlements are open at {} ms",
                 world.now_ms()
             )];
-            if let Ok(Answer::Settlements(rows)) = world.journal.query(Query::Unfinished).await {
+            if let Ok(rows) = world.journal.unfinished().await {
                 stuck.extend(rows.iter().map(|(row, _)| format!("{row:?}")));
             }
             return stuck;

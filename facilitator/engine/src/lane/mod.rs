@@ -28,9 +28,7 @@ use super::settlement::{self, Phase, Settlement};
 use super::slot::{OpenSlot, SlotKey};
 use super::unsent::Ends;
 use base::service::SettleAnswer;
-use journal::{
-    Answer, AttemptKind, AttemptRow, CommitError, Journaled, NewAttempt, Query, StepState, record_attempt,
-};
+use journal::{AttemptKind, AttemptRow, CommitError, Journaled, NewAttempt, StepState, record_attempt};
 use waiting::Waiting;
 
 /// Between two tries of something that a node did not answer.
@@ -258,19 +256,14 @@ impl LaneTask {
             return self.reconciled.store(true, Ordering::Release);
         }
         let (network, signer) = (self.lane.network.clone(), self.lane.signer.clone());
-        let journaled = Query::LaneNext {
-            network: network.clone(),
-            signer: signer.clone(),
-        };
-        let closed = Query::ClosedBelow { network, signer };
         let mut doubt = Doubt::default();
         loop {
             match (
-                self.engine.journal.query(journaled.clone()).await,
-                self.engine.journal.query(closed.clone()).await,
+                self.engine.journal.lane_next(&network, &signer).await,
+                self.engine.journal.closed_below(&network, &signer).await,
                 self.engine.lane_of_any(&self.run.network, &self.lane).await,
             ) {
-                (Ok(Answer::Number(journaled)), Ok(Answer::Number(closed)), Ok(state)) => {
+                (Ok(journaled), Ok(closed), Ok(state)) => {
                     let closed_below = closed.unwrap_or(0);
                     // Places between the closed ones and the first open one may be unused: they get filled.
                     if state.next_sequence >= closed_below {
@@ -295,9 +288,6 @@ impl LaneTask {
                     tracing::error!(%error, "the lane's sequence can't be read from the journal")
                 }
                 (_, _, Err(_)) => {}
-                (journaled, closed, Ok(_)) => {
-                    tracing::error!("the journal answered out of shape: {journaled:?} {closed:?}")
-                }
             }
             tokio::time::sleep(RETRY_EVERY * 4).await;
         }

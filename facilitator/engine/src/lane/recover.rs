@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::{Ask, LaneTask, RETRY_EVERY, Work};
 use crate::boot::covers_of;
 use crate::slot::{OpenSlot, SlotKey};
-use journal::query::unexpected;
-use journal::{Answer, JournalError, Query, open_slots};
+use journal::{JournalError, open_slots};
 
 /// Names the work in alarms of its panics.
 const WORK: &str = "a signer's lane";
@@ -92,17 +91,10 @@ impl LaneTask {
             Doing::Later(_) | Doing::Slot(_) | Doing::Reading => true,
         };
         self.take_up_slots().await?;
-        let next = Query::LaneNext {
-            network: self.lane.network.clone(),
-            signer: self.lane.signer.clone(),
-        };
-        match self.engine.journal.query(next).await? {
-            Answer::Number(next) => {
-                if self.lane.ordered {
-                    self.next_sequence = self.next_sequence.max(next.unwrap_or(0));
-                }
-            }
-            other => return Err(unexpected(&other)),
+        let lane = &self.lane;
+        let next = self.engine.journal.lane_next(&lane.network, &lane.signer).await?;
+        if lane.ordered {
+            self.next_sequence = self.next_sequence.max(next.unwrap_or(0));
         }
         match doing {
             Doing::First(work) if recorded => self.engine.revive(&work.settlement).await,

@@ -31,8 +31,7 @@ use crate::registry::Kind;
 pub(super) use answers::{paused, refusal_of_commit, refuse, unavailable};
 use answers::{plain, stopped, unexpected};
 use base::service::{SettleAnswer, Settled};
-use journal::query::unexpected as unexpected_answer;
-use journal::{Answer, JournalError, Outcome, Query, SettlementRow, StepRow, StepState};
+use journal::{JournalError, Outcome, SettlementRow, StepRow, StepState};
 use known::Known;
 use wait::{Patience, withdrawn};
 
@@ -220,13 +219,8 @@ impl Engine {
         let hash = request_hash(request);
         // In memory only while its first commit is under way; recorded before that, it stays found.
         let held = self.committing(&hash);
-        let row = match self.journal.query(Query::Request(hash)).await? {
-            Answer::Settlement(Some(row)) => *row,
-            Answer::Settlement(None) => match held {
-                Some(row) => row,
-                None => return Ok(None),
-            },
-            other => return Err(unexpected_answer(&other)),
+        let Some(row) = self.journal.request(&hash).await?.or(held) else {
+            return Ok(None);
         };
         if row.plugin != kind.instance.plugin {
             return Ok(None);
@@ -265,10 +259,7 @@ impl Engine {
         if let Some(holder) = holder {
             return Ok(Some(holder.lock().row.clone()));
         }
-        match self.journal.query(Query::Claim(claim.to_owned())).await? {
-            Answer::Settlement(row) => Ok(row.map(|row| *row)),
-            other => Err(JournalError(format!("an answer of another shape: {other:?}"))),
-        }
+        self.journal.claim(claim).await
     }
 
     /// One look at the claim: join, decide, or open.
@@ -276,10 +267,7 @@ impl Engine {
         if let Some(found) = self.find_in_memory(asked, known) {
             return Ok(found);
         }
-        let stored = match self.journal.query(Query::Claim(asked.claim.clone())).await? {
-            Answer::Settlement(row) => row,
-            other => return Err(JournalError(format!("an answer of another shape: {other:?}"))),
-        };
+        let stored = self.journal.claim(&asked.claim).await?;
         let network = &asked.request.network_as_sent;
         let mut failed_before = None;
         let generation = match stored {
@@ -289,13 +277,13 @@ impl Engine {
                 Decision::Reopen => {
                     let generation = row.generation.saturating_add(1);
                     let failed = matches!(row.outcome, Outcome::Failed { .. });
-                    failed_before = Some(*row).filter(|row| failed && asked.asker.is_equal(row));
+                    failed_before = Some(row).filter(|row| failed && asked.asker.is_equal(row));
                     generation
                 }
                 Decision::Wait => return Ok(Found::Again),
                 Decision::TakeRelease if !row.finished => return Ok(Found::Again),
                 Decision::TakeRelease => {
-                    let settled = self.take_stored_release(*row, asked).await;
+                    let settled = self.take_stored_release(row, asked).await;
                     return Ok(Found::Decided(Box::new(settled)));
                 }
                 decision => return Ok(Found::Decided(Box::new(plain(decision, &row, network).into()))),

@@ -1,17 +1,20 @@
-//! What every back end of the journal must do: the same cases, and random histories compared with each other.
+//! What every back end of the journal must do, as cases that a back end's own tests run: [`conformance_tests!`]. Random
+//! histories are compared between the back ends of this crate.
+//!
+//! [`conformance_tests!`]: crate::conformance_tests
 
-mod commits;
+pub mod commits;
+#[cfg(test)]
 mod history;
-mod lifecycle;
-mod store;
+pub mod lifecycle;
+pub mod spending;
+pub mod store;
 
 use std::sync::Arc;
 
 use sdk_plugin::host::{StoreCondition, StoreRow, StoreWrite};
 use serde_json::Value;
 
-use super::memory::MemoryJournal;
-use super::sqlite::SqliteJournal;
 pub(crate) use super::testkit::*;
 use super::*;
 
@@ -74,39 +77,75 @@ pub(super) async fn scan(
     after: Option<&str>,
     limit: u32,
 ) -> Vec<StoreRow> {
-    let query = Query::StoreScan {
-        plugin: "evm".into(),
-        prefix: prefix.into(),
-        after: after.map(Into::into),
-        limit,
-        now_ms: 100,
-    };
-    match journal.query(query).await {
-        Ok(Answer::Rows(rows)) => rows,
-        other => panic!("{other:?}"),
-    }
+    journal
+        .store_scan("evm", prefix, after, limit, 100)
+        .await
+        .unwrap()
 }
 
 pub(crate) async fn settlement(journal: &dyn Journal, id: u64) -> Option<SettlementRow> {
-    match journal.query(Query::Settlement(id)).await {
-        Ok(Answer::Settlement(row)) => row.map(|row| *row),
-        other => panic!("{other:?}"),
-    }
+    journal.settlement(id).await.unwrap()
 }
 
-pub(super) async fn number(journal: &dyn Journal, query: Query) -> Option<u64> {
-    match journal.query(query).await {
-        Ok(Answer::Number(number)) => number,
-        other => panic!("{other:?}"),
-    }
+/// Makes one test of each case, under a module of the given name. `open` makes a new, empty journal of the back end; what
+/// else it returns is kept until the case ends, for example a temporary folder. The crate that uses it needs tokio's
+/// `macros`.
+///
+/// ```ignore
+/// fn open() -> (Arc<dyn Journal>, tempfile::TempDir) { … }
+/// journal::conformance_tests!(my_back_end, super::open);
+/// ```
+#[macro_export]
+macro_rules! conformance_tests {
+    ($name:ident, $open:path) => {
+        $crate::conformance_tests! { @cases $name, $open;
+            commits::a_commit_is_all_or_nothing,
+            commits::t01_one_of_fifty_simultaneous_settlements_opens_a_claim,
+            commits::a_refused_commit_takes_none_of_its_neighbours_along,
+            commits::law5_what_is_taken_is_refused_by_its_name,
+            lifecycle::a_payment_goes_its_way,
+            lifecycle::a_claim_that_failed_for_good_opens_again,
+            lifecycle::law5_only_a_release_that_was_taken_can_be_given_back,
+            lifecycle::law5_a_withheld_release_can_not_be_taken_before_it_is_allowed,
+            lifecycle::the_place_behind_the_highest_closed_slot_is_known_for_each_lane,
+            lifecycle::the_highest_final_block_is_known_for_each_network,
+            store::rows_are_found_by_prefix_in_the_order_of_their_bytes,
+            store::due_jobs_of_one_network_come_in_the_order_of_their_times_page_by_page,
+            store::a_job_that_has_run_goes_unless_it_was_scheduled_anew_meanwhile,
+            store::a_job_that_could_not_be_run_is_due_later_and_keeps_what_was_asked_for,
+            store::jobs_come_due_and_rows_expire,
+            store::expired_rows_do_not_use_up_the_limit_of_a_scan,
+            spending::t107_what_was_spent_is_counted_by_signer_and_tenants_each_place_once,
+        }
+    };
+    (@cases $name:ident, $open:path; $($module:ident::$case:ident,)*) => {
+        mod $name {
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    let (journal, _kept) = $open();
+                    $crate::conformance::$module::$case(stringify!($name), journal).await;
+                }
+            )*
+        }
+    };
 }
 
-/// A new, empty journal of each kind. The folder lives as long as it is held.
-pub(crate) fn journals() -> Vec<(&'static str, Arc<dyn Journal>, Option<tempfile::TempDir>)> {
-    let folder = tempfile::tempdir().unwrap();
-    let sqlite = SqliteJournal::open(folder.path()).unwrap();
-    vec![
-        ("memory", Arc::new(MemoryJournal::default()), None),
-        ("sqlite", Arc::new(sqlite), Some(folder)),
-    ]
+#[cfg(test)]
+mod back_ends {
+    use super::super::memory::MemoryJournal;
+    use super::super::sqlite::SqliteJournal;
+    use super::*;
+
+    fn memory() -> (Arc<dyn Journal>, ()) {
+        (Arc::new(MemoryJournal::default()), ())
+    }
+
+    fn sqlite() -> (Arc<dyn Journal>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        (Arc::new(SqliteJournal::open(folder.path()).unwrap()), folder)
+    }
+
+    conformance_tests!(in_memory, super::memory);
+    conformance_tests!(in_sqlite, super::sqlite);
 }

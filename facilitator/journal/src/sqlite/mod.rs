@@ -35,12 +35,11 @@ use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{
-    Answer, CommitError, Event, Journal, JournalError, Query, Rows, SettlementRow, Table, WithheldRow,
-    project,
+    CommitError, Event, Journal, JournalError, ReadTask, Rows, SettlementRow, Table, WithheldRow, project,
 };
 use event_log::Head;
 use mark::Mark;
-use reader::Ask;
+use reader::Read;
 use tables::Tables;
 use writer::{Message, Writer};
 
@@ -58,7 +57,7 @@ pub struct SqliteJournal {
     notes_queued: Arc<AtomicUsize>,
     // Ended when the journal is dropped: readers, then the writer, and the lock last of all.
     writes: Option<mpsc::Sender<Message>>,
-    reads: Option<mpsc::Sender<Ask>>,
+    reads: Option<mpsc::Sender<Read>>,
     /// The writer, then the readers.
     threads: Vec<JoinHandle<()>>,
     _lock: File,
@@ -106,12 +105,14 @@ impl SqliteJournal {
         );
         let mut threads = vec![spawn("journal-writer", move || writer.run(&written))?];
 
-        let (reads, asked) = mpsc::channel();
-        let asked = Arc::new(Mutex::new(asked));
+        let (reads, waiting) = mpsc::channel();
+        let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..READERS {
             let connection = files::connect_read_only(path)?;
-            let asked = Arc::clone(&asked);
-            threads.push(spawn("journal-reader", move || reader::run(&connection, &asked))?);
+            let waiting = Arc::clone(&waiting);
+            threads.push(spawn("journal-reader", move || {
+                reader::run(&connection, &waiting)
+            })?);
         }
         Ok(Self {
             next_id: AtomicU64::new(next_id),
@@ -186,24 +187,18 @@ fn old_copy(
     Ok(head)
 }
 
-/// Settlements whose release is withheld in the journal in this directory, for another process than the one that uses it.
-/// Changes nothing. None where there is no journal.
+/// Settlements whose release is withheld in the journal in this directory, which is only read. None where there is no
+/// journal. An earlier version has withheld nothing.
 pub fn withheld(directory: &Path) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
-    let path = directory.join(files::DATABASE);
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let connection = files::connect_read_only(&path)?;
-    if files::schema(&connection, &path)? < files::SCHEMA {
-        // Written by an earlier version, which withholds nothing.
-        return Ok(Vec::new());
-    }
-    super::withheld::all(&mut Tables::new(&connection))
+    Ok(read(directory, super::withheld::all)?.unwrap_or_default())
 }
 
-/// Answers a query from a directory's journal without writing to it, beside a running process as well. `None`: there is no
+/// The result of a query over a directory's journal, which is only read; a process may be using it. `None`: there is no
 /// journal, or one of an earlier version, which the next start brings up to date.
-pub fn read(directory: &Path, query: &Query) -> Result<Option<Answer>, JournalError> {
+pub fn read<T>(
+    directory: &Path,
+    query: impl FnOnce(&mut dyn Rows) -> Result<T, JournalError>,
+) -> Result<Option<T>, JournalError> {
     let path = directory.join(files::DATABASE);
     if !path.exists() {
         return Ok(None);
@@ -212,7 +207,7 @@ pub fn read(directory: &Path, query: &Query) -> Result<Option<Answer>, JournalEr
     if files::schema(&connection, &path)? < files::SCHEMA {
         return Ok(None);
     }
-    super::query::answer(&mut Tables::new(&connection), query).map(Some)
+    query(&mut Tables::new(&connection)).map(Some)
 }
 
 /// The file that the process which uses a directory's journal holds locked.
@@ -274,11 +269,11 @@ impl Journal for SqliteJournal {
         }
     }
 
-    async fn query(&self, query: Query) -> Result<Answer, JournalError> {
-        let (reply, answer) = oneshot::channel();
+    async fn view(&self, task: ReadTask) -> Result<(), JournalError> {
+        let (done, ended) = oneshot::channel();
         let reads = self.reads.as_ref().ok_or_else(stopped)?;
-        reads.send(Ask { query, reply }).map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        reads.send(Read { task, done }).map_err(|_| stopped())?;
+        ended.await.map_err(|_| stopped())?
     }
 }
 

@@ -1,38 +1,37 @@
-//! Threads that answer queries.
+//! Threads that run reads.
 
 use std::sync::{Mutex, mpsc};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::super::{Answer, JournalError, Query, query};
+use super::super::{JournalError, ReadTask};
 use super::tables::Tables;
 
-/// A query and who waits for its answer.
-pub(super) struct Ask {
-    pub(super) query: Query,
-    pub(super) reply: oneshot::Sender<Result<Answer, JournalError>>,
+/// A read, and the caller that waits for its end.
+pub(super) struct Read {
+    pub(super) task: ReadTask,
+    pub(super) done: oneshot::Sender<Result<(), JournalError>>,
 }
 
-/// Answers until the journal is dropped.
-pub(super) fn run(connection: &Connection, asked: &Mutex<mpsc::Receiver<Ask>>) {
+/// Runs reads until the journal is dropped.
+pub(super) fn run(connection: &Connection, reads: &Mutex<mpsc::Receiver<Read>>) {
     loop {
         // Held while waiting: the other readers wait for the lock instead.
-        let next = super::lock(asked).recv();
-        let Ok(Ask { query, reply }) = next else { return };
-        if reply.is_closed() {
+        let next = super::lock(reads).recv();
+        let Ok(Read { task, done }) = next else { return };
+        if done.is_closed() {
             continue;
         }
-        // Nobody waits any more when this fails.
-        let _ = reply.send(answer(connection, &query));
+        // A caller that is gone needs no answer.
+        drop(done.send(run_one(connection, task)));
     }
 }
 
-/// In one transaction, so that an answer made of several reads is one view.
-fn answer(connection: &Connection, query: &Query) -> Result<Answer, JournalError> {
+/// In one transaction, so that several statements see one state.
+fn run_one(connection: &Connection, task: ReadTask) -> Result<(), JournalError> {
     let failed = |error: rusqlite::Error| JournalError(error.to_string());
     let transaction = connection.unchecked_transaction().map_err(failed)?;
-    let answer = query::answer(&mut Tables::new(&transaction), query);
-    transaction.finish().map_err(failed)?;
-    answer
+    task(&mut Tables::new(&transaction));
+    transaction.finish().map_err(failed)
 }

@@ -5,6 +5,7 @@ use rusqlite::ffi;
 use serde_json::json;
 
 use super::super::conformance::{NETWORK, opened, paid, prepared, released, rows, settlement, stored};
+use super::super::open_slots;
 use super::writer::{Fate, fate};
 use super::*;
 use crate::{Ground, GroundAt};
@@ -196,10 +197,8 @@ async fn marks_reach_the_disk_at_the_latest_when_the_journal_closes() {
     journal.note(Event::Sent { attempt: 2 });
     drop(journal);
     let journal = SqliteJournal::open(folder.path()).unwrap();
-    match journal.query(Query::OpenSlots).await.unwrap() {
-        Answer::Slots(slots) => assert!(slots[0].1[0].sent),
-        other => panic!("{other:?}"),
-    }
+    let slots = open_slots(&journal).await.unwrap();
+    assert!(slots[0].1[0].sent);
 }
 
 #[tokio::test]
@@ -257,13 +256,9 @@ async fn law3_a_crash_at_any_byte_keeps_every_acknowledged_commit_whole() {
             );
             for n in 1..=12 {
                 let there = settlement(&reopened, 2 * n).await.is_some();
-                let bytes = reopened.query(Query::Bytes { attempt: 2 * n + 1 }).await.unwrap();
+                let bytes = reopened.bytes(2 * n + 1).await.unwrap();
                 assert_eq!(there, n <= found, "cut at {cut}: commit {n}");
-                assert_eq!(
-                    matches!(bytes, Answer::Bytes(Some(_))),
-                    there,
-                    "cut at {cut}: commit {n} is half there"
-                );
+                assert_eq!(bytes.is_some(), there, "cut at {cut}: commit {n} is half there");
             }
             reopened.commit(vec![stored("after", json!(1))]).await.unwrap();
         }
@@ -518,15 +513,7 @@ async fn jobs_of_a_journal_from_before_the_order_of_jobs_come_due() {
     drop(connection);
     let journal = SqliteJournal::open(folder.path()).unwrap();
     for (now_ms, expected) in [(69, vec![]), (70, vec!["a|b"])] {
-        let query = Query::DueJobs {
-            network: "eip155:84532".into(),
-            now_ms,
-            after: None,
-            limit: 9,
-        };
-        let Ok(Answer::Jobs(rows)) = journal.query(query).await else {
-            panic!("no jobs at {now_ms}")
-        };
+        let rows = journal.due_jobs("eip155:84532", now_ms, None, 9).await.unwrap();
         let ids: Vec<&str> = rows.iter().map(|row| row.job.id.as_str()).collect();
         assert_eq!(ids, expected, "{now_ms}");
     }
@@ -579,10 +566,7 @@ async fn grounds_of_a_journal_from_before_their_type_are_read() {
         .unwrap();
     drop(connection);
     let journal = SqliteJournal::open(folder.path()).unwrap();
-    let row = match journal.query(Query::Settlement(1)).await {
-        Ok(Answer::Settlement(Some(row))) => row,
-        other => panic!("{other:?}"),
-    };
+    let row = journal.settlement(1).await.unwrap().unwrap();
     assert_eq!(row.payer, "a\"b");
     let grounds: Vec<Option<Ground>> = row.steps.iter().map(|step| step.ground.clone()).collect();
     let ground = |attempt, at, height, foreign: Option<&str>| {
@@ -612,10 +596,8 @@ fn copy(from: &Path, to: &Path, names: &[&str]) {
 }
 
 async fn withheld_in(journal: &SqliteJournal) -> Vec<u64> {
-    match journal.query(Query::Withheld).await {
-        Ok(Answer::Withheld(rows)) => rows.iter().map(|(row, _)| row.id).collect(),
-        other => panic!("{other:?}"),
-    }
+    let rows = journal.withheld().await.unwrap();
+    rows.iter().map(|(row, _)| row.id).collect()
 }
 
 /// A journal that was stopped, with a released payment in it; and a copy that was made while it ran, before the release.

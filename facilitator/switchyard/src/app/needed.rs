@@ -16,7 +16,7 @@ use super::StartError;
 use super::survey::{Survey, family};
 use crate::config::{Config, ConfigError, ConfigErrors};
 use engine::registry::Granted;
-use journal::{Answer, Journal, JournalError, Outcome, Query, SettlementRow, StepState, sqlite};
+use journal::{Journal, JournalError, Outcome, SettlementRow, StepState, queries, sqlite};
 
 /// Refuses a configuration that lacks what open payments need.
 pub(super) async fn check(
@@ -25,8 +25,9 @@ pub(super) async fn check(
     survey: &Survey,
     now_s: u64,
 ) -> Result<(), StartError> {
-    let open = settlements(journal, Query::Unfinished).await?;
-    let held = settlements(journal, Query::HeldSettlements { now_s }).await?;
+    let failed = |error: JournalError| StartError::Other(format!("the journal can't be read: {error}"));
+    let open = journal.unfinished().await.map_err(failed)?;
+    let held = journal.held_settlements(now_s).await.map_err(failed)?;
     let errors = missing(&open, &held, config, survey);
     if errors.is_empty() {
         Ok(())
@@ -37,22 +38,10 @@ pub(super) async fn check(
 
 /// The same from the journal on the disk, which is only read; a process may be using it.
 pub fn needed(config: &Config, survey: &Survey, now_s: u64) -> Result<Vec<ConfigError>, JournalError> {
-    let read = |query| match sqlite::read(&config.data_directory, &query)? {
-        Some(Answer::Settlements(rows)) => Ok(rows),
-        None => Ok(Vec::new()),
-        Some(other) => Err(JournalError(format!("an answer of another shape: {other:?}"))),
-    };
-    let (open, held) = (read(Query::Unfinished)?, read(Query::HeldSettlements { now_s })?);
+    let directory = &config.data_directory;
+    let open = sqlite::read(directory, queries::unfinished)?.unwrap_or_default();
+    let held = sqlite::read(directory, |rows| queries::held_settlements(rows, now_s))?.unwrap_or_default();
     Ok(missing(&open, &held, config, survey))
-}
-
-async fn settlements(journal: &dyn Journal, query: Query) -> Result<Rows, StartError> {
-    let failed = |why: String| StartError::Other(format!("the journal can't be read: {why}"));
-    match journal.query(query).await {
-        Ok(Answer::Settlements(rows)) => Ok(rows),
-        Ok(other) => Err(failed(format!("an answer of another shape: {other:?}"))),
-        Err(error) => Err(failed(error.to_string())),
-    }
 }
 
 /// A payment that is not over.
