@@ -1,13 +1,13 @@
 //! Counters that somebody watches are there from the start: a rate over a series that appears with its first event
 //! misses that event.
 
+use crate::registry::Registry;
 use sdk_plugin::ops::service;
 
-use crate::registry::Registry;
 use telemetry::metrics::Metrics;
 
 /// Writes a zero for every series that an alarm may be put on.
-pub(super) fn begin_at_zero(metrics: &Metrics, registry: &Registry) {
+pub(crate) fn begin_at_zero(metrics: &Metrics, registry: &Registry) {
     metrics.add("switchyard_metrics_dropped_total", &[], 0);
     for network in registry.networks() {
         let id = network.id();
@@ -73,7 +73,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::plan_check_tests;
+    use crate::decide::plan_check_tests;
 
     #[test]
     fn refusals_of_the_host_and_pauses_are_there_before_the_first() {

@@ -1,5 +1,11 @@
 //! Where the last process ended, this one goes on: observe first, build nothing new until a lane is reconciled.
 
+use crate::Engine;
+use crate::decide::budget::{Spender, day_began_ms};
+use crate::endings::revive::unexplained_steps;
+use crate::state::network::NetworkRun;
+use crate::state::settlement::{Phase, Settlement};
+use crate::state::slot::{OpenSlot, covers_of};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +13,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sdk_plugin::scheme::Plan;
 
-use super::budget::{Spender, day_began_ms};
-use super::network::NetworkRun;
-use super::settlement::{Phase, Settlement};
-use super::slot::OpenSlot;
-use super::survive::unexplained_steps;
-use super::{Engine, lock};
-use journal::{AttemptRow, JournalError, Journaled, Outcome, SettlementRow, open_slots};
+use journal::{JournalError, Outcome, SettlementRow, open_slots};
 
 /// How long the start waits for a network's first check and look; one that is down is resumed in the background.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
@@ -48,13 +48,13 @@ impl Engine {
     /// open settlements are being looked after; a chain that is down does not keep it from returning.
     pub async fn resume(self: &Arc<Self>) -> Result<(), ResumeError> {
         let mut settlements = BTreeMap::new();
-        for (row, plan) in self.journal.unfinished().await? {
+        for (row, plan) in self.runtime.journal.unfinished().await? {
             if let Some(settlement) = self.bring_back(row, plan) {
                 settlements.insert(settlement.id, settlement);
             }
         }
-        for (slot, attempts) in open_slots(&*self.journal).await? {
-            let Some(run) = self.run_of(&slot.lane.network) else {
+        for (slot, attempts) in open_slots(&*self.runtime.journal).await? {
+            let Some(run) = self.runtime.run_of(&slot.lane.network) else {
                 tracing::error!(network = %slot.lane.network, sequence = slot.sequence,
                     "the journal holds an open transaction on a network that is not configured: configure it again");
                 continue;
@@ -64,10 +64,13 @@ impl Engine {
             slot.resume_decision();
             run.add_slot(Arc::new(slot));
         }
-        let runs: Vec<Arc<NetworkRun>> = self.networks.values().cloned().collect();
+        let runs: Vec<Arc<NetworkRun>> = self.runtime.networks.values().cloned().collect();
         for run in &runs {
-            let now_ms = self.clock.now_ms();
-            let spent = self.journal.spent_since(run.network.id(), day_began_ms(now_ms));
+            let now_ms = self.runtime.clock.now_ms();
+            let spent = self
+                .runtime
+                .journal
+                .spent_since(run.network.id(), day_began_ms(now_ms));
             for row in spent.await? {
                 let spender = Spender {
                     signer: row.signer,
@@ -75,12 +78,12 @@ impl Engine {
                 };
                 run.budget.charge(now_ms, row.amount, &spender);
             }
-            self.read_holds(run).await?;
+            self.checks.read_holds(run).await?;
         }
         join_all(runs.iter().map(|run| async {
             let first = async {
-                self.check_network(run, false).await;
-                tokio::join!(self.check_schemes(run), self.look(run));
+                self.checks.check_network(run, false).await;
+                tokio::join!(self.checks.check_schemes(run), self.observer.look(run));
             };
             if tokio::time::timeout(FIRST_LOOK, first).await.is_err() {
                 tracing::warn!(
@@ -91,7 +94,7 @@ impl Engine {
         }))
         .await;
         for run in &runs {
-            if let Some(sentence) = self.unserved_signer(run) {
+            if let Some(sentence) = self.checks.unserved_signer(run) {
                 return Err(ResumeError::Signer(sentence));
             }
         }
@@ -99,22 +102,22 @@ impl Engine {
             // Lanes of signers that only the journal names any more still have transactions to look after.
             for slot in run.slots() {
                 if run.lane(&slot.lane.signer).is_none() {
-                    self.start_lane(run, slot.lane.clone());
+                    self.lanes.start_lane(run, slot.lane.clone());
                 }
             }
             self.start_network(run);
         }
         for settlement in settlements.values() {
-            self.advance(settlement);
+            self.outcomes.advance(settlement);
             for step in unexplained_steps(settlement) {
-                self.begin_again_to_explain(settlement, step);
+                self.endings.begin_again_to_explain(settlement, step);
             }
-            self.begin_to_finish(settlement);
+            self.endings.begin_to_finish(settlement);
         }
-        self.start_jobs();
+        self.jobs.start_jobs();
         if !settlements.is_empty() {
             tracing::info!(
-                undecided = self.undecided(),
+                undecided = self.runtime.claims.undecided(),
                 "{} settlements are not finished and were taken up from the journal",
                 settlements.len()
             );
@@ -122,13 +125,36 @@ impl Engine {
         Ok(())
     }
 
+    /// Starts what keeps running for a network: the judgement of its nodes, the observer, and the checks of the network
+    /// and of its schemes. Each starts again when it panics.
+    fn start_network(&self, run: &Arc<NetworkRun>) {
+        let id = run.network.id();
+        let (checks, this) = (Arc::clone(&self.checks), Arc::clone(run));
+        self.runtime.keep(id, "the judgement of nodes", move || {
+            Arc::clone(&checks).keep_judging(Arc::clone(&this))
+        });
+        let (observer, this) = (Arc::clone(&self.observer), Arc::clone(run));
+        self.runtime.keep(id, "the observer", move || {
+            Arc::clone(&observer).keep_looking(Arc::clone(&this))
+        });
+        let (checks, this) = (Arc::clone(&self.checks), Arc::clone(run));
+        self.runtime.keep(id, "the check of the network", move || {
+            Arc::clone(&checks).keep_checking(Arc::clone(&this))
+        });
+        let (checks, this) = (Arc::clone(&self.checks), Arc::clone(run));
+        self.runtime.keep(id, "the check of the schemes", move || {
+            Arc::clone(&checks).keep_checking_schemes(Arc::clone(&this))
+        });
+    }
+
     fn bring_back(&self, row: SettlementRow, plan: Option<String>) -> Option<Arc<Settlement>> {
-        let Some(network) = self.registry.network(&row.network) else {
+        let Some(network) = self.runtime.registry.network(&row.network) else {
             tracing::error!(settlement = row.id, network = %row.network,
                 "the journal holds a settlement on a network that is not configured: configure it again");
             return None;
         };
         let kind = self
+            .runtime
             .registry
             .kind_of(&row.plugin, &row.scheme, &row.network)
             .cloned();
@@ -157,26 +183,7 @@ impl Engine {
             }
         });
         let _ = settlement.plan.set(plan);
-        for key in keys {
-            lock(&self.conflicts).hold(key, settlement.id);
-        }
-        let claim = settlement.claim.clone();
-        lock(&self.claims).entry(claim).or_default().holder = Some(Arc::clone(&settlement));
+        self.runtime.claims.resume(&settlement, keys);
         Some(settlement)
     }
-}
-
-/// The settlements that these attempts carry, with their steps, each once.
-pub(super) fn covers_of(
-    attempts: &[Journaled<AttemptRow>],
-    settlements: &BTreeMap<u64, Arc<Settlement>>,
-) -> Vec<(Arc<Settlement>, u32)> {
-    let mut covers: Vec<(Arc<Settlement>, u32)> = Vec::new();
-    for (id, step) in attempts.iter().flat_map(|attempt| &attempt.covers) {
-        let is_known = covers.iter().any(|(known, s)| known.id == *id && s == step);
-        if let (Some(settlement), false) = (settlements.get(id), is_known) {
-            covers.push((Arc::clone(settlement), *step));
-        }
-    }
-    covers
 }

@@ -4,16 +4,18 @@
 //! others nor another network. A job is taken off only after its requests were answered, so that a crash repeats it;
 //! claims make that harmless. What could not be run is put off, longer each time.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use crate::decide::faults::passes_by_itself;
+use crate::lock;
+use crate::registry::Kind;
+use crate::runtime::Runtime;
+use crate::settle::Settling;
+use crate::state::network::NetworkRun;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sdk_plugin::wire::reason;
 use sdk_plugin::{Fault, Purpose};
 
-use super::network::NetworkRun;
-use super::{Engine, lock, passes_by_itself};
-use crate::registry::Kind;
 use base::service::SettleAnswer;
 use journal::jobs::due_key;
 use journal::{Event, JobRow};
@@ -38,17 +40,6 @@ const LONGEST_OUTAGE_PAUSE_MS: u64 = 60 * 1_000;
 const KEEP_PAYLOADS_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// Between two rounds of housekeeping.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
-
-/// Plugin and id.
-type JobName = (String, String);
-
-/// What a network's runner has going.
-#[derive(Debug, Default)]
-pub(super) struct Jobs {
-    running: Mutex<BTreeSet<JobName>>,
-    /// Said to be without a plugin.
-    orphans: Mutex<BTreeSet<JobName>>,
-}
 
 /// What a look for due jobs found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,16 +100,25 @@ fn pause_ms(faults: u32, longest_ms: u64) -> u64 {
     FIRST_PAUSE_MS.saturating_mul(doubled).min(longest_ms)
 }
 
-impl Engine {
-    pub(super) fn start_jobs(self: &Arc<Self>) {
-        for run in self.networks.values() {
+/// Runs the jobs of schemes, and housekeeping.
+pub(crate) struct JobRunner {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) settling: Arc<Settling>,
+}
+
+impl JobRunner {
+    pub(crate) fn start_jobs(self: &Arc<Self>) {
+        for run in self.runtime.networks.values() {
             let id = run.network.id().to_owned();
             let run = Arc::clone(run);
-            self.keep(&id, "the runner of jobs", move |engine| {
-                engine.keep_running_jobs(Arc::clone(&run))
+            let runner = Arc::clone(self);
+            self.runtime.keep(&id, "the runner of jobs", move || {
+                Arc::clone(&runner).keep_running_jobs(Arc::clone(&run))
             });
         }
-        self.keep("", "housekeeping", Self::keep_house);
+        let runner = Arc::clone(self);
+        self.runtime
+            .keep("", "housekeeping", move || Arc::clone(&runner).keep_house());
     }
 
     async fn keep_running_jobs(self: Arc<Self>, run: Arc<NetworkRun>) {
@@ -136,9 +136,9 @@ impl Engine {
     async fn keep_house(self: Arc<Self>) {
         loop {
             tokio::time::sleep(HOUSEKEEPING_EVERY).await;
-            let finished_before_ms = self.clock.now_ms().saturating_sub(KEEP_PAYLOADS_MS);
+            let finished_before_ms = self.runtime.clock.now_ms().saturating_sub(KEEP_PAYLOADS_MS);
             let events = vec![Event::PayloadsDropped { finished_before_ms }];
-            if let Err(error) = self.journal.commit(events).await {
+            if let Err(error) = self.runtime.journal.commit(events).await {
                 tracing::warn!(%error, "housekeeping was put off");
             }
         }
@@ -154,8 +154,9 @@ impl Engine {
         loop {
             // Taken before the look: what ends meanwhile may still be in what is read.
             let going = lock(&run.jobs.running).clone();
-            let now_ms = self.clock.now_ms();
+            let now_ms = self.runtime.clock.now_ms();
             let page = self
+                .runtime
                 .journal
                 .due_jobs(run.network.id(), now_ms, after.as_deref(), PAGE);
             let due = match page.await {
@@ -175,9 +176,10 @@ impl Engine {
                 if going.contains(&name) {
                     continue;
                 }
-                let Some(kind) = self
-                    .registry
-                    .kind_of(&row.plugin, &row.job.scheme, run.network.id())
+                let Some(kind) =
+                    self.runtime
+                        .registry
+                        .kind_of(&row.plugin, &row.job.scheme, run.network.id())
                 else {
                     blocked = true;
                     if lock(&run.jobs.orphans).insert(name) {
@@ -186,17 +188,17 @@ impl Engine {
                     }
                     continue;
                 };
-                if self.is_paused(kind) || kind.readiness().is_err() {
+                if self.runtime.is_paused(kind) || kind.readiness().is_err() {
                     blocked = true;
                     continue;
                 }
                 begun = true;
                 lock(&run.jobs.running).insert(name);
                 let (engine, run, kind) = (Arc::clone(self), Arc::clone(run), Arc::clone(kind));
-                self.spawn(async move {
+                self.runtime.spawn(async move {
                     let name = (row.plugin.clone(), row.job.id.clone());
                     let running = engine.run_job(&run, &kind, row);
-                    let _ = engine.survives(run.network.id(), "a job", running).await;
+                    let _ = engine.runtime.survives(run.network.id(), "a job", running).await;
                     // What was not recorded as done or put off is due again.
                     lock(&run.jobs.running).remove(&name);
                 });
@@ -213,6 +215,7 @@ impl Engine {
 
     async fn run_job(self: &Arc<Self>, run: &NetworkRun, kind: &Kind, row: JobRow) {
         let carried_out = self
+            .runtime
             .survives(run.network.id(), "a job", self.carry_out(kind, &row))
             .await
             .unwrap_or_else(|| Err(PutOff::of_panic()));
@@ -236,11 +239,11 @@ impl Engine {
                     plugin,
                     id: job.id,
                     run_at_ms: job.run_at_ms,
-                    again_at_ms: self.clock.now_ms().saturating_add(pause_ms),
+                    again_at_ms: self.runtime.clock.now_ms().saturating_add(pause_ms),
                 }
             }
         };
-        if let Err(error) = self.journal.commit(vec![event]).await {
+        if let Err(error) = self.runtime.journal.commit(vec![event]).await {
             tracing::warn!(%error, "what became of a job was not recorded; it is repeated");
         }
     }
@@ -249,6 +252,7 @@ impl Engine {
     async fn carry_out(self: &Arc<Self>, kind: &Kind, row: &JobRow) -> Result<(), PutOff> {
         let JobRow { plugin, job, .. } = row;
         let requests = self
+            .runtime
             .ops
             .job(kind, job)
             .await
@@ -261,7 +265,7 @@ impl Engine {
             }
             request.purpose = Purpose::Job;
             request.remaining_ms = u64::try_from(SETTLE_WAIT.as_millis()).unwrap_or(u64::MAX);
-            let answer = self.settle(request).await;
+            let answer = self.settling.settle(request).await;
             tracing::info!(plugin, job = %job.id, ?answer, "a job's settlement was answered");
             put_off = not_begun(&answer).or(put_off);
         }

@@ -1,9 +1,45 @@
-//! The settlement engine: when things happen, the record of it, and who is told.
+//! The settlement engine: when things happen, the record of it, and which caller gets which answer.
 //!
-//! A payment's way: [`settle`] identifies it, looks its claim up and has it planned inside its conflict keys; the
-//! [`lane`] of a signer builds and signs its transaction, journals it and hands it to be sent; the [`observer`] of the
-//! network sees where every open transaction stands; [`outcome`] has the scheme judge what landed, records outcome and
-//! release in one commit, and only then answers. [`boot`] resumes from the journal where a process ended.
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | claim | what makes one authorization unique: its key. At most one settlement of a claim is open |
+//! | settlement | one attempt to settle a claim, from the plan to the last step; a claim that failed can open another one, the next *generation* |
+//! | conflict key | what several claims share, for example one escrowed payment: at most one open settlement holds it |
+//! | step | one call of a settlement's plan. One step *pays*: outcome and release follow it |
+//! | lane | one signer on one network, and the order of its transactions |
+//! | slot | one sequence number (nonce) of a lane. It carries the steps of one or more settlements |
+//! | attempt | one signed transaction for a slot; a replacement is another attempt for the same slot |
+//! | guard | chain state that a step's call changes for good, for example a used authorization nonce |
+//! | release | the one `success` of a settlement, given to one caller |
+//!
+//! # Where a payment is
+//!
+//! ```text
+//! request ── settle: identify ── claims: join or open ── settle: plan ── lane: queue
+//!                                                                         │
+//!            lane: quote, build, sign ── journal (first commit) ── lane: send
+//!                                                                         │
+//!            observer: poll ── verdict ── outcomes: judge ── journal (outcome, release) ── reply
+//!                                │
+//!                                └── endings: close the slot when its transaction is final
+//! ```
+//!
+//! | what | states | moved by |
+//! |---|---|---|
+//! | settlement in memory ([`state::settlement::Phase`]) | `Opening` → `Committing` → `Committed`, or `Gone` | settle, until the first commit; the lane that commits |
+//! | settlement in the journal (`journal::Outcome`) | `Open` → `Paid` or `Failed`; back to `Open` when its block is reorganised; `Reversed` after a release | outcomes |
+//! | step (`journal::StepState`) | `Waiting` → `InSlot` → `Done` or `Failed`; `Skipped`; `Unexplained` | the lane (`InSlot`), outcomes (`Done`, `Failed`, `Skipped`), endings (freed, `Unexplained`) |
+//! | slot ([`state::slot::OpenSlot`]) | open → decided → closed | the observer asks, outcomes decide, endings close |
+//! | attempt | journaled → sent → in a block → final | the lane sends, the observer polls |
+//!
+//! # Layers
+//!
+//! A module uses those above it in this list, and nothing below: [`decide`] (pure), [`state`], [`verdict`] (pure, over
+//! state), [`runtime`], [`outcome`], [`endings`], [`lane`], [`observer`] and [`health`], [`settle`], then `jobs`, `boot`
+//! and `service`. Each has one owner: [`outcome::Outcomes`], [`endings::Endings`], [`lane::Lanes`],
+//! [`observer::Observer`], [`health::Checks`], [`settle::Settling`].
 //!
 //! Assumed: one process owns the journal and its lanes. Plugins may fail at every call. Time is `tokio`'s.
 
@@ -11,76 +47,54 @@
     test,
     allow(clippy::disallowed_methods, reason = "tests own their tasks and clocks")
 )]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the documentation of the crate is for those who work on it"
+)]
 
 mod alarms;
 mod boot;
-mod bound;
-#[cfg(test)]
-mod bound_tests;
-mod budget;
-mod closing;
-mod conflicts;
 mod decide;
-mod funds;
-mod griefing;
-mod head;
+mod endings;
 mod health;
-mod history;
 mod jobs;
 mod lane;
-#[cfg(test)]
-mod law4_tests;
-mod network;
-mod nodes;
 mod observer;
-mod ops;
-mod other_nodes;
 mod outcome;
-mod overdue;
-mod paused;
-mod plan_check;
-#[cfg(test)]
-mod plan_check_tests;
 pub mod registry;
-mod releases;
-#[cfg(test)]
-mod releases_tests;
-mod rows;
-mod schemes;
-#[cfg(test)]
-mod schemes_tests;
-mod second_source;
+mod runtime;
 mod service;
 mod settle;
-mod settlement;
-mod slot;
-mod survive;
-mod unsent;
-mod verdict;
+mod state;
 #[cfg(test)]
-mod verdict_tests;
-mod verify;
-mod withheld;
+mod tests;
+mod verdict;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use sdk_plugin::{Fault, FaultKind};
-use sha2::{Digest, Sha256};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
-
-pub use boot::ResumeError;
-pub use ops::{Budgets, Ops};
-pub use service::EngineService;
-
-use crate::registry::{Kind, Registry};
 use base::clock::Clock;
 use base::pause::Paused;
-use journal::Journal;
-use network::NetworkRun;
-use settlement::Settlement;
+use base::service::{SettleAnswer, Settled};
+use journal::{CommitError, Journal, JournalError};
+use sdk_plugin::PaymentRequest;
+use sdk_plugin::wire::VerifyReply;
 use telemetry::metrics::Metrics;
+
+pub use boot::ResumeError;
+pub use runtime::calls::{Budgets, Ops};
+pub use service::EngineService;
+
+use endings::Endings;
+use health::Checks;
+use jobs::JobRunner;
+use lane::Lanes;
+use observer::Observer;
+use outcome::Outcomes;
+use registry::Registry;
+use runtime::Runtime;
+use settle::Settling;
 
 /// What the engine needs to run.
 pub struct Parts {
@@ -101,192 +115,166 @@ impl std::fmt::Debug for Parts {
 
 /// The engine. Dropping the last handle does not stop its tasks; [`Engine::stop`] does.
 pub struct Engine {
-    registry: Registry,
-    journal: Arc<dyn Journal>,
-    ops: Ops,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
-    networks: BTreeMap<String, Arc<NetworkRun>>,
-    /// In order of their keys, so that what walks over all of them does so in the same order each time.
-    claims: Mutex<BTreeMap<String, Claim>>,
-    conflicts: Mutex<conflicts::Conflicts>,
-    griefing: griefing::Griefing,
-    paused: RwLock<Paused>,
-    /// No settlement of this process has this number or a lower one.
-    first_id: u64,
-    started: Instant,
-    /// Settlements whose release was taken for an answer that has not arrived yet, or is being given back; how many such
-    /// answers there are of each.
-    in_delivery: Mutex<BTreeMap<u64, u32>>,
-    /// How often which work panicked since the start, by network; the empty one stands for all.
-    panics: Mutex<BTreeMap<(String, &'static str), u32>>,
-    /// `None` once stopped: nothing is begun any more.
-    tasks: Mutex<Option<JoinSet<()>>>,
+    runtime: Arc<Runtime>,
+    outcomes: Arc<Outcomes>,
+    endings: Arc<Endings>,
+    lanes: Arc<Lanes>,
+    observer: Arc<Observer>,
+    checks: Arc<Checks>,
+    settling: Arc<Settling>,
+    jobs: Arc<JobRunner>,
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine")
-            .field("registry", &self.registry)
+            .field("registry", &self.runtime.registry)
             .finish_non_exhaustive()
     }
 }
 
-/// What is in memory of a claim.
-#[derive(Debug, Default)]
-struct Claim {
-    /// The settlement that is journaled, or being journaled.
-    holder: Option<Arc<Settlement>>,
-    /// Those of which nothing is journaled: one for each distinct payload and terms.
-    opening: Vec<Arc<Settlement>>,
-}
-
 impl Engine {
-    /// An engine that has not begun: [`Engine::resume`] is the next thing to call, once.
+    /// An engine that does nothing yet: [`Engine::resume`] is the next thing to call, once.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        let networks = parts
-            .registry
-            .networks()
-            .map(|network| {
-                (
-                    network.id().to_owned(),
-                    Arc::new(NetworkRun::new(Arc::clone(network))),
-                )
-            })
-            .collect();
-        alarms::begin_at_zero(&parts.metrics, &parts.registry);
-        let first_id = parts.journal.new_id();
+        let Parts {
+            registry,
+            journal,
+            ops,
+            clock,
+            metrics,
+        } = parts;
+        alarms::begin_at_zero(&metrics, &registry);
+        let runtime = Arc::new(Runtime::new(registry, journal, ops, clock, metrics));
+        let outcomes = Arc::new(Outcomes::new(Arc::clone(&runtime)));
+        let endings = Arc::new(Endings {
+            runtime: Arc::clone(&runtime),
+            outcomes: Arc::clone(&outcomes),
+        });
+        let lanes = Arc::new(Lanes {
+            runtime: Arc::clone(&runtime),
+            outcomes: Arc::clone(&outcomes),
+            endings: Arc::clone(&endings),
+        });
+        let observer = Arc::new(Observer {
+            runtime: Arc::clone(&runtime),
+            outcomes: Arc::clone(&outcomes),
+            endings: Arc::clone(&endings),
+        });
+        let checks = Arc::new(Checks {
+            runtime: Arc::clone(&runtime),
+            outcomes: Arc::clone(&outcomes),
+            lanes: Arc::clone(&lanes),
+        });
+        let settling = Arc::new(Settling {
+            runtime: Arc::clone(&runtime),
+            outcomes: Arc::clone(&outcomes),
+            endings: Arc::clone(&endings),
+        });
+        let jobs = Arc::new(JobRunner {
+            runtime: Arc::clone(&runtime),
+            settling: Arc::clone(&settling),
+        });
         Arc::new(Self {
-            registry: parts.registry,
-            journal: parts.journal,
-            ops: parts.ops,
-            clock: parts.clock,
-            metrics: parts.metrics,
-            networks,
-            claims: Mutex::default(),
-            conflicts: Mutex::default(),
-            griefing: griefing::Griefing::default(),
-            paused: RwLock::default(),
-            first_id,
-            started: Instant::now(),
-            in_delivery: Mutex::default(),
-            panics: Mutex::default(),
-            tasks: Mutex::new(Some(JoinSet::new())),
+            runtime,
+            outcomes,
+            endings,
+            lanes,
+            observer,
+            checks,
+            settling,
+            jobs,
         })
     }
 
     /// Stops every task at once, as a crash would: what is journaled is resumed at the next start.
     pub fn stop(&self) {
-        // Dropped outside the lock: a task that is dropped may end calls that look at the engine.
-        let tasks = lock(&self.tasks).take();
-        drop(tasks);
+        self.runtime.stop();
     }
 
     /// Settlements that are journaled and not finished.
     #[must_use]
     pub fn open_settlements(&self) -> usize {
-        lock(&self.claims)
-            .values()
-            .filter(|claim| claim.holder.is_some())
-            .count()
+        self.runtime.claims.holders().len()
     }
 
-    /// Settlements whose outcome somebody may still be waiting for: what a drain waits to see at zero.
+    /// Settlements whose outcome callers may still wait for: a drain waits until there is none.
     #[must_use]
     pub fn undecided(&self) -> usize {
-        let claims = lock(&self.claims);
-        claims
-            .values()
-            .flat_map(|claim| claim.holder.iter().chain(&claim.opening))
-            .filter(|settlement| settlement.lock().row.outcome == journal::Outcome::Open)
-            .count()
+        self.runtime.claims.undecided()
     }
 
-    fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = lock(&self.tasks);
-        let Some(tasks) = tasks.as_mut() else { return };
-        // Ended tasks are collected here, so that the set stays as large as what runs.
-        while tasks.try_join_next().is_some() {}
-        let engine = Arc::clone(self);
-        tasks.spawn(async move {
-            // Whatever must go on has a guard of its own inside.
-            let _ = engine.survives("", "a task of the engine", task).await;
-        });
+    /// For tests and metrics: claims in memory.
+    #[must_use]
+    pub fn claims_in_memory(&self) -> usize {
+        self.runtime.claims.count()
     }
 
-    fn spawn_after(self: &Arc<Self>, pause: std::time::Duration, then: impl FnOnce() + Send + 'static) {
-        self.spawn(async move {
-            tokio::time::sleep(pause).await;
-            then();
-        });
+    /// Releases whose answers are on their way, or that are being given back.
+    #[must_use]
+    pub fn in_delivery(&self) -> usize {
+        self.outcomes.in_delivery()
     }
 
-    /// Journaled settlements of a network that are not finished.
-    fn holders_on(&self, network: &str) -> Vec<Arc<Settlement>> {
-        let claims = lock(&self.claims);
-        let holders = claims.values().filter_map(|claim| claim.holder.clone());
-        holders
-            .filter(|settlement| settlement.network.id() == network)
-            .collect()
+    /// Settles a payment, or says what became of it. The answer counts as delivered when this returns.
+    pub async fn settle(&self, request: PaymentRequest) -> SettleAnswer {
+        self.settling.settle(request).await
     }
 
-    fn run_of(&self, network: &str) -> Option<&Arc<NetworkRun>> {
-        self.networks.get(network)
+    /// Settles a payment, or says what became of it, within the request's time and a few seconds, whatever hangs: a
+    /// caller with a recorded transaction gets its hash.
+    pub async fn settle_with_receipt(&self, request: PaymentRequest) -> Settled {
+        self.settling.settle_with_receipt(request).await
+    }
+
+    /// The same; after `early` the caller prefers `settlement_pending` with the hash to waiting for the chain.
+    pub async fn settle_early(&self, request: PaymentRequest, early: Option<Duration>) -> Settled {
+        self.settling.settle_early(request, early).await
+    }
+
+    /// Whether the payment is good right now; an open or unreleased claim with the same payload and terms is.
+    pub async fn verify(&self, request: PaymentRequest) -> VerifyReply {
+        self.settling.verify(request).await
+    }
+
+    /// Records what is paused, and logs what has changed.
+    pub fn set_paused(&self, now: Paused) {
+        self.runtime.set_paused(now);
+    }
+
+    /// Polls the file in the journal's directory that `switchyard pause` writes.
+    pub fn watch_pauses(&self, directory: PathBuf) {
+        self.runtime.watch_pauses(directory);
+    }
+
+    /// Withholds the releases of settlements that were in the journal when this process started: something shows that
+    /// the journal is older than the chain. Returns how many releases are withheld now.
+    pub async fn withhold_releases(&self, why: &str) -> Result<usize, CommitError> {
+        self.outcomes.withhold_releases(why).await
+    }
+
+    /// Reports in the log and the metrics how many releases are withheld.
+    pub async fn report_withheld(&self) -> Result<(), JournalError> {
+        self.outcomes.report_withheld().await
+    }
+
+    /// Polls the file in the journal's directory that `switchyard releases allow` writes.
+    pub fn watch_allowed(&self, directory: PathBuf) {
+        self.outcomes.watch_allowed(directory);
+    }
+
+    /// Carries out what that file allows, and empties it. The error is a sentence for the operator.
+    pub async fn take_allowed(&self, directory: &Path) -> Result<(), String> {
+        self.outcomes.take_allowed(directory).await
+    }
+
+    /// Checks every network and every scheme once.
+    pub async fn check_everything(&self) {
+        self.checks.check_everything().await;
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No holder panics between two writes that belong together.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Keys of claims and conflicts: a scheme's own, under plugin and network.
-fn own_key(kind: &Kind, key: &str) -> String {
-    format!("{}|{}|{key}", kind.instance.plugin, kind.network.id())
-}
-
-/// The scheme's fingerprint with the tenant, as one hash.
-fn fingerprint_of(fingerprint: &str, tenant: Option<&str>) -> String {
-    let mut hash = Sha256::new();
-    // The length keeps a tenant's name from running into the fingerprint.
-    let tenant = tenant.unwrap_or_default();
-    hash.update(tenant.len().to_be_bytes());
-    hash.update(tenant.as_bytes());
-    hash.update(fingerprint.as_bytes());
-    hex::encode(hash.finalize())
-}
-
-/// What a caller may read of a fault; the whole is in the log.
-fn public_message(fault: &Fault) -> &'static str {
-    match fault.kind {
-        FaultKind::Unavailable => "a node or service behind this network did not answer; try again",
-        FaultKind::Deadline => "this network's handler did not answer in time; try again",
-        FaultKind::Overloaded => "this network's handler is overloaded; try again",
-        FaultKind::Shutdown | FaultKind::Cancelled => "this network's handler is stopping; try again",
-        FaultKind::Invalid
-        | FaultKind::Unsupported
-        | FaultKind::Panic
-        | FaultKind::Internal
-        | FaultKind::Denied
-        | FaultKind::Indeterminate => "this network's handler failed",
-    }
-}
-
-/// Whether a fault says nothing about the request: what it stopped before the first commit was not begun, and the same
-/// request may succeed later. One cause has one answer, whichever call met it first.
-fn passes_by_itself(kind: FaultKind) -> bool {
-    match kind {
-        FaultKind::Unavailable
-        | FaultKind::Deadline
-        | FaultKind::Overloaded
-        | FaultKind::Shutdown
-        | FaultKind::Cancelled => true,
-        FaultKind::Invalid
-        | FaultKind::Unsupported
-        | FaultKind::Panic
-        | FaultKind::Internal
-        | FaultKind::Denied
-        | FaultKind::Indeterminate => false,
-    }
 }

@@ -1,5 +1,7 @@
 //! The engine as the HTTP API sees it.
 
+use crate::{Engine, lock};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,8 @@ use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply};
 use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion, Purpose};
 use tokio::time::Instant;
 
-use super::Engine;
+/// A lane that is closed for longer since its start needs a person.
+const CLOSED_FOR: Duration = Duration::from_secs(30);
 
 /// [`Service`] of a running engine.
 #[derive(Debug, Clone)]
@@ -26,12 +29,15 @@ impl EngineService {
 #[async_trait]
 impl Service for EngineService {
     fn membership(&self, version: ProtocolVersion, scheme: &str, network: &str) -> Membership {
-        self.0.registry.membership(version.number(), scheme, network)
+        self.0
+            .runtime
+            .registry
+            .membership(version.number(), scheme, network)
     }
 
     async fn verify(&self, request: PaymentRequest) -> VerifyReply {
         let network = request.network.clone();
-        let reply = self.0.verify(request).await;
+        let reply = self.0.settling.verify(request).await;
         if !reply.is_valid {
             tracing::debug!(network, payer = %reply.payer, reason = reply.invalid_reason,
                 detail = reply.invalid_message, "told: not valid");
@@ -40,7 +46,7 @@ impl Service for EngineService {
     }
 
     async fn settle(&self, request: PaymentRequest, early: Option<Duration>) -> Settled {
-        self.0.settle_early(request, early).await
+        self.0.settling.settle_early(request, early).await
     }
 
     async fn supported(&self) -> SupportedReply {
@@ -64,11 +70,11 @@ impl Engine {
     /// From live configuration and readiness.
     pub async fn supported(&self) -> SupportedReply {
         let mut reply = SupportedReply::default();
-        for kind in self.registry.kinds() {
-            if kind.readiness().is_err() || self.is_paused(kind) {
+        for kind in self.runtime.registry.kinds() {
+            if kind.readiness().is_err() || self.runtime.is_paused(kind) {
                 continue;
             }
-            let Ok(supported) = self.ops.supported(kind).await else {
+            let Ok(supported) = self.runtime.ops.supported(kind).await else {
                 continue;
             };
             let own = |listed: &sdk_plugin::wire::Kind| {
@@ -96,7 +102,8 @@ impl Engine {
     /// Every configured network and whether it can settle now.
     #[must_use]
     pub fn readiness(&self) -> Vec<NetworkReadiness> {
-        self.registry
+        self.runtime
+            .registry
             .networks()
             .map(|network| {
                 let state = network.readiness();
@@ -115,6 +122,7 @@ impl Engine {
     fn routed(&self, scheme: &str) -> Vec<String> {
         let mut networks: Vec<String> = Vec::new();
         for kind in self
+            .runtime
             .registry
             .kinds()
             .filter(|kind| kind.scheme == scheme && kind.routes)
@@ -136,13 +144,14 @@ impl Engine {
     ) -> Routed {
         let deadline = Instant::now() + wait;
         let kind = self
+            .runtime
             .registry
             .kinds()
             .find(|kind| kind.scheme == scheme && kind.network.id() == network && kind.routes);
         let Some(kind) = kind else {
             return Err(Fault::unsupported("no such route")).into();
         };
-        let mut settle = match self.ops.route(kind, &request).await {
+        let mut settle = match self.runtime.ops.route(kind, &request).await {
             Ok(RouteResponse::Settle { request }) => *request,
             other => return other.into(),
         };
@@ -154,7 +163,7 @@ impl Engine {
         settle.idempotency_key.clone_from(&request.idempotency_key);
         let remaining = deadline.saturating_duration_since(Instant::now());
         settle.remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
-        let Settled { answer, receipt } = self.settle_with_receipt(settle).await;
+        let Settled { answer, receipt } = self.settling.settle_with_receipt(settle).await;
         let outcome: SettleReply = match answer {
             SettleAnswer::Reply(reply) => reply,
             SettleAnswer::Replay(body) => match serde_json::from_str(&body) {
@@ -176,7 +185,7 @@ impl Engine {
             outcome: Some(outcome),
             ..request
         };
-        match self.ops.route(kind, &again).await {
+        match self.runtime.ops.route(kind, &again).await {
             Ok(response @ RouteResponse::Reply { .. }) => Routed {
                 response: Ok(response),
                 receipt,
@@ -189,7 +198,12 @@ impl Engine {
     /// A network's schemes, each once, and what each said of itself.
     fn schemes_of(&self, network: &str) -> Vec<SchemeReadiness> {
         let mut schemes: Vec<SchemeReadiness> = Vec::new();
-        for kind in self.registry.kinds().filter(|kind| kind.network.id() == network) {
+        for kind in self
+            .runtime
+            .registry
+            .kinds()
+            .filter(|kind| kind.network.id() == network)
+        {
             if schemes.iter().any(|known| known.scheme == kind.scheme) {
                 continue;
             }
@@ -208,5 +222,51 @@ impl Engine {
             });
         }
         schemes
+    }
+
+    /// For operators: what needs a person on a network, though it may be ready.
+    pub(crate) fn alarms_on(&self, network: &str) -> Vec<String> {
+        let overdue = self
+            .runtime
+            .run_of(network)
+            .and_then(|run| lock(&run.health.overdue).clone());
+        let panics = lock(&self.runtime.panics);
+        let concern = panics
+            .iter()
+            .filter(|((on, _), _)| on == network || on.is_empty());
+        let panics = concern
+            .map(|((_, work), times)| {
+                format!("{work} panicked {times} times since the start and was begun again: report the defect with the log")
+            });
+        let failing = self.outcomes.griefing.alarm(network);
+        let closed = self.closed_lanes_on(network);
+        let others = closed.into_iter().chain(failing).chain(panics);
+        overdue.into_iter().chain(others).collect()
+    }
+
+    fn closed_lanes_on(&self, network: &str) -> Option<String> {
+        let closed = self.runtime.run_of(network)?.long_closed(CLOSED_FOR);
+        (!closed.is_empty()).then(|| {
+            format!(
+                "{} {} nothing yet: no RPC node shows a transaction count that can be compared with the journal's; the log says \
+                 what is missing",
+                closed.join(", "),
+                if closed.len() == 1 { "sends" } else { "send" },
+            )
+        })
+    }
+
+    /// Open settlements by network, for metrics.
+    pub fn measure(&self) {
+        let mut open: BTreeMap<&str, f64> = BTreeMap::new();
+        for (id, run) in &self.runtime.networks {
+            let slots = u32::try_from(run.slots().len()).unwrap_or(u32::MAX);
+            open.insert(id, f64::from(slots));
+        }
+        for (network, slots) in open {
+            self.runtime
+                .metrics
+                .set("switchyard_open_slots", &[("network", network)], slots);
+        }
     }
 }

@@ -1,5 +1,11 @@
 //! From a planned step to what may be committed: quote, build and sign, what it may cost, and who is charged with it.
 
+use crate::decide::budget::{OverBudget, Spender};
+use crate::decide::faults::public_message;
+use crate::decide::observation::LEAP_BLOCKS;
+use crate::decide::rows::{job_events, store_events};
+use crate::lane::{LaneTask, RETRY_EVERY, Stop, TRIES};
+use crate::state::settlement::{Phase, Settlement};
 use std::sync::Arc;
 
 use sdk_plugin::chain::{Bid, Built, Slot};
@@ -7,12 +13,6 @@ use sdk_plugin::scheme::{Refusal, Step};
 use sdk_plugin::wire::reason;
 use sdk_plugin::{Amount, Fault, FaultKind};
 
-use super::{LaneTask, RETRY_EVERY, Stop, TRIES};
-use crate::budget::{OverBudget, Spender};
-use crate::observer::LEAP_BLOCKS;
-use crate::public_message;
-use crate::rows::job_events;
-use crate::settlement::{Phase, Settlement};
 use journal::{AttemptKind, AttemptRow, Event, NewSettlement};
 
 /// What callers are told when the chain's price is above what the operator pays.
@@ -21,7 +21,7 @@ const NOT_AT_THIS_PRICE: &str =
 
 impl LaneTask {
     /// Quote and build, again while nodes do not answer. A failed build consumes no slot.
-    pub(super) async fn quote_and_build(
+    pub(crate) async fn quote_and_build(
         &self,
         settlement: &Settlement,
         slot: &Slot,
@@ -34,9 +34,16 @@ impl LaneTask {
             if is_first && settlement.lock().phase == Phase::Gone {
                 return Err(Stop::Withdrawn);
             }
-            let built = match self.engine.ops.quote(&self.run.network, &self.lane, None).await {
+            let built = match self
+                .lanes
+                .runtime
+                .ops
+                .quote(&self.run.network, &self.lane, None)
+                .await
+            {
                 Ok(bid) => self
-                    .engine
+                    .lanes
+                    .runtime
                     .ops
                     .build(&self.run.network, slot, &bid, steps)
                     .await
@@ -75,7 +82,7 @@ impl LaneTask {
         }
     }
 
-    pub(super) fn check_cost(&self, step: &Step, built: &Built) -> Result<(), Stop> {
+    pub(crate) fn check_cost(&self, step: &Step, built: &Built) -> Result<(), Stop> {
         let limit = self.cost_limit(step);
         if built.max_cost > limit {
             tracing::warn!(network = %self.lane.network, cost = %built.max_cost, %limit,
@@ -87,7 +94,7 @@ impl LaneTask {
     }
 
     /// What is begun on a signer that can't pay could not be sent until somebody tops it up.
-    pub(super) fn check_funds(&self, built: &Built) -> Result<(), Stop> {
+    pub(crate) fn check_funds(&self, built: &Built) -> Result<(), Stop> {
         match self.run.balance_of(&self.lane.signer) {
             Some(balance) if balance < built.max_cost => {
                 tracing::error!(network = %self.lane.network, signer = %self.lane.signer, %balance, cost = %built.max_cost,
@@ -101,14 +108,14 @@ impl LaneTask {
         }
     }
 
-    pub(super) fn cost_limit(&self, step: &Step) -> Amount {
+    pub(crate) fn cost_limit(&self, step: &Step) -> Amount {
         let of_network = self.run.network.settings.max_cost;
         step.max_cost
             .map_or(of_network, |of_step| of_step.min(of_network))
     }
 
     /// Puts the settlement into its first commit, or finds that it is gone or that another one has the claim.
-    pub(super) fn begin_commit(&self, settlement: &Arc<Settlement>) -> Result<Vec<Event>, Stop> {
+    pub(crate) fn begin_commit(&self, settlement: &Arc<Settlement>) -> Result<Vec<Event>, Stop> {
         let row = {
             let mut state = settlement.lock();
             if state.phase == Phase::Gone {
@@ -117,7 +124,7 @@ impl LaneTask {
             state.phase = Phase::Committing;
             state.row.clone()
         };
-        if !self.engine.hold_claim(settlement) {
+        if !self.lanes.runtime.claims.hold_claim(settlement) {
             return Err(Stop::Taken);
         }
         let Some(plan) = settlement.plan() else {
@@ -125,7 +132,7 @@ impl LaneTask {
         };
         let text = serde_json::to_string(&**plan).map_err(|_| refused("the plan can't be recorded"))?;
         let plugin = row.plugin.clone();
-        let writes = self.engine.store_events(&plugin, plan.writes.clone());
+        let writes = store_events(&plugin, plan.writes.clone(), self.lanes.runtime.clock.now_ms());
         let new = NewSettlement::new(row, text, plan.reserves.clone(), plan.holds.clone());
         let mut events = vec![Event::Opened(Box::new(new))];
         events.extend(writes);
@@ -133,7 +140,7 @@ impl LaneTask {
         Ok(events)
     }
 
-    pub(super) fn attempt_row(
+    pub(crate) fn attempt_row(
         &self,
         slot: &Slot,
         bid: &Bid,
@@ -149,7 +156,7 @@ impl LaneTask {
             head => head,
         };
         AttemptRow {
-            id: self.engine.journal.new_id(),
+            id: self.lanes.runtime.journal.new_id(),
             lane: slot.lane.clone(),
             sequence: slot.sequence,
             tx_id: built.tx_id.clone(),
@@ -159,13 +166,13 @@ impl LaneTask {
             bid: bid.terms.clone(),
             // Somebody else's transaction below this was there before. One answer alone may name a height that never was.
             since_height,
-            prepared_at_ms: self.engine.clock.now_ms(),
+            prepared_at_ms: self.lanes.runtime.clock.now_ms(),
             sent: false,
         }
     }
 
     /// Who is charged with a transaction for these settlements.
-    pub(super) fn spender<'a>(&self, settlements: impl Iterator<Item = &'a Arc<Settlement>>) -> Spender {
+    pub(crate) fn spender<'a>(&self, settlements: impl Iterator<Item = &'a Arc<Settlement>>) -> Spender {
         Spender {
             signer: self.lane.signer.clone(),
             tenants: settlements
@@ -175,10 +182,11 @@ impl LaneTask {
     }
 
     /// Counts the refusal, says so once a day, and gives what callers are told.
-    pub(super) fn over_budget(&self, over: &OverBudget) -> Stop {
+    pub(crate) fn over_budget(&self, over: &OverBudget) -> Stop {
         let network = self.lane.network.as_str();
         let labels = [("network", network), ("budget", over.account.kind())];
-        self.engine
+        self.lanes
+            .runtime
             .metrics
             .add("switchyard_budget_refusals_total", &labels, 1);
         if over.first {

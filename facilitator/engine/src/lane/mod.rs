@@ -4,11 +4,23 @@
 //! for (replace, fill, send again) at any time. A step becomes a transaction in this order and no other: quote, build
 //! and sign, journal, hand to the sender. The sender accepts only [`Journaled`] attempts.
 
+use crate::decide::claim::{Decision, decide};
+use crate::decide::replies;
+use crate::decide::replies::{paused, refusal_of_commit, unavailable};
+use crate::decide::steps::is_gate_open;
+use crate::endings::Endings;
+use crate::endings::unsent::Ends;
+use crate::outcome::Outcomes;
+use crate::runtime::Runtime;
+use crate::state::lane::{Ask, LaneHandle, Work};
+use crate::state::lane_queue::Waiting;
+use crate::state::network::NetworkRun;
+use crate::state::settlement::{Phase, Settlement, refuse};
+use crate::state::slot::OpenSlot;
 mod first;
 mod recover;
 mod replace;
 mod send;
-mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,17 +31,8 @@ use sdk_plugin::scheme::Refusal;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use super::Engine;
-use super::decide::decide;
-use super::network::NetworkRun;
-use super::outcome::is_gate_open;
-use super::settle::{paused, refusal_of_commit, refuse, unavailable};
-use super::settlement::{self, Phase, Settlement};
-use super::slot::{OpenSlot, SlotKey};
-use super::unsent::Ends;
 use base::service::SettleAnswer;
 use journal::{AttemptKind, AttemptRow, CommitError, Journaled, NewAttempt, StepState, record_attempt};
-use waiting::Waiting;
 
 /// Between two tries of something that a node did not answer.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
@@ -47,98 +50,15 @@ const MOST_NEW_SLOTS: u32 = 2;
 /// Unused places before the first open slot that are filled at one go.
 const MOST_GAPS: usize = 16;
 
-/// A step to be carried out.
-#[derive(Debug, Clone)]
-pub struct Work {
-    pub settlement: Arc<Settlement>,
-    pub step: u32,
-    /// Who signed for it and decides how much of it there is; `None` for orders on earlier payments.
-    pub payer: Option<String>,
-}
-
-/// What the lane is asked to do beside new work.
-#[derive(Debug)]
-pub enum Ask {
-    /// A step of a settlement that is journaled: it passes queue and cap.
-    Step(Work),
-    /// Replace the slot's transaction by one that bids more.
-    Rebid(SlotKey),
-    /// Consume the slot harmlessly.
-    Fill(SlotKey),
-    /// Send the slot's newest transaction again.
-    Resend(SlotKey),
-    /// The signer's key was used elsewhere: read the chain's sequence again.
-    CatchUp,
-}
-
-/// Whether a lane took work into its queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Queued {
-    Yes,
-    Full,
-    /// Its payer has as many places as it may.
-    PayerFull,
-    Closed,
-}
-
-/// How others reach a lane.
-#[derive(Debug, Clone)]
-pub struct LaneHandle {
-    pub lane: Lane,
-    work: mpsc::Sender<Work>,
-    asks: mpsc::UnboundedSender<Ask>,
-    waiting: Arc<Waiting>,
-    reconciled: Arc<AtomicBool>,
-    since: Instant,
-    /// Wakes the lane when a slot has landed.
-    pub room: Arc<Notify>,
-}
-
-impl LaneHandle {
-    pub fn queue(&self, work: Work) -> Queued {
-        // Counted first: the lane may take it off before this thread goes on.
-        let payer = work.payer.clone();
-        if !self.waiting.enter(payer.as_deref()) {
-            return Queued::PayerFull;
-        }
-        let queued = match self.work.try_send(work) {
-            Ok(()) => Queued::Yes,
-            Err(mpsc::error::TrySendError::Full(_)) => Queued::Full,
-            Err(mpsc::error::TrySendError::Closed(_)) => Queued::Closed,
-        };
-        if queued != Queued::Yes {
-            self.waiting.leave(payer.as_deref());
-        }
-        queued
-    }
-
-    /// Bounded by the open slots and settlements themselves: each has at most one question out.
-    pub fn ask(&self, ask: Ask) {
-        // A lane that has ended is being torn down with the process.
-        let _ = self.asks.send(ask);
-    }
-
-    /// Whether the chain's sequence has been compared with the journal's.
-    #[must_use]
-    pub fn is_reconciled(&self) -> bool {
-        self.reconciled.load(Ordering::Acquire)
-    }
-
-    /// Whether it has waited for that comparison for so long since its start.
-    #[must_use]
-    pub fn is_closed_for(&self, long: Duration) -> bool {
-        !self.is_reconciled() && Instant::now().saturating_duration_since(self.since) >= long
-    }
-
-    /// Settlements in the queue.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.waiting.all()
-    }
+/// Starts lanes, and sends what they journaled.
+pub(crate) struct Lanes {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) outcomes: Arc<Outcomes>,
+    pub(crate) endings: Arc<Endings>,
 }
 
 struct LaneTask {
-    engine: Arc<Engine>,
+    lanes: Arc<Lanes>,
     run: Arc<NetworkRun>,
     lane: Lane,
     next_sequence: u64,
@@ -148,9 +68,9 @@ struct LaneTask {
     sender: mpsc::UnboundedSender<Journaled<AttemptRow>>,
 }
 
-impl Engine {
+impl Lanes {
     /// Starts a lane's tasks. It stays closed until its sequence is reconciled with the chain's.
-    pub(super) fn start_lane(self: &Arc<Self>, run: &Arc<NetworkRun>, lane: Lane) {
+    pub(crate) fn start_lane(self: &Arc<Self>, run: &Arc<NetworkRun>, lane: Lane) {
         let places = run.network.settings.lane_queue.max(1);
         let (work_in, work) = mpsc::channel(places);
         let (asks_in, asks) = mpsc::unbounded_channel();
@@ -167,9 +87,10 @@ impl Engine {
             waiting: Arc::clone(&waiting),
             room: Arc::clone(&room),
         });
-        self.spawn(Arc::clone(self).send_in_order(Arc::clone(run), to_send));
+        self.runtime
+            .spawn(Arc::clone(self).send_in_order(Arc::clone(run), to_send));
         let task = LaneTask {
-            engine: Arc::clone(self),
+            lanes: Arc::clone(self),
             run: Arc::clone(run),
             lane,
             next_sequence: 0,
@@ -177,7 +98,7 @@ impl Engine {
             reconciled,
             sender,
         };
-        self.spawn(task.run(work, asks, waiting, room));
+        self.runtime.spawn(task.run(work, asks, waiting, room));
     }
 }
 
@@ -259,9 +180,12 @@ impl LaneTask {
         let mut doubt = Doubt::default();
         loop {
             match (
-                self.engine.journal.lane_next(&network, &signer).await,
-                self.engine.journal.closed_below(&network, &signer).await,
-                self.engine.lane_of_any(&self.run.network, &self.lane).await,
+                self.lanes.runtime.journal.lane_next(&network, &signer).await,
+                self.lanes.runtime.journal.closed_below(&network, &signer).await,
+                self.lanes
+                    .runtime
+                    .lane_of_any(&self.run.network, &self.lane)
+                    .await,
             ) {
                 (Ok(journaled), Ok(closed), Ok(state)) => {
                     let closed_below = closed.unwrap_or(0);
@@ -299,7 +223,7 @@ impl LaneTask {
         let first = if self.run.network.settings.nodes < 2 || state.next_sequence == 0 {
             Some(state.next_sequence)
         } else {
-            self.engine.shown_by_most(&self.run, &self.lane).await
+            self.lanes.runtime.shown_by_most(&self.run, &self.lane).await
         };
         self.next_sequence = first.unwrap_or(self.next_sequence);
         first.is_some()
@@ -318,7 +242,8 @@ impl LaneTask {
             return false;
         }
         match self
-            .engine
+            .lanes
+            .runtime
             .most_show_more_than(&self.run, &self.lane, journaled)
             .await
         {
@@ -349,7 +274,7 @@ impl LaneTask {
             "signer {} has {} transactions on {}, and the journal knows {}",
             self.lane.signer, state.next_sequence, self.lane.network, self.next_sequence
         );
-        let withheld = self.engine.withhold_releases(&why).await;
+        let withheld = self.lanes.outcomes.withhold_releases(&why).await;
         if let Err(error) = &withheld {
             tracing::error!(%error, "releases of an old journal could not be withheld; it is tried again");
             tokio::time::sleep(RETRY_EVERY * 4).await;
@@ -362,7 +287,12 @@ impl LaneTask {
         if !self.lane.ordered {
             return;
         }
-        if let Ok(state) = self.engine.lane_of_any(&self.run.network, &self.lane).await {
+        if let Ok(state) = self
+            .lanes
+            .runtime
+            .lane_of_any(&self.run.network, &self.lane)
+            .await
+        {
             self.run.saw_head(state.head_height);
             self.compare(&state);
         }
@@ -399,7 +329,7 @@ impl LaneTask {
                  is used elsewhere, which must stop, or this journal is an old copy. Nothing new is begun with the signer until \
                  they are final"
             );
-            self.engine.metrics.add(
+            self.lanes.runtime.metrics.add(
                 "switchyard_unexplained_sequence_total",
                 &[("network", network)],
                 1,
@@ -454,7 +384,7 @@ impl LaneTask {
             Err(Stop::Paused) => settlement.give_up(|_| paused()),
             Err(Stop::Commit(CommitError::ClaimTaken) | Stop::Taken) => {
                 // Out of the way first, or the look-up would find the loser itself.
-                self.engine.forget(&settlement);
+                self.lanes.runtime.claims.forget(&settlement);
                 self.lost_the_race(&settlement).await;
             }
             Err(Stop::Commit(error)) => {
@@ -463,19 +393,25 @@ impl LaneTask {
                 settlement.give_up(|waiter| refusal_of_commit(&error, &row, &waiter.network_as_sent));
             }
         }
-        self.engine.forget(&settlement);
+        self.lanes.runtime.claims.forget(&settlement);
     }
 
     /// Somebody else holds the claim: the callers get what the table says.
     async fn lost_the_race(&self, settlement: &Arc<Settlement>) {
-        let row = self.engine.claim_row(&settlement.claim).await.ok().flatten();
+        let row = self
+            .lanes
+            .runtime
+            .claim_row(&settlement.claim)
+            .await
+            .ok()
+            .flatten();
         settlement.give_up(|waiter| match &row {
             Some(row) => match decide(row, &waiter.asker) {
-                super::decide::Decision::ReplayReason => {
-                    SettleAnswer::Reply(settlement::replayed(row, &waiter.network_as_sent))
+                Decision::ReplayReason => {
+                    SettleAnswer::Reply(replies::replayed(row, &waiter.network_as_sent))
                 }
-                super::decide::Decision::Duplicate { tx_id } => {
-                    SettleAnswer::Reply(settlement::duplicate(row, &tx_id, &waiter.network_as_sent))
+                Decision::Duplicate { tx_id } => {
+                    SettleAnswer::Reply(replies::duplicate(row, &tx_id, &waiter.network_as_sent))
                 }
                 _ => unavailable("another request for the same payment was faster; try again"),
             },
@@ -508,7 +444,7 @@ impl LaneTask {
         }
         if planned
             .expires_at_s
-            .is_some_and(|at| self.engine.clock.now_s() >= at)
+            .is_some_and(|at| self.lanes.runtime.clock.now_s() >= at)
         {
             return self.end(settlement, step, Ends::Expired);
         }
@@ -532,13 +468,13 @@ impl LaneTask {
             tracing::error!(network = %self.lane.network, signer = %self.lane.signer, settlement = settlement.id,
                 "key_used_elsewhere: other transactions have used every slot of a step; the signer's key is used elsewhere: stop \
                  that, or replace the key");
-            self.engine.metrics.add(
+            self.lanes.runtime.metrics.add(
                 "switchyard_key_used_elsewhere_total",
                 &[("network", self.lane.network.as_str())],
                 1,
             );
         }
-        self.engine.begin_to_end_unsent(&settlement, step, ends);
+        self.lanes.endings.begin_to_end_unsent(&settlement, step, ends);
     }
 
     /// Longer each time. Whoever else asks for the step meanwhile starts no second row of tries.
@@ -555,7 +491,7 @@ impl LaneTask {
             state.retries = state.retries.saturating_add(1);
             FIRST_STEP_PAUSE.saturating_mul(doubled).min(LONGEST_STEP_PAUSE)
         };
-        self.engine.spawn_after(pause, move || {
+        self.lanes.runtime.spawn_after(pause, move || {
             settlement.lock().retrying = false;
             handle.ask(Ask::Step(Work {
                 settlement,
@@ -582,19 +518,19 @@ impl LaneTask {
         if is_first
             && planned
                 .expires_at_s
-                .is_some_and(|at| self.engine.clock.now_s() >= at)
+                .is_some_and(|at| self.lanes.runtime.clock.now_s() >= at)
         {
             return Err(Stop::Unavailable("it expired while it waited for its turn"));
         }
         let sequence = if self.lane.ordered {
             self.next_sequence
         } else {
-            self.engine.journal.new_id()
+            self.lanes.runtime.journal.new_id()
         };
         let (lost, first_height) = if is_first {
             (0, u64::MAX)
         } else {
-            match self.engine.history_of(settlement, step).await {
+            match self.lanes.endings.history_of(settlement, step).await {
                 Some((slots, _)) if slots > MOST_NEW_SLOTS => return Err(Stop::LostSlots),
                 Some(history) => history,
                 None => return Err(Stop::Unavailable("the journal can't be read")),
@@ -628,7 +564,7 @@ impl LaneTask {
             if settlement
                 .kind
                 .as_ref()
-                .is_some_and(|kind| self.engine.is_paused(kind))
+                .is_some_and(|kind| self.lanes.runtime.is_paused(kind))
             {
                 return Err(Stop::Paused);
             }
@@ -643,7 +579,7 @@ impl LaneTask {
         let (prepared_at_ms, max_cost) = (attempt.prepared_at_ms, attempt.max_cost);
         let deciding = settlement.deciding.lock().await;
         let recorded = record_attempt(
-            &*self.engine.journal,
+            &*self.lanes.runtime.journal,
             before,
             NewAttempt::new(attempt, built.bytes),
         )
@@ -678,7 +614,7 @@ impl LaneTask {
         drop(deciding);
         settlement.changed.notify_waiters();
         self.open_slot(attempt, vec![(Arc::clone(settlement), step)]);
-        self.engine.advance(settlement);
+        self.lanes.outcomes.advance(settlement);
         Ok(())
     }
 

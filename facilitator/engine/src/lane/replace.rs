@@ -1,5 +1,8 @@
 //! What is put into a place of the lane beside a settlement's own first transaction: one that bids more, or a fill.
 
+use crate::lane::{LaneTask, MOST_GAPS};
+use crate::state::lane::Ask;
+use crate::state::slot::{OpenSlot, SlotKey, bid_of};
 use std::time::Duration;
 
 use sdk_plugin::Amount;
@@ -7,8 +10,6 @@ use sdk_plugin::chain::Slot;
 use sdk_plugin::scheme::Step;
 use tokio::time::Instant;
 
-use super::{Ask, LaneTask, MOST_GAPS};
-use crate::slot::{OpenSlot, SlotKey, bid_of};
 use journal::{AttemptKind, NewAttempt, record_attempt};
 
 /// How long replacements must have been too expensive before a slot is filled.
@@ -17,8 +18,13 @@ const FILL_WHEN_PRICED_OUT_FOR: Duration = Duration::from_secs(120);
 impl LaneTask {
     /// A place below the first open slot that nothing has used keeps everything behind it from landing: a
     /// transaction from elsewhere was there, and a reorganisation lost it. It is filled.
-    pub(super) async fn fill_gaps(&self, first_open: u64) {
-        let Ok(state) = self.engine.lane_of_any(&self.run.network, &self.lane).await else {
+    pub(crate) async fn fill_gaps(&self, first_open: u64) {
+        let Ok(state) = self
+            .lanes
+            .runtime
+            .lane_of_any(&self.run.network, &self.lane)
+            .await
+        else {
             return;
         };
         // A slot that has landed is no gap, although a node that lags behind may say so.
@@ -29,10 +35,16 @@ impl LaneTask {
                 sequence,
                 lost: 0,
             };
-            let Ok(bid) = self.engine.ops.quote(&self.run.network, &self.lane, None).await else {
+            let Ok(bid) = self
+                .lanes
+                .runtime
+                .ops
+                .quote(&self.run.network, &self.lane, None)
+                .await
+            else {
                 return;
             };
-            let Ok(built) = self.engine.ops.fill(&self.run.network, &place, &bid).await else {
+            let Ok(built) = self.lanes.runtime.ops.fill(&self.run.network, &place, &bid).await else {
                 return;
             };
             if built.max_cost > self.run.network.settings.max_cost {
@@ -40,7 +52,7 @@ impl LaneTask {
             }
             let row = self.attempt_row(&place, &bid, &built, AttemptKind::Fill, Vec::new());
             match record_attempt(
-                &*self.engine.journal,
+                &*self.lanes.runtime.journal,
                 Vec::new(),
                 NewAttempt::new(row, built.bytes),
             )
@@ -62,7 +74,7 @@ impl LaneTask {
     }
 
     /// Replaces a slot's transaction at the same place: by the same steps at a higher bid, or by a fill.
-    pub(super) async fn replace(&self, key: &SlotKey, fill: bool) {
+    pub(crate) async fn replace(&self, key: &SlotKey, fill: bool) {
         let Some(slot) = self.run.slot(key) else { return };
         let newest = {
             let mut state = slot.lock();
@@ -94,7 +106,8 @@ impl LaneTask {
         }
         let previous = bid_of(&newest);
         let bid = match self
-            .engine
+            .lanes
+            .runtime
             .ops
             .quote(&self.run.network, &self.lane, Some(&previous))
             .await
@@ -110,9 +123,10 @@ impl LaneTask {
             return;
         }
         let built = match kind {
-            AttemptKind::Fill => self.engine.ops.fill(&self.run.network, &place, &bid).await,
+            AttemptKind::Fill => self.lanes.runtime.ops.fill(&self.run.network, &place, &bid).await,
             AttemptKind::Steps => {
-                self.engine
+                self.lanes
+                    .runtime
                     .ops
                     .build(&self.run.network, &place, &bid, &steps)
                     .await
@@ -143,7 +157,7 @@ impl LaneTask {
             deciding.push(settlement.deciding.lock().await);
         }
         match record_attempt(
-            &*self.engine.journal,
+            &*self.lanes.runtime.journal,
             Vec::new(),
             NewAttempt::new(row, built.bytes),
         )
@@ -156,7 +170,8 @@ impl LaneTask {
                     "replace"
                 };
                 let labels = [("network", self.lane.network.as_str()), ("what", what)];
-                self.engine
+                self.lanes
+                    .runtime
                     .metrics
                     .add("switchyard_replacements_total", &labels, 1);
                 {

@@ -1,5 +1,8 @@
 //! Hands journaled attempts to the network, one after the other.
 
+use crate::lane::{Lanes, RETRY_EVERY};
+use crate::state::lane::Ask;
+use crate::state::network::NetworkRun;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,24 +10,25 @@ use sdk_plugin::chain::{Attempt, Sent};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Ask, RETRY_EVERY};
-use crate::Engine;
-use crate::network::NetworkRun;
 use journal::{AttemptRow, Event, Journaled};
 
 /// The longest pause before the next bid in a row that nodes have called too low.
 const LONGEST_BID_PAUSE: Duration = Duration::from_secs(30);
 
-impl Engine {
+impl Lanes {
     /// Hands journaled attempts to the network, one after the other.
-    pub(super) async fn send_in_order(
+    pub(crate) async fn send_in_order(
         self: Arc<Self>,
         run: Arc<NetworkRun>,
         mut attempts: mpsc::UnboundedReceiver<Journaled<AttemptRow>>,
     ) {
         while let Some(attempt) = attempts.recv().await {
             let sending = self.send(&run, &attempt);
-            if self.survives(run.network.id(), "a send", sending).await.is_none()
+            if self
+                .runtime
+                .survives(run.network.id(), "a send", sending)
+                .await
+                .is_none()
                 && let Some(slot) = run.slot(&(attempt.lane.signer.clone(), attempt.sequence))
             {
                 // The observer has it sent again.
@@ -52,7 +56,7 @@ impl Engine {
             }
             return;
         }
-        let answer = self.ops.broadcast(&run.network, &asked).await;
+        let answer = self.runtime.ops.broadcast(&run.network, &asked).await;
         let said = match &answer {
             Ok(Sent::Accepted) => "accepted",
             Ok(Sent::SequenceUsed) => "sequence_used",
@@ -61,7 +65,7 @@ impl Engine {
             Ok(Sent::Rejected { .. }) => "rejected",
             Ok(Sent::Unknown { .. }) | Err(_) => "unknown",
         };
-        self.metrics.add(
+        self.runtime.metrics.add(
             "switchyard_sends_total",
             &[("network", run.network.id()), ("answer", said)],
             1,
@@ -77,7 +81,7 @@ impl Engine {
                 if let Some(slot) = slot {
                     slot.lock().underpriced = 0;
                 }
-                self.journal.note(Event::Sent { attempt: attempt.id });
+                self.runtime.journal.note(Event::Sent { attempt: attempt.id });
             }
             Ok(Sent::Underpriced) => {
                 if let (Some(slot), Some(lane)) = (slot, run.lane(&key.0)) {
@@ -89,7 +93,7 @@ impl Engine {
                         RETRY_EVERY.saturating_mul(doubled).min(LONGEST_BID_PAUSE)
                     };
                     // A node that calls every bid too low must not make a row of journaled bids.
-                    self.spawn_after(pause, move || lane.ask(Ask::Rebid(key)));
+                    self.runtime.spawn_after(pause, move || lane.ask(Ask::Rebid(key)));
                 }
             }
             // The observer finds out what has the slot; what comes next must be behind it.

@@ -3,11 +3,23 @@
 //! Until the first commit a settlement belongs to its callers and is withdrawn with the last of them; from it on it is
 //! the engine's own, and a caller that leaves changes nothing.
 
+use crate::decide::claim::{Asker, Decision, decide};
+use crate::decide::keys::{fingerprint_of, own_key};
+use crate::decide::replies::{paused, plain, stopped, unavailable};
+use crate::decide::{payers, plan_check, replies, rows};
+use crate::endings::Endings;
+use crate::outcome::Outcomes;
+use crate::registry::Kind;
+use crate::runtime::Runtime;
+use crate::runtime::survive::AFTER_A_PANIC;
+use crate::state::lane::{Queued, Work};
+use crate::state::settlement::{Phase, Settlement, refuse};
 mod answers;
 mod done;
 mod keys;
 mod known;
 mod told;
+mod verify;
 mod wait;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -22,14 +34,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::decide::{Asker, Decision, decide};
-use super::lane::{Queued, Work};
-use super::settlement::{self, Phase, Settlement};
-use super::survive::AFTER_A_PANIC;
-use super::{Engine, fingerprint_of, griefing, lock, own_key, plan_check, rows};
-use crate::registry::Kind;
-pub(super) use answers::{paused, refusal_of_commit, refuse, unavailable};
-use answers::{plain, stopped, unexpected};
+use answers::unexpected;
 use base::service::{SettleAnswer, Settled};
 use journal::{JournalError, Outcome, SettlementRow, StepRow, StepState};
 use known::Known;
@@ -39,17 +44,15 @@ use wait::{Patience, withdrawn};
 const COMMIT_GRACE: Duration = Duration::from_secs(5);
 /// How long past its time a caller is answered at the latest. Longer than the wait for a commit.
 const LAST_GRACE: Duration = Duration::from_secs(7);
-/// Suggested to callers whose settlement was not begun, seconds.
-pub(super) const RETRY_AFTER_S: u64 = 2;
 /// What callers are told of a plan that asks for too much; the operator's log has the whole.
 const NOT_GRANTED: &str = "the scheme planned something that it was not granted";
 /// What callers are told of a scheme that says that it can't be served now.
-pub(super) const NOT_READY: &str = "this kind of payment is not ready on this network; try again";
+pub(crate) const NOT_READY: &str = "this kind of payment is not ready on this network; try again";
 /// Looks at a claim before giving up: each look meets another process's or another moment's state.
 const LOOKS: u32 = 50;
 
 /// One request on its way.
-pub(super) struct Asked {
+pub(crate) struct Asked {
     pub kind: Arc<Kind>,
     pub request: PaymentRequest,
     /// `None`: the plugin could not say, but the journal knows this very request; nothing new can be opened.
@@ -60,7 +63,7 @@ pub(super) struct Asked {
 }
 
 /// Why a request could not be identified.
-pub(super) enum NotAsked {
+pub(crate) enum NotAsked {
     Refused(Refusal),
     Stopped(Fault),
 }
@@ -77,7 +80,14 @@ enum Found {
     Again,
 }
 
-impl Engine {
+/// Settles and verifies payments.
+pub(crate) struct Settling {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) outcomes: Arc<Outcomes>,
+    pub(crate) endings: Arc<Endings>,
+}
+
+impl Settling {
     /// Settles a payment, or says what became of it. The answer counts as delivered when this returns.
     pub async fn settle(self: &Arc<Self>, request: PaymentRequest) -> SettleAnswer {
         let Settled { answer, receipt } = self.settle_with_receipt(request).await;
@@ -108,7 +118,7 @@ impl Engine {
         let settled = match settled {
             Ok(Ok(settled)) => settled,
             Ok(Err(panic)) => match known.row() {
-                Some(row) => settlement::late(&row, &network_as_sent).into(),
+                Some(row) => replies::late(&row, &network_as_sent).into(),
                 None => resume_unwind(panic),
             },
             Err(_) => {
@@ -118,7 +128,7 @@ impl Engine {
                     "a settle did not end within its time: does the disk hang?"
                 );
                 match known.row() {
-                    Some(row) => settlement::late(&row, &network_as_sent).into(),
+                    Some(row) => replies::late(&row, &network_as_sent).into(),
                     None => unavailable("no answer within the time; try again").into(),
                 }
             }
@@ -140,7 +150,7 @@ impl Engine {
                 self.settle_claim(&Arc::new(asked), patience, known).await
             }
             Err(NotAsked::Refused(refusal)) => {
-                SettleAnswer::Reply(settlement::failure(&refusal, "", &network_as_sent)).into()
+                SettleAnswer::Reply(replies::failure(&refusal, "", &network_as_sent)).into()
             }
             Err(NotAsked::Stopped(fault)) => stopped(&fault, &network_as_sent).into(),
         }
@@ -171,18 +181,19 @@ impl Engine {
             }
         }
         match known.row() {
-            Some(row) => settlement::late(&row, &asked.request.network_as_sent).into(),
+            Some(row) => replies::late(&row, &asked.request.network_as_sent).into(),
             None => unavailable("the claim is busy").into(),
         }
     }
 
     /// Identifies a request; the error is what to refuse it with.
-    pub(super) async fn ask(&self, request: PaymentRequest) -> Result<Asked, NotAsked> {
+    pub(crate) async fn ask(&self, request: PaymentRequest) -> Result<Asked, NotAsked> {
         let kind = self
+            .runtime
             .registry
             .kind(request.version.number(), &request.scheme, &request.network)
             .ok_or_else(|| NotAsked::Stopped(Fault::unsupported("this kind is not served")))?;
-        let identified = match self.ops.identify(kind, &request).await {
+        let identified = match self.runtime.ops.identify(kind, &request).await {
             Ok(Identity::Identified(identified)) => identified,
             Ok(Identity::Refused(refusal)) => return Err(NotAsked::Refused(refusal)),
             Err(fault) => {
@@ -218,8 +229,8 @@ impl Engine {
     async fn known(&self, kind: &Arc<Kind>, request: &PaymentRequest) -> Result<Option<Asked>, JournalError> {
         let hash = request_hash(request);
         // In memory only while its first commit is under way; recorded before that, it stays found.
-        let held = self.committing(&hash);
-        let Some(row) = self.journal.request(&hash).await?.or(held) else {
+        let held = self.runtime.claims.committing(&hash);
+        let Some(row) = self.runtime.journal.request(&hash).await?.or(held) else {
             return Ok(None);
         };
         if row.plugin != kind.instance.plugin {
@@ -241,33 +252,12 @@ impl Engine {
         }))
     }
 
-    /// The settlement with this request whose first commit is under way.
-    fn committing(&self, request: &str) -> Option<SettlementRow> {
-        let claims = lock(&self.claims);
-        claims.values().find_map(|claim| {
-            let state = claim.holder.as_ref()?.lock();
-            let is_it = state.phase == Phase::Committing && state.row.request == request;
-            is_it.then(|| state.row.clone())
-        })
-    }
-
-    /// The newest row of a claim, from memory or from the journal.
-    pub(super) async fn claim_row(&self, claim: &str) -> Result<Option<SettlementRow>, JournalError> {
-        let holder = lock(&self.claims)
-            .get(claim)
-            .and_then(|claim| claim.holder.clone());
-        if let Some(holder) = holder {
-            return Ok(Some(holder.lock().row.clone()));
-        }
-        self.journal.claim(claim).await
-    }
-
     /// One look at the claim: join, decide, or open.
     async fn find(self: &Arc<Self>, asked: &Arc<Asked>, known: &Known) -> Result<Found, JournalError> {
         if let Some(found) = self.find_in_memory(asked, known) {
             return Ok(found);
         }
-        let stored = self.journal.claim(&asked.claim).await?;
+        let stored = self.runtime.journal.claim(&asked.claim).await?;
         let network = &asked.request.network_as_sent;
         let mut failed_before = None;
         let generation = match stored {
@@ -299,13 +289,11 @@ impl Engine {
         if is_equal {
             known.set_row(row);
         }
-        is_equal && self.is_in_delivery(row.id)
+        is_equal && self.outcomes.is_in_delivery(row.id)
     }
 
     fn find_in_memory(self: &Arc<Self>, asked: &Arc<Asked>, known: &Known) -> Option<Found> {
-        let holder = lock(&self.claims)
-            .get(&asked.claim)
-            .and_then(|claim| claim.holder.clone())?;
+        let holder = self.runtime.claims.holder(&asked.claim)?;
         let network = &asked.request.network_as_sent;
         let mut state = holder.lock();
         if state.phase == Phase::Gone || state.row.finished {
@@ -328,13 +316,14 @@ impl Engine {
             Decision::TakeRelease | Decision::Replay(_) => {
                 let (number, answer) = state.join(asked.asker.clone(), network.clone());
                 drop(state);
-                if let Some(run) = self.run_of(holder.network.id()) {
+                if let Some(run) = self.runtime.run_of(holder.network.id()) {
                     run.poll_now(&holder);
                 }
                 let settlement = Arc::clone(&holder);
-                self.keep(holder.network.id(), "an answer", move |engine| {
-                    let settlement = Arc::clone(&settlement);
-                    async move { engine.serve_waiters(&settlement, None).await }
+                let outcomes = Arc::clone(&self.outcomes);
+                self.runtime.keep(holder.network.id(), "an answer", move || {
+                    let (outcomes, settlement) = (Arc::clone(&outcomes), Arc::clone(&settlement));
+                    async move { outcomes.serve_waiters(&settlement, None).await }
                 });
                 Found::Waiting {
                     settlement: holder,
@@ -358,31 +347,51 @@ impl Engine {
         let Some(identified) = &asked.identified else {
             let refusal = Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, asked.payer.clone())
                 .with_message("this network's handler failed; try again");
-            let reply = settlement::failure(&refusal, "", &network_as_sent);
+            let reply = replies::failure(&refusal, "", &network_as_sent);
             return Found::Decided(Box::new(SettleAnswer::Reply(reply).into()));
         };
-        if self.is_paused(&asked.kind) {
+        if self.runtime.is_paused(&asked.kind) {
             return Found::Decided(Box::new(paused().into()));
         }
-        let mut claims = lock(&self.claims);
-        let claim = claims.entry(asked.claim.clone()).or_default();
-        if claim.holder.is_some() {
-            return Found::Again;
-        }
-        for settlement in &claim.opening {
-            let mut state = settlement.lock();
-            if state.phase != Phase::Gone && asked.asker.is_equal(&state.row) {
-                let (number, answer) = state.join(asked.asker.clone(), network_as_sent);
-                drop(state);
-                return Found::Waiting {
-                    settlement: Arc::clone(settlement),
-                    number,
-                    answer,
-                };
+        let opened = self.runtime.claims.with(&asked.claim, |claim| {
+            if claim.holder.is_some() {
+                return Err(Found::Again);
             }
+            if let Some(found) = join_opening(&claim.opening, asked) {
+                return Err(found);
+            }
+            let settlement = Arc::new(Settlement::new(
+                self.new_row(asked, identified, generation),
+                Phase::Opening,
+                Arc::clone(&asked.kind.network),
+                Some(Arc::clone(&asked.kind)),
+                Some(asked.request.clone()),
+            ));
+            if let Some(row) = failed_before {
+                // Set once: no other task has this settlement yet.
+                let _ = settlement.failed_before.set(row);
+            }
+            claim.opening.push(Arc::clone(&settlement));
+            let (number, answer) = settlement.lock().join(asked.asker.clone(), network_as_sent);
+            Ok((settlement, number, answer))
+        });
+        let (settlement, number, answer) = match opened {
+            Ok(opened) => opened,
+            Err(found) => return found,
+        };
+        let (settling, task) = (Arc::clone(self), Arc::clone(&settlement));
+        self.runtime.spawn(async move { settling.prepare(task).await });
+        Found::Waiting {
+            settlement,
+            number,
+            answer,
         }
-        let row = SettlementRow {
-            id: self.journal.new_id(),
+    }
+
+    /// The row of a settlement that is opened now.
+    fn new_row(&self, asked: &Asked, identified: &Identified, generation: u32) -> SettlementRow {
+        SettlementRow {
+            id: self.runtime.journal.new_id(),
             claim: asked.claim.clone(),
             generation,
             plugin: asked.kind.instance.plugin.clone(),
@@ -397,7 +406,7 @@ impl Engine {
             replayable_until_s: identified.replayable_until_s,
             payer: asked.payer.clone(),
             conflict_keys: conflict_keys(&asked.kind, identified),
-            opened_at_ms: self.clock.now_ms(),
+            opened_at_ms: self.runtime.clock.now_ms(),
             second_source: asked.kind.network.settings.wants_second_source(
                 &asked.request.requirements.asset,
                 asked.request.requirements.amount,
@@ -408,27 +417,6 @@ impl Engine {
             tx_id: None,
             finished: false,
             withheld: false,
-        };
-        let settlement = Arc::new(Settlement::new(
-            row,
-            Phase::Opening,
-            Arc::clone(&asked.kind.network),
-            Some(Arc::clone(&asked.kind)),
-            Some(asked.request.clone()),
-        ));
-        if let Some(row) = failed_before {
-            // Set once: nobody else has this settlement yet.
-            let _ = settlement.failed_before.set(row);
-        }
-        let (number, answer) = settlement.lock().join(asked.asker.clone(), network_as_sent);
-        claim.opening.push(Arc::clone(&settlement));
-        drop(claims);
-        let (engine, task) = (Arc::clone(self), Arc::clone(&settlement));
-        self.spawn(async move { engine.prepare(task).await });
-        Found::Waiting {
-            settlement,
-            number,
-            answer,
         }
     }
 
@@ -442,27 +430,30 @@ impl Engine {
             }
         };
         if self
+            .runtime
             .survives(network, "a settlement's planning", prepared)
             .await
             .is_none()
         {
             let recover = || self.recover_planning(&settlement);
-            self.insist(network, "a settlement's planning", recover).await;
+            self.runtime
+                .insist(network, "a settlement's planning", recover)
+                .await;
         }
         if settlement.lock().phase == Phase::Gone {
-            self.forget(&settlement);
+            self.runtime.claims.forget(&settlement);
         }
     }
 
     /// After a panic. What needs no transaction may be recorded, and its success told to nobody: the next equal request gets
     /// it.
     async fn recover_planning(&self, settlement: &Arc<Settlement>) {
-        while let Err(error) = self.recover_first_commit(settlement).await {
+        while let Err(error) = self.endings.recover_first_commit(settlement).await {
             tracing::error!(%error, settlement = settlement.id, "a settlement can't be looked up");
             tokio::time::sleep(AFTER_A_PANIC).await;
         }
         let row = settlement.lock().row.clone();
-        settlement.give_up(|waiter| settlement::late(&row, &waiter.network_as_sent));
+        settlement.give_up(|waiter| replies::late(&row, &waiter.network_as_sent));
     }
 
     async fn plan_and_queue(self: &Arc<Self>, settlement: &Arc<Settlement>) {
@@ -486,12 +477,12 @@ impl Engine {
         let planned = tokio::select! {
             biased;
             () = withdrawn(settlement) => return,
-            planned = self.ops.plan(kind, request) => planned,
+            planned = self.runtime.ops.plan(kind, request) => planned,
         };
         let plan = match planned {
             Ok(Planned::Plan(plan)) => plan,
             Ok(Planned::Refused(refusal)) => return refuse_now(settlement, &refusal),
-            Ok(Planned::Done(_)) if self.is_paused(kind) => return settlement.give_up(|_| paused()),
+            Ok(Planned::Done(_)) if self.runtime.is_paused(kind) => return settlement.give_up(|_| paused()),
             Ok(Planned::Done(done)) => {
                 if let Err(what) = rows::check(&done.writes, &done.jobs, kind) {
                     tracing::error!(kind = ?kind, "a settlement without a transaction was refused: {what}");
@@ -501,8 +492,9 @@ impl Engine {
             }
             Err(fault) => return settlement.give_up(|waiter| stopped(&fault, &waiter.network_as_sent)),
         };
-        let concerns_payer = griefing::concerns_payer(&plan, &settlement.lock().row.conflict_keys);
+        let concerns_payer = payers::concerns_payer(&plan, &settlement.lock().row.conflict_keys);
         if let Some(wait) = self
+            .outcomes
             .griefing
             .must_wait(kind.network.id(), &plan.payer)
             .filter(|_| concerns_payer)
@@ -534,8 +526,9 @@ impl Engine {
         // Set once: planning runs once for each settlement.
         let _ = settlement.plan.set(Some(Arc::new(plan)));
         let lane = self
+            .runtime
             .run_of(settlement.network.id())
-            .and_then(|run| run.choose(&choice, self.clock.now_ms()));
+            .and_then(|run| run.choose(&choice, self.runtime.clock.now_ms()));
         let Some(lane) = lane else {
             return settlement.give_up(|_| unavailable("no signer of this network is ready"));
         };
@@ -553,11 +546,27 @@ impl Engine {
     }
 }
 
+/// Joins a settlement with equal payload and terms that has no commit yet.
+fn join_opening(opening: &[Arc<Settlement>], asked: &Asked) -> Option<Found> {
+    opening.iter().find_map(|settlement| {
+        let mut state = settlement.lock();
+        if state.phase == Phase::Gone || !asked.asker.is_equal(&state.row) {
+            return None;
+        }
+        let (number, answer) = state.join(asked.asker.clone(), asked.request.network_as_sent.clone());
+        Some(Found::Waiting {
+            settlement: Arc::clone(settlement),
+            number,
+            answer,
+        })
+    })
+}
+
 /// Refuses what the scheme does not find good now. What failed before and is no longer good gets the same failure.
 fn refuse_now(settlement: &Settlement, refusal: &Refusal) {
     match settlement.failed_before.get() {
         Some(row) => settlement
-            .give_up(|waiter| SettleAnswer::Reply(settlement::same_failure(row, &waiter.network_as_sent))),
+            .give_up(|waiter| SettleAnswer::Reply(replies::same_failure(row, &waiter.network_as_sent))),
         None => refuse(settlement, refusal),
     }
 }

@@ -8,7 +8,7 @@ use sdk_plugin::wire::reason;
 use base::service::SettleAnswer;
 
 /// `claim` is empty when the request could not be identified.
-pub(super) fn log(network: &str, claim: &str, answer: &SettleAnswer) {
+pub(crate) fn log(network: &str, claim: &str, answer: &SettleAnswer) {
     match answer {
         SettleAnswer::Reply(reply) => {
             let why = reply.error_reason.as_deref().unwrap_or_default();

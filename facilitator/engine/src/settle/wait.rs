@@ -1,28 +1,28 @@
 //! The wait of a caller, and what its leaving means.
 
+use crate::decide::replies;
+use crate::decide::replies::unavailable;
+use crate::settle::{Asked, COMMIT_GRACE, Settling};
+use crate::state::settlement::{Phase, Settlement};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::answers::unavailable;
-use super::{Asked, COMMIT_GRACE};
-use crate::Engine;
-use crate::settlement::{self, Phase, Settlement};
 use base::service::Settled;
 use journal::Outcome;
 
 /// How long a caller waits.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     /// From here on it prefers `settlement_pending` with the hash, as soon as there is one, to waiting on.
-    pub(super) early: Option<Instant>,
-    pub(super) last: Instant,
+    pub(crate) early: Option<Instant>,
+    pub(crate) last: Instant,
 }
 
-impl Engine {
+impl Settling {
     /// Waits for the answer; the drop of this future is the caller's hang-up.
-    pub(super) async fn wait(
+    pub(crate) async fn wait(
         self: &Arc<Self>,
         asked: &Asked,
         settlement: Arc<Settlement>,
@@ -48,7 +48,7 @@ impl Engine {
                 () = recorded => {
                     let mut state = settlement.lock();
                     if state.leave(number) {
-                        return settlement::late(&state.row, &asked.request.network_as_sent).into();
+                        return replies::late(&state.row, &asked.request.network_as_sent).into();
                     }
                     // The answer is on its way.
                 }
@@ -67,7 +67,7 @@ impl Engine {
                 let phase = state.phase;
                 match phase {
                     Phase::Committed if state.leave(number) => {
-                        return settlement::late(&state.row, &asked.request.network_as_sent).into();
+                        return replies::late(&state.row, &asked.request.network_as_sent).into();
                     }
                     Phase::Opening if state.leave(number) => {
                         drop(state);
@@ -87,7 +87,7 @@ impl Engine {
                 () = tokio::time::sleep_until(grace) => {
                     // A commit that takes this long may still succeed: only the journal knows.
                     let row = settlement.lock().row.clone();
-                    return settlement::late(&row, &asked.request.network_as_sent).into();
+                    return replies::late(&row, &asked.request.network_as_sent).into();
                 }
             }
         }
@@ -100,7 +100,7 @@ fn unanswered(settlement: &Settlement, asked: &Asked) -> Settled {
     let state = settlement.lock();
     match state.phase {
         Phase::Committing | Phase::Committed => {
-            settlement::late(&state.row, &asked.request.network_as_sent).into()
+            replies::late(&state.row, &asked.request.network_as_sent).into()
         }
         Phase::Opening | Phase::Gone => unavailable("the settlement was given up; try again").into(),
     }
@@ -137,7 +137,7 @@ async fn recorded(settlement: &Settlement) {
 }
 
 /// Ends once the settlement is withdrawn.
-pub(super) async fn withdrawn(settlement: &Settlement) {
+pub(crate) async fn withdrawn(settlement: &Settlement) {
     loop {
         let changed = settlement.changed.notified();
         tokio::pin!(changed);

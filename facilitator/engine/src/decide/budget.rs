@@ -1,0 +1,340 @@
+//! What a network, each of its signers and each tenant on it may spend in a day (UTC), so that a hot key that is
+//! misused, or a price that runs away, has a limit.
+//!
+//! Counted is the most that journaled transactions can cost, not what they did cost: the limits hold even when all of
+//! them cost their most. Only new settlements are refused by them; what is journaled already is carried on whatever it
+//! costs, and counts too. What is counted here can always be counted again from the journal.
+
+use crate::lock;
+use crate::registry::NetworkSettings;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard};
+
+use sdk_plugin::Amount;
+
+const DAY_MS: u64 = 86_400_000;
+
+/// Who pays for a transaction, and on whose behalf.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Spender {
+    pub signer: String,
+    /// Of a transaction for several tenants, each is charged with the whole.
+    pub tenants: BTreeSet<String>,
+}
+
+/// One of the sums that are counted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Account {
+    Network,
+    Signer(String),
+    Tenant(String),
+}
+
+impl Account {
+    /// For metrics.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Signer(_) => "signer",
+            Self::Tenant(_) => "tenant",
+        }
+    }
+
+    /// What callers are told once it is used up.
+    pub(crate) fn used_up(&self) -> &'static str {
+        match self {
+            Self::Network => "this network's budget for today is used up",
+            Self::Signer(_) => "the budget of this network's signer for today is used up",
+            Self::Tenant(_) => "your budget on this network for today is used up",
+        }
+    }
+
+    /// The configuration key of its limit.
+    pub(crate) fn key(&self) -> &'static str {
+        match self {
+            Self::Network => "max_cost_per_day",
+            Self::Signer(_) => "max_cost_per_day_per_signer",
+            Self::Tenant(_) => "tenants[].max_cost_per_day",
+        }
+    }
+}
+
+/// A day's limit that a transaction would pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OverBudget {
+    pub account: Account,
+    pub limit: Amount,
+    /// Nobody was refused by it today before.
+    pub first: bool,
+}
+
+/// Spending on one network.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    network: Option<Amount>,
+    each_signer: Option<Amount>,
+    tenants: BTreeMap<String, Amount>,
+    today: Mutex<Today>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Today {
+    day: u64,
+    /// Native atomic units.
+    spent: BTreeMap<Account, Amount>,
+    /// The least that a new settlement's transaction asked for: who has less left can't be served.
+    least: Option<Amount>,
+    refused: BTreeSet<Account>,
+}
+
+/// When the day of this moment began, milliseconds since the epoch.
+pub(crate) fn day_began_ms(now_ms: u64) -> u64 {
+    now_ms - now_ms % DAY_MS
+}
+
+impl Budget {
+    pub(crate) fn new(settings: &NetworkSettings) -> Self {
+        Self {
+            network: settings.max_cost_per_day,
+            each_signer: settings.max_cost_per_day_per_signer,
+            tenants: settings.tenant_max_cost_per_day.clone(),
+            today: Mutex::default(),
+        }
+    }
+
+    /// Counts a journaled transaction, whatever the limits.
+    pub(crate) fn charge(&self, now_ms: u64, cost: Amount, spender: &Spender) {
+        self.of_day(now_ms).charge(cost, spender);
+    }
+
+    /// Counts a transaction that is about to be journaled; an error, and nothing is counted, when it would pass a limit
+    /// of the day.
+    pub(crate) fn take(&self, now_ms: u64, cost: Amount, spender: &Spender) -> Result<(), OverBudget> {
+        // Looked at and counted under one lock: other lanes of the network take from the same sums.
+        let mut today = self.of_day(now_ms);
+        today.least = Some(today.least.map_or(cost, |least| least.min(cost)));
+        for account in accounts(spender) {
+            let Some(limit) = self.limit(&account) else {
+                continue;
+            };
+            let after = today.sum(&account).checked_add(cost);
+            if after.is_none_or(|after| after > limit) {
+                let first = today.refused.insert(account.clone());
+                return Err(OverBudget {
+                    account,
+                    limit,
+                    first,
+                });
+            }
+        }
+        today.charge(cost, spender);
+        Ok(())
+    }
+
+    /// What was taken was not journaled.
+    pub(crate) fn give_back(&self, now_ms: u64, cost: Amount, spender: &Spender) {
+        let mut today = self.of_day(now_ms);
+        if today.day != now_ms / DAY_MS {
+            // It was taken from a day that is over.
+            return;
+        }
+        for account in accounts(spender) {
+            let sum = today.spent.entry(account).or_default();
+            *sum = Amount(sum.0.saturating_sub(cost.0));
+        }
+    }
+
+    /// What has too little left for a transaction that costs no more than the cheapest of the day, if a payment of this
+    /// tenant comes now; before the day's first transaction nothing has. Of the signers, one with enough is enough.
+    pub(crate) fn used_up(
+        &self,
+        now_ms: u64,
+        tenant: Option<&str>,
+        signers: impl FnOnce() -> Vec<String>,
+    ) -> Option<Account> {
+        let today = self.of_day(now_ms);
+        let least = today.least?;
+        let is_over = |account: &Account| {
+            let after = today.sum(account).checked_add(least);
+            self.limit(account)
+                .is_some_and(|limit| after.is_none_or(|after| after > limit))
+        };
+        let tenant = tenant.map(|tenant| Account::Tenant(tenant.to_owned()));
+        if let Some(over) = [Some(Account::Network), tenant]
+            .into_iter()
+            .flatten()
+            .find(is_over)
+        {
+            return Some(over);
+        }
+        self.each_signer?;
+        let signers: Vec<Account> = signers().into_iter().map(Account::Signer).collect();
+        signers
+            .iter()
+            .all(is_over)
+            .then(|| signers.first().cloned())
+            .flatten()
+    }
+
+    /// Whether a signer's own limit leaves room for a transaction of this cost.
+    pub(crate) fn signer_has(&self, now_ms: u64, cost: Amount, signer: &str) -> bool {
+        let Some(limit) = self.each_signer else {
+            return true;
+        };
+        let spent = self.of_day(now_ms).sum(&Account::Signer(signer.to_owned()));
+        spent.checked_add(cost).is_some_and(|after| after <= limit)
+    }
+
+    fn limit(&self, account: &Account) -> Option<Amount> {
+        match account {
+            Account::Network => self.network,
+            Account::Signer(_) => self.each_signer,
+            Account::Tenant(tenant) => self.tenants.get(tenant).copied(),
+        }
+    }
+
+    /// The sums of the day of this moment, or of a later one that has begun.
+    fn of_day(&self, now_ms: u64) -> MutexGuard<'_, Today> {
+        let mut today = lock(&self.today);
+        let day = now_ms / DAY_MS;
+        if day > today.day {
+            *today = Today {
+                day,
+                ..Today::default()
+            };
+        }
+        today
+    }
+}
+
+impl Today {
+    fn charge(&mut self, cost: Amount, spender: &Spender) {
+        for account in accounts(spender) {
+            let sum = self.spent.entry(account).or_default();
+            *sum = sum.checked_add(cost).unwrap_or(Amount::MAX);
+        }
+    }
+
+    fn sum(&self, account: &Account) -> Amount {
+        self.spent.get(account).copied().unwrap_or_default()
+    }
+}
+
+fn accounts(spender: &Spender) -> impl Iterator<Item = Account> + '_ {
+    [Account::Network, Account::Signer(spender.signer.clone())]
+        .into_iter()
+        .chain(spender.tenants.iter().cloned().map(Account::Tenant))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TODAY: u64 = DAY_MS * 3 + 5;
+    const TOMORROW: u64 = DAY_MS * 4;
+
+    fn units(units: u64) -> Amount {
+        Amount::from(units)
+    }
+
+    fn spender(signer: &str, tenants: &[&str]) -> Spender {
+        Spender {
+            signer: signer.into(),
+            tenants: tenants.iter().map(|tenant| (*tenant).to_owned()).collect(),
+        }
+    }
+
+    fn budget(network: Option<u64>, signer: Option<u64>, tenants: &[(&str, u64)]) -> Budget {
+        Budget {
+            network: network.map(units),
+            each_signer: signer.map(units),
+            tenants: tenants
+                .iter()
+                .map(|(name, most)| ((*name).to_owned(), units(*most)))
+                .collect(),
+            today: Mutex::default(),
+        }
+    }
+
+    #[test]
+    fn t107_a_day_has_a_limit_and_the_next_day_has_its_own() {
+        let budget = budget(Some(10), None, &[]);
+        let who = spender("a", &[]);
+        let take = |at, cost| budget.take(at, units(cost), &who).is_ok();
+        assert!(!take(TODAY, 11));
+        assert!(take(TODAY, 6));
+        assert!(!take(TODAY, 5));
+        assert!(take(TODAY, 4), "a refusal counts nothing");
+        budget.give_back(TODAY, units(4), &who);
+        assert!(take(TODAY, 3));
+        budget.charge(TODAY, units(50), &who);
+        assert!(!take(TODAY, 1), "what is carried on counts");
+        assert!(take(TOMORROW, 10));
+        budget.give_back(TODAY, units(3), &who);
+        assert!(!take(TOMORROW, 1), "what comes back late is yesterday's");
+        budget.charge(TOMORROW, Amount::MAX, &who);
+        assert!(budget.take(TOMORROW, Amount::MAX, &who).is_err(), "no overflow");
+        assert_eq!(day_began_ms(TODAY), DAY_MS * 3);
+    }
+
+    #[test]
+    fn t107_each_key_and_each_tenant_has_a_limit_of_its_own() {
+        let budget = budget(Some(100), Some(10), &[("shop", 4)]);
+        assert!(budget.take(TODAY, units(4), &spender("a", &["shop"])).is_ok());
+        let refused = budget
+            .take(TODAY, units(1), &spender("b", &["shop"]))
+            .expect_err("the tenant's is used up, whichever key pays");
+        assert_eq!(
+            (refused.account, refused.limit, refused.first),
+            (Account::Tenant("shop".into()), units(4), true)
+        );
+        let again = budget.take(TODAY, units(1), &spender("a", &["shop"]));
+        assert!(again.is_err_and(|refused| !refused.first), "said once a day");
+        assert!(
+            budget.take(TODAY, units(6), &spender("a", &["other"])).is_ok(),
+            "other tenants go on"
+        );
+        assert!(!budget.signer_has(TODAY, units(1), "a"));
+        assert!(budget.signer_has(TODAY, units(10), "b"));
+        let refused = budget
+            .take(TODAY, units(1), &spender("a", &[]))
+            .expect_err("the key's is used up");
+        assert_eq!(refused.account, Account::Signer("a".into()));
+        assert!(budget.take(TODAY, units(10), &spender("b", &[])).is_ok());
+        assert!(budget.signer_has(TOMORROW, units(10), "a"));
+    }
+
+    #[test]
+    fn t107_what_is_used_up_is_known_without_taking() {
+        let signers = || vec!["a".to_owned(), "b".to_owned()];
+        let used_up = |budget: &Budget, tenant| budget.used_up(TODAY, tenant, signers);
+        let limited = budget(Some(20), Some(9), &[("shop", 4)]);
+        assert_eq!(used_up(&limited, Some("shop")), None, "nothing is known yet");
+        assert!(limited.take(TODAY, units(4), &spender("a", &["shop"])).is_ok());
+        assert_eq!(
+            used_up(&limited, Some("shop")),
+            Some(Account::Tenant("shop".into()))
+        );
+        assert_eq!(used_up(&limited, None), None);
+        assert!(limited.take(TODAY, units(4), &spender("a", &[])).is_ok());
+        assert_eq!(used_up(&limited, None), None, "the other signer can pay");
+        assert!(limited.take(TODAY, units(6), &spender("b", &[])).is_ok());
+        assert_eq!(used_up(&limited, None), Some(Account::Signer("a".into())));
+        assert_eq!(limited.used_up(TOMORROW, None, signers), None);
+        let network = budget(Some(7), None, &[]);
+        assert!(network.take(TODAY, units(4), &spender("a", &[])).is_ok());
+        assert_eq!(used_up(&network, None), Some(Account::Network));
+        let refused = budget(Some(3), None, &[]);
+        assert!(refused.take(TODAY, units(4), &spender("a", &[])).is_err());
+        assert_eq!(used_up(&refused, None), Some(Account::Network));
+    }
+
+    #[test]
+    fn t107_without_a_limit_nothing_is_refused() {
+        let budget = budget(None, None, &[]);
+        let who = spender("a", &["shop"]);
+        budget.charge(TODAY, Amount::MAX, &who);
+        assert!(budget.take(TODAY, Amount::MAX, &who).is_ok());
+        assert!(budget.signer_has(TODAY, Amount::MAX, "a"));
+    }
+}

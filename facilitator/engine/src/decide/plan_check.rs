@@ -1,0 +1,65 @@
+//! What a plan may ask for. Schemes need not be trusted: whatever was not granted is refused before any lane sees it.
+
+use crate::registry::Kind;
+use sdk_plugin::scheme::{LaneChoice, Plan};
+
+/// Steps a plan may have.
+const MAX_STEPS: usize = 8;
+/// Reserves and holds a plan may have, each.
+const MAX_ROWS: usize = 64;
+
+/// Checks a plan against the kind's grants. The error is for the operator's log: it is the plugin's defect.
+pub fn check(plan: &Plan, kind: &Kind) -> Result<(), String> {
+    if plan.steps.is_empty() || plan.steps.len() > MAX_STEPS {
+        return Err(format!(
+            "a plan has 1 to {MAX_STEPS} steps, this one {}",
+            plan.steps.len()
+        ));
+    }
+    if plan.steps.iter().filter(|step| step.pays).count() != 1 {
+        return Err("exactly one step of a plan pays".into());
+    }
+    if plan.reserves.len() > MAX_ROWS || plan.holds.len() > MAX_ROWS {
+        return Err(format!("a plan has at most {MAX_ROWS} reserves and holds"));
+    }
+    super::rows::check(&plan.writes, &plan.jobs, kind)?;
+    let lanes = kind.network.all_lanes();
+    let is_signer = |address: &str| lanes.iter().any(|lane| lane.signer == *address);
+    // A hold of a signer that nobody has would keep the process from starting.
+    if let Some(hold) = plan.holds.iter().find(|hold| !is_signer(&hold.signer)) {
+        return Err(format!("holds signer {}, which is not granted", hold.signer));
+    }
+    let assets = kind.network.settings.assets.as_ref();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let at = |what: String| format!("step {index}: {what}");
+        if !step.call.native_value.is_zero() {
+            return Err(at(format!(
+                "moves {} of native currency, and none is granted",
+                step.call.native_value
+            )));
+        }
+        if let Some(guard) = &step.evidence.guard {
+            guard.check().map_err(|what| at(what.to_owned()))?;
+        }
+        let (target, operation) = (&step.call.target, &step.call.operation);
+        if !kind
+            .grants
+            .iter()
+            .any(|grant| grant.allows(target, operation, assets))
+        {
+            return Err(at(format!(
+                "calls {} on {}, which is not granted to plugin.{}",
+                operation, target, kind.instance.name
+            )));
+        }
+        match &step.lane {
+            LaneChoice::Any | LaneChoice::Foreign => {}
+            LaneChoice::Signer { address } => {
+                if !is_signer(address) {
+                    return Err(at(format!("wants signer {address}, which is not granted")));
+                }
+            }
+        }
+    }
+    Ok(())
+}

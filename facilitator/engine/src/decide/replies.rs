@@ -1,0 +1,171 @@
+//! Answers to callers, from what the journal says of a settlement. Pure.
+
+use crate::decide::claim::Decision;
+use crate::decide::faults::{passes_by_itself, public_message};
+use base::service::SettleAnswer;
+use journal::{CommitError, Outcome, PaidRow, SettlementRow};
+use sdk_plugin::Fault;
+use sdk_plugin::scheme::Refusal;
+use sdk_plugin::wire::{SettleReply, reason};
+
+/// Suggested to callers whose settlement was not begun, seconds.
+pub(crate) const RETRY_AFTER_S: u64 = 2;
+/// Suggested to callers of a paused kind, seconds.
+const PAUSED_RETRY_AFTER_S: u64 = 60;
+/// What callers of a paused kind are told; the operator's reason is for the operator.
+pub(crate) const PAUSED: &str = "the operator has paused this kind of payment; try again later";
+
+/// `success` for a payment that the chain shows.
+#[must_use]
+pub(crate) fn success(paid: &PaidRow, payer: &str, network_as_sent: &str) -> SettleReply {
+    SettleReply {
+        success: true,
+        error_reason: None,
+        error_message: None,
+        payer: if paid.reply.payer.is_empty() {
+            payer.to_owned()
+        } else {
+            paid.reply.payer.clone()
+        },
+        transaction: paid.tx_id.clone(),
+        network: network_as_sent.to_owned(),
+        amount: paid.reply.amount.map(|amount| amount.to_string()),
+        extra: paid.reply.extra.clone(),
+        extensions: paid.reply.extensions.clone(),
+    }
+}
+
+/// A settle that did not succeed.
+#[must_use]
+pub(crate) fn failure(refusal: &Refusal, tx_id: &str, network_as_sent: &str) -> SettleReply {
+    SettleReply {
+        success: false,
+        error_reason: Some(refusal.reason.clone()),
+        error_message: refusal.message.clone(),
+        payer: refusal.payer.clone(),
+        transaction: tx_id.to_owned(),
+        network: network_as_sent.to_owned(),
+        amount: None,
+        extra: None,
+        extensions: None,
+    }
+}
+
+/// What a caller gets whose wait ended before the outcome was known.
+#[must_use]
+pub(crate) fn pending(row: &SettlementRow, network_as_sent: &str) -> SettleReply {
+    let refusal = Refusal::new(reason::SETTLEMENT_PENDING, row.payer.clone());
+    failure(
+        &refusal,
+        row.tx_id.as_deref().unwrap_or_default(),
+        network_as_sent,
+    )
+}
+
+/// For a caller whose time has ended while a commit is under way that may put its payment on the chain: with a hash it
+/// can ask again; without one nothing can have been begun.
+#[must_use]
+pub(crate) fn late(row: &SettlementRow, network_as_sent: &str) -> SettleAnswer {
+    if row.tx_id.is_some() {
+        SettleAnswer::Reply(pending(row, network_as_sent))
+    } else {
+        unavailable("nothing was recorded within the time; try again")
+    }
+}
+
+/// `duplicate_settlement` with the hash.
+#[must_use]
+pub(crate) fn duplicate(row: &SettlementRow, tx_id: &str, network_as_sent: &str) -> SettleReply {
+    failure(
+        &Refusal::new(reason::DUPLICATE_SETTLEMENT, row.payer.clone()),
+        tx_id,
+        network_as_sent,
+    )
+}
+
+/// The answer to another use of the claim key.
+#[must_use]
+pub(crate) fn replayed(row: &SettlementRow, network_as_sent: &str) -> SettleReply {
+    failure(
+        &Refusal::new(row.replay_reason.clone(), row.payer.clone()),
+        "",
+        network_as_sent,
+    )
+}
+
+/// The failure that was proven before.
+#[must_use]
+pub(crate) fn same_failure(row: &SettlementRow, network_as_sent: &str) -> SettleReply {
+    match &row.outcome {
+        Outcome::Failed { refusal, tx_id, .. } => failure(refusal, tx_id, network_as_sent),
+        Outcome::Reversed {
+            refusal: Some(refusal),
+            ..
+        } => {
+            // No hash: the one that was given is not on the chain any more.
+            let refusal = refusal.clone().with_message(REVERSED);
+            failure(&refusal, "", network_as_sent)
+        }
+        Outcome::Reversed { refusal: None, .. } => duplicate(row, "", network_as_sent),
+        Outcome::Open | Outcome::Paid(_) => pending(row, network_as_sent),
+    }
+}
+
+const REVERSED: &str =
+    "this payment was answered as success before; its block was replaced, and it is gone from the chain";
+
+pub(crate) fn plain(decision: Decision, row: &SettlementRow, network: &str) -> SettleAnswer {
+    match decision {
+        Decision::Replay(body) => SettleAnswer::Replay(body),
+        Decision::Duplicate { tx_id } => SettleAnswer::Reply(duplicate(row, &tx_id, network)),
+        Decision::ReplayReason => SettleAnswer::Reply(replayed(row, network)),
+        Decision::SameFailure => SettleAnswer::Reply(same_failure(row, network)),
+        Decision::Wait | Decision::TakeRelease | Decision::Reopen => {
+            unavailable("the claim changed; try again")
+        }
+    }
+}
+
+pub(crate) fn unavailable(message: &str) -> SettleAnswer {
+    SettleAnswer::Unavailable {
+        retry_after_s: RETRY_AFTER_S,
+        message: message.to_owned(),
+    }
+}
+
+/// Nothing was begun, and nothing will be for a while.
+pub(crate) fn paused() -> SettleAnswer {
+    SettleAnswer::Unavailable {
+        retry_after_s: PAUSED_RETRY_AFTER_S,
+        message: PAUSED.to_owned(),
+    }
+}
+
+/// What a fault means to a caller of whose request nothing is journaled. Trouble that passes by itself decides nothing:
+/// 503, whether a node refused or hung. The rest is the handler's own failure.
+pub(crate) fn stopped(fault: &Fault, network_as_sent: &str) -> SettleAnswer {
+    if passes_by_itself(fault.kind) {
+        return unavailable(public_message(fault));
+    }
+    let refusal = Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(public_message(fault));
+    SettleAnswer::Reply(failure(&refusal, "", network_as_sent))
+}
+
+/// What a caller gets when the first commit was refused.
+pub(crate) fn refusal_of_commit(error: &CommitError, row: &SettlementRow, network: &str) -> SettleAnswer {
+    match error {
+        CommitError::ReserveShort { reason } => {
+            let refusal = Refusal::new(reason.clone(), row.payer.clone())
+                .with_message("the balance is too low beside what this payer's other open payments use");
+            SettleAnswer::Reply(failure(&refusal, "", network))
+        }
+        CommitError::Full => unavailable("the journal's disk is full"),
+        CommitError::ClaimTaken
+        | CommitError::ConflictKeyTaken(_)
+        | CommitError::EvidenceUsed(_)
+        | CommitError::AlreadyReleased
+        | CommitError::StoreCondition(_)
+        | CommitError::Stale(_) => unavailable("another request for the same thing was faster; try again"),
+        CommitError::Io(_) => unavailable("the journal can't be written"),
+    }
+}

@@ -1,0 +1,182 @@
+//! Predicates on the steps of a settlement, and what a decision about a step records. Pure.
+
+use journal::{Event, Ground, GroundAt, Outcome, SettlementRow, StepState};
+use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, Shown};
+use sdk_plugin::scheme::{Gate, OnFail, Paid, Plan};
+
+/// What decided the steps of a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    pub attempt: u64,
+    pub at: GroundAt,
+    pub height: u64,
+    /// Somebody else's transaction, in the block that `at` names.
+    pub foreign: Option<String>,
+}
+
+impl Decided {
+    /// Whether a step was decided on this ground.
+    #[must_use]
+    pub fn is_ground(&self, ground: &Ground) -> bool {
+        self.attempt == ground.attempt && self.at == ground.at
+    }
+}
+
+/// Whether a step may be begun, as far as the one before it goes.
+#[must_use]
+pub(crate) fn is_gate_open(row: &SettlementRow, index: usize, gate: Gate) -> bool {
+    let before = index.checked_sub(1).and_then(|i| row.steps.get(i));
+    match (before, gate) {
+        (None, _) | (Some(_), Gate::None) => true,
+        (Some(before), Gate::Confirmed) => {
+            matches!(before.state, StepState::Done { .. } | StepState::Failed { .. })
+        }
+        (Some(before), Gate::Final) => before.is_final,
+    }
+}
+
+/// What a decision rests on; without a ground it is final at once.
+pub(crate) fn ground(
+    settlement: u64,
+    step: u32,
+    decided: Option<&Decided>,
+    foreign: Option<&ForeignTx>,
+    height: u64,
+) -> Event {
+    match decided {
+        Some(decided) => {
+            let ground = match foreign {
+                Some(tx) => Ground {
+                    attempt: decided.attempt,
+                    at: GroundAt::Block(tx.block.clone()),
+                    height: tx.height,
+                    foreign: Some(tx.tx_id.clone()),
+                },
+                None => Ground {
+                    attempt: decided.attempt,
+                    at: decided.at.clone(),
+                    // The height of the very block that is named: another one is seen in its place otherwise.
+                    height: match decided.at {
+                        GroundAt::Block(_) => decided.height,
+                        GroundAt::Dead(_) => decided.height.max(height),
+                    },
+                    foreign: decided.foreign.clone(),
+                },
+            };
+            Event::StepGrounded {
+                settlement,
+                step,
+                ground,
+            }
+        }
+        None => Event::StepFinal { settlement, step },
+    }
+}
+
+pub(crate) fn height_shown(evidence: &Evidence) -> u64 {
+    match &evidence.shown {
+        Shown::Landed { height } | Shown::Reverted { height, .. } => *height,
+        Shown::Dead { .. } => 0,
+    }
+}
+
+/// Checks a judgement against the evidence it was given: the transaction and every item must be in it. Gives the
+/// height of the paying transaction.
+pub(crate) fn height_of(paid: &Paid, evidence: &Evidence) -> Result<u64, String> {
+    if paid.items.is_empty() {
+        return Err("it names no evidence".into());
+    }
+    let has_all = |logs: &[sdk_plugin::chain::LogEntry], deltas: &[sdk_plugin::chain::Delta]| {
+        paid.items.iter().all(|item| {
+            logs.iter().any(|log| log.id == *item) || deltas.iter().any(|delta| delta.id == *item)
+        })
+    };
+    if let Shown::Landed { height } = evidence.shown
+        && paid.tx_id == evidence.tx_id
+        && has_all(&evidence.logs, &evidence.deltas)
+    {
+        return Ok(height);
+    }
+    match evidence.foreign.iter().find(|tx| tx.tx_id == paid.tx_id) {
+        Some(tx) if tx.earlier => Err("it was there before any attempt: a replay".into()),
+        Some(tx) if has_all(&tx.logs, &[]) => Ok(tx.height),
+        _ => Err("its transaction or items are not in the evidence".into()),
+    }
+}
+
+/// Whether no step but these is undecided.
+pub(crate) fn ends_with(row: &SettlementRow, over: &[u32]) -> bool {
+    row.steps.iter().enumerate().all(|(index, row)| {
+        over.iter().any(|step| usize::try_from(*step) == Ok(index))
+            || !matches!(row.state, StepState::Waiting | StepState::InSlot { .. })
+    })
+}
+
+pub(crate) fn stops(plan: Option<&Plan>, index: usize) -> bool {
+    plan.and_then(|plan| plan.steps.get(index))
+        .is_some_and(|step| step.on_fail == OnFail::Stop)
+}
+
+/// Later steps that were not begun.
+pub(crate) fn skipped_behind(row: &SettlementRow, step: u32) -> Vec<u32> {
+    let index = usize::try_from(step).unwrap_or(usize::MAX);
+    row.steps
+        .iter()
+        .enumerate()
+        .filter(|(i, row)| *i > index && row.state == StepState::Waiting)
+        .filter_map(|(i, _)| u32::try_from(i).ok())
+        .collect()
+}
+
+/// Later steps that a failed one stops, as far as they were not begun.
+pub(crate) fn skipped(plan: Option<&Plan>, row: &SettlementRow, failed: u32) -> Vec<u32> {
+    let index = usize::try_from(failed).unwrap_or(usize::MAX);
+    if stops(plan, index) {
+        skipped_behind(row, failed)
+    } else {
+        Vec::new()
+    }
+}
+
+/// Steps that were skipped because of one that is open again. A payment that was told as failed stays failed, and so
+/// does what comes behind it.
+pub(crate) fn revived(plan: Option<&Plan>, row: &SettlementRow, reorged: usize) -> Vec<Event> {
+    let pays = row.steps.get(reorged).is_some_and(|step| step.pays);
+    if !pays && matches!(row.outcome, Outcome::Failed { .. } | Outcome::Reversed { .. }) {
+        return Vec::new();
+    }
+    let still_stopped =
+        |at: usize| {
+            row.steps.iter().enumerate().take(at).any(|(i, step)| {
+                i != reorged && matches!(step.state, StepState::Failed { .. }) && stops(plan, i)
+            })
+        };
+    row.steps
+        .iter()
+        .enumerate()
+        .filter(|(i, step)| *i > reorged && step.state == StepState::Skipped && !still_stopped(*i))
+        .filter_map(|(i, _)| u32::try_from(i).ok())
+        .map(|step| Event::StepRevived {
+            settlement: row.id,
+            step,
+        })
+        .collect()
+}
+
+/// Law 4: a step has failed only where its own transaction shows it, its guard is unchanged, or something else explains the
+/// change.
+pub(crate) fn proves_failure(evidence: &Evidence) -> bool {
+    match (&evidence.shown, evidence.guard) {
+        (Shown::Landed { .. }, GuardState::Unchanged | GuardState::Absent) => true,
+        (Shown::Landed { .. }, GuardState::Changed) => {
+            !evidence.logs.is_empty() || !evidence.foreign.is_empty()
+        }
+        (Shown::Landed { .. }, GuardState::Unread) => false,
+        (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Unchanged | GuardState::Absent) => true,
+        // By what others did, or by a state that excludes it.
+        (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Changed) => {
+            !evidence.foreign.is_empty() || evidence.reads.iter().any(|read| read.data.is_some())
+        }
+        (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Unread) => false,
+    }
+}

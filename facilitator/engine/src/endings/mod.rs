@@ -1,0 +1,15 @@
+//! How slots and steps end: a slot that closes, a step that gets no slot any more, and the recovery of both after a panic.
+
+use crate::outcome::Outcomes;
+use crate::runtime::Runtime;
+use std::sync::Arc;
+
+pub(crate) mod closing;
+pub(crate) mod revive;
+pub(crate) mod unsent;
+
+/// Ends slots and steps.
+pub(crate) struct Endings {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) outcomes: Arc<Outcomes>,
+}

@@ -1,0 +1,134 @@
+//! After a panic of work on a settlement or a slot: it is again as the journal has it, and what follows from that starts.
+
+use crate::decide::replies::unavailable;
+use crate::endings::Endings;
+use crate::endings::unsent::Ends;
+use crate::state::network::NetworkRun;
+use crate::state::settlement::{Phase, Settlement};
+use crate::state::slot::OpenSlot;
+use std::sync::Arc;
+
+use journal::{JournalError, StepState, open_slots};
+
+impl Endings {
+    /// After a panic of the work that alone may record a settlement: it is as the journal has it, or given up. `true`: it is
+    /// recorded.
+    pub(crate) async fn recover_first_commit(
+        &self,
+        settlement: &Arc<Settlement>,
+    ) -> Result<bool, JournalError> {
+        if settlement.lock().phase == Phase::Gone {
+            return Ok(false);
+        }
+        let Some(row) = self.runtime.journal.settlement(settlement.id).await? else {
+            settlement.give_up(|_| unavailable("it could not be begun; try again"));
+            return Ok(false);
+        };
+        {
+            let mut state = settlement.lock();
+            state.row = row;
+            state.phase = Phase::Committed;
+        }
+        settlement.changed.notify_waiters();
+        Ok(true)
+    }
+
+    /// After a panic of work on a recorded settlement: everything that follows from its row is begun again.
+    pub(crate) async fn revive(self: &Arc<Self>, settlement: &Arc<Settlement>) {
+        {
+            let _deciding = settlement.deciding.lock().await;
+            self.outcomes.refresh_locked(settlement).await;
+        }
+        if !settlement.lock().row.holds_keys() {
+            self.runtime.claims.free_keys(settlement.id);
+        }
+        self.outcomes.serve_waiters(settlement, None).await;
+        self.outcomes.advance(settlement);
+        for step in unexplained_steps(settlement) {
+            self.begin_again_to_explain(settlement, step);
+        }
+        Arc::clone(&self.outcomes)
+            .finish_if_ended(Arc::clone(settlement))
+            .await;
+        self.outcomes.forget_if_finished(settlement);
+    }
+
+    /// After a panic of work on a slot, which nobody else closes: the slot and its settlements are as the journal has them.
+    pub(crate) async fn revive_slot(
+        self: &Arc<Self>,
+        run: &Arc<NetworkRun>,
+        slot: &Arc<OpenSlot>,
+    ) -> Result<(), JournalError> {
+        let open = open_slots(&*self.runtime.journal).await?;
+        let is_open = open
+            .iter()
+            .any(|(row, _)| row.lane == slot.lane && row.sequence == slot.sequence);
+        for settlement in slot.settlements() {
+            self.revive(&settlement).await;
+        }
+        if is_open {
+            slot.lock().asked = false;
+            slot.resume_decision();
+        } else {
+            self.remove_closed(run, slot);
+        }
+        Ok(())
+    }
+
+    /// Looks for what had the effect of a step, as a task that is begun again when it panics.
+    pub(crate) fn begin_again_to_explain(self: &Arc<Self>, settlement: &Arc<Settlement>, step: u32) {
+        let settlement = Arc::clone(settlement);
+        let network = settlement.network.id().to_owned();
+        let endings = Arc::clone(self);
+        self.runtime
+            .keep(&network, "the search for a step's effect", move || {
+                Arc::clone(&endings).explain_anew(Arc::clone(&settlement), step)
+            });
+    }
+
+    /// Has a step judged that gets no slot, as a task that is begun again when it panics.
+    pub(crate) fn begin_to_end_unsent(self: &Arc<Self>, settlement: &Arc<Settlement>, step: u32, ends: Ends) {
+        let settlement = Arc::clone(settlement);
+        let network = settlement.network.id().to_owned();
+        let endings = Arc::clone(self);
+        self.runtime
+            .keep(&network, "the judgement of a step without a slot", move || {
+                let (endings, settlement) = (Arc::clone(&endings), Arc::clone(&settlement));
+                async move {
+                    endings.as_recorded(&settlement).await;
+                    endings.end_unsent(settlement, step, ends).await;
+                }
+            });
+    }
+
+    /// Ends a settlement of which every step is final, as a task that is begun again when it panics.
+    pub(crate) fn begin_to_finish(self: &Arc<Self>, settlement: &Arc<Settlement>) {
+        let settlement = Arc::clone(settlement);
+        let network = settlement.network.id().to_owned();
+        let outcomes = Arc::clone(&self.outcomes);
+        self.runtime.keep(&network, "the end of a settlement", move || {
+            Arc::clone(&outcomes).finish_if_ended(Arc::clone(&settlement))
+        });
+    }
+
+    async fn explain_anew(self: Arc<Self>, settlement: Arc<Settlement>, step: u32) {
+        self.as_recorded(&settlement).await;
+        self.explain(settlement, step).await;
+    }
+
+    /// What an earlier try found may be recorded although it panicked.
+    async fn as_recorded(&self, settlement: &Arc<Settlement>) {
+        let _deciding = settlement.deciding.lock().await;
+        self.outcomes.refresh_locked(settlement).await;
+    }
+}
+
+/// Steps for which it is searched what had their effect.
+pub(crate) fn unexplained_steps(settlement: &Settlement) -> Vec<u32> {
+    let state = settlement.lock();
+    let steps = state.row.steps.iter().enumerate();
+    steps
+        .filter(|(_, step)| matches!(step.state, StepState::Unexplained { .. }))
+        .filter_map(|(index, _)| u32::try_from(index).ok())
+        .collect()
+}

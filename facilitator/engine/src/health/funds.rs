@@ -1,0 +1,124 @@
+//! Can the signers pay? A signer that can't pay for one transaction of `max_cost` takes nothing new while another can;
+//! a network none of whose signers can pay is not ready.
+
+use crate::health::Checks;
+use crate::lock;
+use crate::state::network::NetworkRun;
+use std::collections::{BTreeMap, BTreeSet};
+
+use sdk_plugin::Amount;
+use sdk_plugin::chain::LaneState;
+
+/// What follows from the signers' balances.
+#[derive(Debug, PartialEq, Eq)]
+enum Funds {
+    /// These can't pay, and another one can.
+    Enough { poor: BTreeSet<String> },
+    /// Nobody can pay.
+    None,
+}
+
+/// `signers`: the active ones; a balance that is not known counts as enough.
+fn judge(signers: &[String], states: &BTreeMap<String, LaneState>, max_cost: Amount) -> Funds {
+    let is_poor = |signer: &&String| states.get(*signer).is_some_and(|state| state.balance < max_cost);
+    let poor: BTreeSet<String> = signers.iter().filter(is_poor).cloned().collect();
+    if !signers.is_empty() && poor.len() == signers.len() {
+        Funds::None
+    } else {
+        Funds::Enough { poor }
+    }
+}
+
+impl Checks {
+    /// Takes in the balances; the sentence is why the network can't be used.
+    pub(crate) fn watch_funds(
+        &self,
+        run: &NetworkRun,
+        states: &BTreeMap<String, LaneState>,
+    ) -> Option<String> {
+        let balances = states
+            .iter()
+            .map(|(signer, state)| (signer.clone(), state.balance));
+        lock(&run.balances).extend(balances);
+        let network = &run.network;
+        let max_cost = network.settings.max_cost;
+        let signers = network.active_signers();
+        for (signer, state) in states {
+            let labels = [("network", network.id()), ("signer", signer.as_str())];
+            self.runtime
+                .metrics
+                .set("switchyard_signer_balance", &labels, gauge(state.balance));
+            let is_low = signers.contains(signer) && state.balance < max_cost;
+            self.runtime.metrics.set(
+                "switchyard_signer_cannot_pay",
+                &labels,
+                if is_low { 1.0 } else { 0.0 },
+            );
+        }
+        match judge(&signers, states, max_cost) {
+            Funds::Enough { poor } => {
+                let usable: BTreeSet<String> = network.lanes().into_iter().map(|lane| lane.signer).collect();
+                for signer in poor.iter().filter(|signer| usable.contains(*signer)) {
+                    let balance = states.get(signer).map(|state| state.balance).unwrap_or_default();
+                    tracing::error!(network = network.id(), %signer, %balance, %max_cost,
+                        "this signer can't pay for a transaction of max_cost and takes no new payments: send it native \
+                         currency");
+                }
+                for signer in signers
+                    .iter()
+                    .filter(|signer| !usable.contains(*signer) && !poor.contains(*signer))
+                {
+                    tracing::info!(network = network.id(), %signer, "this signer can pay again");
+                }
+                network.set_poor(poor);
+                None
+            }
+            Funds::None => {
+                let have: Vec<String> = signers
+                    .iter()
+                    .filter_map(|signer| Some(format!("{signer} has {}", states.get(signer)?.balance)))
+                    .collect();
+                Some(format!(
+                    "no signer can pay for a transaction of max_cost ({max_cost}): {}; send one of them native currency",
+                    have.join(", ")
+                ))
+            }
+        }
+    }
+}
+
+/// For a gauge, where the nearest number is good enough.
+fn gauge(amount: Amount) -> f64 {
+    amount.to_string().parse().unwrap_or(f64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(balances: &[(&str, u64)]) -> BTreeMap<String, LaneState> {
+        let state = |balance: u64| LaneState {
+            next_sequence: 0,
+            balance: Amount::from(balance),
+            head_height: 0,
+        };
+        balances
+            .iter()
+            .map(|(signer, balance)| ((*signer).to_owned(), state(*balance)))
+            .collect()
+    }
+
+    #[test]
+    fn a_signer_that_can_not_pay_stands_back_while_another_can() {
+        let signers = ["a".to_owned(), "b".to_owned()];
+        let enough = |poor: &[&str]| Funds::Enough {
+            poor: poor.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let judged = |balances: &[(&str, u64)]| judge(&signers, &with(balances), Amount::from(10u64));
+        assert_eq!(judged(&[("a", 10), ("b", 11)]), enough(&[]));
+        assert_eq!(judged(&[("a", 9), ("b", 10)]), enough(&["a"]));
+        assert_eq!(judged(&[("a", 9), ("b", 0)]), Funds::None);
+        assert_eq!(judged(&[("a", 9)]), enough(&["a"]), "b's balance is not known");
+        assert_eq!(judge(&[], &with(&[]), Amount::ZERO), enough(&[]));
+    }
+}

@@ -1,0 +1,182 @@
+//! Which nodes of a network are used: each shows what it serves before it is asked for anything, and again after each failure.
+//!
+//! The driver's check, answered by one node alone, is that showing. A node of another chain is never used. One that is behind
+//! is used only where no other is better: then the network is not ready, and what is under way is still looked after.
+
+use crate::health::Checks;
+use crate::lock;
+use crate::state::network::NetworkRun;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use sdk_plugin::chain::{NodeFault, Readiness};
+use sdk_plugin::{Fault, FaultKind};
+use tokio::time::{Instant, timeout};
+
+/// How long one of several nodes may take to show what it serves. There is no hurry with an only one.
+const SHOWN_WITHIN: Duration = Duration::from_secs(2);
+const ONLY_ONE_WITHIN: Duration = Duration::from_secs(10);
+/// The least time between two looks while requests wait for a node.
+const WANTED_INTERVAL: Duration = Duration::from_millis(100);
+/// Nodes that are only there in case another one fails show it again after this long.
+const SHOWN_AGAIN: Duration = Duration::from_secs(60);
+
+/// What a look at one node says of it.
+#[derive(Debug, PartialEq, Eq)]
+enum Shown {
+    Good,
+    Behind(String),
+    /// Not to be used, with the reason.
+    Wrong(String),
+    /// It did not answer, which its state tells; or it was not to be asked.
+    Nothing,
+}
+
+impl Shown {
+    fn of(answer: Result<Readiness, Fault>) -> Self {
+        match answer {
+            Ok(readiness) => {
+                let why = readiness.why_not.unwrap_or_default();
+                match readiness.node_fault {
+                    // What else stops a network is none of its nodes' fault.
+                    None => Self::Good,
+                    Some(NodeFault::Behind) => Self::Behind(why),
+                    Some(NodeFault::WrongChain) => Self::Wrong(why),
+                }
+            }
+            Err(fault) if fault.kind == FaultKind::Unavailable => Self::Wrong(fault.message),
+            Err(_) => Self::Nothing,
+        }
+    }
+}
+
+impl Checks {
+    /// Judges nodes while requests wait for one that they may ask: apart from the checks of the network, which may be waiting too.
+    pub(crate) async fn keep_judging(self: Arc<Self>, run: Arc<NetworkRun>) {
+        loop {
+            self.node_wanted(&run).await;
+            let began = Instant::now();
+            self.judge_nodes(&run, false).await;
+            if !self.runtime.usable_nodes(&run.network).is_empty() {
+                run.health.node_is_back.notify_one();
+            }
+            tokio::time::sleep_until(began + WANTED_INTERVAL).await;
+        }
+    }
+
+    /// Looks at each node that must show what it serves: those that are not used, and all when calls have failed or when it was
+    /// long ago.
+    pub(crate) async fn judge_nodes(&self, run: &NetworkRun, calls_failed: bool) {
+        let Some(pools) = self.runtime.ops.pools() else {
+            return;
+        };
+        let network = &run.network;
+        let id = network.id();
+        pools.begin_judging(id);
+        let _judging = run.health.judging.lock().await;
+        let now = Instant::now();
+        let all = {
+            let mut last = lock(&run.health.nodes_shown);
+            let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= SHOWN_AGAIN);
+            let all = calls_failed || is_due;
+            if all {
+                *last = Some(now);
+            }
+            all
+        };
+        let within = if network.settings.nodes > 1 {
+            SHOWN_WITHIN
+        } else {
+            ONLY_ONE_WITHIN
+        };
+        let late = || {
+            Fault::unavailable(format!(
+                "it did not show what it serves within {} s",
+                within.as_secs()
+            ))
+        };
+        let late = &late;
+        let mut asked: FuturesUnordered<_> = (0..network.settings.nodes)
+            .filter(|node| all || !pools.is_usable(id, *node))
+            .map(|node| async move {
+                let answer = timeout(within, self.runtime.ops.check_through(network, node)).await;
+                let answer = answer.unwrap_or_else(|_| Err(late()));
+                (node, Shown::of(answer))
+            })
+            .collect();
+        let mut behind = Vec::new();
+        while let Some((node, shown)) = asked.next().await {
+            match shown {
+                Shown::Good => pools.judge(id, node, None),
+                Shown::Behind(why) => behind.push((node, why)),
+                Shown::Wrong(why) => {
+                    // What ails one that does not answer is known already.
+                    let nodes = pools.nodes(id);
+                    let is_away = nodes.get(node).is_some_and(|state| state.trouble.is_some());
+                    if !is_away || pools.is_usable(id, node) {
+                        pools.judge(id, node, Some(&why));
+                    }
+                }
+                Shown::Nothing => {}
+            }
+        }
+        let is_behind = |node: usize| behind.iter().any(|(other, _)| *other == node);
+        let another_is_good =
+            (0..network.settings.nodes).any(|node| !is_behind(node) && pools.is_usable(id, node));
+        for (node, why) in &behind {
+            pools.judge(id, *node, another_is_good.then_some(why));
+        }
+        pools.end_judgement(id);
+    }
+
+    /// Returns when a request has found no node that it may ask.
+    async fn node_wanted(&self, run: &NetworkRun) {
+        match self.runtime.ops.pools() {
+            Some(pools) => pools.judgement_wanted(run.network.id()).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_node_serves_speaks_against_it() {
+        let readiness = |node_fault| {
+            Ok(Readiness {
+                ready: false,
+                why_not: Some("why".into()),
+                addresses: BTreeMap::new(),
+                ordered: true,
+                head_height: 1,
+                warnings: Vec::new(),
+                node_fault,
+            })
+        };
+        assert_eq!(Shown::of(readiness(None)), Shown::Good);
+        let why = || "why".to_owned();
+        assert_eq!(
+            Shown::of(readiness(Some(NodeFault::Behind))),
+            Shown::Behind(why())
+        );
+        assert_eq!(
+            Shown::of(readiness(Some(NodeFault::WrongChain))),
+            Shown::Wrong(why())
+        );
+        assert_eq!(Shown::of(Err(Fault::unavailable("why"))), Shown::Wrong(why()));
+        for kind in [
+            FaultKind::Deadline,
+            FaultKind::Overloaded,
+            FaultKind::Panic,
+            FaultKind::Internal,
+        ] {
+            assert_eq!(Shown::of(Err(Fault::new(kind, "why"))), Shown::Nothing);
+        }
+    }
+}

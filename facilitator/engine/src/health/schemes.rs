@@ -1,0 +1,145 @@
+//! Whether a scheme can be served on a network that is ready: the scheme's own word, asked for apart from the network's
+//! checks, so that a scheme that hangs or lies costs only its own kinds.
+//!
+//! A kind that is not ready is not advertised and begins nothing; what is open goes on.
+
+use crate::decide::faults::passes_by_itself;
+use crate::health::Checks;
+use crate::registry::Kind;
+use crate::state::network::NetworkRun;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sdk_plugin::FaultKind;
+use sdk_plugin::scheme::SchemeCheck;
+
+/// Between two checks while all of a network's schemes are ready.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// Between two checks while one is not.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest sentence of a scheme that is kept, in characters.
+const MAX_SENTENCE_CHARS: usize = 400;
+/// Warnings of one check that are kept.
+const MAX_WARNINGS: usize = 16;
+
+impl Checks {
+    /// Asks every network and its schemes once, as the start would, each as long as its answers take.
+    pub async fn check_everything(self: &Arc<Self>) {
+        join_all(self.runtime.networks.values().map(|run| async {
+            self.check_network(run, false).await;
+            self.check_schemes(run).await;
+        }))
+        .await;
+    }
+
+    /// Keeps asking a network's schemes, at once when the network becomes ready.
+    pub(crate) async fn keep_checking_schemes(self: Arc<Self>, run: Arc<NetworkRun>) {
+        loop {
+            let all_ready = self.check_schemes(&run).await;
+            let pause = if all_ready {
+                CHECK_INTERVAL
+            } else {
+                RECHECK_INTERVAL
+            };
+            tokio::select! {
+                biased;
+                () = run.schemes_due.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Asks every scheme of a network once. `true`: all of them are ready, or the network itself is not.
+    pub(crate) async fn check_schemes(&self, run: &NetworkRun) -> bool {
+        if run.network.readiness().is_err() {
+            return true;
+        }
+        // One word for all versions of a scheme.
+        let mut schemes: BTreeMap<(u64, &str), Vec<&Arc<Kind>>> = BTreeMap::new();
+        for kind in self
+            .runtime
+            .registry
+            .kinds()
+            .filter(|kind| kind.network.id() == run.network.id())
+        {
+            let scheme = (kind.instance.id, kind.scheme.as_str());
+            schemes.entry(scheme).or_default().push(kind);
+        }
+        let asked = schemes.values().filter_map(|kinds| {
+            let first = *kinds.first()?;
+            Some(async move {
+                let word = self.word_of(first).await;
+                (kinds, word)
+            })
+        });
+        let mut all_ready = true;
+        for (kinds, word) in join_all(asked).await {
+            for kind in kinds {
+                all_ready &= self.take_word(run, kind, &word);
+            }
+        }
+        all_ready
+    }
+
+    /// What the scheme says, or what its silence means.
+    async fn word_of(&self, kind: &Kind) -> SchemeCheck {
+        let fault = match self.runtime.ops.check_scheme(kind).await {
+            Ok(check) => return check,
+            Err(fault) => fault,
+        };
+        let said = kind.word();
+        match said {
+            _ if fault.kind == FaultKind::Unsupported => SchemeCheck::ready(),
+            // No answer says nothing new; where nodes are down, the network's own checks say so.
+            Some(said) if passes_by_itself(fault.kind) => said,
+            _ => SchemeCheck::not_ready(format!("its check failed: {fault}")),
+        }
+    }
+
+    fn take_word(&self, run: &NetworkRun, kind: &Kind, word: &SchemeCheck) -> bool {
+        let (network, scheme) = (kind.network.id(), kind.scheme.as_str());
+        let about = format!("scheme {scheme}: ");
+        for warning in word.warnings.iter().take(MAX_WARNINGS) {
+            let warning = cut(warning);
+            if run.health.is_news(&format!("{about}{warning}")) {
+                tracing::warn!(network, scheme, "{warning}");
+            }
+        }
+        let not_ready = format!("scheme {scheme} is not ready: ");
+        if word.ready {
+            if kind.word().is_some_and(|before| !before.ready) {
+                run.health.forget(&not_ready);
+                tracing::info!(network, scheme, "scheme is ready");
+            }
+        } else {
+            let why = cut(word.why_not.as_deref().unwrap_or("it does not say why"));
+            if run.health.is_news(&format!("{not_ready}{why}")) {
+                tracing::error!(network, scheme, "scheme is not ready: {why}");
+            }
+        }
+        kind.set_word(SchemeCheck {
+            ready: word.ready,
+            why_not: word.why_not.as_deref().map(cut),
+            warnings: word
+                .warnings
+                .iter()
+                .take(MAX_WARNINGS)
+                .map(|text| cut(text))
+                .collect(),
+        });
+        let labels = [("network", network), ("scheme", scheme)];
+        let value = if word.ready { 1.0 } else { 0.0 };
+        self.runtime
+            .metrics
+            .set("switchyard_scheme_ready", &labels, value);
+        word.ready
+    }
+}
+
+/// A plugin's sentence on one line and of bounded length.
+fn cut(sentence: &str) -> String {
+    let one_line = sentence.chars().map(|c| if c.is_control() { ' ' } else { c });
+    one_line.take(MAX_SENTENCE_CHARS).collect()
+}

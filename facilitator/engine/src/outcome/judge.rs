@@ -1,0 +1,144 @@
+//! Has schemes judge what the chain showed, and records what follows.
+
+use crate::decide::steps::{Decided, proves_failure};
+use crate::outcome::Outcomes;
+use crate::state::settlement::Settlement;
+use std::sync::Arc;
+
+use journal::Event;
+use sdk_plugin::chain::{Evidence, Shown};
+use sdk_plugin::scheme::Judgement;
+
+/// What came of a judgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judged {
+    Decided,
+    /// The scheme wants to see more.
+    Unproven,
+    /// It could not be judged, or the judgement was not recorded.
+    Open,
+}
+
+impl Judged {
+    fn of(is_recorded: bool) -> Self {
+        if is_recorded { Self::Decided } else { Self::Open }
+    }
+}
+
+impl Outcomes {
+    /// Has the scheme judge a step. Without a ground the decision is final at once: no
+    /// attempt of the step can land. `may_fail`: what is shown is whole enough to speak against the step.
+    pub(crate) async fn judge_step(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        evidence: &Evidence,
+        decided: Option<&Decided>,
+        may_fail: bool,
+    ) -> Judged {
+        let step = evidence.step;
+        let network = settlement.network.id();
+        let (Some(kind), Some(plan)) = (&settlement.kind, settlement.plan()) else {
+            tracing::error!(
+                settlement = settlement.id,
+                "a payment landed and no loaded plugin can judge it: load the \
+                 version that planned it"
+            );
+            self.runtime
+                .metrics
+                .add("switchyard_unjudged_total", &[("network", network)], 1);
+            return Judged::Open;
+        };
+        let pays = usize::try_from(step)
+            .ok()
+            .and_then(|i| plan.steps.get(i))
+            .is_some_and(|step| step.pays);
+        match self.runtime.ops.judge(kind, plan, evidence).await {
+            Ok(Judgement::Paid(paid)) if pays => {
+                Judged::of(self.conclude_paid(settlement, paid, evidence, decided).await)
+            }
+            // The guard is read first.
+            Ok(Judgement::NotPaid(_)) if !may_fail => Judged::Open,
+            Ok(Judgement::NotPaid(refusal)) if !proves_failure(evidence) => {
+                tracing::error!(settlement = settlement.id, step, reason = %refusal.reason,
+                    "a judgement was refused: the scheme calls a step failed that may have had its effect");
+                self.runtime
+                    .metrics
+                    .add("switchyard_unproven_total", &[("network", network)], 1);
+                Judged::Open
+            }
+            Ok(Judgement::NotPaid(refusal)) if pays => {
+                Judged::of(self.conclude_failed(settlement, refusal, evidence, decided).await)
+            }
+            Ok(judgement @ (Judgement::Next | Judgement::Paid(_))) if !pays => {
+                let (writes, jobs) = match judgement {
+                    Judgement::Paid(paid) => (paid.writes, paid.jobs),
+                    Judgement::Next | Judgement::NotPaid(_) | Judgement::Unproven { .. } => {
+                        (Vec::new(), Vec::new())
+                    }
+                };
+                let foreign = evidence.foreign.first();
+                let (height, tx_id) = match (&evidence.shown, foreign) {
+                    (Shown::Landed { height } | Shown::Reverted { height, .. }, _) => {
+                        (*height, &evidence.tx_id)
+                    }
+                    (Shown::Dead { .. }, Some(tx)) => (tx.height, &tx.tx_id),
+                    (Shown::Dead { .. }, None) => {
+                        tracing::error!(
+                            settlement = settlement.id,
+                            step,
+                            "the scheme calls a step done that can't have happened"
+                        );
+                        return Judged::Open;
+                    }
+                };
+                let done = Event::StepDone {
+                    settlement: settlement.id,
+                    step,
+                    tx_id: tx_id.clone(),
+                    height,
+                };
+                let rows = (writes, jobs);
+                Judged::of(
+                    self.conclude_step(settlement, done, evidence, decided, rows)
+                        .await,
+                )
+            }
+            Ok(Judgement::NotPaid(refusal)) => {
+                let failed = Event::StepFailed {
+                    settlement: settlement.id,
+                    step,
+                    reason: refusal.reason,
+                };
+                let rows = (refusal.writes, Vec::new());
+                Judged::of(
+                    self.conclude_step(settlement, failed, evidence, decided, rows)
+                        .await,
+                )
+            }
+            Ok(Judgement::Next | Judgement::Paid(_)) => {
+                tracing::error!(
+                    settlement = settlement.id,
+                    step,
+                    "the scheme's judgement does not fit the step"
+                );
+                Judged::Open
+            }
+            Ok(Judgement::Unproven { why }) => {
+                // Polled several times a second: said once in a while.
+                let sentence = format!("not proven yet: {why}");
+                if self
+                    .runtime
+                    .run_of(network)
+                    .is_none_or(|run| run.health.is_news(&sentence))
+                {
+                    tracing::warn!(settlement = settlement.id, step, "{sentence}");
+                }
+                self.runtime
+                    .metrics
+                    .add("switchyard_unproven_total", &[("network", network)], 1);
+                Judged::Unproven
+            }
+            Err(_) => Judged::Open,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What every owner of the engine uses: the registry, the journal, the way into plugins, the networks, the claims in
+//! memory, and the engine's tasks.
+
+use crate::lock;
+use crate::registry::Registry;
+use crate::runtime::calls::Ops;
+use crate::state::claims::Claims;
+use crate::state::network::NetworkRun;
+pub(crate) mod calls;
+pub(crate) mod nodes;
+pub(crate) mod other_nodes;
+pub(crate) mod paused;
+pub(crate) mod second_source;
+pub(crate) mod survive;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use base::clock::Clock;
+use base::pause::Paused;
+use journal::{Journal, JournalError, SettlementRow};
+use telemetry::metrics::Metrics;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// Shared by the owners above it, each of which holds it.
+pub(crate) struct Runtime {
+    pub(crate) registry: Registry,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) ops: Ops,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// By CAIP-2 id.
+    pub(crate) networks: BTreeMap<String, Arc<NetworkRun>>,
+    pub(crate) claims: Claims,
+    paused: RwLock<Paused>,
+    /// Every settlement of this process has a greater id.
+    pub(crate) first_id: u64,
+    pub(crate) started: Instant,
+    /// How often which work panicked since the start, by network; the empty one stands for all.
+    pub(crate) panics: Mutex<BTreeMap<(String, &'static str), u32>>,
+    /// `None` once stopped: no task starts any more.
+    tasks: Mutex<Option<JoinSet<()>>>,
+}
+
+impl Runtime {
+    pub(crate) fn new(
+        registry: Registry,
+        journal: Arc<dyn Journal>,
+        ops: Ops,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let networks = registry
+            .networks()
+            .map(|network| {
+                let run = Arc::new(NetworkRun::new(Arc::clone(network)));
+                (network.id().to_owned(), run)
+            })
+            .collect();
+        let first_id = journal.new_id();
+        Self {
+            registry,
+            journal,
+            ops,
+            clock,
+            metrics,
+            networks,
+            claims: Claims::default(),
+            paused: RwLock::default(),
+            first_id,
+            started: Instant::now(),
+            panics: Mutex::default(),
+            tasks: Mutex::new(Some(JoinSet::new())),
+        }
+    }
+
+    /// Ends every task at once, as a crash would.
+    pub(crate) fn stop(&self) {
+        // Dropped outside the lock: a task that is dropped may end calls that use the engine.
+        let tasks = lock(&self.tasks).take();
+        drop(tasks);
+    }
+
+    pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = lock(&self.tasks);
+        let Some(tasks) = tasks.as_mut() else { return };
+        // Ended tasks are collected here, so that the set stays as large as what runs.
+        while tasks.try_join_next().is_some() {}
+        let runtime = Arc::clone(self);
+        tasks.spawn(async move {
+            // Work that must continue has a guard of its own inside.
+            let _ = runtime.survives("", "a task of the engine", task).await;
+        });
+    }
+
+    pub(crate) fn spawn_after(self: &Arc<Self>, pause: Duration, then: impl FnOnce() + Send + 'static) {
+        self.spawn(async move {
+            tokio::time::sleep(pause).await;
+            then();
+        });
+    }
+
+    pub(crate) fn run_of(&self, network: &str) -> Option<&Arc<NetworkRun>> {
+        self.networks.get(network)
+    }
+
+    /// The newest row of a claim, from memory or from the journal.
+    pub(crate) async fn claim_row(&self, claim: &str) -> Result<Option<SettlementRow>, JournalError> {
+        if let Some(holder) = self.claims.holder(claim) {
+            return Ok(Some(holder.lock().row.clone()));
+        }
+        self.journal.claim(claim).await
+    }
+}

@@ -1,0 +1,127 @@
+//! Who holds a claim and the conflict keys, in memory. The journal decides on both: it refuses a second holder.
+
+use crate::decide::conflicts::Conflicts;
+use crate::lock;
+use crate::state::settlement::{Phase, Settlement};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use journal::{Outcome, SettlementRow};
+
+/// The settlements of one claim key.
+#[derive(Debug, Default)]
+pub(crate) struct Claim {
+    /// The settlement that is journaled, or being journaled.
+    pub(crate) holder: Option<Arc<Settlement>>,
+    /// Settlements without a commit: one for each distinct payload and terms.
+    pub(crate) opening: Vec<Arc<Settlement>>,
+}
+
+/// Every claim with an unfinished settlement, and the conflict keys that settlements hold.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    /// In the order of their keys, so that a walk over all of them has the same order each time.
+    claims: Mutex<BTreeMap<String, Claim>>,
+    conflicts: Mutex<Conflicts>,
+}
+
+impl Claims {
+    /// The conflict keys, locked.
+    pub(crate) fn conflicts(&self) -> MutexGuard<'_, Conflicts> {
+        lock(&self.conflicts)
+    }
+
+    /// The settlement that holds a claim.
+    pub(crate) fn holder(&self, claim: &str) -> Option<Arc<Settlement>> {
+        lock(&self.claims).get(claim)?.holder.clone()
+    }
+
+    /// Every journaled settlement that is not finished.
+    pub(crate) fn holders(&self) -> Vec<Arc<Settlement>> {
+        let claims = lock(&self.claims);
+        claims.values().filter_map(|claim| claim.holder.clone()).collect()
+    }
+
+    /// Journaled settlements of a network that are not finished.
+    pub(crate) fn holders_on(&self, network: &str) -> Vec<Arc<Settlement>> {
+        let mut holders = self.holders();
+        holders.retain(|settlement| settlement.network.id() == network);
+        holders
+    }
+
+    /// The settlement with this request hash whose first commit is running.
+    pub(crate) fn committing(&self, request: &str) -> Option<SettlementRow> {
+        let claims = lock(&self.claims);
+        claims.values().find_map(|claim| {
+            let state = claim.holder.as_ref()?.lock();
+            let is_it = state.phase == Phase::Committing && state.row.request == request;
+            is_it.then(|| state.row.clone())
+        })
+    }
+
+    /// Runs `with` on a claim, which exists afterwards, under the lock of all claims.
+    pub(crate) fn with<T>(&self, claim: &str, with: impl FnOnce(&mut Claim) -> T) -> T {
+        with(lock(&self.claims).entry(claim.to_owned()).or_default())
+    }
+
+    /// Takes a journaled settlement in at a start, with the conflict keys that it holds.
+    pub(crate) fn resume(&self, settlement: &Arc<Settlement>, keys: Vec<String>) {
+        {
+            let mut conflicts = self.conflicts();
+            for key in keys {
+                conflicts.hold(key, settlement.id);
+            }
+        }
+        self.with(&settlement.claim, |claim| {
+            claim.holder = Some(Arc::clone(settlement));
+        });
+    }
+
+    /// Makes a settlement the claim's holder before its first commit; `false` when another one is.
+    pub(crate) fn hold_claim(&self, settlement: &Arc<Settlement>) -> bool {
+        self.with(&settlement.claim, |claim| match &claim.holder {
+            Some(holder) => holder.id == settlement.id,
+            None => {
+                claim.opening.retain(|other| other.id != settlement.id);
+                claim.holder = Some(Arc::clone(settlement));
+                true
+            }
+        })
+    }
+
+    /// Gives a settlement's conflict keys back.
+    pub(crate) fn free_keys(&self, id: u64) {
+        self.conflicts().free(id);
+    }
+
+    /// Removes a settlement, with its conflict keys.
+    pub(crate) fn forget(&self, settlement: &Arc<Settlement>) {
+        self.free_keys(settlement.id);
+        let mut claims = lock(&self.claims);
+        if let Some(claim) = claims.get_mut(&settlement.claim) {
+            claim.opening.retain(|other| other.id != settlement.id);
+            let is_holder = |holder: &Arc<Settlement>| holder.id == settlement.id;
+            if claim.holder.as_ref().is_some_and(is_holder) {
+                claim.holder = None;
+            }
+            if claim.holder.is_none() && claim.opening.is_empty() {
+                claims.remove(&settlement.claim);
+            }
+        }
+    }
+
+    /// How many claims there are.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.claims).len()
+    }
+
+    /// Settlements without an outcome, journaled or not.
+    pub(crate) fn undecided(&self) -> usize {
+        let claims = lock(&self.claims);
+        claims
+            .values()
+            .flat_map(|claim| claim.holder.iter().chain(&claim.opening))
+            .filter(|settlement| settlement.lock().row.outcome == Outcome::Open)
+            .count()
+    }
+}

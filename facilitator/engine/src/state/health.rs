@@ -1,0 +1,130 @@
+//! What the checks of a network have found, and what was logged about it.
+
+use crate::lock;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::sync::{Notify, OnceCell};
+use tokio::time::Instant;
+
+/// What lasts is said again after this long.
+pub(crate) const REMIND_EVERY: Duration = Duration::from_secs(300);
+/// Kinds of sentences remembered.
+pub(crate) const MAX_SAID: usize = 64;
+/// How every sentence about a network that can't be used begins.
+pub(crate) const NOT_READY: &str = "network is not ready: ";
+/// Begins the list of nodes and their troubles.
+pub(crate) const NO_NODE: &str = "no RPC node gives a usable answer: ";
+/// What the checks of one network have found out and said.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    /// The chain is not the one that the journal knows: nothing is sent to it.
+    pub(crate) astray: AtomicBool,
+    /// Height of the highest final settlement when the process began; `None` inside: there is none.
+    pub(crate) final_height: OnceCell<Option<u64>>,
+    /// Since when the head is below a block in which a payment was seen.
+    pub(crate) behind_since: Mutex<Option<Instant>>,
+    /// The last check of a network that was ready failed quickly: the next one decides whether it still is.
+    pub(crate) missed: AtomicBool,
+    /// There was no node to ask, and there is one.
+    pub(crate) node_is_back: Notify,
+    /// Nodes show what they serve, to one task at a time.
+    pub(crate) judging: tokio::sync::Mutex<()>,
+    /// When all nodes were last looked at.
+    pub(crate) nodes_shown: Mutex<Option<Instant>>,
+    /// What is said of payments that are pending for too long.
+    pub(crate) overdue: Mutex<Option<String>>,
+    said: Mutex<BTreeMap<String, Instant>>,
+}
+
+impl Health {
+    /// Whether a sentence is to be said: one that differs only in numbers was said before and is repeated now and then.
+    pub(crate) fn is_news(&self, sentence: &str) -> bool {
+        let now = Instant::now();
+        let mut said = lock(&self.said);
+        if said.len() > MAX_SAID {
+            said.clear();
+        }
+        let last = said.entry(kind_of(sentence));
+        match last {
+            std::collections::btree_map::Entry::Occupied(mut last) => {
+                let is_due = now.saturating_duration_since(*last.get()) >= REMIND_EVERY;
+                if is_due {
+                    last.insert(now);
+                }
+                is_due
+            }
+            std::collections::btree_map::Entry::Vacant(first) => {
+                first.insert(now);
+                true
+            }
+        }
+    }
+
+    /// The network is ready again: whatever keeps it from being used the next time is news.
+    pub(crate) fn forget_not_ready(&self) {
+        self.forget(NOT_READY);
+    }
+
+    /// Sentences that begin so are news again.
+    pub(crate) fn forget(&self, beginning: &str) {
+        lock(&self.said).retain(|sentence, _| !sentence.starts_with(beginning));
+    }
+}
+
+/// A sentence without its numbers: ages and heights change from check to check and mean the same. So do the ways in which
+/// nodes that are down show it: first a connection breaks, then none is made.
+fn kind_of(sentence: &str) -> String {
+    let mut kind = String::new();
+    let sentence = match sentence.find(NO_NODE) {
+        Some(at) => sentence.split_at(at.saturating_add(NO_NODE.len())).0,
+        None => sentence,
+    };
+    for c in sentence.chars() {
+        match c {
+            '0'..='9' if kind.ends_with('#') => {}
+            '0'..='9' => kind.push('#'),
+            c => kind.push(c),
+        }
+    }
+    kind
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_lasts_is_said_once_and_again_after_minutes_whatever_its_numbers() {
+        let health = Health::default();
+        assert!(health.is_news("the head block 17 is 181 s old"));
+        for age in 182..220 {
+            tokio::time::advance(Duration::from_secs(3)).await;
+            assert!(!health.is_news(&format!("the head block 17 is {age} s old")));
+        }
+        assert!(health.is_news("another node"), "another kind is news");
+        tokio::time::advance(REMIND_EVERY).await;
+        assert!(health.is_news("the head block 17 is 520 s old"));
+        assert!(!health.is_news("the head block 17 is 521 s old"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_after_a_recovery_is_news_and_a_lasting_warning_is_not() {
+        let health = Health::default();
+        let outages = ["network is not ready: a", "network is not ready: b"];
+        for sentence in [outages[0], outages[1], "a low balance"] {
+            assert!(health.is_news(sentence));
+            assert!(!health.is_news(sentence));
+        }
+        health.forget_not_ready();
+        for sentence in outages {
+            assert!(health.is_news(sentence));
+        }
+        let down = |cause| format!("{NOT_READY}{NO_NODE}one.example {cause}");
+        assert!(health.is_news(&down("broke the connection")));
+        assert!(!health.is_news(&down("could not be reached")), "the same outage");
+        assert!(!health.is_news("a low balance"));
+    }
+}

@@ -1,0 +1,106 @@
+//! Who waits for a lane, and that no payer waits with more than its share: one who signs more than a network can carry
+//! keeps nobody else out.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One payer may have one place of so many.
+const SHARE: usize = 4;
+/// So many places a payer may have in a queue of any length.
+const AT_LEAST: usize = 8;
+
+/// Settlements in a lane's queue, counted.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    most_of_a_payer: usize,
+    counted: Mutex<Counted>,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    all: usize,
+    of_payers: BTreeMap<String, usize>,
+}
+
+impl Waiting {
+    /// For a queue with so many places.
+    pub(crate) fn new(places: usize) -> Self {
+        Self {
+            most_of_a_payer: (places / SHARE).max(AT_LEAST),
+            counted: Mutex::default(),
+        }
+    }
+
+    /// Counts one more, `false` when its payer has its share. `None`: no payer decides how many there are.
+    pub(crate) fn enter(&self, payer: Option<&str>) -> bool {
+        let mut counted = self.lock();
+        if let Some(payer) = payer {
+            let of_payer = counted.of_payers.get(payer).copied().unwrap_or_default();
+            if of_payer >= self.most_of_a_payer {
+                return false;
+            }
+            counted
+                .of_payers
+                .insert(payer.to_owned(), of_payer.saturating_add(1));
+        }
+        counted.all = counted.all.saturating_add(1);
+        true
+    }
+
+    /// The same payer's place is free again.
+    pub(crate) fn leave(&self, payer: Option<&str>) {
+        let mut counted = self.lock();
+        counted.all = counted.all.saturating_sub(1);
+        let Some(payer) = payer else { return };
+        let left = counted
+            .of_payers
+            .get(payer)
+            .map(|of_payer| of_payer.saturating_sub(1));
+        match left {
+            Some(0) => {
+                counted.of_payers.remove(payer);
+            }
+            Some(left) => {
+                counted.of_payers.insert(payer.to_owned(), left);
+            }
+            None => {}
+        }
+    }
+
+    pub(crate) fn all(&self) -> usize {
+        self.lock().all
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        // No code that can panic runs under this lock.
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payer_has_its_share_of_the_places_and_leaves_the_others_theirs() {
+        let waiting = Waiting::new(100);
+        assert_eq!((0..100).filter(|_| waiting.enter(Some("loud"))).count(), 25);
+        assert!(waiting.enter(Some("quiet")) && waiting.enter(None));
+        assert_eq!(waiting.all(), 27);
+        waiting.leave(Some("loud"));
+        assert!(waiting.enter(Some("loud")) && !waiting.enter(Some("loud")));
+        for _ in 0..25 {
+            waiting.leave(Some("loud"));
+        }
+        waiting.leave(Some("quiet"));
+        waiting.leave(None);
+        assert_eq!(waiting.all(), 0);
+        assert!(waiting.lock().of_payers.is_empty());
+    }
+
+    #[test]
+    fn in_a_short_queue_one_payer_may_have_several_places() {
+        let waiting = Waiting::new(1);
+        assert_eq!((0..100).filter(|_| waiting.enter(Some("only"))).count(), AT_LEAST);
+    }
+}

@@ -1,0 +1,11 @@
+//! What is in memory: claims, settlements, slots, lanes as others reach them, and networks at work. State knows rows and
+//! pure decisions, and nothing of the tasks that change it.
+
+pub(crate) mod claims;
+pub(crate) mod health;
+pub(crate) mod jobs;
+pub(crate) mod lane;
+pub(crate) mod lane_queue;
+pub(crate) mod network;
+pub(crate) mod settlement;
+pub(crate) mod slot;

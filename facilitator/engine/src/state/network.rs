@@ -1,0 +1,195 @@
+//! A network at work: its open slots and its lanes.
+
+use crate::decide::budget::Budget;
+use crate::decide::head::Head;
+use crate::lock;
+use crate::registry::Network;
+use crate::state::health::Health;
+use crate::state::jobs::Jobs;
+use crate::state::lane::LaneHandle;
+use crate::state::settlement::Settlement;
+use crate::state::slot::{OpenSlot, SlotKey};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sdk_plugin::Amount;
+use sdk_plugin::scheme::LaneChoice;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// One network's moving parts.
+#[derive(Debug)]
+pub struct NetworkRun {
+    pub network: Arc<Network>,
+    slots: Mutex<BTreeMap<SlotKey, Arc<OpenSlot>>>,
+    lanes: Mutex<BTreeMap<String, LaneHandle>>,
+    /// Wakes the observer before its time.
+    pub look: Notify,
+    /// What transactions may cost today.
+    pub(crate) budget: Budget,
+    /// Signers that recorded payments name, until when: seconds since the epoch. As it was at the start.
+    pub(crate) held: Mutex<BTreeMap<String, u64>>,
+    head: Mutex<Head>,
+    /// Native currency of each signer as the last check saw it, atomic units.
+    pub(crate) balances: Mutex<BTreeMap<String, Amount>>,
+    /// Wakes the checks of its schemes before their time.
+    pub(crate) schemes_due: Notify,
+    /// Jobs that run.
+    pub(crate) jobs: Jobs,
+    /// What its checks have found out and said.
+    pub(crate) health: Health,
+}
+
+impl NetworkRun {
+    pub fn new(network: Arc<Network>) -> Self {
+        Self {
+            budget: Budget::new(&network.settings),
+            network,
+            slots: Mutex::default(),
+            lanes: Mutex::default(),
+            look: Notify::new(),
+            held: Mutex::default(),
+            head: Mutex::default(),
+            balances: Mutex::default(),
+            schemes_due: Notify::new(),
+            jobs: Jobs::default(),
+            health: Health::default(),
+        }
+    }
+
+    /// Signers whose lanes have been closed for so long since their start: the chain's sequence is not compared with the
+    /// journal's.
+    #[must_use]
+    pub fn long_closed(&self, long: Duration) -> Vec<String> {
+        let lanes = lock(&self.lanes);
+        let closed = lanes.values().filter(|lane| lane.is_closed_for(long));
+        closed.map(|lane| lane.lane.signer.clone()).collect()
+    }
+
+    /// Whether nothing may be sent, because the chain is not the one that the journal knows.
+    #[must_use]
+    pub fn is_astray(&self) -> bool {
+        self.health.astray.load(Ordering::Relaxed)
+    }
+
+    pub fn add_slot(&self, slot: Arc<OpenSlot>) {
+        lock(&self.slots).insert(slot.key(), slot);
+        self.look.notify_one();
+    }
+
+    /// Records the head that an answer named.
+    pub fn saw_head(&self, height: u64) {
+        lock(&self.head).saw(height);
+    }
+
+    /// The highest block that two answers have named; 0 before that.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        lock(&self.head).height()
+    }
+
+    /// Whether every signer's sequence has been compared with the journal's: before that the journal may be an old copy, and
+    /// nothing is released by it.
+    #[must_use]
+    pub fn is_compared(&self) -> bool {
+        let lanes = lock(&self.lanes);
+        // Before the first good check no signer is known.
+        let are_known = !lanes.is_empty() || self.network.readiness().is_ok();
+        are_known && lanes.values().all(LaneHandle::is_reconciled)
+    }
+
+    /// Polls every slot at once.
+    pub fn poll_all_now(&self) {
+        for slot in self.slots() {
+            slot.lock().due = Instant::now();
+        }
+        self.look.notify_one();
+    }
+
+    /// Polls a settlement's slots at once.
+    pub fn poll_now(&self, settlement: &Settlement) {
+        for slot in self.slots() {
+            if slot.covers.iter().any(|(covered, _)| covered.id == settlement.id) {
+                slot.lock().due = Instant::now();
+            }
+        }
+        self.look.notify_one();
+    }
+
+    /// What a signer had at the last check, native atomic units; `None`: not known.
+    #[must_use]
+    pub fn balance_of(&self, signer: &str) -> Option<Amount> {
+        lock(&self.balances).get(signer).copied()
+    }
+
+    /// The sequence of the first slot of a signer that has not landed.
+    #[must_use]
+    pub fn lowest_in_flight(&self, signer: &str) -> Option<u64> {
+        let slots = lock(&self.slots);
+        let first = slots
+            .range(of_signer(signer))
+            .find(|(_, slot)| slot.is_in_flight());
+        first.map(|((_, sequence), _)| *sequence)
+    }
+
+    pub fn remove_slot(&self, key: &SlotKey) {
+        lock(&self.slots).remove(key);
+    }
+
+    #[must_use]
+    pub fn slot(&self, key: &SlotKey) -> Option<Arc<OpenSlot>> {
+        lock(&self.slots).get(key).cloned()
+    }
+
+    #[must_use]
+    pub fn slots(&self) -> Vec<Arc<OpenSlot>> {
+        lock(&self.slots).values().cloned().collect()
+    }
+
+    /// Slots of one signer that have not landed.
+    #[must_use]
+    pub fn in_flight(&self, signer: &str) -> usize {
+        let slots = lock(&self.slots);
+        let own = slots.range(of_signer(signer));
+        own.filter(|(_, slot)| slot.is_in_flight()).count()
+    }
+
+    #[must_use]
+    pub fn lane(&self, signer: &str) -> Option<LaneHandle> {
+        lock(&self.lanes).get(signer).cloned()
+    }
+
+    pub fn add_lane(&self, handle: LaneHandle) {
+        lock(&self.lanes).insert(handle.lane.signer.clone(), handle);
+    }
+
+    /// The lane for a step: the named one, or the active one with the least before it, those first whose signer may
+    /// still spend today.
+    #[must_use]
+    pub fn choose(&self, choice: &LaneChoice, now_ms: u64) -> Option<LaneHandle> {
+        match choice {
+            LaneChoice::Signer { address } => self.lane(address),
+            LaneChoice::Any | LaneChoice::Foreign => self
+                .network
+                .lanes()
+                .iter()
+                .filter_map(|lane| self.lane(&lane.signer))
+                .min_by_key(|handle| {
+                    let signer = &handle.lane.signer;
+                    let most = self.network.settings.max_cost;
+                    (
+                        !self.budget.signer_has(now_ms, most, signer),
+                        handle.waiting().saturating_add(self.in_flight(signer)),
+                    )
+                }),
+        }
+    }
+}
+
+/// The keys of one signer's slots, which a lane looks at: those of others do not slow it down.
+fn of_signer(signer: &str) -> RangeInclusive<SlotKey> {
+    (signer.to_owned(), 0)..=(signer.to_owned(), u64::MAX)
+}

@@ -1,0 +1,209 @@
+//! One settlement in memory: its row, who waits for it, and whether it can still be withdrawn.
+
+use crate::decide::claim::Asker;
+use crate::decide::replies;
+use crate::registry::{Kind, Network};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use sdk_plugin::PaymentRequest;
+use sdk_plugin::scheme::{Plan, Refusal};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use base::service::{SettleAnswer, Settled};
+use journal::SettlementRow;
+
+/// Where a settlement is with respect to its first commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Being planned or waiting for a lane: withdrawn when its last caller goes.
+    Opening,
+    /// The first commit is under way.
+    Committing,
+    /// Owned: nothing a caller does changes it.
+    Committed,
+    /// Refused or withdrawn before the first commit.
+    Gone,
+}
+
+/// A caller that waits.
+#[derive(Debug)]
+pub struct Waiter {
+    pub number: u64,
+    pub asker: Asker,
+    pub network_as_sent: String,
+    /// When it came: a late release needs an observation that began after this.
+    pub joined: Instant,
+    pub reply: oneshot::Sender<Settled>,
+}
+
+/// What changes.
+#[derive(Debug)]
+pub struct State {
+    pub phase: Phase,
+    pub row: SettlementRow,
+    /// In the order of arrival: the opener first.
+    pub waiters: Vec<Waiter>,
+    next_waiter: u64,
+    /// A later step that could not be brought into a slot is asked for again after a pause.
+    pub retrying: bool,
+    /// How often in a row that was so.
+    pub retries: u32,
+    /// Head height when every undecided step had ended.
+    pub ended_at_head: Option<u64>,
+}
+
+/// A settlement that is being opened, or is not finished.
+#[derive(Debug)]
+pub struct Settlement {
+    pub id: u64,
+    pub claim: String,
+    pub network: Arc<Network>,
+    /// `None` when no loaded plugin serves it any more.
+    pub kind: Option<Arc<Kind>>,
+    /// What is planned; `None` inside when a stored plan can't be read.
+    pub plan: OnceLock<Option<Arc<Plan>>>,
+    /// For planning; a resumed settlement needs none.
+    pub request: Option<PaymentRequest>,
+    /// The generation before this one, which failed, when the same request opened it: a refusal answers with that failure.
+    pub failed_before: OnceLock<SettlementRow>,
+    state: Mutex<State>,
+    /// Wakes whoever waits for the phase, or for a caller that left.
+    pub changed: Notify,
+    /// Held across a commit that decides or releases, so that two never cross.
+    pub deciding: tokio::sync::Mutex<()>,
+}
+
+impl Settlement {
+    pub fn new(
+        row: SettlementRow,
+        phase: Phase,
+        network: Arc<Network>,
+        kind: Option<Arc<Kind>>,
+        request: Option<PaymentRequest>,
+    ) -> Self {
+        Self {
+            id: row.id,
+            claim: row.claim.clone(),
+            network,
+            kind,
+            plan: OnceLock::new(),
+            failed_before: OnceLock::new(),
+            request,
+            state: Mutex::new(State {
+                phase,
+                row,
+                waiters: Vec::new(),
+                next_waiter: 0,
+                retrying: false,
+                retries: 0,
+                ended_at_head: None,
+            }),
+            changed: Notify::new(),
+            deciding: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics between two writes under this lock that belong together.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The plan, where there is one that can be read.
+    #[must_use]
+    pub fn plan(&self) -> Option<&Arc<Plan>> {
+        self.plan.get().and_then(Option::as_ref)
+    }
+
+    /// Whether any caller waits for its outcome.
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        !self.lock().waiters.is_empty()
+    }
+
+    /// Withdraws it when nobody waits any more and nothing is journaled.
+    pub fn withdraw_if_deserted(&self) {
+        {
+            let mut state = self.lock();
+            state.waiters.retain(|waiter| !waiter.reply.is_closed());
+            if state.phase == Phase::Opening && state.waiters.is_empty() {
+                state.phase = Phase::Gone;
+            }
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Gives every waiter an answer.
+    pub fn answer_all(&self, waiters: Vec<Waiter>, mut answer: impl FnMut(&Waiter) -> SettleAnswer) {
+        for waiter in waiters {
+            let answer = answer(&waiter);
+            // A caller that has hung up needs no answer.
+            let _ = waiter.reply.send(answer.into());
+        }
+    }
+
+    /// Ends a settlement of which nothing is journaled.
+    pub fn give_up(&self, answer: impl FnMut(&Waiter) -> SettleAnswer) {
+        let waiters = {
+            let mut state = self.lock();
+            state.phase = Phase::Gone;
+            std::mem::take(&mut state.waiters)
+        };
+        self.changed.notify_waiters();
+        self.answer_all(waiters, answer);
+    }
+}
+
+impl State {
+    pub fn join(&mut self, asker: Asker, network_as_sent: String) -> (u64, oneshot::Receiver<Settled>) {
+        let number = self.next_waiter;
+        self.next_waiter = self.next_waiter.saturating_add(1);
+        let (reply, answer) = oneshot::channel();
+        self.waiters.push(Waiter {
+            number,
+            asker,
+            network_as_sent,
+            joined: Instant::now(),
+            reply,
+        });
+        (number, answer)
+    }
+
+    /// Takes a caller off the list; `false` when it is being answered already.
+    pub fn leave(&mut self, number: u64) -> bool {
+        let before = self.waiters.len();
+        self.waiters.retain(|waiter| waiter.number != number);
+        self.waiters.len() < before
+    }
+
+    /// The first caller that is still there and that this concerns.
+    pub fn next_caller_if(&mut self, concerns: impl Fn(&Waiter) -> bool) -> Option<Waiter> {
+        self.waiters.retain(|waiter| !waiter.reply.is_closed());
+        let index = self.waiters.iter().position(concerns)?;
+        Some(self.waiters.remove(index))
+    }
+
+    /// The first caller that is still there.
+    pub fn next_caller(&mut self) -> Option<Waiter> {
+        self.waiters.retain(|waiter| !waiter.reply.is_closed());
+        if self.waiters.is_empty() {
+            None
+        } else {
+            Some(self.waiters.remove(0))
+        }
+    }
+}
+
+/// Ends a settlement without a commit: every caller gets the refusal.
+pub(crate) fn refuse(settlement: &Settlement, refusal: &Refusal) {
+    let payer = settlement.lock().row.payer.clone();
+    let refusal = if refusal.payer.is_empty() {
+        Refusal {
+            payer,
+            ..refusal.clone()
+        }
+    } else {
+        refusal.clone()
+    };
+    settlement.give_up(|waiter| SettleAnswer::Reply(replies::failure(&refusal, "", &waiter.network_as_sent)));
+}

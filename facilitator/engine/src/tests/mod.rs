@@ -1,0 +1,5 @@
+//! Tests of the engine as a whole, over a scripted driver and schemes.
+
+mod bound;
+pub(crate) mod releases;
+mod schemes;

@@ -1,0 +1,62 @@
+//! What the next poll of a slot asks the chain for. Pure.
+
+use crate::decide::observation::search_from;
+use crate::registry::NetworkSettings;
+use crate::state::slot::OpenSlot;
+use std::time::Duration;
+
+use sdk_plugin::chain::Watch;
+use tokio::time::Instant;
+
+/// How far below the block that makes a slot final the known head may be when that block is asked for with the rest.
+const NEAR_FINAL_BLOCKS: u64 = 8;
+/// From when on after a send a node is asked whether it knows the transaction. Most land before.
+const POOL_AFTER: Duration = Duration::from_secs(1);
+
+/// One watch for each attempt. What concerns the slot as a whole is asked with the newest.
+pub(crate) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64) -> Vec<Watch> {
+    let evidence = slot.evidence();
+    let state = slot.lock();
+    let since_height = search_from(state.since_height(), head, settings);
+    let own_decided = state.own_ground_in_question();
+    let may_be_lost = state.decided.is_none() || state.decided_is_final || state.unseen;
+    // A slot that seems used is not, while a node has a transaction of ours waiting for it.
+    let seems_used = state.decided.is_none() && (state.anchor.is_some() || state.read_guards);
+    let pool = may_be_lost && Instant::now().saturating_duration_since(state.last_sent) >= POOL_AFTER;
+    // The block that decided says whether our transaction is still there, whatever receipts a node keeps.
+    let decided = state
+        .decided
+        .as_ref()
+        .filter(|_| own_decided)
+        .map(|decided| decided.attempt);
+    let followed = state.followed();
+    let final_at = followed
+        .as_ref()
+        .map(|block| block.height.saturating_add(settings.finality.saturating_sub(1)))
+        .filter(|height| *height <= head.saturating_add(NEAR_FINAL_BLOCKS));
+    let newest = state.attempts.len().saturating_sub(1);
+    state
+        .attempts
+        .iter()
+        .enumerate()
+        .map(|(index, attempt)| {
+            let is_newest = index == newest;
+            let by_block = decided == Some(attempt.id);
+            Watch {
+                attempt_id: attempt.id.to_string(),
+                tx_id: attempt.tx_id.clone(),
+                lane: attempt.lane.clone(),
+                sequence: attempt.sequence,
+                since_height,
+                evidence: evidence.clone(),
+                search_foreign: state.search_foreign && is_newest,
+                pool: seems_used || (pool && is_newest),
+                block: followed.clone().filter(|_| is_newest || by_block),
+                by_block,
+                final_at: final_at.filter(|_| is_newest),
+                read_guards: state.read_guards,
+                whole_block: state.whole_block,
+            }
+        })
+        .collect()
+}
