@@ -1,6 +1,6 @@
 //! `cargo xtask lint`: what a change must pass in addition to the tests.
 
-use crate::{Failure, cargo, citations, contracts, links, words};
+use crate::{Failure, cargo, citations, contracts, links, quotes, words};
 
 /// Checks formatting, citations, links, words, clippy, rustdoc and the test contracts. A warning fails.
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub(crate) struct Args {
 enum Part {
     /// rustfmt
     Format,
-    /// What comments cite, where links lead, and words to avoid (tests/xtask/plain_words.toml)
+    /// Citations, links, documented log lines, and words to avoid (tests/xtask/plain_words.toml)
     Text,
     /// clippy over all targets
     Clippy,
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         cargo::run("Formatting", &["fmt", "--all", "--check"], &[])?;
     }
     if wanted(Part::Text) {
-        crate::paint::heading("Citations, links and words");
+        crate::paint::heading("Citations, links, log lines and words");
         text()?;
     }
     if wanted(Part::Clippy) {
@@ -58,7 +58,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 
 /// All checks run, so that one call shows every error.
 fn text() -> Result<(), Failure> {
-    let checks = [citations::check(), links::check(), words::check()];
+    let checks = [
+        citations::check(),
+        links::check(),
+        quotes::check(),
+        words::check(),
+    ];
     let errors: Vec<String> = checks
         .into_iter()
         .filter_map(|result| result.err().map(|Failure(what)| what))

@@ -11,6 +11,7 @@ mod full;
 mod links;
 mod lint;
 mod paint;
+mod quotes;
 mod test;
 mod tools;
 mod words;
