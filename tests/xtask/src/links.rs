@@ -1,5 +1,5 @@
 //! Links between Markdown files must have a target: a file, and a heading on it. Links of the handbook must stay in the
-//! handbook.
+//! handbook. Paths of the repository in code spans must exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,12 +11,30 @@ use crate::{Failure, cargo};
 /// The handbook's pages. mdBook does not publish files outside of it.
 const BOOK: &str = "docs/src";
 const SUMMARY: &str = "docs/src/SUMMARY.md";
+/// Code spans that start with one of these are paths from the repository's root.
+const FOLDERS: [&str; 7] = [
+    "docs/",
+    "facilitator/",
+    "plugins/",
+    "schemes-evm/",
+    "schemes-svm/",
+    "sdk-plugin/",
+    "tests/",
+];
 
-/// A link or an include of a page.
+/// A link, an include or a path of a page.
 #[derive(Debug, PartialEq, Eq)]
 enum Reference<'t> {
-    Link { path: &'t str, anchor: Option<&'t str> },
-    Include { path: &'t str, anchor: Option<&'t str> },
+    Link {
+        path: &'t str,
+        anchor: Option<&'t str>,
+    },
+    Include {
+        path: &'t str,
+        anchor: Option<&'t str>,
+    },
+    /// A code span with a path from the repository's root.
+    Path(&'t str),
 }
 
 /// Access to files that are link targets.
@@ -49,7 +67,7 @@ pub(crate) fn check() -> Result<(), Failure> {
     let (checked, wrong) = broken(&pages, &OnDisk(root));
     if wrong.is_empty() {
         println!(
-            "All {checked} links and includes of {} pages have a target.",
+            "All {checked} links, includes and paths of {} pages have a target.",
             pages.len()
         );
         return Ok(());
@@ -84,6 +102,7 @@ fn broken(pages: &BTreeMap<String, String>, repository: &dyn Repository) -> (usi
                 Reference::Include { path, anchor } => {
                     include_error(resolve(name, path).as_deref(), anchor, repository)
                 }
+                Reference::Path(path) => (!repository.exists(path)).then(|| format!("no file {path}")),
             };
             wrong.extend(complaint.map(|what| format!("{name}:{line}: {what}")));
         }
@@ -168,6 +187,7 @@ fn references(text: &str) -> Vec<(usize, Reference<'_>)> {
         if line.trim_start().starts_with("```") {
             in_code = !in_code;
             in_span = false;
+            continue;
         }
         in_span &= !line.trim().is_empty();
         let includes = between(line, "{{#include ", "}}").into_iter().map(|what| {
@@ -183,6 +203,12 @@ fn references(text: &str) -> Vec<(usize, Reference<'_>)> {
         if in_code {
             continue;
         }
+        let in_spans = line.split('`').skip(usize::from(!in_span)).step_by(2);
+        found.extend(
+            in_spans
+                .filter(|text| is_path(text))
+                .map(|text| (index + 1, Reference::Path(text))),
+        );
         // The target of a link whose text ends with code is in the part after that code.
         let outside_code = line.split('`').skip(usize::from(in_span)).step_by(2);
         in_span ^= line.matches('`').count() % 2 == 1;
@@ -198,6 +224,11 @@ fn references(text: &str) -> Vec<(usize, Reference<'_>)> {
         }
     }
     found
+}
+
+fn is_path(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
+    FOLDERS.iter().any(|folder| text.starts_with(folder)) && text.chars().all(is_plain)
 }
 
 /// Each text between two marks.
@@ -311,6 +342,20 @@ mod tests {
             of("[a](../x.md)"),
             ["README.md:1: no file outside the repository"]
         );
+    }
+
+    #[test]
+    fn paths_in_code_must_exist() {
+        let of = |text: &str| wrong(&[("a/README.md", text), ("tests/e2e/lib.rs", "")]);
+        for good in [
+            "`tests/e2e` and `tests/e2e/lib.rs`",
+            "`tests/e2e auth_capture::x` and `tests/*/none` and `other/none`",
+            "```sh\n`tests/none`\n```\ntests/none",
+        ] {
+            assert_eq!(of(good), Vec::<String>::new(), "{good}");
+        }
+        assert_eq!(of("A\n`tests/none`"), ["a/README.md:2: no file tests/none"]);
+        assert_eq!(of("A `b\nc` `tests/none`"), ["a/README.md:2: no file tests/none"]);
     }
 
     #[test]
