@@ -52,7 +52,7 @@ pub(crate) fn run(what: &str, arguments: &[&str], environment: &[(&str, &str)]) 
     // The cargo that runs this program, so that a `+toolchain` holds for everything.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    // What the outer cargo says of this program would make build scripts run again that look at the same names.
+    // The outer cargo's variables for this program would make build scripts that read the same names run again.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if OF_THIS_PROGRAM.iter().any(|prefix| text.starts_with(prefix)) {
@@ -67,7 +67,7 @@ pub(crate) fn run(what: &str, arguments: &[&str], environment: &[(&str, &str)]) 
         .map_err(|e| Failure(format!("cannot start cargo: {e}")))?;
     if !status.success() {
         return Err(Failure(format!(
-            "`{line}` failed ({status}); what is wrong stands above"
+            "`{line}` failed ({status}); see its messages above"
         )));
     }
     println!("done in {} s", started.elapsed().as_secs());

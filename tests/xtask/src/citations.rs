@@ -1,20 +1,18 @@
-//! What comments and tests cite must exist: a row of docs/src/protocol/threats.md for each threat, a page of
+//! Everything that comments and tests cite must exist: a row of docs/src/protocol/threats.md for each threat, a page of
 //! docs/src/protocol and a section on it for each `page.md section N`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use crate::files::{self, Kind};
 use crate::{Failure, cargo};
 
 /// Where the cited pages are, from the repository's root.
 const PAGES: &str = "docs/src/protocol";
 /// The page whose rows are threats.
 const THREATS: &str = "threats.md";
-/// Folders that hold no sources of this repository.
-const SKIPPED: [&str; 3] = ["target", "node_modules", "lib"];
 
-/// What can be cited.
+/// Everything that can be cited.
 #[derive(Debug, Default)]
 struct Pages {
     /// Numbers of sections by the page's file name.
@@ -35,7 +33,7 @@ impl Pages {
         }
     }
 
-    /// What a source cites in vain.
+    /// Citations of a source that do not exist.
     fn missing(&self, source: &str) -> Vec<String> {
         let text = joined(source);
         let threats = after(&text, "T-")
@@ -54,7 +52,7 @@ impl Pages {
     }
 }
 
-/// Comments that go over several lines become one line.
+/// Joins comments that span several lines.
 fn joined(source: &str) -> String {
     let lines = source.lines().map(|line| {
         let line = line.trim();
@@ -64,7 +62,7 @@ fn joined(source: &str) -> String {
     lines.collect::<Vec<_>>().join(" ")
 }
 
-/// What stands after each occurrence of a word that begins there.
+/// The text after each occurrence of a prefix that starts a word.
 fn after<'t>(text: &'t str, word: &str) -> Vec<&'t str> {
     let begins = |at: usize| {
         let before = text.get(..at).and_then(|before| before.chars().next_back());
@@ -108,24 +106,7 @@ fn cited_sections(rest: &str) -> Vec<u32> {
     numbers
 }
 
-/// Every Rust source below a folder.
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let (path, name) = (entry.path(), entry.file_name());
-        let name = name.to_string_lossy();
-        if entry.file_type()?.is_dir() {
-            if !name.starts_with('.') && !SKIPPED.contains(&&*name) {
-                sources(&path, found)?;
-            }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    Ok(())
-}
-
-/// Fails with every citation that leads nowhere.
+/// Fails with every citation that has no target.
 pub(crate) fn check() -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure(format!("cannot read the repository: {error}"));
     let root = cargo::root();
@@ -139,18 +120,17 @@ pub(crate) fn check() -> Result<(), Failure> {
             pages.add(name, &fs::read_to_string(&path).map_err(failed)?);
         }
     }
-    let mut files = Vec::new();
-    sources(root, &mut files).map_err(failed)?;
+    let mut sources = files::all(root)?;
+    sources.retain(|file| file.kind == Kind::Rust);
     let mut wrong = Vec::new();
-    for file in &files {
-        let missing = pages.missing(&fs::read_to_string(file).map_err(failed)?);
-        let shown = file.strip_prefix(root).unwrap_or(file).display();
-        wrong.extend(missing.into_iter().map(|what| format!("{shown}: {what}")));
+    for file in &sources {
+        let missing = pages.missing(&file.text);
+        wrong.extend(missing.into_iter().map(|what| format!("{}: {what}", file.name)));
     }
     if wrong.is_empty() {
         println!(
             "{} sources cite {} pages; everything they cite exists.",
-            files.len(),
+            sources.len(),
             pages.sections.len()
         );
         return Ok(());
@@ -158,7 +138,7 @@ pub(crate) fn check() -> Result<(), Failure> {
     wrong.sort();
     wrong.dedup();
     Err(Failure(format!(
-        "citations lead nowhere:\n  {}",
+        "citations without a target:\n  {}",
         wrong.join("\n  ")
     )))
 }

@@ -16,13 +16,13 @@ use crate::paint::{bold, dim, green};
 use crate::{Failure, cargo};
 
 const UNITS_PER_DOLLAR: u128 = 1_000_000;
-/// How often to look whether everything still runs.
+/// How often to check whether everything still runs.
 const WATCH: Duration = Duration::from_millis(500);
 
-/// Shows two payments: starts an EVM chain and a Solana chain of its own, the facilitator with its plugins loaded from
-/// their files, one paid API that takes either network, and two buyers, all on this machine. Each buyer calls the API with
+/// Shows two payments: starts an EVM chain and a Solana chain, the facilitator with its plugins loaded from their files, one
+/// paid API that accepts both networks, and two buyers, all on this machine. Each buyer calls the API with
 /// the official x402 client and pays. Prints the HTTP status, the transaction, and the balances before and after. Then a
-/// dollar is held in escrow, captured in part and given back in part.
+/// dollar is held in escrow, captured in part and returned in part.
 ///
 /// Needs Rust and Node.js; installs and builds the rest, which takes some minutes the first time.
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! `cargo xtask devnet`: the dev chains for a developer's own experiments.
+//! `cargo xtask devnet`: the dev chains, for experiments.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use devnet::{
 use crate::paint::bold;
 use crate::{Failure, cargo};
 
-/// How often to look whether the nodes still run.
+/// How often to check whether the nodes still run.
 const WATCH: Duration = Duration::from_millis(500);
 const WEI_PER_ETH: u128 = 1_000_000_000_000_000_000;
 const LAMPORTS_PER_SOL: u64 = 1_000_000_000;
@@ -18,7 +18,7 @@ const UNITS_PER_DOLLAR: u64 = 1_000_000;
 
 /// Starts two chains side by side and prints endpoints, keys and addresses: anvil as chain 84532 (Base Sepolia's id),
 /// with a dollar token at USDC's address there, Permit2, Multicall3, wallets and hostile tokens; and a Solana chain that
-/// says it is Solana's devnet, with a dollar at USDC's address there, Token-2022 dollars and wallets. Both forget
+/// reports the id of Solana's devnet, with a dollar at USDC's address there, Token-2022 dollars and wallets. Both forget
 /// everything when they stop.
 ///
 /// The Solana chain is compiled on first use, which takes some minutes; `--evm-only` does without.

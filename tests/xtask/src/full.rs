@@ -1,28 +1,20 @@
-//! `cargo xtask full`: what is too dear for every change.
-
-use std::process::{Command, Stdio};
+//! `cargo xtask full`: checks that take too long for every change.
 
 use devnet::Npm;
 
-use crate::{Failure, cargo};
+use crate::{Failure, cargo, tools};
 
 /// Seeds of the simulator: ten times what every change runs.
 const SEEDS: &str = "3000";
-/// Seeds of random lives of escrowed payments against the release binary; every change runs one. A seed takes about half a
-/// minute.
+/// Seeds of random escrow operations against the release binary. Every change runs one. A seed takes about half a minute.
 const ESCROW_SEEDS: &str = "20";
 
 const SECONDS_PER_MINUTE: u64 = 60;
-/// The release of cargo-deny that is installed where there is none.
-const CARGO_DENY: &str = "0.20.2";
-/// Where it is installed, from the repository's root.
-const TOOLS: &str = "target/tools";
 
-/// Runs what is too dear for every change: the simulator with many more seeds, random lives of escrowed payments with many
-/// more seeds, an hour of payments over nodes that lie while the facilitator is killed and the chain reorganised, and
-/// payments on surfpool, a fuller Solana runtime than the dev chain; at last licences and advisories of all dependencies, which
-/// needs a network. Run it before closing work on the engine, on
-/// auth-capture or on Solana.
+/// Runs the checks that take too long for every change: the simulator with many more seeds, random sequences of escrow
+/// operations with many more seeds, an hour of payments while nodes lie, the facilitator is killed and the chain is
+/// reorganised, and payments on surfpool, a more complete Solana runtime than the dev chain; at last licences and advisories
+/// of all dependencies, which needs a network. Run it before you close work on the engine, on auth-capture or on Solana.
 ///
 /// The first run compiles surfpool, some 900 crates, which takes a quarter of an hour on two cores.
 #[derive(Debug, clap::Args)]
@@ -148,7 +140,7 @@ fn endurance(args: &Args) -> Result<(), Failure> {
 }
 
 fn surfpool() -> Result<(), Failure> {
-    // In the same target directory: the tests look for the release binaries beside themselves.
+    // In the same target directory: the tests run the release binaries next to themselves.
     let surfpool = [
         "test",
         "--locked",
@@ -163,34 +155,10 @@ fn surfpool() -> Result<(), Failure> {
     cargo::run("Payments on surfpool", &surfpool, &[])
 }
 
-/// cargo-deny: the one that is installed, else a pinned release.
+/// Licences, sources and advisories of all dependencies, with cargo-deny.
 fn dependencies() -> Result<(), Failure> {
-    let tools = cargo::root().join(TOOLS);
-    let places = std::iter::once(tools.join("bin"))
-        .chain(std::env::var_os("PATH").iter().flat_map(std::env::split_paths))
-        .collect::<Vec<_>>();
-    let path = std::env::join_paths(places).map_err(|e| Failure(format!("PATH can't be extended: {e}")))?;
-    let path = path.to_string_lossy();
-    let environment = [("PATH", &*path)];
-    let is_installed = Command::new("cargo-deny")
-        .arg("--version")
-        .envs(environment)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !is_installed {
-        let install = [
-            "install",
-            "cargo-deny",
-            "--locked",
-            "--version",
-            CARGO_DENY,
-            "--root",
-            TOOLS,
-        ];
-        cargo::run("Installing cargo-deny", &install, &environment)?;
-    }
+    let path = tools::ensure(&tools::CARGO_DENY)?;
+    let environment = [("PATH", path.as_str())];
     for (what, checks) in [
         (
             "Licences and sources of all dependencies",

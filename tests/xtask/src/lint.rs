@@ -1,15 +1,81 @@
-//! `cargo xtask lint`: what a change must pass beside the tests.
+//! `cargo xtask lint`: what a change must pass in addition to the tests.
 
-use crate::{Failure, cargo, citations, contracts};
+use crate::{Failure, cargo, citations, contracts, links, quotes, words};
 
-/// Checks formatting, clippy, documentation, what comments cite, and the test contracts, all of it without a warning.
+/// Checks formatting, citations, links, words, clippy, rustdoc and the test contracts. A warning fails.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "Examples:
+  cargo xtask lint                everything
+  cargo xtask lint --only text    citations, links and words, in a second
+  cargo xtask lint --words tests  lists the words to avoid in files below tests")]
+pub(crate) struct Args {
+    /// Only one part
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// Only list the words to avoid in files whose path starts with this
+    #[arg(long, value_name = "PATH", conflicts_with = "only")]
+    words: Option<String>,
+}
 
-pub(crate) fn run() -> Result<(), Failure> {
-    cargo::run("Formatting", &["fmt", "--all", "--check"], &[])?;
-    crate::paint::heading("Citations");
-    citations::check()?;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// rustfmt
+    Format,
+    /// Citations, links, documented log lines, and words to avoid (tests/xtask/plain_words.toml)
+    Text,
+    /// clippy over all targets
+    Clippy,
+    /// rustdoc of all crates
+    Rustdoc,
+    /// Artefacts of the test contracts
+    Contracts,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(path) = &args.words {
+        return words::list(path);
+    }
+    let wanted = |part: Part| args.only.is_none_or(|only| only == part);
+    if wanted(Part::Format) {
+        cargo::run("Formatting", &["fmt", "--all", "--check"], &[])?;
+    }
+    if wanted(Part::Text) {
+        crate::paint::heading("Citations, links, log lines and words");
+        text()?;
+    }
+    if wanted(Part::Clippy) {
+        clippy()?;
+    }
+    if wanted(Part::Rustdoc) {
+        rustdoc()?;
+    }
+    if wanted(Part::Contracts) {
+        crate::paint::heading("Test contracts");
+        contracts::run(&contracts::Args { check: true })?;
+    }
+    Ok(())
+}
+
+/// All checks run, so that one call shows every error.
+fn text() -> Result<(), Failure> {
+    let checks = [
+        citations::check(),
+        links::check(),
+        quotes::check(),
+        words::check(),
+    ];
+    let errors: Vec<String> = checks
+        .into_iter()
+        .filter_map(|result| result.err().map(|Failure(what)| what))
+        .collect();
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure(errors.join("\n")))
+    }
+}
+
+fn clippy() -> Result<(), Failure> {
     // The release profile shares build scripts and macros with the tests.
     let clippy = [
         "clippy",
@@ -21,11 +87,12 @@ pub(crate) fn run() -> Result<(), Failure> {
         "--deny",
         "warnings",
     ];
-    cargo::run("Clippy", &clippy, &[])?;
+    cargo::run("Clippy", &clippy, &[])
+}
+
+fn rustdoc() -> Result<(), Failure> {
     let doc = ["doc", "--release", "--locked", "--workspace", "--no-deps"];
-    // A module's essay may name its private parts.
+    // Documentation of a module may name its private items.
     let flags = "--deny warnings --allow rustdoc::private-intra-doc-links";
-    cargo::run("Documentation", &doc, &[("RUSTDOCFLAGS", flags)])?;
-    crate::paint::heading("Test contracts");
-    contracts::run(&contracts::Args { check: true })
+    cargo::run("Documentation", &doc, &[("RUSTDOCFLAGS", flags)])
 }

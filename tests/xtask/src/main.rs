@@ -1,15 +1,20 @@
-//! The commands of Switchyard's developers, behind `cargo xtask`. Each subcommand is a module with its arguments and a
-//! `run`; this file only chooses.
+//! The commands of `cargo xtask`. Each subcommand is a module with its arguments and a `run`; this file selects it.
 
 mod cargo;
 mod citations;
 mod contracts;
 mod demo;
 mod devnet;
+mod docs;
+mod files;
 mod full;
+mod links;
 mod lint;
 mod paint;
+mod quotes;
 mod test;
+mod tools;
+mod words;
 
 use std::process::ExitCode;
 
@@ -31,21 +36,23 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// See a payment: chain, facilitator, paid API and buyer, started for you
+    /// Show payments: starts chains, facilitator, paid API and buyers
     Demo(demo::Args),
     /// Run every test, or some
     Test(test::Args),
-    /// Run what is too dear for every change: many seeds, an hour of lying nodes and kills, surfpool, licences
+    /// Run checks that take too long for every change: many seeds, an hour of lying nodes and kills, surfpool, licences
     Full(full::Args),
-    /// Check formatting, clippy, documentation, citations and test contracts
+    /// Check formatting, citations, links, words, clippy, rustdoc and test contracts
     Lint(lint::Args),
-    /// Start an EVM and a Solana dev chain with funded keys; they stay until Ctrl-C
+    /// Build the handbook as HTML
+    Docs(docs::Args),
+    /// Start an EVM and a Solana dev chain with funded keys; they run until Ctrl-C
     Devnet(devnet::Args),
     /// Compile the test contracts, or check that the artefacts match their sources
     Contracts(contracts::Args),
 }
 
-/// What went wrong, for a person.
+/// An error message for the developer.
 #[derive(Debug)]
 struct Failure(String);
 
@@ -66,7 +73,8 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Full(args) => full::run(&args),
-        Command::Lint(lint::Args {}) => lint::run(),
+        Command::Lint(args) => lint::run(&args),
+        Command::Docs(docs::Args {}) => docs::run(),
         Command::Devnet(args) => devnet::run(&args),
         Command::Contracts(args) => contracts::run(&args),
     };

@@ -39,8 +39,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     Npm::ensure()?;
     let filter: Vec<&str> = args.filter.as_deref().into_iter().collect();
     if args.only != Some(Kind::E2e) {
-        // The Solana chain goes by itself: with it in one build, the features that its many dependencies ask for would
-        // make the others' dependencies compile once more for the release binary.
+        // The Solana chain is built separately: in one build, the features that its many dependencies enable would make
+        // the other crates' dependencies compile once more for the release binary.
         let exclude = ["--exclude", "e2e", "--exclude", cargo::SOLANA_DEVNET];
         let all = ["test", "--release", "--locked", "--workspace"];
         cargo::run(
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         )?;
     }
     if args.only != Some(Kind::Unit) {
-        // After the tests above, whose build leaves binaries with test features behind.
+        // After the tests above, because their build overwrites the binaries with ones that have test features.
         cargo::build_what_is_shipped()?;
         cargo::build_solana_devnet()?;
         let e2e = ["test", "--release", "--locked", "--package", "e2e"];
