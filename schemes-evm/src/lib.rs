@@ -10,7 +10,6 @@
 
 pub mod abi;
 pub mod auth_capture;
-mod batch;
 pub mod driver;
 pub mod exact;
 pub mod members;

@@ -7,12 +7,36 @@
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{Revert, SolCall, SolError};
 use sdk_plugin::host::{RpcCall, RpcError, RpcResult};
+pub use sdk_plugin::rpc::{Answers, Opinions, compare_or_read, malformed, node_error, request, value};
+use sdk_plugin::rpc::{NodeProfile, Oversized};
 use sdk_plugin::{Fault, Value};
 use serde_json::json;
 
 use crate::abi::AuthorizedToken;
-pub use crate::batch::{Answers, read_all, read_at_once, read_well_formed};
-use crate::text;
+use crate::{shape, text};
+
+/// What EVM nodes accept and answer. Nodes commonly stop at batches of 1,000 calls, hosted ones at fewer. The expected bytes
+/// are a quarter of the plugin's own limit (`maxMessageBytes`).
+pub const NODES: NodeProfile = NodeProfile {
+    max_batch_calls: 200,
+    max_batch_bytes: 4 << 20,
+    expected_bytes,
+    oversized: Oversized::Split,
+    is_well_formed: shape::is_well_formed,
+};
+
+/// Upper estimate of a usual answer's size in bytes.
+fn expected_bytes(method: &str) -> usize {
+    match method {
+        // The signature of a smart wallet in the calldata: 8 KiB, as hex.
+        "eth_getTransactionByHash" => 24 << 10,
+        // The hashes of a block's transactions; a bloom filter and a few logs.
+        "eth_getBlockByNumber" | "eth_getBlockByHash" | "eth_getTransactionReceipt" | "eth_getLogs" => {
+            16 << 10
+        }
+        _ => 1 << 10,
+    }
+}
 
 /// A message call that changes nothing.
 #[derive(Debug, Clone)]
@@ -56,14 +80,6 @@ impl EthCall {
     #[must_use]
     pub fn estimate(&self) -> RpcCall {
         request("eth_estimateGas", json!([self.object(), "latest"]))
-    }
-}
-
-#[must_use]
-pub fn request(method: &str, params: Value) -> RpcCall {
-    RpcCall {
-        method: method.into(),
-        params,
     }
 }
 
@@ -129,14 +145,6 @@ pub fn transaction_count(account: &str, block: Value) -> RpcCall {
     request("eth_getTransactionCount", json!([account, block]))
 }
 
-/// The value of a read that has no reason to fail.
-pub fn value(result: RpcResult, what: &str) -> Result<Value, Fault> {
-    match result {
-        RpcResult::Ok(value) => Ok(value),
-        RpcResult::Error(error) => Err(node_trouble(what, &error)),
-    }
-}
-
 /// A quantity that must fit 64 bits.
 pub fn quantity(result: RpcResult, what: &str) -> Result<u64, Fault> {
     let value = value(result, what)?;
@@ -147,21 +155,6 @@ pub fn quantity(result: RpcResult, what: &str) -> Result<u64, Fault> {
 pub fn count(result: RpcResult, what: &str) -> Result<u64, Fault> {
     let value = value(result, what)?;
     as_count(&value).ok_or_else(|| malformed(what, "a height or nonce", &value))
-}
-
-/// A node's answer that is not what its method answers. Another node is asked before anything follows from it.
-#[must_use]
-pub fn malformed(what: &str, wanted: &str, answer: &Value) -> Fault {
-    let shown = match answer {
-        Value::Null => "null".to_owned(),
-        Value::Bool(_) => "a boolean".to_owned(),
-        Value::Number(_) => "a JSON number".to_owned(),
-        Value::String(text) if text.len() <= MOST_SHOWN => format!("{text:?}"),
-        Value::String(text) => format!("a text of {} bytes", text.len()),
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-    };
-    Fault::unavailable(format!("{what}: the node answered {shown} instead of {wanted}"))
 }
 
 /// The first of a block's members that is not what it must be.
@@ -182,9 +175,6 @@ pub fn malformed_block(block: &Value, members: &[&str]) -> Fault {
     let what = format!("eth_getBlockByNumber, {name}");
     malformed(&what, "that of a block", block.get(name).unwrap_or(&Value::Null))
 }
-
-/// Longest text of a node that is shown in a message, in bytes.
-const MOST_SHOWN: usize = 80;
 
 /// A quantity of up to 256 bits.
 pub fn big_quantity(result: RpcResult, what: &str) -> Result<U256, Fault> {
@@ -235,15 +225,6 @@ pub fn as_bytes(value: &Value) -> Option<Vec<u8>> {
     hex::decode(value.as_str()?.strip_prefix("0x")?).ok()
 }
 
-/// A node's error that says nothing about the payment.
-#[must_use]
-pub fn node_trouble(what: &str, error: &RpcError) -> Fault {
-    Fault::unavailable(format!(
-        "{what}: the node answered {} {:?}",
-        error.code, error.message
-    ))
-}
-
 /// What the EVM made of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Executed {
@@ -292,7 +273,7 @@ pub fn executed(result: RpcResult, what: &str) -> Result<Executed, Fault> {
             .ok_or_else(|| malformed(what, "hex bytes", &value)),
         RpcResult::Error(error) => match failure(&error) {
             Some(failure) => Ok(Executed::Failed(failure)),
-            None => Err(node_trouble(what, &error)),
+            None => Err(node_error(what, &error)),
         },
     }
 }

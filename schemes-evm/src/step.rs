@@ -123,7 +123,7 @@ pub async fn or_called(
         &fields,
     );
     Ok(
-        match rpc::read_well_formed(cx, vec![call.call()]).await?.take()? {
+        match rpc::NODES.read_well_formed(cx, vec![call.call()]).await?.take()? {
             RpcResult::Ok(_) => RpcResult::Ok(json!(text::quantity(assumed))),
             RpcResult::Error(error) if rpc::failure(&error).is_some() => RpcResult::Error(error),
             RpcResult::Error(error) => RpcResult::Error(RpcError {

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::Fault;
+
 /// The manifest: JSON in the plugin file's own section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -26,6 +28,23 @@ pub struct Manifest {
     /// Largest message in bytes, where 1 MiB is not enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_message_bytes: Option<u32>,
+}
+
+impl Manifest {
+    /// Parses the text of a manifest.
+    ///
+    /// # Errors
+    /// It is not a manifest: a defect of the plugin file.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        serde_json::from_str(text).map_err(|error| Fault::internal(format!("manifest: {error}")))
+    }
+
+    /// Network and asset of every known asset of the manifest's drivers.
+    #[must_use]
+    pub fn known_assets(self) -> Vec<(String, String)> {
+        let known = self.drivers.into_iter().flat_map(|role| role.known_assets);
+        known.map(|known| (known.network, known.asset)).collect()
+    }
 }
 
 /// ABI the plugin was built for.

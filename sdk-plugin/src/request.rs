@@ -27,6 +27,15 @@ impl ProtocolVersion {
             Self::V2 => 2,
         }
     }
+
+    /// Whether schemes treat the request as protocol v1: v1 itself and the older form.
+    #[must_use]
+    pub fn is_v1(self) -> bool {
+        match self {
+            Self::Legacy0 | Self::V1 => true,
+            Self::V2 => false,
+        }
+    }
 }
 
 /// Why the scheme is being asked. Set by the host.

@@ -5,8 +5,7 @@
 use schemes_evm::auth_capture::config::Config;
 use schemes_evm::auth_capture::{AuthCaptureEvm, SCHEME};
 use sdk_plugin::abi::PluginRoles;
-use sdk_plugin::{Fault, Value, export_plugin};
-use serde::Deserialize;
+use sdk_plugin::{Fault, Value, config, export_plugin};
 
 const MANIFEST: &str = include_str!("../manifest.json");
 
@@ -14,13 +13,7 @@ export_plugin!(MANIFEST, create);
 
 /// `config`: what the host has validated against the manifest's schema; `Null` where the operator wrote nothing.
 fn create(config: Value) -> Result<PluginRoles, Fault> {
-    let config = if config.is_null() {
-        Config::default()
-    } else {
-        Config::deserialize(config).map_err(|error| {
-            Fault::invalid(format!("configuration of switchyard.evm-auth-capture: {error}"))
-        })?
-    };
+    let config: Config = config::instance("switchyard.evm-auth-capture", config)?;
     config.check().map_err(Fault::invalid)?;
     Ok(PluginRoles::default().scheme(SCHEME, AuthCaptureEvm::new(config)))
 }
@@ -35,13 +28,14 @@ mod tests {
     use schemes_evm::auth_capture::deployment::{V1_0, V1_1};
     use schemes_evm::text;
     use sdk_plugin::Manifest;
-    use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR};
+    use sdk_plugin::testkit::manifest as kit;
+    use serde::Deserialize;
     use serde_json::json;
 
     use super::*;
 
     fn manifest() -> Manifest {
-        serde_json::from_str(MANIFEST).expect("the manifest parses")
+        kit::manifest(MANIFEST, env!("CARGO_PKG_VERSION"))
     }
 
     fn selectors(selectors: &[[u8; 4]]) -> BTreeSet<String> {
@@ -58,19 +52,17 @@ mod tests {
     #[test]
     fn the_manifest_says_what_the_code_does() {
         let manifest = manifest();
-        assert_eq!(manifest.version, env!("CARGO_PKG_VERSION"));
-        assert_eq!((manifest.abi.major, manifest.abi.minor), (ABI_MAJOR, ABI_MINOR));
         assert!(manifest.drivers.is_empty());
-        let [scheme] = manifest.schemes.as_slice() else {
-            panic!("one scheme");
-        };
-        assert_eq!(
-            (scheme.scheme.as_str(), scheme.family.as_str()),
-            (SCHEME, "eip155")
+        kit::assert_scheme(
+            &manifest,
+            kit::SchemeFacts {
+                scheme: SCHEME,
+                family: "eip155",
+                versions: &VERSIONS,
+                services: &["rpc.v1", "store.v1", "job.v1", "sleep.v1"],
+            },
         );
-        assert_eq!(scheme.versions, VERSIONS);
-        assert!(scheme.routes);
-        assert_eq!(manifest.services, ["rpc.v1", "store.v1", "job.v1", "sleep.v1"]);
+        assert!(manifest.schemes[0].routes);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use schemes_evm::driver::{EvmDriver, FAMILY};
 use schemes_evm::exact::{Config, DEFAULT_MAX_GAS, ExactEvm, SCHEME};
 use sdk_plugin::abi::PluginRoles;
-use sdk_plugin::{Fault, Manifest, Value, export_plugin};
+use sdk_plugin::{Fault, Manifest, Value, config, export_plugin};
 use serde::Deserialize;
 
 const MANIFEST: &str = include_str!("../manifest.json");
@@ -28,26 +28,15 @@ impl Default for Settings {
 }
 
 fn create(config: Value) -> Result<PluginRoles, Fault> {
-    let settings = if config.is_null() {
-        Settings::default()
-    } else {
-        Settings::deserialize(config)
-            .map_err(|error| Fault::invalid(format!("configuration of switchyard.evm: {error}")))?
-    };
-    let driver = EvmDriver::with_known_assets(known_assets()?).with_max_gas(settings.max_gas);
+    let settings: Settings = config::instance("switchyard.evm", config)?;
+    let driver = EvmDriver::with_known_assets(Manifest::parse(MANIFEST)?.known_assets())
+        .with_max_gas(settings.max_gas);
     let exact = ExactEvm::new(Config {
         max_gas: settings.max_gas,
     });
     Ok(PluginRoles::default()
         .driver(FAMILY, driver)
         .scheme(SCHEME, exact))
-}
-
-fn known_assets() -> Result<Vec<(String, String)>, Fault> {
-    let manifest: Manifest =
-        serde_json::from_str(MANIFEST).map_err(|error| Fault::internal(format!("manifest: {error}")))?;
-    let known = manifest.drivers.into_iter().flat_map(|role| role.known_assets);
-    Ok(known.map(|known| (known.network, known.asset)).collect())
 }
 
 #[cfg(test)]
@@ -59,48 +48,49 @@ mod tests {
     use schemes_evm::driver::{RPC_READS, RPC_SENDS};
     use schemes_evm::exact::VERSIONS;
     use schemes_evm::text;
-    use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR};
     use sdk_plugin::host::Suite;
     use sdk_plugin::manifest::Grant;
+    use sdk_plugin::testkit::manifest as kit;
     use serde_json::json;
 
     use super::*;
 
     fn manifest() -> Manifest {
-        serde_json::from_str(MANIFEST).expect("the manifest parses")
+        kit::manifest(MANIFEST, env!("CARGO_PKG_VERSION"))
     }
 
     #[test]
     fn the_manifest_says_what_the_code_does() {
         let manifest = manifest();
-        assert_eq!(manifest.version, env!("CARGO_PKG_VERSION"));
-        assert_eq!((manifest.abi.major, manifest.abi.minor), (ABI_MAJOR, ABI_MINOR));
-        let [driver] = manifest.drivers.as_slice() else {
-            panic!("one driver");
-        };
-        assert_eq!((driver.family.as_str(), driver.suite), (FAMILY, Suite::Secp256k1));
-        assert_eq!(driver.rpc_reads, RPC_READS);
-        assert_eq!(driver.rpc_sends, RPC_SENDS);
-        let [scheme] = manifest.schemes.as_slice() else {
-            panic!("one scheme");
-        };
-        assert_eq!((scheme.scheme.as_str(), scheme.family.as_str()), (SCHEME, FAMILY));
-        assert_eq!(
-            BTreeSet::from_iter(scheme.versions.iter().copied()),
-            BTreeSet::from(VERSIONS)
+        kit::assert_driver(
+            &manifest,
+            kit::DriverFacts {
+                family: FAMILY,
+                suite: Suite::Secp256k1,
+                rpc_reads: RPC_READS,
+                rpc_sends: RPC_SENDS,
+            },
+        );
+        kit::assert_scheme(
+            &manifest,
+            kit::SchemeFacts {
+                scheme: SCHEME,
+                family: FAMILY,
+                versions: &VERSIONS,
+                services: &["rpc.v1", "sign.v1"],
+            },
         );
         let operations = vec![
             TRANSFER_VRS_SELECTOR.to_string(),
             TRANSFER_BYTES_SELECTOR.to_string(),
         ];
         assert_eq!(
-            scheme.calls,
+            manifest.schemes[0].calls,
             [Grant {
                 target: "asset".into(),
                 operations
             }]
         );
-        assert_eq!(manifest.services, ["rpc.v1", "sign.v1"]);
     }
 
     #[test]

@@ -8,22 +8,19 @@ use schemes_svm::Blockhashes;
 use schemes_svm::driver::{FAMILY, SvmDriver};
 use schemes_svm::exact::{Config, ExactSvm, SCHEME};
 use sdk_plugin::abi::PluginRoles;
-use sdk_plugin::{Fault, Value, export_plugin};
-use serde::Deserialize;
+use sdk_plugin::{Fault, Value, config, export_plugin};
 
 const MANIFEST: &str = include_str!("../manifest.json");
+
+/// The plugin's id, as its manifest has it.
+const ID: &str = "switchyard.svm";
 
 export_plugin!(MANIFEST, create);
 
 /// Reads the instance's configuration, which the host has validated against the manifest's schema.
 fn create(config: Value) -> Result<PluginRoles, Fault> {
-    let invalid = |why: String| Fault::invalid(format!("configuration of switchyard.svm: {why}"));
-    let config = if config.is_null() {
-        Config::default()
-    } else {
-        Config::deserialize(config).map_err(|error| invalid(error.to_string()))?
-    };
-    config.check().map_err(invalid)?;
+    let config: Config = config::instance(ID, config)?;
+    config.check().map_err(|why| config::invalid_instance(ID, &why))?;
     let blockhashes = Arc::new(Blockhashes::default());
     Ok(PluginRoles::default()
         .driver(FAMILY, SvmDriver::new().sharing(blockhashes.clone()))
@@ -39,42 +36,43 @@ mod tests {
     use schemes_svm::exact::VERSIONS;
     use schemes_svm::text;
     use sdk_plugin::Manifest;
-    use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR};
     use sdk_plugin::host::Suite;
     use sdk_plugin::manifest::Grant;
+    use sdk_plugin::testkit::manifest as kit;
     use serde_json::json;
 
     use super::*;
 
     fn manifest() -> Manifest {
-        serde_json::from_str(MANIFEST).expect("the manifest parses")
+        kit::manifest(MANIFEST, env!("CARGO_PKG_VERSION"))
     }
 
     #[test]
     fn the_manifest_says_what_the_code_does() {
         let manifest = manifest();
-        assert_eq!(manifest.version, env!("CARGO_PKG_VERSION"));
-        assert_eq!((manifest.abi.major, manifest.abi.minor), (ABI_MAJOR, ABI_MINOR));
-        let [driver] = manifest.drivers.as_slice() else {
-            panic!("one driver");
-        };
-        assert_eq!((driver.family.as_str(), driver.suite), (FAMILY, Suite::Ed25519));
-        assert_eq!(driver.rpc_reads, RPC_READS);
-        assert_eq!(driver.rpc_sends, RPC_SENDS);
-        let [scheme] = manifest.schemes.as_slice() else {
-            panic!("one scheme");
-        };
-        assert_eq!((scheme.scheme.as_str(), scheme.family.as_str()), (SCHEME, FAMILY));
-        assert_eq!(
-            BTreeSet::from_iter(scheme.versions.iter().copied()),
-            BTreeSet::from(VERSIONS)
+        kit::assert_driver(
+            &manifest,
+            kit::DriverFacts {
+                family: FAMILY,
+                suite: Suite::Ed25519,
+                rpc_reads: RPC_READS,
+                rpc_sends: RPC_SENDS,
+            },
+        );
+        kit::assert_scheme(
+            &manifest,
+            kit::SchemeFacts {
+                scheme: SCHEME,
+                family: FAMILY,
+                versions: &VERSIONS,
+                services: &["rpc.v1", "sign.v1", "store.v1", "sleep.v1"],
+            },
         );
         let granted = Grant {
             target: "asset".into(),
             operations: OPERATIONS.map(str::to_owned).into(),
         };
-        assert_eq!(scheme.calls, [granted]);
-        assert_eq!(manifest.services, ["rpc.v1", "sign.v1", "store.v1", "sleep.v1"]);
+        assert_eq!(manifest.schemes[0].calls, [granted]);
     }
 
     #[test]

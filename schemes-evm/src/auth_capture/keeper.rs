@@ -21,7 +21,7 @@ use super::records::{self, Record, Usage};
 use super::state::{self, State};
 use super::{AuthCaptureEvm, SCHEME};
 use crate::rpc::{self, Answers};
-use crate::{second, text};
+use crate::text;
 
 /// `kind` of every job here.
 pub const KIND: &str = "keep";
@@ -242,11 +242,15 @@ async fn held_by_any(cx: &Cx, record: &Record, hash: B256) -> Result<State, Faul
         State::of_answer(rpc::executed(answers.take()?, "paymentState")?)
             .ok_or_else(|| Fault::unavailable("the escrow tells no state of a payment"))
     };
-    let first = read(rpc::read_all(cx, question()).await?)?;
+    let first = read(rpc::NODES.read_all(cx, question()).await?)?;
     if !first.balances.capturable.is_zero() {
         return Ok(first);
     }
-    let others = second::by_two(cx, question()).await?.into_iter().map(read);
+    let others = rpc::compare_or_read(cx, question())
+        .await?
+        .sets
+        .into_iter()
+        .map(read);
     let others = others.collect::<Result<Vec<_>, _>>()?;
     // Of two that show nothing held, one that does not show the payment at all may lag.
     let most = others

@@ -88,7 +88,12 @@ impl Signed {
     pub async fn agrees(&self, cx: &Cx, told: Told) -> Result<bool, Fault> {
         match told.agrees {
             Some(agrees) => Ok(agrees),
-            None => signature::wallet_agrees(rpc::read_well_formed(cx, vec![self.question()]).await?.take()?),
+            None => signature::wallet_agrees(
+                rpc::NODES
+                    .read_well_formed(cx, vec![self.question()])
+                    .await?
+                    .take()?,
+            ),
         }
     }
 

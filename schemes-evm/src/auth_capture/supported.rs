@@ -157,7 +157,7 @@ async fn probe(cx: &Cx, config: &Config, probes: &Probes) -> Result<Probe, Fault
         let blocks = json!([{ "blockStateCalls": [{ "calls": [call] }] }, "latest"]);
         batch.push(rpc::request("eth_simulateV1", blocks));
     }
-    let mut answers = rpc::read_all(cx, batch).await?;
+    let mut answers = rpc::NODES.read_all(cx, batch).await?;
     let mut missing = Vec::new();
     for deployment in deployments {
         if !is_whole(&mut answers)? {

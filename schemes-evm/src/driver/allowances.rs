@@ -69,7 +69,7 @@ pub(super) async fn audit(cx: &Cx, subject: &Subject, has_multicall: bool) -> Re
     } else {
         questions.iter().map(alone).collect()
     };
-    let answers = rpc::read_all(cx, calls).await?;
+    let answers = rpc::NODES.read_all(cx, calls).await?;
     match taken(&questions, answers, has_multicall) {
         Err(fault) if fault.kind == FaultKind::Unavailable => Ok(Audit {
             broken: Some(fault.message),

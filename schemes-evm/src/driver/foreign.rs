@@ -145,7 +145,7 @@ impl Search {
             }
             let queries = std::mem::take(&mut self.queries);
             let calls = queries.iter().map(Query::call).collect();
-            match rpc::read_all(cx, calls).await {
+            match rpc::NODES.read_all(cx, calls).await {
                 Ok(mut answers) => {
                     for query in queries {
                         let answer = answers.take()?;
@@ -217,7 +217,7 @@ impl Search {
                 .keys()
                 .flat_map(|tx_id| [receipt::get_receipt(tx_id), transaction(tx_id)]),
         );
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let mut answers = rpc::NODES.read_all(cx, calls).await?;
         let mut blocks: BTreeMap<u64, B256> = BTreeMap::new();
         for height in heights {
             blocks.extend(Header::hash_at(answers.take()?, height).map(|hash| (height, hash)));
@@ -289,7 +289,7 @@ async fn by_logs(
         let filters = watches.get(*index).into_iter().flat_map(filters_of);
         calls.extend(filters.map(|filter| receipt::logs_of_block(&place.block.to_string(), filter)));
     }
-    let mut answers = rpc::read_all(cx, calls).await?;
+    let mut answers = rpc::NODES.read_all(cx, calls).await?;
     let mut found = Vec::new();
     for (index, tx_id, place, in_slot) in wanted {
         let mut logs = Some(Vec::new());

@@ -92,7 +92,7 @@ pub(super) async fn probe(
             trial.call.call(),
         ]);
     }
-    let mut answers = rpc::read_all(cx, calls).await?;
+    let mut answers = rpc::NODES.read_all(cx, calls).await?;
     let mut probe = Probe::default();
     let mut any_works = false;
     let mut broken = Vec::new();

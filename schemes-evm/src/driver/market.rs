@@ -97,7 +97,7 @@ impl EvmDriver {
         if has_l1_fee {
             calls.push(l1_fee_question().call());
         }
-        let mut answers = rpc::read_well_formed(cx, calls.clone()).await?;
+        let mut answers = rpc::NODES.read_well_formed(cx, calls.clone()).await?;
         let first = Shown::take(&mut answers, has_l1_fee)?;
         let known = remembered.and_then(|remembered| remembered.known(now_ms));
         let shown = match first.doubt(known.as_ref()) {
@@ -156,7 +156,7 @@ async fn settled(
     let others = cx.compare(calls).await.unwrap_or_default();
     let others = others
         .into_iter()
-        .filter_map(|answers| Shown::take(&mut Answers::of(answers), has_l1_fee).ok());
+        .filter_map(|answers| Shown::take(&mut Answers::from(answers), has_l1_fee).ok());
     let best = std::iter::once(first)
         .chain(others)
         .min_by_key(|shown| (shown.contradiction.is_some(), shown.doubt(known).is_some()))?;

@@ -149,7 +149,7 @@ impl ChainDriver for EvmDriver {
             rpc::transaction_count(&lane.signer, json!("latest")),
             rpc::request("eth_getBalance", json!([lane.signer, "latest"])),
         ];
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let mut answers = rpc::NODES.read_all(cx, calls).await?;
         rpc::check_chain(answers.take()?, &lane.network)?;
         Ok(LaneState {
             head_height: rpc::head(answers.take()?)?.0,

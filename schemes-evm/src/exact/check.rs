@@ -127,7 +127,7 @@ impl ExactEvm {
         if asks_price {
             batch.push(prices::ask());
         }
-        let mut answers = rpc::read_well_formed(cx, batch).await?;
+        let mut answers = rpc::NODES.read_well_formed(cx, batch).await?;
 
         let has_code = !rpc::bytes(answers.take()?, "eth_getCode of the payer")?.is_empty();
         let wallet = if account_signed {
@@ -147,7 +147,7 @@ impl ExactEvm {
                     Some(_) => calls.extend(question.trial.reads()),
                     None => calls.push(prices::ask()),
                 }
-                let mut answers = rpc::read_well_formed(cx, calls).await?;
+                let mut answers = rpc::NODES.read_well_formed(cx, calls).await?;
                 let agrees = signature::wallet_agrees(answers.take()?)?;
                 at_price = Some(answers);
                 agrees

@@ -20,8 +20,8 @@ use super::trial::{Funds, Outcome, Trial};
 use super::{reason, revert};
 use crate::abi::AuthorizedToken::{authorizationStateCall, balanceOfCall, nameCall, versionCall};
 use crate::abi::{MULTICALL3, Multicall};
-use crate::rpc::{self, Answers, EthCall, Executed, Failure};
-use crate::second::{self, BLOCKS_APART};
+use crate::rpc::{self, Answers, EthCall, Executed, Failure, Opinions};
+use crate::second::BLOCKS_APART;
 use crate::step;
 
 /// The refusal that stands, with its reason; or the funds, when the payment is good after all. `failure`: the first node's,
@@ -60,19 +60,12 @@ pub(super) async fn diagnose(
 async fn views(cx: &Cx, question: &Question<'_>, failure: Option<&Failure>) -> Result<Vec<View>, Fault> {
     let mut calls = vec![rpc::newest_block(), questions(question.payment).call()];
     calls.extend(question.reads());
-    let nodes = second::by_two(cx, calls).await?;
-    let mut views = Vec::new();
-    let mut trouble = None;
+    let nodes = rpc::compare_or_read(cx, calls).await?.sets;
+    let mut views = Opinions::default();
     for node in nodes {
-        match View::read(cx, question, failure, node).await {
-            Ok(view) => views.push(view),
-            Err(fault) => trouble = Some(fault),
-        }
+        views.record(View::read(cx, question, failure, node).await);
     }
-    if views.is_empty() {
-        return Err(trouble.unwrap_or_else(|| Fault::internal("a diagnosis without answers")));
-    }
-    Ok(views)
+    views.into_result()
 }
 
 /// What one node says.

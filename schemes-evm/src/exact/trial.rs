@@ -73,7 +73,7 @@ impl Trial<'_> {
     /// # Errors
     /// Trouble of the node.
     pub(super) async fn run(&self, cx: &Cx) -> Result<Outcome, Fault> {
-        let mut answers = rpc::read_well_formed(cx, self.reads()).await?;
+        let mut answers = rpc::NODES.read_well_formed(cx, self.reads()).await?;
         self.take(cx, &mut answers).await
     }
 

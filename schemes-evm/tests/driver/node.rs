@@ -9,12 +9,9 @@ use k256::ecdsa::SigningKey;
 use schemes_evm::abi::{AuthorizedToken, Multicall};
 use schemes_evm::driver::EvmDriver;
 use sdk_plugin::chain::{Attempt, Lane, Observation, Slot, TxState, Watch};
-use sdk_plugin::host::{
-    JobRequest, Level, MetricKind, RpcError, RpcRequest, RpcResponse, RpcResult, SignRequest, Signature,
-    StoreRequest, StoreResponse,
-};
+use sdk_plugin::host::{RpcError, RpcRequest, RpcResponse, RpcResult};
 use sdk_plugin::scheme::{EvidenceWanted, Guard, ReadAt, ReadWanted};
-use sdk_plugin::testkit::{Recorded, ScriptHost, block_on};
+use sdk_plugin::testkit::{HostLayer, Recorded, ScriptHost, block_on};
 use sdk_plugin::{ChainDriver, Cx, Fault, HexBytes, HostServices, Value, async_trait};
 use serde_json::json;
 
@@ -477,7 +474,11 @@ struct Limited {
 }
 
 #[async_trait]
-impl HostServices for Limited {
+impl HostLayer for Limited {
+    fn inner(&self) -> &dyn HostServices {
+        &*self.inner
+    }
+
     async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
         let due = {
             let mut fault = self.fault.lock().unwrap();
@@ -502,34 +503,6 @@ impl HostServices for Limited {
             )));
         }
         Ok(response)
-    }
-
-    async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
-        self.inner.sign(call, request).await
-    }
-
-    async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
-        self.inner.store(call, request).await
-    }
-
-    async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
-        self.inner.job(call, request).await
-    }
-
-    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
-        self.inner.sleep(call, millis).await
-    }
-
-    fn now_unix_ns(&self) -> u64 {
-        self.inner.now_unix_ns()
-    }
-
-    fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
-        self.inner.log(call, level, target, message, fields);
-    }
-
-    fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
-        self.inner.metric(kind, name, value, labels);
     }
 }
 

@@ -6,8 +6,8 @@ use sdk_plugin::{FaultKind, PaymentRequest, SchemeHandler};
 use serde_json::json;
 
 use crate::world::{
-    ASSET, Chain, FACILITATOR, NOW_S, OTHER, Offer, Token, World, good, hex_result, is_transfer, magic,
-    revert, set_authorization, trouble,
+    ASSET, Chain, FACILITATOR, NOW_S, OTHER, Offer, Token, World, good, hex_result, internal_error,
+    is_transfer, magic, revert, set_authorization,
 };
 
 const V1: ProtocolVersion = ProtocolVersion::V1;
@@ -473,8 +473,8 @@ fn t15_refusals_cost_little() {
 #[test]
 fn a_bad_signature_wins_over_trouble_behind_it() {
     let world = World::with(|chain| {
-        chain.simulation = trouble();
-        chain.asset_code = trouble();
+        chain.simulation = internal_error();
+        chain.asset_code = internal_error();
     });
     let refusal = world
         .verify(&bad_signature(&Offer::default()))

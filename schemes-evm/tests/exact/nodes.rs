@@ -7,7 +7,7 @@ use sdk_plugin::{FaultKind, SchemeHandler, Value};
 use serde_json::json;
 
 use crate::world::{
-    ASSET, Chain, NOW_S, Offer, Token, World, good, hex_result, magic, revert, trouble, word_result,
+    ASSET, Chain, NOW_S, Offer, Token, World, good, hex_result, internal_error, magic, revert, word_result,
 };
 
 const USED: &str = "invalid_exact_evm_nonce_already_used";
@@ -37,7 +37,7 @@ fn t111_a_used_authorization_is_refused_though_the_token_does_not_revert() {
         let world = World::with(|chain| chain.state = state);
         assert_eq!(world.refused(&good()), "invalid_exact_evm_eip3009_not_supported");
     }
-    let world = World::with(|chain| chain.state = trouble());
+    let world = World::with(|chain| chain.state = internal_error());
     assert_eq!(
         world.try_verify(&good()).expect_err("a fault").kind,
         FaultKind::Unavailable
@@ -146,7 +146,7 @@ fn t113_where_nodes_cannot_estimate_the_call_itself_decides() {
         world.chain().simulation = revert("no");
         assert_eq!(world.plan(&good()).expect_err("refused").reason, SIMULATION);
         // Nothing works: no word about the payment, and both methods are named.
-        world.chain().simulation = trouble();
+        world.chain().simulation = internal_error();
         let fault = world.try_plan(&good()).expect_err("a fault");
         assert_eq!(fault.kind, FaultKind::Unavailable);
         assert!(fault.message.contains("eth_estimateGas") && fault.message.contains("eth_call"));

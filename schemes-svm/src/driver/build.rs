@@ -85,7 +85,7 @@ pub(super) async fn steps(cx: &Cx, slot: &Slot, steps: &[Step]) -> Result<Built,
 async fn accounts(cx: &Cx, transaction: &Transaction) -> Result<Vec<Address>, Fault> {
     let message = transaction.message();
     let answer = match lookup::call(message) {
-        Some(call) => Some(rpc::read_all(cx, vec![call]).await?.take()?),
+        Some(call) => Some(rpc::NODES.read_all(cx, vec![call]).await?.take()?),
         None => None,
     };
     lookup::resolve(message, answer)?.map_err(|unresolved| denied(&unresolved.0))

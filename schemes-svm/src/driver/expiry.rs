@@ -134,14 +134,10 @@ impl SvmDriver {
     async fn prove(&self, cx: &Cx, group: &Group, found: &mut Found) -> Result<Option<Unproven>, Unproven> {
         let window = self.window(cx, group).await?;
         let calls = group.calls(&window);
-        let (nodes, is_one_away) = match rpc::read_by_two(cx, calls.clone()).await {
-            Ok(nodes) => (nodes, false),
-            // Two were wanted and fewer answered.
-            Err(_) => (vec![rpc::read_all(cx, calls).await?], true),
-        };
+        let nodes = rpc::compare_or_read(cx, calls).await?;
         let mut proofs = Vec::new();
         let mut unproven = None;
-        for answers in nodes {
+        for answers in nodes.sets {
             // All are read: what the second one knows counts whatever the first one lacks.
             match group.read(cx, &window, answers, &mut found.statuses) {
                 Ok(proof) => proofs.push(proof),
@@ -170,7 +166,7 @@ impl SvmDriver {
                     return None;
                 };
                 if let [only] = proofs.as_slice() {
-                    let apart = match (&lacking, is_one_away) {
+                    let apart = match (&lacking, nodes.one_is_missing) {
                         (Some(_), _) => Apart::BesideOne,
                         (None, true) => Apart::WithoutOne,
                         (None, false) => Apart::Alone,
@@ -314,7 +310,9 @@ impl Group {
         for (hash, answer) in blockhashes {
             let what = "isBlockhashValid";
             let (at, value) = rpc::at_slot(answer, what)?;
-            let valid = value.as_bool().ok_or_else(|| rpc::odd(what, "no boolean"))?;
+            let valid = value
+                .as_bool()
+                .ok_or_else(|| rpc::unexpected_answer(what, "no boolean"))?;
             // A bank older than the window may call it bad because it does not know it yet.
             good.insert(hash, valid || at < window.last_slot());
         }
@@ -361,7 +359,9 @@ impl Late {
 fn check_chain(cx: &Cx, genesis: RpcResult) -> Result<(), Unproven> {
     let what = "getGenesisHash";
     let value = rpc::value(genesis, what)?;
-    let shown = value.as_str().ok_or_else(|| rpc::odd(what, "no hash"))?;
+    let shown = value
+        .as_str()
+        .ok_or_else(|| rpc::unexpected_answer(what, "no hash"))?;
     let network = &cx.network().id;
     let options = Options::read(&cx.network().options)?;
     let reference = text::reference(network)

@@ -161,7 +161,7 @@ impl ChainDriver for SvmDriver {
             Fault::invalid(format!("the lane's signer {:?} is not an address", lane.signer))
         })?;
         let calls = vec![rpc::accounts(&[signer])];
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let mut answers = rpc::NODES.read_all(cx, calls).await?;
         let (slot, accounts) = rpc::account_list(answers.take()?, 1)?;
         let lamports = accounts
             .into_iter()
@@ -183,7 +183,7 @@ impl ChainDriver for SvmDriver {
             None => {
                 // The height is read behind the slot: it is that of this slot or more.
                 let calls = vec![rpc::slot(rpc::CONFIRMED), rpc::block_height(rpc::CONFIRMED)];
-                let mut answers = rpc::read_well_formed(cx, calls).await?;
+                let mut answers = rpc::NODES.read_well_formed(cx, calls).await?;
                 let slot = rpc::number(answers.take()?, "getSlot")?;
                 self.saw(cx, slot, rpc::number(answers.take()?, "getBlockHeight")?);
                 // What is far from everything known is no head to begin from.

@@ -199,14 +199,20 @@ impl SvmDriver {
             rpc::block_height(FINALIZED),
         ];
         calls.extend(chunks().map(|(ids, history)| get_statuses(ids, history)));
-        let mut answers = rpc::read_all(cx, calls.clone()).await?;
+        let mut answers = rpc::NODES.read_all(cx, calls.clone()).await?;
         let mut is_elsewhere = false;
         let faults = |results: &[RpcResult]| {
             let stray = results.first().is_some_and(|slot| self.is_stray(cx, slot));
-            rpc::count_malformed(&calls, results).saturating_add(usize::from(stray))
+            rpc::NODES
+                .count_malformed(&calls, results)
+                .saturating_add(usize::from(stray))
         };
-        if faults(answers.left()) > 0 && self.may_ask_for_sense(cx) {
-            (answers, is_elsewhere) = rpc::better(cx, &calls, answers, faults).await;
+        let known = answers.remaining();
+        if faults(known) > 0
+            && self.may_ask_for_sense(cx)
+            && let Some(better) = rpc::NODES.replace_if_better(cx, &calls, known, faults).await
+        {
+            (answers, is_elsewhere) = (better, true);
         }
 
         let slot = rpc::number(answers.take()?, "getSlot")?;
@@ -241,7 +247,7 @@ impl Seen {
         let wanted = self.statuses.iter().filter(|(_, status)| landed(status));
         let wanted: Vec<String> = wanted.map(|(id, _)| id.clone()).collect();
         let calls: Vec<RpcCall> = wanted.iter().map(|id| evidence::get_transaction(id)).collect();
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let mut answers = rpc::NODES.read_all(cx, calls).await?;
         let mut failed = BTreeSet::new();
         for id in wanted {
             let RpcResult::Ok(answer) = answers.take()? else {

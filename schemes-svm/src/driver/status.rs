@@ -75,12 +75,12 @@ pub(super) fn read_statuses(answer: RpcResult, count: usize) -> Result<(u64, Vec
     let what = "getSignatureStatuses";
     let (slot, value) = rpc::at_slot(answer, what)?;
     let items = value.as_array().filter(|items| items.len() == count);
-    let items = items.ok_or_else(|| rpc::odd(what, "another number of statuses"))?;
+    let items = items.ok_or_else(|| rpc::unexpected_answer(what, "another number of statuses"))?;
     let statuses = items.iter().map(|item| {
         if item.is_null() {
             return Ok(None);
         }
-        let status = Status::read(item).ok_or_else(|| rpc::odd(what, "a malformed status"))?;
+        let status = Status::read(item).ok_or_else(|| rpc::unexpected_answer(what, "a malformed status"))?;
         Ok(Some(status))
     });
     Ok((slot, statuses.collect::<Result<_, Fault>>()?))

@@ -101,7 +101,7 @@ impl Window {
             first_available(),
             list(from, from.saturating_add(MAX_SLOTS)),
         ];
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let mut answers = rpc::NODES.read_all(cx, calls).await?;
         if rpc::number(answers.take()?, "getBlockHeight")? <= last_valid {
             return Err(Unproven::TooEarly);
         }
@@ -136,7 +136,7 @@ impl Window {
             let indices: BTreeSet<usize> = wanted.iter().flatten().copied().collect();
             let at = |index: &usize| self.slots.get(*index).copied().unwrap_or_default();
             let calls = indices.iter().map(|index| get_block(at(index))).collect();
-            let mut answers = rpc::read_all(cx, calls).await?;
+            let mut answers = rpc::NODES.read_all(cx, calls).await?;
             for index in &indices {
                 let slot = at(index);
                 let block = Block::read(slot, answers.take()?)?;
@@ -194,7 +194,7 @@ impl Window {
         let slots: Vec<u64> = slots.copied().collect();
         for some in slots.chunks(BLOCKS_PER_CALL) {
             let calls = some.iter().map(|slot| get_block(*slot)).collect();
-            let mut answers = rpc::read_all(cx, calls).await?;
+            let mut answers = rpc::NODES.read_all(cx, calls).await?;
             for slot in some {
                 Block::read(*slot, answers.take()?)?.check_has_none_of(*slot, ids)?;
             }
@@ -298,7 +298,7 @@ fn slots(answer: RpcResult) -> Result<Vec<u64>, Unproven> {
         .as_array()
         .and_then(|items| items.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>());
     let slots = slots.filter(|slots| slots.is_sorted_by(|one, next| one < next));
-    slots.ok_or_else(|| Unproven::NoBlocks(rpc::odd(what, "no list of slots").message))
+    slots.ok_or_else(|| Unproven::NoBlocks(rpc::unexpected_answer(what, "no list of slots").message))
 }
 
 impl Block {

@@ -164,7 +164,7 @@ impl ExactSvm {
         }
 
         let question = self.question(cx, &payment);
-        let answers = rpc::read_all(cx, question.calls.clone()).await?;
+        let answers = rpc::NODES.read_all(cx, question.calls.clone()).await?;
         let paid = match self.opinion(cx, &payment, &question, answers) {
             Ok(Opinion {
                 verdict: Ok(paid),

@@ -109,7 +109,9 @@ pub(super) async fn moves_ours(
     if associated(&transfer.authority) {
         return Ok(false);
     }
-    let mut answers = rpc::read_well_formed(cx, vec![rpc::accounts(&[transfer.source])]).await?;
+    let mut answers = rpc::NODES
+        .read_well_formed(cx, vec![rpc::accounts(&[transfer.source])])
+        .await?;
     let (_, accounts) = rpc::account_list(answers.take()?, 1)?;
     let source = accounts.first().and_then(Option::as_ref);
     let owner = source.and_then(|account| token::account_owner(&account.data));

@@ -36,7 +36,7 @@ impl ExactSvm {
             Left::AtLeast(_) | Left::Unknown => {}
         }
         let list = || vec![rpc::accounts(&[RECENT_BLOCKHASHES])];
-        let mut answers = rpc::read_well_formed(cx, list()).await?;
+        let mut answers = rpc::NODES.read_well_formed(cx, list()).await?;
         let (slot, accounts) = rpc::account_list(answers.take()?, 1)?;
         self.blockhashes
             .saw(network, slot, accounts.first().and_then(Option::as_ref));

@@ -135,7 +135,8 @@ async fn read(
 ) -> Result<HashMap<String, u64>, Fault> {
     let mut wanted = signers.to_vec();
     wanted.push(RECENT_BLOCKHASHES);
-    let answer = rpc::read_well_formed(cx, vec![rpc::accounts(&wanted)])
+    let answer = rpc::NODES
+        .read_well_formed(cx, vec![rpc::accounts(&wanted)])
         .await?
         .take()?;
     let (slot, mut accounts) = rpc::account_list(answer, wanted.len())?;

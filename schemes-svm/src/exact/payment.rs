@@ -5,7 +5,7 @@ use sdk_plugin::{Cx, PaymentRequest, Value};
 use solana_address::Address;
 
 use super::config::Config;
-use super::terms::{No, Terms, fee_payers, is_v1};
+use super::terms::{No, Terms, fee_payers};
 use super::{SCHEME, reason};
 use crate::text;
 use crate::wire::Transaction;
@@ -24,7 +24,7 @@ impl Payment {
         let message = transaction.message();
         let limit = config
             .max_signatures
-            .saturating_add(u8::from(config.smart_wallets.enabled && !is_v1(request.version)));
+            .saturating_add(u8::from(config.smart_wallets.enabled && !request.version.is_v1()));
         let required = message.header.num_required_signatures;
         if required > limit {
             return Err(No::too_many_signatures(required, limit));
@@ -100,7 +100,7 @@ pub(super) fn transaction(request: &PaymentRequest) -> Result<Transaction, No> {
         }
     }
     let transaction = Transaction::decode(&bytes).map_err(|error| undecodable(error.to_string()))?;
-    if is_v1(request.version) && !transaction.message().lookups.is_empty() {
+    if request.version.is_v1() && !transaction.message().lookups.is_empty() {
         return Err(undecodable(
             "address look-up tables are not part of protocol v1".into(),
         ));

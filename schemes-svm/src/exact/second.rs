@@ -24,7 +24,7 @@ use super::payment::Payment;
 use super::terms::No;
 use crate::driver::{chain_time, options::Options};
 use crate::programs::CLOCK;
-use crate::rpc::{self, Answers};
+use crate::rpc::{self, Answers, Opinions};
 use crate::slots::is_near;
 
 /// Pause before the nodes are asked once more, milliseconds: one or two blocks.
@@ -168,19 +168,13 @@ impl ExactSvm {
         let mut calls: Vec<RpcCall> = question.calls.clone();
         calls.push(rpc::accounts(&accounts));
         calls.push(rpc::is_blockhash_valid(&blockhash));
-        let (nodes, is_one_away) = match rpc::read_by_two(cx, calls.clone()).await {
-            Ok(nodes) => (nodes, false),
-            Err(_) => (vec![rpc::read_all(cx, calls).await?], true),
-        };
-        let wanted = nodes.len().saturating_add(usize::from(is_one_away));
-        let mut fault = Fault::unavailable("no node answered");
-        let mut witnesses = Vec::new();
-        for answers in nodes {
-            match self.witness(cx, payment, question, destination, answers) {
-                Ok(witness) => witnesses.push(witness),
-                Err(trouble) => fault = trouble,
-            }
+        let nodes = rpc::compare_or_read(cx, calls).await?;
+        let wanted = nodes.sets.len().saturating_add(usize::from(nodes.one_is_missing));
+        let mut witnesses = Opinions::default();
+        for answers in nodes.sets {
+            witnesses.record(self.witness(cx, payment, question, destination, answers));
         }
+        let witnesses: Vec<Witness> = witnesses.into_result()?;
         let known = self.heads.known(cx);
         let known = known.or_else(|| self.blockhashes.slot(&cx.network().id));
         let slots: Vec<u64> = witnesses.iter().map(Witness::slot).collect();
@@ -198,7 +192,7 @@ impl ExactSvm {
                 one
             }
         });
-        let mut newest = newest.ok_or(fault)?;
+        let mut newest = newest.ok_or_else(|| Fault::unavailable("no node answered"))?;
         newest.is_stray = is_alone && known.is_some_and(|known| !is_near(known, newest.slot()));
         Ok(newest)
     }

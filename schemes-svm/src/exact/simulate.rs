@@ -128,11 +128,13 @@ pub(super) fn read(answer: RpcResult, accounts: &[Address]) -> Result<Outcome, F
         other => other,
     };
     let (slot, value) = rpc::at_slot(answer, what)?;
-    let error = value.get("err").ok_or_else(|| rpc::odd(what, "no err"))?;
+    let error = value
+        .get("err")
+        .ok_or_else(|| rpc::unexpected_answer(what, "no err"))?;
     if !error.is_null() {
         return Ok(Outcome::Fails(failed(slot, error, &value)));
     }
-    let malformed = || rpc::odd(what, "malformed balances or inner instructions");
+    let malformed = || rpc::unexpected_answer(what, "malformed balances or inner instructions");
     Ok(Outcome::Works(Simulated {
         slot,
         fee_payer: lamports(&value).ok_or_else(malformed)?,

@@ -59,7 +59,7 @@ impl No {
     /// As the reply says it; protocol v1 has its own names for some reasons.
     pub(super) fn refusal(self, version: ProtocolVersion) -> Refusal {
         let payer = self.payer.map(|payer| payer.to_string()).unwrap_or_default();
-        let reason = if is_v1(version) {
+        let reason = if version.is_v1() {
             reason::in_v1(&self.reason).to_owned()
         } else {
             self.reason
@@ -120,7 +120,7 @@ impl Terms {
     }
 
     pub(super) fn is_v1(&self) -> bool {
-        is_v1(self.version)
+        self.version.is_v1()
     }
 
     /// The memo rule: with `extra.memo`, exactly one memo, and it says that.
@@ -148,14 +148,6 @@ impl Terms {
                 "the requirements' extra.memo is not a text of at most 256 bytes",
             )),
         }
-    }
-}
-
-/// The oldest form is treated as v1.
-pub(super) fn is_v1(version: ProtocolVersion) -> bool {
-    match version {
-        ProtocolVersion::Legacy0 | ProtocolVersion::V1 => true,
-        ProtocolVersion::V2 => false,
     }
 }
 

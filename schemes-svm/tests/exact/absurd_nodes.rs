@@ -7,7 +7,7 @@ use sdk_plugin::testkit::block_on;
 use sdk_plugin::{FaultKind, SchemeHandler, Value};
 use serde_json::json;
 
-use crate::world::{Chain, World, fee_payer, good, trouble};
+use crate::world::{Chain, World, fee_payer, good, internal_error};
 
 /// Slots that no other node comes near.
 const ABSURD: [u64; 5] = [0, 1, 9_000_000, 1_000_000_000_000_000, u64::MAX - 1_000];
@@ -78,7 +78,7 @@ fn an_absurd_slot_of_a_node_that_is_alone_blames_nobody() {
         let world = first_says(too_little(), HEAD).with_second(second);
         assert_eq!(world.refusal(&good()).reason, reason::SIMULATION_FAILED);
         world.chain().slot = slot;
-        let world = world.with_second(|chain| chain.simulation = Some(trouble()));
+        let world = world.with_second(|chain| chain.simulation = Some(internal_error()));
         let fault = world.try_verify(&good()).expect_err("nobody is blamed");
         assert_eq!(fault.kind, FaultKind::Unavailable, "{fault}");
     }
@@ -115,7 +115,7 @@ fn a_malformed_simulation_is_put_to_the_second_node() {
         RpcResult::Ok(
             json!({"context": {"slot": HEAD}, "value": {"err": null, "preBalances": ["x"], "postBalances": []}}),
         ),
-        trouble(),
+        internal_error(),
     ] {
         let world = first_says(Value::Null, HEAD);
         world.chain().simulation = Some(nonsense.clone());

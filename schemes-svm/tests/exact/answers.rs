@@ -7,7 +7,7 @@ use sdk_plugin::host::{RpcError, RpcResult};
 use serde_json::json;
 
 use crate::checks::{positional, wallet, wallets, with_table};
-use crate::world::{World, at_slot, changed, good, trouble, v1};
+use crate::world::{World, at_slot, changed, good, internal_error, v1};
 
 #[test]
 fn protocol_v1_has_its_own_names() {
@@ -79,7 +79,7 @@ fn trouble_of_a_node_is_a_fault_and_never_a_refusal() {
     world.host.queue_rpc_fault(Fault::unavailable("no node"));
     assert!(world.try_verify(&good()).is_err());
     for answer in [
-        trouble(),
+        internal_error(),
         RpcResult::Ok(json!(null)),
         RpcResult::Ok(json!({"context": {"slot": 1}, "value": {}})),
         at_slot(json!({"err": null, "preBalances": [1], "postBalances": ["x"]})),

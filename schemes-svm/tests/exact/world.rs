@@ -11,13 +11,11 @@ use schemes_svm::text;
 use schemes_svm::token::{TransferChecked, instructions};
 use schemes_svm::wire::Transaction;
 use sdk_plugin::chain::Lane;
-use sdk_plugin::host::{
-    JobRequest, Level, MetricKind, RpcCall, RpcError, RpcRequest, RpcResponse, RpcResult, SignRequest,
-    Signature, StoreRequest, StoreResponse,
-};
+use sdk_plugin::host::{RpcCall, RpcRequest, RpcResponse, RpcResult};
 use sdk_plugin::request::{Accepted, ProtocolVersion, Purpose};
-use sdk_plugin::scheme::{Identified, Identity, Plan, Planned, Refusal, Verdict};
-use sdk_plugin::testkit::{Recorded, ScriptHost, block_on};
+use sdk_plugin::scheme::{Identified, Plan, Refusal, Verdict};
+pub use sdk_plugin::testkit::internal_error;
+use sdk_plugin::testkit::{self, HostLayer, Recorded, ScriptHost, block_on};
 use sdk_plugin::{
     CallContext, Cx, Fault, HostServices, PaymentRequest, Requirements, SchemeHandler, Value, async_trait,
 };
@@ -258,7 +256,11 @@ struct TwoNodes {
 }
 
 #[async_trait]
-impl HostServices for TwoNodes {
+impl HostLayer for TwoNodes {
+    fn inner(&self) -> &dyn HostServices {
+        &*self.first
+    }
+
     async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
         let mut response = self.first.rpc(call, request.clone()).await?;
         if let RpcRequest::Compare { calls, .. } = &request {
@@ -268,43 +270,6 @@ impl HostServices for TwoNodes {
         }
         Ok(response)
     }
-
-    async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
-        self.first.sign(call, request).await
-    }
-
-    async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
-        self.first.store(call, request).await
-    }
-
-    async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
-        self.first.job(call, request).await
-    }
-
-    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
-        self.first.sleep(call, millis).await
-    }
-
-    fn now_unix_ns(&self) -> u64 {
-        self.first.now_unix_ns()
-    }
-
-    fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
-        self.first.log(call, level, target, message, fields);
-    }
-
-    fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
-        self.first.metric(kind, name, value, labels);
-    }
-}
-
-/// Trouble of the node itself.
-pub fn trouble() -> RpcResult {
-    RpcResult::Error(RpcError {
-        code: -32603,
-        message: "internal error".into(),
-        data: Value::Null,
-    })
 }
 
 /// A scheme instance, its host, and the chain behind it.
@@ -391,10 +356,7 @@ impl World {
     }
 
     pub fn identify(&self, request: &PaymentRequest) -> Result<Identified, Refusal> {
-        match block_on(self.exact.identify(&self.cx(), request)).expect("no fault") {
-            Identity::Identified(identified) => Ok(identified),
-            Identity::Refused(refusal) => Err(refusal),
-        }
+        testkit::identify(&self.exact, &self.cx(), request)
     }
 
     pub fn try_verify(&self, request: &PaymentRequest) -> Result<Verdict, Fault> {
@@ -403,10 +365,7 @@ impl World {
 
     /// The payer of a good payment.
     pub fn verify(&self, request: &PaymentRequest) -> Result<String, Refusal> {
-        match self.try_verify(request).expect("no fault") {
-            Verdict::Valid(valid) => Ok(valid.payer),
-            Verdict::Invalid(refusal) => Err(refusal),
-        }
+        testkit::verify(&self.exact, &self.cx(), request)
     }
 
     /// The same refusal from verify and from plan.
@@ -417,11 +376,7 @@ impl World {
     }
 
     pub fn plan(&self, request: &PaymentRequest) -> Result<Plan, Refusal> {
-        match block_on(self.exact.plan(&self.cx(), request)).expect("no fault") {
-            Planned::Plan(plan) => Ok(plan),
-            Planned::Refused(refusal) => Err(refusal),
-            Planned::Done(done) => panic!("settled without a transaction: {done:?}"),
-        }
+        testkit::plan(&self.exact, &self.cx(), request)
     }
 
     /// The same reason from verify and from plan, in fresh instances on the same chain.

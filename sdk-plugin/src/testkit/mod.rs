@@ -14,9 +14,14 @@
 //! assert_eq!(host.round_trips(), 1);
 //! ```
 
+mod calls;
 mod executor;
 mod host;
+mod layer;
+pub mod manifest;
 mod store;
 
+pub use calls::{identify, internal_error, plan, verify};
 pub use executor::block_on;
 pub use host::{LogLine, Recorded, ScriptHost};
+pub use layer::HostLayer;

@@ -16,7 +16,7 @@ use crate::auth_capture::signed::Signed;
 use crate::auth_capture::state::{self, READ_GAS, State};
 use crate::auth_capture::terms::OperatorType;
 use crate::auth_capture::{AuthCaptureEvm, revert};
-use crate::rpc::{self, Answers, EthCall, Failure};
+use crate::rpc::{self, Answers, EthCall, Failure, Opinions};
 use crate::second::{self, Opinion};
 use crate::signature;
 use crate::step::{self, Checked, Wanted};
@@ -113,7 +113,7 @@ impl AuthCaptureEvm {
             call,
             wanted,
         };
-        let mut answers = rpc::read_well_formed(cx, question.reads()).await?;
+        let mut answers = rpc::NODES.read_well_formed(cx, question.reads()).await?;
         let verdict = match question.opinion(cx, &mut answers).await?.verdict {
             Ok(funds) => Ok(funds),
             Err(Objection::Certain(no)) => Err(no),
@@ -237,20 +237,15 @@ impl Question<'_> {
         if let Ok(call) = &mut self.call {
             call.consent = call.consent.as_ref().map(Signed::at_once);
         }
-        let mut opinions = Vec::new();
-        let mut trouble = None;
-        for mut answers in second::by_two(cx, self.reads()).await? {
-            match self.opinion(cx, &mut answers).await {
-                Ok(opinion) => opinions.push(opinion),
-                Err(fault) => trouble = Some(fault),
-            }
+        let mut opinions = Opinions::default();
+        for mut answers in rpc::compare_or_read(cx, self.reads()).await?.sets {
+            opinions.record(self.opinion(cx, &mut answers).await);
         }
-        match second::decide(opinions) {
-            Some(verdict) => Ok(verdict.map_err(|objection| match objection {
-                Objection::OfChain(no) | Objection::Certain(no) => no,
-            })),
-            None => Err(trouble.unwrap_or_else(|| Fault::internal("a second opinion without answers"))),
-        }
+        let verdict = second::decide(opinions.into_result()?)
+            .ok_or_else(|| Fault::internal("a second opinion without answers"))?;
+        Ok(verdict.map_err(|objection| match objection {
+            Objection::OfChain(no) | Objection::Certain(no) => no,
+        }))
     }
 
     /// What one node says, by its answers to [`Self::reads`].

@@ -194,7 +194,7 @@ impl Sandbox {
                     "the nodes of this network can't simulate a contract operator's call",
                 ))));
             }
-            RpcResult::Error(error) => return Err(rpc::node_trouble("eth_simulateV1", &error)),
+            RpcResult::Error(error) => return Err(rpc::node_error("eth_simulateV1", &error)),
         };
         let trouble = || Fault::unavailable("eth_simulateV1: the node's answer is malformed");
         let calls = blocks

@@ -12,7 +12,6 @@ use crate::auth_capture::abi::Escrow;
 use crate::auth_capture::payment_info::Place;
 use crate::auth_capture::state::READ_GAS;
 use crate::rpc::{self, EthCall, Executed};
-use crate::second;
 
 /// Most addresses kept; only admitted operators get here, so more than that is a mistake of ours, not an attack.
 const CAPACITY: usize = 4_096;
@@ -56,10 +55,15 @@ impl TokenStores {
                 Executed::Failed(_) => None,
             })
         };
-        let mut store = read(rpc::read_well_formed(cx, vec![question.call()]).await?.take()?)?;
+        let mut store = read(
+            rpc::NODES
+                .read_well_formed(cx, vec![question.call()])
+                .await?
+                .take()?,
+        )?;
         if store.is_none() {
             // That there is no escrow is not believed of one node.
-            for mut answers in second::by_two(cx, vec![question.call()]).await? {
+            for mut answers in rpc::compare_or_read(cx, vec![question.call()]).await?.sets {
                 store = store.or(read(answers.take()?)?);
             }
         }

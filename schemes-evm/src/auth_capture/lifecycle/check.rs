@@ -22,7 +22,7 @@ use super::funding::{self, Funding};
 use super::identify::payer_as_sent;
 use super::look::{self, Look, Shown};
 use super::payload::Payload;
-use crate::rpc::EthCall;
+use crate::rpc::{self, EthCall, Opinions};
 use crate::second::{self, Opinion};
 use crate::step::{Checked, Wanted};
 
@@ -211,27 +211,22 @@ impl Question<'_> {
     /// Nothing is refused on one node's word. Nodes that have not come to the payment's last operation say nothing.
     async fn second_opinion(&self, cx: &Cx, first: No) -> Result<Result<Answer, No>, Fault> {
         let look = self.look.at_once();
-        let mut opinions = Vec::new();
-        let mut trouble = None;
-        for mut answers in second::by_two(cx, look.reads()).await? {
+        let mut opinions = Opinions::default();
+        for mut answers in rpc::compare_or_read(cx, look.reads()).await?.sets {
             let shown = match look.take(cx, &mut answers).await {
                 Ok(shown) => shown,
                 Err(fault) => {
-                    trouble = Some(fault);
+                    opinions.record(Err(fault));
                     continue;
                 }
             };
             let height = shown.height;
             if height >= self.seen_height {
                 let verdict = self.judge(cx, shown).await?;
-                opinions.push(Opinion { height, verdict });
+                opinions.record(Ok(Opinion { height, verdict }));
             }
         }
-        match (second::decide(opinions), trouble) {
-            (Some(verdict), _) => Ok(verdict),
-            (None, Some(fault)) => Err(fault),
-            (None, None) => Ok(Err(first)),
-        }
+        Ok(second::decide(opinions.into_result()?).unwrap_or(Err(first)))
     }
 
     /// What comes before the payment's state in order.

@@ -109,7 +109,7 @@ impl<'a> Look<'a> {
 
     /// Reads and takes.
     pub(super) async fn read(&self, cx: &Cx) -> Result<Shown, Fault> {
-        let mut answers = rpc::read_well_formed(cx, self.reads()).await?;
+        let mut answers = rpc::NODES.read_well_formed(cx, self.reads()).await?;
         self.take(cx, &mut answers).await
     }
 

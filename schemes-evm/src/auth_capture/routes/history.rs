@@ -258,7 +258,7 @@ async fn search(cx: &Cx, own: &Own<'_>, from: u64) -> Result<Vec<Move>, Fault> {
         "toBlock": "latest",
     }]);
     let search = vec![rpc::request("eth_getLogs", filter)];
-    Ok(match rpc::read_all(cx, search).await?.take()? {
+    Ok(match rpc::NODES.read_all(cx, search).await?.take()? {
         RpcResult::Ok(Value::Array(logs)) => logs
             .iter()
             .filter_map(|log| Move::of_log(own.hash, log))

@@ -205,7 +205,7 @@ async fn states(cx: &Cx, payments: &[(B256, Record)]) -> Result<Vec<Option<State
         .iter()
         .map(|(hash, record)| state::ask(record.escrow, *hash).call())
         .collect();
-    let mut answers = rpc::read_all(cx, questions).await?;
+    let mut answers = rpc::NODES.read_all(cx, questions).await?;
     payments
         .iter()
         .map(|_| Ok(State::of_answer(rpc::executed(answers.take()?, "paymentState")?)))

@@ -144,7 +144,7 @@ impl AuthCaptureEvm {
     /// A payment's state on the chain now. `None`: the escrow does not tell.
     async fn state_of(cx: &Cx, own: &Own<'_>) -> Result<Option<State>, Fault> {
         let question = state::ask(own.record.escrow, own.hash).call();
-        let answer = rpc::read_all(cx, vec![question]).await?.take()?;
+        let answer = rpc::NODES.read_all(cx, vec![question]).await?.take()?;
         Ok(State::of_answer(rpc::executed(answer, "paymentState")?))
     }
 }

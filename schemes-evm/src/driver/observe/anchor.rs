@@ -130,7 +130,7 @@ async fn named_by_hash(cx: &Cx, block: &BlockRef, wanted: &[Wanted]) -> Result<S
         .filter_map(|wanted| Some((wanted, wanted.call(json!({ "blockHash": block.id }))?)))
         .collect();
     let calls = callable.iter().map(|(_, call)| call.clone()).collect();
-    let mut answers = rpc::read_all(cx, calls).await?;
+    let mut answers = rpc::NODES.read_all(cx, calls).await?;
     let mut state = StateAt {
         block: block.clone(),
         answers: BTreeMap::new(),
@@ -157,7 +157,7 @@ async fn named_by_number(cx: &Cx, block: &BlockRef, wanted: &[Wanted]) -> Result
         let mut calls = vec![header()];
         calls.extend(callable.iter().map(|(_, call)| call.clone()));
         calls.push(header());
-        let Some(mut answers) = rpc::read_at_once(cx, calls).await? else {
+        let Some(mut answers) = rpc::NODES.read_at_once(cx, calls).await? else {
             continue;
         };
         let is_block = |answer: RpcResult| {

@@ -149,7 +149,7 @@ async fn landed(cx: &Cx, watches: &[Watch], observations: &mut [Observation]) ->
     if calls.is_empty() {
         return Ok(());
     }
-    let mut answers = rpc::read_all(cx, calls).await?;
+    let mut answers = rpc::NODES.read_all(cx, calls).await?;
     let mut again = Vec::new();
     let mut calls = Vec::new();
     let mut block_logs: Vec<Vec<receipt::BlockLog>> = vec![Vec::new(); observations.len()];
@@ -206,7 +206,7 @@ async fn landed(cx: &Cx, watches: &[Watch], observations: &mut [Observation]) ->
     if calls.is_empty() {
         return Ok(());
     }
-    let mut answers = rpc::read_all(cx, calls).await?;
+    let mut answers = rpc::NODES.read_all(cx, calls).await?;
     for (index, read) in again {
         let answer = answers.take()?;
         if let Some(observation) = observations.get_mut(index) {

@@ -116,7 +116,7 @@ impl View {
         // Whole transactions last: they are large, and what decides must not be cut apart because of them.
         let asked = || transactions.keys().filter(|tx_id| pool.contains(tx_id.as_str()));
         calls.extend(asked().map(|tx_id| transaction(tx_id)));
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let mut answers = rpc::NODES.read_all(cx, calls).await?;
 
         rpc::check_chain(answers.take()?, &cx.network().id)?;
         let head = rpc::value(answers.take()?, "eth_getBlockByNumber")?;
@@ -170,7 +170,7 @@ impl View {
             .filter(|height| !self.blocks.contains_key(height))
             .collect();
         let calls = unknown.iter().map(|height| Header::at(*height));
-        let mut answers = rpc::read_all(cx, calls.collect()).await?;
+        let mut answers = rpc::NODES.read_all(cx, calls.collect()).await?;
         for height in unknown {
             self.blocks
                 .insert(height, Header::hash_at(answers.take()?, height));
@@ -265,7 +265,9 @@ impl View {
             return Ok(());
         }
         let heights = tops.keys().rev().chain(below.keys().rev());
-        let mut answers = rpc::read_all(cx, heights.map(|height| Header::at(*height)).collect()).await?;
+        let mut answers = rpc::NODES
+            .read_all(cx, heights.map(|height| Header::at(*height)).collect())
+            .await?;
         let mut read =
             |height: u64| -> Result<Option<B256>, Fault> { Ok(Header::hash_at(answers.take()?, height)) };
         for (height, shown) in tops.iter_mut().rev() {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::offer::{ASSET_ADDRESS, CONTRACT, FACILITATOR, OTHER, Offer, PAYEE, PAYER, PAYER_ADDRESS, UNITS};
 use super::order::Draft;
-use super::world::{STORE, Sandbox, trouble};
+use super::world::{STORE, Sandbox, internal_error};
 
 /// A log that somebody emits.
 pub fn log(emitter: Address, event: &impl SolEvent) -> LogEntry {
@@ -388,7 +388,7 @@ fn nodes_that_can_not_simulate_admit_no_contract() {
     }
     // Trouble and nonsense are faults.
     for answer in [
-        trouble(),
+        internal_error(),
         RpcResult::Ok(Value::Null),
         RpcResult::Ok(json!([])),
         RpcResult::Ok(json!([{ "calls": [] }])),

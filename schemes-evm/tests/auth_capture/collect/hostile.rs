@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::offer::{OTHER, Offer, config, set_authorization};
 use super::order::Draft;
-use super::world::{Chain, World, hex_result, revert, trouble};
+use super::world::{Chain, World, hex_result, internal_error, revert};
 
 fn world() -> World {
     World::new(config(), Chain::default())
@@ -134,18 +134,18 @@ fn without_a_key_the_first_failing_check_answers() {
 fn trouble_of_nodes_and_store_is_never_a_refusal() {
     let good = Offer::charged().signed();
     let breaks: [fn(&mut Chain); 7] = [
-        |chain| chain.payer_code = trouble(),
-        |chain| chain.authorizer_code = trouble(),
-        |chain| chain.state = trouble(),
-        |chain| chain.balance = trouble(),
-        |chain| chain.simulation = trouble(),
+        |chain| chain.payer_code = internal_error(),
+        |chain| chain.authorizer_code = internal_error(),
+        |chain| chain.state = internal_error(),
+        |chain| chain.balance = internal_error(),
+        |chain| chain.simulation = internal_error(),
         |chain| {
             chain.payer_code = hex_result(&[1]);
-            chain.payer_wallet = trouble();
+            chain.payer_wallet = internal_error();
         },
         |chain| {
             chain.simulation = revert("x");
-            chain.balance = trouble();
+            chain.balance = internal_error();
         },
     ];
     for (index, break_it) in breaks.into_iter().enumerate() {
@@ -157,14 +157,14 @@ fn trouble_of_nodes_and_store_is_never_a_refusal() {
         assert_eq!(fault.kind, FaultKind::Unavailable, "{index}");
     }
     let chain = Chain {
-        estimate: trouble(),
-        simulation: trouble(),
+        estimate: internal_error(),
+        simulation: internal_error(),
         ..Chain::default()
     };
     assert!(World::new(config(), chain).try_plan(&good).is_err());
     // T-113: where nodes run calls and can't estimate them, the call decides, and the limit is the ceiling.
     let chain = Chain {
-        estimate: trouble(),
+        estimate: internal_error(),
         ..Chain::default()
     };
     let plan = World::new(config(), chain).plan(&good).expect("a plan");

@@ -10,12 +10,10 @@ use alloy_sol_types::SolValue;
 use schemes_evm::auth_capture::AuthCaptureEvm;
 use schemes_evm::auth_capture::config::Config;
 use sdk_plugin::chain::Lane;
-use sdk_plugin::host::{
-    JobRequest, Level, MetricKind, RpcCall, RpcError, RpcRequest, RpcResponse, RpcResult, SignRequest,
-    Signature, StoreRequest, StoreResponse,
-};
-use sdk_plugin::scheme::{Identified, Identity, Plan, Planned, Refusal, Verdict};
-use sdk_plugin::testkit::{Recorded, ScriptHost, block_on};
+use sdk_plugin::host::{RpcCall, RpcError, RpcRequest, RpcResponse, RpcResult, StoreRequest, StoreResponse};
+use sdk_plugin::scheme::{Identified, Plan, Planned, Refusal, Verdict};
+pub use sdk_plugin::testkit::internal_error;
+use sdk_plugin::testkit::{self, HostLayer, Recorded, ScriptHost, block_on};
 use sdk_plugin::{CallContext, Cx, Fault, HostServices, PaymentRequest, SchemeHandler, Value, async_trait};
 use serde_json::json;
 
@@ -182,15 +180,6 @@ fn reverted(data: &[u8]) -> RpcResult {
     })
 }
 
-/// Trouble of the node itself.
-pub fn trouble() -> RpcResult {
-    RpcResult::Error(RpcError {
-        code: -32603,
-        message: "internal error".into(),
-        data: Value::Null,
-    })
-}
-
 /// A scheme instance, its host, and the chain behind it.
 pub struct World {
     pub host: Arc<ScriptHost>,
@@ -262,10 +251,7 @@ impl World {
     }
 
     pub fn identify(&self, request: &PaymentRequest) -> Result<Identified, Refusal> {
-        match block_on(self.scheme.identify(&self.cx(), request)).expect("no fault") {
-            Identity::Identified(identified) => Ok(identified),
-            Identity::Refused(refusal) => Err(refusal),
-        }
+        testkit::identify(&self.scheme, &self.cx(), request)
     }
 
     pub fn try_verify(&self, request: &PaymentRequest) -> Result<Verdict, Fault> {
@@ -274,10 +260,7 @@ impl World {
 
     /// The payer of a good payment.
     pub fn verify(&self, request: &PaymentRequest) -> Result<String, Refusal> {
-        match self.try_verify(request).expect("no fault") {
-            Verdict::Valid(valid) => Ok(valid.payer),
-            Verdict::Invalid(refusal) => Err(refusal),
-        }
+        testkit::verify(&self.scheme, &self.cx(), request)
     }
 
     pub fn try_plan(&self, request: &PaymentRequest) -> Result<Planned, Fault> {
@@ -285,17 +268,12 @@ impl World {
     }
 
     pub fn plan(&self, request: &PaymentRequest) -> Result<Plan, Refusal> {
-        match self.try_plan(request).expect("no fault") {
-            Planned::Plan(plan) => {
-                for step in &plan.steps {
-                    let guard = step.evidence.guard.as_ref().expect("every step has a guard");
-                    assert_eq!(guard.check(), Ok(()));
-                }
-                Ok(plan)
-            }
-            Planned::Refused(refusal) => Err(refusal),
-            Planned::Done(done) => panic!("settled without a transaction: {done:?}"),
+        let plan = testkit::plan(&self.scheme, &self.cx(), request)?;
+        for step in &plan.steps {
+            let guard = step.evidence.guard.as_ref().expect("every step has a guard");
+            assert_eq!(guard.check(), Ok(()));
         }
+        Ok(plan)
     }
 
     /// The same refusal from verify and from plan, in fresh instances on the same chain.
@@ -339,7 +317,11 @@ struct Failing {
 }
 
 #[async_trait]
-impl HostServices for Failing {
+impl HostLayer for Failing {
+    fn inner(&self) -> &dyn HostServices {
+        &*self.inner
+    }
+
     async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
         if let Some(until) = &self.until
             && until.fetch_sub(1, Ordering::Relaxed) == 0
@@ -349,35 +331,11 @@ impl HostServices for Failing {
         self.inner.rpc(call, request).await
     }
 
-    async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
-        self.inner.sign(call, request).await
-    }
-
     async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
         if self.until.is_none() {
             return Err(Fault::unavailable("the store does not answer"));
         }
         self.inner.store(call, request).await
-    }
-
-    async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
-        self.inner.job(call, request).await
-    }
-
-    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
-        self.inner.sleep(call, millis).await
-    }
-
-    fn now_unix_ns(&self) -> u64 {
-        self.inner.now_unix_ns()
-    }
-
-    fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
-        self.inner.log(call, level, target, message, fields);
-    }
-
-    fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
-        self.inner.metric(kind, name, value, labels);
     }
 }
 

@@ -451,10 +451,10 @@ fn row_15_simulations() {
 #[test]
 fn trouble_of_a_node_is_never_a_refusal() {
     let all: [fn(&mut Chain); 4] = [
-        |chain| chain.state = trouble(),
-        |chain| chain.capture = trouble(),
-        |chain| chain.authorizer_code = trouble(),
-        |chain| chain.void = trouble(),
+        |chain| chain.state = internal_error(),
+        |chain| chain.capture = internal_error(),
+        |chain| chain.authorizer_code = internal_error(),
+        |chain| chain.void = internal_error(),
     ];
     for change in all {
         let world = World::on(change);

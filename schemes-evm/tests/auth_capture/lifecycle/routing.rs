@@ -297,7 +297,7 @@ fn what_others_did_is_found_in_the_escrows_events() {
     world.chain().state = state_result(true, 0, 0);
     let shown = || reply(&world, &get(&path(&payment, ""))).1;
     assert_eq!(shown()["operationsComplete"], false, "the events are not found");
-    world.chain().logs = trouble();
+    world.chain().logs = internal_error();
     assert_eq!(shown()["operationsComplete"], false);
     world.chain().logs = reclaimed(&payment, HELD);
     let body = shown();

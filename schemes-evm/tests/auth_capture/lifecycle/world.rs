@@ -18,8 +18,9 @@ use schemes_evm::auth_capture::{AuthCaptureEvm, SCHEME};
 use sdk_plugin::chain::Lane;
 use sdk_plugin::host::{RpcError, RpcResult, StoreRequest, StoreResponse, StoreWrite};
 use sdk_plugin::request::{Accepted, ProtocolVersion, Purpose};
-use sdk_plugin::scheme::{Identified, Identity, Plan, Planned, Refusal, Verdict};
-use sdk_plugin::testkit::{ScriptHost, block_on};
+use sdk_plugin::scheme::{Identified, Plan, Planned, Refusal, Verdict};
+pub use sdk_plugin::testkit::internal_error;
+use sdk_plugin::testkit::{self, ScriptHost, block_on};
 use sdk_plugin::{Cx, PaymentRequest, Requirements, SchemeHandler, Value};
 use serde_json::{Map, json};
 
@@ -361,15 +362,6 @@ pub fn revert(selector: u32) -> RpcResult {
     })
 }
 
-/// Trouble of the node itself.
-pub fn trouble() -> RpcResult {
-    RpcResult::Error(RpcError {
-        code: -32603,
-        message: "internal error".into(),
-        data: Value::Null,
-    })
-}
-
 /// The wallet's yes.
 pub fn magic() -> RpcResult {
     let mut word = [0; 32];
@@ -482,10 +474,7 @@ impl World {
     }
 
     pub fn identify(&self, request: &PaymentRequest) -> Result<Identified, Refusal> {
-        match block_on(self.scheme.identify(&self.cx(), request)).expect("no fault") {
-            Identity::Identified(identified) => Ok(identified),
-            Identity::Refused(refusal) => Err(refusal),
-        }
+        testkit::identify(&self.scheme, &self.cx(), request)
     }
 
     pub fn verify(&self, request: &PaymentRequest) -> Result<String, Refusal> {
