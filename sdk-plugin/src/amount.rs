@@ -45,24 +45,15 @@ impl From<u64> for Amount {
 }
 
 /// Why a text is not an amount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
     /// Not `0` or digits without a leading zero (or, where accepted, `0x` hex).
+    #[error("not a decimal amount in atomic units")]
     Malformed,
     /// 2^256 or more.
+    #[error("amount is 2^256 or more")]
     TooLarge,
 }
-
-impl fmt::Display for AmountError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "not a decimal amount in atomic units",
-            Self::TooLarge => "amount is 2^256 or more",
-        })
-    }
-}
-
-impl std::error::Error for AmountError {}
 
 impl FromStr for Amount {
     type Err = AmountError;
@@ -158,16 +149,9 @@ impl fmt::Debug for HexBytes {
 }
 
 /// The text is not `0x` followed by an even number of hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not 0x followed by an even number of hex digits")]
 pub struct HexError;
-
-impl fmt::Display for HexError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not 0x followed by an even number of hex digits")
-    }
-}
-
-impl std::error::Error for HexError {}
 
 impl FromStr for HexBytes {
     type Err = HexError;

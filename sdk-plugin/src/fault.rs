@@ -1,7 +1,5 @@
 //! Why a call did not give an answer. A refused payment is an answer, never a fault.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// What kind of fault; each is one status code of the plugin ABI.
@@ -34,9 +32,10 @@ pub enum FaultKind {
 }
 
 /// A failed call: whose fault, and whether an effect may have happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
+#[error("{kind:?}: {message}")]
 pub struct Fault {
     pub kind: FaultKind,
     /// For operators; may name hosts and versions, never secrets. Callers of the HTTP API don't see it raw.
@@ -81,11 +80,3 @@ impl Fault {
         self.kind != FaultKind::Indeterminate
     }
 }
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.kind, self.message)
-    }
-}
-
-impl std::error::Error for Fault {}

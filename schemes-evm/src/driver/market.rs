@@ -216,7 +216,11 @@ fn are_apart(fee: u128, least: u128, most: u128) -> bool {
 
 impl Market {
     /// What one node's answers come to, and what in them contradicts the rest.
-    fn read(head: RpcResult, history: RpcResult, price: RpcResult) -> Result<(Self, Option<String>), Fault> {
+    pub(super) fn read(
+        head: RpcResult,
+        history: RpcResult,
+        price: RpcResult,
+    ) -> Result<(Self, Option<String>), Fault> {
         let head = rpc::value(head, "eth_getBlockByNumber")?;
         let head_height = head
             .get("number")

@@ -21,6 +21,8 @@ mod foreign;
 mod gas;
 mod market;
 mod observe;
+#[cfg(test)]
+mod official_types_tests;
 pub mod options;
 mod receipt;
 mod send;

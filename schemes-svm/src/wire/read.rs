@@ -7,6 +7,7 @@ use solana_hash::Hash;
 use solana_message::MessageHeader;
 use solana_message::compiled_instruction::CompiledInstruction;
 use solana_message::v0::MessageAddressTableLookup;
+use solana_short_vec::decode_shortu16_len;
 use solana_signature::Signature;
 
 use super::{DecodeError, Message, Transaction, Version};
@@ -18,6 +19,8 @@ const VERSION_BIT: u8 = 0x80;
 const VERSION_1_PREFIX: u8 = VERSION_BIT | 1;
 /// Bytes of a signature on the wire.
 const SIGNATURE_BYTES: usize = 64;
+/// Longest encoding of a length, bytes.
+const MAX_LENGTH_BYTES: usize = 3;
 /// Accounts that one transaction can name: their indices are bytes.
 const MAX_ACCOUNTS: usize = 256;
 
@@ -161,22 +164,19 @@ impl<'a> Reader<'a> {
         taken.try_into().map_err(|_| DecodeError::Truncated)
     }
 
-    /// compact-u16: seven bits a byte, the least significant first, three bytes at most, no superfluous one.
+    /// A length as compact-u16, in its shortest form.
     fn length(&mut self) -> Result<usize, DecodeError> {
-        let mut value = 0usize;
-        for place in 0..3u32 {
-            let byte = self.byte()?;
-            let superfluous = byte == 0 && place > 0;
-            let too_large = place == 2 && byte > 3;
-            if superfluous || too_large {
-                return Err(DecodeError::Length);
-            }
-            value |= usize::from(byte & 0x7f) << (7 * place);
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(DecodeError::Length)
+        let Ok((length, used)) = decode_shortu16_len(self.0) else {
+            // Every byte up to the end announces another one.
+            let ends_early = self.0.len() < MAX_LENGTH_BYTES && self.0.iter().all(|byte| byte & 0x80 != 0);
+            return Err(if ends_early {
+                DecodeError::Truncated
+            } else {
+                DecodeError::Length
+            });
+        };
+        self.take(used)?;
+        Ok(length)
     }
 
     fn bytes(&mut self) -> Result<Vec<u8>, DecodeError> {

@@ -156,13 +156,20 @@ unsafe impl Sized32 for Host {}
 unsafe impl Sized32 for Plugin {}
 
 /// Why a struct from the other side was not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
+    /// The pointer is null.
+    #[error("the pointer is null")]
     Null,
+    /// The pointer is not aligned for the struct.
+    #[error("the pointer is not aligned")]
     Misaligned,
     /// Its `struct_size` says that it is smaller than minor 0 of this ABI.
+    #[error("the struct has {struct_size} bytes, {needed} are needed")]
     TooSmall {
+        /// Bytes by its first member.
         struct_size: u32,
+        /// Bytes of the struct in minor version 0.
         needed: usize,
     },
 }
