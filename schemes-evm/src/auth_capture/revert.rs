@@ -98,11 +98,11 @@ pub fn reason_in(message: &str) -> Option<Reason> {
     find(selector.try_into().ok()?)?.reason
 }
 
-/// `InvalidSignature()` is a contract operator's word about its authorizer, and Permit2's about the payer; where one of our
-/// signers collects only Permit2 can have said it.
+/// Whether a collection by one of our signers can fail for this reason. `InvalidSignature()` is an error of contract operators
+/// about their authorizer and of Permit2 about the payer; where one of our signers collects, it is Permit2's.
 #[must_use]
-pub fn is_of_collections(reason: Reason, by_contract: bool) -> bool {
-    by_contract || reason != Reason::AuthorizerSignature
+pub fn can_be_of_own_signer(reason: Reason) -> bool {
+    reason != Reason::AuthorizerSignature
 }
 
 fn find(selector: [u8; 4]) -> Option<&'static Row> {

@@ -273,32 +273,42 @@ impl Market {
                 .as_ref()
                 .map_or(0, |price| price.saturating_sub(base_fee))
         };
-        let most_tip = match gas_price {
-            Ok(price) if price > 0 => price.saturating_mul(MOST_TIMES_PRICE).max(LEAST_CLAMP_WEI),
+        let most_tip = match &gas_price {
+            Ok(price) if *price > 0 => price.saturating_mul(MOST_TIMES_PRICE).max(LEAST_CLAMP_WEI),
             Ok(_) | Err(_) => u128::MAX,
         };
         let (tip, is_of_price) = match median_tip(&history) {
             tip if tip == 0 || tip > most_tip => (of_price(), true),
             tip => (tip, false),
         };
-        let contradiction = match (past.iter().min(), past.iter().max(), &gas_price) {
-            _ if read_base_fee.is_err() => Some("the head's base fee is no price".into()),
-            (Some(least), Some(most), _) if are_apart(own_base_fee, *least, *most) => Some(format!(
-                "the head's base fee is {own_base_fee} wei, those of its history are {least} to {most}"
-            )),
-            (None, None, Ok(price))
-                if own_base_fee > (*price).saturating_mul(MOST_TIMES_NEXT).max(LEAST_CLAMP_WEI) =>
-            {
-                Some(format!(
-                    "the head's base fee is {own_base_fee} wei, the node's price {price}"
-                ))
-            }
-            _ if is_of_price && tip > base_fee.max(LEAST_CLAMP_WEI).saturating_mul(MOST_TIMES_PRICE) => {
-                Some(format!("the base fee is {base_fee} wei, the tip {tip}"))
-            }
-            _ => None,
+        let contradiction = if read_base_fee.is_err() {
+            Some("the head's base fee is no price".into())
+        } else {
+            let price = gas_price.as_ref().ok().copied();
+            contradicts_history(own_base_fee, &past, price).or_else(|| {
+                let is_absurd =
+                    is_of_price && tip > base_fee.max(LEAST_CLAMP_WEI).saturating_mul(MOST_TIMES_PRICE);
+                is_absurd.then(|| format!("the base fee is {base_fee} wei, the tip {tip}"))
+            })
         };
         Ok((of(Some(base_fee), tip), contradiction))
+    }
+}
+
+/// Why a head's base fee does not fit those of past blocks; without them, the node's own price.
+fn contradicts_history(base_fee: u128, past: &[u128], price: Option<u128>) -> Option<String> {
+    match (past.iter().min(), past.iter().max(), price) {
+        (Some(least), Some(most), _) if are_apart(base_fee, *least, *most) => Some(format!(
+            "the head's base fee is {base_fee} wei, those of its history are {least} to {most}"
+        )),
+        (None, None, Some(price))
+            if base_fee > price.saturating_mul(MOST_TIMES_NEXT).max(LEAST_CLAMP_WEI) =>
+        {
+            Some(format!(
+                "the head's base fee is {base_fee} wei, the node's price {price}"
+            ))
+        }
+        _ => None,
     }
 }
 

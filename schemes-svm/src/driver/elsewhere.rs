@@ -17,7 +17,7 @@ use super::SvmDriver;
 use super::evidence::{self, Shown};
 use super::expiry::Late;
 use super::observe::Seen;
-use super::status::{Stage, Status, get_statuses, read_statuses};
+use super::status::{Stage, Status, StatusSearch, get_statuses, read_statuses};
 use crate::rpc;
 use crate::slots::is_near;
 
@@ -118,7 +118,7 @@ impl SvmDriver {
             return;
         }
         let ids: Vec<&str> = due.iter().map(String::as_str).collect();
-        let Ok(nodes) = rpc::read_by_two(cx, vec![get_statuses(&ids, true)]).await else {
+        let Ok(nodes) = rpc::read_by_two(cx, vec![get_statuses(&ids, StatusSearch::History)]).await else {
             return;
         };
         if nodes.len() < 2 {

@@ -19,7 +19,7 @@ use serde_json::json;
 use super::check;
 use super::lifetime::Lifetime;
 use super::options::Options;
-use super::status::{Status, get_statuses, read_statuses};
+use super::status::{Status, StatusSearch, get_statuses, read_statuses};
 use super::tries::{Apart, Expiries};
 use super::unproven::Unproven;
 use super::window::{self, Window, check_first_available};
@@ -265,7 +265,7 @@ impl Group {
         calls.extend(self.blockhashes().into_iter().map(good));
         let mut signatures = window.signatures();
         signatures.extend(self.ids());
-        calls.push(get_statuses(&signatures, true));
+        calls.push(get_statuses(&signatures, StatusSearch::History));
         calls
     }
 

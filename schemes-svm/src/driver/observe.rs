@@ -15,7 +15,7 @@ use super::elsewhere;
 use super::evidence::{self, Shown};
 use super::expiry::{Found, Late};
 use super::lifetime::Lifetime;
-use super::status::{MAX_STATUSES, Stage, Status, get_statuses, read_statuses};
+use super::status::{MAX_STATUSES, Stage, Status, StatusSearch, get_statuses, read_statuses};
 use super::tries::Apart;
 use crate::rpc::{self, CONFIRMED, FINALIZED};
 
@@ -127,7 +127,9 @@ impl SvmDriver {
             return;
         }
         let texts: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let nodes = rpc::read_by_two(cx, vec![get_statuses(&texts, true)]).await.ok();
+        let nodes = rpc::read_by_two(cx, vec![get_statuses(&texts, StatusSearch::History)])
+            .await
+            .ok();
         let mut agreeing: BTreeMap<&str, usize> = BTreeMap::new();
         let mut count: usize = 0;
         let mut unreadable: usize = 0;
@@ -189,8 +191,8 @@ impl SvmDriver {
         };
         let (recent, old) = (ids(false), ids(true));
         let chunks = || {
-            let recent = recent.chunks(MAX_STATUSES).map(|ids| (ids, false));
-            recent.chain(old.chunks(MAX_STATUSES).map(|ids| (ids, true)))
+            let recent = recent.chunks(MAX_STATUSES).map(|ids| (ids, StatusSearch::Recent));
+            recent.chain(old.chunks(MAX_STATUSES).map(|ids| (ids, StatusSearch::History)))
         };
         // The heights stand behind the slot: they are that of this slot or more.
         let mut calls = vec![
@@ -198,7 +200,7 @@ impl SvmDriver {
             rpc::block_height(CONFIRMED),
             rpc::block_height(FINALIZED),
         ];
-        calls.extend(chunks().map(|(ids, history)| get_statuses(ids, history)));
+        calls.extend(chunks().map(|(ids, search)| get_statuses(ids, search)));
         let mut answers = rpc::NODES.read_all(cx, calls.clone()).await?;
         let mut is_elsewhere = false;
         let faults = |results: &[RpcResult]| {

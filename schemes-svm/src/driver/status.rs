@@ -62,11 +62,21 @@ impl Status {
     }
 }
 
+/// Where a node searches for statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StatusSearch {
+    /// In its cache of recent slots.
+    Recent,
+    /// In all transactions that it has kept.
+    History,
+}
+
 /// The call, for at most [`MAX_STATUSES`] signatures.
-pub(super) fn get_statuses(ids: &[&str], history: bool) -> RpcCall {
+pub(super) fn get_statuses(ids: &[&str], search: StatusSearch) -> RpcCall {
+    let in_history = search == StatusSearch::History;
     rpc::request(
         "getSignatureStatuses",
-        json!([ids, { "searchTransactionHistory": history }]),
+        json!([ids, { "searchTransactionHistory": in_history }]),
     )
 }
 

@@ -4,23 +4,21 @@
 //! in one batch; with look-up tables the checks on the bytes have to wait for it. A refusal that rests on the chain's state
 //! is one node's opinion: [`super::second`] asks again before the payer is blamed.
 
-use sdk_plugin::host::{Level, RpcCall};
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Cx, Fault, PaymentRequest};
-use serde_json::json;
 use solana_address::Address;
 
 use super::config::{CreateAtaMode, Layout};
 use super::effects::{MOVES_OURS, may_open_account, moves_ours};
+use super::opinion::Opinion;
 use super::payment::Payment;
-use super::simulate::{self, Failed, Outcome, Simulated};
+use super::simulate::Simulated;
 use super::sponsor::{self, Counters};
 use super::terms::{No, Terms};
 use super::transfer::Plain;
 use super::{ExactSvm, identity, positional, reason, wallet};
-use crate::programs::{ASSOCIATED_TOKEN, COMPUTE_BUDGET, LIGHTHOUSE, MEMO, TOKEN, is_token};
-use crate::rpc::{Account, Answers};
-use crate::token::{self, Instruction, MintKind, TransferChecked};
+use crate::programs::{ASSOCIATED_TOKEN, COMPUTE_BUDGET, LIGHTHOUSE, MEMO, is_token};
+use crate::token::{self, Instruction, TransferChecked};
 use crate::wire::Message;
 use crate::{lookup, rpc};
 
@@ -49,74 +47,13 @@ pub(super) enum Way {
 /// A payment that the chain's state allows.
 #[derive(Debug)]
 pub(super) struct Paid {
-    way: Way,
-    transfer: TransferChecked,
-    simulated: Simulated,
-}
-
-/// What is read for a payment, from whichever node.
-#[derive(Debug)]
-pub(super) struct Question {
-    pub(super) calls: Vec<RpcCall>,
-    has_tables: bool,
-    mint: Option<Address>,
-}
-
-/// What one node's state says about a payment.
-#[derive(Debug)]
-pub(super) struct Opinion {
-    /// The slot of that state; 0 where it is not known.
-    pub(super) slot: u64,
-    pub(super) verdict: Result<Paid, No>,
-    pub(super) cause: Cause,
-    /// Where it is refused by a failed simulation: the payee's token account, which may be missing.
-    pub(super) destination: Option<Address>,
-    /// Answers to further calls.
-    pub(super) rest: Answers,
-}
-
-/// Whom a refusal speaks against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// The payment or its payer.
-    Payment,
-    /// The node does not know the blockhash: one of the two is too old.
-    UnknownBlockhash,
-    /// Our fee payer has too little.
-    OurPoverty,
-}
-
-impl Opinion {
-    fn refused(slot: u64, no: No, rest: Answers) -> Self {
-        Self {
-            slot,
-            verdict: Err(no),
-            cause: Cause::Payment,
-            destination: None,
-            rest,
-        }
-    }
-}
-
-/// A refusal by the chain's state; the members are those of [`Opinion`].
-struct Refused {
-    no: No,
-    cause: Cause,
-    destination: Option<Address>,
-}
-
-impl From<No> for Box<Refused> {
-    fn from(no: No) -> Self {
-        Self::new(Refused {
-            no,
-            cause: Cause::Payment,
-            destination: None,
-        })
-    }
+    pub(super) way: Way,
+    pub(super) transfer: TransferChecked,
+    pub(super) simulated: Simulated,
 }
 
 /// What the bytes show.
-enum Shape {
+pub(super) enum Shape {
     Plain(Box<Plain>),
     Wallet,
 }
@@ -216,139 +153,8 @@ impl ExactSvm {
         }))
     }
 
-    /// What must be known of the chain.
-    fn question(&self, cx: &Cx, payment: &Payment) -> Question {
-        let (terms, message) = (&payment.terms, payment.transaction.message());
-        let tables = lookup::call(message);
-        let mint = terms.asset.filter(|mint| self.needs_mint(cx, message, mint));
-        let inner = self.config.smart_wallets.enabled && !terms.is_v1();
-        let has_tables = tables.is_some();
-        let mut calls: Vec<RpcCall> = tables.into_iter().collect();
-        calls.extend(mint.map(|mint| rpc::accounts(&[mint])));
-        calls.push(simulate::call(&payment.transaction, inner));
-        Question {
-            calls,
-            has_tables,
-            mint,
-        }
-    }
-
-    /// What one node's answers to the question say; further answers are left.
-    pub(super) fn opinion(
-        &self,
-        cx: &Cx,
-        payment: &Payment,
-        question: &Question,
-        mut answers: Answers,
-    ) -> Result<Opinion, Fault> {
-        let (terms, message) = (&payment.terms, payment.transaction.message());
-        let tables = question.has_tables.then(|| answers.take()).transpose()?;
-        let resolved = lookup::resolve(message, tables)?;
-        let mint = question
-            .mint
-            .map(|mint| Ok::<_, Fault>((mint, rpc::account_list(answers.take()?, 1)?.1)));
-        let mint = mint.transpose()?;
-        let accounts = match &resolved {
-            Ok(accounts) => accounts,
-            Err(_) => &message.keys,
-        };
-        let simulation = answers.take()?;
-        if let Err(unresolved) = resolved {
-            let no = No::new(reason::LOOKUP_FAILED, unresolved.0);
-            let slot = rpc::at_slot(simulation, "simulateTransaction").map_or(0, |(slot, _)| slot);
-            return Ok(Opinion::refused(slot, no, answers));
-        }
-        let outcome = simulate::read(simulation, accounts)?;
-        let slot = match &outcome {
-            Outcome::Works(simulated) => simulated.slot,
-            Outcome::Fails(failed) => failed.slot,
-        };
-        let (shape, instructions) = match self.shape(message, accounts, terms)? {
-            Ok(found) => found,
-            Err(no) => return Ok(Opinion::refused(slot, no, answers)),
-        };
-        let verdict = self.judge_outcome(cx, payment, shape, &instructions, outcome, mint.as_ref());
-        let mut opinion = match verdict {
-            Ok(paid) => Opinion {
-                verdict: Ok(paid),
-                ..Opinion::refused(slot, No::default(), answers)
-            },
-            Err(refused) => Opinion {
-                cause: refused.cause,
-                destination: refused.destination,
-                ..Opinion::refused(slot, refused.no, answers)
-            },
-        };
-        opinion.slot = slot;
-        Ok(opinion)
-    }
-
-    fn judge_outcome(
-        &self,
-        cx: &Cx,
-        payment: &Payment,
-        shape: Shape,
-        instructions: &[Instruction],
-        outcome: Outcome,
-        mint: Option<&(Address, Vec<Option<Account>>)>,
-    ) -> Result<Paid, Box<Refused>> {
-        let (terms, message) = (&payment.terms, payment.transaction.message());
-        let (way, transfer, simulated) = match (shape, outcome) {
-            (Shape::Plain(plain), Outcome::Works(simulated)) => {
-                let sponsored = plain.create == Some(terms.fee_payer);
-                let way = if sponsored { Way::Sponsored } else { Way::Plain };
-                (way, plain.transfer, simulated)
-            }
-            (Shape::Plain(plain), Outcome::Fails(failed)) => {
-                log_failure(cx, &failed);
-                let no = No::new(reason::SIMULATION_FAILED, failed.sentence(instructions));
-                return Err(Box::new(Refused {
-                    no: no.by(plain.transfer.authority),
-                    cause: cause(&failed),
-                    // With a creation in it, the account need not exist.
-                    destination: plain.create.is_none().then_some(plain.transfer.destination),
-                }));
-            }
-            (Shape::Wallet, Outcome::Works(simulated)) => {
-                let transfer = wallet::find_transfer(instructions, &simulated, terms)?;
-                (Way::Wallet, transfer, simulated)
-            }
-            (Shape::Wallet, Outcome::Fails(failed)) => {
-                log_failure(cx, &failed);
-                let why = failed.sentence(instructions);
-                return Err(Box::new(Refused {
-                    no: No::new(&format!("{}: {why}", reason::WALLET_SIMULATION), why),
-                    cause: cause(&failed),
-                    destination: None,
-                }));
-            }
-        };
-        let kind = match mint {
-            Some((mint, accounts)) => {
-                let kind = accounts
-                    .first()
-                    .and_then(Option::as_ref)
-                    .and_then(token::mint_kind);
-                if kind == Some(MintKind::Plain { for_ever: true }) {
-                    self.plain_mints.add(&cx.network().id, *mint);
-                }
-                kind
-            }
-            None => Some(MintKind::Plain { for_ever: true }),
-        };
-        let failed = |why: String| No::new(failure_reason(way), why).by(transfer.authority);
-        let kind = kind.ok_or_else(|| failed("the asset is not a mint".into()))?;
-        self.check_effects(message, terms, way, &transfer, &simulated, kind)
-            .map_err(failed)?;
-        Ok(Paid {
-            way,
-            transfer,
-            simulated,
-        })
-    }
-
     /// Path 1, or path 2 where it is on and path 1 fails by its layout.
-    fn shape(
+    pub(super) fn shape(
         &self,
         message: &Message,
         accounts: &[Address],
@@ -375,15 +181,6 @@ impl ExactSvm {
         Ok(shape.map(|shape| (shape, instructions)))
     }
 
-    /// The first token program knows no extensions; a mint of the second one is read until it is known to be plain.
-    fn needs_mint(&self, cx: &Cx, message: &Message, mint: &Address) -> bool {
-        let plain_program = message.instructions.iter().any(|instruction| {
-            message.program(instruction) == Some(TOKEN)
-                && instruction.data.first() == Some(&token::TRANSFER_CHECKED)
-        });
-        !plain_program && !self.plain_mints.has(&cx.network().id, mint)
-    }
-
     /// As when accounts are not paid for at all.
     fn too_many_accounts(&self) -> No {
         let reason = match self.config.layout {
@@ -398,25 +195,11 @@ impl ExactSvm {
     }
 }
 
-fn failure_reason(way: Way) -> &'static str {
+pub(super) fn failure_reason(way: Way) -> &'static str {
     match way {
         Way::Plain | Way::Sponsored => reason::SIMULATION_FAILED,
         Way::Wallet => reason::WALLET_SIMULATION,
     }
-}
-
-fn cause(failed: &Failed) -> Cause {
-    match (failed.unknown_blockhash, failed.is_our_poverty) {
-        (true, _) => Cause::UnknownBlockhash,
-        (false, true) => Cause::OurPoverty,
-        (false, false) => Cause::Payment,
-    }
-}
-
-/// What programs write goes to the log only: buyers choose it.
-fn log_failure(cx: &Cx, failed: &Failed) {
-    let fields = json!({ "error": failed.error, "slot": failed.slot, "log": failed.log });
-    cx.log(Level::Debug, "svm::exact", "simulation_failed", &fields);
 }
 
 /// Whether a plain payment fails only for its missing limit or price. Path 2 would blame its token program, which hides the

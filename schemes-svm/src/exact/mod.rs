@@ -25,6 +25,7 @@ mod judge;
 mod lifetime;
 mod mints;
 mod offer;
+mod opinion;
 mod payees;
 mod payment;
 mod plan;

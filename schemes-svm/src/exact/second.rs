@@ -19,7 +19,8 @@ use sdk_plugin::{Cx, Fault};
 use solana_address::Address;
 
 use super::ExactSvm;
-use super::check::{Cause, Opinion, Paid, Question};
+use super::check::Paid;
+use super::opinion::{Cause, Opinion, Question};
 use super::payment::Payment;
 use super::terms::No;
 use crate::driver::{chain_time, options::Options};

@@ -98,8 +98,15 @@ impl Failed {
     }
 }
 
+/// Whether the result lists the instructions that programs call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InnerInstructions {
+    Included,
+    Omitted,
+}
+
 /// The call. Signatures are not checked by the node: the fee payer's is not there yet, the others were checked here.
-pub(super) fn call(transaction: &Transaction, inner: bool) -> RpcCall {
+pub(super) fn call(transaction: &Transaction, inner: InnerInstructions) -> RpcCall {
     rpc::request(
         "simulateTransaction",
         json!([
@@ -109,7 +116,7 @@ pub(super) fn call(transaction: &Transaction, inner: bool) -> RpcCall {
                 "commitment": CONFIRMED,
                 "sigVerify": false,
                 "replaceRecentBlockhash": false,
-                "innerInstructions": inner,
+                "innerInstructions": inner == InnerInstructions::Included,
             }
         ]),
     )

@@ -3,20 +3,19 @@
 //! What can be decided without the chain is decided first. Refusals that stand behind the signatures in order wait for
 //! the signatures' verdict; a payment that is refused either way is not simulated.
 
-use alloy_primitives::U256;
-use sdk_plugin::host::{RpcCall, RpcResult};
+use sdk_plugin::host::RpcCall;
 use sdk_plugin::{Amount, Cx, Fault, PaymentRequest};
 
+use super::call::{Call, not_deployed};
 use super::collection::{Collection, target};
 use super::custom::Sandbox;
 use super::payment::Payment;
+use crate::auth_capture::AuthCaptureEvm;
 use crate::auth_capture::config::Config;
 use crate::auth_capture::reason::{Dialect, No, Reason};
 use crate::auth_capture::signed::Signed;
-use crate::auth_capture::state::{self, READ_GAS, State};
 use crate::auth_capture::terms::OperatorType;
-use crate::auth_capture::{AuthCaptureEvm, revert};
-use crate::rpc::{self, Answers, EthCall, Failure, Opinions};
+use crate::rpc::{self, Answers, EthCall, Opinions};
 use crate::second::{self, Opinion};
 use crate::signature;
 use crate::step::{self, Checked, Wanted};
@@ -40,15 +39,6 @@ pub(super) struct Funds {
     pub(super) height: u64,
     /// Gas that the call used, where it was estimated.
     pub(super) gas: u64,
-}
-
-/// What is asked of the chain about the call itself.
-struct Call {
-    collection: Collection,
-    consent: Option<Signed>,
-    sandbox: Option<Sandbox>,
-    call: EthCall,
-    max_gas: u64,
 }
 
 impl AuthCaptureEvm {
@@ -303,136 +293,4 @@ impl Question<'_> {
         let funds = call.outcome(cx, payment, self.wanted, height, answers).await?;
         Ok(funds.map_err(Objection::OfChain))
     }
-}
-
-impl Call {
-    /// The height is read before the balance, so that the balance is not older.
-    fn reads(&self, payment: &Payment, wanted: Wanted) -> Vec<RpcCall> {
-        let mut reads = Vec::new();
-        if let Some(consent) = &self.consent {
-            reads.extend(consent.reads());
-        }
-        reads.push(state::ask(payment.terms.deployment.escrow, self.collection.hash).call());
-        reads.push(rpc::balance_of(payment.terms.asset, payment.from(), Some(READ_GAS)).call());
-        match (&self.sandbox, wanted) {
-            (None, _) => reads.push(wanted.try_out(&self.call)),
-            (Some(sandbox), Wanted::Verdict) => reads.push(sandbox.read(&self.call, self.collection.hash)),
-            (Some(sandbox), Wanted::Plan) => {
-                reads.push(sandbox.read(&self.call, self.collection.hash));
-                reads.push(self.call.estimate());
-            }
-        }
-        reads
-    }
-
-    /// Steps 33 and 34.
-    async fn outcome(
-        &self,
-        cx: &Cx,
-        payment: &Payment,
-        wanted: Wanted,
-        height: u64,
-        answers: &mut Answers,
-    ) -> Result<Result<Funds, No>, Fault> {
-        let state = rpc::executed(answers.take()?, "paymentState of an escrow")?;
-        let balance = rpc::executed_word(answers.take()?, "balanceOf of the payer")?;
-        let Some(state) = State::of_answer(state) else {
-            return Ok(Err(not_deployed()));
-        };
-        if let Some(sandbox) = &self.sandbox {
-            match sandbox.judge(answers.take()?, self.collection.hash)? {
-                Ok(()) => {}
-                Err(no) => {
-                    return Ok(Err(
-                        no.explained(|failure| self.explain(payment, state, balance, failure))
-                    ));
-                }
-            }
-        }
-        let simulated = match (wanted, &self.sandbox) {
-            (Wanted::Verdict, Some(_)) => Ok(0),
-            (Wanted::Verdict, None) => wanted.tried(answers.take()?, "simulation of the collection")?,
-            (Wanted::Plan, _) => {
-                let estimate = step::or_called(cx, answers.take()?, &self.call, self.max_gas).await?;
-                estimated(estimate)?
-            }
-        };
-        let gas = match simulated {
-            Ok(gas) => gas,
-            Err(failure) => return Ok(Err(self.explain(payment, state, balance, &failure))),
-        };
-        if gas > self.max_gas {
-            return Ok(Err(No::new(
-                Reason::SimulationFailed,
-                format!("the call needs {gas} gas, {} are allowed", self.max_gas),
-            )));
-        }
-        if state.collected {
-            return Ok(Err(already_collected()));
-        }
-        // A token that moves and can't tell balances is broken in a way that no reserve can live with.
-        let Some(available) = balance else {
-            return Ok(Err(No::new(
-                Reason::SimulationFailed,
-                "the asset answers no balance",
-            )));
-        };
-        if available < payment.needs(&self.collection) {
-            // Open payments of this payer count later; this one alone is too much already.
-            return Ok(Err(too_poor()));
-        }
-        Ok(Ok(Funds {
-            available: Amount(available),
-            height,
-            gas,
-        }))
-    }
-
-    /// The typed map first; what it does not know is an old payment, a short balance, or the contract's own words.
-    fn explain(&self, payment: &Payment, state: State, balance: Option<U256>, failure: &Failure) -> No {
-        let words = revert::words(failure);
-        if let Some(reason) = revert::reason(failure)
-            .filter(|reason| revert::is_of_collections(*reason, self.sandbox.is_some()))
-        {
-            return No::new(reason, words);
-        }
-        if state.collected {
-            return already_collected();
-        }
-        let signed = U256::from(payment.terms.max_amount);
-        if balance.is_some_and(|balance| balance < signed) {
-            return too_poor();
-        }
-        No::new(Reason::SimulationFailed, words)
-    }
-}
-
-fn estimated(answer: RpcResult) -> Result<Result<u64, Failure>, Fault> {
-    Ok(
-        match rpc::estimated(answer, "eth_estimateGas of the collection")? {
-            Ok(0) => Err(Failure {
-                data: Vec::new(),
-                message: "the node estimates no gas at all".into(),
-            }),
-            tried => tried,
-        },
-    )
-}
-
-fn too_poor() -> No {
-    No::new(
-        Reason::InsufficientBalance,
-        "the payer has less than the signed amount",
-    )
-}
-
-fn already_collected() -> No {
-    No::new(
-        Reason::PaymentAlreadyCollected,
-        "the payment was collected before",
-    )
-}
-
-fn not_deployed() -> No {
-    No::new(Reason::Extra, "the escrow is not deployed on this network")
 }

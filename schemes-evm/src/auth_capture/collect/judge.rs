@@ -43,7 +43,7 @@ pub(super) fn judge(plan: &Plan, step: &Step, evidence: &Evidence, now_s: u64) -
             let collected = state.is_some_and(|state| state.collected);
             let message = message.as_deref().unwrap_or_default();
             match revert::reason_in(message)
-                .filter(|reason| revert::is_of_collections(*reason, planned.sandbox.is_some()))
+                .filter(|reason| planned.sandbox.is_some() || revert::can_be_of_own_signer(*reason))
             {
                 Some(reason) => not_paid(reason, message),
                 None if collected => not_paid(

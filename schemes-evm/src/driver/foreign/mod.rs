@@ -6,15 +6,20 @@
 //! What is found counts. What is not found proves nothing: logs may lag behind state, and a node that answers with an error,
 //! drops a range or shows half a transaction leaves the search incomplete.
 
+mod limits;
+mod query;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, B256};
 use sdk_plugin::chain::{ForeignTx, Watch};
 use sdk_plugin::host::{Level, RpcCall, RpcResult};
 use sdk_plugin::scheme::LogFilter;
-use sdk_plugin::{Cx, Fault, Value};
+use sdk_plugin::{Cx, Fault};
 use serde_json::json;
 
+pub(super) use self::limits::LogLimits;
+use self::query::{Place, Query};
 use super::observe::{Header, transaction};
 use super::receipt::{self, Receipt};
 use super::wording::{self, Class};
@@ -26,70 +31,6 @@ const MAX_RANGES: u64 = 64;
 const MAX_QUERIES: usize = 512;
 /// Most times that a look makes its ranges smaller: halving reaches one block from a thousand.
 const MAX_ROUNDS: usize = 11;
-/// How long the size of a range is remembered that nodes take, in milliseconds: plans change, and nodes are replaced.
-const LOG_LIMIT_TTL_MS: u64 = 3_600_000;
-
-/// What a network's nodes have said about searches of logs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct LogLimits {
-    /// Most blocks of a search, why, and until when that is remembered.
-    smaller: Option<(u64, String, u64)>,
-    /// Why the last search had no whole answer.
-    refused: Option<String>,
-}
-
-impl LogLimits {
-    /// The most blocks of a search, while that is remembered.
-    pub(super) fn blocks(&self, now_ms: u64) -> Option<u64> {
-        let (blocks, _, until_ms) = self.smaller.as_ref()?;
-        (now_ms < *until_ms).then_some(*blocks)
-    }
-
-    /// Takes what nodes said in one look.
-    pub(super) fn learn(&mut self, search: &Search, now_ms: u64) {
-        if let Some((blocks, why)) = &search.smaller {
-            self.smaller = Some((*blocks, why.clone(), now_ms.saturating_add(LOG_LIMIT_TTL_MS)));
-        }
-        self.refused.clone_from(&search.refused);
-    }
-
-    /// For the operator.
-    pub(super) fn warnings(&self, now_ms: u64) -> Vec<String> {
-        let smaller = self
-            .smaller
-            .as_ref()
-            .filter(|(_, _, until_ms)| now_ms < *until_ms);
-        let smaller = smaller.map(|(blocks, why, _)| {
-            format!(
-                "a node takes at most {blocks} blocks in one eth_getLogs ({why}): searches for transactions of others \
-                 take longer; write max_log_range = {blocks}, or use a node without that limit"
-            )
-        });
-        let refused = self.refused.as_ref().map(|why| {
-            format!(
-                "no node gives a whole answer to eth_getLogs ({why}): a payment whose authorization somebody else used \
-                 stays unexplained; add a node that serves it"
-            )
-        });
-        smaller.into_iter().chain(refused).collect()
-    }
-}
-
-/// Where a transaction is, by one of its logs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    height: u64,
-    block: B256,
-}
-
-/// One `eth_getLogs` of a search.
-#[derive(Debug)]
-struct Query {
-    watch: usize,
-    filter: LogFilter,
-    from: u64,
-    to: u64,
-}
 
 /// All searches of one look.
 #[derive(Debug, Default)]
@@ -154,7 +95,11 @@ impl Search {
                 }
                 Err(fault) => {
                     for query in queries {
-                        self.refused(cx, query, &fault.message, blames_the_question(&fault));
+                        if blames_the_question(&fault) {
+                            self.narrow_or_refuse(cx, query, &fault.message);
+                        } else {
+                            self.refused(cx, query, &fault.message);
+                        }
                     }
                 }
             }
@@ -182,21 +127,28 @@ impl Search {
                     concerned.insert(query.watch);
                 }
             }
-            Err(why) => self.refused(cx, query, &why, is_too_large),
+            Err(why) if is_too_large => self.narrow_or_refuse(cx, query, &why),
+            Err(why) => self.refused(cx, query, &why),
         }
     }
 
-    fn refused(&mut self, cx: &Cx, query: Query, why: &str, is_too_large: bool) {
+    /// A search that is too large for a node is repeated in smaller ranges. One block can't be made smaller.
+    fn narrow_or_refuse(&mut self, cx: &Cx, query: Query, why: &str) {
         let blocks = query.blocks();
-        if is_too_large && blocks > 1 {
-            let allowed = wording::allowed_blocks(why).filter(|allowed| *allowed < blocks);
-            let smaller = allowed.unwrap_or(blocks / 2).max(1);
-            self.queries.extend(query.cut(smaller));
-            if self.smaller.as_ref().is_none_or(|(known, _)| smaller < *known) {
-                self.smaller = Some((smaller, why.to_owned()));
-            }
+        if blocks <= 1 {
+            self.refused(cx, query, why);
             return;
         }
+        let allowed = wording::allowed_blocks(why).filter(|allowed| *allowed < blocks);
+        let smaller = allowed.unwrap_or(blocks / 2).max(1);
+        self.queries.extend(query.cut(smaller));
+        if self.smaller.as_ref().is_none_or(|(known, _)| smaller < *known) {
+            self.smaller = Some((smaller, why.to_owned()));
+        }
+    }
+
+    /// A part of the search has no result.
+    fn refused(&mut self, cx: &Cx, query: Query, why: &str) {
         let fields = json!({ "from": query.from, "to": query.to, "why": why });
         cx.log(Level::Warn, "evm::foreign", "a log search is incomplete", &fields);
         self.incomplete.insert(query.watch);
@@ -356,74 +308,4 @@ fn filters_of(watch: &Watch) -> impl Iterator<Item = &LogFilter> {
 /// one, and the host keeps no text where it does not know the wording.
 fn blames_the_question(fault: &Fault) -> bool {
     fault.message.contains("(error -32005)")
-}
-
-impl Query {
-    fn blocks(&self) -> u64 {
-        self.to.saturating_sub(self.from).saturating_add(1)
-    }
-
-    /// The same search in ranges of at most so many blocks, from the first block on.
-    fn cut(self, blocks: u64) -> Vec<Self> {
-        let blocks = blocks.max(1);
-        // Nobody runs more of them than this.
-        let ranges = self.blocks().div_ceil(blocks).min(MAX_QUERIES as u64 + 1);
-        let mut to = self.to;
-        let mut parts = Vec::new();
-        for _ in 0..ranges {
-            let from = to.saturating_sub(blocks - 1).max(self.from);
-            parts.push(Self {
-                watch: self.watch,
-                filter: self.filter.clone(),
-                from,
-                to,
-            });
-            if from <= self.from {
-                break;
-            }
-            to = from - 1;
-        }
-        parts
-    }
-
-    fn call(&self) -> RpcCall {
-        rpc::request(
-            "eth_getLogs",
-            json!([{
-                "address": self.filter.emitter,
-                "topics": self.filter.topics,
-                "fromBlock": text::quantity(self.from),
-                "toBlock": text::quantity(self.to),
-            }]),
-        )
-    }
-
-    /// Transactions whose logs match, by id.
-    fn transactions(&self, result: RpcResult) -> Result<BTreeMap<String, Place>, String> {
-        let logs = match result {
-            RpcResult::Ok(Value::Array(logs)) => logs,
-            RpcResult::Ok(_) => return Err("the answer is no list".into()),
-            RpcResult::Error(error) => return Err(error.message),
-        };
-        let mut transactions = BTreeMap::new();
-        for log in logs {
-            let read = || {
-                Some((
-                    rpc::as_address(log.get("address")?)?,
-                    receipt::topics(&log)?,
-                    rpc::as_word(log.get("transactionHash")?)?,
-                    Place {
-                        height: rpc::as_count(log.get("blockNumber")?)?,
-                        block: rpc::as_word(log.get("blockHash")?)?,
-                    },
-                ))
-            };
-            let (emitter, topics, tx_id, place) = read().ok_or("a log is malformed")?;
-            let in_range = (self.from..=self.to).contains(&place.height);
-            if in_range && receipt::matches(&self.filter, emitter, &topics) {
-                transactions.insert(tx_id.to_string(), place);
-            }
-        }
-        Ok(transactions)
-    }
 }
