@@ -1,12 +1,12 @@
-//! A second opinion: what one node says against a payment is put to two.
+//! Second opinions: what one node shows against a payment is read from two nodes.
 //!
-//! The node with the newer state decides. Of equally new ones that differ the one decides that lets the payment pass: a false yes
-//! costs gas at most, a false refusal costs a payment.
+//! The node with the newer state decides. Of equally new ones that differ the one decides that lets the payment pass: a
+//! false yes costs gas at most, a false refusal costs a payment.
 
 /// Two nodes whose blocks are at most so far apart are equally new: they are not read at the same moment.
 pub(crate) const BLOCKS_APART: u64 = 1;
 
-/// What one node says.
+/// What one node shows.
 #[derive(Debug)]
 pub(crate) struct Opinion<T, N> {
     /// Of its head.

@@ -1,5 +1,5 @@
-//! What a well-formed answer looks like. An answer of another shape says nothing about the chain, only about its node:
-//! another node is asked before anything follows from it.
+//! Whether a result has the documented form. A result of another form shows nothing about the chain, only about its node:
+//! another node is queried before anything follows from it.
 
 use alloy_primitives::U256;
 use sdk_plugin::Value;
@@ -14,7 +14,7 @@ const LEAST_GAS: u64 = 21_000;
 /// No call that moves tokens by a signature uses less: it checks the signature, writes down that the authorization is used, and
 /// changes two balances.
 pub(crate) const LEAST_CALL_GAS: u64 = 40_000;
-/// Nobody pays this much for a unit of gas, in wei: a thousand coins.
+/// No transaction pays this much for a unit of gas, in wei: a thousand coins.
 const MOST_WEI: u128 = 1_000_000_000_000_000_000_000;
 
 /// Whether a value has the form that the specification of its method describes.

@@ -1,7 +1,7 @@
 //! Typed requests over `rpc.v1`, and strict readers of what nodes answer.
 //!
-//! A node's error is trouble of the node, a [`Fault`], never a bad payment; the one exception is a simulation whose bytes
-//! the node refuses to look at, which [`crate::exact`] reads itself.
+//! A node's error is a fault of the node, a [`Fault`], never a bad payment; the one exception is a simulation whose bytes
+//! the node rejects as no transaction, which [`crate::exact`] reads itself.
 
 use sdk_plugin::host::{RpcCall, RpcResult};
 pub use sdk_plugin::rpc::{Answers, Opinions, compare_or_read, request, unexpected_answer, value};
@@ -75,7 +75,7 @@ pub fn number(result: RpcResult, what: &str) -> Result<u64, Fault> {
         .ok_or_else(|| unexpected_answer(what, "no integer"))
 }
 
-/// The `value` of an answer that says at which slot it was made, and that slot.
+/// The `value` of an answer that names the slot at which it was made, and that slot.
 pub fn at_slot(result: RpcResult, what: &str) -> Result<(u64, Value), Fault> {
     let mut answer = value(result, what)?;
     let slot = answer.get("context").and_then(|context| context.get("slot"));

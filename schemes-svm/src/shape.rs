@@ -1,5 +1,5 @@
-//! What a well-formed answer looks like. An answer of another shape says nothing about the chain, only about its node:
-//! another node is asked before anything follows from it.
+//! Whether a result has the documented form. A result of another form shows nothing about the chain, only about its node:
+//! another node is queried before anything follows from it.
 
 use sdk_plugin::Value;
 use sdk_plugin::host::{RpcCall, RpcResult};
@@ -14,7 +14,7 @@ pub(crate) fn is_well_formed(call: &RpcCall, value: &Value) -> bool {
         "getSlot" | "getBlockHeight" => value.as_u64().is_some_and(is_plausible),
         "getMultipleAccounts" => rpc::account_list(answer(), wanted()).is_ok(),
         "getSignatureStatuses" => driver::are_statuses(answer(), wanted()),
-        // What may be missing, and what has a reader that asks another node itself.
+        // What may be missing, and what has a reader that queries another node itself.
         _ => true,
     }
 }

@@ -1,4 +1,4 @@
-//! Strict texts from hostile hands: base58 addresses and signatures, base64 transactions, CAIP-2 ids. Nothing here
+//! Strict parsers of hostile texts: base58 addresses and signatures, base64 transactions, CAIP-2 ids. Nothing here
 //! trims or guesses.
 
 use base64::Engine as _;

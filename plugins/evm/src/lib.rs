@@ -1,6 +1,6 @@
 //! The plugin file for EVM networks: the driver of the family `eip155`, and the scheme `exact`.
 //!
-//! All behaviour is the library's; this crate says what the file holds and reads its configuration.
+//! All behaviour is the library's; this crate declares what the file contains and reads its configuration.
 
 use schemes_evm::driver::{EvmDriver, FAMILY};
 use schemes_evm::exact::{Config, DEFAULT_MAX_GAS, ExactEvm, SCHEME};
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_says_what_the_code_does() {
+    fn the_manifest_matches_the_code() {
         let manifest = manifest();
         kit::assert_driver(
             &manifest,
@@ -117,7 +117,7 @@ mod tests {
             .clone()
             .expect("a schema of the options");
         assert_eq!(schema["additionalProperties"], json!(false));
-        let told = schema["properties"].as_object().expect("properties");
+        let declared = schema["properties"].as_object().expect("properties");
         // Every field of the driver's options, by name: a new one does not compile until it is here.
         let Options {
             legacy: _,
@@ -146,15 +146,15 @@ mod tests {
             "asset_gas",
         ];
         assert_eq!(
-            told.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+            declared.keys().map(String::as_str).collect::<BTreeSet<_>>(),
             BTreeSet::from(fields)
         );
-        let defaults: serde_json::Map<String, Value> = told
+        let defaults: serde_json::Map<String, Value> = declared
             .iter()
             .map(|(name, property)| (name.clone(), property["default"].clone()))
             .collect();
         assert_eq!(Options::read(&Value::Object(defaults)), Ok(Options::default()));
-        for (name, property) in told {
+        for (name, property) in declared {
             assert!(property["description"].is_string(), "{name}");
             for example in property["examples"].as_array().into_iter().flatten() {
                 assert!(
@@ -184,9 +184,9 @@ mod tests {
     #[test]
     fn configuration_has_the_documented_keys_and_defaults() {
         let schema = manifest().config_schema;
-        let told = &schema["properties"];
-        assert_eq!(told["max_gas"]["default"], json!(DEFAULT_MAX_GAS));
-        assert_eq!(told.as_object().map(serde_json::Map::len), Some(1));
+        let declared = &schema["properties"];
+        assert_eq!(declared["max_gas"]["default"], json!(DEFAULT_MAX_GAS));
+        assert_eq!(declared.as_object().map(serde_json::Map::len), Some(1));
 
         assert!(create(Value::Null).is_ok());
         assert!(create(json!({})).is_ok());

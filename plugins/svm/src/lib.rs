@@ -1,6 +1,6 @@
 //! The plugin file for Solana networks: the driver of the family `solana`, and the scheme `exact`.
 //!
-//! All behaviour is the library's; this crate says what the file holds and reads its configuration.
+//! All behaviour is the library's; this crate declares what the file contains and reads its configuration.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_says_what_the_code_does() {
+    fn the_manifest_matches_the_code() {
         let manifest = manifest();
         kit::assert_driver(
             &manifest,
@@ -102,10 +102,10 @@ mod tests {
             ("max_clock_skew_s", json!(max_clock_skew_s)),
             ("low_balance_lamports", json!(low_balance_lamports)),
         ];
-        let told = schema["properties"].as_object().expect("properties");
-        assert_eq!(told.len(), fields.len());
+        let declared = schema["properties"].as_object().expect("properties");
+        assert_eq!(declared.len(), fields.len());
         for (name, default) in fields {
-            assert_eq!(told[name]["default"], default, "{name}");
+            assert_eq!(declared[name]["default"], default, "{name}");
         }
         assert!(driver.reference_form.is_some() && driver.asset_form.is_some());
     }
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn configuration_has_the_documented_defaults() {
         let schema = manifest().config_schema;
-        let told = &schema["properties"];
+        let declared = &schema["properties"];
         let defaults = Config::default();
         for (key, value) in [
             ("layout", json!("identity")),
@@ -130,9 +130,9 @@ mod tests {
             ("lookup_tables", json!(defaults.lookup_tables)),
             ("min_blocks_left", json!(defaults.min_blocks_left)),
         ] {
-            assert_eq!(told[key]["default"], value, "{key}");
+            assert_eq!(declared[key]["default"], value, "{key}");
         }
-        let create_ata = &told["create_ata"]["properties"];
+        let create_ata = &declared["create_ata"]["properties"];
         assert_eq!(create_ata["mode"]["default"], json!("off"));
         // The host compares it with max_cost: what the plan's step may cost beside the fees.
         assert_eq!(
@@ -147,7 +147,7 @@ mod tests {
             create_ata["max_per_tenant"]["default"],
             json!(defaults.create_ata.max_per_tenant)
         );
-        let wallets = &told["smart_wallets"]["properties"];
+        let wallets = &declared["smart_wallets"]["properties"];
         assert_eq!(
             wallets["enabled"]["default"],
             json!(defaults.smart_wallets.enabled)

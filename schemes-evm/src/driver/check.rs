@@ -1,4 +1,4 @@
-//! Is this the right chain, alive, with the contracts that the schemes lean on, and do our signers keep what they have?
+//! The self-check of a network: the right chain, a current head, the contracts that schemes use, and signers without approvals.
 
 use alloy_primitives::{Address, U256};
 use sdk_plugin::chain::{KeyInfo, Network, NodeFault, Readiness};
@@ -37,8 +37,8 @@ impl EvmDriver {
         Ok(readiness)
     }
 
-    /// Why nothing new is begun: a transaction's price would be above the ceiling. `verify` calls nothing valid that could not be
-    /// sent. One node's word is not enough.
+    /// Why no new settlement starts: a transaction's price would be above the ceiling. `verify` must not report as valid
+    /// what can't be sent. The answer of one node is not enough.
     async fn too_expensive(&self, cx: &Cx, network: &Network, base_fee: Option<u128>) -> Option<String> {
         let options = Options::read(&network.options).ok()?;
         let ceiling = options.max_fee_per_gas_wei;
@@ -77,7 +77,7 @@ impl EvmDriver {
     async fn audit(
         &self,
         cx: &Cx,
-        asked: &Network,
+        checked: &Network,
         readiness: &mut Readiness,
         has_multicall: bool,
     ) -> Result<(), Fault> {
@@ -103,13 +103,13 @@ impl EvmDriver {
             let networks = self.networks();
             let known = networks.get(network);
             let is_audited = known.is_some_and(|known| known.audited.as_ref() == Some(&subject));
-            if let Some(known) = known.filter(|_| is_audited && !asked.calls_failed) {
+            if let Some(known) = known.filter(|_| is_audited && !checked.calls_failed) {
                 readiness.warnings.extend(known.gas_warnings.iter().cloned());
                 return Ok(());
             }
             is_audited
         };
-        // Methods can break while the nodes go on to answer others: then every payment fails and nothing else shows it.
+        // Methods can break while the nodes still answer others: then every payment fails and nothing else shows it.
         let found = if is_audited {
             allowances::Audit::default()
         } else {
@@ -168,10 +168,10 @@ async fn check(cx: &Cx, network: &Network) -> Result<(Readiness, bool, Option<u1
     );
     let mut answers = rpc::NODES.read_all(cx, calls).await?;
 
-    let told = rpc::quantity(answers.take()?, "eth_chainId")?;
-    if told != chain_id {
+    let reported = rpc::quantity(answers.take()?, "eth_chainId")?;
+    if reported != chain_id {
         let why = format!(
-            "the nodes of {} serve chain id {told}; correct the network's rpc urls, or its id",
+            "the nodes of {} serve chain id {reported}; correct the network's rpc urls, or its id",
             network.id
         );
         findings.stop_for_node(NodeFault::WrongChain, why);

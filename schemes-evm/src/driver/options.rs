@@ -28,9 +28,9 @@ pub struct Options {
     /// Signers with less than this much native currency, in wei, are warned about.
     #[serde(deserialize_with = "wei")]
     pub low_balance_wei: u128,
-    /// Most blocks asked for by one `eth_getLogs`.
+    /// Most blocks that one `eth_getLogs` covers.
     pub max_log_range: u64,
-    /// Most gas that one transfer may use on this network; 0: as the plugin's configuration says.
+    /// Most gas that one transfer may use on this network; 0: as in the plugin's configuration.
     pub max_gas: u64,
     /// What a transfer is taken to use where nodes can't estimate; 0: the most that it may use.
     pub fixed_gas: u64,

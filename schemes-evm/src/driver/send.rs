@@ -1,7 +1,7 @@
-//! Sending, and understanding every node's way of saying no.
+//! Sending, and classifying the errors that nodes reply with.
 //!
-//! The host tries nodes in sequence and hands over each answer; the most telling one decides. An answer is `Rejected` only
-//! where its text says that no node can ever take these bytes. Whatever is not understood is `Unknown`, as silence is: the
+//! The host tries nodes in sequence and returns each answer; the most decisive one counts. An answer is `Rejected` only
+//! where its text means that no node can ever take these bytes. An unknown text is `Unknown`, like no answer: the
 //! node may have taken the transaction, so it is observed and the same bytes are sent again.
 
 use sdk_plugin::chain::{Attempt, Sent};
@@ -46,7 +46,7 @@ impl EvmDriver {
         let known = networks.entry(cx.network().id.clone()).or_default();
         known.market = None;
         if let Some(wei) = minimum {
-            known.asked_price = Some(fees::AskedPrice::now(cx, wei));
+            known.named_price = Some(fees::NamedPrice::now(cx, wei));
         }
     }
 }
@@ -64,7 +64,7 @@ fn decide(cx: &Cx, attempt: &Attempt, results: &[RpcResult]) -> Sent {
     most_decisive(results.iter().map(sent), rank)
 }
 
-/// What an operator must hear of an answer.
+/// What an operator must be told about an answer.
 fn alarm(class: Class) -> Option<&'static str> {
     match class {
         Class::TipAboveCap => Some("a transaction was sent whose tip is above its cap; this is a defect"),
@@ -125,7 +125,7 @@ fn sent(result: &RpcResult) -> Sent {
 }
 
 /// The most decisive answer has the lowest rank. A used sequence outranks doubt about the price, because observing then
-/// settles it; a rejection counts only when nobody said anything else.
+/// settles it; a rejection counts only when no node answered anything else.
 fn rank(sent: &Sent) -> u8 {
     match sent {
         Sent::Accepted => 0,
@@ -165,7 +165,7 @@ mod tests {
         ] {
             assert_eq!(answered(message), expected, "{message}");
         }
-        // Sent again in the same slot: a filler in its place would fail a good payment.
+        // Sent again in the same slot: a filler instead of it would fail a good payment.
         for message in [
             "txpool is full",
             "nonce too high",

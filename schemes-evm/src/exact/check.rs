@@ -54,7 +54,7 @@ impl ExactEvm {
         let account_signed = signature::signed_by(payment.authorization.from, &digest, &inner);
         let refused_later = payment
             .refused_terms(cx.now_s())
-            // In the place right before the asset is first touched.
+            // Right before the asset is first used.
             .or_else(|| {
                 let refused = step::listed(payment.asset, cx.network()).err()?;
                 Some(payment.refuse(reason::INVALID_PAYMENT_REQUIREMENTS, &refused))
@@ -84,7 +84,7 @@ impl ExactEvm {
         let outcome = self.first_opinion(cx, &mut question, known_price).await?;
         let funds = match (outcome, question.refused_later.clone()) {
             (Outcome::Works(funds), None) => Ok(funds),
-            // The signature is good, and what stands behind it needs no chain.
+            // The signature is valid, and the refusal that comes after it needs no chain.
             (Outcome::Works(_), Some(refusal)) => Err(refusal),
             (Outcome::Refused(_), _) => diagnose::diagnose(cx, &mut question, None).await?,
             (Outcome::Failed(failure), _) => diagnose::diagnose(cx, &mut question, Some(&failure)).await?,
@@ -129,11 +129,11 @@ impl ExactEvm {
             (false, _) => account_signed,
             (true, Some(answer)) => signature::wallet_agrees(answer)?,
             (true, None) => {
-                let mut calls = vec![question.ask_wallet()];
+                let mut calls = vec![question.wallet_call()];
                 question.trial.price = known_price;
                 match known_price {
                     Some(_) => calls.extend(question.trial.reads()),
-                    None => calls.push(prices::ask()),
+                    None => calls.push(prices::gas_price_call()),
                 }
                 let mut answers = rpc::NODES.read_well_formed(cx, calls).await?;
                 let agrees = signature::wallet_agrees(answers.take()?)?;
@@ -148,11 +148,11 @@ impl ExactEvm {
             return Ok(Outcome::Works(None));
         }
         if has_asset_code {
-            if let Some(refusal) = question.no_asset(answers.take()?)? {
+            if let Some(refusal) = question.missing_asset(answers.take()?)? {
                 return Ok(Outcome::Refused(refusal));
             }
             self.assets_with_code
-                .saw_code(payment.chain_id, payment.asset, now_ms);
+                .record_code(payment.chain_id, payment.asset, now_ms);
         }
 
         let trial = &mut question.trial;
@@ -183,7 +183,7 @@ impl ExactEvm {
         let mut calls = vec![rpc::get_code(payment.authorization.from)];
         if !question.account_signed {
             // Only a wallet can make this signature valid.
-            calls.push(question.ask_wallet());
+            calls.push(question.wallet_call());
         }
         let mut has_asset_code = false;
         if question.refused_later.is_none() {
@@ -197,7 +197,7 @@ impl ExactEvm {
         }
         let has_price = !question.account_signed && known_price.is_none();
         if has_price {
-            calls.push(prices::ask());
+            calls.push(prices::gas_price_call());
         }
         FirstReads {
             calls,

@@ -20,7 +20,7 @@ use crate::text;
 /// Seconds that an authorization must still be good for, so that a transaction sent now lands in time.
 pub(super) const TIME_MARGIN_S: u64 = 6;
 
-/// An EIP-3009 payment whose members are well formed. Nothing is said yet about whether it is good.
+/// An EIP-3009 payment whose members are well formed. Whether it is valid is not checked yet.
 #[derive(Debug, Clone)]
 pub(super) struct Payment {
     version: ProtocolVersion,
@@ -29,7 +29,7 @@ pub(super) struct Payment {
     pub(super) chain_id: u64,
     pub(super) asset: Address,
     pub(super) pay_to: Address,
-    /// Atomic units of the asset that the seller asks for.
+    /// Atomic units of the asset that the seller charges.
     pub(super) amount: U256,
     /// EIP-712 domain members of the token, as the seller states them.
     pub(super) token_name: String,
@@ -213,7 +213,7 @@ impl Payment {
     }
 }
 
-/// The payload's `authorization`, if it is an object; an error when the payload or the requirements ask for another
+/// The payload's `authorization`, if it is an object; an error when the payload or the requirements want another
 /// way of moving the asset. Protocol v1 knows only this one way.
 pub(super) fn eip3009_authorization(
     request: &PaymentRequest,

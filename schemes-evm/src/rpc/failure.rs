@@ -1,4 +1,4 @@
-//! What the EVM says about a call, told apart from trouble of the node.
+//! The EVM's result of a call, distinguished from faults of the node.
 
 use alloy_primitives::U256;
 use alloy_sol_types::{Revert, SolError};
@@ -24,7 +24,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The contract's own words where it gave any, else the node's.
+    /// The contract's own message if it gave any, else the node's.
     #[must_use]
     pub fn text(&self) -> String {
         match Revert::abi_decode(&self.data) {
@@ -60,7 +60,7 @@ pub fn executed(result: RpcResult, what: &str) -> Result<Executed, Fault> {
     }
 }
 
-/// A word that a contract returned; `None` where it gave none.
+/// The 32 bytes that a contract returned; `None` where it returned none.
 pub fn executed_word(result: RpcResult, what: &str) -> Result<Option<U256>, Fault> {
     Ok(match executed(result, what)? {
         Executed::Returned(data) => data.first_chunk::<32>().map(|word| U256::from_be_bytes(*word)),
@@ -78,9 +78,9 @@ pub fn estimated(result: RpcResult, what: &str) -> Result<Result<u64, Failure>, 
     quantity(result, what).map(Ok)
 }
 
-/// Wordings by which nodes say that the EVM, and not the node, failed (go-ethereum and its forks, Erigon, Nethermind,
+/// Texts with which nodes report that the EVM, and not the node, failed (go-ethereum and its forks, Erigon, Nethermind,
 /// Besu, Reth, anvil, OpenEthereum, Hedera). Lower case.
-const EVM_WORDS: &[&str] = &[
+const EVM_TEXTS: &[&str] = &[
     "execution reverted",
     "transaction reverted",
     "vm execution error",
@@ -106,7 +106,7 @@ const EVM_WORDS: &[&str] = &[
     "statechangeduringstaticcall",
     "return data out of bounds",
     "outofoffset",
-    // revm's further names for gas that is gone, and for what no contract may do.
+    // revm's further names for gas that has run out, and for what no contract may do.
     "memoryoog",
     "memorylimitoog",
     "precompileoog",
@@ -120,8 +120,8 @@ const EVM_WORDS: &[&str] = &[
 #[must_use]
 pub fn failure(error: &RpcError) -> Option<Failure> {
     let message = error.message.to_lowercase();
-    // Code 3 is go-ethereum's "execution reverted", by now everybody's.
-    if error.code != 3 && !EVM_WORDS.iter().any(|word| message.contains(word)) {
+    // Code 3 is go-ethereum's "execution reverted", which most nodes use by now.
+    if error.code != 3 && !EVM_TEXTS.iter().any(|word| message.contains(word)) {
         return None;
     }
     Some(Failure {
@@ -130,7 +130,7 @@ pub fn failure(error: &RpcError) -> Option<Failure> {
     })
 }
 
-/// Nodes put revert data into `data` as hex, behind `Reverted `, or one object deeper.
+/// Nodes put revert data into `data` as hex, after `Reverted `, or one object deeper.
 fn revert_data(data: &Value) -> Option<Vec<u8>> {
     match data {
         Value::String(text) => hex::decode(

@@ -1,7 +1,7 @@
 //! Typed requests over `rpc.v1`, and strict readers of what nodes answer.
 //!
 //! The line that matters most is drawn in [`executed`]: a call that the EVM refused is an answer about a payment, and
-//! everything else that goes wrong is a [`Fault`]. What is not recognised as the EVM's refusal counts as trouble of the
+//! everything else that goes wrong is a [`Fault`]. What is not recognised as the EVM's refusal counts as a fault of the
 //! node, never as a bad payment.
 
 mod failure;
@@ -130,7 +130,7 @@ pub fn chain_id() -> RpcCall {
 /// Whether a node is one of this network (CAIP-2), by its answer to [`chain_id`].
 ///
 /// # Errors
-/// It is another chain's, or does not say.
+/// It is another chain's, or does not return its id.
 pub fn check_chain(result: RpcResult, network: &str) -> Result<(), Fault> {
     let shown = quantity(result, "eth_chainId")?;
     match text::chain_id(network) {
@@ -207,7 +207,8 @@ pub fn as_u64(value: &Value) -> Option<u64> {
     as_u256(value).and_then(|number| u64::try_from(number).ok())
 }
 
-/// A height, a nonce, a log's place or a time in seconds since the epoch: below 2^53 on every chain, and written as a JSON integer.
+/// A height, a nonce, a log's index or a time in seconds since the epoch: below 2^53 on every chain, and written as a JSON
+/// integer.
 #[must_use]
 pub fn as_count(value: &Value) -> Option<u64> {
     as_u64(value).filter(|count| *count <= text::MAX_JSON_INTEGER)

@@ -6,7 +6,7 @@ use sdk_plugin::host::{RpcRequest, RpcResponse};
 use sdk_plugin::testkit::{HostLayer, ScriptHost};
 use sdk_plugin::{Cx, Fault, HostServices, async_trait};
 
-/// Whose answers to a comparison stand one behind the other. A read goes to the first.
+/// A comparison returns the results of both, one set after the other. A read goes to the first.
 pub struct TwoNodes {
     pub one: Arc<ScriptHost>,
     pub other: Arc<ScriptHost>,

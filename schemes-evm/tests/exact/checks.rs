@@ -361,7 +361,7 @@ fn t26_code_at_the_payer_means_its_word_alone() {
         );
     }
     assert!(with_code(&delegated, magic()).verify(&good()).is_ok());
-    // And a signature that no key made is good when the wallet says so.
+    // And a signature that no key made is valid when the wallet accepts it.
     let wallet = with_code(&[0x60], magic());
     let by_wallet = Offer::default().with_signature(&[7; 130]);
     assert!(wallet.verify(&by_wallet).is_ok());

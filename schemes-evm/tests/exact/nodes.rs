@@ -1,4 +1,4 @@
-//! Nodes that lag, and nodes that can't estimate: what they say never decides about a payer.
+//! Nodes that lag, and nodes that can't estimate: their answers never decide about a payer.
 
 use sdk_plugin::host::{RpcError, RpcResult};
 use sdk_plugin::scheme::{Planned, Verdict};
@@ -48,7 +48,7 @@ fn t111_a_used_authorization_is_refused_though_the_token_does_not_revert() {
     );
 }
 
-/// A payer without money, as a node says that has not seen it come.
+/// A payer without funds, as a node shows it that has not seen the deposit.
 fn poor(chain: &mut Chain) {
     chain.simulation = revert("ERC20: transfer amount exceeds balance");
     chain.estimate = revert("ERC20: transfer amount exceeds balance");
@@ -60,7 +60,7 @@ fn poor(chain: &mut Chain) {
     chain.diagnosis = token.answer();
 }
 
-/// What verify and plan say of a payment whose first answer comes from `one`.
+/// The verdict of verify and plan on a payment whose first answer comes from `one`.
 fn both(one: &World, other: &World) -> [Result<(), String>; 2] {
     let cx = || one.cx_beside(other);
     let verified = match block_on(one.exact.verify(&cx(), &good())) {
@@ -91,10 +91,10 @@ fn t164_a_balance_that_a_lagging_node_misses_is_asked_for_elsewhere() {
     };
     let fresh = || World::with(|chain| chain.head_s = NOW_S);
     assert_eq!(both(&lagging(), &fresh()), [Ok(()), Ok(())]);
-    // No node is fresh: nothing is said of the payer.
+    // No node is fresh: the payer is not judged.
     let fault = || Err("Unavailable".to_owned());
     assert_eq!(both(&lagging(), &lagging()), [fault(), fault()]);
-    // Two nodes agree: the payer is poor.
+    // Two nodes agree: the payer has too little.
     let poor_payer = || World::with(poor);
     let refused = || Err(BALANCE.to_owned());
     assert_eq!(both(&poor_payer(), &poor_payer()), [refused(), refused()]);
@@ -192,7 +192,7 @@ fn t114_the_ceiling_is_the_networks_and_the_refusal_names_the_option() {
     );
 }
 
-/// One well-formed word for every call.
+/// One well-formed result of 32 bytes for every call.
 fn says_only(word: RpcResult) -> impl FnOnce(&mut Chain) {
     move |chain| {
         chain.simulation = word.clone();
@@ -248,9 +248,9 @@ fn one_nodes_word_refuses_no_payer() {
     for (name, lie) in &lies {
         let lying = || World::with(|chain| lie(chain));
         assert_eq!(both(&lying(), &World::new()), [Ok(()), Ok(())], "{name}");
-        // Where it stands second it is not even asked.
+        // As the second node it is not even read.
         assert_eq!(both(&World::new(), &lying()), [Ok(()), Ok(())], "{name}");
-        // One block behind is as new; many blocks behind is another state.
+        // One block less is as new; many blocks less is another state.
         for (behind, is_good) in [(1, true), (9, false)] {
             let older = World::with(|chain| {
                 chain.head -= behind;

@@ -1,4 +1,4 @@
-//! What a plan says.
+//! The contents of a plan.
 
 use schemes_evm::abi::{AUTHORIZATION_CANCELED_TOPIC, AUTHORIZATION_USED_TOPIC};
 use sdk_plugin::chain::GuardState;

@@ -1,4 +1,4 @@
-//! What a failed simulation is called, and what is never said of a payment: trouble of nodes.
+//! The reason for a failed simulation, and faults of nodes, which are never a reason to refuse a payment.
 
 use sdk_plugin::host::RpcResult;
 use sdk_plugin::testkit::block_on;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::world::{Chain, Token, World, good, hex_result, internal_error, revert};
 
-/// Diagnosis D1 to D6, each also with everything behind it wrong.
+/// Diagnosis D1 to D6, each also with everything after it wrong.
 #[test]
 fn t35_a_failed_simulation_is_explained() {
     let token = Token::default;
@@ -105,7 +105,7 @@ fn t35_a_failed_simulation_is_explained() {
     }
 }
 
-/// Trouble of a node at each call, as an error of that call and as a failure of the whole round trip.
+/// An error of a node at each call, as an error of that call and as a failure of the whole round trip.
 #[test]
 fn t13_trouble_of_nodes_is_never_a_reason() {
     type Break = fn(&mut Chain);

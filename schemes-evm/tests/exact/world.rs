@@ -1,4 +1,4 @@
-//! A chain that answers as told, a buyer with the vectors' key, and requests as the core hands them over.
+//! A scripted chain, a buyer with the vectors' key, and requests as the core sends them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
@@ -31,7 +31,7 @@ pub const OTHER: &str = "0x4444444444444444444444444444444444444444";
 pub const NONCE: &str = "0xabababababababababababababababababababababababababababababababab";
 pub const NOW_S: u64 = 1_800_000_000;
 
-/// What the chain says. Every answer can be replaced by an error.
+/// The chain's answers. Every answer can be replaced by an error.
 #[derive(Debug, Clone)]
 pub struct Chain {
     pub payer_code: RpcResult,
@@ -140,7 +140,7 @@ pub fn magic() -> RpcResult {
     hex_result(&word)
 }
 
-/// A scheme instance, its host, and the chain behind it.
+/// A scheme instance, its host, and its chain.
 pub struct World {
     pub host: Arc<ScriptHost>,
     pub exact: ExactEvm,
@@ -335,7 +335,7 @@ pub fn is_transfer(data: &str) -> bool {
 #[derive(Debug, Clone)]
 pub struct Offer {
     pub version: ProtocolVersion,
-    /// Name of the token's signing domain; the requirements say "USDC".
+    /// Name of the token's signing domain; in the requirements it is "USDC".
     pub name: &'static str,
     pub to: &'static str,
     pub value: u64,
@@ -410,7 +410,7 @@ impl Offer {
     }
 }
 
-/// A request as the core hands it over, for 10000 units to [`PAYEE`].
+/// A request as the core sends it, for 10000 units to [`PAYEE`].
 pub fn request(version: ProtocolVersion, payload: Value) -> PaymentRequest {
     let Value::Object(payload) = payload else {
         panic!("a payload is an object");

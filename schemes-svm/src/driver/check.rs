@@ -1,4 +1,4 @@
-//! Is this the right cluster, alive, with fee payers that can pay?
+//! The self-check of a network: the right cluster, a current clock, and fee payers that can pay.
 
 use sdk_plugin::chain::{KeyInfo, Network, NodeFault, Readiness};
 use sdk_plugin::findings::{Findings, HeadLimits};
@@ -19,7 +19,7 @@ const PUBLIC_CLUSTERS: [&str; 3] = [
     "EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
     "4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z",
 ];
-/// A chain clock that is older is worth a warning where the operator lets it pass.
+/// A chain clock older than this causes a warning where the operator's limit is 0.
 const WARN_HEAD_AGE_S: u64 = 120;
 /// The same of one that runs ahead of the host's.
 const WARN_CLOCK_SKEW_S: u64 = 60;
@@ -74,7 +74,7 @@ pub(super) async fn check(cx: &Cx, network: &Network, blockhashes: &Blockhashes)
             ),
         ),
     }
-    blockhashes.saw(&network.id, slot, accounts.next().flatten().as_ref());
+    blockhashes.record(&network.id, slot, accounts.next().flatten().as_ref());
     for ((name, address), account) in signers.iter().zip(accounts) {
         warn_of_low_balance(&mut findings, name, *address, account, &options);
     }

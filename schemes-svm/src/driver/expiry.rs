@@ -1,13 +1,13 @@
-//! Has a transaction that can't land any more not landed?
+//! Proofs that an expired transaction has not landed.
 //!
 //! A status of null proves nothing: a node may have forgotten, may never have had the history, or may lag. So a node's null
-//! counts only together with what that node shows beside it, in one batch: that it is past the blockhash's life, that it has
-//! every block in which the transaction could land, and that it knows other transactions of those blocks (canaries). Two
-//! nodes must show all of it. The network's only node must do so twice, a minute apart. Where another one does not answer, or
-//! does not have the history that the question needs, the one that has it must stay alone with it for ten minutes. A node
+//! counts only together with what that node shows beside it, in one batch: that it is past the blockhash's lifetime, that it
+//! has every block in which the transaction could land, and that it knows other transactions of those blocks (canaries). Two
+//! nodes must show all of it. The network's only node must do so twice, a minute apart. Where another one does not answer,
+//! or does not have the history that the question needs, the one that has it must stay alone with it for ten minutes. A node
 //! that decides alone must have shown every block in which the transaction could land, without it.
 //!
-//! All of this is read for late transactions only, for one group of neighbours in a look.
+//! All of this is read for late transactions only, for one group of neighbours per poll.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,11 +53,11 @@ struct NodeProof {
     slot: u64,
     height: u64,
     canary: String,
-    /// By blockhash; `false` where the node says that it is not good any more.
+    /// By blockhash; `false` where the node reports it as expired.
     good: BTreeMap<String, bool>,
 }
 
-/// What a look for proofs brings.
+/// The result of a search for proofs.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) expired: BTreeMap<String, String>,
@@ -81,8 +81,8 @@ impl Remembered {
 }
 
 impl SvmDriver {
-    /// Tries to prove of some late transactions that they have not landed. Trouble on the way leaves them late.
-    pub(super) async fn look_for_expired(&self, cx: &Cx, late: &BTreeMap<String, Late>) -> Found {
+    /// Tries to prove of some late transactions that they have not landed. A fault leaves them late.
+    pub(super) async fn prove_expired(&self, cx: &Cx, late: &BTreeMap<String, Late>) -> Found {
         let mut found = Found::default();
         if late.is_empty() {
             return found;
@@ -104,13 +104,13 @@ impl SvmDriver {
                 self.expiries(cx, |expiries| {
                     group.members.iter().for_each(|(id, _)| expiries.not_proven(id));
                     if let Unproven::Contained { id, slot } = &unproven {
-                        expiries.saw_in_block(id, *slot, now_ms);
+                        expiries.record_in_block(id, *slot, now_ms);
                     }
                     if !matches!(
                         unproven,
                         Unproven::NoAnswer(_) | Unproven::TooEarly | Unproven::Contained { .. }
                     ) {
-                        // What one node told wrongly must not be held against another.
+                        // What one node reported wrongly must not be held against another.
                         expiries.forget_window(&group);
                     }
                 });
@@ -144,7 +144,7 @@ impl SvmDriver {
                 Err(why) => unproven = unproven.or(Some(why)),
             }
         }
-        // One that lacks the history is no witness. All else that it may say speaks against the other one too.
+        // One that lacks the history is no witness. Any other finding of it counts against the other one too.
         let lacking = match unproven {
             Some(unproven) if !unproven.is_lack() || proofs.is_empty() => return Err(unproven),
             unproven => unproven,
@@ -199,7 +199,7 @@ impl SvmDriver {
         }
     }
 
-    /// Goes on searching the blocks of an only node for the group itself.
+    /// Continues the search of an only node's blocks for the group itself.
     async fn search(&self, cx: &Cx, group: &Group, window: &Window) -> Result<(), Unproven> {
         let from = self.expiries(cx, |expiries| expiries.searched_to(group));
         let to = window.search(cx, from, &group.ids()).await?;
@@ -251,7 +251,7 @@ impl Group {
         all.collect()
     }
 
-    /// The one batch that must show everything. The heights stand first: what the statuses, read after them, do not know
+    /// The one batch that must show everything. The heights come first: what the statuses, read after them, do not know
     /// was in no block up to those heights. Canaries and transactions are in one call, so that one node answers for both.
     fn calls(&self, window: &Window) -> Vec<RpcCall> {
         let mut calls = vec![
@@ -333,7 +333,7 @@ impl Late {
         let last_valid = self.last_valid.max(window.last_valid(self.life.known_at));
         let is_past = |node: &NodeProof| {
             let hash = self.life.blockhash.as_ref();
-            // One that is not in the answers was not asked for.
+            // One that is not in the answers was not queried.
             let dead = hash.is_none_or(|hash| node.good.get(hash) == Some(&false));
             node.height > last_valid && dead
         };

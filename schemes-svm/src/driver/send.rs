@@ -1,6 +1,6 @@
-//! Sending, and understanding a node's way of saying no.
+//! Sending, and classifying the errors that nodes reply with.
 //!
-//! Nodes are asked to pass the bytes on unseen (no preflight) and to leave sending again to us. What a node says about a
+//! Nodes must pass the bytes on unseen (no preflight) and leave resending to us. What a node reports about a
 //! transaction that it has simulated all the same proves nothing: the observer finds out what became of it.
 
 use sdk_plugin::chain::{Attempt, Sent};
@@ -45,7 +45,7 @@ fn sent(result: &RpcResult) -> Sent {
 
 fn refused(error: &RpcError) -> Sent {
     let text = format!("{} {}", error.message, error.data).to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let has = |texts: &[&str]| texts.iter().any(|word| text.contains(word));
     if has(&["already been processed", "alreadyprocessed", "already processed"]) {
         return Sent::Accepted;
     }

@@ -1,4 +1,4 @@
-//! What a node says about signatures: `getSignatureStatuses`.
+//! Statuses of signatures: `getSignatureStatuses`.
 
 use sdk_plugin::host::{RpcCall, RpcResult};
 use sdk_plugin::{Fault, Value};
@@ -9,7 +9,7 @@ use crate::rpc;
 /// Signatures per `getSignatureStatuses`, the nodes' limit.
 pub(super) const MAX_STATUSES: usize = 256;
 
-/// A node's word about one signature.
+/// One node's status of one signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) slot: u64,

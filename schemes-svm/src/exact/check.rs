@@ -1,8 +1,8 @@
 //! Every check of verify, in the specified order, in one round trip.
 //!
-//! What the bytes alone decide is decided first. Look-up tables, a mint that is not known yet and the simulation are read
-//! in one batch; with look-up tables the checks on the bytes have to wait for it. A refusal that rests on the chain's state
-//! is one node's opinion: [`super::second`] asks again before the payer is blamed.
+//! What the bytes alone decide is decided first. Address lookup tables, a mint that is not known yet and the simulation are
+//! read in one batch; with lookup tables the checks on the bytes have to wait for it. A refusal that rests on the chain's
+//! state is one node's opinion: [`super::second`] reads again before the payer is refused.
 
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Cx, Fault, PaymentRequest};
@@ -14,7 +14,7 @@ use super::opinion::Opinion;
 use super::payment::Payment;
 use super::simulate::Simulated;
 use super::sponsor::{self, Counters};
-use super::terms::{No, Terms};
+use super::terms::{Rejection, Terms};
 use super::transfer::Plain;
 use super::{ExactSvm, identity, positional, reason, wallet};
 use crate::programs::{ASSOCIATED_TOKEN, COMPUTE_BUDGET, LIGHTHOUSE, MEMO, is_token};
@@ -72,9 +72,9 @@ impl ExactSvm {
         }
         let checked = match Payment::decode(cx, request, &self.config) {
             Ok(payment) => self.check_payment(cx, request, payment).await?,
-            Err(no) => Err(no),
+            Err(rejection) => Err(rejection),
         };
-        Ok(checked.map_err(|no| no.refusal(request.version)))
+        Ok(checked.map_err(|rejection| rejection.refusal(request.version)))
     }
 
     async fn check_payment(
@@ -82,22 +82,22 @@ impl ExactSvm {
         cx: &Cx,
         request: &PaymentRequest,
         payment: Payment,
-    ) -> Result<Result<Good, No>, Fault> {
+    ) -> Result<Result<Good, Rejection>, Fault> {
         let (terms, message) = (&payment.terms, payment.transaction.message());
         let tables = lookup::call(message);
         if tables.is_some() && !self.config.lookup_tables {
-            return Ok(Err(No::new(
+            return Ok(Err(Rejection::new(
                 reason::LOOKUP_NOT_AVAILABLE,
                 "address look-up tables are not accepted here",
             )));
         }
         if tables.is_none()
-            && let Err(no) = self.shape(message, &message.keys, terms)?
+            && let Err(rejection) = self.shape(message, &message.keys, terms)?
         {
-            return Ok(Err(no));
+            return Ok(Err(rejection));
         }
-        if let Some(no) = asset_not_listed(cx, terms) {
-            return Ok(Err(no));
+        if let Some(rejection) = asset_not_listed(cx, terms) {
+            return Ok(Err(rejection));
         }
 
         let question = self.question(cx, &payment);
@@ -108,8 +108,8 @@ impl ExactSvm {
                 slot,
                 ..
             }) if self.is_plausible(cx, slot) => Ok(paid),
-            // The chain's state speaks against the payer or against us, or one node's view of it does; or the node names a slot
-            // that no other one comes near.
+            // The chain's state, or one node's view of it, is against the payer or against us; or the node names a slot
+            // that is far from every other one.
             Ok(first) => self.second_opinion(cx, &payment, &question, first.slot).await?,
             // Its answers are not those of a node that works.
             Err(_) => self.second_opinion(cx, &payment, &question, 0).await?,
@@ -120,10 +120,10 @@ impl ExactSvm {
             simulated,
         } = match paid {
             Ok(paid) => paid,
-            Err(no) => return Ok(Err(no)),
+            Err(rejection) => return Ok(Err(rejection)),
         };
         let payer = transfer.authority;
-        let failed = |why: String| Ok(Err(No::new(failure_reason(way), why).by(payer)));
+        let failed = |why: String| Ok(Err(Rejection::new(failure_reason(way), why).by(payer)));
         if let Some(why) = self.too_old(cx, message, simulated.slot).await? {
             return failed(why);
         }
@@ -159,7 +159,7 @@ impl ExactSvm {
         message: &Message,
         accounts: &[Address],
         terms: &Terms,
-    ) -> Result<Result<(Shape, Vec<Instruction>), No>, Fault> {
+    ) -> Result<Result<(Shape, Vec<Instruction>), Rejection>, Fault> {
         let instructions = token::instructions(message, accounts)?;
         let plain = match self.config.layout {
             Layout::Identity => identity::check(&instructions, message, terms, &self.config),
@@ -169,26 +169,27 @@ impl ExactSvm {
         let required = message.header.num_required_signatures;
         let shape = match plain {
             // One more is for wallets alone, whose authority may be another than who signs.
-            Ok(_) if required > self.config.max_signatures => {
-                Err(No::too_many_signatures(required, self.config.max_signatures))
-            }
+            Ok(_) if required > self.config.max_signatures => Err(Rejection::too_many_signatures(
+                required,
+                self.config.max_signatures,
+            )),
             Ok(plain) => Ok(Shape::Plain(Box::new(plain))),
-            Err(no) if no.is_layout && wallets && !lacks_budget(&no, &instructions) => {
+            Err(rejection) if rejection.is_layout && wallets && !lacks_budget(&rejection, &instructions) => {
                 wallet::check(&instructions, message, terms, &self.config).map(|()| Shape::Wallet)
             }
-            Err(no) => Err(no),
+            Err(rejection) => Err(rejection),
         };
         Ok(shape.map(|shape| (shape, instructions)))
     }
 
-    /// As when accounts are not paid for at all.
-    fn too_many_accounts(&self) -> No {
+    /// The reason that applies where accounts are not paid for.
+    fn too_many_accounts(&self) -> Rejection {
         let reason = match self.config.layout {
             Layout::Identity => reason::UNKNOWN_INSTRUCTION,
             Layout::Positional => reason::NO_TRANSFER,
         };
         debug_assert_eq!(self.config.create_ata.mode, CreateAtaMode::Sponsor);
-        No::new(
+        Rejection::new(
             reason,
             "no more token accounts are paid for here: let the payee open its own first",
         )
@@ -202,19 +203,19 @@ pub(super) fn failure_reason(way: Way) -> &'static str {
     }
 }
 
-/// Whether a plain payment fails only for its missing limit or price. Path 2 would blame its token program, which hides the
+/// Whether a plain payment fails only for its missing limit or price. Path 2 would refuse its token program, which hides the
 /// cause (exact-svm.md section 6).
-fn lacks_budget(no: &No, instructions: &[Instruction]) -> bool {
+fn lacks_budget(rejection: &Rejection, instructions: &[Instruction]) -> bool {
     let is_plain = |instruction: &Instruction| {
         [COMPUTE_BUDGET, MEMO, LIGHTHOUSE, ASSOCIATED_TOKEN].contains(&instruction.program)
             || is_token(&instruction.program)
     };
-    [reason::COMPUTE_LIMIT, reason::COMPUTE_PRICE].contains(&no.reason.as_str())
+    [reason::COMPUTE_LIMIT, reason::COMPUTE_PRICE].contains(&rejection.reason.as_str())
         && instructions.iter().all(is_plain)
 }
 
 /// The operator's allow-list.
-fn asset_not_listed(cx: &Cx, terms: &Terms) -> Option<No> {
+fn asset_not_listed(cx: &Cx, terms: &Terms) -> Option<Rejection> {
     let network = cx.network();
     let asset = terms.asset.map(|asset| asset.to_string()).unwrap_or_default();
     let listed = network
@@ -223,7 +224,7 @@ fn asset_not_listed(cx: &Cx, terms: &Terms) -> Option<No> {
         .is_none_or(|assets| assets.contains(&asset));
     (!listed).then(|| {
         let id = &network.id;
-        No::new(
+        Rejection::new(
             reason::INVALID_PAYMENT_REQUIREMENTS,
             format!(
                 "asset {asset} is not allowed on {id}; the operator can add it to `assets` of network {id}"

@@ -1,4 +1,4 @@
-//! What one node's state says about a payment: the reads, and the verdict by their results.
+//! What one node's state shows of a payment: the reads, and the verdict by their results.
 
 use sdk_plugin::host::{Level, RpcCall};
 use sdk_plugin::{Cx, Fault};
@@ -8,7 +8,7 @@ use solana_address::Address;
 use super::check::{Paid, Shape, Way, failure_reason};
 use super::payment::Payment;
 use super::simulate::{self, Failed, InnerInstructions, Outcome};
-use super::terms::No;
+use super::terms::Rejection;
 use super::{ExactSvm, reason, wallet};
 use crate::programs::TOKEN;
 use crate::rpc::{Account, Answers};
@@ -24,12 +24,12 @@ pub(super) struct Question {
     mint: Option<Address>,
 }
 
-/// What one node's state says about a payment.
+/// What one node's state shows of a payment.
 #[derive(Debug)]
 pub(super) struct Opinion {
     /// The slot of that state; 0 where it is not known.
     pub(super) slot: u64,
-    pub(super) verdict: Result<Paid, No>,
+    pub(super) verdict: Result<Paid, Rejection>,
     pub(super) cause: Cause,
     /// Where it is refused by a failed simulation: the payee's token account, which may be missing.
     pub(super) destination: Option<Address>,
@@ -37,7 +37,7 @@ pub(super) struct Opinion {
     pub(super) rest: Answers,
 }
 
-/// Whom a refusal speaks against.
+/// Against whom a refusal counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     /// The payment or its payer.
@@ -45,14 +45,14 @@ pub(super) enum Cause {
     /// The node does not know the blockhash: one of the two is too old.
     UnknownBlockhash,
     /// Our fee payer has too little.
-    OurPoverty,
+    FeePayerUnfunded,
 }
 
 impl Opinion {
-    fn refused(slot: u64, no: No, rest: Answers) -> Self {
+    fn refused(slot: u64, rejection: Rejection, rest: Answers) -> Self {
         Self {
             slot,
-            verdict: Err(no),
+            verdict: Err(rejection),
             cause: Cause::Payment,
             destination: None,
             rest,
@@ -62,15 +62,15 @@ impl Opinion {
 
 /// A refusal by the chain's state; the members are those of [`Opinion`].
 struct Refused {
-    no: No,
+    rejection: Rejection,
     cause: Cause,
     destination: Option<Address>,
 }
 
-impl From<No> for Box<Refused> {
-    fn from(no: No) -> Self {
+impl From<Rejection> for Box<Refused> {
+    fn from(rejection: Rejection) -> Self {
         Self::new(Refused {
-            no,
+            rejection,
             cause: Cause::Payment,
             destination: None,
         })
@@ -99,7 +99,7 @@ impl ExactSvm {
         }
     }
 
-    /// What one node's answers to the question say; further answers are left.
+    /// The opinion by one node's answers; further answers are left.
     pub(super) fn opinion(
         &self,
         cx: &Cx,
@@ -120,9 +120,9 @@ impl ExactSvm {
         };
         let simulation = answers.take()?;
         if let Err(unresolved) = resolved {
-            let no = No::new(reason::LOOKUP_FAILED, unresolved.0);
+            let rejection = Rejection::new(reason::LOOKUP_FAILED, unresolved.0);
             let slot = rpc::at_slot(simulation, "simulateTransaction").map_or(0, |(slot, _)| slot);
-            return Ok(Opinion::refused(slot, no, answers));
+            return Ok(Opinion::refused(slot, rejection, answers));
         }
         let outcome = simulate::read(simulation, accounts)?;
         let slot = match &outcome {
@@ -131,18 +131,18 @@ impl ExactSvm {
         };
         let (shape, instructions) = match self.shape(message, accounts, terms)? {
             Ok(found) => found,
-            Err(no) => return Ok(Opinion::refused(slot, no, answers)),
+            Err(rejection) => return Ok(Opinion::refused(slot, rejection, answers)),
         };
         let verdict = self.judge_outcome(cx, payment, shape, &instructions, outcome, mint.as_ref());
         let mut opinion = match verdict {
             Ok(paid) => Opinion {
                 verdict: Ok(paid),
-                ..Opinion::refused(slot, No::default(), answers)
+                ..Opinion::refused(slot, Rejection::default(), answers)
             },
             Err(refused) => Opinion {
                 cause: refused.cause,
                 destination: refused.destination,
-                ..Opinion::refused(slot, refused.no, answers)
+                ..Opinion::refused(slot, refused.rejection, answers)
             },
         };
         opinion.slot = slot;
@@ -167,9 +167,9 @@ impl ExactSvm {
             }
             (Shape::Plain(plain), Outcome::Fails(failed)) => {
                 log_failure(cx, &failed);
-                let no = No::new(reason::SIMULATION_FAILED, failed.sentence(instructions));
+                let rejection = Rejection::new(reason::SIMULATION_FAILED, failed.sentence(instructions));
                 return Err(Box::new(Refused {
-                    no: no.by(plain.transfer.authority),
+                    rejection: rejection.by(plain.transfer.authority),
                     cause: cause(&failed),
                     // With a creation in it, the account need not exist.
                     destination: plain.create.is_none().then_some(plain.transfer.destination),
@@ -183,7 +183,7 @@ impl ExactSvm {
                 log_failure(cx, &failed);
                 let why = failed.sentence(instructions);
                 return Err(Box::new(Refused {
-                    no: No::new(&format!("{}: {why}", reason::WALLET_SIMULATION), why),
+                    rejection: Rejection::new(&format!("{}: {why}", reason::WALLET_SIMULATION), why),
                     cause: cause(&failed),
                     destination: None,
                 }));
@@ -202,7 +202,7 @@ impl ExactSvm {
             }
             None => Some(MintKind::Plain { for_ever: true }),
         };
-        let failed = |why: String| No::new(failure_reason(way), why).by(transfer.authority);
+        let failed = |why: String| Rejection::new(failure_reason(way), why).by(transfer.authority);
         let kind = kind.ok_or_else(|| failed("the asset is not a mint".into()))?;
         self.check_effects(message, terms, way, &transfer, &simulated, kind)
             .map_err(failed)?;
@@ -224,9 +224,9 @@ impl ExactSvm {
 }
 
 fn cause(failed: &Failed) -> Cause {
-    match (failed.unknown_blockhash, failed.is_our_poverty) {
+    match (failed.unknown_blockhash, failed.is_fee_payer_unfunded) {
         (true, _) => Cause::UnknownBlockhash,
-        (false, true) => Cause::OurPoverty,
+        (false, true) => Cause::FeePayerUnfunded,
         (false, false) => Cause::Payment,
     }
 }

@@ -8,7 +8,7 @@ use super::second::NO_TOKEN_ACCOUNT;
 use crate::programs::{TOKEN, TOKEN_2022, is_token};
 use crate::{rpc, text, token};
 
-/// Payees that are looked up at most; each takes two addresses for every asset.
+/// Payees that are read at most; each takes two addresses for every asset.
 const MAX_PAIRS: usize = rpc::MAX_ACCOUNTS / 2;
 
 /// A warning for each payee and asset without a token account of either program. Nothing is read without payees.

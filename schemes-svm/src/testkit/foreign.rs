@@ -5,7 +5,7 @@ use solana_address::Address;
 use super::{Deal, Key, Part, guard, limit, memo};
 use crate::programs::SYSTEM;
 
-/// Where token operations stand in [`foreign_instructions`], so that numbers in names stay the same.
+/// The index of the first token operation in [`foreign_instructions`], so that numbers in names stay the same.
 const FIRST_TOKEN_OPERATION: usize = 7;
 
 /// Instructions that do not belong in a payment.

@@ -80,12 +80,12 @@ pub struct Draft {
     pub signers: Vec<Address>,
     pub blockhash: Hash,
     pub parts: Vec<Part>,
-    /// Tables with their addresses; accounts that are in one and need not be static are looked up.
+    /// Tables with their addresses; accounts that are in one and need not be static are loaded from it.
     pub tables: Vec<(Address, Vec<Address>)>,
 }
 
 impl Draft {
-    /// The message that a wallet would sign. Accounts of a draft fit a message; programs are never looked up.
+    /// The message that a wallet would sign. Accounts of a draft fit a message; programs are never loaded from a table.
     #[must_use]
     pub fn message(&self) -> Message {
         let mut keys = vec![self.fee_payer];
@@ -147,7 +147,7 @@ impl Draft {
         }
     }
 
-    /// The accounts that are looked up: first all writable ones, then all others.
+    /// The accounts that are loaded from tables: first all writable ones, then all others.
     fn lookups<'a, I: Iterator<Item = &'a (Address, bool)>>(
         &'a self,
         keys: &[Address],
@@ -181,7 +181,7 @@ impl Draft {
         (lookups, loaded_writable)
     }
 
-    /// The wire bytes, signed by this one key wherever it must sign; other places stay empty.
+    /// The wire bytes, signed by this one key wherever it must sign; other signatures stay empty.
     #[must_use]
     pub fn sign(&self, key: &Key) -> Vec<u8> {
         sign(&self.message(), &[key])

@@ -13,9 +13,9 @@ use crate::wire::{Message, Version};
 /// What becomes of a mutation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// The buyer still pays exactly what was asked for, and nobody else pays anything but the fee.
+    /// The buyer still pays exactly the requested amount, and no other account pays anything but the fee.
     Pays,
-    /// What the bytes say is wrong: no chain is needed to see it.
+    /// The bytes show what is wrong: no chain is needed.
     Refused,
     /// A runtime refuses it, whether or not the bytes show it.
     FailsOnChain,

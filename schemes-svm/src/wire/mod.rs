@@ -1,7 +1,7 @@
 //! Transactions from hostile bytes, and back: legacy and version 0, as on the wire.
 //!
-//! Whatever a validator would refuse to look at is refused here: lengths in their shortest form only, nothing behind the
-//! last byte, as many signatures as the header asks for, indices within bounds, no account twice. What is read is written
+//! Whatever a validator would reject is refused here: lengths in their shortest form only, nothing after the
+//! last byte, as many signatures as the header requires, indices within bounds, no account twice. What is read is written
 //! back byte for byte.
 
 mod read;
@@ -72,7 +72,7 @@ impl Message {
         self.keys.get(..count).unwrap_or(&self.keys)
     }
 
-    /// An instruction's program. Programs are never looked up.
+    /// An instruction's program. Programs are never loaded from a table.
     #[must_use]
     pub fn program(&self, instruction: &CompiledInstruction) -> Option<Address> {
         self.keys.get(usize::from(instruction.program_id_index)).copied()

@@ -15,7 +15,7 @@ use crate::text::MAX_TRANSACTION_BYTES;
 
 /// Set in the first byte of a message that has a version.
 const VERSION_BIT: u8 = 0x80;
-/// First byte of a version 1 transaction, whose signatures stand at its end (SIMD-0385).
+/// First byte of a version 1 transaction, whose signatures are at its end (SIMD-0385).
 const VERSION_1_PREFIX: u8 = VERSION_BIT | 1;
 /// Bytes of a signature on the wire.
 const SIGNATURE_BYTES: usize = 64;
@@ -35,7 +35,7 @@ pub(super) fn named_version(bytes: &[u8]) -> Result<Option<u8>, DecodeError> {
             "the first byte is that of no transaction format",
         ));
     }
-    // The message stands after the signatures.
+    // The message comes after the signatures.
     let at = usize::from(first)
         .saturating_mul(SIGNATURE_BYTES)
         .saturating_add(1);
@@ -118,15 +118,15 @@ fn consistent(message: &Message) -> Result<(), &'static str> {
     if unique.len() != keys {
         return Err("an account is listed twice");
     }
-    let mut looked_up = 0;
+    let mut loaded = 0;
     for lookup in &message.lookups {
         let count = lookup.writable_indexes.len() + lookup.readonly_indexes.len();
         if count == 0 {
             return Err("a look-up table is named and not used");
         }
-        looked_up += count;
+        loaded += count;
     }
-    let accounts = keys + looked_up;
+    let accounts = keys + loaded;
     if accounts > MAX_ACCOUNTS {
         return Err("there are more than 256 accounts");
     }

@@ -39,7 +39,7 @@ impl Nodes {
         *self.second.lock().unwrap() = second;
     }
 
-    /// Looks at attempts with these nodes.
+    /// Polls attempts with these nodes.
     pub fn try_observe(&self, world: &World, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
         let mut context = self.first.context(NETWORK);
         context.network.options = world.options.clone();

@@ -1,4 +1,4 @@
-//! A first node that answers well-formed nonsense: a healthy second node serves the payment, and nobody is blamed.
+//! A first node that answers well-formed nonsense: a healthy second node serves the payment, and no payment is refused.
 
 use schemes_svm::exact::reason;
 use schemes_svm::testkit::Deal;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::world::{Chain, World, fee_payer, good, internal_error};
 
-/// Slots that no other node comes near.
+/// Slots far from those of every other node.
 const ABSURD: [u64; 5] = [0, 1, 9_000_000, 1_000_000_000_000_000, u64::MAX - 1_000];
 /// High enough that there are slots far below.
 const HEAD: u64 = 500_000;
@@ -18,7 +18,7 @@ fn too_little() -> Value {
     json!({"InstructionError": [2, {"Custom": 1}]})
 }
 
-/// The first node says so at this slot, and the second one sees the chain as it is.
+/// The first node shows this at this slot, and the second one sees the chain as it is.
 fn first_says(error: Value, slot: u64) -> World {
     World::new()
         .with(|chain| {
@@ -44,7 +44,7 @@ fn an_absurd_slot_of_one_node_is_no_newer_state() {
 #[test]
 fn an_absurd_slot_of_the_second_node_is_no_newer_state() {
     for slot in ABSURD {
-        // The first one does not know the payer's new balance yet when it is asked alone.
+        // The first one does not know the payer's new balance yet when it is read alone.
         let world = World::new().with(|chain| chain.slot = HEAD).with_second(|chain| {
             chain.slot = slot;
             chain.error = json!("BlockhashNotFound");

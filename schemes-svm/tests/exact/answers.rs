@@ -1,4 +1,4 @@
-//! Protocol v1's words, the operator's list of assets, and trouble of nodes, which is never a refusal.
+//! Protocol v1's reasons, the operator's list of assets, and faults of nodes, which are never a refusal.
 
 use schemes_svm::exact::reason;
 use schemes_svm::testkit::{Deal, memo};
@@ -85,7 +85,7 @@ fn trouble_of_a_node_is_a_fault_and_never_a_refusal() {
         at_slot(json!({"err": null, "preBalances": [1], "postBalances": ["x"]})),
         at_slot(json!({"err": null, "preTokenBalances": [{}], "postTokenBalances": []})),
         at_slot(json!({"err": null, "innerInstructions": [{}]})),
-        // Our own poverty is not the buyer's fault.
+        // That our own fee payer is unfunded is not the buyer's fault.
         at_slot(json!({"err": "InsufficientFundsForFee"})),
         at_slot(json!({"err": {"InsufficientFundsForRent": {"account_index": 0}}})),
     ] {

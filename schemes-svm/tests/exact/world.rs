@@ -1,4 +1,4 @@
-//! A chain that answers as told, the vectors' parties, and requests as the core hands them over.
+//! A scripted chain, the vectors' parties, and requests as the core sends them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -36,7 +36,7 @@ pub fn retained() -> Address {
     Key::of_seed(8).address()
 }
 
-/// What the chain says.
+/// The chain's answers.
 #[derive(Debug, Clone)]
 pub struct Chain {
     /// By address: owner and data.
@@ -48,7 +48,7 @@ pub struct Chain {
     pub error: Value,
     /// Lamports that the simulation takes from the fee payer; `None`: the fee.
     pub cost: Option<u64>,
-    /// What arrives, where it is not what the top-level transfers say.
+    /// What arrives, where it differs from the top-level transfers.
     pub arrives: Option<u64>,
     /// Whether the node shows balances before and after.
     pub shows_balances: bool,
@@ -59,7 +59,7 @@ pub struct Chain {
     pub inner: Value,
     /// The slot of the next answer; each simulation finds one more.
     pub slot: u64,
-    /// The chain stands still.
+    /// The chain makes no progress.
     pub stands: bool,
     /// Seconds since the epoch by the chain's clock.
     pub time_s: Option<u64>,
@@ -272,7 +272,7 @@ impl HostLayer for TwoNodes {
     }
 }
 
-/// A scheme instance, its host, and the chain behind it.
+/// A scheme instance, its host, and its chain.
 pub struct World {
     pub host: Arc<ScriptHost>,
     pub exact: ExactSvm,
@@ -391,7 +391,7 @@ impl World {
         verified
     }
 
-    /// How often two nodes were asked.
+    /// How often two nodes were read.
     pub fn second_opinions(&self) -> usize {
         let recorded = self.host.recorded().into_iter();
         recorded
@@ -439,7 +439,7 @@ pub fn lane(signer: &Address) -> Lane {
     }
 }
 
-/// The request for a transaction, as the core hands it over, with the terms of the example.
+/// The request for a transaction, as the core sends it, with the terms of the example.
 pub fn request(transaction: &[u8]) -> PaymentRequest {
     request_of(&Deal::example(), transaction)
 }
@@ -493,7 +493,7 @@ pub fn v1(mut request: PaymentRequest) -> PaymentRequest {
     request
 }
 
-/// An active look-up table's account.
+/// An active address lookup table's account.
 pub fn table(addresses: &[Address]) -> (Address, Vec<u8>) {
     let mut data = 1u32.to_le_bytes().to_vec();
     data.extend(u64::MAX.to_le_bytes());

@@ -8,14 +8,14 @@ use super::check::Funds;
 use super::collection::Collection;
 use super::custom::Sandbox;
 use super::payment::Payment;
-use crate::auth_capture::reason::{No, Reason};
+use crate::auth_capture::reason::{Reason, Rejection};
 use crate::auth_capture::revert;
 use crate::auth_capture::signed::Signed;
 use crate::auth_capture::state::{self, READ_GAS, State};
 use crate::rpc::{self, Answers, EthCall, Failure};
 use crate::step::{self, Wanted};
 
-/// What is asked of the chain about the call itself.
+/// What is read from the chain about the call itself.
 pub(super) struct Call {
     pub(super) collection: Collection,
     pub(super) consent: Option<Signed>,
@@ -31,7 +31,7 @@ impl Call {
         if let Some(consent) = &self.consent {
             reads.extend(consent.reads());
         }
-        reads.push(state::ask(payment.terms.deployment.escrow, self.collection.hash).call());
+        reads.push(state::payment_state(payment.terms.deployment.escrow, self.collection.hash).call());
         reads.push(rpc::balance_of(payment.terms.asset, payment.from(), Some(READ_GAS)).call());
         match (&self.sandbox, wanted) {
             (None, _) => reads.push(wanted.try_out(&self.call)),
@@ -52,7 +52,7 @@ impl Call {
         wanted: Wanted,
         height: u64,
         answers: &mut Answers,
-    ) -> Result<Result<Funds, No>, Fault> {
+    ) -> Result<Result<Funds, Rejection>, Fault> {
         let state = rpc::executed(answers.take()?, "paymentState of an escrow")?;
         let balance = rpc::executed_word(answers.take()?, "balanceOf of the payer")?;
         let Some(state) = State::of_answer(state) else {
@@ -61,9 +61,9 @@ impl Call {
         if let Some(sandbox) = &self.sandbox {
             match sandbox.judge(answers.take()?, self.collection.hash)? {
                 Ok(()) => {}
-                Err(no) => {
+                Err(rejection) => {
                     return Ok(Err(
-                        no.explained(|failure| self.explain(payment, state, balance, failure))
+                        rejection.explained(|failure| self.explain(payment, state, balance, failure))
                     ));
                 }
             }
@@ -81,7 +81,7 @@ impl Call {
             Err(failure) => return Ok(Err(self.explain(payment, state, balance, &failure))),
         };
         if gas > self.max_gas {
-            return Ok(Err(No::new(
+            return Ok(Err(Rejection::new(
                 Reason::SimulationFailed,
                 format!("the call needs {gas} gas, {} are allowed", self.max_gas),
             )));
@@ -89,16 +89,16 @@ impl Call {
         if state.collected {
             return Ok(Err(already_collected()));
         }
-        // A token that moves and can't tell balances is broken in a way that no reserve can live with.
+        // A token that transfers but returns no balance can't be reserved against.
         let Some(available) = balance else {
-            return Ok(Err(No::new(
+            return Ok(Err(Rejection::new(
                 Reason::SimulationFailed,
                 "the asset answers no balance",
             )));
         };
         if available < payment.needs(&self.collection) {
             // Open payments of this payer count later; this one alone is too much already.
-            return Ok(Err(too_poor()));
+            return Ok(Err(insufficient_balance()));
         }
         Ok(Ok(Funds {
             available: Amount(available),
@@ -107,22 +107,29 @@ impl Call {
         }))
     }
 
-    /// The typed map first; what it does not know is an old payment, a short balance, or the contract's own words.
-    fn explain(&self, payment: &Payment, state: State, balance: Option<U256>, failure: &Failure) -> No {
-        let words = revert::words(failure);
+    /// The map of typed errors first; an unknown error is an old payment, a balance that is too low, or the contract's own
+    /// message.
+    fn explain(
+        &self,
+        payment: &Payment,
+        state: State,
+        balance: Option<U256>,
+        failure: &Failure,
+    ) -> Rejection {
+        let message = revert::message(failure);
         if let Some(reason) = revert::reason(failure)
             .filter(|reason| self.sandbox.is_some() || revert::can_be_of_own_signer(*reason))
         {
-            return No::new(reason, words);
+            return Rejection::new(reason, message);
         }
         if state.collected {
             return already_collected();
         }
         let signed = U256::from(payment.terms.max_amount);
         if balance.is_some_and(|balance| balance < signed) {
-            return too_poor();
+            return insufficient_balance();
         }
-        No::new(Reason::SimulationFailed, words)
+        Rejection::new(Reason::SimulationFailed, message)
     }
 }
 
@@ -138,20 +145,20 @@ fn estimated(answer: RpcResult) -> Result<Result<u64, Failure>, Fault> {
     )
 }
 
-fn too_poor() -> No {
-    No::new(
+fn insufficient_balance() -> Rejection {
+    Rejection::new(
         Reason::InsufficientBalance,
         "the payer has less than the signed amount",
     )
 }
 
-fn already_collected() -> No {
-    No::new(
+fn already_collected() -> Rejection {
+    Rejection::new(
         Reason::PaymentAlreadyCollected,
         "the payment was collected before",
     )
 }
 
-pub(super) fn not_deployed() -> No {
-    No::new(Reason::Extra, "the escrow is not deployed on this network")
+pub(super) fn not_deployed() -> Rejection {
+    Rejection::new(Reason::Extra, "the escrow is not deployed on this network")
 }

@@ -1,5 +1,5 @@
 //! Where an escrow keeps an operator's tokens. The address is computed from the escrow and the operator and never
-//! changes, so it is asked for once; the store may have no code yet (T-80), which asking does not touch.
+//! changes, so it is read once; the store may have no code yet (T-80), and a read does not change that.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,11 +9,11 @@ use alloy_sol_types::SolCall;
 use sdk_plugin::{Cx, Fault};
 
 use crate::auth_capture::abi::Escrow;
-use crate::auth_capture::payment_info::Place;
+use crate::auth_capture::payment_info::EscrowId;
 use crate::auth_capture::state::READ_GAS;
 use crate::rpc::{self, EthCall, Executed};
 
-/// Most addresses kept; only admitted operators get here, so more than that is a mistake of ours, not an attack.
+/// Most addresses kept; only admitted operators get here, so more than that is a defect, not an attack.
 const CAPACITY: usize = 4_096;
 
 #[derive(Debug, Default)]
@@ -27,10 +27,10 @@ impl TokenStores {
     pub(super) async fn of(
         &self,
         cx: &Cx,
-        place: Place,
+        escrow_id: EscrowId,
         operator: Address,
     ) -> Result<Option<Address>, Fault> {
-        let key = (place.chain_id, place.escrow, operator);
+        let key = (escrow_id.chain_id, escrow_id.escrow, operator);
         // No invariant spans two statements, so a map left by a panicking thread is as good as any.
         let known = |map: &Mutex<HashMap<_, _>>| {
             map.lock()
@@ -43,7 +43,7 @@ impl TokenStores {
         }
         let question = EthCall {
             from: None,
-            to: place.escrow,
+            to: escrow_id.escrow,
             data: Escrow::getTokenStoreCall { operator }.abi_encode(),
             gas: Some(READ_GAS),
         };

@@ -1,6 +1,6 @@
 //! A lifecycle payload (auth-capture-evm.md section 6), hostile in every member, and how this crate writes one.
 //!
-//! The collection's members may stand beside it and are not looked at.
+//! The collection's members may be present and are ignored.
 
 use alloy_primitives::aliases::{U48, U120};
 use alloy_primitives::ruint::UintTryTo;
@@ -12,10 +12,10 @@ use super::super::abi::PaymentInfo;
 use super::super::authorizer::{Balances, Operation};
 use super::super::deployment::Deployment;
 use super::super::fees::Fee;
-use super::super::reason::{No, Reason};
+use super::super::reason::{Reason, Rejection};
 use crate::{members, signature, text};
 
-/// What is asked for.
+/// The requested operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Capture,
@@ -24,7 +24,7 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// As `type` spells it.
+    /// As in the member `type`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Capture => "capture",
@@ -40,12 +40,12 @@ impl Action {
     }
 }
 
-/// Who wants the rest given back behind a capture.
+/// Who requests that the rest is given back after a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CloseOut {
     Signed(Vec<u8>),
     /// `voidRemainder`, for those whose authorizer we are.
-    Asked,
+    Requested,
 }
 
 /// A payload whose members are well formed.
@@ -60,25 +60,25 @@ pub(super) struct Payload {
     pub(super) fee: Result<Fee, &'static str>,
     pub(super) fee_receiver: Option<Address>,
     pub(super) expected: Balances,
-    /// `None`: the authorizer is ours, or the signature was forgotten.
+    /// `None`: the authorizer is ours, or the signature is missing.
     pub(super) signature: Option<Vec<u8>>,
     pub(super) close_out: Option<CloseOut>,
 }
 
 impl Payload {
     /// Step 1.
-    pub(super) fn decode(sent: &Map<String, Value>) -> Result<Self, No> {
+    pub(super) fn decode(sent: &Map<String, Value>) -> Result<Self, Rejection> {
         let action = sent
             .get("type")
             .and_then(Value::as_str)
             .and_then(Action::read)
             .ok_or_else(|| {
-                No::new(
+                Rejection::new(
                     Reason::PayloadType,
                     "payload.type must be \"capture\", \"void\" or \"refund\", or absent to collect",
                 )
             })?;
-        let malformed = |message: String| No::new(Reason::PayloadFormat, message);
+        let malformed = |message: String| Rejection::new(Reason::PayloadFormat, message);
         let info = sent
             .get("paymentInfo")
             .and_then(Value::as_object)
@@ -137,23 +137,23 @@ impl Payload {
     }
 }
 
-fn close_out(sent: &Map<String, Value>, action: Action) -> Result<Option<CloseOut>, No> {
+fn close_out(sent: &Map<String, Value>, action: Action) -> Result<Option<CloseOut>, Rejection> {
     let signed = match members::present(sent, "voidAuthorizerSignature") {
         Some(_) if action != Action::Capture => {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::VoidAuthorizerSignature,
                 "payload.voidAuthorizerSignature belongs to a capture only",
             ));
         }
         Some(_) => optional_signature(sent, "voidAuthorizerSignature")
-            .map_err(|message| No::new(Reason::PayloadFormat, message))?,
+            .map_err(|message| Rejection::new(Reason::PayloadFormat, message))?,
         None => None,
     };
-    let asked = match members::present(sent, "voidRemainder") {
+    let requested = match members::present(sent, "voidRemainder") {
         None | Some(Value::Bool(false)) => false,
         Some(Value::Bool(true)) => action == Action::Capture,
         Some(_) => {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::PayloadFormat,
                 "payload.voidRemainder must be true or false",
             ));
@@ -161,7 +161,7 @@ fn close_out(sent: &Map<String, Value>, action: Action) -> Result<Option<CloseOu
     };
     Ok(match signed {
         Some(signature) => Some(CloseOut::Signed(signature)),
-        None => asked.then_some(CloseOut::Asked),
+        None => requested.then_some(CloseOut::Requested),
     })
 }
 

@@ -15,7 +15,7 @@ use crate::auth_capture::order::{Order, is_ours};
 use crate::text;
 
 impl AuthCaptureEvm {
-    /// `POST /payments/{hash}/capture`, `/void` and `/refund`: settles, and then words the outcome.
+    /// `POST /payments/{hash}/capture`, `/void` and `/refund`: settles, and then formats the outcome.
     pub(super) fn act(
         &self,
         request: &RouteRequest,

@@ -1,6 +1,6 @@
 //! The seller's terms: `extra` of the requirements, checked in the order of auth-capture-evm.md section 7, steps 5 to 15.
 //!
-//! Collections and lifecycle calls read the same terms; what differs behind step 13 is in the two callers' hands.
+//! Collections and lifecycle calls read the same terms; the steps after 13 differ and are in the two callers.
 
 mod read;
 
@@ -10,15 +10,15 @@ use sdk_plugin::cx::NetworkView;
 use sdk_plugin::{PaymentRequest, Value};
 use serde_json::Map;
 
-use self::read::no_extra;
+use self::read::invalid_extra;
 pub(super) use self::read::{accepted_amount, bps, seconds};
 use super::SCHEME;
 use super::abi::PaymentInfo;
 use super::config::Config;
 use super::deployment::{Deployment, Method, V1_0};
 use super::fees::FeeTerms;
-use super::payment_info::Place;
-use super::reason::{Dialect, No, Reason};
+use super::payment_info::EscrowId;
+use super::reason::{Dialect, Reason, Rejection};
 use crate::{members, step, text};
 
 /// Members that only v1.1 has: one of them keeps a request out of the v1.0 dialect.
@@ -57,7 +57,7 @@ pub struct Terms {
     pub asset: Address,
     /// What the buyer accepted, and signed: atomic units.
     pub max_amount: U120,
-    /// What the seller asks for now: at most `max_amount`.
+    /// What the seller charges now: at most `max_amount`.
     pub amount: U256,
     pub max_timeout_s: u64,
     /// EIP-712 domain members of the token.
@@ -87,7 +87,7 @@ pub fn dialect(request: &PaymentRequest, config: &Config) -> Dialect {
     }
 }
 
-/// Which dialect a collection speaks, whatever is served.
+/// Which dialect a collection uses, whether or not it is served.
 #[must_use]
 pub fn spoken(request: &PaymentRequest) -> Dialect {
     let extra = &request.requirements.extra;
@@ -115,19 +115,22 @@ pub fn collector_as_sent(payload: &Map<String, Value>) -> Option<Address> {
 }
 
 /// Steps 2 to 4, and what both dialects need of the requirements themselves.
-pub fn networks(request: &PaymentRequest) -> Result<u64, No> {
+pub fn networks(request: &PaymentRequest) -> Result<u64, Rejection> {
     let terms = &request.requirements;
     if request.accepted.scheme != SCHEME || terms.scheme != SCHEME {
-        return Err(No::new(Reason::Scheme, "both schemes must be \"auth-capture\""));
+        return Err(Rejection::new(
+            Reason::Scheme,
+            "both schemes must be \"auth-capture\"",
+        ));
     }
     if request.accepted.network != terms.network {
-        return Err(No::new(
+        return Err(Rejection::new(
             Reason::NetworkMismatch,
             "the payload's network is not the requirements' network",
         ));
     }
     text::chain_id(&terms.network)
-        .ok_or_else(|| No::new(Reason::InvalidNetwork, "the network is not eip155:<chain id>"))
+        .ok_or_else(|| Rejection::new(Reason::InvalidNetwork, "the network is not eip155:<chain id>"))
 }
 
 impl Terms {
@@ -135,7 +138,7 @@ impl Terms {
     ///
     /// # Errors
     /// `policy`.
-    pub fn no_policy(extra: &Map<String, Value>) -> Result<(), No> {
+    pub fn no_policy(extra: &Map<String, Value>) -> Result<(), Rejection> {
         let zero = match members::present(extra, "policy") {
             None => true,
             Some(_) => members::address(extra, "policy") == Some(Address::ZERO),
@@ -143,7 +146,7 @@ impl Terms {
         if zero {
             Ok(())
         } else {
-            Err(No::new(
+            Err(Rejection::new(
                 Reason::Policy,
                 "extra.policy must be absent or the zero address",
             ))
@@ -155,7 +158,7 @@ impl Terms {
     ///
     /// # Errors
     /// `operator_not_admitted`, `extra`.
-    pub fn admitted(&self, config: &Config, network: &NetworkView) -> Result<(), No> {
+    pub fn admitted(&self, config: &Config, network: &NetworkView) -> Result<(), Rejection> {
         let refused = match self.operator_type {
             OperatorType::Custom if config.admits(self.operator, &network.id) => None,
             OperatorType::Custom => Some("is not a contract that this facilitator admits"),
@@ -169,7 +172,7 @@ impl Terms {
             OperatorType::Delegated => Some("is not one of this facilitator's signers; see /supported"),
         };
         if let Some(why) = refused {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::OperatorNotAdmitted,
                 format!("extra.captureAuthorizer {why}"),
             ));
@@ -188,7 +191,7 @@ impl Terms {
         if self.fees == same {
             Ok(())
         } else {
-            Err(no_extra(
+            Err(invalid_extra(
                 "feeRecipient, minFeeBps and maxFeeBps must be those that this facilitator publishes in /supported",
             ))
         }
@@ -201,8 +204,8 @@ impl Terms {
     }
 
     #[must_use]
-    pub fn place(&self) -> Place {
-        Place {
+    pub fn escrow_id(&self) -> EscrowId {
+        EscrowId {
             chain_id: self.chain_id,
             escrow: self.deployment.escrow,
         }

@@ -10,7 +10,7 @@ use super::{Flow, OperatorType, Terms, networks};
 use crate::auth_capture::config::Config;
 use crate::auth_capture::deployment::{Deployment, Method, V1_0, V1_1};
 use crate::auth_capture::fees::{BPS_PER_WHOLE, FeeTerms};
-use crate::auth_capture::reason::{Dialect, No, Reason};
+use crate::auth_capture::reason::{Dialect, Reason, Rejection};
 use crate::{members, text};
 
 /// Longest name and version of a token: they are kept with the payment.
@@ -32,7 +32,7 @@ struct Typed {
 }
 
 impl Typed {
-    fn read(request: &PaymentRequest) -> Result<Self, No> {
+    fn read(request: &PaymentRequest) -> Result<Self, Rejection> {
         let terms = &request.requirements;
         let extra = &terms.extra;
         let name_of_token = |name: &str| {
@@ -40,14 +40,14 @@ impl Typed {
                 .filter(|text| text.len() <= MAX_NAME_BYTES)
                 .map(str::to_owned)
                 .ok_or_else(|| {
-                    no_extra(format!(
+                    invalid_extra(format!(
                         "extra.{name} must be a string of 1 to {MAX_NAME_BYTES} bytes"
                     ))
                 })
         };
         let address = |name: &str| {
             members::address(extra, name)
-                .ok_or_else(|| no_extra(format!("extra.{name} must be a 20-byte hex address")))
+                .ok_or_else(|| invalid_extra(format!("extra.{name} must be a 20-byte hex address")))
         };
         Ok(Self {
             token_name: name_of_token("name")?,
@@ -59,31 +59,33 @@ impl Typed {
             min_fee_bps: bps(extra, "minFeeBps")?,
             max_fee_bps: bps(extra, "maxFeeBps")?,
             asset: text::address(&terms.asset)
-                .ok_or_else(|| no_extra("asset must be a 20-byte hex address"))?,
+                .ok_or_else(|| invalid_extra("asset must be a 20-byte hex address"))?,
             receiver: text::address(&terms.pay_to)
-                .ok_or_else(|| no_extra("payTo must be a 20-byte hex address"))?,
+                .ok_or_else(|| invalid_extra("payTo must be a 20-byte hex address"))?,
             max_amount: accepted_amount(request)?,
         })
     }
 
     /// Step 12: fees that the escrow can charge, and an operator that is an account.
-    fn fees(&self) -> Result<FeeTerms, No> {
+    fn fees(&self) -> Result<FeeTerms, Rejection> {
         let whole = u64::from(BPS_PER_WHOLE);
         let bps = |bps: u64| u16::try_from(bps).ok().filter(|_| bps <= whole);
         let (Some(min_bps), Some(max_bps)) = (bps(self.min_fee_bps), bps(self.max_fee_bps)) else {
-            return Err(no_extra(
+            return Err(invalid_extra(
                 "extra.minFeeBps and extra.maxFeeBps must be at most 10000",
             ));
         };
         if min_bps > max_bps {
-            return Err(no_extra("extra.minFeeBps is above extra.maxFeeBps"));
+            return Err(invalid_extra("extra.minFeeBps is above extra.maxFeeBps"));
         }
         if self.operator == Address::ZERO {
-            return Err(no_extra("extra.captureAuthorizer must not be the zero address"));
+            return Err(invalid_extra(
+                "extra.captureAuthorizer must not be the zero address",
+            ));
         }
         let recipient = self.fee_recipient;
         if recipient == Address::ZERO && max_bps > 0 {
-            return Err(no_extra(
+            return Err(invalid_extra(
                 "extra.feeRecipient may be the zero address only with minFeeBps 0 and maxFeeBps 0",
             ));
         }
@@ -100,7 +102,7 @@ impl Terms {
     ///
     /// # Errors
     /// The first step that fails.
-    pub fn read(request: &PaymentRequest, dialect: Dialect, config: &Config) -> Result<Self, No> {
+    pub fn read(request: &PaymentRequest, dialect: Dialect, config: &Config) -> Result<Self, Rejection> {
         let chain_id = networks(request)?;
         let requirements = &request.requirements;
         let extra = &requirements.extra;
@@ -109,7 +111,7 @@ impl Terms {
         // 6
         let auto_capture = extra.get("autoCapture") == Some(&Value::Bool(true));
         if auto_capture && dialect == Dialect::V1_1 {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::UnsupportedPaymentFlow,
                 "extra.autoCapture is of an older version; write paymentFlow \"authorization\" instead",
             ));
@@ -141,7 +143,7 @@ impl Terms {
         };
         // 13
         if dialect == Dialect::V1_1 && flow == Flow::Authorization && receiver_authorizer == Address::ZERO {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::MissingReceiverAuthorizer,
                 "paymentFlow \"authorization\" needs extra.receiverAuthorizer",
             ));
@@ -170,12 +172,12 @@ impl Terms {
     }
 }
 
-fn transfer_method(extra: &Map<String, Value>) -> Result<Method, No> {
+fn transfer_method(extra: &Map<String, Value>) -> Result<Method, Rejection> {
     word(extra, "assetTransferMethod", "eip3009")
         .ok()
         .and_then(Method::read)
         .ok_or_else(|| {
-            No::new(
+            Rejection::new(
                 Reason::UnsupportedAssetTransferMethod,
                 "extra.assetTransferMethod must be \"eip3009\" or \"permit2\"",
             )
@@ -183,30 +185,30 @@ fn transfer_method(extra: &Map<String, Value>) -> Result<Method, No> {
 }
 
 /// A number of seconds that fits 48 bits: a JSON integer.
-pub(in crate::auth_capture) fn seconds(extra: &Map<String, Value>, name: &str) -> Result<u64, No> {
+pub(in crate::auth_capture) fn seconds(extra: &Map<String, Value>, name: &str) -> Result<u64, Rejection> {
     extra
         .get(name)
         .and_then(Value::as_u64)
         .filter(|seconds| *seconds < 1 << 48)
         .ok_or_else(|| {
-            no_extra(format!(
+            invalid_extra(format!(
                 "extra.{name} must be an integer of unix seconds below 2^48"
             ))
         })
 }
 
-pub(in crate::auth_capture) fn bps(extra: &Map<String, Value>, name: &str) -> Result<u64, No> {
+pub(in crate::auth_capture) fn bps(extra: &Map<String, Value>, name: &str) -> Result<u64, Rejection> {
     extra
         .get(name)
         .and_then(Value::as_u64)
-        .ok_or_else(|| no_extra(format!("extra.{name} must be an integer of basis points")))
+        .ok_or_else(|| invalid_extra(format!("extra.{name} must be an integer of basis points")))
 }
 
-pub(super) fn no_extra(message: impl Into<String>) -> No {
-    No::new(Reason::Extra, message)
+pub(super) fn invalid_extra(message: impl Into<String>) -> Rejection {
+    Rejection::new(Reason::Extra, message)
 }
 
-/// One of a few words, with the first as default. `Err` with what was sent.
+/// One of a few values, with the first as default. `Err` with what was sent.
 fn word<'a>(extra: &'a Map<String, Value>, name: &str, default: &'static str) -> Result<&'a str, String>
 where
     'static: 'a,
@@ -219,18 +221,21 @@ where
 }
 
 /// Steps 7 to 10.
-fn v1_1_choices(extra: &Map<String, Value>, config: &Config) -> Result<(Deployment, Flow, OperatorType), No> {
+fn v1_1_choices(
+    extra: &Map<String, Value>,
+    config: &Config,
+) -> Result<(Deployment, Flow, OperatorType), Rejection> {
     let deployment = match word(extra, "authCaptureEscrow", "") {
         Ok("") => Some(V1_1),
         Ok(sent) => text::address(sent).and_then(|escrow| config.deployment_of(escrow).copied()),
         Err(_) => None,
     }
-    .ok_or_else(|| no_extra("extra.authCaptureEscrow is none of the escrows served here"))?;
+    .ok_or_else(|| invalid_extra("extra.authCaptureEscrow is none of the escrows served here"))?;
     let flow = match word(extra, "paymentFlow", "escrow") {
         Ok("escrow") => Flow::Escrow,
         Ok("authorization") => Flow::Authorization,
         Ok(_) | Err(_) => {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::UnsupportedPaymentFlow,
                 "extra.paymentFlow must be \"escrow\" or \"authorization\"",
             ));
@@ -241,17 +246,21 @@ fn v1_1_choices(extra: &Map<String, Value>, config: &Config) -> Result<(Deployme
         None => {}
         Some(Some("sync" | "deferred")) if flow == Flow::Escrow => {}
         Some(Some("sync" | "deferred")) => {
-            return Err(no_extra(
+            return Err(invalid_extra(
                 "extra.captureMode must be absent with paymentFlow \"authorization\"",
             ));
         }
-        Some(_) => return Err(no_extra("extra.captureMode must be \"sync\" or \"deferred\"")),
+        Some(_) => {
+            return Err(invalid_extra(
+                "extra.captureMode must be \"sync\" or \"deferred\"",
+            ));
+        }
     }
     let operator_type = match word(extra, "operatorType", "delegated") {
         Ok("delegated") => OperatorType::Delegated,
         Ok("custom") => OperatorType::Custom,
         Ok(_) | Err(_) => {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::UnsupportedOperatorType,
                 "extra.operatorType must be \"delegated\" or \"custom\"",
             ));
@@ -261,16 +270,16 @@ fn v1_1_choices(extra: &Map<String, Value>, config: &Config) -> Result<(Deployme
 }
 
 /// Absent and `null` are the zero address.
-fn optional_address(extra: &Map<String, Value>, name: &str) -> Result<Address, No> {
+fn optional_address(extra: &Map<String, Value>, name: &str) -> Result<Address, Rejection> {
     match members::present(extra, name) {
         None => Ok(Address::ZERO),
         Some(_) => members::address(extra, name)
-            .ok_or_else(|| no_extra(format!("extra.{name} must be a 20-byte hex address"))),
+            .ok_or_else(|| invalid_extra(format!("extra.{name} must be a 20-byte hex address"))),
     }
 }
 
 /// What the buyer accepted: a decimal string, above zero and within the escrow's 120 bits.
-pub(in crate::auth_capture) fn accepted_amount(request: &PaymentRequest) -> Result<U120, No> {
+pub(in crate::auth_capture) fn accepted_amount(request: &PaymentRequest) -> Result<U120, Rejection> {
     let sent = members::number(&request.accepted.raw, "amount").or_else(|| {
         // Only requirements are sent beside a payload that repeats nothing.
         request
@@ -280,7 +289,7 @@ pub(in crate::auth_capture) fn accepted_amount(request: &PaymentRequest) -> Resu
             .then_some(request.requirements.amount.0)
     });
     sent.and_then(|amount| amount.uint_try_to().ok()).ok_or_else(|| {
-        No::new(
+        Rejection::new(
             Reason::AmountMismatch,
             "accepted.amount must be a decimal string below 2^120",
         )

@@ -5,7 +5,7 @@ use super::Search;
 /// How long the size of a range is remembered that nodes take, in milliseconds: plans change, and nodes are replaced.
 const LOG_LIMIT_TTL_MS: u64 = 3_600_000;
 
-/// What a network's nodes have said about searches of logs.
+/// What a network's nodes have reported about searches of logs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::driver) struct LogLimits {
     /// Most blocks of a search, why, and until when that is remembered.
@@ -21,7 +21,7 @@ impl LogLimits {
         (now_ms < *until_ms).then_some(*blocks)
     }
 
-    /// Takes what nodes said in one look.
+    /// Records what nodes reported in one poll.
     pub(in crate::driver) fn learn(&mut self, search: &Search, now_ms: u64) {
         if let Some((blocks, why)) = &search.smaller {
             self.smaller = Some((*blocks, why.clone(), now_ms.saturating_add(LOG_LIMIT_TTL_MS)));

@@ -1,9 +1,10 @@
-//! Which transaction had a step's effect, ours or somebody else's: logs since the attempt was journaled, then the receipts
+//! Which transaction had a step's effect, ours or another sender's: logs since the attempt was journaled, then the receipts
 //! of the transactions that hold them, or their logs where a node has no receipt.
 //!
-//! Providers limit what one search may cover: ranges are made smaller by their own words, or halved (exact-evm.md section 16).
+//! Providers limit what one search may cover: ranges are reduced to the limit that they name, or halved (exact-evm.md
+//! section 16).
 //!
-//! What is found counts. What is not found proves nothing: logs may lag behind state, and a node that answers with an error,
+//! What is found counts. What is not found proves nothing: logs may lag state, and a node that answers with an error,
 //! drops a range or shows half a transaction leaves the search incomplete.
 
 mod limits;
@@ -19,7 +20,7 @@ use sdk_plugin::{Cx, Fault};
 use serde_json::json;
 
 pub(super) use self::limits::LogLimits;
-use self::query::{Place, Query};
+use self::query::{Position, Query};
 use super::observe::{Header, transaction};
 use super::receipt::{self, Receipt};
 use super::wording::{self, Class};
@@ -27,20 +28,20 @@ use crate::{rpc, text};
 
 /// Most ranges of blocks per watch and filter, of the configured size; of an older watch the newest blocks are searched.
 const MAX_RANGES: u64 = 64;
-/// Most searches of one look, once nodes have made the ranges smaller: the newest blocks are searched first.
+/// Most searches of one poll, once nodes have made the ranges smaller: the newest blocks are searched first.
 const MAX_QUERIES: usize = 512;
-/// Most times that a look makes its ranges smaller: halving reaches one block from a thousand.
+/// Most times that a poll makes its ranges smaller: halving reaches one block from a thousand.
 const MAX_ROUNDS: usize = 11;
 
-/// All searches of one look.
+/// All searches of one poll.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     queries: Vec<Query>,
     /// Watches whose search can't be complete.
     incomplete: BTreeSet<usize>,
     /// Transactions that were found, and the watches that they concern.
-    hits: BTreeMap<String, (Place, BTreeSet<usize>)>,
-    /// The least range that was tried because a node refused a larger one, and its words.
+    hits: BTreeMap<String, (Position, BTreeSet<usize>)>,
+    /// The smallest range that was tried because a node refused a larger one, and the node's message.
     smaller: Option<(u64, String)>,
     /// Why a part of the search has no answer.
     refused: Option<String>,
@@ -73,7 +74,7 @@ impl Search {
     }
 
     /// Searches. What nodes refuse as too large is searched in smaller ranges; what they do not answer leaves the search
-    /// incomplete, and is nobody else's trouble.
+    /// incomplete, and does not affect other watches.
     pub(super) async fn run(&mut self, cx: &Cx) -> Result<(), Fault> {
         for _ in 0..MAX_ROUNDS {
             // The newest blocks first: what is searched for is mostly there.
@@ -95,7 +96,7 @@ impl Search {
                 }
                 Err(fault) => {
                     for query in queries {
-                        if blames_the_question(&fault) {
+                        if may_be_too_large(&fault) {
                             self.narrow_or_refuse(cx, query, &fault.message);
                         } else {
                             self.refused(cx, query, &fault.message);
@@ -122,8 +123,11 @@ impl Search {
         };
         match query.transactions(answer) {
             Ok(transactions) => {
-                for (tx_id, place) in transactions {
-                    let (_, concerned) = self.hits.entry(tx_id).or_insert_with(|| (place, BTreeSet::new()));
+                for (tx_id, position) in transactions {
+                    let (_, concerned) = self
+                        .hits
+                        .entry(tx_id)
+                        .or_insert_with(|| (position, BTreeSet::new()));
                     concerned.insert(query.watch);
                 }
             }
@@ -162,7 +166,7 @@ impl Search {
         watches: &[Watch],
         head: u64,
     ) -> Result<impl Fn(usize) -> (Vec<ForeignTx>, bool), Fault> {
-        let heights: BTreeSet<u64> = self.hits.values().map(|(place, _)| place.height).collect();
+        let heights: BTreeSet<u64> = self.hits.values().map(|(position, _)| position.height).collect();
         let mut calls: Vec<RpcCall> = heights.iter().map(|height| Header::at(*height)).collect();
         calls.extend(
             self.hits
@@ -176,7 +180,7 @@ impl Search {
         }
         let mut found: BTreeMap<usize, Vec<ForeignTx>> = BTreeMap::new();
         let mut without_receipt = Vec::new();
-        for (tx_id, (place, concerned)) in std::mem::take(&mut self.hits) {
+        for (tx_id, (position, concerned)) in std::mem::take(&mut self.hits) {
             let read = match answers.take()? {
                 RpcResult::Ok(value) => Receipt::read(&value, &tx_id).ok().flatten(),
                 RpcResult::Error(_) => None,
@@ -198,7 +202,7 @@ impl Search {
                         logs: receipt.logs(&tx_id, &watch.evidence),
                     }),
                     // The node has its logs and no receipt: receipts lag, or are pruned.
-                    None => without_receipt.push((index, tx_id.clone(), place.clone(), in_slot)),
+                    None => without_receipt.push((index, tx_id.clone(), position.clone(), in_slot)),
                 }
             }
         }
@@ -233,17 +237,17 @@ impl Search {
 async fn by_logs(
     cx: &Cx,
     watches: &[Watch],
-    wanted: Vec<(usize, String, Place, bool)>,
+    wanted: Vec<(usize, String, Position, bool)>,
     head: u64,
 ) -> Result<Vec<(usize, Option<ForeignTx>)>, Fault> {
     let mut calls = Vec::new();
-    for (index, _, place, _) in &wanted {
+    for (index, _, position, _) in &wanted {
         let filters = watches.get(*index).into_iter().flat_map(filters_of);
-        calls.extend(filters.map(|filter| receipt::logs_of_block(&place.block.to_string(), filter)));
+        calls.extend(filters.map(|filter| receipt::logs_of_block(&position.block.to_string(), filter)));
     }
     let mut answers = rpc::NODES.read_all(cx, calls).await?;
     let mut found = Vec::new();
-    for (index, tx_id, place, in_slot) in wanted {
+    for (index, tx_id, position, in_slot) in wanted {
         let mut logs = Some(Vec::new());
         for filter in watches.get(index).into_iter().flat_map(filters_of) {
             let read = receipt::block_logs(answers.take()?, filter);
@@ -263,11 +267,11 @@ async fn by_logs(
             logs.dedup_by_key(|log| log.index);
             ForeignTx {
                 tx_id,
-                height: place.height,
-                block: place.block.to_string(),
+                height: position.height,
+                block: position.block.to_string(),
                 earlier: false,
                 in_slot,
-                depth: head.saturating_sub(place.height).saturating_add(1),
+                depth: head.saturating_sub(position.height).saturating_add(1),
                 logs: logs.into_iter().map(receipt::BlockLog::into_entry).collect(),
             }
         });
@@ -276,7 +280,7 @@ async fn by_logs(
     Ok(found)
 }
 
-/// Who sent a transaction, and in which place.
+/// The sender of a transaction, and its nonce.
 struct Sent {
     from: Address,
     nonce: u64,
@@ -304,8 +308,8 @@ fn filters_of(watch: &Watch) -> impl Iterator<Item = &LogFilter> {
     watch.evidence.iter().flat_map(|evidence| &evidence.logs)
 }
 
-/// Whether a fault without a node's own words may be that of a search over too much: -32005 is how several providers refuse
+/// Whether a fault without the node's own message may come from a search over too much: -32005 is how several providers refuse
 /// one, and the host keeps no text where it does not know the wording.
-fn blames_the_question(fault: &Fault) -> bool {
+fn may_be_too_large(fault: &Fault) -> bool {
     fault.message.contains("(error -32005)")
 }

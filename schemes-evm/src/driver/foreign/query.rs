@@ -14,7 +14,7 @@ use crate::{rpc, text};
 
 /// Where a transaction is, by one of its logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Position {
     pub(super) height: u64,
     pub(super) block: B256,
 }
@@ -36,7 +36,7 @@ impl Query {
     /// The same search in ranges of at most so many blocks, from the first block on.
     pub(super) fn cut(self, blocks: u64) -> Vec<Self> {
         let blocks = blocks.max(1);
-        // Nobody runs more of them than this.
+        // No caller runs more of them than this.
         let ranges = self.blocks().div_ceil(blocks).min(MAX_QUERIES as u64 + 1);
         let mut to = self.to;
         let mut parts = Vec::new();
@@ -69,7 +69,7 @@ impl Query {
     }
 
     /// Transactions whose logs match, by id.
-    pub(super) fn transactions(&self, result: RpcResult) -> Result<BTreeMap<String, Place>, String> {
+    pub(super) fn transactions(&self, result: RpcResult) -> Result<BTreeMap<String, Position>, String> {
         let logs = match result {
             RpcResult::Ok(Value::Array(logs)) => logs,
             RpcResult::Ok(_) => return Err("the answer is no list".into()),
@@ -82,16 +82,16 @@ impl Query {
                     rpc::as_address(log.get("address")?)?,
                     receipt::topics(&log)?,
                     rpc::as_word(log.get("transactionHash")?)?,
-                    Place {
+                    Position {
                         height: rpc::as_count(log.get("blockNumber")?)?,
                         block: rpc::as_word(log.get("blockHash")?)?,
                     },
                 ))
             };
-            let (emitter, topics, tx_id, place) = read().ok_or("a log is malformed")?;
-            let in_range = (self.from..=self.to).contains(&place.height);
+            let (emitter, topics, tx_id, position) = read().ok_or("a log is malformed")?;
+            let in_range = (self.from..=self.to).contains(&position.height);
             if in_range && receipt::matches(&self.filter, emitter, &topics) {
-                transactions.insert(tx_id.to_string(), place);
+                transactions.insert(tx_id.to_string(), position);
             }
         }
         Ok(transactions)

@@ -1,15 +1,15 @@
-//! Where do attempts stand? One batch answers for all of them.
+//! The state of each attempt. One batch serves all of them.
 //!
 //! | batch | when | reads |
 //! |---|---|---|
 //! | 1 | always | chain id, head block, nonces, receipts, blocks that decided something, transactions by hash where wanted |
 //! | 1a | a receipt is not of the head block | the block at its height, which must be its own |
-//! | 1b | something looks final by the head's number | the block that makes it final, by its number |
+//! | 1b | something seems final by the head's number | the block that makes it final, by its number |
 //! | 2 | a slot is used without a receipt, a transaction reverted, guards are wanted | nonce and guards at one block named by its hash |
 //! | 3 | a transaction landed whose evidence has reads; searches | reads at its block, logs |
 //!
-//! Absence decides nothing: a null receipt with a nonce that is past only says that the slot is used, and the guards say
-//! what that means. Nonces stand before receipts in the batch: a nonce that is read first and already counts the slot
+//! Absence decides nothing: a null receipt with a nonce that is past only shows that the slot is used, and the guards show
+//! what that means. Nonces come before receipts in the batch: a nonce that is read first and already counts the slot
 //! can't be that of a block which the receipts of the same node do not know yet.
 
 mod anchor;
@@ -42,7 +42,7 @@ impl EvmDriver {
         Ok(observations)
     }
 
-    /// Looks for what others did. A search that nodes refuse is incomplete, and no trouble of the rest.
+    /// Searches for transactions of others. A search that nodes refuse is incomplete, and does not affect the rest.
     async fn search(
         &self,
         cx: &Cx,
@@ -76,7 +76,7 @@ impl EvmDriver {
         Ok(())
     }
 
-    /// The most blocks that a search may cover, as far as nodes have said.
+    /// The most blocks that a search may cover, as far as nodes have reported.
     fn accepted_log_range(&self, cx: &Cx) -> Option<u64> {
         let networks = self.networks();
         networks.get(&cx.network().id)?.log_limits.blocks(cx.now_ms())

@@ -1,4 +1,4 @@
-//! What a node's error says, by its text (exact-evm.md section 18).
+//! Classifies a node's error by its text (exact-evm.md section 18).
 //!
 //! The text decides first, in the order of the classes; a code decides only where no text does, because nodes give one
 //! code to several classes. A text that no class knows is no class: the transaction may have been taken.
@@ -65,7 +65,7 @@ fn occurs(message: &str, pattern: &str) -> bool {
     rest.is_some()
 }
 
-/// What follows the first place where `part` stands at the beginning of a word: "unknown transaction type" does not mean
+/// What follows the first occurrence of `part` at the beginning of a word: "unknown transaction type" does not mean
 /// that the transaction is a "known transaction".
 fn after<'a>(message: &'a str, part: &str) -> Option<&'a str> {
     let (head, tail) = part.split_once('#').unwrap_or((part, ""));
@@ -155,7 +155,7 @@ pub(super) fn minimum_price_wei(message: &str) -> Option<u128> {
     })
 }
 
-/// A number with thousands marks, or with `k` behind it, and what follows.
+/// A number with thousands separators, or with a `k` after it, and what follows.
 fn leading_number(text: &str) -> Option<(u64, &str)> {
     let is_of_number = |mark: char| mark.is_ascii_digit() || mark == ',' || mark == '.';
     let end = text.find(|mark| !is_of_number(mark)).unwrap_or(text.len());

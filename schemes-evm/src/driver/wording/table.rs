@@ -2,8 +2,8 @@
 
 use super::Class;
 
-/// Lower-case texts by class; the first that occurs decides, so a specific class stands above those whose texts its own
-/// contain. `…` stands for any text, `#` for a number, and a leading `=` wants the whole message.
+/// Lower-case texts by class; the first that occurs decides, so a specific class comes before those whose texts its own
+/// contain. `…` matches any text, `#` a number, and a leading `=` requires the whole message.
 pub(super) const WORDINGS: &[(Class, &[&str])] = &[
     (
         Class::Known,

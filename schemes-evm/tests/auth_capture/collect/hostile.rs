@@ -1,4 +1,4 @@
-//! Hostile members, spellings that must not make a difference, and trouble that is no refusal.
+//! Hostile members, encodings that must not make a difference, and faults that are no refusal.
 
 use proptest::prelude::*;
 use sdk_plugin::testkit::block_on;
@@ -91,7 +91,7 @@ fn one_signature_under_other_terms_is_not_the_same_settlement() {
     let unsigned = other(|r| r.payload["authorizerSignature"] = json!("0x11"));
     assert_eq!(unsigned.claim_key, plain.claim_key);
     assert_ne!(unsigned.payload_digest, plain.payload_digest);
-    // Terms that stand in the hash make another payment.
+    // Terms that are part of the hash make another payment.
     for other in [
         other(|r| r.requirements.pay_to = OTHER.into()),
         other(|r| r.requirements.extra["captureDeadline"] = json!(1_900_000_000)),
@@ -176,7 +176,7 @@ fn trouble_of_nodes_and_store_is_never_a_refusal() {
     assert_eq!(no_store.expect_err("a fault").kind, FaultKind::Unavailable);
 }
 
-/// Any small JSON value, with some that look right.
+/// Any small JSON value, with some that seem right.
 fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

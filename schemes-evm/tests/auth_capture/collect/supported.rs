@@ -1,4 +1,4 @@
-//! What is advertised, and what an operator is told.
+//! What is advertised, and what is reported to an operator.
 
 use schemes_evm::auth_capture::config::{Config, OwnFeeTerms};
 use schemes_evm::auth_capture::deployment::{V1_0, V1_1};

@@ -1,4 +1,4 @@
-//! A chain that answers as told, with an instance of the scheme in front of it.
+//! A scripted chain, with an instance of the scheme in front of it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ pub const STORE: Address = Address::repeat_byte(0x57);
 pub const RETAINED: &str = "0x7777777777777777777777777777777777777777";
 const TYPEHASH: &str = "0xae68ac7ce30c86ece8196b61a7c486d8f0061f575037fbd34e7fe4e2820c6591";
 
-/// What the chain says. Every answer can be replaced by an error.
+/// The chain's answers. Every answer can be replaced by an error.
 #[derive(Debug, Clone)]
 pub struct Chain {
     /// Timestamp of the newest block, seconds since the epoch.
@@ -161,7 +161,7 @@ pub fn magic() -> RpcResult {
     hex_result(&word)
 }
 
-/// A revert with these words.
+/// A revert with this message.
 pub fn revert(text: &str) -> RpcResult {
     use alloy_sol_types::{Revert, SolError};
     reverted(&Revert::from(text).abi_encode())
@@ -180,7 +180,7 @@ fn reverted(data: &[u8]) -> RpcResult {
     })
 }
 
-/// A scheme instance, its host, and the chain behind it.
+/// A scheme instance, its host, and its chain.
 pub struct World {
     pub host: Arc<ScriptHost>,
     pub scheme: AuthCaptureEvm,
@@ -236,7 +236,7 @@ impl World {
         self.host.cx(self.context())
     }
 
-    /// A call on a network of two nodes, of which this one is asked first.
+    /// A call on a network of two nodes, of which this one is read first.
     pub fn cx_beside(&self, other: &Self) -> Cx {
         TwoNodes::cx(&self.host, &other.host, &self.cx())
     }
@@ -371,7 +371,7 @@ fn answer(chain: &Chain, method: &str, params: &Value) -> RpcResult {
         "eth_call" if is(ASSET) && data.starts_with("0x70a08231") => chain.balance.clone(),
         "eth_call" if is(PAYER) && data.starts_with("0x1626ba7e") => chain.payer_wallet.clone(),
         "eth_call" if is(AUTHORIZER) && data.starts_with("0x1626ba7e") => chain.authorizer_wallet.clone(),
-        // A stranger's wallet says nothing.
+        // Another account's wallet decides nothing.
         "eth_call" if data.starts_with("0x1626ba7e") => hex_result(&[]),
         _ => panic!("unexpected {method} {params}"),
     }

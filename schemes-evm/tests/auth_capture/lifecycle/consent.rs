@@ -52,7 +52,7 @@ fn a_missing_signature_of_somebody_elses_is_missing() {
 fn t63_only_the_tenant_who_opened_a_payment_has_us_authorize_for_it() {
     let payment = Payment::delegated();
     let world = World::new();
-    // Opened by nobody we know of.
+    // Opened by an unknown tenant.
     assert_eq!(world.refused(&delegated()), "unauthenticated_authorizer_request");
     world.knows(&payment, TENANT);
     assert!(world.verify(&delegated()).is_ok());

@@ -1,4 +1,4 @@
-//! A chain that answers as told, a payment that was collected, its merchant's authorizer, and an instance of the scheme.
+//! A scripted chain, a payment that was collected, its merchant's authorizer, and an instance of the scheme.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -11,7 +11,7 @@ use schemes_evm::auth_capture::authorizer::{Balances, Operation};
 use schemes_evm::auth_capture::config::{Config, DelegatedAuthorizer, RefundAgreement, TenantReceiver};
 use schemes_evm::auth_capture::deployment::{Deployment, FeeForm, V1_1};
 use schemes_evm::auth_capture::fees::Fee;
-use schemes_evm::auth_capture::payment_info::{Place, bound_salt};
+use schemes_evm::auth_capture::payment_info::{EscrowId, bound_salt};
 use schemes_evm::auth_capture::reason::Dialect;
 use schemes_evm::auth_capture::records::Record;
 use schemes_evm::auth_capture::{AuthCaptureEvm, SCHEME};
@@ -74,7 +74,7 @@ pub fn signature(digest: B256) -> String {
     format!("0x{}", hex::encode(bytes))
 }
 
-/// A payment and what its seller asks for.
+/// A payment and what its seller charges.
 #[derive(Debug, Clone)]
 pub struct Payment {
     pub deployment: Deployment,
@@ -90,7 +90,7 @@ impl Payment {
         Self::bound(deployment, authorizer())
     }
 
-    /// Bound to ours.
+    /// Bound to our authorizer.
     pub fn delegated() -> Self {
         Self::bound(V1_1, OURS)
     }
@@ -125,7 +125,7 @@ impl Payment {
     }
 
     pub fn hash(&self) -> B256 {
-        self.info.hash(Place {
+        self.info.hash(EscrowId {
             chain_id: CHAIN_ID,
             escrow: self.deployment.escrow,
         })
@@ -305,7 +305,7 @@ pub fn unsigned(mut request: PaymentRequest) -> PaymentRequest {
     request
 }
 
-/// What the chain says.
+/// The chain's answers.
 #[derive(Debug, Clone)]
 pub struct Chain {
     pub height: u64,
@@ -369,7 +369,7 @@ pub fn magic() -> RpcResult {
     hex_result(&word)
 }
 
-/// An instance, its host, and the chain behind it.
+/// An instance, its host, and its chain.
 pub struct World {
     pub host: Arc<ScriptHost>,
     pub scheme: AuthCaptureEvm,
@@ -457,7 +457,7 @@ impl World {
         self.host.cx(context)
     }
 
-    /// A call on a network of two nodes, of which this one is asked first.
+    /// A call on a network of two nodes, of which this one is read first.
     pub fn cx_beside(&self, other: &Self) -> Cx {
         TwoNodes::cx(&self.host, &other.host, &self.cx())
     }

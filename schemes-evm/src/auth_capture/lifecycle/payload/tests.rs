@@ -69,8 +69,8 @@ fn every_member_is_read_strictly() {
     for (name, value, expected) in cases {
         let mut sent = capture();
         sent.insert(name.into(), value.clone());
-        let no = Payload::decode(&sent).expect_err("malformed");
-        assert_eq!(no.reason, expected, "{name} {value}");
+        let rejection = Payload::decode(&sent).expect_err("malformed");
+        assert_eq!(rejection.reason, expected, "{name} {value}");
     }
     for (name, value) in [
         ("maxAmount", json!(1)),
@@ -86,15 +86,15 @@ fn every_member_is_read_strictly() {
             .and_then(Value::as_object_mut)
             .expect("an object")
             .insert(name.into(), value.clone());
-        let no = Payload::decode(&sent).expect_err("malformed");
-        assert_eq!(no.reason, PayloadFormat, "{name} {value}");
+        let rejection = Payload::decode(&sent).expect_err("malformed");
+        assert_eq!(rejection.reason, PayloadFormat, "{name} {value}");
     }
     for kind in ["void", "refund"] {
         let mut sent = capture();
         sent.insert("type".into(), json!(kind));
         sent.insert("voidAuthorizerSignature".into(), json!("0x01"));
-        let no = Payload::decode(&sent).expect_err("forbidden");
-        assert_eq!(no.reason, VoidAuthorizerSignature, "{kind}");
+        let rejection = Payload::decode(&sent).expect_err("forbidden");
+        assert_eq!(rejection.reason, VoidAuthorizerSignature, "{kind}");
     }
 }
 
