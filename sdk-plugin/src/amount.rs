@@ -11,7 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub struct Amount(pub U256);
 
 impl Amount {
+    /// Zero.
     pub const ZERO: Self = Self(U256::ZERO);
+    /// 2^256-1.
     pub const MAX: Self = Self(U256::MAX);
 
     /// `None` on overflow.
@@ -26,6 +28,7 @@ impl Amount {
         self.0.checked_mul(other.0).map(Self)
     }
 
+    /// Whether the amount is 0.
     #[must_use]
     pub fn is_zero(self) -> bool {
         self.0.is_zero()
@@ -113,11 +116,13 @@ impl<'de> Deserialize<'de> for Amount {
 pub struct HexBytes(pub Vec<u8>);
 
 impl HexBytes {
+    /// Number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// Whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

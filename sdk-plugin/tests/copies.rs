@@ -1,5 +1,4 @@
-//! What the EVM and the Solana crates have alike belongs into this crate: no run of more than [`MAX_RUN`] lines stands in
-//! both.
+//! Code that the EVM and the Solana crates share belongs in this crate: no run of more than [`MAX_RUN`] lines occurs in both.
 
 use std::collections::HashMap;
 use std::fs;
@@ -68,7 +67,7 @@ fn evm_and_solana_crates_share_no_long_runs_of_lines() {
                     let before = at.checked_sub(1)?;
                     lines.get(before).map(|(_, line)| line.clone())
                 };
-                // A run is reported where it begins.
+                // A run is reported at its first line.
                 let (a, b) = (before(&evm.lines, index), before(&solana.lines, *start));
                 if a.is_some() && a == b {
                     continue;

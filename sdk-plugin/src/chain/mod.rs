@@ -38,7 +38,7 @@ pub trait ChainDriver: Send + Sync + 'static {
     /// Send an attempt that the journal holds; the host inserts its bytes. "Already known" is success.
     async fn broadcast(&self, cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault>;
 
-    /// Where do these stand? Many at once, so that one RPC call answers for all; answers in the watches' order.
+    /// The state of each watched attempt, in the order of the watches. Many at once, so that one RPC call serves all of them.
     async fn observe(&self, cx: &Cx, watches: &[Watch]) -> Result<Vec<Observation>, Fault>;
 }
 
@@ -49,6 +49,7 @@ pub trait ChainDriver: Send + Sync + 'static {
 pub struct Network {
     /// CAIP-2.
     pub id: String,
+    /// Keys that the operator assigned to the network.
     pub keys: Vec<KeyInfo>,
     /// The driver's own options for this network, as configured.
     #[serde(default)]
@@ -63,7 +64,9 @@ pub struct Network {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct KeyInfo {
+    /// Name in the host's custody.
     pub name: String,
+    /// Signature suite.
     pub suite: Suite,
     /// secp256k1: 65 bytes uncompressed; ed25519: 32 bytes.
     pub public_key: HexBytes,
@@ -74,6 +77,7 @@ pub struct KeyInfo {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Readiness {
+    /// Whether new payments may use the network.
     pub ready: bool,
     /// One sentence for the operator: what is wrong and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,6 +86,7 @@ pub struct Readiness {
     pub addresses: BTreeMap<String, String>,
     /// Whether transactions of a signer are numbered and land in that order.
     pub ordered: bool,
+    /// Height of the head block that the check read.
     pub head_height: u64,
     /// What deserves an operator's eye and does not stop the network.
     #[serde(default)]
@@ -98,7 +103,7 @@ pub struct Readiness {
 pub enum NodeFault {
     /// It serves another chain. Its answers are never used.
     WrongChain,
-    /// It is behind, ahead of all clocks, not healthy, or lacks what payments need. Used only where no other node is better.
+    /// It lags, is ahead of all clocks, is unhealthy, or lacks what payments need. Used only where no other node is better.
     Behind,
 }
 
@@ -113,6 +118,7 @@ pub struct Lane {
     pub signer: String,
     /// Name of the key in custody.
     pub key: String,
+    /// Whether its transactions are numbered and land in that order.
     pub ordered: bool,
 }
 
@@ -125,14 +131,16 @@ pub struct LaneState {
     pub next_sequence: u64,
     /// Native atomic units.
     pub balance: Amount,
+    /// Height of the block at which this was read, or a lower one.
     pub head_height: u64,
 }
 
-/// A place in a lane: at most one transaction lands in it.
+/// A slot of a lane: at most one transaction lands in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Slot {
+    /// The signer on its network.
     pub lane: Lane,
     /// EVM: the nonce. On unordered lanes a number of the host's own.
     pub sequence: u64,
@@ -168,13 +176,14 @@ pub struct Bid {
 pub struct Built {
     /// The transaction's id on its network (EVM: hash; Solana: first signature).
     pub tx_id: String,
+    /// The signed transaction, as it is sent.
     pub bytes: HexBytes,
     /// The most this transaction can cost the signer, native atomic units, data fees included.
     pub max_cost: Amount,
     /// Indices of steps that are not in these bytes. When all steps are left out, `bytes` and `tx_id` are empty.
     #[serde(default)]
     pub left_out: Vec<u32>,
-    /// Why steps were left out whose call would fail, in the chain's words.
+    /// Why steps were left out whose call would fail: the chain's message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would_fail: Option<String>,
 }
@@ -198,13 +207,17 @@ impl Built {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
+    /// Unique in the host's journal.
     pub id: String,
+    /// The transaction's id, as in [`Built::tx_id`].
     pub tx_id: String,
+    /// The signer on its network.
     pub lane: Lane,
+    /// The slot's number, as in [`Slot::sequence`].
     pub sequence: u64,
 }
 
-/// Answer of [`ChainDriver::broadcast`]: what the node said.
+/// Answer of [`ChainDriver::broadcast`]: the nodes' reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
@@ -218,7 +231,13 @@ pub enum Sent {
     /// The signer can't pay for it.
     InsufficientFunds,
     /// The node will not take these bytes, whatever the price.
-    Rejected { message: String },
+    Rejected {
+        /// The node's message.
+        message: String,
+    },
     /// No node gave an answer; it may or may not be out.
-    Unknown { message: String },
+    Unknown {
+        /// Why.
+        message: String,
+    },
 }

@@ -1,4 +1,4 @@
-//! What a driver is asked to observe, and what it shows of transactions and blocks.
+//! What the host wants observed, and what a driver shows of transactions and blocks.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,29 +6,34 @@ use super::Lane;
 use crate::scheme::EvidenceWanted;
 use crate::{Amount, HexBytes};
 
-/// One attempt to look after.
+/// One attempt to observe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Watch {
+    /// The attempt's id in the host's journal; unique in one request.
     pub attempt_id: String,
+    /// The transaction's id. Empty: only the slot is watched.
     pub tx_id: String,
+    /// The signer on its network.
     pub lane: Lane,
+    /// The slot's number.
     pub sequence: u64,
-    /// Searches begin behind this height.
+    /// Searches begin one past this height.
     pub since_height: u64,
+    /// Evidence of each step that the transaction carries.
     pub evidence: Vec<EvidenceWanted>,
     /// Whether to search for transactions that match `evidence.foreign`, the host's own included.
     pub search_foreign: bool,
-    /// Whether the node is asked if it knows a transaction that is in no block. Without it the state is `Pending`, never
+    /// Whether to query the node for a transaction that is in no block. Without it the state is `Pending`, never
     /// `Unknown`.
     #[serde(default, skip_serializing_if = "super::is_false")]
     pub pool: bool,
-    /// A block seen earlier whose place in the chain is wanted: the one that decided the step, or an anchor's.
+    /// A block seen earlier whose status in the chain is wanted: the one that decided the step, or an anchor's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<BlockRef>,
-    /// The transaction was seen in `block`. Whether that block stands tells all that is wanted, so that a driver need not look
-    /// for the transaction itself: while it stands, it has landed there.
+    /// The transaction was seen in `block`. Only whether that block is still canonical is wanted: as long as it is, the
+    /// transaction has landed there, so a driver need not query the transaction itself.
     #[serde(default, skip_serializing_if = "super::is_false")]
     pub by_block: bool,
     /// Height of the block that makes final what is watched, when it may be there already. A driver may show by it that a head
@@ -50,26 +55,30 @@ pub struct Watch {
 pub struct BlockRef {
     /// EVM: the block hash. Solana: the slot, decimal.
     pub id: String,
+    /// EVM: the block number. Solana: the slot.
     pub height: u64,
     /// The block's own timestamp, seconds since the epoch; 0 when unknown.
     #[serde(default)]
     pub time_s: u64,
 }
 
-/// Where [`Watch::block`] stands in the chain of the node that answered.
+/// The status of [`Watch::block`] in the chain of the node that answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum BlockStands {
     /// The node has it in its chain. `depth` 1 is the head block itself.
-    Canonical { depth: u64 },
+    Canonical {
+        /// Blocks from this one to the head, both counted.
+        depth: u64,
+    },
     /// The node has another block at its height.
     Replaced,
     /// The node shows no block at its height. This proves nothing.
     Unknown,
 }
 
-/// What the chain state says about a step's guard.
+/// What the chain state shows of a step's guard.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -90,6 +99,7 @@ pub enum GuardState {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Anchor {
+    /// The block at which everything here was read.
     pub block: BlockRef,
     /// The first sequence of the lane that is unused at this block.
     pub next_sequence: u64,
@@ -105,14 +115,19 @@ pub struct Anchor {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Observation {
+    /// As in [`Watch::attempt_id`].
     pub attempt_id: String,
+    /// State of the transaction.
     pub state: TxState,
     /// Head height of the view that answered.
     pub head_height: u64,
+    /// Logs of the transaction that match `evidence.logs`, in order.
     #[serde(default)]
     pub logs: Vec<LogEntry>,
+    /// Balance changes by the transaction.
     #[serde(default)]
     pub deltas: Vec<Delta>,
+    /// Results of `evidence.reads` at the transaction's block.
     #[serde(default)]
     pub reads: Vec<ReadResult>,
     /// Transactions that match `evidence.foreign`, those of the host's own signers included.
@@ -154,22 +169,33 @@ impl Observation {
     }
 }
 
-/// Where a transaction stands.
+/// State of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum TxState {
     /// The node does not know it.
     Unknown,
-    /// Not in a block, and known to the node if it was asked.
+    /// Not in a block; known to the node if it was queried.
     Pending,
     /// In a block, its call succeeded. `depth` 1 is the head block itself.
-    Landed { height: u64, block: String, depth: u64 },
+    Landed {
+        /// Height of its block.
+        height: u64,
+        /// Id of its block, as in [`BlockRef::id`].
+        block: String,
+        /// 1 is the head block itself.
+        depth: u64,
+    },
     /// In a block, its call had no effect.
     Reverted {
+        /// Height of its block.
         height: u64,
+        /// Id of its block, as in [`BlockRef::id`].
         block: String,
+        /// 1 is the head block itself.
         depth: u64,
+        /// The chain's message, if the node gave one.
         message: Option<String>,
     },
     /// Its slot is used and the node shows no receipt of it. Whether it had its effect is open: the step's guard decides.
@@ -177,7 +203,10 @@ pub enum TxState {
     /// It can't land any more; whether it has landed is open. Unordered lanes only.
     Lapsed,
     /// It has not landed and can't land any more, proven from a node that has shown its history. Unordered lanes only.
-    Expired { proof: String },
+    Expired {
+        /// What proves it, for the operator.
+        proof: String,
+    },
 }
 
 /// A log or instruction.
@@ -187,8 +216,11 @@ pub enum TxState {
 pub struct LogEntry {
     /// Unique on the network: transaction id and position in it.
     pub id: String,
+    /// EVM: the contract. Solana: the program.
     pub emitter: String,
+    /// EVM: the topics, 32 bytes each.
     pub topics: Vec<HexBytes>,
+    /// The data that is not in topics.
     pub data: HexBytes,
 }
 
@@ -199,9 +231,13 @@ pub struct LogEntry {
 pub struct Delta {
     /// Unique on the network.
     pub id: String,
+    /// Address of the account.
     pub account: String,
+    /// Address of the asset.
     pub asset: String,
+    /// Atomic units received.
     pub received: Amount,
+    /// Atomic units sent.
     pub sent: Amount,
 }
 
@@ -210,18 +246,21 @@ pub struct Delta {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ReadResult {
+    /// As in [`crate::scheme::ReadWanted::name`].
     pub name: String,
     /// `None`: the state is not available any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<HexBytes>,
 }
 
-/// A transaction that a search found: somebody else's that may have made the payment, or one of our own.
+/// A transaction that a search found: one by another sender that may have made the payment, or one of the host's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ForeignTx {
+    /// The transaction's id.
     pub tx_id: String,
+    /// Height of its block.
     pub height: u64,
     /// Id of its block.
     #[serde(default)]
@@ -230,11 +269,13 @@ pub struct ForeignTx {
     /// Set by the host.
     #[serde(default, skip_serializing_if = "super::is_false")]
     pub earlier: bool,
-    /// It used the watch's own place: its sender is the lane's signer and its sequence is the watch's. Such a transaction is
+    /// It used the watch's own slot: its sender is the lane's signer and its sequence is the watch's. Such a transaction is
     /// the host's own, of a journal that was lost.
     #[serde(default, skip_serializing_if = "super::is_false")]
     pub in_slot: bool,
+    /// Depth of its block; 1 is the head block itself.
     pub depth: u64,
+    /// Logs of it that match `evidence.logs`, in order.
     pub logs: Vec<LogEntry>,
 }
 
@@ -245,15 +286,19 @@ pub struct ForeignTx {
 pub struct Evidence {
     /// Index into the plan's steps.
     pub step: u32,
+    /// What became of the step's attempts.
     pub shown: Shown,
     /// The attempt's transaction id.
     pub tx_id: String,
+    /// Head height of the view that answered.
     pub head_height: u64,
+    /// Logs of the transaction that match `evidence.logs`, in order.
     #[serde(default)]
     pub logs: Vec<LogEntry>,
+    /// Balance changes by the transaction.
     #[serde(default)]
     pub deltas: Vec<Delta>,
-    /// At the transaction's block; where nothing of ours landed, at the block of the guard.
+    /// At the transaction's block; where no attempt landed, at the block of the guard.
     #[serde(default)]
     pub reads: Vec<ReadResult>,
     /// Transactions at the network's `confirmations` that match `evidence.foreign`, those with [`ForeignTx::earlier`] among
@@ -276,9 +321,20 @@ pub struct Evidence {
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Shown {
     /// In a block at the network's `confirmations`, its call succeeded.
-    Landed { height: u64 },
+    Landed {
+        /// Height of its block.
+        height: u64,
+    },
     /// In a block at the network's `confirmations`, its call had no effect.
-    Reverted { height: u64, message: Option<String> },
+    Reverted {
+        /// Height of its block.
+        height: u64,
+        /// The chain's message, if the node gave one.
+        message: Option<String>,
+    },
     /// No attempt of the step can have its effect any more.
-    Dead { why: String },
+    Dead {
+        /// For the operator.
+        why: String,
+    },
 }

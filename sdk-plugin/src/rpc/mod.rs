@@ -37,7 +37,7 @@ pub fn request(method: &str, params: Value) -> RpcCall {
     }
 }
 
-/// The value of a read whose error says nothing about a payment. `what` names the read in messages.
+/// The value of a read whose error is no reason to refuse a payment. `what` names the read in messages.
 ///
 /// # Errors
 /// The node answered with a JSON-RPC error: see [`node_error`].
@@ -48,7 +48,7 @@ pub fn value(result: RpcResult, what: &str) -> Result<Value, Fault> {
     }
 }
 
-/// The fault for a JSON-RPC error that says nothing about the payment.
+/// The fault for a JSON-RPC error that is no reason to refuse a payment.
 #[must_use]
 pub fn node_error(what: &str, error: &RpcError) -> Fault {
     Fault::unavailable(format!(

@@ -29,13 +29,13 @@ pub trait SchemeHandler: Send + Sync + 'static {
     /// [`Self::plan`]'s, in the specified order.
     async fn identify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Identity, Fault>;
 
-    /// Read-only: is this payment good right now? A refusal is a verdict with a reason, never a fault.
+    /// Read-only: whether the payment is valid now. A refusal is a verdict with a reason, never a fault.
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault>;
 
-    /// Read-only, all the slow reads: verify again, simulate, and say what must be done.
+    /// Read-only, with all slow reads: verifies again, simulates, and returns what must be done.
     async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault>;
 
-    /// No I/O: what does this evidence mean for the plan's step `evidence.step`?
+    /// No I/O: what the evidence means for the plan's step `evidence.step`.
     async fn judge(&self, cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault>;
 
     /// HTTP under `/{scheme}/…` that the scheme itself defines, about `cx.network()`, which the host takes from the
@@ -47,15 +47,16 @@ pub trait SchemeHandler: Send + Sync + 'static {
         )))
     }
 
-    /// Can it serve `cx.network()` now: are its contracts there and what they must be, do nodes offer what it needs? Asked
-    /// at the start, again and again while the process runs, and by an operator's check. A scheme that is not ready is
-    /// not advertised and begins nothing; what is open goes on, and other schemes are not touched.
+    /// Whether the scheme can serve `cx.network()` now: its contracts exist and are the right ones, and nodes offer the
+    /// methods that it needs. Called at start, repeatedly while the process runs, and by an operator's check. A scheme that
+    /// is not ready is not advertised and starts no settlement; open settlements continue, and other schemes are not
+    /// affected.
     async fn check(&self, _cx: &Cx) -> Result<SchemeCheck, Fault> {
         Ok(SchemeCheck::ready())
     }
 
-    /// A job it asked for earlier: requests that go the way of any `/settle`. The host sets their purpose and remaining
-    /// time. A job whose handler faults, or of whose requests one could not be begun, runs again later.
+    /// A job that the scheme scheduled: requests that are settled like any `/settle`. The host sets their purpose and remaining
+    /// time. A job runs again later when its handler has a fault, or when one of its requests could not be started.
     async fn job(&self, _cx: &Cx, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
         Err(Fault::unsupported(format!("no job {:?}", job.kind)))
     }
@@ -68,6 +69,7 @@ pub trait SchemeHandler: Send + Sync + 'static {
 pub struct Supported {
     /// `network` is CAIP-2 here, also for version 1: the host writes the plain name.
     pub kinds: Vec<Kind>,
+    /// Protocol extensions that the scheme handles.
     #[serde(default)]
     pub extensions: Vec<String>,
     /// Addresses that may sign for this facilitator.
@@ -80,6 +82,7 @@ pub struct Supported {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SchemeCheck {
+    /// Whether the scheme can serve the network.
     pub ready: bool,
     /// One sentence for the operator when it is not: what is wrong and what to write or do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,6 +93,7 @@ pub struct SchemeCheck {
 }
 
 impl SchemeCheck {
+    /// A check without findings.
     #[must_use]
     pub fn ready() -> Self {
         Self {
@@ -99,6 +103,7 @@ impl SchemeCheck {
         }
     }
 
+    /// A check that stops the scheme on this network.
     pub fn not_ready(why_not: impl Into<String>) -> Self {
         Self {
             ready: false,
@@ -121,8 +126,8 @@ pub struct Refusal {
     /// Empty when unknown.
     #[serde(default)]
     pub payer: String,
-    /// The request is in order and what it was asked for did not fit what the chain shows: an operation with the same
-    /// conflict key that is under way may make it fit. Such a request waits for that operation; any other refusal is final.
+    /// The request is well formed but does not fit what the chain shows now: an operation with the same
+    /// conflict key that is in flight may make it fit. Such a request waits for that operation; any other refusal is final.
     #[serde(default, skip_serializing_if = "crate::chain::is_false")]
     pub of_state: bool,
     /// Of a judgement: written with the failure, as [`Paid::writes`] are with a payment. Elsewhere ignored.
@@ -131,6 +136,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// A refusal without a message.
     pub fn new(reason: impl Into<String>, payer: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -141,6 +147,7 @@ impl Refusal {
         }
     }
 
+    /// The same refusal with a message for people.
     #[must_use]
     pub fn with_message(mut self, message: impl Into<String>) -> Self {
         self.message = Some(message.into());
@@ -160,7 +167,9 @@ impl Refusal {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Identity {
+    /// The payment has a claim key.
     Identified(Identified),
+    /// No claim key can be formed.
     Refused(Refusal),
 }
 
@@ -169,6 +178,7 @@ pub enum Identity {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Identified {
+    /// The payer's address.
     pub payer: String,
     /// Unique on chain (EIP-3009: token, payer, nonce). Never signature bytes: they are malleable.
     pub claim_key: String,
@@ -191,7 +201,9 @@ pub struct Identified {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Verdict {
+    /// The payment is good now.
     Valid(Valid),
+    /// The payment is refused.
     Invalid(Refusal),
 }
 
@@ -200,7 +212,9 @@ pub enum Verdict {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Valid {
+    /// The payer's address.
     pub payer: String,
+    /// `extra` of the reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Map<String, Value>>,
 }
@@ -210,7 +224,9 @@ pub struct Valid {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Planned {
+    /// Transactions are needed.
     Plan(Plan),
+    /// The payment is refused.
     Refused(Refusal),
     /// Settled without any transaction (a zero amount): `transaction` stays empty.
     Done(Done),
@@ -221,7 +237,9 @@ pub enum Planned {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Done {
+    /// The scheme's part of the reply.
     pub reply: PaidReply,
+    /// Written in the commit that records the settlement.
     #[serde(default)]
     pub writes: Vec<StoreWrite>,
     /// Scheduled in the same commit, as in [`Plan::jobs`].
@@ -234,11 +252,15 @@ pub struct Done {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PaidReply {
+    /// The payer's address.
     pub payer: String,
+    /// What was paid, atomic units of the asset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<Amount>,
+    /// `extra` of the reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Map<String, Value>>,
+    /// `extensions` of the reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extensions: Option<Map<String, Value>>,
 }
@@ -248,6 +270,7 @@ pub struct PaidReply {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Judgement {
+    /// The step paid.
     Paid(Paid),
     /// The evidence proves that this step's attempt did not pay and can't.
     NotPaid(Refusal),
@@ -255,6 +278,7 @@ pub enum Judgement {
     Next,
     /// The evidence is not enough; observe again.
     Unproven {
+        /// For the operator's log.
         why: String,
     },
 }
@@ -268,9 +292,10 @@ pub struct Paid {
     pub tx_id: String,
     /// Ids of the logs or deltas that prove it; each proves one claim only. At least one.
     pub items: Vec<String>,
+    /// The scheme's part of the reply.
     pub reply: PaidReply,
     /// Written with the outcome. The payment is on the chain: when a condition does not hold, the outcome is recorded
-    /// without any of them, and the operator's log says so. A reorganisation does not take them back.
+    /// without any of them, and the operator's log reports it. A reorganisation does not undo them.
     #[serde(default)]
     pub writes: Vec<StoreWrite>,
     /// Scheduled with the outcome, as in [`Plan::jobs`].
@@ -286,20 +311,23 @@ pub struct Paid {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RouteRequest {
+    /// HTTP method, upper case.
     pub method: String,
-    /// Behind `/{scheme}`, beginning with `/`.
+    /// The part after `/{scheme}`, beginning with `/`.
     pub path: String,
+    /// Names and values, decoded, in their order.
     #[serde(default)]
     pub query: Vec<(String, String)>,
+    /// The JSON body; `Null` without one.
     #[serde(default)]
     pub body: Value,
     /// The authenticated caller; `None` where the operator runs without tenants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// The caller's `Idempotency-Key` header: a settle that the route asks for is made under it.
+    /// The caller's `Idempotency-Key` header: a settle that the route requests is made under it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// Set when the route asked for a settle before: what became of it.
+    /// The result of the settle that the route requested; set on the second call only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<crate::wire::SettleReply>,
 }
@@ -309,12 +337,16 @@ pub struct RouteRequest {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum RouteResponse {
+    /// Reply to the caller.
     Reply {
+        /// HTTP status, 200 to 599.
         status: u16,
+        /// JSON body.
         body: Value,
     },
     /// Of the route's own scheme and network. The host sets purpose, tenant, idempotency key and remaining time.
     Settle {
+        /// The payment to settle.
         request: Box<PaymentRequest>,
     },
 }

@@ -12,18 +12,21 @@ use crate::{Amount, HexBytes};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
+    /// The payer's address.
     pub payer: String,
     /// At least one; exactly one has `pays`.
     pub steps: Vec<Step>,
+    /// Funds of payers that this plan counts on.
     #[serde(default)]
     pub reserves: Vec<Reserve>,
+    /// Signers that must stay usable after the payment.
     #[serde(default)]
     pub holds: Vec<Hold>,
     /// Rows of the scheme's own, written in the first commit. A condition that does not hold refuses that commit: nothing
-    /// is begun, the caller is told to try again, and is planned afresh then.
+    /// starts, the caller is asked to try again, and the payment is planned anew then.
     #[serde(default)]
     pub writes: Vec<StoreWrite>,
-    /// Scheduled in the first commit, of the plan's own scheme and network. The manifest asks for `job.v1`.
+    /// Scheduled in the first commit, of the plan's own scheme and network. The manifest must list `job.v1`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<Job>,
 }
@@ -33,7 +36,9 @@ pub struct Plan {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
+    /// The call to make.
     pub call: Call,
+    /// Which signer sends it.
     pub lane: LaneChoice,
     /// What must have become of the step before it. Ignored on the first step.
     pub gate: Gate,
@@ -48,6 +53,7 @@ pub struct Step {
     /// After this second since the epoch the call can't succeed any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at_s: Option<u64>,
+    /// What the driver must read when it observes the step.
     pub evidence: EvidenceWanted,
     /// The step whose transaction hash, outcome and release are the reply's.
     #[serde(default)]
@@ -57,7 +63,7 @@ pub struct Step {
     pub memo: Value,
 }
 
-/// A call in the words of the chain's driver. The driver checks that `data` is what `target` and `operation` say.
+/// A call in the terms of the chain's driver. The driver checks that `data` matches `target` and `operation`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -84,7 +90,10 @@ pub enum LaneChoice {
     /// Any active signer granted to the instance.
     Any,
     /// This signer, active or retained.
-    Signer { address: String },
+    Signer {
+        /// In the driver's canonical form.
+        address: String,
+    },
     /// Bytes the client has signed; they can't be replaced.
     Foreign,
 }
@@ -107,11 +116,13 @@ pub enum Gate {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum OnFail {
+    /// Later steps are not started.
     Stop,
+    /// Later steps start as if it had succeeded.
     Continue,
 }
 
-/// What the driver must bring when it observes the step.
+/// What the driver must read when it observes the step.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -122,11 +133,12 @@ pub struct EvidenceWanted {
     /// Contract reads at the block of our transaction.
     #[serde(default)]
     pub reads: Vec<ReadWanted>,
-    /// Logs by which the transaction is found that changed the guard: ours when no receipt shows it, somebody else's that
-    /// made the same payment, or one that cancelled it. Transactions with a match are reported whole, filtered by `logs`.
+    /// Logs by which the transaction is found that changed the guard: one of the host's when no receipt shows it, another
+    /// sender's that made the same payment, or one that cancelled it. Transactions with a match are reported whole, filtered
+    /// by `logs`.
     #[serde(default)]
     pub foreign: Vec<LogFilter>,
-    /// Chain state that changes for good when the step has its effect. A step without a guard never changes its slot.
+    /// Chain state that changes permanently when the step has its effect. A step without a guard never changes its slot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
     /// Logs of the whole block of our transaction, for steps that share a block with others on the same payment.
@@ -160,10 +172,10 @@ impl Guard {
         Some(masked.eq(unchanged.iter().copied()))
     }
 
-    /// Whether it can tell anything at all.
+    /// Whether the guard can distinguish the two states.
     ///
     /// # Errors
-    /// One sentence on what is wrong.
+    /// A message that names the defect.
     pub fn check(&self) -> Result<(), &'static str> {
         let (mask, unchanged) = (self.mask.as_ref(), self.unchanged.as_ref());
         if mask.len() != unchanged.len() {
@@ -184,7 +196,9 @@ impl Guard {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LogFilter {
+    /// EVM: the contract, lower case. Solana: the program.
     pub emitter: String,
+    /// By position; may be fewer than the log has.
     #[serde(default)]
     pub topics: Vec<Option<HexBytes>>,
 }
@@ -194,8 +208,11 @@ pub struct LogFilter {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ReadWanted {
+    /// Unique within the step; names the result.
     pub name: String,
+    /// EVM: the contract.
     pub target: String,
+    /// EVM: the calldata of an `eth_call`.
     pub data: HexBytes,
     /// Without it the step stays unproven; an optional one may be missing (pruned state).
     pub required: bool,
@@ -221,11 +238,15 @@ pub enum ReadAt {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Reserve {
+    /// Address of the asset.
     pub asset: String,
+    /// Address of the payer.
     pub payer: String,
+    /// Atomic units that this plan needs.
     pub amount: Amount,
     /// What the payer had at `as_of_height`.
     pub available: Amount,
+    /// Height at which `available` was read, or a lower one.
     pub as_of_height: u64,
     /// The reason that answers a payment for which not enough is left.
     pub refusal_reason: String,
@@ -236,6 +257,7 @@ pub struct Reserve {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Hold {
+    /// Address of the signer.
     pub signer: String,
     /// Seconds since the epoch.
     pub until_s: u64,

@@ -43,7 +43,7 @@ pub fn plan(scheme: &impl SchemeHandler, cx: &Cx, request: &PaymentRequest) -> R
     }
 }
 
-/// The JSON-RPC error of a node that has trouble of its own.
+/// The JSON-RPC error of a node with an internal problem.
 #[must_use]
 pub fn internal_error() -> RpcResult {
     RpcResult::Error(RpcError {

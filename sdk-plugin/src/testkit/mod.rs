@@ -1,4 +1,4 @@
-//! For tests of schemes and drivers: a host that does what a script says, in virtual time, and a tiny executor.
+//! For tests of schemes and drivers: a host that follows a script, in virtual time, and a tiny executor.
 //!
 //! ```
 //! use sdk_plugin::testkit::{ScriptHost, block_on};
