@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use facilitator::engine::Engine;
-use facilitator::service::SettleAnswer;
+use base::service::SettleAnswer;
+use engine::Engine;
 use sdk_plugin::request::{Accepted, Purpose, Requirements};
 use sdk_plugin::wire::{SettleReply, reason};
 use sdk_plugin::{Amount, PaymentRequest, ProtocolVersion, Value};

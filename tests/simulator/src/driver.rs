@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use facilitator::host::calls::CallTable;
-use facilitator::journal::{Answer, Journal, Query};
+use base::calls::CallTable;
+use journal::Journal;
 use sdk_plugin::chain::{
     Attempt, Bid, Built, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, Watch,
 };
@@ -85,10 +85,8 @@ impl SimDriver {
     }
 
     async fn journaled(&self, attempt: u64) -> Option<Vec<u8>> {
-        match self.world.journal.query(Query::Bytes { attempt }).await {
-            Ok(Answer::Bytes(bytes)) => bytes.map(|bytes| bytes.0),
-            _ => None,
-        }
+        let bytes = self.world.journal.bytes(attempt).await.ok()?;
+        bytes.map(|bytes| bytes.0)
     }
 
     fn built(&self, tx_id: &str) -> Option<Vec<u8>> {

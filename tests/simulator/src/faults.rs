@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use facilitator::journal::Event;
-use facilitator::journal::memory::{CommitFault, Faults as JournalFaults};
+use journal::Event;
+use journal::memory::{CommitFault, Faults as JournalFaults};
 use sdk_plugin::{Fault, FaultKind};
 use tokio::sync::Notify;
 

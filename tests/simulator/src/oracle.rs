@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use facilitator::journal::{AttemptKind, AttemptRow, Event, GroundAt, SettlementRow};
+use journal::{AttemptKind, AttemptRow, Event, GroundAt, SettlementRow};
 use sdk_plugin::wire::reason;
 
 use crate::chain::{Chain, Tx};

@@ -6,18 +6,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use facilitator::engine::{Budgets, Engine, Ops, Parts};
-use facilitator::host::calls::CallTable;
-use facilitator::host::clock::{Clock, TokioClock};
-use facilitator::host::services::rows::JournalRows;
-use facilitator::journal::memory::MemoryJournal;
-use facilitator::journal::{Answer, Journal, Query};
-use facilitator::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings, Registry};
-use facilitator::telemetry::metrics::Metrics;
+use base::calls::CallTable;
+use base::clock::{Clock, TokioClock};
+use engine::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings, Registry};
+use engine::{Budgets, Engine, Ops, Parts};
+use journal::Journal;
+use journal::memory::MemoryJournal;
+use journal::plugin_rows::JournalRows;
 use sdk_plugin::chain::KeyInfo;
 use sdk_plugin::host::{StoreRow, Suite};
 use sdk_plugin::manifest::Grant;
 use sdk_plugin::{Amount, HexBytes, SchemeHandler, Value};
+use telemetry::metrics::Metrics;
 use tokio::task::JoinSet;
 
 use crate::chain::{Chain, GAS, NODES, Weather};
@@ -115,7 +115,7 @@ pub struct Report {
     pub told: Vec<Told>,
     pub faults: std::collections::BTreeMap<(crate::faults::Point, crate::faults::Harm), u64>,
     pub passes: std::collections::BTreeMap<crate::faults::Point, u64>,
-    pub log: Vec<facilitator::journal::Event>,
+    pub log: Vec<journal::Event>,
     pub restarts: u64,
     pub blocks: u64,
     /// Paying transfers on the chain at the end.
@@ -292,17 +292,8 @@ async fn run(scenario: &Scenario) -> Report {
 }
 
 async fn rows(world: &World) -> Vec<StoreRow> {
-    let scan = Query::StoreScan {
-        plugin: PLUGIN.into(),
-        prefix: String::new(),
-        after: None,
-        limit: 1_000,
-        now_ms: world.now_ms(),
-    };
-    match world.journal.query(scan).await {
-        Ok(Answer::Rows(rows)) => rows,
-        _ => Vec::new(),
-    }
+    let scan = world.journal.store_scan(PLUGIN, "", None, 1_000, world.now_ms());
+    scan.await.unwrap_or_default()
 }
 
 fn calm_down(world: &World, scenario: &Scenario) {
@@ -336,7 +327,7 @@ async fn at_rest(world: &World, cell: &Cell, when: &str) -> Vec<String> {
                 "{when}: {open:?} settlements are open at {} ms",
                 world.now_ms()
             )];
-            if let Ok(Answer::Settlements(rows)) = world.journal.query(Query::Unfinished).await {
+            if let Ok(rows) = world.journal.unfinished().await {
                 stuck.extend(rows.iter().map(|(row, _)| format!("{row:?}")));
             }
             return stuck;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use facilitator::journal::{AttemptKind, AttemptRow, Event};
-use facilitator::service::SettleAnswer;
+use base::service::SettleAnswer;
+use journal::{AttemptKind, AttemptRow, Event};
 use sdk_plugin::wire::{SettleReply, reason};
 
 use crate::chain::Weather;

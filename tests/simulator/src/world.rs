@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use facilitator::host::clock::{Clock, TokioClock};
-use facilitator::host::services::rows::JournalRows;
-use facilitator::host::services::{Jobs, PluginStore};
-use facilitator::journal::memory::MemoryJournal;
-use facilitator::journal::{Answer, CommitError, Event, Journal, JournalError, Query};
+use base::clock::{Clock, TokioClock};
+use journal::memory::MemoryJournal;
+use journal::plugin_rows::JournalRows;
+use journal::plugin_rows::{Jobs, PluginStore};
+use journal::{CommitError, Event, Journal, JournalError, ReadTask, SettlementRow};
 use sdk_plugin::host::{
     JobRequest, Level, MetricKind, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest,
     StoreResponse,
@@ -150,16 +150,18 @@ impl Journal for SimJournal {
         self.inner.note(event);
     }
 
-    async fn query(&self, query: Query) -> Result<Answer, JournalError> {
-        if matches!(query, Query::Claim(_)) {
-            match self.faults.draw(Point::ClaimLookUp) {
-                Some(Harm::Unavailable) => return Err(JournalError("injected".into())),
-                Some(Harm::Slow) => tokio::time::sleep(Duration::from_secs(2)).await,
-                Some(Harm::CrashBefore) => self.faults.crash().await,
-                _ => {}
-            }
+    async fn view(&self, task: ReadTask) -> Result<(), JournalError> {
+        self.inner.view(task).await
+    }
+
+    async fn claim(&self, key: &str) -> Result<Option<SettlementRow>, JournalError> {
+        match self.faults.draw(Point::ClaimLookUp) {
+            Some(Harm::Unavailable) => return Err(JournalError("injected".into())),
+            Some(Harm::Slow) => tokio::time::sleep(Duration::from_secs(2)).await,
+            Some(Harm::CrashBefore) => self.faults.crash().await,
+            _ => {}
         }
-        self.inner.query(query).await
+        self.inner.claim(key).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! Jobs of a scheme: scheduled with what they belong to, carried out however often the process dies, put off when they
 //! can't be run, and in nobody's way.
 
-use facilitator::journal::Event;
+use journal::Event;
 use simulator::clients::Ask;
 use simulator::faults::{Harm, Point};
 use simulator::hold::{KEEP_MS, WATCHES};

@@ -1,6 +1,6 @@
 //! Nodes that are late, pruned or wrong: whatever they leave out, each payment lands once and its answer is true.
 
-use facilitator::journal::Event;
+use journal::Event;
 use simulator::chain::{Keeps, Nodes, Read};
 use simulator::clients::Ask;
 use simulator::run::{Act, Report, Scenario};

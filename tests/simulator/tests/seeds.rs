@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use facilitator::journal::Event;
+use journal::Event;
 use simulator::random::{scenario, unnumbered};
 use simulator::run::{Report, Scenario, simulate, simulate_traced};
 

@@ -1,7 +1,7 @@
 //! Slots that others use, prices above the limit, and authorizations that end: each step lands once or is told as failed, and
 //! the answer stays the same.
 
-use facilitator::journal::Event;
+use journal::Event;
 use simulator::chain::GAS;
 use simulator::clients::Ask;
 use simulator::faults::{Harm, Point};

@@ -1,7 +1,7 @@
 //! Payments of several operations and plans of several steps: a capture, and what is left goes back once that is final.
 //! Whatever happens between the two, the capture's answer stands, and nothing goes back without it.
 
-use facilitator::journal::{Event, StepState};
+use journal::{Event, StepState};
 use simulator::clients::Ask;
 use simulator::faults::{Harm, Point};
 use simulator::hold::NOTHING_HELD;

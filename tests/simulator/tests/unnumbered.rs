@@ -1,7 +1,7 @@
 //! Chains that do not number transactions, as Solana: the same bytes are sent again until they land, and a payment has
 //! failed only when they never can.
 
-use facilitator::journal::Event;
+use journal::Event;
 use simulator::chain::{Nodes, Read};
 use simulator::clients::Ask;
 use simulator::faults::{Harm, Point};

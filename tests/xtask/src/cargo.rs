@@ -22,7 +22,7 @@ const SHIPPED: [&str; 11] = [
     "--release",
     "--locked",
     "--package",
-    "facilitator",
+    "switchyard",
     "--package",
     "plugin-evm",
     "--package",

@@ -9,7 +9,7 @@ fn law1_the_core_depends_on_no_chain_library() {
         .args([
             "tree",
             "--package",
-            "facilitator",
+            "switchyard",
             "--edges",
             "normal",
             "--prefix",

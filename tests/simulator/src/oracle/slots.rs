@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use facilitator::journal::AttemptKind;
+use journal::AttemptKind;
 
 use super::{Record, Verdict};
 use crate::chain::{Block, Chain};

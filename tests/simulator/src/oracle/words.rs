@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use facilitator::journal::{AttemptRow, Event, SettlementRow};
+use journal::{AttemptRow, Event, SettlementRow};
 use sdk_plugin::wire::reason;
 
 use super::{Facts, Record, Verdict, is_of, pays};

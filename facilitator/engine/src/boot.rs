@@ -1,0 +1,182 @@
+//! Where the last process ended, this one goes on: observe first, build nothing new until a lane is reconciled.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sdk_plugin::scheme::Plan;
+
+use super::budget::{Spender, day_began_ms};
+use super::network::NetworkRun;
+use super::settlement::{Phase, Settlement};
+use super::slot::OpenSlot;
+use super::survive::unexplained_steps;
+use super::{Engine, lock};
+use journal::{AttemptRow, JournalError, Journaled, Outcome, SettlementRow, open_slots};
+
+/// How long the start waits for a network's first check and look; one that is down is resumed in the background.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+
+/// Why what is recorded can't be gone on with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResumeError {
+    Journal(JournalError),
+    /// A signer that open payments need is not configured; the sentence says what to write.
+    Signer(String),
+}
+
+impl std::fmt::Display for ResumeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Journal(error) => error.fmt(f),
+            Self::Signer(sentence) => f.write_str(sentence),
+        }
+    }
+}
+
+impl std::error::Error for ResumeError {}
+
+impl From<JournalError> for ResumeError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl Engine {
+    /// Brings back every unfinished settlement and open slot, and starts all networks; to be called once. Returns when
+    /// open settlements are being looked after; a chain that is down does not keep it from returning.
+    pub async fn resume(self: &Arc<Self>) -> Result<(), ResumeError> {
+        let mut settlements = BTreeMap::new();
+        for (row, plan) in self.journal.unfinished().await? {
+            if let Some(settlement) = self.bring_back(row, plan) {
+                settlements.insert(settlement.id, settlement);
+            }
+        }
+        for (slot, attempts) in open_slots(&*self.journal).await? {
+            let Some(run) = self.run_of(&slot.lane.network) else {
+                tracing::error!(network = %slot.lane.network, sequence = slot.sequence,
+                    "the journal holds an open transaction on a network that is not configured: configure it again");
+                continue;
+            };
+            let covers = covers_of(&attempts, &settlements);
+            let slot = OpenSlot::new(attempts, slot.lane, slot.sequence, covers);
+            slot.resume_decision();
+            run.add_slot(Arc::new(slot));
+        }
+        let runs: Vec<Arc<NetworkRun>> = self.networks.values().cloned().collect();
+        for run in &runs {
+            let now_ms = self.clock.now_ms();
+            let spent = self.journal.spent_since(run.network.id(), day_began_ms(now_ms));
+            for row in spent.await? {
+                let spender = Spender {
+                    signer: row.signer,
+                    tenants: row.tenants,
+                };
+                run.budget.charge(now_ms, row.amount, &spender);
+            }
+            self.read_holds(run).await?;
+        }
+        join_all(runs.iter().map(|run| async {
+            let first = async {
+                self.check_network(run, false).await;
+                tokio::join!(self.check_schemes(run), self.look(run));
+            };
+            if tokio::time::timeout(FIRST_LOOK, first).await.is_err() {
+                tracing::warn!(
+                    network = run.network.id(),
+                    "no answer yet; its settlements are resumed when it answers"
+                );
+            }
+        }))
+        .await;
+        for run in &runs {
+            if let Some(sentence) = self.unserved_signer(run) {
+                return Err(ResumeError::Signer(sentence));
+            }
+        }
+        for run in &runs {
+            // Lanes of signers that only the journal names any more still have transactions to look after.
+            for slot in run.slots() {
+                if run.lane(&slot.lane.signer).is_none() {
+                    self.start_lane(run, slot.lane.clone());
+                }
+            }
+            self.start_network(run);
+        }
+        for settlement in settlements.values() {
+            self.advance(settlement);
+            for step in unexplained_steps(settlement) {
+                self.begin_again_to_explain(settlement, step);
+            }
+            self.begin_to_finish(settlement);
+        }
+        self.start_jobs();
+        if !settlements.is_empty() {
+            tracing::info!(
+                undecided = self.undecided(),
+                "{} settlements are not finished and were taken up from the journal",
+                settlements.len()
+            );
+        }
+        Ok(())
+    }
+
+    fn bring_back(&self, row: SettlementRow, plan: Option<String>) -> Option<Arc<Settlement>> {
+        let Some(network) = self.registry.network(&row.network) else {
+            tracing::error!(settlement = row.id, network = %row.network,
+                "the journal holds a settlement on a network that is not configured: configure it again");
+            return None;
+        };
+        let kind = self
+            .registry
+            .kind_of(&row.plugin, &row.scheme, &row.network)
+            .cloned();
+        if kind.is_none() && row.outcome == Outcome::Open {
+            tracing::error!(settlement = row.id, plugin = %row.plugin, scheme = %row.scheme,
+                "the journal holds a settlement whose plugin is not loaded: load it again");
+        }
+        let keys = if row.holds_keys() {
+            row.conflict_keys.clone()
+        } else {
+            Vec::new()
+        };
+        let settlement = Arc::new(Settlement::new(
+            row,
+            Phase::Committed,
+            Arc::clone(network),
+            kind,
+            None,
+        ));
+        let plan: Option<Arc<Plan>> = plan.and_then(|text| match serde_json::from_str(&text) {
+            Ok(plan) => Some(Arc::new(plan)),
+            Err(error) => {
+                tracing::error!(settlement = settlement.id, %error,
+                    "a stored plan can't be read: it stays pending until a version that reads it is loaded");
+                None
+            }
+        });
+        let _ = settlement.plan.set(plan);
+        for key in keys {
+            lock(&self.conflicts).hold(key, settlement.id);
+        }
+        let claim = settlement.claim.clone();
+        lock(&self.claims).entry(claim).or_default().holder = Some(Arc::clone(&settlement));
+        Some(settlement)
+    }
+}
+
+/// The settlements that these attempts carry, with their steps, each once.
+pub(super) fn covers_of(
+    attempts: &[Journaled<AttemptRow>],
+    settlements: &BTreeMap<u64, Arc<Settlement>>,
+) -> Vec<(Arc<Settlement>, u32)> {
+    let mut covers: Vec<(Arc<Settlement>, u32)> = Vec::new();
+    for (id, step) in attempts.iter().flat_map(|attempt| &attempt.covers) {
+        let is_known = covers.iter().any(|(known, s)| known.id == *id && s == step);
+        if let (Some(settlement), false) = (settlements.get(id), is_known) {
+            covers.push((Arc::clone(settlement), *step));
+        }
+    }
+    covers
+}

@@ -1,0 +1,98 @@
+//! Signers that what is recorded still needs. A key that was taken out of the configuration while its transactions may
+//! have to be replaced, or while a scheme holds it for a payment, would strand money: the process does not start, and a
+//! network whose signers became known only later is not ready.
+
+use std::collections::BTreeMap;
+
+use sdk_plugin::scheme::LaneChoice;
+
+use super::network::NetworkRun;
+use super::{Engine, lock};
+use journal::{JournalError, StepState};
+
+/// Why a signer is still needed.
+#[derive(Debug, Default)]
+struct Bound {
+    /// Its key's name when its transactions were made.
+    key: Option<String>,
+    /// Places of its lane that are not final.
+    slots: usize,
+    /// A payment names it until this second since the epoch.
+    until_s: Option<u64>,
+    /// A step of an open settlement waits for it.
+    waiting: bool,
+}
+
+impl Engine {
+    /// Reads who is promised to stay usable.
+    pub(super) async fn read_holds(&self, run: &NetworkRun) -> Result<(), JournalError> {
+        let held = self.journal.held(run.network.id()).await?;
+        let held = held.into_iter().map(|row| (row.signer, row.until_s));
+        *lock(&run.held) = held.collect();
+        Ok(())
+    }
+
+    /// What is wrong with a network's configured signers: a sentence that says what to write.
+    pub(super) fn unserved_signer(&self, run: &NetworkRun) -> Option<String> {
+        let mut bound: BTreeMap<String, Bound> = BTreeMap::new();
+        for slot in run.slots() {
+            let bound = bound.entry(slot.lane.signer.clone()).or_default();
+            bound.slots = bound.slots.saturating_add(1);
+            bound.key = Some(slot.lane.key.clone());
+        }
+        let now_s = self.clock.now_s();
+        for (signer, until_s) in lock(&run.held).iter().filter(|(_, until_s)| **until_s > now_s) {
+            bound.entry(signer.clone()).or_default().until_s = Some(*until_s);
+        }
+        for settlement in self.holders_on(run.network.id()) {
+            let Some(plan) = settlement.plan() else { continue };
+            let state = settlement.lock();
+            for (step, row) in plan.steps.iter().zip(&state.row.steps) {
+                if let (LaneChoice::Signer { address }, StepState::Waiting) = (&step.lane, &row.state) {
+                    bound.entry(address.clone()).or_default().waiting = true;
+                }
+            }
+        }
+        let lanes = run.network.all_lanes();
+        let settings = &run.network.settings;
+        let named = |name: &String| {
+            let mut keys = settings.keys.iter().chain(&settings.retained_keys);
+            keys.any(|key| key.name == *name)
+        };
+        // Addresses decide; while no node has answered, only the names of keys are known.
+        let is_served = |signer: &str, bound: &Bound| {
+            if lanes.is_empty() {
+                bound.key.as_ref().is_none_or(named)
+            } else {
+                lanes.iter().any(|lane| lane.signer == signer)
+            }
+        };
+        let (signer, bound) = bound.iter().find(|(signer, bound)| !is_served(signer, bound))?;
+        Some(sentence(run.network.id(), signer, bound))
+    }
+}
+
+fn sentence(network: &str, signer: &str, bound: &Bound) -> String {
+    let mut why = Vec::new();
+    if bound.slots > 0 {
+        why.push(format!(
+            "{} of its transactions are recorded and not final",
+            bound.slots
+        ));
+    }
+    if let Some(until_s) = bound.until_s {
+        why.push(format!("payments name it until {until_s} (seconds since 1970)"));
+    }
+    if bound.waiting {
+        why.push("an open settlement waits for it".to_owned());
+    }
+    let key = match &bound.key {
+        Some(key) => format!("its key was called {key:?}"),
+        None => "the key with this address".to_owned(),
+    };
+    format!(
+        "networks.{network:?}: signer {signer} is needed and not configured: {}. Write it under retained_signers, with \
+         its [keys.NAME] section ({key}); take it out once that is over",
+        why.join(", ")
+    )
+}

@@ -1,0 +1,272 @@
+//! What another `/settle` of a known claim gets: a pure function of the claim's row and of who asks.
+
+use sdk_plugin::wire::SettleReply;
+
+use journal::{Outcome, SettlementRow};
+
+/// Who asks, and with what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    /// Hash over the scheme's fingerprint and the tenant.
+    pub fingerprint: String,
+    pub digest: String,
+    pub tenant: Option<String>,
+    pub idempotency_key: Option<String>,
+}
+
+impl Asker {
+    /// Equal payload and equal terms, by the same tenant.
+    #[must_use]
+    pub fn is_equal(&self, row: &SettlementRow) -> bool {
+        self.fingerprint == row.fingerprint && self.digest == row.digest
+    }
+}
+
+/// What to do for the asker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Wait with the others for what becomes of it.
+    Wait,
+    /// Landed and nobody was told: take the release, then `success`.
+    TakeRelease,
+    /// The answer given before, to the byte.
+    Replay(String),
+    /// `duplicate_settlement` with the hash.
+    Duplicate { tx_id: String },
+    /// The scheme's replay reason, without the hash.
+    ReplayReason,
+    /// The same failure again.
+    SameFailure,
+    /// As new: plan it, as the next generation.
+    Reopen,
+}
+
+/// The table "What another `/settle` gets" of proof.md section 4.
+#[must_use]
+pub fn decide(row: &SettlementRow, asker: &Asker) -> Decision {
+    let equal = asker.is_equal(row);
+    match (&row.outcome, &row.release) {
+        (Outcome::Failed { .. }, _) if row.finished => Decision::Reopen,
+        (Outcome::Failed { .. }, _) if equal => Decision::SameFailure,
+        (Outcome::Paid(paid), Some(_)) if paid.repeatable && row.finished => Decision::Reopen,
+        _ if !equal => Decision::ReplayReason,
+        (Outcome::Open, None) => Decision::Wait,
+        // A caller of an earlier process may have been told.
+        (Outcome::Paid(paid), None) if row.withheld => Decision::Duplicate {
+            tx_id: paid.tx_id.clone(),
+        },
+        (Outcome::Paid(_), None) => Decision::TakeRelease,
+        (Outcome::Open | Outcome::Paid(_), Some(release)) => {
+            let same_caller = asker.idempotency_key.is_some()
+                && asker.idempotency_key == release.idempotency_key
+                && asker.tenant == release.tenant;
+            match &row.outcome {
+                // After a reorganisation the payment may be open again, or have landed as another transaction: then the
+                // old answer is not true any more.
+                Outcome::Paid(paid) if same_caller && names(&release.body, &paid.tx_id) => {
+                    Decision::Replay(release.body.clone())
+                }
+                Outcome::Paid(paid) => Decision::Duplicate {
+                    tx_id: paid.tx_id.clone(),
+                },
+                _ => Decision::Duplicate {
+                    tx_id: row.tx_id.clone().unwrap_or_default(),
+                },
+            }
+        }
+        (Outcome::Failed { .. } | Outcome::Reversed { .. }, _) => Decision::SameFailure,
+    }
+}
+
+/// Whether a recorded answer is about this transaction.
+fn names(body: &str, tx_id: &str) -> bool {
+    serde_json::from_str::<SettleReply>(body).is_ok_and(|reply| reply.transaction == tx_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use sdk_plugin::ProtocolVersion;
+    use sdk_plugin::scheme::{PaidReply, Refusal};
+
+    use super::*;
+    use journal::{PaidRow, Release};
+
+    fn row(outcome: Outcome, release: Option<Release>, finished: bool) -> SettlementRow {
+        SettlementRow {
+            id: 1,
+            claim: "p|n|k".into(),
+            generation: 0,
+            plugin: "p".into(),
+            scheme: "s".into(),
+            version: ProtocolVersion::V2,
+            network: "n".into(),
+            tenant: Some("a".into()),
+            fingerprint: "f".into(),
+            digest: "d".into(),
+            request: String::new(),
+            replay_reason: "used".into(),
+            replayable_until_s: None,
+            payer: "payer".into(),
+            conflict_keys: vec![],
+            opened_at_ms: 0,
+            second_source: false,
+            steps: vec![],
+            outcome,
+            release,
+            tx_id: Some("0xtx".into()),
+            finished,
+            withheld: false,
+        }
+    }
+
+    fn asker(fingerprint: &str, digest: &str, key: Option<&str>) -> Asker {
+        Asker {
+            fingerprint: fingerprint.into(),
+            digest: digest.into(),
+            tenant: Some("a".into()),
+            idempotency_key: key.map(str::to_owned),
+        }
+    }
+
+    fn paid(repeatable: bool) -> Outcome {
+        Outcome::Paid(PaidRow {
+            tx_id: "0xtx".into(),
+            height: 1,
+            items: vec!["i".into()],
+            reply: PaidReply::default(),
+            repeatable,
+        })
+    }
+
+    fn failed() -> Outcome {
+        Outcome::Failed {
+            refusal: Refusal::new("no", "payer"),
+            tx_id: "0xtx".into(),
+            proof: "p".into(),
+        }
+    }
+
+    fn release(key: Option<&str>) -> Option<Release> {
+        Some(Release {
+            number: 1,
+            tenant: Some("a".into()),
+            idempotency_key: key.map(str::to_owned),
+            body: body("0xtx"),
+            at_ms: 0,
+        })
+    }
+
+    fn body(tx_id: &str) -> String {
+        format!(r#"{{"success":true,"payer":"payer","transaction":"{tx_id}","network":"n"}}"#)
+    }
+
+    #[test]
+    fn the_table_of_the_design() {
+        let equal = asker("f", "d", None);
+        let duplicate = Decision::Duplicate { tx_id: "0xtx".into() };
+        let cases = [
+            (
+                row(Outcome::Open, None, false),
+                Decision::Wait,
+                Decision::ReplayReason,
+            ),
+            (
+                row(paid(false), None, false),
+                Decision::TakeRelease,
+                Decision::ReplayReason,
+            ),
+            (
+                row(paid(false), None, true),
+                Decision::TakeRelease,
+                Decision::ReplayReason,
+            ),
+            (
+                row(paid(false), release(None), false),
+                duplicate.clone(),
+                Decision::ReplayReason,
+            ),
+            (
+                row(paid(false), release(Some("k")), true),
+                duplicate.clone(),
+                Decision::ReplayReason,
+            ),
+            (
+                row(failed(), None, false),
+                Decision::SameFailure,
+                Decision::ReplayReason,
+            ),
+            (row(failed(), None, true), Decision::Reopen, Decision::Reopen),
+            (
+                row(paid(true), release(None), true),
+                Decision::Reopen,
+                Decision::Reopen,
+            ),
+            (
+                row(Outcome::Open, release(None), false),
+                duplicate,
+                Decision::ReplayReason,
+            ),
+        ];
+        for (row, for_equal, for_other) in cases {
+            assert_eq!(decide(&row, &equal), for_equal, "equal: {row:?}");
+            for other in [asker("f2", "d", None), asker("f", "d2", None)] {
+                assert_eq!(decide(&row, &other), for_other, "other: {row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_withheld_release_is_a_duplicate_with_the_hash_for_equals_alone() {
+        for finished in [false, true] {
+            let mut row = row(paid(false), None, finished);
+            row.withheld = true;
+            let duplicate = Decision::Duplicate { tx_id: "0xtx".into() };
+            assert_eq!(decide(&row, &asker("f", "d", Some("k"))), duplicate);
+            assert_eq!(decide(&row, &asker("f", "d2", None)), Decision::ReplayReason);
+            row.outcome = Outcome::Open;
+            assert_eq!(decide(&row, &asker("f", "d", None)), Decision::Wait);
+        }
+    }
+
+    #[test]
+    fn a_replay_needs_the_same_tenant_and_the_same_idempotency_key() {
+        let row = row(paid(false), release(Some("k")), true);
+        assert_eq!(
+            decide(&row, &asker("f", "d", Some("k"))),
+            Decision::Replay(body("0xtx"))
+        );
+        let duplicate = Decision::Duplicate { tx_id: "0xtx".into() };
+        assert_eq!(decide(&row, &asker("f", "d", Some("k2"))), duplicate);
+        assert_eq!(decide(&row, &asker("f", "d", None)), duplicate);
+        let mut landed_anew = row.clone();
+        let Outcome::Paid(paid) = &mut landed_anew.outcome else {
+            panic!("{landed_anew:?}")
+        };
+        paid.tx_id = "0xother".into();
+        let other = Decision::Duplicate {
+            tx_id: "0xother".into(),
+        };
+        assert_eq!(
+            decide(&landed_anew, &asker("f", "d", Some("k"))),
+            other,
+            "the old answer names the old hash"
+        );
+        let stranger = Asker {
+            tenant: Some("b".into()),
+            ..asker("f", "d", Some("k"))
+        };
+        assert_eq!(decide(&row, &stranger), duplicate);
+    }
+
+    #[test]
+    fn a_reversed_payment_is_never_a_success_again() {
+        let outcome = Outcome::Reversed {
+            tx_id: "0xtx".into(),
+            proof: "p".into(),
+            refusal: None,
+        };
+        let row = row(outcome, release(Some("k")), true);
+        assert_eq!(decide(&row, &asker("f", "d", Some("k"))), Decision::SameFailure);
+        assert_eq!(decide(&row, &asker("x", "d", Some("k"))), Decision::ReplayReason);
+    }
+}

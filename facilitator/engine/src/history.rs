@@ -1,0 +1,163 @@
+//! Is the chain that answers the chain that the journal knows?
+//!
+//! A development chain that was reset, or a node of another chain with the same id, has forgotten transactions that
+//! are final in the journal. Whatever is sent there is sent to the wrong place, and whatever is missing there would be
+//! taken for reorganised: the network is not ready, and nothing leaves, until somebody has decided.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sdk_plugin::chain::LaneState;
+use tokio::time::Instant;
+
+use super::network::NetworkRun;
+use super::{Engine, lock};
+
+/// What the journal knows of a network's past.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// By signer of ordered lanes: the sequence behind its highest slot that is closed, which means used for good.
+    used_below: BTreeMap<String, u64>,
+    /// The highest block in which something is final.
+    final_height: Option<u64>,
+}
+
+/// A node that is behind what was seen for this long is not one that lags.
+const LONGEST_LAG: Duration = Duration::from_secs(20);
+
+const WHAT_TO_DO: &str = "either the rpc urls lead to another chain or to a node far behind: correct rpc; or this \
+                          development chain was reset: write another data.directory for it";
+
+impl NetworkRun {
+    /// Whether nothing may be sent, because the chain is not the one that the journal knows.
+    #[must_use]
+    pub(super) fn is_astray(&self) -> bool {
+        self.health.astray.load(Ordering::Relaxed)
+    }
+
+    /// Compares what a chain shows with what was known before it was asked. The sentence says what to do.
+    pub(super) fn history_lost(
+        &self,
+        known: &Known,
+        states: &BTreeMap<String, LaneState>,
+        head_height: u64,
+    ) -> Option<String> {
+        let mut lost = lost(known, states, head_height).or_else(|| self.behind(head_height));
+        let is_unseen = known.used_below.keys().any(|signer| !states.contains_key(signer));
+        if lost.is_none() && is_unseen && self.is_astray() {
+            // No answer about a signer does not bring a history back.
+            lost = self.network.readiness().err();
+        }
+        self.health.astray.store(lost.is_some(), Ordering::Relaxed);
+        lost
+    }
+}
+
+impl NetworkRun {
+    /// Whether the head has been below a block in which a payment was seen for longer than any node lags.
+    fn behind(&self, head_height: u64) -> Option<String> {
+        let slots = self.slots();
+        let decided = slots
+            .iter()
+            .filter_map(|slot| slot.lock().decided.as_ref().map(|decided| decided.height));
+        let seen = decided.max().filter(|height| head_height < *height);
+        let mut since = lock(&self.health.behind_since);
+        let Some(height) = seen else {
+            *since = None;
+            return None;
+        };
+        let now = Instant::now();
+        let began = *since.get_or_insert(now);
+        (now.saturating_duration_since(began) >= LONGEST_LAG).then(|| {
+            format!(
+                "the chain has lost its history: its head is block {head_height}, and a payment was seen in block \
+                 {height}; {WHAT_TO_DO}"
+            )
+        })
+    }
+}
+
+fn lost(known: &Known, states: &BTreeMap<String, LaneState>, head_height: u64) -> Option<String> {
+    if let Some(height) = known.final_height.filter(|height| head_height < *height) {
+        return Some(format!(
+            "the chain has lost its history: its head is block {head_height}, and the journal has payments that are final \
+             in block {height}; {WHAT_TO_DO}"
+        ));
+    }
+    known.used_below.iter().find_map(|(signer, used)| {
+        let next = states.get(signer)?.next_sequence;
+        (next < *used).then(|| {
+            format!(
+                "the chain has lost its history: signer {signer} has {next} transactions there, and the journal has {used} \
+                 that are final; {WHAT_TO_DO}"
+            )
+        })
+    })
+}
+
+impl Engine {
+    /// What the journal knows. To be asked before the chain is: what is final then must be there already.
+    pub(super) async fn journaled_history(&self, run: &NetworkRun) -> Known {
+        let network = run.network.id();
+        let final_height = run
+            .health
+            .final_height
+            .get_or_try_init(|| self.journal.final_height(network));
+        let mut known = Known {
+            final_height: final_height.await.ok().copied().flatten(),
+            ..Known::default()
+        };
+        let lanes = run.network.all_lanes();
+        for lane in lanes.into_iter().filter(|lane| lane.ordered) {
+            if let Ok(Some(used)) = self.journal.closed_below(network, &lane.signer).await {
+                known.used_below.insert(lane.signer, used);
+            }
+        }
+        known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sdk_plugin::Amount;
+
+    use super::*;
+
+    fn states(next_sequence: u64) -> BTreeMap<String, LaneState> {
+        let state = LaneState {
+            next_sequence,
+            balance: Amount::ZERO,
+            head_height: 0,
+        };
+        BTreeMap::from([("0xa".to_owned(), state)])
+    }
+
+    fn known() -> Known {
+        Known {
+            used_below: BTreeMap::from([("0xa".to_owned(), 5)]),
+            final_height: Some(90),
+        }
+    }
+
+    #[test]
+    fn a_chain_that_has_lost_what_is_final_is_told_from_one_that_has_it() {
+        assert_eq!(lost(&known(), &states(5), 90), None);
+        assert_eq!(
+            lost(&known(), &BTreeMap::new(), 90),
+            None,
+            "what is not known is no proof"
+        );
+        let reset = lost(&known(), &states(0), 90).unwrap();
+        assert!(
+            reset.contains("has 0 transactions there") && reset.contains("write another data.directory"),
+            "{reset}"
+        );
+        let short = lost(&known(), &states(5), 89).unwrap();
+        assert!(
+            short.contains("head is block 89") && short.contains("correct rpc"),
+            "{short}"
+        );
+        assert_eq!(lost(&Known::default(), &states(0), 0), None, "a new journal");
+    }
+}

@@ -1,0 +1,285 @@
+//! Jobs that schemes asked for: when one is due, its requests go the way of any `/settle`.
+//!
+//! Each network has a runner of its own that keeps a few jobs going at once, so that a slow one holds up neither the
+//! others nor another network. A job is taken off only after its requests were answered, so that a crash repeats it;
+//! claims make that harmless. What could not be run is put off, longer each time.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sdk_plugin::wire::reason;
+use sdk_plugin::{Fault, Purpose};
+
+use super::network::NetworkRun;
+use super::{Engine, lock, passes_by_itself};
+use crate::registry::Kind;
+use base::service::SettleAnswer;
+use journal::jobs::due_key;
+use journal::{Event, JobRow};
+
+/// Between two looks for due jobs.
+const EVERY: Duration = Duration::from_secs(1);
+/// The longest such pause, while all that is due waits for a plugin, a pause or a scheme's readiness.
+const LONGEST_LOOK_PAUSE: Duration = Duration::from_secs(8);
+/// Jobs of one network that run at once.
+const AT_ONCE: usize = 8;
+/// Due jobs read at once.
+const PAGE: u32 = 64;
+/// How long a settlement that a job asked for is waited for.
+const SETTLE_WAIT: Duration = Duration::from_secs(60);
+/// Before a job that could not be run is tried again, doubled with each time.
+const FIRST_PAUSE_MS: u64 = 1_000;
+/// The longest such pause where a defect is the cause.
+const LONGEST_PAUSE_MS: u64 = 3_600 * 1_000;
+/// The same where the cause passes by itself: what is due when a node is back must not wait for an hour.
+const LONGEST_OUTAGE_PAUSE_MS: u64 = 60 * 1_000;
+/// Plans and signed bytes are dropped this long after a settlement finished.
+const KEEP_PAYLOADS_MS: u64 = 7 * 24 * 3_600 * 1_000;
+/// Between two rounds of housekeeping.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Plugin and id.
+type JobName = (String, String);
+
+/// What a network's runner has going.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    running: Mutex<BTreeSet<JobName>>,
+    /// Said to be without a plugin.
+    orphans: Mutex<BTreeSet<JobName>>,
+}
+
+/// What a look for due jobs found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// Some are due, and none could be begun.
+    Blocked,
+    NoneOrBegun,
+}
+
+/// Why a job stays.
+struct PutOff {
+    why: String,
+    longest_pause_ms: u64,
+}
+
+impl PutOff {
+    fn of_panic() -> Self {
+        Self {
+            why: "it panicked".into(),
+            longest_pause_ms: LONGEST_PAUSE_MS,
+        }
+    }
+
+    fn of(fault: &Fault) -> Self {
+        Self {
+            why: fault.to_string(),
+            longest_pause_ms: if passes_by_itself(fault.kind) {
+                LONGEST_OUTAGE_PAUSE_MS
+            } else {
+                LONGEST_PAUSE_MS
+            },
+        }
+    }
+}
+
+/// Whether a settlement was answered with nothing but the facilitator's own trouble: neither begun nor refused.
+fn not_begun(answer: &SettleAnswer) -> Option<PutOff> {
+    let (message, longest_pause_ms) = match answer {
+        SettleAnswer::Unavailable { message, .. } => (Some(message), LONGEST_OUTAGE_PAUSE_MS),
+        SettleAnswer::Reply(reply)
+            if reply.error_reason.as_deref() == Some(reason::UNEXPECTED_SETTLE_ERROR)
+                && reply.transaction.is_empty() =>
+        {
+            (reply.error_message.as_ref(), LONGEST_PAUSE_MS)
+        }
+        SettleAnswer::Reply(_) | SettleAnswer::Replay(_) => return None,
+    };
+    let message = message.map(String::as_str).unwrap_or_default();
+    Some(PutOff {
+        why: format!("a settlement was not begun: {message}"),
+        longest_pause_ms,
+    })
+}
+
+/// How long a job waits that has failed so often before, milliseconds.
+fn pause_ms(faults: u32, longest_ms: u64) -> u64 {
+    let doubled = 1_u64.checked_shl(faults).unwrap_or(u64::MAX);
+    FIRST_PAUSE_MS.saturating_mul(doubled).min(longest_ms)
+}
+
+impl Engine {
+    pub(super) fn start_jobs(self: &Arc<Self>) {
+        for run in self.networks.values() {
+            let id = run.network.id().to_owned();
+            let run = Arc::clone(run);
+            self.keep(&id, "the runner of jobs", move |engine| {
+                engine.keep_running_jobs(Arc::clone(&run))
+            });
+        }
+        self.keep("", "housekeeping", Self::keep_house);
+    }
+
+    async fn keep_running_jobs(self: Arc<Self>, run: Arc<NetworkRun>) {
+        let mut pause = EVERY;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = match self.start_due_jobs(&run).await {
+                // What is due and can't be begun is not read again every second.
+                Due::Blocked => pause.saturating_mul(2).min(LONGEST_LOOK_PAUSE),
+                Due::NoneOrBegun => EVERY,
+            };
+        }
+    }
+
+    async fn keep_house(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(HOUSEKEEPING_EVERY).await;
+            let finished_before_ms = self.clock.now_ms().saturating_sub(KEEP_PAYLOADS_MS);
+            let events = vec![Event::PayloadsDropped { finished_before_ms }];
+            if let Err(error) = self.journal.commit(events).await {
+                tracing::warn!(%error, "housekeeping was put off");
+            }
+        }
+    }
+
+    /// Begins what is due on a network, as far as there is room. While the network or the kind takes nothing new, its
+    /// jobs wait and nothing is counted against them.
+    async fn start_due_jobs(self: &Arc<Self>, run: &Arc<NetworkRun>) -> Due {
+        if run.network.readiness().is_err() {
+            return Due::NoneOrBegun;
+        }
+        let (mut after, mut blocked, mut begun) = (None, false, false);
+        loop {
+            // Taken before the look: what ends meanwhile may still be in what is read.
+            let going = lock(&run.jobs.running).clone();
+            let now_ms = self.clock.now_ms();
+            let page = self
+                .journal
+                .due_jobs(run.network.id(), now_ms, after.as_deref(), PAGE);
+            let due = match page.await {
+                Ok(due) => due,
+                Err(error) => {
+                    tracing::error!(%error, "due jobs can't be read");
+                    return Due::NoneOrBegun;
+                }
+            };
+            after = due.last().map(due_key);
+            let is_last = due.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
+            for row in due {
+                if lock(&run.jobs.running).len() >= AT_ONCE {
+                    return Due::NoneOrBegun;
+                }
+                let name = (row.plugin.clone(), row.job.id.clone());
+                if going.contains(&name) {
+                    continue;
+                }
+                let Some(kind) = self
+                    .registry
+                    .kind_of(&row.plugin, &row.job.scheme, run.network.id())
+                else {
+                    blocked = true;
+                    if lock(&run.jobs.orphans).insert(name) {
+                        tracing::warn!(plugin = row.plugin, job = %row.job.id, scheme = %row.job.scheme,
+                            "a job is due and its plugin is not loaded: it stays until it is");
+                    }
+                    continue;
+                };
+                if self.is_paused(kind) || kind.readiness().is_err() {
+                    blocked = true;
+                    continue;
+                }
+                begun = true;
+                lock(&run.jobs.running).insert(name);
+                let (engine, run, kind) = (Arc::clone(self), Arc::clone(run), Arc::clone(kind));
+                self.spawn(async move {
+                    let name = (row.plugin.clone(), row.job.id.clone());
+                    let running = engine.run_job(&run, &kind, row);
+                    let _ = engine.survives(run.network.id(), "a job", running).await;
+                    // What was not recorded as done or put off is due again.
+                    lock(&run.jobs.running).remove(&name);
+                });
+            }
+            if is_last {
+                return if blocked && !begun {
+                    Due::Blocked
+                } else {
+                    Due::NoneOrBegun
+                };
+            }
+        }
+    }
+
+    async fn run_job(self: &Arc<Self>, run: &NetworkRun, kind: &Kind, row: JobRow) {
+        let carried_out = self
+            .survives(run.network.id(), "a job", self.carry_out(kind, &row))
+            .await
+            .unwrap_or_else(|| Err(PutOff::of_panic()));
+        let JobRow {
+            plugin, job, faults, ..
+        } = row;
+        let event = match carried_out {
+            Ok(()) => Event::JobDone {
+                plugin,
+                id: job.id,
+                run_at_ms: job.run_at_ms,
+            },
+            Err(PutOff {
+                why,
+                longest_pause_ms,
+            }) => {
+                let pause_ms = pause_ms(faults, longest_pause_ms);
+                tracing::warn!(plugin, job = %job.id, kind = %job.kind, times = faults.saturating_add(1), pause_ms,
+                    "a job could not be run and is put off: {why}");
+                Event::JobPutOff {
+                    plugin,
+                    id: job.id,
+                    run_at_ms: job.run_at_ms,
+                    again_at_ms: self.clock.now_ms().saturating_add(pause_ms),
+                }
+            }
+        };
+        if let Err(error) = self.journal.commit(vec![event]).await {
+            tracing::warn!(%error, "what became of a job was not recorded; it is repeated");
+        }
+    }
+
+    /// Has the job's requests settled, one after the other.
+    async fn carry_out(self: &Arc<Self>, kind: &Kind, row: &JobRow) -> Result<(), PutOff> {
+        let JobRow { plugin, job, .. } = row;
+        let requests = self
+            .ops
+            .job(kind, job)
+            .await
+            .map_err(|fault| PutOff::of(&fault))?;
+        let mut put_off = None;
+        for mut request in requests {
+            if request.scheme != job.scheme || request.network != job.network {
+                tracing::error!(plugin, job = %job.id, "a job asks for a settlement of another scheme or network");
+                continue;
+            }
+            request.purpose = Purpose::Job;
+            request.remaining_ms = u64::try_from(SETTLE_WAIT.as_millis()).unwrap_or(u64::MAX);
+            let answer = self.settle(request).await;
+            tracing::info!(plugin, job = %job.id, ?answer, "a job's settlement was answered");
+            put_off = not_begun(&answer).or(put_off);
+        }
+        put_off.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_keeps_failing_waits_twice_as_long_each_time_and_never_longer_than_the_longest() {
+        let pauses: Vec<u64> = (0..5).map(|faults| pause_ms(faults, LONGEST_PAUSE_MS)).collect();
+        assert_eq!(pauses, [1_000, 2_000, 4_000, 8_000, 16_000]);
+        for faults in [12, 63, 64, u32::MAX] {
+            assert_eq!(pause_ms(faults, LONGEST_PAUSE_MS), LONGEST_PAUSE_MS);
+            assert_eq!(pause_ms(faults, LONGEST_OUTAGE_PAUSE_MS), LONGEST_OUTAGE_PAUSE_MS);
+        }
+    }
+}

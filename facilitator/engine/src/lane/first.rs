@@ -1,0 +1,209 @@
+//! From a planned step to what may be committed: quote, build and sign, what it may cost, and who is charged with it.
+
+use std::sync::Arc;
+
+use sdk_plugin::chain::{Bid, Built, Slot};
+use sdk_plugin::scheme::{Refusal, Step};
+use sdk_plugin::wire::reason;
+use sdk_plugin::{Amount, Fault, FaultKind};
+
+use super::{LaneTask, RETRY_EVERY, Stop, TRIES};
+use crate::budget::{OverBudget, Spender};
+use crate::observer::LEAP_BLOCKS;
+use crate::public_message;
+use crate::rows::job_events;
+use crate::settlement::{Phase, Settlement};
+use journal::{AttemptKind, AttemptRow, Event, NewSettlement};
+
+/// What callers are told when the chain's price is above what the operator pays.
+const NOT_AT_THIS_PRICE: &str =
+    "sending this would cost more than this facilitator pays at present; nothing was sent, try again later";
+
+impl LaneTask {
+    /// Quote and build, again while nodes do not answer. A failed build consumes no slot.
+    pub(super) async fn quote_and_build(
+        &self,
+        settlement: &Settlement,
+        slot: &Slot,
+        step: &Step,
+        is_first: bool,
+    ) -> Result<(Bid, Built), Stop> {
+        let steps = std::slice::from_ref(step);
+        let mut tried = 0;
+        loop {
+            if is_first && settlement.lock().phase == Phase::Gone {
+                return Err(Stop::Withdrawn);
+            }
+            let built = match self.engine.ops.quote(&self.run.network, &self.lane, None).await {
+                Ok(bid) => self
+                    .engine
+                    .ops
+                    .build(&self.run.network, slot, &bid, steps)
+                    .await
+                    .map(|built| (bid, built)),
+                Err(fault) => Err(fault),
+            };
+            match built {
+                Ok((_, built)) if built.would_fail.is_some() => {
+                    tracing::warn!(network = %self.lane.network, settlement = settlement.id, lost = slot.lost,
+                        why = built.would_fail, "a step lost its slot, and its call would fail now");
+                    return Err(Stop::WouldFail);
+                }
+                Ok((_, built)) if built.left_out.contains(&0) => {
+                    return Err(refused("the driver left the only step out of its transaction"));
+                }
+                Ok(done) => return Ok(done),
+                Err(fault) => {
+                    tried += 1;
+                    if fault.kind == FaultKind::Denied {
+                        // The driver's "no" (a price above its ceiling) tells the operator what to do, not the seller.
+                        tracing::warn!(network = %self.lane.network, settlement = settlement.id,
+                            "a settlement was not begun: {}", fault.message);
+                        // A price that lasts makes the network not ready.
+                        self.run.network.suspect.notify_one();
+                        return Err(Stop::Unavailable(NOT_AT_THIS_PRICE));
+                    }
+                    if !worth_another_try(&fault) {
+                        return Err(refused(public_message(&fault)));
+                    }
+                    if tried >= TRIES {
+                        return Err(Stop::Unavailable(public_message(&fault)));
+                    }
+                }
+            }
+            tokio::time::sleep(RETRY_EVERY).await;
+        }
+    }
+
+    pub(super) fn check_cost(&self, step: &Step, built: &Built) -> Result<(), Stop> {
+        let limit = self.cost_limit(step);
+        if built.max_cost > limit {
+            tracing::warn!(network = %self.lane.network, cost = %built.max_cost, %limit,
+                "a settlement was not begun: its transaction could cost more than is allowed; raise the network's max_cost, \
+                 or wait for a lower price");
+            return Err(Stop::Unavailable(NOT_AT_THIS_PRICE));
+        }
+        Ok(())
+    }
+
+    /// What is begun on a signer that can't pay could not be sent until somebody tops it up.
+    pub(super) fn check_funds(&self, built: &Built) -> Result<(), Stop> {
+        match self.run.balance_of(&self.lane.signer) {
+            Some(balance) if balance < built.max_cost => {
+                tracing::error!(network = %self.lane.network, signer = %self.lane.signer, %balance, cost = %built.max_cost,
+                    "a settlement was not begun: the signer that it names can't pay for its transaction; send it native \
+                     currency");
+                Err(Stop::Unavailable(
+                    "the signer that this needs can't pay for a transaction now; try again",
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(super) fn cost_limit(&self, step: &Step) -> Amount {
+        let of_network = self.run.network.settings.max_cost;
+        step.max_cost
+            .map_or(of_network, |of_step| of_step.min(of_network))
+    }
+
+    /// Puts the settlement into its first commit, or finds that it is gone or that another one has the claim.
+    pub(super) fn begin_commit(&self, settlement: &Arc<Settlement>) -> Result<Vec<Event>, Stop> {
+        let row = {
+            let mut state = settlement.lock();
+            if state.phase == Phase::Gone {
+                return Err(Stop::Withdrawn);
+            }
+            state.phase = Phase::Committing;
+            state.row.clone()
+        };
+        if !self.engine.hold_claim(settlement) {
+            return Err(Stop::Taken);
+        }
+        let Some(plan) = settlement.plan() else {
+            return Err(Stop::Unavailable("the plan can't be read"));
+        };
+        let text = serde_json::to_string(&**plan).map_err(|_| refused("the plan can't be recorded"))?;
+        let plugin = row.plugin.clone();
+        let writes = self.engine.store_events(&plugin, plan.writes.clone());
+        let new = NewSettlement::new(row, text, plan.reserves.clone(), plan.holds.clone());
+        let mut events = vec![Event::Opened(Box::new(new))];
+        events.extend(writes);
+        events.extend(job_events(&plugin, plan.jobs.clone()));
+        Ok(events)
+    }
+
+    pub(super) fn attempt_row(
+        &self,
+        slot: &Slot,
+        bid: &Bid,
+        built: &Built,
+        kind: AttemptKind,
+        covers: Vec<(u64, u32)>,
+    ) -> AttemptRow {
+        self.run.saw_head(bid.head_height);
+        // Before two answers have named a height there is only the quote's, which is used as far as it is plausible.
+        let since_height = match self.run.head() {
+            0 => bid.head_height,
+            head if bid.head_height <= head.saturating_add(LEAP_BLOCKS) => head.max(bid.head_height),
+            head => head,
+        };
+        AttemptRow {
+            id: self.engine.journal.new_id(),
+            lane: slot.lane.clone(),
+            sequence: slot.sequence,
+            tx_id: built.tx_id.clone(),
+            kind,
+            covers,
+            max_cost: built.max_cost,
+            bid: bid.terms.clone(),
+            // Somebody else's transaction below this was there before. One answer alone may name a height that never was.
+            since_height,
+            prepared_at_ms: self.engine.clock.now_ms(),
+            sent: false,
+        }
+    }
+
+    /// Who is charged with a transaction for these settlements.
+    pub(super) fn spender<'a>(&self, settlements: impl Iterator<Item = &'a Arc<Settlement>>) -> Spender {
+        Spender {
+            signer: self.lane.signer.clone(),
+            tenants: settlements
+                .filter_map(|settlement| settlement.lock().row.tenant.clone())
+                .collect(),
+        }
+    }
+
+    /// Counts the refusal, says so once a day, and gives what callers are told.
+    pub(super) fn over_budget(&self, over: &OverBudget) -> Stop {
+        let network = self.lane.network.as_str();
+        let labels = [("network", network), ("budget", over.account.kind())];
+        self.engine
+            .metrics
+            .add("switchyard_budget_refusals_total", &labels, 1);
+        if over.first {
+            tracing::error!(network, account = ?over.account, limit = %over.limit,
+                "a budget for today (UTC) is used up and settlements are refused: raise {}, or find out who spends it",
+                over.account.key());
+        }
+        refused(over.account.used_up())
+    }
+}
+
+fn refused(message: &str) -> Stop {
+    Stop::Refused(Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message))
+}
+
+/// Whether a fault of quote or build may pass by itself.
+fn worth_another_try(fault: &Fault) -> bool {
+    match fault.kind {
+        FaultKind::Unavailable | FaultKind::Deadline | FaultKind::Overloaded | FaultKind::Cancelled => true,
+        FaultKind::Invalid
+        | FaultKind::Unsupported
+        | FaultKind::Shutdown
+        | FaultKind::Panic
+        | FaultKind::Internal
+        | FaultKind::Denied
+        | FaultKind::Indeterminate => false,
+    }
+}

@@ -1,0 +1,242 @@
+//! What is put into a place of the lane beside a settlement's own first transaction: one that bids more, or a fill.
+
+use std::time::Duration;
+
+use sdk_plugin::Amount;
+use sdk_plugin::chain::Slot;
+use sdk_plugin::scheme::Step;
+use tokio::time::Instant;
+
+use super::{Ask, LaneTask, MOST_GAPS};
+use crate::slot::{OpenSlot, SlotKey, bid_of};
+use journal::{AttemptKind, NewAttempt, record_attempt};
+
+/// How long replacements must have been too expensive before a slot is filled.
+const FILL_WHEN_PRICED_OUT_FOR: Duration = Duration::from_secs(120);
+
+impl LaneTask {
+    /// A place below the first open slot that nothing has used keeps everything behind it from landing: a
+    /// transaction from elsewhere was there, and a reorganisation lost it. It is filled.
+    pub(super) async fn fill_gaps(&self, first_open: u64) {
+        let Ok(state) = self.engine.lane_of_any(&self.run.network, &self.lane).await else {
+            return;
+        };
+        // A slot that has landed is no gap, although a node that lags behind may say so.
+        let unused = |sequence: &u64| self.run.slot(&(self.lane.signer.clone(), *sequence)).is_none();
+        for sequence in (state.next_sequence..first_open).filter(unused).take(MOST_GAPS) {
+            let place = Slot {
+                lane: self.lane.clone(),
+                sequence,
+                lost: 0,
+            };
+            let Ok(bid) = self.engine.ops.quote(&self.run.network, &self.lane, None).await else {
+                return;
+            };
+            let Ok(built) = self.engine.ops.fill(&self.run.network, &place, &bid).await else {
+                return;
+            };
+            if built.max_cost > self.run.network.settings.max_cost {
+                return;
+            }
+            let row = self.attempt_row(&place, &bid, &built, AttemptKind::Fill, Vec::new());
+            match record_attempt(
+                &*self.engine.journal,
+                Vec::new(),
+                NewAttempt::new(row, built.bytes),
+            )
+            .await
+            {
+                Ok(attempt) => {
+                    let spender = self.spender(std::iter::empty());
+                    self.run
+                        .budget
+                        .charge(attempt.prepared_at_ms, attempt.max_cost, &spender);
+                    tracing::warn!(network = %self.lane.network, signer = %self.lane.signer, sequence,
+                        "nothing is in this place of the lane, and transactions wait behind it: filling it");
+                    self.open_slot(attempt, Vec::new());
+                }
+                // A slot that is closed for good is used, whatever this node says: it lags behind.
+                Err(error) => return tracing::warn!(%error, sequence, "a gap was not filled"),
+            }
+        }
+    }
+
+    /// Replaces a slot's transaction at the same place: by the same steps at a higher bid, or by a fill.
+    pub(super) async fn replace(&self, key: &SlotKey, fill: bool) {
+        let Some(slot) = self.run.slot(key) else { return };
+        let newest = {
+            let mut state = slot.lock();
+            state.asked = false;
+            if state.closed || state.decided.is_some() {
+                return;
+            }
+            let Some(newest) = state.newest().cloned() else {
+                return;
+            };
+            newest
+        };
+        // Where places have no order there is nothing to outbid: the same bytes are sent again.
+        if !self.lane.ordered || self.run.is_astray() {
+            return;
+        }
+        let kind = if fill || newest.kind == AttemptKind::Fill {
+            AttemptKind::Fill
+        } else {
+            AttemptKind::Steps
+        };
+        let place = Slot {
+            lane: self.lane.clone(),
+            sequence: slot.sequence,
+            lost: 0,
+        };
+        if !fill && self.run.lowest_in_flight(&self.lane.signer) == Some(slot.sequence) {
+            self.fill_gaps(slot.sequence).await;
+        }
+        let previous = bid_of(&newest);
+        let bid = match self
+            .engine
+            .ops
+            .quote(&self.run.network, &self.lane, Some(&previous))
+            .await
+        {
+            Ok(bid) => bid,
+            // No better bid is allowed or known now: what is recorded goes out again, until one is.
+            Err(fault) => return self.send_again(&slot, &fault.message),
+        };
+        let steps: Vec<Step> = steps_of(&slot);
+        if kind == AttemptKind::Steps && steps.len() != slot.covers.len() {
+            tracing::error!(network = %self.lane.network, sequence = slot.sequence,
+                "a stuck transaction can't be replaced: its plan can't be read; load the version that made it");
+            return;
+        }
+        let built = match kind {
+            AttemptKind::Fill => self.engine.ops.fill(&self.run.network, &place, &bid).await,
+            AttemptKind::Steps => {
+                self.engine
+                    .ops
+                    .build(&self.run.network, &place, &bid, &steps)
+                    .await
+            }
+        };
+        let built = match built {
+            Ok(built) => built,
+            Err(fault) => return self.send_again(&slot, &fault.message),
+        };
+        let limit = match kind {
+            AttemptKind::Fill => Some(self.run.network.settings.max_cost),
+            AttemptKind::Steps => steps.iter().map(|step| self.cost_limit(step)).min(),
+        };
+        if limit.is_some_and(|limit| built.max_cost > limit) {
+            return self.too_expensive(&slot, kind);
+        }
+        slot.lock().priced_out = None;
+        let covers = slot
+            .covers
+            .iter()
+            .map(|(settlement, step)| (settlement.id, *step))
+            .collect();
+        let row = self.attempt_row(&place, &bid, &built, kind, covers);
+        let settlements = slot.settlements();
+        let spender = self.spender(settlements.iter());
+        let mut deciding = Vec::new();
+        for settlement in &settlements {
+            deciding.push(settlement.deciding.lock().await);
+        }
+        match record_attempt(
+            &*self.engine.journal,
+            Vec::new(),
+            NewAttempt::new(row, built.bytes),
+        )
+        .await
+        {
+            Ok(attempt) => {
+                let what = if kind == AttemptKind::Fill {
+                    "fill"
+                } else {
+                    "replace"
+                };
+                let labels = [("network", self.lane.network.as_str()), ("what", what)];
+                self.engine
+                    .metrics
+                    .add("switchyard_replacements_total", &labels, 1);
+                {
+                    let mut state = slot.lock();
+                    let dearest = state
+                        .attempts
+                        .iter()
+                        .map(|one| one.max_cost)
+                        .max()
+                        .unwrap_or_default();
+                    // One transaction lands in a place: only what this one can cost beyond the others counts.
+                    let more = Amount(attempt.max_cost.0.saturating_sub(dearest.0));
+                    self.run.budget.charge(attempt.prepared_at_ms, more, &spender);
+                    state.last_bid = Instant::now();
+                    state.bid_head = None;
+                    state.last_sent = Instant::now();
+                    state.rejections = 0;
+                    state.attempts.push(attempt.clone());
+                }
+                if kind == AttemptKind::Steps {
+                    for (settlement, step) in &slot.covers {
+                        settlement.lock().row.note_tx_id(*step, &attempt.tx_id);
+                    }
+                }
+                self.hand_over(&slot, attempt);
+            }
+            Err(error) => tracing::warn!(%error, "a replacement was not recorded"),
+        }
+    }
+}
+
+impl LaneTask {
+    /// Sends the newest recorded transaction again, where no better one can be made now.
+    fn send_again(&self, slot: &OpenSlot, why: &str) {
+        let sentence = format!("a stuck transaction can't be replaced now: {why}");
+        if self.run.health.is_news(&sentence) {
+            tracing::warn!(network = %self.lane.network, signer = %self.lane.signer, sequence = slot.sequence,
+                "{sentence}");
+        }
+        let newest = {
+            let mut state = slot.lock();
+            state.last_bid = Instant::now();
+            state.bid_head = None;
+            if state.sending > 0 {
+                return;
+            }
+            state.newest().cloned()
+        };
+        if let Some(newest) = newest {
+            self.hand_over(slot, newest);
+        }
+    }
+
+    /// A replacement would cost more than is allowed. The payment is still good: what is recorded is sent again. Once that
+    /// has lasted, the slot is filled, if a fill costs no more than is allowed; its step takes another slot.
+    fn too_expensive(&self, slot: &OpenSlot, kind: AttemptKind) {
+        let since = *slot.lock().priced_out.get_or_insert_with(Instant::now);
+        let lasted = Instant::now().saturating_duration_since(since);
+        let may_fill = kind == AttemptKind::Steps && lasted >= FILL_WHEN_PRICED_OUT_FOR;
+        if may_fill && let Some(lane) = self.run.lane(&self.lane.signer) {
+            slot.lock().asked = true;
+            lane.ask(Ask::Fill(slot.key()));
+            return;
+        }
+        self.send_again(
+            slot,
+            "it would cost more than max_cost allows; raise the network's max_cost, or wait for a lower price",
+        );
+    }
+}
+
+fn steps_of(slot: &OpenSlot) -> Vec<Step> {
+    slot.covers
+        .iter()
+        .filter_map(|(settlement, step)| {
+            settlement
+                .plan()?
+                .steps
+                .get(usize::try_from(*step).ok()?)
+                .cloned()
+        })
+        .collect()
+}

@@ -1,0 +1,463 @@
+//! Calls into plugins: each under a scope that says what it may do, within a time budget, and with panics caught.
+//!
+//! Assumes nothing of the callee: any of these may hang, panic or answer nonsense, and the caller gets a [`Fault`].
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use sdk_plugin::chain::{
+    Attempt, Bid, Built, Evidence, Lane, LaneState, Network as ChainNetwork, Observation, Readiness, Sent,
+    Slot, Watch,
+};
+use sdk_plugin::host::Job;
+use sdk_plugin::scheme::{
+    Identity, Judgement, Plan, Planned, RouteRequest, RouteResponse, SchemeCheck, Step, Supported, Verdict,
+};
+use sdk_plugin::{CallContext, Cx, Fault, FaultKind, PaymentRequest};
+
+use crate::registry::{Instance, Kind, Network};
+use base::calls::{CallGuard, CallScope, CallTable, Operation};
+use base::nodes::{NodePools, NodeState};
+use telemetry::metrics::Metrics;
+
+/// How long each kind of call may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Budgets {
+    /// Pure functions: identify, judge, supported.
+    pub pure: Duration,
+    /// Calls that read from the chain.
+    pub reads: Duration,
+    /// A send or a signature.
+    pub sends: Duration,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            pure: Duration::from_secs(2),
+            reads: Duration::from_secs(10),
+            sends: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The way into plugins.
+#[derive(Clone)]
+pub struct Ops {
+    calls: Arc<CallTable>,
+    metrics: Arc<Metrics>,
+    budgets: Budgets,
+    nodes: Option<Arc<dyn NodePools>>,
+}
+
+#[derive(Debug, Default)]
+struct Rights<'a> {
+    signing_key: Option<&'a str>,
+    attempt: Option<&'a str>,
+    /// The only node it may read from.
+    node: Option<usize>,
+}
+
+impl Rights<'_> {
+    fn through(node: usize) -> Self {
+        Self {
+            node: Some(node),
+            ..Self::default()
+        }
+    }
+}
+
+impl std::fmt::Debug for Ops {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ops")
+            .field("budgets", &self.budgets)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ops {
+    #[must_use]
+    pub fn new(calls: Arc<CallTable>, metrics: Arc<Metrics>, budgets: Budgets) -> Self {
+        Self {
+            calls,
+            metrics,
+            budgets,
+            nodes: None,
+        }
+    }
+
+    /// With the nodes that the plugins' reads go to, so that operators can be told which of them fails, and how.
+    #[must_use]
+    pub fn with_nodes(mut self, nodes: Arc<dyn NodePools>) -> Self {
+        self.nodes = Some(nodes);
+        self
+    }
+
+    /// How the network's nodes do, as configured; empty where that isn't known.
+    pub(super) fn nodes(&self, network: &Network) -> Vec<NodeState> {
+        self.nodes
+            .as_ref()
+            .map_or_else(Vec::new, |nodes| nodes.nodes(network.id()))
+    }
+
+    pub(super) fn pools(&self) -> Option<&dyn NodePools> {
+        self.nodes.as_deref()
+    }
+
+    pub async fn supported(&self, kind: &Kind) -> Result<Supported, Fault> {
+        let (guard, cx) = self.scheme(kind, Operation::Supported);
+        self.run(
+            &kind.network,
+            guard,
+            Operation::Supported,
+            self.budgets.pure,
+            kind.handler.supported(&cx),
+        )
+        .await
+    }
+
+    pub async fn check_scheme(&self, kind: &Kind) -> Result<SchemeCheck, Fault> {
+        let (guard, cx) = self.scheme(kind, Operation::SchemeCheck);
+        self.run(
+            &kind.network,
+            guard,
+            Operation::SchemeCheck,
+            self.budgets.reads,
+            kind.handler.check(&cx),
+        )
+        .await
+    }
+
+    pub async fn identify(&self, kind: &Kind, request: &PaymentRequest) -> Result<Identity, Fault> {
+        let (guard, cx) = self.scheme(kind, Operation::Identify);
+        self.run(
+            &kind.network,
+            guard,
+            Operation::Identify,
+            self.budgets.pure,
+            kind.handler.identify(&cx, request),
+        )
+        .await
+    }
+
+    pub async fn verify(&self, kind: &Kind, request: &PaymentRequest) -> Result<Verdict, Fault> {
+        let (guard, cx) = self.scheme(kind, Operation::Verify);
+        self.run(
+            &kind.network,
+            guard,
+            Operation::Verify,
+            self.budgets.reads,
+            kind.handler.verify(&cx, request),
+        )
+        .await
+    }
+
+    pub async fn plan(&self, kind: &Kind, request: &PaymentRequest) -> Result<Planned, Fault> {
+        let (guard, cx) = self.scheme(kind, Operation::Plan);
+        self.run(
+            &kind.network,
+            guard,
+            Operation::Plan,
+            self.budgets.reads,
+            kind.handler.plan(&cx, request),
+        )
+        .await
+    }
+
+    pub async fn judge(&self, kind: &Kind, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
+        let (guard, cx) = self.scheme(kind, Operation::Judge);
+        self.run(
+            &kind.network,
+            guard,
+            Operation::Judge,
+            self.budgets.pure,
+            kind.handler.judge(&cx, plan, evidence),
+        )
+        .await
+    }
+
+    pub async fn route(&self, kind: &Kind, request: &RouteRequest) -> Result<RouteResponse, Fault> {
+        let (guard, cx) = self.scheme(kind, Operation::Route);
+        self.run(
+            &kind.network,
+            guard,
+            Operation::Route,
+            self.budgets.reads,
+            kind.handler.route(&cx, request),
+        )
+        .await
+    }
+
+    pub async fn job(&self, kind: &Kind, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
+        let (guard, cx) = self.scheme(kind, Operation::Job);
+        self.run(
+            &kind.network,
+            guard,
+            Operation::Job,
+            self.budgets.reads,
+            kind.handler.job(&cx, job),
+        )
+        .await
+    }
+
+    /// `calls_failed`: since the last check, other calls to the network's nodes have failed.
+    pub async fn check(&self, network: &Network, calls_failed: bool) -> Result<Readiness, Fault> {
+        self.check_as(network, calls_failed, Rights::default()).await
+    }
+
+    /// The check as one node answers it: `node` counts the network's nodes as configured, from 0.
+    pub async fn check_through(&self, network: &Network, node: usize) -> Result<Readiness, Fault> {
+        // What a node serves is shown quickly or not at all; what all of them can do, the network's own check finds out.
+        self.check_as(network, false, Rights::through(node)).await
+    }
+
+    async fn check_as(
+        &self,
+        network: &Network,
+        calls_failed: bool,
+        rights: Rights<'_>,
+    ) -> Result<Readiness, Fault> {
+        let (guard, cx) = self.driver(network, Operation::Check, rights);
+        let keys = network
+            .settings
+            .keys
+            .iter()
+            .chain(&network.settings.retained_keys)
+            .cloned()
+            .collect();
+        let asked = ChainNetwork {
+            id: network.id().to_owned(),
+            keys,
+            options: network.settings.options.clone(),
+            calls_failed,
+        };
+        self.run(
+            network,
+            guard,
+            Operation::Check,
+            self.budgets.reads,
+            network.driver.check(&cx, &asked),
+        )
+        .await
+    }
+
+    pub async fn lane(&self, network: &Network, lane: &Lane) -> Result<LaneState, Fault> {
+        self.lane_as(network, lane, Rights::default()).await
+    }
+
+    /// The lane as one node shows it: `node` counts the network's nodes as configured, from 0.
+    pub async fn lane_through(
+        &self,
+        network: &Network,
+        lane: &Lane,
+        node: usize,
+    ) -> Result<LaneState, Fault> {
+        self.lane_as(network, lane, Rights::through(node)).await
+    }
+
+    async fn lane_as(&self, network: &Network, lane: &Lane, rights: Rights<'_>) -> Result<LaneState, Fault> {
+        let (guard, cx) = self.driver(network, Operation::Lane, rights);
+        self.run(
+            network,
+            guard,
+            Operation::Lane,
+            self.budgets.reads,
+            network.driver.lane(&cx, lane),
+        )
+        .await
+    }
+
+    pub async fn quote(&self, network: &Network, lane: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault> {
+        let (guard, cx) = self.driver(network, Operation::Quote, Rights::default());
+        self.run(
+            network,
+            guard,
+            Operation::Quote,
+            self.budgets.reads,
+            network.driver.quote(&cx, lane, previous),
+        )
+        .await
+    }
+
+    pub async fn build(
+        &self,
+        network: &Network,
+        slot: &Slot,
+        bid: &Bid,
+        steps: &[Step],
+    ) -> Result<Built, Fault> {
+        let rights = Rights {
+            signing_key: Some(&slot.lane.key),
+            ..Rights::default()
+        };
+        let (guard, cx) = self.driver(network, Operation::Build, rights);
+        self.run(
+            network,
+            guard,
+            Operation::Build,
+            self.budgets.sends,
+            network.driver.build(&cx, slot, bid, steps),
+        )
+        .await
+    }
+
+    pub async fn fill(&self, network: &Network, slot: &Slot, bid: &Bid) -> Result<Built, Fault> {
+        let rights = Rights {
+            signing_key: Some(&slot.lane.key),
+            ..Rights::default()
+        };
+        let (guard, cx) = self.driver(network, Operation::Fill, rights);
+        self.run(
+            network,
+            guard,
+            Operation::Fill,
+            self.budgets.sends,
+            network.driver.fill(&cx, slot, bid),
+        )
+        .await
+    }
+
+    pub async fn broadcast(&self, network: &Network, attempt: &Attempt) -> Result<Sent, Fault> {
+        let rights = Rights {
+            attempt: Some(&attempt.id),
+            ..Rights::default()
+        };
+        let (guard, cx) = self.driver(network, Operation::Broadcast, rights);
+        self.run(
+            network,
+            guard,
+            Operation::Broadcast,
+            self.budgets.sends,
+            network.driver.broadcast(&cx, attempt),
+        )
+        .await
+    }
+
+    pub async fn observe(&self, network: &Network, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
+        self.observe_as(network, watches, Rights::default()).await
+    }
+
+    /// What one node shows, whatever the others would: `node` counts the network's nodes as configured, from 0.
+    pub async fn observe_through(
+        &self,
+        network: &Network,
+        watches: &[Watch],
+        node: usize,
+    ) -> Result<Vec<Observation>, Fault> {
+        self.observe_as(network, watches, Rights::through(node)).await
+    }
+
+    async fn observe_as(
+        &self,
+        network: &Network,
+        watches: &[Watch],
+        rights: Rights<'_>,
+    ) -> Result<Vec<Observation>, Fault> {
+        let (guard, cx) = self.driver(network, Operation::Observe, rights);
+        self.run(
+            network,
+            guard,
+            Operation::Observe,
+            self.budgets.reads,
+            network.driver.observe(&cx, watches),
+        )
+        .await
+    }
+
+    fn scheme(&self, kind: &Kind, operation: Operation) -> (CallGuard, Cx) {
+        self.begin(
+            &kind.instance,
+            &kind.network,
+            &kind.scheme,
+            operation,
+            Rights::default(),
+        )
+    }
+
+    fn driver(&self, network: &Network, operation: Operation, rights: Rights<'_>) -> (CallGuard, Cx) {
+        self.begin(&network.instance, network, "", operation, rights)
+    }
+
+    fn begin(
+        &self,
+        instance: &Instance,
+        network: &Network,
+        scheme: &str,
+        operation: Operation,
+        rights: Rights<'_>,
+    ) -> (CallGuard, Cx) {
+        let guard = self.calls.begin(CallScope {
+            instance: instance.id,
+            operation,
+            network: network.id().to_owned(),
+            signing_key: rights.signing_key.map(str::to_owned),
+            attempt: rights.attempt.map(str::to_owned),
+            node: rights.node,
+        });
+        let context = CallContext {
+            scheme: scheme.to_owned(),
+            network: network.view(),
+        };
+        let cx = Cx::new(Arc::clone(&instance.host), guard.id(), context);
+        (guard, cx)
+    }
+
+    async fn run<T>(
+        &self,
+        network: &Network,
+        guard: CallGuard,
+        operation: Operation,
+        budget: Duration,
+        call: impl Future<Output = Result<T, Fault>> + Send,
+    ) -> Result<T, Fault> {
+        let caught = tokio::time::timeout(budget, AssertUnwindSafe(call).catch_unwind()).await;
+        drop(guard);
+        let answer = match caught {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Fault::new(
+                FaultKind::Panic,
+                format!("{} panicked", operation.name()),
+            )),
+            Err(_) => Err(Fault::new(
+                FaultKind::Deadline,
+                format!("{} took longer than {} ms", operation.name(), budget.as_millis()),
+            )),
+        };
+        if let Err(fault) = &answer {
+            let kind = format!("{:?}", fault.kind);
+            let labels = [("operation", operation.name()), ("fault", kind.as_str())];
+            self.metrics.add("switchyard_plugin_faults_total", &labels, 1);
+            let is_check = matches!(operation, Operation::Check | Operation::SchemeCheck);
+            if !is_check && is_outage(fault.kind) {
+                network.suspect.notify_one();
+            }
+            match operation {
+                // Asked over and over while a node is down: the network's readiness says so once.
+                Operation::Observe | Operation::Check | Operation::SchemeCheck => {
+                    tracing::debug!(operation = operation.name(), %fault, "plugin call failed");
+                }
+                _ => tracing::warn!(operation = operation.name(), %fault, "plugin call failed"),
+            }
+        }
+        answer
+    }
+}
+
+/// Whether a fault looks as if no node answers, so that the network's readiness has to be looked at at once.
+pub(super) fn is_outage(kind: FaultKind) -> bool {
+    match kind {
+        FaultKind::Unavailable | FaultKind::Deadline => true,
+        FaultKind::Invalid
+        | FaultKind::Unsupported
+        | FaultKind::Cancelled
+        | FaultKind::Overloaded
+        | FaultKind::Shutdown
+        | FaultKind::Panic
+        | FaultKind::Internal
+        | FaultKind::Denied
+        | FaultKind::Indeterminate => false,
+    }
+}

@@ -1,0 +1,158 @@
+//! Payments that are pending although everything that could still change them is over: their authorizations have ended,
+//! and as many blocks as make a chain final have passed since. Something hides what became of them, and a person must look.
+
+use std::sync::Arc;
+
+use super::network::NetworkRun;
+use super::settlement::{Phase, Settlement};
+use super::{Engine, lock};
+use journal::{Outcome, StepState};
+
+/// What is said of a network with such payments begins so.
+const OVERDUE: &str = "payments are overdue: ";
+/// Steps without an end of their own count as over after this long.
+const WITHOUT_END_S: u64 = 3_600;
+
+impl Engine {
+    /// Looks for overdue payments of a network; to be called with every check.
+    pub(super) fn watch_overdue(&self, run: &NetworkRun) {
+        let (head, now_s) = (run.head(), self.clock.now_s());
+        let finality = run.network.settings.finality;
+        let mut overdue: Vec<Arc<Settlement>> = self.holders_on(run.network.id());
+        overdue.retain(|settlement| is_overdue(settlement, now_s, head, finality));
+        let count = u32::try_from(overdue.len()).unwrap_or(u32::MAX);
+        self.metrics.set(
+            "switchyard_overdue_settlements",
+            &[("network", run.network.id())],
+            f64::from(count),
+        );
+        let oldest = overdue.iter().min_by_key(|settlement| settlement.id);
+        let sentence = oldest.map(|oldest| {
+            let tx_id = oldest.lock().row.tx_id.clone().unwrap_or_default();
+            format!(
+                "{OVERDUE}{count} pending although their authorizations have ended and {finality} blocks have passed since; \
+                 the oldest is settlement {}, transaction {tx_id}. The log names it and what is missing; check that the \
+                 network's RPC nodes serve receipts and logs of its blocks",
+                oldest.id
+            )
+        });
+        match &sentence {
+            Some(sentence) => {
+                if run.health.is_news(OVERDUE) {
+                    tracing::error!(network = run.network.id(), "{sentence}");
+                }
+            }
+            None => run.health.forget(OVERDUE),
+        }
+        *lock(&run.health.overdue) = sentence;
+    }
+}
+
+/// Whether a payment is undecided this long after its end. Notes the head at which it ended.
+fn is_overdue(settlement: &Settlement, now_s: u64, head: u64, finality: u64) -> bool {
+    let plan = settlement.plan().cloned();
+    let mut state = settlement.lock();
+    let is_open = state.phase == Phase::Committed && state.row.outcome == Outcome::Open;
+    let ends_s = |index: usize| {
+        let step = plan.as_ref().and_then(|plan| plan.steps.get(index));
+        let fallback_s = (state.row.opened_at_ms / 1_000).saturating_add(WITHOUT_END_S);
+        step.and_then(|step| step.expires_at_s).unwrap_or(fallback_s)
+    };
+    let steps = state.row.steps.iter().enumerate();
+    let undecided = steps.filter(|(_, row)| match row.state {
+        StepState::Waiting | StepState::InSlot { .. } | StepState::Unexplained { .. } => true,
+        StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped => false,
+    });
+    let ended = undecided
+        .map(|(index, _)| ends_s(index))
+        .max()
+        .is_some_and(|end_s| now_s > end_s);
+    // Before a head is known nothing can be counted from it.
+    if !is_open || !ended || head == 0 {
+        state.ended_at_head = None;
+        return false;
+    }
+    let since = *state.ended_at_head.get_or_insert(head);
+    head > since.saturating_add(finality)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::Engine;
+    use crate::releases_tests::{Disk, NETWORK, engine, row_of};
+    use journal::StepRow;
+
+    fn pending(engine: &Engine) -> Settlement {
+        let mut row = row_of(engine, 7);
+        row.steps = vec![StepRow {
+            state: StepState::Waiting,
+            pays: true,
+            is_final: false,
+            ground: None,
+        }];
+        let network = Arc::clone(&engine.networks[NETWORK].network);
+        Settlement::new(row, Phase::Committed, network, None, None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_payment_is_overdue_when_its_end_is_final_by_the_chains_own_time() {
+        let engine = engine(Disk::new());
+        let settlement = pending(&engine);
+        assert!(
+            !is_overdue(&settlement, WITHOUT_END_S, 100, 10),
+            "it has not ended"
+        );
+        let late = WITHOUT_END_S + 1;
+        assert!(!is_overdue(&settlement, late, 0, 10), "no head is known");
+        assert!(!is_overdue(&settlement, late, 100, 10));
+        assert!(
+            !is_overdue(&settlement, late + 9_999, 110, 10),
+            "the chain stands still"
+        );
+        assert!(is_overdue(&settlement, late, 111, 10));
+        settlement.lock().row.steps[0].state = StepState::Skipped;
+        assert!(
+            !is_overdue(&settlement, late, 111, 10),
+            "nothing is undecided any more"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_overdue_payment_and_a_panic_are_alarms_of_their_network() {
+        let engine = engine(Disk::new());
+        let run = &engine.networks[NETWORK];
+        let settlement = Arc::new(pending(&engine));
+        assert!(engine.hold_claim(&settlement));
+        let alarms = || engine.readiness()[0].alarms.clone();
+        for height in [100, 100] {
+            run.saw_head(height);
+        }
+        engine.watch_overdue(run);
+        assert_eq!(alarms(), Vec::<String>::new());
+        let finality = run.network.settings.finality;
+        for height in (101..=101 + finality).flat_map(|height| [height, height]) {
+            run.saw_head(height);
+        }
+        engine.watch_overdue(run);
+        assert!(alarms()[0].starts_with(OVERDUE), "{:?}", alarms());
+        settlement.lock().row.outcome = Outcome::Reversed {
+            refusal: None,
+            tx_id: String::new(),
+            proof: String::new(),
+        };
+        engine.watch_overdue(run);
+        assert_eq!(alarms(), Vec::<String>::new());
+        let panicked = engine
+            .survives(NETWORK, "a test", async { panic!("on purpose") })
+            .await;
+        assert_eq!(panicked, None::<()>);
+        assert!(
+            alarms()[0].starts_with("a test panicked 1 times"),
+            "{:?}",
+            alarms()
+        );
+    }
+}

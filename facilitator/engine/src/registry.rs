@@ -1,0 +1,414 @@
+//! Who serves what: from (version, scheme, network) to a handler, and from network to its driver.
+//!
+//! Membership is exact: no wildcard, no guess from a namespace. A kind or a network claimed twice is refused when the
+//! registry is built.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use sdk_plugin::chain::{KeyInfo, Lane, Readiness};
+use sdk_plugin::scheme::SchemeCheck;
+use sdk_plugin::{Amount, ChainDriver, HostServices, NetworkView, SchemeHandler, Value};
+use tokio::sync::Notify;
+
+use base::service::Membership;
+
+mod grants;
+
+pub use grants::Granted;
+
+/// A loaded plugin with one configuration.
+pub struct Instance {
+    /// Unique in this process.
+    pub id: u64,
+    /// As named in the configuration.
+    pub name: String,
+    /// The manifest's id: what rows and claims are kept under.
+    pub plugin: String,
+    /// Host services that its manifest asks for.
+    pub services: BTreeSet<String>,
+    pub host: Arc<dyn HostServices>,
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a network is to be run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkSettings {
+    /// CAIP-2.
+    pub id: String,
+    /// Depth at which replies, releases and ordinary gates go; 1 is the head block.
+    pub confirmations: u64,
+    /// Depth at which slots close; at least `confirmations`.
+    pub finality: u64,
+    /// Between two looks at open transactions.
+    pub poll_interval_ms: u64,
+    /// Without landing for this long, a transaction is replaced by one that bids more.
+    pub stuck_after_ms: u64,
+    /// Slots of one lane that may be open at once.
+    pub max_in_flight: usize,
+    /// Settlements that may wait for a lane.
+    pub lane_queue: usize,
+    /// The most one transaction may cost, native atomic units.
+    pub max_cost: Amount,
+    /// The most that all transactions of a day (UTC) may cost, native atomic units.
+    pub max_cost_per_day: Option<Amount>,
+    /// The most that the transactions of each signer may cost in a day (UTC), native atomic units.
+    pub max_cost_per_day_per_signer: Option<Amount>,
+    /// By tenant: the most that transactions on its behalf may cost in a day (UTC), native atomic units.
+    pub tenant_max_cost_per_day: BTreeMap<String, Amount>,
+    /// How many nodes there are to ask, each of another address.
+    pub nodes: usize,
+    /// By asset as [`spelled`], its atomic units: from this amount on nothing is decided before two nodes show the same.
+    pub second_source_above: BTreeMap<String, Amount>,
+    /// Assets that may be paid with, beside those the driver knows; `None`: any.
+    pub assets: Option<BTreeSet<String>>,
+    pub keys: Vec<KeyInfo>,
+    pub retained_keys: Vec<KeyInfo>,
+    /// The driver's own options.
+    pub options: Value,
+}
+
+impl NetworkSettings {
+    /// Whether a payment of this amount is decided on what two nodes show. `amount`: atomic units of the asset.
+    #[must_use]
+    pub fn wants_second_source(&self, asset: &str, amount: Amount) -> bool {
+        self.second_source_above
+            .get(&spelled(asset))
+            .is_some_and(|from| amount >= *from)
+    }
+}
+
+/// An asset's name as the core compares it: hex in lower case; other spellings mean what they say.
+#[must_use]
+pub fn spelled(asset: &str) -> String {
+    if asset.starts_with("0x") || asset.starts_with("0X") {
+        asset.to_ascii_lowercase()
+    } else {
+        asset.to_owned()
+    }
+}
+
+/// A network with its driver.
+pub struct Network {
+    pub settings: NetworkSettings,
+    pub driver: Arc<dyn ChainDriver>,
+    pub instance: Arc<Instance>,
+    /// Told when something looks as if its nodes did not answer: it is checked at once.
+    pub suspect: Notify,
+    state: RwLock<NetworkState>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct NetworkState {
+    ready: bool,
+    why_not: Option<String>,
+    lanes: Vec<Lane>,
+    retained: Vec<Lane>,
+    /// Active signers that can't pay for a transaction now. Never all of them.
+    poor: BTreeSet<String>,
+    warnings: Vec<String>,
+}
+
+impl NetworkState {
+    /// Active lanes whose signers can pay, and those that can't.
+    fn by_funds(&self) -> (Vec<Lane>, Vec<Lane>) {
+        let lanes = self.lanes.iter().cloned();
+        lanes.partition(|lane| !self.poor.contains(&lane.signer))
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network")
+            .field("id", &self.settings.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Network {
+    pub fn new(settings: NetworkSettings, driver: Arc<dyn ChainDriver>, instance: Arc<Instance>) -> Self {
+        let state = NetworkState {
+            why_not: Some("not checked yet".into()),
+            ..NetworkState::default()
+        };
+        Self {
+            settings,
+            driver,
+            instance,
+            suspect: Notify::new(),
+            state: RwLock::new(state),
+        }
+    }
+
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.settings.id
+    }
+
+    /// The network as plugins see it now. A signer that can't pay is shown as a retained one: it takes nothing new and
+    /// serves what is bound to it. It is not among the retired: what names it already is still good.
+    #[must_use]
+    pub fn view(&self) -> NetworkView {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let (lanes, poor) = state.by_funds();
+        NetworkView {
+            id: self.settings.id.clone(),
+            confirmations: self.settings.confirmations,
+            finality: self.settings.finality,
+            lanes,
+            retained: poor.into_iter().chain(state.retained.iter().cloned()).collect(),
+            retired: state.retained.iter().map(|lane| lane.signer.clone()).collect(),
+            assets: self
+                .settings
+                .assets
+                .as_ref()
+                .map(|assets| assets.iter().cloned().collect()),
+            options: self.settings.options.clone(),
+        }
+    }
+
+    /// Lanes for new work.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Lane> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.by_funds().0
+    }
+
+    /// Lanes of all configured signers, whether or not they can pay.
+    #[must_use]
+    pub fn active_lanes(&self) -> Vec<Lane> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.lanes.clone()
+    }
+
+    /// Addresses of all configured signers, whether or not they can pay.
+    #[must_use]
+    pub fn active_signers(&self) -> Vec<String> {
+        let lanes = self.active_lanes().into_iter();
+        lanes.map(|lane| lane.signer).collect()
+    }
+
+    /// Takes in which active signers can't pay for a transaction. Not to be called with all of them: then the network
+    /// is not ready.
+    pub fn set_poor(&self, poor: BTreeSet<String>) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).poor = poor;
+    }
+
+    /// Every lane that may still sign, active ones first.
+    #[must_use]
+    pub fn all_lanes(&self) -> Vec<Lane> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.lanes.iter().chain(&state.retained).cloned().collect()
+    }
+
+    /// `Ok` when it can settle now, else why not.
+    pub fn readiness(&self) -> Result<(), String> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if state.ready {
+            Ok(())
+        } else {
+            Err(state.why_not.clone().unwrap_or_else(|| "not ready".into()))
+        }
+    }
+
+    /// Takes in the signers that the driver's check names. Lanes, once known, stay.
+    pub fn set_lanes(&self, readiness: &Readiness) {
+        let lanes_of = |keys: &[KeyInfo]| -> Vec<Lane> {
+            keys.iter()
+                .filter_map(|key| {
+                    readiness.addresses.get(&key.name).map(|signer| Lane {
+                        network: self.settings.id.clone(),
+                        signer: signer.clone(),
+                        key: key.name.clone(),
+                        ordered: readiness.ordered,
+                    })
+                })
+                .collect()
+        };
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.lanes = lanes_of(&self.settings.keys);
+        state.retained = lanes_of(&self.settings.retained_keys);
+    }
+
+    /// Takes in what the driver's check said, or what else keeps the network from being used.
+    pub fn set_readiness(&self, checked: Result<&Readiness, String>) {
+        if let Ok(readiness) = &checked {
+            self.set_lanes(readiness);
+        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(readiness) = &checked {
+            state.warnings.clone_from(&readiness.warnings);
+        }
+        state.why_not = match checked {
+            Ok(readiness) if readiness.ready && !state.lanes.is_empty() => None,
+            Ok(readiness) => Some(
+                readiness
+                    .why_not
+                    .clone()
+                    .unwrap_or_else(|| "the driver names no signer".into()),
+            ),
+            Err(why_not) => Some(why_not),
+        };
+        state.ready = state.why_not.is_none();
+    }
+
+    /// What the driver's last good check warned of.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.warnings.clone()
+    }
+}
+
+/// One scheme on one network.
+pub struct Kind {
+    pub version: u8,
+    pub scheme: String,
+    pub network: Arc<Network>,
+    pub handler: Arc<dyn SchemeHandler>,
+    pub instance: Arc<Instance>,
+    /// What plans may call.
+    pub grants: Vec<Granted>,
+    /// Whether the scheme defines HTTP routes.
+    pub routes: bool,
+    /// What its own check said last.
+    pub checked: Checked,
+}
+
+/// A scheme's own word about itself on a network; `None` inside: it was not asked yet.
+#[derive(Debug, Default)]
+pub struct Checked(RwLock<Option<SchemeCheck>>);
+
+impl Kind {
+    /// What the scheme said of itself last.
+    #[must_use]
+    pub fn word(&self) -> Option<SchemeCheck> {
+        self.checked
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub fn set_word(&self, word: SchemeCheck) {
+        *self.checked.0.write().unwrap_or_else(PoisonError::into_inner) = Some(word);
+    }
+
+    /// `Ok` when new payments of this kind can be begun now: its network is ready and its scheme says so of itself.
+    pub fn readiness(&self) -> Result<(), String> {
+        self.network.readiness()?;
+        match self.word() {
+            Some(word) if word.ready => Ok(()),
+            Some(word) => Err(word.why_not.unwrap_or_else(|| "it does not say why".into())),
+            None => Err("not checked yet".into()),
+        }
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} v{} on {}", self.scheme, self.version, self.network.id())
+    }
+}
+
+/// All kinds and networks.
+#[derive(Debug, Default)]
+pub struct Registry {
+    kinds: BTreeMap<(u8, String, String), Arc<Kind>>,
+    order: Vec<(u8, String, String)>,
+    networks: BTreeMap<String, Arc<Network>>,
+}
+
+/// Two plugins want the same thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryError(pub String);
+
+impl fmt::Display for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RegistryError {}
+
+impl Registry {
+    pub fn add_network(&mut self, network: Arc<Network>) -> Result<(), RegistryError> {
+        let id = network.id().to_owned();
+        if let Some(first) = self.networks.get(&id) {
+            return Err(RegistryError(format!(
+                "network {id} has two drivers, from plugin.{} and plugin.{}; list it under `networks` of one of them",
+                first.instance.name, network.instance.name
+            )));
+        }
+        self.networks.insert(id, network);
+        Ok(())
+    }
+
+    pub fn add_kind(&mut self, kind: Arc<Kind>) -> Result<(), RegistryError> {
+        let key = (kind.version, kind.scheme.clone(), kind.network.id().to_owned());
+        if let Some(first) = self.kinds.get(&key) {
+            return Err(RegistryError(format!(
+                "{} v{} on {} is claimed by plugin.{} and plugin.{}; remove one, or take the network out of the \
+                 `networks` of one of them",
+                key.1, key.0, key.2, first.instance.name, kind.instance.name
+            )));
+        }
+        self.order.push(key.clone());
+        self.kinds.insert(key, kind);
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn kind(&self, version: u8, scheme: &str, network: &str) -> Option<&Arc<Kind>> {
+        self.kinds.get(&(version, scheme.to_owned(), network.to_owned()))
+    }
+
+    /// The kind that judges an earlier settlement: the same plugin's, in any version.
+    #[must_use]
+    pub fn kind_of(&self, plugin: &str, scheme: &str, network: &str) -> Option<&Arc<Kind>> {
+        [2, 1]
+            .iter()
+            .filter_map(|v| self.kind(*v, scheme, network))
+            .find(|kind| kind.instance.plugin == plugin)
+    }
+
+    #[must_use]
+    pub fn network(&self, id: &str) -> Option<&Arc<Network>> {
+        self.networks.get(id)
+    }
+
+    pub fn networks(&self) -> impl Iterator<Item = &Arc<Network>> {
+        self.networks.values()
+    }
+
+    /// Version 2 before 1, then in the order of registration.
+    pub fn kinds(&self) -> impl Iterator<Item = &Arc<Kind>> {
+        let of = |version: u8| {
+            self.order
+                .iter()
+                .filter(move |key| key.0 == version)
+                .filter_map(|key| self.kinds.get(key))
+        };
+        of(2).chain(of(1))
+    }
+
+    #[must_use]
+    pub fn membership(&self, version: u8, scheme: &str, network: &str) -> Membership {
+        if self.kind(version, scheme, network).is_some() {
+            Membership::Served
+        } else if self.kinds.keys().any(|(_, s, _)| s == scheme) {
+            Membership::OtherNetwork
+        } else {
+            Membership::UnknownScheme
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Releases on their way to a caller: one that does not arrive is given back, so that the next equal caller gets it.
+//!
+//! A release is durable before its answer leaves, so that no crash can let two callers have it. The answer can still get
+//! lost between the journal and the connection. While it is under way nobody else is told anything about the release.
+//! A crash in between leaves it taken: later callers get `duplicate_settlement` with the hash.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::settlement::Settlement;
+use super::{Engine, lock};
+use base::service::{Delivery, Receipt};
+use journal::{CommitError, Event};
+
+/// Before giving a release back is tried again, doubled with each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// For an answer that tells `success`. To be made before the release is committed, so that nobody else is answered
+    /// about it in between, and to be cancelled when it is not.
+    /// `number` is the release's: only that one is given back, even where it is not known whether it was recorded.
+    pub(super) fn receipt(self: &Arc<Self>, settlement: u64, claim: &str, number: u64) -> Receipt {
+        let mut in_delivery = lock(&self.in_delivery);
+        let answers = in_delivery.entry(settlement).or_default();
+        *answers = answers.saturating_add(1);
+        drop(in_delivery);
+        let (engine, claim) = (Arc::clone(self), claim.to_owned());
+        Receipt::new(move |delivery| match delivery {
+            Delivery::Delivered | Delivery::Cancelled => {
+                engine.end_delivery(settlement);
+                // Callers with the same idempotency key stayed in line.
+                if let Some(holder) = engine
+                    .holder_of(settlement, &claim)
+                    .filter(|holder| holder.has_waiters())
+                {
+                    let network = holder.network.id().to_owned();
+                    engine.keep(&network, "an answer", move |engine| {
+                        engine.look_and_serve(Arc::clone(&holder))
+                    });
+                }
+            }
+            Delivery::Lost => {
+                engine.keep("", "the return of a release", move |engine| {
+                    engine.give_back(settlement, claim.clone(), number)
+                });
+            }
+        })
+    }
+
+    fn end_delivery(&self, settlement: u64) {
+        let mut in_delivery = lock(&self.in_delivery);
+        if let Some(answers) = in_delivery.get_mut(&settlement) {
+            *answers = answers.saturating_sub(1);
+            if *answers == 0 {
+                in_delivery.remove(&settlement);
+            }
+        }
+    }
+
+    /// Whether it is not known yet if a caller was told of the settlement's release.
+    pub(super) fn is_in_delivery(&self, settlement: u64) -> bool {
+        lock(&self.in_delivery).contains_key(&settlement)
+    }
+
+    /// Releases whose answers are on their way, or that are being given back.
+    #[must_use]
+    pub fn in_delivery(&self) -> usize {
+        lock(&self.in_delivery).len()
+    }
+
+    /// Gives a release back, however often the journal refuses.
+    async fn give_back(self: Arc<Self>, settlement: u64, claim: String, number: u64) {
+        let holder = self.holder_of(settlement, &claim);
+        let mut pause = FIRST_PAUSE;
+        while let Err(error) = self.try_give_back(settlement, number, holder.as_ref()).await {
+            tracing::error!(settlement, %error, pause_ms = pause.as_millis(),
+                "a release that reached nobody was not given back; it is tried again");
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+        self.end_delivery(settlement);
+        if let Some(holder) = holder {
+            self.look_and_serve(holder).await;
+        }
+    }
+
+    /// The settlement in memory, while it is not finished.
+    fn holder_of(&self, settlement: u64, claim: &str) -> Option<Arc<Settlement>> {
+        let holder = lock(&self.claims).get(claim)?.holder.clone();
+        holder.filter(|holder| holder.id == settlement)
+    }
+
+    /// Answers those who wait for a settlement, at once or when the chain has been looked at.
+    async fn look_and_serve(self: Arc<Self>, holder: Arc<Settlement>) {
+        if let Some(run) = self.run_of(holder.network.id()) {
+            run.poll_now(&holder);
+        }
+        self.serve_waiters(&holder, None).await;
+    }
+
+    async fn try_give_back(
+        &self,
+        settlement: u64,
+        number: u64,
+        holder: Option<&Arc<Settlement>>,
+    ) -> Result<(), CommitError> {
+        let _deciding = match holder {
+            Some(holder) => Some(holder.deciding.lock().await),
+            None => None,
+        };
+        match self
+            .journal
+            .commit(vec![Event::ReleaseReturned { settlement, number }])
+            .await
+        {
+            Ok(()) => {
+                tracing::warn!(
+                    settlement,
+                    "a release reached nobody and was given back: the next equal request gets it"
+                );
+                self.metrics.add("switchyard_releases_returned_total", &[], 1);
+                if let Some(holder) = holder {
+                    self.refresh_locked(holder).await;
+                }
+                Ok(())
+            }
+            Err(CommitError::Stale(why)) => {
+                tracing::error!(
+                    settlement,
+                    why,
+                    "a release that reached nobody is not there to be given back"
+                );
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

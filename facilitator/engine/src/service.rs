@@ -1,0 +1,212 @@
+//! The engine as the HTTP API sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base::service::{Membership, NetworkReadiness, Routed, SchemeReadiness, Service, SettleAnswer, Settled};
+use sdk_plugin::scheme::{RouteRequest, RouteResponse};
+use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply};
+use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion, Purpose};
+use tokio::time::Instant;
+
+use super::Engine;
+
+/// [`Service`] of a running engine.
+#[derive(Debug, Clone)]
+pub struct EngineService(Arc<Engine>);
+
+impl EngineService {
+    #[must_use]
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self(engine)
+    }
+}
+
+#[async_trait]
+impl Service for EngineService {
+    fn membership(&self, version: ProtocolVersion, scheme: &str, network: &str) -> Membership {
+        self.0.registry.membership(version.number(), scheme, network)
+    }
+
+    async fn verify(&self, request: PaymentRequest) -> VerifyReply {
+        let network = request.network.clone();
+        let reply = self.0.verify(request).await;
+        if !reply.is_valid {
+            tracing::debug!(network, payer = %reply.payer, reason = reply.invalid_reason,
+                detail = reply.invalid_message, "told: not valid");
+        }
+        reply
+    }
+
+    async fn settle(&self, request: PaymentRequest, early: Option<Duration>) -> Settled {
+        self.0.settle_early(request, early).await
+    }
+
+    async fn supported(&self) -> SupportedReply {
+        self.0.supported().await
+    }
+
+    fn readiness(&self) -> Vec<NetworkReadiness> {
+        self.0.readiness()
+    }
+
+    fn routed(&self, scheme: &str) -> Vec<String> {
+        self.0.routed(scheme)
+    }
+
+    async fn route(&self, scheme: &str, network: &str, request: RouteRequest, wait: Duration) -> Routed {
+        self.0.route(scheme, network, request, wait).await
+    }
+}
+
+impl Engine {
+    /// From live configuration and readiness.
+    pub async fn supported(&self) -> SupportedReply {
+        let mut reply = SupportedReply::default();
+        for kind in self.registry.kinds() {
+            if kind.readiness().is_err() || self.is_paused(kind) {
+                continue;
+            }
+            let Ok(supported) = self.ops.supported(kind).await else {
+                continue;
+            };
+            let own = |listed: &sdk_plugin::wire::Kind| {
+                listed.x402_version == kind.version
+                    && listed.scheme == kind.scheme
+                    && listed.network == kind.network.id()
+            };
+            reply.kinds.extend(supported.kinds.into_iter().filter(own));
+            for extension in supported.extensions {
+                if !reply.extensions.contains(&extension) {
+                    reply.extensions.push(extension);
+                }
+            }
+            let family = kind.network.id().split(':').next().unwrap_or_default();
+            let signers: &mut Vec<String> = reply.signers.entry(format!("{family}:*")).or_default();
+            for signer in supported.signers {
+                if !signers.contains(&signer) {
+                    signers.push(signer);
+                }
+            }
+        }
+        reply
+    }
+
+    /// Every configured network and whether it can settle now.
+    #[must_use]
+    pub fn readiness(&self) -> Vec<NetworkReadiness> {
+        self.registry
+            .networks()
+            .map(|network| {
+                let state = network.readiness();
+                NetworkReadiness {
+                    network: network.id().to_owned(),
+                    ready: state.is_ok(),
+                    why_not: state.err(),
+                    warnings: network.warnings(),
+                    alarms: self.alarms_on(network.id()),
+                    schemes: self.schemes_of(network.id()),
+                }
+            })
+            .collect()
+    }
+
+    fn routed(&self, scheme: &str) -> Vec<String> {
+        let mut networks: Vec<String> = Vec::new();
+        for kind in self
+            .registry
+            .kinds()
+            .filter(|kind| kind.scheme == scheme && kind.routes)
+        {
+            if !networks.iter().any(|id| id == kind.network.id()) {
+                networks.push(kind.network.id().to_owned());
+            }
+        }
+        networks
+    }
+
+    /// A scheme's own HTTP route. What it settles is waited for as long as `wait`.
+    pub async fn route(
+        self: &Arc<Self>,
+        scheme: &str,
+        network: &str,
+        request: RouteRequest,
+        wait: Duration,
+    ) -> Routed {
+        let deadline = Instant::now() + wait;
+        let kind = self
+            .registry
+            .kinds()
+            .find(|kind| kind.scheme == scheme && kind.network.id() == network && kind.routes);
+        let Some(kind) = kind else {
+            return Err(Fault::unsupported("no such route")).into();
+        };
+        let mut settle = match self.ops.route(kind, &request).await {
+            Ok(RouteResponse::Settle { request }) => *request,
+            other => return other.into(),
+        };
+        settle.purpose = Purpose::Route;
+        if settle.scheme != kind.scheme || settle.network != kind.network.id() {
+            return Err(Fault::denied("a route asked for a settlement of another kind")).into();
+        }
+        settle.tenant.clone_from(&request.tenant);
+        settle.idempotency_key.clone_from(&request.idempotency_key);
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        settle.remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
+        let Settled { answer, receipt } = self.settle_with_receipt(settle).await;
+        let outcome: SettleReply = match answer {
+            SettleAnswer::Reply(reply) => reply,
+            SettleAnswer::Replay(body) => match serde_json::from_str(&body) {
+                Ok(reply) => reply,
+                Err(_) => return Err(Fault::internal("a recorded reply can't be read")).into(),
+            },
+            SettleAnswer::Unavailable {
+                message,
+                retry_after_s,
+            } => {
+                return Err(Fault {
+                    retry_after_ms: Some(retry_after_s.saturating_mul(1_000)),
+                    ..Fault::unavailable(message)
+                })
+                .into();
+            }
+        };
+        let again = RouteRequest {
+            outcome: Some(outcome),
+            ..request
+        };
+        match self.ops.route(kind, &again).await {
+            Ok(response @ RouteResponse::Reply { .. }) => Routed {
+                response: Ok(response),
+                receipt,
+            },
+            // The caller does not hear of the outcome: dropped, the receipt gives a release back.
+            other => other.into(),
+        }
+    }
+
+    /// A network's schemes, each once, and what each said of itself.
+    fn schemes_of(&self, network: &str) -> Vec<SchemeReadiness> {
+        let mut schemes: Vec<SchemeReadiness> = Vec::new();
+        for kind in self.registry.kinds().filter(|kind| kind.network.id() == network) {
+            if schemes.iter().any(|known| known.scheme == kind.scheme) {
+                continue;
+            }
+            let (word, scheme) = (kind.word(), kind.scheme.clone());
+            let ready = word.as_ref().is_some_and(|word| word.ready);
+            let why_not = match (&word, ready) {
+                (_, true) => None,
+                (None, false) => Some("not checked yet".to_owned()),
+                (Some(word), false) => word.why_not.clone(),
+            };
+            schemes.push(SchemeReadiness {
+                scheme,
+                ready,
+                why_not,
+                warnings: word.map(|word| word.warnings).unwrap_or_default(),
+            });
+        }
+        schemes
+    }
+}

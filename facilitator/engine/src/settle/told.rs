@@ -1,0 +1,32 @@
+//! One line for each answered settle, so that a seller's question can be answered from the log.
+//!
+//! At info: refusals, pending ones and what was not begun. What landed or failed on chain has its own line when that is
+//! recorded, so its callers' answers are at debug. Claims, hashes and reasons are no secrets; payloads are not here.
+
+use sdk_plugin::wire::reason;
+
+use base::service::SettleAnswer;
+
+/// `claim` is empty when the request could not be identified.
+pub(super) fn log(network: &str, claim: &str, answer: &SettleAnswer) {
+    match answer {
+        SettleAnswer::Reply(reply) => {
+            let why = reply.error_reason.as_deref().unwrap_or_default();
+            let (tx, payer) = (reply.transaction.as_str(), reply.payer.as_str());
+            let detail = reply.error_message.as_deref();
+            if reply.success {
+                tracing::debug!(network, claim, payer, tx, "told: success");
+            } else if why == reason::SETTLEMENT_PENDING {
+                tracing::info!(network, claim, payer, tx, "told: pending");
+            } else if tx.is_empty() {
+                tracing::info!(network, claim, payer, reason = why, detail, "told: refused");
+            } else {
+                tracing::debug!(network, claim, payer, tx, reason = why, detail, "told: not paid");
+            }
+        }
+        SettleAnswer::Replay(_) => tracing::debug!(network, claim, "told: the same as before"),
+        SettleAnswer::Unavailable { message, .. } => {
+            tracing::info!(network, claim, detail = message, "told: not begun, try again");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The wait of a caller, and what its leaving means.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::answers::unavailable;
+use super::{Asked, COMMIT_GRACE};
+use crate::Engine;
+use crate::settlement::{self, Phase, Settlement};
+use base::service::Settled;
+use journal::Outcome;
+
+/// How long a caller waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// From here on it prefers `settlement_pending` with the hash, as soon as there is one, to waiting on.
+    pub(super) early: Option<Instant>,
+    pub(super) last: Instant,
+}
+
+impl Engine {
+    /// Waits for the answer; the drop of this future is the caller's hang-up.
+    pub(super) async fn wait(
+        self: &Arc<Self>,
+        asked: &Asked,
+        settlement: Arc<Settlement>,
+        number: u64,
+        mut answer: oneshot::Receiver<Settled>,
+        patience: Patience,
+    ) -> Settled {
+        let seat = Seat {
+            settlement: Arc::clone(&settlement),
+            number,
+        };
+        if let Some(early) = patience.early {
+            let recorded = async {
+                tokio::time::sleep_until(early).await;
+                recorded(&settlement).await;
+            };
+            tokio::select! {
+                biased;
+                answered = &mut answer => {
+                    drop(seat);
+                    return answered.unwrap_or_else(|_| unanswered(&settlement, asked));
+                }
+                () = recorded => {
+                    let mut state = settlement.lock();
+                    if state.leave(number) {
+                        return settlement::late(&state.row, &asked.request.network_as_sent).into();
+                    }
+                    // The answer is on its way.
+                }
+                () = tokio::time::sleep_until(patience.last) => {}
+            }
+        }
+        if let Ok(answered) = tokio::time::timeout_at(patience.last, &mut answer).await {
+            drop(seat);
+            return answered.unwrap_or_else(|_| unanswered(&settlement, asked));
+        }
+        let grace = Instant::now() + COMMIT_GRACE;
+        loop {
+            let changed = settlement.changed.notified();
+            {
+                let mut state = settlement.lock();
+                let phase = state.phase;
+                match phase {
+                    Phase::Committed if state.leave(number) => {
+                        return settlement::late(&state.row, &asked.request.network_as_sent).into();
+                    }
+                    Phase::Opening if state.leave(number) => {
+                        drop(state);
+                        settlement.withdraw_if_deserted();
+                        return unavailable("nothing was begun within the time; try again").into();
+                    }
+                    // The answer is under way, or the commit is.
+                    Phase::Committing | Phase::Committed | Phase::Opening | Phase::Gone => {}
+                }
+            }
+            tokio::select! {
+                biased;
+                answered = &mut answer => {
+                    return answered.unwrap_or_else(|_| unanswered(&settlement, asked));
+                }
+                () = changed => {}
+                () = tokio::time::sleep_until(grace) => {
+                    // A commit that takes this long may still succeed: only the journal knows.
+                    let row = settlement.lock().row.clone();
+                    return settlement::late(&row, &asked.request.network_as_sent).into();
+                }
+            }
+        }
+    }
+}
+
+/// For a caller whom nobody answers any more, because this process stops or has a defect. What may be recorded is not called
+/// "not begun".
+fn unanswered(settlement: &Settlement, asked: &Asked) -> Settled {
+    let state = settlement.lock();
+    match state.phase {
+        Phase::Committing | Phase::Committed => {
+            settlement::late(&state.row, &asked.request.network_as_sent).into()
+        }
+        Phase::Opening | Phase::Gone => unavailable("the settlement was given up; try again").into(),
+    }
+}
+
+/// A caller's place in line; leaving it may withdraw the settlement.
+struct Seat {
+    settlement: Arc<Settlement>,
+    number: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.settlement.lock().leave(self.number);
+        self.settlement.withdraw_if_deserted();
+    }
+}
+
+/// Ends once a transaction of the settlement is recorded, unless it is decided by then: that answer is better.
+async fn recorded(settlement: &Settlement) {
+    loop {
+        let changed = settlement.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        {
+            let state = settlement.lock();
+            let has_hash = state.phase == Phase::Committed && state.row.tx_id.is_some();
+            if has_hash && state.row.outcome == Outcome::Open {
+                return;
+            }
+        }
+        changed.await;
+    }
+}
+
+/// Ends once the settlement is withdrawn.
+pub(super) async fn withdrawn(settlement: &Settlement) {
+    loop {
+        let changed = settlement.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if settlement.lock().phase == Phase::Gone {
+            return;
+        }
+        changed.await;
+    }
+}

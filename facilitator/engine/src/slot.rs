@@ -1,0 +1,373 @@
+//! Slots in memory: which transactions may land in one slot of a lane, and which steps depend on them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sdk_plugin::chain::{Anchor, Bid, BlockRef, Lane};
+use sdk_plugin::scheme::EvidenceWanted;
+use tokio::time::Instant;
+
+use super::settlement::Settlement;
+use journal::{AttemptKind, AttemptRow, Ground, GroundAt, Journaled};
+
+/// Signer and sequence.
+pub type SlotKey = (String, u64);
+
+/// A place in a lane that is not closed.
+#[derive(Debug)]
+pub struct OpenSlot {
+    pub lane: Lane,
+    pub sequence: u64,
+    /// Settlements and steps that its attempts carry.
+    pub covers: Vec<(Arc<Settlement>, u32)>,
+    state: Mutex<SlotState>,
+}
+
+/// What changes.
+#[derive(Debug)]
+pub struct SlotState {
+    /// Oldest first; at least one.
+    pub attempts: Vec<Journaled<AttemptRow>>,
+    /// The transaction and block that were judged.
+    pub decided: Option<Decided>,
+    /// The block of a decision that rests on somebody else's transaction is final; the slot's own use may not be yet.
+    pub decided_is_final: bool,
+    /// The block at which the slot was found used, with the guards as they were there. In memory only: after a restart a
+    /// newer block serves as well.
+    pub anchor: Option<Anchor>,
+    /// It decided by being shown as reverted. Not known of what an earlier process decided.
+    pub decided_by_revert: bool,
+    /// The last poll did not show the transaction that decided in any block.
+    pub unseen: bool,
+    /// Polls in a row that showed another block in place of the one that decided.
+    pub replaced: u32,
+    /// The next poll searches the logs for the transaction that changed a guard.
+    pub search_foreign: bool,
+    /// What the last search found was judged, and does not explain what changed.
+    pub foreign_explains_nothing: bool,
+    /// The next poll reads the guards.
+    pub read_guards: bool,
+    /// Polls bring the logs of the whole block: one transaction's were not enough to judge by.
+    pub whole_block: bool,
+    /// The next poll is due at once.
+    pub soon: bool,
+    /// The lane has a command about this slot that it has not carried out yet.
+    pub asked: bool,
+    /// Attempts on their way to a node.
+    pub sending: u32,
+    /// Times a node would not take the newest attempt at any price.
+    pub rejections: u32,
+    /// Times in a row that nodes called the newest bid too low.
+    pub underpriced: u32,
+    /// Since when a replacement would cost more than is allowed.
+    pub priced_out: Option<Instant>,
+    /// No attempt can land any more by the chain's height, so the lane has room for another one.
+    pub lapsed: bool,
+    /// Since when only one node confirms what two must.
+    pub one_node_since: Option<Instant>,
+    /// Since when no block shows one of its transactions; `None`: at the last poll one did.
+    pub unseen_since: Option<Instant>,
+    /// Counts looks for what no block shows: each goes to another node.
+    pub turn: usize,
+    pub last_sent: Instant,
+    pub last_bid: Instant,
+    /// Head height of the first poll after the newest bid.
+    pub bid_head: Option<u64>,
+    /// When the next poll is due.
+    pub due: Instant,
+    pub closed: bool,
+    /// What was seen of it is being acted on: it is not looked at meanwhile.
+    pub acting: bool,
+    /// The observer is to be woken when that ends.
+    pub wakes: bool,
+    /// It was logged that two nodes do not agree on it.
+    pub disagreed: bool,
+}
+
+/// What decided the steps of a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    pub attempt: u64,
+    pub at: GroundAt,
+    pub height: u64,
+    /// Somebody else's transaction, in the block that `at` names.
+    pub foreign: Option<String>,
+}
+
+impl Decided {
+    /// Whether a step was decided on this ground.
+    #[must_use]
+    pub fn is_ground(&self, ground: &Ground) -> bool {
+        self.attempt == ground.attempt && self.at == ground.at
+    }
+}
+
+impl OpenSlot {
+    pub fn new(
+        attempts: Vec<Journaled<AttemptRow>>,
+        lane: Lane,
+        sequence: u64,
+        covers: Vec<(Arc<Settlement>, u32)>,
+    ) -> Self {
+        let now = Instant::now();
+        let state = SlotState {
+            attempts,
+            decided: None,
+            decided_is_final: false,
+            anchor: None,
+            unseen: false,
+            replaced: 0,
+            decided_by_revert: false,
+            search_foreign: false,
+            foreign_explains_nothing: false,
+            read_guards: false,
+            whole_block: false,
+            soon: false,
+            asked: false,
+            sending: 0,
+            rejections: 0,
+            underpriced: 0,
+            priced_out: None,
+            lapsed: false,
+            one_node_since: None,
+            unseen_since: Some(now),
+            turn: 0,
+            last_sent: now,
+            last_bid: now,
+            bid_head: None,
+            due: now,
+            closed: false,
+            acting: false,
+            wakes: false,
+            disagreed: false,
+        };
+        Self {
+            lane,
+            sequence,
+            covers,
+            state: Mutex::new(state),
+        }
+    }
+
+    #[must_use]
+    pub fn key(&self) -> SlotKey {
+        (self.lane.signer.clone(), self.sequence)
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, SlotState> {
+        // No holder panics between two writes that belong together.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it counts as in flight: one of its attempts may still land.
+    #[must_use]
+    pub fn is_in_flight(&self) -> bool {
+        let state = self.lock();
+        state.decided.is_none() && state.anchor.is_none() && !state.lapsed
+    }
+
+    /// When the earliest of its undecided steps expires, seconds since the epoch.
+    #[must_use]
+    pub fn expires_at_s(&self) -> Option<u64> {
+        self.covers
+            .iter()
+            .filter_map(|(settlement, step)| {
+                let plan = settlement.plan()?;
+                plan.steps.get(usize::try_from(*step).ok()?)?.expires_at_s
+            })
+            .min()
+    }
+
+    /// What the journal says each of its steps was decided on.
+    fn grounds(&self) -> Vec<Option<Ground>> {
+        let ground = |(settlement, step): &(Arc<Settlement>, u32)| {
+            let row = settlement.lock();
+            row.row.steps.get(usize::try_from(*step).ok()?)?.ground.clone()
+        };
+        self.covers.iter().map(ground).collect()
+    }
+
+    /// Takes over what the journal says its steps were decided on, when all of them rest on the same block.
+    pub fn resume_decision(&self) {
+        let grounds = self.grounds();
+        let Some(Some(first)) = grounds.first() else {
+            return;
+        };
+        let decided = Decided {
+            attempt: first.attempt,
+            at: first.at.clone(),
+            height: first.height,
+            foreign: first.foreign.clone(),
+        };
+        let agree = |ground: &Option<Ground>| ground.as_ref().is_some_and(|ground| decided.is_ground(ground));
+        if grounds.iter().all(agree) {
+            let mut state = self.lock();
+            state.decided = Some(decided);
+            state.decided_is_final = false;
+        }
+    }
+
+    /// Whether somebody else's transaction may make the payment of one of its steps.
+    #[must_use]
+    pub fn wants_foreign(&self) -> bool {
+        self.evidence().iter().any(|wanted| !wanted.foreign.is_empty())
+    }
+
+    /// The evidence wanted of each of its steps, in their order; nothing for a plan that can't be read.
+    #[must_use]
+    pub fn evidence(&self) -> Vec<EvidenceWanted> {
+        let of = |(settlement, step): &(Arc<Settlement>, u32)| {
+            let step = settlement.plan()?.steps.get(usize::try_from(*step).ok()?)?;
+            Some(step.evidence.clone())
+        };
+        self.covers
+            .iter()
+            .map(|cover| of(cover).unwrap_or_default())
+            .collect()
+    }
+
+    /// Its settlements, each once and in one order for everybody: for locking several of them.
+    #[must_use]
+    pub fn settlements(&self) -> Vec<Arc<Settlement>> {
+        let mut all: Vec<Arc<Settlement>> = self
+            .covers
+            .iter()
+            .map(|(settlement, _)| Arc::clone(settlement))
+            .collect();
+        all.sort_by_key(|settlement| settlement.id);
+        all.dedup_by_key(|settlement| settlement.id);
+        all
+    }
+}
+
+impl SlotState {
+    /// The block whose place in the chain matters now: the one that decided, or the one at which the slot was found used.
+    #[must_use]
+    pub fn followed(&self) -> Option<BlockRef> {
+        let decided = self.decided.as_ref().filter(|_| !self.decided_is_final);
+        match decided {
+            Some(decided) => match &decided.at {
+                GroundAt::Block(id) => Some(BlockRef {
+                    id: id.clone(),
+                    height: decided.height,
+                    time_s: 0,
+                }),
+                GroundAt::Dead(_) => None,
+            },
+            None => self.anchor.as_ref().map(|anchor| anchor.block.clone()),
+        }
+    }
+
+    /// When the next poll is due; `None`: not while the last one is acted on.
+    #[must_use]
+    pub fn is_due_at(&self) -> Option<Instant> {
+        (!self.acting).then_some(self.due)
+    }
+
+    /// Which node is next to be asked where no block has shown a transaction of ours for so long, and one should. Two polls in a
+    /// row never go to one node of several.
+    pub fn next_turn(&mut self, now: Instant, long: Duration) -> Option<usize> {
+        let is_awaited = if self.decided.is_some() {
+            self.own_ground_in_question()
+        } else {
+            self.anchor.is_none()
+        };
+        let since = self.unseen_since.filter(|_| is_awaited)?;
+        if now.saturating_duration_since(since) < long {
+            return None;
+        }
+        self.turn = self.turn.wrapping_add(1);
+        Some(self.turn)
+    }
+
+    /// Whether a transaction of ours has decided, in a block that may still be replaced.
+    #[must_use]
+    pub fn own_ground_in_question(&self) -> bool {
+        self.decided
+            .as_ref()
+            .is_some_and(|decided| decided.foreign.is_none() && matches!(decided.at, GroundAt::Block(_)))
+    }
+
+    /// The attempt with this transaction id that carries steps.
+    #[must_use]
+    pub fn carrier(&self, tx_id: &str) -> Option<&Journaled<AttemptRow>> {
+        self.attempts
+            .iter()
+            .find(|attempt| attempt.kind == AttemptKind::Steps && attempt.tx_id.eq_ignore_ascii_case(tx_id))
+    }
+
+    /// The newest attempt.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Journaled<AttemptRow>> {
+        self.attempts.last()
+    }
+
+    #[must_use]
+    pub fn has_fill(&self) -> bool {
+        self.attempts
+            .iter()
+            .any(|attempt| attempt.kind == AttemptKind::Fill)
+    }
+
+    /// Head height when the first attempt was made: what is older is none of our doing.
+    #[must_use]
+    pub fn since_height(&self) -> u64 {
+        self.attempts
+            .iter()
+            .map(|attempt| attempt.since_height)
+            .min()
+            .unwrap_or(0)
+    }
+}
+
+/// The bid of an attempt, for the one that replaces it.
+#[must_use]
+pub fn bid_of(attempt: &AttemptRow) -> Bid {
+    Bid {
+        terms: attempt.bid.clone(),
+        head_height: attempt.since_height,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::releases_tests::NETWORK;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_block_shows_for_a_while_is_looked_for_at_another_node_each_time() {
+        let lane = Lane {
+            network: NETWORK.into(),
+            signer: "0xsigner".into(),
+            key: "main".into(),
+            ordered: true,
+        };
+        let slot = OpenSlot::new(Vec::new(), lane, 0, Vec::new());
+        let long = Duration::from_secs(2);
+        let turn = || slot.lock().next_turn(Instant::now(), long);
+        assert_eq!(turn(), None, "it was sent just now");
+        tokio::time::advance(long).await;
+        assert_eq!([turn(), turn()], [Some(1), Some(2)]);
+        // Between two polls of what a block shows more time may pass.
+        slot.lock().unseen_since = None;
+        tokio::time::advance(long * 5).await;
+        assert_eq!(turn(), None);
+        slot.lock().unseen_since = Some(Instant::now());
+        assert_eq!(turn(), None);
+        tokio::time::advance(long).await;
+        assert_eq!(turn(), Some(3));
+        // By its sequence the place is used: what used it is followed at one node.
+        let anchor = Anchor {
+            block: BlockRef {
+                id: "b1".into(),
+                height: 1,
+                time_s: 0,
+            },
+            next_sequence: 1,
+            guards: Vec::new(),
+            reads: Vec::new(),
+        };
+        slot.lock().anchor = Some(anchor);
+        assert_eq!(turn(), None);
+    }
+}

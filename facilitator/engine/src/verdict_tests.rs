@@ -1,0 +1,314 @@
+//! What follows from a look at a slot of a lane that is not ordered; where it says so, compared with an ordered one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sdk_plugin::chain::{BlockStands, Lane, Observation, Shown, TxState};
+use sdk_plugin::scheme::Plan;
+use sdk_plugin::{Amount, HexBytes, ProtocolVersion, Value};
+use tokio::time::{Instant, advance};
+
+use super::plan_check_tests::{kind, plan, settings};
+use super::settlement::{Phase, Settlement};
+use super::slot::{Decided, OpenSlot};
+use super::verdict::{Look, Verdict, View, verdict};
+use crate::registry::NetworkSettings;
+use journal::memory::MemoryJournal;
+use journal::{
+    AttemptKind, AttemptRow, GroundAt, NewAttempt, Outcome, SettlementRow, StepRow, StepState, record_attempt,
+};
+
+pub(super) const NOW_S: u64 = 1_800_000_000;
+/// The head when the transaction was made.
+pub(super) const SINCE: u64 = 10;
+
+fn lane(ordered: bool) -> Lane {
+    Lane {
+        network: settings().id,
+        signer: "payer".into(),
+        key: "hot".into(),
+        ordered,
+    }
+}
+
+fn settlement(plan: Plan) -> Arc<Settlement> {
+    let kind = kind();
+    let row = SettlementRow {
+        id: 7,
+        claim: "c".into(),
+        generation: 0,
+        plugin: "test".into(),
+        scheme: kind.scheme.clone(),
+        version: ProtocolVersion::V2,
+        network: settings().id,
+        tenant: None,
+        fingerprint: "f".into(),
+        digest: "d".into(),
+        request: "r".into(),
+        replay_reason: "used".into(),
+        replayable_until_s: None,
+        payer: "p".into(),
+        conflict_keys: Vec::new(),
+        opened_at_ms: 0,
+        second_source: false,
+        steps: vec![StepRow {
+            state: StepState::Waiting,
+            pays: true,
+            is_final: false,
+            ground: None,
+        }],
+        outcome: Outcome::Open,
+        release: None,
+        tx_id: None,
+        finished: false,
+        withheld: false,
+    };
+    let network = Arc::clone(&kind.network);
+    let settlement = Settlement::new(row, Phase::Committed, network, Some(Arc::new(kind)), None);
+    let _ = settlement.plan.set(Some(Arc::new(plan)));
+    Arc::new(settlement)
+}
+
+/// A slot with so many attempts, sent just now.
+pub(super) async fn slot(ordered: bool, attempts: u64, plan: Plan) -> OpenSlot {
+    let journal = MemoryJournal::default();
+    let mut recorded = Vec::new();
+    for id in 1..=attempts {
+        let row = AttemptRow {
+            id,
+            lane: lane(ordered),
+            sequence: 3,
+            tx_id: format!("tx{id}"),
+            kind: AttemptKind::Steps,
+            covers: Vec::new(),
+            max_cost: Amount::ZERO,
+            bid: Value::Null,
+            since_height: SINCE,
+            prepared_at_ms: 0,
+            sent: true,
+        };
+        let attempt = NewAttempt::new(row, HexBytes(vec![1]));
+        recorded.push(record_attempt(&journal, Vec::new(), attempt).await.unwrap());
+    }
+    OpenSlot::new(recorded, lane(ordered), 3, vec![(settlement(plan), 0)])
+}
+
+async fn unordered() -> OpenSlot {
+    slot(false, 1, plan()).await
+}
+
+pub(super) fn seen(attempt: u64, state: TxState, head_height: u64) -> Observation {
+    Observation {
+        foreign_searched: true,
+        ..Observation::of(attempt.to_string(), state, head_height)
+    }
+}
+
+fn expired() -> TxState {
+    TxState::Expired {
+        proof: "block 161 is final".into(),
+    }
+}
+
+fn landed(block: &str, depth: u64) -> TxState {
+    TxState::Landed {
+        height: 20,
+        block: block.into(),
+        depth,
+    }
+}
+
+pub(super) fn terms() -> NetworkSettings {
+    NetworkSettings {
+        confirmations: 2,
+        finality: 5,
+        ..settings()
+    }
+}
+
+pub(super) fn look_all(slot: &OpenSlot, seen: &[Observation]) -> Verdict {
+    {
+        let mut state = slot.lock();
+        state.bid_head.get_or_insert(SINCE);
+    }
+    verdict(&Look {
+        slot,
+        state: &slot.lock(),
+        seen,
+        settings: &terms(),
+        now_s: NOW_S,
+    })
+}
+
+/// One look, from far ahead.
+fn look(slot: &OpenSlot, state: TxState) -> Verdict {
+    look_all(slot, &[seen(1, state, 1_000)])
+}
+
+pub(super) fn judged(verdict: Verdict) -> View {
+    match verdict {
+        Verdict::Judge(view) => *view,
+        other => panic!("nothing to judge: {other:?}"),
+    }
+}
+
+fn decide(slot: &OpenSlot, state: TxState) -> Decided {
+    match look(slot, state) {
+        Verdict::Judge(view) => {
+            slot.lock().decided = Some(view.decided.clone());
+            view.decided
+        }
+        other => panic!("nothing to judge: {other:?}"),
+    }
+}
+
+/// Nothing landed, nothing was heard for long, and nodes have rejected it.
+fn make_hopeless(slot: &OpenSlot) {
+    slot.lock().rejections = 100;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_node_knows_is_sent_again_after_two_seconds_and_every_two_seconds() {
+    let slot = unordered().await;
+    advance(Duration::from_millis(1_999)).await;
+    assert_eq!(look(&slot, TxState::Unknown), Verdict::Wait);
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(look(&slot, TxState::Unknown), Verdict::Resend);
+    slot.lock().asked = true;
+    assert_eq!(look(&slot, TxState::Unknown), Verdict::Wait, "it is under way");
+    {
+        let mut state = slot.lock();
+        state.asked = false;
+        state.last_sent = Instant::now();
+    }
+    assert_eq!(look(&slot, TxState::Unknown), Verdict::Wait);
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(look(&slot, TxState::Unknown), Verdict::Resend);
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_time_nor_rejections_nor_expiry_replace_or_fill_it() {
+    let mut late = plan();
+    late.steps[0].expires_at_s = Some(NOW_S - 1);
+    for plan in [plan(), late] {
+        let ours = slot(false, 1, plan.clone()).await;
+        let ordered = slot(true, 1, plan).await;
+        advance(Duration::from_secs(600)).await;
+        // The same on an ordered lane calls for something.
+        let stuck = look(&ordered, TxState::Pending);
+        assert!(matches!(stuck, Verdict::Rebid | Verdict::Fill), "{stuck:?}");
+        assert_eq!(look(&ours, TxState::Pending), Verdict::Wait);
+        assert_eq!(look(&ours, TxState::Unknown), Verdict::Resend);
+        make_hopeless(&ordered);
+        assert_eq!(look(&ordered, TxState::Unknown), Verdict::Fill);
+        make_hopeless(&ours);
+        assert_eq!(look(&ours, TxState::Pending), Verdict::Wait);
+        assert_eq!(look(&ours, TxState::Unknown), Verdict::Resend);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_dead_when_it_has_expired_and_not_before() {
+    let slot = unordered().await;
+    advance(Duration::from_secs(600)).await;
+    assert_eq!(look(&slot, TxState::Unknown), Verdict::Resend, "time is no proof");
+    let view = judged(look(&slot, expired()));
+    let why = "block 161 is final".into();
+    assert_eq!(view.shown, Shown::Dead { why });
+    assert_eq!(view.decided.attempt, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_attempt_that_has_not_expired_keeps_the_step_alive() {
+    let slot = slot(false, 2, plan()).await;
+    advance(Duration::from_secs(600)).await;
+    let both = |first, second| look_all(&slot, &[seen(1, first, 1_000), seen(2, second, 1_000)]);
+    assert_eq!(both(expired(), TxState::Unknown), Verdict::Resend);
+    assert_eq!(both(TxState::Unknown, expired()), Verdict::Wait);
+    assert_eq!(judged(both(expired(), expired())).decided.attempt, 2);
+    let view = judged(both(landed("b", 2), expired()));
+    assert_eq!(
+        (view.decided.attempt, view.shown),
+        (1, Shown::Landed { height: 20 })
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_judged_dead_closes_its_slot() {
+    for later in [expired(), TxState::Unknown, TxState::Pending] {
+        let slot = unordered().await;
+        decide(&slot, expired());
+        assert!(matches!(look(&slot, later), Verdict::Close { .. }));
+    }
+}
+
+/// A node has lied: about the expiry, or now.
+#[tokio::test(start_paused = true)]
+async fn what_was_judged_dead_and_is_seen_in_a_block_is_open_again() {
+    for block in ["b", "c"] {
+        let slot = unordered().await;
+        decide(&slot, expired());
+        assert_eq!(look(&slot, landed(block, 1)), Verdict::Replaced);
+        let reverted = TxState::Reverted {
+            height: 20,
+            block: block.into(),
+            depth: 9,
+            message: None,
+        };
+        assert_eq!(look(&slot, reverted), Verdict::Replaced);
+        slot.lock().decided = None;
+        assert_eq!(look(&slot, landed(block, 1)), Verdict::Wait);
+        let again = decide(&slot, landed(block, 2));
+        assert_eq!((again.at, again.height), (GroundAt::Block(block.into()), 20));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_judged_at_confirmations_and_closed_at_finality() {
+    let slot = unordered().await;
+    assert_eq!(look(&slot, landed("b", 1)), Verdict::Wait);
+    decide(&slot, landed("b", 2));
+    assert_eq!(look(&slot, landed("b", 4)), Verdict::Stands { depth: 4 });
+    assert_eq!(look(&slot, landed("b", 5)), Verdict::Close { by: "tx1".into() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_that_moves_or_loses_it_is_noticed() {
+    let slot = unordered().await;
+    decide(&slot, landed("b", 2));
+    assert_eq!(look(&slot, landed("c", 1)), Verdict::Replaced, "in another block");
+    for gone in [
+        TxState::Unknown,
+        TxState::Pending,
+        TxState::SlotUsed,
+        TxState::Lapsed,
+    ] {
+        assert_eq!(look(&slot, gone.clone()), Verdict::Wait, "absence undoes nothing");
+        let stands = |block| {
+            let observation = Observation {
+                block: Some(block),
+                ..seen(1, gone.clone(), 1_000)
+            };
+            look_all(&slot, &[observation])
+        };
+        assert_eq!(stands(BlockStands::Unknown), Verdict::Wait);
+        assert_eq!(stands(BlockStands::Replaced), Verdict::Replaced);
+        let deep = BlockStands::Canonical { depth: 4 };
+        assert_eq!(stands(deep), Verdict::Stands { depth: 4 }, "its block is enough");
+        let last = BlockStands::Canonical { depth: 5 };
+        assert_eq!(stands(last), Verdict::Close { by: "tx1".into() });
+    }
+    assert_eq!(
+        look(&slot, expired()),
+        Verdict::Replaced,
+        "proven not to have landed"
+    );
+    slot.lock().decided = None;
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(
+        look(&slot, TxState::Unknown),
+        Verdict::Resend,
+        "it may land again"
+    );
+    assert!(matches!(judged(look(&slot, expired())).shown, Shown::Dead { .. }));
+}

@@ -1,0 +1,176 @@
+//! Releases that nobody gets, because the journal may be older than what callers were told.
+//!
+//! Releases are not on chain. An old copy of the journal lacks the newest ones, so a payment that is unreleased in it may
+//! have been told as `success` already. Its callers get `duplicate_settlement` with the hash, until the operator says that
+//! it may be released.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Engine, lock};
+use base::allowed::{self, Allowed};
+use journal::{CommitError, Event, JournalError, SettlementRow, WithheldRow};
+
+/// Between two looks at the file.
+const LOOK_EVERY: Duration = Duration::from_millis(400);
+
+/// How long the payments of one network wait for the signers of the others after a start.
+const OTHERS_WITHIN: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// Whether the journal was compared with the chains as far as this settlement needs it: all of its own network's signers,
+    /// and for one that was in the journal at the start those of the other networks too, because one journal is one copy. A
+    /// network that can't be reached holds the others up for a minute only.
+    pub(super) fn may_release(&self, network: &str, settlement: u64) -> bool {
+        let is_compared = |id: &str| self.run_of(id).is_none_or(|run| run.is_compared());
+        let was_there = settlement <= self.first_id && self.started.elapsed() < OTHERS_WITHIN;
+        is_compared(network) && (!was_there || self.networks.keys().all(|id| is_compared(id)))
+    }
+
+    /// To be called when something shows that the journal is older than the chain. Settlements that were in it when this
+    /// process started, and are unreleased, are not released until the operator allows it. Says so in the log, and gives
+    /// how many releases are withheld now. The caller holds no settlement's `deciding` lock.
+    pub async fn withhold_releases(self: &Arc<Self>, why: &str) -> Result<usize, CommitError> {
+        let event = Event::ReleasesWithheld {
+            up_to_id: self.first_id,
+            why: why.to_owned(),
+            at_ms: self.clock.now_ms(),
+        };
+        self.journal.commit(vec![event]).await?;
+        self.refresh_all().await;
+        let withheld = self.withheld().await?.len();
+        tracing::error!(
+            withheld,
+            "releases_withheld: this journal looks older than what callers were told: {why}. Payments that were unreleased \
+             in it are answered `duplicate_settlement` with the hash, and not `success`, until you allow it: `switchyard \
+             releases` lists them"
+        );
+        Ok(withheld)
+    }
+
+    /// Says in the log and the metrics how many releases are withheld.
+    pub async fn report_withheld(&self) -> Result<(), JournalError> {
+        let withheld = self.withheld().await?;
+        if let Some((_, first)) = withheld.first() {
+            tracing::warn!(
+                withheld = withheld.len(),
+                "releases are withheld because the journal may be an old copy ({}): `switchyard releases` lists them, and \
+                 `switchyard releases allow` lets them be released",
+                first.why
+            );
+        }
+        Ok(())
+    }
+
+    /// Keeps looking at the file in the journal's directory that `switchyard releases allow` writes.
+    pub fn watch_allowed(self: &Arc<Self>, directory: PathBuf) {
+        self.keep("", "the look at allowed releases", move |engine| {
+            let directory = directory.clone();
+            async move {
+                let mut trouble = None;
+                loop {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    let now = engine.take_allowed(&directory).await.err();
+                    if let Some(why) = now.as_ref().filter(|_| now != trouble) {
+                        tracing::error!("releases that the operator allowed stay withheld: {why}");
+                    }
+                    trouble = now;
+                }
+            }
+        });
+    }
+
+    /// Carries out what the file allows, and empties it. The error is a sentence for the operator.
+    pub async fn take_allowed(self: &Arc<Self>, directory: &Path) -> Result<(), String> {
+        let folder = directory.to_owned();
+        let read = move || {
+            // Without the lock first: there is hardly ever anything.
+            if allowed::read(&folder)?.is_empty() {
+                return Ok(None);
+            }
+            let lock = allowed::lock(&folder)?;
+            Ok(Some((allowed::read(&folder)?, lock)))
+        };
+        let read = tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|error| error.to_string())?;
+        let Some((allowed, lock)) = read.map_err(|error: std::io::Error| error.to_string())? else {
+            return Ok(());
+        };
+        self.allow_releases(&allowed)
+            .await
+            .map_err(|error| error.to_string())?;
+        let folder = directory.to_owned();
+        let emptied = move || {
+            let emptied = allowed::write(&folder, &[]);
+            drop(lock);
+            emptied
+        };
+        tokio::task::spawn_blocking(emptied)
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())
+    }
+
+    /// Lets these be released: the next equal request of each gets `success`.
+    async fn allow_releases(self: &Arc<Self>, allowed: &[Allowed]) -> Result<(), CommitError> {
+        let withheld = self.withheld().await?;
+        let is_allowed = |row: &SettlementRow| {
+            allowed
+                .iter()
+                .any(|allowed| allowed.settlement == row.id && allowed.claim == row.claim)
+        };
+        let rows: Vec<&SettlementRow> = withheld.iter().map(|(row, _)| row).collect();
+        let settlements: Vec<u64> = rows
+            .iter()
+            .filter(|row| is_allowed(row))
+            .map(|row| row.id)
+            .collect();
+        if settlements.is_empty() {
+            return Ok(());
+        }
+        let count = settlements.len();
+        self.journal
+            .commit(vec![Event::ReleasesAllowed { settlements }])
+            .await?;
+        tracing::warn!(
+            allowed = count,
+            withheld = withheld.len().saturating_sub(count),
+            "releases_allowed: the operator allowed releases; the next equal request of each payment gets `success`"
+        );
+        self.refresh_all().await;
+        self.withheld().await?;
+        Ok(())
+    }
+
+    /// What is withheld now, which the metrics show, too.
+    async fn withheld(&self) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
+        let withheld = self.journal.withheld().await?;
+        let count = u32::try_from(withheld.len()).unwrap_or(u32::MAX);
+        self.metrics
+            .set("switchyard_releases_withheld", &[], f64::from(count));
+        Ok(withheld)
+    }
+
+    /// Has every settlement in memory look as the journal has it.
+    async fn refresh_all(self: &Arc<Self>) {
+        let holders: Vec<_> = lock(&self.claims)
+            .values()
+            .filter_map(|claim| claim.holder.clone())
+            .collect();
+        for holder in holders {
+            // Of a settlement whose first commit is under way there is no row yet.
+            if holder.id > self.first_id {
+                continue;
+            }
+            {
+                let _deciding = holder.deciding.lock().await;
+                self.refresh_locked(&holder).await;
+            }
+            if holder.has_waiters() {
+                self.serve_waiters(&holder, None).await;
+            }
+        }
+    }
+}

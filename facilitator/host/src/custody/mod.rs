@@ -1,0 +1,185 @@
+//! Custody: the private keys, by name. Everybody else has a name and a public key, and asks for signatures.
+//!
+//! Keys are read once, at the start, from the environment or from files. Nothing here has a `Debug`, `Display` or
+//! error that could show one, and their memory is wiped when custody is dropped.
+//!
+//! Not guaranteed: a key given in an environment variable stays readable in the process's environment for as long as
+//! it runs; a file is the better place. Who may have what signed is decided in front of custody, not here.
+
+mod source;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base::key_digests::KeyDigests;
+use ed25519_dalek::Signer as _;
+use sdk_plugin::chain::KeyInfo;
+use sdk_plugin::host::Suite;
+use sdk_plugin::{Fault, HexBytes};
+use zeroize::Zeroizing;
+
+pub use source::{Environment, KeySource, ProcessEnvironment};
+
+/// A key to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySpec {
+    pub name: String,
+    pub suite: Suite,
+    pub source: KeySource,
+}
+
+/// Why a key can't be used. Names the key and where it should be, never what was there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustodyError {
+    /// Name of the key.
+    pub key: String,
+    /// What is wrong, and what to do instead.
+    pub why: String,
+}
+
+impl fmt::Display for CustodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key {}: {}", self.key, self.why)
+    }
+}
+
+impl std::error::Error for CustodyError {}
+
+/// A private key. Both kinds wipe themselves when dropped.
+enum PrivateKey {
+    Secp256k1(Box<k256::ecdsa::SigningKey>),
+    Ed25519(Box<ed25519_dalek::SigningKey>),
+}
+
+struct Key {
+    private: PrivateKey,
+    info: KeyInfo,
+}
+
+/// All private keys of the process.
+pub struct Custody {
+    keys: BTreeMap<String, Key>,
+}
+
+impl fmt::Debug for Custody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.keys.values().map(|key| &key.info))
+            .finish()
+    }
+}
+
+impl Custody {
+    /// Reads all keys, or says of the first bad one what is wrong.
+    ///
+    /// One key under two names is refused: two lanes would count one account's transactions.
+    pub fn load(specs: &[KeySpec], environment: &dyn Environment) -> Result<Self, CustodyError> {
+        let mut keys: BTreeMap<String, Key> = BTreeMap::new();
+        for spec in specs {
+            let refuse = |why: String| CustodyError {
+                key: spec.name.clone(),
+                why,
+            };
+            let key = source::read(&spec.source, environment)
+                .and_then(|text| source::private_key(&text, spec.suite, &spec.source))
+                .map(|private| Key::new(&spec.name, private))
+                .map_err(refuse)?;
+            if let Some(twin) = keys
+                .values()
+                .find(|known| known.info.public_key == key.info.public_key)
+            {
+                return Err(refuse(format!(
+                    "is the same key as {}; use one name for it",
+                    twin.info.name
+                )));
+            }
+            if keys.insert(spec.name.clone(), key).is_some() {
+                return Err(refuse(
+                    "is configured twice; give each key a name of its own".into(),
+                ));
+            }
+        }
+        Ok(Self { keys })
+    }
+
+    /// What recognises the keys in a text without holding them.
+    #[must_use]
+    pub fn digests(&self) -> KeyDigests {
+        let mut digests = KeyDigests::default();
+        for key in self.keys.values() {
+            match &key.private {
+                PrivateKey::Secp256k1(private) => digests.add_hex(&Zeroizing::new(private.to_bytes().into())),
+                PrivateKey::Ed25519(private) => {
+                    digests.add_hex(&Zeroizing::new(private.to_bytes()));
+                    digests.add_pair(&Zeroizing::new(private.to_keypair_bytes()));
+                }
+            }
+        }
+        digests
+    }
+
+    /// The public half of a key.
+    #[must_use]
+    pub fn public_key(&self, name: &str) -> Option<&KeyInfo> {
+        self.keys.get(name).map(|key| &key.info)
+    }
+
+    /// secp256k1: `message` is a 32-byte digest; r, s and recovery id (0 or 1), 65 bytes, deterministic (RFC 6979), low
+    /// s. ed25519: 64 bytes over the message (RFC 8032).
+    pub fn sign(&self, name: &str, suite: Suite, message: &[u8]) -> Result<HexBytes, Fault> {
+        let key = self
+            .keys
+            .get(name)
+            .ok_or_else(|| Fault::denied(format!("custody has no key {name}")))?;
+        match (&key.private, suite) {
+            (PrivateKey::Secp256k1(private), Suite::Secp256k1) => sign_digest(private, message),
+            (PrivateKey::Ed25519(private), Suite::Ed25519) => {
+                Ok(HexBytes(private.sign(message).to_bytes().to_vec()))
+            }
+            (PrivateKey::Secp256k1(_), Suite::Ed25519) | (PrivateKey::Ed25519(_), Suite::Secp256k1) => Err(
+                Fault::invalid(format!("key {name} is of another signature suite")),
+            ),
+        }
+    }
+}
+
+impl Key {
+    fn new(name: &str, private: PrivateKey) -> Self {
+        let (suite, public_key) = match &private {
+            PrivateKey::Secp256k1(key) => {
+                let point = key.verifying_key().to_encoded_point(false);
+                (Suite::Secp256k1, point.as_bytes().to_vec())
+            }
+            PrivateKey::Ed25519(key) => (Suite::Ed25519, key.verifying_key().to_bytes().to_vec()),
+        };
+        Self {
+            private,
+            info: KeyInfo {
+                name: name.to_owned(),
+                suite,
+                public_key: HexBytes(public_key),
+            },
+        }
+    }
+}
+
+fn sign_digest(key: &k256::ecdsa::SigningKey, message: &[u8]) -> Result<HexBytes, Fault> {
+    let digest: [u8; 32] = message
+        .try_into()
+        .map_err(|_| Fault::invalid("secp256k1 signs a digest of exactly 32 bytes"))?;
+    let (signature, recovery) = key
+        .sign_prehash_recoverable(&digest)
+        .map_err(|_| Fault::internal("secp256k1 could not sign"))?;
+    // An x coordinate above the group's order happens once in 2^127 signatures; chains have no spelling for it.
+    if recovery.is_x_reduced() {
+        return Err(Fault::internal(
+            "secp256k1 gave a signature without a usable recovery id",
+        ));
+    }
+    let mut bytes = signature.to_bytes().to_vec();
+    bytes.push(recovery.to_byte());
+    Ok(HexBytes(bytes))
+}
+
+#[cfg(test)]
+mod tests;

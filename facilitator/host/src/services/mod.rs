@@ -1,0 +1,304 @@
+//! What one plugin instance gets of the world: [`HostServices`] over RPC pools, custody, journal and clock.
+//!
+//! Every request is made on behalf of a call, and the call's scope decides: reads go to the scope's network only, a
+//! signature is given inside `chain.build` and `chain.fill` for the slot's key only, a send happens inside
+//! `chain.broadcast` for the attempt being served only, and its bytes come from the journal, never from the plugin.
+//! What the manifest did not ask for is refused as well.
+//!
+//! Not guaranteed: that what a driver has signed is what its steps say. Drivers are trusted code, and the key is all
+//! that custody can check.
+
+mod lines;
+mod rights;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sdk_plugin::host::{
+    JobRequest, Level, MetricKind, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest,
+    StoreResponse,
+};
+use sdk_plugin::{Fault, HostServices, Value};
+
+use super::custody::Custody;
+use super::rpc::{MethodList, RpcPools, Sending};
+use base::calls::{CallScope, CallTable};
+use base::clock::Clock;
+use base::limits::{job_fits, key_fits, write_fits};
+use journal::plugin_rows::{AttemptBytes, Jobs, PluginStore};
+use lines::Lines;
+use rights::Right;
+use telemetry::metrics::Metrics;
+
+/// Most writes in one request.
+const MAX_WRITES: usize = 256;
+
+/// What all instances share.
+#[derive(Clone)]
+pub struct HostResources {
+    pub rpc: Arc<RpcPools>,
+    pub custody: Arc<Custody>,
+    pub calls: Arc<CallTable>,
+    pub attempts: Arc<dyn AttemptBytes>,
+    pub store: Arc<dyn PluginStore>,
+    pub jobs: Arc<dyn Jobs>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl fmt::Debug for HostResources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostResources").finish_non_exhaustive()
+    }
+}
+
+/// JSON-RPC methods of one family of chains, as its driver's manifest lists them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FamilyMethods {
+    pub reads: MethodList,
+    pub sends: MethodList,
+}
+
+/// What one instance is and may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InstanceGrants {
+    /// As in [`CallScope::instance`].
+    pub instance: u64,
+    /// The manifest's id.
+    pub plugin: String,
+    /// Services its manifest asks for: `rpc.v1` and so on.
+    pub services: BTreeSet<String>,
+    /// By family (the namespace of CAIP-2), for all families whose driver is loaded.
+    pub methods: BTreeMap<String, FamilyMethods>,
+}
+
+/// Host services of one instance.
+#[derive(Debug)]
+pub struct InstanceHost {
+    grants: InstanceGrants,
+    host: HostResources,
+    lines: Lines,
+}
+
+impl InstanceHost {
+    /// Must be called inside a runtime: lines are counted by its clock.
+    #[must_use]
+    pub fn new(grants: InstanceGrants, host: HostResources) -> Self {
+        Self {
+            lines: Lines::new(&grants.plugin),
+            grants,
+            host,
+        }
+    }
+
+    fn granted(&self, service: &str) -> Result<(), Fault> {
+        if self.grants.services.contains(service) {
+            return Ok(());
+        }
+        Err(Fault::denied(format!(
+            "the manifest of {} does not ask for {service}; add it to `services`",
+            self.grants.plugin
+        )))
+    }
+
+    /// The scope of the call that asks, if it may do this.
+    fn scope(&self, call: u64, right: Right) -> Result<Arc<CallScope>, Fault> {
+        let scope = self.host.calls.scope(self.grants.instance, call).ok_or_else(|| {
+            Fault::denied(format!(
+                "{} is possible only while a call is being served, and {call} is none",
+                right.name()
+            ))
+        })?;
+        if rights::allows(scope.operation, right) {
+            return Ok(scope);
+        }
+        Err(Fault::denied(format!(
+            "{} is not possible inside {}",
+            right.name(),
+            scope.operation.name()
+        )))
+    }
+
+    fn methods(&self, network: &str) -> Result<&FamilyMethods, Fault> {
+        network
+            .split_once(':')
+            .and_then(|(family, _)| self.grants.methods.get(family))
+            .ok_or_else(|| Fault::denied(format!("no loaded driver lists RPC methods for {network}")))
+    }
+
+    async fn rpc_checked(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
+        self.granted("rpc.v1")?;
+        let results = match request {
+            RpcRequest::Read { network, calls } => {
+                let scope = self.scope(call, Right::Read)?;
+                on_network(&scope, &network)?;
+                let traffic = rights::traffic(scope.operation);
+                let reads = &self.methods(&network)?.reads;
+                let rpc = &self.host.rpc;
+                rpc.read_from(&network, scope.node, &calls, reads, traffic)
+                    .await?
+            }
+            RpcRequest::Compare { network, calls } => {
+                let scope = self.scope(call, Right::Read)?;
+                on_network(&scope, &network)?;
+                let traffic = rights::traffic(scope.operation);
+                let reads = &self.methods(&network)?.reads;
+                self.host.rpc.compare(&network, &calls, reads, traffic).await?
+            }
+            RpcRequest::Send {
+                network,
+                attempt_id,
+                method,
+                params,
+                encoding,
+            } => {
+                let scope = self.scope(call, Right::Send)?;
+                on_network(&scope, &network)?;
+                if scope.attempt.as_deref() != Some(attempt_id.as_str()) {
+                    return Err(Fault::denied("only the attempt being served can be sent"));
+                }
+                let sends = &self.methods(&network)?.sends;
+                let bytes = self.host.attempts.bytes(&attempt_id).await?;
+                let bytes = bytes.ok_or_else(|| {
+                    Fault::denied(format!("the journal holds no bytes of attempt {attempt_id}"))
+                })?;
+                let sending = Sending {
+                    method: &method,
+                    params: &params,
+                    bytes: &bytes,
+                    encoding,
+                };
+                self.host.rpc.send(&network, sending, sends).await?
+            }
+        };
+        Ok(RpcResponse { results })
+    }
+
+    fn sign_checked(&self, call: u64, request: &SignRequest) -> Result<Signature, Fault> {
+        self.granted("sign.v1")?;
+        let scope = self.scope(call, Right::Sign)?;
+        if scope.signing_key.as_deref() != Some(request.key.as_str()) {
+            return Err(Fault::denied("only the key of the slot being built can sign"));
+        }
+        let signature = self
+            .host
+            .custody
+            .sign(&request.key, request.suite, &request.message.0)?;
+        Ok(Signature { signature })
+    }
+
+    async fn store_checked(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
+        self.granted("store.v1")?;
+        match &request {
+            StoreRequest::Get { key } => {
+                self.scope(call, Right::StoreRead)?;
+                key_fits("a store key", key)?;
+            }
+            StoreRequest::Scan { prefix, after, limit } => {
+                self.scope(call, Right::StoreRead)?;
+                key_fits("a store prefix", prefix)?;
+                key_fits("a store key", after.as_deref().unwrap_or_default())?;
+                if !(1..=1_000).contains(limit) {
+                    return Err(Fault::invalid(format!(
+                        "a scan's limit is 1 to 1000, not {limit}"
+                    )));
+                }
+            }
+            StoreRequest::Write { writes } => {
+                self.scope(call, Right::StoreWrite)?;
+                if writes.len() > MAX_WRITES {
+                    return Err(Fault::invalid(format!("at most {MAX_WRITES} writes at once")));
+                }
+                for write in writes {
+                    write_fits(write)?;
+                }
+            }
+        }
+        self.host.store.store(&self.grants.plugin, request).await
+    }
+
+    async fn job_checked(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
+        self.granted("job.v1")?;
+        self.scope(call, Right::Job)?;
+        match &request {
+            JobRequest::Schedule { job } => job_fits(job)?,
+            JobRequest::Cancel { id } => key_fits("a job's id", id)?,
+        }
+        self.host.jobs.job(&self.grants.plugin, request).await
+    }
+
+    /// Refusals are the plugin's defect or its attempt at something: counted and shown to the operator.
+    fn noted<T>(&self, service: &str, answer: Result<T, Fault>) -> Result<T, Fault> {
+        if let Err(fault) = &answer
+            && fault.kind == sdk_plugin::FaultKind::Denied
+        {
+            let labels = [("plugin", self.grants.plugin.as_str()), ("service", service)];
+            self.host.metrics.add("switchyard_host_denied_total", &labels, 1);
+            self.lines.write(
+                Level::Warn,
+                "host",
+                &format!("refused: {}", fault.message),
+                &Value::Null,
+            );
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl HostServices for InstanceHost {
+    async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
+        let answer = self.rpc_checked(call, request).await;
+        self.noted("rpc.v1", answer)
+    }
+
+    async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
+        self.noted("sign.v1", self.sign_checked(call, &request))
+    }
+
+    async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
+        let answer = self.store_checked(call, request).await;
+        self.noted("store.v1", answer)
+    }
+
+    async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
+        let answer = self.job_checked(call, request).await;
+        self.noted("job.v1", answer)
+    }
+
+    async fn sleep(&self, _call: u64, millis: u64) -> Result<(), Fault> {
+        self.noted("sleep.v1", self.granted("sleep.v1"))?;
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        Ok(())
+    }
+
+    fn now_unix_ns(&self) -> u64 {
+        self.host.clock.now_unix_ns()
+    }
+
+    fn log(&self, _call: u64, level: Level, target: &str, message: &str, fields: &Value) {
+        self.lines.write(level, target, message, fields);
+    }
+
+    fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
+        self.host
+            .metrics
+            .plugin(&self.grants.plugin, kind, name, value, labels);
+    }
+}
+
+fn on_network(scope: &CallScope, network: &str) -> Result<(), Fault> {
+    if scope.network == network {
+        return Ok(());
+    }
+    Err(Fault::denied(format!(
+        "this call is about {}, no other network can be asked",
+        scope.network
+    )))
+}

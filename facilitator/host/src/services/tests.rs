@@ -1,0 +1,491 @@
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::sync::Mutex;
+
+use sdk_plugin::FaultKind;
+use sdk_plugin::host::{Job, RpcCall, RpcResult, SendEncoding, StoreCondition, StoreWrite, Suite};
+use serde_json::json;
+
+use super::super::custody::{Environment, KeySource, KeySpec};
+use super::super::rpc::fake_node::FakeNode;
+use super::super::rpc::{RpcNetwork, RpcPools};
+use super::*;
+use base::calls::{CallGuard, Operation};
+use base::clock::TokioClock;
+use base::limits::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use sdk_plugin::HexBytes;
+
+const NETWORK: &str = "eip155:84532";
+const INSTANCE: u64 = 7;
+const ALL: [Operation; 15] = [
+    Operation::Supported,
+    Operation::Identify,
+    Operation::Verify,
+    Operation::Plan,
+    Operation::Judge,
+    Operation::Route,
+    Operation::Job,
+    Operation::SchemeCheck,
+    Operation::Check,
+    Operation::Lane,
+    Operation::Quote,
+    Operation::Build,
+    Operation::Fill,
+    Operation::Broadcast,
+    Operation::Observe,
+];
+
+/// A journal, as far as services need one.
+#[derive(Default)]
+struct FakeJournal {
+    asked: Mutex<Vec<(String, String)>>,
+}
+
+#[async_trait]
+impl AttemptBytes for FakeJournal {
+    async fn bytes(&self, attempt_id: &str) -> Result<Option<HexBytes>, Fault> {
+        Ok(["1", "3"]
+            .contains(&attempt_id)
+            .then(|| HexBytes(vec![0xab, 0xcd])))
+    }
+}
+
+#[async_trait]
+impl PluginStore for FakeJournal {
+    async fn store(&self, plugin: &str, request: StoreRequest) -> Result<StoreResponse, Fault> {
+        self.asked
+            .lock()
+            .unwrap()
+            .push((plugin.into(), format!("{request:?}")));
+        Ok(StoreResponse::Written)
+    }
+}
+
+#[async_trait]
+impl Jobs for FakeJournal {
+    async fn job(&self, plugin: &str, request: JobRequest) -> Result<(), Fault> {
+        self.asked
+            .lock()
+            .unwrap()
+            .push((plugin.into(), format!("{request:?}")));
+        Ok(())
+    }
+}
+
+struct Keys;
+
+impl Environment for Keys {
+    fn get(&self, name: &str) -> Option<OsString> {
+        let digit = HashMap::from([("HOT", "1"), ("TREASURY", "2")])
+            .get(name)
+            .copied()?;
+        Some(digit.repeat(64).into())
+    }
+}
+
+struct World {
+    node: FakeNode,
+    journal: Arc<FakeJournal>,
+    resources: HostResources,
+    host: InstanceHost,
+}
+
+impl World {
+    async fn new() -> Self {
+        let node = FakeNode::echo().await;
+        let journal = Arc::new(FakeJournal::default());
+        let networks = [NETWORK, "eip155:1"].map(|id| RpcNetwork::new(id, vec![node.url.clone()]));
+        let specs = ["hot", "treasury"].map(|name| KeySpec {
+            name: name.into(),
+            suite: Suite::Secp256k1,
+            source: KeySource::Env(name.to_uppercase()),
+        });
+        let metrics = Arc::new(Metrics::default());
+        let resources = HostResources {
+            rpc: Arc::new(RpcPools::new(networks.into(), Arc::clone(&metrics) as _).unwrap()),
+            custody: Arc::new(Custody::load(&specs, &Keys).unwrap()),
+            calls: Arc::default(),
+            attempts: Arc::clone(&journal) as _,
+            store: Arc::clone(&journal) as _,
+            jobs: Arc::clone(&journal) as _,
+            clock: Arc::new(TokioClock::starting_at(1_000)),
+            metrics,
+        };
+        let host = InstanceHost::new(grants(), resources.clone());
+        Self {
+            node,
+            journal,
+            resources,
+            host,
+        }
+    }
+
+    fn begin(&self, operation: Operation) -> CallGuard {
+        let building = matches!(operation, Operation::Build | Operation::Fill);
+        self.resources.calls.begin(CallScope {
+            instance: INSTANCE,
+            operation,
+            network: NETWORK.into(),
+            signing_key: building.then(|| "hot".into()),
+            attempt: (operation == Operation::Broadcast).then(|| "1".into()),
+            node: None,
+        })
+    }
+
+    /// The operations inside which `ask` was not denied; whatever else it says.
+    async fn allowed<T: fmt::Debug>(&self, ask: impl AsyncFn(u64) -> Result<T, Fault>) -> Vec<Operation> {
+        let mut allowed = Vec::new();
+        for operation in ALL {
+            let guard = self.begin(operation);
+            match ask(guard.id()).await {
+                Ok(_) => allowed.push(operation),
+                Err(fault) => assert_eq!(fault.kind, FaultKind::Denied, "{operation:?}: {fault}"),
+            }
+        }
+        for nobody in [0, u64::MAX] {
+            assert_eq!(ask(nobody).await.unwrap_err().kind, FaultKind::Denied);
+        }
+        allowed
+    }
+}
+
+fn grants() -> InstanceGrants {
+    InstanceGrants {
+        instance: INSTANCE,
+        plugin: "evm".into(),
+        services: ["rpc.v1", "sign.v1", "store.v1", "job.v1", "sleep.v1"]
+            .map(String::from)
+            .into(),
+        methods: BTreeMap::from([(
+            "eip155".into(),
+            FamilyMethods {
+                reads: ["eth_call"].into_iter().collect(),
+                sends: ["eth_sendRawTransaction"].into_iter().collect(),
+            },
+        )]),
+    }
+}
+
+fn read(network: &str, method: &str) -> RpcRequest {
+    RpcRequest::Read {
+        network: network.into(),
+        calls: vec![RpcCall {
+            method: method.into(),
+            params: json!([]),
+        }],
+    }
+}
+
+fn send(network: &str, attempt_id: &str, method: &str) -> RpcRequest {
+    RpcRequest::Send {
+        network: network.into(),
+        attempt_id: attempt_id.into(),
+        method: method.into(),
+        params: json!(["$bytes"]),
+        encoding: SendEncoding::Hex,
+    }
+}
+
+fn sign(key: &str) -> SignRequest {
+    SignRequest {
+        key: key.into(),
+        suite: Suite::Secp256k1,
+        message: HexBytes(vec![9; 32]),
+    }
+}
+
+fn write(key: &str, value: Value) -> StoreRequest {
+    StoreRequest::Write {
+        writes: vec![StoreWrite {
+            key: key.into(),
+            value,
+            condition: StoreCondition::Always,
+            expires_at_ms: None,
+        }],
+    }
+}
+
+fn schedule(id: &str, payload: Value) -> JobRequest {
+    JobRequest::Schedule {
+        job: Job {
+            id: id.into(),
+            scheme: "exact".into(),
+            network: NETWORK.into(),
+            kind: "collect".into(),
+            payload,
+            run_at_ms: 1,
+        },
+    }
+}
+
+async fn denied<T: fmt::Debug>(answer: impl Future<Output = Result<T, Fault>>) {
+    assert_eq!(answer.await.unwrap_err().kind, FaultKind::Denied);
+}
+
+#[tokio::test]
+async fn law7_reads_happen_inside_calls_that_may_read_and_on_their_network_only() {
+    let world = World::new().await;
+    let allowed = world
+        .allowed(async |call| world.host.rpc(call, read(NETWORK, "eth_call")).await)
+        .await;
+    let pure = [Operation::Identify, Operation::Judge];
+    assert_eq!(
+        allowed,
+        ALL.into_iter().filter(|o| !pure.contains(o)).collect::<Vec<_>>()
+    );
+    let asked = world.node.times_asked();
+
+    let verify = world.begin(Operation::Verify);
+    denied(world.host.rpc(verify.id(), read("eip155:1", "eth_call"))).await;
+    denied(world.host.rpc(verify.id(), read(NETWORK, "eth_accounts"))).await;
+    denied(
+        world
+            .host
+            .rpc(verify.id(), read(NETWORK, "eth_sendRawTransaction")),
+    )
+    .await;
+    assert_eq!(world.node.times_asked(), asked);
+}
+
+#[tokio::test]
+async fn law3_law7_only_the_attempt_being_served_is_sent_with_the_journals_bytes() {
+    let world = World::new().await;
+    let allowed = world
+        .allowed(async |call| {
+            world
+                .host
+                .rpc(call, send(NETWORK, "1", "eth_sendRawTransaction"))
+                .await
+        })
+        .await;
+    assert_eq!(allowed, [Operation::Broadcast]);
+    assert_eq!(world.node.times_asked(), 1);
+    assert_eq!(world.node.asked.lock().unwrap()[0]["params"], json!(["0xabcd"]));
+
+    let broadcast = world.begin(Operation::Broadcast);
+    for request in [
+        send(NETWORK, "2", "eth_sendRawTransaction"),
+        send(NETWORK, "3", "eth_sendRawTransaction"),
+        send(NETWORK, "", "eth_sendRawTransaction"),
+        send("eip155:1", "1", "eth_sendRawTransaction"),
+        send(NETWORK, "1", "eth_call"),
+    ] {
+        denied(world.host.rpc(broadcast.id(), request)).await;
+    }
+    assert_eq!(world.node.times_asked(), 1);
+}
+
+#[tokio::test]
+async fn law3_an_attempt_that_the_journal_does_not_hold_is_not_sent() {
+    let world = World::new().await;
+    let guard = world.resources.calls.begin(CallScope {
+        instance: INSTANCE,
+        operation: Operation::Broadcast,
+        network: NETWORK.into(),
+        signing_key: None,
+        attempt: Some("2".into()),
+        node: None,
+    });
+    denied(
+        world
+            .host
+            .rpc(guard.id(), send(NETWORK, "2", "eth_sendRawTransaction")),
+    )
+    .await;
+    assert_eq!(world.node.times_asked(), 0);
+}
+
+#[tokio::test]
+async fn t62_law6_a_signature_is_given_for_the_slots_key_only() {
+    let world = World::new().await;
+    let allowed = world
+        .allowed(async |call| world.host.sign(call, sign("hot")).await)
+        .await;
+    assert_eq!(allowed, [Operation::Build, Operation::Fill]);
+    let other = world
+        .allowed(async |call| world.host.sign(call, sign("treasury")).await)
+        .await;
+    assert_eq!(other, [], "a key of custody that is not the slot's");
+    let none = world
+        .allowed(async |call| world.host.sign(call, sign("")).await)
+        .await;
+    assert_eq!(none, []);
+}
+
+#[tokio::test]
+async fn law6_another_instances_call_lends_no_rights() {
+    let world = World::new().await;
+    let stranger = InstanceHost::new(
+        InstanceGrants {
+            instance: INSTANCE + 1,
+            plugin: "stranger".into(),
+            ..grants()
+        },
+        world.resources.clone(),
+    );
+    for operation in ALL {
+        let guard = world.begin(operation);
+        denied(stranger.rpc(guard.id(), read(NETWORK, "eth_call"))).await;
+        denied(stranger.rpc(guard.id(), send(NETWORK, "1", "eth_sendRawTransaction"))).await;
+        denied(stranger.sign(guard.id(), sign("hot"))).await;
+        denied(stranger.store(guard.id(), write("k", json!(1)))).await;
+        denied(stranger.job(guard.id(), schedule("j", Value::Null))).await;
+    }
+    assert_eq!(world.node.times_asked(), 0);
+    assert!(world.journal.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn law7_rights_end_with_the_call() {
+    let world = World::new().await;
+    let guard = world.begin(Operation::Build);
+    let call = guard.id();
+    assert!(world.host.sign(call, sign("hot")).await.is_ok());
+    drop(guard);
+    denied(world.host.sign(call, sign("hot"))).await;
+}
+
+#[tokio::test]
+async fn rows_are_the_plugins_own_and_written_by_routes_and_jobs_only() {
+    let world = World::new().await;
+    let allowed = world
+        .allowed(async |call| world.host.store(call, write("k", json!(1))).await)
+        .await;
+    assert_eq!(allowed, [Operation::Route, Operation::Job]);
+    let allowed = world
+        .allowed(async |call| world.host.job(call, schedule("j", Value::Null)).await)
+        .await;
+    assert_eq!(allowed, [Operation::Plan, Operation::Route, Operation::Job]);
+    let get = StoreRequest::Get { key: "k".into() };
+    let allowed = world
+        .allowed(async |call| world.host.store(call, get.clone()).await)
+        .await;
+    let pure = [Operation::Identify, Operation::Judge];
+    let readers: Vec<Operation> = ALL.into_iter().filter(|o| !pure.contains(o)).collect();
+    assert_eq!(allowed, readers);
+    let scan = StoreRequest::Scan {
+        prefix: "k".into(),
+        after: None,
+        limit: 9,
+    };
+    let allowed = world
+        .allowed(async |call| world.host.store(call, scan.clone()).await)
+        .await;
+    assert_eq!(allowed, readers);
+    assert!(
+        world
+            .journal
+            .asked
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|(plugin, _)| plugin == "evm")
+    );
+}
+
+#[tokio::test]
+async fn oversized_rows_and_jobs_never_reach_the_journal() {
+    let world = World::new().await;
+    let route = world.begin(Operation::Route);
+    let long = "k".repeat(MAX_KEY_BYTES + 1);
+    let big = json!("v".repeat(MAX_VALUE_BYTES));
+    let one = StoreWrite {
+        key: "k".into(),
+        value: json!(1),
+        condition: StoreCondition::Always,
+        expires_at_ms: None,
+    };
+    let scan = |prefix: &str, after: &str, limit| StoreRequest::Scan {
+        prefix: prefix.into(),
+        after: Some(after.into()),
+        limit,
+    };
+    for request in [
+        write(&long, json!(1)),
+        write("k", big.clone()),
+        StoreRequest::Write {
+            writes: vec![one; MAX_WRITES + 1],
+        },
+        StoreRequest::Get { key: long.clone() },
+        scan(&long, "", 1),
+        scan("", &long, 1),
+        scan("", "", 0),
+        scan("", "", 1_001),
+    ] {
+        let fault = world.host.store(route.id(), request).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Invalid, "{fault}");
+    }
+    for request in [
+        schedule(&long, Value::Null),
+        schedule("j", big),
+        JobRequest::Cancel { id: long.clone() },
+    ] {
+        let fault = world.host.job(route.id(), request).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Invalid, "{fault}");
+    }
+    assert!(world.journal.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_service_that_the_manifest_did_not_ask_for_is_denied() {
+    let world = World::new().await;
+    let bare = InstanceHost::new(
+        InstanceGrants {
+            services: BTreeSet::new(),
+            ..grants()
+        },
+        world.resources.clone(),
+    );
+    let verify = world.begin(Operation::Verify);
+    let build = world.begin(Operation::Build);
+    let route = world.begin(Operation::Route);
+    denied(bare.rpc(verify.id(), read(NETWORK, "eth_call"))).await;
+    denied(bare.sign(build.id(), sign("hot"))).await;
+    denied(bare.store(route.id(), write("k", json!(1)))).await;
+    denied(bare.job(route.id(), schedule("j", Value::Null))).await;
+    denied(bare.sleep(route.id(), 0)).await;
+    let shown = world.resources.metrics.render();
+    for service in ["rpc.v1", "sign.v1", "store.v1", "job.v1", "sleep.v1"] {
+        let line = format!("switchyard_host_denied_total{{plugin=\"evm\",service=\"{service}\"}} 1");
+        assert!(shown.contains(&line), "{line}\n{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_network_whose_driver_is_not_loaded_can_not_be_read() {
+    let world = World::new().await;
+    let guard = world.resources.calls.begin(CallScope {
+        instance: INSTANCE,
+        operation: Operation::Verify,
+        network: "solana:x".into(),
+        signing_key: None,
+        attempt: None,
+        node: None,
+    });
+    denied(world.host.rpc(guard.id(), read("solana:x", "eth_call"))).await;
+}
+
+#[tokio::test]
+async fn answers_come_back_and_round_trips_are_counted() {
+    let world = World::new().await;
+    let verify = world.begin(Operation::Verify);
+    let answer = world
+        .host
+        .rpc(verify.id(), read(NETWORK, "eth_call"))
+        .await
+        .unwrap();
+    assert_eq!(answer.results, [RpcResult::Ok(json!("eth_call"))]);
+    assert_eq!(world.resources.rpc.round_trips(NETWORK), 1);
+    let shown = world.resources.metrics.render();
+    let line =
+        "switchyard_rpc_round_trips_total{host=\"127.0.0.1\",network=\"eip155:84532\",outcome=\"ok\"} 1";
+    assert!(shown.contains(line), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sleep_and_clock_run_on_host_time() {
+    let resources = World::new().await;
+    let before = resources.host.now_unix_ns();
+    resources.host.sleep(0, 90_000).await.unwrap();
+    assert_eq!((resources.host.now_unix_ns() - before) / 1_000_000_000, 90);
+}

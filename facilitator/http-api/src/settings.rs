@@ -1,0 +1,123 @@
+//! The settings of the HTTP API. The configuration file makes them; what their keys mean and what their defaults are is
+//! documented there.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::names::NetworkNames;
+
+/// Everything that the HTTP API can be told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub server: Server,
+    /// Without any, every caller may use every path.
+    pub tenants: Vec<Tenant>,
+    /// The rate of callers without an API key, per address.
+    pub address_rate: Rate,
+    /// v1 names, with those of the configured networks.
+    pub names: NetworkNames,
+    /// Its disk is watched. A directory that does not exist is not.
+    pub data_directory: PathBuf,
+}
+
+/// The listener and its limits: `[server]`.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub listen: SocketAddr,
+    /// Empty, or begins with `/` and does not end with one.
+    pub base_path: String,
+    pub settle_wait: Duration,
+    pub verify_wait: Duration,
+    pub body_limit_bytes: usize,
+    pub body_read: Duration,
+    pub max_concurrent_requests: usize,
+    pub max_connections: usize,
+    pub drain: Duration,
+    pub legacy0: bool,
+    /// Which pages' scripts may read `/supported` and `/health`.
+    pub cors_origins: Origins,
+    /// Whether those pages' scripts may also send payments.
+    pub cors_payments: bool,
+    pub trusted_proxies: Vec<AddressBlock>,
+}
+
+/// A caller with API keys: `[[tenants]]`.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    pub name: String,
+    /// At least one.
+    pub key_sha256: Vec<[u8; 32]>,
+    pub scopes: BTreeSet<Scope>,
+    pub rate: Rate,
+    pub settle_wait: Duration,
+}
+
+/// A path that a tenant may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    Verify,
+    /// Also the schemes' own routes.
+    Settle,
+    Supported,
+}
+
+impl Scope {
+    /// As the configuration writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Settle => "settle",
+            Self::Supported => "supported",
+        }
+    }
+
+    #[must_use]
+    pub fn read(name: &str) -> Option<Self> {
+        let all = [Self::Verify, Self::Settle, Self::Supported];
+        all.into_iter().find(|scope| scope.name() == name)
+    }
+}
+
+/// A token bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// 0: no limit.
+    pub per_minute: u32,
+    /// At least 1.
+    pub burst: u32,
+}
+
+/// Origins of web pages, for CORS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    Any,
+    /// Exactly as a browser writes them; empty: none.
+    These(Vec<String>),
+}
+
+/// Addresses with a common prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressBlock(IpNet);
+
+impl AddressBlock {
+    /// Reads `10.0.0.0/8` or a single address such as `::1`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let block = match text.parse() {
+            Ok(block) => block,
+            Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),
+        };
+        Some(Self(block))
+    }
+
+    /// Whether the address lies in the block. An IPv4 address inside IPv6 counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}

@@ -1,0 +1,396 @@
+//! Rows H12 and H13: what becomes of the service's answers.
+
+use std::time::Duration;
+
+use sdk_plugin::wire::reason;
+use serde_json::json;
+
+use super::*;
+use telemetry::metrics::MAX_SERIES;
+
+#[tokio::test]
+async fn good_answers_have_only_the_members_they_need() {
+    let front = front(Scripted::default(), settings());
+    assert_eq!(
+        front.post_json("/verify", &v2()).await.json(),
+        json!({ "isValid": true, "payer": PAYER })
+    );
+    assert_eq!(
+        front.post_json("/settle", &v2()).await.json(),
+        json!({ "success": true, "payer": PAYER, "transaction": HASH, "network": "eip155:84532" })
+    );
+}
+
+#[tokio::test]
+async fn t16_messages_are_cut_and_cleaned_and_the_hash_survives() {
+    let message = format!(
+        "POST https://user:KEY@rpc.example/v2/KEY said {} of {HASH} {}",
+        "ab".repeat(32),
+        "é".repeat(600)
+    );
+    let front = front(
+        settling(SettleAnswer::Reply(failed("settlement_pending", &message, HASH))),
+        settings(),
+    );
+    let seen = front.post_json("/settle", &v2()).await;
+    assert_eq!((seen.status, seen.reason().as_str()), (200, "settlement_pending"));
+    assert_eq!(seen.json()["transaction"], HASH);
+    assert!(
+        !seen.text.contains("KEY") && !seen.text.contains("abab"),
+        "{}",
+        seen.text
+    );
+    let message = seen.json()["errorMessage"].as_str().unwrap().to_owned();
+    assert!(
+        message.starts_with(&format!("POST [removed] said [removed] of {HASH} éé"))
+            && message.chars().count() == 500
+    );
+}
+
+#[tokio::test]
+async fn t06_what_a_service_leaves_out_or_gets_wrong_is_put_right() {
+    let reply = SettleReply {
+        success: false,
+        error_reason: None,
+        amount: Some("1.5".into()),
+        network: "nonsense".into(),
+        transaction: String::new(),
+        extra: serde_json::from_value(json!({ "a": null, "b": { "c": null, "d": [1] } })).unwrap(),
+        ..success()
+    };
+    let seen = front(settling(SettleAnswer::Reply(reply)), settings())
+        .post_json("/settle", &v1())
+        .await;
+    assert_eq!(
+        seen.json(),
+        json!({
+            "success": false, "errorReason": "unexpected_settle_error", "payer": PAYER, "transaction": "",
+            "network": "base-sepolia", "extra": { "b": { "d": [1] } },
+        })
+    );
+    let pending = settling(SettleAnswer::Reply(failed(reason::SETTLEMENT_PENDING, "", "")));
+    assert_eq!(
+        front(pending, settings())
+            .post_json("/settle", &v2())
+            .await
+            .reason(),
+        "unexpected_settle_error"
+    );
+    let contradiction = SettleReply {
+        error_reason: Some("x".into()),
+        error_message: Some("y".into()),
+        ..success()
+    };
+    let seen = front(settling(SettleAnswer::Reply(contradiction)), settings())
+        .post_json("/settle", &v2())
+        .await;
+    assert_eq!(
+        (seen.json()["success"].clone(), seen.json().get("errorMessage")),
+        (json!(true), None)
+    );
+}
+
+#[tokio::test]
+async fn t06_a_panic_is_answered_with_the_envelope_in_the_callers_shape() {
+    let service = || Scripted {
+        on_verify: Box::new(|_| panic!("as scripted")),
+        on_settle: Box::new(|_| Box::pin(async { panic!("as scripted") })),
+        ..Scripted::default()
+    };
+    let front = front(service(), settings());
+    let seen = front.post_json("/verify", &v2()).await;
+    assert_eq!(
+        (seen.status, seen.reason().as_str()),
+        (200, "unexpected_verify_error")
+    );
+    let seen = front.post_json("/settle", &v1()).await;
+    assert_eq!(
+        (seen.status, seen.reason().as_str()),
+        (200, "unexpected_settle_error")
+    );
+    assert_eq!(seen.json()["network"], "base-sepolia");
+}
+
+#[tokio::test(start_paused = true)]
+async fn t07_a_service_that_never_answers_is_answered_for() {
+    let service = Scripted {
+        on_verify: Box::new(|_| Box::pin(std::future::pending())),
+        on_settle: Box::new(|_| Box::pin(std::future::pending())),
+        ..Scripted::default()
+    };
+    let front = front(service, settings());
+    let started = tokio::time::Instant::now();
+    assert_eq!(
+        front.post_json("/verify", &v2()).await.reason(),
+        "unexpected_verify_error"
+    );
+    assert_eq!(started.elapsed().as_secs(), 10);
+    let started = tokio::time::Instant::now();
+    // Nobody knows what is recorded of it, so it is not called a failure.
+    let seen = front.post_json("/settle", &v2()).await;
+    assert_eq!(
+        (seen.status, seen.reason().as_str()),
+        (503, "service_unavailable")
+    );
+    assert_eq!(seen.headers["retry-after"], "2");
+    assert_eq!(
+        started.elapsed(),
+        Duration::from_secs(35),
+        "the wait and one commit"
+    );
+    assert_eq!(front.app.admission.inside(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_whose_body_nobody_takes_is_lost_and_one_whose_body_is_taken_is_delivered() {
+    let front = front(Scripted::default(), settings());
+    let ends = || std::mem::take(&mut *front.service.deliveries.lock().unwrap());
+    for path in ["/settle", "/deferred/vouchers"] {
+        let request = || Request::post(path).body(Body::from(v2().to_string())).unwrap();
+        let response = front.router.call(request()).await.unwrap();
+        assert_eq!(ends(), [], "{path}: on its way");
+        drop(response);
+        assert_eq!(ends(), [Delivery::Lost], "{path}");
+        front.send(request()).await;
+        assert_eq!(ends(), [Delivery::Delivered], "{path}");
+    }
+    // The scheme's own failure tells the caller nothing of an outcome.
+    front.post_json("/deferred/broken", &v2()).await;
+    assert_eq!(ends(), [Delivery::Lost]);
+}
+
+#[tokio::test]
+async fn t16_an_own_key_is_in_no_part_of_an_answer() {
+    let key = "ab".repeat(32);
+    let mut keys = KeyDigests::default();
+    keys.add_hex(&[0xab; 32]);
+    let reply = SettleReply {
+        extra: serde_json::from_value(json!({ "note": format!("0x{key}") })).unwrap(),
+        ..failed("no", &format!("see 0x{key} and {HASH}"), HASH)
+    };
+    let app = App::new(
+        &settings(),
+        Arc::new(settling(SettleAnswer::Reply(reply))) as _,
+        Arc::new(Metrics::default()),
+        keys,
+    );
+    let router = TowerToHyperService::new(router(app));
+    let request = Request::post("/settle")
+        .body(Body::from(v2().to_string()))
+        .unwrap();
+    let body = router.call(request).await.unwrap().into_body().collect().await;
+    let text = String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap();
+    assert!(!text.contains("abab"), "{text}");
+    let body: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(body["errorMessage"], format!("see [removed] and {HASH}"));
+    assert_eq!(
+        (&body["transaction"], &body["extra"]["note"]),
+        (&json!(HASH), &json!("[removed]"))
+    );
+}
+
+#[tokio::test]
+async fn a_replay_has_the_bytes_of_the_first_answer_in_every_shape() {
+    let first = SettleReply {
+        amount: Some("10000".into()),
+        ..success()
+    };
+    let recorded = serde_json::to_string(&first).unwrap();
+    let answering = front(settling(SettleAnswer::Reply(first)), settings());
+    let replaying = front(settling(SettleAnswer::Replay(recorded)), settings());
+    let old = json!({
+        "paymentHeader": v1()["paymentPayload"].to_string(), "paymentRequirements": v1()["paymentRequirements"],
+    });
+    for body in [v2(), v1(), old] {
+        let first = answering.post_json("/settle", &body).await;
+        let replay = replaying.post_json("/settle", &body).await;
+        assert_eq!((replay.status, replay.text), (200, first.text));
+    }
+    let request = Request::post("/settle")
+        .header("Idempotency-Key", "order 7")
+        .body(v2().to_string().into());
+    replaying.send(request.unwrap()).await;
+    assert_eq!(replaying.last().idempotency_key.as_deref(), Some("order 7"));
+}
+
+#[tokio::test]
+async fn a_doubtful_idempotency_key_is_refused_before_anything_begins() {
+    let front = front(Scripted::default(), settings());
+    for key in ["", &"k".repeat(256), "schlüssel"] {
+        let request = Request::post("/settle")
+            .header("Idempotency-Key", key)
+            .body(v2().to_string().into());
+        let seen = front.send(request.unwrap()).await;
+        assert_eq!(
+            (seen.status, seen.reason().as_str()),
+            (400, "invalid_payload"),
+            "{key}"
+        );
+    }
+    assert_eq!(front.asked(), 0);
+}
+
+#[tokio::test]
+async fn what_was_not_begun_is_503_with_a_time_to_come_back() {
+    let answer = SettleAnswer::Unavailable {
+        retry_after_s: 7,
+        message: "the queue of https://rpc.example is full".into(),
+    };
+    let seen = front(settling(answer), settings())
+        .post_json("/settle", &v2())
+        .await;
+    assert_eq!(
+        (seen.status, seen.reason().as_str()),
+        (503, "service_unavailable")
+    );
+    assert_eq!(
+        (
+            seen.headers["retry-after"].to_str().unwrap(),
+            &seen.json()["error"]
+        ),
+        ("7", &json!("the queue of [removed] is full"))
+    );
+}
+
+#[tokio::test]
+async fn supported_lists_version_2_first_and_only_what_clients_can_read() {
+    let front = front(Scripted::default(), settings());
+    let seen = front.get("/supported").await;
+    assert_eq!(
+        seen.json(),
+        json!({
+            "kinds": [
+                { "x402Version": 2, "scheme": "exact", "network": "eip155:84532" },
+                { "x402Version": 1, "scheme": "exact", "network": "base-sepolia" },
+            ],
+            "extensions": [],
+            "signers": { "eip155:*": [PAYER] },
+        })
+    );
+}
+
+#[tokio::test]
+async fn health_ready_and_metrics_tell_operators_and_no_secrets() {
+    let front = front(Scripted::default(), settings());
+    assert_eq!(front.get("/health").await.json()["status"], "ok");
+    let seen = front.get("/ready").await;
+    assert_eq!((seen.status, seen.json()["ready"].clone()), (200, json!(true)));
+    assert_eq!(
+        seen.json()["networks"][1]["why"],
+        "connection refused by [removed]"
+    );
+    front.post_json("/verify", &v2()).await;
+    front
+        .post_json(
+            "/verify",
+            &with(v2(), "/paymentRequirements/network", json!("eip155:1")),
+        )
+        .await;
+    let seen = front.get("/metrics").await;
+    assert_eq!(
+        seen.headers["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    for line in [
+        "switchyard_http_requests_total{outcome=\"valid\",path=\"/verify\",status=\"200\"} 1",
+        "switchyard_http_requests_total{outcome=\"invalid_network\",path=\"/verify\",status=\"400\"} 1",
+        "switchyard_http_request_seconds_count{path=\"/verify\"} 2",
+        "switchyard_http_requests_inside 0",
+    ] {
+        assert!(
+            seen.text.lines().any(|have| have == line),
+            "{line} in {}",
+            seen.text
+        );
+    }
+    let down = super::front(
+        Scripted {
+            ready: false,
+            ..Scripted::default()
+        },
+        settings(),
+    );
+    assert_eq!(down.get("/ready").await.status, 503);
+}
+
+#[tokio::test]
+async fn ready_tells_which_schemes_take_nothing_new_and_is_503_when_none_does() {
+    let scheme = |scheme: &str, ready: bool| SchemeReadiness {
+        scheme: scheme.into(),
+        ready,
+        why_not: (!ready).then(|| "no code at 0xaa on https://rpc.example/KEY".into()),
+        warnings: Vec::new(),
+    };
+    for (exact, status) in [(true, 200), (false, 503)] {
+        let front = front(
+            Scripted {
+                schemes: vec![scheme("exact", exact), scheme("auth-capture", false)],
+                ..Scripted::default()
+            },
+            settings(),
+        );
+        let seen = front.get("/ready").await;
+        assert_eq!(
+            (seen.status, seen.json()["ready"].clone()),
+            (status, json!(status == 200))
+        );
+        let schemes = seen.json()["networks"][0]["schemes"].clone();
+        let listed = schemes.as_array().map_or(0, Vec::len);
+        assert_eq!(listed, if exact { 1 } else { 2 }, "{schemes}");
+        let last = json!({ "scheme": "auth-capture", "ready": false, "why": "no code at 0xaa on [removed]" });
+        assert_eq!(schemes[listed - 1], last);
+    }
+}
+
+#[tokio::test]
+async fn t102_metrics_that_overflow_or_contradict_change_no_answer() {
+    let front = front(Scripted::default(), settings());
+    let metrics = &front.app.metrics;
+    for n in 0..2 * MAX_SERIES {
+        let n = n.to_string();
+        let labels = [("path", n.as_str()), ("status", "200"), ("outcome", "success")];
+        metrics.add("switchyard_http_requests_total", &labels, u64::MAX);
+        // Of another kind than the one that will be observed.
+        metrics.set(
+            "switchyard_http_request_seconds",
+            &[("path", n.as_str())],
+            f64::NAN,
+        );
+    }
+    let seen = front.post_json("/settle", &v2()).await;
+    assert_eq!(seen.status, 200);
+    assert_eq!(
+        (&seen.json()["success"], &seen.json()["transaction"]),
+        (&json!(true), &json!(HASH))
+    );
+    assert_eq!(front.post_json("/verify", &v2()).await.json()["isValid"], true);
+    let text = front.get("/metrics").await.text;
+    assert!(
+        text.contains("switchyard_http_requests_total{overflow=\"true\"}"),
+        "it has overflowed"
+    );
+}
+
+#[tokio::test]
+async fn ready_is_503_while_the_disk_takes_no_writes_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let front = front(
+        Scripted::default(),
+        Settings {
+            data_directory: folder.path().to_owned(),
+            ..settings()
+        },
+    );
+    assert_eq!(front.get("/ready").await.status, 200);
+    let probe = folder.path().join(telemetry::disk::PROBE);
+    std::os::unix::fs::symlink("/dev/full", &probe).unwrap();
+    front.app.disk.look(&front.app.metrics).await;
+    let seen = front.get("/ready").await;
+    assert_eq!((seen.status, &seen.json()["ready"]), (503, &json!(false)));
+    let why = seen.json()["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("the disk is full: make room"), "{why}");
+    assert_eq!(front.get("/health").await.status, 200, "a restart would not help");
+    std::fs::remove_file(&probe).unwrap();
+    front.app.disk.look(&front.app.metrics).await;
+    assert_eq!(front.get("/ready").await.status, 200);
+}

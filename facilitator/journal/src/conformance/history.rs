@@ -1,0 +1,143 @@
+//! Random histories leave every back end in the same state.
+
+use proptest::prelude::*;
+use sdk_plugin::Amount;
+use sdk_plugin::host::{Job, StoreCondition};
+use sdk_plugin::scheme::Reserve;
+use serde_json::{Value, json};
+
+use super::super::memory::MemoryJournal;
+use super::super::sqlite::SqliteJournal;
+use super::*;
+
+/// Small numbers, so that histories meet themselves.
+fn any_event() -> impl Strategy<Value = Event> {
+    let (id, claim, step, seq) = (1..6_u64, "[ab]", 0..2_u32, 0..3_u64);
+    prop_oneof![
+        (id.clone(), claim, 0..2_u32, any::<bool>(), 0..80_u64).prop_map(
+            |(id, claim, generation, keyed, amount)| {
+                opened_with(id, &claim, |row, reserves, _| {
+                    row.generation = generation;
+                    if keyed {
+                        row.conflict_keys = vec![format!("k{generation}")];
+                    }
+                    reserves.push(Reserve {
+                        asset: "usd".into(),
+                        payer: "0xb".into(),
+                        amount: Amount::from(amount),
+                        available: Amount::from(100u64),
+                        as_of_height: amount,
+                        refusal_reason: "short".into(),
+                    });
+                })
+            }
+        ),
+        (6..12_u64, id.clone(), seq.clone()).prop_map(|(id, settlement, seq)| prepared(id, settlement, seq)),
+        (6..12_u64).prop_map(|attempt| Event::Sent { attempt }),
+        (id.clone(), "[xy]").prop_map(|(id, item)| paid(id, &item)),
+        id.clone().prop_map(released),
+        id.clone().prop_map(returned),
+        id.clone().prop_map(|settlement| Event::KeysFreed { settlement }),
+        (id.clone(), step.clone()).prop_map(|(settlement, step)| Event::Reorged { settlement, step }),
+        (id.clone(), step.clone()).prop_map(|(settlement, step)| Event::StepFreed { settlement, step }),
+        (id.clone(), step).prop_map(|(settlement, step)| Event::StepFinal { settlement, step }),
+        (id, 0..9_u64).prop_map(|(settlement, at_ms)| Event::Finished { settlement, at_ms }),
+        seq.prop_map(|sequence| closed(sequence, "0xt")),
+        (
+            "[a-c]{0,2}",
+            prop_oneof![Just(Value::Null), Just(json!(1)), Just(json!(2))],
+            any::<bool>()
+        )
+            .prop_map(|(key, value, absent)| {
+                let condition = if absent {
+                    StoreCondition::Absent
+                } else {
+                    StoreCondition::Always
+                };
+                stored_if(&key, value, condition)
+            }),
+        (0..9_u64).prop_map(|finished_before_ms| Event::PayloadsDropped { finished_before_ms }),
+        (0..6_u64).prop_map(|up_to_id| Event::ReleasesWithheld {
+            up_to_id,
+            why: format!("w{}", up_to_id % 3),
+            at_ms: up_to_id
+        }),
+        prop::collection::vec(0..6_u64, 0..3).prop_map(|settlements| Event::ReleasesAllowed { settlements }),
+        any_job_event(),
+    ]
+}
+
+fn any_job_event() -> impl Strategy<Value = Event> {
+    let (plugin, at) = (|| "evm".to_owned(), 0..6_u64);
+    prop_oneof![
+        ("[ab]", at.clone()).prop_map(move |(id, run_at_ms)| Event::JobScheduled {
+            plugin: plugin(),
+            job: Job {
+                id,
+                scheme: "exact".into(),
+                network: NETWORK.into(),
+                kind: "k".into(),
+                payload: Value::Null,
+                run_at_ms,
+            },
+        }),
+        "[ab]".prop_map(move |id| Event::JobCancelled { plugin: plugin(), id }),
+        ("[ab]", at.clone()).prop_map(move |(id, run_at_ms)| Event::JobDone {
+            plugin: plugin(),
+            id,
+            run_at_ms
+        }),
+        ("[ab]", at.clone(), at).prop_map(move |(id, run_at_ms, again_at_ms)| Event::JobPutOff {
+            plugin: plugin(),
+            id,
+            run_at_ms,
+            again_at_ms
+        }),
+    ]
+}
+
+/// Every row that [`any_event`] can change, as text.
+async fn everything(journal: &dyn Journal) -> Vec<String> {
+    let mut rows = vec![
+        format!("{:?}", journal.unfinished().await),
+        format!("{:?}", open_slots(journal).await),
+        format!("{:?}", journal.withheld().await),
+        format!("{:?}", journal.lane_next(NETWORK, "0xa").await),
+        format!("{:?}", journal.store_scan("evm", "", None, 1_000, 0).await),
+        format!("{:?}", journal.due_jobs(NETWORK, 4, None, 9).await),
+    ];
+    for id in 1..6 {
+        rows.push(format!("{:?}", journal.settlement(id).await));
+    }
+    for attempt in 6..12 {
+        rows.push(format!("{:?}", journal.bytes(attempt).await));
+    }
+    for claim in ["a", "b"] {
+        rows.push(format!("{:?}", journal.claim(claim).await));
+    }
+    rows
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn random_histories_leave_every_back_end_in_the_same_state(
+        history in prop::collection::vec(prop::collection::vec(any_event(), 1..4), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let memory = MemoryJournal::default();
+            let sqlite = SqliteJournal::open(folder.path()).unwrap();
+            for events in history {
+                assert_eq!(memory.commit(events.clone()).await, sqlite.commit(events).await);
+            }
+            let expected = everything(&memory).await;
+            assert_eq!(everything(&sqlite).await, expected);
+            drop(sqlite);
+            let reopened = SqliteJournal::open(folder.path()).unwrap();
+            assert_eq!(everything(&reopened).await, expected);
+        });
+    }
+}

@@ -1,0 +1,151 @@
+//! What every back end of the journal must do, as cases that a back end's own tests run: [`conformance_tests!`]. Random
+//! histories are compared between the back ends of this crate.
+//!
+//! [`conformance_tests!`]: crate::conformance_tests
+
+pub mod commits;
+#[cfg(test)]
+mod history;
+pub mod lifecycle;
+pub mod spending;
+pub mod store;
+
+use std::sync::Arc;
+
+use sdk_plugin::host::{StoreCondition, StoreRow, StoreWrite};
+use serde_json::Value;
+
+pub(crate) use super::testkit::*;
+use super::*;
+
+/// The number of every release here.
+const RELEASE: u64 = 77;
+
+pub(crate) fn returned(settlement: u64) -> Event {
+    Event::ReleaseReturned {
+        settlement,
+        number: RELEASE,
+    }
+}
+
+pub(crate) fn released(settlement: u64) -> Event {
+    Event::Released {
+        settlement,
+        release: Release {
+            number: RELEASE,
+            tenant: None,
+            idempotency_key: None,
+            body: "{}".into(),
+            at_ms: 4,
+        },
+    }
+}
+
+pub(crate) fn stored(key: &str, value: Value) -> Event {
+    stored_if(key, value, StoreCondition::Always)
+}
+
+pub(super) fn stored_if(key: &str, value: Value, condition: StoreCondition) -> Event {
+    Event::Stored {
+        plugin: "evm".into(),
+        write: StoreWrite {
+            key: key.into(),
+            value,
+            condition,
+            expires_at_ms: None,
+        },
+        now_ms: 10,
+    }
+}
+
+pub(super) fn closed(sequence: u64, by: &str) -> Event {
+    Event::SlotClosed {
+        network: NETWORK.into(),
+        signer: "0xa".into(),
+        sequence,
+        by: by.into(),
+    }
+}
+
+pub(crate) async fn rows(journal: &dyn Journal, prefix: &str) -> Vec<StoreRow> {
+    scan(journal, prefix, None, 1_000).await
+}
+
+pub(super) async fn scan(
+    journal: &dyn Journal,
+    prefix: &str,
+    after: Option<&str>,
+    limit: u32,
+) -> Vec<StoreRow> {
+    journal
+        .store_scan("evm", prefix, after, limit, 100)
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn settlement(journal: &dyn Journal, id: u64) -> Option<SettlementRow> {
+    journal.settlement(id).await.unwrap()
+}
+
+/// Makes one test of each case, under a module of the given name. `open` makes a new, empty journal of the back end; what
+/// else it returns is kept until the case ends, for example a temporary folder. The crate that uses it needs tokio's
+/// `macros`.
+///
+/// ```ignore
+/// fn open() -> (Arc<dyn Journal>, tempfile::TempDir) { … }
+/// journal::conformance_tests!(my_back_end, super::open);
+/// ```
+#[macro_export]
+macro_rules! conformance_tests {
+    ($name:ident, $open:path) => {
+        $crate::conformance_tests! { @cases $name, $open;
+            commits::a_commit_is_all_or_nothing,
+            commits::t01_one_of_fifty_simultaneous_settlements_opens_a_claim,
+            commits::a_refused_commit_takes_none_of_its_neighbours_along,
+            commits::law5_what_is_taken_is_refused_by_its_name,
+            lifecycle::a_payment_goes_its_way,
+            lifecycle::a_claim_that_failed_for_good_opens_again,
+            lifecycle::law5_only_a_release_that_was_taken_can_be_given_back,
+            lifecycle::law5_a_withheld_release_can_not_be_taken_before_it_is_allowed,
+            lifecycle::the_place_behind_the_highest_closed_slot_is_known_for_each_lane,
+            lifecycle::the_highest_final_block_is_known_for_each_network,
+            store::rows_are_found_by_prefix_in_the_order_of_their_bytes,
+            store::due_jobs_of_one_network_come_in_the_order_of_their_times_page_by_page,
+            store::a_job_that_has_run_goes_unless_it_was_scheduled_anew_meanwhile,
+            store::a_job_that_could_not_be_run_is_due_later_and_keeps_what_was_asked_for,
+            store::jobs_come_due_and_rows_expire,
+            store::expired_rows_do_not_use_up_the_limit_of_a_scan,
+            spending::t107_what_was_spent_is_counted_by_signer_and_tenants_each_place_once,
+        }
+    };
+    (@cases $name:ident, $open:path; $($module:ident::$case:ident,)*) => {
+        mod $name {
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    let (journal, _kept) = $open();
+                    $crate::conformance::$module::$case(stringify!($name), journal).await;
+                }
+            )*
+        }
+    };
+}
+
+#[cfg(test)]
+mod back_ends {
+    use super::super::memory::MemoryJournal;
+    use super::super::sqlite::SqliteJournal;
+    use super::*;
+
+    fn memory() -> (Arc<dyn Journal>, ()) {
+        (Arc::new(MemoryJournal::default()), ())
+    }
+
+    fn sqlite() -> (Arc<dyn Journal>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        (Arc::new(SqliteJournal::open(folder.path()).unwrap()), folder)
+    }
+
+    conformance_tests!(in_memory, super::memory);
+    conformance_tests!(in_sqlite, super::sqlite);
+}

@@ -1,0 +1,119 @@
+//! Jobs as rows: scheduled, put off, done. Beside the jobs themselves lies an order by time, so that a look for what is
+//! due touches nothing that is not.
+
+use sdk_plugin::host::Job;
+
+use super::keys::store_key;
+use super::queries::{decode, get};
+use super::row::JobRow;
+use super::{CommitError, JournalError, Rows, Table, project};
+
+/// What keys of a network's jobs begin with in their order.
+fn network_prefix(network: &str) -> String {
+    // CAIP-2 ids hold no bar.
+    format!("{network}|")
+}
+
+/// A job's place in the order: network, time, plugin and id.
+#[must_use]
+pub fn due_key(row: &JobRow) -> String {
+    let key = store_key(&row.plugin, &row.job.id);
+    format!(
+        "{}{:020}|{key}",
+        network_prefix(&row.job.network),
+        row.due_at_ms()
+    )
+}
+
+fn find(rows: &mut dyn Rows, plugin: &str, id: &str) -> Result<Option<JobRow>, JournalError> {
+    get(rows, Table::Jobs, &store_key(plugin, id))
+}
+
+fn replace(rows: &mut dyn Rows, before: Option<&JobRow>, row: &JobRow) -> Result<(), CommitError> {
+    if let Some(before) = before {
+        rows.delete(Table::DueJobs, &due_key(before))?;
+    }
+    project::put(rows, Table::Jobs, &store_key(&row.plugin, &row.job.id), row)?;
+    project::put(rows, Table::DueJobs, &due_key(row), &())
+}
+
+fn remove(rows: &mut dyn Rows, row: &JobRow) -> Result<(), CommitError> {
+    rows.delete(Table::DueJobs, &due_key(row))?;
+    Ok(rows.delete(Table::Jobs, &store_key(&row.plugin, &row.job.id))?)
+}
+
+/// A job with the same id is replaced, and what was counted against it forgotten.
+pub(super) fn scheduled(rows: &mut dyn Rows, plugin: &str, job: &Job) -> Result<(), CommitError> {
+    let before = find(rows, plugin, &job.id)?;
+    let row = JobRow {
+        plugin: plugin.to_owned(),
+        job: job.clone(),
+        faults: 0,
+        again_at_ms: None,
+    };
+    replace(rows, before.as_ref(), &row)
+}
+
+pub(super) fn cancelled(rows: &mut dyn Rows, plugin: &str, id: &str) -> Result<(), CommitError> {
+    match find(rows, plugin, id)? {
+        Some(row) => remove(rows, &row),
+        None => Ok(()),
+    }
+}
+
+/// The job that was to run at `run_at_ms` has run. One that was scheduled anew meanwhile, for another time, stays.
+pub(super) fn done(rows: &mut dyn Rows, plugin: &str, id: &str, run_at_ms: u64) -> Result<(), CommitError> {
+    match find(rows, plugin, id)? {
+        Some(row) if row.job.run_at_ms == run_at_ms => remove(rows, &row),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The same job could not be run: it is due again later, and the fault is counted.
+pub(super) fn put_off(
+    rows: &mut dyn Rows,
+    plugin: &str,
+    id: &str,
+    run_at_ms: u64,
+    again_at_ms: u64,
+) -> Result<(), CommitError> {
+    match find(rows, plugin, id)? {
+        Some(before) if before.job.run_at_ms == run_at_ms => {
+            let row = JobRow {
+                faults: before.faults.saturating_add(1),
+                again_at_ms: Some(again_at_ms),
+                ..before.clone()
+            };
+            replace(rows, Some(&before), &row)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A network's jobs that are due, the earliest first, behind `after` (a [`due_key`]), at most `limit`.
+pub(super) fn due(
+    rows: &mut dyn Rows,
+    network: &str,
+    now_ms: u64,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<JobRow>, JournalError> {
+    let prefix = network_prefix(network);
+    let behind = format!("{prefix}{:020}", now_ms.saturating_add(1));
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut due = Vec::new();
+    for (place, _) in rows.scan(Table::DueJobs, &prefix, after, limit)? {
+        if place >= behind {
+            break;
+        }
+        let key = place
+            .strip_prefix(&prefix)
+            .and_then(|rest| Some(rest.split_once('|')?.1))
+            .ok_or_else(|| JournalError(format!("{place} is no place of a job")))?;
+        let text = rows
+            .get(Table::Jobs, key)?
+            .ok_or_else(|| JournalError(format!("job {key} is due and has no row")))?;
+        due.push(decode(Table::Jobs, key, &text)?);
+    }
+    Ok(due)
+}

@@ -1,0 +1,48 @@
+//! [`Journaled`]: what may be sent. Law 3: nothing leaves before it is durable.
+
+use super::{AttemptRow, CommitError, Event, Journal, JournalError, NewAttempt, SlotRow, queries, read};
+
+/// A value that the journal holds durably. Only this module can make one, so code that asks for it can't be reached
+/// with something that was never journaled:
+///
+/// ```compile_fail
+/// let attempt: journal::AttemptRow = panic!();
+/// let sent = journal::Journaled { inner: attempt };
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Journaled<T> {
+    inner: T,
+}
+
+impl<T> std::ops::Deref for Journaled<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+/// Commits `before`, the attempt with its signed bytes, and nothing else: the only way from a built transaction to one
+/// that may be sent.
+pub async fn record_attempt(
+    journal: &dyn Journal,
+    mut before: Vec<Event>,
+    attempt: NewAttempt,
+) -> Result<Journaled<AttemptRow>, CommitError> {
+    let row = attempt.row.clone();
+    before.push(Event::Prepared(Box::new(attempt)));
+    journal.commit(before).await?;
+    Ok(Journaled { inner: row })
+}
+
+/// All slots that are not closed, with their attempts: what a restart has to look after.
+pub async fn open_slots(
+    journal: &dyn Journal,
+) -> Result<Vec<(SlotRow, Vec<Journaled<AttemptRow>>)>, JournalError> {
+    let slots = read(journal, queries::open_slots).await?;
+    let with_proof = |(slot, attempts): (SlotRow, Vec<AttemptRow>)| {
+        let attempts = attempts.into_iter().map(|inner| Journaled { inner }).collect();
+        (slot, attempts)
+    };
+    Ok(slots.into_iter().map(with_proof).collect())
+}

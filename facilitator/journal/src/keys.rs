@@ -1,0 +1,31 @@
+//! Keys of rows. They sort as bytes; numbers are written so that they sort as numbers.
+
+/// Keys sort as their numbers do.
+#[must_use]
+pub fn id_key(id: u64) -> String {
+    format!("{id:020}")
+}
+
+/// Key of a lane.
+#[must_use]
+pub fn lane_key(network: &str, signer: &str) -> String {
+    format!("{network}|{signer}")
+}
+
+/// Key of a slot.
+#[must_use]
+pub fn slot_key(network: &str, signer: &str, sequence: u64) -> String {
+    format!("{network}|{signer}|{sequence:020}")
+}
+
+/// What keys of a step's attempts begin with.
+#[must_use]
+pub fn step_prefix(settlement: u64, step: u32) -> String {
+    format!("{}|{step:010}|", id_key(settlement))
+}
+
+/// Key of a plugin's row. Plugin ids hold no `|`.
+#[must_use]
+pub fn store_key(plugin: &str, key: &str) -> String {
+    format!("{plugin}|{key}")
+}

@@ -1,0 +1,202 @@
+//! The journal: what the facilitator knows for certain, on disk before it matters.
+//!
+//! Every change is a list of [`Event`]s, committed all or none and durable when [`Journal::commit`] returns. Rows are
+//! projections of events, made by one function ([`project::apply`]) over whatever a back end offers as [`Rows`], so
+//! that SQLite, memory and others can't differ in what they allow. The projection enforces the laws it can see: one
+//! open settlement per claim and conflict key, live attempts of a step in one slot only, one claim per piece of
+//! evidence, one release, reserves within what the payer has.
+//!
+//! Payload bytes (plans and signed transactions: bearer instruments) lie in tables of their own and not in the event
+//! log, so that they can be dropped when they are of no more use.
+
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests own their tasks and clocks")
+)]
+
+mod error;
+pub mod event;
+pub mod jobs;
+mod journaled;
+pub mod keys;
+pub mod memory;
+pub mod plugin_rows;
+pub mod project;
+pub mod queries;
+pub mod row;
+pub mod sqlite;
+mod table;
+mod withheld;
+
+#[cfg(any(test, feature = "testkit"))]
+pub mod conformance;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+
+use async_trait::async_trait;
+use sdk_plugin::HexBytes;
+use sdk_plugin::host::StoreRow;
+use tokio::sync::oneshot;
+
+pub use error::{CommitError, JournalError};
+pub use event::{Event, NewAttempt, NewSettlement};
+pub use journaled::{Journaled, open_slots, record_attempt};
+pub use queries::WithPlan;
+pub use row::{
+    AttemptKind, AttemptRow, Ground, GroundAt, HeldRow, JobRow, Outcome, PaidRow, Release, SettlementRow,
+    SlotRow, SpentRow, StepRow, StepState, WithheldRow,
+};
+pub use table::{Rows, Table};
+
+/// A read over one consistent view. It must not block on anything else.
+pub type ReadTask = Box<dyn FnOnce(&mut dyn Rows) + Send>;
+
+/// Durable, atomic record of events.
+///
+/// A back end implements the first four methods. The queries after them are the same for each; a back end may answer one
+/// of them in a better way, with the same result.
+#[async_trait]
+pub trait Journal: Send + Sync + 'static {
+    /// A number never used before as a settlement's or attempt's id in this journal.
+    fn new_id(&self) -> u64;
+
+    /// All events or none; durable when it returns `Ok`. After an error nothing of it is in the journal.
+    async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError>;
+
+    /// Records a mark that may be lost in a crash. Does not wait.
+    fn note(&self, event: Event);
+
+    /// Runs a read over a consistent view that includes every acknowledged commit.
+    async fn view(&self, task: ReadTask) -> Result<(), JournalError>;
+
+    /// The newest settlement of a claim.
+    async fn claim(&self, key: &str) -> Result<Option<SettlementRow>, JournalError> {
+        let key = key.to_owned();
+        read(self, move |rows| queries::claim(rows, &key)).await
+    }
+
+    /// The newest settlement that a request with this hash opened.
+    async fn request(&self, hash: &str) -> Result<Option<SettlementRow>, JournalError> {
+        let hash = hash.to_owned();
+        read(self, move |rows| queries::request(rows, &hash)).await
+    }
+
+    /// A settlement by its id.
+    async fn settlement(&self, id: u64) -> Result<Option<SettlementRow>, JournalError> {
+        read(self, move |rows| queries::settlement(rows, id)).await
+    }
+
+    /// Settlements that are not finished, with their plans.
+    async fn unfinished(&self) -> Result<Vec<WithPlan>, JournalError> {
+        read(self, queries::unfinished).await
+    }
+
+    /// One past the highest journaled sequence of a lane.
+    async fn lane_next(&self, network: &str, signer: &str) -> Result<Option<u64>, JournalError> {
+        let (network, signer) = (network.to_owned(), signer.to_owned());
+        read(self, move |rows| queries::lane_next(rows, &network, &signer)).await
+    }
+
+    /// One past the highest closed slot of a lane: a chain with this history has used at least this many nonces.
+    async fn closed_below(&self, network: &str, signer: &str) -> Result<Option<u64>, JournalError> {
+        let (network, signer) = (network.to_owned(), signer.to_owned());
+        read(self, move |rows| queries::closed_below(rows, &network, &signer)).await
+    }
+
+    /// The signed bytes of an attempt; `None`: no such attempt is journaled, or its bytes were dropped.
+    async fn bytes(&self, attempt: u64) -> Result<Option<HexBytes>, JournalError> {
+        read(self, move |rows| queries::bytes(rows, attempt)).await
+    }
+
+    /// Every attempt that ever carried a step, oldest first.
+    async fn attempts_of(&self, settlement: u64, step: u32) -> Result<Vec<AttemptRow>, JournalError> {
+        read(self, move |rows| queries::attempts_of(rows, settlement, step)).await
+    }
+
+    /// A live row of a plugin's store.
+    async fn store_get(
+        &self,
+        plugin: &str,
+        key: &str,
+        now_ms: u64,
+    ) -> Result<Option<StoreRow>, JournalError> {
+        let (plugin, key) = (plugin.to_owned(), key.to_owned());
+        read(self, move |rows| queries::store_get(rows, &plugin, &key, now_ms)).await
+    }
+
+    /// Live rows of a plugin's store whose keys begin with `prefix` and are greater than `after`, in the order of their
+    /// keys, at most `limit`.
+    async fn store_scan(
+        &self,
+        plugin: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+        now_ms: u64,
+    ) -> Result<Vec<StoreRow>, JournalError> {
+        let (plugin, prefix, after) = (plugin.to_owned(), prefix.to_owned(), after.map(str::to_owned));
+        read(self, move |rows| {
+            queries::store_scan(rows, &plugin, &prefix, after.as_deref(), limit, now_ms)
+        })
+        .await
+    }
+
+    /// The worst-case cost of a network's attempts since a moment, by signer and tenants.
+    async fn spent_since(&self, network: &str, since_ms: u64) -> Result<Vec<SpentRow>, JournalError> {
+        let network = network.to_owned();
+        read(self, move |rows| queries::spent_since(rows, &network, since_ms)).await
+    }
+
+    /// The highest block of a network in which a step of a settlement is final.
+    async fn final_height(&self, network: &str) -> Result<Option<u64>, JournalError> {
+        let network = network.to_owned();
+        read(self, move |rows| queries::final_height(rows, &network)).await
+    }
+
+    /// Jobs of a network that are due, the earliest first, after the key `after` in their order.
+    async fn due_jobs(
+        &self,
+        network: &str,
+        now_ms: u64,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<JobRow>, JournalError> {
+        let (network, after) = (network.to_owned(), after.map(str::to_owned));
+        read(self, move |rows| {
+            jobs::due(rows, &network, now_ms, after.as_deref(), limit)
+        })
+        .await
+    }
+
+    /// Settlements whose release is withheld, the oldest first.
+    async fn withheld(&self) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
+        read(self, withheld::all).await
+    }
+
+    /// Settlements that hold a signer beyond this second since the epoch, with their plans.
+    async fn held_settlements(&self, now_s: u64) -> Result<Vec<WithPlan>, JournalError> {
+        read(self, move |rows| queries::held_settlements(rows, now_s)).await
+    }
+
+    /// Every signer of a network that recorded payments need, each with the last second in which they do.
+    async fn held(&self, network: &str) -> Result<Vec<HeldRow>, JournalError> {
+        let network = network.to_owned();
+        read(self, move |rows| queries::held(rows, &network)).await
+    }
+}
+
+/// The result of a query over a consistent view.
+async fn read<T: Send + 'static>(
+    journal: &(impl Journal + ?Sized),
+    query: impl FnOnce(&mut dyn Rows) -> Result<T, JournalError> + Send + 'static,
+) -> Result<T, JournalError> {
+    let (reply, answer) = oneshot::channel();
+    let task: ReadTask = Box::new(move |rows| {
+        // A caller that is gone needs no answer.
+        drop(reply.send(query(rows)));
+    });
+    journal.view(task).await?;
+    answer
+        .await
+        .map_err(|_| JournalError("the read ended without an answer".into()))?
+}

@@ -1,0 +1,206 @@
+//! A journal in memory: for the simulator and tests. It can be told to fail, to be slow, or to lie.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{CommitError, Event, Journal, JournalError, Rows, Table, project};
+
+type Tables = BTreeMap<(Table, String), String>;
+
+/// What a fault does to one commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitFault {
+    None,
+    /// The disk is full: nothing is written.
+    Full,
+    /// Nothing is written and it is reported as written: a journal that lies, to prove that tests notice.
+    Lie,
+    /// Written; the process dies before it hears of it.
+    CrashAfter,
+    /// Not written; the process dies.
+    CrashBefore,
+}
+
+/// Decides the fate of each commit and mark.
+pub trait Faults: Send + Sync + 'static {
+    fn on_commit(&self, events: &[Event]) -> CommitFault;
+    /// Whether a lazy mark reaches the journal.
+    fn keeps_note(&self, _event: &Event) -> bool {
+        true
+    }
+    /// How long the commit takes, milliseconds of `tokio::time`.
+    fn delay_ms(&self) -> u64 {
+        0
+    }
+}
+
+/// No faults.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoFaults;
+
+impl Faults for NoFaults {
+    fn on_commit(&self, _: &[Event]) -> CommitFault {
+        CommitFault::None
+    }
+}
+
+/// The journal. It outlives the engine that uses it, as a disk would.
+pub struct MemoryJournal {
+    tables: Mutex<Tables>,
+    log: Mutex<Vec<Event>>,
+    next_id: AtomicU64,
+    faults: Box<dyn Faults>,
+}
+
+impl fmt::Debug for MemoryJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryJournal").finish_non_exhaustive()
+    }
+}
+
+impl Default for MemoryJournal {
+    fn default() -> Self {
+        Self::with_faults(Box::new(NoFaults))
+    }
+}
+
+impl MemoryJournal {
+    #[must_use]
+    pub fn with_faults(faults: Box<dyn Faults>) -> Self {
+        Self {
+            tables: Mutex::default(),
+            log: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            faults,
+        }
+    }
+
+    /// Every event committed so far.
+    #[must_use]
+    pub fn log(&self) -> Vec<Event> {
+        lock(&self.log).clone()
+    }
+
+    fn apply_all(&self, events: Vec<Event>) -> Result<(), CommitError> {
+        let mut tables = lock(&self.tables);
+        let mut view = View {
+            tables: &mut tables,
+            undo: Vec::new(),
+        };
+        for event in &events {
+            if let Err(error) = project::apply(&mut view, event) {
+                view.roll_back();
+                return Err(error);
+            }
+        }
+        drop(tables);
+        lock(&self.log).extend(events);
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Holders of this lock do not panic between two writes that belong together.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Journal for MemoryJournal {
+    fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {
+        let delay_ms = self.faults.delay_ms();
+        if delay_ms > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(delay_ms)).await;
+        }
+        match self.faults.on_commit(&events) {
+            CommitFault::None => self.apply_all(events),
+            CommitFault::Full => Err(CommitError::Full),
+            CommitFault::Lie => Ok(()),
+            CommitFault::CrashAfter => {
+                self.apply_all(events)?;
+                std::future::pending().await
+            }
+            CommitFault::CrashBefore => std::future::pending().await,
+        }
+    }
+
+    fn note(&self, event: Event) {
+        if self.faults.keeps_note(&event) {
+            // A mark about a row that is gone is of no use to anybody.
+            let _ = self.apply_all(vec![event]);
+        }
+    }
+
+    async fn view(&self, task: super::ReadTask) -> Result<(), JournalError> {
+        let mut tables = lock(&self.tables);
+        task(&mut View {
+            tables: &mut tables,
+            undo: Vec::new(),
+        });
+        Ok(())
+    }
+}
+
+struct View<'a> {
+    tables: &'a mut Tables,
+    undo: Vec<((Table, String), Option<String>)>,
+}
+
+impl View<'_> {
+    fn roll_back(&mut self) {
+        while let Some((key, before)) = self.undo.pop() {
+            match before {
+                Some(value) => self.tables.insert(key, value),
+                None => self.tables.remove(&key),
+            };
+        }
+    }
+}
+
+impl Rows for View<'_> {
+    fn get(&mut self, table: Table, key: &str) -> Result<Option<String>, JournalError> {
+        Ok(self.tables.get(&(table, key.to_owned())).cloned())
+    }
+
+    fn put(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {
+        let before = self.tables.insert((table, key.to_owned()), value.to_owned());
+        self.undo.push(((table, key.to_owned()), before));
+        Ok(())
+    }
+
+    fn delete(&mut self, table: Table, key: &str) -> Result<(), JournalError> {
+        let before = self.tables.remove(&(table, key.to_owned()));
+        self.undo.push(((table, key.to_owned()), before));
+        Ok(())
+    }
+
+    fn scan(
+        &mut self,
+        table: Table,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, String)>, JournalError> {
+        let found = self
+            .tables
+            .range((table, prefix.to_owned())..)
+            .take_while(|((t, key), _)| *t == table && key.starts_with(prefix))
+            .filter(|((_, key), _)| after.is_none_or(|after| key.as_str() > after))
+            .take(limit)
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .collect();
+        Ok(found)
+    }
+
+    fn last_key(&mut self, table: Table) -> Result<Option<String>, JournalError> {
+        let last = self.tables.keys().rfind(|(t, _)| *t == table);
+        Ok(last.map(|(_, key)| key.clone()))
+    }
+}

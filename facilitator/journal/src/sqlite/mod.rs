@@ -1,0 +1,283 @@
+//! The journal on one machine: SQLite in WAL mode with `synchronous=FULL`.
+//!
+//! One thread writes. It takes what has queued up while the last sync ran and makes it one transaction, a savepoint per
+//! commit, so that a refused commit rolls back alone and all others share one sync. Reads run beside it on connections
+//! of their own. A lock file keeps a second process away for as long as this one lives.
+//!
+//! A full disk refuses commits and nothing else. So do files that were moved, deleted or replaced while they are in
+//! use, until the next start: a commit into them would be durable nowhere that anybody looks. Any other failure to make
+//! a commit durable ends the process, because nobody could say any more what is in the journal.
+//!
+//! Not guaranteed: safety on network file systems (locks and syncs lie there), against a disk that acknowledges a sync
+//! without doing it, and against a program that writes into the files. A commit whose caller is gone may still be
+//! carried out.
+
+mod advice;
+mod event_log;
+mod files;
+mod mark;
+mod reader;
+mod tables;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::{
+    CommitError, Event, Journal, JournalError, ReadTask, Rows, SettlementRow, Table, WithheldRow, project,
+};
+use event_log::Head;
+use mark::Mark;
+use reader::Read;
+use tables::Tables;
+use writer::{Message, Writer};
+
+/// Threads that read: one slow scan must not hold up the look-up of a claim.
+const READERS: usize = 2;
+/// Commits that may be queued; what comes beyond waits in its caller.
+const MAX_QUEUED: usize = 4_096;
+/// Marks that may be queued; what comes beyond is lost, as marks may be.
+const MAX_NOTES: usize = 16_384;
+
+/// The journal in a file.
+pub struct SqliteJournal {
+    next_id: AtomicU64,
+    places: Arc<Semaphore>,
+    notes_queued: Arc<AtomicUsize>,
+    // Ended when the journal is dropped: readers, then the writer, and the lock last of all.
+    writes: Option<mpsc::Sender<Message>>,
+    reads: Option<mpsc::Sender<Read>>,
+    /// The writer, then the readers.
+    threads: Vec<JoinHandle<()>>,
+    _lock: File,
+}
+
+impl fmt::Debug for SqliteJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteJournal").finish_non_exhaustive()
+    }
+}
+
+impl SqliteJournal {
+    /// Opens or creates the journal in this directory, brings its schema up to date and checks its event log. The error
+    /// is a sentence for the operator.
+    pub fn open(directory: &Path) -> Result<Self, JournalError> {
+        let path = &files::database(directory)?;
+        let lock = files::lock(path)?;
+        files::prepare(path)?;
+        let mut connection = files::connect(path)?;
+        files::migrate(&mut connection, path)?;
+        Self::start(path, connection, lock)
+    }
+
+    /// Starts the threads over the writer's connection.
+    fn start(path: &Path, connection: Connection, lock: File) -> Result<Self, JournalError> {
+        let in_use = files::InUse::note(path, &lock)?;
+        let mut head = event_log::verify(&connection)?;
+        let next_id = first_free_id(&connection)?;
+        let (mut mark, older) = Mark::open(path, head.seq())?;
+        if let Some(why) = older {
+            // Before the mark is written anew: a crash in between must not make an old copy look current.
+            head = old_copy(path, &connection, head, next_id, &why)?;
+        }
+        mark.write(head.seq(), false);
+
+        let notes_queued = Arc::new(AtomicUsize::new(0));
+        let (writes, written) = mpsc::channel();
+        let writer = Writer::new(
+            connection,
+            head,
+            in_use,
+            mark,
+            files::wal(path),
+            Arc::clone(&notes_queued),
+        );
+        let mut threads = vec![spawn("journal-writer", move || writer.run(&written))?];
+
+        let (reads, waiting) = mpsc::channel();
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..READERS {
+            let connection = files::connect_read_only(path)?;
+            let waiting = Arc::clone(&waiting);
+            threads.push(spawn("journal-reader", move || {
+                reader::run(&connection, &waiting)
+            })?);
+        }
+        Ok(Self {
+            next_id: AtomicU64::new(next_id),
+            places: Arc::new(Semaphore::new(MAX_QUEUED)),
+            notes_queued,
+            writes: Some(writes),
+            reads: Some(reads),
+            threads,
+            _lock: lock,
+        })
+    }
+}
+
+impl Drop for SqliteJournal {
+    fn drop(&mut self) {
+        // Readers first: the last connection to close saves the write-ahead log into the database, and of two that close at
+        // once neither is the last. A reader that panicked has already failed its query, and a writer that did has ended the
+        // process.
+        self.reads = None;
+        for reader in self.threads.drain(1.min(self.threads.len())..) {
+            let _ = reader.join();
+        }
+        self.writes = None;
+        for writer in self.threads.drain(..) {
+            let _ = writer.join();
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, JournalError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|error| JournalError(format!("no thread for the journal: {error}")))
+}
+
+/// Withholds what is unreleased in a journal that is older than what callers were told, and says so.
+fn old_copy(
+    path: &Path,
+    connection: &Connection,
+    head: Head,
+    next_id: u64,
+    why: &str,
+) -> Result<Head, JournalError> {
+    let failed = |error: &dyn fmt::Display| {
+        JournalError(format!(
+            "{} is an old copy ({why}), and that can't be recorded: {error}",
+            path.display()
+        ))
+    };
+    let now_ms: i64 = connection
+        .query_row("SELECT unixepoch() * 1000", [], |row| row.get(0))
+        .map_err(|error| failed(&error))?;
+    let event = Event::ReleasesWithheld {
+        up_to_id: next_id.saturating_sub(1),
+        why: why.to_owned(),
+        at_ms: u64::try_from(now_ms).unwrap_or(0),
+    };
+    let transaction = connection
+        .unchecked_transaction()
+        .map_err(|error| failed(&error))?;
+    project::apply(&mut Tables::new(&transaction), &event).map_err(|error| failed(&error))?;
+    let head = event_log::append(&transaction, head, &event).map_err(|error| failed(&error))?;
+    transaction.commit().map_err(|error| failed(&error))?;
+    tracing::error!(
+        "journal_is_old: {} is older than what this facilitator has told its callers: {why}. Payments that are unreleased \
+         in it are answered `duplicate_settlement` with the hash, and not `success`, until you allow it: `switchyard \
+         releases` lists them. Payments that were begun after the copy was made are not in the journal: look for them \
+         in the signers' transactions",
+        path.display()
+    );
+    Ok(head)
+}
+
+/// Settlements whose release is withheld in the journal in this directory, which is only read. None where there is no
+/// journal. An earlier version has withheld nothing.
+pub fn withheld(directory: &Path) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
+    Ok(read(directory, super::withheld::all)?.unwrap_or_default())
+}
+
+/// The result of a query over a directory's journal, which is only read; a process may be using it. `None`: there is no
+/// journal, or one of an earlier version, which the next start brings up to date.
+pub fn read<T>(
+    directory: &Path,
+    query: impl FnOnce(&mut dyn Rows) -> Result<T, JournalError>,
+) -> Result<Option<T>, JournalError> {
+    let path = directory.join(files::DATABASE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let connection = files::connect_read_only(&path)?;
+    if files::schema(&connection, &path)? < files::SCHEMA {
+        return Ok(None);
+    }
+    query(&mut Tables::new(&connection)).map(Some)
+}
+
+/// The file that the process which uses a directory's journal holds locked.
+#[must_use]
+pub fn lock_file(directory: &Path) -> std::path::PathBuf {
+    files::lock_file(&directory.join(files::DATABASE))
+}
+
+/// Behind the highest id of any settlement or attempt.
+fn first_free_id(connection: &Connection) -> Result<u64, JournalError> {
+    let mut tables = Tables::new(connection);
+    let mut next = 1;
+    for table in [Table::Settlements, Table::Attempts] {
+        if let Some(key) = tables.last_key(table)? {
+            let id: u64 = key
+                .parse()
+                .map_err(|_| JournalError(format!("{} row {key:?} has no number for a key", table.name())))?;
+            next = next.max(id.saturating_add(1));
+        }
+    }
+    Ok(next)
+}
+
+fn stopped() -> JournalError {
+    JournalError("its thread has ended; restart the process".into())
+}
+
+#[async_trait]
+impl Journal for SqliteJournal {
+    fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {
+        // The place travels with the commit: callers that go away do not make the queue longer.
+        let place = Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .map_err(|_| stopped())?;
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Commit {
+            events,
+            reply,
+            _place: place,
+        };
+        let writes = self.writes.as_ref().ok_or_else(stopped)?;
+        writes.send(message).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    fn note(&self, event: Event) {
+        if self.notes_queued.fetch_add(1, Ordering::AcqRel) >= MAX_NOTES {
+            self.notes_queued.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+        if let Some(writes) = &self.writes {
+            // Without a writer there is nothing left to mark.
+            let _ = writes.send(Message::Note(event));
+        }
+    }
+
+    async fn view(&self, task: ReadTask) -> Result<(), JournalError> {
+        let (done, ended) = oneshot::channel();
+        let reads = self.reads.as_ref().ok_or_else(stopped)?;
+        reads.send(Read { task, done }).map_err(|_| stopped())?;
+        ended.await.map_err(|_| stopped())?
+    }
+}
+
+/// Locks what cannot be left half-changed by a panic.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

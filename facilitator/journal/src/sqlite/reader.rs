@@ -1,0 +1,37 @@
+//! Threads that run reads.
+
+use std::sync::{Mutex, mpsc};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::super::{JournalError, ReadTask};
+use super::tables::Tables;
+
+/// A read, and the caller that waits for its end.
+pub(super) struct Read {
+    pub(super) task: ReadTask,
+    pub(super) done: oneshot::Sender<Result<(), JournalError>>,
+}
+
+/// Runs reads until the journal is dropped.
+pub(super) fn run(connection: &Connection, reads: &Mutex<mpsc::Receiver<Read>>) {
+    loop {
+        // Held while waiting: the other readers wait for the lock instead.
+        let next = super::lock(reads).recv();
+        let Ok(Read { task, done }) = next else { return };
+        if done.is_closed() {
+            continue;
+        }
+        // A caller that is gone needs no answer.
+        drop(done.send(run_one(connection, task)));
+    }
+}
+
+/// In one transaction, so that several statements see one state.
+fn run_one(connection: &Connection, task: ReadTask) -> Result<(), JournalError> {
+    let failed = |error: rusqlite::Error| JournalError(error.to_string());
+    let transaction = connection.unchecked_transaction().map_err(failed)?;
+    task(&mut Tables::new(&transaction));
+    transaction.finish().map_err(failed)
+}

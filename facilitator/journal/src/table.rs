@@ -1,0 +1,117 @@
+//! Tables of the projection, and what a back end offers to read and write them.
+
+use super::JournalError;
+
+/// Tables of the projection. Each maps a text key to a JSON document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Claim key → id of its latest settlement.
+    Claims,
+    /// Hash of an opener's request → id of its latest settlement.
+    Requests,
+    /// Settlement id → [`SettlementRow`].
+    Settlements,
+    /// Ids of settlements that are not finished.
+    Unfinished,
+    /// Finish time and id → nothing: what housekeeping goes by.
+    Finished,
+    /// Settlement id → plan. Bearer instruments.
+    Plans,
+    /// Attempt id → [`AttemptRow`].
+    Attempts,
+    /// Settlement, step, attempt: which attempts carry which steps.
+    AttemptSteps,
+    /// Attempt id → signed bytes. Bearer instruments.
+    Payloads,
+    /// Lane and sequence → [`SlotRow`], slots that are not closed.
+    OpenSlots,
+    /// The same, closed.
+    ClosedSlots,
+    /// Lane → the sequence behind the highest journaled one.
+    Lanes,
+    /// Network and evidence item → settlement id.
+    Evidence,
+    /// Conflict key → settlement id.
+    ConflictKeys,
+    /// Network, asset, payer, settlement → reserve.
+    Reserves,
+    /// Network, signer, settlement → until when the signer must stay usable.
+    Holds,
+    /// Plugin and key → row of a plugin's store.
+    Store,
+    /// Plugin and id → job.
+    Jobs,
+    /// Network, time, plugin and id of every job → nothing.
+    DueJobs,
+    /// Settlements whose release is withheld → [`WithheldRow`]; reasons that were taken in → when.
+    Withheld,
+}
+
+impl Table {
+    pub const ALL: [Self; 20] = [
+        Self::Claims,
+        Self::Requests,
+        Self::Settlements,
+        Self::Unfinished,
+        Self::Finished,
+        Self::Plans,
+        Self::Attempts,
+        Self::AttemptSteps,
+        Self::Payloads,
+        Self::OpenSlots,
+        Self::ClosedSlots,
+        Self::Lanes,
+        Self::Evidence,
+        Self::ConflictKeys,
+        Self::Reserves,
+        Self::Holds,
+        Self::Store,
+        Self::Jobs,
+        Self::DueJobs,
+        Self::Withheld,
+    ];
+
+    /// The table's name in SQL.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Claims => "claims",
+            Self::Requests => "requests",
+            Self::Settlements => "settlements",
+            Self::Unfinished => "unfinished",
+            Self::Finished => "finished",
+            Self::Plans => "plans",
+            Self::Attempts => "attempts",
+            Self::AttemptSteps => "attempt_steps",
+            Self::Payloads => "payloads",
+            Self::OpenSlots => "open_slots",
+            Self::ClosedSlots => "closed_slots",
+            Self::Lanes => "lanes",
+            Self::Evidence => "evidence",
+            Self::ConflictKeys => "conflict_keys",
+            Self::Reserves => "reserves",
+            Self::Holds => "holds",
+            Self::Store => "store",
+            Self::Jobs => "jobs",
+            Self::DueJobs => "due_jobs",
+            Self::Withheld => "withheld",
+        }
+    }
+}
+
+/// What a back end offers inside one atomic commit or one consistent read.
+pub trait Rows {
+    fn get(&mut self, table: Table, key: &str) -> Result<Option<String>, JournalError>;
+    fn put(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError>;
+    fn delete(&mut self, table: Table, key: &str) -> Result<(), JournalError>;
+    /// Rows whose key begins with `prefix` and is greater than `after`, in key order, at most `limit`.
+    fn scan(
+        &mut self,
+        table: Table,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, String)>, JournalError>;
+    /// The greatest key of the table.
+    fn last_key(&mut self, table: Table) -> Result<Option<String>, JournalError>;
+}

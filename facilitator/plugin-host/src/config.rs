@@ -1,0 +1,287 @@
+//! Configuration against a JSON schema of a manifest, before any code of the plugin runs: what does not fit, where, and
+//! what to write instead. Values are not repeated, they may be secret.
+
+use jsonschema::error::ValidationErrorKind;
+use sdk_plugin::manifest::TextForm;
+use serde_json::{Value, json};
+
+use base::suggest::unknown;
+
+/// At most this many faults are told at once.
+const TOLD: usize = 20;
+
+/// One thing that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// Names and indices from the root of the configuration to what is wrong.
+    pub place: Vec<String>,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}
+
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.place.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.place.join("."), self.message)
+        }
+    }
+}
+
+/// Whether the schema is one. External references are not followed.
+pub(super) fn check_schema(schema: &Value) -> Result<(), String> {
+    jsonschema::validator_for(schema)
+        .map(|_| ())
+        .map_err(|error| error.to_string())
+}
+
+/// Whether the form's pattern is one, and its example fits it.
+pub(super) fn check_form(form: &TextForm) -> Result<(), String> {
+    check_schema(&pattern_schema(form))?;
+    if fits(form, &form.example) {
+        Ok(())
+    } else {
+        Err(format!("the example {:?} does not fit the pattern", form.example))
+    }
+}
+
+/// Whether a text is written as the form says.
+#[must_use]
+pub fn fits(form: &TextForm, text: &str) -> bool {
+    // A manifest with a pattern that is none was refused when it was read.
+    jsonschema::validator_for(&pattern_schema(form)).is_ok_and(|validator| validator.is_valid(&json!(text)))
+}
+
+fn pattern_schema(form: &TextForm) -> Value {
+    json!({ "type": "string", "pattern": form.pattern })
+}
+
+/// Everything in `config` that does not fit.
+#[must_use]
+pub fn misfits(schema: &Value, config: &Value) -> Vec<Misfit> {
+    let validator = match jsonschema::validator_for(schema) {
+        Ok(validator) => validator,
+        // A manifest with such a schema was refused when it was read.
+        Err(error) => {
+            return vec![Misfit {
+                place: Vec::new(),
+                message: format!("can't be checked: the plugin's schema is none ({error})"),
+            }];
+        }
+    };
+    let faults = validator.iter_errors(config).take(TOLD);
+    faults
+        .flat_map(|fault| {
+            let place = segments(&fault.instance_path().to_string());
+            told(schema, config, place, fault.kind(), &fault.masked().to_string())
+        })
+        .collect()
+}
+
+/// What is told of one fault of the validator, whose own `words` are for kinds that have none here.
+fn told(
+    schema: &Value,
+    config: &Value,
+    place: Vec<String>,
+    kind: &ValidationErrorKind,
+    words: &str,
+) -> Vec<Misfit> {
+    let part = part_of(schema, &place);
+    let below = |name: &str, message: String| Misfit {
+        place: place.iter().cloned().chain([name.to_owned()]).collect(),
+        message,
+    };
+    match kind {
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            let known: Vec<&str> = part
+                .and_then(|part| part.get("properties")?.as_object())
+                .map(|properties| properties.keys().map(String::as_str).collect())
+                .unwrap_or_default();
+            unexpected
+                .iter()
+                .map(|name| {
+                    let message = if known.is_empty() {
+                        "unknown key; there are none here".to_owned()
+                    } else {
+                        unknown("key", name, &known)
+                    };
+                    below(name, message)
+                })
+                .collect()
+        }
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            let wanted = part.and_then(|part| part.get("properties")?.get(name));
+            let wanted = wanted.and_then(describe).unwrap_or_else(|| "a value".to_owned());
+            vec![below(name, format!("is missing; write {name} = … ({wanted})"))]
+        }
+        _ => {
+            let found = place.iter().try_fold(config, |value, name| child(value, name));
+            let message = match part.and_then(describe) {
+                Some(wanted) if matches!(kind, ValidationErrorKind::Type { .. }) => {
+                    format!(
+                        "must be {wanted}, not {}",
+                        found.map(type_name).unwrap_or_default()
+                    )
+                }
+                Some(wanted) => format!("must be {wanted}"),
+                None => words.to_owned(),
+            };
+            vec![Misfit { place, message }]
+        }
+    }
+}
+
+/// A JSON pointer's segments.
+fn segments(pointer: &str) -> Vec<String> {
+    let parts = pointer.split('/').skip(1);
+    parts
+        .map(|part| part.replace("~1", "/").replace("~0", "~"))
+        .collect()
+}
+
+fn child<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    match value {
+        Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+        _ => value.get(name),
+    }
+}
+
+/// The part of a schema that is about a place, where plain `properties` and `items` lead to it.
+fn part_of<'s>(schema: &'s Value, place: &[String]) -> Option<&'s Value> {
+    place.iter().try_fold(schema, |part, name| {
+        let property = part.get("properties").and_then(|properties| properties.get(name));
+        property.or_else(|| part.get("items"))
+    })
+}
+
+/// What a schema wants, in words.
+fn describe(schema: &Value) -> Option<String> {
+    let wanted = match (schema.get("enum").and_then(Value::as_array), schema.get("type")) {
+        (Some(options), _) => {
+            let options: Vec<String> = options.iter().map(Value::to_string).collect();
+            format!("one of {}", options.join(", "))
+        }
+        (None, Some(Value::String(one))) => typed(one, schema),
+        (None, Some(Value::Array(several))) => {
+            let several = several.iter().filter_map(Value::as_str);
+            several
+                .map(|one| typed(one, schema))
+                .collect::<Vec<_>>()
+                .join(" or ")
+        }
+        (None, _) => return None,
+    };
+    Some(match schema.get("description").and_then(Value::as_str) {
+        Some(text) => format!("{wanted} ({})", text.trim_end_matches('.')),
+        None => wanted,
+    })
+}
+
+fn typed(name: &str, schema: &Value) -> String {
+    let example = schema
+        .get("examples")
+        .and_then(Value::as_array)
+        .and_then(|all| all.first());
+    let range = match (schema.get("minimum"), schema.get("maximum")) {
+        (Some(least), Some(most)) => format!(" from {least} to {most}"),
+        (Some(least), None) => format!(" of at least {least}"),
+        (None, Some(most)) => format!(" of at most {most}"),
+        (None, None) => String::new(),
+    };
+    match (name, example) {
+        ("string", Some(example)) => format!("a string in quotes, e.g. {example}"),
+        ("string", None) => "a string in quotes".to_owned(),
+        ("integer", _) => format!("a whole number{range}"),
+        ("number", _) => format!("a number{range}"),
+        ("boolean", _) => "true or false".to_owned(),
+        ("array", _) => "a list in [ ]".to_owned(),
+        ("object", _) => "a table in { }".to_owned(),
+        (other, _) => other.to_owned(),
+    }
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a string",
+        Value::Number(number) if number.is_f64() => "a number with a fraction",
+        Value::Number(_) => "a whole number",
+        Value::Bool(_) => "true or false",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a table",
+        Value::Null => "nothing",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(schema: &Value, config: &Value) -> String {
+        let misfits = misfits(schema, config);
+        let [misfit] = misfits.as_slice() else {
+            panic!("{misfits:?}")
+        };
+        misfit.to_string()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_with_its_place_and_what_to_write_and_not_with_its_value() {
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "limit": { "type": "integer", "minimum": 1, "description": "Most of them." },
+                "price": { "type": ["string", "integer"], "pattern": "^[0-9]+$", "examples": ["5"] },
+                "way": { "enum": ["a", "b"] },
+                "deep": { "type": "array", "items": { "type": "object", "required": ["x"] } }
+            },
+            "additionalProperties": false
+        });
+        assert_eq!(misfits(&schema, &json!({ "limit": 5, "price": "7" })), []);
+        for (config, told) in [
+            (
+                json!({ "limit": "hunter2" }),
+                "limit: must be a whole number of at least 1 (Most of them), not a string",
+            ),
+            (
+                json!({ "limit": 0 }),
+                "limit: must be a whole number of at least 1 (Most of them)",
+            ),
+            (json!({ "limt": 5 }), "limt: unknown key; did you mean \"limit\"?"),
+            (
+                json!({ "price": "hunter2" }),
+                "price: must be a string in quotes, e.g. \"5\" or a whole number",
+            ),
+            (json!({ "way": "hunter2" }), "way: must be one of \"a\", \"b\""),
+            (
+                json!({ "deep": [{ "x": 1 }, {}] }),
+                "deep.1.x: is missing; write x = … (a value)",
+            ),
+            (json!([]), "must be a table in { }, not a list"),
+        ] {
+            assert_eq!(one(&schema, &config), told);
+        }
+    }
+
+    #[test]
+    fn a_schema_that_is_none_or_points_outside_is_refused() {
+        assert!(check_schema(&json!({ "type": 7 })).is_err());
+        assert!(check_schema(&json!({ "$ref": "http://127.0.0.1:1/schema.json" })).is_err());
+        assert!(check_schema(&json!({ "$ref": "file:///etc/hostname" })).is_err());
+        assert!(check_schema(&json!({ "type": "object" })).is_ok());
+    }
+
+    #[test]
+    fn a_form_has_a_pattern_and_an_example_that_fits() {
+        let form = |pattern: &str, example: &str| TextForm {
+            pattern: pattern.into(),
+            description: "digits".into(),
+            example: example.into(),
+        };
+        assert_eq!(check_form(&form("^[0-9]+$", "5")), Ok(()));
+        assert!(check_form(&form("^[0-9+$", "5")).is_err());
+        assert!(check_form(&form("^[0-9]+$", "x")).is_err());
+        assert!(fits(&form("^[0-9]+$", "5"), "17") && !fits(&form("^[0-9]+$", "5"), "17 "));
+    }
+}

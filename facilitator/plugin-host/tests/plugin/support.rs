@@ -1,0 +1,210 @@
+//! What the tests of the boundary share: the hostile plugin, a host that can be listened to, and contexts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use plugin_host::{InstanceRequest, Limits, LoadRequest, Loaded, Pin, PluginError, load};
+use sdk_plugin::host::{
+    JobRequest, Level, MetricKind, RpcRequest, RpcResponse, RpcResult, SignRequest, Signature, StoreRequest,
+    StoreResponse,
+};
+use sdk_plugin::scheme::Supported;
+use sdk_plugin::testkit::ScriptHost;
+use sdk_plugin::{Cx, Fault, HostServices, SchemeHandler, Value, async_trait};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+/// A deadline that only calls that never come back run into.
+pub(crate) const SHORT: Duration = Duration::from_millis(150);
+
+/// The workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A folder for one test's files.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).expect("make a folder");
+    folder
+}
+
+/// Compiles C source to a file of that name, which appears whole: other processes may be running these tests too.
+pub(crate) fn compile(source: &Path, name: &str, flags: &[&str]) -> PathBuf {
+    let output = folder("built").join(name);
+    let unfinished = folder("built").join(format!("{name}.{}", std::process::id()));
+    let compiler = Command::new("cc")
+        .args([
+            "-std=c11",
+            "-Wall",
+            "-Wno-unused-const-variable",
+            "-Wno-unused-function",
+            "-pthread",
+            "-fPIC",
+        ])
+        .args(flags)
+        .arg("-I")
+        .arg(root().join("sdk-plugin/include"))
+        .arg(source)
+        .arg("-o")
+        .arg(&unfinished)
+        .output()
+        .expect("cc starts");
+    assert!(
+        compiler.status.success(),
+        "{}",
+        String::from_utf8_lossy(&compiler.stderr)
+    );
+    std::fs::rename(unfinished, &output).expect("name the file");
+    output
+}
+
+/// The hostile plugin, with macros defined.
+pub(crate) fn hostile_with(name: &str, flags: &[&str]) -> PathBuf {
+    let flags: Vec<&str> = [&["-shared"], flags].concat();
+    compile(
+        &root().join("tests/plugins/hostile/hostile.c"),
+        &format!("{name}.so"),
+        &flags,
+    )
+}
+
+/// The hostile plugin as it is.
+pub(crate) fn hostile() -> PathBuf {
+    static FILE: LazyLock<PathBuf> = LazyLock::new(|| hostile_with("hostile", &[]));
+    FILE.clone()
+}
+
+/// A host by script, whose log lines also arrive at a channel.
+#[derive(Debug)]
+pub(crate) struct Listened {
+    pub(crate) script: Arc<ScriptHost>,
+    lines: mpsc::UnboundedSender<String>,
+}
+
+#[async_trait]
+impl HostServices for Listened {
+    async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
+        self.script.rpc(call, request).await
+    }
+    async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
+        self.script.sign(call, request).await
+    }
+    async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
+        self.script.store(call, request).await
+    }
+    async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
+        self.script.job(call, request).await
+    }
+    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
+        self.script.sleep(call, millis).await
+    }
+    fn now_unix_ns(&self) -> u64 {
+        self.script.now_unix_ns()
+    }
+    fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
+        self.script.log(call, level, target, message, fields);
+        // Nobody listens in most tests.
+        let _ = self.lines.send(message.to_owned());
+    }
+    fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
+        self.script.metric(kind, name, value, labels);
+    }
+}
+
+/// A host whose nodes accept sends.
+pub(crate) fn host() -> (Arc<Listened>, mpsc::UnboundedReceiver<String>) {
+    let (lines, listener) = mpsc::unbounded_channel();
+    let script = ScriptHost::at_unix_s(1_700_000_000);
+    script.answer_send(|_| {
+        Ok(RpcResponse {
+            results: vec![RpcResult::Ok(json!("0x01"))],
+        })
+    });
+    (Arc::new(Listened { script, lines }), listener)
+}
+
+static NEXT_INSTANCE: AtomicU64 = AtomicU64::new(1);
+static NEXT_CALL: AtomicU64 = AtomicU64::new(1_000);
+
+pub(crate) fn instance(config: Value, host: Arc<dyn HostServices>, limits: Limits) -> InstanceRequest {
+    InstanceRequest {
+        instance_id: NEXT_INSTANCE.fetch_add(1, Ordering::Relaxed),
+        config,
+        host,
+        limits,
+    }
+}
+
+/// A file in development mode.
+pub(crate) fn request(
+    path: PathBuf,
+    config: Value,
+    host: Arc<dyn HostServices>,
+    limits: Limits,
+) -> LoadRequest {
+    LoadRequest {
+        path,
+        pin: Pin::DevMode,
+        copies: folder("copies"),
+        instance: instance(config, host, limits),
+    }
+}
+
+pub(crate) async fn try_load_hostile(
+    config: Value,
+    limits: Limits,
+) -> Result<(Loaded, Arc<Listened>), PluginError> {
+    let (host, _) = host();
+    Ok((
+        load(request(hostile(), config, host.clone(), limits)).await?,
+        host,
+    ))
+}
+
+/// The hostile plugin with one fault.
+pub(crate) async fn load_hostile(fault: &str, limits: Limits) -> (Loaded, Arc<Listened>) {
+    try_load_hostile(json!({ "fault": fault }), limits)
+        .await
+        .expect("it loads")
+}
+
+pub(crate) fn short() -> Limits {
+    Limits {
+        call_timeout: SHORT,
+        ..Limits::default()
+    }
+}
+
+/// A call of its own on `test:1`.
+pub(crate) fn cx(host: &Arc<Listened>) -> Cx {
+    let call = NEXT_CALL.fetch_add(1, Ordering::Relaxed);
+    Cx::new(host.clone(), call, host.script.context("test:1"))
+}
+
+pub(crate) fn scheme(loaded: &Loaded) -> Arc<dyn SchemeHandler> {
+    loaded.schemes.get("hostile").expect("its scheme").clone()
+}
+
+/// Asks the hostile scheme what it supports.
+pub(crate) async fn ask(loaded: &Loaded, host: &Arc<Listened>) -> Result<Supported, Fault> {
+    scheme(loaded).supported(&cx(host)).await
+}
+
+/// Another instance of the same file, which must not notice anything.
+pub(crate) struct Neighbour(Loaded, Arc<Listened>);
+
+impl Neighbour {
+    pub(crate) async fn new() -> Self {
+        let (loaded, host) = load_hostile("none", Limits::default()).await;
+        Self(loaded, host)
+    }
+
+    pub(crate) async fn is_well(&self) {
+        assert_eq!(ask(&self.0, &self.1).await, Ok(Supported::default()));
+    }
+}

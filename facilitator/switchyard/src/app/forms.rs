@@ -1,0 +1,145 @@
+//! What a network's section says in its driver's own terms (its id, its options, its assets), against the forms and the
+//! schema that the driver's manifest has for them. The core knows no chain: it knows what the manifest tells.
+
+use sdk_plugin::manifest::{DriverRole, TextForm};
+use serde_json::Value;
+
+use super::survey::{Survey, family};
+use crate::config::{Assets, Config, ConfigError, Network};
+use plugin_host as plugin;
+
+/// Everything in the sections of all networks that does not suit their drivers.
+pub(super) fn network_errors(config: &Config, survey: &Survey) -> Vec<ConfigError> {
+    let networks = config.networks.values();
+    networks
+        .filter_map(|network| {
+            let role = survey.driver_of(&network.id)?.driver(family(&network.id))?;
+            Some(of_network(config, network, role))
+        })
+        .flatten()
+        .collect()
+}
+
+/// Every fault of a configuration value, at its own key.
+pub(super) fn misfits(config: &Config, key: &str, schema: &Value, value: &Value) -> Vec<ConfigError> {
+    plugin::misfits(schema, value)
+        .into_iter()
+        .map(|misfit| config.source.error_below(key, &misfit.place, misfit.message))
+        .collect()
+}
+
+fn of_network(config: &Config, network: &Network, role: &DriverRole) -> Vec<ConfigError> {
+    let key = format!("networks.{:?}", network.id);
+    let mut errors = Vec::new();
+    let (family, reference) = network.id.split_once(':').unwrap_or_default();
+    if let Some(form) = misfit(role.reference_form.as_ref(), reference) {
+        let why = format!(
+            "{:?} is not a network of the family {family}: write {} behind the colon, e.g. [networks.\"{family}:{}\"]",
+            network.id, form.description, form.example
+        );
+        errors.push(config.source.error(&key, why));
+    }
+    if let Some(schema) = &role.options_schema {
+        errors.extend(misfits(
+            config,
+            &format!("{key}.options"),
+            schema,
+            &network.options,
+        ));
+    }
+    let assets = match &network.assets {
+        Assets::KnownAnd(assets) => assets.as_slice(),
+        Assets::Any => &[],
+    };
+    for (n, asset) in assets.iter().enumerate() {
+        if let Some(form) = misfit(role.asset_form.as_ref(), asset) {
+            let why = format!(
+                "{asset:?} is not an asset of {}: write {}, e.g. {:?}",
+                network.id, form.description, form.example
+            );
+            errors.push(config.source.error(&format!("{key}.assets[{n}]"), why));
+        }
+    }
+    errors
+}
+
+/// The form, when there is one and the text does not have it.
+fn misfit<'f>(form: Option<&'f TextForm>, text: &str) -> Option<&'f TextForm> {
+    form.filter(|form| !plugin::fits(form, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+
+    const TEXT: &str = r#"
+[keys.hot]
+env = "SWITCHYARD_KEY"
+[networks."test:0x7"]
+rpc = ["https://node.example"]
+signers = ["hot"]
+max_cost = "1000000"
+assets = ["coin:1", "2"]
+[networks."test:0x7".options]
+speed = 5
+sped = 6
+[plugin.a]
+file = "a.so"
+sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+"#;
+
+    fn role() -> DriverRole {
+        let role = json!({
+            "family": "test", "suite": "secp256k1", "rpcReads": [], "rpcSends": [],
+            "referenceForm": { "pattern": "^[0-9]+$", "description": "a number", "example": "7" },
+            "assetForm": { "pattern": "^coin:[0-9]+$", "description": "coin: and a number", "example": "coin:7" },
+            "optionsSchema": {
+                "type": "object", "additionalProperties": false,
+                "properties": { "speed": { "type": "string", "description": "How fast.", "examples": ["5"] } }
+            }
+        });
+        serde_json::from_value(role).unwrap()
+    }
+
+    fn told(text: &str) -> Vec<String> {
+        let config = Config::parse("c.toml", Path::new(""), text, &|_| None).unwrap();
+        let network = config.networks.values().next().unwrap();
+        let errors = of_network(&config, network, &role());
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_does_not_suit_the_driver_is_told_with_line_key_and_what_to_write() {
+        let at = "networks.\"test:0x7\"";
+        assert_eq!(
+            told(TEXT),
+            [
+                format!(
+                    "c.toml:4: {at}: \"test:0x7\" is not a network of the family test: write a number behind the colon, \
+                     e.g. [networks.\"test:7\"]"
+                ),
+                format!(
+                    "c.toml:10: {at}.options.speed: must be a string in quotes, e.g. \"5\" (How fast), not a whole number"
+                ),
+                format!("c.toml:11: {at}.options.sped: unknown key; did you mean \"speed\"?"),
+                format!(
+                    "c.toml:8: {at}.assets[1]: \"2\" is not an asset of test:0x7: write coin: and a number, e.g. \"coin:7\""
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_suits_the_driver_is_silent() {
+        let good = TEXT
+            .replace("0x7", "7")
+            .replace("\"2\"", "\"coin:2\"")
+            .replace("speed = 5", "speed = \"5\"")
+            .replace("sped = 6\n", "");
+        assert_eq!(told(&good), [] as [&str; 0]);
+    }
+}

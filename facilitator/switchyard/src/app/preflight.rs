@@ -1,0 +1,190 @@
+//! What of this machine keeps the process from serving: the port and the data directory, tried before anything is opened.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::config::{Config, ConfigError, ConfigErrors};
+use journal::sqlite;
+use telemetry::disk;
+
+/// Write permission for users that are neither the owner nor in its group.
+const OTHERS_MAY_WRITE: u32 = 0o002;
+
+/// What `serve` would stop at, and whether a running process uses this configuration's journal: then neither its port
+/// nor its directory can be tried.
+#[derive(Debug)]
+pub struct Preflight {
+    pub errors: Vec<ConfigError>,
+    pub is_running: bool,
+}
+
+/// Tries the port and the data directory. Leaves nothing behind.
+#[must_use]
+pub fn preflight(config: &Config) -> Preflight {
+    let is_running = is_in_use(&config.data_directory);
+    let mut errors = Vec::new();
+    if let Err(error) = data_directory(config) {
+        errors.extend(error.0);
+    } else if !is_running && let Err(error) = try_writing(&config.data_directory) {
+        // A directory that is not there yet is made by `serve`.
+        if error.kind() != io::ErrorKind::NotFound {
+            let why = format!(
+                "{} can't be written ({error}); {}",
+                config.data_directory.display(),
+                disk::remedy(&error)
+            );
+            errors.push(config.source.error("data.directory", why));
+        }
+    }
+    if !is_running && let Err(error) = TcpListener::bind(config.server.listen) {
+        errors.push(cannot_listen(config, &error));
+    }
+    Preflight { errors, is_running }
+}
+
+/// Whether the directory takes a file; none is left there.
+fn try_writing(directory: &Path) -> io::Result<()> {
+    let probe = directory.join(disk::PROBE);
+    let was_there = probe.symlink_metadata().is_ok();
+    let written = disk::probe(directory);
+    if was_there || written.is_err() {
+        return written;
+    }
+    fs::remove_file(probe)
+}
+
+/// Why the port can't be opened.
+#[must_use]
+pub fn cannot_listen(config: &Config, error: &io::Error) -> ConfigError {
+    let what = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there: end it, or write another port",
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address: write one that it has, or 0.0.0.0 for all of them"
+        }
+        io::ErrorKind::PermissionDenied => "the port belongs to the system: write one from 1024 on",
+        _ => "name a free address and port of this machine",
+    };
+    let listen = config.server.listen;
+    let why = format!("{listen} can't be listened on ({error}); {what}");
+    config.source.error("server.listen", why)
+}
+
+/// Refuses a data directory in which others can replace the journal, or the plugin copies that are about to be loaded.
+pub(super) fn data_directory(config: &Config) -> Result<(), ConfigErrors> {
+    let directory = &config.data_directory;
+    let refuse = |why: String| Err(ConfigErrors(vec![config.source.error("data.directory", why)]));
+    match fs::metadata(directory) {
+        Ok(found) if !found.is_dir() => refuse(format!(
+            "the journal can't be opened: {} is a file, and a folder has to be there; remove it, or write another folder",
+            directory.display()
+        )),
+        Ok(found) if found.permissions().mode() & OTHERS_MAY_WRITE != 0 => refuse(format!(
+            "{} can be changed by every user of this machine (mode {:04o}); run: chmod o-w {}",
+            directory.display(),
+            found.permissions().mode() & 0o7777,
+            directory.display()
+        )),
+        // Whatever else is wrong with it, opening the journal says.
+        Ok(_) | Err(_) => match not_a_folder(directory) {
+            Some(file) => refuse(format!(
+                "{} is a file, and {} is to be in it: write another folder",
+                file.display(),
+                directory.display()
+            )),
+            None => Ok(()),
+        },
+    }
+}
+
+/// The part of the path that is a file, where the directory does not exist.
+fn not_a_folder(directory: &Path) -> Option<&Path> {
+    let nearest = directory.ancestors().skip(1).find(|folder| folder.exists())?;
+    (!nearest.is_dir()).then_some(nearest)
+}
+
+/// Whether a process holds the journal in this directory.
+fn is_in_use(directory: &Path) -> bool {
+    let Ok(lock) = File::open(sqlite::lock_file(directory)) else {
+        return false;
+    };
+    // Dropped at once, and the lock with it.
+    matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use journal::sqlite::SqliteJournal;
+
+    fn config(folder: &Path, listen: &str) -> Config {
+        let text = format!(
+            "[server]\nlisten = \"{listen}\"\n[data]\ndirectory = \"data\"\n[keys.hot]\nenv = \"K\"\n\
+             [networks.\"eip155:1\"]\nrpc = [\"http://127.0.0.1:1\"]\nsigners = [\"hot\"]\nmax_cost = \"1000000\"\n\
+             [plugins]\ndev = true\n[plugin.evm]\nfile = \"x.so\"\n"
+        );
+        Config::parse("c.toml", folder, &text, &|_| None).unwrap()
+    }
+
+    fn told(config: &Config) -> String {
+        ConfigErrors(preflight(config).errors).to_string()
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_told_before_serve_stops_at_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = taken.local_addr().unwrap().to_string();
+        let seen = told(&config(folder.path(), &listen));
+        assert!(
+            seen.starts_with(&format!("c.toml:2: server.listen: {listen} can't be listened on"))
+                && seen.contains("another program listens there"),
+            "{seen}"
+        );
+        let seen = told(&config(folder.path(), "192.0.2.1:4020"));
+        assert!(seen.contains("this machine does not have that address"), "{seen}");
+        drop(taken);
+        assert_eq!(
+            told(&config(folder.path(), &listen)),
+            "",
+            "and nothing is left behind"
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_data_directory_that_is_a_file_or_open_to_everybody_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), "127.0.0.1:0");
+        let data = folder.path().join("data");
+        fs::write(&data, "").unwrap();
+        let seen = told(&config);
+        assert!(
+            seen.starts_with("c.toml:4: data.directory: ") && seen.contains("is a file"),
+            "{seen}"
+        );
+        fs::remove_file(&data).unwrap();
+        fs::create_dir(&data).unwrap();
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o777)).unwrap();
+        let seen = told(&config);
+        assert!(seen.contains("(mode 0777); run: chmod o-w"), "{seen}");
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(told(&config), "");
+        std::os::unix::fs::symlink("/dev/full", data.join(disk::PROBE)).unwrap();
+        let seen = told(&config);
+        assert!(seen.contains("the disk is full: make room"), "{seen}");
+    }
+
+    #[test]
+    fn beside_a_running_process_its_port_and_directory_are_not_tried() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = config(folder.path(), &taken.local_addr().unwrap().to_string());
+        let journal = SqliteJournal::open(&config.data_directory).unwrap();
+        let seen = preflight(&config);
+        assert!(seen.is_running && seen.errors.is_empty(), "{seen:?}");
+        drop(journal);
+    }
+}

@@ -1,0 +1,246 @@
+//! What a configuration would serve, found without running any plugin code: each file's manifest, its pin, its
+//! configuration against the manifest's schema, and which instance serves which network and kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sdk_plugin::manifest::{DriverRole, KnownAsset, Manifest, SchemeRole};
+
+use super::{forms, references};
+use crate::config::{Assets, Config, ConfigError, ConfigErrors, Network, PluginInstance};
+use engine::registry::spelled;
+use plugin_host::{self as plugin, Pin, Sha256Digest};
+
+/// One `[plugin.NAME]` with its file's manifest.
+#[derive(Debug, Clone)]
+pub struct Surveyed {
+    /// As configured.
+    pub instance: PluginInstance,
+    pub manifest: Manifest,
+    pub sha256: Sha256Digest,
+    pub pin: Pin,
+    /// Configured networks that it serves with at least one role.
+    pub networks: Vec<String>,
+}
+
+impl Surveyed {
+    /// Its driver for a network of this family.
+    #[must_use]
+    pub fn driver(&self, family: &str) -> Option<&DriverRole> {
+        self.manifest.drivers.iter().find(|role| role.family == family)
+    }
+
+    /// Its schemes on networks of this family.
+    pub fn schemes<'a>(&'a self, family: &'a str) -> impl Iterator<Item = &'a SchemeRole> {
+        self.manifest
+            .schemes
+            .iter()
+            .filter(move |role| role.family == family)
+    }
+}
+
+/// All instances, in the order of their names.
+#[derive(Debug, Clone)]
+pub struct Survey {
+    pub instances: Vec<Surveyed>,
+}
+
+/// The namespace of a CAIP-2 id.
+#[must_use]
+pub fn family(network: &str) -> &str {
+    network.split(':').next().unwrap_or_default()
+}
+
+impl Survey {
+    /// Looks at every plugin file. Blocks on the disk.
+    pub fn make(config: &Config) -> Result<Self, ConfigErrors> {
+        let mut errors = Vec::new();
+        let mut instances = Vec::new();
+        for instance in config.plugin.values() {
+            match survey_one(config, instance) {
+                Ok(surveyed) => instances.push(surveyed),
+                Err(found) => errors.extend(found),
+            }
+        }
+        let survey = Self { instances };
+        if errors.is_empty() {
+            errors.extend(survey.conflicts(config));
+            errors.extend(forms::network_errors(config, &survey));
+            errors.extend(references::reference_errors(config, &survey));
+        }
+        if errors.is_empty() {
+            Ok(survey)
+        } else {
+            Err(ConfigErrors(errors))
+        }
+    }
+
+    /// The instance whose driver serves a network.
+    #[must_use]
+    pub fn driver_of(&self, network: &str) -> Option<&Surveyed> {
+        self.instances
+            .iter()
+            .find(|one| one.networks.iter().any(|id| id == network) && one.driver(family(network)).is_some())
+    }
+
+    /// Assets allowed on a network, or `None` for any.
+    #[must_use]
+    pub fn assets_of(&self, network: &Network) -> Option<BTreeSet<String>> {
+        let Assets::KnownAnd(more) = &network.assets else {
+            return None;
+        };
+        let known = self.known_assets(&network.id).map(|known| spelled(&known.asset));
+        Some(known.chain(more.iter().map(|asset| spelled(asset))).collect())
+    }
+
+    /// Assets the network's driver knows.
+    pub fn known_assets<'a>(&'a self, network: &'a str) -> impl Iterator<Item = &'a KnownAsset> {
+        self.driver_of(network)
+            .and_then(|one| one.driver(family(network)))
+            .into_iter()
+            .flat_map(|role| &role.known_assets)
+            .filter(move |known| known.network == network)
+    }
+
+    fn conflicts(&self, config: &Config) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        for id in config.networks.keys() {
+            let drivers: Vec<&str> = self
+                .instances
+                .iter()
+                .filter(|one| one.networks.contains(id) && one.driver(family(id)).is_some())
+                .map(|one| one.instance.name.as_str())
+                .collect();
+            match drivers.as_slice() {
+                [_] => {}
+                [] => errors.push(config.source.error(
+                    &format!("networks.\"{id}\""),
+                    format!(
+                        "no configured plugin drives {} networks; add a [plugin.NAME] whose file does, or take this \
+                         network out",
+                        family(id)
+                    ),
+                )),
+                [first, second, ..] => errors.push(config.source.error(
+                    &format!("plugin.{second}"),
+                    format!(
+                        "plugin.{first} drives {id} too; list the network under `networks` of one of them only"
+                    ),
+                )),
+            }
+        }
+        for (id, network) in &config.networks {
+            let Some(assets) = self.assets_of(network) else {
+                continue;
+            };
+            for asset in network.second_source_above.keys() {
+                if !assets.contains(&spelled(asset)) {
+                    errors.push(config.source.error(
+                        &format!("networks.\"{id}\".second_source_above.{asset}"),
+                        "is no asset of this network; write one that `switchyard check` lists, or add it to assets",
+                    ));
+                }
+            }
+        }
+        for (id, network) in &config.networks {
+            let Some(role) = self.driver_of(id).and_then(|one| one.driver(family(id))) else {
+                continue;
+            };
+            for name in network.signers.iter().chain(&network.retained_signers) {
+                if config.keys.get(name).is_some_and(|key| key.suite != role.suite) {
+                    let suite = serde_json::to_string(&role.suite).unwrap_or_default();
+                    errors.push(config.source.error(
+                        &format!("keys.{name}.suite"),
+                        format!("{id} signs with {suite}; write suite = {suite}, or name another key there"),
+                    ));
+                }
+            }
+        }
+        let mut claimed: BTreeMap<(u8, &str, &str), &str> = BTreeMap::new();
+        for one in &self.instances {
+            for network in &one.networks {
+                for role in one.schemes(family(network)) {
+                    for version in &role.versions {
+                        let kind = (*version, role.scheme.as_str(), network.as_str());
+                        if let Some(first) = claimed.insert(kind, &one.instance.name) {
+                            errors.push(config.source.error(
+                                &format!("plugin.{}", one.instance.name),
+                                format!(
+                                    "serves {} (version {version}) on {network}, which plugin.{first} serves too; \
+                                     take the network out of the `networks` of one of them",
+                                    role.scheme
+                                ),
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        errors
+    }
+}
+
+fn survey_one(config: &Config, instance: &PluginInstance) -> Result<Surveyed, Vec<ConfigError>> {
+    let at = |key: &str, message: String| {
+        config
+            .source
+            .error(&format!("plugin.{}{key}", instance.name), message)
+    };
+    let pin = match instance.sha256 {
+        Some(digest) => Pin::Sha256(digest.into()),
+        None if config.plugins.dev => Pin::DevMode,
+        None => Pin::Unpinned,
+    };
+    let inspected = plugin::vet(&instance.file, pin).map_err(|error| {
+        let key = match error.kind {
+            plugin::ErrorKind::Pin => ".sha256",
+            _ => ".file",
+        };
+        vec![at(key, error.to_string())]
+    })?;
+    let manifest = inspected.manifest;
+    let key = format!("plugin.{}.config", instance.name);
+    let misfits = forms::misfits(config, &key, &manifest.config_schema, &instance.config);
+    if !misfits.is_empty() {
+        return Err(misfits);
+    }
+    let serves = |id: &str| {
+        let family = family(id);
+        manifest.drivers.iter().any(|role| role.family == family)
+            || manifest.schemes.iter().any(|role| role.family == family)
+    };
+    let networks = match &instance.networks {
+        Some(listed) => {
+            for id in listed {
+                if !serves(id) {
+                    return Err(vec![at(
+                        ".networks",
+                        format!(
+                            "{} has nothing for {id}; it serves {}",
+                            manifest.id,
+                            families(&manifest)
+                        ),
+                    )]);
+                }
+            }
+            listed.clone()
+        }
+        None => config.networks.keys().filter(|id| serves(id)).cloned().collect(),
+    };
+    Ok(Surveyed {
+        instance: instance.clone(),
+        manifest,
+        sha256: inspected.sha256,
+        pin,
+        networks,
+    })
+}
+
+fn families(manifest: &Manifest) -> String {
+    let of_drivers = manifest.drivers.iter().map(|role| role.family.as_str());
+    let of_schemes = manifest.schemes.iter().map(|role| role.family.as_str());
+    let all: BTreeSet<&str> = of_drivers.chain(of_schemes).collect();
+    all.into_iter()
+        .map(|family| format!("{family}:*"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

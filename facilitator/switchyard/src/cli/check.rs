@@ -1,0 +1,236 @@
+//! `switchyard check`: everything that can be found out without running plugin code, this machine and the journal
+//! included; and with `--ask`, what nodes, drivers and schemes say. Nothing is sent.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::{CheckCommand, CliError};
+use crate::app::{App, Asked, Preflight, Survey, load_keys, needed, preflight};
+use crate::config::{Config, ConfigErrors, Network};
+use base::clock::{Clock as _, SystemClock};
+use engine::registry::spelled;
+
+pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), CliError> {
+    let config = Config::load(&command.file.config).map_err(CliError::new)?;
+    let (survey, keys) = (Survey::make(&config), load_keys(&config));
+    let Preflight {
+        errors: mut machine,
+        is_running,
+    } = preflight(&config);
+    if let Ok(survey) = &survey {
+        match needed(&config, survey, SystemClock.now_s()) {
+            Ok(errors) => machine.extend(errors),
+            Err(error) => {
+                let why = format!("the journal can't be read: {error}");
+                machine.push(config.source.error("data.directory", why));
+            }
+        }
+    }
+    let survey = match (survey, keys) {
+        (Ok(survey), Ok(_)) if machine.is_empty() => survey,
+        (survey, keys) => {
+            let mut errors = survey.err().map(|errors| errors.0).unwrap_or_default();
+            errors.extend(keys.err().map(|errors| errors.0).unwrap_or_default());
+            errors.append(&mut machine);
+            return Err(CliError::new(ConfigErrors(errors)));
+        }
+    };
+    print(&config, &survey, out)?;
+    if is_running {
+        writeln!(
+            out,
+            "\nA running process uses this journal: whether the port and the directory are good was not tried."
+        )?;
+    }
+    if command.ask {
+        return ask(&config, out);
+    }
+    writeln!(
+        out,
+        "\nNot checked: whether nodes answer, signers hold gas and schemes are ready; `check --ask` does, and so does \
+         `serve`: /ready tells."
+    )?;
+    Ok(())
+}
+
+/// What the running process would hear.
+fn ask(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+        CliError(format!(
+            "no threads to run on ({error}); raise the process's limits"
+        ))
+    })?;
+    let answers = runtime.block_on(App::ask(config)).map_err(CliError::new);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    if print_answers(&answers?, out)? {
+        Ok(())
+    } else {
+        Err(CliError("not everything is ready".to_owned()))
+    }
+}
+
+/// Whether everything is ready.
+pub(super) fn print_answers(answers: &[Asked], out: &mut dyn Write) -> Result<bool, CliError> {
+    let mut all_ready = true;
+    writeln!(out, "\nAsked; nothing was sent:")?;
+    for asked in answers {
+        let network = &asked.network;
+        all_ready &= network.ready;
+        let why = network.why_not.as_deref().unwrap_or("it is not known why");
+        let state = if network.ready {
+            "ready".to_owned()
+        } else {
+            format!("NOT READY: {why}")
+        };
+        writeln!(out, "  {}  {state}", network.network)?;
+        for warning in &network.warnings {
+            writeln!(out, "    warning: {warning}")?;
+        }
+        // Of a network that is not ready, `why` names them.
+        for node in asked.nodes.iter().filter(|_| network.ready) {
+            if let Some(trouble) = &node.trouble {
+                all_ready = false;
+                writeln!(
+                    out,
+                    "    node {}  NOT USED: {trouble}; correct it in rpc, or take it out",
+                    node.host
+                )?;
+            }
+        }
+        for signer in asked.unfunded.iter().filter(|_| network.ready) {
+            all_ready = false;
+            writeln!(
+                out,
+                "    signer {signer}  CAN'T PAY for a transaction of max_cost: send it native currency, or take it out"
+            )?;
+        }
+        // Schemes are asked where their network is ready.
+        for scheme in network.schemes.iter().filter(|_| network.ready) {
+            all_ready &= scheme.ready;
+            let why = scheme.why_not.as_deref().unwrap_or("it does not say why");
+            let state = if scheme.ready {
+                "ready".to_owned()
+            } else {
+                format!("NOT READY: {why}")
+            };
+            writeln!(out, "    {}  {state}", scheme.scheme)?;
+            for warning in &scheme.warnings {
+                writeln!(out, "      warning: {warning}")?;
+            }
+        }
+    }
+    Ok(all_ready)
+}
+
+/// What would be served.
+fn print(config: &Config, survey: &Survey, out: &mut dyn Write) -> Result<(), CliError> {
+    writeln!(out, "{} is good", config.source.file)?;
+    writeln!(
+        out,
+        "\nlisten    http://{}{}",
+        config.server.listen, config.server.base_path
+    )?;
+    writeln!(out, "journal   {}", config.data_directory.display())?;
+    match config.tenants.as_slice() {
+        [] => writeln!(out, "callers   anybody who reaches the port (no [[tenants]])")?,
+        tenants => {
+            let names: Vec<&str> = tenants.iter().map(|tenant| tenant.access.name.as_str()).collect();
+            writeln!(out, "callers   {}", names.join(", "))?;
+        }
+    }
+    for one in &survey.instances {
+        let pinned = if one.instance.sha256.is_some() {
+            "pinned"
+        } else {
+            "NOT PINNED: [plugins] dev = true"
+        };
+        let (name, manifest) = (&one.instance.name, &one.manifest);
+        writeln!(
+            out,
+            "\nplugin.{name}: {} {}, {pinned}",
+            manifest.id, manifest.version
+        )?;
+        writeln!(out, "  {}  sha256 {}", one.instance.file.display(), one.sha256)?;
+    }
+    for network in config.networks.values() {
+        print_network(network, survey, out)?;
+    }
+    Ok(())
+}
+
+fn print_network(network: &Network, survey: &Survey, out: &mut dyn Write) -> Result<(), CliError> {
+    let name = network
+        .v1_name
+        .as_deref()
+        .map(|name| format!(" ({name})"))
+        .unwrap_or_default();
+    writeln!(out, "\n{}{name}", network.id)?;
+    let nodes: Vec<&str> = network.rpc.iter().map(|url| url.host()).collect();
+    writeln!(out, "  nodes     {}", nodes.join(", "))?;
+    if nodes.len() == 1 {
+        writeln!(
+            out,
+            "    one node alone says what happened, and is believed; name another operator's node behind it in rpc"
+        )?;
+    }
+    let retained: Vec<String> = network
+        .retained_signers
+        .iter()
+        .map(|name| format!("{name} (retained)"))
+        .collect();
+    writeln!(
+        out,
+        "  signers   {}",
+        [network.signers.clone(), retained].concat().join(", ")
+    )?;
+    let (confirmations, finality) = (network.confirmations, network.finality);
+    writeln!(
+        out,
+        "  depth     {confirmations} to answer, {finality} final; at most {} per transaction",
+        network.max_cost
+    )?;
+    for one in survey
+        .instances
+        .iter()
+        .filter(|one| one.networks.contains(&network.id))
+    {
+        for role in one.schemes(crate::app::family(&network.id)) {
+            let versions: Vec<String> = role
+                .versions
+                .iter()
+                // Version 1 is advertised under a plain name; without one the kind can't be asked for.
+                .filter(|version| **version != 1 || network.v1_name.is_some())
+                .map(|version| format!("v{version}"))
+                .collect();
+            writeln!(
+                out,
+                "  scheme    {} {} (plugin.{})",
+                role.scheme,
+                versions.join(", "),
+                one.instance.name
+            )?;
+        }
+    }
+    match survey.assets_of(network) {
+        None => writeln!(out, "  assets    ANY: allow_any_asset = true")?,
+        Some(assets) if assets.is_empty() => {
+            writeln!(
+                out,
+                "  assets    none, so nothing can be paid: write assets = [\"…\"]"
+            )?;
+        }
+        Some(assets) => {
+            let symbol = |asset: &String| {
+                survey
+                    .known_assets(&network.id)
+                    .find(|known| spelled(&known.asset) == spelled(asset))
+            };
+            let shown = assets.iter().map(|asset| match symbol(asset) {
+                Some(known) => format!("{asset} {}", known.symbol),
+                None => asset.clone(),
+            });
+            writeln!(out, "  assets    {}", shown.collect::<Vec<_>>().join(", "))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! `switchyard serve`: configuration, logs, the core, and the port last of all.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{CliError, open_files};
+use crate::app::{App, cannot_listen};
+use crate::config::{Config, ConfigErrors};
+use engine::EngineService;
+use telemetry::log;
+
+/// How long settlements whose callers are gone may still end after the drain. What does not is resumed at the next start.
+const LAST_SETTLEMENTS: Duration = Duration::from_secs(2);
+/// Between two measurements of what is open.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+
+pub(super) fn serve(path: &Path) -> Result<(), CliError> {
+    let config = Config::load(path).map_err(CliError::new)?;
+    log::init(config.log.format, &config.log.level).map_err(CliError::new)?;
+    if let Err(too_few) = open_files::raise(config.server.max_connections) {
+        tracing::warn!("{too_few}");
+    }
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+        CliError(format!(
+            "no threads to run on ({error}); raise the process's limits"
+        ))
+    })?;
+    let served = runtime.block_on(run(&config));
+    // Plugin threads and the journal's end with the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+async fn run(config: &Config) -> Result<(), CliError> {
+    let app = App::start(config).await.map_err(CliError::new)?;
+    let service = Arc::new(EngineService::new(Arc::clone(&app.engine)));
+    let metrics = Arc::clone(&app.metrics);
+    let settings = config.http();
+    let measured = async {
+        loop {
+            app.engine.measure();
+            log::report_held_back(false);
+            tokio::time::sleep(MEASURE_EVERY).await;
+        }
+    };
+    tokio::select! {
+        served = http_api::serve(&settings, service, metrics, app.keys.clone(), http_api::shutdown_signal()) => {
+            served.map_err(|error| CliError::new(ConfigErrors(vec![cannot_listen(config, &error)])))?;
+        }
+        () = measured => {}
+    }
+    drain(&app).await;
+    Ok(())
+}
+
+/// Lets settlements end that are about to; the journal has all of them.
+async fn drain(app: &App) {
+    let ended = async {
+        while app.engine.undecided() > 0 || app.engine.in_delivery() > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    if tokio::time::timeout(LAST_SETTLEMENTS, ended).await.is_err() {
+        tracing::warn!(
+            undecided = app.engine.undecided(),
+            "stopping with open settlements; the next start resumes them"
+        );
+    }
+    app.engine.stop();
+    log::report_held_back(true);
+    tracing::info!("stopped");
+}

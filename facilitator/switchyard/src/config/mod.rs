@@ -1,0 +1,223 @@
+//! The configuration: one TOML file, read once, as plain data.
+//!
+//! Everything that can be checked without touching the network, keys or plugin files is checked here, all errors at
+//! once, each with file, line, key and what to write instead. Later checks report through [`Config::source`].
+
+#[cfg(test)]
+mod broken_tests;
+mod build;
+mod error;
+pub mod keys;
+mod node;
+mod reader;
+mod substitute;
+mod syntax;
+mod tenants;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_api::{NetworkNames, Rate, Server, Settings};
+use sdk_plugin::Amount;
+use sdk_plugin::host::Suite;
+use serde_json::Value;
+
+pub use error::{ConfigError, ConfigErrors, Source};
+pub use substitute::Environment;
+
+use host::custody::KeySource;
+use host::rpc::SecretUrl;
+use telemetry::log;
+
+/// A checked configuration. Keys' meanings and defaults: [`keys::KEYS`].
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub server: Server,
+    /// Where the journal lives.
+    pub data_directory: PathBuf,
+    pub plugins: Plugins,
+    /// By name.
+    pub keys: BTreeMap<String, Key>,
+    /// By CAIP-2 id; at least one.
+    pub networks: BTreeMap<String, Network>,
+    /// By instance name; at least one.
+    pub plugin: BTreeMap<String, PluginInstance>,
+    pub tenants: Vec<Tenant>,
+    pub limits: Limits,
+    pub log: Log,
+    /// v1 names, with those of the configured networks.
+    pub names: NetworkNames,
+    pub source: Source,
+}
+
+/// `[plugins]`.
+#[derive(Debug, Clone)]
+pub struct Plugins {
+    pub directory: PathBuf,
+    pub dev: bool,
+}
+
+/// `[keys.NAME]`: where a private key is, never the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub source: KeySource,
+    pub suite: Suite,
+}
+
+/// `[networks."CAIP-2"]`.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// CAIP-2.
+    pub id: String,
+    /// In order of preference; at least one.
+    pub rpc: Vec<SecretUrl>,
+    /// Names of keys, at least one; each is in [`Config::keys`].
+    pub signers: Vec<String>,
+    /// Names of keys, none of them in `signers`.
+    pub retained_signers: Vec<String>,
+    /// Depth, 1 is the head block.
+    pub confirmations: u64,
+    /// Depth, at least `confirmations`.
+    pub finality: u64,
+    pub poll_interval: Duration,
+    pub stuck_after: Duration,
+    pub max_in_flight: u32,
+    pub lane_queue: u32,
+    /// Most that one transaction may cost, native atomic units.
+    pub max_cost: Amount,
+    /// Most that all transactions of a day (UTC) may cost, native atomic units.
+    pub max_cost_per_day: Option<Amount>,
+    /// Most that the transactions of each signer may cost in a day (UTC), native atomic units.
+    pub max_cost_per_day_per_signer: Option<Amount>,
+    /// By asset as written, its atomic units: payments from this amount on need two nodes' word.
+    pub second_source_above: BTreeMap<String, Amount>,
+    pub assets: Assets,
+    pub rpc_timeout: Duration,
+    /// The plain name in protocol v1, configured or known.
+    pub v1_name: Option<String>,
+    /// An object: the driver's own.
+    pub options: Value,
+}
+
+/// Which assets a network accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Assets {
+    /// Those the driver knows, and these.
+    KnownAnd(Vec<String>),
+    Any,
+}
+
+/// `[plugin.NAME]`.
+#[derive(Debug, Clone)]
+pub struct PluginInstance {
+    /// The instance's name.
+    pub name: String,
+    pub file: PathBuf,
+    /// `None` only with [`Plugins::dev`].
+    pub sha256: Option<[u8; 32]>,
+    /// CAIP-2; `None`: every configured network of its families.
+    pub networks: Option<Vec<String>>,
+    /// An object, to be checked against the manifest's schema.
+    pub config: Value,
+}
+
+/// `[[tenants]]`.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// What the HTTP API needs of it.
+    pub access: http_api::Tenant,
+    /// By CAIP-2 id: most that transactions on its behalf may cost in a day (UTC), native atomic units.
+    pub max_cost_per_day: BTreeMap<String, Amount>,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Of callers without an API key.
+    pub address: Rate,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub format: log::Format,
+    pub level: String,
+}
+
+/// What commands for a running process need of a configuration: where its data lie and which networks there are. Read
+/// without looking at anything else, so that a pause works where the variables of keys and nodes are not set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub data_directory: PathBuf,
+    /// CAIP-2 ids as written.
+    pub networks: Vec<String>,
+}
+
+impl Place {
+    /// Reads a file; only what is named here is checked.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let (shown, text) = read(path)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        build::place(&shown, folder, &text, &|name| std::env::var(name).ok())
+    }
+}
+
+/// A file's name for errors, and its text.
+fn read(path: &Path) -> Result<(String, String), ConfigErrors> {
+    let shown = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((shown, text)),
+        Err(error) => {
+            let what = match error.kind() {
+                std::io::ErrorKind::NotFound => "name the configuration file with --config FILE",
+                std::io::ErrorKind::PermissionDenied => {
+                    "run this as the user that serves, or give this user the right to read it"
+                }
+                std::io::ErrorKind::IsADirectory => "it is a folder; write --config FILE with the file in it",
+                std::io::ErrorKind::InvalidData => "it is not UTF-8; save it as UTF-8 text",
+                _ => "name the configuration file with --config FILE",
+            };
+            Err(ConfigErrors(vec![ConfigError {
+                file: shown,
+                line: 0,
+                column: 0,
+                key: String::new(),
+                message: format!("can't be read ({error}); {what}"),
+            }]))
+        }
+    }
+}
+
+impl Config {
+    /// What the HTTP API needs of it.
+    #[must_use]
+    pub fn http(&self) -> Settings {
+        Settings {
+            server: self.server.clone(),
+            tenants: self.tenants.iter().map(|tenant| tenant.access.clone()).collect(),
+            address_rate: self.limits.address,
+            names: self.names.clone(),
+            data_directory: self.data_directory.clone(),
+        }
+    }
+
+    /// Reads and checks a file, with the process's environment.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let (shown, text) = read(path)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&shown, folder, &text, &|name| std::env::var(name).ok())
+    }
+
+    /// Checks a text. `file` is the name in errors; relative paths start at `folder`.
+    pub fn parse(
+        file: &str,
+        folder: &Path,
+        text: &str,
+        environment: Environment<'_>,
+    ) -> Result<Self, ConfigErrors> {
+        build::build(file, folder, text, environment)
+    }
+}

@@ -1,0 +1,116 @@
+//! `[[tenants]]`: who may call, how often, and at what cost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use http_api::{Rate, Scope};
+use sdk_plugin::Amount;
+
+use super::Tenant;
+use super::build::{below_max_cost, count, digest, is_name, native_amount, seconds};
+use super::reader::{Reader, Section};
+
+pub(super) fn tenant(
+    section: &Section<'_, '_>,
+    default_rate: Option<Rate>,
+    default_wait: Option<Duration>,
+    network_ids: &[String],
+    max_costs: &BTreeMap<String, Amount>,
+) -> Option<Tenant> {
+    let name = section.get("name", |node| {
+        node.parsed(
+            |text| is_name(text).then(|| text.to_owned()),
+            "a name; write letters, digits, - and _ only",
+        )
+    });
+    let key_sha256 = section.get("key_sha256", |node| {
+        let keys = node.list_or_one(digest)?;
+        if keys.is_empty() {
+            node.fail("is empty; write what `switchyard key hash` prints")
+        } else {
+            Some(keys)
+        }
+    });
+    let scopes = section.get("scopes", |node| {
+        let scopes = node.list(|node| {
+            node.parsed(
+                Scope::read,
+                "a scope; write \"verify\", \"settle\" or \"supported\"",
+            )
+        });
+        match scopes {
+            Some(scopes) if scopes.is_empty() => node.fail(
+                "is empty, so this tenant could call nothing; write the paths it may use, leave the line out for all, or \
+                 take the tenant out",
+            ),
+            scopes => scopes.map(BTreeSet::from_iter),
+        }
+    });
+    let per_minute = section.maybe("requests_per_minute", |node| count(node, 0, 10_000_000));
+    let burst = section.maybe("burst", |node| count(node, 1, 1_000_000));
+    let settle_wait = section.maybe("settle_wait_seconds", |node| seconds(node, 1, 85));
+    let max_cost_per_day = section.get("max_cost_per_day", |node| {
+        node.table(|id, node| {
+            if network_ids.iter().any(|known| known == id) {
+                let amount = native_amount(node)?;
+                match max_costs.get(id) {
+                    Some(max_cost) if amount < *max_cost => below_max_cost(node, *max_cost),
+                    Some(_) | None => Some(amount),
+                }
+            } else {
+                node.fail(format!(
+                    "{id:?} is not a network of [networks]; write one of {}",
+                    network_ids.join(", ")
+                ))
+            }
+        })
+    });
+    let default_rate = default_rate?;
+    let access = http_api::Tenant {
+        name: name?,
+        key_sha256: key_sha256?,
+        scopes: scopes?,
+        rate: Rate {
+            per_minute: per_minute?.unwrap_or(default_rate.per_minute),
+            burst: burst?.unwrap_or(default_rate.burst),
+        },
+        settle_wait: settle_wait?.or(default_wait)?,
+    };
+    Some(Tenant {
+        access,
+        max_cost_per_day: max_cost_per_day?,
+    })
+}
+
+pub(super) fn distinct_tenants(reader: &Reader<'_>, tenants: &[Tenant]) {
+    for (n, tenant) in tenants.iter().enumerate() {
+        let key = |name: &str| format!("tenants[{n}].{name}");
+        let line = |key: &str| reader.source.error(key, "").line;
+        let tenant = &tenant.access;
+        for earlier in tenants.iter().take(n).map(|earlier| &earlier.access) {
+            if earlier.name == tenant.name {
+                let key = key("name");
+                reader.fail(
+                    line(&key),
+                    &key,
+                    format!(
+                        "{:?} is a tenant already; several keys of one go into a list",
+                        tenant.name
+                    ),
+                );
+            }
+            if earlier
+                .key_sha256
+                .iter()
+                .any(|hash| tenant.key_sha256.contains(hash))
+            {
+                let key = key("key_sha256");
+                reader.fail(
+                    line(&key),
+                    &key,
+                    format!("is also the key of {:?}; give each tenant its own", earlier.name),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,497 @@
+use std::collections::BTreeSet;
+
+use http_api::Scope;
+
+use super::*;
+
+const SMALL: &str = r#"
+[keys.hot]
+env = "SWITCHYARD_KEY"
+[networks."eip155:8453"]
+rpc = ["https://${RPC_HOST}/v2/KEY"]
+signers = ["hot"]
+max_cost = "1000000000000000"
+[plugin.evm]
+file = "libswitchyard_evm.so"
+sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+"#;
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "RPC_HOST" => Some("node.example".to_owned()),
+        "WAIT" => Some("4".to_owned()),
+        "SECRET" => Some("hunter2".to_owned()),
+        _ => None,
+    }
+}
+
+fn parse(text: &str) -> Result<Config, ConfigErrors> {
+    Config::parse("c.toml", Path::new("/etc/switchyard"), text, &environment)
+}
+
+fn errors(text: &str) -> Vec<String> {
+    parse(text)
+        .unwrap_err()
+        .0
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn ten_lines_are_enough_and_the_rest_has_defaults() {
+    let config = parse(SMALL).unwrap();
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:4020");
+    assert_eq!(config.server.settle_wait, Duration::from_secs(25));
+    assert_eq!(
+        config.data_directory,
+        Path::new("/etc/switchyard/switchyard-data")
+    );
+    let network = &config.networks["eip155:8453"];
+    assert_eq!(network.rpc[0].host(), "node.example");
+    assert_eq!(
+        (network.confirmations, network.finality, network.max_in_flight),
+        (1, 64, 16)
+    );
+    assert_eq!(network.v1_name.as_deref(), Some("base"));
+    assert_eq!(network.assets, Assets::KnownAnd(vec![]));
+    let plugin = &config.plugin["evm"];
+    assert_eq!(
+        plugin.file,
+        Path::new("/etc/switchyard/plugins/libswitchyard_evm.so")
+    );
+    assert_eq!(
+        (plugin.sha256, &plugin.config),
+        (Some([0xaa; 32]), &serde_json::json!({}))
+    );
+    assert_eq!(
+        config.keys["hot"],
+        Key {
+            source: KeySource::Env("SWITCHYARD_KEY".into()),
+            suite: Suite::Secp256k1
+        }
+    );
+    assert!(
+        !format!("{config:?}").contains("/v2/"),
+        "no part of a URL's path in Debug"
+    );
+}
+
+#[test]
+fn finality_of_one_block_needs_a_word_of_its_own() {
+    let with =
+        |lines: &str| parse(&SMALL.replace("signers = [\"hot\"]", &format!("signers = [\"hot\"]\n{lines}")));
+    let told = |lines: &str| with(lines).unwrap_err().to_string();
+    let refused = told("finality = 1");
+    assert!(
+        refused.contains("networks.\"eip155:8453\".finality: is 1:")
+            && refused.contains("write the depth at which")
+            && refused.contains("single_block_finality = true"),
+        "{refused}"
+    );
+    assert!(told("finality = 1\nsingle_block_finality = false").contains("finality: is 1:"));
+    let config = with("finality = 1\nsingle_block_finality = true").unwrap();
+    assert_eq!(config.networks["eip155:8453"].finality, 1);
+    let useless = told("finality = 2\nsingle_block_finality = true");
+    assert!(
+        useless.contains("single_block_finality: has no effect beside finality = 2; take it out"),
+        "{useless}"
+    );
+    assert!(with("finality = 2").is_ok());
+}
+
+#[test]
+fn every_key_can_be_written() {
+    let second = "rpc = [\"https://second.example\", \"https";
+    let text = SMALL.replace("rpc = [\"https", second).replace(
+        "signers = [\"hot\"]",
+        r#"signers = ["hot"]
+retained_signers = ["old"]
+confirmations = 2
+finality = 12
+single_block_finality = false
+poll_interval_ms = 250
+stuck_after_seconds = 12
+max_cost_per_day = "5000000000000000"
+max_cost_per_day_per_signer = "3000000000000000"
+second_source_above = { "0x036CbD53842c5426634e7929541eC2318f3dCF7e" = "1000000000" }
+max_in_flight = 4
+lane_queue = 8
+assets = ["0x036CbD53842c5426634e7929541eC2318f3dCF7e"]
+allow_any_asset = false
+rpc_timeout_ms = 1_000
+v1_name = "base-mainnet"
+options = { legacy_fees = true, tip = 0.5, list = [1, "${SECRET}"] }"#,
+    ) + r#"networks = ["eip155:8453"]
+config = { gas = 1 }
+[keys.old]
+file = "old.key"
+suite = "ed25519"
+[server]
+listen = "[::1]:0"
+base_path = "/x402/"
+settle_wait_seconds = "${WAIT}"
+verify_wait_seconds = 3
+body_limit_bytes = 2048
+body_read_seconds = 5
+max_concurrent_requests = 10
+max_connections = 20
+drain_seconds = 0
+legacy0 = "${NONE:-false}"
+cors_origins = ["https://shop.example", "http://127.0.0.1:3000"]
+cors_payments = true
+trusted_proxies = ["10.0.0.0/8", "::1"]
+[data]
+directory = "/var/lib/switchyard"
+[plugins]
+directory = "p"
+dev = true
+[limits]
+address_requests_per_minute = 0
+address_burst = 1
+tenant_requests_per_minute = 60
+tenant_burst = 7
+[log]
+format = "json"
+level = "debug,hyper=warn"
+[[tenants]]
+name = "shop"
+key_sha256 = ["bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"]
+scopes = ["verify"]
+requests_per_minute = 5
+settle_wait_seconds = 85
+burst = 3
+[[tenants]]
+name = "other"
+key_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+"#;
+    for key in keys::KEYS {
+        assert!(
+            text.contains(&format!("{} =", key.name)),
+            "{} is not in the test",
+            key.name
+        );
+    }
+    let config = parse(&text).unwrap();
+    assert_eq!(config.server.settle_wait, Duration::from_secs(4));
+    assert_eq!(
+        (config.server.base_path.as_str(), config.server.legacy0),
+        ("/x402", false)
+    );
+    assert!(config.server.trusted_proxies[0].contains("10.9.8.7".parse().unwrap()));
+    assert!(!config.server.trusted_proxies[0].contains("11.0.0.1".parse().unwrap()));
+    assert!(config.server.trusted_proxies[1].contains("::1".parse().unwrap()));
+    let network = &config.networks["eip155:8453"];
+    assert_eq!(
+        network.options,
+        serde_json::json!({"legacy_fees": true, "tip": 0.5, "list": [1, "hunter2"]})
+    );
+    assert_eq!(
+        (config.names.caip2("base"), config.names.caip2("base-mainnet")),
+        (None, Some("eip155:8453"))
+    );
+    assert_eq!(
+        config.keys["old"].source,
+        KeySource::File("/etc/switchyard/old.key".into())
+    );
+    let [shop, other] = config.tenants.as_slice() else {
+        panic!("two tenants")
+    };
+    assert_eq!(
+        (shop.access.rate, shop.access.settle_wait.as_secs()),
+        (
+            Rate {
+                per_minute: 5,
+                burst: 3
+            },
+            85
+        )
+    );
+    assert_eq!(
+        (other.access.rate, other.access.settle_wait.as_secs()),
+        (
+            Rate {
+                per_minute: 60,
+                burst: 7
+            },
+            4
+        )
+    );
+    assert_eq!(shop.access.scopes, BTreeSet::from([Scope::Verify]));
+    assert_eq!(other.access.scopes.len(), 3);
+    let late = config.source.error("plugin.evm.config.gas.price", "too dear");
+    assert!(
+        late.line > 0
+            && late
+                .to_string()
+                .ends_with(": plugin.evm.config.gas.price: too dear")
+    );
+}
+
+#[test]
+fn all_errors_come_at_once_with_file_line_key_and_what_to_write() {
+    let text = r#"[server]
+lisen = "127.0.0.1:1"
+listen = "localhost"
+settle_wait_seconds = 86
+legacy0 = 1
+[sever]
+[keys.hot]
+[keys.cold]
+env = "A"
+file = "b"
+[networks."eip155:08453"]
+rpc = ["https://ok.example", "${MISSING}/x", "${SECRET}"]
+signers = ["hott"]
+max_cost = 5
+finality = 0
+[plugin.evm]
+file = "x.so"
+networks = ["eip155:1"]
+[[tenants]]
+name = "a b"
+key_sha256 = "${SECRET}"
+"#;
+    let errors = errors(text);
+    let expected = [
+        "c.toml:2: server.lisen: unknown key; did you mean \"listen\"?",
+        "c.toml:3: server.listen: \"localhost\" is not an address and port; write e.g. \"127.0.0.1:4020\"",
+        "c.toml:4: server.settle_wait_seconds: must be from 1 to 85",
+        "c.toml:5: server.legacy0: must be true or false, not a whole number",
+        "c.toml:6: sever: unknown section; did you mean \"server\"?",
+        "c.toml:7: keys.hot.env: is missing; write env = \"NAME_OF_A_VARIABLE\" or file = \"PATH\"",
+        "c.toml:10: keys.cold.file: stands beside env; write only one of them",
+        "c.toml:11: networks.\"eip155:08453\": \"eip155:08453\" is not a CAIP-2 id; write e.g. [networks.\"eip155:8453\"]",
+        "c.toml:12: networks.\"eip155:08453\".rpc[1]: the environment variable MISSING is not set; export MISSING=… \
+         before starting, or write ${MISSING:-default}",
+        "c.toml:12: networks.\"eip155:08453\".rpc[2]: a node's URL must begin with https:// or http://",
+        "c.toml:13: networks.\"eip155:08453\".signers[0]: \"hott\" is not a key of [keys]; did you mean \"hot\"?",
+        "c.toml:14: networks.\"eip155:08453\".max_cost: must be a string in quotes, not a whole number",
+        "c.toml:15: networks.\"eip155:08453\".finality: must be from 1 to 100000",
+        "c.toml:16: plugin.evm.sha256: is missing; write the line that `switchyard plugin inspect \
+         /etc/switchyard/plugins/x.so` prints, or dev = true under [plugins] while developing",
+        "c.toml:18: plugin.evm.networks[0]: \"eip155:1\" is not a network of [networks]; there are eip155:08453",
+        "c.toml:20: tenants[0].name: \"a b\" is not a name; write letters, digits, - and _ only",
+        "c.toml:21: tenants[0].key_sha256: is not a SHA-256; write the 64 hex digits that are printed for it, nothing else",
+    ];
+    for want in expected {
+        assert!(
+            errors.iter().any(|error| error == want),
+            "missing: {want}\nin {errors:#?}"
+        );
+    }
+    assert_eq!(errors.len(), expected.len(), "{errors:#?}");
+    assert!(
+        !errors.concat().contains("hunter2"),
+        "values of variables are not quoted"
+    );
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    for (change, want) in [
+        (
+            ("signers = [\"hot\"]", "signers = [\"hot\", \"hot\"]"),
+            "names \"hot\" twice",
+        ),
+        (("signers = [\"hot\"]", "signers = []"), "is empty"),
+        (
+            (
+                "signers = [\"hot\"]",
+                "signers = [\"hot\"]\nretained_signers = [\"hot\"]",
+            ),
+            "which is in signers",
+        ),
+        (
+            ("signers", "confirmations = 65\nsigners"),
+            "must be at least confirmations, which is 65",
+        ),
+        (
+            ("signers", "assets = [\"0x1\"]\nallow_any_asset = true\nsigners"),
+            "has no effect beside allow_any_asset",
+        ),
+        (
+            ("max_cost = \"1000000000000000\"", ""),
+            "max_cost: is missing; write max_cost = … (atomic units",
+        ),
+        (
+            ("max_cost = \"1000000000000000\"", "max_cost = \"0\""),
+            "max_cost: is below 1000 atomic units",
+        ),
+        (
+            ("signers", "v1_name = \"base-sepolia\"\nsigners"),
+            "c.toml:6: networks.\"eip155:8453\".v1_name: \"base-sepolia\" is the name of eip155:84532 in protocol v1; \
+             write another name",
+        ),
+        (("sha256", "config = 1\nsha256"), "must be a table in { }"),
+        (("[plugin.evm]", "[plugin.\"e v\"]"), "is not an instance name"),
+    ] {
+        let errors = errors(&SMALL.replace(change.0, change.1));
+        assert!(
+            errors.len() == 1 && errors[0].contains(want),
+            "{want}: {errors:#?}"
+        );
+    }
+    let second = "[networks.\"eip155:31337\"]\nrpc = [\"http://127.0.0.1:1\"]\nsigners = [\"hot\"]\nmax_cost = \"1000000\"\nv1_name = \"my\"\n";
+    let twice = format!("{SMALL}{second}{}", second.replace("31337", "31338"));
+    let told = errors(&twice);
+    assert!(
+        told.len() == 1
+            && told[0]
+                .ends_with(".v1_name: \"my\" is the name of eip155:31337 too; give each network its own"),
+        "{told:#?}"
+    );
+    let tenant = "[[tenants]]\nname = \"a\"\nkey_sha256 = \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\n";
+    let errors = errors(&format!("{SMALL}{tenant}{tenant}"));
+    assert_eq!(errors.len(), 2, "{errors:#?}");
+    assert!(errors[0].contains("is a tenant already") && errors[1].contains("is also the key of \"a\""));
+}
+
+#[test]
+fn an_empty_file_says_what_to_write_and_bad_toml_says_where() {
+    let errors_empty = errors("");
+    assert!(
+        errors_empty[0].contains("write [networks.\"eip155:84532\"]"),
+        "{errors_empty:#?}"
+    );
+    assert!(errors_empty[1].contains("write [plugin.evm]"));
+    let errors = errors("[server]\nlisten = \nlegacy0 = maybe\n");
+    assert!(
+        errors.len() == 2 && errors[0].starts_with("c.toml:2:") && errors[0].contains("this is not TOML"),
+        "{errors:#?}"
+    );
+    let missing = Config::load(Path::new("no-such-file.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        missing.starts_with("no-such-file.toml: can't be read"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn the_reference_has_every_section_and_key() {
+    for key in keys::KEYS {
+        assert!(
+            keys::SECTIONS.iter().any(|(section, _)| *section == key.section),
+            "{}",
+            key.section
+        );
+    }
+    let text = keys::markdown();
+    assert!(text.contains("## `[networks.NAME]`") && text.contains("## `[[tenants]]`"));
+    assert!(text.contains("| `listen` | address:port | `\"127.0.0.1:4020\"` | Where to listen."));
+    assert_eq!(text.matches("\n| `").count(), keys::KEYS.len());
+}
+
+#[test]
+fn t105_a_secret_pasted_in_the_wrong_place_is_not_repeated() {
+    let key = "abcdef3333333333333333333333333333333333333333333333333333333333";
+    for line in [
+        format!("[keys.hot]\nenv = \"0x{key}\""),
+        format!("[keys.hot]\nenv = \"{key}\""),
+        format!("[keys.hot]\nfile = \"0x{key}\""),
+        "[[tenants]]\nname = \"a\"\nkey_sha256 = \"my-plain-api-key-abcdef3333\"".to_owned(),
+    ] {
+        let errors = Config::parse("c.toml", Path::new(""), &line, &|_| None)
+            .unwrap_err()
+            .to_string();
+        assert!(!errors.contains("abcdef3333"), "{errors}");
+        assert!(
+            errors.contains("is not the name of a variable") || errors.contains("is not a"),
+            "{errors}"
+        );
+    }
+}
+
+/// Regenerate with `UPDATE_DOCS=1 cargo test -p facilitator the_handbook`.
+#[test]
+fn the_handbook_has_the_reference() {
+    let intro = "# Configuration\n\nOne TOML file. `${NAME}` inside a string is replaced by an environment variable, \
+                 `${NAME:-default}` has a default.\n`switchyard check` names every mistake with file, line, key and \
+                 what to write instead; `switchyard config reference` prints this\npage's tables.\n\n";
+    let wanted = format!("{intro}{}\n", keys::markdown().trim_end());
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/configuration.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&page, &wanted).unwrap();
+    }
+    let written = std::fs::read_to_string(&page).unwrap_or_default();
+    assert!(
+        written == wanted,
+        "docs/src/configuration.md is not current: run this test with UPDATE_DOCS=1"
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_panics(text in "(\\PC|\n|[\\[\\]=\"${}.]){0,200}") {
+        drop(parse(&text));
+    }
+
+    #[test]
+    fn no_value_panics(key in 0..keys::KEYS.len(), value in "(-?[0-9]{1,30}|\"\\PC{0,20}\"|\\[\\]|\\{\\}|true|1\\.5|\"\\$\\{[A-Z]{0,3}\\}\")") {
+        let key = keys::KEYS[key];
+        let section = key.section.replace(".*", ".x").replace("[]", "");
+        let section = if key.section.ends_with("[]") { format!("[[{section}]]") } else { format!("[{section}]") };
+        drop(parse(&format!("{section}\n{} = {value}\n", key.name)));
+    }
+}
+
+#[test]
+fn t107_budgets_of_tenants_are_for_networks_that_exist() {
+    let hash = "aa".repeat(32);
+    let small = SMALL.replace("1000000000000000", "1000");
+    let tenant = |budget: &str| {
+        format!("{small}[[tenants]]\nname = \"shop\"\nkey_sha256 = \"{hash}\"\nmax_cost_per_day = {budget}\n")
+    };
+    let config = parse(&tenant("{ \"eip155:8453\" = \"7000\" }")).unwrap();
+    assert_eq!(
+        config.tenants[0].max_cost_per_day,
+        [("eip155:8453".to_owned(), Amount::from(7_000u64))].into()
+    );
+    for (bad, said) in [
+        ("{ \"eip155:1\" = \"7\" }", "write one of eip155:8453"),
+        ("{ \"eip155:8453\" = \"much\" }", "\"much\" is not an amount"),
+        ("\"7\"", "must be a table in { }"),
+    ] {
+        let errors = errors(&tenant(bad));
+        assert!(errors[0].contains("tenants[0].max_cost_per_day"), "{errors:?}");
+        assert!(errors[0].contains(said), "{errors:?}");
+    }
+}
+
+#[test]
+fn t14_a_second_source_needs_two_nodes_of_different_addresses() {
+    let with = |rpc: &str| {
+        SMALL.replace(
+            "rpc = [\"https://${RPC_HOST}/v2/KEY\"]",
+            &format!("rpc = [{rpc}]\nsecond_source_above = {{ \"0xAA\" = \"10\" }}"),
+        )
+    };
+    let config = parse(&with("\"https://a.example/1\", \"https://b.example/1\"")).unwrap();
+    assert_eq!(
+        config.networks["eip155:8453"].second_source_above,
+        [("0xAA".to_owned(), Amount::from(10u64))].into()
+    );
+    for (bad, said) in [
+        (
+            "\"https://a.example/1\"",
+            "needs two nodes of different addresses",
+        ),
+        (
+            "\"https://a.example/1\", \"https://u:p@a.example/2\"",
+            "needs two nodes of different addresses",
+        ),
+        (
+            "\"https://a.example/1\", \"https://b.example/1\", \"https://a.example/3\"",
+            "names one address twice",
+        ),
+    ] {
+        let errors = errors(&with(bad));
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(
+            errors[0].contains("second_source_above") && errors[0].contains(said),
+            "{errors:?}"
+        );
+    }
+}
