@@ -17,27 +17,27 @@ pub const ABI_MINOR: u16 = 0;
 
 /// Success.
 pub const OK: i32 = 0;
-/// [`FaultKind::Invalid`](crate::FaultKind::Invalid).
+/// [`FaultKind::Invalid`].
 pub const E_INVALID: i32 = -1;
-/// [`FaultKind::Unsupported`](crate::FaultKind::Unsupported).
+/// [`FaultKind::Unsupported`].
 pub const E_UNSUPPORTED: i32 = -2;
-/// [`FaultKind::Cancelled`](crate::FaultKind::Cancelled).
+/// [`FaultKind::Cancelled`].
 pub const E_CANCELLED: i32 = -3;
-/// [`FaultKind::Deadline`](crate::FaultKind::Deadline).
+/// [`FaultKind::Deadline`].
 pub const E_DEADLINE: i32 = -4;
-/// [`FaultKind::Overloaded`](crate::FaultKind::Overloaded).
+/// [`FaultKind::Overloaded`].
 pub const E_OVERLOADED: i32 = -5;
-/// [`FaultKind::Shutdown`](crate::FaultKind::Shutdown).
+/// [`FaultKind::Shutdown`].
 pub const E_SHUTDOWN: i32 = -6;
-/// [`FaultKind::Panic`](crate::FaultKind::Panic).
+/// [`FaultKind::Panic`].
 pub const E_PANIC: i32 = -7;
-/// [`FaultKind::Internal`](crate::FaultKind::Internal).
+/// [`FaultKind::Internal`].
 pub const E_INTERNAL: i32 = -8;
-/// [`FaultKind::Denied`](crate::FaultKind::Denied).
+/// [`FaultKind::Denied`].
 pub const E_DENIED: i32 = -9;
-/// [`FaultKind::Indeterminate`](crate::FaultKind::Indeterminate).
+/// [`FaultKind::Indeterminate`].
 pub const E_INDETERMINATE: i32 = -10;
-/// [`FaultKind::Unavailable`](crate::FaultKind::Unavailable).
+/// [`FaultKind::Unavailable`].
 pub const E_UNAVAILABLE: i32 = -11;
 
 /// Panics are caught (not `panic = "abort"`).
@@ -129,7 +129,7 @@ pub struct Host {
     pub ctx: *mut c_void,
     /// Writes a log line.
     pub log: Option<LogFn>,
-    /// The least important level that the host records, as in [`Level`](crate::host::Level).
+    /// The least important level that the host records, as in [`Level`].
     pub log_level: Option<extern "C" fn(*mut c_void) -> i32>,
     /// Nanoseconds since the epoch.
     pub now_unix_ns: Option<extern "C" fn(*mut c_void) -> u64>,

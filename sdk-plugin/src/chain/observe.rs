@@ -110,7 +110,7 @@ pub struct Anchor {
     pub reads: Vec<ReadResult>,
 }
 
-/// Answer of [`ChainDriver::observe`] for one watch.
+/// Answer of [`crate::ChainDriver::observe`] for one watch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
