@@ -46,7 +46,7 @@ pub struct Config {
     pub receivers: Vec<TenantReceiver>,
     /// Authorize captures, voids and refunds ourselves, for authenticated tenants.
     pub delegated_authorizer: Option<DelegatedAuthorizer>,
-    /// What is done for receivers on time.
+    /// What happens for receivers on time.
     pub keepers: Vec<KeeperRule>,
     /// Answer `unauthenticated_lifecycle_request`, as older builds did, for lifecycle requests.
     pub older_unauthenticated_reason: bool,

@@ -1,4 +1,4 @@
-//! What is done for receivers on time: reported usage is captured on a schedule and before the capture deadline, held
+//! What happens for receivers on time: reported usage is captured on a schedule and before the capture deadline, held
 //! unused money causes a warning and, where the operator's rule allows it, is given back.
 //!
 //! One job per payment and check. A check stores nothing of its own: what is due is what was reported less what the chain
@@ -6,7 +6,7 @@
 //! node requests the same operation again, which is one claim. Checks happen on a grid of times, and a job's id is its
 //! time: every node that schedules the next check schedules the same one.
 //!
-//! Captures and voids are ordered for payments alone whose authorizer we are. All others get the warning.
+//! Captures and voids are ordered only for payments whose authorizer we are. For all others there is only the warning.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ fn rule<'a>(config: &'a Config, record: &Record) -> Option<&'a KeeperRule> {
 struct Times {
     opened_s: u64,
     every_s: Option<u64>,
-    /// From here on everything reported is captured, and what is unused is warned of or given back.
+    /// From here on everything reported is captured, and what is unused is reported by a warning or given back.
     last_call_s: u64,
     /// No new capture starts from here on.
     end_s: u64,

@@ -124,7 +124,7 @@ impl Reason {
 pub struct Rejection {
     pub reason: Reason,
     pub message: String,
-    /// It rests on the payment's state, which an operation that is under way may change.
+    /// It rests on the payment's state, which an in-flight operation may change.
     pub of_state: bool,
 }
 

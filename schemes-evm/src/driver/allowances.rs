@@ -1,5 +1,5 @@
 //! Our signers must not have approved these contracts for any token: Multicall3 and Permit2 act for any caller, and
-//! with an allowance a stranger could empty the signer through them.
+//! with an allowance another account could empty the signer through them.
 //!
 //! Checked after the start and after each failure of a check, and at every check while something is wrong. An
 //! allowance that a signer has given stops the network: only the key's holder can have done it. One that Multicall3 has

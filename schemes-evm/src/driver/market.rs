@@ -16,7 +16,7 @@ use crate::rpc::{self, Answers, EthCall, Executed};
 
 /// How long a market is remembered, in milliseconds: about a block of a fast chain.
 const MARKET_TTL_MS: u64 = 2_000;
-/// How long an earlier market is held against what a node shows, in milliseconds.
+/// For how long an earlier market is compared with what a node shows, in milliseconds.
 const KNOWN_FOR_MS: u64 = 60_000;
 /// For how long the L1 data fee of a chain without one is not read, in milliseconds: fees come with upgrades of a chain.
 const NO_L1_FEE_TTL_MS: u64 = 3_600_000;
@@ -56,7 +56,7 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    /// The market while it is held against what nodes show.
+    /// The market while it is compared with what nodes show.
     fn known(self, now_ms: u64) -> Option<Market> {
         let age_ms = now_ms.checked_sub(self.read_ms)?;
         (age_ms < KNOWN_FOR_MS).then_some(self.market)

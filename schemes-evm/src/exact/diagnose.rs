@@ -1,5 +1,5 @@
 //! Confirms and explains refusals. A payer is never refused because of one node's answers alone: what the first node refused
-//! is read from two nodes where there are two, as one question. A simulation that failed is explained by a multicall in the
+//! is read from two nodes where there are two, in one batch. A simulation that failed is explained by a multicall in the
 //! same batch, first match wins (exact-evm.md section 4, D1 to D6), and the chain's own check of the time comes before D6.
 //!
 //! A node that lags answers "exceeds balance" for a payer who was funded a moment ago. So the node with the newest head

@@ -29,10 +29,10 @@ const ALONE_MS: u64 = 60_000;
 const NONSENSE_MS: u64 = 500;
 /// Transactions that are queried at once.
 const MAX_QUERIED: usize = 32;
-/// Transactions that are remembered; to forget one costs time only.
+/// Transactions that are remembered; forgetting one only costs time.
 const MAX_HIDDEN: usize = 4_096;
 
-/// What is remembered of such questions.
+/// State of such queries.
 #[derive(Debug, Default)]
 pub(super) struct Elsewhere {
     /// Transactions that a node does not show: since when, and when two nodes were last queried. Milliseconds since the epoch.

@@ -4,7 +4,7 @@
 //! counts only together with what that node shows beside it, in one batch: that it is past the blockhash's lifetime, that it
 //! has every block in which the transaction could land, and that it knows other transactions of those blocks (canaries). Two
 //! nodes must show all of it. The network's only node must do so twice, a minute apart. Where another one does not answer,
-//! or does not have the history that the question needs, the one that has it must stay alone with it for ten minutes. A node
+//! or does not have the history that the proof needs, the one that has it must stay alone with it for ten minutes. A node
 //! that decides alone must have shown every block in which the transaction could land, without it.
 //!
 //! All of this is read for late transactions only, for one group of neighbours per poll.

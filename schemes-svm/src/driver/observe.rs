@@ -31,7 +31,7 @@ pub(super) struct Seen {
     pub(super) statuses: BTreeMap<String, Status>,
     /// What landed transactions did, as far as the node shows it.
     effects: BTreeMap<String, Shown>,
-    /// Transactions whose error is final by more than one word.
+    /// Transactions whose error is final by more than one node's status.
     failed: BTreeSet<String>,
     /// Transactions that another node shows, not the one that was read first.
     elsewhere: BTreeSet<String>,
@@ -115,7 +115,7 @@ impl SvmDriver {
     }
 
     /// A final error is one node's statement. Where the network has two nodes, both must report it; one that does not answer
-    /// is outlasted after ten minutes. The failed transaction itself must be shown, or the word must stay for ten minutes
+    /// is outlasted after ten minutes. The failed transaction itself must be shown, or the status must stay for ten minutes
     /// (of an only node: a minute). `in_block`: failed by `getTransaction` as well.
     async fn confirm_failures(&self, cx: &Cx, seen: &mut Seen, in_block: &BTreeSet<String>) {
         let failed = seen

@@ -66,7 +66,7 @@ struct Alone {
 pub(super) enum Apart {
     /// The network has no other node.
     Alone,
-    /// Another one answers, and does not have the history that the question needs.
+    /// Another one answers, and does not have the history that the proof needs.
     BesideOne,
     /// Another one does not answer.
     WithoutOne,

@@ -32,7 +32,7 @@ use crate::slots::is_near;
 const PAUSE_MS: u64 = 700;
 /// A chain clock that is older than this many seconds is one of a node that lags.
 const LAG_S: u64 = 30;
-/// For how long a slot that the nodes have reached is held against them, milliseconds.
+/// For how long later slots are compared with a slot that the nodes have reached, milliseconds.
 const HEAD_GOOD_FOR_MS: u64 = 60_000;
 /// Slots that nodes of one chain are usually apart. Within them a node that does not know a blockhash, or finds our fee payer
 /// unfunded, is not the newer one.

@@ -184,7 +184,7 @@ fn optional_signature(sent: &Map<String, Value>, name: &str) -> Result<Option<Ve
     }
 }
 
-/// Exactly one of the two forms, each in its own type. Which of them the deployment takes is another question (T-69).
+/// Exactly one of the two forms, each in its own type. Which of them the deployment takes is checked elsewhere (T-69).
 fn read_fee(sent: &Map<String, Value>) -> Result<Fee, &'static str> {
     match (
         members::present(sent, "feeBps"),
