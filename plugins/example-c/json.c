@@ -13,7 +13,7 @@ static const char *skip_space(const char *at, const char *end) {
   return at;
 }
 
-/* Behind the string that begins at `at`, or NULL. */
+/* The end of the string that begins at `at`, or NULL. */
 static const char *skip_string(const char *at, const char *end) {
   if (at >= end || *at != '"') return NULL;
   for (at++; at < end; at++) {
@@ -23,7 +23,7 @@ static const char *skip_string(const char *at, const char *end) {
   return NULL;
 }
 
-/* Behind the value that begins at `at`, or NULL. */
+/* The end of the value that begins at `at`, or NULL. */
 static const char *skip_value(const char *at, const char *end, int depth) {
   if (at >= end || depth > MOST_DEPTH) return NULL;
   if (*at == '"') return skip_string(at, end);
@@ -67,7 +67,7 @@ json json_member(json object, const char *name) {
   while (at < end && *at == '"') {
     const char *behind = skip_string(at, end);
     if (!behind) return absent;
-    /* Names that we look for need no escapes. */
+    /* Names that we search for need no escapes. */
     bool found = (size_t)(behind - at) == strlen(name) + 2 && memcmp(at + 1, name, strlen(name)) == 0;
     at = skip_space(behind, end);
     if (at >= end || *at != ':') return absent;
@@ -85,7 +85,7 @@ json json_member(json object, const char *name) {
 json json_item(json array, size_t *at) {
   if (!array.ptr || *array.ptr != '[' || *at >= array.len) return absent;
   const char *end = array.ptr + array.len, *from = skip_space(array.ptr + *at, end);
-  /* An item stands behind the bracket or a comma. */
+  /* An item follows the bracket or a comma. */
   if (from >= end || (*from != '[' && *from != ',') || (*from == '[' && *at != 0)) return absent;
   from = skip_space(from + 1, end);
   const char *behind = skip_value(from, end, 1);

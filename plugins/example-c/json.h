@@ -22,7 +22,7 @@ bool json_string(json value, char *out, size_t size);
 /* A whole number from 0 to 2^53. False for anything else. */
 bool json_number(json value, uint64_t *out);
 
-/* A text that grows. After a failed allocation it stays as it is and `failed` says so. */
+/* A text that grows. After a failed allocation it stays as it is and `failed` is set. */
 typedef struct { char *ptr; size_t len, size; bool failed; } json_text;
 
 /* Adds text as it is. */

@@ -108,7 +108,7 @@ static bool read_terms(json from, struct terms *out) {
   return whole;
 }
 
-/* The digest of the payload's code. The code itself is money: it is kept nowhere and never told. */
+/* The digest of the payload's code. The code itself is money: it is stored nowhere and never returned. */
 static bool read_digest(json request, char sha256[65]) {
   char code[129];
   if (!json_string(json_member(json_member(request, "payload"), "code"), code, sizeof code) || !*code) return false;
@@ -264,7 +264,7 @@ static int32_t submit(x402p_instance *self, const x402p_call *call) {
 }
 
 static void cancel(x402p_instance *self, uint64_t call_id) {
-  /* The host cancels the store's answer itself, and looked_up is told so. */
+  /* The host cancels the store's answer itself; looked_up gets the cancelled status. */
   (void)self, (void)call_id;
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - [`driver`]: one [`sdk_plugin::ChainDriver`] for every `eip155` network.
 //! - [`exact`]: the scheme `exact` with EIP-3009, protocol v1 and v2.
-//! - [`auth_capture`]: the scheme `auth-capture`, the whole life of an escrowed payment.
+//! - [`auth_capture`]: the scheme `auth-capture`, the whole lifecycle of an escrowed payment.
 //!
 //! What they share: [`abi`] (contract interfaces), [`rpc`] (typed reads), [`signature`] (who signed),
 //! [`step`] (how calls are tried and planned),
@@ -10,7 +10,6 @@
 
 pub mod abi;
 pub mod auth_capture;
-mod batch;
 pub mod driver;
 pub mod exact;
 pub mod members;

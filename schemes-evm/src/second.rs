@@ -1,34 +1,17 @@
-//! A second opinion: what one node says against a payment is put to two.
+//! Second opinions: what one node shows against a payment is read from two nodes.
 //!
-//! The node with the newer state decides. Of equally new ones that differ the one decides that lets the payment pass: a false yes
-//! costs gas at most, a false refusal costs a payment.
-
-use sdk_plugin::host::RpcCall;
-use sdk_plugin::{Cx, Fault};
-
-use crate::rpc::Answers;
+//! The node with the newer state decides. Of equally new ones that differ the one decides that lets the payment pass: a
+//! false yes costs gas at most, a false refusal costs a payment.
 
 /// Two nodes whose blocks are at most so far apart are equally new: they are not read at the same moment.
 pub(crate) const BLOCKS_APART: u64 = 1;
 
-/// What one node says.
+/// What one node shows.
 #[derive(Debug)]
 pub(crate) struct Opinion<T, N> {
     /// Of its head.
     pub(crate) height: u64,
     pub(crate) verdict: Result<T, N>,
-}
-
-/// Each of two nodes' answers to these reads.
-///
-/// # Errors
-/// No node answers. With one of two away, the other one's answers are all.
-pub(crate) async fn by_two(cx: &Cx, calls: Vec<RpcCall>) -> Result<Vec<Answers>, Fault> {
-    let nodes = match cx.compare(calls.clone()).await {
-        Ok(nodes) => nodes,
-        Err(_) => vec![cx.read(calls).await?],
-    };
-    Ok(nodes.into_iter().map(Answers::of).collect())
 }
 
 /// The verdict that counts; `None` without any opinion.

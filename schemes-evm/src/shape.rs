@@ -1,9 +1,9 @@
-//! What a well-formed answer looks like. An answer of another shape says nothing about the chain, only about its node:
-//! another node is asked before anything follows from it.
+//! Whether a result has the documented form. A result of another form shows nothing about the chain, only about its node:
+//! another node is queried before anything follows from it.
 
 use alloy_primitives::U256;
 use sdk_plugin::Value;
-use sdk_plugin::host::{RpcCall, RpcResult};
+use sdk_plugin::host::RpcCall;
 
 use crate::rpc;
 
@@ -14,12 +14,11 @@ const LEAST_GAS: u64 = 21_000;
 /// No call that moves tokens by a signature uses less: it checks the signature, writes down that the authorization is used, and
 /// changes two balances.
 pub(crate) const LEAST_CALL_GAS: u64 = 40_000;
-/// Nobody pays this much for a unit of gas, in wei: a thousand coins.
+/// No transaction pays this much for a unit of gas, in wei: a thousand coins.
 const MOST_WEI: u128 = 1_000_000_000_000_000_000_000;
 
-/// Whether a result has the shape that the method's specification gives it. Errors have a say of their own.
-pub(crate) fn fits(call: &RpcCall, result: &RpcResult) -> bool {
-    let RpcResult::Ok(value) = result else { return true };
+/// Whether a value has the form that the specification of its method describes.
+pub(crate) fn is_well_formed(call: &RpcCall, value: &Value) -> bool {
     match call.method.as_str() {
         "eth_estimateGas" => {
             let has_data = call.params.pointer("/0/data").and_then(Value::as_str);
@@ -90,7 +89,7 @@ mod tests {
 
     fn is_fit(method: &str, params: Value, result: Value) -> bool {
         let call = rpc::request(method, params);
-        fits(&call, &RpcResult::Ok(result))
+        is_well_formed(&call, &result)
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Whose signature is it? The rules of the chain and no others (exact-evm.md section 2).
+//! The signer of a signature, by the rules of the chain and no others (exact-evm.md section 2).
 //!
 //! An address without code signs with ECDSA in canonical form; an address with any code answers for itself through
 //! ERC-1271, also when it is an account with an EIP-7702 delegation, and there is no way from the one to the other.
@@ -35,7 +35,7 @@ pub fn is_wrapped(signature: &[u8]) -> bool {
     signature.ends_with(&WRAPPER_SUFFIX)
 }
 
-/// How the wallet could be deployed that a wrapped signature speaks for.
+/// How the wallet of a wrapped signature could be deployed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
     pub factory: Address,
@@ -70,7 +70,7 @@ pub fn unwrap(signature: &[u8]) -> Option<Unwrapped> {
     })
 }
 
-/// Whom a wrapper has called before the inner signature is looked at, whether or not that deploys anything. `None`: these
+/// The contract that a wrapper calls before the inner signature is checked, whether or not that deploys anything. `None`: these
 /// bytes are no wrapper, or one that can't be read.
 #[must_use]
 pub fn wrapper_target(signature: &[u8]) -> Option<Address> {
@@ -118,9 +118,9 @@ pub fn signed_by(payer: Address, digest: &B256, signature: &[u8]) -> bool {
             .is_ok_and(|signer| signer == payer)
 }
 
-/// The static call that asks a wallet (step S5).
+/// The static call of a wallet (step S5).
 #[must_use]
-pub fn ask_wallet(payer: Address, digest: B256, signature: &[u8]) -> EthCall {
+pub fn wallet_call(payer: Address, digest: B256, signature: &[u8]) -> EthCall {
     EthCall {
         from: None,
         to: payer,
@@ -133,8 +133,8 @@ pub fn ask_wallet(payer: Address, digest: B256, signature: &[u8]) -> EthCall {
     }
 }
 
-/// Whether the wallet said yes: at least one word, beginning with the magic. A revert is a no, trouble of the node is
-/// neither.
+/// Whether the wallet accepted: at least 32 bytes, beginning with the magic value. A revert is a rejection, a fault of the
+/// node is neither.
 pub fn wallet_agrees(answer: RpcResult) -> Result<bool, Fault> {
     Ok(match rpc::executed(answer, "isValidSignature of the payer")? {
         Executed::Returned(data) => data.len() >= 32 && data.starts_with(ERC1271_MAGIC.as_slice()),

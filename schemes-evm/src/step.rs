@@ -41,7 +41,7 @@ impl Wanted {
     /// Gas that the call used, 0 where only a verdict was wanted; or the EVM's refusal.
     ///
     /// # Errors
-    /// Trouble of the node.
+    /// A fault of the node.
     pub fn tried(self, answer: RpcResult, what: &str) -> Result<Result<u64, Failure>, Fault> {
         match self {
             Self::Verdict => Ok(match rpc::executed(answer, what)? {
@@ -63,7 +63,7 @@ pub struct GasLimits {
 }
 
 impl GasLimits {
-    /// The limits of a transfer of `asset`, by the network's options; `max_gas` where they say nothing.
+    /// The limits of a transfer of `asset`, by the network's options; `max_gas` where they set none.
     ///
     /// # Errors
     /// The options can't be read.
@@ -95,8 +95,8 @@ pub fn too_much_gas(what: &str, gas: u64, max_gas: u64, network: &NetworkView) -
 }
 
 /// The answer to an estimate; where nodes fail to make one for reasons of their own, that of the call itself: `assumed` gas
-/// when it works (exact-evm.md section 15). Some chains run every call and estimate none. An estimate that no such call can have
-/// is none.
+/// when it works (exact-evm.md section 15). Some chains run every call and estimate none. An estimate that no such call can
+/// have is none.
 ///
 /// # Errors
 /// No node answered the call.
@@ -123,7 +123,7 @@ pub async fn or_called(
         &fields,
     );
     Ok(
-        match rpc::read_well_formed(cx, vec![call.call()]).await?.take()? {
+        match rpc::NODES.read_well_formed(cx, vec![call.call()]).await?.take()? {
             RpcResult::Ok(_) => RpcResult::Ok(json!(text::quantity(assumed))),
             RpcResult::Error(error) if rpc::failure(&error).is_some() => RpcResult::Error(error),
             RpcResult::Error(error) => RpcResult::Error(RpcError {
@@ -151,7 +151,7 @@ pub fn first_signer(cx: &Cx) -> Result<Address, Fault> {
         .ok_or_else(|| Fault::internal(format!("the lane's signer on {} is not an address", network.id)))
 }
 
-/// How the host spells our signer at an address, active or retained; `None`: it is none of ours.
+/// The host's spelling of our signer at an address, active or retained; `None`: it is not one of ours.
 #[must_use]
 pub fn signer_at(address: Address, network: &NetworkView) -> Option<&str> {
     network
@@ -170,7 +170,7 @@ pub fn is_retired(address: Address, network: &NetworkView) -> bool {
     !is_current && network.retired.iter().any(is_it)
 }
 
-/// The operator's allow-list of assets. The error says what the operator can do.
+/// The operator's allow-list of assets. The error names what the operator can do.
 ///
 /// # Errors
 /// The asset is not on it.
@@ -194,8 +194,9 @@ const TRANSACTION_GAS: u64 = 21_000;
 /// Gas for a byte of calldata at the most (EIP-2028).
 const CALLDATA_BYTE_GAS: u64 = 16;
 /// Gas for what a transfer by signature does at Ethereum's prices (EIP-2929): a signature checked (3,000), the nonce's slot
-/// written for the first time (22,100), the payer's balance changed (5,000) and the payee's written for the first time (22,100),
-/// a proxy with its implementation and five more slots read (some 16,000), and two events (some 4,000); rounded up.
+/// written for the first time (22,100), the payer's balance changed (5,000) and the payee's written for the first time
+/// (22,100), a proxy with its implementation and five more slots read (some 16,000), and two events (some 4,000); rounded
+/// up.
 const TRANSFER_GAS: u64 = 75_000;
 
 /// Gas limit of the transaction of a call that moves tokens. `used`: what it used when it was tried; a quarter more is allowed,

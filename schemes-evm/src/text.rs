@@ -1,4 +1,4 @@
-//! Strict texts from hostile hands: addresses, 32-byte words, numbers, bytes. Nothing here trims or guesses.
+//! Strict parsers of hostile texts: addresses, 32-byte words, numbers, bytes. Nothing here trims or guesses.
 
 use alloy_primitives::{Address, B256, U256};
 use sdk_plugin::{Amount, Value};
@@ -48,7 +48,7 @@ pub fn number(value: &Value) -> Option<U256> {
     }
 }
 
-/// The decimal digits behind `eip155:`: no sign, no leading zero, at most 2^53 - 1.
+/// The decimal digits after `eip155:`: no sign, no leading zero, at most 2^53 - 1.
 #[must_use]
 pub fn chain_id(network: &str) -> Option<u64> {
     let digits = network.strip_prefix("eip155:")?;
@@ -64,7 +64,7 @@ pub fn chain_id(network: &str) -> Option<u64> {
         .filter(|id| *id != 0 && *id <= MAX_JSON_INTEGER)
 }
 
-/// How this crate spells an address: lower case. Plans, lanes and claim keys use this spelling only.
+/// This crate's canonical form of an address: lower case. Plans, lanes and claim keys use this form only.
 #[must_use]
 pub fn lower(address: Address) -> String {
     format!("0x{}", hex::encode(address))

@@ -1,11 +1,12 @@
 //! For how many more blocks a transaction can land.
 //!
 //! A blockhash is good for 150 blocks. A payment that is signed when few of them are left is valid and will probably not
-//! land: it fills a place among the transactions in flight for nothing, and any payer can do that many times.
+//! land: it uses one of the in-flight transactions for nothing, and any payer can do that many times.
 //!
 //! Nodes list the newest blockhashes in a sysvar account. It is read together with what the driver's checks and the scheme's
-//! offers read anyway, and otherwise only where what is known does not show that a payment has enough blocks left. The bound errs to the low side until it is
-//! read again: slots are counted as blocks, and some slots have none. A blockhash that was never listed is not refused.
+//! offers read anyway, and otherwise only where what is known does not show that a payment has enough blocks left. The bound
+//! errs to the low side until it is read again: slots are counted as blocks, and some slots have none. A blockhash that was
+//! never listed is not refused.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -19,7 +20,7 @@ use crate::slots::{Newest, Seen};
 const GOOD_FOR_BLOCKS: u64 = 150;
 /// Slots after which a blockhash that is not listed any more is forgotten.
 const FORGET_AFTER_SLOTS: u64 = 1_000;
-/// Bytes of the list's length, and of an entry: the hash, and a fee that nobody uses.
+/// Bytes of the list's length, and of an entry: the hash, and a fee that is not used.
 const LENGTH_BYTES: usize = 8;
 const ENTRY_BYTES: usize = 40;
 const HASH_BYTES: usize = 32;
@@ -32,7 +33,7 @@ pub struct Blockhashes(Mutex<HashMap<String, Listed>>);
 struct Listed {
     /// The slot of the newest list.
     newest: Newest,
-    /// By blockhash: the slot of the newest list that has it, and its place in it. The newest block has place 0.
+    /// By blockhash: the slot of the newest list that has it, and its index in it. The newest block has index 0.
     places: HashMap<Hash, (u64, u64)>,
     /// Those that the lists of two nodes have called too old, which they stay; and the slot of the list then.
     too_old: HashMap<Hash, u64>,
@@ -43,20 +44,20 @@ struct Listed {
 pub(crate) enum Left {
     /// This many blocks at least.
     AtLeast(u64),
-    /// The newest list is too old to say.
+    /// The newest list is too old to decide.
     Unknown,
 }
 
 impl Blockhashes {
-    /// Takes in the sysvar account as a node showed it at a slot. One that can't be read says nothing.
-    pub(crate) fn saw(&self, network: &str, slot: u64, account: Option<&Account>) {
+    /// Records the sysvar account as a node showed it at a slot. One that can't be read is ignored.
+    pub(crate) fn record(&self, network: &str, slot: u64, account: Option<&Account>) {
         let Some(hashes) = account.and_then(|account| listed(&account.data)) else {
             return;
         };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.entry(network.to_owned()).or_default();
-        match known.newest.saw(slot) {
-            Seen::Stray => return,
+        match known.newest.record(slot) {
+            Seen::Outlier => return,
             Seen::Near if known.newest.slot() != Some(slot) => return,
             Seen::Near => {}
             Seen::Anew => {
@@ -70,8 +71,8 @@ impl Blockhashes {
         known
             .too_old
             .retain(|_, seen| slot.saturating_sub(*seen) < FORGET_AFTER_SLOTS);
-        for (place, hash) in (0u64..).zip(hashes) {
-            known.places.insert(hash, (slot, place));
+        for (position, hash) in (0u64..).zip(hashes) {
+            known.places.insert(hash, (slot, position));
         }
     }
 
@@ -83,8 +84,8 @@ impl Blockhashes {
             return Left::AtLeast(GOOD_FOR_BLOCKS);
         };
         // One that no list has is newer than all of them.
-        let (seen, place) = known.places.get(blockhash).copied().unwrap_or((known.slot(), 0));
-        let age = place.saturating_add(at.saturating_sub(seen));
+        let (seen, position) = known.places.get(blockhash).copied().unwrap_or((known.slot(), 0));
+        let age = position.saturating_add(at.saturating_sub(seen));
         match GOOD_FOR_BLOCKS.checked_sub(age) {
             Some(left) => Left::AtLeast(left),
             None if known.places.contains_key(blockhash) => Left::AtLeast(0),
@@ -96,9 +97,9 @@ impl Blockhashes {
     pub(crate) fn at_most(&self, network: &str, blockhash: &Hash, at: u64) -> u64 {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let listed = all.get(network).and_then(|known| known.places.get(blockhash));
-        listed.map_or(GOOD_FOR_BLOCKS, |(seen, place)| {
+        listed.map_or(GOOD_FOR_BLOCKS, |(seen, position)| {
             GOOD_FOR_BLOCKS
-                .saturating_sub(*place)
+                .saturating_sub(*position)
                 .saturating_add(seen.saturating_sub(at))
                 .min(GOOD_FOR_BLOCKS)
         })
@@ -141,8 +142,8 @@ impl Listed {
 /// How many blocks a blockhash is good for by this account alone; `None` where it is not listed.
 pub(crate) fn left_by(account: Option<&Account>, blockhash: &Hash) -> Option<u64> {
     let hashes = account.and_then(|account| listed(&account.data))?;
-    let (place, _) = (0u64..).zip(hashes).find(|(_, hash)| hash == blockhash)?;
-    Some(GOOD_FOR_BLOCKS.saturating_sub(place))
+    let (position, _) = (0u64..).zip(hashes).find(|(_, hash)| hash == blockhash)?;
+    Some(GOOD_FOR_BLOCKS.saturating_sub(position))
 }
 
 /// The hashes of the sysvar, the newest first; `None` for other data.
@@ -195,7 +196,7 @@ mod tests {
             Left::AtLeast(150),
             "no list"
         );
-        known.saw("a", 2_000, Some(&sysvar(1_000)));
+        known.record("a", 2_000, Some(&sysvar(1_000)));
         assert_eq!(known.left("a", &hash(1_000), 2_000), Left::AtLeast(150));
         assert_eq!(known.left("a", &hash(1_000), 2_020), Left::AtLeast(130));
         assert_eq!(known.left("a", &hash(900), 2_020), Left::AtLeast(30));
@@ -220,8 +221,8 @@ mod tests {
             "no list there"
         );
         // An older list changes nothing, and slots without blocks are made good by a newer one.
-        known.saw("a", 1_990, Some(&sysvar(500)));
-        known.saw("a", 2_060, Some(&sysvar(1_030)));
+        known.record("a", 1_990, Some(&sysvar(500)));
+        known.record("a", 2_060, Some(&sysvar(1_030)));
         assert_eq!(known.left("a", &hash(900), 2_060), Left::AtLeast(20));
         assert_eq!(
             known.left("a", &hash(870), 2_060),

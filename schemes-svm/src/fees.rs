@@ -1,4 +1,5 @@
-//! What a transaction can cost its fee payer: a fixed fee for every signature, and the price of the compute it asks for.
+//! What a transaction can cost its fee payer: a fixed fee for every signature, and the price of the compute units that it
+//! requests.
 
 use solana_message::compiled_instruction::CompiledInstruction;
 
@@ -80,7 +81,7 @@ fn verified(instruction: &CompiledInstruction) -> u64 {
     instruction.data.first().copied().map_or(0, u64::from)
 }
 
-/// The priority fee of so many compute units at this price, lamports, rounded up.
+/// The priority fee of this many compute units at this price, lamports, rounded up.
 #[must_use]
 pub fn priority(units: u64, micro_lamports: u64) -> u64 {
     let micro = u128::from(units).saturating_mul(u128::from(micro_lamports));

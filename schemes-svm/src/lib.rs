@@ -3,7 +3,7 @@
 //! - [`driver`]: one [`sdk_plugin::ChainDriver`] for every `solana` network.
 //! - [`exact`]: the scheme `exact`, protocol v1 and v2.
 //!
-//! What they share: [`wire`] (transactions from hostile bytes), [`lookup`] (address look-up tables), [`token`] (token
+//! What they share: [`wire`] (transactions from hostile bytes), [`lookup`] (address lookup tables), [`token`] (token
 //! programs), [`fees`] (what a transaction can cost), [`rpc`] (typed reads), [`programs`], [`text`] (strict spellings).
 //! Everything outside comes through [`sdk_plugin::Cx`].
 

@@ -1,4 +1,4 @@
-//! Address look-up tables: from a message's indices to the accounts that they stand for. All of them or none.
+//! Address lookup tables: from a message's indices to the accounts that they mean. All of them or none.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use crate::wire::Message;
 const META_BYTES: usize = 56;
 /// First four bytes of a table that is in use.
 const LOOKUP_TABLE: [u8; 4] = 1u32.to_le_bytes();
-/// What stands in place of a deactivation slot while a table is active.
+/// The deactivation slot of an active table.
 const ACTIVE: [u8; 8] = u64::MAX.to_le_bytes();
 
 /// Why a message's accounts can't be known.
@@ -31,7 +31,7 @@ pub fn call(message: &Message) -> Option<RpcCall> {
     Some(rpc::accounts(&tables))
 }
 
-/// All accounts of a message in the order in which instructions count them: static, looked up writable, looked up
+/// All accounts of a message in the order in which instructions count them: static, loaded writable, loaded
 /// read-only. `answer` is that to [`call`].
 pub fn resolve(
     message: &Message,

@@ -1,21 +1,20 @@
-//! What a well-formed answer looks like. An answer of another shape says nothing about the chain, only about its node:
-//! another node is asked before anything follows from it.
+//! Whether a result has the documented form. A result of another form shows nothing about the chain, only about its node:
+//! another node is queried before anything follows from it.
 
 use sdk_plugin::Value;
 use sdk_plugin::host::{RpcCall, RpcResult};
 
 use crate::{driver, rpc};
 
-/// Whether a result has the shape that the method's documentation gives it. Errors have a say of their own.
-pub(crate) fn fits(call: &RpcCall, result: &RpcResult) -> bool {
-    let RpcResult::Ok(value) = result else { return true };
+/// Whether a value has the form that the documentation of its method describes.
+pub(crate) fn is_well_formed(call: &RpcCall, value: &Value) -> bool {
     let wanted = || call.params.get(0).and_then(Value::as_array).map_or(0, Vec::len);
     let answer = || RpcResult::Ok(value.clone());
     match call.method.as_str() {
         "getSlot" | "getBlockHeight" => value.as_u64().is_some_and(is_plausible),
         "getMultipleAccounts" => rpc::account_list(answer(), wanted()).is_ok(),
         "getSignatureStatuses" => driver::are_statuses(answer(), wanted()),
-        // What may be missing, and what has a reader that asks another node itself.
+        // What may be missing, and what has a reader that queries another node itself.
         _ => true,
     }
 }
@@ -33,7 +32,6 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_answer_and_what_may_be_missing_is_one() {
-        let is_fit = |call: &RpcCall, value: &Value| fits(call, &RpcResult::Ok(value.clone()));
         let at = |value: Value| json!({"context": {"slot": 7}, "value": value});
         let account =
             json!({"owner": "11111111111111111111111111111111", "lamports": 1, "data": ["", "base64"]});
@@ -48,7 +46,7 @@ mod tests {
             (&statuses, at(json!([null]))),
             (&transaction, json!(null)),
         ] {
-            assert!(is_fit(call, &good), "{} {good}", call.method);
+            assert!(is_well_formed(call, &good), "{} {good}", call.method);
         }
         for (call, bad) in [
             (&slot, json!(null)),
@@ -62,7 +60,7 @@ mod tests {
             (&statuses, at(json!(null))),
             (&statuses, at(json!([]))),
         ] {
-            assert!(!is_fit(call, &bad), "{} {bad}", call.method);
+            assert!(!is_well_formed(call, &bad), "{} {bad}", call.method);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Strict texts from hostile hands: base58 addresses and signatures, base64 transactions, CAIP-2 ids. Nothing here
+//! Strict parsers of hostile texts: base58 addresses and signatures, base64 transactions, CAIP-2 ids. Nothing here
 //! trims or guesses.
 
 use base64::Engine as _;
@@ -11,8 +11,6 @@ use solana_signature::Signature;
 pub const MAX_TRANSACTION_BYTES: usize = 1_232;
 /// Largest transaction of any version, bytes (SIMD-0385, version 1).
 pub const MAX_ANY_VERSION_BYTES: usize = 4_096;
-
-const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
 /// Base64 as clients write it: with padding or without, nothing else.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -41,31 +39,12 @@ pub fn signature(text: &str) -> Option<Signature> {
 /// Base58 of at most `max_bytes` bytes.
 #[must_use]
 pub fn base58(text: &str, max_bytes: usize) -> Option<Vec<u8>> {
-    // 58^11 > 256^8: more digits than this can't fit.
+    // 58^11 > 256^8: more digits than this can't fit. Decoding takes quadratic time, so the length is checked first.
     if text.len() > max_bytes.saturating_mul(11).div_ceil(8).saturating_add(1) {
         return None;
     }
-    let zeros = text.bytes().take_while(|digit| *digit == b'1').count();
-    // Least significant byte first.
-    let mut bytes: Vec<u8> = Vec::with_capacity(max_bytes.min(text.len()));
-    for digit in text.bytes().skip(zeros) {
-        let mut carry = u32::try_from(ALPHABET.iter().position(|known| *known == digit)?).ok()?;
-        for byte in &mut bytes {
-            carry += u32::from(*byte) * 58;
-            *byte = (carry & 0xff) as u8;
-            carry >>= 8;
-        }
-        while carry > 0 {
-            bytes.push((carry & 0xff) as u8);
-            carry >>= 8;
-        }
-    }
-    bytes.resize(bytes.len() + zeros, 0);
-    if bytes.len() > max_bytes {
-        return None;
-    }
-    bytes.reverse();
-    Some(bytes)
+    let bytes = bs58::decode(text).into_vec().ok()?;
+    (bytes.len() <= max_bytes).then_some(bytes)
 }
 
 /// A transaction's bytes from base64, 1 to [`MAX_ANY_VERSION_BYTES`]: which limit holds depends on the version in them.

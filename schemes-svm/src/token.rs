@@ -55,7 +55,7 @@ pub struct TransferChecked {
     pub destination: Address,
     /// The owner of the source, or its delegate.
     pub authority: Address,
-    /// Accounts behind the authority: signers of a multisig, or what a transfer hook needs.
+    /// Accounts after the authority: signers of a multisig, or what a transfer hook needs.
     pub further: Vec<Address>,
     /// Atomic units.
     pub amount: u64,

@@ -11,7 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub struct Amount(pub U256);
 
 impl Amount {
+    /// Zero.
     pub const ZERO: Self = Self(U256::ZERO);
+    /// 2^256-1.
     pub const MAX: Self = Self(U256::MAX);
 
     /// `None` on overflow.
@@ -26,6 +28,7 @@ impl Amount {
         self.0.checked_mul(other.0).map(Self)
     }
 
+    /// Whether the amount is 0.
     #[must_use]
     pub fn is_zero(self) -> bool {
         self.0.is_zero()
@@ -45,24 +48,15 @@ impl From<u64> for Amount {
 }
 
 /// Why a text is not an amount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
     /// Not `0` or digits without a leading zero (or, where accepted, `0x` hex).
+    #[error("not a decimal amount in atomic units")]
     Malformed,
     /// 2^256 or more.
+    #[error("amount is 2^256 or more")]
     TooLarge,
 }
-
-impl fmt::Display for AmountError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "not a decimal amount in atomic units",
-            Self::TooLarge => "amount is 2^256 or more",
-        })
-    }
-}
-
-impl std::error::Error for AmountError {}
 
 impl FromStr for Amount {
     type Err = AmountError;
@@ -122,11 +116,13 @@ impl<'de> Deserialize<'de> for Amount {
 pub struct HexBytes(pub Vec<u8>);
 
 impl HexBytes {
+    /// Number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// Whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -158,16 +154,9 @@ impl fmt::Debug for HexBytes {
 }
 
 /// The text is not `0x` followed by an even number of hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not 0x followed by an even number of hex digits")]
 pub struct HexError;
-
-impl fmt::Display for HexError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not 0x followed by an even number of hex digits")
-    }
-}
-
-impl std::error::Error for HexError {}
 
 impl FromStr for HexBytes {
     type Err = HexError;

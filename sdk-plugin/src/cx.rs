@@ -31,10 +31,10 @@ pub struct NetworkView {
     #[serde(default)]
     pub retained: Vec<Lane>,
     /// Signers among `retained` that the operator has retired: no new payment may be bound to them. The others there
-    /// are current signers that can't pay for a transaction now. Empty from hosts that do not tell them apart.
+    /// are current signers that can't pay for a transaction now. Empty from hosts that do not distinguish them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<String>,
-    /// Assets allowed on this network, spelled as the driver spells them; `None`: any.
+    /// Assets allowed on this network, in the driver's canonical form; `None`: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assets: Option<Vec<String>>,
     /// The driver's own options for this network, as configured.
@@ -47,13 +47,14 @@ pub struct NetworkView {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CallContext {
-    /// Which of the instance's schemes is asked; empty for driver operations.
+    /// Which of the instance's schemes is called; empty for driver operations.
     #[serde(default)]
     pub scheme: String,
+    /// The network that the operation is about.
     pub network: NetworkView,
 }
 
-/// Handed to every function of a scheme or driver: the call's context, and the way to the host.
+/// Passed to every function of a scheme or driver: the call's context, and access to the host.
 #[derive(Clone)]
 pub struct Cx {
     host: Arc<dyn HostServices>,
@@ -71,6 +72,7 @@ impl fmt::Debug for Cx {
 }
 
 impl Cx {
+    /// A context for one call. `call`: id of the call that the host makes; 0 outside of a call.
     pub fn new(host: Arc<dyn HostServices>, call: u64, context: CallContext) -> Self {
         Self {
             host,
@@ -79,11 +81,13 @@ impl Cx {
         }
     }
 
+    /// What travels with the operation.
     #[must_use]
     pub fn context(&self) -> &CallContext {
         &self.context
     }
 
+    /// The network that the operation is about.
     #[must_use]
     pub fn network(&self) -> &NetworkView {
         &self.context.network
@@ -139,6 +143,11 @@ impl Cx {
         self.host.rpc(self.call, request).await
     }
 
+    /// A signature by a key in the host's custody (`sign.v1`).
+    ///
+    /// # Errors
+    /// [`FaultKind::Denied`](crate::FaultKind::Denied) outside `chain.build` and `chain.fill`, or for another key than the
+    /// slot's.
     pub async fn sign(&self, request: SignRequest) -> Result<HexBytes, Fault> {
         self.host
             .sign(self.call, request)
@@ -146,14 +155,26 @@ impl Cx {
             .map(|Signature { signature }| signature)
     }
 
+    /// Reads or writes rows of this plugin (`store.v1`).
+    ///
+    /// # Errors
+    /// The host's fault. A condition that does not hold is a response, not an error.
     pub async fn store(&self, request: StoreRequest) -> Result<StoreResponse, Fault> {
         self.host.store(self.call, request).await
     }
 
+    /// Schedules or cancels a job (`job.v1`).
+    ///
+    /// # Errors
+    /// The host's fault.
     pub async fn job(&self, request: JobRequest) -> Result<(), Fault> {
         self.host.job(self.call, request).await
     }
 
+    /// Waits for this many milliseconds (`sleep.v1`).
+    ///
+    /// # Errors
+    /// The host's fault, for example when the call is cancelled.
     pub async fn sleep_ms(&self, millis: u64) -> Result<(), Fault> {
         self.host.sleep(self.call, millis).await
     }
@@ -170,10 +191,12 @@ impl Cx {
         self.host.now_unix_ns() / 1_000_000
     }
 
+    /// Writes a log line. `target` is `family::module`; `fields` is an object or `Null`.
     pub fn log(&self, level: Level, target: &str, message: &str, fields: &Value) {
         self.host.log(self.call, level, target, message, fields);
     }
 
+    /// Adds to a counter, sets a gauge or observes a value of a histogram. Label sets must be bounded.
     pub fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
         self.host.metric(kind, name, value, labels);
     }

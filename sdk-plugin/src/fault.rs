@@ -1,7 +1,5 @@
 //! Why a call did not give an answer. A refused payment is an answer, never a fault.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// What kind of fault; each is one status code of the plugin ABI.
@@ -17,7 +15,7 @@ pub enum FaultKind {
     Cancelled,
     /// Timed out before any external effect.
     Deadline,
-    /// Shed; nothing was begun.
+    /// Rejected because of load; nothing was started.
     Overloaded,
     /// The instance is draining.
     Shutdown,
@@ -25,7 +23,7 @@ pub enum FaultKind {
     Panic,
     /// A defect of the answering side.
     Internal,
-    /// The host's policy says no.
+    /// The host's policy forbids it.
     Denied,
     /// An external effect may have happened: reconcile, never blindly retry.
     Indeterminate,
@@ -34,10 +32,12 @@ pub enum FaultKind {
 }
 
 /// A failed call: whose fault, and whether an effect may have happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
+#[error("{kind:?}: {message}")]
 pub struct Fault {
+    /// What kind of fault it is.
     pub kind: FaultKind,
     /// For operators; may name hosts and versions, never secrets. Callers of the HTTP API don't see it raw.
     pub message: String,
@@ -47,6 +47,7 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// A fault without a time to retry.
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -55,22 +56,27 @@ impl Fault {
         }
     }
 
+    /// A fault of kind [`FaultKind::Invalid`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(FaultKind::Invalid, message)
     }
 
+    /// A fault of kind [`FaultKind::Unsupported`].
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self::new(FaultKind::Unsupported, message)
     }
 
+    /// A fault of kind [`FaultKind::Internal`].
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(FaultKind::Internal, message)
     }
 
+    /// A fault of kind [`FaultKind::Unavailable`].
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(FaultKind::Unavailable, message)
     }
 
+    /// A fault of kind [`FaultKind::Denied`].
     pub fn denied(message: impl Into<String>) -> Self {
         Self::new(FaultKind::Denied, message)
     }
@@ -81,11 +87,3 @@ impl Fault {
         self.kind != FaultKind::Indeterminate
     }
 }
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.kind, self.message)
-    }
-}
-
-impl std::error::Error for Fault {}

@@ -33,18 +33,26 @@ pub trait HostServices: Send + Sync + 'static {
 /// Log level, as numbered in the ABI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
+    /// An operator has to act.
     Error = 1,
+    /// Something is wrong and handled.
     Warn = 2,
+    /// A normal event of interest.
     Info = 3,
+    /// Details for developers.
     Debug = 4,
+    /// Every step.
     Trace = 5,
 }
 
 /// Metric kind, as numbered in the ABI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
+    /// Adds `value`, 0 or more.
     Counter = 0,
+    /// Sets the value.
     Gauge = 1,
+    /// Observes one value.
     Histogram = 2,
 }
 
@@ -52,7 +60,9 @@ pub enum MetricKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RpcCall {
+    /// Name of the method.
     pub method: String,
+    /// Parameters; usually an array.
     pub params: Value,
 }
 
@@ -62,18 +72,33 @@ pub struct RpcCall {
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum RpcRequest {
     /// Sent as one JSON-RPC batch (a lone call as itself) to one node; another node takes over when it fails.
-    Read { network: String, calls: Vec<RpcCall> },
+    Read {
+        /// CAIP-2.
+        network: String,
+        /// In the order of the results.
+        calls: Vec<RpcCall>,
+    },
     /// The same reads by two different nodes, for answers that prove that something can never happen any more. Where
-    /// the network has one node, that one alone answers; where it has more and no two answer, the request fails. One
-    /// set of results stands behind the other.
-    Compare { network: String, calls: Vec<RpcCall> },
+    /// the network has one node, that one alone answers; where it has more and no two answer, the request fails. The
+    /// second node's results follow the first one's.
+    Compare {
+        /// CAIP-2.
+        network: String,
+        /// In the order of each node's results.
+        calls: Vec<RpcCall>,
+    },
     /// Only within `chain.broadcast`, for the attempt being served. `params` holds the string `$bytes` where the
     /// host inserts the journaled bytes in `encoding`. Nodes are tried in sequence until one accepts.
     Send {
+        /// CAIP-2.
         network: String,
+        /// The attempt being served.
         attempt_id: String,
+        /// On the family's list of methods that send.
         method: String,
+        /// Holds the string `$bytes`.
         params: Value,
+        /// How the host writes the bytes.
         encoding: SendEncoding,
     },
 }
@@ -85,6 +110,7 @@ pub enum RpcRequest {
 pub enum SendEncoding {
     /// `0x` hex.
     Hex,
+    /// RFC 4648 with padding.
     Base64,
 }
 
@@ -93,15 +119,18 @@ pub enum SendEncoding {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RpcResponse {
+    /// In the order of the calls; of a comparison, one node's results after the other's.
     pub results: Vec<RpcResult>,
 }
 
-/// A node's answer. Transport trouble is a fault of the whole request, never one of these.
+/// A node's answer. A transport error is a fault of the whole request, never one of these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum RpcResult {
+    /// The `result` member.
     Ok(Value),
+    /// The `error` member.
     Error(RpcError),
 }
 
@@ -109,8 +138,11 @@ pub enum RpcResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RpcError {
+    /// The JSON-RPC code.
     pub code: i64,
+    /// The node's message, as sent.
     pub message: String,
+    /// The node's `data` member; `Null` without one.
     #[serde(default)]
     pub data: Value,
 }
@@ -132,6 +164,7 @@ pub enum Suite {
 pub struct SignRequest {
     /// Name of the key.
     pub key: String,
+    /// Suite of that key.
     pub suite: Suite,
     /// secp256k1: a 32-byte digest. ed25519: the message.
     pub message: HexBytes,
@@ -150,17 +183,23 @@ pub struct Signature {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum StoreRequest {
+    /// One row.
     Get {
+        /// The row's key.
         key: String,
     },
-    /// Rows whose key begins with `prefix`, in key order, behind `after`; at most `limit` (up to 1,000).
+    /// Rows whose key begins with `prefix`, in key order, after `after`; at most `limit` (up to 1,000).
     Scan {
+        /// Start of the keys.
         prefix: String,
+        /// The last key of the previous page.
         after: Option<String>,
+        /// Most rows of the response.
         limit: u32,
     },
     /// All or nothing.
     Write {
+        /// All of them happen, or none.
         writes: Vec<StoreWrite>,
     },
 }
@@ -170,12 +209,14 @@ pub enum StoreRequest {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct StoreWrite {
+    /// The row's key.
     pub key: String,
     /// `Null` deletes the row.
     pub value: Value,
+    /// What must hold of the row before the write.
     #[serde(default)]
     pub condition: StoreCondition,
-    /// Milliseconds since the epoch after which the row is gone.
+    /// Milliseconds since the epoch after which the row no longer exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at_ms: Option<u64>,
 }
@@ -185,10 +226,14 @@ pub struct StoreWrite {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum StoreCondition {
+    /// Nothing must hold.
     #[default]
     Always,
+    /// There is no such row.
     Absent,
+    /// The row has this value.
     Equals {
+        /// The value to compare.
         value: Value,
     },
 }
@@ -197,7 +242,9 @@ pub enum StoreCondition {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StoreRow {
+    /// The row's key.
     pub key: String,
+    /// Any JSON but `null`.
     pub value: Value,
 }
 
@@ -206,27 +253,34 @@ pub struct StoreRow {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum StoreResponse {
+    /// Response to a get or scan: the rows found, in key order.
     Rows {
+        /// A get has one row at most.
         rows: Vec<StoreRow>,
     },
+    /// All writes happened.
     Written,
     /// This key's condition did not hold; nothing was written.
     Conflict {
+        /// The first key whose condition did not hold.
         key: String,
     },
 }
 
-/// A job to be handed to [`crate::SchemeHandler::job`].
+/// A job for [`crate::SchemeHandler::job`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Job {
-    /// Unique per plugin: asking again with the same id replaces the job.
+    /// Unique per plugin: scheduling the same id again replaces the job.
     pub id: String,
+    /// The scheme that handles the job.
     pub scheme: String,
     /// CAIP-2.
     pub network: String,
+    /// What the scheme calls this kind of job.
     pub kind: String,
+    /// The scheme's own data.
     #[serde(default)]
     pub payload: Value,
     /// Milliseconds since the epoch.
@@ -238,6 +292,14 @@ pub struct Job {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum JobRequest {
-    Schedule { job: Job },
-    Cancel { id: String },
+    /// Runs the job at its time, or changes a job with the same id.
+    Schedule {
+        /// The job.
+        job: Job,
+    },
+    /// Forgets a job; an unknown id is no error.
+    Cancel {
+        /// The job's id.
+        id: String,
+    },
 }

@@ -1,14 +1,18 @@
 #![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
 
 pub mod abi;
 pub mod amount;
 pub mod chain;
+pub mod config;
 pub mod cx;
 pub mod fault;
+pub mod findings;
 pub mod host;
 pub mod manifest;
 pub mod ops;
 pub mod request;
+pub mod rpc;
 #[cfg(feature = "schema")]
 pub mod schemas;
 pub mod scheme;

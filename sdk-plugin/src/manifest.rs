@@ -1,21 +1,29 @@
-//! What a plugin says of itself, read from its file before any of its code runs.
+//! What a plugin declares about itself. The host reads it from the file before it runs any of the plugin's code.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::Fault;
 
 /// The manifest: JSON in the plugin file's own section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
-    /// Stable for the plugin's life, reverse-domain or plain: `[a-z0-9._-]{1,64}`. Rows and claims are kept under it.
+    /// Never changes, reverse-domain or plain: `[a-z0-9._-]{1,64}`. Rows and claims are kept under it.
     pub id: String,
+    /// Semantic version of the plugin.
     pub version: String,
+    /// The ABI that the file was built for.
     pub abi: Abi,
+    /// One line about the plugin.
     pub description: String,
+    /// SPDX expression.
     pub licence: String,
+    /// Drivers in the file.
     #[serde(default)]
     pub drivers: Vec<DriverRole>,
+    /// Schemes in the file.
     #[serde(default)]
     pub schemes: Vec<SchemeRole>,
     /// Host services it needs: `rpc.v1`, `sign.v1`, `store.v1`, `job.v1`, `sleep.v1`.
@@ -28,11 +36,30 @@ pub struct Manifest {
     pub max_message_bytes: Option<u32>,
 }
 
+impl Manifest {
+    /// Parses the text of a manifest.
+    ///
+    /// # Errors
+    /// It is not a manifest: a defect of the plugin file.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        serde_json::from_str(text).map_err(|error| Fault::internal(format!("manifest: {error}")))
+    }
+
+    /// Network and asset of every known asset of the manifest's drivers.
+    #[must_use]
+    pub fn known_assets(self) -> Vec<(String, String)> {
+        let known = self.drivers.into_iter().flat_map(|role| role.known_assets);
+        known.map(|known| (known.network, known.asset)).collect()
+    }
+}
+
 /// ABI the plugin was built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Abi {
+    /// Major version; must be the host's.
     pub major: u16,
+    /// Minor version; a host of an earlier one may load the file.
     pub minor: u16,
 }
 
@@ -43,6 +70,7 @@ pub struct Abi {
 pub struct DriverRole {
     /// CAIP-2 namespace: `eip155`.
     pub family: String,
+    /// Suite of the keys that sign its transactions.
     pub suite: crate::host::Suite,
     /// JSON-RPC methods that schemes and this driver may read with.
     pub rpc_reads: Vec<String>,
@@ -52,13 +80,13 @@ pub struct DriverRole {
     #[serde(default)]
     pub known_assets: Vec<KnownAsset>,
     /// JSON schema of a network's `options`: the host checks them against it before any code of the plugin runs, and
-    /// says what to write in the words of its descriptions.
+    /// quotes its descriptions in error messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub options_schema: Option<Value>,
-    /// How the part of a network's id behind the colon is written.
+    /// Form of the part of a network's id after the colon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_form: Option<TextForm>,
-    /// How an operator writes an asset.
+    /// Form in which an operator writes an asset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asset_form: Option<TextForm>,
 }
@@ -69,7 +97,7 @@ pub struct DriverRole {
 pub struct TextForm {
     /// Regular expression (ECMA-262, as in JSON schema) over the whole text: begin it with `^` and end it with `$`.
     pub pattern: String,
-    /// In words, behind "write": `the chain id in decimal digits`.
+    /// Completes the sentence "write …": `the chain id in decimal digits`.
     pub description: String,
     /// A text that fits.
     pub example: String,
@@ -81,7 +109,9 @@ pub struct TextForm {
 pub struct KnownAsset {
     /// CAIP-2.
     pub network: String,
+    /// In the driver's canonical form.
     pub asset: String,
+    /// Ticker, for people.
     pub symbol: String,
 }
 
@@ -89,6 +119,7 @@ pub struct KnownAsset {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SchemeRole {
+    /// Name of the scheme on the wire.
     pub scheme: String,
     /// CAIP-2 namespace.
     pub family: String,
@@ -110,10 +141,11 @@ pub struct Grant {
     /// (`config:deployments.*.escrow`): every text found there, which the operator grants by writing it. Hex is compared
     /// in lower case, so plans write it so; other spellings are compared as they are.
     pub target: String,
+    /// EVM: 4-byte selectors. Solana: the driver's names of operations.
     pub operations: Vec<String>,
 }
 
-/// The target that stands for any asset allowed on the network.
+/// The target that means any asset allowed on the network.
 pub const ANY_ASSET: &str = "asset";
 
 /// The path of a target that points into the instance's configuration.

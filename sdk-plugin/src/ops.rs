@@ -1,7 +1,7 @@
 //! The messages of every operation and host service, as both sides of the boundary write and read them.
 //!
 //! A request carries the call's context and the named arguments of the trait's function; a response is the function's
-//! answer, always a JSON object. What the response types below don't name is a type of the traits themselves.
+//! answer, always a JSON object. Other responses are the types of the traits themselves.
 
 use std::borrow::Cow;
 
@@ -12,35 +12,58 @@ use crate::host::Job;
 use crate::scheme::{Plan, RouteRequest, Step};
 use crate::{CallContext, PaymentRequest};
 
-/// Names of the operations a host asks of a plugin.
+/// Names of the operations that a host calls.
 pub mod op {
+    /// [`SchemeHandler::supported`](crate::SchemeHandler::supported).
     pub const SUPPORTED: &str = "x402.supported";
+    /// [`SchemeHandler::identify`](crate::SchemeHandler::identify).
     pub const IDENTIFY: &str = "x402.identify";
+    /// [`SchemeHandler::verify`](crate::SchemeHandler::verify).
     pub const VERIFY: &str = "x402.verify";
+    /// [`SchemeHandler::plan`](crate::SchemeHandler::plan).
     pub const PLAN: &str = "x402.plan";
+    /// [`SchemeHandler::judge`](crate::SchemeHandler::judge).
     pub const JUDGE: &str = "x402.judge";
+    /// [`SchemeHandler::route`](crate::SchemeHandler::route).
     pub const ROUTE: &str = "x402.route";
+    /// [`SchemeHandler::job`](crate::SchemeHandler::job).
     pub const JOB: &str = "x402.job";
+    /// [`SchemeHandler::check`](crate::SchemeHandler::check).
     pub const SCHEME_CHECK: &str = "x402.check";
+    /// [`ChainDriver::check`](crate::ChainDriver::check).
     pub const CHECK: &str = "chain.check";
+    /// [`ChainDriver::lane`](crate::ChainDriver::lane).
     pub const LANE: &str = "chain.lane";
+    /// [`ChainDriver::quote`](crate::ChainDriver::quote).
     pub const QUOTE: &str = "chain.quote";
+    /// [`ChainDriver::build`](crate::ChainDriver::build).
     pub const BUILD: &str = "chain.build";
+    /// [`ChainDriver::fill`](crate::ChainDriver::fill).
     pub const FILL: &str = "chain.fill";
+    /// [`ChainDriver::broadcast`](crate::ChainDriver::broadcast).
     pub const BROADCAST: &str = "chain.broadcast";
+    /// [`ChainDriver::observe`](crate::ChainDriver::observe).
     pub const OBSERVE: &str = "chain.observe";
+    /// [`Lifecycle::start`](crate::abi::Lifecycle::start).
     pub const START: &str = "plugin.start";
+    /// [`Lifecycle::health`](crate::abi::Lifecycle::health).
     pub const HEALTH: &str = "plugin.health";
 }
 
-/// Names of the services a plugin asks of its host.
+/// Names of the services that a plugin calls.
 pub mod service {
+    /// JSON-RPC to a network's nodes.
     pub const RPC: &str = "rpc.v1";
+    /// Signatures by keys in custody.
     pub const SIGN: &str = "sign.v1";
+    /// Rows of the plugin.
     pub const STORE: &str = "store.v1";
+    /// Work for later.
     pub const JOB: &str = "job.v1";
+    /// Time passes.
     pub const SLEEP: &str = "sleep.v1";
 
+    /// Every service.
     pub const ALL: [&str; 5] = [RPC, SIGN, STORE, JOB, SLEEP];
 }
 
@@ -48,6 +71,7 @@ pub mod service {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ContextCall<'a> {
+    /// What travels with every operation.
     pub context: Cow<'a, CallContext>,
 }
 
@@ -55,7 +79,9 @@ pub struct ContextCall<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PaymentCall<'a> {
+    /// What travels with every operation.
     pub context: Cow<'a, CallContext>,
+    /// The payment.
     pub request: Cow<'a, PaymentRequest>,
 }
 
@@ -63,8 +89,11 @@ pub struct PaymentCall<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JudgeCall<'a> {
+    /// What travels with every operation.
     pub context: Cow<'a, CallContext>,
+    /// The plan being judged.
     pub plan: Cow<'a, Plan>,
+    /// What the chain shows for one of its steps.
     pub evidence: Cow<'a, Evidence>,
 }
 
@@ -72,7 +101,9 @@ pub struct JudgeCall<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RouteCall<'a> {
+    /// What travels with every operation.
     pub context: Cow<'a, CallContext>,
+    /// The HTTP request.
     pub request: Cow<'a, RouteRequest>,
 }
 
@@ -80,7 +111,9 @@ pub struct RouteCall<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JobCall<'a> {
+    /// What travels with every operation.
     pub context: Cow<'a, CallContext>,
+    /// The job that is due.
     pub job: Cow<'a, Job>,
 }
 
@@ -88,6 +121,7 @@ pub struct JobCall<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JobReply {
+    /// Requests to settle, in any order.
     pub requests: Vec<PaymentRequest>,
 }
 
@@ -95,7 +129,9 @@ pub struct JobReply {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CheckCall<'a> {
+    /// What travels with every operation.
     pub context: Cow<'a, CallContext>,
+    /// The network as configured, with its keys.
     pub network: Cow<'a, Network>,
 }
 
@@ -103,7 +139,9 @@ pub struct CheckCall<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LaneCall<'a> {
+    /// What travels with every operation.
     pub context: Cow<'a, CallContext>,
+    /// The lane to read.
     pub lane: Cow<'a, Lane>,
 }
 
@@ -111,8 +149,11 @@ pub struct LaneCall<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct QuoteCall<'a> {
+    /// What travels with every operation.
     pub context: Cow<'a, CallContext>,
+    /// The lane that bids.
     pub lane: Cow<'a, Lane>,
+    /// The bid to replace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Cow<'a, Bid>>,
 }
@@ -121,9 +162,13 @@ pub struct QuoteCall<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BuildCall<'a> {
+    /// What travels with every operation.
     pub context: Cow<'a, CallContext>,
+    /// The slot to fill with a transaction.
     pub slot: Cow<'a, Slot>,
+    /// What the transaction offers to pay.
     pub bid: Cow<'a, Bid>,
+    /// The steps to carry.
     pub steps: Cow<'a, [Step]>,
 }
 
@@ -131,8 +176,11 @@ pub struct BuildCall<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FillCall<'a> {
+    /// What travels with every operation.
     pub context: Cow<'a, CallContext>,
+    /// The slot to fill with a transaction.
     pub slot: Cow<'a, Slot>,
+    /// What the transaction offers to pay.
     pub bid: Cow<'a, Bid>,
 }
 
@@ -140,7 +188,9 @@ pub struct FillCall<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BroadcastCall<'a> {
+    /// What travels with every operation.
     pub context: Cow<'a, CallContext>,
+    /// The attempt to send.
     pub attempt: Cow<'a, Attempt>,
 }
 
@@ -148,7 +198,9 @@ pub struct BroadcastCall<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ObserveCall<'a> {
+    /// What travels with every operation.
     pub context: Cow<'a, CallContext>,
+    /// The attempts to observe.
     pub watches: Cow<'a, [Watch]>,
 }
 
@@ -156,6 +208,7 @@ pub struct ObserveCall<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ObserveReply {
+    /// One per watch, in their order.
     pub observations: Vec<Observation>,
 }
 
@@ -163,6 +216,7 @@ pub struct ObserveReply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Health {
+    /// Whether the instance can work.
     pub healthy: bool,
     /// One sentence for the operator: what is wrong and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,21 +227,24 @@ pub struct Health {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SleepRequest {
+    /// Milliseconds to wait.
     pub millis: u64,
 }
 
-/// Response of what has nothing to say: `plugin.start`, `job.v1`, `sleep.v1`.
+/// Response without members: `plugin.start`, `job.v1`, `sleep.v1`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Empty {}
 
-/// What may come with a negative status; the status itself says the kind.
+/// Optional body of a negative status; the status itself is the kind of fault.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct FaultBody {
+    /// For operators.
     #[serde(default)]
     pub message: String,
+    /// Milliseconds from now after which a new try makes sense.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
 }
@@ -206,7 +263,7 @@ impl FaultBody {
         serde_json::to_vec(&body).unwrap_or_default()
     }
 
-    /// The fault that a negative status and its response mean. Takes plain text for a message, and nothing at all.
+    /// The fault that a negative status and its response mean. The response may be plain text or empty.
     #[must_use]
     pub fn decode(status: i32, body: &[u8]) -> crate::Fault {
         let Self {

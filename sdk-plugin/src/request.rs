@@ -1,4 +1,4 @@
-//! A payment as the host hands it to a scheme: one shape for protocol v2, v1 and the oldest README's form.
+//! A payment as a scheme gets it from the host: one shape for protocol v2, v1 and the oldest README's form.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,8 +12,10 @@ pub enum ProtocolVersion {
     /// The oldest README's body with a base64 `paymentHeader`. Schemes treat it as [`ProtocolVersion::V1`].
     #[serde(rename = "legacy0")]
     Legacy0,
+    /// Protocol version 1.
     #[serde(rename = "1")]
     V1,
+    /// Protocol version 2.
     #[serde(rename = "2")]
     V2,
 }
@@ -27,16 +29,29 @@ impl ProtocolVersion {
             Self::V2 => 2,
         }
     }
+
+    /// Whether schemes treat the request as protocol v1: v1 itself and the older form.
+    #[must_use]
+    pub fn is_v1(self) -> bool {
+        match self {
+            Self::Legacy0 | Self::V1 => true,
+            Self::V2 => false,
+        }
+    }
 }
 
-/// Why the scheme is being asked. Set by the host.
+/// Why the host calls the scheme. Set by the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Purpose {
+    /// `POST /verify`.
     Verify,
+    /// `POST /settle`.
     Settle,
+    /// A job of the scheme.
     Job,
+    /// A route of the scheme.
     Route,
 }
 
@@ -45,6 +60,7 @@ pub enum Purpose {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Requirements {
+    /// Name of the scheme.
     pub scheme: String,
     /// CAIP-2.
     pub network: String,
@@ -61,7 +77,7 @@ pub struct Requirements {
     pub extra: Map<String, Value>,
 }
 
-/// What the buyer says it accepted. Hostile: only scheme and network are ever compared with the requirements.
+/// What the buyer claims to have accepted. Hostile: only scheme and network are ever compared with the requirements.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -80,7 +96,9 @@ pub struct Accepted {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentRequest {
+    /// The form in which the request arrived.
     pub version: ProtocolVersion,
+    /// Name of the scheme.
     pub scheme: String,
     /// CAIP-2; exactly one that the plugin instance serves.
     pub network: String,
@@ -88,7 +106,9 @@ pub struct PaymentRequest {
     pub network_as_sent: String,
     /// The scheme's own payload (`paymentPayload.payload`). Hostile.
     pub payload: Map<String, Value>,
+    /// What the buyer accepted.
     pub accepted: Accepted,
+    /// The seller's terms.
     pub requirements: Requirements,
     /// v2: `paymentPayload.resource`; v1: `{url, description, mimeType}` from the requirements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,6 +116,7 @@ pub struct PaymentRequest {
     /// `paymentPayload.extensions`. Hostile.
     #[serde(default)]
     pub extensions: Map<String, Value>,
+    /// Why the host makes the call.
     pub purpose: Purpose,
     /// The authenticated caller; `None` where the operator runs without tenants.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -19,7 +19,9 @@ use crate::scheme::{Identity, Judgement, Planned, RouteResponse, SchemeCheck, Su
 /// A schema and the name of its message: `x402.verify.request`, `rpc.v1.response`, `fault`, `manifest`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Named {
+    /// Name of the message.
     pub name: String,
+    /// JSON schema, draft 2020-12.
     pub schema: Schema,
 }
 

@@ -1,12 +1,11 @@
 //! The plugin file for the scheme `auth-capture` on EVM networks. Their driver is in another file.
 //!
-//! All behaviour is the library's; this crate says what the file holds and reads its configuration.
+//! All behaviour is the library's; this crate declares what the file contains and reads its configuration.
 
 use schemes_evm::auth_capture::config::Config;
 use schemes_evm::auth_capture::{AuthCaptureEvm, SCHEME};
 use sdk_plugin::abi::PluginRoles;
-use sdk_plugin::{Fault, Value, export_plugin};
-use serde::Deserialize;
+use sdk_plugin::{Fault, Value, config, export_plugin};
 
 const MANIFEST: &str = include_str!("../manifest.json");
 
@@ -14,13 +13,7 @@ export_plugin!(MANIFEST, create);
 
 /// `config`: what the host has validated against the manifest's schema; `Null` where the operator wrote nothing.
 fn create(config: Value) -> Result<PluginRoles, Fault> {
-    let config = if config.is_null() {
-        Config::default()
-    } else {
-        Config::deserialize(config).map_err(|error| {
-            Fault::invalid(format!("configuration of switchyard.evm-auth-capture: {error}"))
-        })?
-    };
+    let config: Config = config::instance("switchyard.evm-auth-capture", config)?;
     config.check().map_err(Fault::invalid)?;
     Ok(PluginRoles::default().scheme(SCHEME, AuthCaptureEvm::new(config)))
 }
@@ -35,13 +28,14 @@ mod tests {
     use schemes_evm::auth_capture::deployment::{V1_0, V1_1};
     use schemes_evm::text;
     use sdk_plugin::Manifest;
-    use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR};
+    use sdk_plugin::testkit::manifest as kit;
+    use serde::Deserialize;
     use serde_json::json;
 
     use super::*;
 
     fn manifest() -> Manifest {
-        serde_json::from_str(MANIFEST).expect("the manifest parses")
+        kit::manifest(MANIFEST, env!("CARGO_PKG_VERSION"))
     }
 
     fn selectors(selectors: &[[u8; 4]]) -> BTreeSet<String> {
@@ -56,21 +50,19 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_says_what_the_code_does() {
+    fn the_manifest_matches_the_code() {
         let manifest = manifest();
-        assert_eq!(manifest.version, env!("CARGO_PKG_VERSION"));
-        assert_eq!((manifest.abi.major, manifest.abi.minor), (ABI_MAJOR, ABI_MINOR));
         assert!(manifest.drivers.is_empty());
-        let [scheme] = manifest.schemes.as_slice() else {
-            panic!("one scheme");
-        };
-        assert_eq!(
-            (scheme.scheme.as_str(), scheme.family.as_str()),
-            (SCHEME, "eip155")
+        kit::assert_scheme(
+            &manifest,
+            kit::SchemeFacts {
+                scheme: SCHEME,
+                family: "eip155",
+                versions: &VERSIONS,
+                services: &["rpc.v1", "store.v1", "job.v1", "sleep.v1"],
+            },
         );
-        assert_eq!(scheme.versions, VERSIONS);
-        assert!(scheme.routes);
-        assert_eq!(manifest.services, ["rpc.v1", "store.v1", "job.v1", "sleep.v1"]);
+        assert!(manifest.schemes[0].routes);
     }
 
     #[test]
@@ -96,13 +88,13 @@ mod tests {
                 selectors(&relayed),
             ),
         ];
-        let told = manifest.schemes[0].calls.iter().map(|grant| {
+        let declared = manifest.schemes[0].calls.iter().map(|grant| {
             (
                 grant.target.clone(),
                 grant.operations.iter().cloned().collect::<BTreeSet<_>>(),
             )
         });
-        assert_eq!(told.collect::<Vec<_>>(), expected);
+        assert_eq!(declared.collect::<Vec<_>>(), expected);
     }
 
     /// Every setting by name: a new one does not compile until it is here.
@@ -147,12 +139,12 @@ mod tests {
             "older_unauthenticated_reason",
         ];
         let schema = manifest().config_schema;
-        let told = schema["properties"].as_object().expect("properties");
+        let declared = schema["properties"].as_object().expect("properties");
         assert_eq!(
-            told.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+            declared.keys().map(String::as_str).collect::<BTreeSet<_>>(),
             BTreeSet::from(fields)
         );
-        let defaults: serde_json::Map<String, Value> = told
+        let defaults: serde_json::Map<String, Value> = declared
             .iter()
             .filter_map(|(name, property)| Some((name.clone(), property.get("default")?.clone())))
             .collect();
@@ -160,7 +152,7 @@ mod tests {
             Config::deserialize(Value::Object(defaults)).expect("defaults"),
             Config::default()
         );
-        for (name, property) in told {
+        for (name, property) in declared {
             assert!(property["description"].is_string(), "{name}");
         }
     }
@@ -191,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_told_in_words() {
+    fn contradictions_are_reported() {
         let agreement = json!({
             "tenant": "shop",
             "receiver": "0x2222222222222222222222222222222222222222",
@@ -199,7 +191,7 @@ mod tests {
             "asset": "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913",
             "max_per_day": "1",
         });
-        for (bad, told) in [
+        for (bad, declared) in [
             (json!({"max_gas": "many"}), "switchyard.evm-auth-capture"),
             (json!({"maxGas": 1}), "switchyard.evm-auth-capture"),
             (
@@ -266,11 +258,12 @@ mod tests {
             let fault = create(bad.clone())
                 .err()
                 .unwrap_or_else(|| panic!("{bad} is taken"));
-            assert!(fault.message.contains(told), "{bad}: {fault}");
+            assert!(fault.message.contains(declared), "{bad}: {fault}");
         }
     }
 
-    /// The host checks only the names that the schema marks: a misspelled one would have no rights, and nobody would hear it.
+    /// The host checks only the names that the schema marks: a misspelled one would have no rights, and no error would
+    /// report it.
     #[test]
     fn every_tenant_in_the_schema_is_marked_as_one() {
         fn tenants(name: &str, schema: &Value, found: &mut Vec<(String, Value)>) {
@@ -308,7 +301,7 @@ mod tests {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/escrow.md");
         let page = std::fs::read_to_string(file).expect("docs/src/escrow.md");
         let (before, rest) = page.split_once(BEGIN).expect("a mark before the settings");
-        let (told, after) = rest.split_once(END).expect("a mark behind the settings");
+        let (declared, after) = rest.split_once(END).expect("a mark behind the settings");
         let schema = manifest().config_schema;
         let mut table = "| Key | Default | |\n|---|---|---|\n".to_owned();
         for (name, property) in schema["properties"].as_object().expect("properties") {
@@ -318,7 +311,7 @@ mod tests {
             std::fs::write(file, [before, BEGIN, &table, END, after].concat()).expect("written");
         } else {
             assert_eq!(
-                told, table,
+                declared, table,
                 "docs/src/escrow.md is not current: run this test with UPDATE_DOCS=1"
             );
         }

@@ -1,11 +1,11 @@
 //! The plugin file for EVM networks: the driver of the family `eip155`, and the scheme `exact`.
 //!
-//! All behaviour is the library's; this crate says what the file holds and reads its configuration.
+//! All behaviour is the library's; this crate declares what the file contains and reads its configuration.
 
 use schemes_evm::driver::{EvmDriver, FAMILY};
 use schemes_evm::exact::{Config, DEFAULT_MAX_GAS, ExactEvm, SCHEME};
 use sdk_plugin::abi::PluginRoles;
-use sdk_plugin::{Fault, Manifest, Value, export_plugin};
+use sdk_plugin::{Fault, Manifest, Value, config, export_plugin};
 use serde::Deserialize;
 
 const MANIFEST: &str = include_str!("../manifest.json");
@@ -28,26 +28,15 @@ impl Default for Settings {
 }
 
 fn create(config: Value) -> Result<PluginRoles, Fault> {
-    let settings = if config.is_null() {
-        Settings::default()
-    } else {
-        Settings::deserialize(config)
-            .map_err(|error| Fault::invalid(format!("configuration of switchyard.evm: {error}")))?
-    };
-    let driver = EvmDriver::with_known_assets(known_assets()?).with_max_gas(settings.max_gas);
+    let settings: Settings = config::instance("switchyard.evm", config)?;
+    let driver = EvmDriver::with_known_assets(Manifest::parse(MANIFEST)?.known_assets())
+        .with_max_gas(settings.max_gas);
     let exact = ExactEvm::new(Config {
         max_gas: settings.max_gas,
     });
     Ok(PluginRoles::default()
         .driver(FAMILY, driver)
         .scheme(SCHEME, exact))
-}
-
-fn known_assets() -> Result<Vec<(String, String)>, Fault> {
-    let manifest: Manifest =
-        serde_json::from_str(MANIFEST).map_err(|error| Fault::internal(format!("manifest: {error}")))?;
-    let known = manifest.drivers.into_iter().flat_map(|role| role.known_assets);
-    Ok(known.map(|known| (known.network, known.asset)).collect())
 }
 
 #[cfg(test)]
@@ -59,48 +48,49 @@ mod tests {
     use schemes_evm::driver::{RPC_READS, RPC_SENDS};
     use schemes_evm::exact::VERSIONS;
     use schemes_evm::text;
-    use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR};
     use sdk_plugin::host::Suite;
     use sdk_plugin::manifest::Grant;
+    use sdk_plugin::testkit::manifest as kit;
     use serde_json::json;
 
     use super::*;
 
     fn manifest() -> Manifest {
-        serde_json::from_str(MANIFEST).expect("the manifest parses")
+        kit::manifest(MANIFEST, env!("CARGO_PKG_VERSION"))
     }
 
     #[test]
-    fn the_manifest_says_what_the_code_does() {
+    fn the_manifest_matches_the_code() {
         let manifest = manifest();
-        assert_eq!(manifest.version, env!("CARGO_PKG_VERSION"));
-        assert_eq!((manifest.abi.major, manifest.abi.minor), (ABI_MAJOR, ABI_MINOR));
-        let [driver] = manifest.drivers.as_slice() else {
-            panic!("one driver");
-        };
-        assert_eq!((driver.family.as_str(), driver.suite), (FAMILY, Suite::Secp256k1));
-        assert_eq!(driver.rpc_reads, RPC_READS);
-        assert_eq!(driver.rpc_sends, RPC_SENDS);
-        let [scheme] = manifest.schemes.as_slice() else {
-            panic!("one scheme");
-        };
-        assert_eq!((scheme.scheme.as_str(), scheme.family.as_str()), (SCHEME, FAMILY));
-        assert_eq!(
-            BTreeSet::from_iter(scheme.versions.iter().copied()),
-            BTreeSet::from(VERSIONS)
+        kit::assert_driver(
+            &manifest,
+            kit::DriverFacts {
+                family: FAMILY,
+                suite: Suite::Secp256k1,
+                rpc_reads: RPC_READS,
+                rpc_sends: RPC_SENDS,
+            },
+        );
+        kit::assert_scheme(
+            &manifest,
+            kit::SchemeFacts {
+                scheme: SCHEME,
+                family: FAMILY,
+                versions: &VERSIONS,
+                services: &["rpc.v1", "sign.v1"],
+            },
         );
         let operations = vec![
             TRANSFER_VRS_SELECTOR.to_string(),
             TRANSFER_BYTES_SELECTOR.to_string(),
         ];
         assert_eq!(
-            scheme.calls,
+            manifest.schemes[0].calls,
             [Grant {
                 target: "asset".into(),
                 operations
             }]
         );
-        assert_eq!(manifest.services, ["rpc.v1", "sign.v1"]);
     }
 
     #[test]
@@ -127,7 +117,7 @@ mod tests {
             .clone()
             .expect("a schema of the options");
         assert_eq!(schema["additionalProperties"], json!(false));
-        let told = schema["properties"].as_object().expect("properties");
+        let declared = schema["properties"].as_object().expect("properties");
         // Every field of the driver's options, by name: a new one does not compile until it is here.
         let Options {
             legacy: _,
@@ -156,15 +146,15 @@ mod tests {
             "asset_gas",
         ];
         assert_eq!(
-            told.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+            declared.keys().map(String::as_str).collect::<BTreeSet<_>>(),
             BTreeSet::from(fields)
         );
-        let defaults: serde_json::Map<String, Value> = told
+        let defaults: serde_json::Map<String, Value> = declared
             .iter()
             .map(|(name, property)| (name.clone(), property["default"].clone()))
             .collect();
         assert_eq!(Options::read(&Value::Object(defaults)), Ok(Options::default()));
-        for (name, property) in told {
+        for (name, property) in declared {
             assert!(property["description"].is_string(), "{name}");
             for example in property["examples"].as_array().into_iter().flatten() {
                 assert!(
@@ -194,9 +184,9 @@ mod tests {
     #[test]
     fn configuration_has_the_documented_keys_and_defaults() {
         let schema = manifest().config_schema;
-        let told = &schema["properties"];
-        assert_eq!(told["max_gas"]["default"], json!(DEFAULT_MAX_GAS));
-        assert_eq!(told.as_object().map(serde_json::Map::len), Some(1));
+        let declared = &schema["properties"];
+        assert_eq!(declared["max_gas"]["default"], json!(DEFAULT_MAX_GAS));
+        assert_eq!(declared.as_object().map(serde_json::Map::len), Some(1));
 
         assert!(create(Value::Null).is_ok());
         assert!(create(json!({})).is_ok());

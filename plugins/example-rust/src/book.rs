@@ -29,7 +29,8 @@ struct Config {
 }
 
 impl Book {
-    /// The host has validated the configuration against the manifest's schema; what a schema can't say is checked here.
+    /// The host has validated the configuration against the manifest's schema; rules that a schema can't express are checked
+    /// here.
     pub(crate) fn read(config: Value) -> Result<Self, Fault> {
         let config: Config =
             serde_json::from_value(config).map_err(|error| Fault::invalid(error.to_string()))?;

@@ -67,7 +67,7 @@ impl Voucher {
     }
 }
 
-/// The digest of the payload's code. The code itself is money: it is kept nowhere and never told.
+/// The digest of the payload's code. The code itself is money: it is stored nowhere and never returned.
 fn digest(request: &PaymentRequest) -> Result<String, Refusal> {
     let code = request.payload.get("code").and_then(|code| code.as_str());
     match code {
@@ -81,7 +81,7 @@ fn digest(request: &PaymentRequest) -> Result<String, Refusal> {
     }
 }
 
-/// Whoever holds the code is the payer.
+/// The holder of the code is the payer.
 fn payer(digest: &str) -> String {
     format!("voucher:{digest}")
 }

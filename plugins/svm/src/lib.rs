@@ -1,6 +1,6 @@
 //! The plugin file for Solana networks: the driver of the family `solana`, and the scheme `exact`.
 //!
-//! All behaviour is the library's; this crate says what the file holds and reads its configuration.
+//! All behaviour is the library's; this crate declares what the file contains and reads its configuration.
 
 use std::sync::Arc;
 
@@ -8,22 +8,19 @@ use schemes_svm::Blockhashes;
 use schemes_svm::driver::{FAMILY, SvmDriver};
 use schemes_svm::exact::{Config, ExactSvm, SCHEME};
 use sdk_plugin::abi::PluginRoles;
-use sdk_plugin::{Fault, Value, export_plugin};
-use serde::Deserialize;
+use sdk_plugin::{Fault, Value, config, export_plugin};
 
 const MANIFEST: &str = include_str!("../manifest.json");
+
+/// The plugin's id, as its manifest has it.
+const ID: &str = "switchyard.svm";
 
 export_plugin!(MANIFEST, create);
 
 /// Reads the instance's configuration, which the host has validated against the manifest's schema.
 fn create(config: Value) -> Result<PluginRoles, Fault> {
-    let invalid = |why: String| Fault::invalid(format!("configuration of switchyard.svm: {why}"));
-    let config = if config.is_null() {
-        Config::default()
-    } else {
-        Config::deserialize(config).map_err(|error| invalid(error.to_string()))?
-    };
-    config.check().map_err(invalid)?;
+    let config: Config = config::instance(ID, config)?;
+    config.check().map_err(|why| config::invalid_instance(ID, &why))?;
     let blockhashes = Arc::new(Blockhashes::default());
     Ok(PluginRoles::default()
         .driver(FAMILY, SvmDriver::new().sharing(blockhashes.clone()))
@@ -39,42 +36,43 @@ mod tests {
     use schemes_svm::exact::VERSIONS;
     use schemes_svm::text;
     use sdk_plugin::Manifest;
-    use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR};
     use sdk_plugin::host::Suite;
     use sdk_plugin::manifest::Grant;
+    use sdk_plugin::testkit::manifest as kit;
     use serde_json::json;
 
     use super::*;
 
     fn manifest() -> Manifest {
-        serde_json::from_str(MANIFEST).expect("the manifest parses")
+        kit::manifest(MANIFEST, env!("CARGO_PKG_VERSION"))
     }
 
     #[test]
-    fn the_manifest_says_what_the_code_does() {
+    fn the_manifest_matches_the_code() {
         let manifest = manifest();
-        assert_eq!(manifest.version, env!("CARGO_PKG_VERSION"));
-        assert_eq!((manifest.abi.major, manifest.abi.minor), (ABI_MAJOR, ABI_MINOR));
-        let [driver] = manifest.drivers.as_slice() else {
-            panic!("one driver");
-        };
-        assert_eq!((driver.family.as_str(), driver.suite), (FAMILY, Suite::Ed25519));
-        assert_eq!(driver.rpc_reads, RPC_READS);
-        assert_eq!(driver.rpc_sends, RPC_SENDS);
-        let [scheme] = manifest.schemes.as_slice() else {
-            panic!("one scheme");
-        };
-        assert_eq!((scheme.scheme.as_str(), scheme.family.as_str()), (SCHEME, FAMILY));
-        assert_eq!(
-            BTreeSet::from_iter(scheme.versions.iter().copied()),
-            BTreeSet::from(VERSIONS)
+        kit::assert_driver(
+            &manifest,
+            kit::DriverFacts {
+                family: FAMILY,
+                suite: Suite::Ed25519,
+                rpc_reads: RPC_READS,
+                rpc_sends: RPC_SENDS,
+            },
+        );
+        kit::assert_scheme(
+            &manifest,
+            kit::SchemeFacts {
+                scheme: SCHEME,
+                family: FAMILY,
+                versions: &VERSIONS,
+                services: &["rpc.v1", "sign.v1", "store.v1", "sleep.v1"],
+            },
         );
         let granted = Grant {
             target: "asset".into(),
             operations: OPERATIONS.map(str::to_owned).into(),
         };
-        assert_eq!(scheme.calls, [granted]);
-        assert_eq!(manifest.services, ["rpc.v1", "sign.v1", "store.v1", "sleep.v1"]);
+        assert_eq!(manifest.schemes[0].calls, [granted]);
     }
 
     #[test]
@@ -104,18 +102,18 @@ mod tests {
             ("max_clock_skew_s", json!(max_clock_skew_s)),
             ("low_balance_lamports", json!(low_balance_lamports)),
         ];
-        let told = schema["properties"].as_object().expect("properties");
-        assert_eq!(told.len(), fields.len());
+        let declared = schema["properties"].as_object().expect("properties");
+        assert_eq!(declared.len(), fields.len());
         for (name, default) in fields {
-            assert_eq!(told[name]["default"], default, "{name}");
+            assert_eq!(declared[name]["default"], default, "{name}");
         }
         assert!(driver.reference_form.is_some() && driver.asset_form.is_some());
     }
 
     #[test]
-    fn configuration_has_the_documented_keys_and_defaults() {
+    fn configuration_has_the_documented_defaults() {
         let schema = manifest().config_schema;
-        let told = &schema["properties"];
+        let declared = &schema["properties"];
         let defaults = Config::default();
         for (key, value) in [
             ("layout", json!("identity")),
@@ -132,9 +130,9 @@ mod tests {
             ("lookup_tables", json!(defaults.lookup_tables)),
             ("min_blocks_left", json!(defaults.min_blocks_left)),
         ] {
-            assert_eq!(told[key]["default"], value, "{key}");
+            assert_eq!(declared[key]["default"], value, "{key}");
         }
-        let create_ata = &told["create_ata"]["properties"];
+        let create_ata = &declared["create_ata"]["properties"];
         assert_eq!(create_ata["mode"]["default"], json!("off"));
         // The host compares it with max_cost: what the plan's step may cost beside the fees.
         assert_eq!(
@@ -149,7 +147,7 @@ mod tests {
             create_ata["max_per_tenant"]["default"],
             json!(defaults.create_ata.max_per_tenant)
         );
-        let wallets = &told["smart_wallets"]["properties"];
+        let wallets = &declared["smart_wallets"]["properties"];
         assert_eq!(
             wallets["enabled"]["default"],
             json!(defaults.smart_wallets.enabled)
@@ -162,8 +160,11 @@ mod tests {
             wallets["max_price_micro_lamports"]["default"],
             json!(defaults.smart_wallets.max_price_micro_lamports)
         );
+    }
 
-        // Every key of the schema is one that the code reads.
+    #[test]
+    fn every_key_of_the_configuration_is_read() {
+        let schema = manifest().config_schema;
         let full = json!({
             "layout": "positional",
             "max_price_micro_lamports": 1,
@@ -189,11 +190,15 @@ mod tests {
                 .as_object()
                 .map(|map| map.keys().cloned().collect::<BTreeSet<_>>())
         };
-        assert_eq!(keys(&full), keys(told));
+        assert_eq!(keys(&full), keys(&schema["properties"]));
         for config in [Value::Null, json!({}), full] {
             let roles = create(config).expect("a good configuration");
             assert_eq!(roles.schemes.len() + roles.drivers.len(), 2);
         }
+    }
+
+    #[test]
+    fn bad_configurations_are_refused_and_name_the_plugin() {
         for bad in [
             json!({"layout": "any"}),
             json!({"max_signatures": 1}),

@@ -126,7 +126,7 @@ impl Operation {
     }
 
     /// Names an operation that we authorize ourselves for an authenticated tenant: the same request again has the same
-    /// name. Never a digest that anybody signs.
+    /// name. Never a digest that is signed.
     #[must_use]
     pub fn delegated_key(&self, payment_info_hash: B256) -> B256 {
         let (kind, amount, expected) = match self {

@@ -22,11 +22,11 @@ pub struct Config {
     pub scheme_v1_0: bool,
     /// Tenants whose v1.1 payloads may leave out `saltNonce` (section 15, "nonce probing").
     pub nonce_probing_tenants: Vec<String>,
-    /// Seconds from now beyond which no capture deadline may lie: it limits how long a signer is needed.
+    /// The furthest capture deadline that is accepted, seconds from now: it limits how long a signer is needed.
     pub max_capture_horizon_s: u64,
     /// The same for refund deadlines.
     pub max_refund_horizon_s: u64,
-    /// Seconds before the capture deadline in which no capture is begun any more: inclusion counts, not submission.
+    /// Seconds before the capture deadline in which no new capture starts: inclusion counts, not submission.
     pub capture_margin_s: u64,
     /// Least amount of a partial capture in atomic units: small ones round fees down (T-78).
     pub min_capture_amount: Amount,
@@ -40,13 +40,13 @@ pub struct Config {
     pub wallet_factories: Vec<Address>,
     /// Who has refunds paid by our signers, and up to what. Empty: no refunds.
     pub refund_funding: Vec<RefundAgreement>,
-    /// Whose payments are whose: without an entry a payment belongs to the tenant that had it collected, and whoever
-    /// holds the buyer's payload can be the first. An entry also lets the tenant speak for the receiver where the
+    /// Which tenant owns which receiver's payments: without an entry a payment belongs to the tenant that had it collected,
+    /// and any holder of the buyer's payload can be the first. An entry also lets the tenant act for the receiver where the
     /// authorizer is us.
     pub receivers: Vec<TenantReceiver>,
     /// Authorize captures, voids and refunds ourselves, for authenticated tenants.
     pub delegated_authorizer: Option<DelegatedAuthorizer>,
-    /// What is done for receivers on time.
+    /// What happens for receivers on time.
     pub keepers: Vec<KeeperRule>,
     /// Answer `unauthenticated_lifecycle_request`, as older builds did, for lifecycle requests.
     pub older_unauthenticated_reason: bool,
@@ -83,7 +83,7 @@ fn default_charges() -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefundAgreement {
-    /// Name of the tenant; without tenants there is no agreement to speak of.
+    /// Name of the tenant; without tenants there is no agreement.
     pub tenant: String,
     pub receiver: Address,
     /// CAIP-2.
@@ -99,9 +99,9 @@ pub struct RefundAgreement {
 pub struct DelegatedAuthorizer {
     /// Nothing is ever signed with its key: it names us in the salt that the buyer signs.
     pub address: Address,
-    /// Whose API key stands for whose consent, beside [`Config::receivers`]; here several tenants may speak for one
-    /// receiver. Whoever holds a buyer's payload could otherwise complete a charge with an amount of its own, or have
-    /// the payment bound to itself.
+    /// Which tenant's API key counts as whose consent, in addition to [`Config::receivers`]; here several tenants may act
+    /// for one receiver. Any holder of a buyer's payload could otherwise complete a charge with an amount of its own, or
+    /// have the payment bound to itself.
     #[serde(default)]
     pub receivers: Vec<TenantReceiver>,
 }
@@ -205,8 +205,8 @@ impl Config {
             .is_some_and(|delegated| delegated.address == authorizer)
     }
 
-    /// The authorizer to publish: ours, where a tenant can speak for a receiver. A payment that names it otherwise could
-    /// be ordered by nobody.
+    /// The authorizer to publish: ours, where a tenant can act for a receiver. For a payment that names it otherwise, no caller
+    /// could order operations.
     #[must_use]
     pub fn offered_authorizer(&self) -> Option<Address> {
         self.delegated_authorizer
@@ -223,7 +223,7 @@ impl Config {
         tenant.is_some_and(|tenant| known.any(|known| known.tenant == tenant && known.receiver == receiver))
     }
 
-    /// The tenant that a receiver's payments belong to. `None`: the operator has not said so.
+    /// The tenant that a receiver's payments belong to. `None`: the operator has not configured it.
     #[must_use]
     pub fn tenant_of(&self, receiver: Address) -> Option<&str> {
         let mut known = self.receivers.iter();
@@ -240,10 +240,10 @@ impl Config {
             .map(|known| known.receiver)
     }
 
-    /// What a schema can't say of the settings.
+    /// Rules about the settings that a schema can't express.
     ///
     /// # Errors
-    /// A sentence that names the key and says what to write.
+    /// A sentence that names the key and the correct value.
     pub fn check(&self) -> Result<(), String> {
         if let Some(own) = self.fee_terms {
             if own.min_fee_bps > own.max_fee_bps || own.max_fee_bps > BPS_PER_WHOLE {

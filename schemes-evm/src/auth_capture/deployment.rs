@@ -24,7 +24,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// As `extra.assetTransferMethod` spells it.
+    /// As in `extra.assetTransferMethod`.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         match text {

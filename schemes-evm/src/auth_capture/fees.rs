@@ -43,7 +43,7 @@ impl Fee {
     }
 }
 
-/// What the payment's terms say of fees.
+/// The payment's terms about fees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeeTerms {
     /// Basis points, `min <= max <= 10000`.
@@ -59,12 +59,12 @@ pub enum FeeFault {
     /// The receiver is not the terms' one.
     Receiver,
     OutOfRange,
-    /// A fee for nobody.
+    /// A fee without a recipient.
     ZeroReceiver,
 }
 
 impl FeeTerms {
-    /// The least fee that the terms allow: what is submitted where nobody chose.
+    /// The lowest fee that the terms allow: submitted where no fee is chosen.
     #[must_use]
     pub fn least(&self, form: FeeForm, amount: U256) -> Option<Fee> {
         match form {

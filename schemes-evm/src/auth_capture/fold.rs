@@ -2,7 +2,7 @@
 //!
 //! Events carry no id of the operation that caused them, and balances are read at the ends of blocks only. What happened in
 //! a block with several operations, or since a plan was made, is known when all events of the payment, in their order, come
-//! to the state that the chain shows. An event that can't be read, an id that names no place, or a move that the state does
+//! to the state that the chain shows. An event that can't be read, an id without a position, or a move that the state does
 //! not allow: then nothing is known.
 
 use alloy_primitives::{Address, B256};
@@ -12,7 +12,7 @@ use super::authorizer::Balances;
 use super::state::{self, Event, State};
 use crate::text;
 
-/// A move of a payment's balances at its place in the chain.
+/// A move of a payment's balances at its position in the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
     pub height: u64,
@@ -46,7 +46,7 @@ pub fn proves(
         return false;
     };
     let (id, event) = own;
-    let Some((tx_id, index)) = place(id) else {
+    let Some((tx_id, index)) = position(id) else {
         return false;
     };
     let is_own = |done: &Move| done.index == index && done.tx_id == tx_id && done.event == *event;
@@ -54,17 +54,17 @@ pub fn proves(
 }
 
 /// What others did with the payment, in order. `None`: it can't be read as a whole, or one transaction is shown at two
-/// places of the chain, which would count it twice.
+/// positions of the chain, which would count it twice.
 #[must_use]
 pub fn of_others(escrow: Address, payment_info_hash: B256, foreign: &[ForeignTx]) -> Option<Vec<Move>> {
     let logs = foreign.iter().map(|tx| (tx.height, tx.logs.as_slice()));
     let moves = moves(escrow, payment_info_hash, logs)?;
-    let is_at_one_place = |done: &Move| {
+    let is_at_one_position = |done: &Move| {
         moves
             .iter()
             .all(|other| other.tx_id != done.tx_id || other.height == done.height)
     };
-    moves.iter().all(is_at_one_place).then_some(moves)
+    moves.iter().all(is_at_one_position).then_some(moves)
 }
 
 /// All moves that these logs report, by height and position.
@@ -79,7 +79,7 @@ fn moves<'a>(
         .filter(|(_, log)| is_of_payment(escrow, payment_info_hash, log));
     let mut moves: Vec<Move> = logs
         .map(|(height, log)| {
-            let (tx_id, index) = place(&log.id)?;
+            let (tx_id, index) = position(&log.id)?;
             let event = state::event(payment_info_hash, log)?;
             Some(Move {
                 height,
@@ -108,7 +108,7 @@ fn is_of_payment(escrow: Address, payment_info_hash: B256, log: &LogEntry) -> bo
 }
 
 /// Transaction, lower case, and position in the block, of a log's id.
-fn place(id: &str) -> Option<(String, u64)> {
+fn position(id: &str) -> Option<(String, u64)> {
     let (tx_id, index) = id.rsplit_once('/')?;
     Some((tx_id.to_lowercase(), index.parse().ok()?))
 }

@@ -21,7 +21,7 @@ pub fn not_collected(escrow: Address, payment_info_hash: B256) -> Guard {
     }
 }
 
-/// Unchanged while the escrow holds exactly these balances. No pair of balances occurs twice in a payment's life.
+/// Unchanged while the escrow holds exactly these balances. No pair of balances occurs twice in a payment's lifetime.
 #[must_use]
 pub fn holds(escrow: Address, payment_info_hash: B256, balances: Balances) -> Guard {
     let held = (U256::ZERO, balances.capturable, balances.refundable);
@@ -41,7 +41,7 @@ fn read(escrow: Address, payment_info_hash: B256) -> ReadWanted {
 }
 
 /// Evidence of a step on a payment: every event of the payment, because only all of them together explain the balances that
-/// the escrow shows. `other_logs` are wanted of the step's transaction as well.
+/// the escrow shows. `other_logs` of the step's transaction are wanted as well.
 #[must_use]
 pub fn evidence(
     escrow: Address,

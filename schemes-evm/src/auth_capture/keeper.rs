@@ -1,12 +1,12 @@
-//! What is done for receivers on time: reported usage is captured on a schedule and before the capture deadline, held
-//! money that nobody used is warned of and, where the operator's rule says so, given back.
+//! What happens for receivers on time: reported usage is captured on a schedule and before the capture deadline, held
+//! unused money causes a warning and, where the operator's rule allows it, is given back.
 //!
-//! One job per payment and look. A look keeps nothing of its own: what is due is what was reported less what the chain
+//! One job per payment and check. A check stores nothing of its own: what is due is what was reported less what the chain
 //! shows as captured, and a capture names the balances that it expects. So a job that runs twice, late or on another
-//! node asks for the same operation again, which is one claim. Looks lie on a grid of times, and a job's id is its
-//! time: whoever schedules the next look schedules the same one.
+//! node requests the same operation again, which is one claim. Checks happen on a grid of times, and a job's id is its
+//! time: every node that schedules the next check schedules the same one.
 //!
-//! Captures and voids are ordered for payments alone whose authorizer we are. All others get the warning.
+//! Captures and voids are ordered only for payments whose authorizer we are. For all others there is only the warning.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use super::records::{self, Record, Usage};
 use super::state::{self, State};
 use super::{AuthCaptureEvm, SCHEME};
 use crate::rpc::{self, Answers};
-use crate::{second, text};
+use crate::text;
 
 /// `kind` of every job here.
 pub const KIND: &str = "keep";
@@ -29,14 +29,14 @@ pub const KIND: &str = "keep";
 /// name before it.
 pub const UNUSED_METRIC: &str = "unused_holds_total";
 
-/// Least time between two of the last looks, in seconds.
+/// Least time between two of the last checks, in seconds.
 const SHORTEST_S: u64 = 60;
-/// Looks in the time between the margin and the deadline: a capture that failed is tried again.
-const LAST_LOOKS: u64 = 8;
-/// Time that a last capture needs beyond the margin in which none is begun, in seconds.
+/// Checks in the time between the margin and the deadline: a capture that failed is tried again.
+const LAST_CHECKS: u64 = 8;
+/// Time that a last capture needs beyond the margin in which no new one starts, in seconds.
 const TO_LAND_S: u64 = 60;
 
-/// How far behind a node may be, in seconds: what it does not show then was never collected.
+/// How far a node may lag, in seconds: what it does not show after that was never collected.
 const LAG_S: u64 = 3_600;
 
 /// The rule for a payment's receiver.
@@ -47,14 +47,14 @@ fn rule<'a>(config: &'a Config, record: &Record) -> Option<&'a KeeperRule> {
         .find(|rule| rule.receiver == record.payment_info.receiver)
 }
 
-/// When a payment is looked at, in seconds since the epoch.
+/// When a payment is checked, in seconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Times {
     opened_s: u64,
     every_s: Option<u64>,
-    /// From here on everything reported is captured, and what is unused is warned of or given back.
+    /// From here on everything reported is captured, and what is unused is reported by a warning or given back.
     last_call_s: u64,
-    /// No capture is begun from here on.
+    /// No new capture starts from here on.
     end_s: u64,
 }
 
@@ -77,7 +77,7 @@ impl Times {
         now_s >= self.last_call_s
     }
 
-    /// The first look after `now_s`. One more comes behind the end: what is held there can still be given back.
+    /// The first check after `now_s`. One more comes after the end: what is held then can still be given back.
     fn next_s(&self, now_s: u64) -> Option<u64> {
         if now_s < self.last_call_s {
             let on_schedule = self
@@ -86,31 +86,31 @@ impl Times {
             return Some(on_schedule.map_or(self.last_call_s, |at_s| at_s.min(self.last_call_s)));
         }
         if now_s < self.end_s {
-            let every_s = (self.end_s.saturating_sub(self.last_call_s) / LAST_LOOKS).max(SHORTEST_S);
+            let every_s = (self.end_s.saturating_sub(self.last_call_s) / LAST_CHECKS).max(SHORTEST_S);
             return next_on_grid(self.last_call_s, every_s, now_s).map(|at_s| at_s.min(self.end_s));
         }
         None
     }
 }
 
-/// The first time after `now_s` that is a whole number of steps behind `from_s`.
+/// The first time after `now_s` that is a whole number of steps after `from_s`.
 fn next_on_grid(from_s: u64, step_s: u64, now_s: u64) -> Option<u64> {
     let steps = now_s.saturating_sub(from_s).checked_div(step_s)?.checked_add(1)?;
     from_s.checked_add(steps.checked_mul(step_s)?)
 }
 
-/// The next look at a payment, if its receiver has a rule. For the commit that proves a collection, and for routes.
+/// The next check of a payment, if its receiver has a rule. For the commit that proves a collection, and for routes.
 #[must_use]
 pub fn next_job(config: &Config, record: &Record, now_s: u64) -> Option<Job> {
     if record.charged {
         return None;
     }
     let times = Times::of(config, rule(config, record)?, record);
-    Some(look(record, times.next_s(now_s)?, false))
+    Some(check_job(record, times.next_s(now_s)?, false))
 }
 
-/// `warned`: somebody was warned of unused money before.
-fn look(record: &Record, at_s: u64, warned: bool) -> Job {
+/// `warned`: a warning about unused money was logged before.
+fn check_job(record: &Record, at_s: u64, warned: bool) -> Job {
     let (network, hash) = (record.network(), record.hash());
     Job {
         id: format!("{KIND}/{network}/{hash}/{at_s}"),
@@ -122,7 +122,7 @@ fn look(record: &Record, at_s: u64, warned: bool) -> Job {
     }
 }
 
-/// What a look comes to.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Due {
     Nothing,
@@ -131,7 +131,7 @@ enum Due {
 }
 
 /// `used`: atomic units reported since the payment was opened. What was captured is what is held no more: a void and a
-/// reclaim leave nothing to look at.
+/// reclaim leave nothing to check.
 fn due(
     record: &Record,
     held: U256,
@@ -160,7 +160,7 @@ fn due(
 }
 
 impl AuthCaptureEvm {
-    /// A due look: what it orders. The next look is scheduled first, so that nothing that follows can lose it.
+    /// A due check: the requests that it makes. The next check is scheduled first, so that no later fault can lose it.
     pub(super) async fn keep(&self, cx: &Cx, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
         let hash = job
             .payload
@@ -179,7 +179,7 @@ impl AuthCaptureEvm {
         let now_s = cx.now_s();
         let state = held_by_any(cx, &record, hash).await?;
         let held = state.balances.capturable;
-        // Nothing at all may be a node that lags; nothing left is the end.
+        // No payment at all may be a node that lags; nothing left is the end.
         if state.collected && held.is_zero() {
             return Ok(Vec::new());
         }
@@ -193,7 +193,7 @@ impl AuthCaptureEvm {
         let last_call = times.is_last_call(now_s);
         let warned = job.payload.get("warned") == Some(&true.into());
         if let Some(at_s) = times.next_s(now_s).filter(|_| !missed) {
-            let job = look(&record, at_s, warned || last_call);
+            let job = check_job(&record, at_s, warned || last_call);
             cx.job(JobRequest::Schedule { job }).await?;
         }
         if held.is_zero() {
@@ -234,21 +234,25 @@ impl AuthCaptureEvm {
     }
 }
 
-/// The state of a payment. That nothing of it is held may end the looks for good, and with them what its receiver is owed: it
+/// The state of a payment. That nothing of it is held may end the checks permanently, and with them the receiver's claim: it
 /// takes two nodes, where two answer.
 async fn held_by_any(cx: &Cx, record: &Record, hash: B256) -> Result<State, Fault> {
-    let question = || vec![state::ask(record.escrow, hash).call()];
+    let question = || vec![state::payment_state(record.escrow, hash).call()];
     let read = |mut answers: Answers| {
         State::of_answer(rpc::executed(answers.take()?, "paymentState")?)
             .ok_or_else(|| Fault::unavailable("the escrow tells no state of a payment"))
     };
-    let first = read(rpc::read_all(cx, question()).await?)?;
+    let first = read(rpc::NODES.read_all(cx, question()).await?)?;
     if !first.balances.capturable.is_zero() {
         return Ok(first);
     }
-    let others = second::by_two(cx, question()).await?.into_iter().map(read);
+    let others = rpc::compare_or_read(cx, question())
+        .await?
+        .sets
+        .into_iter()
+        .map(read);
     let others = others.collect::<Result<Vec<_>, _>>()?;
-    // Of two that show nothing held, one that does not show the payment at all may lag.
+    // If both show nothing held, one that does not show the payment at all may lag.
     let most = others
         .into_iter()
         .chain([first])
@@ -256,7 +260,7 @@ async fn held_by_any(cx: &Cx, record: &Record, hash: B256) -> Result<State, Faul
     most.ok_or_else(|| Fault::internal("no state of a payment"))
 }
 
-/// Shortly before the capture deadline something is held that nobody reported as used.
+/// Warns when something is held shortly before the capture deadline and not reported as used.
 fn warn_of_unused(cx: &Cx, record: &Record, hash: B256, held: U256, used: U256) {
     let captured = record.amount.saturating_sub(held);
     let unused = held.saturating_sub(used.saturating_sub(captured));

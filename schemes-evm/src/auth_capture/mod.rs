@@ -6,13 +6,13 @@
 //! | wire and chain facts | [`abi`], [`payment_info`], [`authorizer`], [`deployment`], [`fees`], [`reason`], [`revert`] |
 //! | what an operator decides | [`config`] |
 //! | the seller's terms | [`terms`] |
-//! | what the chain says of a payment, and who signed | [`state`], [`fold`], [`guard`], [`signed`] |
+//! | what the chain shows of a payment, and who signed | [`state`], [`fold`], [`guard`], [`signed`] |
 //! | what is served where | `supported` |
 //! | hold and charge | `collect` |
 //! | capture, void, refund | `lifecycle` |
 //! | what is kept, what tenants see of it, what is done on time | [`records`], `routes`, [`keeper`] |
 //!
-//! A payload with a member `type` is a lifecycle call, also where the collection's members stand beside it (T-75);
+//! A payload with a member `type` is a lifecycle call, even if the collection's members are present too (T-75);
 //! everything else collects.
 
 pub mod abi;
@@ -76,7 +76,7 @@ fn is_lifecycle(request: &PaymentRequest) -> bool {
     members::present(&request.payload, "type").is_some()
 }
 
-/// Whether the step that evidence is about belongs to a lifecycle call: the memo's member `kind` says so.
+/// Whether the step of this evidence belongs to a lifecycle call, by the memo's member `kind`.
 fn is_lifecycle_step(plan: &Plan, evidence: &Evidence) -> Result<bool, Fault> {
     let memo = &state::step_of(plan, evidence)?.memo;
     match memo.get("kind").and_then(sdk_plugin::Value::as_str) {

@@ -27,7 +27,7 @@ pub(super) struct Order {
     /// Of captures.
     pub(super) fee: Option<Fee>,
     pub(super) expected: Balances,
-    /// Give the rest back behind a capture.
+    /// Give the rest back after a capture.
     pub(super) closes_out: bool,
 }
 
@@ -135,7 +135,7 @@ impl Order {
             requirements: Requirements {
                 scheme: SCHEME.into(),
                 network,
-                amount: Amount(self.asked(record)),
+                amount: Amount(self.total(record)),
                 asset: text::lower(record.payment_info.token),
                 pay_to: text::lower(record.payment_info.receiver),
                 max_timeout_seconds: MAX_TIMEOUT_S,
@@ -153,7 +153,7 @@ impl Order {
     /// The body of `POST /settle`, for a merchant to fill in its authorizer's signature.
     pub(super) fn settle_body(&self, record: &Record) -> Value {
         let mut requirements = accepted(record);
-        requirements.insert("amount".into(), units(self.asked(record)));
+        requirements.insert("amount".into(), units(self.total(record)));
         json!({
             "x402Version": 2,
             "paymentPayload": {
@@ -166,7 +166,7 @@ impl Order {
     }
 
     /// `requirements.amount`: what moves to the receiver or back.
-    fn asked(&self, record: &Record) -> U256 {
+    fn total(&self, record: &Record) -> U256 {
         match self.action {
             Action::Capture | Action::Refund => self.amount,
             Action::Void => U256::from(record.payment_info.maxAmount),
@@ -177,7 +177,7 @@ impl Order {
 /// Nothing waits for it: deadlines are the payment's own.
 const MAX_TIMEOUT_S: u64 = 60;
 
-/// What the buyer accepted, as far as lifecycle calls look at it.
+/// What the buyer accepted, as far as lifecycle calls read it.
 fn accepted(record: &Record) -> Map<String, Value> {
     let info = &record.payment_info;
     let members = [

@@ -14,7 +14,7 @@ const SALT_BINDING_TYPEHASH: B256 =
 
 /// Where a payment lives: the same terms are another payment on another chain or escrow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct EscrowId {
     pub chain_id: u64,
     pub escrow: Address,
 }
@@ -22,11 +22,11 @@ pub struct Place {
 impl PaymentInfo {
     /// The escrow's key for this payment, and what every authorizer message names.
     #[must_use]
-    pub fn hash(&self, place: Place) -> B256 {
+    pub fn hash(&self, escrow_id: EscrowId) -> B256 {
         keccak256(
             (
-                U256::from(place.chain_id),
-                place.escrow,
+                U256::from(escrow_id.chain_id),
+                escrow_id.escrow,
                 self.eip712_hash_struct(),
             )
                 .abi_encode(),
@@ -35,12 +35,12 @@ impl PaymentInfo {
 
     /// What the payer signs as the nonce: the same hash without the payer, who is known by the signature.
     #[must_use]
-    pub fn signature_nonce(&self, place: Place) -> B256 {
+    pub fn signature_nonce(&self, escrow_id: EscrowId) -> B256 {
         let anyone = Self {
             payer: Address::ZERO,
             ..self.clone()
         };
-        anyone.hash(place)
+        anyone.hash(escrow_id)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reason strings of both dialects (auth-capture-evm.md sections 7, 9, 13 and 14). Clients compare them byte for byte.
 
-/// Which version of the scheme a payment speaks.
+/// The version of the scheme that a payment uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Dialect {
     /// The seed documents: unprefixed names, `autoCapture`, no lifecycle calls.
@@ -64,7 +64,7 @@ reasons! {
     MissingReceiverAuthorizer: "missing_receiver_authorizer";
     UnsupportedOperatorType: "unsupported_operator_type";
     Policy: "policy";
-    /// Only a policy operator says so, and none is served yet; its revert is mapped.
+    /// Only a policy operator returns it, and none is served yet; its revert is mapped.
     PolicyDenied: "policy_denied";
     LifecycleNotRelayed: "lifecycle_not_relayed";
     OperatorTypeMismatch: "operator_type_mismatch";
@@ -73,7 +73,7 @@ reasons! {
     SaltBindingMismatch: "salt_binding_mismatch";
     AuthorizerSignature: "authorizer_signature";
     UnauthenticatedAuthorizerRequest: "unauthenticated_authorizer_request";
-    /// An older build's name for the one above, where the operator asks for it.
+    /// An older build's name for the one above, where the operator configures it.
     UnauthenticatedLifecycleRequest: "unauthenticated_lifecycle_request";
     DelegatedAuthUnavailable: "delegated_auth_unavailable";
     UnexpectedPaymentState: "unexpected_payment_state";
@@ -119,16 +119,16 @@ impl Reason {
     }
 }
 
-/// A refusal before it has a payer: a reason and a sentence that says what to send instead.
+/// A refusal before its payer is known: a reason and a sentence that names what to send instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct No {
+pub struct Rejection {
     pub reason: Reason,
     pub message: String,
-    /// It rests on the payment's state, which an operation that is under way may change.
+    /// It rests on the payment's state, which an in-flight operation may change.
     pub of_state: bool,
 }
 
-impl No {
+impl Rejection {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
@@ -146,7 +146,7 @@ impl No {
         }
     }
 
-    /// In a payer's name and a dialect's words.
+    /// For a payer, in the strings of a dialect.
     #[must_use]
     pub fn refusal(self, dialect: Dialect, payer: &str) -> sdk_plugin::scheme::Refusal {
         let refusal =

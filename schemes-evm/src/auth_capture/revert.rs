@@ -1,4 +1,4 @@
-//! From a contract's typed error to a reason (auth-capture-evm.md section 14), and to words for people.
+//! From a contract's typed error to a reason (auth-capture-evm.md section 14), and to a text for people.
 
 use alloy_sol_types::SolError;
 
@@ -74,22 +74,22 @@ const ROWS: &[Row] = &[
     row::<OperatorErrors::FeeTooHigh>("operator FeeTooHigh", None),
 ];
 
-/// The reason that a failed call's error data stands for; `None` where it stands for none.
+/// The reason for a failed call's error data; `None` where it has none.
 #[must_use]
 pub fn reason(failure: &Failure) -> Option<Reason> {
     find(failure.selector()?)?.reason
 }
 
-/// The error's name where it is known, else the contract's or the node's own words.
+/// The error's name where it is known, else the contract's or the node's own message.
 #[must_use]
-pub fn words(failure: &Failure) -> String {
+pub fn message(failure: &Failure) -> String {
     match failure.selector().and_then(find) {
         Some(row) => format!("the contract answered {}", row.name),
         None => failure.text(),
     }
 }
 
-/// The same for the message of a receipt's diagnosis, which ends with the selector; what a contract says in words counts
+/// The same for the message of a receipt's diagnosis, which ends with the selector; a contract's plain text counts
 /// for nothing.
 #[must_use]
 pub fn reason_in(message: &str) -> Option<Reason> {
@@ -98,11 +98,11 @@ pub fn reason_in(message: &str) -> Option<Reason> {
     find(selector.try_into().ok()?)?.reason
 }
 
-/// `InvalidSignature()` is a contract operator's word about its authorizer, and Permit2's about the payer; where one of our
-/// signers collects only Permit2 can have said it.
+/// Whether a collection by one of our signers can fail for this reason. `InvalidSignature()` is an error of contract operators
+/// about their authorizer and of Permit2 about the payer; where one of our signers collects, it is Permit2's.
 #[must_use]
-pub fn is_of_collections(reason: Reason, by_contract: bool) -> bool {
-    by_contract || reason != Reason::AuthorizerSignature
+pub fn can_be_of_own_signer(reason: Reason) -> bool {
+    reason != Reason::AuthorizerSignature
 }
 
 fn find(selector: [u8; 4]) -> Option<&'static Row> {
@@ -170,7 +170,7 @@ mod tests {
             (0xcd4e_6167, "FeeTooHigh"),
         ] {
             assert_eq!(reason(&failure(selector)), None, "{named}");
-            assert!(words(&failure(selector)).contains(named), "{selector:#010x}");
+            assert!(message(&failure(selector)).contains(named), "{selector:#010x}");
         }
         assert_eq!(reason(&failure(0xdead_beef)), None);
         assert_eq!(

@@ -1,8 +1,8 @@
-//! Has an account signed a digest? The same question for payers and for merchants' authorizers, decided by code
+//! Whether an account has signed a digest. The same rule for payers and for merchants' authorizers, decided by code
 //! (auth-capture-evm.md sections 7 and 10).
 //!
 //! Its reads go into a batch with others; a second round trip is needed only for an account with code whose signature
-//! is a good one of its key (EIP-7702), which nobody can know before.
+//! is a good one of its key (EIP-7702), which can't be known in advance.
 
 use alloy_primitives::{Address, B256};
 use sdk_plugin::host::RpcCall;
@@ -19,15 +19,15 @@ pub struct Signed {
     signature: Vec<u8>,
     /// The account's key made it, which decides only where there is no code.
     by_key: bool,
-    /// A wallet at the account is asked in any case.
-    asks_wallet: bool,
+    /// A wallet at the account is called in any case.
+    calls_wallet: bool,
 }
 
-/// What the chain said.
+/// What the chain showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct SignerAnswer {
     pub has_code: bool,
-    /// `None`: the account has code and was not asked yet.
+    /// `None`: the account has code and was not called yet.
     agrees: Option<bool>,
 }
 
@@ -40,16 +40,16 @@ impl Signed {
             digest,
             signature: signature.to_vec(),
             by_key,
-            // Only a wallet can make another signature good: ask in the same round trip.
-            asks_wallet: !by_key,
+            // Only a wallet can make another signature valid: it is called in the same round trip.
+            calls_wallet: !by_key,
         }
     }
 
-    /// The same, asked in one round trip whatever the account is.
+    /// The same, read in one round trip whatever the account is.
     #[must_use]
     pub fn at_once(&self) -> Self {
         Self {
-            asks_wallet: true,
+            calls_wallet: true,
             ..self.clone()
         }
     }
@@ -58,17 +58,17 @@ impl Signed {
     #[must_use]
     pub fn reads(&self) -> Vec<RpcCall> {
         let mut reads = vec![rpc::get_code(self.account)];
-        if self.asks_wallet {
+        if self.calls_wallet {
             reads.push(self.question());
         }
         reads
     }
 
     /// # Errors
-    /// Trouble of the node.
-    pub fn take(&self, answers: &mut Answers) -> Result<Told, Fault> {
+    /// A fault of the node.
+    pub fn take(&self, answers: &mut Answers) -> Result<SignerAnswer, Fault> {
         let has_code = !rpc::bytes(answers.take()?, "eth_getCode of a signer")?.is_empty();
-        let wallet = if self.asks_wallet {
+        let wallet = if self.calls_wallet {
             Some(answers.take()?)
         } else {
             None
@@ -78,21 +78,26 @@ impl Signed {
             (true, Some(answer)) => Some(signature::wallet_agrees(answer)?),
             (true, None) => None,
         };
-        Ok(Told { has_code, agrees })
+        Ok(SignerAnswer { has_code, agrees })
     }
 
-    /// The answer, with a round trip where the batch could not tell.
+    /// The answer, with a round trip where the batch did not contain it.
     ///
     /// # Errors
-    /// Trouble of the node.
-    pub async fn agrees(&self, cx: &Cx, told: Told) -> Result<bool, Fault> {
-        match told.agrees {
+    /// A fault of the node.
+    pub async fn agrees(&self, cx: &Cx, answer: SignerAnswer) -> Result<bool, Fault> {
+        match answer.agrees {
             Some(agrees) => Ok(agrees),
-            None => signature::wallet_agrees(rpc::read_well_formed(cx, vec![self.question()]).await?.take()?),
+            None => signature::wallet_agrees(
+                rpc::NODES
+                    .read_well_formed(cx, vec![self.question()])
+                    .await?
+                    .take()?,
+            ),
         }
     }
 
     fn question(&self) -> RpcCall {
-        signature::ask_wallet(self.account, self.digest, &self.signature).call()
+        signature::wallet_call(self.account, self.digest, &self.signature).call()
     }
 }

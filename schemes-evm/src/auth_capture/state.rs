@@ -1,4 +1,4 @@
-//! What an escrow says of a payment: its state, and the events that report every move.
+//! What an escrow shows of a payment: its state, and the events that report every move.
 
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{SolCall, SolEvent};
@@ -60,13 +60,13 @@ impl State {
         }
     }
 
-    /// Nothing was ever collected; a node that lags says so too.
+    /// Nothing was ever collected; a node that lags shows the same.
     #[must_use]
     pub fn is_untouched(self) -> bool {
         self == Self::UNTOUCHED
     }
 
-    /// Three whole words; `None` for anything else, such as the nothing that an address without code answers.
+    /// Three whole words; `None` for anything else, such as the empty result of an address without code.
     #[must_use]
     pub fn read(data: &[u8]) -> Option<Self> {
         let state = Escrow::paymentStateCall::abi_decode_returns_validate(data).ok()?;
@@ -79,7 +79,7 @@ impl State {
         })
     }
 
-    /// The answer to [`ask`]: `None` where no escrow answers, which is no trouble of the node.
+    /// The answer to [`payment_state`]: `None` where no escrow answers, which is no fault of the node.
     #[must_use]
     pub fn of_answer(answer: Executed) -> Option<Self> {
         match answer {
@@ -98,7 +98,7 @@ impl State {
 
 /// The state at the latest block.
 #[must_use]
-pub fn ask(escrow: Address, payment_info_hash: B256) -> EthCall {
+pub fn payment_state(escrow: Address, payment_info_hash: B256) -> EthCall {
     EthCall {
         from: None,
         to: escrow,
@@ -133,12 +133,12 @@ fn call_data(payment_info_hash: B256) -> Vec<u8> {
     .abi_encode()
 }
 
-/// Blocks after which a state that no node brings counts as forgotten: full nodes commonly keep 128.
+/// Blocks after which a state that no node returns counts as forgotten: full nodes commonly keep 128.
 const KEPT_BLOCKS: u64 = 64;
 
-/// Whether a state that was not brought will never be. Until then a node that lags, or is asked at the wrong moment, gets
-/// another chance; from then on the escrow's own event stands alone, or an outage would leave money in escrow with
-/// nobody who may move it.
+/// Whether a state that was not read will never be. Until then a node that lags, or was read at the wrong moment, gets
+/// another chance; from then on the escrow's own event alone decides, or an outage would leave money in escrow that
+/// no one can move.
 #[must_use]
 pub fn is_forgotten(height: u64, head_height: u64) -> bool {
     head_height.saturating_sub(height) >= KEPT_BLOCKS
@@ -194,7 +194,7 @@ pub fn events(escrow: Address, payment_info_hash: B256, logs: &[LogEntry]) -> Ve
         .collect()
 }
 
-/// The payment's event in one log, whoever emitted it.
+/// The payment's event in one log, from any emitter.
 #[must_use]
 pub fn event(payment_info_hash: B256, log: &LogEntry) -> Option<Event> {
     let topics: Vec<B256> = log

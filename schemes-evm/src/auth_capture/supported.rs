@@ -50,7 +50,7 @@ impl Probes {
     }
 }
 
-/// Kinds and signers. None while no signer is granted: nobody could be a payment's operator.
+/// Kinds and signers. None while no signer is granted: a payment could have no operator.
 pub(super) async fn supported(cx: &Cx, config: &Config, probes: &Probes) -> Result<Supported, Fault> {
     let network = cx.network();
     let Some(first) = network.lanes.first() else {
@@ -97,7 +97,8 @@ pub(super) async fn supported(cx: &Cx, config: &Config, probes: &Probes) -> Resu
     })
 }
 
-/// Can collections be made here? Nothing without the default deployment; a warning for what else is missing.
+/// Whether collections can be made on this network: not without the default deployment; anything else that is missing is a
+/// warning.
 pub(super) async fn check(cx: &Cx, config: &Config, probes: &Probes) -> Result<SchemeCheck, Fault> {
     let id = &cx.network().id;
     let probe = probe(cx, config, probes).await?;
@@ -157,7 +158,7 @@ async fn probe(cx: &Cx, config: &Config, probes: &Probes) -> Result<Probe, Fault
         let blocks = json!([{ "blockStateCalls": [{ "calls": [call] }] }, "latest"]);
         batch.push(rpc::request("eth_simulateV1", blocks));
     }
-    let mut answers = rpc::read_all(cx, batch).await?;
+    let mut answers = rpc::NODES.read_all(cx, batch).await?;
     let mut missing = Vec::new();
     for deployment in deployments {
         if !is_whole(&mut answers)? {
@@ -181,7 +182,7 @@ fn is_whole(answers: &mut Answers) -> Result<bool, Fault> {
     Ok(escrow && erc3009 && permit2 && refunds)
 }
 
-/// Nodes without the method say so in many ways; only the right answer counts.
+/// Nodes without the method report that in many ways; only the right answer counts.
 fn is_simulated(answer: RpcResult) -> bool {
     let RpcResult::Ok(blocks) = answer else {
         return false;
@@ -189,5 +190,5 @@ fn is_simulated(answer: RpcResult) -> bool {
     blocks
         .pointer("/0/calls/0/returnData")
         .and_then(rpc::as_word)
-        .is_some_and(|told| told == PAYMENT_INFO_TYPEHASH)
+        .is_some_and(|answer| answer == PAYMENT_INFO_TYPEHASH)
 }

@@ -1,10 +1,10 @@
-//! Our signers must have given nobody a right to their tokens: Multicall3 and Permit2 act for whoever calls them, and
-//! with an allowance a stranger could empty the signer through them.
+//! Our signers must not have approved these contracts for any token: Multicall3 and Permit2 act for any caller, and
+//! with an allowance another account could empty the signer through them.
 //!
-//! Looked at after the start and after each failure of a check, and at every check while something is wrong. An
+//! Checked after the start and after each failure of a check, and at every check while something is wrong. An
 //! allowance that a signer has given stops the network: only the key's holder can have done it. One that Multicall3 has
-//! given to a signer is only warned of: anybody can make Multicall3 approve anybody, so stopping for it would let any
-//! stranger stop the network, and it endangers nothing of ours.
+//! given to a signer only causes a warning: any account can make Multicall3 approve any address, so stopping for it would let
+//! any outsider stop the network, and it does not endanger our funds.
 
 use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolCall;
@@ -14,10 +14,10 @@ use crate::abi::{AuthorizedToken, MULTICALL3, Multicall, PERMIT2};
 use crate::rpc::{self, Answers, EthCall, Executed};
 use crate::text;
 
-/// Allowances asked for in one call of Multicall3: far below any node's gas limit for calls.
+/// Allowances read by one call of Multicall3: far below any node's gas limit for calls.
 const CHUNK: usize = 300;
 
-/// What was looked at and is in order, so that it need not be looked at again.
+/// What was audited without a finding, so that it need not be audited again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Subject {
     pub signers: Vec<Address>,
@@ -69,7 +69,7 @@ pub(super) async fn audit(cx: &Cx, subject: &Subject, has_multicall: bool) -> Re
     } else {
         questions.iter().map(alone).collect()
     };
-    let answers = rpc::read_all(cx, calls).await?;
+    let answers = rpc::NODES.read_all(cx, calls).await?;
     match taken(&questions, answers, has_multicall) {
         Err(fault) if fault.kind == FaultKind::Unavailable => Ok(Audit {
             broken: Some(fault.message),

@@ -53,7 +53,7 @@ async fn would_fail(cx: &Cx, slot: &Slot, wanted: &Wanted) -> Result<Option<Stri
         gas: Some(wanted.gas_limit),
     };
     let calls = vec![rpc::chain_id(), call.call()];
-    let mut answers = rpc::read_all(cx, calls).await?;
+    let mut answers = rpc::NODES.read_all(cx, calls).await?;
     rpc::check_chain(answers.take()?, &slot.lane.network)?;
     Ok(match rpc::executed(answers.take()?, "eth_call")? {
         Executed::Returned(_) => None,

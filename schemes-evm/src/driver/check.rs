@@ -1,9 +1,8 @@
-//! Is this the right chain, alive, with the contracts that the schemes lean on, and do our signers keep what they have?
-
-use std::collections::BTreeMap;
+//! The self-check of a network: the right chain, a current head, the contracts that schemes use, and signers without approvals.
 
 use alloy_primitives::{Address, U256};
 use sdk_plugin::chain::{KeyInfo, Network, NodeFault, Readiness};
+use sdk_plugin::findings::{Findings, HeadLimits};
 use sdk_plugin::host::{RpcResult, Suite};
 use sdk_plugin::{Amount, Cx, Fault, Value};
 use serde_json::json;
@@ -38,8 +37,8 @@ impl EvmDriver {
         Ok(readiness)
     }
 
-    /// Why nothing new is begun: a transaction's price would be above the ceiling. `verify` calls nothing valid that could not be
-    /// sent. One node's word is not enough.
+    /// Why no new settlement starts: a transaction's price would be above the ceiling. `verify` must not report as valid
+    /// what can't be sent. The answer of one node is not enough.
     async fn too_expensive(&self, cx: &Cx, network: &Network, base_fee: Option<u128>) -> Option<String> {
         let options = Options::read(&network.options).ok()?;
         let ceiling = options.max_fee_per_gas_wei;
@@ -78,7 +77,7 @@ impl EvmDriver {
     async fn audit(
         &self,
         cx: &Cx,
-        asked: &Network,
+        checked: &Network,
         readiness: &mut Readiness,
         has_multicall: bool,
     ) -> Result<(), Fault> {
@@ -104,13 +103,13 @@ impl EvmDriver {
             let networks = self.networks();
             let known = networks.get(network);
             let is_audited = known.is_some_and(|known| known.audited.as_ref() == Some(&subject));
-            if let Some(known) = known.filter(|_| is_audited && !asked.calls_failed) {
+            if let Some(known) = known.filter(|_| is_audited && !checked.calls_failed) {
                 readiness.warnings.extend(known.gas_warnings.iter().cloned());
                 return Ok(());
             }
             is_audited
         };
-        // Methods can break while the nodes go on to answer others: then every payment fails and nothing else shows it.
+        // Methods can break while the nodes still answer others: then every payment fails and nothing else shows it.
         let found = if is_audited {
             allowances::Audit::default()
         } else {
@@ -154,22 +153,8 @@ async fn check(cx: &Cx, network: &Network) -> Result<(Readiness, bool, Option<u1
             network.id
         )));
     };
-    let options = match Options::read(&network.options) {
-        Ok(options) => options,
-        Err(fault) => {
-            findings.stop(fault.message);
-            Options::default()
-        }
-    };
-    let mut addresses = BTreeMap::new();
-    for key in &network.keys {
-        match signer(key) {
-            Ok(address) => {
-                addresses.insert(key.name.clone(), text::lower(address));
-            }
-            Err(why) => findings.stop(why),
-        }
-    }
+    let options = findings.options(Options::read(&network.options));
+    let addresses = findings.signers(&network.keys, |key| signer(key).map(text::lower));
 
     let mut calls = vec![
         rpc::request("eth_chainId", json!([])),
@@ -181,15 +166,15 @@ async fn check(cx: &Cx, network: &Network) -> Result<(Readiness, bool, Option<u1
             .values()
             .map(|address| rpc::request("eth_getBalance", json!([address, "latest"]))),
     );
-    let mut answers = rpc::read_all(cx, calls).await?;
+    let mut answers = rpc::NODES.read_all(cx, calls).await?;
 
-    let told = rpc::quantity(answers.take()?, "eth_chainId")?;
-    if told != chain_id {
+    let reported = rpc::quantity(answers.take()?, "eth_chainId")?;
+    if reported != chain_id {
         let why = format!(
-            "the nodes of {} serve chain id {told}; correct the network's rpc urls, or its id",
+            "the nodes of {} serve chain id {reported}; correct the network's rpc urls, or its id",
             network.id
         );
-        findings.stop_for(NodeFault::WrongChain, why);
+        findings.stop_for_node(NodeFault::WrongChain, why);
     }
     let configured = cx.network();
     findings.warnings.extend(depths::warnings(
@@ -198,7 +183,19 @@ async fn check(cx: &Cx, network: &Network) -> Result<(Readiness, bool, Option<u1
         configured.finality,
     ));
     let head = Head::read(answers.take()?)?;
-    findings.judge_head(&head, cx.now_s(), &options);
+    findings.check_head_time(
+        &format!("the head block {}", head.height),
+        head.timestamp_s,
+        cx.now_s(),
+        HeadLimits {
+            max_age_s: options.max_head_age_s,
+            warn_age_s: WARN_HEAD_AGE_S,
+            max_ahead_s: options.max_clock_skew_s,
+            warn_ahead_s: WARN_CLOCK_SKEW_S,
+        },
+        "on a development chain, or another one without regular blocks, write options = { max_head_age_s = 0 }; on a slow \
+         one a higher number",
+    );
     let has_multicall = !rpc::bytes(answers.take()?, "eth_getCode of Multicall3")?.is_empty();
     if !has_multicall {
         findings.warnings.push(format!(
@@ -216,70 +213,8 @@ async fn check(cx: &Cx, network: &Network) -> Result<(Readiness, bool, Option<u1
             ));
         }
     }
-    let readiness = Readiness {
-        ready: findings.why_not.is_none(),
-        why_not: findings.why_not,
-        addresses,
-        ordered: true,
-        head_height: head.height,
-        warnings: findings.warnings,
-        node_fault: findings.node_fault,
-    };
+    let readiness = findings.into_readiness(addresses, true, head.height);
     Ok((readiness, has_multicall, head.base_fee))
-}
-
-#[derive(Debug, Default)]
-struct Findings {
-    /// The first thing that stops the network.
-    why_not: Option<String>,
-    node_fault: Option<NodeFault>,
-    warnings: Vec<String>,
-}
-
-impl Findings {
-    fn stop(&mut self, why: String) {
-        self.why_not.get_or_insert(why);
-    }
-
-    /// Another node may do better, unless something else stops the network.
-    fn stop_for(&mut self, fault: NodeFault, why: String) {
-        if self.why_not.is_none() {
-            self.node_fault = Some(fault);
-        }
-        self.stop(why);
-    }
-
-    /// Stops the network and says what can be done, or only warns where the operator's limit is 0.
-    fn stop_or_warn(&mut self, option: &str, limit_s: u64, what: &str, advice: &str) {
-        if limit_s == 0 {
-            self.warnings.push(format!("{what}; {option} = 0 lets it pass"));
-        } else {
-            self.stop_for(NodeFault::Behind, format!("{what} ({advice})"));
-        }
-    }
-
-    fn judge_head(&mut self, head: &Head, now_s: u64, options: &Options) {
-        let limit = |configured: u64, default: u64| if configured == 0 { default } else { configured };
-        let height = head.height;
-        let age_s = now_s.saturating_sub(head.timestamp_s);
-        let ahead_s = head.timestamp_s.saturating_sub(now_s);
-        if age_s > limit(options.max_head_age_s, WARN_HEAD_AGE_S) {
-            self.stop_or_warn(
-                "max_head_age_s",
-                options.max_head_age_s,
-                &format!("the head block {height} is {age_s} s old: the nodes lag or the chain stands still"),
-                "on a development chain, or another one without regular blocks, write options = { max_head_age_s = 0 }; on a slow one a higher number",
-            );
-        }
-        if ahead_s > limit(options.max_clock_skew_s, WARN_CLOCK_SKEW_S) {
-            self.stop_or_warn(
-                "max_clock_skew_s",
-                options.max_clock_skew_s,
-                &format!("the head block {height} is {ahead_s} s ahead of this host's clock: set the clock"),
-                "or raise max_clock_skew_s; 0 only warns",
-            );
-        }
-    }
 }
 
 struct Head {

@@ -1,4 +1,5 @@
-//! Is the configured depth enough for this chain? A table of the least that makes sense; the operator may ask for more.
+//! Whether the configured depth is enough for this chain, by a table of the lowest useful values; the operator may set a
+//! higher one.
 //!
 //! The figures count blocks from the head, which is 1. They protect against what chains do on a normal day: a late block
 //! that loses its slot, a sequencer that restarts, a node that lags. None of them is a guarantee; the chain's own
@@ -35,7 +36,7 @@ const KNOWN: &[Depths] = &[
         finality: 60,
         why: "the sequencer can replace blocks until their batch is on Ethereum, some 2 minutes later",
     },
-    // docs.arbitrum.io "Finality and chain reorganizations": a block rests on the sequencer's word until its batch is
+    // docs.arbitrum.io "Finality and chain reorganizations": a block rests on the sequencer's promise until its batch is
     // posted, which takes minutes; five of them are 1,200 blocks of 250 ms.
     Depths {
         name: "Arbitrum",
@@ -63,7 +64,7 @@ const KNOWN: &[Depths] = &[
         why: "blocks are final two blocks later while validators vote, and after 11 turns of 16 blocks when they do not",
     },
     // build.avax.network "Snowman consensus": nodes show accepted blocks only, and those are never replaced. The second
-    // block is for nodes that are one block behind another.
+    // block is for nodes that lag another one by a block.
     Depths {
         name: "Avalanche",
         chain_ids: &[43_114, 43_113],
@@ -73,7 +74,7 @@ const KNOWN: &[Depths] = &[
     },
 ];
 
-/// Chains that nobody else uses: Hardhat and Anvil, Ganache and geth --dev.
+/// Chains without other users: Hardhat and Anvil, Ganache and geth --dev.
 const DEVELOPMENT: &[u64] = &[31_337, 1_337];
 
 /// Of any other chain nothing is known, so it gets what a proof-of-stake chain of Ethereum's kind needs.
@@ -143,9 +144,9 @@ mod tests {
 
     #[test]
     fn what_is_too_small_says_what_to_write_and_development_chains_are_left_alone() {
-        let told = warnings(1, 1, 63);
-        let [confirmations, finality] = told.as_slice() else {
-            panic!("{told:?}")
+        let reported = warnings(1, 1, 63);
+        let [confirmations, finality] = reported.as_slice() else {
+            panic!("{reported:?}")
         };
         assert!(confirmations.starts_with("confirmations = 1 is too small for Ethereum"));
         assert!(

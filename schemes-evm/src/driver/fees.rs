@@ -2,7 +2,7 @@
 //!
 //! A new bid offers twice the next block's base fee plus the tip that recent blocks paid, so that it stays good while
 //! blocks are full for a while. A replacement raises both fees of the previous bid by an eighth, the most that any node
-//! asks for, and follows the market where that is higher. It is refused once it would offer several times what blocks show.
+//! requires, and follows the market where that is higher. It is refused once it would offer several times what blocks show.
 
 use sdk_plugin::chain::Bid;
 use sdk_plugin::{Amount, Cx, Fault};
@@ -13,7 +13,7 @@ use super::market::Market;
 use super::options::Options;
 
 /// How long a price counts that a node has named, in milliseconds. A node that still wants it names it again.
-const ASKED_PRICE_TTL_MS: u64 = 60_000;
+const NAMED_PRICE_TTL_MS: u64 = 60_000;
 /// A replacement offers at most this many times what a new bid would offer now. A node that calls every bid too low must not
 /// raise the price without end: blocks show what is paid, a node's wording does not.
 const MOST_TIMES_MARKET: u128 = 4;
@@ -47,18 +47,18 @@ impl Terms {
     }
 }
 
-/// A price that a node has asked for in a refusal.
+/// A price that a node has named in a refusal.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct AskedPrice {
+pub(super) struct NamedPrice {
     wei: u128,
     until_ms: u64,
 }
 
-impl AskedPrice {
+impl NamedPrice {
     pub(super) fn now(cx: &Cx, wei: u128) -> Self {
         Self {
             wei,
-            until_ms: cx.now_ms().saturating_add(ASKED_PRICE_TTL_MS),
+            until_ms: cx.now_ms().saturating_add(NAMED_PRICE_TTL_MS),
         }
     }
 }
@@ -68,12 +68,12 @@ impl EvmDriver {
         let options = Options::read(&cx.network().options)?;
         let previous = previous.map(Terms::read).transpose()?;
         let mut market = self.market(cx).await?;
-        let asked = self
+        let named = self
             .networks()
             .get(&cx.network().id)
-            .and_then(|known| known.asked_price);
-        if let Some(asked) = asked.filter(|asked| cx.now_ms() < asked.until_ms) {
-            market.raise_to(asked.wei);
+            .and_then(|known| known.named_price);
+        if let Some(named) = named.filter(|named| cx.now_ms() < named.until_ms) {
+            market.raise_to(named.wei);
         }
         let fees = bid(
             &market,
@@ -95,10 +95,10 @@ impl EvmDriver {
 impl Market {
     /// Offers at least the price that a node has named, as far as it is not absurd: a node's wording must not raise the
     /// price without end.
-    fn raise_to(&mut self, asked_wei: u128) {
+    fn raise_to(&mut self, named_wei: u128) {
         let price = self.base_fee.unwrap_or(0).saturating_add(self.tip).max(1);
-        if asked_wei <= price.saturating_mul(MOST_TIMES_MARKET) {
-            self.tip = self.tip.max(asked_wei);
+        if named_wei <= price.saturating_mul(MOST_TIMES_MARKET) {
+            self.tip = self.tip.max(named_wei);
         }
     }
 }

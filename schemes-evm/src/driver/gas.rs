@@ -1,4 +1,4 @@
-//! Can payments be made here? A transfer of nothing of each asset, estimated after the start and when calls to the nodes have
+//! Whether payments can be made: a transfer of 0 of each asset, estimated after the start and when calls to the nodes have
 //! failed: chains count gas on scales of their own, and some nodes estimate nothing at all (exact-evm.md section 15).
 
 use alloy_primitives::{Address, U256};
@@ -43,7 +43,7 @@ impl Trial {
         assets.iter().map(|asset| of(Some(*asset))).collect()
     }
 
-    /// A revert says nothing of payments: some tokens refuse a transfer of nothing.
+    /// A revert is no finding: some tokens refuse a transfer of 0.
     fn too_much_gas(
         &self,
         cx: &Cx,
@@ -63,7 +63,7 @@ impl Trial {
         }))
     }
 
-    /// What it stands for, in warnings.
+    /// What it represents, in warnings.
     fn payments(&self) -> String {
         match self.asset {
             Some(asset) => format!("payments with asset {}", text::lower(asset)),
@@ -92,7 +92,7 @@ pub(super) async fn probe(
             trial.call.call(),
         ]);
     }
-    let mut answers = rpc::read_all(cx, calls).await?;
+    let mut answers = rpc::NODES.read_all(cx, calls).await?;
     let mut probe = Probe::default();
     let mut any_works = false;
     let mut broken = Vec::new();

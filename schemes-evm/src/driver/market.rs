@@ -1,7 +1,7 @@
-//! What blocks ask for a unit of gas, as nodes show it, and whether that can be.
+//! The price of a unit of gas, as nodes show it, and whether it is plausible.
 //!
 //! A base fee changes by an eighth with a block at most (EIP-1559). One that the node's own history and price, or what was read
-//! a moment ago, contradict several times over decides nothing: two nodes are asked, and the answer that fits counts. Where
+//! a moment ago, contradict several times over decides nothing: two nodes are read, and the answer that fits counts. Where
 //! none does, what was known counts for a minute. Whatever counts, no bid goes above the configured ceiling.
 
 use alloy_primitives::U256;
@@ -16,9 +16,9 @@ use crate::rpc::{self, Answers, EthCall, Executed};
 
 /// How long a market is remembered, in milliseconds: about a block of a fast chain.
 const MARKET_TTL_MS: u64 = 2_000;
-/// How long an earlier market is held against what a node shows, in milliseconds.
+/// For how long an earlier market is compared with what a node shows, in milliseconds.
 const KNOWN_FOR_MS: u64 = 60_000;
-/// How long a chain without an L1 data fee is not asked for one, in milliseconds: fees come with upgrades of a chain.
+/// For how long the L1 data fee of a chain without one is not read, in milliseconds: fees come with upgrades of a chain.
 const NO_L1_FEE_TTL_MS: u64 = 3_600_000;
 /// Blocks of history that the tip is taken from.
 const HISTORY_BLOCKS: u64 = 5;
@@ -26,19 +26,19 @@ const HISTORY_BLOCKS: u64 = 5;
 const TIP_PERCENTILE: u64 = 50;
 /// Bytes of transaction that one L1 data fee is quoted for.
 pub(super) const L1_FEE_UNIT_BYTES: u64 = 512;
-/// No L1 data fee of so few bytes comes to this much, in wei: one coin.
+/// No L1 data fee of that many bytes reaches this amount, in wei: one coin.
 const MOST_L1_FEE_WEI: u64 = 1_000_000_000_000_000_000;
 
-/// A base fee is at most so many times another one that was read a few blocks apart.
+/// A base fee is at most this many times another one that was read a few blocks apart.
 const MOST_TIMES_NEXT: u128 = 4;
-/// So few blocks: an eighth with each of them comes to less than [`MOST_TIMES_NEXT`].
+/// So few blocks: a rise by an eighth with each of them is less than [`MOST_TIMES_NEXT`].
 const FEW_BLOCKS: u64 = 11;
-/// Prices below this are believed whatever else a node says, in wei per gas.
+/// Prices below this are accepted whatever else a node reports, in wei per gas.
 const LEAST_CLAMP_WEI: u128 = 1_000_000_000;
-/// Tips are at most so many times what the node itself calls the price, or the base fee.
+/// Tips are at most this many times what the node itself calls the price, or the base fee.
 const MOST_TIMES_PRICE: u128 = 100;
 
-/// What the chain asks for now, in wei per unit of gas.
+/// The current price, in wei per unit of gas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Market {
     /// `None`: blocks have no base fee.
@@ -56,7 +56,7 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    /// The market while it is held against what nodes show.
+    /// The market while it is compared with what nodes show.
     fn known(self, now_ms: u64) -> Option<Market> {
         let age_ms = now_ms.checked_sub(self.read_ms)?;
         (age_ms < KNOWN_FOR_MS).then_some(self.market)
@@ -97,7 +97,7 @@ impl EvmDriver {
         if has_l1_fee {
             calls.push(l1_fee_question().call());
         }
-        let mut answers = rpc::read_well_formed(cx, calls.clone()).await?;
+        let mut answers = rpc::NODES.read_well_formed(cx, calls.clone()).await?;
         let first = Shown::take(&mut answers, has_l1_fee)?;
         let known = remembered.and_then(|remembered| remembered.known(now_ms));
         let shown = match first.doubt(known.as_ref()) {
@@ -113,7 +113,7 @@ impl EvmDriver {
         market.l1_fee_per_unit = match &l1_fee {
             Ok(fee) => fee.unwrap_or(U256::ZERO),
             Err(fault) => {
-                // It only makes budgets exact: a node that can't tell it must not stop the network.
+                // It only makes budgets exact: a node that does not return it must not stop the network.
                 let fields = json!({ "why": fault.message });
                 cx.log(
                     Level::Warn,
@@ -156,11 +156,11 @@ async fn settled(
     let others = cx.compare(calls).await.unwrap_or_default();
     let others = others
         .into_iter()
-        .filter_map(|answers| Shown::take(&mut Answers::of(answers), has_l1_fee).ok());
+        .filter_map(|answers| Shown::take(&mut Answers::from(answers), has_l1_fee).ok());
     let best = std::iter::once(first)
         .chain(others)
         .min_by_key(|shown| (shown.contradiction.is_some(), shown.doubt(known).is_some()))?;
-    // A node that contradicts itself says less than what was known a moment ago.
+    // A node that contradicts itself is worth less than what was known a moment ago.
     (best.contradiction.is_none() || known.is_none()).then_some(best)
 }
 
@@ -207,7 +207,7 @@ impl Shown {
     }
 }
 
-/// Whether a fee lies several times outside of the range of others. Small ones are believed.
+/// Whether a fee is several times outside of the range of others. Small ones are accepted.
 fn are_apart(fee: u128, least: u128, most: u128) -> bool {
     let above = most.saturating_mul(MOST_TIMES_NEXT).max(LEAST_CLAMP_WEI);
     let below = fee.saturating_mul(MOST_TIMES_NEXT).max(LEAST_CLAMP_WEI);
@@ -215,8 +215,12 @@ fn are_apart(fee: u128, least: u128, most: u128) -> bool {
 }
 
 impl Market {
-    /// What one node's answers come to, and what in them contradicts the rest.
-    fn read(head: RpcResult, history: RpcResult, price: RpcResult) -> Result<(Self, Option<String>), Fault> {
+    /// The market by one node's answers, and what in them contradicts the rest.
+    pub(super) fn read(
+        head: RpcResult,
+        history: RpcResult,
+        price: RpcResult,
+    ) -> Result<(Self, Option<String>), Fault> {
         let head = rpc::value(head, "eth_getBlockByNumber")?;
         let head_height = head
             .get("number")
@@ -229,14 +233,15 @@ impl Market {
             l1_fee_per_unit: U256::ZERO,
             head_height,
         };
-        // Only the head block tells a chain before London from one whose base fee is 0: fee histories say 0 for both.
+        // Only the head block distinguishes a chain before London from one whose base fee is 0: fee histories contain 0 for
+        // both.
         let Some(own_base_fee) = head.get("baseFeePerGas").filter(|fee| !fee.is_null()) else {
             return Ok((of(None, gas_price?), None));
         };
         let read_base_fee = wei(own_base_fee);
         let history = match (rpc::value(history, "eth_feeHistory"), &gas_price) {
             (Ok(history), _) => history,
-            // Many nodes lack it: the head's own base fee and the node's price do as well.
+            // Many nodes lack it: the head's own base fee and the node's price are enough.
             (Err(_), Ok(_)) => Value::Null,
             (Err(history), Err(price)) => {
                 let (history, price) = (history.message, &price.message);
@@ -244,7 +249,7 @@ impl Market {
             }
         };
         let fees = history.get("baseFeePerGas").and_then(Value::as_array);
-        // Nodes that know no history say 0 for every block of it.
+        // Nodes without a history answer 0 for every block of it.
         let past: Vec<u128> = fees
             .into_iter()
             .flatten()
@@ -256,45 +261,56 @@ impl Market {
             (Err(fault), None, Err(_)) => return Err(fault.clone()),
         };
         let next_base_fee = match fees.and_then(|fees| fees.last()) {
-            // One answer with an absurd number must not price everybody out: a base fee rises by an eighth with a block.
+            // One answer with an absurd number must not make every payment too expensive: a base fee rises by an eighth with
+            // a block.
             Some(fee) => wei(fee).map_or(own_base_fee, |fee| {
                 fee.min(own_base_fee.saturating_mul(MOST_TIMES_NEXT).max(LEAST_CLAMP_WEI))
             }),
             None => own_base_fee,
         };
         let base_fee = next_base_fee.max(own_base_fee);
-        // Empty blocks say nothing about tips, and tips far above the node's own price are none: its price tells.
+        // Empty blocks show no tips, and tips far above the node's own price are ignored: its price is used.
         let of_price = || {
             gas_price
                 .as_ref()
                 .map_or(0, |price| price.saturating_sub(base_fee))
         };
-        let most_tip = match gas_price {
-            Ok(price) if price > 0 => price.saturating_mul(MOST_TIMES_PRICE).max(LEAST_CLAMP_WEI),
+        let most_tip = match &gas_price {
+            Ok(price) if *price > 0 => price.saturating_mul(MOST_TIMES_PRICE).max(LEAST_CLAMP_WEI),
             Ok(_) | Err(_) => u128::MAX,
         };
         let (tip, is_of_price) = match median_tip(&history) {
             tip if tip == 0 || tip > most_tip => (of_price(), true),
             tip => (tip, false),
         };
-        let contradiction = match (past.iter().min(), past.iter().max(), &gas_price) {
-            _ if read_base_fee.is_err() => Some("the head's base fee is no price".into()),
-            (Some(least), Some(most), _) if are_apart(own_base_fee, *least, *most) => Some(format!(
-                "the head's base fee is {own_base_fee} wei, those of its history are {least} to {most}"
-            )),
-            (None, None, Ok(price))
-                if own_base_fee > (*price).saturating_mul(MOST_TIMES_NEXT).max(LEAST_CLAMP_WEI) =>
-            {
-                Some(format!(
-                    "the head's base fee is {own_base_fee} wei, the node's price {price}"
-                ))
-            }
-            _ if is_of_price && tip > base_fee.max(LEAST_CLAMP_WEI).saturating_mul(MOST_TIMES_PRICE) => {
-                Some(format!("the base fee is {base_fee} wei, the tip {tip}"))
-            }
-            _ => None,
+        let contradiction = if read_base_fee.is_err() {
+            Some("the head's base fee is no price".into())
+        } else {
+            let price = gas_price.as_ref().ok().copied();
+            contradicts_history(own_base_fee, &past, price).or_else(|| {
+                let is_absurd =
+                    is_of_price && tip > base_fee.max(LEAST_CLAMP_WEI).saturating_mul(MOST_TIMES_PRICE);
+                is_absurd.then(|| format!("the base fee is {base_fee} wei, the tip {tip}"))
+            })
         };
         Ok((of(Some(base_fee), tip), contradiction))
+    }
+}
+
+/// Why a head's base fee does not fit those of past blocks; without them, the node's own price.
+fn contradicts_history(base_fee: u128, past: &[u128], price: Option<u128>) -> Option<String> {
+    match (past.iter().min(), past.iter().max(), price) {
+        (Some(least), Some(most), _) if are_apart(base_fee, *least, *most) => Some(format!(
+            "the head's base fee is {base_fee} wei, those of its history are {least} to {most}"
+        )),
+        (None, None, Some(price))
+            if base_fee > price.saturating_mul(MOST_TIMES_NEXT).max(LEAST_CLAMP_WEI) =>
+        {
+            Some(format!(
+                "the head's base fee is {base_fee} wei, the node's price {price}"
+            ))
+        }
+        _ => None,
     }
 }
 
@@ -317,7 +333,7 @@ fn wei(value: &Value) -> Result<u128, Fault> {
         .ok_or_else(|| Fault::unavailable("the node answered a price that is no quantity"))
 }
 
-/// Asks for the data fee of bytes that compress badly. Where the predeploy is missing, the answer is empty.
+/// Reads the data fee of bytes that compress badly. Where the predeploy is missing, the answer is empty.
 fn l1_fee_question() -> EthCall {
     let mut data = Vec::new();
     let mut word = alloy_primitives::keccak256(b"");

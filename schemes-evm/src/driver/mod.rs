@@ -21,6 +21,8 @@ mod foreign;
 mod gas;
 mod market;
 mod observe;
+#[cfg(test)]
+mod official_types_tests;
 pub mod options;
 mod receipt;
 mod send;
@@ -68,7 +70,7 @@ pub const RPC_SENDS: &[&str] = &["eth_sendRawTransaction"];
 /// The EVM driver. What it remembers is a cache: losing it costs a read or some waiting, never a wrong answer.
 #[derive(Debug)]
 pub struct EvmDriver {
-    /// CAIP-2 id and token: what is looked at on networks that take any asset.
+    /// CAIP-2 id and token: what is audited on networks that take any asset.
     known_assets: Vec<(String, Address)>,
     /// What the scheme `exact` of the same file allows a payment, in gas.
     max_gas: u64,
@@ -80,16 +82,16 @@ pub struct EvmDriver {
 struct Remembered {
     market: Option<market::Remembered>,
     /// The least price that a node has named when it refused a bid.
-    asked_price: Option<fees::AskedPrice>,
-    /// Until when nobody asks for an L1 data fee, milliseconds since the epoch: the chain has none.
+    named_price: Option<fees::NamedPrice>,
+    /// Until when the L1 data fee is not read, milliseconds since the epoch: the chain has none.
     no_l1_fee_until_ms: Option<u64>,
     /// A node did not understand a block that was named by its hash (EIP-1898).
     blocks_by_number_only: bool,
-    /// What nodes have said about searches of logs.
+    /// What nodes have reported about searches of logs.
     log_limits: foreign::LogLimits,
     /// Whose allowances were found to be in order, on nodes that run calls.
     audited: Option<allowances::Subject>,
-    /// What the operator hears at each check of how gas is counted here.
+    /// Warnings for the operator at each check about how gas is counted here.
     gas_warnings: Vec<String>,
 }
 
@@ -115,7 +117,7 @@ impl EvmDriver {
         Self { max_gas, ..self }
     }
 
-    /// With tokens, by CAIP-2 id, whose allowances are looked at on networks that take any asset.
+    /// With tokens, by CAIP-2 id, whose allowances are audited on networks that take any asset.
     #[must_use]
     pub fn with_known_assets(known_assets: Vec<(String, String)>) -> Self {
         let address = |(network, asset): (String, String)| Some((network, text::address(&asset)?));
@@ -149,7 +151,7 @@ impl ChainDriver for EvmDriver {
             rpc::transaction_count(&lane.signer, json!("latest")),
             rpc::request("eth_getBalance", json!([lane.signer, "latest"])),
         ];
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let mut answers = rpc::NODES.read_all(cx, calls).await?;
         rpc::check_chain(answers.take()?, &lane.network)?;
         Ok(LaneState {
             head_height: rpc::head(answers.take()?)?.0,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sdk_plugin::{Amount, Fault, Value};
+use sdk_plugin::{Amount, Fault, Value, config};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::text;
@@ -28,9 +28,9 @@ pub struct Options {
     /// Signers with less than this much native currency, in wei, are warned about.
     #[serde(deserialize_with = "wei")]
     pub low_balance_wei: u128,
-    /// Most blocks asked for by one `eth_getLogs`.
+    /// Most blocks that one `eth_getLogs` covers.
     pub max_log_range: u64,
-    /// Most gas that one transfer may use on this network; 0: as the plugin's configuration says.
+    /// Most gas that one transfer may use on this network; 0: as in the plugin's configuration.
     pub max_gas: u64,
     /// What a transfer is taken to use where nodes can't estimate; 0: the most that it may use.
     pub fixed_gas: u64,
@@ -68,26 +68,15 @@ impl Default for Options {
 impl Options {
     /// Reads a network's options. An unknown or malformed one is a fault that names it.
     pub fn read(options: &Value) -> Result<Self, Fault> {
-        if options.is_null() {
-            return Ok(Self::default());
-        }
-        if !options.is_object() {
-            return Err(Fault::invalid("network options: must be a table"));
-        }
-        let read = Self::deserialize(options)
-            .map_err(|error| Fault::invalid(format!("network options: {error}")))?;
+        let read: Self = config::network_options(options)?;
         if read.fill_gas < 21_000 {
-            return Err(Fault::invalid("network options: fill_gas must be at least 21000"));
+            return Err(config::invalid_option("fill_gas must be at least 21000"));
         }
         if read.max_log_range == 0 {
-            return Err(Fault::invalid(
-                "network options: max_log_range must be at least 1",
-            ));
+            return Err(config::invalid_option("max_log_range must be at least 1"));
         }
         if read.max_fee_per_gas_wei == 0 {
-            return Err(Fault::invalid(
-                "network options: max_fee_per_gas_wei must be above 0",
-            ));
+            return Err(config::invalid_option("max_fee_per_gas_wei must be above 0"));
         }
         Ok(read)
     }

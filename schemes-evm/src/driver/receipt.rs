@@ -91,7 +91,7 @@ struct Log {
 
 impl Receipt {
     /// `None` while the transaction is in no block. A receipt that is another transaction's, or lacks what a receipt
-    /// must have, is trouble of the node.
+    /// must have, is a fault of the node.
     pub(super) fn read(receipt: &Value, tx_id: &str) -> Result<Option<Self>, Fault> {
         if receipt.is_null() || receipt.get("blockHash").is_none_or(Value::is_null) {
             return Ok(None);
@@ -132,7 +132,7 @@ impl Receipt {
         })
     }
 
-    /// How deep its block lies below `head`; 1 is the head itself.
+    /// Blocks from its own to `head`, both counted; 1 is the head itself.
     pub(super) fn depth(&self, head: u64) -> u64 {
         head.saturating_sub(self.height).saturating_add(1)
     }
@@ -147,7 +147,7 @@ impl Receipt {
         })
     }
 
-    /// Logs that any of the evidence asks for, in the order in which they were emitted.
+    /// Logs that match any of the evidence, in the order in which they were emitted.
     pub(super) fn logs(&self, tx_id: &str, evidence: &[EvidenceWanted]) -> Vec<LogEntry> {
         let wanted = |log: &&Log| {
             evidence
@@ -179,7 +179,7 @@ impl Log {
     }
 }
 
-/// A log's topics: at most four words.
+/// A log's topics: at most four of 32 bytes.
 pub(super) fn topics(log: &Value) -> Option<Vec<B256>> {
     let topics = log.get("topics")?.as_array()?;
     if topics.len() > 4 {

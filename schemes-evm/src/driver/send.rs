@@ -1,21 +1,30 @@
-//! Sending, and understanding every node's way of saying no.
+//! Sending, and classifying the errors that nodes reply with.
 //!
-//! The host tries nodes in sequence and hands over each answer; the most telling one decides. An answer is `Rejected` only
-//! where its text says that no node can ever take these bytes. Whatever is not understood is `Unknown`, as silence is: the
+//! The host tries nodes in sequence and returns each answer; the most decisive one counts. An answer is `Rejected` only
+//! where its text means that no node can ever take these bytes. An unknown text is `Unknown`, like no answer: the
 //! node may have taken the transaction, so it is observed and the same bytes are sent again.
 
 use sdk_plugin::chain::{Attempt, Sent};
-use sdk_plugin::host::{Level, RpcRequest, RpcResult, SendEncoding};
-use sdk_plugin::{Cx, Fault, FaultKind};
+use sdk_plugin::host::{Level, RpcResult, SendEncoding};
+use sdk_plugin::rpc::{SendMethod, most_decisive};
+use sdk_plugin::{Cx, Fault};
 use serde_json::json;
 
 use super::wording::{self, Class};
 use super::{EvmDriver, fees};
 
+const SEND: SendMethod = SendMethod {
+    method: super::RPC_SENDS[0],
+    encoding: SendEncoding::Hex,
+    log_target: "evm::send",
+    id_name: "hash",
+    is_same_id: |answered, tx_id| answered.eq_ignore_ascii_case(tx_id),
+};
+
 impl EvmDriver {
     /// Sends the attempt's journaled bytes, which the host puts into the call.
     pub(super) async fn send(&self, cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault> {
-        let results = match ask(cx, attempt).await? {
+        let results = match SEND.send(cx, attempt, json!(["$bytes"])).await? {
             Ok(results) => results,
             Err(message) => return Ok(Sent::Unknown { message }),
         };
@@ -37,35 +46,8 @@ impl EvmDriver {
         let known = networks.entry(cx.network().id.clone()).or_default();
         known.market = None;
         if let Some(wei) = minimum {
-            known.asked_price = Some(fees::AskedPrice::now(cx, wei));
+            known.named_price = Some(fees::NamedPrice::now(cx, wei));
         }
-    }
-}
-
-/// Every node's answer; `Err` with the reason where it is open whether any node has the transaction.
-async fn ask(cx: &Cx, attempt: &Attempt) -> Result<Result<Vec<RpcResult>, String>, Fault> {
-    let request = RpcRequest::Send {
-        network: attempt.lane.network.clone(),
-        attempt_id: attempt.id.clone(),
-        method: super::RPC_SENDS.first().copied().unwrap_or_default().into(),
-        params: json!(["$bytes"]),
-        encoding: SendEncoding::Hex,
-    };
-    match cx.rpc(request).await {
-        Ok(response) => Ok(Ok(response.results)),
-        Err(fault) => match fault.kind {
-            // Nothing was sent, for reasons that sending again would not cure.
-            FaultKind::Invalid | FaultKind::Unsupported | FaultKind::Denied | FaultKind::Shutdown => {
-                Err(fault)
-            }
-            FaultKind::Cancelled
-            | FaultKind::Deadline
-            | FaultKind::Overloaded
-            | FaultKind::Panic
-            | FaultKind::Internal
-            | FaultKind::Indeterminate
-            | FaultKind::Unavailable => Ok(Err(fault.message)),
-        },
     }
 }
 
@@ -75,32 +57,14 @@ fn decide(cx: &Cx, attempt: &Attempt, results: &[RpcResult]) -> Sent {
             && let Some(alarm) = wording::class(error).and_then(alarm)
         {
             let fields = json!({ "attempt": attempt.id, "node": error.message });
-            cx.log(Level::Error, "evm::send", alarm, &fields);
+            cx.log(Level::Error, SEND.log_target, alarm, &fields);
         }
-        if let RpcResult::Ok(hash) = result
-            && hash
-                .as_str()
-                .is_none_or(|hash| !hash.eq_ignore_ascii_case(&attempt.tx_id))
-        {
-            let fields = json!({ "attempt": attempt.id, "expected": attempt.tx_id, "answered": hash });
-            cx.log(
-                Level::Warn,
-                "evm::send",
-                "a node answered a send with another hash",
-                &fields,
-            );
-        }
+        SEND.warn_of_other_id(cx, attempt, result);
     }
-    results
-        .iter()
-        .map(sent)
-        .min_by_key(telling)
-        .unwrap_or_else(|| Sent::Unknown {
-            message: "no node answered".into(),
-        })
+    most_decisive(results.iter().map(sent), rank)
 }
 
-/// What an operator must hear of an answer.
+/// What an operator must be told about an answer.
 fn alarm(class: Class) -> Option<&'static str> {
     match class {
         Class::TipAboveCap => Some("a transaction was sent whose tip is above its cap; this is a defect"),
@@ -160,9 +124,9 @@ fn sent(result: &RpcResult) -> Sent {
     }
 }
 
-/// The most telling answer has the least number. A used sequence outranks doubt about the price, because observing then
-/// settles it; a rejection counts only when nobody said anything else.
-fn telling(sent: &Sent) -> u8 {
+/// The most decisive answer has the lowest rank. A used sequence outranks doubt about the price, because observing then
+/// settles it; a rejection counts only when no node answered anything else.
+fn rank(sent: &Sent) -> u8 {
     match sent {
         Sent::Accepted => 0,
         Sent::SequenceUsed => 1,
@@ -201,7 +165,7 @@ mod tests {
         ] {
             assert_eq!(answered(message), expected, "{message}");
         }
-        // Sent again in the same slot: a filler in its place would fail a good payment.
+        // Sent again in the same slot: a filler instead of it would fail a good payment.
         for message in [
             "txpool is full",
             "nonce too high",
@@ -230,13 +194,8 @@ mod tests {
     }
 
     #[test]
-    fn the_most_telling_node_decides() {
-        let of = |messages: &[&str]| {
-            messages
-                .iter()
-                .map(|message| answered(message))
-                .min_by_key(telling)
-        };
+    fn the_most_decisive_node_decides() {
+        let of = |messages: &[&str]| messages.iter().map(|message| answered(message)).min_by_key(rank);
         assert_eq!(
             of(&["transaction type not supported", "already known"]),
             Some(Sent::Accepted)

@@ -4,6 +4,7 @@
 //! needs the payer's code and comes before it in order. A payment that is refused either way is not simulated.
 
 use alloy_primitives::U256;
+use sdk_plugin::host::RpcCall;
 use sdk_plugin::{Cx, Fault, PaymentRequest};
 
 use super::payment::Payment;
@@ -53,7 +54,7 @@ impl ExactEvm {
         let account_signed = signature::signed_by(payment.authorization.from, &digest, &inner);
         let refused_later = payment
             .refused_terms(cx.now_s())
-            // In the place right before the asset is first touched.
+            // Right before the asset is first used.
             .or_else(|| {
                 let refused = step::listed(payment.asset, cx.network()).err()?;
                 Some(payment.refuse(reason::INVALID_PAYMENT_REQUIREMENTS, &refused))
@@ -83,7 +84,7 @@ impl ExactEvm {
         let outcome = self.first_opinion(cx, &mut question, known_price).await?;
         let funds = match (outcome, question.refused_later.clone()) {
             (Outcome::Works(funds), None) => Ok(funds),
-            // The signature is good, and what stands behind it needs no chain.
+            // The signature is valid, and the refusal that comes after it needs no chain.
             (Outcome::Works(_), Some(refusal)) => Err(refusal),
             (Outcome::Refused(_), _) => diagnose::diagnose(cx, &mut question, None).await?,
             (Outcome::Failed(failure), _) => diagnose::diagnose(cx, &mut question, Some(&failure)).await?,
@@ -98,8 +99,8 @@ impl ExactEvm {
         })
     }
 
-    /// What the first node says, in one round trip where that can be. With a refusal that needs no chain only the signature
-    /// is looked at.
+    /// What the first node shows, in one round trip where possible. With a refusal that needs no chain, only the signature is
+    /// checked.
     async fn first_opinion(
         &self,
         cx: &Cx,
@@ -109,25 +110,12 @@ impl ExactEvm {
         let payment = question.payment;
         let now_ms = cx.now_ms();
         let account_signed = question.account_signed;
-        let mut batch = vec![rpc::get_code(payment.authorization.from)];
-        if !account_signed {
-            // Only a wallet can make this signature good: ask in the same round trip.
-            batch.push(question.ask_wallet());
-        }
-        let asset_known = self
-            .assets_with_code
-            .has_code(payment.chain_id, payment.asset, now_ms);
-        if question.refused_later.is_none() {
-            if !asset_known {
-                batch.push(rpc::get_code(payment.asset));
-            }
-            batch.extend(question.trial.reads());
-        }
-        let asks_price = !account_signed && known_price.is_none();
-        if asks_price {
-            batch.push(prices::ask());
-        }
-        let mut answers = rpc::read_well_formed(cx, batch).await?;
+        let FirstReads {
+            calls,
+            has_asset_code,
+            has_price,
+        } = self.first_reads(question, known_price, now_ms);
+        let mut answers = rpc::NODES.read_well_formed(cx, calls).await?;
 
         let has_code = !rpc::bytes(answers.take()?, "eth_getCode of the payer")?.is_empty();
         let wallet = if account_signed {
@@ -135,19 +123,19 @@ impl ExactEvm {
         } else {
             Some(answers.take()?)
         };
-        // Of an account with code, which the batch could not know of: its word, and the transfer once more, at a price.
+        // For an account with code, which the first batch could not know of: its wallet's answer, and the transfer at a price.
         let mut at_price = None;
         let has_signed = match (has_code, wallet) {
             (false, _) => account_signed,
             (true, Some(answer)) => signature::wallet_agrees(answer)?,
             (true, None) => {
-                let mut calls = vec![question.ask_wallet()];
+                let mut calls = vec![question.wallet_call()];
                 question.trial.price = known_price;
                 match known_price {
                     Some(_) => calls.extend(question.trial.reads()),
-                    None => calls.push(prices::ask()),
+                    None => calls.push(prices::gas_price_call()),
                 }
-                let mut answers = rpc::read_well_formed(cx, calls).await?;
+                let mut answers = rpc::NODES.read_well_formed(cx, calls).await?;
                 let agrees = signature::wallet_agrees(answers.take()?)?;
                 at_price = Some(answers);
                 agrees
@@ -159,40 +147,88 @@ impl ExactEvm {
         if question.refused_later.is_some() {
             return Ok(Outcome::Works(None));
         }
-        if !asset_known {
-            if let Some(refusal) = question.no_asset(answers.take()?)? {
+        if has_asset_code {
+            if let Some(refusal) = question.missing_asset(answers.take()?)? {
                 return Ok(Outcome::Refused(refusal));
             }
             self.assets_with_code
-                .saw_code(payment.chain_id, payment.asset, now_ms);
+                .record_code(payment.chain_id, payment.asset, now_ms);
         }
 
         let trial = &mut question.trial;
         let outcome = match (trial.price, at_price) {
             (Some(_), Some(mut answers)) => trial.take(cx, &mut answers).await,
-            (None, Some(mut own)) => {
+            (_, at_price) => {
                 let outcome = trial.take(cx, &mut answers).await;
-                trial.price = self.prices.learn(payment.chain_id, now_ms, own.take()?);
-                again_at_price(cx, trial, outcome).await
-            }
-            (_, None) => {
-                let outcome = trial.take(cx, &mut answers).await;
-                if asks_price && has_code {
-                    trial.price = self.prices.learn(payment.chain_id, now_ms, answers.take()?);
-                    again_at_price(cx, trial, outcome).await
-                } else {
-                    outcome
+                let price = match at_price {
+                    Some(mut at_price) => Some(at_price.take()?),
+                    None if has_price && has_code => Some(answers.take()?),
+                    None => None,
+                };
+                match price {
+                    Some(price) => {
+                        trial.price = self.prices.learn(payment.chain_id, now_ms, price);
+                        again_at_price(cx, trial, outcome).await
+                    }
+                    None => outcome,
                 }
             }
         };
-        match outcome {
-            // The price may be what the node minds: below the base fee by now, or more than this one signer has.
-            Err(_) if trial.price.is_some() => {
-                trial.price = None;
-                trial.run(cx).await
-            }
-            outcome => outcome,
+        again_without_price(cx, trial, outcome).await
+    }
+
+    /// The reads of the first batch.
+    fn first_reads(&self, question: &Question<'_>, known_price: Option<U256>, now_ms: u64) -> FirstReads {
+        let payment = question.payment;
+        let mut calls = vec![rpc::get_code(payment.authorization.from)];
+        if !question.account_signed {
+            // Only a wallet can make this signature valid.
+            calls.push(question.wallet_call());
         }
+        let mut has_asset_code = false;
+        if question.refused_later.is_none() {
+            has_asset_code = !self
+                .assets_with_code
+                .has_code(payment.chain_id, payment.asset, now_ms);
+            if has_asset_code {
+                calls.push(rpc::get_code(payment.asset));
+            }
+            calls.extend(question.trial.reads());
+        }
+        let has_price = !question.account_signed && known_price.is_none();
+        if has_price {
+            calls.push(prices::gas_price_call());
+        }
+        FirstReads {
+            calls,
+            has_asset_code,
+            has_price,
+        }
+    }
+}
+
+/// The first batch about a payment.
+struct FirstReads {
+    calls: Vec<RpcCall>,
+    /// The code of the asset is in it, because it is not known yet.
+    has_asset_code: bool,
+    /// The price of gas is its last read.
+    has_price: bool,
+}
+
+/// A trial that fails at a price is repeated without one: the node may reject the price, because it is below the base fee by
+/// now, or higher than this one signer can pay.
+async fn again_without_price(
+    cx: &Cx,
+    trial: &mut Trial<'_>,
+    outcome: Result<Outcome, Fault>,
+) -> Result<Outcome, Fault> {
+    match outcome {
+        Err(_) if trial.price.is_some() => {
+            trial.price = None;
+            trial.run(cx).await
+        }
+        outcome => outcome,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::Address;
 
-/// How long an answer is good, in milliseconds: code can go away (a selfdestruct on old chains).
+/// How long an answer is valid, in milliseconds: code can be removed (a selfdestruct on old chains).
 pub(super) const TTL_MS: u64 = 15 * 60 * 1000;
 /// Most answers kept.
 pub(super) const CAPACITY: usize = 4096;
@@ -23,7 +23,7 @@ impl CodeCache {
             .is_some_and(|seen_ms| fresh(*seen_ms, now_ms))
     }
 
-    pub(super) fn saw_code(&self, chain_id: u64, asset: Address, now_ms: u64) {
+    pub(super) fn record_code(&self, chain_id: u64, asset: Address, now_ms: u64) {
         let mut seen = self.lock();
         if seen.len() >= CAPACITY && !seen.contains_key(&(chain_id, asset)) {
             seen.retain(|_, seen_ms| fresh(*seen_ms, now_ms));
@@ -57,14 +57,14 @@ mod tests {
     fn answers_age_and_the_oldest_make_room() {
         let cache = CodeCache::default();
         let asset = |n: usize| Address::left_padding_from(&n.to_be_bytes());
-        cache.saw_code(1, asset(0), 1_000);
+        cache.record_code(1, asset(0), 1_000);
         assert!(cache.has_code(1, asset(0), 1_000 + TTL_MS - 1));
         assert!(!cache.has_code(1, asset(0), 1_000 + TTL_MS));
         assert!(!cache.has_code(1, asset(0), 999), "the clock was set back");
         assert!(!cache.has_code(2, asset(0), 1_000), "another chain");
 
         for n in 1..=CAPACITY {
-            cache.saw_code(1, asset(n), 1_000 + n as u64);
+            cache.record_code(1, asset(n), 1_000 + n as u64);
         }
         assert_eq!(cache.lock().len(), CAPACITY);
         assert!(!cache.has_code(1, asset(0), 6_000), "the oldest went");

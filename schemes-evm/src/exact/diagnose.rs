@@ -1,11 +1,11 @@
-//! Is it so, and why? No payer is refused on one node's word: what the first node refused is put to two nodes where there are
-//! two, as one question. A simulation that failed is explained by a multicall in the same batch, first match wins
-//! (exact-evm.md section 4, D1 to D6), and the chain's own judgement of the time stands before D6.
+//! Confirms and explains refusals. A payer is never refused because of one node's answers alone: what the first node refused
+//! is read from two nodes where there are two, in one batch. A simulation that failed is explained by a multicall in the
+//! same batch, first match wins (exact-evm.md section 4, D1 to D6), and the chain's own check of the time comes before D6.
 //!
-//! A node that lags says "exceeds balance" of a payer who was funded a moment ago. So the node with the newest head decides;
-//! of two with one head, the one whose calls run on the newer block. Of two equally new ones that differ the one decides whose
-//! transfer works: a false yes costs gas at most, a false refusal costs a payment. A node whose calls run on an older block
-//! than the head that it names blames nobody.
+//! A node that lags answers "exceeds balance" for a payer who was funded a moment ago. So the node with the newest head
+//! decides; of two with one head, the one whose calls run on the newer block. Of two equally new ones that differ the one
+//! decides whose transfer works: a false yes costs gas at most, a false refusal costs a payment. A node whose calls run on
+//! an older block than the head that it names refuses no payment.
 
 use std::cmp::Reverse;
 
@@ -20,12 +20,12 @@ use super::trial::{Funds, Outcome, Trial};
 use super::{reason, revert};
 use crate::abi::AuthorizedToken::{authorizationStateCall, balanceOfCall, nameCall, versionCall};
 use crate::abi::{MULTICALL3, Multicall};
-use crate::rpc::{self, Answers, EthCall, Executed, Failure};
-use crate::second::{self, BLOCKS_APART};
+use crate::rpc::{self, Answers, EthCall, Executed, Failure, Opinions};
+use crate::second::BLOCKS_APART;
 use crate::step;
 
-/// The refusal that stands, with its reason; or the funds, when the payment is good after all. `failure`: the first node's,
-/// where the simulation failed.
+/// The refusal that is confirmed, with its reason; or the funds, when the payment is valid after all. `failure`: the first
+/// node's, where the simulation failed.
 ///
 /// # Errors
 /// No node answers, or none whose calls are as new as its head.
@@ -56,26 +56,19 @@ pub(super) async fn diagnose(
     })
 }
 
-/// What each node says that answers; a fault where none does.
+/// The view of each node that answers; a fault where none does.
 async fn views(cx: &Cx, question: &Question<'_>, failure: Option<&Failure>) -> Result<Vec<View>, Fault> {
     let mut calls = vec![rpc::newest_block(), questions(question.payment).call()];
     calls.extend(question.reads());
-    let nodes = second::by_two(cx, calls).await?;
-    let mut views = Vec::new();
-    let mut trouble = None;
+    let nodes = rpc::compare_or_read(cx, calls).await?.sets;
+    let mut views = Opinions::default();
     for node in nodes {
-        match View::read(cx, question, failure, node).await {
-            Ok(view) => views.push(view),
-            Err(fault) => trouble = Some(fault),
-        }
+        views.record(View::read(cx, question, failure, node).await);
     }
-    if views.is_empty() {
-        return Err(trouble.unwrap_or_else(|| Fault::internal("a diagnosis without answers")));
-    }
-    Ok(views)
+    views.into_result()
 }
 
-/// What one node says.
+/// What one node shows.
 struct View {
     height: u64,
     /// The number that the block of its calls has for contracts: on some chains that of another chain's block, so it is only
@@ -102,7 +95,7 @@ impl View {
                 .as_deref()
                 .and_then(Findings::read),
             (Ok(Executed::Failed(_)), _) => None,
-            // Without it a failure has no name, and would be blamed on the payer.
+            // Without it a failure has no name, and the payer would be refused for it.
             (Err(fault), Outcome::Failed(_)) => return Err(fault),
             (Err(_), Outcome::Works(_) | Outcome::Refused(_)) => None,
         };
@@ -139,7 +132,7 @@ impl View {
         is_near
             && match (self.calls_at, newest.calls_at) {
                 (Some(own), Some(newest)) => newest.saturating_sub(own) <= U256::from(BLOCKS_APART),
-                // A node that does not say where its calls run is no older for that.
+                // A node that does not return where its calls run is not older for that.
                 (None, _) | (_, None) => true,
             }
     }
@@ -149,9 +142,9 @@ fn explained(cx: &Cx, trial: &Trial<'_>, findings: Option<&Findings>, failure: &
     let payment = trial.payment;
     let reason = findings.map_or(reason::SIMULATION_FAILED, |findings| findings.reason(payment));
     let text = failure.text();
-    // The chain's clock may be ahead of this host's: what it says about the time is as good as our own check (T-20).
+    // The chain's clock may be ahead of this host's: its statement about the time is as good as our own check (T-20).
     let reason = match (reason, revert::reason_for(&text)) {
-        (reason::SIMULATION_FAILED, said @ (reason::VALID_BEFORE | reason::VALID_AFTER)) => said,
+        (reason::SIMULATION_FAILED, stated @ (reason::VALID_BEFORE | reason::VALID_AFTER)) => stated,
         (reason, _) => reason,
     };
     if reason == reason::SIMULATION_FAILED && revert::is_out_of_gas(&text) {
@@ -168,7 +161,7 @@ fn explained(cx: &Cx, trial: &Trial<'_>, findings: Option<&Findings>, failure: &
 fn questions(payment: &Payment) -> EthCall {
     let account = payment.authorization.from;
     let nonce = payment.authorization.nonce;
-    let ask = |call: Vec<u8>| Multicall::Call {
+    let of_asset = |call: Vec<u8>| Multicall::Call {
         target: payment.asset,
         callData: call.into(),
     };
@@ -177,14 +170,16 @@ fn questions(payment: &Payment) -> EthCall {
         callData: call.into(),
     };
     let calls = vec![
-        ask(balanceOfCall { account }.abi_encode()),
-        ask(nameCall {}.abi_encode()),
-        ask(versionCall {}.abi_encode()),
-        ask(authorizationStateCall {
-            authorizer: account,
-            nonce,
-        }
-        .abi_encode()),
+        of_asset(balanceOfCall { account }.abi_encode()),
+        of_asset(nameCall {}.abi_encode()),
+        of_asset(versionCall {}.abi_encode()),
+        of_asset(
+            authorizationStateCall {
+                authorizer: account,
+                nonce,
+            }
+            .abi_encode(),
+        ),
         of_block(Multicall::getCurrentBlockTimestampCall {}.abi_encode()),
         of_block(Multicall::getBlockNumberCall {}.abi_encode()),
     ];
@@ -200,7 +195,7 @@ fn questions(payment: &Payment) -> EthCall {
     }
 }
 
-/// What the token says of itself; `None` where it gave no answer that can be read.
+/// The token's own answers; `None` where it gave none that can be read.
 #[derive(Debug)]
 struct Findings {
     balance: Option<U256>,
@@ -228,8 +223,9 @@ impl Findings {
     }
 
     fn reason(&self, payment: &Payment) -> &'static str {
-        let differs =
-            |said: &Option<String>, expected: &str| said.as_ref().is_some_and(|said| said != expected);
+        let differs = |stated: &Option<String>, expected: &str| {
+            stated.as_ref().is_some_and(|stated| stated != expected)
+        };
         match self.used {
             None => reason::EIP3009_NOT_SUPPORTED,
             Some(true) => reason::NONCE_USED,

@@ -13,7 +13,7 @@ use super::reason;
 use crate::{members, signature, text};
 
 /// Key, terms and digest of the request's authorization; or, where no key can be formed, the refusal that the checks of
-/// verify would come to first.
+/// verify would return first.
 #[must_use]
 pub(super) fn identify(request: &PaymentRequest) -> Identity {
     match identified(request) {
@@ -45,7 +45,7 @@ fn identified(request: &PaymentRequest) -> Option<Identified> {
     })
 }
 
-/// The seller's terms, spelled one way. A JSON array, so that no member can run into the next.
+/// The seller's terms in one canonical form. A JSON array, so that no member can run into the next.
 fn fingerprint(request: &PaymentRequest, asset: &str) -> String {
     let terms = &request.requirements;
     let pay_to = text::address(&terms.pay_to).map_or_else(|| terms.pay_to.clone(), text::lower);

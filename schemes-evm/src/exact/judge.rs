@@ -1,4 +1,4 @@
-//! Did it pay? Only logs that the asset itself emitted say so (exact-evm.md sections 5 and 13).
+//! Whether the step paid. Only logs that the asset itself emitted prove it (exact-evm.md sections 5 and 13).
 //!
 //! What had no effect has failed only where the nonce is unused, or where the transaction that used it is known. A used
 //! nonce without that transaction decides nothing: nodes index logs later than state, and the transaction may be one that
@@ -54,8 +54,8 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judg
     })
 }
 
-/// The asset of a transfer of ours that reverted as one does that runs out of gas, with its authorization unused. A proxy
-/// whose implementation runs out of gas reverts without a word.
+/// The asset of our own transfer that reverted like one that runs out of gas, with its authorization unused. A proxy
+/// whose implementation runs out of gas reverts without a message.
 pub(super) fn ran_out_of_gas(plan: &Plan, evidence: &Evidence) -> Result<Option<Address>, Fault> {
     let Shown::Reverted { message, .. } = &evidence.shown else {
         return Ok(None);
@@ -80,7 +80,7 @@ fn step_of<'a>(plan: &'a Plan, evidence: &Evidence) -> Result<&'a Step, Fault> {
         .ok_or_else(|| Fault::invalid(format!("the plan has no step {}", evidence.step)))
 }
 
-/// What transactions of others say about the authorization, when they decide something.
+/// What transactions of others show about the authorization, when they decide something.
 fn explained(plan: &Plan, memo: &Memo, foreign: &[ForeignTx]) -> Option<Judgement> {
     let traces = || {
         foreign
@@ -112,7 +112,7 @@ fn explained(plan: &Plan, memo: &Memo, foreign: &[ForeignTx]) -> Option<Judgemen
     let used_up = || {
         traces().find_map(|(tx, trace)| {
             let how = match trace {
-                // A replay: it pays whoever sent it then.
+                // A replay: it pays the sender of that transaction.
                 Trace::Paid(_) if tx.earlier => "used the authorization before this request",
                 Trace::UsedOtherwise => "used the authorization without the exact transfer",
                 Trace::Canceled => "cancelled the authorization",

@@ -5,7 +5,7 @@
 //! | identify | `identify` | none |
 //! | decode, and the checks that need no chain | `payment` | none |
 //! | code, signature, simulation | `check`, `question`, `trial` | one batch; a second one for a payer with code and an ECDSA signature, where nodes can't estimate, and once a minute for a wallet, at the price of gas (`prices`) |
-//! | whether a refusal stands, and why a simulation failed | `diagnose` | one batch, of two nodes where there are two |
+//! | whether a refusal is confirmed, and why a simulation failed | `diagnose` | one batch, of two nodes where there are two |
 //! | what must be sent, and what proves it | `plan` | in the batch of `check` |
 //! | what the chain showed | `judge`, with `trace` | none |
 //!
@@ -49,7 +49,8 @@ pub const DEFAULT_MAX_GAS: u64 = 400_000;
 /// Settings of the scheme, valid on every network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// Most gas that one transfer may use, in simulation and in the transaction, where the network's options say nothing.
+    /// Most gas that one transfer may use, in simulation and in the transaction, unless the network's options set another
+    /// limit.
     pub max_gas: u64,
 }
 

@@ -20,7 +20,7 @@ use crate::text;
 /// Seconds that an authorization must still be good for, so that a transaction sent now lands in time.
 pub(super) const TIME_MARGIN_S: u64 = 6;
 
-/// An EIP-3009 payment whose members are well formed. Nothing is said yet about whether it is good.
+/// An EIP-3009 payment whose members are well formed. Whether it is valid is not checked yet.
 #[derive(Debug, Clone)]
 pub(super) struct Payment {
     version: ProtocolVersion,
@@ -29,7 +29,7 @@ pub(super) struct Payment {
     pub(super) chain_id: u64,
     pub(super) asset: Address,
     pub(super) pay_to: Address,
-    /// Atomic units of the asset that the seller asks for.
+    /// Atomic units of the asset that the seller charges.
     pub(super) amount: U256,
     /// EIP-712 domain members of the token, as the seller states them.
     pub(super) token_name: String,
@@ -51,7 +51,7 @@ impl Payment {
         if request.accepted.scheme != SCHEME || terms.scheme != SCHEME {
             return Err(refuse(reason::SCHEME, "both schemes must be \"exact\""));
         }
-        let v1 = is_v1(request.version);
+        let v1 = request.version.is_v1();
         if v1 && text::chain_id(&request.accepted.network).is_none() {
             return Err(refuse(
                 reason::NETWORK_MISMATCH,
@@ -135,7 +135,7 @@ impl Payment {
             return Some(self.refuse(reason::VALID_AFTER, "the authorization is not valid yet"));
         }
         if signed.value != self.amount {
-            let reason = if is_v1(self.version) {
+            let reason = if self.version.is_v1() {
                 reason::VALUE_V1
             } else {
                 reason::VALUE
@@ -213,20 +213,12 @@ impl Payment {
     }
 }
 
-/// The oldest form is treated as v1.
-pub(super) fn is_v1(version: ProtocolVersion) -> bool {
-    match version {
-        ProtocolVersion::Legacy0 | ProtocolVersion::V1 => true,
-        ProtocolVersion::V2 => false,
-    }
-}
-
-/// The payload's `authorization`, if it is an object; an error when the payload or the requirements ask for another
+/// The payload's `authorization`, if it is an object; an error when the payload or the requirements want another
 /// way of moving the asset. Protocol v1 knows only this one way.
 pub(super) fn eip3009_authorization(
     request: &PaymentRequest,
 ) -> Result<Option<&Map<String, Value>>, &'static str> {
-    if !is_v1(request.version) {
+    if !request.version.is_v1() {
         if request
             .payload
             .get("permit2Authorization")

@@ -79,7 +79,7 @@ pub(super) fn plan(good: &Good) -> Result<Planned, Fault> {
     }))
 }
 
-/// `None` for times too far away to be written as a JSON integer: they never come.
+/// `None` for times too far in the future to be written as a JSON integer: they never come.
 fn seconds(time: U256) -> Option<u64> {
     u64::try_from(time)
         .ok()
@@ -112,7 +112,7 @@ fn evidence(memo: &Memo) -> EvidenceWanted {
     }
 }
 
-/// The nonce is unused. A use and a cancellation both change it for good.
+/// The nonce is unused. A use and a cancellation both change it permanently.
 fn guard(memo: &Memo) -> Guard {
     let call = authorizationStateCall {
         authorizer: memo.from,

@@ -1,4 +1,4 @@
-//! What gas costs, as nodes say it: a wallet can answer a call without a price, as simulations are by default, differently
+//! The price of gas, as nodes report it: a wallet can answer a call without a price, as simulations are by default, differently
 //! from a transaction. Losing what is remembered costs a read.
 
 use std::collections::HashMap;
@@ -11,11 +11,11 @@ use serde_json::json;
 use crate::rpc;
 
 /// How long a price is used, in milliseconds: simulations need one that could be real, not the newest. A node that calls it
-/// too low by then is asked without a price.
+/// too low by then is repeated without a price.
 const TTL_MS: u64 = 60_000;
 
 /// The call for the price.
-pub(super) fn ask() -> RpcCall {
+pub(super) fn gas_price_call() -> RpcCall {
     rpc::request("eth_gasPrice", json!([]))
 }
 
@@ -32,7 +32,7 @@ impl Prices {
         (age_ms < TTL_MS).then_some(wei)
     }
 
-    /// Takes the answer to [`ask`]; without a usable one there is no price.
+    /// Reads the answer to [`gas_price_call`]; without a usable one there is no price.
     pub(super) fn learn(&self, chain_id: u64, now_ms: u64, answer: RpcResult) -> Option<U256> {
         let wei = rpc::big_quantity(answer, "eth_gasPrice")
             .ok()

@@ -1,4 +1,4 @@
-//! What one node is asked about a payment, and what its answers come to.
+//! What is read from one node about a payment, and the verdict by its answers.
 
 use alloy_primitives::B256;
 use sdk_plugin::host::{RpcCall, RpcResult};
@@ -22,21 +22,21 @@ pub(super) struct Question<'a> {
     pub(super) deploys: bool,
     /// The payer's key made the signature, which decides only where the payer has no code.
     pub(super) account_signed: bool,
-    /// A refusal that needs no chain and stands behind the signature in the order of checks: nothing is simulated.
+    /// A refusal that needs no chain and comes after the signature in the order of checks: nothing is simulated.
     pub(super) refused_later: Option<Refusal>,
     pub(super) trial: Trial<'a>,
 }
 
 impl Question<'_> {
-    /// The call that asks a wallet at the payer's address.
-    pub(super) fn ask_wallet(&self) -> RpcCall {
+    /// The call of a wallet at the payer's address.
+    pub(super) fn wallet_call(&self) -> RpcCall {
         let from = self.payment.authorization.from;
-        signature::ask_wallet(from, self.digest, self.signature).call()
+        signature::wallet_call(from, self.digest, self.signature).call()
     }
 
-    /// Everything, whatever the first node said; [`Self::judge`] takes the answers.
+    /// All reads, whatever the first node showed; [`Self::judge`] takes the answers.
     pub(super) fn reads(&self) -> Vec<RpcCall> {
-        let mut reads = vec![rpc::get_code(self.payment.authorization.from), self.ask_wallet()];
+        let mut reads = vec![rpc::get_code(self.payment.authorization.from), self.wallet_call()];
         if self.refused_later.is_none() {
             reads.push(rpc::get_code(self.payment.asset));
             reads.extend(self.trial.reads());
@@ -47,7 +47,7 @@ impl Question<'_> {
     /// One node's opinion, by its answers to [`Self::reads`].
     ///
     /// # Errors
-    /// Trouble of the node.
+    /// A fault of the node.
     pub(super) async fn judge(&self, cx: &Cx, answers: &mut Answers) -> Result<Outcome, Fault> {
         let has_code = !rpc::bytes(answers.take()?, "eth_getCode of the payer")?.is_empty();
         let wallet = answers.take()?;
@@ -62,7 +62,7 @@ impl Question<'_> {
         if let Some(refusal) = &self.refused_later {
             return Ok(Outcome::Refused(refusal.clone()));
         }
-        if let Some(refusal) = self.no_asset(answers.take()?)? {
+        if let Some(refusal) = self.missing_asset(answers.take()?)? {
             return Ok(Outcome::Refused(refusal));
         }
         self.trial.take(cx, answers).await
@@ -83,7 +83,7 @@ impl Question<'_> {
     }
 
     /// The refusal of an asset without code, by the answer about its code.
-    pub(super) fn no_asset(&self, code: RpcResult) -> Result<Option<Refusal>, Fault> {
+    pub(super) fn missing_asset(&self, code: RpcResult) -> Result<Option<Refusal>, Fault> {
         let code = rpc::bytes(code, "eth_getCode of the asset")?;
         Ok(code.is_empty().then(|| {
             self.payment

@@ -1,4 +1,4 @@
-//! From the words of a revert to a reason (exact-evm.md section 8, the column of EIP-3009).
+//! From the message of a revert to a reason (exact-evm.md section 8, the column of EIP-3009).
 
 use alloy_primitives::keccak256;
 
@@ -50,7 +50,7 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// The reason that a revert's message stands for: by a custom error's selector in it, else by its words.
+/// The reason for a revert's message: by a custom error's selector in it, else by its text.
 #[must_use]
 pub(super) fn reason_for(message: &str) -> &'static str {
     let message = message.to_lowercase();
@@ -61,11 +61,11 @@ pub(super) fn reason_for(message: &str) -> &'static str {
             message.contains(&format!("0x{selector}"))
         })
     };
-    let has_words = |row: &&Row| row.texts.iter().any(|text| message.contains(text));
+    let has_text = |row: &&Row| row.texts.iter().any(|text| message.contains(text));
     if let Some(row) = ROWS
         .iter()
         .find(names_error)
-        .or_else(|| ROWS.iter().find(has_words))
+        .or_else(|| ROWS.iter().find(has_text))
     {
         return row.reason;
     }
@@ -81,7 +81,7 @@ pub(super) fn reason_for(message: &str) -> &'static str {
 
 /// Texts of an EVM that ran out of gas, lower case.
 const OUT_OF_GAS: &[&str] = &["out of gas", "outofgas", "memoryoog", "gas required exceeds"];
-/// Messages, lower case, of a call that reverted without a word.
+/// Messages, lower case, of a call that reverted without a reason.
 const WORDLESS: &[&str] = &[
     "",
     "execution reverted",
@@ -90,14 +90,14 @@ const WORDLESS: &[&str] = &[
     "reverted",
 ];
 
-/// Whether a message says that gas ran out.
+/// Whether a message means that gas ran out.
 #[must_use]
 pub(super) fn is_out_of_gas(message: &str) -> bool {
     let message = message.to_lowercase();
     OUT_OF_GAS.iter().any(|sign| message.contains(sign))
 }
 
-/// The same, or it says nothing at all: what a contract calls may run out of gas without the contract's saying so.
+/// The same, or no reason at all: what a contract calls may run out of gas without the contract reporting it.
 #[must_use]
 pub(super) fn may_be_out_of_gas(message: &str) -> bool {
     is_out_of_gas(message) || WORDLESS.contains(&message.trim().to_lowercase().as_str())

@@ -5,7 +5,7 @@
 //! order in which the most uses have one, use first where both orders do equally well; each transfer serves one use.
 //!
 //! A payer can sign two authorizations with one nonce. In our own transaction a use is that of the authorization we
-//! submitted. In a stranger's it may be that of another payee, next to an unrelated transfer to ours. Where the logs of
+//! submitted. In another sender's it may be that of another payee, next to an unrelated transfer to ours. Where the logs of
 //! such a transaction allow both readings, they decide nothing.
 
 use std::ops::Range;
@@ -18,7 +18,7 @@ use super::plan::Memo;
 use crate::abi::{AUTHORIZATION_CANCELED_TOPIC, AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC};
 use crate::text;
 
-/// What one transaction's logs say about an authorization.
+/// What one transaction's logs show about an authorization.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Trace {
     /// Ids of the two logs that prove the payment.
@@ -38,7 +38,7 @@ pub(super) enum Trace {
 /// Whose transaction emitted the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sender {
-    /// One of ours: it submits the authorization of this payment and no other with its nonce.
+    /// One of our own: it submits the authorization of this payment and no other with its nonce.
     Ours,
     Stranger,
 }
@@ -200,7 +200,7 @@ enum Event {
 }
 
 impl Event {
-    /// All three index their first two members, so topics are read as whole words: dirt in the upper bytes of an address
+    /// All three index their first two members, so topics are compared as whole 32 bytes: dirt in the upper bytes of an address
     /// makes it another event.
     fn read(log: &LogEntry) -> Option<Self> {
         let words: Vec<B256> = log.topics.iter().map(word).collect::<Option<_>>()?;

@@ -1,6 +1,7 @@
-//! The transfer as it would be sent, tried at the newest block: does it work, what does it use, is the nonce unused?
+//! The transfer as it would be sent, simulated at the newest block: its result, the gas that it uses, and whether the nonce
+//! is unused.
 //!
-//! A simulation alone does not tell the last: some tokens return for a used nonce instead of reverting (exact-evm.md section
+//! A simulation alone does not show the last: some tokens return for a used nonce instead of reverting (exact-evm.md section
 //! 14), so the state is read in the same batch.
 
 use alloy_primitives::U256;
@@ -44,7 +45,7 @@ pub(super) struct Funds {
 pub(super) enum Outcome {
     /// It works; with the funds where a plan is wanted.
     Works(Option<Funds>),
-    /// It can't pay, for a reason that needs no explanation. Only two nodes together say so.
+    /// It can't pay, for a reason that needs no explanation. It takes two nodes to confirm it.
     Refused(Refusal),
     /// The EVM refused it.
     Failed(Failure),
@@ -71,16 +72,16 @@ impl Trial<'_> {
     /// Reads and takes.
     ///
     /// # Errors
-    /// Trouble of the node.
+    /// A fault of the node.
     pub(super) async fn run(&self, cx: &Cx) -> Result<Outcome, Fault> {
-        let mut answers = rpc::read_well_formed(cx, self.reads()).await?;
+        let mut answers = rpc::NODES.read_well_formed(cx, self.reads()).await?;
         self.take(cx, &mut answers).await
     }
 
     /// Takes the answers to [`Self::reads`].
     ///
     /// # Errors
-    /// Trouble of the node.
+    /// A fault of the node.
     pub(super) async fn take(&self, cx: &Cx, answers: &mut Answers) -> Result<Outcome, Fault> {
         let funds = match self.wanted {
             Wanted::Verdict => None,
@@ -115,7 +116,7 @@ impl Trial<'_> {
                 self.payment.refuse(reason::SIMULATION_FAILED, &why),
             ));
         }
-        // A token that transfers but can't tell balances is broken in a way that no reserve can live with.
+        // A token that transfers but returns no balance can't be reserved against.
         let Some(available) = available.filter(|_| gas > 0) else {
             return Ok(Outcome::Failed(Failure {
                 data: Vec::new(),

@@ -6,7 +6,7 @@ use schemes_evm::auth_capture::abi::PaymentInfo;
 use schemes_evm::auth_capture::authorizer::{Balances, Operation};
 use schemes_evm::auth_capture::deployment::{Deployment, V1_0, V1_1, V1_1_EARLIER};
 use schemes_evm::auth_capture::fees::Fee;
-use schemes_evm::auth_capture::payment_info::{Place, bound_salt};
+use schemes_evm::auth_capture::payment_info::{EscrowId, bound_salt};
 use serde_json::Value;
 
 pub fn vectors() -> Value {
@@ -49,8 +49,8 @@ fn payment_info(told: &Value) -> PaymentInfo {
     }
 }
 
-fn place(deployment: &Deployment, chain_id: u64) -> Place {
-    Place {
+fn place(deployment: &Deployment, chain_id: u64) -> EscrowId {
+    EscrowId {
         chain_id,
         escrow: deployment.escrow,
     }

@@ -1,7 +1,7 @@
 //! Every reason string of auth-capture-evm.md, and a test that expects it: this one fails for a reason without.
 //!
-//! The strings are the note's, not the code's. That a test expects one is seen by reading the tests: a reason stands in
-//! them as a literal, whole or behind the prefix.
+//! The strings are the specification's, not the code's. That a test expects one is checked by reading the tests: a reason is in
+//! them as a literal, whole or after the prefix.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +10,7 @@ use schemes_evm::auth_capture::reason::Reason;
 
 const PREFIX: &str = "invalid_auth_capture_evm_";
 
-/// Section 14, behind the prefix.
+/// Section 14, after the prefix.
 const V1_1: &str = "payload_format payload_type void_authorizer_signature void_remainder_full_capture \
     unsupported_payment_flow scheme network_mismatch extra missing_receiver_authorizer unsupported_operator_type policy \
     policy_denied lifecycle_not_relayed operator_type_mismatch operator_not_admitted operator_mismatch \
@@ -32,7 +32,7 @@ const V1_0: &str = "invalid_payload_format unsupported_scheme network_mismatch i
     invalid_fee_bps_range fee_bps_out_of_range zero_fee_receiver invalid_fee_receiver insufficient_authorization \
     zero_authorization transaction_reverted verification_failed";
 
-/// Trouble of our own is told as such (HTTP 503), and never as a fault of the payment: nothing answers these.
+/// Our own faults are reported as such (HTTP 503), and never as a fault of the payment: no reason exists for these.
 const NEVER_ANSWERED: [&str; 1] = ["verification_failed"];
 
 /// Literals of the tests beside this one.

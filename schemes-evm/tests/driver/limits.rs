@@ -90,7 +90,7 @@ fn trouble_with_one_signers_nonce_is_no_trouble_of_the_others() {
     let world = World::new();
     world.node().land(&hash(2), 99, true, vec![]);
     let mut other = watch(1, 7);
-    // Asked first.
+    // Read first.
     other.lane.signer = "0x0000000000000000000000000000000000000001".into();
     world
         .host
@@ -143,7 +143,7 @@ fn t115_a_range_that_is_too_large_is_made_smaller_until_it_is_taken_and_that_is_
         assert_eq!(found(&world), (1, true), "{message}");
         let trips = world.trips().split_off(before);
         assert_eq!(trips[1], queries, "searched in one go: {message}: {trips:?}");
-        // The operator is told, with what to write.
+        // The operator gets a warning, with what to write.
         let warnings = check(&world, json!({})).warnings;
         let told = warnings.iter().find(|warning| warning.contains("eth_getLogs"));
         assert!(
@@ -180,7 +180,7 @@ fn t115_a_search_that_is_refused_ends_incomplete_and_everything_else_is_observed
 
 #[test]
 fn t115_a_search_that_no_node_answers_is_no_fault_of_the_view() {
-    // By the host's word alone, which takes -32005 for a node's own trouble; then an outage in the midst of a look.
+    // By the host's message alone, which takes -32005 for a node's own error; then an outage during a poll.
     for (why, whole) in [
         (
             "node.example answered that it can't serve now (error -32005)",
@@ -191,7 +191,7 @@ fn t115_a_search_that_no_node_answers_is_no_fault_of_the_view() {
         let world = world_with_limit(1_000, 0, "");
         world.node().land(&hash(2), 1_000, true, vec![]);
         let watches = [searching(500), watch(2, 8)];
-        // The look itself comes first.
+        // The poll itself comes first.
         let cx = world.cx_failing_at(1, Fault::unavailable(why));
         let seen = block_on(world.driver.observe(&cx, &watches)).expect("no fault");
         assert!(matches!(seen[1].state, TxState::Landed { .. }), "{why}");

@@ -1,4 +1,4 @@
-//! A node that holds transactions, receipts, logs and nonces, and counts what it is asked.
+//! A node that holds transactions, receipts, logs and nonces, and counts its calls.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,12 +9,9 @@ use k256::ecdsa::SigningKey;
 use schemes_evm::abi::{AuthorizedToken, Multicall};
 use schemes_evm::driver::EvmDriver;
 use sdk_plugin::chain::{Attempt, Lane, Observation, Slot, TxState, Watch};
-use sdk_plugin::host::{
-    JobRequest, Level, MetricKind, RpcError, RpcRequest, RpcResponse, RpcResult, SignRequest, Signature,
-    StoreRequest, StoreResponse,
-};
+use sdk_plugin::host::{RpcError, RpcRequest, RpcResponse, RpcResult};
 use sdk_plugin::scheme::{EvidenceWanted, Guard, ReadAt, ReadWanted};
-use sdk_plugin::testkit::{Recorded, ScriptHost, block_on};
+use sdk_plugin::testkit::{HostLayer, Recorded, ScriptHost, block_on};
 use sdk_plugin::{ChainDriver, Cx, Fault, HexBytes, HostServices, Value, async_trait};
 use serde_json::json;
 
@@ -22,7 +19,7 @@ pub const NETWORK: &str = "eip155:84532";
 pub const SIGNER: &str = "0x5cbdd86a2fa8dc4bddd8a8f69dba48572eec07fb";
 pub const NOW_S: u64 = 1_800_000_000;
 
-/// State of the chain as this node tells it.
+/// State of the chain as this node shows it.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub chain_id: u64,
@@ -30,7 +27,7 @@ pub struct Node {
     pub head_time_s: u64,
     pub base_fee: Option<u64>,
     pub gas_price: u64,
-    /// Tip of each of the last blocks at the percentile asked for.
+    /// Tip of each of the last blocks at the requested percentile.
     pub tips: Vec<u64>,
     pub multicall: bool,
     pub balance: u64,
@@ -44,12 +41,12 @@ pub struct Node {
     pub by_number_only: bool,
     /// From which height on the guarded state is changed.
     pub changed_at: Option<u64>,
-    /// By hash: what `eth_getTransactionByHash` says.
+    /// By hash: the result of `eth_getTransactionByHash`.
     pub transactions: BTreeMap<String, Value>,
     pub receipts: BTreeMap<String, Value>,
     pub logs: Vec<Value>,
     pub logs_error: Option<String>,
-    /// Most blocks of a search, and what is said about more.
+    /// Most blocks of a search, and the error for more.
     pub logs_limit: Option<(u64, i64, String)>,
     /// What a call at an older block answers.
     pub replay: RpcResult,
@@ -114,7 +111,7 @@ pub fn node_error(message: &str) -> RpcResult {
     })
 }
 
-/// A 32-byte hash that tells its number.
+/// A 32-byte hash that contains its number.
 pub fn hash(number: u64) -> String {
     format!("0x{number:064x}")
 }
@@ -339,7 +336,7 @@ pub fn block_id(height: u64) -> String {
 /// The call that reads the guarded state.
 pub const GUARD_DATA: &str = "0x99";
 
-/// A guard on the last bit of a word.
+/// A guard on the last bit of 32 bytes.
 pub fn guard() -> Guard {
     Guard {
         read: ReadWanted {
@@ -368,7 +365,7 @@ pub fn topic(number: u64) -> Option<HexBytes> {
     Some(hash(number).parse().unwrap())
 }
 
-/// A driver, its host, and the node behind it.
+/// A driver, its host, and its node.
 pub struct World {
     pub host: Arc<ScriptHost>,
     pub driver: EvmDriver,
@@ -417,7 +414,7 @@ impl World {
         self.host.cx(context)
     }
 
-    /// A call whose host hands over at most so many bytes of an answer.
+    /// A call whose host returns at most so many bytes of an answer.
     pub fn narrow_cx(&self, most_bytes: usize) -> Cx {
         self.limited_cx(Limited {
             inner: self.host.clone(),
@@ -477,7 +474,11 @@ struct Limited {
 }
 
 #[async_trait]
-impl HostServices for Limited {
+impl HostLayer for Limited {
+    fn inner(&self) -> &dyn HostServices {
+        &*self.inner
+    }
+
     async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
         let due = {
             let mut fault = self.fault.lock().unwrap();
@@ -502,34 +503,6 @@ impl HostServices for Limited {
             )));
         }
         Ok(response)
-    }
-
-    async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
-        self.inner.sign(call, request).await
-    }
-
-    async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
-        self.inner.store(call, request).await
-    }
-
-    async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
-        self.inner.job(call, request).await
-    }
-
-    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
-        self.inner.sleep(call, millis).await
-    }
-
-    fn now_unix_ns(&self) -> u64 {
-        self.inner.now_unix_ns()
-    }
-
-    fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
-        self.inner.log(call, level, target, message, fields);
-    }
-
-    fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
-        self.inner.metric(kind, name, value, labels);
     }
 }
 

@@ -112,13 +112,13 @@ fn while_the_price_is_above_the_ceiling_the_network_is_not_ready_and_names_the_o
     ] {
         assert!(why.contains(part), "{part:?} in {why}");
     }
-    // Settlements that come in between are not begun, and are asked for again later.
+    // Settlements that arrive in between are not started, and are requested again later.
     assert_eq!(max_fee(&world, &world.cx()), Err(FaultKind::Denied));
     // It is over as soon as the price has fallen.
     set_price(&world, GWEI);
     world.host.advance_ms(60_000);
     assert!(check_on(&world, &world.cx(), options.clone()).ready);
-    // One node's word stops nothing.
+    // One node's answer alone stops nothing.
     let (lying, honest) = (expensive(), world_at(GWEI));
     assert!(check_on(&lying, &beside(&lying, &honest), options.clone()).ready);
     // Where blocks have no base fee, the last price that was read counts.

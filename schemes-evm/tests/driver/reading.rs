@@ -321,7 +321,7 @@ fn t42_an_allowance_of_a_signer_stops_the_network_until_it_is_revoked() {
     }
 }
 
-/// Anybody can have Multicall3 approve anybody: a stranger must not be able to stop the network by it.
+/// Any account can have Multicall3 approve any address: an outsider must not be able to stop the network by it.
 #[test]
 fn t42_an_allowance_of_multicall_to_a_signer_is_a_warning() {
     let world = with_asset();
@@ -406,7 +406,7 @@ fn t114_an_asset_that_needs_more_gas_than_is_allowed_is_warned_of_at_each_check(
     world.driver = EvmDriver::new().with_max_gas(1_000_000);
     world.node().estimate = RpcResult::Ok(json!("0x9eb10"));
     assert!(check(&world, Value::Null).warnings.is_empty());
-    // A token that refuses a transfer of nothing may well be paid with.
+    // A token that refuses a transfer of 0 may still be used for payments.
     let world = with_asset();
     world.node().estimate = revert("no transfer of nothing");
     assert!(check(&world, Value::Null).warnings.is_empty());
@@ -527,7 +527,7 @@ fn a_method_for_prices_that_a_node_lacks_is_done_without() {
         .answer_rpc("eth_gasPrice", move |_| lacks("eth_gasPrice"));
     let bid = quote(&world, None).expect("a bid");
     assert_eq!(fees(&bid)["maxPriorityFee"], json!("5000000"));
-    // Without base fees only the price says anything.
+    // Without base fees only the price is meaningful.
     world.node().base_fee = None;
     world.host.advance_ms(2_000);
     assert!(quote(&world, None).is_err());

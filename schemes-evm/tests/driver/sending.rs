@@ -108,7 +108,7 @@ fn t112_after_a_price_refusal_the_next_bid_reads_the_newest_block_and_heeds_a_na
     assert_eq!(bid()["maxFee"], json!("5018000"));
     refuse("transaction underpriced: gas tip cap 5000000, minimum needed 7000000");
     assert_eq!(bid()["maxPriorityFee"], json!("7000000"));
-    // One that no block's price comes near is not believed.
+    // One far above every block's price is ignored.
     refuse("transaction underpriced: gas tip cap 5000000, minimum needed 900000000000");
     assert_eq!(bid()["maxPriorityFee"], json!("5000000"));
     refuse("transaction underpriced: gas tip cap 5000000, minimum needed 7000000");

@@ -6,8 +6,8 @@ use sdk_plugin::{FaultKind, PaymentRequest, SchemeHandler};
 use serde_json::json;
 
 use crate::world::{
-    ASSET, Chain, FACILITATOR, NOW_S, OTHER, Offer, Token, World, good, hex_result, is_transfer, magic,
-    revert, set_authorization, trouble,
+    ASSET, Chain, FACILITATOR, NOW_S, OTHER, Offer, Token, World, good, hex_result, internal_error,
+    is_transfer, magic, revert, set_authorization,
 };
 
 const V1: ProtocolVersion = ProtocolVersion::V1;
@@ -361,7 +361,7 @@ fn t26_code_at_the_payer_means_its_word_alone() {
         );
     }
     assert!(with_code(&delegated, magic()).verify(&good()).is_ok());
-    // And a signature that no key made is good when the wallet says so.
+    // And a signature that no key made is valid when the wallet accepts it.
     let wallet = with_code(&[0x60], magic());
     let by_wallet = Offer::default().with_signature(&[7; 130]);
     assert!(wallet.verify(&by_wallet).is_ok());
@@ -473,8 +473,8 @@ fn t15_refusals_cost_little() {
 #[test]
 fn a_bad_signature_wins_over_trouble_behind_it() {
     let world = World::with(|chain| {
-        chain.simulation = trouble();
-        chain.asset_code = trouble();
+        chain.simulation = internal_error();
+        chain.asset_code = internal_error();
     });
     let refusal = world
         .verify(&bad_signature(&Offer::default()))

@@ -203,7 +203,7 @@ fn equal_transfers_in_one_transaction_prove_one_payment_each() {
         landed(one_transfer),
         Err("invalid_exact_evm_transfer_event_mismatch".into())
     );
-    // Transfers of other payers in between are nobody's business.
+    // Transfers of other payers in between are ignored.
     let between = vec![
         used(3, ASSET, PAYER, NONCE),
         moved(4, ASSET, OTHER, PAYEE, 10_000),

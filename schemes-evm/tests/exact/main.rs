@@ -1,4 +1,4 @@
-//! `exact` against a scripted chain: golden vectors, every check with its reason, the order of checks, trouble of nodes
+//! `exact` against a scripted chain: golden vectors, every check with its reason, the order of checks, faults of nodes
 //! at every call, and what evidence proves.
 
 mod checks;

@@ -1,4 +1,4 @@
-//! Nodes that lag, and nodes that can't estimate: what they say never decides about a payer.
+//! Nodes that lag, and nodes that can't estimate: their answers never decide about a payer.
 
 use sdk_plugin::host::{RpcError, RpcResult};
 use sdk_plugin::scheme::{Planned, Verdict};
@@ -7,7 +7,7 @@ use sdk_plugin::{FaultKind, SchemeHandler, Value};
 use serde_json::json;
 
 use crate::world::{
-    ASSET, Chain, NOW_S, Offer, Token, World, good, hex_result, magic, revert, trouble, word_result,
+    ASSET, Chain, NOW_S, Offer, Token, World, good, hex_result, internal_error, magic, revert, word_result,
 };
 
 const USED: &str = "invalid_exact_evm_nonce_already_used";
@@ -37,7 +37,7 @@ fn t111_a_used_authorization_is_refused_though_the_token_does_not_revert() {
         let world = World::with(|chain| chain.state = state);
         assert_eq!(world.refused(&good()), "invalid_exact_evm_eip3009_not_supported");
     }
-    let world = World::with(|chain| chain.state = trouble());
+    let world = World::with(|chain| chain.state = internal_error());
     assert_eq!(
         world.try_verify(&good()).expect_err("a fault").kind,
         FaultKind::Unavailable
@@ -48,7 +48,7 @@ fn t111_a_used_authorization_is_refused_though_the_token_does_not_revert() {
     );
 }
 
-/// A payer without money, as a node says that has not seen it come.
+/// A payer without funds, as a node shows it that has not seen the deposit.
 fn poor(chain: &mut Chain) {
     chain.simulation = revert("ERC20: transfer amount exceeds balance");
     chain.estimate = revert("ERC20: transfer amount exceeds balance");
@@ -60,7 +60,7 @@ fn poor(chain: &mut Chain) {
     chain.diagnosis = token.answer();
 }
 
-/// What verify and plan say of a payment whose first answer comes from `one`.
+/// The verdict of verify and plan on a payment whose first answer comes from `one`.
 fn both(one: &World, other: &World) -> [Result<(), String>; 2] {
     let cx = || one.cx_beside(other);
     let verified = match block_on(one.exact.verify(&cx(), &good())) {
@@ -91,10 +91,10 @@ fn t164_a_balance_that_a_lagging_node_misses_is_asked_for_elsewhere() {
     };
     let fresh = || World::with(|chain| chain.head_s = NOW_S);
     assert_eq!(both(&lagging(), &fresh()), [Ok(()), Ok(())]);
-    // No node is fresh: nothing is said of the payer.
+    // No node is fresh: the payer is not judged.
     let fault = || Err("Unavailable".to_owned());
     assert_eq!(both(&lagging(), &lagging()), [fault(), fault()]);
-    // Two nodes agree: the payer is poor.
+    // Two nodes agree: the payer has too little.
     let poor_payer = || World::with(poor);
     let refused = || Err(BALANCE.to_owned());
     assert_eq!(both(&poor_payer(), &poor_payer()), [refused(), refused()]);
@@ -146,7 +146,7 @@ fn t113_where_nodes_cannot_estimate_the_call_itself_decides() {
         world.chain().simulation = revert("no");
         assert_eq!(world.plan(&good()).expect_err("refused").reason, SIMULATION);
         // Nothing works: no word about the payment, and both methods are named.
-        world.chain().simulation = trouble();
+        world.chain().simulation = internal_error();
         let fault = world.try_plan(&good()).expect_err("a fault");
         assert_eq!(fault.kind, FaultKind::Unavailable);
         assert!(fault.message.contains("eth_estimateGas") && fault.message.contains("eth_call"));
@@ -192,7 +192,7 @@ fn t114_the_ceiling_is_the_networks_and_the_refusal_names_the_option() {
     );
 }
 
-/// One well-formed word for every call.
+/// One well-formed result of 32 bytes for every call.
 fn says_only(word: RpcResult) -> impl FnOnce(&mut Chain) {
     move |chain| {
         chain.simulation = word.clone();
@@ -248,9 +248,9 @@ fn one_nodes_word_refuses_no_payer() {
     for (name, lie) in &lies {
         let lying = || World::with(|chain| lie(chain));
         assert_eq!(both(&lying(), &World::new()), [Ok(()), Ok(())], "{name}");
-        // Where it stands second it is not even asked.
+        // As the second node it is not even read.
         assert_eq!(both(&World::new(), &lying()), [Ok(()), Ok(())], "{name}");
-        // One block behind is as new; many blocks behind is another state.
+        // One block less is as new; many blocks less is another state.
         for (behind, is_good) in [(1, true), (9, false)] {
             let older = World::with(|chain| {
                 chain.head -= behind;

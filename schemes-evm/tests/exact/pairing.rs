@@ -29,7 +29,7 @@ fn logs(story: &str) -> Vec<LogEntry> {
     story.chars().enumerate().map(log).collect()
 }
 
-/// The transfer's position when ours is paid; what else was said.
+/// The transfer's position when ours is paid; otherwise the result.
 fn judged(evidence: &Evidence) -> Result<String, &'static str> {
     match judge(evidence) {
         Judgement::Paid(paid) => Ok(paid.items[1].clone()),
@@ -139,7 +139,7 @@ fn a_nonce_that_was_signed_twice_is_not_paid_by_another_payments_transfer() {
     for story in ["ufot", "otuf", "futo", "tofu"] {
         assert_eq!(others(story), Err("failed"), "{story}");
     }
-    // The payer adds a transfer of its own, which makes both readings possible: nothing is said.
+    // The payer adds a transfer of its own, which makes both readings possible: nothing is decided.
     for story in ["uft", "fut", "tuf", "tfu"] {
         assert_eq!(others(story), Err("open"), "{story}");
     }

@@ -1,4 +1,4 @@
-//! What a plan says.
+//! The contents of a plan.
 
 use schemes_evm::abi::{AUTHORIZATION_CANCELED_TOPIC, AUTHORIZATION_USED_TOPIC};
 use sdk_plugin::chain::GuardState;
@@ -10,7 +10,7 @@ use sdk_plugin::{SchemeHandler, Value};
 use serde_json::json;
 
 use crate::judge::{evidence, reverted};
-use crate::world::{ASSET, Chain, NONCE, Offer, PAYER, World, good, revert, trouble, word_result};
+use crate::world::{ASSET, Chain, NONCE, Offer, PAYER, World, good, internal_error, revert, word_result};
 
 #[test]
 fn a_plan_is_one_step_with_its_proof_and_reserve() {
@@ -200,7 +200,7 @@ fn a_token_without_balances_gets_no_plan() {
         let refusal = world.plan(&good()).expect_err("refused");
         assert_eq!(refusal.reason, "invalid_exact_evm_transaction_simulation_failed");
     }
-    let world = World::with(|chain| chain.balance = trouble());
+    let world = World::with(|chain| chain.balance = internal_error());
     assert!(world.try_plan(&good()).is_err());
     let world = World::with(|chain| chain.balance = word_result(10_000));
     assert_eq!(

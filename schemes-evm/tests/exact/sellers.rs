@@ -62,7 +62,7 @@ fn t117_names_outside_ascii_are_hashed_as_utf_8_whatever_their_json_escapes() {
         request.requirements.extra.insert("name".into(), name);
         assert!(world.verify(&request).is_ok());
     }
-    // Nothing is normalised: a look-alike is another name.
+    // Nothing is normalised: a similar name is another name.
     let mut request = signed;
     request.requirements.extra.insert("name".into(), json!("USDT0"));
     assert_eq!(world.refused(&request), "invalid_exact_evm_signature");

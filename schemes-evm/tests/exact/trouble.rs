@@ -1,13 +1,13 @@
-//! What a failed simulation is called, and what is never said of a payment: trouble of nodes.
+//! The reason for a failed simulation, and faults of nodes, which are never a reason to refuse a payment.
 
 use sdk_plugin::host::RpcResult;
 use sdk_plugin::testkit::block_on;
 use sdk_plugin::{FaultKind, SchemeHandler};
 use serde_json::json;
 
-use crate::world::{Chain, Token, World, good, hex_result, revert, trouble};
+use crate::world::{Chain, Token, World, good, hex_result, internal_error, revert};
 
-/// Diagnosis D1 to D6, each also with everything behind it wrong.
+/// Diagnosis D1 to D6, each also with everything after it wrong.
 #[test]
 fn t35_a_failed_simulation_is_explained() {
     let token = Token::default;
@@ -105,25 +105,25 @@ fn t35_a_failed_simulation_is_explained() {
     }
 }
 
-/// Trouble of a node at each call, as an error of that call and as a failure of the whole round trip.
+/// An error of a node at each call, as an error of that call and as a failure of the whole round trip.
 #[test]
 fn t13_trouble_of_nodes_is_never_a_reason() {
     type Break = fn(&mut Chain);
     let at_each_call: [(&str, Break); 7] = [
-        ("payer code", |chain| chain.payer_code = trouble()),
-        ("asset code", |chain| chain.asset_code = trouble()),
+        ("payer code", |chain| chain.payer_code = internal_error()),
+        ("asset code", |chain| chain.asset_code = internal_error()),
         ("wallet", |chain| {
             chain.payer_code = hex_result(&[1]);
-            chain.wallet = trouble();
+            chain.wallet = internal_error();
         }),
         ("simulation", |chain| {
-            chain.simulation = trouble();
-            chain.estimate = trouble();
+            chain.simulation = internal_error();
+            chain.estimate = internal_error();
         }),
         ("diagnosis", |chain| {
             chain.simulation = revert("no");
             chain.estimate = revert("no");
-            chain.diagnosis = trouble();
+            chain.diagnosis = internal_error();
         }),
         ("no hex", |chain| {
             chain.simulation = RpcResult::Ok(json!(null));
@@ -142,9 +142,10 @@ fn t13_trouble_of_nodes_is_never_a_reason() {
             assert_eq!(fault.kind, FaultKind::Unavailable, "{name}");
         }
     }
-    for change in [(|chain: &mut Chain| chain.height = trouble()) as Break, |chain| {
-        chain.balance = trouble()
-    }] {
+    for change in [
+        (|chain: &mut Chain| chain.height = internal_error()) as Break,
+        |chain| chain.balance = internal_error(),
+    ] {
         let fault = World::with(change).try_plan(&good()).expect_err("a fault");
         assert_eq!(fault.kind, FaultKind::Unavailable);
     }

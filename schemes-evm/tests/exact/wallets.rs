@@ -1,4 +1,4 @@
-//! Wallets and tokens that are not what they say, and signatures of other domains.
+//! Wallets and tokens that are not what they claim to be, and signatures of other domains.
 
 use alloy_primitives::{U256, keccak256};
 use alloy_sol_types::SolValue;
@@ -13,7 +13,7 @@ use crate::world::{ASSET, Chain, Offer, World, good, hex_result, magic, revert, 
 const SIGNATURE: &str = "invalid_exact_evm_signature";
 const SIMULATION: &str = "invalid_exact_evm_transaction_simulation_failed";
 
-/// A wallet at the payer's address that says yes.
+/// A wallet at the payer's address that accepts.
 fn wallet(chain: &mut Chain) {
     chain.payer_code = hex_result(&[0x60]);
     chain.wallet = magic();
@@ -121,7 +121,7 @@ fn a_wallet_that_answers_by_the_price_of_gas_is_tried_at_a_real_one() {
         });
         assert_eq!(world.refused(&request), SIMULATION);
         assert_eq!(world.refused(&request), SIMULATION, "with the price in mind");
-        // A node that minds the price says nothing of the payment.
+        // A node that rejects the price decides nothing about the payment.
         for message in [
             "max fee per gas less than block base fee: address 0x1, maxFeePerGas: 1, baseFee: 2",
             "insufficient funds for gas * price + value",
@@ -146,7 +146,7 @@ fn a_wallet_that_answers_by_the_price_of_gas_is_tried_at_a_real_one() {
         });
         assert!(world.verify(&request).is_ok());
     }
-    // An account without code is asked nothing more.
+    // Nothing more is read for an account without code.
     let world = World::with(|chain| chain.priced = Some(revert("no")));
     assert!(world.verify(&good()).is_ok());
     assert_eq!(world.batches().len(), 1);

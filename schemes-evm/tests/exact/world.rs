@@ -1,6 +1,5 @@
-//! A chain that answers as told, a buyer with the vectors' key, and requests as the core hands them over.
+//! A scripted chain, a buyer with the vectors' key, and requests as the core sends them.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
@@ -10,13 +9,11 @@ use k256::ecdsa::SigningKey;
 use schemes_evm::abi::{MULTICALL3, Multicall};
 use schemes_evm::exact::ExactEvm;
 use sdk_plugin::chain::Lane;
-use sdk_plugin::host::{
-    JobRequest, Level, MetricKind, RpcCall, RpcError, RpcRequest, RpcResponse, RpcResult, SignRequest,
-    Signature, StoreRequest, StoreResponse,
-};
+use sdk_plugin::host::{RpcCall, RpcError, RpcRequest, RpcResponse, RpcResult};
 use sdk_plugin::request::{Accepted, ProtocolVersion, Purpose};
-use sdk_plugin::scheme::{Identified, Identity, Plan, Planned, Refusal, Verdict};
-use sdk_plugin::testkit::{Recorded, ScriptHost, block_on};
+use sdk_plugin::scheme::{Identified, Plan, Planned, Refusal, Verdict};
+pub use sdk_plugin::testkit::internal_error;
+use sdk_plugin::testkit::{self, HostLayer, Recorded, ScriptHost, block_on};
 use sdk_plugin::{
     CallContext, Cx, Fault, HostServices, PaymentRequest, Requirements, SchemeHandler, Value, async_trait,
 };
@@ -34,7 +31,7 @@ pub const OTHER: &str = "0x4444444444444444444444444444444444444444";
 pub const NONCE: &str = "0xabababababababababababababababababababababababababababababababab";
 pub const NOW_S: u64 = 1_800_000_000;
 
-/// What the chain says. Every answer can be replaced by an error.
+/// The chain's answers. Every answer can be replaced by an error.
 #[derive(Debug, Clone)]
 pub struct Chain {
     pub payer_code: RpcResult,
@@ -136,15 +133,6 @@ pub fn revert(text: &str) -> RpcResult {
     })
 }
 
-/// Trouble of the node itself.
-pub fn trouble() -> RpcResult {
-    RpcResult::Error(RpcError {
-        code: -32603,
-        message: "internal error".into(),
-        data: Value::Null,
-    })
-}
-
 /// The wallet's yes.
 pub fn magic() -> RpcResult {
     let mut word = [0; 32];
@@ -152,7 +140,7 @@ pub fn magic() -> RpcResult {
     hex_result(&word)
 }
 
-/// A scheme instance, its host, and the chain behind it.
+/// A scheme instance, its host, and its chain.
 pub struct World {
     pub host: Arc<ScriptHost>,
     pub exact: ExactEvm,
@@ -230,10 +218,7 @@ impl World {
     }
 
     pub fn identify(&self, request: &PaymentRequest) -> Result<Identified, Refusal> {
-        match block_on(self.exact.identify(&self.cx(), request)).expect("no fault") {
-            Identity::Identified(identified) => Ok(identified),
-            Identity::Refused(refusal) => Err(refusal),
-        }
+        testkit::identify(&self.exact, &self.cx(), request)
     }
 
     pub fn try_verify(&self, request: &PaymentRequest) -> Result<Verdict, Fault> {
@@ -242,10 +227,7 @@ impl World {
 
     /// The payer of a good payment.
     pub fn verify(&self, request: &PaymentRequest) -> Result<String, Refusal> {
-        match self.try_verify(request).expect("no fault") {
-            Verdict::Valid(valid) => Ok(valid.payer),
-            Verdict::Invalid(refusal) => Err(refusal),
-        }
+        testkit::verify(&self.exact, &self.cx(), request)
     }
 
     pub fn try_plan(&self, request: &PaymentRequest) -> Result<Planned, Fault> {
@@ -253,17 +235,12 @@ impl World {
     }
 
     pub fn plan(&self, request: &PaymentRequest) -> Result<Plan, Refusal> {
-        match self.try_plan(request).expect("no fault") {
-            Planned::Plan(plan) => {
-                for step in &plan.steps {
-                    let guard = step.evidence.guard.as_ref().expect("every step has a guard");
-                    assert_eq!(guard.check(), Ok(()));
-                }
-                Ok(plan)
-            }
-            Planned::Refused(refusal) => Err(refusal),
-            Planned::Done(done) => panic!("settled without a transaction: {done:?}"),
+        let plan = testkit::plan(&self.exact, &self.cx(), request)?;
+        for step in &plan.steps {
+            let guard = step.evidence.guard.as_ref().expect("every step has a guard");
+            assert_eq!(guard.check(), Ok(()));
         }
+        Ok(plan)
     }
 
     /// The same reason from verify and from plan, in fresh instances on the same chain.
@@ -300,7 +277,11 @@ struct FailingTrip {
 }
 
 #[async_trait]
-impl HostServices for FailingTrip {
+impl HostLayer for FailingTrip {
+    fn inner(&self) -> &dyn HostServices {
+        &*self.inner
+    }
+
     async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
         let left = self.until.load(Ordering::Relaxed);
         self.until.store(left.saturating_sub(1), Ordering::Relaxed);
@@ -308,34 +289,6 @@ impl HostServices for FailingTrip {
             return Err(Fault::unavailable("no node answers"));
         }
         self.inner.rpc(call, request).await
-    }
-
-    async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
-        self.inner.sign(call, request).await
-    }
-
-    async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
-        self.inner.store(call, request).await
-    }
-
-    async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
-        self.inner.job(call, request).await
-    }
-
-    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
-        self.inner.sleep(call, millis).await
-    }
-
-    fn now_unix_ns(&self) -> u64 {
-        self.inner.now_unix_ns()
-    }
-
-    fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
-        self.inner.log(call, level, target, message, fields);
-    }
-
-    fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
-        self.inner.metric(kind, name, value, labels);
     }
 }
 
@@ -382,7 +335,7 @@ pub fn is_transfer(data: &str) -> bool {
 #[derive(Debug, Clone)]
 pub struct Offer {
     pub version: ProtocolVersion,
-    /// Name of the token's signing domain; the requirements say "USDC".
+    /// Name of the token's signing domain; in the requirements it is "USDC".
     pub name: &'static str,
     pub to: &'static str,
     pub value: u64,
@@ -457,7 +410,7 @@ impl Offer {
     }
 }
 
-/// A request as the core hands it over, for 10000 units to [`PAYEE`].
+/// A request as the core sends it, for 10000 units to [`PAYEE`].
 pub fn request(version: ProtocolVersion, payload: Value) -> PaymentRequest {
     let Value::Object(payload) = payload else {
         panic!("a payload is an object");

@@ -18,7 +18,7 @@ use crate::{fees, lookup, rpc, text};
 
 /// One transfer of the target mint by a token program; the fee payer only pays the fee.
 pub const TRANSFER: &str = "transferChecked";
-/// The same behind the creation of the payee's token account, whose rent the fee payer pays.
+/// The same after the creation of the payee's token account, whose rent the fee payer pays.
 pub const CREATE_AND_TRANSFER: &str = "createAndTransferChecked";
 /// A smart wallet's transaction, which moves the target mint in some inner instruction; the fee payer is in none of them.
 pub const WALLET_TRANSFER: &str = "walletTransfer";
@@ -81,11 +81,11 @@ pub(super) async fn steps(cx: &Cx, slot: &Slot, steps: &[Step]) -> Result<Built,
     })
 }
 
-/// The transaction's accounts; one read where some come from look-up tables.
+/// The transaction's accounts; one read if some come from address lookup tables.
 async fn accounts(cx: &Cx, transaction: &Transaction) -> Result<Vec<Address>, Fault> {
     let message = transaction.message();
     let answer = match lookup::call(message) {
-        Some(call) => Some(rpc::read_all(cx, vec![call]).await?.take()?),
+        Some(call) => Some(rpc::NODES.read_all(cx, vec![call]).await?.take()?),
         None => None,
     };
     lookup::resolve(message, answer)?.map_err(|unresolved| denied(&unresolved.0))
@@ -159,7 +159,7 @@ fn one_transfer(instructions: &[Instruction], mint: &Address) -> Result<Transfer
     }
 }
 
-/// The fee payer may be named only where a guard looks at it, and in what `allowed` lets pass.
+/// The fee payer may be named only where a guard reads it, and in what `allowed` permits.
 fn isolated(
     message: &Message,
     instructions: &[Instruction],
@@ -179,7 +179,7 @@ fn isolated(
     }
 }
 
-/// A guard that only looks.
+/// A guard that only reads.
 pub(crate) fn is_assertion(instruction: &Instruction) -> bool {
     instruction.program == LIGHTHOUSE
         && instruction

@@ -1,8 +1,7 @@
-//! Is this the right cluster, alive, with fee payers that can pay?
-
-use std::collections::BTreeMap;
+//! The self-check of a network: the right cluster, a current clock, and fee payers that can pay.
 
 use sdk_plugin::chain::{KeyInfo, Network, NodeFault, Readiness};
+use sdk_plugin::findings::{Findings, HeadLimits};
 use sdk_plugin::host::{RpcResult, Suite};
 use sdk_plugin::{Cx, Fault};
 use serde_json::json;
@@ -20,7 +19,7 @@ const PUBLIC_CLUSTERS: [&str; 3] = [
     "EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
     "4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z",
 ];
-/// A chain clock that is older is worth a warning where the operator lets it pass.
+/// A chain clock older than this causes a warning where the operator's limit is 0.
 const WARN_HEAD_AGE_S: u64 = 120;
 /// The same of one that runs ahead of the host's.
 const WARN_CLOCK_SKEW_S: u64 = 60;
@@ -41,22 +40,8 @@ pub(super) async fn check(cx: &Cx, network: &Network, blockhashes: &Blockhashes)
             network.id
         )));
     };
-    let options = match Options::read(&network.options) {
-        Ok(options) => options,
-        Err(fault) => {
-            findings.stop(fault.message);
-            Options::default()
-        }
-    };
-    let mut signers: BTreeMap<String, Address> = BTreeMap::new();
-    for key in &network.keys {
-        match signer(key) {
-            Ok(address) => {
-                signers.insert(key.name.clone(), address);
-            }
-            Err(why) => findings.stop(why),
-        }
-    }
+    let options = findings.options(Options::read(&network.options));
+    let signers = findings.signers(&network.keys, signer);
 
     let mut wanted = vec![CLOCK, RECENT_BLOCKHASHES];
     wanted.extend(signers.values().copied().take(rpc::MAX_ACCOUNTS - 2));
@@ -67,21 +52,21 @@ pub(super) async fn check(cx: &Cx, network: &Network, blockhashes: &Blockhashes)
         rpc::accounts(&wanted),
         rpc::block_height(rpc::CONFIRMED),
     ];
-    let mut answers = rpc::read_all(cx, calls).await?;
+    let mut answers = rpc::NODES.read_all(cx, calls).await?;
 
     let genesis = answers.take()?;
-    findings.judge_genesis(&network.id, reference, genesis, &options)?;
+    check_genesis(&mut findings, &network.id, reference, genesis, &options)?;
     rpc::value(answers.take()?, "getVersion")?;
     if let RpcResult::Error(error) = answers.take()? {
         let why = format!("the node says that it is not healthy: {}", error.message);
-        findings.stop_for(NodeFault::Behind, why);
+        findings.stop_for_node(NodeFault::Behind, why);
     }
     let (slot, accounts) = rpc::account_list(answers.take()?, wanted.len())?;
     let block_height = rpc::number(answers.take()?, "getBlockHeight")?;
     let mut accounts = accounts.into_iter();
     match accounts.next().flatten().as_ref().and_then(chain_time) {
-        Some(time_s) => findings.judge_clock(slot, time_s, cx.now_s(), &options),
-        None => findings.stop_for(
+        Some(time_s) => check_clock(&mut findings, slot, time_s, cx.now_s(), &options),
+        None => findings.stop_for_node(
             NodeFault::WrongChain,
             format!(
                 "the nodes of {} do not show the chain's clock; are these Solana nodes?",
@@ -89,16 +74,9 @@ pub(super) async fn check(cx: &Cx, network: &Network, blockhashes: &Blockhashes)
             ),
         ),
     }
-    blockhashes.saw(&network.id, slot, accounts.next().flatten().as_ref());
+    blockhashes.record(&network.id, slot, accounts.next().flatten().as_ref());
     for ((name, address), account) in signers.iter().zip(accounts) {
-        let lamports = account.map_or(0, |account| account.lamports);
-        if lamports < options.low_balance_lamports {
-            findings.warnings.push(format!(
-                "fee payer {address} (key {name}) has {lamports} lamports left, less than low_balance_lamports ({}): it \
-                 is not offered to new buyers; send it SOL",
-                options.low_balance_lamports
-            ));
-        }
+        warn_of_low_balance(&mut findings, name, *address, account, &options);
     }
     if cx.network().finality == 1 {
         findings.warnings.push(format!(
@@ -106,19 +84,11 @@ pub(super) async fn check(cx: &Cx, network: &Network, blockhashes: &Blockhashes)
             network.id
         ));
     }
+    let addresses = signers
+        .into_iter()
+        .map(|(name, address)| (name, address.to_string()));
     Ok(Checked {
-        readiness: Readiness {
-            ready: findings.why_not.is_none(),
-            why_not: findings.why_not,
-            addresses: signers
-                .into_iter()
-                .map(|(name, address)| (name, address.to_string()))
-                .collect(),
-            ordered: false,
-            head_height: slot,
-            warnings: findings.warnings,
-            node_fault: findings.node_fault,
-        },
+        readiness: findings.into_readiness(addresses.collect(), false, slot),
         block_height,
     })
 }
@@ -131,82 +101,57 @@ pub(super) fn is_wrong_chain(reference: &str, genesis: &str, options: &Options) 
     is_public && !genesis.starts_with(reference) && !options.any_genesis
 }
 
-#[derive(Debug, Default)]
-struct Findings {
-    /// The first thing that stops the network.
-    why_not: Option<String>,
-    node_fault: Option<NodeFault>,
-    warnings: Vec<String>,
+/// Public clusters have their genesis hash in their name; other references are the operator's own.
+fn check_genesis(
+    findings: &mut Findings,
+    network: &str,
+    reference: &str,
+    answer: RpcResult,
+    options: &Options,
+) -> Result<(), Fault> {
+    let value = rpc::value(answer, "getGenesisHash")?;
+    let shown = value.as_str().filter(|hash| text::address(hash).is_some());
+    let shown = shown.ok_or_else(|| rpc::unexpected_answer("getGenesisHash", "no hash"))?;
+    if shown.starts_with(reference) || options.any_genesis {
+        return Ok(());
+    }
+    let text = format!(
+        "the nodes of {network} serve a chain with genesis hash {shown}: correct the network's rpc urls or its id \
+         (or set any_genesis = true for a development chain)"
+    );
+    if is_wrong_chain(reference, shown, options) {
+        findings.stop_for_node(NodeFault::WrongChain, text);
+    } else {
+        findings.warnings.push(text);
+    }
+    Ok(())
 }
 
-impl Findings {
-    fn stop(&mut self, why: String) {
-        self.why_not.get_or_insert(why);
-    }
+fn check_clock(findings: &mut Findings, slot: u64, time_s: u64, now_s: u64, options: &Options) {
+    let limits = HeadLimits {
+        max_age_s: options.max_head_age_s,
+        warn_age_s: WARN_HEAD_AGE_S,
+        max_ahead_s: options.max_clock_skew_s,
+        warn_ahead_s: WARN_CLOCK_SKEW_S,
+    };
+    let advice = "raise max_head_age_s, or set it to 0 for a chain without regular blocks";
+    findings.check_head_time(&format!("slot {slot}"), time_s, now_s, limits, advice);
+}
 
-    /// Another node may do better, unless something else stops the network.
-    fn stop_for(&mut self, fault: NodeFault, why: String) {
-        if self.why_not.is_none() {
-            self.node_fault = Some(fault);
-        }
-        self.stop(why);
-    }
-
-    /// Stops the network and says what can be done, or only warns where the operator's limit is 0.
-    fn stop_or_warn(&mut self, option: &str, limit_s: u64, what: &str, advice: &str) {
-        if limit_s == 0 {
-            self.warnings.push(format!("{what}; {option} = 0 lets it pass"));
-        } else {
-            self.stop_for(NodeFault::Behind, format!("{what} ({advice})"));
-        }
-    }
-
-    /// Public clusters have their genesis hash in their name; other references are the operator's own.
-    fn judge_genesis(
-        &mut self,
-        network: &str,
-        reference: &str,
-        answer: RpcResult,
-        options: &Options,
-    ) -> Result<(), Fault> {
-        let value = rpc::value(answer, "getGenesisHash")?;
-        let told = value.as_str().filter(|hash| text::address(hash).is_some());
-        let told = told.ok_or_else(|| rpc::odd("getGenesisHash", "no hash"))?;
-        if told.starts_with(reference) || options.any_genesis {
-            return Ok(());
-        }
-        let text = format!(
-            "the nodes of {network} serve a chain with genesis hash {told}: correct the network's rpc urls or its id \
-             (or set any_genesis = true for a development chain)"
-        );
-        if is_wrong_chain(reference, told, options) {
-            self.stop_for(NodeFault::WrongChain, text);
-        } else {
-            self.warnings.push(text);
-        }
-        Ok(())
-    }
-
-    fn judge_clock(&mut self, slot: u64, time_s: u64, now_s: u64, options: &Options) {
-        let limit = |configured: u64, default: u64| if configured == 0 { default } else { configured };
-        let age_s = now_s.saturating_sub(time_s);
-        let ahead_s = time_s.saturating_sub(now_s);
-        if age_s > limit(options.max_head_age_s, WARN_HEAD_AGE_S) {
-            self.stop_or_warn(
-                "max_head_age_s",
-                options.max_head_age_s,
-                &format!("slot {slot} is {age_s} s old: the nodes lag or the chain stands still"),
-                "raise max_head_age_s, or set it to 0 for a chain without regular blocks",
-            );
-        }
-        if ahead_s > limit(options.max_clock_skew_s, WARN_CLOCK_SKEW_S) {
-            self.stop_or_warn(
-                "max_clock_skew_s",
-                options.max_clock_skew_s,
-                &format!("slot {slot} is {ahead_s} s ahead of this host's clock: set the clock"),
-                "or raise max_clock_skew_s; 0 only warns",
-            );
-        }
+fn warn_of_low_balance(
+    findings: &mut Findings,
+    name: &str,
+    address: Address,
+    account: Option<Account>,
+    options: &Options,
+) {
+    let lamports = account.map_or(0, |account| account.lamports);
+    let least = options.low_balance_lamports;
+    if lamports < least {
+        findings.warnings.push(format!(
+            "fee payer {address} (key {name}) has {lamports} lamports left, less than low_balance_lamports ({least}): it \
+             is not offered to new buyers; send it SOL",
+        ));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the node that answers does not show, and another one may: transactions that were sent, and answers of the right shape.
 //!
-//! A read goes to one node. When that node hides a transaction for some seconds, or answers nonsense, two nodes are asked, but
+//! A read goes to one node. When that node hides a transaction for some seconds, or returns nonsense, two nodes are read, but
 //! not at each poll. What another node shows of a success counts as if the first one had shown it; failures need both
 //! (see [`super::observe`]).
 //!
@@ -17,27 +17,27 @@ use super::SvmDriver;
 use super::evidence::{self, Shown};
 use super::expiry::Late;
 use super::observe::Seen;
-use super::status::{Stage, Status, get_statuses, read_statuses};
+use super::status::{Stage, Status, StatusSearch, get_statuses, read_statuses};
 use crate::rpc;
 use crate::slots::is_near;
 
-/// For how long a node may not show a transaction before another one is asked, and the time between two such questions.
+/// For how long a node may not show a transaction before another one is queried, and the time between two such queries.
 const HIDDEN_MS: u64 = 3_000;
 /// The same of a network with only one node.
 const ALONE_MS: u64 = 60_000;
-/// The least time between two questions because of nonsense. What follows a poll at once is each node's own word.
+/// The least time between two queries because of nonsense. Results that follow a poll at once belong to each node alone.
 const NONSENSE_MS: u64 = 500;
-/// Transactions that are asked for at once.
-const MAX_ASKED: usize = 32;
-/// Transactions that are remembered; to forget one costs time only.
+/// Transactions that are queried at once.
+const MAX_QUERIED: usize = 32;
+/// Transactions that are remembered; forgetting one only costs time.
 const MAX_HIDDEN: usize = 4_096;
 
-/// What is remembered of such questions.
+/// State of such queries.
 #[derive(Debug, Default)]
 pub(super) struct Elsewhere {
-    /// Transactions that a node does not show: since when, and when two nodes were asked last. Milliseconds since the epoch.
+    /// Transactions that a node does not show: since when, and when two nodes were last queried. Milliseconds since the epoch.
     hidden: HashMap<String, (u64, u64)>,
-    /// When two nodes may be asked for hidden ones again.
+    /// When two nodes may be queried for hidden ones again.
     next_ms: u64,
     nonsense_ms: Option<u64>,
 }
@@ -48,7 +48,7 @@ fn has_passed(at_ms: u64, pause_ms: u64, now_ms: u64) -> bool {
 }
 
 impl Elsewhere {
-    /// Records what a node does and does not show, and gives what two nodes are to be asked for now.
+    /// Records what a node does and does not show, and returns what to query two nodes for now.
     fn due(&mut self, shown: &[&str], hidden: &[&str], now_ms: u64) -> Vec<String> {
         for id in shown {
             self.hidden.remove(*id);
@@ -58,30 +58,30 @@ impl Elsewhere {
         }
         let mut due = Vec::new();
         for id in hidden {
-            let (since_ms, asked_ms) = *self.hidden.entry((*id).to_owned()).or_insert((now_ms, 0));
+            let (since_ms, queried_ms) = *self.hidden.entry((*id).to_owned()).or_insert((now_ms, 0));
             if has_passed(since_ms, HIDDEN_MS, now_ms) {
-                due.push((asked_ms, (*id).to_owned()));
+                due.push((queried_ms, (*id).to_owned()));
             }
         }
-        let may_ask = self.next_ms <= now_ms || self.next_ms > now_ms.saturating_add(ALONE_MS);
-        if due.is_empty() || !may_ask {
+        let may_query = self.next_ms <= now_ms || self.next_ms > now_ms.saturating_add(ALONE_MS);
+        if due.is_empty() || !may_query {
             return Vec::new();
         }
         // Who waited longest comes first.
         due.sort();
         due.dedup();
-        due.truncate(MAX_ASKED);
+        due.truncate(MAX_QUERIED);
         self.next_ms = now_ms.saturating_add(HIDDEN_MS);
         let ids: Vec<String> = due.into_iter().map(|(_, id)| id).collect();
         for id in &ids {
-            if let Some((_, asked_ms)) = self.hidden.get_mut(id) {
-                *asked_ms = now_ms;
+            if let Some((_, queried_ms)) = self.hidden.get_mut(id) {
+                *queried_ms = now_ms;
             }
         }
         ids
     }
 
-    fn may_ask_for_sense(&mut self, now_ms: u64) -> bool {
+    fn may_query_others(&mut self, now_ms: u64) -> bool {
         let may = self
             .nonsense_ms
             .is_none_or(|at_ms| has_passed(at_ms, NONSENSE_MS, now_ms));
@@ -93,8 +93,8 @@ impl Elsewhere {
 }
 
 impl SvmDriver {
-    /// Asks two nodes for transactions that the first one has not shown for some seconds, and adds those that have landed.
-    pub(super) async fn look_elsewhere(
+    /// Queries two nodes for transactions that the first one has not shown for some seconds, and adds those that have landed.
+    pub(super) async fn query_others(
         &self,
         cx: &Cx,
         watches: &[Watch],
@@ -104,9 +104,9 @@ impl SvmDriver {
         let (mut shown, mut hidden) = (Vec::new(), Vec::new());
         for id in watches.iter().map(|watch| watch.tx_id.as_str()) {
             match seen.statuses.get(id) {
-                // What can't land any more is looked up by itself.
+                // Expired ones have a query of their own.
                 None if late.contains_key(id) => {}
-                // Of a failure more nodes are asked anyway.
+                // For a failure, more nodes are queried anyway.
                 Some(status) if status.error.is_some() => {}
                 Some(status) if seen.effect(id, status).is_some() => shown.push(id),
                 None | Some(_) => hidden.push(id),
@@ -118,7 +118,7 @@ impl SvmDriver {
             return;
         }
         let ids: Vec<&str> = due.iter().map(String::as_str).collect();
-        let Ok(nodes) = rpc::read_by_two(cx, vec![get_statuses(&ids, true)]).await else {
+        let Ok(nodes) = rpc::read_by_two(cx, vec![get_statuses(&ids, StatusSearch::History)]).await else {
             return;
         };
         if nodes.len() < 2 {
@@ -164,10 +164,10 @@ impl SvmDriver {
         }
     }
 
-    /// Whether two nodes may be asked because one answers nonsense.
-    pub(super) fn may_ask_for_sense(&self, cx: &Cx) -> bool {
+    /// Whether two nodes may be queried because one returns nonsense.
+    pub(super) fn may_query_others(&self, cx: &Cx) -> bool {
         let now_ms = cx.now_ms();
-        self.elsewhere(cx, |elsewhere| elsewhere.may_ask_for_sense(now_ms))
+        self.elsewhere(cx, |elsewhere| elsewhere.may_query_others(now_ms))
     }
 
     fn elsewhere<T>(&self, cx: &Cx, act: impl FnOnce(&mut Elsewhere) -> T) -> T {
@@ -214,7 +214,7 @@ mod tests {
     fn a_poll_may_ask_because_of_nonsense_and_what_follows_it_at_once_may_not() {
         let mut elsewhere = Elsewhere::default();
         let may: Vec<bool> = [1_000, 1_001, 1_499, 1_500, 900]
-            .map(|now_ms| elsewhere.may_ask_for_sense(now_ms))
+            .map(|now_ms| elsewhere.may_query_others(now_ms))
             .into();
         assert_eq!(may, [true, false, false, true, true]);
     }

@@ -1,7 +1,7 @@
 //! What a landed transaction did: its instructions, as far as they are wanted, and its token balances.
 //!
 //! An instruction is shown as a log: `emitter` is its program, `topics` are its accounts in order, `data` is its data.
-//! Its id is the transaction's and its place, `<signature>/<n>` at the top level and `<signature>/<n>.<m>` for the m-th
+//! Its id is the transaction's and its position, `<signature>/<n>` at the top level and `<signature>/<n>.<m>` for the m-th
 //! inner instruction of the n-th. A balance's id is `<signature>/balance/<account>`.
 
 use std::collections::BTreeMap;
@@ -36,13 +36,13 @@ pub(super) fn has_failed(answer: &Value) -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Shown {
     pub(super) slot: u64,
-    instructions: Vec<Placed>,
+    instructions: Vec<LocatedInstruction>,
     pub(super) deltas: Vec<Delta>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Placed {
-    place: String,
+struct LocatedInstruction {
+    position: String,
     program: Address,
     accounts: Vec<Address>,
     data: Vec<u8>,
@@ -63,13 +63,13 @@ impl Shown {
         }
         let mut instructions = Vec::new();
         for (index, instruction) in message.get("instructions")?.as_array()?.iter().enumerate() {
-            instructions.push(placed(index.to_string(), instruction, &accounts)?);
+            instructions.push(located(index.to_string(), instruction, &accounts)?);
         }
         let inner = meta.get("innerInstructions").and_then(Value::as_array);
         for group in inner.into_iter().flatten() {
             let index = group.get("index")?.as_u64()?;
-            for (place, instruction) in group.get("instructions")?.as_array()?.iter().enumerate() {
-                instructions.push(placed(format!("{index}.{place}"), instruction, &accounts)?);
+            for (position, instruction) in group.get("instructions")?.as_array()?.iter().enumerate() {
+                instructions.push(located(format!("{index}.{position}"), instruction, &accounts)?);
             }
         }
         Some(Self {
@@ -86,7 +86,7 @@ impl Shown {
             .iter()
             .filter(|instruction| filters.iter().any(|filter| matches(filter, instruction)))
             .map(|instruction| LogEntry {
-                id: format!("{tx_id}/{}", instruction.place),
+                id: format!("{tx_id}/{}", instruction.position),
                 emitter: instruction.program.to_string(),
                 topics: instruction
                     .accounts
@@ -99,7 +99,7 @@ impl Shown {
     }
 }
 
-fn matches(filter: &LogFilter, instruction: &Placed) -> bool {
+fn matches(filter: &LogFilter, instruction: &LocatedInstruction) -> bool {
     text::address(&filter.emitter) == Some(instruction.program)
         && filter.topics.len() <= instruction.accounts.len()
         && filter
@@ -120,14 +120,14 @@ fn addresses(list: &Value) -> Option<Vec<Address>> {
         .collect()
 }
 
-fn placed(place: String, instruction: &Value, accounts: &[Address]) -> Option<Placed> {
+fn located(position: String, instruction: &Value, accounts: &[Address]) -> Option<LocatedInstruction> {
     let account = |index: &Value| {
         let index = usize::try_from(index.as_u64()?).ok()?;
         accounts.get(index).copied()
     };
     let named = instruction.get("accounts")?.as_array()?.iter().map(account);
-    Some(Placed {
-        place,
+    Some(LocatedInstruction {
+        position,
         program: account(instruction.get("programIdIndex")?)?,
         accounts: named.collect::<Option<_>>()?,
         // Data too long to be a transfer is of no interest; what is no base58 makes the answer malformed.

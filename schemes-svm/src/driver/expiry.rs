@@ -1,13 +1,13 @@
-//! Has a transaction that can't land any more not landed?
+//! Proofs that an expired transaction has not landed.
 //!
 //! A status of null proves nothing: a node may have forgotten, may never have had the history, or may lag. So a node's null
-//! counts only together with what that node shows beside it, in one batch: that it is past the blockhash's life, that it has
-//! every block in which the transaction could land, and that it knows other transactions of those blocks (canaries). Two
-//! nodes must show all of it. The network's only node must do so twice, a minute apart. Where another one does not answer, or
-//! does not have the history that the question needs, the one that has it must stay alone with it for ten minutes. A node
+//! counts only together with what that node shows beside it, in one batch: that it is past the blockhash's lifetime, that it
+//! has every block in which the transaction could land, and that it knows other transactions of those blocks (canaries). Two
+//! nodes must show all of it. The network's only node must do so twice, a minute apart. Where another one does not answer,
+//! or does not have the history that the proof needs, the one that has it must stay alone with it for ten minutes. A node
 //! that decides alone must have shown every block in which the transaction could land, without it.
 //!
-//! All of this is read for late transactions only, for one group of neighbours in a look.
+//! All of this is read for late transactions only, for one group of neighbours per poll.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use serde_json::json;
 use super::check;
 use super::lifetime::Lifetime;
 use super::options::Options;
-use super::status::{Status, get_statuses, read_statuses};
+use super::status::{Status, StatusSearch, get_statuses, read_statuses};
 use super::tries::{Apart, Expiries};
 use super::unproven::Unproven;
 use super::window::{self, Window, check_first_available};
@@ -53,11 +53,11 @@ struct NodeProof {
     slot: u64,
     height: u64,
     canary: String,
-    /// By blockhash; `false` where the node says that it is not good any more.
+    /// By blockhash; `false` where the node reports it as expired.
     good: BTreeMap<String, bool>,
 }
 
-/// What a look for proofs brings.
+/// The result of a search for proofs.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) expired: BTreeMap<String, String>,
@@ -81,8 +81,8 @@ impl Remembered {
 }
 
 impl SvmDriver {
-    /// Tries to prove of some late transactions that they have not landed. Trouble on the way leaves them late.
-    pub(super) async fn look_for_expired(&self, cx: &Cx, late: &BTreeMap<String, Late>) -> Found {
+    /// Tries to prove of some late transactions that they have not landed. A fault leaves them late.
+    pub(super) async fn prove_expired(&self, cx: &Cx, late: &BTreeMap<String, Late>) -> Found {
         let mut found = Found::default();
         if late.is_empty() {
             return found;
@@ -104,13 +104,13 @@ impl SvmDriver {
                 self.expiries(cx, |expiries| {
                     group.members.iter().for_each(|(id, _)| expiries.not_proven(id));
                     if let Unproven::Contained { id, slot } = &unproven {
-                        expiries.saw_in_block(id, *slot, now_ms);
+                        expiries.record_in_block(id, *slot, now_ms);
                     }
                     if !matches!(
                         unproven,
                         Unproven::NoAnswer(_) | Unproven::TooEarly | Unproven::Contained { .. }
                     ) {
-                        // What one node told wrongly must not be held against another.
+                        // What one node reported wrongly must not be held against another.
                         expiries.forget_window(&group);
                     }
                 });
@@ -134,21 +134,17 @@ impl SvmDriver {
     async fn prove(&self, cx: &Cx, group: &Group, found: &mut Found) -> Result<Option<Unproven>, Unproven> {
         let window = self.window(cx, group).await?;
         let calls = group.calls(&window);
-        let (nodes, is_one_away) = match rpc::read_by_two(cx, calls.clone()).await {
-            Ok(nodes) => (nodes, false),
-            // Two were wanted and fewer answered.
-            Err(_) => (vec![rpc::read_all(cx, calls).await?], true),
-        };
+        let nodes = rpc::compare_or_read(cx, calls).await?;
         let mut proofs = Vec::new();
         let mut unproven = None;
-        for answers in nodes {
+        for answers in nodes.sets {
             // All are read: what the second one knows counts whatever the first one lacks.
             match group.read(cx, &window, answers, &mut found.statuses) {
                 Ok(proof) => proofs.push(proof),
                 Err(why) => unproven = unproven.or(Some(why)),
             }
         }
-        // One that lacks the history is no witness. All else that it may say speaks against the other one too.
+        // One that lacks the history is no witness. Any other finding of it counts against the other one too.
         let lacking = match unproven {
             Some(unproven) if !unproven.is_lack() || proofs.is_empty() => return Err(unproven),
             unproven => unproven,
@@ -170,7 +166,7 @@ impl SvmDriver {
                     return None;
                 };
                 if let [only] = proofs.as_slice() {
-                    let apart = match (&lacking, is_one_away) {
+                    let apart = match (&lacking, nodes.one_is_missing) {
                         (Some(_), _) => Apart::BesideOne,
                         (None, true) => Apart::WithoutOne,
                         (None, false) => Apart::Alone,
@@ -203,7 +199,7 @@ impl SvmDriver {
         }
     }
 
-    /// Goes on searching the blocks of an only node for the group itself.
+    /// Continues the search of an only node's blocks for the group itself.
     async fn search(&self, cx: &Cx, group: &Group, window: &Window) -> Result<(), Unproven> {
         let from = self.expiries(cx, |expiries| expiries.searched_to(group));
         let to = window.search(cx, from, &group.ids()).await?;
@@ -255,7 +251,7 @@ impl Group {
         all.collect()
     }
 
-    /// The one batch that must show everything. The heights stand first: what the statuses, read after them, do not know
+    /// The one batch that must show everything. The heights come first: what the statuses, read after them, do not know
     /// was in no block up to those heights. Canaries and transactions are in one call, so that one node answers for both.
     fn calls(&self, window: &Window) -> Vec<RpcCall> {
         let mut calls = vec![
@@ -269,7 +265,7 @@ impl Group {
         calls.extend(self.blockhashes().into_iter().map(good));
         let mut signatures = window.signatures();
         signatures.extend(self.ids());
-        calls.push(get_statuses(&signatures, true));
+        calls.push(get_statuses(&signatures, StatusSearch::History));
         calls
     }
 
@@ -314,7 +310,9 @@ impl Group {
         for (hash, answer) in blockhashes {
             let what = "isBlockhashValid";
             let (at, value) = rpc::at_slot(answer, what)?;
-            let valid = value.as_bool().ok_or_else(|| rpc::odd(what, "no boolean"))?;
+            let valid = value
+                .as_bool()
+                .ok_or_else(|| rpc::unexpected_answer(what, "no boolean"))?;
             // A bank older than the window may call it bad because it does not know it yet.
             good.insert(hash, valid || at < window.last_slot());
         }
@@ -335,7 +333,7 @@ impl Late {
         let last_valid = self.last_valid.max(window.last_valid(self.life.known_at));
         let is_past = |node: &NodeProof| {
             let hash = self.life.blockhash.as_ref();
-            // One that is not in the answers was not asked for.
+            // One that is not in the answers was not queried.
             let dead = hash.is_none_or(|hash| node.good.get(hash) == Some(&false));
             node.height > last_valid && dead
         };
@@ -361,7 +359,9 @@ impl Late {
 fn check_chain(cx: &Cx, genesis: RpcResult) -> Result<(), Unproven> {
     let what = "getGenesisHash";
     let value = rpc::value(genesis, what)?;
-    let shown = value.as_str().ok_or_else(|| rpc::odd(what, "no hash"))?;
+    let shown = value
+        .as_str()
+        .ok_or_else(|| rpc::unexpected_answer(what, "no hash"))?;
     let network = &cx.network().id;
     let options = Options::read(&cx.network().options)?;
     let reference = text::reference(network)

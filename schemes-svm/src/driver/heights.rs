@@ -1,6 +1,6 @@
 //! From a slot to how many blocks there were by then, at most.
 //!
-//! A transaction can land in the 150 blocks behind its blockhash. Everything here counts slots, so a limit in blocks
+//! A transaction can land in the 150 blocks after its blockhash. Everything here counts slots, so a limit in blocks
 //! needs to know the block height of an earlier slot. What is remembered are pairs of a slot and the height that was read
 //! after it, so that the height is that slot's or more; a bound that is too high only makes us wait longer.
 
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// Blocks in which a transaction can land after its blockhash (the runtime's `MAX_PROCESSING_AGE`).
 pub(super) const BLOCKHASH_BLOCKS: u64 = 150;
-/// How far one node's view may be behind another's: the plan may have been made on the one and the slot read on the other.
+/// How far one node's view may lag another's: the plan may have been made with one, and the slot read from the other.
 const VIEWS_APART_BLOCKS: u64 = 32;
 /// Slots between two pairs that are worth remembering.
 const STEP: u64 = 4;
@@ -19,7 +19,7 @@ const MOST: usize = 512;
 pub(super) struct Heights(BTreeMap<u64, u64>);
 
 impl Heights {
-    pub(super) fn saw(&mut self, slot: u64, height: u64) {
+    pub(super) fn record(&mut self, slot: u64, height: u64) {
         let near = self
             .0
             .range(slot.saturating_sub(STEP)..=slot)
@@ -42,7 +42,7 @@ impl Heights {
 }
 
 impl Heights {
-    /// The height that is reached when so many blocks have passed since a slot, views apart. `None` while nothing is known
+    /// The height that is reached when this many blocks have passed since a slot, views apart. `None` while nothing is known
     /// from that slot on.
     pub(super) fn end_after(&self, slot: u64, blocks: u64) -> Option<u64> {
         let (_, height) = self.0.range(slot..).next()?;
@@ -66,9 +66,9 @@ mod tests {
     fn the_bound_is_that_of_the_next_slot_that_was_seen() {
         let mut heights = Heights::default();
         assert_eq!(heights.last_valid(1), None);
-        heights.saw(100, 80);
-        heights.saw(101, 81);
-        heights.saw(110, 90);
+        heights.record(100, 80);
+        heights.record(101, 81);
+        heights.record(110, 90);
         assert_eq!(heights.last_valid(100), Some(80 + 182));
         assert_eq!(heights.last_valid(99), Some(80 + 182));
         assert_eq!(heights.last_valid(101), Some(90 + 182), "too high is only slower");
@@ -79,7 +79,7 @@ mod tests {
     fn what_is_forgotten_makes_the_bound_higher() {
         let mut heights = Heights::default();
         for slot in 0..10_000 {
-            heights.saw(slot, slot / 2);
+            heights.record(slot, slot / 2);
         }
         assert!(heights.0.len() <= MOST);
         let (first, height) = heights.0.first_key_value().map(|(s, h)| (*s, *h)).expect("some");

@@ -11,11 +11,12 @@ use solana_hash::Hash;
 use super::heights::{BLOCKHASH_BLOCKS, Heights};
 use crate::text;
 
-/// Name of the read by which a step's evidence names the blockhash (`target`, base58) and the simulation's slot (`data`,
-/// 8 bytes, big-endian, and where a list had it 8 more for the blocks that were left at most). It is never read for a transaction that landed.
+/// Name of the read by which a step's evidence names the blockhash (`target`, base58) and the simulation's slot (`data`, 8
+/// bytes, big-endian, and where a list had it 8 more for the blocks that were left at most). It is never read for a
+/// transaction that landed.
 const BLOCKHASH: &str = "blockhash";
 
-/// The entry of a step's evidence that says how long its transaction can land; `blocks_left` at most, from that slot on.
+/// The entry of a step's evidence for how long its transaction can land: `blocks_left` at most, from that slot on.
 pub(crate) fn wanted(blockhash: &Hash, simulated_at: u64, blocks_left: u64) -> ReadWanted {
     let mut data = simulated_at.to_be_bytes().to_vec();
     if blocks_left < BLOCKHASH_BLOCKS {
@@ -30,7 +31,7 @@ pub(crate) fn wanted(blockhash: &Hash, simulated_at: u64, blocks_left: u64) -> R
     }
 }
 
-/// What is known of a transaction's life, in slots.
+/// What is known of a transaction's lifetime, in slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lifetime {
     /// It is not in an older slot: the earlier one of simulation and journaling. One lying node can move only one of them
@@ -40,8 +41,8 @@ pub(super) struct Lifetime {
     pub(super) known_at: u64,
     /// Plans of older versions do not name it.
     pub(super) blockhash: Option<String>,
-    /// By a list of recent blockhashes: the blocks that were left at most. `None`: it was on no list. One node's word, good
-    /// enough to free a place, never to call a payment failed.
+    /// By a list of recent blockhashes: the blocks that were left at most. `None`: it was on no list. The list is one
+    /// node's, good enough to free a slot, never to mark a payment as failed.
     pub(super) blocks_left: Option<u64>,
 }
 
@@ -69,7 +70,7 @@ impl Lifetime {
         let (from, to) = (simulated.min(journaled), simulated.max(journaled));
         Self {
             from,
-            // A slot that the chain has not reached was a lie: the transaction must not wait for it.
+            // A slot that the chain has not reached was wrong: the transaction must not wait for it.
             known_at: if to <= head { to } else { from },
             blockhash: Some(blockhash),
             blocks_left: left.filter(|left| *left < BLOCKHASH_BLOCKS),
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn plans_of_older_versions_and_blockhashes_on_no_list_have_no_listed_end() {
         let mut heights = Heights::default();
-        heights.saw(950, 800);
+        heights.record(950, 800);
         let end = |data: Vec<u8>| {
             let mut watch = watch(900, Some(898));
             watch.evidence[0].reads[0].data = HexBytes(data);

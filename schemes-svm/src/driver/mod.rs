@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | check | `check` | 1 |
 //! | lane, quote | here | 1; a quote 0 when the head was seen within two seconds |
-//! | build | `build` | 0 and one signature by the host; 1 when the mint comes from a look-up table |
+//! | build | `build` | 0 and one signature by the host; 1 when the mint comes from an address lookup table |
 //! | fill | here | none: there is nothing to fill |
 //! | broadcast | `send` | 1 |
 //! | observe | `observe` | 1; a second one for what landed; some more, seconds apart, for what can't land any more (`expiry`) or is not shown (`elsewhere`) |
@@ -114,18 +114,18 @@ impl SvmDriver {
         self.networks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in how far the chain is: `height` is the number of blocks that `slot` or a later one has.
-    fn saw(&self, cx: &Cx, slot: u64, height: u64) {
+    /// Records how far the chain is: `height` is the number of blocks that `slot` or a later one has.
+    fn record(&self, cx: &Cx, slot: u64, height: u64) {
         let mut networks = self.networks();
         let remembered = networks.entry(cx.network().id.clone()).or_default();
-        match remembered.newest.saw(slot) {
-            Seen::Stray => return,
+        match remembered.newest.record(slot) {
+            Seen::Outlier => return,
             Seen::Anew => remembered.heights = Heights::default(),
             Seen::Near => {}
         }
         // There are no more blocks than slots; the height is read a little later than the slot.
         if height <= slot || is_near(height, slot) {
-            remembered.heights.saw(slot, height);
+            remembered.heights.record(slot, height);
         }
         if remembered.newest.slot() == Some(slot) {
             remembered.newest_ms = cx.now_ms();
@@ -140,7 +140,7 @@ impl SvmDriver {
     }
 
     /// Whether a node's slot is far from what is known.
-    fn is_stray(&self, cx: &Cx, slot: &RpcResult) -> bool {
+    fn is_outlier(&self, cx: &Cx, slot: &RpcResult) -> bool {
         let RpcResult::Ok(slot) = slot else { return false };
         let known = self.head(cx);
         slot.as_u64()
@@ -152,7 +152,7 @@ impl SvmDriver {
 impl ChainDriver for SvmDriver {
     async fn check(&self, cx: &Cx, network: &Network) -> Result<Readiness, Fault> {
         let checked = check::check(cx, network, &self.blockhashes).await?;
-        self.saw(cx, checked.readiness.head_height, checked.block_height);
+        self.record(cx, checked.readiness.head_height, checked.block_height);
         Ok(checked.readiness)
     }
 
@@ -161,7 +161,7 @@ impl ChainDriver for SvmDriver {
             Fault::invalid(format!("the lane's signer {:?} is not an address", lane.signer))
         })?;
         let calls = vec![rpc::accounts(&[signer])];
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let mut answers = rpc::NODES.read_all(cx, calls).await?;
         let (slot, accounts) = rpc::account_list(answers.take()?, 1)?;
         let lamports = accounts
             .into_iter()
@@ -175,18 +175,18 @@ impl ChainDriver for SvmDriver {
         })
     }
 
-    /// The price is the client's, who signed it: a bid only says how far the chain was.
+    /// The price is the client's, who signed it: a bid only records how far the chain was.
     async fn quote(&self, cx: &Cx, _lane: &Lane, _previous: Option<&Bid>) -> Result<Bid, Fault> {
         let fresh = |(_, seen_ms): &(u64, u64)| cx.now_ms().saturating_sub(*seen_ms) < HEAD_GOOD_FOR_MS;
         let head_height = match self.head(cx).filter(fresh) {
             Some((slot, _)) => slot,
             None => {
-                // The height is read behind the slot: it is that of this slot or more.
+                // The height is read after the slot: it is that of this slot or more.
                 let calls = vec![rpc::slot(rpc::CONFIRMED), rpc::block_height(rpc::CONFIRMED)];
-                let mut answers = rpc::read_well_formed(cx, calls).await?;
+                let mut answers = rpc::NODES.read_well_formed(cx, calls).await?;
                 let slot = rpc::number(answers.take()?, "getSlot")?;
-                self.saw(cx, slot, rpc::number(answers.take()?, "getBlockHeight")?);
-                // What is far from everything known is no head to begin from.
+                self.record(cx, slot, rpc::number(answers.take()?, "getBlockHeight")?);
+                // A slot far from everything known is no head to start from.
                 let known = self.head(cx).map(|(known, _)| known);
                 known.filter(|known| !is_near(*known, slot)).unwrap_or(slot)
             }

@@ -1,6 +1,6 @@
-//! Where do attempts stand? One batch answers for all of them, a second one brings what the landed ones did.
+//! The state of each attempt. One batch serves all of them, a second one reads what the landed ones did.
 //!
-//! A signature that a node does not know may have landed too long ago for its memory, so old attempts are looked up in
+//! A signature that a node does not know may have landed too long ago for its cache, so old attempts are searched in
 //! its history. What can't land any more by the finalized block height alone has lapsed; whether it has landed all the same is
 //! found out by [`super::expiry`].
 
@@ -15,7 +15,7 @@ use super::elsewhere;
 use super::evidence::{self, Shown};
 use super::expiry::{Found, Late};
 use super::lifetime::Lifetime;
-use super::status::{MAX_STATUSES, Stage, Status, get_statuses, read_statuses};
+use super::status::{MAX_STATUSES, Stage, Status, StatusSearch, get_statuses, read_statuses};
 use super::tries::Apart;
 use crate::rpc::{self, CONFIRMED, FINALIZED};
 
@@ -31,11 +31,11 @@ pub(super) struct Seen {
     pub(super) statuses: BTreeMap<String, Status>,
     /// What landed transactions did, as far as the node shows it.
     effects: BTreeMap<String, Shown>,
-    /// Transactions whose error is final by more than one word.
+    /// Transactions whose error is final by more than one node's status.
     failed: BTreeSet<String>,
-    /// Transactions that another node shows, not the one that was asked.
+    /// Transactions that another node shows, not the one that was read first.
     elsewhere: BTreeSet<String>,
-    /// All of this is another node's word.
+    /// All of this is from another node.
     is_elsewhere: bool,
 }
 
@@ -47,16 +47,16 @@ impl SvmDriver {
         let mut seen = self.read(cx, watches).await?;
         let late = self.late(cx, watches, &seen);
         let found = if seen.is_elsewhere {
-            // A look in which a node has answered nonsense proves nothing.
+            // A poll in which a node has returned nonsense proves nothing.
             Found::default()
         } else {
-            self.look_for_expired(cx, &late).await
+            self.prove_expired(cx, &late).await
         };
         for (id, status) in found.statuses {
             seen.add(&id, status);
         }
         for (id, slot) in self.seen_in_blocks(cx, &late) {
-            // Whether it failed there is not known: it has landed when the node shows it well.
+            // Whether it failed there is not known: it has landed when the node shows it correctly.
             let status = Status {
                 slot,
                 stage: Stage::Finalized,
@@ -66,7 +66,7 @@ impl SvmDriver {
         }
         let in_block = seen.read_effects(cx).await?;
         self.confirm_failures(cx, &mut seen, &in_block).await;
-        self.look_elsewhere(cx, watches, &late, &mut seen).await;
+        self.query_others(cx, watches, &late, &mut seen).await;
         let finality = cx.network().finality.max(1);
         let observed = watches.iter().map(|watch| {
             let without_status = match found.expired.get(&watch.tx_id) {
@@ -85,8 +85,8 @@ impl SvmDriver {
         Ok(observed.collect())
     }
 
-    /// Whether the blockhash has died by a list that was read when the payment was planned. Its place is freed at once, so
-    /// that payments which nobody wanted to land do not keep others out; whether it has landed is proven as always.
+    /// Whether the blockhash has expired by a list that was read when the payment was planned. Its slot is freed at once, so
+    /// that payments that were never meant to land do not keep others out; whether it has landed is proven as always.
     fn has_listed_end(&self, cx: &Cx, watch: &Watch, seen: &Seen) -> bool {
         let networks = self.networks();
         let Some(remembered) = networks.get(&cx.network().id) else {
@@ -114,9 +114,9 @@ impl SvmDriver {
         })
     }
 
-    /// A final error is one node's word. Where the network has two nodes, both must say so; one that is away is outlasted after
-    /// ten minutes. The failed transaction itself must be shown, or the word must stay for ten minutes (of an only node: a
-    /// minute). `in_block`: failed by `getTransaction` as well.
+    /// A final error is one node's statement. Where the network has two nodes, both must report it; one that does not answer
+    /// is outlasted after ten minutes. The failed transaction itself must be shown, or the status must stay for ten minutes
+    /// (of an only node: a minute). `in_block`: failed by `getTransaction` as well.
     async fn confirm_failures(&self, cx: &Cx, seen: &mut Seen, in_block: &BTreeSet<String>) {
         let failed = seen
             .statuses
@@ -127,12 +127,14 @@ impl SvmDriver {
             return;
         }
         let texts: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let nodes = rpc::read_by_two(cx, vec![get_statuses(&texts, true)]).await.ok();
+        let nodes = rpc::read_by_two(cx, vec![get_statuses(&texts, StatusSearch::History)])
+            .await
+            .ok();
         let mut agreeing: BTreeMap<&str, usize> = BTreeMap::new();
         let mut count: usize = 0;
         let mut unreadable: usize = 0;
         for mut answers in nodes.into_iter().flatten() {
-            // What can't be read withholds these failures until it can be; it says nothing about the rest of the poll.
+            // If it can't be read, these failures are withheld until it can be; the rest of the poll is not affected.
             let Ok((_, statuses)) = answers.take().and_then(|answer| read_statuses(answer, ids.len())) else {
                 unreadable = unreadable.saturating_add(1);
                 continue;
@@ -141,7 +143,7 @@ impl SvmDriver {
             for (id, status) in texts.iter().zip(statuses) {
                 match status {
                     Some(status) if status.is_final_failure() => *agreeing.entry(*id).or_default() += 1,
-                    // The most advanced word stands, and one without an error is as good as this one.
+                    // The most advanced status counts, and one without an error is as good as this one.
                     Some(status) if status.stage == Stage::Finalized => {
                         seen.statuses.insert((*id).to_owned(), status);
                     }
@@ -156,7 +158,7 @@ impl SvmDriver {
             let agree = agreeing.get(id.as_str()).copied().unwrap_or(0);
             let is_contradicted = count.saturating_add(unreadable) > 1 && agree < count;
             let apart = match count {
-                // Two were wanted, and one answers, or one in words that nobody can read.
+                // Two were wanted, and one answers, or one returns what can't be read.
                 0 => Apart::WithoutOne,
                 1 if unreadable > 0 => Apart::WithoutOne,
                 1 => Apart::Alone,
@@ -189,29 +191,35 @@ impl SvmDriver {
         };
         let (recent, old) = (ids(false), ids(true));
         let chunks = || {
-            let recent = recent.chunks(MAX_STATUSES).map(|ids| (ids, false));
-            recent.chain(old.chunks(MAX_STATUSES).map(|ids| (ids, true)))
+            let recent = recent.chunks(MAX_STATUSES).map(|ids| (ids, StatusSearch::Recent));
+            recent.chain(old.chunks(MAX_STATUSES).map(|ids| (ids, StatusSearch::History)))
         };
-        // The heights stand behind the slot: they are that of this slot or more.
+        // The heights come after the slot: they are that of this slot or more.
         let mut calls = vec![
             rpc::slot(CONFIRMED),
             rpc::block_height(CONFIRMED),
             rpc::block_height(FINALIZED),
         ];
-        calls.extend(chunks().map(|(ids, history)| get_statuses(ids, history)));
-        let mut answers = rpc::read_all(cx, calls.clone()).await?;
+        calls.extend(chunks().map(|(ids, search)| get_statuses(ids, search)));
+        let mut answers = rpc::NODES.read_all(cx, calls.clone()).await?;
         let mut is_elsewhere = false;
         let faults = |results: &[RpcResult]| {
-            let stray = results.first().is_some_and(|slot| self.is_stray(cx, slot));
-            rpc::count_malformed(&calls, results).saturating_add(usize::from(stray))
+            let outlier = results.first().is_some_and(|slot| self.is_outlier(cx, slot));
+            rpc::NODES
+                .count_malformed(&calls, results)
+                .saturating_add(usize::from(outlier))
         };
-        if faults(answers.left()) > 0 && self.may_ask_for_sense(cx) {
-            (answers, is_elsewhere) = rpc::better(cx, &calls, answers, faults).await;
+        let known = answers.remaining();
+        if faults(known) > 0
+            && self.may_query_others(cx)
+            && let Some(better) = rpc::NODES.replace_if_better(cx, &calls, known, faults).await
+        {
+            (answers, is_elsewhere) = (better, true);
         }
 
         let slot = rpc::number(answers.take()?, "getSlot")?;
         let height = rpc::number(answers.take()?, "getBlockHeight")?;
-        self.saw(cx, slot, height);
+        self.record(cx, slot, height);
         let mut seen = Seen {
             head: slot,
             height,
@@ -230,8 +238,8 @@ impl SvmDriver {
 }
 
 impl Seen {
-    /// Reads what landed transactions did, and gives those that are shown to have failed. Each look asks anew: another node's
-    /// word must not stand for this one's.
+    /// Reads what landed transactions did, and returns those that are shown to have failed. Each poll reads anew: another
+    /// node's result must not replace this one's.
     async fn read_effects(&mut self, cx: &Cx) -> Result<BTreeSet<String>, Fault> {
         // Of one that failed, too: the node may contradict itself.
         let landed = |status: &Status| match status.error {
@@ -241,7 +249,7 @@ impl Seen {
         let wanted = self.statuses.iter().filter(|(_, status)| landed(status));
         let wanted: Vec<String> = wanted.map(|(id, _)| id.clone()).collect();
         let calls: Vec<RpcCall> = wanted.iter().map(|id| evidence::get_transaction(id)).collect();
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let mut answers = rpc::NODES.read_all(cx, calls).await?;
         let mut failed = BTreeSet::new();
         for id in wanted {
             let RpcResult::Ok(answer) = answers.take()? else {
@@ -260,7 +268,7 @@ impl Seen {
     fn observation(&self, watch: &Watch, without_status: TxState, finality: u64) -> Observation {
         let status = self.statuses.get(&watch.tx_id);
         let mut observation = Observation::of(watch.attempt_id.clone(), without_status, self.head);
-        // Nobody else can carry the payment: the transaction's id is that of its message and our signature.
+        // No other transaction can carry the payment: the transaction's id is that of its message and our signature.
         observation.foreign_searched = true;
         observation.block = watch.block.as_ref().map(|block| {
             status.map_or(BlockStands::Unknown, |status| {
@@ -275,11 +283,11 @@ impl Seen {
             return observation;
         };
         let (height, block) = (status.slot, status.slot.to_string());
-        let shown_well = self.effects.contains_key(&watch.tx_id);
+        let is_shown = self.effects.contains_key(&watch.tx_id);
         if let Some(error) = &status.error {
             // There is no guard to hold it against, and a fork that loses may have failed it: it has failed when that is final
-            // and more than one word says so.
-            if !self.failed.contains(&watch.tx_id) || shown_well {
+            // and more than one result shows it.
+            if !self.failed.contains(&watch.tx_id) || is_shown {
                 observation.state = TxState::Pending;
                 return observation;
             }
@@ -327,7 +335,7 @@ impl Seen {
         Ok(())
     }
 
-    /// The most advanced word about a signature stands.
+    /// The most advanced status of a signature counts.
     fn add(&mut self, id: &str, status: Status) {
         if status.stage >= Stage::Confirmed {
             self.head = self.head.max(status.slot);
@@ -339,8 +347,8 @@ impl Seen {
     }
 }
 
-/// Where the block of a slot stands, by the status of a transaction that was seen in it. Only what a supermajority has voted
-/// for says anything: a node on a fork of its own may show the transaction in any slot.
+/// The status of the block of a slot, by the status of a transaction that was seen in it. Only what a supermajority has voted
+/// for counts: a node on a fork of its own may show the transaction in any slot.
 fn stands(block: &str, status: &Status, head: u64, finality: u64) -> BlockStands {
     match (block.parse::<u64>(), status.depth(head, finality)) {
         (Ok(slot), Some(depth)) if slot == status.slot => BlockStands::Canonical { depth },

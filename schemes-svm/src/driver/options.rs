@@ -1,6 +1,6 @@
 //! What an operator can set for one Solana network, in its `options`.
 
-use sdk_plugin::{Fault, Value};
+use sdk_plugin::{Fault, Value, config};
 use serde::Deserialize;
 
 /// Options of a network. Every one has a default that suits a public cluster.
@@ -32,13 +32,7 @@ impl Default for Options {
 impl Options {
     /// Reads a network's options. An unknown or malformed one is a fault that names it.
     pub fn read(options: &Value) -> Result<Self, Fault> {
-        if options.is_null() {
-            return Ok(Self::default());
-        }
-        if !options.is_object() {
-            return Err(Fault::invalid("network options: must be a table"));
-        }
-        Self::deserialize(options).map_err(|error| Fault::invalid(format!("network options: {error}")))
+        config::network_options(options)
     }
 }
 

@@ -1,11 +1,12 @@
-//! Sending, and understanding a node's way of saying no.
+//! Sending, and classifying the errors that nodes reply with.
 //!
-//! Nodes are asked to pass the bytes on unseen (no preflight) and to leave sending again to us. What a node says about a
+//! Nodes must pass the bytes on unseen (no preflight) and leave resending to us. What a node reports about a
 //! transaction that it has simulated all the same proves nothing: the observer finds out what became of it.
 
 use sdk_plugin::chain::{Attempt, Sent};
-use sdk_plugin::host::{Level, RpcError, RpcRequest, RpcResult, SendEncoding};
-use sdk_plugin::{Cx, Fault, FaultKind};
+use sdk_plugin::host::{RpcError, RpcResult, SendEncoding};
+use sdk_plugin::rpc::{SendMethod, most_decisive};
+use sdk_plugin::{Cx, Fault};
 use serde_json::json;
 
 /// JSON-RPC code of a transaction whose signatures a node has checked and found wrong.
@@ -13,56 +14,25 @@ const SIGNATURE_VERIFICATION: i64 = -32_003;
 /// JSON-RPC code of parameters that a node can't read: bytes that are no transaction.
 const INVALID_PARAMS: i64 = -32_602;
 
+const SEND: SendMethod = SendMethod {
+    method: super::RPC_SENDS[0],
+    encoding: SendEncoding::Base64,
+    log_target: "svm::send",
+    id_name: "signature",
+    is_same_id: |answered, tx_id| answered == tx_id,
+};
+
 /// Sends the attempt's journaled bytes, which the host puts into the call.
 pub(super) async fn broadcast(cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault> {
-    let request = RpcRequest::Send {
-        network: attempt.lane.network.clone(),
-        attempt_id: attempt.id.clone(),
-        method: super::RPC_SENDS.first().copied().unwrap_or_default().into(),
-        params: json!(["$bytes", { "encoding": "base64", "skipPreflight": true, "maxRetries": 0 }]),
-        encoding: SendEncoding::Base64,
+    let params = json!(["$bytes", { "encoding": "base64", "skipPreflight": true, "maxRetries": 0 }]);
+    let results = match SEND.send(cx, attempt, params).await? {
+        Ok(results) => results,
+        Err(message) => return Ok(Sent::Unknown { message }),
     };
-    match cx.rpc(request).await {
-        Ok(response) => Ok(decide(cx, attempt, &response.results)),
-        Err(fault) => match fault.kind {
-            // Nothing was sent, for reasons that sending again would not cure.
-            FaultKind::Invalid | FaultKind::Unsupported | FaultKind::Denied | FaultKind::Shutdown => {
-                Err(fault)
-            }
-            FaultKind::Cancelled
-            | FaultKind::Deadline
-            | FaultKind::Overloaded
-            | FaultKind::Panic
-            | FaultKind::Internal
-            | FaultKind::Indeterminate
-            | FaultKind::Unavailable => Ok(Sent::Unknown {
-                message: fault.message,
-            }),
-        },
+    for result in &results {
+        SEND.warn_of_other_id(cx, attempt, result);
     }
-}
-
-fn decide(cx: &Cx, attempt: &Attempt, results: &[RpcResult]) -> Sent {
-    for result in results {
-        if let RpcResult::Ok(told) = result
-            && told.as_str() != Some(attempt.tx_id.as_str())
-        {
-            let fields = json!({ "attempt": attempt.id, "expected": attempt.tx_id, "answered": told });
-            cx.log(
-                Level::Warn,
-                "svm::send",
-                "a node answered a send with another signature",
-                &fields,
-            );
-        }
-    }
-    results
-        .iter()
-        .map(sent)
-        .min_by_key(telling)
-        .unwrap_or_else(|| Sent::Unknown {
-            message: "no node answered".into(),
-        })
+    Ok(most_decisive(results.iter().map(sent), rank))
 }
 
 /// One node's answer.
@@ -75,7 +45,7 @@ fn sent(result: &RpcResult) -> Sent {
 
 fn refused(error: &RpcError) -> Sent {
     let text = format!("{} {}", error.message, error.data).to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let has = |texts: &[&str]| texts.iter().any(|word| text.contains(word));
     if has(&["already been processed", "alreadyprocessed", "already processed"]) {
         return Sent::Accepted;
     }
@@ -96,8 +66,8 @@ fn refused(error: &RpcError) -> Sent {
     }
 }
 
-/// The most telling answer has the least number: that a node has it, before all others.
-fn telling(sent: &Sent) -> u8 {
+/// The most decisive answer has the lowest rank: above all, that a node has the transaction.
+fn rank(sent: &Sent) -> u8 {
     match sent {
         Sent::Accepted => 0,
         Sent::SequenceUsed => 1,
@@ -165,11 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn the_most_telling_of_several_answers_decides() {
+    fn the_most_decisive_of_several_answers_decides() {
         let rejected = error(-32003, "signature", json!(null));
         let unknown = error(-32002, "Blockhash not found", json!(null));
         let known = error(-32002, "already processed", json!(null));
-        let most = |results: &[&RpcResult]| results.iter().map(|result| sent(result)).min_by_key(telling);
+        let most = |results: &[&RpcResult]| results.iter().map(|result| sent(result)).min_by_key(rank);
         assert_eq!(most(&[&rejected, &unknown, &known]), Some(Sent::Accepted));
         assert!(matches!(most(&[&rejected, &unknown]), Some(Sent::Unknown { .. })));
     }

@@ -1,4 +1,4 @@
-//! What a node says about signatures: `getSignatureStatuses`.
+//! Statuses of signatures: `getSignatureStatuses`.
 
 use sdk_plugin::host::{RpcCall, RpcResult};
 use sdk_plugin::{Fault, Value};
@@ -9,7 +9,7 @@ use crate::rpc;
 /// Signatures per `getSignatureStatuses`, the nodes' limit.
 pub(super) const MAX_STATUSES: usize = 256;
 
-/// A node's word about one signature.
+/// One node's status of one signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) slot: u64,
@@ -62,11 +62,21 @@ impl Status {
     }
 }
 
+/// Where a node searches for statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StatusSearch {
+    /// In its cache of recent slots.
+    Recent,
+    /// In all transactions that it has kept.
+    History,
+}
+
 /// The call, for at most [`MAX_STATUSES`] signatures.
-pub(super) fn get_statuses(ids: &[&str], history: bool) -> RpcCall {
+pub(super) fn get_statuses(ids: &[&str], search: StatusSearch) -> RpcCall {
+    let in_history = search == StatusSearch::History;
     rpc::request(
         "getSignatureStatuses",
-        json!([ids, { "searchTransactionHistory": history }]),
+        json!([ids, { "searchTransactionHistory": in_history }]),
     )
 }
 
@@ -75,12 +85,12 @@ pub(super) fn read_statuses(answer: RpcResult, count: usize) -> Result<(u64, Vec
     let what = "getSignatureStatuses";
     let (slot, value) = rpc::at_slot(answer, what)?;
     let items = value.as_array().filter(|items| items.len() == count);
-    let items = items.ok_or_else(|| rpc::odd(what, "another number of statuses"))?;
+    let items = items.ok_or_else(|| rpc::unexpected_answer(what, "another number of statuses"))?;
     let statuses = items.iter().map(|item| {
         if item.is_null() {
             return Ok(None);
         }
-        let status = Status::read(item).ok_or_else(|| rpc::odd(what, "a malformed status"))?;
+        let status = Status::read(item).ok_or_else(|| rpc::unexpected_answer(what, "a malformed status"))?;
         Ok(Some(status))
     });
     Ok((slot, statuses.collect::<Result<_, Fault>>()?))

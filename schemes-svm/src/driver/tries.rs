@@ -1,6 +1,6 @@
-//! What is remembered of proofs that were tried: when the next one is due, and what an only node has answered before.
+//! Attempts to prove expiry: when the next one is due, and what an only node has answered before.
 //!
-//! To lose it costs time only.
+//! Losing this state only costs time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,27 +9,27 @@ use super::expiry::{Group, Late};
 use super::unproven::Unproven;
 use super::window::Window;
 
-/// Time between the two answers of the network's only node, and of one beside which another lacks the history or is away.
+/// Time between the two answers of the network's only node, and of one while another lacks the history or does not answer.
 const ALONE_MS: u64 = 60_000;
 const BESIDE_ONE_MS: u64 = 600_000;
-/// Slots that the chain must have finalized meanwhile: a clock that jumps is no time that passed.
+/// Slots that the chain must have finalized meanwhile: a clock that jumps does not count as time.
 const ALONE_SLOTS: u64 = 32;
-/// Time until an only node is asked again.
+/// Time until an only node is queried again.
 const ALONE_RETRY_MS: u64 = 20_000;
 /// Time until the proof is tried again: the first time, and at most.
 const RETRY_MS: (u64, u64) = (10_000, 60_000);
-/// Slots that the transactions of one group may be apart: less than a blockhash lives, so that their windows overlap.
+/// Most slots between the transactions of one group: fewer than a blockhash lives, so that their windows overlap.
 const GROUP_SLOTS: u64 = 64;
-/// Transactions of one group: with the canaries fewer than a call takes.
+/// Most transactions of one group: together with the canaries, fewer than one call takes.
 const MAX_GROUP: usize = 64;
-/// Late transactions and windows that are remembered; to forget one costs time only.
+/// Most late transactions and windows that are remembered; forgetting one only costs time.
 const MAX_TRIED: usize = 4_096;
 const MAX_WINDOWS: usize = 16;
 /// How long a proof is repeated without new reads: a caller that wants to see it twice must not wait for the next try. While
-/// it is, each look still searches for a status.
-const PROOF_STANDS_MS: u64 = 30_000;
-/// How long a finalized block that has a transaction stands for its status. Then the node is asked for both again.
-const SEEN_STANDS_MS: u64 = 600_000;
+/// it is, each poll still searches for a status.
+const PROOF_VALID_MS: u64 = 30_000;
+/// How long a finalized block that has a transaction replaces its status. Then the node is queried for both again.
+const SEEN_VALID_MS: u64 = 600_000;
 
 /// What is remembered of late transactions.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ struct Alone {
 pub(super) enum Apart {
     /// The network has no other node.
     Alone,
-    /// Another one answers, and does not have the history that the question needs.
+    /// Another one answers, and does not have the history that the proof needs.
     BesideOne,
     /// Another one does not answer.
     WithoutOne,
@@ -81,7 +81,7 @@ impl Expiries {
                 return false;
             }
             let at = next_ms(id);
-            // What lies further ahead than any pause was written before the clock was set back.
+            // A time further ahead than any pause was recorded before the clock was set back.
             at <= now_ms || at > now_ms.saturating_add(RETRY_MS.1)
         };
         let mut due: Vec<(&String, &Late)> = late.iter().filter(|(id, _)| is_due(id)).collect();
@@ -90,7 +90,7 @@ impl Expiries {
             .min_by_key(|(id, late)| (next_ms(id), late.life.from))
             .copied()?;
         let from = oldest.life.from;
-        // The oldest one alone may have a longer life than a group's.
+        // The oldest one alone may have a longer lifetime than a group's.
         let most = oldest.life.known_at.max(from.saturating_add(GROUP_SLOTS));
         due.retain(|(_, late)| late.life.from >= from && late.life.known_at <= most);
         due.sort_by_key(|(_, late)| late.life.from);
@@ -120,11 +120,11 @@ impl Expiries {
         tried.next_ms = now_ms.saturating_add(tried.pause_ms);
     }
 
-    /// What stands proven already, of these.
+    /// What is proven already, of these.
     pub(super) fn standing(&self, late: &BTreeMap<String, Late>, now_ms: u64) -> BTreeMap<String, String> {
         let standing = late.keys().filter_map(|id| {
             let (at_ms, proof) = self.tried.get(id)?.proven.as_ref()?;
-            let stands = (*at_ms..at_ms.saturating_add(PROOF_STANDS_MS)).contains(&now_ms);
+            let stands = (*at_ms..at_ms.saturating_add(PROOF_VALID_MS)).contains(&now_ms);
             stands.then(|| (id.clone(), proof.clone()))
         });
         standing.collect()
@@ -167,18 +167,18 @@ impl Expiries {
         }
     }
 
-    pub(super) fn saw_in_block(&mut self, id: &str, slot: u64, now_ms: u64) {
+    pub(super) fn record_in_block(&mut self, id: &str, slot: u64, now_ms: u64) {
         self.tried.entry(id.to_owned()).or_default().seen = Some((now_ms, slot));
     }
 
     /// The slot of a finalized block that has it.
     pub(super) fn seen_at(&self, id: &str, now_ms: u64) -> Option<u64> {
         let (at_ms, slot) = self.tried.get(id)?.seen?;
-        let stands = (at_ms..at_ms.saturating_add(SEEN_STANDS_MS)).contains(&now_ms);
+        let stands = (at_ms..at_ms.saturating_add(SEEN_VALID_MS)).contains(&now_ms);
         stands.then_some(slot)
     }
 
-    /// Any answer in between that is no proof makes the count begin again.
+    /// Any answer in between that is no proof restarts the count.
     pub(super) fn not_proven(&mut self, id: &str) {
         if let Some(tried) = self.tried.get_mut(id) {
             tried.alone = None;
@@ -187,7 +187,7 @@ impl Expiries {
     }
 
     /// Whether this event is worth a line in the log: each once, until a proof succeeds. Nodes are a little apart, so one
-    /// that is behind is reported only when it stays so.
+    /// that lags is reported only when it stays so.
     pub(super) fn is_news(&mut self, unproven: &Unproven, group: &Group) -> bool {
         let is_long = |(id, _): &(String, Late)| {
             let pause_ms = self.tried.get(id).map_or(0, |tried| tried.pause_ms);

@@ -23,7 +23,7 @@ pub(super) enum Unproven {
     Contained { id: String, slot: u64 },
     /// The node serves another chain.
     WrongChain(String),
-    /// A node has not reached the end of the blockhash's life.
+    /// A node has not reached the end of the blockhash's lifetime.
     TooEarly,
 }
 
@@ -42,7 +42,7 @@ impl Unproven {
         }
     }
 
-    /// Whether the node only does not have what was asked for. Anything else speaks against what another node shows too.
+    /// Whether the node only lacks what was queried. Anything else counts against what another node shows too.
     pub(super) fn is_lack(&self) -> bool {
         match self {
             Self::Pruned(_) | Self::NoHistory(_) | Self::NoBlocks(_) | Self::NoCanary(_) => true,
@@ -98,7 +98,7 @@ impl fmt::Display for Unproven {
     }
 }
 
-/// Trouble with a round trip.
+/// A fault of a round trip.
 impl From<Fault> for Unproven {
     fn from(fault: Fault) -> Self {
         Self::NoAnswer(fault.message)

@@ -26,7 +26,7 @@ const CANARIES: usize = 4;
 /// usual length is searched within the minute after which an only node decides.
 const BLOCKS_PER_SEARCH: usize = 64;
 const BLOCKS_PER_CALL: usize = 4;
-/// Blocks without transactions that are passed over at each place.
+/// Blocks without transactions that are skipped at each slot.
 const MAX_EMPTY_BLOCKS: usize = 4;
 
 /// A window of consecutive finalized blocks.
@@ -65,7 +65,7 @@ pub(super) fn first_available() -> RpcCall {
     rpc::request("getFirstAvailableBlock", json!([]))
 }
 
-/// Whether a node says that it has the history from slot `from` on.
+/// Whether a node claims to have the history from slot `from` on.
 pub(super) fn check_first_available(answer: RpcResult, from: u64) -> Result<(), Unproven> {
     let what = "getFirstAvailableBlock";
     let first = rpc::number(answer, what).map_err(|fault| Unproven::NoBlocks(fault.message))?;
@@ -101,7 +101,7 @@ impl Window {
             first_available(),
             list(from, from.saturating_add(MAX_SLOTS)),
         ];
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let mut answers = rpc::NODES.read_all(cx, calls).await?;
         if rpc::number(answers.take()?, "getBlockHeight")? <= last_valid {
             return Err(Unproven::TooEarly);
         }
@@ -136,7 +136,7 @@ impl Window {
             let indices: BTreeSet<usize> = wanted.iter().flatten().copied().collect();
             let at = |index: &usize| self.slots.get(*index).copied().unwrap_or_default();
             let calls = indices.iter().map(|index| get_block(at(index))).collect();
-            let mut answers = rpc::read_all(cx, calls).await?;
+            let mut answers = rpc::NODES.read_all(cx, calls).await?;
             for index in &indices {
                 let slot = at(index);
                 let block = Block::read(slot, answers.take()?)?;
@@ -147,7 +147,7 @@ impl Window {
                         block.parent_slot
                     )));
                 }
-                // Heights count blocks: two of them as far apart as their places in the list have none missing between.
+                // Heights count blocks: two of them as far apart as their indices in the list have none missing between.
                 let first = block.height.checked_sub(as_u64(*index));
                 let Some(first) = first.filter(|first| height.is_none_or(|known| known == *first)) else {
                     return Err(Unproven::NoBlocks(format!(
@@ -164,12 +164,12 @@ impl Window {
                         signatures: spread(block.signatures),
                     });
                 }
-                for (place, at) in wanted
+                for (position, at) in wanted
                     .iter_mut()
                     .enumerate()
                     .filter(|(_, at)| **at == Some(*index))
                 {
-                    *at = match (found, place) {
+                    *at = match (found, position) {
                         (true, _) => None,
                         (false, 2) => index.checked_sub(1),
                         (false, _) => Some(index.saturating_add(1)).filter(|next| *next <= last),
@@ -187,14 +187,14 @@ impl Window {
         Err(no_transactions(self.from))
     }
 
-    /// Reads some blocks from slot `from` on and looks for transactions in them. Gives the slot behind those that were read.
+    /// Reads some blocks from slot `from` on and searches them for transactions. Returns one past the last slot that was read.
     pub(super) async fn search(&self, cx: &Cx, from: u64, ids: &[&str]) -> Result<u64, Unproven> {
         let first = self.slots.partition_point(|slot| *slot < from);
         let slots = self.slots.iter().skip(first).take(BLOCKS_PER_SEARCH);
         let slots: Vec<u64> = slots.copied().collect();
         for some in slots.chunks(BLOCKS_PER_CALL) {
             let calls = some.iter().map(|slot| get_block(*slot)).collect();
-            let mut answers = rpc::read_all(cx, calls).await?;
+            let mut answers = rpc::NODES.read_all(cx, calls).await?;
             for slot in some {
                 Block::read(*slot, answers.take()?)?.check_has_none_of(*slot, ids)?;
             }
@@ -298,7 +298,7 @@ fn slots(answer: RpcResult) -> Result<Vec<u64>, Unproven> {
         .as_array()
         .and_then(|items| items.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>());
     let slots = slots.filter(|slots| slots.is_sorted_by(|one, next| one < next));
-    slots.ok_or_else(|| Unproven::NoBlocks(rpc::odd(what, "no list of slots").message))
+    slots.ok_or_else(|| Unproven::NoBlocks(rpc::unexpected_answer(what, "no list of slots").message))
 }
 
 impl Block {

@@ -1,26 +1,24 @@
 //! Every check of verify, in the specified order, in one round trip.
 //!
-//! What the bytes alone decide is decided first. Look-up tables, a mint that is not known yet and the simulation are read
-//! in one batch; with look-up tables the checks on the bytes have to wait for it. A refusal that rests on the chain's state
-//! is one node's opinion: [`super::second`] asks again before the payer is blamed.
+//! What the bytes alone decide is decided first. Address lookup tables, a mint that is not known yet and the simulation are
+//! read in one batch; with lookup tables the checks on the bytes have to wait for it. A refusal that rests on the chain's
+//! state is one node's opinion: [`super::second`] reads again before the payer is refused.
 
-use sdk_plugin::host::{Level, RpcCall};
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Cx, Fault, PaymentRequest};
-use serde_json::json;
 use solana_address::Address;
 
 use super::config::{CreateAtaMode, Layout};
 use super::effects::{MOVES_OURS, may_open_account, moves_ours};
+use super::opinion::Opinion;
 use super::payment::Payment;
-use super::simulate::{self, Failed, Outcome, Simulated};
+use super::simulate::Simulated;
 use super::sponsor::{self, Counters};
-use super::terms::{No, Terms};
+use super::terms::{Rejection, Terms};
 use super::transfer::Plain;
 use super::{ExactSvm, identity, positional, reason, wallet};
-use crate::programs::{ASSOCIATED_TOKEN, COMPUTE_BUDGET, LIGHTHOUSE, MEMO, TOKEN, is_token};
-use crate::rpc::{Account, Answers};
-use crate::token::{self, Instruction, MintKind, TransferChecked};
+use crate::programs::{ASSOCIATED_TOKEN, COMPUTE_BUDGET, LIGHTHOUSE, MEMO, is_token};
+use crate::token::{self, Instruction, TransferChecked};
 use crate::wire::Message;
 use crate::{lookup, rpc};
 
@@ -49,74 +47,13 @@ pub(super) enum Way {
 /// A payment that the chain's state allows.
 #[derive(Debug)]
 pub(super) struct Paid {
-    way: Way,
-    transfer: TransferChecked,
-    simulated: Simulated,
-}
-
-/// What is read for a payment, from whichever node.
-#[derive(Debug)]
-pub(super) struct Question {
-    pub(super) calls: Vec<RpcCall>,
-    has_tables: bool,
-    mint: Option<Address>,
-}
-
-/// What one node's state says about a payment.
-#[derive(Debug)]
-pub(super) struct Opinion {
-    /// The slot of that state; 0 where it is not known.
-    pub(super) slot: u64,
-    pub(super) verdict: Result<Paid, No>,
-    pub(super) cause: Cause,
-    /// Where it is refused by a failed simulation: the payee's token account, which may be missing.
-    pub(super) destination: Option<Address>,
-    /// Answers to further calls.
-    pub(super) rest: Answers,
-}
-
-/// Whom a refusal speaks against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// The payment or its payer.
-    Payment,
-    /// The node does not know the blockhash: one of the two is too old.
-    UnknownBlockhash,
-    /// Our fee payer has too little.
-    OurPoverty,
-}
-
-impl Opinion {
-    fn refused(slot: u64, no: No, rest: Answers) -> Self {
-        Self {
-            slot,
-            verdict: Err(no),
-            cause: Cause::Payment,
-            destination: None,
-            rest,
-        }
-    }
-}
-
-/// A refusal by the chain's state; the members are those of [`Opinion`].
-struct Refused {
-    no: No,
-    cause: Cause,
-    destination: Option<Address>,
-}
-
-impl From<No> for Box<Refused> {
-    fn from(no: No) -> Self {
-        Self::new(Refused {
-            no,
-            cause: Cause::Payment,
-            destination: None,
-        })
-    }
+    pub(super) way: Way,
+    pub(super) transfer: TransferChecked,
+    pub(super) simulated: Simulated,
 }
 
 /// What the bytes show.
-enum Shape {
+pub(super) enum Shape {
     Plain(Box<Plain>),
     Wallet,
 }
@@ -135,9 +72,9 @@ impl ExactSvm {
         }
         let checked = match Payment::decode(cx, request, &self.config) {
             Ok(payment) => self.check_payment(cx, request, payment).await?,
-            Err(no) => Err(no),
+            Err(rejection) => Err(rejection),
         };
-        Ok(checked.map_err(|no| no.refusal(request.version)))
+        Ok(checked.map_err(|rejection| rejection.refusal(request.version)))
     }
 
     async fn check_payment(
@@ -145,34 +82,34 @@ impl ExactSvm {
         cx: &Cx,
         request: &PaymentRequest,
         payment: Payment,
-    ) -> Result<Result<Good, No>, Fault> {
+    ) -> Result<Result<Good, Rejection>, Fault> {
         let (terms, message) = (&payment.terms, payment.transaction.message());
         let tables = lookup::call(message);
         if tables.is_some() && !self.config.lookup_tables {
-            return Ok(Err(No::new(
+            return Ok(Err(Rejection::new(
                 reason::LOOKUP_NOT_AVAILABLE,
                 "address look-up tables are not accepted here",
             )));
         }
         if tables.is_none()
-            && let Err(no) = self.shape(message, &message.keys, terms)?
+            && let Err(rejection) = self.shape(message, &message.keys, terms)?
         {
-            return Ok(Err(no));
+            return Ok(Err(rejection));
         }
-        if let Some(no) = asset_not_listed(cx, terms) {
-            return Ok(Err(no));
+        if let Some(rejection) = asset_not_listed(cx, terms) {
+            return Ok(Err(rejection));
         }
 
         let question = self.question(cx, &payment);
-        let answers = rpc::read_all(cx, question.calls.clone()).await?;
+        let answers = rpc::NODES.read_all(cx, question.calls.clone()).await?;
         let paid = match self.opinion(cx, &payment, &question, answers) {
             Ok(Opinion {
                 verdict: Ok(paid),
                 slot,
                 ..
             }) if self.is_plausible(cx, slot) => Ok(paid),
-            // The chain's state speaks against the payer or against us, or one node's view of it does; or the node names a slot
-            // that no other one comes near.
+            // The chain's state, or one node's view of it, is against the payer or against us; or the node names a slot
+            // that is far from every other one.
             Ok(first) => self.second_opinion(cx, &payment, &question, first.slot).await?,
             // Its answers are not those of a node that works.
             Err(_) => self.second_opinion(cx, &payment, &question, 0).await?,
@@ -183,10 +120,10 @@ impl ExactSvm {
             simulated,
         } = match paid {
             Ok(paid) => paid,
-            Err(no) => return Ok(Err(no)),
+            Err(rejection) => return Ok(Err(rejection)),
         };
         let payer = transfer.authority;
-        let failed = |why: String| Ok(Err(No::new(failure_reason(way), why).by(payer)));
+        let failed = |why: String| Ok(Err(Rejection::new(failure_reason(way), why).by(payer)));
         if let Some(why) = self.too_old(cx, message, simulated.slot).await? {
             return failed(why);
         }
@@ -216,144 +153,13 @@ impl ExactSvm {
         }))
     }
 
-    /// What must be known of the chain.
-    fn question(&self, cx: &Cx, payment: &Payment) -> Question {
-        let (terms, message) = (&payment.terms, payment.transaction.message());
-        let tables = lookup::call(message);
-        let mint = terms.asset.filter(|mint| self.needs_mint(cx, message, mint));
-        let inner = self.config.smart_wallets.enabled && !terms.is_v1();
-        let has_tables = tables.is_some();
-        let mut calls: Vec<RpcCall> = tables.into_iter().collect();
-        calls.extend(mint.map(|mint| rpc::accounts(&[mint])));
-        calls.push(simulate::call(&payment.transaction, inner));
-        Question {
-            calls,
-            has_tables,
-            mint,
-        }
-    }
-
-    /// What one node's answers to the question say; further answers are left.
-    pub(super) fn opinion(
-        &self,
-        cx: &Cx,
-        payment: &Payment,
-        question: &Question,
-        mut answers: Answers,
-    ) -> Result<Opinion, Fault> {
-        let (terms, message) = (&payment.terms, payment.transaction.message());
-        let tables = question.has_tables.then(|| answers.take()).transpose()?;
-        let resolved = lookup::resolve(message, tables)?;
-        let mint = question
-            .mint
-            .map(|mint| Ok::<_, Fault>((mint, rpc::account_list(answers.take()?, 1)?.1)));
-        let mint = mint.transpose()?;
-        let accounts = match &resolved {
-            Ok(accounts) => accounts,
-            Err(_) => &message.keys,
-        };
-        let simulation = answers.take()?;
-        if let Err(unresolved) = resolved {
-            let no = No::new(reason::LOOKUP_FAILED, unresolved.0);
-            let slot = rpc::at_slot(simulation, "simulateTransaction").map_or(0, |(slot, _)| slot);
-            return Ok(Opinion::refused(slot, no, answers));
-        }
-        let outcome = simulate::read(simulation, accounts)?;
-        let slot = match &outcome {
-            Outcome::Works(simulated) => simulated.slot,
-            Outcome::Fails(failed) => failed.slot,
-        };
-        let (shape, instructions) = match self.shape(message, accounts, terms)? {
-            Ok(found) => found,
-            Err(no) => return Ok(Opinion::refused(slot, no, answers)),
-        };
-        let verdict = self.judge_outcome(cx, payment, shape, &instructions, outcome, mint.as_ref());
-        let mut opinion = match verdict {
-            Ok(paid) => Opinion {
-                verdict: Ok(paid),
-                ..Opinion::refused(slot, No::default(), answers)
-            },
-            Err(refused) => Opinion {
-                cause: refused.cause,
-                destination: refused.destination,
-                ..Opinion::refused(slot, refused.no, answers)
-            },
-        };
-        opinion.slot = slot;
-        Ok(opinion)
-    }
-
-    fn judge_outcome(
-        &self,
-        cx: &Cx,
-        payment: &Payment,
-        shape: Shape,
-        instructions: &[Instruction],
-        outcome: Outcome,
-        mint: Option<&(Address, Vec<Option<Account>>)>,
-    ) -> Result<Paid, Box<Refused>> {
-        let (terms, message) = (&payment.terms, payment.transaction.message());
-        let (way, transfer, simulated) = match (shape, outcome) {
-            (Shape::Plain(plain), Outcome::Works(simulated)) => {
-                let sponsored = plain.create == Some(terms.fee_payer);
-                let way = if sponsored { Way::Sponsored } else { Way::Plain };
-                (way, plain.transfer, simulated)
-            }
-            (Shape::Plain(plain), Outcome::Fails(failed)) => {
-                log_failure(cx, &failed);
-                let no = No::new(reason::SIMULATION_FAILED, failed.sentence(instructions));
-                return Err(Box::new(Refused {
-                    no: no.by(plain.transfer.authority),
-                    cause: cause(&failed),
-                    // With a creation in it, the account need not exist.
-                    destination: plain.create.is_none().then_some(plain.transfer.destination),
-                }));
-            }
-            (Shape::Wallet, Outcome::Works(simulated)) => {
-                let transfer = wallet::find_transfer(instructions, &simulated, terms)?;
-                (Way::Wallet, transfer, simulated)
-            }
-            (Shape::Wallet, Outcome::Fails(failed)) => {
-                log_failure(cx, &failed);
-                let why = failed.sentence(instructions);
-                return Err(Box::new(Refused {
-                    no: No::new(&format!("{}: {why}", reason::WALLET_SIMULATION), why),
-                    cause: cause(&failed),
-                    destination: None,
-                }));
-            }
-        };
-        let kind = match mint {
-            Some((mint, accounts)) => {
-                let kind = accounts
-                    .first()
-                    .and_then(Option::as_ref)
-                    .and_then(token::mint_kind);
-                if kind == Some(MintKind::Plain { for_ever: true }) {
-                    self.plain_mints.add(&cx.network().id, *mint);
-                }
-                kind
-            }
-            None => Some(MintKind::Plain { for_ever: true }),
-        };
-        let failed = |why: String| No::new(failure_reason(way), why).by(transfer.authority);
-        let kind = kind.ok_or_else(|| failed("the asset is not a mint".into()))?;
-        self.check_effects(message, terms, way, &transfer, &simulated, kind)
-            .map_err(failed)?;
-        Ok(Paid {
-            way,
-            transfer,
-            simulated,
-        })
-    }
-
     /// Path 1, or path 2 where it is on and path 1 fails by its layout.
-    fn shape(
+    pub(super) fn shape(
         &self,
         message: &Message,
         accounts: &[Address],
         terms: &Terms,
-    ) -> Result<Result<(Shape, Vec<Instruction>), No>, Fault> {
+    ) -> Result<Result<(Shape, Vec<Instruction>), Rejection>, Fault> {
         let instructions = token::instructions(message, accounts)?;
         let plain = match self.config.layout {
             Layout::Identity => identity::check(&instructions, message, terms, &self.config),
@@ -363,75 +169,53 @@ impl ExactSvm {
         let required = message.header.num_required_signatures;
         let shape = match plain {
             // One more is for wallets alone, whose authority may be another than who signs.
-            Ok(_) if required > self.config.max_signatures => {
-                Err(No::too_many_signatures(required, self.config.max_signatures))
-            }
+            Ok(_) if required > self.config.max_signatures => Err(Rejection::too_many_signatures(
+                required,
+                self.config.max_signatures,
+            )),
             Ok(plain) => Ok(Shape::Plain(Box::new(plain))),
-            Err(no) if no.is_layout && wallets && !lacks_budget(&no, &instructions) => {
+            Err(rejection) if rejection.is_layout && wallets && !lacks_budget(&rejection, &instructions) => {
                 wallet::check(&instructions, message, terms, &self.config).map(|()| Shape::Wallet)
             }
-            Err(no) => Err(no),
+            Err(rejection) => Err(rejection),
         };
         Ok(shape.map(|shape| (shape, instructions)))
     }
 
-    /// The first token program knows no extensions; a mint of the second one is read until it is known to be plain.
-    fn needs_mint(&self, cx: &Cx, message: &Message, mint: &Address) -> bool {
-        let plain_program = message.instructions.iter().any(|instruction| {
-            message.program(instruction) == Some(TOKEN)
-                && instruction.data.first() == Some(&token::TRANSFER_CHECKED)
-        });
-        !plain_program && !self.plain_mints.has(&cx.network().id, mint)
-    }
-
-    /// As when accounts are not paid for at all.
-    fn too_many_accounts(&self) -> No {
+    /// The reason that applies where accounts are not paid for.
+    fn too_many_accounts(&self) -> Rejection {
         let reason = match self.config.layout {
             Layout::Identity => reason::UNKNOWN_INSTRUCTION,
             Layout::Positional => reason::NO_TRANSFER,
         };
         debug_assert_eq!(self.config.create_ata.mode, CreateAtaMode::Sponsor);
-        No::new(
+        Rejection::new(
             reason,
             "no more token accounts are paid for here: let the payee open its own first",
         )
     }
 }
 
-fn failure_reason(way: Way) -> &'static str {
+pub(super) fn failure_reason(way: Way) -> &'static str {
     match way {
         Way::Plain | Way::Sponsored => reason::SIMULATION_FAILED,
         Way::Wallet => reason::WALLET_SIMULATION,
     }
 }
 
-fn cause(failed: &Failed) -> Cause {
-    match (failed.unknown_blockhash, failed.is_our_poverty) {
-        (true, _) => Cause::UnknownBlockhash,
-        (false, true) => Cause::OurPoverty,
-        (false, false) => Cause::Payment,
-    }
-}
-
-/// What programs write goes to the log only: buyers choose it.
-fn log_failure(cx: &Cx, failed: &Failed) {
-    let fields = json!({ "error": failed.error, "slot": failed.slot, "log": failed.log });
-    cx.log(Level::Debug, "svm::exact", "simulation_failed", &fields);
-}
-
-/// Whether a plain payment fails only for its missing limit or price. Path 2 would blame its token program, which hides the
+/// Whether a plain payment fails only for its missing limit or price. Path 2 would refuse its token program, which hides the
 /// cause (exact-svm.md section 6).
-fn lacks_budget(no: &No, instructions: &[Instruction]) -> bool {
+fn lacks_budget(rejection: &Rejection, instructions: &[Instruction]) -> bool {
     let is_plain = |instruction: &Instruction| {
         [COMPUTE_BUDGET, MEMO, LIGHTHOUSE, ASSOCIATED_TOKEN].contains(&instruction.program)
             || is_token(&instruction.program)
     };
-    [reason::COMPUTE_LIMIT, reason::COMPUTE_PRICE].contains(&no.reason.as_str())
+    [reason::COMPUTE_LIMIT, reason::COMPUTE_PRICE].contains(&rejection.reason.as_str())
         && instructions.iter().all(is_plain)
 }
 
 /// The operator's allow-list.
-fn asset_not_listed(cx: &Cx, terms: &Terms) -> Option<No> {
+fn asset_not_listed(cx: &Cx, terms: &Terms) -> Option<Rejection> {
     let network = cx.network();
     let asset = terms.asset.map(|asset| asset.to_string()).unwrap_or_default();
     let listed = network
@@ -440,7 +224,7 @@ fn asset_not_listed(cx: &Cx, terms: &Terms) -> Option<No> {
         .is_none_or(|assets| assets.contains(&asset));
     (!listed).then(|| {
         let id = &network.id;
-        No::new(
+        Rejection::new(
             reason::INVALID_PAYMENT_REQUIREMENTS,
             format!(
                 "asset {asset} is not allowed on {id}; the operator can add it to `assets` of network {id}"

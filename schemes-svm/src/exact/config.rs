@@ -12,7 +12,7 @@ pub enum Layout {
     /// Each instruction is known by what it is: wallets may put guards anywhere.
     #[default]
     Identity,
-    /// Each instruction is known by its place (the form of older implementations).
+    /// Each instruction is recognised by its position (the form of older implementations).
     Positional,
 }
 
@@ -33,7 +33,7 @@ pub enum CreateAtaMode {
 #[serde(deny_unknown_fields, default)]
 pub struct CreateAta {
     pub mode: CreateAtaMode,
-    /// Accounts paid for one payee, in all time: it can close one, keep its rent, and ask for the next.
+    /// Accounts paid for one payee, in all time: it can close one, keep its rent, and request the next.
     pub max_per_pay_to: u64,
     /// Accounts paid for one tenant, in all time; callers without a tenant count as one.
     pub max_per_tenant: u64,
@@ -84,7 +84,7 @@ const WALLET_PROGRAMS: [Address; 7] = [
     crate::programs::LIGHTHOUSE,
 ];
 
-/// An instruction that wallets are known to put before or behind a payment.
+/// An instruction that wallets are known to put before or after a payment.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
@@ -102,7 +102,7 @@ pub struct Config {
     pub layout: Layout,
     /// Most micro-lamports that a compute unit may cost.
     pub max_price_micro_lamports: u64,
-    /// Most compute units that a payment may ask for.
+    /// Most compute units that a payment may request.
     pub max_compute_units: u32,
     /// Most lamports of fees that one payment may cost, rent of a created account aside.
     pub max_lamports_per_payment: u64,
@@ -110,9 +110,9 @@ pub struct Config {
     pub max_signatures: u8,
     /// Fewest blocks that a payment's blockhash must still be good for; 0: any.
     pub min_blocks_left: u64,
-    /// Whether messages with address look-up tables are accepted.
+    /// Whether messages with address lookup tables are accepted.
     pub lookup_tables: bool,
-    /// Owners whose token accounts are looked for at the start: without one, payments to them fail.
+    /// Owners whose token accounts are read at the start: without one, payments to them fail.
     #[serde(deserialize_with = "addresses")]
     pub payees: Vec<Address>,
     pub create_ata: CreateAta,
@@ -120,9 +120,9 @@ pub struct Config {
     /// Token-2022 mints with extensions that are accepted where a node does not show what a transfer did.
     #[serde(deserialize_with = "addresses")]
     pub extension_mints: Vec<Address>,
-    /// Blocks of instructions that may stand before a payment, each in its order.
+    /// Blocks of instructions that may come before a payment, each in its order.
     pub preflight: Vec<Vec<Known>>,
-    /// The same behind it.
+    /// The same after it.
     pub postflight: Vec<Vec<Known>>,
 }
 
@@ -152,7 +152,7 @@ impl Default for Config {
 pub(super) const V1_MAX_PRICE_MICRO_LAMPORTS: u64 = 5_000_000;
 
 impl Config {
-    /// Whether the numbers and blocks make sense; the error says which one does not.
+    /// Whether the numbers and blocks are valid; the error names the one that is not.
     pub fn check(&self) -> Result<(), String> {
         if !(2..=8).contains(&self.max_signatures) {
             return Err("max_signatures must be 2 to 8: the fee payer's and the buyer's at least".into());

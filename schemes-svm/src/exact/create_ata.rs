@@ -4,7 +4,7 @@ use solana_address::Address;
 
 use super::config::CreateAtaMode;
 use super::reason;
-use super::terms::{No, Terms};
+use super::terms::{Rejection, Terms};
 use crate::programs::{ASSOCIATED_TOKEN, SYSTEM, is_token};
 use crate::token::{CREATE_IDEMPOTENT, Instruction, TransferChecked};
 
@@ -19,13 +19,13 @@ pub(super) fn check(
     mode: CreateAtaMode,
     terms: &Terms,
     transfer: &TransferChecked,
-) -> Result<Address, No> {
-    let no = |reason: &str, message: &str| Err(No::new(reason, message).by(transfer.authority));
+) -> Result<Address, Rejection> {
+    let rejection = |reason: &str, message: &str| Err(Rejection::new(reason, message).by(transfer.authority));
     if instruction.data != [CREATE_IDEMPOTENT] {
-        return no(reason::CREATE_NOT_IDEMPOTENT, "only CreateIdempotent is accepted");
+        return rejection(reason::CREATE_NOT_IDEMPOTENT, "only CreateIdempotent is accepted");
     }
     let [funder, account, owner, mint, system, program] = instruction.accounts.as_slice() else {
-        return no(
+        return rejection(
             reason::CREATE_ACCOUNT_COUNT,
             "CreateIdempotent has exactly six accounts",
         );
@@ -35,31 +35,31 @@ pub(super) fn check(
         CreateAtaMode::Client | CreateAtaMode::Off => transfer.authority,
     };
     if *funder != wanted || (mode != CreateAtaMode::Sponsor && terms.ours.contains(funder)) {
-        return no(
+        return rejection(
             reason::CREATE_FUNDER,
             &format!("the account must be paid for by {wanted}"),
         );
     }
     if terms.pay_to != Some(*owner) {
-        return no(reason::CREATE_OWNER, "the account's owner is not payTo");
+        return rejection(reason::CREATE_OWNER, "the account's owner is not payTo");
     }
     if terms.asset != Some(*mint) {
-        return no(reason::CREATE_MINT, "the account's mint is not the asset");
+        return rejection(reason::CREATE_MINT, "the account's mint is not the asset");
     }
     if *system != SYSTEM {
-        return no(
+        return rejection(
             reason::CREATE_SYSTEM,
             "the fifth account is not the system program",
         );
     }
     if !is_token(program) || *program != transfer.program {
-        return no(
+        return rejection(
             reason::CREATE_TOKEN_PROGRAM,
             "the sixth account is not the transfer's token program",
         );
     }
     if *account != transfer.destination {
-        return no(
+        return rejection(
             reason::CREATE_DESTINATION,
             "the account is not the transfer's destination",
         );

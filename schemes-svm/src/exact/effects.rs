@@ -15,7 +15,7 @@ use crate::{fees, rpc};
 pub(super) const MOVES_OURS: &str = "it moves the facilitator's own funds";
 
 impl ExactSvm {
-    /// What the simulation says that accounts gain and lose; static rules where the node does not tell.
+    /// What accounts gain and lose by the simulation; static rules where the node does not return it.
     pub(super) fn check_effects(
         &self,
         message: &Message,
@@ -85,7 +85,7 @@ pub(super) fn may_open_account(simulated: &Simulated, transfer: &TransferChecked
         .is_none_or(|balance| balance.pre.is_none())
 }
 
-/// Whether the source account is one of ours, which a delegate may be allowed to move. Nodes that show balances say whose it
+/// Whether the source account is one of ours, which a delegate may be allowed to move. Nodes that show balances name its
 /// is, with the simulation; of others the account is read, unless it is the authority's own associated account.
 pub(super) async fn moves_ours(
     cx: &Cx,
@@ -109,7 +109,9 @@ pub(super) async fn moves_ours(
     if associated(&transfer.authority) {
         return Ok(false);
     }
-    let mut answers = rpc::read_well_formed(cx, vec![rpc::accounts(&[transfer.source])]).await?;
+    let mut answers = rpc::NODES
+        .read_well_formed(cx, vec![rpc::accounts(&[transfer.source])])
+        .await?;
     let (_, accounts) = rpc::account_list(answers.take()?, 1)?;
     let source = accounts.first().and_then(Option::as_ref);
     let owner = source.and_then(|account| token::account_owner(&account.data));

@@ -1,4 +1,4 @@
-//! What makes a payment unique: its message, whoever signed it and however it is encoded. A pure function of the request.
+//! What makes a payment unique: its message, independent of signatures and encodings. A pure function of the request.
 
 use sdk_plugin::scheme::{Identified, Identity};
 use sdk_plugin::{Cx, PaymentRequest};
@@ -10,13 +10,13 @@ use crate::token::{self, TransferChecked};
 use crate::wire::Transaction;
 
 /// Key, terms and digest of the request's transaction; or, where no key can be formed, the refusal that the checks of
-/// verify would come to first.
+/// verify would return first.
 pub(super) fn identify(cx: &Cx, request: &PaymentRequest) -> Identity {
     match payment::transaction(request) {
         Ok(transaction) => Identity::Identified(identified(request, &transaction)),
-        Err(no) => {
-            // Only the words of the refusal depend on the fee payers of today; there is no key either way.
-            let first = payment::named_fee_payer(cx, request).err().unwrap_or(no);
+        Err(rejection) => {
+            // Only the text of the refusal depends on the current fee payers; there is no key either way.
+            let first = payment::named_fee_payer(cx, request).err().unwrap_or(rejection);
             Identity::Refused(first.refusal(request.version))
         }
     }
@@ -30,7 +30,7 @@ fn identified(request: &PaymentRequest, transaction: &Transaction) -> Identified
         fingerprint: fingerprint(request),
         payload_digest: payload_digest(request, transaction),
         replay_reason: reason::DUPLICATE_SETTLEMENT.into(),
-        // Some 150 blocks; how long that is can't be said without a clock. Keys are kept much longer anyway.
+        // Some 150 blocks; how long that is can't be known without a clock. Keys are kept much longer anyway.
         replayable_until_s: None,
     }
 }
@@ -60,7 +60,7 @@ fn fingerprint(request: &PaymentRequest) -> String {
     .to_string()
 }
 
-/// Hash over the message and the signatures of everybody but the fee payer.
+/// Hash over the message and all signatures except the fee payer's.
 fn payload_digest(request: &PaymentRequest, transaction: &Transaction) -> String {
     let mut hash = Sha256::new();
     hash.update(request.requirements.network.as_bytes());

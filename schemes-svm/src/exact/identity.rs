@@ -1,7 +1,7 @@
-//! The identity layout: each instruction is known by what it is, guards may stand anywhere (exact-svm.md section 4).
+//! The identity layout: each instruction is recognised by what it is, guards may be anywhere (exact-svm.md section 4).
 
 use super::config::{Config, Known};
-use super::terms::{No, Terms};
+use super::terms::{Rejection, Terms};
 use super::transfer::{MAX_GUARDS_IDENTITY, Plain, Side, check_limit, check_price, check_transfer, side};
 use super::{create_ata, reason};
 use crate::driver::is_assertion;
@@ -20,7 +20,7 @@ enum Item<'a> {
 }
 
 impl Item<'_> {
-    /// Its place in the only order accepted; memos may repeat.
+    /// Its rank in the only order accepted; memos may repeat.
     fn rank(&self) -> u8 {
         match self {
             Self::Limit(_) => 0,
@@ -38,7 +38,7 @@ pub(super) fn check(
     message: &Message,
     terms: &Terms,
     config: &Config,
-) -> Result<Plain, No> {
+) -> Result<Plain, Rejection> {
     let rest = without_blocks(instructions, terms, config)?;
     let mut items = Vec::new();
     let mut guards = 0;
@@ -47,7 +47,7 @@ pub(super) fn check(
             Some(Some(item)) => items.push(item),
             Some(None) if guards < MAX_GUARDS_IDENTITY => guards += 1,
             Some(None) | None => {
-                return Err(No::layout(
+                return Err(Rejection::layout(
                     reason::UNKNOWN_INSTRUCTION,
                     format!("instruction {} is not part of a payment", index + 1),
                 ));
@@ -60,7 +60,7 @@ pub(super) fn check(
         _ => true,
     });
     if !in_order {
-        return Err(No::layout(
+        return Err(Rejection::layout(
             reason::INSTRUCTIONS_ORDER,
             "the order must be compute limit, compute price, transfer, memos",
         ));
@@ -79,10 +79,10 @@ pub(super) fn check(
         }
     }
     let missing = |reason: &str, what: &str| {
-        let no = No::layout(reason, format!("the transaction has no {what}"));
-        No {
+        let rejection = Rejection::layout(reason, format!("the transaction has no {what}"));
+        Rejection {
             payer: transfer.as_ref().map(|transfer| transfer.authority),
-            ..no
+            ..rejection
         }
     };
     let limit = limit.ok_or_else(|| missing(reason::COMPUTE_LIMIT, "SetComputeUnitLimit instruction"))?;
@@ -90,9 +90,9 @@ pub(super) fn check(
     let Some(transfer) = transfer else {
         return Err(missing(reason::NO_TRANSFER, "TransferChecked instruction"));
     };
-    let no = |no: No| no.by(transfer.authority);
-    check_limit(&limit.data, config).map_err(no)?;
-    check_price(&price.data, message, terms, config).map_err(no)?;
+    let rejection = |rejection: Rejection| rejection.by(transfer.authority);
+    check_limit(&limit.data, config).map_err(rejection)?;
+    check_price(&price.data, message, terms, config).map_err(rejection)?;
     let create = match creation {
         Some(creation) => Some(create_ata::check(
             creation,
@@ -102,8 +102,8 @@ pub(super) fn check(
         )?),
         None => None,
     };
-    check_transfer(&transfer, terms).map_err(no)?;
-    terms.check_memos(&memos).map_err(no)?;
+    check_transfer(&transfer, terms).map_err(rejection)?;
+    terms.check_memos(&memos).map_err(rejection)?;
     Ok(Plain { transfer, create })
 }
 
@@ -135,19 +135,19 @@ fn without_blocks<'a>(
     instructions: &'a [Instruction],
     terms: &Terms,
     config: &Config,
-) -> Result<Vec<(usize, &'a Instruction)>, No> {
+) -> Result<Vec<(usize, &'a Instruction)>, Rejection> {
     let all: Vec<(usize, &Instruction)> = instructions.iter().enumerate().collect();
     let front = config
         .preflight
         .iter()
         .find_map(|block| matching(all.iter(), block.iter()));
     let front = front.unwrap_or_default();
-    let behind = all.iter().filter(|(index, _)| !front.contains(index));
-    let behind: Vec<(usize, &Instruction)> = behind.copied().collect();
+    let after = all.iter().filter(|(index, _)| !front.contains(index));
+    let after: Vec<(usize, &Instruction)> = after.copied().collect();
     let back = config
         .postflight
         .iter()
-        .find_map(|block| matching(behind.iter().rev(), block.iter().rev()));
+        .find_map(|block| matching(after.iter().rev(), block.iter().rev()));
     let back = back.unwrap_or_default();
     let is_block = |index: &usize| front.contains(index) || back.contains(index);
     let names_ours = |instruction: &Instruction| terms.ours.iter().any(|ours| instruction.names(ours));
@@ -155,7 +155,7 @@ fn without_blocks<'a>(
         .iter()
         .find(|(index, instruction)| is_block(index) && names_ours(instruction))
     {
-        return Err(No::new(
+        return Err(Rejection::new(
             reason::NOT_ISOLATED,
             format!(
                 "instruction {} is allowed around a payment, but not with the fee payer",
@@ -166,7 +166,7 @@ fn without_blocks<'a>(
     Ok(all.into_iter().filter(|(index, _)| !is_block(index)).collect())
 }
 
-/// The places of a block's instructions, when they come first, guards between them aside.
+/// The positions of a block's instructions, when they come first, guards between them aside.
 fn matching<'a>(
     instructions: impl Iterator<Item = &'a (usize, &'a Instruction)>,
     block: impl Iterator<Item = &'a Known>,

@@ -1,4 +1,5 @@
-//! Did it pay? The transfer must be in the transaction that landed, and the payee's token account must hold more for it.
+//! Whether the step paid. The transfer must be in the transaction that landed, and the payee's token account must hold more
+//! for it.
 
 use ruint::aliases::U256;
 use sdk_plugin::Fault;
@@ -52,7 +53,7 @@ enum Proof {
 }
 
 fn proof(memo: &Memo, evidence: &Evidence) -> Proof {
-    // A token moves only by accounts whose balances the node reports; no report at all says nothing.
+    // A token moves only by accounts whose balances the node reports; no report at all proves nothing.
     if evidence.deltas.is_empty() {
         return Proof::Unproven("the node does not show the transaction's token balances".into());
     }

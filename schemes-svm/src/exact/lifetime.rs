@@ -36,10 +36,10 @@ impl ExactSvm {
             Left::AtLeast(_) | Left::Unknown => {}
         }
         let list = || vec![rpc::accounts(&[RECENT_BLOCKHASHES])];
-        let mut answers = rpc::read_well_formed(cx, list()).await?;
+        let mut answers = rpc::NODES.read_well_formed(cx, list()).await?;
         let (slot, accounts) = rpc::account_list(answers.take()?, 1)?;
         self.blockhashes
-            .saw(network, slot, accounts.first().and_then(Option::as_ref));
+            .record(network, slot, accounts.first().and_then(Option::as_ref));
         // A slot that is far from the list's makes no blockhash older.
         let at = if is_near(slot, simulated_at) {
             simulated_at.max(slot)
@@ -50,7 +50,7 @@ impl ExactSvm {
             Left::AtLeast(left) if left < wanted && self.blockhashes.has(network, blockhash) => left,
             Left::AtLeast(_) | Left::Unknown => return Ok(None),
         };
-        // A list is one node's word. Where another one has the blockhash in a better place, nobody is blamed.
+        // A list is one node's. Where another one has the blockhash at a better index, the payment is not refused.
         let nodes = rpc::read_by_two(cx, list()).await;
         let is_agreed = nodes.is_ok();
         for mut answers in nodes.unwrap_or_default() {

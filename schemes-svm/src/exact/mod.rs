@@ -6,14 +6,14 @@
 //! | identify | `identify` | none |
 //! | decode, signatures | `payment` | none |
 //! | what the transaction is | `identity`, `positional`, `create_ata`, `wallet` | none |
-//! | look-up tables, mint, simulation | `check`, `simulate`, `effects` | one batch |
-//! | a second node before a payer is blamed | `second` | only for refusals |
+//! | address lookup tables, mint, simulation | `check`, `opinion`, `simulate`, `effects` | one batch |
+//! | a second node before a payer is refused | `second` | only for refusals |
 //! | can it still land? | `lifetime` | one now and then |
 //! | what must be sent, and what proves it | `plan` | in the batch of `check` |
 //! | what the chain showed | `judge` | none |
 //!
 //! The fee payer signs the whole message: account privileges hold in all of its instructions. So no instruction may name
-//! it, except guards of wallets that only look.
+//! it, except guards of wallets that only read.
 
 mod check;
 pub mod config;
@@ -25,6 +25,7 @@ mod judge;
 mod lifetime;
 mod mints;
 mod offer;
+mod opinion;
 mod payees;
 mod payment;
 mod plan;

@@ -68,7 +68,7 @@ impl Offers {
             let counted = remembered.and_then(|remembered| remembered.plans.1.get(&lane.signer));
             counted.copied().unwrap_or(0)
         };
-        // What could not be read is offered: better a fee payer that may be poor than none.
+        // What could not be read is offered: a fee payer that may be unfunded is better than none.
         let rich = lanes
             .iter()
             .filter(|lane| balance(lane).is_none_or(|lamports| lamports >= floor));
@@ -76,7 +76,7 @@ impl Offers {
     }
 
     /// What the operator has to know when no fee payer is offered. It is no reason to stop: buyers who hold an offer are served
-    /// until nobody can pay for a transaction, and then the network is not ready.
+    /// until none can pay for a transaction, and then the network is not ready.
     pub(super) async fn warning(&self, cx: &Cx, blockhashes: &Blockhashes) -> Result<Option<String>, Fault> {
         let lanes = &cx.network().lanes;
         if lanes.is_empty() || self.choose(cx, blockhashes).await?.is_some() {
@@ -111,7 +111,7 @@ impl Offers {
                 let mut all = self.lock();
                 all.entry(cx.network().id.clone()).or_default().balances = Some((now_ms, balances));
             }
-            // The last known balances stand.
+            // The last known balances are kept.
             Err(fault) => cx.log(
                 Level::Warn,
                 "svm::exact",
@@ -135,11 +135,12 @@ async fn read(
 ) -> Result<HashMap<String, u64>, Fault> {
     let mut wanted = signers.to_vec();
     wanted.push(RECENT_BLOCKHASHES);
-    let answer = rpc::read_well_formed(cx, vec![rpc::accounts(&wanted)])
+    let answer = rpc::NODES
+        .read_well_formed(cx, vec![rpc::accounts(&wanted)])
         .await?
         .take()?;
     let (slot, mut accounts) = rpc::account_list(answer, wanted.len())?;
-    blockhashes.saw(&cx.network().id, slot, accounts.pop().flatten().as_ref());
+    blockhashes.record(&cx.network().id, slot, accounts.pop().flatten().as_ref());
     let lamports = accounts
         .into_iter()
         .map(|account| account.map_or(0, |account| account.lamports));

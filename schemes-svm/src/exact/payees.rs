@@ -8,7 +8,7 @@ use super::second::NO_TOKEN_ACCOUNT;
 use crate::programs::{TOKEN, TOKEN_2022, is_token};
 use crate::{rpc, text, token};
 
-/// Payees that are looked up at most; each takes two addresses for every asset.
+/// Payees that are read at most; each takes two addresses for every asset.
 const MAX_PAIRS: usize = rpc::MAX_ACCOUNTS / 2;
 
 /// A warning for each payee and asset without a token account of either program. Nothing is read without payees.
@@ -29,7 +29,9 @@ pub(super) async fn check(cx: &Cx, payees: &[Address]) -> Result<SchemeCheck, Fa
             [TOKEN, TOKEN_2022].map(|program| token::associated_account(owner, mint, &program))
         })
         .collect();
-    let mut answers = rpc::read_well_formed(cx, vec![rpc::accounts(&accounts)]).await?;
+    let mut answers = rpc::NODES
+        .read_well_formed(cx, vec![rpc::accounts(&accounts)])
+        .await?;
     let (_, found) = rpc::account_list(answers.take()?, accounts.len())?;
     for ((owner, mint), accounts) in pairs.iter().zip(found.chunks(2)) {
         let exists = accounts.iter().flatten().any(|account| is_token(&account.owner));

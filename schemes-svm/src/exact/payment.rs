@@ -5,12 +5,12 @@ use sdk_plugin::{Cx, PaymentRequest, Value};
 use solana_address::Address;
 
 use super::config::Config;
-use super::terms::{No, Terms, fee_payers, is_v1};
+use super::terms::{Rejection, Terms, fee_payers};
 use super::{SCHEME, reason};
 use crate::text;
 use crate::wire::Transaction;
 
-/// A transaction signed by everybody but the fee payer, which is one of ours.
+/// A transaction signed by all signers but the fee payer, which is one of ours.
 #[derive(Debug, Clone)]
 pub(super) struct Payment {
     pub(super) terms: Terms,
@@ -18,25 +18,25 @@ pub(super) struct Payment {
 }
 
 impl Payment {
-    pub(super) fn decode(cx: &Cx, request: &PaymentRequest, config: &Config) -> Result<Self, No> {
+    pub(super) fn decode(cx: &Cx, request: &PaymentRequest, config: &Config) -> Result<Self, Rejection> {
         let fee_payer = named_fee_payer(cx, request)?;
         let transaction = transaction(request)?;
         let message = transaction.message();
         let limit = config
             .max_signatures
-            .saturating_add(u8::from(config.smart_wallets.enabled && !is_v1(request.version)));
+            .saturating_add(u8::from(config.smart_wallets.enabled && !request.version.is_v1()));
         let required = message.header.num_required_signatures;
         if required > limit {
-            return Err(No::too_many_signatures(required, limit));
+            return Err(Rejection::too_many_signatures(required, limit));
         }
         if message.fee_payer() != fee_payer {
-            return Err(No::new(
+            return Err(Rejection::new(
                 reason::FEE_PAYER_MISMATCH,
                 "the transaction's first account is not the requirements' extra.feePayer",
             ));
         }
         if !transaction.others_signed() {
-            return Err(No::new(
+            return Err(Rejection::new(
                 reason::SIGNATURE_INVALID,
                 "a signature other than the fee payer's is missing or wrong",
             ));
@@ -49,23 +49,23 @@ impl Payment {
 }
 
 /// Checks 1 to 4.
-pub(super) fn named_fee_payer(cx: &Cx, request: &PaymentRequest) -> Result<Address, No> {
+pub(super) fn named_fee_payer(cx: &Cx, request: &PaymentRequest) -> Result<Address, Rejection> {
     let terms = &request.requirements;
     if request.accepted.scheme != SCHEME || terms.scheme != SCHEME {
-        return Err(No::new(
+        return Err(Rejection::new(
             reason::UNSUPPORTED_SCHEME,
             "both schemes must be \"exact\"",
         ));
     }
     if request.accepted.network != terms.network {
-        return Err(No::new(
+        return Err(Rejection::new(
             reason::NETWORK_MISMATCH,
             "the payload's network is not the requirements' network",
         ));
     }
     let named = terms.extra.get("feePayer").and_then(Value::as_str);
     let named = named.filter(|text| !text.is_empty()).ok_or_else(|| {
-        No::new(
+        Rejection::new(
             reason::MISSING_FEE_PAYER,
             "extra.feePayer of the requirements must be one of the addresses that /supported names",
         )
@@ -73,7 +73,7 @@ pub(super) fn named_fee_payer(cx: &Cx, request: &PaymentRequest) -> Result<Addre
     text::address(named)
         .filter(|address| fee_payers(cx).contains(address))
         .ok_or_else(|| {
-            No::new(
+            Rejection::new(
                 reason::FEE_PAYER_NOT_MANAGED,
                 "extra.feePayer is not an address of this facilitator; take one that /supported names",
             )
@@ -82,8 +82,8 @@ pub(super) fn named_fee_payer(cx: &Cx, request: &PaymentRequest) -> Result<Addre
 
 /// Checks 5 to 7. The version is judged before anything else of the bytes: what a newer format allows must not reach checks
 /// that don't know it.
-pub(super) fn transaction(request: &PaymentRequest) -> Result<Transaction, No> {
-    let undecodable = |message: String| No::new(reason::UNDECODABLE, message);
+pub(super) fn transaction(request: &PaymentRequest) -> Result<Transaction, Rejection> {
+    let undecodable = |message: String| Rejection::new(reason::UNDECODABLE, message);
     let bytes = request
         .payload
         .get("transaction")
@@ -93,14 +93,14 @@ pub(super) fn transaction(request: &PaymentRequest) -> Result<Transaction, No> {
     match Transaction::named_version(&bytes).map_err(|error| undecodable(error.to_string()))? {
         None | Some(0) => {}
         Some(version) => {
-            return Err(No::new(
+            return Err(Rejection::new(
                 reason::UNSUPPORTED_VERSION,
                 format!("unsupported transaction version {version}; accepted: legacy, 0"),
             ));
         }
     }
     let transaction = Transaction::decode(&bytes).map_err(|error| undecodable(error.to_string()))?;
-    if is_v1(request.version) && !transaction.message().lookups.is_empty() {
+    if request.version.is_v1() && !transaction.message().lookups.is_empty() {
         return Err(undecodable(
             "address look-up tables are not part of protocol v1".into(),
         ));

@@ -48,7 +48,7 @@ pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
         Way::Wallet => (WALLET_TRANSFER, fee),
     };
     let memo = memo(terms, way, &transfer.mint, &transfer.destination)?;
-    // What was in the fee payer's place is nobody's business.
+    // The bytes that were sent in the fee payer's signature are not used.
     let data = payment
         .transaction
         .clone()
@@ -81,7 +81,7 @@ pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
         .and_then(|balances| balances.get(&transfer.source)?.pre);
     let reserve = available.map(|available| Reserve {
         asset: transfer.mint.to_string(),
-        // Funds lie in token accounts, of which an owner may have several.
+        // Funds are in token accounts, of which an owner may have several.
         payer: transfer.source.to_string(),
         amount: Amount::from(transfer.amount),
         available: Amount::from(available),

@@ -1,15 +1,15 @@
-//! A second opinion before the chain's state speaks against a payer, or against our own fee payer.
+//! A second opinion before the chain's state counts against a payer, or against our own fee payer.
 //!
 //! A node that lags has not seen the payer's new balance, or the block whose hash the buyer took from a faster node. So a
-//! refusal by state is put to two nodes, and the one with the newer state decides. While even that one is behind what
-//! nodes have shown before, or does not know the blockhash, it is asked once more within a second. What is behind then judges
-//! nobody: that is a fault of the nodes (`unexpected_verify_error`).
+//! refusal by state is read from two nodes, and the one with the newer state decides. While even that one lags what nodes
+//! have shown before, or does not know the blockhash, it is read once more within a second. A node that still lags then
+//! refuses no payment: that is a fault of the nodes (`unexpected_verify_error`).
 //!
 //! A slot that is far from every other one is no newer state (see [`crate::slots`]): of two nodes that are so far apart the
-//! one decides that lets the payment pass, and where both refuse it the one that is near what is known.
+//! one decides that lets the payment pass, and where both refuse it the one whose slot is close to the known one.
 //!
-//! Good payments never come here, so this costs calls for refused ones only. It does not help against nodes that lie and stay
-//! near the truth.
+//! Good payments never come here, so this costs calls for refused ones only. It does not help against nodes that report
+//! wrong slots close to the right one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -19,24 +19,25 @@ use sdk_plugin::{Cx, Fault};
 use solana_address::Address;
 
 use super::ExactSvm;
-use super::check::{Cause, Opinion, Paid, Question};
+use super::check::Paid;
+use super::opinion::{Cause, Opinion, Question};
 use super::payment::Payment;
-use super::terms::No;
+use super::terms::Rejection;
 use crate::driver::{chain_time, options::Options};
 use crate::programs::CLOCK;
-use crate::rpc::{self, Answers};
+use crate::rpc::{self, Answers, Opinions};
 use crate::slots::is_near;
 
-/// Pause before the nodes are asked once more, milliseconds: one or two blocks.
+/// Pause before the nodes are read once more, milliseconds: one or two blocks.
 const PAUSE_MS: u64 = 700;
 /// A chain clock that is older than this many seconds is one of a node that lags.
 const LAG_S: u64 = 30;
-/// For how long a slot that the nodes have reached is held against them, milliseconds.
+/// For how long later slots are compared with a slot that the nodes have reached, milliseconds.
 const HEAD_GOOD_FOR_MS: u64 = 60_000;
 /// Slots that nodes of one chain are usually apart. Within them a node that does not know a blockhash, or finds our fee payer
-/// poor, is not the newer one.
+/// unfunded, is not the newer one.
 const USUALLY_APART_SLOTS: u64 = 8;
-/// What is said of a payee that can't receive the asset yet.
+/// The message for a payee that can't receive the asset yet.
 pub(crate) const NO_TOKEN_ACCOUNT: &str =
     "payTo has no token account for this asset; open it once or enable create_ata";
 
@@ -60,7 +61,7 @@ impl Heads {
     }
 }
 
-/// An opinion, and what the same node says of itself.
+/// An opinion, and what else the same node shows.
 struct Witness {
     opinion: Opinion,
     /// Of the chain's clock, seconds since the epoch.
@@ -68,8 +69,8 @@ struct Witness {
     /// The payee's token account does not exist.
     lacks_destination: bool,
     blockhash_is_valid: Option<bool>,
-    /// Nothing else shows a slot near its own, though there is something else.
-    is_stray: bool,
+    /// No other source shows a slot close to its own, though there is one.
+    is_outlier: bool,
 }
 
 impl Witness {
@@ -87,21 +88,21 @@ impl Witness {
 }
 
 impl ExactSvm {
-    /// Whether a slot is near what lists of blockhashes have shown, which are read all the time.
+    /// Whether a slot is close to those of the lists of blockhashes, which are read all the time.
     pub(super) fn is_plausible(&self, cx: &Cx, slot: u64) -> bool {
         let known = self.blockhashes.slot(&cx.network().id);
         known.is_none_or(|known| is_near(known, slot))
     }
 
-    /// The verdict of the newest state that the nodes have; the node that was asked before showed the slot `first`.
+    /// The verdict of the newest state that the nodes have; the node that was read before showed the slot `first`.
     pub(super) async fn second_opinion(
         &self,
         cx: &Cx,
         payment: &Payment,
         question: &Question,
         first: u64,
-    ) -> Result<Result<Paid, No>, Fault> {
-        // A chain without regular blocks says so by this option.
+    ) -> Result<Result<Paid, Rejection>, Fault> {
+        // This option declares a chain without regular blocks.
         let has_clock = Options::read(&cx.network().options)?.max_head_age_s != 0;
         let known = self.heads.known(cx);
         let mut before = first;
@@ -110,18 +111,18 @@ impl ExactSvm {
             let newest = self.newest(cx, payment, question).await?;
             let slot = newest.slot();
             let age_s = newest.age_s(cx);
-            let no = match newest.opinion.verdict {
+            let rejection = match newest.opinion.verdict {
                 Ok(paid) => return Ok(Ok(paid)),
-                Err(no) => no,
+                Err(rejection) => rejection,
             };
             let must_reach = known.max(Some(first).filter(|first| is_near(*first, slot)));
             let must_reach = must_reach.unwrap_or_default();
             let unknown_blockhash = match newest.opinion.cause {
-                Cause::OurPoverty => return Err(Fault::unavailable(no.message)),
+                Cause::FeePayerUnfunded => return Err(Fault::unavailable(rejection.message)),
                 Cause::UnknownBlockhash => true,
                 Cause::Payment => false,
             };
-            let why_behind = if newest.is_stray {
+            let why_lagging = if newest.is_outlier {
                 Some(format!("slot {slot} is far from what other nodes have shown"))
             } else if slot < must_reach {
                 Some(format!("slot {slot} of at least {must_reach}"))
@@ -135,14 +136,14 @@ impl ExactSvm {
                 None
             };
             let refusal = if newest.lacks_destination && !unknown_blockhash {
-                No {
+                Rejection {
                     message: NO_TOKEN_ACCOUNT.into(),
-                    ..no
+                    ..rejection
                 }
             } else {
-                no
+                rejection
             };
-            match why_behind {
+            match why_lagging {
                 None if is_last || !unknown_blockhash => return Ok(Err(refusal)),
                 Some(why) if is_last => {
                     return Err(Fault::unavailable(format!(
@@ -159,7 +160,7 @@ impl ExactSvm {
         }
     }
 
-    /// What the node with the newest state says. Where no two answer, one does.
+    /// What the node with the newest state shows. Where no two answer, one does.
     async fn newest(&self, cx: &Cx, payment: &Payment, question: &Question) -> Result<Witness, Fault> {
         let blockhash = payment.transaction.message().recent_blockhash.to_string();
         let destination = payment.terms.destination(payment.transaction.message());
@@ -168,25 +169,19 @@ impl ExactSvm {
         let mut calls: Vec<RpcCall> = question.calls.clone();
         calls.push(rpc::accounts(&accounts));
         calls.push(rpc::is_blockhash_valid(&blockhash));
-        let (nodes, is_one_away) = match rpc::read_by_two(cx, calls.clone()).await {
-            Ok(nodes) => (nodes, false),
-            Err(_) => (vec![rpc::read_all(cx, calls).await?], true),
-        };
-        let wanted = nodes.len().saturating_add(usize::from(is_one_away));
-        let mut fault = Fault::unavailable("no node answered");
-        let mut witnesses = Vec::new();
-        for answers in nodes {
-            match self.witness(cx, payment, question, destination, answers) {
-                Ok(witness) => witnesses.push(witness),
-                Err(trouble) => fault = trouble,
-            }
+        let nodes = rpc::compare_or_read(cx, calls).await?;
+        let wanted = nodes.sets.len().saturating_add(usize::from(nodes.one_is_missing));
+        let mut witnesses = Opinions::default();
+        for answers in nodes.sets {
+            witnesses.record(self.witness(cx, payment, question, destination, answers));
         }
+        let witnesses: Vec<Witness> = witnesses.into_result()?;
         let known = self.heads.known(cx);
         let known = known.or_else(|| self.blockhashes.slot(&cx.network().id));
         let slots: Vec<u64> = witnesses.iter().map(Witness::slot).collect();
         let lowest = slots.iter().min().copied().unwrap_or_default();
         let highest = slots.iter().max().copied().unwrap_or_default();
-        // The lower one of two: that the chain has come so far is not one node's word.
+        // The lower one of two: one node alone does not prove that the chain has come so far.
         if slots.len() == wanted && is_near(lowest, highest) {
             self.heads.reached(cx, lowest);
         }
@@ -198,8 +193,8 @@ impl ExactSvm {
                 one
             }
         });
-        let mut newest = newest.ok_or(fault)?;
-        newest.is_stray = is_alone && known.is_some_and(|known| !is_near(known, newest.slot()));
+        let mut newest = newest.ok_or_else(|| Fault::unavailable("no node answered"))?;
+        newest.is_outlier = is_alone && known.is_some_and(|known| !is_near(known, newest.slot()));
         Ok(newest)
     }
 
@@ -226,9 +221,9 @@ impl ExactSvm {
         Ok(Witness {
             time_s: clock.as_ref().and_then(chain_time),
             lacks_destination,
-            // A node without this method still has its say about the rest.
+            // For a node without this method, only this value is missing.
             blockhash_is_valid: valid.ok().and_then(|(_, value)| value.as_bool()),
-            is_stray: false,
+            is_outlier: false,
             opinion,
         })
     }
@@ -249,8 +244,8 @@ fn is_better(cx: &Cx, one: &Witness, other: &Witness, known: Option<u64>) -> boo
         };
         return rank(one) > rank(other);
     }
-    let is_no_news = |witness: &Witness| !witness.lets_pass() && witness.opinion.cause != Cause::Payment;
-    if a.abs_diff(b) <= USUALLY_APART_SLOTS && (is_no_news(one) || is_no_news(other)) {
+    let adds_nothing = |witness: &Witness| !witness.lets_pass() && witness.opinion.cause != Cause::Payment;
+    if a.abs_diff(b) <= USUALLY_APART_SLOTS && (adds_nothing(one) || adds_nothing(other)) {
         return (one.lets_pass(), a) > (other.lets_pass(), b);
     }
     // Of the same slot, the one that lets the payment pass: nothing is lost that the chain does not allow.

@@ -41,9 +41,9 @@ pub(super) struct Balance {
 pub(super) struct Simulated {
     /// The slot whose state it started from.
     pub(super) slot: u64,
-    /// The fee payer's lamports before and after, where the node tells.
+    /// The fee payer's lamports before and after, where the node returns them.
     pub(super) fee_payer: Option<(u64, u64)>,
-    /// Token accounts by address, where the node tells.
+    /// Token accounts by address, where the node returns them.
     pub(super) balances: Option<BTreeMap<Address, Balance>>,
     /// Transfers with checks by inner instructions, in order.
     pub(super) inner: Vec<TransferChecked>,
@@ -66,7 +66,7 @@ pub(super) struct Failed {
     /// The bank does not know the blockhash: it is expired, or newer than the node's view.
     pub(super) unknown_blockhash: bool,
     /// The fee payer lacks the money: no fault of the buyer's.
-    pub(super) is_our_poverty: bool,
+    pub(super) is_fee_payer_unfunded: bool,
     /// The instruction that fails with this error of its program's own.
     pub(super) custom: Option<(u64, u64)>,
     /// The last lines of the programs' log, for our log only.
@@ -79,7 +79,7 @@ impl Failed {
         if self.unknown_blockhash {
             return "blockhash unknown or expired".into();
         }
-        if self.is_our_poverty {
+        if self.is_fee_payer_unfunded {
             let error = &self.error;
             return format!("the fee payer can't pay for a transaction ({error}): send it SOL");
         }
@@ -98,8 +98,15 @@ impl Failed {
     }
 }
 
+/// Whether the result lists the instructions that programs call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InnerInstructions {
+    Included,
+    Omitted,
+}
+
 /// The call. Signatures are not checked by the node: the fee payer's is not there yet, the others were checked here.
-pub(super) fn call(transaction: &Transaction, inner: bool) -> RpcCall {
+pub(super) fn call(transaction: &Transaction, inner: InnerInstructions) -> RpcCall {
     rpc::request(
         "simulateTransaction",
         json!([
@@ -109,13 +116,13 @@ pub(super) fn call(transaction: &Transaction, inner: bool) -> RpcCall {
                 "commitment": CONFIRMED,
                 "sigVerify": false,
                 "replaceRecentBlockhash": false,
-                "innerInstructions": inner,
+                "innerInstructions": inner == InnerInstructions::Included,
             }
         ]),
     )
 }
 
-/// Reads the answer. Trouble of the node is a fault.
+/// Reads the answer. A fault of the node is a [`Fault`].
 pub(super) fn read(answer: RpcResult, accounts: &[Address]) -> Result<Outcome, Fault> {
     let what = "simulateTransaction";
     let answer = match answer {
@@ -128,11 +135,13 @@ pub(super) fn read(answer: RpcResult, accounts: &[Address]) -> Result<Outcome, F
         other => other,
     };
     let (slot, value) = rpc::at_slot(answer, what)?;
-    let error = value.get("err").ok_or_else(|| rpc::odd(what, "no err"))?;
+    let error = value
+        .get("err")
+        .ok_or_else(|| rpc::unexpected_answer(what, "no err"))?;
     if !error.is_null() {
         return Ok(Outcome::Fails(failed(slot, error, &value)));
     }
-    let malformed = || rpc::odd(what, "malformed balances or inner instructions");
+    let malformed = || rpc::unexpected_answer(what, "malformed balances or inner instructions");
     Ok(Outcome::Works(Simulated {
         slot,
         fee_payer: lamports(&value).ok_or_else(malformed)?,
@@ -141,14 +150,14 @@ pub(super) fn read(answer: RpcResult, accounts: &[Address]) -> Result<Outcome, F
     }))
 }
 
-/// The node says that these bytes are no transaction that could ever run.
+/// The node reports that these bytes are no transaction that could ever run.
 fn refuses_bytes(error: &RpcError) -> bool {
     let text = error.message.to_lowercase();
     error.code == INVALID_PARAMS && (text.contains("invalid transaction") || text.contains("deserialize"))
 }
 
 /// Errors that can only be the fee payer's: the first account has not enough lamports, or does not exist.
-fn is_our_poverty(error: &Value) -> bool {
+fn is_fee_payer_unfunded(error: &Value) -> bool {
     let rent = error
         .get("InsufficientFundsForRent")
         .and_then(|inner| inner.get("account_index"));
@@ -170,7 +179,7 @@ fn failed(slot: u64, error: &Value, value: &Value) -> Failed {
         slot,
         error: error.as_str().map_or_else(|| error.to_string(), str::to_owned),
         unknown_blockhash: error.as_str() == Some(BLOCKHASH_NOT_FOUND),
-        is_our_poverty: is_our_poverty(error),
+        is_fee_payer_unfunded: is_fee_payer_unfunded(error),
         custom,
         log: last
             .unwrap_or_default()
@@ -180,7 +189,7 @@ fn failed(slot: u64, error: &Value, value: &Value) -> Failed {
     }
 }
 
-/// `None`: malformed. `Some(None)`: not told.
+/// `None`: malformed. `Some(None)`: not returned.
 fn lamports(value: &Value) -> Option<Option<(u64, u64)>> {
     let first = |member: &str| match value.get(member) {
         None | Some(Value::Null) => Some(None),

@@ -1,4 +1,4 @@
-//! How many token accounts were paid for: a payee can close one, keep its rent, and ask for the next.
+//! How many token accounts were paid for: a payee can close one, keep its rent, and request the next.
 
 use sdk_plugin::host::{StoreCondition, StoreRequest, StoreResponse, StoreWrite};
 use sdk_plugin::{Cx, Fault, Value};
@@ -50,7 +50,7 @@ async fn count(cx: &Cx, key: &str) -> Result<Option<u64>, Fault> {
 }
 
 impl Counters {
-    /// One more, unless somebody else was faster: then the settlement is not begun.
+    /// One more, unless another process was faster: then the settlement does not start.
     pub(super) fn writes(self) -> Vec<StoreWrite> {
         self.0
             .into_iter()

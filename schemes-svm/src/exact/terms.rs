@@ -1,4 +1,4 @@
-//! What is asked of a payment, in the chain's own types, and how a check says no.
+//! The terms of a payment, in the chain's own types, and how a check refuses.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +12,12 @@ use crate::programs::is_token;
 use crate::wire::Message;
 use crate::{text, token};
 
-/// Longest memo that a seller may ask for, bytes of UTF-8.
+/// Longest memo that a seller may require, bytes of UTF-8.
 const MAX_MEMO_BYTES: usize = 256;
 
 /// A check's no.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct No {
+pub(super) struct Rejection {
     pub(super) reason: String,
     pub(super) message: String,
     /// Set once the transfer's authority is known.
@@ -26,7 +26,7 @@ pub(super) struct No {
     pub(super) is_layout: bool,
 }
 
-impl No {
+impl Rejection {
     pub(super) fn new(reason: &str, message: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -56,10 +56,10 @@ impl No {
         }
     }
 
-    /// As the reply says it; protocol v1 has its own names for some reasons.
+    /// As in the reply; protocol v1 has its own names for some reasons.
     pub(super) fn refusal(self, version: ProtocolVersion) -> Refusal {
         let payer = self.payer.map(|payer| payer.to_string()).unwrap_or_default();
-        let reason = if is_v1(version) {
+        let reason = if version.is_v1() {
             reason::in_v1(&self.reason).to_owned()
         } else {
             self.reason
@@ -76,14 +76,14 @@ pub(super) struct Terms {
     pub(super) pay_to: Option<Address>,
     /// Atomic units; `None`: more than any token account can hold.
     pub(super) amount: Option<u64>,
-    /// What the one memo must say.
+    /// What the one memo must contain.
     pub(super) memo: Option<Memo>,
     pub(super) fee_payer: Address,
-    /// All fee payers of ours, active and retained.
+    /// All of our fee payers, active and retained.
     pub(super) ours: BTreeSet<Address>,
 }
 
-/// A memo that the seller asks for.
+/// A memo that the seller requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Memo {
     Text(String),
@@ -120,16 +120,16 @@ impl Terms {
     }
 
     pub(super) fn is_v1(&self) -> bool {
-        is_v1(self.version)
+        self.version.is_v1()
     }
 
-    /// The memo rule: with `extra.memo`, exactly one memo, and it says that.
-    pub(super) fn check_memos(&self, memos: &[&[u8]]) -> Result<(), No> {
+    /// The memo rule: with `extra.memo`, exactly one memo with that text.
+    pub(super) fn check_memos(&self, memos: &[&[u8]]) -> Result<(), Rejection> {
         let Some(wanted) = &self.memo else {
             return Ok(());
         };
         let [memo] = memos else {
-            return Err(No::new(
+            return Err(Rejection::new(
                 reason::MEMO_COUNT,
                 format!(
                     "the seller asks for exactly one memo, the transaction has {}",
@@ -139,23 +139,15 @@ impl Terms {
         };
         match wanted {
             Memo::Text(text) if *memo == text.as_bytes() => Ok(()),
-            Memo::Text(_) => Err(No::new(
+            Memo::Text(_) => Err(Rejection::new(
                 reason::MEMO_MISMATCH,
                 "the memo is not the requirements' extra.memo",
             )),
-            Memo::Impossible => Err(No::new(
+            Memo::Impossible => Err(Rejection::new(
                 reason::MEMO_MISMATCH,
                 "the requirements' extra.memo is not a text of at most 256 bytes",
             )),
         }
-    }
-}
-
-/// The oldest form is treated as v1.
-pub(super) fn is_v1(version: ProtocolVersion) -> bool {
-    match version {
-        ProtocolVersion::Legacy0 | ProtocolVersion::V1 => true,
-        ProtocolVersion::V2 => false,
     }
 }
 

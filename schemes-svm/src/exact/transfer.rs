@@ -4,7 +4,7 @@ use solana_address::Address;
 
 use super::config::Config;
 use super::reason;
-use super::terms::{No, Terms};
+use super::terms::{Rejection, Terms};
 use crate::driver::is_assertion;
 use crate::fees::{self, ComputeBudget};
 use crate::programs::{LIGHTHOUSE, MEMO};
@@ -25,15 +25,15 @@ pub(super) struct Plain {
 }
 
 /// The instruction's data as a compute limit within bounds.
-pub(super) fn check_limit(data: &[u8], config: &Config) -> Result<u32, No> {
+pub(super) fn check_limit(data: &[u8], config: &Config) -> Result<u32, Rejection> {
     let ComputeBudget::Limit(units) = ComputeBudget::read(data) else {
-        return Err(No::layout(
+        return Err(Rejection::layout(
             reason::COMPUTE_LIMIT,
             "the compute limit is not SetComputeUnitLimit",
         ));
     };
     if units > config.max_compute_units {
-        return Err(No::new(
+        return Err(Rejection::new(
             reason::COMPUTE_LIMIT_TOO_HIGH,
             format!("{units} compute units, {} are allowed", config.max_compute_units),
         ));
@@ -42,9 +42,14 @@ pub(super) fn check_limit(data: &[u8], config: &Config) -> Result<u32, No> {
 }
 
 /// The instruction's data as a compute price within bounds, and the whole fee within its own.
-pub(super) fn check_price(data: &[u8], message: &Message, terms: &Terms, config: &Config) -> Result<(), No> {
+pub(super) fn check_price(
+    data: &[u8],
+    message: &Message,
+    terms: &Terms,
+    config: &Config,
+) -> Result<(), Rejection> {
     let ComputeBudget::Price(price) = ComputeBudget::read(data) else {
-        return Err(No::layout(
+        return Err(Rejection::layout(
             reason::COMPUTE_PRICE,
             "the compute price is not SetComputeUnitPrice",
         ));
@@ -55,14 +60,14 @@ pub(super) fn check_price(data: &[u8], message: &Message, terms: &Terms, config:
         config.max_price_micro_lamports
     };
     if price > most {
-        return Err(No::new(
+        return Err(Rejection::new(
             reason::COMPUTE_PRICE_TOO_HIGH,
             format!("{price} micro-lamports per compute unit, {most} are allowed"),
         ));
     }
     let (fee, most) = (fees::bound(message), config.max_lamports_per_payment);
     if fee > most {
-        return Err(No::new(
+        return Err(Rejection::new(
             reason::COMPUTE_PRICE_TOO_HIGH,
             format!(
                 "the transaction can cost {fee} lamports, {most} are allowed: lower its compute limit or price"
@@ -73,10 +78,10 @@ pub(super) fn check_price(data: &[u8], message: &Message, terms: &Terms, config:
 }
 
 /// Checks f to i: authority, mint, recipient, amount.
-pub(super) fn check_transfer(transfer: &TransferChecked, terms: &Terms) -> Result<(), No> {
-    let no = |reason: &str, message: &str| Err(No::new(reason, message));
+pub(super) fn check_transfer(transfer: &TransferChecked, terms: &Terms) -> Result<(), Rejection> {
+    let rejection = |reason: &str, message: &str| Err(Rejection::new(reason, message));
     if terms.ours.contains(&transfer.authority) {
-        return no(
+        return rejection(
             reason::FEE_PAYER_TRANSFERRING,
             "the transfer is one of the facilitator's own funds",
         );
@@ -87,25 +92,25 @@ pub(super) fn check_transfer(transfer: &TransferChecked, terms: &Terms) -> Resul
         .chain(&transfer.further)
         .any(|account| terms.ours.contains(account))
     {
-        return no(
+        return rejection(
             reason::UNKNOWN_INSTRUCTION,
             "the transfer names a fee payer, which has signed for the fee only",
         );
     }
     if terms.asset != Some(transfer.mint) {
-        return no(reason::MINT_MISMATCH, "the transfer's mint is not the asset");
+        return rejection(reason::MINT_MISMATCH, "the transfer's mint is not the asset");
     }
     let destination = terms
         .pay_to
         .map(|owner| token::associated_account(&owner, &transfer.mint, &transfer.program));
     if destination != Some(transfer.destination) {
-        return no(
+        return rejection(
             reason::RECIPIENT_MISMATCH,
             "the transfer's destination is not payTo's associated token account",
         );
     }
     if terms.amount != Some(transfer.amount) {
-        return no(
+        return rejection(
             reason::AMOUNT_MISMATCH,
             "the transfer's amount is not the required amount",
         );
@@ -115,15 +120,15 @@ pub(super) fn check_transfer(transfer: &TransferChecked, terms: &Terms) -> Resul
 
 /// A transfer within one account succeeds on chain and changes no balance, so that nodes that show balances and nodes that
 /// don't would answer differently (exact-svm.md section 14). The EVM proves such payments by their logs.
-pub(super) fn not_to_itself(transfer: &TransferChecked) -> Result<(), No> {
+pub(super) fn not_to_itself(transfer: &TransferChecked) -> Result<(), Rejection> {
     if transfer.source == transfer.destination {
         let message = "payer and payTo are the same account: no balance would change";
-        return Err(No::new(reason::SIMULATION_FAILED, message).by(transfer.authority));
+        return Err(Rejection::new(reason::SIMULATION_FAILED, message).by(transfer.authority));
     }
     Ok(())
 }
 
-/// What may stand beside limit, price and transfer.
+/// What may be present beside limit, price and transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Memo,
@@ -131,7 +136,7 @@ pub(super) enum Side {
     Unknown,
 }
 
-/// A memo, or a guard that only looks. A memo must not name the fee payer: it would sign the text.
+/// A memo, or a guard that only reads. A memo must not name the fee payer: it would sign the text.
 pub(super) fn side(instruction: &Instruction, terms: &Terms) -> Side {
     if instruction.program == LIGHTHOUSE {
         return if is_assertion(instruction) {

@@ -8,7 +8,7 @@ use solana_address::Address;
 use super::config::Config;
 use super::reason;
 use super::simulate::Simulated;
-use super::terms::{No, Terms};
+use super::terms::{Rejection, Terms};
 use super::transfer::not_to_itself;
 use crate::fees::{self, ComputeBudget};
 use crate::programs::{COMPUTE_BUDGET, MEMO, TOKEN, TOKEN_2022};
@@ -21,7 +21,7 @@ pub(super) fn check(
     message: &Message,
     terms: &Terms,
     config: &Config,
-) -> Result<(), No> {
+) -> Result<(), Rejection> {
     let wallets = &config.smart_wallets;
     let allowed = |program: &Address| {
         *program == COMPUTE_BUDGET || *program == MEMO || wallets.programs.contains(program)
@@ -55,7 +55,7 @@ pub(super) fn check(
     Ok(())
 }
 
-fn check_budget(data: &[u8], config: &Config) -> Result<(), No> {
+fn check_budget(data: &[u8], config: &Config) -> Result<(), Rejection> {
     let wallets = &config.smart_wallets;
     match ComputeBudget::read(data) {
         ComputeBudget::Limit(units) if units > wallets.max_compute_units => Err(with(
@@ -67,18 +67,18 @@ fn check_budget(data: &[u8], config: &Config) -> Result<(), No> {
             &format!("{price} exceeds max {}", wallets.max_price_micro_lamports),
         )),
         ComputeBudget::Limit(_) | ComputeBudget::Price(_) => Ok(()),
-        ComputeBudget::Malformed(2) => Err(No::new(
+        ComputeBudget::Malformed(2) => Err(Rejection::new(
             reason::WALLET_LIMIT,
             "SetComputeUnitLimit is 5 bytes of data",
         )),
-        ComputeBudget::Malformed(_) => Err(No::new(
+        ComputeBudget::Malformed(_) => Err(Rejection::new(
             reason::WALLET_PRICE,
             "SetComputeUnitPrice is 9 bytes of data",
         )),
         ComputeBudget::Other(Some(kind)) => {
             Err(with(reason::WALLET_BUDGET_UNSUPPORTED, &format!("type {kind}")))
         }
-        ComputeBudget::Other(None) => Err(No::new(
+        ComputeBudget::Other(None) => Err(Rejection::new(
             reason::WALLET_BUDGET,
             "a Compute Budget instruction without data",
         )),
@@ -90,7 +90,7 @@ pub(super) fn find_transfer(
     instructions: &[Instruction],
     simulated: &Simulated,
     terms: &Terms,
-) -> Result<TransferChecked, No> {
+) -> Result<TransferChecked, Rejection> {
     let memos: Vec<&[u8]> = instructions
         .iter()
         .filter(|instruction| instruction.program == MEMO)
@@ -109,19 +109,19 @@ pub(super) fn find_transfer(
                 .any(|owner| associated(owner) == transfer.source)
     };
     if transfers.iter().any(takes_ours) {
-        return Err(No::new(
+        return Err(Rejection::new(
             reason::FEE_PAYER_TRANSFERRING,
             "a transfer is one of the facilitator's own funds",
         ));
     }
     let (Some(mint), Some(owner)) = (terms.asset, terms.pay_to) else {
-        return Err(No::new(
+        return Err(Rejection::new(
             reason::WALLET_DESTINATION,
             "asset and payTo of the requirements must be base58 addresses",
         ));
     };
     if transfers.is_empty() {
-        return Err(No::new(
+        return Err(Rejection::new(
             reason::WALLET_NO_TRANSFER,
             "the simulation shows no TransferChecked",
         ));
@@ -137,17 +137,17 @@ pub(super) fn find_transfer(
             not_to_itself(&transfer)?;
             Ok(transfer)
         }
-        (None, _) => Err(No::new(
+        (None, _) => Err(Rejection::new(
             reason::WALLET_MISMATCH,
             "no transfer of the simulation is one of the asset to payTo of at least the amount",
         )),
-        (Some(_), Some(_)) => Err(No::new(
+        (Some(_), Some(_)) => Err(Rejection::new(
             reason::WALLET_SEVERAL,
             "several transfers of the simulation match: one must pay",
         )),
     }
 }
 
-fn with(reason: &str, detail: &str) -> No {
-    No::new(&format!("{reason}: {detail}"), detail)
+fn with(reason: &str, detail: &str) -> Rejection {
+    Rejection::new(&format!("{reason}: {detail}"), detail)
 }

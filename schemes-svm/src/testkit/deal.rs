@@ -113,16 +113,16 @@ impl Deal {
     /// What a wallet with guards builds of it: assertions about the buyer's accounts around the transfer.
     #[must_use]
     pub fn guarded(&self) -> Draft {
-        let looks_at = |account: Address| guard(6, vec![(account, false)]);
+        let reads = |account: Address| guard(6, vec![(account, false)]);
         self.draft(vec![
             limit(20_000),
             price(1),
-            looks_at(self.source()),
-            looks_at(self.buyer.address()),
-            looks_at(self.source()),
+            reads(self.source()),
+            reads(self.buyer.address()),
+            reads(self.source()),
             self.transfer(),
             memo("0123456789abcdef0123456789abcdef"),
-            looks_at(self.buyer.address()),
+            reads(self.buyer.address()),
         ])
     }
 }

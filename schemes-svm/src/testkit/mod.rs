@@ -12,6 +12,7 @@
 //! ```
 
 mod deal;
+mod foreign;
 mod mutate;
 
 use std::fmt;
@@ -79,12 +80,12 @@ pub struct Draft {
     pub signers: Vec<Address>,
     pub blockhash: Hash,
     pub parts: Vec<Part>,
-    /// Tables with their addresses; accounts that are in one and need not be static are looked up.
+    /// Tables with their addresses; accounts that are in one and need not be static are loaded from it.
     pub tables: Vec<(Address, Vec<Address>)>,
 }
 
 impl Draft {
-    /// The message that a wallet would sign. Accounts of a draft fit a message; programs are never looked up.
+    /// The message that a wallet would sign. Accounts of a draft fit a message; programs are never loaded from a table.
     #[must_use]
     pub fn message(&self) -> Message {
         let mut keys = vec![self.fee_payer];
@@ -115,34 +116,8 @@ impl Draft {
         let unsigned = keys.get(signed..).unwrap_or_default();
         let num_readonly_unsigned = unsigned.iter().filter(|key| !is_writable(key)).count();
 
-        let (mut lookups, mut loaded_writable, mut loaded_readonly) = (Vec::new(), Vec::new(), Vec::new());
-        for (table, list) in &self.tables {
-            let places = |wanted_writable: bool| -> (Vec<u8>, Vec<Address>) {
-                let wanted = |address: &Address| {
-                    !keys.contains(address)
-                        && named().any(|(named, _)| named == address)
-                        && is_writable(address) == wanted_writable
-                };
-                let found = list.iter().enumerate().filter(|(_, address)| wanted(address));
-                found.map(|(place, address)| (byte(place), *address)).unzip()
-            };
-            let ((writable_indexes, writable), (readonly_indexes, readonly)) = (places(true), places(false));
-            loaded_writable.extend(writable);
-            loaded_readonly.extend(readonly);
-            if !writable_indexes.is_empty() || !readonly_indexes.is_empty() {
-                lookups.push(MessageAddressTableLookup {
-                    account_key: *table,
-                    writable_indexes,
-                    readonly_indexes,
-                });
-            }
-        }
-        let all: Vec<Address> = keys
-            .iter()
-            .copied()
-            .chain(loaded_writable)
-            .chain(loaded_readonly)
-            .collect();
+        let (lookups, loaded) = self.lookups(&keys, &named, &is_writable);
+        let all: Vec<Address> = keys.iter().copied().chain(loaded).collect();
         let index = |address: &Address| {
             byte(
                 all.iter()
@@ -172,7 +147,41 @@ impl Draft {
         }
     }
 
-    /// The wire bytes, signed by this one key wherever it must sign; other places stay empty.
+    /// The accounts that are loaded from tables: first all writable ones, then all others.
+    fn lookups<'a, I: Iterator<Item = &'a (Address, bool)>>(
+        &'a self,
+        keys: &[Address],
+        named: &impl Fn() -> I,
+        is_writable: &impl Fn(&Address) -> bool,
+    ) -> (Vec<MessageAddressTableLookup>, Vec<Address>) {
+        let (mut lookups, mut loaded_writable, mut loaded_readonly) = (Vec::new(), Vec::new(), Vec::new());
+        for (table, list) in &self.tables {
+            let indices = |wanted_writable: bool| -> (Vec<u8>, Vec<Address>) {
+                let wanted = |address: &Address| {
+                    !keys.contains(address)
+                        && named().any(|(named, _)| named == address)
+                        && is_writable(address) == wanted_writable
+                };
+                let found = list.iter().enumerate().filter(|(_, address)| wanted(address));
+                found.map(|(index, address)| (byte(index), *address)).unzip()
+            };
+            let ((writable_indexes, writable), (readonly_indexes, readonly)) =
+                (indices(true), indices(false));
+            loaded_writable.extend(writable);
+            loaded_readonly.extend(readonly);
+            if !writable_indexes.is_empty() || !readonly_indexes.is_empty() {
+                lookups.push(MessageAddressTableLookup {
+                    account_key: *table,
+                    writable_indexes,
+                    readonly_indexes,
+                });
+            }
+        }
+        loaded_writable.extend(loaded_readonly);
+        (lookups, loaded_writable)
+    }
+
+    /// The wire bytes, signed by this one key wherever it must sign; other signatures stay empty.
     #[must_use]
     pub fn sign(&self, key: &Key) -> Vec<u8> {
         sign(&self.message(), &[key])

@@ -4,7 +4,8 @@
 use solana_address::Address;
 use solana_message::compiled_instruction::CompiledInstruction;
 
-use super::deal::{guard, limit, memo, price};
+use super::deal::{limit, price};
+use super::foreign::foreign_instructions;
 use super::{Deal, Draft, Key, Part, sign};
 use crate::programs::{ASSOCIATED_TOKEN, LIGHTHOUSE, SYSTEM, TOKEN, TOKEN_2022};
 use crate::wire::{Message, Version};
@@ -12,9 +13,9 @@ use crate::wire::{Message, Version};
 /// What becomes of a mutation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// The buyer still pays exactly what was asked for, and nobody else pays anything but the fee.
+    /// The buyer still pays exactly the requested amount, and no other account pays anything but the fee.
     Pays,
-    /// What the bytes say is wrong: no chain is needed to see it.
+    /// The bytes show what is wrong: no chain is needed.
     Refused,
     /// A runtime refuses it, whether or not the bytes show it.
     FailsOnChain,
@@ -33,244 +34,176 @@ pub struct Mutation {
 /// More than 200 mutations of the official client's transaction for this deal, always the same ones.
 #[must_use]
 pub fn mutations(deal: &Deal) -> Vec<Mutation> {
-    let mut out = Vec::new();
-    let mut add = |name: String, draft: Draft, fate: Fate| {
-        let transaction = draft.sign(&deal.buyer);
-        out.push(Mutation {
+    let official = deal.official();
+    let mut out = Mutations {
+        deal,
+        parts: official.parts.clone(),
+        found: Vec::new(),
+    };
+    out.order_of_instructions();
+    out.foreign_instructions();
+    out.terms();
+    out.budget();
+    out.accounts_of_the_transfer();
+    out.whole_drafts(&official);
+    let mut found = out.found;
+    found.extend(bytes_of_message(deal, &official.message()));
+    found
+}
+
+/// Mutations of the instructions of the official client's transaction.
+struct Mutations<'a> {
+    deal: &'a Deal,
+    /// The official instructions: compute limit, compute price, transfer, memo.
+    parts: Vec<Part>,
+    found: Vec<Mutation>,
+}
+
+impl Mutations<'_> {
+    fn add(&mut self, name: String, draft: &Draft, fate: Fate) {
+        self.found.push(Mutation {
             name,
-            transaction,
+            transaction: draft.sign(&self.deal.buyer),
             fate,
         });
-    };
-    let official = deal.official();
-    let parts = &official.parts;
-    let with = |parts: Vec<Part>| deal.draft(parts);
+    }
 
-    for (index, part) in parts.iter().enumerate() {
-        let mut without = parts.clone();
-        without.remove(index);
-        // Without a memo it is still a payment.
-        add(
-            format!("without instruction {index}"),
-            with(without),
-            if index == 3 { Fate::Pays } else { Fate::Refused },
-        );
-        let mut twice = parts.clone();
-        twice.push(part.clone());
-        add(
-            format!("instruction {index} twice"),
-            with(twice),
-            if index == 3 { Fate::Pays } else { Fate::Refused },
-        );
-        for other in index + 1..parts.len() {
-            let mut swapped = parts.clone();
-            swapped.swap(index, other);
-            add(
-                format!("instructions {index} and {other} swapped"),
-                with(swapped),
-                Fate::Refused,
-            );
-        }
+    fn add_parts(&mut self, name: String, parts: Vec<Part>, fate: Fate) {
+        self.add(name, &self.deal.draft(parts), fate);
     }
-    for (place, stranger) in strangers(deal).into_iter().enumerate() {
-        for at in 0..=parts.len() {
-            let mut more = parts.clone();
-            more.insert(at, stranger.clone());
-            add(format!("stranger {place} at {at}"), with(more), Fate::Refused);
-        }
-    }
-    let (amount, top) = (deal.amount, u64::MAX);
-    let near = [
-        amount - 1,
-        amount + 1,
-        amount / 2,
-        amount * 2,
-        amount * 10,
-        amount.swap_bytes(),
-    ];
-    for amount in near.into_iter().chain([0, 1, amount << 32, top / 2, top]) {
-        let other = Deal {
-            amount,
-            ..deal.clone()
-        };
-        add(format!("amount {amount}"), other.official(), Fate::Refused);
-    }
-    for (name, pay_to) in [
-        ("buyer", deal.buyer.address()),
-        ("fee payer", deal.fee_payer),
-        ("nobody", Address::default()),
-    ] {
-        let other = Deal {
-            pay_to,
-            ..deal.clone()
-        };
-        add(format!("paid to the {name}"), other.official(), Fate::Refused);
-    }
-    for units in [0, 200_001, 1_400_000, u32::MAX] {
-        let mut expensive = parts.clone();
-        expensive[0] = limit(units);
-        add(
-            format!("compute limit {units}"),
-            with(expensive),
-            if units == 0 {
-                Fate::FailsOnChain
-            } else {
-                Fate::Refused
-            },
-        );
-    }
-    for micro in [5_000_001, u64::MAX] {
-        let mut expensive = parts.clone();
-        expensive[1] = price(micro);
-        add(format!("compute price {micro}"), with(expensive), Fate::Refused);
-    }
-    for (place, account) in deal.transfer().accounts.iter().enumerate() {
-        for (name, other) in [
-            ("fee payer", deal.fee_payer),
-            ("buyer", deal.buyer.address()),
-            ("payee", deal.pay_to),
-        ] {
-            if account.0 == other {
-                continue;
+
+    fn order_of_instructions(&mut self) {
+        let parts = self.parts.clone();
+        for (index, part) in parts.iter().enumerate() {
+            // Without a memo it is still a payment.
+            let fate = if index == 3 { Fate::Pays } else { Fate::Refused };
+            let mut without = parts.clone();
+            without.remove(index);
+            self.add_parts(format!("without instruction {index}"), without, fate);
+            let mut twice = parts.clone();
+            twice.push(part.clone());
+            self.add_parts(format!("instruction {index} twice"), twice, fate);
+            for other in index + 1..parts.len() {
+                let mut swapped = parts.clone();
+                swapped.swap(index, other);
+                let name = format!("instructions {index} and {other} swapped");
+                self.add_parts(name, swapped, Fate::Refused);
             }
-            let mut parts = parts.clone();
-            parts[2].accounts[place].0 = other;
-            // Any account may claim to be the buyer's token account, or its authority; only the chain knows better.
-            let is_open = (place == 0 || place == 3) && other != deal.fee_payer;
-            let fate = if is_open {
+        }
+    }
+
+    fn foreign_instructions(&mut self) {
+        for (number, foreign) in foreign_instructions(self.deal).into_iter().enumerate() {
+            for at in 0..=self.parts.len() {
+                let mut more = self.parts.clone();
+                more.insert(at, foreign.clone());
+                let name = format!("foreign instruction {number} at {at}");
+                self.add_parts(name, more, Fate::Refused);
+            }
+        }
+    }
+
+    fn terms(&mut self) {
+        let deal = self.deal;
+        let (amount, top) = (deal.amount, u64::MAX);
+        let near = [
+            amount - 1,
+            amount + 1,
+            amount / 2,
+            amount * 2,
+            amount * 10,
+            amount.swap_bytes(),
+        ];
+        for amount in near.into_iter().chain([0, 1, amount << 32, top / 2, top]) {
+            let other = Deal {
+                amount,
+                ..deal.clone()
+            };
+            self.add(format!("amount {amount}"), &other.official(), Fate::Refused);
+        }
+        for (name, pay_to) in [
+            ("buyer", deal.buyer.address()),
+            ("fee payer", deal.fee_payer),
+            ("default address", Address::default()),
+        ] {
+            let other = Deal {
+                pay_to,
+                ..deal.clone()
+            };
+            self.add(format!("paid to the {name}"), &other.official(), Fate::Refused);
+        }
+    }
+
+    fn budget(&mut self) {
+        for units in [0, 200_001, 1_400_000, u32::MAX] {
+            let mut expensive = self.parts.clone();
+            expensive[0] = limit(units);
+            let fate = if units == 0 {
                 Fate::FailsOnChain
             } else {
                 Fate::Refused
             };
-            add(
-                format!("the {name} as account {place} of the transfer"),
-                with(parts),
-                fate,
-            );
+            self.add_parts(format!("compute limit {units}"), expensive, fate);
+        }
+        for micro in [5_000_001, u64::MAX] {
+            let mut expensive = self.parts.clone();
+            expensive[1] = price(micro);
+            self.add_parts(format!("compute price {micro}"), expensive, Fate::Refused);
         }
     }
-    for program in [TOKEN, TOKEN_2022, SYSTEM, ASSOCIATED_TOKEN, LIGHTHOUSE] {
-        if program == deal.token_program {
-            continue;
+
+    fn accounts_of_the_transfer(&mut self) {
+        let deal = self.deal;
+        for (index, account) in deal.transfer().accounts.iter().enumerate() {
+            for (name, other) in [
+                ("fee payer", deal.fee_payer),
+                ("buyer", deal.buyer.address()),
+                ("payee", deal.pay_to),
+            ] {
+                if account.0 == other {
+                    continue;
+                }
+                let mut parts = self.parts.clone();
+                parts[2].accounts[index].0 = other;
+                // Any account can be named as the buyer's token account, or as its authority; only the chain can check it.
+                let is_open = (index == 0 || index == 3) && other != deal.fee_payer;
+                let fate = if is_open {
+                    Fate::FailsOnChain
+                } else {
+                    Fate::Refused
+                };
+                let name = format!("the {name} as account {index} of the transfer");
+                self.add_parts(name, parts, fate);
+            }
         }
-        let mut parts = parts.clone();
-        parts[2].program = program;
-        add(format!("the transfer by {program}"), with(parts), Fate::Refused);
+        for program in [TOKEN, TOKEN_2022, SYSTEM, ASSOCIATED_TOKEN, LIGHTHOUSE] {
+            if program == deal.token_program {
+                continue;
+            }
+            let mut parts = self.parts.clone();
+            parts[2].program = program;
+            self.add_parts(format!("the transfer by {program}"), parts, Fate::Refused);
+        }
     }
-    add(
-        "legacy message".into(),
-        Draft {
+
+    fn whole_drafts(&mut self, official: &Draft) {
+        let legacy = Draft {
             version: Version::Legacy,
             ..official.clone()
-        },
-        Fate::Pays,
-    );
-    add("guarded".into(), deal.guarded(), Fate::Pays);
-    add(
-        "another fee payer".into(),
-        Draft {
+        };
+        self.add("legacy message".into(), &legacy, Fate::Pays);
+        let guarded = self.deal.guarded();
+        self.add("guarded".into(), &guarded, Fate::Pays);
+        let other_payer = Draft {
             fee_payer: Key::of_seed(9).address(),
             ..official.clone()
-        },
-        Fate::Refused,
-    );
-
-    out.extend(bytes_of_message(deal, &official.message()));
-    out
+        };
+        self.add("another fee payer".into(), &other_payer, Fate::Refused);
+    }
 }
 
-/// Instructions that have no place in a payment.
-fn strangers(deal: &Deal) -> Vec<Part> {
-    let payer = deal.fee_payer;
-    let lamports = |from: Address| {
-        let mut data = 2u32.to_le_bytes().to_vec();
-        data.extend(1_000_000u64.to_le_bytes());
-        Part {
-            program: SYSTEM,
-            accounts: vec![(from, true), (deal.buyer.address(), true)],
-            data,
-        }
-    };
-    let token = |first: u8, accounts: Vec<(Address, bool)>| Part {
-        program: deal.token_program,
-        accounts,
-        data: vec![first, 0, 0, 0, 0, 0, 0, 0, 0],
-    };
-    let mut named_memo = memo("x");
-    named_memo.accounts.push((payer, false));
-    vec![
-        lamports(payer),
-        lamports(deal.buyer.address()),
-        // A durable nonce.
-        Part {
-            program: SYSTEM,
-            accounts: vec![(payer, true)],
-            data: 4u32.to_le_bytes().to_vec(),
-        },
-        deal.create(payer),
-        deal.create(deal.buyer.address()),
-        guard(0, vec![(payer, true)]),
-        guard(1, vec![(payer, true)]),
-        // Transfer without checks, approval and revocation of a delegate, change of owner, burning, closing.
-        token(
-            3,
-            vec![(deal.source(), true), (deal.destination(), true), (payer, false)],
-        ),
-        token(
-            4,
-            vec![
-                (deal.source(), true),
-                (deal.buyer.address(), false),
-                (payer, false),
-            ],
-        ),
-        token(5, vec![(deal.source(), true), (payer, false)]),
-        token(
-            6,
-            vec![
-                (deal.source(), true),
-                (deal.buyer.address(), false),
-                (payer, false),
-            ],
-        ),
-        token(
-            8,
-            vec![
-                (deal.source(), true),
-                (deal.mint, true),
-                (deal.buyer.address(), false),
-                (payer, false),
-            ],
-        ),
-        token(
-            9,
-            vec![
-                (deal.source(), true),
-                (payer, true),
-                (deal.buyer.address(), false),
-            ],
-        ),
-        named_memo,
-        // RequestHeapFrame, SetLoadedAccountsDataSizeLimit.
-        Part {
-            data: vec![1, 0, 128, 0, 0],
-            ..limit(0)
-        },
-        Part {
-            data: vec![4, 0, 0, 1, 0],
-            ..limit(0)
-        },
-        deal.transfer(),
-        Part {
-            program: Key::of_seed(77).address(),
-            accounts: vec![(payer, true)],
-            data: vec![0],
-        },
-    ]
-}
-
-/// Indices, headers and data changed in the message itself, where the result may be no message any more.
-fn bytes_of_message(deal: &Deal, message: &Message) -> Vec<Mutation> {
+/// Indices and data of the transfer changed in the message itself.
+fn bytes_of_transfer(deal: &Deal, message: &Message) -> Vec<Mutation> {
     let mut out = Vec::new();
     let mut add = |name: String, message: &Message, fate: Fate| {
         out.push(Mutation {
@@ -280,18 +213,18 @@ fn bytes_of_message(deal: &Deal, message: &Message) -> Vec<Mutation> {
         });
     };
     let transfer = 2;
-    for place in 0..4 {
+    for account in 0..4 {
         for index in 0..message.keys.len() {
             let mut changed = message.clone();
             let accounts = &mut changed.instructions[transfer].accounts;
-            if accounts[place] == index as u8 {
+            if accounts[account] == index as u8 {
                 continue;
             }
-            accounts[place] = index as u8;
+            accounts[account] = index as u8;
             add(
-                format!("account {place} of the transfer is key {index}"),
+                format!("account {account} of the transfer is key {index}"),
                 &changed,
-                if (place == 0 || place == 3) && index != 0 {
+                if (account == 0 || account == 3) && index != 0 {
                     Fate::FailsOnChain
                 } else {
                     Fate::Refused
@@ -330,6 +263,19 @@ fn bytes_of_message(deal: &Deal, message: &Message) -> Vec<Mutation> {
             Fate::Refused,
         );
     }
+    out
+}
+
+/// Indices, headers and data changed in the message itself, so that the result may not be a message any more.
+fn bytes_of_message(deal: &Deal, message: &Message) -> Vec<Mutation> {
+    let mut out = bytes_of_transfer(deal, message);
+    let mut add = |name: String, message: &Message, fate: Fate| {
+        out.push(Mutation {
+            name,
+            transaction: sign(message, &[&deal.buyer]),
+            fate,
+        });
+    };
     for count in [0, 1, 3, 4, 127, 255] {
         let mut changed = message.clone();
         changed.header.num_required_signatures = count;

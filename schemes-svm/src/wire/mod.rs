@@ -1,13 +1,11 @@
 //! Transactions from hostile bytes, and back: legacy and version 0, as on the wire.
 //!
-//! Whatever a validator would refuse to look at is refused here: lengths in their shortest form only, nothing behind the
-//! last byte, as many signatures as the header asks for, indices within bounds, no account twice. What is read is written
+//! Whatever a validator would reject is refused here: lengths in their shortest form only, nothing after the
+//! last byte, as many signatures as the header requires, indices within bounds, no account twice. What is read is written
 //! back byte for byte.
 
 mod read;
 mod write;
-
-use std::fmt;
 
 use sha2::{Digest, Sha256};
 use solana_address::Address;
@@ -18,39 +16,27 @@ use solana_message::v0::MessageAddressTableLookup;
 use solana_signature::Signature;
 
 /// Why bytes are not a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// They end too early.
+    #[error("the transaction ends too early")]
     Truncated,
     /// Something follows the last member.
+    #[error("bytes follow the transaction")]
     Trailing,
     /// More bytes than a packet holds.
+    #[error("the transaction is longer than 1232 bytes")]
     TooLong,
     /// A length that is not in its shortest form, or above 65535.
+    #[error("a length is not written in its shortest form")]
     Length,
     /// A message of a version other than legacy and 0.
+    #[error("message version {0} is not supported; use a legacy or version 0 message")]
     Version(u8),
     /// The header, an index or the number of signatures contradicts the rest.
+    #[error("{0}")]
     Inconsistent(&'static str),
 }
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Truncated => f.write_str("the transaction ends too early"),
-            Self::Trailing => f.write_str("bytes follow the transaction"),
-            Self::TooLong => f.write_str("the transaction is longer than 1232 bytes"),
-            Self::Length => f.write_str("a length is not written in its shortest form"),
-            Self::Version(version) => write!(
-                f,
-                "message version {version} is not supported; use a legacy or version 0 message"
-            ),
-            Self::Inconsistent(what) => f.write_str(what),
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}
 
 /// The message's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +72,7 @@ impl Message {
         self.keys.get(..count).unwrap_or(&self.keys)
     }
 
-    /// An instruction's program. Programs are never looked up.
+    /// An instruction's program. Programs are never loaded from a table.
     #[must_use]
     pub fn program(&self, instruction: &CompiledInstruction) -> Option<Address> {
         self.keys.get(usize::from(instruction.program_id_index)).copied()

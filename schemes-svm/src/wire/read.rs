@@ -7,6 +7,7 @@ use solana_hash::Hash;
 use solana_message::MessageHeader;
 use solana_message::compiled_instruction::CompiledInstruction;
 use solana_message::v0::MessageAddressTableLookup;
+use solana_short_vec::decode_shortu16_len;
 use solana_signature::Signature;
 
 use super::{DecodeError, Message, Transaction, Version};
@@ -14,10 +15,12 @@ use crate::text::MAX_TRANSACTION_BYTES;
 
 /// Set in the first byte of a message that has a version.
 const VERSION_BIT: u8 = 0x80;
-/// First byte of a version 1 transaction, whose signatures stand at its end (SIMD-0385).
+/// First byte of a version 1 transaction, whose signatures are at its end (SIMD-0385).
 const VERSION_1_PREFIX: u8 = VERSION_BIT | 1;
 /// Bytes of a signature on the wire.
 const SIGNATURE_BYTES: usize = 64;
+/// Longest encoding of a length, bytes.
+const MAX_LENGTH_BYTES: usize = 3;
 /// Accounts that one transaction can name: their indices are bytes.
 const MAX_ACCOUNTS: usize = 256;
 
@@ -32,7 +35,7 @@ pub(super) fn named_version(bytes: &[u8]) -> Result<Option<u8>, DecodeError> {
             "the first byte is that of no transaction format",
         ));
     }
-    // The message stands after the signatures.
+    // The message comes after the signatures.
     let at = usize::from(first)
         .saturating_mul(SIGNATURE_BYTES)
         .saturating_add(1);
@@ -115,15 +118,15 @@ fn consistent(message: &Message) -> Result<(), &'static str> {
     if unique.len() != keys {
         return Err("an account is listed twice");
     }
-    let mut looked_up = 0;
+    let mut loaded = 0;
     for lookup in &message.lookups {
         let count = lookup.writable_indexes.len() + lookup.readonly_indexes.len();
         if count == 0 {
             return Err("a look-up table is named and not used");
         }
-        looked_up += count;
+        loaded += count;
     }
-    let accounts = keys + looked_up;
+    let accounts = keys + loaded;
     if accounts > MAX_ACCOUNTS {
         return Err("there are more than 256 accounts");
     }
@@ -161,22 +164,19 @@ impl<'a> Reader<'a> {
         taken.try_into().map_err(|_| DecodeError::Truncated)
     }
 
-    /// compact-u16: seven bits a byte, the least significant first, three bytes at most, no superfluous one.
+    /// A length as compact-u16, in its shortest form.
     fn length(&mut self) -> Result<usize, DecodeError> {
-        let mut value = 0usize;
-        for place in 0..3u32 {
-            let byte = self.byte()?;
-            let superfluous = byte == 0 && place > 0;
-            let too_large = place == 2 && byte > 3;
-            if superfluous || too_large {
-                return Err(DecodeError::Length);
-            }
-            value |= usize::from(byte & 0x7f) << (7 * place);
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(DecodeError::Length)
+        let Ok((length, used)) = decode_shortu16_len(self.0) else {
+            // Every byte up to the end announces another one.
+            let ends_early = self.0.len() < MAX_LENGTH_BYTES && self.0.iter().all(|byte| byte & 0x80 != 0);
+            return Err(if ends_early {
+                DecodeError::Truncated
+            } else {
+                DecodeError::Length
+            });
+        };
+        self.take(used)?;
+        Ok(length)
     }
 
     fn bytes(&mut self) -> Result<Vec<u8>, DecodeError> {

@@ -53,7 +53,8 @@ fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// compact-u16. What is longer does not fit a packet and is refused by the reader.
+/// compact-u16, which solana-short-vec only writes through a serde or wincode encoder. A longer length does not fit a
+/// packet, and the reader refuses it.
 fn length(out: &mut Vec<u8>, value: usize) {
     let mut rest = value;
     loop {

@@ -21,7 +21,7 @@ const MINUTE_MS: u64 = 60_000;
 /// More than any pause between two tries.
 const NEXT_TRY_MS: u64 = 60_000;
 
-/// A world whose transaction was sent and can't land any more. Nobody knows a status of it.
+/// A world whose transaction was sent and can't land any more. No node knows a status of it.
 fn lapsed() -> World {
     let world = World::new();
     assert_eq!(world.observe(&[watch(1, SINCE)])[0].state, TxState::Unknown);
@@ -227,7 +227,7 @@ fn t46_statuses_of_null_from_one_node_fail_nothing_that_landed() {
         "the other one knows it"
     );
 
-    // The other one is away, and back within the minute.
+    // The other one does not answer, and answers again within the minute.
     let world = lapsed();
     let nodes = Nodes::of(&world, Second::Away);
     for _ in 0..3 {
@@ -274,7 +274,7 @@ fn t46_a_node_that_lags_proves_nothing_for_the_other() {
     assert_eq!(state(&world, &nodes), TxState::Unknown);
 }
 
-/// What a plan says of the transaction's life.
+/// What a plan records of the transaction's lifetime.
 fn planned(blockhash: &str, simulated_at: u64) -> Watch {
     let mut watch = watch(1, SINCE);
     watch.evidence[0].reads = vec![ReadWanted {
@@ -289,7 +289,7 @@ fn planned(blockhash: &str, simulated_at: u64) -> Watch {
 
 #[test]
 fn t46_a_transaction_that_a_lagging_node_journaled_lives_for_as_long_as_its_blockhash() {
-    // The chain is 300 blocks further than the node that said at which slot it is journaled.
+    // The chain is 300 blocks further than the node whose slot is journaled.
     let hash = Deal::example().blockhash.to_string();
     for simulated_at in [SINCE - 2, SINCE + 300] {
         let world = World::new();
@@ -338,7 +338,7 @@ fn t46_a_head_in_the_future_holds_no_transaction_for_ever_and_hides_no_slot() {
     proof(nodes.observe(&world, &watch).state);
 }
 
-/// Whatever one of two nodes lacks, nothing expires, and the log says once what is missing.
+/// Whatever one of two nodes lacks, nothing expires, and the log reports once what is missing.
 #[track_caller]
 fn unproven_with(event: &str, change: impl Fn(&mut Chain)) {
     for both in [false, true] {
@@ -437,7 +437,7 @@ fn t46_a_node_without_a_history_of_statuses_proves_nothing() {
 
 #[test]
 fn t46_a_node_that_lacks_a_block_of_the_window_proves_nothing() {
-    // It was started again from a snapshot, say: what is around the hole it knows.
+    // It was restarted from a snapshot, for example: it knows what is around the hole.
     for hole in [SINCE, SINCE + 1, 1_100, LAST_SLOT - 1, LAST_SLOT] {
         unproven_with("expiry_blocks_missing", |node| {
             node.holes.insert(hole);
@@ -474,7 +474,7 @@ fn t46_blocks_without_transactions_are_passed_over_a_few_times() {
 fn t46_a_node_that_keeps_no_votes_has_canaries_all_the_same() {
     let world = lapsed();
     let nodes = with_second(&world, |second| {
-        // All but one of the signatures that are asked for.
+        // All but one of the queried signatures.
         for slot in [SINCE, LAST_SLOT] {
             for number in [0, 2, 5] {
                 second.statuses.insert(canary(slot, number), Value::Null);
@@ -541,7 +541,7 @@ fn t46_null_at_any_one_call_of_any_node_proves_nothing_in_that_look() {
         world.host.advance_ms(NEXT_TRY_MS);
         proof(state(&world, &nodes));
     }
-    // Of the first one: the look, the blocks, and its half of the batch.
+    // Of the first one: the poll, the blocks, and its half of the batch.
     let all = {
         let world = lapsed();
         world.chain().calls = 0;
@@ -560,7 +560,7 @@ fn t46_null_at_any_one_call_of_any_node_proves_nothing_in_that_look() {
         world.chain().calls = 0;
         world.chain().null_at = Some(call);
         match nodes.try_observe(&world, &[watch(1, SINCE)]) {
-            // The look itself did not succeed.
+            // The poll itself did not succeed.
             Err(_) => assert!(call <= 4, "call {call}"),
             Ok(seen) => assert_eq!(seen[0].state, TxState::Lapsed, "call {call}"),
         }
@@ -571,7 +571,7 @@ fn t46_null_at_any_one_call_of_any_node_proves_nothing_in_that_look() {
 
 #[test]
 fn t46_null_at_any_one_call_of_an_only_node_delays_and_never_fails() {
-    // Looks every few seconds for three minutes, one of whose calls is answered with null.
+    // Polls every few seconds for three minutes, one of whose calls is answered with null.
     let run = |null_at: Option<usize>| {
         let world = lapsed();
         world.chain().calls = 0;
@@ -656,7 +656,7 @@ fn t46_neighbours_are_proven_together_and_others_in_turn() {
         .map(|(seed, since)| watch(seed, *since))
         .collect();
     for _ in 0..200 {
-        // Somebody else's payment, so that heights are seen.
+        // Another payer's payment, so that heights are seen.
         world.observe(&[watch(200, 5_000)]);
         world.chain().advance(4);
     }
@@ -675,7 +675,7 @@ fn t46_neighbours_are_proven_together_and_others_in_turn() {
     };
     assert_eq!(look(), (40, 40));
     assert_eq!(look(), (80, 0));
-    // Each: the look, the list of blocks, three blocks in one batch, and the comparison.
+    // Each: the poll, the list of blocks, three blocks in one batch, and the comparison.
     assert_eq!(world.host.round_trips() - before, 8);
 }
 

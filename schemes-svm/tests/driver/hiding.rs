@@ -85,7 +85,7 @@ fn a_transaction_that_the_first_node_hides_is_shown_by_the_second_within_seconds
         hide(&mut world.chain());
         let took = shown_after_ms(&world, &nodes, 8_000);
         assert!(took.is_some_and(|took| took <= 4_000), "{number}: {took:?}");
-        // Each later look asks anew, and not at each poll.
+        // Each later query is a new one, and not at each poll.
         let before = comparisons(&world);
         assert!(shown_after_ms(&world, &nodes, 4_000).is_some(), "{number}");
         assert!(comparisons(&world) - before <= 4, "{number}");

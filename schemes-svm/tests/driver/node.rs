@@ -1,4 +1,4 @@
-//! A node by script, and what the core hands to a driver.
+//! A scripted node, and what the core sends to a driver.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -19,7 +19,7 @@ pub const NETWORK: &str = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
 pub const GENESIS: &str = "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG";
 pub const NOW_S: u64 = 1_800_000_000;
 
-/// What the node says.
+/// The node's answers.
 #[derive(Debug, Clone)]
 pub struct Chain {
     pub genesis: String,
@@ -35,7 +35,7 @@ pub struct Chain {
     pub history: BTreeMap<String, Value>,
     pub transactions: BTreeMap<String, Value>,
     pub tables: BTreeMap<Address, (Address, Vec<u8>)>,
-    /// The oldest slot whose block the node says it has.
+    /// The oldest slot whose block the node claims to have.
     pub first_available: u64,
     /// Slots whose blocks this node lacks.
     pub holes: BTreeSet<u64>,
@@ -374,7 +374,7 @@ pub fn refusal(code: i64, message: &str) -> RpcResult {
     })
 }
 
-/// All of a set's members are what the driver's list says, and the other way round.
+/// All of a set's members are what the driver's list contains, and the reverse.
 pub fn asked_methods(host: &ScriptHost) -> BTreeSet<String> {
     host.recorded()
         .into_iter()

@@ -1,15 +1,11 @@
 //! A host with a second node.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use sdk_plugin::chain::{Observation, Watch};
-use sdk_plugin::host::{
-    JobRequest, Level, MetricKind, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest,
-    StoreResponse,
-};
-use sdk_plugin::testkit::{ScriptHost, block_on};
-use sdk_plugin::{ChainDriver, Cx, Fault, HostServices, Value, async_trait};
+use sdk_plugin::host::{RpcRequest, RpcResponse};
+use sdk_plugin::testkit::{HostLayer, ScriptHost, block_on};
+use sdk_plugin::{ChainDriver, Cx, Fault, HostServices, async_trait};
 
 use crate::node::{Chain, NETWORK, World};
 
@@ -43,7 +39,7 @@ impl Nodes {
         *self.second.lock().unwrap() = second;
     }
 
-    /// Looks at attempts with these nodes.
+    /// Polls attempts with these nodes.
     pub fn try_observe(&self, world: &World, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
         let mut context = self.first.context(NETWORK);
         context.network.options = world.options.clone();
@@ -59,7 +55,11 @@ impl Nodes {
 }
 
 #[async_trait]
-impl HostServices for Nodes {
+impl HostLayer for Nodes {
+    fn inner(&self) -> &dyn HostServices {
+        &*self.first
+    }
+
     async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
         let RpcRequest::Compare { calls, .. } = &request else {
             return self.first.rpc(call, request).await;
@@ -75,33 +75,5 @@ impl HostServices for Nodes {
             }
         }
         Ok(response)
-    }
-
-    async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
-        self.first.sign(call, request).await
-    }
-
-    async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
-        self.first.store(call, request).await
-    }
-
-    async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
-        self.first.job(call, request).await
-    }
-
-    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
-        self.first.sleep(call, millis).await
-    }
-
-    fn now_unix_ns(&self) -> u64 {
-        self.first.now_unix_ns()
-    }
-
-    fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
-        self.first.log(call, level, target, message, fields);
-    }
-
-    fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
-        self.first.metric(kind, name, value, labels);
     }
 }

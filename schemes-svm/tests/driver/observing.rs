@@ -1,4 +1,4 @@
-//! Where attempts stand, and what landed ones did.
+//! The state of attempts, and what landed ones did.
 
 use schemes_svm::testkit::Deal;
 use sdk_plugin::chain::{BlockRef, BlockStands, Observation, TxState, Watch};
@@ -153,7 +153,7 @@ fn a_landed_transaction_shows_its_transfers_and_balances() {
         (Amount::ZERO, Amount::from(10_000u64))
     );
 
-    // A transaction in another block than its status says, or malformed, shows nothing.
+    // A transaction in another block than its status has, or malformed, shows nothing.
     for wrong in [shown(997, 10_000), json!({"slot": 998}), json!(7)] {
         world.chain().transactions.insert(tx_id(1), wrong);
         assert_eq!(one(&world, 990).state, TxState::Pending);
@@ -183,7 +183,7 @@ fn a_transaction_that_failed_on_chain_is_reverted_with_its_error() {
             .insert(tx_id(1), status(998, stage, error.clone()));
         assert_eq!(one(&world, 990).state, TxState::Pending, "on a fork, perhaps");
     }
-    // The same node shows that it went well.
+    // The same node shows that it succeeded.
     world
         .chain()
         .statuses
@@ -329,7 +329,7 @@ fn an_error_that_only_one_node_shows_fails_nothing() {
     let state = |world: &World, nodes: &Nodes| nodes.observe(world, &watch(1, 990)).state;
     let is_failed = |state: &TxState| matches!(state, TxState::Reverted { .. });
 
-    // The second one does not know it, or knows that it went well.
+    // The second one does not know it, or knows that it succeeded.
     for word in [None, Some(status(998, "finalized", Value::Null))] {
         let world = world();
         let mut second = world.chain().clone();
@@ -347,7 +347,7 @@ fn an_error_that_only_one_node_shows_fails_nothing() {
         world.chain().transactions.insert(tx_id(1), failed);
         assert!(is_failed(&state(&world, &nodes)), "both say so");
     }
-    // The second one is away.
+    // The second one does not answer.
     let away = world();
     let nodes = Nodes::of(&away, Second::Away);
     for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! A first node that answers well-formed nonsense: a healthy second node serves the payment, and nobody is blamed.
+//! A first node that answers well-formed nonsense: a healthy second node serves the payment, and no payment is refused.
 
 use schemes_svm::exact::reason;
 use schemes_svm::testkit::Deal;
@@ -7,9 +7,9 @@ use sdk_plugin::testkit::block_on;
 use sdk_plugin::{FaultKind, SchemeHandler, Value};
 use serde_json::json;
 
-use crate::world::{Chain, World, fee_payer, good, trouble};
+use crate::world::{Chain, World, fee_payer, good, internal_error};
 
-/// Slots that no other node comes near.
+/// Slots far from those of every other node.
 const ABSURD: [u64; 5] = [0, 1, 9_000_000, 1_000_000_000_000_000, u64::MAX - 1_000];
 /// High enough that there are slots far below.
 const HEAD: u64 = 500_000;
@@ -18,7 +18,7 @@ fn too_little() -> Value {
     json!({"InstructionError": [2, {"Custom": 1}]})
 }
 
-/// The first node says so at this slot, and the second one sees the chain as it is.
+/// The first node shows this at this slot, and the second one sees the chain as it is.
 fn first_says(error: Value, slot: u64) -> World {
     World::new()
         .with(|chain| {
@@ -44,7 +44,7 @@ fn an_absurd_slot_of_one_node_is_no_newer_state() {
 #[test]
 fn an_absurd_slot_of_the_second_node_is_no_newer_state() {
     for slot in ABSURD {
-        // The first one does not know the payer's new balance yet when it is asked alone.
+        // The first one does not know the payer's new balance yet when it is read alone.
         let world = World::new().with(|chain| chain.slot = HEAD).with_second(|chain| {
             chain.slot = slot;
             chain.error = json!("BlockhashNotFound");
@@ -78,7 +78,7 @@ fn an_absurd_slot_of_a_node_that_is_alone_blames_nobody() {
         let world = first_says(too_little(), HEAD).with_second(second);
         assert_eq!(world.refusal(&good()).reason, reason::SIMULATION_FAILED);
         world.chain().slot = slot;
-        let world = world.with_second(|chain| chain.simulation = Some(trouble()));
+        let world = world.with_second(|chain| chain.simulation = Some(internal_error()));
         let fault = world.try_verify(&good()).expect_err("nobody is blamed");
         assert_eq!(fault.kind, FaultKind::Unavailable, "{fault}");
     }
@@ -115,7 +115,7 @@ fn a_malformed_simulation_is_put_to_the_second_node() {
         RpcResult::Ok(
             json!({"context": {"slot": HEAD}, "value": {"err": null, "preBalances": ["x"], "postBalances": []}}),
         ),
-        trouble(),
+        internal_error(),
     ] {
         let world = first_says(Value::Null, HEAD);
         world.chain().simulation = Some(nonsense.clone());

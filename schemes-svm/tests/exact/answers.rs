@@ -1,4 +1,4 @@
-//! Protocol v1's words, the operator's list of assets, and trouble of nodes, which is never a refusal.
+//! Protocol v1's reasons, the operator's list of assets, and faults of nodes, which are never a refusal.
 
 use schemes_svm::exact::reason;
 use schemes_svm::testkit::{Deal, memo};
@@ -7,7 +7,7 @@ use sdk_plugin::host::{RpcError, RpcResult};
 use serde_json::json;
 
 use crate::checks::{positional, wallet, wallets, with_table};
-use crate::world::{World, at_slot, changed, good, trouble, v1};
+use crate::world::{World, at_slot, changed, good, internal_error, v1};
 
 #[test]
 fn protocol_v1_has_its_own_names() {
@@ -79,13 +79,13 @@ fn trouble_of_a_node_is_a_fault_and_never_a_refusal() {
     world.host.queue_rpc_fault(Fault::unavailable("no node"));
     assert!(world.try_verify(&good()).is_err());
     for answer in [
-        trouble(),
+        internal_error(),
         RpcResult::Ok(json!(null)),
         RpcResult::Ok(json!({"context": {"slot": 1}, "value": {}})),
         at_slot(json!({"err": null, "preBalances": [1], "postBalances": ["x"]})),
         at_slot(json!({"err": null, "preTokenBalances": [{}], "postTokenBalances": []})),
         at_slot(json!({"err": null, "innerInstructions": [{}]})),
-        // Our own poverty is not the buyer's fault.
+        // That our own fee payer is unfunded is not the buyer's fault.
         at_slot(json!({"err": "InsufficientFundsForFee"})),
         at_slot(json!({"err": {"InsufficientFundsForRent": {"account_index": 0}}})),
     ] {

@@ -522,7 +522,7 @@ fn known() -> Known {
     }
 }
 
-/// The destination comes from a table that nobody has made.
+/// The destination comes from a table that does not exist.
 pub fn with_table() -> PaymentRequest {
     changed(|draft| draft.tables = vec![(Key::of_seed(70).address(), vec![Deal::example().destination()])])
 }

@@ -103,7 +103,7 @@ fn the_payee_gets_exactly_the_amount_and_the_fee_payer_pays_no_more_than_the_fee
     }
     let dear = World::new().with(|chain| chain.cost = Some(10_002));
     assert_eq!(dear.refused(&good()), reason::SIMULATION_FAILED);
-    // Where the node does not show it, the static checks stand for a plain mint.
+    // Where the node does not show it, the static checks decide for a plain mint.
     let silent = World::new().with(|chain| chain.shows_balances = false);
     assert!(silent.verify(&good()).is_ok());
 }
@@ -120,7 +120,7 @@ fn a_smart_wallet_pays_by_an_inner_transfer_of_at_least_the_amount() {
             chain.accounts.insert(deal.mint, mint_2022(None));
         });
         assert_eq!(world.verify(&wallet(|_| {})), Ok(vault.to_string()));
-        // Whose the source is must be read, where no balances say it and it is not the vault's associated account.
+        // The owner of the source must be read, where no balances show it and it is not the vault's associated account.
         assert_eq!(world.host.round_trips(), 2);
     }
     // Compiled form, and transfers of others beside it.

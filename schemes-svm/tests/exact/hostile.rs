@@ -112,7 +112,7 @@ fn the_buyers_own_creation_is_the_only_mutation_that_its_mode_adds() {
         if mutation.fate == Fate::FailsOnChain {
             continue;
         }
-        let expected = mutation.fate == Fate::Pays || mutation.name == "stranger 4 at 2";
+        let expected = mutation.fate == Fate::Pays || mutation.name == "foreign instruction 4 at 2";
         assert_eq!(verdict.is_ok(), expected, "{}: {verdict:?}", mutation.name);
     }
 }

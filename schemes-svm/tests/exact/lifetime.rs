@@ -18,7 +18,7 @@ fn listed(age: u8) -> Vec<[u8; 32]> {
     list
 }
 
-/// A facilitator that has offered its fee payers on a chain that lists this, and stands at one block.
+/// A facilitator that has offered its fee payers on a chain with this list, at one block.
 fn offered(world: World, list: Vec<[u8; 32]>) -> World {
     let world = world.with(|chain| {
         chain.lamports.insert(fee_payer(), 1_000_000_000);

@@ -1,4 +1,4 @@
-//! `exact` against a scripted chain: golden vectors, every reason, the order of checks, trouble of nodes, what evidence
+//! `exact` against a scripted chain: golden vectors, every reason, the order of checks, faults of nodes, what evidence
 //! proves, and hostile transactions.
 
 mod absurd_nodes;

@@ -73,7 +73,8 @@ fn t59_a_fee_payer_below_its_floor_is_not_offered_and_still_accepted() {
     world.chain().lamports.insert(other, 0);
     world.host.advance_ms(10_000);
     assert_eq!(offered(&world), Vec::<Option<String>>::new(), "none is left");
-    // Nothing is offered, and the operator hears it. Who has an offer is served: the first fee payer can pay for thousands.
+    // Nothing is offered, and the operator gets a warning. Payments with an offer are served: the first fee payer can pay
+    // for thousands.
     let told = check(&world);
     assert!(told.ready);
     let [warning] = told.warnings.as_slice() else {

@@ -64,7 +64,7 @@ fn version_1(name: &str) -> Vec<u8> {
 
 #[test]
 fn t121_a_version_1_transaction_is_named_as_such_whatever_its_size() {
-    // 900 bytes of which only the first says anything.
+    // 900 bytes of which only the first is meaningful.
     let mut other = vec![0xff; 900];
     other[0] = 0x81;
     let mut all = vec![other];

@@ -1,4 +1,4 @@
-//! What a plan asks for.
+//! The contents of a plan.
 
 use schemes_svm::exact::reason;
 use schemes_svm::testkit::Deal;

@@ -1,4 +1,4 @@
-//! Threats T-119, T-123 and T-164: what one node's view of the chain says of a payer, and who is blamed for it.
+//! Threats T-119, T-123 and T-164: what one node's view of the chain shows of a payer, and whether the payer is refused for it.
 
 use schemes_svm::exact::config::CreateAtaMode;
 use schemes_svm::exact::reason;
@@ -85,7 +85,7 @@ fn t119_a_blockhash_that_a_second_node_knows_is_good_at_once() {
 
 #[test]
 fn t119_nodes_that_lag_or_stand_still_blame_nobody() {
-    // Both know only an old block, stand still, or contradict themselves.
+    // Both know only an old block, make no progress, or contradict themselves.
     for change in [
         (|chain: &mut Chain| chain.time_s = Some(NOW_S - 60)) as fn(&mut Chain),
         |chain| chain.stands = true,
@@ -300,7 +300,7 @@ fn a_delegate_of_our_own_tokens_is_refused_on_every_kind_of_node() {
             assert_eq!(refusal.reason, reason::SIMULATION_FAILED, "{shows_balances}");
             assert_eq!(message(&refusal), "it moves the facilitator's own funds");
         }
-        // Of somebody else, a delegate may pay.
+        // A delegate of another owner may pay.
         if source == elsewhere {
             let world = World::new().with(|chain| {
                 chain.shows_balances = false;

@@ -1,4 +1,4 @@
-//! A chain that answers as told, the vectors' parties, and requests as the core hands them over.
+//! A scripted chain, the vectors' parties, and requests as the core sends them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,13 +11,11 @@ use schemes_svm::text;
 use schemes_svm::token::{TransferChecked, instructions};
 use schemes_svm::wire::Transaction;
 use sdk_plugin::chain::Lane;
-use sdk_plugin::host::{
-    JobRequest, Level, MetricKind, RpcCall, RpcError, RpcRequest, RpcResponse, RpcResult, SignRequest,
-    Signature, StoreRequest, StoreResponse,
-};
+use sdk_plugin::host::{RpcCall, RpcRequest, RpcResponse, RpcResult};
 use sdk_plugin::request::{Accepted, ProtocolVersion, Purpose};
-use sdk_plugin::scheme::{Identified, Identity, Plan, Planned, Refusal, Verdict};
-use sdk_plugin::testkit::{Recorded, ScriptHost, block_on};
+use sdk_plugin::scheme::{Identified, Plan, Refusal, Verdict};
+pub use sdk_plugin::testkit::internal_error;
+use sdk_plugin::testkit::{self, HostLayer, Recorded, ScriptHost, block_on};
 use sdk_plugin::{
     CallContext, Cx, Fault, HostServices, PaymentRequest, Requirements, SchemeHandler, Value, async_trait,
 };
@@ -38,7 +36,7 @@ pub fn retained() -> Address {
     Key::of_seed(8).address()
 }
 
-/// What the chain says.
+/// The chain's answers.
 #[derive(Debug, Clone)]
 pub struct Chain {
     /// By address: owner and data.
@@ -50,7 +48,7 @@ pub struct Chain {
     pub error: Value,
     /// Lamports that the simulation takes from the fee payer; `None`: the fee.
     pub cost: Option<u64>,
-    /// What arrives, where it is not what the top-level transfers say.
+    /// What arrives, where it differs from the top-level transfers.
     pub arrives: Option<u64>,
     /// Whether the node shows balances before and after.
     pub shows_balances: bool,
@@ -61,7 +59,7 @@ pub struct Chain {
     pub inner: Value,
     /// The slot of the next answer; each simulation finds one more.
     pub slot: u64,
-    /// The chain stands still.
+    /// The chain makes no progress.
     pub stands: bool,
     /// Seconds since the epoch by the chain's clock.
     pub time_s: Option<u64>,
@@ -258,7 +256,11 @@ struct TwoNodes {
 }
 
 #[async_trait]
-impl HostServices for TwoNodes {
+impl HostLayer for TwoNodes {
+    fn inner(&self) -> &dyn HostServices {
+        &*self.first
+    }
+
     async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
         let mut response = self.first.rpc(call, request.clone()).await?;
         if let RpcRequest::Compare { calls, .. } = &request {
@@ -268,46 +270,9 @@ impl HostServices for TwoNodes {
         }
         Ok(response)
     }
-
-    async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
-        self.first.sign(call, request).await
-    }
-
-    async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
-        self.first.store(call, request).await
-    }
-
-    async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
-        self.first.job(call, request).await
-    }
-
-    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
-        self.first.sleep(call, millis).await
-    }
-
-    fn now_unix_ns(&self) -> u64 {
-        self.first.now_unix_ns()
-    }
-
-    fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
-        self.first.log(call, level, target, message, fields);
-    }
-
-    fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
-        self.first.metric(kind, name, value, labels);
-    }
 }
 
-/// Trouble of the node itself.
-pub fn trouble() -> RpcResult {
-    RpcResult::Error(RpcError {
-        code: -32603,
-        message: "internal error".into(),
-        data: Value::Null,
-    })
-}
-
-/// A scheme instance, its host, and the chain behind it.
+/// A scheme instance, its host, and its chain.
 pub struct World {
     pub host: Arc<ScriptHost>,
     pub exact: ExactSvm,
@@ -391,10 +356,7 @@ impl World {
     }
 
     pub fn identify(&self, request: &PaymentRequest) -> Result<Identified, Refusal> {
-        match block_on(self.exact.identify(&self.cx(), request)).expect("no fault") {
-            Identity::Identified(identified) => Ok(identified),
-            Identity::Refused(refusal) => Err(refusal),
-        }
+        testkit::identify(&self.exact, &self.cx(), request)
     }
 
     pub fn try_verify(&self, request: &PaymentRequest) -> Result<Verdict, Fault> {
@@ -403,10 +365,7 @@ impl World {
 
     /// The payer of a good payment.
     pub fn verify(&self, request: &PaymentRequest) -> Result<String, Refusal> {
-        match self.try_verify(request).expect("no fault") {
-            Verdict::Valid(valid) => Ok(valid.payer),
-            Verdict::Invalid(refusal) => Err(refusal),
-        }
+        testkit::verify(&self.exact, &self.cx(), request)
     }
 
     /// The same refusal from verify and from plan.
@@ -417,11 +376,7 @@ impl World {
     }
 
     pub fn plan(&self, request: &PaymentRequest) -> Result<Plan, Refusal> {
-        match block_on(self.exact.plan(&self.cx(), request)).expect("no fault") {
-            Planned::Plan(plan) => Ok(plan),
-            Planned::Refused(refusal) => Err(refusal),
-            Planned::Done(done) => panic!("settled without a transaction: {done:?}"),
-        }
+        testkit::plan(&self.exact, &self.cx(), request)
     }
 
     /// The same reason from verify and from plan, in fresh instances on the same chain.
@@ -436,7 +391,7 @@ impl World {
         verified
     }
 
-    /// How often two nodes were asked.
+    /// How often two nodes were read.
     pub fn second_opinions(&self) -> usize {
         let recorded = self.host.recorded().into_iter();
         recorded
@@ -484,7 +439,7 @@ pub fn lane(signer: &Address) -> Lane {
     }
 }
 
-/// The request for a transaction, as the core hands it over, with the terms of the example.
+/// The request for a transaction, as the core sends it, with the terms of the example.
 pub fn request(transaction: &[u8]) -> PaymentRequest {
     request_of(&Deal::example(), transaction)
 }
@@ -538,7 +493,7 @@ pub fn v1(mut request: PaymentRequest) -> PaymentRequest {
     request
 }
 
-/// An active look-up table's account.
+/// An active address lookup table's account.
 pub fn table(addresses: &[Address]) -> (Address, Vec<u8>) {
     let mut data = 1u32.to_le_bytes().to_vec();
     data.extend(u64::MAX.to_le_bytes());

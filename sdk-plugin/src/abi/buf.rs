@@ -6,6 +6,7 @@ use std::ptr;
 use super::raw::{Buf, Bytes};
 
 impl Bytes {
+    /// No bytes.
     pub const EMPTY: Self = Self {
         ptr: ptr::null(),
         len: 0,
@@ -38,6 +39,7 @@ impl Bytes {
 }
 
 impl Buf {
+    /// No bytes; nothing to release.
     pub const EMPTY: Self = Self {
         ptr: ptr::null(),
         len: 0,
@@ -46,7 +48,7 @@ impl Buf {
     };
 }
 
-/// Gives `bytes` to the other side, which hands them back through `release` exactly once (R3).
+/// Gives `bytes` to the other side, which returns them through `release` exactly once (R3).
 #[must_use]
 pub fn give(bytes: Vec<u8>) -> Buf {
     if bytes.is_empty() {
@@ -64,7 +66,7 @@ pub fn give(bytes: Vec<u8>) -> Buf {
 
 extern "C" fn release_vec(owner: *mut c_void, _ptr: *const u8, _len: usize) {
     if !owner.is_null() {
-        // SAFETY: `owner` is the box that `give` turned into a pointer, and R3 says that it comes back once.
+        // SAFETY: `owner` is the box that `give` turned into a pointer, and by R3 it comes back once.
         drop(unsafe { Box::from_raw(owner.cast::<Vec<u8>>()) });
     }
 }
@@ -75,7 +77,7 @@ pub struct Received(Buf);
 
 impl Received {
     /// # Safety
-    /// `buf` is owned by the caller and obeys R3; nobody else releases it.
+    /// `buf` is owned by the caller and obeys R3; only the caller releases it.
     #[must_use]
     pub unsafe fn new(buf: Buf) -> Self {
         Self(buf)

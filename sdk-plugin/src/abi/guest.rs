@@ -29,22 +29,26 @@ pub struct PluginRoles {
     pub schemes: Vec<(String, Arc<dyn SchemeHandler>)>,
     /// CAIP-2 namespace and its driver.
     pub drivers: Vec<(String, Arc<dyn ChainDriver>)>,
+    /// Operations on the instance as a whole, if it has any.
     pub lifecycle: Option<Arc<dyn Lifecycle>>,
 }
 
 impl PluginRoles {
+    /// Adds the handler of a scheme.
     #[must_use]
     pub fn scheme(mut self, name: impl Into<String>, handler: impl SchemeHandler) -> Self {
         self.schemes.push((name.into(), Arc::new(handler)));
         self
     }
 
+    /// Adds the driver of a family (CAIP-2 namespace).
     #[must_use]
     pub fn driver(mut self, family: impl Into<String>, driver: impl ChainDriver) -> Self {
         self.drivers.push((family.into(), Arc::new(driver)));
         self
     }
 
+    /// Sets the operations on the instance as a whole.
     #[must_use]
     pub fn lifecycle(mut self, lifecycle: impl Lifecycle) -> Self {
         self.lifecycle = Some(Arc::new(lifecycle));
@@ -58,12 +62,12 @@ impl PluginRoles {
         if schemes.len() != self.schemes.len() || families.len() != self.drivers.len() {
             return Err(Fault::internal("the plugin hands over two handlers for one role"));
         }
-        let told: BTreeSet<&str> = manifest.schemes.iter().map(|role| role.scheme.as_str()).collect();
-        let told_families: BTreeSet<&str> =
+        let declared: BTreeSet<&str> = manifest.schemes.iter().map(|role| role.scheme.as_str()).collect();
+        let declared_families: BTreeSet<&str> =
             manifest.drivers.iter().map(|role| role.family.as_str()).collect();
         let difference = schemes
-            .symmetric_difference(&told)
-            .chain(families.symmetric_difference(&told_families))
+            .symmetric_difference(&declared)
+            .chain(families.symmetric_difference(&declared_families))
             .next();
         difference.map_or(Ok(()), |role| {
             Err(Fault::internal(format!(
@@ -147,7 +151,7 @@ extern "C" fn create<G: Guest>(
     error: *mut Buf,
 ) -> *mut Instance {
     let made = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the host passes its table, alive for the life of the process, and lends the configuration.
+        // SAFETY: the host passes its table, which lives as long as the process, and lends the configuration.
         let (host, config) = unsafe { (read_sized(host), config.borrow(isize::MAX as usize)) };
         create_instance::<G>(host, instance_id, config)
     }));
@@ -187,7 +191,7 @@ fn create_instance<G: Guest>(
     Ok(Arc::new(Shared::new(host, instance_id, roles, cap)))
 }
 
-/// The instance behind a pointer that [`create`] returned.
+/// The instance that a pointer from [`create`] points to.
 ///
 /// # Safety
 /// `instance` is null, or came from [`create`] and was not destroyed yet.
@@ -196,7 +200,7 @@ unsafe fn instance_of(instance: *mut Instance) -> Option<Arc<Shared>> {
         return None;
     }
     let shared = instance.cast_const().cast::<Shared>();
-    // SAFETY: the pointer is that of a live `Arc` (the caller's word), whose count this raises for the new handle.
+    // SAFETY: the caller guarantees that the pointer is that of a live `Arc`, whose count this raises for the new handle.
     unsafe {
         Arc::increment_strong_count(shared);
         Some(Arc::from_raw(shared))

@@ -42,7 +42,7 @@ pub(super) struct HostTable {
     spawn: extern "C" fn(*mut c_void, u64, Option<RunFn>, *mut c_void),
 }
 
-// SAFETY: every function may be called from any thread (R6); `ctx` is only handed back to them.
+// SAFETY: every function may be called from any thread (R6); `ctx` is only passed back to them.
 unsafe impl Send for HostTable {}
 // SAFETY: as above.
 unsafe impl Sync for HostTable {}
@@ -192,7 +192,7 @@ enum MeetingState {
     Taken,
 }
 
-/// A host service being asked. Dropped early, it tells the host to stop; the completion still comes, to nobody.
+/// An open call of a host service. Dropped early, it cancels the call; the completion still comes and is discarded.
 #[derive(Debug)]
 struct HostCall {
     shared: Arc<Shared>,
@@ -222,7 +222,7 @@ impl HostCall {
         };
         let status = (shared.host.call)(shared.host.ctx, shared.instance_id, &raw const call);
         if status < 0 {
-            // SAFETY: refused, so the host never completes (R4) and the handle made for it is still ours.
+            // SAFETY: refused, so the host never completes (R4) and this side still owns the handle made for it.
             drop(unsafe { Arc::from_raw(ctx) });
             return Err(FaultBody::decode(
                 status,

@@ -18,5 +18,5 @@ mod serve;
 
 pub use guest::{Guest, Lifecycle, PluginRoles};
 
-/// Largest message in bytes where the manifest asks for nothing else (R9).
+/// Largest message in bytes unless the manifest sets another limit (R9).
 pub const DEFAULT_MESSAGE_BYTES: usize = 1 << 20;

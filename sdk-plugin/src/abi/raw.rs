@@ -10,20 +10,34 @@ use std::mem::{align_of, offset_of, size_of};
 use crate::FaultKind;
 use crate::host::{Level, MetricKind};
 
+/// Major version of this ABI. Both sides must have the same one.
 pub const ABI_MAJOR: u16 = 1;
+/// Minor version of this ABI: functions and fields are only added at the end.
 pub const ABI_MINOR: u16 = 0;
 
+/// Success.
 pub const OK: i32 = 0;
+/// [`FaultKind::Invalid`].
 pub const E_INVALID: i32 = -1;
+/// [`FaultKind::Unsupported`].
 pub const E_UNSUPPORTED: i32 = -2;
+/// [`FaultKind::Cancelled`].
 pub const E_CANCELLED: i32 = -3;
+/// [`FaultKind::Deadline`].
 pub const E_DEADLINE: i32 = -4;
+/// [`FaultKind::Overloaded`].
 pub const E_OVERLOADED: i32 = -5;
+/// [`FaultKind::Shutdown`].
 pub const E_SHUTDOWN: i32 = -6;
+/// [`FaultKind::Panic`].
 pub const E_PANIC: i32 = -7;
+/// [`FaultKind::Internal`].
 pub const E_INTERNAL: i32 = -8;
+/// [`FaultKind::Denied`].
 pub const E_DENIED: i32 = -9;
+/// [`FaultKind::Indeterminate`].
 pub const E_INDETERMINATE: i32 = -10;
+/// [`FaultKind::Unavailable`].
 pub const E_UNAVAILABLE: i32 = -11;
 
 /// Panics are caught (not `panic = "abort"`).
@@ -40,20 +54,26 @@ pub const MANIFEST_SECTION: &str = ".x402p";
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Bytes {
+    /// First byte; null only with `len` 0.
     pub ptr: *const u8,
+    /// Number of bytes.
     pub len: usize,
 }
 
 /// `release` of a [`Buf`].
 pub type ReleaseFn = extern "C" fn(owner: *mut c_void, ptr: *const u8, len: usize);
 
-/// `x402p_buf`: owned by whoever holds it, released exactly once (R3).
+/// `x402p_buf`: owned by its holder, who releases it exactly once (R3).
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Buf {
+    /// First byte; null only with `len` 0.
     pub ptr: *const u8,
+    /// Number of bytes.
     pub len: usize,
+    /// Passed to `release`.
     pub owner: *mut c_void,
+    /// Frees the bytes; called once by the receiver. `None`: there is nothing to free.
     pub release: Option<ReleaseFn>,
 }
 
@@ -64,16 +84,25 @@ pub type CompleteFn = extern "C" fn(ctx: *mut c_void, status: i32, response: Buf
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
+    /// Bytes of this struct on the side that wrote it.
     pub struct_size: u32,
+    /// Zero.
     pub reserved: u32,
+    /// Id of the call, not 0 and unique per caller.
     pub call_id: u64,
+    /// The open call that the plugin is serving with this one; 0 in the background, and from the host.
     pub parent_id: u64,
     /// Nanoseconds left, 0 for no limit.
     pub timeout_ns: u64,
+    /// Name of the operation, UTF-8.
     pub op: Bytes,
+    /// The request, JSON.
     pub request: Bytes,
+    /// W3C `traceparent` of the caller, UTF-8; may be empty.
     pub trace: Bytes,
+    /// Passed to `complete`.
     pub ctx: *mut c_void,
+    /// Called exactly once with the result, from any thread.
     pub complete: Option<CompleteFn>,
 }
 
@@ -90,20 +119,31 @@ pub type RunFn = extern "C" fn(task: *mut c_void);
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Host {
+    /// Bytes of this struct on the host's side.
     pub struct_size: u32,
+    /// The host's major version.
     pub abi_major: u16,
+    /// The host's minor version.
     pub abi_minor: u16,
+    /// Passed to every function of the host.
     pub ctx: *mut c_void,
+    /// Writes a log line.
     pub log: Option<LogFn>,
+    /// The least important level that the host records, as in [`Level`].
     pub log_level: Option<extern "C" fn(*mut c_void) -> i32>,
+    /// Nanoseconds since the epoch.
     pub now_unix_ns: Option<extern "C" fn(*mut c_void) -> u64>,
+    /// Records a metric.
     pub metric: Option<MetricFn>,
+    /// Calls a host service.
     pub call: Option<HostCallFn>,
+    /// Cancels a call of a host service: instance id, call id.
     pub cancel: Option<extern "C" fn(*mut c_void, u64, u64)>,
+    /// Runs a function with an argument on the host's pool for this instance, once.
     pub spawn: Option<extern "C" fn(*mut c_void, u64, Option<RunFn>, *mut c_void)>,
 }
 
-// SAFETY: R6 lets every function of the table be called from any thread, and `ctx` is only ever handed back to them.
+// SAFETY: R6 lets every function of the table be called from any thread, and `ctx` is only ever passed back to them.
 unsafe impl Send for Host {}
 // SAFETY: as above.
 unsafe impl Sync for Host {}
@@ -124,14 +164,23 @@ pub type SubmitFn = extern "C" fn(*mut Instance, *const Call) -> i32;
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Plugin {
+    /// Bytes of this struct on the plugin's side.
     pub struct_size: u32,
+    /// The plugin's major version.
     pub abi_major: u16,
+    /// The plugin's minor version.
     pub abi_minor: u16,
+    /// Bits `F_*`.
     pub flags: u64,
+    /// The manifest, JSON.
     pub manifest: Bytes,
+    /// Creates an instance; null on failure.
     pub create: Option<CreateFn>,
+    /// Accepts or rejects a call.
     pub submit: Option<SubmitFn>,
+    /// Cancels an open call by its id.
     pub cancel: Option<extern "C" fn(*mut Instance, u64)>,
+    /// Destroys an instance that has no open call.
     pub destroy: Option<extern "C" fn(*mut Instance)>,
 }
 
@@ -156,21 +205,28 @@ unsafe impl Sized32 for Host {}
 unsafe impl Sized32 for Plugin {}
 
 /// Why a struct from the other side was not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
+    /// The pointer is null.
+    #[error("the pointer is null")]
     Null,
+    /// The pointer is not aligned for the struct.
+    #[error("the pointer is not aligned")]
     Misaligned,
-    /// Its `struct_size` says that it is smaller than minor 0 of this ABI.
+    /// By its `struct_size` it is smaller than in minor version 0 of this ABI.
+    #[error("the struct has {struct_size} bytes, {needed} are needed")]
     TooSmall {
+        /// Bytes by its first member.
         struct_size: u32,
+        /// Bytes of the struct in minor version 0.
         needed: usize,
     },
 }
 
-/// Copies a struct that the other side produced, having looked at its `struct_size` first (R1).
+/// Copies a struct that the other side produced, after checking its `struct_size` (R1).
 ///
 /// # Safety
-/// `ptr` is null, or points to at least as many readable bytes as its first four bytes say.
+/// `ptr` is null, or points to at least as many readable bytes as its first four bytes declare.
 pub unsafe fn read_sized<T: Sized32>(ptr: *const T) -> Result<T, ReadError> {
     if ptr.is_null() {
         return Err(ReadError::Null);
@@ -186,7 +242,7 @@ pub unsafe fn read_sized<T: Sized32>(ptr: *const T) -> Result<T, ReadError> {
             needed: size_of::<T>(),
         });
     }
-    // SAFETY: the producer says that at least `size_of::<T>()` bytes are there, and any bits are a valid `T`.
+    // SAFETY: the producer declares that at least `size_of::<T>()` bytes are there, and any bits are a valid `T`.
     Ok(unsafe { ptr.read() })
 }
 

@@ -65,7 +65,7 @@ impl Shared {
 #[derive(Debug, Default)]
 pub(super) struct CallState {
     cancelled: AtomicBool,
-    /// A send was handed to the host: an effect may have happened.
+    /// The host was asked to send: an effect may have happened.
     pub(super) sent: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
@@ -77,7 +77,7 @@ struct Completion {
     complete: Option<CompleteFn>,
 }
 
-// SAFETY: R4 allows completing from any thread, and `ctx` is only handed back.
+// SAFETY: R4 allows completing from any thread, and `ctx` is only passed back.
 unsafe impl Send for Completion {}
 
 impl Completion {
@@ -135,7 +135,7 @@ impl Future for Served {
             Err(payload) => Err(panicked(payload)),
         };
         let answer = this.answer.take();
-        // What the handler held may panic when it goes; the answer stands.
+        // The handler's values may panic when they are dropped; the response is kept.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(answer))) {
             std::mem::forget(payload);
         }
@@ -179,13 +179,13 @@ impl Served {
 
 /// The fault of a caught panic.
 pub(super) fn panicked(payload: Box<dyn Any + Send>) -> Fault {
-    let said = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let said = said.or_else(|| payload.downcast_ref::<String>().cloned());
+    let message = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let message = message.or_else(|| payload.downcast_ref::<String>().cloned());
     // Its drop could panic again.
     std::mem::forget(payload);
     Fault::new(
         FaultKind::Panic,
-        said.unwrap_or_else(|| "a panic without a message".to_owned()),
+        message.unwrap_or_else(|| "a panic without a message".to_owned()),
     )
 }
 
@@ -194,7 +194,7 @@ pub(super) fn panicked(payload: Box<dyn Any + Send>) -> Fault {
 /// # Safety
 /// The call's bytes are readable until this returns, and its `complete` may be called once when this returns `Ok`.
 pub(super) unsafe fn accept(shared: Arc<Shared>, call: &Call) -> Result<Runnable, i32> {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     let (op, request) = unsafe { (call.op.borrow(256), call.request.borrow(shared.cap)) };
     let (Some(op), Some(request), Some(complete)) = (op, request, call.complete) else {
         return Err(raw::E_INVALID);

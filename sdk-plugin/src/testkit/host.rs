@@ -15,23 +15,58 @@ use crate::host::{
 };
 use crate::{CallContext, Cx, Fault, HexBytes, HostServices, NetworkView};
 
-/// Something a plugin asked of the host, with the call it did so for.
+/// A use of a host service, with the call in which it happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Recorded {
-    Rpc { call: u64, request: RpcRequest },
-    Sign { call: u64, request: SignRequest },
-    Store { call: u64, request: StoreRequest },
-    Job { call: u64, request: JobRequest },
-    Sleep { call: u64, millis: u64 },
+    /// `rpc.v1`.
+    Rpc {
+        /// Id of the call that used it.
+        call: u64,
+        /// The request.
+        request: RpcRequest,
+    },
+    /// `sign.v1`.
+    Sign {
+        /// Id of the call that used it.
+        call: u64,
+        /// The request.
+        request: SignRequest,
+    },
+    /// `store.v1`.
+    Store {
+        /// Id of the call that used it.
+        call: u64,
+        /// The request.
+        request: StoreRequest,
+    },
+    /// `job.v1`.
+    Job {
+        /// Id of the call that used it.
+        call: u64,
+        /// The request.
+        request: JobRequest,
+    },
+    /// `sleep.v1`.
+    Sleep {
+        /// Id of the call that used it.
+        call: u64,
+        /// Milliseconds.
+        millis: u64,
+    },
 }
 
 /// A line of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogLine {
+    /// Id of the call that wrote it.
     pub call: u64,
+    /// Level.
     pub level: Level,
+    /// Target, `family::module`.
     pub target: String,
+    /// Message.
     pub message: String,
+    /// An object or `Null`.
     pub fields: Value,
 }
 
@@ -52,7 +87,7 @@ struct Script {
     metrics: Vec<(MetricKind, String, f64, BTreeMap<String, String>)>,
 }
 
-/// Host services by script. What the script does not know is a fault that says so.
+/// Host services by script. A use that the script does not cover is a fault that names it.
 ///
 /// Time stands still: it moves by [`ScriptHost::advance_ms`], and by a plugin's own sleep, which ends at once.
 pub struct ScriptHost {
@@ -84,6 +119,7 @@ impl ScriptHost {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Moves the clock ahead.
     pub fn advance_ms(&self, millis: u64) {
         self.now_ns
             .fetch_add(millis.saturating_mul(1_000_000), Ordering::Relaxed);
@@ -119,7 +155,7 @@ impl ScriptHost {
         self.script().answers.insert(method.to_owned(), Box::new(answer));
     }
 
-    /// Answers the next read of `method`, before anything [`Self::answer_rpc`] says.
+    /// Answers the next read of `method`, ahead of the answers of [`Self::answer_rpc`].
     pub fn queue_rpc(&self, method: &str, result: RpcResult) {
         self.script()
             .queued
@@ -143,13 +179,13 @@ impl ScriptHost {
         self.script().sign = Some(Box::new(sign));
     }
 
-    /// Everything asked so far, in order.
+    /// Every use of a host service so far, in order.
     #[must_use]
     pub fn recorded(&self) -> Vec<Recorded> {
         self.script().recorded.clone()
     }
 
-    /// How often `rpc.v1` was asked; a batch counts as one.
+    /// Number of round trips over `rpc.v1`; a batch counts as one.
     #[must_use]
     pub fn round_trips(&self) -> usize {
         self.script()
@@ -159,6 +195,7 @@ impl ScriptHost {
             .count()
     }
 
+    /// Log lines so far, in order.
     #[must_use]
     pub fn logs(&self) -> Vec<LogLine> {
         self.script().logs.clone()

@@ -1,4 +1,4 @@
-//! For tests of schemes and drivers: a host that does what a script says, in virtual time, and a tiny executor.
+//! For tests of schemes and drivers: a host that follows a script, in virtual time, and a tiny executor.
 //!
 //! ```
 //! use sdk_plugin::testkit::{ScriptHost, block_on};
@@ -14,9 +14,14 @@
 //! assert_eq!(host.round_trips(), 1);
 //! ```
 
+mod calls;
 mod executor;
 mod host;
+mod layer;
+pub mod manifest;
 mod store;
 
+pub use calls::{identify, internal_error, plan, verify};
 pub use executor::block_on;
 pub use host::{LogLine, Recorded, ScriptHost};
+pub use layer::HostLayer;

@@ -1,22 +1,21 @@
 //! Every check of verify, in the specified order, with as few round trips as the order allows.
 //!
-//! What can be decided without the chain is decided first. Refusals that stand behind the signatures in order wait for
+//! What can be decided without the chain is decided first. Refusals that come after the signatures in order wait for
 //! the signatures' verdict; a payment that is refused either way is not simulated.
 
-use alloy_primitives::U256;
-use sdk_plugin::host::{RpcCall, RpcResult};
+use sdk_plugin::host::RpcCall;
 use sdk_plugin::{Amount, Cx, Fault, PaymentRequest};
 
+use super::call::{Call, not_deployed};
 use super::collection::{Collection, target};
 use super::custom::Sandbox;
 use super::payment::Payment;
+use crate::auth_capture::AuthCaptureEvm;
 use crate::auth_capture::config::Config;
-use crate::auth_capture::reason::{Dialect, No, Reason};
+use crate::auth_capture::reason::{Dialect, Reason, Rejection};
 use crate::auth_capture::signed::Signed;
-use crate::auth_capture::state::{self, READ_GAS, State};
 use crate::auth_capture::terms::OperatorType;
-use crate::auth_capture::{AuthCaptureEvm, revert};
-use crate::rpc::{self, Answers, EthCall, Failure};
+use crate::rpc::{self, Answers, EthCall, Opinions};
 use crate::second::{self, Opinion};
 use crate::signature;
 use crate::step::{self, Checked, Wanted};
@@ -42,15 +41,6 @@ pub(super) struct Funds {
     pub(super) gas: u64,
 }
 
-/// What is asked of the chain about the call itself.
-struct Call {
-    collection: Collection,
-    consent: Option<Signed>,
-    sandbox: Option<Sandbox>,
-    call: EthCall,
-    max_gas: u64,
-}
-
 impl AuthCaptureEvm {
     pub(super) async fn collect_check(
         &self,
@@ -69,7 +59,7 @@ impl AuthCaptureEvm {
                 funds,
                 sandbox,
             }))),
-            Err(no) => Ok(Checked::Refused(payment.refuse(no))),
+            Err(rejection) => Ok(Checked::Refused(payment.refuse(rejection))),
         }
     }
 
@@ -79,7 +69,7 @@ impl AuthCaptureEvm {
         request: &PaymentRequest,
         wanted: Wanted,
         payment: &Payment,
-    ) -> Result<Result<(Collection, Funds, Option<Sandbox>), No>, Fault> {
+    ) -> Result<Result<(Collection, Funds, Option<Sandbox>), Rejection>, Fault> {
         let network = cx.network();
         // The hashes are made for the requirements' chain, the reads go to the call's network.
         if request.requirements.network != network.id {
@@ -88,22 +78,23 @@ impl AuthCaptureEvm {
             ));
         }
         // 14 to 25
-        if let Err(no) = payment.refused_before_signature(request, &self.config, network, wanted, cx.now_s())
+        if let Err(rejection) =
+            payment.refused_before_signature(request, &self.config, network, wanted, cx.now_s())
         {
-            return Ok(Err(no));
+            return Ok(Err(rejection));
         }
         let Some(unwrapped) = payment.payload.unwrapped.clone() else {
-            return Ok(Err(No::new(
+            return Ok(Err(Rejection::new(
                 Reason::Signature,
                 "the ERC-6492 wrapper can't be decoded",
             )));
         };
         let from = payment.from();
         let digest = payment.payload.authorization.digest(&payment.terms);
-        // 28 to 31, which stand behind the signature in order, and the questions about what is behind them.
+        // 28 to 31, which come after the signature in order, and the reads for the later steps.
         let call = match payment.collection() {
             Ok(collection) => self.call(cx, request, payment, collection).await?,
-            Err(no) => Err(no),
+            Err(rejection) => Err(rejection),
         };
         let mut question = Question {
             payment,
@@ -113,15 +104,15 @@ impl AuthCaptureEvm {
             call,
             wanted,
         };
-        let mut answers = rpc::read_well_formed(cx, question.reads()).await?;
+        let mut answers = rpc::NODES.read_well_formed(cx, question.reads()).await?;
         let verdict = match question.opinion(cx, &mut answers).await?.verdict {
             Ok(funds) => Ok(funds),
-            Err(Objection::Certain(no)) => Err(no),
+            Err(Objection::Certain(rejection)) => Err(rejection),
             Err(Objection::OfChain(_)) => question.second_opinion(cx).await?,
         };
         Ok(match (verdict, question.call) {
             (Ok(funds), Ok(call)) => Ok((call.collection, funds, call.sandbox)),
-            (Err(no), _) | (Ok(_), Err(no)) => Err(no),
+            (Err(rejection), _) | (Ok(_), Err(rejection)) => Err(rejection),
         })
     }
 
@@ -132,11 +123,11 @@ impl AuthCaptureEvm {
         request: &PaymentRequest,
         payment: &Payment,
         collection: Collection,
-    ) -> Result<Result<Call, No>, Fault> {
+    ) -> Result<Result<Call, Rejection>, Fault> {
         let terms = &payment.terms;
         let consent = match self.consent(request, payment, &collection) {
             Ok(consent) => consent,
-            Err(no) => return Ok(Err(no)),
+            Err(rejection) => return Ok(Err(rejection)),
         };
         let (sender, max_gas) = match terms.operator_type {
             OperatorType::Delegated => (terms.operator, self.config.max_gas),
@@ -151,7 +142,7 @@ impl AuthCaptureEvm {
         let sandbox = match terms.operator_type {
             OperatorType::Delegated => None,
             OperatorType::Custom => {
-                let Some(store) = self.stores.of(cx, terms.place(), terms.operator).await? else {
+                let Some(store) = self.stores.of(cx, terms.escrow_id(), terms.operator).await? else {
                     return Ok(Err(not_deployed()));
                 };
                 Some(Sandbox::new(cx.network(), payment, &collection, store))
@@ -166,14 +157,14 @@ impl AuthCaptureEvm {
         }))
     }
 
-    /// Step 32: `None` where nobody is asked, because nothing is charged yet, the dialect knows no consent, or we are the
+    /// Step 32: `None` where no consent is needed, because nothing is charged yet, the dialect has no consent, or we are the
     /// authorizer and the tenant is known.
     fn consent(
         &self,
         request: &PaymentRequest,
         payment: &Payment,
         collection: &Collection,
-    ) -> Result<Option<Signed>, No> {
+    ) -> Result<Option<Signed>, Rejection> {
         let terms = &payment.terms;
         if terms.dialect == Dialect::V1_0 || !collection.completed {
             return Ok(None);
@@ -186,9 +177,9 @@ impl AuthCaptureEvm {
                 let digest = operation.digest(collection.hash, terms.chain_id, terms.operator);
                 Ok(Some(Signed::new(terms.receiver_authorizer, digest, signature)))
             }
-            // That it is our address was asked with the shape.
+            // The check of the payload's form has shown that the address is ours.
             None if self.config.speaks_for(request.tenant.as_deref(), terms.receiver) => Ok(None),
-            None => Err(No::new(
+            None => Err(Rejection::new(
                 Reason::UnauthenticatedAuthorizerRequest,
                 "without payload.authorizerSignature the request must come from the tenant that speaks for payTo here",
             )),
@@ -200,12 +191,12 @@ impl AuthCaptureEvm {
 #[derive(Debug)]
 enum Objection {
     /// Because of what one node shows.
-    OfChain(No),
+    OfChain(Rejection),
     /// Whatever the chain shows.
-    Certain(No),
+    Certain(Rejection),
 }
 
-/// A payment, and what one node is asked about it.
+/// A payment, and what is read from one node about it.
 struct Question<'a> {
     payment: &'a Payment,
     config: &'a Config,
@@ -213,8 +204,8 @@ struct Question<'a> {
     signed: Signed,
     /// The signature's wrapper would deploy a wallet.
     deploys: bool,
-    /// Or the refusal that stands behind the payer's signature in order.
-    call: Result<Call, No>,
+    /// Or the refusal that comes after the payer's signature in order.
+    call: Result<Call, Rejection>,
     wanted: Wanted,
 }
 
@@ -228,32 +219,27 @@ impl Question<'_> {
         reads
     }
 
-    /// No payer is refused on one node's word.
+    /// A payer is never refused because of one node's answers alone.
     ///
     /// # Errors
     /// No node answers.
-    async fn second_opinion(&mut self, cx: &Cx) -> Result<Result<Funds, No>, Fault> {
+    async fn second_opinion(&mut self, cx: &Cx) -> Result<Result<Funds, Rejection>, Fault> {
         self.signed = self.signed.at_once();
         if let Ok(call) = &mut self.call {
             call.consent = call.consent.as_ref().map(Signed::at_once);
         }
-        let mut opinions = Vec::new();
-        let mut trouble = None;
-        for mut answers in second::by_two(cx, self.reads()).await? {
-            match self.opinion(cx, &mut answers).await {
-                Ok(opinion) => opinions.push(opinion),
-                Err(fault) => trouble = Some(fault),
-            }
+        let mut opinions = Opinions::default();
+        for mut answers in rpc::compare_or_read(cx, self.reads()).await?.sets {
+            opinions.record(self.opinion(cx, &mut answers).await);
         }
-        match second::decide(opinions) {
-            Some(verdict) => Ok(verdict.map_err(|objection| match objection {
-                Objection::OfChain(no) | Objection::Certain(no) => no,
-            })),
-            None => Err(trouble.unwrap_or_else(|| Fault::internal("a second opinion without answers"))),
-        }
+        let verdict = second::decide(opinions.into_result()?)
+            .ok_or_else(|| Fault::internal("a second opinion without answers"))?;
+        Ok(verdict.map_err(|objection| match objection {
+            Objection::OfChain(rejection) | Objection::Certain(rejection) => rejection,
+        }))
     }
 
-    /// What one node says, by its answers to [`Self::reads`].
+    /// What one node shows, by its answers to [`Self::reads`].
     async fn opinion(&self, cx: &Cx, answers: &mut Answers) -> Result<Opinion<Funds, Objection>, Fault> {
         let (height, timestamp_s) = rpc::head(answers.take()?)?;
         let verdict = self.verdict(cx, height, timestamp_s, answers).await?;
@@ -268,36 +254,36 @@ impl Question<'_> {
         answers: &mut Answers,
     ) -> Result<Result<Funds, Objection>, Fault> {
         let payment = self.payment;
-        let of_chain = |reason, message: &str| Ok(Err(Objection::OfChain(No::new(reason, message))));
+        let of_chain = |reason, message: &str| Ok(Err(Objection::OfChain(Rejection::new(reason, message))));
         // The chain's clock may be ahead of this host's: the escrow goes by the chain's.
-        if let Err(no) = payment.in_time(self.config, timestamp_s.max(cx.now_s())) {
-            return Ok(Err(Objection::OfChain(no)));
+        if let Err(rejection) = payment.in_time(self.config, timestamp_s.max(cx.now_s())) {
+            return Ok(Err(Objection::OfChain(rejection)));
         }
         // 26
-        let told = self.signed.take(answers)?;
+        let answer = self.signed.take(answers)?;
         // The collector makes a wrapper's call in any case, at our expense: also for a payer who has code, or needs none.
         if let Some(target) = signature::wrapper_target(&payment.payload.signature)
             && !self.config.wallet_factories.contains(&target)
         {
-            return Ok(Err(Objection::Certain(No::new(
+            return Ok(Err(Objection::Certain(Rejection::new(
                 Reason::Erc6492FactoryNotAllowed,
                 "the signature's wrapper (ERC-6492) calls a contract that is not allowed here; send the bare signature of \
                  a wallet that exists",
             ))));
         }
-        let counterfactual = self.deploys && !told.has_code;
-        // 27: a wallet that does not exist yet can't be asked; the simulation deploys it.
-        if !counterfactual && !self.signed.agrees(cx, told).await? {
+        let counterfactual = self.deploys && !answer.has_code;
+        // 27: a wallet that does not exist yet can't be called; the simulation deploys it.
+        if !counterfactual && !self.signed.agrees(cx, answer).await? {
             return of_chain(Reason::Signature, "the signature is not the payer's");
         }
         let call = match &self.call {
             Ok(call) => call,
-            Err(no) => return Ok(Err(Objection::Certain(no.clone()))),
+            Err(rejection) => return Ok(Err(Objection::Certain(rejection.clone()))),
         };
         // 32
         if let Some(consent) = &call.consent {
-            let told = consent.take(answers)?;
-            if !consent.agrees(cx, told).await? {
+            let answer = consent.take(answers)?;
+            if !consent.agrees(cx, answer).await? {
                 return of_chain(
                     Reason::AuthorizerSignature,
                     "payload.authorizerSignature is not extra.receiverAuthorizer's over this charge",
@@ -308,136 +294,4 @@ impl Question<'_> {
         let funds = call.outcome(cx, payment, self.wanted, height, answers).await?;
         Ok(funds.map_err(Objection::OfChain))
     }
-}
-
-impl Call {
-    /// The height is read before the balance, so that the balance is not older.
-    fn reads(&self, payment: &Payment, wanted: Wanted) -> Vec<RpcCall> {
-        let mut reads = Vec::new();
-        if let Some(consent) = &self.consent {
-            reads.extend(consent.reads());
-        }
-        reads.push(state::ask(payment.terms.deployment.escrow, self.collection.hash).call());
-        reads.push(rpc::balance_of(payment.terms.asset, payment.from(), Some(READ_GAS)).call());
-        match (&self.sandbox, wanted) {
-            (None, _) => reads.push(wanted.try_out(&self.call)),
-            (Some(sandbox), Wanted::Verdict) => reads.push(sandbox.read(&self.call, self.collection.hash)),
-            (Some(sandbox), Wanted::Plan) => {
-                reads.push(sandbox.read(&self.call, self.collection.hash));
-                reads.push(self.call.estimate());
-            }
-        }
-        reads
-    }
-
-    /// Steps 33 and 34.
-    async fn outcome(
-        &self,
-        cx: &Cx,
-        payment: &Payment,
-        wanted: Wanted,
-        height: u64,
-        answers: &mut Answers,
-    ) -> Result<Result<Funds, No>, Fault> {
-        let state = rpc::executed(answers.take()?, "paymentState of an escrow")?;
-        let balance = rpc::executed_word(answers.take()?, "balanceOf of the payer")?;
-        let Some(state) = State::of_answer(state) else {
-            return Ok(Err(not_deployed()));
-        };
-        if let Some(sandbox) = &self.sandbox {
-            match sandbox.judge(answers.take()?, self.collection.hash)? {
-                Ok(()) => {}
-                Err(no) => {
-                    return Ok(Err(
-                        no.explained(|failure| self.explain(payment, state, balance, failure))
-                    ));
-                }
-            }
-        }
-        let simulated = match (wanted, &self.sandbox) {
-            (Wanted::Verdict, Some(_)) => Ok(0),
-            (Wanted::Verdict, None) => wanted.tried(answers.take()?, "simulation of the collection")?,
-            (Wanted::Plan, _) => {
-                let estimate = step::or_called(cx, answers.take()?, &self.call, self.max_gas).await?;
-                estimated(estimate)?
-            }
-        };
-        let gas = match simulated {
-            Ok(gas) => gas,
-            Err(failure) => return Ok(Err(self.explain(payment, state, balance, &failure))),
-        };
-        if gas > self.max_gas {
-            return Ok(Err(No::new(
-                Reason::SimulationFailed,
-                format!("the call needs {gas} gas, {} are allowed", self.max_gas),
-            )));
-        }
-        if state.collected {
-            return Ok(Err(already_collected()));
-        }
-        // A token that moves and can't tell balances is broken in a way that no reserve can live with.
-        let Some(available) = balance else {
-            return Ok(Err(No::new(
-                Reason::SimulationFailed,
-                "the asset answers no balance",
-            )));
-        };
-        if available < payment.needs(&self.collection) {
-            // Open payments of this payer count later; this one alone is too much already.
-            return Ok(Err(too_poor()));
-        }
-        Ok(Ok(Funds {
-            available: Amount(available),
-            height,
-            gas,
-        }))
-    }
-
-    /// The typed map first; what it does not know is an old payment, a short balance, or the contract's own words.
-    fn explain(&self, payment: &Payment, state: State, balance: Option<U256>, failure: &Failure) -> No {
-        let words = revert::words(failure);
-        if let Some(reason) = revert::reason(failure)
-            .filter(|reason| revert::is_of_collections(*reason, self.sandbox.is_some()))
-        {
-            return No::new(reason, words);
-        }
-        if state.collected {
-            return already_collected();
-        }
-        let signed = U256::from(payment.terms.max_amount);
-        if balance.is_some_and(|balance| balance < signed) {
-            return too_poor();
-        }
-        No::new(Reason::SimulationFailed, words)
-    }
-}
-
-fn estimated(answer: RpcResult) -> Result<Result<u64, Failure>, Fault> {
-    Ok(
-        match rpc::estimated(answer, "eth_estimateGas of the collection")? {
-            Ok(0) => Err(Failure {
-                data: Vec::new(),
-                message: "the node estimates no gas at all".into(),
-            }),
-            tried => tried,
-        },
-    )
-}
-
-fn too_poor() -> No {
-    No::new(
-        Reason::InsufficientBalance,
-        "the payer has less than the signed amount",
-    )
-}
-
-fn already_collected() -> No {
-    No::new(
-        Reason::PaymentAlreadyCollected,
-        "the payment was collected before",
-    )
-}
-
-fn not_deployed() -> No {
-    No::new(Reason::Extra, "the escrow is not deployed on this network")
 }

@@ -1,4 +1,4 @@
-//! What is asked of the escrow for a payment: the checks of amounts, fee, salt and nonce behind the signature, and the call
+//! What the escrow must do for a payment: the checks of amounts, fee, salt and nonce after the signature, and the call
 //! itself. Steps 28 to 31 of auth-capture-evm.md section 7, 11 and 12 of section 13.
 
 use alloy_primitives::{Address, B256, U256};
@@ -10,12 +10,12 @@ use crate::auth_capture::authorizer::Operation;
 use crate::auth_capture::deployment::{FeeForm, Method};
 use crate::auth_capture::fees::{Fee, FeeFault};
 use crate::auth_capture::payment_info::bound_salt;
-use crate::auth_capture::reason::{Dialect, No, Reason};
+use crate::auth_capture::reason::{Dialect, Reason, Rejection};
 use crate::auth_capture::state::State;
 use crate::auth_capture::terms::{Flow, OperatorType, Terms};
 use crate::text;
 
-/// What is asked of the escrow.
+/// What the escrow must do.
 #[derive(Debug, Clone)]
 pub(super) struct Collection {
     pub(super) info: PaymentInfo,
@@ -27,7 +27,7 @@ pub(super) struct Collection {
     pub(super) collector: Address,
     /// `None`: a hold.
     pub(super) charge: Option<Charge>,
-    /// Whether the seller has said what to charge; otherwise the most that can be is tried.
+    /// Whether the seller has named the amount to charge; otherwise the highest possible amount is simulated.
     pub(super) completed: bool,
 }
 
@@ -40,16 +40,16 @@ pub(in crate::auth_capture) struct Charge {
 
 impl Payment {
     /// Steps 28 to 31: the amounts, the fee, the salt and the nonce.
-    pub(super) fn collection(&self) -> Result<Collection, No> {
+    pub(super) fn collection(&self) -> Result<Collection, Rejection> {
         let (terms, signed) = (&self.terms, &self.payload.authorization);
         let max_amount = U256::from(terms.max_amount);
         // 28
-        let asked = match (terms.dialect, terms.flow) {
+        let amount_fits = match (terms.dialect, terms.flow) {
             (Dialect::V1_1, Flow::Authorization) => terms.amount <= max_amount,
             (Dialect::V1_1, Flow::Escrow) | (Dialect::V1_0, _) => terms.amount == max_amount,
         };
-        if signed.amount != max_amount || max_amount.is_zero() || !asked {
-            return Err(No::new(
+        if signed.amount != max_amount || max_amount.is_zero() || !amount_fits {
+            return Err(Rejection::new(
                 Reason::AmountMismatch,
                 "the signed amount, accepted.amount and the requirements' amount don't fit together",
             ));
@@ -72,7 +72,7 @@ impl Payment {
         // 30, 31
         let (info, salt_nonce) = self.matching_info()?;
         Ok(Collection {
-            hash: info.hash(terms.place()),
+            hash: info.hash(terms.escrow_id()),
             info,
             salt_nonce,
             amount,
@@ -82,11 +82,11 @@ impl Payment {
         })
     }
 
-    fn least_charge(&self, amount: U256) -> Result<Charge, No> {
+    fn least_charge(&self, amount: U256) -> Result<Charge, Rejection> {
         let fees = &self.terms.fees;
         let fee = fees
             .least(self.terms.deployment.fee_form, amount)
-            .ok_or_else(|| No::new(Reason::AmountMismatch, "the fee does not fit 256 bits"))?;
+            .ok_or_else(|| Rejection::new(Reason::AmountMismatch, "the fee does not fit 256 bits"))?;
         Ok(Charge {
             fee,
             fee_receiver: fees.recipient,
@@ -94,11 +94,11 @@ impl Payment {
     }
 
     /// Step 29.
-    fn completed_charge(&self, max_amount: U256) -> Result<(U256, Charge), No> {
+    fn completed_charge(&self, max_amount: U256) -> Result<(U256, Charge), Rejection> {
         let completion = &self.payload.completion;
         let amount = completion.amount.unwrap_or_default();
         if amount.is_zero() || amount > max_amount {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::AmountMismatch,
                 "payload.amount must be above zero and at most the signed amount",
             ));
@@ -108,7 +108,7 @@ impl Payment {
             FeeForm::Amount => completion.fee_amount.map(Fee::Amount),
         }
         .ok_or_else(|| {
-            No::new(
+            Rejection::new(
                 Reason::PayloadFormat,
                 match self.terms.deployment.fee_form {
                     FeeForm::Bps => "this escrow takes feeBps, a number of basis points",
@@ -120,26 +120,26 @@ impl Payment {
             .fee_receiver
             .as_deref()
             .and_then(text::address)
-            .ok_or_else(|| No::new(Reason::FeeReceiver, "payload.feeReceiver must be an address"))?;
+            .ok_or_else(|| Rejection::new(Reason::FeeReceiver, "payload.feeReceiver must be an address"))?;
         if let Some(fault) = self.terms.fees.fault(fee, fee_receiver, amount) {
             return Err(match fault {
-                FeeFault::Receiver => No::new(
+                FeeFault::Receiver => Rejection::new(
                     Reason::FeeReceiver,
                     "payload.feeReceiver is not extra.feeRecipient",
                 ),
-                FeeFault::OutOfRange => No::new(
+                FeeFault::OutOfRange => Rejection::new(
                     Reason::FeeBpsOutOfRange,
                     "the fee is outside of extra.minFeeBps and extra.maxFeeBps",
                 ),
-                FeeFault::ZeroReceiver => No::new(Reason::ZeroFeeReceiver, "a fee needs a receiver"),
+                FeeFault::ZeroReceiver => Rejection::new(Reason::ZeroFeeReceiver, "a fee needs a receiver"),
             });
         }
         Ok((amount, Charge { fee, fee_receiver }))
     }
 
     /// Steps 30 and 31. A bound payment without `saltNonce` got here by probing: the buyer signed the salt as it is, or
-    /// the commitment over it, and the nonce tells which.
-    fn matching_info(&self) -> Result<(PaymentInfo, Option<U256>), No> {
+    /// the commitment over it, and the nonce shows which one.
+    fn matching_info(&self) -> Result<(PaymentInfo, Option<U256>), Rejection> {
         let (terms, payload) = (&self.terms, &self.payload);
         let commit = |salt_nonce| bound_salt(terms.receiver_authorizer, Address::ZERO, salt_nonce);
         let plain = (payload.salt, payload.salt_nonce);
@@ -147,7 +147,7 @@ impl Payment {
         if terms.is_bound() {
             match payload.salt_nonce {
                 Some(salt_nonce) if commit(salt_nonce) != payload.salt => {
-                    return Err(No::new(
+                    return Err(Rejection::new(
                         Reason::SaltBindingMismatch,
                         "payload.salt does not commit to extra.receiverAuthorizer and payload.saltNonce",
                     ));
@@ -165,10 +165,10 @@ impl Payment {
                 (info, salt_nonce)
             })
             .find(|(info, _)| {
-                U256::from_be_bytes(info.signature_nonce(terms.place()).0) == payload.authorization.nonce
+                U256::from_be_bytes(info.signature_nonce(terms.escrow_id()).0) == payload.authorization.nonce
             })
             .ok_or_else(|| {
-                No::new(
+                Rejection::new(
                     Reason::NonceMismatch,
                     "the signed nonce is not the hash of this payment",
                 )

@@ -1,8 +1,8 @@
-//! Calls of contract operators (auth-capture-evm.md section 12): nothing such a contract says is believed.
+//! Calls of contract operators (auth-capture-evm.md section 12): the contract's own statements are never trusted.
 //!
-//! Before a call is sent it is made in the node's sandbox, between two looks at the payment's state and at every balance
+//! Before a call is sent it is made in the node's sandbox, between two reads of the payment's state and of every balance
 //! that it may move; what is different afterwards must be exactly what the escrow would do. After it landed the same is
-//! asked of the receipt's logs and of the state at that block.
+//! read from the receipt's logs and from the state at that block.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use super::payment::Payment;
 use super::simulated::{Look, Outcome, lacks_method};
 use crate::abi::{AuthorizedToken, MULTICALL3, TRANSFER_TOPIC};
 use crate::auth_capture::abi::PaymentInfo;
-use crate::auth_capture::reason::{No, Reason};
+use crate::auth_capture::reason::{Reason, Rejection};
 use crate::auth_capture::state::{self, Event, READ_GAS};
 use crate::rpc::{self, EthCall, Failure};
 use crate::text;
@@ -46,24 +46,24 @@ pub(in crate::auth_capture) struct Sandbox {
     ours: Vec<Address>,
 }
 
-/// Why a call is refused: by us, or by the contract, which has its own words for it.
+/// Why a call is refused: by us, or by the contract, which has its own errors.
 #[derive(Debug)]
 pub(super) enum Refused {
-    ByUs(No),
+    ByUs(Rejection),
     ByContract(Failure),
 }
 
 impl Refused {
-    pub(super) fn explained(self, explain: impl FnOnce(&Failure) -> No) -> No {
+    pub(super) fn explained(self, explain: impl FnOnce(&Failure) -> Rejection) -> Rejection {
         match self {
-            Self::ByUs(no) => no,
+            Self::ByUs(rejection) => rejection,
             Self::ByContract(failure) => explain(&failure),
         }
     }
 }
 
-fn no(message: impl Into<String>) -> Refused {
-    Refused::ByUs(No::new(Reason::SimulationFailed, message))
+fn rejection(message: impl Into<String>) -> Refused {
+    Refused::ByUs(Rejection::new(Reason::SimulationFailed, message))
 }
 
 /// What an account must get and give, or got and gave, in atomic units.
@@ -74,7 +74,7 @@ struct Change {
 }
 
 impl Change {
-    /// Whether both come to the same in the end. An overflow is never the same.
+    /// Whether both give the same result in the end. An overflow is never the same.
     fn nets_like(self, other: Self) -> bool {
         let (ours, theirs) = (
             self.received.checked_add(other.sent),
@@ -140,7 +140,7 @@ impl Sandbox {
         Some(changes)
     }
 
-    /// Every account whose balance is looked at, each once.
+    /// Every account whose balance is read, each once.
     fn watched(&self) -> Vec<Address> {
         let mut accounts: Vec<Address> = self.expected().unwrap_or_default().into_keys().collect();
         for signer in &self.ours {
@@ -151,11 +151,11 @@ impl Sandbox {
         accounts
     }
 
-    /// The call between two looks, at the latest block.
+    /// The call between two sets of reads, at the latest block.
     pub(super) fn read(&self, call: &EthCall, hash: B256) -> RpcCall {
-        let state = state::ask(self.escrow, hash);
+        let state = state::payment_state(self.escrow, hash);
         let sender = call.from.unwrap_or_default();
-        let look = || {
+        let reads = || {
             let mut reads = vec![state.clone()];
             reads.extend(self.watched().into_iter().map(|account| EthCall {
                 from: None,
@@ -171,10 +171,10 @@ impl Sandbox {
             });
             reads
         };
-        let calls: Vec<Value> = look()
+        let calls: Vec<Value> = reads()
             .into_iter()
             .chain([call.clone()])
-            .chain(look())
+            .chain(reads())
             .map(|call| call.object())
             .collect();
         rpc::request(
@@ -189,26 +189,26 @@ impl Sandbox {
             RpcResult::Ok(blocks) => blocks,
             // 7
             RpcResult::Error(error) if lacks_method(&error) => {
-                return Ok(Err(Refused::ByUs(No::new(
+                return Ok(Err(Refused::ByUs(Rejection::new(
                     Reason::OperatorNotAdmitted,
                     "the nodes of this network can't simulate a contract operator's call",
                 ))));
             }
-            RpcResult::Error(error) => return Err(rpc::node_trouble("eth_simulateV1", &error)),
+            RpcResult::Error(error) => return Err(rpc::node_error("eth_simulateV1", &error)),
         };
-        let trouble = || Fault::unavailable("eth_simulateV1: the node's answer is malformed");
+        let fault = || Fault::unavailable("eth_simulateV1: the node's answer is malformed");
         let calls = blocks
             .pointer("/0/calls")
             .and_then(Value::as_array)
-            .ok_or_else(trouble)?;
-        let looks = self.watched().len() + 2;
-        let (before, rest) = calls.split_at_checked(looks).ok_or_else(trouble)?;
-        let (call, after) = rest.split_first().ok_or_else(trouble)?;
-        if after.len() != looks {
-            return Err(trouble());
+            .ok_or_else(fault)?;
+        let read_count = self.watched().len() + 2;
+        let (before, rest) = calls.split_at_checked(read_count).ok_or_else(fault)?;
+        let (call, after) = rest.split_first().ok_or_else(fault)?;
+        if after.len() != read_count {
+            return Err(fault());
         }
         let before = Look::read(before);
-        let outcome = Outcome::read(call).ok_or_else(trouble)?;
+        let outcome = Outcome::read(call).ok_or_else(fault)?;
         let after = Look::read(after);
         Ok(self.compare(hash, before, outcome, after))
     }
@@ -220,16 +220,16 @@ impl Sandbox {
         outcome: Outcome,
         after: Option<Look>,
     ) -> Result<(), Refused> {
-        let before = before.ok_or_else(|| no("the payment's state or a balance can't be read"))?;
+        let before = before.ok_or_else(|| rejection("the payment's state or a balance can't be read"))?;
         // 2
         if before.state.collected {
-            return Err(Refused::ByUs(No::new(
+            return Err(Refused::ByUs(Rejection::new(
                 Reason::PaymentAlreadyCollected,
                 "the payment was collected before",
             )));
         }
         if !before.state.is_untouched() {
-            return Err(no(
+            return Err(rejection(
                 "the escrow holds something for a payment that was never collected",
             ));
         }
@@ -237,18 +237,18 @@ impl Sandbox {
             Outcome::Failed(failure) => return Err(Refused::ByContract(failure)),
             Outcome::Returned { logs } => logs,
         };
-        let after =
-            after.ok_or_else(|| no("after the call, the payment's state or a balance can't be read"))?;
+        let after = after
+            .ok_or_else(|| rejection("after the call, the payment's state or a balance can't be read"))?;
         // 3
         if self.event(hash, &logs).is_none() {
-            return Err(no("the escrow did not report exactly this collection"));
+            return Err(rejection("the escrow did not report exactly this collection"));
         }
         // 4
         if after.state != state_after(self.charge, self.amount) {
-            return Err(no("the call leaves another payment state than it must"));
+            return Err(rejection("the call leaves another payment state than it must"));
         }
         // 5
-        let expected = self.expected().ok_or_else(|| no("the amounts overflow"))?;
+        let expected = self.expected().ok_or_else(|| rejection("the amounts overflow"))?;
         for ((account, before), after) in self.watched().iter().zip(&before.balances).zip(&after.balances) {
             let seen = Change {
                 received: *after,
@@ -260,14 +260,14 @@ impl Sandbox {
                 None => after >= before,
             };
             if !fits {
-                return Err(no(format!(
+                return Err(rejection(format!(
                     "the call moves another amount of {account} than it must"
                 )));
             }
         }
         // 6
         if after.native < before.native || self.takes_from_us(&logs) {
-            return Err(no("the call moves something of this facilitator's"));
+            return Err(rejection("the call moves something of this facilitator's"));
         }
         Ok(())
     }
@@ -317,7 +317,7 @@ impl Sandbox {
     }
 }
 
-/// Whether an event says exactly this.
+/// Whether an event has exactly these values.
 pub(super) fn is_collection(
     event: &Event,
     info: &PaymentInfo,

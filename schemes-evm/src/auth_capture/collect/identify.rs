@@ -1,7 +1,7 @@
 //! What makes a collection unique: the hash of the payment, which the escrow collects once for ever. A pure function of the
-//! request: neither what is served nor who asks changes a key.
+//! request: neither what is served nor the caller changes a key.
 //!
-//! The hash needs the members that stand in it and no others. What is malformed beside them is the business of verify and
+//! The hash needs its own members and no others. Malformed members beside them are checked by verify and
 //! plan, which come later and in order; here it is only made comparable.
 
 use alloy_primitives::aliases::U48;
@@ -16,12 +16,12 @@ use super::payment::Payment;
 use crate::auth_capture::abi::PaymentInfo;
 use crate::auth_capture::config::Config;
 use crate::auth_capture::deployment::{Method, V1_0, V1_1};
-use crate::auth_capture::payment_info::{Place, bound_salt};
+use crate::auth_capture::payment_info::{EscrowId, bound_salt};
 use crate::auth_capture::reason::{Dialect, Reason};
 use crate::auth_capture::terms;
 use crate::{members, signature, text};
 
-/// Key, terms and digest; or, where no key can be formed, the refusal that verify would come to first.
+/// Key, terms and digest; or, where no key can be formed, the refusal that verify would return first.
 pub(super) fn identify(request: &PaymentRequest, config: &Config) -> Identity {
     match identified(request) {
         Some(identified) => Identity::Identified(identified),
@@ -66,7 +66,7 @@ fn payment_hash(
         (Dialect::V1_1, Some(Value::String(sent))) if sent.is_empty() => V1_1.escrow,
         (Dialect::V1_1, Some(_)) => members::address(extra, "authCaptureEscrow")?,
     };
-    let place = Place {
+    let escrow_id = EscrowId {
         chain_id: text::chain_id(&requirements.network)?,
         escrow,
     };
@@ -88,17 +88,17 @@ fn payment_hash(
         feeReceiver: members::address(extra, "feeRecipient")?,
         salt: salt.into(),
     };
-    let info = as_probed(info, request, dialect, place, signed);
-    Some((info.hash(place), escrow))
+    let info = as_probed(info, request, dialect, escrow_id, signed);
+    Some((info.hash(escrow_id), escrow))
 }
 
 /// A bound payment without `saltNonce` may have the commitment over its salt as the signed one (section 15): the nonce
-/// tells, whether or not that is served.
+/// shows, whether or not that is served.
 fn as_probed(
     info: PaymentInfo,
     request: &PaymentRequest,
     dialect: Dialect,
-    place: Place,
+    escrow_id: EscrowId,
     signed: &Authorization,
 ) -> PaymentInfo {
     let authorizer = members::address(&request.requirements.extra, "receiverAuthorizer");
@@ -110,15 +110,16 @@ fn as_probed(
         salt: bound_salt(authorizer, Address::ZERO, info.salt),
         ..info.clone()
     };
-    if U256::from_be_bytes(committed.signature_nonce(place).0) == signed.nonce {
+    if U256::from_be_bytes(committed.signature_nonce(escrow_id).0) == signed.nonce {
         committed
     } else {
         info
     }
 }
 
-/// The seller's terms, spelled one way: a hold that is presented as a charge, or another amount of it, is other terms. Equal
-/// requests may share one plan, so whatever could have one refused and not the other stands in here or in the digest.
+/// The seller's terms in one canonical form: a hold that is presented as a charge, or with another amount, has other terms.
+/// Equal requests may share one plan, so everything that could make one fail and not the other is part of this or of the
+/// digest.
 fn fingerprint(request: &PaymentRequest, dialect: Dialect, escrow: Address) -> String {
     let (requirements, payload) = (&request.requirements, &request.payload);
     let extra = &requirements.extra;
@@ -176,7 +177,7 @@ fn fingerprint(request: &PaymentRequest, dialect: Dialect, escrow: Address) -> S
     .to_string()
 }
 
-/// A member, or what it stands for when it is absent.
+/// A member, or its default when it is absent.
 fn or(extra: &Map<String, Value>, name: &str, default: &str) -> Value {
     members::present(extra, name)
         .cloned()

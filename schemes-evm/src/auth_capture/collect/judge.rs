@@ -1,5 +1,5 @@
-//! Was it collected? The canonical escrow's own event for this payment says so, and the payment's state at that block must
-//! agree (auth-capture-evm.md section 8, steps 7 to 9; T-76), alone or with what else happened in the block.
+//! Whether the payment was collected. The canonical escrow's own event for this payment shows it, and the payment's state at
+//! that block must agree (auth-capture-evm.md section 8, steps 7 to 9; T-76), alone or with what else happened in the block.
 //!
 //! What had no effect has failed only where the payment is not collected, or where the transaction that collected it is
 //! known.
@@ -43,7 +43,7 @@ pub(super) fn judge(plan: &Plan, step: &Step, evidence: &Evidence, now_s: u64) -
             let collected = state.is_some_and(|state| state.collected);
             let message = message.as_deref().unwrap_or_default();
             match revert::reason_in(message)
-                .filter(|reason| revert::is_of_collections(*reason, planned.sandbox.is_some()))
+                .filter(|reason| planned.sandbox.is_some() || revert::can_be_of_own_signer(*reason))
             {
                 Some(reason) => not_paid(reason, message),
                 None if collected => not_paid(
@@ -78,7 +78,7 @@ pub(super) fn judge(plan: &Plan, step: &Step, evidence: &Evidence, now_s: u64) -
     })
 }
 
-/// Ours, with the escrow's event for exactly this collection.
+/// Our transaction, with the escrow's event for exactly this collection.
 fn landed(
     plan: &Plan,
     planned: &Collected,
@@ -89,7 +89,7 @@ fn landed(
     let unproven = |why: &str| Ok(Judgement::Unproven { why: why.into() });
     match State::in_evidence(&evidence.reads, ReadAt::Block) {
         Some(state) if state == state_after(planned.charge, planned.amount) => {}
-        // The escrow's own event says otherwise: the node that read the state lags behind the one that showed the event.
+        // The escrow's own event contradicts it: the node that read the state lags the one that showed the event.
         Some(state) if state.is_untouched() => {
             return unproven("the node that read the payment's state does not know the collection yet");
         }
@@ -117,9 +117,9 @@ fn landed(
 }
 
 /// A payment is collected once. The escrow emits its event only after exactly this amount of exactly this payment came in,
-/// so the event of one is enough; several payments may share such a transaction, which its transfers can't tell apart.
+/// so the event of one is enough; several payments may share such a transaction, and its transfers can't distinguish them.
 /// Any caller may use a contract operator, so exactly this collection is this payment. Where our own key is the operator,
-/// a transaction that is not ours is a use of that key elsewhere.
+/// a transaction that is not ours is a use of that key by another journal.
 fn of_others(plan: &Plan, planned: &Collected, foreign: &ForeignTx) -> Result<Option<Judgement>, Fault> {
     match planned.item(&foreign.logs) {
         Some((item, _)) if planned.sandbox.is_some() && !foreign.earlier => {
@@ -175,7 +175,7 @@ impl Collected {
             .find(|(_, event)| is_collection(event, &self.info, self.amount, self.collector, self.charge))
     }
 
-    /// Whether these logs report a collection of this payment, ours or another.
+    /// Whether these logs report a collection of this payment, whoever sent it.
     fn is_collected_by(&self, logs: &[LogEntry]) -> bool {
         state::events(self.escrow, self.hash, logs)
             .iter()
@@ -188,7 +188,7 @@ impl Collected {
             })
     }
 
-    /// Whether this collection and the later events of its block come to `state`. Nothing can come before a collection.
+    /// Whether this collection and the later events of its block result in `state`. Nothing can come before a collection.
     fn proved_with_block(&self, evidence: &Evidence, own: (&str, &Event), state: State) -> bool {
         let before = State::in_evidence(&evidence.reads, ReadAt::Parent);
         before.is_none_or(State::is_untouched)

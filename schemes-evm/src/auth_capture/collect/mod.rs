@@ -12,6 +12,7 @@
 //!
 //! A refusal that needs no chain costs no round trip; a good payment by an ordinary account costs one.
 
+mod call;
 mod check;
 mod collection;
 mod custom;

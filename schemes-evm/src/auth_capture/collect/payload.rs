@@ -8,12 +8,12 @@ use serde_json::Map;
 use crate::abi::PERMIT2;
 use crate::auth_capture::abi::{PermitTransferFrom, ReceiveWithAuthorization, TokenPermissions};
 use crate::auth_capture::deployment::Method;
-use crate::auth_capture::reason::{Dialect, No, Reason};
+use crate::auth_capture::reason::{Dialect, Reason, Rejection};
 use crate::auth_capture::terms::Terms;
 use crate::signature::{self, Unwrapped};
 use crate::{members, text};
 
-/// What a buyer sends, and what a seller adds to it. Well formed, and nothing more is said.
+/// What a buyer sends, and what a seller adds to it. Well formed; nothing else is checked.
 #[derive(Debug, Clone)]
 pub(in crate::auth_capture) struct Payload {
     pub(super) authorization: Authorization,
@@ -50,7 +50,7 @@ pub(super) struct Completion {
     pub(super) amount: Option<U256>,
     pub(super) fee_bps: Option<u16>,
     pub(super) fee_amount: Option<U256>,
-    /// Whether it is an address is asked later.
+    /// Whether it is an address is checked later.
     pub(super) fee_receiver: Option<String>,
     /// Absent when empty.
     pub(super) authorizer_signature: Option<Vec<u8>>,
@@ -75,7 +75,7 @@ impl Completion {
 
 impl Payload {
     /// Step 1. In v1.0 there are no members but authorization, signature and salt.
-    pub(super) fn read(payload: &Map<String, Value>, dialect: Dialect) -> Result<Self, No> {
+    pub(super) fn read(payload: &Map<String, Value>, dialect: Dialect) -> Result<Self, Rejection> {
         let authorization = Authorization::read(payload)?;
         let signature = members::signature(payload, "signature").map_err(format)?;
         let salt = members::word(payload, "salt")
@@ -96,7 +96,7 @@ impl Payload {
 }
 
 /// `None` when absent.
-pub(super) fn salt_nonce(payload: &Map<String, Value>) -> Result<Option<U256>, No> {
+pub(super) fn salt_nonce(payload: &Map<String, Value>) -> Result<Option<U256>, Rejection> {
     match members::present(payload, "saltNonce") {
         None => Ok(None),
         Some(_) => members::word(payload, "saltNonce")
@@ -106,7 +106,7 @@ pub(super) fn salt_nonce(payload: &Map<String, Value>) -> Result<Option<U256>, N
 }
 
 impl Authorization {
-    pub(super) fn read(payload: &Map<String, Value>) -> Result<Self, No> {
+    pub(super) fn read(payload: &Map<String, Value>) -> Result<Self, Rejection> {
         let object = |name: &str| match members::present(payload, name) {
             None => Ok(None),
             Some(Value::Object(object)) => Ok(Some(object)),
@@ -124,7 +124,7 @@ impl Authorization {
         }
     }
 
-    fn eip3009(signed: &Map<String, Value>) -> Result<Self, No> {
+    fn eip3009(signed: &Map<String, Value>) -> Result<Self, Rejection> {
         let read = |name: &str| number(signed, "authorization", name);
         Ok(Self {
             method: Method::Eip3009,
@@ -140,7 +140,7 @@ impl Authorization {
         })
     }
 
-    fn permit2(signed: &Map<String, Value>) -> Result<Self, No> {
+    fn permit2(signed: &Map<String, Value>) -> Result<Self, Rejection> {
         const NAME: &str = "permit2Authorization";
         let permitted = signed
             .get("permitted")
@@ -198,7 +198,7 @@ impl Authorization {
 }
 
 impl Completion {
-    fn read(payload: &Map<String, Value>) -> Result<Self, No> {
+    fn read(payload: &Map<String, Value>) -> Result<Self, Rejection> {
         let number = |name: &str| match members::present(payload, name) {
             None => Ok(None),
             Some(_) => members::number(payload, name)
@@ -251,15 +251,15 @@ pub(super) fn payer_as_sent(payload: &Map<String, Value>) -> String {
         .to_owned()
 }
 
-fn address(members: &Map<String, Value>, object: &str, name: &str) -> Result<Address, No> {
+fn address(members: &Map<String, Value>, object: &str, name: &str) -> Result<Address, Rejection> {
     members::address(members, name)
         .ok_or_else(|| format(format!("{object}.{name} must be a 20-byte hex address")))
 }
 
-fn number(members: &Map<String, Value>, object: &str, name: &str) -> Result<U256, No> {
+fn number(members: &Map<String, Value>, object: &str, name: &str) -> Result<U256, Rejection> {
     members::number(members, name).ok_or_else(|| format(format!("{object}.{name} must be a decimal string")))
 }
 
-fn format(message: impl Into<String>) -> No {
-    No::new(Reason::PayloadFormat, message)
+fn format(message: impl Into<String>) -> Rejection {
+    Rejection::new(Reason::PayloadFormat, message)
 }

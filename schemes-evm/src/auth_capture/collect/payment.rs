@@ -1,6 +1,6 @@
 //! One collection: the seller's terms and the buyer's payload together, and every check that needs no chain.
 //!
-//! The checks before the buyer's signature are [`Payment::read`] and [`Payment::refused_before_signature`], those behind
+//! The checks before the buyer's signature are [`Payment::read`] and [`Payment::refused_before_signature`], those after
 //! it are [`Payment::collection`], each in the order of auth-capture-evm.md sections 7 and 13.
 
 use alloy_primitives::{Address, U256};
@@ -10,14 +10,14 @@ use sdk_plugin::scheme::Refusal;
 
 use super::payload::{Payload, payer_as_sent};
 use crate::auth_capture::config::Config;
-use crate::auth_capture::reason::{Dialect, No, Reason};
+use crate::auth_capture::reason::{Dialect, Reason, Rejection};
 use crate::auth_capture::terms::{self, Flow, OperatorType, Terms};
 use crate::step::{self, Wanted};
 
-/// Seconds that an authorization and a capture deadline must still be away, so that a transaction sent now lands in time.
+/// Seconds that an authorization and a capture deadline must still have left, so that a transaction sent now lands in time.
 const TIME_MARGIN_S: u64 = 6;
 
-/// Terms and payload, well formed. Nothing is said yet about whether they are good.
+/// Terms and payload, well formed. Whether they are valid is not checked yet.
 #[derive(Debug, Clone)]
 pub(super) struct Payment {
     /// As sent.
@@ -42,12 +42,12 @@ impl Payment {
                 terms,
                 payload,
             }),
-            Err(no) => Err(No::refusal(no, dialect, &payer)),
+            Err(rejection) => Err(Rejection::refusal(rejection, dialect, &payer)),
         }
     }
 
-    pub(super) fn refuse(&self, no: No) -> Refusal {
-        no.refusal(self.terms.dialect, &self.payer)
+    pub(super) fn refuse(&self, rejection: Rejection) -> Refusal {
+        rejection.refusal(self.terms.dialect, &self.payer)
     }
 
     /// Steps 14 to 25; in v1.0 those up to the signature. `now_s`: seconds since the epoch.
@@ -58,7 +58,7 @@ impl Payment {
         network: &NetworkView,
         wanted: Wanted,
         now_s: u64,
-    ) -> Result<(), No> {
+    ) -> Result<(), Rejection> {
         match self.terms.dialect {
             Dialect::V1_1 => {
                 Terms::no_policy(&request.requirements.extra)?;
@@ -77,24 +77,29 @@ impl Payment {
     }
 
     /// Step 15, and the operator's own lists of assets and of tenants' receivers.
-    fn admitted(&self, config: &Config, network: &NetworkView, tenant: Option<&str>) -> Result<(), No> {
+    fn admitted(
+        &self,
+        config: &Config,
+        network: &NetworkView,
+        tenant: Option<&str>,
+    ) -> Result<(), Rejection> {
         self.terms.admitted(config, network)?;
         if self.terms.operator_type == OperatorType::Custom
             && self.terms.flow == Flow::Authorization
             && !config.charges_through(self.terms.operator, &network.id)
         {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::OperatorTypeMismatch,
                 "the contract that is extra.captureAuthorizer can hold payments, and has no charge of the escrow's form",
             ));
         }
-        step::listed(self.terms.asset, network).map_err(|refused| No::new(Reason::Extra, refused))?;
+        step::listed(self.terms.asset, network).map_err(|refused| Rejection::new(Reason::Extra, refused))?;
         // Nothing has been sent yet: the buyer keeps its money, and the receiver's tenant can still settle.
         if config
             .tenant_of(self.terms.receiver)
             .is_some_and(|owner| Some(owner) != tenant)
         {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::UnauthenticatedAuthorizerRequest,
                 "payments to this payTo belong to another account of this facilitator: send that account's API key",
             ));
@@ -103,8 +108,8 @@ impl Payment {
     }
 
     /// Step 16.
-    fn salt_nonce_fits(&self, config: &Config, request: &PaymentRequest) -> Result<(), No> {
-        let refuse = |message| Err(No::new(Reason::PayloadFormat, message));
+    fn salt_nonce_fits(&self, config: &Config, request: &PaymentRequest) -> Result<(), Rejection> {
+        let refuse = |message| Err(Rejection::new(Reason::PayloadFormat, message));
         match (self.terms.is_bound(), self.payload.salt_nonce) {
             (true, Some(_)) | (false, None) => Ok(()),
             (true, None) if config.probes_nonces_for(request.tenant.as_deref()) => Ok(()),
@@ -114,8 +119,8 @@ impl Payment {
     }
 
     /// Step 17: all of the completion or none, and only where something is charged.
-    fn completion_fits(&self, config: &Config, wanted: Wanted) -> Result<(), No> {
-        let refuse = |message| Err(No::new(Reason::PayloadFormat, message));
+    fn completion_fits(&self, config: &Config, wanted: Wanted) -> Result<(), Rejection> {
+        let refuse = |message| Err(Rejection::new(Reason::PayloadFormat, message));
         let completion = &self.payload.completion;
         if completion.is_absent() {
             return match (self.terms.flow, wanted) {
@@ -148,29 +153,29 @@ impl Payment {
     }
 
     /// Step 18.
-    fn method_fits(&self) -> Result<(), No> {
+    fn method_fits(&self) -> Result<(), Rejection> {
         if self.payload.authorization.method == self.terms.method {
             return Ok(());
         }
-        Err(No::new(
+        Err(Rejection::new(
             Reason::PayloadMethodMismatch,
             "the payload's authorization is not of extra.assetTransferMethod",
         ))
     }
 
-    /// Steps 19 to 23; in v1.0 the order is another, and the time that the seller asks for is not looked at.
-    pub(super) fn in_time(&self, config: &Config, now_s: u64) -> Result<(), No> {
+    /// Steps 19 to 23; in v1.0 the order differs, and the seller's timeout is not checked.
+    pub(super) fn in_time(&self, config: &Config, now_s: u64) -> Result<(), Rejection> {
         let terms = &self.terms;
         let soon_s = now_s.saturating_add(TIME_MARGIN_S);
-        let no = |reason, message: &str| Err(No::new(reason, message));
+        let rejection = |reason, message: &str| Err(Rejection::new(reason, message));
         if terms.capture_deadline_s <= soon_s {
-            return no(
+            return rejection(
                 Reason::CaptureDeadlineExpired,
                 "extra.captureDeadline is past, or within 6 seconds",
             );
         }
         if terms.refund_deadline_s < terms.capture_deadline_s {
-            return no(
+            return rejection(
                 Reason::DeadlineOrdering,
                 "extra.refundDeadline is before extra.captureDeadline",
             );
@@ -179,7 +184,7 @@ impl Payment {
         if beyond(terms.capture_deadline_s, config.max_capture_horizon_s)
             || beyond(terms.refund_deadline_s, config.max_refund_horizon_s)
         {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::DeadlineOrdering,
                 format!(
                     "extra.captureDeadline may be at most {} seconds from now, extra.refundDeadline {}",
@@ -190,14 +195,14 @@ impl Payment {
         if terms.dialect == Dialect::V1_1
             && now_s.saturating_add(terms.max_timeout_s) > terms.capture_deadline_s
         {
-            return no(
+            return rejection(
                 Reason::DeadlineOrdering,
                 "extra.captureDeadline is within maxTimeoutSeconds",
             );
         }
         let signed = &self.payload.authorization;
         if signed.expiry <= U256::from(soon_s) {
-            return no(
+            return rejection(
                 Reason::AuthorizationExpired,
                 "the authorization has expired, or expires within 6 seconds",
             );
@@ -206,13 +211,13 @@ impl Payment {
             self.expires_before_capture()?;
         }
         if signed.valid_after > U256::from(now_s) {
-            return no(
+            return rejection(
                 Reason::AuthorizationNotYetValid,
                 "the authorization is not valid yet",
             );
         }
         if !signed.valid_after.is_zero() {
-            return no(
+            return rejection(
                 Reason::AuthorizationNotYetValid,
                 "authorization.validAfter must be \"0\": the collector submits no other",
             );
@@ -221,27 +226,27 @@ impl Payment {
     }
 
     /// Step 22.
-    pub(super) fn expires_before_capture(&self) -> Result<(), No> {
+    pub(super) fn expires_before_capture(&self) -> Result<(), Rejection> {
         if self.payload.authorization.expiry <= U256::from(self.terms.capture_deadline_s) {
             return Ok(());
         }
-        Err(No::new(
+        Err(Rejection::new(
             Reason::DeadlineOrdering,
             "the authorization expires behind extra.captureDeadline",
         ))
     }
 
     /// Steps 24 and 25.
-    fn collector_fits(&self) -> Result<(), No> {
+    fn collector_fits(&self) -> Result<(), Rejection> {
         let signed = &self.payload.authorization;
         if signed.collector != self.terms.deployment.collector(self.terms.method) {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::TokenCollectorMismatch,
                 "the authorization is not made out to the collector of this escrow and method",
             ));
         }
         if signed.token.is_some_and(|token| token != self.terms.asset) {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::TokenMismatch,
                 "the authorization's token is not the asset",
             ));

@@ -16,7 +16,7 @@ use crate::auth_capture::abi::PaymentInfo;
 use crate::auth_capture::config::Config;
 use crate::auth_capture::guard;
 use crate::auth_capture::keeper;
-use crate::auth_capture::reason::{Dialect, No, Reason};
+use crate::auth_capture::reason::{Dialect, Reason, Rejection};
 use crate::auth_capture::records::{self, Record};
 use crate::auth_capture::terms::{OperatorType, Terms};
 use crate::{step, text};
@@ -58,7 +58,7 @@ pub(super) async fn plan(
     let (terms, collection) = (&good.payment.terms, &good.collection);
     let (writes, jobs) = match record(cx, config, request, good).await? {
         Ok(kept) => kept,
-        Err(no) => return Ok(Planned::Refused(good.payment.refuse(no))),
+        Err(rejection) => return Ok(Planned::Refused(good.payment.refuse(rejection))),
     };
     let memo = Memo::Collect(Box::new(Collected {
         dialect: terms.dialect,
@@ -94,7 +94,7 @@ pub(super) async fn plan(
         lane,
         gate: Gate::None,
         on_fail: OnFail::Stop,
-        // The escrow looks at who calls it, and contract operators may.
+        // The escrow checks its caller, and contract operators may.
         batchable: false,
         max_cost: None,
         expires_at_s: Some(collection.info.preApprovalExpiry.to()),
@@ -121,19 +121,19 @@ pub(super) async fn plan(
 }
 
 /// Rows of the first commit. Where we authorize for the merchant, the record binds the payment to its tenant (section 10):
-/// it stands only if it was written together with the first bytes that could be sent. A record without a collection is
-/// of an attempt that came to nothing, because this runs inside the payment's conflict key, and is replaced. And the
-/// keeper's first look, where the receiver has a keeper.
+/// it is valid only if it was written together with the first bytes that could be sent. A record without a collection is
+/// from an attempt that had no effect, because this runs inside the payment's conflict key, and is replaced. And the
+/// keeper's first check, where the receiver has a keeper.
 async fn record(
     cx: &Cx,
     config: &Config,
     request: &PaymentRequest,
     good: &Good,
-) -> Result<Result<(Vec<StoreWrite>, Vec<Job>), No>, Fault> {
+) -> Result<Result<(Vec<StoreWrite>, Vec<Job>), Rejection>, Fault> {
     let (terms, collection) = (&good.payment.terms, &good.collection);
     let is_ours = config.is_our_authorizer(terms.receiver_authorizer);
     if is_ours && !config.speaks_for(request.tenant.as_deref(), terms.receiver) {
-        return Ok(Err(No::new(
+        return Ok(Err(Rejection::new(
             Reason::UnauthenticatedAuthorizerRequest,
             "a payment that this facilitator authorizes for its seller must be settled by the tenant that speaks for payTo",
         )));
@@ -158,7 +158,7 @@ async fn record(
             let jobs = keeper::next_job(config, &record, cx.now_s());
             Ok(Ok((writes, jobs.into_iter().collect())))
         }
-        Err(_) if is_ours => Ok(Err(No::new(
+        Err(_) if is_ours => Ok(Err(Rejection::new(
             Reason::DelegatedAuthUnavailable,
             "the payment can't be bound to its tenant now; try again",
         ))),

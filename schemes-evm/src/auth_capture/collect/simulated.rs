@@ -1,4 +1,4 @@
-//! What `eth_simulateV1` answers about a call and the looks around it.
+//! The result of `eth_simulateV1` for a call and the reads around it.
 
 use alloy_primitives::U256;
 use sdk_plugin::chain::LogEntry;
@@ -64,12 +64,12 @@ impl Outcome {
             }
             0 => {
                 let error = call.get("error");
-                let told = |name: &str| error.and_then(|error| error.get(name));
-                let data = told("data")
+                let answer = |name: &str| error.and_then(|error| error.get(name));
+                let data = answer("data")
                     .or_else(|| call.get("returnData"))
                     .and_then(rpc::as_bytes)
                     .unwrap_or_default();
-                let message = told("message")
+                let message = answer("message")
                     .and_then(Value::as_str)
                     .unwrap_or("execution reverted");
                 Some(Self::Failed(Failure {
@@ -82,10 +82,10 @@ impl Outcome {
     }
 }
 
-/// Nodes have many ways to say that they don't know the method.
+/// Nodes report in many ways that they don't know the method.
 pub(super) fn lacks_method(error: &RpcError) -> bool {
     let message = error.message.to_lowercase();
-    let says_so = [
+    let unknown_method = [
         "not found",
         "does not exist",
         "not supported",
@@ -94,5 +94,5 @@ pub(super) fn lacks_method(error: &RpcError) -> bool {
         "not implemented",
     ];
     error.code == -32601
-        || (message.contains("method") && says_so.iter().any(|words| message.contains(words)))
+        || (message.contains("method") && unknown_method.iter().any(|text| message.contains(text)))
 }

@@ -1,5 +1,5 @@
 //! Where an escrow keeps an operator's tokens. The address is computed from the escrow and the operator and never
-//! changes, so it is asked for once; the store may have no code yet (T-80), which asking does not touch.
+//! changes, so it is read once; the store may have no code yet (T-80), and a read does not change that.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,12 +9,11 @@ use alloy_sol_types::SolCall;
 use sdk_plugin::{Cx, Fault};
 
 use crate::auth_capture::abi::Escrow;
-use crate::auth_capture::payment_info::Place;
+use crate::auth_capture::payment_info::EscrowId;
 use crate::auth_capture::state::READ_GAS;
 use crate::rpc::{self, EthCall, Executed};
-use crate::second;
 
-/// Most addresses kept; only admitted operators get here, so more than that is a mistake of ours, not an attack.
+/// Most addresses kept; only admitted operators get here, so more than that is a defect, not an attack.
 const CAPACITY: usize = 4_096;
 
 #[derive(Debug, Default)]
@@ -28,10 +27,10 @@ impl TokenStores {
     pub(super) async fn of(
         &self,
         cx: &Cx,
-        place: Place,
+        escrow_id: EscrowId,
         operator: Address,
     ) -> Result<Option<Address>, Fault> {
-        let key = (place.chain_id, place.escrow, operator);
+        let key = (escrow_id.chain_id, escrow_id.escrow, operator);
         // No invariant spans two statements, so a map left by a panicking thread is as good as any.
         let known = |map: &Mutex<HashMap<_, _>>| {
             map.lock()
@@ -44,7 +43,7 @@ impl TokenStores {
         }
         let question = EthCall {
             from: None,
-            to: place.escrow,
+            to: escrow_id.escrow,
             data: Escrow::getTokenStoreCall { operator }.abi_encode(),
             gas: Some(READ_GAS),
         };
@@ -56,10 +55,15 @@ impl TokenStores {
                 Executed::Failed(_) => None,
             })
         };
-        let mut store = read(rpc::read_well_formed(cx, vec![question.call()]).await?.take()?)?;
+        let mut store = read(
+            rpc::NODES
+                .read_well_formed(cx, vec![question.call()])
+                .await?
+                .take()?,
+        )?;
         if store.is_none() {
             // That there is no escrow is not believed of one node.
-            for mut answers in second::by_two(cx, vec![question.call()]).await? {
+            for mut answers in rpc::compare_or_read(cx, vec![question.call()]).await?.sets {
                 store = store.or(read(answers.take()?)?);
             }
         }

@@ -11,23 +11,23 @@ use super::super::AuthCaptureEvm;
 use super::super::authorizer::Balances;
 use super::super::config::{Config, RefundAgreement};
 use super::super::payment_info::bound_salt;
-use super::super::reason::{Dialect, No, Reason};
+use super::super::reason::{Dialect, Reason, Rejection};
 use super::super::records;
 use super::super::revert;
 use super::super::state::State;
 use super::super::terms::Terms;
-use super::asked::{self, Asked};
 use super::consent::{self, Consent};
 use super::funding::{self, Funding};
 use super::identify::payer_as_sent;
-use super::look::{self, Look, Shown};
 use super::payload::Payload;
-use crate::rpc::EthCall;
+use super::reads::{self, NodeReads, Shown};
+use super::request_check::{self, CheckedRequest};
+use crate::rpc::{self, EthCall, Opinions};
 use crate::second::{self, Opinion};
 use crate::step::{Checked, Wanted};
 
-/// Waits between looks at a payment of which a node shows nothing, in milliseconds: it may lag.
-const LOOK_AGAIN_MS: [u64; 4] = [200, 400, 800, 1_600];
+/// Pauses before a payment is read again of which a node shows nothing, in milliseconds: the node may lag.
+const RETRY_PAUSES_MS: [u64; 4] = [200, 400, 800, 1_600];
 
 /// An operation that passed every check.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) struct Good {
     pub(super) hash: B256,
     /// What the escrow holds now.
     pub(super) balances: Balances,
-    /// The call, and the void behind it.
+    /// The call, and the void after it.
     pub(super) calls: Vec<Simulated>,
     /// Of refunds.
     pub(super) funding: Option<Funding>,
@@ -66,7 +66,7 @@ impl AuthCaptureEvm {
         let payer = payer_as_sent(request);
         Ok(match self.lifecycle_checked(cx, request, wanted).await? {
             Ok(good) => Checked::Good(Box::new(good)),
-            Err(no) => Checked::Refused(no.refusal(Dialect::V1_1, &payer)),
+            Err(rejection) => Checked::Refused(rejection.refusal(Dialect::V1_1, &payer)),
         })
     }
 
@@ -75,25 +75,25 @@ impl AuthCaptureEvm {
         cx: &Cx,
         request: &PaymentRequest,
         wanted: Wanted,
-    ) -> Result<Result<Good, No>, Fault> {
+    ) -> Result<Result<Good, Rejection>, Fault> {
         macro_rules! or_refuse {
             ($checked:expr) => {
                 match $checked {
                     Ok(good) => good,
-                    Err(no) => return Ok(Err(no)),
+                    Err(rejection) => return Ok(Err(rejection)),
                 }
             };
         }
-        let Asked {
+        let CheckedRequest {
             payload,
             terms,
             hash,
             agreement,
-        } = or_refuse!(asked::asked(&self.config, cx.network(), request));
+        } = or_refuse!(request_check::read(&self.config, cx.network(), request));
         // 9
         or_refuse!(salt_is_bound(cx, request, &payload, &terms, hash).await?);
         // 10
-        or_refuse!(asked::same_payment(&payload, &terms));
+        or_refuse!(request_check::same_payment(&payload, &terms));
         if request.requirements.network != cx.network().id {
             return Err(Fault::internal(
                 "the requirements name another network than the call's",
@@ -104,13 +104,13 @@ impl AuthCaptureEvm {
             or_refuse!(consent::identity(cx, request, &terms, &self.config, hash).await?);
         }
         // 12
-        let operation = or_refuse!(asked::operation(&payload, &terms));
+        let operation = or_refuse!(request_check::operation(&payload, &terms));
         let consent = Consent::wanted(&payload, &terms, hash, &operation);
-        let refused_fee = asked::fee_fault(&payload, &terms);
-        let calls = look::calls(&payload, &terms, self.config.max_gas);
+        let refused_fee = request_check::fee_fault(&payload, &terms);
+        let calls = reads::calls(&payload, &terms, self.config.max_gas);
         let seen_height = match records::seen_height(cx, &request.requirements.network, hash).await {
             Ok(height) => height,
-            // Without a store nothing was ever written down.
+            // Without a store nothing was ever recorded.
             Err(fault) if fault.kind == FaultKind::Denied => 0,
             Err(fault) => return Err(fault),
         };
@@ -125,7 +125,7 @@ impl AuthCaptureEvm {
             close_out_refused: consent.close_out_refused.clone(),
             agreement,
             seen_height,
-            look: Look {
+            reads: NodeReads {
                 terms: &terms,
                 payload: &payload,
                 hash,
@@ -150,15 +150,15 @@ impl AuthCaptureEvm {
     }
 }
 
-/// An operation, and what one node is asked about it.
+/// An operation, and what is read from one node about it.
 struct Question<'a> {
     config: &'a Config,
-    refused_fee: Option<No>,
-    close_out_refused: Option<No>,
+    refused_fee: Option<Rejection>,
+    close_out_refused: Option<Rejection>,
     agreement: Option<&'a RefundAgreement>,
-    /// The chain has come to this block.
+    /// The chain has reached this block.
     seen_height: u64,
-    look: Look<'a>,
+    reads: NodeReads<'a>,
 }
 
 /// What the chain shows of a good operation.
@@ -171,10 +171,10 @@ struct Answer {
 }
 
 impl Question<'_> {
-    async fn answer(&self, cx: &Cx) -> Result<Result<Answer, No>, Fault> {
-        let mut waits = LOOK_AGAIN_MS.into_iter();
+    async fn answer(&self, cx: &Cx) -> Result<Result<Answer, Rejection>, Fault> {
+        let mut waits = RETRY_PAUSES_MS.into_iter();
         let shown = loop {
-            let shown = self.look.read(cx).await?;
+            let shown = self.reads.read(cx).await?;
             if self.refused_before_state(&shown).is_err() {
                 break shown;
             }
@@ -195,109 +195,107 @@ impl Question<'_> {
         let first = self.judge(cx, shown).await?;
         match first {
             Ok(answer) => Ok(Ok(answer)),
-            Err(no) if self.is_certain(&no) => Ok(Err(no)),
-            Err(no) => self.second_opinion(cx, no).await,
+            Err(rejection) if self.is_certain(&rejection) => Ok(Err(rejection)),
+            Err(rejection) => self.second_opinion(cx, rejection).await,
         }
     }
 
     /// Whether a refusal needs no chain.
-    fn is_certain(&self, no: &No) -> bool {
+    fn is_certain(&self, rejection: &Rejection) -> bool {
         [&self.refused_fee, &self.close_out_refused]
             .into_iter()
             .flatten()
-            .any(|certain| certain.reason == no.reason && certain.message == no.message)
+            .any(|certain| certain.reason == rejection.reason && certain.message == rejection.message)
     }
 
-    /// Nothing is refused on one node's word. Nodes that have not come to the payment's last operation say nothing.
-    async fn second_opinion(&self, cx: &Cx, first: No) -> Result<Result<Answer, No>, Fault> {
-        let look = self.look.at_once();
-        let mut opinions = Vec::new();
-        let mut trouble = None;
-        for mut answers in second::by_two(cx, look.reads()).await? {
-            let shown = match look.take(cx, &mut answers).await {
+    /// Nothing is refused because of one node's answers alone. Nodes that have not reached the payment's last operation do
+    /// not count.
+    async fn second_opinion(&self, cx: &Cx, first: Rejection) -> Result<Result<Answer, Rejection>, Fault> {
+        let reads = self.reads.at_once();
+        let mut opinions = Opinions::default();
+        for mut answers in rpc::compare_or_read(cx, reads.reads()).await?.sets {
+            let shown = match reads.take(cx, &mut answers).await {
                 Ok(shown) => shown,
                 Err(fault) => {
-                    trouble = Some(fault);
+                    opinions.record(Err(fault));
                     continue;
                 }
             };
             let height = shown.height;
             if height >= self.seen_height {
                 let verdict = self.judge(cx, shown).await?;
-                opinions.push(Opinion { height, verdict });
+                opinions.record(Ok(Opinion { height, verdict }));
             }
         }
-        match (second::decide(opinions), trouble) {
-            (Some(verdict), _) => Ok(verdict),
-            (None, Some(fault)) => Err(fault),
-            (None, None) => Ok(Err(first)),
-        }
+        Ok(second::decide(opinions.into_result()?).unwrap_or(Err(first)))
     }
 
     /// What comes before the payment's state in order.
-    fn refused_before_state(&self, shown: &Shown) -> Result<(), No> {
+    fn refused_before_state(&self, shown: &Shown) -> Result<(), Rejection> {
         // 12
         if !shown.signed {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::AuthorizerSignature,
                 "authorizerSignature is not extra.receiverAuthorizer's signature of this operation",
             ));
         }
-        if let Some(no) = &self.close_out_refused {
-            return Err(no.clone());
+        if let Some(rejection) = &self.close_out_refused {
+            return Err(rejection.clone());
         }
         if !shown.close_out_signed {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::VoidAuthorizerSignature,
                 "voidAuthorizerSignature is not extra.receiverAuthorizer's signature of a void",
             ));
         }
-        if let Some(no) = &self.refused_fee {
-            return Err(no.clone());
+        if let Some(rejection) = &self.refused_fee {
+            return Err(rejection.clone());
         }
-        asked::in_time(self.config, self.look.payload, self.look.terms, shown.now_s)
+        request_check::in_time(self.config, self.reads.payload, self.reads.terms, shown.now_s)
     }
 
-    /// What one node's answers come to.
-    async fn judge(&self, cx: &Cx, shown: Shown) -> Result<Result<Answer, No>, Fault> {
+    /// The verdict by one node's answers.
+    async fn judge(&self, cx: &Cx, shown: Shown) -> Result<Result<Answer, Rejection>, Fault> {
         macro_rules! or_refuse {
             ($checked:expr) => {
                 match $checked {
                     Ok(good) => good,
-                    Err(no) => return Ok(Err(no)),
+                    Err(rejection) => return Ok(Err(rejection)),
                 }
             };
         }
-        let (payload, terms) = (self.look.payload, self.look.terms);
+        let (payload, terms) = (self.reads.payload, self.reads.terms);
         or_refuse!(self.refused_before_state(&shown));
         // 13, 14
-        let balances = or_refuse!(asked::in_state(self.config, payload, shown.state).map_err(No::of_state));
+        let balances = or_refuse!(
+            request_check::in_state(self.config, payload, shown.state).map_err(Rejection::of_state)
+        );
         let funding = match (self.agreement, shown.funds) {
             (Some(agreement), Some(funds)) => Some(or_refuse!(
                 funding::funded(cx, terms, agreement, payload.amount, shown.now_s, funds)
                     .await?
-                    .map_err(No::of_state)
+                    .map_err(Rejection::of_state)
             )),
             _ => None,
         };
         // 15
         let max_gas = self.config.max_gas;
-        let mut calls = Vec::with_capacity(self.look.calls.len());
-        for (call, outcome) in self.look.calls.iter().zip(shown.outcomes) {
+        let mut calls = Vec::with_capacity(self.reads.calls.len());
+        for (call, outcome) in self.reads.calls.iter().zip(shown.outcomes) {
             match outcome {
                 Ok(gas) if gas <= max_gas => calls.push(Simulated {
                     call: call.clone(),
                     gas,
                 }),
                 Ok(gas) => {
-                    return Ok(Err(No::new(
+                    return Ok(Err(Rejection::new(
                         Reason::SimulationFailed,
                         format!("the call needs {gas} gas, {max_gas} are allowed"),
                     )));
                 }
                 Err(failure) => {
                     let reason = revert::reason(&failure).unwrap_or(Reason::SimulationFailed);
-                    return Ok(Err(No::new(reason, revert::words(&failure)).of_state()));
+                    return Ok(Err(Rejection::new(reason, revert::message(&failure)).of_state()));
                 }
             }
         }
@@ -311,14 +309,14 @@ impl Question<'_> {
     }
 }
 
-/// Step 9. A payment that was recognised by probing has a salt that commits to nobody; its record names the authorizer.
+/// Step 9. A payment that was recognised by probing has a salt without an authorizer; its record names the authorizer.
 async fn salt_is_bound(
     cx: &Cx,
     request: &PaymentRequest,
     payload: &Payload,
     terms: &Terms,
     hash: B256,
-) -> Result<Result<(), No>, Fault> {
+) -> Result<Result<(), Rejection>, Fault> {
     let bound = bound_salt(terms.receiver_authorizer, Address::ZERO, payload.salt_nonce);
     if payload.info.salt == bound {
         return Ok(Ok(()));
@@ -335,7 +333,7 @@ async fn salt_is_bound(
     Ok(if by_record {
         Ok(())
     } else {
-        Err(No::new(
+        Err(Rejection::new(
             Reason::SaltBindingMismatch,
             "paymentInfo.salt does not commit to extra.receiverAuthorizer with this saltNonce",
         ))

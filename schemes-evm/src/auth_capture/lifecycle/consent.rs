@@ -1,7 +1,7 @@
 //! Who consents to an operation: the payment's authorizer by its signature, or, where the authorizer is us, the tenant
 //! to which the payment belongs: its receiver's, else the one who opened it (auth-capture-evm.md section 10).
 //!
-//! With a delegated operator nothing on chain asks for the merchant's consent: what is decided here is the only gate.
+//! With a delegated operator no contract checks the merchant's consent: this check is the only gate.
 
 use alloy_primitives::B256;
 use sdk_plugin::fault::FaultKind;
@@ -9,22 +9,22 @@ use sdk_plugin::{Cx, Fault, PaymentRequest};
 
 use super::super::authorizer::Operation;
 use super::super::config::Config;
-use super::super::reason::{No, Reason};
+use super::super::reason::{Reason, Rejection};
 use super::super::records;
 use super::super::signed::Signed;
 use super::super::terms::Terms;
 use super::payload::{CloseOut, Payload};
 
-/// What must still be asked of the chain.
+/// What must still be read from the chain.
 #[derive(Debug)]
 pub(super) struct Consent {
-    /// `None`: the tenant's identity stands for it.
+    /// `None`: the tenant's identity replaces it.
     pub(super) operation: Option<Signed>,
     /// The same for giving back the rest.
     pub(super) close_out: Option<Signed>,
-    /// Nobody can consent to giving back the rest in the way that was chosen. It is said behind the verdict on the
+    /// The caller can't consent to giving back the rest in the requested way. It is reported after the verdict on the
     /// operation's own signature.
-    pub(super) close_out_refused: Option<No>,
+    pub(super) close_out_refused: Option<Rejection>,
 }
 
 impl Consent {
@@ -36,14 +36,14 @@ impl Consent {
         let (close_out, close_out_refused) = match &payload.close_out {
             None => (None, None),
             Some(CloseOut::Signed(signature)) => (Some(signed(&Operation::Void, signature)), None),
-            Some(CloseOut::Asked) if payload.signature.is_none() => (None, None),
-            Some(CloseOut::Asked) => {
-                let no = No::new(
+            Some(CloseOut::Requested) if payload.signature.is_none() => (None, None),
+            Some(CloseOut::Requested) => {
+                let rejection = Rejection::new(
                     Reason::VoidAuthorizerSignature,
                     "voidRemainder is for payments whose authorizer is this facilitator; send the authorizer's \
                      signature of a void as voidAuthorizerSignature instead",
                 );
-                (None, Some(no))
+                (None, Some(rejection))
             }
         };
         Self {
@@ -65,9 +65,9 @@ pub(super) async fn identity(
     terms: &Terms,
     config: &Config,
     hash: B256,
-) -> Result<Result<(), No>, Fault> {
+) -> Result<Result<(), Rejection>, Fault> {
     if !config.is_our_authorizer(terms.receiver_authorizer) {
-        return Ok(Err(No::new(
+        return Ok(Err(Rejection::new(
             Reason::AuthorizerSignature,
             "payload.authorizerSignature is missing, and extra.receiverAuthorizer is not this facilitator's",
         )));
@@ -78,7 +78,7 @@ pub(super) async fn identity(
         } else {
             Reason::UnauthenticatedAuthorizerRequest
         };
-        Ok(Err(No::new(reason, message)))
+        Ok(Err(Rejection::new(reason, message)))
     };
     let Some(tenant) = &request.tenant else {
         return unauthenticated(
@@ -87,9 +87,9 @@ pub(super) async fn identity(
     };
     let found = match records::find(cx, &request.requirements.network, hash).await {
         Ok(found) => found,
-        // A store that was not granted, or is down: nobody can be told from anybody else.
+        // A store that was not granted, or is down: callers can't be distinguished.
         Err(fault) if matches!(fault.kind, FaultKind::Denied | FaultKind::Unavailable) => {
-            return Ok(Err(No::new(
+            return Ok(Err(Rejection::new(
                 Reason::DelegatedAuthUnavailable,
                 "who opened this payment can't be looked up now",
             )));

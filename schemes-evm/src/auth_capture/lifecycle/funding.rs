@@ -1,5 +1,5 @@
 //! Whose money a refund is. With a delegated operator it is paid by our own signer, so a refund needs an agreement that
-//! the operator wrote down, room in the day's limit, and a signer that has the tokens and lets the collector take them.
+//! the operator configured, room in the day's limit, and a signer that has the tokens and lets the collector take them.
 
 use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolCall;
@@ -9,7 +9,7 @@ use sdk_plugin::{Amount, Cx, Fault, PaymentRequest};
 
 use super::super::config::{Config, RefundAgreement};
 use super::super::deployment::Deployment;
-use super::super::reason::{No, Reason};
+use super::super::reason::{Reason, Rejection};
 use super::super::records::{self, RefundLedger};
 use super::super::state::READ_GAS;
 use super::super::terms::Terms;
@@ -26,7 +26,7 @@ pub(super) fn agreement<'a>(
     request: &PaymentRequest,
     receiver: Address,
     asset: Address,
-) -> Result<&'a RefundAgreement, No> {
+) -> Result<&'a RefundAgreement, Rejection> {
     config
         .refund_funding
         .iter()
@@ -44,11 +44,11 @@ pub(super) fn agreement<'a>(
         })
 }
 
-fn unavailable(message: impl Into<String>) -> No {
-    No::new(Reason::RefundFundingUnavailable, message)
+fn unavailable(message: impl Into<String>) -> Rejection {
+    Rejection::new(Reason::RefundFundingUnavailable, message)
 }
 
-/// What the chain and the ledger say.
+/// What the chain and the ledger show.
 #[derive(Debug, Clone)]
 pub(super) struct Funding {
     available: U256,
@@ -70,7 +70,7 @@ pub(super) fn reads(terms: &Terms) -> Vec<RpcCall> {
     vec![balance.call(), allowance.call()]
 }
 
-/// Balance and allowance of the signer that pays, in atomic units. `None`: the token does not tell.
+/// Balance and allowance of the signer that pays, in atomic units. `None`: the token does not return them.
 pub(super) fn take(answers: &mut Answers) -> Result<(Option<U256>, Option<U256>), Fault> {
     let mut word = |what| rpc::executed_word(answers.take()?, what);
     Ok((
@@ -87,7 +87,7 @@ pub(super) async fn funded(
     amount: U256,
     now_s: u64,
     (balance, allowance): (Option<U256>, Option<U256>),
-) -> Result<Result<Funding, No>, Fault> {
+) -> Result<Result<Funding, Rejection>, Fault> {
     let (operator, asset) = (text::lower(terms.operator), text::lower(terms.asset));
     let Deployment {
         operator_refund_collector,

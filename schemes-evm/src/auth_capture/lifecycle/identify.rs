@@ -10,8 +10,8 @@ use sdk_plugin::{PaymentRequest, Value};
 use serde_json::{Map, json};
 
 use super::super::deployment::{V1_0, V1_1, V1_1_EARLIER};
-use super::super::payment_info::Place;
-use super::super::reason::{Dialect, No, Reason};
+use super::super::payment_info::EscrowId;
+use super::super::reason::{Dialect, Reason, Rejection};
 use super::super::terms;
 use super::payload::{Action, CloseOut, Payload};
 use crate::{members, signature, text};
@@ -33,18 +33,18 @@ pub(super) fn payer_as_sent(request: &PaymentRequest) -> String {
 pub(super) fn identify(request: &PaymentRequest) -> Identity {
     match identified(request) {
         Ok(identified) => Identity::Identified(identified),
-        Err(no) => Identity::Refused(no.refusal(Dialect::V1_1, &payer_as_sent(request))),
+        Err(rejection) => Identity::Refused(rejection.refusal(Dialect::V1_1, &payer_as_sent(request))),
     }
 }
 
-fn identified(request: &PaymentRequest) -> Result<Identified, No> {
+fn identified(request: &PaymentRequest) -> Result<Identified, Rejection> {
     let payload = Payload::decode(&request.payload)?;
     let chain_id = match text::chain_id(&request.requirements.network) {
         Some(chain_id) => chain_id,
         None => terms::networks(request)?,
     };
     let escrow = escrow_as_sent(&request.requirements.extra)?;
-    let hash = payload.info.hash(Place { chain_id, escrow });
+    let hash = payload.info.hash(EscrowId { chain_id, escrow });
     Ok(Identified {
         payer: payer_as_sent(request),
         claim_key: claim_key(&payload, hash, chain_id, escrow).to_string(),
@@ -57,7 +57,7 @@ fn identified(request: &PaymentRequest) -> Result<Identified, No> {
 }
 
 /// The escrow that the requirements name, served here or not.
-fn escrow_as_sent(extra: &Map<String, Value>) -> Result<Address, No> {
+fn escrow_as_sent(extra: &Map<String, Value>) -> Result<Address, Rejection> {
     let sent = match members::present(extra, "authCaptureEscrow") {
         None => return Ok(V1_1.escrow),
         Some(sent) => sent.as_str(),
@@ -68,14 +68,14 @@ fn escrow_as_sent(extra: &Map<String, Value>) -> Result<Address, No> {
         None => None,
     }
     .ok_or_else(|| {
-        No::new(
+        Rejection::new(
             Reason::Extra,
             "extra.authCaptureEscrow must be a 20-byte hex address",
         )
     })
 }
 
-/// The digest that is signed; for what nobody signs, a name of our own. A refund's digest holds a collector that for other
+/// The digest that is signed; for an unsigned operation, a name of our own. A refund's digest holds a collector that for other
 /// than canonical escrows only the configuration knows, so there it is named by its members. What can't be an operation
 /// at all gets a name too: the checks refuse it, in their order.
 fn claim_key(payload: &Payload, hash: B256, chain_id: u64, escrow: Address) -> B256 {
@@ -92,7 +92,7 @@ fn claim_key(payload: &Payload, hash: B256, chain_id: u64, escrow: Address) -> B
     }
 }
 
-/// The seller's terms, spelled one way. A JSON array, so that no member can run into the next.
+/// The seller's terms in one canonical form. A JSON array, so that no member can run into the next.
 fn fingerprint(request: &PaymentRequest, payload: &Payload, escrow: Address) -> String {
     let terms = &request.requirements;
     let spelled = |sent: Option<&str>| sent.and_then(text::address).map(text::lower);
@@ -111,12 +111,12 @@ fn fingerprint(request: &PaymentRequest, payload: &Payload, escrow: Address) -> 
     .to_string()
 }
 
-/// Hash over what is asked for and who signed it; other spellings of one payload have one digest.
+/// Hash over the requested operation and its signatures; other encodings of one payload have one digest.
 fn payload_digest(payload: &Payload, hash: B256) -> String {
     let signed = |bytes: &[u8]| hex::encode(signature::canonical(bytes.to_vec()));
     let close_out = payload.close_out.as_ref().map(|close_out| match close_out {
         CloseOut::Signed(bytes) => json!(signed(bytes)),
-        CloseOut::Asked => json!(true),
+        CloseOut::Requested => json!(true),
     });
     let canonical = json!([
         hash,

@@ -1,7 +1,7 @@
-//! Did it happen? The escrow's own event in a transaction of ours says so, and the balances at the transaction's block bear
-//! it out (auth-capture-evm.md sections 8 and 9), alone or with what else happened in the block.
+//! Whether the operation happened. The escrow's own event in our transaction shows it, and the balances at the transaction's
+//! block bear it out (auth-capture-evm.md sections 8 and 9), alone or with what else happened in the block.
 //!
-//! A node that shows the event without the balances behind it lags or is wrong: that proves nothing, neither that it
+//! A node that shows the event without its balances lags or is wrong: that proves nothing, neither that it
 //! happened nor that it failed (T-76). What had no effect has failed where the balances are as before, or where what
 //! others did with the payment is known as a whole (`others`).
 
@@ -18,12 +18,12 @@ use super::super::state::{self, Event, State};
 use super::others::{self, Others};
 use super::plan::{Memo, read_memo};
 
-/// `now_s`: seconds since the epoch; chooses between names of the same failure, and says when a void was given up.
+/// `now_s`: seconds since the epoch; chooses between names of the same failure, and is the time at which a void is given up.
 pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judgement, Fault> {
     let step = state::step_of(plan, evidence)?;
     let memo = read_memo(&step.memo)?;
     Ok(match judged(plan, &memo, evidence, now_s)? {
-        // The void after a capture: its failure is in no answer, so the payment's page has to tell it.
+        // The void after a capture: no reply contains its failure, so the payment's page has to show it.
         Judgement::NotPaid(mut refusal) if !step.pays => {
             let message = refusal.message.as_deref().unwrap_or_default();
             let skipped = SkippedVoid::new(&refusal.reason, message, now_s);
@@ -61,11 +61,11 @@ fn judged(plan: &Plan, memo: &Memo, evidence: &Evidence, now_s: u64) -> Result<J
     })
 }
 
-/// Whether the escrow holds what it can't hold once the operation has happened, wherever it might stand among others: what is
+/// Whether the escrow holds what it can't hold once the operation has happened, at any position among others: what is
 /// capturable never grows, and what can be refunded grows by captures only.
 ///
-/// That ours did not happen until then says little while it may still land: it has landed and reverted, or the host says that it
-/// can't land without having found anything, which it does when its place is used for certain.
+/// That ours did not happen until then proves little while it may still land: it has landed and reverted, or the host
+/// reports that it can't land without having found anything, which it does when its slot is certainly used.
 fn is_excluded(memo: &Memo, evidence: &Evidence) -> bool {
     let is_over = match &evidence.shown {
         Shown::Reverted { .. } => true,
@@ -101,8 +101,8 @@ fn is_excluded(memo: &Memo, evidence: &Evidence) -> bool {
     }
 }
 
-/// The same operation in the place of our transaction, signed by our key: a journal that was lost had ordered it, and an older
-/// copy of that journal has ordered it again. It landed after that, so nobody was told of it.
+/// The same operation in our transaction's slot, signed by our key: a journal that was lost had ordered it, and an older
+/// copy of that journal has ordered it again. It landed after that, so no caller has had a reply.
 fn twin<'a>(memo: &Memo, foreign: &'a [ForeignTx]) -> Option<(&'a ForeignTx, (String, Event))> {
     let in_slot = foreign.iter().filter(|tx| tx.in_slot && !tx.earlier);
     in_slot
@@ -149,7 +149,7 @@ fn landed(plan: &Plan, memo: &Memo, evidence: &Evidence, height: u64) -> Result<
 
 /// Why it had no effect. `others`: who else moved the payment's balances.
 fn failure(plan: &Plan, memo: &Memo, shown: &Shown, now_s: u64, others: Option<Others>) -> Judgement {
-    let (said, message) = match shown {
+    let (stated, message) = match shown {
         Shown::Reverted { message, .. } => {
             let message = message.clone().unwrap_or_default();
             (revert::reason_in(&message), message)
@@ -170,7 +170,7 @@ fn failure(plan: &Plan, memo: &Memo, shown: &Shown, now_s: u64, others: Option<O
         Shown::Landed { .. } => (None, String::new()),
     };
     let by_others = others.as_ref().map(|others| others.reason);
-    let reason = said.or(by_others).unwrap_or(Reason::TransactionReverted);
+    let reason = stated.or(by_others).unwrap_or(Reason::TransactionReverted);
     let message = match others {
         Some(others) if message.is_empty() => others.message,
         Some(others) => format!("{}; {message}", others.message),
@@ -213,7 +213,7 @@ impl Memo {
     }
 }
 
-/// The balances right behind the operation; or, of what was still held, nothing: its payer may take it back in the very
+/// The balances right after the operation; or, of what was still held, nothing: its payer may take it back in the very
 /// same block.
 fn bears_out(memo: &Memo, state: State) -> bool {
     memo.after().is_some_and(|after| {
@@ -224,7 +224,7 @@ fn bears_out(memo: &Memo, state: State) -> bool {
     })
 }
 
-/// A void after a capture is done in the same words; the host takes them as "go on" and writes the rows.
+/// A void after a capture is done in the same way; the host takes `Next` as "continue" and writes the rows.
 fn done(
     plan: &Plan,
     memo: &Memo,

@@ -2,24 +2,24 @@
 //!
 //! | step | module | chain reads |
 //! |---|---|---|
-//! | what is asked for | `payload` | none |
+//! | the requested operation | `payload` | none |
 //! | identify | `identify` | none |
-//! | every check, in order | `check`, with `asked` and `look` | one batch |
+//! | every check, in order | `check`, with `request_check` and `reads` | one batch |
 //! | who consents | `consent` | in the batch of `check`; a row of the store where the authorizer is us |
 //! | who pays for a refund | `funding` | in the batch of `check`; a row of the store |
 //! | what must be sent | `plan` | none |
 //! | what the chain showed | `judge`, with `others` | none |
 
-mod asked;
 mod check;
 mod consent;
 mod funding;
 mod identify;
 mod judge;
-mod look;
 mod others;
 pub(crate) mod payload;
 mod plan;
+mod reads;
+mod request_check;
 
 use sdk_plugin::chain::Evidence;
 use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Valid, Verdict};

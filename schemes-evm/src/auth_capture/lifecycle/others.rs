@@ -1,9 +1,9 @@
-//! Whether what others did with a payment explains, as a whole, that an operation of ours did not happen.
+//! Whether operations of others explain, as a whole, that our operation on a payment did not happen.
 //!
-//! The operator's key may be used elsewhere, and the payer may reclaim. Events carry no operation id, so an event of
-//! exactly our operation in a transaction that is not known as ours decides nothing. Logs come later than state, so events
-//! that were found are perhaps not all: they explain the change when they come to the state that was read, or when they
-//! leave no room for ours, wherever it might stand among them.
+//! The operator's key may be used elsewhere, and the payer may reclaim. Events carry no operation id, so an event of exactly
+//! our operation in a transaction that is not known as ours decides nothing. Logs arrive later than state, so the events
+//! that were found may not be all: they explain the change when they result in the state that was read, or when they leave
+//! no room for ours, at any position among them.
 
 use alloy_primitives::U256;
 use sdk_plugin::chain::{Evidence, ForeignTx, Shown};
@@ -17,12 +17,12 @@ use super::plan::Memo;
 
 /// Why the operation can't have happened.
 pub(super) struct Others {
-    /// What the escrow says to the operation in the state that others left.
+    /// What the escrow does with the operation in the state that others left.
     pub(super) reason: Reason,
     pub(super) message: String,
 }
 
-/// The balances alone rule it out: others moved them, or what the operation counted on was reorganised away.
+/// The balances alone rule it out: others moved them, or what the operation relied on was reorganised away.
 pub(super) fn ruled_out() -> Others {
     Others {
         reason: Reason::UnexpectedPaymentState,
@@ -50,7 +50,8 @@ pub(super) fn explanation(memo: &Memo, evidence: &Evidence) -> Option<Others> {
         }
         let left = fold::fold(before, moves)?;
         let came_to_it = came_to_what_was_read(before, moves, evidence);
-        // From before our attempt there are moves that `memo.before` knows already: only a state that was read tells where to begin.
+        // There are moves from before our attempt that `memo.before` includes already: only a state that was read shows
+        // where to begin.
         let enough = came_to_it || (from == first && leaves_no_room(memo, left));
         (enough && !moves.is_empty()).then_some((moves, left))
     };
@@ -73,7 +74,7 @@ pub(super) fn explanation(memo: &Memo, evidence: &Evidence) -> Option<Others> {
     })
 }
 
-/// Whether ours fits nowhere among these moves, also when there are more that were not found. What is capturable never
+/// Whether ours fits at no position among these moves, even if there are more that were not found. What is capturable never
 /// grows, and a void or reclaim names all that was left of it.
 fn leaves_no_room(memo: &Memo, left: State) -> bool {
     let (capturable, refundable) = (left.balances.capturable, left.balances.refundable);
@@ -86,7 +87,7 @@ fn leaves_no_room(memo: &Memo, left: State) -> bool {
     }
 }
 
-/// Whether the moves come to the state that was read, at the block of our reverted transaction or at that of the guard: with
+/// Whether the moves result in the state that was read, at the block of our reverted transaction or at that of the guard: with
 /// ours among them they would not.
 fn came_to_what_was_read(before: State, moves: &[Move], evidence: &Evidence) -> bool {
     let until: Vec<&Move> = match evidence.shown {

@@ -18,7 +18,7 @@ use crate::step;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Memo {
-    /// Tells the steps of lifecycle calls from those of collections.
+    /// Distinguishes the steps of lifecycle calls from those of collections.
     pub(super) kind: Kind,
     pub(super) operation: OperationKind,
     pub(super) chain_id: u64,
@@ -77,7 +77,7 @@ impl Memo {
     }
 }
 
-/// One step, or a capture and the void behind it: the void waits until the capture is final, and never happens without.
+/// One step, or a capture and the void after it: the void waits until the capture is final, and never happens without it.
 pub(super) fn plan(good: Good, network: &NetworkView, max_gas: u64) -> Result<Planned, Fault> {
     let memos = memos(&good)?;
     let lane = LaneChoice::Signer {
@@ -176,7 +176,7 @@ fn memos(good: &Good) -> Result<Vec<Memo>, Fault> {
     Ok([Some(first), rest].into_iter().flatten().collect())
 }
 
-/// The memo of a step of ours.
+/// The memo of one of our steps.
 pub(super) fn read_memo(value: &Value) -> Result<Memo, Fault> {
     Memo::deserialize(value)
         .map_err(|error| Fault::invalid(format!("the step's memo is not one of `auth-capture`: {error}")))

@@ -13,7 +13,7 @@ pub enum List {
 }
 
 impl List {
-    /// Rows behind it are in the order of capture deadlines.
+    /// Rows under it are in the order of capture deadlines.
     #[must_use]
     pub fn prefix(&self, network: &str, tenant: Option<&str>) -> String {
         let list = match self {
@@ -25,7 +25,7 @@ impl List {
     }
 }
 
-/// What stands behind a list's prefix. Deadlines fit 48 bits, which is 15 digits.
+/// What follows a list's prefix. Deadlines fit 48 bits, which is 15 digits.
 #[must_use]
 pub fn entry(capture_deadline_s: u64, hash: B256) -> String {
     format!("{capture_deadline_s:015}/{hash}")

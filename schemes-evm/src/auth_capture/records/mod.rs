@@ -14,7 +14,7 @@
 //! | `refunded/<network>/<tenant>/<receiver>/<asset>` | a [`RefundLedger`]: what was planned within a day |
 //!
 //! Hashes and addresses are in lower case. A tenant's name is written as its hash: names may hold anything. Operations
-//! have a row each, because what judges a step can't read. Rows go [`KEPT_AFTER_REFUND_DEADLINE_S`] after the last
+//! have a row each, because judge can't read the store. Rows expire [`KEPT_AFTER_REFUND_DEADLINE_S`] after the last
 //! moment at which they could matter.
 
 mod keys;
@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 use super::abi::PaymentInfo;
 use super::config::Config;
-use super::payment_info::Place;
+use super::payment_info::EscrowId;
 use super::reason::Dialect;
 
 /// How long rows outlive their payment's refund deadline, in seconds.
@@ -50,7 +50,7 @@ pub struct Record {
     pub payment_info: PaymentInfo,
     pub chain_id: u64,
     pub escrow: Address,
-    /// Zero: nobody authorizes captures and refunds.
+    /// Zero: captures and refunds have no authorizer.
     pub receiver_authorizer: Address,
     /// Present when the buyer's salt commits to the authorizer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ impl Record {
     /// The escrow's key for the payment.
     #[must_use]
     pub fn hash(&self) -> B256 {
-        self.payment_info.hash(Place {
+        self.payment_info.hash(EscrowId {
             chain_id: self.chain_id,
             escrow: self.escrow,
         })
@@ -100,7 +100,7 @@ impl Record {
     }
 
     /// The tenant that sees the payment, and that alone has us authorize captures, voids and refunds of it. Decided when it is
-    /// asked, so that a receiver's payments follow what the operator writes. `None`: nobody.
+    /// read, so that a receiver's payments follow the operator's configuration. `None`: no owner.
     #[must_use]
     pub fn owner<'a>(&'a self, config: &'a Config) -> Option<&'a str> {
         config
@@ -109,7 +109,7 @@ impl Record {
     }
 
     /// The rows of a collection's first commit. `previous`: what [`find`] answered inside the payment's conflict key,
-    /// with the payment not collected; it may be another tenant's that never came to anything, and is replaced. A row
+    /// with the payment not collected; it may be another tenant's that had no effect, and is replaced. A row
     /// that appeared in the meantime stops the commit.
     ///
     /// # Errors
@@ -158,7 +158,7 @@ impl Record {
         rows_expire_at_ms(self.refund_deadline_s())
     }
 
-    /// Keys of the lists that this payment is in: three of its tenant, and its receiver's, which is nobody's so that it
+    /// Keys of the lists that this payment is in: three of its tenant, and its receiver's, which has no owner so that it
     /// serves the tenant to which the operator gives the receiver later.
     fn lists(&self) -> BTreeSet<String> {
         let (network, tenant) = (self.network(), self.tenant.as_deref());
@@ -184,7 +184,7 @@ pub fn rows_expire_at_ms(refund_deadline_s: u64) -> u64 {
         .saturating_mul(1_000)
 }
 
-/// A row that is there: what it says, and the value to compare with when it is replaced.
+/// An existing row: its record, and the value to compare with when it is replaced.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found<T = Record> {
     pub record: T,
@@ -194,12 +194,12 @@ pub struct Found<T = Record> {
 /// The record of a payment, if there is one.
 ///
 /// # Errors
-/// Trouble with the store, or a row that can't be read.
+/// A fault of the store, or a row that can't be read.
 pub async fn find(cx: &Cx, network: &str, hash: B256) -> Result<Option<Found>, Fault> {
     get(cx, payment_key(network, hash)).await
 }
 
-/// The row behind `key`, if there is one.
+/// The row under `key`, if there is one.
 ///
 /// # Errors
 /// As [`find`].
@@ -221,7 +221,7 @@ pub async fn get<T: DeserializeOwned>(cx: &Cx, key: String) -> Result<Option<Fou
 /// Rows in the order of their keys.
 ///
 /// # Errors
-/// Trouble with the store.
+/// A fault of the store.
 pub async fn scan(
     cx: &Cx,
     prefix: String,
@@ -324,7 +324,7 @@ mod tests {
             write(&host, theirs.first_writes(None).expect("rows")),
             StoreResponse::Written
         );
-        // Written by somebody who did not see theirs.
+        // Written by another process that did not see this one's row.
         assert!(matches!(
             write(&host, ours.first_writes(None).expect("rows")),
             StoreResponse::Conflict { .. }

@@ -1,4 +1,4 @@
-//! Sums over a payment's or an agreement's life.
+//! Sums over the lifetime of a payment or an agreement.
 
 use alloy_primitives::U256;
 use serde::{Deserialize, Serialize};

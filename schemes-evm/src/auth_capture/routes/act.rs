@@ -15,7 +15,7 @@ use crate::auth_capture::order::{Order, is_ours};
 use crate::text;
 
 impl AuthCaptureEvm {
-    /// `POST /payments/{hash}/capture`, `/void` and `/refund`: settles, and then words the outcome.
+    /// `POST /payments/{hash}/capture`, `/void` and `/refund`: settles, and then formats the outcome.
     pub(super) fn act(
         &self,
         request: &RouteRequest,
@@ -107,37 +107,43 @@ fn order_of_body(own: &Own<'_>, action: Action, body: &Value) -> Result<Order, R
     match action {
         Action::Void => Ok(Order::void()),
         Action::Refund => Ok(Order::refund(body_units(body, "amount")?, expected()?)),
-        Action::Capture => {
-            let closes_out = match body.get("voidRemainder") {
-                None | Some(Value::Null | Value::Bool(false)) => false,
-                Some(Value::Bool(true)) => true,
-                Some(_) => return Err(Refused::new(400, "voidRemainder must be true or false")),
-            };
-            let amount = body_units(body, "amount")?;
-            let fee_amount = body.get("feeAmount").map(|_| body_units(body, "feeAmount"));
-            let fee_bps = body
-                .get("feeBps")
-                .map(|sent| sent.as_u64().and_then(|bps| u16::try_from(bps).ok()));
-            let order = Order::capture(&own.record, own.deployment, amount, expected()?)
-                .ok_or_else(|| Refused::new(400, "amount is too large"))?;
-            let fee = match (fee_amount, fee_bps) {
-                (None, None) => order.fee,
-                (Some(amount), None) => Some(Fee::Amount(amount?)),
-                (None, Some(Some(bps))) => Some(Fee::Bps(bps)),
-                (None, Some(None)) => {
-                    return Err(Refused::new(400, "feeBps must be an integer of basis points"));
-                }
-                (Some(_), Some(_)) => {
-                    return Err(Refused::new(400, "feeAmount and feeBps exclude one another"));
-                }
-            };
-            Ok(Order {
-                fee,
-                closes_out,
-                ..order
-            })
-        }
+        Action::Capture => capture_of_body(own, body, expected),
     }
+}
+
+fn capture_of_body(
+    own: &Own<'_>,
+    body: &Value,
+    expected: impl Fn() -> Result<Balances, Refused>,
+) -> Result<Order, Refused> {
+    let closes_out = match body.get("voidRemainder") {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::Bool(true)) => true,
+        Some(_) => return Err(Refused::new(400, "voidRemainder must be true or false")),
+    };
+    let amount = body_units(body, "amount")?;
+    let fee_amount = body.get("feeAmount").map(|_| body_units(body, "feeAmount"));
+    let fee_bps = body
+        .get("feeBps")
+        .map(|sent| sent.as_u64().and_then(|bps| u16::try_from(bps).ok()));
+    let order = Order::capture(&own.record, own.deployment, amount, expected()?)
+        .ok_or_else(|| Refused::new(400, "amount is too large"))?;
+    let fee = match (fee_amount, fee_bps) {
+        (None, None) => order.fee,
+        (Some(amount), None) => Some(Fee::Amount(amount?)),
+        (None, Some(Some(bps))) => Some(Fee::Bps(bps)),
+        (None, Some(None)) => {
+            return Err(Refused::new(400, "feeBps must be an integer of basis points"));
+        }
+        (Some(_), Some(_)) => {
+            return Err(Refused::new(400, "feeAmount and feeBps exclude one another"));
+        }
+    };
+    Ok(Order {
+        fee,
+        closes_out,
+        ..order
+    })
 }
 
 fn digest(request: &RouteRequest, own: &Own<'_>, now: Option<Balances>) -> Result<RouteResponse, Refused> {

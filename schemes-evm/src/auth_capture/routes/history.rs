@@ -1,5 +1,5 @@
-//! What was done with a payment: what is kept of our own operations, and what the escrow's events tell beside it, such as
-//! the void behind a capture and the payer's reclaim.
+//! The history of a payment: the rows of our own operations, and what the escrow's events add, such as
+//! the void after a capture and the payer's reclaim.
 
 use alloy_primitives::{B256, U256};
 use sdk_plugin::host::RpcResult;
@@ -14,7 +14,7 @@ use crate::auth_capture::records::{self, OperationKind, OperationRow};
 use crate::auth_capture::state::{Event, State};
 use crate::{rpc, text};
 
-/// Operations in order, and whether they come to the balances that the chain shows.
+/// Operations in order, and whether they result in the balances that the chain shows.
 pub(super) struct History {
     pub(super) operations: Vec<Value>,
     pub(super) is_whole: bool,
@@ -22,8 +22,8 @@ pub(super) struct History {
     pub(super) void_remainder: Value,
 }
 
-/// Looks for events only where the rows don't come to the balances that the chain shows. A node that refuses so long a
-/// search leaves the history short, and says so.
+/// Searches for events only where the rows don't result in the balances that the chain shows. If a node refuses so long a
+/// search, the history is incomplete and marked so.
 pub(super) async fn history(cx: &Cx, own: &Own<'_>, state: Option<State>) -> Result<History, Fault> {
     let rows = records::operations(cx, &cx.network().id, own.hash).await?;
     let mut moves: Vec<Move> = rows.iter().map(Move::of_row).collect();
@@ -95,7 +95,7 @@ async fn void_remainder(
             }),
         ));
     }
-    // Without the events nobody can say whether it was the void.
+    // Without the events it is unknown whether it was the void.
     if state.is_some_and(|state| state.collected && state.balances.capturable.is_zero()) {
         return Ok(shown(
             "ended",
@@ -109,8 +109,8 @@ async fn void_remainder(
     Ok(shown("waiting", json!({ "dueAtHeight": final_at })))
 }
 
-/// Where what the rows don't tell begins. What is held can leave without a row by the void behind a capture and by its
-/// payer's reclaim, and nothing of ours moves it after either: both come behind the last row that is no refund.
+/// Where what the rows don't show begins. What is held can leave without a row by the void after a capture and by its
+/// payer's reclaim, and no operation of ours moves it after either: both come after the last row that is no refund.
 /// `None`: there are no rows.
 fn gap(rows: &[OperationRow]) -> Option<u64> {
     let of_hold = rows.iter().filter(|row| match row.kind {
@@ -133,7 +133,7 @@ struct Move {
 }
 
 /// In the order in which one block can hold them: our own operations on a payment never share one, but the payer's
-/// reclaim may come right behind ours.
+/// reclaim may come right after ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Authorize,
@@ -240,7 +240,7 @@ impl Move {
     }
 }
 
-/// What moves come to. `None`: they contradict one another.
+/// The result of moves. `None`: they contradict one another.
 fn sum(moves: &[Move]) -> Option<Balances> {
     let nothing = Balances {
         capturable: U256::ZERO,
@@ -249,7 +249,7 @@ fn sum(moves: &[Move]) -> Option<Balances> {
     moves.iter().try_fold(nothing, |now, done| done.after(now))
 }
 
-/// The payment's events from a height on, as far as the node tells.
+/// The payment's events from a height on, as far as the node shows them.
 async fn search(cx: &Cx, own: &Own<'_>, from: u64) -> Result<Vec<Move>, Fault> {
     let filter = json!([{
         "address": text::lower(own.record.escrow),
@@ -258,7 +258,7 @@ async fn search(cx: &Cx, own: &Own<'_>, from: u64) -> Result<Vec<Move>, Fault> {
         "toBlock": "latest",
     }]);
     let search = vec![rpc::request("eth_getLogs", filter)];
-    Ok(match rpc::read_all(cx, search).await?.take()? {
+    Ok(match rpc::NODES.read_all(cx, search).await?.take()? {
         RpcResult::Ok(Value::Array(logs)) => logs
             .iter()
             .filter_map(|log| Move::of_log(own.hash, log))

@@ -14,7 +14,7 @@ use crate::auth_capture::records::{self, List, Record, entry, read_entry};
 use crate::auth_capture::state::{self, State};
 use crate::{rpc, text};
 
-/// Payments on a page, where the caller does not say and at most.
+/// Payments on a page: the default, and the most.
 const USUAL: u32 = 20;
 const MOST: u32 = 50;
 
@@ -117,7 +117,7 @@ impl Wanted {
 
 impl AuthCaptureEvm {
     /// A page may hold fewer payments than its limit, or none, and still have a `next`: the filter by state is applied
-    /// to a page of the list, with what the chain says now.
+    /// to a page of the list, with what the chain shows now.
     pub(super) async fn list(&self, cx: &Cx, request: &RouteRequest, tenant: &str) -> Answered {
         let wanted = match Wanted::read(request, tenant) {
             Ok(wanted) => wanted,
@@ -196,16 +196,16 @@ impl AuthCaptureEvm {
     }
 }
 
-/// What the chain says of each, in one round trip.
+/// What the chain shows of each, in one round trip.
 async fn states(cx: &Cx, payments: &[(B256, Record)]) -> Result<Vec<Option<State>>, Fault> {
     if payments.is_empty() {
         return Ok(Vec::new());
     }
     let questions = payments
         .iter()
-        .map(|(hash, record)| state::ask(record.escrow, *hash).call())
+        .map(|(hash, record)| state::payment_state(record.escrow, *hash).call())
         .collect();
-    let mut answers = rpc::read_all(cx, questions).await?;
+    let mut answers = rpc::NODES.read_all(cx, questions).await?;
     payments
         .iter()
         .map(|_| Ok(State::of_answer(rpc::executed(answers.take()?, "paymentState")?)))

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `GET /payments?receiver=…` or `operator=…`, `state`, `deadline`, `limit`, `after` | the tenant's payments, by capture deadline |
 //! | `GET /payments/{hash}` | one payment: terms, balances on the chain, operations, what can be done next |
-//! | `POST /payments/{hash}/capture`, `/void`, `/refund` | the outcome, as `/settle` words it |
+//! | `POST /payments/{hash}/capture`, `/void`, `/refund` | the outcome, as in `/settle` |
 //! | `GET /payments/{hash}/digest?operation=…` | what the merchant's own authorizer signs, and the request to settle with it |
 //! | `POST /payments/{hash}/usage` | what is reported as used so far |
 //!
@@ -31,7 +31,7 @@ use super::records::{self, Record};
 use super::state::{self, State};
 use crate::{rpc, text};
 
-/// A refusal: an HTTP status, and a sentence that says what to write instead.
+/// A refusal: an HTTP status, and a sentence that names what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Refused {
     status: u16,
@@ -47,7 +47,7 @@ impl Refused {
     }
 }
 
-/// An answer, a refusal, or trouble.
+/// An answer, a refusal, or a fault.
 type Answered = Result<Result<RouteResponse, Refused>, Fault>;
 
 fn ok(body: Value) -> RouteResponse {
@@ -141,10 +141,10 @@ impl AuthCaptureEvm {
             }))
     }
 
-    /// A payment's state on the chain now. `None`: the escrow does not tell.
+    /// A payment's state on the chain now. `None`: the escrow does not return it.
     async fn state_of(cx: &Cx, own: &Own<'_>) -> Result<Option<State>, Fault> {
-        let question = state::ask(own.record.escrow, own.hash).call();
-        let answer = rpc::read_all(cx, vec![question]).await?.take()?;
+        let question = state::payment_state(own.record.escrow, own.hash).call();
+        let answer = rpc::NODES.read_all(cx, vec![question]).await?.take()?;
         Ok(State::of_answer(rpc::executed(answer, "paymentState")?))
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /payments/{hash}`: everything that a merchant needs to go on with a payment.
+//! `GET /payments/{hash}`: everything that a merchant needs to continue with a payment.
 
 use alloy_primitives::{Address, B256, U256};
 use sdk_plugin::{Cx, Value};
@@ -14,7 +14,7 @@ use crate::auth_capture::records::{self, Record, Usage};
 use crate::auth_capture::state::State;
 use crate::{step, text};
 
-/// Where a payment stands.
+/// The status of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Nothing was ever collected.
@@ -52,7 +52,7 @@ impl Standing {
         Self::ALL.into_iter().find(|standing| standing.name() == name)
     }
 
-    /// `None`: the escrow does not tell.
+    /// `None`: the escrow does not return it.
     pub(super) fn of(record: &Record, state: Option<State>, now_s: u64) -> Option<Self> {
         let state = state?;
         let standing = if !state.collected {
@@ -173,7 +173,7 @@ impl AuthCaptureEvm {
         Ok(Ok(ok(body.into())))
     }
 
-    /// What can be done next, by whoever may order it.
+    /// What can be done next, by a caller who may order it.
     fn actions(&self, cx: &Cx, record: &Record, state: Option<State>, now_s: u64) -> Vec<&'static str> {
         let relayed = record.receiver_authorizer != Address::ZERO
             && step::signer_at(record.payment_info.operator, cx.network()).is_some();

@@ -56,7 +56,7 @@ struct StateAt {
 }
 
 impl EvmDriver {
-    /// Brings an anchor to every watch whose slot is used, whose transaction reverted, or that asks for one. That of a
+    /// Adds an anchor to every watch whose slot is used, whose transaction reverted, or that wants one. That of a
     /// reverted transaction is at its block, where the node has it.
     pub(super) async fn anchors(
         &self,
@@ -130,7 +130,7 @@ async fn named_by_hash(cx: &Cx, block: &BlockRef, wanted: &[Wanted]) -> Result<S
         .filter_map(|wanted| Some((wanted, wanted.call(json!({ "blockHash": block.id }))?)))
         .collect();
     let calls = callable.iter().map(|(_, call)| call.clone()).collect();
-    let mut answers = rpc::read_all(cx, calls).await?;
+    let mut answers = rpc::NODES.read_all(cx, calls).await?;
     let mut state = StateAt {
         block: block.clone(),
         answers: BTreeMap::new(),
@@ -157,7 +157,7 @@ async fn named_by_number(cx: &Cx, block: &BlockRef, wanted: &[Wanted]) -> Result
         let mut calls = vec![header()];
         calls.extend(callable.iter().map(|(_, call)| call.clone()));
         calls.push(header());
-        let Some(mut answers) = rpc::read_at_once(cx, calls).await? else {
+        let Some(mut answers) = rpc::NODES.read_at_once(cx, calls).await? else {
             continue;
         };
         let is_block = |answer: RpcResult| {
@@ -176,7 +176,7 @@ async fn named_by_number(cx: &Cx, block: &BlockRef, wanted: &[Wanted]) -> Result
     Ok(state)
 }
 
-/// Whether a node says that it does not understand a block named by its hash.
+/// Whether a node reports that it does not support a block named by its hash.
 fn is_unknown_form(answer: &RpcResult) -> bool {
     let RpcResult::Error(RpcError { code, message, .. }) = answer else {
         return false;
@@ -194,7 +194,7 @@ fn is_unknown_form(answer: &RpcResult) -> bool {
 }
 
 fn wants_anchor(watch: &Watch, observation: &Observation) -> bool {
-    // While a block that was seen earlier is being followed, its anchor stands.
+    // While a block that was seen earlier is being followed, its anchor is kept.
     let by_itself =
         watch.block.is_none() && matches!(observation.state, TxState::SlotUsed | TxState::Reverted { .. });
     watch.read_guards || by_itself

@@ -35,7 +35,7 @@ impl Header {
         rpc::request("eth_getBlockByNumber", json!([text::quantity(height), false]))
     }
 
-    /// The hash of the block at this height by the answer to [`Self::at`]. An error or another block's header says as little as
+    /// The hash of the block at this height by the answer to [`Self::at`]. An error or another block's header counts as
     /// null.
     pub(in crate::driver) fn hash_at(answer: RpcResult, height: u64) -> Option<B256> {
         match answer {
@@ -60,7 +60,7 @@ pub(super) struct View {
     pub(super) head: Header,
     /// The highest block that any answer named: receipts may be ahead of the head block.
     highest: u64,
-    /// By signer, lower case: the next nonce; `None`: the node did not say.
+    /// By signer, lower case: the next nonce; `None`: the node did not return it.
     nonces: BTreeMap<String, Option<u64>>,
     /// By transaction id.
     transactions: BTreeMap<String, Transaction>,
@@ -71,9 +71,9 @@ pub(super) struct View {
 #[derive(Default)]
 struct Transaction {
     receipt: Option<Receipt>,
-    /// Whether the node knows it; `None`: it was not asked.
+    /// Whether the node knows it; `None`: it was not queried.
     known: Option<bool>,
-    /// The node says that it waits for a block.
+    /// The node reports that it waits for a block.
     waits: bool,
 }
 
@@ -109,28 +109,28 @@ impl View {
                 .keys()
                 .map(|signer| rpc::transaction_count(signer, json!("latest"))),
         );
-        // From the top down: a block that stands when a higher one has been shown is as deep as that one is above it. Read the
-        // other way round, a reorganisation in between would make a block final that it has just replaced.
+        // From the top down: a block that is canonical when a higher one has been shown is as deep as that one is above it.
+        // Read the other way round, a reorganisation in between would make a block final that it has just replaced.
         calls.extend(blocks.keys().rev().map(|height| Header::at(*height)));
         calls.extend(transactions.keys().map(|tx_id| receipt::get_receipt(tx_id)));
         // Whole transactions last: they are large, and what decides must not be cut apart because of them.
-        let asked = || transactions.keys().filter(|tx_id| pool.contains(tx_id.as_str()));
-        calls.extend(asked().map(|tx_id| transaction(tx_id)));
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let queried = || transactions.keys().filter(|tx_id| pool.contains(tx_id.as_str()));
+        calls.extend(queried().map(|tx_id| transaction(tx_id)));
+        let mut answers = rpc::NODES.read_all(cx, calls).await?;
 
         rpc::check_chain(answers.take()?, &cx.network().id)?;
         let head = rpc::value(answers.take()?, "eth_getBlockByNumber")?;
         let head = Header::read(&head)
             .ok_or_else(|| rpc::malformed_block(&head, &["number", "hash", "timestamp"]))?;
-        let mut trouble = None;
+        let mut last_fault = None;
         for nonce in nonces.values_mut() {
             match rpc::count(answers.take()?, "eth_getTransactionCount") {
                 Ok(read) => *nonce = Some(read),
-                Err(fault) => trouble = Some(fault),
+                Err(fault) => last_fault = Some(fault),
             }
         }
-        // One signer's trouble is not that of the others; a node that says nothing of any of them shows no view.
-        if let Some(fault) = trouble.filter(|_| nonces.values().all(Option::is_none)) {
+        // One signer's fault does not affect the others; a node that returns none of them shows no view.
+        if let Some(fault) = last_fault.filter(|_| nonces.values().all(Option::is_none)) {
             return Err(fault);
         }
         for (height, hash) in blocks.iter_mut().rev() {
@@ -170,7 +170,7 @@ impl View {
             .filter(|height| !self.blocks.contains_key(height))
             .collect();
         let calls = unknown.iter().map(|height| Header::at(*height));
-        let mut answers = rpc::read_all(cx, calls.collect()).await?;
+        let mut answers = rpc::NODES.read_all(cx, calls.collect()).await?;
         for height in unknown {
             self.blocks
                 .insert(height, Header::hash_at(answers.take()?, height));
@@ -223,7 +223,7 @@ impl View {
         }
     }
 
-    /// Where a block stands that was seen earlier.
+    /// The status of a block that was seen earlier.
     fn stands(&self, block: &BlockRef) -> BlockStands {
         match self.blocks.get(&block.height).copied().flatten() {
             Some(hash) if Some(hash) == text::word(&block.id) => BlockStands::Canonical {
@@ -234,8 +234,8 @@ impl View {
         }
     }
 
-    /// A head is a number that any node can name. What looks final by it is final only when the node also shows the block
-    /// that lies `finality - 1` above: otherwise it counts as one block short of final.
+    /// A head is a number that any node can name. What seems final by it is final only when the node also shows the block
+    /// that is `finality - 1` above: otherwise it counts as one block short of final.
     pub(super) async fn prove_finality(
         &self,
         cx: &Cx,
@@ -247,7 +247,7 @@ impl View {
         if finality < 2 {
             return Ok(());
         }
-        // By the height that makes it final: what must stand below.
+        // By the height that makes it final: what must be below.
         let mut tops: BTreeMap<u64, bool> = BTreeMap::new();
         let mut below: BTreeMap<u64, Option<B256>> = BTreeMap::new();
         for (watch, observation) in watches.iter().zip(observations.iter()) {
@@ -265,7 +265,9 @@ impl View {
             return Ok(());
         }
         let heights = tops.keys().rev().chain(below.keys().rev());
-        let mut answers = rpc::read_all(cx, heights.map(|height| Header::at(*height)).collect()).await?;
+        let mut answers = rpc::NODES
+            .read_all(cx, heights.map(|height| Header::at(*height)).collect())
+            .await?;
         let mut read =
             |height: u64| -> Result<Option<B256>, Fault> { Ok(Header::hash_at(answers.take()?, height)) };
         for (height, shown) in tops.iter_mut().rev() {
@@ -274,7 +276,7 @@ impl View {
         for (height, hash) in below.iter_mut().rev() {
             *hash = read(*height)?;
         }
-        // One that does not stand any more when the top has been shown is not below it.
+        // One that is not canonical any more when the top has been shown is not below it.
         let stands = |height: u64| match (below.get(&height), self.blocks.get(&height)) {
             (Some(now), Some(before)) => now.is_some() && now == before,
             (Some(now), None) => now.is_some(),
@@ -381,7 +383,7 @@ impl Transaction {
     }
 }
 
-/// Trouble with one transaction is that one's alone: nothing is known of it by this look.
+/// A fault of one transaction concerns that one only: this poll shows nothing of it.
 fn read_receipt(cx: &Cx, tx_id: &str, answer: RpcResult) -> Option<Receipt> {
     let receipt = rpc::value(answer, "eth_getTransactionReceipt");
     let receipt = receipt.and_then(|receipt| Receipt::read(&receipt, tx_id));

@@ -1,4 +1,5 @@
-//! Contract operators (section 12, T-65 to T-67): what such a contract says is not believed, in the sandbox and afterwards.
+//! Contract operators (section 12, T-65 to T-67): such a contract's own statements are not trusted, in the sandbox and
+//! afterwards.
 
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolEvent;
@@ -12,9 +13,9 @@ use serde_json::json;
 
 use super::offer::{ASSET_ADDRESS, CONTRACT, FACILITATOR, OTHER, Offer, PAYEE, PAYER, PAYER_ADDRESS, UNITS};
 use super::order::Draft;
-use super::world::{STORE, Sandbox, trouble};
+use super::world::{STORE, Sandbox, internal_error};
 
-/// A log that somebody emits.
+/// A log from any emitter.
 pub fn log(emitter: Address, event: &impl SolEvent) -> LogEntry {
     let data = event.encode_log_data();
     LogEntry {
@@ -143,7 +144,7 @@ fn an_honest_contract_is_called_by_any_signer() {
         assert_eq!(step.lane, LaneChoice::Any);
         assert!(plan.holds.is_empty(), "no key of ours is the operator");
         assert_eq!(step.call.native_value, sdk_plugin::Amount::ZERO);
-        // Anybody could have relayed it: the escrow's event is searched for.
+        // Any account could have relayed it: the escrow's event is searched for.
         let [search] = step.evidence.foreign.as_slice() else {
             panic!("one search");
         };
@@ -305,7 +306,7 @@ fn t65_a_charge_must_pay_the_receiver_and_the_fee() {
             "{account}"
         );
     }
-    // The highest fee instead of the agreed one, told in the event.
+    // The highest fee instead of the agreed one, reported in the event.
     let mut draft = draft(custom_charge());
     let more = Offer {
         completion: Some((750_000, 7_501)),
@@ -386,9 +387,9 @@ fn nodes_that_can_not_simulate_admit_no_contract() {
             "{message}"
         );
     }
-    // Trouble and nonsense are faults.
+    // Errors of nodes and nonsense are faults.
     for answer in [
-        trouble(),
+        internal_error(),
         RpcResult::Ok(Value::Null),
         RpcResult::Ok(json!([])),
         RpcResult::Ok(json!([{ "calls": [] }])),

@@ -1,4 +1,4 @@
-//! Hostile members, spellings that must not make a difference, and trouble that is no refusal.
+//! Hostile members, encodings that must not make a difference, and faults that are no refusal.
 
 use proptest::prelude::*;
 use sdk_plugin::testkit::block_on;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::offer::{OTHER, Offer, config, set_authorization};
 use super::order::Draft;
-use super::world::{Chain, World, hex_result, revert, trouble};
+use super::world::{Chain, World, hex_result, internal_error, revert};
 
 fn world() -> World {
     World::new(config(), Chain::default())
@@ -91,7 +91,7 @@ fn one_signature_under_other_terms_is_not_the_same_settlement() {
     let unsigned = other(|r| r.payload["authorizerSignature"] = json!("0x11"));
     assert_eq!(unsigned.claim_key, plain.claim_key);
     assert_ne!(unsigned.payload_digest, plain.payload_digest);
-    // Terms that stand in the hash make another payment.
+    // Terms that are part of the hash make another payment.
     for other in [
         other(|r| r.requirements.pay_to = OTHER.into()),
         other(|r| r.requirements.extra["captureDeadline"] = json!(1_900_000_000)),
@@ -134,18 +134,18 @@ fn without_a_key_the_first_failing_check_answers() {
 fn trouble_of_nodes_and_store_is_never_a_refusal() {
     let good = Offer::charged().signed();
     let breaks: [fn(&mut Chain); 7] = [
-        |chain| chain.payer_code = trouble(),
-        |chain| chain.authorizer_code = trouble(),
-        |chain| chain.state = trouble(),
-        |chain| chain.balance = trouble(),
-        |chain| chain.simulation = trouble(),
+        |chain| chain.payer_code = internal_error(),
+        |chain| chain.authorizer_code = internal_error(),
+        |chain| chain.state = internal_error(),
+        |chain| chain.balance = internal_error(),
+        |chain| chain.simulation = internal_error(),
         |chain| {
             chain.payer_code = hex_result(&[1]);
-            chain.payer_wallet = trouble();
+            chain.payer_wallet = internal_error();
         },
         |chain| {
             chain.simulation = revert("x");
-            chain.balance = trouble();
+            chain.balance = internal_error();
         },
     ];
     for (index, break_it) in breaks.into_iter().enumerate() {
@@ -157,14 +157,14 @@ fn trouble_of_nodes_and_store_is_never_a_refusal() {
         assert_eq!(fault.kind, FaultKind::Unavailable, "{index}");
     }
     let chain = Chain {
-        estimate: trouble(),
-        simulation: trouble(),
+        estimate: internal_error(),
+        simulation: internal_error(),
         ..Chain::default()
     };
     assert!(World::new(config(), chain).try_plan(&good).is_err());
     // T-113: where nodes run calls and can't estimate them, the call decides, and the limit is the ceiling.
     let chain = Chain {
-        estimate: trouble(),
+        estimate: internal_error(),
         ..Chain::default()
     };
     let plan = World::new(config(), chain).plan(&good).expect("a plan");
@@ -176,7 +176,7 @@ fn trouble_of_nodes_and_store_is_never_a_refusal() {
     assert_eq!(no_store.expect_err("a fault").kind, FaultKind::Unavailable);
 }
 
-/// Any small JSON value, with some that look right.
+/// Any small JSON value, with some that seem right.
 fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -16,7 +16,7 @@ use super::world::World;
 
 pub const TX: &str = "0xabababababababababababababababababababababababababababababababab";
 
-/// A planned collection and its evidence when everything went well.
+/// A planned collection and its evidence when everything succeeded.
 pub struct Story {
     pub world: World,
     pub plan: Plan,
@@ -159,7 +159,7 @@ fn without_the_escrows_own_exact_event_it_is_not_collected() {
     ] {
         let mut story = hold();
         story.evidence.reads = vec![read(state)];
-        // The escrow reported the collection. What else moved the payment is in the events of the block, or the node lies.
+        // The escrow reported the collection. What else moved the payment is in the events of the block, or the node is wrong.
         assert!(story.is_unproven(), "{state:?}");
     }
 }

@@ -88,7 +88,7 @@ fn before(collected: bool, capturable: u64, refundable: u64) -> ReadResult {
 }
 
 impl Story {
-    /// Nothing of ours had an effect.
+    /// None of our attempts had an effect.
     fn dies(&mut self, guard: GuardState) {
         self.evidence.shown = Shown::Dead {
             why: "its slot was used".into(),

@@ -1,4 +1,4 @@
-//! One node's word refuses no payer.
+//! One node's answers alone refuse no payer.
 
 use sdk_plugin::SchemeHandler;
 use sdk_plugin::host::{RpcError, RpcResult};
@@ -11,7 +11,7 @@ use super::offer::Offer;
 use super::order::Draft;
 use super::world::{Chain, World, hex_result, revert, state, typed, word_result};
 
-/// What verify and plan say of a payment whose first answer comes from `one`.
+/// The verdict of verify and plan on a payment whose first answer comes from `one`.
 fn both(draft: &Draft, one: &World, other: &World) -> [Result<(), String>; 2] {
     let (cx, request) = (|| one.cx_beside(other), draft.request());
     let verified = match block_on(one.scheme.verify(&cx(), &request)).expect("no fault") {
@@ -72,7 +72,7 @@ fn one_nodes_word_refuses_no_collection() {
             let good = [Ok(()), Ok(())];
             assert_eq!(both(&draft, &lying(), &draft.world()), good, "{name}");
             assert_eq!(both(&draft, &draft.world(), &lying()), good, "{name}");
-            // What both say is said, or this is no matter of a hold, or of a verdict.
+            // What both report is reported, or the case concerns no hold or no verdict.
             let refused = both(&draft, &lying(), &lying());
             assert!(
                 refused[1].is_err()

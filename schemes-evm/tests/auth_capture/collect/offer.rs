@@ -1,4 +1,4 @@
-//! What a buyer and a seller agree on, the signatures they make, and requests as the core hands them over.
+//! What a buyer and a seller agree on, the signatures they make, and requests as the core sends them.
 
 use alloy_primitives::aliases::{U48, U120};
 use alloy_primitives::{Address, B256, Bytes, U256, address, keccak256};
@@ -12,7 +12,7 @@ use schemes_evm::auth_capture::authorizer::Operation;
 use schemes_evm::auth_capture::config::{Config, CustomOperator, DelegatedAuthorizer, TenantReceiver};
 use schemes_evm::auth_capture::deployment::{Deployment, FeeForm, Method, V1_0, V1_1};
 use schemes_evm::auth_capture::fees::Fee;
-use schemes_evm::auth_capture::payment_info::{Place, bound_salt};
+use schemes_evm::auth_capture::payment_info::{EscrowId, bound_salt};
 use sdk_plugin::request::{Accepted, ProtocolVersion, Purpose};
 use sdk_plugin::{PaymentRequest, Requirements, Value};
 use serde_json::json;
@@ -68,7 +68,7 @@ pub fn delegating() -> Config {
     }
 }
 
-/// A payment before anybody signs it.
+/// A payment before it is signed.
 #[derive(Debug, Clone)]
 pub struct Offer {
     /// The wire of the seed documents.
@@ -84,7 +84,7 @@ pub struct Offer {
     pub operator: &'static str,
     pub custom: bool,
     pub payer: Address,
-    /// What the buyer accepts, and what the seller asks for.
+    /// What the buyer accepts, and what the seller charges.
     pub accepted: u64,
     pub asked: u64,
     /// What the buyer signs.
@@ -168,8 +168,8 @@ impl Offer {
         }
     }
 
-    pub fn place(&self) -> Place {
-        Place {
+    pub fn place(&self) -> EscrowId {
+        EscrowId {
             chain_id: CHAIN_ID,
             escrow: self.deployment.escrow,
         }
@@ -360,7 +360,7 @@ impl Offer {
         payload
     }
 
-    /// The request for it, signed by everybody who must.
+    /// The request for it, signed by every party that must sign.
     pub fn signed(&self) -> PaymentRequest {
         let requirements = |amount: u64| {
             json!({
@@ -381,7 +381,7 @@ impl Offer {
     }
 }
 
-/// A request as the core hands it over.
+/// A request as the core sends it.
 pub fn request(accepted: &Value, requirements: &Value, payload: &Value) -> PaymentRequest {
     let requirements: Requirements = serde_json::from_value(requirements.clone()).unwrap();
     PaymentRequest {

@@ -7,7 +7,7 @@ use sdk_plugin::PaymentRequest;
 use super::offer::{ASSET, Offer, config};
 use super::world::{Chain, World};
 
-/// A good payment that a case breaks in one place.
+/// A good payment that a case breaks in one member.
 pub struct Draft {
     pub offer: Offer,
     pub chain: Chain,
@@ -80,7 +80,7 @@ pub fn each_has_its_reason(cases: &[Case], first_chain_step: u8) {
         if case.step < first_chain_step {
             assert_eq!(trips, 0, "{at}");
         } else {
-            // One more for an account with code whose key signed, and one in which two nodes say so.
+            // One more for an account with code whose key signed, and one in which two nodes report it.
             assert!(trips <= 3, "{at}: {trips} round trips");
         }
     }
@@ -88,7 +88,7 @@ pub fn each_has_its_reason(cases: &[Case], first_chain_step: u8) {
 
 /// Two broken checks are answered with the earlier one's reason. The later one is broken first, so that the earlier one
 /// stays broken where both are about one member; `same_member` are the steps where that takes more. A simulation that
-/// fails without a reason of its own is what the balance is looked at for, so that one is no pair.
+/// fails without a reason of its own is why the balance is read, so that one is no pair.
 pub fn the_first_broken_check_answers(cases: &[Case], same_member: &[(u8, u8)]) {
     let mut pairs = 0;
     let mut wrong = Vec::new();

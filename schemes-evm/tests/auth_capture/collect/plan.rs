@@ -59,7 +59,7 @@ fn a_hold_is_one_call_of_the_escrow_by_the_operators_own_key() {
         assert_eq!(read.target, step.call.target);
         assert_eq!(read.data.0[4..], hash.0);
     }
-    // Whoever moves the payment is found, in our block and elsewhere.
+    // Any sender that moves the payment is found, in our block and elsewhere.
     assert_eq!(step.evidence.block_logs, std::slice::from_ref(events));
     assert_eq!(step.evidence.foreign, std::slice::from_ref(events));
     let guard = step.evidence.guard.as_ref().expect("a guard");
@@ -201,7 +201,7 @@ fn a_retained_signers_payment_uses_its_lane() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// Whatever is agreed on and whoever lies about it: what is planned is inside what the buyer signed.
+    /// Whatever is agreed on and whichever party cheats: the plan is inside what the buyer signed.
     #[test]
     fn nothing_is_planned_that_was_not_signed(
         accepted in 1u64..3_000_000, asked in 1u64..3_000_000, value in 1u64..3_000_000, agree in 0u8..3,

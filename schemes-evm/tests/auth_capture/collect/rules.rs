@@ -240,7 +240,7 @@ fn the_tenant_stands_for_the_authorizer_where_that_is_us() {
             .expect_err("nobody may ask")
             .reason
     };
-    // Another seller's tenant, and nobody.
+    // Another seller's tenant, and no tenant.
     for tenant in [Some("stranger"), None] {
         draft.tenant = tenant;
         assert_eq!(refused(&draft), v1_1!("unauthenticated_authorizer_request"));

@@ -1,4 +1,4 @@
-//! What is advertised, and what an operator is told.
+//! What is advertised, and what is reported to an operator.
 
 use schemes_evm::auth_capture::config::{Config, OwnFeeTerms};
 use schemes_evm::auth_capture::deployment::{V1_0, V1_1};
@@ -9,7 +9,7 @@ use sdk_plugin::testkit::block_on;
 use serde_json::{Value, json};
 
 use super::offer::{AUTHORIZER, CONTRACT, FACILITATOR, OTHER, config, delegating};
-use super::world::{Chain, World, hex_result, trouble};
+use super::world::{Chain, World, hex_result, internal_error};
 
 fn supported(world: &World) -> Supported {
     block_on(world.scheme.supported(&world.cx())).expect("no fault")
@@ -139,7 +139,7 @@ fn the_last_probe_answers_until_the_next_check() {
     let world = World::new(config(), Chain::default());
     let first = supported(&world);
     assert_eq!(world.batches().len(), 1);
-    world.chain().typehash = trouble();
+    world.chain().typehash = internal_error();
     assert_eq!(supported(&world), first);
     assert_eq!(world.batches().len(), 1);
     assert!(block_on(world.scheme.check(&world.cx())).is_err());

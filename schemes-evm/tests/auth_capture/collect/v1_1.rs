@@ -326,7 +326,7 @@ pub fn signed() -> Vec<Case> {
         case(26, v1_1!("erc6492_factory_not_allowed"), hold, |d| {
             d.offer.wrapper = Some((OTHER.parse().unwrap(), Bytes::from_static(&[1])));
         }),
-        // The collector makes the wrapper's call at our expense for whoever sends one.
+        // The collector makes the wrapper's call at our expense for any sender.
         case(26, v1_1!("erc6492_factory_not_allowed"), hold, |d| {
             d.offer.wrapper = Some((OTHER.parse().unwrap(), Bytes::new()));
         }),
@@ -418,7 +418,7 @@ pub const TYPED: [(u32, &str); 24] = [
     (0x4caf_6a34, v1_1!("fee_receiver")),
     (0xc255_e938, v1_1!("salt_binding_mismatch")),
     (0xf911_e398, v1_1!("missing_receiver_authorizer")),
-    // Permit2 says it of the payer, where no contract operates the payment.
+    // Permit2 reports it of the payer, where no contract operates the payment.
     (0x8baa_579f, v1_1!("simulation_failed")),
     (0xd06b_96b1, v1_1!("policy")),
     (0x1e9d_d5b8, v1_1!("policy_denied")),

@@ -1,4 +1,4 @@
-//! A chain that answers as told, with an instance of the scheme in front of it.
+//! A scripted chain, with an instance of the scheme in front of it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,12 +10,10 @@ use alloy_sol_types::SolValue;
 use schemes_evm::auth_capture::AuthCaptureEvm;
 use schemes_evm::auth_capture::config::Config;
 use sdk_plugin::chain::Lane;
-use sdk_plugin::host::{
-    JobRequest, Level, MetricKind, RpcCall, RpcError, RpcRequest, RpcResponse, RpcResult, SignRequest,
-    Signature, StoreRequest, StoreResponse,
-};
-use sdk_plugin::scheme::{Identified, Identity, Plan, Planned, Refusal, Verdict};
-use sdk_plugin::testkit::{Recorded, ScriptHost, block_on};
+use sdk_plugin::host::{RpcCall, RpcError, RpcRequest, RpcResponse, RpcResult, StoreRequest, StoreResponse};
+use sdk_plugin::scheme::{Identified, Plan, Planned, Refusal, Verdict};
+pub use sdk_plugin::testkit::internal_error;
+use sdk_plugin::testkit::{self, HostLayer, Recorded, ScriptHost, block_on};
 use sdk_plugin::{CallContext, Cx, Fault, HostServices, PaymentRequest, SchemeHandler, Value, async_trait};
 use serde_json::json;
 
@@ -29,7 +27,7 @@ pub const STORE: Address = Address::repeat_byte(0x57);
 pub const RETAINED: &str = "0x7777777777777777777777777777777777777777";
 const TYPEHASH: &str = "0xae68ac7ce30c86ece8196b61a7c486d8f0061f575037fbd34e7fe4e2820c6591";
 
-/// What the chain says. Every answer can be replaced by an error.
+/// The chain's answers. Every answer can be replaced by an error.
 #[derive(Debug, Clone)]
 pub struct Chain {
     /// Timestamp of the newest block, seconds since the epoch.
@@ -163,7 +161,7 @@ pub fn magic() -> RpcResult {
     hex_result(&word)
 }
 
-/// A revert with these words.
+/// A revert with this message.
 pub fn revert(text: &str) -> RpcResult {
     use alloy_sol_types::{Revert, SolError};
     reverted(&Revert::from(text).abi_encode())
@@ -182,16 +180,7 @@ fn reverted(data: &[u8]) -> RpcResult {
     })
 }
 
-/// Trouble of the node itself.
-pub fn trouble() -> RpcResult {
-    RpcResult::Error(RpcError {
-        code: -32603,
-        message: "internal error".into(),
-        data: Value::Null,
-    })
-}
-
-/// A scheme instance, its host, and the chain behind it.
+/// A scheme instance, its host, and its chain.
 pub struct World {
     pub host: Arc<ScriptHost>,
     pub scheme: AuthCaptureEvm,
@@ -247,7 +236,7 @@ impl World {
         self.host.cx(self.context())
     }
 
-    /// A call on a network of two nodes, of which this one is asked first.
+    /// A call on a network of two nodes, of which this one is read first.
     pub fn cx_beside(&self, other: &Self) -> Cx {
         TwoNodes::cx(&self.host, &other.host, &self.cx())
     }
@@ -262,10 +251,7 @@ impl World {
     }
 
     pub fn identify(&self, request: &PaymentRequest) -> Result<Identified, Refusal> {
-        match block_on(self.scheme.identify(&self.cx(), request)).expect("no fault") {
-            Identity::Identified(identified) => Ok(identified),
-            Identity::Refused(refusal) => Err(refusal),
-        }
+        testkit::identify(&self.scheme, &self.cx(), request)
     }
 
     pub fn try_verify(&self, request: &PaymentRequest) -> Result<Verdict, Fault> {
@@ -274,10 +260,7 @@ impl World {
 
     /// The payer of a good payment.
     pub fn verify(&self, request: &PaymentRequest) -> Result<String, Refusal> {
-        match self.try_verify(request).expect("no fault") {
-            Verdict::Valid(valid) => Ok(valid.payer),
-            Verdict::Invalid(refusal) => Err(refusal),
-        }
+        testkit::verify(&self.scheme, &self.cx(), request)
     }
 
     pub fn try_plan(&self, request: &PaymentRequest) -> Result<Planned, Fault> {
@@ -285,17 +268,12 @@ impl World {
     }
 
     pub fn plan(&self, request: &PaymentRequest) -> Result<Plan, Refusal> {
-        match self.try_plan(request).expect("no fault") {
-            Planned::Plan(plan) => {
-                for step in &plan.steps {
-                    let guard = step.evidence.guard.as_ref().expect("every step has a guard");
-                    assert_eq!(guard.check(), Ok(()));
-                }
-                Ok(plan)
-            }
-            Planned::Refused(refusal) => Err(refusal),
-            Planned::Done(done) => panic!("settled without a transaction: {done:?}"),
+        let plan = testkit::plan(&self.scheme, &self.cx(), request)?;
+        for step in &plan.steps {
+            let guard = step.evidence.guard.as_ref().expect("every step has a guard");
+            assert_eq!(guard.check(), Ok(()));
         }
+        Ok(plan)
     }
 
     /// The same refusal from verify and from plan, in fresh instances on the same chain.
@@ -339,7 +317,11 @@ struct Failing {
 }
 
 #[async_trait]
-impl HostServices for Failing {
+impl HostLayer for Failing {
+    fn inner(&self) -> &dyn HostServices {
+        &*self.inner
+    }
+
     async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
         if let Some(until) = &self.until
             && until.fetch_sub(1, Ordering::Relaxed) == 0
@@ -349,35 +331,11 @@ impl HostServices for Failing {
         self.inner.rpc(call, request).await
     }
 
-    async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
-        self.inner.sign(call, request).await
-    }
-
     async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
         if self.until.is_none() {
             return Err(Fault::unavailable("the store does not answer"));
         }
         self.inner.store(call, request).await
-    }
-
-    async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
-        self.inner.job(call, request).await
-    }
-
-    async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
-        self.inner.sleep(call, millis).await
-    }
-
-    fn now_unix_ns(&self) -> u64 {
-        self.inner.now_unix_ns()
-    }
-
-    fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
-        self.inner.log(call, level, target, message, fields);
-    }
-
-    fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
-        self.inner.metric(kind, name, value, labels);
     }
 }
 
@@ -413,7 +371,7 @@ fn answer(chain: &Chain, method: &str, params: &Value) -> RpcResult {
         "eth_call" if is(ASSET) && data.starts_with("0x70a08231") => chain.balance.clone(),
         "eth_call" if is(PAYER) && data.starts_with("0x1626ba7e") => chain.payer_wallet.clone(),
         "eth_call" if is(AUTHORIZER) && data.starts_with("0x1626ba7e") => chain.authorizer_wallet.clone(),
-        // A stranger's wallet says nothing.
+        // Another account's wallet decides nothing.
         "eth_call" if data.starts_with("0x1626ba7e") => hex_result(&[]),
         _ => panic!("unexpected {method} {params}"),
     }

@@ -204,7 +204,7 @@ fn row_9_a_payment_found_by_probing_needs_no_binding_salt() {
     record.salt_nonce = None;
     world.store(record.first_writes(None).expect("rows"));
     assert!(world.verify(&request).is_ok());
-    // The record speaks for one authorizer.
+    // The record names one authorizer.
     let other = with_extra(request, "receiverAuthorizer", json!(STRANGER));
     assert_eq!(world.refused(&other), "salt_binding_mismatch");
 }
@@ -228,7 +228,7 @@ fn row_10_another_payment_than_the_requirements() {
     let mut accepted = capture();
     accepted.accepted.raw.insert("amount".into(), json!("999999"));
     assert_eq!(world.refused(&accepted), "extra");
-    // What the seller asks for now is not the payment's amount.
+    // What the seller charges now is not the payment's amount.
     let mut lowered = capture();
     lowered.requirements.amount = 750_000u64.into();
     assert!(world.verify(&lowered).is_ok());
@@ -258,7 +258,7 @@ fn row_12_captures() {
             with(capture(), "voidAuthorizerSignature", json!("0x01")),
             "void_authorizer_signature",
         ),
-        // Ours to ask for, and a signature of the authorizer's is the merchant's way.
+        // Ours to request, and a signature of the authorizer's is the merchant's way.
         (
             with(capture(), "voidRemainder", json!(true)),
             "void_authorizer_signature",
@@ -432,7 +432,7 @@ fn row_15_simulations() {
             world(|chain, answer| chain.capture = answer).refused(&capture),
             reason
         );
-        // The void behind a capture is looked at too: its payer may be unable to take anything.
+        // The void after a capture is checked too: its payer may be unable to take anything.
         assert_eq!(
             world(|chain, answer| chain.void = answer).refused(&capture),
             reason
@@ -451,10 +451,10 @@ fn row_15_simulations() {
 #[test]
 fn trouble_of_a_node_is_never_a_refusal() {
     let all: [fn(&mut Chain); 4] = [
-        |chain| chain.state = trouble(),
-        |chain| chain.capture = trouble(),
-        |chain| chain.authorizer_code = trouble(),
-        |chain| chain.void = trouble(),
+        |chain| chain.state = internal_error(),
+        |chain| chain.capture = internal_error(),
+        |chain| chain.authorizer_code = internal_error(),
+        |chain| chain.void = internal_error(),
     ];
     for change in all {
         let world = World::on(change);

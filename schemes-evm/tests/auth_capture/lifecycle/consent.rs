@@ -52,7 +52,7 @@ fn a_missing_signature_of_somebody_elses_is_missing() {
 fn t63_only_the_tenant_who_opened_a_payment_has_us_authorize_for_it() {
     let payment = Payment::delegated();
     let world = World::new();
-    // Opened by nobody we know of.
+    // Opened by an unknown tenant.
     assert_eq!(world.refused(&delegated()), "unauthenticated_authorizer_request");
     world.knows(&payment, TENANT);
     assert!(world.verify(&delegated()).is_ok());
@@ -133,43 +133,22 @@ fn the_same_delegated_request_is_one_claim_and_no_digest_names_it() {
 
 #[test]
 fn a_store_that_is_down_leaves_delegated_requests_unauthorized() {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use sdk_plugin::host::{
-        JobRequest, Level, MetricKind, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest,
-        StoreResponse,
-    };
-    use sdk_plugin::testkit::{ScriptHost, block_on};
-    use sdk_plugin::{Cx, Fault, HostServices, SchemeHandler, Value, async_trait};
+    use sdk_plugin::host::{StoreRequest, StoreResponse};
+    use sdk_plugin::testkit::{HostLayer, ScriptHost, block_on};
+    use sdk_plugin::{Cx, Fault, HostServices, SchemeHandler, async_trait};
 
     struct NoStore(Arc<ScriptHost>);
 
     #[async_trait]
-    impl HostServices for NoStore {
-        async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
-            self.0.rpc(call, request).await
+    impl HostLayer for NoStore {
+        fn inner(&self) -> &dyn HostServices {
+            &*self.0
         }
-        async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
-            self.0.sign(call, request).await
-        }
+
         async fn store(&self, _call: u64, _request: StoreRequest) -> Result<StoreResponse, Fault> {
-            Err(Fault::unavailable("the journal is away"))
-        }
-        async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
-            self.0.job(call, request).await
-        }
-        async fn sleep(&self, call: u64, millis: u64) -> Result<(), Fault> {
-            self.0.sleep(call, millis).await
-        }
-        fn now_unix_ns(&self) -> u64 {
-            self.0.now_unix_ns()
-        }
-        fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
-            self.0.log(call, level, target, message, fields);
-        }
-        fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
-            self.0.metric(kind, name, value, labels);
+            Err(Fault::unavailable("the store does not answer"))
         }
     }
 

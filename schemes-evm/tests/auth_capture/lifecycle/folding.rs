@@ -71,7 +71,7 @@ fn neighbours_in_one_block_are_proven() {
     ] {
         let mut evidence = in_block(operation, &others, after);
         assert!(is_done(operation, &evidence), "{operation:?} with {others:?}");
-        // The order in which a driver hands them over does not matter, their positions do.
+        // The order in which a driver returns them does not matter, their positions do.
         evidence.block_logs.reverse();
         assert!(
             is_done(operation, &evidence),
@@ -273,7 +273,7 @@ fn of_state(now: State) -> Vec<ReadResult> {
 }
 
 proptest! {
-    /// Whatever happened in the block and whatever is claimed: without our event in it nothing of ours is proven by it.
+    /// Whatever happened in the block and whatever is claimed: without our event in it, it proves nothing of ours.
     #[test]
     fn folding_never_proves_an_operation_whose_event_is_absent(
         capturable in 0u64..1_000_000, refundable in 0u64..1_000_000, story in prop::collection::vec(any_move(), 0..6),
@@ -302,13 +302,13 @@ proptest! {
         prop_assert!(!fold::proves(V1_1.escrow, hash, &evidence, own, start, now));
         let (world, plan) = operation.planned();
         let is_paid = matches!(judge(&world, &plan, &evidence), Judgement::Paid(_));
-        // By the balances after the block alone, as ever; never without an event of ours at all.
+        // By the balances after the block alone, as always; never without an event of ours at all.
         let fits = evidence.reads[0] == operation.after()[0]
             || (operation == Capture && evidence.reads[0] == state(true, 0, 950_000)[0]);
         prop_assert!(!is_paid || (in_receipt && fits), "{evidence:?}");
     }
 
-    /// A block with ours somewhere in it is proven, wherever it stands.
+    /// A block with ours somewhere in it is proven, at any position.
     #[test]
     fn folding_proves_ours_among_any_neighbours(
         front in prop::collection::vec(any_move(), 0..4), back in prop::collection::vec(any_move(), 0..4),

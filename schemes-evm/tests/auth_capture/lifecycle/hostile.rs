@@ -45,7 +45,7 @@ fn sent(world: &World, request: &PaymentRequest) -> Option<Vec<Value>> {
         }
         Ok(Planned::Done(done)) => panic!("{done:?}"),
         Err(fault) => {
-            // The only one that a caller can cause: another network than the call's, which the core never hands over.
+            // The only one that a caller can cause: another network than the call's, which the core never sends.
             assert_eq!(fault.kind, FaultKind::Internal, "{fault}");
             None
         }
@@ -170,7 +170,7 @@ proptest! {
             let is_signed = calls == signed || (calls.len() == 1 && calls[..] == signed[..1]);
             prop_assert!(is_signed, "{changed:?}");
         }
-        // And whatever it is, the core can tell it from others, or is told why not.
+        // And whatever it is, the core can distinguish it from others, or gets the reason why not.
         let _ = world.identify(&changed);
         let _ = world.verify(&changed);
     }

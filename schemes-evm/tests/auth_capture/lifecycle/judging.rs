@@ -242,7 +242,7 @@ fn t76_an_event_without_the_balances_behind_it_proves_nothing_yet() {
         let judgement = judge(&world, &plan, &landed(0, logs(), reads.clone()));
         assert!(matches!(judgement, Judgement::Unproven { .. }), "{reads:?}");
     }
-    // Balances that every node has forgotten are waited for no longer: the payment would be nobody's to move.
+    // The scheme stops waiting for balances that every node has forgotten: otherwise no one could move the payment.
     let forgotten = Evidence {
         head_height: 107 + 64,
         ..landed(0, logs(), Vec::new())

@@ -207,7 +207,7 @@ fn a_payment_with_nothing_left_is_looked_at_no_more() {
     world.chain().state = state_result(true, 0, HELD);
     assert_eq!(look(&world, &job(&payment, NOW_S + 600)), []);
     assert_eq!(scheduled(&world), []);
-    // One that a node does not show yet is looked at again, until nobody can collect it any more.
+    // One that a node does not show yet is checked again, until it can't be collected any more.
     world.chain().state = state_result(false, 0, 0);
     assert_eq!(look(&world, &job(&payment, NOW_S + 600)), []);
     assert_eq!(scheduled(&world).len(), 1);
@@ -227,7 +227,7 @@ fn one_node_that_shows_nothing_held_ends_no_looks() {
         let orders = block_on(lying.scheme.job(&lying.cx_beside(&honest), &due)).expect("no fault");
         assert_eq!(orders[0].payload["type"], "capture");
         assert_eq!(scheduled(&lying).len(), 1);
-        // Two nodes say so.
+        // Two nodes report it.
         honest.chain().state = lie;
         let orders = block_on(lying.scheme.job(&lying.cx_beside(&honest), &due)).expect("no fault");
         assert_eq!(orders, []);

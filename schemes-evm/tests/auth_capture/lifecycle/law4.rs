@@ -60,7 +60,7 @@ fn dead() -> Shown {
     }
 }
 
-/// What became of ours, what the guard says, and what others did at which heights.
+/// What became of ours, the guard's state, and what others did at which heights.
 struct Row {
     seen: &'static str,
     operation: Operation,
@@ -251,7 +251,7 @@ fn the_same_operation_in_our_place_by_a_lost_journals_transaction_is_ours() {
             }
             other => panic!("{operation:?}: {other:?}"),
         }
-        // In another place, from before we ordered it, or another operation: somebody else's.
+        // In another slot, from before we ordered it, or another operation: another sender's.
         let elsewhere: [fn(&mut ForeignTx); 3] = [
             |tx| tx.in_slot = false,
             |tx| tx.earlier = true,

@@ -1,4 +1,4 @@
-//! Captures, voids and refunds on a chain that answers as told.
+//! Captures, voids and refunds on a scripted chain.
 
 mod checks;
 mod consent;

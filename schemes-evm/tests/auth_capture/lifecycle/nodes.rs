@@ -1,4 +1,4 @@
-//! One node's word refuses no operation.
+//! One node's answers alone refuse no operation.
 
 use schemes_evm::auth_capture::deployment::V1_1;
 use sdk_plugin::SchemeHandler;
@@ -31,7 +31,7 @@ fn one_nodes_word_refuses_no_capture() {
             panic!("{name}: {planned:?}")
         };
         assert_eq!(plan.steps.len(), 1, "{name}");
-        // Two nodes say so, or one of them is newer.
+        // Two nodes report it, or one of them is newer.
         for other in [World::on(lie), World::on(|chain| chain.height -= 9)] {
             let verdict = block_on(lying.scheme.verify(&cx(&lying, &other), &request)).expect("no fault");
             assert!(matches!(verdict, Verdict::Invalid(_)), "{name}: {verdict:?}");

@@ -41,7 +41,7 @@ fn a_capture_is_one_call_of_the_operators_signer() {
     };
     assert_eq!(logs.emitter, lower(V1_1.escrow));
     assert_eq!(logs.topics, [None, Some(HexBytes(payment.hash().to_vec()))]);
-    // Whoever moves the payment is found, in our block and elsewhere.
+    // Any sender that moves the payment is found, in our block and elsewhere.
     assert_eq!(step.evidence.block_logs, std::slice::from_ref(logs));
     assert_eq!(step.evidence.foreign, std::slice::from_ref(logs));
 }

@@ -203,7 +203,7 @@ fn keep(world: &World, payment: &Payment, kind: OperationKind, amount: u64, heig
         fee,
         transaction: format!("{height:#04x}"),
         height,
-        // One clock may be behind the other: the chain's order is by height.
+        // One clock may lag the other: the chain's order is by height.
         planned_at_s: NOW_S - height,
         voids_remainder: false,
     };
@@ -216,7 +216,7 @@ fn operations_of_one_second_are_shown_in_the_order_of_the_chain() {
     let payment = Payment::delegated();
     let world = known(&payment);
     world.chain().state = state_result(true, 400_000, 600_000);
-    // Their rows lie the other way round.
+    // Their rows are in the reverse order.
     for (kind, amount, height, transaction) in [
         (OperationKind::Authorize, HELD, 6, "0xff"),
         (OperationKind::Capture, 600_000, 7, "0x01"),
@@ -297,7 +297,7 @@ fn what_others_did_is_found_in_the_escrows_events() {
     world.chain().state = state_result(true, 0, 0);
     let shown = || reply(&world, &get(&path(&payment, ""))).1;
     assert_eq!(shown()["operationsComplete"], false, "the events are not found");
-    world.chain().logs = trouble();
+    world.chain().logs = internal_error();
     assert_eq!(shown()["operationsComplete"], false);
     world.chain().logs = reclaimed(&payment, HELD);
     let body = shown();
@@ -584,7 +584,7 @@ fn a_receivers_payments_are_its_tenants_whoever_had_them_collected() {
         "the receiver's list holds the payments of all operators"
     );
 
-    // Orders that only the tenant's key stands for.
+    // Orders that need only the tenant's key.
     let void = post(&path(&payment, "/void"), Value::Null);
     assert_eq!(reply(&world, &as_earlier(void.clone())).0, 404);
     let ordered = settles(&world, &void);
@@ -608,7 +608,7 @@ fn payments_from_before_and_after_a_receiver_was_given_are_one_list() {
         world.knows(&payment, tenant);
         hashes.push(json!(payment.hash()));
     }
-    // Of another receiver, which the operator has given to nobody.
+    // Of another receiver, which the operator has assigned to no tenant.
     let mut others = Payment::delegated();
     others.info.receiver = STRANGER;
     world.knows(&others, EARLIER);
@@ -685,7 +685,7 @@ fn the_void_that_waits_after_a_capture_is_shown() {
     world.store(record.operation_writes(&closing(&payment)).unwrap());
     assert_eq!(shown()["state"], "waiting");
 
-    // Nothing is left, and nobody can say why.
+    // Nothing is left, and the reason is unknown.
     world.chain().state = state_result(true, 0, 600_000);
     assert_eq!(shown()["state"], "ended");
     world.chain().logs = reclaimed(&payment, 400_000);

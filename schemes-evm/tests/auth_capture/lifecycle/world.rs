@@ -1,4 +1,4 @@
-//! A chain that answers as told, a payment that was collected, its merchant's authorizer, and an instance of the scheme.
+//! A scripted chain, a payment that was collected, its merchant's authorizer, and an instance of the scheme.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -11,15 +11,16 @@ use schemes_evm::auth_capture::authorizer::{Balances, Operation};
 use schemes_evm::auth_capture::config::{Config, DelegatedAuthorizer, RefundAgreement, TenantReceiver};
 use schemes_evm::auth_capture::deployment::{Deployment, FeeForm, V1_1};
 use schemes_evm::auth_capture::fees::Fee;
-use schemes_evm::auth_capture::payment_info::{Place, bound_salt};
+use schemes_evm::auth_capture::payment_info::{EscrowId, bound_salt};
 use schemes_evm::auth_capture::reason::Dialect;
 use schemes_evm::auth_capture::records::Record;
 use schemes_evm::auth_capture::{AuthCaptureEvm, SCHEME};
 use sdk_plugin::chain::Lane;
 use sdk_plugin::host::{RpcError, RpcResult, StoreRequest, StoreResponse, StoreWrite};
 use sdk_plugin::request::{Accepted, ProtocolVersion, Purpose};
-use sdk_plugin::scheme::{Identified, Identity, Plan, Planned, Refusal, Verdict};
-use sdk_plugin::testkit::{ScriptHost, block_on};
+use sdk_plugin::scheme::{Identified, Plan, Planned, Refusal, Verdict};
+pub use sdk_plugin::testkit::internal_error;
+use sdk_plugin::testkit::{self, ScriptHost, block_on};
 use sdk_plugin::{Cx, PaymentRequest, Requirements, SchemeHandler, Value};
 use serde_json::{Map, json};
 
@@ -73,7 +74,7 @@ pub fn signature(digest: B256) -> String {
     format!("0x{}", hex::encode(bytes))
 }
 
-/// A payment and what its seller asks for.
+/// A payment and what its seller charges.
 #[derive(Debug, Clone)]
 pub struct Payment {
     pub deployment: Deployment,
@@ -89,7 +90,7 @@ impl Payment {
         Self::bound(deployment, authorizer())
     }
 
-    /// Bound to ours.
+    /// Bound to our authorizer.
     pub fn delegated() -> Self {
         Self::bound(V1_1, OURS)
     }
@@ -124,7 +125,7 @@ impl Payment {
     }
 
     pub fn hash(&self) -> B256 {
-        self.info.hash(Place {
+        self.info.hash(EscrowId {
             chain_id: CHAIN_ID,
             escrow: self.deployment.escrow,
         })
@@ -304,7 +305,7 @@ pub fn unsigned(mut request: PaymentRequest) -> PaymentRequest {
     request
 }
 
-/// What the chain says.
+/// The chain's answers.
 #[derive(Debug, Clone)]
 pub struct Chain {
     pub height: u64,
@@ -361,15 +362,6 @@ pub fn revert(selector: u32) -> RpcResult {
     })
 }
 
-/// Trouble of the node itself.
-pub fn trouble() -> RpcResult {
-    RpcResult::Error(RpcError {
-        code: -32603,
-        message: "internal error".into(),
-        data: Value::Null,
-    })
-}
-
 /// The wallet's yes.
 pub fn magic() -> RpcResult {
     let mut word = [0; 32];
@@ -377,7 +369,7 @@ pub fn magic() -> RpcResult {
     hex_result(&word)
 }
 
-/// An instance, its host, and the chain behind it.
+/// An instance, its host, and its chain.
 pub struct World {
     pub host: Arc<ScriptHost>,
     pub scheme: AuthCaptureEvm,
@@ -465,7 +457,7 @@ impl World {
         self.host.cx(context)
     }
 
-    /// A call on a network of two nodes, of which this one is asked first.
+    /// A call on a network of two nodes, of which this one is read first.
     pub fn cx_beside(&self, other: &Self) -> Cx {
         TwoNodes::cx(&self.host, &other.host, &self.cx())
     }
@@ -482,10 +474,7 @@ impl World {
     }
 
     pub fn identify(&self, request: &PaymentRequest) -> Result<Identified, Refusal> {
-        match block_on(self.scheme.identify(&self.cx(), request)).expect("no fault") {
-            Identity::Identified(identified) => Ok(identified),
-            Identity::Refused(refusal) => Err(refusal),
-        }
+        testkit::identify(&self.scheme, &self.cx(), request)
     }
 
     pub fn verify(&self, request: &PaymentRequest) -> Result<String, Refusal> {

@@ -27,7 +27,7 @@ pub(super) struct Shown {
     pub(super) outcomes: Vec<Result<u64, Failure>>,
 }
 
-/// The calls of the escrow, from the operator: the operation's, and a void behind it.
+/// The calls of the escrow, from the operator: the operation's, and a void after it.
 pub(super) fn calls(payload: &Payload, terms: &Terms, max_gas: u64) -> Vec<EthCall> {
     let call = |data: Vec<u8>| EthCall {
         from: Some(terms.operator),
@@ -73,7 +73,7 @@ pub(super) fn calls(payload: &Payload, terms: &Terms, max_gas: u64) -> Vec<EthCa
 }
 
 /// What is read in one batch: the newest block's time, who signed, the payment's balances, a refund's funds, and the calls.
-pub(super) struct Look<'a> {
+pub(super) struct NodeReads<'a> {
     pub(super) terms: &'a Terms,
     pub(super) payload: &'a Payload,
     pub(super) hash: B256,
@@ -84,7 +84,7 @@ pub(super) struct Look<'a> {
     pub(super) wanted: Wanted,
 }
 
-impl<'a> Look<'a> {
+impl<'a> NodeReads<'a> {
     /// The same, in one round trip whatever the signers are.
     pub(super) fn at_once(&self) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl<'a> Look<'a> {
         for signed in self.operation.iter().chain(&self.close_out) {
             reads.extend(signed.reads());
         }
-        reads.push(state::ask(self.terms.deployment.escrow, self.hash).call());
+        reads.push(state::payment_state(self.terms.deployment.escrow, self.hash).call());
         if self.payload.action == Action::Refund {
             reads.extend(funding::reads(self.terms));
         }
@@ -109,18 +109,18 @@ impl<'a> Look<'a> {
 
     /// Reads and takes.
     pub(super) async fn read(&self, cx: &Cx) -> Result<Shown, Fault> {
-        let mut answers = rpc::read_well_formed(cx, self.reads()).await?;
+        let mut answers = rpc::NODES.read_well_formed(cx, self.reads()).await?;
         self.take(cx, &mut answers).await
     }
 
     /// Takes one node's answers to [`Self::reads`].
     pub(super) async fn take(&self, cx: &Cx, answers: &mut Answers) -> Result<Shown, Fault> {
         let (height, block_s) = rpc::head(answers.take()?)?;
-        let told = match &self.operation {
+        let answer = match &self.operation {
             Some(signed) => Some((signed, signed.take(answers)?)),
             None => None,
         };
-        let told_close_out = match &self.close_out {
+        let close_out_answer = match &self.close_out {
             Some(signed) => Some((signed, signed.take(answers)?)),
             None => None,
         };
@@ -138,12 +138,12 @@ impl<'a> Look<'a> {
             };
             outcomes.push(self.wanted.tried(tried, "an escrow's call, tried")?);
         }
-        let signed = match told {
-            Some((signed, told)) => signed.agrees(cx, told).await?,
+        let signed = match answer {
+            Some((signed, answer)) => signed.agrees(cx, answer).await?,
             None => true,
         };
-        let close_out_signed = match told_close_out {
-            Some((close_out, told)) if signed => close_out.agrees(cx, told).await?,
+        let close_out_signed = match close_out_answer {
+            Some((close_out, answer)) if signed => close_out.agrees(cx, answer).await?,
             Some(_) | None => true,
         };
         Ok(Shown {

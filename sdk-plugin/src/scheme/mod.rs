@@ -1,13 +1,19 @@
 //! The scheme's side: what must happen for a payment, and what proves that it did.
 
+mod plan;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::chain::{Evidence, Lane};
+pub use self::plan::{
+    Call, EvidenceWanted, Gate, Guard, Hold, LaneChoice, LogFilter, OnFail, Plan, ReadAt, ReadWanted,
+    Reserve, Step,
+};
+use crate::chain::Evidence;
 use crate::host::{Job, StoreWrite};
 use crate::wire::Kind;
-use crate::{Amount, Cx, Fault, HexBytes, PaymentRequest};
+use crate::{Amount, Cx, Fault, PaymentRequest};
 
 /// One way of paying, on every network of one family.
 ///
@@ -23,13 +29,13 @@ pub trait SchemeHandler: Send + Sync + 'static {
     /// [`Self::plan`]'s, in the specified order.
     async fn identify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Identity, Fault>;
 
-    /// Read-only: is this payment good right now? A refusal is a verdict with a reason, never a fault.
+    /// Read-only: whether the payment is valid now. A refusal is a verdict with a reason, never a fault.
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault>;
 
-    /// Read-only, all the slow reads: verify again, simulate, and say what must be done.
+    /// Read-only, with all slow reads: verifies again, simulates, and returns what must be done.
     async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault>;
 
-    /// No I/O: what does this evidence mean for the plan's step `evidence.step`?
+    /// No I/O: what the evidence means for the plan's step `evidence.step`.
     async fn judge(&self, cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault>;
 
     /// HTTP under `/{scheme}/…` that the scheme itself defines, about `cx.network()`, which the host takes from the
@@ -41,15 +47,16 @@ pub trait SchemeHandler: Send + Sync + 'static {
         )))
     }
 
-    /// Can it serve `cx.network()` now: are its contracts there and what they must be, do nodes offer what it needs? Asked
-    /// at the start, again and again while the process runs, and by an operator's check. A scheme that is not ready is
-    /// not advertised and begins nothing; what is open goes on, and other schemes are not touched.
+    /// Whether the scheme can serve `cx.network()` now: its contracts exist and are the right ones, and nodes offer the
+    /// methods that it needs. Called at start, repeatedly while the process runs, and by an operator's check. A scheme that
+    /// is not ready is not advertised and starts no settlement; open settlements continue, and other schemes are not
+    /// affected.
     async fn check(&self, _cx: &Cx) -> Result<SchemeCheck, Fault> {
         Ok(SchemeCheck::ready())
     }
 
-    /// A job it asked for earlier: requests that go the way of any `/settle`. The host sets their purpose and remaining
-    /// time. A job whose handler faults, or of whose requests one could not be begun, runs again later.
+    /// A job that the scheme scheduled: requests that are settled like any `/settle`. The host sets their purpose and remaining
+    /// time. A job runs again later when its handler has a fault, or when one of its requests could not be started.
     async fn job(&self, _cx: &Cx, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
         Err(Fault::unsupported(format!("no job {:?}", job.kind)))
     }
@@ -62,6 +69,7 @@ pub trait SchemeHandler: Send + Sync + 'static {
 pub struct Supported {
     /// `network` is CAIP-2 here, also for version 1: the host writes the plain name.
     pub kinds: Vec<Kind>,
+    /// Protocol extensions that the scheme handles.
     #[serde(default)]
     pub extensions: Vec<String>,
     /// Addresses that may sign for this facilitator.
@@ -74,6 +82,7 @@ pub struct Supported {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SchemeCheck {
+    /// Whether the scheme can serve the network.
     pub ready: bool,
     /// One sentence for the operator when it is not: what is wrong and what to write or do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,6 +93,7 @@ pub struct SchemeCheck {
 }
 
 impl SchemeCheck {
+    /// A check without findings.
     #[must_use]
     pub fn ready() -> Self {
         Self {
@@ -93,6 +103,7 @@ impl SchemeCheck {
         }
     }
 
+    /// A check that stops the scheme on this network.
     pub fn not_ready(why_not: impl Into<String>) -> Self {
         Self {
             ready: false,
@@ -115,8 +126,8 @@ pub struct Refusal {
     /// Empty when unknown.
     #[serde(default)]
     pub payer: String,
-    /// The request is in order and what it was asked for did not fit what the chain shows: an operation with the same
-    /// conflict key that is under way may make it fit. Such a request waits for that operation; any other refusal is final.
+    /// The request is well formed but does not fit what the chain shows now: an operation with the same
+    /// conflict key that is in flight may make it fit. Such a request waits for that operation; any other refusal is final.
     #[serde(default, skip_serializing_if = "crate::chain::is_false")]
     pub of_state: bool,
     /// Of a judgement: written with the failure, as [`Paid::writes`] are with a payment. Elsewhere ignored.
@@ -125,6 +136,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// A refusal without a message.
     pub fn new(reason: impl Into<String>, payer: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -135,6 +147,7 @@ impl Refusal {
         }
     }
 
+    /// The same refusal with a message for people.
     #[must_use]
     pub fn with_message(mut self, message: impl Into<String>) -> Self {
         self.message = Some(message.into());
@@ -154,7 +167,9 @@ impl Refusal {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Identity {
+    /// The payment has a claim key.
     Identified(Identified),
+    /// No claim key can be formed.
     Refused(Refusal),
 }
 
@@ -163,6 +178,7 @@ pub enum Identity {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Identified {
+    /// The payer's address.
     pub payer: String,
     /// Unique on chain (EIP-3009: token, payer, nonce). Never signature bytes: they are malleable.
     pub claim_key: String,
@@ -185,7 +201,9 @@ pub struct Identified {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Verdict {
+    /// The payment is good now.
     Valid(Valid),
+    /// The payment is refused.
     Invalid(Refusal),
 }
 
@@ -194,7 +212,9 @@ pub enum Verdict {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Valid {
+    /// The payer's address.
     pub payer: String,
+    /// `extra` of the reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Map<String, Value>>,
 }
@@ -204,7 +224,9 @@ pub struct Valid {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Planned {
+    /// Transactions are needed.
     Plan(Plan),
+    /// The payment is refused.
     Refused(Refusal),
     /// Settled without any transaction (a zero amount): `transaction` stays empty.
     Done(Done),
@@ -215,7 +237,9 @@ pub enum Planned {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Done {
+    /// The scheme's part of the reply.
     pub reply: PaidReply,
+    /// Written in the commit that records the settlement.
     #[serde(default)]
     pub writes: Vec<StoreWrite>,
     /// Scheduled in the same commit, as in [`Plan::jobs`].
@@ -223,250 +247,20 @@ pub struct Done {
     pub jobs: Vec<Job>,
 }
 
-/// What must be done, in order.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Plan {
-    pub payer: String,
-    /// At least one; exactly one has `pays`.
-    pub steps: Vec<Step>,
-    #[serde(default)]
-    pub reserves: Vec<Reserve>,
-    #[serde(default)]
-    pub holds: Vec<Hold>,
-    /// Rows of the scheme's own, written in the first commit. A condition that does not hold refuses that commit: nothing
-    /// is begun, the caller is told to try again, and is planned afresh then.
-    #[serde(default)]
-    pub writes: Vec<StoreWrite>,
-    /// Scheduled in the first commit, of the plan's own scheme and network. The manifest asks for `job.v1`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub jobs: Vec<Job>,
-}
-
-/// One transaction's worth of work.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Step {
-    pub call: Call,
-    pub lane: LaneChoice,
-    /// What must have become of the step before it. Ignored on the first step.
-    pub gate: Gate,
-    /// What a failure of this step means for the later ones.
-    pub on_fail: OnFail,
-    /// Whether it may share a transaction with other settlements' steps.
-    #[serde(default)]
-    pub batchable: bool,
-    /// The most this step may cost the signer in native atomic units; `None`: the network's limit alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_cost: Option<Amount>,
-    /// After this second since the epoch the call can't succeed any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at_s: Option<u64>,
-    pub evidence: EvidenceWanted,
-    /// The step whose transaction hash, outcome and release are the reply's.
-    #[serde(default)]
-    pub pays: bool,
-    /// The scheme's own note to its [`SchemeHandler::judge`].
-    #[serde(default)]
-    pub memo: Value,
-}
-
-/// A call in the words of the chain's driver. The driver checks that `data` is what `target` and `operation` say.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Call {
-    /// EVM: the contract, lower case. Solana: the mint whose tokens move.
-    pub target: String,
-    /// EVM: the 4-byte selector, `0x` and 8 lower-case digits. Solana: a name of the driver's.
-    pub operation: String,
-    /// EVM: calldata. Client-signed chains: the client's transaction.
-    pub data: HexBytes,
-    /// Native currency moved by the call, atomic units.
-    #[serde(default)]
-    pub native_value: Amount,
-    /// Compute limit (EVM: gas).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub compute_limit: Option<u64>,
-}
-
-/// Whose transaction carries the step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "type", rename_all = "camelCase")]
-pub enum LaneChoice {
-    /// Any active signer granted to the instance.
-    Any,
-    /// This signer, active or retained.
-    Signer { address: String },
-    /// Bytes the client has signed; they can't be replaced.
-    Foreign,
-}
-
-/// When a step may start, relative to the one before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum Gate {
-    /// Once that one is journaled.
-    None,
-    /// Once it has landed at the network's `confirmations`.
-    Confirmed,
-    /// Once it is final.
-    Final,
-}
-
-/// What a failed step means for the later ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum OnFail {
-    Stop,
-    Continue,
-}
-
-/// What the driver must bring when it observes the step.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct EvidenceWanted {
-    /// Logs of our transaction that match any of these.
-    #[serde(default)]
-    pub logs: Vec<LogFilter>,
-    /// Contract reads at the block of our transaction.
-    #[serde(default)]
-    pub reads: Vec<ReadWanted>,
-    /// Logs by which the transaction is found that changed the guard: ours when no receipt shows it, somebody else's that
-    /// made the same payment, or one that cancelled it. Transactions with a match are reported whole, filtered by `logs`.
-    #[serde(default)]
-    pub foreign: Vec<LogFilter>,
-    /// Chain state that changes for good when the step has its effect. A step without a guard never changes its slot.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guard: Option<Guard>,
-    /// Logs of the whole block of our transaction, for steps that share a block with others on the same payment.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub block_logs: Vec<LogFilter>,
-}
-
-/// Chain state that tells whether a step has had its effect. Once changed it never returns to `unchanged`; so a read at any
-/// later block that still shows `unchanged` proves the same for every block before it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Guard {
-    /// EVM: an `eth_call`, named by `target` and `data`.
-    pub read: ReadWanted,
-    /// Bits of the result that count. As long as the result.
-    pub mask: HexBytes,
-    /// The masked result before the step's effect.
-    pub unchanged: HexBytes,
-}
-
-impl Guard {
-    /// Whether a result still is what it was before the step; `None` when it is no result of this read.
-    #[must_use]
-    pub fn is_unchanged(&self, result: &[u8]) -> Option<bool> {
-        let (mask, unchanged) = (self.mask.as_ref(), self.unchanged.as_ref());
-        if result.len() != mask.len() || unchanged.len() != mask.len() {
-            return None;
-        }
-        let masked = result.iter().zip(mask).map(|(byte, mask)| byte & mask);
-        Some(masked.eq(unchanged.iter().copied()))
-    }
-
-    /// Whether it can tell anything at all.
-    ///
-    /// # Errors
-    /// One sentence on what is wrong.
-    pub fn check(&self) -> Result<(), &'static str> {
-        let (mask, unchanged) = (self.mask.as_ref(), self.unchanged.as_ref());
-        if mask.len() != unchanged.len() {
-            return Err("a guard's mask and unchanged value differ in length");
-        }
-        if mask.iter().all(|byte| *byte == 0) {
-            return Err("a guard's mask selects no bit");
-        }
-        if mask.iter().zip(unchanged).any(|(mask, value)| value & !mask != 0) {
-            return Err("a guard's unchanged value has bits outside its mask");
-        }
-        Ok(())
-    }
-}
-
-/// Matches logs by emitter and leading topics; `null` matches any topic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct LogFilter {
-    pub emitter: String,
-    #[serde(default)]
-    pub topics: Vec<Option<HexBytes>>,
-}
-
-/// A read at the block of the step's transaction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct ReadWanted {
-    pub name: String,
-    pub target: String,
-    pub data: HexBytes,
-    /// Without it the step stays unproven; an optional one may be missing (pruned state).
-    pub required: bool,
-    /// Which state is read.
-    #[serde(default)]
-    pub at: ReadAt,
-}
-
-/// The state that a read is about.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum ReadAt {
-    /// After the block of the step's transaction.
-    #[default]
-    Block,
-    /// Before that block. Brought together with `block_logs` only.
-    Parent,
-}
-
-/// Funds of the payer that this plan counts on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Reserve {
-    pub asset: String,
-    pub payer: String,
-    pub amount: Amount,
-    /// What the payer had at `as_of_height`.
-    pub available: Amount,
-    pub as_of_height: u64,
-    /// The reason that answers a payment for which not enough is left.
-    pub refusal_reason: String,
-}
-
-/// A signer that must stay usable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Hold {
-    pub signer: String,
-    /// Seconds since the epoch.
-    pub until_s: u64,
-}
-
 /// The scheme's part of a successful settle reply; the host adds transaction and network.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PaidReply {
+    /// The payer's address.
     pub payer: String,
+    /// What was paid, atomic units of the asset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<Amount>,
+    /// `extra` of the reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Map<String, Value>>,
+    /// `extensions` of the reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extensions: Option<Map<String, Value>>,
 }
@@ -476,6 +270,7 @@ pub struct PaidReply {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Judgement {
+    /// The step paid.
     Paid(Paid),
     /// The evidence proves that this step's attempt did not pay and can't.
     NotPaid(Refusal),
@@ -483,6 +278,7 @@ pub enum Judgement {
     Next,
     /// The evidence is not enough; observe again.
     Unproven {
+        /// For the operator's log.
         why: String,
     },
 }
@@ -496,9 +292,10 @@ pub struct Paid {
     pub tx_id: String,
     /// Ids of the logs or deltas that prove it; each proves one claim only. At least one.
     pub items: Vec<String>,
+    /// The scheme's part of the reply.
     pub reply: PaidReply,
     /// Written with the outcome. The payment is on the chain: when a condition does not hold, the outcome is recorded
-    /// without any of them, and the operator's log says so. A reorganisation does not take them back.
+    /// without any of them, and the operator's log reports it. A reorganisation does not undo them.
     #[serde(default)]
     pub writes: Vec<StoreWrite>,
     /// Scheduled with the outcome, as in [`Plan::jobs`].
@@ -514,20 +311,23 @@ pub struct Paid {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RouteRequest {
+    /// HTTP method, upper case.
     pub method: String,
-    /// Behind `/{scheme}`, beginning with `/`.
+    /// The part after `/{scheme}`, beginning with `/`.
     pub path: String,
+    /// Names and values, decoded, in their order.
     #[serde(default)]
     pub query: Vec<(String, String)>,
+    /// The JSON body; `Null` without one.
     #[serde(default)]
     pub body: Value,
     /// The authenticated caller; `None` where the operator runs without tenants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// The caller's `Idempotency-Key` header: a settle that the route asks for is made under it.
+    /// The caller's `Idempotency-Key` header: a settle that the route requests is made under it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// Set when the route asked for a settle before: what became of it.
+    /// The result of the settle that the route requested; set on the second call only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<crate::wire::SettleReply>,
 }
@@ -537,22 +337,16 @@ pub struct RouteRequest {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum RouteResponse {
+    /// Reply to the caller.
     Reply {
+        /// HTTP status, 200 to 599.
         status: u16,
+        /// JSON body.
         body: Value,
     },
     /// Of the route's own scheme and network. The host sets purpose, tenant, idempotency key and remaining time.
     Settle {
+        /// The payment to settle.
         request: Box<PaymentRequest>,
     },
-}
-
-/// A lane an instance may use, as `LaneChoice` names it.
-impl Lane {
-    #[must_use]
-    pub fn choice(&self) -> LaneChoice {
-        LaneChoice::Signer {
-            address: self.signer.clone(),
-        }
-    }
 }

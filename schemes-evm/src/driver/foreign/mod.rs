@@ -1,10 +1,14 @@
-//! Which transaction had a step's effect, ours or somebody else's: logs since the attempt was journaled, then the receipts
+//! Which transaction had a step's effect, ours or another sender's: logs since the attempt was journaled, then the receipts
 //! of the transactions that hold them, or their logs where a node has no receipt.
 //!
-//! Providers limit what one search may cover: ranges are made smaller by their own words, or halved (exact-evm.md section 16).
+//! Providers limit what one search may cover: ranges are reduced to the limit that they name, or halved (exact-evm.md
+//! section 16).
 //!
-//! What is found counts. What is not found proves nothing: logs may lag behind state, and a node that answers with an error,
+//! What is found counts. What is not found proves nothing: logs may lag state, and a node that answers with an error,
 //! drops a range or shows half a transaction leaves the search incomplete.
+
+mod limits;
+mod query;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +16,11 @@ use alloy_primitives::{Address, B256};
 use sdk_plugin::chain::{ForeignTx, Watch};
 use sdk_plugin::host::{Level, RpcCall, RpcResult};
 use sdk_plugin::scheme::LogFilter;
-use sdk_plugin::{Cx, Fault, Value};
+use sdk_plugin::{Cx, Fault};
 use serde_json::json;
 
+pub(super) use self::limits::LogLimits;
+use self::query::{Position, Query};
 use super::observe::{Header, transaction};
 use super::receipt::{self, Receipt};
 use super::wording::{self, Class};
@@ -22,84 +28,20 @@ use crate::{rpc, text};
 
 /// Most ranges of blocks per watch and filter, of the configured size; of an older watch the newest blocks are searched.
 const MAX_RANGES: u64 = 64;
-/// Most searches of one look, once nodes have made the ranges smaller: the newest blocks are searched first.
+/// Most searches of one poll, once nodes have made the ranges smaller: the newest blocks are searched first.
 const MAX_QUERIES: usize = 512;
-/// Most times that a look makes its ranges smaller: halving reaches one block from a thousand.
+/// Most times that a poll makes its ranges smaller: halving reaches one block from a thousand.
 const MAX_ROUNDS: usize = 11;
-/// How long the size of a range is remembered that nodes take, in milliseconds: plans change, and nodes are replaced.
-const LOG_LIMIT_TTL_MS: u64 = 3_600_000;
 
-/// What a network's nodes have said about searches of logs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct LogLimits {
-    /// Most blocks of a search, why, and until when that is remembered.
-    smaller: Option<(u64, String, u64)>,
-    /// Why the last search had no whole answer.
-    refused: Option<String>,
-}
-
-impl LogLimits {
-    /// The most blocks of a search, while that is remembered.
-    pub(super) fn blocks(&self, now_ms: u64) -> Option<u64> {
-        let (blocks, _, until_ms) = self.smaller.as_ref()?;
-        (now_ms < *until_ms).then_some(*blocks)
-    }
-
-    /// Takes what nodes said in one look.
-    pub(super) fn learn(&mut self, search: &Search, now_ms: u64) {
-        if let Some((blocks, why)) = &search.smaller {
-            self.smaller = Some((*blocks, why.clone(), now_ms.saturating_add(LOG_LIMIT_TTL_MS)));
-        }
-        self.refused.clone_from(&search.refused);
-    }
-
-    /// For the operator.
-    pub(super) fn warnings(&self, now_ms: u64) -> Vec<String> {
-        let smaller = self
-            .smaller
-            .as_ref()
-            .filter(|(_, _, until_ms)| now_ms < *until_ms);
-        let smaller = smaller.map(|(blocks, why, _)| {
-            format!(
-                "a node takes at most {blocks} blocks in one eth_getLogs ({why}): searches for transactions of others \
-                 take longer; write max_log_range = {blocks}, or use a node without that limit"
-            )
-        });
-        let refused = self.refused.as_ref().map(|why| {
-            format!(
-                "no node gives a whole answer to eth_getLogs ({why}): a payment whose authorization somebody else used \
-                 stays unexplained; add a node that serves it"
-            )
-        });
-        smaller.into_iter().chain(refused).collect()
-    }
-}
-
-/// Where a transaction is, by one of its logs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    height: u64,
-    block: B256,
-}
-
-/// One `eth_getLogs` of a search.
-#[derive(Debug)]
-struct Query {
-    watch: usize,
-    filter: LogFilter,
-    from: u64,
-    to: u64,
-}
-
-/// All searches of one look.
+/// All searches of one poll.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     queries: Vec<Query>,
     /// Watches whose search can't be complete.
     incomplete: BTreeSet<usize>,
     /// Transactions that were found, and the watches that they concern.
-    hits: BTreeMap<String, (Place, BTreeSet<usize>)>,
-    /// The least range that was tried because a node refused a larger one, and its words.
+    hits: BTreeMap<String, (Position, BTreeSet<usize>)>,
+    /// The smallest range that was tried because a node refused a larger one, and the node's message.
     smaller: Option<(u64, String)>,
     /// Why a part of the search has no answer.
     refused: Option<String>,
@@ -132,7 +74,7 @@ impl Search {
     }
 
     /// Searches. What nodes refuse as too large is searched in smaller ranges; what they do not answer leaves the search
-    /// incomplete, and is nobody else's trouble.
+    /// incomplete, and does not affect other watches.
     pub(super) async fn run(&mut self, cx: &Cx) -> Result<(), Fault> {
         for _ in 0..MAX_ROUNDS {
             // The newest blocks first: what is searched for is mostly there.
@@ -145,7 +87,7 @@ impl Search {
             }
             let queries = std::mem::take(&mut self.queries);
             let calls = queries.iter().map(Query::call).collect();
-            match rpc::read_all(cx, calls).await {
+            match rpc::NODES.read_all(cx, calls).await {
                 Ok(mut answers) => {
                     for query in queries {
                         let answer = answers.take()?;
@@ -154,7 +96,11 @@ impl Search {
                 }
                 Err(fault) => {
                     for query in queries {
-                        self.refused(cx, query, &fault.message, blames_the_question(&fault));
+                        if may_be_too_large(&fault) {
+                            self.narrow_or_refuse(cx, query, &fault.message);
+                        } else {
+                            self.refused(cx, query, &fault.message);
+                        }
                     }
                 }
             }
@@ -177,26 +123,36 @@ impl Search {
         };
         match query.transactions(answer) {
             Ok(transactions) => {
-                for (tx_id, place) in transactions {
-                    let (_, concerned) = self.hits.entry(tx_id).or_insert_with(|| (place, BTreeSet::new()));
+                for (tx_id, position) in transactions {
+                    let (_, concerned) = self
+                        .hits
+                        .entry(tx_id)
+                        .or_insert_with(|| (position, BTreeSet::new()));
                     concerned.insert(query.watch);
                 }
             }
-            Err(why) => self.refused(cx, query, &why, is_too_large),
+            Err(why) if is_too_large => self.narrow_or_refuse(cx, query, &why),
+            Err(why) => self.refused(cx, query, &why),
         }
     }
 
-    fn refused(&mut self, cx: &Cx, query: Query, why: &str, is_too_large: bool) {
+    /// A search that is too large for a node is repeated in smaller ranges. One block can't be made smaller.
+    fn narrow_or_refuse(&mut self, cx: &Cx, query: Query, why: &str) {
         let blocks = query.blocks();
-        if is_too_large && blocks > 1 {
-            let allowed = wording::allowed_blocks(why).filter(|allowed| *allowed < blocks);
-            let smaller = allowed.unwrap_or(blocks / 2).max(1);
-            self.queries.extend(query.cut(smaller));
-            if self.smaller.as_ref().is_none_or(|(known, _)| smaller < *known) {
-                self.smaller = Some((smaller, why.to_owned()));
-            }
+        if blocks <= 1 {
+            self.refused(cx, query, why);
             return;
         }
+        let allowed = wording::allowed_blocks(why).filter(|allowed| *allowed < blocks);
+        let smaller = allowed.unwrap_or(blocks / 2).max(1);
+        self.queries.extend(query.cut(smaller));
+        if self.smaller.as_ref().is_none_or(|(known, _)| smaller < *known) {
+            self.smaller = Some((smaller, why.to_owned()));
+        }
+    }
+
+    /// A part of the search has no result.
+    fn refused(&mut self, cx: &Cx, query: Query, why: &str) {
         let fields = json!({ "from": query.from, "to": query.to, "why": why });
         cx.log(Level::Warn, "evm::foreign", "a log search is incomplete", &fields);
         self.incomplete.insert(query.watch);
@@ -210,21 +166,21 @@ impl Search {
         watches: &[Watch],
         head: u64,
     ) -> Result<impl Fn(usize) -> (Vec<ForeignTx>, bool), Fault> {
-        let heights: BTreeSet<u64> = self.hits.values().map(|(place, _)| place.height).collect();
+        let heights: BTreeSet<u64> = self.hits.values().map(|(position, _)| position.height).collect();
         let mut calls: Vec<RpcCall> = heights.iter().map(|height| Header::at(*height)).collect();
         calls.extend(
             self.hits
                 .keys()
                 .flat_map(|tx_id| [receipt::get_receipt(tx_id), transaction(tx_id)]),
         );
-        let mut answers = rpc::read_all(cx, calls).await?;
+        let mut answers = rpc::NODES.read_all(cx, calls).await?;
         let mut blocks: BTreeMap<u64, B256> = BTreeMap::new();
         for height in heights {
             blocks.extend(Header::hash_at(answers.take()?, height).map(|hash| (height, hash)));
         }
         let mut found: BTreeMap<usize, Vec<ForeignTx>> = BTreeMap::new();
         let mut without_receipt = Vec::new();
-        for (tx_id, (place, concerned)) in std::mem::take(&mut self.hits) {
+        for (tx_id, (position, concerned)) in std::mem::take(&mut self.hits) {
             let read = match answers.take()? {
                 RpcResult::Ok(value) => Receipt::read(&value, &tx_id).ok().flatten(),
                 RpcResult::Error(_) => None,
@@ -246,7 +202,7 @@ impl Search {
                         logs: receipt.logs(&tx_id, &watch.evidence),
                     }),
                     // The node has its logs and no receipt: receipts lag, or are pruned.
-                    None => without_receipt.push((index, tx_id.clone(), place.clone(), in_slot)),
+                    None => without_receipt.push((index, tx_id.clone(), position.clone(), in_slot)),
                 }
             }
         }
@@ -281,17 +237,17 @@ impl Search {
 async fn by_logs(
     cx: &Cx,
     watches: &[Watch],
-    wanted: Vec<(usize, String, Place, bool)>,
+    wanted: Vec<(usize, String, Position, bool)>,
     head: u64,
 ) -> Result<Vec<(usize, Option<ForeignTx>)>, Fault> {
     let mut calls = Vec::new();
-    for (index, _, place, _) in &wanted {
+    for (index, _, position, _) in &wanted {
         let filters = watches.get(*index).into_iter().flat_map(filters_of);
-        calls.extend(filters.map(|filter| receipt::logs_of_block(&place.block.to_string(), filter)));
+        calls.extend(filters.map(|filter| receipt::logs_of_block(&position.block.to_string(), filter)));
     }
-    let mut answers = rpc::read_all(cx, calls).await?;
+    let mut answers = rpc::NODES.read_all(cx, calls).await?;
     let mut found = Vec::new();
-    for (index, tx_id, place, in_slot) in wanted {
+    for (index, tx_id, position, in_slot) in wanted {
         let mut logs = Some(Vec::new());
         for filter in watches.get(index).into_iter().flat_map(filters_of) {
             let read = receipt::block_logs(answers.take()?, filter);
@@ -311,11 +267,11 @@ async fn by_logs(
             logs.dedup_by_key(|log| log.index);
             ForeignTx {
                 tx_id,
-                height: place.height,
-                block: place.block.to_string(),
+                height: position.height,
+                block: position.block.to_string(),
                 earlier: false,
                 in_slot,
-                depth: head.saturating_sub(place.height).saturating_add(1),
+                depth: head.saturating_sub(position.height).saturating_add(1),
                 logs: logs.into_iter().map(receipt::BlockLog::into_entry).collect(),
             }
         });
@@ -324,7 +280,7 @@ async fn by_logs(
     Ok(found)
 }
 
-/// Who sent a transaction, and in which place.
+/// The sender of a transaction, and its nonce.
 struct Sent {
     from: Address,
     nonce: u64,
@@ -352,78 +308,8 @@ fn filters_of(watch: &Watch) -> impl Iterator<Item = &LogFilter> {
     watch.evidence.iter().flat_map(|evidence| &evidence.logs)
 }
 
-/// Whether a fault without a node's own words may be that of a search over too much: -32005 is how several providers refuse
+/// Whether a fault without the node's own message may come from a search over too much: -32005 is how several providers refuse
 /// one, and the host keeps no text where it does not know the wording.
-fn blames_the_question(fault: &Fault) -> bool {
+fn may_be_too_large(fault: &Fault) -> bool {
     fault.message.contains("(error -32005)")
-}
-
-impl Query {
-    fn blocks(&self) -> u64 {
-        self.to.saturating_sub(self.from).saturating_add(1)
-    }
-
-    /// The same search in ranges of at most so many blocks, from the first block on.
-    fn cut(self, blocks: u64) -> Vec<Self> {
-        let blocks = blocks.max(1);
-        // Nobody runs more of them than this.
-        let ranges = self.blocks().div_ceil(blocks).min(MAX_QUERIES as u64 + 1);
-        let mut to = self.to;
-        let mut parts = Vec::new();
-        for _ in 0..ranges {
-            let from = to.saturating_sub(blocks - 1).max(self.from);
-            parts.push(Self {
-                watch: self.watch,
-                filter: self.filter.clone(),
-                from,
-                to,
-            });
-            if from <= self.from {
-                break;
-            }
-            to = from - 1;
-        }
-        parts
-    }
-
-    fn call(&self) -> RpcCall {
-        rpc::request(
-            "eth_getLogs",
-            json!([{
-                "address": self.filter.emitter,
-                "topics": self.filter.topics,
-                "fromBlock": text::quantity(self.from),
-                "toBlock": text::quantity(self.to),
-            }]),
-        )
-    }
-
-    /// Transactions whose logs match, by id.
-    fn transactions(&self, result: RpcResult) -> Result<BTreeMap<String, Place>, String> {
-        let logs = match result {
-            RpcResult::Ok(Value::Array(logs)) => logs,
-            RpcResult::Ok(_) => return Err("the answer is no list".into()),
-            RpcResult::Error(error) => return Err(error.message),
-        };
-        let mut transactions = BTreeMap::new();
-        for log in logs {
-            let read = || {
-                Some((
-                    rpc::as_address(log.get("address")?)?,
-                    receipt::topics(&log)?,
-                    rpc::as_word(log.get("transactionHash")?)?,
-                    Place {
-                        height: rpc::as_count(log.get("blockNumber")?)?,
-                        block: rpc::as_word(log.get("blockHash")?)?,
-                    },
-                ))
-            };
-            let (emitter, topics, tx_id, place) = read().ok_or("a log is malformed")?;
-            let in_range = (self.from..=self.to).contains(&place.height);
-            if in_range && receipt::matches(&self.filter, emitter, &topics) {
-                transactions.insert(tx_id.to_string(), place);
-            }
-        }
-        Ok(transactions)
-    }
 }

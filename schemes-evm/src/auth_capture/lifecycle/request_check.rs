@@ -9,16 +9,16 @@ use super::super::authorizer::{Balances, Operation};
 use super::super::config::{Config, RefundAgreement};
 use super::super::deployment::FeeForm;
 use super::super::fees::FeeFault;
-use super::super::reason::{Dialect, No, Reason};
+use super::super::reason::{Dialect, Reason, Rejection};
 use super::super::state::State;
 use super::super::terms::{Flow, OperatorType, Terms};
 use super::funding;
 use super::payload::{Action, Payload};
 use crate::step;
 
-/// A request behind steps 1 to 8.
+/// A request that passed steps 1 to 8.
 #[derive(Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct CheckedRequest<'a> {
     pub(super) payload: Payload,
     pub(super) terms: Terms,
     pub(super) hash: B256,
@@ -27,11 +27,11 @@ pub(super) struct Asked<'a> {
 }
 
 /// Steps 1 to 8.
-pub(super) fn asked<'a>(
+pub(super) fn read<'a>(
     config: &'a Config,
     network: &NetworkView,
     request: &PaymentRequest,
-) -> Result<Asked<'a>, No> {
+) -> Result<CheckedRequest<'a>, Rejection> {
     // 1
     let payload = Payload::decode(&request.payload)?;
     // 2
@@ -40,14 +40,14 @@ pub(super) fn asked<'a>(
     Terms::no_policy(&request.requirements.extra)?;
     match terms.operator_type {
         OperatorType::Custom if config.admits(terms.operator, &network.id) => {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::LifecycleNotRelayed,
                 "captures, voids and refunds of a contract operator are that contract's own business",
             ));
         }
         OperatorType::Delegated if step::signer_at(terms.operator, network).is_some() => {}
         OperatorType::Custom | OperatorType::Delegated => {
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::OperatorNotAdmitted,
                 "extra.captureAuthorizer is neither a signer of this facilitator nor a contract that it admits",
             ));
@@ -55,14 +55,14 @@ pub(super) fn asked<'a>(
     }
     // 4, and with it 7
     if !terms.is_bound() {
-        return Err(No::new(
+        return Err(Rejection::new(
             Reason::LifecycleNotRelayed,
             "nobody may order captures, voids and refunds of a payment without extra.receiverAuthorizer",
         ));
     }
     // 5
     if payload.action != Action::Refund && terms.flow != Flow::Escrow {
-        return Err(No::new(
+        return Err(Rejection::new(
             Reason::PayloadType,
             "a charged payment holds nothing; it can be refunded only",
         ));
@@ -74,13 +74,13 @@ pub(super) fn asked<'a>(
     };
     // 8
     if payload.info.operator != terms.operator {
-        return Err(No::new(
+        return Err(Rejection::new(
             Reason::OperatorMismatch,
             "paymentInfo.operator is not extra.captureAuthorizer",
         ));
     }
-    let hash = payload.info.hash(terms.place());
-    Ok(Asked {
+    let hash = payload.info.hash(terms.escrow_id());
+    Ok(CheckedRequest {
         payload,
         terms,
         hash,
@@ -88,11 +88,16 @@ pub(super) fn asked<'a>(
     })
 }
 
-/// The deadlines of step 12. Inclusion counts, so a capture is not begun shortly before its own (T-74).
-pub(super) fn in_time(config: &Config, payload: &Payload, terms: &Terms, now_s: u64) -> Result<(), No> {
+/// The deadlines of step 12. Inclusion counts, so no capture starts shortly before its deadline (T-74).
+pub(super) fn in_time(
+    config: &Config,
+    payload: &Payload,
+    terms: &Terms,
+    now_s: u64,
+) -> Result<(), Rejection> {
     match payload.action {
         Action::Capture if now_s.saturating_add(config.capture_margin_s) >= terms.capture_deadline_s => {
-            Err(No::new(
+            Err(Rejection::new(
                 Reason::CaptureDeadlineExpired,
                 format!(
                     "captures end {} seconds before captureDeadline ({}); what is still held can be voided",
@@ -100,7 +105,7 @@ pub(super) fn in_time(config: &Config, payload: &Payload, terms: &Terms, now_s: 
                 ),
             ))
         }
-        Action::Refund if now_s >= terms.refund_deadline_s => Err(No::new(
+        Action::Refund if now_s >= terms.refund_deadline_s => Err(Rejection::new(
             Reason::RefundDeadlineExpired,
             format!("refundDeadline ({}) is over", terms.refund_deadline_s),
         )),
@@ -109,8 +114,12 @@ pub(super) fn in_time(config: &Config, payload: &Payload, terms: &Terms, now_s: 
 }
 
 /// Steps 13 and 14.
-pub(super) fn in_state(config: &Config, payload: &Payload, state: Option<State>) -> Result<Balances, No> {
-    let unexpected = |message: String| No::new(Reason::UnexpectedPaymentState, message);
+pub(super) fn in_state(
+    config: &Config,
+    payload: &Payload,
+    state: Option<State>,
+) -> Result<Balances, Rejection> {
+    let unexpected = |message: String| Rejection::new(Reason::UnexpectedPaymentState, message);
     let balances = state
         .ok_or_else(|| unexpected("the escrow does not tell the payment's balances".into()))?
         .balances;
@@ -127,14 +136,14 @@ pub(super) fn in_state(config: &Config, payload: &Payload, state: Option<State>)
     match payload.action {
         Action::Capture => {
             if amount.is_zero() || amount > balances.capturable {
-                return Err(No::new(
+                return Err(Rejection::new(
                     Reason::AmountMismatch,
                     format!("a capture takes 1 to {} units", balances.capturable),
                 ));
             }
             let partial = amount < balances.capturable;
             if partial && amount < config.min_capture_amount.0 {
-                return Err(No::new(
+                return Err(Rejection::new(
                     Reason::AmountMismatch,
                     format!(
                         "a partial capture takes at least {} units here: small ones round fees down",
@@ -143,19 +152,19 @@ pub(super) fn in_state(config: &Config, payload: &Payload, state: Option<State>)
                 ));
             }
             if payload.close_out.is_some() && !partial {
-                return Err(No::new(
+                return Err(Rejection::new(
                     Reason::VoidRemainderFullCapture,
                     "a capture of everything leaves nothing to void",
                 ));
             }
         }
         Action::Void if balances.capturable.is_zero() => {
-            return Err(No::new(Reason::ZeroAuthorization, "nothing is held"));
+            return Err(Rejection::new(Reason::ZeroAuthorization, "nothing is held"));
         }
         Action::Void => {}
         Action::Refund => {
             if amount.is_zero() || amount > balances.refundable {
-                return Err(No::new(
+                return Err(Rejection::new(
                     Reason::RefundExceedsCapture,
                     match balances.refundable.is_zero() {
                         true => "nothing was captured that a refund could give back".to_owned(),
@@ -169,7 +178,7 @@ pub(super) fn in_state(config: &Config, payload: &Payload, state: Option<State>)
 }
 
 /// Step 10.
-pub(super) fn same_payment(payload: &Payload, terms: &Terms) -> Result<(), No> {
+pub(super) fn same_payment(payload: &Payload, terms: &Terms) -> Result<(), Rejection> {
     let info = &payload.info;
     let deadlines: [u64; 2] = [info.authorizationExpiry.to(), info.refundExpiry.to()];
     let differs = [
@@ -204,7 +213,7 @@ pub(super) fn same_payment(payload: &Payload, terms: &Terms) -> Result<(), No> {
     ];
     match differs.into_iter().find(|(_, differs, _)| *differs) {
         None => Ok(()),
-        Some((member, _, term)) => Err(No::new(
+        Some((member, _, term)) => Err(Rejection::new(
             Reason::Extra,
             format!("paymentInfo.{member} is not {term}: lifecycle calls carry the values of the payment"),
         )),
@@ -212,24 +221,24 @@ pub(super) fn same_payment(payload: &Payload, terms: &Terms) -> Result<(), No> {
 }
 
 /// The fee's form, and whether there is all that a signature is over.
-pub(super) fn operation(payload: &Payload, terms: &Terms) -> Result<Operation, No> {
+pub(super) fn operation(payload: &Payload, terms: &Terms) -> Result<Operation, Rejection> {
     if payload.action == Action::Capture {
         let fee = payload
             .fee
-            .map_err(|message| No::new(Reason::PayloadFormat, message))?;
+            .map_err(|message| Rejection::new(Reason::PayloadFormat, message))?;
         if fee.form() != terms.deployment.fee_form {
             let wanted = match terms.deployment.fee_form {
                 FeeForm::Bps => "feeBps",
                 FeeForm::Amount => "feeAmount",
             };
-            return Err(No::new(
+            return Err(Rejection::new(
                 Reason::PayloadFormat,
                 format!("this escrow takes payload.{wanted}"),
             ));
         }
     }
     payload.operation(&terms.deployment).ok_or_else(|| {
-        No::new(
+        Rejection::new(
             Reason::FeeReceiver,
             "payload.feeReceiver must be a 20-byte hex address",
         )
@@ -237,7 +246,7 @@ pub(super) fn operation(payload: &Payload, terms: &Terms) -> Result<Operation, N
 }
 
 /// The fee rules of section 11.
-pub(super) fn fee_fault(payload: &Payload, terms: &Terms) -> Option<No> {
+pub(super) fn fee_fault(payload: &Payload, terms: &Terms) -> Option<Rejection> {
     let (Action::Capture, Ok(fee), Some(receiver)) = (payload.action, payload.fee, payload.fee_receiver)
     else {
         return None;
@@ -253,5 +262,5 @@ pub(super) fn fee_fault(payload: &Payload, terms: &Terms) -> Option<No> {
         ),
         FeeFault::ZeroReceiver => (Reason::ZeroFeeReceiver, "a fee needs a receiver"),
     };
-    Some(No::new(reason, message))
+    Some(Rejection::new(reason, message))
 }
