@@ -1,8 +1,8 @@
 //! Where the last process ended, this one goes on: observe first, build nothing new until a lane is reconciled.
 
-use crate::Engine;
 use crate::decide::budget::{Spender, day_began_ms};
 use crate::endings::revive::unexplained_steps;
+use crate::engine::Engine;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::{Phase, Settlement};
 use crate::state::slot::{OpenSlot, covers_of};

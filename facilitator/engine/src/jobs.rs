@@ -5,7 +5,6 @@
 //! claims make that harmless. What could not be run is put off, longer each time.
 
 use crate::decide::faults::passes_by_itself;
-use crate::lock;
 use crate::registry::Kind;
 use crate::runtime::Runtime;
 use crate::settle::Settling;
@@ -153,7 +152,7 @@ impl JobRunner {
         let (mut after, mut blocked, mut begun) = (None, false, false);
         loop {
             // Taken before the look: what ends meanwhile may still be in what is read.
-            let going = lock(&run.jobs.running).clone();
+            let going = run.jobs.running.lock().clone();
             let now_ms = self.runtime.clock.now_ms();
             let page = self
                 .runtime
@@ -169,7 +168,7 @@ impl JobRunner {
             after = due.last().map(due_key);
             let is_last = due.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
             for row in due {
-                if lock(&run.jobs.running).len() >= AT_ONCE {
+                if run.jobs.running.lock().len() >= AT_ONCE {
                     return Due::NoneOrBegun;
                 }
                 let name = (row.plugin.clone(), row.job.id.clone());
@@ -182,7 +181,7 @@ impl JobRunner {
                         .kind_of(&row.plugin, &row.job.scheme, run.network.id())
                 else {
                     blocked = true;
-                    if lock(&run.jobs.orphans).insert(name) {
+                    if run.jobs.orphans.lock().insert(name) {
                         tracing::warn!(plugin = row.plugin, job = %row.job.id, scheme = %row.job.scheme,
                             "a job is due and its plugin is not loaded: it stays until it is");
                     }
@@ -193,14 +192,14 @@ impl JobRunner {
                     continue;
                 }
                 begun = true;
-                lock(&run.jobs.running).insert(name);
+                run.jobs.running.lock().insert(name);
                 let (engine, run, kind) = (Arc::clone(self), Arc::clone(run), Arc::clone(kind));
                 self.runtime.spawn(async move {
                     let name = (row.plugin.clone(), row.job.id.clone());
                     let running = engine.run_job(&run, &kind, row);
                     let _ = engine.runtime.survives(run.network.id(), "a job", running).await;
                     // What was not recorded as done or put off is due again.
-                    lock(&run.jobs.running).remove(&name);
+                    run.jobs.running.lock().remove(&name);
                 });
             }
             if is_last {

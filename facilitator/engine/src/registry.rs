@@ -3,9 +3,10 @@
 //! Membership is exact: no wildcard, no guess from a namespace. A kind or a network claimed twice is refused when the
 //! registry is built.
 
+use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use sdk_plugin::chain::{KeyInfo, Lane, Readiness};
 use sdk_plugin::scheme::SchemeCheck;
@@ -158,7 +159,7 @@ impl Network {
     /// serves what is bound to it. It is not among the retired: what names it already is still good.
     #[must_use]
     pub fn view(&self) -> NetworkView {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.read();
         let (lanes, poor) = state.by_funds();
         NetworkView {
             id: self.settings.id.clone(),
@@ -179,14 +180,14 @@ impl Network {
     /// Lanes for new work.
     #[must_use]
     pub fn lanes(&self) -> Vec<Lane> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.read();
         state.by_funds().0
     }
 
     /// Lanes of all configured signers, whether or not they can pay.
     #[must_use]
     pub fn active_lanes(&self) -> Vec<Lane> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.read();
         state.lanes.clone()
     }
 
@@ -200,19 +201,19 @@ impl Network {
     /// Takes in which active signers can't pay for a transaction. Not to be called with all of them: then the network
     /// is not ready.
     pub fn set_poor(&self, poor: BTreeSet<String>) {
-        self.state.write().unwrap_or_else(PoisonError::into_inner).poor = poor;
+        self.state.write().poor = poor;
     }
 
     /// Every lane that may still sign, active ones first.
     #[must_use]
     pub fn all_lanes(&self) -> Vec<Lane> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.read();
         state.lanes.iter().chain(&state.retained).cloned().collect()
     }
 
     /// `Ok` when it can settle now, else why not.
     pub fn readiness(&self) -> Result<(), String> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.read();
         if state.ready {
             Ok(())
         } else {
@@ -234,7 +235,7 @@ impl Network {
                 })
                 .collect()
         };
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.write();
         state.lanes = lanes_of(&self.settings.keys);
         state.retained = lanes_of(&self.settings.retained_keys);
     }
@@ -244,7 +245,7 @@ impl Network {
         if let Ok(readiness) = &checked {
             self.set_lanes(readiness);
         }
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.write();
         if let Ok(readiness) = &checked {
             state.warnings.clone_from(&readiness.warnings);
         }
@@ -264,7 +265,7 @@ impl Network {
     /// What the driver's last good check warned of.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.read();
         state.warnings.clone()
     }
 }
@@ -292,15 +293,11 @@ impl Kind {
     /// What the scheme said of itself last.
     #[must_use]
     pub fn word(&self) -> Option<SchemeCheck> {
-        self.checked
-            .0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.checked.0.read().clone()
     }
 
     pub fn set_word(&self, word: SchemeCheck) {
-        *self.checked.0.write().unwrap_or_else(PoisonError::into_inner) = Some(word);
+        *self.checked.0.write() = Some(word);
     }
 
     /// `Ok` when new payments of this kind can be begun now: its network is ready and its scheme says so of itself.

@@ -1,6 +1,6 @@
 //! The engine as the HTTP API sees it.
 
-use crate::{Engine, lock};
+use crate::engine::Engine;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -229,8 +229,8 @@ impl Engine {
         let overdue = self
             .runtime
             .run_of(network)
-            .and_then(|run| lock(&run.health.overdue).clone());
-        let panics = lock(&self.runtime.panics);
+            .and_then(|run| run.health.overdue.lock().clone());
+        let panics = self.runtime.panics.lock();
         let concern = panics
             .iter()
             .filter(|((on, _), _)| on == network || on.is_empty());

@@ -5,10 +5,9 @@
 //! them cost their most. Only new settlements are refused by them; what is journaled already is carried on whatever it
 //! costs, and counts too. What is counted here can always be counted again from the journal.
 
-use crate::lock;
 use crate::registry::NetworkSettings;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
 
 use sdk_plugin::Amount;
 
@@ -195,7 +194,7 @@ impl Budget {
 
     /// The sums of the day of this moment, or of a later one that has begun.
     fn of_day(&self, now_ms: u64) -> MutexGuard<'_, Today> {
-        let mut today = lock(&self.today);
+        let mut today = self.today.lock();
         let day = now_ms / DAY_MS;
         if day > today.day {
             *today = Today {

@@ -7,9 +7,8 @@
 //!
 //! In memory only: a restart forgives. What it bounds is gas, not correctness.
 
-use crate::lock;
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -83,7 +82,7 @@ impl Griefing {
     /// A transaction for this payer landed and did not pay. `true`: from now on payers that are not known have to wait.
     pub(crate) fn note(&self, network: &str, payer: &str) -> bool {
         let now = Instant::now();
-        let mut seen = lock(&self.seen);
+        let mut seen = self.seen.lock();
         let payer = (network.to_owned(), payer.to_ascii_lowercase());
         // Who fails is known no more than others.
         seen.paid.remove(&payer);
@@ -113,7 +112,7 @@ impl Griefing {
 
     /// A payment of this payer landed.
     pub(crate) fn note_paid(&self, network: &str, payer: &str) {
-        let mut seen = lock(&self.seen);
+        let mut seen = self.seen.lock();
         if seen.paid.len() >= MAX_PAYERS {
             // A payer that pays again is known again.
             seen.paid.clear();
@@ -124,7 +123,7 @@ impl Griefing {
     /// Whether and why this payer has to wait; `None` when it may pay.
     pub(crate) fn must_wait(&self, network: &str, payer: &str) -> Option<Wait> {
         let now = Instant::now();
-        let seen = lock(&self.seen);
+        let seen = self.seen.lock();
         let payer = (network.to_owned(), payer.to_ascii_lowercase());
         if let Some(wait) = seen.failures.get(&payer).and_then(|times| own_wait(times, now)) {
             return Some(Wait::Payer(wait));
@@ -137,7 +136,7 @@ impl Griefing {
 
     /// For operators: that payers who are not known have to wait on this network.
     pub(crate) fn alarm(&self, network: &str) -> Option<String> {
-        let wait = lock(&self.seen).strangers_wait(network, Instant::now())?;
+        let wait = self.seen.lock().strangers_wait(network, Instant::now())?;
         Some(format!(
             "{ALLOWED_ON_A_NETWORK} payments failed on chain within {} minutes after passing every check: payers who have not \
              paid here since the start wait for another {} s. Look in the log for what failed, and who pays for it",
@@ -235,10 +234,10 @@ mod tests {
         for payer in 0..MAX_PAYERS + 10 {
             griefing.note_paid("n", &payer.to_string());
         }
-        assert!(lock(&griefing.seen).paid.len() <= MAX_PAYERS);
+        assert!(griefing.seen.lock().paid.len() <= MAX_PAYERS);
         for payer in 0..MAX_PAYERS + 10 {
             griefing.note("n", &payer.to_string());
         }
-        assert!(lock(&griefing.seen).failures.len() <= MAX_PAYERS);
+        assert!(griefing.seen.lock().failures.len() <= MAX_PAYERS);
     }
 }

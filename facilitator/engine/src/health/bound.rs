@@ -3,7 +3,6 @@
 //! network whose signers became known only later is not ready.
 
 use crate::health::Checks;
-use crate::lock;
 use crate::state::network::NetworkRun;
 use std::collections::BTreeMap;
 
@@ -29,7 +28,7 @@ impl Checks {
     pub(crate) async fn read_holds(&self, run: &NetworkRun) -> Result<(), JournalError> {
         let held = self.runtime.journal.held(run.network.id()).await?;
         let held = held.into_iter().map(|row| (row.signer, row.until_s));
-        *lock(&run.held) = held.collect();
+        *run.held.lock() = held.collect();
         Ok(())
     }
 
@@ -42,7 +41,7 @@ impl Checks {
             bound.key = Some(slot.lane.key.clone());
         }
         let now_s = self.runtime.clock.now_s();
-        for (signer, until_s) in lock(&run.held).iter().filter(|(_, until_s)| **until_s > now_s) {
+        for (signer, until_s) in run.held.lock().iter().filter(|(_, until_s)| **until_s > now_s) {
             bound.entry(signer.clone()).or_default().until_s = Some(*until_s);
         }
         for settlement in self.runtime.claims.holders_on(run.network.id()) {

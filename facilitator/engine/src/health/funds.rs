@@ -2,7 +2,6 @@
 //! a network none of whose signers can pay is not ready.
 
 use crate::health::Checks;
-use crate::lock;
 use crate::state::network::NetworkRun;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +38,7 @@ impl Checks {
         let balances = states
             .iter()
             .map(|(signer, state)| (signer.clone(), state.balance));
-        lock(&run.balances).extend(balances);
+        run.balances.lock().extend(balances);
         let network = &run.network;
         let max_cost = network.settings.max_cost;
         let signers = network.active_signers();

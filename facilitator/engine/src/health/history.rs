@@ -5,7 +5,6 @@
 //! taken for reorganised: the network is not ready, and nothing leaves, until somebody has decided.
 
 use crate::health::Checks;
-use crate::lock;
 use crate::state::network::NetworkRun;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -56,7 +55,7 @@ impl NetworkRun {
             .iter()
             .filter_map(|slot| slot.lock().decided.as_ref().map(|decided| decided.height));
         let seen = decided.max().filter(|height| head_height < *height);
-        let mut since = lock(&self.health.behind_since);
+        let mut since = self.health.behind_since.lock();
         let Some(height) = seen else {
             *since = None;
             return None;

@@ -4,7 +4,6 @@
 //! is used only where no other is better: then the network is not ready, and what is under way is still looked after.
 
 use crate::health::Checks;
-use crate::lock;
 use crate::state::network::NetworkRun;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +77,7 @@ impl Checks {
         let _judging = run.health.judging.lock().await;
         let now = Instant::now();
         let all = {
-            let mut last = lock(&run.health.nodes_shown);
+            let mut last = run.health.nodes_shown.lock();
             let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= SHOWN_AGAIN);
             let all = calls_failed || is_due;
             if all {

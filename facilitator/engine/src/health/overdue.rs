@@ -2,7 +2,6 @@
 //! and as many blocks as make a chain final have passed since. Something hides what became of them, and a person must look.
 
 use crate::health::Checks;
-use crate::lock;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::{Phase, Settlement};
 use std::sync::Arc;
@@ -45,7 +44,7 @@ impl Checks {
             }
             None => run.health.forget(OVERDUE),
         }
-        *lock(&run.health.overdue) = sentence;
+        *run.health.overdue.lock() = sentence;
     }
 }
 
@@ -146,7 +145,8 @@ mod tests {
         };
         engine.checks.watch_overdue(run);
         assert_eq!(alarms(), Vec::<String>::new());
-        let panicked = engine.runtime
+        let panicked = engine
+            .runtime
             .survives(NETWORK, "a test", async { panic!("on purpose") })
             .await;
         assert_eq!(panicked, None::<()>);

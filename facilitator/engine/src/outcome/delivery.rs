@@ -4,7 +4,6 @@
 //! lost between the journal and the connection. While it is under way nobody else is told anything about the release.
 //! A crash in between leaves it taken: later callers get `duplicate_settlement` with the hash.
 
-use crate::lock;
 use crate::outcome::Outcomes;
 use crate::state::settlement::Settlement;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ impl Outcomes {
     /// about it in between, and to be cancelled when it is not.
     /// `number` is the release's: only that one is given back, even where it is not known whether it was recorded.
     pub(crate) fn receipt(self: &Arc<Self>, settlement: u64, claim: &str, number: u64) -> Receipt {
-        let mut in_delivery = lock(&self.in_delivery);
+        let mut in_delivery = self.in_delivery.lock();
         let answers = in_delivery.entry(settlement).or_default();
         *answers = answers.saturating_add(1);
         drop(in_delivery);
@@ -52,7 +51,7 @@ impl Outcomes {
     }
 
     fn end_delivery(&self, settlement: u64) {
-        let mut in_delivery = lock(&self.in_delivery);
+        let mut in_delivery = self.in_delivery.lock();
         if let Some(answers) = in_delivery.get_mut(&settlement) {
             *answers = answers.saturating_sub(1);
             if *answers == 0 {
@@ -63,13 +62,13 @@ impl Outcomes {
 
     /// Whether it is not known yet if a caller was told of the settlement's release.
     pub(crate) fn is_in_delivery(&self, settlement: u64) -> bool {
-        lock(&self.in_delivery).contains_key(&settlement)
+        self.in_delivery.lock().contains_key(&settlement)
     }
 
     /// Releases whose answers are on their way, or that are being given back.
     #[must_use]
     pub fn in_delivery(&self) -> usize {
-        lock(&self.in_delivery).len()
+        self.in_delivery.lock().len()
     }
 
     /// Gives a release back, however often the journal refuses.

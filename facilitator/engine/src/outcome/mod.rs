@@ -15,8 +15,9 @@ pub(crate) mod judge;
 pub(crate) mod rows;
 pub(crate) mod withheld;
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use sdk_plugin::chain::{Evidence, Shown};
 use sdk_plugin::host::{Job, StoreWrite};

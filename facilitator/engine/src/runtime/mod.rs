@@ -1,7 +1,6 @@
 //! What every owner of the engine uses: the registry, the journal, the way into plugins, the networks, the claims in
 //! memory, and the engine's tasks.
 
-use crate::lock;
 use crate::registry::Registry;
 use crate::runtime::calls::Ops;
 use crate::state::claims::Claims;
@@ -13,8 +12,9 @@ pub(crate) mod paused;
 pub(crate) mod second_source;
 pub(crate) mod survive;
 
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::clock::Clock;
@@ -79,12 +79,12 @@ impl Runtime {
     /// Ends every task at once, as a crash would.
     pub(crate) fn stop(&self) {
         // Dropped outside the lock: a task that is dropped may end calls that use the engine.
-        let tasks = lock(&self.tasks).take();
+        let tasks = self.tasks.lock().take();
         drop(tasks);
     }
 
     pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = lock(&self.tasks);
+        let mut tasks = self.tasks.lock();
         let Some(tasks) = tasks.as_mut() else { return };
         // Ended tasks are collected here, so that the set stays as large as what runs.
         while tasks.try_join_next().is_some() {}

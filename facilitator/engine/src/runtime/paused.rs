@@ -6,7 +6,7 @@
 use crate::registry::Kind;
 use crate::runtime::Runtime;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::pause::{self, Paused};
@@ -17,16 +17,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(400);
 impl Runtime {
     /// Whether a kind takes nothing new.
     pub(crate) fn is_paused(&self, kind: &Kind) -> bool {
-        self.paused
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .stops(kind.network.id(), &kind.scheme)
+        self.paused.read().stops(kind.network.id(), &kind.scheme)
     }
 
     /// Takes in what is paused, and says what has changed.
     pub fn set_paused(&self, now: Paused) {
         let before = {
-            let mut paused = self.paused.write().unwrap_or_else(PoisonError::into_inner);
+            let mut paused = self.paused.write();
             if *paused == now {
                 return;
             }

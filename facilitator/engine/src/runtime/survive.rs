@@ -4,7 +4,6 @@
 //! Assumed: the journal is whole whatever panics, and the locks in memory are held by nothing that panics between two
 //! writes that belong together.
 
-use crate::lock;
 use crate::runtime::Runtime;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -75,7 +74,7 @@ impl Runtime {
         );
         self.metrics
             .add("switchyard_panics_total", &[("network", network)], 1);
-        let mut panics = lock(&self.panics);
+        let mut panics = self.panics.lock();
         let times = panics.entry((network.to_owned(), work)).or_default();
         *times = times.saturating_add(1);
     }

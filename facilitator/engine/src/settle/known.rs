@@ -1,8 +1,8 @@
 //! What is known of a request's claim while the request is on its way: enough for an answer when something hangs.
 
-use crate::lock;
 use crate::state::settlement::Settlement;
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use journal::SettlementRow;
 
@@ -19,27 +19,27 @@ struct Found {
 
 impl Known {
     pub(crate) fn set_claim(&self, claim: &str) {
-        claim.clone_into(&mut lock(&self.0).claim);
+        claim.clone_into(&mut self.0.lock().claim);
     }
 
     /// The claim's row, which is about the caller's own payment: the hash in it may be told.
     pub(crate) fn set_row(&self, row: &SettlementRow) {
-        lock(&self.0).row = Some(row.clone());
+        self.0.lock().row = Some(row.clone());
     }
 
     /// The settlement that the caller waits for.
     pub(crate) fn set_held(&self, settlement: &Arc<Settlement>) {
-        lock(&self.0).held = Some(Arc::clone(settlement));
+        self.0.lock().held = Some(Arc::clone(settlement));
     }
 
     /// Empty while the request is not identified.
     pub(crate) fn claim(&self) -> String {
-        lock(&self.0).claim.clone()
+        self.0.lock().claim.clone()
     }
 
     /// The newest that is known of the claim.
     pub(crate) fn row(&self) -> Option<SettlementRow> {
-        let found = lock(&self.0);
+        let found = self.0.lock();
         match &found.held {
             Some(settlement) => Some(settlement.lock().row.clone()),
             None => found.row.clone(),

@@ -1,10 +1,10 @@
 //! Who holds a claim and the conflict keys, in memory. The journal decides on both: it refuses a second holder.
 
 use crate::decide::conflicts::Conflicts;
-use crate::lock;
 use crate::state::settlement::{Phase, Settlement};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use journal::{Outcome, SettlementRow};
 
@@ -28,17 +28,17 @@ pub(crate) struct Claims {
 impl Claims {
     /// The conflict keys, locked.
     pub(crate) fn conflicts(&self) -> MutexGuard<'_, Conflicts> {
-        lock(&self.conflicts)
+        self.conflicts.lock()
     }
 
     /// The settlement that holds a claim.
     pub(crate) fn holder(&self, claim: &str) -> Option<Arc<Settlement>> {
-        lock(&self.claims).get(claim)?.holder.clone()
+        self.claims.lock().get(claim)?.holder.clone()
     }
 
     /// Every journaled settlement that is not finished.
     pub(crate) fn holders(&self) -> Vec<Arc<Settlement>> {
-        let claims = lock(&self.claims);
+        let claims = self.claims.lock();
         claims.values().filter_map(|claim| claim.holder.clone()).collect()
     }
 
@@ -51,7 +51,7 @@ impl Claims {
 
     /// The settlement with this request hash whose first commit is running.
     pub(crate) fn committing(&self, request: &str) -> Option<SettlementRow> {
-        let claims = lock(&self.claims);
+        let claims = self.claims.lock();
         claims.values().find_map(|claim| {
             let state = claim.holder.as_ref()?.lock();
             let is_it = state.phase == Phase::Committing && state.row.request == request;
@@ -61,7 +61,7 @@ impl Claims {
 
     /// Runs `with` on a claim, which exists afterwards, under the lock of all claims.
     pub(crate) fn with<T>(&self, claim: &str, with: impl FnOnce(&mut Claim) -> T) -> T {
-        with(lock(&self.claims).entry(claim.to_owned()).or_default())
+        with(self.claims.lock().entry(claim.to_owned()).or_default())
     }
 
     /// Takes a journaled settlement in at a start, with the conflict keys that it holds.
@@ -97,7 +97,7 @@ impl Claims {
     /// Removes a settlement, with its conflict keys.
     pub(crate) fn forget(&self, settlement: &Arc<Settlement>) {
         self.free_keys(settlement.id);
-        let mut claims = lock(&self.claims);
+        let mut claims = self.claims.lock();
         if let Some(claim) = claims.get_mut(&settlement.claim) {
             claim.opening.retain(|other| other.id != settlement.id);
             let is_holder = |holder: &Arc<Settlement>| holder.id == settlement.id;
@@ -112,12 +112,12 @@ impl Claims {
 
     /// How many claims there are.
     pub(crate) fn count(&self) -> usize {
-        lock(&self.claims).len()
+        self.claims.lock().len()
     }
 
     /// Settlements without an outcome, journaled or not.
     pub(crate) fn undecided(&self) -> usize {
-        let claims = lock(&self.claims);
+        let claims = self.claims.lock();
         claims
             .values()
             .flat_map(|claim| claim.holder.iter().chain(&claim.opening))

@@ -1,8 +1,7 @@
 //! What the checks of a network have found, and what was logged about it.
 
-use crate::lock;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -43,7 +42,7 @@ impl Health {
     /// Whether a sentence is to be said: one that differs only in numbers was said before and is repeated now and then.
     pub(crate) fn is_news(&self, sentence: &str) -> bool {
         let now = Instant::now();
-        let mut said = lock(&self.said);
+        let mut said = self.said.lock();
         if said.len() > MAX_SAID {
             said.clear();
         }
@@ -70,7 +69,9 @@ impl Health {
 
     /// Sentences that begin so are news again.
     pub(crate) fn forget(&self, beginning: &str) {
-        lock(&self.said).retain(|sentence, _| !sentence.starts_with(beginning));
+        self.said
+            .lock()
+            .retain(|sentence, _| !sentence.starts_with(beginning));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The jobs of a network that run.
 
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 /// Plugin and id.
 pub(crate) type JobName = (String, String);

@@ -1,8 +1,8 @@
 //! Who waits for a lane, and that no payer waits with more than its share: one who signs more than a network can carry
 //! keeps nobody else out.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One payer may have one place of so many.
 const SHARE: usize = 4;
@@ -73,7 +73,7 @@ impl Waiting {
 
     fn lock(&self) -> MutexGuard<'_, Counted> {
         // No code that can panic runs under this lock.
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counted.lock()
     }
 }
 

@@ -2,17 +2,17 @@
 
 use crate::decide::budget::Budget;
 use crate::decide::head::Head;
-use crate::lock;
 use crate::registry::Network;
 use crate::state::health::Health;
 use crate::state::jobs::Jobs;
 use crate::state::lane::LaneHandle;
 use crate::state::settlement::Settlement;
 use crate::state::slot::{OpenSlot, SlotKey};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sdk_plugin::Amount;
@@ -64,7 +64,7 @@ impl NetworkRun {
     /// journal's.
     #[must_use]
     pub fn long_closed(&self, long: Duration) -> Vec<String> {
-        let lanes = lock(&self.lanes);
+        let lanes = self.lanes.lock();
         let closed = lanes.values().filter(|lane| lane.is_closed_for(long));
         closed.map(|lane| lane.lane.signer.clone()).collect()
     }
@@ -76,26 +76,26 @@ impl NetworkRun {
     }
 
     pub fn add_slot(&self, slot: Arc<OpenSlot>) {
-        lock(&self.slots).insert(slot.key(), slot);
+        self.slots.lock().insert(slot.key(), slot);
         self.look.notify_one();
     }
 
     /// Records the head that an answer named.
     pub fn saw_head(&self, height: u64) {
-        lock(&self.head).saw(height);
+        self.head.lock().saw(height);
     }
 
     /// The highest block that two answers have named; 0 before that.
     #[must_use]
     pub fn head(&self) -> u64 {
-        lock(&self.head).height()
+        self.head.lock().height()
     }
 
     /// Whether every signer's sequence has been compared with the journal's: before that the journal may be an old copy, and
     /// nothing is released by it.
     #[must_use]
     pub fn is_compared(&self) -> bool {
-        let lanes = lock(&self.lanes);
+        let lanes = self.lanes.lock();
         // Before the first good check no signer is known.
         let are_known = !lanes.is_empty() || self.network.readiness().is_ok();
         are_known && lanes.values().all(LaneHandle::is_reconciled)
@@ -122,13 +122,13 @@ impl NetworkRun {
     /// What a signer had at the last check, native atomic units; `None`: not known.
     #[must_use]
     pub fn balance_of(&self, signer: &str) -> Option<Amount> {
-        lock(&self.balances).get(signer).copied()
+        self.balances.lock().get(signer).copied()
     }
 
     /// The sequence of the first slot of a signer that has not landed.
     #[must_use]
     pub fn lowest_in_flight(&self, signer: &str) -> Option<u64> {
-        let slots = lock(&self.slots);
+        let slots = self.slots.lock();
         let first = slots
             .range(of_signer(signer))
             .find(|(_, slot)| slot.is_in_flight());
@@ -136,34 +136,34 @@ impl NetworkRun {
     }
 
     pub fn remove_slot(&self, key: &SlotKey) {
-        lock(&self.slots).remove(key);
+        self.slots.lock().remove(key);
     }
 
     #[must_use]
     pub fn slot(&self, key: &SlotKey) -> Option<Arc<OpenSlot>> {
-        lock(&self.slots).get(key).cloned()
+        self.slots.lock().get(key).cloned()
     }
 
     #[must_use]
     pub fn slots(&self) -> Vec<Arc<OpenSlot>> {
-        lock(&self.slots).values().cloned().collect()
+        self.slots.lock().values().cloned().collect()
     }
 
     /// Slots of one signer that have not landed.
     #[must_use]
     pub fn in_flight(&self, signer: &str) -> usize {
-        let slots = lock(&self.slots);
+        let slots = self.slots.lock();
         let own = slots.range(of_signer(signer));
         own.filter(|(_, slot)| slot.is_in_flight()).count()
     }
 
     #[must_use]
     pub fn lane(&self, signer: &str) -> Option<LaneHandle> {
-        lock(&self.lanes).get(signer).cloned()
+        self.lanes.lock().get(signer).cloned()
     }
 
     pub fn add_lane(&self, handle: LaneHandle) {
-        lock(&self.lanes).insert(handle.lane.signer.clone(), handle);
+        self.lanes.lock().insert(handle.lane.signer.clone(), handle);
     }
 
     /// The lane for a step: the named one, or the active one with the least before it, those first whose signer may

@@ -3,7 +3,8 @@
 use crate::decide::claim::Asker;
 use crate::decide::replies;
 use crate::registry::{Kind, Network};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::{Arc, OnceLock};
 
 use sdk_plugin::PaymentRequest;
 use sdk_plugin::scheme::{Plan, Refusal};
@@ -105,8 +106,7 @@ impl Settlement {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
-        // No code panics between two writes under this lock that belong together.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The plan, where there is one that can be read.

@@ -2,8 +2,9 @@
 
 use crate::decide::steps::Decided;
 use crate::state::settlement::Settlement;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sdk_plugin::chain::{Anchor, Bid, BlockRef, Lane};
@@ -142,8 +143,7 @@ impl OpenSlot {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, SlotState> {
-        // No holder panics between two writes that belong together.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Whether it counts as in flight: one of its attempts may still land.

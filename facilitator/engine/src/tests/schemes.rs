@@ -4,8 +4,9 @@ use crate::decide::plan_check_tests::{Silent, instance, settings};
 use crate::registry::{Checked, Kind, Network, Registry};
 use crate::settle::NOT_READY;
 use crate::{Budgets, Engine, Ops, Parts};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sdk_plugin::chain::{Evidence, KeyInfo, Readiness};
@@ -67,7 +68,7 @@ impl SchemeHandler for Saying {
     }
     async fn check(&self, _: &Cx) -> Result<SchemeCheck, Fault> {
         let said = {
-            let mut words = self.0.lock().unwrap();
+            let mut words = self.0.lock();
             if words.len() > 1 {
                 words.remove(0)
             } else {
