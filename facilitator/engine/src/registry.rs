@@ -9,15 +9,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use sdk_plugin::chain::{KeyInfo, Lane, Readiness};
-use sdk_plugin::scheme::SchemeCheck;
-use sdk_plugin::{Amount, ChainDriver, HostServices, NetworkView, SchemeHandler, Value};
+use sdk_plugin::{Amount, ChainDriver, HostServices, NetworkView, Value};
 use tokio::sync::Notify;
 
 use base::service::Membership;
 
 mod grants;
+mod kind;
 
 pub use grants::Granted;
+pub use kind::{Checked, Kind};
 
 /// A loaded plugin with one configuration.
 pub struct Instance {
@@ -267,53 +268,6 @@ impl Network {
     pub fn warnings(&self) -> Vec<String> {
         let state = self.state.read();
         state.warnings.clone()
-    }
-}
-
-/// One scheme on one network.
-pub struct Kind {
-    pub version: u8,
-    pub scheme: String,
-    pub network: Arc<Network>,
-    pub handler: Arc<dyn SchemeHandler>,
-    pub instance: Arc<Instance>,
-    /// What plans may call.
-    pub grants: Vec<Granted>,
-    /// Whether the scheme defines HTTP routes.
-    pub routes: bool,
-    /// What its own check said last.
-    pub checked: Checked,
-}
-
-/// A scheme's own word about itself on a network; `None` inside: it was not asked yet.
-#[derive(Debug, Default)]
-pub struct Checked(RwLock<Option<SchemeCheck>>);
-
-impl Kind {
-    /// What the scheme said of itself last.
-    #[must_use]
-    pub fn word(&self) -> Option<SchemeCheck> {
-        self.checked.0.read().clone()
-    }
-
-    pub fn set_word(&self, word: SchemeCheck) {
-        *self.checked.0.write() = Some(word);
-    }
-
-    /// `Ok` when new payments of this kind can be begun now: its network is ready and its scheme says so of itself.
-    pub fn readiness(&self) -> Result<(), String> {
-        self.network.readiness()?;
-        match self.word() {
-            Some(word) if word.ready => Ok(()),
-            Some(word) => Err(word.why_not.unwrap_or_else(|| "it does not say why".into())),
-            None => Err("not checked yet".into()),
-        }
-    }
-}
-
-impl fmt::Debug for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} v{} on {}", self.scheme, self.version, self.network.id())
     }
 }
 

@@ -1,6 +1,6 @@
 //! `cargo xtask lint`: what a change must pass in addition to the tests.
 
-use crate::{Failure, cargo, citations, contracts, links, quotes, words};
+use crate::{Failure, cargo, citations, contracts, house, links, quotes, words};
 
 /// Checks formatting, citations, links, words, clippy, rustdoc and the test contracts. A warning fails.
 #[derive(Debug, clap::Args)]
@@ -23,6 +23,8 @@ enum Part {
     Format,
     /// Citations, links, documented log lines, and words to avoid (tests/xtask/plain_words.toml)
     Text,
+    /// Crates, layers, circles, and sizes of files and functions (tests/xtask/house.toml)
+    House,
     /// clippy over all targets
     Clippy,
     /// rustdoc of all crates
@@ -42,6 +44,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if wanted(Part::Text) {
         crate::paint::heading("Citations, links, log lines and words");
         text()?;
+    }
+    if wanted(Part::House) {
+        crate::paint::heading("Crates, layers and sizes");
+        house::check()?;
     }
     if wanted(Part::Clippy) {
         clippy()?;

@@ -8,6 +8,7 @@ mod devnet;
 mod docs;
 mod files;
 mod full;
+mod house;
 mod links;
 mod lint;
 mod paint;

@@ -5,6 +5,7 @@ use crate::runtime::Runtime;
 use std::sync::Arc;
 
 pub(crate) mod closing;
+pub(crate) mod explain;
 pub(crate) mod revive;
 pub(crate) mod unsent;
 

@@ -10,27 +10,16 @@ use crate::endings::closing::unexplained;
 use crate::outcome::judge::Judged;
 use crate::registry::NetworkSettings;
 use crate::state::settlement::Settlement;
-use crate::verdict::foreign_of;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sdk_plugin::chain::{
-    Anchor, BlockStands, Evidence, ForeignTx, GuardState, Observation, Shown, TxState, Watch,
-};
+use sdk_plugin::chain::{Anchor, BlockStands, Evidence, GuardState, Observation, Shown, Watch};
 use sdk_plugin::scheme::Step;
 
-use journal::{AttemptKind, AttemptRow, StepState};
+use journal::{AttemptRow, StepState};
 
 /// Between two tries.
-const RETRY_EVERY: Duration = Duration::from_secs(2);
-/// The longest pause between two searches for what changed a guard.
-const LONGEST_SEARCH_PAUSE: Duration = Duration::from_secs(60);
-/// Searches after which an unexplained step is logged again.
-const REMIND_AFTER: u32 = 60;
-
-/// Why an unexplained step had no effect after all.
-const REORGANISED: &str =
-    "its slot is used, and what had changed the state that it guards was reorganised away";
+pub(super) const RETRY_EVERY: Duration = Duration::from_secs(2);
 
 /// Why a waiting step gets no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,12 +86,17 @@ impl Endings {
     }
 
     /// What follows once a step is decided; also when that was recorded before a panic of the same work.
-    async fn go_on(self: Arc<Self>, settlement: Arc<Settlement>) {
+    pub(super) async fn go_on(self: Arc<Self>, settlement: Arc<Settlement>) {
         self.outcomes.advance(&settlement);
         Arc::clone(&self.outcomes).finish_if_ended(settlement).await;
     }
 
-    async fn judge_dead(self: &Arc<Self>, settlement: &Arc<Settlement>, step: u32, why: &str) -> bool {
+    pub(super) async fn judge_dead(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        step: u32,
+        why: &str,
+    ) -> bool {
         let evidence = no_transaction(settlement, step, why, GuardState::Unchanged);
         self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided
     }
@@ -118,7 +112,7 @@ impl Endings {
         committed.is_ok()
     }
 
-    async fn attempts_of(&self, settlement: &Settlement, step: u32) -> Option<Vec<AttemptRow>> {
+    pub(super) async fn attempts_of(&self, settlement: &Settlement, step: u32) -> Option<Vec<AttemptRow>> {
         match self.runtime.journal.attempts_of(settlement.id, step).await {
             Ok(attempts) => Some(attempts),
             Err(error) => {
@@ -148,7 +142,7 @@ impl Endings {
     }
 
     /// The step's guard at a block that is final and, for an expired step, not before its end. `None`: not known yet.
-    async fn final_guard(
+    pub(super) async fn final_guard(
         &self,
         settlement: &Settlement,
         planned: &Step,
@@ -193,14 +187,14 @@ impl Endings {
         }
     }
 
-    fn head_of(&self, settlement: &Settlement) -> u64 {
+    pub(super) fn head_of(&self, settlement: &Settlement) -> u64 {
         self.runtime
             .run_of(settlement.network.id())
             .map_or(0, |run| run.head())
     }
 
     /// One watch outside any slot, from two nodes that agree where the payment wants that.
-    async fn observe_one(&self, settlement: &Settlement, watch: Watch) -> Option<Observation> {
+    pub(super) async fn observe_one(&self, settlement: &Settlement, watch: Watch) -> Option<Observation> {
         let network = &settlement.network;
         if settlement.lock().row.second_source {
             return self.runtime.agreed_watch(network, watch).await;
@@ -212,164 +206,10 @@ impl Endings {
         run.saw_head(seen.head_height);
         Some(without_leap(seen, known))
     }
-
-    /// Searches for what had the effect of an unexplained step, until it is found.
-    pub(crate) async fn explain(self: Arc<Self>, settlement: Arc<Settlement>, step: u32) {
-        let index = usize::try_from(step).unwrap_or(usize::MAX);
-        let mut pause = RETRY_EVERY;
-        let mut searches: u32 = 0;
-        let mut anchor: Option<Anchor> = None;
-        loop {
-            let is_open = settlement
-                .lock()
-                .row
-                .steps
-                .get(index)
-                .is_some_and(|row| matches!(row.state, StepState::Unexplained { .. }));
-            let planned = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned();
-            let (true, Some(planned)) = (is_open, planned) else {
-                return self.go_on(settlement).await;
-            };
-            if let Some(attempts) = self.attempts_of(&settlement, step).await
-                && (self.is_explained(&settlement, step, &planned, &attempts).await
-                    || self
-                        .is_unchanged_after_all(&settlement, step, &planned, &attempts, &mut anchor)
-                        .await)
-            {
-                tracing::info!(
-                    settlement = settlement.id,
-                    step,
-                    "step_explained: what its guard shows is explained"
-                );
-                return self.go_on(settlement).await;
-            }
-            searches = searches.saturating_add(1);
-            if searches.is_multiple_of(REMIND_AFTER) {
-                tracing::error!(
-                    settlement = settlement.id,
-                    network = settlement.network.id(),
-                    step,
-                    searches,
-                    "step_unexplained: still no node shows the transaction that had its effect; check eth_getLogs and the \
-                     history of the network's RPC nodes"
-                );
-            }
-            tokio::time::sleep(pause).await;
-            pause = pause.saturating_mul(2).min(LONGEST_SEARCH_PAUSE);
-        }
-    }
-
-    /// Whether the step's guard is unchanged at a final block, and the step is decided by that: what had changed it was
-    /// reorganised away. A guard changes for good, so the step had no effect, and its slots are used.
-    async fn is_unchanged_after_all(
-        self: &Arc<Self>,
-        settlement: &Arc<Settlement>,
-        step: u32,
-        planned: &Step,
-        attempts: &[AttemptRow],
-        anchor: &mut Option<Anchor>,
-    ) -> bool {
-        let Some(newest) = attempts.last() else {
-            return false;
-        };
-        let ends = Ends::LostSlots;
-        match self
-            .final_guard(settlement, planned, attempts, newest, ends, anchor)
-            .await
-        {
-            Some(GuardState::Unchanged) => self.judge_dead(settlement, step, REORGANISED).await,
-            Some(GuardState::Changed) => match anchor.take() {
-                Some(known) => self.is_excluded_by_state(settlement, step, known).await,
-                None => false,
-            },
-            Some(GuardState::Absent | GuardState::Unread) => {
-                *anchor = None;
-                false
-            }
-            None => false,
-        }
-    }
-
-    /// Whether what the chain holds at a final block shows that the step had no effect, though its guard is changed.
-    async fn is_excluded_by_state(
-        self: &Arc<Self>,
-        settlement: &Arc<Settlement>,
-        step: u32,
-        known: Anchor,
-    ) -> bool {
-        let evidence = Evidence {
-            head_height: known.block.height,
-            reads: known.reads,
-            ..no_transaction(settlement, step, REORGANISED, GuardState::Changed)
-        };
-        self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided
-    }
-
-    /// One search. What it finds counts once it is final, and is then decided for good.
-    async fn is_explained(
-        self: &Arc<Self>,
-        settlement: &Arc<Settlement>,
-        step: u32,
-        planned: &Step,
-        attempts: &[AttemptRow],
-    ) -> bool {
-        let settings = &settlement.network.settings;
-        let finality = settings.finality;
-        let mut evidence = no_transaction(settlement, step, "its slot is used", GuardState::Changed);
-        let carriers = || {
-            attempts
-                .iter()
-                .filter(|attempt| attempt.kind == AttemptKind::Steps)
-        };
-        let mut found: Vec<ForeignTx> = Vec::new();
-        for (index, attempt) in carriers().enumerate() {
-            let mut watch = watch_of(planned, attempts, attempt, self.head_of(settlement), settings);
-            watch.whole_block = true;
-            watch.search_foreign = index == 0;
-            watch.read_guards = index == 0;
-            let Some(seen) = self.observe_one(settlement, watch).await else {
-                continue;
-            };
-            evidence.head_height = seen.head_height;
-            if let TxState::Landed { height, depth, .. } = seen.state
-                && depth >= finality
-            {
-                evidence.shown = Shown::Landed { height };
-                evidence.tx_id.clone_from(&attempt.tx_id);
-                evidence.logs = seen.logs;
-                evidence.reads = seen.reads;
-                evidence.block_logs = seen.block_logs;
-                return self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided;
-            }
-            if let Some(anchor) = seen
-                .anchor
-                .filter(|anchor| index == 0 && is_behind_all(anchor, attempts))
-            {
-                evidence.reads = anchor.reads;
-            }
-            found.extend(seen.foreign);
-        }
-        // Half of what changed the state would be another story than the whole.
-        if found.is_empty() || found.iter().any(|tx| tx.depth < finality) {
-            return false;
-        }
-        let own = found
-            .iter()
-            .find(|tx| carriers().any(|own| own.tx_id.eq_ignore_ascii_case(&tx.tx_id)));
-        if let Some(own) = own {
-            evidence.shown = Shown::Landed { height: own.height };
-            evidence.tx_id.clone_from(&own.tx_id);
-            evidence.logs.clone_from(&own.logs);
-            evidence.reads.clear();
-            return self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided;
-        }
-        evidence.foreign = foreign_of(&found, since(attempts));
-        self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided
-    }
 }
 
 /// Evidence of a step without a transaction that can still land; the chain shows nothing else yet.
-fn no_transaction(settlement: &Settlement, step: u32, why: &str, guard: GuardState) -> Evidence {
+pub(super) fn no_transaction(settlement: &Settlement, step: u32, why: &str, guard: GuardState) -> Evidence {
     Evidence {
         step,
         shown: Shown::Dead { why: why.into() },
@@ -386,13 +226,13 @@ fn no_transaction(settlement: &Settlement, step: u32, why: &str, guard: GuardSta
 
 /// Whether the anchor's block is one at which all places of these attempts are used: at an older one the state knows nothing of
 /// them.
-fn is_behind_all(anchor: &Anchor, attempts: &[AttemptRow]) -> bool {
+pub(super) fn is_behind_all(anchor: &Anchor, attempts: &[AttemptRow]) -> bool {
     attempts
         .iter()
         .all(|attempt| anchor.next_sequence > attempt.sequence)
 }
 
-fn since(attempts: &[AttemptRow]) -> u64 {
+pub(super) fn since(attempts: &[AttemptRow]) -> u64 {
     attempts
         .iter()
         .map(|attempt| attempt.since_height)
@@ -401,7 +241,7 @@ fn since(attempts: &[AttemptRow]) -> u64 {
 }
 
 /// A watch for a step outside any slot, by one of its attempts.
-fn watch_of(
+pub(super) fn watch_of(
     planned: &Step,
     attempts: &[AttemptRow],
     attempt: &AttemptRow,

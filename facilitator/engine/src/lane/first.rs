@@ -1,5 +1,6 @@
 //! From a planned step to what may be committed: quote, build and sign, what it may cost, and who is charged with it.
 
+use super::steps::Turn;
 use crate::decide::budget::{OverBudget, Spender};
 use crate::decide::faults::public_message;
 use crate::decide::observation::LEAP_BLOCKS;
@@ -26,12 +27,12 @@ impl LaneTask {
         settlement: &Settlement,
         slot: &Slot,
         step: &Step,
-        is_first: bool,
+        turn: Turn,
     ) -> Result<(Bid, Built), Stop> {
         let steps = std::slice::from_ref(step);
         let mut tried = 0;
         loop {
-            if is_first && settlement.lock().phase == Phase::Gone {
+            if turn == Turn::First && settlement.lock().phase == Phase::Gone {
                 return Err(Stop::Withdrawn);
             }
             let built = match self

@@ -1,8 +1,10 @@
 //! What is put into a place of the lane beside a settlement's own first transaction: one that bids more, or a fill.
 
+use crate::decide::budget::Spender;
 use crate::lane::{LaneTask, MOST_GAPS};
 use crate::state::lane::Ask;
 use crate::state::slot::{OpenSlot, SlotKey, bid_of};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sdk_plugin::Amount;
@@ -10,7 +12,7 @@ use sdk_plugin::chain::Slot;
 use sdk_plugin::scheme::Step;
 use tokio::time::Instant;
 
-use journal::{AttemptKind, NewAttempt, record_attempt};
+use journal::{AttemptKind, AttemptRow, Journaled, NewAttempt, record_attempt};
 
 /// How long replacements must have been too expensive before a slot is filled.
 const FILL_WHEN_PRICED_OUT_FOR: Duration = Duration::from_secs(120);
@@ -73,38 +75,50 @@ impl LaneTask {
         }
     }
 
-    /// Replaces a slot's transaction at the same place: by the same steps at a higher bid, or by a fill.
-    pub(crate) async fn replace(&self, key: &SlotKey, fill: bool) {
-        let Some(slot) = self.run.slot(key) else { return };
+    /// Replaces a slot's transaction by the same steps at a higher bid; a fill is replaced by a fill.
+    pub(crate) async fn rebid(&self, key: &SlotKey) {
+        let Some((slot, newest)) = self.replaceable(key) else {
+            return;
+        };
+        if self.run.lowest_in_flight(&self.lane.signer) == Some(slot.sequence) {
+            self.fill_gaps(slot.sequence).await;
+        }
+        self.replace(&slot, &newest, newest.kind).await;
+    }
+
+    /// Replaces a slot's transaction by one that consumes the slot harmlessly.
+    pub(crate) async fn fill(&self, key: &SlotKey) {
+        if let Some((slot, newest)) = self.replaceable(key) {
+            self.replace(&slot, &newest, AttemptKind::Fill).await;
+        }
+    }
+
+    /// The slot and its newest attempt, unless it is decided, or nothing can be sent. The command about it counts as
+    /// carried out.
+    fn replaceable(&self, key: &SlotKey) -> Option<(Arc<OpenSlot>, Journaled<AttemptRow>)> {
+        let slot = self.run.slot(key)?;
         let newest = {
             let mut state = slot.lock();
             state.asked = false;
             if state.closed || state.decided.is_some() {
-                return;
+                return None;
             }
-            let Some(newest) = state.newest().cloned() else {
-                return;
-            };
-            newest
+            state.newest().cloned()?
         };
-        // Where places have no order there is nothing to outbid: the same bytes are sent again.
+        // Where slots have no order there is nothing to outbid: the same bytes are sent again.
         if !self.lane.ordered || self.run.is_astray() {
-            return;
+            return None;
         }
-        let kind = if fill || newest.kind == AttemptKind::Fill {
-            AttemptKind::Fill
-        } else {
-            AttemptKind::Steps
-        };
+        Some((slot, newest))
+    }
+
+    async fn replace(&self, slot: &Arc<OpenSlot>, newest: &AttemptRow, kind: AttemptKind) {
         let place = Slot {
             lane: self.lane.clone(),
             sequence: slot.sequence,
             lost: 0,
         };
-        if !fill && self.run.lowest_in_flight(&self.lane.signer) == Some(slot.sequence) {
-            self.fill_gaps(slot.sequence).await;
-        }
-        let previous = bid_of(&newest);
+        let previous = bid_of(newest);
         let bid = match self
             .lanes
             .runtime
@@ -114,9 +128,9 @@ impl LaneTask {
         {
             Ok(bid) => bid,
             // No better bid is allowed or known now: what is recorded goes out again, until one is.
-            Err(fault) => return self.send_again(&slot, &fault.message),
+            Err(fault) => return self.send_again(slot, &fault.message),
         };
-        let steps: Vec<Step> = steps_of(&slot);
+        let steps: Vec<Step> = steps_of(slot);
         if kind == AttemptKind::Steps && steps.len() != slot.covers.len() {
             tracing::error!(network = %self.lane.network, sequence = slot.sequence,
                 "a stuck transaction can't be replaced: its plan can't be read; load the version that made it");
@@ -134,14 +148,14 @@ impl LaneTask {
         };
         let built = match built {
             Ok(built) => built,
-            Err(fault) => return self.send_again(&slot, &fault.message),
+            Err(fault) => return self.send_again(slot, &fault.message),
         };
         let limit = match kind {
             AttemptKind::Fill => Some(self.run.network.settings.max_cost),
             AttemptKind::Steps => steps.iter().map(|step| self.cost_limit(step)).min(),
         };
         if limit.is_some_and(|limit| built.max_cost > limit) {
-            return self.too_expensive(&slot, kind);
+            return self.too_expensive(slot, kind);
         }
         slot.lock().priced_out = None;
         let covers = slot
@@ -156,50 +170,54 @@ impl LaneTask {
         for settlement in &settlements {
             deciding.push(settlement.deciding.lock().await);
         }
-        match record_attempt(
-            &*self.lanes.runtime.journal,
-            Vec::new(),
-            NewAttempt::new(row, built.bytes),
-        )
-        .await
-        {
-            Ok(attempt) => {
-                let what = if kind == AttemptKind::Fill {
-                    "fill"
-                } else {
-                    "replace"
-                };
-                let labels = [("network", self.lane.network.as_str()), ("what", what)];
-                self.lanes
-                    .runtime
-                    .metrics
-                    .add("switchyard_replacements_total", &labels, 1);
-                {
-                    let mut state = slot.lock();
-                    let dearest = state
-                        .attempts
-                        .iter()
-                        .map(|one| one.max_cost)
-                        .max()
-                        .unwrap_or_default();
-                    // One transaction lands in a place: only what this one can cost beyond the others counts.
-                    let more = Amount(attempt.max_cost.0.saturating_sub(dearest.0));
-                    self.run.budget.charge(attempt.prepared_at_ms, more, &spender);
-                    state.last_bid = Instant::now();
-                    state.bid_head = None;
-                    state.last_sent = Instant::now();
-                    state.rejections = 0;
-                    state.attempts.push(attempt.clone());
-                }
-                if kind == AttemptKind::Steps {
-                    for (settlement, step) in &slot.covers {
-                        settlement.lock().row.note_tx_id(*step, &attempt.tx_id);
-                    }
-                }
-                self.hand_over(&slot, attempt);
-            }
+        let attempt = NewAttempt::new(row, built.bytes);
+        match record_attempt(&*self.lanes.runtime.journal, Vec::new(), attempt).await {
+            Ok(attempt) => self.replaced(slot, attempt, kind, &spender),
             Err(error) => tracing::warn!(%error, "a replacement was not recorded"),
         }
+    }
+
+    /// Counts, charges and sends a replacement that is journaled.
+    fn replaced(
+        &self,
+        slot: &OpenSlot,
+        attempt: Journaled<AttemptRow>,
+        kind: AttemptKind,
+        spender: &Spender,
+    ) {
+        let what = if kind == AttemptKind::Fill {
+            "fill"
+        } else {
+            "replace"
+        };
+        let labels = [("network", self.lane.network.as_str()), ("what", what)];
+        self.lanes
+            .runtime
+            .metrics
+            .add("switchyard_replacements_total", &labels, 1);
+        {
+            let mut state = slot.lock();
+            let dearest = state
+                .attempts
+                .iter()
+                .map(|one| one.max_cost)
+                .max()
+                .unwrap_or_default();
+            // One transaction lands in a place: only what this one can cost beyond the others counts.
+            let more = Amount(attempt.max_cost.0.saturating_sub(dearest.0));
+            self.run.budget.charge(attempt.prepared_at_ms, more, spender);
+            state.last_bid = Instant::now();
+            state.bid_head = None;
+            state.last_sent = Instant::now();
+            state.rejections = 0;
+            state.attempts.push(attempt.clone());
+        }
+        if kind == AttemptKind::Steps {
+            for (settlement, step) in &slot.covers {
+                settlement.lock().row.note_tx_id(*step, &attempt.tx_id);
+            }
+        }
+        self.hand_over(slot, attempt);
     }
 }
 

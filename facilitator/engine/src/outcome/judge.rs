@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use journal::Event;
 use sdk_plugin::chain::{Evidence, Shown};
+use sdk_plugin::host::{Job, StoreWrite};
 use sdk_plugin::scheme::Judgement;
 
 /// What came of a judgement.
@@ -69,39 +70,13 @@ impl Outcomes {
             Ok(Judgement::NotPaid(refusal)) if pays => {
                 Judged::of(self.conclude_failed(settlement, refusal, evidence, decided).await)
             }
-            Ok(judgement @ (Judgement::Next | Judgement::Paid(_))) if !pays => {
-                let (writes, jobs) = match judgement {
-                    Judgement::Paid(paid) => (paid.writes, paid.jobs),
-                    Judgement::Next | Judgement::NotPaid(_) | Judgement::Unproven { .. } => {
-                        (Vec::new(), Vec::new())
-                    }
-                };
-                let foreign = evidence.foreign.first();
-                let (height, tx_id) = match (&evidence.shown, foreign) {
-                    (Shown::Landed { height } | Shown::Reverted { height, .. }, _) => {
-                        (*height, &evidence.tx_id)
-                    }
-                    (Shown::Dead { .. }, Some(tx)) => (tx.height, &tx.tx_id),
-                    (Shown::Dead { .. }, None) => {
-                        tracing::error!(
-                            settlement = settlement.id,
-                            step,
-                            "the scheme calls a step done that can't have happened"
-                        );
-                        return Judged::Open;
-                    }
-                };
-                let done = Event::StepDone {
-                    settlement: settlement.id,
-                    step,
-                    tx_id: tx_id.clone(),
-                    height,
-                };
-                let rows = (writes, jobs);
-                Judged::of(
-                    self.conclude_step(settlement, done, evidence, decided, rows)
-                        .await,
-                )
+            Ok(Judgement::Paid(paid)) if !pays => {
+                let rows = (paid.writes, paid.jobs);
+                self.step_done(settlement, evidence, decided, rows).await
+            }
+            Ok(Judgement::Next) if !pays => {
+                self.step_done(settlement, evidence, decided, (Vec::new(), Vec::new()))
+                    .await
             }
             Ok(Judgement::NotPaid(refusal)) => {
                 let failed = Event::StepFailed {
@@ -123,22 +98,58 @@ impl Outcomes {
                 );
                 Judged::Open
             }
-            Ok(Judgement::Unproven { why }) => {
-                // Polled several times a second: said once in a while.
-                let sentence = format!("not proven yet: {why}");
-                if self
-                    .runtime
-                    .run_of(network)
-                    .is_none_or(|run| run.health.is_news(&sentence))
-                {
-                    tracing::warn!(settlement = settlement.id, step, "{sentence}");
-                }
-                self.runtime
-                    .metrics
-                    .add("switchyard_unproven_total", &[("network", network)], 1);
-                Judged::Unproven
-            }
+            Ok(Judgement::Unproven { why }) => self.unproven(settlement, step, &why),
             Err(_) => Judged::Open,
         }
+    }
+
+    /// A step that does not pay had its effect. `rows`: what the scheme writes and schedules with it.
+    async fn step_done(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        evidence: &Evidence,
+        decided: Option<&Decided>,
+        rows: (Vec<StoreWrite>, Vec<Job>),
+    ) -> Judged {
+        let step = evidence.step;
+        let (height, tx_id) = match (&evidence.shown, evidence.foreign.first()) {
+            (Shown::Landed { height } | Shown::Reverted { height, .. }, _) => (*height, &evidence.tx_id),
+            (Shown::Dead { .. }, Some(tx)) => (tx.height, &tx.tx_id),
+            (Shown::Dead { .. }, None) => {
+                tracing::error!(
+                    settlement = settlement.id,
+                    step,
+                    "the scheme calls a step done that can't have happened"
+                );
+                return Judged::Open;
+            }
+        };
+        let done = Event::StepDone {
+            settlement: settlement.id,
+            step,
+            tx_id: tx_id.clone(),
+            height,
+        };
+        let recorded = self
+            .conclude_step(settlement, done, evidence, decided, rows)
+            .await;
+        Judged::of(recorded)
+    }
+
+    /// The scheme wants to see more. Polled several times a second, so it is logged once in a while.
+    fn unproven(&self, settlement: &Settlement, step: u32, why: &str) -> Judged {
+        let network = settlement.network.id();
+        let sentence = format!("not proven yet: {why}");
+        if self
+            .runtime
+            .run_of(network)
+            .is_none_or(|run| run.health.is_news(&sentence))
+        {
+            tracing::warn!(settlement = settlement.id, step, "{sentence}");
+        }
+        self.runtime
+            .metrics
+            .add("switchyard_unproven_total", &[("network", network)], 1);
+        Judged::Unproven
     }
 }

@@ -1,9 +1,10 @@
 //! Who holds a claim and the conflict keys, in memory. The journal has the last word on both.
 
+use super::planning::refuse_now;
 use super::wait::withdrawn;
 use crate::decide::conflicts::Caller;
 use crate::decide::replies::unavailable;
-use crate::settle::{Settling, refuse_now};
+use crate::settle::Settling;
 use crate::state::settlement::Settlement;
 use std::sync::Arc;
 

@@ -3,21 +3,22 @@
 //! Until the first commit a settlement belongs to its callers and is withdrawn with the last of them; from it on it is
 //! the engine's own, and a caller that leaves changes nothing.
 
-use crate::decide::claim::{Asker, Decision, decide};
+use crate::decide::claim::Asker;
 use crate::decide::keys::{fingerprint_of, own_key};
-use crate::decide::replies::{paused, plain, stopped, unavailable};
-use crate::decide::{payers, plan_check, replies, rows};
+use crate::decide::replies;
+use crate::decide::replies::{stopped, unavailable};
 use crate::endings::Endings;
 use crate::outcome::Outcomes;
 use crate::registry::Kind;
 use crate::runtime::Runtime;
-use crate::runtime::survive::AFTER_A_PANIC;
-use crate::state::lane::{Queued, Work};
-use crate::state::settlement::{Phase, Settlement, refuse};
+use crate::state::settlement::Settlement;
+use opening::request_hash;
 mod answers;
 mod done;
 mod keys;
 mod known;
+mod opening;
+mod planning;
 mod told;
 mod verify;
 mod wait;
@@ -27,25 +28,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use sdk_plugin::scheme::{Identified, Identity, Planned, Refusal};
-use sdk_plugin::wire::reason;
-use sdk_plugin::{Fault, PaymentRequest, Purpose};
-use sha2::{Digest, Sha256};
+use sdk_plugin::scheme::{Identified, Identity, Refusal};
+use sdk_plugin::{Fault, PaymentRequest};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use answers::unexpected;
 use base::service::{SettleAnswer, Settled};
-use journal::{JournalError, Outcome, SettlementRow, StepRow, StepState};
+use journal::JournalError;
 use known::Known;
-use wait::{Patience, withdrawn};
+use wait::Patience;
 
 /// How long past its time a caller waits for a commit that is under way.
 const COMMIT_GRACE: Duration = Duration::from_secs(5);
 /// How long past its time a caller is answered at the latest. Longer than the wait for a commit.
 const LAST_GRACE: Duration = Duration::from_secs(7);
-/// What callers are told of a plan that asks for too much; the operator's log has the whole.
-const NOT_GRANTED: &str = "the scheme planned something that it was not granted";
 /// What callers are told of a scheme that says that it can't be served now.
 pub(crate) const NOT_READY: &str = "this kind of payment is not ready on this network; try again";
 /// Looks at a claim before giving up: each look meets another process's or another moment's state.
@@ -251,357 +247,4 @@ impl Settling {
             asker,
         }))
     }
-
-    /// One look at the claim: join, decide, or open.
-    async fn find(self: &Arc<Self>, asked: &Arc<Asked>, known: &Known) -> Result<Found, JournalError> {
-        if let Some(found) = self.find_in_memory(asked, known) {
-            return Ok(found);
-        }
-        let stored = self.runtime.journal.claim(&asked.claim).await?;
-        let network = &asked.request.network_as_sent;
-        let mut failed_before = None;
-        let generation = match stored {
-            None => 0,
-            Some(row) if self.is_undelivered(&row, asked, known) => return Ok(Found::Again),
-            Some(row) => match decide(&row, &asked.asker) {
-                Decision::Reopen => {
-                    let generation = row.generation.saturating_add(1);
-                    let failed = matches!(row.outcome, Outcome::Failed { .. });
-                    failed_before = Some(row).filter(|row| failed && asked.asker.is_equal(row));
-                    generation
-                }
-                Decision::Wait => return Ok(Found::Again),
-                Decision::TakeRelease if !row.finished => return Ok(Found::Again),
-                Decision::TakeRelease => {
-                    let settled = self.take_stored_release(row, asked).await;
-                    return Ok(Found::Decided(Box::new(settled)));
-                }
-                decision => return Ok(Found::Decided(Box::new(plain(decision, &row, network).into()))),
-            },
-        };
-        Ok(self.open(asked, generation, failed_before))
-    }
-
-    /// Whether the claim's release is on its way to another caller with an equal request: until it is known whether that
-    /// answer arrived, nothing can be said about the release. Notes what this caller may be told meanwhile.
-    fn is_undelivered(&self, row: &SettlementRow, asked: &Asked, known: &Known) -> bool {
-        let is_equal = asked.asker.is_equal(row);
-        if is_equal {
-            known.set_row(row);
-        }
-        is_equal && self.outcomes.is_in_delivery(row.id)
-    }
-
-    fn find_in_memory(self: &Arc<Self>, asked: &Arc<Asked>, known: &Known) -> Option<Found> {
-        let holder = self.runtime.claims.holder(&asked.claim)?;
-        let network = &asked.request.network_as_sent;
-        let mut state = holder.lock();
-        if state.phase == Phase::Gone || state.row.finished {
-            return Some(Found::Again);
-        }
-        if self.is_undelivered(&state.row, asked, known) {
-            return Some(Found::Again);
-        }
-        Some(match decide(&state.row, &asked.asker) {
-            Decision::Wait => {
-                let (number, answer) = state.join(asked.asker.clone(), network.clone());
-                drop(state);
-                Found::Waiting {
-                    settlement: holder,
-                    number,
-                    answer,
-                }
-            }
-            // What may still be reorganised away is looked at again first.
-            Decision::TakeRelease | Decision::Replay(_) => {
-                let (number, answer) = state.join(asked.asker.clone(), network.clone());
-                drop(state);
-                if let Some(run) = self.runtime.run_of(holder.network.id()) {
-                    run.poll_now(&holder);
-                }
-                let settlement = Arc::clone(&holder);
-                let outcomes = Arc::clone(&self.outcomes);
-                self.runtime.keep(holder.network.id(), "an answer", move || {
-                    let (outcomes, settlement) = (Arc::clone(&outcomes), Arc::clone(&settlement));
-                    async move { outcomes.serve_waiters(&settlement, None).await }
-                });
-                Found::Waiting {
-                    settlement: holder,
-                    number,
-                    answer,
-                }
-            }
-            Decision::Reopen => Found::Again,
-            decision => Found::Decided(Box::new(plain(decision, &state.row, network).into())),
-        })
-    }
-
-    /// Joins an equal request that is being planned, or begins to plan.
-    fn open(
-        self: &Arc<Self>,
-        asked: &Arc<Asked>,
-        generation: u32,
-        failed_before: Option<SettlementRow>,
-    ) -> Found {
-        let network_as_sent = asked.request.network_as_sent.clone();
-        let Some(identified) = &asked.identified else {
-            let refusal = Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, asked.payer.clone())
-                .with_message("this network's handler failed; try again");
-            let reply = replies::failure(&refusal, "", &network_as_sent);
-            return Found::Decided(Box::new(SettleAnswer::Reply(reply).into()));
-        };
-        if self.runtime.is_paused(&asked.kind) {
-            return Found::Decided(Box::new(paused().into()));
-        }
-        let opened = self.runtime.claims.with(&asked.claim, |claim| {
-            if claim.holder.is_some() {
-                return Err(Found::Again);
-            }
-            if let Some(found) = join_opening(&claim.opening, asked) {
-                return Err(found);
-            }
-            let settlement = Arc::new(Settlement::new(
-                self.new_row(asked, identified, generation),
-                Phase::Opening,
-                Arc::clone(&asked.kind.network),
-                Some(Arc::clone(&asked.kind)),
-                Some(asked.request.clone()),
-            ));
-            if let Some(row) = failed_before {
-                // Set once: no other task has this settlement yet.
-                let _ = settlement.failed_before.set(row);
-            }
-            claim.opening.push(Arc::clone(&settlement));
-            let (number, answer) = settlement.lock().join(asked.asker.clone(), network_as_sent);
-            Ok((settlement, number, answer))
-        });
-        let (settlement, number, answer) = match opened {
-            Ok(opened) => opened,
-            Err(found) => return found,
-        };
-        let (settling, task) = (Arc::clone(self), Arc::clone(&settlement));
-        self.runtime.spawn(async move { settling.prepare(task).await });
-        Found::Waiting {
-            settlement,
-            number,
-            answer,
-        }
-    }
-
-    /// The row of a settlement that is opened now.
-    fn new_row(&self, asked: &Asked, identified: &Identified, generation: u32) -> SettlementRow {
-        SettlementRow {
-            id: self.runtime.journal.new_id(),
-            claim: asked.claim.clone(),
-            generation,
-            plugin: asked.kind.instance.plugin.clone(),
-            scheme: asked.kind.scheme.clone(),
-            version: asked.request.version,
-            network: asked.kind.network.id().to_owned(),
-            tenant: asked.asker.tenant.clone(),
-            fingerprint: asked.asker.fingerprint.clone(),
-            digest: asked.asker.digest.clone(),
-            request: request_hash(&asked.request),
-            replay_reason: identified.replay_reason.clone(),
-            replayable_until_s: identified.replayable_until_s,
-            payer: asked.payer.clone(),
-            conflict_keys: conflict_keys(&asked.kind, identified),
-            opened_at_ms: self.runtime.clock.now_ms(),
-            second_source: asked.kind.network.settings.wants_second_source(
-                &asked.request.requirements.asset,
-                asked.request.requirements.amount,
-            ),
-            steps: Vec::new(),
-            outcome: Outcome::Open,
-            release: None,
-            tx_id: None,
-            finished: false,
-            withheld: false,
-        }
-    }
-
-    /// Plans a settlement and brings it into a lane's queue; whatever stops it, its callers are answered.
-    async fn prepare(self: Arc<Self>, settlement: Arc<Settlement>) {
-        let network = settlement.network.id();
-        let prepared = async {
-            let keys = settlement.lock().row.conflict_keys.clone();
-            if self.take_keys(&settlement, &keys).await {
-                self.plan_and_queue(&settlement).await;
-            }
-        };
-        if self
-            .runtime
-            .survives(network, "a settlement's planning", prepared)
-            .await
-            .is_none()
-        {
-            let recover = || self.recover_planning(&settlement);
-            self.runtime
-                .insist(network, "a settlement's planning", recover)
-                .await;
-        }
-        if settlement.lock().phase == Phase::Gone {
-            self.runtime.claims.forget(&settlement);
-        }
-    }
-
-    /// After a panic. What needs no transaction may be recorded, and its success told to nobody: the next equal request gets
-    /// it.
-    async fn recover_planning(&self, settlement: &Arc<Settlement>) {
-        while let Err(error) = self.endings.recover_first_commit(settlement).await {
-            tracing::error!(%error, settlement = settlement.id, "a settlement can't be looked up");
-            tokio::time::sleep(AFTER_A_PANIC).await;
-        }
-        let row = settlement.lock().row.clone();
-        settlement.give_up(|waiter| replies::late(&row, &waiter.network_as_sent));
-    }
-
-    async fn plan_and_queue(self: &Arc<Self>, settlement: &Arc<Settlement>) {
-        let (Some(kind), Some(request)) = (&settlement.kind, &settlement.request) else {
-            return settlement.give_up(|_| unavailable("no handler"));
-        };
-        if let Err(why) = kind.network.readiness() {
-            tracing::debug!(
-                network = kind.network.id(),
-                "a settlement was not begun: the network is not ready: {why}"
-            );
-            return settlement.give_up(|_| unavailable("this network is not ready; try again"));
-        }
-        if let Err(why) = kind.readiness() {
-            tracing::debug!(
-                ?kind,
-                "a settlement was not begun: the scheme is not ready: {why}"
-            );
-            return settlement.give_up(|_| unavailable(NOT_READY));
-        }
-        let planned = tokio::select! {
-            biased;
-            () = withdrawn(settlement) => return,
-            planned = self.runtime.ops.plan(kind, request) => planned,
-        };
-        let plan = match planned {
-            Ok(Planned::Plan(plan)) => plan,
-            Ok(Planned::Refused(refusal)) => return refuse_now(settlement, &refusal),
-            Ok(Planned::Done(_)) if self.runtime.is_paused(kind) => return settlement.give_up(|_| paused()),
-            Ok(Planned::Done(done)) => {
-                if let Err(what) = rows::check(&done.writes, &done.jobs, kind) {
-                    tracing::error!(kind = ?kind, "a settlement without a transaction was refused: {what}");
-                    return unexpected(settlement, NOT_GRANTED);
-                }
-                return self.settle_without_transaction(settlement, done).await;
-            }
-            Err(fault) => return settlement.give_up(|waiter| stopped(&fault, &waiter.network_as_sent)),
-        };
-        let concerns_payer = payers::concerns_payer(&plan, &settlement.lock().row.conflict_keys);
-        if let Some(wait) = self
-            .outcomes
-            .griefing
-            .must_wait(kind.network.id(), &plan.payer)
-            .filter(|_| concerns_payer)
-        {
-            return refuse(settlement, &wait.refusal());
-        }
-        if let Err(what) = plan_check::check(&plan, kind) {
-            tracing::error!(kind = ?kind, "a plan was refused: {what}");
-            return unexpected(settlement, NOT_GRANTED);
-        }
-        {
-            let mut state = settlement.lock();
-            state.row.steps = plan.steps.iter().map(waiting).collect();
-            // A scheme may move more than the requirements name.
-            let settings = &kind.network.settings;
-            state.row.second_source |= plan
-                .reserves
-                .iter()
-                .any(|reserve| settings.wants_second_source(&reserve.asset, reserve.amount));
-            if !plan.payer.is_empty() {
-                state.row.payer.clone_from(&plan.payer);
-            }
-        }
-        let Some(choice) = plan.steps.first().map(|step| step.lane.clone()) else {
-            return;
-        };
-        let payer = concerns_payer.then(|| settlement.lock().row.payer.to_ascii_lowercase());
-        let payer = payer.filter(|payer| !payer.is_empty());
-        // Set once: planning runs once for each settlement.
-        let _ = settlement.plan.set(Some(Arc::new(plan)));
-        let lane = self
-            .runtime
-            .run_of(settlement.network.id())
-            .and_then(|run| run.choose(&choice, self.runtime.clock.now_ms()));
-        let Some(lane) = lane else {
-            return settlement.give_up(|_| unavailable("no signer of this network is ready"));
-        };
-        match lane.queue(Work {
-            settlement: Arc::clone(settlement),
-            step: 0,
-            payer,
-        }) {
-            Queued::Yes => {}
-            Queued::PayerFull => settlement
-                .give_up(|_| unavailable("too many payments of this payer wait for this network; try again")),
-            Queued::Full => settlement.give_up(|_| unavailable("too many settlements wait for this network")),
-            Queued::Closed => settlement.give_up(|_| unavailable("this network's signer is stopping")),
-        }
-    }
-}
-
-/// Joins a settlement with equal payload and terms that has no commit yet.
-fn join_opening(opening: &[Arc<Settlement>], asked: &Asked) -> Option<Found> {
-    opening.iter().find_map(|settlement| {
-        let mut state = settlement.lock();
-        if state.phase == Phase::Gone || !asked.asker.is_equal(&state.row) {
-            return None;
-        }
-        let (number, answer) = state.join(asked.asker.clone(), asked.request.network_as_sent.clone());
-        Some(Found::Waiting {
-            settlement: Arc::clone(settlement),
-            number,
-            answer,
-        })
-    })
-}
-
-/// Refuses what the scheme does not find good now. What failed before and is no longer good gets the same failure.
-fn refuse_now(settlement: &Settlement, refusal: &Refusal) {
-    match settlement.failed_before.get() {
-        Some(row) => settlement
-            .give_up(|waiter| SettleAnswer::Reply(replies::same_failure(row, &waiter.network_as_sent))),
-        None => refuse(settlement, refusal),
-    }
-}
-
-fn waiting(step: &sdk_plugin::scheme::Step) -> StepRow {
-    StepRow {
-        state: StepState::Waiting,
-        pays: step.pays,
-        is_final: false,
-        ground: None,
-    }
-}
-
-/// Hash over everything a scheme may identify by, the tenant included.
-fn request_hash(request: &PaymentRequest) -> String {
-    let stripped = PaymentRequest {
-        network_as_sent: String::new(),
-        purpose: Purpose::Settle,
-        idempotency_key: None,
-        remaining_ms: 0,
-        ..request.clone()
-    };
-    // A request came in as JSON: it can be written as JSON. The empty text would match nothing.
-    serde_json::to_vec(&stripped)
-        .map(|text| hex::encode(Sha256::digest(text)))
-        .unwrap_or_default()
-}
-
-fn conflict_keys(kind: &Kind, identified: &Identified) -> Vec<String> {
-    let mut keys: Vec<String> = identified
-        .conflict_keys
-        .iter()
-        .map(|key| own_key(kind, key))
-        .collect();
-    keys.sort();
-    keys.dedup();
-    keys
 }

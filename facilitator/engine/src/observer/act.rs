@@ -1,195 +1,23 @@
-//! One batched loop a network: where does every open transaction stand, and what follows from it?
-//!
-//! What to do with a slot is a pure function ([`super::verdict`]) of what was observed, of what was decided before, and
-//! of the time; the loop around it carries it out. How slots close is in [`super::closing`].
+//! What follows from a poll of one slot.
 
-use crate::decide::observation::without_leap;
+use super::Observer;
 use crate::decide::steps::revived;
-use crate::endings::Endings;
-use crate::outcome::Outcomes;
 use crate::outcome::judge::Judged;
-use crate::runtime::Runtime;
-use crate::runtime::survive::AFTER_A_PANIC;
 use crate::state::lane::Ask;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
 use crate::state::slot::{OpenSlot, SlotState};
-use crate::verdict::watches::watches_of;
 use crate::verdict::{Look, Verdict, View, verdict};
-use std::collections::HashMap;
+use journal::{Event, StepState};
+use sdk_plugin::chain::{Evidence, GuardState, Observation, Shown, TxState};
 use std::sync::Arc;
-use std::time::Duration;
-
-use futures_util::future::join_all;
-use sdk_plugin::chain::{Evidence, GuardState, Observation, Shown, TxState, Watch};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use journal::{Event, StepState};
-
-/// The first poll after a send, and the least pause between two polls of a slot.
-const QUICK: Duration = Duration::from_millis(40);
-/// Without open slots the loop sleeps this long, or until it is woken.
-const IDLE: Duration = Duration::from_secs(60);
-/// How long a look waits for what follows from it: slots that take longer are looked at apart from then on.
-const TOGETHER: Duration = Duration::from_millis(100);
-/// Names the work in alarms of its panics.
-const WORK: &str = "the observer";
 /// Polls in a row that must show another block in place of the one that decided: one node may be on a fork.
 const REPLACED_BEFORE_REORG: u32 = 2;
-/// Slots that are watched in one call.
-const BATCH: usize = 256;
-/// Polls the open slots of every network.
-pub(crate) struct Observer {
-    pub(crate) runtime: Arc<Runtime>,
-    pub(crate) outcomes: Arc<Outcomes>,
-    pub(crate) endings: Arc<Endings>,
-}
 
 impl Observer {
-    pub(crate) async fn keep_looking(self: Arc<Self>, run: Arc<NetworkRun>) {
-        loop {
-            let now = Instant::now();
-            let next = run
-                .slots()
-                .iter()
-                .filter_map(|slot| slot.lock().is_due_at())
-                .min();
-            let pause = next.map_or(IDLE, |due| due.saturating_duration_since(now).max(QUICK));
-            tokio::select! {
-                biased;
-                () = tokio::time::sleep(pause) => {}
-                () = run.look.notified() => tokio::time::sleep(QUICK).await,
-            }
-            self.look(&run).await;
-        }
-    }
-
-    /// Looks at every slot that is due.
-    pub(crate) async fn look(self: &Arc<Self>, run: &Arc<NetworkRun>) {
-        let now = Instant::now();
-        let began = now;
-        let mut due: Vec<Arc<OpenSlot>> = run.slots();
-        due.retain(|slot| slot.lock().is_due_at().is_some_and(|due| due <= now));
-        for slots in due.chunks(BATCH) {
-            let by_node = self.runtime.by_node(slots, &run.network);
-            let looks = by_node.iter();
-            join_all(looks.map(|(node, slots)| self.look_at(run, slots, *node, began))).await;
-        }
-    }
-
-    /// Through this node, or through the one that reads go to.
-    async fn look_at(
-        self: &Arc<Self>,
-        run: &Arc<NetworkRun>,
-        slots: &[Arc<OpenSlot>],
-        node: Option<usize>,
-        began: Instant,
-    ) {
-        let watches: Vec<Watch> = slots
-            .iter()
-            .flat_map(|slot| watches_of(slot, &run.network.settings, run.head()))
-            .collect();
-        let seen = match node {
-            Some(node) => self.runtime.observe_first_by(run, &watches, node).await,
-            None => self.runtime.observe_of_any(&run.network, &watches).await,
-        };
-        let Ok(observations) = seen else {
-            let later = Instant::now() + Duration::from_millis(run.network.settings.poll_interval_ms);
-            for slot in slots {
-                slot.lock().due = later;
-            }
-            return;
-        };
-        let known = run.head();
-        // One answer is one head, however many watches it is about.
-        if let Some(head) = observations.iter().map(|seen| seen.head_height).min() {
-            run.saw_head(head);
-        }
-        let mut by_attempt: HashMap<String, Observation> = observations
-            .into_iter()
-            .map(|seen| (seen.attempt_id.clone(), without_leap(seen, known)))
-            .collect();
-        let looked = slots.iter().map(|slot| {
-            let ids: Vec<String> = slot
-                .lock()
-                .attempts
-                .iter()
-                .map(|attempt| attempt.id.to_string())
-                .collect();
-            let seen: Option<Vec<Observation>> = ids.iter().map(|id| by_attempt.remove(id)).collect();
-            (slot, seen)
-        });
-        let looked: Vec<_> = looked.collect();
-        let mut acting = Vec::new();
-        for (slot, seen) in looked {
-            match seen {
-                Some(seen) => acting.push(self.begin_to_act(run, slot, seen, began)),
-                // An answer that misses an attempt says nothing about the slot.
-                None => self.set_due(run, slot),
-            }
-        }
-        if tokio::time::timeout(TOGETHER, join_all(acting)).await.is_err() {
-            // What hangs holds up its own slot only.
-            for slot in slots {
-                let mut state = slot.lock();
-                state.wakes = state.acting;
-            }
-        }
-    }
-
-    /// Acts on what was seen of a slot, in a task of its own: a scheme that hangs, or a panic, concerns this slot alone. The
-    /// receiver ends with it.
-    fn begin_to_act(
-        self: &Arc<Self>,
-        run: &Arc<NetworkRun>,
-        slot: &Arc<OpenSlot>,
-        seen: Vec<Observation>,
-        began: Instant,
-    ) -> oneshot::Receiver<()> {
-        let (ends, end) = oneshot::channel();
-        slot.lock().acting = true;
-        let (engine, run, slot) = (Arc::clone(self), Arc::clone(run), Arc::clone(slot));
-        self.runtime.spawn(async move {
-            let id = run.network.id();
-            let acting = engine.act(&run, &slot, &seen, began);
-            if engine.runtime.survives(id, WORK, acting).await.is_none() {
-                tokio::time::sleep(AFTER_A_PANIC).await;
-                let revive = || engine.endings.revive_slot(&run, &slot);
-                while let Err(error) = engine.runtime.insist(id, WORK, revive).await {
-                    tracing::error!(%error, sequence = slot.sequence, "a slot can't be read from the journal");
-                    tokio::time::sleep(AFTER_A_PANIC).await;
-                }
-            }
-            engine.set_due(&run, &slot);
-            let wakes = {
-                let mut state = slot.lock();
-                state.acting = false;
-                std::mem::take(&mut state.wakes)
-            };
-            if wakes {
-                run.look.notify_one();
-            }
-            drop(ends);
-        });
-        end
-    }
-
-    fn set_due(&self, run: &NetworkRun, slot: &OpenSlot) {
-        let poll = Duration::from_millis(run.network.settings.poll_interval_ms).max(QUICK);
-        let now = Instant::now();
-        let mut state = slot.lock();
-        let pause = if std::mem::take(&mut state.soon) {
-            QUICK
-        } else if state.decided.is_some() {
-            poll.saturating_mul(5)
-        } else {
-            (now.saturating_duration_since(state.last_sent) / 2).clamp(QUICK, poll)
-        };
-        state.due = now + pause;
-    }
-
-    async fn act(
+    pub(super) async fn act(
         self: &Arc<Self>,
         run: &Arc<NetworkRun>,
         slot: &Arc<OpenSlot>,
@@ -265,7 +93,13 @@ impl Observer {
 
     /// What was decided is in the chain, this deep, by an observation that began at this moment: callers that asked before
     /// it can be told.
-    async fn serve_seen(self: &Arc<Self>, run: &NetworkRun, slot: &OpenSlot, depth: u64, began: Instant) {
+    pub(super) async fn serve_seen(
+        self: &Arc<Self>,
+        run: &NetworkRun,
+        slot: &OpenSlot,
+        depth: u64,
+        began: Instant,
+    ) {
         if depth < run.network.settings.confirmations {
             return;
         }
@@ -276,7 +110,7 @@ impl Observer {
         }
     }
 
-    async fn judge(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>, view: View) {
+    pub(super) async fn judge(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>, view: View) {
         // A failure is a final answer. Where transactions have no order the driver has asked both.
         let may_end_badly = slot.lane.ordered
             && run.network.settings.nodes >= 2
@@ -323,7 +157,7 @@ impl Observer {
     }
 
     /// Has every step in the slot judged; `true` when all of them are decided on this ground.
-    async fn judge_slot(self: &Arc<Self>, slot: &OpenSlot, view: &View) -> bool {
+    pub(super) async fn judge_slot(self: &Arc<Self>, slot: &OpenSlot, view: &View) -> bool {
         let tx_id = {
             let state = slot.lock();
             let attempt = state
@@ -383,7 +217,7 @@ impl Observer {
         all
     }
 
-    async fn reorged(self: &Arc<Self>, slot: &Arc<OpenSlot>) {
+    pub(super) async fn reorged(self: &Arc<Self>, slot: &Arc<OpenSlot>) {
         let mut all = true;
         for (settlement, step) in &slot.covers {
             all &= self.reorged_step(slot, settlement, *step).await;
@@ -399,7 +233,7 @@ impl Observer {
     }
 
     /// What decided a step is gone: it is open again. `true` when that is recorded.
-    async fn reorged_step(
+    pub(super) async fn reorged_step(
         self: &Arc<Self>,
         slot: &OpenSlot,
         settlement: &Arc<Settlement>,
@@ -437,7 +271,7 @@ impl Observer {
 }
 
 /// What a poll leaves in the slot for the next one.
-fn take_note(state: &mut SlotState, verdict: &Verdict, seen: &[Observation]) {
+pub(super) fn take_note(state: &mut SlotState, verdict: &Verdict, seen: &[Observation]) {
     state.replaced = if *verdict == Verdict::Replaced {
         state.replaced.saturating_add(1)
     } else {

@@ -1,0 +1,176 @@
+//! Searches for what had the effect of a step whose guard another transaction changed.
+
+use super::unsent::{Ends, RETRY_EVERY, is_behind_all, no_transaction, since, watch_of};
+use crate::endings::Endings;
+use crate::outcome::judge::Judged;
+use crate::state::settlement::Settlement;
+use crate::verdict::foreign_of;
+use journal::{AttemptKind, AttemptRow, StepState};
+use sdk_plugin::chain::{Anchor, Evidence, ForeignTx, GuardState, Shown, TxState};
+use sdk_plugin::scheme::Step;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest pause between two searches for what changed a guard.
+const LONGEST_SEARCH_PAUSE: Duration = Duration::from_secs(60);
+/// Searches after which an unexplained step is logged again.
+const REMIND_AFTER: u32 = 60;
+/// Why an unexplained step had no effect after all.
+const REORGANISED: &str =
+    "its slot is used, and what had changed the state that it guards was reorganised away";
+
+impl Endings {
+    /// Searches for what had the effect of an unexplained step, until it is found.
+    pub(crate) async fn explain(self: Arc<Self>, settlement: Arc<Settlement>, step: u32) {
+        let index = usize::try_from(step).unwrap_or(usize::MAX);
+        let mut pause = RETRY_EVERY;
+        let mut searches: u32 = 0;
+        let mut anchor: Option<Anchor> = None;
+        loop {
+            let is_open = settlement
+                .lock()
+                .row
+                .steps
+                .get(index)
+                .is_some_and(|row| matches!(row.state, StepState::Unexplained { .. }));
+            let planned = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned();
+            let (true, Some(planned)) = (is_open, planned) else {
+                return self.go_on(settlement).await;
+            };
+            if let Some(attempts) = self.attempts_of(&settlement, step).await
+                && (self.is_explained(&settlement, step, &planned, &attempts).await
+                    || self
+                        .is_unchanged_after_all(&settlement, step, &planned, &attempts, &mut anchor)
+                        .await)
+            {
+                tracing::info!(
+                    settlement = settlement.id,
+                    step,
+                    "step_explained: what its guard shows is explained"
+                );
+                return self.go_on(settlement).await;
+            }
+            searches = searches.saturating_add(1);
+            if searches.is_multiple_of(REMIND_AFTER) {
+                tracing::error!(
+                    settlement = settlement.id,
+                    network = settlement.network.id(),
+                    step,
+                    searches,
+                    "step_unexplained: still no node shows the transaction that had its effect; check eth_getLogs and the \
+                     history of the network's RPC nodes"
+                );
+            }
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(LONGEST_SEARCH_PAUSE);
+        }
+    }
+
+    /// Whether the step's guard is unchanged at a final block, and the step is decided by that: what had changed it was
+    /// reorganised away. A guard changes for good, so the step had no effect, and its slots are used.
+    pub(super) async fn is_unchanged_after_all(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        step: u32,
+        planned: &Step,
+        attempts: &[AttemptRow],
+        anchor: &mut Option<Anchor>,
+    ) -> bool {
+        let Some(newest) = attempts.last() else {
+            return false;
+        };
+        let ends = Ends::LostSlots;
+        match self
+            .final_guard(settlement, planned, attempts, newest, ends, anchor)
+            .await
+        {
+            Some(GuardState::Unchanged) => self.judge_dead(settlement, step, REORGANISED).await,
+            Some(GuardState::Changed) => match anchor.take() {
+                Some(known) => self.is_excluded_by_state(settlement, step, known).await,
+                None => false,
+            },
+            Some(GuardState::Absent | GuardState::Unread) => {
+                *anchor = None;
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Whether what the chain holds at a final block shows that the step had no effect, though its guard is changed.
+    pub(super) async fn is_excluded_by_state(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        step: u32,
+        known: Anchor,
+    ) -> bool {
+        let evidence = Evidence {
+            head_height: known.block.height,
+            reads: known.reads,
+            ..no_transaction(settlement, step, REORGANISED, GuardState::Changed)
+        };
+        self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided
+    }
+
+    /// One search. What it finds counts once it is final, and is then decided for good.
+    pub(super) async fn is_explained(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        step: u32,
+        planned: &Step,
+        attempts: &[AttemptRow],
+    ) -> bool {
+        let settings = &settlement.network.settings;
+        let finality = settings.finality;
+        let mut evidence = no_transaction(settlement, step, "its slot is used", GuardState::Changed);
+        let carriers = || {
+            attempts
+                .iter()
+                .filter(|attempt| attempt.kind == AttemptKind::Steps)
+        };
+        let mut found: Vec<ForeignTx> = Vec::new();
+        for (index, attempt) in carriers().enumerate() {
+            let mut watch = watch_of(planned, attempts, attempt, self.head_of(settlement), settings);
+            watch.whole_block = true;
+            watch.search_foreign = index == 0;
+            watch.read_guards = index == 0;
+            let Some(seen) = self.observe_one(settlement, watch).await else {
+                continue;
+            };
+            evidence.head_height = seen.head_height;
+            if let TxState::Landed { height, depth, .. } = seen.state
+                && depth >= finality
+            {
+                evidence.shown = Shown::Landed { height };
+                evidence.tx_id.clone_from(&attempt.tx_id);
+                evidence.logs = seen.logs;
+                evidence.reads = seen.reads;
+                evidence.block_logs = seen.block_logs;
+                return self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided;
+            }
+            if let Some(anchor) = seen
+                .anchor
+                .filter(|anchor| index == 0 && is_behind_all(anchor, attempts))
+            {
+                evidence.reads = anchor.reads;
+            }
+            found.extend(seen.foreign);
+        }
+        // Half of what changed the state would be another story than the whole.
+        if found.is_empty() || found.iter().any(|tx| tx.depth < finality) {
+            return false;
+        }
+        let own = found
+            .iter()
+            .find(|tx| carriers().any(|own| own.tx_id.eq_ignore_ascii_case(&tx.tx_id)));
+        if let Some(own) = own {
+            evidence.shown = Shown::Landed { height: own.height };
+            evidence.tx_id.clone_from(&own.tx_id);
+            evidence.logs.clone_from(&own.logs);
+            evidence.reads.clear();
+            return self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided;
+        }
+        evidence.foreign = foreign_of(&found, since(attempts));
+        self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided
+    }
+}

@@ -1,0 +1,202 @@
+//! The engine: its owners, and what others may call.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::clock::Clock;
+use base::pause::Paused;
+use base::service::{SettleAnswer, Settled};
+use journal::{CommitError, Journal, JournalError};
+use sdk_plugin::PaymentRequest;
+use sdk_plugin::wire::VerifyReply;
+use telemetry::metrics::Metrics;
+
+use crate::alarms;
+use crate::endings::Endings;
+use crate::health::Checks;
+use crate::jobs::JobRunner;
+use crate::lane::Lanes;
+use crate::observer::Observer;
+use crate::outcome::Outcomes;
+use crate::registry::Registry;
+use crate::runtime::Runtime;
+use crate::runtime::calls::Ops;
+use crate::settle::Settling;
+/// What the engine needs to run.
+pub struct Parts {
+    pub registry: Registry,
+    pub journal: Arc<dyn Journal>,
+    pub ops: Ops,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The engine. Dropping the last handle does not stop its tasks; [`Engine::stop`] does.
+pub struct Engine {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) outcomes: Arc<Outcomes>,
+    pub(crate) endings: Arc<Endings>,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) observer: Arc<Observer>,
+    pub(crate) checks: Arc<Checks>,
+    pub(crate) settling: Arc<Settling>,
+    pub(crate) jobs: Arc<JobRunner>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("registry", &self.runtime.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine that does nothing yet: [`Engine::resume`] is the next thing to call, once.
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts {
+            registry,
+            journal,
+            ops,
+            clock,
+            metrics,
+        } = parts;
+        alarms::begin_at_zero(&metrics, &registry);
+        let runtime = Arc::new(Runtime::new(registry, journal, ops, clock, metrics));
+        let outcomes = Arc::new(Outcomes::new(Arc::clone(&runtime)));
+        let endings = Arc::new(Endings {
+            runtime: Arc::clone(&runtime),
+            outcomes: Arc::clone(&outcomes),
+        });
+        let lanes = Arc::new(Lanes {
+            runtime: Arc::clone(&runtime),
+            outcomes: Arc::clone(&outcomes),
+            endings: Arc::clone(&endings),
+        });
+        let observer = Arc::new(Observer {
+            runtime: Arc::clone(&runtime),
+            outcomes: Arc::clone(&outcomes),
+            endings: Arc::clone(&endings),
+        });
+        let checks = Arc::new(Checks {
+            runtime: Arc::clone(&runtime),
+            outcomes: Arc::clone(&outcomes),
+            lanes: Arc::clone(&lanes),
+        });
+        let settling = Arc::new(Settling {
+            runtime: Arc::clone(&runtime),
+            outcomes: Arc::clone(&outcomes),
+            endings: Arc::clone(&endings),
+        });
+        let jobs = Arc::new(JobRunner {
+            runtime: Arc::clone(&runtime),
+            settling: Arc::clone(&settling),
+        });
+        Arc::new(Self {
+            runtime,
+            outcomes,
+            endings,
+            lanes,
+            observer,
+            checks,
+            settling,
+            jobs,
+        })
+    }
+
+    /// Stops every task at once, as a crash would: what is journaled is resumed at the next start.
+    pub fn stop(&self) {
+        self.runtime.stop();
+    }
+
+    /// Settlements that are journaled and not finished.
+    #[must_use]
+    pub fn open_settlements(&self) -> usize {
+        self.runtime.claims.holders().len()
+    }
+
+    /// Settlements whose outcome callers may still wait for: a drain waits until there is none.
+    #[must_use]
+    pub fn undecided(&self) -> usize {
+        self.runtime.claims.undecided()
+    }
+
+    /// For tests and metrics: claims in memory.
+    #[must_use]
+    pub fn claims_in_memory(&self) -> usize {
+        self.runtime.claims.count()
+    }
+
+    /// Releases whose answers are on their way, or that are being given back.
+    #[must_use]
+    pub fn in_delivery(&self) -> usize {
+        self.outcomes.in_delivery()
+    }
+
+    /// Settles a payment, or says what became of it. The answer counts as delivered when this returns.
+    pub async fn settle(&self, request: PaymentRequest) -> SettleAnswer {
+        self.settling.settle(request).await
+    }
+
+    /// Settles a payment, or says what became of it, within the request's time and a few seconds, whatever hangs: a
+    /// caller with a recorded transaction gets its hash.
+    pub async fn settle_with_receipt(&self, request: PaymentRequest) -> Settled {
+        self.settling.settle_with_receipt(request).await
+    }
+
+    /// The same; after `early` the caller prefers `settlement_pending` with the hash to waiting for the chain.
+    pub async fn settle_early(&self, request: PaymentRequest, early: Option<Duration>) -> Settled {
+        self.settling.settle_early(request, early).await
+    }
+
+    /// Whether the payment is good right now; an open or unreleased claim with the same payload and terms is.
+    pub async fn verify(&self, request: PaymentRequest) -> VerifyReply {
+        self.settling.verify(request).await
+    }
+
+    /// Records what is paused, and logs what has changed.
+    pub fn set_paused(&self, now: Paused) {
+        self.runtime.set_paused(now);
+    }
+
+    /// Polls the file in the journal's directory that `switchyard pause` writes.
+    pub fn watch_pauses(&self, directory: PathBuf) {
+        self.runtime.watch_pauses(directory);
+    }
+
+    /// Withholds the releases of settlements that were in the journal when this process started: something shows that
+    /// the journal is older than the chain. Returns how many releases are withheld now.
+    pub async fn withhold_releases(&self, why: &str) -> Result<usize, CommitError> {
+        self.outcomes.withhold_releases(why).await
+    }
+
+    /// Reports in the log and the metrics how many releases are withheld.
+    pub async fn report_withheld(&self) -> Result<(), JournalError> {
+        self.outcomes.report_withheld().await
+    }
+
+    /// Polls the file in the journal's directory that `switchyard releases allow` writes.
+    pub fn watch_allowed(&self, directory: PathBuf) {
+        self.outcomes.watch_allowed(directory);
+    }
+
+    /// Carries out what that file allows, and empties it. The error is a sentence for the operator.
+    pub async fn take_allowed(&self, directory: &Path) -> Result<(), String> {
+        self.outcomes.take_allowed(directory).await
+    }
+
+    /// Checks every network and every scheme once.
+    pub async fn check_everything(&self) {
+        self.checks.check_everything().await;
+    }
+}

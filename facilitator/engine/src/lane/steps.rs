@@ -1,0 +1,301 @@
+//! Steps that become transactions: the first one commits its settlement, later ones are tried until they are in a slot.
+
+use super::{LaneTask, Stop};
+use crate::decide::budget::Spender;
+use crate::decide::claim::{Decision, decide};
+use crate::decide::replies;
+use crate::decide::replies::{paused, refusal_of_commit, unavailable};
+use crate::decide::steps::is_gate_open;
+use crate::endings::unsent::Ends;
+use crate::state::lane::{Ask, Work};
+use crate::state::settlement::{Phase, Settlement, refuse};
+use base::service::SettleAnswer;
+use journal::{AttemptKind, AttemptRow, CommitError, Event, NewAttempt, StepState, record_attempt};
+use sdk_plugin::chain::Slot;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Before a later step that could not be brought into a slot is tried again, doubled with each time.
+const FIRST_STEP_PAUSE: Duration = Duration::from_secs(2);
+/// The longest such pause.
+const LONGEST_STEP_PAUSE: Duration = Duration::from_secs(30);
+/// New slots that a step may take after its first one. proof.md section 1: at most twice.
+const MOST_NEW_SLOTS: u32 = 2;
+
+/// Whether a step opens its settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The settlement is not journaled: it is given up when the step can't be brought into a slot.
+    First,
+    /// The settlement is journaled: the step passes pause, budget and funds.
+    Later,
+}
+
+impl LaneTask {
+    /// A settlement's first step: commits the settlement with its first attempt, or answers its callers.
+    pub(super) async fn first(&mut self, work: Work) {
+        let Work { settlement, step, .. } = work;
+        match self.bring_into_slot(&settlement, step, Turn::First).await {
+            Ok(()) => return,
+            Err(Stop::Withdrawn) => settlement.give_up(|_| unavailable("withdrawn")),
+            Err(Stop::Refused(refusal)) => refuse(&settlement, &refusal),
+            Err(Stop::Unavailable(message)) => settlement.give_up(|_| unavailable(message)),
+            // A first step of a settlement that is not journaled has lost no slot.
+            Err(Stop::WouldFail | Stop::LostSlots) => {
+                settlement.give_up(|_| unavailable("it could not be begun; try again"));
+            }
+            Err(Stop::Paused) => settlement.give_up(|_| paused()),
+            Err(Stop::Commit(CommitError::ClaimTaken) | Stop::Taken) => {
+                // Out of the way first, or the look-up would find the loser itself.
+                self.lanes.runtime.claims.forget(&settlement);
+                self.lost_the_race(&settlement).await;
+            }
+            Err(Stop::Commit(error)) => {
+                tracing::warn!(settlement = settlement.id, %error, "a settlement was not begun");
+                let row = settlement.lock().row.clone();
+                settlement.give_up(|waiter| refusal_of_commit(&error, &row, &waiter.network_as_sent));
+            }
+        }
+        self.lanes.runtime.claims.forget(&settlement);
+    }
+
+    /// Somebody else holds the claim: the callers get what the table says.
+    pub(super) async fn lost_the_race(&self, settlement: &Arc<Settlement>) {
+        let row = self
+            .lanes
+            .runtime
+            .claim_row(&settlement.claim)
+            .await
+            .ok()
+            .flatten();
+        settlement.give_up(|waiter| match &row {
+            Some(row) => match decide(row, &waiter.asker) {
+                Decision::ReplayReason => {
+                    SettleAnswer::Reply(replies::replayed(row, &waiter.network_as_sent))
+                }
+                Decision::Duplicate { tx_id } => {
+                    SettleAnswer::Reply(replies::duplicate(row, &tx_id, &waiter.network_as_sent))
+                }
+                _ => unavailable("another request for the same payment was faster; try again"),
+            },
+            None => unavailable("another request for the same payment was faster; try again"),
+        });
+    }
+
+    /// A later step of a journaled settlement: it is tried until it is in a slot, or can't succeed any more.
+    pub(super) async fn later(&mut self, work: Work) {
+        let Work { settlement, step, .. } = work;
+        let index = usize::try_from(step).unwrap_or(usize::MAX);
+        let is_waiting = settlement
+            .lock()
+            .row
+            .steps
+            .get(index)
+            .is_some_and(|row| row.state == StepState::Waiting);
+        let Some(planned) = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned() else {
+            tracing::error!(
+                settlement = settlement.id,
+                step,
+                "the plan can't be read: load the version that made it"
+            );
+            return;
+        };
+        let is_open = is_gate_open(&settlement.lock().row, index, planned.gate);
+        if !is_waiting || !is_open {
+            // Asked for twice, decided meanwhile, or what came before it was reorganised away: `advance` asks again.
+            return;
+        }
+        if planned
+            .expires_at_s
+            .is_some_and(|at| self.lanes.runtime.clock.now_s() >= at)
+        {
+            return self.end(settlement, step, Ends::Expired);
+        }
+        match self.bring_into_slot(&settlement, step, Turn::Later).await {
+            Ok(()) => settlement.lock().retries = 0,
+            // A pause stops first steps only.
+            Err(Stop::Withdrawn | Stop::Taken | Stop::Paused) => {}
+            Err(Stop::WouldFail) => self.end(settlement, step, Ends::WouldFail),
+            Err(Stop::LostSlots) => self.end(settlement, step, Ends::LostSlots),
+            Err(Stop::Refused(refusal)) => {
+                tracing::error!(settlement = settlement.id, step, reason = %refusal.reason, detail = ?refusal.message,
+                    "a step of a settlement can't be built");
+                self.try_later(settlement, step);
+            }
+            Err(Stop::Unavailable(_) | Stop::Commit(_)) => self.try_later(settlement, step),
+        }
+    }
+
+    pub(super) fn end(&self, settlement: Arc<Settlement>, step: u32, ends: Ends) {
+        if ends == Ends::LostSlots {
+            tracing::error!(network = %self.lane.network, signer = %self.lane.signer, settlement = settlement.id,
+                "key_used_elsewhere: other transactions have used every slot of a step; the signer's key is used elsewhere: stop \
+                 that, or replace the key");
+            self.lanes.runtime.metrics.add(
+                "switchyard_key_used_elsewhere_total",
+                &[("network", self.lane.network.as_str())],
+                1,
+            );
+        }
+        self.lanes.endings.begin_to_end_unsent(&settlement, step, ends);
+    }
+
+    /// Longer each time. Whoever else asks for the step meanwhile starts no second row of tries.
+    pub(super) fn try_later(&self, settlement: Arc<Settlement>, step: u32) {
+        let Some(handle) = self.run.lane(&self.lane.signer) else {
+            return;
+        };
+        let pause = {
+            let mut state = settlement.lock();
+            if std::mem::replace(&mut state.retrying, true) {
+                return;
+            }
+            let doubled = 1_u32.checked_shl(state.retries).unwrap_or(u32::MAX);
+            state.retries = state.retries.saturating_add(1);
+            FIRST_STEP_PAUSE.saturating_mul(doubled).min(LONGEST_STEP_PAUSE)
+        };
+        self.lanes.runtime.spawn_after(pause, move || {
+            settlement.lock().retrying = false;
+            handle.ask(Ask::Step(Work {
+                settlement,
+                step,
+                payer: None,
+            }));
+        });
+    }
+
+    pub(super) async fn bring_into_slot(
+        &mut self,
+        settlement: &Arc<Settlement>,
+        step: u32,
+        turn: Turn,
+    ) -> Result<(), Stop> {
+        let index = usize::try_from(step).unwrap_or(usize::MAX);
+        let planned = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned();
+        let Some(planned) = planned else {
+            return Err(Stop::Unavailable("the plan can't be read"));
+        };
+        if self.run.is_astray() || self.jump.is_some() {
+            return Err(Stop::Unavailable("this network is not ready; try again"));
+        }
+        let is_first = turn == Turn::First;
+        if is_first
+            && planned
+                .expires_at_s
+                .is_some_and(|at| self.lanes.runtime.clock.now_s() >= at)
+        {
+            return Err(Stop::Unavailable("it expired while it waited for its turn"));
+        }
+        let sequence = if self.lane.ordered {
+            self.next_sequence
+        } else {
+            self.lanes.runtime.journal.new_id()
+        };
+        let (lost, first_height) = match turn {
+            Turn::First => (0, u64::MAX),
+            Turn::Later => self.earlier_slots(settlement, step).await?,
+        };
+        let slot = Slot {
+            lane: self.lane.clone(),
+            sequence,
+            lost,
+        };
+        let (bid, built) = self.quote_and_build(settlement, &slot, &planned, turn).await?;
+        self.check_cost(&planned, &built)?;
+        if is_first {
+            self.check_funds(&built)?;
+        }
+
+        let mut attempt = self.attempt_row(
+            &slot,
+            &bid,
+            &built,
+            AttemptKind::Steps,
+            vec![(settlement.id, step)],
+        );
+        // Somebody else may have made the payment between the steps.
+        attempt.since_height = attempt.since_height.min(first_height);
+        let spender = self.spender(std::iter::once(settlement));
+        let mut before = Vec::new();
+        if is_first {
+            before = self.begin_first_commit(settlement, &attempt, &spender)?;
+        }
+        let (prepared_at_ms, max_cost) = (attempt.prepared_at_ms, attempt.max_cost);
+        let deciding = settlement.deciding.lock().await;
+        let recorded = record_attempt(
+            &*self.lanes.runtime.journal,
+            before,
+            NewAttempt::new(attempt, built.bytes),
+        )
+        .await;
+        let attempt = match recorded {
+            Ok(attempt) => attempt,
+            Err(error) => {
+                if is_first {
+                    self.run.budget.give_back(prepared_at_ms, max_cost, &spender);
+                }
+                // Still `Committing`: the caller of this function gives it up, or tries a later step again.
+                return Err(Stop::Commit(error));
+            }
+        };
+        if !is_first {
+            self.run.budget.charge(prepared_at_ms, max_cost, &spender);
+        }
+        if self.lane.ordered {
+            self.next_sequence = sequence.saturating_add(1);
+        }
+        self.in_slot(settlement, step, &attempt);
+        drop(deciding);
+        settlement.changed.notify_waiters();
+        self.open_slot(attempt, vec![(Arc::clone(settlement), step)]);
+        self.lanes.outcomes.advance(settlement);
+        Ok(())
+    }
+
+    /// How many slots the step has lost, and the head height when the settlement's first transaction was made.
+    async fn earlier_slots(&self, settlement: &Settlement, step: u32) -> Result<(u32, u64), Stop> {
+        match self.lanes.endings.history_of(settlement, step).await {
+            Some((slots, _)) if slots > MOST_NEW_SLOTS => Err(Stop::LostSlots),
+            Some(history) => Ok(history),
+            None => Err(Stop::Unavailable("the journal can't be read")),
+        }
+    }
+
+    /// The events that open a settlement, unless it is paused or over budget.
+    fn begin_first_commit(
+        &self,
+        settlement: &Arc<Settlement>,
+        attempt: &AttemptRow,
+        spender: &Spender,
+    ) -> Result<Vec<Event>, Stop> {
+        if settlement
+            .kind
+            .as_ref()
+            .is_some_and(|kind| self.lanes.runtime.is_paused(kind))
+        {
+            return Err(Stop::Paused);
+        }
+        let events = self.begin_commit(settlement)?;
+        self.run
+            .budget
+            .take(attempt.prepared_at_ms, attempt.max_cost, spender)
+            .map_err(|over| self.over_budget(&over))?;
+        // A caller whose time ends during the commit gets this hash.
+        settlement.lock().row.tx_id = Some(attempt.tx_id.clone());
+        Ok(events)
+    }
+
+    /// Records in memory that a step is in a slot.
+    fn in_slot(&self, settlement: &Settlement, step: u32, attempt: &AttemptRow) {
+        let mut state = settlement.lock();
+        state.phase = Phase::Committed;
+        let index = usize::try_from(step).unwrap_or(usize::MAX);
+        if let Some(row) = state.row.steps.get_mut(index) {
+            row.state = StepState::InSlot {
+                lane: self.lane.clone(),
+                sequence: attempt.sequence,
+            };
+        }
+        state.row.note_tx_id(step, &attempt.tx_id);
+    }
+}

@@ -1,0 +1,326 @@
+//! Records what was judged, in one commit with the release that follows from it.
+
+use super::Outcomes;
+use crate::decide::payers::concerns_payer;
+use crate::decide::replies;
+use crate::decide::rows::{job_events, store_events};
+use crate::decide::steps::{Decided, ends_with, ground, height_of, height_shown, skipped};
+use crate::outcome::rows::{judged_rows, rows_lost};
+use crate::state::settlement::Settlement;
+use base::service::{SettleAnswer, Settled};
+use journal::{CommitError, Event, Outcome, PaidRow, SettlementRow};
+use sdk_plugin::chain::{Evidence, Shown};
+use sdk_plugin::host::{Job, StoreWrite};
+use sdk_plugin::scheme::{Paid, Refusal};
+use std::sync::Arc;
+
+impl Outcomes {
+    /// The scheme takes the evidence for proof of payment. `true` when that is recorded.
+    pub(crate) async fn conclude_paid(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        paid: Paid,
+        evidence: &Evidence,
+        decided: Option<&Decided>,
+    ) -> bool {
+        let step = evidence.step;
+        let height = match height_of(&paid, evidence) {
+            Ok(height) => height,
+            Err(what) => {
+                tracing::error!(settlement = settlement.id, "a judgement was refused: {what}");
+                return false;
+            }
+        };
+        let deciding = settlement.deciding.lock().await;
+        let row_paid = PaidRow {
+            tx_id: paid.tx_id.clone(),
+            height,
+            items: paid.items.clone(),
+            reply: paid.reply.clone(),
+            repeatable: paid.repeatable,
+        };
+        let (row, caller) = {
+            let mut state = settlement.lock();
+            let may_release = self.may_release(settlement.network.id(), settlement.id);
+            let caller = if state.row.release.is_none() && !state.row.withheld && may_release {
+                state.next_caller()
+            } else {
+                None
+            };
+            (state.row.clone(), caller)
+        };
+        let foreign = evidence
+            .foreign
+            .iter()
+            .find(|tx| tx.tx_id == paid.tx_id && tx.tx_id != evidence.tx_id);
+        let mut events = vec![Event::Paid {
+            settlement: settlement.id,
+            step,
+            tx_id: paid.tx_id,
+            height,
+            items: paid.items,
+            reply: paid.reply,
+            repeatable: paid.repeatable,
+        }];
+        events.push(ground(settlement.id, step, decided, foreign, height));
+        let (writes, jobs) = judged_rows(settlement, paid.writes, paid.jobs);
+        events.extend(job_events(&row.plugin, jobs));
+        let answer = caller.map(|caller| {
+            let reply = replies::success(&row_paid, &row.payer, &caller.network_as_sent);
+            let release = self.release_to(&caller, &reply);
+            let number = release.number;
+            events.push(Event::Released {
+                settlement: settlement.id,
+                release,
+            });
+            let receipt = self.receipt(settlement.id, &settlement.claim, number);
+            let answer = SettleAnswer::Reply(reply);
+            (caller, Settled { answer, receipt }, number)
+        });
+        if ends_with(&row, &[step]) {
+            events.push(Event::KeysFreed {
+                settlement: settlement.id,
+            });
+        }
+        if let Err(error) = self
+            .commit_with_rows(settlement, &row.plugin, events, writes)
+            .await
+        {
+            tracing::error!(settlement = settlement.id, %error, "a payment landed and its outcome was not recorded");
+            if let Some((caller, answer, _)) = answer {
+                answer.receipt.cancel();
+                // Back to the head of the line: it is answered when the commit goes through, or told pending.
+                settlement.lock().waiters.insert(0, caller);
+                settlement.changed.notify_waiters();
+            }
+            self.refresh_locked(settlement).await;
+            return false;
+        }
+        self.report_paid(settlement, &row, &row_paid);
+        self.refresh_locked(settlement).await;
+        if let Some((caller, answer, number)) = answer {
+            self.tell(settlement, caller, answer, number).await;
+        }
+        drop(deciding);
+        self.serve_waiters(settlement, None).await;
+        self.after_step(settlement);
+        true
+    }
+
+    /// Logs and counts a payment.
+    fn report_paid(&self, settlement: &Settlement, row: &SettlementRow, paid: &PaidRow) {
+        tracing::info!(settlement = settlement.id, network = settlement.network.id(), claim = row.claim.as_str(),
+            payer = %row.payer, tx = %paid.tx_id, height = paid.height, tenant = row.tenant.as_deref(), "paid");
+        self.runtime.metrics.add(
+            "switchyard_settlements_total",
+            &[
+                ("network", settlement.network.id()),
+                ("scheme", &row.scheme),
+                ("outcome", "paid"),
+            ],
+            1,
+        );
+        if settlement
+            .plan()
+            .is_some_and(|plan| concerns_payer(plan, &row.conflict_keys))
+        {
+            self.griefing.note_paid(settlement.network.id(), &row.payer);
+        }
+    }
+
+    pub(super) fn note_failed_payment(&self, network: &str, payer: &str) {
+        if self.griefing.note(network, payer) {
+            tracing::error!(
+                network,
+                "many payments failed on chain within minutes after passing every check: payers who have not paid here since \
+                 the start have to wait. Look in this log for what failed"
+            );
+            self.runtime
+                .metrics
+                .add("switchyard_failing_payments_total", &[("network", network)], 1);
+        }
+    }
+
+    /// What the chain shows has to be recorded and told, whatever the scheme's rows have become.
+    pub(super) async fn commit_with_rows(
+        &self,
+        settlement: &Settlement,
+        plugin: &str,
+        events: Vec<Event>,
+        writes: Vec<StoreWrite>,
+    ) -> Result<(), CommitError> {
+        let rows = store_events(plugin, writes, self.runtime.clock.now_ms());
+        let whole = events.iter().chain(&rows).cloned().collect();
+        match self.runtime.journal.commit(whole).await {
+            Err(CommitError::StoreCondition(key)) => {
+                rows_lost(
+                    settlement,
+                    &format!("the condition of its write to {key:?} does not hold"),
+                );
+                self.runtime.journal.commit(events).await
+            }
+            other => other,
+        }
+    }
+
+    /// It is proven that the paying step did not pay and can't.
+    pub(crate) async fn conclude_failed(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        refusal: Refusal,
+        evidence: &Evidence,
+        decided: Option<&Decided>,
+    ) -> bool {
+        let step = evidence.step;
+        let deciding = settlement.deciding.lock().await;
+        let row = settlement.lock().row.clone();
+        let mut refusal = if refusal.payer.is_empty() {
+            Refusal {
+                payer: row.payer.clone(),
+                ..refusal
+            }
+        } else {
+            refusal
+        };
+        let (writes, _) = judged_rows(settlement, std::mem::take(&mut refusal.writes), Vec::new());
+        let reason = refusal.reason.clone();
+        let proof = match &evidence.shown {
+            Shown::Landed { height } => format!("landed at {height} without the payment"),
+            Shown::Reverted { height, .. } => format!("reverted at {height}"),
+            Shown::Dead { why } => why.clone(),
+        };
+        // A hash in an answer is on the chain; what was given as paid before is kept for the operator. A fill's means nothing to
+        // callers.
+        let tx_id = match &evidence.shown {
+            Shown::Landed { .. } | Shown::Reverted { .. } => evidence.tx_id.clone(),
+            Shown::Dead { .. } if row.release.is_some() => row.tx_id.clone().unwrap_or_default(),
+            Shown::Dead { .. } => String::new(),
+        };
+        let mut events = vec![Event::Failed {
+            settlement: settlement.id,
+            step,
+            refusal,
+            tx_id,
+            proof: proof.clone(),
+        }];
+        events.push(ground(settlement.id, step, decided, None, height_shown(evidence)));
+        let mut over = skipped(settlement.plan().map(|plan| &**plan), &row, step);
+        events.extend(over.iter().map(|step| Event::StepSkipped {
+            settlement: settlement.id,
+            step: *step,
+        }));
+        over.push(step);
+        if ends_with(&row, &over) {
+            events.push(Event::KeysFreed {
+                settlement: settlement.id,
+            });
+        }
+        if let Err(error) = self
+            .commit_with_rows(settlement, &row.plugin, events, writes)
+            .await
+        {
+            tracing::error!(settlement = settlement.id, %error, "a failure was not recorded");
+            self.refresh_locked(settlement).await;
+            return false;
+        }
+        let concerns_payer = settlement
+            .plan()
+            .is_none_or(|plan| concerns_payer(plan, &row.conflict_keys));
+        if concerns_payer && matches!(evidence.shown, Shown::Landed { .. } | Shown::Reverted { .. }) {
+            self.note_failed_payment(settlement.network.id(), &row.payer);
+        }
+        let reversed = row.release.is_some();
+        if reversed {
+            tracing::error!(settlement = settlement.id, claim = row.claim.as_str(), tx = %evidence.tx_id, proof,
+                "REVERSED: a payment that was told as success is gone from the chain for good");
+        } else {
+            tracing::warn!(settlement = settlement.id, claim = row.claim.as_str(), tx = %evidence.tx_id, proof, reason,
+                "a settlement failed");
+        }
+        let outcome = if reversed { "reversed" } else { "failed" };
+        self.runtime.metrics.add(
+            "switchyard_settlements_total",
+            &[
+                ("network", settlement.network.id()),
+                ("scheme", &row.scheme),
+                ("outcome", outcome),
+            ],
+            1,
+        );
+        self.refresh_locked(settlement).await;
+        drop(deciding);
+        self.serve_waiters(settlement, None).await;
+        self.after_step(settlement);
+        true
+    }
+
+    /// A step that does not pay is done or has failed. A paying step that it keeps from being begun has failed with it.
+    /// `rows`: what the scheme writes and schedules with it.
+    pub(crate) async fn conclude_step(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        event: Event,
+        evidence: &Evidence,
+        decided: Option<&Decided>,
+        rows: (Vec<StoreWrite>, Vec<Job>),
+    ) -> bool {
+        let (id, step) = (settlement.id, evidence.step);
+        let deciding = settlement.deciding.lock().await;
+        let row = settlement.lock().row.clone();
+        let (writes, jobs) = judged_rows(settlement, rows.0, rows.1);
+        let mut over = Vec::new();
+        let mut reason = None;
+        if let Event::StepFailed { reason: why, .. } = &event {
+            over = skipped(settlement.plan().map(|plan| &**plan), &row, step);
+            reason = Some(why.clone());
+        }
+        let mut events = vec![event, ground(id, step, decided, None, height_shown(evidence))];
+        events.extend(job_events(&row.plugin, jobs));
+        for step in &over {
+            let pays = usize::try_from(*step)
+                .ok()
+                .and_then(|i| row.steps.get(i))
+                .is_some_and(|row| row.pays);
+            if pays && row.outcome == Outcome::Open {
+                let reason = reason.clone().unwrap_or_default();
+                let refusal = Refusal::new(reason, row.payer.clone())
+                    .with_message("a step that had to come before the payment failed");
+                let proof = "the paying step was never begun".into();
+                events.push(Event::Failed {
+                    settlement: id,
+                    step: *step,
+                    refusal,
+                    // The earlier step's transaction is not the payment's, and may land again as another one.
+                    tx_id: String::new(),
+                    proof,
+                });
+                events.push(Event::StepFinal {
+                    settlement: id,
+                    step: *step,
+                });
+            } else {
+                events.push(Event::StepSkipped {
+                    settlement: id,
+                    step: *step,
+                });
+            }
+        }
+        over.push(step);
+        if ends_with(&row, &over) {
+            events.push(Event::KeysFreed { settlement: id });
+        }
+        if let Err(error) = self
+            .commit_with_rows(settlement, &row.plugin, events, writes)
+            .await
+        {
+            tracing::error!(settlement = id, step, %error, "a step's end was not recorded");
+            self.refresh_locked(settlement).await;
+            return false;
+        }
+        self.refresh_locked(settlement).await;
+        drop(deciding);
+        self.serve_waiters(settlement, None).await;
+        self.after_step(settlement);
+        true
+    }
+}

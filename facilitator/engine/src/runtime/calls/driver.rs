@@ -1,0 +1,181 @@
+//! Calls into a network's driver.
+
+use super::{Ops, Rights};
+use crate::registry::Network;
+use base::calls::Operation;
+use sdk_plugin::Fault;
+use sdk_plugin::chain::{
+    Attempt, Bid, Built, Lane, LaneState, Network as ChainNetwork, Observation, Readiness, Sent, Slot, Watch,
+};
+use sdk_plugin::scheme::Step;
+
+impl Ops {
+    /// `calls_failed`: since the last check, other calls to the network's nodes have failed.
+    pub async fn check(&self, network: &Network, calls_failed: bool) -> Result<Readiness, Fault> {
+        self.check_as(network, calls_failed, Rights::default()).await
+    }
+
+    /// The check as one node answers it: `node` counts the network's nodes as configured, from 0.
+    pub async fn check_through(&self, network: &Network, node: usize) -> Result<Readiness, Fault> {
+        // What a node serves is shown quickly or not at all; what all of them can do, the network's own check finds out.
+        self.check_as(network, false, Rights::through(node)).await
+    }
+
+    pub(super) async fn check_as(
+        &self,
+        network: &Network,
+        calls_failed: bool,
+        rights: Rights<'_>,
+    ) -> Result<Readiness, Fault> {
+        let (guard, cx) = self.driver(network, Operation::Check, rights);
+        let keys = network
+            .settings
+            .keys
+            .iter()
+            .chain(&network.settings.retained_keys)
+            .cloned()
+            .collect();
+        let asked = ChainNetwork {
+            id: network.id().to_owned(),
+            keys,
+            options: network.settings.options.clone(),
+            calls_failed,
+        };
+        self.run(
+            network,
+            guard,
+            Operation::Check,
+            self.budgets.reads,
+            network.driver.check(&cx, &asked),
+        )
+        .await
+    }
+
+    pub async fn lane(&self, network: &Network, lane: &Lane) -> Result<LaneState, Fault> {
+        self.lane_as(network, lane, Rights::default()).await
+    }
+
+    /// The lane as one node shows it: `node` counts the network's nodes as configured, from 0.
+    pub async fn lane_through(
+        &self,
+        network: &Network,
+        lane: &Lane,
+        node: usize,
+    ) -> Result<LaneState, Fault> {
+        self.lane_as(network, lane, Rights::through(node)).await
+    }
+
+    pub(super) async fn lane_as(
+        &self,
+        network: &Network,
+        lane: &Lane,
+        rights: Rights<'_>,
+    ) -> Result<LaneState, Fault> {
+        let (guard, cx) = self.driver(network, Operation::Lane, rights);
+        self.run(
+            network,
+            guard,
+            Operation::Lane,
+            self.budgets.reads,
+            network.driver.lane(&cx, lane),
+        )
+        .await
+    }
+
+    pub async fn quote(&self, network: &Network, lane: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault> {
+        let (guard, cx) = self.driver(network, Operation::Quote, Rights::default());
+        self.run(
+            network,
+            guard,
+            Operation::Quote,
+            self.budgets.reads,
+            network.driver.quote(&cx, lane, previous),
+        )
+        .await
+    }
+
+    pub async fn build(
+        &self,
+        network: &Network,
+        slot: &Slot,
+        bid: &Bid,
+        steps: &[Step],
+    ) -> Result<Built, Fault> {
+        let rights = Rights {
+            signing_key: Some(&slot.lane.key),
+            ..Rights::default()
+        };
+        let (guard, cx) = self.driver(network, Operation::Build, rights);
+        self.run(
+            network,
+            guard,
+            Operation::Build,
+            self.budgets.sends,
+            network.driver.build(&cx, slot, bid, steps),
+        )
+        .await
+    }
+
+    pub async fn fill(&self, network: &Network, slot: &Slot, bid: &Bid) -> Result<Built, Fault> {
+        let rights = Rights {
+            signing_key: Some(&slot.lane.key),
+            ..Rights::default()
+        };
+        let (guard, cx) = self.driver(network, Operation::Fill, rights);
+        self.run(
+            network,
+            guard,
+            Operation::Fill,
+            self.budgets.sends,
+            network.driver.fill(&cx, slot, bid),
+        )
+        .await
+    }
+
+    pub async fn broadcast(&self, network: &Network, attempt: &Attempt) -> Result<Sent, Fault> {
+        let rights = Rights {
+            attempt: Some(&attempt.id),
+            ..Rights::default()
+        };
+        let (guard, cx) = self.driver(network, Operation::Broadcast, rights);
+        self.run(
+            network,
+            guard,
+            Operation::Broadcast,
+            self.budgets.sends,
+            network.driver.broadcast(&cx, attempt),
+        )
+        .await
+    }
+
+    pub async fn observe(&self, network: &Network, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
+        self.observe_as(network, watches, Rights::default()).await
+    }
+
+    /// What one node shows, whatever the others would: `node` counts the network's nodes as configured, from 0.
+    pub async fn observe_through(
+        &self,
+        network: &Network,
+        watches: &[Watch],
+        node: usize,
+    ) -> Result<Vec<Observation>, Fault> {
+        self.observe_as(network, watches, Rights::through(node)).await
+    }
+
+    pub(super) async fn observe_as(
+        &self,
+        network: &Network,
+        watches: &[Watch],
+        rights: Rights<'_>,
+    ) -> Result<Vec<Observation>, Fault> {
+        let (guard, cx) = self.driver(network, Operation::Observe, rights);
+        self.run(
+            network,
+            guard,
+            Operation::Observe,
+            self.budgets.reads,
+            network.driver.observe(&cx, watches),
+        )
+        .await
+    }
+}

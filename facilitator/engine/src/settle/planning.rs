@@ -1,0 +1,163 @@
+//! Plans a settlement and queues it at a lane.
+
+use super::NOT_READY;
+use super::Settling;
+use super::answers::unexpected;
+use super::wait::withdrawn;
+use crate::decide::replies::{paused, stopped, unavailable};
+use crate::decide::{payers, plan_check, replies, rows};
+use crate::runtime::survive::AFTER_A_PANIC;
+use crate::state::lane::{Queued, Work};
+use crate::state::settlement::{Phase, Settlement, refuse};
+use base::service::SettleAnswer;
+use journal::{StepRow, StepState};
+use sdk_plugin::scheme::{Planned, Refusal};
+use std::sync::Arc;
+
+/// What callers are told of a plan that asks for too much; the operator's log has the whole.
+const NOT_GRANTED: &str = "the scheme planned something that it was not granted";
+
+impl Settling {
+    /// Plans a settlement and brings it into a lane's queue; whatever stops it, its callers are answered.
+    pub(super) async fn prepare(self: Arc<Self>, settlement: Arc<Settlement>) {
+        let network = settlement.network.id();
+        let prepared = async {
+            let keys = settlement.lock().row.conflict_keys.clone();
+            if self.take_keys(&settlement, &keys).await {
+                self.plan_and_queue(&settlement).await;
+            }
+        };
+        if self
+            .runtime
+            .survives(network, "a settlement's planning", prepared)
+            .await
+            .is_none()
+        {
+            let recover = || self.recover_planning(&settlement);
+            self.runtime
+                .insist(network, "a settlement's planning", recover)
+                .await;
+        }
+        if settlement.lock().phase == Phase::Gone {
+            self.runtime.claims.forget(&settlement);
+        }
+    }
+
+    /// After a panic. What needs no transaction may be recorded, and its success told to nobody: the next equal request gets
+    /// it.
+    pub(super) async fn recover_planning(&self, settlement: &Arc<Settlement>) {
+        while let Err(error) = self.endings.recover_first_commit(settlement).await {
+            tracing::error!(%error, settlement = settlement.id, "a settlement can't be looked up");
+            tokio::time::sleep(AFTER_A_PANIC).await;
+        }
+        let row = settlement.lock().row.clone();
+        settlement.give_up(|waiter| replies::late(&row, &waiter.network_as_sent));
+    }
+
+    pub(super) async fn plan_and_queue(self: &Arc<Self>, settlement: &Arc<Settlement>) {
+        let (Some(kind), Some(request)) = (&settlement.kind, &settlement.request) else {
+            return settlement.give_up(|_| unavailable("no handler"));
+        };
+        if let Err(why) = kind.network.readiness() {
+            tracing::debug!(
+                network = kind.network.id(),
+                "a settlement was not begun: the network is not ready: {why}"
+            );
+            return settlement.give_up(|_| unavailable("this network is not ready; try again"));
+        }
+        if let Err(why) = kind.readiness() {
+            tracing::debug!(
+                ?kind,
+                "a settlement was not begun: the scheme is not ready: {why}"
+            );
+            return settlement.give_up(|_| unavailable(NOT_READY));
+        }
+        let planned = tokio::select! {
+            biased;
+            () = withdrawn(settlement) => return,
+            planned = self.runtime.ops.plan(kind, request) => planned,
+        };
+        let plan = match planned {
+            Ok(Planned::Plan(plan)) => plan,
+            Ok(Planned::Refused(refusal)) => return refuse_now(settlement, &refusal),
+            Ok(Planned::Done(_)) if self.runtime.is_paused(kind) => return settlement.give_up(|_| paused()),
+            Ok(Planned::Done(done)) => {
+                if let Err(what) = rows::check(&done.writes, &done.jobs, kind) {
+                    tracing::error!(kind = ?kind, "a settlement without a transaction was refused: {what}");
+                    return unexpected(settlement, NOT_GRANTED);
+                }
+                return self.settle_without_transaction(settlement, done).await;
+            }
+            Err(fault) => return settlement.give_up(|waiter| stopped(&fault, &waiter.network_as_sent)),
+        };
+        let concerns_payer = payers::concerns_payer(&plan, &settlement.lock().row.conflict_keys);
+        if let Some(wait) = self
+            .outcomes
+            .griefing
+            .must_wait(kind.network.id(), &plan.payer)
+            .filter(|_| concerns_payer)
+        {
+            return refuse(settlement, &wait.refusal());
+        }
+        if let Err(what) = plan_check::check(&plan, kind) {
+            tracing::error!(kind = ?kind, "a plan was refused: {what}");
+            return unexpected(settlement, NOT_GRANTED);
+        }
+        {
+            let mut state = settlement.lock();
+            state.row.steps = plan.steps.iter().map(waiting).collect();
+            // A scheme may move more than the requirements name.
+            let settings = &kind.network.settings;
+            state.row.second_source |= plan
+                .reserves
+                .iter()
+                .any(|reserve| settings.wants_second_source(&reserve.asset, reserve.amount));
+            if !plan.payer.is_empty() {
+                state.row.payer.clone_from(&plan.payer);
+            }
+        }
+        let Some(choice) = plan.steps.first().map(|step| step.lane.clone()) else {
+            return;
+        };
+        let payer = concerns_payer.then(|| settlement.lock().row.payer.to_ascii_lowercase());
+        let payer = payer.filter(|payer| !payer.is_empty());
+        // Set once: planning runs once for each settlement.
+        let _ = settlement.plan.set(Some(Arc::new(plan)));
+        let lane = self
+            .runtime
+            .run_of(settlement.network.id())
+            .and_then(|run| run.choose(&choice, self.runtime.clock.now_ms()));
+        let Some(lane) = lane else {
+            return settlement.give_up(|_| unavailable("no signer of this network is ready"));
+        };
+        match lane.queue(Work {
+            settlement: Arc::clone(settlement),
+            step: 0,
+            payer,
+        }) {
+            Queued::Yes => {}
+            Queued::PayerFull => settlement
+                .give_up(|_| unavailable("too many payments of this payer wait for this network; try again")),
+            Queued::Full => settlement.give_up(|_| unavailable("too many settlements wait for this network")),
+            Queued::Closed => settlement.give_up(|_| unavailable("this network's signer is stopping")),
+        }
+    }
+}
+
+/// Refuses what the scheme does not find good now. What failed before and is no longer good gets the same failure.
+pub(super) fn refuse_now(settlement: &Settlement, refusal: &Refusal) {
+    match settlement.failed_before.get() {
+        Some(row) => settlement
+            .give_up(|waiter| SettleAnswer::Reply(replies::same_failure(row, &waiter.network_as_sent))),
+        None => refuse(settlement, refusal),
+    }
+}
+
+pub(super) fn waiting(step: &sdk_plugin::scheme::Step) -> StepRow {
+    StepRow {
+        state: StepState::Waiting,
+        pays: step.pays,
+        is_final: false,
+        ground: None,
+    }
+}

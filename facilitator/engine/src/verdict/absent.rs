@@ -1,0 +1,265 @@
+//! Verdicts on a slot without a success of ours: it waits, reverted, or is used by another transaction.
+
+use super::landed::followed_block;
+use super::{Look, Source, Verdict, View, foreign_of, judge};
+use crate::decide::steps::Decided;
+use journal::GroundAt;
+use sdk_plugin::chain::{BlockStands, ForeignTx, GuardState, Observation, Shown, TxState};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Times a node must reject a transaction before its slot is filled.
+const REJECTIONS_BEFORE_FILL: u32 = 3;
+/// A transaction that the node does not know is sent again after this long.
+pub(super) const RESEND_AFTER: Duration = Duration::from_secs(2);
+/// Blocks that must have come since a bid before it counts as too low.
+const BLOCKS_BEFORE_REBID: u64 = 2;
+
+/// No attempt is shown in a block.
+pub(super) fn absent(look: &Look<'_>) -> Verdict {
+    let shows = |state: &TxState| look.seen.iter().any(|observation| observation.state == *state);
+    if shows(&TxState::SlotUsed) {
+        // The same node says that one of ours still waits for a block: then nothing has used the slot.
+        return if shows(&TxState::Pending) {
+            Verdict::Wait
+        } else {
+            used(look, "another transaction used its slot")
+        };
+    }
+    if let Some(proof) = expired(look.seen) {
+        let (Some(newest), Some(observation)) = (look.state.newest(), look.seen.last()) else {
+            return Verdict::Wait;
+        };
+        let decided = Decided {
+            attempt: newest.id,
+            at: GroundAt::Dead(proof.clone()),
+            height: 0,
+            foreign: None,
+        };
+        let guards = vec![GuardState::Absent; look.slot.covers.len()];
+        return judge(
+            observation.clone(),
+            Shown::Dead { why: proof },
+            decided,
+            guards,
+            Vec::new(),
+        );
+    }
+    waiting(look)
+}
+
+/// A transaction of ours reverted: it failed if the guards are unchanged, at its block or later.
+pub(super) fn reverted(
+    look: &Look<'_>,
+    observation: &Observation,
+    message: Option<String>,
+    decided: Decided,
+) -> Verdict {
+    let shown = Shown::Reverted {
+        height: decided.height,
+        message,
+    };
+    let has_guard = look.slot.evidence().iter().any(|wanted| wanted.guard.is_some());
+    let guards = match &observation.anchor {
+        Some(anchor) => anchor.guards.clone(),
+        None if has_guard && look.state.anchor.is_some() => return Verdict::DropAnchor,
+        None if has_guard => return Verdict::ReadGuards,
+        None => vec![GuardState::Absent; look.slot.covers.len()],
+    };
+    if guards.contains(&GuardState::Unread) {
+        return Verdict::ReadGuards;
+    }
+    let needs_search = guards.contains(&GuardState::Changed)
+        || (guards.contains(&GuardState::Absent) && look.slot.wants_foreign());
+    if !needs_search {
+        return judge(observation.clone(), shown, decided, guards, Vec::new());
+    }
+    let finality = look.settings.finality;
+    let is_final = matches!(&observation.state, TxState::Reverted { depth, .. } if *depth >= finality);
+    match explanation(look) {
+        Explanation::NotSearched => Verdict::SearchForeign,
+        Explanation::Unripe => Verdict::Wait,
+        Explanation::Ours(view) => Verdict::Judge(view),
+        // The receipt is final: the slot is closed, and what changed the guard is searched for without it.
+        Explanation::Foreign(..) if is_final && look.state.foreign_explains_nothing => Verdict::Used,
+        Explanation::Foreign(foreign, at) => judge(observation.clone(), shown, at, guards, foreign),
+        Explanation::None if guards.contains(&GuardState::Changed) => {
+            if is_final {
+                Verdict::Used
+            } else {
+                Verdict::Wait
+            }
+        }
+        Explanation::None if was_searched(look) => {
+            judge(observation.clone(), shown, decided, guards, Vec::new())
+        }
+        Explanation::None => Verdict::Wait,
+    }
+}
+
+/// The slot is used and no receipt of ours says by what: the guards decide, at a final block.
+pub(super) fn used(look: &Look<'_>, why: &str) -> Verdict {
+    let Some(anchor) = &look.state.anchor else {
+        return new_anchor(look);
+    };
+    let depth = match followed_block(look) {
+        BlockStands::Canonical { depth } => depth,
+        BlockStands::Replaced => return Verdict::DropAnchor,
+        BlockStands::Unknown => return Verdict::Wait,
+    };
+    let guards = &anchor.guards;
+    if guards.contains(&GuardState::Unread) {
+        return Verdict::DropAnchor;
+    }
+    let is_final = depth >= look.settings.finality;
+    let or_used = if is_final { Verdict::Used } else { Verdict::Wait };
+    let needs_search = guards.contains(&GuardState::Changed)
+        || (guards.contains(&GuardState::Absent) && look.slot.wants_foreign());
+    if !needs_search {
+        return or_used;
+    }
+    match explanation(look) {
+        Explanation::NotSearched => Verdict::SearchForeign,
+        Explanation::Unripe => Verdict::Wait,
+        Explanation::Ours(view) => Verdict::Judge(view),
+        Explanation::Foreign(..) if is_final && look.state.foreign_explains_nothing => Verdict::Used,
+        Explanation::Foreign(foreign, at) => {
+            let Some(observation) = look.seen.last() else {
+                return Verdict::Wait;
+            };
+            let observation = Observation {
+                anchor: Some(anchor.clone()),
+                ..observation.clone()
+            };
+            let shown = Shown::Dead { why: why.to_owned() };
+            judge(observation, shown, at, guards.clone(), foreign)
+        }
+        Explanation::None => or_used,
+    }
+}
+
+pub(super) fn new_anchor(look: &Look<'_>) -> Verdict {
+    let anchor = look
+        .seen
+        .last()
+        .and_then(|observation| observation.anchor.as_ref());
+    match anchor {
+        Some(anchor) if anchor.next_sequence > look.slot.sequence => Verdict::KeepAnchor,
+        Some(_) | None => Verdict::ReadGuards,
+    }
+}
+
+/// What a log search brought about a changed guard.
+pub(super) enum Explanation {
+    NotSearched,
+    /// Something was found that is not deep enough yet.
+    Unripe,
+    /// A transaction of ours, whose receipt is missing.
+    Ours(Box<View>),
+    /// Transactions of others, and the ground that they give.
+    Foreign(Vec<ForeignTx>, Decided),
+    /// Nothing was found. This proves nothing.
+    None,
+}
+
+pub(super) fn was_searched(look: &Look<'_>) -> bool {
+    look.seen.last().is_some_and(|seen| seen.foreign_searched)
+}
+
+pub(super) fn explanation(look: &Look<'_>) -> Explanation {
+    if !look.state.search_foreign {
+        return Explanation::NotSearched;
+    }
+    let (Some(observation), Some(newest)) = (look.seen.last(), look.state.newest()) else {
+        return Explanation::None;
+    };
+    for tx in &observation.foreign {
+        let Some(own) = look.state.carrier(&tx.tx_id) else {
+            continue;
+        };
+        if tx.depth < look.settings.confirmations {
+            return Explanation::Unripe;
+        }
+        let state = TxState::Landed {
+            height: tx.height,
+            block: tx.block.clone(),
+            depth: tx.depth,
+        };
+        return Explanation::Ours(Box::new(View {
+            observation: Observation {
+                logs: tx.logs.clone(),
+                ..Observation::of(own.id.to_string(), state, observation.head_height)
+            },
+            shown: Shown::Landed { height: tx.height },
+            decided: Decided {
+                attempt: own.id,
+                at: GroundAt::Block(tx.block.clone()),
+                height: tx.height,
+                foreign: None,
+            },
+            guards: Vec::new(),
+            source: Source::Logs,
+            foreign: Vec::new(),
+        }));
+    }
+    let since = look.state.since_height();
+    let unripe = |tx: &&ForeignTx| tx.depth < look.settings.confirmations;
+    if observation.foreign.iter().any(|tx| unripe(&tx)) {
+        return Explanation::Unripe;
+    }
+    let foreign = foreign_of(&observation.foreign, since);
+    match foreign.last() {
+        Some(last) => {
+            let decided = Decided {
+                attempt: newest.id,
+                at: GroundAt::Block(last.block.clone()),
+                height: last.height,
+                foreign: Some(last.tx_id.clone()),
+            };
+            Explanation::Foreign(foreign, decided)
+        }
+        None => Explanation::None,
+    }
+}
+
+/// All attempts have expired: the newest one's proof.
+pub(super) fn expired(seen: &[Observation]) -> Option<String> {
+    let mut last = None;
+    for observation in seen {
+        let TxState::Expired { proof } = &observation.state else {
+            return None;
+        };
+        last = Some(proof.clone());
+    }
+    last
+}
+
+/// Nothing landed: is anything to be done meanwhile?
+pub(super) fn waiting(look: &Look<'_>) -> Verdict {
+    let (slot, state) = (look.slot, look.state);
+    if state.asked || state.lapsed {
+        return Verdict::Wait;
+    }
+    let (Some(_), Some(observation), Some(bid_head)) = (state.newest(), look.seen.last(), state.bid_head)
+    else {
+        return Verdict::Wait;
+    };
+    let now = Instant::now();
+    let stuck_after = Duration::from_millis(look.settings.stuck_after_ms);
+    let is_stuck = now.saturating_duration_since(state.last_bid) >= stuck_after;
+    let expired = slot.expires_at_s().is_some_and(|at| look.now_s >= at);
+    // A node's wording alone never fills a slot: it must not know the transaction either, for a while.
+    let rejected = state.rejections >= REJECTIONS_BEFORE_FILL && is_stuck;
+    if slot.lane.ordered && !state.has_fill() && (expired || rejected) {
+        return Verdict::Fill;
+    }
+    let blocks_passed = observation.head_height >= bid_head.saturating_add(BLOCKS_BEFORE_REBID);
+    if slot.lane.ordered && is_stuck && blocks_passed {
+        return Verdict::Rebid;
+    }
+    let unknown = matches!(observation.state, TxState::Unknown);
+    if unknown && now.saturating_duration_since(state.last_sent) >= RESEND_AFTER {
+        return Verdict::Resend;
+    }
+    Verdict::Wait
+}

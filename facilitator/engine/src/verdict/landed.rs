@@ -1,0 +1,195 @@
+//! Verdicts on a slot of which a block shows a transaction, or showed one when it was decided.
+
+use super::absent::{Explanation, expired, explanation, new_anchor, was_searched};
+use super::{Look, Source, Verdict, View, judge};
+use crate::decide::steps::Decided;
+use journal::{AttemptKind, GroundAt};
+use sdk_plugin::chain::{BlockStands, GuardState, Observation, Shown, TxState};
+use tokio::time::Instant;
+
+/// Blocks of which no node prunes receipts or logs.
+const YOUNG_BLOCKS: u64 = 64;
+
+/// A transaction of ours landed. Its receipt may lack what it did: where a first judgement was not content with it, the guards
+/// come with the next looks, and what a search found where they changed.
+pub(super) fn succeeded(
+    look: &Look<'_>,
+    observation: Observation,
+    shown: Shown,
+    decided: Decided,
+) -> Verdict {
+    let guards = observation
+        .anchor
+        .as_ref()
+        .map_or_else(Vec::new, |anchor| anchor.guards.clone());
+    if !look.state.search_foreign || !guards.contains(&GuardState::Changed) {
+        return judge(observation, shown, decided, guards, Vec::new());
+    }
+    match explanation(look) {
+        Explanation::Ours(view) if observation.logs.is_empty() => Verdict::Judge(view),
+        Explanation::Foreign(foreign, _) => judge(observation, shown, decided, guards, foreign),
+        // Receipt and logs of a young block are silent both: the contract changes its state and reports nothing. Of an old
+        // block both may be pruned.
+        Explanation::None if was_searched(look) && is_young(look, decided.height) => {
+            Verdict::Judge(Box::new(View {
+                observation,
+                shown,
+                decided,
+                guards: vec![GuardState::Absent; look.slot.covers.len()],
+                source: Source::ReceiptAndLogs,
+                foreign: Vec::new(),
+            }))
+        }
+        Explanation::Ours(_) | Explanation::NotSearched | Explanation::Unripe | Explanation::None => {
+            judge(observation, shown, decided, guards, Vec::new())
+        }
+    }
+}
+
+pub(super) fn is_young(look: &Look<'_>, height: u64) -> bool {
+    look.seen
+        .last()
+        .is_some_and(|seen| seen.head_height.saturating_sub(height) < YOUNG_BLOCKS)
+}
+
+/// One of the slot's attempts in a block.
+pub(super) struct Landed {
+    pub(super) observation: Observation,
+    pub(super) depth: u64,
+    pub(super) decided: Decided,
+    pub(super) tx_id: String,
+    pub(super) effect: Effect,
+}
+
+pub(super) enum Effect {
+    Success,
+    Reverted(Option<String>),
+    /// A fill of ours, which has none.
+    Fill,
+}
+
+pub(super) fn landed(look: &Look<'_>) -> Option<Landed> {
+    look.seen.iter().enumerate().find_map(|(index, observation)| {
+        let (height, block, depth, reverted) = match &observation.state {
+            TxState::Landed { height, block, depth } => (*height, block, *depth, None),
+            TxState::Reverted {
+                height,
+                block,
+                depth,
+                message,
+            } => (*height, block, *depth, Some(message.clone())),
+            TxState::Unknown
+            | TxState::Pending
+            | TxState::SlotUsed
+            | TxState::Lapsed
+            | TxState::Expired { .. } => return None,
+        };
+        let attempt = look.state.attempts.get(index)?;
+        let effect = match (attempt.kind, reverted) {
+            (AttemptKind::Fill, _) => Effect::Fill,
+            (AttemptKind::Steps, None) => Effect::Success,
+            (AttemptKind::Steps, Some(message)) => Effect::Reverted(message),
+        };
+        Some(Landed {
+            observation: observation.clone(),
+            depth,
+            decided: Decided {
+                attempt: attempt.id,
+                at: GroundAt::Block(block.clone()),
+                height,
+                foreign: None,
+            },
+            tx_id: attempt.tx_id.clone(),
+            effect,
+        })
+    })
+}
+
+/// A decision stands until another block is seen in its place; once it is final, the slot closes.
+pub(super) fn after_decision(look: &Look<'_>, decided: &Decided, landed: Option<&Landed>) -> Verdict {
+    if let GroundAt::Dead(why) = &decided.at {
+        return match landed {
+            // The proof was wrong: it is seen in a block.
+            Some(_) => Verdict::Replaced,
+            None => Verdict::Close { by: why.clone() },
+        };
+    }
+    if look.state.decided_is_final {
+        return after_final_ground(look, landed);
+    }
+    let own = landed.filter(|_| decided.foreign.is_none());
+    let standing = match own {
+        // What was called reverted, in that very block, is a success: a node was wrong.
+        Some(own) if look.state.decided_by_revert && matches!(own.effect, Effect::Success) => {
+            BlockStands::Replaced
+        }
+        Some(own) if own.decided.attempt == decided.attempt && own.decided.at == decided.at => {
+            BlockStands::Canonical { depth: own.depth }
+        }
+        Some(_) => BlockStands::Replaced,
+        None if expired(look.seen).is_some() => BlockStands::Replaced,
+        None => followed_block(look),
+    };
+    match standing {
+        BlockStands::Canonical { depth } if depth < look.settings.finality => Verdict::Stands { depth },
+        BlockStands::Canonical { .. } if decided.foreign.is_some() => Verdict::GroundFinal,
+        BlockStands::Canonical { .. } => {
+            let attempts = &look.state.attempts;
+            let by = attempts.iter().find(|attempt| attempt.id == decided.attempt);
+            Verdict::Close {
+                by: by.map(|attempt| attempt.tx_id.clone()).unwrap_or_default(),
+            }
+        }
+        BlockStands::Replaced => Verdict::Replaced,
+        // A fork may have lost it. The same bytes can land once at most, so sending them again costs nothing.
+        BlockStands::Unknown if decided.foreign.is_none() && is_lost(look) => Verdict::Resend,
+        BlockStands::Unknown => Verdict::Wait,
+    }
+}
+
+/// Whether the node does not know the newest attempt, which was sent a while ago.
+pub(super) fn is_lost(look: &Look<'_>) -> bool {
+    let is_unknown = look
+        .seen
+        .last()
+        .is_some_and(|seen| seen.state == TxState::Unknown);
+    let since_sent = Instant::now().saturating_duration_since(look.state.last_sent);
+    is_unknown && since_sent >= super::absent::RESEND_AFTER && !look.state.asked
+}
+
+/// What decided is final, and was not ours: the slot closes when its own use is final too.
+pub(super) fn after_final_ground(look: &Look<'_>, landed: Option<&Landed>) -> Verdict {
+    let finality = look.settings.finality;
+    if let Some(landed) = landed {
+        return if landed.depth >= finality {
+            Verdict::Close {
+                by: landed.tx_id.clone(),
+            }
+        } else {
+            Verdict::Stands { depth: finality }
+        };
+    }
+    if !look.seen.iter().any(|seen| seen.state == TxState::SlotUsed) {
+        // A reorganisation has given the slot back: whatever comes after it waits for it.
+        return if is_lost(look) {
+            Verdict::Resend
+        } else {
+            Verdict::Stands { depth: finality }
+        };
+    }
+    if look.state.anchor.is_none() {
+        return new_anchor(look);
+    }
+    match followed_block(look) {
+        BlockStands::Canonical { depth } if depth >= finality => Verdict::CloseDecided,
+        BlockStands::Replaced => Verdict::DropAnchor,
+        BlockStands::Canonical { .. } | BlockStands::Unknown => Verdict::Stands { depth: finality },
+    }
+}
+
+pub(super) fn followed_block(look: &Look<'_>) -> BlockStands {
+    look.seen
+        .last()
+        .and_then(|observation| observation.block)
+        .unwrap_or(BlockStands::Unknown)
+}
