@@ -3,9 +3,10 @@
 //! A host service is asked on behalf of a call id; the table says which operation that is, so that a signature is
 //! given only inside `chain.build` and `chain.fill`, and a send only inside `chain.broadcast`, for that very attempt.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+
+use dashmap::DashMap;
 
 /// Operations of the boundary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,7 +72,7 @@ pub struct CallScope {
 #[derive(Debug, Default)]
 pub struct CallTable {
     next: AtomicU64,
-    open: Mutex<HashMap<u64, Arc<CallScope>>>,
+    open: DashMap<u64, Arc<CallScope>>,
 }
 
 impl CallTable {
@@ -79,7 +80,7 @@ impl CallTable {
     #[must_use]
     pub fn begin(self: &Arc<Self>, scope: CallScope) -> CallGuard {
         let id = self.next.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        self.lock().insert(id, Arc::new(scope));
+        self.open.insert(id, Arc::new(scope));
         CallGuard {
             table: Arc::clone(self),
             id,
@@ -89,15 +90,8 @@ impl CallTable {
     /// The scope of an open call of `instance`; another instance's calls can't be borrowed.
     #[must_use]
     pub fn scope(&self, instance: u64, call: u64) -> Option<Arc<CallScope>> {
-        self.lock()
-            .get(&call)
-            .filter(|scope| scope.instance == instance)
-            .cloned()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<CallScope>>> {
-        // Nothing panics while holding the lock, and a map of scopes is valid at every point.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        let scope = self.open.get(&call)?;
+        (scope.instance == instance).then(|| Arc::clone(&scope))
     }
 }
 
@@ -117,7 +111,7 @@ impl CallGuard {
 
 impl Drop for CallGuard {
     fn drop(&mut self) {
-        self.table.lock().remove(&self.id);
+        self.table.open.remove(&self.id);
     }
 }
 

@@ -6,10 +6,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::c_void;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use sdk_plugin::abi::buf::give;
 use sdk_plugin::abi::raw::{self, Call, CompleteFn, RunFn};
 use sdk_plugin::host::{Level, RpcRequest};
@@ -100,7 +101,7 @@ impl Bridge {
 
     /// Ends all that is under way for the plugin, then its threads. Waits; for ever, where its code does not return.
     pub(super) fn finish(&self) {
-        let mut asked = self.asked();
+        let mut asked = self.asked.lock();
         self.ending.store(true, Ordering::Release);
         for cancel in asked.values_mut() {
             if let Some(cancel) = cancel.take() {
@@ -109,25 +110,15 @@ impl Bridge {
             }
         }
         while !asked.is_empty() {
-            asked = self.answered.wait(asked).unwrap_or_else(PoisonError::into_inner);
+            self.answered.wait(&mut asked);
         }
         drop(asked);
         self.pool.finish();
     }
 
-    fn asked(&self) -> MutexGuard<'_, HashMap<u64, Option<oneshot::Sender<()>>>> {
-        // Nothing panics while holding the lock, and the map is valid at every point.
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn places(&self) -> MutexGuard<'_, Places> {
-        // As above.
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Stops a host call where that is possible; unknown ids are ignored.
     pub(super) fn cancel(&self, call_id: u64) {
-        let cancel = self.asked().get_mut(&call_id).and_then(Option::take);
+        let cancel = self.asked.lock().get_mut(&call_id).and_then(Option::take);
         if let Some(cancel) = cancel {
             // The receiver is gone where the service has just answered.
             let _ = cancel.send(());
@@ -150,7 +141,7 @@ impl Bridge {
         let (cancel, cancelled) = oneshot::channel();
         let bulkhead = self.calls.bulkhead(call.parent_id);
         {
-            let mut open = self.asked();
+            let mut open = self.asked.lock();
             // Set under this lock: a call that gets past it is waited for by `finish`.
             if self.ending.load(Ordering::Acquire) {
                 return Err(raw::E_SHUTDOWN);
@@ -158,7 +149,7 @@ impl Bridge {
             if open.contains_key(&call.call_id) {
                 return Err(raw::E_INVALID);
             }
-            if !self.places().take(&bulkhead, self.limits.host_calls) {
+            if !self.places.lock().take(&bulkhead, self.limits.host_calls) {
                 return Err(raw::E_OVERLOADED);
             }
             // A send is not stopped half-way: nobody could tell what became of it.
@@ -324,8 +315,8 @@ impl Completion {
         // On the plugin's own threads: its code might block. The pool is open as long as a host call is.
         bridge.pool.push(move || {
             complete(ctx.get(), status, give(body));
-            bridge.asked().remove(&call_id);
-            bridge.places().give_back(&bulkhead);
+            bridge.asked.lock().remove(&call_id);
+            bridge.places.lock().give_back(&bulkhead);
             bridge.answered.notify_all();
         });
     }

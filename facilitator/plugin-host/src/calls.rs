@@ -5,8 +5,8 @@
 //! back fill an instance's own bulkhead.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use sdk_plugin::ops::op;
 use sdk_plugin::{Fault, FaultKind};
 
@@ -98,11 +98,6 @@ struct Known {
 }
 
 impl OpenCalls {
-    fn lock(&self) -> MutexGuard<'_, Calls> {
-        // Nothing panics while holding the lock, and the maps are valid at every point.
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Enters a call; `on_behalf_of` is what host services are told for it, `cap` how many of its bulkhead there may be.
     pub(super) fn begin(
         &self,
@@ -111,7 +106,7 @@ impl OpenCalls {
         bulkhead: Bulkhead,
         cap: usize,
     ) -> Result<(), Fault> {
-        let mut calls = self.lock();
+        let mut calls = self.calls.lock();
         if call_id == 0 || calls.known.contains_key(&call_id) {
             return Err(Fault::internal(format!("call id {call_id} is not a fresh one")));
         }
@@ -135,7 +130,8 @@ impl OpenCalls {
 
     /// The call id host services are told for a claimed parent; 0 where that is no open call of this instance.
     pub(super) fn parent(&self, claimed: u64) -> u64 {
-        self.lock()
+        self.calls
+            .lock()
             .known
             .get(&claimed)
             .filter(|known| known.open)
@@ -144,14 +140,14 @@ impl OpenCalls {
 
     /// Whose places a host call takes that claims this parent.
     pub(super) fn bulkhead(&self, claimed: u64) -> Bulkhead {
-        let calls = self.lock();
+        let calls = self.calls.lock();
         let parent = calls.known.get(&claimed).filter(|known| known.open);
         parent.map_or_else(Bulkhead::own, |known| known.bulkhead.clone())
     }
 
     /// Notes a send within an open call; `false` when there is no such call.
     pub(super) fn begin_send(&self, claimed: u64) -> bool {
-        match self.lock().known.get_mut(&claimed) {
+        match self.calls.lock().known.get_mut(&claimed) {
             Some(known) if known.open => {
                 known.sends = known.sends.saturating_add(1);
                 true
@@ -162,20 +158,20 @@ impl OpenCalls {
 
     /// Takes a send back that the host refused before it did anything.
     pub(super) fn take_send_back(&self, claimed: u64) {
-        if let Some(known) = self.lock().known.get_mut(&claimed) {
+        if let Some(known) = self.calls.lock().known.get_mut(&claimed) {
             known.sends = known.sends.saturating_sub(1);
         }
     }
 
     /// Whether the call may still be handed to the plugin.
     pub(super) fn is_open(&self, call_id: u64) -> bool {
-        let calls = self.lock();
+        let calls = self.calls.lock();
         calls.known.get(&call_id).is_some_and(|known| known.open)
     }
 
     /// Nobody waits any more: from here on the call lends no rights. Whether it has sent something.
     pub(super) fn close(&self, call_id: u64) -> bool {
-        self.lock().known.get_mut(&call_id).is_some_and(|known| {
+        self.calls.lock().known.get_mut(&call_id).is_some_and(|known| {
             known.open = false;
             known.sends > 0
         })
@@ -183,7 +179,7 @@ impl OpenCalls {
 
     /// The plugin is done with it. Whether it has sent something.
     pub(super) fn end(&self, call_id: u64) -> bool {
-        let mut calls = self.lock();
+        let mut calls = self.calls.lock();
         let Some(known) = calls.known.remove(&call_id) else {
             return false;
         };

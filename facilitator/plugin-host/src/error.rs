@@ -1,10 +1,10 @@
 //! Why a plugin is not in service: one sentence that says what to do.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// A plugin that was not loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("plugin {}: {message}", .plugin.display())]
 pub struct PluginError {
     /// The file, or the id of a plugin without one.
     pub plugin: PathBuf,
@@ -43,11 +43,3 @@ impl PluginError {
         }
     }
 }
-
-impl fmt::Display for PluginError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "plugin {}: {}", self.plugin.display(), self.message)
-    }
-}
-
-impl std::error::Error for PluginError {}

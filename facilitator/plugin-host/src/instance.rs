@@ -3,13 +3,13 @@
 //! A completion finds its call by a number, not by a pointer: the `ctx` given to the plugin is a key into a table of
 //! this process. One that comes twice, late or for nothing finds no entry and touches no memory.
 
-use std::collections::HashMap;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use dashmap::DashMap;
 use sdk_plugin::abi::buf::Received;
 use sdk_plugin::abi::raw::{self, Buf, Bytes, Call, Plugin, SubmitFn};
 use sdk_plugin::ops::{ContextCall, Empty, FaultBody, Health, op};
@@ -102,7 +102,7 @@ struct Completed {
 }
 
 /// Every call into any plugin that was not completed, by the number that the plugin has as `ctx`.
-static PENDING: LazyLock<Mutex<HashMap<u64, Pending>>> = LazyLock::new(Mutex::default);
+static PENDING: LazyLock<DashMap<u64, Pending>> = LazyLock::new(DashMap::new);
 static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
 static STRAYS: AtomicU64 = AtomicU64::new(0);
 
@@ -112,25 +112,16 @@ pub fn stray_completions() -> u64 {
     STRAYS.load(Ordering::Relaxed)
 }
 
-fn pending() -> MutexGuard<'static, HashMap<u64, Pending>> {
-    // Nothing panics while holding the lock, and the map is valid at every point.
-    PENDING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Takes a pending call out of the table. A call of its own, so that the lock is free when the entry is dropped.
-fn take(key: u64) -> Option<Pending> {
-    pending().remove(&key)
-}
-
 fn settle(key: u64, status: i32, body: impl FnOnce(&Instance) -> Result<Vec<u8>, Fault>) -> bool {
-    let Some(Pending {
+    // The entry is out of the table, and the table's lock is free, before any of it is dropped.
+    let Some((_, pending)) = PENDING.remove(&key) else {
+        return false;
+    };
+    let Pending {
         instance,
         call_id,
         answer,
-    }) = take(key)
-    else {
-        return false;
-    };
+    } = pending;
     let body = body(&instance);
     let sent = instance.bridge.calls.end(call_id);
     // Nobody listens when the caller's time was over.
@@ -195,7 +186,7 @@ impl Instance {
         self.bridge.calls.begin(call_id, on_behalf_of, bulkhead, places)?;
         let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
-        pending().insert(
+        PENDING.insert(
             key,
             Pending {
                 instance: self.clone(),
@@ -321,7 +312,7 @@ impl Waiting<'_> {
         let (instance, key, call_id) = (self.instance.clone(), self.key, self.call_id);
         // Advisory: lost where the plugin's queue is full.
         self.instance.bridge.pool.try_push(move || {
-            if pending().contains_key(&key) {
+            if PENDING.contains_key(&key) {
                 (instance.functions.cancel)(instance.pointer.0, call_id);
             }
         });

@@ -37,16 +37,9 @@ impl fmt::Debug for Sha256Digest {
 }
 
 /// The text is not 64 hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a SHA-256 digest: write the 64 hex digits that `sha256sum` prints")]
 pub struct DigestError;
-
-impl fmt::Display for DigestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a SHA-256 digest: write the 64 hex digits that `sha256sum` prints")
-    }
-}
-
-impl std::error::Error for DigestError {}
 
 impl FromStr for Sha256Digest {
     type Err = DigestError;

@@ -3,8 +3,10 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+
+use parking_lot::{Condvar, Mutex};
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -26,7 +28,7 @@ struct Queue {
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Queue")
-            .field("waiting", &self.lock().waiting.len())
+            .field("waiting", &self.state.lock().waiting.len())
             .finish_non_exhaustive()
     }
 }
@@ -38,14 +40,9 @@ struct State {
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Work runs outside of the lock; a queue is valid at every point.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn work(&self) {
         loop {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             let work = loop {
                 if let Some(work) = state.waiting.pop_front() {
                     break work;
@@ -53,7 +50,7 @@ impl Queue {
                 if state.closed {
                     return;
                 }
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                self.changed.wait(&mut state);
             };
             drop(state);
             // A panic of ours must not cost the instance a thread; the payload's own drop could panic again.
@@ -78,11 +75,7 @@ impl Pool {
                 .name(format!("plugin {name}"))
                 .spawn(move || queue.work());
             match started {
-                Ok(thread) => pool
-                    .threads
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(thread),
+                Ok(thread) => pool.threads.lock().push(thread),
                 Err(error) => {
                     pool.close();
                     return Err(error);
@@ -103,7 +96,7 @@ impl Pool {
     }
 
     fn put(&self, work: Work, capacity: usize) -> bool {
-        let mut state = self.queue.lock();
+        let mut state = self.queue.state.lock();
         if state.closed || state.waiting.len() >= capacity {
             return false;
         }
@@ -115,14 +108,14 @@ impl Pool {
 
     /// Takes no more work and does what is waiting.
     fn close(&self) {
-        self.queue.lock().closed = true;
+        self.queue.state.lock().closed = true;
         self.queue.changed.notify_all();
     }
 
     /// Closes and waits until all work is done: for ever, where a plugin's code does not return.
     pub(super) fn finish(&self) {
         self.close();
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             // Errs only when the thread panicked, which `work` excludes.
             let _ = thread.join();

@@ -29,21 +29,14 @@ pub struct KeySpec {
 }
 
 /// Why a key can't be used. Names the key and where it should be, never what was there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("key {key}: {why}")]
 pub struct CustodyError {
     /// Name of the key.
     pub key: String,
     /// What is wrong, and what to do instead.
     pub why: String,
 }
-
-impl fmt::Display for CustodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "key {}: {}", self.key, self.why)
-    }
-}
-
-impl std::error::Error for CustodyError {}
 
 /// A private key. Both kinds wipe themselves when dropped.
 enum PrivateKey {

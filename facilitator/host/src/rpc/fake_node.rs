@@ -1,10 +1,11 @@
 //! A node for tests: a real HTTP server on the loopback interface that answers as it is told.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode as Status;
 use axum::response::{IntoResponse, Response};
+use parking_lot::Mutex;
 use sdk_plugin::Value;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -36,7 +37,7 @@ impl FakeNode {
             assert_eq!(request.uri().path(), format!("/{SECRET}"));
             let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
             let question: Value = serde_json::from_slice(&body).unwrap();
-            asked.lock().unwrap().push(question.clone());
+            asked.lock().push(question.clone());
             behave(question)
         }
         let asked = Arc::default();
@@ -85,7 +86,7 @@ impl FakeNode {
     }
 
     pub(crate) fn times_asked(&self) -> usize {
-        self.asked.lock().unwrap().len()
+        self.asked.lock().len()
     }
 }
 

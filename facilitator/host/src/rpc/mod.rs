@@ -33,12 +33,13 @@ mod tries_tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use base::nodes::{NodePools, NodeState};
+use parking_lot::Mutex;
 use sdk_plugin::host::{RpcCall, RpcResult};
 use sdk_plugin::{Fault, FaultKind};
 use tokio::task::JoinSet;
@@ -211,8 +212,7 @@ impl RpcPools {
         let deadline = Instant::now() + pool.limits().deadline;
         let _turn = pool.enter(traffic, deadline).await?;
         if traffic == Traffic::Engine {
-            // A set of tasks is valid whatever happened.
-            let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut probes = self.probes.lock();
             while probes.try_join_next().is_some() {}
             pool.probe(&mut probes, &question);
         }

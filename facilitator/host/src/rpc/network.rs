@@ -1,7 +1,6 @@
 //! What a pool is told about its network, and about who uses it.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
 use super::SecretUrl;
@@ -88,16 +87,9 @@ impl<S: Into<String>> FromIterator<S> for MethodList {
 }
 
 /// What is wrong with the description of a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("network {network}: {why}")]
 pub struct RpcConfigError {
     pub network: String,
     pub why: &'static str,
 }
-
-impl fmt::Display for RpcConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "network {}: {}", self.network, self.why)
-    }
-}
-
-impl std::error::Error for RpcConfigError {}

@@ -9,9 +9,7 @@
 use base::nodes::NodeState;
 use std::collections::BTreeMap;
 use std::error::Error as _;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -22,6 +20,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::url::SecretUrl;
@@ -75,23 +74,27 @@ const LEFT_SENDS_FOR: Duration = Duration::from_secs(60);
 const MAX_LACKING: usize = 64;
 
 /// Why an exchange with a node gave no answer. `Display` names no URL.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
     /// No connection, so nothing was sent.
+    #[error("could not be reached ({0})")]
     Connect(String),
+    #[error("did not answer in time")]
     TimedOut,
     /// The connection broke after the request may have been written.
+    #[error("broke the connection")]
     Broken,
+    #[error("answered HTTP {}", .0.as_u16())]
     Status(StatusCode, Option<Duration>),
-    TooLarge {
-        limit_bytes: usize,
-    },
+    #[error("answered more than {limit_bytes} bytes")]
+    TooLarge { limit_bytes: usize },
+    #[error("did not answer in JSON-RPC")]
     NotJsonRpc,
+    #[error("did not answer each call exactly once")]
     WrongIds,
     /// An error about the node itself, with this code.
-    Unwell {
-        code: i64,
-    },
+    #[error("answered that it can't serve now (error {code})")]
+    Unwell { code: i64 },
 }
 
 impl Failure {
@@ -151,21 +154,6 @@ impl Failure {
             | Self::NotJsonRpc
             | Self::WrongIds
             | Self::Unwell { .. } => Some(Duration::ZERO),
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(why) => write!(f, "could not be reached ({why})"),
-            Self::TimedOut => f.write_str("did not answer in time"),
-            Self::Broken => f.write_str("broke the connection"),
-            Self::Status(status, _) => write!(f, "answered HTTP {}", status.as_u16()),
-            Self::TooLarge { limit_bytes } => write!(f, "answered more than {limit_bytes} bytes"),
-            Self::NotJsonRpc => f.write_str("did not answer in JSON-RPC"),
-            Self::WrongIds => f.write_str("did not answer each call exactly once"),
-            Self::Unwell { code } => write!(f, "answered that it can't serve now (error {code})"),
         }
     }
 }
@@ -247,7 +235,7 @@ impl Node {
 
     /// Whether the engine has seen what it serves, and it has not failed since.
     pub(super) fn is_good(&self) -> bool {
-        self.lock().judged == Judged::Good
+        self.health.lock().judged == Judged::Good
     }
 
     /// Takes the engine's judgement: `None`, it serves what it should. Whether that is another one than before.
@@ -256,7 +244,7 @@ impl Node {
             None => Judged::Good,
             Some(why) => Judged::Aside(why.to_owned()),
         };
-        let mut health = self.lock();
+        let mut health = self.health.lock();
         let was_aside = matches!(health.judged, Judged::Aside(_));
         let is_aside = matches!(judged, Judged::Aside(_));
         health.judged = judged;
@@ -266,13 +254,13 @@ impl Node {
 
     /// Learns how long an answer took, or that one was waited for in vain for so long.
     pub(super) fn took(&self, time: Duration) {
-        let mut health = self.lock();
+        let mut health = self.health.lock();
         let usual = health.usual.unwrap_or(time);
         health.usual = Some(usual.saturating_add(time) / 2);
     }
 
     pub(super) fn usual(&self) -> Option<Duration> {
-        self.lock().usual
+        self.health.lock().usual
     }
 
     /// Whether another node that usually takes `fastest` is to be asked before it.
@@ -283,7 +271,7 @@ impl Node {
 
     /// It has said that it does not serve a method.
     pub(super) fn lacks(&self, method: &str, now: Instant) {
-        let mut health = self.lock();
+        let mut health = self.health.lock();
         if health.lacking.len() >= MAX_LACKING {
             health.lacking.clear();
         }
@@ -292,34 +280,34 @@ impl Node {
 
     /// Whether it serves all of these, as far as is known.
     pub(super) fn serves<'a>(&self, mut methods: impl Iterator<Item = &'a str>, now: Instant) -> bool {
-        let health = self.lock();
+        let health = self.health.lock();
         health.lacking.is_empty()
             || methods.all(|method| health.lacking.get(method).is_none_or(|until| *until <= now))
     }
 
     /// It has left a send without an answer.
     pub(super) fn left_a_send(&self, now: Instant) {
-        self.lock().leaves_sends = Some(now + LEFT_SENDS_FOR);
+        self.health.lock().leaves_sends = Some(now + LEFT_SENDS_FOR);
     }
 
     /// It has answered a send.
     pub(super) fn answered_a_send(&self) {
-        self.lock().leaves_sends = None;
+        self.health.lock().leaves_sends = None;
     }
 
     /// Whether it lately left a send without an answer.
     pub(super) fn may_leave_sends(&self, now: Instant) -> bool {
-        self.lock().leaves_sends.is_some_and(|until| until > now)
+        self.health.lock().leaves_sends.is_some_and(|until| until > now)
     }
 
     /// Whether it has failed only just now, and in a way that may pass at once.
     pub(super) fn may_be_asked_again(&self) -> bool {
-        let health = self.lock();
+        let health = self.health.lock();
         health.may_pass_at_once && health.failures_in_a_row <= MAX_IN_A_ROW
     }
 
     pub(super) fn standing(&self, now: Instant) -> Standing {
-        let health = self.lock();
+        let health = self.health.lock();
         match health.rest_until {
             Some(until) if until > now => Standing::Resting { until },
             Some(_) => Standing::Due,
@@ -328,7 +316,7 @@ impl Node {
     }
 
     pub(super) fn state(&self) -> NodeState {
-        let health = self.lock();
+        let health = self.health.lock();
         let aside = match &health.judged {
             Judged::Aside(why) => Some(format!("is not used: {why}")),
             Judged::NotYet | Judged::Good => None,
@@ -350,7 +338,7 @@ impl Node {
 
     /// What ailed it, if operators are to be told that it is back.
     pub(super) fn succeeded(&self, now: Instant) -> Option<String> {
-        let mut health = self.lock();
+        let mut health = self.health.lock();
         health.failures_in_a_row = 0;
         health.rest_until = None;
         let trouble = health.trouble.take();
@@ -364,7 +352,7 @@ impl Node {
 
     /// It has to show what it serves before it is asked again. One that showed it within `fresh` may go on.
     pub(super) fn doubt(&self, fresh: Duration, now: Instant) {
-        let mut health = self.lock();
+        let mut health = self.health.lock();
         let is_fresh = health
             .judged_at
             .is_some_and(|at| now.saturating_duration_since(at) < fresh);
@@ -379,7 +367,7 @@ impl Node {
         let Some(asked) = failure.rest() else {
             return false;
         };
-        let mut health = self.lock();
+        let mut health = self.health.lock();
         health.trouble = Some(failure.to_string());
         health.may_pass_at_once = failure.may_pass_at_once();
         // Many requests fail together when a node goes away: that is one failure.
@@ -398,11 +386,6 @@ impl Node {
         }
         health.is_said = true;
         true
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Health> {
-        // Plain values: valid whatever happened.
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One POST; the bytes of an answer that may be JSON-RPC.

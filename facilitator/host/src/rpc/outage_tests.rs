@@ -130,7 +130,7 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -141,7 +141,7 @@ impl std::io::Write for Log {
 
 impl Log {
     fn lines(&self, word: &str) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(self.0.lock().clone()).unwrap();
         assert!(!text.contains(SECRET), "{text}");
         let lines = text.lines().filter(|line| line.contains(word));
         lines.map(str::to_owned).collect()

@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::body::Bytes;
+use parking_lot::Mutex;
 use sdk_plugin::host::{RpcCall, RpcResult};
 use sdk_plugin::{Fault, FaultKind, HexBytes};
 use tokio::sync::Notify;
@@ -212,8 +213,7 @@ impl Pool {
     /// get all of the repetitions.
     pub(super) fn next_turn(&self, bytes: &HexBytes) -> usize {
         let key = self.hasher.hash_one(&bytes.0);
-        // Plain numbers: valid whatever happened.
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sent = self.sent.lock();
         if sent.len() >= MAX_SENT && !sent.contains_key(&key) {
             sent.clear();
         }

@@ -1,9 +1,8 @@
 //! The pools against real HTTP servers on the loopback interface.
 
-use std::sync::Mutex;
-
 use axum::http::StatusCode as Status;
 use axum::response::IntoResponse;
+use parking_lot::Mutex;
 use sdk_plugin::host::SendEncoding;
 use sdk_plugin::{HexBytes, Value};
 use serde_json::json;
@@ -333,7 +332,7 @@ async fn a_send_puts_the_bytes_in_and_stops_at_the_first_acceptance() {
     let answers = send(&pools(&[&no, &yes, &never])).await.unwrap();
     assert!(matches!(&answers[..], [RpcResult::Error(error), RpcResult::Ok(_)] if error.code == -32000));
     for node in [&no, &yes] {
-        let asked = node.asked.lock().unwrap();
+        let asked = node.asked.lock();
         assert_eq!(asked.len(), 1);
         assert_eq!(asked[0]["params"], json!(["0x0102ff", {"x": 1}]));
     }
@@ -374,13 +373,13 @@ async fn a_send_goes_to_the_second_node_only_when_the_first_did_not_answer() {
     let asked_at = Arc::new(Mutex::new(None));
     let seen = Arc::clone(&asked_at);
     let good = FakeNode::new(move |question| {
-        *seen.lock().unwrap() = Some(Instant::now());
+        *seen.lock() = Some(Instant::now());
         reply(&question, |call| json!({"result": call["method"]}))
     })
     .await;
     let began = Instant::now();
     assert_eq!(send(&pools(&[&hanging, &good])).await, Ok(vec![ok("a")]));
-    let waited = asked_at.lock().unwrap().unwrap() - began;
+    let waited = asked_at.lock().unwrap() - began;
     assert!(waited >= Duration::from_millis(300), "raced after {waited:?}");
 }
 
@@ -428,10 +427,7 @@ async fn bytes_go_out_in_base64_where_asked() {
         encoding: SendEncoding::Base64,
     };
     pools(&[&node]).send(NETWORK, sending, &list()).await.unwrap();
-    assert_eq!(
-        node.asked.lock().unwrap()[0]["params"],
-        json!({"deep": [{"x": "AQL/"}]})
-    );
+    assert_eq!(node.asked.lock()[0]["params"], json!({"deep": [{"x": "AQL/"}]}));
 }
 
 #[test]

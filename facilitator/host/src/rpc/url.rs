@@ -4,6 +4,7 @@
 //! Not guaranteed: the URL's memory is not wiped when it is dropped; it has to stay readable for as long as the
 //! process runs.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
@@ -27,24 +28,15 @@ pub struct SecretUrl {
 }
 
 /// Why a text is not a node's URL. Never contains the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
+    #[error("not a URL; write for instance https://rpc.example.com/v2/KEY")]
     Malformed,
+    #[error("a node's URL must begin with https:// or http://")]
     Scheme,
+    #[error("the user name and password in a URL must be percent-encoded ASCII")]
     UserInfo,
 }
-
-impl fmt::Display for UrlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "not a URL; write for instance https://rpc.example.com/v2/KEY",
-            Self::Scheme => "a node's URL must begin with https:// or http://",
-            Self::UserInfo => "the user name and password in a URL must be percent-encoded ASCII",
-        })
-    }
-}
-
-impl std::error::Error for UrlError {}
 
 impl SecretUrl {
     /// Takes `https://` or `http://` URLs; `user:password@` becomes HTTP Basic authentication.
@@ -140,19 +132,17 @@ impl fmt::Display for SecretUrl {
     }
 }
 
-/// RFC 3986 percent-decoding to UTF-8; `None` where the text is malformed.
+/// Percent-decoded UTF-8; `None` where the text is malformed, which the library would leave as it is.
 fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let pair = [rest.next()?, rest.next()?];
-            bytes.extend(hex::decode(pair).ok()?);
-        } else {
-            bytes.push(byte);
-        }
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !text.split('%').skip(1).all(is_escape) {
+        return None;
     }
-    String::from_utf8(bytes).ok()
+    let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
+    decoded.ok().map(Cow::into_owned)
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //! `tracing` knows targets at compile time only, so all plugins share the target `plugin`, and the line's fields say
 //! which plugin and which part of it speaks.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sdk_plugin::Value;
 use sdk_plugin::host::Level;
 use tokio::time::Instant;
@@ -70,8 +70,7 @@ impl Lines {
 
     /// Whether a line may pass now, and how many were dropped before it.
     fn admit(&self, now: Instant) -> Option<u64> {
-        // Three numbers: valid whatever happened.
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = self.bucket.lock();
         let earned = now.duration_since(bucket.refilled).as_nanos() / ONE_PER.as_nanos();
         if let Ok(earned) = u32::try_from(earned)
             && earned < BURST

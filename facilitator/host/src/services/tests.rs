@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use sdk_plugin::FaultKind;
 use sdk_plugin::host::{Job, RpcCall, RpcResult, SendEncoding, StoreCondition, StoreWrite, Suite};
 use serde_json::json;
@@ -53,10 +53,7 @@ impl AttemptBytes for FakeJournal {
 #[async_trait]
 impl PluginStore for FakeJournal {
     async fn store(&self, plugin: &str, request: StoreRequest) -> Result<StoreResponse, Fault> {
-        self.asked
-            .lock()
-            .unwrap()
-            .push((plugin.into(), format!("{request:?}")));
+        self.asked.lock().push((plugin.into(), format!("{request:?}")));
         Ok(StoreResponse::Written)
     }
 }
@@ -64,10 +61,7 @@ impl PluginStore for FakeJournal {
 #[async_trait]
 impl Jobs for FakeJournal {
     async fn job(&self, plugin: &str, request: JobRequest) -> Result<(), Fault> {
-        self.asked
-            .lock()
-            .unwrap()
-            .push((plugin.into(), format!("{request:?}")));
+        self.asked.lock().push((plugin.into(), format!("{request:?}")));
         Ok(())
     }
 }
@@ -260,7 +254,7 @@ async fn law3_law7_only_the_attempt_being_served_is_sent_with_the_journals_bytes
         .await;
     assert_eq!(allowed, [Operation::Broadcast]);
     assert_eq!(world.node.times_asked(), 1);
-    assert_eq!(world.node.asked.lock().unwrap()[0]["params"], json!(["0xabcd"]));
+    assert_eq!(world.node.asked.lock()[0]["params"], json!(["0xabcd"]));
 
     let broadcast = world.begin(Operation::Broadcast);
     for request in [
@@ -332,7 +326,7 @@ async fn law6_another_instances_call_lends_no_rights() {
         denied(stranger.job(guard.id(), schedule("j", Value::Null))).await;
     }
     assert_eq!(world.node.times_asked(), 0);
-    assert!(world.journal.asked.lock().unwrap().is_empty());
+    assert!(world.journal.asked.lock().is_empty());
 }
 
 #[tokio::test]
@@ -377,7 +371,6 @@ async fn rows_are_the_plugins_own_and_written_by_routes_and_jobs_only() {
             .journal
             .asked
             .lock()
-            .unwrap()
             .iter()
             .all(|(plugin, _)| plugin == "evm")
     );
@@ -423,7 +416,7 @@ async fn oversized_rows_and_jobs_never_reach_the_journal() {
         let fault = world.host.job(route.id(), request).await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::Invalid, "{fault}");
     }
-    assert!(world.journal.asked.lock().unwrap().is_empty());
+    assert!(world.journal.asked.lock().is_empty());
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Every message of the boundary in every shape: it arrives as it was sent, and its checked-in schema admits it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use plugin_host::{Limits, attach};
 use sdk_plugin::abi::guest::{entry, table};
 use sdk_plugin::abi::raw::Plugin;
@@ -47,7 +47,7 @@ struct Sayer(Mutex<HashMap<&'static str, usize>>);
 impl Sayer {
     fn say<T: DeserializeOwned>(&self, op: &'static str) -> Result<T, Fault> {
         let answers = sample::answers(op);
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = self.0.lock();
         let turn = turns.entry(op).or_default();
         let answer = answers
             .get(*turn)

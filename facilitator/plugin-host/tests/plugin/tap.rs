@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
 use std::path::Path;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
 
 use jsonschema::Validator;
+use parking_lot::{Mutex, MutexGuard};
 use sdk_plugin::abi::raw::{self, Buf, Bytes, Call, CompleteFn, Host, Instance, Plugin};
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ pub(crate) struct Crossed {
 static CROSSED: LazyLock<Mutex<Crossed>> = LazyLock::new(Mutex::default);
 
 pub(crate) fn crossed() -> MutexGuard<'static, Crossed> {
-    CROSSED.lock().unwrap_or_else(PoisonError::into_inner)
+    CROSSED.lock()
 }
 
 /// The checked-in schemas, by message.
@@ -109,10 +110,7 @@ extern "C" fn passed(ctx: *mut c_void, status: i32, response: Buf) {
 static HOSTS: Mutex<Option<Host>> = Mutex::new(None);
 
 fn host() -> Host {
-    HOSTS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .expect("an instance was made")
+    HOSTS.lock().expect("an instance was made")
 }
 
 extern "C" fn host_call(ctx: *mut c_void, instance: u64, call: *const Call) -> i32 {
@@ -127,7 +125,7 @@ extern "C" fn host_call(ctx: *mut c_void, instance: u64, call: *const Call) -> i
 
 /// The table of `plugin` with this tap around it. One instance of one plugin at a time.
 pub(crate) fn tap(plugin: &'static Plugin) -> Plugin {
-    *PLUGIN.lock().unwrap_or_else(PoisonError::into_inner) = Some(plugin);
+    *PLUGIN.lock() = Some(plugin);
     Plugin {
         create: Some(create),
         submit: Some(submit),
@@ -138,16 +136,13 @@ pub(crate) fn tap(plugin: &'static Plugin) -> Plugin {
 static PLUGIN: Mutex<Option<&'static Plugin>> = Mutex::new(None);
 
 fn plugin() -> &'static Plugin {
-    PLUGIN
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .expect("a plugin is tapped")
+    PLUGIN.lock().expect("a plugin is tapped")
 }
 
 extern "C" fn create(host: *const Host, id: u64, config: Bytes, error: *mut Buf) -> *mut Instance {
     // SAFETY: the host passes its table.
     let host = unsafe { *host };
-    *HOSTS.lock().unwrap_or_else(PoisonError::into_inner) = Some(host);
+    *HOSTS.lock() = Some(host);
     let table = Box::leak(Box::new(Host {
         call: Some(host_call),
         ..host
