@@ -7,6 +7,7 @@ pub mod cx;
 pub mod fault;
 pub mod host;
 pub mod manifest;
+pub mod operation;
 pub mod ops;
 pub mod request;
 #[cfg(feature = "schema")]

@@ -7,50 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
-
-/// Operations of the boundary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operation {
-    Supported,
-    Identify,
-    Verify,
-    Plan,
-    Judge,
-    Route,
-    Job,
-    SchemeCheck,
-    Check,
-    Lane,
-    Quote,
-    Build,
-    Fill,
-    Broadcast,
-    Observe,
-}
-
-impl Operation {
-    /// The operation's name in the ABI and in metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Supported => "x402.supported",
-            Self::Identify => "x402.identify",
-            Self::Verify => "x402.verify",
-            Self::Plan => "x402.plan",
-            Self::Judge => "x402.judge",
-            Self::Route => "x402.route",
-            Self::Job => "x402.job",
-            Self::SchemeCheck => "x402.check",
-            Self::Check => "chain.check",
-            Self::Lane => "chain.lane",
-            Self::Quote => "chain.quote",
-            Self::Build => "chain.build",
-            Self::Fill => "chain.fill",
-            Self::Broadcast => "chain.broadcast",
-            Self::Observe => "chain.observe",
-        }
-    }
-}
+pub use sdk_plugin::operation::OperationKind as Operation;
 
 /// What a call may do.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,9 +14,9 @@ use parking_lot::{Condvar, Mutex};
 use sdk_plugin::abi::buf::give;
 use sdk_plugin::abi::raw::{self, Call, CompleteFn, RunFn};
 use sdk_plugin::host::{Level, RpcRequest};
-use sdk_plugin::ops::{Empty, FaultBody, SleepRequest, service};
+use sdk_plugin::operation::{JobService, Operation, RpcService, SignService, SleepService, StoreService};
+use sdk_plugin::ops::{Empty, FaultBody, service};
 use sdk_plugin::{Fault, FaultKind, HostServices};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -217,30 +217,30 @@ impl Bridge {
             )));
         }
         match service {
-            service::RPC => Ok(Asked::Rpc(parse(service, request)?)),
-            service::SIGN if self.calls.parent(parent) == 0 => Err(Fault::denied(
+            RpcService::NAME => parse::<RpcService>(request).map(Asked::Rpc),
+            SignService::NAME if self.calls.parent(parent) == 0 => Err(Fault::denied(
                 "a signature needs the open chain.build or chain.fill it belongs to as its parent",
             )),
-            service::SIGN => Ok(Asked::Sign(parse(service, request)?)),
-            service::STORE => Ok(Asked::Store(parse(service, request)?)),
-            service::JOB => Ok(Asked::Job(parse(service, request)?)),
-            _ => Ok(Asked::Sleep(parse::<SleepRequest>(service, request)?.millis)),
+            SignService::NAME => parse::<SignService>(request).map(Asked::Sign),
+            StoreService::NAME => parse::<StoreService>(request).map(Asked::Store),
+            JobService::NAME => parse::<JobService>(request).map(Asked::Job),
+            _ => parse::<SleepService>(request).map(Asked::Sleep),
         }
     }
 
     async fn serve(&self, parent: u64, asked: Asked) -> Result<Vec<u8>, Fault> {
         let host = &self.host.0;
         let response = match asked {
-            Asked::Rpc(request) => encode(&host.rpc(parent, request).await?),
-            Asked::Sign(request) => encode(&host.sign(parent, request).await?),
-            Asked::Store(request) => encode(&host.store(parent, request).await?),
+            Asked::Rpc(request) => encode::<RpcService>(&host.rpc(parent, request).await?),
+            Asked::Sign(request) => encode::<SignService>(&host.sign(parent, request).await?),
+            Asked::Store(request) => encode::<StoreService>(&host.store(parent, request).await?),
             Asked::Job(request) => {
                 host.job(parent, request).await?;
-                encode(&Empty {})
+                encode::<JobService>(&Empty {})
             }
-            Asked::Sleep(millis) => {
-                host.sleep(parent, millis).await?;
-                encode(&Empty {})
+            Asked::Sleep(request) => {
+                host.sleep(parent, request.millis).await?;
+                encode::<SleepService>(&Empty {})
             }
         }?;
         if response.len() > self.message_bytes {
@@ -253,13 +253,15 @@ impl Bridge {
     }
 }
 
+type Request<O> = <O as Operation>::Request<'static>;
+
 /// A request for a host service, read.
 enum Asked {
-    Rpc(RpcRequest),
-    Sign(sdk_plugin::host::SignRequest),
-    Store(sdk_plugin::host::StoreRequest),
-    Job(sdk_plugin::host::JobRequest),
-    Sleep(u64),
+    Rpc(Request<RpcService>),
+    Sign(Request<SignService>),
+    Store(Request<StoreService>),
+    Job(Request<JobService>),
+    Sleep(Request<SleepService>),
 }
 
 /// Kinds with which a host service says that it did not begin.
@@ -279,11 +281,15 @@ fn refused_untouched(kind: FaultKind) -> bool {
     }
 }
 
-fn parse<T: DeserializeOwned>(service: &str, request: &[u8]) -> Result<T, Fault> {
-    serde_json::from_slice(request).map_err(|error| Fault::invalid(format!("request of {service}: {error}")))
+fn parse<O: Operation>(request: &[u8]) -> Result<Request<O>, Fault>
+where
+    Request<O>: DeserializeOwned,
+{
+    serde_json::from_slice(request)
+        .map_err(|error| Fault::invalid(format!("request of {}: {error}", O::NAME)))
 }
 
-fn encode<T: Serialize>(response: &T) -> Result<Vec<u8>, Fault> {
+fn encode<O: Operation>(response: &O::Response) -> Result<Vec<u8>, Fault> {
     serde_json::to_vec(response)
         .map_err(|error| Fault::internal(format!("the answer does not serialise: {error}")))
 }

@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
+use base::calls::Operation;
 use parking_lot::Mutex;
-use sdk_plugin::ops::op;
 use sdk_plugin::{Fault, FaultKind};
 
 /// Which calls share places: those of one network and one kind. A silent node, or a flood of verifies, fills its own places
@@ -31,13 +31,26 @@ enum Class {
 }
 
 impl Bulkhead {
-    pub(super) fn of(network: &str, operation: &str) -> Self {
+    pub(super) fn of(network: &str, operation: Operation) -> Self {
+        use Operation as O;
         Self {
             network: network.to_owned(),
             class: match operation {
-                op::VERIFY | op::ROUTE => Class::Verify,
-                op::IDENTIFY | op::PLAN => Class::Settle,
-                _ => Class::Engine,
+                O::Verify | O::Route => Class::Verify,
+                O::Identify | O::Plan => Class::Settle,
+                O::Supported
+                | O::Judge
+                | O::Job
+                | O::SchemeCheck
+                | O::Check
+                | O::Lane
+                | O::Quote
+                | O::Build
+                | O::Fill
+                | O::Broadcast
+                | O::Observe
+                | O::Start
+                | O::Health => Class::Engine,
             },
         }
     }
@@ -193,30 +206,33 @@ mod tests {
     use super::*;
 
     fn some() -> Bulkhead {
-        Bulkhead::of("eip155:1", op::VERIFY)
+        Bulkhead::of("eip155:1", Operation::Verify)
     }
 
     #[test]
     fn calls_of_another_network_or_kind_have_places_of_their_own() {
         let calls = OpenCalls::default();
         let (here, there) = ("eip155:1", "eip155:2");
-        assert_eq!(calls.begin(1, 1, Bulkhead::of(here, op::VERIFY), 1), Ok(()));
-        let full = calls.begin(2, 2, Bulkhead::of(here, op::ROUTE), 1);
+        assert_eq!(
+            calls.begin(1, 1, Bulkhead::of(here, Operation::Verify), 1),
+            Ok(())
+        );
+        let full = calls.begin(2, 2, Bulkhead::of(here, Operation::Route), 1);
         assert_eq!(full.expect_err("full").kind, FaultKind::Overloaded);
         let others = [
-            (there, op::VERIFY),
-            (here, op::PLAN),
-            (here, op::OBSERVE),
-            (there, op::SUPPORTED),
+            (there, Operation::Verify),
+            (here, Operation::Plan),
+            (here, Operation::Observe),
+            (there, Operation::Supported),
         ];
         for (id, (network, operation)) in (3..).zip(others) {
             assert_eq!(calls.begin(id, id, Bulkhead::of(network, operation), 1), Ok(()));
         }
-        assert_eq!(calls.bulkhead(1), Bulkhead::of(here, op::VERIFY));
+        assert_eq!(calls.bulkhead(1), Bulkhead::of(here, Operation::Verify));
         calls.close(1);
         assert_eq!(calls.bulkhead(1), Bulkhead::own(), "it lends nothing any more");
         calls.end(1);
-        assert_eq!(calls.begin(2, 2, Bulkhead::of(here, op::ROUTE), 1), Ok(()));
+        assert_eq!(calls.begin(2, 2, Bulkhead::of(here, Operation::Route), 1), Ok(()));
     }
 
     #[test]

@@ -12,10 +12,9 @@ use std::time::Duration;
 use dashmap::DashMap;
 use sdk_plugin::abi::buf::Received;
 use sdk_plugin::abi::raw::{self, Buf, Bytes, Call, Plugin, SubmitFn};
-use sdk_plugin::ops::{ContextCall, Empty, FaultBody, Health, op};
+use sdk_plugin::operation::{Health, PluginOperation, Start};
+use sdk_plugin::ops::{self, ContextCall, FaultBody};
 use sdk_plugin::{CallContext, Fault, FaultKind};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::bridge::Bridge;
@@ -166,15 +165,15 @@ impl Instance {
     /// One call about a network, from JSON to JSON. `on_behalf_of` is the id that host services are told.
     ///
     /// A fault is [`FaultKind::Indeterminate`] when the call handed a send to the host, whatever the plugin says.
-    pub(super) async fn call<Q: Serialize, A: DeserializeOwned>(
+    pub(super) async fn call<O: PluginOperation>(
         self: &Arc<Self>,
         call_id: u64,
         on_behalf_of: u64,
         network: &str,
-        op: &'static str,
-        request: &Q,
-    ) -> Result<A, Fault> {
-        let request = serde_json::to_vec(request)
+        request: O::Request<'_>,
+    ) -> Result<O::Response, Fault> {
+        let op = O::NAME;
+        let request = serde_json::to_vec(&request)
             .map_err(|error| Fault::internal(format!("the request of {op} does not serialise: {error}")))?;
         let (len, cap) = (request.len(), self.bridge.message_bytes);
         if len > cap {
@@ -182,7 +181,10 @@ impl Instance {
                 "the request of {op} has {len} bytes, the plugin takes {cap}"
             )));
         }
-        let (bulkhead, places) = (Bulkhead::of(network, op), self.bridge.limits.concurrent_calls);
+        let (bulkhead, places) = (
+            Bulkhead::of(network, O::KIND),
+            self.bridge.limits.concurrent_calls,
+        );
         self.bridge.calls.begin(call_id, on_behalf_of, bulkhead, places)?;
         let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
@@ -337,9 +339,9 @@ static OWN_CALLS: AtomicU64 = AtomicU64::new(1 << 63);
 
 impl HealthProbe {
     /// `plugin.health`. A plugin that does not know the operation is healthy.
-    pub async fn check(&self) -> Result<Health, Fault> {
-        match self.ask(op::HEALTH).await {
-            Err(fault) if fault.kind == FaultKind::Unsupported => Ok(Health {
+    pub async fn check(&self) -> Result<ops::Health, Fault> {
+        match self.call::<Health>().await {
+            Err(fault) if fault.kind == FaultKind::Unsupported => Ok(ops::Health {
                 healthy: true,
                 message: None,
             }),
@@ -349,17 +351,20 @@ impl HealthProbe {
 
     /// `plugin.start`. A plugin that does not know the operation has nothing to start.
     pub(super) async fn start(&self) -> Result<(), Fault> {
-        match self.ask::<Empty>(op::START).await {
+        match self.call::<Start>().await {
             Err(fault) if fault.kind != FaultKind::Unsupported => Err(fault),
             _ => Ok(()),
         }
     }
 
-    async fn ask<A: DeserializeOwned>(&self, op: &'static str) -> Result<A, Fault> {
+    async fn call<O>(&self) -> Result<O::Response, Fault>
+    where
+        O: for<'a> PluginOperation<Request<'a> = ContextCall<'a>>,
+    {
         let call_id = OWN_CALLS.fetch_add(1, Ordering::Relaxed);
         let request = ContextCall {
             context: std::borrow::Cow::Owned(CallContext::default()),
         };
-        self.0.call(call_id, 0, "", op, &request).await
+        self.0.call::<O>(call_id, 0, "", request).await
     }
 }

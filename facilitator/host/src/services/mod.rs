@@ -24,6 +24,9 @@ use sdk_plugin::host::{
     JobRequest, Level, MetricKind, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest,
     StoreResponse,
 };
+use sdk_plugin::operation::{
+    JobService, Operation as _, Right, RpcService, SignService, SleepService, StoreService,
+};
 use sdk_plugin::{Fault, HostServices, Value};
 
 use super::custody::Custody;
@@ -33,7 +36,6 @@ use base::clock::Clock;
 use base::limits::{job_fits, key_fits, write_fits};
 use journal::plugin_rows::{AttemptBytes, Jobs, PluginStore};
 use lines::Lines;
-use rights::Right;
 use telemetry::metrics::Metrics;
 
 /// Most writes in one request.
@@ -112,15 +114,15 @@ impl InstanceHost {
         let scope = self.host.calls.scope(self.grants.instance, call).ok_or_else(|| {
             Fault::denied(format!(
                 "{} is possible only while a call is being served, and {call} is none",
-                right.name()
+                rights::name(right)
             ))
         })?;
-        if rights::allows(scope.operation, right) {
+        if scope.operation.rights().contains(&right) {
             return Ok(scope);
         }
         Err(Fault::denied(format!(
             "{} is not possible inside {}",
-            right.name(),
+            rights::name(right),
             scope.operation.name()
         )))
     }
@@ -133,7 +135,7 @@ impl InstanceHost {
     }
 
     async fn rpc_checked(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
-        self.granted("rpc.v1")?;
+        self.granted(RpcService::NAME)?;
         let results = match request {
             RpcRequest::Read { network, calls } => {
                 let scope = self.scope(call, Right::Read)?;
@@ -181,7 +183,7 @@ impl InstanceHost {
     }
 
     fn sign_checked(&self, call: u64, request: &SignRequest) -> Result<Signature, Fault> {
-        self.granted("sign.v1")?;
+        self.granted(SignService::NAME)?;
         let scope = self.scope(call, Right::Sign)?;
         if scope.signing_key.as_deref() != Some(request.key.as_str()) {
             return Err(Fault::denied("only the key of the slot being built can sign"));
@@ -194,7 +196,7 @@ impl InstanceHost {
     }
 
     async fn store_checked(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
-        self.granted("store.v1")?;
+        self.granted(StoreService::NAME)?;
         match &request {
             StoreRequest::Get { key } => {
                 self.scope(call, Right::StoreRead)?;
@@ -224,8 +226,8 @@ impl InstanceHost {
     }
 
     async fn job_checked(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
-        self.granted("job.v1")?;
-        self.scope(call, Right::Job)?;
+        self.granted(JobService::NAME)?;
+        self.scope(call, Right::ScheduleJob)?;
         match &request {
             JobRequest::Schedule { job } => job_fits(job)?,
             JobRequest::Cancel { id } => key_fits("a job's id", id)?,
@@ -255,25 +257,25 @@ impl InstanceHost {
 impl HostServices for InstanceHost {
     async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
         let answer = self.rpc_checked(call, request).await;
-        self.noted("rpc.v1", answer)
+        self.noted(RpcService::NAME, answer)
     }
 
     async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
-        self.noted("sign.v1", self.sign_checked(call, &request))
+        self.noted(SignService::NAME, self.sign_checked(call, &request))
     }
 
     async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
         let answer = self.store_checked(call, request).await;
-        self.noted("store.v1", answer)
+        self.noted(StoreService::NAME, answer)
     }
 
     async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
         let answer = self.job_checked(call, request).await;
-        self.noted("job.v1", answer)
+        self.noted(JobService::NAME, answer)
     }
 
     async fn sleep(&self, _call: u64, millis: u64) -> Result<(), Fault> {
-        self.noted("sleep.v1", self.granted("sleep.v1"))?;
+        self.noted(SleepService::NAME, self.granted(SleepService::NAME))?;
         tokio::time::sleep(Duration::from_millis(millis)).await;
         Ok(())
     }

@@ -17,22 +17,12 @@ use sdk_plugin::HexBytes;
 
 const NETWORK: &str = "eip155:84532";
 const INSTANCE: u64 = 7;
-const ALL: [Operation; 15] = [
-    Operation::Supported,
+/// Operations that may use no service.
+const PURE: [Operation; 4] = [
     Operation::Identify,
-    Operation::Verify,
-    Operation::Plan,
     Operation::Judge,
-    Operation::Route,
-    Operation::Job,
-    Operation::SchemeCheck,
-    Operation::Check,
-    Operation::Lane,
-    Operation::Quote,
-    Operation::Build,
-    Operation::Fill,
-    Operation::Broadcast,
-    Operation::Observe,
+    Operation::Start,
+    Operation::Health,
 ];
 
 /// A journal, as far as services need one.
@@ -129,7 +119,7 @@ impl World {
     /// The operations inside which `ask` was not denied; whatever else it says.
     async fn allowed<T: fmt::Debug>(&self, ask: impl AsyncFn(u64) -> Result<T, Fault>) -> Vec<Operation> {
         let mut allowed = Vec::new();
-        for operation in ALL {
+        for &operation in Operation::ALL {
             let guard = self.begin(operation);
             match ask(guard.id()).await {
                 Ok(_) => allowed.push(operation),
@@ -212,6 +202,11 @@ fn schedule(id: &str, payload: Value) -> JobRequest {
     }
 }
 
+fn not_pure() -> Vec<Operation> {
+    let all = Operation::ALL.iter().copied();
+    all.filter(|operation| !PURE.contains(operation)).collect()
+}
+
 async fn denied<T: fmt::Debug>(answer: impl Future<Output = Result<T, Fault>>) {
     assert_eq!(answer.await.unwrap_err().kind, FaultKind::Denied);
 }
@@ -222,11 +217,7 @@ async fn law7_reads_happen_inside_calls_that_may_read_and_on_their_network_only(
     let allowed = world
         .allowed(async |call| world.host.rpc(call, read(NETWORK, "eth_call")).await)
         .await;
-    let pure = [Operation::Identify, Operation::Judge];
-    assert_eq!(
-        allowed,
-        ALL.into_iter().filter(|o| !pure.contains(o)).collect::<Vec<_>>()
-    );
+    assert_eq!(allowed, not_pure());
     let asked = world.node.times_asked();
 
     let verify = world.begin(Operation::Verify);
@@ -317,7 +308,7 @@ async fn law6_another_instances_call_lends_no_rights() {
         },
         world.resources.clone(),
     );
-    for operation in ALL {
+    for &operation in Operation::ALL {
         let guard = world.begin(operation);
         denied(stranger.rpc(guard.id(), read(NETWORK, "eth_call"))).await;
         denied(stranger.rpc(guard.id(), send(NETWORK, "1", "eth_sendRawTransaction"))).await;
@@ -354,8 +345,7 @@ async fn rows_are_the_plugins_own_and_written_by_routes_and_jobs_only() {
     let allowed = world
         .allowed(async |call| world.host.store(call, get.clone()).await)
         .await;
-    let pure = [Operation::Identify, Operation::Judge];
-    let readers: Vec<Operation> = ALL.into_iter().filter(|o| !pure.contains(o)).collect();
+    let readers = not_pure();
     assert_eq!(allowed, readers);
     let scan = StoreRequest::Scan {
         prefix: "k".into(),
