@@ -1,4 +1,6 @@
-//! Handlers that live behind the boundary, looking like any other to the core.
+//! Handlers on the other side of the boundary: the two traits, as calls across the C ABI.
+//!
+//! Assumes that each call has a `Cx` with a call id of its own.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use sdk_plugin::chain::{
     Attempt, Bid, Built, Evidence, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, Watch,
 };
 use sdk_plugin::host::Job;
-use sdk_plugin::operation::{self as operation, PluginOperation};
+use sdk_plugin::operation::{self, PluginOperation};
 use sdk_plugin::ops;
 use sdk_plugin::scheme::{
     Identity, Judgement, Plan, Planned, RouteRequest, RouteResponse, SchemeCheck, Step, Supported, Verdict,
@@ -18,7 +20,7 @@ use sdk_plugin::{
 
 use super::instance::Instance;
 
-/// A scheme of a loaded plugin. Each call needs a `Cx` with a call id of its own.
+/// A scheme of a loaded plugin.
 #[derive(Debug)]
 pub struct RemoteScheme {
     instance: Arc<Instance>,
@@ -46,7 +48,7 @@ impl RemoteScheme {
     }
 }
 
-/// The context, with the scheme that is asked in it.
+/// The context with the scheme that is called.
 fn with_scheme<'a>(context: &'a CallContext, scheme: &str) -> Cow<'a, CallContext> {
     if context.scheme == scheme {
         return Cow::Borrowed(context);
@@ -107,7 +109,7 @@ impl SchemeHandler for RemoteScheme {
         self.call::<operation::Route>(cx, request).await
     }
 
-    /// A plugin that does not know the operation was built before it, and is ready.
+    /// A plugin that does not know the operation is older than it, and counts as ready.
     async fn check(&self, cx: &Cx) -> Result<SchemeCheck, Fault> {
         let context = self.context(cx);
         let answer = self.call::<operation::SchemeCheck>(cx, ops::ContextCall { context });
@@ -127,7 +129,7 @@ impl SchemeHandler for RemoteScheme {
     }
 }
 
-/// A driver of a loaded plugin. Each call needs a `Cx` with a call id of its own.
+/// A driver of a loaded plugin.
 #[derive(Debug)]
 pub struct RemoteDriver {
     instance: Arc<Instance>,
@@ -139,8 +141,8 @@ impl RemoteDriver {
     }
 }
 
-/// Operations of drivers are asked of no scheme.
-fn plain(cx: &Cx) -> Cow<'_, CallContext> {
+/// The context of a driver's operation, which belongs to no scheme.
+fn without_scheme(cx: &Cx) -> Cow<'_, CallContext> {
     with_scheme(cx.context(), "")
 }
 
@@ -148,7 +150,7 @@ fn plain(cx: &Cx) -> Cow<'_, CallContext> {
 impl ChainDriver for RemoteDriver {
     async fn check(&self, cx: &Cx, network: &Network) -> Result<Readiness, Fault> {
         let request = ops::CheckCall {
-            context: plain(cx),
+            context: without_scheme(cx),
             network: Cow::Borrowed(network),
         };
         call::<operation::Check>(&self.instance, cx, request).await
@@ -156,7 +158,7 @@ impl ChainDriver for RemoteDriver {
 
     async fn lane(&self, cx: &Cx, lane: &Lane) -> Result<LaneState, Fault> {
         let request = ops::LaneCall {
-            context: plain(cx),
+            context: without_scheme(cx),
             lane: Cow::Borrowed(lane),
         };
         call::<operation::Lane>(&self.instance, cx, request).await
@@ -164,7 +166,7 @@ impl ChainDriver for RemoteDriver {
 
     async fn quote(&self, cx: &Cx, lane: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault> {
         let request = ops::QuoteCall {
-            context: plain(cx),
+            context: without_scheme(cx),
             lane: Cow::Borrowed(lane),
             previous: previous.map(Cow::Borrowed),
         };
@@ -173,7 +175,7 @@ impl ChainDriver for RemoteDriver {
 
     async fn build(&self, cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Result<Built, Fault> {
         let request = ops::BuildCall {
-            context: plain(cx),
+            context: without_scheme(cx),
             slot: Cow::Borrowed(slot),
             bid: Cow::Borrowed(bid),
             steps: Cow::Borrowed(steps),
@@ -183,7 +185,7 @@ impl ChainDriver for RemoteDriver {
 
     async fn fill(&self, cx: &Cx, slot: &Slot, bid: &Bid) -> Result<Built, Fault> {
         let request = ops::FillCall {
-            context: plain(cx),
+            context: without_scheme(cx),
             slot: Cow::Borrowed(slot),
             bid: Cow::Borrowed(bid),
         };
@@ -192,7 +194,7 @@ impl ChainDriver for RemoteDriver {
 
     async fn broadcast(&self, cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault> {
         let request = ops::BroadcastCall {
-            context: plain(cx),
+            context: without_scheme(cx),
             attempt: Cow::Borrowed(attempt),
         };
         call::<operation::Broadcast>(&self.instance, cx, request).await
@@ -200,7 +202,7 @@ impl ChainDriver for RemoteDriver {
 
     async fn observe(&self, cx: &Cx, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
         let request = ops::ObserveCall {
-            context: plain(cx),
+            context: without_scheme(cx),
             watches: Cow::Borrowed(watches),
         };
         let reply = call::<operation::Observe>(&self.instance, cx, request).await?;

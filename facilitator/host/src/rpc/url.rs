@@ -1,8 +1,6 @@
-//! The address of a node. Operators' URLs carry API keys in user info, path and query, so that nothing but the host
-//! name may ever be shown.
+//! The URL of a node. It may hold API keys in user info, path and query, so only the host name may be shown.
 //!
-//! Not guaranteed: the URL's memory is not wiped when it is dropped; it has to stay readable for as long as the
-//! process runs.
+//! Not guaranteed: the URL's memory is not wiped when it is dropped. It must stay readable while the process runs.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,10 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::Uri;
 use hyper::header::HeaderValue;
 
-/// Parts of a URL shorter than this are not worth hiding in a node's error text: `v2`, `mainnet`, `rpc`.
+/// Shorter parts of a URL are not hidden in a node's error text: `v2`, `mainnet`, `rpc`.
 const SHORTEST_SECRET: usize = 8;
 
-/// What stands in a text where a secret was.
+/// Replaces a secret in a text.
 const REDACTED: &str = "[redacted]";
 
 /// A node's `http` or `https` URL. `Debug` and `Display` show the host name only.
@@ -27,7 +25,7 @@ pub struct SecretUrl {
     secrets: Vec<String>,
 }
 
-/// Why a text is not a node's URL. Never contains the text.
+/// Why a text is not the URL of a node. Never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     #[error("not a URL; write for instance https://rpc.example.com/v2/KEY")]
@@ -39,7 +37,7 @@ pub enum UrlError {
 }
 
 impl SecretUrl {
-    /// Takes `https://` or `http://` URLs; `user:password@` becomes HTTP Basic authentication.
+    /// Parses an `https://` or `http://` URL; `user:password@` becomes HTTP Basic authentication.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         let uri: Uri = text.trim().parse().map_err(|_| UrlError::Malformed)?;
         match uri.scheme_str() {
@@ -52,8 +50,8 @@ impl SecretUrl {
             .ok_or(UrlError::Malformed)?
             .to_owned();
         let authority = uri.authority().ok_or(UrlError::Malformed)?.as_str();
-        let (user_info, bare) = match authority.rsplit_once('@') {
-            Some((user_info, bare)) => (Some(user_info), bare),
+        let (user_info, host_and_port) = match authority.rsplit_once('@') {
+            Some((user_info, rest)) => (Some(user_info), rest),
             None => (None, authority),
         };
 
@@ -80,7 +78,7 @@ impl SecretUrl {
 
         let uri = Uri::builder()
             .scheme(uri.scheme_str().unwrap_or("https"))
-            .authority(bare)
+            .authority(host_and_port)
             .path_and_query(path_and_query)
             .build()
             .map_err(|_| UrlError::Malformed)?;
@@ -92,13 +90,13 @@ impl SecretUrl {
         })
     }
 
-    /// The host name, without port: all that may be shown.
+    /// The host name, without port: the only part that may be shown.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Host and port, as written: to tell nodes apart, not to be shown.
+    /// Host and port, as written: to distinguish nodes, not to be shown.
     #[must_use]
     pub fn address(&self) -> &str {
         self.uri.authority().map_or("", |authority| authority.as_str())
@@ -112,7 +110,7 @@ impl SecretUrl {
         self.authorization.as_ref()
     }
 
-    /// The text of a node's error without the parts of its URL that may be keys: proxies like to echo them.
+    /// The text of a node's error without the parts of the URL that may be keys: proxies often echo them.
     pub(super) fn redact(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| {
             text.replace(secret.as_str(), REDACTED)
@@ -150,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t16_only_the_host_is_ever_shown() {
+    fn t16_only_the_host_is_shown() {
         let url =
             SecretUrl::parse("https://user:pass%40word@rpc.example.com:8443/v2/KEYKEYKEY?token=TOKENTOKEN")
                 .unwrap();
@@ -169,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_node_url_is_refused_without_being_repeated() {
+    fn an_invalid_url_is_refused_without_being_repeated() {
         for (text, error) in [
             ("", UrlError::Malformed),
             ("rpc.example.com", UrlError::Scheme),

@@ -30,7 +30,7 @@ use sdk_plugin::operation::{
 use sdk_plugin::{Fault, HostServices, Value};
 
 use super::custody::Custody;
-use super::rpc::{MethodList, RpcPools, Sending};
+use super::rpc::{MethodList, RpcPools, SendRequest};
 use base::calls::{CallScope, CallTable};
 use base::clock::Clock;
 use base::limits::{job_fits, key_fits, write_fits};
@@ -170,13 +170,13 @@ impl InstanceHost {
                 let bytes = bytes.ok_or_else(|| {
                     Fault::denied(format!("the journal holds no bytes of attempt {attempt_id}"))
                 })?;
-                let sending = Sending {
+                let request = SendRequest {
                     method: &method,
                     params: &params,
                     bytes: &bytes,
                     encoding,
                 };
-                self.host.rpc.send(&network, sending, sends).await?
+                self.host.rpc.send(&network, request, sends).await?
             }
         };
         Ok(RpcResponse { results })

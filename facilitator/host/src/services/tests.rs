@@ -218,7 +218,7 @@ async fn law7_reads_happen_inside_calls_that_may_read_and_on_their_network_only(
         .allowed(async |call| world.host.rpc(call, read(NETWORK, "eth_call")).await)
         .await;
     assert_eq!(allowed, not_pure());
-    let asked = world.node.times_asked();
+    let asked = world.node.request_count();
 
     let verify = world.begin(Operation::Verify);
     denied(world.host.rpc(verify.id(), read("eip155:1", "eth_call"))).await;
@@ -229,7 +229,7 @@ async fn law7_reads_happen_inside_calls_that_may_read_and_on_their_network_only(
             .rpc(verify.id(), read(NETWORK, "eth_sendRawTransaction")),
     )
     .await;
-    assert_eq!(world.node.times_asked(), asked);
+    assert_eq!(world.node.request_count(), asked);
 }
 
 #[tokio::test]
@@ -244,8 +244,8 @@ async fn law3_law7_only_the_attempt_being_served_is_sent_with_the_journals_bytes
         })
         .await;
     assert_eq!(allowed, [Operation::Broadcast]);
-    assert_eq!(world.node.times_asked(), 1);
-    assert_eq!(world.node.asked.lock()[0]["params"], json!(["0xabcd"]));
+    assert_eq!(world.node.request_count(), 1);
+    assert_eq!(world.node.requests.lock()[0]["params"], json!(["0xabcd"]));
 
     let broadcast = world.begin(Operation::Broadcast);
     for request in [
@@ -257,7 +257,7 @@ async fn law3_law7_only_the_attempt_being_served_is_sent_with_the_journals_bytes
     ] {
         denied(world.host.rpc(broadcast.id(), request)).await;
     }
-    assert_eq!(world.node.times_asked(), 1);
+    assert_eq!(world.node.request_count(), 1);
 }
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn law3_an_attempt_that_the_journal_does_not_hold_is_not_sent() {
             .rpc(guard.id(), send(NETWORK, "2", "eth_sendRawTransaction")),
     )
     .await;
-    assert_eq!(world.node.times_asked(), 0);
+    assert_eq!(world.node.request_count(), 0);
 }
 
 #[tokio::test]
@@ -316,7 +316,7 @@ async fn law6_another_instances_call_lends_no_rights() {
         denied(stranger.store(guard.id(), write("k", json!(1)))).await;
         denied(stranger.job(guard.id(), schedule("j", Value::Null))).await;
     }
-    assert_eq!(world.node.times_asked(), 0);
+    assert_eq!(world.node.request_count(), 0);
     assert!(world.journal.asked.lock().is_empty());
 }
 
