@@ -1,7 +1,7 @@
-//! Which calls into plugins are being served, and what each of them may do.
+//! The open calls into plugins, and what each of them may do.
 //!
-//! A host service is asked on behalf of a call id; the table says which operation that is, so that a signature is
-//! given only inside `chain.build` and `chain.fill`, and a send only inside `chain.broadcast`, for that very attempt.
+//! A plugin calls a host service on behalf of a call id. The table has the operation of that call, so that a signature is
+//! given only inside `chain.build` and `chain.fill`, and a send only inside `chain.broadcast`, for that one attempt.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,20 +12,20 @@ pub use sdk_plugin::operation::OperationKind as Operation;
 /// What a call may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallScope {
-    /// The plugin instance being called.
+    /// The plugin instance that is called.
     pub instance: u64,
     pub operation: Operation,
-    /// CAIP-2 of the only network it may read from.
+    /// The only network that it may read from, CAIP-2.
     pub network: String,
-    /// The key it may sign with: set for `chain.build` and `chain.fill` alone.
+    /// The key that it may sign with: only for `chain.build` and `chain.fill`.
     pub signing_key: Option<String>,
-    /// The journaled attempt it may send: set for `chain.broadcast` alone.
+    /// The journaled attempt that it may send: only for `chain.broadcast`.
     pub attempt: Option<String>,
-    /// The only node of the network that answers its reads, counted from 0; `None`: whichever is well.
+    /// The only node that answers its reads, counted from 0; `None` for any healthy node.
     pub node: Option<usize>,
 }
 
-/// All calls being served.
+/// All open calls.
 #[derive(Debug, Default)]
 pub struct CallTable {
     next: AtomicU64,
@@ -44,7 +44,7 @@ impl CallTable {
         }
     }
 
-    /// The scope of an open call of `instance`; another instance's calls can't be borrowed.
+    /// The scope of an open call of `instance`; `None` for calls of another instance.
     #[must_use]
     pub fn scope(&self, instance: u64, call: u64) -> Option<Arc<CallScope>> {
         let scope = self.open.get(&call)?;
@@ -52,7 +52,7 @@ impl CallTable {
     }
 }
 
-/// Keeps a call open.
+/// Keeps a call open until it is dropped.
 #[derive(Debug)]
 pub struct CallGuard {
     table: Arc<CallTable>,

@@ -7,7 +7,7 @@ use sdk_plugin::ops::service;
 use super::Engine;
 use super::settlement::Settlement;
 use crate::registry::Kind;
-use base::limits::{job_fits, write_fits};
+use base::limits::{check_job, check_write};
 use journal::Event;
 
 /// Store writes and jobs that come with one plan or judgement, each.
@@ -28,10 +28,10 @@ pub(super) fn check(writes: &[StoreWrite], jobs: &[Job], kind: &Kind) -> Result<
         }
     }
     for write in writes {
-        write_fits(write).map_err(|fault| fault.message)?;
+        check_write(write).map_err(|fault| fault.message)?;
     }
     for job in jobs {
-        job_fits(job).map_err(|fault| fault.message)?;
+        check_job(job).map_err(|fault| fault.message)?;
         if job.scheme != kind.scheme || job.network != kind.network.id() {
             return Err(format!(
                 "the job {:?} for {} on {}, and it is {} on {}",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Engine, lock};
-use base::allowed::{self, Allowed};
+use base::allowed_releases::{self as allowed, AllowedRelease};
 use journal::{Answer, CommitError, Event, JournalError, Query, SettlementRow, WithheldRow};
 
 /// Between two looks at the file.
@@ -114,7 +114,7 @@ impl Engine {
     }
 
     /// Lets these be released: the next equal request of each gets `success`.
-    async fn allow_releases(self: &Arc<Self>, allowed: &[Allowed]) -> Result<(), CommitError> {
+    async fn allow_releases(self: &Arc<Self>, allowed: &[AllowedRelease]) -> Result<(), CommitError> {
         let withheld = self.withheld().await?;
         let is_allowed = |row: &SettlementRow| {
             allowed

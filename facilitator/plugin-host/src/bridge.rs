@@ -249,7 +249,7 @@ impl Bridge {
         if response.len() > self.message_bytes {
             let (len, cap) = (response.len(), self.message_bytes);
             return Err(Fault::invalid(format!(
-                "the answer has {len} bytes, the plugin takes {cap}: ask for less at once, or raise maxMessageBytes in its manifest"
+                "the answer has {len} bytes, the plugin takes {cap}: request less at once, or raise maxMessageBytes in its manifest"
             )));
         }
         Ok(response)

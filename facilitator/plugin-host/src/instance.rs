@@ -1,7 +1,7 @@
 //! One instance of a plugin: calls into it, their completions, and its end.
 //!
 //! A completion finds its call by a number and not by a pointer: the `ctx` that the plugin receives is a key of a table in
-//! this process. A completion that comes twice, late or unasked finds no entry and touches no memory.
+//! this process. A completion that comes twice, too late or without a call finds no entry and touches no memory.
 
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -14,7 +14,7 @@
 //! | `pool` | the threads of an instance |
 //!
 //! What a plugin can do to the core is bounded: it runs only on its own threads, an answer has a deadline and a largest
-//! size, calls and host calls have limits, and a completion that comes twice, late or unasked finds no call to complete.
+//! size, calls and host calls have limits, and a completion that comes twice, too late or without a call completes nothing.
 //! Not bounded is code that writes through invalid pointers or ends the process: pin the files that you trust.
 
 #![cfg_attr(

@@ -209,7 +209,7 @@ async fn run_on_thread(
         )),
         Err(_) => {
             let message = format!(
-                "it did not make an instance within {} ms: I/O belongs in plugin.start; tell its author",
+                "it did not make an instance within {} ms: I/O belongs in plugin.start; report this to its author",
                 limits.create_timeout.as_millis()
             );
             Err(PluginError::new(plugin, ErrorKind::Start, message))

@@ -22,7 +22,7 @@ use super::pin::Sha256Digest;
 const MAX_FILE_BYTES: u64 = 512 << 20;
 /// Largest manifest in bytes.
 const MAX_MANIFEST_BYTES: usize = 256 << 10;
-/// The range of message sizes, in bytes, that a manifest may ask for.
+/// The range of message sizes, in bytes, that a manifest may request.
 const MESSAGE_BYTES: std::ops::RangeInclusive<u32> = (64 << 10)..=(64 << 20);
 
 /// The manifest and the digest of a plugin file.
@@ -166,7 +166,7 @@ fn check(manifest: &Manifest) -> Result<(), String> {
     {
         let known = service::ALL.join(", ");
         return Err(format!(
-            "asks for the host service {unknown:?}, which is unknown: there are {known}"
+            "lists the host service {unknown:?}, which is unknown: there are {known}"
         ));
     }
     if let Some(bytes) = max_message_bytes
@@ -174,7 +174,7 @@ fn check(manifest: &Manifest) -> Result<(), String> {
     {
         let (from, to) = (MESSAGE_BYTES.start(), MESSAGE_BYTES.end());
         return Err(format!(
-            "asks for messages of {bytes} bytes: write {from} to {to}"
+            "requests messages of {bytes} bytes: write {from} to {to}"
         ));
     }
     check_schema(config_schema).map_err(|error| format!("has a configSchema that is no JSON schema: {error}"))

@@ -38,7 +38,7 @@ impl Bridge {
     }
 }
 
-/// The bridge behind a table's `ctx`.
+/// The bridge that a table's `ctx` points to.
 ///
 /// # Safety
 /// `ctx` is null or the one that [`Bridge::table`] wrote.
@@ -78,7 +78,7 @@ extern "C" fn log(
     fields: Bytes,
 ) {
     catch_panics((), || {
-        // SAFETY: the plugin hands back the table's `ctx` and lends the texts for this call (R2).
+        // SAFETY: the plugin returns the table's `ctx` and lends the texts for this call (R2).
         let (bridge, target, message, fields) = unsafe {
             (
                 bridge(ctx),
@@ -116,14 +116,14 @@ extern "C" fn log_level(_ctx: *mut c_void) -> i32 {
 
 extern "C" fn now_unix_ns(ctx: *mut c_void) -> u64 {
     catch_panics(0, || {
-        // SAFETY: the plugin hands back the table's `ctx`.
+        // SAFETY: the plugin returns the table's `ctx`.
         unsafe { bridge(ctx) }.map_or(0, |bridge| bridge.host.0.now_unix_ns())
     })
 }
 
 extern "C" fn metric(ctx: *mut c_void, _instance_id: u64, kind: i32, name: Bytes, value: f64, labels: Bytes) {
     catch_panics((), || {
-        // SAFETY: the plugin hands back the table's `ctx` and lends the texts for this call (R2).
+        // SAFETY: the plugin returns the table's `ctx` and lends the texts for this call (R2).
         let (bridge, name, labels) = unsafe {
             (
                 bridge(ctx),
@@ -150,7 +150,7 @@ extern "C" fn metric(ctx: *mut c_void, _instance_id: u64, kind: i32, name: Bytes
 
 extern "C" fn call(ctx: *mut c_void, instance_id: u64, call: *const Call) -> i32 {
     catch_panics(raw::E_INTERNAL, || {
-        // SAFETY: the plugin hands back the table's `ctx` and lends the call (R2).
+        // SAFETY: the plugin returns the table's `ctx` and lends the call (R2).
         let (bridge, call) = unsafe { (bridge(ctx), read_sized(call)) };
         let (Some(bridge), Ok(call)) = (bridge, call) else {
             return raw::E_INVALID;
@@ -178,7 +178,7 @@ extern "C" fn call(ctx: *mut c_void, instance_id: u64, call: *const Call) -> i32
 
 extern "C" fn cancel(ctx: *mut c_void, _instance_id: u64, call_id: u64) {
     catch_panics((), || {
-        // SAFETY: the plugin hands back the table's `ctx`.
+        // SAFETY: the plugin returns the table's `ctx`.
         if let Some(bridge) = unsafe { bridge(ctx) } {
             bridge.cancel(call_id);
         }
@@ -187,7 +187,7 @@ extern "C" fn cancel(ctx: *mut c_void, _instance_id: u64, call_id: u64) {
 
 extern "C" fn spawn(ctx: *mut c_void, _instance_id: u64, run: Option<RunFn>, task: *mut c_void) {
     catch_panics((), || {
-        // SAFETY: the plugin hands back the table's `ctx`.
+        // SAFETY: the plugin returns the table's `ctx`.
         if let (Some(bridge), Some(run)) = (unsafe { bridge(ctx) }, run) {
             bridge.spawn(run, PluginPointer(task));
         }

@@ -2,8 +2,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`network`] | a network's nodes and limits, and lists of methods |
-//! | [`url`] | a node's URL, which may hold API keys |
+//! | `network` | a network's nodes and limits, and lists of methods |
+//! | `url` | a node's URL, which may hold API keys |
 //! | `read`, `send` | one request to a network: which nodes it tries, and what its result is |
 //! | `retries` | the nodes that one request has tried, and the rounds in which it retries some of them |
 //! | `pool`, `selection` | the nodes of one network, and the order in which a request tries them |

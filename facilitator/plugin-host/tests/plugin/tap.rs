@@ -1,6 +1,6 @@
 //! A tap between host and plugin: every message that crosses is checked against its checked-in schema.
 //!
-//! It speaks the ABI to both sides: to the host it is a plugin, to the plugin a host.
+//! It implements both sides of the ABI: to the host it is a plugin, to the plugin a host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use sdk_plugin::abi::raw::{self, Buf, Bytes, Call, CompleteFn, Host, Instance, Plugin};
 use serde_json::Value;
 
-/// What has crossed, by the name of its schema, and what was wrong with it.
+/// The messages that crossed, by the name of their schema, and the errors in them.
 #[derive(Debug, Default)]
 pub(crate) struct Crossed {
     pub(crate) names: BTreeSet<String>,
@@ -58,18 +58,18 @@ fn check(name: &str, message: &[u8]) {
 }
 
 fn text<'a>(bytes: Bytes) -> &'a [u8] {
-    // SAFETY: the side that lends the bytes keeps them until the call that brought them returns.
+    // SAFETY: the side that lends the bytes keeps them until the call returns.
     unsafe { bytes.borrow(usize::MAX) }.expect("bytes")
 }
 
-/// A call on its way through.
+/// A call that passes through.
 struct Passing {
     op: String,
     ctx: *mut c_void,
     complete: CompleteFn,
 }
 
-/// The call with this tap's completion in it; the box goes back in `passed`, or to the caller when refused.
+/// The call with this tap's completion in it. The box is freed in `passed`, or by the caller when the call is refused.
 fn tapped(call: *const Call) -> (Call, *mut Passing) {
     // SAFETY: both sides pass whole calls here.
     let call = unsafe { *call };
@@ -106,7 +106,7 @@ extern "C" fn passed(ctx: *mut c_void, status: i32, response: Buf) {
     complete(ctx, status, response);
 }
 
-/// The host as the tapped plugin sees it.
+/// The host that the tapped plugin calls.
 static HOSTS: Mutex<Option<Host>> = Mutex::new(None);
 
 fn host() -> Host {
