@@ -10,6 +10,7 @@ pub mod fault;
 pub mod findings;
 pub mod host;
 pub mod manifest;
+pub mod operation;
 pub mod ops;
 pub mod request;
 pub mod rpc;

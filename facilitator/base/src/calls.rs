@@ -1,77 +1,35 @@
-//! Which calls into plugins are being served, and what each of them may do.
+//! The open calls into plugins, and what each of them may do.
 //!
-//! A host service is asked on behalf of a call id; the table says which operation that is, so that a signature is
-//! given only inside `chain.build` and `chain.fill`, and a send only inside `chain.broadcast`, for that very attempt.
+//! A plugin calls a host service on behalf of a call id. The table has the operation of that call, so that a signature is
+//! given only inside `chain.build` and `chain.fill`, and a send only inside `chain.broadcast`, for that one attempt.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-/// Operations of the boundary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operation {
-    Supported,
-    Identify,
-    Verify,
-    Plan,
-    Judge,
-    Route,
-    Job,
-    SchemeCheck,
-    Check,
-    Lane,
-    Quote,
-    Build,
-    Fill,
-    Broadcast,
-    Observe,
-}
-
-impl Operation {
-    /// The operation's name in the ABI and in metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Supported => "x402.supported",
-            Self::Identify => "x402.identify",
-            Self::Verify => "x402.verify",
-            Self::Plan => "x402.plan",
-            Self::Judge => "x402.judge",
-            Self::Route => "x402.route",
-            Self::Job => "x402.job",
-            Self::SchemeCheck => "x402.check",
-            Self::Check => "chain.check",
-            Self::Lane => "chain.lane",
-            Self::Quote => "chain.quote",
-            Self::Build => "chain.build",
-            Self::Fill => "chain.fill",
-            Self::Broadcast => "chain.broadcast",
-            Self::Observe => "chain.observe",
-        }
-    }
-}
+use dashmap::DashMap;
+pub use sdk_plugin::operation::OperationKind as Operation;
 
 /// What a call may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallScope {
-    /// The plugin instance being called.
+    /// The plugin instance that is called.
     pub instance: u64,
     pub operation: Operation,
-    /// CAIP-2 of the only network it may read from.
+    /// The only network that it may read from, CAIP-2.
     pub network: String,
-    /// The key it may sign with: set for `chain.build` and `chain.fill` alone.
+    /// The key that it may sign with: only for `chain.build` and `chain.fill`.
     pub signing_key: Option<String>,
-    /// The journaled attempt it may send: set for `chain.broadcast` alone.
+    /// The journaled attempt that it may send: only for `chain.broadcast`.
     pub attempt: Option<String>,
-    /// The only node of the network that answers its reads, counted from 0; `None`: whichever is well.
+    /// The only node that answers its reads, counted from 0; `None` for any healthy node.
     pub node: Option<usize>,
 }
 
-/// All calls being served.
+/// All open calls.
 #[derive(Debug, Default)]
 pub struct CallTable {
     next: AtomicU64,
-    open: Mutex<HashMap<u64, Arc<CallScope>>>,
+    open: DashMap<u64, Arc<CallScope>>,
 }
 
 impl CallTable {
@@ -79,29 +37,22 @@ impl CallTable {
     #[must_use]
     pub fn begin(self: &Arc<Self>, scope: CallScope) -> CallGuard {
         let id = self.next.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        self.lock().insert(id, Arc::new(scope));
+        self.open.insert(id, Arc::new(scope));
         CallGuard {
             table: Arc::clone(self),
             id,
         }
     }
 
-    /// The scope of an open call of `instance`; another instance's calls can't be borrowed.
+    /// The scope of an open call of `instance`; `None` for calls of another instance.
     #[must_use]
     pub fn scope(&self, instance: u64, call: u64) -> Option<Arc<CallScope>> {
-        self.lock()
-            .get(&call)
-            .filter(|scope| scope.instance == instance)
-            .cloned()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<CallScope>>> {
-        // Nothing panics while holding the lock, and a map of scopes is valid at every point.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        let scope = self.open.get(&call)?;
+        (scope.instance == instance).then(|| Arc::clone(&scope))
     }
 }
 
-/// Keeps a call open.
+/// Keeps a call open until it is dropped.
 #[derive(Debug)]
 pub struct CallGuard {
     table: Arc<CallTable>,
@@ -117,7 +68,7 @@ impl CallGuard {
 
 impl Drop for CallGuard {
     fn drop(&mut self) {
-        self.table.lock().remove(&self.id);
+        self.table.open.remove(&self.id);
     }
 }
 

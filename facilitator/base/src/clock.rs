@@ -1,8 +1,8 @@
-//! Unix time. Durations are `tokio::time`'s, so that tests and the simulator run in virtual time.
+//! Unix time. Durations use `tokio::time`, so that tests and the simulator run in virtual time.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Where the core and its plugins get the date from.
+/// The date for the core and its plugins.
 pub trait Clock: Send + Sync + 'static {
     /// Nanoseconds since the epoch.
     fn now_unix_ns(&self) -> u64;
@@ -18,15 +18,12 @@ pub trait Clock: Send + Sync + 'static {
     }
 }
 
-/// The machine's clock.
+/// The clock of the machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "this is the clock that everything else asks"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "every other crate reads this clock")]
     fn now_unix_ns(&self) -> u64 {
         // A clock before 1970 or after 2554 is a broken machine; zero makes every authorization "not yet valid".
         SystemTime::now()
@@ -45,7 +42,7 @@ pub struct TokioClock {
 }
 
 impl TokioClock {
-    /// Must be called inside a runtime. `epoch_s`: what the clock shows now, seconds since the epoch.
+    /// A clock that shows `epoch_s`, in seconds since the epoch, now. Must be called inside a runtime.
     #[must_use]
     pub fn starting_at(epoch_s: u64) -> Self {
         Self {

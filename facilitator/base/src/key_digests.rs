@@ -1,4 +1,4 @@
-//! The process's private keys as digests: enough to recognise one in a text, and no help to whoever reads them.
+//! Digests of the private keys: enough to recognise a key in a text, and useless to an attacker who reads them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,13 +9,13 @@ use zeroize::Zeroizing;
 
 /// A private key of 32 bytes in hex, without `0x`.
 pub const HEX_KEY_CHARACTERS: usize = 64;
-/// 64 bytes in base58 (an ed25519 pair, or a signature), but for one in 16,000 that begins with zeros.
+/// Characters of 64 bytes in base58 (an ed25519 pair, or a signature). One in 16,000 begins with zeros and is shorter.
 pub const PAIR_CHARACTERS: RangeInclusive<usize> = 85..=88;
 
-/// Bitcoin's alphabet, which Solana uses.
+/// The alphabet of Bitcoin and Solana.
 pub const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
-/// SHA-256 of every spelling of the keys that is longer than a word: lower-case hex, and base58 of an ed25519 pair.
+/// SHA-256 of the two usual text forms of each key: lower-case hex, and base58 of an ed25519 pair.
 #[derive(Clone, Default)]
 pub struct KeyDigests(BTreeSet<[u8; 32]>);
 
@@ -48,7 +48,8 @@ impl KeyDigests {
 }
 
 fn base58(bytes: &[u8]) -> Zeroizing<String> {
-    // Digits of the number, the lowest first. Room for all of them: a buffer that grows would leave copies behind.
+    // Written by hand, because a library would leave copies of the key. Digits of the number, the lowest first. Capacity for
+    // all of them: a buffer that grows would leave copies too.
     let mut digits = Zeroizing::new(Vec::with_capacity(bytes.len().saturating_mul(2)));
     for byte in bytes {
         let mut carry = u32::from(*byte);

@@ -1,6 +1,6 @@
-//! What the floors of the facilitator share and none of them owns: the clock, the scopes of calls into plugins, size limits
-//! of plugins' rows, the seam between HTTP and the engine, the state of nodes as a value, and the small files with which
-//! an operator steers a running process.
+//! What the crates of the facilitator share and none of them owns: the clock, the scopes of calls into plugins, size limits
+//! of plugins' rows, the interface between HTTP and the engine, the state of nodes as a value, and the small files with
+//! which an operator controls a running process.
 //!
 //! Nothing here does network I/O or starts a task.
 
@@ -9,7 +9,7 @@
     allow(clippy::disallowed_methods, reason = "tests own their tasks and clocks")
 )]
 
-pub mod allowed;
+pub mod allowed_releases;
 pub mod calls;
 pub mod clock;
 pub mod key_digests;

@@ -1,6 +1,6 @@
 //! The RPC nodes of each network as the engine sees them: their state as a value, and which of them may be used.
 //!
-//! The pools themselves are the host's. The engine has each node checked, and tells the pools the result.
+//! The pools themselves are the host's. The engine has each node checked and records the result here.
 
 use async_trait::async_trait;
 

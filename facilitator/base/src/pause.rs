@@ -1,8 +1,8 @@
-//! What an operator has paused, as a small file in the journal's directory. The commands write it, the running process
-//! reads it; there is no endpoint that could be reached by somebody else.
+//! What an operator has paused, as a small file in the journal's directory. The commands write it and the running process
+//! reads it. There is no endpoint for it that another process could reach.
 //!
-//! The file is a checksum and a list. It is replaced as a whole, so that a reader sees the old or the new one. A file
-//! that can't be read, or is not what was written, pauses everything: a damaged switch must not switch back on.
+//! The file is a checksum and a list, and is replaced as a whole: a reader sees the old or the new one. A file that can't
+//! be read, or is damaged, pauses everything: damage must never resume payments.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// In `data.directory`.
+/// The file's name in `data.directory`.
 pub const FILE: &str = "paused";
-/// Far more than any list of pauses needs; a larger file is damage.
+/// No list is this long; a larger file is damaged.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// One pause.
@@ -33,7 +33,7 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// Whether the two pause the same kinds, for whatever reason.
+    /// Whether both pause the same kinds. The reason does not matter.
     #[must_use]
     pub fn covers_the_same(&self, other: &Self) -> bool {
         (&self.network, &self.scheme) == (&other.network, &other.scheme)
@@ -58,14 +58,14 @@ impl fmt::Display for Pause {
     }
 }
 
-/// What the file says.
+/// The content of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Paused {
     #[default]
     Nothing,
     /// At least one.
     These(Vec<Pause>),
-    /// Everything, because the file can't be trusted: why.
+    /// Everything, because the file can't be trusted. The text says why.
     Unreadable(String),
 }
 
@@ -122,7 +122,7 @@ pub fn write(directory: &Path, pauses: &[Pause]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Held while a command reads, changes and writes the list.
+/// An exclusive lock, to be held from reading the list until it is written. Blocks until it is free.
 pub fn lock(directory: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .create(true)
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn t107_what_was_written_is_read_and_stops_exactly_its_kinds() {
+    fn t107_a_list_is_read_back_and_stops_exactly_its_kinds() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(read(folder.path()), Paused::Nothing);
         let one = pause(Some("eip155:1"), Some("exact"));
@@ -206,14 +206,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn t107_no_other_bytes_are_taken_for_a_list(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn t107_other_bytes_are_never_a_list(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join(FILE), &bytes).unwrap();
             prop_assert!(matches!(read(folder.path()), Paused::Unreadable(_)));
         }
 
         #[test]
-        fn t107_a_changed_byte_is_noticed(at in 0usize..200, bit in 0u32..8) {
+        fn t107_a_changed_byte_is_detected(at in 0usize..200, bit in 0u32..8) {
             let good = encode(&[pause(Some("eip155:1"), None)]).unwrap();
             let mut bytes = good.clone().into_bytes();
             let at = at % bytes.len();

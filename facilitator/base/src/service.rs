@@ -1,6 +1,6 @@
-//! What the HTTP layer asks of the core: the one seam between the wire and the engine.
+//! The interface between the HTTP layer and the engine.
 //!
-//! Requests are already normalised and known to be for a kind that is served.
+//! Assumes that requests are normalised, and that their kind is served.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,15 +17,15 @@ pub trait Service: Send + Sync + 'static {
     /// Whether exactly this kind is served; `network` is CAIP-2.
     fn membership(&self, version: ProtocolVersion, scheme: &str, network: &str) -> Membership;
 
-    /// Always decided: faults become `unexpected_verify_error`.
+    /// The decision about a payment. Faults become `unexpected_verify_error`.
     async fn verify(&self, request: PaymentRequest) -> VerifyReply;
 
-    /// Ends within the request's remaining time, give or take one commit. The future may be dropped when the caller
-    /// hangs up: that withdraws a settlement only while nothing of it is journaled. `early`: after this time the caller
-    /// prefers `settlement_pending` with the hash, as soon as there is one, to waiting for the chain.
+    /// Settles a payment. Ends within the request's remaining time, plus at most one commit. The future may be dropped when
+    /// the caller disconnects: that withdraws a settlement only while nothing of it is journaled. `early`: after this time
+    /// the caller prefers `settlement_pending` with the hash, as soon as there is one, to waiting for the chain.
     async fn settle(&self, request: PaymentRequest, early: Option<Duration>) -> Settled;
 
-    /// From live configuration and readiness.
+    /// The kinds that are served now, from configuration and readiness.
     async fn supported(&self) -> SupportedReply;
 
     /// Every configured network and whether it can settle now.
@@ -34,8 +34,8 @@ pub trait Service: Send + Sync + 'static {
     /// Networks on which a scheme of this name defines HTTP routes, CAIP-2, each once.
     fn routed(&self, scheme: &str) -> Vec<String>;
 
-    /// A scheme's own HTTP route, on one of its [`Service::routed`] networks. What it settles is waited for as long as
-    /// `wait`, give or take one commit; dropping the future is the caller's hang-up.
+    /// Calls a scheme's own HTTP route, on one of its [`Service::routed`] networks. A settlement that it starts is awaited
+    /// for at most `wait`, plus one commit. The future is dropped when the caller disconnects.
     async fn route(&self, scheme: &str, network: &str, request: RouteRequest, wait: Duration) -> Routed;
 }
 
@@ -45,7 +45,7 @@ pub enum Membership {
     Served,
     /// The scheme is served, not on this network or in this version.
     OtherNetwork,
-    /// Nobody serves the scheme.
+    /// No plugin serves the scheme.
     UnknownScheme,
 }
 
@@ -54,13 +54,13 @@ pub enum Membership {
 pub enum SettleAnswer {
     /// HTTP 200.
     Reply(SettleReply),
-    /// HTTP 200 with exactly these bytes: the answer given before under the same `Idempotency-Key`.
+    /// HTTP 200 with exactly these bytes: the earlier answer for the same `Idempotency-Key`.
     Replay(String),
-    /// HTTP 503: nothing was begun.
+    /// HTTP 503: no settlement was started.
     Unavailable { retry_after_s: u64, message: String },
 }
 
-/// An answer on its way to the caller.
+/// An answer that is being delivered to the caller.
 #[derive(Debug)]
 pub struct Settled {
     pub answer: SettleAnswer,
@@ -74,7 +74,7 @@ impl From<SettleAnswer> for Settled {
     }
 }
 
-/// What a scheme's route answers, on its way to the caller.
+/// The answer of a scheme's route, which is being delivered to the caller.
 #[derive(Debug)]
 pub struct Routed {
     pub response: Result<RouteResponse, Fault>,
@@ -88,26 +88,26 @@ impl From<Result<RouteResponse, Fault>> for Routed {
     }
 }
 
-/// Travels with an answer until the connection has taken it. Wherever the answer gets lost on the way (the caller hangs
-/// up, a task panics, a time limit ends), the receipt is dropped with it, and its maker hears that nobody was told.
+/// Accompanies an answer until the connection has it. Where the answer is lost (the caller disconnects, a task panics, a
+/// time limit ends), the receipt is dropped with it, and its creator learns that the caller has no answer.
 #[must_use = "dropping a receipt means that the answer was lost"]
 pub struct Receipt(Option<OnEnd>);
 
 type OnEnd = Box<dyn FnOnce(Delivery) + Send>;
 
-/// How an answer's way ended.
+/// How the delivery of an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// The connection has the answer. Whether the caller reads it, nobody can know.
+    /// The connection has the answer. Whether the caller reads it can't be known.
     Delivered,
-    /// No byte of the answer was given to a connection.
+    /// The connection received no byte of the answer.
     Lost,
-    /// There is nothing to deliver: what the answer would have said did not happen.
+    /// The answer was withdrawn: what it reports did not happen.
     Cancelled,
 }
 
 impl Receipt {
-    /// For an answer that may get lost.
+    /// For an answer whose loss does not matter.
     pub fn none() -> Self {
         Self(None)
     }
@@ -117,12 +117,12 @@ impl Receipt {
         Self(Some(Box::new(on_end)))
     }
 
-    /// The connection has taken the answer.
+    /// Reports that the connection has the answer.
     pub fn delivered(mut self) {
         self.end(Delivery::Delivered);
     }
 
-    /// What the answer would have said did not happen, or was undone.
+    /// Withdraws the answer: what it reports did not happen, or was undone.
     pub fn cancel(mut self) {
         self.end(Delivery::Cancelled);
     }
@@ -155,29 +155,29 @@ pub struct NetworkReadiness {
     pub ready: bool,
     /// For operators; without URLs.
     pub why_not: Option<String>,
-    /// For operators: what does not keep it from settling.
+    /// For operators: problems that do not prevent settling.
     pub warnings: Vec<String>,
-    /// For operators: what needs a person, though payments may be begun.
+    /// For operators: problems that need a person, although payments are accepted.
     pub alarms: Vec<String>,
-    /// What its schemes say of themselves. Of a network that is not ready, what they said when it was.
+    /// The checks of its schemes. For a network that is not ready, their last results.
     pub schemes: Vec<SchemeReadiness>,
 }
 
 impl NetworkReadiness {
-    /// Whether any payment can be begun on it.
+    /// Whether any payment can be started on it.
     #[must_use]
     pub fn serves(&self) -> bool {
         self.ready && (self.schemes.is_empty() || self.schemes.iter().any(|scheme| scheme.ready))
     }
 }
 
-/// One scheme's word about itself on a network.
+/// The result of one scheme's check on a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemeReadiness {
     pub scheme: String,
     pub ready: bool,
     /// For operators.
     pub why_not: Option<String>,
-    /// For operators: what does not keep it from serving.
+    /// For operators: problems that do not prevent serving.
     pub warnings: Vec<String>,
 }

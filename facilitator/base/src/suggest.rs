@@ -1,4 +1,4 @@
-//! "Did you mean …?"
+//! Suggestions for misspelled names: "did you mean …?"
 
 /// `unknown WHAT; did you mean …?`, or a list of every known name where none is close.
 #[must_use]
@@ -9,7 +9,7 @@ pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     }
 }
 
-/// The known name with the smallest edit distance, if at most a third of its letters differ.
+/// The known name with the smallest edit distance, if that is at most a third of its length.
 pub fn closest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     known
         .map(|candidate| (strsim::levenshtein(name, candidate), candidate))

@@ -1,30 +1,32 @@
-//! What an instance asks of its host, forwarded to [`HostServices`].
+//! Host calls of one instance, forwarded to [`HostServices`].
 //!
-//! A bridge belongs to one instance and lives as long as the process (the header promises it to the plugin), so it is leaked
-//! on purpose: some hundred bytes per load. What it forwards on behalf of a call is limited to calls that are open in
-//! that instance. Nothing here waits: services run on the tokio runtime, completions on the instance's own threads.
+//! A bridge belongs to one instance and lives as long as the process, which the header promises to the plugin. So it is
+//! leaked on purpose: some hundred bytes per load. A host call has only the rights of an open call of this instance.
+//!
+//! Assumes that it may be called from any thread at any time. Nothing here waits: services run on the tokio runtime,
+//! completions on the instance's own threads.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::c_void;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use sdk_plugin::abi::buf::give;
 use sdk_plugin::abi::raw::{self, Call, CompleteFn, RunFn};
-use sdk_plugin::host::{Level, RpcRequest};
-use sdk_plugin::ops::{Empty, FaultBody, SleepRequest, service};
+use sdk_plugin::host::Level;
+use sdk_plugin::ops::{FaultBody, service};
 use sdk_plugin::{Fault, FaultKind, HostServices};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::calls::{Bulkhead, OpenCalls, Places};
+use super::calls::{Bulkhead, OpenCalls, Permits};
+use super::host_calls::{HostRequest, is_refused_untouched, unknown_service};
 use super::instance::Limits;
 use super::pool::Pool;
 
-/// One instance's way to the host.
+/// One instance's connection to the host.
 #[derive(Debug)]
 pub(super) struct Bridge {
     pub(super) instance_id: u64,
@@ -34,33 +36,32 @@ pub(super) struct Bridge {
     /// Largest message in bytes.
     pub(super) message_bytes: usize,
     services: HashSet<String>,
-    pub(super) host: Shielded,
+    pub(super) host: Host,
     runtime: tokio::runtime::Handle,
-    /// Host calls without a delivered completion, by the plugin's id; the sender cancels where that is possible.
-    asked: Mutex<HashMap<u64, Option<oneshot::Sender<()>>>>,
-    /// Whose places these take.
-    places: Mutex<Places>,
-    answered: Condvar,
+    /// Host calls without a delivered completion, by the plugin's id. The sender cancels the call where that is possible.
+    host_calls: Mutex<HashMap<u64, Option<oneshot::Sender<()>>>>,
+    permits: Mutex<Permits>,
+    completed: Condvar,
     ending: AtomicBool,
-    lost_a_task: AtomicBool,
+    has_reported_lost_task: AtomicBool,
 }
 
-/// The host itself, which has no `Debug`.
-pub(super) struct Shielded(pub(super) Arc<dyn HostServices>);
+/// The host's services, which have no `Debug`.
+pub(super) struct Host(pub(super) Arc<dyn HostServices>);
 
-impl std::fmt::Debug for Shielded {
+impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("HostServices")
     }
 }
 
-/// A pointer of the plugin's that is only handed back to it.
-pub(super) struct Token(pub(super) *mut c_void);
+/// A pointer of the plugin. The host only returns it to the plugin.
+pub(super) struct PluginPointer(pub(super) *mut c_void);
 
 // SAFETY: the ABI lets the plugin's functions that take this pointer be called from any thread (R6).
-unsafe impl Send for Token {}
+unsafe impl Send for PluginPointer {}
 
-impl Token {
+impl PluginPointer {
     pub(super) fn get(&self) -> *mut c_void {
         self.0
     }
@@ -83,229 +84,194 @@ impl Bridge {
             limits,
             message_bytes,
             services: services.iter().cloned().collect(),
-            host: Shielded(host),
+            host: Host(host),
             runtime,
-            asked: Mutex::default(),
-            places: Mutex::default(),
-            answered: Condvar::new(),
+            host_calls: Mutex::default(),
+            permits: Mutex::default(),
+            completed: Condvar::new(),
             ending: AtomicBool::new(false),
-            lost_a_task: AtomicBool::new(false),
+            has_reported_lost_task: AtomicBool::new(false),
         }))
     }
 
-    /// Says something about the plugin in the host's log.
+    /// Writes a warning about the plugin to the host's log.
     pub(super) fn warn(&self, message: &str) {
         self.host.0.log(0, Level::Warn, "plugin", message, &Value::Null);
     }
 
-    /// Ends all that is under way for the plugin, then its threads. Waits; for ever, where its code does not return.
+    /// Ends every host call, then the instance's threads. Waits; forever, where the plugin's code does not return.
     pub(super) fn finish(&self) {
-        let mut asked = self.asked();
+        let mut open = self.host_calls.lock();
         self.ending.store(true, Ordering::Release);
-        for cancel in asked.values_mut() {
+        for cancel in open.values_mut() {
             if let Some(cancel) = cancel.take() {
                 // The receiver is gone where the service has just answered.
                 let _ = cancel.send(());
             }
         }
-        while !asked.is_empty() {
-            asked = self.answered.wait(asked).unwrap_or_else(PoisonError::into_inner);
+        while !open.is_empty() {
+            self.completed.wait(&mut open);
         }
-        drop(asked);
+        drop(open);
         self.pool.finish();
     }
 
-    fn asked(&self) -> MutexGuard<'_, HashMap<u64, Option<oneshot::Sender<()>>>> {
-        // Nothing panics while holding the lock, and the map is valid at every point.
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn places(&self) -> MutexGuard<'_, Places> {
-        // As above.
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Stops a host call where that is possible; unknown ids are ignored.
+    /// Stops a host call where that is possible. Ignores unknown ids.
     pub(super) fn cancel(&self, call_id: u64) {
-        let cancel = self.asked().get_mut(&call_id).and_then(Option::take);
+        let cancel = self.host_calls.lock().get_mut(&call_id).and_then(Option::take);
         if let Some(cancel) = cancel {
             // The receiver is gone where the service has just answered.
             let _ = cancel.send(());
         }
     }
 
-    /// Runs a task of the plugin's on its threads. The excess is lost when it piles up more than it may.
-    pub(super) fn spawn(&self, run: RunFn, task: Token) {
-        let queued = self.pool.try_push(move || run(task.get()));
-        if !queued && !self.lost_a_task.swap(true, Ordering::Relaxed) {
-            self.warn("the plugin has piled up more tasks than it may; the excess is lost, reload it");
+    /// Runs a task of the plugin on its threads. Drops it when the queue is full.
+    pub(super) fn spawn(&self, run: RunFn, task: PluginPointer) {
+        let is_queued = self.pool.try_push(move || run(task.get()));
+        if !is_queued && !self.has_reported_lost_task.swap(true, Ordering::Relaxed) {
+            self.warn("the plugin has more queued tasks than it may have; the excess is lost, reload it");
         }
     }
 
-    /// Takes a host call over, or refuses it with a status.
+    /// Accepts a host call.
+    ///
+    /// # Errors
+    /// A status of the ABI with which the call is refused; it is not completed then.
     pub(super) fn accept(&'static self, call: &Call, service: &str, request: Vec<u8>) -> Result<(), i32> {
         let complete = call.complete.ok_or(raw::E_INVALID)?;
-        let asked = self.read(service, &request, call.parent_id);
-        let sends = matches!(asked, Ok(Asked::Rpc(RpcRequest::Send { .. })));
-        let (cancel, cancelled) = oneshot::channel();
+        let request = self.parse(service, &request, call.parent_id);
+        let kind = match &request {
+            Ok(request) if request.is_send() => HostCallKind::Send,
+            Ok(_) | Err(_) => HostCallKind::Other,
+        };
         let bulkhead = self.calls.bulkhead(call.parent_id);
-        {
-            let mut open = self.asked();
-            // Set under this lock: a call that gets past it is waited for by `finish`.
-            if self.ending.load(Ordering::Acquire) {
-                return Err(raw::E_SHUTDOWN);
-            }
-            if open.contains_key(&call.call_id) {
-                return Err(raw::E_INVALID);
-            }
-            if !self.places().take(&bulkhead, self.limits.host_calls) {
-                return Err(raw::E_OVERLOADED);
-            }
-            // A send is not stopped half-way: nobody could tell what became of it.
-            open.insert(call.call_id, (!sends).then_some(cancel));
-        }
+        let cancelled = self.register(call.call_id, kind, &bulkhead)?;
         let completion = Completion {
             bridge: self,
             call_id: call.call_id,
             bulkhead,
-            ctx: Some(Token(call.ctx)),
+            ctx: Some(PluginPointer(call.ctx)),
             complete,
-            sends,
+            kind,
         };
-        let asked = match asked {
-            Ok(asked) => asked,
+        let request = match request {
+            Ok(request) => request,
             Err(fault) => {
                 completion.finish(Err(fault));
                 return Ok(());
             }
         };
-        let parent = self.calls.parent(call.parent_id);
-        if sends && !self.calls.begin_send(call.parent_id) {
+        let claimed_parent = call.parent_id;
+        let scope = self.calls.scope_of(claimed_parent);
+        if kind == HostCallKind::Send && !self.calls.begin_send(claimed_parent) {
             completion.finish(Err(Fault::denied(
                 "a send needs the open chain.broadcast it belongs to as its parent",
             )));
             return Ok(());
         }
-        let claimed = call.parent_id;
-        let limit = match (sends, call.timeout_ns) {
-            (true, _) | (_, 0) => None,
-            (false, nanos) => Some(Duration::from_nanos(nanos)),
+        let limit = match (kind, call.timeout_ns) {
+            (HostCallKind::Send, _) | (HostCallKind::Other, 0) => None,
+            (HostCallKind::Other, nanos) => Some(Duration::from_nanos(nanos)),
         };
         self.runtime.spawn(async move {
-            let answer = self.serve(parent, asked);
-            let answer = async {
-                match limit {
-                    None => answer.await,
-                    Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
-                        Err(Fault::new(
-                            FaultKind::Deadline,
-                            "the host service did not answer in the time given",
-                        ))
-                    }),
-                }
-            };
             let result = tokio::select! {
-                result = answer => result,
+                result = self.serve(request, scope, limit) => result,
                 Ok(()) = cancelled => Err(Fault::new(FaultKind::Cancelled, "cancelled by the plugin")),
             };
-            if sends && result.as_ref().is_err_and(|fault| refused_untouched(fault.kind)) {
-                self.calls.take_send_back(claimed);
+            let is_untouched = result
+                .as_ref()
+                .is_err_and(|fault| is_refused_untouched(fault.kind));
+            if kind == HostCallKind::Send && is_untouched {
+                self.calls.undo_send(claimed_parent);
             }
             completion.finish(result);
         });
         Ok(())
     }
 
-    fn read(&self, service: &str, request: &[u8], parent: u64) -> Result<Asked, Fault> {
+    /// Enters a host call in the table. The receiver gets the plugin's cancellation.
+    fn register(
+        &self,
+        call_id: u64,
+        kind: HostCallKind,
+        bulkhead: &Bulkhead,
+    ) -> Result<oneshot::Receiver<()>, i32> {
+        let (cancel, cancelled) = oneshot::channel();
+        let mut open = self.host_calls.lock();
+        // Set under this lock, so that `finish` waits for every call that gets past it.
+        if self.ending.load(Ordering::Acquire) {
+            return Err(raw::E_SHUTDOWN);
+        }
+        if open.contains_key(&call_id) {
+            return Err(raw::E_INVALID);
+        }
+        if !self.permits.lock().try_acquire(bulkhead, self.limits.host_calls) {
+            return Err(raw::E_OVERLOADED);
+        }
+        // A send can't be cancelled: nothing could find out whether it had an effect.
+        open.insert(call_id, (kind == HostCallKind::Other).then_some(cancel));
+        Ok(cancelled)
+    }
+
+    fn parse(&self, service: &str, request: &[u8], parent: u64) -> Result<HostRequest, Fault> {
         if !service::ALL.contains(&service) {
-            return Err(Fault::unsupported(format!("unknown host service {service:?}")));
+            return Err(unknown_service(service));
         }
         if !self.services.contains(service) {
             return Err(Fault::denied(format!(
                 "{service} is not in the manifest's services: add it there"
             )));
         }
-        match service {
-            service::RPC => Ok(Asked::Rpc(parse(service, request)?)),
-            service::SIGN if self.calls.parent(parent) == 0 => Err(Fault::denied(
+        if service == service::SIGN && self.calls.scope_of(parent) == 0 {
+            return Err(Fault::denied(
                 "a signature needs the open chain.build or chain.fill it belongs to as its parent",
-            )),
-            service::SIGN => Ok(Asked::Sign(parse(service, request)?)),
-            service::STORE => Ok(Asked::Store(parse(service, request)?)),
-            service::JOB => Ok(Asked::Job(parse(service, request)?)),
-            _ => Ok(Asked::Sleep(parse::<SleepRequest>(service, request)?.millis)),
+            ));
         }
+        HostRequest::parse(service, request)
     }
 
-    async fn serve(&self, parent: u64, asked: Asked) -> Result<Vec<u8>, Fault> {
-        let host = &self.host.0;
-        let response = match asked {
-            Asked::Rpc(request) => encode(&host.rpc(parent, request).await?),
-            Asked::Sign(request) => encode(&host.sign(parent, request).await?),
-            Asked::Store(request) => encode(&host.store(parent, request).await?),
-            Asked::Job(request) => {
-                host.job(parent, request).await?;
-                encode(&Empty {})
-            }
-            Asked::Sleep(millis) => {
-                host.sleep(parent, millis).await?;
-                encode(&Empty {})
-            }
+    async fn serve(
+        &self,
+        request: HostRequest,
+        scope: u64,
+        limit: Option<Duration>,
+    ) -> Result<Vec<u8>, Fault> {
+        let answer = request.serve(self.host.0.as_ref(), scope);
+        let response = match limit {
+            None => answer.await,
+            Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+                Err(Fault::new(
+                    FaultKind::Deadline,
+                    "the host service did not answer in the time given",
+                ))
+            }),
         }?;
         if response.len() > self.message_bytes {
             let (len, cap) = (response.len(), self.message_bytes);
             return Err(Fault::invalid(format!(
-                "the answer has {len} bytes, the plugin takes {cap}: ask for less at once, or raise maxMessageBytes in its manifest"
+                "the answer has {len} bytes, the plugin takes {cap}: request less at once, or raise maxMessageBytes in its manifest"
             )));
         }
         Ok(response)
     }
 }
 
-/// A request for a host service, read.
-enum Asked {
-    Rpc(RpcRequest),
-    Sign(sdk_plugin::host::SignRequest),
-    Store(sdk_plugin::host::StoreRequest),
-    Job(sdk_plugin::host::JobRequest),
-    Sleep(u64),
+/// Whether a host call may have an effect that can't be undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HostCallKind {
+    Send,
+    Other,
 }
 
-/// Kinds with which a host service says that it did not begin.
-fn refused_untouched(kind: FaultKind) -> bool {
-    match kind {
-        FaultKind::Denied
-        | FaultKind::Invalid
-        | FaultKind::Unsupported
-        | FaultKind::Overloaded
-        | FaultKind::Shutdown => true,
-        FaultKind::Cancelled
-        | FaultKind::Deadline
-        | FaultKind::Panic
-        | FaultKind::Internal
-        | FaultKind::Indeterminate
-        | FaultKind::Unavailable => false,
-    }
-}
-
-fn parse<T: DeserializeOwned>(service: &str, request: &[u8]) -> Result<T, Fault> {
-    serde_json::from_slice(request).map_err(|error| Fault::invalid(format!("request of {service}: {error}")))
-}
-
-fn encode<T: Serialize>(response: &T) -> Result<Vec<u8>, Fault> {
-    serde_json::to_vec(response)
-        .map_err(|error| Fault::internal(format!("the answer does not serialise: {error}")))
-}
-
-/// The duty to complete a host call once (R4). Dropped, it says that the service broke off.
+/// Completes a host call exactly once (R4). Dropped without a result, it reports that the service broke off.
 struct Completion {
     bridge: &'static Bridge,
     call_id: u64,
     bulkhead: Bulkhead,
     /// Taken by the one completion.
-    ctx: Option<Token>,
+    ctx: Option<PluginPointer>,
     complete: CompleteFn,
-    sends: bool,
+    kind: HostCallKind,
 }
 
 impl Completion {
@@ -321,22 +287,21 @@ impl Completion {
             Ok(body) => (raw::OK, body),
             Err(fault) => (fault.kind.status(), FaultBody::encode(&fault)),
         };
-        // On the plugin's own threads: its code might block. The pool is open as long as a host call is.
+        // On the plugin's own threads, because its code may block. The pool stays open while a host call is.
         bridge.pool.push(move || {
             complete(ctx.get(), status, give(body));
-            bridge.asked().remove(&call_id);
-            bridge.places().give_back(&bulkhead);
-            bridge.answered.notify_all();
+            bridge.host_calls.lock().remove(&call_id);
+            bridge.permits.lock().release(&bulkhead);
+            bridge.completed.notify_all();
         });
     }
 }
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        let kind = if self.sends {
-            FaultKind::Indeterminate
-        } else {
-            FaultKind::Shutdown
+        let kind = match self.kind {
+            HostCallKind::Send => FaultKind::Indeterminate,
+            HostCallKind::Other => FaultKind::Shutdown,
         };
         self.deliver(Err(Fault::new(kind, "the host service broke off")));
     }

@@ -1,5 +1,7 @@
-//! Configuration against a JSON schema of a manifest, before any code of the plugin runs: what does not fit, where, and
-//! what to write instead. Values are not repeated, they may be secret.
+//! Validates a configuration against a JSON schema of a manifest, ahead of any code of the plugin: what is wrong, where,
+//! and what to write instead.
+//!
+//! Assumes that values may be secret: messages never repeat them.
 
 use jsonschema::error::ValidationErrorKind;
 use sdk_plugin::manifest::TextForm;
@@ -7,49 +9,49 @@ use serde_json::{Value, json};
 
 use base::suggest::unknown;
 
-/// At most this many faults are told at once.
-const TOLD: usize = 20;
+/// At most this many errors are reported at once.
+const MAX_REPORTED: usize = 20;
 
-/// One thing that does not fit.
+/// One error in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Misfit {
-    /// Names and indices from the root of the configuration to what is wrong.
-    pub place: Vec<String>,
+pub struct ValidationError {
+    /// Names and indices from the root of the configuration to the error.
+    pub path: Vec<String>,
     /// What is wrong and what to write instead.
     pub message: String,
 }
 
-impl std::fmt::Display for Misfit {
+impl std::fmt::Display for ValidationError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.place.is_empty() {
+        if self.path.is_empty() {
             f.write_str(&self.message)
         } else {
-            write!(f, "{}: {}", self.place.join("."), self.message)
+            write!(f, "{}: {}", self.path.join("."), self.message)
         }
     }
 }
 
-/// Whether the schema is one. External references are not followed.
+/// Whether this is a valid JSON schema. External references are not followed.
 pub(super) fn check_schema(schema: &Value) -> Result<(), String> {
     jsonschema::validator_for(schema)
         .map(|_| ())
         .map_err(|error| error.to_string())
 }
 
-/// Whether the form's pattern is one, and its example fits it.
+/// Whether the form's pattern is valid and its example matches it.
 pub(super) fn check_form(form: &TextForm) -> Result<(), String> {
     check_schema(&pattern_schema(form))?;
-    if fits(form, &form.example) {
+    if matches_form(form, &form.example) {
         Ok(())
     } else {
         Err(format!("the example {:?} does not fit the pattern", form.example))
     }
 }
 
-/// Whether a text is written as the form says.
+/// Whether a text matches the form.
 #[must_use]
-pub fn fits(form: &TextForm, text: &str) -> bool {
-    // A manifest with a pattern that is none was refused when it was read.
+pub fn matches_form(form: &TextForm, text: &str) -> bool {
+    // A manifest with an invalid pattern was refused when it was read.
     jsonschema::validator_for(&pattern_schema(form)).is_ok_and(|validator| validator.is_valid(&json!(text)))
 }
 
@@ -57,39 +59,39 @@ fn pattern_schema(form: &TextForm) -> Value {
     json!({ "type": "string", "pattern": form.pattern })
 }
 
-/// Everything in `config` that does not fit.
+/// Every error of `config`, up to 20.
 #[must_use]
-pub fn misfits(schema: &Value, config: &Value) -> Vec<Misfit> {
+pub fn validate(schema: &Value, config: &Value) -> Vec<ValidationError> {
     let validator = match jsonschema::validator_for(schema) {
         Ok(validator) => validator,
         // A manifest with such a schema was refused when it was read.
         Err(error) => {
-            return vec![Misfit {
-                place: Vec::new(),
+            return vec![ValidationError {
+                path: Vec::new(),
                 message: format!("can't be checked: the plugin's schema is none ({error})"),
             }];
         }
     };
-    let faults = validator.iter_errors(config).take(TOLD);
-    faults
-        .flat_map(|fault| {
-            let place = segments(&fault.instance_path().to_string());
-            told(schema, config, place, fault.kind(), &fault.masked().to_string())
+    let errors = validator.iter_errors(config).take(MAX_REPORTED);
+    errors
+        .flat_map(|error| {
+            let path = segments(&error.instance_path().to_string());
+            describe_error(schema, config, path, error.kind(), &error.masked().to_string())
         })
         .collect()
 }
 
-/// What is told of one fault of the validator, whose own `words` are for kinds that have none here.
-fn told(
+/// The errors to report for one error of the validator. Its own text, `fallback`, is used for kinds without one here.
+fn describe_error(
     schema: &Value,
     config: &Value,
-    place: Vec<String>,
+    path: Vec<String>,
     kind: &ValidationErrorKind,
-    words: &str,
-) -> Vec<Misfit> {
-    let part = part_of(schema, &place);
-    let below = |name: &str, message: String| Misfit {
-        place: place.iter().cloned().chain([name.to_owned()]).collect(),
+    fallback: &str,
+) -> Vec<ValidationError> {
+    let part = part_of(schema, &path);
+    let below = |name: &str, message: String| ValidationError {
+        path: path.iter().cloned().chain([name.to_owned()]).collect(),
         message,
     };
     match kind {
@@ -112,23 +114,25 @@ fn told(
         }
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            let wanted = part.and_then(|part| part.get("properties")?.get(name));
-            let wanted = wanted.and_then(describe).unwrap_or_else(|| "a value".to_owned());
-            vec![below(name, format!("is missing; write {name} = … ({wanted})"))]
+            let required = part.and_then(|part| part.get("properties")?.get(name));
+            let required = required
+                .and_then(describe)
+                .unwrap_or_else(|| "a value".to_owned());
+            vec![below(name, format!("is missing; write {name} = … ({required})"))]
         }
         _ => {
-            let found = place.iter().try_fold(config, |value, name| child(value, name));
+            let found = path.iter().try_fold(config, |value, name| child(value, name));
             let message = match part.and_then(describe) {
-                Some(wanted) if matches!(kind, ValidationErrorKind::Type { .. }) => {
+                Some(required) if matches!(kind, ValidationErrorKind::Type { .. }) => {
                     format!(
-                        "must be {wanted}, not {}",
+                        "must be {required}, not {}",
                         found.map(type_name).unwrap_or_default()
                     )
                 }
-                Some(wanted) => format!("must be {wanted}"),
-                None => words.to_owned(),
+                Some(required) => format!("must be {required}"),
+                None => fallback.to_owned(),
             };
-            vec![Misfit { place, message }]
+            vec![ValidationError { path, message }]
         }
     }
 }
@@ -148,17 +152,17 @@ fn child<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
     }
 }
 
-/// The part of a schema that is about a place, where plain `properties` and `items` lead to it.
-fn part_of<'s>(schema: &'s Value, place: &[String]) -> Option<&'s Value> {
-    place.iter().try_fold(schema, |part, name| {
+/// The part of a schema for a path, where plain `properties` and `items` lead to it.
+fn part_of<'s>(schema: &'s Value, path: &[String]) -> Option<&'s Value> {
+    path.iter().try_fold(schema, |part, name| {
         let property = part.get("properties").and_then(|properties| properties.get(name));
         property.or_else(|| part.get("items"))
     })
 }
 
-/// What a schema wants, in words.
+/// What a schema requires, as text.
 fn describe(schema: &Value) -> Option<String> {
-    let wanted = match (schema.get("enum").and_then(Value::as_array), schema.get("type")) {
+    let required = match (schema.get("enum").and_then(Value::as_array), schema.get("type")) {
         (Some(options), _) => {
             let options: Vec<String> = options.iter().map(Value::to_string).collect();
             format!("one of {}", options.join(", "))
@@ -174,8 +178,8 @@ fn describe(schema: &Value) -> Option<String> {
         (None, _) => return None,
     };
     Some(match schema.get("description").and_then(Value::as_str) {
-        Some(text) => format!("{wanted} ({})", text.trim_end_matches('.')),
-        None => wanted,
+        Some(text) => format!("{required} ({})", text.trim_end_matches('.')),
+        None => required,
     })
 }
 
@@ -219,15 +223,15 @@ mod tests {
     use super::*;
 
     fn one(schema: &Value, config: &Value) -> String {
-        let misfits = misfits(schema, config);
-        let [misfit] = misfits.as_slice() else {
-            panic!("{misfits:?}")
+        let errors = validate(schema, config);
+        let [error] = errors.as_slice() else {
+            panic!("{errors:?}")
         };
-        misfit.to_string()
+        error.to_string()
     }
 
     #[test]
-    fn what_does_not_fit_is_told_with_its_place_and_what_to_write_and_not_with_its_value() {
+    fn an_error_has_its_path_and_what_to_write_and_never_the_value() {
         let schema = json!({
             "type": "object",
             "properties": {
@@ -238,8 +242,8 @@ mod tests {
             },
             "additionalProperties": false
         });
-        assert_eq!(misfits(&schema, &json!({ "limit": 5, "price": "7" })), []);
-        for (config, told) in [
+        assert_eq!(validate(&schema, &json!({ "limit": 5, "price": "7" })), []);
+        for (config, message) in [
             (
                 json!({ "limit": "hunter2" }),
                 "limit: must be a whole number of at least 1 (Most of them), not a string",
@@ -260,12 +264,12 @@ mod tests {
             ),
             (json!([]), "must be a table in { }, not a list"),
         ] {
-            assert_eq!(one(&schema, &config), told);
+            assert_eq!(one(&schema, &config), message);
         }
     }
 
     #[test]
-    fn a_schema_that_is_none_or_points_outside_is_refused() {
+    fn an_invalid_schema_or_an_external_reference_is_refused() {
         assert!(check_schema(&json!({ "type": 7 })).is_err());
         assert!(check_schema(&json!({ "$ref": "http://127.0.0.1:1/schema.json" })).is_err());
         assert!(check_schema(&json!({ "$ref": "file:///etc/hostname" })).is_err());
@@ -273,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_has_a_pattern_and_an_example_that_fits() {
+    fn a_form_has_a_pattern_and_an_example_that_matches() {
         let form = |pattern: &str, example: &str| TextForm {
             pattern: pattern.into(),
             description: "digits".into(),
@@ -282,6 +286,6 @@ mod tests {
         assert_eq!(check_form(&form("^[0-9]+$", "5")), Ok(()));
         assert!(check_form(&form("^[0-9+$", "5")).is_err());
         assert!(check_form(&form("^[0-9]+$", "x")).is_err());
-        assert!(fits(&form("^[0-9]+$", "5"), "17") && !fits(&form("^[0-9]+$", "5"), "17 "));
+        assert!(matches_form(&form("^[0-9]+$", "5"), "17") && !matches_form(&form("^[0-9]+$", "5"), "17 "));
     }
 }

@@ -1,10 +1,10 @@
-//! Why a plugin is not in service: one sentence that says what to do.
+//! Why a plugin is not served: one sentence that says what is wrong and what to do.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// A plugin that was not loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("plugin {}: {message}", .plugin.display())]
 pub struct PluginError {
     /// The file, or the id of a plugin without one.
     pub plugin: PathBuf,
@@ -13,24 +13,24 @@ pub struct PluginError {
     pub message: String,
 }
 
-/// What kind of trouble.
+/// The kind of a [`PluginError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The file can't be read or copied.
     File,
     /// Not a plugin file.
     NotAPlugin,
-    /// Its manifest is not a good one.
+    /// Its manifest is invalid.
     Manifest,
     /// Built for another version of the ABI.
     Abi,
     /// Not pinned, or not the file that was pinned.
     Pin,
-    /// Its configuration does not fit its schema.
+    /// Its configuration does not match its schema.
     Config,
-    /// The system's loader refuses it, or the file does not do what the ABI says.
+    /// The system's loader refuses it, or the file breaks a rule of the ABI.
     Load,
-    /// It says no, or does not answer, while an instance is made or started.
+    /// It refuses, or does not answer, while an instance is created or started.
     Start,
 }
 
@@ -43,11 +43,3 @@ impl PluginError {
         }
     }
 }
-
-impl fmt::Display for PluginError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "plugin {}: {}", self.plugin.display(), self.message)
-    }
-}
-
-impl std::error::Error for PluginError {}

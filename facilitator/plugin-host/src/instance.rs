@@ -1,41 +1,40 @@
 //! One instance of a plugin: calls into it, their completions, and its end.
 //!
-//! A completion finds its call by a number, not by a pointer: the `ctx` given to the plugin is a key into a table of
-//! this process. One that comes twice, late or for nothing finds no entry and touches no memory.
+//! A completion finds its call by a number and not by a pointer: the `ctx` that the plugin receives is a key of a table in
+//! this process. A completion that comes twice, too late or without a call finds no entry and touches no memory.
 
-use std::collections::HashMap;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use dashmap::DashMap;
 use sdk_plugin::abi::buf::Received;
 use sdk_plugin::abi::raw::{self, Buf, Bytes, Call, Plugin, SubmitFn};
-use sdk_plugin::ops::{ContextCall, Empty, FaultBody, Health, op};
+use sdk_plugin::operation::{Health, PluginOperation, Start};
+use sdk_plugin::ops::{self, ContextCall, FaultBody};
 use sdk_plugin::{CallContext, Fault, FaultKind};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::bridge::Bridge;
-use super::calls::Bulkhead;
+use super::calls::{Bulkhead, Effect};
 
 /// What an instance may use of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Threads of its own.
     pub threads: usize,
-    /// Calls it serves at once for one network and of one kind (verifies, beginnings of settlements, what the engine asks),
-    /// those included that it never came back from. One more is `Overloaded`.
+    /// Calls that it serves at once for one network and of one kind (verifications, starts of settlements, calls of the
+    /// engine), including those that it never completed. One more is `Overloaded`.
     pub concurrent_calls: usize,
-    /// How long a call may take.
+    /// Longest time of a call.
     pub call_timeout: Duration,
-    /// Host services it uses at once, likewise.
+    /// Host calls at once, with the same rule.
     pub host_calls: usize,
-    /// Pieces of work that wait for its threads.
+    /// Longest queue for its threads.
     pub queued_tasks: usize,
-    /// How long loading the file and making the instance may take.
+    /// Longest time to load the file and create the instance.
     pub create_timeout: Duration,
 }
 
@@ -75,12 +74,12 @@ impl Functions {
 #[derive(Debug, Clone, Copy)]
 struct Pointer(*mut raw::Instance);
 
-// SAFETY: the ABI lets an instance be used from any thread (R6); the host only hands the pointer back.
+// SAFETY: the ABI lets an instance be used from any thread (R6); the host only returns the pointer.
 unsafe impl Send for Pointer {}
 // SAFETY: as above.
 unsafe impl Sync for Pointer {}
 
-/// A live instance. Destroyed when its last handle goes; every call that the plugin has not completed holds one.
+/// A live instance. It is destroyed with its last handle; every call that the plugin has not completed holds one.
 #[derive(Debug)]
 pub(super) struct Instance {
     pointer: Pointer,
@@ -98,43 +97,34 @@ struct Pending {
 struct Completed {
     status: i32,
     body: Result<Vec<u8>, Fault>,
-    sent: bool,
+    effect: Effect,
 }
 
-/// Every call into any plugin that was not completed, by the number that the plugin has as `ctx`.
-static PENDING: LazyLock<Mutex<HashMap<u64, Pending>>> = LazyLock::new(Mutex::default);
+/// Every call into any plugin that is not completed, by the number that the plugin has as `ctx`.
+static PENDING: LazyLock<DashMap<u64, Pending>> = LazyLock::new(DashMap::new);
 static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
 static STRAYS: AtomicU64 = AtomicU64::new(0);
 
-/// Completions so far that belonged to no call: made twice, or after a refusal. Each is a defect of a plugin.
+/// Completions since the start that belonged to no call: made twice, or after a refusal. Each is a defect of a plugin.
 #[must_use]
 pub fn stray_completions() -> u64 {
     STRAYS.load(Ordering::Relaxed)
 }
 
-fn pending() -> MutexGuard<'static, HashMap<u64, Pending>> {
-    // Nothing panics while holding the lock, and the map is valid at every point.
-    PENDING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Takes a pending call out of the table. A call of its own, so that the lock is free when the entry is dropped.
-fn take(key: u64) -> Option<Pending> {
-    pending().remove(&key)
-}
-
-fn settle(key: u64, status: i32, body: impl FnOnce(&Instance) -> Result<Vec<u8>, Fault>) -> bool {
-    let Some(Pending {
+fn complete(key: u64, status: i32, body: impl FnOnce(&Instance) -> Result<Vec<u8>, Fault>) -> bool {
+    // The entry is out of the table, and the table's lock is free, before any of it is dropped.
+    let Some((_, pending)) = PENDING.remove(&key) else {
+        return false;
+    };
+    let Pending {
         instance,
         call_id,
         answer,
-    }) = take(key)
-    else {
-        return false;
-    };
+    } = pending;
     let body = body(&instance);
-    let sent = instance.bridge.calls.end(call_id);
-    // Nobody listens when the caller's time was over.
-    let _ = answer.send(Completed { status, body, sent });
+    let effect = instance.bridge.calls.end(call_id);
+    // The receiver is gone when the caller stopped waiting.
+    let _ = answer.send(Completed { status, body, effect });
     true
 }
 
@@ -142,7 +132,7 @@ extern "C" fn completed(ctx: *mut c_void, status: i32, response: Buf) {
     let _ = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the buffer moves with the call (R3).
         let response = unsafe { Received::new(response) };
-        let found = settle(ctx as usize as u64, status, |instance| {
+        let found = complete(ctx as usize as u64, status, |instance| {
             match response.bytes(instance.bridge.message_bytes) {
                 Ok(bytes) => Ok(bytes.to_vec()),
                 Err(len) => Err(Fault::internal(format!(
@@ -159,7 +149,7 @@ extern "C" fn completed(ctx: *mut c_void, status: i32, response: Buf) {
 
 impl Instance {
     /// # Safety
-    /// `pointer` came from the `create` of the plugin whose `functions` these are, and nobody else destroys it.
+    /// `pointer` is from the `create` of the plugin whose `functions` these are, and nothing else destroys it.
     pub(super) unsafe fn new(
         pointer: *mut raw::Instance,
         functions: Functions,
@@ -172,18 +162,20 @@ impl Instance {
         })
     }
 
-    /// One call about a network, from JSON to JSON. `on_behalf_of` is the id that host services are told.
+    /// One call for a network. Host services receive `scope_id` as its id.
     ///
-    /// A fault is [`FaultKind::Indeterminate`] when the call handed a send to the host, whatever the plugin says.
-    pub(super) async fn call<Q: Serialize, A: DeserializeOwned>(
+    /// # Errors
+    /// The plugin's fault, or the host's. It is [`FaultKind::Indeterminate`] once the call has handed a send to the host,
+    /// whatever the plugin reports.
+    pub(super) async fn call<O: PluginOperation>(
         self: &Arc<Self>,
         call_id: u64,
-        on_behalf_of: u64,
+        scope_id: u64,
         network: &str,
-        op: &'static str,
-        request: &Q,
-    ) -> Result<A, Fault> {
-        let request = serde_json::to_vec(request)
+        request: O::Request<'_>,
+    ) -> Result<O::Response, Fault> {
+        let op = O::NAME;
+        let request = serde_json::to_vec(&request)
             .map_err(|error| Fault::internal(format!("the request of {op} does not serialise: {error}")))?;
         let (len, cap) = (request.len(), self.bridge.message_bytes);
         if len > cap {
@@ -191,11 +183,14 @@ impl Instance {
                 "the request of {op} has {len} bytes, the plugin takes {cap}"
             )));
         }
-        let (bulkhead, places) = (Bulkhead::of(network, op), self.bridge.limits.concurrent_calls);
-        self.bridge.calls.begin(call_id, on_behalf_of, bulkhead, places)?;
+        let (bulkhead, places) = (
+            Bulkhead::of(network, O::KIND),
+            self.bridge.limits.concurrent_calls,
+        );
+        self.bridge.calls.begin(call_id, scope_id, bulkhead, places)?;
         let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
-        pending().insert(
+        PENDING.insert(
             key,
             Pending {
                 instance: self.clone(),
@@ -207,7 +202,7 @@ impl Instance {
             instance: self,
             call_id,
             key,
-            over: false,
+            is_over: false,
         };
         let instance = self.clone();
         if !self
@@ -215,22 +210,22 @@ impl Instance {
             .pool
             .try_push(move || instance.submit(key, call_id, op, &request))
         {
-            settle(key, raw::E_OVERLOADED, |_| Ok(Vec::new()));
+            complete(key, raw::E_OVERLOADED, |_| Ok(Vec::new()));
         }
         let limit = self.bridge.limits.call_timeout;
         let completed = match tokio::time::timeout(limit, answered).await {
             Ok(Ok(completed)) => {
-                waiting.over = true;
+                waiting.is_over = true;
                 completed
             }
-            // The sender goes only with a completion.
+            // The sender is dropped only with a completion.
             Ok(Err(_)) => return Err(waiting.broke_off(FaultKind::Internal, "the call was lost")),
             Err(_) => {
                 let message = format!("the plugin did not answer {op} within {} ms", limit.as_millis());
                 return Err(waiting.broke_off(FaultKind::Deadline, &message));
             }
         };
-        let Completed { status, body, sent } = completed;
+        let Completed { status, body, effect } = completed;
         let answer = match (body, status) {
             (Ok(body), raw::OK) => serde_json::from_slice(&body).map_err(|error| {
                 Fault::internal(format!("the plugin's answer to {op} does not parse: {error}"))
@@ -238,13 +233,13 @@ impl Instance {
             (Ok(body), _) => Err(FaultBody::decode(status, &body)),
             (Err(fault), _) => Err(fault),
         };
-        answer.map_err(|fault| truthful(fault, sent))
+        answer.map_err(|fault| after_effect(fault, effect))
     }
 
-    /// Hands a call to the plugin. Runs on the instance's threads.
+    /// Passes a call to the plugin. Runs on the instance's threads.
     fn submit(&self, key: u64, call_id: u64, op: &str, request: &[u8]) {
         if !self.bridge.calls.is_open(call_id) {
-            settle(key, raw::E_CANCELLED, |_| Ok(Vec::new()));
+            complete(key, raw::E_CANCELLED, |_| Ok(Vec::new()));
             return;
         }
         let call = Call {
@@ -261,7 +256,7 @@ impl Instance {
         };
         let status = (self.functions.submit)(self.pointer.0, &raw const call);
         if status != raw::OK {
-            settle(key, status, |_| {
+            complete(key, status, |_| {
                 Ok(format!("the plugin refused the call with status {status}").into_bytes())
             });
         }
@@ -275,7 +270,7 @@ impl Drop for Instance {
             functions,
             bridge,
         } = *self;
-        // A thread of its own: this may run on one of the threads that have to end first.
+        // A thread of its own: this code may run on one of the threads that must end first.
         let ended = std::thread::Builder::new()
             .name("plugin end".to_owned())
             .spawn(move || {
@@ -284,14 +279,14 @@ impl Drop for Instance {
                 (functions.destroy)(pointer.0);
             });
         if ended.is_err() {
-            bridge.warn("no thread to destroy a plugin's instance on; its memory stays taken");
+            bridge.warn("no thread to destroy a plugin's instance on; its memory is not freed");
         }
     }
 }
 
-/// A fault as it is: that something was sent is the host's knowledge, not the plugin's word.
-fn truthful(fault: Fault, sent: bool) -> Fault {
-    if sent && fault.is_before_effect() {
+/// The fault that the caller receives: the host knows whether something was sent, so the plugin's kind does not decide.
+fn after_effect(fault: Fault, effect: Effect) -> Fault {
+    if effect == Effect::Sent && fault.is_before_effect() {
         let message = format!("after a send: {}", fault.message);
         return Fault {
             kind: FaultKind::Indeterminate,
@@ -302,53 +297,53 @@ fn truthful(fault: Fault, sent: bool) -> Fault {
     fault
 }
 
-/// Takes a call's rights away, and tells the plugin, when its caller stops waiting.
+/// Ends a call's rights, and cancels it in the plugin, when its caller stops waiting.
 struct Waiting<'a> {
     instance: &'a Arc<Instance>,
     call_id: u64,
     key: u64,
-    over: bool,
+    is_over: bool,
 }
 
 impl Waiting<'_> {
     fn broke_off(&mut self, kind: FaultKind, message: &str) -> Fault {
-        self.over = true;
-        truthful(Fault::new(kind, message), self.stop())
+        self.is_over = true;
+        after_effect(Fault::new(kind, message), self.stop())
     }
 
-    fn stop(&self) -> bool {
-        let sent = self.instance.bridge.calls.close(self.call_id);
+    fn stop(&self) -> Effect {
+        let effect = self.instance.bridge.calls.close(self.call_id);
         let (instance, key, call_id) = (self.instance.clone(), self.key, self.call_id);
-        // Advisory: lost where the plugin's queue is full.
+        // Advisory: dropped where the plugin's queue is full.
         self.instance.bridge.pool.try_push(move || {
-            if pending().contains_key(&key) {
+            if PENDING.contains_key(&key) {
                 (instance.functions.cancel)(instance.pointer.0, call_id);
             }
         });
-        sent
+        effect
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if !self.over {
+        if !self.is_over {
             self.stop();
         }
     }
 }
 
-/// Asks an instance how it is.
+/// The health check of an instance.
 #[derive(Debug, Clone)]
 pub struct HealthProbe(pub(super) Arc<Instance>);
 
-/// Ids of the calls that this module makes by itself; far from those of the host's table.
+/// Ids of the calls that this module makes itself; far from those of the host's table.
 static OWN_CALLS: AtomicU64 = AtomicU64::new(1 << 63);
 
 impl HealthProbe {
-    /// `plugin.health`. A plugin that does not know the operation is healthy.
-    pub async fn check(&self) -> Result<Health, Fault> {
-        match self.ask(op::HEALTH).await {
-            Err(fault) if fault.kind == FaultKind::Unsupported => Ok(Health {
+    /// `plugin.health`. A plugin that does not know the operation counts as healthy.
+    pub async fn check(&self) -> Result<ops::Health, Fault> {
+        match self.call::<Health>().await {
+            Err(fault) if fault.kind == FaultKind::Unsupported => Ok(ops::Health {
                 healthy: true,
                 message: None,
             }),
@@ -358,17 +353,20 @@ impl HealthProbe {
 
     /// `plugin.start`. A plugin that does not know the operation has nothing to start.
     pub(super) async fn start(&self) -> Result<(), Fault> {
-        match self.ask::<Empty>(op::START).await {
+        match self.call::<Start>().await {
             Err(fault) if fault.kind != FaultKind::Unsupported => Err(fault),
             _ => Ok(()),
         }
     }
 
-    async fn ask<A: DeserializeOwned>(&self, op: &'static str) -> Result<A, Fault> {
+    async fn call<O>(&self) -> Result<O::Response, Fault>
+    where
+        O: for<'a> PluginOperation<Request<'a> = ContextCall<'a>>,
+    {
         let call_id = OWN_CALLS.fetch_add(1, Ordering::Relaxed);
         let request = ContextCall {
             context: std::borrow::Cow::Owned(CallContext::default()),
         };
-        self.0.call(call_id, 0, "", op, &request).await
+        self.0.call::<O>(call_id, 0, "", request).await
     }
 }

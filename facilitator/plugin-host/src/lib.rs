@@ -1,13 +1,21 @@
-//! The host's half of the plugin boundary: from a file to handlers that the core can call like any other.
+//! The host's side of the plugin boundary: from a file to handlers that the core calls like any other.
 //!
-//! A file is read, its manifest taken from an ELF section, its digest compared with the pin and its configuration with
-//! the manifest's schema, all before any of its code runs ([`inspect`], [`load`]). Loaded, it is an instance with two
-//! threads of its own; [`RemoteScheme`](remote::RemoteScheme) and [`RemoteDriver`](remote::RemoteDriver) turn the
-//! traits' functions into JSON across the C ABI, and the bridge answers the host services it asks for.
+//! Ahead of any code of the file, its manifest is read from an ELF section, its digest is compared with the pin, and its
+//! configuration is validated against the manifest's schema ([`inspect`], [`load`]). A loaded file is an instance with two
+//! threads of its own. [`RemoteScheme`](remote::RemoteScheme) and [`RemoteDriver`](remote::RemoteDriver) turn the
+//! functions of the traits into JSON across the C ABI, and the bridge serves the plugin's calls to the host.
 //!
-//! What a plugin can do to the core is bounded: it runs only on its own threads, an answer has a deadline and a largest size,
-//! calls and host calls have caps, and a completion that comes twice, late or for nothing finds no call to complete.
-//! What is not bounded is code that writes through wild pointers or ends the process: pin what you trust.
+//! | module | holds |
+//! |---|---|
+//! | `loader`, `library`, `create` | from a file to a running instance |
+//! | `manifest`, `config`, `pin` | what is checked ahead of any code of the file |
+//! | `instance`, `remote`, `calls` | calls into the plugin |
+//! | `bridge`, `table`, `host_calls` | calls of the plugin to its host |
+//! | `pool` | the threads of an instance |
+//!
+//! What a plugin can do to the core is bounded: it runs only on its own threads, an answer has a deadline and a largest
+//! size, calls and host calls have limits, and a completion that comes twice, too late or without a call completes nothing.
+//! Not bounded is code that writes through invalid pointers or ends the process: pin the files that you trust.
 
 #![cfg_attr(
     test,
@@ -17,8 +25,11 @@
 mod bridge;
 mod calls;
 mod config;
+mod create;
 mod error;
+mod host_calls;
 mod instance;
+mod library;
 mod loader;
 mod manifest;
 mod pin;
@@ -26,9 +37,9 @@ mod pool;
 pub mod remote;
 mod table;
 
-pub use config::{Misfit, fits, misfits};
+pub use config::{ValidationError, matches_form, validate};
 pub use error::{ErrorKind, PluginError};
 pub use instance::{HealthProbe, Limits, stray_completions};
-pub use loader::{InstanceRequest, LoadRequest, Loaded, attach, inspect, load, vet};
+pub use loader::{InstanceRequest, LoadRequest, Loaded, attach, inspect, inspect_pinned, load};
 pub use manifest::Inspected;
 pub use pin::{Pin, Sha256Digest};

@@ -1,4 +1,6 @@
-//! What a plugin file says of itself, read without running any of it. The file is hostile until its pin is checked.
+//! The manifest of a plugin file, read without running any of it.
+//!
+//! Assumes that the file is hostile until its pin is checked.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -8,7 +10,7 @@ use std::path::Path;
 use object::{Object, ObjectKind, ObjectSection};
 use sdk_plugin::Manifest;
 use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR, MANIFEST_SECTION};
-use sdk_plugin::manifest::{Grant, config_path};
+use sdk_plugin::manifest::{DriverRole, Grant, SchemeRole, config_path};
 use sdk_plugin::ops::service;
 use serde_json::Value;
 
@@ -20,10 +22,10 @@ use super::pin::Sha256Digest;
 const MAX_FILE_BYTES: u64 = 512 << 20;
 /// Largest manifest in bytes.
 const MAX_MANIFEST_BYTES: usize = 256 << 10;
-/// The range of message sizes, in bytes, that a manifest may ask for.
+/// The range of message sizes, in bytes, that a manifest may request.
 const MESSAGE_BYTES: std::ops::RangeInclusive<u32> = (64 << 10)..=(64 << 20);
 
-/// A plugin file, looked at from outside.
+/// The manifest and the digest of a plugin file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspected {
     pub manifest: Manifest,
@@ -38,7 +40,7 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, PluginError> {
             "the file can't be read ({error}): check the path and its rights"
         ))
     };
-    // Looked at before it is opened: opening a pipe would wait for its other end.
+    // Checked ahead of opening it: opening a pipe would wait for its other end.
     if !std::fs::metadata(path).map_err(cannot)?.is_file() {
         return Err(fail("not a regular file: name the plugin's .so file".to_owned()));
     }
@@ -95,20 +97,20 @@ fn section(bytes: &[u8]) -> Result<&[u8], (ErrorKind, String)> {
         .map_err(|error| not_a_plugin(&format!("its manifest lies outside of the file ({error})")))
 }
 
-/// Parses and validates a manifest; trailing NULs are a C string's end.
+/// Parses and validates a manifest. Trailing NUL bytes, which end a C string, are ignored.
 pub(super) fn parse(text: &[u8]) -> Result<Manifest, (ErrorKind, String)> {
-    let bad = |message: String| (ErrorKind::Manifest, format!("its manifest {message}"));
+    let invalid = |message: String| (ErrorKind::Manifest, format!("its manifest {message}"));
     let end = text
         .iter()
         .rposition(|byte| *byte != 0)
         .map_or(0, |last| last + 1);
     let text = text.get(..end).unwrap_or_default();
     let value: Value = serde_json::from_slice(text).map_err(|error| {
-        bad(format!(
+        invalid(format!(
             "is not JSON ({error}): the plugin's author has to correct it"
         ))
     })?;
-    // First of all, so that a manifest of a later major version is not called malformed.
+    // Checked first, so that a manifest of a later major version is not reported as malformed.
     let version = |name: &str| {
         value
             .get("abi")
@@ -126,11 +128,11 @@ pub(super) fn parse(text: &[u8]) -> Result<Manifest, (ErrorKind, String)> {
         _ => {}
     }
     let manifest: Manifest = serde_json::from_value(value).map_err(|error| {
-        bad(format!(
+        invalid(format!(
             "is incomplete ({error}): the plugin's author has to correct it"
         ))
     })?;
-    check(&manifest).map_err(bad)?;
+    check(&manifest).map_err(invalid)?;
     Ok(manifest)
 }
 
@@ -156,10 +158,33 @@ fn check(manifest: &Manifest) -> Result<(), String> {
     if drivers.is_empty() && schemes.is_empty() {
         return Err("names no drivers and no schemes: it needs at least one role".to_owned());
     }
-    let mut roles = BTreeSet::new();
+    check_drivers(drivers)?;
+    check_schemes(schemes)?;
+    if let Some(unknown) = services
+        .iter()
+        .find(|name| !service::ALL.contains(&name.as_str()))
+    {
+        let known = service::ALL.join(", ");
+        return Err(format!(
+            "lists the host service {unknown:?}, which is unknown: there are {known}"
+        ));
+    }
+    if let Some(bytes) = max_message_bytes
+        && !MESSAGE_BYTES.contains(bytes)
+    {
+        let (from, to) = (MESSAGE_BYTES.start(), MESSAGE_BYTES.end());
+        return Err(format!(
+            "requests messages of {bytes} bytes: write {from} to {to}"
+        ));
+    }
+    check_schema(config_schema).map_err(|error| format!("has a configSchema that is no JSON schema: {error}"))
+}
+
+fn check_drivers(drivers: &[DriverRole]) -> Result<(), String> {
+    let mut families = BTreeSet::new();
     for driver in drivers {
         check_family(&driver.family)?;
-        if !roles.insert(("", driver.family.as_str())) {
+        if !families.insert(driver.family.as_str()) {
             return Err(format!("names the driver {:?} twice: keep one", driver.family));
         }
         if let Some(schema) = &driver.options_schema {
@@ -175,6 +200,11 @@ fn check(manifest: &Manifest) -> Result<(), String> {
             }
         }
     }
+    Ok(())
+}
+
+fn check_schemes(schemes: &[SchemeRole]) -> Result<(), String> {
+    let mut roles = BTreeSet::new();
     for role in schemes {
         check_family(&role.family)?;
         if !is_name(&role.scheme, 64, b"._-") {
@@ -199,27 +229,10 @@ fn check(manifest: &Manifest) -> Result<(), String> {
             ));
         }
     }
-    if let Some(unknown) = services
-        .iter()
-        .find(|name| !service::ALL.contains(&name.as_str()))
-    {
-        let known = service::ALL.join(", ");
-        return Err(format!(
-            "asks for the host service {unknown:?}, which is unknown: there are {known}"
-        ));
-    }
-    if let Some(bytes) = max_message_bytes
-        && !MESSAGE_BYTES.contains(bytes)
-    {
-        let (from, to) = (MESSAGE_BYTES.start(), MESSAGE_BYTES.end());
-        return Err(format!(
-            "asks for messages of {bytes} bytes: write {from} to {to}"
-        ));
-    }
-    check_schema(config_schema).map_err(|error| format!("has a configSchema that is no JSON schema: {error}"))
+    Ok(())
 }
 
-/// A grant that can't ever allow anything is a mistake that would show only at the first payment.
+/// Refuses a grant that can never allow anything: without this, the mistake would show only at the first payment.
 fn check_grant(grant: &Grant) -> Result<(), String> {
     let Grant { target, operations } = grant;
     if operations.is_empty() || operations.iter().any(String::is_empty) {
@@ -232,14 +245,14 @@ fn check_grant(grant: &Grant) -> Result<(), String> {
             Ok(())
         };
     };
-    let is_good = |name: &str| {
+    let is_valid = |name: &str| {
         name == "*"
             || (!name.is_empty()
                 && name
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'))
     };
-    if path.split('.').all(is_good) {
+    if path.split('.').all(is_valid) {
         return Ok(());
     }
     Err(format!(
@@ -248,7 +261,7 @@ fn check_grant(grant: &Grant) -> Result<(), String> {
     ))
 }
 
-/// CAIP-2: a namespace has 3 to 8 of `-a-z0-9`.
+/// CAIP-2: a namespace has 3 to 8 characters of `-a-z0-9`.
 fn check_family(family: &str) -> Result<(), String> {
     if family.len() >= 3 && is_name(family, 8, b"-") {
         return Ok(());
@@ -258,9 +271,9 @@ fn check_family(family: &str) -> Result<(), String> {
     ))
 }
 
-fn is_name(text: &str, longest: usize, also: &[u8]) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || also.contains(&byte);
-    !text.is_empty() && text.len() <= longest && text.bytes().all(allowed)
+fn is_name(text: &str, max_len: usize, extra: &[u8]) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || extra.contains(&byte);
+    !text.is_empty() && text.len() <= max_len && text.bytes().all(allowed)
 }
 
 #[cfg(test)]
@@ -275,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_that_could_never_allow_anything_is_refused_when_the_manifest_is_read() {
+    fn a_grant_that_can_never_allow_anything_is_refused() {
         for good in [
             "asset",
             "0xab",
@@ -296,8 +309,8 @@ mod tests {
             "config:a b",
             "config:$.a",
         ] {
-            let told = checked(bad, &["pay"]).expect_err(bad);
-            assert!(told.contains("write"), "{bad}: {told}");
+            let error = checked(bad, &["pay"]).expect_err(bad);
+            assert!(error.contains("write"), "{bad}: {error}");
         }
         for none in [&[] as &[&str], &[""]] {
             assert!(

@@ -1,4 +1,4 @@
-//! A plugin file is code with access to the process: it is loaded only when its digest is the one an operator wrote down.
+//! A plugin file is code with access to the process: it is loaded only when its digest is the one in the configuration.
 
 use std::fmt;
 use std::str::FromStr;
@@ -37,16 +37,9 @@ impl fmt::Debug for Sha256Digest {
 }
 
 /// The text is not 64 hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a SHA-256 digest: write the 64 hex digits that `sha256sum` prints")]
 pub struct DigestError;
-
-impl fmt::Display for DigestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a SHA-256 digest: write the 64 hex digits that `sha256sum` prints")
-    }
-}
-
-impl std::error::Error for DigestError {}
 
 impl FromStr for Sha256Digest {
     type Err = DigestError;
@@ -57,14 +50,14 @@ impl FromStr for Sha256Digest {
     }
 }
 
-/// What the operator says about a file.
+/// What the configuration says about a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pin {
     /// This file and no other.
     Sha256(Sha256Digest),
     /// Nothing: the file is refused.
     Unpinned,
-    /// Nothing, and development mode: any file goes.
+    /// Nothing, in development mode: any file is loaded.
     DevMode,
 }
 

@@ -1,19 +1,21 @@
-//! The threads of one instance. A plugin's code runs on these and nowhere else, so one that blocks or burns processor time
-//! starves its own instance and nobody else.
+//! The threads of one instance. A plugin's code runs on these and nowhere else, so code that blocks or uses all processor
+//! time delays only its own instance.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+
+use parking_lot::{Condvar, Mutex};
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A queue and the threads that empty it.
+/// A queue, and the threads that run what is in it.
 #[derive(Debug)]
 pub(super) struct Pool {
     queue: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Most pieces of work that may wait.
+    /// The longest queue.
     capacity: usize,
 }
 
@@ -26,7 +28,7 @@ struct Queue {
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Queue")
-            .field("waiting", &self.lock().waiting.len())
+            .field("waiting", &self.state.lock().waiting.len())
             .finish_non_exhaustive()
     }
 }
@@ -38,14 +40,9 @@ struct State {
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Work runs outside of the lock; a queue is valid at every point.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn work(&self) {
         loop {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             let work = loop {
                 if let Some(work) = state.waiting.pop_front() {
                     break work;
@@ -53,10 +50,10 @@ impl Queue {
                 if state.closed {
                     return;
                 }
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                self.changed.wait(&mut state);
             };
             drop(state);
-            // A panic of ours must not cost the instance a thread; the payload's own drop could panic again.
+            // A panic must not cost the instance a thread. The payload's drop could panic again.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
                 std::mem::forget(payload);
             }
@@ -78,11 +75,7 @@ impl Pool {
                 .name(format!("plugin {name}"))
                 .spawn(move || queue.work());
             match started {
-                Ok(thread) => pool
-                    .threads
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(thread),
+                Ok(thread) => pool.threads.lock().push(thread),
                 Err(error) => {
                     pool.close();
                     return Err(error);
@@ -94,16 +87,16 @@ impl Pool {
 
     /// Queues work; `false` when the queue is full or closed.
     pub(super) fn try_push(&self, work: impl FnOnce() + Send + 'static) -> bool {
-        self.put(Box::new(work), self.capacity)
+        self.enqueue(Box::new(work), self.capacity)
     }
 
-    /// Queues work that must be done and whose amount the caller bounds; `false` only when the pool is closed.
+    /// Queues work that must run and whose amount the caller bounds; `false` only when the pool is closed.
     pub(super) fn push(&self, work: impl FnOnce() + Send + 'static) -> bool {
-        self.put(Box::new(work), usize::MAX)
+        self.enqueue(Box::new(work), usize::MAX)
     }
 
-    fn put(&self, work: Work, capacity: usize) -> bool {
-        let mut state = self.queue.lock();
+    fn enqueue(&self, work: Work, capacity: usize) -> bool {
+        let mut state = self.queue.state.lock();
         if state.closed || state.waiting.len() >= capacity {
             return false;
         }
@@ -113,18 +106,18 @@ impl Pool {
         true
     }
 
-    /// Takes no more work and does what is waiting.
+    /// Refuses new work. The threads run what is queued and end.
     fn close(&self) {
-        self.queue.lock().closed = true;
+        self.queue.state.lock().closed = true;
         self.queue.changed.notify_all();
     }
 
-    /// Closes and waits until all work is done: for ever, where a plugin's code does not return.
+    /// Closes and waits until all work has run: forever, where a plugin's code does not return.
     pub(super) fn finish(&self) {
         self.close();
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
-            // Errs only when the thread panicked, which `work` excludes.
+            // An error means that the thread panicked, which `work` excludes.
             let _ = thread.join();
         }
     }
@@ -137,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_queue_refuses_and_closing_does_what_is_waiting() {
+    fn a_full_queue_refuses_and_closing_runs_what_is_queued() {
         let pool = Pool::new("test", 1, 1).expect("threads");
         let (started, is_started) = mpsc::channel();
         let (go, gate) = mpsc::channel::<()>();

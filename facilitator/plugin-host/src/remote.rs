@@ -1,4 +1,6 @@
-//! Handlers that live behind the boundary, looking like any other to the core.
+//! Handlers on the other side of the boundary: the two traits, as calls across the C ABI.
+//!
+//! Assumes that each call has a `Cx` with a call id of its own.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,19 +9,18 @@ use sdk_plugin::chain::{
     Attempt, Bid, Built, Evidence, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, Watch,
 };
 use sdk_plugin::host::Job;
-use sdk_plugin::ops::{self, op};
+use sdk_plugin::operation::{self, PluginOperation};
+use sdk_plugin::ops;
 use sdk_plugin::scheme::{
     Identity, Judgement, Plan, Planned, RouteRequest, RouteResponse, SchemeCheck, Step, Supported, Verdict,
 };
 use sdk_plugin::{
     CallContext, ChainDriver, Cx, Fault, FaultKind, PaymentRequest, SchemeHandler, async_trait,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::instance::Instance;
 
-/// A scheme of a loaded plugin. Each call needs a `Cx` with a call id of its own.
+/// A scheme of a loaded plugin.
 #[derive(Debug)]
 pub struct RemoteScheme {
     instance: Arc<Instance>,
@@ -35,21 +36,19 @@ impl RemoteScheme {
         with_scheme(cx.context(), &self.scheme)
     }
 
-    async fn payment<A: DeserializeOwned>(
-        &self,
-        cx: &Cx,
-        op: &'static str,
-        request: &PaymentRequest,
-    ) -> Result<A, Fault> {
-        let call = ops::PaymentCall {
+    fn payment<'a>(&self, cx: &'a Cx, request: &'a PaymentRequest) -> ops::PaymentCall<'a> {
+        ops::PaymentCall {
             context: self.context(cx),
             request: Cow::Borrowed(request),
-        };
-        ask(&self.instance, cx, op, &call).await
+        }
+    }
+
+    async fn call<O: PluginOperation>(&self, cx: &Cx, request: O::Request<'_>) -> Result<O::Response, Fault> {
+        call::<O>(&self.instance, cx, request).await
     }
 }
 
-/// The context, with the scheme that is asked in it.
+/// The context with the scheme that is called.
 fn with_scheme<'a>(context: &'a CallContext, scheme: &str) -> Cow<'a, CallContext> {
     if context.scheme == scheme {
         return Cow::Borrowed(context);
@@ -60,89 +59,77 @@ fn with_scheme<'a>(context: &'a CallContext, scheme: &str) -> Cow<'a, CallContex
     })
 }
 
-async fn ask<Q, A>(instance: &Arc<Instance>, cx: &Cx, op: &'static str, request: &Q) -> Result<A, Fault>
-where
-    Q: Serialize + Sync,
-    A: DeserializeOwned,
-{
+async fn call<O: PluginOperation>(
+    instance: &Arc<Instance>,
+    cx: &Cx,
+    request: O::Request<'_>,
+) -> Result<O::Response, Fault> {
     let network = &cx.context().network.id;
     instance
-        .call(cx.call_id(), cx.call_id(), network, op, request)
+        .call::<O>(cx.call_id(), cx.call_id(), network, request)
         .await
 }
 
 #[async_trait]
 impl SchemeHandler for RemoteScheme {
     async fn supported(&self, cx: &Cx) -> Result<Supported, Fault> {
-        ask(
-            &self.instance,
-            cx,
-            op::SUPPORTED,
-            &ops::ContextCall {
-                context: self.context(cx),
-            },
-        )
-        .await
+        let context = self.context(cx);
+        self.call::<operation::Supported>(cx, ops::ContextCall { context })
+            .await
     }
 
     async fn identify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Identity, Fault> {
-        self.payment(cx, op::IDENTIFY, request).await
+        self.call::<operation::Identify>(cx, self.payment(cx, request))
+            .await
     }
 
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
-        self.payment(cx, op::VERIFY, request).await
+        self.call::<operation::Verify>(cx, self.payment(cx, request))
+            .await
     }
 
     async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
-        self.payment(cx, op::PLAN, request).await
+        self.call::<operation::Plan>(cx, self.payment(cx, request)).await
     }
 
     async fn judge(&self, cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
-        let (plan, evidence) = (Cow::Borrowed(plan), Cow::Borrowed(evidence));
-        ask(
-            &self.instance,
-            cx,
-            op::JUDGE,
-            &ops::JudgeCall {
-                context: self.context(cx),
-                plan,
-                evidence,
-            },
-        )
-        .await
+        let request = ops::JudgeCall {
+            context: self.context(cx),
+            plan: Cow::Borrowed(plan),
+            evidence: Cow::Borrowed(evidence),
+        };
+        self.call::<operation::Judge>(cx, request).await
     }
 
     async fn route(&self, cx: &Cx, request: &RouteRequest) -> Result<RouteResponse, Fault> {
-        let call = ops::RouteCall {
+        let request = ops::RouteCall {
             context: self.context(cx),
             request: Cow::Borrowed(request),
         };
-        ask(&self.instance, cx, op::ROUTE, &call).await
+        self.call::<operation::Route>(cx, request).await
     }
 
-    /// A plugin that does not know the operation was built before it, and is ready.
+    /// A plugin that does not know the operation is older than it, and counts as ready.
     async fn check(&self, cx: &Cx) -> Result<SchemeCheck, Fault> {
-        let call = ops::ContextCall {
-            context: self.context(cx),
-        };
-        match ask(&self.instance, cx, op::SCHEME_CHECK, &call).await {
+        let context = self.context(cx);
+        let answer = self.call::<operation::SchemeCheck>(cx, ops::ContextCall { context });
+        match answer.await {
             Err(fault) if fault.kind == FaultKind::Unsupported => Ok(SchemeCheck::ready()),
             answer => answer,
         }
     }
 
     async fn job(&self, cx: &Cx, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
-        let call = ops::JobCall {
+        let request = ops::JobCall {
             context: self.context(cx),
             job: Cow::Borrowed(job),
         };
-        ask(&self.instance, cx, op::JOB, &call)
-            .await
-            .map(|ops::JobReply { requests }| requests)
+        let reply = self.call::<operation::Job>(cx, request).await?;
+        Ok(reply.requests)
     }
 }
 
-/// A driver of a loaded plugin. Each call needs a `Cx` with a call id of its own.
+/// A driver of a loaded plugin.
 #[derive(Debug)]
 pub struct RemoteDriver {
     instance: Arc<Instance>,
@@ -154,100 +141,80 @@ impl RemoteDriver {
     }
 }
 
-/// Operations of drivers are asked of no scheme.
-fn plain(cx: &Cx) -> Cow<'_, CallContext> {
+/// The context of a driver's operation, which belongs to no scheme.
+fn without_scheme(cx: &Cx) -> Cow<'_, CallContext> {
     with_scheme(cx.context(), "")
 }
 
 #[async_trait]
 impl ChainDriver for RemoteDriver {
     async fn check(&self, cx: &Cx, network: &Network) -> Result<Readiness, Fault> {
-        let call = ops::CheckCall {
-            context: plain(cx),
+        let request = ops::CheckCall {
+            context: without_scheme(cx),
             network: Cow::Borrowed(network),
         };
-        ask(&self.instance, cx, op::CHECK, &call).await
+        call::<operation::Check>(&self.instance, cx, request).await
     }
 
     async fn lane(&self, cx: &Cx, lane: &Lane) -> Result<LaneState, Fault> {
-        let call = ops::LaneCall {
-            context: plain(cx),
+        let request = ops::LaneCall {
+            context: without_scheme(cx),
             lane: Cow::Borrowed(lane),
         };
-        ask(&self.instance, cx, op::LANE, &call).await
+        call::<operation::Lane>(&self.instance, cx, request).await
     }
 
     async fn quote(&self, cx: &Cx, lane: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault> {
-        let (lane, previous) = (Cow::Borrowed(lane), previous.map(Cow::Borrowed));
-        ask(
-            &self.instance,
-            cx,
-            op::QUOTE,
-            &ops::QuoteCall {
-                context: plain(cx),
-                lane,
-                previous,
-            },
-        )
-        .await
+        let request = ops::QuoteCall {
+            context: without_scheme(cx),
+            lane: Cow::Borrowed(lane),
+            previous: previous.map(Cow::Borrowed),
+        };
+        call::<operation::Quote>(&self.instance, cx, request).await
     }
 
     async fn build(&self, cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Result<Built, Fault> {
-        let (slot, bid, steps) = (Cow::Borrowed(slot), Cow::Borrowed(bid), Cow::Borrowed(steps));
-        ask(
-            &self.instance,
-            cx,
-            op::BUILD,
-            &ops::BuildCall {
-                context: plain(cx),
-                slot,
-                bid,
-                steps,
-            },
-        )
-        .await
+        let request = ops::BuildCall {
+            context: without_scheme(cx),
+            slot: Cow::Borrowed(slot),
+            bid: Cow::Borrowed(bid),
+            steps: Cow::Borrowed(steps),
+        };
+        call::<operation::Build>(&self.instance, cx, request).await
     }
 
     async fn fill(&self, cx: &Cx, slot: &Slot, bid: &Bid) -> Result<Built, Fault> {
-        let (slot, bid) = (Cow::Borrowed(slot), Cow::Borrowed(bid));
-        ask(
-            &self.instance,
-            cx,
-            op::FILL,
-            &ops::FillCall {
-                context: plain(cx),
-                slot,
-                bid,
-            },
-        )
-        .await
+        let request = ops::FillCall {
+            context: without_scheme(cx),
+            slot: Cow::Borrowed(slot),
+            bid: Cow::Borrowed(bid),
+        };
+        call::<operation::Fill>(&self.instance, cx, request).await
     }
 
     async fn broadcast(&self, cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault> {
-        let call = ops::BroadcastCall {
-            context: plain(cx),
+        let request = ops::BroadcastCall {
+            context: without_scheme(cx),
             attempt: Cow::Borrowed(attempt),
         };
-        ask(&self.instance, cx, op::BROADCAST, &call).await
+        call::<operation::Broadcast>(&self.instance, cx, request).await
     }
 
     async fn observe(&self, cx: &Cx, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
-        let call = ops::ObserveCall {
-            context: plain(cx),
+        let request = ops::ObserveCall {
+            context: without_scheme(cx),
             watches: Cow::Borrowed(watches),
         };
-        let reply: ops::ObserveReply = ask(&self.instance, cx, op::OBSERVE, &call).await?;
-        let observations = reply.observations;
-        let asked = watches.iter().map(|watch| &watch.attempt_id);
-        if !observations
+        let reply = call::<operation::Observe>(&self.instance, cx, request).await?;
+        let observed = reply
+            .observations
             .iter()
-            .map(|observation| &observation.attempt_id)
-            .eq(asked)
-        {
+            .map(|observation| &observation.attempt_id);
+        if !observed.eq(watches.iter().map(|watch| &watch.attempt_id)) {
             return Err(Fault::internal(
                 "the plugin's observations are not those of the watches, in their order",
             ));
         }
-        Ok(observations)
+        Ok(reply.observations)
     }
 }

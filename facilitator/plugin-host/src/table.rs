@@ -1,6 +1,6 @@
-//! The table of host functions that an instance gets: C on the outside, [`Bridge`] on the inside.
+//! The table of host functions that an instance receives: C on the outside, [`Bridge`] on the inside.
 //!
-//! Every function catches panics (R5), takes whatever bytes it is handed, and does not wait.
+//! Assumes nothing about the bytes it receives. Every function catches panics (R5) and does not wait.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,9 +12,9 @@ use sdk_plugin::abi::raw::{self, Bytes, Call, Host, RunFn, read_sized};
 use sdk_plugin::host::{Level, MetricKind};
 use tracing::level_filters::LevelFilter;
 
-use super::bridge::{Bridge, Token};
+use super::bridge::{Bridge, PluginPointer};
 
-/// Longest texts of a log line or metric in bytes; what is longer is cut, or left out where it is JSON.
+/// Longest texts of a log line or metric in bytes. Longer texts are cut; longer JSON is left out.
 const MAX_TARGET_BYTES: usize = 128;
 const MAX_MESSAGE_BYTES: usize = 8 << 10;
 const MAX_FIELDS_BYTES: usize = 16 << 10;
@@ -38,24 +38,24 @@ impl Bridge {
     }
 }
 
-/// The bridge behind a table's `ctx`.
+/// The bridge that a table's `ctx` points to.
 ///
 /// # Safety
 /// `ctx` is null or the one that [`Bridge::table`] wrote.
 unsafe fn bridge(ctx: *mut c_void) -> Option<&'static Bridge> {
-    // SAFETY: the caller's word; bridges are leaked, so any lifetime is right.
+    // SAFETY: as the caller promises; bridges are leaked, so any lifetime is valid.
     unsafe { ctx.cast::<Bridge>().as_ref() }
 }
 
-/// Runs one of the table's functions; a panic of ours must not unwind into the plugin (R5).
-fn shielded<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
+/// Runs one of the table's functions. A panic must not unwind into the plugin (R5).
+fn catch_panics<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
         std::mem::forget(payload);
         otherwise
     })
 }
 
-/// Text of the plugin's, cut to `cap` bytes.
+/// A text of the plugin, cut to `cap` bytes.
 ///
 /// # Safety
 /// `bytes` are readable for `'a`.
@@ -64,7 +64,7 @@ unsafe fn text<'a>(bytes: Bytes, cap: usize) -> Cow<'a, str> {
         ptr: bytes.ptr,
         len: bytes.len.min(cap),
     };
-    // SAFETY: a part of what the caller vouches for.
+    // SAFETY: a part of the bytes that the caller promises to be readable.
     String::from_utf8_lossy(unsafe { cut.borrow(cap) }.unwrap_or_default())
 }
 
@@ -77,8 +77,8 @@ extern "C" fn log(
     message: Bytes,
     fields: Bytes,
 ) {
-    shielded((), || {
-        // SAFETY: the plugin hands back the table's `ctx` and lends the texts for this call (R2).
+    catch_panics((), || {
+        // SAFETY: the plugin returns the table's `ctx` and lends the texts for this call (R2).
         let (bridge, target, message, fields) = unsafe {
             (
                 bridge(ctx),
@@ -91,7 +91,7 @@ extern "C" fn log(
         let fields = fields
             .and_then(|fields| serde_json::from_slice(fields).ok())
             .filter(Value::is_object);
-        let call = bridge.calls.parent(call_id);
+        let call = bridge.calls.scope_of(call_id);
         bridge.host.0.log(
             call,
             Level::from_abi(level),
@@ -104,7 +104,7 @@ extern "C" fn log(
 
 extern "C" fn log_level(_ctx: *mut c_void) -> i32 {
     let level = LevelFilter::current();
-    // Without a subscriber nothing is written, and tests of plugins still want to see their lines.
+    // Without a subscriber nothing is written, but tests of plugins still collect their lines.
     match level {
         LevelFilter::OFF | LevelFilter::TRACE => Level::Trace as i32,
         LevelFilter::DEBUG => Level::Debug as i32,
@@ -115,15 +115,15 @@ extern "C" fn log_level(_ctx: *mut c_void) -> i32 {
 }
 
 extern "C" fn now_unix_ns(ctx: *mut c_void) -> u64 {
-    shielded(0, || {
-        // SAFETY: the plugin hands back the table's `ctx`.
+    catch_panics(0, || {
+        // SAFETY: the plugin returns the table's `ctx`.
         unsafe { bridge(ctx) }.map_or(0, |bridge| bridge.host.0.now_unix_ns())
     })
 }
 
 extern "C" fn metric(ctx: *mut c_void, _instance_id: u64, kind: i32, name: Bytes, value: f64, labels: Bytes) {
-    shielded((), || {
-        // SAFETY: the plugin hands back the table's `ctx` and lends the texts for this call (R2).
+    catch_panics((), || {
+        // SAFETY: the plugin returns the table's `ctx` and lends the texts for this call (R2).
         let (bridge, name, labels) = unsafe {
             (
                 bridge(ctx),
@@ -149,8 +149,8 @@ extern "C" fn metric(ctx: *mut c_void, _instance_id: u64, kind: i32, name: Bytes
 }
 
 extern "C" fn call(ctx: *mut c_void, instance_id: u64, call: *const Call) -> i32 {
-    shielded(raw::E_INTERNAL, || {
-        // SAFETY: the plugin hands back the table's `ctx` and lends the call (R2).
+    catch_panics(raw::E_INTERNAL, || {
+        // SAFETY: the plugin returns the table's `ctx` and lends the call (R2).
         let (bridge, call) = unsafe { (bridge(ctx), read_sized(call)) };
         let (Some(bridge), Ok(call)) = (bridge, call) else {
             return raw::E_INVALID;
@@ -177,8 +177,8 @@ extern "C" fn call(ctx: *mut c_void, instance_id: u64, call: *const Call) -> i32
 }
 
 extern "C" fn cancel(ctx: *mut c_void, _instance_id: u64, call_id: u64) {
-    shielded((), || {
-        // SAFETY: the plugin hands back the table's `ctx`.
+    catch_panics((), || {
+        // SAFETY: the plugin returns the table's `ctx`.
         if let Some(bridge) = unsafe { bridge(ctx) } {
             bridge.cancel(call_id);
         }
@@ -186,10 +186,10 @@ extern "C" fn cancel(ctx: *mut c_void, _instance_id: u64, call_id: u64) {
 }
 
 extern "C" fn spawn(ctx: *mut c_void, _instance_id: u64, run: Option<RunFn>, task: *mut c_void) {
-    shielded((), || {
-        // SAFETY: the plugin hands back the table's `ctx`.
+    catch_panics((), || {
+        // SAFETY: the plugin returns the table's `ctx`.
         if let (Some(bridge), Some(run)) = (unsafe { bridge(ctx) }, run) {
-            bridge.spawn(run, Token(task));
+            bridge.spawn(run, PluginPointer(task));
         }
     });
 }

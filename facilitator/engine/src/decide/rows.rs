@@ -5,7 +5,7 @@ use crate::registry::Kind;
 use sdk_plugin::host::{Job, StoreWrite};
 use sdk_plugin::ops::service;
 
-use base::limits::{job_fits, write_fits};
+use base::limits::{check_job, check_write};
 use journal::Event;
 
 /// Store writes and jobs that come with one plan or judgement, each.
@@ -26,10 +26,10 @@ pub(crate) fn check(writes: &[StoreWrite], jobs: &[Job], kind: &Kind) -> Result<
         }
     }
     for write in writes {
-        write_fits(write).map_err(|fault| fault.message)?;
+        check_write(write).map_err(|fault| fault.message)?;
     }
     for job in jobs {
-        job_fits(job).map_err(|fault| fault.message)?;
+        check_job(job).map_err(|fault| fault.message)?;
         if job.scheme != kind.scheme || job.network != kind.network.id() {
             return Err(format!(
                 "the job {:?} for {} on {}, and it is {} on {}",

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::allowed::{self, Allowed};
+use base::allowed_releases::{self as allowed, AllowedRelease};
 use journal::{CommitError, Event, JournalError, SettlementRow, WithheldRow};
 
 /// Between two looks at the file.
@@ -115,7 +115,7 @@ impl Outcomes {
     }
 
     /// Lets these be released: the next equal request of each gets `success`.
-    async fn allow_releases(self: &Arc<Self>, allowed: &[Allowed]) -> Result<(), CommitError> {
+    async fn allow_releases(self: &Arc<Self>, allowed: &[AllowedRelease]) -> Result<(), CommitError> {
         let withheld = self.withheld().await?;
         let is_allowed = |row: &SettlementRow| {
             allowed

@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use base::allowed::{self, Allowed};
+use base::allowed_releases::{self as allowed, AllowedRelease};
 use base::calls::CallTable;
 use base::clock::TokioClock;
 use base::service::{SettleAnswer, Settled};
@@ -620,7 +620,7 @@ async fn a_withheld_release_is_a_duplicate_until_the_operator_allows_it_and_then
     assert_eq!(journal.released(), 0);
 
     let folder = tempfile::tempdir().unwrap();
-    let allowed = |claim: &str| Allowed {
+    let allowed = |claim: &str| AllowedRelease {
         settlement: id,
         claim: claim.into(),
     };

@@ -1,10 +1,10 @@
-//! Custody: the private keys, by name. Everybody else has a name and a public key, and asks for signatures.
+//! Custody: the private keys, by name. All other code has a name and a public key, and requests signatures.
 //!
-//! Keys are read once, at the start, from the environment or from files. Nothing here has a `Debug`, `Display` or
-//! error that could show one, and their memory is wiped when custody is dropped.
+//! Keys are read once, at the start, from the environment or from files. No `Debug`, `Display` or error here can show a
+//! key, and the memory of keys is wiped when custody is dropped.
 //!
-//! Not guaranteed: a key given in an environment variable stays readable in the process's environment for as long as
-//! it runs; a file is the better place. Who may have what signed is decided in front of custody, not here.
+//! Not guaranteed: a key in an environment variable stays readable in the environment of the process while it runs; prefer
+//! a file. Custody signs for every caller: the callers check who may have what signed.
 
 mod source;
 
@@ -28,22 +28,15 @@ pub struct KeySpec {
     pub source: KeySource,
 }
 
-/// Why a key can't be used. Names the key and where it should be, never what was there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a key can't be used. Names the key and its source, never the content of the source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("key {key}: {why}")]
 pub struct CustodyError {
     /// Name of the key.
     pub key: String,
     /// What is wrong, and what to do instead.
     pub why: String,
 }
-
-impl fmt::Display for CustodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "key {}: {}", self.key, self.why)
-    }
-}
-
-impl std::error::Error for CustodyError {}
 
 /// A private key. Both kinds wipe themselves when dropped.
 enum PrivateKey {
@@ -70,9 +63,11 @@ impl fmt::Debug for Custody {
 }
 
 impl Custody {
-    /// Reads all keys, or says of the first bad one what is wrong.
+    /// Reads all keys.
     ///
-    /// One key under two names is refused: two lanes would count one account's transactions.
+    /// # Errors
+    /// The first key that can't be used. One key under two names is refused: two lanes would assign the nonces of one
+    /// account.
     pub fn load(specs: &[KeySpec], environment: &dyn Environment) -> Result<Self, CustodyError> {
         let mut keys: BTreeMap<String, Key> = BTreeMap::new();
         for spec in specs {
@@ -102,7 +97,7 @@ impl Custody {
         Ok(Self { keys })
     }
 
-    /// What recognises the keys in a text without holding them.
+    /// Digests that recognise the keys in a text.
     #[must_use]
     pub fn digests(&self) -> KeyDigests {
         let mut digests = KeyDigests::default();
@@ -170,10 +165,10 @@ fn sign_digest(key: &k256::ecdsa::SigningKey, message: &[u8]) -> Result<HexBytes
     let (signature, recovery) = key
         .sign_prehash_recoverable(&digest)
         .map_err(|_| Fault::internal("secp256k1 could not sign"))?;
-    // An x coordinate above the group's order happens once in 2^127 signatures; chains have no spelling for it.
+    // An x coordinate above the group's order occurs once in 2^127 signatures; chains have no encoding for it.
     if recovery.is_x_reduced() {
         return Err(Fault::internal(
-            "secp256k1 gave a signature without a usable recovery id",
+            "secp256k1 returned a signature without a usable recovery id",
         ));
     }
     let mut bytes = signature.to_bytes().to_vec();

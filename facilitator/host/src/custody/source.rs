@@ -1,7 +1,7 @@
-//! Where keys come from, and how their text is read.
+//! Sources of keys, and the text forms of keys.
 //!
-//! Buffers that a key passes through are wiped. Texts are strict: a key that was cut or mistyped must not become
-//! another key.
+//! Buffers that a key passes through are wiped. Parsing is strict: a key that was cut or mistyped must not become another
+//! key.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -17,10 +17,10 @@ use zeroize::Zeroizing;
 
 use super::PrivateKey;
 
-/// Longest text of a key: a JSON array of 64 bytes, one per line, is far shorter.
+/// Longest text of a key in bytes. A JSON array of 64 bytes, one per line, is far shorter.
 const MAX_BYTES: usize = 4_096;
 
-/// Where a key is.
+/// The source of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
     /// Name of an environment variable.
@@ -43,7 +43,7 @@ pub trait Environment {
     fn get(&self, name: &str) -> Option<OsString>;
 }
 
-/// The process's own.
+/// The environment of the process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ProcessEnvironment;
 
@@ -65,7 +65,7 @@ pub(super) fn read(source: &KeySource, environment: &dyn Environment) -> Result<
         KeySource::File(path) => {
             let cannot = |error: std::io::Error| unreadable(source, error.kind());
             let file = File::open(path).map_err(cannot)?;
-            // Of the open file, so that nothing can be swapped in between.
+            // Of the open file, so that it can't be replaced in between.
             let metadata = file.metadata().map_err(cannot)?;
             if !metadata.is_file() {
                 return Err(format!("{source} is not a regular file"));
@@ -107,7 +107,7 @@ fn unreadable(source: &KeySource, kind: ErrorKind) -> String {
     }
 }
 
-/// At most one byte more than a key may have, in a buffer that never moves and so leaves no copy behind.
+/// Reads at most one byte more than a key may have, into a buffer that never moves and so leaves no copy.
 fn read_file(mut file: File) -> std::io::Result<Zeroizing<Vec<u8>>> {
     let mut buffer = Zeroizing::new(vec![0; MAX_BYTES + 1]);
     let mut filled = 0;
@@ -123,7 +123,7 @@ fn read_file(mut file: File) -> std::io::Result<Zeroizing<Vec<u8>>> {
     Ok(buffer)
 }
 
-/// The key that a text stands for, or what was expected instead.
+/// The key that a text encodes, or what was expected instead.
 pub(super) fn private_key(text: &str, suite: Suite, source: &KeySource) -> Result<PrivateKey, String> {
     match suite {
         Suite::Secp256k1 => {
@@ -151,7 +151,7 @@ fn ed25519(text: &str, source: &KeySource) -> Result<ed25519_dalek::SigningKey, 
             format!("{source} holds an ed25519 pair whose second half is not the public key of its first")
         });
     }
-    // Hex first: 64 hex digits are no base58 of 64 bytes, which has 64 characters only when all are `1`.
+    // Hex first: base58 of 64 bytes has 64 characters only when all of them are `1`.
     if let Some(seed) = hex_32(text) {
         return Ok(ed25519_dalek::SigningKey::from_bytes(&seed));
     }
@@ -177,7 +177,7 @@ fn hex_32(text: &str) -> Option<Zeroizing<[u8; 32]>> {
 /// Characters of 64 bytes in base58; fewer than 85 only where they begin with zeros.
 const BASE58_OF_64: RangeInclusive<usize> = 64..=88;
 
-/// 64 bytes in base58, read by hand so that no copy is left behind.
+/// 64 bytes in base58. Decoded by hand: a library would leave copies of the key.
 fn base58_64(text: &str) -> Option<Zeroizing<[u8; 64]>> {
     if !BASE58_OF_64.contains(&text.len()) {
         return None;
@@ -196,26 +196,26 @@ fn base58_64(text: &str) -> Option<Zeroizing<[u8; 64]>> {
             return None;
         }
     }
-    // Each leading `1` is one byte of zero: with more or fewer it would be another number of bytes.
+    // Each leading `1` is one zero byte; with more or fewer of them it is not 64 bytes.
     let ones = text.bytes().take_while(|c| *c == b'1').count();
     let zeroes = bytes.iter().take_while(|byte| **byte == 0).count();
     (ones == zeroes).then_some(bytes)
 }
 
-/// A JSON array of 64 bytes, read by hand: a JSON parser would leave copies.
+/// A JSON array of 64 bytes. Parsed by hand: a JSON parser would leave copies of the key.
 fn json_64(text: &str) -> Option<Zeroizing<[u8; 64]>> {
     let inner = text.strip_prefix('[')?.strip_suffix(']')?;
     let mut bytes = Zeroizing::new([0; 64]);
-    let mut places = bytes.iter_mut();
+    let mut free = bytes.iter_mut();
     for number in inner.split(',') {
         let number = number.trim();
         // No sign and no leading zero, as in JSON.
         if !number.bytes().all(|b| b.is_ascii_digit()) || (number.len() > 1 && number.starts_with('0')) {
             return None;
         }
-        *places.next()? = number.parse().ok()?;
+        *free.next()? = number.parse().ok()?;
     }
-    if places.next().is_some() {
+    if free.next().is_some() {
         return None;
     }
     Some(bytes)

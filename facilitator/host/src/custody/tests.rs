@@ -79,7 +79,7 @@ fn secp256k1_signs_as_rfc_6979_says() {
 }
 
 #[test]
-fn ed25519_signs_as_rfc_8032_says_from_every_spelling() {
+fn ed25519_signs_as_rfc_8032_says_from_every_text_form() {
     let json = file(&format!("{}\n", pair_json()), 0o600);
     for custody in [
         from_env(Suite::Ed25519, SEED).unwrap(),
@@ -98,7 +98,7 @@ fn ed25519_signs_as_rfc_8032_says_from_every_spelling() {
 }
 
 #[test]
-fn a_solana_key_in_base58_is_taken_whole_or_not_at_all() {
+fn a_solana_key_in_base58_is_read_whole_or_refused() {
     let address = "9C6hybhQ6Aycep9jaUnP6uL9ZYvDjUp1aSkFWPUFJtpj";
     let mut other_half = PAIR_BASE58.to_owned();
     other_half.replace_range(87.., "x");
@@ -123,7 +123,7 @@ fn a_solana_key_in_base58_is_taken_whole_or_not_at_all() {
 }
 
 #[test]
-fn t105_a_key_file_that_others_can_read_is_refused_in_a_sentence() {
+fn t105_a_key_file_that_others_can_read_is_refused_with_the_remedy() {
     for mode in [0o644, 0o640, 0o604, 0o660, 0o601] {
         let file = file(SEED, mode);
         let error = from_file(Suite::Ed25519, file.path()).unwrap_err();
@@ -203,7 +203,7 @@ fn names_and_keys_are_unique() {
 }
 
 #[test]
-fn what_a_key_can_not_sign_is_refused() {
+fn a_message_that_a_key_can_not_sign_is_refused() {
     let custody = from_env(Suite::Secp256k1, ONE).unwrap();
     for (name, suite, message, kind) in [
         ("cold", Suite::Secp256k1, &[0; 32][..], FaultKind::Denied),

@@ -1,4 +1,4 @@
-//! How many requests of a network may be under way, and how many may wait for their turn.
+//! Bounded concurrency with a bounded queue: how many requests of a network run at once, and how many wait.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,11 +13,11 @@ pub(super) struct Gate {
     max_waiting: usize,
 }
 
-/// No place in the queue, or no turn before the deadline.
+/// The queue is full, or no turn came ahead of the deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
 
-/// Gives the place in the queue back, also when the waiting future is dropped.
+/// Leaves the queue when dropped, also when the waiting future is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Drop for Waiting<'_> {
@@ -39,14 +39,14 @@ impl Gate {
         if let Ok(permit) = self.running.try_acquire() {
             return Ok(permit);
         }
-        let before = self.waiting.fetch_add(1, Ordering::AcqRel);
+        let ahead = self.waiting.fetch_add(1, Ordering::AcqRel);
         let _waiting = Waiting(&self.waiting);
-        if before >= self.max_waiting {
+        if ahead >= self.max_waiting {
             return Err(Full);
         }
         match timeout_at(deadline, self.running.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
-            // Late, or closed, which nothing does.
+            // Too late, or closed, which never happens.
             Err(_) | Ok(Err(_)) => Err(Full),
         }
     }
@@ -64,8 +64,8 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(1);
         let running = gate.enter(deadline).await.unwrap();
         let (queued, refused) = tokio::join!(gate.enter(deadline), gate.enter(deadline));
-        assert_eq!(refused.err(), Some(Full), "no place in the queue");
-        assert_eq!(queued.err(), Some(Full), "no turn before the deadline");
+        assert_eq!(refused.err(), Some(Full), "the queue is full");
+        assert_eq!(queued.err(), Some(Full), "no turn ahead of the deadline");
         drop(running);
         assert!(gate.enter(deadline).await.is_ok());
         assert_eq!(gate.waiting.load(Ordering::Acquire), 0);

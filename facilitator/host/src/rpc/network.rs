@@ -1,7 +1,6 @@
-//! What a pool is told about its network, and about who uses it.
+//! A network's nodes and limits, the two queues in front of them, and lists of methods.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
 use super::SecretUrl;
@@ -15,18 +14,18 @@ pub struct RpcNetwork {
     pub urls: Vec<SecretUrl>,
     /// For one exchange with one node.
     pub timeout: Duration,
-    /// For a whole request, its wait in the queue and all nodes included.
+    /// For a whole request, including its wait in the queue and all nodes.
     pub deadline: Duration,
-    /// Requests under way at once, for each [`Traffic`].
+    /// Requests that run at once, for each [`Traffic`].
     pub max_concurrent: usize,
-    /// Requests waiting for their turn, for each [`Traffic`]; more are refused.
+    /// Requests that wait for a turn, for each [`Traffic`]; more are refused.
     pub max_queued: usize,
     /// Largest answer in bytes.
     pub max_answer_bytes: usize,
 }
 
 impl RpcNetwork {
-    /// With usual limits: 5 s per node, 12 s in all, 64 at once, 1,024 waiting, answers of 16 MiB.
+    /// With the usual limits: 5 s per node, 12 s in all, 64 at once, 1,024 waiting, answers of 16 MiB.
     #[must_use]
     pub fn new(id: impl Into<String>, urls: Vec<SecretUrl>) -> Self {
         Self {
@@ -40,7 +39,7 @@ impl RpcNetwork {
         }
     }
 
-    /// Whether a pool of it can work at all.
+    /// Whether a pool with these settings can work.
     pub(super) fn check(&self) -> Result<(), RpcConfigError> {
         if self.urls.is_empty() {
             Err(self.refuse("has no RPC URL; name at least one"))
@@ -61,16 +60,16 @@ impl RpcNetwork {
     }
 }
 
-/// On whose behalf a request is made: a flood of one never takes the other's places.
+/// On whose behalf a request is made. Each kind has its own queue, so a flood of one never delays the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Traffic {
-    /// Requests that anybody can cause: verification and planning.
+    /// Requests that any caller can cause: verification and planning.
     Intake,
     /// Committed settlements and the observation of the chain.
     Engine,
 }
 
-/// JSON-RPC methods that somebody may use, by exact name.
+/// JSON-RPC methods that a plugin may use, by exact name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MethodList(BTreeSet<String>);
 
@@ -87,17 +86,11 @@ impl<S: Into<String>> FromIterator<S> for MethodList {
     }
 }
 
-/// What is wrong with the description of a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is wrong with the settings of a network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("network {network}: {why}")]
 pub struct RpcConfigError {
+    /// CAIP-2; `*` for all networks.
     pub network: String,
     pub why: &'static str,
 }
-
-impl fmt::Display for RpcConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "network {}: {}", self.network, self.why)
-    }
-}
-
-impl std::error::Error for RpcConfigError {}

@@ -1,16 +1,16 @@
 //! The pools against real HTTP servers on the loopback interface.
 
-use std::sync::Mutex;
-
 use axum::http::StatusCode as Status;
 use axum::response::IntoResponse;
-use sdk_plugin::host::SendEncoding;
-use sdk_plugin::{HexBytes, Value};
+use parking_lot::Mutex;
+use sdk_plugin::host::{RpcResult, SendEncoding};
+use sdk_plugin::{FaultKind, HexBytes, Value};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::fake_node::{FakeNode, SECRET, nobody, reply, url};
+use super::fake_node::{FakeNode, SECRET, closed_port, reply, url};
 use super::*;
 
 pub(super) const NETWORK: &str = "eip155:84532";
@@ -53,13 +53,13 @@ pub(super) async fn read(pools: &RpcPools, methods: &[&str]) -> Result<Vec<RpcRe
 }
 
 pub(super) async fn send(pools: &RpcPools) -> Result<Vec<RpcResult>, Fault> {
-    let sending = Sending {
+    let request = SendRequest {
         method: "a",
         params: &json!(["$bytes", {"x": 1}]),
         bytes: &HexBytes(vec![1, 2, 255]),
         encoding: SendEncoding::Hex,
     };
-    pools.send(NETWORK, sending, &list()).await
+    pools.send(NETWORK, request, &list()).await
 }
 
 pub(super) fn ok(value: &str) -> RpcResult {
@@ -68,8 +68,8 @@ pub(super) fn ok(value: &str) -> RpcResult {
 
 #[tokio::test]
 async fn a_batch_is_one_round_trip_and_its_order_is_restored() {
-    let node = FakeNode::new(|question| {
-        let mut answers: Vec<Value> = question
+    let node = FakeNode::new(|body| {
+        let mut answers: Vec<Value> = body
             .as_array()
             .unwrap()
             .iter()
@@ -85,9 +85,9 @@ async fn a_batch_is_one_round_trip_and_its_order_is_restored() {
         Ok(vec![ok("c"), ok("a"), ok("b")])
     );
     assert_eq!(pools.round_trips(NETWORK), 1);
-    assert_eq!(node.times_asked(), 1);
+    assert_eq!(node.request_count(), 1);
     assert_eq!(read(&pools, &[]).await, Ok(vec![]));
-    assert_eq!(pools.round_trips(NETWORK), 1, "nothing to ask");
+    assert_eq!(pools.round_trips(NETWORK), 1, "no calls, no request");
 }
 
 #[tokio::test]
@@ -97,11 +97,11 @@ async fn a_denied_method_inside_a_batch_stops_all_of_it() {
     for methods in [&["a", "b", "secret_sign"][..], &["secret_sign"], &["A"], &["a "]] {
         assert_eq!(read(&pools, methods).await.unwrap_err().kind, FaultKind::Denied);
     }
-    assert_eq!(node.times_asked(), 0);
+    assert_eq!(node.request_count(), 0);
 }
 
 #[tokio::test]
-async fn t13_every_way_of_failing_is_covered_by_the_next_url() {
+async fn t13_every_failure_is_covered_by_the_next_url() {
     let good = FakeNode::echo().await;
     let bad = [
         FakeNode::status(Status::TOO_MANY_REQUESTS).await,
@@ -117,8 +117,8 @@ async fn t13_every_way_of_failing_is_covered_by_the_next_url() {
                 .into_response()
         })
         .await,
-        FakeNode::new(|question| {
-            json!([{"id": question[0]["id"], "result": "a"}])
+        FakeNode::new(|body| {
+            json!([{"id": body[0]["id"], "result": "a"}])
                 .to_string()
                 .into_response()
         })
@@ -130,12 +130,12 @@ async fn t13_every_way_of_failing_is_covered_by_the_next_url() {
     for node in &bad {
         let pools = pools(&[node, &good]);
         assert_eq!(read(&pools, &["a", "b"]).await, Ok(vec![ok("a"), ok("b")]));
-        // What may only dislike batches is asked one call of it too.
+        // A node that may only refuse batches also gets one of the calls alone.
         assert!((2..=3).contains(&pools.round_trips(NETWORK)));
-        assert!(node.times_asked() < 3);
+        assert!(node.request_count() < 3);
     }
     assert_eq!(
-        read(&of_urls(vec![nobody().await, good.url.clone()]), &["a"]).await,
+        read(&of_urls(vec![closed_port().await, good.url.clone()]), &["a"]).await,
         Ok(vec![ok("a")])
     );
 }
@@ -149,7 +149,7 @@ async fn t13_t16_an_outage_is_a_fault_that_names_hosts_and_no_keys() {
         FakeNode::new(|_| SECRET.into_response()).await,
     ];
     let mut urls: Vec<SecretUrl> = bad.iter().map(|node| node.url.clone()).collect();
-    urls.push(nobody().await);
+    urls.push(closed_port().await);
     let pools = of_urls(urls);
     let fault = read(&pools, &["a", "b"]).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Unavailable);
@@ -176,8 +176,8 @@ async fn t13_t16_an_outage_is_a_fault_that_names_hosts_and_no_keys() {
 
 #[tokio::test]
 async fn t16_a_node_that_echoes_its_key_is_not_repeated() {
-    let node = FakeNode::new(|question| {
-        reply(&question, |_| {
+    let node = FakeNode::new(|body| {
+        reply(&body, |_| {
             json!({"error": {"code": -32602, "message": format!("bad params at /{SECRET}"), "data": [SECRET]}})
         })
     })
@@ -191,38 +191,38 @@ async fn t16_a_node_that_echoes_its_key_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn an_https_url_is_never_spoken_to_in_the_clear() {
+async fn an_https_url_is_never_used_without_tls() {
     let node = FakeNode::echo().await;
     let port = node.url.uri().port_u16().unwrap();
     let tls = SecretUrl::parse(&format!("https://127.0.0.1:{port}/{SECRET}")).unwrap();
     let fault = read(&of_urls(vec![tls]), &["a"]).await.unwrap_err();
     assert!(fault.message.contains("could not be reached"), "{fault}");
     assert!(!fault.message.contains(SECRET), "{fault}");
-    assert_eq!(node.times_asked(), 0);
+    assert_eq!(node.request_count(), 0);
 }
 
 #[tokio::test]
-async fn an_error_about_the_question_is_an_answer() {
+async fn an_execution_error_is_an_answer() {
     let node = FakeNode::error(3, "execution reverted").await;
     let second = FakeNode::echo().await;
     let answers = read(&pools(&[&node, &second]), &["a"]).await.unwrap();
     assert!(matches!(&answers[..], [RpcResult::Error(error)] if error.code == 3));
-    assert_eq!(second.times_asked(), 0);
+    assert_eq!(second.request_count(), 0);
 }
 
 #[tokio::test]
-async fn t166_a_refused_range_is_asked_elsewhere_and_keeps_its_text() {
-    let said = "exceed maximum block range: 10";
+async fn t166_a_refused_range_is_tried_at_the_next_node_and_keeps_its_text() {
+    let text = "exceed maximum block range: 10";
     let refusing = || FakeNode::error(-32005, "exceed maximum block range: 10");
     let (first, second, good) = (refusing().await, refusing().await, FakeNode::echo().await);
     let error = RpcResult::Error(sdk_plugin::host::RpcError {
         code: -32005,
-        message: said.into(),
+        message: text.into(),
         data: Value::Null,
     });
     let all_refuse = pools(&[&first, &second]);
     assert_eq!(read(&all_refuse, &["a"]).await, Ok(vec![error]));
-    assert_eq!((first.times_asked(), second.times_asked()), (1, 1));
+    assert_eq!((first.request_count(), second.request_count()), (1, 1));
     let troubles = all_refuse.nodes(NETWORK);
     assert!(troubles.iter().all(|node| node.trouble.is_none()), "{troubles:?}");
     let one_serves = pools(&[&first, &good]);
@@ -233,7 +233,7 @@ async fn t166_a_refused_range_is_asked_elsewhere_and_keeps_its_text() {
 async fn an_answer_of_ten_megabytes_is_read() {
     let big = "x".repeat(10 << 20);
     let answer = big.clone();
-    let node = FakeNode::new(move |question| reply(&question, |_| json!({"result": answer}))).await;
+    let node = FakeNode::new(move |body| reply(&body, |_| json!({"result": answer}))).await;
     let network = RpcNetwork {
         timeout: Duration::from_secs(60),
         deadline: Duration::from_secs(60),
@@ -244,25 +244,24 @@ async fn an_answer_of_ten_megabytes_is_read() {
 }
 
 #[tokio::test]
-async fn a_node_that_failed_rests_and_a_lone_one_is_asked_all_the_same() {
+async fn a_failed_node_backs_off_and_an_only_node_is_tried_all_the_same() {
     let bad = FakeNode::status(Status::UNAUTHORIZED).await;
     let good = FakeNode::echo().await;
     let both = pools(&[&bad, &good]);
     for _ in 0..3 {
         assert!(read(&both, &["a"]).await.is_ok());
     }
-    assert_eq!((bad.times_asked(), good.times_asked()), (1, 3));
+    assert_eq!((bad.request_count(), good.request_count()), (1, 3));
     let lone = pools(&[&bad]);
     for _ in 0..3 {
         assert!(read(&lone, &["a"]).await.is_err());
     }
-    assert_eq!(bad.times_asked(), 4);
+    assert_eq!(bad.request_count(), 4);
 }
 
 #[tokio::test]
-async fn a_comparison_asks_two_nodes_and_is_content_with_one_only_where_there_is_one() {
-    let named =
-        |name: &'static str| FakeNode::new(move |question| reply(&question, |_| json!({"result": name})));
+async fn a_comparison_needs_two_nodes_unless_there_is_only_one() {
+    let named = |name: &'static str| FakeNode::new(move |body| reply(&body, |_| json!({"result": name})));
     let (first, second, third) = (named("1").await, named("2").await, named("3").await);
     let broken = FakeNode::status(Status::BAD_GATEWAY).await;
     let compare = async |nodes: &[&FakeNode]| {
@@ -272,7 +271,7 @@ async fn a_comparison_asks_two_nodes_and_is_content_with_one_only_where_there_is
     };
     let both = |one: &str, other: &str| Ok(vec![ok(one), ok(one), ok(other), ok(other)]);
     assert_eq!(compare(&[&first, &second, &third]).await, both("1", "2"));
-    assert_eq!(third.times_asked(), 0);
+    assert_eq!(third.request_count(), 0);
     assert_eq!(compare(&[&first, &broken, &third]).await, both("1", "3"));
     assert_eq!(compare(&[&first]).await, Ok(vec![ok("1"), ok("1")]));
     let fault = compare(&[&first, &broken]).await.unwrap_err();
@@ -281,7 +280,7 @@ async fn a_comparison_asks_two_nodes_and_is_content_with_one_only_where_there_is
 }
 
 #[tokio::test]
-async fn a_full_queue_sheds_and_leaves_the_engine_its_own_places() {
+async fn a_full_queue_refuses_and_leaves_the_engine_its_own_queue() {
     let arrived = Arc::new(Notify::new());
     let notify = Arc::clone(&arrived);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -333,11 +332,11 @@ async fn a_send_puts_the_bytes_in_and_stops_at_the_first_acceptance() {
     let answers = send(&pools(&[&no, &yes, &never])).await.unwrap();
     assert!(matches!(&answers[..], [RpcResult::Error(error), RpcResult::Ok(_)] if error.code == -32000));
     for node in [&no, &yes] {
-        let asked = node.asked.lock().unwrap();
-        assert_eq!(asked.len(), 1);
-        assert_eq!(asked[0]["params"], json!(["0x0102ff", {"x": 1}]));
+        let requests = node.requests.lock();
+        assert_eq!(requests.len(), 1);
+        assert_eq!(requests[0]["params"], json!(["0x0102ff", {"x": 1}]));
     }
-    assert_eq!(never.times_asked(), 0);
+    assert_eq!(never.request_count(), 0);
 }
 
 #[tokio::test]
@@ -360,32 +359,32 @@ async fn law4_a_send_that_may_have_arrived_is_indeterminate() {
         assert_eq!(send(&pools(&[&node])).await.unwrap_err().kind, kind);
     }
     assert_eq!(
-        send(&of_urls(vec![nobody().await])).await.unwrap_err().kind,
+        send(&of_urls(vec![closed_port().await])).await.unwrap_err().kind,
         FaultKind::Unavailable
     );
     let hanging = FakeNode::hanging().await;
-    let pools = of_urls(vec![hanging.url.clone(), nobody().await]);
+    let pools = of_urls(vec![hanging.url.clone(), closed_port().await]);
     assert_eq!(send(&pools).await.unwrap_err().kind, FaultKind::Indeterminate);
 }
 
 #[tokio::test]
 async fn a_send_goes_to_the_second_node_only_when_the_first_did_not_answer() {
     let hanging = FakeNode::hanging().await;
-    let asked_at = Arc::new(Mutex::new(None));
-    let seen = Arc::clone(&asked_at);
-    let good = FakeNode::new(move |question| {
-        *seen.lock().unwrap() = Some(Instant::now());
-        reply(&question, |call| json!({"result": call["method"]}))
+    let received_at = Arc::new(Mutex::new(None));
+    let seen = Arc::clone(&received_at);
+    let good = FakeNode::new(move |body| {
+        *seen.lock() = Some(Instant::now());
+        reply(&body, |call| json!({"result": call["method"]}))
     })
     .await;
     let began = Instant::now();
     assert_eq!(send(&pools(&[&hanging, &good])).await, Ok(vec![ok("a")]));
-    let waited = asked_at.lock().unwrap().unwrap() - began;
+    let waited = received_at.lock().unwrap() - began;
     assert!(waited >= Duration::from_millis(300), "raced after {waited:?}");
 }
 
 #[tokio::test]
-async fn law3_params_without_exactly_one_place_for_the_bytes_are_refused() {
+async fn law3_params_without_exactly_one_placeholder_are_refused() {
     let node = FakeNode::echo().await;
     let pools = pools(&[&node]);
     let bytes = HexBytes(vec![1]);
@@ -398,44 +397,44 @@ async fn law3_params_without_exactly_one_place_for_the_bytes_are_refused() {
         json!(["0x$bytes"]),
         json!(["$bytes", {"$bytes": "$bytes"}]),
     ] {
-        let sending = Sending {
+        let request = SendRequest {
             method: "a",
             params: &params,
             bytes: &bytes,
             encoding: SendEncoding::Base64,
         };
-        let fault = pools.send(NETWORK, sending, &list()).await.unwrap_err();
+        let fault = pools.send(NETWORK, request, &list()).await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::Invalid, "{params}");
-        let unlisted = Sending {
+        let unlisted = SendRequest {
             method: "z",
-            ..sending
+            ..request
         };
         assert_eq!(
             pools.send(NETWORK, unlisted, &list()).await.unwrap_err().kind,
             FaultKind::Denied
         );
     }
-    assert_eq!(node.times_asked(), 0);
+    assert_eq!(node.request_count(), 0);
 }
 
 #[tokio::test]
-async fn bytes_go_out_in_base64_where_asked() {
+async fn bytes_are_sent_in_base64_where_requested() {
     let node = FakeNode::echo().await;
-    let sending = Sending {
+    let request = SendRequest {
         method: "a",
         params: &json!({"deep": [{"x": "$bytes"}]}),
         bytes: &HexBytes(vec![1, 2, 255]),
         encoding: SendEncoding::Base64,
     };
-    pools(&[&node]).send(NETWORK, sending, &list()).await.unwrap();
+    pools(&[&node]).send(NETWORK, request, &list()).await.unwrap();
     assert_eq!(
-        node.asked.lock().unwrap()[0]["params"],
+        node.requests.lock()[0]["params"],
         json!({"deep": [{"x": "AQL/"}]})
     );
 }
 
 #[test]
-fn a_network_that_can_not_work_is_refused_in_words() {
+fn a_network_that_can_not_work_is_refused_with_the_reason() {
     let url = SecretUrl::parse("http://localhost").unwrap();
     let good = RpcNetwork::new(NETWORK, vec![url]);
     for (networks, part) in [
@@ -464,7 +463,7 @@ fn a_network_that_can_not_work_is_refused_in_words() {
 
 #[tokio::test]
 async fn an_unknown_network_is_unsupported() {
-    let pools = of_urls(vec![nobody().await]);
+    let pools = of_urls(vec![closed_port().await]);
     let fault = pools
         .read("eip155:1", &calls(&["a"]), &list(), Traffic::Intake)
         .await;
@@ -472,10 +471,10 @@ async fn an_unknown_network_is_unsupported() {
 }
 
 #[tokio::test]
-async fn t14_one_node_can_be_asked_and_no_other_answers_for_it() {
-    let first = FakeNode::new(|question| reply(&question, |_| json!({ "result": "first" }))).await;
-    let second = FakeNode::new(|question| reply(&question, |_| json!({ "result": "second" }))).await;
-    let pools = of_urls(vec![first.url.clone(), second.url.clone(), nobody().await]);
+async fn t14_a_read_of_one_node_is_answered_by_no_other() {
+    let first = FakeNode::new(|body| reply(&body, |_| json!({ "result": "first" }))).await;
+    let second = FakeNode::new(|body| reply(&body, |_| json!({ "result": "second" }))).await;
+    let pools = of_urls(vec![first.url.clone(), second.url.clone(), closed_port().await]);
     let from = async |node| {
         pools
             .read_from(NETWORK, Some(node), &calls(&["a"]), &list(), Traffic::Engine)
@@ -488,18 +487,18 @@ async fn t14_one_node_can_be_asked_and_no_other_answers_for_it() {
     for absent in [2, 3] {
         assert_eq!(from(absent).await.unwrap_err().kind, FaultKind::Unavailable);
     }
-    assert_eq!((first.times_asked(), second.times_asked()), (2, 2));
+    assert_eq!((first.request_count(), second.request_count()), (2, 2));
 }
 
 #[tokio::test]
-async fn t14_a_node_that_fails_is_left_alone_for_a_while() {
-    let ill = FakeNode::status(Status::UNAUTHORIZED).await;
-    let pools = of_urls(vec![ill.url.clone(), nobody().await]);
+async fn t14_a_failed_node_backs_off_also_for_reads_of_that_node() {
+    let failing = FakeNode::status(Status::UNAUTHORIZED).await;
+    let pools = of_urls(vec![failing.url.clone(), closed_port().await]);
     for _ in 0..3 {
         let read = pools
             .read_from(NETWORK, Some(0), &calls(&["a"]), &list(), Traffic::Engine)
             .await;
         assert_eq!(read.unwrap_err().kind, FaultKind::Unavailable);
     }
-    assert_eq!(ill.times_asked(), 1);
+    assert_eq!(failing.request_count(), 1);
 }

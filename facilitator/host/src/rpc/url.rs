@@ -1,9 +1,8 @@
-//! The address of a node. Operators' URLs carry API keys in user info, path and query, so that nothing but the host
-//! name may ever be shown.
+//! The URL of a node. It may hold API keys in user info, path and query, so only the host name may be shown.
 //!
-//! Not guaranteed: the URL's memory is not wiped when it is dropped; it has to stay readable for as long as the
-//! process runs.
+//! Not guaranteed: the URL's memory is not wiped when it is dropped. It must stay readable while the process runs.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
@@ -11,10 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::Uri;
 use hyper::header::HeaderValue;
 
-/// Parts of a URL shorter than this are not worth hiding in a node's error text: `v2`, `mainnet`, `rpc`.
+/// Shorter parts of a URL are not hidden in a node's error text: `v2`, `mainnet`, `rpc`.
 const SHORTEST_SECRET: usize = 8;
 
-/// What stands in a text where a secret was.
+/// Replaces a secret in a text.
 const REDACTED: &str = "[redacted]";
 
 /// A node's `http` or `https` URL. `Debug` and `Display` show the host name only.
@@ -26,28 +25,19 @@ pub struct SecretUrl {
     secrets: Vec<String>,
 }
 
-/// Why a text is not a node's URL. Never contains the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a text is not the URL of a node. Never contains the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
+    #[error("not a URL; write for instance https://rpc.example.com/v2/KEY")]
     Malformed,
+    #[error("a node's URL must begin with https:// or http://")]
     Scheme,
+    #[error("the user name and password in a URL must be percent-encoded ASCII")]
     UserInfo,
 }
 
-impl fmt::Display for UrlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "not a URL; write for instance https://rpc.example.com/v2/KEY",
-            Self::Scheme => "a node's URL must begin with https:// or http://",
-            Self::UserInfo => "the user name and password in a URL must be percent-encoded ASCII",
-        })
-    }
-}
-
-impl std::error::Error for UrlError {}
-
 impl SecretUrl {
-    /// Takes `https://` or `http://` URLs; `user:password@` becomes HTTP Basic authentication.
+    /// Parses an `https://` or `http://` URL; `user:password@` becomes HTTP Basic authentication.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         let uri: Uri = text.trim().parse().map_err(|_| UrlError::Malformed)?;
         match uri.scheme_str() {
@@ -60,8 +50,8 @@ impl SecretUrl {
             .ok_or(UrlError::Malformed)?
             .to_owned();
         let authority = uri.authority().ok_or(UrlError::Malformed)?.as_str();
-        let (user_info, bare) = match authority.rsplit_once('@') {
-            Some((user_info, bare)) => (Some(user_info), bare),
+        let (user_info, host_and_port) = match authority.rsplit_once('@') {
+            Some((user_info, rest)) => (Some(user_info), rest),
             None => (None, authority),
         };
 
@@ -88,7 +78,7 @@ impl SecretUrl {
 
         let uri = Uri::builder()
             .scheme(uri.scheme_str().unwrap_or("https"))
-            .authority(bare)
+            .authority(host_and_port)
             .path_and_query(path_and_query)
             .build()
             .map_err(|_| UrlError::Malformed)?;
@@ -100,13 +90,13 @@ impl SecretUrl {
         })
     }
 
-    /// The host name, without port: all that may be shown.
+    /// The host name, without port: the only part that may be shown.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Host and port, as written: to tell nodes apart, not to be shown.
+    /// Host and port, as written: to distinguish nodes, not to be shown.
     #[must_use]
     pub fn address(&self) -> &str {
         self.uri.authority().map_or("", |authority| authority.as_str())
@@ -120,7 +110,7 @@ impl SecretUrl {
         self.authorization.as_ref()
     }
 
-    /// The text of a node's error without the parts of its URL that may be keys: proxies like to echo them.
+    /// The text of a node's error without the parts of the URL that may be keys: proxies often echo them.
     pub(super) fn redact(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| {
             text.replace(secret.as_str(), REDACTED)
@@ -140,19 +130,17 @@ impl fmt::Display for SecretUrl {
     }
 }
 
-/// RFC 3986 percent-decoding to UTF-8; `None` where the text is malformed.
+/// Percent-decoded UTF-8; `None` where the text is malformed, which the library would leave as it is.
 fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let pair = [rest.next()?, rest.next()?];
-            bytes.extend(hex::decode(pair).ok()?);
-        } else {
-            bytes.push(byte);
-        }
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !text.split('%').skip(1).all(is_escape) {
+        return None;
     }
-    String::from_utf8(bytes).ok()
+    let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
+    decoded.ok().map(Cow::into_owned)
 }
 
 #[cfg(test)]
@@ -160,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t16_only_the_host_is_ever_shown() {
+    fn t16_only_the_host_is_shown() {
         let url =
             SecretUrl::parse("https://user:pass%40word@rpc.example.com:8443/v2/KEYKEYKEY?token=TOKENTOKEN")
                 .unwrap();
@@ -179,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_node_url_is_refused_without_being_repeated() {
+    fn an_invalid_url_is_refused_without_being_repeated() {
         for (text, error) in [
             ("", UrlError::Malformed),
             ("rpc.example.com", UrlError::Scheme),

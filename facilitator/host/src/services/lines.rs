@@ -1,27 +1,27 @@
-//! A plugin's log lines on their way to `tracing`: bounded in rate and size, free of control characters.
+//! A plugin's log lines: limited in rate and size, without control characters, passed on to `tracing`.
 //!
-//! `tracing` knows targets at compile time only, so all plugins share the target `plugin`, and the line's fields say
-//! which plugin and which part of it speaks.
+//! `tracing` needs targets at compile time, so all plugins share the target `plugin`. Fields of the line name the plugin and
+//! the part of it.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sdk_plugin::Value;
 use sdk_plugin::host::Level;
 use tokio::time::Instant;
 
-/// Lines that may come at once.
+/// Lines that may be written at once.
 const BURST: u32 = 200;
-/// Afterwards, one line per this.
+/// After a burst, one line per this time.
 const ONE_PER: Duration = Duration::from_millis(50);
-/// Longest message and longest text of fields, characters.
+/// Longest message and longest text of fields, in characters.
 const MAX_TEXT: usize = 2_000;
-/// Longest name of a part.
+/// Longest name of a part, in characters.
 const MAX_PART: usize = 64;
 
-/// Where one instance's lines go through.
+/// The log lines of one instance.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct LogLines {
     plugin: String,
     bucket: Mutex<Bucket>,
 }
@@ -33,7 +33,7 @@ struct Bucket {
     dropped: u64,
 }
 
-impl Lines {
+impl LogLines {
     pub(super) fn new(plugin: &str) -> Self {
         Self {
             plugin: plugin.to_owned(),
@@ -68,10 +68,9 @@ impl Lines {
         }
     }
 
-    /// Whether a line may pass now, and how many were dropped before it.
+    /// How many lines were dropped ahead of this one; `None` when this one is dropped too.
     fn admit(&self, now: Instant) -> Option<u64> {
-        // Three numbers: valid whatever happened.
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = self.bucket.lock();
         let earned = now.duration_since(bucket.refilled).as_nanos() / ONE_PER.as_nanos();
         if let Ok(earned) = u32::try_from(earned)
             && earned < BURST
@@ -91,7 +90,7 @@ impl Lines {
     }
 }
 
-/// Cut, and with control characters escaped: a line must not be able to pass for two.
+/// The text, cut, with control characters escaped: one line must not look like two.
 fn clean(text: &str, max_chars: usize) -> String {
     let mut out = String::new();
     for character in text.chars().take(max_chars) {
@@ -109,9 +108,9 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_is_cut_and_counted() {
-        let lines = Lines::new("evm");
-        let passed = |lines: &Lines| (0..1_000).filter_map(|_| lines.admit(Instant::now())).count();
+    async fn a_flood_is_limited_and_counted() {
+        let lines = LogLines::new("evm");
+        let passed = |lines: &LogLines| (0..1_000).filter_map(|_| lines.admit(Instant::now())).count();
         assert_eq!(passed(&lines), 200);
         tokio::time::advance(ONE_PER * 3).await;
         assert_eq!(lines.admit(Instant::now()), Some(800));
@@ -123,8 +122,8 @@ mod tests {
     #[test]
     fn a_message_is_one_short_line() {
         assert_eq!(
-            clean("a\nINFO all is well\u{1b}[2J", 100),
-            "a\\nINFO all is well\\u{1b}[2J"
+            clean("a\nINFO all is fine\u{1b}[2J", 100),
+            "a\\nINFO all is fine\\u{1b}[2J"
         );
         assert_eq!(clean("äöü", 2), "äö");
     }

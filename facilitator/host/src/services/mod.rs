@@ -1,12 +1,11 @@
-//! What one plugin instance gets of the world: [`HostServices`] over RPC pools, custody, journal and clock.
+//! The host services of one plugin instance: [`HostServices`] over RPC pools, custody, journal and clock.
 //!
-//! Every request is made on behalf of a call, and the call's scope decides: reads go to the scope's network only, a
-//! signature is given inside `chain.build` and `chain.fill` for the slot's key only, a send happens inside
-//! `chain.broadcast` for the attempt being served only, and its bytes come from the journal, never from the plugin.
-//! What the manifest did not ask for is refused as well.
+//! Every request is made on behalf of a call, and the scope of that call decides. Reads go to the scope's network only. A
+//! signature is given inside `chain.build` and `chain.fill`, for the slot's key only. A send happens inside
+//! `chain.broadcast`, for the attempt of that call only, and its bytes come from the journal, never from the plugin. A
+//! service that the manifest does not list is refused.
 //!
-//! Not guaranteed: that what a driver has signed is what its steps say. Drivers are trusted code, and the key is all
-//! that custody can check.
+//! Not guaranteed: that a driver signs what its steps say. Drivers are trusted code, and custody can check only the key.
 
 mod lines;
 mod rights;
@@ -24,22 +23,24 @@ use sdk_plugin::host::{
     JobRequest, Level, MetricKind, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest,
     StoreResponse,
 };
+use sdk_plugin::operation::{
+    JobService, Operation as _, Right, RpcService, SignService, SleepService, StoreService,
+};
 use sdk_plugin::{Fault, HostServices, Value};
 
 use super::custody::Custody;
-use super::rpc::{MethodList, RpcPools, Sending};
+use super::rpc::{MethodList, RpcPools, SendRequest};
 use base::calls::{CallScope, CallTable};
 use base::clock::Clock;
-use base::limits::{job_fits, key_fits, write_fits};
+use base::limits::{check_job, check_key, check_write};
 use journal::plugin_rows::{AttemptBytes, Jobs, PluginStore};
-use lines::Lines;
-use rights::Right;
+use lines::LogLines;
 use telemetry::metrics::Metrics;
 
-/// Most writes in one request.
+/// Largest number of writes in one request.
 const MAX_WRITES: usize = 256;
 
-/// What all instances share.
+/// The resources that all instances share.
 #[derive(Clone)]
 pub struct HostResources {
     pub rpc: Arc<RpcPools>,
@@ -65,14 +66,14 @@ pub struct FamilyMethods {
     pub sends: MethodList,
 }
 
-/// What one instance is and may use.
+/// The identity of one instance, and what it may use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstanceGrants {
     /// As in [`CallScope::instance`].
     pub instance: u64,
     /// The manifest's id.
     pub plugin: String,
-    /// Services its manifest asks for: `rpc.v1` and so on.
+    /// The services in its manifest: `rpc.v1` and so on.
     pub services: BTreeSet<String>,
     /// By family (the namespace of CAIP-2), for all families whose driver is loaded.
     pub methods: BTreeMap<String, FamilyMethods>,
@@ -83,15 +84,15 @@ pub struct InstanceGrants {
 pub struct InstanceHost {
     grants: InstanceGrants,
     host: HostResources,
-    lines: Lines,
+    lines: LogLines,
 }
 
 impl InstanceHost {
-    /// Must be called inside a runtime: lines are counted by its clock.
+    /// Must be called inside a runtime: log lines are limited by its clock.
     #[must_use]
     pub fn new(grants: InstanceGrants, host: HostResources) -> Self {
         Self {
-            lines: Lines::new(&grants.plugin),
+            lines: LogLines::new(&grants.plugin),
             grants,
             host,
         }
@@ -102,25 +103,25 @@ impl InstanceHost {
             return Ok(());
         }
         Err(Fault::denied(format!(
-            "the manifest of {} does not ask for {service}; add it to `services`",
+            "the manifest of {} does not list {service}; add it to `services`",
             self.grants.plugin
         )))
     }
 
-    /// The scope of the call that asks, if it may do this.
+    /// The scope of the call, if the call has this right.
     fn scope(&self, call: u64, right: Right) -> Result<Arc<CallScope>, Fault> {
         let scope = self.host.calls.scope(self.grants.instance, call).ok_or_else(|| {
             Fault::denied(format!(
-                "{} is possible only while a call is being served, and {call} is none",
-                right.name()
+                "{} is possible only inside an open call, and {call} is none",
+                rights::name(right)
             ))
         })?;
-        if rights::allows(scope.operation, right) {
+        if scope.operation.rights().contains(&right) {
             return Ok(scope);
         }
         Err(Fault::denied(format!(
             "{} is not possible inside {}",
-            right.name(),
+            rights::name(right),
             scope.operation.name()
         )))
     }
@@ -133,7 +134,7 @@ impl InstanceHost {
     }
 
     async fn rpc_checked(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
-        self.granted("rpc.v1")?;
+        self.granted(RpcService::NAME)?;
         let results = match request {
             RpcRequest::Read { network, calls } => {
                 let scope = self.scope(call, Right::Read)?;
@@ -161,30 +162,30 @@ impl InstanceHost {
                 let scope = self.scope(call, Right::Send)?;
                 on_network(&scope, &network)?;
                 if scope.attempt.as_deref() != Some(attempt_id.as_str()) {
-                    return Err(Fault::denied("only the attempt being served can be sent"));
+                    return Err(Fault::denied("only the attempt of this call can be sent"));
                 }
                 let sends = &self.methods(&network)?.sends;
                 let bytes = self.host.attempts.bytes(&attempt_id).await?;
                 let bytes = bytes.ok_or_else(|| {
                     Fault::denied(format!("the journal holds no bytes of attempt {attempt_id}"))
                 })?;
-                let sending = Sending {
+                let request = SendRequest {
                     method: &method,
                     params: &params,
                     bytes: &bytes,
                     encoding,
                 };
-                self.host.rpc.send(&network, sending, sends).await?
+                self.host.rpc.send(&network, request, sends).await?
             }
         };
         Ok(RpcResponse { results })
     }
 
     fn sign_checked(&self, call: u64, request: &SignRequest) -> Result<Signature, Fault> {
-        self.granted("sign.v1")?;
+        self.granted(SignService::NAME)?;
         let scope = self.scope(call, Right::Sign)?;
         if scope.signing_key.as_deref() != Some(request.key.as_str()) {
-            return Err(Fault::denied("only the key of the slot being built can sign"));
+            return Err(Fault::denied("only the key of the slot that is built can sign"));
         }
         let signature = self
             .host
@@ -194,16 +195,16 @@ impl InstanceHost {
     }
 
     async fn store_checked(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
-        self.granted("store.v1")?;
+        self.granted(StoreService::NAME)?;
         match &request {
             StoreRequest::Get { key } => {
                 self.scope(call, Right::StoreRead)?;
-                key_fits("a store key", key)?;
+                check_key("a store key", key)?;
             }
             StoreRequest::Scan { prefix, after, limit } => {
                 self.scope(call, Right::StoreRead)?;
-                key_fits("a store prefix", prefix)?;
-                key_fits("a store key", after.as_deref().unwrap_or_default())?;
+                check_key("a store prefix", prefix)?;
+                check_key("a store key", after.as_deref().unwrap_or_default())?;
                 if !(1..=1_000).contains(limit) {
                     return Err(Fault::invalid(format!(
                         "a scan's limit is 1 to 1000, not {limit}"
@@ -216,7 +217,7 @@ impl InstanceHost {
                     return Err(Fault::invalid(format!("at most {MAX_WRITES} writes at once")));
                 }
                 for write in writes {
-                    write_fits(write)?;
+                    check_write(write)?;
                 }
             }
         }
@@ -224,17 +225,17 @@ impl InstanceHost {
     }
 
     async fn job_checked(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
-        self.granted("job.v1")?;
-        self.scope(call, Right::Job)?;
+        self.granted(JobService::NAME)?;
+        self.scope(call, Right::ScheduleJob)?;
         match &request {
-            JobRequest::Schedule { job } => job_fits(job)?,
-            JobRequest::Cancel { id } => key_fits("a job's id", id)?,
+            JobRequest::Schedule { job } => check_job(job)?,
+            JobRequest::Cancel { id } => check_key("a job's id", id)?,
         }
         self.host.jobs.job(&self.grants.plugin, request).await
     }
 
-    /// Refusals are the plugin's defect or its attempt at something: counted and shown to the operator.
-    fn noted<T>(&self, service: &str, answer: Result<T, Fault>) -> Result<T, Fault> {
+    /// Counts and logs a denied request: it is a defect of the plugin, or an attack.
+    fn record_denial<T>(&self, service: &str, answer: Result<T, Fault>) -> Result<T, Fault> {
         if let Err(fault) = &answer
             && fault.kind == sdk_plugin::FaultKind::Denied
         {
@@ -255,25 +256,25 @@ impl InstanceHost {
 impl HostServices for InstanceHost {
     async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
         let answer = self.rpc_checked(call, request).await;
-        self.noted("rpc.v1", answer)
+        self.record_denial(RpcService::NAME, answer)
     }
 
     async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
-        self.noted("sign.v1", self.sign_checked(call, &request))
+        self.record_denial(SignService::NAME, self.sign_checked(call, &request))
     }
 
     async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
         let answer = self.store_checked(call, request).await;
-        self.noted("store.v1", answer)
+        self.record_denial(StoreService::NAME, answer)
     }
 
     async fn job(&self, call: u64, request: JobRequest) -> Result<(), Fault> {
         let answer = self.job_checked(call, request).await;
-        self.noted("job.v1", answer)
+        self.record_denial(JobService::NAME, answer)
     }
 
     async fn sleep(&self, _call: u64, millis: u64) -> Result<(), Fault> {
-        self.noted("sleep.v1", self.granted("sleep.v1"))?;
+        self.record_denial(SleepService::NAME, self.granted(SleepService::NAME))?;
         tokio::time::sleep(Duration::from_millis(millis)).await;
         Ok(())
     }
@@ -298,7 +299,7 @@ fn on_network(scope: &CallScope, network: &str) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::denied(format!(
-        "this call is about {}, no other network can be asked",
+        "this call is for {}; it can use no other network",
         scope.network
     )))
 }

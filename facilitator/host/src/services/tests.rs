@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use sdk_plugin::FaultKind;
 use sdk_plugin::host::{Job, RpcCall, RpcResult, SendEncoding, StoreCondition, StoreWrite, Suite};
 use serde_json::json;
@@ -17,28 +17,18 @@ use sdk_plugin::HexBytes;
 
 const NETWORK: &str = "eip155:84532";
 const INSTANCE: u64 = 7;
-const ALL: [Operation; 15] = [
-    Operation::Supported,
+/// Operations that may use no service.
+const PURE: [Operation; 4] = [
     Operation::Identify,
-    Operation::Verify,
-    Operation::Plan,
     Operation::Judge,
-    Operation::Route,
-    Operation::Job,
-    Operation::SchemeCheck,
-    Operation::Check,
-    Operation::Lane,
-    Operation::Quote,
-    Operation::Build,
-    Operation::Fill,
-    Operation::Broadcast,
-    Operation::Observe,
+    Operation::Start,
+    Operation::Health,
 ];
 
-/// A journal, as far as services need one.
+/// The part of a journal that services need.
 #[derive(Default)]
 struct FakeJournal {
-    asked: Mutex<Vec<(String, String)>>,
+    requests: Mutex<Vec<(String, String)>>,
 }
 
 #[async_trait]
@@ -53,10 +43,7 @@ impl AttemptBytes for FakeJournal {
 #[async_trait]
 impl PluginStore for FakeJournal {
     async fn store(&self, plugin: &str, request: StoreRequest) -> Result<StoreResponse, Fault> {
-        self.asked
-            .lock()
-            .unwrap()
-            .push((plugin.into(), format!("{request:?}")));
+        self.requests.lock().push((plugin.into(), format!("{request:?}")));
         Ok(StoreResponse::Written)
     }
 }
@@ -64,10 +51,7 @@ impl PluginStore for FakeJournal {
 #[async_trait]
 impl Jobs for FakeJournal {
     async fn job(&self, plugin: &str, request: JobRequest) -> Result<(), Fault> {
-        self.asked
-            .lock()
-            .unwrap()
-            .push((plugin.into(), format!("{request:?}")));
+        self.requests.lock().push((plugin.into(), format!("{request:?}")));
         Ok(())
     }
 }
@@ -132,18 +116,18 @@ impl World {
         })
     }
 
-    /// The operations inside which `ask` was not denied; whatever else it says.
-    async fn allowed<T: fmt::Debug>(&self, ask: impl AsyncFn(u64) -> Result<T, Fault>) -> Vec<Operation> {
+    /// The operations inside which `request` was not denied.
+    async fn allowed<T: fmt::Debug>(&self, request: impl AsyncFn(u64) -> Result<T, Fault>) -> Vec<Operation> {
         let mut allowed = Vec::new();
-        for operation in ALL {
+        for &operation in Operation::ALL {
             let guard = self.begin(operation);
-            match ask(guard.id()).await {
+            match request(guard.id()).await {
                 Ok(_) => allowed.push(operation),
                 Err(fault) => assert_eq!(fault.kind, FaultKind::Denied, "{operation:?}: {fault}"),
             }
         }
-        for nobody in [0, u64::MAX] {
-            assert_eq!(ask(nobody).await.unwrap_err().kind, FaultKind::Denied);
+        for unknown in [0, u64::MAX] {
+            assert_eq!(request(unknown).await.unwrap_err().kind, FaultKind::Denied);
         }
         allowed
     }
@@ -218,22 +202,23 @@ fn schedule(id: &str, payload: Value) -> JobRequest {
     }
 }
 
+fn not_pure() -> Vec<Operation> {
+    let all = Operation::ALL.iter().copied();
+    all.filter(|operation| !PURE.contains(operation)).collect()
+}
+
 async fn denied<T: fmt::Debug>(answer: impl Future<Output = Result<T, Fault>>) {
     assert_eq!(answer.await.unwrap_err().kind, FaultKind::Denied);
 }
 
 #[tokio::test]
-async fn law7_reads_happen_inside_calls_that_may_read_and_on_their_network_only() {
+async fn law7_reads_need_a_call_with_that_right_and_use_its_network_only() {
     let world = World::new().await;
     let allowed = world
         .allowed(async |call| world.host.rpc(call, read(NETWORK, "eth_call")).await)
         .await;
-    let pure = [Operation::Identify, Operation::Judge];
-    assert_eq!(
-        allowed,
-        ALL.into_iter().filter(|o| !pure.contains(o)).collect::<Vec<_>>()
-    );
-    let asked = world.node.times_asked();
+    assert_eq!(allowed, not_pure());
+    let requests = world.node.request_count();
 
     let verify = world.begin(Operation::Verify);
     denied(world.host.rpc(verify.id(), read("eip155:1", "eth_call"))).await;
@@ -244,11 +229,11 @@ async fn law7_reads_happen_inside_calls_that_may_read_and_on_their_network_only(
             .rpc(verify.id(), read(NETWORK, "eth_sendRawTransaction")),
     )
     .await;
-    assert_eq!(world.node.times_asked(), asked);
+    assert_eq!(world.node.request_count(), requests);
 }
 
 #[tokio::test]
-async fn law3_law7_only_the_attempt_being_served_is_sent_with_the_journals_bytes() {
+async fn law3_law7_only_the_attempt_of_the_call_is_sent_with_the_journals_bytes() {
     let world = World::new().await;
     let allowed = world
         .allowed(async |call| {
@@ -259,8 +244,8 @@ async fn law3_law7_only_the_attempt_being_served_is_sent_with_the_journals_bytes
         })
         .await;
     assert_eq!(allowed, [Operation::Broadcast]);
-    assert_eq!(world.node.times_asked(), 1);
-    assert_eq!(world.node.asked.lock().unwrap()[0]["params"], json!(["0xabcd"]));
+    assert_eq!(world.node.request_count(), 1);
+    assert_eq!(world.node.requests.lock()[0]["params"], json!(["0xabcd"]));
 
     let broadcast = world.begin(Operation::Broadcast);
     for request in [
@@ -272,7 +257,7 @@ async fn law3_law7_only_the_attempt_being_served_is_sent_with_the_journals_bytes
     ] {
         denied(world.host.rpc(broadcast.id(), request)).await;
     }
-    assert_eq!(world.node.times_asked(), 1);
+    assert_eq!(world.node.request_count(), 1);
 }
 
 #[tokio::test]
@@ -292,7 +277,7 @@ async fn law3_an_attempt_that_the_journal_does_not_hold_is_not_sent() {
             .rpc(guard.id(), send(NETWORK, "2", "eth_sendRawTransaction")),
     )
     .await;
-    assert_eq!(world.node.times_asked(), 0);
+    assert_eq!(world.node.request_count(), 0);
 }
 
 #[tokio::test]
@@ -313,26 +298,26 @@ async fn t62_law6_a_signature_is_given_for_the_slots_key_only() {
 }
 
 #[tokio::test]
-async fn law6_another_instances_call_lends_no_rights() {
+async fn law6_a_call_of_another_instance_gives_no_rights() {
     let world = World::new().await;
-    let stranger = InstanceHost::new(
+    let other_instance = InstanceHost::new(
         InstanceGrants {
             instance: INSTANCE + 1,
-            plugin: "stranger".into(),
+            plugin: "other".into(),
             ..grants()
         },
         world.resources.clone(),
     );
-    for operation in ALL {
+    for &operation in Operation::ALL {
         let guard = world.begin(operation);
-        denied(stranger.rpc(guard.id(), read(NETWORK, "eth_call"))).await;
-        denied(stranger.rpc(guard.id(), send(NETWORK, "1", "eth_sendRawTransaction"))).await;
-        denied(stranger.sign(guard.id(), sign("hot"))).await;
-        denied(stranger.store(guard.id(), write("k", json!(1)))).await;
-        denied(stranger.job(guard.id(), schedule("j", Value::Null))).await;
+        denied(other_instance.rpc(guard.id(), read(NETWORK, "eth_call"))).await;
+        denied(other_instance.rpc(guard.id(), send(NETWORK, "1", "eth_sendRawTransaction"))).await;
+        denied(other_instance.sign(guard.id(), sign("hot"))).await;
+        denied(other_instance.store(guard.id(), write("k", json!(1)))).await;
+        denied(other_instance.job(guard.id(), schedule("j", Value::Null))).await;
     }
-    assert_eq!(world.node.times_asked(), 0);
-    assert!(world.journal.asked.lock().unwrap().is_empty());
+    assert_eq!(world.node.request_count(), 0);
+    assert!(world.journal.requests.lock().is_empty());
 }
 
 #[tokio::test]
@@ -360,8 +345,7 @@ async fn rows_are_the_plugins_own_and_written_by_routes_and_jobs_only() {
     let allowed = world
         .allowed(async |call| world.host.store(call, get.clone()).await)
         .await;
-    let pure = [Operation::Identify, Operation::Judge];
-    let readers: Vec<Operation> = ALL.into_iter().filter(|o| !pure.contains(o)).collect();
+    let readers = not_pure();
     assert_eq!(allowed, readers);
     let scan = StoreRequest::Scan {
         prefix: "k".into(),
@@ -375,9 +359,8 @@ async fn rows_are_the_plugins_own_and_written_by_routes_and_jobs_only() {
     assert!(
         world
             .journal
-            .asked
+            .requests
             .lock()
-            .unwrap()
             .iter()
             .all(|(plugin, _)| plugin == "evm")
     );
@@ -423,11 +406,11 @@ async fn oversized_rows_and_jobs_never_reach_the_journal() {
         let fault = world.host.job(route.id(), request).await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::Invalid, "{fault}");
     }
-    assert!(world.journal.asked.lock().unwrap().is_empty());
+    assert!(world.journal.requests.lock().is_empty());
 }
 
 #[tokio::test]
-async fn a_service_that_the_manifest_did_not_ask_for_is_denied() {
+async fn a_service_that_the_manifest_does_not_list_is_denied() {
     let world = World::new().await;
     let bare = InstanceHost::new(
         InstanceGrants {
@@ -466,7 +449,7 @@ async fn a_network_whose_driver_is_not_loaded_can_not_be_read() {
 }
 
 #[tokio::test]
-async fn answers_come_back_and_round_trips_are_counted() {
+async fn answers_are_returned_and_round_trips_are_counted() {
     let world = World::new().await;
     let verify = world.begin(Operation::Verify);
     let answer = world

@@ -1,8 +1,8 @@
-//! Every message of the boundary in every shape: it arrives as it was sent, and its checked-in schema admits it.
+//! Every message of the boundary in every shape: it arrives as it was sent, and matches its checked-in schema.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use plugin_host::{Limits, attach};
 use sdk_plugin::abi::guest::{entry, table};
 use sdk_plugin::abi::raw::Plugin;
@@ -24,11 +24,11 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::sample;
-use crate::support::{Listened, host, instance};
+use crate::support::{LoggedHost, host, instance};
 use crate::tap::{SCHEMAS, crossed, tap};
 
 const MANIFEST: &str = r#"{
-    "id": "full", "version": "1.0.0", "abi": {"major": 1, "minor": 0}, "description": "Says everything",
+    "id": "full", "version": "1.0.0", "abi": {"major": 1, "minor": 0}, "description": "Returns every answer",
     "licence": "MIT", "services": ["rpc.v1", "sign.v1", "store.v1", "job.v1", "sleep.v1"], "maxMessageBytes": 2097152,
     "drivers": [{"family": "test", "suite": "ed25519", "rpcReads": ["good"], "rpcSends": ["send"],
                  "knownAssets": [{"network": "test:1", "asset": "0xtoken", "symbol": "USDC"}]}],
@@ -41,13 +41,13 @@ fn of<T: DeserializeOwned>(sample: &Value) -> T {
     serde_json::from_value(sample.clone()).unwrap_or_else(|error| panic!("{error} in {sample}"))
 }
 
-/// Says the next of the sample answers, having checked that the message arrived as it was sent.
-struct Sayer(Mutex<HashMap<&'static str, usize>>);
+/// Returns the next sample answer of an operation.
+struct SampleAnswers(Mutex<HashMap<&'static str, usize>>);
 
-impl Sayer {
-    fn say<T: DeserializeOwned>(&self, op: &'static str) -> Result<T, Fault> {
+impl SampleAnswers {
+    fn next_answer<T: DeserializeOwned>(&self, op: &'static str) -> Result<T, Fault> {
         let answers = sample::answers(op);
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = self.0.lock();
         let turn = turns.entry(op).or_default();
         let answer = answers
             .get(*turn)
@@ -66,102 +66,103 @@ fn arrived<T: Serialize>(value: &T, samples: &[Value]) -> Result<(), Fault> {
     }
 }
 
-async fn ask_everything(cx: &Cx) -> Result<(), Fault> {
-    for request in sample::asked("store.v1") {
+async fn use_every_service(cx: &Cx) -> Result<(), Fault> {
+    for request in sample::host_requests("store.v1") {
         cx.store(of(&request)).await?;
     }
-    for request in sample::asked("job.v1") {
+    for request in sample::host_requests("job.v1") {
         cx.job(of(&request)).await?;
     }
-    for request in sample::asked("rpc.v1").iter().take(1) {
+    for request in sample::host_requests("rpc.v1").iter().take(1) {
         cx.rpc(of(request)).await?;
     }
     cx.sleep_ms(1).await
 }
 
 #[async_trait]
-impl SchemeHandler for Sayer {
+impl SchemeHandler for SampleAnswers {
     async fn supported(&self, cx: &Cx) -> Result<Supported, Fault> {
         if *cx.context() != context("full") {
             return Err(Fault::internal(format!("arrived changed: {:?}", cx.context())));
         }
-        ask_everything(cx).await?;
-        self.say("x402.supported")
+        use_every_service(cx).await?;
+        self.next_answer("x402.supported")
     }
     async fn identify(&self, _: &Cx, request: &PaymentRequest) -> Result<Identity, Fault> {
         arrived(request, &sample::payments())?;
-        self.say("x402.identify")
+        self.next_answer("x402.identify")
     }
     async fn verify(&self, _: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
         arrived(request, &sample::payments())?;
-        self.say("x402.verify")
+        self.next_answer("x402.verify")
     }
     async fn plan(&self, _: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
         arrived(request, &sample::payments())?;
-        self.say("x402.plan")
+        self.next_answer("x402.plan")
     }
     async fn judge(&self, _: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
         arrived(plan, &[sample::plan()])?;
         arrived(evidence, &sample::evidences())?;
-        self.say("x402.judge")
+        self.next_answer("x402.judge")
     }
     async fn route(&self, _: &Cx, request: &RouteRequest) -> Result<RouteResponse, Fault> {
         arrived(request, &sample::routes())?;
-        self.say("x402.route")
+        self.next_answer("x402.route")
     }
     async fn check(&self, cx: &Cx) -> Result<SchemeCheck, Fault> {
         if *cx.context() != context("full") {
             return Err(Fault::internal(format!("arrived changed: {:?}", cx.context())));
         }
-        self.say("x402.check")
+        self.next_answer("x402.check")
     }
     async fn job(&self, _: &Cx, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
         arrived(job, &[sample::job()])?;
-        self.say::<JobReply>("x402.job").map(|reply| reply.requests)
+        self.next_answer::<JobReply>("x402.job")
+            .map(|reply| reply.requests)
     }
 }
 
 #[async_trait]
-impl ChainDriver for Sayer {
+impl ChainDriver for SampleAnswers {
     async fn check(&self, cx: &Cx, network: &Network) -> Result<Readiness, Fault> {
         if *cx.context() != context("") {
             return Err(Fault::internal(format!("arrived changed: {:?}", cx.context())));
         }
         arrived(network, &[sample::network()])?;
-        self.say("chain.check")
+        self.next_answer("chain.check")
     }
     async fn lane(&self, _: &Cx, lane: &Lane) -> Result<LaneState, Fault> {
         arrived(lane, &[sample::slot()["lane"].clone()])?;
-        self.say("chain.lane")
+        self.next_answer("chain.lane")
     }
     async fn quote(&self, _: &Cx, _: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault> {
         arrived(&previous, &[Value::Null, sample::bid()])?;
-        self.say("chain.quote")
+        self.next_answer("chain.quote")
     }
     async fn build(&self, cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Result<Built, Fault> {
         arrived(slot, &[sample::slot()])?;
         arrived(bid, &[sample::bid()])?;
         arrived(&steps, &[sample::plan()["steps"].clone()])?;
-        for request in sample::asked("sign.v1") {
+        for request in sample::host_requests("sign.v1") {
             cx.sign(of(&request)).await?;
         }
-        self.say("chain.build")
+        self.next_answer("chain.build")
     }
     async fn fill(&self, _: &Cx, slot: &Slot, bid: &Bid) -> Result<Built, Fault> {
         arrived(slot, &[sample::slot()])?;
         arrived(bid, &[sample::bid()])?;
-        self.say("chain.fill")
+        self.next_answer("chain.fill")
     }
     async fn broadcast(&self, cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault> {
         arrived(attempt, &[sample::attempt()])?;
-        for request in sample::asked("rpc.v1").iter().skip(1) {
+        for request in sample::host_requests("rpc.v1").iter().skip(1) {
             cx.rpc(of(request)).await?;
         }
-        self.say("chain.broadcast")
+        self.next_answer("chain.broadcast")
     }
     async fn observe(&self, _: &Cx, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
         arrived(&watches, &[json!([sample::watch()])])?;
-        self.say::<ObserveReply>("chain.observe")
+        self.next_answer::<ObserveReply>("chain.observe")
             .map(|reply| reply.observations)
     }
 }
@@ -177,7 +178,7 @@ impl Guest for Full {
     const MANIFEST: &'static str = MANIFEST;
 
     fn create(_: Value) -> Result<PluginRoles, Fault> {
-        let sayer = || Sayer(Mutex::default());
+        let sayer = || SampleAnswers(Mutex::default());
         Ok(PluginRoles::default()
             .scheme("full", sayer())
             .driver("test", sayer())
@@ -209,7 +210,7 @@ fn context(scheme: &str) -> CallContext {
     }
 }
 
-fn cx(host: &std::sync::Arc<Listened>) -> Cx {
+fn cx(host: &std::sync::Arc<LoggedHost>) -> Cx {
     host.script.cx(context("full"))
 }
 
@@ -222,7 +223,7 @@ fn is<T: Serialize>(answer: Result<T, Fault>, sample: &Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_message_arrives_as_sent_and_fits_its_schema() {
+async fn every_message_arrives_as_sent_and_matches_its_schema() {
     let (host, _) = host();
     host.script
         .answer_rpc("good", |_| RpcResult::Ok(json!({ "a": null })));
@@ -316,7 +317,7 @@ async fn every_message_arrives_as_sent_and_fits_its_schema() {
         );
     }
     assert!(loaded.health.check().await.expect("health").healthy);
-    // One more than there are answers: a fault crosses too.
+    // One call more than there are answers, so that a fault crosses too.
     scheme
         .verify(&cx(&host), payments.first().expect("one"))
         .await
@@ -328,7 +329,7 @@ async fn every_message_arrives_as_sent_and_fits_its_schema() {
         .keys()
         .filter(|name| !crossed.names.contains(*name))
         .collect();
-    assert_eq!(unseen, ["manifest"], "every other schema saw a message");
+    assert_eq!(unseen, ["manifest"], "every other schema was used by a message");
     let manifest = serde_json::to_value(&loaded.manifest).expect("JSON");
     let fits = SCHEMAS.get("manifest").expect("its schema").validate(&manifest);
     assert!(fits.is_ok(), "{fits:?}");
@@ -366,6 +367,6 @@ fn schemas_refuse_what_the_types_refuse() {
         ("rpc.v1.request", json!({ "type": "read", "network": "test:1" })),
     ] {
         let schema = SCHEMAS.get(name).expect("a schema");
-        assert!(!schema.is_valid(&bad), "{name} takes {bad}");
+        assert!(!schema.is_valid(&bad), "{name} accepts {bad}");
     }
 }

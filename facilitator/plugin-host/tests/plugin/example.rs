@@ -1,4 +1,4 @@
-//! The examples a plugin author starts from, built as he would build them and loaded from their files.
+//! The examples for plugin authors, built with the documented commands and loaded from their files.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -117,8 +117,8 @@ impl Example {
         self.script.cx(self.script.context(NETWORK))
     }
 
-    /// Everything it says about a payment.
-    async fn says(&self, payment: &PaymentRequest) -> [String; 3] {
+    /// Its identity, verdict and plan of a payment, as text.
+    async fn answers(&self, payment: &PaymentRequest) -> [String; 3] {
         [
             format!("{:?}", self.scheme.identify(&self.cx(), payment).await),
             format!("{:?}", self.scheme.verify(&self.cx(), payment).await),
@@ -126,7 +126,7 @@ impl Example {
         ]
     }
 
-    /// Does what the host does with a plan that is done at once.
+    /// Applies the writes of a plan that is done at once, as the host does.
     async fn redeem(&self, payment: &PaymentRequest) -> StoreResponse {
         let planned = self.scheme.plan(&self.cx(), payment).await;
         let Ok(Planned::Done(Done { writes, .. })) = planned else {
@@ -138,7 +138,7 @@ impl Example {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_examples_in_rust_and_in_c_load_from_their_files_and_say_the_same() {
+async fn the_examples_in_rust_and_in_c_load_from_their_files_and_answer_alike() {
     // Longer than a block of the digest, with escapes, and beyond ASCII.
     let long = "7Q2M-".repeat(25);
     let odd = "\"\\\t\u{1}é😀/";
@@ -153,7 +153,7 @@ async fn the_examples_in_rust_and_in_c_load_from_their_files_and_say_the_same() 
     for example in [&rust, &c] {
         let supported = example.scheme.supported(&example.cx()).await.expect("kinds");
         assert_eq!(supported.kinds.len(), 1);
-        // The one in C does not know the operation, as one built before there was any.
+        // The example in C does not know the operation, like a plugin that is older than it.
         let checked = example.scheme.check(&example.cx()).await;
         assert_eq!(checked, Ok(SchemeCheck::ready()));
         for code in ["abc", long.as_str(), odd] {
@@ -162,7 +162,7 @@ async fn the_examples_in_rust_and_in_c_load_from_their_files_and_say_the_same() 
         }
     }
     let code = |code: Value| payment(json!({ "code": code }), "10000", "0xcd");
-    let asked = [
+    let payments = [
         good("abc"),
         good(&long),
         good(odd),
@@ -178,14 +178,18 @@ async fn the_examples_in_rust_and_in_c_load_from_their_files_and_say_the_same() 
         payment(json!({ "code": "abc" }), "10001", "0xcd"),
         payment(json!({ "code": "abc" }), "10000", "0xce"),
     ];
-    for payment in &asked {
-        assert_eq!(rust.says(payment).await, c.says(payment).await, "{payment:?}");
+    for payment in &payments {
+        assert_eq!(
+            rust.answers(payment).await,
+            c.answers(payment).await,
+            "{payment:?}"
+        );
     }
     for example in [&rust, &c] {
         assert_eq!(example.redeem(&good("abc")).await, StoreResponse::Written);
-        let [_, verdict, planned] = example.says(&good("abc")).await;
-        for said in [verdict, planned] {
-            assert!(said.contains("invalid_voucher_already_redeemed"), "{said}");
+        let [_, verdict, planned] = example.answers(&good("abc")).await;
+        for answer in [verdict, planned] {
+            assert!(answer.contains("invalid_voucher_already_redeemed"), "{answer}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A loaded plugin that breaks the rules: its callers get a clear fault, its neighbours notice nothing.
+//! A loaded plugin that breaks the rules: its callers get a clear fault, and other instances are not affected.
 
 use plugin_host::{ErrorKind, Limits, load, stray_completions};
 use sdk_plugin::chain::{Attempt, Lane};
@@ -9,7 +9,8 @@ use sdk_plugin::{Cx, FaultKind};
 use serde_json::json;
 
 use crate::support::{
-    Neighbour, SHORT, ask, cx, host, hostile, load_hostile, request, scheme, short, try_load_hostile,
+    Neighbour, SHORT, call_supported, cx, host, hostile, load_hostile, request, scheme, short,
+    try_load_hostile,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,17 +25,17 @@ async fn t07_a_plugin_that_never_answers_fills_its_own_bulkhead_only() {
     )
     .await;
     for _ in 0..2 {
-        let fault = ask(&loaded, &host).await.expect_err("silence");
+        let fault = call_supported(&loaded, &host).await.expect_err("silence");
         assert_eq!(fault.kind, FaultKind::Deadline, "{fault}");
         assert!(fault.message.contains("x402.supported within 150 ms"), "{fault}");
     }
-    let fault = ask(&loaded, &host).await.expect_err("full");
+    let fault = call_supported(&loaded, &host).await.expect_err("full");
     assert_eq!(fault.kind, FaultKind::Overloaded, "{fault}");
     neighbour.is_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_a_plugin_that_blocks_its_threads_blocks_nobody_else() {
+async fn t07_a_plugin_that_blocks_its_threads_blocks_no_other_instance() {
     let neighbour = Neighbour::new().await;
     let (loaded, host) = load_hostile(
         "block",
@@ -46,18 +47,18 @@ async fn t07_a_plugin_that_blocks_its_threads_blocks_nobody_else() {
     .await;
     let mut kinds = Vec::new();
     for _ in 0..6 {
-        kinds.push(ask(&loaded, &host).await.expect_err("blocked").kind);
+        kinds.push(call_supported(&loaded, &host).await.expect_err("blocked").kind);
         neighbour.is_well().await;
     }
     assert_eq!(kinds.first(), Some(&FaultKind::Deadline));
     assert_eq!(
         kinds.last(),
         Some(&FaultKind::Overloaded),
-        "nobody empties its queue: {kinds:?}"
+        "its queue stays full: {kinds:?}"
     );
 }
 
-/// What a call does after it has completed is over before the next one begins.
+/// With one thread, the work of a call after its completion ends ahead of the next call.
 fn one_thread() -> Limits {
     Limits {
         threads: 1,
@@ -66,11 +67,11 @@ fn one_thread() -> Limits {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_a_second_completion_finds_nothing_and_its_buffer_goes_back() {
+async fn t07_a_second_completion_finds_no_call_and_its_buffer_is_freed() {
     let neighbour = Neighbour::new().await;
     let before = stray_completions();
     let (loaded, host) = load_hostile("twice", one_thread()).await;
-    assert_eq!(ask(&loaded, &host).await, Ok(Supported::default()));
+    assert_eq!(call_supported(&loaded, &host).await, Ok(Supported::default()));
     let health = loaded.health.check().await.expect("health");
     assert_eq!(health.message.as_deref(), Some("2 given, 2 released"));
     assert!(stray_completions() > before);
@@ -78,7 +79,7 @@ async fn t07_a_second_completion_finds_nothing_and_its_buffer_goes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_a_completion_after_the_deadline_frees_the_place_and_nothing_else() {
+async fn t07_a_completion_after_the_deadline_frees_only_the_permit() {
     let (loaded, host) = load_hostile(
         "hold",
         Limits {
@@ -90,10 +91,10 @@ async fn t07_a_completion_after_the_deadline_frees_the_place_and_nothing_else() 
     .await;
     for _ in 0..3 {
         assert_eq!(
-            ask(&loaded, &host).await.expect_err("held").kind,
+            call_supported(&loaded, &host).await.expect_err("held").kind,
             FaultKind::Deadline
         );
-        loaded.health.check().await.expect("lets the held call go");
+        loaded.health.check().await.expect("releases the held call");
     }
     let health = loaded.health.check().await.expect("health");
     // Three late answers, and three of `plugin.health`.
@@ -101,39 +102,39 @@ async fn t07_a_completion_after_the_deadline_frees_the_place_and_nothing_else() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_a_caller_that_goes_away_leaves_no_rights_behind() {
+async fn t07_a_call_whose_caller_stopped_waiting_gives_no_rights() {
     let (loaded, host) = load_hostile("hold", Limits::default()).await;
     let cx = cx(&host);
     let gone = tokio::time::timeout(SHORT, scheme(&loaded).supported(&cx)).await;
     assert!(gone.is_err(), "held");
-    let asker = try_load_hostile(
+    let caller = try_load_hostile(
         json!({ "fault": "ask", "parent": cx.call_id() }),
         Limits::default(),
     )
     .await;
-    let (asker, its_host) = asker.expect("it loads");
-    ask(&asker, &its_host).await.expect("an answer");
+    let (caller, its_host) = caller.expect("it loads");
+    call_supported(&caller, &its_host).await.expect("an answer");
     assert_eq!(
         its_host.script.recorded(),
         [Recorded::Sleep { call: 0, millis: 1 }]
     );
-    let health = loaded.health.check().await.expect("lets the held call go");
+    let health = loaded.health.check().await.expect("releases the held call");
     assert!(health.healthy);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_answers_that_are_none_are_internal_faults() {
+async fn t07_malformed_answers_are_internal_faults() {
     let neighbour = Neighbour::new().await;
-    for (fault, said) in [
+    for (fault, message) in [
         ("garbage", "the plugin's answer to x402.supported does not parse"),
         ("badstatus", "forty-two"),
         ("huge", "2097152 bytes, 1048576 are allowed"),
         ("nowhere", "5 bytes"),
     ] {
         let (loaded, host) = load_hostile(fault, Limits::default()).await;
-        let got = ask(&loaded, &host).await.expect_err(fault);
+        let got = call_supported(&loaded, &host).await.expect_err(fault);
         assert_eq!(got.kind, FaultKind::Internal, "{fault}: {got}");
-        assert!(got.message.contains(said), "{fault}: {got}");
+        assert!(got.message.contains(message), "{fault}: {got}");
         neighbour.is_well().await;
     }
 }
@@ -151,8 +152,8 @@ async fn t07_completions_that_break_the_rules_touch_nothing() {
         )
         .await;
         for _ in 0..3 {
-            let answer = ask(&loaded, &host).await;
-            // A flooded queue sheds calls until the flood has run off.
+            let answer = call_supported(&loaded, &host).await;
+            // A full queue refuses calls until it is empty again.
             let shed = fault == "flood"
                 && answer
                     .as_ref()
@@ -164,8 +165,8 @@ async fn t07_completions_that_break_the_rules_touch_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_a_plugin_that_makes_no_instance_is_refused() {
-    for (fault, said) in [
+async fn t07_a_plugin_that_creates_no_instance_is_refused() {
+    for (fault, message) in [
         (
             "null",
             "it refuses to make an instance: status -8 without a message",
@@ -188,13 +189,13 @@ async fn t07_a_plugin_that_makes_no_instance_is_refused() {
             .await
             .expect_err(fault);
         assert_eq!(error.kind, ErrorKind::Start, "{fault}: {error}");
-        assert!(error.message.contains(said), "{fault}: {error}");
+        assert!(error.message.contains(message), "{fault}: {error}");
     }
     Neighbour::new().await.is_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_call_carries_the_open_call_it_is_made_for() {
+async fn a_host_call_has_the_open_call_that_it_belongs_to() {
     let (loaded, host) = load_hostile("ask", Limits::default()).await;
     let cx = cx(&host);
     let supported = scheme(&loaded).supported(&cx).await.expect("an answer");
@@ -221,9 +222,9 @@ async fn a_plugin_cannot_borrow_the_rights_of_another_instances_call() {
     let (borrower, host) = try_load_hostile(config, Limits::default())
         .await
         .expect("it loads");
-    ask(&borrower, &host).await.expect("an answer");
+    call_supported(&borrower, &host).await.expect("an answer");
     assert_eq!(host.script.recorded(), [Recorded::Sleep { call: 0, millis: 1 }]);
-    // Asked until the held call has arrived and is let go.
+    // Repeated until the held call has arrived and is released.
     while !waiting.is_finished() {
         held.health.check().await.expect("health");
     }
@@ -287,13 +288,13 @@ async fn after_a_send_every_fault_is_indeterminate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_send_after_the_deadline_is_denied_and_the_deadline_was_true() {
+async fn a_send_after_the_deadline_is_denied_so_the_fault_stays_deadline() {
     let (loaded, host) = load_hostile("hold-send", short()).await;
     let driver = loaded.drivers.get("test").expect("its driver");
     let fault = driver.broadcast(&cx(&host), &attempt()).await.expect_err("held");
     assert_eq!(fault.kind, FaultKind::Deadline, "nothing was sent: {fault}");
     loaded.health.check().await.expect("now it tries to send");
-    assert_eq!(host.script.recorded(), [], "the host was not asked");
+    assert_eq!(host.script.recorded(), [], "the host was not called");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -303,7 +304,7 @@ async fn an_instance_is_destroyed_when_its_last_call_is_complete() {
     let loaded = load(request(hostile(), config, host.clone(), Limits::default()))
         .await
         .expect("it loads");
-    assert_eq!(ask(&loaded, &host).await, Ok(Supported::default()));
+    assert_eq!(call_supported(&loaded, &host).await, Ok(Supported::default()));
     drop(loaded);
     assert_eq!(lines.recv().await.as_deref(), Some("destroyed"));
 }

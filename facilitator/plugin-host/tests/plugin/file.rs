@@ -1,4 +1,4 @@
-//! Files that are no plugins, or not the ones that were meant: refused with a sentence that says what to do.
+//! Files that are not plugins, or not the pinned ones: each is refused with an error that says what to do.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use sdk_plugin::scheme::Supported;
 use serde_json::json;
 use tempfile::TempPath;
 
-use crate::support::{ask, compile, folder, host, hostile, hostile_with, request};
+use crate::support::{call_supported, compile, folder, host, hostile, hostile_with, request};
 
-/// A file that goes with the returned path.
+/// A file that is deleted with the returned path.
 fn written(name: &str, bytes: &[u8]) -> TempPath {
     let suffix = format!("-{name}");
     let mut file = tempfile::Builder::new()
@@ -22,11 +22,11 @@ fn written(name: &str, bytes: &[u8]) -> TempPath {
     file.into_temp_path()
 }
 
-fn refused(path: &Path, kind: ErrorKind, said: &str) {
-    let error = inspect(path).expect_err(said);
+fn refused(path: &Path, kind: ErrorKind, message: &str) {
+    let error = inspect(path).expect_err(message);
     assert_eq!(error.kind, kind, "{error}");
-    assert!(error.to_string().contains(said), "{error}");
-    assert!(error.to_string().contains(": "), "it says what to do: {error}");
+    assert!(error.to_string().contains(message), "{error}");
+    assert!(error.to_string().contains(": "), "no remedy: {error}");
 }
 
 async fn not_loaded(path: PathBuf) -> PluginError {
@@ -45,7 +45,7 @@ fn t103_inspect_reads_the_manifest_and_the_digest_without_running_the_file() {
 }
 
 #[test]
-fn t103_files_that_are_no_plugins_are_refused() {
+fn t103_files_that_are_not_plugins_are_refused() {
     refused(
         &folder("written").join("absent.so"),
         ErrorKind::File,
@@ -85,7 +85,7 @@ fn t103_a_truncated_file_is_refused_wherever_it_ends() {
     }
 }
 
-/// A library with nothing but this C expression in its manifest's section.
+/// A library that has only this C expression in its manifest's section.
 fn with_section(name: &str, initialiser: &str) -> PathBuf {
     let source =
         format!("__attribute__((section(\".x402p\"), used)) static const char m[] = {initialiser};\n");
@@ -97,7 +97,7 @@ fn with_section(name: &str, initialiser: &str) -> PathBuf {
 }
 
 #[test]
-fn t103_manifests_that_are_none_are_refused() {
+fn t103_invalid_manifests_are_refused() {
     refused(
         &with_section("prose", "\"hello\""),
         ErrorKind::Manifest,
@@ -133,8 +133,8 @@ fn t103_manifests_that_are_none_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t103_files_that_lie_about_the_abi_are_refused() {
-    for (name, flag, kind, said) in [
+async fn t103_files_that_break_the_abi_are_refused() {
+    for (name, flag, kind, message) in [
         ("major", "-DMAJOR=2", ErrorKind::Abi, "its table is of ABI 2.0"),
         (
             "short",
@@ -182,7 +182,7 @@ async fn t103_files_that_lie_about_the_abi_are_refused() {
         };
         let error = not_loaded(path).await;
         assert_eq!(error.kind, kind, "{name}: {error}");
-        assert!(error.message.contains(said), "{name}: {error}");
+        assert!(error.message.contains(message), "{name}: {error}");
     }
 }
 
@@ -227,13 +227,13 @@ async fn t103_a_file_replaced_on_disk_changes_nothing_that_is_loaded() {
     .await
     .expect("it loads");
     std::fs::write(&path, b"replaced").expect("replace the file");
-    assert_eq!(ask(&loaded, &host).await, Ok(Supported::default()));
+    assert_eq!(call_supported(&loaded, &host).await, Ok(Supported::default()));
     assert_eq!(not_loaded(path.to_path_buf()).await.kind, ErrorKind::NotAPlugin);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_that_does_not_fit_the_schema_reaches_no_plugin() {
-    for (config, said) in [
+async fn an_invalid_configuration_reaches_no_plugin() {
+    for (config, message) in [
         (json!({}), "fault"),
         (json!({ "fault": 7 }), "fault: must be a string"),
         (json!({ "fault": "none", "secret": "hunter2" }), "secret"),
@@ -242,10 +242,10 @@ async fn a_configuration_that_does_not_fit_the_schema_reaches_no_plugin() {
         let (host, _) = host();
         let error = load(request(hostile(), config, host, Limits::default()))
             .await
-            .expect_err(said);
+            .expect_err(message);
         assert_eq!(error.kind, ErrorKind::Config, "{error}");
         assert!(
-            error.message.contains(said) && !error.message.contains("hunter2"),
+            error.message.contains(message) && !error.message.contains("hunter2"),
             "{error}"
         );
     }
@@ -254,7 +254,7 @@ async fn a_configuration_that_does_not_fit_the_schema_reaches_no_plugin() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Whatever is in the file, looking at it gives a manifest or a sentence.
+    /// Inspecting any bytes gives a manifest or an error.
     #[test]
     fn t103_any_damage_to_a_file_is_survived(
         at in any::<prop::sample::Index>(),
@@ -262,7 +262,7 @@ proptest! {
         headers in any::<bool>(),
     ) {
         let mut bytes = std::fs::read(hostile()).expect("read the file");
-        // Half of the damage goes where it confuses most: the ELF header, and the section headers at the end.
+        // Half of the damage is where a parser is most fragile: the ELF header, and the section headers at the end.
         let start = if headers { at.index(64) } else { at.index(bytes.len()) };
         let length = bytes.len();
         for (offset, byte) in damage.iter().enumerate() {

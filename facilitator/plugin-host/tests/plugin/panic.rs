@@ -1,13 +1,14 @@
 //! Rust on both sides: panics, cancellation and null pointers stop at the boundary (R5).
 //!
-//! A function that unwound into the other side would abort this process, so that a passing test is the proof.
+//! A function that unwound into the other side would abort this process, so a passing test is the proof.
 
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::future::pending;
 use std::ptr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use plugin_host::{ErrorKind, InstanceRequest, Limits, Loaded, PluginError, attach};
 use sdk_plugin::abi::guest::{entry, table};
 use sdk_plugin::abi::raw::{self, Buf, Bytes, Call, Plugin};
@@ -62,10 +63,10 @@ extern "C" fn shaky(major: u16, _minor: u16) -> *const Plugin {
     entry(&TABLE, major)
 }
 
-/// Tells the host when it goes, which shows that a cancelled call's future is dropped.
-struct Tells<'a>(&'a Cx);
+/// Reports its drop to the host, which shows that the future of a cancelled call is dropped.
+struct DropReporter<'a>(&'a Cx);
 
-impl Drop for Tells<'_> {
+impl Drop for DropReporter<'_> {
     fn drop(&mut self) {
         self.0.log(Level::Info, "shaky", "dropped", &Value::Null);
     }
@@ -88,7 +89,7 @@ impl SchemeHandler for Acting {
             "panic" => panic!("on purpose"),
             "payload" => std::panic::panic_any(PanicsWhenDropped),
             "wait" => {
-                let _tells = Tells(cx);
+                let _reporter = DropReporter(cx);
                 cx.log(Level::Info, "shaky", "waiting", &Value::Null);
                 pending::<()>().await;
             }
@@ -114,35 +115,35 @@ impl SchemeHandler for Acting {
     }
 
     async fn identify(&self, _: &Cx, _: &PaymentRequest) -> Result<Identity, Fault> {
-        Err(Fault::unsupported("not asked"))
+        Err(Fault::unsupported("not used"))
     }
     async fn verify(&self, _: &Cx, _: &PaymentRequest) -> Result<Verdict, Fault> {
-        Err(Fault::unsupported("not asked"))
+        Err(Fault::unsupported("not used"))
     }
     async fn plan(&self, _: &Cx, _: &PaymentRequest) -> Result<Planned, Fault> {
-        Err(Fault::unsupported("not asked"))
+        Err(Fault::unsupported("not used"))
     }
     async fn judge(&self, _: &Cx, _: &Plan, _: &Evidence) -> Result<Judgement, Fault> {
-        Err(Fault::unsupported("not asked"))
+        Err(Fault::unsupported("not used"))
     }
 }
 
 #[async_trait]
 impl ChainDriver for Acting {
     async fn check(&self, _: &Cx, _: &Network) -> Result<Readiness, Fault> {
-        Err(Fault::unsupported("not asked"))
+        Err(Fault::unsupported("not used"))
     }
     async fn lane(&self, _: &Cx, _: &Lane) -> Result<LaneState, Fault> {
-        Err(Fault::unsupported("not asked"))
+        Err(Fault::unsupported("not used"))
     }
     async fn quote(&self, _: &Cx, _: &Lane, _: Option<&Bid>) -> Result<Bid, Fault> {
-        Err(Fault::unsupported("not asked"))
+        Err(Fault::unsupported("not used"))
     }
     async fn build(&self, _: &Cx, _: &Slot, _: &Bid, _: &[Step]) -> Result<Built, Fault> {
-        Err(Fault::unsupported("not asked"))
+        Err(Fault::unsupported("not used"))
     }
     async fn fill(&self, _: &Cx, _: &Slot, _: &Bid) -> Result<Built, Fault> {
-        Err(Fault::unsupported("not asked"))
+        Err(Fault::unsupported("not used"))
     }
     async fn broadcast(&self, cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault> {
         let send = RpcRequest::Send {
@@ -162,7 +163,7 @@ impl ChainDriver for Acting {
         }
     }
     async fn observe(&self, _: &Cx, _: &[Watch]) -> Result<Vec<Observation>, Fault> {
-        // Whatever was asked, this is no answer to it.
+        // The answer to no call.
         Ok(vec![])
     }
 }
@@ -189,8 +190,8 @@ fn attempt() -> Attempt {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_a_panic_is_a_fault_and_the_instance_goes_on() {
-    for (act, said) in [
+async fn t07_a_panic_is_a_fault_and_the_instance_continues() {
+    for (act, message) in [
         ("panic", "on purpose"),
         ("late", "after an await"),
         ("payload", "a panic without a message"),
@@ -200,14 +201,14 @@ async fn t07_a_panic_is_a_fault_and_the_instance_goes_on() {
         let scheme = loaded.schemes.get("hostile").expect("its scheme");
         for _ in 0..3 {
             let fault = scheme.supported(&cx(&host)).await.expect_err(act);
-            assert_eq!((fault.kind, fault.message.as_str()), (FaultKind::Panic, said));
+            assert_eq!((fault.kind, fault.message.as_str()), (FaultKind::Panic, message));
         }
         assert!(loaded.health.check().await.expect("health").healthy);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_a_panic_around_a_send_says_whether_it_was_before_or_after() {
+async fn t07_a_panic_after_a_send_is_indeterminate_and_one_ahead_of_it_is_not() {
     for (act, kind) in [("before", FaultKind::Panic), ("after", FaultKind::Indeterminate)] {
         let (host, _) = host();
         let loaded = attach_shaky(act, host.clone()).await.expect("attached");
@@ -241,7 +242,7 @@ async fn t07_a_panic_in_create_refuses_the_plugin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_goes_away_cancels_the_plugins_work() {
+async fn a_caller_that_stops_waiting_cancels_the_plugins_work() {
     let (host, mut lines) = host();
     let loaded = attach_shaky("wait", host.clone()).await.expect("attached");
     let scheme = loaded.schemes.get("hostile").expect("its scheme").clone();
@@ -254,7 +255,7 @@ async fn a_caller_that_goes_away_cancels_the_plugins_work() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_the_manifest_does_not_ask_for_is_denied() {
+async fn a_service_that_the_manifest_does_not_list_is_denied() {
     let (host, _) = host();
     let loaded = attach_shaky("job", host.clone()).await.expect("attached");
     let scheme = loaded.schemes.get("hostile").expect("its scheme");
@@ -268,7 +269,7 @@ async fn a_service_that_the_manifest_does_not_ask_for_is_denied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn observations_must_be_those_that_were_asked_for() {
+async fn observations_must_be_those_of_the_watches() {
     let (host, _) = host();
     let loaded = attach_shaky("", host.clone()).await.expect("attached");
     let driver = loaded.drivers.get("test").expect("its driver");
@@ -302,7 +303,7 @@ async fn observations_must_be_those_that_were_asked_for() {
     assert_eq!(fault.kind, FaultKind::Internal);
 }
 
-/// A host that panics whatever it is asked.
+/// A host that panics in every function.
 struct Panics(mpsc::UnboundedSender<&'static str>);
 
 impl Panics {
@@ -371,10 +372,7 @@ extern "C" fn note(ctx: *mut c_void, status: i32, response: Buf) {
     if let Some(release) = response.release {
         release(response.owner, response.ptr, response.len);
     }
-    statuses
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(status);
+    statuses.lock().push(status);
 }
 
 #[test]
@@ -440,11 +438,7 @@ fn no_function_of_a_plugin_unwinds_into_the_host() {
         }),
         raw::E_INVALID
     );
-    assert_eq!(
-        *statuses.lock().expect("not poisoned"),
-        [0; 0],
-        "refused calls are never completed"
-    );
+    assert_eq!(*statuses.lock(), [0; 0], "refused calls are never completed");
     for (op, request) in [
         (
             &b"plugin.health"[..],
@@ -457,11 +451,7 @@ fn no_function_of_a_plugin_unwinds_into_the_host() {
         assert_eq!(submit(call(op, request)), raw::OK);
     }
     let expected = [raw::OK, raw::E_INVALID, raw::E_UNSUPPORTED, raw::E_INVALID];
-    assert_eq!(
-        *statuses.lock().expect("not poisoned"),
-        expected,
-        "accepted calls are completed once"
-    );
+    assert_eq!(*statuses.lock(), expected, "accepted calls are completed once");
     cancel(live, 1);
     destroy(live);
 }

@@ -168,7 +168,7 @@ pub(crate) fn watch() -> Value {
     })
 }
 
-/// What a handler answers, call after call.
+/// The answers of a handler, call by call.
 pub(crate) fn answers(op: &str) -> Vec<Value> {
     let reply =
         json!({ "payer": "0xbuyer", "amount": "10000", "extra": { "a": 1 }, "extensions": { "b": 2 } });
@@ -274,8 +274,8 @@ fn observations() -> Vec<Value> {
     states.map(observation).to_vec()
 }
 
-/// What a plugin asks of its host, by service.
-pub(crate) fn asked(service: &str) -> Vec<Value> {
+/// The requests of a plugin to its host, by service.
+pub(crate) fn host_requests(service: &str) -> Vec<Value> {
     match service {
         "rpc.v1" => vec![
             json!({ "type": "read", "network": "test:1", "calls": [{ "method": "good", "params": [1] }, { "method": "bad", "params": {} }] }),
@@ -293,6 +293,6 @@ pub(crate) fn asked(service: &str) -> Vec<Value> {
             json!({ "type": "schedule", "job": job() }),
             json!({ "type": "cancel", "id": "j" }),
         ],
-        other => panic!("nothing is asked of {other}"),
+        other => panic!("no requests for {other}"),
     }
 }

@@ -1,4 +1,4 @@
-//! What the tests of the boundary share: the hostile plugin, a host that can be listened to, and contexts.
+//! Shared by the tests of the boundary: the hostile plugin, a host whose log can be read, and contexts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use sdk_plugin::{Cx, Fault, HostServices, SchemeHandler, Value, async_trait};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-/// A deadline that only calls that never come back run into.
+/// A deadline that only a call without an answer reaches.
 pub(crate) const SHORT: Duration = Duration::from_millis(150);
 
 /// The workspace.
@@ -33,7 +33,7 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Compiles C source to a file of that name, which appears whole: other processes may be running these tests too.
+/// Compiles C source to a file of that name. The file appears complete: other processes may run these tests too.
 pub(crate) fn compile(source: &Path, name: &str, flags: &[&str]) -> PathBuf {
     let output = folder("built").join(name);
     let unfinished = folder("built").join(format!("{name}.{}", std::process::id()));
@@ -73,21 +73,21 @@ pub(crate) fn hostile_with(name: &str, flags: &[&str]) -> PathBuf {
     )
 }
 
-/// The hostile plugin as it is.
+/// The hostile plugin without macros.
 pub(crate) fn hostile() -> PathBuf {
     static FILE: LazyLock<PathBuf> = LazyLock::new(|| hostile_with("hostile", &[]));
     FILE.clone()
 }
 
-/// A host by script, whose log lines also arrive at a channel.
+/// A scripted host that also passes its log lines to a channel.
 #[derive(Debug)]
-pub(crate) struct Listened {
+pub(crate) struct LoggedHost {
     pub(crate) script: Arc<ScriptHost>,
     lines: mpsc::UnboundedSender<String>,
 }
 
 #[async_trait]
-impl HostServices for Listened {
+impl HostServices for LoggedHost {
     async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
         self.script.rpc(call, request).await
     }
@@ -108,7 +108,7 @@ impl HostServices for Listened {
     }
     fn log(&self, call: u64, level: Level, target: &str, message: &str, fields: &Value) {
         self.script.log(call, level, target, message, fields);
-        // Nobody listens in most tests.
+        // Most tests have no receiver.
         let _ = self.lines.send(message.to_owned());
     }
     fn metric(&self, kind: MetricKind, name: &str, value: f64, labels: &BTreeMap<String, String>) {
@@ -117,7 +117,7 @@ impl HostServices for Listened {
 }
 
 /// A host whose nodes accept sends.
-pub(crate) fn host() -> (Arc<Listened>, mpsc::UnboundedReceiver<String>) {
+pub(crate) fn host() -> (Arc<LoggedHost>, mpsc::UnboundedReceiver<String>) {
     let (lines, listener) = mpsc::unbounded_channel();
     let script = ScriptHost::at_unix_s(1_700_000_000);
     script.answer_send(|_| {
@@ -125,7 +125,7 @@ pub(crate) fn host() -> (Arc<Listened>, mpsc::UnboundedReceiver<String>) {
             results: vec![RpcResult::Ok(json!("0x01"))],
         })
     });
-    (Arc::new(Listened { script, lines }), listener)
+    (Arc::new(LoggedHost { script, lines }), listener)
 }
 
 static NEXT_INSTANCE: AtomicU64 = AtomicU64::new(1);
@@ -158,7 +158,7 @@ pub(crate) fn request(
 pub(crate) async fn try_load_hostile(
     config: Value,
     limits: Limits,
-) -> Result<(Loaded, Arc<Listened>), PluginError> {
+) -> Result<(Loaded, Arc<LoggedHost>), PluginError> {
     let (host, _) = host();
     Ok((
         load(request(hostile(), config, host.clone(), limits)).await?,
@@ -167,7 +167,7 @@ pub(crate) async fn try_load_hostile(
 }
 
 /// The hostile plugin with one fault.
-pub(crate) async fn load_hostile(fault: &str, limits: Limits) -> (Loaded, Arc<Listened>) {
+pub(crate) async fn load_hostile(fault: &str, limits: Limits) -> (Loaded, Arc<LoggedHost>) {
     try_load_hostile(json!({ "fault": fault }), limits)
         .await
         .expect("it loads")
@@ -181,7 +181,7 @@ pub(crate) fn short() -> Limits {
 }
 
 /// A call of its own on `test:1`.
-pub(crate) fn cx(host: &Arc<Listened>) -> Cx {
+pub(crate) fn cx(host: &Arc<LoggedHost>) -> Cx {
     let call = NEXT_CALL.fetch_add(1, Ordering::Relaxed);
     Cx::new(host.clone(), call, host.script.context("test:1"))
 }
@@ -190,13 +190,13 @@ pub(crate) fn scheme(loaded: &Loaded) -> Arc<dyn SchemeHandler> {
     loaded.schemes.get("hostile").expect("its scheme").clone()
 }
 
-/// Asks the hostile scheme what it supports.
-pub(crate) async fn ask(loaded: &Loaded, host: &Arc<Listened>) -> Result<Supported, Fault> {
+/// Calls `x402.supported` of the hostile scheme.
+pub(crate) async fn call_supported(loaded: &Loaded, host: &Arc<LoggedHost>) -> Result<Supported, Fault> {
     scheme(loaded).supported(&cx(host)).await
 }
 
-/// Another instance of the same file, which must not notice anything.
-pub(crate) struct Neighbour(Loaded, Arc<Listened>);
+/// Another instance of the same file, which must not be affected.
+pub(crate) struct Neighbour(Loaded, Arc<LoggedHost>);
 
 impl Neighbour {
     pub(crate) async fn new() -> Self {
@@ -205,6 +205,6 @@ impl Neighbour {
     }
 
     pub(crate) async fn is_well(&self) {
-        assert_eq!(ask(&self.0, &self.1).await, Ok(Supported::default()));
+        assert_eq!(call_supported(&self.0, &self.1).await, Ok(Supported::default()));
     }
 }

@@ -1,17 +1,18 @@
 //! A tap between host and plugin: every message that crosses is checked against its checked-in schema.
 //!
-//! It speaks the ABI to both sides: to the host it is a plugin, to the plugin a host.
+//! It implements both sides of the ABI: to the host it is a plugin, to the plugin a host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
 use std::path::Path;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
 
 use jsonschema::Validator;
+use parking_lot::{Mutex, MutexGuard};
 use sdk_plugin::abi::raw::{self, Buf, Bytes, Call, CompleteFn, Host, Instance, Plugin};
 use serde_json::Value;
 
-/// What has crossed, by the name of its schema, and what was wrong with it.
+/// The messages that crossed, by the name of their schema, and the errors in them.
 #[derive(Debug, Default)]
 pub(crate) struct Crossed {
     pub(crate) names: BTreeSet<String>,
@@ -21,7 +22,7 @@ pub(crate) struct Crossed {
 static CROSSED: LazyLock<Mutex<Crossed>> = LazyLock::new(Mutex::default);
 
 pub(crate) fn crossed() -> MutexGuard<'static, Crossed> {
-    CROSSED.lock().unwrap_or_else(PoisonError::into_inner)
+    CROSSED.lock()
 }
 
 /// The checked-in schemas, by message.
@@ -57,18 +58,18 @@ fn check(name: &str, message: &[u8]) {
 }
 
 fn text<'a>(bytes: Bytes) -> &'a [u8] {
-    // SAFETY: the side that lends the bytes keeps them until the call that brought them returns.
+    // SAFETY: the side that lends the bytes keeps them until the call returns.
     unsafe { bytes.borrow(usize::MAX) }.expect("bytes")
 }
 
-/// A call on its way through.
+/// A call that passes through.
 struct Passing {
     op: String,
     ctx: *mut c_void,
     complete: CompleteFn,
 }
 
-/// The call with this tap's completion in it; the box goes back in `passed`, or to the caller when refused.
+/// The call with this tap's completion in it. The box is freed in `passed`, or by the caller when the call is refused.
 fn tapped(call: *const Call) -> (Call, *mut Passing) {
     // SAFETY: both sides pass whole calls here.
     let call = unsafe { *call };
@@ -105,14 +106,11 @@ extern "C" fn passed(ctx: *mut c_void, status: i32, response: Buf) {
     complete(ctx, status, response);
 }
 
-/// The host as the tapped plugin sees it.
+/// The host that the tapped plugin calls.
 static HOSTS: Mutex<Option<Host>> = Mutex::new(None);
 
 fn host() -> Host {
-    HOSTS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .expect("an instance was made")
+    HOSTS.lock().expect("an instance was made")
 }
 
 extern "C" fn host_call(ctx: *mut c_void, instance: u64, call: *const Call) -> i32 {
@@ -127,7 +125,7 @@ extern "C" fn host_call(ctx: *mut c_void, instance: u64, call: *const Call) -> i
 
 /// The table of `plugin` with this tap around it. One instance of one plugin at a time.
 pub(crate) fn tap(plugin: &'static Plugin) -> Plugin {
-    *PLUGIN.lock().unwrap_or_else(PoisonError::into_inner) = Some(plugin);
+    *PLUGIN.lock() = Some(plugin);
     Plugin {
         create: Some(create),
         submit: Some(submit),
@@ -138,16 +136,13 @@ pub(crate) fn tap(plugin: &'static Plugin) -> Plugin {
 static PLUGIN: Mutex<Option<&'static Plugin>> = Mutex::new(None);
 
 fn plugin() -> &'static Plugin {
-    PLUGIN
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .expect("a plugin is tapped")
+    PLUGIN.lock().expect("a plugin is tapped")
 }
 
 extern "C" fn create(host: *const Host, id: u64, config: Bytes, error: *mut Buf) -> *mut Instance {
     // SAFETY: the host passes its table.
     let host = unsafe { *host };
-    *HOSTS.lock().unwrap_or_else(PoisonError::into_inner) = Some(host);
+    *HOSTS.lock() = Some(host);
     let table = Box::leak(Box::new(Host {
         call: Some(host_call),
         ..host

@@ -22,9 +22,9 @@ pub(super) fn network_errors(config: &Config, survey: &Survey) -> Vec<ConfigErro
 
 /// Every fault of a configuration value, at its own key.
 pub(super) fn misfits(config: &Config, key: &str, schema: &Value, value: &Value) -> Vec<ConfigError> {
-    plugin::misfits(schema, value)
+    plugin::validate(schema, value)
         .into_iter()
-        .map(|misfit| config.source.error_below(key, &misfit.place, misfit.message))
+        .map(|error| config.source.error_below(key, &error.path, error.message))
         .collect()
 }
 
@@ -65,7 +65,7 @@ fn of_network(config: &Config, network: &Network, role: &DriverRole) -> Vec<Conf
 
 /// The form, when there is one and the text does not have it.
 fn misfit<'f>(form: Option<&'f TextForm>, text: &str) -> Option<&'f TextForm> {
-    form.filter(|form| !plugin::fits(form, text))
+    form.filter(|form| !plugin::matches_form(form, text))
 }
 
 #[cfg(test)]

@@ -190,7 +190,7 @@ fn survey_one(config: &Config, instance: &PluginInstance) -> Result<Surveyed, Ve
         None if config.plugins.dev => Pin::DevMode,
         None => Pin::Unpinned,
     };
-    let inspected = plugin::vet(&instance.file, pin).map_err(|error| {
+    let inspected = plugin::inspect_pinned(&instance.file, pin).map_err(|error| {
         let key = match error.kind {
             plugin::ErrorKind::Pin => ".sha256",
             _ => ".file",

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{AllowCommand, CliError};
 use crate::config::Place;
-use base::allowed::{self, Allowed};
+use base::allowed_releases::{self as allowed, AllowedRelease};
 use engine::registry::spelled;
 use journal::{Outcome, SettlementRow, WithheldRow, sqlite};
 use telemetry::disk::remedy;
@@ -42,7 +42,7 @@ pub(super) fn allow(command: &AllowCommand, out: &mut dyn Write) -> Result<(), C
     let mut allowed = allowed::read(directory).map_err(CliError::new)?;
     for row in chosen {
         if !is_allowed(row, &allowed) {
-            allowed.push(Allowed {
+            allowed.push(AllowedRelease {
                 settlement: row.id,
                 claim: row.claim.clone(),
             });
@@ -54,7 +54,7 @@ pub(super) fn allow(command: &AllowCommand, out: &mut dyn Write) -> Result<(), C
 
 fn print(
     withheld: &[(SettlementRow, WithheldRow)],
-    allowed: &[Allowed],
+    allowed: &[AllowedRelease],
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     if withheld.is_empty() {
@@ -100,7 +100,7 @@ fn print(
     Ok(())
 }
 
-fn is_allowed(row: &SettlementRow, allowed: &[Allowed]) -> bool {
+fn is_allowed(row: &SettlementRow, allowed: &[AllowedRelease]) -> bool {
     allowed
         .iter()
         .any(|allowed| allowed.settlement == row.id && allowed.claim == row.claim)

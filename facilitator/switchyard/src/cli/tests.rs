@@ -325,7 +325,7 @@ async fn withheld_releases_are_listed_and_allowed_beside_a_running_process() {
     );
     let told = allow(&[], true).unwrap();
     assert!(told.contains("0xAb3  allowed"), "{told}");
-    let allowed = base::allowed::read(&data).unwrap();
+    let allowed = base::allowed_releases::read(&data).unwrap();
     assert_eq!(
         allowed
             .iter()

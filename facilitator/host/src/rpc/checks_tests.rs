@@ -1,22 +1,24 @@
-//! Nodes that answer well-formed nonsense, serve the wrong thing, or take what they do not keep: who is asked instead.
+//! Nodes that return errors of their own, serve the wrong chain, or drop what they accept: which node is used instead.
 
 use axum::http::StatusCode as Status;
 use axum::response::IntoResponse;
-use sdk_plugin::Value;
+use sdk_plugin::host::RpcResult;
+use sdk_plugin::{FaultKind, Value};
 use serde_json::json;
 
 use super::fake_node::{FakeNode, reply};
+use super::outage_tests::{Exchanges, advance};
 use super::tests::{NETWORK, calls, list, network, ok, pools, read, send};
 use super::*;
 
-/// Answers one method with this error, and the others well.
+/// Answers one method with this error, and the others with a result.
 async fn without(method: &'static str, code: i64, text: &'static str) -> FakeNode {
-    FakeNode::new(move |question| {
-        reply(&question, |call| {
+    FakeNode::new(move |body| {
+        reply(&body, |call| {
             if call["method"] == method {
                 json!({"error": {"code": code, "message": text}})
             } else {
-                json!({"result": "poor"})
+                json!({"result": "partial"})
             }
         })
     })
@@ -24,7 +26,7 @@ async fn without(method: &'static str, code: i64, text: &'static str) -> FakeNod
 }
 
 #[tokio::test]
-async fn t165_every_error_that_is_not_the_contract_s_is_asked_at_the_next_node() {
+async fn t165_every_error_but_an_execution_error_is_tried_at_the_next_node() {
     let good = FakeNode::echo().await;
     for (code, text) in [
         (-32601, "the method a does not exist/is not available"),
@@ -41,7 +43,7 @@ async fn t165_every_error_that_is_not_the_contract_s_is_asked_at_the_next_node()
             Ok(vec![ok("a"), ok("b")]),
             "{code} {text}"
         );
-        // Where nobody knows better, the plugin gets what was said.
+        // Where no node does better, the plugin gets the error.
         let second = FakeNode::error(code, text).await;
         for nodes in [vec![&first], vec![&first, &second]] {
             let answers = read(&pools(&nodes), &["a"]).await.unwrap();
@@ -51,34 +53,34 @@ async fn t165_every_error_that_is_not_the_contract_s_is_asked_at_the_next_node()
 }
 
 #[tokio::test]
-async fn the_answers_with_the_fewest_doubts_count_and_come_from_one_node() {
+async fn the_results_with_the_fewest_uncertain_errors_count_and_come_from_one_node() {
     let worse = FakeNode::error(-32000, "Unauthorized").await;
     let better = without("b", -32601, "no b").await;
     let away = FakeNode::status(Status::BAD_GATEWAY).await;
     let answers = read(&pools(&[&worse, &better, &away]), &["a", "b"])
         .await
         .unwrap();
-    assert!(matches!(&answers[..], [RpcResult::Ok(value), RpcResult::Error(_)] if value == "poor"));
+    assert!(matches!(&answers[..], [RpcResult::Ok(value), RpcResult::Error(_)] if value == "partial"));
 }
 
 #[tokio::test]
-async fn a_node_that_does_not_serve_a_method_is_asked_for_it_after_the_others_and_first_for_the_rest() {
+async fn a_node_without_a_method_is_tried_last_for_it_and_first_for_others() {
     let first = without("b", -32601, "the method b does not exist").await;
     let second = FakeNode::echo().await;
     let pools = pools(&[&first, &second]);
     for _ in 0..5 {
         assert_eq!(read(&pools, &["b"]).await, Ok(vec![ok("b")]));
     }
-    assert_eq!(first.times_asked(), 1);
-    assert_eq!(read(&pools, &["a"]).await, Ok(vec![ok("poor")]));
+    assert_eq!(first.request_count(), 1);
+    assert_eq!(read(&pools, &["a"]).await, Ok(vec![ok("partial")]));
 }
 
 #[tokio::test]
-async fn a_node_that_refuses_batches_is_asked_call_by_call() {
+async fn a_node_that_refuses_batches_gets_single_calls() {
     let refusing = |refusal: fn() -> axum::response::Response| {
-        FakeNode::new(move |question| match question {
+        FakeNode::new(move |body| match body {
             Value::Array(_) => refusal(),
-            question => reply(&question, |call| json!({"result": call["method"]})),
+            body => reply(&body, |call| json!({"result": call["method"]})),
         })
     };
     let refusals: [fn() -> axum::response::Response; 3] = [
@@ -99,12 +101,12 @@ async fn a_node_that_refuses_batches_is_asked_call_by_call() {
                 Ok(vec![ok("a"), ok("b"), ok("c")])
             );
         }
-        assert_eq!(node.times_asked(), 1 + 3 + 3, "the batch is not tried again");
+        assert_eq!(node.request_count(), 1 + 3 + 3, "the batch is not retried");
     }
 }
 
 #[tokio::test]
-async fn t163_bytes_that_are_sent_again_begin_at_another_node_each_time() {
+async fn t163_repeated_sends_start_at_another_node_each_time() {
     let nodes = [
         FakeNode::echo().await,
         FakeNode::echo().await,
@@ -113,18 +115,18 @@ async fn t163_bytes_that_are_sent_again_begin_at_another_node_each_time() {
     let pools = pools(&[&nodes[0], &nodes[1], &nodes[2]]);
     for turn in 1..=6 {
         assert_eq!(send(&pools).await, Ok(vec![ok("a")]));
-        let asked = nodes.each_ref().map(FakeNode::times_asked);
+        let counts = nodes.each_ref().map(FakeNode::request_count);
         assert_eq!(
-            asked.iter().sum::<usize>(),
+            counts.iter().sum::<usize>(),
             turn,
-            "one node accepts, no other is asked"
+            "one node accepts, no other is tried"
         );
     }
-    assert_eq!(nodes.each_ref().map(FakeNode::times_asked), [2, 2, 2]);
+    assert_eq!(nodes.each_ref().map(FakeNode::request_count), [2, 2, 2]);
 }
 
 #[tokio::test]
-async fn only_nodes_that_are_judged_to_be_good_are_asked_and_a_failure_ends_that() {
+async fn only_accepted_nodes_are_used_and_a_failure_ends_that() {
     let first = FakeNode::echo().await;
     let second = FakeNode::echo().await;
     let pools = Arc::new(pools(&[&first, &second]));
@@ -135,7 +137,7 @@ async fn only_nodes_that_are_judged_to_be_good_are_asked_and_a_failure_ends_that
         assert!(read(&pools, &["a"]).await.is_ok());
         assert!(send(&pools).await.is_ok());
     }
-    assert_eq!((first.times_asked(), second.times_asked()), (0, 6));
+    assert_eq!((first.request_count(), second.request_count()), (0, 6));
     assert_eq!(
         pools
             .nodes(NETWORK)
@@ -145,14 +147,14 @@ async fn only_nodes_that_are_judged_to_be_good_are_asked_and_a_failure_ends_that
         Some("is not used: it serves chain id 1")
     );
 
-    // With none, a request waits for the judgement, which is asked for at once.
+    // With none, a request waits for a check, which it requests at once.
     pools.judge(NETWORK, 1, Some("it serves chain id 2"));
     let waiting = tokio::spawn({
         let pools = Arc::clone(&pools);
         async move { read(&pools, &["a"]).await }
     });
     pools.judgement_wanted(NETWORK).await;
-    // The judge itself can ask them.
+    // The check itself can read from them.
     let shown = pools
         .read_from(NETWORK, Some(0), &calls(&["a"]), &list(), Traffic::Engine)
         .await;
@@ -161,7 +163,7 @@ async fn only_nodes_that_are_judged_to_be_good_are_asked_and_a_failure_ends_that
     pools.end_judgement(NETWORK);
     assert_eq!(waiting.await.unwrap(), Ok(vec![ok("a")]));
 
-    // Nobody becomes good: the reasons are told.
+    // No node is accepted: the fault has the reasons.
     pools.judge(NETWORK, 0, Some("it serves chain id 1"));
     let (fault, ()) = tokio::join!(read(&pools, &["a"]), async {
         pools.judgement_wanted(NETWORK).await;
@@ -178,14 +180,14 @@ async fn only_nodes_that_are_judged_to_be_good_are_asked_and_a_failure_ends_that
 }
 
 #[tokio::test]
-async fn a_node_that_failed_has_to_show_itself_again() {
-    let is_ill = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let ill = Arc::clone(&is_ill);
-    let first = FakeNode::new(move |question| {
-        if ill.load(Ordering::Acquire) {
+async fn a_failed_node_must_be_checked_again() {
+    let is_failing = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let failing = Arc::clone(&is_failing);
+    let first = FakeNode::new(move |body| {
+        if failing.load(Ordering::Acquire) {
             Status::BAD_GATEWAY.into_response()
         } else {
-            reply(&question, |_| json!({"result": "first"}))
+            reply(&body, |_| json!({"result": "first"}))
         }
     })
     .await;
@@ -194,10 +196,8 @@ async fn a_node_that_failed_has_to_show_itself_again() {
     pools.begin_judging(NETWORK);
     pools.judge(NETWORK, 0, None);
     pools.judge(NETWORK, 1, None);
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(3)).await;
-    tokio::time::resume();
-    // The second takes over when it has shown itself again: it may serve anything by now.
+    advance(Duration::from_secs(3)).await;
+    // The second takes over once it was checked again: it may serve anything by now.
     let (answer, ()) = tokio::join!(read(&pools, &["a"]), async {
         pools.judgement_wanted(NETWORK).await;
         assert!(!pools.is_usable(NETWORK, 0) && !pools.is_usable(NETWORK, 1));
@@ -205,18 +205,18 @@ async fn a_node_that_failed_has_to_show_itself_again() {
         pools.end_judgement(NETWORK);
     });
     assert_eq!(answer, Ok(vec![ok("a")]));
-    is_ill.store(false, Ordering::Release);
+    is_failing.store(false, Ordering::Release);
     assert_eq!(
         read(&pools, &["a"]).await,
         Ok(vec![ok("a")]),
-        "the first has not shown itself"
+        "the first was not checked"
     );
     pools.judge(NETWORK, 0, None);
     assert!(pools.is_usable(NETWORK, 0));
 }
 
 #[tokio::test]
-async fn the_fast_node_is_preferred_to_the_first() {
+async fn a_silent_node_is_left_ahead_of_its_timeout_while_there_is_another() {
     let slow = FakeNode::hanging().await;
     let fast = FakeNode::echo().await;
     let limits = RpcNetwork {
@@ -224,16 +224,23 @@ async fn the_fast_node_is_preferred_to_the_first() {
         deadline: Duration::from_secs(10),
         ..network(vec![slow.url.clone(), fast.url.clone()])
     };
-    let pools = RpcPools::new(vec![limits], Arc::new(())).unwrap();
-    let began = Instant::now();
-    tokio::time::pause();
-    let first = read(&pools, &["a"]);
-    assert_eq!(first.await, Ok(vec![ok("a")]));
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let (ended, mut exchanges) = tokio::sync::mpsc::unbounded_channel();
+    let pools = RpcPools::new(vec![limits], Arc::new(Exchanges(ended))).unwrap();
+    let (first, ()) = tokio::join!(read(&pools, &["a"]), async {
+        slow.wait_for_connection().await;
+        advance(FAILOVER_AFTER).await;
+    });
+    assert_eq!(first, Ok(vec![ok("a")]));
+    assert_eq!(
+        exchanges.recv().await,
+        Some("ok"),
+        "the first exchange was cut off"
+    );
+    assert_eq!((slow.request_count(), fast.request_count()), (1, 1));
 }
 
 #[tokio::test]
-async fn nodes_of_one_host_are_told_apart() {
+async fn nodes_of_one_host_have_different_labels() {
     let nodes = [FakeNode::echo().await, FakeNode::echo().await];
     let pools = pools(&[&nodes[0], &nodes[1]]);
     let hosts: Vec<String> = pools.nodes(NETWORK).into_iter().map(|node| node.host).collect();

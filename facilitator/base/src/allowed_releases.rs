@@ -1,7 +1,7 @@
-//! Which withheld releases an operator allows, as a small file in the journal's directory. `switchyard releases allow`
-//! writes it, and the running process, or the next one, carries it out and empties it.
+//! The withheld releases that an operator allows, as a small file in the journal's directory. `switchyard releases allow`
+//! writes it; the running process, or the next one, applies it and empties it.
 //!
-//! The file is a checksum and a list. It is replaced as a whole. A file that can't be read allows nothing.
+//! The file is a checksum and a list, and is replaced as a whole. A file that can't be read allows nothing.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,22 +11,22 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// In `data.directory`.
+/// The file's name in `data.directory`.
 pub const FILE: &str = "releases-allowed";
-/// Far more than any list needs; a larger file is damage.
+/// No list is this long; a larger file is damaged.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// One release, as the operator saw it in the list.
+/// One release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Allowed {
+pub struct AllowedRelease {
     pub settlement: u64,
-    /// Another journal may have another settlement under the number.
+    /// The claim of that settlement: another journal may have another settlement with this number.
     pub claim: String,
 }
 
 /// Reads the file in this directory; empty where there is none. Blocks on the disk.
-pub fn read(directory: &Path) -> io::Result<Vec<Allowed>> {
+pub fn read(directory: &Path) -> io::Result<Vec<AllowedRelease>> {
     let path = directory.join(FILE);
     let damaged = |what: &str| {
         let path = path.display();
@@ -47,7 +47,7 @@ pub fn read(directory: &Path) -> io::Result<Vec<Allowed>> {
 }
 
 /// Replaces the file in this directory; durable when it returns.
-pub fn write(directory: &Path, allowed: &[Allowed]) -> io::Result<()> {
+pub fn write(directory: &Path, allowed: &[AllowedRelease]) -> io::Result<()> {
     let new = directory.join(format!("{FILE}.new"));
     let mut file = OpenOptions::new()
         .create(true)
@@ -62,7 +62,7 @@ pub fn write(directory: &Path, allowed: &[Allowed]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Held while the list is read, changed or carried out, and written.
+/// An exclusive lock, to be held from reading the list until it is written. Blocks until it is free.
 pub fn lock(directory: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .create(true)
@@ -78,7 +78,7 @@ fn checksum(list: &str) -> String {
     hex::encode(Sha256::digest(list))
 }
 
-fn decode(text: &str) -> Option<Vec<Allowed>> {
+fn decode(text: &str) -> Option<Vec<AllowedRelease>> {
     let (sum, list) = text.strip_suffix('\n')?.split_once(' ')?;
     if checksum(list) != sum {
         return None;
@@ -91,10 +91,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read_and_a_damaged_file_allows_nothing() {
+    fn a_list_is_read_back_and_a_damaged_file_allows_nothing() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(read(folder.path()).unwrap(), []);
-        let allowed = vec![Allowed {
+        let allowed = vec![AllowedRelease {
             settlement: 7,
             claim: "p|n|k".into(),
         }];

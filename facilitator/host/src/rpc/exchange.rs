@@ -1,0 +1,162 @@
+//! One batch of calls to one node: in one exchange, or call by call where the node refuses batches.
+//!
+//! Assumes that the caller records successes and failures in the node's health; here only latency and missing methods are
+//! recorded, because every exchange shows those.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use sdk_plugin::Fault;
+use sdk_plugin::host::{RpcCall, RpcResult};
+use tokio::time::Instant;
+
+use super::failure::Failure;
+use super::node::Node;
+use super::pool::Pool;
+use super::{classify, http, wire};
+
+/// Calls, and their bytes as one JSON-RPC body.
+#[derive(Debug, Clone)]
+pub(super) struct Batch {
+    pub(super) calls: Arc<[RpcCall]>,
+    first_id: u64,
+    body: Bytes,
+}
+
+impl Batch {
+    pub(super) fn new(calls: &[RpcCall], first_id: u64) -> Result<Self, Fault> {
+        Ok(Self {
+            calls: calls.into(),
+            first_id,
+            body: wire::encode(calls, first_id)?,
+        })
+    }
+
+    pub(super) fn methods(&self) -> impl Iterator<Item = &str> {
+        self.calls.iter().map(|call| call.method.as_str())
+    }
+}
+
+impl Pool {
+    /// As [`Self::call`], and gives up after `limit` where that is shorter than the node's usual timeout.
+    pub(super) async fn call_within(
+        &self,
+        node: &Node,
+        batch: &Batch,
+        deadline: Instant,
+        limit: Option<Duration>,
+    ) -> Result<Vec<RpcResult>, Failure> {
+        let timeout = self.limits().timeout;
+        let Some(limit) = limit.filter(|limit| *limit < timeout) else {
+            return self.call(node, batch, deadline).await;
+        };
+        match tokio::time::timeout(limit, self.call(node, batch, deadline)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                node.record_latency(timeout);
+                Err(Failure::TimedOut)
+            }
+        }
+    }
+
+    /// All the calls to one node. Results are in the order of the calls.
+    pub(super) async fn call(
+        &self,
+        node: &Node,
+        batch: &Batch,
+        deadline: Instant,
+    ) -> Result<Vec<RpcResult>, Failure> {
+        let count = batch.calls.len();
+        let is_batch = count > 1;
+        if is_batch && node.refuses_batches() {
+            return self.call_one_by_one(node, batch, deadline).await;
+        }
+        let answer = self
+            .exchange(node, batch.body.clone(), batch.first_id, count, deadline)
+            .await;
+        let answer = match answer {
+            Err(failure) if is_batch && failure.may_mean_no_batches() => {
+                self.retry_one_by_one(node, batch, deadline, failure).await
+            }
+            answer => answer,
+        };
+        if let Ok(results) = &answer {
+            let now = Instant::now();
+            for (call, result) in batch.calls.iter().zip(results) {
+                if classify::lacks_method(result) {
+                    node.record_missing_method(&call.method, now);
+                }
+            }
+        }
+        answer
+    }
+
+    /// After a batch failed in a way that may mean that the node accepts none.
+    async fn retry_one_by_one(
+        &self,
+        node: &Node,
+        batch: &Batch,
+        deadline: Instant,
+        failure: Failure,
+    ) -> Result<Vec<RpcResult>, Failure> {
+        match self.call_one_by_one(node, batch, deadline).await {
+            Ok(results) if classify::uncertain_errors(&batch.calls, &results) < batch.calls.len() => {
+                node.record_refused_batch();
+                tracing::warn!(network = %self.limits().id, host = node.label(),
+                    "RPC node refuses batches: its calls are sent one by one, which costs more requests");
+                Ok(results)
+            }
+            // The cause is not the batch.
+            Ok(_) | Err(_) => Err(failure),
+        }
+    }
+
+    async fn call_one_by_one(
+        &self,
+        node: &Node,
+        batch: &Batch,
+        deadline: Instant,
+    ) -> Result<Vec<RpcResult>, Failure> {
+        let mut results = Vec::with_capacity(batch.calls.len());
+        for (call, id) in batch.calls.iter().zip(batch.first_id..) {
+            let body = wire::encode(std::slice::from_ref(call), id).map_err(|_| Failure::NotJsonRpc)?;
+            results.extend(self.exchange(node, body, id, 1, deadline).await?);
+        }
+        Ok(results)
+    }
+
+    /// One HTTP exchange with one node.
+    async fn exchange(
+        &self,
+        node: &Node,
+        body: Bytes,
+        first_id: u64,
+        count: usize,
+        deadline: Instant,
+    ) -> Result<Vec<RpcResult>, Failure> {
+        self.count_round_trip();
+        let limits = self.limits();
+        let started = Instant::now();
+        let until = deadline.min(started + limits.timeout);
+        let answer = http::post(self.client(), &node.url, body, limits.max_answer_bytes, until)
+            .await
+            .and_then(|bytes| wire::decode(&bytes, first_id, count).map_err(Failure::from));
+        let outcome = answer.as_ref().map_or_else(Failure::label, |_| "ok");
+        if answer.is_ok() {
+            node.record_latency(started.elapsed());
+        }
+        self.observer()
+            .exchanged(&limits.id, node.label(), outcome, started.elapsed());
+        let redact = |text: &str| node.url.redact(text);
+        answer.map(|results| {
+            results
+                .into_iter()
+                .map(|result| match result {
+                    RpcResult::Ok(value) => RpcResult::Ok(value),
+                    RpcResult::Error(error) => RpcResult::Error(wire::redact_error(error, &redact)),
+                })
+                .collect()
+        })
+    }
+}

@@ -1,0 +1,235 @@
+//! Reads: one batch of calls, answered by one node, by one particular node, or by two nodes.
+//!
+//! Assumes nothing about a node: each may fail, hang or return anything. Results come from one node per set, never mixed.
+
+use sdk_plugin::host::{RpcCall, RpcResult};
+use sdk_plugin::{Fault, FaultKind};
+use tokio::time::Instant;
+
+use super::exchange::Batch;
+use super::failure::{Failures, reject_node_errors};
+use super::node::Node;
+use super::pool::Pool;
+use super::retries::{READ_PAUSES, Retries};
+use super::selection::{Candidate, Order, Remaining};
+use super::{FAILOVER_AFTER, MethodList, RpcPools, Traffic, classify, not_listed};
+
+/// Calls in one batch. The tightest public providers accept fewer; one plan needs far fewer.
+pub const MAX_BATCH: usize = 1_000;
+
+/// Whose answers a read needs.
+#[derive(Debug, Clone, Copy)]
+enum Readers {
+    /// One node; whichever comes first in order.
+    Any,
+    /// The node at this position of the configuration.
+    Only(usize),
+    /// Two different nodes; one where the network has only one.
+    Two,
+}
+
+/// One read while it tries nodes.
+struct Reading<'a> {
+    pool: &'a Pool,
+    readers: Readers,
+    traffic: Traffic,
+    batch: Batch,
+    deadline: Instant,
+    retries: Retries<'a>,
+    failures: Failures,
+    /// Sets of results that count, one per node.
+    answers: Vec<Vec<RpcResult>>,
+    /// The results with the fewest errors that another node might not return, and how many those are.
+    fallback: Option<(usize, Vec<RpcResult>)>,
+}
+
+impl RpcPools {
+    /// Results in the order of `calls`, all by one node.
+    ///
+    /// # Errors
+    /// `Denied` if a method is not in `allowed`; `Overloaded` when the network's queue is full; `Unavailable` when no
+    /// node answered.
+    pub async fn read(
+        &self,
+        network: &str,
+        calls: &[RpcCall],
+        allowed: &MethodList,
+        traffic: Traffic,
+    ) -> Result<Vec<RpcResult>, Fault> {
+        self.read_by(network, Readers::Any, calls, allowed, traffic).await
+    }
+
+    /// The results of two different nodes, one set after the other; of one node where the network has only one.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and `Unavailable` also when only one of several nodes answered.
+    pub async fn compare(
+        &self,
+        network: &str,
+        calls: &[RpcCall],
+        allowed: &MethodList,
+        traffic: Traffic,
+    ) -> Result<Vec<RpcResult>, Fault> {
+        self.read_by(network, Readers::Two, calls, allowed, traffic).await
+    }
+
+    /// As [`RpcPools::read`]; with a `node`, counted from 0 as configured, that node alone answers. While it backs off
+    /// after failures it is not tried: a caller that needs this node must not wait for a hanging one each time.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_from(
+        &self,
+        network: &str,
+        node: Option<usize>,
+        calls: &[RpcCall],
+        allowed: &MethodList,
+        traffic: Traffic,
+    ) -> Result<Vec<RpcResult>, Fault> {
+        let readers = node.map_or(Readers::Any, Readers::Only);
+        self.read_by(network, readers, calls, allowed, traffic).await
+    }
+
+    async fn read_by(
+        &self,
+        network: &str,
+        readers: Readers,
+        calls: &[RpcCall],
+        allowed: &MethodList,
+        traffic: Traffic,
+    ) -> Result<Vec<RpcResult>, Fault> {
+        let pool = self.pool(network)?;
+        if let Some(call) = calls.iter().find(|call| !allowed.contains(&call.method)) {
+            return Err(not_listed(&call.method, "reads"));
+        }
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
+        if calls.len() > MAX_BATCH {
+            return Err(Fault::invalid(format!(
+                "{} calls in a batch; at most {MAX_BATCH}",
+                calls.len()
+            )));
+        }
+        let batch = self.batch(calls)?;
+        let deadline = Instant::now() + pool.limits().deadline;
+        let _permit = pool.enter(traffic, deadline).await?;
+        if traffic == Traffic::Engine {
+            self.probe(pool, &batch);
+        }
+        let reading = Reading {
+            pool,
+            readers,
+            traffic,
+            batch,
+            deadline,
+            retries: Retries::new(pool, READ_PAUSES),
+            failures: Failures::default(),
+            answers: Vec::new(),
+            fallback: None,
+        };
+        reading.run().await
+    }
+}
+
+impl<'a> Reading<'a> {
+    async fn run(mut self) -> Result<Vec<RpcResult>, Fault> {
+        let only = match self.readers {
+            Readers::Only(position) => self.pool.node_if_ready(position),
+            Readers::Any | Readers::Two => None,
+        };
+        loop {
+            let Some(candidate) = self.next_candidate(only).await else {
+                // A result that another node might improve is better than none.
+                if self.fallback.is_none() && self.retries.wait_for_next_round(self.deadline).await {
+                    continue;
+                }
+                break;
+            };
+            self.try_node(candidate).await;
+            if self.answers.len() >= self.wanted() {
+                return Ok(self.answers.into_iter().flatten().collect());
+            }
+            if Instant::now() >= self.deadline {
+                break;
+            }
+        }
+        self.give_up()
+    }
+
+    fn wanted(&self) -> usize {
+        match self.readers {
+            Readers::Any | Readers::Only(_) => 1,
+            Readers::Two => self.pool.nodes().len().min(2),
+        }
+    }
+
+    async fn next_candidate(&self, only: Option<&'a Node>) -> Option<Candidate<'a>> {
+        let tried = self.retries.tried();
+        let order = match self.readers {
+            Readers::Only(_) => {
+                let node = only.filter(|_| tried.is_empty())?;
+                return Some(Candidate {
+                    node,
+                    remaining: Remaining::None,
+                });
+            }
+            Readers::Any => Order::Read,
+            Readers::Two => Order::Compare,
+        };
+        self.pool.next(order, &self.batch, tried, self.deadline).await
+    }
+
+    async fn try_node(&mut self, Candidate { node, remaining }: Candidate<'a>) {
+        self.retries.record_try(node);
+        // Callers fail over sooner than the engine does.
+        let limit =
+            (self.traffic == Traffic::Intake && remaining == Remaining::Some).then_some(FAILOVER_AFTER);
+        let answer = self
+            .pool
+            .call_within(node, &self.batch, self.deadline, limit)
+            .await;
+        match answer.and_then(reject_node_errors) {
+            Ok(results) => {
+                self.pool.record_success(node);
+                self.keep(results);
+            }
+            Err(failure) => {
+                self.failures.record(self.pool, node, &failure);
+                self.retries.record_failure(node);
+            }
+        }
+    }
+
+    /// Keeps a node's results: as an answer, or as the fallback where another node might do better.
+    fn keep(&mut self, results: Vec<RpcResult>) {
+        let uncertain = classify::uncertain_errors(&self.batch.calls, &results);
+        if uncertain == 0 || !matches!(self.readers, Readers::Any) {
+            self.answers.push(results);
+            return;
+        }
+        let is_better = self
+            .fallback
+            .as_ref()
+            .is_none_or(|(fewest, _)| uncertain < *fewest);
+        if is_better {
+            self.fallback = Some((uncertain, results));
+        }
+    }
+
+    fn give_up(self) -> Result<Vec<RpcResult>, Fault> {
+        let wanted = self.wanted();
+        if let Some((_, results)) = self.fallback {
+            return Ok(results);
+        }
+        let mut fault = self.failures.into_fault(self.pool, FaultKind::Unavailable);
+        if !self.answers.is_empty() {
+            let some = self.answers.len();
+            fault.message = format!(
+                "only {some} of {wanted} nodes answered, which is no proof; {}",
+                fault.message
+            );
+        }
+        Err(fault)
+    }
+}
