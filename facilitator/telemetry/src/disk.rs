@@ -8,8 +8,9 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::Metrics;
 
@@ -41,10 +42,7 @@ impl Disk {
     /// Why nothing can be recorded, for operators; `None` while all is well.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.trouble.lock().clone()
     }
 
     /// Looks again and again; never ends.
@@ -74,10 +72,7 @@ impl Disk {
             &[],
             if found.is_some() { 1.0 } else { 0.0 },
         );
-        let before = std::mem::replace(
-            &mut *self.trouble.lock().unwrap_or_else(PoisonError::into_inner),
-            found.clone(),
-        );
+        let before = std::mem::replace(&mut *self.trouble.lock(), found.clone());
         match (before, found) {
             (None, Some(why)) => tracing::error!("disk_refuses_writes: new payments get 503: {why}"),
             (Some(_), None) => tracing::info!("disk_takes_writes_again"),

@@ -11,9 +11,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
@@ -47,7 +48,7 @@ impl<S: Subscriber> Layer<S> for Floods {
         }
         let mut line = Line::default();
         event.record(&mut line);
-        let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = SEEN.lock();
         seen.passes(metadata.callsite(), *metadata.level(), line, Instant::now())
     }
 }
@@ -55,10 +56,7 @@ impl<S: Subscriber> Layer<S> for Floods {
 /// Writes how many lines were held back in windows that are over. To be called every few seconds, and at the end with
 /// `all`.
 pub(super) fn report(all: bool) {
-    let ended = {
-        let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.ended(Instant::now(), all)
-    };
+    let ended = SEEN.lock().ended(Instant::now(), all);
     for Held { level, text, count } in ended {
         let (repeated, line) = (count, text.as_str());
         let said = "repeated within a minute, and not written each time";

@@ -25,37 +25,24 @@ pub enum Format {
 }
 
 /// Why logging was not set up.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The level is not a filter. `variable`: it came from there and not from the configuration.
+    /// The level is not a filter.
+    #[error(
+        "{}{text:?} is not a log level ({why}); write error, warn, info, debug or trace, or directives such as \
+         \"info,http_api=debug\"",
+        variable.map(|name| format!("the environment variable {name}: ")).unwrap_or_default()
+    )]
     Filter {
         text: String,
         why: String,
+        /// The environment variable that holds the text; `None` when it comes from the configuration.
         variable: Option<&'static str>,
     },
     /// Another subscriber is installed already.
+    #[error("logging is set up already: {0}")]
     Installed(TryInitError),
 }
-
-impl std::fmt::Display for LogError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Filter { text, why, variable } => {
-                if let Some(variable) = variable {
-                    write!(f, "the environment variable {variable}: ")?;
-                }
-                write!(
-                    f,
-                    "{text:?} is not a log level ({why}); write error, warn, info, debug or trace, or directives such \
-                     as \"info,http_api=debug\""
-                )
-            }
-            Self::Installed(error) => write!(f, "logging is set up already: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for LogError {}
 
 /// What a directive without a target may say.
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
