@@ -196,7 +196,7 @@ impl Registry {
 impl Collector for Shared {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for (name, family) in &self.0.lock().families {
-            let help = help::of(name).unwrap_or("A plugin's own metric.");
+            let help = help::text_of(name).unwrap_or("A plugin's own metric.");
             let (name, kind) = match (family.kind, name.strip_suffix(COUNTER_SUFFIX)) {
                 (MetricKind::Counter, Some(stem)) => (stem, MetricType::Counter),
                 // A plugin's counter keeps the name that the plugin gave it, although that is not a counter's name.
@@ -229,7 +229,10 @@ impl Number {
     /// The value as an integer, where it is one.
     fn integer(self) -> Option<i64> {
         let is_integer = self.0.fract() == 0.0 && self.0.abs() <= MAX_INTEGER;
-        #[expect(clippy::cast_possible_truncation, reason = "an integer within the range of i64")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "an integer within the range of i64"
+        )]
         is_integer.then_some(self.0 as i64)
     }
 }

@@ -257,10 +257,10 @@ async fn t124_requests_at_once_are_limited_for_each_network_and_endpoint() {
     );
     assert_eq!(front.get("/supported").await.status, 200);
     assert_eq!(front.get("/health").await.status, 200);
-    assert_eq!(front.app.admission.inside(), 1);
+    assert_eq!(front.app.admission.in_flight(), 1);
     go.notify_one();
     assert_eq!(first.await.unwrap(), 200);
-    assert_eq!(front.app.admission.inside(), 0);
+    assert_eq!(front.app.admission.in_flight(), 0);
     go.notify_one();
     assert_eq!(front.post_json("/settle", &v2()).await.status, 200);
 }
@@ -277,7 +277,7 @@ async fn requests_whose_body_is_still_arriving_are_limited_and_keep_no_read_out(
         async move { front.post("/settle", Body::from_stream(never)).await.status }
     });
     tokio::task::yield_now().await;
-    assert_eq!(front.app.admission.inside(), 1);
+    assert_eq!(front.app.admission.in_flight(), 1);
     assert_eq!(front.post_json("/settle", &v2()).await.status, 503);
     assert_eq!(front.get("/supported").await.status, 200);
     assert_eq!(slow.await.unwrap(), 400);

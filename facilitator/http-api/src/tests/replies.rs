@@ -138,7 +138,7 @@ async fn t07_a_service_that_never_answers_is_answered_for() {
         Duration::from_secs(35),
         "the wait and one commit"
     );
-    assert_eq!(front.app.admission.inside(), 0);
+    assert_eq!(front.app.admission.in_flight(), 0);
 }
 
 #[tokio::test]
@@ -384,13 +384,13 @@ async fn ready_is_503_while_the_disk_takes_no_writes_and_says_why() {
     assert_eq!(front.get("/ready").await.status, 200);
     let probe = folder.path().join(telemetry::disk::PROBE);
     std::os::unix::fs::symlink("/dev/full", &probe).unwrap();
-    front.app.disk.look(&front.app.metrics).await;
+    front.app.disk.check(&front.app.metrics).await;
     let seen = front.get("/ready").await;
     assert_eq!((seen.status, &seen.json()["ready"]), (503, &json!(false)));
     let why = seen.json()["why"].as_str().unwrap().to_owned();
     assert!(why.contains("the disk is full: make room"), "{why}");
     assert_eq!(front.get("/health").await.status, 200, "a restart would not help");
     std::fs::remove_file(&probe).unwrap();
-    front.app.disk.look(&front.app.metrics).await;
+    front.app.disk.check(&front.app.metrics).await;
     assert_eq!(front.get("/ready").await.status, 200);
 }

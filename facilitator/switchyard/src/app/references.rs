@@ -29,7 +29,7 @@ impl<'v> Mark<'v> {
     fn of(schema: &'v Value) -> Option<Self> {
         match schema.get("format").and_then(Value::as_str) {
             Some("tenant") => Some(Self::Tenant {
-                scope: schema.get("scope").and_then(Value::as_str).and_then(Scope::read),
+                scope: schema.get("scope").and_then(Value::as_str).and_then(Scope::from_name),
             }),
             Some("cost") => Some(Self::Cost(schema.get("costs"))),
             _ => None,

@@ -40,7 +40,7 @@ async fn run(config: &Config) -> Result<(), CliError> {
     let measured = async {
         loop {
             app.engine.measure();
-            log::report_held_back(false);
+            log::report_suppressed();
             tokio::time::sleep(MEASURE_EVERY).await;
         }
     };
@@ -68,6 +68,6 @@ async fn drain(app: &App) {
         );
     }
     app.engine.stop();
-    log::report_held_back(true);
+    log::report_all_suppressed();
     tracing::info!("stopped");
 }

@@ -34,7 +34,7 @@ pub(super) fn tenant(
     let scopes = section.get("scopes", |node| {
         let scopes = node.list(|node| {
             node.parsed(
-                Scope::read,
+                Scope::from_name,
                 "a scope; write \"verify\", \"settle\" or \"supported\"",
             )
         });
