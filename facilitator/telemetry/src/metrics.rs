@@ -68,7 +68,7 @@ struct Registry {
     plugin_names: HashMap<String, usize>,
 }
 
-/// The families behind their lock, as a source of samples for the text encoder.
+/// The locked families, from which the text encoder reads.
 #[derive(Debug, Default)]
 struct Shared(Mutex<Registry>);
 
