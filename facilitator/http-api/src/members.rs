@@ -17,7 +17,7 @@ pub(super) type Object = Map<String, Value>;
 /// A reason and a message.
 pub(super) type Malformed = (&'static str, String);
 
-/// Members that the protocol versions place differently.
+/// Members whose position depends on the protocol version.
 pub(super) struct VersionMembers {
     pub(super) accepted: Accepted,
     pub(super) resource: Option<Value>,

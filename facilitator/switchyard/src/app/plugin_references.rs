@@ -4,7 +4,7 @@
 //! that the tenant must have. `"format": "cost"` is the most that one payment may cost, in atomic units of the native
 //! currency. If the value is one of a list of strings, `"costs"` gives the additional cost of each. Without this check, a
 //! misspelled tenant, or one that may not settle, would silently have no rights, and a limit above the network's `max_cost`
-//! would refuse payments that look allowed.
+//! would refuse payments that seem to be allowed.
 
 use sdk_plugin::Amount;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! Errors of a text that is not TOML: where, the line itself, and what to write.
 //!
-//! The line may contain a secret that was pasted by mistake: parts that look like one are not shown.
+//! The line may contain a secret that was pasted by mistake: parts that may be one are not shown.
 
 use super::error::ConfigError;
 

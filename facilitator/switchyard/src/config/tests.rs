@@ -219,12 +219,12 @@ key_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
     );
     assert_eq!(shop.access.scopes, BTreeSet::from([Scope::Verify]));
     assert_eq!(other.access.scopes.len(), 3);
-    let late = config.source.error("plugin.evm.config.gas.price", "too dear");
+    let late = config.source.error("plugin.evm.config.gas.price", "too expensive");
     assert!(
         late.line > 0
             && late
                 .to_string()
-                .ends_with(": plugin.evm.config.gas.price: too dear")
+                .ends_with(": plugin.evm.config.gas.price: too expensive")
     );
 }
 
