@@ -303,6 +303,24 @@ mod tests {
     }
 
     #[test]
+    fn names_of_plugins_stay_and_the_text_is_not_openmetrics() {
+        let metrics = Metrics::default();
+        metrics.plugin("evm", MetricKind::Counter, "retries", 1.5, &BTreeMap::new());
+        metrics.plugin("evm", MetricKind::Counter, "calls_total", 2.0, &BTreeMap::new());
+        metrics.set("switchyard_paused", &[], 1.0);
+        let help = help::text_of("switchyard_paused").unwrap();
+        assert_eq!(
+            metrics.render(),
+            format!(
+                "# HELP plugin_evm_calls_total A plugin's own metric.\n# TYPE plugin_evm_calls_total counter\n\
+                 plugin_evm_calls_total 2\n# HELP plugin_evm_retries A plugin's own metric.\n\
+                 # TYPE plugin_evm_retries untyped\nplugin_evm_retries 1.5\n# HELP switchyard_paused {help}\n\
+                 # TYPE switchyard_paused gauge\nswitchyard_paused 1\n"
+            )
+        );
+    }
+
+    #[test]
     fn t109_label_sets_and_plugin_names_are_bounded() {
         let metrics = Metrics::default();
         for n in 0..MAX_SERIES + 10 {
