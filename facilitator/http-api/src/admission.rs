@@ -1,50 +1,48 @@
-//! Who is calling, and may it come in: rows H2 and H3 of the dispatch checklist.
+//! Authenticates callers and limits their requests: rows H2 and H3 of the dispatch checklist.
 //!
-//! With tenants configured nobody is anonymous: a missing, unknown or doubtful key is 401. Limits are per tenant, and
-//! per address for everybody without a valid key, so that guessing keys is limited too.
+//! With tenants configured, every caller needs a valid API key: a missing, unknown or ambiguous key is 401. Rates are
+//! limited per tenant, and per address for every caller without a valid key, which also limits guessing of keys.
 
-use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode};
 use sdk_plugin::wire::reason;
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 
-use super::buckets::{Buckets, Who};
-use super::gates::{Endpoint, Full, Gates, Inside, Place};
-use crate::settings::{AddressBlock, Rate, Scope, Tenant};
+use super::buckets::Buckets;
+use super::concurrency::{ConcurrencyLimits, Endpoint, InFlight, LimitReached, Permit};
+use crate::settings::{AddressBlock, Scope, Settings, Tenant};
 
 const API_KEY: &str = "x-api-key";
 const FORWARDED_FOR: &str = "x-forwarded-for";
-/// What an overloaded process advises; its queues drain within this time or not at all.
+/// `Retry-After` of an overloaded process, in seconds.
 const OVERLOAD_RETRY_S: u64 = 1;
-/// What a process that is shutting down advises: about as long as a restart takes.
+/// `Retry-After` of a process that is shutting down, in seconds: about as long as a restart takes.
 const SHUTDOWN_RETRY_S: u64 = 5;
 
-/// The request's body was not read, so nothing is known of its payment: an earlier request may have begun it.
-const SHUTTING_DOWN: &str = "shutting down; this request was not looked at. A payment that was sent before may be recorded \
-                             and still land: send the same request again, which never pays twice";
-const TOO_MANY: &str = "too many requests at once; this one was not looked at. A payment that was sent before may be recorded \
-                        and still land: send the same request again, which never pays twice";
+// The request's body was not read, so nothing is known about its payment: an earlier request may have started it.
+const SHUTTING_DOWN: &str = "shutting down; this request was not processed. A payment that was sent before may be recorded \
+                             and may still land: send the same request again, which never pays twice";
+const TOO_MANY: &str = "too many requests at once; this one was not processed. A payment that was sent before may be \
+                        recorded and may still land: send the same request again, which never pays twice";
 
-/// The door.
-#[derive(Debug)]
+/// Decides which requests are processed.
 pub(super) struct Admission {
     tenants: Vec<Tenant>,
     trusted_proxies: Vec<AddressBlock>,
-    address_rate: Rate,
     buckets: Buckets,
-    gates: Gates,
+    limits: ConcurrencyLimits,
     draining: AtomicBool,
 }
 
-/// A request that stays outside.
+/// A request that is not processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rejected {
-    pub(super) status: u16,
+    pub(super) status: StatusCode,
     pub(super) reason: &'static str,
     pub(super) message: &'static str,
     /// Seconds, for `Retry-After`.
@@ -52,13 +50,13 @@ pub(super) struct Rejected {
 }
 
 const UNAUTHORIZED: Rejected = Rejected {
-    status: 401,
+    status: StatusCode::UNAUTHORIZED,
     reason: reason::UNAUTHORIZED,
     message: "present a valid API key for this path as Authorization: Bearer KEY or X-API-Key: KEY",
     retry_after_s: None,
 };
 
-/// A request that is inside, until this is dropped.
+/// A request that is processed, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Admitted {
     /// `None` where the operator runs without tenants.
@@ -66,67 +64,67 @@ pub(super) struct Admitted {
     /// The tenant's own settle wait.
     pub(super) settle_wait: Option<Duration>,
     /// `None` for a read.
-    _inside: Option<Inside>,
-    _place: Place,
+    _in_flight: Option<InFlight>,
+    _permit: Permit,
+}
+
+/// An authenticated caller whose rate is not checked yet.
+struct Caller<'a> {
+    /// `None` where the operator runs without tenants.
+    tenant: Option<&'a Tenant>,
+    within_rate: Result<(), Rejected>,
 }
 
 impl Admission {
-    pub(super) fn new(settings: &crate::settings::Settings) -> Self {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let tenant_rates = settings.tenants.iter().map(|tenant| tenant.rate);
         Self {
             tenants: settings.tenants.clone(),
             trusted_proxies: settings.server.trusted_proxies.clone(),
-            address_rate: settings.address_rate,
-            buckets: Buckets::new(),
-            gates: Gates::new(settings.server.max_concurrent_requests),
+            buckets: Buckets::new(settings.address_rate, tenant_rates),
+            limits: ConcurrencyLimits::new(settings.server.max_concurrent_requests),
             draining: AtomicBool::new(false),
         }
     }
 
-    /// Admits or rejects. Payments are not admitted while draining; reads are.
-    pub(super) fn admit(
+    /// Admits a request that may change something. None is admitted while draining.
+    pub(super) fn admit_payment(
         &self,
         peer: IpAddr,
         headers: &HeaderMap,
         scope: Scope,
-        pays: bool,
     ) -> Result<Admitted, Rejected> {
-        let tenant = self.tenant(headers, scope);
-        let (who, rate) = match tenant {
-            Ok(Some((index, tenant))) => (Who::Tenant(index), tenant.rate),
-            Ok(None) | Err(()) => (Who::address(self.caller(peer, headers)), self.address_rate),
-        };
-        let limited = self.buckets.take(who, rate);
-        let Ok(tenant) = tenant else {
-            // A guesser that is over its limit is told so, and nothing about its key.
-            return Err(limited.map_or_else(rate_limited, |()| UNAUTHORIZED));
-        };
-        if pays && self.is_draining() {
+        let Caller { tenant, within_rate } = self.identify(peer, headers, scope)?;
+        if self.is_draining() {
             return Err(unavailable(SHUTTING_DOWN, SHUTDOWN_RETRY_S));
         }
-        limited.map_err(rate_limited)?;
-        let place = if pays {
-            self.gates.reading()
-        } else {
-            self.gates.read()
-        };
-        Ok(Admitted {
-            tenant: tenant.map(|(_, tenant)| tenant.name.clone()),
-            settle_wait: tenant.map(|(_, tenant)| tenant.settle_wait),
-            _inside: pays.then(|| self.gates.enter()),
-            _place: place.map_err(full)?,
-        })
+        within_rate?;
+        let permit = self.limits.receive().map_err(overloaded)?;
+        Ok(admitted(tenant, permit, Some(self.limits.count())))
     }
 
-    /// Moves a request that was read to the gate of its network.
+    /// Admits a read, also while draining.
+    pub(super) fn admit_read(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        scope: Scope,
+    ) -> Result<Admitted, Rejected> {
+        let Caller { tenant, within_rate } = self.identify(peer, headers, scope)?;
+        within_rate?;
+        Ok(admitted(tenant, self.limits.read().map_err(overloaded)?, None))
+    }
+
+    /// Exchanges the permit for receiving a body for one of the request's network.
     pub(super) fn dispatch(
         &self,
         admitted: Admitted,
         endpoint: Endpoint,
         network: &str,
     ) -> Result<Admitted, Rejected> {
-        let place = self.gates.network(endpoint, network).map_err(full)?;
+        let permit = self.limits.dispatch(endpoint, network).map_err(overloaded)?;
         Ok(Admitted {
-            _place: place,
+            _permit: permit,
             ..admitted
         })
     }
@@ -139,26 +137,45 @@ impl Admission {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Payments and orders inside.
-    pub(super) fn inside(&self) -> u32 {
-        self.gates.inside()
+    /// Requests in flight that may change something.
+    pub(super) fn in_flight(&self) -> u32 {
+        self.limits.in_flight()
     }
 
-    /// Waits until no payment and no order is inside.
-    pub(super) async fn empty(&self) {
-        self.gates.empty().await;
+    /// Waits until no request that may change something is in flight.
+    pub(super) async fn wait_until_idle(&self) {
+        self.limits.wait_until_idle().await;
     }
 
-    /// `Ok(None)`: no tenants are configured. `Err`: no key that opens this path.
+    /// Finds the caller and takes a token from its bucket. `Err`: no key that opens this path.
+    fn identify(&self, peer: IpAddr, headers: &HeaderMap, scope: Scope) -> Result<Caller<'_>, Rejected> {
+        let tenant = self.tenant(headers, scope);
+        let taken = match tenant {
+            Ok(Some((index, _))) => self.buckets.take_for_tenant(index),
+            Ok(None) | Err(()) => self.buckets.take_for_address(self.caller_address(peer, headers)),
+        };
+        let within_rate = taken.map_err(rate_limited);
+        match tenant {
+            Ok(tenant) => Ok(Caller {
+                tenant: tenant.map(|(_, tenant)| tenant),
+                within_rate,
+            }),
+            // A caller above its rate learns only that, and nothing about its key.
+            Err(()) => Err(within_rate.err().unwrap_or(UNAUTHORIZED)),
+        }
+    }
+
+    /// The tenant and its index. `Ok(None)`: no tenants are configured. `Err`: no key that opens this path.
     fn tenant(&self, headers: &HeaderMap, scope: Scope) -> Result<Option<(usize, &Tenant)>, ()> {
         if self.tenants.is_empty() {
             return Ok(None);
         }
         let key: [u8; 32] = Sha256::digest(presented_key(headers)?).into();
         let mut found = None;
+        // Every key is compared, in constant time, so that the time tells nothing about the keys.
         for (index, tenant) in self.tenants.iter().enumerate() {
             for known in &tenant.key_sha256 {
-                if equal(&key, known) {
+                if key.ct_eq(known).into() {
                     found = Some((index, tenant));
                 }
             }
@@ -169,8 +186,8 @@ impl Admission {
             .ok_or(())
     }
 
-    /// The peer, or the one for whom trusted proxies speak.
-    fn caller(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    /// The address of the peer, or the address that trusted proxies report for the caller.
+    fn caller_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let trusted = |address: IpAddr| self.trusted_proxies.iter().any(|block| block.contains(address));
         if !trusted(peer) {
             return peer;
@@ -181,7 +198,7 @@ impl Admission {
             .iter()
             .filter_map(|v| v.to_str().ok())
             .collect();
-        // The last entry was written by the proxy that we trust, the ones before it by whom that one trusts.
+        // The last entry was written by the proxy that connects to us, each earlier one by the proxy in front of it.
         for entry in values.iter().rev().flat_map(|value| value.rsplit(',')) {
             let Ok(address) = entry.trim().parse::<IpAddr>() else {
                 return caller;
@@ -195,7 +212,7 @@ impl Admission {
     }
 }
 
-/// The key in the headers; `Err` when there is none, more than one, or another kind of credentials.
+/// Returns the API key of the headers. `Err`: no key, more than one, or another kind of credentials.
 fn presented_key(headers: &HeaderMap) -> Result<&[u8], ()> {
     let mut keys = Vec::new();
     for value in headers.get_all(AUTHORIZATION) {
@@ -218,31 +235,31 @@ fn presented_key(headers: &HeaderMap) -> Result<&[u8], ()> {
     }
 }
 
-/// Compares in the same time wherever the first difference is.
-fn equal(a: &[u8; 32], b: &[u8; 32]) -> bool {
-    black_box(
-        a.iter()
-            .zip(b)
-            .fold(0, |difference, (a, b)| difference | black_box(a ^ b)),
-    ) == 0
+fn admitted(tenant: Option<&Tenant>, permit: Permit, in_flight: Option<InFlight>) -> Admitted {
+    Admitted {
+        tenant: tenant.map(|tenant| tenant.name.clone()),
+        settle_wait: tenant.map(|tenant| tenant.settle_wait),
+        _in_flight: in_flight,
+        _permit: permit,
+    }
 }
 
 fn rate_limited(retry_after_s: u64) -> Rejected {
     Rejected {
-        status: 429,
+        status: StatusCode::TOO_MANY_REQUESTS,
         reason: reason::RATE_LIMITED,
         message: "too many requests; wait as long as Retry-After says",
         retry_after_s: Some(retry_after_s),
     }
 }
 
-fn full(_: Full) -> Rejected {
+fn overloaded(_: LimitReached) -> Rejected {
     unavailable(TOO_MANY, OVERLOAD_RETRY_S)
 }
 
 fn unavailable(message: &'static str, retry_after_s: u64) -> Rejected {
     Rejected {
-        status: 503,
+        status: StatusCode::SERVICE_UNAVAILABLE,
         reason: reason::SERVICE_UNAVAILABLE,
         message,
         retry_after_s: Some(retry_after_s),

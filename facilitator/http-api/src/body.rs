@@ -1,4 +1,6 @@
-//! Reading a request's body: bounded in size and in time.
+//! Reads a request's body, bounded in size and in time.
+//!
+//! tower-http's body limit and timeout layers are not used: they answer for themselves, without the protocol's envelope.
 
 use std::time::Duration;
 
@@ -6,12 +8,12 @@ use axum::body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 
-/// Why there is no body.
+/// Why the body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyError {
     TooLarge,
     TooSlow,
-    /// The connection broke, or the transfer encoding is wrong.
+    /// The connection was closed, or the transfer encoding is invalid.
     Broken,
 }
 

@@ -1,97 +1,150 @@
-//! Token buckets, one per caller, in bounded memory.
+//! Token buckets: one per tenant and one per caller address, in bounded memory.
 //!
-//! Each bucket is one number, the time at which it will be full again (the generic cell rate algorithm), so a full
-//! bucket needs no entry at all. When the table is full, the buckets that are nearest to full are forgotten first.
+//! `governor` implements the buckets (generic cell rate algorithm). Its store only forgets buckets that are full again, so
+//! a flood from ever new addresses would fill the memory. [`Buckets`] therefore bounds the number of addresses: when the
+//! table is full, the buckets that are nearest to full are forgotten first.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
 
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore as _};
+use governor::state::{InMemoryState, NotKeyed, StateStore};
+use governor::{NotUntil, Quota, RateLimiter};
 use tokio::time::Instant;
 
 use crate::settings::Rate;
 
-/// Buckets remembered.
+/// Addresses whose buckets are remembered.
 pub(super) const MAX_BUCKETS: usize = 65_536;
-const MINUTE_NS: u64 = 60_000_000_000;
-const SECOND_NS: u64 = 1_000_000_000;
+const MINUTE: Duration = Duration::from_secs(60);
+/// In how many steps the buckets nearest to full are forgotten.
+const FORGET_STEPS: u32 = 16;
 
-/// Whose bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Who {
-    Address(IpAddr),
-    /// Index into the tenants.
-    Tenant(usize),
+type Limiter<K, S> = RateLimiter<K, S, TokioClock, NoOpMiddleware<Nanos>>;
+
+/// Tokio's time, which tests can stop, as nanoseconds since the process started to listen.
+#[derive(Debug, Clone)]
+struct TokioClock {
+    start: Instant,
 }
 
-impl Who {
-    /// IPv6 callers usually hold a /64, so they share a bucket.
-    pub(super) fn address(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V4(address) => IpAddr::V4(address),
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
-        })
+impl Clock for TokioClock {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        self.start.elapsed().into()
     }
 }
 
-#[derive(Debug)]
+/// The buckets of all addresses, shared by the limiter that uses them and [`Buckets`], which bounds them.
+#[derive(Debug, Clone, Default)]
+struct AddressStore(Arc<DashMapStateStore<IpAddr>>);
+
+impl StateStore for AddressStore {
+    type Key = IpAddr;
+
+    fn measure_and_replace<T, F, E>(&self, address: &IpAddr, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        self.0.measure_and_replace(address, decide)
+    }
+}
+
+/// All buckets. `None` stands for no limit.
 pub(super) struct Buckets {
-    start: Instant,
-    /// Nanoseconds after `start` at which each bucket is full again.
-    full_at_ns: Mutex<HashMap<Who, u64>>,
+    clock: TokioClock,
+    addresses: AddressStore,
+    by_address: Option<Limiter<IpAddr, AddressStore>>,
+    by_tenant: Vec<Option<Limiter<NotKeyed, InMemoryState>>>,
+    /// How long the bucket of an address takes from empty to full.
+    refill: Duration,
 }
 
 impl Buckets {
-    pub(super) fn new() -> Self {
-        Self {
+    /// `tenants`: the rate of each tenant, in the order of their indices.
+    pub(super) fn new(address: Rate, tenants: impl Iterator<Item = Rate>) -> Self {
+        let clock = TokioClock {
             start: Instant::now(),
-            full_at_ns: Mutex::default(),
+        };
+        let addresses = AddressStore::default();
+        let by_address = quota(address).map(|quota| Limiter::new(quota, addresses.clone(), clock.clone()));
+        let tenant =
+            |rate| quota(rate).map(|quota| Limiter::new(quota, InMemoryState::default(), clock.clone()));
+        Self {
+            by_tenant: tenants.map(tenant).collect(),
+            refill: quota(address).map_or(Duration::ZERO, |quota| quota.burst_size_replenished_in()),
+            clock,
+            addresses,
+            by_address,
         }
     }
 
-    /// Takes one token. `Err`: seconds, at least 1, until there is one.
-    pub(super) fn take(&self, who: Who, rate: Rate) -> Result<(), u64> {
-        let Some(interval_ns) = MINUTE_NS.checked_div(u64::from(rate.per_minute)) else {
+    /// Takes one token from the bucket of an address. `Err`: seconds until there is a token, at least 1.
+    pub(super) fn take_for_address(&self, address: IpAddr) -> Result<(), u64> {
+        let Some(limiter) = &self.by_address else {
             return Ok(());
         };
-        let capacity_ns = interval_ns.saturating_mul(u64::from(rate.burst));
-        let now_ns = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let mut full_at_ns = self.full_at_ns.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = full_at_ns
-            .get(&who)
-            .copied()
-            .unwrap_or(0)
-            .max(now_ns)
-            .saturating_add(interval_ns);
-        let missing_ns = full.saturating_sub(now_ns).saturating_sub(capacity_ns);
-        if missing_ns > 0 {
-            return Err(missing_ns.div_ceil(SECOND_NS));
+        let address = bucket_address(address);
+        let buckets = &self.addresses.0;
+        if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(&address) {
+            self.forget_fullest();
         }
-        if full_at_ns.len() >= MAX_BUCKETS && !full_at_ns.contains_key(&who) {
-            forget(&mut full_at_ns, now_ns);
+        limiter
+            .check_key(&address)
+            .map_err(|until| self.retry_after_s(&until))
+    }
+
+    /// Takes one token from the bucket of a tenant. `Err`: seconds until there is a token, at least 1.
+    pub(super) fn take_for_tenant(&self, index: usize) -> Result<(), u64> {
+        match self.by_tenant.get(index) {
+            Some(Some(limiter)) => limiter.check().map_err(|until| self.retry_after_s(&until)),
+            Some(None) | None => Ok(()),
         }
-        full_at_ns.insert(who, full);
-        Ok(())
+    }
+
+    /// Forgets the buckets that are full, then those nearest to full, until half of the table is free.
+    fn forget_fullest(&self) {
+        let now = self.clock.start.elapsed();
+        for step in 0..=FORGET_STEPS {
+            let full_by = now.saturating_add(self.refill.saturating_mul(step) / FORGET_STEPS);
+            self.addresses.0.retain_recent(full_by.into());
+            if self.addresses.0.len() <= MAX_BUCKETS / 2 {
+                return;
+            }
+        }
+    }
+
+    fn retry_after_s(&self, until: &NotUntil<Nanos>) -> u64 {
+        let wait = until.wait_time_from(self.clock.now());
+        let rounded_up = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+        rounded_up.max(1)
     }
 }
 
-/// Makes room: drops what is full, and if that is too little, the half that is nearest to full.
-fn forget(full_at_ns: &mut HashMap<Who, u64>, now_ns: u64) {
-    full_at_ns.retain(|_, full| *full > now_ns);
-    if full_at_ns.len() < MAX_BUCKETS / 2 {
-        return;
+/// `None`: no limit.
+fn quota(rate: Rate) -> Option<Quota> {
+    let interval = MINUTE.checked_div(rate.per_minute)?;
+    let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
+    Some(Quota::with_period(interval)?.allow_burst(burst))
+}
+
+/// The address whose bucket a caller uses. IPv6 callers usually hold a /64, so they share a bucket.
+fn bucket_address(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
     }
-    let mut times: Vec<u64> = full_at_ns.values().copied().collect();
-    let middle = times.len() / 2;
-    let (_, median, _) = times.select_nth_unstable(middle);
-    let median = *median;
-    full_at_ns.retain(|_, full| *full > median);
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::time::Duration;
 
     use super::*;
 
@@ -100,40 +153,62 @@ mod tests {
         burst: 3,
     };
 
-    fn address(n: u32) -> Who {
-        Who::address(IpAddr::V4(Ipv4Addr::from_bits(n)))
+    fn address(n: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(n))
+    }
+
+    fn buckets() -> Buckets {
+        Buckets::new(RATE, std::iter::empty())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_passes_then_the_rate_holds() {
-        let buckets = Buckets::new();
+        let buckets = buckets();
         for _ in 0..3 {
-            assert_eq!(buckets.take(address(1), RATE), Ok(()));
+            assert_eq!(buckets.take_for_address(address(1)), Ok(()));
         }
-        assert_eq!(buckets.take(address(1), RATE), Err(2));
-        assert_eq!(buckets.take(address(2), RATE), Ok(()), "others are not concerned");
-        tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(buckets.take(address(1), RATE), Ok(()));
-        assert_eq!(buckets.take(address(1), RATE), Err(2));
+        assert_eq!(buckets.take_for_address(address(1)), Err(2));
+        assert_eq!(
+            buckets.take_for_address(address(2)),
+            Ok(()),
+            "other addresses are not limited"
+        );
+        tokio::time::advance(Duration::from_millis(1_500)).await;
+        assert_eq!(buckets.take_for_address(address(1)), Err(1));
+        tokio::time::advance(Duration::from_millis(500)).await;
+        assert_eq!(buckets.take_for_address(address(1)), Ok(()));
+        assert_eq!(buckets.take_for_address(address(1)), Err(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tenants_have_their_own_rates_and_zero_is_no_limit() {
         let unlimited = Rate {
             per_minute: 0,
             burst: 1,
         };
-        assert_eq!(buckets.take(address(1), unlimited), Ok(()));
+        let buckets = Buckets::new(unlimited, [RATE, unlimited].into_iter());
+        for _ in 0..3 {
+            assert_eq!(buckets.take_for_tenant(0), Ok(()));
+        }
+        assert_eq!(buckets.take_for_tenant(0), Err(2));
+        for _ in 0..10 {
+            assert_eq!(buckets.take_for_tenant(1), Ok(()));
+            assert_eq!(buckets.take_for_address(address(1)), Ok(()));
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn t15_memory_is_bounded_and_the_emptiest_buckets_are_kept() {
-        let buckets = Buckets::new();
+        let buckets = buckets();
         for _ in 0..3 {
-            assert_eq!(buckets.take(address(0), RATE), Ok(()));
+            assert_eq!(buckets.take_for_address(address(0)), Ok(()));
         }
         for n in 1..=100_000 {
-            assert_eq!(buckets.take(address(n), RATE), Ok(()));
+            assert_eq!(buckets.take_for_address(address(n)), Ok(()));
         }
-        assert!(buckets.full_at_ns.lock().unwrap().len() <= MAX_BUCKETS);
+        assert!(buckets.addresses.0.len() <= MAX_BUCKETS);
         assert_eq!(
-            buckets.take(address(0), RATE),
+            buckets.take_for_address(address(0)),
             Err(2),
             "a flood of others does not refill a bucket"
         );
@@ -141,9 +216,9 @@ mod tests {
 
     #[test]
     fn ipv6_callers_of_one_64_share_a_bucket() {
-        let who = |text: &str| Who::address(text.parse().unwrap());
-        assert_eq!(who("2001:db8::1"), who("2001:db8::ffff:1"));
-        assert_ne!(who("2001:db8::1"), who("2001:db8:0:1::1"));
-        assert_eq!(who("::ffff:10.0.0.1"), who("10.0.0.1"));
+        let bucket = |text: &str| bucket_address(text.parse().unwrap());
+        assert_eq!(bucket("2001:db8::1"), bucket("2001:db8::ffff:1"));
+        assert_ne!(bucket("2001:db8::1"), bucket("2001:db8:0:1::1"));
+        assert_eq!(bucket("::ffff:10.0.0.1"), bucket("10.0.0.1"));
     }
 }

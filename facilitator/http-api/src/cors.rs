@@ -1,26 +1,29 @@
-//! Cross-origin reads (CORS): which web pages' scripts may see an answer.
+//! Cross-origin requests (CORS): which web pages' scripts may read a response.
 //!
-//! `/supported` and `/health` are readable for the configured origins; payments only where the operator says so as well.
-//! No answer allows credentials: API keys travel in headers that a script sets, never in cookies.
+//! `/supported` and `/health` are readable for the configured origins; payments only where the operator allows that too.
+//! No response allows credentials: API keys travel in headers that a script sets, never in cookies.
+//!
+//! tower-http's `CorsLayer` is not used: it answers every `OPTIONS` with 200 and never with 405 and `Allow`, and varies
+//! responses by more headers than they depend on.
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::reply;
 use crate::settings::{Origins, Server};
 
-/// How long a browser may remember a preflight's answer, seconds.
+/// How long a browser may cache a preflight response, in seconds.
 const MAX_AGE_S: &str = "600";
-/// What a script may read beside the body.
-const EXPOSED: &str = "Retry-After, Preference-Applied";
-/// What a script may send.
-const HEADERS: &str = "authorization, content-type, idempotency-key, prefer, x-api-key";
+/// Response headers that a script may read.
+const EXPOSED_HEADERS: &str = "Retry-After, Preference-Applied";
+/// Request headers that a script may set.
+const ALLOWED_HEADERS: &str = "authorization, content-type, idempotency-key, prefer, x-api-key";
 
-/// What a path is for, as far as browsers are concerned.
+/// What a path is used for, as far as CORS is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Reads that tell nothing secret.
+    /// Reads of public data.
     Reads,
     /// `/verify` and `/settle`.
     Payments,
@@ -42,7 +45,7 @@ impl Access {
     }
 }
 
-/// Adds to an answer who may read it. `request`: the headers of the request.
+/// Adds the CORS headers to a response. `request`: the headers of the request.
 pub(super) fn allow(server: &Server, access: Access, request: &HeaderMap, response: &mut Response) {
     if !access.is_open(server) {
         return;
@@ -51,7 +54,7 @@ pub(super) fn allow(server: &Server, access: Access, request: &HeaderMap, respon
     let allowed = match &server.cors_origins {
         Origins::Any => Some(HeaderValue::from_static("*")),
         Origins::These(origins) => {
-            // The answer depends on who asks: a cache must not give one page's to another.
+            // The response depends on the origin: a cache must not give one page's response to another page.
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
             let origin = request.get(header::ORIGIN);
             let listed =
@@ -63,17 +66,17 @@ pub(super) fn allow(server: &Server, access: Access, request: &HeaderMap, respon
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(EXPOSED),
+            HeaderValue::from_static(EXPOSED_HEADERS),
         );
     }
 }
 
-/// The answer to `OPTIONS`: 204 with what is allowed; 405 where browsers are not let in.
+/// The response to `OPTIONS`: 204 with what is allowed, or 405 where scripts of web pages are not allowed.
 pub(super) fn preflight(server: &Server, access: Access, request: &Request) -> Response {
     if !access.is_open(server) {
-        return reply::json(405, super::envelope::error("this path takes another method"));
+        return super::method_not_allowed();
     }
-    let mut response = reply::json(204, String::new());
+    let mut response = reply::json(StatusCode::NO_CONTENT, String::new());
     response.headers_mut().remove(header::CONTENT_TYPE);
     allow(server, access, request.headers(), &mut response);
     let headers = response.headers_mut();
@@ -81,7 +84,7 @@ pub(super) fn preflight(server: &Server, access: Access, request: &Request) -> R
     if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
         for (name, value) in [
             (header::ACCESS_CONTROL_ALLOW_METHODS, access.methods()),
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
             (header::ACCESS_CONTROL_MAX_AGE, MAX_AGE_S),
         ] {
             headers.insert(name, HeaderValue::from_static(value));

@@ -1,19 +1,19 @@
-//! Replies as they go over the wire: rows H12 and H13 of the dispatch checklist.
+//! Replies in their form on the wire: rows H12 and H13 of the dispatch checklist.
 //!
-//! The last guard in front of old clients: members that must be strings are strings, optional members are left out
-//! and never `null`, messages are short and clean, and the network is spelled as the caller spelled it. It never
-//! changes an outcome, with one exception: `settlement_pending` without a hash is not a thing, and becomes
-//! `unexpected_settle_error`.
+//! Protects old clients: members that must be strings are strings, optional members are left out and never `null`,
+//! messages are short and free of secrets, and the network has the caller's spelling. The envelope never changes an
+//! outcome, with one exception: `settlement_pending` without a hash is not valid, and becomes `unexpected_settle_error`.
 
-use sdk_plugin::Purpose;
+use axum::http::StatusCode;
 use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply, reason};
 use serde_json::{Map, Value, json};
 
 use super::normalise::{Refused, Shape};
-use super::text::clean;
+use super::pay::PaymentEndpoint;
+use super::redaction::redact;
 use crate::names::NetworkNames;
 
-/// How the caller asked, for its answer.
+/// What a reply repeats of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Echo {
     pub(super) shape: Shape,
@@ -23,62 +23,45 @@ pub(super) struct Echo {
     pub(super) caip2: String,
 }
 
-/// An outcome for metrics, and the bytes for the caller.
+/// A response body and its outcome for metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct Body {
     pub(super) outcome: String,
-    pub(super) body: String,
+    pub(super) text: String,
 }
 
 /// The body of `/verify`.
-pub(super) fn verify(reply: VerifyReply, echo: &Echo) -> Answer {
+pub(super) fn verify(reply: VerifyReply, echo: &Echo) -> Body {
     let invalid_reason = (!reply.is_valid)
-        .then(|| {
-            reply
-                .invalid_reason
-                .as_deref()
-                .map(clean)
-                .filter(|reason| !reason.is_empty())
-        })
+        .then(|| redacted_reason(reply.invalid_reason.as_deref()))
         .map(|reason| reason.unwrap_or_else(|| reason::UNEXPECTED_VERIFY_ERROR.to_owned()));
     let outcome = invalid_reason.clone().unwrap_or_else(|| "valid".to_owned());
-    let mut body = match echo.shape {
-        Shape::Current => json!(VerifyReply {
+    let body = match echo.shape {
+        Shape::Current => without_nulls(json!(VerifyReply {
             is_valid: reply.is_valid,
             invalid_message: invalid_reason
                 .as_ref()
                 .and(reply.invalid_message)
-                .map(|text| clean(&text)),
+                .map(|text| redact(&text)),
             invalid_reason,
             payer: reply.payer,
             extra: reply.extra,
             extensions: reply.extensions,
-        }),
+        })),
         Shape::Legacy0 => {
-            return Answer {
-                body: json!({ "isValid": reply.is_valid, "invalidReason": invalid_reason, "payer": reply.payer })
-                    .to_string(),
-                outcome,
-            };
+            json!({ "isValid": reply.is_valid, "invalidReason": invalid_reason, "payer": reply.payer })
         }
     };
-    drop_nulls(&mut body);
-    Answer {
+    Body {
         outcome,
-        body: body.to_string(),
+        text: body.to_string(),
     }
 }
 
-/// The body of `/settle`. Applied to its own output, it changes nothing.
-pub(super) fn settle(reply: SettleReply, echo: &Echo) -> Answer {
+/// The body of `/settle`. It does not change a reply that passed it before.
+pub(super) fn settle(reply: SettleReply, echo: &Echo) -> Body {
     let error_reason = (!reply.success)
-        .then(|| {
-            reply
-                .error_reason
-                .as_deref()
-                .map(clean)
-                .filter(|reason| !reason.is_empty())
-        })
+        .then(|| redacted_reason(reply.error_reason.as_deref()))
         .map(|reason| match reason {
             Some(reason) if reason == reason::SETTLEMENT_PENDING && reply.transaction.is_empty() => {
                 reason::UNEXPECTED_SETTLE_ERROR.to_owned()
@@ -92,7 +75,7 @@ pub(super) fn settle(reply: SettleReply, echo: &Echo) -> Answer {
         error_message: error_reason
             .as_ref()
             .and(reply.error_message)
-            .map(|text| clean(&text)),
+            .map(|text| redact(&text)),
         error_reason,
         payer: reply.payer,
         transaction: reply.transaction,
@@ -103,20 +86,18 @@ pub(super) fn settle(reply: SettleReply, echo: &Echo) -> Answer {
         extra: reply.extra,
         extensions: reply.extensions,
     };
-    let mut body = match echo.shape {
-        Shape::Current => json!(current),
-        Shape::Legacy0 => {
-            return Answer {
-                body: legacy_settle(&current, &echo.caip2).to_string(),
-                outcome,
-            };
-        }
+    let body = match echo.shape {
+        Shape::Current => without_nulls(json!(current)),
+        Shape::Legacy0 => legacy_settle(&current, &echo.caip2),
     };
-    drop_nulls(&mut body);
-    Answer {
+    Body {
         outcome,
-        body: body.to_string(),
+        text: body.to_string(),
     }
+}
+
+fn redacted_reason(reason: Option<&str>) -> Option<String> {
+    reason.map(redact).filter(|reason| !reason.is_empty())
 }
 
 fn legacy_settle(reply: &SettleReply, caip2: &str) -> Value {
@@ -136,32 +117,54 @@ fn legacy_settle(reply: &SettleReply, caip2: &str) -> Value {
     body
 }
 
-/// A request that was not served: the verify or settle object, and `error`.
-pub(super) fn refused(purpose: Purpose, refused: &Refused) -> Answer {
+/// The body when the service failed unexpectedly.
+pub(super) fn unexpected(endpoint: PaymentEndpoint, echo: &Echo) -> Body {
+    let reason = match endpoint {
+        PaymentEndpoint::Verify => reason::UNEXPECTED_VERIFY_ERROR,
+        PaymentEndpoint::Settle => reason::UNEXPECTED_SETTLE_ERROR,
+    };
+    negative(endpoint, echo, reason, None)
+}
+
+/// The body for a request that was not carried out: the verify or settle object, and `error`.
+pub(super) fn refused(endpoint: PaymentEndpoint, refused: &Refused) -> Body {
     let echo = Echo {
         shape: refused.shape,
         network: refused.network.clone(),
         caip2: String::new(),
     };
-    let message = clean(&refused.message);
-    let decided = refused.status == 200;
-    let mut answer = match purpose {
-        Purpose::Verify => verify(
+    let message = redact(&refused.message);
+    if refused.status == StatusCode::OK {
+        return negative(endpoint, &echo, refused.reason, Some(message));
+    }
+    let mut body = negative(endpoint, &echo, refused.reason, None);
+    if let Ok(Value::Object(mut object)) = serde_json::from_str(&body.text) {
+        // In the oldest settle reply `error` already holds the reason.
+        object.entry("error").or_insert_with(|| json!(message));
+        body.text = Value::Object(object).to_string();
+    }
+    body
+}
+
+/// The reply that the payment is invalid, or was not settled.
+fn negative(endpoint: PaymentEndpoint, echo: &Echo, reason: &str, message: Option<String>) -> Body {
+    match endpoint {
+        PaymentEndpoint::Verify => verify(
             VerifyReply {
                 is_valid: false,
-                invalid_reason: Some(refused.reason.to_owned()),
-                invalid_message: decided.then(|| message.clone()),
+                invalid_reason: Some(reason.to_owned()),
+                invalid_message: message,
                 payer: String::new(),
                 extra: None,
                 extensions: None,
             },
-            &echo,
+            echo,
         ),
-        Purpose::Settle | Purpose::Job | Purpose::Route => settle(
+        PaymentEndpoint::Settle => settle(
             SettleReply {
                 success: false,
-                error_reason: Some(refused.reason.to_owned()),
-                error_message: decided.then(|| message.clone()),
+                error_reason: Some(reason.to_owned()),
+                error_message: message,
                 payer: String::new(),
                 transaction: String::new(),
                 network: String::new(),
@@ -169,18 +172,12 @@ pub(super) fn refused(purpose: Purpose, refused: &Refused) -> Answer {
                 extra: None,
                 extensions: None,
             },
-            &echo,
+            echo,
         ),
-    };
-    if !decided && let Ok(Value::Object(mut body)) = serde_json::from_str(&answer.body) {
-        // The oldest settle reply has an `error` of its own: there it is the reason.
-        body.entry("error").or_insert_with(|| json!(message));
-        answer.body = Value::Object(body).to_string();
     }
-    answer
 }
 
-/// The body of `/supported`: version 2 first, plain names for version 1, nothing that breaks a client's reading.
+/// The body of `/supported`: version 2 first, plain names for version 1, and no kind that old clients can't parse.
 pub(super) fn supported(mut reply: SupportedReply, names: &NetworkNames) -> String {
     for kind in &mut reply.kinds {
         if kind.x402_version == 1 && kind.network.contains(':') {
@@ -193,12 +190,15 @@ pub(super) fn supported(mut reply: SupportedReply, names: &NetworkNames) -> Stri
     reply
         .kinds
         .sort_by_key(|kind| std::cmp::Reverse(kind.x402_version));
-    let mut body = json!(reply);
-    drop_nulls(&mut body);
-    body.to_string()
+    without_nulls(json!(reply)).to_string()
 }
 
 /// Removes members that are `null`, at every depth.
+fn without_nulls(mut value: Value) -> Value {
+    drop_nulls(&mut value);
+    value
+}
+
 fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -213,6 +213,6 @@ fn drop_nulls(value: &mut Value) {
 /// `{"error": …}`, where neither the verify nor the settle object fits.
 pub(super) fn error(message: &str) -> String {
     let mut body = Map::new();
-    body.insert("error".to_owned(), json!(clean(message)));
+    body.insert("error".to_owned(), json!(redact(message)));
     Value::Object(body).to_string()
 }

@@ -1,8 +1,10 @@
 //! The HTTP API: `/verify`, `/settle`, `/supported`, and `/health`, `/ready`, `/metrics` for operators.
 //!
-//! What it guarantees: every decided outcome is HTTP 200 with the envelope of the protocol; another status means that this
-//! request was not carried out, and says nothing about what an earlier one began. What it does not: `/health`, `/ready` and `/metrics` are open to any caller that reaches the port; a proxy
-//! in front decides who that is.
+//! Guaranteed: every decided outcome is HTTP 200 with the protocol's envelope. Another status means that this request was
+//! not carried out; it says nothing about a payment that an earlier request started.
+//!
+//! Not guaranteed: `/health`, `/ready` and `/metrics` are open to every caller that reaches the port. A proxy in front of
+//! it decides who that is.
 
 #![cfg_attr(
     test,
@@ -12,33 +14,39 @@
 mod admission;
 mod body;
 mod buckets;
-mod caught;
-mod chosen;
+mod concurrency;
 mod cors;
 mod delivery;
 mod envelope;
-mod gates;
+mod lenient;
 mod listen;
-mod loose;
+mod members;
 pub mod names;
 mod normalise;
+mod panics;
 mod pay;
-mod prefer;
+mod preference;
+mod redaction;
 mod reply;
-mod routes;
+mod route_network;
+mod scheme_routes;
 mod settings;
-mod strict;
+mod status;
+mod strict_json;
 #[cfg(test)]
 mod tests;
-mod text;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
-use sdk_plugin::Purpose;
+use axum::routing::{MethodRouter, get};
+use base::key_digests::KeyDigests;
+use base::service::{Receipt, Service};
+use telemetry::Metrics;
+use telemetry::disk::Disk;
 use tokio::time::Instant;
 
 pub use listen::{serve, serve_on, shutdown_signal};
@@ -46,12 +54,9 @@ pub use names::NetworkNames;
 pub use settings::{AddressBlock, Origins, Rate, Scope, Server, Settings, Tenant};
 
 use self::cors::Access;
-use base::key_digests::KeyDigests;
-use base::service::{Receipt, Service};
-use telemetry::Metrics;
-use telemetry::disk::Disk;
+use self::pay::PaymentEndpoint;
 
-/// Everything a handler needs.
+/// Everything that a handler needs.
 struct App {
     service: Arc<dyn Service>,
     server: Server,
@@ -59,7 +64,7 @@ struct App {
     admission: admission::Admission,
     metrics: Arc<Metrics>,
     disk: Disk,
-    /// What no answer may hold.
+    /// Digests of the private keys, which no response may contain.
     keys: KeyDigests,
 }
 
@@ -81,20 +86,19 @@ impl App {
         })
     }
 
-    /// A JSON response whose body holds none of the process's private keys.
-    fn json(&self, status: u16, body: String) -> Response {
-        self.json_with(status, body, Receipt::none())
+    /// Makes a JSON response whose body contains none of the process's private keys.
+    fn json(&self, status: StatusCode, body: String) -> Response {
+        self.json_with_receipt(status, body, Receipt::none())
     }
 
-    /// The same; the receipt counts as delivered once the connection takes the body.
-    fn json_with(&self, status: u16, body: String, receipt: Receipt) -> Response {
-        let body = text::hide_keys(body, &self.keys);
+    /// Like [`App::json`]. The receipt counts as delivered when the connection takes the body.
+    fn json_with_receipt(&self, status: StatusCode, body: String, receipt: Receipt) -> Response {
+        let body = redaction::hide_keys(body, &self.keys);
         reply::with_type(status, delivery::body(body, receipt), reply::JSON)
     }
 
-    /// Counts an answer. `outcome`: a reason, or `valid`, `success`, `replay`, `ok`.
-    fn measure(&self, path: &'static str, status: u16, outcome: &str, started: Instant) {
-        let status = status.to_string();
+    /// Counts a response. `outcome`: a reason, or `valid`, `success`, `replay`, `ok`.
+    fn measure(&self, path: &'static str, status: StatusCode, outcome: &str, started: Instant) {
         let labels = [("path", path), ("status", status.as_str()), ("outcome", outcome)];
         self.metrics.add("switchyard_http_requests_total", &labels, 1);
         self.metrics.observe(
@@ -105,22 +109,9 @@ impl App {
     }
 }
 
-/// Every path with and without a trailing slash: a redirected POST would arrive as GET.
+/// Routes every path with and without a trailing slash: a redirected POST would arrive as GET.
 fn router(app: Arc<App>) -> Router {
     let base = app.server.base_path.clone();
-    let pay = |purpose: Purpose| {
-        let paid = move |State(app): State<Arc<App>>, request: Request| async move {
-            let headers = request.headers().clone();
-            let mut response = app.pay(purpose, request).await;
-            cors::allow(&app.server, Access::Payments, &headers, &mut response);
-            response
-        };
-        get(move || async move { routes::describe(purpose) })
-            .post(paid)
-            .options(|State(app): State<Arc<App>>, request: Request| async move {
-                cors::preflight(&app.server, Access::Payments, &request)
-            })
-    };
     let reads = |State(app): State<Arc<App>>, request: Request| async move {
         cors::preflight(&app.server, Access::Reads, &request)
     };
@@ -135,19 +126,15 @@ fn router(app: Arc<App>) -> Router {
         cors::allow(&app.server, Access::Reads, request.headers(), &mut response);
         response
     };
+    let ready = |State(app): State<Arc<App>>| async move { app.ready() };
+    let metrics = |State(app): State<Arc<App>>| async move { app.metrics() };
     let paths = [
-        ("verify", pay(Purpose::Verify)),
-        ("settle", pay(Purpose::Settle)),
+        ("verify", payments(PaymentEndpoint::Verify)),
+        ("settle", payments(PaymentEndpoint::Settle)),
         ("supported", get(supported).options(reads)),
         ("health", get(health).options(reads)),
-        (
-            "ready",
-            get(|State(app): State<Arc<App>>| async move { app.ready() }),
-        ),
-        (
-            "metrics",
-            get(|State(app): State<Arc<App>>| async move { app.metrics() }),
-        ),
+        ("ready", get(ready)),
+        ("metrics", get(metrics)),
     ];
     let mut router = Router::new();
     for (path, handlers) in paths {
@@ -156,13 +143,30 @@ fn router(app: Arc<App>) -> Router {
             .route(&format!("{base}/{path}/"), handlers);
     }
     router
-        .method_not_allowed_fallback(method_not_allowed)
+        .method_not_allowed_fallback(|| async { method_not_allowed() })
         .fallback(
             |State(app): State<Arc<App>>, request: Request| async move { app.scheme_route(request).await },
         )
         .with_state(app)
 }
 
-async fn method_not_allowed() -> Response {
-    reply::json(405, envelope::error("this path takes another method"))
+/// The methods of `/verify` or `/settle`.
+fn payments(endpoint: PaymentEndpoint) -> MethodRouter<Arc<App>> {
+    get(move || async move { status::describe(endpoint) })
+        .post(move |State(app): State<Arc<App>>, request: Request| async move {
+            let headers = request.headers().clone();
+            let mut response = app.pay(endpoint, request).await;
+            cors::allow(&app.server, Access::Payments, &headers, &mut response);
+            response
+        })
+        .options(|State(app): State<Arc<App>>, request: Request| async move {
+            cors::preflight(&app.server, Access::Payments, &request)
+        })
+}
+
+fn method_not_allowed() -> Response {
+    reply::json(
+        StatusCode::METHOD_NOT_ALLOWED,
+        envelope::error("this path takes another method"),
+    )
 }

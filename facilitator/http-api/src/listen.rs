@@ -1,42 +1,47 @@
-//! The listener: connections in, and a bounded way out.
+//! The listener: accepts connections, and shuts down within a bounded time.
 //!
-//! On shutdown new payments get 503 at once, requests inside have `drain_seconds` to finish, then connections are
-//! closed. Dropping an unfinished settle is safe: what is journaled goes on at the next start.
+//! On shutdown, new payments get 503 at once, requests in flight have `drain_seconds` to finish, then connections are
+//! closed. Dropping an unfinished settle is safe: the next start resumes what is recorded in the journal.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::key_digests::KeyDigests;
+use base::service::Service;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use telemetry::Metrics;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::reply::Peer;
 use super::{App, router};
 use crate::settings::Settings;
-use base::key_digests::KeyDigests;
-use base::service::Service;
-use telemetry::Metrics;
 
-/// Longest pause between requests and longest time for a request's headers. Above the keep-alive times of usual clients
-/// (Node 4 s, proxies 60 s), so that the client closes first and no POST meets a closing connection.
+/// Longest pause between requests, and longest time for a request's headers. Longer than the keep-alive times of usual
+/// clients (Node 4 s, proxies 60 s), so that the client closes first and no POST arrives at a closing connection.
 const IDLE: Duration = Duration::from_secs(90);
 /// Largest head of a request, and read buffer of a connection, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1_024;
-/// How long connections may take to write their last answer after the drain.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-/// Pause after a failed accept: out of file descriptors passes, spinning does not help.
+/// How long connections may take to write their last response after the drain.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause after a failed accept: a lack of file descriptors passes, and retrying at once does not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Binds and serves until `shutdown`, then drains. The port opens here and not before. No answer holds one of `keys`.
+/// Binds the configured address and serves until `shutdown`, then drains. The port is opened here and not earlier. No
+/// response contains one of `keys`.
+///
+/// # Errors
+/// When the address can't be bound.
 pub async fn serve(
     settings: &Settings,
     service: Arc<dyn Service>,
@@ -48,7 +53,10 @@ pub async fn serve(
     serve_on(listener, settings, service, metrics, keys, shutdown).await
 }
 
-/// The same on a listener that is bound already.
+/// Like [`serve`], on a bound listener.
+///
+/// # Errors
+/// When the listener has no address.
 pub async fn serve_on(
     listener: TcpListener,
     settings: &Settings,
@@ -60,24 +68,25 @@ pub async fn serve_on(
     let address = listener.local_addr()?;
     tracing::info!("listening on http://{address}{}", settings.server.base_path);
     let app = App::new(settings, service, metrics, keys);
-    let (closing, closed) = watch::channel(false);
+    let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     {
-        let accept = accept(&listener, &app, &closed, &mut connections);
+        let accept = accept(&listener, &app, &graceful, &mut connections);
         tokio::pin!(accept);
         tokio::select! {
             () = &mut accept => {}
-            () = watch_disk(&app, settings) => {}
+            () = monitor_disk(&app, settings) => {}
             () = shutdown => {
-                tracing::info!("shutting down: no new payments; waiting for {} requests", app.admission.inside());
+                tracing::info!(in_flight = app.admission.in_flight(), "drain_started: new payments get 503");
                 app.admission.drain();
-                // Still accepting, so that callers get 503 and not a refused connection.
+                // Connections are still accepted, so that callers get 503 and not a refused connection.
                 tokio::select! {
                     () = &mut accept => {}
-                    drained = timeout(settings.server.drain, app.admission.empty()) => if drained.is_err() {
+                    drained = timeout(settings.server.drain, app.admission.wait_until_idle()) => if drained.is_err() {
                         tracing::warn!(
-                            "{} requests did not end within drain_seconds; what is journaled goes on at the next start",
-                            app.admission.inside()
+                            in_flight = app.admission.in_flight(),
+                            "drain_timed_out: requests did not finish within drain_seconds; the next start resumes what \
+                             is recorded in the journal"
                         );
                     }
                 }
@@ -85,25 +94,22 @@ pub async fn serve_on(
         }
     }
     drop(listener);
-    // Fails only when no connection is left.
-    let _ = closing.send(true);
-    let all_closed = async { while connections.join_next().await.is_some() {} };
-    if timeout(LAST_WORDS, all_closed).await.is_err() {
+    if timeout(CLOSE_TIMEOUT, graceful.shutdown()).await.is_err() {
         connections.shutdown().await;
     }
     Ok(())
 }
 
-/// Never ends. Where there is no data directory there is no journal on a disk either.
-async fn watch_disk(app: &App, settings: &Settings) {
+/// Never returns. Without a data directory there is no journal on a disk, and nothing to monitor.
+async fn monitor_disk(app: &App, settings: &Settings) {
     if settings.data_directory.is_dir() {
-        app.disk.watch(&app.metrics).await;
+        app.disk.monitor(&app.metrics).await;
     }
     std::future::pending().await
 }
 
-/// SIGTERM, SIGINT, or SIGHUP, which a terminal sends when it is closed: each is a reason to drain, none to break off.
-/// The handlers are installed when this is called, before the future is polled.
+/// Completes on SIGTERM, SIGINT, or SIGHUP, which a terminal sends when it is closed: each starts a drain and none aborts
+/// the process. The handlers are installed when this is called, before the future is polled.
 pub fn shutdown_signal() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
 
@@ -112,18 +118,18 @@ pub fn shutdown_signal() -> impl Future<Output = ()> {
         ("SIGINT", SignalKind::interrupt()),
         ("SIGHUP", SignalKind::hangup()),
     ];
-    let watched: Vec<_> = signals
+    let handled: Vec<_> = signals
         .into_iter()
         .filter_map(|(name, kind)| match signal(kind) {
             Ok(signal) => Some((name, signal)),
             Err(error) => {
-                tracing::warn!(%error, "{name} can't be watched; it ends the process without a drain");
+                tracing::warn!(%error, "{name} can't be handled; it ends the process without a drain");
                 None
             }
         })
         .collect();
     async move {
-        let received = watched.into_iter().map(|(name, mut signal)| {
+        let received = handled.into_iter().map(|(name, mut signal)| {
             Box::pin(async move {
                 match signal.recv().await {
                     Some(()) => name,
@@ -136,21 +142,21 @@ pub fn shutdown_signal() -> impl Future<Output = ()> {
             return std::future::pending().await;
         }
         let (name, _, _) = futures_util::future::select_all(received).await;
-        tracing::info!(signal = name, "asked to stop");
+        tracing::info!(signal = name, "shutdown_requested");
     }
 }
 
 async fn accept(
     listener: &TcpListener,
     app: &Arc<App>,
-    closed: &watch::Receiver<bool>,
+    graceful: &GracefulShutdown,
     connections: &mut JoinSet<()>,
 ) {
-    let places = Arc::new(Semaphore::new(app.server.max_connections));
+    let permits = Arc::new(Semaphore::new(app.server.max_connections));
     let router = router(Arc::clone(app));
     loop {
-        let place = tokio::select! {
-            place = Arc::clone(&places).acquire_owned() => place,
+        let permit = tokio::select! {
+            permit = Arc::clone(&permits).acquire_owned() => permit,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
         };
         let accepted = tokio::select! {
@@ -159,27 +165,22 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = connection(stream, peer, router.clone(), closed.clone());
+                let connection = serve_connection(stream, peer, router.clone(), graceful.watcher());
                 connections.spawn(async move {
-                    let _place = place;
+                    let _permit = permit;
                     connection.await;
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection was not accepted");
+                tracing::warn!(%error, "connection_not_accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: axum::Router,
-    mut closed: watch::Receiver<bool>,
-) {
-    // Small answers, each awaited by the caller: no reason to collect them.
+async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: axum::Router, watcher: Watcher) {
+    // Responses are small and each is awaited by its caller, so batching them only adds delay.
     let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -191,15 +192,7 @@ async fn connection(
         .header_read_timeout(IDLE)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = async { drop(closed.wait_for(|closing| *closing).await) } => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "connection_failed");
     }
 }

@@ -1,8 +1,8 @@
-//! Plain network names of protocol v1 and their CAIP-2 ids. The table is data; configuration adds to it.
+//! Plain network names of protocol v1 and their CAIP-2 ids: a table of known names, to which the configuration adds.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Names as the protocol's version 1 spells them. Source: x402 v1, list of networks.
+/// Names in the spelling of the protocol's version 1. Source: x402 v1, list of networks.
 const KNOWN: &[(&str, &str)] = &[
     ("ethereum", "eip155:1"),
     ("sepolia", "eip155:11155111"),
@@ -32,7 +32,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("solana-testnet", "solana:4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z"),
 ];
 
-/// The mapping in both directions; equality is exact and case-sensitive.
+/// The mapping in both directions. Names are compared exactly, with case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkNames {
     to_caip2: HashMap<String, String>,
@@ -46,7 +46,7 @@ impl Default for NetworkNames {
 }
 
 impl NetworkNames {
-    /// The known names, with `configured` (CAIP-2 to name) added; a configured name replaces the known one.
+    /// The known names and `configured` ones (CAIP-2 to name). A configured name replaces the known one.
     #[must_use]
     pub fn with(configured: &BTreeMap<String, String>) -> Self {
         let mut names = Self {
@@ -72,13 +72,13 @@ impl NetworkNames {
         names
     }
 
-    /// `base` → `eip155:8453`.
+    /// The CAIP-2 id of a plain name: `base` → `eip155:8453`.
     #[must_use]
     pub fn caip2(&self, v1: &str) -> Option<&str> {
         self.to_caip2.get(v1).map(String::as_str)
     }
 
-    /// `eip155:8453` → `base`.
+    /// The plain name of a CAIP-2 id: `eip155:8453` → `base`.
     #[must_use]
     pub fn v1(&self, caip2: &str) -> Option<&str> {
         self.to_v1.get(caip2).map(String::as_str)
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn t10_ids_of_other_spellings_are_not_ids() {
+    fn t10_other_spellings_are_not_ids() {
         for bad in [
             "",
             ":",

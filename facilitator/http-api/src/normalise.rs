@@ -1,33 +1,31 @@
 //! From the bytes of a request to a [`PaymentRequest`]: rows H5 to H11 of the dispatch checklist, in that order.
 //!
-//! Everything here is hostile. What is refused has exactly one status and one reason; what passes is for a kind that is
-//! served, with numbers that are numbers. Money members are read strictly. Members that decide nothing (`resource`,
-//! `extensions`, descriptions) are read kindly, in [`loose`]: a buyer's payment must not fail over a seller's typo there.
+//! All input is hostile. A refused request has exactly one status and one reason; an accepted one is for a served kind and
+//! its numbers are valid. Members with an effect on money are read strictly ([`members`]). Members without one
+//! (`resource`, `extensions`, descriptions) are read leniently ([`lenient`]): a seller's mistake there must not fail a
+//! buyer's payment.
 
+use axum::http::StatusCode;
+use base::service::Membership;
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use sdk_plugin::request::Accepted;
 use sdk_plugin::wire::reason;
-use sdk_plugin::{Amount, PaymentRequest, ProtocolVersion, Purpose, Requirements};
-use serde_json::{Map, Value, json};
+use sdk_plugin::{PaymentRequest, ProtocolVersion, Purpose};
+use serde_json::Value;
 
-use super::{loose, strict};
+use super::members::{self, Object, VersionMembers, kind_of, member, object, text};
+use super::{lenient, strict_json};
 use crate::names::NetworkNames;
-use base::service::Membership;
 
-/// Largest integer that every JSON implementation reads exactly.
-const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
-
-/// What a caller has to send, for the messages of those who send something else.
+/// What a caller has to send; part of the messages to callers that send something else.
 const SHAPE: &str = "one JSON object with x402Version, paymentPayload and paymentRequirements";
+const MISSING: &str = "Missing paymentPayload or paymentRequirements";
 
 const BASE64: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, BASE64);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, BASE64);
-
-type Object = Map<String, Value>;
 
 /// What the process serves.
 pub(super) struct Rules<'a> {
@@ -36,7 +34,7 @@ pub(super) struct Rules<'a> {
     pub(super) membership: &'a dyn Fn(ProtocolVersion, &str, &str) -> Membership,
 }
 
-/// What is known of the request beside its body.
+/// What is known about the request apart from its body.
 pub(super) struct Caller {
     pub(super) purpose: Purpose,
     pub(super) tenant: Option<String>,
@@ -44,17 +42,17 @@ pub(super) struct Caller {
     pub(super) remaining_ms: u64,
 }
 
-/// In which form the caller wants its answer.
+/// The form of the request, and so of its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     Current,
     Legacy0,
 }
 
-/// A request that goes no further.
+/// A request that is not passed on to the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refused {
-    pub(super) status: u16,
+    pub(super) status: StatusCode,
     pub(super) reason: &'static str,
     pub(super) message: String,
     pub(super) shape: Shape,
@@ -63,10 +61,10 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// A request that can't be dispatched: HTTP 400, so that a server with several facilitators asks the next one.
+    /// A request that can't be dispatched: HTTP 400, so that a server with several facilitators tries the next one.
     pub(super) fn undispatched(shape: Shape, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
-            status: 400,
+            status: StatusCode::BAD_REQUEST,
             reason,
             message: message.into(),
             shape,
@@ -75,87 +73,164 @@ impl Refused {
     }
 }
 
+/// The payment of a request, in the form in which it was sent.
+struct Payment {
+    payment: Object,
+    shape: Shape,
+}
+
+/// The kind of a payment: what selects its scheme.
+struct Kind<'r> {
+    scheme: &'r str,
+    /// CAIP-2.
+    network: &'r str,
+    /// The caller's spelling of the network.
+    spelled: &'r str,
+}
+
 /// Rows H5 to H11.
 pub(super) fn normalise(body: &[u8], rules: &Rules<'_>, caller: Caller) -> Result<PaymentRequest, Refused> {
-    let current = |reason, message: &str| Refused::undispatched(Shape::Current, reason, message);
+    let body = parse_body(body)?;
+    let Payment { payment, shape } = find_payment(&body, rules.legacy0)?;
+    let requirements = find_requirements(&body, shape)?;
+    let version = find_version(&body, &payment, requirements, shape)?;
+    let kind = find_kind(requirements, version, shape, rules)?;
 
-    // H5
-    let body = loose::without_bom(body);
-    if body.trim_ascii().is_empty() {
-        return Err(current(
+    // H11
+    let malformed = |(reason, message): members::Malformed| Refused {
+        status: StatusCode::OK,
+        reason,
+        message,
+        shape,
+        network: kind.spelled.to_owned(),
+    };
+    let terms = members::terms(version, requirements, kind.scheme, kind.network).map_err(malformed)?;
+    let payload = object(&payment, "payload", reason::INVALID_PAYLOAD).map_err(malformed)?;
+    let payload = payload.ok_or_else(|| {
+        malformed((
             reason::INVALID_PAYLOAD,
-            &format!("the body is empty; send {SHAPE}"),
-        ));
+            "paymentPayload.payload must be an object".to_owned(),
+        ))
+    })?;
+    let VersionMembers {
+        accepted,
+        resource,
+        extensions,
+    } = match version {
+        ProtocolVersion::V2 => members::v2(&payment).map_err(malformed)?,
+        ProtocolVersion::V1 | ProtocolVersion::Legacy0 => members::v1(&payment, requirements, rules.names),
+    };
+    Ok(PaymentRequest {
+        version,
+        scheme: kind.scheme.to_owned(),
+        network: kind.network.to_owned(),
+        network_as_sent: kind.spelled.to_owned(),
+        payload: payload.clone(),
+        accepted,
+        requirements: terms,
+        resource,
+        extensions,
+        purpose: caller.purpose,
+        tenant: caller.tenant,
+        idempotency_key: caller.idempotency_key,
+        remaining_ms: caller.remaining_ms,
+    })
+}
+
+/// H5: the body is a JSON object.
+fn parse_body(body: &[u8]) -> Result<Object, Refused> {
+    let refuse = |message: String| Refused::undispatched(Shape::Current, reason::INVALID_PAYLOAD, message);
+    let body = lenient::without_bom(body);
+    if body.trim_ascii().is_empty() {
+        return Err(refuse(format!("the body is empty; send {SHAPE}")));
     }
-    let body = match strict::parse(body) {
-        Ok(Value::Object(body)) => body,
-        Ok(other) => {
-            let message = format!(
-                "the body must be a JSON object, not {}; send {SHAPE}",
-                kind_of(&other)
-            );
-            return Err(current(reason::INVALID_PAYLOAD, &message));
-        }
-        Err(error) => {
-            return Err(current(
-                reason::INVALID_PAYLOAD,
-                &format!("the body is not acceptable JSON: {error}; send {SHAPE}"),
-            ));
-        }
-    };
+    match strict_json::parse(body) {
+        Ok(Value::Object(body)) => Ok(body),
+        Ok(other) => Err(refuse(format!(
+            "the body must be a JSON object, not {}; send {SHAPE}",
+            kind_of(&other)
+        ))),
+        Err(error) => Err(refuse(format!(
+            "the body is not acceptable JSON: {error}; send {SHAPE}"
+        ))),
+    }
+}
 
-    // H6
-    const MISSING: &str = "Missing paymentPayload or paymentRequirements";
-    let (payment, shape) = match (member(&body, "paymentPayload"), member(&body, "paymentHeader")) {
-        (Some(Value::Object(payment)), _) => (payment.clone(), Shape::Current),
-        (Some(other), _) => {
-            let message = format!(
-                "paymentPayload must be an object, not {}; send what the buyer's header holds, decoded",
+/// H6, first half: the payment is an object, or the header of the oldest form.
+fn find_payment(body: &Object, legacy0: bool) -> Result<Payment, Refused> {
+    let refuse = |shape, message: String| Refused::undispatched(shape, reason::INVALID_PAYLOAD, message);
+    match (member(body, "paymentPayload"), member(body, "paymentHeader")) {
+        (Some(Value::Object(payment)), _) => Ok(Payment {
+            payment: payment.clone(),
+            shape: Shape::Current,
+        }),
+        (Some(other), _) => Err(refuse(
+            Shape::Current,
+            format!(
+                "paymentPayload must be an object, not {}; send the decoded content of the buyer's header",
                 kind_of(other)
-            );
-            return Err(current(reason::INVALID_PAYLOAD, &message));
-        }
-        (None, Some(Value::String(header))) if rules.legacy0 => match decode_header(header) {
-            Ok(payment) => (payment, Shape::Legacy0),
-            Err(why) => {
-                return Err(Refused::undispatched(
-                    Shape::Legacy0,
-                    reason::INVALID_PAYLOAD,
-                    why,
-                ));
-            }
+            ),
+        )),
+        (None, Some(Value::String(header))) if legacy0 => match decode_header(header) {
+            Ok(payment) => Ok(Payment {
+                payment,
+                shape: Shape::Legacy0,
+            }),
+            Err(why) => Err(refuse(Shape::Legacy0, why)),
         },
-        (None, _) => return Err(current(reason::INVALID_PAYLOAD, MISSING)),
-    };
-    let refuse = |reason, message: &str| Refused::undispatched(shape, reason, message);
-    let requirements = match member(&body, "paymentRequirements") {
-        Some(Value::Object(requirements)) => requirements,
-        Some(other) => {
-            let message = format!(
-                "paymentRequirements must be one object, not {}; send the member of accepts that the buyer chose",
-                kind_of(other)
-            );
-            return Err(refuse(reason::INVALID_PAYMENT_REQUIREMENTS, &message));
-        }
-        None => return Err(refuse(reason::INVALID_PAYMENT_REQUIREMENTS, MISSING)),
-    };
+        (None, _) => Err(refuse(Shape::Current, MISSING.to_owned())),
+    }
+}
 
-    // H7
-    let stated = member(&payment, "x402Version").or_else(|| member(&body, "x402Version"));
+/// H6, second half: the requirements are an object.
+fn find_requirements(body: &Object, shape: Shape) -> Result<&Object, Refused> {
+    let refuse = |message: &str| {
+        Refused::undispatched(shape, reason::INVALID_PAYMENT_REQUIREMENTS, message.to_owned())
+    };
+    match member(body, "paymentRequirements") {
+        Some(Value::Object(requirements)) => Ok(requirements),
+        Some(other) => Err(refuse(&format!(
+            "paymentRequirements must be one object, not {}; send the member of accepts that the buyer selected",
+            kind_of(other)
+        ))),
+        None => Err(refuse(MISSING)),
+    }
+}
+
+/// H7: the protocol version is stated, or follows from the members.
+fn find_version(
+    body: &Object,
+    payment: &Object,
+    requirements: &Object,
+    shape: Shape,
+) -> Result<ProtocolVersion, Refused> {
+    let stated = member(payment, "x402Version").or_else(|| member(body, "x402Version"));
     let number = match stated {
-        Some(stated) => loose::version(stated),
-        None if member(&payment, "accepted").is_some() => Some(2),
+        Some(stated) => lenient::version(stated),
+        None if member(payment, "accepted").is_some() => Some(2),
         None if member(requirements, "maxAmountRequired").is_some() => Some(1),
         None => None,
     };
-    let version = match (number, shape) {
-        (Some(1), Shape::Current) => ProtocolVersion::V1,
-        (Some(1), Shape::Legacy0) => ProtocolVersion::Legacy0,
-        (Some(2), Shape::Current) => ProtocolVersion::V2,
-        (Some(_) | None, _) => {
-            return Err(refuse(reason::INVALID_X402_VERSION, "x402Version must be 1 or 2"));
-        }
-    };
+    match (number, shape) {
+        (Some(1), Shape::Current) => Ok(ProtocolVersion::V1),
+        (Some(1), Shape::Legacy0) => Ok(ProtocolVersion::Legacy0),
+        (Some(2), Shape::Current) => Ok(ProtocolVersion::V2),
+        (Some(_) | None, _) => Err(Refused::undispatched(
+            shape,
+            reason::INVALID_X402_VERSION,
+            "x402Version must be 1 or 2",
+        )),
+    }
+}
+
+/// H8 to H10: scheme and network are strings, the network is one of the version, and the kind is served.
+fn find_kind<'r>(
+    requirements: &'r Object,
+    version: ProtocolVersion,
+    shape: Shape,
+    rules: &'r Rules<'_>,
+) -> Result<Kind<'r>, Refused> {
+    let refuse = |reason, message: &str| Refused::undispatched(shape, reason, message);
 
     // H8
     let (Some(scheme), Some(spelled)) = (text(requirements, "scheme"), text(requirements, "network")) else {
@@ -188,180 +263,14 @@ pub(super) fn normalise(body: &[u8], rules: &Rules<'_>, caller: Caller) -> Resul
         let message = format!("No facilitator registered for scheme: {scheme} and network: {spelled}");
         return Err(refuse(reason, &message));
     }
-
-    // H11
-    let malformed = |(reason, message): (&'static str, String)| Refused {
-        status: 200,
-        reason,
-        message,
-        shape,
-        network: spelled.to_owned(),
-    };
-    let terms = terms(version, requirements, scheme, network).map_err(malformed)?;
-    let payload = object(&payment, "payload", reason::INVALID_PAYLOAD).map_err(malformed)?;
-    let payload = payload.ok_or_else(|| {
-        malformed((
-            reason::INVALID_PAYLOAD,
-            "paymentPayload.payload must be an object".to_owned(),
-        ))
-    })?;
-    let (accepted, resource, extensions) = match version {
-        ProtocolVersion::V2 => v2_members(&payment).map_err(malformed)?,
-        ProtocolVersion::V1 | ProtocolVersion::Legacy0 => v1_members(&payment, requirements, rules.names),
-    };
-    Ok(PaymentRequest {
-        version,
-        scheme: scheme.to_owned(),
-        network: network.to_owned(),
-        network_as_sent: spelled.to_owned(),
-        payload: payload.clone(),
-        accepted,
-        requirements: terms,
-        resource,
-        extensions,
-        purpose: caller.purpose,
-        tenant: caller.tenant,
-        idempotency_key: caller.idempotency_key,
-        remaining_ms: caller.remaining_ms,
+    Ok(Kind {
+        scheme,
+        network,
+        spelled,
     })
 }
 
-type Malformed = (&'static str, String);
-
-fn terms(
-    version: ProtocolVersion,
-    requirements: &Object,
-    scheme: &str,
-    network: &str,
-) -> Result<Requirements, Malformed> {
-    let wrong = |message: String| (reason::INVALID_PAYMENT_REQUIREMENTS, message);
-    let amount_name = match version {
-        ProtocolVersion::V2 => "amount",
-        ProtocolVersion::V1 | ProtocolVersion::Legacy0 => "maxAmountRequired",
-    };
-    let amount = member(requirements, amount_name).and_then(number).ok_or_else(|| {
-        wrong(format!("paymentRequirements.{amount_name} must be a whole number of atomic units, as a decimal string"))
-    })?;
-    let max_timeout_seconds = member(requirements, "maxTimeoutSeconds")
-        .and_then(|value| match loose::integral(value) {
-            Some(seconds) => Some(seconds),
-            None => number(value).and_then(|seconds| u64::try_from(seconds.0).ok()),
-        })
-        .filter(|seconds| (1..=MAX_SAFE_INTEGER).contains(seconds))
-        .ok_or_else(|| {
-            wrong(
-                "paymentRequirements.maxTimeoutSeconds must be a whole number of seconds above 0".to_owned(),
-            )
-        })?;
-    let required = |name: &str| {
-        text(requirements, name)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-            .ok_or_else(|| wrong(format!("paymentRequirements.{name} must be a string")))
-    };
-    let extra = object(requirements, "extra", reason::INVALID_PAYMENT_REQUIREMENTS)?;
-    Ok(Requirements {
-        scheme: scheme.to_owned(),
-        network: network.to_owned(),
-        amount,
-        asset: required("asset")?,
-        pay_to: required("payTo")?,
-        max_timeout_seconds,
-        extra: extra.cloned().unwrap_or_default(),
-    })
-}
-
-type VersionMembers = (Accepted, Option<Value>, Object);
-
-fn v2_members(payment: &Object) -> Result<VersionMembers, Malformed> {
-    let accepted = object(payment, "accepted", reason::INVALID_PAYLOAD)?.ok_or_else(|| {
-        (
-            reason::INVALID_PAYLOAD,
-            "paymentPayload.accepted must be an object".to_owned(),
-        )
-    })?;
-    let word = |name: &str| text(accepted, name).unwrap_or_default().to_owned();
-    Ok((
-        Accepted {
-            scheme: word("scheme"),
-            network: word("network"),
-            raw: accepted.clone(),
-        },
-        loose::resource(member(payment, "resource")),
-        loose::extensions(member(payment, "extensions")),
-    ))
-}
-
-fn v1_members(payment: &Object, requirements: &Object, names: &NetworkNames) -> VersionMembers {
-    let scheme = text(payment, "scheme").unwrap_or_default().to_owned();
-    let network = text(payment, "network").unwrap_or_default();
-    let network = names.caip2(network).unwrap_or(network).to_owned();
-    let mut resource = Map::new();
-    for (from, to) in [
-        ("resource", "url"),
-        ("description", "description"),
-        ("mimeType", "mimeType"),
-    ] {
-        // Texts for people: one of another type is left out.
-        if let Some(text) = text(requirements, from) {
-            resource.insert(to.to_owned(), json!(text));
-        }
-    }
-    let resource = (!resource.is_empty()).then_some(Value::Object(resource));
-    (
-        Accepted {
-            scheme,
-            network,
-            raw: Map::new(),
-        },
-        resource,
-        Map::new(),
-    )
-}
-
-/// What a value is, for people.
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
-/// The member; `null` is absent.
-fn member<'o>(object: &'o Object, name: &str) -> Option<&'o Value> {
-    object.get(name).filter(|value| !value.is_null())
-}
-
-fn text<'o>(object: &'o Object, name: &str) -> Option<&'o str> {
-    object.get(name).and_then(Value::as_str)
-}
-
-/// An optional member that must be an object.
-fn object<'o>(parent: &'o Object, name: &str, reason: &'static str) -> Result<Option<&'o Object>, Malformed> {
-    match member(parent, name) {
-        None => Ok(None),
-        Some(Value::Object(object)) => Ok(Some(object)),
-        Some(_) => Err((reason, format!("{name} must be an object"))),
-    }
-}
-
-/// A decimal or `0x` string below 2^256, or a JSON integer that no parser rounds.
-fn number(value: &Value) -> Option<Amount> {
-    match value {
-        Value::String(text) => text.parse().ok(),
-        Value::Number(number) => number
-            .as_u64()
-            .filter(|number| *number <= MAX_SAFE_INTEGER)
-            .map(Amount::from),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-/// The oldest form's header: base64 or base64url of JSON, padded or not, or the JSON itself.
+/// Decodes the header of the oldest form: base64 or base64url of JSON, padded or not, or the JSON itself.
 fn decode_header(header: &str) -> Result<Object, String> {
     let header = header.trim();
     let decoded = if header.starts_with('{') {
@@ -372,7 +281,7 @@ fn decode_header(header: &str) -> Result<Object, String> {
             .or_else(|_| URL_SAFE.decode(header))
             .map_err(|_| "paymentHeader must be base64 of a JSON object".to_owned())?
     };
-    match strict::parse(&decoded) {
+    match strict_json::parse(&decoded) {
         Ok(Value::Object(payment)) => Ok(payment),
         Ok(_) => Err("paymentHeader must hold a JSON object".to_owned()),
         Err(error) => Err(format!("paymentHeader does not hold acceptable JSON: {error}")),

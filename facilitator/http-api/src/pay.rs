@@ -1,146 +1,181 @@
 //! `POST /verify` and `POST /settle`: admission, body, normalisation, the service, the envelope.
 //!
-//! The service is awaited in place: when the caller hangs up, its future is dropped with the connection.
+//! The service is awaited in place: when the caller closes the connection, the service's future is dropped with it.
 
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use sdk_plugin::wire::{SettleReply, VerifyReply, reason};
+use base::service::{Receipt, SettleAnswer, Settled};
+use sdk_plugin::wire::{SettleReply, reason};
 use sdk_plugin::{PaymentRequest, ProtocolVersion, Purpose};
 use tokio::time::{Instant, timeout};
 
-use super::admission::Rejected;
+use super::admission::{Admitted, Rejected};
 use super::body::{self, BodyError};
-use super::caught::caught;
-use super::envelope::{self, Answer, Echo};
-use super::gates::Endpoint;
+use super::concurrency::Endpoint;
+use super::envelope::{self, Body, Echo};
 use super::normalise::{Caller, Refused, Rules, Shape, normalise};
-use super::prefer::Preference;
+use super::panics::catch_panic;
+use super::preference::Preference;
 use super::reply::peer;
 use super::{App, reply};
 use crate::settings::Scope;
-use base::service::{Receipt, SettleAnswer, Settled};
 
-/// The service ends by itself within the caller's wait plus one commit; beyond this it is stuck.
+/// The service replies within the caller's wait plus one commit. After this much more time it is stuck.
 const SETTLE_GRACE: Duration = Duration::from_secs(10);
-/// What is advised to callers of a service that is stuck.
+/// `Retry-After` of a service that is stuck, in seconds.
 const STUCK_RETRY_S: u64 = 2;
 /// Longest `Idempotency-Key`, in bytes.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
-/// Status and body, and what metrics call it.
+/// A response to a payment request, before it is written.
 struct Decided {
-    status: u16,
-    answer: Answer,
+    status: StatusCode,
+    body: Body,
     retry_after_s: Option<u64>,
     receipt: Receipt,
 }
 
+/// The two endpoints that take payments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PaymentEndpoint {
+    Verify,
+    Settle,
+}
+
+impl PaymentEndpoint {
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Verify => "/verify",
+            Self::Settle => "/settle",
+        }
+    }
+
+    fn purpose(self) -> Purpose {
+        match self {
+            Self::Verify => Purpose::Verify,
+            Self::Settle => Purpose::Settle,
+        }
+    }
+
+    fn scope(self) -> Scope {
+        match self {
+            Self::Verify => Scope::Verify,
+            Self::Settle => Scope::Settle,
+        }
+    }
+
+    fn limit(self) -> Endpoint {
+        match self {
+            Self::Verify => Endpoint::Verify,
+            Self::Settle => Endpoint::Settle,
+        }
+    }
+}
+
+/// One payment request while it is handled.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    endpoint: PaymentEndpoint,
+    started: Instant,
+    /// Empty for `/verify`, which does not apply preferences.
+    preference: Preference,
+}
+
 impl App {
-    /// Answers a payment request; always with the envelope, even when something in here panics.
-    pub(super) async fn pay(&self, purpose: Purpose, request: Request) -> Response {
-        let started = Instant::now();
-        let preference = match purpose {
-            Purpose::Verify => None,
-            Purpose::Settle | Purpose::Job | Purpose::Route => Some(Preference::of(request.headers())),
+    /// Handles a payment request. The response always has the envelope, even after a panic.
+    pub(super) async fn pay(&self, endpoint: PaymentEndpoint, request: Request) -> Response {
+        let preference = match endpoint {
+            PaymentEndpoint::Verify => Preference::default(),
+            PaymentEndpoint::Settle => Preference::of(request.headers()),
         };
-        let decided = match caught(self.decide(purpose, request, started, preference)).await {
+        let call = Call {
+            endpoint,
+            started: Instant::now(),
+            preference,
+        };
+        let decided = match catch_panic(self.decide(call, request)).await {
             Ok(decided) => decided,
-            Err(_) => ok(unexpected(purpose, &Echo::unknown())),
+            Err(_) => ok(envelope::unexpected(endpoint, &Echo::unknown())),
         };
-        let path = match purpose {
-            Purpose::Verify => "/verify",
-            Purpose::Settle | Purpose::Job | Purpose::Route => "/settle",
-        };
-        self.measure(path, decided.status, &decided.answer.outcome, started);
-        let mut response = self.json_with(decided.status, decided.answer.body, decided.receipt);
+        self.measure(
+            endpoint.path(),
+            decided.status,
+            &decided.body.outcome,
+            call.started,
+        );
+        let mut response = self.json_with_receipt(decided.status, decided.body.text, decided.receipt);
         reply::retry_after(&mut response, decided.retry_after_s);
-        if let Some(preference) = preference {
-            preference.tell(&mut response);
+        if endpoint == PaymentEndpoint::Settle {
+            preference.add_headers(&mut response);
         }
         response
     }
 
-    async fn decide(
-        &self,
-        purpose: Purpose,
-        request: Request,
-        started: Instant,
-        preference: Option<Preference>,
-    ) -> Decided {
-        let preference = preference.unwrap_or_default();
-        let scope = if purpose == Purpose::Verify {
-            Scope::Verify
-        } else {
-            Scope::Settle
-        };
-        let admitted = match self
-            .admission
-            .admit(peer(&request), request.headers(), scope, true)
-        {
-            Ok(admitted) => admitted,
-            Err(rejected) => return rejection(purpose, &rejected),
-        };
+    async fn decide(&self, call: Call, request: Request) -> Decided {
+        let admitted =
+            match self
+                .admission
+                .admit_payment(peer(&request), request.headers(), call.endpoint.scope())
+            {
+                Ok(admitted) => admitted,
+                Err(rejected) => return rejection(call.endpoint, &rejected),
+            };
         let idempotency_key = idempotency_key(request.headers());
-        let body = match body::read(
-            request.into_body(),
-            self.server.body_limit_bytes,
-            self.server.body_read,
-        )
-        .await
-        {
+        let (limit, time) = (self.server.body_limit_bytes, self.server.body_read);
+        let body = match body::read(request.into_body(), limit, time).await {
             Ok(body) => body,
-            Err(error) => return unread(purpose, error),
+            Err(error) => return unread(call.endpoint, error),
         };
         let idempotency_key = match idempotency_key {
             Ok(key) => key,
             Err(why) => {
-                return refusal(
-                    purpose,
-                    &Refused::undispatched(Shape::Current, reason::INVALID_PAYLOAD, why),
-                );
+                let refused = Refused::undispatched(Shape::Current, reason::INVALID_PAYLOAD, why);
+                return refusal(call.endpoint, &refused);
             }
         };
-        let wait = match purpose {
-            Purpose::Verify => self.server.verify_wait,
-            Purpose::Settle | Purpose::Job | Purpose::Route => {
-                preference.whole(admitted.settle_wait.unwrap_or(self.server.settle_wait))
-            }
-        };
-        let remaining = wait.saturating_sub(started.elapsed());
+        let remaining = self.wait(call, &admitted).saturating_sub(call.started.elapsed());
         let caller = Caller {
-            purpose,
+            purpose: call.endpoint.purpose(),
             tenant: admitted.tenant.clone(),
             idempotency_key,
             remaining_ms: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
         };
         let request = match self.normalise(&body, caller) {
             Ok(request) => request,
-            Err(refused) => return refusal(purpose, &refused),
+            Err(refused) => return refusal(call.endpoint, &refused),
         };
         drop(body);
         let echo = Echo::of(&request);
-        let endpoint = match purpose {
-            Purpose::Verify => Endpoint::Verify,
-            Purpose::Settle | Purpose::Job | Purpose::Route => Endpoint::Settle,
-        };
-        let _inside = match self.admission.dispatch(admitted, endpoint, &request.network) {
-            Ok(inside) => inside,
+        let dispatched = self
+            .admission
+            .dispatch(admitted, call.endpoint.limit(), &request.network);
+        let _permit = match dispatched {
+            Ok(permit) => permit,
             Err(rejected) => {
                 let retry_after_s = rejected.retry_after_s.unwrap_or_default();
-                return unavailable(purpose, rejected.message.to_owned(), retry_after_s, &echo);
+                return unavailable(call.endpoint, rejected.message.to_owned(), retry_after_s, &echo);
             }
         };
-        match purpose {
-            Purpose::Verify => self.verify(request, &echo, remaining).await,
-            Purpose::Settle | Purpose::Job | Purpose::Route => {
-                let early = preference
-                    .early()
-                    .map(|early| early.saturating_sub(started.elapsed()));
+        match call.endpoint {
+            PaymentEndpoint::Verify => self.verify(request, &echo, remaining).await,
+            PaymentEndpoint::Settle => {
+                let early = call.preference.early();
+                let early = early.map(|early| early.saturating_sub(call.started.elapsed()));
                 self.settle(request, &echo, remaining, early).await
             }
+        }
+    }
+
+    /// How long the caller waits for its response, from the start of the call.
+    fn wait(&self, call: Call, admitted: &Admitted) -> Duration {
+        match call.endpoint {
+            PaymentEndpoint::Verify => self.server.verify_wait,
+            PaymentEndpoint::Settle => call
+                .preference
+                .longest_wait(admitted.settle_wait.unwrap_or(self.server.settle_wait)),
         }
     }
 
@@ -157,9 +192,9 @@ impl App {
     }
 
     async fn verify(&self, request: PaymentRequest, echo: &Echo, remaining: Duration) -> Decided {
-        match timeout(remaining, caught(self.service.verify(request))).await {
+        match timeout(remaining, catch_panic(self.service.verify(request))).await {
             Ok(Ok(reply)) => ok(envelope::verify(reply, echo)),
-            Ok(Err(_)) | Err(_) => ok(unexpected(Purpose::Verify, echo)),
+            Ok(Err(_)) | Err(_) => ok(envelope::unexpected(PaymentEndpoint::Verify, echo)),
         }
     }
 
@@ -171,7 +206,7 @@ impl App {
         early: Option<Duration>,
     ) -> Decided {
         let within = remaining.saturating_add(SETTLE_GRACE);
-        match timeout(within, caught(self.service.settle(request, early))).await {
+        match timeout(within, catch_panic(self.service.settle(request, early))).await {
             Ok(Ok(Settled { answer, receipt })) => Decided {
                 receipt,
                 ..match answer {
@@ -180,15 +215,15 @@ impl App {
                     SettleAnswer::Unavailable {
                         retry_after_s,
                         message,
-                    } => unavailable(Purpose::Settle, message, retry_after_s, echo),
+                    } => unavailable(PaymentEndpoint::Settle, message, retry_after_s, echo),
                 }
             },
-            Ok(Err(_)) => ok(unexpected(Purpose::Settle, echo)),
-            // Something may be recorded by now, so this is no failure of the payment: the same request again learns it.
+            Ok(Err(_)) => ok(envelope::unexpected(PaymentEndpoint::Settle, echo)),
+            // The settlement may be recorded by now, so this is not a failed payment: the same request learns its outcome.
             Err(_) => {
-                tracing::error!(network = %echo.caip2, "a settle did not end within its caller's wait; answered for it");
+                tracing::error!(network = %echo.caip2, "settle_stuck: no reply within the caller's wait; replied 503");
                 let message = "no answer within the time; try again".to_owned();
-                unavailable(Purpose::Settle, message, STUCK_RETRY_S, echo)
+                unavailable(PaymentEndpoint::Settle, message, STUCK_RETRY_S, echo)
             }
         }
     }
@@ -216,63 +251,31 @@ impl Echo {
     }
 }
 
-/// The recorded reply went through the envelope when it was first given, and goes through it again: the same bytes.
-fn replay(recorded: String, echo: &Echo) -> Answer {
-    match serde_json::from_str::<SettleReply>(&recorded) {
-        Ok(reply) => Answer {
-            outcome: "replay".to_owned(),
-            ..envelope::settle(reply, echo)
-        },
-        Err(_) => Answer {
-            outcome: "replay".to_owned(),
-            body: recorded,
-        },
+/// The recorded reply passed the envelope when it was first sent. Passing it again gives the same bytes.
+fn replay(recorded: String, echo: &Echo) -> Body {
+    let text = match serde_json::from_str::<SettleReply>(&recorded) {
+        Ok(reply) => envelope::settle(reply, echo).text,
+        Err(_) => recorded,
+    };
+    Body {
+        outcome: "replay".to_owned(),
+        text,
     }
 }
 
-fn unexpected(purpose: Purpose, echo: &Echo) -> Answer {
-    match purpose {
-        Purpose::Verify => envelope::verify(
-            VerifyReply {
-                is_valid: false,
-                invalid_reason: Some(reason::UNEXPECTED_VERIFY_ERROR.to_owned()),
-                invalid_message: None,
-                payer: String::new(),
-                extra: None,
-                extensions: None,
-            },
-            echo,
-        ),
-        Purpose::Settle | Purpose::Job | Purpose::Route => envelope::settle(
-            SettleReply {
-                success: false,
-                error_reason: Some(reason::UNEXPECTED_SETTLE_ERROR.to_owned()),
-                error_message: None,
-                payer: String::new(),
-                transaction: String::new(),
-                network: String::new(),
-                amount: None,
-                extra: None,
-                extensions: None,
-            },
-            echo,
-        ),
-    }
-}
-
-fn ok(answer: Answer) -> Decided {
+fn ok(body: Body) -> Decided {
     Decided {
-        status: 200,
-        answer,
+        status: StatusCode::OK,
+        body,
         retry_after_s: None,
         receipt: Receipt::none(),
     }
 }
 
 /// 503.
-fn unavailable(purpose: Purpose, message: String, retry_after_s: u64, echo: &Echo) -> Decided {
+fn unavailable(endpoint: PaymentEndpoint, message: String, retry_after_s: u64, echo: &Echo) -> Decided {
     let refused = Refused {
-        status: 503,
+        status: StatusCode::SERVICE_UNAVAILABLE,
         reason: reason::SERVICE_UNAVAILABLE,
         message,
         shape: echo.shape,
@@ -280,43 +283,47 @@ fn unavailable(purpose: Purpose, message: String, retry_after_s: u64, echo: &Ech
     };
     Decided {
         retry_after_s: Some(retry_after_s.max(1)),
-        ..refusal(purpose, &refused)
+        ..refusal(endpoint, &refused)
     }
 }
 
-fn refusal(purpose: Purpose, refused: &Refused) -> Decided {
+fn refusal(endpoint: PaymentEndpoint, refused: &Refused) -> Decided {
     Decided {
         status: refused.status,
-        answer: envelope::refused(purpose, refused),
+        body: envelope::refused(endpoint, refused),
         retry_after_s: None,
         receipt: Receipt::none(),
     }
 }
 
-fn rejection(purpose: Purpose, rejected: &Rejected) -> Decided {
+fn rejection(endpoint: PaymentEndpoint, rejected: &Rejected) -> Decided {
     let refused = Refused {
         status: rejected.status,
         ..Refused::undispatched(Shape::Current, rejected.reason, rejected.message)
     };
     Decided {
         retry_after_s: rejected.retry_after_s,
-        ..refusal(purpose, &refused)
+        ..refusal(endpoint, &refused)
     }
 }
 
-fn unread(purpose: Purpose, error: BodyError) -> Decided {
+fn unread(endpoint: PaymentEndpoint, error: BodyError) -> Decided {
     let (status, message) = match error {
-        BodyError::TooLarge => (413, "the body is larger than this facilitator accepts"),
-        BodyError::TooSlow => (400, "the body did not arrive in time"),
-        BodyError::Broken => (400, "the body did not arrive whole"),
+        BodyError::TooLarge => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body is larger than this facilitator accepts",
+        ),
+        BodyError::TooSlow => (StatusCode::BAD_REQUEST, "the body did not arrive in time"),
+        BodyError::Broken => (StatusCode::BAD_REQUEST, "the body did not arrive completely"),
     };
     let refused = Refused {
         status,
         ..Refused::undispatched(Shape::Current, reason::INVALID_PAYLOAD, message)
     };
-    refusal(purpose, &refused)
+    refusal(endpoint, &refused)
 }
 
+/// Returns the `Idempotency-Key` header. `Err`: what is wrong with it.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, &'static str> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else {

@@ -7,31 +7,32 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-/// The other end of the connection.
+pub(super) const JSON: &str = "application/json";
+
+/// The remote end of the connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
+/// Returns the address of the remote end of the request's connection.
 pub(super) fn peer(request: &Request) -> IpAddr {
-    // The listener always sets it; without one, all callers share one bucket.
+    // The listener always sets it; without it, all callers share one bucket.
     request
         .extensions()
         .get::<Peer>()
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip())
 }
 
-pub(super) const JSON: &str = "application/json";
-
-pub(super) fn json(status: u16, body: String) -> Response {
+pub(super) fn json(status: StatusCode, body: String) -> Response {
     with_type(status, Body::from(body), JSON)
 }
 
-pub(super) fn with_type(status: u16, body: Body, content_type: &'static str) -> Response {
+pub(super) fn with_type(status: StatusCode, body: Body, content_type: &'static str) -> Response {
     let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if status == 401 {
+    if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response

@@ -1,5 +1,5 @@
-//! The settings of the HTTP API. The configuration file makes them; what their keys mean and what their defaults are is
-//! documented there.
+//! The settings of the HTTP API. The binary builds them from its configuration file, whose reference documents the keys
+//! and their defaults.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -10,17 +10,17 @@ use ipnet::IpNet;
 
 use crate::names::NetworkNames;
 
-/// Everything that the HTTP API can be told.
+/// All settings of the HTTP API.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub server: Server,
-    /// Without any, every caller may use every path.
+    /// Empty: every caller may use every path.
     pub tenants: Vec<Tenant>,
     /// The rate of callers without an API key, per address.
     pub address_rate: Rate,
-    /// v1 names, with those of the configured networks.
+    /// v1 names, including those of the configured networks.
     pub names: NetworkNames,
-    /// Its disk is watched. A directory that does not exist is not.
+    /// The directory whose disk is monitored. Nothing is monitored when it does not exist.
     pub data_directory: PathBuf,
 }
 
@@ -38,9 +38,9 @@ pub struct Server {
     pub max_connections: usize,
     pub drain: Duration,
     pub legacy0: bool,
-    /// Which pages' scripts may read `/supported` and `/health`.
+    /// Web pages whose scripts may read `/supported` and `/health`.
     pub cors_origins: Origins,
-    /// Whether those pages' scripts may also send payments.
+    /// Whether scripts of those pages may also send payments.
     pub cors_payments: bool,
     pub trusted_proxies: Vec<AddressBlock>,
 }
@@ -60,13 +60,13 @@ pub struct Tenant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     Verify,
-    /// Also the schemes' own routes.
+    /// Includes the schemes' own routes.
     Settle,
     Supported,
 }
 
 impl Scope {
-    /// As the configuration writes it.
+    /// The name in the configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -76,14 +76,15 @@ impl Scope {
         }
     }
 
+    /// The scope with this name.
     #[must_use]
-    pub fn read(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         let all = [Self::Verify, Self::Settle, Self::Supported];
         all.into_iter().find(|scope| scope.name() == name)
     }
 }
 
-/// A token bucket.
+/// The rate of a token bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// 0: no limit.
@@ -96,7 +97,7 @@ pub struct Rate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
     Any,
-    /// Exactly as a browser writes them; empty: none.
+    /// Exactly as browsers send them; empty: none.
     These(Vec<String>),
 }
 
@@ -105,7 +106,7 @@ pub enum Origins {
 pub struct AddressBlock(IpNet);
 
 impl AddressBlock {
-    /// Reads `10.0.0.0/8` or a single address such as `::1`.
+    /// Parses `10.0.0.0/8`, or a single address such as `::1`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let block = match text.parse() {
@@ -115,7 +116,7 @@ impl AddressBlock {
         Some(Self(block))
     }
 
-    /// Whether the address lies in the block. An IPv4 address inside IPv6 counts as IPv4.
+    /// Whether the block contains the address. An IPv4 address mapped into IPv6 counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())

@@ -1,7 +1,8 @@
-//! The `switchyard` binary as a library: the configuration, the wiring of the floors below, and the command line.
+//! The `switchyard` binary as a library: the configuration ([`config`]), the construction of a running facilitator from the
+//! crates below ([`app`]), and the command line ([`cli`]).
 //!
-//! The facilitator knows schemes, networks, bytes, keys, time and the journal, and no chain: everything about a chain is
-//! behind `sdk_plugin::SchemeHandler` and `sdk_plugin::ChainDriver`.
+//! The facilitator knows schemes, networks, bytes, keys, time and the journal, but no chain: everything about a chain is in
+//! implementations of `sdk_plugin::SchemeHandler` and `sdk_plugin::ChainDriver`.
 
 #![cfg_attr(
     test,

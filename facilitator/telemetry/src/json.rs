@@ -1,4 +1,6 @@
-//! One JSON object per log line, each member once: a parser that meets a name twice keeps either value, or refuses.
+//! Formats log events as one JSON object per line, with each member once.
+//!
+//! tracing-subscriber's own JSON format can write a name twice; parsers then keep either value, or refuse the line.
 
 use std::fmt;
 
@@ -10,7 +12,7 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Writes events as JSON.
+/// The JSON format for log events.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Json;
 
@@ -29,9 +31,9 @@ where
         SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
         let metadata = event.metadata();
         let mut line = Members::default();
-        line.put("timestamp", timestamp.into());
-        line.put("level", metadata.level().as_str().into());
-        line.put("target", metadata.target().into());
+        line.insert("timestamp", timestamp.into());
+        line.insert("level", metadata.level().as_str().into());
+        line.insert("target", metadata.target().into());
         event.record(&mut line);
         let line = serde_json::to_string(&line.0).map_err(|_| fmt::Error)?;
         writeln!(writer, "{line}")
@@ -43,44 +45,44 @@ where
 struct Members(Map<String, Value>);
 
 impl Members {
-    /// A name that is taken gets a number: nothing is lost and nothing is there twice.
-    fn put(&mut self, name: &str, value: Value) {
-        let mut free = name.to_owned();
+    /// Adds a member. If the name is taken, a number is appended to it.
+    fn insert(&mut self, name: &str, value: Value) {
+        let mut unused = name.to_owned();
         let mut number = 2u32;
-        while self.0.contains_key(&free) {
-            free = format!("{name}_{number}");
+        while self.0.contains_key(&unused) {
+            unused = format!("{name}_{number}");
             number = number.saturating_add(1);
         }
-        self.0.insert(free, value);
+        self.0.insert(unused, value);
     }
 }
 
 impl Visit for Members {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field.name(), format!("{value:?}").into());
+        self.insert(field.name(), format!("{value:?}").into());
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field.name(), value.into());
+        self.insert(field.name(), value.into());
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field.name(), value.into());
+        self.insert(field.name(), value.into());
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field.name(), value.into());
+        self.insert(field.name(), value.into());
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field.name(), value.into());
+        self.insert(field.name(), value.into());
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field.name(), value.into());
+        self.insert(field.name(), value.into());
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.put(field.name(), value.to_string().into());
+        self.insert(field.name(), value.to_string().into());
     }
 }

@@ -1,4 +1,6 @@
-//! What operators see of a running process: metrics and logs.
+//! Logs and metrics of a running process, and whether its disk accepts writes.
+//!
+//! Nothing here knows payments: other crates record events and samples, and this crate bounds and writes them.
 
 #![cfg_attr(
     test,
@@ -6,10 +8,10 @@
 )]
 
 pub mod disk;
-mod floods;
 mod help;
 mod json;
 pub mod log;
 pub mod metrics;
+mod repetition;
 
 pub use metrics::Metrics;

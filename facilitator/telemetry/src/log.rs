@@ -1,23 +1,23 @@
-//! Log set-up, once per process. Lines go to standard error; standard output belongs to the commands.
+//! Sets up logging, once per process. Log lines go to standard error; standard output belongs to the commands.
 //!
-//! Nothing here can keep a secret out of a line that somebody writes: the rule is that types holding secrets have
-//! no `Debug` that shows them, and that URLs are logged without credentials, path and query.
+//! This module can't keep secrets out of the lines that other modules write. They follow a rule: the `Debug` form of a type
+//! that holds a secret does not show it, and URLs are logged without credentials, path and query.
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::TryInitError;
 
-use super::floods::{self, Floods};
 use super::json::Json;
+use super::repetition::{self, SuppressRepetition};
 
 /// Environment variable that overrides the configured level.
 pub const FILTER_VARIABLE: &str = "SWITCHYARD_LOG";
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// One line for people.
+    /// Lines for people.
     #[default]
     Human,
     /// One JSON object per line.
@@ -25,43 +25,33 @@ pub enum Format {
 }
 
 /// Why logging was not set up.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The level is not a filter. `variable`: it came from there and not from the configuration.
+    /// The level is not a filter.
+    #[error(
+        "{}{text:?} is not a log level ({why}); write error, warn, info, debug or trace, or directives such as \
+         \"info,http_api=debug\"",
+        variable.map(|name| format!("the environment variable {name}: ")).unwrap_or_default()
+    )]
     Filter {
         text: String,
         why: String,
+        /// The environment variable that holds the text; `None` when it comes from the configuration.
         variable: Option<&'static str>,
     },
     /// Another subscriber is installed already.
+    #[error("logging is set up already: {0}")]
     Installed(TryInitError),
 }
 
-impl std::fmt::Display for LogError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Filter { text, why, variable } => {
-                if let Some(variable) = variable {
-                    write!(f, "the environment variable {variable}: ")?;
-                }
-                write!(
-                    f,
-                    "{text:?} is not a log level ({why}); write error, warn, info, debug or trace, or directives such \
-                     as \"info,http_api=debug\""
-                )
-            }
-            Self::Installed(error) => write!(f, "logging is set up already: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for LogError {}
-
-/// What a directive without a target may say.
+/// Levels that a directive without a target may name.
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
-/// Checks a level or a list of `target=level` directives. Targets that no directive names are at the list's own level,
-/// or at info where it has none: a list about one part must not silence the others.
+/// Parses a level or a list of `target=level` directives. Targets that no directive names have the level of the list, or
+/// `info` if the list names none: a list about one target must not silence the others.
+///
+/// # Errors
+/// [`LogError::Filter`] when the text is not a filter.
 pub fn parse_filter(text: &str) -> Result<EnvFilter, LogError> {
     let refuse = |why: String| LogError::Filter {
         text: text.to_owned(),
@@ -77,7 +67,7 @@ pub fn parse_filter(text: &str) -> Result<EnvFilter, LogError> {
         if directive.contains(['=', '[']) {
             continue;
         }
-        // The filter takes any other word for the name of a target, and silences all others.
+        // `EnvFilter` reads any other word as the name of a target, and silences all other targets.
         if !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(directive)) {
             return Err(refuse(format!(
                 "{directive:?} is none; for one part of the program write {directive}=debug"
@@ -92,7 +82,7 @@ pub fn parse_filter(text: &str) -> Result<EnvFilter, LogError> {
         .map_err(|error| refuse(error.to_string()))
 }
 
-/// Splits at commas that are not inside the brackets of a span.
+/// Splits the text at commas outside the brackets of a span.
 fn directives(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0u32;
     text.split(move |c| {
@@ -105,17 +95,22 @@ fn directives(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Installs the process's subscriber. `level`: a level or directives; [`FILTER_VARIABLE`] wins over it when set.
+/// Installs the process's subscriber. `level`: a level or directives; the variable [`FILTER_VARIABLE`] overrides it.
+///
+/// # Errors
+/// When the level is not a filter, or a subscriber is installed already.
 pub fn init(format: Format, level: &str) -> Result<(), LogError> {
     use tracing_subscriber::layer::SubscriberExt as _;
     use tracing_subscriber::util::SubscriberInitExt as _;
 
-    let filter = chosen(std::env::var(FILTER_VARIABLE).ok(), level)?;
+    let filter = effective_filter(std::env::var(FILTER_VARIABLE).ok(), level)?;
     let lines = tracing_subscriber::fmt::layer()
-        // A line that can't be written must not end a payment: what reports that would panic at the same closed pipe.
+        // A line that can't be written must not abort a payment: reporting it would panic at the same closed pipe.
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry().with(filter).with(Floods);
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(SuppressRepetition);
     match format {
         Format::Human => {
             let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
@@ -128,8 +123,8 @@ pub fn init(format: Format, level: &str) -> Result<(), LogError> {
     .map_err(LogError::Installed)
 }
 
-/// The filter of the environment, else of the configuration.
-fn chosen(variable: Option<String>, level: &str) -> Result<EnvFilter, LogError> {
+/// The filter of the environment variable, else of the configuration.
+fn effective_filter(variable: Option<String>, level: &str) -> Result<EnvFilter, LogError> {
     match variable {
         Some(text) if !text.is_empty() => parse_filter(&text).map_err(|error| match error {
             LogError::Filter { text, why, .. } => LogError::Filter {
@@ -143,10 +138,14 @@ fn chosen(variable: Option<String>, level: &str) -> Result<EnvFilter, LogError> 
     }
 }
 
-/// Writes how many lines were held back because the same was written within a minute. To be called every few seconds; at
-/// the end of the process with `all`.
-pub fn report_held_back(all: bool) {
-    floods::report(all);
+/// Logs how many repeated lines were suppressed in windows that have ended. Call it every few seconds.
+pub fn report_suppressed() {
+    repetition::report(repetition::Windows::Ended);
+}
+
+/// Logs how many repeated lines were suppressed in all windows. Call it when the process ends.
+pub fn report_all_suppressed() {
+    repetition::report(repetition::Windows::All);
 }
 
 #[cfg(test)]
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_has_lost_the_backslash_at_the_end_of_a_line() {
+    fn no_text_lacks_the_backslash_at_the_end_of_a_line() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut found = Vec::new();
         for folder in [
@@ -215,15 +214,17 @@ mod tests {
                 "{bad}: {error}"
             );
         }
-        let error = chosen(Some("inof".to_owned()), "info").unwrap_err().to_string();
+        let error = effective_filter(Some("inof".to_owned()), "info")
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("SWITCHYARD_LOG") && error.contains("\"inof\""),
             "{error}"
         );
-        assert!(chosen(Some(String::new()), "info").is_ok());
+        assert!(effective_filter(Some(String::new()), "info").is_ok());
     }
 
-    /// What a line looks like.
+    /// Collects written lines.
     #[derive(Clone, Default)]
     struct Sink(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
 
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_has_each_member_once_whatever_its_fields_are_called() {
+    fn a_json_line_has_each_member_once_whatever_the_names_of_its_fields() {
         use tracing_subscriber::layer::SubscriberExt as _;
 
         let sink = Sink::default();
@@ -255,7 +256,7 @@ mod tests {
                 target = "t",
                 timestamp = true,
                 n = 1u64,
-                "told: refused"
+                "reply: refused"
             );
         });
         let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(line["n"], 1);
         let both = [line["message"].as_str(), line["message_2"].as_str()];
         assert!(
-            both.contains(&Some("told: refused")) && both.contains(&Some("another")),
+            both.contains(&Some("reply: refused")) && both.contains(&Some("another")),
             "{line}"
         );
     }

@@ -1,13 +1,23 @@
-//! Counters, gauges and histograms, written as Prometheus text at `/metrics`.
+//! Counters, gauges and histograms, served as Prometheus text at `/metrics`.
 //!
-//! Every family is bounded: at most [`MAX_SERIES`] label sets per name, and [`MAX_PLUGIN_NAMES`] names per plugin.
-//! What comes beyond is counted in one overflow series, so that a hostile or careless label (a payer, a URL) costs
-//! precision, never memory.
+//! Every family is bounded: at most [`MAX_SERIES`] label sets per name, and [`MAX_PLUGIN_NAMES`] names per plugin. Samples
+//! beyond that are counted in one overflow series, so a hostile or careless label (a payer, a URL) costs precision but
+//! never memory. `prometheus-client` has no such bound; it writes the text and keeps the histograms, and this module
+//! keeps the maps.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    CounterValueEncoder, DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeMetric as _,
+    GaugeValueEncoder, MetricEncoder, NoLabelSet, prometheus_text,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry;
 use sdk_plugin::host::MetricKind;
 
 use super::help;
@@ -16,16 +26,22 @@ use super::help;
 pub const MAX_SERIES: usize = 512;
 /// Names kept per plugin.
 pub const MAX_PLUGIN_NAMES: usize = 64;
+/// The media type of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 /// Labels kept per plugin-supplied series.
 const MAX_PLUGIN_LABELS: usize = 8;
-/// Longest name or label value, in bytes; the rest is cut.
+/// Longest name or label value in bytes; longer ones are cut.
 const MAX_TEXT: usize = 100;
-/// Upper bounds of histogram buckets: seconds from one millisecond to beyond the longest settle wait, and small counts.
+/// Upper bounds of the histogram buckets: seconds from one millisecond to above the longest settle wait, and small counts.
 const BUCKETS: [f64; 16] = [
     0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 100.0,
 ];
-/// Observations that found no room, or that were not numbers.
+/// Counts samples that were not recorded.
 const DROPPED: &str = "switchyard_metrics_dropped_total";
+/// The suffix that the text encoder appends to the name of every counter.
+const COUNTER_SUFFIX: &str = "_total";
+/// Integers in this range are written without a fraction.
+const MAX_INTEGER: f64 = 9.0e18;
 
 type Labels = Vec<(String, String)>;
 
@@ -35,15 +51,15 @@ struct Family {
     series: BTreeMap<Labels, Series>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Series {
-    Number(f64),
-    Histogram {
-        buckets: [u64; BUCKETS.len()],
-        count: u64,
-        sum: f64,
-    },
+    Number(Number),
+    Histogram(Histogram),
 }
+
+/// The value of a counter or gauge.
+#[derive(Debug, Clone, Copy)]
+struct Number(f64);
 
 #[derive(Debug, Default)]
 struct Registry {
@@ -52,33 +68,36 @@ struct Registry {
     plugin_names: HashMap<String, usize>,
 }
 
-/// The process's metrics. Cheap enough for every request: one short lock, no I/O.
+/// The locked families, from which the text encoder reads.
+#[derive(Debug, Default)]
+struct Shared(Mutex<Registry>);
+
+/// The process's metrics. Recording takes one short lock and does no I/O.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    registry: Mutex<Registry>,
+    shared: Arc<Shared>,
 }
 
 impl Metrics {
-    /// Adds to a counter. Names end in `_total`.
+    /// Adds to a counter. Its name must end in `_total`.
     pub fn add(&self, name: &'static str, labels: &[(&'static str, &str)], by: u64) {
-        // Counters are exact up to 2^53, a number of events that no process sees.
         #[expect(clippy::cast_precision_loss, reason = "a count of events, exact up to 2^53")]
         let by = by as f64;
-        self.lock().record(MetricKind::Counter, name, owned(labels), by);
+        self.record(MetricKind::Counter, name, labels, by);
     }
 
     /// Sets a gauge.
     pub fn set(&self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
-        self.lock().record(MetricKind::Gauge, name, owned(labels), value);
+        self.record(MetricKind::Gauge, name, labels, value);
     }
 
     /// Adds one observation to a histogram: seconds, or a small count.
     pub fn observe(&self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
-        self.lock()
-            .record(MetricKind::Histogram, name, owned(labels), value);
+        self.record(MetricKind::Histogram, name, labels, value);
     }
 
-    /// A sample of a plugin's own metric, as the family `plugin_<plugin>_<name>`. Names and labels are cleaned and cut.
+    /// Records a sample of a plugin's own metric in the family `plugin_<plugin>_<name>`. Characters that Prometheus does
+    /// not allow are replaced, and long names and labels are cut.
     pub fn plugin(
         &self,
         plugin: &str,
@@ -88,7 +107,7 @@ impl Metrics {
         labels: &BTreeMap<String, String>,
     ) {
         let full = format!("plugin_{}_{}", identifier(plugin), identifier(name));
-        let mut registry = self.lock();
+        let mut registry = self.shared.0.lock();
         if !registry.families.contains_key(&full) {
             let names = registry.plugin_names.entry(plugin.to_owned()).or_insert(0);
             if *names >= MAX_PLUGIN_NAMES {
@@ -101,42 +120,34 @@ impl Metrics {
             .iter()
             .take(MAX_PLUGIN_LABELS)
             .map(|(label, value)| match identifier(label).as_str() {
-                // `le` is the histogram's own label and a leading underscore pair is reserved.
+                // `le` is the histogram's own label, and names that start with `__` are reserved.
                 reserved if reserved == "le" || reserved.starts_with("__") => {
                     (format!("label_{reserved}"), cut(value))
                 }
-                good => (good.to_owned(), cut(value)),
+                allowed => (allowed.to_owned(), cut(value)),
             })
             .collect();
         registry.record(kind, &full, labels.into_iter().collect(), value);
     }
 
-    /// Everything, in the Prometheus text format 0.0.4.
+    /// Returns every family in the Prometheus text format 0.0.4, ordered by name.
     #[must_use]
     pub fn render(&self) -> String {
-        let registry = self.lock();
-        let mut out = String::new();
-        for (name, family) in &registry.families {
-            // Writing to a String can't fail.
-            if let Some(help) = help::of(name) {
-                let _ = writeln!(out, "# HELP {name} {help}");
-            }
-            let kind = match family.kind {
-                MetricKind::Counter => "counter",
-                MetricKind::Gauge => "gauge",
-                MetricKind::Histogram => "histogram",
-            };
-            let _ = writeln!(out, "# TYPE {name} {kind}");
-            for (labels, series) in &family.series {
-                write_series(&mut out, name, labels, series);
-            }
-        }
-        out
+        let mut registry = registry::Registry::default();
+        registry.register_collector(Box::new(Arc::clone(&self.shared)));
+        let mut text = String::new();
+        // Writing to a String can't fail.
+        let _ = prometheus_text::encode(&mut text, &registry);
+        text
     }
 
-    fn lock(&self) -> MutexGuard<'_, Registry> {
-        // A map of numbers is valid at every point.
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    fn record(&self, kind: MetricKind, name: &str, labels: &[(&'static str, &str)], value: f64) {
+        let mut labels: Labels = labels
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), cut(value)))
+            .collect();
+        labels.sort_unstable();
+        self.shared.0.lock().record(kind, name, labels, value);
     }
 }
 
@@ -166,26 +177,14 @@ impl Registry {
         } else {
             labels
         };
-        let series = family.series.entry(labels).or_insert(match kind {
-            MetricKind::Counter | MetricKind::Gauge => Series::Number(0.0),
-            MetricKind::Histogram => Series::Histogram {
-                buckets: [0; BUCKETS.len()],
-                count: 0,
-                sum: 0.0,
-            },
+        let series = family.series.entry(labels).or_insert_with(|| match kind {
+            MetricKind::Counter | MetricKind::Gauge => Series::Number(Number(0.0)),
+            MetricKind::Histogram => Series::Histogram(Histogram::new(BUCKETS)),
         });
         match series {
-            Series::Number(number) if kind == MetricKind::Gauge => *number = value,
-            Series::Number(number) => *number += value,
-            Series::Histogram { buckets, count, sum } => {
-                *count = count.saturating_add(1);
-                *sum += value;
-                for (bound, bucket) in BUCKETS.iter().zip(buckets) {
-                    if value <= *bound {
-                        *bucket = bucket.saturating_add(1);
-                    }
-                }
-            }
+            Series::Number(Number(number)) if kind == MetricKind::Gauge => *number = value,
+            Series::Number(Number(number)) => *number += value,
+            Series::Histogram(histogram) => histogram.observe(value),
         }
     }
 
@@ -194,16 +193,69 @@ impl Registry {
     }
 }
 
-fn owned(labels: &[(&'static str, &str)]) -> Labels {
-    let mut labels: Labels = labels
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), cut(value)))
-        .collect();
-    labels.sort_unstable();
-    labels
+impl Collector for Shared {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, family) in &self.0.lock().families {
+            let help = help::text_of(name).unwrap_or("A plugin's own metric.");
+            let (name, kind) = match (family.kind, name.strip_suffix(COUNTER_SUFFIX)) {
+                (MetricKind::Counter, Some(stem)) => (stem, MetricType::Counter),
+                // A plugin's counter keeps the name that the plugin gave it, although that is not a counter's name.
+                (MetricKind::Counter, None) => (name.as_str(), MetricType::Unknown),
+                (MetricKind::Gauge, _) => (name.as_str(), MetricType::Gauge),
+                (MetricKind::Histogram, _) => (name.as_str(), MetricType::Histogram),
+            };
+            let mut family_encoder = encoder.encode_descriptor(name, help, None, kind)?;
+            for (labels, series) in &family.series {
+                series.encode(kind, family_encoder.encode_family(labels)?)?;
+            }
+        }
+        Ok(())
+    }
 }
 
-/// `text` as a Prometheus identifier.
+impl Series {
+    fn encode(&self, kind: MetricType, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        match (self, kind) {
+            (Self::Histogram(histogram), _) => histogram.encode(encoder),
+            (Self::Number(number), MetricType::Counter) => {
+                encoder.encode_counter::<NoLabelSet, _, f64>(number, None)
+            }
+            (Self::Number(number), _) => encoder.encode_gauge(number),
+        }
+    }
+}
+
+impl Number {
+    /// The value as an integer, where it is one.
+    fn integer(self) -> Option<i64> {
+        let is_integer = self.0.fract() == 0.0 && self.0.abs() <= MAX_INTEGER;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "an integer within the range of i64"
+        )]
+        is_integer.then_some(self.0 as i64)
+    }
+}
+
+impl EncodeGaugeValue for Number {
+    fn encode(&self, encoder: &mut GaugeValueEncoder<'_>) -> fmt::Result {
+        match self.integer() {
+            Some(integer) => EncodeGaugeValue::encode(&integer, encoder),
+            None => EncodeGaugeValue::encode(&self.0, encoder),
+        }
+    }
+}
+
+impl EncodeCounterValue for Number {
+    fn encode(&self, encoder: &mut CounterValueEncoder<'_>) -> fmt::Result {
+        match self.integer().and_then(|integer| u64::try_from(integer).ok()) {
+            Some(integer) => EncodeCounterValue::encode(&integer, encoder),
+            None => EncodeCounterValue::encode(&self.0, encoder),
+        }
+    }
+}
+
+/// Turns `text` into a Prometheus identifier.
 fn identifier(text: &str) -> String {
     let mut name: String = text
         .chars()
@@ -222,43 +274,6 @@ fn cut(value: &str) -> String {
         .find(|end| value.is_char_boundary(*end))
         .unwrap_or(0);
     value.get(..end).unwrap_or_default().to_owned()
-}
-
-fn write_series(out: &mut String, name: &str, labels: &Labels, series: &Series) {
-    match series {
-        Series::Number(number) => {
-            let _ = writeln!(out, "{name}{} {number}", label_text(labels, None));
-        }
-        Series::Histogram { buckets, count, sum } => {
-            for (bound, bucket) in BUCKETS.iter().zip(buckets) {
-                let labels = label_text(labels, Some(&bound.to_string()));
-                let _ = writeln!(out, "{name}_bucket{labels} {bucket}");
-            }
-            let _ = writeln!(out, "{name}_bucket{} {count}", label_text(labels, Some("+Inf")));
-            let _ = writeln!(out, "{name}_sum{} {sum}", label_text(labels, None));
-            let _ = writeln!(out, "{name}_count{} {count}", label_text(labels, None));
-        }
-    }
-}
-
-fn label_text(labels: &Labels, bound: Option<&str>) -> String {
-    let pairs: Vec<String> = labels
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .chain(bound.map(|bound| ("le", bound)))
-        .map(|(name, value)| {
-            let value = value
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"")
-                .replace('\n', "\\n");
-            format!("{name}=\"{value}\"")
-        })
-        .collect();
-    if pairs.is_empty() {
-        String::new()
-    } else {
-        format!("{{{}}}", pairs.join(","))
-    }
 }
 
 #[cfg(test)]
@@ -285,6 +300,24 @@ mod tests {
         assert!(text.contains("wait_seconds_bucket{kind=\"a\\\"b\\\\\\n\",le=\"0.5\"} 1\n"));
         assert!(text.contains("wait_seconds_bucket{kind=\"a\\\"b\\\\\\n\",le=\"+Inf\"} 1\n"));
         assert!(text.contains("wait_seconds_sum{kind=\"a\\\"b\\\\\\n\"} 0.3\n"));
+    }
+
+    #[test]
+    fn names_of_plugins_stay_and_the_text_is_not_openmetrics() {
+        let metrics = Metrics::default();
+        metrics.plugin("evm", MetricKind::Counter, "retries", 1.5, &BTreeMap::new());
+        metrics.plugin("evm", MetricKind::Counter, "calls_total", 2.0, &BTreeMap::new());
+        metrics.set("switchyard_paused", &[], 1.0);
+        let help = help::text_of("switchyard_paused").unwrap();
+        assert_eq!(
+            metrics.render(),
+            format!(
+                "# HELP plugin_evm_calls_total A plugin's own metric.\n# TYPE plugin_evm_calls_total counter\n\
+                 plugin_evm_calls_total 2\n# HELP plugin_evm_retries A plugin's own metric.\n\
+                 # TYPE plugin_evm_retries untyped\nplugin_evm_retries 1.5\n# HELP switchyard_paused {help}\n\
+                 # TYPE switchyard_paused gauge\nswitchyard_paused 1\n"
+            )
+        );
     }
 
     #[test]

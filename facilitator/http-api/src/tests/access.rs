@@ -39,7 +39,7 @@ fn post(path: &str, headers: &[(&str, &str)]) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn t18_with_tenants_nobody_is_anonymous() {
+async fn t18_with_tenants_every_caller_needs_a_key() {
     let front = front(Scripted::default(), tenants());
     let bad: [&[(&str, &str)]; 9] = [
         &[],
@@ -77,14 +77,14 @@ async fn t18_with_tenants_nobody_is_anonymous() {
         401,
         "scope"
     );
-    assert_eq!(front.asked(), 0);
+    assert_eq!(front.calls(), 0);
     for path in ["/health", "/ready", "/metrics", "/verify"] {
         assert_eq!(front.get(path).await.status, 200, "{path} is open");
     }
 }
 
 #[tokio::test]
-async fn t17_t18_a_scheme_s_routes_are_for_tenants_that_may_settle_and_count_to_their_limits() {
+async fn t17_t18_routes_of_schemes_need_the_scope_settle_and_count_to_its_limits() {
     let front = front(Scripted::default(), tenants());
     let path = "/deferred/vouchers";
     for headers in [&[][..], &[("X-API-Key", "wrong")], &[("X-API-Key", "reader-key")]] {
@@ -106,7 +106,7 @@ async fn t17_t18_a_scheme_s_routes_are_for_tenants_that_may_settle_and_count_to_
 }
 
 #[tokio::test]
-async fn t17_the_tenant_and_its_wait_go_with_the_request() {
+async fn t17_the_request_carries_the_tenant_and_its_wait() {
     let front = front(Scripted::default(), tenants());
     for headers in [("Authorization", "bearer shop-key"), ("X-API-Key", "shop-key-2")] {
         assert_eq!(front.send(post("/settle", &[headers])).await.status, 200);
@@ -130,7 +130,7 @@ async fn t17_the_tenant_and_its_wait_go_with_the_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t15_an_address_is_limited_and_told_when_to_come_back() {
+async fn t15_an_address_is_limited_and_gets_retry_after() {
     let limits = Settings {
         address_rate: Rate {
             per_minute: 20,
@@ -245,7 +245,7 @@ async fn t124_requests_at_once_are_limited_for_each_network_and_endpoint() {
     );
     assert_eq!(seen.headers["retry-after"], "1");
     assert_eq!(seen.json()["network"], "eip155:84532");
-    // Everybody else is served.
+    // All other requests are served.
     let elsewhere = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
     let other = with(v2(), "/paymentRequirements/network", elsewhere.into());
     let other = with(other, "/paymentPayload/accepted/network", elsewhere.into());
@@ -257,16 +257,16 @@ async fn t124_requests_at_once_are_limited_for_each_network_and_endpoint() {
     );
     assert_eq!(front.get("/supported").await.status, 200);
     assert_eq!(front.get("/health").await.status, 200);
-    assert_eq!(front.app.admission.inside(), 1);
+    assert_eq!(front.app.admission.in_flight(), 1);
     go.notify_one();
     assert_eq!(first.await.unwrap(), 200);
-    assert_eq!(front.app.admission.inside(), 0);
+    assert_eq!(front.app.admission.in_flight(), 0);
     go.notify_one();
     assert_eq!(front.post_json("/settle", &v2()).await.status, 200);
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_whose_body_is_still_arriving_are_limited_and_keep_no_read_out() {
+async fn requests_without_a_complete_body_are_limited_and_do_not_limit_reads() {
     let front = Arc::new(front(
         Scripted::default(),
         server(|server| server.max_concurrent_requests = 1),
@@ -277,7 +277,7 @@ async fn requests_whose_body_is_still_arriving_are_limited_and_keep_no_read_out(
         async move { front.post("/settle", Body::from_stream(never)).await.status }
     });
     tokio::task::yield_now().await;
-    assert_eq!(front.app.admission.inside(), 1);
+    assert_eq!(front.app.admission.in_flight(), 1);
     assert_eq!(front.post_json("/settle", &v2()).await.status, 503);
     assert_eq!(front.get("/supported").await.status, 200);
     assert_eq!(slow.await.unwrap(), 400);
@@ -299,11 +299,11 @@ async fn t12_a_body_that_is_too_large_is_413_whether_announced_or_not() {
     assert_eq!((seen.status, seen.reason().as_str()), (413, "invalid_payload"));
     let broken = futures_util::stream::iter([Err::<String, _>(std::io::Error::other("gone"))]);
     assert_eq!(front.post("/settle", Body::from_stream(broken)).await.status, 400);
-    assert_eq!(front.asked(), 0);
+    assert_eq!(front.calls(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_is_not_waited_for() {
+async fn a_body_that_does_not_arrive_is_not_awaited() {
     let front = front(Scripted::default(), settings());
     let never = futures_util::stream::pending::<Result<String, std::io::Error>>();
     let started = tokio::time::Instant::now();
@@ -313,7 +313,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn t22_while_draining_payments_are_turned_away_and_reads_are_not() {
+async fn t22_while_draining_payments_are_refused_and_reads_are_not() {
     let front = front(Scripted::default(), settings());
     front.app.admission.drain();
     for path in ["/verify", "/settle"] {
@@ -323,8 +323,8 @@ async fn t22_while_draining_payments_are_turned_away_and_reads_are_not() {
             (503, "service_unavailable")
         );
         assert_eq!(seen.headers["retry-after"], "5");
-        // Nobody has looked whether the payment is recorded.
-        assert!(!seen.text.contains("nothing was begun"), "{}", seen.text);
+        // It is not known whether the payment is recorded.
+        assert!(!seen.text.contains("not recorded"), "{}", seen.text);
         assert!(seen.text.contains("send the same request again"), "{}", seen.text);
     }
     assert_eq!(front.get("/ready").await.status, 503);
@@ -334,5 +334,5 @@ async fn t22_while_draining_payments_are_turned_away_and_reads_are_not() {
     assert_eq!(ready.json()["why"], "shutting down: no new payments are taken");
     assert_eq!(front.get("/health").await.json()["draining"], true);
     assert_eq!(front.get("/supported").await.status, 200);
-    assert_eq!(front.asked(), 0);
+    assert_eq!(front.calls(), 0);
 }

@@ -1,4 +1,4 @@
-//! Rows H1 and H5 to H11: which request is what, and which refusal has which status and reason.
+//! Rows H1 and H5 to H11: how requests are read, and the status and reason of every refusal.
 
 use base64::Engine as _;
 use sdk_plugin::{Amount, ProtocolVersion, Purpose};
@@ -36,7 +36,7 @@ async fn a_v2_request_is_normalised() {
 }
 
 #[tokio::test]
-async fn a_v1_request_is_normalised_and_its_spelling_comes_back() {
+async fn a_v1_request_is_normalised_and_the_reply_keeps_its_spelling() {
     let front = front(Scripted::default(), settings());
     let seen = front.post_json("/settle", &v1()).await;
     assert_eq!(seen.json()["network"], "base-sepolia");
@@ -55,7 +55,7 @@ async fn a_v1_request_is_normalised_and_its_spelling_comes_back() {
 }
 
 #[tokio::test]
-async fn the_oldest_form_is_read_in_every_encoding_and_answered_in_its_shape() {
+async fn the_oldest_form_is_read_in_every_encoding_and_replied_to_in_its_shape() {
     let front = front(Scripted::default(), settings());
     let payload = with(v1()["paymentPayload"].clone(), "/note", json!("??>>~~ÿ")).to_string();
     let encodings = [
@@ -252,11 +252,11 @@ async fn t05_every_refusal_has_its_status_reason_and_shape_and_reaches_no_scheme
             }
         }
     }
-    assert_eq!(front.asked(), 0);
+    assert_eq!(front.calls(), 0);
 }
 
 #[tokio::test]
-async fn the_version_is_found_where_it_is_said_and_guessed_where_it_is_not() {
+async fn the_stated_version_is_used_and_a_missing_one_is_inferred() {
     let front = front(Scripted::default(), settings());
     let unsaid = |body| without(without(body, "/x402Version"), "/paymentPayload/x402Version");
     for (body, version) in [
@@ -313,11 +313,11 @@ async fn t10_other_spellings_of_a_network_are_other_networks() {
             "{network}"
         );
     }
-    assert_eq!(front.asked(), 0);
+    assert_eq!(front.calls(), 0);
 }
 
 #[tokio::test]
-async fn t24_a_kind_of_nobody_here_is_no_2xx_so_that_the_next_facilitator_is_asked() {
+async fn t24_an_unserved_kind_is_no_2xx_so_that_the_next_facilitator_is_tried() {
     let front = front(Scripted::default(), settings());
     let seen = front
         .post_json(
@@ -398,7 +398,7 @@ async fn t110_other_paths_and_methods_are_json_and_there_is_no_switch_for_tests(
 }
 
 #[tokio::test]
-async fn schemes_have_routes_of_their_own() {
+async fn schemes_have_their_own_routes() {
     let front = front(
         Scripted::default(),
         server(|server| "/b".clone_into(&mut server.base_path)),
@@ -434,7 +434,7 @@ async fn schemes_have_routes_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_scheme_s_route_is_about_the_network_that_the_request_names() {
+async fn the_request_names_the_network_of_a_route() {
     let front = front(Scripted::default(), settings());
     for (path, body, network) in [
         ("/escrow/payments?network=base", "", "eip155:8453"),

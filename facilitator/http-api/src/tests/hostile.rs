@@ -1,4 +1,4 @@
-//! Hostile bytes everywhere: never a panic, always a documented status and the right shape.
+//! Hostile bytes never cause a panic, and always get a documented status and the right form of reply.
 
 use proptest::prelude::*;
 use sdk_plugin::Purpose;
@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::envelope;
 use super::super::normalise::{Caller, Refused, Rules, normalise};
+use super::super::pay::PaymentEndpoint;
 use super::*;
 use crate::names::NetworkNames;
 
@@ -28,10 +29,10 @@ fn run(bytes: &[u8]) -> Result<PaymentRequest, Refused> {
     };
     let result = normalise(bytes, &rules, caller);
     if let Err(refused) = &result {
-        assert!(matches!(refused.status, 200 | 400), "{refused:?}");
-        for purpose in [Purpose::Verify, Purpose::Settle] {
-            let body: Value = serde_json::from_str(&envelope::refused(purpose, refused).body).unwrap();
-            check_shape(refused.status, &body);
+        assert!(matches!(refused.status.as_u16(), 200 | 400), "{refused:?}");
+        for endpoint in [PaymentEndpoint::Verify, PaymentEndpoint::Settle] {
+            let body: Value = serde_json::from_str(&envelope::refused(endpoint, refused).text).unwrap();
+            check_shape(refused.status.as_u16(), &body);
         }
     }
     result
@@ -148,7 +149,7 @@ fn t11_number_traps_are_refused_with_the_reason() {
             );
             let refused = run(text.as_bytes()).unwrap_err();
             assert_eq!(
-                (refused.status, refused.reason),
+                (refused.status.as_u16(), refused.reason),
                 (200, "invalid_payment_requirements"),
                 "{member} {trap}"
             );
@@ -190,7 +191,7 @@ fn t12_duplicate_members_deep_nesting_and_foreign_encodings_are_no_requests() {
     for bytes in corpus {
         let refused = run(&bytes).unwrap_err();
         assert_eq!(
-            (refused.status, refused.reason),
+            (refused.status.as_u16(), refused.reason),
             (400, "invalid_payload"),
             "{:?}",
             refused.message

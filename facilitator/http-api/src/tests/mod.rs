@@ -1,9 +1,9 @@
-//! The HTTP layer in front of a scripted service.
+//! Tests of the HTTP API with a scripted service.
 
 mod access;
 mod dispatch;
 mod hostile;
-mod kind;
+mod leniency;
 mod replies;
 mod sockets;
 
@@ -46,11 +46,11 @@ pub(super) struct Scripted {
     pub(super) on_verify: OnVerify,
     pub(super) on_settle: OnSettle,
     pub(super) seen: Mutex<Vec<PaymentRequest>>,
-    /// When each settle's caller preferred the hash.
+    /// After which time the caller of each settle preferred the hash.
     pub(super) early: Mutex<Vec<Option<Duration>>>,
     pub(super) ready: bool,
     pub(super) schemes: Vec<SchemeReadiness>,
-    /// How the ways of the answers ended.
+    /// Whether each response was delivered.
     pub(super) deliveries: Arc<Mutex<Vec<Delivery>>>,
 }
 
@@ -215,7 +215,7 @@ pub(super) fn failed(reason: &str, message: &str, transaction: &str) -> SettleRe
     }
 }
 
-/// Answers every settle so.
+/// A service that gives this answer to every settle.
 pub(super) fn settling(answer: SettleAnswer) -> Scripted {
     Scripted {
         on_settle: Box::new(move |_| {
@@ -255,14 +255,14 @@ pub(super) fn settings() -> Settings {
     }
 }
 
-/// The same, with a change to its `[server]` part.
+/// Like [`settings`], with a changed `[server]` section.
 pub(super) fn server(change: impl FnOnce(&mut Server)) -> Settings {
     let mut settings = settings();
     change(&mut settings.server);
     settings
 }
 
-/// A tenant with all rights and the default rate, whose API keys have these SHA-256 digests.
+/// A tenant with all scopes and the default rate, whose API keys have these SHA-256 digests.
 pub(super) fn tenant(name: &str, keys: &[&str]) -> Tenant {
     Tenant {
         name: name.to_owned(),
@@ -276,7 +276,7 @@ pub(super) fn tenant(name: &str, keys: &[&str]) -> Tenant {
     }
 }
 
-/// An answer as the client sees it.
+/// A response as the client receives it.
 pub(super) struct Seen {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
@@ -288,7 +288,7 @@ impl Seen {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    /// The reason of a verify or settle object, after checking the whole object's shape.
+    /// The reason of a verify or settle object, after a check of the whole object's form.
     pub(super) fn reason(&self) -> String {
         let body = self.json();
         check_shape(self.status, &body);
@@ -297,7 +297,7 @@ impl Seen {
     }
 }
 
-/// T-06: what every verify and settle body must be, whatever happened.
+/// T-06: the form of every verify and settle body.
 pub(super) fn check_shape(status: u16, body: &Value) {
     let object = body
         .as_object()
@@ -337,7 +337,7 @@ pub(super) fn check_shape(status: u16, body: &Value) {
     }
 }
 
-/// The router with a scripted service behind it.
+/// The router and its scripted service.
 pub(super) struct Front {
     pub(super) service: Arc<Scripted>,
     pub(super) app: Arc<App>,
@@ -388,10 +388,11 @@ impl Front {
             .unwrap()
             .last()
             .cloned()
-            .unwrap_or_else(|| panic!("the service was not asked"))
+            .unwrap_or_else(|| panic!("the service was not called"))
     }
 
-    pub(super) fn asked(&self) -> usize {
+    /// How many requests reached the service.
+    pub(super) fn calls(&self) -> usize {
         self.service.seen.lock().unwrap().len()
     }
 }

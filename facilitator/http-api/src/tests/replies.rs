@@ -1,4 +1,4 @@
-//! Rows H12 and H13: what becomes of the service's answers.
+//! Rows H12 and H13: how replies of the service are sent.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::*;
 use telemetry::metrics::MAX_SERIES;
 
 #[tokio::test]
-async fn good_answers_have_only_the_members_they_need() {
+async fn successful_replies_have_only_the_members_they_need() {
     let front = front(Scripted::default(), settings());
     assert_eq!(
         front.post_json("/verify", &v2()).await.json(),
@@ -22,7 +22,7 @@ async fn good_answers_have_only_the_members_they_need() {
 }
 
 #[tokio::test]
-async fn t16_messages_are_cut_and_cleaned_and_the_hash_survives() {
+async fn t16_messages_are_cut_and_redacted_and_keep_the_hash() {
     let message = format!(
         "POST https://user:KEY@rpc.example/v2/KEY said {} of {HASH} {}",
         "ab".repeat(32),
@@ -48,7 +48,7 @@ async fn t16_messages_are_cut_and_cleaned_and_the_hash_survives() {
 }
 
 #[tokio::test]
-async fn t06_what_a_service_leaves_out_or_gets_wrong_is_put_right() {
+async fn t06_missing_and_wrong_members_of_a_reply_are_corrected() {
     let reply = SettleReply {
         success: false,
         error_reason: None,
@@ -91,7 +91,7 @@ async fn t06_what_a_service_leaves_out_or_gets_wrong_is_put_right() {
 }
 
 #[tokio::test]
-async fn t06_a_panic_is_answered_with_the_envelope_in_the_callers_shape() {
+async fn t06_after_a_panic_the_caller_gets_the_envelope_in_its_shape() {
     let service = || Scripted {
         on_verify: Box::new(|_| panic!("as scripted")),
         on_settle: Box::new(|_| Box::pin(async { panic!("as scripted") })),
@@ -112,7 +112,7 @@ async fn t06_a_panic_is_answered_with_the_envelope_in_the_callers_shape() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t07_a_service_that_never_answers_is_answered_for() {
+async fn t07_the_caller_of_a_service_that_never_replies_gets_503() {
     let service = Scripted {
         on_verify: Box::new(|_| Box::pin(std::future::pending())),
         on_settle: Box::new(|_| Box::pin(std::future::pending())),
@@ -126,7 +126,7 @@ async fn t07_a_service_that_never_answers_is_answered_for() {
     );
     assert_eq!(started.elapsed().as_secs(), 10);
     let started = tokio::time::Instant::now();
-    // Nobody knows what is recorded of it, so it is not called a failure.
+    // It is not known whether the payment is recorded, so the reply is not a failure.
     let seen = front.post_json("/settle", &v2()).await;
     assert_eq!(
         (seen.status, seen.reason().as_str()),
@@ -138,11 +138,11 @@ async fn t07_a_service_that_never_answers_is_answered_for() {
         Duration::from_secs(35),
         "the wait and one commit"
     );
-    assert_eq!(front.app.admission.inside(), 0);
+    assert_eq!(front.app.admission.in_flight(), 0);
 }
 
 #[tokio::test]
-async fn an_answer_whose_body_nobody_takes_is_lost_and_one_whose_body_is_taken_is_delivered() {
+async fn a_response_is_delivered_when_its_body_is_taken_and_lost_otherwise() {
     let front = front(Scripted::default(), settings());
     let ends = || std::mem::take(&mut *front.service.deliveries.lock().unwrap());
     for path in ["/settle", "/deferred/vouchers"] {
@@ -154,13 +154,13 @@ async fn an_answer_whose_body_nobody_takes_is_lost_and_one_whose_body_is_taken_i
         front.send(request()).await;
         assert_eq!(ends(), [Delivery::Delivered], "{path}");
     }
-    // The scheme's own failure tells the caller nothing of an outcome.
+    // A failure of the scheme tells the caller nothing about an outcome.
     front.post_json("/deferred/broken", &v2()).await;
     assert_eq!(ends(), [Delivery::Lost]);
 }
 
 #[tokio::test]
-async fn t16_an_own_key_is_in_no_part_of_an_answer() {
+async fn t16_no_part_of_a_response_contains_an_own_key() {
     let key = "ab".repeat(32);
     let mut keys = KeyDigests::default();
     keys.add_hex(&[0xab; 32]);
@@ -190,7 +190,7 @@ async fn t16_an_own_key_is_in_no_part_of_an_answer() {
 }
 
 #[tokio::test]
-async fn a_replay_has_the_bytes_of_the_first_answer_in_every_shape() {
+async fn a_replay_has_the_bytes_of_the_first_reply_in_every_shape() {
     let first = SettleReply {
         amount: Some("10000".into()),
         ..success()
@@ -214,7 +214,7 @@ async fn a_replay_has_the_bytes_of_the_first_answer_in_every_shape() {
 }
 
 #[tokio::test]
-async fn a_doubtful_idempotency_key_is_refused_before_anything_begins() {
+async fn an_invalid_idempotency_key_is_refused_before_the_service_is_called() {
     let front = front(Scripted::default(), settings());
     for key in ["", &"k".repeat(256), "schlüssel"] {
         let request = Request::post("/settle")
@@ -227,11 +227,11 @@ async fn a_doubtful_idempotency_key_is_refused_before_anything_begins() {
             "{key}"
         );
     }
-    assert_eq!(front.asked(), 0);
+    assert_eq!(front.calls(), 0);
 }
 
 #[tokio::test]
-async fn what_was_not_begun_is_503_with_a_time_to_come_back() {
+async fn an_unavailable_service_is_503_with_retry_after() {
     let answer = SettleAnswer::Unavailable {
         retry_after_s: 7,
         message: "the queue of https://rpc.example is full".into(),
@@ -253,7 +253,7 @@ async fn what_was_not_begun_is_503_with_a_time_to_come_back() {
 }
 
 #[tokio::test]
-async fn supported_lists_version_2_first_and_only_what_clients_can_read() {
+async fn supported_lists_version_2_first_and_only_valid_kinds() {
     let front = front(Scripted::default(), settings());
     let seen = front.get("/supported").await;
     assert_eq!(
@@ -270,7 +270,7 @@ async fn supported_lists_version_2_first_and_only_what_clients_can_read() {
 }
 
 #[tokio::test]
-async fn health_ready_and_metrics_tell_operators_and_no_secrets() {
+async fn health_ready_and_metrics_contain_no_secrets() {
     let front = front(Scripted::default(), settings());
     assert_eq!(front.get("/health").await.json()["status"], "ok");
     let seen = front.get("/ready").await;
@@ -314,7 +314,7 @@ async fn health_ready_and_metrics_tell_operators_and_no_secrets() {
 }
 
 #[tokio::test]
-async fn ready_tells_which_schemes_take_nothing_new_and_is_503_when_none_does() {
+async fn ready_names_unready_schemes_and_is_503_when_all_are_unready() {
     let scheme = |scheme: &str, ready: bool| SchemeReadiness {
         scheme: scheme.into(),
         ready,
@@ -343,14 +343,14 @@ async fn ready_tells_which_schemes_take_nothing_new_and_is_503_when_none_does() 
 }
 
 #[tokio::test]
-async fn t102_metrics_that_overflow_or_contradict_change_no_answer() {
+async fn t102_invalid_samples_change_no_response() {
     let front = front(Scripted::default(), settings());
     let metrics = &front.app.metrics;
     for n in 0..2 * MAX_SERIES {
         let n = n.to_string();
         let labels = [("path", n.as_str()), ("status", "200"), ("outcome", "success")];
         metrics.add("switchyard_http_requests_total", &labels, u64::MAX);
-        // Of another kind than the one that will be observed.
+        // Another type than that of the sample that follows.
         metrics.set(
             "switchyard_http_request_seconds",
             &[("path", n.as_str())],
@@ -372,7 +372,7 @@ async fn t102_metrics_that_overflow_or_contradict_change_no_answer() {
 }
 
 #[tokio::test]
-async fn ready_is_503_while_the_disk_takes_no_writes_and_says_why() {
+async fn ready_is_503_with_the_reason_while_the_disk_refuses_writes() {
     let folder = tempfile::tempdir().unwrap();
     let front = front(
         Scripted::default(),
@@ -384,13 +384,13 @@ async fn ready_is_503_while_the_disk_takes_no_writes_and_says_why() {
     assert_eq!(front.get("/ready").await.status, 200);
     let probe = folder.path().join(telemetry::disk::PROBE);
     std::os::unix::fs::symlink("/dev/full", &probe).unwrap();
-    front.app.disk.look(&front.app.metrics).await;
+    front.app.disk.check(&front.app.metrics).await;
     let seen = front.get("/ready").await;
     assert_eq!((seen.status, &seen.json()["ready"]), (503, &json!(false)));
     let why = seen.json()["why"].as_str().unwrap().to_owned();
     assert!(why.contains("the disk is full: make room"), "{why}");
     assert_eq!(front.get("/health").await.status, 200, "a restart would not help");
     std::fs::remove_file(&probe).unwrap();
-    front.app.disk.look(&front.app.metrics).await;
+    front.app.disk.check(&front.app.metrics).await;
     assert_eq!(front.get("/ready").await.status, 200);
 }

@@ -1,4 +1,4 @@
-//! What only real connections show: hang-ups, keep-alive, and the way out.
+//! Behaviour that only real connections show: closed connections, keep-alive, and shutdown.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ fn request(path: &str) -> String {
     )
 }
 
-/// Reads one answer with `Content-Length`.
+/// Reads one response with `Content-Length`.
 async fn answer(stream: &mut TcpStream) -> String {
     let mut text = String::new();
     loop {
@@ -66,8 +66,8 @@ async fn answer(stream: &mut TcpStream) -> String {
     }
 }
 
-/// A settle that says when it was entered and dropped, and waits until it may go.
-fn held(entered: mpsc::UnboundedSender<&'static str>, go: Arc<Notify>) -> Scripted {
+/// A service whose settle reports when it starts and when it is dropped, and waits for `go`.
+fn waiting_settle(entered: mpsc::UnboundedSender<&'static str>, go: Arc<Notify>) -> Scripted {
     struct Dropped(mpsc::UnboundedSender<&'static str>);
     impl Drop for Dropped {
         fn drop(&mut self) {
@@ -89,9 +89,9 @@ fn held(entered: mpsc::UnboundedSender<&'static str>, go: Arc<Notify>) -> Script
 }
 
 #[tokio::test]
-async fn a_caller_that_hangs_up_drops_its_settle() {
+async fn a_closed_connection_drops_its_settle() {
     let (entered, mut events) = mpsc::unbounded_channel();
-    let running = start(held(entered, Arc::new(Notify::new())), settings()).await;
+    let running = start(waiting_settle(entered, Arc::new(Notify::new())), settings()).await;
     let mut stream = TcpStream::connect(running.address).await.unwrap();
     stream.write_all(request("/settle").as_bytes()).await.unwrap();
     assert_eq!(events.recv().await, Some("entered"));
@@ -110,7 +110,7 @@ async fn connections_are_kept_for_the_next_request() {
 }
 
 #[tokio::test]
-async fn an_answer_is_delivered_when_the_connection_takes_it_and_its_length_is_sent() {
+async fn a_response_has_its_length_and_is_delivered_when_the_connection_takes_it() {
     let service = Scripted::default();
     let deliveries = Arc::clone(&service.deliveries);
     let running = start(service, settings()).await;
@@ -132,15 +132,15 @@ async fn an_answer_is_delivered_when_the_connection_takes_it_and_its_length_is_s
 }
 
 #[tokio::test]
-async fn t22_shutdown_turns_new_payments_away_and_lets_begun_ones_finish() {
+async fn t22_shutdown_refuses_new_payments_and_lets_those_in_flight_finish() {
     let (entered, mut events) = mpsc::unbounded_channel();
     let go = Arc::new(Notify::new());
-    let running = start(held(entered, Arc::clone(&go)), settings()).await;
-    let mut begun = TcpStream::connect(running.address).await.unwrap();
-    begun.write_all(request("/settle").as_bytes()).await.unwrap();
+    let running = start(waiting_settle(entered, Arc::clone(&go)), settings()).await;
+    let mut open = TcpStream::connect(running.address).await.unwrap();
+    open.write_all(request("/settle").as_bytes()).await.unwrap();
     assert_eq!(events.recv().await, Some("entered"));
     running.stop.send(()).unwrap();
-    // The flag is set by another task: ask until it is seen. Verify is the request that always ends.
+    // Another task sets the flag: retry until it is set. A verify always ends.
     loop {
         let mut late = TcpStream::connect(running.address).await.unwrap();
         late.write_all(request("/verify").as_bytes()).await.unwrap();
@@ -154,7 +154,7 @@ async fn t22_shutdown_turns_new_payments_away_and_lets_begun_ones_finish() {
         }
     }
     go.notify_one();
-    assert!(answer(&mut begun).await.starts_with("HTTP/1.1 200 OK\r\n"));
+    assert!(answer(&mut open).await.starts_with("HTTP/1.1 200 OK\r\n"));
     running.ended.await.unwrap().unwrap();
     assert!(TcpStream::connect(running.address).await.is_err());
 }
@@ -163,12 +163,12 @@ async fn t22_shutdown_turns_new_payments_away_and_lets_begun_ones_finish() {
 async fn t22_the_drain_ends_even_when_a_request_does_not() {
     let (entered, mut events) = mpsc::unbounded_channel();
     let running = start(
-        held(entered, Arc::new(Notify::new())),
+        waiting_settle(entered, Arc::new(Notify::new())),
         server(|server| server.drain = Duration::ZERO),
     )
     .await;
-    let mut begun = TcpStream::connect(running.address).await.unwrap();
-    begun.write_all(request("/settle").as_bytes()).await.unwrap();
+    let mut open = TcpStream::connect(running.address).await.unwrap();
+    open.write_all(request("/settle").as_bytes()).await.unwrap();
     assert_eq!(events.recv().await, Some("entered"));
     running.stop.send(()).unwrap();
     tokio::time::timeout(Duration::from_secs(20), running.ended)

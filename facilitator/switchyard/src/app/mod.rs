@@ -1,10 +1,10 @@
-//! From a configuration to a running facilitator: keys, journal, nodes, plugins, registry, engine, in that order, and
-//! the port last of all.
+//! Builds a running facilitator from a configuration: keys, journal, nodes, plugins, registry, engine, in that order. The
+//! caller opens the port last.
 
-mod forms;
-mod needed;
+mod journal_requirements;
+mod network_checks;
+mod plugin_references;
 mod preflight;
-mod references;
 mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,57 +29,46 @@ use journal::sqlite::SqliteJournal;
 use plugin_host::{self as plugin, InstanceRequest, LoadRequest, Loaded};
 use telemetry::metrics::Metrics;
 
-pub use needed::needed;
+pub use journal_requirements::missing_from_config;
 pub use preflight::{Preflight, cannot_listen, preflight};
-pub use survey::{Survey, Surveyed, family};
+pub use survey::{Survey, SurveyedPlugin, family};
 
 /// Why the facilitator does not start.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    Config(ConfigErrors),
-    /// Keys, journal or plugins.
+    /// The configuration has errors, also in what it refers to.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The journal, the plugins or the nodes can't be used.
+    #[error("{0}")]
     Other(String),
 }
 
-impl std::fmt::Display for StartError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Config(errors) => errors.fmt(f),
-            Self::Other(message) => f.write_str(message),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<ConfigErrors> for StartError {
-    fn from(errors: ConfigErrors) -> Self {
-        Self::Config(errors)
-    }
-}
-
-/// A facilitator that resumes and settles, before its port is open.
+/// A facilitator whose port is not open yet.
 #[derive(Debug)]
 pub struct App {
     pub engine: Arc<Engine>,
     pub metrics: Arc<Metrics>,
     pub rpc: Arc<RpcPools>,
-    /// What no answer may hold.
+    /// Digests of the private keys, which no response may contain.
     pub keys: KeyDigests,
     networks: Vec<Arc<Network>>,
 }
 
-/// What `switchyard check --ask` hears of a network.
+/// What `switchyard check --ask` finds out about a network.
 #[derive(Debug, Clone)]
-pub struct Asked {
-    pub network: NetworkReadiness,
-    /// Each node as it showed itself.
+pub struct NetworkReport {
+    pub readiness: NetworkReadiness,
+    /// The state of each node.
     pub nodes: Vec<NodeState>,
-    /// Addresses of signers that can't pay for a transaction of `max_cost`.
+    /// Addresses of signers whose balance is below `max_cost`.
     pub unfunded: Vec<String>,
 }
 
-/// Reads every key named in the configuration.
+/// Loads every key of the configuration.
+///
+/// # Errors
+/// When a key can't be loaded, with the line of its source.
 pub fn load_keys(config: &Config) -> Result<Custody, ConfigErrors> {
     let specs: Vec<KeySpec> = config
         .keys
@@ -91,21 +80,24 @@ pub fn load_keys(config: &Config) -> Result<Custody, ConfigErrors> {
         })
         .collect();
     Custody::load(&specs, &ProcessEnvironment).map_err(|error| {
-        let place = match config.keys.get(&error.key).map(|key| &key.source) {
+        let member = match config.keys.get(&error.key).map(|key| &key.source) {
             Some(KeySource::File(_)) => ".file",
             Some(KeySource::Env(_)) => ".env",
             None => "",
         };
-        let key = format!("keys.{}{place}", error.key);
+        let key = format!("keys.{}{member}", error.key);
         ConfigErrors(vec![config.source.error(&key, error.why.clone())])
     })
 }
 
 impl App {
-    /// Builds everything and resumes what the journal holds.
+    /// Builds everything and resumes the open settlements of the journal.
+    ///
+    /// # Errors
+    /// When something of the configuration can't be used.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         preflight::data_directory(config)?;
-        let made = Self::make(config, || {
+        let app = Self::build(config, || {
             let journal = SqliteJournal::open(&config.data_directory).map_err(|error| {
                 let why = format!("the journal can't be opened: {}", error.0);
                 StartError::Config(ConfigErrors(vec![config.source.error("data.directory", why)]))
@@ -113,14 +105,14 @@ impl App {
             Ok(Arc::new(journal) as Arc<dyn Journal>)
         })
         .await?;
-        let engine = &made.engine;
+        let engine = &app.engine;
         engine.set_paused(pause::read(&config.data_directory));
         if let Err(error) = engine.resume().await {
             engine.stop();
             return Err(StartError::Other(error.to_string()));
         }
         if let Err(why) = engine.take_allowed(&config.data_directory).await {
-            tracing::error!("releases that the operator allowed stay withheld: {why}");
+            tracing::error!(why, "allowed_releases_not_applied: they stay withheld");
         }
         if let Err(error) = engine.report_withheld().await {
             engine.stop();
@@ -128,31 +120,30 @@ impl App {
         }
         engine.watch_pauses(config.data_directory.clone());
         engine.watch_allowed(config.data_directory.clone());
-        Ok(made)
+        Ok(app)
     }
 
-    /// Loads the plugins and asks each network's driver and each scheme whether it is ready. Opens no journal and sends
-    /// nothing.
-    pub async fn ask(config: &Config) -> Result<Vec<Asked>, StartError> {
-        let made = Self::make(config, || {
+    /// Loads the plugins and checks nodes, drivers and schemes. Opens no journal and sends no transaction.
+    ///
+    /// # Errors
+    /// When something of the configuration can't be used.
+    pub async fn check_readiness(config: &Config) -> Result<Vec<NetworkReport>, StartError> {
+        let app = Self::build(config, || {
             Ok(Arc::new(MemoryJournal::default()) as Arc<dyn Journal>)
         })
         .await?;
-        made.engine.check_everything().await;
-        let answers = made.engine.readiness().into_iter().map(|network| {
-            let (nodes, unfunded) = (made.rpc.nodes(&network.network), made.unfunded(&network.network));
-            Asked {
-                nodes,
-                unfunded,
-                network,
-            }
+        app.engine.check_everything().await;
+        let reports = app.engine.readiness().into_iter().map(|readiness| NetworkReport {
+            nodes: app.rpc.nodes(&readiness.network),
+            unfunded: app.unfunded(&readiness.network),
+            readiness,
         });
-        let answers = answers.collect();
-        made.engine.stop();
-        Ok(answers)
+        let reports = reports.collect();
+        app.engine.stop();
+        Ok(reports)
     }
 
-    /// Signers of a network that can't pay for a transaction of `max_cost`, while another one can.
+    /// Active signers of a network whose balance is below `max_cost`.
     fn unfunded(&self, network: &str) -> Vec<String> {
         let Some(network) = self.networks.iter().find(|known| known.id() == network) else {
             return Vec::new();
@@ -162,8 +153,8 @@ impl App {
         signers.filter(|signer| !able.contains(signer)).collect()
     }
 
-    /// Everything but what the journal holds.
-    async fn make(
+    /// Builds everything without resuming the journal. `journal` opens it.
+    async fn build(
         config: &Config,
         journal: impl FnOnce() -> Result<Arc<dyn Journal>, StartError>,
     ) -> Result<Self, StartError> {
@@ -172,7 +163,7 @@ impl App {
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal = journal()?;
-        needed::check(&*journal, config, &survey, clock.now_s()).await?;
+        journal_requirements::check(&*journal, config, &survey, clock.now_s()).await?;
         let rpc = Arc::new(rpc_pools(config, &metrics)?);
         let calls = Arc::new(CallTable::default());
         let rows = Arc::new(JournalRows::new(Arc::clone(&journal), Arc::clone(&clock)));
@@ -214,7 +205,7 @@ fn rpc_pools(config: &Config, metrics: &Arc<Metrics>) -> Result<RpcPools, StartE
         .values()
         .map(|network| RpcNetwork {
             timeout: network.rpc_timeout,
-            // Time for a second node after the first has let its whole timeout pass.
+            // Leaves time for a second node after the first has used its whole timeout.
             deadline: network.rpc_timeout.saturating_mul(2),
             ..RpcNetwork::new(network.id.clone(), network.rpc.clone())
         })
@@ -253,7 +244,7 @@ async fn load_plugins(
             let key = format!("plugin.{}", one.instance.name);
             StartError::Config(ConfigErrors(vec![config.source.error(&key, error.to_string())]))
         })?;
-        tracing::info!(plugin = %one.manifest.id, version = %one.manifest.version, sha256 = %one.sha256, "plugin loaded");
+        tracing::info!(plugin = %one.manifest.id, version = %one.manifest.version, sha256 = %one.sha256, "plugin_loaded");
         let instance = Arc::new(Instance {
             id: number,
             name: one.instance.name.clone(),
@@ -295,7 +286,7 @@ fn register(
         };
         let Some(driver) = plugin.drivers.get(survey::family(id)) else {
             return Err(format!(
-                "{} does not bring the driver that its manifest promises",
+                "{} does not export the driver that its manifest declares",
                 one.manifest.id
             ));
         };
@@ -317,7 +308,7 @@ fn register(
             for role in one.schemes(survey::family(id)) {
                 let Some(handler) = plugin.schemes.get(&role.scheme) else {
                     return Err(format!(
-                        "{} does not bring the scheme {}",
+                        "{} does not export the scheme {}",
                         one.manifest.id, role.scheme
                     ));
                 };

@@ -1,4 +1,4 @@
-//! What of this machine keeps the process from serving: the port and the data directory, tried before anything is opened.
+//! Checks the port and the data directory before anything is opened.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -13,15 +13,15 @@ use telemetry::disk;
 /// Write permission for users that are neither the owner nor in its group.
 const OTHERS_MAY_WRITE: u32 = 0o002;
 
-/// What `serve` would stop at, and whether a running process uses this configuration's journal: then neither its port
-/// nor its directory can be tried.
+/// Errors at which `serve` would stop, and whether a running process uses this configuration's journal: then neither the
+/// port nor the directory can be checked.
 #[derive(Debug)]
 pub struct Preflight {
     pub errors: Vec<ConfigError>,
     pub is_running: bool,
 }
 
-/// Tries the port and the data directory. Leaves nothing behind.
+/// Checks the port and the data directory, and restores both.
 #[must_use]
 pub fn preflight(config: &Config) -> Preflight {
     let is_running = is_in_use(&config.data_directory);
@@ -29,7 +29,7 @@ pub fn preflight(config: &Config) -> Preflight {
     if let Err(error) = data_directory(config) {
         errors.extend(error.0);
     } else if !is_running && let Err(error) = try_writing(&config.data_directory) {
-        // A directory that is not there yet is made by `serve`.
+        // `serve` makes a directory that does not exist yet.
         if error.kind() != io::ErrorKind::NotFound {
             let why = format!(
                 "{} can't be written ({error}); {}",
@@ -45,18 +45,18 @@ pub fn preflight(config: &Config) -> Preflight {
     Preflight { errors, is_running }
 }
 
-/// Whether the directory takes a file; none is left there.
+/// Writes a file into the directory and removes it.
 fn try_writing(directory: &Path) -> io::Result<()> {
     let probe = directory.join(disk::PROBE);
-    let was_there = probe.symlink_metadata().is_ok();
+    let existed = probe.symlink_metadata().is_ok();
     let written = disk::probe(directory);
-    if was_there || written.is_err() {
+    if existed || written.is_err() {
         return written;
     }
     fs::remove_file(probe)
 }
 
-/// Why the port can't be opened.
+/// The error when the port can't be opened.
 #[must_use]
 pub fn cannot_listen(config: &Config, error: &io::Error) -> ConfigError {
     let what = match error.kind() {
@@ -68,11 +68,11 @@ pub fn cannot_listen(config: &Config, error: &io::Error) -> ConfigError {
         _ => "name a free address and port of this machine",
     };
     let listen = config.server.listen;
-    let why = format!("{listen} can't be listened on ({error}); {what}");
+    let why = format!("{listen} can't be bound ({error}); {what}");
     config.source.error("server.listen", why)
 }
 
-/// Refuses a data directory in which others can replace the journal, or the plugin copies that are about to be loaded.
+/// Refuses a data directory in which other users can replace the journal, or the copies of plugins that will be loaded.
 pub(super) fn data_directory(config: &Config) -> Result<(), ConfigErrors> {
     let directory = &config.data_directory;
     let refuse = |why: String| Err(ConfigErrors(vec![config.source.error("data.directory", why)]));
@@ -87,7 +87,7 @@ pub(super) fn data_directory(config: &Config) -> Result<(), ConfigErrors> {
             found.permissions().mode() & 0o7777,
             directory.display()
         )),
-        // Whatever else is wrong with it, opening the journal says.
+        // Opening the journal reports every other problem.
         Ok(_) | Err(_) => match not_a_folder(directory) {
             Some(file) => refuse(format!(
                 "{} is a file, and {} is to be in it: write another folder",
@@ -99,7 +99,7 @@ pub(super) fn data_directory(config: &Config) -> Result<(), ConfigErrors> {
     }
 }
 
-/// The part of the path that is a file, where the directory does not exist.
+/// If the directory does not exist: the part of its path that is a file.
 fn not_a_folder(directory: &Path) -> Option<&Path> {
     let nearest = directory.ancestors().skip(1).find(|folder| folder.exists())?;
     (!nearest.is_dir()).then_some(nearest)
@@ -110,7 +110,7 @@ fn is_in_use(directory: &Path) -> bool {
     let Ok(lock) = File::open(sqlite::lock_file(directory)) else {
         return false;
     };
-    // Dropped at once, and the lock with it.
+    // The lock is released at once, when the file is dropped.
     matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
@@ -128,57 +128,60 @@ mod tests {
         Config::parse("c.toml", folder, &text, &|_| None).unwrap()
     }
 
-    fn told(config: &Config) -> String {
+    fn errors_of(config: &Config) -> String {
         ConfigErrors(preflight(config).errors).to_string()
     }
 
     #[test]
-    fn a_port_that_is_taken_is_told_before_serve_stops_at_it() {
+    fn a_port_in_use_is_reported_before_serve_stops_at_it() {
         let folder = tempfile::tempdir().unwrap();
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = taken.local_addr().unwrap().to_string();
-        let seen = told(&config(folder.path(), &listen));
+        let errors = errors_of(&config(folder.path(), &listen));
         assert!(
-            seen.starts_with(&format!("c.toml:2: server.listen: {listen} can't be listened on"))
-                && seen.contains("another program listens there"),
-            "{seen}"
+            errors.starts_with(&format!("c.toml:2: server.listen: {listen} can't be bound"))
+                && errors.contains("another program listens there"),
+            "{errors}"
         );
-        let seen = told(&config(folder.path(), "192.0.2.1:4020"));
-        assert!(seen.contains("this machine does not have that address"), "{seen}");
+        let errors = errors_of(&config(folder.path(), "192.0.2.1:4020"));
+        assert!(
+            errors.contains("this machine does not have that address"),
+            "{errors}"
+        );
         drop(taken);
         assert_eq!(
-            told(&config(folder.path(), &listen)),
+            errors_of(&config(folder.path(), &listen)),
             "",
-            "and nothing is left behind"
+            "and nothing is left"
         );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]
-    fn a_data_directory_that_is_a_file_or_open_to_everybody_is_told() {
+    fn a_data_directory_that_is_a_file_or_writable_by_all_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path(), "127.0.0.1:0");
         let data = folder.path().join("data");
         fs::write(&data, "").unwrap();
-        let seen = told(&config);
+        let errors = errors_of(&config);
         assert!(
-            seen.starts_with("c.toml:4: data.directory: ") && seen.contains("is a file"),
-            "{seen}"
+            errors.starts_with("c.toml:4: data.directory: ") && errors.contains("is a file"),
+            "{errors}"
         );
         fs::remove_file(&data).unwrap();
         fs::create_dir(&data).unwrap();
         fs::set_permissions(&data, fs::Permissions::from_mode(0o777)).unwrap();
-        let seen = told(&config);
-        assert!(seen.contains("(mode 0777); run: chmod o-w"), "{seen}");
+        let errors = errors_of(&config);
+        assert!(errors.contains("(mode 0777); run: chmod o-w"), "{errors}");
         fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(told(&config), "");
+        assert_eq!(errors_of(&config), "");
         std::os::unix::fs::symlink("/dev/full", data.join(disk::PROBE)).unwrap();
-        let seen = told(&config);
-        assert!(seen.contains("the disk is full: make room"), "{seen}");
+        let errors = errors_of(&config);
+        assert!(errors.contains("the disk is full: make room"), "{errors}");
     }
 
     #[test]
-    fn beside_a_running_process_its_port_and_directory_are_not_tried() {
+    fn the_port_and_directory_of_a_running_process_are_not_checked() {
         let folder = tempfile::tempdir().unwrap();
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let config = config(folder.path(), &taken.local_addr().unwrap().to_string());

@@ -1,29 +1,29 @@
-//! What a configuration would serve, found without running any plugin code: each file's manifest, its pin, its
-//! configuration against the manifest's schema, and which instance serves which network and kind.
+//! Determines what a configuration serves, without running plugin code: each file's manifest and pin, its configuration
+//! checked against the manifest's schema, and which instance serves which network and kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sdk_plugin::manifest::{DriverRole, KnownAsset, Manifest, SchemeRole};
 
-use super::{forms, references};
+use super::{network_checks, plugin_references};
 use crate::config::{Assets, Config, ConfigError, ConfigErrors, Network, PluginInstance};
 use engine::registry::spelled;
 use plugin_host::{self as plugin, Pin, Sha256Digest};
 
 /// One `[plugin.NAME]` with its file's manifest.
 #[derive(Debug, Clone)]
-pub struct Surveyed {
-    /// As configured.
+pub struct SurveyedPlugin {
+    /// The section as configured.
     pub instance: PluginInstance,
     pub manifest: Manifest,
     pub sha256: Sha256Digest,
     pub pin: Pin,
-    /// Configured networks that it serves with at least one role.
+    /// Configured networks that it serves, with a driver or a scheme.
     pub networks: Vec<String>,
 }
 
-impl Surveyed {
-    /// Its driver for a network of this family.
+impl SurveyedPlugin {
+    /// Its driver for networks of this family.
     #[must_use]
     pub fn driver(&self, family: &str) -> Option<&DriverRole> {
         self.manifest.drivers.iter().find(|role| role.family == family)
@@ -41,7 +41,7 @@ impl Surveyed {
 /// All instances, in the order of their names.
 #[derive(Debug, Clone)]
 pub struct Survey {
-    pub instances: Vec<Surveyed>,
+    pub instances: Vec<SurveyedPlugin>,
 }
 
 /// The namespace of a CAIP-2 id.
@@ -51,7 +51,10 @@ pub fn family(network: &str) -> &str {
 }
 
 impl Survey {
-    /// Looks at every plugin file. Blocks on the disk.
+    /// Reads every plugin file. Blocks the thread.
+    ///
+    /// # Errors
+    /// All errors of plugin files and their configuration.
     pub fn make(config: &Config) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
         let mut instances = Vec::new();
@@ -64,8 +67,8 @@ impl Survey {
         let survey = Self { instances };
         if errors.is_empty() {
             errors.extend(survey.conflicts(config));
-            errors.extend(forms::network_errors(config, &survey));
-            errors.extend(references::reference_errors(config, &survey));
+            errors.extend(network_checks::network_errors(config, &survey));
+            errors.extend(plugin_references::reference_errors(config, &survey));
         }
         if errors.is_empty() {
             Ok(survey)
@@ -74,15 +77,15 @@ impl Survey {
         }
     }
 
-    /// The instance whose driver serves a network.
+    /// The instance whose driver serves the network.
     #[must_use]
-    pub fn driver_of(&self, network: &str) -> Option<&Surveyed> {
+    pub fn driver_of(&self, network: &str) -> Option<&SurveyedPlugin> {
         self.instances
             .iter()
             .find(|one| one.networks.iter().any(|id| id == network) && one.driver(family(network)).is_some())
     }
 
-    /// Assets allowed on a network, or `None` for any.
+    /// Assets accepted on a network, or `None` for any.
     #[must_use]
     pub fn assets_of(&self, network: &Network) -> Option<BTreeSet<String>> {
         let Assets::KnownAnd(more) = &network.assets else {
@@ -92,7 +95,7 @@ impl Survey {
         Some(known.chain(more.iter().map(|asset| spelled(asset))).collect())
     }
 
-    /// Assets the network's driver knows.
+    /// Assets that the network's driver knows.
     pub fn known_assets<'a>(&'a self, network: &'a str) -> impl Iterator<Item = &'a KnownAsset> {
         self.driver_of(network)
             .and_then(|one| one.driver(family(network)))
@@ -101,7 +104,17 @@ impl Survey {
             .filter(move |known| known.network == network)
     }
 
+    /// Errors that concern more than one section.
     fn conflicts(&self, config: &Config) -> Vec<ConfigError> {
+        let mut errors = self.driver_conflicts(config);
+        errors.extend(self.unknown_assets(config));
+        errors.extend(self.wrong_suites(config));
+        errors.extend(self.kind_conflicts(config));
+        errors
+    }
+
+    /// Networks that no driver serves, or more than one.
+    fn driver_conflicts(&self, config: &Config) -> Vec<ConfigError> {
         let mut errors = Vec::new();
         for id in config.networks.keys() {
             let drivers: Vec<&str> = self
@@ -128,6 +141,12 @@ impl Survey {
                 )),
             }
         }
+        errors
+    }
+
+    /// Assets in `second_source_above` that their network does not accept.
+    fn unknown_assets(&self, config: &Config) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
         for (id, network) in &config.networks {
             let Some(assets) = self.assets_of(network) else {
                 continue;
@@ -136,11 +155,17 @@ impl Survey {
                 if !assets.contains(&spelled(asset)) {
                     errors.push(config.source.error(
                         &format!("networks.\"{id}\".second_source_above.{asset}"),
-                        "is no asset of this network; write one that `switchyard check` lists, or add it to assets",
+                        "is not an asset of this network; write one that `switchyard check` lists, or add it to assets",
                     ));
                 }
             }
         }
+        errors
+    }
+
+    /// Signers whose suite is not that of their network's driver.
+    fn wrong_suites(&self, config: &Config) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
         for (id, network) in &config.networks {
             let Some(role) = self.driver_of(id).and_then(|one| one.driver(family(id))) else {
                 continue;
@@ -155,6 +180,12 @@ impl Survey {
                 }
             }
         }
+        errors
+    }
+
+    /// Kinds that more than one instance serves.
+    fn kind_conflicts(&self, config: &Config) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
         let mut claimed: BTreeMap<(u8, &str, &str), &str> = BTreeMap::new();
         for one in &self.instances {
             for network in &one.networks {
@@ -179,7 +210,7 @@ impl Survey {
     }
 }
 
-fn survey_one(config: &Config, instance: &PluginInstance) -> Result<Surveyed, Vec<ConfigError>> {
+fn survey_one(config: &Config, instance: &PluginInstance) -> Result<SurveyedPlugin, Vec<ConfigError>> {
     let at = |key: &str, message: String| {
         config
             .source
@@ -199,9 +230,9 @@ fn survey_one(config: &Config, instance: &PluginInstance) -> Result<Surveyed, Ve
     })?;
     let manifest = inspected.manifest;
     let key = format!("plugin.{}.config", instance.name);
-    let misfits = forms::misfits(config, &key, &manifest.config_schema, &instance.config);
-    if !misfits.is_empty() {
-        return Err(misfits);
+    let errors = network_checks::schema_errors(config, &key, &manifest.config_schema, &instance.config);
+    if !errors.is_empty() {
+        return Err(errors);
     }
     let serves = |id: &str| {
         let family = family(id);
@@ -226,7 +257,7 @@ fn survey_one(config: &Config, instance: &PluginInstance) -> Result<Surveyed, Ve
         }
         None => config.networks.keys().filter(|id| serves(id)).cloned().collect(),
     };
-    Ok(Surveyed {
+    Ok(SurveyedPlugin {
         instance: instance.clone(),
         manifest,
         sha256: inspected.sha256,

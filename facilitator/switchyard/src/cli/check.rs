@@ -1,11 +1,11 @@
-//! `switchyard check`: everything that can be found out without running plugin code, this machine and the journal
-//! included; and with `--ask`, what nodes, drivers and schemes say. Nothing is sent.
+//! `switchyard check`: checks everything that needs no plugin code, including this machine and the journal. With `--ask` it
+//! also checks nodes, drivers and schemes. No transaction is sent.
 
 use std::io::Write;
 use std::time::Duration;
 
 use super::{CheckCommand, CliError};
-use crate::app::{App, Asked, Preflight, Survey, load_keys, needed, preflight};
+use crate::app::{App, NetworkReport, Preflight, Survey, load_keys, missing_from_config, preflight};
 use crate::config::{Config, ConfigErrors, Network};
 use base::clock::{Clock as _, SystemClock};
 use engine::registry::spelled;
@@ -18,7 +18,7 @@ pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), C
         is_running,
     } = preflight(&config);
     if let Ok(survey) = &survey {
-        match needed(&config, survey, SystemClock.now_s()) {
+        match missing_from_config(&config, survey, SystemClock.now_s()) {
             Ok(errors) => machine.extend(errors),
             Err(error) => {
                 let why = format!("the journal can't be read: {error}");
@@ -39,44 +39,46 @@ pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), C
     if is_running {
         writeln!(
             out,
-            "\nA running process uses this journal: whether the port and the directory are good was not tried."
+            "\nA running process uses this journal, so the port and the directory were not checked."
         )?;
     }
     if command.ask {
-        return ask(&config, out);
+        return check_readiness(&config, out);
     }
     writeln!(
         out,
         "\nNot checked: whether nodes answer, signers hold gas and schemes are ready; `check --ask` does, and so does \
-         `serve`: /ready tells."
+         `serve`: see /ready."
     )?;
     Ok(())
 }
 
-/// What the running process would hear.
-fn ask(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
+/// Checks nodes, drivers and schemes, as the running process does.
+fn check_readiness(config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| {
         CliError(format!(
-            "no threads to run on ({error}); raise the process's limits"
+            "no threads can be started ({error}); raise the process's limits"
         ))
     })?;
-    let answers = runtime.block_on(App::ask(config)).map_err(CliError::new);
+    let reports = runtime
+        .block_on(App::check_readiness(config))
+        .map_err(CliError::new);
     runtime.shutdown_timeout(Duration::from_secs(1));
-    if print_answers(&answers?, out)? {
+    if print_reports(&reports?, out)? {
         Ok(())
     } else {
         Err(CliError("not everything is ready".to_owned()))
     }
 }
 
-/// Whether everything is ready.
-pub(super) fn print_answers(answers: &[Asked], out: &mut dyn Write) -> Result<bool, CliError> {
+/// Prints the reports. Returns whether everything is ready.
+pub(super) fn print_reports(reports: &[NetworkReport], out: &mut dyn Write) -> Result<bool, CliError> {
     let mut all_ready = true;
-    writeln!(out, "\nAsked; nothing was sent:")?;
-    for asked in answers {
-        let network = &asked.network;
+    writeln!(out, "\nReadiness; no transaction was sent:")?;
+    for report in reports {
+        let network = &report.readiness;
         all_ready &= network.ready;
-        let why = network.why_not.as_deref().unwrap_or("it is not known why");
+        let why = network.why_not.as_deref().unwrap_or("no reason is known");
         let state = if network.ready {
             "ready".to_owned()
         } else {
@@ -86,8 +88,8 @@ pub(super) fn print_answers(answers: &[Asked], out: &mut dyn Write) -> Result<bo
         for warning in &network.warnings {
             writeln!(out, "    warning: {warning}")?;
         }
-        // Of a network that is not ready, `why` names them.
-        for node in asked.nodes.iter().filter(|_| network.ready) {
+        // If the network is not ready, `why` names them.
+        for node in report.nodes.iter().filter(|_| network.ready) {
             if let Some(trouble) = &node.trouble {
                 all_ready = false;
                 writeln!(
@@ -97,17 +99,17 @@ pub(super) fn print_answers(answers: &[Asked], out: &mut dyn Write) -> Result<bo
                 )?;
             }
         }
-        for signer in asked.unfunded.iter().filter(|_| network.ready) {
+        for signer in report.unfunded.iter().filter(|_| network.ready) {
             all_ready = false;
             writeln!(
                 out,
                 "    signer {signer}  CAN'T PAY for a transaction of max_cost: send it native currency, or take it out"
             )?;
         }
-        // Schemes are asked where their network is ready.
+        // Schemes are checked only where their network is ready.
         for scheme in network.schemes.iter().filter(|_| network.ready) {
             all_ready &= scheme.ready;
-            let why = scheme.why_not.as_deref().unwrap_or("it does not say why");
+            let why = scheme.why_not.as_deref().unwrap_or("the scheme gives no reason");
             let state = if scheme.ready {
                 "ready".to_owned()
             } else {
@@ -122,9 +124,9 @@ pub(super) fn print_answers(answers: &[Asked], out: &mut dyn Write) -> Result<bo
     Ok(all_ready)
 }
 
-/// What would be served.
+/// Prints what the configuration serves.
 fn print(config: &Config, survey: &Survey, out: &mut dyn Write) -> Result<(), CliError> {
-    writeln!(out, "{} is good", config.source.file)?;
+    writeln!(out, "{} is valid", config.source.file)?;
     writeln!(
         out,
         "\nlisten    http://{}{}",
@@ -132,7 +134,10 @@ fn print(config: &Config, survey: &Survey, out: &mut dyn Write) -> Result<(), Cl
     )?;
     writeln!(out, "journal   {}", config.data_directory.display())?;
     match config.tenants.as_slice() {
-        [] => writeln!(out, "callers   anybody who reaches the port (no [[tenants]])")?,
+        [] => writeln!(
+            out,
+            "callers   every caller that reaches the port (no [[tenants]])"
+        )?,
         tenants => {
             let names: Vec<&str> = tenants.iter().map(|tenant| tenant.access.name.as_str()).collect();
             writeln!(out, "callers   {}", names.join(", "))?;
@@ -170,7 +175,7 @@ fn print_network(network: &Network, survey: &Survey, out: &mut dyn Write) -> Res
     if nodes.len() == 1 {
         writeln!(
             out,
-            "    one node alone says what happened, and is believed; name another operator's node behind it in rpc"
+            "    one node alone decides what happened; add a node of another operator to rpc"
         )?;
     }
     let retained: Vec<String> = network
@@ -189,6 +194,11 @@ fn print_network(network: &Network, survey: &Survey, out: &mut dyn Write) -> Res
         "  depth     {confirmations} to answer, {finality} final; at most {} per transaction",
         network.max_cost
     )?;
+    print_schemes(network, survey, out)?;
+    print_assets(network, survey, out)
+}
+
+fn print_schemes(network: &Network, survey: &Survey, out: &mut dyn Write) -> Result<(), CliError> {
     for one in survey
         .instances
         .iter()
@@ -198,7 +208,7 @@ fn print_network(network: &Network, survey: &Survey, out: &mut dyn Write) -> Res
             let versions: Vec<String> = role
                 .versions
                 .iter()
-                // Version 1 is advertised under a plain name; without one the kind can't be asked for.
+                // Version 1 is advertised under a plain name. A network without one can't be requested.
                 .filter(|version| **version != 1 || network.v1_name.is_some())
                 .map(|version| format!("v{version}"))
                 .collect();
@@ -211,6 +221,10 @@ fn print_network(network: &Network, survey: &Survey, out: &mut dyn Write) -> Res
             )?;
         }
     }
+    Ok(())
+}
+
+fn print_assets(network: &Network, survey: &Survey, out: &mut dyn Write) -> Result<(), CliError> {
     match survey.assets_of(network) {
         None => writeln!(out, "  assets    ANY: allow_any_asset = true")?,
         Some(assets) if assets.is_empty() => {

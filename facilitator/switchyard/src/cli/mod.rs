@@ -1,17 +1,17 @@
-//! The command line. Results go to standard output, logs and errors to standard error; exit status 0 means done, 1 that
-//! something has to be corrected (each error says what), 2 a wrong command line.
+//! The command line. Results go to standard output, logs and errors to standard error. Exit status 0: done; 1: something has
+//! to be corrected, as each error says; 2: invalid command line.
 
 mod check;
-mod inspect;
-mod key;
+mod key_hash;
 mod open_files;
 mod pause;
+mod plugin_inspect;
 mod releases;
 mod serve;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,8 +28,8 @@ use crate::config::keys;
     after_help = "\
 From a plugin file to a running facilitator:
   switchyard plugin inspect plugins/libswitchyard_evm.so   # prints the lines that load it
-  switchyard check --config switchyard.toml                # is everything as it should be?
-  switchyard serve --config switchyard.toml                # opens the port; SIGTERM drains and ends it"
+  switchyard check --config switchyard.toml                # finds errors before the start
+  switchyard serve --config switchyard.toml                # opens the port; SIGTERM drains and stops it"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -43,36 +43,36 @@ enum Command {
 Example:
   SWITCHYARD_KEY=0x… switchyard serve --config switchyard.toml
 
-What the journal holds unfinished is taken up before the port opens. On any of these signals new payments get 503,
-requests that were begun may finish for [server] drain_seconds, and the process exits with status 0.
+Unfinished payments in the journal are resumed before the port opens. On any of these signals new payments get 503,
+requests in flight have [server] drain_seconds to finish, and the process exits with status 0.
 The variable SWITCHYARD_LOG overrides [log] level, for instance SWITCHYARD_LOG=info,engine=debug.")]
     Serve(ConfigFile),
-    /// Check a configuration, its keys and its plugin files, and print what would be served. Tries the port and the data
-    /// directory, reads the journal, and sends nothing.
+    /// Check a configuration, its keys and its plugin files, and print what would be served. Also checks the port, the data
+    /// directory and the journal. Sends no transaction.
     #[command(after_help = "\
 Examples:
   switchyard check --config switchyard.toml
-  switchyard check --ask --config switchyard.toml   # also: do nodes answer, can signers pay, is each scheme ready?
+  switchyard check --ask --config switchyard.toml   # also: do nodes reply, can signers pay, is each scheme ready?
 
-All mistakes of the file itself are told at once, each with file, line, key and what to write instead. Once the file can be
-read, everything that is wrong with keys, plugin files and their configuration, port, data directory and journal is told at
-once in the same way.")]
+All errors of the file itself are reported at once, each with file, line, key and what to write instead. Once the file is
+valid, all errors of keys, plugin files and their configuration, port, data directory and journal are reported at once in
+the same way.")]
     Check(CheckCommand),
-    /// Take nothing new: everything, a network, a scheme, or a scheme on a network. Takes effect within a second.
+    /// Stop new settlements: all, or those of a network, a scheme, or a scheme on a network. Takes effect within a second.
     #[command(after_help = "\
 Example:
   switchyard pause --network eip155:8453 --reason \"the token's issuer was hacked\" --config switchyard.toml
 
-The running process reads what is paused from a file in data.directory, and so does the next one. New settlements get
-503, /verify says that the payment can't be taken, and /supported leaves the kind out. What is recorded already is
-watched and carried on, and its callers get their answers.")]
+The running process reads the pauses from a file in data.directory, and so does the next one. New settlements get 503,
+/verify replies that the payment can't be settled now, and /supported omits the kind. Recorded payments continue, and
+their callers get their replies.")]
     Pause(PauseCommand),
     /// Lift pauses: all of them, or those of a network or scheme.
     #[command(after_help = "\
 Example:
   switchyard resume --network eip155:8453 --config switchyard.toml
 
-A pause is lifted when what was given to `switchyard pause` matches: `resume --network X` lifts pauses of that network,
+A pause is lifted when the values given to `switchyard pause` match: `resume --network X` lifts pauses of that network,
 not one of everything. Without --network and --scheme every pause is lifted.")]
     Resume(ResumeCommand),
     /// Show what is paused, since when and why.
@@ -87,14 +87,14 @@ Examples:
   switchyard releases allow 0x88df… --config switchyard.toml
   switchyard releases allow --all --config switchyard.toml
 
-After a restored backup a payment that is unreleased in the journal may have been told as success already. Its callers
-get duplicate_settlement with the hash. Allow a release when the seller did not deliver: the next equal request then gets
-success, once. The running process carries it out within a second, a stopped one at its next start.")]
+After a backup was restored, a payment that is unreleased in the journal may have been reported as success already. Its
+callers get duplicate_settlement with the hash. Allow a release when the seller did not deliver: the next equal request
+then gets success, once. A running process applies this within a second, a stopped one at its next start.")]
     Releases(ReleasesCommand),
-    /// Look at plugin files.
+    /// Inspect plugin files.
     #[command(subcommand)]
     Plugin(PluginCommand),
-    /// Make the hashes that the configuration wants instead of API keys.
+    /// Make the hashes of API keys for the configuration.
     #[command(subcommand)]
     Key(KeyCommand),
     /// Show what can be configured.
@@ -117,7 +117,7 @@ struct ConfigFile {
 
 #[derive(Debug, Args)]
 struct CheckCommand {
-    /// Also load the plugins, and ask nodes, drivers and schemes whether they are ready. Reads only.
+    /// Also load the plugins, and check whether nodes, drivers and schemes are ready. Only reads.
     #[arg(long)]
     ask: bool,
     #[command(flatten)]
@@ -207,18 +207,13 @@ enum ReferenceCommand {
     Reference,
 }
 
-/// Why a command did not do what it was asked to.
-#[derive(Debug)]
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 struct CliError(String);
 
-impl fmt::Display for CliError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 impl CliError {
-    fn new(error: impl fmt::Display) -> Self {
+    fn new(error: impl Display) -> Self {
         Self(error.to_string())
     }
 }
@@ -229,13 +224,13 @@ impl From<io::Error> for CliError {
     }
 }
 
-/// Does what the command line says.
+/// Runs the command of the command line.
 #[must_use]
 pub fn run() -> ExitCode {
     match execute(Cli::parse().command, &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(CliError(message)) => {
-            // Where nobody reads it, the exit status still says that it failed.
+            // If standard error is closed, the exit status still reports the failure.
             let _ = writeln!(io::stderr(), "{message}");
             ExitCode::FAILURE
         }
@@ -254,8 +249,8 @@ fn execute(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
             ..
         }) => releases::allow(&allow, out),
         Command::Releases(ReleasesCommand { command: None, file }) => releases::list(&file.config, out),
-        Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(&file, out),
-        Command::Key(KeyCommand::Hash) => key::hash(io::stdin().lock(), out),
+        Command::Plugin(PluginCommand::Inspect { file }) => plugin_inspect::inspect(&file, out),
+        Command::Key(KeyCommand::Hash) => key_hash::hash(io::stdin().lock(), out),
         Command::Reference(ReferenceCommand::Reference) => Ok(out.write_all(keys::markdown().as_bytes())?),
     }
 }

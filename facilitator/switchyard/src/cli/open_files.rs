@@ -1,12 +1,12 @@
-//! How many files and connections the process may have open. Shells and service managers give 1,024 to programs that
-//! use `select`; this one does not, so it takes what it may have.
+//! Raises the limit of open files and connections. Shells and service managers set it to 1,024 for programs that use
+//! `select`; this one does not, so it uses the hard limit.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Beside callers' connections: those to nodes, the journal, plugins, the log.
+/// Files other than callers' connections: connections to nodes, the journal, plugins, the log.
 const OTHER_FILES: u64 = 512;
 
-/// Raises the limit as far as it can be raised. The error is a warning that says what to write.
+/// Raises the soft limit to the hard limit. `Err`: the hard limit is too low, as a warning that says what to do.
 pub(super) fn raise(max_connections: usize) -> Result<(), String> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_is_raised_and_one_that_is_too_low_is_told() {
+    fn the_limit_is_raised_and_one_that_is_too_low_is_reported() {
         let before = getrlimit(Resource::Nofile);
         let maximum = before.maximum.expect("a limit");
         let lowered = Rlimit {
@@ -45,10 +45,10 @@ mod tests {
         setrlimit(Resource::Nofile, lowered).expect("lowers");
         raise(1).expect("enough for one connection");
         assert_eq!(getrlimit(Resource::Nofile).current, Some(maximum));
-        let told = raise(usize::try_from(maximum).expect("fits")).expect_err("too few");
+        let warning = raise(usize::try_from(maximum).expect("fits")).expect_err("too few");
         assert!(
-            told.contains("LimitNOFILE") && told.contains("max_connections"),
-            "{told}"
+            warning.contains("LimitNOFILE") && warning.contains("max_connections"),
+            "{warning}"
         );
     }
 }

@@ -1,4 +1,5 @@
-//! `switchyard pause`, `resume` and `paused`: the kill switch, for whoever may write into the journal's directory.
+//! `switchyard pause`, `resume` and `paused`: stop new settlements. Every user who may write into the journal's directory can
+//! do that.
 
 use std::fs::DirBuilder;
 use std::io::Write;
@@ -7,26 +8,26 @@ use std::path::Path;
 
 use super::{CliError, Kinds, PauseCommand, ResumeCommand};
 use crate::app::Survey;
-use crate::config::{Config, Place};
+use crate::config::{CommandConfig, Config};
 use base::clock::{Clock as _, SystemClock};
 use base::pause::{self, Pause, Paused};
 use telemetry::disk::remedy;
 
 pub(super) fn pause(command: &PauseCommand, out: &mut dyn Write) -> Result<(), CliError> {
-    let place = Place::load(&command.file.config).map_err(CliError::new)?;
-    exists(&command.file.config, &place, &command.kinds)?;
-    let directory = &place.data_directory;
+    let config = CommandConfig::load(&command.file.config).map_err(CliError::new)?;
+    require_configured(&command.file.config, &config, &command.kinds)?;
+    let directory = &config.data_directory;
     // A pause may come before the first start.
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory)
-        .map_err(|error| cannot(directory, &error))?;
-    let _lock = pause::lock(directory).map_err(|error| cannot(directory, &error))?;
+        .map_err(|error| write_error(directory, &error))?;
+    let _lock = pause::lock(directory).map_err(|error| write_error(directory, &error))?;
     let mut pauses = match pause::read(directory) {
         Paused::Nothing => Vec::new(),
         Paused::These(pauses) => pauses,
-        // Writing the file anew would lift pauses that nobody can read any more.
+        // Overwriting the file would lift pauses that can't be read any more.
         Paused::Unreadable(why) => return Err(damaged(&why)),
     };
     let new = Pause {
@@ -37,45 +38,45 @@ pub(super) fn pause(command: &PauseCommand, out: &mut dyn Write) -> Result<(), C
     };
     pauses.retain(|known| !known.covers_the_same(&new));
     pauses.push(new);
-    pause::write(directory, &pauses).map_err(|error| cannot(directory, &error))?;
+    pause::write(directory, &pauses).map_err(|error| write_error(directory, &error))?;
     list(&pauses, out)
 }
 
 pub(super) fn resume(command: &ResumeCommand, out: &mut dyn Write) -> Result<(), CliError> {
-    let place = Place::load(&command.file.config).map_err(CliError::new)?;
-    let directory = &place.data_directory;
+    let config = CommandConfig::load(&command.file.config).map_err(CliError::new)?;
+    let directory = &config.data_directory;
     let Kinds { network, scheme } = &command.kinds;
     let all = network.is_none() && scheme.is_none();
     if !directory.exists() {
         return list(&[], out);
     }
-    let _lock = pause::lock(directory).map_err(|error| cannot(directory, &error))?;
+    let _lock = pause::lock(directory).map_err(|error| write_error(directory, &error))?;
     let pauses = match pause::read(directory) {
         Paused::Nothing => Vec::new(),
         Paused::These(pauses) => pauses,
         Paused::Unreadable(_) if all => Vec::new(),
         Paused::Unreadable(why) => return Err(damaged(&why)),
     };
-    let lifted = |pause: &Pause| {
-        let is = |wanted: &Option<String>, this: &Option<String>| wanted.is_none() || wanted == this;
-        is(network, &pause.network) && is(scheme, &pause.scheme)
+    let is_lifted = |pause: &Pause| {
+        let matches = |wanted: &Option<String>, this: &Option<String>| wanted.is_none() || wanted == this;
+        matches(network, &pause.network) && matches(scheme, &pause.scheme)
     };
-    let (gone, left): (Vec<Pause>, Vec<Pause>) = pauses.into_iter().partition(lifted);
-    if gone.is_empty() && !all {
-        list(&left, out)?;
+    let (removed, remaining): (Vec<Pause>, Vec<Pause>) = pauses.into_iter().partition(is_lifted);
+    if removed.is_empty() && !all {
+        list(&remaining, out)?;
         return Err(CliError(
-            "no pause is of exactly that; write --network and --scheme as `switchyard paused` shows them, or neither \
+            "no pause has exactly these values; write --network and --scheme as `switchyard paused` shows them, or neither \
              to lift every pause"
                 .to_owned(),
         ));
     }
-    pause::write(directory, &left).map_err(|error| cannot(directory, &error))?;
-    list(&left, out)
+    pause::write(directory, &remaining).map_err(|error| write_error(directory, &error))?;
+    list(&remaining, out)
 }
 
 pub(super) fn paused(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
-    let place = Place::load(file).map_err(CliError::new)?;
-    match pause::read(&place.data_directory) {
+    let config = CommandConfig::load(file).map_err(CliError::new)?;
+    match pause::read(&config.data_directory) {
         Paused::Nothing => list(&[], out),
         Paused::These(pauses) => list(&pauses, out),
         Paused::Unreadable(why) => Err(damaged(&why)),
@@ -92,12 +93,12 @@ fn list(pauses: &[Pause], out: &mut dyn Write) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A pause of something that is not there would stop nothing, and look as if it did.
-fn exists(file: &Path, place: &Place, kinds: &Kinds) -> Result<(), CliError> {
+/// Refuses a network or scheme that is not configured: pausing it would have no effect.
+fn require_configured(file: &Path, config: &CommandConfig, kinds: &Kinds) -> Result<(), CliError> {
     if let Some(network) = &kinds.network
-        && !place.networks.contains(network)
+        && !config.networks.contains(network)
     {
-        let known = &place.networks;
+        let known = &config.networks;
         return Err(CliError(format!(
             "--network {network:?} is not configured; write one of {}",
             known.join(", ")
@@ -106,7 +107,7 @@ fn exists(file: &Path, place: &Place, kinds: &Kinds) -> Result<(), CliError> {
     let Some(scheme) = &kinds.scheme else {
         return Ok(());
     };
-    // Where the rest of the configuration or plugin files can't be looked at, a pause is more urgent than its spelling.
+    // If the rest of the configuration or the plugin files can't be read, the name is not checked: a pause is urgent.
     let Some(survey) = Config::load(file)
         .ok()
         .and_then(|config| Survey::make(&config).ok())
@@ -132,7 +133,7 @@ fn damaged(why: &str) -> CliError {
     ))
 }
 
-fn cannot(directory: &Path, error: &std::io::Error) -> CliError {
+fn write_error(directory: &Path, error: &std::io::Error) -> CliError {
     CliError(format!(
         "{} can't be written ({error}); {}",
         directory.display(),

@@ -1,29 +1,29 @@
-//! `switchyard releases` and `releases allow`: what is withheld because the journal may be an old copy.
+//! `switchyard releases` and `releases allow`: releases that are withheld because the journal may be an old copy.
 
 use std::io::Write;
 use std::path::Path;
 
 use super::{AllowCommand, CliError};
-use crate::config::Place;
+use crate::config::CommandConfig;
 use base::allowed_releases::{self as allowed, AllowedRelease};
 use engine::registry::spelled;
 use journal::{Outcome, SettlementRow, WithheldRow, sqlite};
 use telemetry::disk::remedy;
 
 pub(super) fn list(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
-    let place = Place::load(file).map_err(CliError::new)?;
-    let directory = &place.data_directory;
+    let config = CommandConfig::load(file).map_err(CliError::new)?;
+    let directory = &config.data_directory;
     let withheld = sqlite::withheld(directory).map_err(CliError::new)?;
     let allowed = allowed::read(directory).map_err(CliError::new)?;
     print(&withheld, &allowed, out)
 }
 
 pub(super) fn allow(command: &AllowCommand, out: &mut dyn Write) -> Result<(), CliError> {
-    let place = Place::load(&command.file.config).map_err(CliError::new)?;
-    let directory = &place.data_directory;
+    let config = CommandConfig::load(&command.file.config).map_err(CliError::new)?;
+    let directory = &config.data_directory;
     let withheld = sqlite::withheld(directory).map_err(CliError::new)?;
     for hash in &command.hashes {
-        if !withheld.iter().any(|(row, _)| names(row, hash)) {
+        if !withheld.iter().any(|(row, _)| has_hash(row, hash)) {
             return Err(CliError(format!(
                 "no release of {hash} is withheld; write hashes as `switchyard releases` shows them, or --all"
             )));
@@ -32,15 +32,15 @@ pub(super) fn allow(command: &AllowCommand, out: &mut dyn Write) -> Result<(), C
     if withheld.is_empty() {
         return print(&withheld, &[], out);
     }
-    let chosen = withheld
+    let selected = withheld
         .iter()
         .map(|(row, _)| row)
-        .filter(|row| command.all || command.hashes.iter().any(|hash| names(row, hash)));
-    let cannot =
+        .filter(|row| command.all || command.hashes.iter().any(|hash| has_hash(row, hash)));
+    let write_error =
         |error: std::io::Error| CliError(format!("{}: {error}; {}", directory.display(), remedy(&error)));
-    let _lock = allowed::lock(directory).map_err(cannot)?;
+    let _lock = allowed::lock(directory).map_err(write_error)?;
     let mut allowed = allowed::read(directory).map_err(CliError::new)?;
-    for row in chosen {
+    for row in selected {
         if !is_allowed(row, &allowed) {
             allowed.push(AllowedRelease {
                 settlement: row.id,
@@ -48,7 +48,7 @@ pub(super) fn allow(command: &AllowCommand, out: &mut dyn Write) -> Result<(), C
             });
         }
     }
-    allowed::write(directory, &allowed).map_err(cannot)?;
+    allowed::write(directory, &allowed).map_err(write_error)?;
     print(&withheld, &allowed, out)
 }
 
@@ -87,7 +87,7 @@ fn print(
         }
         writeln!(
             out,
-            "  begun    {} (seconds since 1970)",
+            "  opened   {} (seconds since 1970)",
             row.opened_at_ms / 1_000
         )?;
         writeln!(
@@ -106,7 +106,7 @@ fn is_allowed(row: &SettlementRow, allowed: &[AllowedRelease]) -> bool {
         .any(|allowed| allowed.settlement == row.id && allowed.claim == row.claim)
 }
 
-/// What callers are told: empty where there is no transaction.
+/// The hash in callers' replies; empty where there is no transaction.
 fn hash_of(row: &SettlementRow) -> &str {
     match &row.outcome {
         Outcome::Paid(paid) => &paid.tx_id,
@@ -116,8 +116,8 @@ fn hash_of(row: &SettlementRow) -> &str {
     }
 }
 
-/// Hashes in hex are spelled in either case. In base58 the case is part of the signature.
-fn names(row: &SettlementRow, hash: &str) -> bool {
+/// Whether the hash is that of the settlement. Hex is compared without case; in base58 the case matters.
+fn has_hash(row: &SettlementRow, hash: &str) -> bool {
     let known = hash_of(row);
     !known.is_empty() && spelled(known) == spelled(hash)
 }

@@ -1,4 +1,4 @@
-//! `switchyard serve`: configuration, logs, the core, and the port last of all.
+//! `switchyard serve`: reads the configuration, sets up logging, starts the core, and opens the port last.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use crate::config::{Config, ConfigErrors};
 use engine::EngineService;
 use telemetry::log;
 
-/// How long settlements whose callers are gone may still end after the drain. What does not is resumed at the next start.
-const LAST_SETTLEMENTS: Duration = Duration::from_secs(2);
-/// Between two measurements of what is open.
-const MEASURE_EVERY: Duration = Duration::from_secs(5);
+/// How long open settlements may take to finish after the drain. The next start resumes the others.
+const SETTLEMENT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause between two updates of the metrics.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) fn serve(path: &Path) -> Result<(), CliError> {
     let config = Config::load(path).map_err(CliError::new)?;
     log::init(config.log.format, &config.log.level).map_err(CliError::new)?;
     if let Err(too_few) = open_files::raise(config.server.max_connections) {
-        tracing::warn!("{too_few}");
+        tracing::warn!("open_files_limit_too_low: {too_few}");
     }
     let runtime = tokio::runtime::Runtime::new().map_err(|error| {
         CliError(format!(
-            "no threads to run on ({error}); raise the process's limits"
+            "no threads can be started ({error}); raise the process's limits"
         ))
     })?;
     let served = runtime.block_on(run(&config));
-    // Plugin threads and the journal's end with the process.
+    // Threads of plugins and of the journal end with the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
 }
@@ -40,8 +40,8 @@ async fn run(config: &Config) -> Result<(), CliError> {
     let measured = async {
         loop {
             app.engine.measure();
-            log::report_held_back(false);
-            tokio::time::sleep(MEASURE_EVERY).await;
+            log::report_suppressed();
+            tokio::time::sleep(MEASURE_INTERVAL).await;
         }
     };
     tokio::select! {
@@ -54,20 +54,20 @@ async fn run(config: &Config) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Lets settlements end that are about to; the journal has all of them.
+/// Waits a short time for open settlements. All of them are recorded in the journal.
 async fn drain(app: &App) {
     let ended = async {
         while app.engine.undecided() > 0 || app.engine.in_delivery() > 0 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    if tokio::time::timeout(LAST_SETTLEMENTS, ended).await.is_err() {
+    if tokio::time::timeout(SETTLEMENT_TIMEOUT, ended).await.is_err() {
         tracing::warn!(
             undecided = app.engine.undecided(),
-            "stopping with open settlements; the next start resumes them"
+            "stopped_with_open_settlements: the next start resumes them"
         );
     }
     app.engine.stop();
-    log::report_held_back(true);
+    log::report_all_suppressed();
     tracing::info!("stopped");
 }

@@ -3,7 +3,7 @@ use std::path::Path;
 use clap::CommandFactory as _;
 
 use super::*;
-use crate::app::Asked;
+use crate::app::NetworkReport;
 use base::nodes::NodeState;
 use base::service::NetworkReadiness;
 use journal::sqlite::SqliteJournal;
@@ -17,7 +17,7 @@ fn stdout(command: Command) -> Result<String, String> {
 }
 
 #[test]
-fn the_command_line_is_well_formed_and_teaches() {
+fn the_command_line_is_valid_and_has_examples() {
     Cli::command().debug_assert();
     let mut help = Cli::command();
     let text = help.render_long_help().to_string();
@@ -48,10 +48,10 @@ fn the_command_line_is_well_formed_and_teaches() {
 }
 
 #[test]
-fn a_key_is_hashed_as_the_door_hashes_it() {
+fn a_key_is_hashed_as_the_http_api_hashes_it() {
     let hashed = |text: &str| {
         let mut out = Vec::new();
-        key::hash(text.as_bytes(), &mut out)
+        key_hash::hash(text.as_bytes(), &mut out)
             .map(|()| String::from_utf8(out).unwrap())
             .map_err(|e| e.to_string())
     };
@@ -73,7 +73,7 @@ fn a_key_is_hashed_as_the_door_hashes_it() {
 }
 
 #[test]
-fn check_tells_everything_that_is_wrong_before_anything_runs() {
+fn check_reports_all_errors_before_anything_runs() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("switchyard.toml");
     std::fs::create_dir(folder.path().join("plugins")).unwrap();
@@ -98,7 +98,7 @@ fn check_tells_everything_that_is_wrong_before_anything_runs() {
             && line.contains("none.key does not exist; write the path")),
         "{error}"
     );
-    // A mistake in the file comes first, as the help says: nothing else is known of a file that can't be read.
+    // Errors of the file come first, as the help says: nothing else can be checked before the file is valid.
     let also = format!("{text}[server]\nlisten = \"nowhere\"\nbase_pat = \"/\"\n");
     std::fs::write(&file, also).unwrap();
     let error = stdout(Command::Check(CheckCommand {
@@ -112,7 +112,7 @@ fn check_tells_everything_that_is_wrong_before_anything_runs() {
     );
     let mut help = Cli::command();
     let help = help.find_subcommand_mut("check").unwrap().render_long_help();
-    assert!(help.to_string().contains("Once the file can be\nread"), "{help}");
+    assert!(help.to_string().contains("Once the file is\nvalid"), "{help}");
     let error = stdout(Command::Serve(ConfigFile {
         config: folder.path().join("other.toml"),
     }))
@@ -123,8 +123,8 @@ fn check_tells_everything_that_is_wrong_before_anything_runs() {
 }
 
 #[test]
-fn what_a_driver_warns_of_is_printed_and_stops_nothing() {
-    let network = NetworkReadiness {
+fn warnings_of_a_driver_are_printed_and_are_no_errors() {
+    let readiness = NetworkReadiness {
         network: "eip155:1".into(),
         ready: true,
         why_not: None,
@@ -132,38 +132,38 @@ fn what_a_driver_warns_of_is_printed_and_stops_nothing() {
         alarms: Vec::new(),
         schemes: Vec::new(),
     };
-    let asked = Asked {
-        network,
+    let report = NetworkReport {
+        readiness,
         nodes: vec![node("one.example", None)],
         unfunded: Vec::new(),
     };
     let mut out = Vec::new();
-    assert!(check::print_answers(std::slice::from_ref(&asked), &mut out).unwrap());
+    assert!(check::print_reports(std::slice::from_ref(&report), &mut out).unwrap());
     let text = String::from_utf8(out).unwrap();
     assert!(
         text.contains("  eip155:1  ready\n    warning: finality = 2 is too small\n"),
         "{text}"
     );
-    let printed = |asked: Asked| {
+    let printed = |report: NetworkReport| {
         let mut out = Vec::new();
-        let good = check::print_answers(&[asked], &mut out).unwrap();
-        (good, String::from_utf8(out).unwrap())
+        let ready = check::print_reports(&[report], &mut out).unwrap();
+        (ready, String::from_utf8(out).unwrap())
     };
     let trouble = "reports chain id 0x89, and this network is 1";
-    let (good, text) = printed(Asked {
+    let (ready, text) = printed(NetworkReport {
         nodes: vec![node("one.example", None), node("two.example", Some(trouble))],
-        ..asked.clone()
+        ..report.clone()
     });
-    assert!(!good, "the payment after the first node's end would be refused");
+    assert!(!ready, "the payment after the first node's end would be refused");
     assert!(
         text.contains(&format!("    node two.example  NOT USED: {trouble}; correct it")),
         "{text}"
     );
-    let (good, text) = printed(Asked {
+    let (ready, text) = printed(NetworkReport {
         unfunded: vec!["0xAb".to_owned()],
-        ..asked
+        ..report
     });
-    assert!(!good && text.contains("signer 0xAb  CAN'T PAY"), "{text}");
+    assert!(!ready && text.contains("signer 0xAb  CAN'T PAY"), "{text}");
 }
 
 fn node(host: &str, trouble: Option<&str>) -> NodeState {
@@ -173,8 +173,8 @@ fn node(host: &str, trouble: Option<&str>) -> NodeState {
     }
 }
 
-/// A configuration whose variables are not set, and with a file that is missing: as an operator's shell has it at night.
-fn elsewhere(folder: &Path) -> ConfigFile {
+/// A configuration with variables that are not set and a file that is missing, as in an operator's shell.
+fn unset_variables(folder: &Path) -> ConfigFile {
     let file = folder.join("switchyard.toml");
     let text = "[keys.hot]\nenv = \"SWITCHYARD_TEST_KEY_THAT_IS_NOT_SET\"\n[networks.\"eip155:1\"]\n\
                 rpc = [\"https://node.example/${SWITCHYARD_TEST_VARIABLE_THAT_IS_NOT_SET}\"]\nsigners = [\"hot\"]\n\
@@ -193,38 +193,38 @@ fn pausing_needs_no_variables_of_nodes_and_keys() {
                 scheme: None,
             },
             reason: "hacked".to_owned(),
-            file: elsewhere(folder.path()),
+            file: unset_variables(folder.path()),
         }))
     };
-    let told = pause("eip155:1").unwrap();
-    assert!(told.contains("every scheme on eip155:1"), "{told}");
-    let told = pause("eip155:2").unwrap_err();
+    let output = pause("eip155:1").unwrap();
+    assert!(output.contains("every scheme on eip155:1"), "{output}");
+    let output = pause("eip155:2").unwrap_err();
     assert!(
-        told.contains("write one of eip155:1"),
-        "a pause of nothing: {told}"
+        output.contains("write one of eip155:1"),
+        "a pause of nothing: {output}"
     );
-    let told = stdout(Command::Paused(elsewhere(folder.path()))).unwrap();
-    assert!(told.contains("every scheme on eip155:1"), "{told}");
+    let output = stdout(Command::Paused(unset_variables(folder.path()))).unwrap();
+    assert!(output.contains("every scheme on eip155:1"), "{output}");
     let releases = Command::Releases(ReleasesCommand {
         command: None,
-        file: elsewhere(folder.path()),
+        file: unset_variables(folder.path()),
     });
     assert_eq!(stdout(releases).unwrap(), "no release is withheld\n");
-    let told = stdout(Command::Resume(ResumeCommand {
+    let output = stdout(Command::Resume(ResumeCommand {
         kinds: Kinds {
             network: None,
             scheme: None,
         },
-        file: elsewhere(folder.path()),
+        file: unset_variables(folder.path()),
     }))
     .unwrap();
-    assert_eq!(told, "nothing is paused\n");
+    assert_eq!(output, "nothing is paused\n");
 }
 
 #[tokio::test]
-async fn t155_a_hash_in_base58_is_found_in_its_own_case_alone_and_one_in_hex_in_any() {
+async fn t155_base58_hashes_are_compared_with_case_and_hex_hashes_without() {
     let folder = tempfile::tempdir().unwrap();
-    let file = elsewhere(folder.path());
+    let file = unset_variables(folder.path());
     let journal = SqliteJournal::open(&folder.path().join("data")).unwrap();
     let solana = "5VERv8NMvzbJMEkV8xnrLkEaWRtSz9CosKDYjCJjBRnbJLgp8uirBgmQpjKhoR4tjF3ZpRzrFmBV6UjKdiSZkQUW";
     for (id, claim, tx) in [(1, "a", "0xAbCd"), (3, "b", solana)] {
@@ -256,17 +256,17 @@ async fn t155_a_hash_in_base58_is_found_in_its_own_case_alone_and_one_in_hex_in_
     };
     let error = allow(&solana.to_ascii_lowercase()).unwrap_err();
     assert!(error.contains("is withheld; write hashes as"), "{error}");
-    let told = allow(solana).unwrap();
+    let output = allow(solana).unwrap();
     assert!(
-        told.contains("payer    7EcDhSYGxXyscszYEp35KHN8vvw3svAuLKTzXwCFLtV"),
-        "{told}"
+        output.contains("payer    7EcDhSYGxXyscszYEp35KHN8vvw3svAuLKTzXwCFLtV"),
+        "{output}"
     );
-    assert!(told.contains(&format!("{solana}  allowed")), "{told}");
+    assert!(output.contains(&format!("{solana}  allowed")), "{output}");
     assert!(allow("0xABCD").unwrap().contains("0xAbCd  allowed"));
 }
 
 #[tokio::test]
-async fn withheld_releases_are_listed_and_allowed_beside_a_running_process() {
+async fn withheld_releases_are_listed_and_allowed_while_a_process_runs() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("switchyard.toml");
     let text = "[keys.hot]\nfile = \"none.key\"\n[networks.\"eip155:1\"]\nrpc = [\"http://127.0.0.1:1\"]\n\
@@ -306,25 +306,25 @@ async fn withheld_releases_are_listed_and_allowed_beside_a_running_process() {
         at_ms: 1_700_000_000_000,
     };
     journal.commit(vec![withheld]).await.unwrap();
-    let told = list().unwrap();
+    let output = list().unwrap();
     for part in [
         "0xAb1  withheld\n  network  eip155:84532\n  payer    0xb\n  amount   not known yet",
         "0xAb3  withheld\n",
         "since    1700000000 (seconds since 1970): an old copy",
     ] {
-        assert!(told.contains(part), "{part} in {told}");
+        assert!(output.contains(part), "{part} in {output}");
     }
     let error = allow(&["0xab1", "0xcd"], false).unwrap_err();
     assert!(error.contains("no release of 0xcd is withheld"), "{error}");
     assert!(!list().unwrap().contains("allowed"), "all or none");
-    let told = allow(&["0xab1"], false).unwrap();
+    let output = allow(&["0xab1"], false).unwrap();
     assert!(
-        told.contains("0xAb1  allowed, within a second or at the next start")
-            && told.contains("0xAb3  withheld"),
-        "{told}"
+        output.contains("0xAb1  allowed, within a second or at the next start")
+            && output.contains("0xAb3  withheld"),
+        "{output}"
     );
-    let told = allow(&[], true).unwrap();
-    assert!(told.contains("0xAb3  allowed"), "{told}");
+    let output = allow(&[], true).unwrap();
+    assert!(output.contains("0xAb3  allowed"), "{output}");
     let allowed = base::allowed_releases::read(&data).unwrap();
     assert_eq!(
         allowed

@@ -31,7 +31,7 @@ max_cost_per_day = { "eip155:8453" = "5000000000000000" }
 level = "info"
 "#;
 
-/// What is replaced, and by what; the line to blame, by a part of it; the key; what the message says.
+/// The text that is replaced and its replacement; a part of the line of the error; the key; a part of the message.
 type Row = (
     &'static str,
     &'static str,
@@ -134,7 +134,7 @@ fn broken(row: &Row) -> String {
     let (from, to, ..) = *row;
     assert!(GOOD.contains(from), "{from:?} is not in the good configuration");
     let text = GOOD.replace(from, to);
-    // The one that contradicts the nodes, which are only wrong with it.
+    // Contradicts the nodes, which are valid without it.
     if row.3.ends_with("second_source_above") {
         return text.replace(
             "signers =",
@@ -145,7 +145,7 @@ fn broken(row: &Row) -> String {
 }
 
 #[test]
-fn each_of_the_broken_configurations_is_one_error_with_its_place_and_what_to_write() {
+fn each_broken_configuration_is_one_error_with_its_line_and_what_to_write() {
     Config::parse("c.toml", Path::new("/etc"), GOOD, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
     let rows: Vec<&Row> = SERVER.iter().chain(KEYS).chain(NETWORKS).collect();
     assert!(rows.len() >= 40, "{}", rows.len());
@@ -153,15 +153,15 @@ fn each_of_the_broken_configurations_is_one_error_with_its_place_and_what_to_wri
     for row in rows {
         let (_, to, blamed, key, says) = *row;
         let text = broken(row);
-        let told = match Config::parse("c.toml", Path::new("/etc"), &text, &|_| None) {
+        let errors = match Config::parse("c.toml", Path::new("/etc"), &text, &|_| None) {
             Ok(_) => {
                 wrong.push(format!("{to:?} is accepted"));
                 continue;
             }
             Err(errors) => errors,
         };
-        let [error] = told.0.as_slice() else {
-            wrong.push(format!("{to:?} is not one error:\n{told}"));
+        let [error] = errors.0.as_slice() else {
+            wrong.push(format!("{to:?} is not one error:\n{errors}"));
             continue;
         };
         let line = error

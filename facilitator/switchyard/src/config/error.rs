@@ -1,21 +1,23 @@
-//! What is wrong with a configuration: file, line, key, and what to write instead.
+//! Errors of a configuration: file, line, key, and what to write instead.
+//!
+//! `Display` of [`ConfigError`] is our own: its parts are optional, which an attribute of `thiserror` can't express.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::reader::join;
 
-/// One thing to correct.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One error of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
     pub file: String,
-    /// From 1; 0 where no line is to blame (a file that can't be read).
+    /// From 1; 0 where the error has no line (a file that can't be read).
     pub line: usize,
-    /// From 1, in characters; 0 where the key says enough.
+    /// From 1, in characters; 0 where the key is enough.
     pub column: usize,
     /// Dotted path of the key; empty for syntax errors.
     pub key: String,
-    /// What is wrong and what to write instead. Never quotes a value that came from the environment.
+    /// What is wrong and what to write instead. Never contains a value from the environment.
     pub message: String,
 }
 
@@ -35,25 +37,12 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Everything that was found wrong, in the order of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// All errors of a configuration, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, error) in self.0.iter().enumerate() {
-            if n > 0 {
-                f.write_str("\n")?;
-            }
-            error.fmt(f)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
-
-/// Remembers where each key was written, for checks that come later (a plugin's own configuration, a key's file).
+/// The line of each key, for later checks (a plugin's own configuration, a key's file).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Source {
     pub file: String,
@@ -61,16 +50,17 @@ pub struct Source {
 }
 
 impl Source {
-    /// An error at `key` (a dotted path such as `plugin.evm.config.gas`), or at its nearest parent that was written.
+    /// Makes an error at `key` (a dotted path such as `plugin.evm.config.gas`), with the line of its nearest parent in the
+    /// file.
     #[must_use]
     pub fn error(&self, key: &str, message: impl Into<String>) -> ConfigError {
-        let mut place = key;
+        let mut path = key;
         let line = loop {
-            if let Some(line) = self.lines.get(place) {
+            if let Some(line) = self.lines.get(path) {
                 break *line;
             }
-            match place.rfind(['.', '[']) {
-                Some(end) => place = place.get(..end).unwrap_or_default(),
+            match path.rfind(['.', '[']) {
+                Some(end) => path = path.get(..end).unwrap_or_default(),
                 None => break 0,
             }
         };
@@ -83,10 +73,10 @@ impl Source {
         }
     }
 
-    /// An error inside the value of a key: `place` has the names and indices that lead to it.
+    /// Makes an error inside the value of a key. `path`: the names and indices that lead to it.
     #[must_use]
-    pub fn error_below(&self, key: &str, place: &[String], message: impl Into<String>) -> ConfigError {
-        let path = place.iter().fold(key.to_owned(), |path, name| {
+    pub fn error_below(&self, key: &str, path: &[String], message: impl Into<String>) -> ConfigError {
+        let path = path.iter().fold(key.to_owned(), |path, name| {
             if !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()) {
                 format!("{path}[{name}]")
             } else {

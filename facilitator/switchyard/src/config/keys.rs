@@ -1,24 +1,24 @@
-//! The one table of configuration keys: the reader takes its defaults and its list of known names from here, and the
-//! handbook's reference is written from it.
+//! The table of all configuration keys. The reader takes defaults and known names from it, and the handbook's reference is
+//! generated from it.
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// `server`; `networks.*` stands for `[networks."…"]`, `tenants[]` for `[[tenants]]`.
+    /// For instance `server`. `networks.*` stands for `[networks."…"]`, `tenants[]` for `[[tenants]]`.
     pub section: &'static str,
     pub name: &'static str,
-    /// For people: type, unit and range.
+    /// Type, unit and range, for people.
     pub kind: &'static str,
     pub presence: Presence,
     pub description: &'static str,
 }
 
-/// What happens without the key.
+/// What applies without the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// The configuration is refused.
     Required,
-    /// The description says what holds then.
+    /// Nothing; the description says more.
     Optional,
     /// This TOML value.
     Default(&'static str),
@@ -42,14 +42,14 @@ const fn key(
     }
 }
 
-/// Every section with what it is for, in the order of the handbook.
+/// Every section and its purpose, in the order of the handbook.
 pub const SECTIONS: &[(&str, &str)] = &[
     ("server", "The HTTP service."),
-    ("data", "What the process keeps on disk."),
-    ("plugins", "Where plugin files lie."),
+    ("data", "Data that the process keeps on disk."),
+    ("plugins", "Where plugin files are."),
     (
         "keys.*",
-        "A signing key. The name after `keys.` is what networks call it.",
+        "A signing key. Networks refer to it by the name after `keys.`.",
     ),
     (
         "networks.*",
@@ -73,49 +73,49 @@ pub const SECTIONS: &[(&str, &str)] = &[
 /// Every key.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
-    key("server", "listen", "address:port", D("\"127.0.0.1:4020\""), "Where to listen. Port 0 takes a free one, which the log names."),
-    key("server", "base_path", "path", D("\"\""), "Everything is served below it, for instance \"/x402\"."),
-    key("server", "settle_wait_seconds", "seconds, 1 to 85", D("25"), "How long a settle waits for the chain before it answers `settlement_pending`. A caller can ask for another wait with the header `Prefer`."),
-    key("server", "verify_wait_seconds", "seconds, 1 to 85", D("10"), "How long a verify may take before it answers `unexpected_verify_error`."),
+    key("server", "listen", "address:port", D("\"127.0.0.1:4020\""), "Where to listen. Port 0 selects a free port, which the log names."),
+    key("server", "base_path", "path", D("\"\""), "Prefix of all paths, for instance \"/x402\"."),
+    key("server", "settle_wait_seconds", "seconds, 1 to 85", D("25"), "How long a settle waits for the chain before it replies `settlement_pending`. A caller can request another wait with the header `Prefer`."),
+    key("server", "verify_wait_seconds", "seconds, 1 to 85", D("10"), "How long a verify may take before it replies `unexpected_verify_error`."),
     key("server", "body_limit_bytes", "bytes, 1024 to 16777216", D("1048576"), "Largest request body."),
     key("server", "body_read_seconds", "seconds, 1 to 60", D("10"), "How long a caller may take to send its body."),
-    key("server", "max_concurrent_requests", "1 to 100000", D("1024"), "Requests inside at once for each network and endpoint, and as many whose body is still arriving; further ones get 503 with `Retry-After`."),
+    key("server", "max_concurrent_requests", "1 to 100000", D("1024"), "Requests processed at once for each network and endpoint, and as many whose body is not received yet; further ones get 503 with `Retry-After`."),
     key("server", "max_connections", "1 to 100000", D("8192"), "Open connections; further ones wait in the kernel's queue."),
-    key("server", "drain_seconds", "seconds, 0 to 600", D("30"), "How long requests may finish after SIGTERM, SIGINT or SIGHUP. What is journaled by then is resumed at the next start."),
-    key("server", "legacy0", "true or false", D("true"), "Accept the oldest README's bodies with `paymentHeader`."),
+    key("server", "drain_seconds", "seconds, 0 to 600", D("30"), "How long requests may take to finish after SIGTERM, SIGINT or SIGHUP. The next start resumes what is recorded in the journal by then."),
+    key("server", "legacy0", "true or false", D("true"), "Accept the bodies with `paymentHeader` of the oldest README."),
     key("server", "cors_origins", "list of origins, or [\"*\"]", D("[\"*\"]"), "Web pages whose scripts may read `/supported` and `/health`, for instance [\"https://shop.example\"]; `[]` for none."),
     key("server", "cors_payments", "true or false", D("false"), "Let scripts of these pages also send `POST /verify` and `POST /settle`."),
     key("server", "trusted_proxies", "list of addresses or address/bits", D("[]"), "Peers whose `X-Forwarded-For` names the caller for address limits."),
-    key("data", "directory", "path", D("\"switchyard-data\""), "Where the journal lives; a relative path starts at the configuration file's folder."),
-    key("plugins", "directory", "path", D("\"plugins\""), "Where plugin files lie; a relative path starts at the configuration file's folder."),
+    key("data", "directory", "path", D("\"switchyard-data\""), "Where the journal is; a relative path starts at the configuration file's folder."),
+    key("plugins", "directory", "path", D("\"plugins\""), "Where plugin files are; a relative path starts at the configuration file's folder."),
     key("plugins", "dev", "true or false", D("false"), "Load plugin files without `sha256`. For development only."),
     key("keys.*", "env", "name of a variable", Optional, "The environment variable that holds the private key: 64 hex digits, with or without 0x; for ed25519 the seed in hex, the pair in base58 as wallets export it, or a JSON array of 64 numbers. Either this or `file`."),
     key("keys.*", "file", "path", Optional, "The file that holds the private key, in the same forms. Only its owner may read it (mode 0600). Either this or `env`."),
-    key("keys.*", "suite", "\"secp256k1\" or \"ed25519\"", D("\"secp256k1\""), "The kind of key; `switchyard check` says which one a network's driver signs with."),
+    key("keys.*", "suite", "\"secp256k1\" or \"ed25519\"", D("\"secp256k1\""), "The kind of key; `switchyard check` tells which one a network's driver uses."),
     key("networks.*", "rpc", "list of URLs", Required, "JSON-RPC nodes in order of preference; a later one takes over when an earlier one fails."),
     key("networks.*", "signers", "list of key names", Required, "Keys that send and pay for transactions; each is a lane of its own."),
     key("networks.*", "max_cost", "atomic units of the native currency, a decimal string", Required, "The most that one transaction may cost; a settlement that would cost more is refused before it is sent. At least 1000."),
     key("networks.*", "max_cost_per_day", "atomic units of the native currency, a decimal string", Optional, "The most that all transactions of a day (UTC) may cost; further settlements are refused until the next. At least `max_cost`. Without it there is no such limit."),
     key("networks.*", "max_cost_per_day_per_signer", "atomic units of the native currency, a decimal string", Optional, "The most that the transactions of each signer may cost in a day (UTC); further settlements go to another signer or are refused. At least `max_cost`."),
     key("networks.*", "second_source_above", "table of asset = atomic units, decimal strings", D("{}"), "From this amount of an asset on, a payment is decided only when two nodes of `rpc` show the same transaction in the same block. Needs two nodes of different addresses."),
-    key("networks.*", "retained_signers", "list of key names", D("[]"), "Former signers: not advertised and not chosen any more, still good for payments that name them. The process does not start without a signer that is still needed."),
-    key("networks.*", "confirmations", "blocks, 1 to 10000", D("1"), "Depth (1 is the head block) at which a payment counts as landed and is answered."),
+    key("networks.*", "retained_signers", "list of key names", D("[]"), "Former signers: no longer advertised or selected, but still used for payments that name them. The process does not start without a signer that is still needed."),
+    key("networks.*", "confirmations", "blocks, 1 to 10000", D("1"), "Depth (1 is the head block) at which a payment counts as landed and its caller gets the reply."),
     key("networks.*", "finality", "blocks, 1 to 100000", D("64"), "Depth at which a transaction counts as irreversible; at least `confirmations`. 1 needs `single_block_finality`."),
-    key("networks.*", "single_block_finality", "true or false", D("false"), "Accept `finality = 1`: the head block counts as irreversible. Only for chains that never replace a block and whose nodes answer as one, such as a development chain: otherwise a payment can be sent twice, or be called failed although it landed."),
-    key("networks.*", "poll_interval_ms", "milliseconds, 50 to 60000", D("1000"), "How often open transactions are looked up, all in one call."),
+    key("networks.*", "single_block_finality", "true or false", D("false"), "Accept `finality = 1`: the head block counts as irreversible. Only for chains that never replace a block and whose nodes always agree, such as a development chain: otherwise a payment can be sent twice, or be reported as failed although it landed."),
+    key("networks.*", "poll_interval_ms", "milliseconds, 50 to 60000", D("1000"), "How often open transactions are polled, all in one call."),
     key("networks.*", "stuck_after_seconds", "seconds, 1 to 3600", D("30"), "A transaction that has not landed by then is sent again with a higher bid."),
-    key("networks.*", "max_in_flight", "1 to 1000", D("16"), "Transactions of one signer sent and not yet landed."),
+    key("networks.*", "max_in_flight", "1 to 1000", D("16"), "Transactions of one signer that are sent and not yet landed."),
     key("networks.*", "lane_queue", "1 to 100000", D("256"), "Settlements that may wait for one signer; further ones get 503."),
-    key("networks.*", "assets", "list of assets", D("[]"), "Assets accepted beside those the chain's driver knows: contract addresses on EVM networks, mints in base58 on Solana. No symbols."),
-    key("networks.*", "allow_any_asset", "true or false", D("false"), "Accept every asset. Hostile tokens then cost gas: read the handbook first."),
+    key("networks.*", "assets", "list of assets", D("[]"), "Assets accepted in addition to those that the chain's driver knows: contract addresses on EVM networks, mints in base58 on Solana. No symbols."),
+    key("networks.*", "allow_any_asset", "true or false", D("false"), "Accept every asset. Hostile tokens can then waste gas: read the handbook first."),
     key("networks.*", "rpc_timeout_ms", "milliseconds, 50 to 60000", D("5000"), "How long one call to a node may take."),
-    key("networks.*", "v1_name", "name", Optional, "The network's plain name in protocol v1; the known ones need no line."),
+    key("networks.*", "v1_name", "name", Optional, "The network's plain name in protocol v1; known networks need no line."),
     key("networks.*", "options", "table", D("{}"), "The chain driver's own options."),
     key("plugin.*", "file", "file name", Required, "The plugin's file, in `plugins.directory`."),
     key("plugin.*", "sha256", "64 hex digits", Optional, "The file's SHA-256, as `switchyard plugin inspect` prints it. Required unless `plugins.dev`."),
     key("plugin.*", "networks", "list of CAIP-2 ids", Optional, "Networks it serves; without it, all configured ones of its families."),
     key("plugin.*", "config", "table", D("{}"), "The plugin's own configuration, checked against its manifest."),
-    key("tenants[]", "name", "name", Required, "Who it is, in logs and in the record of each payment. Never reuse one for somebody else."),
+    key("tenants[]", "name", "name", Required, "The tenant's name, in logs and in the record of each payment. Never reuse it for another tenant."),
     key("tenants[]", "key_sha256", "64 hex digits, or a list of them", Required, "SHA-256 of the API key, as `switchyard key hash` prints it; two during a change of keys."),
     key("tenants[]", "scopes", "list of \"verify\", \"settle\", \"supported\"", D("[\"verify\", \"settle\", \"supported\"]"), "The paths this tenant may use; at least one."),
     key("tenants[]", "requests_per_minute", "0 to 10000000", Optional, "Instead of `limits.tenant_requests_per_minute`."),
@@ -127,10 +127,10 @@ pub const KEYS: &[Key] = &[
     key("limits", "tenant_requests_per_minute", "0 to 10000000", D("60000"), "Requests per minute of one tenant."),
     key("limits", "tenant_burst", "1 to 1000000", D("5000"), "Requests that one tenant may send at once."),
     key("log", "format", "\"human\" or \"json\"", D("\"human\""), "One line for people, or one JSON object per line."),
-    key("log", "level", "level or directives", D("\"info\""), "error, warn, info, debug or trace, or a list with `target=level` pairs. The variable SWITCHYARD_LOG wins over it."),
+    key("log", "level", "level or directives", D("\"info\""), "error, warn, info, debug or trace, or a list with `target=level` pairs. The variable SWITCHYARD_LOG overrides it."),
 ];
 
-/// The reference as Markdown, one table per section.
+/// Returns the reference as Markdown, one table per section.
 #[must_use]
 pub fn markdown() -> String {
     let mut out = String::new();

@@ -1,7 +1,7 @@
-//! The configuration: one TOML file, read once, as plain data.
+//! The configuration: one TOML file, read once into plain data.
 //!
-//! Everything that can be checked without touching the network, keys or plugin files is checked here, all errors at
-//! once, each with file, line, key and what to write instead. Later checks report through [`Config::source`].
+//! Everything that can be checked without network, keys and plugin files is checked here. All errors are reported at once,
+//! each with file, line, key and what to write instead. Later checks make their errors with [`Config::source`].
 
 #[cfg(test)]
 mod broken_tests;
@@ -12,7 +12,6 @@ mod node;
 mod reader;
 mod substitute;
 mod syntax;
-mod tenants;
 #[cfg(test)]
 mod tests;
 
@@ -32,11 +31,11 @@ use host::custody::KeySource;
 use host::rpc::SecretUrl;
 use telemetry::log;
 
-/// A checked configuration. Keys' meanings and defaults: [`keys::KEYS`].
+/// A checked configuration. [`keys::KEYS`] documents its keys and their defaults.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub server: Server,
-    /// Where the journal lives.
+    /// The directory of the journal.
     pub data_directory: PathBuf,
     pub plugins: Plugins,
     /// By name.
@@ -48,7 +47,7 @@ pub struct Config {
     pub tenants: Vec<Tenant>,
     pub limits: Limits,
     pub log: Log,
-    /// v1 names, with those of the configured networks.
+    /// v1 names, including those of the configured networks.
     pub names: NetworkNames,
     pub source: Source,
 }
@@ -60,7 +59,7 @@ pub struct Plugins {
     pub dev: bool,
 }
 
-/// `[keys.NAME]`: where a private key is, never the key.
+/// `[keys.NAME]`: the location of a private key, never the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     pub source: KeySource,
@@ -74,7 +73,7 @@ pub struct Network {
     pub id: String,
     /// In order of preference; at least one.
     pub rpc: Vec<SecretUrl>,
-    /// Names of keys, at least one; each is in [`Config::keys`].
+    /// Names of keys in [`Config::keys`], at least one.
     pub signers: Vec<String>,
     /// Names of keys, none of them in `signers`.
     pub retained_signers: Vec<String>,
@@ -86,26 +85,26 @@ pub struct Network {
     pub stuck_after: Duration,
     pub max_in_flight: u32,
     pub lane_queue: u32,
-    /// Most that one transaction may cost, native atomic units.
+    /// The most that one transaction may cost, in native atomic units.
     pub max_cost: Amount,
-    /// Most that all transactions of a day (UTC) may cost, native atomic units.
+    /// The most that all transactions of a day (UTC) may cost, in native atomic units.
     pub max_cost_per_day: Option<Amount>,
-    /// Most that the transactions of each signer may cost in a day (UTC), native atomic units.
+    /// The most that the transactions of one signer may cost in a day (UTC), in native atomic units.
     pub max_cost_per_day_per_signer: Option<Amount>,
-    /// By asset as written, its atomic units: payments from this amount on need two nodes' word.
+    /// By asset as written, in its atomic units: payments of at least this amount need two nodes that agree.
     pub second_source_above: BTreeMap<String, Amount>,
     pub assets: Assets,
     pub rpc_timeout: Duration,
     /// The plain name in protocol v1, configured or known.
     pub v1_name: Option<String>,
-    /// An object: the driver's own.
+    /// The driver's own options, an object.
     pub options: Value,
 }
 
 /// Which assets a network accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Assets {
-    /// Those the driver knows, and these.
+    /// The assets that the driver knows, and these.
     KnownAnd(Vec<String>),
     Any,
 }
@@ -118,25 +117,25 @@ pub struct PluginInstance {
     pub file: PathBuf,
     /// `None` only with [`Plugins::dev`].
     pub sha256: Option<[u8; 32]>,
-    /// CAIP-2; `None`: every configured network of its families.
+    /// CAIP-2 ids; `None`: every configured network of its families.
     pub networks: Option<Vec<String>>,
-    /// An object, to be checked against the manifest's schema.
+    /// An object, not checked against the manifest's schema yet.
     pub config: Value,
 }
 
 /// `[[tenants]]`.
 #[derive(Debug, Clone)]
 pub struct Tenant {
-    /// What the HTTP API needs of it.
+    /// The part that the HTTP API uses.
     pub access: http_api::Tenant,
-    /// By CAIP-2 id: most that transactions on its behalf may cost in a day (UTC), native atomic units.
+    /// By CAIP-2 id: the most that this tenant's transactions may cost in a day (UTC), in native atomic units.
     pub max_cost_per_day: BTreeMap<String, Amount>,
 }
 
 /// `[limits]`.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Of callers without an API key.
+    /// The rate of callers without an API key.
     pub address: Rate,
 }
 
@@ -147,25 +146,28 @@ pub struct Log {
     pub level: String,
 }
 
-/// What commands for a running process need of a configuration: where its data lie and which networks there are. Read
-/// without looking at anything else, so that a pause works where the variables of keys and nodes are not set.
+/// The part of a configuration that commands for a running process use: the data directory and the networks. Nothing else
+/// is read, so that a pause works where the variables of keys and nodes are not set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct CommandConfig {
     pub data_directory: PathBuf,
-    /// CAIP-2 ids as written.
+    /// CAIP-2 ids, as written.
     pub networks: Vec<String>,
 }
 
-impl Place {
-    /// Reads a file; only what is named here is checked.
+impl CommandConfig {
+    /// Reads a file and checks only these parts.
+    ///
+    /// # Errors
+    /// When the file can't be read or these parts are wrong.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
         let (shown, text) = read(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        build::place(&shown, folder, &text, &|name| std::env::var(name).ok())
+        build::build_for_commands(&shown, folder, &text, &|name| std::env::var(name).ok())
     }
 }
 
-/// A file's name for errors, and its text.
+/// Returns a file's name for errors, and its text.
 fn read(path: &Path) -> Result<(String, String), ConfigErrors> {
     let shown = path.display().to_string();
     match std::fs::read_to_string(path) {
@@ -192,7 +194,7 @@ fn read(path: &Path) -> Result<(String, String), ConfigErrors> {
 }
 
 impl Config {
-    /// What the HTTP API needs of it.
+    /// The settings of the HTTP API.
     #[must_use]
     pub fn http(&self) -> Settings {
         Settings {
@@ -205,13 +207,19 @@ impl Config {
     }
 
     /// Reads and checks a file, with the process's environment.
+    ///
+    /// # Errors
+    /// All errors of the file.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
         let (shown, text) = read(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::parse(&shown, folder, &text, &|name| std::env::var(name).ok())
     }
 
-    /// Checks a text. `file` is the name in errors; relative paths start at `folder`.
+    /// Checks a text. `file`: its name in errors. `folder`: where relative paths start.
+    ///
+    /// # Errors
+    /// All errors of the text.
     pub fn parse(
         file: &str,
         folder: &Path,

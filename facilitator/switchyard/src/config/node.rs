@@ -1,4 +1,4 @@
-//! One value of the document: its type, its range, and an error that says what to write instead.
+//! One value of the document: reads it with a type and a range, or records an error that says what to write instead.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -18,6 +18,7 @@ pub(super) struct Node<'n, 'd> {
 }
 
 impl<'d> Node<'_, 'd> {
+    /// Records an error. Always `None`.
     pub(super) fn fail<T>(&self, message: impl Into<String>) -> Option<T> {
         self.reader.fail(self.line, &self.path, message);
         None
@@ -38,7 +39,7 @@ impl<'d> Node<'_, 'd> {
         }
     }
 
-    /// The string as written, for error messages: a value from the environment is never shown.
+    /// The string as written, for error messages. It does not contain values of the environment.
     pub(super) fn as_written(&self) -> &str {
         match self.value {
             DeValue::String(text) => text,
@@ -46,6 +47,7 @@ impl<'d> Node<'_, 'd> {
         }
     }
 
+    /// A string that `parse` accepts.
     pub(super) fn parsed<T>(&self, parse: impl FnOnce(&str) -> Option<T>, wanted: &str) -> Option<T> {
         let text = self.text()?;
         match parse(&text) {
@@ -54,7 +56,7 @@ impl<'d> Node<'_, 'd> {
         }
     }
 
-    /// The same where people paste secrets by mistake: the error does not repeat the value.
+    /// Like [`Node::parsed`], where people paste secrets by mistake: the error does not repeat the value.
     pub(super) fn parsed_unseen<T>(&self, parse: impl FnOnce(&str) -> Option<T>, wanted: &str) -> Option<T> {
         let text = self.text()?;
         match parse(&text) {
@@ -79,6 +81,7 @@ impl<'d> Node<'_, 'd> {
         }
     }
 
+    /// A boolean, also from a string made of variables.
     pub(super) fn boolean(&self) -> Option<bool> {
         match self.value {
             DeValue::Boolean(value) => Some(*value),
@@ -91,7 +94,7 @@ impl<'d> Node<'_, 'd> {
         }
     }
 
-    /// Every element read; `None` when one failed, after all were tried.
+    /// Reads every element. `None` when one failed, after all were tried.
     pub(super) fn list<T>(&self, read: impl Fn(&Node<'_, 'd>) -> Option<T>) -> Option<Vec<T>> {
         let DeValue::Array(items) = self.value else {
             return self.wrong_type("a list in [ ]");
@@ -111,7 +114,7 @@ impl<'d> Node<'_, 'd> {
         read.into_iter().collect()
     }
 
-    /// A list, or a single value that stands for a list of one.
+    /// A list, or a single value instead of a list of one.
     pub(super) fn list_or_one<T>(&self, read: impl Fn(&Node<'_, 'd>) -> Option<T>) -> Option<Vec<T>> {
         match self.value {
             DeValue::Array(_) => self.list(read),
@@ -119,7 +122,7 @@ impl<'d> Node<'_, 'd> {
         }
     }
 
-    /// A table, each value read with its name; `None` when one failed, after all were tried.
+    /// Reads every value of a table with its name. `None` when one failed, after all were tried.
     pub(super) fn table<T>(
         &self,
         read: impl Fn(&str, &Node<'_, 'd>) -> Option<T>,
@@ -142,7 +145,7 @@ impl<'d> Node<'_, 'd> {
         read.into_iter().collect()
     }
 
-    /// Any value as JSON, variables replaced.
+    /// Any value as JSON, with variables replaced.
     pub(super) fn json(&self) -> Option<Value> {
         match self.value {
             DeValue::String(_) => self.text().map(Value::String),
@@ -175,6 +178,7 @@ impl<'d> Node<'_, 'd> {
         }
     }
 
+    /// A table as a JSON object.
     pub(super) fn json_object(&self) -> Option<Value> {
         match self.value {
             DeValue::Table(_) => self.json(),

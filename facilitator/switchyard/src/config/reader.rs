@@ -1,5 +1,5 @@
-//! Reads values out of a parsed TOML document: checks types, ranges and names, fills in the defaults of the table of
-//! keys, and collects every error instead of stopping at the first.
+//! Reads values from a parsed TOML document: checks types, ranges and names, applies the defaults of the table of keys, and
+//! collects every error instead of stopping at the first.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::keys::{KEYS, Key, Presence};
 use super::node::Node;
 use super::substitute::Environment;
 
-/// The document being read, and what was found wrong with it.
+/// A document and the errors found in it.
 pub(super) struct Reader<'d> {
     pub(super) source: Source,
     text: &'d str,
@@ -24,7 +24,7 @@ pub(super) struct Reader<'d> {
 impl<'d> Reader<'d> {
     pub(super) fn new(file: &str, text: &'d str, environment: Environment<'d>, root: &DeTable<'_>) -> Self {
         let mut lines = BTreeMap::new();
-        remember(text, "", root, &mut lines);
+        collect_lines(text, "", root, &mut lines);
         Self {
             source: Source {
                 file: file.to_owned(),
@@ -36,6 +36,7 @@ impl<'d> Reader<'d> {
         }
     }
 
+    /// Records an error.
     pub(super) fn fail(&self, line: usize, key: &str, message: impl Into<String>) {
         self.errors.borrow_mut().push(ConfigError {
             file: self.source.file.clone(),
@@ -46,14 +47,14 @@ impl<'d> Reader<'d> {
         });
     }
 
-    /// Errors so far, in the order of the file.
+    /// The errors, in the order of the file.
     pub(super) fn into_errors(self) -> (Source, Vec<ConfigError>) {
         let mut errors = self.errors.into_inner();
         errors.sort_by_key(|error| error.line);
         (self.source, errors)
     }
 
-    /// The table at the root: its members are sections, not keys.
+    /// Checks the names of the sections.
     pub(super) fn sections<'r>(&'r self, root: &'r DeTable<'r>, names: &[&str]) {
         for (name, value) in root {
             let name_text = name.get_ref();
@@ -64,7 +65,7 @@ impl<'d> Reader<'d> {
         }
     }
 
-    /// A section that may be absent: then all its keys have their defaults.
+    /// A section. If it is absent, all its keys have their defaults.
     pub(super) fn section<'r>(&'r self, root: &'r DeTable<'r>, name: &str) -> Section<'r, 'd> {
         let table = root.get(name).and_then(|value| match value.get_ref() {
             DeValue::Table(table) => Some(table),
@@ -173,7 +174,7 @@ impl<'d> Reader<'d> {
     }
 }
 
-/// The name as the table of keys holds it.
+/// The name as in the table of keys.
 fn static_name(name: &str) -> &'static str {
     KEYS.iter()
         .map(|key| key.section)
@@ -222,11 +223,12 @@ impl<'r, 'd> Section<'r, 'd> {
         }
     }
 
-    /// Blames the section as a whole.
+    /// Records an error of the section as a whole.
     pub(super) fn fail_here(&self, message: impl Into<String>) {
         self.reader.fail(self.line, &self.path, message);
     }
 
+    /// Records an error of a key.
     pub(super) fn fail(&self, name: &str, message: impl Into<String>) {
         let path = join(&self.path, name);
         let line = self.reader.source.lines.get(&path).copied().unwrap_or(self.line);
@@ -246,7 +248,7 @@ impl<'r, 'd> Section<'r, 'd> {
         }
     }
 
-    /// The same for a key that may be absent and has no default: then `Some(None)`.
+    /// Like [`Section::get`], for a key without a default: `Some(None)` when it is absent.
     pub(super) fn maybe<T>(
         &self,
         name: &str,
@@ -290,7 +292,7 @@ impl<'r, 'd> Section<'r, 'd> {
     }
 }
 
-/// Dotted path; a part that TOML would quote is quoted.
+/// Appends a name to a dotted path. A name that TOML would quote is quoted.
 pub(super) fn join(path: &str, name: &str) -> String {
     let bare = !name.is_empty()
         && name
@@ -316,18 +318,19 @@ fn line_of(text: &str, offset: usize) -> usize {
         .saturating_add(1)
 }
 
-fn remember(text: &str, path: &str, table: &DeTable<'_>, lines: &mut BTreeMap<String, usize>) {
+/// Collects the line of every key.
+fn collect_lines(text: &str, path: &str, table: &DeTable<'_>, lines: &mut BTreeMap<String, usize>) {
     for (name, value) in table {
         let path = join(path, name.get_ref());
         lines.insert(path.clone(), line_of(text, name.span().start));
         match value.get_ref() {
-            DeValue::Table(table) => remember(text, &path, table, lines),
+            DeValue::Table(table) => collect_lines(text, &path, table, lines),
             DeValue::Array(items) => {
                 for (n, item) in items.iter().enumerate() {
                     let path = format!("{path}[{n}]");
                     lines.insert(path.clone(), line_of(text, item.span().start));
                     if let DeValue::Table(table) = item.get_ref() {
-                        remember(text, &path, table, lines);
+                        collect_lines(text, &path, table, lines);
                     }
                 }
             }

@@ -1,8 +1,8 @@
 //! `${NAME}` and `${NAME:-default}` inside the strings of a configuration file.
 //!
-//! Substitution happens after the TOML was parsed, so a variable's value can't become syntax.
+//! Variables are substituted after the TOML is parsed, so the value of a variable can't become syntax.
 
-/// Where variables come from: the process's environment, or a test's table.
+/// Looks up a variable: in the process's environment, or in the table of a test.
 pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 /// Whether the text holds a substitution.
@@ -10,7 +10,7 @@ pub(super) fn has_variables(text: &str) -> bool {
     text.contains("${")
 }
 
-/// Replaces every variable. `$${` is a literal `${`. `Err`: what is wrong and what to write instead.
+/// Replaces every variable. `$${` stands for a literal `${`. `Err`: what is wrong and what to write instead.
 pub(super) fn substitute(text: &str, environment: Environment<'_>) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -22,7 +22,7 @@ pub(super) fn substitute(text: &str, environment: Environment<'_>) -> Result<Str
             continue;
         }
         out.push_str(before);
-        let Some((inside, behind)) = after.split_once('}') else {
+        let Some((inside, remaining)) = after.split_once('}') else {
             return Err("\"${\" without a closing \"}\"; write ${NAME}, or $${ for a literal ${".to_owned());
         };
         let (name, default) = match inside.split_once(":-") {
@@ -47,7 +47,7 @@ pub(super) fn substitute(text: &str, environment: Environment<'_>) -> Result<Str
                 ));
             }
         }
-        rest = behind;
+        rest = remaining;
     }
     out.push_str(rest);
     Ok(out)
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_what_to_write() {
+    fn errors_say_what_to_write() {
         for (text, want) in [
             (
                 "${NONE}",

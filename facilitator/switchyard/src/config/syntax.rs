@@ -1,18 +1,18 @@
-//! What is told of a text that is no TOML: where, the line itself, and what to write.
+//! Errors of a text that is not TOML: where, the line itself, and what to write.
 //!
-//! The line may hold a secret that somebody pasted: what looks like one is not shown.
+//! The line may contain a secret that was pasted by mistake: parts that may be one are not shown.
 
 use super::error::ConfigError;
 
-/// What stands for a part that is not shown.
+/// Replaces a part that is not shown.
 const HIDDEN: &str = "…";
 /// Words with a digit in them are shown up to this length, in characters. The shortest API keys have 16.
 const SHOWN_WITH_DIGITS: usize = 7;
 /// Words without a digit are shown up to this length: longer than any key's name.
 const SHOWN_WITHOUT_DIGITS: usize = 31;
 
-/// The error as the operator reads it.
-pub(super) fn told(file: &str, text: &str, error: &toml::de::Error) -> ConfigError {
+/// Turns a syntax error into an error for the operator.
+pub(super) fn config_error(file: &str, text: &str, error: &toml::de::Error) -> ConfigError {
     let what = error.message().trim();
     let (line, column, shown) = match error.span() {
         Some(span) => {
@@ -38,7 +38,7 @@ pub(super) fn told(file: &str, text: &str, error: &toml::de::Error) -> ConfigErr
     }
 }
 
-/// What to write, as far as the parser's words tell.
+/// What to write, derived from the parser's message and the line.
 fn hint(what: &str, line: &str) -> &'static str {
     let is = |word: &str| what.contains(word);
     let value = line.split_once('=').map(|(_, value)| value.trim());
@@ -47,7 +47,7 @@ fn hint(what: &str, line: &str) -> &'static str {
     } else if line.starts_with('[') && !line.contains(']') {
         "close the section's name: [section]"
     } else if value == Some("") {
-        "write a value behind the ="
+        "write a value after the ="
     } else if value.is_some_and(|value| value.starts_with('"') && value.matches('"').count() % 2 == 1) {
         "close the text with \""
     } else if value.is_some_and(|value| value.starts_with('[') && !value.ends_with(']')) {
@@ -63,7 +63,7 @@ fn hint(what: &str, line: &str) -> &'static str {
     }
 }
 
-/// The line without what may be a secret: paths of URLs, and long words with digits.
+/// The line without parts that may be a secret: paths of URLs, and long words with digits.
 fn censored(line: &str) -> String {
     let mut out = String::new();
     let mut rest = line;
@@ -85,7 +85,7 @@ fn censored(line: &str) -> String {
         };
         out.push_str(if word.chars().count() > most { HIDDEN } else { word });
         let mut characters = after.chars();
-        // The character that ended the word; `://` is looked at first.
+        // The character that ended the word. `://` is handled first.
         rest = if word.is_empty() || !after.starts_with("://") {
             out.extend(characters.next());
             characters.as_str()
@@ -104,17 +104,17 @@ mod tests {
 
     fn first(text: &str) -> String {
         let (_, errors) = DeTable::parse_recoverable(text);
-        told("c.toml", text, &errors[0]).to_string()
+        config_error("c.toml", text, &errors[0]).to_string()
     }
 
     #[test]
-    fn a_syntax_error_shows_place_line_and_what_to_write() {
+    fn a_syntax_error_shows_the_line_and_what_to_write() {
         for (text, place, shown, hint) in [
             (
                 "[server]\nlisten = \n",
                 "c.toml:2:",
                 "listen =",
-                "write a value behind the =",
+                "write a value after the =",
             ),
             (
                 "[log]\n\nlevel = info\n",
@@ -137,10 +137,10 @@ mod tests {
             ),
             ("hello\n", "c.toml:1:", "hello", "key = value"),
         ] {
-            let told = first(text);
-            assert!(told.starts_with(place), "{told}");
-            assert!(told.ends_with(&format!("\n    {shown}")), "{told}");
-            assert!(told.contains(hint), "{told}");
+            let error = first(text);
+            assert!(error.starts_with(place), "{error}");
+            assert!(error.ends_with(&format!("\n    {shown}")), "{error}");
+            assert!(error.contains(hint), "{error}");
         }
     }
 
@@ -158,11 +158,11 @@ mod tests {
                 "key = …",
             ),
         ] {
-            let told = first(&text);
-            let line = told.lines().last().unwrap().trim();
+            let error = first(&text);
+            let line = error.lines().last().unwrap().trim();
             assert_eq!(line, kept);
             for secret in ["3333", "pw@", "0b9c", "node"] {
-                assert!(!told.contains(secret), "{told}");
+                assert!(!error.contains(secret), "{error}");
             }
         }
     }
@@ -172,7 +172,7 @@ mod tests {
         fn no_text_panics_and_a_line_stays_one(text in "(\\PC|\n|://|[\\[\\]=\"é]){0,80}") {
             let (_, errors) = DeTable::parse_recoverable(&text);
             for error in &errors {
-                drop(told("c.toml", &text, error).to_string());
+                drop(config_error("c.toml", &text, error).to_string());
             }
             for line in text.lines() {
                 assert!(!censored(line).contains('\n'));

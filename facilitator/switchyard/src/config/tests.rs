@@ -39,7 +39,7 @@ fn errors(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn ten_lines_are_enough_and_the_rest_has_defaults() {
+fn ten_lines_are_enough_and_all_other_keys_have_defaults() {
     let config = parse(SMALL).unwrap();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:4020");
     assert_eq!(config.server.settle_wait, Duration::from_secs(25));
@@ -78,21 +78,21 @@ fn ten_lines_are_enough_and_the_rest_has_defaults() {
 }
 
 #[test]
-fn finality_of_one_block_needs_a_word_of_its_own() {
+fn finality_of_one_block_needs_single_block_finality() {
     let with =
         |lines: &str| parse(&SMALL.replace("signers = [\"hot\"]", &format!("signers = [\"hot\"]\n{lines}")));
-    let told = |lines: &str| with(lines).unwrap_err().to_string();
-    let refused = told("finality = 1");
+    let message = |lines: &str| with(lines).unwrap_err().to_string();
+    let refused = message("finality = 1");
     assert!(
         refused.contains("networks.\"eip155:8453\".finality: is 1:")
             && refused.contains("write the depth at which")
             && refused.contains("single_block_finality = true"),
         "{refused}"
     );
-    assert!(told("finality = 1\nsingle_block_finality = false").contains("finality: is 1:"));
+    assert!(message("finality = 1\nsingle_block_finality = false").contains("finality: is 1:"));
     let config = with("finality = 1\nsingle_block_finality = true").unwrap();
     assert_eq!(config.networks["eip155:8453"].finality, 1);
-    let useless = told("finality = 2\nsingle_block_finality = true");
+    let useless = message("finality = 2\nsingle_block_finality = true");
     assert!(
         useless.contains("single_block_finality: has no effect beside finality = 2; take it out"),
         "{useless}"
@@ -219,12 +219,14 @@ key_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
     );
     assert_eq!(shop.access.scopes, BTreeSet::from([Scope::Verify]));
     assert_eq!(other.access.scopes.len(), 3);
-    let late = config.source.error("plugin.evm.config.gas.price", "too dear");
+    let late = config
+        .source
+        .error("plugin.evm.config.gas.price", "too expensive");
     assert!(
         late.line > 0
             && late
                 .to_string()
-                .ends_with(": plugin.evm.config.gas.price: too dear")
+                .ends_with(": plugin.evm.config.gas.price: too expensive")
     );
 }
 
@@ -288,7 +290,7 @@ key_sha256 = "${SECRET}"
 }
 
 #[test]
-fn what_contradicts_itself_is_refused() {
+fn contradictory_values_are_refused() {
     for (change, want) in [
         (
             ("signers = [\"hot\"]", "signers = [\"hot\", \"hot\"]"),
@@ -334,12 +336,12 @@ fn what_contradicts_itself_is_refused() {
     }
     let second = "[networks.\"eip155:31337\"]\nrpc = [\"http://127.0.0.1:1\"]\nsigners = [\"hot\"]\nmax_cost = \"1000000\"\nv1_name = \"my\"\n";
     let twice = format!("{SMALL}{second}{}", second.replace("31337", "31338"));
-    let told = errors(&twice);
+    let found = errors(&twice);
     assert!(
-        told.len() == 1
-            && told[0]
+        found.len() == 1
+            && found[0]
                 .ends_with(".v1_name: \"my\" is the name of eip155:31337 too; give each network its own"),
-        "{told:#?}"
+        "{found:#?}"
     );
     let tenant = "[[tenants]]\nname = \"a\"\nkey_sha256 = \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\n";
     let errors = errors(&format!("{SMALL}{tenant}{tenant}"));
@@ -348,7 +350,7 @@ fn what_contradicts_itself_is_refused() {
 }
 
 #[test]
-fn an_empty_file_says_what_to_write_and_bad_toml_says_where() {
+fn errors_of_an_empty_file_say_what_to_write_and_of_bad_toml_where() {
     let errors_empty = errors("");
     assert!(
         errors_empty[0].contains("write [networks.\"eip155:84532\"]"),
@@ -404,7 +406,7 @@ fn t105_a_secret_pasted_in_the_wrong_place_is_not_repeated() {
     }
 }
 
-/// Regenerate with `UPDATE_DOCS=1 cargo test -p facilitator the_handbook`.
+/// Regenerate with `UPDATE_DOCS=1 cargo test --release -p switchyard --lib the_handbook`.
 #[test]
 fn the_handbook_has_the_reference() {
     let intro = "# Configuration\n\nOne TOML file. `${NAME}` inside a string is replaced by an environment variable, \
@@ -449,14 +451,14 @@ fn t107_budgets_of_tenants_are_for_networks_that_exist() {
         config.tenants[0].max_cost_per_day,
         [("eip155:8453".to_owned(), Amount::from(7_000u64))].into()
     );
-    for (bad, said) in [
+    for (bad, expected) in [
         ("{ \"eip155:1\" = \"7\" }", "write one of eip155:8453"),
         ("{ \"eip155:8453\" = \"much\" }", "\"much\" is not an amount"),
         ("\"7\"", "must be a table in { }"),
     ] {
         let errors = errors(&tenant(bad));
         assert!(errors[0].contains("tenants[0].max_cost_per_day"), "{errors:?}");
-        assert!(errors[0].contains(said), "{errors:?}");
+        assert!(errors[0].contains(expected), "{errors:?}");
     }
 }
 
@@ -473,7 +475,7 @@ fn t14_a_second_source_needs_two_nodes_of_different_addresses() {
         config.networks["eip155:8453"].second_source_above,
         [("0xAA".to_owned(), Amount::from(10u64))].into()
     );
-    for (bad, said) in [
+    for (bad, expected) in [
         (
             "\"https://a.example/1\"",
             "needs two nodes of different addresses",
@@ -490,7 +492,7 @@ fn t14_a_second_source_needs_two_nodes_of_different_addresses() {
         let errors = errors(&with(bad));
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert!(
-            errors[0].contains("second_source_above") && errors[0].contains(said),
+            errors[0].contains("second_source_above") && errors[0].contains(expected),
             "{errors:?}"
         );
     }

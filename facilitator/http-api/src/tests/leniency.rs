@@ -1,4 +1,4 @@
-//! What sellers and browsers may send in their own way, and what they hear: rows T-118 and T-148 to T-155 of the threats.
+//! Unusual requests of sellers and browsers that are accepted, and the replies: rows T-118 and T-148 to T-155 of the threats.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use crate::settings::{Origins, Settings, Tenant};
 use base::service::SettleAnswer;
 
 #[tokio::test]
-async fn t118_what_decides_nothing_is_read_kindly_and_reaches_the_scheme_as_the_clean_request_does() {
+async fn t118_members_without_effect_on_money_are_read_leniently() {
     let front = front(Scripted::default(), settings());
-    let clean = |body: Value| {
+    let accepted = |body: Value| {
         let front = &front;
         async move {
             assert_eq!(front.post_json("/verify", &body).await.reason(), "", "{body}");
             front.last()
         }
     };
-    let plain = clean(without(v2(), "/paymentPayload/resource")).await;
+    let plain = accepted(without(v2(), "/paymentPayload/resource")).await;
     let no_resource = without(v2(), "/paymentPayload/resource");
     for (pointer, value) in [
         ("/x402Version", json!("2")),
@@ -37,7 +37,7 @@ async fn t118_what_decides_nothing_is_read_kindly_and_reaches_the_scheme_as_the_
         ("/paymentPayload/resource", json!([])),
         ("/paymentRequirements/description", json!({ "en": "a" })),
     ] {
-        let read = clean(with(no_resource.clone(), pointer, value.clone())).await;
+        let read = accepted(with(no_resource.clone(), pointer, value.clone())).await;
         let known = (read.remaining_ms, plain.remaining_ms);
         assert!(known.0.abs_diff(known.1) < 10_000);
         let read = sdk_plugin::PaymentRequest {
@@ -46,7 +46,7 @@ async fn t118_what_decides_nothing_is_read_kindly_and_reaches_the_scheme_as_the_
         };
         assert_eq!(read, plain, "{pointer} = {value}");
     }
-    let read = clean(with(
+    let read = accepted(with(
         v2(),
         "/paymentPayload/resource",
         json!("https://api.example/x"),
@@ -91,11 +91,11 @@ async fn t118_money_members_stay_strict() {
             assert_ne!(seen.reason(), "", "{pointer} = {value}");
         }
     }
-    assert_eq!(front.asked(), 0);
+    assert_eq!(front.calls(), 0);
 }
 
 #[tokio::test]
-async fn t148_json_comes_in_whatever_it_is_called_and_json_goes_out_with_the_shape_named() {
+async fn t148_json_is_read_under_any_content_type_and_replies_name_the_expected_form() {
     let front = front(Scripted::default(), settings());
     let post = |content_type: Option<&str>, body: Vec<u8>| {
         let mut request = Request::post("/verify");
@@ -122,7 +122,7 @@ async fn t148_json_comes_in_whatever_it_is_called_and_json_goes_out_with_the_sha
     let bom = [b"\xef\xbb\xbf".to_vec(), good.clone()].concat();
     let seen = post(Some("application/json"), bom).await;
     assert_eq!((seen.status, seen.reason().as_str()), (200, ""), "{}", seen.text);
-    let asked = front.asked();
+    let calls = front.calls();
     let array = with(v2(), "/paymentRequirements", json!([v2()["paymentRequirements"]]));
     for (body, named) in [
         (
@@ -157,11 +157,11 @@ async fn t148_json_comes_in_whatever_it_is_called_and_json_goes_out_with_the_sha
         let error = seen.json()["error"].as_str().unwrap().to_owned();
         assert!(error.contains(named), "{named}: {error}");
     }
-    assert_eq!(front.asked(), asked);
+    assert_eq!(front.calls(), calls);
 }
 
 #[tokio::test]
-async fn t149_long_texts_and_large_extensions_refuse_no_payment() {
+async fn t149_long_texts_and_large_extensions_do_not_fail_a_payment() {
     let front = front(Scripted::default(), settings());
     let long = "é".repeat(5_000);
     let catalogue: Value = (0..600)
@@ -195,7 +195,7 @@ fn catalogue_of(items: usize) -> Value {
 }
 
 #[tokio::test]
-async fn t150_the_oldest_body_gets_its_old_members_and_the_new_ones() {
+async fn t150_the_reply_to_the_oldest_form_has_its_old_members_and_the_new_ones() {
     let front = front(Scripted::default(), settings());
     let header = v1()["paymentPayload"].to_string();
     let body = json!({
@@ -208,14 +208,14 @@ async fn t150_the_oldest_body_gets_its_old_members_and_the_new_ones() {
         seen.json(),
         json!({ "isValid": true, "invalidReason": null, "payer": PAYER })
     );
-    let told = front.post_json("/settle", &body).await.json();
-    assert_eq!((&told["success"], &told["error"]), (&json!(true), &Value::Null));
+    let reply = front.post_json("/settle", &body).await.json();
+    assert_eq!((&reply["success"], &reply["error"]), (&json!(true), &Value::Null));
     assert_eq!(
-        (&told["txHash"], &told["transaction"]),
+        (&reply["txHash"], &reply["transaction"]),
         (&json!(HASH), &json!(HASH))
     );
     assert_eq!(
-        (&told["networkId"], &told["network"]),
+        (&reply["networkId"], &reply["network"]),
         (&json!("84532"), &json!("base-sepolia"))
     );
 }
@@ -239,7 +239,7 @@ fn browser(method: &str, path: &str, origin: &str) -> Request<Body> {
 const PAGE: &str = "https://shop.example";
 
 #[tokio::test]
-async fn t151_browsers_read_what_is_supported_and_send_no_payments_unless_they_may() {
+async fn t151_scripts_may_read_supported_and_send_payments_only_where_allowed() {
     let open = front(Scripted::default(), settings());
     for path in ["/supported", "/health", "/supported/"] {
         let seen = open.send(browser("GET", path, PAGE)).await;
@@ -292,7 +292,7 @@ async fn t151_browsers_read_what_is_supported_and_send_no_payments_unless_they_m
 }
 
 #[tokio::test]
-async fn t152_the_status_says_nothing_about_a_payment_and_the_members_say_it() {
+async fn t152_the_status_tells_nothing_about_a_payment_but_the_members_do() {
     for reason in [
         "insufficient_funds",
         "settlement_pending",
@@ -308,7 +308,7 @@ async fn t152_the_status_says_nothing_about_a_payment_and_the_members_say_it() {
         );
         assert_eq!(seen.reason(), reason);
     }
-    // Whoever copies a sample from the handbook copies how it reads the answer.
+    // The handbook's samples read replies in this way, and they are copied.
     let book = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/answers.md");
     let page = std::fs::read_to_string(book).unwrap();
     assert!(
@@ -318,7 +318,7 @@ async fn t152_the_status_says_nothing_about_a_payment_and_the_members_say_it() {
 }
 
 #[tokio::test]
-async fn t153_a_preference_shortens_the_wait_and_the_answer_is_200_with_the_hash() {
+async fn t153_a_preference_shortens_the_wait_and_the_reply_is_200_with_the_hash() {
     let front = front(
         settling(SettleAnswer::Reply(failed("settlement_pending", "", HASH))),
         settings(),
@@ -366,7 +366,7 @@ async fn t153_a_preference_shortens_the_wait_and_the_answer_is_200_with_the_hash
 }
 
 #[tokio::test]
-async fn t154_a_tenant_with_four_seconds_has_four_seconds_unless_it_asks_for_more() {
+async fn t154_a_tenant_waits_its_own_time_unless_it_requests_more() {
     let key = "k".repeat(32);
     let old = Tenant {
         settle_wait: Duration::from_secs(4),
@@ -398,7 +398,7 @@ async fn t154_a_tenant_with_four_seconds_has_four_seconds_unless_it_asks_for_mor
 }
 
 #[tokio::test]
-async fn t155_every_answer_to_a_settle_has_network_and_payer_in_the_caller_s_spelling() {
+async fn t155_every_settle_reply_has_network_and_payer_in_the_caller_s_spelling() {
     let base58 = "7EcDhSYGxXyscszYEp35KHN8vvw3svAuLKTzXwCFLtV";
     let solana = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
     let body = ["/paymentRequirements", "/paymentPayload/accepted"]

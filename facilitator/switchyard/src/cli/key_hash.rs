@@ -1,4 +1,4 @@
-//! `switchyard key hash`: the configuration keeps only the hash of a tenant's API key.
+//! `switchyard key hash`: prints the hash of a tenant's API key. The configuration holds only the hash.
 
 use std::io::{BufRead, IsTerminal as _, Write};
 
@@ -6,9 +6,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::CliError;
 
-/// Fewest characters of a key: 128 bits in hex. The hash is fast on purpose, so a key that could be guessed is no key.
+/// Fewest characters of a key: 128 bits in hex. The hash is fast, so a key must not be guessable.
 const MIN_CHARACTERS: usize = 32;
-/// Most bytes of a key: headers have a limit too.
+/// Most bytes of a key: headers have a limit, too.
 const MAX_BYTES: u64 = 1_024;
 
 pub(super) fn hash(input: impl BufRead, out: &mut dyn Write) -> Result<(), CliError> {

@@ -1,9 +1,8 @@
-//! Text that goes out to callers: at most [`MAX_CHARACTERS`], without URLs and without anything that could be a secret.
-//! Sellers put it into response headers that buyers read.
+//! Removes URLs and possible secrets from text that callers receive, and limits it to [`MAX_CHARACTERS`]. Sellers copy such
+//! text into response headers that buyers read.
 //!
-//! Transaction hashes, revert data and the names of contract errors are what a message is for, so they stay, although
-//! they are as long as a key. The process's own private keys are removed by value, in whatever form they are written:
-//! [`hide_keys`].
+//! Transaction hashes, revert data and names of contract errors are useful in a message and stay, although they are as
+//! long as a key. The process's own private keys are removed by value, in every encoding: [`hide_keys`].
 
 use sha2::{Digest as _, Sha256};
 
@@ -11,22 +10,22 @@ use base::key_digests::{HEX_KEY_CHARACTERS, KeyDigests, PAIR_CHARACTERS};
 
 /// Longest message, in characters.
 pub(super) const MAX_CHARACTERS: usize = 500;
-/// Letters and digits in one run from which on they count as a secret, unless they are clearly something else: a key in
-/// hex has 64; addresses have up to 44.
+/// A run of at least this many letters and digits counts as a secret, unless it is clearly something else. A key in hex has
+/// 64 characters; addresses have up to 44.
 const SECRET_RUN: usize = 60;
-/// Longest stretch of lower-case letters in the name of a contract error.
+/// Most consecutive lower-case letters in the name of a contract error.
 const LONGEST_WORD: usize = 24;
 const REMOVED: &str = "[removed]";
 
-/// The text without URLs and secrets, cut.
-pub(super) fn clean(text: &str) -> String {
-    // Control characters go first: they could split a URL or a key.
+/// Returns the text without URLs and secrets, cut to [`MAX_CHARACTERS`].
+pub(super) fn redact(text: &str) -> String {
+    // Control characters are removed first: they could split a URL or a key.
     let text: String = text
         .chars()
         .map(|c| if c.is_whitespace() { ' ' } else { c })
         .filter(|c| !c.is_control())
         .collect();
-    // What is cut in two is not a hash any more: its rest is judged once more.
+    // The rest of a hash that was cut in two is no longer a hash, so the text is checked again.
     cut(&without_secrets(&cut(&without_secrets(&text))))
 }
 
@@ -40,11 +39,11 @@ fn without_secrets(text: &str) -> String {
         if n > 0 {
             out.push(' ');
         }
-        // A URL may hide behind a bracket or quote, so its whole word goes.
+        // A URL may follow a bracket or quote, so the whole word is removed.
         if word.contains("://") {
             out.push_str(REMOVED);
         } else {
-            out.push_str(&with_runs(word, |run| {
+            out.push_str(&replace_runs(word, |run| {
                 run.len() >= SECRET_RUN && !is_hex_data(run) && !is_signature(run) && !is_name(run)
             }));
         }
@@ -52,8 +51,8 @@ fn without_secrets(text: &str) -> String {
     out
 }
 
-/// The text with every run of letters and digits replaced that `is_secret` says of.
-fn with_runs(text: &str, is_secret: impl Fn(&str) -> bool) -> String {
+/// Replaces every run of letters and digits for which `is_secret` holds.
+fn replace_runs(text: &str, is_secret: impl Fn(&str) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
@@ -72,14 +71,14 @@ fn with_runs(text: &str, is_secret: impl Fn(&str) -> bool) -> String {
     out
 }
 
-/// A transaction hash, a storage word or revert data as EVM tools write them. Keys are pasted without the prefix more
-/// often than not, so hex without it stays a secret.
+/// A transaction hash, a storage word or revert data as EVM tools write them. Most people paste keys without the prefix, so
+/// hex without it counts as a secret.
 fn is_hex_data(run: &str) -> bool {
     run.strip_prefix("0x")
         .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// A Solana signature: 64 bytes in base58. Hex digits alone are none.
+/// A Solana signature: 64 bytes in base58. A run of hex digits is not one.
 fn is_signature(run: &str) -> bool {
     PAIR_CHARACTERS.contains(&run.len())
         && run.bytes().all(is_base58)
@@ -107,8 +106,8 @@ fn is_name(run: &str) -> bool {
         && longest_word <= LONGEST_WORD
 }
 
-/// A finished body without the process's private keys, wherever and in whatever form they stand in it. None should ever
-/// get there: custody shows them to nobody.
+/// Removes the process's private keys from a complete body, in every encoding. No key should ever get there: custody gives
+/// them to no other module.
 pub(super) fn hide_keys(body: String, keys: &KeyDigests) -> String {
     let is_key = |text: &str| keys.contains(&Sha256::digest(text).into());
     let holds_key = |run: &str| {
@@ -121,7 +120,7 @@ pub(super) fn hide_keys(body: String, keys: &KeyDigests) -> String {
     if keys.is_empty() {
         return body;
     }
-    with_runs(&body, |run| run.len() >= HEX_KEY_CHARACTERS && holds_key(run))
+    replace_runs(&body, |run| run.len() >= HEX_KEY_CHARACTERS && holds_key(run))
 }
 
 #[cfg(test)]
@@ -145,14 +144,14 @@ mod tests {
             "mzxw6ytboi4gk5dfon2gs3thmzxw6ytboi4gk5dfon2gs3thmzxw6ytboi4gk5df",
         ];
         for other in others {
-            assert_eq!(clean(&format!("key={other};")), "key=[removed];", "{other}");
+            assert_eq!(redact(&format!("key={other};")), "key=[removed];", "{other}");
         }
         let text = format!(
             "POST https://u:p@rpc.example/v2/KEY?x=1 (via <wss://a/b>) said x{key},{key} for \
              0x036CbD53842c5426634e7929541eC2318f3dCF7e"
         );
         assert_eq!(
-            clean(&text),
+            redact(&text),
             "POST [removed] (via [removed] said [removed],[removed] for 0x036CbD53842c5426634e7929541eC2318f3dCF7e"
         );
     }
@@ -168,12 +167,12 @@ mod tests {
             "ERC2612InvalidSignerForPermitCollectorOperatorAuthorizationExpired",
             &format!("the transaction {HASH} reverted; ({SIGNATURE}), \"{HASH}\""),
         ] {
-            assert_eq!(clean(text), text);
+            assert_eq!(redact(text), text);
         }
     }
 
     #[test]
-    fn t16_the_own_keys_are_removed_in_every_spelling() {
+    fn t16_own_keys_are_removed_in_every_encoding() {
         // RFC 8032, test 1: the seed and its public key.
         let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
         let public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
@@ -212,10 +211,10 @@ mod tests {
     proptest! {
         #[test]
         fn t16_no_text_is_too_long_or_keeps_a_url(text in "\\PC{0,700}", tail in "(://|[0-9a-f]{64}|\n)?") {
-            let cleaned = clean(&format!("{text}{tail}"));
-            prop_assert!(cleaned.chars().count() <= MAX_CHARACTERS);
-            prop_assert!(!cleaned.contains("://") && !cleaned.contains('\n'));
-            prop_assert_eq!(clean(&cleaned), cleaned);
+            let redacted = redact(&format!("{text}{tail}"));
+            prop_assert!(redacted.chars().count() <= MAX_CHARACTERS);
+            prop_assert!(!redacted.contains("://") && !redacted.contains('\n'));
+            prop_assert_eq!(redact(&redacted), redacted);
         }
 
         #[test]
@@ -223,16 +222,16 @@ mod tests {
             key in prop_oneof!["[0-9a-f]{64}", "[0-9A-F]{64}", "[0-9a-f]{128}", "[A-Za-z0-9]{60,84}", "[a-z2-7]{64}"],
             before in "([ -/:-@]|\\[|z)?",
         ) {
-            let cleaned = clean(&format!("{before}{key}"));
-            prop_assert!(!cleaned.contains(key.get(..20).unwrap()), "{cleaned}");
+            let redacted = redact(&format!("{before}{key}"));
+            prop_assert!(!redacted.contains(key.get(..20).unwrap()), "{redacted}");
         }
 
         #[test]
-        fn what_is_cut_stays_clean(words in prop::collection::vec(prop_oneof![
+        fn cut_text_stays_redacted(words in prop::collection::vec(prop_oneof![
             Just(HASH.to_owned()), Just(SIGNATURE.to_owned()), "[0-9a-f]{64}", "[a-z]{1,9}",
         ], 0..12)) {
-            let cleaned = clean(&words.join(" "));
-            prop_assert_eq!(clean(&cleaned), cleaned);
+            let redacted = redact(&words.join(" "));
+            prop_assert_eq!(redact(&redacted), redacted);
         }
     }
 }

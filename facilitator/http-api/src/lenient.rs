@@ -1,19 +1,19 @@
-//! What is read kindly: members that decide nothing about money. Source: http-api.md, section 16.
+//! Lenient reading of members that have no effect on money. Source: http-api.md, section 16.
 //!
-//! A value of the wrong type is dropped, never a reason to refuse. Amounts, addresses, payloads and the scheme's own
-//! `extra` are not read here.
+//! A value of the wrong type is dropped and never a reason to refuse a payment. Amounts, addresses, payloads and the
+//! scheme's own `extra` are not read here.
 
 use serde_json::{Map, Value, json};
 
-/// UTF-8's byte order mark, which some editors and shells put in front of a file.
+/// UTF-8's byte order mark, which some editors and shells write at the start of a file.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// The body without one byte order mark in front.
+/// The body without a leading byte order mark.
 pub(super) fn without_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix(BOM).unwrap_or(body)
 }
 
-/// `x402Version`: `2`, `2.0` or `"2"`; `None` for everything else.
+/// Reads `x402Version`: `2`, `2.0` or `"2"`. `None` for every other value.
 pub(super) fn version(value: &Value) -> Option<u64> {
     match value {
         Value::String(text) => match text.as_str() {
@@ -25,7 +25,7 @@ pub(super) fn version(value: &Value) -> Option<u64> {
     }
 }
 
-/// A JSON number that is a whole one, also when it is written as `60.0`; `None` for everything else.
+/// Reads an integer, also when it is written as `60.0`. `None` for every other value.
 pub(super) fn integral(value: &Value) -> Option<u64> {
     if let Some(whole) = value.as_u64() {
         return Some(whole);
@@ -33,12 +33,12 @@ pub(super) fn integral(value: &Value) -> Option<u64> {
     let Value::Number(number) = value else {
         return None;
     };
-    // Written by the JSON library with a point or an exponent; read as digits, so that nothing is rounded here.
+    // The JSON library writes it with a point or an exponent. Its digits are parsed, so nothing is rounded here.
     let digits = number.to_string();
     digits.strip_suffix(".0")?.parse().ok()
 }
 
-/// The resource of version 2: an object; a text counts as its `url`.
+/// Reads the resource of version 2: an object, or a string that is its `url`.
 pub(super) fn resource(value: Option<&Value>) -> Option<Value> {
     match value? {
         Value::Object(resource) => Some(Value::Object(resource.clone())),
@@ -47,7 +47,7 @@ pub(super) fn resource(value: Option<&Value>) -> Option<Value> {
     }
 }
 
-/// The extensions of version 2: an object; everything else counts as none.
+/// Reads the extensions of version 2: an object. Every other value counts as no extensions.
 pub(super) fn extensions(value: Option<&Value>) -> Map<String, Value> {
     match value {
         Some(Value::Object(extensions)) => extensions.clone(),
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_whole_number_is_read_in_each_spelling_and_nothing_else_is() {
+    fn integers_are_read_in_each_spelling_and_other_values_are_not() {
         for (value, want) in [
             (json!(2), Some(2)),
             (json!(2.0), Some(2)),

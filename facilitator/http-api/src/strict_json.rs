@@ -1,7 +1,7 @@
-//! Strict JSON: what two parsers could read differently is refused.
+//! Strict JSON: refuses text that two parsers could read differently.
 //!
-//! No duplicate members anywhere, nesting up to [`MAX_DEPTH`], at most [`MAX_VALUES`] values (a body of empty arrays
-//! would otherwise need thirty times its size), UTF-8 only, nothing behind the value.
+//! No object has a member twice, nesting is limited to [`MAX_DEPTH`] and the number of values to [`MAX_VALUES`] (a body of
+//! empty arrays would otherwise need thirty times its size in memory), the text is UTF-8, and nothing follows the value.
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,19 +9,19 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Objects and arrays within each other.
+/// Deepest nesting of objects and arrays.
 pub(super) const MAX_DEPTH: usize = 64;
-/// Values in one body, members' names not counted.
+/// Most values in one body; names of members do not count.
 pub(super) const MAX_VALUES: usize = 65_536;
 
-/// The value, or why the bytes are none.
+/// Parses one value. `Err`: why the bytes are refused.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
-    let left = Cell::new(MAX_VALUES);
+    let remaining = Cell::new(MAX_VALUES);
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let strict = Strict {
         depth: MAX_DEPTH,
-        left: &left,
+        remaining: &remaining,
     };
     let value = strict
         .deserialize(&mut deserializer)
@@ -34,7 +34,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
 struct Strict<'b> {
     /// Containers that may still be opened.
     depth: usize,
-    left: &'b Cell<usize>,
+    /// Values that may still be read.
+    remaining: &'b Cell<usize>,
 }
 
 impl Strict<'_> {
@@ -50,8 +51,8 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        match self.left.get().checked_sub(1) {
-            Some(left) => self.left.set(left),
+        match self.remaining.get().checked_sub(1) {
+            Some(remaining) => self.remaining.set(remaining),
             None => return Err(de::Error::custom(format_args!("more than {MAX_VALUES} values"))),
         }
         deserializer.deserialize_any(self)
@@ -123,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t12_what_parsers_read_differently_is_refused() {
+    fn t12_text_that_parsers_read_differently_is_refused() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
         let too_many = format!("[{}0]", "0,".repeat(MAX_VALUES));
@@ -152,7 +153,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_accepted_is_what_the_usual_parser_reads(text in "[\\[\\]{}\",:0-9a-f.eE+\\-tru nl\\\\]{0,60}") {
+        fn accepted_text_has_the_same_value_for_the_usual_parser(text in "[\\[\\]{}\",:0-9a-f.eE+\\-tru nl\\\\]{0,60}") {
             if let Ok(value) = parse(text.as_bytes()) {
                 prop_assert_eq!(Some(value), serde_json::from_str(&text).ok());
             }

@@ -1,15 +1,15 @@
-//! What a plugin's configuration says about other sections: names of tenants, and what a payment may cost.
+//! Checks values in a plugin's configuration that refer to other sections: names of tenants, and costs of payments.
 //!
-//! The manifest's schema marks such values: `"format": "tenant"` is the name of a `[[tenants]]`, with `"scope"` of one that
-//! has this scope; `"format": "cost"` is the most that one payment may cost, in atomic units of the native currency. Where such
-//! a value is a word, `"costs"` beside it says what each word adds to that. Without this check a tenant that is misspelled, or
-//! may not settle, has no rights and nobody hears it, and a limit above the network's `max_cost` refuses payments that look
-//! allowed.
+//! The manifest's schema marks such values. `"format": "tenant"` is the name of one of `[[tenants]]`, and `"scope"` a scope
+//! that the tenant must have. `"format": "cost"` is the most that one payment may cost, in atomic units of the native
+//! currency. If the value is one of a list of strings, `"costs"` gives the additional cost of each. Without this check, a
+//! misspelled tenant, or one that may not settle, would silently have no rights, and a limit above the network's `max_cost`
+//! would refuse payments that seem to be allowed.
 
 use sdk_plugin::Amount;
 use serde_json::Value;
 
-use super::survey::{Survey, Surveyed};
+use super::survey::{Survey, SurveyedPlugin};
 use crate::config::{Config, ConfigError};
 use base::suggest::closest;
 use http_api::Scope;
@@ -18,10 +18,10 @@ use http_api::Scope;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark<'v> {
     Tenant {
-        /// What the tenant must be allowed to call for the value to have any use.
+        /// The scope without which the value has no use.
         scope: Option<Scope>,
     },
-    /// With what each word costs, where the value is a word.
+    /// With the additional cost of each string, if the value is one of a list of strings.
     Cost(Option<&'v Value>),
 }
 
@@ -29,7 +29,10 @@ impl<'v> Mark<'v> {
     fn of(schema: &'v Value) -> Option<Self> {
         match schema.get("format").and_then(Value::as_str) {
             Some("tenant") => Some(Self::Tenant {
-                scope: schema.get("scope").and_then(Value::as_str).and_then(Scope::read),
+                scope: schema
+                    .get("scope")
+                    .and_then(Value::as_str)
+                    .and_then(Scope::from_name),
             }),
             Some("cost") => Some(Self::Cost(schema.get("costs"))),
             _ => None,
@@ -37,30 +40,30 @@ impl<'v> Mark<'v> {
     }
 }
 
-/// A marked value and where it is.
+/// A marked value and its path.
 #[derive(Debug)]
-struct Found<'v> {
-    place: Vec<String>,
+struct Reference<'v> {
+    path: Vec<String>,
     mark: Mark<'v>,
     value: &'v Value,
 }
 
-/// What a payment may cost by one value, native atomic units.
+/// What a payment may cost because of one value, in native atomic units.
 #[derive(Debug)]
 struct Cost {
-    /// Where the value is, and for a word the value: `create_ata.mode = "sponsor"`.
+    /// The path of the value, and for a string also the value: `create_ata.mode = "sponsor"`.
     text: String,
     amount: u64,
 }
 
-/// Everything in the configurations of all plugins that contradicts another section.
+/// Errors in the configurations of all plugins that contradict another section.
 pub(super) fn reference_errors(config: &Config, survey: &Survey) -> Vec<ConfigError> {
     let instances = survey.instances.iter();
     instances
         .flat_map(|one| {
             let mut found = Vec::new();
             let schema = &one.manifest.config_schema;
-            find(schema, Some(&one.instance.config), &mut Vec::new(), &mut found);
+            collect(schema, Some(&one.instance.config), &mut Vec::new(), &mut found);
             let mut errors = unusable_tenants(config, one, &found);
             errors.extend(costs_above_limits(config, one, &found));
             errors
@@ -68,37 +71,44 @@ pub(super) fn reference_errors(config: &Config, survey: &Survey) -> Vec<ConfigEr
         .collect()
 }
 
-fn unusable_tenants(config: &Config, one: &Surveyed, found: &[Found<'_>]) -> Vec<ConfigError> {
+fn unusable_tenants(config: &Config, one: &SurveyedPlugin, references: &[Reference<'_>]) -> Vec<ConfigError> {
     let key = format!("plugin.{}.config", one.instance.name);
-    found
+    references
         .iter()
-        .filter_map(|found| {
-            let Mark::Tenant { scope } = found.mark else {
+        .filter_map(|reference| {
+            let Mark::Tenant { scope } = reference.mark else {
                 return None;
             };
-            let why = unusable_tenant(config, found.value.as_str()?, scope)?;
-            Some(config.source.error_below(&key, &found.place, why))
+            let why = unusable_tenant(config, reference.value.as_str()?, scope)?;
+            Some(config.source.error_below(&key, &reference.path, why))
         })
         .collect()
 }
 
-/// Networks whose `max_cost` is below a limit of one payment, or below the highest limit and what words add to it.
-fn costs_above_limits(config: &Config, one: &Surveyed, found: &[Found<'_>]) -> Vec<ConfigError> {
+/// Errors of networks whose `max_cost` is below a limit of one payment, or below the highest limit plus all additional
+/// costs.
+fn costs_above_limits(
+    config: &Config,
+    one: &SurveyedPlugin,
+    references: &[Reference<'_>],
+) -> Vec<ConfigError> {
     let key = format!("plugin.{}.config", one.instance.name);
     let (mut limits, mut added) = (Vec::new(), Vec::new());
-    for found in found {
-        let Mark::Cost(costs) = found.mark else { continue };
-        let place = found.place.join(".");
-        match (found.value, costs) {
-            (Value::String(word), Some(costs)) => {
-                if let Some(amount) = costs.get(word).and_then(Value::as_u64) {
-                    let text = format!("{key}.{place} = {word:?}");
+    for reference in references {
+        let Mark::Cost(costs) = reference.mark else {
+            continue;
+        };
+        let path = reference.path.join(".");
+        match (reference.value, costs) {
+            (Value::String(option), Some(costs)) => {
+                if let Some(amount) = costs.get(option).and_then(Value::as_u64) {
+                    let text = format!("{key}.{path} = {option:?}");
                     added.push(Cost { text, amount });
                 }
             }
             (value, _) => {
                 if let Some(amount) = atomic_units(value) {
-                    let text = format!("{key}.{place}");
+                    let text = format!("{key}.{path}");
                     limits.push(Cost { text, amount });
                 }
             }
@@ -112,18 +122,18 @@ fn costs_above_limits(config: &Config, one: &Surveyed, found: &[Found<'_>]) -> V
     for network in one.networks.iter().filter_map(|id| config.networks.get(id)) {
         let max_cost = network.max_cost;
         let mut refuse = |why: String| {
-            let place = format!("networks.{:?}.max_cost", network.id);
-            errors.push(config.source.error(&place, why));
+            let key = format!("networks.{:?}.max_cost", network.id);
+            errors.push(config.source.error(&key, why));
         };
         if !added.is_empty() && max_cost < Amount::from(sum) {
-            let words: Vec<String> = added
+            let costs: Vec<String> = added
                 .iter()
                 .map(|cost| format!("{}, which costs {}", cost.text, cost.amount))
                 .collect();
             refuse(format!(
                 "{max_cost} is below {sum}, what a payment may cost with {}, and fees of {highest}: payments that this allows \
                  would be refused; write at least {sum} here, or another value there",
-                words.join(" and ")
+                costs.join(" and ")
             ));
             continue;
         }
@@ -149,7 +159,7 @@ fn atomic_units(value: &Value) -> Option<u64> {
     }
 }
 
-/// Why this is the name of no tenant that has the scope.
+/// Why the name is not that of a tenant with the scope. `None`: it is.
 fn unusable_tenant(config: &Config, name: &str, scope: Option<Scope>) -> Option<String> {
     if let Some(tenant) = config
         .tenants
@@ -176,27 +186,27 @@ fn unusable_tenant(config: &Config, name: &str, scope: Option<Scope>) -> Option<
     Some(format!("{name:?} is not a tenant of [[tenants]]; {what}"))
 }
 
-/// Every marked value, defaults included.
-fn find<'v>(
+/// Collects every marked value, including defaults.
+fn collect<'v>(
     schema: &'v Value,
     value: Option<&'v Value>,
-    place: &mut Vec<String>,
-    found: &mut Vec<Found<'v>>,
+    path: &mut Vec<String>,
+    references: &mut Vec<Reference<'v>>,
 ) {
     let Some(value) = value.or_else(|| schema.get("default")) else {
         return;
     };
     if let Some(mark) = Mark::of(schema) {
-        found.push(Found {
-            place: place.clone(),
+        references.push(Reference {
+            path: path.clone(),
             mark,
             value,
         });
     }
     let mut below = |name: String, schema: &'v Value, value: Option<&'v Value>| {
-        place.push(name);
-        find(schema, value, place, found);
-        place.pop();
+        path.push(name);
+        collect(schema, value, path, references);
+        path.pop();
     };
     if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
         for (name, schema) in properties {
@@ -248,7 +258,7 @@ key_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
 scopes = ["verify", "supported"]
 "#;
 
-    fn told(text: &str) -> Vec<String> {
+    fn errors_in(text: &str) -> Vec<String> {
         let config = Config::parse("c.toml", Path::new(""), text, &|_| None).unwrap();
         let schema = json!({ "type": "object", "properties": {
             "probing": { "type": "array", "items": { "type": "string", "format": "tenant" } },
@@ -264,7 +274,7 @@ scopes = ["verify", "supported"]
             "licence": "MIT", "configSchema": schema,
         });
         let survey = Survey {
-            instances: vec![Surveyed {
+            instances: vec![SurveyedPlugin {
                 instance: config.plugin["a"].clone(),
                 manifest: serde_json::from_value(manifest).unwrap(),
                 sha256: plugin_host::Sha256Digest::of(b""),
@@ -277,11 +287,11 @@ scopes = ["verify", "supported"]
     }
 
     #[test]
-    fn tenants_that_do_not_exist_and_costs_that_are_never_paid_are_told_with_their_place() {
-        let mut seen = told(TEXT);
-        seen.sort();
+    fn unknown_tenants_and_costs_above_max_cost_are_errors_with_their_line() {
+        let mut errors = errors_in(TEXT);
+        errors.sort();
         assert_eq!(
-            seen,
+            errors,
             [
                 "c.toml:12: plugin.a.config.probing[1]: \"shopp\" is not a tenant of [[tenants]]; did you mean \"shop\"?",
                 "c.toml:13: plugin.a.config.receivers[0].tenant: \"other\" is not a tenant of [[tenants]]; write one of shop, reader",
@@ -291,7 +301,7 @@ scopes = ["verify", "supported"]
         );
         let without = TEXT.split("[[tenants]]").next().unwrap();
         assert!(
-            told(without)
+            errors_in(without)
                 .iter()
                 .any(|error| error.contains("none is configured: write [[tenants]]"))
         );
@@ -299,22 +309,22 @@ scopes = ["verify", "supported"]
             .replace(", \"shopp\"", "")
             .replace("\"other\"", "\"shop\"")
             .replace("\"100000\"", "\"120000\"");
-        assert_eq!(told(&good), [] as [&str; 0]);
+        assert_eq!(errors_in(&good), [] as [&str; 0]);
     }
 
     #[test]
-    fn a_tenant_that_may_not_call_what_a_value_is_for_is_told_with_its_place() {
+    fn a_tenant_without_the_scope_of_a_value_is_an_error_with_its_line() {
         let good = TEXT
             .replace(", \"shopp\"", ", \"reader\"")
             .replace("\"other\"", "\"shop\"")
             .replace("\"100000\"", "\"120000\"");
         assert_eq!(
-            told(&good),
+            errors_in(&good),
             [] as [&str; 0],
             "any tenant may be named where no scope is"
         );
         assert_eq!(
-            told(&good.replace("tenant = \"shop\"", "tenant = \"reader\"")),
+            errors_in(&good.replace("tenant = \"shop\"", "tenant = \"reader\"")),
             [
                 "c.toml:13: plugin.a.config.receivers[0].tenant: \"reader\" is a tenant without the scope \"settle\" and can't \
                  use this; add \"settle\" to its scopes, or take this out",
@@ -323,11 +333,11 @@ scopes = ["verify", "supported"]
     }
 
     #[test]
-    fn what_a_word_adds_to_the_cost_of_a_payment_must_be_allowed_too() {
+    fn additional_costs_of_options_must_be_allowed_too() {
         let paid = |max_cost: &str| {
             let config = "[plugin.a.config]\nopens = { mode = \"paid\" }\n";
             let text = TEXT.split("[plugin.a.config]").next().unwrap().to_owned() + config;
-            told(&text.replace("\"100000\"", max_cost))
+            errors_in(&text.replace("\"100000\"", max_cost))
         };
         for max_cost in ["\"100000\"", "\"120000\"", "\"2500000\"", "\"2619999\""] {
             assert_eq!(

@@ -1,12 +1,12 @@
-//! What open and held payments in the journal need of the configuration: their network, their plugin, its permission to
-//! call the contract that holds the money, and their tenant.
+//! Checks that the configuration still has what open and held payments in the journal need: their network, their plugin, its
+//! permission to call the contract that holds the money, and their tenant.
 //!
-//! Taking one of these out while payments need it would strand them: nobody could carry them on, capture what is held, or
-//! ask for them. So the process does not start, as with a signer that is still needed, and says which lines to write until
-//! they have ended. A payment counts as held as long as it holds a signer.
+//! A payment without one of these would be stranded: it could not be settled, captured or queried any more. So the process
+//! does not start, as with a signer that is still needed, and names the lines to write until the payments have ended. A
+//! payment counts as held as long as it holds a signer.
 //!
-//! Not guaranteed: that a contract of a held payment is missed once the payment's plan was dropped, some days after it was
-//! final. Network, plugin and tenant are missed until the hold ends.
+//! Not guaranteed: a missing contract of a held payment is not detected once the payment's plan was dropped, some days after
+//! it was final. A missing network, plugin or tenant is detected until the hold ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::config::{Config, ConfigError, ConfigErrors};
 use engine::registry::Granted;
 use journal::{Journal, JournalError, Outcome, SettlementRow, StepState, queries, sqlite};
 
-/// Refuses a configuration that lacks what open payments need.
+/// Refuses a configuration that lacks what open and held payments need.
 pub(super) async fn check(
     journal: &dyn Journal,
     config: &Config,
@@ -36,25 +36,32 @@ pub(super) async fn check(
     }
 }
 
-/// The same from the journal on the disk, which is only read; a process may be using it.
-pub fn needed(config: &Config, survey: &Survey, now_s: u64) -> Result<Vec<ConfigError>, JournalError> {
+/// Returns the same errors, from the journal on the disk. It is only read, and another process may use it.
+///
+/// # Errors
+/// When the journal can't be read.
+pub fn missing_from_config(
+    config: &Config,
+    survey: &Survey,
+    now_s: u64,
+) -> Result<Vec<ConfigError>, JournalError> {
     let directory = &config.data_directory;
     let open = sqlite::read(directory, queries::unfinished)?.unwrap_or_default();
     let held = sqlite::read(directory, |rows| queries::held_settlements(rows, now_s))?.unwrap_or_default();
     Ok(missing(&open, &held, config, survey))
 }
 
-/// A payment that is not over.
+/// A payment that has not ended.
 #[derive(Debug, Clone, Copy)]
-struct Needing<'j> {
+struct ActivePayment<'j> {
     row: &'j SettlementRow,
     /// Dropped some days after the settlement was final.
     plan: Option<&'j str>,
-    /// It holds a signer: something may be asked of its contract later.
+    /// It holds a signer: later operations may call its contract.
     is_held: bool,
 }
 
-/// What is not there any more; ordered, so that equal payments are one error.
+/// What the configuration lacks. Ordered, so that one error covers all payments that need it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Missing {
     Network(String),
@@ -69,9 +76,9 @@ type Rows = Vec<(SettlementRow, Option<String>)>;
 
 fn missing(open: &Rows, held: &Rows, config: &Config, survey: &Survey) -> Vec<ConfigError> {
     let held_ids: BTreeSet<u64> = held.iter().map(|(row, _)| row.id).collect();
-    let needing = open
+    let payments = open
         .iter()
-        .map(|(row, plan)| Needing {
+        .map(|(row, plan)| ActivePayment {
             row,
             plan: plan.as_deref(),
             is_held: held_ids.contains(&row.id),
@@ -79,16 +86,16 @@ fn missing(open: &Rows, held: &Rows, config: &Config, survey: &Survey) -> Vec<Co
         .chain(
             held.iter()
                 .filter(|(row, _)| row.finished && matches!(row.outcome, Outcome::Paid(_)))
-                .map(|(row, plan)| Needing {
+                .map(|(row, plan)| ActivePayment {
                     row,
                     plan: plan.as_deref(),
                     is_held: true,
                 }),
         );
     let mut found: BTreeMap<Missing, (usize, &SettlementRow)> = BTreeMap::new();
-    for one in needing {
-        for what in missing_of(one, config, survey) {
-            let (count, _) = found.entry(what).or_insert((0, one.row));
+    for payment in payments {
+        for what in missing_for(payment, config, survey) {
+            let (count, _) = found.entry(what).or_insert((0, payment.row));
             *count = count.saturating_add(1);
         }
     }
@@ -98,10 +105,11 @@ fn missing(open: &Rows, held: &Rows, config: &Config, survey: &Survey) -> Vec<Co
         .collect()
 }
 
-fn missing_of(Needing { row, plan, is_held }: Needing<'_>, config: &Config, survey: &Survey) -> Vec<Missing> {
+fn missing_for(payment: ActivePayment<'_>, config: &Config, survey: &Survey) -> Vec<Missing> {
+    let row = payment.row;
     let mut missing = Vec::new();
     if !config.networks.contains_key(&row.network) {
-        // Without its network nothing can be said of its plugin.
+        // Without its network, its plugin can't be checked.
         missing.push(Missing::Network(row.network.clone()));
     } else {
         let instance = survey.instances.iter().find(|one| {
@@ -125,14 +133,14 @@ fn missing_of(Needing { row, plan, is_held }: Needing<'_>, config: &Config, surv
                     .flat_map(|role| &role.calls)
                     .map(|grant| Granted::of(grant, &one.instance.config))
                     .collect();
-                // A plan that can't be read stays pending, and the engine says so.
-                let plan: Option<Plan> = plan.and_then(|text| serde_json::from_str(text).ok());
+                // A payment with an unreadable plan stays pending, and the engine reports it.
+                let plan: Option<Plan> = payment.plan.and_then(|text| serde_json::from_str(text).ok());
                 let steps = plan.iter().flat_map(|plan| &plan.steps).zip(&row.steps);
                 for (step, state) in steps {
                     let is_open = matches!(state.state, StepState::Waiting | StepState::InSlot { .. });
                     let (target, operation) = (&step.call.target, &step.call.operation);
-                    // Assets may be taken off the list at any time: what is sent is carried on all the same.
-                    if (is_open || is_held)
+                    // Assets may be removed at any time: a sent transaction is still observed to its end.
+                    if (is_open || payment.is_held)
                         && !grants.iter().any(|grant| grant.allows(target, operation, None))
                     {
                         missing.push(Missing::Target(one.instance.name.clone(), target.clone()));
@@ -166,26 +174,26 @@ fn error(config: &Config, what: &Missing, count: usize, first: &SettlementRow) -
     let (key, why) = match what {
         Missing::Network(network) => (
             format!("networks.{network:?}"),
-            format!("is not there any more, and {first}: write the section again until they have ended"),
+            format!("is no longer configured, and {first}: write the section again until they have ended"),
         ),
         Missing::Plugin(plugin, scheme, network) => (
             "plugin".to_owned(),
             format!(
-                "no plugin {plugin} serves {scheme} on {network} any more, and {first}: write its section again until they \
-                 have ended; `switchyard pause --scheme {scheme}` keeps new ones out"
+                "no plugin {plugin} serves {scheme} on {network}, and {first}: write its section again until they \
+                 have ended; `switchyard pause --scheme {scheme}` refuses new ones"
             ),
         ),
         Missing::Target(instance, target) => (
             format!("plugin.{instance}.config"),
             format!(
-                "does not allow calls of {target} any more, and {first}: write its entry again until they have ended"
+                "no longer allows calls of {target}, and {first}: write its entry again until they have ended"
             ),
         ),
         Missing::Tenant(tenant) => (
             "tenants".to_owned(),
             format!(
-                "{tenant:?} is not there any more, and {first}: write its [[tenants]] again until they have ended; with \
-                 another key_sha256 its old key is shut out"
+                "{tenant:?} is no longer configured, and {first}: write its [[tenants]] again until they have ended; with \
+                 another key_sha256 its old key stops working"
             ),
         ),
     };
@@ -229,7 +237,7 @@ mod tests {
         instance.name.clone_from(name);
         instance.config = json!({ "escrows": escrows });
         Survey {
-            instances: vec![super::super::Surveyed {
+            instances: vec![super::super::SurveyedPlugin {
                 instance,
                 manifest: serde_json::from_value(manifest).unwrap(),
                 sha256: Sha256Digest::of(b""),
@@ -270,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_payment_that_is_held_needs_them_too_until_its_hold_ends() {
+    async fn a_held_payment_needs_them_too_until_its_hold_ends() {
         let journal = MemoryJournal::default();
         open(&journal, 1, "a", NOW_S + 1).await;
         let paid = journal::testkit::paid(1, "item");
@@ -292,55 +300,58 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("tenants: \"shop\" is not there any more, and 1 payment that is open or held"),
+            error.contains("tenants: \"shop\" is no longer configured, and 1 payment that is open or held"),
             "{error}"
         );
-        assert!(error.contains("does not allow calls of"), "{error}");
+        assert!(error.contains("no longer allows calls of"), "{error}");
         assert!(check(&journal, &config, &survey, NOW_S + 1).await.is_ok());
     }
 
     #[tokio::test]
-    async fn what_open_payments_need_can_not_be_taken_out() {
+    async fn what_open_payments_need_must_stay_in_the_configuration() {
         let journal = journal().await;
-        let told = async |network: &str, id: &str, escrows: Value, more: &str| {
+        let check_with = async |network: &str, id: &str, escrows: Value, more: &str| {
             let config = config(network, "x", more);
             let survey = survey(&config, id, escrows);
             check(&journal, &config, &survey, NOW_S)
                 .await
                 .map_err(|error| error.to_string())
         };
-        assert_eq!(told("eip155:84532", "p.x", json!([ESCROW]), TENANT).await, Ok(()));
+        assert_eq!(
+            check_with("eip155:84532", "p.x", json!([ESCROW]), TENANT).await,
+            Ok(())
+        );
         for (network, id, escrows, more, want) in [
             (
                 "eip155:1",
                 "p.x",
                 json!([ESCROW]),
                 TENANT,
-                "networks.\"eip155:84532\": is not there any more, and 2 payments",
+                "networks.\"eip155:84532\": is no longer configured, and 2 payments",
             ),
             (
                 "eip155:84532",
                 "p.y",
                 json!([ESCROW]),
                 TENANT,
-                "plugin: no plugin p.x serves exact on eip155:84532 any more",
+                "plugin: no plugin p.x serves exact on eip155:84532, and 2 payments",
             ),
             (
                 "eip155:84532",
                 "p.x",
                 json!([]),
                 TENANT,
-                "plugin.x.config: does not allow calls of 0x00000000000000000000000000000000000000e5 any more, and 2 payments",
+                "plugin.x.config: no longer allows calls of 0x00000000000000000000000000000000000000e5, and 2 payments",
             ),
             (
                 "eip155:84532",
                 "p.x",
                 json!([ESCROW]),
                 "",
-                "tenants: \"shop\" is not there any more, and 2 payments",
+                "tenants: \"shop\" is no longer configured, and 2 payments",
             ),
         ] {
-            let error = told(network, id, escrows, more).await.unwrap_err();
+            let error = check_with(network, id, escrows, more).await.unwrap_err();
             assert!(
                 error.contains(want) && error.lines().count() == 1,
                 "{want}: {error}"

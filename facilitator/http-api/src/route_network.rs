@@ -1,30 +1,31 @@
-//! Which network a request to a scheme's own route is about.
+//! Selects the network of a request to a scheme's own route.
 
+use axum::http::StatusCode;
 use sdk_plugin::Value;
 
 use crate::names::NetworkNames;
 
-/// What it is called, in the query and in the body.
+/// The name of the network's parameter, in the query and in the body.
 const NAME: &str = "network";
 
-/// A route's network is not known.
+/// The request does not name a network that serves the route.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unchosen {
-    pub(super) status: u16,
+pub(super) struct UnknownNetwork {
+    pub(super) status: StatusCode,
     pub(super) message: String,
 }
 
-/// The query's `network`, else a text `network` in the body, else the only one of `served`. Ids and plain names are
-/// understood; `served` holds CAIP-2 ids.
-pub(super) fn network(
+/// Returns the query's `network`, else the string `network` of the body, else the only network of `served`. Callers may
+/// write CAIP-2 ids or plain names; `served` holds CAIP-2 ids.
+pub(super) fn select(
     query: &[(String, String)],
     body: &Value,
     served: &[String],
     names: &NetworkNames,
-) -> Result<String, Unchosen> {
+) -> Result<String, UnknownNetwork> {
     let refuse = |status, why: &str| {
         let message = format!("{why}: write ?{NAME}= and one of {}", served.join(", "));
-        Err(Unchosen { status, message })
+        Err(UnknownNetwork { status, message })
     };
     let mut named = query
         .iter()
@@ -32,18 +33,21 @@ pub(super) fn network(
         .map(|(_, value)| value.as_str());
     let in_query = named.next();
     if named.next().is_some() {
-        return refuse(400, "the query names more than one network");
+        return refuse(StatusCode::BAD_REQUEST, "the query names more than one network");
     }
-    let Some(said) = in_query.or_else(|| body.get(NAME).and_then(Value::as_str)) else {
+    let Some(requested) = in_query.or_else(|| body.get(NAME).and_then(Value::as_str)) else {
         return match served {
             [only] => Ok(only.clone()),
-            _ => refuse(400, "this is served on several networks"),
+            _ => refuse(StatusCode::BAD_REQUEST, "this is served on several networks"),
         };
     };
-    let id = names.caip2(said).unwrap_or(said);
+    let id = names.caip2(requested).unwrap_or(requested);
     match served.iter().find(|network| *network == id) {
         Some(network) => Ok(network.clone()),
-        None => refuse(404, "this is not served on the network that was named"),
+        None => refuse(
+            StatusCode::NOT_FOUND,
+            "this is not served on the network that was named",
+        ),
     }
 }
 
@@ -53,20 +57,21 @@ mod tests {
 
     use super::*;
 
-    fn chosen(query: &[&str], body: &Value, served: &[&str]) -> Result<String, (u16, String)> {
+    fn selected(query: &[&str], body: &Value, served: &[&str]) -> Result<String, (u16, String)> {
         let query: Vec<_> = query
             .iter()
             .map(|text| (NAME.to_owned(), (*text).to_owned()))
             .collect();
         let served: Vec<_> = served.iter().map(|text| (*text).to_owned()).collect();
-        network(&query, body, &served, &NetworkNames::default()).map_err(|no| (no.status, no.message))
+        select(&query, body, &served, &NetworkNames::default())
+            .map_err(|unknown| (unknown.status.as_u16(), unknown.message))
     }
 
     const BASE: &str = "eip155:8453";
     const SEPOLIA: &str = "eip155:84532";
 
     #[test]
-    fn the_query_says_it_before_the_body_and_nobody_has_to_where_there_is_one() {
+    fn the_query_wins_over_the_body_and_a_single_network_needs_neither() {
         let both = [BASE, SEPOLIA];
         let in_body = json!({ "network": SEPOLIA });
         for (query, body, served, expected) in [
@@ -78,7 +83,7 @@ mod tests {
             (&[], &json!({ "network": 8453 }), &[BASE], BASE),
         ] {
             assert_eq!(
-                chosen(query, body, served).as_deref(),
+                selected(query, body, served).as_deref(),
                 Ok(expected),
                 "{query:?} {body}"
             );
@@ -86,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_clear_is_400_and_what_is_not_there_is_404_and_both_say_what_there_is() {
+    fn an_ambiguous_network_is_400_an_unserved_one_404_and_both_list_the_networks() {
         let both = [BASE, SEPOLIA];
         for (query, body, served, status) in [
             (&[][..], &Value::Null, &both[..], 400),
@@ -98,8 +103,8 @@ mod tests {
             (&[""], &json!({ "network": BASE }), &both, 404),
             (&[], &json!({ "network": "nowhere" }), &[BASE], 404),
         ] {
-            let (told, message) = chosen(query, body, served).unwrap_err();
-            assert_eq!(told, status, "{query:?} {body}");
+            let (actual, message) = selected(query, body, served).unwrap_err();
+            assert_eq!(actual, status, "{query:?} {body}");
             assert!(served.iter().all(|id| message.contains(id)), "{message}");
         }
     }

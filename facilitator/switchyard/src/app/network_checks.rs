@@ -1,5 +1,5 @@
-//! What a network's section says in its driver's own terms (its id, its options, its assets), against the forms and the
-//! schema that the driver's manifest has for them. The core knows no chain: it knows what the manifest tells.
+//! Checks the parts of a network's section that only its driver understands (id, options, assets) against the text forms and
+//! the schema in the driver's manifest. The core knows no chain; it knows the manifest.
 
 use sdk_plugin::manifest::{DriverRole, TextForm};
 use serde_json::Value;
@@ -8,39 +8,39 @@ use super::survey::{Survey, family};
 use crate::config::{Assets, Config, ConfigError, Network};
 use plugin_host as plugin;
 
-/// Everything in the sections of all networks that does not suit their drivers.
+/// Errors in the sections of all networks that their drivers would refuse.
 pub(super) fn network_errors(config: &Config, survey: &Survey) -> Vec<ConfigError> {
     let networks = config.networks.values();
     networks
         .filter_map(|network| {
             let role = survey.driver_of(&network.id)?.driver(family(&network.id))?;
-            Some(of_network(config, network, role))
+            Some(errors_of(config, network, role))
         })
         .flatten()
         .collect()
 }
 
-/// Every fault of a configuration value, at its own key.
-pub(super) fn misfits(config: &Config, key: &str, schema: &Value, value: &Value) -> Vec<ConfigError> {
+/// Validation errors of a configuration value, each at its own key.
+pub(super) fn schema_errors(config: &Config, key: &str, schema: &Value, value: &Value) -> Vec<ConfigError> {
     plugin::validate(schema, value)
         .into_iter()
         .map(|error| config.source.error_below(key, &error.path, error.message))
         .collect()
 }
 
-fn of_network(config: &Config, network: &Network, role: &DriverRole) -> Vec<ConfigError> {
+fn errors_of(config: &Config, network: &Network, role: &DriverRole) -> Vec<ConfigError> {
     let key = format!("networks.{:?}", network.id);
     let mut errors = Vec::new();
     let (family, reference) = network.id.split_once(':').unwrap_or_default();
-    if let Some(form) = misfit(role.reference_form.as_ref(), reference) {
+    if let Some(form) = violated_form(role.reference_form.as_ref(), reference) {
         let why = format!(
-            "{:?} is not a network of the family {family}: write {} behind the colon, e.g. [networks.\"{family}:{}\"]",
+            "{:?} is not a network of the family {family}: write {} after the colon, e.g. [networks.\"{family}:{}\"]",
             network.id, form.description, form.example
         );
         errors.push(config.source.error(&key, why));
     }
     if let Some(schema) = &role.options_schema {
-        errors.extend(misfits(
+        errors.extend(schema_errors(
             config,
             &format!("{key}.options"),
             schema,
@@ -52,7 +52,7 @@ fn of_network(config: &Config, network: &Network, role: &DriverRole) -> Vec<Conf
         Assets::Any => &[],
     };
     for (n, asset) in assets.iter().enumerate() {
-        if let Some(form) = misfit(role.asset_form.as_ref(), asset) {
+        if let Some(form) = violated_form(role.asset_form.as_ref(), asset) {
             let why = format!(
                 "{asset:?} is not an asset of {}: write {}, e.g. {:?}",
                 network.id, form.description, form.example
@@ -63,8 +63,8 @@ fn of_network(config: &Config, network: &Network, role: &DriverRole) -> Vec<Conf
     errors
 }
 
-/// The form, when there is one and the text does not have it.
-fn misfit<'f>(form: Option<&'f TextForm>, text: &str) -> Option<&'f TextForm> {
+/// The form, if there is one and the text does not match it.
+fn violated_form<'f>(form: Option<&'f TextForm>, text: &str) -> Option<&'f TextForm> {
     form.filter(|form| !plugin::matches_form(form, text))
 }
 
@@ -105,21 +105,21 @@ sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
         serde_json::from_value(role).unwrap()
     }
 
-    fn told(text: &str) -> Vec<String> {
+    fn errors_in(text: &str) -> Vec<String> {
         let config = Config::parse("c.toml", Path::new(""), text, &|_| None).unwrap();
         let network = config.networks.values().next().unwrap();
-        let errors = of_network(&config, network, &role());
+        let errors = errors_of(&config, network, &role());
         errors.iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn what_does_not_suit_the_driver_is_told_with_line_key_and_what_to_write() {
+    fn values_that_the_driver_refuses_are_errors_with_line_key_and_what_to_write() {
         let at = "networks.\"test:0x7\"";
         assert_eq!(
-            told(TEXT),
+            errors_in(TEXT),
             [
                 format!(
-                    "c.toml:4: {at}: \"test:0x7\" is not a network of the family test: write a number behind the colon, \
+                    "c.toml:4: {at}: \"test:0x7\" is not a network of the family test: write a number after the colon, \
                      e.g. [networks.\"test:7\"]"
                 ),
                 format!(
@@ -134,12 +134,12 @@ sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
     }
 
     #[test]
-    fn what_suits_the_driver_is_silent() {
+    fn values_that_the_driver_accepts_are_no_errors() {
         let good = TEXT
             .replace("0x7", "7")
             .replace("\"2\"", "\"coin:2\"")
             .replace("speed = 5", "speed = \"5\"")
             .replace("sped = 6\n", "");
-        assert_eq!(told(&good), [] as [&str; 0]);
+        assert_eq!(errors_in(&good), [] as [&str; 0]);
     }
 }

@@ -1,4 +1,4 @@
-//! `[[tenants]]`: who may call, how often, and at what cost.
+//! The sections `[[tenants]]`: who may call, how often, and at what cost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,10 +6,11 @@ use std::time::Duration;
 use http_api::{Rate, Scope};
 use sdk_plugin::Amount;
 
-use super::Tenant;
-use super::build::{below_max_cost, count, digest, is_name, native_amount, seconds};
-use super::reader::{Reader, Section};
+use super::values::{below_max_cost, count, digest, is_name, native_amount, seconds};
+use crate::config::Tenant;
+use crate::config::reader::{Reader, Section};
 
+/// Reads one section. `max_costs`: `max_cost` by network.
 pub(super) fn tenant(
     section: &Section<'_, '_>,
     default_rate: Option<Rate>,
@@ -34,7 +35,7 @@ pub(super) fn tenant(
     let scopes = section.get("scopes", |node| {
         let scopes = node.list(|node| {
             node.parsed(
-                Scope::read,
+                Scope::from_name,
                 "a scope; write \"verify\", \"settle\" or \"supported\"",
             )
         });
@@ -82,7 +83,8 @@ pub(super) fn tenant(
     })
 }
 
-pub(super) fn distinct_tenants(reader: &Reader<'_>, tenants: &[Tenant]) {
+/// Refuses tenants with equal names or equal keys.
+pub(super) fn require_distinct(reader: &Reader<'_>, tenants: &[Tenant]) {
     for (n, tenant) in tenants.iter().enumerate() {
         let key = |name: &str| format!("tenants[{n}].{name}");
         let line = |key: &str| reader.source.error(key, "").line;

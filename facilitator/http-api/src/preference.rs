@@ -1,28 +1,29 @@
 //! How long a caller wants to wait: the header `Prefer` of RFC 7240. Source: status-and-reservations.md, section 2.
 //!
-//! `wait=N`: at most so many seconds for the chain. `respond-async`: no longer than until a transaction is recorded. The
-//! answer is HTTP 200 all the same, `settlement_pending` with the hash: clients reject 202. What can't be read is no error.
+//! `wait=N`: wait at most N seconds for the chain. `respond-async`: wait only until a transaction is recorded. The response
+//! is HTTP 200 in both cases, `settlement_pending` with the hash, because clients reject 202. An invalid preference is
+//! ignored.
 
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 
-/// Longest wait that a caller may ask for.
-const MOST_S: u64 = 85;
+/// Longest wait that a caller may request, in seconds.
+const MAX_WAIT_S: u64 = 85;
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// What a caller prefers; nothing by default.
+/// A caller's preference; none by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Preference {
-    /// Capped.
+    /// At most `MAX_WAIT_S`.
     wait_s: Option<u64>,
     respond_async: bool,
 }
 
 impl Preference {
-    /// All `Prefer` headers together; of a repeated preference the first counts.
+    /// Reads all `Prefer` headers. The first of a repeated preference counts.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut wait_s = None;
         let mut respond_async = false;
@@ -32,7 +33,7 @@ impl Preference {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','));
         for part in parts {
-            // Parameters of a preference say nothing that is known here.
+            // No known preference has parameters.
             let preference = part.split(';').next().unwrap_or_default().trim();
             let (name, value) = match preference.split_once('=') {
                 Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
@@ -41,7 +42,7 @@ impl Preference {
             if name.eq_ignore_ascii_case("respond-async") {
                 respond_async = true;
             } else if name.eq_ignore_ascii_case("wait") && wait_s.is_none() {
-                // The first one counts, also when it is no number.
+                // The first one counts, also when it is not a number.
                 wait_s = Some(value.and_then(seconds));
             }
         }
@@ -51,14 +52,14 @@ impl Preference {
         }
     }
 
-    /// The whole time for the answer, from the one that the operator set for this caller. A shorter wait does not shorten
-    /// it: until something is recorded there is nothing to answer with.
-    pub(super) fn whole(self, usual: Duration) -> Duration {
+    /// The longest time until the response. `usual`: the time that the operator configured for this caller. A shorter
+    /// preference does not reduce it: until a transaction is recorded there is nothing to reply.
+    pub(super) fn longest_wait(self, usual: Duration) -> Duration {
         self.wait_s
             .map_or(usual, |wait_s| usual.max(Duration::from_secs(wait_s)))
     }
 
-    /// When the hash is preferred to waiting on.
+    /// The time after which the caller prefers the hash over a longer wait.
     pub(super) fn early(self) -> Option<Duration> {
         match (self.wait_s, self.respond_async) {
             (Some(wait_s), _) => Some(Duration::from_secs(wait_s)),
@@ -67,8 +68,8 @@ impl Preference {
         }
     }
 
-    /// Says in the answer what was heeded.
-    pub(super) fn tell(self, response: &mut Response) {
+    /// Adds headers that tell which preferences were applied.
+    pub(super) fn add_headers(self, response: &mut Response) {
         let headers = response.headers_mut();
         headers.append(header::VARY, HeaderValue::from_static("Prefer"));
         let mut applied = Vec::new();
@@ -78,17 +79,17 @@ impl Preference {
         if let Some(wait_s) = self.wait_s {
             applied.push(format!("wait={wait_s}"));
         }
-        // Letters and digits.
+        // Always valid: letters, digits and punctuation.
         if let (false, Ok(applied)) = (applied.is_empty(), HeaderValue::try_from(applied.join(", "))) {
             headers.insert(APPLIED, applied);
         }
     }
 }
 
-/// Digits alone; a number of any length is capped.
+/// Parses digits. A number of any length is capped.
 fn seconds(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    is_number.then(|| text.parse().unwrap_or(MOST_S).min(MOST_S))
+    is_number.then(|| text.parse().unwrap_or(MAX_WAIT_S).min(MAX_WAIT_S))
 }
 
 #[cfg(test)]
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn preferences_are_read_and_what_is_none_is_ignored() {
+    fn preferences_are_read_and_invalid_ones_are_ignored() {
         for (values, want) in [
             (&[][..], (None, false)),
             (&["respond-async"], (None, true)),

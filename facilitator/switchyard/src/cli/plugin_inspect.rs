@@ -1,4 +1,4 @@
-//! `switchyard plugin inspect`: what a plugin file says of itself, and the lines that load it.
+//! `switchyard plugin inspect`: prints a plugin file's manifest, and the configuration lines that load it.
 
 use std::io::Write;
 use std::path::Path;
@@ -86,7 +86,7 @@ fn print(
     Ok(())
 }
 
-/// A name for the instance: the last part of the id, which is made of what a TOML key may have.
+/// A name for the instance: the last part of the id, whose characters are valid in a TOML key.
 fn instance_name(manifest: &Manifest) -> &str {
     manifest
         .id
@@ -96,7 +96,7 @@ fn instance_name(manifest: &Manifest) -> &str {
         .unwrap_or("plugin")
 }
 
-/// The manifest is the file author's text: nothing in it may move the cursor.
+/// Replaces control characters: the plugin's author writes the manifest, and it must not control the terminal.
 fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })

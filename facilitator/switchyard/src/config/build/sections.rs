@@ -1,0 +1,186 @@
+//! The sections other than networks and tenants, each read into its part of the configuration.
+
+use std::path::Path;
+
+use host::custody::KeySource;
+use http_api::{AddressBlock, Rate, Server};
+use sdk_plugin::host::Suite;
+use telemetry::log;
+
+use super::values::{
+    base_path, count, digest, is_like_a_key, is_name, is_variable, known_name, origins, path, seconds, size,
+};
+use crate::config::reader::Section;
+use crate::config::{Key, Log, PluginInstance, Plugins};
+
+pub(super) fn server(section: &Section<'_, '_>) -> Option<Server> {
+    let listen = section.get("listen", |node| {
+        node.parsed(
+            |text| text.parse().ok(),
+            "an address and port; write e.g. \"127.0.0.1:4020\"",
+        )
+    });
+    let base_path = section.get("base_path", |node| {
+        node.parsed(
+            base_path,
+            "a path; write \"\" or e.g. \"/x402\" (letters, digits, - _ . ~ between slashes)",
+        )
+    });
+    let settle_wait = section.get("settle_wait_seconds", |node| seconds(node, 1, 85));
+    let verify_wait = section.get("verify_wait_seconds", |node| seconds(node, 1, 85));
+    let body_limit_bytes = section.get("body_limit_bytes", |node| size(node, 1_024, 16 * 1_024 * 1_024));
+    let body_read = section.get("body_read_seconds", |node| seconds(node, 1, 60));
+    let max_concurrent_requests = section.get("max_concurrent_requests", |node| size(node, 1, 100_000));
+    let max_connections = section.get("max_connections", |node| size(node, 1, 100_000));
+    let drain = section.get("drain_seconds", |node| seconds(node, 0, 600));
+    let legacy0 = section.get("legacy0", |node| node.boolean());
+    let cors_origins = section.get("cors_origins", origins);
+    let cors_payments = section.get("cors_payments", |node| node.boolean());
+    let trusted_proxies = section.get("trusted_proxies", |node| {
+        node.list(|node| {
+            node.parsed(
+                AddressBlock::parse,
+                "an address; write e.g. \"10.0.0.0/8\" or \"::1\"",
+            )
+        })
+    });
+    Some(Server {
+        listen: listen?,
+        base_path: base_path?,
+        settle_wait: settle_wait?,
+        verify_wait: verify_wait?,
+        body_limit_bytes: body_limit_bytes?,
+        body_read: body_read?,
+        max_concurrent_requests: max_concurrent_requests?,
+        max_connections: max_connections?,
+        drain: drain?,
+        legacy0: legacy0?,
+        cors_origins: cors_origins?,
+        cors_payments: cors_payments?,
+        trusted_proxies: trusted_proxies?,
+    })
+}
+
+pub(super) fn plugins(section: &Section<'_, '_>, folder: &Path) -> Option<Plugins> {
+    let directory = section.get("directory", |node| path(node, folder));
+    let dev = section.get("dev", |node| node.boolean());
+    Some(Plugins {
+        directory: directory?,
+        dev: dev?,
+    })
+}
+
+pub(super) fn key(section: &Section<'_, '_>, folder: &Path) -> Option<Key> {
+    let env = section.maybe("env", |node| {
+        node.parsed_unseen(
+            |text| (is_variable(text) && !is_like_a_key(text)).then(|| text.to_owned()),
+            "the name of a variable; write e.g. \"SWITCHYARD_KEY\" and put the key into that variable, never here",
+        )
+    });
+    let file = section.maybe("file", |node| {
+        node.parsed_unseen(
+            |text| (!text.is_empty() && !is_like_a_key(text)).then(|| folder.join(text)),
+            "a path; write where the key's file is, never the key itself",
+        )
+    });
+    let suite = section.get("suite", |node| {
+        let suite = |text: &str| match text {
+            "secp256k1" => Some(Suite::Secp256k1),
+            "ed25519" => Some(Suite::Ed25519),
+            _ => None,
+        };
+        node.parsed(suite, "a suite; write \"secp256k1\" or \"ed25519\"")
+    });
+    let source = match (env?, file?) {
+        (Some(env), None) => KeySource::Env(env),
+        (None, Some(file)) => KeySource::File(file),
+        (Some(_), Some(_)) => {
+            section.fail("file", "stands beside env; write only one of them");
+            return None;
+        }
+        (None, None) => {
+            section.fail(
+                "env",
+                "is missing; write env = \"NAME_OF_A_VARIABLE\" or file = \"PATH\"",
+            );
+            return None;
+        }
+    };
+    Some(Key {
+        source,
+        suite: suite?,
+    })
+}
+
+pub(super) fn plugin_instance(
+    name: &str,
+    section: &Section<'_, '_>,
+    plugins: &Plugins,
+    network_ids: &[String],
+) -> Option<PluginInstance> {
+    if !is_name(name) {
+        section.fail_here(format!(
+            "{name:?} is not an instance name; write letters, digits, - and _ only"
+        ));
+    }
+    let file = section.get("file", |node| path(node, &plugins.directory));
+    let sha256 = section.maybe("sha256", digest);
+    let networks = section.maybe("networks", |node| {
+        let networks = node.list(|node| known_name(node, "network of [networks]", network_ids))?;
+        if networks.is_empty() {
+            node.fail("is empty; name networks, or leave the line out for all of its families")
+        } else {
+            Some(networks)
+        }
+    });
+    let config = section.get("config", |node| node.json_object());
+    let (file, sha256) = (file?, sha256?);
+    if sha256.is_none() && !plugins.dev {
+        section.fail(
+            "sha256",
+            format!(
+                "is missing; write the line that `switchyard plugin inspect {}` prints, or dev = true under [plugins] \
+                 while developing",
+                file.display()
+            ),
+        );
+    }
+    Some(PluginInstance {
+        name: name.to_owned(),
+        file,
+        sha256,
+        networks: networks?,
+        config: config?,
+    })
+}
+
+pub(super) fn rate(section: &Section<'_, '_>, per_minute: &str, burst: &str) -> Option<Rate> {
+    let per_minute = section.get(per_minute, |node| count(node, 0, 10_000_000));
+    let burst = section.get(burst, |node| count(node, 1, 1_000_000));
+    Some(Rate {
+        per_minute: per_minute?,
+        burst: burst?,
+    })
+}
+
+pub(super) fn log_section(section: &Section<'_, '_>) -> Option<Log> {
+    let format = section.get("format", |node| {
+        let format = |text: &str| match text {
+            "human" => Some(log::Format::Human),
+            "json" => Some(log::Format::Json),
+            _ => None,
+        };
+        node.parsed(format, "a format; write \"human\" or \"json\"")
+    });
+    let level = section.get("level", |node| {
+        let text = node.text()?;
+        match log::parse_filter(&text) {
+            Ok(_) => Some(text),
+            Err(error) => node.fail(error.to_string()),
+        }
+    });
+    Some(Log {
+        format: format?,
+        level: level?,
+    })
+}
