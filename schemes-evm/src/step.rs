@@ -8,9 +8,12 @@ use sdk_plugin::{Amount, Cx, Fault, HexBytes, Value};
 
 use serde_json::json;
 
-use crate::driver::options::Options;
+use crate::options::Options;
 use crate::rpc::{self, EthCall, Executed, Failure};
-use crate::{shape, text};
+use crate::text;
+
+/// Default of [`Config::max_gas`].
+pub const DEFAULT_MAX_GAS: u64 = 400_000;
 
 /// What checks are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +111,7 @@ pub async fn or_called(
 ) -> Result<RpcResult, Fault> {
     let estimate_error = match estimate {
         RpcResult::Error(error) if rpc::failure(&error).is_none() => error,
-        RpcResult::Ok(gas) if rpc::as_u64(&gas).is_some_and(|gas| gas < shape::LEAST_CALL_GAS) => RpcError {
+        RpcResult::Ok(gas) if rpc::as_u64(&gas).is_some_and(|gas| gas < rpc::LEAST_CALL_GAS) => RpcError {
             code: 0,
             message: format!("the estimate {gas} is too low for a call that moves tokens"),
             data: Value::Null,

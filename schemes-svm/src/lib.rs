@@ -14,7 +14,6 @@ pub mod fees;
 pub mod lookup;
 pub mod programs;
 pub mod rpc;
-mod shape;
 mod slots;
 #[cfg(feature = "testkit")]
 pub mod testkit;

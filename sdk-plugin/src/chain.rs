@@ -13,7 +13,8 @@ pub use self::observe::{
     Shown, TxState, Watch,
 };
 use crate::host::Suite;
-use crate::scheme::Step;
+pub use crate::lane::Lane;
+use crate::plan::Step;
 use crate::{Amount, Cx, Fault, HexBytes};
 
 /// One family of chains (the namespace of CAIP-2). Trusted code: it turns steps into signed bytes.
@@ -105,21 +106,6 @@ pub enum NodeFault {
     WrongChain,
     /// It lags, is ahead of all clocks, is unhealthy, or lacks what payments need. Used only where no other node is better.
     Behind,
-}
-
-/// One signer on one network.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Lane {
-    /// CAIP-2.
-    pub network: String,
-    /// Address, in the driver's canonical spelling.
-    pub signer: String,
-    /// Name of the key in custody.
-    pub key: String,
-    /// Whether its transactions are numbered and land in that order.
-    pub ordered: bool,
 }
 
 /// Answer of [`ChainDriver::lane`].

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::chain::Lane;
 use crate::host::{
     HostServices, JobRequest, Level, MetricKind, RpcCall, RpcRequest, RpcResponse, RpcResult, SignRequest,
     Signature, StoreRequest, StoreResponse,
 };
+use crate::lane::Lane;
 use crate::{Fault, HexBytes};
 
 /// The network as a scheme or driver sees it during a call.

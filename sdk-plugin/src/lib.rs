@@ -9,9 +9,11 @@ pub mod cx;
 pub mod fault;
 pub mod findings;
 pub mod host;
+mod lane;
 pub mod manifest;
 pub mod operation;
 pub mod ops;
+mod plan;
 pub mod request;
 pub mod rpc;
 #[cfg(feature = "schema")]

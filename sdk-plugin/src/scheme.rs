@@ -1,17 +1,15 @@
 //! The scheme's side: what must happen for a payment, and what proves that it did.
 
-mod plan;
-
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::plan::{
+use crate::chain::Evidence;
+use crate::host::{Job, StoreWrite};
+pub use crate::plan::{
     Call, EvidenceWanted, Gate, Guard, Hold, LaneChoice, LogFilter, OnFail, Plan, ReadAt, ReadWanted,
     Reserve, Step,
 };
-use crate::chain::Evidence;
-use crate::host::{Job, StoreWrite};
 use crate::wire::Kind;
 use crate::{Amount, Cx, Fault, PaymentRequest};
 

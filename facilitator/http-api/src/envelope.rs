@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply, reason};
 use serde_json::{Map, Value, json};
 
+use super::endpoint::PaymentEndpoint;
 use super::normalise::{Refused, Shape};
-use super::pay::PaymentEndpoint;
 use super::redaction::redact;
 use crate::names::NetworkNames;
 

@@ -17,6 +17,7 @@ mod buckets;
 mod concurrency;
 mod cors;
 mod delivery;
+mod endpoint;
 mod envelope;
 mod lenient;
 mod listen;
@@ -54,7 +55,7 @@ pub use names::NetworkNames;
 pub use settings::{AddressBlock, Origins, Rate, Scope, Server, Settings, Tenant};
 
 use self::cors::Access;
-use self::pay::PaymentEndpoint;
+use self::endpoint::PaymentEndpoint;
 
 /// Everything that a handler needs.
 struct App {

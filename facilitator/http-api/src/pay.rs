@@ -9,19 +9,18 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use base::service::{Receipt, SettleAnswer, Settled};
 use sdk_plugin::wire::{SettleReply, reason};
-use sdk_plugin::{PaymentRequest, ProtocolVersion, Purpose};
+use sdk_plugin::{PaymentRequest, ProtocolVersion};
 use tokio::time::{Instant, timeout};
 
 use super::admission::{Admitted, Rejected};
 use super::body::{self, BodyError};
-use super::concurrency::Endpoint;
+use super::endpoint::PaymentEndpoint;
 use super::envelope::{self, Body, Echo};
 use super::normalise::{Caller, Refused, Rules, Shape, normalise};
 use super::panics::catch_panic;
 use super::preference::Preference;
 use super::reply::peer;
 use super::{App, reply};
-use crate::settings::Scope;
 
 /// The service replies within the caller's wait plus one commit. After this much more time it is stuck.
 const SETTLE_GRACE: Duration = Duration::from_secs(10);
@@ -36,43 +35,6 @@ struct Decided {
     body: Body,
     retry_after_s: Option<u64>,
     receipt: Receipt,
-}
-
-/// The two endpoints that take payments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PaymentEndpoint {
-    Verify,
-    Settle,
-}
-
-impl PaymentEndpoint {
-    pub(super) fn path(self) -> &'static str {
-        match self {
-            Self::Verify => "/verify",
-            Self::Settle => "/settle",
-        }
-    }
-
-    fn purpose(self) -> Purpose {
-        match self {
-            Self::Verify => Purpose::Verify,
-            Self::Settle => Purpose::Settle,
-        }
-    }
-
-    fn scope(self) -> Scope {
-        match self {
-            Self::Verify => Scope::Verify,
-            Self::Settle => Scope::Settle,
-        }
-    }
-
-    fn limit(self) -> Endpoint {
-        match self {
-            Self::Verify => Endpoint::Verify,
-            Self::Settle => Endpoint::Settle,
-        }
-    }
 }
 
 /// One payment request while it is handled.

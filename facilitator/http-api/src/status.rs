@@ -12,8 +12,8 @@ use serde_json::{Map, json};
 use telemetry::metrics;
 use tokio::time::{Instant, timeout};
 
+use super::endpoint::PaymentEndpoint;
 use super::panics::catch_panic;
-use super::pay::PaymentEndpoint;
 use super::redaction::redact;
 use super::reply::{json, peer, retry_after, with_type};
 use super::{App, envelope};

@@ -6,7 +6,7 @@ use sdk_plugin::host::Job;
 use super::keys::store_key;
 use super::queries::{decode, get};
 use super::row::JobRow;
-use super::{CommitError, JournalError, Rows, Table, project};
+use super::{CommitError, JournalError, Rows, Table, change};
 
 /// What keys of a network's jobs begin with in their order.
 fn network_prefix(network: &str) -> String {
@@ -33,8 +33,8 @@ fn replace(rows: &mut dyn Rows, before: Option<&JobRow>, row: &JobRow) -> Result
     if let Some(before) = before {
         rows.delete(Table::DueJobs, &due_key(before))?;
     }
-    project::put(rows, Table::Jobs, &store_key(&row.plugin, &row.job.id), row)?;
-    project::put(rows, Table::DueJobs, &due_key(row), &())
+    change::put(rows, Table::Jobs, &store_key(&row.plugin, &row.job.id), row)?;
+    change::put(rows, Table::DueJobs, &due_key(row), &())
 }
 
 fn remove(rows: &mut dyn Rows, row: &JobRow) -> Result<(), CommitError> {

@@ -14,6 +14,7 @@
     allow(clippy::disallowed_methods, reason = "tests own their tasks and clocks")
 )]
 
+mod change;
 mod error;
 pub mod event;
 pub mod jobs;

@@ -1,7 +1,7 @@
 //! Releases that nobody gets: the journal may be older than what callers were told.
 
+use super::change::put;
 use super::keys::id_key;
-use super::project::put;
 use super::queries::{decode, get};
 use super::row::{Outcome, SettlementRow, WithheldRow};
 use super::{CommitError, JournalError, Rows, Table};

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use super::calls::{Bulkhead, OpenCalls, Permits};
 use super::host_calls::{HostRequest, is_refused_untouched, unknown_service};
-use super::instance::Limits;
+use super::limits::Limits;
 use super::pool::Pool;
 
 /// One instance's connection to the host.

@@ -16,9 +16,9 @@ use super::bridge::Bridge;
 use super::error::{ErrorKind, PluginError};
 use super::instance::{Functions, Instance};
 use super::library;
-use super::loader::InstanceRequest;
 use super::manifest;
 use super::pool::Pool;
+use super::request::InstanceRequest;
 
 /// Largest manifest or error text that is read from a running plugin, in bytes.
 const MAX_TEXT_BYTES: usize = 256 << 10;

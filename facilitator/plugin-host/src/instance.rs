@@ -7,7 +7,6 @@ use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use dashmap::DashMap;
 use sdk_plugin::abi::buf::Received;
@@ -19,37 +18,6 @@ use tokio::sync::oneshot;
 
 use super::bridge::Bridge;
 use super::calls::{Bulkhead, Effect};
-
-/// What an instance may use of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Threads of its own.
-    pub threads: usize,
-    /// Calls that it serves at once for one network and of one kind (verifications, starts of settlements, calls of the
-    /// engine), including those that it never completed. One more is `Overloaded`.
-    pub concurrent_calls: usize,
-    /// Longest time of a call.
-    pub call_timeout: Duration,
-    /// Host calls at once, with the same rule.
-    pub host_calls: usize,
-    /// Longest queue for its threads.
-    pub queued_tasks: usize,
-    /// Longest time to load the file and create the instance.
-    pub create_timeout: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            threads: 2,
-            concurrent_calls: 256,
-            call_timeout: Duration::from_secs(20),
-            host_calls: 1_024,
-            queued_tasks: 4_096,
-            create_timeout: Duration::from_secs(30),
-        }
-    }
-}
 
 /// The functions of a plugin that are called after `create`.
 #[derive(Debug, Clone, Copy)]

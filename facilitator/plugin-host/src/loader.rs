@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sdk_plugin::abi::raw::EntryFn;
-use sdk_plugin::{ChainDriver, HostServices, Manifest, SchemeHandler};
+use sdk_plugin::{ChainDriver, Manifest, SchemeHandler};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -16,22 +16,13 @@ use tokio::sync::oneshot;
 use super::config;
 use super::create::{create, table_manifest};
 use super::error::{ErrorKind, PluginError};
-use super::instance::{HealthProbe, Instance, Limits};
+use super::instance::{HealthProbe, Instance};
 use super::library::{copy, open, read_table};
+use super::limits::Limits;
 use super::manifest::{self, Inspected};
 use super::pin::{Pin, Sha256Digest};
 use super::remote::{RemoteDriver, RemoteScheme};
-
-/// The instance to create.
-#[derive(Clone)]
-pub struct InstanceRequest {
-    /// Unique in this process.
-    pub instance_id: u64,
-    /// Validated against the manifest's schema before any code of the plugin receives it.
-    pub config: Value,
-    pub host: Arc<dyn HostServices>,
-    pub limits: Limits,
-}
+use super::request::InstanceRequest;
 
 /// The plugin file to load.
 #[derive(Clone)]
@@ -41,15 +32,6 @@ pub struct LoadRequest {
     /// A folder of this process alone, to which files are copied before they are loaded. Created when missing.
     pub copies: PathBuf,
     pub instance: InstanceRequest,
-}
-
-impl std::fmt::Debug for InstanceRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The configuration may hold secrets.
-        f.debug_struct("InstanceRequest")
-            .field("instance_id", &self.instance_id)
-            .finish_non_exhaustive()
-    }
 }
 
 impl std::fmt::Debug for LoadRequest {

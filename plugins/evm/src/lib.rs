@@ -44,9 +44,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use schemes_evm::abi::{TRANSFER_BYTES_SELECTOR, TRANSFER_VRS_SELECTOR};
-    use schemes_evm::driver::options::Options;
     use schemes_evm::driver::{RPC_READS, RPC_SENDS};
     use schemes_evm::exact::VERSIONS;
+    use schemes_evm::options::Options;
     use schemes_evm::text;
     use sdk_plugin::host::Suite;
     use sdk_plugin::manifest::Grant;

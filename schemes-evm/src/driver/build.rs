@@ -13,7 +13,7 @@ use sdk_plugin::{Amount, Cx, Fault, HexBytes};
 
 use super::fees::{Fees, Terms};
 use super::market::L1_FEE_UNIT_BYTES;
-use super::options::Options;
+use crate::options::Options;
 use crate::rpc::{self, EthCall, Executed};
 use crate::text;
 

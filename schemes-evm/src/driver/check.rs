@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::EvmDriver;
 use super::allowances::{self, Subject};
-use super::options::{self, Options};
 use super::{depths, gas};
 use crate::abi::MULTICALL3;
+use crate::options::{self, Options};
 use crate::{rpc, text};
 
 /// Head blocks older than this are worth a warning where the operator lets them pass.

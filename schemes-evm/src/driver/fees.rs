@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EvmDriver;
 use super::market::Market;
-use super::options::Options;
+use crate::options::Options;
 
 /// How long a price counts that a node has named, in milliseconds. A node that still wants it names it again.
 const NAMED_PRICE_TTL_MS: u64 = 60_000;

@@ -23,7 +23,6 @@ mod market;
 mod observe;
 #[cfg(test)]
 mod official_types_tests;
-pub mod options;
 mod receipt;
 mod send;
 mod wording;
@@ -39,7 +38,7 @@ use sdk_plugin::scheme::Step;
 use sdk_plugin::{Amount, ChainDriver, Cx, Fault, async_trait};
 use serde_json::json;
 
-use crate::exact::DEFAULT_MAX_GAS;
+use crate::step::DEFAULT_MAX_GAS;
 use crate::{rpc, text};
 
 /// CAIP-2 namespace.

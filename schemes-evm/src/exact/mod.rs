@@ -43,8 +43,7 @@ use prices::Prices;
 pub const SCHEME: &str = "exact";
 /// Protocol versions served, in the order in which they are advertised.
 pub const VERSIONS: [u8; 2] = [2, 1];
-/// Default of [`Config::max_gas`].
-pub const DEFAULT_MAX_GAS: u64 = 400_000;
+pub use crate::step::DEFAULT_MAX_GAS;
 
 /// Settings of the scheme, valid on every network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,9 @@
 //! node, never as a bad payment.
 
 mod failure;
+mod shape;
+
+pub(crate) use shape::LEAST_CALL_GAS;
 
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolCall;
@@ -16,7 +19,7 @@ use serde_json::json;
 
 pub use self::failure::{Executed, Failure, estimated, executed, executed_word, failure};
 use crate::abi::AuthorizedToken;
-use crate::{shape, text};
+use crate::text;
 
 /// What EVM nodes accept and answer. Nodes commonly stop at batches of 1,000 calls, hosted ones at fewer. The expected bytes
 /// are a quarter of the plugin's own limit (`maxMessageBytes`).

@@ -17,8 +17,8 @@ use super::SvmDriver;
 use super::evidence::{self, Shown};
 use super::expiry::Late;
 use super::observe::Seen;
-use super::status::{Stage, Status, StatusSearch, get_statuses, read_statuses};
 use crate::rpc;
+use crate::rpc::status::{Stage, Status, StatusSearch, get_statuses, read_statuses};
 use crate::slots::is_near;
 
 /// For how long a node may not show a transaction before another one is queried, and the time between two such queries.

@@ -19,11 +19,11 @@ use serde_json::json;
 use super::check;
 use super::lifetime::Lifetime;
 use super::options::Options;
-use super::status::{Status, StatusSearch, get_statuses, read_statuses};
 use super::tries::{Apart, Expiries};
 use super::unproven::Unproven;
 use super::window::{self, Window, check_first_available};
 use super::{Remembered, SvmDriver};
+use crate::rpc::status::{Status, StatusSearch, get_statuses, read_statuses};
 use crate::rpc::{self, Answers, CONFIRMED, FINALIZED};
 use crate::text;
 

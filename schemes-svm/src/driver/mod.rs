@@ -27,7 +27,6 @@ pub(crate) mod lifetime;
 mod observe;
 pub mod options;
 mod send;
-mod status;
 mod tries;
 mod unproven;
 mod window;
@@ -51,7 +50,6 @@ use crate::Blockhashes;
 use crate::slots::{Newest, Seen, is_near};
 use crate::{rpc, text};
 use heights::Heights;
-pub(crate) use status::are_statuses;
 
 /// CAIP-2 namespace.
 pub const FAMILY: &str = "solana";

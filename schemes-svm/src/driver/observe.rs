@@ -15,8 +15,8 @@ use super::elsewhere;
 use super::evidence::{self, Shown};
 use super::expiry::{Found, Late};
 use super::lifetime::Lifetime;
-use super::status::{MAX_STATUSES, Stage, Status, StatusSearch, get_statuses, read_statuses};
 use super::tries::Apart;
+use crate::rpc::status::{MAX_STATUSES, Stage, Status, StatusSearch, get_statuses, read_statuses};
 use crate::rpc::{self, CONFIRMED, FINALIZED};
 
 /// Slots for which nodes remember statuses without looking into their history, with a margin: they keep about 150.

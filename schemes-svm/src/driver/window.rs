@@ -13,8 +13,8 @@ use sdk_plugin::{Cx, Value};
 use serde_json::json;
 
 use super::heights::LIFE_BLOCKS;
-use super::status::{Stage, Status};
 use super::unproven::Unproven;
+use crate::rpc::status::{Stage, Status};
 use crate::rpc::{self, FINALIZED};
 use crate::text;
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Lane;
-use crate::scheme::EvidenceWanted;
+use crate::plan::EvidenceWanted;
 use crate::{Amount, HexBytes};
 
 /// One attempt to observe.

@@ -166,7 +166,11 @@ impl Modules {
                 // The root names its modules directly. Re-exports are not uses.
                 for declaration in uses.iter().filter(|line| !line.starts_with("pub")) {
                     let first = name
-                        .find(declaration.trim_start_matches("use "))
+                        .find(
+                            declaration
+                                .trim_start_matches("use ")
+                                .trim_start_matches("self::"),
+                        )
                         .map(|word| word.as_str());
                     targets.extend(
                         first

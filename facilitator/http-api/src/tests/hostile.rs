@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use sdk_plugin::Purpose;
 use serde_json::{Value, json};
 
+use super::super::endpoint::PaymentEndpoint;
 use super::super::envelope;
 use super::super::normalise::{Caller, Refused, Rules, normalise};
-use super::super::pay::PaymentEndpoint;
 use super::*;
 use crate::names::NetworkNames;
 

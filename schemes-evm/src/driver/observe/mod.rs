@@ -23,7 +23,7 @@ use self::view::View;
 pub(super) use self::view::{Header, transaction};
 use super::EvmDriver;
 use super::foreign::Search;
-use super::options::Options;
+use crate::options::Options;
 
 impl EvmDriver {
     pub(super) async fn observe_all(&self, cx: &Cx, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {

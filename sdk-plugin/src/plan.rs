@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::chain::Lane;
 use crate::host::{Job, StoreWrite};
+use crate::lane::Lane;
 use crate::{Amount, HexBytes};
 
 /// What must be done, in order.

@@ -3,6 +3,9 @@
 //! A node's error is a fault of the node, a [`Fault`], never a bad payment; the one exception is a simulation whose bytes
 //! the node rejects as no transaction, which [`crate::exact`] reads itself.
 
+mod shape;
+pub(crate) mod status;
+
 use sdk_plugin::host::{RpcCall, RpcResult};
 pub use sdk_plugin::rpc::{Answers, Opinions, compare_or_read, request, unexpected_answer, value};
 use sdk_plugin::rpc::{NodeProfile, Oversized};
@@ -10,7 +13,7 @@ use sdk_plugin::{Cx, Fault, Value};
 use serde_json::json;
 use solana_address::Address;
 
-use crate::{shape, text};
+use crate::text;
 
 /// The commitment of every read that is not about finality: what a supermajority has voted for.
 pub const CONFIRMED: &str = "confirmed";

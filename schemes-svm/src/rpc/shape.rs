@@ -4,7 +4,8 @@
 use sdk_plugin::Value;
 use sdk_plugin::host::{RpcCall, RpcResult};
 
-use crate::{driver, rpc};
+use super::status;
+use crate::rpc;
 
 /// Whether a value has the form that the documentation of its method describes.
 pub(crate) fn is_well_formed(call: &RpcCall, value: &Value) -> bool {
@@ -13,7 +14,7 @@ pub(crate) fn is_well_formed(call: &RpcCall, value: &Value) -> bool {
     match call.method.as_str() {
         "getSlot" | "getBlockHeight" => value.as_u64().is_some_and(is_plausible),
         "getMultipleAccounts" => rpc::account_list(answer(), wanted()).is_ok(),
-        "getSignatureStatuses" => driver::are_statuses(answer(), wanted()),
+        "getSignatureStatuses" => status::are_statuses(answer(), wanted()),
         // What may be missing, and what has a reader that queries another node itself.
         _ => true,
     }

@@ -7,19 +7,19 @@ use serde_json::json;
 use crate::rpc;
 
 /// Signatures per `getSignatureStatuses`, the nodes' limit.
-pub(super) const MAX_STATUSES: usize = 256;
+pub(crate) const MAX_STATUSES: usize = 256;
 
 /// One node's status of one signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Status {
-    pub(super) slot: u64,
-    pub(super) stage: Stage,
+pub(crate) struct Status {
+    pub(crate) slot: u64,
+    pub(crate) stage: Stage,
     /// The error, where the transaction had no effect but its fee.
-    pub(super) error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     Processed,
     Confirmed,
     Finalized,
@@ -47,12 +47,12 @@ impl Status {
     }
 
     /// Whether it can't be undone that the transaction had no effect.
-    pub(super) fn is_final_failure(&self) -> bool {
+    pub(crate) fn is_final_failure(&self) -> bool {
         self.error.is_some() && self.stage == Stage::Finalized
     }
 
     /// `None` while a supermajority has not voted for it. The network's `finality` is reached only by what is final.
-    pub(super) fn depth(&self, head: u64, finality: u64) -> Option<u64> {
+    pub(crate) fn depth(&self, head: u64, finality: u64) -> Option<u64> {
         let slots = head.saturating_sub(self.slot).saturating_add(1);
         match self.stage {
             Stage::Processed => None,
@@ -64,7 +64,7 @@ impl Status {
 
 /// Where a node searches for statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum StatusSearch {
+pub(crate) enum StatusSearch {
     /// In its cache of recent slots.
     Recent,
     /// In all transactions that it has kept.
@@ -72,7 +72,7 @@ pub(super) enum StatusSearch {
 }
 
 /// The call, for at most [`MAX_STATUSES`] signatures.
-pub(super) fn get_statuses(ids: &[&str], search: StatusSearch) -> RpcCall {
+pub(crate) fn get_statuses(ids: &[&str], search: StatusSearch) -> RpcCall {
     let in_history = search == StatusSearch::History;
     rpc::request(
         "getSignatureStatuses",
@@ -81,7 +81,7 @@ pub(super) fn get_statuses(ids: &[&str], search: StatusSearch) -> RpcCall {
 }
 
 /// The slot of the bank that answered, and one status for each of `count` signatures, `None` where the node shows none.
-pub(super) fn read_statuses(answer: RpcResult, count: usize) -> Result<(u64, Vec<Option<Status>>), Fault> {
+pub(crate) fn read_statuses(answer: RpcResult, count: usize) -> Result<(u64, Vec<Option<Status>>), Fault> {
     let what = "getSignatureStatuses";
     let (slot, value) = rpc::at_slot(answer, what)?;
     let items = value.as_array().filter(|items| items.len() == count);

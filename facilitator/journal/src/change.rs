@@ -1,0 +1,74 @@
+//! How rows change: helpers of the projection and of the modules beside it.
+
+use serde::Serialize;
+
+use crate::keys::id_key;
+use crate::queries::get;
+use crate::row::{Outcome, SettlementRow, StepRow, StepState};
+use crate::{CommitError, JournalError, Rows, Table};
+
+pub(crate) fn change(
+    rows: &mut dyn Rows,
+    settlement: u64,
+    with: impl FnOnce(&mut dyn Rows, &mut SettlementRow) -> Result<(), CommitError>,
+) -> Result<(), CommitError> {
+    let key = id_key(settlement);
+    let mut row: SettlementRow =
+        get(rows, Table::Settlements, &key)?.ok_or_else(|| stale("no such settlement"))?;
+    with(rows, &mut row)?;
+    put(rows, Table::Settlements, &key, &row)
+}
+
+pub(crate) fn change_step(
+    rows: &mut dyn Rows,
+    settlement: u64,
+    step: u32,
+    with: impl FnOnce(&mut StepRow) -> Result<(), CommitError>,
+) -> Result<(), CommitError> {
+    change(rows, settlement, |_, row| with(step_mut(row, step)?))
+}
+
+pub(crate) fn step_mut(row: &mut SettlementRow, step: u32) -> Result<&mut StepRow, CommitError> {
+    usize::try_from(step)
+        .ok()
+        .and_then(|i| row.steps.get_mut(i))
+        .ok_or_else(|| stale("no such step"))
+}
+
+pub(crate) fn in_slot(row: &StepRow) -> Result<(), CommitError> {
+    match row.state {
+        StepState::InSlot { .. } | StepState::Unexplained { .. } => Ok(()),
+        _ => Err(stale("the step is in no slot")),
+    }
+}
+
+pub(crate) fn undecided(row: &StepRow) -> Result<(), CommitError> {
+    match row.state {
+        StepState::Waiting | StepState::InSlot { .. } | StepState::Unexplained { .. } => Ok(()),
+        StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped => {
+            Err(stale("the step is decided"))
+        }
+    }
+}
+
+pub(crate) fn open_outcome(row: &SettlementRow) -> Result<(), CommitError> {
+    match row.outcome {
+        Outcome::Open => Ok(()),
+        _ => Err(stale("the settlement is decided")),
+    }
+}
+
+pub(crate) fn put<T: Serialize>(
+    rows: &mut dyn Rows,
+    table: Table,
+    key: &str,
+    value: &T,
+) -> Result<(), CommitError> {
+    let text = serde_json::to_string(value)
+        .map_err(|e| JournalError(format!("{} row {key} can't be written: {e}", table.name())))?;
+    Ok(rows.put(table, key, &text)?)
+}
+
+pub(crate) fn stale(what: &str) -> CommitError {
+    CommitError::Stale(what.to_owned())
+}

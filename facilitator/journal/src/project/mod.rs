@@ -1,0 +1,104 @@
+//! How events change rows, for every back end alike.
+//!
+//! An error leaves the commit undone: the back end rolls back what was put so far. What is refused here can't happen,
+//! whatever the engine believes.
+
+mod attempts;
+mod outcomes;
+mod reserves;
+mod settlements;
+mod steps;
+mod store;
+
+use crate::{CommitError, Event, PaidRow, Rows, jobs, withheld};
+
+/// Applies one event.
+pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
+    match event {
+        Event::Opened(new) => settlements::opened(rows, new),
+        Event::Prepared(new) => attempts::prepared(rows, new),
+        Event::Sent { attempt } => attempts::sent(rows, *attempt),
+        Event::SlotClosed {
+            network,
+            signer,
+            sequence,
+            by,
+        } => attempts::slot_closed(rows, network, signer, *sequence, by),
+        Event::StepDone {
+            settlement,
+            step,
+            tx_id,
+            height,
+        } => steps::done(rows, *settlement, *step, tx_id, *height),
+        Event::StepFailed {
+            settlement,
+            step,
+            reason,
+        } => steps::failed(rows, *settlement, *step, reason),
+        Event::StepSkipped { settlement, step } => steps::skipped(rows, *settlement, *step),
+        Event::StepRevived { settlement, step } => steps::revived(rows, *settlement, *step),
+        Event::StepGrounded {
+            settlement,
+            step,
+            ground,
+        } => steps::grounded(rows, *settlement, *step, ground),
+        Event::StepFreed { settlement, step } => attempts::step_freed(rows, *settlement, *step),
+        Event::StepUnexplained {
+            settlement,
+            step,
+            height,
+        } => attempts::step_unexplained(rows, *settlement, *step, *height),
+        Event::StepFinal { settlement, step } => steps::became_final(rows, *settlement, *step),
+        Event::Paid {
+            settlement,
+            step,
+            tx_id,
+            height,
+            items,
+            reply,
+            repeatable,
+        } => {
+            let paid = PaidRow {
+                tx_id: tx_id.clone(),
+                height: *height,
+                items: items.clone(),
+                reply: reply.clone(),
+                repeatable: *repeatable,
+            };
+            outcomes::paid(rows, *settlement, *step, paid)
+        }
+        Event::Failed {
+            settlement,
+            step,
+            refusal,
+            tx_id,
+            proof,
+        } => outcomes::failed(rows, *settlement, *step, refusal, tx_id, proof),
+        Event::Reorged { settlement, step } => settlements::reorged(rows, *settlement, *step),
+        Event::Released { settlement, release } => outcomes::released(rows, *settlement, release),
+        Event::ReleaseReturned { settlement, number } => outcomes::returned(rows, *settlement, *number),
+        Event::ReleasesWithheld { up_to_id, why, at_ms } => withheld::withhold(rows, *up_to_id, why, *at_ms),
+        Event::ReleasesAllowed { settlements } => withheld::allow(rows, settlements),
+        Event::KeysFreed { settlement } => settlements::keys_freed(rows, *settlement),
+        Event::Finished { settlement, at_ms } => settlements::finished(rows, *settlement, *at_ms),
+        Event::Stored {
+            plugin,
+            write,
+            now_ms,
+        } => store::stored(rows, plugin, write, *now_ms),
+        Event::JobScheduled { plugin, job } => jobs::scheduled(rows, plugin, job),
+        Event::JobCancelled { plugin, id } => jobs::cancelled(rows, plugin, id),
+        Event::JobDone {
+            plugin,
+            id,
+            run_at_ms,
+        } => jobs::done(rows, plugin, id, *run_at_ms),
+        Event::JobPutOff {
+            plugin,
+            id,
+            run_at_ms,
+            again_at_ms,
+        } => jobs::put_off(rows, plugin, id, *run_at_ms, *again_at_ms),
+        Event::PayloadsDropped { finished_before_ms } => store::payloads_dropped(rows, *finished_before_ms),
+    }
+}

@@ -1,0 +1,105 @@
+//! Outcomes and releases.
+
+use sdk_plugin::scheme::Refusal;
+
+use super::reserves::{drop_reserves, mark_reserves};
+use crate::change::{change, open_outcome, put, stale, step_mut, undecided};
+use crate::queries::get;
+use crate::row::{Outcome, PaidRow, Release, StepState};
+use crate::{CommitError, Rows, Table};
+
+pub(super) fn paid(
+    rows: &mut dyn Rows,
+    settlement: u64,
+    step: u32,
+    paid: PaidRow,
+) -> Result<(), CommitError> {
+    change(rows, settlement, |rows, row| {
+        open_outcome(row)?;
+        for item in &paid.items {
+            let key = format!("{}|{item}", row.network);
+            match get::<u64>(rows, Table::Evidence, &key)? {
+                Some(other) if other != row.id => return Err(CommitError::EvidenceUsed(item.clone())),
+                _ => put(rows, Table::Evidence, &key, &row.id)?,
+            }
+        }
+        mark_reserves(rows, row.id, Some(paid.height))?;
+        if !row.steps.is_empty() {
+            let done = StepState::Done {
+                tx_id: paid.tx_id.clone(),
+                height: paid.height,
+            };
+            let target = step_mut(row, step)?;
+            undecided(target)?;
+            if !target.pays {
+                return Err(stale("a step that does not pay can't have paid"));
+            }
+            target.state = done;
+        }
+        row.tx_id = Some(paid.tx_id.clone());
+        row.outcome = Outcome::Paid(paid);
+        Ok(())
+    })
+}
+
+pub(super) fn failed(
+    rows: &mut dyn Rows,
+    settlement: u64,
+    step: u32,
+    refusal: &Refusal,
+    tx_id: &str,
+    proof: &str,
+) -> Result<(), CommitError> {
+    change(rows, settlement, |rows, row| {
+        open_outcome(row)?;
+        let step = step_mut(row, step)?;
+        undecided(step)?;
+        step.state = StepState::Failed {
+            reason: refusal.reason.clone(),
+        };
+        row.outcome = if row.release.is_some() {
+            Outcome::Reversed {
+                tx_id: tx_id.to_owned(),
+                proof: proof.to_owned(),
+                refusal: Some(refusal.clone()),
+            }
+        } else {
+            Outcome::Failed {
+                refusal: refusal.clone(),
+                tx_id: tx_id.to_owned(),
+                proof: proof.to_owned(),
+            }
+        };
+        drop_reserves(rows, row.id)
+    })
+}
+
+pub(super) fn released(rows: &mut dyn Rows, settlement: u64, release: &Release) -> Result<(), CommitError> {
+    change(rows, settlement, |_, row| {
+        if row.release.is_some() {
+            return Err(CommitError::AlreadyReleased);
+        }
+        if row.withheld {
+            return Err(stale("the release is withheld until the operator allows it"));
+        }
+        if !matches!(row.outcome, Outcome::Paid(_)) {
+            return Err(stale("only a payment that the chain shows can be released"));
+        }
+        row.release = Some(release.clone());
+        Ok(())
+    })
+}
+
+pub(super) fn returned(rows: &mut dyn Rows, settlement: u64, number: u64) -> Result<(), CommitError> {
+    change(rows, settlement, |_, row| {
+        if row
+            .release
+            .as_ref()
+            .is_none_or(|release| release.number != number)
+        {
+            return Err(stale("this release is not there to be given back"));
+        }
+        row.release = None;
+        Ok(())
+    })
+}

@@ -1,0 +1,142 @@
+//! Settlements that are opened, paid and reorganised.
+
+use crate::event::NewSettlement;
+use crate::keys::{id_key, lane_key, step_prefix};
+use crate::queries::get;
+use crate::row::{AttemptKind, AttemptRow, Outcome, ReserveRow, SettlementRow, StepState};
+use crate::{CommitError, Rows, Table, withheld};
+
+use super::reserves::{drop_reserves, mark_reserves, reserve_fits, reserve_prefix};
+use crate::change::{change, put, stale, step_mut};
+
+pub(crate) fn opened(rows: &mut dyn Rows, new: &NewSettlement) -> Result<(), CommitError> {
+    let row = &new.row;
+    let previous = match get::<u64>(rows, Table::Claims, &row.claim)? {
+        Some(id) => get::<SettlementRow>(rows, Table::Settlements, &id_key(id))?,
+        None => None,
+    };
+    let expected = match previous {
+        None => 0,
+        Some(previous) => {
+            let reopens = match &previous.outcome {
+                Outcome::Failed { .. } => previous.finished,
+                Outcome::Paid(paid) => paid.repeatable && previous.release.is_some() && previous.finished,
+                Outcome::Open | Outcome::Reversed { .. } => false,
+            };
+            if !reopens {
+                return Err(CommitError::ClaimTaken);
+            }
+            previous
+                .generation
+                .checked_add(1)
+                .ok_or_else(|| stale("too many generations"))?
+        }
+    };
+    if row.generation != expected {
+        return Err(CommitError::ClaimTaken);
+    }
+    for key in &row.conflict_keys {
+        if get::<u64>(rows, Table::ConflictKeys, key)?.is_some() {
+            return Err(CommitError::ConflictKeyTaken(key.clone()));
+        }
+        put(rows, Table::ConflictKeys, key, &row.id)?;
+    }
+    for reserve in &new.reserves {
+        reserve_fits(rows, &row.network, reserve)?;
+        let key = format!("{}{}", reserve_prefix(&row.network, reserve), id_key(row.id));
+        let spoken = ReserveRow {
+            amount: reserve.amount,
+            settled_at_height: None,
+        };
+        put(rows, Table::Reserves, &key, &spoken)?;
+    }
+    for hold in &new.holds {
+        let key = format!("{}|{}", lane_key(&row.network, &hold.signer), id_key(row.id));
+        put(rows, Table::Holds, &key, &hold.until_s)?;
+    }
+    let key = id_key(row.id);
+    put(rows, Table::Claims, &row.claim, &row.id)?;
+    if !row.request.is_empty() {
+        put(rows, Table::Requests, &row.request, &row.id)?;
+    }
+    put(rows, Table::Settlements, &key, row)?;
+    rows.put(Table::Plans, &key, &new.plan)?;
+    put(
+        rows,
+        Table::Unfinished,
+        &key,
+        &new.reserves
+            .iter()
+            .map(|r| reserve_prefix(&row.network, r))
+            .collect::<Vec<_>>(),
+    )
+}
+
+pub(crate) fn reorged(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<(), CommitError> {
+    let prefix = step_prefix(settlement, step);
+    let mut newest: Option<AttemptRow> = None;
+    let mut newest_carrier: Option<AttemptRow> = None;
+    for (key, _) in rows.scan(Table::AttemptSteps, &prefix, None, usize::MAX)? {
+        let id = key.strip_prefix(&prefix).unwrap_or_default();
+        let attempt: AttemptRow =
+            get(rows, Table::Attempts, id)?.ok_or_else(|| stale("the step's attempt has no row"))?;
+        if attempt.kind == AttemptKind::Steps {
+            newest_carrier = Some(attempt.clone());
+        }
+        newest = Some(attempt);
+    }
+    let attempt = newest.ok_or_else(|| stale("the step has no attempt"))?;
+    let tx_id = newest_carrier.map_or_else(|| attempt.tx_id.clone(), |carrier| carrier.tx_id);
+    change(rows, settlement, |rows, row| {
+        let pays = {
+            let target = step_mut(row, step)?;
+            if target.is_final {
+                return Err(stale("a final step can't be reorganised away"));
+            }
+            target.state = StepState::InSlot {
+                lane: attempt.lane.clone(),
+                sequence: attempt.sequence,
+            };
+            target.ground = None;
+            target.pays
+        };
+        if pays {
+            if let Outcome::Paid(paid) = &row.outcome {
+                for item in &paid.items {
+                    rows.delete(Table::Evidence, &format!("{}|{item}", row.network))?;
+                }
+            }
+            mark_reserves(rows, row.id, None)?;
+            row.tx_id = Some(tx_id);
+            row.outcome = Outcome::Open;
+        }
+        Ok(())
+    })
+}
+
+/// The settlement's conflict keys are free for others.
+pub(crate) fn keys_freed(rows: &mut dyn Rows, settlement: u64) -> Result<(), CommitError> {
+    change(rows, settlement, |rows, row| {
+        for key in &row.conflict_keys {
+            if get::<u64>(rows, Table::ConflictKeys, key)? == Some(row.id) {
+                rows.delete(Table::ConflictKeys, key)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Every step is final: the settlement is history.
+pub(crate) fn finished(rows: &mut dyn Rows, settlement: u64, at_ms: u64) -> Result<(), CommitError> {
+    change(rows, settlement, |rows, row| {
+        if row.outcome == Outcome::Open || !row.steps.iter().all(|step| step.is_final) {
+            return Err(stale("a settlement with an undecided step can't be finished"));
+        }
+        row.finished = true;
+        withheld::finished(rows, row)?;
+        drop_reserves(rows, row.id)
+    })?;
+    let key = id_key(settlement);
+    rows.delete(Table::Unfinished, &key)?;
+    put(rows, Table::Finished, &format!("{at_ms:020}|{key}"), &())
+}

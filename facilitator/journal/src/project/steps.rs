@@ -1,0 +1,89 @@
+//! The states of steps.
+
+use crate::change::{change_step, in_slot, stale, undecided};
+use crate::row::{Ground, StepState};
+use crate::{CommitError, Rows};
+
+pub(super) fn done(
+    rows: &mut dyn Rows,
+    settlement: u64,
+    step: u32,
+    tx_id: &str,
+    height: u64,
+) -> Result<(), CommitError> {
+    change_step(rows, settlement, step, |row| {
+        in_slot(row)?;
+        row.state = StepState::Done {
+            tx_id: tx_id.to_owned(),
+            height,
+        };
+        Ok(())
+    })
+}
+
+pub(super) fn failed(
+    rows: &mut dyn Rows,
+    settlement: u64,
+    step: u32,
+    reason: &str,
+) -> Result<(), CommitError> {
+    change_step(rows, settlement, step, |row| {
+        undecided(row)?;
+        row.state = StepState::Failed {
+            reason: reason.to_owned(),
+        };
+        Ok(())
+    })
+}
+
+pub(super) fn skipped(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<(), CommitError> {
+    change_step(rows, settlement, step, |row| {
+        if row.state != StepState::Waiting {
+            return Err(stale("a step that was begun can't be skipped"));
+        }
+        row.state = StepState::Skipped;
+        row.is_final = true;
+        Ok(())
+    })
+}
+
+pub(super) fn revived(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<(), CommitError> {
+    change_step(rows, settlement, step, |row| {
+        if row.state != StepState::Skipped {
+            return Err(stale("only a skipped step can be revived"));
+        }
+        row.state = StepState::Waiting;
+        row.is_final = false;
+        Ok(())
+    })
+}
+
+pub(super) fn grounded(
+    rows: &mut dyn Rows,
+    settlement: u64,
+    step: u32,
+    ground: &Ground,
+) -> Result<(), CommitError> {
+    change_step(rows, settlement, step, |row| match row.state {
+        StepState::Done { .. } | StepState::Failed { .. } => {
+            row.ground = Some(ground.clone());
+            Ok(())
+        }
+        StepState::Waiting
+        | StepState::InSlot { .. }
+        | StepState::Skipped
+        | StepState::Unexplained { .. } => Err(stale("an undecided step rests on nothing")),
+    })
+}
+
+pub(super) fn became_final(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<(), CommitError> {
+    change_step(rows, settlement, step, |row| match row.state {
+        StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped => {
+            row.is_final = true;
+            Ok(())
+        }
+        StepState::Waiting | StepState::InSlot { .. } | StepState::Unexplained { .. } => {
+            Err(stale("an undecided step can't be final"))
+        }
+    })
+}
