@@ -12,7 +12,7 @@ use crate::options::Options;
 use crate::rpc::{self, EthCall, Executed, Failure};
 use crate::text;
 
-/// Default of [`Config::max_gas`].
+/// Default of the setting `max_gas` of `exact`.
 pub const DEFAULT_MAX_GAS: u64 = 400_000;
 
 /// What checks are made for.

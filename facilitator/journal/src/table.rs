@@ -9,7 +9,7 @@ pub enum Table {
     Claims,
     /// Hash of an opener's request → id of its latest settlement.
     Requests,
-    /// Settlement id → [`SettlementRow`].
+    /// Settlement id → [`SettlementRow`](crate::SettlementRow).
     Settlements,
     /// Ids of settlements that are not finished.
     Unfinished,
@@ -17,13 +17,13 @@ pub enum Table {
     Finished,
     /// Settlement id → plan. Bearer instruments.
     Plans,
-    /// Attempt id → [`AttemptRow`].
+    /// Attempt id → [`AttemptRow`](crate::AttemptRow).
     Attempts,
     /// Settlement, step, attempt: which attempts carry which steps.
     AttemptSteps,
     /// Attempt id → signed bytes. Bearer instruments.
     Payloads,
-    /// Lane and sequence → [`SlotRow`], slots that are not closed.
+    /// Lane and sequence → [`SlotRow`](crate::SlotRow), slots that are not closed.
     OpenSlots,
     /// The same, closed.
     ClosedSlots,
@@ -43,7 +43,7 @@ pub enum Table {
     Jobs,
     /// Network, time, plugin and id of every job → nothing.
     DueJobs,
-    /// Settlements whose release is withheld → [`WithheldRow`]; reasons that were taken in → when.
+    /// Settlements whose release is withheld → [`WithheldRow`](crate::WithheldRow); reasons that were taken in → when.
     Withheld,
 }
 
