@@ -1,8 +1,9 @@
 //! Runs cargo, with its own progress on the terminal.
 
-use std::path::Path;
-use std::process::Command;
-use std::time::Instant;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::Failure;
 use crate::paint::heading;
@@ -31,6 +32,95 @@ const SHIPPED: [&str; 11] = [
     "plugin-svm",
 ];
 
+/// Builds what serves an EVM chain.
+pub(crate) fn build_evm() -> Result<(), Failure> {
+    let build = [
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "switchyard",
+        "--package",
+        "plugin-evm",
+        "--package",
+        "plugin-evm-auth-capture",
+    ];
+    run("The facilitator and its EVM plugins, release build", &build, &[])
+}
+
+/// Starts to build what Solana needs in addition: the plugin and the dev chain. The output goes to the file `log`.
+pub(crate) fn start_solana_build(log: &Path) -> Result<Background, Failure> {
+    let build = [
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "plugin-svm",
+        "--package",
+        SOLANA_DEVNET,
+    ];
+    Background::start(&build, log)
+}
+
+/// A cargo command that runs beside something else. Dropped, it is ended.
+#[derive(Debug)]
+pub(crate) struct Background {
+    line: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Background {
+    fn start(arguments: &[&str], log: &Path) -> Result<Self, Failure> {
+        let line = format!("cargo {}", arguments.join(" "));
+        let file = File::create(log).map_err(|e| Failure(format!("cannot write {}: {e}", log.display())))?;
+        let child = command(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .map_err(|e| Failure(format!("cannot start cargo: {e}")))?;
+        Ok(Self {
+            line,
+            child,
+            log: log.to_owned(),
+        })
+    }
+
+    /// Waits for its end, and shows its output meanwhile.
+    pub(crate) fn finish(mut self, what: &str) -> Result<(), Failure> {
+        heading(what);
+        println!("{}", self.line);
+        let lost = |e: std::io::Error| Failure(format!("cannot follow the build: {e}"));
+        let mut output = File::open(&self.log).map_err(lost)?;
+        loop {
+            let ended = self.child.try_wait().map_err(lost)?;
+            std::io::copy(&mut output, &mut std::io::stderr()).map_err(lost)?;
+            match ended {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => {
+                    return Err(Failure(format!(
+                        "`{}` failed ({status}); see its messages above",
+                        self.line
+                    )));
+                }
+                None => std::thread::sleep(FOLLOW_EVERY),
+            }
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // An ended process can be killed again without effect.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Between two reads of a background build's output.
+const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+
 /// Builds the Solana dev chain, a program of its own that `devnet::SolanaDevnet` starts. Its runtime brings hundreds of
 /// crates, so it is no dependency of anything else.
 pub(crate) fn build_solana_devnet() -> Result<(), Failure> {
@@ -49,6 +139,21 @@ pub(crate) fn run(what: &str, arguments: &[&str], environment: &[(&str, &str)]) 
     let line = format!("cargo {}", arguments.join(" "));
     println!("{line}");
     let started = Instant::now();
+    let status = command(arguments)
+        .envs(environment.iter().copied())
+        .status()
+        .map_err(|e| Failure(format!("cannot start cargo: {e}")))?;
+    if !status.success() {
+        return Err(Failure(format!(
+            "`{line}` failed ({status}); see its messages above"
+        )));
+    }
+    println!("done in {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+/// A cargo command in the repository.
+fn command(arguments: &[&str]) -> Command {
     // The cargo that runs this program, so that a `+toolchain` holds for everything.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -59,17 +164,6 @@ pub(crate) fn run(what: &str, arguments: &[&str], environment: &[(&str, &str)]) 
             command.env_remove(&name);
         }
     }
-    let status = command
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .current_dir(root())
-        .status()
-        .map_err(|e| Failure(format!("cannot start cargo: {e}")))?;
-    if !status.success() {
-        return Err(Failure(format!(
-            "`{line}` failed ({status}); see its messages above"
-        )));
-    }
-    println!("done in {} s", started.elapsed().as_secs());
-    Ok(())
+    command.args(arguments).current_dir(root());
+    command
 }

@@ -1,10 +1,10 @@
-//! `cargo xtask demo`: two payments, from the buyers' requests to the seller's balances, one on each kind of chain, and a
-//! third that is held in escrow first, with everything real but the money.
+//! `cargo xtask demo`: two payments, from the buyers' requests to the seller's balances, one on each kind of chain, and one
+//! that is held in escrow first, with everything real but the money.
 
 mod escrow;
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use devnet::{Devnet, MULTICALL3, Npm, Options, SOLANA_USDC, SolanaDevnet, SolanaOptions, USDC};
@@ -19,10 +19,10 @@ const UNITS_PER_DOLLAR: u128 = 1_000_000;
 /// How often to check whether everything still runs.
 const WATCH: Duration = Duration::from_millis(500);
 
-/// Shows two payments: starts an EVM chain and a Solana chain, the facilitator with its plugins loaded from their files, one
-/// paid API that accepts both networks, and two buyers, all on this machine. Each buyer calls the API with
-/// the official x402 client and pays. Prints the HTTP status, the transaction, and the balances before and after. Then a
-/// dollar is held in escrow, captured in part and returned in part.
+/// Shows three payments: starts an EVM chain, the facilitator with its plugins loaded from their files, a paid API and a buyer,
+/// all on this machine. The buyer calls the API with the official x402 client and pays. Prints the HTTP status, the
+/// transaction, and the balances before and after. Then a dollar is held in escrow, captured in part and returned in part.
+/// Meanwhile the Solana parts are compiled; then a Solana chain is added, and another buyer pays there.
 ///
 /// Needs Rust and Node.js; installs and builds the rest, which takes some minutes the first time.
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,8 @@ struct Running {
     seller: Seller,
     facilitator: Facilitator,
     evm: Devnet,
-    solana: SolanaDevnet,
+    /// Started after the EVM payments.
+    solana: Option<SolanaDevnet>,
     npm: Npm,
 }
 
@@ -65,14 +66,18 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         "Node.js packages: the EVM chain's node and the official x402 clients",
     );
     let npm = Npm::ensure()?;
-    cargo::build_what_is_shipped()?;
-    cargo::build_solana_devnet()?;
+    cargo::build_evm()?;
+    // The Solana dev chain's runtime is hundreds of crates: the EVM payments need not wait for them.
+    let rest = cargo::start_solana_build(&folder.join("solana-build.log"))?;
     println!();
-    let mut running = start(npm, folder)?;
-    for on in [On::Evm, On::Solana] {
-        pay(&running, on)?;
-    }
+    let mut running = start(npm, &folder)?;
+    pay(&running, On::Evm)?;
     escrow::show(&running)?;
+    println!();
+    rest.finish("The Solana plugin and dev chain, started before the payments")?;
+    println!();
+    running.add_solana(&folder)?;
+    pay(&running, On::Solana)?;
     println!(
         "\n{}",
         green("Paid three times: the APIs answered, and the money moved on both chains.")
@@ -84,34 +89,47 @@ fn step(name: &str, text: &str) {
     println!("{} {text}", bold(&format!("{name:<12}")));
 }
 
-fn start(npm: Npm, folder: PathBuf) -> Result<Running, Failure> {
+fn start(npm: Npm, folder: &Path) -> Result<Running, Failure> {
     let evm = Devnet::start(Options::default())?;
     step("EVM chain", &format!("eip155:84532 (anvil) at {}", evm.url()));
-    let solana = SolanaDevnet::start(&SolanaOptions::default())?;
-    step(
-        "Solana chain",
-        &format!("{} (litesvm) at {}", solana.network, solana.url()),
-    );
+    let facilitator = serve(&evm, None, folder)?;
+    let seller = Seller::start(
+        &npm,
+        Generation::V2,
+        &facilitator.url(),
+        &evm.merchant.address,
+        &[],
+    )?;
+    step("paid API", &format!("{} costs 0.01 USDC", seller.resource));
+    Ok(Running {
+        seller,
+        facilitator,
+        evm,
+        solana: None,
+        npm,
+    })
+}
+
+/// Starts a facilitator for these chains. The journal of an earlier one in the same folder is resumed.
+fn serve(evm: &Devnet, solana: Option<&SolanaDevnet>, folder: &Path) -> Result<Facilitator, Failure> {
     let settings = Settings {
-        // Blocks come with transactions only: an old head is no sign of a sick node here.
+        // Blocks come with transactions only: an old head does not show a broken node here.
         network: "options = { max_head_age_s = 0 }".to_owned(),
-        solana: Some(SolanaNetwork {
+        solana: solana.map(|solana| SolanaNetwork {
             id: solana.network.clone(),
             rpc: vec![solana.url().to_owned()],
             fee_payers: solana.fee_payers.iter().take(1).cloned().collect(),
             ..SolanaNetwork::default()
         }),
-        folder: Some(folder),
+        folder: Some(folder.to_owned()),
         auth_capture: Some(String::new()),
         ..Settings::new(evm.url(), &evm.facilitators[..1])
     };
     let facilitator = Facilitator::start(&settings)?;
     step("facilitator", &facilitator.url());
-    for plugin in [
-        binaries::evm_plugin()?,
-        binaries::auth_capture_plugin()?,
-        binaries::svm_plugin()?,
-    ] {
+    let evm_plugins = [binaries::evm_plugin()?, binaries::auth_capture_plugin()?];
+    let solana_plugin = solana.map(|_| binaries::svm_plugin()).transpose()?;
+    for plugin in evm_plugins.into_iter().chain(solana_plugin) {
         let digest = binaries::sha256(&plugin)?;
         step("plugin", &format!("{}, sha256 {digest}", shown(&plugin)));
     }
@@ -119,31 +137,46 @@ fn start(npm: Npm, folder: PathBuf) -> Result<Running, Failure> {
         "",
         &dim(&format!("pinned in {}", shown(&facilitator.config_file()))),
     );
-    let seller = Seller::start(
-        &npm,
-        Generation::V2,
-        &facilitator.url(),
-        &evm.merchant.address,
-        &[("SOLANA_PAY_TO", &solana.merchant.address)],
-    )?;
-    step(
-        "paid API",
-        &format!("{} costs 0.01 USDC on either chain", seller.resource),
-    );
-    Ok(Running {
-        seller,
-        facilitator,
-        evm,
-        solana,
-        npm,
-    })
+    Ok(facilitator)
+}
+
+impl Running {
+    /// Restarts the facilitator with a Solana chain beside the EVM chain.
+    fn add_solana(&mut self, folder: &Path) -> Result<(), Failure> {
+        let solana = SolanaDevnet::start(&SolanaOptions::default())?;
+        step(
+            "Solana chain",
+            &format!("{} (litesvm) at {}", solana.network, solana.url()),
+        );
+        self.facilitator.kill();
+        self.facilitator = serve(&self.evm, Some(&solana), folder)?;
+        self.seller = Seller::start(
+            &self.npm,
+            Generation::V2,
+            &self.facilitator.url(),
+            &self.evm.merchant.address,
+            &[("SOLANA_PAY_TO", &solana.merchant.address)],
+        )?;
+        step(
+            "paid API",
+            &format!("{} costs 0.01 USDC on either chain", self.seller.resource),
+        );
+        self.solana = Some(solana);
+        Ok(())
+    }
+
+    fn solana(&self) -> Result<&SolanaDevnet, Failure> {
+        self.solana
+            .as_ref()
+            .ok_or_else(|| Failure("the Solana chain does not run yet".to_owned()))
+    }
 }
 
 fn pay(running: &Running, on: On) -> Result<(), Failure> {
     println!();
     let address = match on {
         On::Evm => &running.evm.buyers[0].address,
-        On::Solana => &running.solana.buyers[0].address,
+        On::Solana => &running.solana()?.buyers[0].address,
     };
     step("buyer", &format!("{address} calls the API"));
     let before = balances(running, on)?;
@@ -153,8 +186,8 @@ fn pay(running: &Running, on: On) -> Result<(), Failure> {
         On::Solana => buy_on_solana(
             &running.npm,
             Generation::V2,
-            &running.solana.buyers[0].secret,
-            running.solana.url(),
+            &running.solana()?.buyers[0].secret,
+            running.solana()?.url(),
             url,
         ),
     }
@@ -170,7 +203,7 @@ fn balances(running: &Running, on: On) -> Result<Balances, Failure> {
         let units = |owner: &str| -> Result<u128, Failure> {
             Ok(match on {
                 On::Evm => running.evm.balance_of(USDC, owner)?,
-                On::Solana => running.solana.balance_of(SOLANA_USDC, owner)?.into(),
+                On::Solana => running.solana()?.balance_of(SOLANA_USDC, owner)?.into(),
             })
         };
         Ok(Balances {
@@ -181,8 +214,8 @@ fn balances(running: &Running, on: On) -> Result<Balances, Failure> {
     match on {
         On::Evm => of(&running.evm.buyers[0].address, &running.evm.merchant.address),
         On::Solana => of(
-            &running.solana.buyers[0].address,
-            &running.solana.merchant.address,
+            &running.solana()?.buyers[0].address,
+            &running.solana()?.merchant.address,
         ),
     }
 }
@@ -215,8 +248,11 @@ fn cost(running: &Running, on: On, report: &Value) -> String {
             let options = serde_json::json!({"commitment": "confirmed", "maxSupportedTransactionVersion": 0});
             let landed = running
                 .solana
-                .rpc()
-                .call("getTransaction", serde_json::json!([transaction, options]))
+                .as_ref()
+                .and_then(|solana| {
+                    let params = serde_json::json!([transaction, options]);
+                    solana.rpc().call("getTransaction", params).ok()
+                })
                 .unwrap_or_default();
             format!(
                 "in slot {}, {} lamports paid by the facilitator",
@@ -277,7 +313,8 @@ fn keep(running: &mut Running) -> Result<(), Failure> {
     let resource = running.seller.resource.clone();
     println!("\n{}", bold("Everything keeps running until Ctrl-C."));
     step("EVM chain", running.evm.url());
-    step("Solana chain", running.solana.url());
+    let solana_url = running.solana()?.url().to_owned();
+    step("Solana chain", &solana_url);
     step("facilitator", &facilitator);
     for path in ["supported", "ready", "metrics"] {
         step("", &dim(&format!("curl {facilitator}/{path}")));
@@ -291,15 +328,18 @@ fn keep(running: &mut Running) -> Result<(), Failure> {
     println!("{:<12}   node tests/js/buyer.mjs {resource}", "");
     step(
         "on Solana",
-        &format!("SOLANA_KEY={} \\", running.solana.buyers[0].secret),
+        &format!("SOLANA_KEY={} \\", running.solana()?.buyers[0].secret),
     );
-    println!("{:<12}   SOLANA_RPC_URL={} \\", "", running.solana.url());
+    println!("{:<12}   SOLANA_RPC_URL={} \\", "", solana_url);
     println!("{:<12}   node tests/js/buyer.mjs {resource}", "");
     step("contracts", &format!("USDC {USDC}, Multicall3 {MULTICALL3}"));
     step("mint", &format!("USDC {SOLANA_USDC}"));
     step("log", &shown(&running.facilitator.log_file()));
     while running.evm.anvil().is_running()?
-        && running.solana.is_running()?
+        && running
+            .solana
+            .as_mut()
+            .is_none_or(|solana| solana.is_running().unwrap_or(false))
         && !running.facilitator.has_ended()
     {
         std::thread::sleep(WATCH);
