@@ -173,7 +173,7 @@ impl Settling {
                 Ok(Found::Decided(answer)) => return *answer,
                 Ok(Found::Again) => tokio::time::sleep(Duration::from_millis(u64::from(look))).await,
                 Err(error) => {
-                    tracing::error!(%error, "a claim can't be looked up");
+                    tracing::error!(%error, "a claim can't be read");
                     return unavailable("the journal can't be read").into();
                 }
             }
@@ -199,7 +199,7 @@ impl Settling {
                 return match self.known(kind, &request).await {
                     Ok(known) => known.ok_or(NotAsked::Stopped(fault)),
                     Err(error) => {
-                        tracing::error!(%error, "a request can't be looked up");
+                        tracing::error!(%error, "a request can't be read");
                         Err(NotAsked::Stopped(Fault::unavailable("the journal can't be read")))
                     }
                 };

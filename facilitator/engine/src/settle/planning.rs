@@ -47,7 +47,7 @@ impl Settling {
     /// then the next equal request gets it.
     pub(super) async fn recover_planning(&self, settlement: &Arc<Settlement>) {
         while let Err(error) = self.endings.recover_first_commit(settlement).await {
-            tracing::error!(%error, settlement = settlement.id, "a settlement can't be looked up");
+            tracing::error!(%error, settlement = settlement.id, "a settlement can't be read");
             tokio::time::sleep(AFTER_A_PANIC).await;
         }
         let row = settlement.lock().row.clone();

@@ -43,7 +43,7 @@ impl Settling {
                 Decision::Reopen => {}
             },
             Ok(None) => {}
-            Err(error) => tracing::error!(%error, "a claim can't be looked up"),
+            Err(error) => tracing::error!(%error, "a claim can't be read"),
         }
         if self.runtime.is_paused(&asked.kind) {
             return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(PAUSED), &asked.payer);

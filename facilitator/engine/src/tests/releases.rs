@@ -368,7 +368,7 @@ async fn a_stored_release_whose_caller_hangs_up_during_the_commit_is_given_back(
         journal.release_hangs.send_replace(hang);
         let caller = tokio::time::timeout(Duration::from_secs(1), engine.settle(request(25_000))).await;
         assert!(caller.is_err(), "round {round}: hung up");
-        assert_eq!(engine.in_delivery(), 1, "round {round}: the commit is under way");
+        assert_eq!(engine.in_delivery(), 1, "round {round}: the commit is running");
         journal.release_hangs.send_replace(Hang::Nowhere);
         delivered(&engine).await;
         assert_eq!((journal.released(), journal.returned()), (round, round));

@@ -173,7 +173,7 @@ async fn a_scheme_that_is_not_ready_is_not_advertised_takes_nothing_and_stops_no
         ..SchemeCheck::ready()
     };
     let engine = engine(vec![Ok(SchemeCheck::not_ready(why)), Ok(warned)]);
-    assert!(advertised(&engine).await.is_empty(), "nobody was asked yet");
+    assert!(advertised(&engine).await.is_empty(), "not checked yet");
     assert!(!check(&engine).await);
     let exact = [(2, "exact".to_owned()), (1, "exact".to_owned())];
     assert_eq!(advertised(&engine).await, exact);

@@ -176,7 +176,7 @@ async fn what_no_node_knows_is_sent_again_after_two_seconds_and_every_two_second
     advance(Duration::from_millis(1)).await;
     assert_eq!(look(&slot, TxState::Unknown), Verdict::Resend);
     slot.lock().asked = true;
-    assert_eq!(look(&slot, TxState::Unknown), Verdict::Wait, "it is under way");
+    assert_eq!(look(&slot, TxState::Unknown), Verdict::Wait, "it is in flight");
     {
         let mut state = slot.lock();
         state.asked = false;
