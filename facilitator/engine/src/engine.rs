@@ -61,7 +61,7 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// An engine that does nothing yet: [`Engine::resume`] is the next thing to call, once.
+    /// An engine that does not run yet. Call [`Engine::resume`] next, once.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts {
@@ -131,35 +131,36 @@ impl Engine {
         self.runtime.claims.undecided()
     }
 
-    /// For tests and metrics: claims in memory.
+    /// Claims in memory, for tests and metrics.
     #[must_use]
     pub fn claims_in_memory(&self) -> usize {
         self.runtime.claims.count()
     }
 
-    /// Releases whose answers are on their way, or that are being given back.
+    /// Releases whose answers are not delivered yet, or that are being given back.
     #[must_use]
     pub fn in_delivery(&self) -> usize {
         self.outcomes.in_delivery()
     }
 
-    /// Settles a payment, or says what became of it. The answer counts as delivered when this returns.
+    /// Settles a payment, or reports the outcome of an equal request. The answer counts as delivered when this
+    /// returns.
     pub async fn settle(&self, request: PaymentRequest) -> SettleAnswer {
         self.settling.settle(request).await
     }
 
-    /// Settles a payment, or says what became of it, within the request's time and a few seconds, whatever hangs: a
-    /// caller with a recorded transaction gets its hash.
+    /// Settles a payment, or reports the outcome of an equal request, within the request's time and a few seconds,
+    /// whatever hangs. A caller with a recorded transaction gets its hash.
     pub async fn settle_with_receipt(&self, request: PaymentRequest) -> Settled {
         self.settling.settle_with_receipt(request).await
     }
 
-    /// The same; after `early` the caller prefers `settlement_pending` with the hash to waiting for the chain.
+    /// The same, but after `early` the caller prefers `settlement_pending` with the hash to waiting for the chain.
     pub async fn settle_early(&self, request: PaymentRequest, early: Option<Duration>) -> Settled {
         self.settling.settle_early(request, early).await
     }
 
-    /// Whether the payment is good right now; an open or unreleased claim with the same payload and terms is.
+    /// Whether the payment is valid now. An open or unreleased claim with the same payload and terms counts as valid.
     pub async fn verify(&self, request: PaymentRequest) -> VerifyReply {
         self.settling.verify(request).await
     }
@@ -174,8 +175,8 @@ impl Engine {
         self.runtime.watch_pauses(directory);
     }
 
-    /// Withholds the releases of settlements that were in the journal when this process started: something shows that
-    /// the journal is older than the chain. Returns how many releases are withheld now.
+    /// Withholds the releases of settlements that were in the journal when this process started, because something
+    /// shows that the journal is older than the chain. Returns how many releases are withheld now.
     pub async fn withhold_releases(&self, why: &str) -> Result<usize, CommitError> {
         self.outcomes.withhold_releases(why).await
     }
@@ -190,7 +191,7 @@ impl Engine {
         self.outcomes.watch_allowed(directory);
     }
 
-    /// Carries out what that file allows, and empties it. The error is a sentence for the operator.
+    /// Allows the releases that the file names, and empties it. The error is a text for the operator.
     pub async fn take_allowed(&self, directory: &Path) -> Result<(), String> {
         self.outcomes.take_allowed(directory).await
     }

@@ -1,8 +1,8 @@
 //! The settlement engine: when things happen, the record of it, and which caller gets which answer.
 //!
-//! # Words
+//! # Terms
 //!
-//! | word | meaning |
+//! | term | meaning |
 //! |---|---|
 //! | claim | what makes one authorization unique: its key. At most one settlement of a claim is open |
 //! | settlement | one attempt to settle a claim, from the plan to the last step; a claim that failed can open another one, the next *generation* |
@@ -31,7 +31,7 @@
 //! | settlement in memory ([`state::settlement::Phase`]) | `Opening` → `Committing` → `Committed`, or `Gone` | settle, until the first commit; the lane that commits |
 //! | settlement in the journal (`journal::Outcome`) | `Open` → `Paid` or `Failed`; back to `Open` when its block is reorganised; `Reversed` after a release | outcomes |
 //! | step (`journal::StepState`) | `Waiting` → `InSlot` → `Done` or `Failed`; `Skipped`; `Unexplained` | the lane (`InSlot`), outcomes (`Done`, `Failed`, `Skipped`), endings (freed, `Unexplained`) |
-//! | slot ([`state::slot::OpenSlot`]) | open → decided → closed | the observer asks, outcomes decide, endings close |
+//! | slot ([`state::slot::OpenSlot`]) | open → decided → closed | the observer polls, outcomes decide, endings close |
 //! | attempt | journaled → sent → in a block → final | the lane sends, the observer polls |
 //!
 //! # Layers

@@ -24,11 +24,11 @@ pub use kind::{Checked, Kind};
 pub struct Instance {
     /// Unique in this process.
     pub id: u64,
-    /// As named in the configuration.
+    /// Its name in the configuration.
     pub name: String,
-    /// The manifest's id: what rows and claims are kept under.
+    /// The manifest's id. Rows and claims are stored under it.
     pub plugin: String,
-    /// Host services that its manifest asks for.
+    /// Host services that its manifest requests.
     pub services: BTreeSet<String>,
     pub host: Arc<dyn HostServices>,
 }
@@ -42,24 +42,24 @@ impl fmt::Debug for Instance {
     }
 }
 
-/// How a network is to be run.
+/// Settings of a network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkSettings {
     /// CAIP-2.
     pub id: String,
-    /// Depth at which replies, releases and ordinary gates go; 1 is the head block.
+    /// Depth for replies, releases and ordinary gates; 1 is the head block.
     pub confirmations: u64,
     /// Depth at which slots close; at least `confirmations`.
     pub finality: u64,
-    /// Between two looks at open transactions.
+    /// Pause between two polls of open transactions.
     pub poll_interval_ms: u64,
-    /// Without landing for this long, a transaction is replaced by one that bids more.
+    /// A transaction that has not landed for this long is replaced by one with a higher bid.
     pub stuck_after_ms: u64,
     /// Slots of one lane that may be open at once.
     pub max_in_flight: usize,
     /// Settlements that may wait for a lane.
     pub lane_queue: usize,
-    /// The most one transaction may cost, native atomic units.
+    /// The most that one transaction may cost, native atomic units.
     pub max_cost: Amount,
     /// The most that all transactions of a day (UTC) may cost, native atomic units.
     pub max_cost_per_day: Option<Amount>,
@@ -67,11 +67,12 @@ pub struct NetworkSettings {
     pub max_cost_per_day_per_signer: Option<Amount>,
     /// By tenant: the most that transactions on its behalf may cost in a day (UTC), native atomic units.
     pub tenant_max_cost_per_day: BTreeMap<String, Amount>,
-    /// How many nodes there are to ask, each of another address.
+    /// How many nodes can be queried, each with another address.
     pub nodes: usize,
-    /// By asset as [`spelled`], its atomic units: from this amount on nothing is decided before two nodes show the same.
+    /// By asset as [`spelled`], its atomic units: from this amount on, nothing is decided before two nodes show the
+    /// same.
     pub second_source_above: BTreeMap<String, Amount>,
-    /// Assets that may be paid with, beside those the driver knows; `None`: any.
+    /// Assets that may be used for payment, besides those that the driver knows; `None`: any.
     pub assets: Option<BTreeSet<String>>,
     pub keys: Vec<KeyInfo>,
     pub retained_keys: Vec<KeyInfo>,
@@ -80,7 +81,8 @@ pub struct NetworkSettings {
 }
 
 impl NetworkSettings {
-    /// Whether a payment of this amount is decided on what two nodes show. `amount`: atomic units of the asset.
+    /// Whether two nodes must show the same before a payment of this amount is decided. `amount`: atomic units of the
+    /// asset.
     #[must_use]
     pub fn wants_second_source(&self, asset: &str, amount: Amount) -> bool {
         self.second_source_above
@@ -89,7 +91,7 @@ impl NetworkSettings {
     }
 }
 
-/// An asset's name as the core compares it: hex in lower case; other spellings mean what they say.
+/// An asset's name as the core compares it: hex in lower case; other names are unchanged.
 #[must_use]
 pub fn spelled(asset: &str) -> String {
     if asset.starts_with("0x") || asset.starts_with("0X") {
@@ -104,7 +106,7 @@ pub struct Network {
     pub settings: NetworkSettings,
     pub driver: Arc<dyn ChainDriver>,
     pub instance: Arc<Instance>,
-    /// Told when something looks as if its nodes did not answer: it is checked at once.
+    /// Notified when its nodes seem not to answer: the network is then checked at once.
     pub suspect: Notify,
     state: RwLock<NetworkState>,
 }
@@ -156,8 +158,8 @@ impl Network {
         &self.settings.id
     }
 
-    /// The network as plugins see it now. A signer that can't pay is shown as a retained one: it takes nothing new and
-    /// serves what is bound to it. It is not among the retired: what names it already is still good.
+    /// The network as plugins see it now. A signer that can't pay is shown as retained: it gets nothing new and serves
+    /// what is bound to it. It is not among the retired signers: payments that name it already stay valid.
     #[must_use]
     pub fn view(&self) -> NetworkView {
         let state = self.state.read();
@@ -199,7 +201,7 @@ impl Network {
         lanes.map(|lane| lane.signer).collect()
     }
 
-    /// Takes in which active signers can't pay for a transaction. Not to be called with all of them: then the network
+    /// Records which active signers can't pay for a transaction. Must not be called with all of them: then the network
     /// is not ready.
     pub fn set_poor(&self, poor: BTreeSet<String>) {
         self.state.write().poor = poor;
@@ -212,7 +214,7 @@ impl Network {
         state.lanes.iter().chain(&state.retained).cloned().collect()
     }
 
-    /// `Ok` when it can settle now, else why not.
+    /// `Ok` when the network can settle now, else the reason why it can't.
     pub fn readiness(&self) -> Result<(), String> {
         let state = self.state.read();
         if state.ready {
@@ -222,7 +224,7 @@ impl Network {
         }
     }
 
-    /// Takes in the signers that the driver's check names. Lanes, once known, stay.
+    /// Records the signers that the driver's check names. Known lanes stay.
     pub fn set_lanes(&self, readiness: &Readiness) {
         let lanes_of = |keys: &[KeyInfo]| -> Vec<Lane> {
             keys.iter()
@@ -241,7 +243,7 @@ impl Network {
         state.retained = lanes_of(&self.settings.retained_keys);
     }
 
-    /// Takes in what the driver's check said, or what else keeps the network from being used.
+    /// Records the result of the driver's check, or another reason why the network can't be used.
     pub fn set_readiness(&self, checked: Result<&Readiness, String>) {
         if let Ok(readiness) = &checked {
             self.set_lanes(readiness);
@@ -263,7 +265,7 @@ impl Network {
         state.ready = state.why_not.is_none();
     }
 
-    /// What the driver's last good check warned of.
+    /// Warnings of the driver's last successful check.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let state = self.state.read();
@@ -279,7 +281,7 @@ pub struct Registry {
     networks: BTreeMap<String, Arc<Network>>,
 }
 
-/// Two plugins want the same thing.
+/// Two plugins claim the same kind or network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryError(pub String);
 
@@ -323,7 +325,7 @@ impl Registry {
         self.kinds.get(&(version, scheme.to_owned(), network.to_owned()))
     }
 
-    /// The kind that judges an earlier settlement: the same plugin's, in any version.
+    /// The kind that judges an earlier settlement: one of the same plugin, in any version.
     #[must_use]
     pub fn kind_of(&self, plugin: &str, scheme: &str, network: &str) -> Option<&Arc<Kind>> {
         [2, 1]

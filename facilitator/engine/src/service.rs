@@ -12,7 +12,7 @@ use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply};
 use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion, Purpose};
 use tokio::time::Instant;
 
-/// A lane that is closed for longer since its start needs a person.
+/// A lane that stays closed for longer than this after its start needs a person.
 const CLOSED_FOR: Duration = Duration::from_secs(30);
 
 /// [`Service`] of a running engine.
@@ -134,7 +134,7 @@ impl Engine {
         networks
     }
 
-    /// A scheme's own HTTP route. What it settles is waited for as long as `wait`.
+    /// Serves a scheme's own HTTP route. It waits for the settlement of the route as long as `wait`.
     pub async fn route(
         self: &Arc<Self>,
         scheme: &str,
@@ -190,12 +190,12 @@ impl Engine {
                 response: Ok(response),
                 receipt,
             },
-            // The caller does not hear of the outcome: dropped, the receipt gives a release back.
+            // The caller does not get the outcome. The dropped receipt gives a release back.
             other => other.into(),
         }
     }
 
-    /// A network's schemes, each once, and what each said of itself.
+    /// A network's schemes, each once, with the result of their last self-check.
     fn schemes_of(&self, network: &str) -> Vec<SchemeReadiness> {
         let mut schemes: Vec<SchemeReadiness> = Vec::new();
         for kind in self
@@ -224,7 +224,7 @@ impl Engine {
         schemes
     }
 
-    /// For operators: what needs a person on a network, though it may be ready.
+    /// For operators: what needs a person on a network, even if the network is ready.
     pub(crate) fn alarms_on(&self, network: &str) -> Vec<String> {
         let overdue = self
             .runtime
@@ -236,7 +236,7 @@ impl Engine {
             .filter(|((on, _), _)| on == network || on.is_empty());
         let panics = concern
             .map(|((_, work), times)| {
-                format!("{work} panicked {times} times since the start and was begun again: report the defect with the log")
+                format!("{work} panicked {times} times since the start and was restarted: report the defect with the log")
             });
         let failing = self.outcomes.griefing.alarm(network);
         let closed = self.closed_lanes_on(network);

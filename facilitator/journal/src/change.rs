@@ -1,4 +1,4 @@
-//! How rows change: helpers of the projection and of the modules beside it.
+//! How rows change: helpers of the projection and of the neighbouring modules.
 
 use serde::Serialize;
 

@@ -38,7 +38,7 @@ impl From<JournalError> for CommitError {
     }
 }
 
-/// The journal can't be read, or holds what can't be decoded.
+/// The journal can't be read, or contains what can't be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("journal: {0}")]
 pub struct JournalError(pub String);

@@ -1,4 +1,4 @@
-//! What can happen. The log keeps every event for good; bearer instruments ride along without being logged.
+//! What can happen. The log keeps every event for good. Bearer instruments are stored with an event, but not logged.
 
 use sdk_plugin::HexBytes;
 use sdk_plugin::host::{Job, StoreWrite};
@@ -19,14 +19,14 @@ pub enum Event {
     Sent {
         attempt: u64,
     },
-    /// A step that does not pay did what it had to, at `confirmations`.
+    /// A step that does not pay had its effect, at `confirmations`.
     StepDone {
         settlement: u64,
         step: u32,
         tx_id: String,
         height: u64,
     },
-    /// A step that does not pay failed, or was not begun because an earlier one did.
+    /// A step that does not pay failed, or was not started because an earlier one failed.
     StepFailed {
         settlement: u64,
         step: u32,
@@ -47,13 +47,13 @@ pub enum Event {
         step: u32,
         ground: Ground,
     },
-    /// The step's slot went to another transaction for good: it may take another slot.
+    /// Another transaction has used the step's slot for good: the step may take another slot.
     StepFreed {
         settlement: u64,
         step: u32,
     },
-    /// The step's slot is used at a final block, its guard was changed, and no transaction is known that did it: it is never
-    /// sent again.
+    /// The step's slot is used at a final block and its guard was changed, but no transaction is known that changed
+    /// it. The step is never sent again.
     StepUnexplained {
         settlement: u64,
         step: u32,
@@ -65,7 +65,7 @@ pub enum Event {
         settlement: u64,
         step: u32,
     },
-    /// The paying step landed and the scheme took the evidence for proof.
+    /// The paying step landed and the scheme accepted the evidence as proof.
     Paid {
         settlement: u64,
         step: u32,
@@ -75,7 +75,7 @@ pub enum Event {
         reply: PaidReply,
         repeatable: bool,
     },
-    /// It is proven that the paying step did not pay and can't.
+    /// It is proven that the paying step did not pay and can't pay.
     Failed {
         settlement: u64,
         step: u32,
@@ -88,7 +88,7 @@ pub enum Event {
         settlement: u64,
         step: u32,
     },
-    /// Exactly one caller is told `success`.
+    /// Exactly one caller gets `success`.
     Released {
         settlement: u64,
         release: Release,
@@ -96,19 +96,19 @@ pub enum Event {
     /// That caller was gone before anything was written to it.
     ReleaseReturned {
         settlement: u64,
-        /// [`Release::number`]: somebody else may have been told since.
+        /// [`Release::number`]: another caller may have got the release since.
         #[serde(default)]
         number: u64,
     },
-    /// The journal turned out to be older than what callers were told: nothing that is unreleased in it is released until
-    /// the operator allows it.
+    /// The journal turned out to be older than the answers that callers got: nothing that is unreleased in it is
+    /// released until the operator allows it.
     ReleasesWithheld {
-        /// Later settlements were begun by this process and are not concerned.
+        /// Later settlements were started by this process and are not concerned.
         up_to_id: u64,
         why: String,
         at_ms: u64,
     },
-    /// The operator says that nobody was told `success` of these.
+    /// The operator says that no caller got `success` for these.
     ReleasesAllowed {
         settlements: Vec<u64>,
     },
@@ -121,7 +121,7 @@ pub enum Event {
         settlement: u64,
         at_ms: u64,
     },
-    /// A transaction has the slot for good.
+    /// A transaction has used the slot for good.
     SlotClosed {
         network: String,
         signer: String,
@@ -142,7 +142,7 @@ pub enum Event {
         plugin: String,
         id: String,
     },
-    /// A job has run. It is taken off unless it was scheduled anew meanwhile, for another time.
+    /// A job has run. It is removed unless it was scheduled again meanwhile, for another time.
     JobDone {
         plugin: String,
         id: String,

@@ -1,5 +1,5 @@
-//! Jobs as rows: scheduled, put off, done. Beside the jobs themselves lies an order by time, so that a look for what is
-//! due touches nothing that is not.
+//! Jobs as rows: scheduled, postponed, done. A second table orders the jobs by time, so that a query for due jobs
+//! reads no other ones.
 
 use sdk_plugin::host::Job;
 
@@ -8,13 +8,13 @@ use super::queries::{decode, get};
 use super::row::JobRow;
 use super::{CommitError, JournalError, Rows, Table, change};
 
-/// What keys of a network's jobs begin with in their order.
+/// Keys of a network's jobs begin with this in the order by time.
 fn network_prefix(network: &str) -> String {
-    // CAIP-2 ids hold no bar.
+    // CAIP-2 ids contain no bar.
     format!("{network}|")
 }
 
-/// A job's place in the order: network, time, plugin and id.
+/// A job's key in the order by time: network, time, plugin and id.
 #[must_use]
 pub fn due_key(row: &JobRow) -> String {
     let key = store_key(&row.plugin, &row.job.id);
@@ -42,7 +42,7 @@ fn remove(rows: &mut dyn Rows, row: &JobRow) -> Result<(), CommitError> {
     Ok(rows.delete(Table::Jobs, &store_key(&row.plugin, &row.job.id))?)
 }
 
-/// A job with the same id is replaced, and what was counted against it forgotten.
+/// A job with the same id is replaced, and its count of failures is reset.
 pub(super) fn scheduled(rows: &mut dyn Rows, plugin: &str, job: &Job) -> Result<(), CommitError> {
     let before = find(rows, plugin, &job.id)?;
     let row = JobRow {
@@ -61,7 +61,7 @@ pub(super) fn cancelled(rows: &mut dyn Rows, plugin: &str, id: &str) -> Result<(
     }
 }
 
-/// The job that was to run at `run_at_ms` has run. One that was scheduled anew meanwhile, for another time, stays.
+/// The job that was due at `run_at_ms` has run. A job that was scheduled again meanwhile, for another time, stays.
 pub(super) fn done(rows: &mut dyn Rows, plugin: &str, id: &str, run_at_ms: u64) -> Result<(), CommitError> {
     match find(rows, plugin, id)? {
         Some(row) if row.job.run_at_ms == run_at_ms => remove(rows, &row),
@@ -69,7 +69,7 @@ pub(super) fn done(rows: &mut dyn Rows, plugin: &str, id: &str, run_at_ms: u64) 
     }
 }
 
-/// The same job could not be run: it is due again later, and the fault is counted.
+/// The same job could not be run: it is due again later, and the failure is counted.
 pub(super) fn put_off(
     rows: &mut dyn Rows,
     plugin: &str,
@@ -90,7 +90,7 @@ pub(super) fn put_off(
     }
 }
 
-/// A network's jobs that are due, the earliest first, behind `after` (a [`due_key`]), at most `limit`.
+/// A network's jobs that are due, the earliest first, after the key `after` (a [`due_key`]), at most `limit`.
 pub(super) fn due(
     rows: &mut dyn Rows,
     network: &str,
@@ -109,7 +109,7 @@ pub(super) fn due(
         let key = place
             .strip_prefix(&prefix)
             .and_then(|rest| Some(rest.split_once('|')?.1))
-            .ok_or_else(|| JournalError(format!("{place} is no place of a job")))?;
+            .ok_or_else(|| JournalError(format!("{place} is no key of a due job")))?;
         let text = rows
             .get(Table::Jobs, key)?
             .ok_or_else(|| JournalError(format!("job {key} is due and has no row")))?;

@@ -2,7 +2,7 @@
 
 use super::{AttemptRow, CommitError, Event, Journal, JournalError, NewAttempt, SlotRow, queries, read};
 
-/// A value that the journal holds durably. Only this module can make one, so code that asks for it can't be reached
+/// A value that the journal holds durably. Only this module can make one, so code that requires it can't be called
 /// with something that was never journaled:
 ///
 /// ```compile_fail
@@ -22,8 +22,8 @@ impl<T> std::ops::Deref for Journaled<T> {
     }
 }
 
-/// Commits `before`, the attempt with its signed bytes, and nothing else: the only way from a built transaction to one
-/// that may be sent.
+/// Commits `before` and the attempt with its signed bytes, and nothing else. This is the only way from a built
+/// transaction to one that may be sent.
 pub async fn record_attempt(
     journal: &dyn Journal,
     mut before: Vec<Event>,
@@ -35,7 +35,7 @@ pub async fn record_attempt(
     Ok(Journaled { inner: row })
 }
 
-/// All slots that are not closed, with their attempts: what a restart has to look after.
+/// All slots that are not closed, with their attempts: a restart continues these.
 pub async fn open_slots(
     journal: &dyn Journal,
 ) -> Result<Vec<(SlotRow, Vec<Journaled<AttemptRow>>)>, JournalError> {

@@ -1,6 +1,6 @@
 //! Keys of rows. They sort as bytes; numbers are written so that they sort as numbers.
 
-/// Keys sort as their numbers do.
+/// Keys in the order of their numbers.
 #[must_use]
 pub fn id_key(id: u64) -> String {
     format!("{id:020}")
@@ -18,13 +18,13 @@ pub fn slot_key(network: &str, signer: &str, sequence: u64) -> String {
     format!("{network}|{signer}|{sequence:020}")
 }
 
-/// What keys of a step's attempts begin with.
+/// Keys of a step's attempts begin with this.
 #[must_use]
 pub fn step_prefix(settlement: u64, step: u32) -> String {
     format!("{}|{step:010}|", id_key(settlement))
 }
 
-/// Key of a plugin's row. Plugin ids hold no `|`.
+/// Key of a plugin's row. Plugin ids contain no `|`.
 #[must_use]
 pub fn store_key(plugin: &str, key: &str) -> String {
     format!("{plugin}|{key}")

@@ -1,13 +1,13 @@
-//! The journal: what the facilitator knows for certain, on disk before it matters.
+//! The journal: what the facilitator knows for certain, on disk before anything depends on it.
 //!
-//! Every change is a list of [`Event`]s, committed all or none and durable when [`Journal::commit`] returns. Rows are
-//! projections of events, made by one function ([`project::apply`]) over whatever a back end offers as [`Rows`], so
-//! that SQLite, memory and others can't differ in what they allow. The projection enforces the laws it can see: one
-//! open settlement per claim and conflict key, live attempts of a step in one slot only, one claim per piece of
-//! evidence, one release, reserves within what the payer has.
+//! Every change is a list of [`Event`]s. All of them or none are committed, and they are durable when
+//! [`Journal::commit`] returns. Rows are projections of events, made by one function ([`project::apply`]) over the
+//! [`Rows`] that a back end offers, so that SQLite, memory and others can't differ in what they allow. The projection
+//! enforces the laws that it can check: one open settlement per claim and conflict key, live attempts of a step in one
+//! slot only, one claim per piece of evidence, one release, reserves within what the payer has.
 //!
-//! Payload bytes (plans and signed transactions: bearer instruments) lie in tables of their own and not in the event
-//! log, so that they can be dropped when they are of no more use.
+//! Payload bytes (plans and signed transactions: bearer instruments) are in tables of their own and not in the event
+//! log, so that they can be dropped when they are no longer needed.
 
 #![cfg_attr(
     test,
@@ -54,8 +54,8 @@ pub type ReadTask = Box<dyn FnOnce(&mut dyn Rows) + Send>;
 
 /// Durable, atomic record of events.
 ///
-/// A back end implements the first four methods. The queries after them are the same for each; a back end may answer one
-/// of them in a better way, with the same result.
+/// A back end implements the first four methods. The queries after them are the same for every back end. A back end
+/// may answer a query in a better way, with the same result.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
     /// A number never used before as a settlement's or attempt's id in this journal.
@@ -193,7 +193,7 @@ async fn read<T: Send + 'static>(
 ) -> Result<T, JournalError> {
     let (reply, answer) = oneshot::channel();
     let task: ReadTask = Box::new(move |rows| {
-        // A caller that is gone needs no answer.
+        // A caller that has left needs no answer.
         drop(reply.send(query(rows)));
     });
     journal.view(task).await?;

@@ -1,4 +1,4 @@
-//! A journal in memory: for the simulator and tests. It can be told to fail, to be slow, or to lie.
+//! A journal in memory, for the simulator and tests. It can be set to fail, to be slow, or to lie.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,13 +19,13 @@ pub enum CommitFault {
     Full,
     /// Nothing is written and it is reported as written: a journal that lies, to prove that tests notice.
     Lie,
-    /// Written; the process dies before it hears of it.
+    /// Written, but the process dies before it gets the result.
     CrashAfter,
     /// Not written; the process dies.
     CrashBefore,
 }
 
-/// Decides the fate of each commit and mark.
+/// Decides what happens to each commit and mark.
 pub trait Faults: Send + Sync + 'static {
     fn on_commit(&self, events: &[Event]) -> CommitFault;
     /// Whether a lazy mark reaches the journal.
@@ -104,7 +104,7 @@ impl MemoryJournal {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Holders of this lock do not panic between two writes that belong together.
+    // Code that holds this lock does not panic between two writes that belong together.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -133,7 +133,7 @@ impl Journal for MemoryJournal {
 
     fn note(&self, event: Event) {
         if self.faults.keeps_note(&event) {
-            // A mark about a row that is gone is of no use to anybody.
+            // A mark about a missing row is useless.
             let _ = self.apply_all(vec![event]);
         }
     }

@@ -10,7 +10,7 @@ use super::keys::{id_key, lane_key, slot_key, step_prefix, store_key};
 use super::row::{AttemptRow, HeldRow, SettlementRow, SlotRow, SpentRow, StepState, StoreValue};
 use super::{JournalError, Rows, Table};
 
-/// A settlement with its plan. A plan is missing once it was dropped.
+/// A settlement with its plan. The plan is missing after it was dropped.
 pub type WithPlan = (SettlementRow, Option<String>);
 
 pub(crate) fn decode<T: DeserializeOwned>(table: Table, key: &str, text: &str) -> Result<T, JournalError> {

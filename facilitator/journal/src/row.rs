@@ -9,13 +9,13 @@ use sdk_plugin::{Amount, ProtocolVersion};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One settlement of a claim: its terms, how far it is, how it ended, and who was told.
+/// One settlement of a claim: its terms, its progress, its outcome, and which caller got it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SettlementRow {
     pub id: u64,
     /// Plugin, network and the scheme's claim key.
     pub claim: String,
-    /// 0 for the first; a failed or repeatable claim reopens as the next.
+    /// 0 for the first; a failed or repeatable claim reopens with the next number.
     pub generation: u32,
     pub plugin: String,
     pub scheme: String,
@@ -26,7 +26,7 @@ pub struct SettlementRow {
     /// Hash over the scheme's fingerprint and the tenant.
     pub fingerprint: String,
     pub digest: String,
-    /// Hash over the opener's request: finds the settlement when its plugin can't say which it is.
+    /// Hash over the opener's request: finds the settlement when its plugin can't identify the request.
     #[serde(default)]
     pub request: String,
     pub replay_reason: String,
@@ -35,7 +35,7 @@ pub struct SettlementRow {
     pub payer: String,
     pub conflict_keys: Vec<String>,
     pub opened_at_ms: u64,
-    /// So much money that two nodes must show the same before anything is decided.
+    /// A high-value payment: two nodes must show the same before anything is decided.
     #[serde(default)]
     pub second_source: bool,
     pub steps: Vec<StepRow>,
@@ -46,8 +46,8 @@ pub struct SettlementRow {
     pub tx_id: Option<String>,
     /// Nothing is left to watch.
     pub finished: bool,
-    /// The journal may be an old copy: somebody may have been told `success` already, so nobody is until the operator
-    /// allows it.
+    /// The journal may be an old copy: a caller may have got `success` already, so no caller gets it until the
+    /// operator allows it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub withheld: bool,
 }
@@ -57,8 +57,8 @@ fn is_false(flag: &bool) -> bool {
 }
 
 impl SettlementRow {
-    /// Takes in a step's newest transaction where it is what callers are to know: the paying step's, or the first
-    /// step's while the paying one has none.
+    /// Records a step's newest transaction if it is the one for callers: the paying step's, or the first step's while
+    /// the paying one has none.
     pub fn note_tx_id(&mut self, step: u32, tx_id: &str) {
         let index = usize::try_from(step).unwrap_or(usize::MAX);
         let pays = self.steps.get(index).is_some_and(|step| step.pays);
@@ -100,14 +100,14 @@ impl SettlementRow {
     }
 }
 
-/// How far a step is.
+/// The progress of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepRow {
     pub state: StepState,
     pub pays: bool,
     /// The transaction that decided it is at the network's finality.
     pub is_final: bool,
-    /// What the decision rests on, while a reorganisation can still take it away.
+    /// What the decision rests on, as long as a reorganisation can still undo it.
     #[serde(default)]
     pub ground: Option<Ground>,
 }
@@ -119,7 +119,7 @@ pub struct Ground {
     pub at: GroundAt,
     /// Height of the highest block that the decision rests on.
     pub height: u64,
-    /// Somebody else's transaction that made the payment; `at` is its block.
+    /// The foreign transaction that made the payment; `at` is its block.
     #[serde(default)]
     pub foreign: Option<String>,
 }
@@ -150,15 +150,15 @@ pub enum StepState {
         reason: String,
     },
     Skipped,
-    /// Its slot is used at a final block and its guard was changed by a transaction that nobody has shown yet. It is never
-    /// sent again, and holds neither slot nor conflict key.
+    /// Its slot is used at a final block and its guard was changed by a transaction that no node has shown yet. The
+    /// step is never sent again, and holds neither slot nor conflict key.
     Unexplained {
         /// Height of the block at which the guard was read.
         height: u64,
     },
 }
 
-/// How a settlement stands.
+/// The state of a settlement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
     Open,
@@ -168,17 +168,17 @@ pub enum Outcome {
         tx_id: String,
         proof: String,
     },
-    /// Was released and is provably gone from the chain.
+    /// It was released and is provably gone from the chain.
     Reversed {
         tx_id: String,
         proof: String,
-        /// What the scheme says of it; absent in rows of an earlier version.
+        /// The scheme's reason; absent in rows of an earlier version.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         refusal: Option<Refusal>,
     },
 }
 
-/// A payment the chain shows.
+/// A payment that the chain shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PaidRow {
     pub tx_id: String,
@@ -189,10 +189,10 @@ pub struct PaidRow {
     pub repeatable: bool,
 }
 
-/// Who was told `success`.
+/// Which caller got `success`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
-    /// Tells it from every other release, of the same settlement too; 0 in rows of an earlier version.
+    /// Distinguishes it from every other release, also of the same settlement; 0 in rows of an earlier version.
     #[serde(default)]
     pub number: u64,
     pub tenant: Option<String>,
@@ -237,21 +237,21 @@ pub struct AttemptRow {
     /// Head height when it was made.
     pub since_height: u64,
     pub prepared_at_ms: u64,
-    /// A node is known to have had it. May be missing although it was sent.
+    /// A node is known to have had it. May be unset although it was sent.
     pub sent: bool,
 }
 
-/// A place in a lane.
+/// A slot of a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotRow {
     pub lane: Lane,
     pub sequence: u64,
     pub attempts: Vec<u64>,
-    /// The transaction that has it for good.
+    /// The transaction that has used it for good.
     pub closed_by: Option<String>,
 }
 
-/// Funds spoken for.
+/// Reserved funds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReserveRow {
     pub amount: Amount,
@@ -266,7 +266,7 @@ pub struct StoreValue {
     pub expires_at_ms: Option<u64>,
 }
 
-/// A job and whose it is.
+/// A job and the plugin that owns it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobRow {
     pub plugin: String,

@@ -13,7 +13,7 @@ pub enum Table {
     Settlements,
     /// Ids of settlements that are not finished.
     Unfinished,
-    /// Finish time and id → nothing: what housekeeping goes by.
+    /// Finish time and id → nothing: the order for housekeeping.
     Finished,
     /// Settlement id → plan. Bearer instruments.
     Plans,
@@ -27,7 +27,7 @@ pub enum Table {
     OpenSlots,
     /// The same, closed.
     ClosedSlots,
-    /// Lane → the sequence behind the highest journaled one.
+    /// Lane → one past the highest journaled sequence.
     Lanes,
     /// Network and evidence item → settlement id.
     Evidence,
@@ -43,7 +43,7 @@ pub enum Table {
     Jobs,
     /// Network, time, plugin and id of every job → nothing.
     DueJobs,
-    /// Settlements whose release is withheld → [`WithheldRow`](crate::WithheldRow); reasons that were taken in → when.
+    /// Settlements whose release is withheld → [`WithheldRow`](crate::WithheldRow); reasons that were recorded → when.
     Withheld,
 }
 

@@ -1,4 +1,4 @@
-//! Releases that nobody gets: the journal may be older than what callers were told.
+//! Releases that no caller gets: the journal may be older than the answers that callers got.
 
 use super::change::put;
 use super::keys::id_key;
@@ -8,13 +8,13 @@ use super::{CommitError, JournalError, Rows, Table};
 
 /// Settlements read at once.
 const PAGE: usize = 1_000;
-/// What keys of withheld releases begin with; the settlement's id follows.
+/// Keys of withheld releases begin with this; the settlement's id follows.
 const RELEASE: &str = "release|";
-/// What keys of reasons begin with; the reason follows.
+/// Keys of reasons begin with this; the reason follows.
 const REASON: &str = "reason|";
 
-/// Withholds the release of every settlement up to this id that is unreleased and not failed for good. Once for each
-/// reason: what shows a copy that was noticed before shows nothing new, and what the operator has allowed stays allowed.
+/// Withholds the release of every settlement up to this id that is unreleased and not failed for good. Only once for
+/// each reason: the same reason again shows no new copy, and what the operator has allowed stays allowed.
 pub(super) fn withhold(rows: &mut dyn Rows, up_to_id: u64, why: &str, at_ms: u64) -> Result<(), CommitError> {
     let reason = format!("{REASON}{why}");
     if rows.get(Table::Withheld, &reason)?.is_some() {
@@ -55,7 +55,7 @@ fn failed_for_good(row: &SettlementRow) -> bool {
     }
 }
 
-/// Lets these be released. What is not withheld stays as it is.
+/// Allows the release of these. What is not withheld stays as it is.
 pub(super) fn allow(rows: &mut dyn Rows, settlements: &[u64]) -> Result<(), CommitError> {
     for id in settlements {
         let key = id_key(*id);

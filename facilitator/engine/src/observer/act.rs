@@ -29,7 +29,7 @@ impl Observer {
             if state.closed || seen.len() != state.attempts.len() {
                 return;
             }
-            // A head that no later answer confirms must not keep the slot from a better bid.
+            // A head that no later reply confirms must not prevent a better bid.
             if let Some(head) = seen.last().map(|observation| observation.head_height) {
                 state.bid_head = Some(state.bid_head.map_or(head, |known| known.min(head)));
             }
@@ -84,15 +84,15 @@ impl Observer {
             Verdict::CloseDecided => self.endings.close_decided(run, slot).await,
             Verdict::Used => self.endings.close_used(run, slot).await,
             Verdict::Resend => command(run, slot, Ask::Resend(slot.key())),
-            // What is behind the first of a lane can't land before it: a higher bid there would buy nothing.
+            // A later transaction of a lane can't land before the first one: a higher bid for it would gain nothing.
             Verdict::Rebid if run.lowest_in_flight(&slot.lane.signer) != Some(slot.sequence) => {}
             Verdict::Rebid => command(run, slot, Ask::Rebid(slot.key())),
             Verdict::Fill => command(run, slot, Ask::Fill(slot.key())),
         }
     }
 
-    /// What was decided is in the chain, this deep, by an observation that began at this moment: callers that asked before
-    /// it can be told.
+    /// The chain shows what was decided, this deep, in an observation that began at this moment: callers that came
+    /// before it can be answered.
     pub(super) async fn serve_seen(
         self: &Arc<Self>,
         run: &NetworkRun,
@@ -111,7 +111,7 @@ impl Observer {
     }
 
     pub(super) async fn judge(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>, view: View) {
-        // A failure is a final answer. Where transactions have no order the driver has asked both.
+        // A failure is a final answer. Where transactions have no order the driver has queried two nodes.
         let may_end_badly = slot.lane.ordered
             && run.network.settings.nodes >= 2
             && matches!(view.shown, Shown::Reverted { .. });
@@ -133,7 +133,7 @@ impl Observer {
             state.search_foreign = false;
             state.read_guards = false;
             state.whole_block = false;
-            // Callers that came while it was judged wait for a poll that began after them.
+            // Callers that came during the judgement wait for a poll that began after they came.
             state.soon = slot.covers.iter().any(|(settlement, _)| settlement.has_waiters());
             drop(state);
             if let Some(lane) = run.lane(&slot.lane.signer) {
@@ -142,7 +142,7 @@ impl Observer {
         } else if matches!(view.shown, Shown::Landed { .. }) {
             let mut state = slot.lock();
             state.whole_block = true;
-            // A receipt may lack what the transaction did: the guard tells, and other nodes' logs.
+            // A receipt may lack what the transaction did: the guard and other nodes' logs show it.
             let has_guard = slot.evidence().iter().any(|wanted| wanted.guard.is_some());
             let is_unread = view.guards.is_empty() || view.guards.contains(&GuardState::Unread);
             if has_guard && is_unread && !state.read_guards {
@@ -156,7 +156,7 @@ impl Observer {
         }
     }
 
-    /// Has every step in the slot judged; `true` when all of them are decided on this ground.
+    /// Judges every step in the slot; `true` when all of them are decided on this ground.
     pub(super) async fn judge_slot(self: &Arc<Self>, slot: &OpenSlot, view: &View) -> bool {
         let tx_id = {
             let state = slot.lock();
@@ -176,7 +176,7 @@ impl Observer {
                 .cloned();
             let Some(row) = row else { continue };
             if !matches!(row.state, StepState::InSlot { .. }) {
-                // Decided before: on this ground, or on one that is gone, which a restart or a batch can hide.
+                // Decided before: on this ground, or on one that is gone. A restart or a batch can hide that.
                 if !row
                     .ground
                     .as_ref()
@@ -232,7 +232,7 @@ impl Observer {
         }
     }
 
-    /// What decided a step is gone: it is open again. `true` when that is recorded.
+    /// The ground of a step's decision is gone: the step is open again. `true` when that is recorded.
     pub(super) async fn reorged_step(
         self: &Arc<Self>,
         slot: &OpenSlot,
@@ -270,7 +270,7 @@ impl Observer {
     }
 }
 
-/// What a poll leaves in the slot for the next one.
+/// Stores what a poll leaves in the slot for the next one.
 pub(super) fn take_note(state: &mut SlotState, verdict: &Verdict, seen: &[Observation]) {
     state.replaced = if *verdict == Verdict::Replaced {
         state.replaced.saturating_add(1)
@@ -299,7 +299,7 @@ pub(super) fn take_note(state: &mut SlotState, verdict: &Verdict, seen: &[Observ
             state.decided_is_final = true;
             state.soon = true;
         }
-        // A receipt that reverted has brought its own.
+        // The receipt of a revert brought its own anchor.
         Verdict::Used if state.anchor.is_none() => {
             state.anchor = seen.iter().find_map(|observation| observation.anchor.clone());
         }

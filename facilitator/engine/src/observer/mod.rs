@@ -1,7 +1,7 @@
-//! One batched loop a network: where does every open transaction stand, and what follows from it?
+//! One batched loop per network: where does every open transaction stand, and what follows from it?
 //!
-//! What to do with a slot is a pure function ([`super::verdict`]) of what was observed, of what was decided before, and
-//! of the time; the loop around it carries it out. How slots close is in [`super::closing`].
+//! A pure function ([`super::verdict`]) decides what to do with a slot, from what was observed, what was decided
+//! before, and the time. The loop around it carries it out. How slots close is in [`super::closing`].
 
 mod act;
 
@@ -26,11 +26,11 @@ use tokio::time::Instant;
 const QUICK: Duration = Duration::from_millis(40);
 /// Without open slots the loop sleeps this long, or until it is woken.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long a look waits for what follows from it: slots that take longer are looked at apart from then on.
+/// How long a poll waits for the work that follows from it: slots that take longer are polled separately from then on.
 const TOGETHER: Duration = Duration::from_millis(100);
-/// Names the work in alarms of its panics.
+/// The name of the work in alarms about its panics.
 const WORK: &str = "the observer";
-/// Slots that are watched in one call.
+/// Most slots in one call.
 const BATCH: usize = 256;
 /// Polls the open slots of every network.
 pub(crate) struct Observer {
@@ -58,7 +58,7 @@ impl Observer {
         }
     }
 
-    /// Looks at every slot that is due.
+    /// Polls every slot that is due.
     pub(crate) async fn look(self: &Arc<Self>, run: &Arc<NetworkRun>) {
         let now = Instant::now();
         let began = now;
@@ -71,7 +71,7 @@ impl Observer {
         }
     }
 
-    /// Through this node, or through the one that reads go to.
+    /// From this node, or from the one that reads go to.
     async fn look_at(
         self: &Arc<Self>,
         run: &Arc<NetworkRun>,
@@ -95,7 +95,7 @@ impl Observer {
             return;
         };
         let known = run.head();
-        // One answer is one head, however many watches it is about.
+        // One reply is one head, however many watches it is about.
         if let Some(head) = observations.iter().map(|seen| seen.head_height).min() {
             run.saw_head(head);
         }
@@ -118,12 +118,12 @@ impl Observer {
         for (slot, seen) in looked {
             match seen {
                 Some(seen) => acting.push(self.begin_to_act(run, slot, seen, began)),
-                // An answer that misses an attempt says nothing about the slot.
+                // A reply without one of the attempts says nothing about the slot.
                 None => self.set_due(run, slot),
             }
         }
         if tokio::time::timeout(TOGETHER, join_all(acting)).await.is_err() {
-            // What hangs holds up its own slot only.
+            // Work that hangs holds up its own slot only.
             for slot in slots {
                 let mut state = slot.lock();
                 state.wakes = state.acting;
@@ -131,8 +131,8 @@ impl Observer {
         }
     }
 
-    /// Acts on what was seen of a slot, in a task of its own: a scheme that hangs, or a panic, concerns this slot alone. The
-    /// receiver ends with it.
+    /// Acts on the observations of a slot, in a separate task: a scheme that hangs, or a panic, concerns this slot
+    /// alone. The receiver ends with the task.
     fn begin_to_act(
         self: &Arc<Self>,
         run: &Arc<NetworkRun>,

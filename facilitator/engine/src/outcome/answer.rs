@@ -1,4 +1,4 @@
-//! Gives the callers of a decided settlement their answers, and one of them the release.
+//! Answers the callers of a decided settlement, and gives one of them the release.
 
 use super::Outcomes;
 use crate::decide::claim::{Decision, decide};
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 impl Outcomes {
-    /// Gives the callers who wait for a decided settlement what the table says; the first gets an open release. A release and
-    /// a replay of a payment that is not final need an observation that began after the caller came: `seen` is when the
-    /// newest one began that showed the payment. Callers for whom it is too old stay in line.
+    /// Answers the callers that wait for a decided settlement, as the table says; the first gets an open release. A
+    /// release, and a replay of a payment that is not final, need an observation that began after the caller came:
+    /// `seen` is when the newest one began that showed the payment. Callers for whom it is too old keep waiting.
     pub(crate) async fn serve_waiters(self: &Arc<Self>, settlement: &Arc<Settlement>, seen: Option<Instant>) {
         let _deciding = settlement.deciding.lock().await;
         loop {
@@ -28,7 +28,8 @@ impl Outcomes {
                     let was_seen = seen.is_some_and(|began| waiter.joined <= began);
                     match decide(&row, &waiter.asker) {
                         Decision::TakeRelease => may_release && (was_seen || row.paid_is_final()),
-                        // A replay told now would be a second success if the first answer got lost and were given back.
+                        // A replay sent now would be a second success if the first answer got lost and its release
+                        // were given back.
                         Decision::Replay(_) => {
                             (was_seen || row.paid_is_final()) && !self.is_in_delivery(row.id)
                         }
@@ -93,7 +94,7 @@ impl Outcomes {
         }
     }
 
-    /// Tells `success`; a caller that was gone before anything was written to it gives the release back.
+    /// Answers `success`. A caller that was gone before anything was written to it gives the release back.
     pub(super) async fn tell(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
@@ -115,7 +116,7 @@ impl Outcomes {
             }
             Err(error) => {
                 tracing::error!(settlement = settlement.id, %error, "a release was not given back; it is tried again");
-                // Dropped, the receipt has it tried again until the journal takes it.
+                // The dropped receipt tries again until the journal accepts it.
                 drop(receipt);
             }
         }

@@ -1,8 +1,8 @@
-//! Releases on their way to a caller: one that does not arrive is given back, so that the next equal caller gets it.
+//! Delivery of releases: a release that does not arrive is given back, so that the next equal caller gets it.
 //!
-//! A release is durable before its answer leaves, so that no crash can let two callers have it. The answer can still get
-//! lost between the journal and the connection. While it is under way nobody else is told anything about the release.
-//! A crash in between leaves it taken: later callers get `duplicate_settlement` with the hash.
+//! A release is durable before its answer leaves, so that no crash can give it to two callers. The answer can still
+//! get lost between the journal and the connection. During the delivery no other caller gets an answer about the
+//! release. After a crash in between, the release stays taken: later callers get `duplicate_settlement` with the hash.
 
 use crate::outcome::Outcomes;
 use crate::state::settlement::Settlement;
@@ -12,14 +12,14 @@ use std::time::Duration;
 use base::service::{Delivery, Receipt};
 use journal::{CommitError, Event};
 
-/// Before giving a release back is tried again, doubled with each time.
+/// Pause before another try to give a release back, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 impl Outcomes {
-    /// For an answer that tells `success`. To be made before the release is committed, so that nobody else is answered
-    /// about it in between, and to be cancelled when it is not.
-    /// `number` is the release's: only that one is given back, even where it is not known whether it was recorded.
+    /// The receipt of an answer that reports `success`. Make it before the release is committed, so that no other
+    /// caller is answered about the release in between, and cancel it when the release is not committed. `number` is
+    /// the release's: only that one is given back, even if it is not known whether it was recorded.
     pub(crate) fn receipt(self: &Arc<Self>, settlement: u64, claim: &str, number: u64) -> Receipt {
         let mut in_delivery = self.in_delivery.lock();
         let answers = in_delivery.entry(settlement).or_default();
@@ -29,7 +29,7 @@ impl Outcomes {
         Receipt::new(move |delivery| match delivery {
             Delivery::Delivered | Delivery::Cancelled => {
                 engine.end_delivery(settlement);
-                // Callers with the same idempotency key stayed in line.
+                // Callers with the same idempotency key kept waiting.
                 if let Some(holder) = engine
                     .holder_of(settlement, &claim)
                     .filter(|holder| holder.has_waiters())
@@ -60,18 +60,18 @@ impl Outcomes {
         }
     }
 
-    /// Whether it is not known yet if a caller was told of the settlement's release.
+    /// Whether it is still unknown if a caller got the settlement's release.
     pub(crate) fn is_in_delivery(&self, settlement: u64) -> bool {
         self.in_delivery.lock().contains_key(&settlement)
     }
 
-    /// Releases whose answers are on their way, or that are being given back.
+    /// Releases whose answers are not delivered yet, or that are being given back.
     #[must_use]
     pub fn in_delivery(&self) -> usize {
         self.in_delivery.lock().len()
     }
 
-    /// Gives a release back, however often the journal refuses.
+    /// Gives a release back; tries again as often as the journal refuses.
     async fn give_back(self: Arc<Self>, settlement: u64, claim: String, number: u64) {
         let holder = self.holder_of(settlement, &claim);
         let mut pause = FIRST_PAUSE;
@@ -93,7 +93,7 @@ impl Outcomes {
         holder.filter(|holder| holder.id == settlement)
     }
 
-    /// Answers those who wait for a settlement, at once or when the chain has been looked at.
+    /// Answers the callers that wait for a settlement, at once or after the next poll.
     async fn look_and_serve(self: Arc<Self>, holder: Arc<Settlement>) {
         if let Some(run) = self.runtime.run_of(holder.network.id()) {
             run.poll_now(&holder);

@@ -1,4 +1,4 @@
-//! Has schemes judge what the chain showed, and records what follows.
+//! Has schemes judge what the chain showed, and records the result.
 
 use crate::decide::steps::{Decided, proves_failure};
 use crate::outcome::Outcomes;
@@ -10,11 +10,11 @@ use sdk_plugin::chain::{Evidence, Shown};
 use sdk_plugin::host::{Job, StoreWrite};
 use sdk_plugin::scheme::Judgement;
 
-/// What came of a judgement.
+/// The result of a judgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judged {
     Decided,
-    /// The scheme wants to see more.
+    /// The scheme needs more evidence.
     Unproven,
     /// It could not be judged, or the judgement was not recorded.
     Open,
@@ -27,8 +27,8 @@ impl Judged {
 }
 
 impl Outcomes {
-    /// Has the scheme judge a step. Without a ground the decision is final at once: no
-    /// attempt of the step can land. `may_fail`: what is shown is whole enough to speak against the step.
+    /// Has the scheme judge a step. Without a ground the decision is final at once: no attempt of the step can land.
+    /// `may_fail`: the evidence is complete enough to count against the step.
     pub(crate) async fn judge_step(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
@@ -136,7 +136,7 @@ impl Outcomes {
         Judged::of(recorded)
     }
 
-    /// The scheme wants to see more. Polled several times a second, so it is logged once in a while.
+    /// The scheme needs more evidence. The slot is polled several times a second, so this is logged once in a while.
     fn unproven(&self, settlement: &Settlement, step: u32, why: &str) -> Judged {
         let network = settlement.network.id();
         let sentence = format!("not proven yet: {why}");

@@ -1,4 +1,4 @@
-//! What was judged becomes durable, is released to one caller, and only then answered.
+//! Judged outcomes become durable, are released to one caller, and only then answered.
 
 use crate::decide::payers::Griefing;
 use crate::decide::steps::is_gate_open;
@@ -22,8 +22,8 @@ use journal::{Event, Outcome, StepState};
 pub(crate) struct Outcomes {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) griefing: Griefing,
-    /// Settlements whose release was taken for an answer that has not arrived yet, or is being given back; how many such
-    /// answers there are of each.
+    /// Settlements whose release was taken for an answer that has not arrived yet, or is being given back, each with
+    /// the number of such answers.
     pub(crate) in_delivery: Mutex<BTreeMap<u64, u32>>,
 }
 
@@ -36,7 +36,7 @@ impl Outcomes {
         }
     }
 
-    /// Takes the row as the journal has it now; the settlement's `deciding` lock is held.
+    /// Reads the row again from the journal; the caller holds the settlement's `deciding` lock.
     pub(crate) async fn refresh_locked(&self, settlement: &Arc<Settlement>) {
         match self.runtime.journal.settlement(settlement.id).await {
             Ok(Some(row)) => settlement.lock().row = row,
@@ -48,7 +48,7 @@ impl Outcomes {
         }
     }
 
-    /// After a step was decided: free keys in memory, begin what may begin.
+    /// After a step was decided: frees keys in memory, and starts what may start.
     fn after_step(self: &Arc<Self>, settlement: &Arc<Settlement>) {
         if !settlement.lock().row.holds_keys() {
             self.runtime.claims.free_keys(settlement.id);
@@ -91,7 +91,7 @@ impl Outcomes {
         }
     }
 
-    /// Ends a settlement of which every step is final, and tries again when the journal can't take that.
+    /// Finishes a settlement when all its steps are final, and tries again when the journal can't record that.
     pub(crate) async fn finish_if_ended(self: Arc<Self>, settlement: Arc<Settlement>) {
         loop {
             let deciding = settlement.deciding.lock().await;
@@ -126,7 +126,7 @@ impl Outcomes {
         }
     }
 
-    /// A finished settlement is the journal's alone.
+    /// A finished settlement is only in the journal.
     pub(crate) fn forget_if_finished(&self, settlement: &Arc<Settlement>) {
         if settlement.lock().row.finished {
             self.runtime.claims.forget(settlement);
@@ -134,5 +134,5 @@ impl Outcomes {
     }
 }
 
-/// Between two tries to record a settlement's end.
+/// Pause between two tries to record a settlement's end.
 const FINISH_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);

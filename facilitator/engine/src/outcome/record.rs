@@ -1,4 +1,4 @@
-//! Records what was judged, in one commit with the release that follows from it.
+//! Records judgements, each in one commit with the release that follows from it.
 
 use super::Outcomes;
 use crate::decide::payers::concerns_payer;
@@ -15,7 +15,7 @@ use sdk_plugin::scheme::{Paid, Refusal};
 use std::sync::Arc;
 
 impl Outcomes {
-    /// The scheme takes the evidence for proof of payment. `true` when that is recorded.
+    /// The scheme accepts the evidence as proof of payment. `true` when that is recorded.
     pub(crate) async fn conclude_paid(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
@@ -89,7 +89,7 @@ impl Outcomes {
             tracing::error!(settlement = settlement.id, %error, "a payment landed and its outcome was not recorded");
             if let Some((caller, answer, _)) = answer {
                 answer.receipt.cancel();
-                // Back to the head of the line: it is answered when the commit goes through, or told pending.
+                // Back to the first position: it is answered when the commit succeeds, or with `settlement_pending`.
                 settlement.lock().waiters.insert(0, caller);
                 settlement.changed.notify_waiters();
             }
@@ -133,7 +133,7 @@ impl Outcomes {
             tracing::error!(
                 network,
                 "many payments failed on chain within minutes after passing every check: payers who have not paid here since \
-                 the start have to wait. Look in this log for what failed"
+                 the start have to wait. Search this log for what failed"
             );
             self.runtime
                 .metrics
@@ -141,7 +141,7 @@ impl Outcomes {
         }
     }
 
-    /// What the chain shows has to be recorded and told, whatever the scheme's rows have become.
+    /// What the chain shows must be recorded and reported, even if the scheme's rows can't be written.
     pub(super) async fn commit_with_rows(
         &self,
         settlement: &Settlement,
@@ -189,8 +189,8 @@ impl Outcomes {
             Shown::Reverted { height, .. } => format!("reverted at {height}"),
             Shown::Dead { why } => why.clone(),
         };
-        // A hash in an answer is on the chain; what was given as paid before is kept for the operator. A fill's means nothing to
-        // callers.
+        // The hash in an answer must be on the chain. A payment that was reported as paid before keeps its hash for
+        // the operator. A fill's hash means nothing to callers.
         let tx_id = match &evidence.shown {
             Shown::Landed { .. } | Shown::Reverted { .. } => evidence.tx_id.clone(),
             Shown::Dead { .. } if row.release.is_some() => row.tx_id.clone().unwrap_or_default(),
@@ -232,7 +232,7 @@ impl Outcomes {
         let reversed = row.release.is_some();
         if reversed {
             tracing::error!(settlement = settlement.id, claim = row.claim.as_str(), tx = %evidence.tx_id, proof,
-                "REVERSED: a payment that was told as success is gone from the chain for good");
+                "REVERSED: a payment that was answered with success is gone from the chain for good");
         } else {
             tracing::warn!(settlement = settlement.id, claim = row.claim.as_str(), tx = %evidence.tx_id, proof, reason,
                 "a settlement failed");
@@ -254,8 +254,8 @@ impl Outcomes {
         true
     }
 
-    /// A step that does not pay is done or has failed. A paying step that it keeps from being begun has failed with it.
-    /// `rows`: what the scheme writes and schedules with it.
+    /// A step that does not pay is done or has failed. A paying step that can't start because of it has failed with
+    /// it. `rows`: what the scheme writes and schedules with it.
     pub(crate) async fn conclude_step(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,

@@ -1,9 +1,9 @@
-//! The rows and jobs that a scheme's judgement brings along.
+//! The rows and jobs that come with a scheme's judgement.
 
 use crate::state::settlement::Settlement;
 use sdk_plugin::host::{Job, StoreWrite};
 
-/// A judgement's rows and jobs, or none where they ask for too much: the payment has happened all the same.
+/// A judgement's rows and jobs, or none if they exceed what is allowed: the payment has happened in any case.
 pub(crate) fn judged_rows(
     settlement: &Settlement,
     writes: Vec<StoreWrite>,

@@ -1,8 +1,8 @@
-//! Releases that nobody gets, because the journal may be older than what callers were told.
+//! Releases that no caller gets, because the journal may be older than the answers that callers got.
 //!
-//! Releases are not on chain. An old copy of the journal lacks the newest ones, so a payment that is unreleased in it may
-//! have been told as `success` already. Its callers get `duplicate_settlement` with the hash, until the operator says that
-//! it may be released.
+//! Releases are not on chain. An old copy of the journal lacks the newest ones, so the `success` of a payment that is
+//! unreleased in it may have been sent already. Its callers get `duplicate_settlement` with the hash, until the
+//! operator allows its release.
 
 use crate::outcome::Outcomes;
 use std::path::{Path, PathBuf};
@@ -12,25 +12,25 @@ use std::time::Duration;
 use base::allowed_releases::{self as allowed, AllowedRelease};
 use journal::{CommitError, Event, JournalError, SettlementRow, WithheldRow};
 
-/// Between two looks at the file.
+/// Pause between two reads of the file.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
 
-/// How long the payments of one network wait for the signers of the others after a start.
+/// How long the payments of one network wait for the signers of the other networks after a start.
 const OTHERS_WITHIN: Duration = Duration::from_secs(60);
 
 impl Outcomes {
-    /// Whether the journal was compared with the chains as far as this settlement needs it: all of its own network's signers,
-    /// and for one that was in the journal at the start those of the other networks too, because one journal is one copy. A
-    /// network that can't be reached holds the others up for a minute only.
+    /// Whether the journal was compared with the chains as far as this settlement needs it. That includes all signers
+    /// of its own network. A settlement that was in the journal at the start also needs those of the other networks,
+    /// because one journal is one copy. A network that can't be reached delays the others for a minute only.
     pub(crate) fn may_release(&self, network: &str, settlement: u64) -> bool {
         let is_compared = |id: &str| self.runtime.run_of(id).is_none_or(|run| run.is_compared());
         let was_there = settlement <= self.runtime.first_id && self.runtime.started.elapsed() < OTHERS_WITHIN;
         is_compared(network) && (!was_there || self.runtime.networks.keys().all(|id| is_compared(id)))
     }
 
-    /// To be called when something shows that the journal is older than the chain. Settlements that were in it when this
-    /// process started, and are unreleased, are not released until the operator allows it. Says so in the log, and gives
-    /// how many releases are withheld now. The caller holds no settlement's `deciding` lock.
+    /// Must be called when something shows that the journal is older than the chain. Settlements that were in it when
+    /// this process started, and are unreleased, are not released until the operator allows it. Logs this, and returns
+    /// how many releases are withheld now. The caller must hold no settlement's `deciding` lock.
     pub async fn withhold_releases(self: &Arc<Self>, why: &str) -> Result<usize, CommitError> {
         let event = Event::ReleasesWithheld {
             up_to_id: self.runtime.first_id,
@@ -42,14 +42,14 @@ impl Outcomes {
         let withheld = self.withheld().await?.len();
         tracing::error!(
             withheld,
-            "releases_withheld: this journal looks older than what callers were told: {why}. Payments that were unreleased \
-             in it are answered `duplicate_settlement` with the hash, and not `success`, until you allow it: `switchyard \
-             releases` lists them"
+            "releases_withheld: this journal seems older than the answers that callers got: {why}. Payments that were \
+             unreleased in it are answered `duplicate_settlement` with the hash, and not `success`, until you allow it: \
+             `switchyard releases` lists them"
         );
         Ok(withheld)
     }
 
-    /// Says in the log and the metrics how many releases are withheld.
+    /// Reports in the log and the metrics how many releases are withheld.
     pub async fn report_withheld(&self) -> Result<(), JournalError> {
         let withheld = self.withheld().await?;
         if let Some((_, first)) = withheld.first() {
@@ -63,10 +63,10 @@ impl Outcomes {
         Ok(())
     }
 
-    /// Keeps looking at the file in the journal's directory that `switchyard releases allow` writes.
+    /// Keeps reading the file in the journal's directory that `switchyard releases allow` writes.
     pub fn watch_allowed(self: &Arc<Self>, directory: PathBuf) {
         let outcomes = Arc::clone(self);
-        self.runtime.keep("", "the look at allowed releases", move || {
+        self.runtime.keep("", "the reading of allowed releases", move || {
             let (outcomes, directory) = (Arc::clone(&outcomes), directory.clone());
             async move {
                 let mut trouble = None;
@@ -82,11 +82,11 @@ impl Outcomes {
         });
     }
 
-    /// Carries out what the file allows, and empties it. The error is a sentence for the operator.
+    /// Allows the releases that the file names, and empties it. The error is a text for the operator.
     pub async fn take_allowed(self: &Arc<Self>, directory: &Path) -> Result<(), String> {
         let folder = directory.to_owned();
         let read = move || {
-            // Without the lock first: there is hardly ever anything.
+            // Read without the lock first: the file is nearly always empty.
             if allowed::read(&folder)?.is_empty() {
                 return Ok(None);
             }
@@ -114,7 +114,7 @@ impl Outcomes {
             .map_err(|error| error.to_string())
     }
 
-    /// Lets these be released: the next equal request of each gets `success`.
+    /// Allows the release of these: the next equal request of each gets `success`.
     async fn allow_releases(self: &Arc<Self>, allowed: &[AllowedRelease]) -> Result<(), CommitError> {
         let withheld = self.withheld().await?;
         let is_allowed = |row: &SettlementRow| {
@@ -146,7 +146,7 @@ impl Outcomes {
         Ok(())
     }
 
-    /// What is withheld now, which the metrics show, too.
+    /// What is withheld now. The metrics show it, too.
     async fn withheld(&self) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
         let withheld = self.runtime.journal.withheld().await?;
         let count = u32::try_from(withheld.len()).unwrap_or(u32::MAX);
@@ -156,10 +156,10 @@ impl Outcomes {
         Ok(withheld)
     }
 
-    /// Has every settlement in memory look as the journal has it.
+    /// Updates every settlement in memory from the journal.
     async fn refresh_all(self: &Arc<Self>) {
         for holder in self.runtime.claims.holders() {
-            // Of a settlement whose first commit is under way there is no row yet.
+            // A settlement whose first commit is in progress has no row yet.
             if holder.id > self.runtime.first_id {
                 continue;
             }

@@ -1,7 +1,7 @@
-//! What plans may call: a manifest's grants, with those that point into the instance's configuration looked up there.
+//! What plans may call: a manifest's grants. Those that point into the instance's configuration are resolved there.
 //!
-//! The manifest says what kind of thing a plugin calls; which contracts these are may be the operator's to say. What an
-//! operator writes into the configuration under such a path is the operator's own permission.
+//! The manifest says what kind of target a plugin calls. Which contracts these are can be the operator's choice: what
+//! an operator writes into the configuration under such a path is the operator's own permission.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use super::spelled;
 enum Targets {
     /// Every asset that is allowed on the network.
     Assets,
-    /// These, as [`spelled`].
+    /// These targets, as [`spelled`].
     These(BTreeSet<String>),
 }
 

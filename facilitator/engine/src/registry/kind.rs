@@ -20,16 +20,16 @@ pub struct Kind {
     pub grants: Vec<Granted>,
     /// Whether the scheme defines HTTP routes.
     pub routes: bool,
-    /// What its own check said last.
+    /// The result of its last self-check.
     pub checked: Checked,
 }
 
-/// A scheme's own word about itself on a network; `None` inside: it was not asked yet.
+/// A scheme's self-check result on a network; `None` inside: not checked yet.
 #[derive(Debug, Default)]
 pub struct Checked(RwLock<Option<SchemeCheck>>);
 
 impl Kind {
-    /// What the scheme said of itself last.
+    /// The result of the scheme's last self-check.
     #[must_use]
     pub fn word(&self) -> Option<SchemeCheck> {
         self.checked.0.read().clone()
@@ -39,7 +39,8 @@ impl Kind {
         *self.checked.0.write() = Some(word);
     }
 
-    /// `Ok` when new payments of this kind can be begun now: its network is ready and its scheme says so of itself.
+    /// `Ok` when new payments of this kind can start now: its network is ready and its self-check says that it is
+    /// ready.
     pub fn readiness(&self) -> Result<(), String> {
         self.network.readiness()?;
         match self.word() {

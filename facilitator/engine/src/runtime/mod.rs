@@ -1,4 +1,4 @@
-//! What every owner of the engine uses: the registry, the journal, the way into plugins, the networks, the claims in
+//! What every owner of the engine uses: the registry, the journal, the calls into plugins, the networks, the claims in
 //! memory, and the engine's tasks.
 
 use crate::registry::Registry;
@@ -38,7 +38,7 @@ pub(crate) struct Runtime {
     /// Every settlement of this process has a greater id.
     pub(crate) first_id: u64,
     pub(crate) started: Instant,
-    /// How often which work panicked since the start, by network; the empty one stands for all.
+    /// How often each kind of work panicked since the start, by network; the empty network stands for all of them.
     pub(crate) panics: Mutex<BTreeMap<(String, &'static str), u32>>,
     /// `None` once stopped: no task starts any more.
     tasks: Mutex<Option<JoinSet<()>>>,
@@ -86,11 +86,11 @@ impl Runtime {
     pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock();
         let Some(tasks) = tasks.as_mut() else { return };
-        // Ended tasks are collected here, so that the set stays as large as what runs.
+        // Ended tasks are collected here, so that the set does not grow.
         while tasks.try_join_next().is_some() {}
         let runtime = Arc::clone(self);
         tasks.spawn(async move {
-            // Work that must continue has a guard of its own inside.
+            // Work that must continue has its own guard inside.
             let _ = runtime.survives("", "a task of the engine", task).await;
         });
     }

@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use sdk_plugin::chain::Lane;
 
 impl Runtime {
-    /// Whether most of the nodes that answer show more transactions of a signer than this; `None` while they disagree and those
-    /// that do are not the most.
+    /// Whether most of the nodes that answer show more transactions of a signer than this; `None` while only a
+    /// minority shows more.
     pub(crate) async fn most_show_more_than(
         &self,
         run: &NetworkRun,
@@ -35,7 +35,7 @@ impl Runtime {
             .collect()
     }
 
-    /// The places of the nodes that may be asked.
+    /// Indices of the nodes that may be queried.
     pub(crate) fn usable_nodes(&self, network: &crate::registry::Network) -> Vec<usize> {
         let is_usable = |node: &usize| {
             self.ops
@@ -46,7 +46,7 @@ impl Runtime {
     }
 }
 
-/// The highest number that more than half of these are not below; `None` without any.
+/// The highest number that more than half of these reach; `None` without any.
 fn reached_by_most(shown: &[u64]) -> Option<u64> {
     let mut shown = shown.to_vec();
     shown.sort_unstable_by(|one, other| other.cmp(one));

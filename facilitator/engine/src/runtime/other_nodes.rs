@@ -1,8 +1,9 @@
-//! Asking other nodes: when the one that reads go to gives no usable answer, or does not show for a while what was sent.
+//! Queries to other nodes: when the node that reads go to gives no usable answer, or does not show a sent transaction
+//! for a while.
 //!
-//! A node may answer well what shows whether it is good, and be of no use for the rest: it answers `null` to every count, its head
-//! stands still, it keeps what it is sent for itself. Whatever one node shows is worth as much as what another shows: what two must
-//! show is asked of each by itself ([`super::second_source`]).
+//! A node may pass its health check and be useless for the rest: it answers `null` to every count, its head stands
+//! still, or it does not forward what it is sent. What one node shows is worth as much as what another shows. Where
+//! two nodes must show the same, each is queried separately ([`super::second_source`]).
 
 use crate::decide::faults::is_outage;
 use crate::registry::Network;
@@ -18,21 +19,22 @@ use sdk_plugin::Fault;
 use sdk_plugin::chain::{Lane, LaneState, Observation, Watch};
 use tokio::time::{Instant, timeout};
 
-/// How long one node that is asked in another one's place may take.
+/// Time limit for a node that is queried instead of another one.
 const OTHER_WITHIN: Duration = Duration::from_secs(2);
-/// From when on after a send, or after it was last seen in a block, a transaction that is in none is looked for at each node in
-/// turn.
+/// A transaction that is in no block is searched for at each node in turn when this time has passed since it was sent
+/// or last seen in a block.
 const LOOK_AROUND_AFTER: Duration = Duration::from_secs(2);
 
 impl Runtime {
-    /// A signer's lane, as the node shows it that reads go to; where it can't, as the first other one does.
+    /// A signer's lane, as the node that reads go to shows it; if that node can't, as the first other node that can.
     pub(crate) async fn lane_of_any(&self, network: &Network, lane: &Lane) -> Result<LaneState, Fault> {
         let answer = self.ops.lane(network, lane).await;
         self.or_of_another(network, answer, |node| self.ops.lane_through(network, lane, node))
             .await
     }
 
-    /// Where transactions stand, as the node shows it that reads go to; where it can't, as the first other one does.
+    /// Where transactions stand, as the node that reads go to shows it; if that node can't, as the first other node
+    /// that can.
     pub(crate) async fn observe_of_any(
         &self,
         network: &Network,
@@ -66,7 +68,7 @@ impl Runtime {
         answer
     }
 
-    /// As [`Self::observe_of_any`], and by this node if it can.
+    /// As [`Self::observe_of_any`], but from this node if it can.
     pub(crate) async fn observe_first_by(
         &self,
         run: &NetworkRun,
@@ -78,14 +80,14 @@ impl Runtime {
         match timeout(OTHER_WITHIN, seen).await {
             Ok(Ok(seen)) => return Ok(seen),
             Ok(Err(_)) => {}
-            // It shows what it serves, or is not asked again.
+            // The node must show what it serves, or it is not queried again.
             Err(_) => network.suspect.notify_one(),
         }
         self.observe_of_any(network, watches).await
     }
 
-    /// The slots by the node that is to be asked about them; `None`: the one that reads go to. Transactions that no block has shown
-    /// for a while are looked for at each node in turn.
+    /// The slots by the node to query about them; `None`: the node that reads go to. Transactions that no block has
+    /// shown for a while are searched for at each node in turn.
     pub(crate) fn by_node(
         &self,
         slots: &[Arc<OpenSlot>],

@@ -1,7 +1,7 @@
-//! The kill switch: kinds that take nothing new until an operator says so.
+//! The kill switch: kinds that accept nothing new until an operator resumes them.
 //!
-//! A pause stops what is not journaled yet: nothing new is planned, and what waits for its lane is turned away before
-//! its first commit. What is journaled is watched, carried on and answered as ever: stopping it would lose a hash.
+//! A pause stops what is not journaled yet: nothing new is planned, and what waits for its lane is refused before its
+//! first commit. What is journaled is still watched, continued and answered: stopping it would lose a hash.
 
 use crate::registry::Kind;
 use crate::runtime::Runtime;
@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use base::pause::{self, Paused};
 
-/// Between two looks at the file: twice within the second that is promised.
+/// Pause between two reads of the file: two reads fit into the second that is promised.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
 
 impl Runtime {
-    /// Whether a kind takes nothing new.
+    /// Whether a kind accepts nothing new.
     pub(crate) fn is_paused(&self, kind: &Kind) -> bool {
         self.paused.read().stops(kind.network.id(), &kind.scheme)
     }
 
-    /// Takes in what is paused, and says what has changed.
+    /// Records what is paused, and logs what has changed.
     pub fn set_paused(&self, now: Paused) {
         let before = {
             let mut paused = self.paused.write();
@@ -49,10 +49,10 @@ impl Runtime {
         }
     }
 
-    /// Keeps looking at the file in the journal's directory that `switchyard pause` writes.
+    /// Keeps reading the file in the journal's directory that `switchyard pause` writes.
     pub fn watch_pauses(self: &Arc<Self>, directory: PathBuf) {
         let runtime = Arc::clone(self);
-        self.keep("", "the look at the pauses", move || {
+        self.keep("", "the reading of pauses", move || {
             let (runtime, directory) = (Arc::clone(&runtime), directory.clone());
             async move {
                 loop {

@@ -1,5 +1,5 @@
-//! Payments that one node's word is not enough for: nothing of theirs is decided before two nodes, each asked by
-//! itself, show the same transaction in the same block with the same logs.
+//! Payments for which one node's reply is not enough. They are decided only when two nodes, each queried separately,
+//! show the same transaction in the same block with the same logs.
 //!
 //! Assumed: two of the configured nodes do not lie in the same way. A payment of this kind stays pending while fewer
 //! than two nodes answer, and while no two of them agree.
@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use sdk_plugin::chain::{Anchor, Observation, Watch};
 
 impl Runtime {
-    /// What two nodes agree on; `None`: not yet. `first` is what the poll showed that raised the question.
+    /// What two nodes agree on; `None`: not yet. `first` is what the poll showed that needs the agreement.
     pub(crate) async fn agreed(&self, run: &NetworkRun, slot: &Arc<OpenSlot>, first: View) -> Option<View> {
         let watches = watches_of(slot, &run.network.settings, run.head());
         let settings = &run.network.settings;
@@ -55,7 +55,7 @@ impl Runtime {
         self.metrics
             .add("switchyard_second_source_waits_total", &labels, 1);
         if answered >= 2 || settings.nodes < 2 {
-            // Two nodes that answer and do not agree never become one that decides.
+            // As long as two nodes answer and disagree, no single node decides.
             slot.lock().one_node_since = None;
             return None;
         }

@@ -1,8 +1,8 @@
-//! A panic is a defect. It ends the piece of work that met it and nothing else: the loop around it continues, what the
-//! work had recorded is read back from the journal, and operators see an alarm.
+//! A panic is a defect. It ends the piece of work in which it happens and nothing else: the loop around it continues,
+//! what the work had recorded is read back from the journal, and operators see an alarm.
 //!
-//! Assumed: the journal is whole whatever panics, and the locks in memory are held by nothing that panics between two
-//! writes that belong together.
+//! Assumed: the journal stays consistent whatever panics. Code that panics between two writes that belong together
+//! holds no lock in memory.
 
 use crate::runtime::Runtime;
 use std::panic::AssertUnwindSafe;
@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-/// Before work that panicked is tried again.
+/// Pause before work that panicked is tried again.
 pub(crate) const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 
 impl Runtime {
-    /// Carries out a piece of work; `None`: it panicked. An empty `network` stands for what concerns all of them.
+    /// Runs a piece of work; `None`: it panicked. An empty `network` stands for what concerns all of them.
     pub(crate) async fn survives<T>(
         &self,
         network: &str,
@@ -25,7 +25,7 @@ impl Runtime {
         match AssertUnwindSafe(task).catch_unwind().await {
             Ok(done) => Some(done),
             Err(payload) => {
-                // Its own drop could panic again.
+                // Dropping the payload could panic again.
                 std::mem::forget(payload);
                 self.note_panic(network, work);
                 None
@@ -33,7 +33,7 @@ impl Runtime {
         }
     }
 
-    /// The same for work that is tried until it does not panic.
+    /// The same, but repeats the work until it does not panic.
     pub(crate) async fn insist<T, F>(
         &self,
         network: &str,
@@ -51,7 +51,7 @@ impl Runtime {
         }
     }
 
-    /// Starts a task that is started again when it panics.
+    /// Starts a task that is restarted when it panics.
     pub(crate) fn keep<F>(
         self: &Arc<Self>,
         network: &str,
@@ -69,8 +69,8 @@ impl Runtime {
     fn note_panic(&self, network: &str, work: &'static str) {
         tracing::error!(
             network,
-            "panic: {work} panicked, which is a defect: report it with the lines before this one. It is \
-            begun again from what is recorded"
+            "panic: {work} panicked, which is a defect: report it with the lines before this one. The work \
+            restarts from what is recorded"
         );
         self.metrics
             .add("switchyard_panics_total", &[("network", network)], 1);

@@ -1,10 +1,10 @@
-//! What callers are told when nothing of their request is journaled.
+//! What callers get when nothing of their request is journaled.
 
 use crate::state::settlement::{Settlement, refuse};
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::wire::reason;
 
-/// `unexpected_settle_error` for every caller; nothing was begun.
+/// `unexpected_settle_error` for every caller; nothing was started.
 pub(crate) fn unexpected(settlement: &Settlement, message: &str) {
     refuse(
         settlement,

@@ -1,4 +1,4 @@
-//! Settlements that need no transaction now: those that never do, and the release of one that landed before.
+//! Settlements that need no transaction now: those that never need one, and the release of one that landed before.
 
 use crate::decide::replies;
 use crate::decide::replies::{refusal_of_commit, unavailable};
@@ -13,7 +13,7 @@ use base::service::{SettleAnswer, Settled};
 use journal::{CommitError, Event, NewSettlement, Outcome, PaidRow, Release, SettlementRow};
 
 impl Settling {
-    /// A settlement whose effect needs no transaction: recorded, released and answered in one commit.
+    /// Settles a payment whose effect needs no transaction: it is recorded, released and answered in one commit.
     pub(crate) async fn settle_without_transaction(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
@@ -75,7 +75,8 @@ impl Settling {
         match self.runtime.journal.commit(events).await {
             Ok(()) => {
                 let answer = SettleAnswer::Reply(reply);
-                // A caller that has hung up drops the answer, and the receipt with it gives the release back.
+                // A caller that has hung up drops the answer. The receipt is dropped with it and gives the release
+                // back.
                 let _ = caller.reply.send(Settled { answer, receipt });
                 let row = row.clone();
                 settlement.give_up(|waiter| {
@@ -91,8 +92,8 @@ impl Settling {
         }
     }
 
-    /// The release of a payment that landed, finished, and was told to nobody. A task of the engine's own takes it: the
-    /// caller may hang up while the commit is under way, and then the release is given back.
+    /// Takes the release of a payment that landed, finished, and was reported to no caller. A separate task of the
+    /// engine takes it: if the caller hangs up during the commit, the release is given back.
     pub(crate) async fn take_stored_release(
         self: &Arc<Self>,
         row: SettlementRow,
@@ -103,7 +104,7 @@ impl Settling {
         let unanswered = replies::late(&row, &asked.request.network_as_sent);
         self.runtime.spawn(async move {
             let settled = engine.release_stored(&row, &asked).await;
-            // A caller that has hung up drops the answer, and the receipt with it gives the release back.
+            // A caller that has hung up drops the answer. The receipt is dropped with it and gives the release back.
             drop(reply.send(settled));
         });
         answer.await.unwrap_or_else(|_| unanswered.into())

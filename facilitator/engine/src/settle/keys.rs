@@ -1,4 +1,4 @@
-//! Who holds a claim and the conflict keys, in memory. The journal has the last word on both.
+//! Who holds a claim and the conflict keys, in memory. The journal decides on both.
 
 use super::planning::refuse_now;
 use super::wait::withdrawn;
@@ -12,8 +12,8 @@ use sdk_plugin::Purpose;
 use sdk_plugin::scheme::Verdict;
 
 impl Settling {
-    /// Takes all conflict keys or none, waiting in turn; `false` when the settlement was withdrawn or answered meanwhile:
-    /// forgetting it gives its place back.
+    /// Takes all conflict keys or none, waiting in turn; `false` when the settlement was withdrawn or answered
+    /// meanwhile. Forgetting the settlement then frees its position in the queue.
     pub(crate) async fn take_keys(&self, settlement: &Arc<Settlement>, keys: &[String]) -> bool {
         let caller = caller_of(settlement);
         let are_free = self.runtime.claims.conflicts().are_free(keys);
@@ -41,9 +41,9 @@ impl Settling {
         }
     }
 
-    /// Whether a request is worth a place behind others. Any caller can ask for an operation on a payment: one that is
-    /// not entitled to it gets its refusal now, and keeps no other caller waiting. What only the payment's present state
-    /// speaks against may be good after those before it.
+    /// Whether a request may wait in the queue. Any caller can request an operation on a payment: a caller that is not
+    /// entitled to it is refused now and keeps no other caller waiting. A request that is refused only because of the
+    /// payment's present state may be valid after those ahead of it.
     async fn may_wait(&self, settlement: &Arc<Settlement>) -> bool {
         let (Some(kind), Some(request)) = (&settlement.kind, &settlement.request) else {
             return true;
@@ -59,7 +59,7 @@ impl Settling {
                 false
             }
             Ok(Verdict::Invalid(_) | Verdict::Valid(_)) => true,
-            // Planning says what a node that does not answer now means.
+            // Planning decides what it means that a node does not answer now.
             Err(_) => true,
         }
     }

@@ -1,4 +1,4 @@
-//! What is known of a request's claim while the request is on its way: enough for an answer when something hangs.
+//! What is known of a request's claim while the request is in progress: enough for an answer when something hangs.
 
 use crate::state::settlement::Settlement;
 use parking_lot::Mutex;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use journal::SettlementRow;
 
-/// Filled in by the request's task, read when its time is over.
+/// Filled in by the request's task, and read when its time is over.
 #[derive(Debug, Default)]
 pub(crate) struct Known(Mutex<Found>);
 
@@ -22,7 +22,7 @@ impl Known {
         claim.clone_into(&mut self.0.lock().claim);
     }
 
-    /// The claim's row, which is about the caller's own payment: the hash in it may be told.
+    /// The claim's row. It is about the caller's own payment, so the caller may get its hash.
     pub(crate) fn set_row(&self, row: &SettlementRow) {
         self.0.lock().row = Some(row.clone());
     }
@@ -37,7 +37,7 @@ impl Known {
         self.0.lock().claim.clone()
     }
 
-    /// The newest that is known of the claim.
+    /// The newest known row of the claim.
     pub(crate) fn row(&self) -> Option<SettlementRow> {
         let found = self.0.lock();
         match &found.held {

@@ -1,7 +1,7 @@
-//! From a request to a planned settlement in a lane's queue, and the wait for what becomes of it.
+//! From a request to a planned settlement in a lane's queue, and the wait for its outcome.
 //!
-//! Until the first commit a settlement belongs to its callers and is withdrawn with the last of them; from it on it is
-//! the engine's own, and a caller that leaves changes nothing.
+//! Until the first commit a settlement belongs to its callers and is withdrawn when the last of them leaves. From then
+//! on it belongs to the engine, and a caller that leaves changes nothing.
 
 use crate::decide::claim::Asker;
 use crate::decide::keys::{fingerprint_of, own_key};
@@ -38,20 +38,21 @@ use journal::JournalError;
 use known::Known;
 use wait::Patience;
 
-/// How long past its time a caller waits for a commit that is under way.
+/// How long past its time a caller waits for a commit that is in progress.
 const COMMIT_GRACE: Duration = Duration::from_secs(5);
 /// How long past its time a caller is answered at the latest. Longer than the wait for a commit.
 const LAST_GRACE: Duration = Duration::from_secs(7);
-/// What callers are told of a scheme that says that it can't be served now.
+/// The reply to callers when a scheme's self-check says that it can't be served now.
 pub(crate) const NOT_READY: &str = "this kind of payment is not ready on this network; try again";
-/// Looks at a claim before giving up: each look meets another process's or another moment's state.
+/// Reads of a claim before giving up: each read meets the state of another process or of another moment.
 const LOOKS: u32 = 50;
 
-/// One request on its way.
+/// A request in progress.
 pub(crate) struct Asked {
     pub kind: Arc<Kind>,
     pub request: PaymentRequest,
-    /// `None`: the plugin could not say, but the journal knows this very request; nothing new can be opened.
+    /// `None`: the plugin could not identify the request, but the journal has this same request. Nothing new can be
+    /// opened.
     pub identified: Option<Identified>,
     pub payer: String,
     pub claim: String,
@@ -65,14 +66,14 @@ pub(crate) enum NotAsked {
 }
 
 enum Found {
-    /// In line for the outcome.
+    /// The caller waits for the outcome.
     Waiting {
         settlement: Arc<Settlement>,
         number: u64,
         answer: oneshot::Receiver<Settled>,
     },
     Decided(Box<Settled>),
-    /// Look again: the state changed between two looks.
+    /// Read again: the state changed between two reads.
     Again,
 }
 
@@ -84,20 +85,21 @@ pub(crate) struct Settling {
 }
 
 impl Settling {
-    /// Settles a payment, or says what became of it. The answer counts as delivered when this returns.
+    /// Settles a payment, or reports the outcome of an equal request. The answer counts as delivered when this
+    /// returns.
     pub async fn settle(self: &Arc<Self>, request: PaymentRequest) -> SettleAnswer {
         let Settled { answer, receipt } = self.settle_with_receipt(request).await;
         receipt.delivered();
         answer
     }
 
-    /// Settles a payment, or says what became of it, within the request's time and [`LAST_GRACE`], whatever hangs: who
-    /// has a recorded transaction hears its hash.
+    /// Settles a payment, or reports the outcome of an equal request, within the request's time and [`LAST_GRACE`],
+    /// whatever hangs. A caller with a recorded transaction gets its hash.
     pub async fn settle_with_receipt(self: &Arc<Self>, request: PaymentRequest) -> Settled {
         self.settle_early(request, None).await
     }
 
-    /// The same; after `early` the caller prefers `settlement_pending` with the hash to waiting for the chain.
+    /// The same, but after `early` the caller prefers `settlement_pending` with the hash to waiting for the chain.
     pub async fn settle_early(self: &Arc<Self>, request: PaymentRequest, early: Option<Duration>) -> Settled {
         let now = Instant::now();
         let deadline = now + Duration::from_millis(request.remaining_ms);
@@ -121,7 +123,7 @@ impl Settling {
                 tracing::error!(
                     network,
                     claim = known.claim(),
-                    "a settle did not end within its time: does the disk hang?"
+                    "a settle did not end within its time: check whether the disk hangs"
                 );
                 match known.row() {
                     Some(row) => replies::late(&row, &network_as_sent).into(),
@@ -171,7 +173,7 @@ impl Settling {
                 Ok(Found::Decided(answer)) => return *answer,
                 Ok(Found::Again) => tokio::time::sleep(Duration::from_millis(u64::from(look))).await,
                 Err(error) => {
-                    tracing::error!(%error, "a claim can't be looked up");
+                    tracing::error!(%error, "a claim can't be read");
                     return unavailable("the journal can't be read").into();
                 }
             }
@@ -182,7 +184,7 @@ impl Settling {
         }
     }
 
-    /// Identifies a request; the error is what to refuse it with.
+    /// Identifies a request. The error says how to refuse it.
     pub(crate) async fn ask(&self, request: PaymentRequest) -> Result<Asked, NotAsked> {
         let kind = self
             .runtime
@@ -193,11 +195,11 @@ impl Settling {
             Ok(Identity::Identified(identified)) => identified,
             Ok(Identity::Refused(refusal)) => return Err(NotAsked::Refused(refusal)),
             Err(fault) => {
-                // What is on its way must not be called failed because its plugin is in trouble now.
+                // An in-flight payment must not be called failed because its plugin fails now.
                 return match self.known(kind, &request).await {
                     Ok(known) => known.ok_or(NotAsked::Stopped(fault)),
                     Err(error) => {
-                        tracing::error!(%error, "a request can't be looked up");
+                        tracing::error!(%error, "a request can't be read");
                         Err(NotAsked::Stopped(Fault::unavailable("the journal can't be read")))
                     }
                 };
@@ -221,10 +223,10 @@ impl Settling {
         })
     }
 
-    /// The claim that this very request opened before.
+    /// The claim that this same request opened before.
     async fn known(&self, kind: &Arc<Kind>, request: &PaymentRequest) -> Result<Option<Asked>, JournalError> {
         let hash = request_hash(request);
-        // In memory only while its first commit is under way; recorded before that, it stays found.
+        // Found in memory only during its first commit. It is recorded before that ends, so it stays found.
         let held = self.runtime.claims.committing(&hash);
         let Some(row) = self.runtime.journal.request(&hash).await?.or(held) else {
             return Ok(None);

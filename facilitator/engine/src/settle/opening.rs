@@ -1,4 +1,4 @@
-//! From an identified request to its place: join a settlement, decide from the claim's row, or open a settlement.
+//! From an identified request to its settlement: join one, decide from the claim's row, or open one.
 
 use super::known::Known;
 use super::{Asked, Found, Settling};
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 impl Settling {
-    /// One look at the claim: join, decide, or open.
+    /// Reads the claim once: join, decide, or open.
     pub(super) async fn find(
         self: &Arc<Self>,
         asked: &Arc<Asked>,
@@ -51,8 +51,9 @@ impl Settling {
         Ok(self.open(asked, generation, failed_before))
     }
 
-    /// Whether the claim's release is on its way to another caller with an equal request: until it is known whether that
-    /// answer arrived, nothing can be said about the release. Notes what this caller may be told meanwhile.
+    /// Whether the claim's release is being delivered to another caller with an equal request. Until it is known
+    /// whether that answer arrived, nothing can be said about the release. Records in `known` what this caller may get
+    /// meanwhile.
     pub(super) fn is_undelivered(&self, row: &SettlementRow, asked: &Asked, known: &Known) -> bool {
         let is_equal = asked.asker.is_equal(row);
         if is_equal {
@@ -81,7 +82,7 @@ impl Settling {
                     answer,
                 }
             }
-            // What may still be reorganised away is looked at again first.
+            // What may still be reorganised away is polled again first.
             Decision::TakeRelease | Decision::Replay(_) => {
                 let (number, answer) = state.join(asked.asker.clone(), network.clone());
                 drop(state);
@@ -105,7 +106,7 @@ impl Settling {
         })
     }
 
-    /// Joins an equal request that is being planned, or begins to plan.
+    /// Joins an equal request that is being planned, or starts planning.
     pub(super) fn open(
         self: &Arc<Self>,
         asked: &Arc<Asked>,
@@ -215,7 +216,7 @@ pub(super) fn request_hash(request: &PaymentRequest) -> String {
         remaining_ms: 0,
         ..request.clone()
     };
-    // A request came in as JSON: it can be written as JSON. The empty text would match nothing.
+    // A request came in as JSON, so it can be written as JSON. The empty text would match nothing.
     serde_json::to_vec(&stripped)
         .map(|text| hex::encode(Sha256::digest(text)))
         .unwrap_or_default()

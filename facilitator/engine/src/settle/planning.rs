@@ -14,11 +14,11 @@ use journal::{StepRow, StepState};
 use sdk_plugin::scheme::{Planned, Refusal};
 use std::sync::Arc;
 
-/// What callers are told of a plan that asks for too much; the operator's log has the whole.
+/// The reply to callers for a plan that exceeds its grants; the operator's log has the details.
 const NOT_GRANTED: &str = "the scheme planned something that it was not granted";
 
 impl Settling {
-    /// Plans a settlement and brings it into a lane's queue; whatever stops it, its callers are answered.
+    /// Plans a settlement and puts it into a lane's queue. If anything stops it, its callers are answered.
     pub(super) async fn prepare(self: Arc<Self>, settlement: Arc<Settlement>) {
         let network = settlement.network.id();
         let prepared = async {
@@ -43,11 +43,11 @@ impl Settling {
         }
     }
 
-    /// After a panic. What needs no transaction may be recorded, and its success told to nobody: the next equal request gets
-    /// it.
+    /// After a panic. A settlement that needs no transaction may be recorded and its success reported to no caller:
+    /// then the next equal request gets it.
     pub(super) async fn recover_planning(&self, settlement: &Arc<Settlement>) {
         while let Err(error) = self.endings.recover_first_commit(settlement).await {
-            tracing::error!(%error, settlement = settlement.id, "a settlement can't be looked up");
+            tracing::error!(%error, settlement = settlement.id, "a settlement can't be read");
             tokio::time::sleep(AFTER_A_PANIC).await;
         }
         let row = settlement.lock().row.clone();
@@ -61,14 +61,14 @@ impl Settling {
         if let Err(why) = kind.network.readiness() {
             tracing::debug!(
                 network = kind.network.id(),
-                "a settlement was not begun: the network is not ready: {why}"
+                "a settlement was not started: the network is not ready: {why}"
             );
             return settlement.give_up(|_| unavailable("this network is not ready; try again"));
         }
         if let Err(why) = kind.readiness() {
             tracing::debug!(
                 ?kind,
-                "a settlement was not begun: the scheme is not ready: {why}"
+                "a settlement was not started: the scheme is not ready: {why}"
             );
             return settlement.give_up(|_| unavailable(NOT_READY));
         }
@@ -144,7 +144,8 @@ impl Settling {
     }
 }
 
-/// Refuses what the scheme does not find good now. What failed before and is no longer good gets the same failure.
+/// Refuses a payment that the scheme calls invalid now. If it failed before and is no longer valid, it gets the same
+/// failure.
 pub(super) fn refuse_now(settlement: &Settlement, refusal: &Refusal) {
     match settlement.failed_before.get() {
         Some(row) => settlement

@@ -1,7 +1,8 @@
 //! One line for each answered settle, so that a seller's question can be answered from the log.
 //!
-//! At info: refusals, pending ones and what was not begun. What landed or failed on chain has its own line when that is
-//! recorded, so its callers' answers are at debug. Claims, hashes and reasons are no secrets; payloads are not here.
+//! At info: refusals, pending payments and settlements that were not started. What landed or failed on chain has its
+//! own line when that is recorded, so the answers about it are logged at debug. Claims, hashes and reasons are no
+//! secrets. Payloads are not logged.
 
 use sdk_plugin::wire::reason;
 

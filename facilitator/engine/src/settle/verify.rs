@@ -12,7 +12,7 @@ use sdk_plugin::scheme::{Planned, Refusal, Valid, Verdict};
 use sdk_plugin::wire::{VerifyReply, reason};
 
 impl Settling {
-    /// Whether the payment is good right now; an open or unreleased claim with the same payload and terms is.
+    /// Whether the payment is valid now. An open or unreleased claim with the same payload and terms counts as valid.
     pub async fn verify(self: &Arc<Self>, request: PaymentRequest) -> VerifyReply {
         let asked = match self.ask(request.clone()).await {
             Ok(asked) => asked,
@@ -43,7 +43,7 @@ impl Settling {
                 Decision::Reopen => {}
             },
             Ok(None) => {}
-            Err(error) => tracing::error!(%error, "a claim can't be looked up"),
+            Err(error) => tracing::error!(%error, "a claim can't be read"),
         }
         if self.runtime.is_paused(&asked.kind) {
             return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(PAUSED), &asked.payer);
@@ -79,8 +79,8 @@ impl Settling {
         }
     }
 
-    /// What a payer hears whose payments fail on chain. Only the plan tells payments from operations on earlier ones, which
-    /// are held back for nobody.
+    /// The refusal for a payer whose payments fail on chain. Only the plan tells payments from operations on earlier
+    /// ones, and those operations are never held back.
     async fn must_wait(&self, asked: &Asked, request: &PaymentRequest, payer: &str) -> Option<Refusal> {
         let wait = self.outcomes.griefing.must_wait(asked.kind.network.id(), payer)?;
         let keys = asked
@@ -91,14 +91,14 @@ impl Settling {
             None | Some([]) => true,
             Some(keys) => match self.runtime.ops.plan(&asked.kind, request).await {
                 Ok(Planned::Plan(plan)) => payers::concerns_payer(&plan, keys),
-                // Settle says what is wrong with it.
+                // Settle reports what is wrong with it.
                 Ok(Planned::Refused(_) | Planned::Done(_)) | Err(_) => false,
             },
         };
         concerns_payer.then(|| wait.refusal())
     }
 
-    /// Why a new settlement would be refused today whatever is paid with it.
+    /// Why a new settlement would be refused today, whatever its payment.
     fn used_up(&self, asked: &Asked) -> Option<&'static str> {
         let network = &asked.kind.network;
         let run = self.runtime.run_of(network.id())?;

@@ -1,4 +1,4 @@
-//! The wait of a caller, and what its leaving means.
+//! The wait of a caller, and what happens when the caller leaves.
 
 use crate::decide::replies;
 use crate::decide::replies::unavailable;
@@ -15,13 +15,13 @@ use journal::Outcome;
 /// How long a caller waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// From here on it prefers `settlement_pending` with the hash, as soon as there is one, to waiting on.
+    /// From then on the caller prefers `settlement_pending` with the hash, as soon as there is one, to waiting longer.
     pub(crate) early: Option<Instant>,
     pub(crate) last: Instant,
 }
 
 impl Settling {
-    /// Waits for the answer; the drop of this future is the caller's hang-up.
+    /// Waits for the answer. Dropping this future means that the caller hung up.
     pub(crate) async fn wait(
         self: &Arc<Self>,
         asked: &Asked,
@@ -50,7 +50,7 @@ impl Settling {
                     if state.leave(number) {
                         return replies::late(&state.row, &asked.request.network_as_sent).into();
                     }
-                    // The answer is on its way.
+                    // The answer is being sent.
                 }
                 () = tokio::time::sleep_until(patience.last) => {}
             }
@@ -74,7 +74,7 @@ impl Settling {
                         settlement.withdraw_if_deserted();
                         return unavailable("nothing was begun within the time; try again").into();
                     }
-                    // The answer is under way, or the commit is.
+                    // The answer or the commit is in progress.
                     Phase::Committing | Phase::Committed | Phase::Opening | Phase::Gone => {}
                 }
             }
@@ -94,8 +94,8 @@ impl Settling {
     }
 }
 
-/// For a caller whom nobody answers any more, because this process stops or has a defect. What may be recorded is not called
-/// "not begun".
+/// For a caller that gets no other answer, because this process stops or has a defect. A settlement that may be
+/// recorded is not reported as "not begun".
 fn unanswered(settlement: &Settlement, asked: &Asked) -> Settled {
     let state = settlement.lock();
     match state.phase {
@@ -106,7 +106,7 @@ fn unanswered(settlement: &Settlement, asked: &Asked) -> Settled {
     }
 }
 
-/// A caller's place in line; leaving it may withdraw the settlement.
+/// A caller's position among the waiters; leaving it may withdraw the settlement.
 struct Seat {
     settlement: Arc<Settlement>,
     number: u64,

@@ -20,7 +20,7 @@ pub(crate) struct Claim {
 /// Every claim with an unfinished settlement, and the conflict keys that settlements hold.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    /// In the order of their keys, so that a walk over all of them has the same order each time.
+    /// Ordered by key, so that every walk over all of them has the same order.
     claims: Mutex<BTreeMap<String, Claim>>,
     conflicts: Mutex<Conflicts>,
 }
@@ -64,7 +64,7 @@ impl Claims {
         with(self.claims.lock().entry(claim.to_owned()).or_default())
     }
 
-    /// Takes a journaled settlement in at a start, with the conflict keys that it holds.
+    /// Adds a journaled settlement at a start, with the conflict keys that it holds.
     pub(crate) fn resume(&self, settlement: &Arc<Settlement>, keys: Vec<String>) {
         {
             let mut conflicts = self.conflicts();
@@ -77,7 +77,7 @@ impl Claims {
         });
     }
 
-    /// Makes a settlement the claim's holder before its first commit; `false` when another one is.
+    /// Makes a settlement the claim's holder before its first commit; `false` when another settlement holds the claim.
     pub(crate) fn hold_claim(&self, settlement: &Arc<Settlement>) -> bool {
         self.with(&settlement.claim, |claim| match &claim.holder {
             Some(holder) => holder.id == settlement.id,
@@ -89,7 +89,7 @@ impl Claims {
         })
     }
 
-    /// Gives a settlement's conflict keys back.
+    /// Frees a settlement's conflict keys.
     pub(crate) fn free_keys(&self, id: u64) {
         self.conflicts().free(id);
     }

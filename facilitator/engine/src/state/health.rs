@@ -8,38 +8,39 @@ use std::time::Duration;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
 
-/// What lasts is said again after this long.
+/// A condition that lasts is logged again after this long.
 pub(crate) const REMIND_EVERY: Duration = Duration::from_secs(300);
-/// Kinds of sentences remembered.
+/// How many kinds of sentences are remembered.
 pub(crate) const MAX_SAID: usize = 64;
-/// How every sentence about a network that can't be used begins.
+/// Every sentence about a network that can't be used begins with this.
 pub(crate) const NOT_READY: &str = "network is not ready: ";
 /// Begins the list of nodes and their troubles.
 pub(crate) const NO_NODE: &str = "no RPC node gives a usable answer: ";
-/// What the checks of one network have found out and said.
+/// What the checks of one network have found and logged.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     /// The chain is not the one that the journal knows: nothing is sent to it.
     pub(crate) astray: AtomicBool,
-    /// Height of the highest final settlement when the process began; `None` inside: there is none.
+    /// Height of the highest final settlement when the process started; `None` inside: there is none.
     pub(crate) final_height: OnceCell<Option<u64>>,
     /// Since when the head is below a block in which a payment was seen.
     pub(crate) behind_since: Mutex<Option<Instant>>,
-    /// The last check of a network that was ready failed quickly: the next one decides whether it still is.
+    /// The last check of a network that was ready failed quickly. The next check decides whether the network is still
+    /// ready.
     pub(crate) missed: AtomicBool,
-    /// There was no node to ask, and there is one.
+    /// A node can be queried again, after there was none.
     pub(crate) node_is_back: Notify,
-    /// Nodes show what they serve, to one task at a time.
+    /// Only one task at a time checks what the nodes serve.
     pub(crate) judging: tokio::sync::Mutex<()>,
-    /// When all nodes were last looked at.
+    /// When all nodes were last checked.
     pub(crate) nodes_shown: Mutex<Option<Instant>>,
-    /// What is said of payments that are pending for too long.
+    /// What is reported about payments that are pending for too long.
     pub(crate) overdue: Mutex<Option<String>>,
     said: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Health {
-    /// Whether a sentence is to be said: one that differs only in numbers was said before and is repeated now and then.
+    /// Whether to log a sentence. One that differs only in numbers from an earlier one is repeated now and then.
     pub(crate) fn is_news(&self, sentence: &str) -> bool {
         let now = Instant::now();
         let mut said = self.said.lock();
@@ -62,12 +63,12 @@ impl Health {
         }
     }
 
-    /// The network is ready again: whatever keeps it from being used the next time is news.
+    /// The network is ready again: the next reason why it can't be used is news.
     pub(crate) fn forget_not_ready(&self) {
         self.forget(NOT_READY);
     }
 
-    /// Sentences that begin so are news again.
+    /// Sentences with this beginning are news again.
     pub(crate) fn forget(&self, beginning: &str) {
         self.said
             .lock()
@@ -75,8 +76,8 @@ impl Health {
     }
 }
 
-/// A sentence without its numbers: ages and heights change from check to check and mean the same. So do the ways in which
-/// nodes that are down show it: first a connection breaks, then none is made.
+/// A sentence without its numbers: ages and heights change from check to check and mean the same. So do the errors of
+/// nodes that are down: first a connection breaks, then none is made.
 fn kind_of(sentence: &str) -> String {
     let mut kind = String::new();
     let sentence = match sentence.find(NO_NODE) {

@@ -1,4 +1,4 @@
-//! The jobs of a network that run.
+//! The running jobs of a network.
 
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 /// Plugin and id.
 pub(crate) type JobName = (String, String);
 
-/// What a network's runner has going.
+/// What a network's job runner has in progress.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
     pub(crate) running: Mutex<BTreeSet<JobName>>,
-    /// Said to be without a plugin.
+    /// Jobs that were logged as having no plugin.
     pub(crate) orphans: Mutex<BTreeSet<JobName>>,
 }

@@ -11,23 +11,23 @@ use sdk_plugin::chain::Lane;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-/// A step to be carried out.
+/// A step to be sent.
 #[derive(Debug, Clone)]
 pub struct Work {
     pub settlement: Arc<Settlement>,
     pub step: u32,
-    /// Who signed for it and decides how much of it there is; `None` for orders on earlier payments.
+    /// Who signed for it and decides how many such steps there are; `None` for orders on earlier payments.
     pub payer: Option<String>,
 }
 
-/// What the lane is asked to do beside new work.
+/// Commands to the lane besides new work.
 #[derive(Debug)]
 pub enum Ask {
-    /// A step of a settlement that is journaled: it passes queue and cap.
+    /// A step of a journaled settlement: it skips the queue and its cap.
     Step(Work),
-    /// Replace the slot's transaction by one that bids more.
+    /// Replace the slot's transaction by one with a higher bid.
     Rebid(SlotKey),
-    /// Consume the slot harmlessly.
+    /// Use up the slot with a harmless transaction.
     Fill(SlotKey),
     /// Send the slot's newest transaction again.
     Resend(SlotKey),
@@ -40,12 +40,12 @@ pub enum Ask {
 pub enum Queued {
     Yes,
     Full,
-    /// Its payer has as many places as it may.
+    /// Its payer has used up its share of the queue.
     PayerFull,
     Closed,
 }
 
-/// How others reach a lane.
+/// The handle of a lane.
 #[derive(Debug, Clone)]
 pub struct LaneHandle {
     pub lane: Lane,
@@ -60,7 +60,7 @@ pub struct LaneHandle {
 
 impl LaneHandle {
     pub fn queue(&self, work: Work) -> Queued {
-        // Counted first: the lane may take it off before this thread goes on.
+        // Counted first: the lane may take the work off before this thread continues.
         let payer = work.payer.clone();
         if !self.waiting.enter(payer.as_deref()) {
             return Queued::PayerFull;
@@ -76,9 +76,9 @@ impl LaneHandle {
         queued
     }
 
-    /// Bounded by the open slots and settlements themselves: each has at most one question out.
+    /// At most one command per open slot or settlement is outstanding, so the channel stays bounded.
     pub fn ask(&self, ask: Ask) {
-        // A lane that has ended is being torn down with the process.
+        // A lane has ended only when the process is stopping.
         let _ = self.asks.send(ask);
     }
 
@@ -88,7 +88,7 @@ impl LaneHandle {
         self.reconciled.load(Ordering::Acquire)
     }
 
-    /// Whether it has waited for that comparison for so long since its start.
+    /// Whether it has waited for that comparison this long since its start.
     #[must_use]
     pub fn is_closed_for(&self, long: Duration) -> bool {
         !self.is_reconciled() && Instant::now().saturating_duration_since(self.since) >= long

@@ -1,15 +1,15 @@
-//! Who waits for a lane, and that no payer waits with more than its share: one who signs more than a network can carry
-//! keeps nobody else out.
+//! Who waits for a lane. No payer takes more than its share of the queue: a payer that signs more than a network can
+//! carry does not keep the others out.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 
-/// One payer may have one place of so many.
+/// One payer may use one of this many positions in the queue.
 const SHARE: usize = 4;
-/// So many places a payer may have in a queue of any length.
+/// A payer may use at least this many positions, whatever the queue's length.
 const AT_LEAST: usize = 8;
 
-/// Settlements in a lane's queue, counted.
+/// Counts the settlements in a lane's queue.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     most_of_a_payer: usize,
@@ -23,7 +23,7 @@ struct Counted {
 }
 
 impl Waiting {
-    /// For a queue with so many places.
+    /// A counter for a queue of this length.
     pub(crate) fn new(places: usize) -> Self {
         Self {
             most_of_a_payer: (places / SHARE).max(AT_LEAST),
@@ -31,7 +31,7 @@ impl Waiting {
         }
     }
 
-    /// Counts one more, `false` when its payer has its share. `None`: no payer decides how many there are.
+    /// Counts one more; `false` when its payer has used up its share. `None`: no payer decides how many there are.
     pub(crate) fn enter(&self, payer: Option<&str>) -> bool {
         let mut counted = self.lock();
         if let Some(payer) = payer {
@@ -47,7 +47,7 @@ impl Waiting {
         true
     }
 
-    /// The same payer's place is free again.
+    /// Frees one position of the same payer.
     pub(crate) fn leave(&self, payer: Option<&str>) {
         let mut counted = self.lock();
         counted.all = counted.all.saturating_sub(1);

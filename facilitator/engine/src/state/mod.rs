@@ -1,4 +1,4 @@
-//! What is in memory: claims, settlements, slots, lanes as others reach them, and networks at work. State knows rows and
+//! What is in memory: claims, settlements, slots, the handles of lanes, and running networks. State knows rows and
 //! pure decisions, and nothing of the tasks that change it.
 
 pub(crate) mod claims;

@@ -1,4 +1,4 @@
-//! A network at work: its open slots and its lanes.
+//! A running network: its open slots and its lanes.
 
 use crate::decide::budget::Budget;
 use crate::decide::head::Head;
@@ -20,7 +20,7 @@ use sdk_plugin::scheme::LaneChoice;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// One network's moving parts.
+/// The changing state of one network.
 #[derive(Debug)]
 pub struct NetworkRun {
     pub network: Arc<Network>,
@@ -28,18 +28,19 @@ pub struct NetworkRun {
     lanes: Mutex<BTreeMap<String, LaneHandle>>,
     /// Wakes the observer before its time.
     pub look: Notify,
-    /// What transactions may cost today.
+    /// The limits on what transactions may cost today.
     pub(crate) budget: Budget,
-    /// Signers that recorded payments name, until when: seconds since the epoch. As it was at the start.
+    /// Signers that recorded payments name, each with the second since the epoch until which it is needed. As read at
+    /// the start.
     pub(crate) held: Mutex<BTreeMap<String, u64>>,
     head: Mutex<Head>,
-    /// Native currency of each signer as the last check saw it, atomic units.
+    /// Native currency of each signer at the last check, atomic units.
     pub(crate) balances: Mutex<BTreeMap<String, Amount>>,
     /// Wakes the checks of its schemes before their time.
     pub(crate) schemes_due: Notify,
-    /// Jobs that run.
+    /// Running jobs.
     pub(crate) jobs: Jobs,
-    /// What its checks have found out and said.
+    /// What its checks have found and logged.
     pub(crate) health: Health,
 }
 
@@ -60,8 +61,8 @@ impl NetworkRun {
         }
     }
 
-    /// Signers whose lanes have been closed for so long since their start: the chain's sequence is not compared with the
-    /// journal's.
+    /// Signers whose lanes have been closed this long since their start: the chain's sequence is not compared with the
+    /// journal's yet.
     #[must_use]
     pub fn long_closed(&self, long: Duration) -> Vec<String> {
         let lanes = self.lanes.lock();
@@ -80,23 +81,23 @@ impl NetworkRun {
         self.look.notify_one();
     }
 
-    /// Records the head that an answer named.
+    /// Records the head that a reply named.
     pub fn saw_head(&self, height: u64) {
         self.head.lock().saw(height);
     }
 
-    /// The highest block that two answers have named; 0 before that.
+    /// The highest block that two replies have named; 0 before that.
     #[must_use]
     pub fn head(&self) -> u64 {
         self.head.lock().height()
     }
 
-    /// Whether every signer's sequence has been compared with the journal's: before that the journal may be an old copy, and
-    /// nothing is released by it.
+    /// Whether every signer's sequence has been compared with the journal's. Before that the journal may be an old
+    /// copy, and nothing in it is released.
     #[must_use]
     pub fn is_compared(&self) -> bool {
         let lanes = self.lanes.lock();
-        // Before the first good check no signer is known.
+        // Before the first successful check no signer is known.
         let are_known = !lanes.is_empty() || self.network.readiness().is_ok();
         are_known && lanes.values().all(LaneHandle::is_reconciled)
     }
@@ -119,7 +120,7 @@ impl NetworkRun {
         self.look.notify_one();
     }
 
-    /// What a signer had at the last check, native atomic units; `None`: not known.
+    /// A signer's balance at the last check, native atomic units; `None`: not known.
     #[must_use]
     pub fn balance_of(&self, signer: &str) -> Option<Amount> {
         self.balances.lock().get(signer).copied()
@@ -166,8 +167,8 @@ impl NetworkRun {
         self.lanes.lock().insert(handle.lane.signer.clone(), handle);
     }
 
-    /// The lane for a step: the named one, or the active one with the least before it, those first whose signer may
-    /// still spend today.
+    /// The lane for a step: the named one, or the active one with the shortest queue. Lanes whose signer may still
+    /// spend today come first.
     #[must_use]
     pub fn choose(&self, choice: &LaneChoice, now_ms: u64) -> Option<LaneHandle> {
         match choice {
@@ -189,7 +190,7 @@ impl NetworkRun {
     }
 }
 
-/// The keys of one signer's slots, which a lane looks at: those of others do not slow it down.
+/// The keys of one signer's slots: a lane reads only these, so that other signers' slots do not slow it down.
 fn of_signer(signer: &str) -> RangeInclusive<SlotKey> {
     (signer.to_owned(), 0)..=(signer.to_owned(), u64::MAX)
 }

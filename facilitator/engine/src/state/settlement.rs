@@ -1,4 +1,4 @@
-//! One settlement in memory: its row, who waits for it, and whether it can still be withdrawn.
+//! One settlement in memory: its row, its waiting callers, and whether it can still be withdrawn.
 
 use crate::decide::claim::Asker;
 use crate::decide::replies;
@@ -14,14 +14,14 @@ use tokio::time::Instant;
 use base::service::{SettleAnswer, Settled};
 use journal::SettlementRow;
 
-/// Where a settlement is with respect to its first commit.
+/// How far a settlement is with its first commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Being planned or waiting for a lane: withdrawn when its last caller goes.
+    /// Being planned or waiting for a lane: withdrawn when its last caller leaves.
     Opening,
-    /// The first commit is under way.
+    /// The first commit is in progress.
     Committing,
-    /// Owned: nothing a caller does changes it.
+    /// Owned by the engine: callers can't change it any more.
     Committed,
     /// Refused or withdrawn before the first commit.
     Gone,
@@ -33,12 +33,12 @@ pub struct Waiter {
     pub number: u64,
     pub asker: Asker,
     pub network_as_sent: String,
-    /// When it came: a late release needs an observation that began after this.
+    /// When the caller came. A late release needs an observation that began after this.
     pub joined: Instant,
     pub reply: oneshot::Sender<Settled>,
 }
 
-/// What changes.
+/// The state of a settlement that changes.
 #[derive(Debug)]
 pub struct State {
     pub phase: Phase,
@@ -46,11 +46,11 @@ pub struct State {
     /// In the order of arrival: the opener first.
     pub waiters: Vec<Waiter>,
     next_waiter: u64,
-    /// A later step that could not be brought into a slot is asked for again after a pause.
+    /// A later step that could not be put into a slot is tried again after a pause.
     pub retrying: bool,
-    /// How often in a row that was so.
+    /// How often in a row that has happened.
     pub retries: u32,
-    /// Head height when every undecided step had ended.
+    /// Head height when every undecided step had expired.
     pub ended_at_head: Option<u64>,
 }
 
@@ -66,12 +66,13 @@ pub struct Settlement {
     pub plan: OnceLock<Option<Arc<Plan>>>,
     /// For planning; a resumed settlement needs none.
     pub request: Option<PaymentRequest>,
-    /// The generation before this one, which failed, when the same request opened it: a refusal answers with that failure.
+    /// The generation before this one, which failed, when the same request opened it: a refusal answers with that
+    /// failure.
     pub failed_before: OnceLock<SettlementRow>,
     state: Mutex<State>,
-    /// Wakes whoever waits for the phase, or for a caller that left.
+    /// Wakes those who wait for the phase, or for a caller to leave.
     pub changed: Notify,
-    /// Held across a commit that decides or releases, so that two never cross.
+    /// Held during a commit that decides or releases, so that two such commits never overlap.
     pub deciding: tokio::sync::Mutex<()>,
 }
 
@@ -109,7 +110,7 @@ impl Settlement {
         self.state.lock()
     }
 
-    /// The plan, where there is one that can be read.
+    /// The plan, if there is one that can be read.
     #[must_use]
     pub fn plan(&self) -> Option<&Arc<Plan>> {
         self.plan.get().and_then(Option::as_ref)
@@ -121,7 +122,7 @@ impl Settlement {
         !self.lock().waiters.is_empty()
     }
 
-    /// Withdraws it when nobody waits any more and nothing is journaled.
+    /// Withdraws it when no caller waits any more and nothing is journaled.
     pub fn withdraw_if_deserted(&self) {
         {
             let mut state = self.lock();
@@ -133,7 +134,7 @@ impl Settlement {
         self.changed.notify_waiters();
     }
 
-    /// Gives every waiter an answer.
+    /// Answers every waiting caller.
     pub fn answer_all(&self, waiters: Vec<Waiter>, mut answer: impl FnMut(&Waiter) -> SettleAnswer) {
         for waiter in waiters {
             let answer = answer(&waiter);
@@ -169,21 +170,21 @@ impl State {
         (number, answer)
     }
 
-    /// Takes a caller off the list; `false` when it is being answered already.
+    /// Removes a caller from the waiters; `false` when it is being answered already.
     pub fn leave(&mut self, number: u64) -> bool {
         let before = self.waiters.len();
         self.waiters.retain(|waiter| waiter.number != number);
         self.waiters.len() < before
     }
 
-    /// The first caller that is still there and that this concerns.
+    /// The first waiting caller that this concerns.
     pub fn next_caller_if(&mut self, concerns: impl Fn(&Waiter) -> bool) -> Option<Waiter> {
         self.waiters.retain(|waiter| !waiter.reply.is_closed());
         let index = self.waiters.iter().position(concerns)?;
         Some(self.waiters.remove(index))
     }
 
-    /// The first caller that is still there.
+    /// The first waiting caller.
     pub fn next_caller(&mut self) -> Option<Waiter> {
         self.waiters.retain(|waiter| !waiter.reply.is_closed());
         if self.waiters.is_empty() {

@@ -13,13 +13,13 @@ use tokio::time::Instant;
 
 use journal::{AttemptKind, AttemptRow, Ground, GroundAt, Journaled};
 
-/// After this long without a second node that answers, one node decides where two should, with an alarm.
+/// When no second node has answered for this long, one node decides where two should, with an alarm.
 pub(crate) const ONE_NODE_DECIDES_AFTER: Duration = Duration::from_secs(600);
 
 /// Signer and sequence.
 pub type SlotKey = (String, u64);
 
-/// A place in a lane that is not closed.
+/// A slot that is not closed.
 #[derive(Debug)]
 pub struct OpenSlot {
     pub lane: Lane,
@@ -29,51 +29,51 @@ pub struct OpenSlot {
     state: Mutex<SlotState>,
 }
 
-/// What changes.
+/// The state of a slot that changes.
 #[derive(Debug)]
 pub struct SlotState {
     /// Oldest first; at least one.
     pub attempts: Vec<Journaled<AttemptRow>>,
     /// The transaction and block that were judged.
     pub decided: Option<Decided>,
-    /// The block of a decision that rests on somebody else's transaction is final; the slot's own use may not be yet.
+    /// The block of a decision that rests on a foreign transaction is final; the slot's own use may not be final yet.
     pub decided_is_final: bool,
-    /// The block at which the slot was found used, with the guards as they were there. In memory only: after a restart a
-    /// newer block serves as well.
+    /// The block at which the slot was found used, and the state of the guards there. In memory only: after a restart
+    /// a newer block serves as well.
     pub anchor: Option<Anchor>,
-    /// It decided by being shown as reverted. Not known of what an earlier process decided.
+    /// It was decided because a node showed a revert. Not known for decisions of an earlier process.
     pub decided_by_revert: bool,
-    /// The last poll did not show the transaction that decided in any block.
+    /// The last poll showed the deciding transaction in no block.
     pub unseen: bool,
-    /// Polls in a row that showed another block in place of the one that decided.
+    /// Polls in a row that showed another block in place of the deciding one.
     pub replaced: u32,
     /// The next poll searches the logs for the transaction that changed a guard.
     pub search_foreign: bool,
-    /// What the last search found was judged, and does not explain what changed.
+    /// The result of the last search was judged, and does not explain the change.
     pub foreign_explains_nothing: bool,
     /// The next poll reads the guards.
     pub read_guards: bool,
-    /// Polls bring the logs of the whole block: one transaction's were not enough to judge by.
+    /// Polls read the logs of the whole block: one transaction's logs were not enough to judge by.
     pub whole_block: bool,
     /// The next poll is due at once.
     pub soon: bool,
     /// The lane has a command about this slot that it has not carried out yet.
     pub asked: bool,
-    /// Attempts on their way to a node.
+    /// Attempts that are being sent to a node.
     pub sending: u32,
-    /// Times a node would not take the newest attempt at any price.
+    /// How often a node rejected the newest attempt whatever its price.
     pub rejections: u32,
-    /// Times in a row that nodes called the newest bid too low.
+    /// How often in a row nodes called the newest bid too low.
     pub underpriced: u32,
-    /// Since when a replacement would cost more than is allowed.
+    /// Since when a replacement would cost more than allowed.
     pub priced_out: Option<Instant>,
-    /// No attempt can land any more by the chain's height, so the lane has room for another one.
+    /// At the chain's present height no attempt can land any more, so the lane has room for another one.
     pub lapsed: bool,
     /// Since when only one node confirms what two must.
     pub one_node_since: Option<Instant>,
-    /// Since when no block shows one of its transactions; `None`: at the last poll one did.
+    /// Since when no block shows one of its transactions; `None`: the last poll showed one.
     pub unseen_since: Option<Instant>,
-    /// Counts looks for what no block shows: each goes to another node.
+    /// Counts the searches for what no block shows: each goes to another node.
     pub turn: usize,
     pub last_sent: Instant,
     pub last_bid: Instant,
@@ -82,11 +82,11 @@ pub struct SlotState {
     /// When the next poll is due.
     pub due: Instant,
     pub closed: bool,
-    /// What was seen of it is being acted on: it is not looked at meanwhile.
+    /// The result of the last poll is being acted on; meanwhile the slot is not polled.
     pub acting: bool,
-    /// The observer is to be woken when that ends.
+    /// The observer is woken when that ends.
     pub wakes: bool,
-    /// It was logged that two nodes do not agree on it.
+    /// It was logged that two nodes disagree on it.
     pub disagreed: bool,
 }
 
@@ -165,7 +165,7 @@ impl OpenSlot {
             .min()
     }
 
-    /// What the journal says each of its steps was decided on.
+    /// What each of its steps was decided on, as the journal has it.
     fn grounds(&self) -> Vec<Option<Ground>> {
         let ground = |(settlement, step): &(Arc<Settlement>, u32)| {
             let row = settlement.lock();
@@ -174,7 +174,7 @@ impl OpenSlot {
         self.covers.iter().map(ground).collect()
     }
 
-    /// Takes over what the journal says its steps were decided on, when all of them rest on the same block.
+    /// Restores the decision from the journal, when all its steps rest on the same block.
     pub fn resume_decision(&self) {
         let grounds = self.grounds();
         let Some(Some(first)) = grounds.first() else {
@@ -194,13 +194,13 @@ impl OpenSlot {
         }
     }
 
-    /// Whether somebody else's transaction may make the payment of one of its steps.
+    /// Whether a foreign transaction may make the payment of one of its steps.
     #[must_use]
     pub fn wants_foreign(&self) -> bool {
         self.evidence().iter().any(|wanted| !wanted.foreign.is_empty())
     }
 
-    /// The evidence wanted of each of its steps, in their order; nothing for a plan that can't be read.
+    /// The evidence that each of its steps needs, in their order; nothing for a plan that can't be read.
     #[must_use]
     pub fn evidence(&self) -> Vec<EvidenceWanted> {
         let of = |(settlement, step): &(Arc<Settlement>, u32)| {
@@ -213,7 +213,7 @@ impl OpenSlot {
             .collect()
     }
 
-    /// Its settlements, each once and in one order for everybody: for locking several of them.
+    /// Its settlements, each once, in the same order for all callers, so that several of them can be locked.
     #[must_use]
     pub fn settlements(&self) -> Vec<Arc<Settlement>> {
         let mut all: Vec<Arc<Settlement>> = self
@@ -228,7 +228,7 @@ impl OpenSlot {
 }
 
 impl OpenSlot {
-    /// Whether the time since one node answered alone is long enough; the first call starts it.
+    /// Whether one node has answered alone for long enough; the first call starts the time.
     pub(crate) fn may_one_node_decide(&self) -> bool {
         let since = *self.lock().one_node_since.get_or_insert_with(Instant::now);
         Instant::now().saturating_duration_since(since) >= ONE_NODE_DECIDES_AFTER
@@ -243,7 +243,8 @@ impl OpenSlot {
 }
 
 impl SlotState {
-    /// The block whose place in the chain matters now: the one that decided, or the one at which the slot was found used.
+    /// The block whose presence in the chain matters now: the one that decided, or the one at which the slot was found
+    /// used.
     #[must_use]
     pub fn followed(&self) -> Option<BlockRef> {
         let decided = self.decided.as_ref().filter(|_| !self.decided_is_final);
@@ -260,14 +261,14 @@ impl SlotState {
         }
     }
 
-    /// When the next poll is due; `None`: not while the last one is acted on.
+    /// When the next poll is due; `None` while the last one is acted on.
     #[must_use]
     pub fn is_due_at(&self) -> Option<Instant> {
         (!self.acting).then_some(self.due)
     }
 
-    /// Which node is next to be asked where no block has shown a transaction of ours for so long, and one should. Two polls in a
-    /// row never go to one node of several.
+    /// Which node to query next, when no block has shown a transaction of ours for this long although one should. With
+    /// several nodes, two polls in a row never go to the same one.
     pub fn next_turn(&mut self, now: Instant, long: Duration) -> Option<usize> {
         let is_awaited = if self.decided.is_some() {
             self.own_ground_in_question()
@@ -311,7 +312,7 @@ impl SlotState {
             .any(|attempt| attempt.kind == AttemptKind::Fill)
     }
 
-    /// Head height when the first attempt was made: what is older is none of our doing.
+    /// Head height when the first attempt was made: what is older was not caused by us.
     #[must_use]
     pub fn since_height(&self) -> u64 {
         self.attempts
@@ -322,7 +323,7 @@ impl SlotState {
     }
 }
 
-/// The bid of an attempt, for the one that replaces it.
+/// The bid of an attempt, as input for its replacement.
 #[must_use]
 pub fn bid_of(attempt: &AttemptRow) -> Bid {
     Bid {
@@ -365,7 +366,7 @@ mod tests {
         assert_eq!(turn(), None, "it was sent just now");
         tokio::time::advance(long).await;
         assert_eq!([turn(), turn()], [Some(1), Some(2)]);
-        // Between two polls of what a block shows more time may pass.
+        // More time may pass between two polls of what a block shows.
         slot.lock().unseen_since = None;
         tokio::time::advance(long * 5).await;
         assert_eq!(turn(), None);
@@ -373,7 +374,7 @@ mod tests {
         assert_eq!(turn(), None);
         tokio::time::advance(long).await;
         assert_eq!(turn(), Some(3));
-        // By its sequence the place is used: what used it is followed at one node.
+        // By its sequence the slot is used: the transaction that used it is followed at one node.
         let anchor = Anchor {
             block: BlockRef {
                 id: "b1".into(),

@@ -1,4 +1,4 @@
-//! A signer that a payment names until a date: without its key the process does not start before that date.
+//! A payment names a signer until a date: without its key the process does not start before that date.
 
 use crate::decide::plan_check_tests::{instance, settings};
 use crate::registry::{Network, Registry};
@@ -22,7 +22,7 @@ use telemetry::metrics::Metrics;
 
 const UNTIL_S: u64 = 1_900_000_000;
 
-/// Knows its keys' addresses, and does nothing.
+/// Knows the addresses of its keys, and does nothing.
 struct Knowing;
 
 fn nothing<T>() -> Result<T, Fault> {
@@ -68,7 +68,7 @@ impl ChainDriver for Knowing {
     }
 }
 
-/// Starts on a journal in which a payment names the signer `0xescrow`; with these keys, at this time.
+/// Starts on a journal in which a payment names the signer `0xescrow`, with these keys, at this time.
 async fn start(keys: &[&str], retained: &[&str], now_s: u64) -> Result<(), ResumeError> {
     let journal = Arc::new(MemoryJournal::default());
     let held = opened_with(1, "claim", |row, _, holds| {

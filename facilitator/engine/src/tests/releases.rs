@@ -1,4 +1,4 @@
-//! Releases: exactly one caller hears of a payment, whoever hangs up and whatever the disk does.
+//! Releases: exactly one caller gets the success of a payment, whichever callers hang up and whatever the disk does.
 
 use crate::decide::keys::fingerprint_of;
 use crate::decide::plan_check_tests::{Silent, instance, settings};
@@ -35,7 +35,7 @@ use telemetry::metrics::Metrics;
 pub(crate) const NETWORK: &str = "eip155:1";
 pub(crate) const HASH: &str = "0xaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-/// Payments that need no transaction, and a route that settles one and may fail to say so.
+/// Payments that need no transaction, and a route that settles one and may fail to reply.
 struct Free;
 
 #[async_trait]
@@ -128,7 +128,7 @@ impl Disk {
         self.hangs.send_replace(hangs);
     }
 
-    /// Hangs while commits of releases hang there.
+    /// Hangs while commits of releases hang at this point.
     async fn release_turn(&self, events: &[Event], at: Hang) {
         if events.iter().any(|event| matches!(event, Event::Released { .. })) {
             let mut hangs = self.release_hangs.subscribe();
@@ -231,7 +231,7 @@ pub(crate) fn engine(journal: Arc<dyn Journal>) -> Arc<Engine> {
     })
 }
 
-/// An engine of which the scheme has said that it is ready.
+/// An engine whose scheme has passed its self-check.
 async fn ready(journal: &Arc<Disk>) -> Arc<Engine> {
     let engine = engine(Arc::clone(journal) as _);
     engine
@@ -271,7 +271,7 @@ pub(crate) fn request(remaining_ms: u64) -> PaymentRequest {
     }
 }
 
-/// A settlement of the claim that [`request`] is about, as a lane would have recorded it; it has one step.
+/// A settlement of the claim of [`request`], with one step, as a lane would have recorded it.
 pub(crate) fn row_of(engine: &Engine, id: u64) -> SettlementRow {
     let kind = engine.runtime.registry.kinds().next().unwrap();
     SettlementRow {
@@ -301,7 +301,7 @@ pub(crate) fn row_of(engine: &Engine, id: u64) -> SettlementRow {
     }
 }
 
-/// Records a payment that landed, is final, and was told to nobody.
+/// Records a payment that landed, is final, and was reported to no caller.
 pub(crate) async fn paid_and_unreleased(engine: &Engine, journal: &dyn Journal) -> u64 {
     let row = row_of(engine, journal.new_id());
     let id = row.id;
@@ -330,7 +330,7 @@ pub(crate) async fn paid_and_unreleased(engine: &Engine, journal: &dyn Journal) 
     id
 }
 
-/// `success`, a reason with the hash, or the status of what was not begun.
+/// `success`, a reason with the hash, or the status of a settlement that was not started.
 pub(crate) fn told(answer: &SettleAnswer) -> String {
     match answer {
         SettleAnswer::Reply(reply) if reply.success => "success".into(),
@@ -368,7 +368,7 @@ async fn a_stored_release_whose_caller_hangs_up_during_the_commit_is_given_back(
         journal.release_hangs.send_replace(hang);
         let caller = tokio::time::timeout(Duration::from_secs(1), engine.settle(request(25_000))).await;
         assert!(caller.is_err(), "round {round}: hung up");
-        assert_eq!(engine.in_delivery(), 1, "round {round}: the commit is under way");
+        assert_eq!(engine.in_delivery(), 1, "round {round}: the commit is running");
         journal.release_hangs.send_replace(Hang::Nowhere);
         delivered(&engine).await;
         assert_eq!((journal.released(), journal.returned()), (round, round));
@@ -413,7 +413,7 @@ async fn verify_says_nothing_valid_that_settle_would_refuse_for_what_is_recorded
 async fn an_answer_that_is_dropped_before_the_connection_takes_it_gives_its_release_back() {
     let journal = Disk::new();
     let engine = ready(&journal).await;
-    // A fresh one, one that was stored, and one that fails to be given back four times.
+    // A new release, one that was stored, and one whose return fails four times.
     for refusals in [0, 0, 4] {
         let settled = engine.settle_with_receipt(request(25_000)).await;
         assert_eq!(told(&settled.answer), "success");
@@ -444,7 +444,7 @@ async fn nobody_is_answered_about_a_release_that_is_under_way() {
     };
     let first: Settled = engine.settle_with_receipt(keyed()).await;
     assert_eq!(told(&first.answer), "success");
-    // A replay told now would be a second success if the first answer were lost and given back.
+    // A replay sent now would be a second success if the first answer were lost and its release given back.
     assert_eq!(
         told(&engine.settle(keyed()).await),
         "settlement_pending with the hash"
@@ -496,7 +496,7 @@ async fn a_disk_that_hangs_never_turns_a_recorded_payment_into_a_failure() {
         let engine = ready(&journal).await;
         paid_and_unreleased(&engine, &*journal).await;
         let receipt = if hangs_after > Duration::from_millis(1) {
-            // The release is on its way to somebody else, and looked for again and again.
+            // The release is being delivered to another caller, and is read again and again.
             Some(engine.settle_with_receipt(request(25_000)).await)
         } else {
             None
@@ -547,7 +547,7 @@ async fn a_release_whose_commit_hangs_is_pending_with_the_hash_and_not_lost() {
             "{:?}",
             started.elapsed()
         );
-        // Another equal caller waits for what becomes of it, in vain as well.
+        // Another equal caller waits for the outcome, also in vain.
         assert_eq!(
             told(&engine.settle(request(2_000)).await),
             "settlement_pending with the hash",
@@ -624,7 +624,7 @@ async fn a_withheld_release_is_a_duplicate_until_the_operator_allows_it_and_then
         settlement: id,
         claim: claim.into(),
     };
-    // A number alone is not enough: another journal may have given it to another payment.
+    // A number alone is not enough: another journal may have used it for another payment.
     allowed::write(folder.path(), &[allowed("p|n|other")]).unwrap();
     engine.take_allowed(folder.path()).await.unwrap();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! A scheme's own word: what follows from it, for its own kinds and for others.
+//! The self-check of a scheme: what follows from its result, for the scheme's own kinds and for others.
 
 use crate::decide::plan_check_tests::{Silent, instance, settings};
 use crate::registry::{Checked, Kind, Network, Registry};
@@ -26,7 +26,7 @@ use telemetry::metrics::Metrics;
 
 const NETWORK: &str = "eip155:1";
 
-/// Says of itself what it is told to, in turn; the last word for ever.
+/// Its self-checks return these results in turn, and the last one for ever.
 struct Saying(Mutex<Vec<Result<SchemeCheck, Fault>>>);
 
 #[async_trait]
@@ -83,7 +83,8 @@ impl SchemeHandler for Saying {
     }
 }
 
-/// An engine with the scheme `moody`, which says this of itself, and `exact`, which is always ready; in both versions.
+/// An engine with the scheme `moody`, whose self-checks return this, and `exact`, which is always ready; in both
+/// versions.
 fn engine(words: Vec<Result<SchemeCheck, Fault>>) -> Arc<Engine> {
     let instance = instance();
     let key = KeyInfo {
@@ -172,7 +173,7 @@ async fn a_scheme_that_is_not_ready_is_not_advertised_takes_nothing_and_stops_no
         ..SchemeCheck::ready()
     };
     let engine = engine(vec![Ok(SchemeCheck::not_ready(why)), Ok(warned)]);
-    assert!(advertised(&engine).await.is_empty(), "nobody was asked yet");
+    assert!(advertised(&engine).await.is_empty(), "not checked yet");
     assert!(!check(&engine).await);
     let exact = [(2, "exact".to_owned()), (1, "exact".to_owned())];
     assert_eq!(advertised(&engine).await, exact);

@@ -8,18 +8,18 @@ use sdk_plugin::chain::{BlockStands, ForeignTx, GuardState, Observation, Shown, 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Times a node must reject a transaction before its slot is filled.
+/// How often a node must reject a transaction before its slot is filled.
 const REJECTIONS_BEFORE_FILL: u32 = 3;
 /// A transaction that the node does not know is sent again after this long.
 pub(super) const RESEND_AFTER: Duration = Duration::from_secs(2);
-/// Blocks that must have come since a bid before it counts as too low.
+/// This many blocks must follow a bid before it counts as too low.
 const BLOCKS_BEFORE_REBID: u64 = 2;
 
 /// No attempt is shown in a block.
 pub(super) fn absent(look: &Look<'_>) -> Verdict {
     let shows = |state: &TxState| look.seen.iter().any(|observation| observation.state == *state);
     if shows(&TxState::SlotUsed) {
-        // The same node says that one of ours still waits for a block: then nothing has used the slot.
+        // The same node says that one of ours is still pending: then nothing has used the slot.
         return if shows(&TxState::Pending) {
             Verdict::Wait
         } else {
@@ -48,7 +48,7 @@ pub(super) fn absent(look: &Look<'_>) -> Verdict {
     waiting(look)
 }
 
-/// A transaction of ours reverted: it failed if the guards are unchanged, at its block or later.
+/// A transaction of ours reverted. It failed if the guards are unchanged, at its block or later.
 pub(super) fn reverted(
     look: &Look<'_>,
     observation: &Observation,
@@ -80,7 +80,7 @@ pub(super) fn reverted(
         Explanation::NotSearched => Verdict::SearchForeign,
         Explanation::Unripe => Verdict::Wait,
         Explanation::Ours(view) => Verdict::Judge(view),
-        // The receipt is final: the slot is closed, and what changed the guard is searched for without it.
+        // The receipt is final: the slot closes, and the search for what changed the guard continues without it.
         Explanation::Foreign(..) if is_final && look.state.foreign_explains_nothing => Verdict::Used,
         Explanation::Foreign(foreign, at) => judge(observation.clone(), shown, at, guards, foreign),
         Explanation::None if guards.contains(&GuardState::Changed) => {
@@ -97,7 +97,7 @@ pub(super) fn reverted(
     }
 }
 
-/// The slot is used and no receipt of ours says by what: the guards decide, at a final block.
+/// The slot is used and no receipt of ours shows by what: the guards decide, at a final block.
 pub(super) fn used(look: &Look<'_>, why: &str) -> Verdict {
     let Some(anchor) = &look.state.anchor else {
         return new_anchor(look);
@@ -149,14 +149,14 @@ pub(super) fn new_anchor(look: &Look<'_>) -> Verdict {
     }
 }
 
-/// What a log search brought about a changed guard.
+/// What a log search found about a changed guard.
 pub(super) enum Explanation {
     NotSearched,
     /// Something was found that is not deep enough yet.
     Unripe,
     /// A transaction of ours, whose receipt is missing.
     Ours(Box<View>),
-    /// Transactions of others, and the ground that they give.
+    /// Foreign transactions, and the ground that they give.
     Foreign(Vec<ForeignTx>, Decided),
     /// Nothing was found. This proves nothing.
     None,
@@ -222,7 +222,7 @@ pub(super) fn explanation(look: &Look<'_>) -> Explanation {
     }
 }
 
-/// All attempts have expired: the newest one's proof.
+/// All attempts have expired: the proof of the newest one.
 pub(super) fn expired(seen: &[Observation]) -> Option<String> {
     let mut last = None;
     for observation in seen {
@@ -234,7 +234,7 @@ pub(super) fn expired(seen: &[Observation]) -> Option<String> {
     last
 }
 
-/// Nothing landed: is anything to be done meanwhile?
+/// Nothing landed: whether anything must be done meanwhile.
 pub(super) fn waiting(look: &Look<'_>) -> Verdict {
     let (slot, state) = (look.slot, look.state);
     if state.asked || state.lapsed {
@@ -248,7 +248,7 @@ pub(super) fn waiting(look: &Look<'_>) -> Verdict {
     let stuck_after = Duration::from_millis(look.settings.stuck_after_ms);
     let is_stuck = now.saturating_duration_since(state.last_bid) >= stuck_after;
     let expired = slot.expires_at_s().is_some_and(|at| look.now_s >= at);
-    // A node's wording alone never fills a slot: it must not know the transaction either, for a while.
+    // A node's wording alone never fills a slot: the node must also not know the transaction for a while.
     let rejected = state.rejections >= REJECTIONS_BEFORE_FILL && is_stuck;
     if slot.lane.ordered && !state.has_fill() && (expired || rejected) {
         return Verdict::Fill;

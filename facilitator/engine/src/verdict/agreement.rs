@@ -15,13 +15,13 @@ pub(crate) fn two_alike<T>(all: impl Iterator<Item = T>, agree: impl Fn(&T, &T) 
     None
 }
 
-/// Whether two nodes tell the same of what matters. Depths, heads and the wording of failures may differ.
+/// Whether two nodes show the same of what matters. Depths, heads and the wording of failures may differ.
 pub(crate) fn agree(one: &View, other: &View) -> bool {
     let same_end = match (&one.shown, &other.shown) {
         (Shown::Landed { .. }, Shown::Landed { .. }) | (Shown::Reverted { .. }, Shown::Reverted { .. }) => {
             one.decided == other.decided
         }
-        // A proof is in each node's own words.
+        // Each node words a proof differently.
         (Shown::Dead { .. }, Shown::Dead { .. }) => {
             one.decided.attempt == other.decided.attempt && one.decided.foreign == other.decided.foreign
         }
@@ -37,7 +37,7 @@ pub(crate) fn agree(one: &View, other: &View) -> bool {
         && same_foreign(&one.foreign, &other.foreign)
 }
 
-/// The same transactions of others; their depths may differ.
+/// Whether these are the same foreign transactions; their depths may differ.
 pub(crate) fn same_foreign(one: &[ForeignTx], other: &[ForeignTx]) -> bool {
     let proofs = |all: &[ForeignTx]| {
         let mut proofs: Vec<ForeignTx> = all

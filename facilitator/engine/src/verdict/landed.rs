@@ -1,4 +1,4 @@
-//! Verdicts on a slot of which a block shows a transaction, or showed one when it was decided.
+//! Verdicts on a slot whose transaction a block shows, or showed when it was decided.
 
 use super::absent::{Explanation, expired, explanation, new_anchor, was_searched};
 use super::{Look, Source, Verdict, View, judge};
@@ -7,11 +7,11 @@ use journal::{AttemptKind, GroundAt};
 use sdk_plugin::chain::{BlockStands, GuardState, Observation, Shown, TxState};
 use tokio::time::Instant;
 
-/// Blocks of which no node prunes receipts or logs.
+/// No node prunes receipts or logs of this many newest blocks.
 const YOUNG_BLOCKS: u64 = 64;
 
-/// A transaction of ours landed. Its receipt may lack what it did: where a first judgement was not content with it, the guards
-/// come with the next looks, and what a search found where they changed.
+/// A transaction of ours landed. Its receipt may lack what it did. If a first judgement did not accept the receipt,
+/// the next polls bring the guards and, where a guard changed, the result of a search.
 pub(super) fn succeeded(
     look: &Look<'_>,
     observation: Observation,
@@ -28,8 +28,8 @@ pub(super) fn succeeded(
     match explanation(look) {
         Explanation::Ours(view) if observation.logs.is_empty() => Verdict::Judge(view),
         Explanation::Foreign(foreign, _) => judge(observation, shown, decided, guards, foreign),
-        // Receipt and logs of a young block are silent both: the contract changes its state and reports nothing. Of an old
-        // block both may be pruned.
+        // The receipt and the logs of a young block both show nothing: the contract changes its state and emits no
+        // logs. For an old block both may be pruned.
         Explanation::None if was_searched(look) && is_young(look, decided.height) => {
             Verdict::Judge(Box::new(View {
                 observation,
@@ -64,7 +64,7 @@ pub(super) struct Landed {
 pub(super) enum Effect {
     Success,
     Reverted(Option<String>),
-    /// A fill of ours, which has none.
+    /// A fill of ours, which has no effect.
     Fill,
 }
 
@@ -105,11 +105,11 @@ pub(super) fn landed(look: &Look<'_>) -> Option<Landed> {
     })
 }
 
-/// A decision stands until another block is seen in its place; once it is final, the slot closes.
+/// A decision stands until another block is seen in place of its block; once it is final, the slot closes.
 pub(super) fn after_decision(look: &Look<'_>, decided: &Decided, landed: Option<&Landed>) -> Verdict {
     if let GroundAt::Dead(why) = &decided.at {
         return match landed {
-            // The proof was wrong: it is seen in a block.
+            // The proof was wrong: a block shows the transaction.
             Some(_) => Verdict::Replaced,
             None => Verdict::Close { by: why.clone() },
         };
@@ -119,7 +119,7 @@ pub(super) fn after_decision(look: &Look<'_>, decided: &Decided, landed: Option<
     }
     let own = landed.filter(|_| decided.foreign.is_none());
     let standing = match own {
-        // What was called reverted, in that very block, is a success: a node was wrong.
+        // What was called reverted is a success in that very block: a node was wrong.
         Some(own) if look.state.decided_by_revert && matches!(own.effect, Effect::Success) => {
             BlockStands::Replaced
         }
@@ -141,7 +141,7 @@ pub(super) fn after_decision(look: &Look<'_>, decided: &Decided, landed: Option<
             }
         }
         BlockStands::Replaced => Verdict::Replaced,
-        // A fork may have lost it. The same bytes can land once at most, so sending them again costs nothing.
+        // A fork may have lost it. The same bytes can land at most once, so sending them again costs nothing.
         BlockStands::Unknown if decided.foreign.is_none() && is_lost(look) => Verdict::Resend,
         BlockStands::Unknown => Verdict::Wait,
     }
@@ -170,7 +170,7 @@ pub(super) fn after_final_ground(look: &Look<'_>, landed: Option<&Landed>) -> Ve
         };
     }
     if !look.seen.iter().any(|seen| seen.state == TxState::SlotUsed) {
-        // A reorganisation has given the slot back: whatever comes after it waits for it.
+        // A reorganisation has freed the slot again: every later transaction of the lane waits for it.
         return if is_lost(look) {
             Verdict::Resend
         } else {

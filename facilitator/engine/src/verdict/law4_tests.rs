@@ -1,5 +1,5 @@
-//! Law 4 as a table: every row of proof.md section 1, as far as the engine decides it. What each scheme makes of
-//! a row is in the scheme's own table.
+//! Law 4 as a table: every row of proof.md section 1, as far as the engine decides it. How each scheme judges a row is
+//! in the scheme's own table.
 
 use super::tests::{NOW_S, SINCE, judged, look_all, seen, slot, terms};
 use crate::decide::plan_check_tests::plan;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, advance};
 
 use journal::GroundAt;
 
-/// A plan whose only step names a guard and logs that others could leave.
+/// A plan whose only step names a guard and logs that foreign transactions could leave.
 fn guarded() -> Plan {
     let mut plan = plan();
     let evidence = &mut plan.steps[0].evidence;
@@ -69,7 +69,7 @@ fn used(block: Option<BlockStands>) -> Observation {
     }
 }
 
-/// A slot that was found used, with what its guard was there.
+/// A slot that was found used, with the state of its guard there.
 async fn found_used(guard: GuardState) -> OpenSlot {
     let slot = slot(true, 1, guarded()).await;
     slot.lock().anchor = Some(anchor(guard, 4));
@@ -123,13 +123,13 @@ async fn law4_a_receipt_that_lacks_the_events_is_held_against_the_guard_and_othe
         (vec![GuardState::Unchanged], Source::Receipt)
     );
     slot.lock().search_foreign = true;
-    // Nothing is found: the scheme gets the receipt and the changed guard, which decide nothing together.
+    // Nothing is found: the scheme gets the receipt and the changed guard, which together decide nothing.
     let nothing = look(GuardState::Changed, vec![]);
     assert_eq!(
         (nothing.guards, nothing.source),
         (vec![GuardState::Changed], Source::Receipt)
     );
-    // Its own logs show more than its receipt. They may prove the effect, and nothing against it.
+    // Its own logs show more than its receipt. They may prove the effect, but nothing against it.
     let own = look(GuardState::Changed, vec![foreign("TX1", 20, 2)]);
     assert_eq!((own.decided.attempt, own.source), (1, Source::Logs));
     // T-111: another transaction used the authorization before.
@@ -163,7 +163,7 @@ async fn law4_a_reverted_receipt_is_a_failure_only_with_the_guard_unchanged() {
     let view = judged(look_all(&slot, &[shown(Some(GuardState::Unchanged), 2)]));
     assert_eq!((view.guards, view.foreign), (vec![GuardState::Unchanged], vec![]));
 
-    // The guard was changed by something: it is searched for, and nothing found proves nothing.
+    // Something changed the guard: it is searched for. Finding nothing proves nothing.
     let changed = |depth| shown(Some(GuardState::Changed), depth);
     assert_eq!(look_all(&slot, &[changed(2)]), Verdict::SearchForeign);
     slot.lock().search_foreign = true;
@@ -324,7 +324,7 @@ async fn law4_a_changed_guard_is_explained_by_a_stranger_that_came_after_our_att
     assert_eq!(view.decided.foreign.as_deref(), Some("theirs"));
     assert_eq!(view.decided.at, GroundAt::Block("b11".into()));
 
-    // The stranger's block is followed to finality, then the slot's own use.
+    // The foreign transaction's block is followed until it is final, then the slot's own use.
     ours.lock().decided = Some(view.decided);
     assert_eq!(
         look_all(&ours, &[used(Some(SHALLOW))]),
@@ -338,7 +338,7 @@ async fn law4_a_changed_guard_is_explained_by_a_stranger_that_came_after_our_att
     ours.lock().decided_is_final = true;
     let depth = terms().finality;
     assert_eq!(look_all(&ours, &[used(Some(SHALLOW))]), Verdict::Stands { depth });
-    // A reorganisation gave the slot back, and every node forgot what was in it.
+    // A reorganisation freed the slot again, and every node forgot its transaction.
     advance(Duration::from_secs(2)).await;
     assert_eq!(
         look_all(&ours, &[seen(1, TxState::Unknown, 1_000)]),
@@ -349,7 +349,7 @@ async fn law4_a_changed_guard_is_explained_by_a_stranger_that_came_after_our_att
 
 #[tokio::test(start_paused = true)]
 async fn law4_what_decided_and_no_node_knows_is_sent_again_and_nothing_is_concluded() {
-    // Its decision stands until another block is shown in that one's place; the same bytes can land once at most.
+    // Its decision stands until another block is shown in place of its block. The same bytes can land at most once.
     let ours = slot(true, 1, guarded()).await;
     let landed = TxState::Landed {
         height: 20,
@@ -395,7 +395,7 @@ async fn law4_what_explains_nothing_keeps_no_slot_open() {
         ..used(Some(depth))
     };
     assert!(matches!(look_all(&ours, &[found(DEEP)]), Verdict::Judge(_)));
-    // The scheme has seen it and wants more: the search goes on without the slot.
+    // The scheme has seen it and needs more: the search continues without the slot.
     ours.lock().foreign_explains_nothing = true;
     assert!(matches!(look_all(&ours, &[found(SHALLOW)]), Verdict::Judge(_)));
     assert_eq!(look_all(&ours, &[found(DEEP)]), Verdict::Used);

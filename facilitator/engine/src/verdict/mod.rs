@@ -1,8 +1,8 @@
 //! What follows from a poll of a slot: a pure function of what was observed, of what was decided before, and of the time.
 //!
-//! The table is that of proof.md section 1. Absence decides nothing: a receipt that is null, a search that finds nothing
-//! and a block that a node does not show all mean "wait". A slot that is used without a receipt of ours is decided by the guards of its steps,
-//! read at a named block that is final.
+//! The table is that of proof.md section 1. Absence decides nothing: a receipt that is null, a search that finds
+//! nothing and a block that a node does not show all mean "wait". A slot that is used without a receipt of ours is
+//! decided by the guards of its steps, read at a named block that is final.
 
 mod absent;
 pub(crate) mod agreement;
@@ -32,7 +32,7 @@ pub enum Verdict {
     ReadGuards,
     /// The slot is used at the block of the anchor that came with this poll: follow that block.
     KeepAnchor,
-    /// The anchor's block is gone, or its guards could not be read: a new one is needed.
+    /// The anchor's block is gone, or its guards could not be read: a new anchor is needed.
     DropAnchor,
     /// Have the schemes judge.
     Judge(Box<View>),
@@ -42,22 +42,23 @@ pub enum Verdict {
     Stands {
         depth: u64,
     },
-    /// Somebody else's transaction that decided is final; the slot's own use is still to be followed.
+    /// The foreign transaction that decided is final; the slot's own use must still be followed.
     GroundFinal,
-    /// Decided and final: the slot is this transaction's.
+    /// Decided and final: this transaction has used the slot.
     Close {
         by: String,
     },
-    /// Decided by somebody else's transaction, and final; what used the slot is not seen, and its block is final too.
+    /// Decided by a foreign transaction, and final. What used the slot is not seen, and the block of that use is final
+    /// too.
     CloseDecided,
-    /// The slot is used at a final block, and no success of ours was seen: the guards say what becomes of its steps.
+    /// The slot is used at a final block, and no success of ours was seen: the guards decide about its steps.
     Used,
     Resend,
     Rebid,
     Fill,
 }
 
-/// What the schemes of a slot are to judge.
+/// What the schemes of a slot must judge.
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
     pub observation: Observation,
@@ -75,9 +76,9 @@ pub struct View {
 pub enum Source {
     /// Its receipt, which may lack logs; or nothing, where it has not landed.
     Receipt,
-    /// Its receipt, and the block's logs say the same: it is whole.
+    /// Its receipt, and the block's logs agree with it: it is complete.
     ReceiptAndLogs,
-    /// Logs only, and there may be more: they can prove the step's effect and nothing against it.
+    /// Logs only, and there may be more: they can prove the step's effect, but nothing against it.
     Logs,
 }
 
@@ -91,7 +92,7 @@ impl View {
         }
     }
 
-    /// Reads at the transaction's block; where nothing of ours landed, at the block of the guards.
+    /// Reads at the transaction's block; if nothing of ours landed, at the block of the guards.
     #[must_use]
     pub fn reads(&self) -> Vec<ReadResult> {
         match self.shown {
@@ -104,7 +105,7 @@ impl View {
     }
 }
 
-/// What a verdict starts from.
+/// The input of a verdict.
 #[derive(Debug)]
 pub struct Look<'a> {
     pub slot: &'a OpenSlot,
@@ -158,10 +159,10 @@ fn judge(
     }))
 }
 
-/// What the journal says about who used a slot that nothing of ours used.
+/// The journal's text for a slot that no transaction of ours used.
 pub(crate) const ANOTHER: &str = "another transaction";
 
-/// What a search found, with the mark of what was there before our first attempt.
+/// The result of a search, with a mark on what existed before our first attempt.
 pub(crate) fn foreign_of(found: &[ForeignTx], since_height: u64) -> Vec<ForeignTx> {
     found
         .iter()

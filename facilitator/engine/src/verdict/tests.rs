@@ -1,4 +1,4 @@
-//! What follows from a look at a slot of a lane that is not ordered; where it says so, compared with an ordered one.
+//! What follows from a poll of a slot in an unordered lane; some cases compare it with an ordered one.
 
 use crate::decide::plan_check_tests::{kind, plan, settings};
 use crate::decide::steps::Decided;
@@ -70,7 +70,7 @@ fn settlement(plan: Plan) -> Arc<Settlement> {
     Arc::new(settlement)
 }
 
-/// A slot with so many attempts, sent just now.
+/// A slot with this many attempts, sent just now.
 pub(crate) async fn slot(ordered: bool, attempts: u64, plan: Plan) -> OpenSlot {
     let journal = MemoryJournal::default();
     let mut recorded = Vec::new();
@@ -141,7 +141,7 @@ pub(crate) fn look_all(slot: &OpenSlot, seen: &[Observation]) -> Verdict {
     })
 }
 
-/// One look, from far ahead.
+/// One poll, at a much higher head.
 fn look(slot: &OpenSlot, state: TxState) -> Verdict {
     look_all(slot, &[seen(1, state, 1_000)])
 }
@@ -163,7 +163,7 @@ fn decide(slot: &OpenSlot, state: TxState) -> Decided {
     }
 }
 
-/// Nothing landed, nothing was heard for long, and nodes have rejected it.
+/// Nothing landed, no node has shown it for long, and nodes have rejected it.
 fn make_hopeless(slot: &OpenSlot) {
     slot.lock().rejections = 100;
 }
@@ -176,7 +176,7 @@ async fn what_no_node_knows_is_sent_again_after_two_seconds_and_every_two_second
     advance(Duration::from_millis(1)).await;
     assert_eq!(look(&slot, TxState::Unknown), Verdict::Resend);
     slot.lock().asked = true;
-    assert_eq!(look(&slot, TxState::Unknown), Verdict::Wait, "it is under way");
+    assert_eq!(look(&slot, TxState::Unknown), Verdict::Wait, "it is in flight");
     {
         let mut state = slot.lock();
         state.asked = false;
@@ -195,7 +195,7 @@ async fn neither_time_nor_rejections_nor_expiry_replace_or_fill_it() {
         let ours = slot(false, 1, plan.clone()).await;
         let ordered = slot(true, 1, plan).await;
         advance(Duration::from_secs(600)).await;
-        // The same on an ordered lane calls for something.
+        // On an ordered lane the same requires an action.
         let stuck = look(&ordered, TxState::Pending);
         assert!(matches!(stuck, Verdict::Rebid | Verdict::Fill), "{stuck:?}");
         assert_eq!(look(&ours, TxState::Pending), Verdict::Wait);
@@ -243,7 +243,7 @@ async fn what_was_judged_dead_closes_its_slot() {
     }
 }
 
-/// A node has lied: about the expiry, or now.
+/// A node has lied: either about the expiry, or now.
 #[tokio::test(start_paused = true)]
 async fn what_was_judged_dead_and_is_seen_in_a_block_is_open_again() {
     for block in ["b", "c"] {

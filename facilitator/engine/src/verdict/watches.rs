@@ -1,4 +1,4 @@
-//! What the next poll of a slot asks the chain for. Pure.
+//! What the next poll of a slot queries. Pure.
 
 use crate::decide::observation::search_from;
 use crate::registry::NetworkSettings;
@@ -8,22 +8,22 @@ use std::time::Duration;
 use sdk_plugin::chain::Watch;
 use tokio::time::Instant;
 
-/// How far below the block that makes a slot final the known head may be when that block is asked for with the rest.
+/// The block that makes a slot final is queried with the rest when the known head is at most this far below it.
 const NEAR_FINAL_BLOCKS: u64 = 8;
-/// From when on after a send a node is asked whether it knows the transaction. Most land before.
+/// From this long after a send on, a node is queried whether it knows the transaction. Most transactions land before.
 const POOL_AFTER: Duration = Duration::from_secs(1);
 
-/// One watch for each attempt. What concerns the slot as a whole is asked with the newest.
+/// One watch for each attempt. What concerns the slot as a whole is queried with the newest.
 pub(crate) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64) -> Vec<Watch> {
     let evidence = slot.evidence();
     let state = slot.lock();
     let since_height = search_from(state.since_height(), head, settings);
     let own_decided = state.own_ground_in_question();
     let may_be_lost = state.decided.is_none() || state.decided_is_final || state.unseen;
-    // A slot that seems used is not, while a node has a transaction of ours waiting for it.
+    // A slot that seems used is not used as long as a node has a pending transaction of ours for it.
     let seems_used = state.decided.is_none() && (state.anchor.is_some() || state.read_guards);
     let pool = may_be_lost && Instant::now().saturating_duration_since(state.last_sent) >= POOL_AFTER;
-    // The block that decided says whether our transaction is still there, whatever receipts a node keeps.
+    // The block that decided shows whether our transaction is still there, whatever receipts a node keeps.
     let decided = state
         .decided
         .as_ref()

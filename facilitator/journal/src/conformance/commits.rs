@@ -1,4 +1,4 @@
-//! A commit is all or nothing, one of many wins, and what is taken is refused by its name.
+//! A commit is all or nothing, one of several rivals wins, and a refusal names what is taken.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -154,7 +154,7 @@ pub async fn law5_what_is_taken_is_refused_by_its_name(name: &str, journal: Arc<
         let result = journal.commit(events).await;
         assert!(matches!(result, Err(CommitError::Stale(_))), "{name}: {result:?}");
     }
-    // What fits beside the first reserve, and the conflict key that a refused commit did not leave behind.
+    // What fits beside the first reserve, and the conflict key that a refused commit has not kept.
     let fits = opened_with(3, "b", |row, reserves, _| {
         row.conflict_keys = vec!["j".into()];
         reserves.push(reserve(40));

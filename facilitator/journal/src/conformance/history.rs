@@ -10,7 +10,7 @@ use super::super::memory::MemoryJournal;
 use super::super::sqlite::SqliteJournal;
 use super::*;
 
-/// Small numbers, so that histories meet themselves.
+/// Small numbers, so that events of a history concern the same rows.
 fn any_event() -> impl Strategy<Value = Event> {
     let (id, claim, step, seq) = (1..6_u64, "[ab]", 0..2_u32, 0..3_u64);
     prop_oneof![

@@ -1,4 +1,4 @@
-//! The way of one payment, from its claim to the day its payload is dropped, and of one that failed.
+//! The life of one payment, from its claim to the day when its payload is dropped, and of one that failed.
 
 use sdk_plugin::HexBytes;
 use sdk_plugin::scheme::{Hold, Refusal};
@@ -133,7 +133,7 @@ pub async fn law5_only_a_release_that_was_taken_can_be_given_back(name: &str, jo
         "{name}: {refused:?}"
     );
     journal.commit(vec![released(1)]).await.unwrap();
-    // Of an answer that got lost before, while another caller has been told since.
+    // For an answer that got lost before, while another caller has got the release since.
     let another = Event::ReleaseReturned {
         settlement: 1,
         number: 1,
@@ -158,7 +158,7 @@ pub async fn law5_a_withheld_release_can_not_be_taken_before_it_is_allowed(
     name: &str,
     journal: Arc<dyn Journal>,
 ) {
-    // Paid; open; released; failed for good; begun later.
+    // Paid; open; released; failed for good; started later.
     let failed = Event::Failed {
         settlement: 7,
         step: 0,
@@ -214,7 +214,7 @@ pub async fn law5_a_withheld_release_can_not_be_taken_before_it_is_allowed(
     assert_eq!(withheld(&*journal).await, [1], "{name}");
     journal.commit(vec![released(3)]).await.unwrap();
     journal.commit(allow(vec![1])).await.unwrap();
-    // The same reason again shows no other copy; another one does.
+    // The same reason again shows no other copy; another reason does.
     journal.commit(vec![withhold]).await.unwrap();
     assert!(withheld(&*journal).await.is_empty(), "{name}");
     let another = Event::ReleasesWithheld {

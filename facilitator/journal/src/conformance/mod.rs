@@ -1,5 +1,5 @@
-//! What every back end of the journal must do, as cases that a back end's own tests run: [`conformance_tests!`]. Random
-//! histories are compared between the back ends of this crate.
+//! What every back end of the journal must do, as cases that a back end's own tests run: [`conformance_tests!`].
+//! Random histories compare the back ends of this crate.
 //!
 //! [`conformance_tests!`]: crate::conformance_tests
 

@@ -24,7 +24,7 @@ pub async fn t107_what_was_spent_is_counted_by_signer_and_tenants_each_place_onc
             .await
             .unwrap();
     }
-    // A replacement in a place that is counted already.
+    // A replacement in a slot that is counted already.
     journal.commit(vec![prepared(200, 1, 5)]).await.unwrap();
     let row = |tenants: &[&str], amount: u64| SpentRow {
         signer: "0xa".into(),

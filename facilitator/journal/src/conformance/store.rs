@@ -102,7 +102,7 @@ pub async fn due_jobs_of_one_network_come_in_the_order_of_their_times_page_by_pa
 ) {
     let mut events: Vec<Event> = (0..7).map(|n| job(&format!("j{n}"), 100 - n)).collect();
     events.push(job_on("eip155:8453", "elsewhere", 1));
-    // An id of another length sorts wrongly as text, and a network whose id goes on is another one.
+    // An id of another length sorts wrongly as text. A network whose id is longer is another network.
     events.extend([job("later", 1_000), job_on("eip155:845321", "x", 1)]);
     journal.commit(events).await.unwrap();
     let first = due_rows(&*journal, 99, None, 3).await;
@@ -155,7 +155,7 @@ pub async fn a_job_that_could_not_be_run_is_due_later_and_keeps_what_was_asked_f
         (5, 2, 40),
         "{name}"
     );
-    // Scheduled anew, it starts afresh; what is said of the one before means nothing to it.
+    // Scheduled again, the job starts afresh. What is recorded about the one before does not change it.
     journal.commit(vec![job("a", 6), put_off(90)]).await.unwrap();
     let rows = due_rows(&*journal, 6, None, 9).await;
     assert_eq!(rows.first().map(|row| row.faults), Some(0), "{name}");

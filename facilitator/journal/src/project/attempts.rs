@@ -75,7 +75,7 @@ pub(crate) fn step_freed(rows: &mut dyn Rows, settlement: u64, step: u32) -> Res
     })
 }
 
-/// Whatever changed the guard is in the payer's balance at this height: the reserve counts no longer in later reads.
+/// The payer's balance shows at this height whatever changed the guard: the reserve no longer counts in later reads.
 pub(crate) fn step_unexplained(
     rows: &mut dyn Rows,
     settlement: u64,
@@ -97,7 +97,7 @@ pub(crate) fn step_unexplained(
     })
 }
 
-/// A node has accepted the attempt. Nothing where the attempt is unknown.
+/// A node has accepted the attempt. Does nothing if the attempt is unknown.
 pub(crate) fn sent(rows: &mut dyn Rows, attempt: u64) -> Result<(), CommitError> {
     let key = id_key(attempt);
     if let Some(mut row) = get::<AttemptRow>(rows, Table::Attempts, &key)? {

@@ -1,7 +1,7 @@
 //! How events change rows, for every back end alike.
 //!
 //! An error leaves the commit undone: the back end rolls back what was put so far. What is refused here can't happen,
-//! whatever the engine believes.
+//! whatever state the engine assumes.
 
 mod attempts;
 mod outcomes;

@@ -11,7 +11,7 @@ use crate::{CommitError, Rows, Table};
 use crate::change::put;
 
 pub(crate) fn reserve_prefix(network: &str, reserve: &Reserve) -> String {
-    // A scheme's own texts must not run into each other.
+    // The scheme's own texts must not run into each other.
     let part = |text: &str| text.replace('%', "%25").replace('|', "%7C");
     format!("{network}|{}|{}|", part(&reserve.asset), part(&reserve.payer))
 }
@@ -23,7 +23,7 @@ pub(crate) fn drop_reserves(rows: &mut dyn Rows, settlement: u64) -> Result<(), 
     Ok(())
 }
 
-/// Keys of a settlement's reserves: their prefixes are noted in its `Unfinished` row.
+/// Keys of a settlement's reserves: its `Unfinished` row holds their prefixes.
 pub(crate) fn reserve_keys(rows: &mut dyn Rows, settlement: u64) -> Result<Vec<String>, CommitError> {
     let id = id_key(settlement);
     let prefixes: Vec<String> = get(rows, Table::Unfinished, &id)?.unwrap_or_default();
@@ -33,7 +33,7 @@ pub(crate) fn reserve_keys(rows: &mut dyn Rows, settlement: u64) -> Result<Vec<S
         .collect())
 }
 
-/// From which height on a read of the payer's balance has the settlement's transfer in it.
+/// From this height on, a read of the payer's balance includes the settlement's transfer.
 pub(crate) fn mark_reserves(
     rows: &mut dyn Rows,
     settlement: u64,

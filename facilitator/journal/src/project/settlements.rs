@@ -114,7 +114,7 @@ pub(crate) fn reorged(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result
     })
 }
 
-/// The settlement's conflict keys are free for others.
+/// Other settlements may take the settlement's conflict keys.
 pub(crate) fn keys_freed(rows: &mut dyn Rows, settlement: u64) -> Result<(), CommitError> {
     change(rows, settlement, |rows, row| {
         for key in &row.conflict_keys {
@@ -126,7 +126,7 @@ pub(crate) fn keys_freed(rows: &mut dyn Rows, settlement: u64) -> Result<(), Com
     })
 }
 
-/// Every step is final: the settlement is history.
+/// Every step is final: nothing more happens to the settlement.
 pub(crate) fn finished(rows: &mut dyn Rows, settlement: u64, at_ms: u64) -> Result<(), CommitError> {
     change(rows, settlement, |rows, row| {
         if row.outcome == Outcome::Open || !row.steps.iter().all(|step| step.is_final) {

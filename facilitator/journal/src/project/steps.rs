@@ -39,7 +39,7 @@ pub(super) fn failed(
 pub(super) fn skipped(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<(), CommitError> {
     change_step(rows, settlement, step, |row| {
         if row.state != StepState::Waiting {
-            return Err(stale("a step that was begun can't be skipped"));
+            return Err(stale("a step that was started can't be skipped"));
         }
         row.state = StepState::Skipped;
         row.is_final = true;

@@ -74,7 +74,7 @@ mod tests {
         let shut = folder.path().join("shut");
         fs::create_dir(&shut).unwrap();
         fs::set_permissions(&shut, fs::Permissions::from_mode(0o500)).unwrap();
-        // Whoever may do everything is not kept out.
+        // A user with all rights is not kept out.
         if fs::write(shut.join("x"), "").is_err() {
             let told = open("shut");
             assert!(told.contains("the right to read and write"), "{told}");

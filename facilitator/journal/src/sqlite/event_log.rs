@@ -1,7 +1,7 @@
 //! The append-only log of events, each with a checksum over itself and all before it.
 //!
-//! A changed, missing or swapped event breaks the chain from there on. The chain shows damage and clumsy hands; whoever
-//! can write the file and wants to deceive can compute a new one.
+//! A changed, missing or swapped event breaks the chain from there on. The chain detects damage and mistakes. It does
+//! not detect deceit: a writer of the file can compute a new chain.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sha2::{Digest as _, Sha256};
@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::super::{Event, JournalError};
 
 /// How many of the newest events are checked when the journal is opened: some seconds' work. Older ones were checked
-/// at earlier starts, and the chain hangs on the last of them.
+/// at earlier starts, and the chain continues from the last of them.
 const CHECKED_AT_OPEN: i64 = 1_000_000;
 
 /// The end of the chain.
@@ -30,7 +30,7 @@ impl Head {
         self.seq
     }
 
-    /// The head behind the next event.
+    /// The head after the next event.
     fn extend(self, body: &str) -> Option<Self> {
         let seq = self.seq.checked_add(1)?;
         let mut hash = Sha256::new();
@@ -102,7 +102,7 @@ fn verify_newest(connection: &Connection, newest: i64) -> Result<Head, JournalEr
         Ok(Ok(head)) => Ok(head),
         Ok(Err(seq)) => Err(JournalError(format!(
             "the event log is damaged at event {seq}: its checksum does not follow from the event before; restore the \
-             journal from a backup, or ask for help before you go on"
+             journal from a backup, or get help before you continue"
         ))),
         Err(error) => Err(JournalError(format!("the event log can't be read: {error}"))),
     }

@@ -1,8 +1,8 @@
-//! The journal's files: who may open them, in which mode, and which schema is inside.
+//! The journal's files: who may open them, in which mode, and which schema they have.
 //!
-//! Beside the database lie SQLite's `-wal` and `-shm`, our own `.lock`, and `journal.mark`. All belong together and are private: signed
-//! transactions in them can be sent by whoever reads them. While they are open they must stay where they are: an open
-//! file that has lost its name takes every write, and the next start finds nothing of it.
+//! Next to the database are SQLite's `-wal` and `-shm`, our own `.lock`, and `journal.mark`. All belong together and
+//! are private: any reader of the signed transactions in them can send these. While they are open they must stay where
+//! they are: an open file that has lost its name accepts every write, and the next start finds none of them.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
@@ -28,7 +28,7 @@ const MIGRATIONS: [&str; 3] = [
 pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 /// The database's name in the journal's directory.
 pub(super) const DATABASE: &str = "journal.sqlite";
-/// How long to wait for somebody else's look into the file (a backup, an operator's shell).
+/// How long to wait for another program that reads the file (a backup, an operator's shell).
 const BUSY: Duration = Duration::from_secs(5);
 /// Readable and writable for the owner alone.
 const PRIVATE: u32 = 0o600;
@@ -76,7 +76,7 @@ fn cannot(path: &Path, what: &str, error: &impl Advice) -> JournalError {
     ))
 }
 
-/// Keeps every other process away until the file is dropped, or this process ends in whatever way.
+/// Keeps every other process away until the file is dropped, or this process ends in any way.
 pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
     let lock = lock_file(path);
     let mut file = OpenOptions::new()
@@ -137,7 +137,7 @@ pub(super) fn prepare(path: &Path) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Which file it is, whatever it is called. Its number is not given to another file as long as it is open.
+/// Identifies a file, whatever its name. Its number is not given to another file as long as it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -153,14 +153,14 @@ impl From<&Metadata> for Identity {
     }
 }
 
-/// The files that are open, and where the next start looks for them.
+/// The files that are open, and the paths where the next start expects them.
 pub(super) struct InUse(Vec<(PathBuf, Identity)>);
 
 impl InUse {
-    /// To be called when the database has been opened and read, and before anything in it is relied on.
+    /// Must be called when the database has been opened and read, and before anything relies on its content.
     ///
-    /// The database's files are asked for by their names: opening them a second time would, on closing, take SQLite's
-    /// locks away.
+    /// The database's files are read by their names: opening them a second time would release SQLite's locks when the
+    /// file is closed.
     pub(super) fn note(path: &Path, lock: &File) -> Result<Self, JournalError> {
         let held = lock_file(path);
         let found = lock.metadata().map_err(|error| cannot(&held, "read", &error))?;
@@ -172,7 +172,7 @@ impl InUse {
         Ok(Self(files))
     }
 
-    /// Whether each still has its name; if not, which does not, and why.
+    /// Whether each file still has its name; the error says which one does not, and why.
     pub(super) fn check(&self) -> Result<(), String> {
         for (file, opened) in &self.0 {
             let why = match std::fs::metadata(file) {
@@ -228,15 +228,15 @@ pub(super) fn connect_read_only(path: &Path) -> Result<Connection, JournalError>
     connection
         .pragma_update(None, "query_only", true)
         .map_err(|error| cannot(path, "opened", &error))?;
-    // SQLite opens the write-ahead log with the first read, by its name: done now, it is the writer's for certain, and
-    // not what somebody puts there later.
+    // SQLite opens the write-ahead log by its name with the first read. Done now, it is certainly the writer's log,
+    // and not a file that another program puts there later.
     connection
         .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
         .map_err(|error| cannot(path, "read", &error))?;
     Ok(connection)
 }
 
-/// Which schema is inside.
+/// The schema version of the database.
 pub(super) fn schema(connection: &Connection, path: &Path) -> Result<i64, JournalError> {
     connection
         .pragma_query_value(None, "user_version", |row| row.get(0))

@@ -1,17 +1,17 @@
-//! The mark: a small file beside the database that says how far its event log had come, and in which file.
+//! The mark: a small file next to the database. It says how far the database's event log had come, and in which file.
 //!
-//! A database that is behind its mark was restored from an older copy, or has lost its write-ahead log. So was one that
-//! lies in another file than the one that was written to last, unless that process ended cleanly: it is a copy that was
-//! made while the process ran. And so was one whose mark was put there later than the time that it names, which the file's
-//! change time tells and no copying tool can set. In all these cases callers may have been told `success` of payments that
-//! are unreleased here.
+//! A database counts as old in three cases. Its event log is shorter than the mark says: an older copy was restored,
+//! or the write-ahead log was lost. It is in another file than the one that was written last, and that process did
+//! not end cleanly: the copy was made while the process ran. Or its mark was put there later than the time that
+//! the mark names: the file's change time shows this, and no copying tool can set it. In all these cases callers may
+//! have got `success` for payments that are unreleased here.
 //!
-//! The mark is written after each group of commits, and not synced: it is a lower bound, and after a power cut its content
-//! may be some time older than its change time. Without a mark (a new journal, or one of an earlier version) nothing is
-//! known, and nothing is said.
+//! The mark is written after each group of commits, and not synced. It is a lower bound, and after a power cut its
+//! content may be some time older than its change time. Without a mark (a new journal, or one of an earlier version)
+//! nothing is known, and nothing is reported.
 //!
-//! Not noticed: a copy that was made after a clean stop and restored together with its mark, and a machine's whole disk that
-//! is set back. The nonces on chain show most of those.
+//! Not detected: a copy that was made after a clean stop and restored together with its mark, and a machine whose
+//! whole disk is set back. The nonces on chain show most of those.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -24,10 +24,10 @@ use sha2::{Digest as _, Sha256};
 use super::super::JournalError;
 use super::files::mark as path_of;
 
-/// What the line begins with; the number is the format's version.
+/// The line begins with this; the number is the format's version.
 const MAGIC: &str = "switchyard-mark 2";
-/// What the file's change time may be later than the time in its line: while the machine stays up the two are written
-/// together, and over a power cut the kernel may have kept the first one only.
+/// How much later than the time in its line the file's change time may be. While the machine stays up the two are
+/// written together. Over a power cut the kernel may have kept only the change time.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 const SYNCED_WITHIN: Duration = Duration::from_secs(120);
 
@@ -37,11 +37,11 @@ pub(super) struct Mark {
     file: File,
     database: u64,
     boot: u64,
-    /// It was said that the mark can't be written.
+    /// It was logged that the mark can't be written.
     failed: bool,
 }
 
-/// What a mark says.
+/// The content of a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Content {
     /// Number of the last event that was durable for certain.
@@ -50,19 +50,19 @@ pub(super) struct Content {
     database: u64,
     /// When it was written, Unix time.
     at_ms: u64,
-    /// The start of the machine that it was written under; 0 where that is not known.
+    /// The boot of the machine under which it was written; 0 if that is not known.
     boot: u64,
     /// The process that wrote it ended cleanly.
     clean: bool,
 }
 
-/// The files as they are found at a start.
+/// The files as found at a start.
 #[derive(Debug, Clone, Copy)]
 struct Found {
     /// Number of the database's last event.
     seq: i64,
     database: u64,
-    /// When the mark's file was changed last, Unix time.
+    /// When the mark's file was last changed, Unix time.
     changed_ms: u64,
     boot: u64,
 }
@@ -77,7 +77,7 @@ impl Content {
             clean,
         } = self;
         let state = if clean { "clean" } else { "open " };
-        // Always as long as before, so that it can be written over.
+        // Always the same length, so that it can be overwritten.
         let text = format!("{MAGIC} {seq:020} {database:020} {at_ms:020} {boot:016x} {state}");
         format!("{text} {}\n", checksum(&text))
     }
@@ -107,7 +107,7 @@ impl Content {
     }
 }
 
-/// Which start of the machine this is; 0 where the system does not tell.
+/// Identifies this boot of the machine; 0 if the system does not show it.
 fn this_boot() -> u64 {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
@@ -123,7 +123,7 @@ fn now_ms() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// When the file was written or replaced last, or its owner or rights were changed: Unix time.
+/// When the file was last written or replaced, or its owner or rights were changed: Unix time.
 fn changed_ms(file: &std::fs::Metadata) -> u64 {
     let ms = i128::from(file.ctime()) * 1_000 + i128::from(file.ctime_nsec()) / 1_000_000;
     u64::try_from(ms.max(0)).unwrap_or(u64::MAX)
@@ -135,8 +135,8 @@ fn checksum(text: &str) -> String {
 }
 
 impl Mark {
-    /// Opens the mark of the database at `path`, or creates it; and says what is wrong with a database whose event log ends
-    /// at `seq`. The mark is not changed yet.
+    /// Opens the mark of the database at `path`, or creates it. Also returns what is wrong with a database whose event
+    /// log ends at `seq`. The mark is not changed yet.
     pub(super) fn open(path: &Path, seq: i64) -> Result<(Self, Option<String>), JournalError> {
         let failed = |path: &Path, error: &io::Error| {
             JournalError(format!(
@@ -161,7 +161,7 @@ impl Mark {
             .mode(0o600)
             .open(&path)
             .map_err(|error| failed(&path, &error))?;
-        // Only where they differ: it would change the time of the change, and this process may end before it writes.
+        // Only if they differ: it would set the change time, and this process may end before it writes.
         let is_private = |meta: &std::fs::Metadata| meta.permissions().mode() & 0o777 == 0o600;
         if !before.as_ref().is_some_and(|(_, meta)| is_private(meta)) {
             file.set_permissions(std::fs::Permissions::from_mode(0o600))
@@ -177,7 +177,7 @@ impl Mark {
         let content = before.and_then(|(bytes, _)| {
             let content = std::str::from_utf8(&bytes).ok().and_then(Content::decode);
             if content.is_none() {
-                // A power cut can leave half a line behind.
+                // A power cut can leave half a line.
                 tracing::warn!(
                     "journal: {} is damaged and is written anew; whether the journal is an old copy is not \
                      known this time",
@@ -196,7 +196,7 @@ impl Mark {
         Ok((mark, content.and_then(|content| older(content, found))))
     }
 
-    /// Notes that everything up to this event is durable. A mark that can't be written is no reason to stop.
+    /// Writes that everything up to this event is durable. A mark that can't be written does not stop the journal.
     pub(super) fn write(&mut self, seq: i64, clean: bool) {
         let content = Content {
             seq,
@@ -207,7 +207,7 @@ impl Mark {
         };
         let line = content.encode();
         let written = self.file.write_all_at(line.as_bytes(), 0);
-        // Rests of a longer or damaged one.
+        // Removes the rest of a longer or damaged line.
         let written = written.and_then(|()| {
             let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
             if self.file.metadata()?.len() == length {
@@ -330,7 +330,7 @@ mod tests {
         let moved = Found { database: 8, ..FOUND };
         assert!(older(WRITTEN, moved).unwrap().contains("another file"));
         for (mark, found) in [
-            // The mark may lag behind, and after a clean stop the files may be moved.
+            // The mark may lag, and after a clean stop the files may be moved.
             (WRITTEN, FOUND),
             (WRITTEN, Found { seq: 12, ..FOUND }),
             (clean, moved),
@@ -347,7 +347,7 @@ mod tests {
         };
         let put_back = older(WRITTEN, after(5_000)).unwrap();
         assert!(put_back.contains("5 s before"), "{put_back}");
-        // A clock that was set back says nothing, nor does a copy after a clean stop.
+        // A clock that was set back shows nothing, and neither does a copy after a clean stop.
         let before = Found {
             changed_ms: 0,
             ..FOUND

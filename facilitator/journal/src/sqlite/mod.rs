@@ -1,16 +1,16 @@
 //! The journal on one machine: SQLite in WAL mode with `synchronous=FULL`.
 //!
-//! One thread writes. It takes what has queued up while the last sync ran and makes it one transaction, a savepoint per
-//! commit, so that a refused commit rolls back alone and all others share one sync. Reads run beside it on connections
-//! of their own. A lock file keeps a second process away for as long as this one lives.
+//! One thread writes. It takes all commits that queued during the last sync and makes them one transaction, with a
+//! savepoint per commit, so that a refused commit rolls back alone and all others share one sync. Reads run in
+//! parallel on connections of their own. A lock file keeps a second process away for as long as this one lives.
 //!
-//! A full disk refuses commits and nothing else. So do files that were moved, deleted or replaced while they are in
-//! use, until the next start: a commit into them would be durable nowhere that anybody looks. Any other failure to make
-//! a commit durable ends the process, because nobody could say any more what is in the journal.
+//! A full disk refuses commits and nothing else. Files that were moved, deleted or replaced while they are in use do
+//! the same until the next start: a commit into them would be durable only where no start finds it. Any other failure
+//! to make a commit durable ends the process, because the content of the journal would be unknown.
 //!
 //! Not guaranteed: safety on network file systems (locks and syncs lie there), against a disk that acknowledges a sync
-//! without doing it, and against a program that writes into the files. A commit whose caller is gone may still be
-//! carried out.
+//! without doing it, and against a program that writes into the files. A commit may still be carried out after its
+//! caller has left.
 
 mod advice;
 mod event_log;
@@ -43,11 +43,11 @@ use reader::Read;
 use tables::Tables;
 use writer::{Message, Writer};
 
-/// Threads that read: one slow scan must not hold up the look-up of a claim.
+/// Threads that read: one slow scan must not delay the query for a claim.
 const READERS: usize = 2;
-/// Commits that may be queued; what comes beyond waits in its caller.
+/// Commits that may be queued; the caller of any further commit waits.
 const MAX_QUEUED: usize = 4_096;
-/// Marks that may be queued; what comes beyond is lost, as marks may be.
+/// Marks that may be queued; any further mark is lost, as marks may be.
 const MAX_NOTES: usize = 16_384;
 
 /// The journal in a file.
@@ -55,7 +55,7 @@ pub struct SqliteJournal {
     next_id: AtomicU64,
     places: Arc<Semaphore>,
     notes_queued: Arc<AtomicUsize>,
-    // Ended when the journal is dropped: readers, then the writer, and the lock last of all.
+    // Ended when the journal is dropped: the readers first, then the writer, and the lock last.
     writes: Option<mpsc::Sender<Message>>,
     reads: Option<mpsc::Sender<Read>>,
     /// The writer, then the readers.
@@ -70,8 +70,8 @@ impl fmt::Debug for SqliteJournal {
 }
 
 impl SqliteJournal {
-    /// Opens or creates the journal in this directory, brings its schema up to date and checks its event log. The error
-    /// is a sentence for the operator.
+    /// Opens or creates the journal in this directory, brings its schema up to date and checks its event log. The
+    /// error is a text for the operator.
     pub fn open(directory: &Path) -> Result<Self, JournalError> {
         let path = &files::database(directory)?;
         let lock = files::lock(path)?;
@@ -88,7 +88,7 @@ impl SqliteJournal {
         let next_id = first_free_id(&connection)?;
         let (mut mark, older) = Mark::open(path, head.seq())?;
         if let Some(why) = older {
-            // Before the mark is written anew: a crash in between must not make an old copy look current.
+            // Before the mark is written again: a crash in between must not make an old copy appear current.
             head = old_copy(path, &connection, head, next_id, &why)?;
         }
         mark.write(head.seq(), false);
@@ -128,9 +128,9 @@ impl SqliteJournal {
 
 impl Drop for SqliteJournal {
     fn drop(&mut self) {
-        // Readers first: the last connection to close saves the write-ahead log into the database, and of two that close at
-        // once neither is the last. A reader that panicked has already failed its query, and a writer that did has ended the
-        // process.
+        // Readers first: the last connection to close saves the write-ahead log into the database, and of two that
+        // close at once neither is the last. A reader that panicked has already failed its query, and a writer that
+        // panicked has ended the process.
         self.reads = None;
         for reader in self.threads.drain(1.min(self.threads.len())..) {
             let _ = reader.join();
@@ -149,7 +149,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
         .map_err(|error| JournalError(format!("no thread for the journal: {error}")))
 }
 
-/// Withholds what is unreleased in a journal that is older than what callers were told, and says so.
+/// Withholds what is unreleased in a journal that is older than the answers that callers got, and logs it.
 fn old_copy(
     path: &Path,
     connection: &Connection,
@@ -178,23 +178,23 @@ fn old_copy(
     let head = event_log::append(&transaction, head, &event).map_err(|error| failed(&error))?;
     transaction.commit().map_err(|error| failed(&error))?;
     tracing::error!(
-        "journal_is_old: {} is older than what this facilitator has told its callers: {why}. Payments that are unreleased \
+        "journal_is_old: {} is older than the answers that callers got: {why}. Payments that are unreleased \
          in it are answered `duplicate_settlement` with the hash, and not `success`, until you allow it: `switchyard \
-         releases` lists them. Payments that were begun after the copy was made are not in the journal: look for them \
+         releases` lists them. Payments that were started after the copy was made are not in the journal: search for them \
          in the signers' transactions",
         path.display()
     );
     Ok(head)
 }
 
-/// Settlements whose release is withheld in the journal in this directory, which is only read. None where there is no
+/// Settlements whose release is withheld in this directory's journal, which is only read. Empty if there is no
 /// journal. An earlier version has withheld nothing.
 pub fn withheld(directory: &Path) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
     Ok(read(directory, super::withheld::all)?.unwrap_or_default())
 }
 
-/// The result of a query over a directory's journal, which is only read; a process may be using it. `None`: there is no
-/// journal, or one of an earlier version, which the next start brings up to date.
+/// The result of a query over a directory's journal, which is only read; a process may be using it. `None`: there is
+/// no journal, or one of an earlier version, which the next start brings up to date.
 pub fn read<T>(
     directory: &Path,
     query: impl FnOnce(&mut dyn Rows) -> Result<T, JournalError>,
@@ -210,13 +210,13 @@ pub fn read<T>(
     query(&mut Tables::new(&connection)).map(Some)
 }
 
-/// The file that the process which uses a directory's journal holds locked.
+/// The file that is locked by the process that uses a directory's journal.
 #[must_use]
 pub fn lock_file(directory: &Path) -> std::path::PathBuf {
     files::lock_file(&directory.join(files::DATABASE))
 }
 
-/// Behind the highest id of any settlement or attempt.
+/// One past the highest id of any settlement or attempt.
 fn first_free_id(connection: &Connection) -> Result<u64, JournalError> {
     let mut tables = Tables::new(connection);
     let mut next = 1;
@@ -242,7 +242,7 @@ impl Journal for SqliteJournal {
     }
 
     async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {
-        // The place travels with the commit: callers that go away do not make the queue longer.
+        // The permit travels with the commit: callers that leave do not make the queue longer.
         let place = Arc::clone(&self.places)
             .acquire_owned()
             .await
@@ -264,7 +264,7 @@ impl Journal for SqliteJournal {
             return;
         }
         if let Some(writes) = &self.writes {
-            // Without a writer there is nothing left to mark.
+            // Without a writer a mark can't be written.
             let _ = writes.send(Message::Note(event));
         }
     }
@@ -277,7 +277,7 @@ impl Journal for SqliteJournal {
     }
 }
 
-/// Locks what cannot be left half-changed by a panic.
+/// Locks data that a panic can't leave half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

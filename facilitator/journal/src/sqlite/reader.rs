@@ -17,13 +17,13 @@ pub(super) struct Read {
 /// Runs reads until the journal is dropped.
 pub(super) fn run(connection: &Connection, reads: &Mutex<mpsc::Receiver<Read>>) {
     loop {
-        // Held while waiting: the other readers wait for the lock instead.
+        // The lock is held while waiting: the other readers wait for it instead.
         let next = super::lock(reads).recv();
         let Ok(Read { task, done }) = next else { return };
         if done.is_closed() {
             continue;
         }
-        // A caller that is gone needs no answer.
+        // A caller that has left needs no answer.
         drop(done.send(run_one(connection, task)));
     }
 }

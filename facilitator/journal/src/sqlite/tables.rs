@@ -20,7 +20,7 @@ impl<'c> Tables<'c> {
         }
     }
 
-    /// Whether any statement failed for want of space.
+    /// Whether any statement failed because the disk was full.
     pub(super) fn disk_full(&self) -> bool {
         self.disk_full.get()
     }
@@ -70,13 +70,13 @@ impl Rows for Tables<'_> {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, String)>, JournalError> {
-        // Keys compare as bytes, as Rust's strings do; behind the last key with the prefix the loop ends, and with it
-        // the statement. `after` below the prefix changes nothing.
+        // Keys compare as bytes, as Rust's strings do. After the last key with the prefix the loop ends, and with it
+        // the statement. An `after` below the prefix changes nothing.
         let sql = format!(
             "SELECT key, value FROM {} WHERE key >= ?1 AND (?2 IS NULL OR key > ?2) ORDER BY key",
             table.name()
         );
-        // One bound where one will do: SQLite starts at it, instead of filtering from the prefix on.
+        // One bound where one is enough: SQLite starts at it, instead of filtering from the prefix on.
         let from = after.filter(|after| *after > prefix).unwrap_or(prefix);
         let read = || {
             let mut statement = self.connection.prepare_cached(&sql)?;

@@ -29,7 +29,7 @@ fn error(directory: &Path) -> String {
         .unwrap_or_default()
 }
 
-/// A crash's leftovers: the database and so much of its write-ahead log.
+/// What a crash leaves: the database and this much of its write-ahead log.
 fn crashed(from: &Path, wal: &[u8]) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(from.join(DATABASE), copy.path().join(DATABASE)).unwrap();
@@ -217,7 +217,7 @@ async fn marks_ride_with_the_next_commit_in_order() {
 async fn law3_a_crash_at_any_byte_keeps_every_acknowledged_commit_whole() {
     let folder = tempfile::tempdir().unwrap();
     let journal = SqliteJournal::open(folder.path()).unwrap();
-    // How long the write-ahead log was when each commit had been acknowledged.
+    // The length of the write-ahead log when each commit had been acknowledged.
     let mut acknowledged = vec![wal_of(folder.path()).len()];
     for n in 1..=12_u64 {
         let (settlement, attempt) = (2 * n, 2 * n + 1);
@@ -232,9 +232,9 @@ async fn law3_a_crash_at_any_byte_keeps_every_acknowledged_commit_whole() {
     let wal = wal_of(folder.path());
     assert!(
         acknowledged.is_sorted_by(|a, b| a < b),
-        "nothing was folded back meanwhile: {acknowledged:?}"
+        "nothing was checkpointed meanwhile: {acknowledged:?}"
     );
-    // Every boundary and its neighbours, and a step that lands anywhere inside frames.
+    // Every boundary and its neighbours, and a step that reaches any position inside frames.
     let cuts = acknowledged
         .iter()
         .flat_map(|length| [length - 1, *length, length + 1]);
@@ -340,7 +340,7 @@ async fn a_full_disk_refuses_commits_and_loses_nothing() {
     }
     kept.sort();
     assert!(full > 0);
-    assert_eq!(keys(&journal).await, kept, "reads go on");
+    assert_eq!(keys(&journal).await, kept, "reads continue");
     let again = journal
         .commit(vec![stored("zzz", json!("v".repeat(400_000)))])
         .await;
@@ -364,7 +364,7 @@ async fn used() -> (tempfile::TempDir, PathBuf, SqliteJournal) {
     (folder, directory, journal)
 }
 
-/// Takes nothing more, and still answers.
+/// Accepts nothing more, and still answers.
 async fn refuses(journal: &SqliteJournal, what: &str) {
     for _ in 0..2 {
         let refused = journal
@@ -376,7 +376,7 @@ async fn refuses(journal: &SqliteJournal, what: &str) {
         );
         journal.note(stored("marked", json!(1)));
     }
-    assert_eq!(keys(journal).await, ["before"], "{what}: reads go on");
+    assert_eq!(keys(journal).await, ["before"], "{what}: reads continue");
     assert!(settlement(journal, 1).await.is_none(), "{what}");
 }
 
@@ -432,7 +432,7 @@ async fn what_was_moved_and_put_back_is_used_again_after_a_restart_and_not_befor
     for name in FILES.into_iter().chain([""]) {
         let (folder, directory, journal) = used().await;
         let (place, away) = (directory.join(name), folder.path().join("away"));
-        // Without the separator that joining nothing leaves.
+        // Without the separator that joining an empty path leaves.
         let place: PathBuf = place.components().collect();
         std::fs::rename(&place, &away).unwrap();
         refuses(&journal, name).await;
@@ -587,7 +587,7 @@ async fn grounds_of_a_journal_from_before_their_type_are_read() {
     );
 }
 
-/// Copies a journal's files as they are, whoever writes in them.
+/// Copies a journal's files as they are, even while a process writes them.
 fn copy(from: &Path, to: &Path, names: &[&str]) {
     std::fs::create_dir_all(to).unwrap();
     for name in names {
@@ -620,7 +620,7 @@ const COPIED: [&str; 4] = [
     "journal.mark",
 ];
 
-/// What the next start finds when the process was killed: the same files, and a mark that says that it ran.
+/// What the next start finds after the process was killed: the same files, and a mark that says that it was running.
 fn killed(directory: &Path) {
     let path = directory.join(DATABASE);
     let connection = files::connect_read_only(&path).unwrap();
@@ -650,7 +650,7 @@ async fn law5_a_restored_copy_of_a_running_journal_withholds_what_is_unreleased_
         assert!(journal.commit(vec![released(1)]).await.is_err(), "{what}");
         assert_eq!(withheld(&place).unwrap().len(), 1, "{what}: for a command");
         drop(journal);
-        // Noticed once: the next start has a mark of its own.
+        // Detected once: the next start has a mark of its own.
         let journal = SqliteJournal::open(&place).unwrap();
         assert_eq!(withheld_in(&journal).await, [1], "{what}");
         let allow = Event::ReleasesAllowed { settlements: vec![1] };

@@ -16,15 +16,15 @@ use super::files::InUse;
 use super::mark::Mark;
 use super::tables::Tables;
 
-/// Most commits in one transaction: bounds how long the first of them waits for the last.
+/// Most commits in one transaction: limits how long the first of them waits for the last.
 const MAX_GROUP: usize = 256;
-/// How long marks may wait for a commit to ride with.
+/// How long marks may wait for a commit to share its sync.
 const NOTES_WAIT: Duration = Duration::from_millis(500);
-/// Beyond this size the write-ahead log is folded back even if readers have to wait; usually SQLite does it much
-/// earlier, but it can't start the log anew while a reader looks at it.
+/// Beyond this size the write-ahead log is checkpointed even if readers have to wait. Usually SQLite does it much
+/// earlier, but it can't restart the log while a reader uses it.
 const MAX_WAL_BYTES: u64 = 64 << 20;
 
-/// What the writer is told.
+/// Commands to the writer.
 pub(super) enum Message {
     Commit {
         events: Vec<Event>,
@@ -36,7 +36,7 @@ pub(super) enum Message {
 
 type Reply = oneshot::Sender<Result<(), CommitError>>;
 
-/// A savepoint's worth: a commit, or a mark that nobody waits for.
+/// The content of one savepoint: a commit, or a mark that no caller waits for.
 struct Entry {
     events: Vec<Event>,
     reply: Option<(Reply, OwnedSemaphorePermit)>,
@@ -74,7 +74,7 @@ enum Refusal {
 pub(super) enum Fate {
     /// It can be undone, and is reported.
     Undo(CommitError),
-    /// Whether it is on disk, nobody knows.
+    /// It is not known whether it is on disk.
     Unknown,
 }
 
@@ -93,16 +93,16 @@ pub(super) struct Writer {
     head: Head,
     files: InUse,
     mark: Mark,
-    /// The files were once found not to be where they were opened. What happened to them meanwhile nobody knows, so
-    /// only a restart, which reads them anew, ends it.
+    /// The files were once found not to be where they were opened. It is not known what happened to them meanwhile, so
+    /// only a restart, which reads them again, ends this.
     displaced: bool,
     wal: PathBuf,
-    /// Length of the write-ahead log at which it is folded back.
+    /// Length of the write-ahead log at which it is checkpointed.
     fold_at: u64,
     notes_queued: Arc<AtomicUsize>,
 }
 
-/// Ends the process if the writer panics: a journal that takes nothing any more must not look alive.
+/// Ends the process if the writer panics: a journal that accepts nothing any more must not seem alive.
 struct EndOnPanic;
 
 impl Drop for EndOnPanic {
@@ -116,7 +116,7 @@ impl Drop for EndOnPanic {
 /// Ends the process without any clean-up: what is on disk is the truth, and a restart reads it.
 fn end(why: &str) -> ! {
     tracing::error!("journal: {why}; ending the process, a restart continues from the disk");
-    // The log may be filtered; where nobody reads standard error, there is nobody to tell.
+    // The log may be filtered. If standard error is closed, the message is lost.
     let _ = writeln!(
         std::io::stderr(),
         "journal: {why}; ending the process, a restart continues from the disk"
@@ -145,7 +145,7 @@ impl Writer {
         }
     }
 
-    /// Writes until the journal is dropped, and then what is left.
+    /// Writes until the journal is dropped, and then what is left in the queue.
     #[allow(
         clippy::disallowed_methods,
         reason = "a thread of its own, whose time is the disk's and not tokio's"
@@ -166,7 +166,7 @@ impl Writer {
                 let room = MAX_GROUP.saturating_sub(group.len());
                 group.extend(messages.try_iter().take(room).map(Entry::from));
             }
-            // Marks alone are worth no sync until they have waited or become many.
+            // Marks alone justify no sync until they have waited or become many.
             due |= group.len() >= MAX_GROUP || group.iter().any(|entry| entry.reply.is_some());
             if due {
                 write_by = None;
@@ -193,7 +193,7 @@ impl Writer {
         });
         for (entry, result) in group.into_iter().zip(results) {
             match entry.reply {
-                // Whoever asked may be gone; what is done is done.
+                // The caller may have left; the commit is done in any case.
                 Some((reply, _place)) => drop(reply.send(result)),
                 None => {
                     self.notes_queued.fetch_sub(1, Ordering::AcqRel);
@@ -203,9 +203,9 @@ impl Writer {
         self.fold();
     }
 
-    /// All entries in one transaction: a result each once it is durable, or why nothing of it is.
+    /// All entries in one transaction: one result each once it is durable, or why nothing of it is.
     fn transact(&mut self, group: &[Entry]) -> Result<Vec<Result<(), CommitError>>, CommitError> {
-        // Before anything is written for nothing, and once more at the last moment: another program may have held the
+        // Checked before anything is written in vain, and again at the last moment: another program may have held the
         // database for seconds.
         self.in_place()?;
         self.connection
@@ -246,7 +246,7 @@ impl Writer {
             self.displaced = true;
             tracing::error!(
                 "journal: {what}. The journal's files must not be moved, deleted or replaced while they are in use. From \
-                 now on nothing is recorded, no payment is begun (503), and what is under way is only watched. Put the \
+                 now on nothing is recorded, no payment is started (503), and in-flight payments are only watched. Put the \
                  files back (what was deleted is still open: on Linux, copy it from /proc/{}/fd before this process \
                  ends), then stop the process and start it again; without them it will not know its payments",
                 std::process::id()
@@ -257,7 +257,7 @@ impl Writer {
         ))
     }
 
-    /// One entry inside its savepoint; the head behind it.
+    /// Applies one entry inside its savepoint; returns the head after it.
     fn apply(&self, entry: &Entry, mut head: Head) -> Result<Head, Refusal> {
         let all = |error: rusqlite::Error| Refusal::All(reported(&error));
         self.connection.execute_batch("SAVEPOINT entry").map_err(all)?;
@@ -287,7 +287,7 @@ impl Writer {
         }
     }
 
-    /// Leaves no transaction behind.
+    /// Ends an open transaction.
     fn undo(&self) {
         if self.connection.is_autocommit() {
             return;
@@ -297,7 +297,7 @@ impl Writer {
         }
     }
 
-    /// Folds a write-ahead log back that has grown because readers never all looked away.
+    /// Checkpoints a write-ahead log that has grown because some reader was always using it.
     fn fold(&mut self) {
         if self.displaced {
             return;
@@ -311,11 +311,13 @@ impl Writer {
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
         self.fold_at = match checkpoint {
             Ok(false) => MAX_WAL_BYTES,
-            // Somebody reads for long (a backup): not again before it has grown as much once more.
+            // A reader uses it for long (a backup): tried again after it has grown by as much again.
             Ok(true) => length.saturating_add(MAX_WAL_BYTES),
             Err(error) => match fate(&error) {
                 Fate::Undo(_) => length.saturating_add(MAX_WAL_BYTES),
-                Fate::Unknown => end(&format!("the write-ahead log could not be folded back ({error})")),
+                Fate::Unknown => end(&format!(
+                    "the write-ahead log could not be checkpointed ({error})"
+                )),
             },
         };
     }

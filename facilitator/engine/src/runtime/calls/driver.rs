@@ -17,7 +17,7 @@ impl Ops {
 
     /// The check as one node answers it: `node` counts the network's nodes as configured, from 0.
     pub async fn check_through(&self, network: &Network, node: usize) -> Result<Readiness, Fault> {
-        // What a node serves is shown quickly or not at all; what all of them can do, the network's own check finds out.
+        // A node shows what it serves quickly or not at all. The network's own check finds out what all nodes can do.
         self.check_as(network, false, Rights::through(node)).await
     }
 
@@ -152,7 +152,7 @@ impl Ops {
         self.observe_as(network, watches, Rights::default()).await
     }
 
-    /// What one node shows, whatever the others would: `node` counts the network's nodes as configured, from 0.
+    /// What one node shows, regardless of the others: `node` counts the network's nodes as configured, from 0.
     pub async fn observe_through(
         &self,
         network: &Network,

@@ -44,7 +44,7 @@ impl Default for Budgets {
     }
 }
 
-/// The way into plugins.
+/// Calls into plugins.
 #[derive(Clone)]
 pub struct Ops {
     calls: Arc<CallTable>,
@@ -89,14 +89,14 @@ impl Ops {
         }
     }
 
-    /// With the nodes that the plugins' reads go to, so that operators can be told which of them fails, and how.
+    /// Adds the nodes that the plugins' reads go to, so that operators see which of them fails, and how.
     #[must_use]
     pub fn with_nodes(mut self, nodes: Arc<dyn NodePools>) -> Self {
         self.nodes = Some(nodes);
         self
     }
 
-    /// How the network's nodes do, as configured; empty where that isn't known.
+    /// The state of the network's nodes, as configured; empty if it isn't known.
     pub(crate) fn nodes(&self, network: &Network) -> Vec<NodeState> {
         self.nodes
             .as_ref()
@@ -271,7 +271,7 @@ impl Ops {
                 network.suspect.notify_one();
             }
             match operation {
-                // Asked over and over while a node is down: the network's readiness says so once.
+                // Called again and again while a node is down: the network's readiness reports it once.
                 Operation::Observe | Operation::Check | Operation::SchemeCheck => {
                     tracing::debug!(operation = operation.name(), %fault, "plugin call failed");
                 }
