@@ -1,4 +1,4 @@
-//! Counters that somebody watches are there from the start: a rate over a series that appears with its first event
+//! Counters that an alarm may watch exist from the start: a rate over a series that appears with its first event
 //! misses that event.
 
 use crate::registry::Registry;
@@ -6,7 +6,7 @@ use sdk_plugin::ops::service;
 
 use telemetry::metrics::Metrics;
 
-/// Writes a zero for every series that an alarm may be put on.
+/// Writes a zero for every series that an alarm may watch.
 pub(crate) fn begin_at_zero(metrics: &Metrics, registry: &Registry) {
     metrics.add("switchyard_metrics_dropped_total", &[], 0);
     for network in registry.networks() {

@@ -1,4 +1,4 @@
-//! Where the last process ended, this one goes on: observe first, build nothing new until a lane is reconciled.
+//! Continues where the last process ended: observe first, build nothing new until a lane is reconciled.
 
 use crate::decide::budget::{Spender, day_began_ms};
 use crate::endings::revive::unexplained_steps;
@@ -15,10 +15,11 @@ use sdk_plugin::scheme::Plan;
 
 use journal::{JournalError, Outcome, SettlementRow, open_slots};
 
-/// How long the start waits for a network's first check and look; one that is down is resumed in the background.
+/// How long the start waits for a network's first check and poll. A network that is down is resumed in the
+/// background.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 
-/// Why what is recorded can't be gone on with.
+/// Why the recorded state can't be resumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResumeError {
     Journal(JournalError),
@@ -44,8 +45,12 @@ impl From<JournalError> for ResumeError {
 }
 
 impl Engine {
-    /// Brings back every unfinished settlement and open slot, and starts all networks; to be called once. Returns when
-    /// open settlements are being looked after; a chain that is down does not keep it from returning.
+    /// Restores every unfinished settlement and open slot, and starts all networks. Must be called once. Returns
+    /// when open settlements are being observed; a chain that is down does not keep it from returning.
+    ///
+    /// # Errors
+    ///
+    /// The journal can't be read, or a signer that open payments need is not configured.
     pub async fn resume(self: &Arc<Self>) -> Result<(), ResumeError> {
         let mut settlements = BTreeMap::new();
         for (row, plan) in self.runtime.journal.unfinished().await? {
@@ -88,7 +93,7 @@ impl Engine {
             if tokio::time::timeout(FIRST_LOOK, first).await.is_err() {
                 tracing::warn!(
                     network = run.network.id(),
-                    "no answer yet; its settlements are resumed when it answers"
+                    "the network does not answer yet; its settlements are resumed when it answers"
                 );
             }
         }))
@@ -99,7 +104,7 @@ impl Engine {
             }
         }
         for run in &runs {
-            // Lanes of signers that only the journal names any more still have transactions to look after.
+            // Signers that only the journal still names may have transactions to observe.
             for slot in run.slots() {
                 if run.lane(&slot.lane.signer).is_none() {
                     self.lanes.start_lane(run, slot.lane.clone());
@@ -118,15 +123,15 @@ impl Engine {
         if !settlements.is_empty() {
             tracing::info!(
                 undecided = self.runtime.claims.undecided(),
-                "{} settlements are not finished and were taken up from the journal",
+                "{} settlements are not finished and were resumed from the journal",
                 settlements.len()
             );
         }
         Ok(())
     }
 
-    /// Starts what keeps running for a network: the judgement of its nodes, the observer, and the checks of the network
-    /// and of its schemes. Each starts again when it panics.
+    /// Starts the tasks that keep running for a network: the judgement of its nodes, the observer, and the checks
+    /// of the network and of its schemes. Each restarts after a panic.
     fn start_network(&self, run: &Arc<NetworkRun>) {
         let id = run.network.id();
         let (checks, this) = (Arc::clone(&self.checks), Arc::clone(run));
@@ -178,7 +183,7 @@ impl Engine {
             Ok(plan) => Some(Arc::new(plan)),
             Err(error) => {
                 tracing::error!(settlement = settlement.id, %error,
-                    "a stored plan can't be read: it stays pending until a version that reads it is loaded");
+                    "a stored plan can't be read: its settlement stays pending until a version that reads it is used");
                 None
             }
         });

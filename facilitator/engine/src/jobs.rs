@@ -1,8 +1,8 @@
-//! Jobs that schemes asked for: when one is due, its requests go the way of any `/settle`.
+//! Jobs that schemes have requested: when one is due, its requests are settled like any `/settle`.
 //!
-//! Each network has a runner of its own that keeps a few jobs going at once, so that a slow one holds up neither the
-//! others nor another network. A job is taken off only after its requests were answered, so that a crash repeats it;
-//! claims make that harmless. What could not be run is put off, longer each time.
+//! Each network has its own runner, which runs a few jobs at once, so that a slow job delays neither the others nor
+//! another network. A job is removed only after its requests were answered, so that a crash repeats it; claims make
+//! that harmless. A job that could not run is postponed, longer each time.
 
 use crate::decide::faults::passes_by_itself;
 use crate::registry::Kind;
@@ -19,36 +19,36 @@ use base::service::SettleAnswer;
 use journal::jobs::due_key;
 use journal::{Event, JobRow};
 
-/// Between two looks for due jobs.
+/// Pause between two queries for due jobs.
 const EVERY: Duration = Duration::from_secs(1);
-/// The longest such pause, while all that is due waits for a plugin, a pause or a scheme's readiness.
+/// The longest such pause, while every due job waits for a plugin, the end of a pause, or a scheme's readiness.
 const LONGEST_LOOK_PAUSE: Duration = Duration::from_secs(8);
-/// Jobs of one network that run at once.
+/// The most jobs of one network that run at once.
 const AT_ONCE: usize = 8;
-/// Due jobs read at once.
+/// The most due jobs of one query.
 const PAGE: u32 = 64;
-/// How long a settlement that a job asked for is waited for.
+/// How long to wait for a settlement that a job requested.
 const SETTLE_WAIT: Duration = Duration::from_secs(60);
-/// Before a job that could not be run is tried again, doubled with each time.
+/// Pause before a job that could not run is tried again, doubled each time.
 const FIRST_PAUSE_MS: u64 = 1_000;
-/// The longest such pause where a defect is the cause.
+/// The longest such pause if a defect is the cause.
 const LONGEST_PAUSE_MS: u64 = 3_600 * 1_000;
-/// The same where the cause passes by itself: what is due when a node is back must not wait for an hour.
+/// The longest such pause if the cause is temporary: a due job must not wait for an hour once a node is back.
 const LONGEST_OUTAGE_PAUSE_MS: u64 = 60 * 1_000;
 /// Plans and signed bytes are dropped this long after a settlement finished.
 const KEEP_PAYLOADS_MS: u64 = 7 * 24 * 3_600 * 1_000;
-/// Between two rounds of housekeeping.
+/// Pause between two rounds of housekeeping.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
 
-/// What a look for due jobs found.
+/// The result of a query for due jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Due {
-    /// Some are due, and none could be begun.
+    /// Some jobs are due, and none could be started.
     Blocked,
     NoneOrBegun,
 }
 
-/// Why a job stays.
+/// Why a job is postponed.
 struct PutOff {
     why: String,
     longest_pause_ms: u64,
@@ -74,7 +74,8 @@ impl PutOff {
     }
 }
 
-/// Whether a settlement was answered with nothing but the facilitator's own trouble: neither begun nor refused.
+/// Why a settlement was neither started nor refused: the facilitator itself had a problem. `None` for any other
+/// answer.
 fn not_begun(answer: &SettleAnswer) -> Option<PutOff> {
     let (message, longest_pause_ms) = match answer {
         SettleAnswer::Unavailable { message, .. } => (Some(message), LONGEST_OUTAGE_PAUSE_MS),
@@ -93,7 +94,7 @@ fn not_begun(answer: &SettleAnswer) -> Option<PutOff> {
     })
 }
 
-/// How long a job waits that has failed so often before, milliseconds.
+/// How long a job waits after this many earlier failures, in milliseconds.
 fn pause_ms(faults: u32, longest_ms: u64) -> u64 {
     let doubled = 1_u64.checked_shl(faults).unwrap_or(u64::MAX);
     FIRST_PAUSE_MS.saturating_mul(doubled).min(longest_ms)
@@ -125,7 +126,7 @@ impl JobRunner {
         loop {
             tokio::time::sleep(pause).await;
             pause = match self.start_due_jobs(&run).await {
-                // What is due and can't be begun is not read again every second.
+                // Due jobs that can't be started are not read again every second.
                 Due::Blocked => pause.saturating_mul(2).min(LONGEST_LOOK_PAUSE),
                 Due::NoneOrBegun => EVERY,
             };
@@ -138,20 +139,20 @@ impl JobRunner {
             let finished_before_ms = self.runtime.clock.now_ms().saturating_sub(KEEP_PAYLOADS_MS);
             let events = vec![Event::PayloadsDropped { finished_before_ms }];
             if let Err(error) = self.runtime.journal.commit(events).await {
-                tracing::warn!(%error, "housekeeping was put off");
+                tracing::warn!(%error, "housekeeping was postponed");
             }
         }
     }
 
-    /// Begins what is due on a network, as far as there is room. While the network or the kind takes nothing new, its
-    /// jobs wait and nothing is counted against them.
+    /// Starts the due jobs of a network, as far as there is room. While the network or the kind accepts nothing
+    /// new, its jobs wait, and no failure of theirs is counted.
     async fn start_due_jobs(self: &Arc<Self>, run: &Arc<NetworkRun>) -> Due {
         if run.network.readiness().is_err() {
             return Due::NoneOrBegun;
         }
         let (mut after, mut blocked, mut begun) = (None, false, false);
         loop {
-            // Taken before the look: what ends meanwhile may still be in what is read.
+            // Copied before the query: its result may still contain jobs that end meanwhile.
             let going = run.jobs.running.lock().clone();
             let now_ms = self.runtime.clock.now_ms();
             let page = self
@@ -183,7 +184,7 @@ impl JobRunner {
                     blocked = true;
                     if run.jobs.orphans.lock().insert(name) {
                         tracing::warn!(plugin = row.plugin, job = %row.job.id, scheme = %row.job.scheme,
-                            "a job is due and its plugin is not loaded: it stays until it is");
+                            "a job is due and its plugin is not loaded: it waits until the plugin is loaded");
                     }
                     continue;
                 };
@@ -198,7 +199,7 @@ impl JobRunner {
                     let name = (row.plugin.clone(), row.job.id.clone());
                     let running = engine.run_job(&run, &kind, row);
                     let _ = engine.runtime.survives(run.network.id(), "a job", running).await;
-                    // What was not recorded as done or put off is due again.
+                    // A job that was not recorded as done or postponed is due again.
                     run.jobs.running.lock().remove(&name);
                 });
             }
@@ -233,7 +234,7 @@ impl JobRunner {
             }) => {
                 let pause_ms = pause_ms(faults, longest_pause_ms);
                 tracing::warn!(plugin, job = %job.id, kind = %job.kind, times = faults.saturating_add(1), pause_ms,
-                    "a job could not be run and is put off: {why}");
+                    "a job could not run and is postponed: {why}");
                 Event::JobPutOff {
                     plugin,
                     id: job.id,
@@ -243,11 +244,11 @@ impl JobRunner {
             }
         };
         if let Err(error) = self.runtime.journal.commit(vec![event]).await {
-            tracing::warn!(%error, "what became of a job was not recorded; it is repeated");
+            tracing::warn!(%error, "the result of a job was not recorded; the job is repeated");
         }
     }
 
-    /// Has the job's requests settled, one after the other.
+    /// Settles the job's requests, one after the other.
     async fn carry_out(self: &Arc<Self>, kind: &Kind, row: &JobRow) -> Result<(), PutOff> {
         let JobRow { plugin, job, .. } = row;
         let requests = self
@@ -259,7 +260,7 @@ impl JobRunner {
         let mut put_off = None;
         for mut request in requests {
             if request.scheme != job.scheme || request.network != job.network {
-                tracing::error!(plugin, job = %job.id, "a job asks for a settlement of another scheme or network");
+                tracing::error!(plugin, job = %job.id, "a job requests a settlement of another scheme or network");
                 continue;
             }
             request.purpose = Purpose::Job;

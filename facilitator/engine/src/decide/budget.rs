@@ -1,9 +1,9 @@
-//! What a network, each of its signers and each tenant on it may spend in a day (UTC), so that a hot key that is
-//! misused, or a price that runs away, has a limit.
+//! Daily spending limits (UTC) of a network, of each of its signers and of each tenant on it. They bound the loss
+//! when a hot key is misused or the price rises without end.
 //!
-//! Counted is the most that journaled transactions can cost, not what they did cost: the limits hold even when all of
-//! them cost their most. Only new settlements are refused by them; what is journaled already is carried on whatever it
-//! costs, and counts too. What is counted here can always be counted again from the journal.
+//! Budgets count the worst-case cost of every recorded transaction, not the actual cost, so the limits hold even if
+//! every transaction costs its maximum. They refuse only new settlements: a recorded settlement continues whatever
+//! it costs, and its cost counts too. All sums can be recomputed from the journal.
 
 use crate::registry::NetworkSettings;
 use parking_lot::{Mutex, MutexGuard};
@@ -17,11 +17,11 @@ const DAY_MS: u64 = 86_400_000;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Spender {
     pub signer: String,
-    /// Of a transaction for several tenants, each is charged with the whole.
+    /// A transaction for several tenants is charged to each of them in full.
     pub tenants: BTreeSet<String>,
 }
 
-/// One of the sums that are counted.
+/// An account whose spending is summed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Account {
     Network,
@@ -30,7 +30,7 @@ pub(crate) enum Account {
 }
 
 impl Account {
-    /// For metrics.
+    /// The label value for metrics.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Network => "network",
@@ -39,7 +39,7 @@ impl Account {
         }
     }
 
-    /// What callers are told once it is used up.
+    /// The message to callers once the budget is used up.
     pub(crate) fn used_up(&self) -> &'static str {
         match self {
             Self::Network => "this network's budget for today is used up",
@@ -58,12 +58,12 @@ impl Account {
     }
 }
 
-/// A day's limit that a transaction would pass.
+/// A daily limit that a transaction would exceed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OverBudget {
     pub account: Account,
     pub limit: Amount,
-    /// Nobody was refused by it today before.
+    /// Whether this is the first refusal by the limit today.
     pub first: bool,
 }
 
@@ -81,12 +81,13 @@ struct Today {
     day: u64,
     /// Native atomic units.
     spent: BTreeMap<Account, Amount>,
-    /// The least that a new settlement's transaction asked for: who has less left can't be served.
+    /// The lowest cost of a new settlement's transaction today. An account with less left can't pay for another
+    /// one.
     least: Option<Amount>,
     refused: BTreeSet<Account>,
 }
 
-/// When the day of this moment began, milliseconds since the epoch.
+/// The start of the UTC day that contains `now_ms`, in milliseconds since the epoch.
 pub(crate) fn day_began_ms(now_ms: u64) -> u64 {
     now_ms - now_ms % DAY_MS
 }
@@ -101,15 +102,18 @@ impl Budget {
         }
     }
 
-    /// Counts a journaled transaction, whatever the limits.
+    /// Counts a recorded transaction, whatever the limits.
     pub(crate) fn charge(&self, now_ms: u64, cost: Amount, spender: &Spender) {
         self.of_day(now_ms).charge(cost, spender);
     }
 
-    /// Counts a transaction that is about to be journaled; an error, and nothing is counted, when it would pass a limit
-    /// of the day.
+    /// Counts a transaction that is about to be recorded.
+    ///
+    /// # Errors
+    ///
+    /// A daily limit that it would exceed. Nothing is counted then.
     pub(crate) fn take(&self, now_ms: u64, cost: Amount, spender: &Spender) -> Result<(), OverBudget> {
-        // Looked at and counted under one lock: other lanes of the network take from the same sums.
+        // Checked and counted under one lock: other lanes of the network charge the same sums.
         let mut today = self.of_day(now_ms);
         today.least = Some(today.least.map_or(cost, |least| least.min(cost)));
         for account in accounts(spender) {
@@ -130,11 +134,11 @@ impl Budget {
         Ok(())
     }
 
-    /// What was taken was not journaled.
+    /// Reverts a [`Self::take`] whose transaction was not recorded.
     pub(crate) fn give_back(&self, now_ms: u64, cost: Amount, spender: &Spender) {
         let mut today = self.of_day(now_ms);
         if today.day != now_ms / DAY_MS {
-            // It was taken from a day that is over.
+            // The cost was counted on a day that is over.
             return;
         }
         for account in accounts(spender) {
@@ -143,8 +147,8 @@ impl Budget {
         }
     }
 
-    /// What has too little left for a transaction that costs no more than the cheapest of the day, if a payment of this
-    /// tenant comes now; before the day's first transaction nothing has. Of the signers, one with enough is enough.
+    /// The account that has too little left for the cheapest transaction of the day, if a payment of this tenant
+    /// arrives now. `None` before the day's first transaction. Of the signers, one with enough left is enough.
     pub(crate) fn used_up(
         &self,
         now_ms: u64,
@@ -192,7 +196,7 @@ impl Budget {
         }
     }
 
-    /// The sums of the day of this moment, or of a later one that has begun.
+    /// The sums of the day that contains `now_ms`, or of a later day if one has started.
     fn of_day(&self, now_ms: u64) -> MutexGuard<'_, Today> {
         let mut today = self.today.lock();
         let day = now_ms / DAY_MS;
@@ -267,10 +271,10 @@ mod tests {
         budget.give_back(TODAY, units(4), &who);
         assert!(take(TODAY, 3));
         budget.charge(TODAY, units(50), &who);
-        assert!(!take(TODAY, 1), "what is carried on counts");
+        assert!(!take(TODAY, 1), "recorded transactions count");
         assert!(take(TOMORROW, 10));
         budget.give_back(TODAY, units(3), &who);
-        assert!(!take(TOMORROW, 1), "what comes back late is yesterday's");
+        assert!(!take(TOMORROW, 1), "a late return belongs to yesterday");
         budget.charge(TOMORROW, Amount::MAX, &who);
         assert!(budget.take(TOMORROW, Amount::MAX, &who).is_err(), "no overflow");
         assert_eq!(day_began_ms(TODAY), DAY_MS * 3);
@@ -282,22 +286,22 @@ mod tests {
         assert!(budget.take(TODAY, units(4), &spender("a", &["shop"])).is_ok());
         let refused = budget
             .take(TODAY, units(1), &spender("b", &["shop"]))
-            .expect_err("the tenant's is used up, whichever key pays");
+            .expect_err("the tenant's budget is used up, whichever key pays");
         assert_eq!(
             (refused.account, refused.limit, refused.first),
             (Account::Tenant("shop".into()), units(4), true)
         );
         let again = budget.take(TODAY, units(1), &spender("a", &["shop"]));
-        assert!(again.is_err_and(|refused| !refused.first), "said once a day");
+        assert!(again.is_err_and(|refused| !refused.first), "reported once a day");
         assert!(
             budget.take(TODAY, units(6), &spender("a", &["other"])).is_ok(),
-            "other tenants go on"
+            "other tenants continue"
         );
         assert!(!budget.signer_has(TODAY, units(1), "a"));
         assert!(budget.signer_has(TODAY, units(10), "b"));
         let refused = budget
             .take(TODAY, units(1), &spender("a", &[]))
-            .expect_err("the key's is used up");
+            .expect_err("the key's budget is used up");
         assert_eq!(refused.account, Account::Signer("a".into()));
         assert!(budget.take(TODAY, units(10), &spender("b", &[])).is_ok());
         assert!(budget.signer_has(TOMORROW, units(10), "a"));

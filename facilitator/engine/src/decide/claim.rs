@@ -1,10 +1,10 @@
-//! What another `/settle` of a known claim gets: a pure function of the claim's row and of who asks.
+//! What another `/settle` of a known claim gets: a pure function of the claim's row and of the caller.
 
 use sdk_plugin::wire::SettleReply;
 
 use journal::{Outcome, SettlementRow};
 
-/// Who asks, and with what.
+/// The caller and its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asker {
     /// Hash over the scheme's fingerprint and the tenant.
@@ -15,21 +15,21 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// Equal payload and equal terms, by the same tenant.
+    /// Whether the same tenant sent the same payload with the same terms.
     #[must_use]
     pub fn is_equal(&self, row: &SettlementRow) -> bool {
         self.fingerprint == row.fingerprint && self.digest == row.digest
     }
 }
 
-/// What to do for the asker.
+/// What to do for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Wait with the others for what becomes of it.
+    /// Wait for the outcome with the other callers.
     Wait,
-    /// Landed and nobody was told: take the release, then `success`.
+    /// The payment landed and no caller has the result: take the release, then reply `success`.
     TakeRelease,
-    /// The answer given before, to the byte.
+    /// Repeat the recorded reply, byte for byte.
     Replay(String),
     /// `duplicate_settlement` with the hash.
     Duplicate { tx_id: String },
@@ -37,7 +37,7 @@ pub enum Decision {
     ReplayReason,
     /// The same failure again.
     SameFailure,
-    /// As new: plan it, as the next generation.
+    /// Treat it as a new payment: plan it as the next generation.
     Reopen,
 }
 
@@ -51,7 +51,7 @@ pub fn decide(row: &SettlementRow, asker: &Asker) -> Decision {
         (Outcome::Paid(paid), Some(_)) if paid.repeatable && row.finished => Decision::Reopen,
         _ if !equal => Decision::ReplayReason,
         (Outcome::Open, None) => Decision::Wait,
-        // A caller of an earlier process may have been told.
+        // An earlier process may have replied to a caller.
         (Outcome::Paid(paid), None) if row.withheld => Decision::Duplicate {
             tx_id: paid.tx_id.clone(),
         },
@@ -61,8 +61,8 @@ pub fn decide(row: &SettlementRow, asker: &Asker) -> Decision {
                 && asker.idempotency_key == release.idempotency_key
                 && asker.tenant == release.tenant;
             match &row.outcome {
-                // After a reorganisation the payment may be open again, or have landed as another transaction: then the
-                // old answer is not true any more.
+                // After a reorganisation the payment may be open again, or have landed as another transaction. Then
+                // the old reply is no longer true.
                 Outcome::Paid(paid) if same_caller && names(&release.body, &paid.tx_id) => {
                     Decision::Replay(release.body.clone())
                 }
@@ -78,7 +78,7 @@ pub fn decide(row: &SettlementRow, asker: &Asker) -> Decision {
     }
 }
 
-/// Whether a recorded answer is about this transaction.
+/// Whether a recorded reply names this transaction.
 fn names(body: &str, tx_id: &str) -> bool {
     serde_json::from_str::<SettleReply>(body).is_ok_and(|reply| reply.transaction == tx_id)
 }
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(
             decide(&landed_anew, &asker("f", "d", Some("k"))),
             other,
-            "the old answer names the old hash"
+            "the old reply names the old hash"
         );
         let stranger = Asker {
             tenant: Some("b".into()),

@@ -1,33 +1,33 @@
-//! Who holds the conflict keys, and who waits for them, in the order in which they came.
+//! Which settlements hold the conflict keys, and which wait for them, in order of arrival.
 //!
-//! In order, because anybody can ask for an operation on a payment: among many askers the one who may must not wait for
-//! luck. One caller has few places for a key, so that nobody waits behind another's many. In memory only; the journal has
-//! the last word.
+//! The order matters because any caller can request an operation on a payment: the caller that may perform it must
+//! not depend on luck among many others. Each caller has only a few positions in a key's queue, so that no caller
+//! waits for the many requests of another. In memory only; the journal decides.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-/// Most places of one caller for a key.
+/// The most positions that one caller may have in a key's queue.
 const PLACES_OF_A_CALLER: usize = 8;
 
-/// The caller has as many places as it may.
+/// The caller has the maximum number of positions in a queue.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooMany;
 
-/// Keys by the settlement that holds them, and those that wait for each.
+/// Which settlement holds each key, and which ones wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct Conflicts {
     held: HashMap<String, u64>,
     waiting: HashMap<String, VecDeque<Waiter>>,
-    /// What each settlement holds or waits for.
+    /// The keys that each settlement holds or waits for.
     keys: HashMap<u64, Vec<String>>,
-    /// Wakes a settlement that waits, when it may be its turn.
+    /// Wakes a waiting settlement when it may be its turn.
     wakers: HashMap<u64, Arc<Notify>>,
 }
 
-/// A place in a key's queue.
+/// An entry in a key's queue.
 #[derive(Debug)]
 struct Waiter {
     settlement: u64,
@@ -44,20 +44,25 @@ pub(crate) enum Caller {
 }
 
 impl Conflicts {
-    /// Whether nobody holds any of the keys, and nobody waits for one.
+    /// Whether no settlement holds any of the keys or waits for one.
     pub(crate) fn are_free(&self, keys: &[String]) -> bool {
         let is_free = |key: &String| !self.held.contains_key(key) && !self.waiting.contains_key(key);
         keys.iter().all(is_free)
     }
 
-    /// A settlement that the journal says holds a key.
+    /// Records that a settlement holds a key, according to the journal.
     pub(crate) fn hold(&mut self, key: String, settlement: u64) {
         self.keys.entry(settlement).or_default().push(key.clone());
         self.held.insert(key, settlement);
     }
 
-    /// Takes a place behind all that wait for any of the keys. Places for all keys are taken at once, so that two
-    /// settlements with the same two keys never wait for each other. What it gives back is notified when it may be its turn.
+    /// Adds a settlement to the end of the queues of all the keys. It joins all queues at once, so that two
+    /// settlements with the same two keys never wait for each other. The result is notified when it may be the
+    /// settlement's turn.
+    ///
+    /// # Errors
+    ///
+    /// [`TooMany`] if the caller has the maximum number of positions in one of the queues. Jobs have no maximum.
     pub(crate) fn queue(
         &mut self,
         keys: &[String],
@@ -83,7 +88,7 @@ impl Conflicts {
         Ok(waker)
     }
 
-    /// Takes all keys or none: each must be free, and nobody before in its queue.
+    /// Takes all keys or none: each must be free, and the settlement must be first in its queue.
     pub(crate) fn take(&mut self, keys: &[String], settlement: u64) -> bool {
         let first = |key: &String| {
             let front = self.waiting.get(key).and_then(VecDeque::front);
@@ -105,7 +110,7 @@ impl Conflicts {
         true
     }
 
-    /// Gives back what a settlement holds, and its places, and wakes those who are first now.
+    /// Frees a settlement's keys and queue positions, and wakes the settlements that are first now.
     pub(crate) fn free(&mut self, settlement: u64) {
         self.wakers.remove(&settlement);
         for key in self.keys.remove(&settlement).unwrap_or_default() {
@@ -158,7 +163,7 @@ mod tests {
         assert!(!conflicts.take(&key, 2), "it is held");
         conflicts.free(2);
         conflicts.free(1);
-        assert!(conflicts.take(&key, 3), "the second has gone");
+        assert!(conflicts.take(&key, 3), "the second has left the queue");
         conflicts.free(3);
         assert!(conflicts.held.is_empty() && conflicts.waiting.is_empty());
         assert!(conflicts.keys.is_empty() && conflicts.wakers.is_empty());

@@ -2,7 +2,7 @@
 
 use sdk_plugin::{Fault, FaultKind};
 
-/// What a caller may read of a fault; the whole is in the log.
+/// The part of a fault that callers may read. The log has all of it.
 pub(crate) fn public_message(fault: &Fault) -> &'static str {
     match fault.kind {
         FaultKind::Unavailable => "a node or service behind this network did not answer; try again",
@@ -18,8 +18,8 @@ pub(crate) fn public_message(fault: &Fault) -> &'static str {
     }
 }
 
-/// Whether a fault says nothing about the request: what it stopped before the first commit was not begun, and the same
-/// request may succeed later. One cause has one answer, whichever call met it first.
+/// Whether a fault says nothing about the request: the same request may succeed later. If the fault came before the
+/// first commit, nothing was started. One cause has one reply, whichever call hit it first.
 pub(crate) fn passes_by_itself(kind: FaultKind) -> bool {
     match kind {
         FaultKind::Unavailable
@@ -36,7 +36,7 @@ pub(crate) fn passes_by_itself(kind: FaultKind) -> bool {
     }
 }
 
-/// Whether a fault looks as if no node answers, so that the network's readiness has to be looked at at once.
+/// Whether a fault suggests that no node answers, so that the network's readiness must be checked at once.
 pub(crate) fn is_outage(kind: FaultKind) -> bool {
     match kind {
         FaultKind::Unavailable | FaultKind::Deadline => true,

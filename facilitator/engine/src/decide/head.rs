@@ -1,24 +1,24 @@
-//! How high a chain is known to be, when any node may be wrong about it.
+//! How high a chain is known to be, although any node may be wrong about it.
 
 use crate::decide::observation::LEAP_BLOCKS;
-/// More than any node lags that is used.
+/// No node that is used lags by this many blocks.
 pub(crate) const FAR_BLOCKS: u64 = 1_000;
-/// Answers in a row far below a head after which it is forgotten.
+/// After this many consecutive answers far below a head, the head is forgotten.
 const FORGET_AFTER: u32 = 8;
 
-/// The head of a chain. A height counts once a second answer is at least as high; one that no later answer confirms is
-/// forgotten, and so is one that many answers in a row contradict.
+/// The head of a chain. A height counts once a second answer is at least as high. A height that no later answer
+/// confirms is forgotten, and so is one that many consecutive answers contradict.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Head {
     confirmed: u64,
-    /// Answers in a row that were far below `confirmed`, and the highest of them.
+    /// The number of consecutive answers that were far below `confirmed`, and the highest of them.
     below: (u32, u64),
-    /// The newest height above `confirmed`.
+    /// The newest height above `confirmed`, not confirmed yet.
     claimed: Option<u64>,
 }
 
 impl Head {
-    /// Records the height that an answer named.
+    /// Records the height that an answer reported.
     pub(crate) fn saw(&mut self, height: u64) {
         if height.saturating_add(FAR_BLOCKS) < self.confirmed {
             let (count, highest) = self.below;
@@ -34,7 +34,7 @@ impl Head {
             self.below = (0, 0);
         }
         if height <= self.confirmed {
-            // A claim far above is not left standing until another false one confirms it.
+            // A claim far above `confirmed` is dropped, so that a second false one can't confirm it.
             self.claimed = self
                 .claimed
                 .filter(|claimed| *claimed <= self.confirmed.saturating_add(LEAP_BLOCKS));
@@ -45,7 +45,7 @@ impl Head {
                 self.confirmed = claimed;
                 self.claimed = (height > claimed).then_some(height);
             }
-            // A claim above this one is not confirmed by it.
+            // A lower height does not confirm a higher claim.
             Some(_) | None => self.claimed = Some(height),
         }
     }
@@ -70,7 +70,7 @@ mod tests {
         head.saw(104);
         assert_eq!(head.height(), 104, "two answers at one height are enough");
         head.saw(90);
-        assert_eq!(head.height(), 104, "a node that lags takes nothing back");
+        assert_eq!(head.height(), 104, "a lagging node does not lower the head");
         head.saw(9_000_000);
         head.saw(104);
         head.saw(9_000_001);

@@ -1,20 +1,20 @@
-//! From what one node answered to what may be believed of it. Pure.
+//! Decides which part of a single node's answer is trusted. Pure.
 
 use crate::decide::head::FAR_BLOCKS;
 use crate::registry::NetworkSettings;
 use sdk_plugin::chain::{BlockStands, ForeignTx, Observation, TxState};
 
-/// Blocks before the first attempt that searches look into at least.
+/// Searches start at least this many blocks before the first attempt.
 const EARLIER_BLOCKS: u64 = 64;
-/// A head that is more than this above the known one is confirmed by a second answer before depths are counted from it.
+/// A head more than this many blocks above the known one needs a second answer before depths are counted from it.
 pub(crate) const LEAP_BLOCKS: u64 = 16;
-/// Blocks that are searched where it is not known when a transaction was made.
+/// The number of blocks to search when the height of the first attempt is unknown.
 const NEWEST_BLOCKS: u64 = 5_000;
 
-/// Where searches begin. What changed a guard before our first attempt does not pay the claim, and explains its failure: the
-/// node that planned may have lagged.
+/// The height where searches start. A change of a guard before our first attempt does not pay the claim, but it
+/// explains the claim's failure: the node used for planning may have lagged.
 ///
-/// A journaled height far above the head is that of a node that was wrong: the newest blocks are searched.
+/// A recorded height far above the head comes from a node that was wrong: the newest blocks are searched instead.
 pub(crate) fn search_from(since_height: u64, head: u64, settings: &NetworkSettings) -> u64 {
     let since_height = if head > 0 && since_height > head.saturating_add(FAR_BLOCKS) {
         head.saturating_sub(NEWEST_BLOCKS)
@@ -24,8 +24,8 @@ pub(crate) fn search_from(since_height: u64, head: u64, settings: &NetworkSettin
     since_height.saturating_sub(settings.finality.max(EARLIER_BLOCKS))
 }
 
-/// An observation whose head is far above what was known counts its depths from the known head: one answer alone may name a
-/// head that never was, and the next one confirms a true one.
+/// Counts the depths of an observation from the known head if its own head is far above it. A single answer may
+/// name a head that never existed; if the head is true, the next answer confirms it.
 pub(crate) fn without_leap(seen: Observation, known_head: u64) -> Observation {
     let excess = seen.head_height.saturating_sub(known_head);
     if known_head == 0 || excess <= LEAP_BLOCKS {

@@ -1,11 +1,12 @@
-//! Payers whose payments pass every simulation and then fail on chain cost gas each time. After a few they have to wait.
-//! Where many of one network fail in a short time, of whichever payers, payers who have not paid there since the start have to
-//! wait: new payers cost an attacker nothing. Those who have paid go on, or a few failures would stop everybody.
+//! Limits payers whose payments pass every simulation and then fail on chain, because each failure costs gas. After
+//! a few failures a payer has to wait. When many payments of one network fail in a short time, also of different
+//! payers, payers who have not paid there since the start have to wait too: new payers cost an attacker nothing.
+//! Payers who have paid continue; otherwise a few failures would stop every payer.
 //!
-//! Operations on earlier payments are not counted and not held back: what is held for a seller must not become
-//! unreachable because its payer lets other payments fail.
+//! Operations on earlier payments are not counted and not held back: funds that are held for a seller must not
+//! become unreachable because their payer lets other payments fail.
 //!
-//! In memory only: a restart forgives. What it bounds is gas, not correctness.
+//! In memory only: a restart forgets all failures. The limits bound gas, not correctness.
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -16,17 +17,17 @@ use tokio::time::Instant;
 use sdk_plugin::scheme::{Plan, Refusal};
 use sdk_plugin::wire::reason;
 
-/// Failed transactions that a payer may cost within [`WINDOW`].
+/// Failed transactions of one payer within [`WINDOW`] from which on the payer has to wait.
 const ALLOWED: usize = 3;
 /// How long a failed transaction is remembered.
 const WINDOW: Duration = Duration::from_secs(600);
-/// Failed transactions of one network within [`WINDOW`] from which on payers that are not known have to wait.
+/// Failed transactions of one network within [`WINDOW`] from which on unknown payers have to wait.
 const ALLOWED_ON_A_NETWORK: usize = 20;
-/// Payers remembered at once; beyond that the oldest are forgiven.
+/// The most payers in memory; beyond that the oldest are forgotten.
 const MAX_PAYERS: usize = 10_000;
 
-/// Whether a plan's failure on chain is in its payer's hands: it is a payment of theirs. What is about an earlier payment
-/// has conflict keys and counts on no funds of the payer.
+/// Whether the payer can make the plan fail on chain. This holds for the payer's own payments. An operation on an
+/// earlier payment has conflict keys and reserves no funds of the payer.
 pub(crate) fn concerns_payer(plan: &Plan, conflict_keys: &[String]) -> bool {
     let of_payer = |payer: &str| payer.eq_ignore_ascii_case(&plan.payer);
     conflict_keys.is_empty() || plan.reserves.iter().any(|reserve| of_payer(&reserve.payer))
@@ -37,12 +38,12 @@ pub(crate) fn concerns_payer(plan: &Plan, conflict_keys: &[String]) -> bool {
 pub(crate) enum Wait {
     /// Its own payments have failed.
     Payer(Duration),
-    /// Those of many have, and this one is not known.
+    /// Payments of many payers have failed, and this payer is unknown.
     Stranger(Duration),
 }
 
 impl Wait {
-    /// What verify and settle answer to such a payer.
+    /// The reply of verify and settle to such a payer.
     pub(crate) fn refusal(self) -> Refusal {
         let (what, wait) = match self {
             Self::Payer(wait) => (
@@ -72,19 +73,20 @@ type Payer = (String, String);
 #[derive(Debug, Default)]
 struct Seen {
     failures: HashMap<Payer, Vec<Instant>>,
-    /// Of each network, of all payers; the newest [`ALLOWED_ON_A_NETWORK`].
+    /// By network, of all payers: the newest [`ALLOWED_ON_A_NETWORK`] failures.
     of_networks: HashMap<String, VecDeque<Instant>>,
-    /// Who has paid since the start.
+    /// Payers who have paid since the start.
     paid: HashSet<Payer>,
 }
 
 impl Griefing {
-    /// A transaction for this payer landed and did not pay. `true`: from now on payers that are not known have to wait.
+    /// Records that a transaction for this payer landed and did not pay. `true`: from now on unknown payers have to
+    /// wait.
     pub(crate) fn note(&self, network: &str, payer: &str) -> bool {
         let now = Instant::now();
         let mut seen = self.seen.lock();
         let payer = (network.to_owned(), payer.to_ascii_lowercase());
-        // Who fails is known no more than others.
+        // A payer whose payment failed is unknown again.
         seen.paid.remove(&payer);
         let failures = &mut seen.failures;
         if failures.len() >= MAX_PAYERS {
@@ -110,11 +112,11 @@ impl Griefing {
         !was_open && seen.strangers_wait(network, now).is_some()
     }
 
-    /// A payment of this payer landed.
+    /// Records that a payment of this payer landed.
     pub(crate) fn note_paid(&self, network: &str, payer: &str) {
         let mut seen = self.seen.lock();
         if seen.paid.len() >= MAX_PAYERS {
-            // A payer that pays again is known again.
+            // Each payer is known again after its next payment.
             seen.paid.clear();
         }
         seen.paid.insert((network.to_owned(), payer.to_ascii_lowercase()));
@@ -134,12 +136,12 @@ impl Griefing {
         seen.strangers_wait(network, now).map(Wait::Stranger)
     }
 
-    /// For operators: that payers who are not known have to wait on this network.
+    /// The alarm for operators while unknown payers have to wait on this network.
     pub(crate) fn alarm(&self, network: &str) -> Option<String> {
         let wait = self.seen.lock().strangers_wait(network, Instant::now())?;
         Some(format!(
             "{ALLOWED_ON_A_NETWORK} payments failed on chain within {} minutes after passing every check: payers who have not \
-             paid here since the start wait for another {} s. Look in the log for what failed, and who pays for it",
+             paid here since the start wait for another {} s. Search the log for the failed payments and their payers",
             WINDOW.as_secs() / 60,
             wait.as_secs().saturating_add(1)
         ))
@@ -147,7 +149,7 @@ impl Griefing {
 }
 
 impl Seen {
-    /// How long payers that are not known have to wait on this network.
+    /// How long unknown payers have to wait on this network.
     fn strangers_wait(&self, network: &str, now: Instant) -> Option<Duration> {
         let times = self.of_networks.get(network)?;
         if times.len() < ALLOWED_ON_A_NETWORK {
@@ -158,7 +160,7 @@ impl Seen {
     }
 }
 
-/// How long a payer waits for its own failures.
+/// How long a payer has to wait because of its own failures.
 fn own_wait(times: &[Instant], now: Instant) -> Option<Duration> {
     let recent: Vec<&Instant> = times
         .iter()
@@ -167,7 +169,7 @@ fn own_wait(times: &[Instant], now: Instant) -> Option<Duration> {
     if recent.len() < ALLOWED {
         return None;
     }
-    // Until so many are forgotten that one more fits.
+    // Until enough failures are forgotten that one more is allowed.
     let frees = recent.len().saturating_sub(ALLOWED);
     recent
         .get(frees)
@@ -215,7 +217,7 @@ mod tests {
         assert_eq!(griefing.must_wait("n", "0xold"), None);
         assert_eq!(griefing.must_wait("m", "0xnew"), None);
         assert!(griefing.alarm("n").is_some() && griefing.alarm("m").is_none());
-        assert!(!griefing.note("n", "another"), "said once");
+        assert!(!griefing.note("n", "another"), "reported once");
         griefing.note("n", "0xold");
         assert!(matches!(
             griefing.must_wait("n", "0xold"),

@@ -1,18 +1,23 @@
-//! What a plan may ask for. Schemes need not be trusted: whatever was not granted is refused before any lane sees it.
+//! What a plan may request. Schemes need not be trusted: everything that was not granted is refused before a lane
+//! gets it.
 
 use crate::registry::Kind;
 use sdk_plugin::scheme::{LaneChoice, Plan};
 
-/// Steps a plan may have.
+/// The most steps that a plan may have.
 const MAX_STEPS: usize = 8;
-/// Reserves and holds a plan may have, each.
+/// The most reserves that a plan may have, and the most holds.
 const MAX_ROWS: usize = 64;
 
-/// Checks a plan against the kind's grants. The error is for the operator's log: it is the plugin's defect.
+/// Checks a plan against the kind's grants.
+///
+/// # Errors
+///
+/// A sentence for the operator's log: the plugin has a defect.
 pub fn check(plan: &Plan, kind: &Kind) -> Result<(), String> {
     if plan.steps.is_empty() || plan.steps.len() > MAX_STEPS {
         return Err(format!(
-            "a plan has 1 to {MAX_STEPS} steps, this one {}",
+            "a plan has 1 to {MAX_STEPS} steps, this one has {}",
             plan.steps.len()
         ));
     }
@@ -25,7 +30,7 @@ pub fn check(plan: &Plan, kind: &Kind) -> Result<(), String> {
     super::rows::check(&plan.writes, &plan.jobs, kind)?;
     let lanes = kind.network.all_lanes();
     let is_signer = |address: &str| lanes.iter().any(|lane| lane.signer == *address);
-    // A hold of a signer that nobody has would keep the process from starting.
+    // A hold of a signer that is not configured would keep the process from starting.
     if let Some(hold) = plan.holds.iter().find(|hold| !is_signer(&hold.signer)) {
         return Err(format!("holds signer {}, which is not granted", hold.signer));
     }

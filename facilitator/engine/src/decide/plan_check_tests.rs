@@ -20,7 +20,7 @@ use serde_json::json;
 const TOKEN: &str = "0x00000000000000000000000000000000000000aa";
 const OTHER: &str = "0x00000000000000000000000000000000000000bb";
 const PAY: &str = "0x11111111";
-/// An address that stands in the instance's configuration, in upper case.
+/// An address from the instance's configuration, in upper case.
 const ESCROW: &str = "0x00000000000000000000000000000000000000ee";
 const HOLD: &str = "0x33333333";
 const DRAIN: &str = "0x22222222";

@@ -1,4 +1,4 @@
-//! Answers to callers, from what the journal says of a settlement. Pure.
+//! Replies to callers, derived from the journal's row of a settlement. Pure.
 
 use crate::decide::claim::Decision;
 use crate::decide::faults::{passes_by_itself, public_message};
@@ -8,14 +8,14 @@ use sdk_plugin::Fault;
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::wire::{SettleReply, reason};
 
-/// Suggested to callers whose settlement was not begun, seconds.
+/// Retry delay for callers whose settlement was not started, in seconds.
 pub(crate) const RETRY_AFTER_S: u64 = 2;
-/// Suggested to callers of a paused kind, seconds.
+/// Retry delay for callers of a paused kind, in seconds.
 const PAUSED_RETRY_AFTER_S: u64 = 60;
-/// What callers of a paused kind are told; the operator's reason is for the operator.
+/// The message to callers of a paused kind. It leaves out the operator's reason.
 pub(crate) const PAUSED: &str = "the operator has paused this kind of payment; try again later";
 
-/// `success` for a payment that the chain shows.
+/// The reply `success` for a payment that the chain shows.
 #[must_use]
 pub(crate) fn success(paid: &PaidRow, payer: &str, network_as_sent: &str) -> SettleReply {
     SettleReply {
@@ -35,7 +35,7 @@ pub(crate) fn success(paid: &PaidRow, payer: &str, network_as_sent: &str) -> Set
     }
 }
 
-/// A settle that did not succeed.
+/// The reply to a settle that did not succeed.
 #[must_use]
 pub(crate) fn failure(refusal: &Refusal, tx_id: &str, network_as_sent: &str) -> SettleReply {
     SettleReply {
@@ -51,7 +51,7 @@ pub(crate) fn failure(refusal: &Refusal, tx_id: &str, network_as_sent: &str) -> 
     }
 }
 
-/// What a caller gets whose wait ended before the outcome was known.
+/// The reply to a caller whose wait ended before the outcome was known.
 #[must_use]
 pub(crate) fn pending(row: &SettlementRow, network_as_sent: &str) -> SettleReply {
     let refusal = Refusal::new(reason::SETTLEMENT_PENDING, row.payer.clone());
@@ -62,8 +62,8 @@ pub(crate) fn pending(row: &SettlementRow, network_as_sent: &str) -> SettleReply
     )
 }
 
-/// For a caller whose time has ended while a commit is under way that may put its payment on the chain: with a hash it
-/// can ask again; without one nothing can have been begun.
+/// The reply to a caller whose time ends during a commit that may put its payment on the chain. With a hash the
+/// caller can repeat its request later; without one nothing can have been started.
 #[must_use]
 pub(crate) fn late(row: &SettlementRow, network_as_sent: &str) -> SettleAnswer {
     if row.tx_id.is_some() {
@@ -73,7 +73,7 @@ pub(crate) fn late(row: &SettlementRow, network_as_sent: &str) -> SettleAnswer {
     }
 }
 
-/// `duplicate_settlement` with the hash.
+/// The reply `duplicate_settlement` with the hash.
 #[must_use]
 pub(crate) fn duplicate(row: &SettlementRow, tx_id: &str, network_as_sent: &str) -> SettleReply {
     failure(
@@ -83,7 +83,7 @@ pub(crate) fn duplicate(row: &SettlementRow, tx_id: &str, network_as_sent: &str)
     )
 }
 
-/// The answer to another use of the claim key.
+/// The reply to another use of the claim key.
 #[must_use]
 pub(crate) fn replayed(row: &SettlementRow, network_as_sent: &str) -> SettleReply {
     failure(
@@ -93,7 +93,7 @@ pub(crate) fn replayed(row: &SettlementRow, network_as_sent: &str) -> SettleRepl
     )
 }
 
-/// The failure that was proven before.
+/// The reply with the failure that was proven before.
 #[must_use]
 pub(crate) fn same_failure(row: &SettlementRow, network_as_sent: &str) -> SettleReply {
     match &row.outcome {
@@ -102,7 +102,7 @@ pub(crate) fn same_failure(row: &SettlementRow, network_as_sent: &str) -> Settle
             refusal: Some(refusal),
             ..
         } => {
-            // No hash: the one that was given is not on the chain any more.
+            // No hash: the transaction that was reported before is no longer on the chain.
             let refusal = refusal.clone().with_message(REVERSED);
             failure(&refusal, "", network_as_sent)
         }
@@ -133,7 +133,7 @@ pub(crate) fn unavailable(message: &str) -> SettleAnswer {
     }
 }
 
-/// Nothing was begun, and nothing will be for a while.
+/// The reply of a paused kind: nothing was started, and nothing will be for a while.
 pub(crate) fn paused() -> SettleAnswer {
     SettleAnswer::Unavailable {
         retry_after_s: PAUSED_RETRY_AFTER_S,
@@ -141,8 +141,8 @@ pub(crate) fn paused() -> SettleAnswer {
     }
 }
 
-/// What a fault means to a caller of whose request nothing is journaled. Trouble that passes by itself decides nothing:
-/// 503, whether a node refused or hung. The rest is the handler's own failure.
+/// The reply after a fault, to a caller whose request left nothing in the journal. A temporary fault decides
+/// nothing: the reply is 503, whether a node refused or hung. Any other fault is the handler's own failure.
 pub(crate) fn stopped(fault: &Fault, network_as_sent: &str) -> SettleAnswer {
     if passes_by_itself(fault.kind) {
         return unavailable(public_message(fault));
@@ -151,7 +151,7 @@ pub(crate) fn stopped(fault: &Fault, network_as_sent: &str) -> SettleAnswer {
     SettleAnswer::Reply(failure(&refusal, "", network_as_sent))
 }
 
-/// What a caller gets when the first commit was refused.
+/// The reply when the first commit was refused.
 pub(crate) fn refusal_of_commit(error: &CommitError, row: &SettlementRow, network: &str) -> SettleAnswer {
     match error {
         CommitError::ReserveShort { reason } => {

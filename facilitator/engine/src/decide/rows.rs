@@ -1,5 +1,5 @@
-//! Rows and jobs that a scheme hands over with a plan or a judgement: they ride in the commit of what they belong to,
-//! within the bounds that the host's own services have.
+//! Rows and jobs that a scheme returns with a plan or a judgement. They are part of the same commit, within the
+//! limits of the host's own services.
 
 use crate::registry::Kind;
 use sdk_plugin::host::{Job, StoreWrite};
@@ -8,15 +8,21 @@ use sdk_plugin::ops::service;
 use base::limits::{check_job, check_write};
 use journal::Event;
 
-/// Store writes and jobs that come with one plan or judgement, each.
+/// The most store writes of one plan or judgement, and the most jobs.
 const MAX_ROWS: usize = 64;
 
-/// The error is for the operator's log: it is the plugin's defect.
+/// Checks the store writes and jobs of a plan or judgement.
+///
+/// # Errors
+///
+/// A sentence for the operator's log: the plugin has a defect.
 pub(crate) fn check(writes: &[StoreWrite], jobs: &[Job], kind: &Kind) -> Result<(), String> {
     let of_service = [(service::STORE, writes.len()), (service::JOB, jobs.len())];
     for (service, count) in of_service {
         if count > MAX_ROWS {
-            return Err(format!("{count} for {service}, and {MAX_ROWS} are the most"));
+            return Err(format!(
+                "{count} for {service}, more than the maximum of {MAX_ROWS}"
+            ));
         }
         if count > 0 && !kind.instance.services.contains(service) {
             return Err(format!(

@@ -1,4 +1,4 @@
-//! Predicates on the steps of a settlement, and what a decision about a step records. Pure.
+//! Predicates on the steps of a settlement, and the events that a decision about a step records. Pure.
 
 use journal::{Event, Ground, GroundAt, Outcome, SettlementRow, StepState};
 use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, Shown};
@@ -10,7 +10,7 @@ pub struct Decided {
     pub attempt: u64,
     pub at: GroundAt,
     pub height: u64,
-    /// Somebody else's transaction, in the block that `at` names.
+    /// A transaction that is not ours, in the block that `at` names.
     pub foreign: Option<String>,
 }
 
@@ -22,7 +22,7 @@ impl Decided {
     }
 }
 
-/// Whether a step may be begun, as far as the one before it goes.
+/// Whether the step before this one allows it to start.
 #[must_use]
 pub(crate) fn is_gate_open(row: &SettlementRow, index: usize, gate: Gate) -> bool {
     let before = index.checked_sub(1).and_then(|i| row.steps.get(i));
@@ -35,7 +35,7 @@ pub(crate) fn is_gate_open(row: &SettlementRow, index: usize, gate: Gate) -> boo
     }
 }
 
-/// What a decision rests on; without a ground it is final at once.
+/// The event that records what a decision rests on. A decision without a ground is final at once.
 pub(crate) fn ground(
     settlement: u64,
     step: u32,
@@ -55,7 +55,7 @@ pub(crate) fn ground(
                 None => Ground {
                     attempt: decided.attempt,
                     at: decided.at.clone(),
-                    // The height of the very block that is named: another one is seen in its place otherwise.
+                    // Must be the height of the named block: at any other height a different block is found.
                     height: match decided.at {
                         GroundAt::Block(_) => decided.height,
                         GroundAt::Dead(_) => decided.height.max(height),
@@ -80,8 +80,8 @@ pub(crate) fn height_shown(evidence: &Evidence) -> u64 {
     }
 }
 
-/// Checks a judgement against the evidence it was given: the transaction and every item must be in it. Gives the
-/// height of the paying transaction.
+/// Checks a judgement against its evidence, which must contain the transaction and every item. Returns the height
+/// of the paying transaction.
 pub(crate) fn height_of(paid: &Paid, evidence: &Evidence) -> Result<u64, String> {
     if paid.items.is_empty() {
         return Err("it names no evidence".into());
@@ -98,13 +98,13 @@ pub(crate) fn height_of(paid: &Paid, evidence: &Evidence) -> Result<u64, String>
         return Ok(height);
     }
     match evidence.foreign.iter().find(|tx| tx.tx_id == paid.tx_id) {
-        Some(tx) if tx.earlier => Err("it was there before any attempt: a replay".into()),
+        Some(tx) if tx.earlier => Err("its transaction was on the chain before any attempt: a replay".into()),
         Some(tx) if has_all(&tx.logs, &[]) => Ok(tx.height),
         _ => Err("its transaction or items are not in the evidence".into()),
     }
 }
 
-/// Whether no step but these is undecided.
+/// Whether all steps except these are decided.
 pub(crate) fn ends_with(row: &SettlementRow, over: &[u32]) -> bool {
     row.steps.iter().enumerate().all(|(index, row)| {
         over.iter().any(|step| usize::try_from(*step) == Ok(index))
@@ -117,7 +117,7 @@ pub(crate) fn stops(plan: Option<&Plan>, index: usize) -> bool {
         .is_some_and(|step| step.on_fail == OnFail::Stop)
 }
 
-/// Later steps that were not begun.
+/// Later steps that have not started.
 pub(crate) fn skipped_behind(row: &SettlementRow, step: u32) -> Vec<u32> {
     let index = usize::try_from(step).unwrap_or(usize::MAX);
     row.steps
@@ -128,7 +128,7 @@ pub(crate) fn skipped_behind(row: &SettlementRow, step: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Later steps that a failed one stops, as far as they were not begun.
+/// Later steps that have not started and that a failed one stops.
 pub(crate) fn skipped(plan: Option<&Plan>, row: &SettlementRow, failed: u32) -> Vec<u32> {
     let index = usize::try_from(failed).unwrap_or(usize::MAX);
     if stops(plan, index) {
@@ -138,8 +138,8 @@ pub(crate) fn skipped(plan: Option<&Plan>, row: &SettlementRow, failed: u32) -> 
     }
 }
 
-/// Steps that were skipped because of one that is open again. A payment that was told as failed stays failed, and so
-/// does what comes behind it.
+/// Events that revive the steps that were skipped because of one that is open again. A payment that was reported as
+/// failed stays failed, and so do the steps after it.
 pub(crate) fn revived(plan: Option<&Plan>, row: &SettlementRow, reorged: usize) -> Vec<Event> {
     let pays = row.steps.get(reorged).is_some_and(|step| step.pays);
     if !pays && matches!(row.outcome, Outcome::Failed { .. } | Outcome::Reversed { .. }) {
@@ -163,8 +163,8 @@ pub(crate) fn revived(plan: Option<&Plan>, row: &SettlementRow, reorged: usize) 
         .collect()
 }
 
-/// Law 4: a step has failed only where its own transaction shows it, its guard is unchanged, or something else explains the
-/// change.
+/// Law 4: a step has failed only if its own transaction shows it, its guard is unchanged, or something else
+/// explains the change.
 pub(crate) fn proves_failure(evidence: &Evidence) -> bool {
     match (&evidence.shown, evidence.guard) {
         (Shown::Landed { .. }, GuardState::Unchanged | GuardState::Absent) => true,
@@ -173,7 +173,7 @@ pub(crate) fn proves_failure(evidence: &Evidence) -> bool {
         }
         (Shown::Landed { .. }, GuardState::Unread) => false,
         (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Unchanged | GuardState::Absent) => true,
-        // By what others did, or by a state that excludes it.
+        // Other transactions explain the change, or the state excludes an effect of the step.
         (Shown::Reverted { .. } | Shown::Dead { .. }, GuardState::Changed) => {
             !evidence.foreign.is_empty() || evidence.reads.iter().any(|read| read.data.is_some())
         }

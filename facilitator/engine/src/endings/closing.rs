@@ -1,4 +1,4 @@
-//! How slots close: with a decision that is final, or used by something that was not ours.
+//! How slots close: after a final decision, or because a transaction that is not ours used them.
 
 use crate::decide::steps::skipped_behind;
 use crate::endings::Endings;
@@ -14,7 +14,7 @@ use sdk_plugin::chain::GuardState;
 use journal::{Event, Outcome, StepState};
 
 impl Endings {
-    /// What decided the slot's steps is final.
+    /// Closes a slot whose decision is final.
     pub(crate) async fn close(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>, by: &str) {
         let settlements = slot.settlements();
         let mut deciding = Vec::new();
@@ -28,7 +28,7 @@ impl Endings {
                 step: *step,
             });
         }
-        // What ends with its last slot ends in the same commit.
+        // A settlement that ends with its last slot ends in the same commit.
         events.extend(
             settlements
                 .iter()
@@ -44,19 +44,20 @@ impl Endings {
         }
         drop(deciding);
         for settlement in &settlements {
-            // Callers that waited to see it again need not any more.
+            // Callers that waited for the payment to appear again no longer have to.
             self.outcomes.serve_waiters(settlement, None).await;
             self.outcomes.advance(settlement);
             self.outcomes.forget_if_finished(settlement);
         }
     }
 
-    /// The slot is used at a final block and no success of ours was seen. A step whose guard is unchanged there had no effect
-    /// and takes another slot, or fails; a step whose guard was changed is never sent again.
+    /// Closes a slot that is used at a final block, without an observed success of ours. A step whose guard is
+    /// unchanged there had no effect: it takes another slot, or fails. A step whose guard was changed is never sent
+    /// again.
     pub(crate) async fn close_used(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>) {
         let guards = {
             let state = slot.lock();
-            // A receipt that reverted at a final block stands for the anchor.
+            // `None` without an anchor: a receipt that reverted at a final block replaces it.
             state
                 .anchor
                 .clone()
@@ -66,7 +67,7 @@ impl Endings {
             Some((_, guards)) => guards.get(index).copied().unwrap_or_default(),
             None => GuardState::Changed,
         };
-        // Without an anchor a receipt of ours shows the use.
+        // Without an anchor, a receipt of ours shows the use.
         if guards.is_some() && !self.two_nodes_see_it_used(run, slot).await {
             return;
         }
@@ -117,24 +118,24 @@ impl Endings {
         }
     }
 
-    /// What decided the slot's steps is final, and nothing of ours was seen to use it: the slot closes when two nodes show it
-    /// used. If it is not, whatever comes after it in the lane would wait for it for ever.
+    /// Closes a slot whose decision is final although no transaction of ours was observed to use it, once two nodes
+    /// show it used. If an unused slot were closed, every later transaction in the lane would wait for it forever.
     pub(crate) async fn close_decided(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>) {
         if self.two_nodes_see_it_used(run, slot).await {
             self.close(run, slot, ANOTHER).await;
         }
     }
 
-    /// Looks for what had the effect of a step that is never sent again.
+    /// Starts the search for what had the effect of a step that is never sent again.
     pub(crate) fn begin_explaining(self: &Arc<Self>, settlement: Arc<Settlement>, step: u32) {
         let network = settlement.network.id();
         tracing::error!(
             settlement = settlement.id,
             network,
             step,
-            "step_unexplained: its slot is used and what it guards was changed, by a transaction that no node shows; it is not \
-             sent again, and the logs are searched until the transaction is found. Check that the network's RPC nodes serve \
-             eth_getLogs and eth_getTransactionReceipt for recent blocks"
+            "step_unexplained: the step's slot is used, and a transaction that no node shows has changed the state \
+             that it guards. The step is not sent again, and the logs are searched until the transaction is found. \
+             Check that the network's RPC nodes serve eth_getLogs and eth_getTransactionReceipt for recent blocks"
         );
         self.runtime
             .metrics
@@ -153,8 +154,8 @@ impl Endings {
         }
     }
 
-    /// Whether two nodes, each queried by itself, show the slot used and every guard as the anchor has it. Where only one
-    /// answers it decides after ten minutes.
+    /// Whether two nodes, each queried separately, show the slot used and every guard as in the anchor. If only one
+    /// node answers, it decides after ten minutes.
     async fn two_nodes_see_it_used(self: &Arc<Self>, run: &NetworkRun, slot: &Arc<OpenSlot>) -> bool {
         if run.network.settings.nodes < 2 {
             return true;
@@ -173,7 +174,7 @@ impl Endings {
             return true;
         }
         if agreeing < views.len() {
-            // A node that contradicts is no reason to decide: the chain is read anew.
+            // A node contradicts: nothing is decided, and the chain is read again.
             slot.lock().anchor = None;
             return false;
         }
@@ -187,7 +188,8 @@ impl Endings {
         true
     }
 
-    /// What a settlement's end adds to the commit that makes these steps final.
+    /// The events of a settlement's end, for the commit that makes these steps final. Empty if the settlement does
+    /// not end.
     fn end_events(&self, settlement: &Arc<Settlement>, final_now: &[(Arc<Settlement>, u32)]) -> Vec<Event> {
         let state = settlement.lock();
         let ends = state.row.outcome != Outcome::Open
@@ -220,7 +222,8 @@ fn closed(slot: &OpenSlot, by: &str) -> Event {
     }
 }
 
-/// A step is never sent again, and what comes after it can't be begun: nothing keeps the conflict keys then.
+/// The events that record a step as unexplained. It is never sent again and later steps can't start. If no other
+/// step is open, nothing needs the conflict keys, and they are freed.
 pub(crate) fn unexplained(row: &journal::SettlementRow, step: u32, height: u64) -> Vec<Event> {
     let settlement = row.id;
     let mut events = vec![Event::StepUnexplained {

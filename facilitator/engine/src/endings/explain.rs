@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// The longest pause between two searches for what changed a guard.
 const LONGEST_SEARCH_PAUSE: Duration = Duration::from_secs(60);
-/// Searches after which an unexplained step is logged again.
+/// An unexplained step is logged again after this many searches.
 const REMIND_AFTER: u32 = 60;
 /// Why an unexplained step had no effect after all.
 const REORGANISED: &str =
@@ -46,7 +46,7 @@ impl Endings {
                 tracing::info!(
                     settlement = settlement.id,
                     step,
-                    "step_explained: what its guard shows is explained"
+                    "step_explained: the change of the state that the step guards is explained"
                 );
                 return self.go_on(settlement).await;
             }
@@ -66,8 +66,9 @@ impl Endings {
         }
     }
 
-    /// Whether the step's guard is unchanged at a final block, and the step is decided by that: what had changed it was
-    /// reorganised away. A guard changes for good, so the step had no effect, and its slots are used.
+    /// Decides the step if its guard is unchanged at a final block: what had changed it was reorganised away. A
+    /// guard changes permanently, so the step had no effect, and its slots are used. If the guard is changed, the
+    /// state at that block may decide. `true`: the step is decided.
     pub(super) async fn is_unchanged_after_all(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
@@ -97,7 +98,7 @@ impl Endings {
         }
     }
 
-    /// Whether what the chain holds at a final block shows that the step had no effect, though its guard is changed.
+    /// Whether the state at a final block shows that the step had no effect although its guard is changed.
     pub(super) async fn is_excluded_by_state(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
@@ -112,7 +113,7 @@ impl Endings {
         self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided
     }
 
-    /// One search. What it finds counts once it is final, and is then decided for good.
+    /// Runs one search. What it finds counts once it is final, and then decides the step permanently.
     pub(super) async fn is_explained(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
@@ -156,7 +157,7 @@ impl Endings {
             }
             found.extend(seen.foreign);
         }
-        // Half of what changed the state would be another story than the whole.
+        // All transactions must be final: some of them could lead to another decision than all of them.
         if found.is_empty() || found.iter().any(|tx| tx.depth < finality) {
             return false;
         }

@@ -1,4 +1,4 @@
-//! After a panic of work on a settlement or a slot: it is again as the journal has it, and what follows from that starts.
+//! Recovery after a panic: the settlement or slot is restored from the journal, and the work that follows restarts.
 
 use crate::decide::replies::unavailable;
 use crate::endings::Endings;
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use journal::{JournalError, StepState, open_slots};
 
 impl Endings {
-    /// After a panic of the work that alone may record a settlement: it is as the journal has it, or given up. `true`: it is
-    /// recorded.
+    /// Recovers after a panic of the only work that may record a settlement. The settlement is restored from the
+    /// journal, or given up. `true`: it is recorded.
     pub(crate) async fn recover_first_commit(
         &self,
         settlement: &Arc<Settlement>,
@@ -33,7 +33,7 @@ impl Endings {
         Ok(true)
     }
 
-    /// After a panic of work on a recorded settlement: everything that follows from its row is begun again.
+    /// Recovers after a panic of work on a recorded settlement: everything that follows from its row restarts.
     pub(crate) async fn revive(self: &Arc<Self>, settlement: &Arc<Settlement>) {
         {
             let _deciding = settlement.deciding.lock().await;
@@ -53,7 +53,8 @@ impl Endings {
         self.outcomes.forget_if_finished(settlement);
     }
 
-    /// After a panic of work on a slot, which nobody else closes: the slot and its settlements are as the journal has them.
+    /// Recovers after a panic of work on a slot that nothing else closes: the slot and its settlements are restored
+    /// from the journal.
     pub(crate) async fn revive_slot(
         self: &Arc<Self>,
         run: &Arc<NetworkRun>,
@@ -75,7 +76,7 @@ impl Endings {
         Ok(())
     }
 
-    /// Looks for what had the effect of a step, as a task that is begun again when it panics.
+    /// Searches for what had the effect of a step, in a task that restarts after a panic.
     pub(crate) fn begin_again_to_explain(self: &Arc<Self>, settlement: &Arc<Settlement>, step: u32) {
         let settlement = Arc::clone(settlement);
         let network = settlement.network.id().to_owned();
@@ -86,7 +87,7 @@ impl Endings {
             });
     }
 
-    /// Has a step judged that gets no slot, as a task that is begun again when it panics.
+    /// Judges a step that gets no slot, in a task that restarts after a panic.
     pub(crate) fn begin_to_end_unsent(self: &Arc<Self>, settlement: &Arc<Settlement>, step: u32, ends: Ends) {
         let settlement = Arc::clone(settlement);
         let network = settlement.network.id().to_owned();
@@ -101,7 +102,7 @@ impl Endings {
             });
     }
 
-    /// Ends a settlement of which every step is final, as a task that is begun again when it panics.
+    /// Ends a settlement whose steps are all final, in a task that restarts after a panic.
     pub(crate) fn begin_to_finish(self: &Arc<Self>, settlement: &Arc<Settlement>) {
         let settlement = Arc::clone(settlement);
         let network = settlement.network.id().to_owned();
@@ -116,14 +117,14 @@ impl Endings {
         self.explain(settlement, step).await;
     }
 
-    /// What an earlier try found may be recorded although it panicked.
+    /// Restores the settlement from the journal: an earlier try may have recorded its result before it panicked.
     async fn as_recorded(&self, settlement: &Arc<Settlement>) {
         let _deciding = settlement.deciding.lock().await;
         self.outcomes.refresh_locked(settlement).await;
     }
 }
 
-/// Steps for which it is searched what had their effect.
+/// Steps that are recorded as unexplained.
 pub(crate) fn unexplained_steps(settlement: &Settlement) -> Vec<u32> {
     let state = settlement.lock();
     let steps = state.row.steps.iter().enumerate();

@@ -1,8 +1,9 @@
-//! Steps of a journaled settlement that are in no slot and get none any more.
+//! Steps of a recorded settlement that have no slot and will not get one.
 //!
-//! A step that waits without a slot ends when it has expired, or has lost too many slots: it failed if its guard is
-//! unchanged at a final block. A step whose guard was changed by a transaction that nobody has shown is *unexplained*: the
-//! logs are searched until something explains it, and it is never sent again.
+//! A waiting step without a slot ends when it has expired, has lost too many slots, or its call would fail: it
+//! failed if its guard is unchanged at a final block. A step whose guard was changed by a transaction that no node
+//! shows is *unexplained*: the logs are searched until something explains the change, and the step is never sent
+//! again.
 
 use crate::decide::observation::{search_from, without_leap};
 use crate::endings::Endings;
@@ -18,7 +19,7 @@ use sdk_plugin::scheme::Step;
 
 use journal::{AttemptRow, StepState};
 
-/// Between two tries.
+/// Pause between two tries.
 pub(super) const RETRY_EVERY: Duration = Duration::from_secs(2);
 
 /// Why a waiting step gets no slot.
@@ -42,7 +43,7 @@ impl Ends {
 }
 
 impl Endings {
-    /// Has a step judged that is in no slot and gets none.
+    /// Judges a step that has no slot and gets none.
     pub(crate) async fn end_unsent(self: Arc<Self>, settlement: Arc<Settlement>, step: u32, ends: Ends) {
         let index = usize::try_from(step).unwrap_or(usize::MAX);
         let mut anchor: Option<Anchor> = None;
@@ -59,7 +60,7 @@ impl Endings {
             };
             if let Some(attempts) = self.attempts_of(&settlement, step).await {
                 let proof = match attempts.last() {
-                    // Nothing of it was ever signed.
+                    // No transaction of the step was ever signed.
                     None => Some(GuardState::Unchanged),
                     Some(newest) => {
                         self.final_guard(&settlement, &planned, &attempts, newest, ends, &mut anchor)
@@ -85,7 +86,7 @@ impl Endings {
         }
     }
 
-    /// What follows once a step is decided; also when that was recorded before a panic of the same work.
+    /// Continues the settlement once a step is decided, also if that was recorded before this work panicked.
     pub(super) async fn go_on(self: Arc<Self>, settlement: Arc<Settlement>) {
         self.outcomes.advance(&settlement);
         Arc::clone(&self.outcomes).finish_if_ended(settlement).await;
@@ -122,8 +123,9 @@ impl Endings {
         }
     }
 
-    /// Slots that a step has had so far, of which all but the newest are used by other transactions, and the head height when
-    /// the settlement's first transaction was made: what has the step's effect since then is no transaction of before.
+    /// The number of slots that a step has had so far, and the head height when the settlement's first transaction
+    /// was made. All of these slots except the newest are used by other transactions. A transaction with the step's
+    /// effect since that height was not there before.
     pub(crate) async fn history_of(&self, settlement: &Settlement, step: u32) -> Option<(u32, u64)> {
         let own = self.attempts_of(settlement, step).await?;
         let mut slots: Vec<_> = own
@@ -141,7 +143,8 @@ impl Endings {
         Some((slots, heights.min().unwrap_or(u64::MAX)))
     }
 
-    /// The step's guard at a block that is final and, for an expired step, not before its end. `None`: not known yet.
+    /// The step's guard at a final block that is, for an expired step, not before its expiry. `None`: not known
+    /// yet.
     pub(super) async fn final_guard(
         &self,
         settlement: &Settlement,
@@ -193,7 +196,7 @@ impl Endings {
             .map_or(0, |run| run.head())
     }
 
-    /// One watch outside any slot, from two nodes that agree where the payment wants that.
+    /// Runs one watch outside any slot. If the payment needs a second source, two nodes must agree.
     pub(super) async fn observe_one(&self, settlement: &Settlement, watch: Watch) -> Option<Observation> {
         let network = &settlement.network;
         if settlement.lock().row.second_source {
@@ -208,7 +211,7 @@ impl Endings {
     }
 }
 
-/// Evidence of a step without a transaction that can still land; the chain shows nothing else yet.
+/// Evidence of a step without a transaction that can still land. It contains nothing else from the chain.
 pub(super) fn no_transaction(settlement: &Settlement, step: u32, why: &str, guard: GuardState) -> Evidence {
     Evidence {
         step,
@@ -224,8 +227,8 @@ pub(super) fn no_transaction(settlement: &Settlement, step: u32, why: &str, guar
     }
 }
 
-/// Whether the anchor's block is one at which all places of these attempts are used: at an older one the state knows nothing of
-/// them.
+/// Whether all slots of these attempts are used at the anchor's block. The state at an older block does not include
+/// their effects.
 pub(super) fn is_behind_all(anchor: &Anchor, attempts: &[AttemptRow]) -> bool {
     attempts
         .iter()

@@ -1,6 +1,6 @@
-//! Signers that what is recorded still needs. A key that was taken out of the configuration while its transactions may
-//! have to be replaced, or while a scheme holds it for a payment, would strand money: the process does not start, and a
-//! network whose signers became known only later is not ready.
+//! Signers that recorded payments still need. Removing the key of such a signer from the configuration would strand
+//! money: its transactions may have to be replaced, or a scheme holds it for a payment. Therefore the process does
+//! not start, and a network whose signers became known only later is not ready.
 
 use crate::health::Checks;
 use crate::state::network::NetworkRun;
@@ -13,18 +13,18 @@ use journal::{JournalError, StepState};
 /// Why a signer is still needed.
 #[derive(Debug, Default)]
 struct Bound {
-    /// Its key's name when its transactions were made.
+    /// The name of its key when its transactions were made.
     key: Option<String>,
-    /// Places of its lane that are not final.
+    /// Slots of its lane that are not final.
     slots: usize,
-    /// A payment names it until this second since the epoch.
+    /// A payment names it until this time, in seconds since the epoch.
     until_s: Option<u64>,
     /// A step of an open settlement waits for it.
     waiting: bool,
 }
 
 impl Checks {
-    /// Reads who is promised to stay usable.
+    /// Reads the signers that must stay usable.
     pub(crate) async fn read_holds(&self, run: &NetworkRun) -> Result<(), JournalError> {
         let held = self.runtime.journal.held(run.network.id()).await?;
         let held = held.into_iter().map(|row| (row.signer, row.until_s));
@@ -32,7 +32,7 @@ impl Checks {
         Ok(())
     }
 
-    /// What is wrong with a network's configured signers: a sentence that says what to write.
+    /// Why a network's configured signers are not enough: a sentence that says what to write.
     pub(crate) fn unserved_signer(&self, run: &NetworkRun) -> Option<String> {
         let mut bound: BTreeMap<String, Bound> = BTreeMap::new();
         for slot in run.slots() {
@@ -59,7 +59,7 @@ impl Checks {
             let mut keys = settings.keys.iter().chain(&settings.retained_keys);
             keys.any(|key| key.name == *name)
         };
-        // Addresses decide; while no node has answered, only the names of keys are known.
+        // Addresses decide. Until a node has answered, only the names of keys are known.
         let is_served = |signer: &str, bound: &Bound| {
             if lanes.is_empty() {
                 bound.key.as_ref().is_none_or(named)
@@ -92,7 +92,7 @@ fn sentence(network: &str, signer: &str, bound: &Bound) -> String {
     };
     format!(
         "networks.{network:?}: signer {signer} is needed and not configured: {}. Write it under retained_signers, with \
-         its [keys.NAME] section ({key}); take it out once that is over",
+         its [keys.NAME] section ({key}); remove it once that is over",
         why.join(", ")
     )
 }

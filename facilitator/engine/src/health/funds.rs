@@ -1,5 +1,5 @@
-//! Can the signers pay? A signer that can't pay for one transaction of `max_cost` takes nothing new while another can;
-//! a network none of whose signers can pay is not ready.
+//! Checks that the signers can pay. A signer whose balance is below `max_cost` takes no new payments while another
+//! signer can pay. A network on which no signer can pay is not ready.
 
 use crate::health::Checks;
 use crate::state::network::NetworkRun;
@@ -11,13 +11,13 @@ use sdk_plugin::chain::LaneState;
 /// What follows from the signers' balances.
 #[derive(Debug, PartialEq, Eq)]
 enum Funds {
-    /// These can't pay, and another one can.
+    /// The signers in `poor` can't pay, and another one can.
     Enough { poor: BTreeSet<String> },
-    /// Nobody can pay.
+    /// No signer can pay.
     None,
 }
 
-/// `signers`: the active ones; a balance that is not known counts as enough.
+/// `signers` are the active ones. An unknown balance counts as enough.
 fn judge(signers: &[String], states: &BTreeMap<String, LaneState>, max_cost: Amount) -> Funds {
     let is_poor = |signer: &&String| states.get(*signer).is_some_and(|state| state.balance < max_cost);
     let poor: BTreeSet<String> = signers.iter().filter(is_poor).cloned().collect();
@@ -29,7 +29,7 @@ fn judge(signers: &[String], states: &BTreeMap<String, LaneState>, max_cost: Amo
 }
 
 impl Checks {
-    /// Takes in the balances; the sentence is why the network can't be used.
+    /// Records the balances. The result says why the network can't be used.
     pub(crate) fn watch_funds(
         &self,
         run: &NetworkRun,
@@ -60,8 +60,7 @@ impl Checks {
                 for signer in poor.iter().filter(|signer| usable.contains(*signer)) {
                     let balance = states.get(signer).map(|state| state.balance).unwrap_or_default();
                     tracing::error!(network = network.id(), %signer, %balance, %max_cost,
-                        "this signer can't pay for a transaction of max_cost and takes no new payments: send it native \
-                         currency");
+                        "the signer's balance is below max_cost and it takes no new payments: send it native currency");
                 }
                 for signer in signers
                     .iter()
@@ -86,7 +85,7 @@ impl Checks {
     }
 }
 
-/// For a gauge, where the nearest number is good enough.
+/// For a gauge, where the nearest number is precise enough.
 fn gauge(amount: Amount) -> f64 {
     amount.to_string().parse().unwrap_or(f64::MAX)
 }

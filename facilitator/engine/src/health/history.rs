@@ -1,8 +1,8 @@
-//! Is the chain that answers the chain that the journal knows?
+//! Checks that the chain that answers is the chain that the journal knows.
 //!
-//! A development chain that was reset, or a node of another chain with the same id, has forgotten transactions that
-//! are final in the journal. Whatever is sent there is sent to the wrong place, and whatever is missing there would be
-//! taken for reorganised: the network is not ready, and nothing leaves, until somebody has decided.
+//! A development chain that was reset, or a node of another chain with the same id, lacks transactions that are
+//! final in the journal. Transactions sent there would go to the wrong chain, and missing ones would count as
+//! reorganised. Therefore the network is not ready, and nothing is sent, until the operator has decided.
 
 use crate::health::Checks;
 use crate::state::network::NetworkRun;
@@ -16,20 +16,21 @@ use tokio::time::Instant;
 /// What the journal knows of a network's past.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    /// By signer of ordered lanes: the sequence behind its highest slot that is closed, which means used for good.
+    /// By signer of ordered lanes: one past the highest closed slot. A chain with this history has used at least
+    /// this many slots.
     used_below: BTreeMap<String, u64>,
     /// The highest block in which something is final.
     final_height: Option<u64>,
 }
 
-/// A node that is behind what was seen for this long is not one that lags.
+/// A node whose head stays below an observed block for this long does not merely lag.
 const LONGEST_LAG: Duration = Duration::from_secs(20);
 
-const WHAT_TO_DO: &str = "either the rpc urls lead to another chain or to a node far behind: correct rpc; or this \
+const WHAT_TO_DO: &str = "either the rpc urls lead to another chain or to a node that lags far: correct rpc; or this \
                           development chain was reset: write another data.directory for it";
 
 impl NetworkRun {
-    /// Compares what a chain shows with what was known before it was asked. The sentence says what to do.
+    /// Compares what a chain shows with what was known before it was queried. The result says what to do.
     pub(crate) fn history_lost(
         &self,
         known: &Known,
@@ -39,7 +40,7 @@ impl NetworkRun {
         let mut lost = lost(known, states, head_height).or_else(|| self.behind(head_height));
         let is_unseen = known.used_below.keys().any(|signer| !states.contains_key(signer));
         if lost.is_none() && is_unseen && self.is_astray() {
-            // No answer about a signer does not bring a history back.
+            // A missing answer about a signer does not bring a history back.
             lost = self.network.readiness().err();
         }
         self.health.astray.store(lost.is_some(), Ordering::Relaxed);
@@ -48,7 +49,7 @@ impl NetworkRun {
 }
 
 impl NetworkRun {
-    /// Whether the head has been below a block in which a payment was seen for longer than any node lags.
+    /// An error if the head has been below a block with an observed payment for longer than any node lags.
     fn behind(&self, head_height: u64) -> Option<String> {
         let slots = self.slots();
         let decided = slots
@@ -90,7 +91,8 @@ fn lost(known: &Known, states: &BTreeMap<String, LaneState>, head_height: u64) -
 }
 
 impl Checks {
-    /// What the journal knows. To be asked before the chain is: what is final then must be there already.
+    /// What the journal knows. Must be read before the chain is queried: what is final then must be on the chain
+    /// already.
     pub(crate) async fn journaled_history(&self, run: &NetworkRun) -> Known {
         let network = run.network.id();
         let final_height = run
@@ -139,7 +141,7 @@ mod tests {
         assert_eq!(
             lost(&known(), &BTreeMap::new(), 90),
             None,
-            "what is not known is no proof"
+            "an unknown state is no proof"
         );
         let reset = lost(&known(), &states(0), 90).unwrap();
         assert!(

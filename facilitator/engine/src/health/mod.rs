@@ -1,7 +1,8 @@
-//! Whether a network can be used: the task that keeps checking, what it says about it, and how often.
+//! Whether a network can be used: the task that checks it, what it reports, and how often it checks.
 //!
-//! Ready means: the driver's check says so, the chain is the one that the journal knows ([`super::history`]), and a
-//! signer can pay for a transaction ([`super::funds`]). A network that is not ready begins nothing new.
+//! A network is ready if the driver's check succeeds, the chain is the one that the journal knows
+//! ([`super::history`]), and a signer can pay for a transaction ([`super::funds`]). A network that is not ready
+//! starts nothing new.
 
 use crate::decide::faults::{is_outage, public_message};
 use crate::lane::Lanes;
@@ -28,20 +29,20 @@ use tokio::time::Instant;
 
 use base::nodes::NodeState;
 
-/// Between two checks of a network that is ready and of which nothing bad is heard.
+/// Pause between two checks of a network that is ready and has no reported failures.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// Between two checks of one that is not, at most: at first it is looked at more often.
+/// The longest pause between two checks of a network that is not ready. The first pauses are shorter.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(3);
-/// The least time between two checks, however many calls fail.
+/// Minimum time between two checks, however many calls fail.
 const SUSPECT_INTERVAL: Duration = Duration::from_millis(500);
-/// Nodes that have just left a call without an answer, and let this pass too, do not answer.
+/// Nodes that have just left a call without an answer, and do not answer within this time either, count as down.
 const SUSPECT_DEADLINE: Duration = Duration::from_secs(3);
-/// A check that fails within this time may have met the one ill machine behind a URL: another one decides.
+/// A check that fails within this time may have hit the one unhealthy machine of a URL: the next check decides.
 const QUICK_FAILURE: Duration = Duration::from_secs(1);
-/// Longest sentence about what a check met, in characters.
+/// The longest reason of a failed check, in characters.
 const MAX_WHY_CHARS: usize = 400;
 
-/// Why a check that got no answer got none, for operators: hosts and causes, never a URL.
+/// Why a check failed, for operators: hosts and causes, never a URL.
 fn why_not(fault: &Fault, nodes: &[NodeState]) -> String {
     if !is_outage(fault.kind) {
         return public_message(fault).to_owned();
@@ -62,7 +63,7 @@ fn why_not(fault: &Fault, nodes: &[NodeState]) -> String {
             format!("{NO_NODE}{}", troubles.join("; "))
         }
     };
-    // A driver's sentence may quote a node.
+    // The driver's message may quote a node.
     why.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(MAX_WHY_CHARS)
@@ -77,8 +78,8 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// Keeps asking the driver whether the network can be used, at once when a call to its nodes fails, and starts
-    /// lanes as their signers become known.
+    /// Keeps checking the network, at once when a call to its nodes fails, and starts lanes as their signers become
+    /// known.
     pub(crate) async fn keep_checking(self: Arc<Self>, run: Arc<NetworkRun>) {
         let mut is_suspect = false;
         let mut recheck = SUSPECT_INTERVAL;
@@ -117,15 +118,15 @@ impl Checks {
         }
     }
 
-    /// One check; when calls have failed since the last one, all nodes show again what they serve. Starts lanes that were not
-    /// known before.
+    /// Runs one check. If calls have failed since the last one, all nodes must show again what they serve. Starts
+    /// lanes that were not known before. `true`: the network is ready.
     pub(crate) async fn check_network(self: &Arc<Self>, run: &Arc<NetworkRun>, calls_failed: bool) -> bool {
         let network = &run.network;
         let began = Instant::now();
         self.judge_nodes(run, calls_failed).await;
         let mut checked = self.checked(run, calls_failed).await;
         if checked.is_err() && !calls_failed && network.settings.nodes > 1 {
-            // The node that answered may be the only one that can't: each shows again what it serves.
+            // The node that answered may be the only one that fails: every node must show again what it serves.
             self.judge_nodes(run, true).await;
             checked = self.checked(run, calls_failed).await;
         }
@@ -164,7 +165,7 @@ impl Checks {
                 self.lanes.start_lane(run, lane);
             }
         }
-        // Steps that found no lane when their time came.
+        // Some steps may have found no lane when they were due.
         for settlement in self.runtime.claims.holders_on(network.id()) {
             self.outcomes.advance(&settlement);
         }
@@ -180,7 +181,8 @@ impl Checks {
         self.runtime.ops.check(network, calls_failed).await
     }
 
-    /// What keeps a network from being used whose driver's check is good: its history, or its signers' funds.
+    /// Why a network can't be used although its driver's check succeeds: a missing signer, its history, or its
+    /// signers' funds.
     async fn obstacle(&self, run: &NetworkRun, readiness: &Readiness) -> Option<String> {
         if !readiness.ready {
             return None;
@@ -191,7 +193,7 @@ impl Checks {
         let known = self.journaled_history(run).await;
         let mut states: BTreeMap<String, LaneState> = BTreeMap::new();
         for lane in run.network.all_lanes() {
-            // What is not known of a signer is no reason to do without it: the next check asks again.
+            // A signer whose state is unknown stays in use: the next check queries it again.
             if let Ok(state) = self.runtime.lane_of_any(&run.network, &lane).await {
                 run.saw_head(state.head_height);
                 states.insert(lane.signer.clone(), state);
@@ -211,10 +213,10 @@ impl Checks {
         match (&before, &now) {
             (Err(_), Ok(())) => {
                 run.health.forget_not_ready();
-                // Other nodes may answer now than when its schemes were asked.
+                // Other nodes may answer now than when the schemes were checked.
                 run.schemes_due.notify_one();
                 tracing::info!(network = network.id(), "network is ready");
-                // What was wrong may have been put right with a signer's key.
+                // The problem may have been fixed with a transaction of a signer's key.
                 for handle in network
                     .active_lanes()
                     .iter()

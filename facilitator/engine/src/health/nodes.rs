@@ -1,7 +1,9 @@
-//! Which nodes of a network are used: each shows what it serves before it is asked for anything, and again after each failure.
+//! Which nodes of a network are used. Each node must show what it serves before its first request, and again after
+//! each failure.
 //!
-//! The driver's check, answered by one node alone, is that showing. A node of another chain is never used. One that is behind
-//! is used only where no other is better: then the network is not ready, and what is under way is still looked after.
+//! A node shows this by answering the driver's check alone. A node of another chain is never used. A node that lags
+//! is used only if no other node is better. Then the network is not ready, and in-flight settlements are still
+//! observed.
 
 use crate::health::Checks;
 use crate::state::network::NetworkRun;
@@ -14,22 +16,22 @@ use sdk_plugin::chain::{NodeFault, Readiness};
 use sdk_plugin::{Fault, FaultKind};
 use tokio::time::{Instant, timeout};
 
-/// How long one of several nodes may take to show what it serves. There is no hurry with an only one.
+/// How long one of several nodes may take to show what it serves. An only node gets more time.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 const ONLY_ONE_WITHIN: Duration = Duration::from_secs(10);
-/// The least time between two looks while requests wait for a node.
+/// Minimum time between two checks of the nodes while requests wait for one.
 const WANTED_INTERVAL: Duration = Duration::from_millis(100);
-/// Nodes that are only there in case another one fails show it again after this long.
+/// Nodes that are in use only when another one fails must show again what they serve after this time.
 const SHOWN_AGAIN: Duration = Duration::from_secs(60);
 
-/// What a look at one node says of it.
+/// The result of checking one node.
 #[derive(Debug, PartialEq, Eq)]
 enum Shown {
     Good,
     Behind(String),
-    /// Not to be used, with the reason.
+    /// It must not be used, for this reason.
     Wrong(String),
-    /// It did not answer, which its state tells; or it was not to be asked.
+    /// It did not answer, which its state shows, or it could not be queried.
     Nothing,
 }
 
@@ -39,7 +41,7 @@ impl Shown {
             Ok(readiness) => {
                 let why = readiness.why_not.unwrap_or_default();
                 match readiness.node_fault {
-                    // What else stops a network is none of its nodes' fault.
+                    // Any other reason is not the node's fault.
                     None => Self::Good,
                     Some(NodeFault::Behind) => Self::Behind(why),
                     Some(NodeFault::WrongChain) => Self::Wrong(why),
@@ -52,7 +54,8 @@ impl Shown {
 }
 
 impl Checks {
-    /// Judges nodes while requests wait for one that they may ask: apart from the checks of the network, which may be waiting too.
+    /// Checks the nodes while requests wait for a usable one. Separate from the checks of the network, which may be
+    /// waiting too.
     pub(crate) async fn keep_judging(self: Arc<Self>, run: Arc<NetworkRun>) {
         loop {
             self.node_wanted(&run).await;
@@ -65,8 +68,8 @@ impl Checks {
         }
     }
 
-    /// Looks at each node that must show what it serves: those that are not used, and all when calls have failed or when it was
-    /// long ago.
+    /// Checks each node that must show what it serves: the nodes that are not used, or all nodes if calls have
+    /// failed or the last such check was long ago.
     pub(crate) async fn judge_nodes(&self, run: &NetworkRun, calls_failed: bool) {
         let Some(pools) = self.runtime.ops.pools() else {
             return;
@@ -111,7 +114,7 @@ impl Checks {
                 Shown::Good => pools.judge(id, node, None),
                 Shown::Behind(why) => behind.push((node, why)),
                 Shown::Wrong(why) => {
-                    // What ails one that does not answer is known already.
+                    // The trouble of a node that does not answer is known already.
                     let nodes = pools.nodes(id);
                     let is_away = nodes.get(node).is_some_and(|state| state.trouble.is_some());
                     if !is_away || pools.is_usable(id, node) {
@@ -130,7 +133,7 @@ impl Checks {
         pools.end_judgement(id);
     }
 
-    /// Returns when a request has found no node that it may ask.
+    /// Returns when a request has found no node that it may use.
     async fn node_wanted(&self, run: &NetworkRun) {
         match self.runtime.ops.pools() {
             Some(pools) => pools.judgement_wanted(run.network.id()).await,

@@ -1,5 +1,6 @@
-//! Payments that are pending although everything that could still change them is over: their authorizations have ended,
-//! and as many blocks as make a chain final have passed since. Something hides what became of them, and a person must look.
+//! Payments that are pending although nothing can change them any more: their authorizations have ended, and as
+//! many blocks as make a chain final have passed since. Something hides their outcome, and a person must find out
+//! what.
 
 use crate::health::Checks;
 use crate::state::network::NetworkRun;
@@ -8,13 +9,13 @@ use std::sync::Arc;
 
 use journal::{Outcome, StepState};
 
-/// What is said of a network with such payments begins so.
+/// The alarm of a network with such payments starts with this.
 const OVERDUE: &str = "payments are overdue: ";
-/// Steps without an end of their own count as over after this long.
+/// Steps without an expiry of their own count as ended this many seconds after the settlement was opened.
 const WITHOUT_END_S: u64 = 3_600;
 
 impl Checks {
-    /// Looks for overdue payments of a network; to be called with every check.
+    /// Finds the overdue payments of a network. Must be called with every check.
     pub(crate) fn watch_overdue(&self, run: &NetworkRun) {
         let (head, now_s) = (run.head(), self.runtime.clock.now_s());
         let finality = run.network.settings.finality;
@@ -48,7 +49,7 @@ impl Checks {
     }
 }
 
-/// Whether a payment is undecided this long after its end. Notes the head at which it ended.
+/// Whether a payment is still undecided `finality` blocks after its end. Records the head at which it ended.
 fn is_overdue(settlement: &Settlement, now_s: u64, head: u64, finality: u64) -> bool {
     let plan = settlement.plan().cloned();
     let mut state = settlement.lock();
@@ -67,7 +68,7 @@ fn is_overdue(settlement: &Settlement, now_s: u64, head: u64, finality: u64) -> 
         .map(|(index, _)| ends_s(index))
         .max()
         .is_some_and(|end_s| now_s > end_s);
-    // Before a head is known nothing can be counted from it.
+    // Without a known head, no blocks can be counted.
     if !is_open || !ended || head == 0 {
         state.ended_at_head = None;
         return false;

@@ -1,7 +1,7 @@
-//! Whether a scheme can be served on a network that is ready: the scheme's own word, asked for apart from the network's
-//! checks, so that a scheme that hangs or lies costs only its own kinds.
+//! Whether a scheme can be served on a network that is ready, by the scheme's own self-check. It is separate from
+//! the network's checks, so that a scheme that hangs or lies affects only its own kinds.
 //!
-//! A kind that is not ready is not advertised and begins nothing; what is open goes on.
+//! A kind that is not ready is not advertised and starts nothing new. Open payments continue.
 
 use crate::decide::faults::passes_by_itself;
 use crate::health::Checks;
@@ -15,17 +15,17 @@ use futures_util::future::join_all;
 use sdk_plugin::FaultKind;
 use sdk_plugin::scheme::SchemeCheck;
 
-/// Between two checks while all of a network's schemes are ready.
+/// Pause between two checks while all schemes of a network are ready.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
-/// Between two checks while one is not.
+/// Pause between two checks while one scheme is not ready.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// Longest sentence of a scheme that is kept, in characters.
+/// The longest message of a scheme that is kept, in characters.
 const MAX_SENTENCE_CHARS: usize = 400;
-/// Warnings of one check that are kept.
+/// The most warnings of one check that are kept.
 const MAX_WARNINGS: usize = 16;
 
 impl Checks {
-    /// Asks every network and its schemes once, as the start would, each as long as its answers take.
+    /// Checks every network and its schemes once, as the start would, and waits for each until it has answered.
     pub async fn check_everything(self: &Arc<Self>) {
         join_all(self.runtime.networks.values().map(|run| async {
             self.check_network(run, false).await;
@@ -34,7 +34,7 @@ impl Checks {
         .await;
     }
 
-    /// Keeps asking a network's schemes, at once when the network becomes ready.
+    /// Keeps checking a network's schemes, at once when the network becomes ready.
     pub(crate) async fn keep_checking_schemes(self: Arc<Self>, run: Arc<NetworkRun>) {
         loop {
             let all_ready = self.check_schemes(&run).await;
@@ -51,12 +51,12 @@ impl Checks {
         }
     }
 
-    /// Asks every scheme of a network once. `true`: all of them are ready, or the network itself is not.
+    /// Checks every scheme of a network once. `true`: all of them are ready, or the network itself is not.
     pub(crate) async fn check_schemes(&self, run: &NetworkRun) -> bool {
         if run.network.readiness().is_err() {
             return true;
         }
-        // One word for all versions of a scheme.
+        // All versions of a scheme share one self-check.
         let mut schemes: BTreeMap<(u64, &str), Vec<&Arc<Kind>>> = BTreeMap::new();
         for kind in self
             .runtime
@@ -83,7 +83,7 @@ impl Checks {
         all_ready
     }
 
-    /// What the scheme says, or what its silence means.
+    /// The result of the scheme's self-check, or what a missing answer means.
     async fn word_of(&self, kind: &Kind) -> SchemeCheck {
         let fault = match self.runtime.ops.check_scheme(kind).await {
             Ok(check) => return check,
@@ -92,7 +92,7 @@ impl Checks {
         let said = kind.word();
         match said {
             _ if fault.kind == FaultKind::Unsupported => SchemeCheck::ready(),
-            // No answer says nothing new; where nodes are down, the network's own checks say so.
+            // Without an answer, the last result stays. If nodes are down, the network's own checks report it.
             Some(said) if passes_by_itself(fault.kind) => said,
             _ => SchemeCheck::not_ready(format!("its check failed: {fault}")),
         }
@@ -138,7 +138,7 @@ impl Checks {
     }
 }
 
-/// A plugin's sentence on one line and of bounded length.
+/// A plugin's message on one line and of bounded length.
 fn cut(sentence: &str) -> String {
     let one_line = sentence.chars().map(|c| if c.is_control() { ' ' } else { c });
     one_line.take(MAX_SENTENCE_CHARS).collect()

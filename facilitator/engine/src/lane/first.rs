@@ -1,4 +1,4 @@
-//! From a planned step to what may be committed: quote, build and sign, what it may cost, and who is charged with it.
+//! Turns a planned step into what may be committed: quote, build and sign, the maximum cost, and who is charged.
 
 use super::steps::Turn;
 use crate::decide::budget::{OverBudget, Spender};
@@ -16,12 +16,12 @@ use sdk_plugin::{Amount, Fault, FaultKind};
 
 use journal::{AttemptKind, AttemptRow, Event, NewSettlement};
 
-/// What callers are told when the chain's price is above what the operator pays.
+/// The message to callers when the chain's price is above what the operator pays.
 const NOT_AT_THIS_PRICE: &str =
     "sending this would cost more than this facilitator pays at present; nothing was sent, try again later";
 
 impl LaneTask {
-    /// Quote and build, again while nodes do not answer. A failed build consumes no slot.
+    /// Quotes and builds, and tries again while nodes do not answer. A failed build consumes no slot.
     pub(crate) async fn quote_and_build(
         &self,
         settlement: &Settlement,
@@ -64,10 +64,11 @@ impl LaneTask {
                 Err(fault) => {
                     tried += 1;
                     if fault.kind == FaultKind::Denied {
-                        // The driver's "no" (a price above its ceiling) tells the operator what to do, not the seller.
+                        // The driver's refusal (a price above its limit) tells the operator what to do, not the
+                        // seller.
                         tracing::warn!(network = %self.lane.network, settlement = settlement.id,
                             "a settlement was not begun: {}", fault.message);
-                        // A price that lasts makes the network not ready.
+                        // A price that stays above the limit makes the network not ready.
                         self.run.network.suspect.notify_one();
                         return Err(Stop::Unavailable(NOT_AT_THIS_PRICE));
                     }
@@ -94,7 +95,7 @@ impl LaneTask {
         Ok(())
     }
 
-    /// What is begun on a signer that can't pay could not be sent until somebody tops it up.
+    /// Refuses a signer that can't pay: the transaction could not be sent until the signer gets native currency.
     pub(crate) fn check_funds(&self, built: &Built) -> Result<(), Stop> {
         match self.run.balance_of(&self.lane.signer) {
             Some(balance) if balance < built.max_cost => {
@@ -115,7 +116,8 @@ impl LaneTask {
             .map_or(of_network, |of_step| of_step.min(of_network))
     }
 
-    /// Puts the settlement into its first commit, or finds that it is gone or that another one has the claim.
+    /// Returns the events that open a settlement, for its first commit. Fails if its callers have gone, or if
+    /// another settlement has the claim.
     pub(crate) fn begin_commit(&self, settlement: &Arc<Settlement>) -> Result<Vec<Event>, Stop> {
         let row = {
             let mut state = settlement.lock();
@@ -150,7 +152,8 @@ impl LaneTask {
         covers: Vec<(u64, u32)>,
     ) -> AttemptRow {
         self.run.saw_head(bid.head_height);
-        // Before two answers have named a height there is only the quote's, which is used as far as it is plausible.
+        // Without a confirmed head, only the quote's height is known. With one, a quote's height counts if it is
+        // plausible.
         let since_height = match self.run.head() {
             0 => bid.head_height,
             head if bid.head_height <= head.saturating_add(LEAP_BLOCKS) => head.max(bid.head_height),
@@ -165,14 +168,15 @@ impl LaneTask {
             covers,
             max_cost: built.max_cost,
             bid: bid.terms.clone(),
-            // Somebody else's transaction below this was there before. One answer alone may name a height that never was.
+            // A transaction that is not ours and landed below this height was there before. A single answer may
+            // name a height that never existed.
             since_height,
             prepared_at_ms: self.lanes.runtime.clock.now_ms(),
             sent: false,
         }
     }
 
-    /// Who is charged with a transaction for these settlements.
+    /// Who is charged for a transaction of these settlements.
     pub(crate) fn spender<'a>(&self, settlements: impl Iterator<Item = &'a Arc<Settlement>>) -> Spender {
         Spender {
             signer: self.lane.signer.clone(),
@@ -182,7 +186,7 @@ impl LaneTask {
         }
     }
 
-    /// Counts the refusal, says so once a day, and gives what callers are told.
+    /// Counts the refusal, logs it once a day, and returns the reply to the callers.
     pub(crate) fn over_budget(&self, over: &OverBudget) -> Stop {
         let network = self.lane.network.as_str();
         let labels = [("network", network), ("budget", over.account.kind())];
@@ -203,7 +207,7 @@ fn refused(message: &str) -> Stop {
     Stop::Refused(Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message))
 }
 
-/// Whether a fault of quote or build may pass by itself.
+/// Whether a fault of quote or build may be temporary.
 fn worth_another_try(fault: &Fault) -> bool {
     match fault.kind {
         FaultKind::Unavailable | FaultKind::Deadline | FaultKind::Overloaded | FaultKind::Cancelled => true,

@@ -1,8 +1,8 @@
-//! One task owns each lane: a signer on a network, and the order of its transactions.
+//! One task owns each lane: one signer on one network, and the order of its transactions.
 //!
-//! It takes work from a bounded queue while fewer slots are in flight than allowed, and does what the observer asks
-//! for (replace, fill, send again) at any time. A step becomes a transaction in this order and no other: quote, build
-//! and sign, journal, hand to the sender. The sender accepts only [`Journaled`] attempts.
+//! The task takes work from a bounded queue while fewer slots are in flight than allowed, and carries out the
+//! observer's commands (replace, fill, send again) at any time. A step becomes a transaction in this order and no
+//! other: quote, build and sign, journal, hand to the sender. The sender accepts only [`Journaled`] attempts.
 
 use crate::endings::Endings;
 use crate::outcome::Outcomes;
@@ -31,14 +31,14 @@ use tokio::time::Instant;
 
 use journal::{AttemptRow, CommitError, Journaled};
 
-/// Between two tries of something that a node did not answer.
+/// Pause between two tries if a node did not answer.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
-/// Tries of quote and build for a settlement that is not journaled.
+/// The most tries of quote and build for a settlement that is not recorded.
 const TRIES: u32 = 4;
-/// Unused places before the first open slot that are filled at one go.
+/// The most unused slots ahead of the first open slot that are filled at once.
 const MOST_GAPS: usize = 16;
 
-/// Starts lanes, and sends what they journaled.
+/// Starts lanes, and sends the transactions that they have recorded.
 pub(crate) struct Lanes {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) outcomes: Arc<Outcomes>,
@@ -50,14 +50,14 @@ struct LaneTask {
     run: Arc<NetworkRun>,
     lane: Lane,
     next_sequence: u64,
-    /// The chain is ahead of what the journal explains; nothing new is begun until that is final.
+    /// The chain is ahead of what the journal explains. Nothing new is started until that is final.
     jump: Option<Jump>,
     reconciled: Arc<AtomicBool>,
     sender: mpsc::UnboundedSender<Journaled<AttemptRow>>,
 }
 
 impl Lanes {
-    /// Starts a lane's tasks. It stays closed until its sequence is reconciled with the chain's.
+    /// Starts a lane's tasks. The lane stays closed until its sequence is reconciled with the chain's.
     pub(crate) fn start_lane(self: &Arc<Self>, run: &Arc<NetworkRun>, lane: Lane) {
         let places = run.network.settings.lane_queue.max(1);
         let (work_in, work) = mpsc::channel(places);
@@ -90,12 +90,12 @@ impl Lanes {
     }
 }
 
-/// Why a step could not be brought into a slot.
+/// Why a step got no slot.
 enum Stop {
-    /// Nothing was journaled; this is what the callers get.
+    /// Nothing was recorded; the callers get this refusal.
     Refused(Refusal),
     Unavailable(&'static str),
-    /// The operator has paused its kind; nothing was journaled.
+    /// The operator has paused its kind; nothing was recorded.
     Paused,
     /// The first commit was refused.
     Commit(CommitError),
@@ -118,7 +118,7 @@ impl LaneTask {
         room: Arc<Notify>,
     ) {
         self.read_safely(true).await;
-        // Callers may wait for releases that were not given before.
+        // Callers may be waiting for releases that could not be given before.
         self.run.poll_all_now();
         loop {
             let has_room = self.jump.is_none()
@@ -168,7 +168,7 @@ impl LaneTask {
         }
     }
 
-    /// Begins to watch a journaled transaction, and sends it.
+    /// Starts to observe a recorded transaction, and sends it.
     fn open_slot(&self, attempt: Journaled<AttemptRow>, covers: Vec<(Arc<Settlement>, u32)>) {
         let slot = Arc::new(OpenSlot::new(
             vec![attempt.clone()],
@@ -185,7 +185,7 @@ impl LaneTask {
             let mut state = slot.lock();
             state.sending = state.sending.saturating_add(1);
         }
-        // The sender ends only with the process; what is journaled is sent again by the next.
+        // The sender ends only with the process. The next process sends recorded transactions again.
         let _ = self.sender.send(attempt);
     }
 }

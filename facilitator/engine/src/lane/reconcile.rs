@@ -1,4 +1,4 @@
-//! A lane's sequence: compared with the journal's at the start, and again when the chain shows more.
+//! A lane's sequence: compared with the journal's at the start, and again when the chain shows a higher one.
 
 use super::LaneTask;
 use super::RETRY_EVERY;
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 const ONE_NODE_SAYS_MORE_FOR: Duration = Duration::from_secs(15);
 
 impl LaneTask {
-    /// The next sequence is behind everything journaled and everything landed. A chain that is behind the journal's
-    /// closed slots is another chain or a lagging node: the lane stays closed.
+    /// Sets the next sequence to one past everything recorded and everything landed. If the chain's sequence is
+    /// below the journal's closed slots, it is another chain or the node lags: the lane stays closed.
     pub(super) async fn reconcile(&mut self) {
         if !self.lane.ordered {
             return self.reconciled.store(true, Ordering::Release);
@@ -31,11 +31,11 @@ impl LaneTask {
             ) {
                 (Ok(journaled), Ok(closed), Ok(state)) => {
                     let closed_below = closed.unwrap_or(0);
-                    // Places between the closed ones and the first open one may be unused: they get filled.
+                    // Slots between the closed ones and the first open one may be unused: they get filled.
                     if state.next_sequence >= closed_below {
                         self.run.saw_head(state.head_height);
                         let agrees = match journaled {
-                            // A new journal has nothing to explain the chain by.
+                            // A new journal can't explain the chain's sequence.
                             None => self.begin_anew(&state).await,
                             Some(journaled) => self.continue_from(journaled, &state, &mut doubt).await,
                         };
@@ -43,7 +43,7 @@ impl LaneTask {
                             return self.reconciled.store(true, Ordering::Release);
                         }
                     } else {
-                        // The network's check reports it, and what to do.
+                        // The network's check reports this, and what to do.
                         tracing::debug!(network = %self.lane.network, signer = %self.lane.signer,
                             "the lane stays closed: the chain's next sequence is {}, and slots below {closed_below} are \
                              closed",
@@ -59,8 +59,8 @@ impl LaneTask {
         }
     }
 
-    /// Begins a lane of which the journal has no transaction. A sequence that only one of several nodes has reached would leave
-    /// a gap to be filled. `false`: no node answers.
+    /// Starts a lane of which the journal has no transaction. A sequence that only one of several nodes has reached
+    /// would leave a gap that must be filled. `false`: no node answers.
     pub(super) async fn begin_anew(&mut self, state: &LaneState) -> bool {
         let first = if self.run.network.settings.nodes < 2 || state.next_sequence == 0 {
             Some(state.next_sequence)
@@ -71,8 +71,9 @@ impl LaneTask {
         first.is_some()
     }
 
-    /// Continues after the journal's last transaction. While the process runs its journal is its own; at the start it may be an
-    /// old copy, of which the chain has more transactions. One node may be wrong. `false`: not known yet.
+    /// Continues after the journal's last transaction. While the process runs, nothing else writes its journal. At
+    /// the start the journal may be an old copy, and the chain has more transactions. A single node may be wrong.
+    /// `false`: not known yet.
     pub(super) async fn continue_from(
         &mut self,
         journaled: u64,
@@ -115,7 +116,7 @@ impl LaneTask {
         }
     }
 
-    /// The journal may be an old copy: nothing is released by it before that is recorded.
+    /// Withholds releases, because the journal may be an old copy: none is given before that is recorded.
     pub(super) async fn withhold(&self, state: &LaneState) -> bool {
         let why = format!(
             "signer {} has {} transactions on {}, and the journal knows {}",
@@ -123,7 +124,7 @@ impl LaneTask {
         );
         let withheld = self.lanes.outcomes.withhold_releases(&why).await;
         if let Err(error) = &withheld {
-            tracing::error!(%error, "releases of an old journal could not be withheld; it is tried again");
+            tracing::error!(%error, "releases of an old journal could not be withheld; trying again");
             tokio::time::sleep(RETRY_EVERY * 4).await;
         }
         withheld.is_ok()
@@ -145,8 +146,9 @@ impl LaneTask {
         }
     }
 
-    /// The journal holds every transaction before it is sent. A chain that is further shows transactions of somebody else with
-    /// the signer's key, or an old journal. Its sequence is adopted once it is final: a node may be wrong.
+    /// Compares the chain's sequence with the journal's. The journal has every transaction before it is sent. If
+    /// the chain is ahead, another process uses the signer's key, or the journal is old. The chain's sequence is
+    /// adopted once it is final, because a node may be wrong.
     pub(super) fn compare(&mut self, state: &LaneState) {
         if state.next_sequence <= self.next_sequence {
             self.jump = None;
@@ -157,7 +159,7 @@ impl LaneTask {
             next: state.next_sequence,
             height: state.head_height,
         });
-        // A node that shows less than the jump did does not confirm it.
+        // A node that shows a lower sequence does not confirm the jump.
         if state.next_sequence < jump.next {
             *jump = Jump {
                 next: state.next_sequence,
@@ -173,8 +175,8 @@ impl LaneTask {
                 on_chain = state.next_sequence,
                 in_journal = self.next_sequence,
                 "unexplained_sequence: the chain has transactions of this signer that the journal does not know. Either the key \
-                 is used elsewhere, which must stop, or this journal is an old copy. Nothing new is begun with the signer until \
-                 they are final"
+                 is used elsewhere, which must stop, or this journal is an old copy. Nothing new starts with the \
+                 signer until those transactions are final"
             );
             self.lanes.runtime.metrics.add(
                 "switchyard_unexplained_sequence_total",
@@ -199,10 +201,10 @@ pub(super) struct Jump {
     height: u64,
 }
 
-/// While the chain shows more transactions of a signer than the journal.
+/// State while the chain shows more transactions of a signer than the journal has.
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
     since: Option<Instant>,
-    /// The log has the disagreement of the nodes.
+    /// Whether the disagreement of the nodes is logged.
     reported: bool,
 }

@@ -1,4 +1,4 @@
-//! What a lane does after a panic: whatever the work had recorded is looked after, and the next place is behind it.
+//! Recovery of a lane after a panic: recorded attempts are observed, and the next slot is after all of them.
 
 use crate::lane::{LaneTask, RETRY_EVERY};
 use crate::state::lane::{Ask, Work};
@@ -10,7 +10,7 @@ use journal::{JournalError, open_slots};
 /// Names the work in alarms of its panics.
 const WORK: &str = "a signer's lane";
 
-/// What a lane is at.
+/// What a lane is doing.
 #[derive(Debug, Clone)]
 pub(crate) enum Doing {
     First(Work),
@@ -31,7 +31,7 @@ impl Doing {
 }
 
 impl LaneTask {
-    /// Carries out an ask, whatever happens.
+    /// Carries out a command, and recovers if that panics.
     pub(crate) async fn answer_safely(&mut self, ask: Ask) {
         let doing = Doing::of(&ask);
         let engine = Arc::clone(&self.lanes);
@@ -46,7 +46,7 @@ impl LaneTask {
         }
     }
 
-    /// Begins a settlement, whatever happens.
+    /// Starts a settlement, and recovers if that panics.
     pub(crate) async fn first_safely(&mut self, work: Work) {
         let doing = Doing::First(work.clone());
         let engine = Arc::clone(&self.lanes);
@@ -61,7 +61,8 @@ impl LaneTask {
         }
     }
 
-    /// Reads the chain's sequence, whatever happens; `is_start`: for the first time.
+    /// Reads the chain's sequence and survives a panic. `is_start`: for the first time, and again until it
+    /// succeeds.
     pub(crate) async fn read_safely(&mut self, is_start: bool) {
         let engine = Arc::clone(&self.lanes);
         let network = self.lane.network.clone();
@@ -132,9 +133,9 @@ impl LaneTask {
         Ok(())
     }
 
-    /// Attempts that were recorded, and that nothing looks after: only this lane records any of its own.
+    /// Restores recorded attempts that nothing observes. Only this lane records attempts of its own.
     async fn take_up_slots(&self) -> Result<(), JournalError> {
-        // Before the journal is read: what is closed meanwhile is not opened again.
+        // Listed before the journal is read, so that a slot that closes meanwhile is not opened again.
         let known: Vec<Arc<OpenSlot>> = self.run.slots();
         let holders = self.lanes.runtime.claims.holders_on(self.run.network.id());
         let settlements = holders.into_iter().map(|holder| (holder.id, holder)).collect();

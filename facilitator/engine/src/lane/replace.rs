@@ -1,4 +1,4 @@
-//! What is put into a place of the lane beside a settlement's own first transaction: one that bids more, or a fill.
+//! Transactions for a slot other than a settlement's own first one: a replacement with a higher bid, or a fill.
 
 use crate::decide::budget::Spender;
 use crate::lane::{LaneTask, MOST_GAPS};
@@ -18,8 +18,8 @@ use journal::{AttemptKind, AttemptRow, Journaled, NewAttempt, record_attempt};
 const FILL_WHEN_PRICED_OUT_FOR: Duration = Duration::from_secs(120);
 
 impl LaneTask {
-    /// A place below the first open slot that nothing has used keeps everything behind it from landing: a
-    /// transaction from elsewhere was there, and a reorganisation lost it. It is filled.
+    /// Fills the unused slots below the first open one, which block every later transaction of this signer. A
+    /// transaction from elsewhere had used such a slot, and a reorganisation removed it.
     pub(crate) async fn fill_gaps(&self, first_open: u64) {
         let Ok(state) = self
             .lanes
@@ -29,7 +29,7 @@ impl LaneTask {
         else {
             return;
         };
-        // A slot that has landed is no gap, although a node that lags behind may say so.
+        // A slot that has landed is no gap, although a lagging node may report one.
         let unused = |sequence: &u64| self.run.slot(&(self.lane.signer.clone(), *sequence)).is_none();
         for sequence in (state.next_sequence..first_open).filter(unused).take(MOST_GAPS) {
             let place = Slot {
@@ -66,16 +66,16 @@ impl LaneTask {
                         .budget
                         .charge(attempt.prepared_at_ms, attempt.max_cost, &spender);
                     tracing::warn!(network = %self.lane.network, signer = %self.lane.signer, sequence,
-                        "nothing is in this place of the lane, and transactions wait behind it: filling it");
+                        "an unused slot blocks later transactions of this signer: filling it");
                     self.open_slot(attempt, Vec::new());
                 }
-                // A slot that is closed for good is used, whatever this node says: it lags behind.
+                // A permanently closed slot is used, whatever this node reports: the node lags.
                 Err(error) => return tracing::warn!(%error, sequence, "a gap was not filled"),
             }
         }
     }
 
-    /// Replaces a slot's transaction by the same steps at a higher bid; a fill is replaced by a fill.
+    /// Replaces a slot's transaction with the same steps at a higher bid. A fill is replaced with a fill.
     pub(crate) async fn rebid(&self, key: &SlotKey) {
         let Some((slot, newest)) = self.replaceable(key) else {
             return;
@@ -86,15 +86,15 @@ impl LaneTask {
         self.replace(&slot, &newest, newest.kind).await;
     }
 
-    /// Replaces a slot's transaction by one that consumes the slot harmlessly.
+    /// Replaces a slot's transaction with one that consumes the slot harmlessly.
     pub(crate) async fn fill(&self, key: &SlotKey) {
         if let Some((slot, newest)) = self.replaceable(key) {
             self.replace(&slot, &newest, AttemptKind::Fill).await;
         }
     }
 
-    /// The slot and its newest attempt, unless it is decided, or nothing can be sent. The command about it counts as
-    /// carried out.
+    /// The slot and its newest attempt; `None` if the slot is decided or nothing can be sent. Either way, the
+    /// command for the slot counts as carried out.
     fn replaceable(&self, key: &SlotKey) -> Option<(Arc<OpenSlot>, Journaled<AttemptRow>)> {
         let slot = self.run.slot(key)?;
         let newest = {
@@ -105,7 +105,7 @@ impl LaneTask {
             }
             state.newest().cloned()?
         };
-        // Where slots have no order there is nothing to outbid: the same bytes are sent again.
+        // If slots have no order, there is nothing to outbid: the same bytes are sent again.
         if !self.lane.ordered || self.run.is_astray() {
             return None;
         }
@@ -127,7 +127,7 @@ impl LaneTask {
             .await
         {
             Ok(bid) => bid,
-            // No better bid is allowed or known now: what is recorded goes out again, until one is.
+            // No better bid is allowed or known now: until there is one, the recorded transaction is sent again.
             Err(fault) => return self.send_again(slot, &fault.message),
         };
         let steps: Vec<Step> = steps_of(slot);
@@ -177,7 +177,7 @@ impl LaneTask {
         }
     }
 
-    /// Counts, charges and sends a replacement that is journaled.
+    /// Counts, charges and sends a recorded replacement.
     fn replaced(
         &self,
         slot: &OpenSlot,
@@ -203,7 +203,7 @@ impl LaneTask {
                 .map(|one| one.max_cost)
                 .max()
                 .unwrap_or_default();
-            // One transaction lands in a place: only what this one can cost beyond the others counts.
+            // Only one transaction lands in a slot: charge only what this one can cost more than the others.
             let more = Amount(attempt.max_cost.0.saturating_sub(dearest.0));
             self.run.budget.charge(attempt.prepared_at_ms, more, spender);
             state.last_bid = Instant::now();
@@ -222,7 +222,7 @@ impl LaneTask {
 }
 
 impl LaneTask {
-    /// Sends the newest recorded transaction again, where no better one can be made now.
+    /// Sends the newest recorded transaction again, because no better one can be made now.
     fn send_again(&self, slot: &OpenSlot, why: &str) {
         let sentence = format!("a stuck transaction can't be replaced now: {why}");
         if self.run.health.is_news(&sentence) {
@@ -243,8 +243,9 @@ impl LaneTask {
         }
     }
 
-    /// A replacement would cost more than is allowed. The payment is still good: what is recorded is sent again. Once that
-    /// has lasted, the slot is filled, if a fill costs no more than is allowed; its step takes another slot.
+    /// Handles a replacement that would cost more than is allowed. The payment is still good: the recorded
+    /// transaction is sent again. Once this has lasted, the slot is filled, if a fill costs no more than is
+    /// allowed. The step then takes another slot.
     fn too_expensive(&self, slot: &OpenSlot, kind: AttemptKind) {
         let since = *slot.lock().priced_out.get_or_insert_with(Instant::now);
         let lasted = Instant::now().saturating_duration_since(since);

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use journal::{AttemptRow, Event, Journaled};
 
-/// The longest pause before the next bid in a row that nodes have called too low.
+/// The longest pause before the next bid, while nodes repeatedly report bids as too low.
 const LONGEST_BID_PAUSE: Duration = Duration::from_secs(30);
 
 impl Lanes {
@@ -31,14 +31,14 @@ impl Lanes {
                 .is_none()
                 && let Some(slot) = run.slot(&(attempt.lane.signer.clone(), attempt.sequence))
             {
-                // The observer has it sent again.
+                // The observer commands another send.
                 slot.lock().sending = 0;
             }
             run.look.notify_one();
         }
     }
 
-    /// Sends an attempt. Its argument can't be made without the journal.
+    /// Sends an attempt. The type guarantees that the journal has it.
     async fn send(self: &Arc<Self>, run: &NetworkRun, attempt: &Journaled<AttemptRow>) {
         let asked = Attempt {
             id: attempt.id.to_string(),
@@ -48,7 +48,7 @@ impl Lanes {
         };
         let key = (attempt.lane.signer.clone(), attempt.sequence);
         if run.is_astray() {
-            // Sent again when the observer asks for it, on the chain that the journal knows.
+            // The observer commands another send, on the chain that the journal knows.
             if let Some(slot) = run.slot(&key) {
                 let mut state = slot.lock();
                 state.sending = state.sending.saturating_sub(1);
@@ -92,15 +92,15 @@ impl Lanes {
                         state.underpriced = state.underpriced.saturating_add(1);
                         RETRY_EVERY.saturating_mul(doubled).min(LONGEST_BID_PAUSE)
                     };
-                    // A node that calls every bid too low must not make a row of journaled bids.
+                    // A node that reports every bid as too low must not cause a rapid series of recorded bids.
                     self.runtime.spawn_after(pause, move || lane.ask(Ask::Rebid(key)));
                 }
             }
-            // The observer finds out what has the slot; what comes next must be behind it.
+            // The observer finds out what used the slot. The next transaction must come after it.
             Ok(Sent::SequenceUsed) => {
                 tracing::warn!(network = run.network.id(), signer = %attempt.lane.signer, tx = %attempt.tx_id,
-                    "this place of the lane is used already: by an earlier send of ours, or by somebody else who has \
-                     the signer's key");
+                    "the slot is already used: by an earlier send of ours, or by another process that has the signer's \
+                     key");
                 if let Some(lane) = run.lane(&key.0) {
                     lane.ask(Ask::CatchUp);
                 }
@@ -108,7 +108,7 @@ impl Lanes {
             Ok(Sent::InsufficientFunds) => {
                 run.network.suspect.notify_one();
                 tracing::error!(network = run.network.id(), signer = %attempt.lane.signer, tx = %attempt.tx_id,
-                    "the signer can't pay for its transaction: top it up");
+                    "the signer can't pay for its transaction: send it native currency");
             }
             Ok(Sent::Rejected { message }) => {
                 tracing::error!(network = run.network.id(), tx = %attempt.tx_id, "a node rejects a transaction: {message}");

@@ -1,4 +1,5 @@
-//! Steps that become transactions: the first one commits its settlement, later ones are tried until they are in a slot.
+//! Steps that become transactions: the first step commits its settlement, later steps are tried until they have a
+//! slot.
 
 use super::{LaneTask, Stop};
 use crate::decide::budget::Spender;
@@ -15,24 +16,24 @@ use sdk_plugin::chain::Slot;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Before a later step that could not be brought into a slot is tried again, doubled with each time.
+/// Pause before a later step that got no slot is tried again, doubled each time.
 const FIRST_STEP_PAUSE: Duration = Duration::from_secs(2);
 /// The longest such pause.
 const LONGEST_STEP_PAUSE: Duration = Duration::from_secs(30);
-/// New slots that a step may take after its first one. proof.md section 1: at most twice.
+/// The most new slots that a step may take after its first one. proof.md section 1: at most twice.
 const MOST_NEW_SLOTS: u32 = 2;
 
 /// Whether a step opens its settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// The settlement is not journaled: it is given up when the step can't be brought into a slot.
+    /// The settlement is not recorded: it is given up if the step gets no slot.
     First,
-    /// The settlement is journaled: the step passes pause, budget and funds.
+    /// The settlement is recorded: pause, budget and funds do not stop the step.
     Later,
 }
 
 impl LaneTask {
-    /// A settlement's first step: commits the settlement with its first attempt, or answers its callers.
+    /// Runs a settlement's first step: commits the settlement with its first attempt, or replies to its callers.
     pub(super) async fn first(&mut self, work: Work) {
         let Work { settlement, step, .. } = work;
         match self.bring_into_slot(&settlement, step, Turn::First).await {
@@ -40,13 +41,13 @@ impl LaneTask {
             Err(Stop::Withdrawn) => settlement.give_up(|_| unavailable("withdrawn")),
             Err(Stop::Refused(refusal)) => refuse(&settlement, &refusal),
             Err(Stop::Unavailable(message)) => settlement.give_up(|_| unavailable(message)),
-            // A first step of a settlement that is not journaled has lost no slot.
+            // The first step of an unrecorded settlement has lost no slot.
             Err(Stop::WouldFail | Stop::LostSlots) => {
                 settlement.give_up(|_| unavailable("it could not be begun; try again"));
             }
             Err(Stop::Paused) => settlement.give_up(|_| paused()),
             Err(Stop::Commit(CommitError::ClaimTaken) | Stop::Taken) => {
-                // Out of the way first, or the look-up would find the loser itself.
+                // Forgotten first, or the query would find this settlement itself.
                 self.lanes.runtime.claims.forget(&settlement);
                 self.lost_the_race(&settlement).await;
             }
@@ -59,7 +60,7 @@ impl LaneTask {
         self.lanes.runtime.claims.forget(&settlement);
     }
 
-    /// Somebody else holds the claim: the callers get what the table says.
+    /// Replies to the callers when another settlement holds the claim, by the table of [`decide`].
     pub(super) async fn lost_the_race(&self, settlement: &Arc<Settlement>) {
         let row = self
             .lanes
@@ -82,7 +83,7 @@ impl LaneTask {
         });
     }
 
-    /// A later step of a journaled settlement: it is tried until it is in a slot, or can't succeed any more.
+    /// Runs a later step of a recorded settlement: it is tried until it has a slot, or can't succeed any more.
     pub(super) async fn later(&mut self, work: Work) {
         let Work { settlement, step, .. } = work;
         let index = usize::try_from(step).unwrap_or(usize::MAX);
@@ -102,7 +103,8 @@ impl LaneTask {
         };
         let is_open = is_gate_open(&settlement.lock().row, index, planned.gate);
         if !is_waiting || !is_open {
-            // Asked for twice, decided meanwhile, or what came before it was reorganised away: `advance` asks again.
+            // Commanded twice, decided meanwhile, or the step before it was reorganised away. Then `advance` sends
+            // the command again.
             return;
         }
         if planned
@@ -140,7 +142,8 @@ impl LaneTask {
         self.lanes.endings.begin_to_end_unsent(&settlement, step, ends);
     }
 
-    /// Longer each time. Whoever else asks for the step meanwhile starts no second row of tries.
+    /// Tries the step again after a pause, longer each time. Another command for the step meanwhile does not start
+    /// a second series of tries.
     pub(super) fn try_later(&self, settlement: Arc<Settlement>, step: u32) {
         let Some(handle) = self.run.lane(&self.lane.signer) else {
             return;
@@ -213,7 +216,7 @@ impl LaneTask {
             AttemptKind::Steps,
             vec![(settlement.id, step)],
         );
-        // Somebody else may have made the payment between the steps.
+        // A transaction that is not ours may have made the payment between the steps.
         attempt.since_height = attempt.since_height.min(first_height);
         let spender = self.spender(std::iter::once(settlement));
         let mut before = Vec::new();
