@@ -150,12 +150,16 @@ fn a_tenant_whose_payment_is_open_can_not_be_taken_out() {
     world.facilitator.kill();
     world.facilitator.reconfigure(&gone, "");
     let (good, told) = world.facilitator.command(&["check"]);
-    assert!(!good && told.contains("\"one\" is not there any more"), "{told}");
+    assert!(
+        !good && told.contains("\"one\" is no longer configured"),
+        "{told}"
+    );
     let (status, said) = world.facilitator.restart_in_vain();
     assert!(!status.success(), "{said}");
     assert!(
-        said.contains("tenants: \"one\" is not there any more, and 1 payment that is open or held needs it")
-            && said.contains(&hash)
+        said.contains(
+            "tenants: \"one\" is no longer configured, and 1 payment that is open or held needs it"
+        ) && said.contains(&hash)
             && said.contains("switchyard.toml:"),
         "{said}"
     );
