@@ -89,7 +89,7 @@ fn not_begun(answer: &SettleAnswer) -> Option<PutOff> {
     };
     let message = message.map(String::as_str).unwrap_or_default();
     Some(PutOff {
-        why: format!("a settlement was not begun: {message}"),
+        why: format!("a settlement was not started: {message}"),
         longest_pause_ms,
     })
 }

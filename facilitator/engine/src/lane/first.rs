@@ -67,7 +67,7 @@ impl LaneTask {
                         // The driver's refusal (a price above its limit) tells the operator what to do, not the
                         // seller.
                         tracing::warn!(network = %self.lane.network, settlement = settlement.id,
-                            "a settlement was not begun: {}", fault.message);
+                            "a settlement was not started: {}", fault.message);
                         // A price that stays above the limit makes the network not ready.
                         self.run.network.suspect.notify_one();
                         return Err(Stop::Unavailable(NOT_AT_THIS_PRICE));
@@ -88,7 +88,7 @@ impl LaneTask {
         let limit = self.cost_limit(step);
         if built.max_cost > limit {
             tracing::warn!(network = %self.lane.network, cost = %built.max_cost, %limit,
-                "a settlement was not begun: its transaction could cost more than is allowed; raise the network's max_cost, \
+                "a settlement was not started: its transaction could cost more than is allowed; raise the network's max_cost, \
                  or wait for a lower price");
             return Err(Stop::Unavailable(NOT_AT_THIS_PRICE));
         }
@@ -100,7 +100,7 @@ impl LaneTask {
         match self.run.balance_of(&self.lane.signer) {
             Some(balance) if balance < built.max_cost => {
                 tracing::error!(network = %self.lane.network, signer = %self.lane.signer, %balance, cost = %built.max_cost,
-                    "a settlement was not begun: the signer that it names can't pay for its transaction; send it native \
+                    "a settlement was not started: the signer that it names can't pay for its transaction; send it native \
                      currency");
                 Err(Stop::Unavailable(
                     "the signer that this needs can't pay for a transaction now; try again",

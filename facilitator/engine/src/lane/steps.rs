@@ -52,7 +52,7 @@ impl LaneTask {
                 self.lost_the_race(&settlement).await;
             }
             Err(Stop::Commit(error)) => {
-                tracing::warn!(settlement = settlement.id, %error, "a settlement was not begun");
+                tracing::warn!(settlement = settlement.id, %error, "a settlement was not started");
                 let row = settlement.lock().row.clone();
                 settlement.give_up(|waiter| refusal_of_commit(&error, &row, &waiter.network_as_sent));
             }
