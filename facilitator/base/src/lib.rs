@@ -14,6 +14,7 @@ pub mod calls;
 pub mod clock;
 pub mod key_digests;
 pub mod limits;
+mod list_file;
 pub mod nodes;
 pub mod pause;
 pub mod service;

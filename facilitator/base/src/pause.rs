@@ -5,18 +5,20 @@
 //! be read, or is damaged, pauses everything: damage must never resume payments.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+use crate::list_file::{ListFile, Unreadable};
 
 /// The file's name in `data.directory`.
 pub const FILE: &str = "paused";
-/// No list is this long; a larger file is damaged.
-const MAX_BYTES: u64 = 1 << 20;
+const LIST: ListFile = ListFile {
+    name: FILE,
+    max_bytes: 1 << 20,
+};
 
 /// One pause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,74 +90,36 @@ impl Paused {
 #[must_use]
 pub fn read(directory: &Path) -> Paused {
     let path = directory.join(FILE);
-    let text = match fs::metadata(&path).and_then(|found| {
-        if found.len() > MAX_BYTES {
-            Err(io::Error::other("it is far too large"))
-        } else {
-            fs::read_to_string(&path)
+    let path = path.display();
+    match LIST.read(directory) {
+        Ok(pauses) if pauses.is_empty() => Paused::Nothing,
+        Ok(pauses) => Paused::These(pauses),
+        Err(Unreadable::TooLarge) => {
+            Paused::Unreadable(format!("{path} can't be read (it is far too large)"))
         }
-    }) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Paused::Nothing,
-        Err(error) => return Paused::Unreadable(format!("{} can't be read ({error})", path.display())),
-    };
-    match decode(&text) {
-        Some(pauses) if pauses.is_empty() => Paused::Nothing,
-        Some(pauses) => Paused::These(pauses),
-        None => Paused::Unreadable(format!("{} is damaged", path.display())),
+        Err(Unreadable::Damaged) => Paused::Unreadable(format!("{path} is damaged")),
+        Err(Unreadable::Io(error)) => Paused::Unreadable(format!("{path} can't be read ({error})")),
     }
 }
 
 /// Replaces the file in this directory; durable when it returns.
 pub fn write(directory: &Path, pauses: &[Pause]) -> io::Result<()> {
-    let path = directory.join(FILE);
-    let new: PathBuf = directory.join(format!("{FILE}.new"));
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(encode(pauses)?.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, &path)?;
-    File::open(directory)?.sync_all()
+    LIST.write(directory, pauses)
 }
 
 /// An exclusive lock, to be held from reading the list until it is written. Blocks until it is free.
 pub fn lock(directory: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(directory.join(format!("{FILE}.lock")))?;
-    file.lock()?;
-    Ok(file)
-}
-
-fn checksum(list: &str) -> String {
-    hex::encode(Sha256::digest(list))
-}
-
-fn encode(pauses: &[Pause]) -> io::Result<String> {
-    let list = serde_json::to_string(pauses)?;
-    Ok(format!("{} {list}\n", checksum(&list)))
-}
-
-fn decode(text: &str) -> Option<Vec<Pause>> {
-    let (sum, list) = text.strip_suffix('\n')?.split_once(' ')?;
-    if checksum(list) != sum {
-        return None;
-    }
-    serde_json::from_str(list).ok()
+    LIST.lock(directory)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::list_file::{decode, encode};
 
     fn pause(network: Option<&str>, scheme: Option<&str>) -> Pause {
         Pause {
@@ -218,7 +182,7 @@ mod tests {
             let mut bytes = good.clone().into_bytes();
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;
-            let changed = String::from_utf8(bytes).ok().and_then(|text| decode(&text));
+            let changed = String::from_utf8(bytes).ok().and_then(|text| decode::<Pause>(&text));
             prop_assert_eq!(changed, None);
         }
     }
