@@ -21,6 +21,7 @@ pub mod jobs;
 mod journaled;
 pub mod keys;
 pub mod memory;
+pub mod overlay;
 pub mod plugin_rows;
 pub mod project;
 pub mod queries;
@@ -47,7 +48,7 @@ pub use row::{
     AttemptKind, AttemptRow, Ground, GroundAt, HeldRow, JobRow, Outcome, PaidRow, Release, SettlementRow,
     SlotRow, SpentRow, StepRow, StepState, WithheldRow,
 };
-pub use table::{Rows, Table};
+pub use table::{RowKey, Rows, Table};
 
 /// A read over one consistent view. It must not block on anything else.
 pub type ReadTask = Box<dyn FnOnce(&mut dyn Rows) + Send>;

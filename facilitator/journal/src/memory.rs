@@ -7,9 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{CommitError, Event, Journal, JournalError, Rows, Table, project};
+use super::overlay::Overlay;
+use super::{CommitError, Event, Journal, JournalError, RowKey, Rows, Table};
 
-type Tables = BTreeMap<(Table, String), String>;
+/// The rows.
+pub(crate) type Tables = BTreeMap<RowKey, String>;
 
 /// What a fault does to one commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,16 +89,10 @@ impl MemoryJournal {
 
     fn apply_all(&self, events: Vec<Event>) -> Result<(), CommitError> {
         let mut tables = lock(&self.tables);
-        let mut view = View {
-            tables: &mut tables,
-            undo: Vec::new(),
-        };
-        for event in &events {
-            if let Err(error) = project::apply(&mut view, event) {
-                view.roll_back();
-                return Err(error);
-            }
-        }
+        let mut overlay = Overlay::new(&mut *tables);
+        overlay.fetch(events.iter())?;
+        overlay.apply(&events)?;
+        overlay.flush()?;
         drop(tables);
         lock(&self.log).extend(events);
         Ok(())
@@ -140,44 +136,23 @@ impl Journal for MemoryJournal {
 
     async fn view(&self, task: super::ReadTask) -> Result<(), JournalError> {
         let mut tables = lock(&self.tables);
-        task(&mut View {
-            tables: &mut tables,
-            undo: Vec::new(),
-        });
+        task(&mut *tables);
         Ok(())
     }
 }
 
-struct View<'a> {
-    tables: &'a mut Tables,
-    undo: Vec<((Table, String), Option<String>)>,
-}
-
-impl View<'_> {
-    fn roll_back(&mut self) {
-        while let Some((key, before)) = self.undo.pop() {
-            match before {
-                Some(value) => self.tables.insert(key, value),
-                None => self.tables.remove(&key),
-            };
-        }
-    }
-}
-
-impl Rows for View<'_> {
+impl Rows for Tables {
     fn get(&mut self, table: Table, key: &str) -> Result<Option<String>, JournalError> {
-        Ok(self.tables.get(&(table, key.to_owned())).cloned())
+        Ok(BTreeMap::get(self, &(table, key.to_owned())).cloned())
     }
 
     fn put(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {
-        let before = self.tables.insert((table, key.to_owned()), value.to_owned());
-        self.undo.push(((table, key.to_owned()), before));
+        self.insert((table, key.to_owned()), value.to_owned());
         Ok(())
     }
 
     fn delete(&mut self, table: Table, key: &str) -> Result<(), JournalError> {
-        let before = self.tables.remove(&(table, key.to_owned()));
-        self.undo.push(((table, key.to_owned()), before));
+        self.remove(&(table, key.to_owned()));
         Ok(())
     }
 
@@ -189,7 +164,6 @@ impl Rows for View<'_> {
         limit: usize,
     ) -> Result<Vec<(String, String)>, JournalError> {
         let found = self
-            .tables
             .range((table, prefix.to_owned())..)
             .take_while(|((t, key), _)| *t == table && key.starts_with(prefix))
             .filter(|((_, key), _)| after.is_none_or(|after| key.as_str() > after))
@@ -200,7 +174,7 @@ impl Rows for View<'_> {
     }
 
     fn last_key(&mut self, table: Table) -> Result<Option<String>, JournalError> {
-        let last = self.tables.keys().rfind(|(t, _)| *t == table);
+        let last = self.keys().rfind(|(t, _)| *t == table);
         Ok(last.map(|(_, key)| key.clone()))
     }
 }

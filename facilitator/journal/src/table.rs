@@ -99,6 +99,9 @@ impl Table {
     }
 }
 
+/// Names a row.
+pub type RowKey = (Table, String);
+
 /// What a back end offers inside one atomic commit or one consistent read.
 pub trait Rows {
     fn get(&mut self, table: Table, key: &str) -> Result<Option<String>, JournalError>;
@@ -114,4 +117,21 @@ pub trait Rows {
     ) -> Result<Vec<(String, String)>, JournalError>;
     /// The greatest key of the table.
     fn last_key(&mut self, table: Table) -> Result<Option<String>, JournalError>;
+
+    /// Several rows, in the order of their keys here. A back end over a network does it in one round trip.
+    fn get_all(&mut self, keys: &[RowKey]) -> Result<Vec<Option<String>>, JournalError> {
+        keys.iter().map(|(table, key)| self.get(*table, key)).collect()
+    }
+
+    /// Puts rows, and deletes those without a value. A back end over a network does it in one round trip. After an
+    /// error, some may be written.
+    fn write_all(&mut self, changes: Vec<(RowKey, Option<String>)>) -> Result<(), JournalError> {
+        for ((table, key), value) in changes {
+            match value {
+                Some(value) => self.put(table, &key, &value)?,
+                None => self.delete(table, &key)?,
+            }
+        }
+        Ok(())
+    }
 }

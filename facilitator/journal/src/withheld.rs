@@ -16,7 +16,7 @@ const REASON: &str = "reason|";
 /// Withholds the release of every settlement up to this id that is unreleased and not failed for good. Only once for
 /// each reason: the same reason again shows no new copy, and what the operator has allowed stays allowed.
 pub(super) fn withhold(rows: &mut dyn Rows, up_to_id: u64, why: &str, at_ms: u64) -> Result<(), CommitError> {
-    let reason = format!("{REASON}{why}");
+    let reason = reason_key(why);
     if rows.get(Table::Withheld, &reason)?.is_some() {
         return Ok(());
     }
@@ -46,6 +46,11 @@ pub(super) fn withhold(rows: &mut dyn Rows, up_to_id: u64, why: &str, at_ms: u64
             put(rows, Table::Withheld, &format!("{RELEASE}{key}"), &withheld)?;
         }
     }
+}
+
+/// The row that says that this reason was recorded.
+pub(super) fn reason_key(why: &str) -> String {
+    format!("{REASON}{why}")
 }
 
 fn failed_for_good(row: &SettlementRow) -> bool {

@@ -6,7 +6,8 @@ use sdk_plugin::host::{Job, StoreCondition};
 use sdk_plugin::scheme::Reserve;
 use serde_json::{Value, json};
 
-use super::super::memory::MemoryJournal;
+use super::super::memory::{MemoryJournal, Tables};
+use super::super::overlay::Overlay;
 use super::super::sqlite::SqliteJournal;
 use super::*;
 
@@ -120,6 +121,45 @@ async fn everything(journal: &dyn Journal) -> Vec<String> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// A back end over a network fetches what a commit reads in a few round trips only if it is named beforehand.
+    #[test]
+    fn every_event_names_the_rows_that_it_reads(history in prop::collection::vec(any_event(), 1..80)) {
+        let mut tables = Tables::default();
+        for event in history {
+            let mut overlay = Overlay::new(&mut tables);
+            overlay.fetch(std::iter::once(&event)).unwrap();
+            let result = overlay.apply(std::slice::from_ref(&event));
+            assert_eq!(overlay.unnamed(), [], "{event:?}");
+            if result.is_ok() {
+                overlay.flush().unwrap();
+            }
+        }
+    }
+
+    /// Several commits in one group have the same results as one after the other.
+    #[test]
+    fn a_group_of_commits_has_the_results_of_its_commits_one_by_one(
+        history in prop::collection::vec(prop::collection::vec(any_event(), 1..4), 1..40),
+    ) {
+        let (mut alone, mut grouped) = (Tables::default(), Tables::default());
+        let one_by_one: Vec<_> = history
+            .iter()
+            .map(|events| {
+                let mut overlay = Overlay::new(&mut alone);
+                overlay.fetch(events.iter()).unwrap();
+                let result = overlay.apply(events);
+                overlay.flush().unwrap();
+                result
+            })
+            .collect();
+        let mut overlay = Overlay::new(&mut grouped);
+        overlay.fetch(history.iter().flatten()).unwrap();
+        let together: Vec<_> = history.iter().map(|events| overlay.apply(events)).collect();
+        overlay.flush().unwrap();
+        assert_eq!(together, one_by_one);
+        assert_eq!(grouped, alone);
+    }
 
     #[test]
     fn random_histories_leave_every_back_end_in_the_same_state(

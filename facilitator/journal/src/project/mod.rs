@@ -5,6 +5,7 @@
 
 mod attempts;
 mod outcomes;
+pub(crate) mod reads;
 mod reserves;
 mod settlements;
 mod steps;

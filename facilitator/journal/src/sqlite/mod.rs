@@ -1,7 +1,8 @@
 //! The journal on one machine: SQLite in WAL mode with `synchronous=FULL`.
 //!
-//! One thread writes. It takes all commits that queued during the last sync and makes them one transaction, with a
-//! savepoint per commit, so that a refused commit rolls back alone and all others share one sync. Reads run in
+//! One thread writes. It takes all commits that queued during the last sync and makes them one transaction: it fetches
+//! the rows that they read, applies them in memory ([`Overlay`](crate::overlay::Overlay)), where a refused commit is
+//! undone alone, and writes what has changed. All of them share one sync. Reads run in
 //! parallel on connections of their own. A lock file keeps a second process away for as long as this one lives.
 //!
 //! A full disk refuses commits and nothing else. Files that were moved, deleted or replaced while they are in use do

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::super::{CommitError, Event, project};
+use super::super::overlay::Overlay;
+use super::super::{CommitError, Event, JournalError};
 use super::event_log::{self, Head};
 use super::files::InUse;
 use super::mark::Mark;
@@ -36,7 +37,7 @@ pub(super) enum Message {
 
 type Reply = oneshot::Sender<Result<(), CommitError>>;
 
-/// The content of one savepoint: a commit, or a mark that no caller waits for.
+/// A commit, or a mark that no caller waits for.
 struct Entry {
     events: Vec<Event>,
     reply: Option<(Reply, OwnedSemaphorePermit)>,
@@ -61,12 +62,12 @@ impl From<Message> for Entry {
     }
 }
 
-/// Why one entry is not in the group's transaction.
-enum Refusal {
-    /// It alone is undone.
-    Alone(CommitError),
-    /// The transaction is gone, and all entries with it.
-    All(CommitError),
+/// Why nothing of a group is in the journal.
+enum Failure {
+    /// Some row or event of it can't be written. The entries may have better luck one by one.
+    Rows(CommitError),
+    /// No entry could be written now.
+    Journal(CommitError),
 }
 
 /// What a failed COMMIT means.
@@ -187,10 +188,17 @@ impl Writer {
         if group.is_empty() {
             return;
         }
-        let results = self.transact(&group).unwrap_or_else(|error| {
-            self.undo();
-            group.iter().map(|_| Err(error.clone())).collect()
-        });
+        let results = match self.transact(&group) {
+            Ok(results) => results,
+            Err(Failure::Rows(_)) if group.len() > 1 => {
+                self.undo();
+                group.iter().map(|entry| self.write_alone(entry)).collect()
+            }
+            Err(Failure::Rows(error) | Failure::Journal(error)) => {
+                self.undo();
+                group.iter().map(|_| Err(error.clone())).collect()
+            }
+        };
         for (entry, result) in group.into_iter().zip(results) {
             match entry.reply {
                 // The caller may have left; the commit is done in any case.
@@ -203,27 +211,27 @@ impl Writer {
         self.fold();
     }
 
+    /// One entry in a transaction of its own.
+    fn write_alone(&mut self, entry: &Entry) -> Result<(), CommitError> {
+        match self.transact(std::slice::from_ref(entry)) {
+            Ok(results) => results.into_iter().collect(),
+            Err(Failure::Rows(error) | Failure::Journal(error)) => {
+                self.undo();
+                Err(error)
+            }
+        }
+    }
+
     /// All entries in one transaction: one result each once it is durable, or why nothing of it is.
-    fn transact(&mut self, group: &[Entry]) -> Result<Vec<Result<(), CommitError>>, CommitError> {
+    fn transact(&mut self, group: &[Entry]) -> Result<Vec<Result<(), CommitError>>, Failure> {
         // Checked before anything is written in vain, and again at the last moment: another program may have held the
         // database for seconds.
-        self.in_place()?;
+        self.in_place().map_err(Failure::Journal)?;
         self.connection
             .execute_batch("BEGIN IMMEDIATE")
-            .map_err(|error| reported(&error))?;
-        let mut head = self.head;
-        let mut results = Vec::with_capacity(group.len());
-        for entry in group {
-            results.push(match self.apply(entry, head) {
-                Ok(next) => {
-                    head = next;
-                    Ok(())
-                }
-                Err(Refusal::Alone(error)) => Err(error),
-                Err(Refusal::All(error)) => return Err(error),
-            });
-        }
-        self.in_place()?;
+            .map_err(|error| Failure::Journal(reported(&error)))?;
+        let (results, head) = self.apply(group)?;
+        self.in_place().map_err(Failure::Journal)?;
         match self.connection.execute_batch("COMMIT") {
             Ok(()) => {
                 self.head = head;
@@ -231,7 +239,7 @@ impl Writer {
                 Ok(results)
             }
             Err(error) => match fate(&error) {
-                Fate::Undo(reported) => Err(reported),
+                Fate::Undo(reported) => Err(Failure::Journal(reported)),
                 Fate::Unknown => end(&format!("a commit could not be synced ({error})")),
             },
         }
@@ -257,34 +265,24 @@ impl Writer {
         ))
     }
 
-    /// Applies one entry inside its savepoint; returns the head after it.
-    fn apply(&self, entry: &Entry, mut head: Head) -> Result<Head, Refusal> {
-        let all = |error: rusqlite::Error| Refusal::All(reported(&error));
-        self.connection.execute_batch("SAVEPOINT entry").map_err(all)?;
+    /// Applies the entries in memory, then writes rows and events of those that are not refused. Returns one result for
+    /// each entry, and the head after them.
+    fn apply(&self, group: &[Entry]) -> Result<(Vec<Result<(), CommitError>>, Head), Failure> {
         let mut tables = Tables::new(&self.connection);
-        let mut run = || {
-            for event in &entry.events {
-                project::apply(&mut tables, event)?;
-                head = event_log::append(&self.connection, head, event).map_err(|error| reported(&error))?;
-            }
-            Ok(head)
-        };
-        match run() {
-            Ok(head) => {
-                self.connection.execute_batch("RELEASE entry").map_err(all)?;
-                Ok(head)
-            }
-            Err(CommitError::Full) => Err(Refusal::All(CommitError::Full)),
-            Err(_) if tables.disk_full() => Err(Refusal::All(CommitError::Full)),
-            // SQLite has given up the whole transaction.
-            Err(error) if self.connection.is_autocommit() => Err(Refusal::All(error)),
-            Err(error) => {
-                self.connection
-                    .execute_batch("ROLLBACK TO entry; RELEASE entry")
-                    .map_err(all)?;
-                Err(Refusal::Alone(error))
-            }
+        let applied = apply_in_memory(&self.connection, &mut tables, group);
+        if tables.disk_full() {
+            return Err(Failure::Journal(CommitError::Full));
         }
+        let results = applied.map_err(|error| Failure::Rows(error.into()))?;
+        let mut head = self.head;
+        let accepted = group.iter().zip(&results).filter(|(_, result)| result.is_ok());
+        for event in accepted.flat_map(|(entry, _)| &entry.events) {
+            head = event_log::append(&self.connection, head, event).map_err(|error| match fate(&error) {
+                Fate::Undo(error) => Failure::Journal(error),
+                Fate::Unknown => Failure::Rows(CommitError::Io(error.to_string())),
+            })?;
+        }
+        Ok((results, head))
     }
 
     /// Ends an open transaction.
@@ -321,6 +319,23 @@ impl Writer {
             },
         };
     }
+}
+
+/// One result for each entry; the rows of all that are not refused are written.
+fn apply_in_memory(
+    connection: &Connection,
+    tables: &mut Tables<'_>,
+    group: &[Entry],
+) -> Result<Vec<Result<(), CommitError>>, JournalError> {
+    let mut overlay = Overlay::new(tables);
+    overlay.fetch(group.iter().flat_map(|entry| &entry.events))?;
+    let results = group.iter().map(|entry| overlay.apply(&entry.events)).collect();
+    if connection.is_autocommit() {
+        // A write would now be durable on its own.
+        return Err(JournalError("SQLite has given up the transaction".into()));
+    }
+    overlay.flush()?;
+    Ok(results)
 }
 
 /// A failure before COMMIT, when nothing can be on disk.

@@ -1,0 +1,175 @@
+//! Which rows an event reads: a back end fetches those of a whole group of commits at once, before it applies any.
+//!
+//! Not named: the pages of rows that an old copy's withheld releases and dropped payloads go through. Those two are rare,
+//! and read as many rows as there are.
+
+use std::collections::BTreeSet;
+
+use serde::de::DeserializeOwned;
+
+use super::reserves::reserve_prefix;
+use crate::keys::{id_key, lane_key, slot_key, step_prefix, store_key};
+use crate::overlay::Overlay;
+use crate::row::{SettlementRow, StepRow, StepState};
+use crate::{Event, NewAttempt, NewSettlement, RowKey, Table, withheld};
+
+/// Rows that events read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reads {
+    pub(crate) rows: BTreeSet<RowKey>,
+    /// All rows whose keys begin with these.
+    pub(crate) prefixes: BTreeSet<RowKey>,
+}
+
+impl Reads {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.prefixes.is_empty()
+    }
+
+    fn row(&mut self, table: Table, key: String) {
+        self.rows.insert((table, key));
+    }
+
+    fn prefix(&mut self, table: Table, prefix: String) {
+        self.prefixes.insert((table, prefix));
+    }
+}
+
+/// Adds what this event reads, as far as it is told by the event itself and by rows that are known already. A caller
+/// fetches them and calls again, until nothing unknown is named.
+pub(crate) fn of(event: &Event, known: &Overlay<'_>, reads: &mut Reads) {
+    match event {
+        Event::Opened(new) => opened(new, known, reads),
+        Event::Prepared(new) => prepared(new, reads),
+        Event::Sent { attempt } => reads.row(Table::Attempts, id_key(*attempt)),
+        Event::SlotClosed {
+            network,
+            signer,
+            sequence,
+            by: _,
+        } => reads.row(Table::OpenSlots, slot_key(network, signer, *sequence)),
+        Event::StepDone { settlement, .. }
+        | Event::StepFailed { settlement, .. }
+        | Event::StepSkipped { settlement, .. }
+        | Event::StepRevived { settlement, .. }
+        | Event::StepGrounded { settlement, .. }
+        | Event::StepFinal { settlement, .. }
+        | Event::Released { settlement, .. }
+        | Event::ReleaseReturned { settlement, .. } => {
+            reads.row(Table::Settlements, id_key(*settlement));
+        }
+        Event::StepFreed { settlement, step } => slot_of_step(*settlement, *step, known, reads),
+        Event::StepUnexplained { settlement, step, .. } => {
+            slot_of_step(*settlement, *step, known, reads);
+            reserves(*settlement, known, reads);
+        }
+        Event::Paid {
+            settlement, items, ..
+        } => {
+            reserves(*settlement, known, reads);
+            if let Some(row) = settlement_row(*settlement, known, reads) {
+                for item in items {
+                    reads.row(Table::Evidence, format!("{}|{item}", row.network));
+                }
+            }
+        }
+        Event::Failed { settlement, .. } | Event::Finished { settlement, .. } => {
+            reads.row(Table::Settlements, id_key(*settlement));
+            reads.row(Table::Unfinished, id_key(*settlement));
+        }
+        Event::Reorged { settlement, step } => reorged(*settlement, *step, known, reads),
+        Event::ReleasesWithheld { why, .. } => reads.row(Table::Withheld, withheld::reason_key(why)),
+        Event::ReleasesAllowed { settlements } => {
+            for id in settlements {
+                reads.row(Table::Settlements, id_key(*id));
+            }
+        }
+        Event::KeysFreed { settlement } => {
+            if let Some(row) = settlement_row(*settlement, known, reads) {
+                for key in row.conflict_keys {
+                    reads.row(Table::ConflictKeys, key);
+                }
+            }
+        }
+        Event::Stored { plugin, write, .. } => reads.row(Table::Store, store_key(plugin, &write.key)),
+        Event::JobScheduled { plugin, job } => reads.row(Table::Jobs, store_key(plugin, &job.id)),
+        Event::JobCancelled { plugin, id }
+        | Event::JobDone { plugin, id, .. }
+        | Event::JobPutOff { plugin, id, .. } => reads.row(Table::Jobs, store_key(plugin, id)),
+        Event::PayloadsDropped { .. } => {}
+    }
+}
+
+fn opened(new: &NewSettlement, known: &Overlay<'_>, reads: &mut Reads) {
+    let row = &new.row;
+    reads.row(Table::Claims, row.claim.clone());
+    if let Some(previous) = decoded::<u64>(Table::Claims, &row.claim, known) {
+        reads.row(Table::Settlements, id_key(previous));
+    }
+    for key in &row.conflict_keys {
+        reads.row(Table::ConflictKeys, key.clone());
+    }
+    for reserve in &new.reserves {
+        reads.prefix(Table::Reserves, reserve_prefix(&row.network, reserve));
+    }
+}
+
+fn prepared(new: &NewAttempt, reads: &mut Reads) {
+    let attempt = &new.row;
+    let (network, signer) = (&attempt.lane.network, &attempt.lane.signer);
+    let slot = slot_key(network, signer, attempt.sequence);
+    reads.row(Table::ClosedSlots, slot.clone());
+    reads.row(Table::OpenSlots, slot);
+    reads.row(Table::Lanes, lane_key(network, signer));
+    for (settlement, _) in &attempt.covers {
+        reads.row(Table::Settlements, id_key(*settlement));
+    }
+}
+
+fn reorged(settlement: u64, step: u32, known: &Overlay<'_>, reads: &mut Reads) {
+    reserves(settlement, known, reads);
+    reads.row(Table::Settlements, id_key(settlement));
+    let prefix = step_prefix(settlement, step);
+    for key in known.known_keys(Table::AttemptSteps, &prefix) {
+        let id = key.strip_prefix(&prefix).unwrap_or_default();
+        reads.row(Table::Attempts, id.to_owned());
+    }
+    reads.prefix(Table::AttemptSteps, prefix);
+}
+
+/// The row that says whether the step's slot is closed.
+fn slot_of_step(settlement: u64, step: u32, known: &Overlay<'_>, reads: &mut Reads) {
+    let row = settlement_row(settlement, known, reads);
+    let step = row.and_then(|row| row.steps.into_iter().nth(usize::try_from(step).ok()?));
+    if let Some(StepRow {
+        state: StepState::InSlot { lane, sequence },
+        ..
+    }) = step
+    {
+        let key = slot_key(&lane.network, &lane.signer, sequence);
+        reads.row(Table::ClosedSlots, key);
+    }
+}
+
+/// The settlement's reserves.
+fn reserves(settlement: u64, known: &Overlay<'_>, reads: &mut Reads) {
+    let id = id_key(settlement);
+    reads.row(Table::Settlements, id.clone());
+    let prefixes: Option<Vec<String>> = decoded(Table::Unfinished, &id, known);
+    for prefix in prefixes.unwrap_or_default() {
+        reads.row(Table::Reserves, format!("{prefix}{id}"));
+    }
+    reads.row(Table::Unfinished, id);
+}
+
+fn settlement_row(settlement: u64, known: &Overlay<'_>, reads: &mut Reads) -> Option<SettlementRow> {
+    let key = id_key(settlement);
+    let row = decoded(Table::Settlements, &key, known);
+    reads.row(Table::Settlements, key);
+    row
+}
+
+/// A known row. One that can't be decoded is reported when its event is applied.
+fn decoded<T: DeserializeOwned>(table: Table, key: &str, known: &Overlay<'_>) -> Option<T> {
+    serde_json::from_str(known.known(table, key)??).ok()
+}
