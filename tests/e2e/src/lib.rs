@@ -18,6 +18,7 @@ pub mod proxy;
 pub mod raw;
 pub mod shop;
 pub mod sign;
+#[cfg(feature = "solana")]
 pub mod solana;
 pub mod wait;
 pub mod world;
@@ -27,6 +28,7 @@ pub use facilitator::{Facilitator, Output, Settings, SolanaNetwork};
 pub use http::Reply;
 pub use payment::Payment;
 pub use proxy::{Edit, Fault, Kind, Lags, Proxy, Turn, View};
+#[cfg(feature = "solana")]
 pub use solana::SolanaWorld;
 pub use world::World;
 
