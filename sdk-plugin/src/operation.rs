@@ -66,6 +66,12 @@ macro_rules! operations {
                 }
             }
 
+            /// The operation of this name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|operation| operation.name() == name)
+            }
+
             /// What a plugin may do while it serves this operation.
             #[must_use]
             pub const fn rights(self) -> &'static [Right] {
@@ -90,6 +96,12 @@ macro_rules! operations {
                 const KIND: OperationKind = OperationKind::$operation;
             }
         )*
+
+        /// The schemas of every operation's request and response.
+        #[cfg(feature = "schema")]
+        pub(crate) fn operation_schemas() -> Vec<crate::schemas::Named> {
+            [$(crate::schemas::pair::<$operation>()),*].into_iter().flatten().collect()
+        }
     };
 }
 
@@ -146,6 +158,12 @@ macro_rules! services {
                 type Response = $response;
             }
         )*
+
+        /// The schemas of every service's request and response.
+        #[cfg(feature = "schema")]
+        pub(crate) fn service_schemas() -> Vec<crate::schemas::Named> {
+            [$(crate::schemas::pair::<$service>()),*].into_iter().flatten().collect()
+        }
     };
 }
 

@@ -7,14 +7,8 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 
-use crate::chain::{Bid, Built, LaneState, Readiness, Sent};
-use crate::host::{JobRequest, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest, StoreResponse};
-use crate::ops::{
-    BroadcastCall, BuildCall, CheckCall, ContextCall, Empty, FaultBody, FillCall, Health, JobCall, JobReply,
-    JudgeCall, LaneCall, ObserveCall, ObserveReply, PaymentCall, QuoteCall, RouteCall, SleepRequest, op,
-    service,
-};
-use crate::scheme::{Identity, Judgement, Planned, RouteResponse, SchemeCheck, Supported, Verdict};
+use crate::operation::{self, Operation};
+use crate::ops::FaultBody;
 
 /// A schema and the name of its message: `x402.verify.request`, `rpc.v1.response`, `fault`, `manifest`.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,43 +44,24 @@ fn bound_integers(schema: &mut Schema) {
     }
 }
 
-fn pair<Q: JsonSchema, A: JsonSchema>(name: &str) -> [Named; 2] {
+/// The schemas of an operation's request and response.
+pub(crate) fn pair<O>() -> [Named; 2]
+where
+    O: Operation,
+    for<'a> O::Request<'a>: JsonSchema,
+    O::Response: JsonSchema,
+{
     [
-        named::<Q>(format!("{name}.request")),
-        named::<A>(format!("{name}.response")),
+        named::<O::Request<'_>>(format!("{}.request", O::NAME)),
+        named::<O::Response>(format!("{}.response", O::NAME)),
     ]
 }
 
-/// Every schema: two per operation and host service, the body of a fault, and the manifest.
+/// Every schema: two for each operation and host service, the body of a fault, and the manifest.
 #[must_use]
 pub fn all() -> Vec<Named> {
-    let mut all = [
-        pair::<ContextCall<'_>, Supported>(op::SUPPORTED),
-        pair::<PaymentCall<'_>, Identity>(op::IDENTIFY),
-        pair::<PaymentCall<'_>, Verdict>(op::VERIFY),
-        pair::<PaymentCall<'_>, Planned>(op::PLAN),
-        pair::<JudgeCall<'_>, Judgement>(op::JUDGE),
-        pair::<RouteCall<'_>, RouteResponse>(op::ROUTE),
-        pair::<JobCall<'_>, JobReply>(op::JOB),
-        pair::<ContextCall<'_>, SchemeCheck>(op::SCHEME_CHECK),
-        pair::<CheckCall<'_>, Readiness>(op::CHECK),
-        pair::<LaneCall<'_>, LaneState>(op::LANE),
-        pair::<QuoteCall<'_>, Bid>(op::QUOTE),
-        pair::<BuildCall<'_>, Built>(op::BUILD),
-        pair::<FillCall<'_>, Built>(op::FILL),
-        pair::<BroadcastCall<'_>, Sent>(op::BROADCAST),
-        pair::<ObserveCall<'_>, ObserveReply>(op::OBSERVE),
-        pair::<ContextCall<'_>, Empty>(op::START),
-        pair::<ContextCall<'_>, Health>(op::HEALTH),
-        pair::<RpcRequest, RpcResponse>(service::RPC),
-        pair::<SignRequest, Signature>(service::SIGN),
-        pair::<StoreRequest, StoreResponse>(service::STORE),
-        pair::<JobRequest, Empty>(service::JOB),
-        pair::<SleepRequest, Empty>(service::SLEEP),
-    ]
-    .into_iter()
-    .flatten()
-    .collect::<Vec<_>>();
+    let mut all = operation::operation_schemas();
+    all.extend(operation::service_schemas());
     all.push(named::<FaultBody>("fault"));
     all.push(named::<crate::Manifest>("manifest"));
     all

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::guest_host::AbiHost;
 use super::serve::{CallState, Shared};
-use crate::ops::{self, op};
+use crate::operation::{self as of, Operation, OperationKind};
+use crate::ops;
 use crate::{CallContext, ChainDriver, Cx, Fault, HostServices, SchemeHandler};
 
 /// From operation and JSON to the traits' functions and back.
@@ -16,11 +15,12 @@ pub(super) struct Server {
     pub(super) call_id: u64,
 }
 
-fn read<'a, T: Deserialize<'a>>(op: &str, request: &'a [u8]) -> Result<T, Fault> {
-    serde_json::from_slice(request).map_err(|error| Fault::invalid(format!("request of {op}: {error}")))
+fn read<O: Operation>(request: &[u8]) -> Result<O::Request<'_>, Fault> {
+    serde_json::from_slice(request)
+        .map_err(|error| Fault::invalid(format!("request of {}: {error}", O::NAME)))
 }
 
-fn write<T: Serialize>(answer: &T) -> Result<Vec<u8>, Fault> {
+fn write<O: Operation>(answer: &O::Response) -> Result<Vec<u8>, Fault> {
     serde_json::to_vec(answer)
         .map_err(|error| Fault::internal(format!("the answer does not serialise: {error}")))
 }
@@ -57,105 +57,116 @@ impl Server {
 
     /// Serves one call.
     pub(super) async fn answer(&self, op: &str, request: &[u8]) -> Result<Vec<u8>, Fault> {
-        match op {
-            op::SUPPORTED => {
-                let (handler, cx) =
-                    self.for_scheme(read::<ops::ContextCall<'_>>(op, request)?.context.into_owned())?;
-                write(&handler.supported(&cx).await?)
-            }
-            op::SCHEME_CHECK => {
-                let (handler, cx) =
-                    self.for_scheme(read::<ops::ContextCall<'_>>(op, request)?.context.into_owned())?;
-                write(&handler.check(&cx).await?)
-            }
-            op::IDENTIFY | op::VERIFY | op::PLAN => {
-                let call: ops::PaymentCall<'_> = read(op, request)?;
-                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
-                match op {
-                    op::IDENTIFY => write(&handler.identify(&cx, &call.request).await?),
-                    op::VERIFY => write(&handler.verify(&cx, &call.request).await?),
-                    _ => write(&handler.plan(&cx, &call.request).await?),
-                }
-            }
-            op::JUDGE => {
-                let call: ops::JudgeCall<'_> = read(op, request)?;
-                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
-                write(&handler.judge(&cx, &call.plan, &call.evidence).await?)
-            }
-            op::ROUTE => {
-                let call: ops::RouteCall<'_> = read(op, request)?;
-                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
-                write(&handler.route(&cx, &call.request).await?)
-            }
-            op::JOB => {
-                let call: ops::JobCall<'_> = read(op, request)?;
-                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
-                write(&ops::JobReply {
-                    requests: handler.job(&cx, &call.job).await?,
-                })
-            }
-            op::START => {
-                let cx = self.cx(read::<ops::ContextCall<'_>>(op, request)?.context.into_owned());
-                if let Some(lifecycle) = &self.shared.roles.lifecycle {
-                    lifecycle.start(&cx).await?;
-                }
-                write(&ops::Empty {})
-            }
-            op::HEALTH => {
-                let cx = self.cx(read::<ops::ContextCall<'_>>(op, request)?.context.into_owned());
-                match &self.shared.roles.lifecycle {
-                    Some(lifecycle) => write(&lifecycle.health(&cx).await?),
-                    None => write(&ops::Health {
-                        healthy: true,
-                        message: None,
-                    }),
-                }
-            }
-            _ => self.answer_driver(op, request).await,
+        match OperationKind::named(op) {
+            Some(operation) => self.serve(operation, request).await,
+            None => Err(Fault::unsupported(format!("unknown operation {op:?}"))),
         }
     }
 
-    async fn answer_driver(&self, op: &str, request: &[u8]) -> Result<Vec<u8>, Fault> {
-        match op {
-            op::CHECK => {
-                let call: ops::CheckCall<'_> = read(op, request)?;
-                let (driver, cx) = self.for_driver(call.context.into_owned())?;
-                write(&driver.check(&cx, &call.network).await?)
+    async fn serve(&self, operation: OperationKind, request: &[u8]) -> Result<Vec<u8>, Fault> {
+        match operation {
+            OperationKind::Supported => {
+                let call = read::<of::Supported>(request)?;
+                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
+                write::<of::Supported>(&handler.supported(&cx).await?)
             }
-            op::LANE => {
-                let call: ops::LaneCall<'_> = read(op, request)?;
-                let (driver, cx) = self.for_driver(call.context.into_owned())?;
-                write(&driver.lane(&cx, &call.lane).await?)
+            OperationKind::SchemeCheck => {
+                let call = read::<of::SchemeCheck>(request)?;
+                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
+                write::<of::SchemeCheck>(&handler.check(&cx).await?)
             }
-            op::QUOTE => {
-                let call: ops::QuoteCall<'_> = read(op, request)?;
-                let (driver, cx) = self.for_driver(call.context.into_owned())?;
-                write(&driver.quote(&cx, &call.lane, call.previous.as_deref()).await?)
+            OperationKind::Identify => {
+                let call = read::<of::Identify>(request)?;
+                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
+                write::<of::Identify>(&handler.identify(&cx, &call.request).await?)
             }
-            op::BUILD => {
-                let call: ops::BuildCall<'_> = read(op, request)?;
-                let (driver, cx) = self.for_driver(call.context.into_owned())?;
-                write(&driver.build(&cx, &call.slot, &call.bid, &call.steps).await?)
+            OperationKind::Verify => {
+                let call = read::<of::Verify>(request)?;
+                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
+                write::<of::Verify>(&handler.verify(&cx, &call.request).await?)
             }
-            op::FILL => {
-                let call: ops::FillCall<'_> = read(op, request)?;
-                let (driver, cx) = self.for_driver(call.context.into_owned())?;
-                write(&driver.fill(&cx, &call.slot, &call.bid).await?)
+            OperationKind::Plan => {
+                let call = read::<of::Plan>(request)?;
+                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
+                write::<of::Plan>(&handler.plan(&cx, &call.request).await?)
             }
-            op::BROADCAST => {
-                let call: ops::BroadcastCall<'_> = read(op, request)?;
-                let (driver, cx) = self.for_driver(call.context.into_owned())?;
-                write(&driver.broadcast(&cx, &call.attempt).await?)
+            OperationKind::Judge => {
+                let call = read::<of::Judge>(request)?;
+                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
+                write::<of::Judge>(&handler.judge(&cx, &call.plan, &call.evidence).await?)
             }
-            op::OBSERVE => {
-                let call: ops::ObserveCall<'_> = read(op, request)?;
+            OperationKind::Route => {
+                let call = read::<of::Route>(request)?;
+                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
+                write::<of::Route>(&handler.route(&cx, &call.request).await?)
+            }
+            OperationKind::Job => {
+                let call = read::<of::Job>(request)?;
+                let (handler, cx) = self.for_scheme(call.context.into_owned())?;
+                write::<of::Job>(&ops::JobReply {
+                    requests: handler.job(&cx, &call.job).await?,
+                })
+            }
+            OperationKind::Check => {
+                let call = read::<of::Check>(request)?;
                 let (driver, cx) = self.for_driver(call.context.into_owned())?;
-                write(&ops::ObserveReply {
+                write::<of::Check>(&driver.check(&cx, &call.network).await?)
+            }
+            OperationKind::Lane => {
+                let call = read::<of::Lane>(request)?;
+                let (driver, cx) = self.for_driver(call.context.into_owned())?;
+                write::<of::Lane>(&driver.lane(&cx, &call.lane).await?)
+            }
+            OperationKind::Quote => {
+                let call = read::<of::Quote>(request)?;
+                let (driver, cx) = self.for_driver(call.context.into_owned())?;
+                write::<of::Quote>(&driver.quote(&cx, &call.lane, call.previous.as_deref()).await?)
+            }
+            OperationKind::Build => {
+                let call = read::<of::Build>(request)?;
+                let (driver, cx) = self.for_driver(call.context.into_owned())?;
+                write::<of::Build>(&driver.build(&cx, &call.slot, &call.bid, &call.steps).await?)
+            }
+            OperationKind::Fill => {
+                let call = read::<of::Fill>(request)?;
+                let (driver, cx) = self.for_driver(call.context.into_owned())?;
+                write::<of::Fill>(&driver.fill(&cx, &call.slot, &call.bid).await?)
+            }
+            OperationKind::Broadcast => {
+                let call = read::<of::Broadcast>(request)?;
+                let (driver, cx) = self.for_driver(call.context.into_owned())?;
+                write::<of::Broadcast>(&driver.broadcast(&cx, &call.attempt).await?)
+            }
+            OperationKind::Observe => {
+                let call = read::<of::Observe>(request)?;
+                let (driver, cx) = self.for_driver(call.context.into_owned())?;
+                write::<of::Observe>(&ops::ObserveReply {
                     observations: driver.observe(&cx, &call.watches).await?,
                 })
             }
-            _ => Err(Fault::unsupported(format!("unknown operation {op:?}"))),
+            OperationKind::Start => self.start(request).await,
+            OperationKind::Health => self.health(request).await,
         }
+    }
+
+    async fn start(&self, request: &[u8]) -> Result<Vec<u8>, Fault> {
+        let cx = self.cx(read::<of::Start>(request)?.context.into_owned());
+        if let Some(lifecycle) = &self.shared.roles.lifecycle {
+            lifecycle.start(&cx).await?;
+        }
+        write::<of::Start>(&ops::Empty {})
+    }
+
+    async fn health(&self, request: &[u8]) -> Result<Vec<u8>, Fault> {
+        let cx = self.cx(read::<of::Health>(request)?.context.into_owned());
+        let health = match &self.shared.roles.lifecycle {
+            Some(lifecycle) => lifecycle.health(&cx).await?,
+            None => ops::Health {
+                healthy: true,
+                message: None,
+            },
+        };
+        write::<of::Health>(&health)
     }
 
     fn for_scheme(&self, context: CallContext) -> Result<(Arc<dyn SchemeHandler>, Cx), Fault> {
