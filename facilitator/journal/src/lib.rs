@@ -17,11 +17,12 @@
 mod change;
 mod error;
 pub mod event;
+pub mod group;
 pub mod jobs;
 mod journaled;
 pub mod keys;
 pub mod memory;
-pub mod overlay;
+mod overlay;
 pub mod plugin_rows;
 pub mod project;
 pub mod queries;
@@ -48,7 +49,7 @@ pub use row::{
     AttemptKind, AttemptRow, Ground, GroundAt, HeldRow, JobRow, Outcome, PaidRow, Release, SettlementRow,
     SlotRow, SpentRow, StepRow, StepState, WithheldRow,
 };
-pub use table::{RowKey, Rows, Table};
+pub use table::{RowKey, Rows, Table, Write};
 
 /// A read over one consistent view. It must not block on anything else.
 pub type ReadTask = Box<dyn FnOnce(&mut dyn Rows) + Send>;

@@ -7,7 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::overlay::Overlay;
+use super::group::Group;
+use super::table::taken;
 use super::{CommitError, Event, Journal, JournalError, RowKey, Rows, Table};
 
 /// The rows.
@@ -89,10 +90,9 @@ impl MemoryJournal {
 
     fn apply_all(&self, events: Vec<Event>) -> Result<(), CommitError> {
         let mut tables = lock(&self.tables);
-        let mut overlay = Overlay::new(&mut *tables);
-        overlay.fetch(events.iter())?;
-        overlay.apply(&events)?;
-        overlay.flush()?;
+        let mut group = Group::fetch(&mut *tables, events.iter())?;
+        group.apply(&events)?;
+        group.flush()?;
         drop(tables);
         lock(&self.log).extend(events);
         Ok(())
@@ -144,6 +144,13 @@ impl Journal for MemoryJournal {
 impl Rows for Tables {
     fn get(&mut self, table: Table, key: &str) -> Result<Option<String>, JournalError> {
         Ok(BTreeMap::get(self, &(table, key.to_owned())).cloned())
+    }
+
+    fn insert_new(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {
+        if self.contains_key(&(table, key.to_owned())) {
+            return Err(taken(table, key));
+        }
+        self.put(table, key, value)
     }
 
     fn put(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {

@@ -1,14 +1,29 @@
 //! Rows of one group of commits, in memory: what the commits read is fetched at once, what they change is written at
-//! once. Between the two, events are applied without any access to the back end.
-//!
-//! A commit that is refused is undone here, and the others of the group stay. Nothing reaches the back end before
-//! [`Overlay::flush`].
+//! once. Nothing reaches the back end before [`Overlay::flush`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use crate::project::reads::{self, Reads};
-use crate::{CommitError, Event, JournalError, RowKey, Rows, Table, project};
+use crate::table::{Write, taken};
+use crate::{JournalError, RowKey, Rows, Table};
+
+/// Rows that events read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reads {
+    rows: BTreeSet<RowKey>,
+    /// All rows whose keys begin with these.
+    prefixes: BTreeSet<RowKey>,
+}
+
+impl Reads {
+    pub(crate) fn row(&mut self, table: Table, key: String) {
+        self.rows.insert((table, key));
+    }
+
+    pub(crate) fn prefix(&mut self, table: Table, prefix: String) {
+        self.prefixes.insert((table, prefix));
+    }
+}
 
 /// A row as the group sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +32,8 @@ struct Known {
     value: Option<String>,
     /// It differs from the back end's, or may.
     changed: bool,
+    /// The back end had no such row when it was fetched.
+    was_absent: bool,
 }
 
 /// The rows that a group of commits reads and changes.
@@ -50,50 +67,41 @@ impl<'a> Overlay<'a> {
         }
     }
 
-    /// Fetches the rows that these events read.
+    /// Fetches those of these rows that are not known. Returns whether there were any.
     ///
     /// # Errors
     /// When the back end can't be read.
-    pub fn fetch<'e>(&mut self, events: impl Iterator<Item = &'e Event> + Clone) -> Result<(), JournalError> {
-        // Keys in an event, keys in the rows that those name, and the same once more. Rows that a commit has changed are
-        // not named any further: they are known.
-        loop {
-            let mut wanted = Reads::default();
-            for event in events.clone() {
-                reads::of(event, self, &mut wanted);
+    pub(crate) fn fetch(&mut self, mut wanted: Reads) -> Result<bool, JournalError> {
+        wanted.rows.retain(|key| !self.rows.contains_key(key));
+        wanted.prefixes.retain(|prefix| !self.prefixes.contains(prefix));
+        let any = !wanted.rows.is_empty() || !wanted.prefixes.is_empty();
+        for (table, prefix) in wanted.prefixes {
+            for (key, value) in self.below.scan(table, &prefix, None, usize::MAX)? {
+                self.learn((table, key), Some(value));
             }
-            wanted.rows.retain(|key| !self.rows.contains_key(key));
-            wanted.prefixes.retain(|prefix| !self.prefixes.contains(prefix));
-            if wanted.is_empty() {
-                return Ok(());
-            }
-            for (table, prefix) in wanted.prefixes {
-                for (key, value) in self.below.scan(table, &prefix, None, usize::MAX)? {
-                    self.learn((table, key), Some(value));
-                }
-                self.prefixes.insert((table, prefix));
-            }
-            let keys: Vec<RowKey> = wanted.rows.into_iter().collect();
-            let values = self.below.get_all(&keys)?;
-            for (key, value) in keys.into_iter().zip(values) {
-                self.learn(key, value);
-            }
+            self.prefixes.insert((table, prefix));
         }
+        let keys: Vec<RowKey> = wanted.rows.into_iter().collect();
+        let values = self.below.get_all(&keys)?;
+        for (key, value) in keys.into_iter().zip(values) {
+            self.learn(key, value);
+        }
+        Ok(any)
     }
 
-    /// Applies one commit: all of its events, or none.
-    ///
-    /// # Errors
-    /// When the projection refuses an event, or the back end can't be read.
-    pub fn apply(&mut self, events: &[Event]) -> Result<(), CommitError> {
+    /// Begins a commit: [`Overlay::roll_back`] undoes what changes from here on.
+    pub(crate) fn begin(&mut self) {
         self.undo.clear();
-        for event in events {
-            if let Err(error) = project::apply(self, event) {
-                self.roll_back();
-                return Err(error);
-            }
+    }
+
+    /// Undoes what has changed since [`Overlay::begin`].
+    pub(crate) fn roll_back(&mut self) {
+        while let Some((key, before)) = self.undo.pop() {
+            match before {
+                Some(before) => self.rows.insert(key, before),
+                None => self.rows.remove(&key),
+            };
         }
-        Ok(())
     }
 
     /// Writes every changed row to the back end.
@@ -102,8 +110,13 @@ impl<'a> Overlay<'a> {
     /// When a row can't be written. Some may be: the caller undoes its transaction.
     pub fn flush(self) -> Result<(), JournalError> {
         let changed = self.rows.into_iter().filter(|(_, known)| known.changed);
-        self.below
-            .write_all(changed.map(|(key, known)| (key, known.value)).collect())
+        let write = |(key, known): (RowKey, Known)| match (known.value, known.was_absent) {
+            (Some(value), true) => Some((key, Write::Insert(value))),
+            (Some(value), false) => Some((key, Write::Put(value))),
+            (None, false) => Some((key, Write::Delete)),
+            (None, true) => None,
+        };
+        self.below.write_all(changed.filter_map(write).collect())
     }
 
     /// A row that was fetched or changed. `None`: it is not known; `Some(None)`: there is no such row.
@@ -135,24 +148,24 @@ impl<'a> Overlay<'a> {
     }
 
     fn learn(&mut self, key: RowKey, value: Option<String>) {
-        let changed = false;
-        self.rows.entry(key).or_insert(Known { value, changed });
+        let was_absent = value.is_none();
+        self.rows.entry(key).or_insert(Known {
+            value,
+            changed: false,
+            was_absent,
+        });
     }
 
     fn change(&mut self, table: Table, key: &str, value: Option<String>) {
         let key = (table, key.to_owned());
-        let changed = true;
-        let before = self.rows.insert(key.clone(), Known { value, changed });
+        let was_absent = self.rows.get(&key).is_some_and(|known| known.was_absent);
+        let known = Known {
+            value,
+            changed: true,
+            was_absent,
+        };
+        let before = self.rows.insert(key.clone(), known);
         self.undo.push((key, before));
-    }
-
-    fn roll_back(&mut self) {
-        while let Some((key, before)) = self.undo.pop() {
-            match before {
-                Some(before) => self.rows.insert(key, before),
-                None => self.rows.remove(&key),
-            };
-        }
     }
 }
 
@@ -166,6 +179,13 @@ impl Rows for Overlay<'_> {
         self.unnamed.push(name.clone());
         self.learn(name, value.clone());
         Ok(value)
+    }
+
+    fn insert_new(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {
+        if self.get(table, key)?.is_some() {
+            return Err(taken(table, key));
+        }
+        self.put(table, key, value)
     }
 
     fn put(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {
@@ -215,6 +235,35 @@ mod tests {
     use super::*;
     use crate::memory::Tables;
 
+    #[test]
+    fn a_row_that_was_absent_when_it_was_read_is_inserted_and_nothing_is_overwritten() {
+        let mut tables = Tables::default();
+        let mut first = Overlay::new(&mut tables);
+        assert_eq!(first.get(Table::Claims, "c").unwrap(), None);
+        first.put(Table::Claims, "c", "1").unwrap();
+        let first = first.rows;
+        // Another writer is faster.
+        tables.put(Table::Claims, "c", "2").unwrap();
+        let mut late = Overlay::new(&mut tables);
+        late.rows = first;
+        assert!(late.flush().unwrap_err().0.contains("claims"));
+        assert_eq!(
+            Rows::get(&mut tables, Table::Claims, "c").unwrap().as_deref(),
+            Some("2")
+        );
+    }
+
+    #[test]
+    fn a_row_that_was_made_and_removed_in_the_group_is_not_written() {
+        let mut tables = Tables::default();
+        let mut overlay = Overlay::new(&mut tables);
+        assert_eq!(overlay.get(Table::Store, "k").unwrap(), None);
+        overlay.put(Table::Store, "k", "1").unwrap();
+        overlay.delete(Table::Store, "k").unwrap();
+        overlay.flush().unwrap();
+        assert_eq!(tables, Tables::default());
+    }
+
     fn put(rows: &mut dyn Rows, keys: &[&str]) {
         for key in keys {
             rows.put(Table::Store, key, "below").unwrap();
@@ -240,28 +289,5 @@ mod tests {
         assert_eq!(overlay.last_key(Table::Store).unwrap().as_deref(), Some("b"));
         overlay.flush().unwrap();
         assert_eq!(keys(&mut tables, "", None, 9), "a2 a25 a4 b ");
-    }
-
-    #[test]
-    fn a_refused_commit_leaves_what_the_group_had_before_it() {
-        use crate::testkit::{opened, paid};
-        let mut tables = Tables::default();
-        let mut overlay = Overlay::new(&mut tables);
-        overlay.apply(&[opened(1, "c")]).unwrap();
-        let before = overlay.rows.clone();
-        let refused = overlay.apply(&[opened(2, "d"), paid(2, "x"), paid(2, "x")]);
-        assert!(matches!(refused, Err(CommitError::Stale(_))), "{refused:?}");
-        // What was read stays; what was changed is gone.
-        overlay.rows.retain(|_, known| known.changed);
-        assert_eq!(
-            overlay.rows.len(),
-            before.iter().filter(|(_, k)| k.changed).count()
-        );
-        assert!(
-            overlay
-                .rows
-                .iter()
-                .all(|(key, known)| before.get(key) == Some(known))
-        );
     }
 }

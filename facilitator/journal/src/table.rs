@@ -102,9 +102,22 @@ impl Table {
 /// Names a row.
 pub type RowKey = (Table, String);
 
+/// How a row changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// The commit rests on there being no such row: fails if there is one, which another writer has made.
+    Insert(String),
+    /// Inserted or replaced.
+    Put(String),
+    /// Removed if it is there.
+    Delete,
+}
+
 /// What a back end offers inside one atomic commit or one consistent read.
 pub trait Rows {
     fn get(&mut self, table: Table, key: &str) -> Result<Option<String>, JournalError>;
+    /// Fails if there is a row of this key.
+    fn insert_new(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError>;
     fn put(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError>;
     fn delete(&mut self, table: Table, key: &str) -> Result<(), JournalError>;
     /// Rows whose key begins with `prefix` and is greater than `after`, in key order, at most `limit`.
@@ -123,15 +136,20 @@ pub trait Rows {
         keys.iter().map(|(table, key)| self.get(*table, key)).collect()
     }
 
-    /// Puts rows, and deletes those without a value. A back end over a network does it in one round trip. After an
-    /// error, some may be written.
-    fn write_all(&mut self, changes: Vec<(RowKey, Option<String>)>) -> Result<(), JournalError> {
-        for ((table, key), value) in changes {
-            match value {
-                Some(value) => self.put(table, &key, &value)?,
-                None => self.delete(table, &key)?,
+    /// Writes several rows. A back end over a network does it in one round trip. After an error, some may be written.
+    fn write_all(&mut self, writes: Vec<(RowKey, Write)>) -> Result<(), JournalError> {
+        for ((table, key), write) in writes {
+            match write {
+                Write::Insert(value) => self.insert_new(table, &key, &value)?,
+                Write::Put(value) => self.put(table, &key, &value)?,
+                Write::Delete => self.delete(table, &key)?,
             }
         }
         Ok(())
     }
+}
+
+/// A row that should be new is there.
+pub(crate) fn taken(table: Table, key: &str) -> JournalError {
+    JournalError(format!("table {} has a row {key:?} already", table.name()))
 }

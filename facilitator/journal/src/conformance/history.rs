@@ -6,8 +6,8 @@ use sdk_plugin::host::{Job, StoreCondition};
 use sdk_plugin::scheme::Reserve;
 use serde_json::{Value, json};
 
+use super::super::group::Group;
 use super::super::memory::{MemoryJournal, Tables};
-use super::super::overlay::Overlay;
 use super::super::sqlite::SqliteJournal;
 use super::*;
 
@@ -127,12 +127,11 @@ proptest! {
     fn every_event_names_the_rows_that_it_reads(history in prop::collection::vec(any_event(), 1..80)) {
         let mut tables = Tables::default();
         for event in history {
-            let mut overlay = Overlay::new(&mut tables);
-            overlay.fetch(std::iter::once(&event)).unwrap();
-            let result = overlay.apply(std::slice::from_ref(&event));
-            assert_eq!(overlay.unnamed(), [], "{event:?}");
+            let mut group = Group::fetch(&mut tables, std::iter::once(&event)).unwrap();
+            let result = group.apply(std::slice::from_ref(&event));
+            assert_eq!(group.rows().unnamed(), [], "{event:?}");
             if result.is_ok() {
-                overlay.flush().unwrap();
+                group.flush().unwrap();
             }
         }
     }
@@ -146,17 +145,15 @@ proptest! {
         let one_by_one: Vec<_> = history
             .iter()
             .map(|events| {
-                let mut overlay = Overlay::new(&mut alone);
-                overlay.fetch(events.iter()).unwrap();
-                let result = overlay.apply(events);
-                overlay.flush().unwrap();
+                let mut group = Group::fetch(&mut alone, events.iter()).unwrap();
+                let result = group.apply(events);
+                group.flush().unwrap();
                 result
             })
             .collect();
-        let mut overlay = Overlay::new(&mut grouped);
-        overlay.fetch(history.iter().flatten()).unwrap();
-        let together: Vec<_> = history.iter().map(|events| overlay.apply(events)).collect();
-        overlay.flush().unwrap();
+        let mut group = Group::fetch(&mut grouped, history.iter().flatten()).unwrap();
+        let together: Vec<_> = history.iter().map(|events| group.apply(events)).collect();
+        group.flush().unwrap();
         assert_eq!(together, one_by_one);
         assert_eq!(grouped, alone);
     }

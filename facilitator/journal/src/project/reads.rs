@@ -3,37 +3,13 @@
 //! Not named: the pages of rows that an old copy's withheld releases and dropped payloads go through. Those two are rare,
 //! and read as many rows as there are.
 
-use std::collections::BTreeSet;
-
 use serde::de::DeserializeOwned;
 
 use super::reserves::reserve_prefix;
 use crate::keys::{id_key, lane_key, slot_key, step_prefix, store_key};
-use crate::overlay::Overlay;
+use crate::overlay::{Overlay, Reads};
 use crate::row::{SettlementRow, StepRow, StepState};
-use crate::{Event, NewAttempt, NewSettlement, RowKey, Table, withheld};
-
-/// Rows that events read.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reads {
-    pub(crate) rows: BTreeSet<RowKey>,
-    /// All rows whose keys begin with these.
-    pub(crate) prefixes: BTreeSet<RowKey>,
-}
-
-impl Reads {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.prefixes.is_empty()
-    }
-
-    fn row(&mut self, table: Table, key: String) {
-        self.rows.insert((table, key));
-    }
-
-    fn prefix(&mut self, table: Table, prefix: String) {
-        self.prefixes.insert((table, prefix));
-    }
-}
+use crate::{Event, NewAttempt, NewSettlement, Table, withheld};
 
 /// Adds what this event reads, as far as it is told by the event itself and by rows that are known already. A caller
 /// fetches them and calls again, until nothing unknown is named.

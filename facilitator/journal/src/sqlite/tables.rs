@@ -42,6 +42,15 @@ impl Rows for Tables<'_> {
             .map_err(|error| self.failed(table, &error))
     }
 
+    fn insert_new(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {
+        let sql = format!("INSERT INTO {} (key, value) VALUES (?1, ?2)", table.name());
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut statement| statement.execute([key, value]))
+            .map(|_| ())
+            .map_err(|error| self.failed(table, &error))
+    }
+
     fn put(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {
         let sql = format!(
             "INSERT INTO {} (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::super::overlay::Overlay;
+use super::super::group::Group;
 use super::super::{CommitError, Event, JournalError};
 use super::event_log::{self, Head};
 use super::files::InUse;
@@ -327,14 +327,13 @@ fn apply_in_memory(
     tables: &mut Tables<'_>,
     group: &[Entry],
 ) -> Result<Vec<Result<(), CommitError>>, JournalError> {
-    let mut overlay = Overlay::new(tables);
-    overlay.fetch(group.iter().flat_map(|entry| &entry.events))?;
-    let results = group.iter().map(|entry| overlay.apply(&entry.events)).collect();
+    let mut commits = Group::fetch(tables, group.iter().flat_map(|entry| &entry.events))?;
+    let results = group.iter().map(|entry| commits.apply(&entry.events)).collect();
     if connection.is_autocommit() {
         // A write would now be durable on its own.
         return Err(JournalError("SQLite has given up the transaction".into()));
     }
-    overlay.flush()?;
+    commits.flush()?;
     Ok(results)
 }
 
