@@ -11,7 +11,10 @@ pub enum CommitError {
     ConflictKeyTaken(String),
     /// The payer's other open payments need the rest of its funds; the scheme's reason.
     #[error("reserved funds exceed what is available ({reason})")]
-    ReserveShort { reason: String },
+    ReserveShort {
+        /// The scheme's reason for the caller.
+        reason: String,
+    },
     /// This piece of evidence pays another claim.
     #[error("evidence {0} pays another claim")]
     EvidenceUsed(String),

@@ -9,6 +9,7 @@
 //! Payload bytes (plans and signed transactions: bearer instruments) are in tables of their own and not in the event
 //! log, so that they can be dropped when they are no longer needed.
 
+#![warn(missing_docs)]
 #![cfg_attr(
     test,
     allow(clippy::disallowed_methods, reason = "tests own their tasks and clocks")

@@ -17,6 +17,7 @@ pub(crate) type Tables = BTreeMap<RowKey, String>;
 /// What a fault does to one commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitFault {
+    /// Everything is written.
     None,
     /// The disk is full: nothing is written.
     Full,
@@ -30,6 +31,7 @@ pub enum CommitFault {
 
 /// Decides what happens to each commit and mark.
 pub trait Faults: Send + Sync + 'static {
+    /// What happens to a commit of these events.
     fn on_commit(&self, events: &[Event]) -> CommitFault;
     /// Whether a lazy mark reaches the journal.
     fn keeps_note(&self, _event: &Event) -> bool {
@@ -72,6 +74,7 @@ impl Default for MemoryJournal {
 }
 
 impl MemoryJournal {
+    /// An empty journal that consults `faults` for each commit and mark.
     #[must_use]
     pub fn with_faults(faults: Box<dyn Faults>) -> Self {
         Self {

@@ -45,6 +45,7 @@ impl std::fmt::Debug for JournalRows {
 }
 
 impl JournalRows {
+    /// Rows of `journal`; `clock` decides which rows of a store have expired.
     pub fn new(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) -> Self {
         Self { journal, clock }
     }

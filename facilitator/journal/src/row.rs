@@ -12,34 +12,47 @@ use serde_json::Value;
 /// One settlement of a claim: its terms, its progress, its outcome, and which caller got it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SettlementRow {
+    /// Never used for another settlement or attempt.
     pub id: u64,
     /// Plugin, network and the scheme's claim key.
     pub claim: String,
     /// 0 for the first; a failed or repeatable claim reopens with the next number.
     pub generation: u32,
+    /// Id in the plugin's manifest.
     pub plugin: String,
+    /// The scheme's name, as in the payment requirements.
     pub scheme: String,
+    /// The protocol version of the request that opened it.
     pub version: ProtocolVersion,
     /// CAIP-2.
     pub network: String,
+    /// The tenant whose request opened it; `None`: a facilitator without tenants.
     pub tenant: Option<String>,
     /// Hash over the scheme's fingerprint and the tenant.
     pub fingerprint: String,
+    /// Canonical digest of what the payer signed, from the scheme.
     pub digest: String,
     /// Hash over the opener's request: finds the settlement when its plugin can't identify the request.
     #[serde(default)]
     pub request: String,
+    /// The scheme's reason for a caller that presents the payment again.
     pub replay_reason: String,
     /// Seconds since the epoch.
     pub replayable_until_s: Option<u64>,
+    /// The payer's address.
     pub payer: String,
+    /// What no other open settlement may use: a nonce of the payer, for example.
     pub conflict_keys: Vec<String>,
+    /// Milliseconds since the epoch.
     pub opened_at_ms: u64,
     /// A high-value payment: two nodes must show the same before anything is decided.
     #[serde(default)]
     pub second_source: bool,
+    /// In the order of the plan.
     pub steps: Vec<StepRow>,
+    /// What the chain shows, as far as it is decided.
     pub outcome: Outcome,
+    /// The caller that got `success`; `None`: no caller yet.
     pub release: Option<Release>,
     /// The paying step's newest attempt, or the first step's while the paying one has none: what `settlement_pending`
     /// names.
@@ -103,7 +116,9 @@ impl SettlementRow {
 /// The progress of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepRow {
+    /// How far it is.
     pub state: StepState,
+    /// Whether this is the step that pays: exactly one does.
     pub pays: bool,
     /// The transaction that decided it is at the network's finality.
     pub is_final: bool,
@@ -115,7 +130,9 @@ pub struct StepRow {
 /// Where on the chain the transaction is that decided a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ground {
+    /// Id of the attempt.
     pub attempt: u64,
+    /// The block or the proof.
     pub at: GroundAt,
     /// Height of the highest block that the decision rests on.
     pub height: u64,
@@ -136,19 +153,28 @@ pub enum GroundAt {
 /// State of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StepState {
+    /// It has no transaction and may get one.
     Waiting,
     /// All its attempts are in this slot.
     InSlot {
+        /// The signer's sequence of transactions.
         lane: Lane,
+        /// The slot's number in its lane.
         sequence: u64,
     },
+    /// It had its effect.
     Done {
+        /// The transaction that had the effect.
         tx_id: String,
+        /// Height of its block.
         height: u64,
     },
+    /// It had no effect and is not sent again.
     Failed {
+        /// Why, for people.
         reason: String,
     },
+    /// It is not needed.
     Skipped,
     /// Its slot is used at a final block and its guard was changed by a transaction that no node has shown yet. The
     /// step is never sent again, and holds neither slot nor conflict key.
@@ -161,16 +187,24 @@ pub enum StepState {
 /// The state of a settlement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
+    /// Nothing is decided.
     Open,
+    /// The chain shows the payment.
     Paid(PaidRow),
+    /// It is proven that it did not pay.
     Failed {
+        /// The scheme's reason for the caller.
         refusal: Refusal,
+        /// Id of the failed transaction; empty if none landed.
         tx_id: String,
+        /// Why it can't pay any more, for operators.
         proof: String,
     },
     /// It was released and is provably gone from the chain.
     Reversed {
+        /// The transaction that is gone.
         tx_id: String,
+        /// Why it can't come back, for operators.
         proof: String,
         /// The scheme's reason; absent in rows of an earlier version.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -181,11 +215,15 @@ pub enum Outcome {
 /// A payment that the chain shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PaidRow {
+    /// The paying transaction's id on its chain.
     pub tx_id: String,
     /// Block height, or 0 where no transaction was needed.
     pub height: u64,
+    /// Evidence: what shows on the chain that this claim is paid. An item pays one claim only.
     pub items: Vec<String>,
+    /// The scheme's answer for the caller.
     pub reply: PaidReply,
+    /// Whether the claim may be opened again after this payment.
     pub repeatable: bool,
 }
 
@@ -195,10 +233,13 @@ pub struct Release {
     /// Distinguishes it from every other release, also of the same settlement; 0 in rows of an earlier version.
     #[serde(default)]
     pub number: u64,
+    /// The tenant of the caller.
     pub tenant: Option<String>,
+    /// The caller's `Idempotency-Key`, if it sent one.
     pub idempotency_key: Option<String>,
     /// The HTTP body, for a byte-identical replay.
     pub body: String,
+    /// Milliseconds since the epoch.
     pub at_ms: u64,
 }
 
@@ -223,10 +264,15 @@ pub enum AttemptKind {
 /// A signed transaction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptRow {
+    /// Never used for another attempt or settlement.
     pub id: u64,
+    /// The network and signer that send it.
     pub lane: Lane,
+    /// The slot's number in its lane.
     pub sequence: u64,
+    /// The transaction's id on its chain.
     pub tx_id: String,
+    /// Whether it carries steps or fills a slot.
     pub kind: AttemptKind,
     /// Settlement and step.
     pub covers: Vec<(u64, u32)>,
@@ -236,6 +282,7 @@ pub struct AttemptRow {
     pub bid: Value,
     /// Head height when it was made.
     pub since_height: u64,
+    /// Milliseconds since the epoch.
     pub prepared_at_ms: u64,
     /// A node is known to have had it. May be unset although it was sent.
     pub sent: bool,
@@ -244,8 +291,11 @@ pub struct AttemptRow {
 /// A slot of a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotRow {
+    /// The network and signer.
     pub lane: Lane,
+    /// The number in its lane: the nonce, on chains that have one.
     pub sequence: u64,
+    /// Ids of its attempts, the oldest first.
     pub attempts: Vec<u64>,
     /// The transaction that has used it for good.
     pub closed_by: Option<String>,
@@ -254,6 +304,7 @@ pub struct SlotRow {
 /// Reserved funds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReserveRow {
+    /// Atomic units of the asset.
     pub amount: Amount,
     /// Height of the transfer; a read at or after it has it in its balance.
     pub settled_at_height: Option<u64>,
@@ -262,14 +313,18 @@ pub struct ReserveRow {
 /// A row of a plugin's store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoreValue {
+    /// Any JSON but `null`.
     pub value: Value,
+    /// Milliseconds since the epoch, from when the row does not exist; `None`: never.
     pub expires_at_ms: Option<u64>,
 }
 
 /// A job and the plugin that owns it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobRow {
+    /// Id in the plugin's manifest.
     pub plugin: String,
+    /// The job as the plugin scheduled it.
     pub job: Job,
     /// How often running it has failed since it was scheduled.
     #[serde(default)]
@@ -290,6 +345,7 @@ impl JobRow {
 /// What transactions of one signer can cost together, on behalf of the same tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpentRow {
+    /// The signer's address.
     pub signer: String,
     /// Tenants whose settlements they carry.
     pub tenants: BTreeSet<String>,
@@ -300,6 +356,7 @@ pub struct SpentRow {
 /// A promise that a signer stays usable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldRow {
+    /// The signer's address.
     pub signer: String,
     /// Seconds since the epoch.
     pub until_s: u64,

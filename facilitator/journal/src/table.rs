@@ -48,6 +48,7 @@ pub enum Table {
 }
 
 impl Table {
+    /// Every table.
     pub const ALL: [Self; 20] = [
         Self::Claims,
         Self::Requests,
@@ -115,10 +116,16 @@ pub enum Write {
 
 /// What a back end offers inside one atomic commit or one consistent read.
 pub trait Rows {
+    /// The row at `key`.
+    ///
+    /// # Errors
+    /// The table can't be read. The same holds for every method.
     fn get(&mut self, table: Table, key: &str) -> Result<Option<String>, JournalError>;
-    /// Fails if there is a row of this key.
+    /// Writes the row at `key`. Fails if there is one.
     fn insert_new(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError>;
+    /// Writes the row at `key`, over one that is there.
     fn put(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError>;
+    /// Removes the row at `key`, if there is one.
     fn delete(&mut self, table: Table, key: &str) -> Result<(), JournalError>;
     /// Rows whose key begins with `prefix` and is greater than `after`, in key order, at most `limit`.
     fn scan(

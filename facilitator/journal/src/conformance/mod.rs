@@ -3,11 +3,14 @@
 //!
 //! [`conformance_tests!`]: crate::conformance_tests
 
+#[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod commits;
 #[cfg(test)]
 mod history;
+#[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod lifecycle;
 pub mod spending;
+#[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod store;
 
 use std::sync::Arc;
