@@ -32,6 +32,7 @@ mod rpc;
 mod server;
 mod shapes;
 mod world;
+mod zstd;
 
 pub use chain::{Chain, Commitment, Landed, Timing};
 pub use ids::DEVNET_GENESIS;

@@ -13,6 +13,7 @@ use solana_transaction_error::TransactionError;
 use crate::outcome::{Accounts, Balances, Outcome, TokenBalance};
 use crate::parsed;
 use crate::rpc::Failure;
+use crate::zstd;
 
 /// How account data is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,7 @@ pub(crate) enum DataEncoding {
     Binary,
     Base58,
     Base64,
+    Base64Zstd,
 }
 
 /// A cut of account data, in bytes.
@@ -57,6 +59,7 @@ pub(crate) fn account(
         DataEncoding::Binary => json!(base58()?),
         DataEncoding::Base58 => json!([base58()?, "base58"]),
         DataEncoding::Base64 => json!([BASE64.encode(data), "base64"]),
+        DataEncoding::Base64Zstd => json!([BASE64.encode(zstd::frame(data)), "base64+zstd"]),
     };
     Ok(json!({
         "lamports": account.lamports,

@@ -97,8 +97,9 @@ pub(super) fn encoding(wanted: &Value) -> Result<DataEncoding, Failure> {
         Some("base58") => Ok(DataEncoding::Base58),
         // Validators answer jsonParsed with base64 as well, where they can't parse; this chain parses no account.
         Some("base64" | "jsonParsed") => Ok(DataEncoding::Base64),
+        Some("base64+zstd") => Ok(DataEncoding::Base64Zstd),
         _ => Err(Failure::invalid_params(format!(
-            "Invalid params: encoding {wanted} is not known here; base64 and base58 are."
+            "Invalid params: encoding {wanted} is not known here; base64, base64+zstd and base58 are."
         ))),
     }
 }

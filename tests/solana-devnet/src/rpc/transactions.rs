@@ -100,7 +100,7 @@ fn wanted_accounts(
     }
     let encoding = match encoding(&wanted["encoding"])? {
         _ if wanted["encoding"].is_null() => DataEncoding::Base64,
-        DataEncoding::Base64 => DataEncoding::Base64,
+        known @ (DataEncoding::Base64 | DataEncoding::Base64Zstd) => known,
         DataEncoding::Binary | DataEncoding::Base58 => {
             return Err(Failure::invalid_params("base58 encoding not supported"));
         }
