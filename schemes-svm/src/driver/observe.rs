@@ -86,7 +86,7 @@ impl SvmDriver {
     }
 
     /// Whether the blockhash has expired by a list that was read when the payment was planned. Its slot is freed at once, so
-    /// that payments that were never meant to land do not keep others out; whether it has landed is proven as always.
+    /// that payments that were never meant to land do not keep others out; whether it has landed is proven in the usual way.
     fn has_listed_end(&self, cx: &Cx, watch: &Watch, seen: &Seen) -> bool {
         let networks = self.networks();
         let Some(remembered) = networks.get(&cx.network().id) else {
@@ -115,7 +115,7 @@ impl SvmDriver {
     }
 
     /// A final error is one node's statement. Where the network has two nodes, both must report it; one that does not answer
-    /// is outlasted after ten minutes. The failed transaction itself must be shown, or the status must stay for ten minutes
+    /// is waited for at most ten minutes. The failed transaction itself must be shown, or the status must stay for ten minutes
     /// (of an only node: a minute). `in_block`: failed by `getTransaction` as well.
     async fn confirm_failures(&self, cx: &Cx, seen: &mut Seen, in_block: &BTreeSet<String>) {
         let failed = seen
@@ -241,7 +241,7 @@ impl Seen {
     /// Reads what landed transactions did, and returns those that are shown to have failed. Each poll reads anew: another
     /// node's result must not replace this one's.
     async fn read_effects(&mut self, cx: &Cx) -> Result<BTreeSet<String>, Fault> {
-        // Of one that failed, too: the node may contradict itself.
+        // Also what failed: the node may contradict itself.
         let landed = |status: &Status| match status.error {
             None => status.stage >= Stage::Confirmed,
             Some(_) => status.stage >= Stage::Finalized,

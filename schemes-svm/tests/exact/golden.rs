@@ -110,7 +110,7 @@ fn both_layouts_answer_as_the_vectors_say() {
                 (_, Some(_), _) => "invalid_exact_svm_payload_unknown_instruction",
                 (Layout::Positional, None, _) | (Layout::Identity, None, Some("same")) => positional,
                 (Layout::Identity, None, Some(identity)) => identity,
-                // The vectors are silent: like the sponsored creation.
+                // The vectors do not define this case: it is treated like the sponsored creation.
                 (Layout::Identity, None, None) => "invalid_exact_svm_payload_unknown_instruction",
             };
             let world = World::configured(|config| config.layout = layout);

@@ -220,7 +220,7 @@ fn what_does_not_add_up_proves_nothing() {
         let judged = judge(&world, &plan, &evidence);
         assert!(matches!(judged, Judgement::Unproven { .. }), "{seen}: {judged:?}");
     }
-    // Events of other payments and of other contracts are none of it.
+    // Events of other payments and of other contracts do not count.
     let mut evidence = good();
     let mut others = Move::Refund(1).log(FOREIGN, 9);
     others.topics[1].0[0] ^= 1;
@@ -241,7 +241,7 @@ fn a_forgotten_block_is_proven_by_the_event_alone() {
     }
 }
 
-/// A move of a tenth of what is there, so that long stories stay possible; of a kind that may be impossible.
+/// A move of a tenth of what is there, so that long sequences stay possible. Its kind may be impossible.
 fn any_move() -> impl Strategy<Value = (u8, u64)> {
     (0u8..5, 1u64..=10)
 }
@@ -273,7 +273,7 @@ fn of_state(now: State) -> Vec<ReadResult> {
 }
 
 proptest! {
-    /// Whatever happened in the block and whatever is claimed: without our event in it, it proves nothing of ours.
+    /// A block without our event proves nothing about our operation, whatever else is in it.
     #[test]
     fn folding_never_proves_an_operation_whose_event_is_absent(
         capturable in 0u64..1_000_000, refundable in 0u64..1_000_000, story in prop::collection::vec(any_move(), 0..6),

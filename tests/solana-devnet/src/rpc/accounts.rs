@@ -45,7 +45,7 @@ pub(super) fn multiple(chain: &Chain, params: &Params) -> Answer {
     }
     let bank = params.bank(1, chain)?;
     let options = match params.at(1) {
-        // Here base64 is what goes without saying.
+        // base64 is the default of this method.
         options if options["encoding"].is_null() => {
             json!({"encoding": "base64", "dataSlice": options["dataSlice"]})
         }
@@ -73,7 +73,7 @@ fn encoded(chain: &Chain, address: &Address, bank: Bank, options: &Value) -> Ans
     }
 }
 
-/// The sysvar as a bank of this slot has it: 150 entries of a hash and a fee, the newest first.
+/// The content of the sysvar at this slot: 150 entries of a hash and a fee, the newest first.
 fn recent_blockhashes(chain: &Chain, slot: u64) -> Account {
     const ENTRIES: u64 = 150;
     const LAMPORTS_PER_SIGNATURE: u64 = 5_000;
