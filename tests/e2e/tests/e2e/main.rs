@@ -19,6 +19,7 @@ mod overload;
 mod paused;
 mod pools;
 mod protocol;
+mod provider;
 mod refusals;
 mod second_source;
 mod secrets;
