@@ -13,8 +13,9 @@ const SECONDS_PER_MINUTE: u64 = 60;
 
 /// Runs the checks that take too long for every change: the simulator with many more seeds, random sequences of escrow
 /// operations with many more seeds, an hour of payments while nodes lie, the facilitator is killed and the chain is
-/// reorganised, and payments on surfpool, a more complete Solana runtime than the dev chain; at last licences and advisories
-/// of all dependencies, which needs a network. Run it before you close work on the engine, on auth-capture or on Solana.
+/// reorganised, payments on surfpool, a more complete Solana runtime than the dev chain, and payments of a buyer in the
+/// official Solana clients, whose types our readers are compared with; at last licences and advisories of all dependencies,
+/// which needs a network. Run it before you close work on the engine, on auth-capture or on Solana.
 ///
 /// The first run compiles surfpool, some 900 crates, which takes a quarter of an hour on two cores.
 #[derive(Debug, clap::Args)]
@@ -49,6 +50,8 @@ enum Part {
     Endurance,
     /// Payments on surfpool
     Surfpool,
+    /// Payments of a buyer in the official Solana clients, and our readers beside their types
+    Official,
     /// Licences, sources and advisories of all dependencies (deny.toml)
     Dependencies,
 }
@@ -73,6 +76,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     if wanted(Part::Surfpool) {
         surfpool()?;
+    }
+    if wanted(Part::Official) {
+        official()?;
     }
     if wanted(Part::Dependencies) {
         dependencies()?;
@@ -153,6 +159,23 @@ fn surfpool() -> Result<(), Failure> {
         "2",
     ];
     cargo::run("Payments on surfpool", &surfpool, &[])
+}
+
+/// Tests and clippy of the crate, which `cargo xtask test` and `cargo xtask lint` leave out: it compiles for minutes.
+fn official() -> Result<(), Failure> {
+    cargo::build_solana_devnet()?;
+    let package = ["--release", "--locked", "--package", cargo::SOLANA_OFFICIAL];
+    cargo::run(
+        "Payments of the official Solana clients in Rust",
+        &[&["test"][..], &package[..]].concat(),
+        &[],
+    )?;
+    let strict = ["--all-targets", "--", "--deny", "warnings"];
+    cargo::run(
+        "Clippy of the same",
+        &[&["clippy"][..], &package[..], &strict].concat(),
+        &[],
+    )
 }
 
 /// Licences, sources and advisories of all dependencies, with cargo-deny.
