@@ -3,6 +3,9 @@
 //! Whatever a validator would reject is refused here: lengths in their shortest form only, nothing after the
 //! last byte, as many signatures as the header requires, indices within bounds, no account twice. What is read is written
 //! back byte for byte.
+//!
+//! The parts are the official types; the reader is ours. The official transaction type leaves out what is refused here:
+//! bytes after the end, accounts listed twice, and the reason why. `tests/solana-official` compares the two.
 
 mod read;
 mod write;
