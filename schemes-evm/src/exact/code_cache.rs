@@ -10,6 +10,8 @@ pub(super) const TTL_MS: u64 = 15 * 60 * 1000;
 /// Most answers kept.
 pub(super) const CAPACITY: usize = 4096;
 
+/// One lock over a small map. A sharded map (`dashmap`) can't keep [`CAPACITY`] and remove the oldest answer without a
+/// lock over all shards, and each plugin file would carry it. A payment holds the lock for one look-up.
 #[derive(Debug, Default)]
 pub(super) struct CodeCache {
     /// Chain id and asset, to the host's time in milliseconds when the code was seen.
