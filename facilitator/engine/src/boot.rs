@@ -1,4 +1,5 @@
-//! Continues where the last process ended: observe first, build nothing new until a lane is reconciled.
+//! Recovery at start, also after a crash between commit and send: observe the recorded attempts first, and build
+//! nothing new until a lane is reconciled. `lane::recover` does the same for a lane that panicked.
 
 use crate::decide::budget::{Spender, day_began_ms};
 use crate::endings::revive::unexplained_steps;
@@ -88,7 +89,7 @@ impl Engine {
         join_all(runs.iter().map(|run| async {
             let first = async {
                 self.checks.check_network(run, false).await;
-                tokio::join!(self.checks.check_schemes(run), self.observer.look(run));
+                tokio::join!(self.checks.check_schemes(run), self.observer.observe_network(run));
             };
             if tokio::time::timeout(FIRST_LOOK, first).await.is_err() {
                 tracing::warn!(
@@ -140,7 +141,7 @@ impl Engine {
         });
         let (observer, this) = (Arc::clone(&self.observer), Arc::clone(run));
         self.runtime.keep(id, "the observer", move || {
-            Arc::clone(&observer).keep_looking(Arc::clone(&this))
+            Arc::clone(&observer).run_observer(Arc::clone(&this))
         });
         let (checks, this) = (Arc::clone(&self.checks), Arc::clone(run));
         self.runtime.keep(id, "the check of the network", move || {

@@ -45,16 +45,16 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
 enum Due {
     /// Some jobs are due, and none could be started.
     Blocked,
-    NoneOrBegun,
+    NoneOrStarted,
 }
 
 /// Why a job is postponed.
-struct PutOff {
+struct Postponed {
     why: String,
     longest_pause_ms: u64,
 }
 
-impl PutOff {
+impl Postponed {
     fn of_panic() -> Self {
         Self {
             why: "it panicked".into(),
@@ -76,7 +76,7 @@ impl PutOff {
 
 /// Why a settlement was neither started nor refused: the facilitator itself had a problem. `None` for any other
 /// answer.
-fn not_begun(answer: &SettleAnswer) -> Option<PutOff> {
+fn not_started(answer: &SettleAnswer) -> Option<Postponed> {
     let (message, longest_pause_ms) = match answer {
         SettleAnswer::Unavailable { message, .. } => (Some(message), LONGEST_OUTAGE_PAUSE_MS),
         SettleAnswer::Reply(reply)
@@ -88,7 +88,7 @@ fn not_begun(answer: &SettleAnswer) -> Option<PutOff> {
         SettleAnswer::Reply(_) | SettleAnswer::Replay(_) => return None,
     };
     let message = message.map(String::as_str).unwrap_or_default();
-    Some(PutOff {
+    Some(Postponed {
         why: format!("a settlement was not started: {message}"),
         longest_pause_ms,
     })
@@ -128,7 +128,7 @@ impl JobRunner {
             pause = match self.start_due_jobs(&run).await {
                 // Due jobs that can't be started are not read again every second.
                 Due::Blocked => pause.saturating_mul(2).min(LONGEST_LOOK_PAUSE),
-                Due::NoneOrBegun => EVERY,
+                Due::NoneOrStarted => EVERY,
             };
         }
     }
@@ -148,9 +148,9 @@ impl JobRunner {
     /// new, its jobs wait, and no failure of theirs is counted.
     async fn start_due_jobs(self: &Arc<Self>, run: &Arc<NetworkRun>) -> Due {
         if run.network.readiness().is_err() {
-            return Due::NoneOrBegun;
+            return Due::NoneOrStarted;
         }
-        let (mut after, mut blocked, mut begun) = (None, false, false);
+        let (mut after, mut blocked, mut started) = (None, false, false);
         loop {
             // Copied before the query: its result may still contain jobs that end meanwhile.
             let going = run.jobs.running.lock().clone();
@@ -163,14 +163,14 @@ impl JobRunner {
                 Ok(due) => due,
                 Err(error) => {
                     tracing::error!(%error, "due jobs can't be read");
-                    return Due::NoneOrBegun;
+                    return Due::NoneOrStarted;
                 }
             };
             after = due.last().map(due_key);
             let is_last = due.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
             for row in due {
                 if run.jobs.running.lock().len() >= AT_ONCE {
-                    return Due::NoneOrBegun;
+                    return Due::NoneOrStarted;
                 }
                 let name = (row.plugin.clone(), row.job.id.clone());
                 if going.contains(&name) {
@@ -192,7 +192,7 @@ impl JobRunner {
                     blocked = true;
                     continue;
                 }
-                begun = true;
+                started = true;
                 run.jobs.running.lock().insert(name);
                 let (engine, run, kind) = (Arc::clone(self), Arc::clone(run), Arc::clone(kind));
                 self.runtime.spawn(async move {
@@ -204,10 +204,10 @@ impl JobRunner {
                 });
             }
             if is_last {
-                return if blocked && !begun {
+                return if blocked && !started {
                     Due::Blocked
                 } else {
-                    Due::NoneOrBegun
+                    Due::NoneOrStarted
                 };
             }
         }
@@ -218,7 +218,7 @@ impl JobRunner {
             .runtime
             .survives(run.network.id(), "a job", self.carry_out(kind, &row))
             .await
-            .unwrap_or_else(|| Err(PutOff::of_panic()));
+            .unwrap_or_else(|| Err(Postponed::of_panic()));
         let JobRow {
             plugin, job, faults, ..
         } = row;
@@ -228,7 +228,7 @@ impl JobRunner {
                 id: job.id,
                 run_at_ms: job.run_at_ms,
             },
-            Err(PutOff {
+            Err(Postponed {
                 why,
                 longest_pause_ms,
             }) => {
@@ -249,15 +249,15 @@ impl JobRunner {
     }
 
     /// Settles the job's requests, one after the other.
-    async fn carry_out(self: &Arc<Self>, kind: &Kind, row: &JobRow) -> Result<(), PutOff> {
+    async fn carry_out(self: &Arc<Self>, kind: &Kind, row: &JobRow) -> Result<(), Postponed> {
         let JobRow { plugin, job, .. } = row;
         let requests = self
             .runtime
             .ops
             .job(kind, job)
             .await
-            .map_err(|fault| PutOff::of(&fault))?;
-        let mut put_off = None;
+            .map_err(|fault| Postponed::of(&fault))?;
+        let mut postponed = None;
         for mut request in requests {
             if request.scheme != job.scheme || request.network != job.network {
                 tracing::error!(plugin, job = %job.id, "a job requests a settlement of another scheme or network");
@@ -267,9 +267,9 @@ impl JobRunner {
             request.remaining_ms = u64::try_from(SETTLE_WAIT.as_millis()).unwrap_or(u64::MAX);
             let answer = self.settling.settle(request).await;
             tracing::info!(plugin, job = %job.id, ?answer, "a job's settlement was answered");
-            put_off = not_begun(&answer).or(put_off);
+            postponed = not_started(&answer).or(postponed);
         }
-        put_off.map_or(Ok(()), Err)
+        postponed.map_or(Ok(()), Err)
     }
 }
 

@@ -118,7 +118,7 @@ struct NetworkState {
     lanes: Vec<Lane>,
     retained: Vec<Lane>,
     /// Active signers that can't pay for a transaction now. Never all of them.
-    poor: BTreeSet<String>,
+    unfunded: BTreeSet<String>,
     warnings: Vec<String>,
 }
 
@@ -126,7 +126,7 @@ impl NetworkState {
     /// Active lanes whose signers can pay, and those that can't.
     fn by_funds(&self) -> (Vec<Lane>, Vec<Lane>) {
         let lanes = self.lanes.iter().cloned();
-        lanes.partition(|lane| !self.poor.contains(&lane.signer))
+        lanes.partition(|lane| !self.unfunded.contains(&lane.signer))
     }
 }
 
@@ -163,13 +163,16 @@ impl Network {
     #[must_use]
     pub fn view(&self) -> NetworkView {
         let state = self.state.read();
-        let (lanes, poor) = state.by_funds();
+        let (lanes, unfunded) = state.by_funds();
         NetworkView {
             id: self.settings.id.clone(),
             confirmations: self.settings.confirmations,
             finality: self.settings.finality,
             lanes,
-            retained: poor.into_iter().chain(state.retained.iter().cloned()).collect(),
+            retained: unfunded
+                .into_iter()
+                .chain(state.retained.iter().cloned())
+                .collect(),
             retired: state.retained.iter().map(|lane| lane.signer.clone()).collect(),
             assets: self
                 .settings
@@ -203,8 +206,8 @@ impl Network {
 
     /// Records which active signers can't pay for a transaction. Must not be called with all of them: then the network
     /// is not ready.
-    pub fn set_poor(&self, poor: BTreeSet<String>) {
-        self.state.write().poor = poor;
+    pub fn set_unfunded(&self, unfunded: BTreeSet<String>) {
+        self.state.write().unfunded = unfunded;
     }
 
     /// Every lane that may still sign, active ones first.

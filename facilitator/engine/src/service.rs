@@ -207,18 +207,22 @@ impl Engine {
             if schemes.iter().any(|known| known.scheme == kind.scheme) {
                 continue;
             }
-            let (word, scheme) = (kind.word(), kind.scheme.clone());
-            let ready = word.as_ref().is_some_and(|word| word.ready);
-            let why_not = match (&word, ready) {
+            let (check_result, scheme) = (kind.check_result(), kind.scheme.clone());
+            let ready = check_result
+                .as_ref()
+                .is_some_and(|check_result| check_result.ready);
+            let why_not = match (&check_result, ready) {
                 (_, true) => None,
                 (None, false) => Some("not checked yet".to_owned()),
-                (Some(word), false) => word.why_not.clone(),
+                (Some(check_result), false) => check_result.why_not.clone(),
             };
             schemes.push(SchemeReadiness {
                 scheme,
                 ready,
                 why_not,
-                warnings: word.map(|word| word.warnings).unwrap_or_default(),
+                warnings: check_result
+                    .map(|check_result| check_result.warnings)
+                    .unwrap_or_default(),
             });
         }
         schemes

@@ -6,7 +6,7 @@ use journal::{Outcome, SettlementRow};
 
 /// The caller and its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asker {
+pub struct RequestIdentity {
     /// Hash over the scheme's fingerprint and the tenant.
     pub fingerprint: String,
     pub digest: String,
@@ -14,7 +14,7 @@ pub struct Asker {
     pub idempotency_key: Option<String>,
 }
 
-impl Asker {
+impl RequestIdentity {
     /// Whether the same tenant sent the same payload with the same terms.
     #[must_use]
     pub fn is_equal(&self, row: &SettlementRow) -> bool {
@@ -43,8 +43,8 @@ pub enum Decision {
 
 /// The table "What another `/settle` gets" of proof.md section 4.
 #[must_use]
-pub fn decide(row: &SettlementRow, asker: &Asker) -> Decision {
-    let equal = asker.is_equal(row);
+pub fn decide(row: &SettlementRow, identity: &RequestIdentity) -> Decision {
+    let equal = identity.is_equal(row);
     match (&row.outcome, &row.release) {
         (Outcome::Failed { .. }, _) if row.finished => Decision::Reopen,
         (Outcome::Failed { .. }, _) if equal => Decision::SameFailure,
@@ -57,9 +57,9 @@ pub fn decide(row: &SettlementRow, asker: &Asker) -> Decision {
         },
         (Outcome::Paid(_), None) => Decision::TakeRelease,
         (Outcome::Open | Outcome::Paid(_), Some(release)) => {
-            let same_caller = asker.idempotency_key.is_some()
-                && asker.idempotency_key == release.idempotency_key
-                && asker.tenant == release.tenant;
+            let same_caller = identity.idempotency_key.is_some()
+                && identity.idempotency_key == release.idempotency_key
+                && identity.tenant == release.tenant;
             match &row.outcome {
                 // After a reorganisation the payment may be open again, or have landed as another transaction. Then
                 // the old reply is no longer true.
@@ -119,8 +119,8 @@ mod tests {
         }
     }
 
-    fn asker(fingerprint: &str, digest: &str, key: Option<&str>) -> Asker {
-        Asker {
+    fn identity(fingerprint: &str, digest: &str, key: Option<&str>) -> RequestIdentity {
+        RequestIdentity {
             fingerprint: fingerprint.into(),
             digest: digest.into(),
             tenant: Some("a".into()),
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_table_of_the_design() {
-        let equal = asker("f", "d", None);
+        let equal = identity("f", "d", None);
         let duplicate = Decision::Duplicate { tx_id: "0xtx".into() };
         let cases = [
             (
@@ -209,7 +209,7 @@ mod tests {
         ];
         for (row, for_equal, for_other) in cases {
             assert_eq!(decide(&row, &equal), for_equal, "equal: {row:?}");
-            for other in [asker("f2", "d", None), asker("f", "d2", None)] {
+            for other in [identity("f2", "d", None), identity("f", "d2", None)] {
                 assert_eq!(decide(&row, &other), for_other, "other: {row:?}");
             }
         }
@@ -221,10 +221,10 @@ mod tests {
             let mut row = row(paid(false), None, finished);
             row.withheld = true;
             let duplicate = Decision::Duplicate { tx_id: "0xtx".into() };
-            assert_eq!(decide(&row, &asker("f", "d", Some("k"))), duplicate);
-            assert_eq!(decide(&row, &asker("f", "d2", None)), Decision::ReplayReason);
+            assert_eq!(decide(&row, &identity("f", "d", Some("k"))), duplicate);
+            assert_eq!(decide(&row, &identity("f", "d2", None)), Decision::ReplayReason);
             row.outcome = Outcome::Open;
-            assert_eq!(decide(&row, &asker("f", "d", None)), Decision::Wait);
+            assert_eq!(decide(&row, &identity("f", "d", None)), Decision::Wait);
         }
     }
 
@@ -232,12 +232,12 @@ mod tests {
     fn a_replay_needs_the_same_tenant_and_the_same_idempotency_key() {
         let row = row(paid(false), release(Some("k")), true);
         assert_eq!(
-            decide(&row, &asker("f", "d", Some("k"))),
+            decide(&row, &identity("f", "d", Some("k"))),
             Decision::Replay(body("0xtx"))
         );
         let duplicate = Decision::Duplicate { tx_id: "0xtx".into() };
-        assert_eq!(decide(&row, &asker("f", "d", Some("k2"))), duplicate);
-        assert_eq!(decide(&row, &asker("f", "d", None)), duplicate);
+        assert_eq!(decide(&row, &identity("f", "d", Some("k2"))), duplicate);
+        assert_eq!(decide(&row, &identity("f", "d", None)), duplicate);
         let mut landed_anew = row.clone();
         let Outcome::Paid(paid) = &mut landed_anew.outcome else {
             panic!("{landed_anew:?}")
@@ -247,13 +247,13 @@ mod tests {
             tx_id: "0xother".into(),
         };
         assert_eq!(
-            decide(&landed_anew, &asker("f", "d", Some("k"))),
+            decide(&landed_anew, &identity("f", "d", Some("k"))),
             other,
             "the old reply names the old hash"
         );
-        let stranger = Asker {
+        let stranger = RequestIdentity {
             tenant: Some("b".into()),
-            ..asker("f", "d", Some("k"))
+            ..identity("f", "d", Some("k"))
         };
         assert_eq!(decide(&row, &stranger), duplicate);
     }
@@ -266,7 +266,13 @@ mod tests {
             refusal: None,
         };
         let row = row(outcome, release(Some("k")), true);
-        assert_eq!(decide(&row, &asker("f", "d", Some("k"))), Decision::SameFailure);
-        assert_eq!(decide(&row, &asker("x", "d", Some("k"))), Decision::ReplayReason);
+        assert_eq!(
+            decide(&row, &identity("f", "d", Some("k"))),
+            Decision::SameFailure
+        );
+        assert_eq!(
+            decide(&row, &identity("x", "d", Some("k"))),
+            Decision::ReplayReason
+        );
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// Records the height that an answer reported.
-    pub(crate) fn saw(&mut self, height: u64) {
+    pub(crate) fn observe(&mut self, height: u64) {
         if height.saturating_add(FAR_BLOCKS) < self.confirmed {
             let (count, highest) = self.below;
             self.below = (count.saturating_add(1), highest.max(height));
@@ -64,16 +64,16 @@ mod tests {
     fn a_head_in_the_future_that_no_later_answer_confirms_is_forgotten() {
         let mut head = Head::default();
         for height in [100, 101, 9_000_000, 102, 103, 104] {
-            head.saw(height);
+            head.observe(height);
         }
         assert_eq!(head.height(), 103);
-        head.saw(104);
+        head.observe(104);
         assert_eq!(head.height(), 104, "two answers at one height are enough");
-        head.saw(90);
+        head.observe(90);
         assert_eq!(head.height(), 104, "a lagging node does not lower the head");
-        head.saw(9_000_000);
-        head.saw(104);
-        head.saw(9_000_001);
+        head.observe(9_000_000);
+        head.observe(104);
+        head.observe(9_000_001);
         assert_eq!(head.height(), 104, "one false head does not confirm another");
     }
 
@@ -81,14 +81,14 @@ mod tests {
     fn a_head_in_the_future_that_many_answers_contradict_is_forgotten() {
         let mut head = Head::default();
         for height in [100, 100, 9_000_000, 9_000_000] {
-            head.saw(height);
+            head.observe(height);
         }
         assert_eq!(head.height(), 9_000_000);
         for height in 101..108 {
-            head.saw(height);
+            head.observe(height);
         }
         assert_eq!(head.height(), 9_000_000);
-        head.saw(107);
+        head.observe(107);
         assert_eq!(head.height(), 107);
     }
 }

@@ -113,7 +113,7 @@ impl Griefing {
     }
 
     /// Records that a payment of this payer landed.
-    pub(crate) fn note_paid(&self, network: &str, payer: &str) {
+    pub(crate) fn record_paid(&self, network: &str, payer: &str) {
         let mut seen = self.seen.lock();
         if seen.paid.len() >= MAX_PAYERS {
             // Each payer is known again after its next payment.
@@ -205,7 +205,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn t31_when_many_payments_fail_payers_that_are_not_known_wait_and_the_others_go_on() {
         let griefing = Griefing::default();
-        griefing.note_paid("n", "0xOld");
+        griefing.record_paid("n", "0xOld");
         for payer in 0..ALLOWED_ON_A_NETWORK {
             assert_eq!(griefing.must_wait("n", "0xnew"), None, "{payer}");
             let opens = griefing.note("n", &payer.to_string());
@@ -234,7 +234,7 @@ mod tests {
     async fn memory_is_bounded() {
         let griefing = Griefing::default();
         for payer in 0..MAX_PAYERS + 10 {
-            griefing.note_paid("n", &payer.to_string());
+            griefing.record_paid("n", &payer.to_string());
         }
         assert!(griefing.seen.lock().paid.len() <= MAX_PAYERS);
         for payer in 0..MAX_PAYERS + 10 {

@@ -118,7 +118,7 @@ pub(crate) fn stops(plan: Option<&Plan>, index: usize) -> bool {
 }
 
 /// Later steps that have not started.
-pub(crate) fn skipped_behind(row: &SettlementRow, step: u32) -> Vec<u32> {
+pub(crate) fn skipped_after(row: &SettlementRow, step: u32) -> Vec<u32> {
     let index = usize::try_from(step).unwrap_or(usize::MAX);
     row.steps
         .iter()
@@ -132,7 +132,7 @@ pub(crate) fn skipped_behind(row: &SettlementRow, step: u32) -> Vec<u32> {
 pub(crate) fn skipped(plan: Option<&Plan>, row: &SettlementRow, failed: u32) -> Vec<u32> {
     let index = usize::try_from(failed).unwrap_or(usize::MAX);
     if stops(plan, index) {
-        skipped_behind(row, failed)
+        skipped_after(row, failed)
     } else {
         Vec::new()
     }

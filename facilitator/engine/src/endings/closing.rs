@@ -1,8 +1,8 @@
 //! How slots close: after a final decision, or because a transaction that is not ours used them.
 
-use crate::decide::steps::skipped_behind;
+use crate::decide::steps::skipped_after;
 use crate::endings::Endings;
-use crate::state::lane::Ask;
+use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
 use crate::state::slot::{ONE_NODE_DECIDES_AFTER, OpenSlot};
@@ -104,7 +104,7 @@ impl Endings {
         }
         self.remove_closed(run, slot);
         if let Some(lane) = run.lane(&slot.lane.signer) {
-            lane.ask(Ask::CatchUp);
+            lane.send_command(LaneCommand::CatchUp);
         }
         for settlement in &settlements {
             self.outcomes.refresh_locked(settlement).await;
@@ -231,7 +231,7 @@ pub(crate) fn unexplained(row: &journal::SettlementRow, step: u32, height: u64) 
         step,
         height,
     }];
-    let later = skipped_behind(row, step);
+    let later = skipped_after(row, step);
     events.extend(later.iter().map(|step| Event::StepSkipped {
         settlement,
         step: *step,

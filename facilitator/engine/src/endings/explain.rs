@@ -1,6 +1,6 @@
 //! Searches for what had the effect of a step whose guard another transaction changed.
 
-use super::unsent::{Ends, RETRY_EVERY, is_behind_all, no_transaction, since, watch_of};
+use super::unsent::{Ends, RETRY_EVERY, is_after_all, no_transaction, since, watch_of};
 use crate::endings::Endings;
 use crate::outcome::judge::Judged;
 use crate::state::settlement::Settlement;
@@ -151,7 +151,7 @@ impl Endings {
             }
             if let Some(anchor) = seen
                 .anchor
-                .filter(|anchor| index == 0 && is_behind_all(anchor, attempts))
+                .filter(|anchor| index == 0 && is_after_all(anchor, attempts))
             {
                 evidence.reads = anchor.reads;
             }

@@ -68,7 +68,7 @@ impl Endings {
             self.revive(&settlement).await;
         }
         if is_open {
-            slot.lock().asked = false;
+            slot.lock().command_pending = false;
             slot.resume_decision();
         } else {
             self.remove_closed(run, slot);

@@ -173,7 +173,7 @@ impl Endings {
             };
             *anchor = seen.anchor.filter(|found| {
                 is_late_enough(found)
-                    && is_behind_all(found, attempts)
+                    && is_after_all(found, attempts)
                     && found.guards.first() != Some(&GuardState::Unread)
             });
             return None;
@@ -206,7 +206,7 @@ impl Endings {
         let seen = seen.into_iter().next()?;
         let run = self.runtime.run_of(network.id())?;
         let known = run.head();
-        run.saw_head(seen.head_height);
+        run.record_head(seen.head_height);
         Some(without_leap(seen, known))
     }
 }
@@ -229,7 +229,7 @@ pub(super) fn no_transaction(settlement: &Settlement, step: u32, why: &str, guar
 
 /// Whether all slots of these attempts are used at the anchor's block. The state at an older block does not include
 /// their effects.
-pub(super) fn is_behind_all(anchor: &Anchor, attempts: &[AttemptRow]) -> bool {
+pub(super) fn is_after_all(anchor: &Anchor, attempts: &[AttemptRow]) -> bool {
     attempts
         .iter()
         .all(|attempt| anchor.next_sequence > attempt.sequence)

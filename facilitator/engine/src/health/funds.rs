@@ -11,20 +11,20 @@ use sdk_plugin::chain::LaneState;
 /// What follows from the signers' balances.
 #[derive(Debug, PartialEq, Eq)]
 enum Funds {
-    /// The signers in `poor` can't pay, and another one can.
-    Enough { poor: BTreeSet<String> },
+    /// The signers in `unfunded` can't pay, and another one can.
+    Enough { unfunded: BTreeSet<String> },
     /// No signer can pay.
     None,
 }
 
 /// `signers` are the active ones. An unknown balance counts as enough.
 fn judge(signers: &[String], states: &BTreeMap<String, LaneState>, max_cost: Amount) -> Funds {
-    let is_poor = |signer: &&String| states.get(*signer).is_some_and(|state| state.balance < max_cost);
-    let poor: BTreeSet<String> = signers.iter().filter(is_poor).cloned().collect();
-    if !signers.is_empty() && poor.len() == signers.len() {
+    let is_unfunded = |signer: &&String| states.get(*signer).is_some_and(|state| state.balance < max_cost);
+    let unfunded: BTreeSet<String> = signers.iter().filter(is_unfunded).cloned().collect();
+    if !signers.is_empty() && unfunded.len() == signers.len() {
         Funds::None
     } else {
-        Funds::Enough { poor }
+        Funds::Enough { unfunded }
     }
 }
 
@@ -55,20 +55,20 @@ impl Checks {
             );
         }
         match judge(&signers, states, max_cost) {
-            Funds::Enough { poor } => {
+            Funds::Enough { unfunded } => {
                 let usable: BTreeSet<String> = network.lanes().into_iter().map(|lane| lane.signer).collect();
-                for signer in poor.iter().filter(|signer| usable.contains(*signer)) {
+                for signer in unfunded.iter().filter(|signer| usable.contains(*signer)) {
                     let balance = states.get(signer).map(|state| state.balance).unwrap_or_default();
                     tracing::error!(network = network.id(), %signer, %balance, %max_cost,
                         "the signer's balance is below max_cost and it takes no new payments: send it native currency");
                 }
                 for signer in signers
                     .iter()
-                    .filter(|signer| !usable.contains(*signer) && !poor.contains(*signer))
+                    .filter(|signer| !usable.contains(*signer) && !unfunded.contains(*signer))
                 {
                     tracing::info!(network = network.id(), %signer, "this signer can pay again");
                 }
-                network.set_poor(poor);
+                network.set_unfunded(unfunded);
                 None
             }
             Funds::None => {
@@ -109,8 +109,8 @@ mod tests {
     #[test]
     fn a_signer_that_can_not_pay_stands_back_while_another_can() {
         let signers = ["a".to_owned(), "b".to_owned()];
-        let enough = |poor: &[&str]| Funds::Enough {
-            poor: poor.iter().map(|name| (*name).to_owned()).collect(),
+        let enough = |unfunded: &[&str]| Funds::Enough {
+            unfunded: unfunded.iter().map(|name| (*name).to_owned()).collect(),
         };
         let judged = |balances: &[(&str, u64)]| judge(&signers, &with(balances), Amount::from(10u64));
         assert_eq!(judged(&[("a", 10), ("b", 11)]), enough(&[]));

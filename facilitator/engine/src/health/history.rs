@@ -39,11 +39,13 @@ impl NetworkRun {
     ) -> Option<String> {
         let mut lost = lost(known, states, head_height).or_else(|| self.behind(head_height));
         let is_unseen = known.used_below.keys().any(|signer| !states.contains_key(signer));
-        if lost.is_none() && is_unseen && self.is_astray() {
+        if lost.is_none() && is_unseen && self.is_on_wrong_chain() {
             // A missing answer about a signer does not bring a history back.
             lost = self.network.readiness().err();
         }
-        self.health.astray.store(lost.is_some(), Ordering::Relaxed);
+        self.health
+            .on_wrong_chain
+            .store(lost.is_some(), Ordering::Relaxed);
         lost
     }
 }
@@ -56,7 +58,7 @@ impl NetworkRun {
             .iter()
             .filter_map(|slot| slot.lock().decided.as_ref().map(|decided| decided.height));
         let seen = decided.max().filter(|height| head_height < *height);
-        let mut since = self.health.behind_since.lock();
+        let mut since = self.health.lagging_since.lock();
         let Some(height) = seen else {
             *since = None;
             return None;

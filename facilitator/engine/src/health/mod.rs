@@ -9,7 +9,7 @@ use crate::lane::Lanes;
 use crate::outcome::Outcomes;
 use crate::runtime::Runtime;
 use crate::state::health::{NO_NODE, NOT_READY};
-use crate::state::lane::Ask;
+use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
 mod bound;
 mod funds;
@@ -138,7 +138,7 @@ impl Checks {
                         tracing::warn!(network = network.id(), "{warning}");
                     }
                 }
-                run.saw_head(readiness.head_height);
+                run.record_head(readiness.head_height);
                 network.set_lanes(&readiness);
                 match self.obstacle(run, &readiness).await {
                     Some(why) => self.take_in(run, Err(why)),
@@ -195,7 +195,7 @@ impl Checks {
         for lane in run.network.all_lanes() {
             // A signer whose state is unknown stays in use: the next check queries it again.
             if let Ok(state) = self.runtime.lane_of_any(&run.network, &lane).await {
-                run.saw_head(state.head_height);
+                run.record_head(state.head_height);
                 states.insert(lane.signer.clone(), state);
             }
         }
@@ -222,7 +222,7 @@ impl Checks {
                     .iter()
                     .filter_map(|lane| run.lane(&lane.signer))
                 {
-                    handle.ask(Ask::CatchUp);
+                    handle.send_command(LaneCommand::CatchUp);
                 }
             }
             (_, Err(why)) => {

@@ -28,7 +28,7 @@ const SHOWN_AGAIN: Duration = Duration::from_secs(60);
 #[derive(Debug, PartialEq, Eq)]
 enum Shown {
     Good,
-    Behind(String),
+    Lagging(String),
     /// It must not be used, for this reason.
     Wrong(String),
     /// It did not answer, which its state shows, or it could not be queried.
@@ -43,7 +43,7 @@ impl Shown {
                 match readiness.node_fault {
                     // Any other reason is not the node's fault.
                     None => Self::Good,
-                    Some(NodeFault::Behind) => Self::Behind(why),
+                    Some(NodeFault::Behind) => Self::Lagging(why),
                     Some(NodeFault::WrongChain) => Self::Wrong(why),
                 }
             }
@@ -108,11 +108,11 @@ impl Checks {
                 (node, Shown::of(answer))
             })
             .collect();
-        let mut behind = Vec::new();
+        let mut lagging = Vec::new();
         while let Some((node, shown)) = asked.next().await {
             match shown {
                 Shown::Good => pools.judge(id, node, None),
-                Shown::Behind(why) => behind.push((node, why)),
+                Shown::Lagging(why) => lagging.push((node, why)),
                 Shown::Wrong(why) => {
                     // The trouble of a node that does not answer is known already.
                     let nodes = pools.nodes(id);
@@ -124,10 +124,10 @@ impl Checks {
                 Shown::Nothing => {}
             }
         }
-        let is_behind = |node: usize| behind.iter().any(|(other, _)| *other == node);
+        let is_lagging = |node: usize| lagging.iter().any(|(other, _)| *other == node);
         let another_is_good =
-            (0..network.settings.nodes).any(|node| !is_behind(node) && pools.is_usable(id, node));
-        for (node, why) in &behind {
+            (0..network.settings.nodes).any(|node| !is_lagging(node) && pools.is_usable(id, node));
+        for (node, why) in &lagging {
             pools.judge(id, *node, another_is_good.then_some(why));
         }
         pools.end_judgement(id);
@@ -165,7 +165,7 @@ mod tests {
         let why = || "why".to_owned();
         assert_eq!(
             Shown::of(readiness(Some(NodeFault::Behind))),
-            Shown::Behind(why())
+            Shown::Lagging(why())
         );
         assert_eq!(
             Shown::of(readiness(Some(NodeFault::WrongChain))),

@@ -129,13 +129,13 @@ mod tests {
         assert!(engine.runtime.claims.hold_claim(&settlement));
         let alarms = || engine.readiness()[0].alarms.clone();
         for height in [100, 100] {
-            run.saw_head(height);
+            run.record_head(height);
         }
         engine.checks.watch_overdue(run);
         assert_eq!(alarms(), Vec::<String>::new());
         let finality = run.network.settings.finality;
         for height in (101..=101 + finality).flat_map(|height| [height, height]) {
-            run.saw_head(height);
+            run.record_head(height);
         }
         engine.checks.watch_overdue(run);
         assert!(alarms()[0].starts_with(OVERDUE), "{:?}", alarms());

@@ -70,26 +70,26 @@ impl Checks {
         let asked = schemes.values().filter_map(|kinds| {
             let first = *kinds.first()?;
             Some(async move {
-                let word = self.word_of(first).await;
-                (kinds, word)
+                let check_result = self.check_kind(first).await;
+                (kinds, check_result)
             })
         });
         let mut all_ready = true;
-        for (kinds, word) in join_all(asked).await {
+        for (kinds, check_result) in join_all(asked).await {
             for kind in kinds {
-                all_ready &= self.take_word(run, kind, &word);
+                all_ready &= self.record_check(run, kind, &check_result);
             }
         }
         all_ready
     }
 
     /// The result of the scheme's self-check, or what a missing answer means.
-    async fn word_of(&self, kind: &Kind) -> SchemeCheck {
+    async fn check_kind(&self, kind: &Kind) -> SchemeCheck {
         let fault = match self.runtime.ops.check_scheme(kind).await {
             Ok(check) => return check,
             Err(fault) => fault,
         };
-        let said = kind.word();
+        let said = kind.check_result();
         match said {
             _ if fault.kind == FaultKind::Unsupported => SchemeCheck::ready(),
             // Without an answer, the last result stays. If nodes are down, the network's own checks report it.
@@ -98,31 +98,31 @@ impl Checks {
         }
     }
 
-    fn take_word(&self, run: &NetworkRun, kind: &Kind, word: &SchemeCheck) -> bool {
+    fn record_check(&self, run: &NetworkRun, kind: &Kind, check_result: &SchemeCheck) -> bool {
         let (network, scheme) = (kind.network.id(), kind.scheme.as_str());
         let about = format!("scheme {scheme}: ");
-        for warning in word.warnings.iter().take(MAX_WARNINGS) {
+        for warning in check_result.warnings.iter().take(MAX_WARNINGS) {
             let warning = cut(warning);
             if run.health.is_news(&format!("{about}{warning}")) {
                 tracing::warn!(network, scheme, "{warning}");
             }
         }
         let not_ready = format!("scheme {scheme} is not ready: ");
-        if word.ready {
-            if kind.word().is_some_and(|before| !before.ready) {
+        if check_result.ready {
+            if kind.check_result().is_some_and(|before| !before.ready) {
                 run.health.forget(&not_ready);
                 tracing::info!(network, scheme, "scheme is ready");
             }
         } else {
-            let why = cut(word.why_not.as_deref().unwrap_or("it does not say why"));
+            let why = cut(check_result.why_not.as_deref().unwrap_or("it does not say why"));
             if run.health.is_news(&format!("{not_ready}{why}")) {
                 tracing::error!(network, scheme, "scheme is not ready: {why}");
             }
         }
-        kind.set_word(SchemeCheck {
-            ready: word.ready,
-            why_not: word.why_not.as_deref().map(cut),
-            warnings: word
+        kind.set_check_result(SchemeCheck {
+            ready: check_result.ready,
+            why_not: check_result.why_not.as_deref().map(cut),
+            warnings: check_result
                 .warnings
                 .iter()
                 .take(MAX_WARNINGS)
@@ -130,11 +130,11 @@ impl Checks {
                 .collect(),
         });
         let labels = [("network", network), ("scheme", scheme)];
-        let value = if word.ready { 1.0 } else { 0.0 };
+        let value = if check_result.ready { 1.0 } else { 0.0 };
         self.runtime
             .metrics
             .set("switchyard_scheme_ready", &labels, value);
-        word.ready
+        check_result.ready
     }
 }
 

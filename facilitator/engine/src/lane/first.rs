@@ -151,7 +151,7 @@ impl LaneTask {
         kind: AttemptKind,
         covers: Vec<(u64, u32)>,
     ) -> AttemptRow {
-        self.run.saw_head(bid.head_height);
+        self.run.record_head(bid.head_height);
         // Without a confirmed head, only the quote's height is known. With one, a quote's height counts if it is
         // plausible.
         let since_height = match self.run.head() {

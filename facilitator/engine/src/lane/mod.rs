@@ -7,7 +7,7 @@
 use crate::endings::Endings;
 use crate::outcome::Outcomes;
 use crate::runtime::Runtime;
-use crate::state::lane::{Ask, LaneHandle, Work};
+use crate::state::lane::{LaneCommand, LaneHandle, Work};
 use crate::state::lane_queue::Waiting;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
@@ -61,7 +61,7 @@ impl Lanes {
     pub(crate) fn start_lane(self: &Arc<Self>, run: &Arc<NetworkRun>, lane: Lane) {
         let places = run.network.settings.lane_queue.max(1);
         let (work_in, work) = mpsc::channel(places);
-        let (asks_in, asks) = mpsc::unbounded_channel();
+        let (command_sender, commands) = mpsc::unbounded_channel();
         let (sender, to_send) = mpsc::unbounded_channel();
         let waiting = Arc::new(Waiting::new(places));
         let room = Arc::new(Notify::new());
@@ -71,7 +71,7 @@ impl Lanes {
             since: Instant::now(),
             lane: lane.clone(),
             work: work_in,
-            asks: asks_in,
+            commands: command_sender,
             waiting: Arc::clone(&waiting),
             room: Arc::clone(&room),
         });
@@ -86,7 +86,7 @@ impl Lanes {
             reconciled,
             sender,
         };
-        self.runtime.spawn(task.run(work, asks, waiting, room));
+        self.runtime.spawn(task.run(work, commands, waiting, room));
     }
 }
 
@@ -113,7 +113,7 @@ impl LaneTask {
     async fn run(
         mut self,
         mut work: mpsc::Receiver<Work>,
-        mut asks: mpsc::UnboundedReceiver<Ask>,
+        mut commands: mpsc::UnboundedReceiver<LaneCommand>,
         waiting: Arc<Waiting>,
         room: Arc<Notify>,
     ) {
@@ -125,8 +125,8 @@ impl LaneTask {
                 && self.run.in_flight(&self.lane.signer) < self.run.network.settings.max_in_flight;
             tokio::select! {
                 biased;
-                ask = asks.recv() => match ask {
-                    Some(ask) => self.answer_safely(ask).await,
+                command = commands.recv() => match command {
+                    Some(command) => self.run_command_safely(command).await,
                     None => return,
                 },
                 next = work.recv(), if has_room => match next {
@@ -142,16 +142,16 @@ impl LaneTask {
         }
     }
 
-    async fn answer(&mut self, ask: Ask) {
-        match ask {
-            Ask::Step(work) => self.later(work).await,
-            Ask::Rebid(key) => self.rebid(&key).await,
-            Ask::Fill(key) => self.fill(&key).await,
-            Ask::Resend(key) => {
+    async fn run_command(&mut self, command: LaneCommand) {
+        match command {
+            LaneCommand::Step(work) => self.later(work).await,
+            LaneCommand::Rebid(key) => self.rebid(&key).await,
+            LaneCommand::Fill(key) => self.fill(&key).await,
+            LaneCommand::Resend(key) => {
                 if let Some(slot) = self.run.slot(&key) {
                     let newest = {
                         let mut state = slot.lock();
-                        state.asked = false;
+                        state.command_pending = false;
                         state.last_sent = Instant::now();
                         if state.sending > 0 {
                             None
@@ -164,7 +164,7 @@ impl LaneTask {
                     }
                 }
             }
-            Ask::CatchUp => self.catch_up().await,
+            LaneCommand::CatchUp => self.catch_up().await,
         }
     }
 

@@ -33,7 +33,7 @@ impl LaneTask {
                     let closed_below = closed.unwrap_or(0);
                     // Slots between the closed ones and the first open one may be unused: they get filled.
                     if state.next_sequence >= closed_below {
-                        self.run.saw_head(state.head_height);
+                        self.run.record_head(state.head_height);
                         let agrees = match journaled {
                             // A new journal can't explain the chain's sequence.
                             None => self.begin_anew(&state).await,
@@ -141,7 +141,7 @@ impl LaneTask {
             .lane_of_any(&self.run.network, &self.lane)
             .await
         {
-            self.run.saw_head(state.head_height);
+            self.run.record_head(state.head_height);
             self.compare(&state);
         }
     }

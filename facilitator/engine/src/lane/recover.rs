@@ -1,7 +1,7 @@
 //! Recovery of a lane after a panic: recorded attempts are observed, and the next slot is after all of them.
 
 use crate::lane::{LaneTask, RETRY_EVERY};
-use crate::state::lane::{Ask, Work};
+use crate::state::lane::{LaneCommand, Work};
 use crate::state::slot::{OpenSlot, SlotKey, covers_of};
 use std::sync::Arc;
 
@@ -21,24 +21,26 @@ pub(crate) enum Doing {
 }
 
 impl Doing {
-    pub(crate) fn of(ask: &Ask) -> Self {
-        match ask {
-            Ask::Step(work) => Self::Later(work.clone()),
-            Ask::Rebid(key) | Ask::Fill(key) | Ask::Resend(key) => Self::Slot(key.clone()),
-            Ask::CatchUp => Self::Reading,
+    pub(crate) fn of(command: &LaneCommand) -> Self {
+        match command {
+            LaneCommand::Step(work) => Self::Later(work.clone()),
+            LaneCommand::Rebid(key) | LaneCommand::Fill(key) | LaneCommand::Resend(key) => {
+                Self::Slot(key.clone())
+            }
+            LaneCommand::CatchUp => Self::Reading,
         }
     }
 }
 
 impl LaneTask {
     /// Carries out a command, and recovers if that panics.
-    pub(crate) async fn answer_safely(&mut self, ask: Ask) {
-        let doing = Doing::of(&ask);
+    pub(crate) async fn run_command_safely(&mut self, command: LaneCommand) {
+        let doing = Doing::of(&command);
         let engine = Arc::clone(&self.lanes);
         let network = self.lane.network.clone();
         if engine
             .runtime
-            .survives(&network, WORK, self.answer(ask))
+            .survives(&network, WORK, self.run_command(command))
             .await
             .is_none()
         {
@@ -125,7 +127,7 @@ impl LaneTask {
             }
             Doing::Slot(key) => {
                 if let Some(slot) = self.run.slot(key) {
-                    slot.lock().asked = false;
+                    slot.lock().command_pending = false;
                 }
             }
             Doing::Reading => {}

@@ -2,7 +2,7 @@
 
 use crate::decide::budget::Spender;
 use crate::lane::{LaneTask, MOST_GAPS};
-use crate::state::lane::Ask;
+use crate::state::lane::LaneCommand;
 use crate::state::slot::{OpenSlot, SlotKey, bid_of};
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,14 +99,14 @@ impl LaneTask {
         let slot = self.run.slot(key)?;
         let newest = {
             let mut state = slot.lock();
-            state.asked = false;
+            state.command_pending = false;
             if state.closed || state.decided.is_some() {
                 return None;
             }
             state.newest().cloned()?
         };
         // If slots have no order, there is nothing to outbid: the same bytes are sent again.
-        if !self.lane.ordered || self.run.is_astray() {
+        if !self.lane.ordered || self.run.is_on_wrong_chain() {
             return None;
         }
         Some((slot, newest))
@@ -251,8 +251,8 @@ impl LaneTask {
         let lasted = Instant::now().saturating_duration_since(since);
         let may_fill = kind == AttemptKind::Steps && lasted >= FILL_WHEN_PRICED_OUT_FOR;
         if may_fill && let Some(lane) = self.run.lane(&self.lane.signer) {
-            slot.lock().asked = true;
-            lane.ask(Ask::Fill(slot.key()));
+            slot.lock().command_pending = true;
+            lane.send_command(LaneCommand::Fill(slot.key()));
             return;
         }
         self.send_again(

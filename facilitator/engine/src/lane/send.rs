@@ -1,7 +1,7 @@
 //! Hands journaled attempts to the network, one after the other.
 
 use crate::lane::{Lanes, RETRY_EVERY};
-use crate::state::lane::Ask;
+use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl Lanes {
                 // The observer commands another send.
                 slot.lock().sending = 0;
             }
-            run.look.notify_one();
+            run.wake_observer.notify_one();
         }
     }
 
@@ -47,7 +47,7 @@ impl Lanes {
             sequence: attempt.sequence,
         };
         let key = (attempt.lane.signer.clone(), attempt.sequence);
-        if run.is_astray() {
+        if run.is_on_wrong_chain() {
             // The observer commands another send, on the chain that the journal knows.
             if let Some(slot) = run.slot(&key) {
                 let mut state = slot.lock();
@@ -87,13 +87,14 @@ impl Lanes {
                 if let (Some(slot), Some(lane)) = (slot, run.lane(&key.0)) {
                     let pause = {
                         let mut state = slot.lock();
-                        state.asked = true;
+                        state.command_pending = true;
                         let doubled = 1_u32.checked_shl(state.underpriced).unwrap_or(u32::MAX);
                         state.underpriced = state.underpriced.saturating_add(1);
                         RETRY_EVERY.saturating_mul(doubled).min(LONGEST_BID_PAUSE)
                     };
                     // A node that reports every bid as too low must not cause a rapid series of recorded bids.
-                    self.runtime.spawn_after(pause, move || lane.ask(Ask::Rebid(key)));
+                    self.runtime
+                        .spawn_after(pause, move || lane.send_command(LaneCommand::Rebid(key)));
                 }
             }
             // The observer finds out what used the slot. The next transaction must come after it.
@@ -102,7 +103,7 @@ impl Lanes {
                     "the slot is already used: by an earlier send of ours, or by another process that has the signer's \
                      key");
                 if let Some(lane) = run.lane(&key.0) {
-                    lane.ask(Ask::CatchUp);
+                    lane.send_command(LaneCommand::CatchUp);
                 }
             }
             Ok(Sent::InsufficientFunds) => {

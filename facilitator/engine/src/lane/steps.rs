@@ -8,7 +8,7 @@ use crate::decide::replies;
 use crate::decide::replies::{paused, refusal_of_commit, unavailable};
 use crate::decide::steps::is_gate_open;
 use crate::endings::unsent::Ends;
-use crate::state::lane::{Ask, Work};
+use crate::state::lane::{LaneCommand, Work};
 use crate::state::settlement::{Phase, Settlement, refuse};
 use base::service::SettleAnswer;
 use journal::{AttemptKind, AttemptRow, CommitError, Event, NewAttempt, StepState, record_attempt};
@@ -70,7 +70,7 @@ impl LaneTask {
             .ok()
             .flatten();
         settlement.give_up(|waiter| match &row {
-            Some(row) => match decide(row, &waiter.asker) {
+            Some(row) => match decide(row, &waiter.identity) {
                 Decision::ReplayReason => {
                     SettleAnswer::Reply(replies::replayed(row, &waiter.network_as_sent))
                 }
@@ -159,7 +159,7 @@ impl LaneTask {
         };
         self.lanes.runtime.spawn_after(pause, move || {
             settlement.lock().retrying = false;
-            handle.ask(Ask::Step(Work {
+            handle.send_command(LaneCommand::Step(Work {
                 settlement,
                 step,
                 payer: None,
@@ -178,7 +178,7 @@ impl LaneTask {
         let Some(planned) = planned else {
             return Err(Stop::Unavailable("the plan can't be read"));
         };
-        if self.run.is_astray() || self.jump.is_some() {
+        if self.run.is_on_wrong_chain() || self.jump.is_some() {
             return Err(Stop::Unavailable("this network is not ready; try again"));
         }
         let is_first = turn == Turn::First;

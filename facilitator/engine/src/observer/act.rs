@@ -3,11 +3,11 @@
 use super::Observer;
 use crate::decide::steps::revived;
 use crate::outcome::judge::Judged;
-use crate::state::lane::Ask;
+use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
 use crate::state::slot::{OpenSlot, SlotState};
-use crate::verdict::{Look, Verdict, View, verdict};
+use crate::verdict::{Verdict, VerdictInput, View, verdict};
 use journal::{Event, StepState};
 use sdk_plugin::chain::{Evidence, GuardState, Observation, Shown, TxState};
 use std::sync::Arc;
@@ -37,14 +37,14 @@ impl Observer {
                 && seen.iter().all(|observation| {
                     matches!(observation.state, TxState::Lapsed | TxState::Expired { .. })
                 });
-            let verdict = verdict(&Look {
+            let verdict = verdict(&VerdictInput {
                 slot,
                 state: &state,
                 seen,
                 settings: &run.network.settings,
                 now_s: self.runtime.clock.now_s(),
             });
-            take_note(&mut state, &verdict, seen);
+            record_observations(&mut state, &verdict, seen);
             let in_block = |observation: &Observation| {
                 matches!(
                     observation.state,
@@ -83,11 +83,11 @@ impl Observer {
             Verdict::Close { by } => self.endings.close(run, slot, &by).await,
             Verdict::CloseDecided => self.endings.close_decided(run, slot).await,
             Verdict::Used => self.endings.close_used(run, slot).await,
-            Verdict::Resend => command(run, slot, Ask::Resend(slot.key())),
+            Verdict::Resend => command(run, slot, LaneCommand::Resend(slot.key())),
             // A later transaction of a lane can't land before the first one: a higher bid for it would gain nothing.
             Verdict::Rebid if run.lowest_in_flight(&slot.lane.signer) != Some(slot.sequence) => {}
-            Verdict::Rebid => command(run, slot, Ask::Rebid(slot.key())),
-            Verdict::Fill => command(run, slot, Ask::Fill(slot.key())),
+            Verdict::Rebid => command(run, slot, LaneCommand::Rebid(slot.key())),
+            Verdict::Fill => command(run, slot, LaneCommand::Fill(slot.key())),
         }
     }
 
@@ -271,7 +271,7 @@ impl Observer {
 }
 
 /// Stores what a poll leaves in the slot for the next one.
-pub(super) fn take_note(state: &mut SlotState, verdict: &Verdict, seen: &[Observation]) {
+pub(super) fn record_observations(state: &mut SlotState, verdict: &Verdict, seen: &[Observation]) {
     state.replaced = if *verdict == Verdict::Replaced {
         state.replaced.saturating_add(1)
     } else {
@@ -316,9 +316,9 @@ pub(super) fn take_note(state: &mut SlotState, verdict: &Verdict, seen: &[Observ
     }
 }
 
-pub(crate) fn command(run: &NetworkRun, slot: &OpenSlot, what: Ask) {
+pub(crate) fn command(run: &NetworkRun, slot: &OpenSlot, what: LaneCommand) {
     if let Some(lane) = run.lane(&slot.lane.signer) {
-        slot.lock().asked = true;
-        lane.ask(what);
+        slot.lock().command_pending = true;
+        lane.send_command(what);
     }
 }

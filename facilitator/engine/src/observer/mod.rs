@@ -40,7 +40,7 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
-    pub(crate) async fn keep_looking(self: Arc<Self>, run: Arc<NetworkRun>) {
+    pub(crate) async fn run_observer(self: Arc<Self>, run: Arc<NetworkRun>) {
         loop {
             let now = Instant::now();
             let next = run
@@ -52,27 +52,27 @@ impl Observer {
             tokio::select! {
                 biased;
                 () = tokio::time::sleep(pause) => {}
-                () = run.look.notified() => tokio::time::sleep(QUICK).await,
+                () = run.wake_observer.notified() => tokio::time::sleep(QUICK).await,
             }
-            self.look(&run).await;
+            self.observe_network(&run).await;
         }
     }
 
     /// Polls every slot that is due.
-    pub(crate) async fn look(self: &Arc<Self>, run: &Arc<NetworkRun>) {
+    pub(crate) async fn observe_network(self: &Arc<Self>, run: &Arc<NetworkRun>) {
         let now = Instant::now();
         let began = now;
         let mut due: Vec<Arc<OpenSlot>> = run.slots();
         due.retain(|slot| slot.lock().is_due_at().is_some_and(|due| due <= now));
         for slots in due.chunks(BATCH) {
             let by_node = self.runtime.by_node(slots, &run.network);
-            let looks = by_node.iter();
-            join_all(looks.map(|(node, slots)| self.look_at(run, slots, *node, began))).await;
+            let polls = by_node.iter();
+            join_all(polls.map(|(node, slots)| self.observe_group(run, slots, *node, began))).await;
         }
     }
 
     /// From this node, or from the one that reads go to.
-    async fn look_at(
+    async fn observe_group(
         self: &Arc<Self>,
         run: &Arc<NetworkRun>,
         slots: &[Arc<OpenSlot>],
@@ -97,13 +97,13 @@ impl Observer {
         let known = run.head();
         // One reply is one head, however many watches it is about.
         if let Some(head) = observations.iter().map(|seen| seen.head_height).min() {
-            run.saw_head(head);
+            run.record_head(head);
         }
         let mut by_attempt: HashMap<String, Observation> = observations
             .into_iter()
             .map(|seen| (seen.attempt_id.clone(), without_leap(seen, known)))
             .collect();
-        let looked = slots.iter().map(|slot| {
+        let observed = slots.iter().map(|slot| {
             let ids: Vec<String> = slot
                 .lock()
                 .attempts
@@ -113,9 +113,9 @@ impl Observer {
             let seen: Option<Vec<Observation>> = ids.iter().map(|id| by_attempt.remove(id)).collect();
             (slot, seen)
         });
-        let looked: Vec<_> = looked.collect();
+        let observed: Vec<_> = observed.collect();
         let mut acting = Vec::new();
-        for (slot, seen) in looked {
+        for (slot, seen) in observed {
             match seen {
                 Some(seen) => acting.push(self.begin_to_act(run, slot, seen, began)),
                 // A reply without one of the attempts says nothing about the slot.
@@ -161,7 +161,7 @@ impl Observer {
                 std::mem::take(&mut state.wakes)
             };
             if wakes {
-                run.look.notify_one();
+                run.wake_observer.notify_one();
             }
             drop(ends);
         });

@@ -26,7 +26,7 @@ impl Outcomes {
                 let may_release = self.may_release(settlement.network.id(), settlement.id);
                 let caller = state.next_caller_if(|waiter| {
                     let was_seen = seen.is_some_and(|began| waiter.joined <= began);
-                    match decide(&row, &waiter.asker) {
+                    match decide(&row, &waiter.identity) {
                         Decision::TakeRelease => may_release && (was_seen || row.paid_is_final()),
                         // A replay sent now would be a second success if the first answer got lost and its release
                         // were given back.
@@ -44,7 +44,7 @@ impl Outcomes {
             };
             let Some(caller) = caller else { return };
             let network = caller.network_as_sent.clone();
-            let answer = match (decide(&row, &caller.asker), &row.outcome) {
+            let answer = match (decide(&row, &caller.identity), &row.outcome) {
                 (Decision::TakeRelease, Outcome::Paid(paid)) => {
                     let reply = replies::success(paid, &row.payer, &network);
                     let release = self.release_to(&caller, &reply);
@@ -125,8 +125,8 @@ impl Outcomes {
     pub(super) fn release_to(&self, caller: &Waiter, reply: &sdk_plugin::wire::SettleReply) -> Release {
         Release {
             number: self.runtime.journal.new_id(),
-            tenant: caller.asker.tenant.clone(),
-            idempotency_key: caller.asker.idempotency_key.clone(),
+            tenant: caller.identity.tenant.clone(),
+            idempotency_key: caller.identity.idempotency_key.clone(),
             body: serde_json::to_string(reply).unwrap_or_default(),
             at_ms: self.runtime.clock.now_ms(),
         }

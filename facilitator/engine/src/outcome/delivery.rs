@@ -37,7 +37,7 @@ impl Outcomes {
                     let network = holder.network.id().to_owned();
                     let outcomes = Arc::clone(&engine);
                     engine.runtime.keep(&network, "an answer", move || {
-                        Arc::clone(&outcomes).look_and_serve(Arc::clone(&holder))
+                        Arc::clone(&outcomes).read_and_serve(Arc::clone(&holder))
                     });
                 }
             }
@@ -83,7 +83,7 @@ impl Outcomes {
         }
         self.end_delivery(settlement);
         if let Some(holder) = holder {
-            self.look_and_serve(holder).await;
+            self.read_and_serve(holder).await;
         }
     }
 
@@ -94,7 +94,7 @@ impl Outcomes {
     }
 
     /// Answers the callers that wait for a settlement, at once or after the next poll.
-    async fn look_and_serve(self: Arc<Self>, holder: Arc<Settlement>) {
+    async fn read_and_serve(self: Arc<Self>, holder: Arc<Settlement>) {
         if let Some(run) = self.runtime.run_of(holder.network.id()) {
             run.poll_now(&holder);
         }

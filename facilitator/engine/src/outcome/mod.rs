@@ -3,7 +3,7 @@
 use crate::decide::payers::Griefing;
 use crate::decide::steps::is_gate_open;
 use crate::runtime::Runtime;
-use crate::state::lane::{Ask, Work};
+use crate::state::lane::{LaneCommand, Work};
 use crate::state::settlement::{Phase, Settlement};
 mod answer;
 pub(crate) mod delivery;
@@ -83,7 +83,7 @@ impl Outcomes {
             .run_of(settlement.network.id())
             .and_then(|run| run.choose(&choice, self.runtime.clock.now_ms()))
         {
-            lane.ask(Ask::Step(Work {
+            lane.send_command(LaneCommand::Step(Work {
                 settlement: Arc::clone(settlement),
                 step,
                 payer: None,

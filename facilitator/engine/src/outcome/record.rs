@@ -124,11 +124,11 @@ impl Outcomes {
             .plan()
             .is_some_and(|plan| concerns_payer(plan, &row.conflict_keys))
         {
-            self.griefing.note_paid(settlement.network.id(), &row.payer);
+            self.griefing.record_paid(settlement.network.id(), &row.payer);
         }
     }
 
-    pub(super) fn note_failed_payment(&self, network: &str, payer: &str) {
+    pub(super) fn record_failed_payment(&self, network: &str, payer: &str) {
         if self.griefing.note(network, payer) {
             tracing::error!(
                 network,
@@ -227,7 +227,7 @@ impl Outcomes {
             .plan()
             .is_none_or(|plan| concerns_payer(plan, &row.conflict_keys));
         if concerns_payer && matches!(evidence.shown, Shown::Landed { .. } | Shown::Reverted { .. }) {
-            self.note_failed_payment(settlement.network.id(), &row.payer);
+            self.record_failed_payment(settlement.network.id(), &row.payer);
         }
         let reversed = row.release.is_some();
         if reversed {

@@ -31,21 +31,23 @@ pub struct Checked(RwLock<Option<SchemeCheck>>);
 impl Kind {
     /// The result of the scheme's last self-check.
     #[must_use]
-    pub fn word(&self) -> Option<SchemeCheck> {
+    pub fn check_result(&self) -> Option<SchemeCheck> {
         self.checked.0.read().clone()
     }
 
-    pub fn set_word(&self, word: SchemeCheck) {
-        *self.checked.0.write() = Some(word);
+    pub fn set_check_result(&self, check_result: SchemeCheck) {
+        *self.checked.0.write() = Some(check_result);
     }
 
     /// `Ok` when new payments of this kind can start now: its network is ready and its self-check says that it is
     /// ready.
     pub fn readiness(&self) -> Result<(), String> {
         self.network.readiness()?;
-        match self.word() {
-            Some(word) if word.ready => Ok(()),
-            Some(word) => Err(word.why_not.unwrap_or_else(|| "it does not say why".into())),
+        match self.check_result() {
+            Some(check_result) if check_result.ready => Ok(()),
+            Some(check_result) => Err(check_result
+                .why_not
+                .unwrap_or_else(|| "it does not say why".into())),
             None => Err("not checked yet".into()),
         }
     }

@@ -10,7 +10,7 @@ use crate::state::network::NetworkRun;
 use crate::state::slot::{ONE_NODE_DECIDES_AFTER, OpenSlot};
 use crate::verdict::agreement::{agree, same_foreign, two_alike};
 use crate::verdict::watches::watches_of;
-use crate::verdict::{Look, Verdict, View, verdict};
+use crate::verdict::{Verdict, VerdictInput, View, verdict};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -28,7 +28,7 @@ impl Runtime {
             if state.closed || seen.len() != state.attempts.len() {
                 return None;
             }
-            let verdict = verdict(&Look {
+            let verdict = verdict(&VerdictInput {
                 slot,
                 state: &state,
                 seen: &seen,

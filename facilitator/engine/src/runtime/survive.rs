@@ -27,7 +27,7 @@ impl Runtime {
             Err(payload) => {
                 // Dropping the payload could panic again.
                 std::mem::forget(payload);
-                self.note_panic(network, work);
+                self.record_panic(network, work);
                 None
             }
         }
@@ -66,7 +66,7 @@ impl Runtime {
         });
     }
 
-    fn note_panic(&self, network: &str, work: &'static str) {
+    fn record_panic(&self, network: &str, work: &'static str) {
         tracing::error!(
             network,
             "panic: {work} panicked, which is a defect: report it with the lines before this one. The work \

@@ -3,7 +3,7 @@
 use crate::decide::replies;
 use crate::decide::replies::{refusal_of_commit, unavailable};
 use crate::decide::rows::{job_events, store_events};
-use crate::settle::{Asked, Settling};
+use crate::settle::{PaymentCall, Settling};
 use crate::state::settlement::{Phase, Settlement};
 use std::sync::Arc;
 
@@ -40,8 +40,8 @@ impl Settling {
         let number = self.runtime.journal.new_id();
         let release = Release {
             number,
-            tenant: caller.asker.tenant.clone(),
-            idempotency_key: caller.asker.idempotency_key.clone(),
+            tenant: caller.identity.tenant.clone(),
+            idempotency_key: caller.identity.idempotency_key.clone(),
             body: serde_json::to_string(&reply).unwrap_or_default(),
             at_ms: now_ms,
         };
@@ -97,30 +97,30 @@ impl Settling {
     pub(crate) async fn take_stored_release(
         self: &Arc<Self>,
         row: SettlementRow,
-        asked: &Arc<Asked>,
+        call: &Arc<PaymentCall>,
     ) -> Settled {
         let (reply, answer) = oneshot::channel();
-        let (engine, asked) = (Arc::clone(self), Arc::clone(asked));
-        let unanswered = replies::late(&row, &asked.request.network_as_sent);
+        let (engine, call) = (Arc::clone(self), Arc::clone(call));
+        let unanswered = replies::late(&row, &call.request.network_as_sent);
         self.runtime.spawn(async move {
-            let settled = engine.release_stored(&row, &asked).await;
+            let settled = engine.release_stored(&row, &call).await;
             // A caller that has hung up drops the answer. The receipt is dropped with it and gives the release back.
             drop(reply.send(settled));
         });
         answer.await.unwrap_or_else(|_| unanswered.into())
     }
 
-    async fn release_stored(self: &Arc<Self>, row: &SettlementRow, asked: &Asked) -> Settled {
+    async fn release_stored(self: &Arc<Self>, row: &SettlementRow, call: &PaymentCall) -> Settled {
         let Outcome::Paid(paid) = &row.outcome else {
             return unavailable("the claim changed; try again").into();
         };
-        let network = &asked.request.network_as_sent;
+        let network = &call.request.network_as_sent;
         let reply = replies::success(paid, &row.payer, network);
         let number = self.runtime.journal.new_id();
         let release = Release {
             number,
-            tenant: asked.asker.tenant.clone(),
-            idempotency_key: asked.asker.idempotency_key.clone(),
+            tenant: call.identity.tenant.clone(),
+            idempotency_key: call.identity.idempotency_key.clone(),
             body: serde_json::to_string(&reply).unwrap_or_default(),
             at_ms: self.runtime.clock.now_ms(),
         };

@@ -8,10 +8,10 @@ use journal::SettlementRow;
 
 /// Filled in by the request's task, and read when its time is over.
 #[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<Found>);
+pub(crate) struct Known(Mutex<KnownFields>);
 
 #[derive(Debug, Default)]
-struct Found {
+struct KnownFields {
     claim: String,
     row: Option<SettlementRow>,
     held: Option<Arc<Settlement>>,

@@ -3,7 +3,7 @@
 //! Until the first commit a settlement belongs to its callers and is withdrawn when the last of them leaves. From then
 //! on it belongs to the engine, and a caller that leaves changes nothing.
 
-use crate::decide::claim::Asker;
+use crate::decide::claim::RequestIdentity;
 use crate::decide::keys::{fingerprint_of, own_key};
 use crate::decide::replies;
 use crate::decide::replies::{stopped, unavailable};
@@ -13,13 +13,13 @@ use crate::registry::Kind;
 use crate::runtime::Runtime;
 use crate::state::settlement::Settlement;
 use opening::request_hash;
+mod answer_log;
 mod answers;
 mod done;
 mod keys;
 mod known;
 mod opening;
 mod planning;
-mod told;
 mod verify;
 mod wait;
 
@@ -45,10 +45,10 @@ const LAST_GRACE: Duration = Duration::from_secs(7);
 /// The reply to callers when a scheme's self-check says that it can't be served now.
 pub(crate) const NOT_READY: &str = "this kind of payment is not ready on this network; try again";
 /// Reads of a claim before giving up: each read meets the state of another process or of another moment.
-const LOOKS: u32 = 50;
+const READS: u32 = 50;
 
 /// A request in progress.
-pub(crate) struct Asked {
+pub(crate) struct PaymentCall {
     pub kind: Arc<Kind>,
     pub request: PaymentRequest,
     /// `None`: the plugin could not identify the request, but the journal has this same request. Nothing new can be
@@ -56,16 +56,16 @@ pub(crate) struct Asked {
     pub identified: Option<Identified>,
     pub payer: String,
     pub claim: String,
-    pub asker: Asker,
+    pub identity: RequestIdentity,
 }
 
 /// Why a request could not be identified.
-pub(crate) enum NotAsked {
+pub(crate) enum CallRejected {
     Refused(Refusal),
     Stopped(Fault),
 }
 
-enum Found {
+enum Lookup {
     /// The caller waits for the outcome.
     Waiting {
         settlement: Arc<Settlement>,
@@ -74,7 +74,7 @@ enum Found {
     },
     Decided(Box<Settled>),
     /// Read again: the state changed between two reads.
-    Again,
+    Retry,
 }
 
 /// Settles and verifies payments.
@@ -131,7 +131,7 @@ impl Settling {
                 }
             }
         };
-        told::log(&network, &known.claim(), &settled.answer);
+        answer_log::log(&network, &known.claim(), &settled.answer);
         settled
     }
 
@@ -142,36 +142,36 @@ impl Settling {
         known: &Known,
     ) -> Settled {
         let network_as_sent = request.network_as_sent.clone();
-        match self.ask(request).await {
-            Ok(asked) => {
-                known.set_claim(&asked.claim);
-                self.settle_claim(&Arc::new(asked), patience, known).await
+        match self.identify(request).await {
+            Ok(call) => {
+                known.set_claim(&call.claim);
+                self.settle_claim(&Arc::new(call), patience, known).await
             }
-            Err(NotAsked::Refused(refusal)) => {
+            Err(CallRejected::Refused(refusal)) => {
                 SettleAnswer::Reply(replies::failure(&refusal, "", &network_as_sent)).into()
             }
-            Err(NotAsked::Stopped(fault)) => stopped(&fault, &network_as_sent).into(),
+            Err(CallRejected::Stopped(fault)) => stopped(&fault, &network_as_sent).into(),
         }
     }
 
     async fn settle_claim(
         self: &Arc<Self>,
-        asked: &Arc<Asked>,
+        call: &Arc<PaymentCall>,
         patience: Patience,
         known: &Known,
     ) -> Settled {
-        for look in 0..LOOKS {
-            match self.find(asked, known).await {
-                Ok(Found::Waiting {
+        for attempt in 0..READS {
+            match self.find(call, known).await {
+                Ok(Lookup::Waiting {
                     settlement,
                     number,
                     answer,
                 }) => {
                     known.set_held(&settlement);
-                    return self.wait(asked, settlement, number, answer, patience).await;
+                    return self.wait(call, settlement, number, answer, patience).await;
                 }
-                Ok(Found::Decided(answer)) => return *answer,
-                Ok(Found::Again) => tokio::time::sleep(Duration::from_millis(u64::from(look))).await,
+                Ok(Lookup::Decided(answer)) => return *answer,
+                Ok(Lookup::Retry) => tokio::time::sleep(Duration::from_millis(u64::from(attempt))).await,
                 Err(error) => {
                     tracing::error!(%error, "a claim can't be read");
                     return unavailable("the journal can't be read").into();
@@ -179,33 +179,35 @@ impl Settling {
             }
         }
         match known.row() {
-            Some(row) => replies::late(&row, &asked.request.network_as_sent).into(),
+            Some(row) => replies::late(&row, &call.request.network_as_sent).into(),
             None => unavailable("the claim is busy").into(),
         }
     }
 
     /// Identifies a request. The error says how to refuse it.
-    pub(crate) async fn ask(&self, request: PaymentRequest) -> Result<Asked, NotAsked> {
+    pub(crate) async fn identify(&self, request: PaymentRequest) -> Result<PaymentCall, CallRejected> {
         let kind = self
             .runtime
             .registry
             .kind(request.version.number(), &request.scheme, &request.network)
-            .ok_or_else(|| NotAsked::Stopped(Fault::unsupported("this kind is not served")))?;
+            .ok_or_else(|| CallRejected::Stopped(Fault::unsupported("this kind is not served")))?;
         let identified = match self.runtime.ops.identify(kind, &request).await {
             Ok(Identity::Identified(identified)) => identified,
-            Ok(Identity::Refused(refusal)) => return Err(NotAsked::Refused(refusal)),
+            Ok(Identity::Refused(refusal)) => return Err(CallRejected::Refused(refusal)),
             Err(fault) => {
                 // An in-flight payment must not be called failed because its plugin fails now.
                 return match self.known(kind, &request).await {
-                    Ok(known) => known.ok_or(NotAsked::Stopped(fault)),
+                    Ok(known) => known.ok_or(CallRejected::Stopped(fault)),
                     Err(error) => {
                         tracing::error!(%error, "a request can't be read");
-                        Err(NotAsked::Stopped(Fault::unavailable("the journal can't be read")))
+                        Err(CallRejected::Stopped(Fault::unavailable(
+                            "the journal can't be read",
+                        )))
                     }
                 };
             }
         };
-        let asker = Asker {
+        let identity = RequestIdentity {
             fingerprint: fingerprint_of(&identified.fingerprint, request.tenant.as_deref()),
             digest: identified.payload_digest.clone(),
             tenant: request.tenant.clone(),
@@ -213,18 +215,22 @@ impl Settling {
         };
         let claim = own_key(kind, &identified.claim_key);
         let payer = identified.payer.clone();
-        Ok(Asked {
+        Ok(PaymentCall {
             kind: Arc::clone(kind),
             request,
             identified: Some(identified),
             payer,
             claim,
-            asker,
+            identity,
         })
     }
 
     /// The claim that this same request opened before.
-    async fn known(&self, kind: &Arc<Kind>, request: &PaymentRequest) -> Result<Option<Asked>, JournalError> {
+    async fn known(
+        &self,
+        kind: &Arc<Kind>,
+        request: &PaymentRequest,
+    ) -> Result<Option<PaymentCall>, JournalError> {
         let hash = request_hash(request);
         // Found in memory only during its first commit. It is recorded before that ends, so it stays found.
         let held = self.runtime.claims.committing(&hash);
@@ -234,19 +240,19 @@ impl Settling {
         if row.plugin != kind.instance.plugin {
             return Ok(None);
         }
-        let asker = Asker {
+        let identity = RequestIdentity {
             fingerprint: row.fingerprint,
             digest: row.digest,
             tenant: request.tenant.clone(),
             idempotency_key: request.idempotency_key.clone(),
         };
-        Ok(Some(Asked {
+        Ok(Some(PaymentCall {
             kind: Arc::clone(kind),
             request: request.clone(),
             identified: None,
             payer: row.payer,
             claim: row.claim,
-            asker,
+            identity,
         }))
     }
 }

@@ -1,7 +1,7 @@
 //! From an identified request to its settlement: join one, decide from the claim's row, or open one.
 
 use super::known::Known;
-use super::{Asked, Found, Settling};
+use super::{Lookup, PaymentCall, Settling};
 use crate::decide::claim::{Decision, decide};
 use crate::decide::keys::own_key;
 use crate::decide::replies;
@@ -20,63 +20,63 @@ impl Settling {
     /// Reads the claim once: join, decide, or open.
     pub(super) async fn find(
         self: &Arc<Self>,
-        asked: &Arc<Asked>,
+        call: &Arc<PaymentCall>,
         known: &Known,
-    ) -> Result<Found, JournalError> {
-        if let Some(found) = self.find_in_memory(asked, known) {
+    ) -> Result<Lookup, JournalError> {
+        if let Some(found) = self.find_in_memory(call, known) {
             return Ok(found);
         }
-        let stored = self.runtime.journal.claim(&asked.claim).await?;
-        let network = &asked.request.network_as_sent;
+        let stored = self.runtime.journal.claim(&call.claim).await?;
+        let network = &call.request.network_as_sent;
         let mut failed_before = None;
         let generation = match stored {
             None => 0,
-            Some(row) if self.is_undelivered(&row, asked, known) => return Ok(Found::Again),
-            Some(row) => match decide(&row, &asked.asker) {
+            Some(row) if self.is_undelivered(&row, call, known) => return Ok(Lookup::Retry),
+            Some(row) => match decide(&row, &call.identity) {
                 Decision::Reopen => {
                     let generation = row.generation.saturating_add(1);
                     let failed = matches!(row.outcome, Outcome::Failed { .. });
-                    failed_before = Some(row).filter(|row| failed && asked.asker.is_equal(row));
+                    failed_before = Some(row).filter(|row| failed && call.identity.is_equal(row));
                     generation
                 }
-                Decision::Wait => return Ok(Found::Again),
-                Decision::TakeRelease if !row.finished => return Ok(Found::Again),
+                Decision::Wait => return Ok(Lookup::Retry),
+                Decision::TakeRelease if !row.finished => return Ok(Lookup::Retry),
                 Decision::TakeRelease => {
-                    let settled = self.take_stored_release(row, asked).await;
-                    return Ok(Found::Decided(Box::new(settled)));
+                    let settled = self.take_stored_release(row, call).await;
+                    return Ok(Lookup::Decided(Box::new(settled)));
                 }
-                decision => return Ok(Found::Decided(Box::new(plain(decision, &row, network).into()))),
+                decision => return Ok(Lookup::Decided(Box::new(plain(decision, &row, network).into()))),
             },
         };
-        Ok(self.open(asked, generation, failed_before))
+        Ok(self.open(call, generation, failed_before))
     }
 
     /// Whether the claim's release is being delivered to another caller with an equal request. Until it is known
     /// whether that answer arrived, nothing can be said about the release. Records in `known` what this caller may get
     /// meanwhile.
-    pub(super) fn is_undelivered(&self, row: &SettlementRow, asked: &Asked, known: &Known) -> bool {
-        let is_equal = asked.asker.is_equal(row);
+    pub(super) fn is_undelivered(&self, row: &SettlementRow, call: &PaymentCall, known: &Known) -> bool {
+        let is_equal = call.identity.is_equal(row);
         if is_equal {
             known.set_row(row);
         }
         is_equal && self.outcomes.is_in_delivery(row.id)
     }
 
-    pub(super) fn find_in_memory(self: &Arc<Self>, asked: &Arc<Asked>, known: &Known) -> Option<Found> {
-        let holder = self.runtime.claims.holder(&asked.claim)?;
-        let network = &asked.request.network_as_sent;
+    pub(super) fn find_in_memory(self: &Arc<Self>, call: &Arc<PaymentCall>, known: &Known) -> Option<Lookup> {
+        let holder = self.runtime.claims.holder(&call.claim)?;
+        let network = &call.request.network_as_sent;
         let mut state = holder.lock();
         if state.phase == Phase::Gone || state.row.finished {
-            return Some(Found::Again);
+            return Some(Lookup::Retry);
         }
-        if self.is_undelivered(&state.row, asked, known) {
-            return Some(Found::Again);
+        if self.is_undelivered(&state.row, call, known) {
+            return Some(Lookup::Retry);
         }
-        Some(match decide(&state.row, &asked.asker) {
+        Some(match decide(&state.row, &call.identity) {
             Decision::Wait => {
-                let (number, answer) = state.join(asked.asker.clone(), network.clone());
+                let (number, answer) = state.join(call.identity.clone(), network.clone());
                 drop(state);
-                Found::Waiting {
+                Lookup::Waiting {
                     settlement: holder,
                     number,
                     answer,
@@ -84,7 +84,7 @@ impl Settling {
             }
             // What may still be reorganised away is polled again first.
             Decision::TakeRelease | Decision::Replay(_) => {
-                let (number, answer) = state.join(asked.asker.clone(), network.clone());
+                let (number, answer) = state.join(call.identity.clone(), network.clone());
                 drop(state);
                 if let Some(run) = self.runtime.run_of(holder.network.id()) {
                     run.poll_now(&holder);
@@ -95,54 +95,54 @@ impl Settling {
                     let (outcomes, settlement) = (Arc::clone(&outcomes), Arc::clone(&settlement));
                     async move { outcomes.serve_waiters(&settlement, None).await }
                 });
-                Found::Waiting {
+                Lookup::Waiting {
                     settlement: holder,
                     number,
                     answer,
                 }
             }
-            Decision::Reopen => Found::Again,
-            decision => Found::Decided(Box::new(plain(decision, &state.row, network).into())),
+            Decision::Reopen => Lookup::Retry,
+            decision => Lookup::Decided(Box::new(plain(decision, &state.row, network).into())),
         })
     }
 
     /// Joins an equal request that is being planned, or starts planning.
     pub(super) fn open(
         self: &Arc<Self>,
-        asked: &Arc<Asked>,
+        call: &Arc<PaymentCall>,
         generation: u32,
         failed_before: Option<SettlementRow>,
-    ) -> Found {
-        let network_as_sent = asked.request.network_as_sent.clone();
-        let Some(identified) = &asked.identified else {
-            let refusal = Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, asked.payer.clone())
+    ) -> Lookup {
+        let network_as_sent = call.request.network_as_sent.clone();
+        let Some(identified) = &call.identified else {
+            let refusal = Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, call.payer.clone())
                 .with_message("this network's handler failed; try again");
             let reply = replies::failure(&refusal, "", &network_as_sent);
-            return Found::Decided(Box::new(SettleAnswer::Reply(reply).into()));
+            return Lookup::Decided(Box::new(SettleAnswer::Reply(reply).into()));
         };
-        if self.runtime.is_paused(&asked.kind) {
-            return Found::Decided(Box::new(paused().into()));
+        if self.runtime.is_paused(&call.kind) {
+            return Lookup::Decided(Box::new(paused().into()));
         }
-        let opened = self.runtime.claims.with(&asked.claim, |claim| {
+        let opened = self.runtime.claims.with(&call.claim, |claim| {
             if claim.holder.is_some() {
-                return Err(Found::Again);
+                return Err(Lookup::Retry);
             }
-            if let Some(found) = join_opening(&claim.opening, asked) {
+            if let Some(found) = join_opening(&claim.opening, call) {
                 return Err(found);
             }
             let settlement = Arc::new(Settlement::new(
-                self.new_row(asked, identified, generation),
+                self.new_row(call, identified, generation),
                 Phase::Opening,
-                Arc::clone(&asked.kind.network),
-                Some(Arc::clone(&asked.kind)),
-                Some(asked.request.clone()),
+                Arc::clone(&call.kind.network),
+                Some(Arc::clone(&call.kind)),
+                Some(call.request.clone()),
             ));
             if let Some(row) = failed_before {
                 // Set once: no other task has this settlement yet.
                 let _ = settlement.failed_before.set(row);
             }
             claim.opening.push(Arc::clone(&settlement));
-            let (number, answer) = settlement.lock().join(asked.asker.clone(), network_as_sent);
+            let (number, answer) = settlement.lock().join(call.identity.clone(), network_as_sent);
             Ok((settlement, number, answer))
         });
         let (settlement, number, answer) = match opened {
@@ -151,7 +151,7 @@ impl Settling {
         };
         let (settling, task) = (Arc::clone(self), Arc::clone(&settlement));
         self.runtime.spawn(async move { settling.prepare(task).await });
-        Found::Waiting {
+        Lookup::Waiting {
             settlement,
             number,
             answer,
@@ -159,28 +159,34 @@ impl Settling {
     }
 
     /// The row of a settlement that is opened now.
-    pub(super) fn new_row(&self, asked: &Asked, identified: &Identified, generation: u32) -> SettlementRow {
+    pub(super) fn new_row(
+        &self,
+        call: &PaymentCall,
+        identified: &Identified,
+        generation: u32,
+    ) -> SettlementRow {
         SettlementRow {
             id: self.runtime.journal.new_id(),
-            claim: asked.claim.clone(),
+            claim: call.claim.clone(),
             generation,
-            plugin: asked.kind.instance.plugin.clone(),
-            scheme: asked.kind.scheme.clone(),
-            version: asked.request.version,
-            network: asked.kind.network.id().to_owned(),
-            tenant: asked.asker.tenant.clone(),
-            fingerprint: asked.asker.fingerprint.clone(),
-            digest: asked.asker.digest.clone(),
-            request: request_hash(&asked.request),
+            plugin: call.kind.instance.plugin.clone(),
+            scheme: call.kind.scheme.clone(),
+            version: call.request.version,
+            network: call.kind.network.id().to_owned(),
+            tenant: call.identity.tenant.clone(),
+            fingerprint: call.identity.fingerprint.clone(),
+            digest: call.identity.digest.clone(),
+            request: request_hash(&call.request),
             replay_reason: identified.replay_reason.clone(),
             replayable_until_s: identified.replayable_until_s,
-            payer: asked.payer.clone(),
-            conflict_keys: conflict_keys(&asked.kind, identified),
+            payer: call.payer.clone(),
+            conflict_keys: conflict_keys(&call.kind, identified),
             opened_at_ms: self.runtime.clock.now_ms(),
-            second_source: asked.kind.network.settings.wants_second_source(
-                &asked.request.requirements.asset,
-                asked.request.requirements.amount,
-            ),
+            second_source: call
+                .kind
+                .network
+                .settings
+                .wants_second_source(&call.request.requirements.asset, call.request.requirements.amount),
             steps: Vec::new(),
             outcome: Outcome::Open,
             release: None,
@@ -192,14 +198,14 @@ impl Settling {
 }
 
 /// Joins a settlement with equal payload and terms that has no commit yet.
-pub(super) fn join_opening(opening: &[Arc<Settlement>], asked: &Asked) -> Option<Found> {
+pub(super) fn join_opening(opening: &[Arc<Settlement>], call: &PaymentCall) -> Option<Lookup> {
     opening.iter().find_map(|settlement| {
         let mut state = settlement.lock();
-        if state.phase == Phase::Gone || !asked.asker.is_equal(&state.row) {
+        if state.phase == Phase::Gone || !call.identity.is_equal(&state.row) {
             return None;
         }
-        let (number, answer) = state.join(asked.asker.clone(), asked.request.network_as_sent.clone());
-        Some(Found::Waiting {
+        let (number, answer) = state.join(call.identity.clone(), call.request.network_as_sent.clone());
+        Some(Lookup::Waiting {
             settlement: Arc::clone(settlement),
             number,
             answer,

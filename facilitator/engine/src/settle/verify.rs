@@ -4,7 +4,7 @@ use crate::decide::claim::{Decision, decide};
 use crate::decide::faults::public_message;
 use crate::decide::replies::PAUSED;
 use crate::decide::{payers, replies};
-use crate::settle::{Asked, NOT_READY, NotAsked, Settling};
+use crate::settle::{CallRejected, NOT_READY, PaymentCall, Settling};
 use std::sync::Arc;
 
 use sdk_plugin::PaymentRequest;
@@ -14,17 +14,17 @@ use sdk_plugin::wire::{VerifyReply, reason};
 impl Settling {
     /// Whether the payment is valid now. An open or unreleased claim with the same payload and terms counts as valid.
     pub async fn verify(self: &Arc<Self>, request: PaymentRequest) -> VerifyReply {
-        let asked = match self.ask(request.clone()).await {
-            Ok(asked) => asked,
-            Err(NotAsked::Refused(refusal)) => {
+        let call = match self.identify(request.clone()).await {
+            Ok(call) => call,
+            Err(CallRejected::Refused(refusal)) => {
                 return invalid(&refusal.reason, refusal.message.as_deref(), &refusal.payer);
             }
-            Err(NotAsked::Stopped(fault)) => {
+            Err(CallRejected::Stopped(fault)) => {
                 return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(public_message(&fault)), "");
             }
         };
-        match self.runtime.claim_row(&asked.claim).await {
-            Ok(Some(row)) => match decide(&row, &asked.asker) {
+        match self.runtime.claim_row(&call.claim).await {
+            Ok(Some(row)) => match decide(&row, &call.identity) {
                 Decision::Wait | Decision::TakeRelease => {
                     return good(Valid {
                         payer: row.payer,
@@ -33,39 +33,39 @@ impl Settling {
                 }
                 // What the chain may not show: a settlement without a transaction, or one that is in flight.
                 Decision::Replay(_) | Decision::Duplicate { .. } | Decision::ReplayReason => {
-                    return invalid(&row.replay_reason, None, &asked.payer);
+                    return invalid(&row.replay_reason, None, &call.payer);
                 }
                 Decision::SameFailure => {
                     let reply = replies::same_failure(&row, &request.network_as_sent);
                     let reason = reply.error_reason.as_deref().unwrap_or(&row.replay_reason);
-                    return invalid(reason, reply.error_message.as_deref(), &asked.payer);
+                    return invalid(reason, reply.error_message.as_deref(), &call.payer);
                 }
                 Decision::Reopen => {}
             },
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "a claim can't be read"),
         }
-        if self.runtime.is_paused(&asked.kind) {
-            return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(PAUSED), &asked.payer);
+        if self.runtime.is_paused(&call.kind) {
+            return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(PAUSED), &call.payer);
         }
-        if asked.kind.network.readiness().is_err() {
+        if call.kind.network.readiness().is_err() {
             let message = Some("this network is not ready; try again");
-            return invalid(reason::UNEXPECTED_VERIFY_ERROR, message, &asked.payer);
+            return invalid(reason::UNEXPECTED_VERIFY_ERROR, message, &call.payer);
         }
-        if asked.kind.readiness().is_err() {
-            return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(NOT_READY), &asked.payer);
+        if call.kind.readiness().is_err() {
+            return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(NOT_READY), &call.payer);
         }
-        if let Some(used_up) = self.used_up(&asked) {
-            return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(used_up), &asked.payer);
+        if let Some(used_up) = self.used_up(&call) {
+            return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(used_up), &call.payer);
         }
-        match self.runtime.ops.verify(&asked.kind, &request).await {
-            Ok(Verdict::Valid(valid)) => match self.must_wait(&asked, &request, &valid.payer).await {
+        match self.runtime.ops.verify(&call.kind, &request).await {
+            Ok(Verdict::Valid(valid)) => match self.must_wait(&call, &request, &valid.payer).await {
                 Some(refusal) => invalid(&refusal.reason, refusal.message.as_deref(), &valid.payer),
                 None => good(valid),
             },
             Ok(Verdict::Invalid(refusal)) => {
                 let payer = if refusal.payer.is_empty() {
-                    &asked.payer
+                    &call.payer
                 } else {
                     &refusal.payer
                 };
@@ -74,22 +74,22 @@ impl Settling {
             Err(fault) => invalid(
                 reason::UNEXPECTED_VERIFY_ERROR,
                 Some(public_message(&fault)),
-                &asked.payer,
+                &call.payer,
             ),
         }
     }
 
     /// The refusal for a payer whose payments fail on chain. Only the plan tells payments from operations on earlier
     /// ones, and those operations are never held back.
-    async fn must_wait(&self, asked: &Asked, request: &PaymentRequest, payer: &str) -> Option<Refusal> {
-        let wait = self.outcomes.griefing.must_wait(asked.kind.network.id(), payer)?;
-        let keys = asked
+    async fn must_wait(&self, call: &PaymentCall, request: &PaymentRequest, payer: &str) -> Option<Refusal> {
+        let wait = self.outcomes.griefing.must_wait(call.kind.network.id(), payer)?;
+        let keys = call
             .identified
             .as_ref()
             .map(|identified| identified.conflict_keys.as_slice());
         let concerns_payer = match keys {
             None | Some([]) => true,
-            Some(keys) => match self.runtime.ops.plan(&asked.kind, request).await {
+            Some(keys) => match self.runtime.ops.plan(&call.kind, request).await {
                 Ok(Planned::Plan(plan)) => payers::concerns_payer(&plan, keys),
                 // Settle reports what is wrong with it.
                 Ok(Planned::Refused(_) | Planned::Done(_)) | Err(_) => false,
@@ -99,10 +99,10 @@ impl Settling {
     }
 
     /// Why a new settlement would be refused today, whatever its payment.
-    fn used_up(&self, asked: &Asked) -> Option<&'static str> {
-        let network = &asked.kind.network;
+    fn used_up(&self, call: &PaymentCall) -> Option<&'static str> {
+        let network = &call.kind.network;
         let run = self.runtime.run_of(network.id())?;
-        let tenant = asked.asker.tenant.as_deref();
+        let tenant = call.identity.tenant.as_deref();
         run.budget
             .used_up(self.runtime.clock.now_ms(), tenant, || network.active_signers())
             .map(|account| account.used_up())

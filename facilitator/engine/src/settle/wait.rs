@@ -2,7 +2,7 @@
 
 use crate::decide::replies;
 use crate::decide::replies::unavailable;
-use crate::settle::{Asked, COMMIT_GRACE, Settling};
+use crate::settle::{COMMIT_GRACE, PaymentCall, Settling};
 use crate::state::settlement::{Phase, Settlement};
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl Settling {
     /// Waits for the answer. Dropping this future means that the caller hung up.
     pub(crate) async fn wait(
         self: &Arc<Self>,
-        asked: &Asked,
+        call: &PaymentCall,
         settlement: Arc<Settlement>,
         number: u64,
         mut answer: oneshot::Receiver<Settled>,
@@ -43,12 +43,12 @@ impl Settling {
                 biased;
                 answered = &mut answer => {
                     drop(seat);
-                    return answered.unwrap_or_else(|_| unanswered(&settlement, asked));
+                    return answered.unwrap_or_else(|_| unanswered(&settlement, call));
                 }
                 () = recorded => {
                     let mut state = settlement.lock();
                     if state.leave(number) {
-                        return replies::late(&state.row, &asked.request.network_as_sent).into();
+                        return replies::late(&state.row, &call.request.network_as_sent).into();
                     }
                     // The answer is being sent.
                 }
@@ -57,7 +57,7 @@ impl Settling {
         }
         if let Ok(answered) = tokio::time::timeout_at(patience.last, &mut answer).await {
             drop(seat);
-            return answered.unwrap_or_else(|_| unanswered(&settlement, asked));
+            return answered.unwrap_or_else(|_| unanswered(&settlement, call));
         }
         let grace = Instant::now() + COMMIT_GRACE;
         loop {
@@ -67,7 +67,7 @@ impl Settling {
                 let phase = state.phase;
                 match phase {
                     Phase::Committed if state.leave(number) => {
-                        return replies::late(&state.row, &asked.request.network_as_sent).into();
+                        return replies::late(&state.row, &call.request.network_as_sent).into();
                     }
                     Phase::Opening if state.leave(number) => {
                         drop(state);
@@ -81,13 +81,13 @@ impl Settling {
             tokio::select! {
                 biased;
                 answered = &mut answer => {
-                    return answered.unwrap_or_else(|_| unanswered(&settlement, asked));
+                    return answered.unwrap_or_else(|_| unanswered(&settlement, call));
                 }
                 () = changed => {}
                 () = tokio::time::sleep_until(grace) => {
                     // A commit that takes this long may still succeed: only the journal knows.
                     let row = settlement.lock().row.clone();
-                    return replies::late(&row, &asked.request.network_as_sent).into();
+                    return replies::late(&row, &call.request.network_as_sent).into();
                 }
             }
         }
@@ -96,11 +96,11 @@ impl Settling {
 
 /// For a caller that gets no other answer, because this process stops or has a defect. A settlement that may be
 /// recorded is not reported as "not begun".
-fn unanswered(settlement: &Settlement, asked: &Asked) -> Settled {
+fn unanswered(settlement: &Settlement, call: &PaymentCall) -> Settled {
     let state = settlement.lock();
     match state.phase {
         Phase::Committing | Phase::Committed => {
-            replies::late(&state.row, &asked.request.network_as_sent).into()
+            replies::late(&state.row, &call.request.network_as_sent).into()
         }
         Phase::Opening | Phase::Gone => unavailable("the settlement was given up; try again").into(),
     }

@@ -20,11 +20,11 @@ pub(crate) const NO_NODE: &str = "no RPC node gives a usable answer: ";
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     /// The chain is not the one that the journal knows: nothing is sent to it.
-    pub(crate) astray: AtomicBool,
+    pub(crate) on_wrong_chain: AtomicBool,
     /// Height of the highest final settlement when the process started; `None` inside: there is none.
     pub(crate) final_height: OnceCell<Option<u64>>,
     /// Since when the head is below a block in which a payment was seen.
-    pub(crate) behind_since: Mutex<Option<Instant>>,
+    pub(crate) lagging_since: Mutex<Option<Instant>>,
     /// The last check of a network that was ready failed quickly. The next check decides whether the network is still
     /// ready.
     pub(crate) missed: AtomicBool,

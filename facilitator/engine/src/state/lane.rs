@@ -22,7 +22,7 @@ pub struct Work {
 
 /// Commands to the lane besides new work.
 #[derive(Debug)]
-pub enum Ask {
+pub enum LaneCommand {
     /// A step of a journaled settlement: it skips the queue and its cap.
     Step(Work),
     /// Replace the slot's transaction by one with a higher bid.
@@ -50,7 +50,7 @@ pub enum Queued {
 pub struct LaneHandle {
     pub lane: Lane,
     pub(crate) work: mpsc::Sender<Work>,
-    pub(crate) asks: mpsc::UnboundedSender<Ask>,
+    pub(crate) commands: mpsc::UnboundedSender<LaneCommand>,
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) reconciled: Arc<AtomicBool>,
     pub(crate) since: Instant,
@@ -77,9 +77,9 @@ impl LaneHandle {
     }
 
     /// At most one command per open slot or settlement is outstanding, so the channel stays bounded.
-    pub fn ask(&self, ask: Ask) {
+    pub fn send_command(&self, command: LaneCommand) {
         // A lane has ended only when the process is stopping.
-        let _ = self.asks.send(ask);
+        let _ = self.commands.send(command);
     }
 
     /// Whether the chain's sequence has been compared with the journal's.

@@ -27,7 +27,7 @@ pub struct NetworkRun {
     slots: Mutex<BTreeMap<SlotKey, Arc<OpenSlot>>>,
     lanes: Mutex<BTreeMap<String, LaneHandle>>,
     /// Wakes the observer before its time.
-    pub look: Notify,
+    pub wake_observer: Notify,
     /// The limits on what transactions may cost today.
     pub(crate) budget: Budget,
     /// Signers that recorded payments name, each with the second since the epoch until which it is needed. As read at
@@ -51,7 +51,7 @@ impl NetworkRun {
             network,
             slots: Mutex::default(),
             lanes: Mutex::default(),
-            look: Notify::new(),
+            wake_observer: Notify::new(),
             held: Mutex::default(),
             head: Mutex::default(),
             balances: Mutex::default(),
@@ -72,18 +72,18 @@ impl NetworkRun {
 
     /// Whether nothing may be sent, because the chain is not the one that the journal knows.
     #[must_use]
-    pub fn is_astray(&self) -> bool {
-        self.health.astray.load(Ordering::Relaxed)
+    pub fn is_on_wrong_chain(&self) -> bool {
+        self.health.on_wrong_chain.load(Ordering::Relaxed)
     }
 
     pub fn add_slot(&self, slot: Arc<OpenSlot>) {
         self.slots.lock().insert(slot.key(), slot);
-        self.look.notify_one();
+        self.wake_observer.notify_one();
     }
 
     /// Records the head that a reply named.
-    pub fn saw_head(&self, height: u64) {
-        self.head.lock().saw(height);
+    pub fn record_head(&self, height: u64) {
+        self.head.lock().observe(height);
     }
 
     /// The highest block that two replies have named; 0 before that.
@@ -107,7 +107,7 @@ impl NetworkRun {
         for slot in self.slots() {
             slot.lock().due = Instant::now();
         }
-        self.look.notify_one();
+        self.wake_observer.notify_one();
     }
 
     /// Polls a settlement's slots at once.
@@ -117,7 +117,7 @@ impl NetworkRun {
                 slot.lock().due = Instant::now();
             }
         }
-        self.look.notify_one();
+        self.wake_observer.notify_one();
     }
 
     /// A signer's balance at the last check, native atomic units; `None`: not known.

@@ -1,6 +1,6 @@
 //! One settlement in memory: its row, its waiting callers, and whether it can still be withdrawn.
 
-use crate::decide::claim::Asker;
+use crate::decide::claim::RequestIdentity;
 use crate::decide::replies;
 use crate::registry::{Kind, Network};
 use parking_lot::{Mutex, MutexGuard};
@@ -31,7 +31,7 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct Waiter {
     pub number: u64,
-    pub asker: Asker,
+    pub identity: RequestIdentity,
     pub network_as_sent: String,
     /// When the caller came. A late release needs an observation that began after this.
     pub joined: Instant,
@@ -156,13 +156,17 @@ impl Settlement {
 }
 
 impl State {
-    pub fn join(&mut self, asker: Asker, network_as_sent: String) -> (u64, oneshot::Receiver<Settled>) {
+    pub fn join(
+        &mut self,
+        identity: RequestIdentity,
+        network_as_sent: String,
+    ) -> (u64, oneshot::Receiver<Settled>) {
         let number = self.next_waiter;
         self.next_waiter = self.next_waiter.saturating_add(1);
         let (reply, answer) = oneshot::channel();
         self.waiters.push(Waiter {
             number,
-            asker,
+            identity,
             network_as_sent,
             joined: Instant::now(),
             reply,

@@ -58,7 +58,7 @@ pub struct SlotState {
     /// The next poll is due at once.
     pub soon: bool,
     /// The lane has a command about this slot that it has not carried out yet.
-    pub asked: bool,
+    pub command_pending: bool,
     /// Attempts that are being sent to a node.
     pub sending: u32,
     /// How often a node rejected the newest attempt whatever its price.
@@ -111,7 +111,7 @@ impl OpenSlot {
             read_guards: false,
             whole_block: false,
             soon: false,
-            asked: false,
+            command_pending: false,
             sending: 0,
             rejections: 0,
             underpriced: 0,

@@ -129,7 +129,7 @@ fn plugins_can_tell_a_former_signer_from_one_that_can_not_pay() {
         warnings: Vec::new(),
         node_fault: None,
     });
-    network.set_poor(["0xempty".to_owned()].into());
+    network.set_unfunded(["0xempty".to_owned()].into());
     let view = network.view();
     let signers = |lanes: &[Lane]| -> Vec<String> { lanes.iter().map(|lane| lane.signer.clone()).collect() };
     assert_eq!(signers(&view.lanes), ["0xhot"]);

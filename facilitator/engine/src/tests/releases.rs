@@ -331,7 +331,7 @@ pub(crate) async fn paid_and_unreleased(engine: &Engine, journal: &dyn Journal) 
 }
 
 /// `success`, a reason with the hash, or the status of a settlement that was not started.
-pub(crate) fn told(answer: &SettleAnswer) -> String {
+pub(crate) fn summary(answer: &SettleAnswer) -> String {
     match answer {
         SettleAnswer::Reply(reply) if reply.success => "success".into(),
         SettleAnswer::Reply(reply) => {
@@ -373,9 +373,9 @@ async fn a_stored_release_whose_caller_hangs_up_during_the_commit_is_given_back(
         delivered(&engine).await;
         assert_eq!((journal.released(), journal.returned()), (round, round));
     }
-    assert_eq!(told(&engine.settle(request(25_000)).await), "success");
+    assert_eq!(summary(&engine.settle(request(25_000)).await), "success");
     assert_eq!(
-        told(&engine.settle(request(25_000)).await),
+        summary(&engine.settle(request(25_000)).await),
         "duplicate_settlement with the hash"
     );
     assert_eq!(journal.returned(), 20, "a delivered release stays taken");
@@ -391,9 +391,9 @@ async fn verify_says_nothing_valid_that_settle_would_refuse_for_what_is_recorded
         request
     };
     assert!(engine.verify(request(10_000)).await.is_valid);
-    assert_eq!(told(&engine.settle(request(25_000)).await), "success");
+    assert_eq!(summary(&engine.settle(request(25_000)).await), "success");
     assert_eq!(
-        told(&engine.settle(request(25_000)).await),
+        summary(&engine.settle(request(25_000)).await),
         "duplicate_settlement"
     );
     for again in [request(10_000), other_terms()] {
@@ -416,18 +416,18 @@ async fn an_answer_that_is_dropped_before_the_connection_takes_it_gives_its_rele
     // A new release, one that was stored, and one whose return fails four times.
     for refusals in [0, 0, 4] {
         let settled = engine.settle_with_receipt(request(25_000)).await;
-        assert_eq!(told(&settled.answer), "success");
+        assert_eq!(summary(&settled.answer), "success");
         journal.refusals.store(refusals, Ordering::Relaxed);
         drop(settled);
         delivered(&engine).await;
     }
     assert_eq!(journal.returned(), 3);
     let settled = engine.settle_with_receipt(request(25_000)).await;
-    assert_eq!(told(&settled.answer), "success");
+    assert_eq!(summary(&settled.answer), "success");
     settled.receipt.delivered();
     delivered(&engine).await;
     assert_eq!(
-        told(&engine.settle(request(25_000)).await),
+        summary(&engine.settle(request(25_000)).await),
         "duplicate_settlement"
     );
     assert_eq!(journal.returned(), 3, "a delivered release stays taken");
@@ -443,17 +443,17 @@ async fn nobody_is_answered_about_a_release_that_is_under_way() {
         ..request(25_000)
     };
     let first: Settled = engine.settle_with_receipt(keyed()).await;
-    assert_eq!(told(&first.answer), "success");
+    assert_eq!(summary(&first.answer), "success");
     // A replay sent now would be a second success if the first answer were lost and its release given back.
     assert_eq!(
-        told(&engine.settle(keyed()).await),
+        summary(&engine.settle(keyed()).await),
         "settlement_pending with the hash"
     );
     let other = PaymentRequest {
         payload: Map::from_iter([("d".to_owned(), json!("another"))]),
         ..request(25_000)
     };
-    assert_eq!(told(&engine.settle(other).await), "r");
+    assert_eq!(summary(&engine.settle(other).await), "r");
     let waiting = tokio::spawn({
         let engine = Arc::clone(&engine);
         async move { engine.settle(keyed()).await }
@@ -461,13 +461,13 @@ async fn nobody_is_answered_about_a_release_that_is_under_way() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     drop(first);
     assert_eq!(
-        told(&waiting.await.unwrap()),
+        summary(&waiting.await.unwrap()),
         "success",
         "it gets what was given back"
     );
-    assert_eq!(told(&engine.settle(keyed()).await), "replay");
+    assert_eq!(summary(&engine.settle(keyed()).await), "replay");
     assert_eq!(
-        told(&engine.settle(request(25_000)).await),
+        summary(&engine.settle(request(25_000)).await),
         "duplicate_settlement with the hash"
     );
 }
@@ -478,12 +478,12 @@ async fn a_crash_between_commit_and_delivery_leaves_the_release_taken() {
     let engine = ready(&journal).await;
     paid_and_unreleased(&engine, &*journal).await;
     let settled = engine.settle_with_receipt(request(25_000)).await;
-    assert_eq!(told(&settled.answer), "success");
+    assert_eq!(summary(&settled.answer), "success");
     engine.stop();
     drop(settled);
     let engine = ready(&journal).await;
     assert_eq!(
-        told(&engine.settle(request(25_000)).await),
+        summary(&engine.settle(request(25_000)).await),
         "duplicate_settlement with the hash"
     );
     assert_eq!(journal.returned(), 0);
@@ -510,7 +510,7 @@ async fn a_disk_that_hangs_never_turns_a_recorded_payment_into_a_failure() {
             journal.hang(true);
         };
         let (answer, ()) = tokio::join!(engine.settle(request(2_000)), hang);
-        let answer = told(&answer);
+        let answer = summary(&answer);
         let expected: &[&str] = match hangs_after.as_millis() {
             // Nothing can be read: nothing is known.
             0 => &["503"],
@@ -538,7 +538,7 @@ async fn a_release_whose_commit_hangs_is_pending_with_the_hash_and_not_lost() {
         journal.release_hangs.send_replace(hang);
         let started = Instant::now();
         assert_eq!(
-            told(&engine.settle(request(2_000)).await),
+            summary(&engine.settle(request(2_000)).await),
             "settlement_pending with the hash",
             "{hang:?}"
         );
@@ -549,13 +549,17 @@ async fn a_release_whose_commit_hangs_is_pending_with_the_hash_and_not_lost() {
         );
         // Another equal caller waits for the outcome, also in vain.
         assert_eq!(
-            told(&engine.settle(request(2_000)).await),
+            summary(&engine.settle(request(2_000)).await),
             "settlement_pending with the hash",
             "{hang:?}"
         );
         journal.release_hangs.send_replace(Hang::Nowhere);
         delivered(&engine).await;
-        assert_eq!(told(&engine.settle(request(2_000)).await), "success", "{hang:?}");
+        assert_eq!(
+            summary(&engine.settle(request(2_000)).await),
+            "success",
+            "{hang:?}"
+        );
     }
 }
 
@@ -568,7 +572,7 @@ async fn a_request_that_can_not_be_looked_up_is_not_called_failed() {
         payload: Map::from_iter([("broken".to_owned(), json!(1))]),
         ..request(2_000)
     };
-    assert_eq!(told(&engine.settle(broken).await), "503");
+    assert_eq!(summary(&engine.settle(broken).await), "503");
 }
 
 #[tokio::test(start_paused = true)]
@@ -613,7 +617,7 @@ async fn a_withheld_release_is_a_duplicate_until_the_operator_allows_it_and_then
     assert_eq!(engine.withhold_releases("the chain is further").await, Ok(1));
     for _ in 0..3 {
         assert_eq!(
-            told(&engine.settle(request(25_000)).await),
+            summary(&engine.settle(request(25_000)).await),
             "duplicate_settlement with the hash"
         );
     }
@@ -628,16 +632,16 @@ async fn a_withheld_release_is_a_duplicate_until_the_operator_allows_it_and_then
     allowed::write(folder.path(), &[allowed("p|n|other")]).unwrap();
     engine.take_allowed(folder.path()).await.unwrap();
     assert_eq!(
-        told(&engine.settle(request(25_000)).await),
+        summary(&engine.settle(request(25_000)).await),
         "duplicate_settlement with the hash"
     );
     let claim = row_of(&engine, 0).claim;
     allowed::write(folder.path(), &[allowed(&claim)]).unwrap();
     engine.take_allowed(folder.path()).await.unwrap();
     assert_eq!(allowed::read(folder.path()).unwrap(), [], "carried out");
-    assert_eq!(told(&engine.settle(request(25_000)).await), "success");
+    assert_eq!(summary(&engine.settle(request(25_000)).await), "success");
     assert_eq!(
-        told(&engine.settle(request(25_000)).await),
+        summary(&engine.settle(request(25_000)).await),
         "duplicate_settlement with the hash"
     );
 }
@@ -647,9 +651,9 @@ async fn what_this_process_has_begun_itself_is_never_withheld() {
     let journal = Disk::new();
     let engine = ready(&journal).await;
     let settled = engine.settle_with_receipt(request(25_000)).await;
-    assert_eq!(told(&settled.answer), "success");
+    assert_eq!(summary(&settled.answer), "success");
     drop(settled);
     delivered(&engine).await;
     assert_eq!(engine.withhold_releases("the chain is further").await, Ok(0));
-    assert_eq!(told(&engine.settle(request(25_000)).await), "success");
+    assert_eq!(summary(&engine.settle(request(25_000)).await), "success");
 }

@@ -1,7 +1,7 @@
 //! Verdicts on a slot without a success of ours: it waits, reverted, or is used by another transaction.
 
 use super::landed::followed_block;
-use super::{Look, Source, Verdict, View, foreign_of, judge};
+use super::{Source, Verdict, VerdictInput, View, foreign_of, judge};
 use crate::decide::steps::Decided;
 use journal::GroundAt;
 use sdk_plugin::chain::{BlockStands, ForeignTx, GuardState, Observation, Shown, TxState};
@@ -16,18 +16,18 @@ pub(super) const RESEND_AFTER: Duration = Duration::from_secs(2);
 const BLOCKS_BEFORE_REBID: u64 = 2;
 
 /// No attempt is shown in a block.
-pub(super) fn absent(look: &Look<'_>) -> Verdict {
-    let shows = |state: &TxState| look.seen.iter().any(|observation| observation.state == *state);
+pub(super) fn absent(input: &VerdictInput<'_>) -> Verdict {
+    let shows = |state: &TxState| input.seen.iter().any(|observation| observation.state == *state);
     if shows(&TxState::SlotUsed) {
         // The same node says that one of ours is still pending: then nothing has used the slot.
         return if shows(&TxState::Pending) {
             Verdict::Wait
         } else {
-            used(look, "another transaction used its slot")
+            used(input, "another transaction used its slot")
         };
     }
-    if let Some(proof) = expired(look.seen) {
-        let (Some(newest), Some(observation)) = (look.state.newest(), look.seen.last()) else {
+    if let Some(proof) = expired(input.seen) {
+        let (Some(newest), Some(observation)) = (input.state.newest(), input.seen.last()) else {
             return Verdict::Wait;
         };
         let decided = Decided {
@@ -36,7 +36,7 @@ pub(super) fn absent(look: &Look<'_>) -> Verdict {
             height: 0,
             foreign: None,
         };
-        let guards = vec![GuardState::Absent; look.slot.covers.len()];
+        let guards = vec![GuardState::Absent; input.slot.covers.len()];
         return judge(
             observation.clone(),
             Shown::Dead { why: proof },
@@ -45,12 +45,12 @@ pub(super) fn absent(look: &Look<'_>) -> Verdict {
             Vec::new(),
         );
     }
-    waiting(look)
+    waiting(input)
 }
 
 /// A transaction of ours reverted. It failed if the guards are unchanged, at its block or later.
 pub(super) fn reverted(
-    look: &Look<'_>,
+    input: &VerdictInput<'_>,
     observation: &Observation,
     message: Option<String>,
     decided: Decided,
@@ -59,29 +59,29 @@ pub(super) fn reverted(
         height: decided.height,
         message,
     };
-    let has_guard = look.slot.evidence().iter().any(|wanted| wanted.guard.is_some());
+    let has_guard = input.slot.evidence().iter().any(|wanted| wanted.guard.is_some());
     let guards = match &observation.anchor {
         Some(anchor) => anchor.guards.clone(),
-        None if has_guard && look.state.anchor.is_some() => return Verdict::DropAnchor,
+        None if has_guard && input.state.anchor.is_some() => return Verdict::DropAnchor,
         None if has_guard => return Verdict::ReadGuards,
-        None => vec![GuardState::Absent; look.slot.covers.len()],
+        None => vec![GuardState::Absent; input.slot.covers.len()],
     };
     if guards.contains(&GuardState::Unread) {
         return Verdict::ReadGuards;
     }
     let needs_search = guards.contains(&GuardState::Changed)
-        || (guards.contains(&GuardState::Absent) && look.slot.wants_foreign());
+        || (guards.contains(&GuardState::Absent) && input.slot.wants_foreign());
     if !needs_search {
         return judge(observation.clone(), shown, decided, guards, Vec::new());
     }
-    let finality = look.settings.finality;
+    let finality = input.settings.finality;
     let is_final = matches!(&observation.state, TxState::Reverted { depth, .. } if *depth >= finality);
-    match explanation(look) {
+    match explanation(input) {
         Explanation::NotSearched => Verdict::SearchForeign,
         Explanation::Unripe => Verdict::Wait,
         Explanation::Ours(view) => Verdict::Judge(view),
         // The receipt is final: the slot closes, and the search for what changed the guard continues without it.
-        Explanation::Foreign(..) if is_final && look.state.foreign_explains_nothing => Verdict::Used,
+        Explanation::Foreign(..) if is_final && input.state.foreign_explains_nothing => Verdict::Used,
         Explanation::Foreign(foreign, at) => judge(observation.clone(), shown, at, guards, foreign),
         Explanation::None if guards.contains(&GuardState::Changed) => {
             if is_final {
@@ -90,7 +90,7 @@ pub(super) fn reverted(
                 Verdict::Wait
             }
         }
-        Explanation::None if was_searched(look) => {
+        Explanation::None if was_searched(input) => {
             judge(observation.clone(), shown, decided, guards, Vec::new())
         }
         Explanation::None => Verdict::Wait,
@@ -98,11 +98,11 @@ pub(super) fn reverted(
 }
 
 /// The slot is used and no receipt of ours shows by what: the guards decide, at a final block.
-pub(super) fn used(look: &Look<'_>, why: &str) -> Verdict {
-    let Some(anchor) = &look.state.anchor else {
-        return new_anchor(look);
+pub(super) fn used(input: &VerdictInput<'_>, why: &str) -> Verdict {
+    let Some(anchor) = &input.state.anchor else {
+        return new_anchor(input);
     };
-    let depth = match followed_block(look) {
+    let depth = match followed_block(input) {
         BlockStands::Canonical { depth } => depth,
         BlockStands::Replaced => return Verdict::DropAnchor,
         BlockStands::Unknown => return Verdict::Wait,
@@ -111,20 +111,20 @@ pub(super) fn used(look: &Look<'_>, why: &str) -> Verdict {
     if guards.contains(&GuardState::Unread) {
         return Verdict::DropAnchor;
     }
-    let is_final = depth >= look.settings.finality;
+    let is_final = depth >= input.settings.finality;
     let or_used = if is_final { Verdict::Used } else { Verdict::Wait };
     let needs_search = guards.contains(&GuardState::Changed)
-        || (guards.contains(&GuardState::Absent) && look.slot.wants_foreign());
+        || (guards.contains(&GuardState::Absent) && input.slot.wants_foreign());
     if !needs_search {
         return or_used;
     }
-    match explanation(look) {
+    match explanation(input) {
         Explanation::NotSearched => Verdict::SearchForeign,
         Explanation::Unripe => Verdict::Wait,
         Explanation::Ours(view) => Verdict::Judge(view),
-        Explanation::Foreign(..) if is_final && look.state.foreign_explains_nothing => Verdict::Used,
+        Explanation::Foreign(..) if is_final && input.state.foreign_explains_nothing => Verdict::Used,
         Explanation::Foreign(foreign, at) => {
-            let Some(observation) = look.seen.last() else {
+            let Some(observation) = input.seen.last() else {
                 return Verdict::Wait;
             };
             let observation = Observation {
@@ -138,13 +138,13 @@ pub(super) fn used(look: &Look<'_>, why: &str) -> Verdict {
     }
 }
 
-pub(super) fn new_anchor(look: &Look<'_>) -> Verdict {
-    let anchor = look
+pub(super) fn new_anchor(input: &VerdictInput<'_>) -> Verdict {
+    let anchor = input
         .seen
         .last()
         .and_then(|observation| observation.anchor.as_ref());
     match anchor {
-        Some(anchor) if anchor.next_sequence > look.slot.sequence => Verdict::KeepAnchor,
+        Some(anchor) if anchor.next_sequence > input.slot.sequence => Verdict::KeepAnchor,
         Some(_) | None => Verdict::ReadGuards,
     }
 }
@@ -162,22 +162,22 @@ pub(super) enum Explanation {
     None,
 }
 
-pub(super) fn was_searched(look: &Look<'_>) -> bool {
-    look.seen.last().is_some_and(|seen| seen.foreign_searched)
+pub(super) fn was_searched(input: &VerdictInput<'_>) -> bool {
+    input.seen.last().is_some_and(|seen| seen.foreign_searched)
 }
 
-pub(super) fn explanation(look: &Look<'_>) -> Explanation {
-    if !look.state.search_foreign {
+pub(super) fn explanation(input: &VerdictInput<'_>) -> Explanation {
+    if !input.state.search_foreign {
         return Explanation::NotSearched;
     }
-    let (Some(observation), Some(newest)) = (look.seen.last(), look.state.newest()) else {
+    let (Some(observation), Some(newest)) = (input.seen.last(), input.state.newest()) else {
         return Explanation::None;
     };
     for tx in &observation.foreign {
-        let Some(own) = look.state.carrier(&tx.tx_id) else {
+        let Some(own) = input.state.carrier(&tx.tx_id) else {
             continue;
         };
-        if tx.depth < look.settings.confirmations {
+        if tx.depth < input.settings.confirmations {
             return Explanation::Unripe;
         }
         let state = TxState::Landed {
@@ -202,8 +202,8 @@ pub(super) fn explanation(look: &Look<'_>) -> Explanation {
             foreign: Vec::new(),
         }));
     }
-    let since = look.state.since_height();
-    let unripe = |tx: &&ForeignTx| tx.depth < look.settings.confirmations;
+    let since = input.state.since_height();
+    let unripe = |tx: &&ForeignTx| tx.depth < input.settings.confirmations;
     if observation.foreign.iter().any(|tx| unripe(&tx)) {
         return Explanation::Unripe;
     }
@@ -235,19 +235,19 @@ pub(super) fn expired(seen: &[Observation]) -> Option<String> {
 }
 
 /// Nothing landed: whether anything must be done meanwhile.
-pub(super) fn waiting(look: &Look<'_>) -> Verdict {
-    let (slot, state) = (look.slot, look.state);
-    if state.asked || state.lapsed {
+pub(super) fn waiting(input: &VerdictInput<'_>) -> Verdict {
+    let (slot, state) = (input.slot, input.state);
+    if state.command_pending || state.lapsed {
         return Verdict::Wait;
     }
-    let (Some(_), Some(observation), Some(bid_head)) = (state.newest(), look.seen.last(), state.bid_head)
+    let (Some(_), Some(observation), Some(bid_head)) = (state.newest(), input.seen.last(), state.bid_head)
     else {
         return Verdict::Wait;
     };
     let now = Instant::now();
-    let stuck_after = Duration::from_millis(look.settings.stuck_after_ms);
+    let stuck_after = Duration::from_millis(input.settings.stuck_after_ms);
     let is_stuck = now.saturating_duration_since(state.last_bid) >= stuck_after;
-    let expired = slot.expires_at_s().is_some_and(|at| look.now_s >= at);
+    let expired = slot.expires_at_s().is_some_and(|at| input.now_s >= at);
     // A node's wording alone never fills a slot: the node must also not know the transaction for a while.
     let rejected = state.rejections >= REJECTIONS_BEFORE_FILL && is_stuck;
     if slot.lane.ordered && !state.has_fill() && (expired || rejected) {

@@ -1,7 +1,7 @@
 //! Verdicts on a slot whose transaction a block shows, or showed when it was decided.
 
 use super::absent::{Explanation, expired, explanation, new_anchor, was_searched};
-use super::{Look, Source, Verdict, View, judge};
+use super::{Source, Verdict, VerdictInput, View, judge};
 use crate::decide::steps::Decided;
 use journal::{AttemptKind, GroundAt};
 use sdk_plugin::chain::{BlockStands, GuardState, Observation, Shown, TxState};
@@ -13,7 +13,7 @@ const YOUNG_BLOCKS: u64 = 64;
 /// A transaction of ours landed. Its receipt may lack what it did. If a first judgement did not accept the receipt,
 /// the next polls bring the guards and, where a guard changed, the result of a search.
 pub(super) fn succeeded(
-    look: &Look<'_>,
+    input: &VerdictInput<'_>,
     observation: Observation,
     shown: Shown,
     decided: Decided,
@@ -22,20 +22,20 @@ pub(super) fn succeeded(
         .anchor
         .as_ref()
         .map_or_else(Vec::new, |anchor| anchor.guards.clone());
-    if !look.state.search_foreign || !guards.contains(&GuardState::Changed) {
+    if !input.state.search_foreign || !guards.contains(&GuardState::Changed) {
         return judge(observation, shown, decided, guards, Vec::new());
     }
-    match explanation(look) {
+    match explanation(input) {
         Explanation::Ours(view) if observation.logs.is_empty() => Verdict::Judge(view),
         Explanation::Foreign(foreign, _) => judge(observation, shown, decided, guards, foreign),
         // The receipt and the logs of a young block both show nothing: the contract changes its state and emits no
         // logs. For an old block both may be pruned.
-        Explanation::None if was_searched(look) && is_young(look, decided.height) => {
+        Explanation::None if was_searched(input) && is_young(input, decided.height) => {
             Verdict::Judge(Box::new(View {
                 observation,
                 shown,
                 decided,
-                guards: vec![GuardState::Absent; look.slot.covers.len()],
+                guards: vec![GuardState::Absent; input.slot.covers.len()],
                 source: Source::ReceiptAndLogs,
                 foreign: Vec::new(),
             }))
@@ -46,8 +46,9 @@ pub(super) fn succeeded(
     }
 }
 
-pub(super) fn is_young(look: &Look<'_>, height: u64) -> bool {
-    look.seen
+pub(super) fn is_young(input: &VerdictInput<'_>, height: u64) -> bool {
+    input
+        .seen
         .last()
         .is_some_and(|seen| seen.head_height.saturating_sub(height) < YOUNG_BLOCKS)
 }
@@ -68,8 +69,8 @@ pub(super) enum Effect {
     Fill,
 }
 
-pub(super) fn landed(look: &Look<'_>) -> Option<Landed> {
-    look.seen.iter().enumerate().find_map(|(index, observation)| {
+pub(super) fn landed(input: &VerdictInput<'_>) -> Option<Landed> {
+    input.seen.iter().enumerate().find_map(|(index, observation)| {
         let (height, block, depth, reverted) = match &observation.state {
             TxState::Landed { height, block, depth } => (*height, block, *depth, None),
             TxState::Reverted {
@@ -84,7 +85,7 @@ pub(super) fn landed(look: &Look<'_>) -> Option<Landed> {
             | TxState::Lapsed
             | TxState::Expired { .. } => return None,
         };
-        let attempt = look.state.attempts.get(index)?;
+        let attempt = input.state.attempts.get(index)?;
         let effect = match (attempt.kind, reverted) {
             (AttemptKind::Fill, _) => Effect::Fill,
             (AttemptKind::Steps, None) => Effect::Success,
@@ -106,7 +107,11 @@ pub(super) fn landed(look: &Look<'_>) -> Option<Landed> {
 }
 
 /// A decision stands until another block is seen in place of its block; once it is final, the slot closes.
-pub(super) fn after_decision(look: &Look<'_>, decided: &Decided, landed: Option<&Landed>) -> Verdict {
+pub(super) fn after_decision(
+    input: &VerdictInput<'_>,
+    decided: &Decided,
+    landed: Option<&Landed>,
+) -> Verdict {
     if let GroundAt::Dead(why) = &decided.at {
         return match landed {
             // The proof was wrong: a block shows the transaction.
@@ -114,27 +119,27 @@ pub(super) fn after_decision(look: &Look<'_>, decided: &Decided, landed: Option<
             None => Verdict::Close { by: why.clone() },
         };
     }
-    if look.state.decided_is_final {
-        return after_final_ground(look, landed);
+    if input.state.decided_is_final {
+        return after_final_ground(input, landed);
     }
     let own = landed.filter(|_| decided.foreign.is_none());
     let standing = match own {
         // What was called reverted is a success in that very block: a node was wrong.
-        Some(own) if look.state.decided_by_revert && matches!(own.effect, Effect::Success) => {
+        Some(own) if input.state.decided_by_revert && matches!(own.effect, Effect::Success) => {
             BlockStands::Replaced
         }
         Some(own) if own.decided.attempt == decided.attempt && own.decided.at == decided.at => {
             BlockStands::Canonical { depth: own.depth }
         }
         Some(_) => BlockStands::Replaced,
-        None if expired(look.seen).is_some() => BlockStands::Replaced,
-        None => followed_block(look),
+        None if expired(input.seen).is_some() => BlockStands::Replaced,
+        None => followed_block(input),
     };
     match standing {
-        BlockStands::Canonical { depth } if depth < look.settings.finality => Verdict::Stands { depth },
+        BlockStands::Canonical { depth } if depth < input.settings.finality => Verdict::Stands { depth },
         BlockStands::Canonical { .. } if decided.foreign.is_some() => Verdict::GroundFinal,
         BlockStands::Canonical { .. } => {
-            let attempts = &look.state.attempts;
+            let attempts = &input.state.attempts;
             let by = attempts.iter().find(|attempt| attempt.id == decided.attempt);
             Verdict::Close {
                 by: by.map(|attempt| attempt.tx_id.clone()).unwrap_or_default(),
@@ -142,24 +147,24 @@ pub(super) fn after_decision(look: &Look<'_>, decided: &Decided, landed: Option<
         }
         BlockStands::Replaced => Verdict::Replaced,
         // A fork may have lost it. The same bytes can land at most once, so sending them again costs nothing.
-        BlockStands::Unknown if decided.foreign.is_none() && is_lost(look) => Verdict::Resend,
+        BlockStands::Unknown if decided.foreign.is_none() && is_lost(input) => Verdict::Resend,
         BlockStands::Unknown => Verdict::Wait,
     }
 }
 
 /// Whether the node does not know the newest attempt, which was sent a while ago.
-pub(super) fn is_lost(look: &Look<'_>) -> bool {
-    let is_unknown = look
+pub(super) fn is_lost(input: &VerdictInput<'_>) -> bool {
+    let is_unknown = input
         .seen
         .last()
         .is_some_and(|seen| seen.state == TxState::Unknown);
-    let since_sent = Instant::now().saturating_duration_since(look.state.last_sent);
-    is_unknown && since_sent >= super::absent::RESEND_AFTER && !look.state.asked
+    let since_sent = Instant::now().saturating_duration_since(input.state.last_sent);
+    is_unknown && since_sent >= super::absent::RESEND_AFTER && !input.state.command_pending
 }
 
 /// What decided is final, and was not ours: the slot closes when its own use is final too.
-pub(super) fn after_final_ground(look: &Look<'_>, landed: Option<&Landed>) -> Verdict {
-    let finality = look.settings.finality;
+pub(super) fn after_final_ground(input: &VerdictInput<'_>, landed: Option<&Landed>) -> Verdict {
+    let finality = input.settings.finality;
     if let Some(landed) = landed {
         return if landed.depth >= finality {
             Verdict::Close {
@@ -169,26 +174,27 @@ pub(super) fn after_final_ground(look: &Look<'_>, landed: Option<&Landed>) -> Ve
             Verdict::Stands { depth: finality }
         };
     }
-    if !look.seen.iter().any(|seen| seen.state == TxState::SlotUsed) {
+    if !input.seen.iter().any(|seen| seen.state == TxState::SlotUsed) {
         // A reorganisation has freed the slot again: every later transaction of the lane waits for it.
-        return if is_lost(look) {
+        return if is_lost(input) {
             Verdict::Resend
         } else {
             Verdict::Stands { depth: finality }
         };
     }
-    if look.state.anchor.is_none() {
-        return new_anchor(look);
+    if input.state.anchor.is_none() {
+        return new_anchor(input);
     }
-    match followed_block(look) {
+    match followed_block(input) {
         BlockStands::Canonical { depth } if depth >= finality => Verdict::CloseDecided,
         BlockStands::Replaced => Verdict::DropAnchor,
         BlockStands::Canonical { .. } | BlockStands::Unknown => Verdict::Stands { depth: finality },
     }
 }
 
-pub(super) fn followed_block(look: &Look<'_>) -> BlockStands {
-    look.seen
+pub(super) fn followed_block(input: &VerdictInput<'_>) -> BlockStands {
+    input
+        .seen
         .last()
         .and_then(|observation| observation.block)
         .unwrap_or(BlockStands::Unknown)

@@ -1,7 +1,7 @@
 //! Law 4 as a table: every row of proof.md section 1, as far as the engine decides it. How each scheme judges a row is
 //! in the scheme's own table.
 
-use super::tests::{NOW_S, SINCE, judged, look_all, seen, slot, terms};
+use super::tests::{NOW_S, SINCE, judged, seen, slot, terms, verdict_of_all};
 use crate::decide::plan_check_tests::plan;
 use crate::state::slot::OpenSlot;
 use crate::verdict::{Source, Verdict};
@@ -88,7 +88,8 @@ async fn law4_our_own_success_is_judged_at_confirmations_whatever_else_is_shown(
         block: "b".into(),
         depth,
     };
-    let both = |first: TxState| look_all(&slot, &[seen(1, first, 1_000), seen(2, TxState::SlotUsed, 1_000)]);
+    let both =
+        |first: TxState| verdict_of_all(&slot, &[seen(1, first, 1_000), seen(2, TxState::SlotUsed, 1_000)]);
     assert_eq!(both(landed(1)), Verdict::Wait);
     let view = judged(both(landed(2)));
     assert_eq!(view.shown, Shown::Landed { height: 20 });
@@ -110,30 +111,30 @@ async fn law4_a_receipt_that_lacks_the_events_is_held_against_the_guard_and_othe
             1_000,
         )
     };
-    let look = |guard, found: Vec<ForeignTx>| {
+    let verdict_of = |guard, found: Vec<ForeignTx>| {
         let newest = Observation {
             foreign: found,
             ..seen(2, TxState::SlotUsed, 1_000)
         };
-        judged(look_all(&slot, &[landed(guard), newest]))
+        judged(verdict_of_all(&slot, &[landed(guard), newest]))
     };
-    let unchanged = look(GuardState::Unchanged, vec![]);
+    let unchanged = verdict_of(GuardState::Unchanged, vec![]);
     assert_eq!(
         (unchanged.guards, unchanged.source),
         (vec![GuardState::Unchanged], Source::Receipt)
     );
     slot.lock().search_foreign = true;
     // Nothing is found: the scheme gets the receipt and the changed guard, which together decide nothing.
-    let nothing = look(GuardState::Changed, vec![]);
+    let nothing = verdict_of(GuardState::Changed, vec![]);
     assert_eq!(
         (nothing.guards, nothing.source),
         (vec![GuardState::Changed], Source::Receipt)
     );
     // Its own logs show more than its receipt. They may prove the effect, but nothing against it.
-    let own = look(GuardState::Changed, vec![foreign("TX1", 20, 2)]);
+    let own = verdict_of(GuardState::Changed, vec![foreign("TX1", 20, 2)]);
     assert_eq!((own.decided.attempt, own.source), (1, Source::Logs));
     // T-111: another transaction used the authorization before.
-    let other = look(GuardState::Changed, vec![foreign("theirs", 19, 2)]);
+    let other = verdict_of(GuardState::Changed, vec![foreign("theirs", 19, 2)]);
     assert_eq!(other.decided.attempt, 1);
     assert_eq!(other.foreign.len(), 1);
 }
@@ -152,24 +153,24 @@ async fn law4_a_reverted_receipt_is_a_failure_only_with_the_guard_unchanged() {
     };
     let slot = slot(true, 1, guarded()).await;
     assert_eq!(
-        look_all(&slot, &[shown(Some(GuardState::Unchanged), 1)]),
+        verdict_of_all(&slot, &[shown(Some(GuardState::Unchanged), 1)]),
         Verdict::Wait
     );
-    assert_eq!(look_all(&slot, &[shown(None, 9)]), Verdict::ReadGuards);
+    assert_eq!(verdict_of_all(&slot, &[shown(None, 9)]), Verdict::ReadGuards);
     assert_eq!(
-        look_all(&slot, &[shown(Some(GuardState::Unread), 9)]),
+        verdict_of_all(&slot, &[shown(Some(GuardState::Unread), 9)]),
         Verdict::ReadGuards
     );
-    let view = judged(look_all(&slot, &[shown(Some(GuardState::Unchanged), 2)]));
+    let view = judged(verdict_of_all(&slot, &[shown(Some(GuardState::Unchanged), 2)]));
     assert_eq!((view.guards, view.foreign), (vec![GuardState::Unchanged], vec![]));
 
     // Something changed the guard: it is searched for. Finding nothing proves nothing.
     let changed = |depth| shown(Some(GuardState::Changed), depth);
-    assert_eq!(look_all(&slot, &[changed(2)]), Verdict::SearchForeign);
+    assert_eq!(verdict_of_all(&slot, &[changed(2)]), Verdict::SearchForeign);
     slot.lock().search_foreign = true;
-    assert_eq!(look_all(&slot, &[changed(4)]), Verdict::Wait);
+    assert_eq!(verdict_of_all(&slot, &[changed(4)]), Verdict::Wait);
     assert_eq!(
-        look_all(&slot, &[changed(5)]),
+        verdict_of_all(&slot, &[changed(5)]),
         Verdict::Used,
         "final: never sent again"
     );
@@ -177,7 +178,7 @@ async fn law4_a_reverted_receipt_is_a_failure_only_with_the_guard_unchanged() {
         foreign: vec![foreign("theirs", 19, 9)],
         ..changed(2)
     };
-    let view = judged(look_all(&slot, &[explained]));
+    let view = judged(verdict_of_all(&slot, &[explained]));
     assert!(matches!(view.shown, Shown::Reverted { .. }));
     assert_eq!(view.decided.foreign.as_deref(), Some("theirs"));
 }
@@ -187,24 +188,24 @@ async fn law4_a_nonce_that_is_not_past_the_slot_means_resend_bid_again_or_fill()
     let ours = slot(true, 1, guarded()).await;
     ours.lock().bid_head = Some(SINCE);
     assert_eq!(
-        look_all(&ours, &[seen(1, TxState::Unknown, 1_000)]),
+        verdict_of_all(&ours, &[seen(1, TxState::Unknown, 1_000)]),
         Verdict::Wait
     );
     advance(Duration::from_secs(2)).await;
     assert_eq!(
-        look_all(&ours, &[seen(1, TxState::Unknown, SINCE)]),
+        verdict_of_all(&ours, &[seen(1, TxState::Unknown, SINCE)]),
         Verdict::Resend
     );
     advance(Duration::from_secs(600)).await;
     assert_eq!(
-        look_all(&ours, &[seen(1, TxState::Pending, 1_000)]),
+        verdict_of_all(&ours, &[seen(1, TxState::Pending, 1_000)]),
         Verdict::Rebid
     );
     let mut late = guarded();
     late.steps[0].expires_at_s = Some(NOW_S);
     let late = slot(true, 1, late).await;
     assert_eq!(
-        look_all(&late, &[seen(1, TxState::Pending, 1_000)]),
+        verdict_of_all(&late, &[seen(1, TxState::Pending, 1_000)]),
         Verdict::Fill
     );
 }
@@ -215,7 +216,7 @@ async fn law4_a_wording_alone_fills_nothing() {
     ours.lock().rejections = 100;
     ours.lock().last_sent = Instant::now() + Duration::from_secs(3_600);
     assert_eq!(
-        look_all(&ours, &[seen(1, TxState::Pending, 1_000)]),
+        verdict_of_all(&ours, &[seen(1, TxState::Pending, 1_000)]),
         Verdict::Wait
     );
 }
@@ -223,18 +224,18 @@ async fn law4_a_wording_alone_fills_nothing() {
 #[tokio::test(start_paused = true)]
 async fn law4_a_used_slot_needs_a_named_block_before_anything_is_concluded() {
     let ours = slot(true, 1, guarded()).await;
-    assert_eq!(look_all(&ours, &[used(None)]), Verdict::ReadGuards);
+    assert_eq!(verdict_of_all(&ours, &[used(None)]), Verdict::ReadGuards);
     let with = |anchor| Observation {
         anchor: Some(anchor),
         ..used(None)
     };
     // The node that read the state at the named block does not show the slot used there.
     assert_eq!(
-        look_all(&ours, &[with(anchor(GuardState::Unchanged, 3))]),
+        verdict_of_all(&ours, &[with(anchor(GuardState::Unchanged, 3))]),
         Verdict::ReadGuards
     );
     assert_eq!(
-        look_all(&ours, &[with(anchor(GuardState::Unchanged, 4))]),
+        verdict_of_all(&ours, &[with(anchor(GuardState::Unchanged, 4))]),
         Verdict::KeepAnchor
     );
 }
@@ -245,9 +246,9 @@ async fn law4_a_slot_is_not_used_while_a_transaction_of_ours_waits_for_it() {
     ours.lock().anchor = Some(anchor(GuardState::Unchanged, 4));
     let newest = used(Some(DEEP));
     let first = |state| seen(1, state, 1_000);
-    let look = |state| look_all(&ours, &[first(state), newest.clone()]);
-    assert_eq!(look(TxState::Pending), Verdict::Wait);
-    assert_eq!(look(TxState::SlotUsed), Verdict::Used);
+    let verdict_of = |state| verdict_of_all(&ours, &[first(state), newest.clone()]);
+    assert_eq!(verdict_of(TxState::Pending), Verdict::Wait);
+    assert_eq!(verdict_of(TxState::SlotUsed), Verdict::Used);
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,30 +256,34 @@ async fn law4_a_used_slot_waits_until_its_block_is_final() {
     for guard in [GuardState::Unchanged, GuardState::Changed, GuardState::Absent] {
         let ours = found_used(guard).await;
         assert_eq!(
-            look_all(&ours, &[used(None)]),
+            verdict_of_all(&ours, &[used(None)]),
             Verdict::Wait,
             "{guard:?}: no answer"
         );
         assert_eq!(
-            look_all(&ours, &[used(Some(BlockStands::Unknown))]),
+            verdict_of_all(&ours, &[used(Some(BlockStands::Unknown))]),
             Verdict::Wait,
             "{guard:?}"
         );
         assert_eq!(
-            look_all(&ours, &[used(Some(SHALLOW))]),
+            verdict_of_all(&ours, &[used(Some(SHALLOW))]),
             Verdict::Wait,
             "{guard:?}: not final"
         );
         assert_eq!(
-            look_all(&ours, &[used(Some(BlockStands::Replaced))]),
+            verdict_of_all(&ours, &[used(Some(BlockStands::Replaced))]),
             Verdict::DropAnchor,
             "{guard:?}"
         );
-        assert_eq!(look_all(&ours, &[used(Some(DEEP))]), Verdict::Used, "{guard:?}");
+        assert_eq!(
+            verdict_of_all(&ours, &[used(Some(DEEP))]),
+            Verdict::Used,
+            "{guard:?}"
+        );
     }
     let unread = found_used(GuardState::Unread).await;
     assert_eq!(
-        look_all(&unread, &[used(Some(DEEP))]),
+        verdict_of_all(&unread, &[used(Some(DEEP))]),
         Verdict::DropAnchor,
         "a guard must be read"
     );
@@ -291,8 +296,12 @@ async fn law4_a_changed_guard_is_explained_by_our_own_transaction_without_its_re
         foreign: vec![foreign("TX1", 20, depth)],
         ..used(Some(SHALLOW))
     };
-    assert_eq!(look_all(&ours, &[found(1)]), Verdict::Wait, "not deep enough yet");
-    let view = judged(look_all(&ours, &[found(2)]));
+    assert_eq!(
+        verdict_of_all(&ours, &[found(1)]),
+        Verdict::Wait,
+        "not deep enough yet"
+    );
+    let view = judged(verdict_of_all(&ours, &[found(2)]));
     assert_eq!(view.shown, Shown::Landed { height: 20 });
     assert_eq!(
         (view.decided.attempt, view.decided.at),
@@ -308,16 +317,16 @@ async fn law4_a_changed_guard_is_explained_by_a_stranger_that_came_after_our_att
         ..used(Some(SHALLOW))
     };
     assert_eq!(
-        look_all(&ours, &[found(SINCE + 1, 1)]),
+        verdict_of_all(&ours, &[found(SINCE + 1, 1)]),
         Verdict::Wait,
         "not deep enough yet"
     );
-    let before = judged(look_all(&ours, &[found(SINCE, 9)]));
+    let before = judged(verdict_of_all(&ours, &[found(SINCE, 9)]));
     assert!(
         before.foreign[0].earlier,
         "it explains a failure and pays nothing"
     );
-    let view = judged(look_all(&ours, &[found(SINCE + 1, 2)]));
+    let view = judged(verdict_of_all(&ours, &[found(SINCE + 1, 2)]));
     assert!(matches!(view.shown, Shown::Dead { .. }));
     assert_eq!(view.guards, [GuardState::Changed]);
     assert!(!view.foreign[0].earlier);
@@ -327,24 +336,27 @@ async fn law4_a_changed_guard_is_explained_by_a_stranger_that_came_after_our_att
     // The foreign transaction's block is followed until it is final, then the slot's own use.
     ours.lock().decided = Some(view.decided);
     assert_eq!(
-        look_all(&ours, &[used(Some(SHALLOW))]),
+        verdict_of_all(&ours, &[used(Some(SHALLOW))]),
         Verdict::Stands { depth: 4 }
     );
     assert_eq!(
-        look_all(&ours, &[used(Some(BlockStands::Replaced))]),
+        verdict_of_all(&ours, &[used(Some(BlockStands::Replaced))]),
         Verdict::Replaced
     );
-    assert_eq!(look_all(&ours, &[used(Some(DEEP))]), Verdict::GroundFinal);
+    assert_eq!(verdict_of_all(&ours, &[used(Some(DEEP))]), Verdict::GroundFinal);
     ours.lock().decided_is_final = true;
     let depth = terms().finality;
-    assert_eq!(look_all(&ours, &[used(Some(SHALLOW))]), Verdict::Stands { depth });
+    assert_eq!(
+        verdict_of_all(&ours, &[used(Some(SHALLOW))]),
+        Verdict::Stands { depth }
+    );
     // A reorganisation freed the slot again, and every node forgot its transaction.
     advance(Duration::from_secs(2)).await;
     assert_eq!(
-        look_all(&ours, &[seen(1, TxState::Unknown, 1_000)]),
+        verdict_of_all(&ours, &[seen(1, TxState::Unknown, 1_000)]),
         Verdict::Resend
     );
-    assert_eq!(look_all(&ours, &[used(Some(DEEP))]), Verdict::CloseDecided);
+    assert_eq!(verdict_of_all(&ours, &[used(Some(DEEP))]), Verdict::CloseDecided);
 }
 
 #[tokio::test(start_paused = true)]
@@ -356,7 +368,7 @@ async fn law4_what_decided_and_no_node_knows_is_sent_again_and_nothing_is_conclu
         block: "b".into(),
         depth: 2,
     };
-    let view = judged(look_all(&ours, &[seen(1, landed, 1_000)]));
+    let view = judged(verdict_of_all(&ours, &[seen(1, landed, 1_000)]));
     ours.lock().decided = Some(view.decided);
     let unknown = |block| Observation {
         block,
@@ -364,25 +376,33 @@ async fn law4_what_decided_and_no_node_knows_is_sent_again_and_nothing_is_conclu
     };
     let in_no_block = [None, Some(BlockStands::Unknown)];
     for block in in_no_block {
-        assert_eq!(look_all(&ours, &[unknown(block)]), Verdict::Wait, "just sent");
+        assert_eq!(
+            verdict_of_all(&ours, &[unknown(block)]),
+            Verdict::Wait,
+            "just sent"
+        );
     }
     advance(Duration::from_secs(2)).await;
     for block in in_no_block {
-        assert_eq!(look_all(&ours, &[unknown(block)]), Verdict::Resend);
+        assert_eq!(verdict_of_all(&ours, &[unknown(block)]), Verdict::Resend);
         let known = Observation {
             block,
             ..seen(1, TxState::Pending, 1_000)
         };
-        assert_eq!(look_all(&ours, &[known]), Verdict::Wait, "a node has it");
-        assert_eq!(look_all(&ours, &[used(block)]), Verdict::Wait, "its receipt lags");
+        assert_eq!(verdict_of_all(&ours, &[known]), Verdict::Wait, "a node has it");
+        assert_eq!(
+            verdict_of_all(&ours, &[used(block)]),
+            Verdict::Wait,
+            "its receipt lags"
+        );
     }
     assert_eq!(
-        look_all(&ours, &[unknown(Some(SHALLOW))]),
+        verdict_of_all(&ours, &[unknown(Some(SHALLOW))]),
         Verdict::Stands { depth: 4 },
         "its block stands"
     );
     assert_eq!(
-        look_all(&ours, &[unknown(Some(BlockStands::Replaced))]),
+        verdict_of_all(&ours, &[unknown(Some(BlockStands::Replaced))]),
         Verdict::Replaced
     );
 }
@@ -394,11 +414,14 @@ async fn law4_what_explains_nothing_keeps_no_slot_open() {
         foreign: vec![foreign("theirs", 19, 2)],
         ..used(Some(depth))
     };
-    assert!(matches!(look_all(&ours, &[found(DEEP)]), Verdict::Judge(_)));
+    assert!(matches!(verdict_of_all(&ours, &[found(DEEP)]), Verdict::Judge(_)));
     // The scheme has seen it and needs more: the search continues without the slot.
     ours.lock().foreign_explains_nothing = true;
-    assert!(matches!(look_all(&ours, &[found(SHALLOW)]), Verdict::Judge(_)));
-    assert_eq!(look_all(&ours, &[found(DEEP)]), Verdict::Used);
+    assert!(matches!(
+        verdict_of_all(&ours, &[found(SHALLOW)]),
+        Verdict::Judge(_)
+    ));
+    assert_eq!(verdict_of_all(&ours, &[found(DEEP)]), Verdict::Used);
 }
 
 #[tokio::test(start_paused = true)]
@@ -409,11 +432,14 @@ async fn law4_a_search_that_finds_nothing_proves_nothing() {
             foreign_searched: searched,
             ..used(Some(SHALLOW))
         };
-        assert_eq!(look_all(&ours, &[nothing]), Verdict::Wait);
+        assert_eq!(verdict_of_all(&ours, &[nothing]), Verdict::Wait);
     }
     let ours = found_used(GuardState::Changed).await;
     ours.lock().search_foreign = false;
-    assert_eq!(look_all(&ours, &[used(Some(SHALLOW))]), Verdict::SearchForeign);
+    assert_eq!(
+        verdict_of_all(&ours, &[used(Some(SHALLOW))]),
+        Verdict::SearchForeign
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -107,7 +107,7 @@ impl View {
 
 /// The input of a verdict.
 #[derive(Debug)]
-pub struct Look<'a> {
+pub struct VerdictInput<'a> {
     pub slot: &'a OpenSlot,
     pub state: &'a SlotState,
     /// One for each attempt, in their order.
@@ -119,15 +119,15 @@ pub struct Look<'a> {
 
 /// Judges one poll.
 #[must_use]
-pub fn verdict(look: &Look<'_>) -> Verdict {
-    let landed = landed(look);
-    if let Some(decided) = &look.state.decided {
-        return after_decision(look, decided, landed.as_ref());
+pub fn verdict(input: &VerdictInput<'_>) -> Verdict {
+    let landed = landed(input);
+    if let Some(decided) = &input.state.decided {
+        return after_decision(input, decided, landed.as_ref());
     }
     let Some(landed) = landed else {
-        return absent(look);
+        return absent(input);
     };
-    if landed.depth < look.settings.confirmations {
+    if landed.depth < input.settings.confirmations {
         return Verdict::Wait;
     }
     match landed.effect {
@@ -135,10 +135,10 @@ pub fn verdict(look: &Look<'_>) -> Verdict {
             let shown = Shown::Landed {
                 height: landed.decided.height,
             };
-            succeeded(look, landed.observation, shown, landed.decided)
+            succeeded(input, landed.observation, shown, landed.decided)
         }
-        Effect::Reverted(message) => reverted(look, &landed.observation, message, landed.decided),
-        Effect::Fill => used(look, "its slot was filled"),
+        Effect::Reverted(message) => reverted(input, &landed.observation, message, landed.decided),
+        Effect::Fill => used(input, "its slot was filled"),
     }
 }
 

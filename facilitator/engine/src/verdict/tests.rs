@@ -5,7 +5,7 @@ use crate::decide::steps::Decided;
 use crate::registry::NetworkSettings;
 use crate::state::settlement::{Phase, Settlement};
 use crate::state::slot::OpenSlot;
-use crate::verdict::{Look, Verdict, View, verdict};
+use crate::verdict::{Verdict, VerdictInput, View, verdict};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,12 +127,12 @@ pub(crate) fn terms() -> NetworkSettings {
     }
 }
 
-pub(crate) fn look_all(slot: &OpenSlot, seen: &[Observation]) -> Verdict {
+pub(crate) fn verdict_of_all(slot: &OpenSlot, seen: &[Observation]) -> Verdict {
     {
         let mut state = slot.lock();
         state.bid_head.get_or_insert(SINCE);
     }
-    verdict(&Look {
+    verdict(&VerdictInput {
         slot,
         state: &slot.lock(),
         seen,
@@ -142,8 +142,8 @@ pub(crate) fn look_all(slot: &OpenSlot, seen: &[Observation]) -> Verdict {
 }
 
 /// One poll, at a much higher head.
-fn look(slot: &OpenSlot, state: TxState) -> Verdict {
-    look_all(slot, &[seen(1, state, 1_000)])
+fn verdict_of(slot: &OpenSlot, state: TxState) -> Verdict {
+    verdict_of_all(slot, &[seen(1, state, 1_000)])
 }
 
 pub(crate) fn judged(verdict: Verdict) -> View {
@@ -154,7 +154,7 @@ pub(crate) fn judged(verdict: Verdict) -> View {
 }
 
 fn decide(slot: &OpenSlot, state: TxState) -> Decided {
-    match look(slot, state) {
+    match verdict_of(slot, state) {
         Verdict::Judge(view) => {
             slot.lock().decided = Some(view.decided.clone());
             view.decided
@@ -172,19 +172,23 @@ fn make_hopeless(slot: &OpenSlot) {
 async fn what_no_node_knows_is_sent_again_after_two_seconds_and_every_two_seconds() {
     let slot = unordered().await;
     advance(Duration::from_millis(1_999)).await;
-    assert_eq!(look(&slot, TxState::Unknown), Verdict::Wait);
+    assert_eq!(verdict_of(&slot, TxState::Unknown), Verdict::Wait);
     advance(Duration::from_millis(1)).await;
-    assert_eq!(look(&slot, TxState::Unknown), Verdict::Resend);
-    slot.lock().asked = true;
-    assert_eq!(look(&slot, TxState::Unknown), Verdict::Wait, "it is in flight");
+    assert_eq!(verdict_of(&slot, TxState::Unknown), Verdict::Resend);
+    slot.lock().command_pending = true;
+    assert_eq!(
+        verdict_of(&slot, TxState::Unknown),
+        Verdict::Wait,
+        "it is in flight"
+    );
     {
         let mut state = slot.lock();
-        state.asked = false;
+        state.command_pending = false;
         state.last_sent = Instant::now();
     }
-    assert_eq!(look(&slot, TxState::Unknown), Verdict::Wait);
+    assert_eq!(verdict_of(&slot, TxState::Unknown), Verdict::Wait);
     advance(Duration::from_secs(2)).await;
-    assert_eq!(look(&slot, TxState::Unknown), Verdict::Resend);
+    assert_eq!(verdict_of(&slot, TxState::Unknown), Verdict::Resend);
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,15 +200,15 @@ async fn neither_time_nor_rejections_nor_expiry_replace_or_fill_it() {
         let ordered = slot(true, 1, plan).await;
         advance(Duration::from_secs(600)).await;
         // On an ordered lane the same requires an action.
-        let stuck = look(&ordered, TxState::Pending);
+        let stuck = verdict_of(&ordered, TxState::Pending);
         assert!(matches!(stuck, Verdict::Rebid | Verdict::Fill), "{stuck:?}");
-        assert_eq!(look(&ours, TxState::Pending), Verdict::Wait);
-        assert_eq!(look(&ours, TxState::Unknown), Verdict::Resend);
+        assert_eq!(verdict_of(&ours, TxState::Pending), Verdict::Wait);
+        assert_eq!(verdict_of(&ours, TxState::Unknown), Verdict::Resend);
         make_hopeless(&ordered);
-        assert_eq!(look(&ordered, TxState::Unknown), Verdict::Fill);
+        assert_eq!(verdict_of(&ordered, TxState::Unknown), Verdict::Fill);
         make_hopeless(&ours);
-        assert_eq!(look(&ours, TxState::Pending), Verdict::Wait);
-        assert_eq!(look(&ours, TxState::Unknown), Verdict::Resend);
+        assert_eq!(verdict_of(&ours, TxState::Pending), Verdict::Wait);
+        assert_eq!(verdict_of(&ours, TxState::Unknown), Verdict::Resend);
     }
 }
 
@@ -212,8 +216,12 @@ async fn neither_time_nor_rejections_nor_expiry_replace_or_fill_it() {
 async fn it_is_dead_when_it_has_expired_and_not_before() {
     let slot = unordered().await;
     advance(Duration::from_secs(600)).await;
-    assert_eq!(look(&slot, TxState::Unknown), Verdict::Resend, "time is no proof");
-    let view = judged(look(&slot, expired()));
+    assert_eq!(
+        verdict_of(&slot, TxState::Unknown),
+        Verdict::Resend,
+        "time is no proof"
+    );
+    let view = judged(verdict_of(&slot, expired()));
     let why = "block 161 is final".into();
     assert_eq!(view.shown, Shown::Dead { why });
     assert_eq!(view.decided.attempt, 1);
@@ -223,7 +231,7 @@ async fn it_is_dead_when_it_has_expired_and_not_before() {
 async fn one_attempt_that_has_not_expired_keeps_the_step_alive() {
     let slot = slot(false, 2, plan()).await;
     advance(Duration::from_secs(600)).await;
-    let both = |first, second| look_all(&slot, &[seen(1, first, 1_000), seen(2, second, 1_000)]);
+    let both = |first, second| verdict_of_all(&slot, &[seen(1, first, 1_000), seen(2, second, 1_000)]);
     assert_eq!(both(expired(), TxState::Unknown), Verdict::Resend);
     assert_eq!(both(TxState::Unknown, expired()), Verdict::Wait);
     assert_eq!(judged(both(expired(), expired())).decided.attempt, 2);
@@ -239,7 +247,7 @@ async fn what_was_judged_dead_closes_its_slot() {
     for later in [expired(), TxState::Unknown, TxState::Pending] {
         let slot = unordered().await;
         decide(&slot, expired());
-        assert!(matches!(look(&slot, later), Verdict::Close { .. }));
+        assert!(matches!(verdict_of(&slot, later), Verdict::Close { .. }));
     }
 }
 
@@ -249,16 +257,16 @@ async fn what_was_judged_dead_and_is_seen_in_a_block_is_open_again() {
     for block in ["b", "c"] {
         let slot = unordered().await;
         decide(&slot, expired());
-        assert_eq!(look(&slot, landed(block, 1)), Verdict::Replaced);
+        assert_eq!(verdict_of(&slot, landed(block, 1)), Verdict::Replaced);
         let reverted = TxState::Reverted {
             height: 20,
             block: block.into(),
             depth: 9,
             message: None,
         };
-        assert_eq!(look(&slot, reverted), Verdict::Replaced);
+        assert_eq!(verdict_of(&slot, reverted), Verdict::Replaced);
         slot.lock().decided = None;
-        assert_eq!(look(&slot, landed(block, 1)), Verdict::Wait);
+        assert_eq!(verdict_of(&slot, landed(block, 1)), Verdict::Wait);
         let again = decide(&slot, landed(block, 2));
         assert_eq!((again.at, again.height), (GroundAt::Block(block.into()), 20));
     }
@@ -267,30 +275,41 @@ async fn what_was_judged_dead_and_is_seen_in_a_block_is_open_again() {
 #[tokio::test(start_paused = true)]
 async fn it_is_judged_at_confirmations_and_closed_at_finality() {
     let slot = unordered().await;
-    assert_eq!(look(&slot, landed("b", 1)), Verdict::Wait);
+    assert_eq!(verdict_of(&slot, landed("b", 1)), Verdict::Wait);
     decide(&slot, landed("b", 2));
-    assert_eq!(look(&slot, landed("b", 4)), Verdict::Stands { depth: 4 });
-    assert_eq!(look(&slot, landed("b", 5)), Verdict::Close { by: "tx1".into() });
+    assert_eq!(verdict_of(&slot, landed("b", 4)), Verdict::Stands { depth: 4 });
+    assert_eq!(
+        verdict_of(&slot, landed("b", 5)),
+        Verdict::Close { by: "tx1".into() }
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fork_that_moves_or_loses_it_is_noticed() {
     let slot = unordered().await;
     decide(&slot, landed("b", 2));
-    assert_eq!(look(&slot, landed("c", 1)), Verdict::Replaced, "in another block");
+    assert_eq!(
+        verdict_of(&slot, landed("c", 1)),
+        Verdict::Replaced,
+        "in another block"
+    );
     for gone in [
         TxState::Unknown,
         TxState::Pending,
         TxState::SlotUsed,
         TxState::Lapsed,
     ] {
-        assert_eq!(look(&slot, gone.clone()), Verdict::Wait, "absence undoes nothing");
+        assert_eq!(
+            verdict_of(&slot, gone.clone()),
+            Verdict::Wait,
+            "absence undoes nothing"
+        );
         let stands = |block| {
             let observation = Observation {
                 block: Some(block),
                 ..seen(1, gone.clone(), 1_000)
             };
-            look_all(&slot, &[observation])
+            verdict_of_all(&slot, &[observation])
         };
         assert_eq!(stands(BlockStands::Unknown), Verdict::Wait);
         assert_eq!(stands(BlockStands::Replaced), Verdict::Replaced);
@@ -300,16 +319,19 @@ async fn a_fork_that_moves_or_loses_it_is_noticed() {
         assert_eq!(stands(last), Verdict::Close { by: "tx1".into() });
     }
     assert_eq!(
-        look(&slot, expired()),
+        verdict_of(&slot, expired()),
         Verdict::Replaced,
         "proven not to have landed"
     );
     slot.lock().decided = None;
     advance(Duration::from_secs(2)).await;
     assert_eq!(
-        look(&slot, TxState::Unknown),
+        verdict_of(&slot, TxState::Unknown),
         Verdict::Resend,
         "it may land again"
     );
-    assert!(matches!(judged(look(&slot, expired())).shown, Shown::Dead { .. }));
+    assert!(matches!(
+        judged(verdict_of(&slot, expired())).shown,
+        Shown::Dead { .. }
+    ));
 }
