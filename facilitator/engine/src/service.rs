@@ -40,7 +40,7 @@ impl Service for EngineService {
         let reply = self.0.settling.verify(request).await;
         if !reply.is_valid {
             tracing::debug!(network, payer = %reply.payer, reason = reply.invalid_reason,
-                detail = reply.invalid_message, "told: not valid");
+                detail = reply.invalid_message, "answered: not valid");
         }
         reply
     }
@@ -157,7 +157,7 @@ impl Engine {
         };
         settle.purpose = Purpose::Route;
         if settle.scheme != kind.scheme || settle.network != kind.network.id() {
-            return Err(Fault::denied("a route asked for a settlement of another kind")).into();
+            return Err(Fault::denied("a route requested a settlement of another kind")).into();
         }
         settle.tenant.clone_from(&request.tenant);
         settle.idempotency_key.clone_from(&request.idempotency_key);

@@ -99,17 +99,17 @@ pub(super) fn due(
     limit: u32,
 ) -> Result<Vec<JobRow>, JournalError> {
     let prefix = network_prefix(network);
-    let behind = format!("{prefix}{:020}", now_ms.saturating_add(1));
+    let end = format!("{prefix}{:020}", now_ms.saturating_add(1));
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut due = Vec::new();
-    for (place, _) in rows.scan(Table::DueJobs, &prefix, after, limit)? {
-        if place >= behind {
+    for (due_key, _) in rows.scan(Table::DueJobs, &prefix, after, limit)? {
+        if due_key >= end {
             break;
         }
-        let key = place
+        let key = due_key
             .strip_prefix(&prefix)
             .and_then(|rest| Some(rest.split_once('|')?.1))
-            .ok_or_else(|| JournalError(format!("{place} is no key of a due job")))?;
+            .ok_or_else(|| JournalError(format!("{due_key} is no key of a due job")))?;
         let text = rows
             .get(Table::Jobs, key)?
             .ok_or_else(|| JournalError(format!("job {key} is due and has no row")))?;

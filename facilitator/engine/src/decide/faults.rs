@@ -5,7 +5,7 @@ use sdk_plugin::{Fault, FaultKind};
 /// The part of a fault that callers may read. The log has all of it.
 pub(crate) fn public_message(fault: &Fault) -> &'static str {
     match fault.kind {
-        FaultKind::Unavailable => "a node or service behind this network did not answer; try again",
+        FaultKind::Unavailable => "a node or service of this network did not answer; try again",
         FaultKind::Deadline => "this network's handler did not answer in time; try again",
         FaultKind::Overloaded => "this network's handler is overloaded; try again",
         FaultKind::Shutdown | FaultKind::Cancelled => "this network's handler is stopping; try again",

@@ -200,7 +200,7 @@ fn law6_rows_and_jobs_pass_within_the_bounds_of_the_services_and_for_the_plan_s_
     };
     without.instance = Arc::new(instance);
     let refused = check(&kept, &without).expect_err("jobs without job.v1");
-    assert!(refused.contains("does not ask for"), "{refused}");
+    assert!(refused.contains("does not list"), "{refused}");
 }
 
 #[test]

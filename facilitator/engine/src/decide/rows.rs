@@ -26,7 +26,7 @@ pub(crate) fn check(writes: &[StoreWrite], jobs: &[Job], kind: &Kind) -> Result<
         }
         if count > 0 && !kind.instance.services.contains(service) {
             return Err(format!(
-                "something for {service}, which the manifest of {} does not ask for; add it to `services`",
+                "something for {service}, which the manifest of {} does not list; add it to `services`",
                 kind.instance.plugin
             ));
         }

@@ -21,7 +21,7 @@ impl Endings {
             return Ok(false);
         }
         let Some(row) = self.runtime.journal.settlement(settlement.id).await? else {
-            settlement.give_up(|_| unavailable("it could not be begun; try again"));
+            settlement.give_up(|_| unavailable("it could not be started; try again"));
             return Ok(false);
         };
         {

@@ -43,7 +43,7 @@ impl LaneTask {
             Err(Stop::Unavailable(message)) => settlement.give_up(|_| unavailable(message)),
             // The first step of an unrecorded settlement has lost no slot.
             Err(Stop::WouldFail | Stop::LostSlots) => {
-                settlement.give_up(|_| unavailable("it could not be begun; try again"));
+                settlement.give_up(|_| unavailable("it could not be started; try again"));
             }
             Err(Stop::Paused) => settlement.give_up(|_| paused()),
             Err(Stop::Commit(CommitError::ClaimTaken) | Stop::Taken) => {

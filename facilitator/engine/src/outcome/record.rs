@@ -285,7 +285,7 @@ impl Outcomes {
                 let reason = reason.clone().unwrap_or_default();
                 let refusal = Refusal::new(reason, row.payer.clone())
                     .with_message("a step that had to come before the payment failed");
-                let proof = "the paying step was never begun".into();
+                let proof = "the paying step was never started".into();
                 events.push(Event::Failed {
                     settlement: id,
                     step: *step,

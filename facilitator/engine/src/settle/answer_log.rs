@@ -16,18 +16,18 @@ pub(crate) fn log(network: &str, claim: &str, answer: &SettleAnswer) {
             let (tx, payer) = (reply.transaction.as_str(), reply.payer.as_str());
             let detail = reply.error_message.as_deref();
             if reply.success {
-                tracing::debug!(network, claim, payer, tx, "told: success");
+                tracing::debug!(network, claim, payer, tx, "answered: success");
             } else if why == reason::SETTLEMENT_PENDING {
-                tracing::info!(network, claim, payer, tx, "told: pending");
+                tracing::info!(network, claim, payer, tx, "answered: pending");
             } else if tx.is_empty() {
-                tracing::info!(network, claim, payer, reason = why, detail, "told: refused");
+                tracing::info!(network, claim, payer, reason = why, detail, "answered: refused");
             } else {
-                tracing::debug!(network, claim, payer, tx, reason = why, detail, "told: not paid");
+                tracing::debug!(network, claim, payer, tx, reason = why, detail, "answered: not paid");
             }
         }
-        SettleAnswer::Replay(_) => tracing::debug!(network, claim, "told: the same as before"),
+        SettleAnswer::Replay(_) => tracing::debug!(network, claim, "answered: the same as before"),
         SettleAnswer::Unavailable { message, .. } => {
-            tracing::info!(network, claim, detail = message, "told: not begun, try again");
+            tracing::info!(network, claim, detail = message, "answered: not started, try again");
         }
     }
 }

@@ -72,7 +72,7 @@ impl Settling {
                     Phase::Opening if state.leave(number) => {
                         drop(state);
                         settlement.withdraw_if_deserted();
-                        return unavailable("nothing was begun within the time; try again").into();
+                        return unavailable("nothing was started within the time; try again").into();
                     }
                     // The answer or the commit is in progress.
                     Phase::Committing | Phase::Committed | Phase::Opening | Phase::Gone => {}
@@ -95,7 +95,7 @@ impl Settling {
 }
 
 /// For a caller that gets no other answer, because this process stops or has a defect. A settlement that may be
-/// recorded is not reported as "not begun".
+/// recorded is not reported as "not started".
 fn unanswered(settlement: &Settlement, call: &PaymentCall) -> Settled {
     let state = settlement.lock();
     match state.phase {

@@ -139,11 +139,11 @@ fn plugins_can_tell_a_former_signer_from_one_that_can_not_pay() {
 
 #[tokio::test(start_paused = true)]
 async fn t23_a_signer_that_a_payment_names_keeps_the_process_from_starting_without_its_key() {
-    let Err(ResumeError::Signer(told)) = start(&["hot"], &[], UNTIL_S - 1).await else {
+    let Err(ResumeError::Signer(message)) = start(&["hot"], &[], UNTIL_S - 1).await else {
         panic!("it started")
     };
     for part in ["0xescrow", "retained_signers", "eip155:1", "1900000000"] {
-        assert!(told.contains(part), "{part} in {told}");
+        assert!(message.contains(part), "{part} in {message}");
     }
     assert_eq!(start(&["hot"], &["escrow"], UNTIL_S - 1).await, Ok(()));
     assert_eq!(start(&["hot", "escrow"], &[], UNTIL_S - 1).await, Ok(()));

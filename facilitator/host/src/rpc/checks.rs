@@ -1,7 +1,7 @@
 //! The engine's checks of what nodes serve: which nodes may be used, and how requests wait for a check.
 //!
-//! Once the engine has begun to check a network, only nodes are used that it accepted since they last failed. While there
-//! is none, a request asks for a check and waits for it, for a little while.
+//! Once the engine has started to check a network, only nodes are used that it accepted since they last failed. While there
+//! is none, a request triggers a check and waits for it, for a little while.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

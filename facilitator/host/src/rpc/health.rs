@@ -179,7 +179,7 @@ impl Health {
         self.trouble.clone().or(rejection)
     }
 
-    /// Records an answer. Returns the last failure if operators must be told that the node is back.
+    /// Records an answer. Returns the last failure if operators must learn that the node is back.
     pub(super) fn record_success(&mut self, now: Instant) -> Option<String> {
         self.failures_in_a_row = 0;
         self.backoff_until = None;
@@ -191,7 +191,7 @@ impl Health {
         trouble
     }
 
-    /// Records a failure. Returns whether operators must be told that the node went away.
+    /// Records a failure. Returns whether operators must learn that the node went away.
     pub(super) fn record_failure(&mut self, failure: &Failure, now: Instant) -> bool {
         let Some(requested) = failure.requested_backoff() else {
             return false;

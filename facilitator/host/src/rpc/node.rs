@@ -1,4 +1,4 @@
-//! One URL of a network, what operators call it, and its health behind a lock.
+//! One URL of a network, what operators call it, and its health under a lock.
 //!
 //! Assumes that nothing holds the health's lock for longer than one of these functions.
 

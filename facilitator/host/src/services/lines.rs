@@ -90,7 +90,7 @@ impl LogLines {
     }
 }
 
-/// The text, cut, with control characters escaped: one line must not look like two.
+/// The text, cut, with control characters escaped: one line must not appear as two.
 fn clean(text: &str, max_chars: usize) -> String {
     let mut out = String::new();
     for character in text.chars().take(max_chars) {

@@ -11,7 +11,7 @@ use crate::overlay::{Overlay, Reads};
 use crate::row::{SettlementRow, StepRow, StepState};
 use crate::{Event, NewAttempt, NewSettlement, Table, withheld};
 
-/// Adds what this event reads, as far as it is told by the event itself and by rows that are known already. A caller
+/// Adds what this event reads, as far as the event itself and the rows that are known already name it. A caller
 /// fetches them and calls again, until nothing unknown is named.
 pub(crate) fn of(event: &Event, known: &Overlay<'_>, reads: &mut Reads) {
     match event {

@@ -307,10 +307,10 @@ async fn observations_must_be_those_of_the_watches() {
 struct Panics(mpsc::UnboundedSender<&'static str>);
 
 impl Panics {
-    fn at(&self, place: &'static str) -> ! {
+    fn at(&self, function: &'static str) -> ! {
         // The test waits for the last of them only.
-        let _ = self.0.send(place);
-        panic!("{place} on purpose")
+        let _ = self.0.send(function);
+        panic!("{function} on purpose")
     }
 }
 
@@ -344,8 +344,8 @@ impl HostServices for Panics {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_function_of_the_host_unwinds_into_a_plugin() {
-    let (places, mut reached) = mpsc::unbounded_channel();
-    let loaded = attach_shaky("services", Arc::new(Panics(places)))
+    let (functions, mut reached) = mpsc::unbounded_channel();
+    let loaded = attach_shaky("services", Arc::new(Panics(functions)))
         .await
         .expect("attached");
     let (context, _) = host();
@@ -357,9 +357,9 @@ async fn no_function_of_the_host_unwinds_into_a_plugin() {
     assert_eq!(fault, Fault::unavailable("Shutdown Shutdown 0"));
     drop(loaded);
     let mut seen = Vec::new();
-    while let Some(place) = reached.recv().await {
-        seen.push(place);
-        if place == "sleep" {
+    while let Some(function) = reached.recv().await {
+        seen.push(function);
+        if function == "sleep" {
             break;
         }
     }

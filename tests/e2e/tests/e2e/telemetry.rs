@@ -57,7 +57,7 @@ fn the_lines_about_one_payment_have_one_claim() {
         let log = world.facilitator.log();
         field(&log, "height=", "tx=").is_some().then_some(log)
     });
-    let claim = field(&log, "told: pending", "claim=");
+    let claim = field(&log, "answered: pending", "claim=");
     assert!(claim.is_some(), "{log}");
     assert_eq!(field(&log, "height=", "claim="), claim, "{log}");
 }
