@@ -23,7 +23,7 @@ pub struct Plan {
     #[serde(default)]
     pub holds: Vec<Hold>,
     /// Rows of the scheme's own, written in the first commit. A condition that does not hold refuses that commit: nothing
-    /// starts, the caller is asked to try again, and the payment is planned anew then.
+    /// starts, the caller gets a retryable answer, and the payment is planned anew then.
     #[serde(default)]
     pub writes: Vec<StoreWrite>,
     /// Scheduled in the first commit, of the plan's own scheme and network. The manifest must list `job.v1`.

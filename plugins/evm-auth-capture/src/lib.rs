@@ -301,7 +301,7 @@ mod tests {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/escrow.md");
         let page = std::fs::read_to_string(file).expect("docs/src/escrow.md");
         let (before, rest) = page.split_once(BEGIN).expect("a mark before the settings");
-        let (declared, after) = rest.split_once(END).expect("a mark behind the settings");
+        let (declared, after) = rest.split_once(END).expect("a mark after the settings");
         let schema = manifest().config_schema;
         let mut table = "| Key | Default | |\n|---|---|---|\n".to_owned();
         for (name, property) in schema["properties"].as_object().expect("properties") {

@@ -191,7 +191,7 @@ impl SchemeHandler for Voucher {
             ("GET", Some(_)) => (200, json!({ "redeemed": self.is_redeemed(cx, digest).await? })),
             ("GET", None) => (
                 404,
-                json!({ "error": "no such voucher: ask with the SHA-256 of its code" }),
+                json!({ "error": "no such voucher: send the SHA-256 of its code" }),
             ),
             _ => (405, json!({ "error": "only GET" })),
         };
@@ -317,7 +317,7 @@ mod tests {
         );
         assert_eq!(one.claim_key, elsewhere.claim_key);
         assert_ne!(one.fingerprint, elsewhere.fingerprint);
-        assert!(!format!("{one:?}").contains("good"), "the code is told to nobody");
+        assert!(!format!("{one:?}").contains("good"), "the code is in no output");
         assert_eq!(host.recorded(), [], "a pure function of the request");
     }
 

@@ -167,7 +167,7 @@ impl AuthCaptureEvm {
             .get("hash")
             .and_then(sdk_plugin::Value::as_str)
             .and_then(text::word)
-            .ok_or_else(|| Fault::invalid("a look at a payment without the payment's hash"))?;
+            .ok_or_else(|| Fault::invalid("a job for a payment without the payment's hash"))?;
         let Some(found) = records::find(cx, &job.network, hash).await? else {
             return Ok(Vec::new());
         };

@@ -177,6 +177,6 @@ mod tests {
             reason_in("execution reverted (error data 0xad7c145a…)"),
             Some(PaymentAlreadyCollected)
         );
-        assert_eq!(reason_in("0xad7c145a"), None, "a contract's own words");
+        assert_eq!(reason_in("0xad7c145a"), None, "a contract's own error");
     }
 }

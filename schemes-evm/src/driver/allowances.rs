@@ -176,7 +176,7 @@ impl Audit {
         );
         if question.owner == MULTICALL3 {
             self.warnings.push(format!(
-                "Multicall3 has given signer {spender} an allowance of {} of {asset}: whoever did it gains nothing, and \
+                "Multicall3 has given signer {spender} an allowance of {} of {asset}: it gains its sender nothing, and \
                  the signer never uses it; approve({spender}, 0) through Multicall3 takes it back",
                 Amount(allowance)
             ));

@@ -182,7 +182,7 @@ async fn signature(cx: &Cx, slot: &Slot, digest: B256) -> Result<Signature, Faul
 fn check_signed(bytes: &[u8], slot: &Slot, chain_id: u64, wanted: &Wanted) -> Result<B256, Fault> {
     let wrong = |what: &str| {
         Fault::denied(format!(
-            "the signed transaction has another {what} than was asked for"
+            "the signed transaction has another {what} than was requested"
         ))
     };
     let read = TxEnvelope::decode_2718_exact(bytes)

@@ -235,8 +235,9 @@ mod tests {
         };
         let near = bid(&market(Some(900_000_000), 50_000_000), None, &options, "n").expect("fits");
         assert_eq!(prices(near), (1_000_000_000, 50_000_000));
-        let spike = bid(&market(Some(90_000_000_000), 1), None, &options, "eip155:1").expect_err("too dear");
-        assert_eq!(spike.kind, sdk_plugin::FaultKind::Denied, "nothing is begun");
+        let spike =
+            bid(&market(Some(90_000_000_000), 1), None, &options, "eip155:1").expect_err("too expensive");
+        assert_eq!(spike.kind, sdk_plugin::FaultKind::Denied, "nothing is started");
         assert!(
             spike.message.contains("max_fee_per_gas_wei (1000000000)"),
             "{spike}"

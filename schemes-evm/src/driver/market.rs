@@ -150,7 +150,7 @@ async fn settled(
     cx.log(
         Level::Warn,
         "evm::fees",
-        "what a node shows of prices can't be: others are asked",
+        "a node shows impossible prices: other nodes are queried",
         &fields,
     );
     let others = cx.compare(calls).await.unwrap_or_default();

@@ -64,7 +64,7 @@ fn decide(cx: &Cx, attempt: &Attempt, results: &[RpcResult]) -> Sent {
     most_decisive(results.iter().map(sent), rank)
 }
 
-/// What an operator must be told about an answer.
+/// What an operator must know about an answer.
 fn alarm(class: Class) -> Option<&'static str> {
     match class {
         Class::TipAboveCap => Some("a transaction was sent whose tip is above its cap; this is a defect"),

@@ -128,7 +128,7 @@ impl Trial<'_> {
             return Ok(Outcome::Refused(self.payment.refuse(
                 reason::INSUFFICIENT_BALANCE,
                 &format!(
-                    "the payer has {available} atomic units of the asset, and {} are asked for",
+                    "the payer has {available} atomic units of the asset, and {} are required",
                     self.payment.amount
                 ),
             )));

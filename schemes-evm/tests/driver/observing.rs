@@ -43,11 +43,7 @@ fn one_round_trip_answers_for_all() {
         }
     );
     assert_eq!(seen[1].state, TxState::Pending);
-    assert_eq!(
-        seen[2].state,
-        TxState::Pending,
-        "nobody asked whether it is known"
-    );
+    assert_eq!(seen[2].state, TxState::Pending, "no node was queried for it");
     assert!(
         seen.iter()
             .all(|seen| seen.head_height == 100 && !seen.foreign_searched && seen.anchor.is_none())
@@ -123,7 +119,7 @@ fn t21_what_was_seen_in_a_block_is_there_while_the_block_is_whatever_receipts_sa
         )
     };
     assert!(landed(&seen(&world, false)));
-    assert_eq!(world.trips(), [4], "no receipt is asked for");
+    assert_eq!(world.trips(), [4], "no receipt is requested");
     world.node().receipts.clear();
     assert!(landed(&seen(&world, false)));
     world.node().land(&hash(1), 97, true, vec![]);

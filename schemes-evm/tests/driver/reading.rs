@@ -259,8 +259,8 @@ fn t40_a_price_spike_is_refused_by_name() {
     assert!(quote(&world, None).is_ok());
     world.host.advance_ms(2_000);
     world.node().base_fee = Some(1_000_000_000);
-    let fault = quote(&world, None).expect_err("too dear");
-    assert_eq!(fault.kind, FaultKind::Denied, "nothing is begun");
+    let fault = quote(&world, None).expect_err("too expensive");
+    assert_eq!(fault.kind, FaultKind::Denied, "nothing is started");
     assert!(fault.message.contains("max_fee_per_gas_wei (6000000)"), "{fault}");
 }
 
@@ -434,7 +434,7 @@ fn t113_nodes_that_can_not_estimate_are_warned_of_and_those_that_can_not_call_ar
         );
     }
     world.node().transfer = RpcResult::Ok(json!("0x01"));
-    assert!(check(&world, Value::Null).ready, "asked again");
+    assert!(check(&world, Value::Null).ready, "queried again");
 }
 
 #[test]
@@ -456,7 +456,7 @@ fn t113_methods_that_break_later_are_found_once_calls_have_failed() {
         why.contains("eth_estimateGas") && why.contains("eth_call"),
         "{why}"
     );
-    // Where another node is better it is used; where none is, what is under way is still observed.
+    // Where another node is better it is used; where none is, in-flight settlements are still observed.
     assert_eq!(readiness.node_fault, Some(NodeFault::Behind));
     assert!(!check(&world, Value::Null).ready, "until they work");
     world.node().estimate = RpcResult::Ok(json!("0xc350"));

@@ -370,7 +370,7 @@ fn t26_code_at_the_payer_means_its_word_alone() {
     assert_eq!(
         wallet.batches().len(),
         3,
-        "the wallet is asked in the same round trip, and the price is remembered"
+        "the wallet is queried in the same round trip, and the price is remembered"
     );
     assert!(
         wallet.verify(&Offer::default().with_signature(&[])).is_ok(),

@@ -224,7 +224,7 @@ fn one_nodes_word_refuses_no_payer() {
             Box::new(|chain| chain.balance = RpcResult::Ok(json!("0x"))),
         ),
         (
-            "everybody has code",
+            "every account has code",
             Box::new(|chain| chain.payer_code = hex_result(&[0x60, 0x01])),
         ),
         ("no asset", Box::new(|chain| chain.asset_code = hex_result(&[]))),
@@ -251,12 +251,12 @@ fn one_nodes_word_refuses_no_payer() {
         // As the second node it is not even read.
         assert_eq!(both(&World::new(), &lying()), [Ok(()), Ok(())], "{name}");
         // One block less is as new; many blocks less is another state.
-        for (behind, is_good) in [(1, true), (9, false)] {
+        for (lag, is_good) in [(1, true), (9, false)] {
             let older = World::with(|chain| {
-                chain.head -= behind;
+                chain.head -= lag;
                 chain.height = RpcResult::Ok(json!("0x64"));
                 chain.diagnosis = Token {
-                    number: 100 - behind,
+                    number: 100 - lag,
                     ..Token::default()
                 }
                 .answer();
@@ -264,7 +264,7 @@ fn one_nodes_word_refuses_no_payer() {
             let words = both(&lying(), &older);
             assert!(
                 words[1].is_ok() == is_good,
-                "{name}, {behind} blocks behind: {words:?}"
+                "{name}, lag of {lag} blocks: {words:?}"
             );
         }
     }

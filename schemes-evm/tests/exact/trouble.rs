@@ -83,13 +83,13 @@ fn t35_a_failed_simulation_is_explained() {
     ];
     for (token, reason) in table {
         let world = World::with(|chain| {
-            chain.simulation = revert("the token's own words");
-            chain.estimate = revert("the token's own words");
+            chain.simulation = revert("the token's own error");
+            chain.estimate = revert("the token's own error");
             chain.diagnosis = token.answer();
         });
         let refusal = world.verify(&good()).expect_err("refused");
         assert_eq!(refusal.reason, reason, "{token:?}");
-        assert_eq!(refusal.message.as_deref(), Some("the token's own words"));
+        assert_eq!(refusal.message.as_deref(), Some("the token's own error"));
         assert_eq!(world.refused(&good()), reason);
     }
     for failed in [revert(""), hex_result(&[]), hex_result(&[1, 2, 3])] {

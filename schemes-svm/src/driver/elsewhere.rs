@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(
             due(&["a", "b"], 116_000),
             ["b", "a"],
-            "who was not asked for comes first"
+            "the one not queried yet comes first"
         );
         assert_eq!(elsewhere.due(&["b"], &["a"], 119_000), ["a"]);
         assert_eq!(elsewhere.hidden.len(), 1, "what is shown is forgotten");

@@ -19,7 +19,7 @@ use super::tries::Apart;
 use crate::rpc::status::{MAX_STATUSES, Stage, Status, StatusSearch, get_statuses, read_statuses};
 use crate::rpc::{self, CONFIRMED, FINALIZED};
 
-/// Slots for which nodes remember statuses without looking into their history, with a margin: they keep about 150.
+/// Slots for which nodes remember statuses without a search of their history, with a margin: they keep about 150.
 const REMEMBERED_SLOTS: u64 = 100;
 
 /// What the first batch shows.

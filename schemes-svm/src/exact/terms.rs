@@ -132,7 +132,7 @@ impl Terms {
             return Err(Rejection::new(
                 reason::MEMO_COUNT,
                 format!(
-                    "the seller asks for exactly one memo, the transaction has {}",
+                    "the seller requires exactly one memo, the transaction has {}",
                     memos.len()
                 ),
             ));

@@ -56,7 +56,7 @@ pub(super) fn transaction(bytes: &[u8]) -> Result<Transaction, DecodeError> {
     }
     if signatures.len() != usize::from(message.header.num_required_signatures) {
         return Err(DecodeError::Inconsistent(
-            "there are not as many signatures as the header asks for",
+            "the number of signatures differs from the header's",
         ));
     }
     Ok(Transaction {

@@ -393,7 +393,7 @@ fn t46_beside_a_node_without_history_the_other_must_stay_alone_with_it_for_ten_m
         }
         let proof = proof(state(&world, &nodes));
         assert!(proof.contains("did not have that history"), "{proof}");
-        assert_eq!(events(&world).len(), 1, "the operator was told what is missing");
+        assert_eq!(events(&world).len(), 1, "a log event names what is missing");
     }
     // What both lack, one that shows another chain, and one that knows a status after all.
     let never: [fn(&mut Chain); 3] = [
@@ -552,7 +552,7 @@ fn t46_null_at_any_one_call_of_any_node_proves_nothing_in_that_look() {
     assert_eq!(
         all,
         4 + 3 + 2 + batch,
-        "the look, a height, the first block and the list, two blocks, the batch"
+        "the poll, a height, the first block and the list, two blocks, the batch"
     );
     for call in 1..=all {
         let world = lapsed();

@@ -125,7 +125,7 @@ fn a_landed_transaction_shows_its_transfers_and_balances() {
     assert_eq!(
         ids,
         [format!("{id}/2"), format!("{id}/2.0")],
-        "by place, and only what was wanted"
+        "by position, and only what was wanted"
     );
     assert_eq!(seen.logs[0].emitter, deal.token_program.to_string());
     assert_eq!(
@@ -260,7 +260,7 @@ fn a_block_seen_earlier_stands_by_the_status_of_its_transaction() {
         };
         world.observe(&[watch]).remove(0).block
     };
-    assert_eq!(one(&world, 990).block, None, "not asked for");
+    assert_eq!(one(&world, 990).block, None, "not requested");
     assert_eq!(stands("998"), Some(BlockStands::Unknown), "null proves nothing");
     let shows = |stage: &str, error: Value| {
         let status = status(998, stage, error);
@@ -386,7 +386,7 @@ fn a_second_node_whose_word_on_a_failure_can_not_be_read_withholds_that_failure_
         second.instead.insert("getSignatureStatuses".into(), nonsense);
         let nodes = Nodes::of(&world, Second::Shows(Box::new(second)));
         let watches = [watch(1, 990), watch(2, 990)];
-        let seen = nodes.try_observe(&world, &watches).expect("the poll goes on");
+        let seen = nodes.try_observe(&world, &watches).expect("the poll continues");
         let [doubtful, paid] = seen.as_slice() else {
             panic!("two observations");
         };

@@ -41,7 +41,7 @@ fn what_is_wrong_is_said_in_words() {
     for (change, word, fault) in [
         (mainnet, "genesis hash 5eykt", NodeFault::WrongChain),
         (random, "genesis hash", NodeFault::WrongChain),
-        (sick, "behind by 42 slots", NodeFault::Behind),
+        (sick, "by 42 slots", NodeFault::Behind),
         (old, "121 s old", NodeFault::Behind),
         (ahead, "61 s ahead", NodeFault::Behind),
     ] {

@@ -237,6 +237,9 @@ fn malformed_balances_of_the_first_node_are_read_of_the_second() {
             .host
             .answer_rpc("getMultipleAccounts", move |_| RpcResult::Ok(nonsense.clone()));
         let supported = block_on(world.exact.supported(&world.cx())).expect("no fault");
-        assert!(supported.kinds.is_empty(), "the second one says that it is poor");
+        assert!(
+            supported.kinds.is_empty(),
+            "the second one reports an empty balance"
+        );
     }
 }

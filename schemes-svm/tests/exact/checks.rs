@@ -165,7 +165,7 @@ fn cases() -> Vec<Case> {
             bytes[1 + 2 * 64] = 0x81;
             request(&bytes)
         }),
-        case(reason::UNDECODABLE, "a byte behind it", || {
+        case(reason::UNDECODABLE, "a byte after it", || {
             let deal = Deal::example();
             let mut bytes = deal.official().sign(&deal.buyer);
             bytes.push(0);
@@ -204,7 +204,7 @@ fn cases() -> Vec<Case> {
         }),
         configured(
             reason::COMPUTE_LIMIT,
-            "a memo in the limit's place",
+            "a memo instead of the limit",
             positional,
             || changed(|draft| draft.parts[0] = memo("x")),
         ),
@@ -216,7 +216,7 @@ fn cases() -> Vec<Case> {
         }),
         configured(
             reason::COMPUTE_PRICE,
-            "a memo in the price's place",
+            "a memo instead of the price",
             positional,
             || changed(|draft| draft.parts[1] = memo("x")),
         ),
@@ -274,31 +274,31 @@ fn cases() -> Vec<Case> {
         }),
         configured(
             reason::UNKNOWN_FOURTH,
-            "a stranger in the fourth place",
+            "a stranger in the fourth position",
             positional,
             || changed(|draft| draft.parts[3] = stranger()),
         ),
         configured(
             reason::UNKNOWN_FIFTH,
-            "a stranger in the fifth place",
+            "a stranger in the fifth position",
             positional,
             || changed(|draft| draft.parts.push(stranger())),
         ),
         configured(
             reason::UNKNOWN_SIXTH,
-            "a stranger in the sixth place",
+            "a stranger in the sixth position",
             positional,
             || changed(|draft| draft.parts.extend([memo("x"), stranger()])),
         ),
         configured(
             reason::UNKNOWN_SEVENTH,
-            "a stranger in the seventh place",
+            "a stranger in the seventh position",
             positional,
             || changed(|draft| draft.parts.extend([memo("x"), memo("y"), stranger()])),
         ),
         configured(
             reason::UNKNOWN_OPTIONAL,
-            "a stranger in the eighth place, where a creation makes room for it",
+            "a stranger in the eighth position, where a creation makes room for it",
             |config| {
                 positional(config);
                 sponsor(config);
@@ -313,7 +313,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             reason::MEMO_COUNT,
-            "two memos where the seller asks for one",
+            "two memos where the seller requires one",
             || {
                 let mut request = changed(|draft| draft.parts.push(memo("ref")));
                 request.requirements.extra.insert("memo".into(), json!("ref"));
@@ -322,7 +322,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             reason::MEMO_COUNT,
-            "no memo where the seller asks for one",
+            "no memo where the seller requires one",
             || {
                 let mut request = changed(|draft| draft.parts.truncate(3));
                 request.requirements.extra.insert("memo".into(), json!("ref"));
@@ -336,7 +336,7 @@ fn cases() -> Vec<Case> {
         }),
         case(
             reason::MEMO_MISMATCH,
-            "a memo longer than sellers may ask for",
+            "a memo longer than sellers may require",
             || {
                 let long = "m".repeat(257);
                 let mut request = changed(|draft| draft.parts[3] = memo(&long));
@@ -400,7 +400,7 @@ fn cases() -> Vec<Case> {
             |config| config.create_ata.mode = CreateAtaMode::Client,
             || creation(|_| {}),
         ),
-        configured(reason::CREATE_OWNER, "for somebody else", sponsor, || {
+        configured(reason::CREATE_OWNER, "for another owner", sponsor, || {
             creation(|create| create.accounts[2].0 = Key::of_seed(60).address())
         }),
         configured(reason::CREATE_MINT, "of another mint", sponsor, || {

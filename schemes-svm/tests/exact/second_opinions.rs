@@ -187,7 +187,7 @@ fn t164_a_second_node_that_is_away_or_answers_nonsense_leaves_the_decision_to_th
         if let Some(first) = first {
             world.host.queue_rpc("simulateTransaction", first);
         }
-        let refusal = world.verify(&good()).expect_err("one node's word");
+        let refusal = world.verify(&good()).expect_err("only one node agrees");
         assert_eq!(refusal.reason, reason::SIMULATION_FAILED);
     }
     let world = World::new().with(|chain| {

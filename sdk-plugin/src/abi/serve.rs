@@ -65,7 +65,7 @@ impl Shared {
 #[derive(Debug, Default)]
 pub(super) struct CallState {
     cancelled: AtomicBool,
-    /// The host was asked to send: an effect may have happened.
+    /// The plugin has requested a send: an effect may have happened.
     pub(super) sent: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }

@@ -41,7 +41,7 @@ pub enum Oversized {
     Split,
 }
 
-/// The results of reads, taken in the order of their calls.
+/// The results of reads, consumed in the order of their calls.
 #[derive(Debug)]
 pub struct Answers(std::vec::IntoIter<RpcResult>);
 

@@ -175,7 +175,7 @@ impl Collected {
             .find(|(_, event)| is_collection(event, &self.info, self.amount, self.collector, self.charge))
     }
 
-    /// Whether these logs report a collection of this payment, whoever sent it.
+    /// Whether these logs report a collection of this payment, from any sender.
     fn is_collected_by(&self, logs: &[LogEntry]) -> bool {
         state::events(self.escrow, self.hash, logs)
             .iter()

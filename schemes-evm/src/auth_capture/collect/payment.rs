@@ -232,7 +232,7 @@ impl Payment {
         }
         Err(Rejection::new(
             Reason::DeadlineOrdering,
-            "the authorization expires behind extra.captureDeadline",
+            "the authorization expires after extra.captureDeadline",
         ))
     }
 

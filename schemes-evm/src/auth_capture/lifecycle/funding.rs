@@ -38,8 +38,8 @@ pub(super) fn agreement<'a>(
         })
         .ok_or_else(|| {
             unavailable(
-                "no funding agreement covers refunds of this receiver's payments in this asset for your account; ask \
-                 this facilitator's operator for one",
+                "no funding agreement covers refunds of this receiver's payments in this asset for your account; request \
+                 one from this facilitator's operator",
             )
         })
 }

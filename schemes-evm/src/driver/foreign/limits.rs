@@ -43,7 +43,7 @@ impl LogLimits {
         });
         let refused = self.refused.as_ref().map(|why| {
             format!(
-                "no node gives a whole answer to eth_getLogs ({why}): a payment whose authorization somebody else used \
+                "no node gives a whole answer to eth_getLogs ({why}): a payment whose authorization another sender used \
                  stays unexplained; add a node that serves it"
             )
         });

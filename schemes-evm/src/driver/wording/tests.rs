@@ -369,7 +369,7 @@ fn t166_range_texts_are_no_rate_limit_and_name_their_maximum() {
     assert_eq!(
         class(&error(-32005, "query timeout exceeded")),
         Some(Class::TimeLimit),
-        "asked again, over fewer blocks"
+        "queried again, over fewer blocks"
     );
 }
 

@@ -237,7 +237,7 @@ fn the_tenant_stands_for_the_authorizer_where_that_is_us() {
         draft
             .world()
             .plan(&draft.request())
-            .expect_err("nobody may ask")
+            .expect_err("no caller may collect")
             .reason
     };
     // Another seller's tenant, and no tenant.

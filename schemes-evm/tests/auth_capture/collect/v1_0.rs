@@ -236,5 +236,5 @@ fn t67_an_admitted_contract_is_called_and_no_other() {
         world.refused(&draft.request()).reason,
         "invalid_capture_authorizer"
     );
-    assert_eq!(world.batches().len(), 0, "its code was not asked for");
+    assert_eq!(world.batches().len(), 0, "its code was not queried");
 }

@@ -206,7 +206,7 @@ fn what_does_not_add_up_proves_nothing() {
             strange.topics[0] = HexBytes(vec![7; 32]);
             evidence.block_logs.push(strange);
         }),
-        ("an id that names no place", |evidence| {
+        ("an id that names no position", |evidence| {
             evidence.block_logs[2].id = FOREIGN.into();
         }),
         ("ours in a receipt of another transaction", |evidence| {

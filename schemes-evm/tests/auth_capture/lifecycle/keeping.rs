@@ -165,7 +165,7 @@ fn unused_money_is_warned_of_once_and_given_back_where_the_rule_says_so() {
     let warns = at(LAST_CALL_S, kept(None, false), &payment, 0);
     assert_eq!(look(&warns, &job(&payment, LAST_CALL_S)), []);
     assert_eq!(warnings(&warns), 1);
-    let next = scheduled(&warns).pop().expect("a next look");
+    let next = scheduled(&warns).pop().expect("a next poll");
     warns.host.advance_ms(next.run_at_ms - LAST_CALL_S * 1_000);
     assert_eq!(look(&warns, &next), []);
     assert_eq!(warnings(&warns), 1, "once");

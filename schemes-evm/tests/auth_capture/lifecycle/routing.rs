@@ -286,7 +286,7 @@ fn a_reclaim_between_our_own_operations_is_found() {
                 .map(|call| call.params[0]["fromBlock"].clone()),
             _ => None,
         });
-    assert_eq!(searched, Some(json!("0x7")), "behind the last that left a hold");
+    assert_eq!(searched, Some(json!("0x7")), "after the last that left a hold");
 }
 
 #[test]
