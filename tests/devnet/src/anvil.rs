@@ -18,7 +18,7 @@ use crate::{Account, Error, Npm, Rpc};
 /// Long enough for a machine that is compiling at the same time.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(30);
-/// Between choosing a free port and anvil's bind somebody else may take it.
+/// Between choosing a free port and anvil's bind another process may take it.
 const PORT_ATTEMPTS: u32 = 3;
 /// How many free ports may turn out to be promised to another node of ours.
 const CHOICES: u32 = 100;
@@ -30,7 +30,7 @@ const KEEPER: &str = r#"exec 3<&0 4>&2 2>/dev/null
 { cat <&3 >/dev/null; kill -9 $node; } 4>&- & reader=$!
 wait $node; status=$?; kill $reader; exit $status"#;
 
-/// How the node is started. Blocks are mined at once for every transaction until told otherwise by RPC.
+/// How the node is started. Blocks are mined at once for every transaction until an RPC call changes that.
 #[derive(Debug, Clone)]
 pub struct AnvilOptions {
     pub host: String,
@@ -134,7 +134,7 @@ impl Anvil {
         Ok(anvil)
     }
 
-    // The file is written by our own node only: without it, whoever answers on the port is somebody else's.
+    // The file is written by our own node only: without it, another process answers on the port.
     fn wait_until_healthy(&mut self, chain_id: u64, config: &Path) -> Result<(), Error> {
         let started = Instant::now();
         loop {
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_port_is_given_out_once_while_its_node_may_still_be_starting() {
-        // No listener is left behind, so the system itself would call each of them free.
+        // No listener remains, so the system itself would call each of them free.
         let first = Port::choose("127.0.0.1", 0).expect("a free port");
         assert!(Port::take("127.0.0.1", first.number).is_err());
     }

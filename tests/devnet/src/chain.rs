@@ -186,7 +186,7 @@ impl Devnet {
         self.anvil.ws_url()
     }
 
-    /// The node's process, to ask whether it runs.
+    /// The node's process, to check whether it runs.
     pub fn anvil(&mut self) -> &mut Anvil {
         &mut self.anvil
     }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// Why the dev chain could not do what it was asked.
+/// Why a command to the dev chain failed.
 #[derive(Debug)]
 pub enum Error {
     /// A file, process or socket failed.

@@ -201,7 +201,7 @@ impl Devnet {
     }
 
     /// Puts a transaction into the pool in the name of any address, without its key and without mining, and returns its
-    /// hash. `tip_wei`: what it offers a block per unit of gas, which decides its place there.
+    /// hash. `tip_wei`: what it offers a block per unit of gas, which decides its position there.
     ///
     /// # Errors
     /// As [`crate::Rpc::call`].

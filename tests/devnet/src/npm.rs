@@ -1,5 +1,5 @@
 //! The Node.js packages under `tests/js`: installed when they are missing or when the lock file changed, once, also when
-//! several test processes ask at the same time.
+//! several test processes call at the same time.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ impl Npm {
         let npm = Npm {
             folder: Path::new(env!("CARGO_MANIFEST_DIR")).join("../js"),
         };
-        // Held until the function returns; whoever waited finds the work done.
+        // Held until the function returns; a caller that waited finds the work done.
         let lock =
             File::create(npm.folder.join(".install.lock")).map_err(Error::io("cannot lock tests/js"))?;
         lock.lock().map_err(Error::io("cannot lock tests/js"))?;

@@ -13,14 +13,14 @@ pub const ARBITER: &str = "0xa4b100000000000000000000000000000000000a";
 /// Lies as [`Devnet::set_operator_mood`] says; an operator of the v1.1 escrow.
 pub const HOSTILE_OPERATOR: &str = "0x0be7a7000000000000000000000000000000000b";
 
-/// What the hostile operator does with a payment that somebody relays to it; see `HostileOperator.sol`.
+/// What the hostile operator does with a payment that a relayer sends to it; see `HostileOperator.sol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum OperatorMood {
     Honest = 0,
     /// Does nothing.
     NoOp = 1,
-    /// Collects half of what it was told to.
+    /// Collects half of the requested amount.
     HalfAmount = 2,
     /// Does nothing, but emits the escrow's event itself.
     FakeEvent = 3,

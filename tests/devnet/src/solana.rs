@@ -1,7 +1,7 @@
 //! The Solana dev chain as tests use it: the process of `tests/solana-devnet`, started on a free port, waited for, and
 //! gone when its handle is; its keys, its balances, and its levers.
 //!
-//! The program is not built here, so that tests that need no Solana never compile its runtime: whoever starts the tests
+//! The program is not built here, so that tests that need no Solana never compile its runtime: the caller of the tests
 //! does (`cargo xtask test`, or `cargo build --release --package solana-devnet`).
 
 use std::collections::BTreeMap;

@@ -115,7 +115,7 @@ impl Devnet {
     /// As [`crate::Rpc::call`].
     pub fn pause(&self, token: &str, paused: bool) -> Result<(), Error> {
         let place = self.artifact("DollarToken")?.slot("paused")?;
-        // The flag shares its word with the owner.
+        // The flag shares a storage word with the owner.
         let mut word = word_of_address(&self.admin.address)?;
         word[31 - place.offset] = u8::from(paused);
         self.rpc()
@@ -181,7 +181,7 @@ impl Devnet {
         self.rpc().call("anvil_setCode", json!([account, code])).map(drop)
     }
 
-    /// Writes a state variable that has its word for itself.
+    /// Writes a state variable that has a storage word of its own.
     pub(crate) fn set_variable(
         &self,
         contract: &str,

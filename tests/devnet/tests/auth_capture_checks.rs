@@ -170,7 +170,7 @@ fn capture_checks_in_the_notes_order() {
                 &insufficient
             )
         );
-        // Of an expired payment nothing is held either, but the time is looked at first.
+        // Of an expired payment nothing is held either, but the time is checked first.
         payment.info.authorization_expiry = 1;
         let expired = capture(&payment, UNITS + 1, fee, FEE_RECEIVER);
         assert_expired(

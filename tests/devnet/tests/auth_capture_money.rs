@@ -93,8 +93,8 @@ fn an_eip3009_payer_needs_the_whole_signed_amount_even_for_a_smaller_charge() {
         let mut payment = Payment::new(&chain, &AUTH_CAPTURE_V11, method, &chain.buyers[1].address);
         payment.info.max_amount = BUYER_TOKENS + 1;
         let signature = payment.sign(&chain, &chain.buyers[1]);
-        let asked = payment.ask(&chain, &payment.charge(1_000, payment.fee_of(1_000), &signature));
-        assert_eq!(asked.is_ok(), pays, "{method:?}: {asked:?}");
+        let result = payment.ask(&chain, &payment.charge(1_000, payment.fee_of(1_000), &signature));
+        assert_eq!(result.is_ok(), pays, "{method:?}: {result:?}");
         chain.revert(&start).expect("back to the start");
     }
 }

@@ -1,4 +1,4 @@
-//! Payers with code: it always speaks for itself, however badly, and the key behind the address counts for nothing.
+//! Payers with code: it always speaks for itself, however badly, and the key of the address counts for nothing.
 
 mod common;
 
@@ -32,7 +32,7 @@ fn a_wallet_pays_with_its_owners_signature() {
     chain
         .rpc()
         .eth_call(None, USDC, &payment.calldata_vrs(&chain, &good))
-        .expect("the other overload asks it, too");
+        .expect("the other overload calls it, too");
     assert!(succeeded(
         &chain
             .send(facilitator, USDC, &payment.calldata_bytes(&chain, &good))
@@ -107,7 +107,7 @@ fn a_wallet_can_say_yes_to_the_question_and_no_to_the_payment() {
     let payment = Authorization::of(USDC, DOMAIN, MOCK_WALLET, 3);
     let data = payment.calldata_bytes(&chain, &[1, 2, 3]);
 
-    // The token is a contract, whoever asks directly is none.
+    // The token is a contract, a direct caller is none.
     chain.set_wallet_mood(11).expect("mood");
     assert!(says_yes());
     chain

@@ -1,4 +1,4 @@
-//! Blocks that come while a test looks elsewhere.
+//! Blocks that come while a test does other work.
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};

@@ -12,7 +12,7 @@ use crate::shop::{Seller, buy_up_to};
 use crate::world::Builder;
 use crate::{Error, World, wait};
 
-/// The shop's name and key at the facilitator, and those of somebody else there.
+/// The shop's name and key at the facilitator, and those of another tenant there.
 pub const SHOP: &str = "shop";
 pub const SHOP_KEY: &str = "key-of-the-shop";
 pub const STRANGER_KEY: &str = "key-of-a-stranger";
@@ -279,7 +279,7 @@ impl Shop {
     }
 }
 
-/// Asks the facilitator with a tenant's key.
+/// Calls the facilitator with a tenant's key.
 ///
 /// # Panics
 /// Without an answer.
@@ -302,7 +302,7 @@ pub fn ask_or_lost(world: &World, path: &str, body: &Value, key: &str) -> Result
         .post(path, body.to_string().as_bytes(), &headers)
 }
 
-/// The payer asks the escrow for what is held: whether it gets it.
+/// The payer reclaims what the escrow holds: whether it gets it.
 ///
 /// # Panics
 /// When the node does not answer.

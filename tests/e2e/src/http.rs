@@ -43,7 +43,7 @@ impl Reply {
         self.json[name].as_str().unwrap_or_default()
     }
 
-    /// The transaction of a settle that was told `success`.
+    /// The transaction of a settle that was answered `success`.
     ///
     /// # Panics
     /// When it was not.
@@ -64,7 +64,7 @@ impl Reply {
         hash
     }
 
-    /// Whether a settle was told `success`.
+    /// Whether a settle was answered `success`.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.json["success"] == true

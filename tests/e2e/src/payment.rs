@@ -95,7 +95,7 @@ impl Payment {
         sign::sign(&self.key, &self.transfer.digest(&self.domain))
     }
 
-    /// Calldata of the transfer, as anybody could send it.
+    /// Calldata of the transfer, as any account could send it.
     ///
     /// # Panics
     /// When a member is malformed.

@@ -1,4 +1,4 @@
-//! A Solana chain, a proxy in front of it, and a facilitator behind that; and payments as wallets make them there.
+//! A Solana chain, a proxy in front of it, and a facilitator that uses the proxy; and payments as wallets make them there.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -310,7 +310,7 @@ impl Builder {
         self
     }
 
-    /// Configures a second node, [`SolanaWorld::second`], behind the first.
+    /// Configures a second node, [`SolanaWorld::second`], after the first.
     #[must_use]
     pub fn two_nodes(mut self) -> Builder {
         self.two_nodes = true;

@@ -1,4 +1,4 @@
-//! A chain, a proxy in front of it, and a facilitator behind that: what nearly every test starts with.
+//! A chain, a proxy in front of it, and a facilitator that uses the proxy: what nearly every test starts with.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const MEASURED_WITHIN: Duration = Duration::from_secs(6);
 pub struct World {
     pub facilitator: Facilitator,
     pub proxy: Proxy,
-    /// In front of the same chain, as the second node; it is configured where the builder asks for it.
+    /// In front of the same chain, as the second node; it is configured if the builder says so.
     pub second: Proxy,
     /// The same as the third.
     pub third: Proxy,
@@ -222,7 +222,7 @@ impl Builder {
         self
     }
 
-    /// Configures a second node, [`World::second`], behind the first.
+    /// Configures a second node, [`World::second`], after the first.
     #[must_use]
     pub fn two_nodes(mut self) -> Builder {
         self.nodes = 2;

@@ -234,7 +234,7 @@ impl Chain {
             .collect()
     }
 
-    /// Everybody forgets a transaction that is in no block.
+    /// Every node forgets a transaction that is in no block.
     pub fn forget(&mut self, id: &str) {
         for node in &mut self.nodes {
             node.pool.retain(|_, (known, _)| known != id);

@@ -21,7 +21,7 @@ pub const NETWORK: &str = "sim:1";
 /// Longer than any answer takes.
 const LONG: Duration = Duration::from_secs(3_600);
 
-/// One settle as a seller asks for it.
+/// One settle as a seller sends it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ask {
     pub scheme: &'static str,
@@ -82,7 +82,7 @@ pub struct Told {
     pub at_ms: u64,
     pub ask: Arc<Ask>,
     pub answer: SettleAnswer,
-    /// Asked when every fault was over.
+    /// Sent when every fault was over.
     pub is_last: bool,
 }
 
@@ -212,7 +212,7 @@ impl Clients {
         }
     }
 
-    /// Asks as a seller's middleware does: again after `settlement_pending`, after 503, and after a broken connection.
+    /// Retries as a seller's middleware does: again after `settlement_pending`, after 503, and after a broken connection.
     pub async fn ask(&self, ask: Arc<Ask>, wait_ms: u64, tries: u32, is_last: bool) {
         let visit = Visit {
             at_ms: 0,

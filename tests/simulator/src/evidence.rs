@@ -127,7 +127,7 @@ fn effect(op: &Op, logs: &[LogEntry]) -> Option<Vec<String>> {
     }
 }
 
-/// Whether a transaction of this effect changes the guard, whoever sent it and whoever it paid.
+/// Whether a transaction of this effect changes the guard, from any sender to any receiver.
 fn explains(op: &Op, logs: &[LogEntry]) -> bool {
     let (from, nonce) = names(op);
     let has = |name: &str| find(logs, &topics(name, from, nonce), None).is_some();

@@ -48,7 +48,7 @@ pub enum Point {
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Harm {
-    /// Whoever is behind it does not answer, and says so.
+    /// Its service does not answer, and says so.
     Unavailable,
     /// A defect, reported as one.
     Internal,
@@ -75,7 +75,7 @@ pub enum Harm {
     TakenButHangs,
     /// The node says it has the bytes, and has not.
     AcceptedAndForgotten,
-    /// The node asked has fallen behind.
+    /// The node has fallen behind.
     Stale,
     /// One kind of read answers null during this call.
     Null(Read),
@@ -214,7 +214,7 @@ impl Point {
     }
 }
 
-/// Longer than callers are kept waiting for a commit that is under way.
+/// Longer than callers are kept waiting for a commit that is in flight.
 const SLOW_COMMIT: Duration = Duration::from_secs(8);
 
 /// Exactly these passes of a point suffer.
@@ -343,7 +343,7 @@ impl Faults {
     }
 
     /// A commit is about to be made: what does it suffer around it? What it suffers itself comes with [`AtCommit`], which
-    /// the journal asks at once.
+    /// the journal retries at once.
     pub async fn around_commit<T>(&self, events: &[Event], commit: impl Future<Output = T>) -> T {
         let harm = self.draw(Point::of_commit(events));
         match harm {
@@ -363,7 +363,7 @@ impl Faults {
         self.died.notify_one();
     }
 
-    /// The process dies here and now: nothing behind this is ever reached.
+    /// The process dies here and now: nothing after this is ever reached.
     pub async fn crash(&self) -> ! {
         self.die();
         loop {

@@ -1,6 +1,6 @@
 //! A scheme of several operations on one payment, modelled on escrowed payments: `Hold` puts funds into the escrow and
 //! has its keeper scheduled, `Close` captures a part and gives the rest back once that is final, `Return` gives all of
-//! it back and is what the keeper asks for. Where a signer is retained, it is the operator who alone does the latter two.
+//! it back and is what the keeper orders. Where a signer is retained, it is the operator who alone does the latter two.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,7 +29,7 @@ pub const HOLD: &str = "hold";
 pub const NOTHING_HELD: &str = "sim_nothing_held";
 /// When the keeper gives back what nobody has closed, milliseconds after it was planned.
 pub const KEEP_MS: u64 = 40_000;
-/// How often the watch of a hold looks again by itself, and how long it waits between two looks, milliseconds.
+/// How often the watch of a hold polls again by itself, and how long it waits between two polls, milliseconds.
 pub const WATCHES: u64 = 3;
 const WATCH_MS: u64 = 4_000;
 
@@ -179,7 +179,7 @@ impl SchemeHandler for HoldScheme {
             _ => give_out(cx, &payload, &state),
         };
         if harm == Some(Harm::Garbage) {
-            // What an untrusted scheme might ask for.
+            // What an untrusted scheme might request.
             plan.jobs.push(job("theirs".into(), "keep", Value::Null, 0));
             plan.jobs.iter_mut().for_each(|job| job.scheme = "another".into());
         }

@@ -2,7 +2,7 @@
 //!
 //! The real engine runs on a paused clock over a journal in memory, a driver over a scripted chain that numbers
 //! transactions or does not, and three schemes. Clients, weather and faults come from a seed. Afterwards [`oracle`]
-//! compares the chain's own history with every word that callers were told.
+//! compares the chain's own history with every answer that callers got.
 
 pub mod chain;
 pub mod clients;

@@ -1,4 +1,4 @@
-//! One fault at one place of a run that goes through every step, again and again.
+//! One fault at one point of a run that goes through every step, again and again.
 
 use crate::clients::Ask;
 use crate::faults::{Harm, Point};
@@ -32,7 +32,7 @@ impl Tour {
                 let trace = simulate_traced(&scenario)
                     .map(|(_, trace)| trace)
                     .unwrap_or_default();
-                panic!("{trace}\n{at}: {} was told {words:?}", ask.payload.from);
+                panic!("{trace}\n{at}: {} was answered {words:?}", ask.payload.from);
             }
         }
         report

@@ -1,5 +1,5 @@
 //! What a buyer signs where transactions have no numbers: the transactions themselves, for one fee payer and good until
-//! a block height. Each step of a plan is one of them, so that a step has one transaction id, whoever sends it how often.
+//! a block height. Each step of a plan is one of them, so that a step has one transaction id, for all senders and resends.
 
 use sdk_plugin::HexBytes;
 use sdk_plugin::scheme::{LaneChoice, Plan};

@@ -1,4 +1,4 @@
-//! The judge: it knows the chain's own history, what was journaled, and every word a caller was told, and nothing of
+//! The judge: it knows the chain's own history, what was journaled, and every answer a caller got, and nothing of
 //! what the engine believes.
 
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub struct Verdict {
     pub out_of_order: Vec<String>,
     pub released_twice: Vec<String>,
     pub false_words: Vec<String>,
-    /// Bytes a node saw that the journal does not hold.
+    /// Bytes a node received that the journal does not hold.
     pub sent_unjournaled: Vec<String>,
     pub overspent: Vec<String>,
     /// Steps that took another slot without the right to, or too many.
@@ -99,7 +99,7 @@ fn is_of(row: &SettlementRow, ask: &Ask) -> bool {
     ask.is_honest() && row.digest == format!("{:?}", ask.payload) && row.tenant == ask.tenant
 }
 
-/// The transfer that the ask is about, in these logs.
+/// The transfer that the request is about, in these logs.
 fn pays(logs: &[sdk_plugin::chain::LogEntry], ask: &Ask) -> bool {
     if ask.payload.shape == Shape::Hold {
         return ask.is_honest() && is_held(logs, &ask.payload);
@@ -155,12 +155,12 @@ fn releases(told: &[Told], verdict: &mut Verdict) {
         if count > 1 {
             verdict
                 .released_twice
-                .push(format!("{payer} {nonce}: {count} callers were told success"));
+                .push(format!("{payer} {nonce}: {count} callers were answered success"));
         }
     }
 }
 
-/// Whatever our signers' transactions paid must be known to somebody who asks for it, whether or not the journal has
+/// Whatever our signers' transactions paid must be known to a caller of settle, whether or not the journal has
 /// heard of the transaction.
 fn lost(chain: &Chain, told: &[Told], verdict: &mut Verdict) {
     for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
@@ -237,7 +237,7 @@ fn undone(chain: &Chain, log: &[Event], verdict: &mut Verdict) {
                 let unrivalled = |block: &&str| !chain.had_rival(block);
                 if let Some(block) = ground.filter(unrivalled) {
                     verdict.undone.push(format!(
-                        "step {step} of settlement {settlement} rests on {block}, in whose place no other block ever was"
+                        "step {step} of settlement {settlement} rests on {block}, which no other block ever replaced"
                     ));
                 }
             }

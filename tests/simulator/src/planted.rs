@@ -75,7 +75,7 @@ impl Planted {
                 foreign.retain(|tx| !signed.contains_key(&tx.tx_id));
                 Observation { foreign, ..seen }
             }
-            // Played where the driver looks for canaries.
+            // Played where the driver searches for canaries.
             Self::ExpiredByNull | Self::UsedIsDead | Self::GuardAlwaysUnchanged | Self::NullIsReplaced => {
                 seen
             }

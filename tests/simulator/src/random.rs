@@ -160,7 +160,7 @@ struct Maker {
 }
 
 impl Maker {
-    /// A payment that is held, and closed by somebody or given back by its keeper.
+    /// A payment that is held, and closed by another sender or given back by its keeper.
     fn held(&mut self, nonce: u64) {
         let from = PAYERS[self.rng.index(PAYERS.len())].to_owned();
         let start_ms = self.rng.between(0, SPAN_MS);
@@ -265,7 +265,7 @@ impl Maker {
                 2 => other.tenant = Some("rival".into()),
                 3 => other.payload.valid_before_s += 1,
                 4 => {
-                    // The buyer signs the same nonce for somebody else.
+                    // The buyer signs the same nonce for another receiver.
                     other.payload.to = "kiosk".into();
                     other.pay_to = "kiosk".into();
                 }

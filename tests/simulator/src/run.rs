@@ -224,7 +224,7 @@ async fn run(scenario: &Scenario) -> Report {
     while sellers.join_next().await.is_some() {}
     let mut stuck = at_rest(&world, &cell, "after the faults").await;
 
-    // Somebody asks for everything again: what is known by now?
+    // A caller settles everything again: what is known by now?
     let mut asks: Vec<Arc<Ask>> = scenario
         .visits
         .iter()
@@ -353,8 +353,8 @@ async fn keep_mining(world: Arc<World>) {
         if world.now_ms() < chain.halted_until_ms {
             continue;
         }
-        for told in chain.tick(world.now_ms()) {
-            tracing::info!("chain: {told}");
+        for change in chain.tick(world.now_ms()) {
+            tracing::info!("chain: {change}");
         }
         let last = chain.canonical().last().cloned();
         if let Some(block) = last {

@@ -203,7 +203,7 @@ impl SimScheme {
         Ok(payload)
     }
 
-    /// What an untrusted scheme might ask for.
+    /// What an untrusted scheme might request.
     fn spoil(&self, plan: &mut Plan) {
         let choice = self.world.rng().index(5);
         let Some(step) = plan.steps.first_mut() else {

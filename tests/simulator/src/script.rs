@@ -87,7 +87,7 @@ pub fn good_until(mut ask: Ask, second: u64) -> Ask {
     ask
 }
 
-/// The transfer of a payment, as somebody else would send it.
+/// The transfer of a payment, as another sender would send it.
 #[must_use]
 pub fn transfer(ask: &Ask) -> Op {
     let payload = ask.payload.clone();
@@ -120,7 +120,7 @@ pub fn signed(from: &str, nonce: u64, shape: Shape, good_until: u64) -> Ask {
 }
 
 impl Scenario {
-    /// A seller asks, as middleware does: again after `settlement_pending`, 503 and broken connections.
+    /// A seller settles, as middleware does: again after `settlement_pending`, 503 and broken connections.
     #[must_use]
     pub fn visit(mut self, at_ms: u64, ask: &Ask, wait_ms: u64, tries: u32) -> Self {
         self.visits.push(Visit {
@@ -133,7 +133,7 @@ impl Scenario {
         self
     }
 
-    /// A caller asks once and hangs up after so long.
+    /// A caller settles once and hangs up after so long.
     #[must_use]
     pub fn hang_up(mut self, at_ms: u64, ask: &Ask, after_ms: u64) -> Self {
         self.visits.push(Visit {
@@ -185,7 +185,7 @@ impl Scenario {
     }
 }
 
-/// What a caller was told, in one word.
+/// What a caller was answered, in one word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Word {
     Success,
@@ -193,7 +193,7 @@ pub enum Word {
     Duplicate,
     /// HTTP 503.
     Unavailable,
-    /// The plugin's trouble, before anything was begun.
+    /// The plugin's trouble, before anything was started.
     Unexpected,
     /// Any other reason.
     Refused(String),
@@ -219,7 +219,7 @@ impl Word {
 }
 
 impl Report {
-    /// What callers with this very ask were told, in order.
+    /// What callers with this very request were answered, in order.
     #[must_use]
     pub fn words(&self, ask: &Ask) -> Vec<Word> {
         self.told
@@ -229,7 +229,7 @@ impl Report {
             .collect()
     }
 
-    /// Demands that exactly one caller with this ask was told `success`, and none that it failed.
+    /// Demands that exactly one caller with this request was answered `success`, and none that it failed.
     ///
     /// # Panics
     /// It is not so.
@@ -242,7 +242,7 @@ impl Report {
         assert_eq!(words.iter().find(failed), None, "{:?}: {words:?}", ask.payload);
     }
 
-    /// Replies of callers with this very ask, in order.
+    /// Replies of callers with this very request, in order.
     #[must_use]
     pub fn replies(&self, ask: &Ask) -> Vec<SettleReply> {
         let told = self.told.iter().filter(|told| *told.ask == *ask);
@@ -263,7 +263,7 @@ impl Report {
         self.state.balances.get(of).copied().unwrap_or(0)
     }
 
-    /// Whether no step ever got a second transaction, nor any place a fill.
+    /// Whether no step ever got a second transaction, nor any slot a fill.
     ///
     /// # Errors
     /// What did.
@@ -276,12 +276,12 @@ impl Report {
             if attempt.row.kind == AttemptKind::Fill {
                 return Err(format!("a fill: {:?}", attempt.row));
             }
-            for place in &attempt.row.covers {
-                *attempts.entry(*place).or_default() += 1;
+            for step in &attempt.row.covers {
+                *attempts.entry(*step).or_default() += 1;
             }
         }
         match attempts.iter().find(|(_, count)| **count > 1) {
-            Some((place, count)) => Err(format!("{place:?} has {count} attempts")),
+            Some((step, count)) => Err(format!("{step:?} has {count} attempts")),
             None => Ok(()),
         }
     }
@@ -348,7 +348,7 @@ pub fn tour() -> Scenario {
         .visit(30_000, &held("joe", 950), 25_000, 8)
 }
 
-/// The same where transactions have no numbers. A fork loses a payment that was told, the price rises above what the
+/// The same where transactions have no numbers. A fork loses a payment that was answered, the price rises above what the
 /// buyer of another has signed, and a third can't land before it is too old.
 #[must_use]
 pub fn unnumbered_tour() -> Tour {

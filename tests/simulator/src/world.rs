@@ -28,7 +28,7 @@ pub struct World {
     pub faults: Arc<Faults>,
     pub clock: TokioClock,
     pub journal: Arc<MemoryJournal>,
-    /// What the scheme `hold` says of itself.
+    /// The self-check result of the scheme `hold`.
     pub hold_is_ready: AtomicBool,
     /// How long the process stays down when it dies next, at least, milliseconds.
     pub stays_down_ms: AtomicU64,

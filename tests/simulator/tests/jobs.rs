@@ -1,4 +1,4 @@
-//! Jobs of a scheme: scheduled with what they belong to, carried out however often the process dies, put off when they
+//! Jobs of a scheme: scheduled with what they belong to, carried out however often the process dies, postponed when they
 //! can't be run, and in nobody's way.
 
 use journal::Event;
@@ -12,7 +12,7 @@ fn balance(report: &Report, of: &str) -> u64 {
     report.state.balances.get(of).copied().unwrap_or(0)
 }
 
-/// How often jobs whose id begins so were scheduled, done and put off.
+/// How often jobs whose id begins so were scheduled, done and postponed.
 fn counts(report: &Report, id: &str) -> (usize, usize, usize) {
     let count = |is: &dyn Fn(&Event) -> bool| report.log.iter().filter(|event| is(event)).count();
     (
@@ -96,7 +96,7 @@ fn a_handler_that_fails_is_asked_again_after_twice_as_long_each_time() {
         let [before, after] = pair else { continue };
         let pause = after - before;
         let least = 1_000 * 2_u64.pow(at);
-        // A look each second, and the commit.
+        // A poll each second, and the commit.
         assert!(
             (least..least + 2_500).contains(&pause),
             "{at}: {pause} in {again:?}"
@@ -128,7 +128,7 @@ fn a_slow_job_holds_up_no_other() {
 
 #[test]
 fn a_settlement_that_was_turned_away_is_asked_for_again() {
-    // The disk is full when the keeper's own settlement is to be begun.
+    // The disk is full when the keeper's own settlement is to be started.
     let report = quiet()
         .visit(500, &held("ann", 10), 25_000, 1)
         .harm(Point::CommitFirst, Harm::Full, 1, 3)

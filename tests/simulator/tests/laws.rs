@@ -166,7 +166,7 @@ fn law4_a_payment_that_reverts_is_failed_with_its_hash_and_can_be_tried_again() 
         .expect("a reply");
     assert!(!first.success && !first.transaction.is_empty(), "{first:?}");
     assert_eq!(first.error_reason.as_deref(), Some("sim_insufficient_balance"));
-    // Asked again when that is final, another try is planned: the funds are still missing, and the answer stays.
+    // In a retry when that is final, another try is planned: the funds are still missing, and the answer stays.
     let last = report.told.last().and_then(|told| told.reply()).expect("a reply");
     assert_eq!(
         (last.error_reason, last.transaction),
@@ -209,7 +209,7 @@ fn law5_the_same_payload_for_another_seller_or_amount_is_never_success() {
         tenant: Some("other".into()),
         ..ask.clone()
     };
-    // The first caller is told pending and goes; the others come while it is open, landed, released and long after.
+    // The first caller is answered pending and goes; the others come while it is open, landed, released and long after.
     let mut scenario = quiet().visit(500, &ask, 200, 1).visit(30_000, &ask, 25_000, 2);
     for at_ms in [600, 2_500, 31_000, 60_000] {
         for other in [&seller, &amount, &tenant] {
@@ -261,8 +261,5 @@ fn law5_a_full_lane_takes_all_that_fits_and_turns_the_rest_away() {
         first.contains(&Word::Success) && first.contains(&Word::Unavailable),
         "{first:?}"
     );
-    assert_eq!(
-        report.payments, 12,
-        "those turned away are paid when they ask again"
-    );
+    assert_eq!(report.payments, 12, "those turned away are paid when they retry");
 }

@@ -172,7 +172,7 @@ fn null_for_any_kind_of_read_delays_the_answer_and_changes_none() {
     }
 }
 
-/// A node that was down, or a new one behind the address: receipts of the time before are gone for good, and logs are not.
+/// A node that was down, or a new one at the address: receipts of the time before are gone for good, and logs are not.
 #[test]
 fn a_pruned_node_after_downtime_finds_our_transaction_by_its_logs() {
     let (hold, close) = asks();

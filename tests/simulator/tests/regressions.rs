@@ -30,12 +30,12 @@ fn a_first_step_that_stops_the_plan_fails_the_payment() {
     assert_eq!(
         hash.as_deref(),
         Some(""),
-        "the payment's own transaction was never begun"
+        "the payment's own transaction was never started"
     );
     assert_eq!(report.payments, 0);
 }
 
-/// The payment is on chain and nobody was told; while the process is down its block is replaced, and in the new one
+/// The payment is on chain and no caller was answered; while the process is down its block is replaced, and in the new one
 /// it reverts.
 #[test]
 fn a_reorganisation_during_a_restart_is_noticed() {
@@ -94,7 +94,7 @@ fn a_retry_is_not_called_failed_while_its_plugin_is_in_trouble() {
     );
 }
 
-/// Told `success`, reorganised away and forgotten, replaced at a higher price: the old answer names a transaction that
+/// Answered `success`, reorganised away and forgotten, replaced at a higher price: the old answer names a transaction that
 /// will never be.
 #[test]
 fn an_idempotent_replay_names_what_landed() {
@@ -119,7 +119,7 @@ fn an_idempotent_replay_names_what_landed() {
     assert_ne!(hashes[0], hashes[1], "it landed as another transaction");
 }
 
-/// The signer's key was used elsewhere in our slot, somebody else made the payment, and that is reorganised away.
+/// The signer's key was used elsewhere in our slot, another sender made the payment, and that is reorganised away.
 #[test]
 fn a_payment_by_another_is_watched_until_it_is_final() {
     let ask = payment("ann", 10, Shape::Plain);

@@ -1,4 +1,4 @@
-//! `success` is told to one caller, and only while the chain shows the payment: what was recorded may be gone, and a caller
+//! `success` is answered to one caller, and only while the chain shows the payment: a recorded one may be gone, and a caller
 //! that hangs up takes nothing with it.
 
 use simulator::faults::{Harm, Point};
@@ -7,7 +7,7 @@ use simulator::scheme::Shape;
 use simulator::script::{Word, payment, quiet};
 use simulator::token::Op;
 
-/// Recorded as paid and told to nobody; then its block is replaced, and in the new one the payer has nothing left.
+/// Recorded as paid and reported to no caller; then its block is replaced, and in the new one the payer has nothing left.
 #[test]
 fn a_payment_that_was_recorded_and_is_gone_is_not_told_from_memory() {
     let ask = payment("ann", 10, Shape::Plain);
@@ -34,7 +34,7 @@ fn a_payment_that_was_recorded_and_is_gone_is_not_told_from_memory() {
     }
 }
 
-/// The same, and it lands again: the caller is told when it has.
+/// The same, and it lands again: the caller is answered when it has.
 #[test]
 fn a_payment_that_was_recorded_and_moves_is_told_when_it_is_there_again() {
     let ask = payment("ann", 10, Shape::Plain);
@@ -53,7 +53,7 @@ fn a_payment_that_was_recorded_and_moves_is_told_when_it_is_there_again() {
     }
 }
 
-/// Told pending, then landed. The next caller hangs up while its release is on its way; the one after that gets it.
+/// Answered pending, then landed. The next caller hangs up while its release is on its way; the one after that gets it.
 #[test]
 fn a_release_whose_caller_hangs_up_goes_to_the_next() {
     let ask = payment("ann", 10, Shape::Plain);

@@ -26,7 +26,7 @@ fn cancel(ask: &Ask) -> Act {
     })
 }
 
-/// The ask, and a stranger whose call comes into the same block in front of ours.
+/// The request, and a stranger whose call comes into the same block in front of ours.
 fn overtaken(ask: &Ask, by: Act, lag_blocks: u64) -> Scenario {
     quiet()
         .act(0, lag(Read::Logs, lag_blocks))
@@ -87,7 +87,7 @@ fn a_cancellation_that_the_planning_node_had_not_seen_ends_the_payment() {
     assert_eq!(report.payments, 0);
 }
 
-/// The slot is used from elsewhere, no receipt is shown, and the buyer's transfer was sent by somebody else.
+/// The slot is used from elsewhere, no receipt is shown, and the buyer's transfer was sent by another sender.
 #[test]
 fn a_slot_used_elsewhere_and_a_payment_by_another_are_told_apart_from_a_failure() {
     let ask = payment("ann", 10, Shape::Plain);
@@ -147,7 +147,7 @@ fn a_reorganisation_that_puts_two_captures_into_one_block_changes_no_answer() {
     }
 }
 
-/// Somebody else takes so much that ours reverts: what was found must explain all of the change.
+/// Another sender takes so much that ours reverts: what was found must explain all of the change.
 #[test]
 fn a_capture_by_another_that_leaves_too_little_fails_ours() {
     let (hold, close) = (held("ann", 10), payment("ann", 10, Shape::Close));

@@ -45,7 +45,7 @@ fn t14_trouble_with_a_node_delays_the_answer_and_nothing_else() {
             let scenario = quiet()
                 .visit(500, &ask, 25_000, 6)
                 .harm(Point::Observe, harm, from, 4);
-            assert!(success(&careful(scenario), &ask), "{harm:?} from look {from} on");
+            assert!(success(&careful(scenario), &ask), "{harm:?} from poll {from} on");
         }
     }
 }

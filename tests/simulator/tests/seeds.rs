@@ -28,7 +28,7 @@ fn survive(
     let began = std::time::Instant::now();
     let mut bad = Vec::new();
     let mut faults: BTreeMap<_, u64> = BTreeMap::new();
-    let (mut paid, mut restarts, mut told, mut blocks) = (0, 0, 0, 0);
+    let (mut paid, mut restarts, mut replies, mut blocks) = (0, 0, 0, 0);
     for seed in first..first + seeds {
         let report = simulate(&make(seed, payments)).expect("a runtime");
         let demanded = demand(&report);
@@ -38,15 +38,15 @@ fn survive(
         }
         paid += report.payments;
         restarts += report.restarts;
-        told += report.told.len();
+        replies += report.told.len();
         blocks += report.blocks;
         for (fault, count) in report.faults {
             *faults.entry(fault).or_default() += count;
         }
     }
     eprintln!(
-        "{seeds} seeds, {paid} payments on chain, {told} answers, {restarts} restarts, {blocks} blocks, {} kinds of fault \
-         struck {} times, in {:.1} s",
+        "{seeds} seeds, {paid} payments on chain, {replies} answers, {restarts} restarts, {blocks} blocks, {} kinds of \
+         fault struck {} times, in {:.1} s",
         faults.len(),
         faults.values().sum::<u64>(),
         began.elapsed().as_secs_f64()

@@ -1,4 +1,4 @@
-//! Slots that others use, prices above the limit, and authorizations that end: each step lands once or is told as failed, and
+//! Slots that others use, prices above the limit, and authorizations that end: each step lands once or fails, and
 //! the answer stays the same.
 
 use journal::Event;
@@ -147,8 +147,8 @@ fn a_payment_that_expired_and_was_filled_has_one_answer() {
     assert_fails_for_good(&report, &ask);
 }
 
-/// Decided by somebody else's transaction, which stays; ours reverted behind it and is reorganised away. Its nonce is unused
-/// again, and everything behind it waits.
+/// Decided by another sender's transaction, which stays; ours reverted after it and is reorganised away. Its nonce is unused
+/// again, and everything after it waits.
 #[test]
 fn a_slot_that_was_decided_by_another_and_is_unused_again_does_not_hold_up_the_lane() {
     let (ask, next) = (payment("ann", 10, Shape::Plain), payment("bob", 20, Shape::Plain));

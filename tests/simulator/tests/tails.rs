@@ -109,7 +109,7 @@ fn a_capture_that_is_reorganised_away_lands_again_before_anything_goes_back() {
 fn a_last_step_that_somebody_else_makes_leaves_the_answer_as_it_was_and_gives_the_payment_free() {
     let (hold, close) = asks();
     let again = held("ann", 20);
-    // Somebody else gives the rest back between the two steps.
+    // Another sender gives the rest back between the two steps.
     let report = held_and_closed(&hold, &close)
         .act(9_000, sweep("ann", 10))
         .visit(30_000, &again, 25_000, 1)
@@ -118,7 +118,7 @@ fn a_last_step_that_somebody_else_makes_leaves_the_answer_as_it_was_and_gives_th
         panic!("one settlement")
     };
     assert_eq!(report.words(&close)[..1], [Word::Success]);
-    // Ours reverts; theirs came after the operation had begun, and counts for it.
+    // Ours reverts; theirs came after the operation had started, and counts for it.
     let made =
         |event: &Event| matches!(event, Event::StepDone { settlement, step: 1, .. } if *settlement == id);
     assert!(report.log.iter().any(made));
@@ -265,7 +265,7 @@ fn a_judgement_whose_rows_are_refused_is_recorded_and_told_all_the_same() {
 fn law4_law5_any_single_fault_in_a_payment_of_several_operations_harms_nothing() {
     let (hold, close) = asks();
     let kept = held("bob", 30);
-    // Each is asked for again later, as after an answer that says that the facilitator has failed.
+    // Each is retried later, as after an answer that says that the facilitator has failed.
     let tour = Tour {
         scenario: held_and_closed(&hold, &close)
             .visit(700, &kept, 25_000, 8)
@@ -341,7 +341,7 @@ fn every_step_of_a_closed_payment_is_done_in_the_record() {
     assert!(opened.iter().all(|step| step.state == StepState::Waiting) && opened.len() == 2);
 }
 
-/// A scheme that says that it can't be served takes nothing new; what is open goes on, and so do the others.
+/// A scheme that says that it can't be served takes nothing new; what is open continues, and so do the others.
 #[test]
 fn a_scheme_that_is_not_ready_finishes_what_is_open_and_its_jobs_wait() {
     let (hold, close) = asks();
@@ -350,7 +350,7 @@ fn a_scheme_that_is_not_ready_finishes_what_is_open_and_its_jobs_wait() {
     let kept = held("dan", 50);
     let report = held_and_closed(&hold, &close)
         .visit(600, &kept, 25_000, 1)
-        // The next look is a minute after the first, or at the start.
+        // The next poll is a minute after the first, or at the start.
         .act(7_400, Act::HoldReady(false))
         .act(7_500, Act::Kill)
         .visit(14_000, &late, 20_000, 1)
@@ -364,7 +364,7 @@ fn a_scheme_that_is_not_ready_finishes_what_is_open_and_its_jobs_wait() {
         panic!("one settlement")
     };
     assert_eq!(attempts(&report, id, 1), 1, "the rest goes back meanwhile");
-    // The keeper's settlement is begun when the scheme is ready again, and not before.
+    // The keeper's settlement is started when the scheme is ready again, and not before.
     assert_eq!(report.words(&late)[1..], [Word::Refused(NOTHING_HELD.into())]);
     let returned_ms = report.log.iter().find_map(|event| match event {
         Event::Opened(new) if new.row.digest.contains("shape: Return") && new.row.payer == "dan" => {
@@ -379,7 +379,7 @@ fn a_scheme_that_is_not_ready_finishes_what_is_open_and_its_jobs_wait() {
     assert_eq!(balance(&report, "dan"), 10_000);
 }
 
-/// What could not be sent is not begun: the caller asks again, when somebody has topped the signer up.
+/// What could not be sent is not started: the caller retries when the signer has been topped up.
 #[test]
 fn an_operation_whose_signer_can_not_pay_is_turned_away_before_anything_is_recorded() {
     let (hold, close) = asks();

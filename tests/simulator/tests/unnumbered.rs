@@ -145,7 +145,7 @@ fn law4_a_payment_has_failed_only_when_no_block_can_have_it_any_more() {
         proof.is_some_and(|proof| proof.starts_with("good up to block 12, block 13 is final")),
         "{proof:?}"
     );
-    // The hash that callers know while it may land is not told with the failure: nothing of it is on the chain.
+    // The hash that callers know while it may land is not in the failure: nothing of it is on the chain.
     let hashes = hashes(&report);
     assert!(
         hashes[..first]
@@ -184,7 +184,7 @@ fn law4_a_fork_that_loses_a_payment_takes_nothing_back_while_it_is_good() {
     }
 }
 
-/// Told `success`, then lost by a fork when it was too old to land again: said aloud, and never `success` again.
+/// Answered `success`, then lost by a fork when it was too old to land again: said aloud, and never `success` again.
 #[test]
 fn law4_a_told_payment_that_a_fork_loses_for_good_is_reversed() {
     let ask = signed("ann", 10, Shape::Plain, 3);

@@ -1,4 +1,4 @@
-//! Addresses that everybody knows.
+//! Well-known addresses.
 
 use solana_address::Address;
 

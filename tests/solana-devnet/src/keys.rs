@@ -48,7 +48,7 @@ impl Key {
     }
 }
 
-/// Everybody who has a key here.
+/// Every account that has a key here.
 #[derive(Debug)]
 pub struct Keys {
     /// Own SOL; the first is the fee payer of the golden vectors.

@@ -1,5 +1,5 @@
-//! The Solana dev chain of Switchyard's tests: litesvm behind the part of a validator's JSON-RPC where a facilitator and
-//! the official clients look, with a clock that separates processed, confirmed and finalized, and levers for tests.
+//! The Solana dev chain of Switchyard's tests: litesvm with the part of a validator's JSON-RPC that a facilitator and
+//! the official clients use, with a clock that separates processed, confirmed and finalized, and levers for tests.
 //!
 //! Run it as a program (`solana-devnet --help`); `devnet::SolanaDevnet` starts it for tests and speaks to its levers.
 //! Nothing but this crate depends on litesvm, so that its many dependencies are compiled once, and only where wanted.
@@ -8,7 +8,7 @@
 //! - Slots pass by a clock; every slot has a block and a blockhash of its own, valid for 150 blocks after it. A
 //!   commitment is a distance from the newest slot.
 //! - A transaction runs in the slot in which it arrives. Balances, accounts, simulations and statuses are answered as of
-//!   the slot of the commitment that was asked for.
+//!   the slot of the commitment that was requested.
 //! - Signatures, expired or unknown blockhashes, duplicates, preflight, and transactions that are taken and dropped
 //!   without a word, with the error codes and shapes of agave 4.2.
 //!

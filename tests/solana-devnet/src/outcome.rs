@@ -11,7 +11,7 @@ use solana_transaction_error::TransactionError;
 
 use crate::ids;
 
-/// A transaction's accounts in the order of their indices: static, then writable, then read-only looked-up ones.
+/// A transaction's accounts in the order of their indices: static, then writable, then read-only ones from lookup tables.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Accounts {
     pub(crate) keys: Vec<Address>,
@@ -30,7 +30,7 @@ impl Accounts {
         }
     }
 
-    /// Whether the message asks for write access (the runtime may still demote a reserved address).
+    /// Whether the message requests write access (the runtime may still demote a reserved address).
     pub(crate) fn is_writable(&self, transaction: &VersionedTransaction, index: usize) -> bool {
         let header = transaction.message.header();
         let signers = usize::from(header.num_required_signatures);
@@ -104,7 +104,7 @@ pub(crate) struct TokenAccount {
 
 const TOKEN_ACCOUNT_BYTES: usize = 165;
 const MINT_BYTES: usize = 82;
-/// Behind an account or mint with extensions; the byte after it says which of the two it is.
+/// After an account or mint with extensions; the byte after it says which of the two it is.
 const KIND_OFFSET: usize = 165;
 
 impl TokenAccount {

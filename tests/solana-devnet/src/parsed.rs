@@ -114,7 +114,7 @@ fn token(accounts: &[String], data: &[u8]) -> Option<Value> {
     }
 }
 
-// One account is the owner itself; behind a multisignature account come those who signed for it.
+// One account is the owner itself; after a multisignature account come those who signed for it.
 fn signers(info: &mut Map<String, Value>, accounts: &[String], single: &str, multisig: &str) {
     match accounts {
         [owner] => {

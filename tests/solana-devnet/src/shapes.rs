@@ -18,7 +18,7 @@ use crate::zstd;
 /// How account data is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DataEncoding {
-    /// Nothing asked for: base58 without saying so.
+    /// Nothing requested: base58 without saying so.
     Binary,
     Base58,
     Base64,

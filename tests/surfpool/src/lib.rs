@@ -30,7 +30,7 @@ const FEE_PAYER_LAMPORTS: u64 = 100_000_000_000;
 /// Rent of a mint, and more than enough.
 const MINT_LAMPORTS: u64 = 10_000_000;
 
-/// A node, a proxy in front of it, and a facilitator behind that. The node ends with the test's process.
+/// A node, a proxy in front of it, and a facilitator that uses the proxy. The node ends with the test's process.
 #[derive(Debug)]
 pub struct World {
     pub facilitator: Facilitator,

@@ -82,7 +82,7 @@ fn t03_sigkill_after_the_broadcast_loses_nothing_and_sends_nothing_twice() {
     world.facilitator.kill();
     assert!(
         caller.join().expect("joins").is_err(),
-        "the caller was told nothing"
+        "the caller got no answer"
     );
     world.proxy.heal();
     world.facilitator.restart();

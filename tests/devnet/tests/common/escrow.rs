@@ -185,7 +185,7 @@ impl Payment {
         receipt
     }
 
-    /// The operator asks in a call.
+    /// The operator sends a call.
     pub(crate) fn ask(&self, chain: &Devnet, data: &str) -> Result<Vec<u8>, Error> {
         chain
             .rpc()

@@ -3,7 +3,7 @@
 //!
 //! Faults are rules about methods. A batch counts as one trip; a fault of the whole exchange meets it when any of its
 //! methods is concerned. A [`View`] is what the node knows; it applies to every call that no rule has kept from the node. Several proxies in
-//! front of one node are a pool; one proxy with several views is a pool behind one URL.
+//! front of one node are a pool; one proxy with several views is a pool with one URL.
 //!
 //! One thread per connection.
 

@@ -1,4 +1,4 @@
-//! Applies a view to one call: what the node is really asked, and what is shown of its answer.
+//! Applies a view to one call: what the node really gets, and what is shown of its answer.
 
 use serde_json::{Value, json};
 
@@ -13,9 +13,9 @@ pub(super) type Ask<'a> = dyn FnMut(&str, Value) -> Option<Value> + 'a;
 /// What becomes of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Prepared {
-    /// The node is asked, with these parameters.
+    /// The node is called, with these parameters.
     Forward(Value),
-    /// The node is not asked; `result` or `error` with its value.
+    /// The node is not called; `result` or `error` with its value.
     Answer(&'static str, Value),
 }
 

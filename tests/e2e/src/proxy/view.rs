@@ -1,9 +1,9 @@
-//! What a node knows of the chain: some kinds of reads are behind others, old blocks are forgotten, and not every form of
+//! What a node knows of the chain: some kinds of reads lag others, old blocks are forgotten, and not every form of
 //! a question is understood.
 
 use serde_json::Value;
 
-/// Kinds of reads that real nodes serve from separate places, each with a delay of its own.
+/// Kinds of reads that real nodes serve from separate backends, each with a delay of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `eth_blockNumber`, blocks, fee history.
@@ -45,7 +45,7 @@ impl Kind {
     }
 }
 
-/// Blocks by which each kind of read is behind the chain.
+/// Blocks by which each kind of read lags the chain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lags {
     pub heads: u64,
@@ -67,7 +67,7 @@ impl Lags {
         lags
     }
 
-    /// A node of which one kind of read is behind.
+    /// A node of which one kind of read lags.
     #[must_use]
     pub fn only(kind: Kind, blocks: u64) -> Lags {
         let mut lags = Lags::default();
@@ -75,7 +75,7 @@ impl Lags {
         lags
     }
 
-    /// A node whose index of transactions is behind its state: it knows neither them nor their receipts.
+    /// A node whose index of transactions lags its state: it knows neither them nor their receipts.
     #[must_use]
     pub fn index(blocks: u64) -> Lags {
         Lags {

@@ -58,7 +58,7 @@ fn t107(line: &str, budget: &str, says: &str) {
         for _ in 0..3 {
             refused(&world.settle(&world.payment(20).v2()), says);
         }
-        // Nobody is told that a payment is good that would be refused.
+        // Verify never accepts a payment that settle would refuse.
         let reply = world.verify(&world.payment(20).v2());
         assert_eq!(reply.failed(reason::UNEXPECTED_VERIFY), "");
         assert!(reply.field("invalidMessage").contains(says), "{reply:?}");

@@ -1,4 +1,4 @@
-//! The process dies, is asked to leave or loses its journal while money is on its way.
+//! The process dies, is stopped or loses its journal while money is on its way.
 
 use devnet::Mining;
 use e2e::payment::PRICE;
@@ -41,10 +41,7 @@ fn t03_sigkill_after_the_broadcast_and_before_the_reply_loses_nothing() {
     world.wait_sent(1);
     world.proxy.wait_for(RECEIPT);
     world.facilitator.kill();
-    assert!(
-        caller.join().expect("joins").is_err(),
-        "the caller was told nothing"
-    );
+    assert!(caller.join().expect("joins").is_err(), "the caller got no answer");
     let original = first_transaction(&world);
     world.proxy.heal();
     world.facilitator.restart();
@@ -101,7 +98,7 @@ fn t22_sigterm_lets_what_is_under_way_finish_and_admits_nothing_new() {
         let settles = scope.spawn(|| world.settle_all(&bodies));
         world.wait_sent(6);
         world.facilitator.terminate();
-        // The port may be closed already, or still answer: 503 either way means "nothing was begun".
+        // The port may be closed already, or still answer: 503 either way means "nothing was started".
         let refused = wait::until("no new work is admitted", wait::LONG, || {
             match world.facilitator.client().post("/settle", late.as_bytes(), &[]) {
                 Err(_) => Some(true),
@@ -140,7 +137,7 @@ fn t22_a_drain_that_runs_out_of_time_answers_with_the_hash_and_goes_on_after_the
         settle.join().expect("joins")
     });
     world.facilitator.wait_exit();
-    // Cut off or told that it is pending: never a failure, never a success.
+    // Cut off or answered as pending: never a failure, never a success.
     if let Ok(reply) = reply {
         let _ = reply.pending();
     }

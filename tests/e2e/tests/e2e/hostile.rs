@@ -43,7 +43,7 @@ fn t12_hostile_bodies_get_clear_answers() {
         ("zeroes", vec![0; 1_000]),
         ("not UTF-8", latin1),
         ("cut off", good.as_bytes()[..good.len() - 3].to_vec()),
-        ("something behind", format!("{good}{good}").into_bytes()),
+        ("trailing bytes", format!("{good}{good}").into_bytes()),
         ("deep nesting", deep(100_000).into_bytes()),
         (
             "a deep member",
@@ -106,7 +106,7 @@ fn ten_megabytes_are_413() {
     world.verify(&world.payment(2).v2()).valid();
 }
 
-/// Returns behind a check of the network, which asks its nodes too: the next one is ten seconds away.
+/// Returns after a check of the network, which queries its nodes too: the next one is ten seconds away.
 fn behind_a_check(world: &World) {
     world.proxy.forget();
     wait::until("a check of the network", wait::LONG, || {
@@ -122,7 +122,7 @@ fn behind_a_check(world: &World) {
     world.proxy.forget();
 }
 
-/// Looks in a row, ten milliseconds apart, without a request: the check is over.
+/// Polls in a row, ten milliseconds apart, without a request: the check is over.
 const QUIET_LOOKS: u32 = 20;
 
 #[test]
@@ -146,9 +146,9 @@ fn a_signature_of_100_kilobytes_is_refused_without_asking_the_chain() {
 fn t06_hostile_values_in_every_field_get_the_protocols_object() {
     let mut world = World::start();
     let good = world.payment(2).v2();
-    let mut places = Vec::new();
-    walk(&good, &mut String::new(), &mut places);
-    assert!(places.len() > 25, "{places:?}");
+    let mut pointers = Vec::new();
+    walk(&good, &mut String::new(), &mut pointers);
+    assert!(pointers.len() > 25, "{pointers:?}");
     let long = "x".repeat(20_000);
     let values = [
         json!(null),
@@ -167,12 +167,12 @@ fn t06_hostile_values_in_every_field_get_the_protocols_object() {
         json!(u64::MAX),
         json!("0xffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"),
     ];
-    for place in &places {
+    for pointer in &pointers {
         for value in &values {
             let mut body = good.clone();
-            *body.pointer_mut(place).expect("the place") = value.clone();
+            *body.pointer_mut(pointer).expect("the member") = value.clone();
             let reply = world.verify(&body);
-            assert!(is_clear(reply.status), "{value} at {place}: {reply:?}");
+            assert!(is_clear(reply.status), "{value} at {pointer}: {reply:?}");
             reply.is_object_of_the_protocol();
         }
     }
@@ -181,14 +181,14 @@ fn t06_hostile_values_in_every_field_get_the_protocols_object() {
     let _ = world.settle(&good).paid();
 }
 
-fn walk(value: &Value, at: &mut String, places: &mut Vec<String>) {
+fn walk(value: &Value, at: &mut String, pointers: &mut Vec<String>) {
     let Value::Object(members) = value else { return };
     for (name, member) in members {
         let length = at.len();
         at.push('/');
         at.push_str(name);
-        places.push(at.clone());
-        walk(member, at, places);
+        pointers.push(at.clone());
+        walk(member, at, pointers);
         at.truncate(length);
     }
 }

@@ -1,4 +1,4 @@
-//! One network that answers nobody, and more callers than it may have: everybody else is served.
+//! One network that answers nobody, and more callers than it may have: all other callers are served.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -57,14 +57,14 @@ fn t124_a_network_that_answers_nobody_keeps_only_its_own_callers_waiting() {
         let surplus = begun.iter().filter(|stream| answered(stream)).count();
         (surplus >= CALLERS - DEFAULT_PLACES).then_some(())
     });
-    // The silent network's callers are still inside, and everybody else is served.
+    // The silent network's callers are still inside, and all other callers are served.
     world.facilitator.verify(&elsewhere(&other, 2)).valid();
     let _ = world.facilitator.settle(&elsewhere(&other, 3)).paid();
     assert_eq!(world.facilitator.get("/supported").status, 200);
     assert_eq!(world.facilitator.get("/ready").status, 200);
     let earned = other.balance_of(USDC, &other.merchant.address);
     assert_eq!(earned.expect("the node answers"), PRICE);
-    // Each caller hears that nothing of its payment was begun, and when to come again.
+    // Each caller hears that nothing of its payment was started, and when to come again.
     for stream in &mut begun {
         stream.set_read_timeout(Some(wait::LONG)).expect("set");
         let mut text = String::new();

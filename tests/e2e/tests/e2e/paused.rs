@@ -1,4 +1,4 @@
-//! The kill switch: what is new stops within a second, what is recorded goes on.
+//! The kill switch: new settlements stop within a second, recorded ones continue.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::reason;
 
 const NETWORK: &str = "eip155:84532";
-const SECRET: &str = "somebody has our key";
+const SECRET: &str = "our key has leaked";
 
 fn kinds(world: &World) -> usize {
     let supported = world.facilitator.get("/supported");

@@ -79,7 +79,7 @@ fn t165_whatever_the_first_node_answers_a_healthy_second_one_serves_everybody() 
         let _ = pool.facilitator.settle(&body).paid();
         assert_eq!(pool.facilitator.get("/ready").status, 200, "{fault:?}");
         pool.first.heal();
-        pool.facilitator.wait_ready().expect("both are well");
+        pool.facilitator.wait_ready().expect("both are healthy");
     }
     assert_eq!(pool.earned(), count * PRICE);
 }
@@ -112,7 +112,7 @@ fn t165_an_answer_without_its_methods_shape_is_no_answer_while_another_node_give
         let reply = pool.facilitator.settle(&body);
         assert!(reply.is_success(), "{method} {result}: {reply:?}");
         pool.first.heal();
-        pool.facilitator.wait_ready().expect("both are well");
+        pool.facilitator.wait_ready().expect("both are healthy");
     }
     assert_eq!(pool.earned(), count * PRICE);
 }
@@ -210,7 +210,7 @@ fn t164_a_payer_funded_a_moment_ago_pays_through_a_first_node_that_is_three_bloc
         pool.chain.send(payer, USDC, &away).expect("emptied");
         pool.chain.mine(5).expect("mines");
         pool.first.see(View::lagging(lags));
-        pool.facilitator.wait_ready().expect("one node is well");
+        pool.facilitator.wait_ready().expect("one node is healthy");
         let body = pool.payment(buyer);
         let poor = pool.facilitator.verify(&body);
         assert_eq!(poor.json["isValid"], json!(false), "{poor:?}");
@@ -224,7 +224,7 @@ fn t164_a_payer_funded_a_moment_ago_pays_through_a_first_node_that_is_three_bloc
         pool.first.heal();
     }
     assert_eq!(pool.earned(), 2 * PRICE);
-    assert!(pool.first.calls_of("eth_call") > 0, "it was asked");
+    assert!(pool.first.calls_of("eth_call") > 0, "it was queried");
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn t11_numbers_are_decimal_strings_or_small_integers() {
         json!([10_000]),
         json!({"a": 1}),
     ];
-    let places = [
+    let pointers = [
         ("/paymentRequirements/amount", reason::INVALID_REQUIREMENTS),
         (
             "/paymentPayload/payload/authorization/value",
@@ -182,14 +182,14 @@ fn t11_numbers_are_decimal_strings_or_small_integers() {
     ];
     world.untouched(|| {
         for trap in &traps {
-            for (place, reason) in places {
+            for (pointer, reason) in pointers {
                 let mut body = world.payment(2).v2();
-                *body.pointer_mut(place).expect("the member") = trap.clone();
+                *body.pointer_mut(pointer).expect("the member") = trap.clone();
                 let reply = world.settle(&body);
                 assert_eq!(
                     (reply.status, reply.field("errorReason")),
                     (200, reason),
-                    "{trap} at {place}: {reply:?}"
+                    "{trap} at {pointer}: {reply:?}"
                 );
             }
         }

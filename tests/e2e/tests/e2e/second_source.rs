@@ -1,4 +1,4 @@
-//! One node's word is not enough for much money.
+//! One node is not enough for high-value payments.
 
 use devnet::{Mining, USDC};
 use e2e::payment::PRICE;
@@ -32,7 +32,7 @@ fn topic(event: &str) -> String {
 /// A perfect receipt of a payment that never happened.
 fn fabricated(world: &World, payment: &Payment, hash: &str) -> Value {
     let (head, _) = world.chain.head().expect("the node answers");
-    // A real block, in which it is not: one that nobody has would be looked for in vain.
+    // A real block, in which it is not: one that no node has would be searched for in vain.
     let newest = world
         .chain
         .rpc()
@@ -67,7 +67,7 @@ fn fabricated(world: &World, payment: &Payment, hash: &str) -> Value {
 #[test]
 fn t14_a_fabricated_receipt_is_no_success_above_the_configured_value() {
     let world = world();
-    // What the lie is good for below that value: the second node is not asked.
+    // What the lie is good for below that value: the second node is not queried.
     let little = world.payment(2);
     let hash = world.settle(&little.v2()).pending();
     let lie = fabricated(&world, &little, &hash);

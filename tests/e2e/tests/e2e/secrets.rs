@@ -5,7 +5,7 @@ use std::path::Path;
 
 use e2e::{Facilitator, Fault, Payment, Proxy, Settings, World};
 
-/// Every byte the process left behind: its log, and each file of its data folder.
+/// Every byte the process wrote: its log, and each file of its data folder.
 fn traces(facilitator: &Facilitator) -> Vec<(String, Vec<u8>)> {
     let mut files = vec![("the log".to_owned(), facilitator.log().into_bytes())];
     collect(&facilitator.data_folder(), &mut files);
@@ -45,7 +45,7 @@ fn t105_no_private_key_is_written_anywhere() {
     let hex = signer.key.trim_start_matches("0x").to_lowercase();
     let bytes = hex::decode(&hex).expect("hex");
     let files = traces(&facilitator);
-    assert!(files.len() > 1, "there is a journal to look at");
+    assert!(files.len() > 1, "there is a journal to search");
     for (name, content) in files {
         for needle in [hex.as_bytes(), hex.to_uppercase().as_bytes(), &bytes] {
             assert!(

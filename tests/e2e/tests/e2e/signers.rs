@@ -23,7 +23,7 @@ fn t23_a_retired_key_finishes_what_is_bound_to_it_and_takes_nothing_new() {
     let hash = world.settle(&bound).pending();
     world.facilitator.kill();
 
-    // Without the key, the payment that it has begun would be stranded: with a node that tells addresses, and without.
+    // Without the key, the payment that it has started would be stranded: with a node that tells addresses, and without.
     world
         .facilitator
         .reconfigure("signers = [\"signer0\"]", "signers = [\"signer1\"]");
@@ -128,7 +128,7 @@ fn t42_a_signer_that_has_given_an_allowance_is_not_used_until_it_is_revoked() {
     assert_eq!(world.transfers(), before);
 
     approve(0);
-    // The lane goes on behind a transaction that the journal does not know once that is final.
+    // The lane continues after a transaction that the journal does not know once that is final.
     let _blocks = Blocks::every(&world.chain, Duration::from_millis(250));
     facilitator.wait_ready().expect("it recovers");
     let _ = facilitator.settle(&body).paid();

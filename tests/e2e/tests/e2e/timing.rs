@@ -134,7 +134,7 @@ fn a_chain_that_stands_still_for_a_minute_gets_one_payment_through_when_it_wakes
     let body = world.payment(2).v2();
     let started = Instant::now();
     let mut hashes = Vec::new();
-    // Every retry waits its ten seconds and is told that the payment is pending.
+    // Every retry waits its ten seconds and is answered that the payment is pending.
     while started.elapsed() < Duration::from_secs(60) {
         hashes.push(world.settle(&body).pending());
     }
@@ -161,7 +161,7 @@ fn a_transaction_that_the_market_outbids_is_replaced_in_its_slot() {
         .start();
     let body = world.payment(2).v2();
     let first = world.settle(&body).pending();
-    // Blocks come, and each is too dear for the first bid.
+    // Blocks come, and each is too expensive for the first bid.
     let paid = wait::until("a better bid lands", wait::LONG, || {
         world
             .chain
@@ -328,11 +328,11 @@ fn t40_a_gas_price_beyond_the_limit_refuses_before_anything_is_sent() {
     world.untouched(|| {
         let reply = world.settle(&body);
         reply.is_object_of_the_protocol();
-        assert_eq!(reply.status, 503, "nothing was begun: {reply:?}");
-        let told = reply.field("error");
+        assert_eq!(reply.status, 503, "nothing was started: {reply:?}");
+        let error = reply.field("error");
         assert!(
-            told.contains("try again later") && !told.contains("max_cost"),
-            "the seller is told, not the operator: {told}"
+            error.contains("try again later") && !error.contains("max_cost"),
+            "the error is for the seller, not the operator: {error}"
         );
     });
     let log = world.facilitator.log();

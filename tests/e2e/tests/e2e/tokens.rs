@@ -133,7 +133,7 @@ fn t31_a_payer_whose_payments_keep_failing_on_chain_has_to_wait() {
         world.verify(&body).refused("invalid_transaction_state");
         world.settle(&body).refused("invalid_transaction_state");
     });
-    // It is the payer who waits, not everybody.
+    // It is the payer who waits, not all callers.
     let _ = world.settle(&world.payment(3).v2()).paid();
     assert_eq!(world.sent(), 4);
 }

@@ -107,7 +107,7 @@ fn t26_an_account_with_a_delegation_speaks_through_its_code_only() {
         world.verify(&world.payment(2).v2()).refused(reason::SIGNATURE);
         world.settle(&world.payment(2).v2()).refused(reason::SIGNATURE);
     });
-    // A delegate that asks the account's own key lets it pay.
+    // A delegate that checks the account's own key lets it pay.
     world
         .chain
         .delegate(&buyers[3].address, WALLET)
@@ -130,7 +130,7 @@ fn t27_a_wallet_that_answers_badly_has_not_signed() {
             world.settle(&payment().v2()).refused(reason::SIGNATURE);
         });
     }
-    // Magic with dirt behind it is a yes to us and a no to the token.
+    // Magic with dirt after it is a yes to us and a no to the token.
     world
         .chain
         .set_wallet_mood(2)
@@ -145,7 +145,7 @@ fn t27_a_wallet_that_answers_badly_has_not_signed() {
         let reply = world.settle(&payment().v2());
         assert!(!reply.is_success(), "{reply:?}");
     });
-    // Yes, and yes with more behind it, pay.
+    // Yes, and yes with more after it, pay.
     for mood in [0, 4] {
         world
             .chain

@@ -183,7 +183,7 @@ fn t115_a_provider_that_takes_ten_blocks_of_logs_keeps_nothing_pending() {
             (blocks >= 10).then(|| error(-32602, "exceed maximum block range: 10"))
         }),
     );
-    // Somebody else submits the authorization first: ours reverts, and the logs tell that it is paid.
+    // Another sender submits the authorization first: ours reverts, and the logs tell that it is paid.
     let payment = world.payment(2);
     let body = payment.v2();
     let _ = world.settle(&body).pending();

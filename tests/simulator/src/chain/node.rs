@@ -8,7 +8,7 @@ use sdk_plugin::chain::{BlockRef, BlockStands};
 use super::{Block, Chain, Tx};
 use crate::token::State;
 
-/// Nodes behind one address. Each batch of reads may hit another one.
+/// Nodes that share one address. Each batch of reads may hit another one.
 pub const NODES: usize = 3;
 
 /// A kind of read. Nodes serve each kind from an index of its own, so that one kind can lag while the others do not.

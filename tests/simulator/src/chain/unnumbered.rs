@@ -1,4 +1,4 @@
-//! Transactions without numbers, as Solana has them: each is good until a block height, for everybody who has its bytes,
+//! Transactions without numbers, as Solana has them: each is good until a block height, for every owner of its bytes,
 //! and lands once at most by its id. A fork that loses one makes it good again.
 
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@ pub struct Weather {
     /// A reorganisation of 1 to `reorg_depth` blocks.
     pub reorg: u64,
     pub reorg_depth: u64,
-    /// A transaction of a reorganised block is forgotten by everybody.
+    /// A transaction of a reorganised block is forgotten by every node.
     pub lost_in_reorg: u64,
     /// A node forgets a transaction it has.
     pub dropped: u64,

@@ -1,4 +1,4 @@
-//! Where transactions stand that are numbered: a first batch of reads from one node, and a second for what the first asks
+//! Where transactions stand that are numbered: a first batch of reads from one node, and a second for what the first calls
 //! for.
 
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl SimDriver {
         Some(Receipt { block, at })
     }
 
-    /// A transaction's place as its receipt shows it; its logs.
+    /// A transaction's position as its receipt shows it; its logs.
     pub(super) fn landed(&self, view: &View, watch: &Watch) -> Option<(TxState, Vec<LogEntry>, Arc<Block>)> {
         let receipt = self.receipt(view, &watch.tx_id)?;
         let block = Arc::clone(&receipt.block);

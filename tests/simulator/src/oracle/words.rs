@@ -1,4 +1,4 @@
-//! What callers were told, held against the chain's own history.
+//! What callers were answered, held against the chain's own history.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use crate::clients::{Ask, Told};
 use crate::run::Terms;
 use crate::token::{Op, Query, mark_of};
 
-/// How long a failure may still be told after the block that it rests on was reorganised away. Only failures: they are told
-/// without another look, and the observer polls what it has decided every few seconds and wants to see a replaced block twice.
+/// How long a failure may still be answered after its block was reorganised away. Only failures: they are answered
+/// without another poll, and the observer polls what it has decided every few seconds and must see a replaced block twice.
 const UNNOTICED_MS: u64 = 45_000;
 
 /// How old a block may be that an attempt does not know of: its quote came from a node that had fallen behind or whose
@@ -134,7 +134,7 @@ fn shown(chain: &Chain, word: &Told, tx_id: &str) -> bool {
     })
 }
 
-/// Somebody else's transaction proves a payment only for a claim with an attempt journaled before it.
+/// Another sender's transaction proves a payment only for a claim with an attempt journaled before it.
 fn foreign_success(
     chain: &Chain,
     record: &Record<'_>,
@@ -158,7 +158,7 @@ fn foreign_success(
     }
 }
 
-/// Whether a hash belongs to the ask: one of its attempts, or another's transaction that made the payment.
+/// Whether a hash belongs to the request: one of its attempts, or another's transaction that made the payment.
 fn known(chain: &Chain, record: &Record<'_>, ask: &Ask, tx_id: &str) -> bool {
     record
         .attempts
@@ -214,7 +214,7 @@ fn may_land(chain: &Chain, terms: &Terms, record: &Record<'_>, attempt: &Attempt
 }
 
 /// A failure that rested on a confirmed block which a deeper reorganisation took away: what `confirmations` risks. The block
-/// had one of our attempts that failed, or a call of somebody else that used the authorization up. A slot that was used by
+/// had one of our attempts that failed, or a call of another sender that used the authorization up. A slot that was used by
 /// something else is no such ground: it counts only when it is final.
 fn excused(chain: &Chain, own: &[&AttemptRow], word: &Told) -> bool {
     let payload = &word.ask.payload;
@@ -236,7 +236,7 @@ fn excused(chain: &Chain, own: &[&AttemptRow], word: &Told) -> bool {
 }
 
 /// The same request about a failed payment gets the same answer once the authorization is over: nothing can change it any
-/// more. (Before that another try may be begun, and refused for another reason.)
+/// more. (Before that another try may be started, and refused for another reason.)
 fn repeats(facts: &Facts<'_>, record: &Record<'_>, verdict: &mut Verdict) {
     let has_failed = |word: &&Told| {
         word.reply().is_some_and(|reply| {
@@ -263,7 +263,7 @@ fn repeats(facts: &Facts<'_>, record: &Record<'_>, verdict: &mut Verdict) {
         by_ask.entry(&word.ask).or_default().push(word);
     }
     for (ask, words) in by_ask {
-        // Other payloads of the same claim may be tried in between: what is told then is about those.
+        // Other payloads of the same claim may be tried in between: what is answered then is about those.
         let claim = record.settlements.values().find(|row| is_of(row, ask));
         let Some(claim) = claim.map(|row| &row.claim) else {
             continue;

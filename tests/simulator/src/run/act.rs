@@ -17,7 +17,7 @@ pub enum Act {
     KillFor(u64),
     /// So many of the last blocks are replaced.
     Reorg(u64),
-    /// Of 1,000 transactions in replaced blocks, so many are forgotten by everybody.
+    /// Of 1,000 transactions in replaced blocks, so many are forgotten by every node.
     LoseInReorgs(u64),
     /// The base fee from here on; `None`: it moves by itself again.
     Fee(Option<u64>),
@@ -27,7 +27,7 @@ pub enum Act {
     Delay(bool),
     /// This signer's key is used elsewhere, at its next nonce.
     KeyElsewhere(usize),
-    /// Somebody else calls the contract.
+    /// Another sender calls the contract.
     Outside(Op),
     /// Whether the scheme `hold` says that it can be served.
     HoldReady(bool),

@@ -40,7 +40,7 @@ impl Default for Timing {
     }
 }
 
-/// Whose view of the chain is asked for.
+/// Whose view of the chain is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Commitment {
     Processed,

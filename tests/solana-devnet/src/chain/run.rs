@@ -32,7 +32,7 @@ impl Chain {
         Ok(Accounts::new(transaction, loaded))
     }
 
-    /// Takes a transaction as a leader does: it lands in the newest slot, or nothing happens and nobody is told.
+    /// Takes a transaction as a leader does: it lands in the newest slot, or nothing happens and no error is returned.
     pub fn receive(&mut self, transaction: VersionedTransaction) {
         let slot = self.slot(Commitment::Processed);
         let bad_signature = transaction.verify_with_results().contains(&false);
@@ -79,7 +79,7 @@ impl Chain {
         let loaded_bytes = self.loaded_bytes(&accounts, &transaction);
         let result = self.svm.send_transaction(transaction.clone());
         let after = Balances::of(&accounts.keys, |key| self.newest(key));
-        // Whoever runs pays, also when the run fails.
+        // The fee payer pays, also when the run fails.
         let ran = result.is_ok() || before.lamports.first() != after.lamports.first();
         if !ran {
             return None;
@@ -113,7 +113,7 @@ impl Chain {
         self.landed.last()
     }
 
-    /// What a transaction would do for a bank of this commitment. Signatures are not looked at.
+    /// What a transaction would do for a bank of this commitment. Signatures are not checked.
     pub(crate) fn simulate(
         &mut self,
         transaction: &VersionedTransaction,
@@ -221,7 +221,7 @@ impl Chain {
     }
 
     /// Takes a transaction that is not finalized out of the chain, as a fork without it does: it and all later ones are
-    /// undone, and the others run again in their slots. Its blockhash stays good: whoever has the bytes can send it again.
+    /// undone, and the others run again in their slots. Its blockhash stays good: any owner of the bytes can send it again.
     ///
     /// # Errors
     /// When it is unknown or already finalized.

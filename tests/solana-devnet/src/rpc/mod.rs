@@ -1,5 +1,5 @@
 //! JSON-RPC over a chain: one request or a batch in, the answer out. Refusals have the codes and texts of agave 4.2 where
-//! a client could look at them.
+//! a client could read them.
 
 mod accounts;
 mod blocks;

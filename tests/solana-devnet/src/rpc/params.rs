@@ -18,7 +18,7 @@ impl Params {
         Params(values)
     }
 
-    /// The parameter at this place; null where there is none.
+    /// The parameter at this position; null where there is none.
     pub(crate) fn at(&self, index: usize) -> &Value {
         const NOTHING: &Value = &Value::Null;
         self.0.get(index).unwrap_or(NOTHING)
@@ -60,7 +60,7 @@ impl Params {
             .collect()
     }
 
-    /// The slot and commitment for the options at this place; a bare string is a commitment, as in the oldest calls.
+    /// The slot and commitment for the options at this position; a bare string is a commitment, as in the oldest calls.
     pub(crate) fn bank(&self, index: usize, chain: &Chain) -> Result<Bank, Failure> {
         let options = self.at(index);
         let named = if options.is_string() {

@@ -100,7 +100,7 @@ impl Rig {
         }
     }
 
-    /// A payment of the buyer, signed by everybody.
+    /// A payment of the buyer, signed by all signers.
     fn payment(&mut self, units: u64) -> VersionedTransaction {
         let buyer = self.buyer();
         let instruction = self.transfer(&buyer.pubkey(), units);

@@ -69,7 +69,7 @@ fn a_block_is_of_the_clients_type() {
     let options = json!({"commitment": CONFIRMED, "transactionDetails": "signatures", "rewards": false});
     let block: UiConfirmedBlock = rig.typed("getBlock", json!([slot, options]));
     assert_eq!(block.parent_slot, slot - 1);
-    let signatures = block.signatures.expect("asked for");
+    let signatures = block.signatures.expect("requested");
     assert_eq!((signatures.len(), signatures.last()), (2, Some(&signature)));
     let bare: UiConfirmedBlock = rig.typed(
         "getBlock",
@@ -107,7 +107,7 @@ fn a_simulation_is_of_the_clients_type() {
     assert_eq!(value.post_token_balances.map(|balances| balances.len()), Some(2));
     let written = value
         .accounts
-        .expect("asked for")
+        .expect("requested")
         .pop()
         .flatten()
         .expect("it exists");
@@ -115,7 +115,7 @@ fn a_simulation_is_of_the_clients_type() {
         written.data.decode().and_then(|data| data.get(64).copied()),
         Some(10)
     );
-    let inner: Vec<UiInnerInstructions> = value.inner_instructions.expect("asked for");
+    let inner: Vec<UiInnerInstructions> = value.inner_instructions.expect("requested");
     let first = inner.first().and_then(|inner| inner.instructions.first());
     assert!(
         matches!(first, Some(UiInstruction::Parsed(UiParsedInstruction::Parsed(_)))),

@@ -41,7 +41,7 @@ fn t63_a_tenant_captures_by_a_plain_request_and_a_repeat_is_harmless() {
     assert_eq!(
         (again.status, again.is_success()),
         (200, false),
-        "told before: {again:?}"
+        "answered before: {again:?}"
     );
     wait_state(&world, &AUTH_CAPTURE_V11, &payment.hash, 750_000, 250_000);
 }
@@ -66,7 +66,7 @@ fn an_authorizer_that_no_tenant_can_use_is_never_advertised() {
     );
     let name = format!("name = {SHOP:?}\n");
     let place = "plugin.auth-capture.config.delegated_authorizer.receivers";
-    for (from, to, told) in [
+    for (from, to, message) in [
         (&list, String::new(), "is missing; write receivers"),
         (&list, "receivers = []\n".to_owned(), "must be"),
         (&name, "name = \"other\"\n".to_owned(), "is not a tenant"),
@@ -80,9 +80,12 @@ fn an_authorizer_that_no_tenant_can_use_is_never_advertised() {
         world.facilitator.reconfigure(from, &to);
         let (is_good, checked) = world.facilitator.command(&["check"]);
         let (status, served) = world.facilitator.restart_in_vain();
-        assert!(!is_good && !status.success(), "{told:?}: {checked}{served}");
+        assert!(!is_good && !status.success(), "{message:?}: {checked}{served}");
         for said in [checked, served] {
-            assert!(said.contains(place) && said.contains(told), "{told:?} in {said}");
+            assert!(
+                said.contains(place) && said.contains(message),
+                "{message:?} in {said}"
+            );
         }
         std::fs::write(world.facilitator.config_file(), before).expect("written");
     }

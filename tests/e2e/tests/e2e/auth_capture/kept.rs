@@ -1,4 +1,4 @@
-//! What the facilitator keeps for its tenants, does for them over HTTP, and does on time without being asked.
+//! What the facilitator keeps for its tenants, does for them over HTTP, and does on time without a request.
 
 use devnet::{AUTH_CAPTURE_V11, MERCHANT};
 use e2e::World;
@@ -67,7 +67,7 @@ fn a_merchant_that_lost_its_record_finds_its_payment_and_goes_on_with_it() {
     assert_eq!(shown["operationsComplete"], true);
     assert_eq!(shown["actions"], json!(["capture", "void"]));
 
-    // Somebody else's it is not.
+    // It is not another tenant's.
     world.untouched(|| {
         for (method, what) in [("GET", ""), ("POST", "/void")] {
             let reply = call(&world, method, &of(&held, what), &Value::Null, STRANGER_KEY);

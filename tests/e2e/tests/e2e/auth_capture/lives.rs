@@ -33,7 +33,7 @@ impl Books<'_> {
         }
     }
 
-    /// Since the last look: what the payer, the merchant's side (its fee included), the escrow and the operator got.
+    /// Since the last comparison: what the payer, the merchant's side (its fee included), the escrow and the operator got.
     #[track_caller]
     fn moved(&mut self, payer: i128, merchant: i128, held: i128, operator: i128) {
         let now = Money::of(

@@ -51,7 +51,7 @@ fn t60_t62_an_order_is_good_for_exactly_what_was_signed() {
     });
     let hash = ask(&world, "/settle", &draft, SHOP_KEY).paid();
     assert_eq!(state(&world, &payment.hash), (600_000, 400_000));
-    // The same again, which is a replay; and to somebody else it is not even that.
+    // The same again, which is a replay; and to another tenant it is not even that.
     world.untouched(|| {
         assert_eq!(
             ask(&world, "/settle", &draft, SHOP_KEY).failed("duplicate_settlement"),
@@ -133,7 +133,7 @@ fn t64_refunds_need_an_agreement_with_this_tenant_about_this_receiver() {
     let payment = shop.sell(&world.chain.buyers[2], "");
     let draft = shop.draft(&payment, "refund", json!({"amount": "1"}));
     world.untouched(|| ask(&world, "/settle", &draft, STRANGER_KEY).refused(reason::NO_FUNDING));
-    // The refund deadline ends it for everybody.
+    // The refund deadline ends it for all.
     world.chain.increase_time(7_200).expect("time passes");
     world.chain.mine(1).expect("mines");
     world.untouched(|| ask(&world, "/settle", &draft, SHOP_KEY).refused(reason::REFUND_OVER));

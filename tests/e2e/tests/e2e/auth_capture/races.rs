@@ -150,7 +150,7 @@ fn a_capture_and_a_void_at_once_share_what_is_held() {
         let void = bound.order(&world, &Order::Void);
         let replies = at_once(&world, &[capture, void]);
         let _ = replies[1].paid();
-        // The void takes what there is; a capture behind it finds other balances than it was signed for.
+        // The void takes what there is; a capture after it finds other balances than it was signed for.
         let captured = if replies[0].is_success() {
             400_000
         } else {
@@ -200,7 +200,7 @@ fn one_signature_as_a_hold_and_as_a_charge_is_what_was_told() {
     }
 }
 
-/// The payer's transaction waits for a block, and pays more for its place there than ours.
+/// The payer's transaction waits for a block, and pays more for its position there than ours.
 fn reclaims_ahead(world: &World, bound: &Bound) {
     let (chain, info) = (&world.chain, &bound.hold.info);
     let ether = 1_000_000_000_000_000_000;

@@ -168,7 +168,7 @@ impl<'a> Disturbances<'a> {
         for node in self.nodes() {
             node.point_at(self.world.chain.url());
             node.heal();
-            // An hour of requests is more than anybody wants to keep.
+            // An hour of requests is too much to keep.
             node.forget();
         }
     }
@@ -177,7 +177,7 @@ impl<'a> Disturbances<'a> {
         let mut dice = Dice::new(self.seed, 100);
         while !stop.load(Ordering::SeqCst) {
             let lie = dice.one_of(&LIES);
-            // The first is asked before the others as long as it answers.
+            // The first is called before the others as long as it answers.
             let node = if dice.percent(60) { 0 } else { dice.one_of(&[1, 2]) };
             self.write(&format!("node {node}: {}", lie.name()));
             let node = self.nodes()[node];

@@ -14,11 +14,11 @@ use crate::auth_capture::property::books::{Reported, reported};
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     counts: BTreeMap<&'static str, u64>,
-    /// What must not be, with all that was told.
+    /// What must not be, with all answers.
     faults: BTreeMap<&'static str, Vec<String>>,
 }
 
-/// Made and told to nobody, although no connection broke.
+/// Made and reported to no caller, although no connection broke.
 const LOST: &str = "lost";
 const TWICE: &str = "made twice";
 const RELEASED_TWICE: &str = "released twice";
@@ -65,7 +65,7 @@ impl Verdict {
         let done = self.counts.get("success").copied().unwrap_or(0);
         assert!(
             done >= 10,
-            "only {done} operations were told as success: nothing was tried"
+            "only {done} operations were answered as success: nothing was tried"
         );
     }
 }

@@ -1,5 +1,5 @@
 //! Who pays: workers that make payments by `exact` and lead payments by `auth-capture` through their lives, and write
-//! down every word that they are told.
+//! down every answer that they get.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -19,7 +19,7 @@ use crate::auth_capture::property::dice::Dice;
 const HELD: u128 = 10_000;
 /// How long a worker follows one operation.
 const FOLLOWED_FOR: Duration = Duration::from_secs(25);
-/// How often something that was refused without a transaction is asked again: the node may have been behind.
+/// How often something that was refused without a transaction is sent again: the node may have lagged.
 const ASKED_AGAIN: usize = 3;
 
 /// What an operation does on chain, so that it can be found there.

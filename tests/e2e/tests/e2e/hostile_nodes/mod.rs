@@ -43,7 +43,7 @@ const POLLED: Duration = Duration::from_millis(600);
 /// How long a healed node may take until it is read from first again.
 const FIRST_AGAIN: Duration = Duration::from_secs(5);
 
-/// A chain behind two nodes that may answer anything, and a facilitator that uses them.
+/// A chain with two nodes that may answer anything, and a facilitator that uses them.
 ///
 /// Fields are dropped in this order: the facilitator before what it talks to.
 struct Pair {
@@ -206,7 +206,7 @@ fn settle_until(facilitator: &Facilitator, body: &Value, limit: Duration) -> Set
     }
 }
 
-/// Whether the caller of a settle has to ask again.
+/// Whether the caller of a settle has to retry.
 fn is_open(reply: &Reply) -> bool {
     reply.status != 200 || reply.field("errorReason") == "settlement_pending"
 }

@@ -61,7 +61,7 @@ struct State {
     closed: bool,
 }
 
-/// Answers as the real node behind it, or as a test has it. It stops listening when dropped.
+/// Answers as the real node it forwards to, or as a test has it. It stops listening when dropped.
 pub(super) struct AnyNode {
     address: SocketAddr,
     state: Arc<Mutex<State>>,

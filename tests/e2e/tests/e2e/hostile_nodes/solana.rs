@@ -196,7 +196,7 @@ fn payments_near_the_end_of_their_blockhash_stop_no_other_buyer() {
         let mut complaints = Vec::new();
         let replies = std::thread::scope(|scope| {
             let flood = scope.spawn(|| world.settle_all(&old));
-            // The flood is under way.
+            // The flood has started.
             std::thread::sleep(POLLED);
             for at in 0..6 {
                 let body = world.official(1, &format!("new, {name} {at}"));
@@ -213,7 +213,7 @@ fn payments_near_the_end_of_their_blockhash_stop_no_other_buyer() {
         let paid = replies.iter().filter(|reply| reply.is_success()).count();
         let landed = world.landed().len() - before;
         if landed < paid {
-            complaints.push(format!("{paid} were told success, {landed} landed"));
+            complaints.push(format!("{paid} were answered success, {landed} landed"));
         }
         report.add(name, &complaints);
     }
@@ -263,7 +263,7 @@ fn a_first_solana_node_that_finds_no_blockhash_stops_nobody() {
     for (name, valid, slots) in [
         ("and calls them invalid", false, 0),
         ("and calls them valid", true, 0),
-        ("and is 50 slots behind", false, 50),
+        ("and lags by 50 slots", false, 50),
     ] {
         let missing = json!({"err": "BlockhashNotFound", "logs": []});
         let simulation = Fault::edit(move |_, result| result["value"] = missing.clone());

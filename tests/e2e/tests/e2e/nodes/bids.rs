@@ -1,4 +1,4 @@
-//! What is bid when nodes or the market press, and what callers are told of it.
+//! What is bid when nodes or the market press, and what callers are answered.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What a payment without faults asks of the nodes.
+//! The node calls of a payment without faults.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -126,7 +126,7 @@ fn t21_a_head_far_in_the_future_makes_no_payment_final_and_a_reorganisation_is_n
     }
     let body = world.payment(2).v2();
     let hash = until_paid(|| world.settle(&body));
-    // Time for many polls: whoever believes the head calls the payment final now.
+    // Time for many polls: a reader that trusts the head calls the payment final now.
     std::thread::sleep(Duration::from_secs(1));
     world.proxy.heal();
     world.chain.reorg(1).expect("the newest block is replaced");

@@ -40,7 +40,7 @@ fn put_over(facilitator: &Facilitator, copied: &Path) {
     copy(copied, &data);
 }
 
-/// A payment that is recorded as paid, final, and told to nobody.
+/// A payment that is recorded as paid, final, and reported to no caller.
 fn paid_and_not_told(world: &World, body: &Value) -> String {
     let hash = world.settle(body).pending();
     world.chain.mine(4).expect("mines");
@@ -56,7 +56,7 @@ fn paid_and_not_told(world: &World, body: &Value) -> String {
 fn never_told(settle: impl Fn() -> Reply) -> Reply {
     wait::until("a decision", DECIDED, || {
         let reply = settle();
-        assert!(!reply.is_success(), "told a second time: {reply:?}");
+        assert!(!reply.is_success(), "answered a second time: {reply:?}");
         std::thread::sleep(Duration::from_millis(50));
         (reply.status == 200 && reply.field("errorReason") != "settlement_pending").then_some(reply)
     })
@@ -87,7 +87,7 @@ fn a_restored_journal_tells_no_payment_a_second_time() {
     let answers = [(&open, &hash), (&later, &later_hash)].map(|(body, hash)| {
         wait::until("a decision, or the end of the wait", DECIDED, || {
             let reply = world.settle(body);
-            assert!(!reply.is_success(), "told a second time: {reply:?}");
+            assert!(!reply.is_success(), "answered a second time: {reply:?}");
             (reply.status == 200 && reply.field("errorReason") != "settlement_pending").then(|| {
                 (
                     reply.field("errorReason").to_owned(),
@@ -107,7 +107,7 @@ fn a_restored_journal_tells_no_payment_a_second_time() {
     assert!(log.contains("journal"), "the operator sees it: {log}");
 }
 
-/// An older journal comes back while a payment that it lacks waits in the pool; both are asked for.
+/// An older journal comes back while a payment that it lacks waits in the pool; both are requested.
 #[test]
 fn a12_an_older_journal_does_not_double_a_payment_that_is_under_way() {
     let mut world = world(3).mining(Mining::Manual).start();
@@ -161,7 +161,7 @@ fn a_copy_of_a_running_journal_put_over_the_files_tells_nothing_twice() {
     let copied_at = Instant::now();
     assert_eq!(until_paid(|| world.settle(&body)), hash);
     world.facilitator.kill();
-    // A copy of this very second can't be told from what the process wrote.
+    // A copy of this very second can't be distinguished from what the process wrote.
     wait::until("the mark is older than a second", wait::LONG, || {
         (copied_at.elapsed() > Duration::from_secs(2)).then_some(())
     });

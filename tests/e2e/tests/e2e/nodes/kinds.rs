@@ -1,4 +1,4 @@
-//! Each kind of read behind by itself, at one node and at one of a pool.
+//! Each kind of read lags by itself, at one node and at one of a pool.
 
 use e2e::payment::PRICE;
 use e2e::{Blocks, Kind, Lags, Proxy, View, World};

@@ -1,4 +1,4 @@
-//! Success is told once, and only while the chain shows the transfer.
+//! Success is answered once, and only while the chain shows the transfer.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::{until_paid, world};
 
-/// How long a payment that is gone is asked for.
+/// How long a payment that is gone is requested.
 const ASKED_FOR: Duration = Duration::from_secs(4);
 
-/// A payment that is recorded as paid and was told to nobody.
+/// A payment that is recorded as paid and was reported to no caller.
 fn paid_and_not_told(world: &World) -> (Value, String) {
     let body = world.payment(2).v2();
     let hash = world.settle(&body).pending();
@@ -25,14 +25,17 @@ fn paid_and_not_told(world: &World) -> (Value, String) {
     (body, hash)
 }
 
-/// Whoever asks while the chain has no transfer is not told `success`.
+/// A caller is not answered `success` while the chain has no transfer.
 #[track_caller]
 fn no_success_without_a_transfer(world: &World, settle: impl Fn() -> Reply) {
     let started = Instant::now();
     while started.elapsed() < ASKED_FOR {
         let reply = settle();
         assert_eq!(world.transfers(), 0, "nothing is mined meanwhile");
-        assert!(!reply.is_success(), "told without a transfer on chain: {reply:?}");
+        assert!(
+            !reply.is_success(),
+            "answered without a transfer on chain: {reply:?}"
+        );
     }
 }
 
@@ -80,7 +83,7 @@ fn t21_the_replay_of_a_payment_that_is_reorganised_away_is_no_success() {
     no_success_without_a_transfer(&world, settle);
     world.wait_sent(1);
     world.chain.mine(1).expect("mines");
-    // Whoever waited for it to land again is a duplicate; who asks then gets the replay.
+    // A caller that waited for it to land again is a duplicate; a later caller gets the replay.
     let replayed = wait::until("a replay", wait::LONG, || {
         // Not so often that the address is limited.
         std::thread::sleep(Duration::from_millis(200));

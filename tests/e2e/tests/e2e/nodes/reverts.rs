@@ -70,7 +70,7 @@ fn fails_truly(world: &World, body: &Value) -> Reply {
     })
 }
 
-/// A plain call takes the place of the capture, so the void lands before any capture, and reverts for want of gas.
+/// A plain call replaces the capture, so the void lands before any capture, and reverts for want of gas.
 #[test]
 fn a_void_that_reverts_in_front_of_the_capture_it_followed_ends() {
     let world = escrow_world(6).start();
@@ -96,7 +96,7 @@ fn a_void_that_reverts_in_front_of_the_capture_it_followed_ends() {
     assert_eq!(state(&world, &bound), (7_000, 3_000));
 }
 
-/// In the fork that wins the token is paused for a block: the capture, told before, and the void revert there.
+/// In the fork that wins the token is paused for a block: the capture, answered before, and the void revert there.
 #[test]
 fn a_capture_and_a_void_that_revert_in_the_fork_that_wins_both_end() {
     let world = escrow_world(6).start();
@@ -122,7 +122,7 @@ fn a_capture_and_a_void_that_revert_in_the_fork_that_wins_both_end() {
     assert_eq!(state(&world, &bound), (9_000, 1_000));
 }
 
-/// In the fork that wins the payer has revoked the allowance: the hold, told before, and the capture behind it revert.
+/// In the fork that wins the payer has revoked the allowance: the hold, answered before, and the capture after it revert.
 #[test]
 fn a_capture_behind_a_hold_that_reverts_in_the_fork_that_wins_ends() {
     let world = escrow_world(6).mining(Mining::Manual).start();
@@ -154,11 +154,11 @@ fn a_capture_behind_a_hold_that_reverts_in_the_fork_that_wins_ends() {
     world.wait_slots_closed();
 }
 
-/// The key is used elsewhere for another capture in the place of ours, which was answered as success. Ours is gone for good.
+/// The key is used elsewhere for another capture instead of ours, which was answered as success. Ours is gone for good.
 #[test]
 fn a_told_capture_whose_place_another_takes_names_no_transaction_that_is_gone() {
     let world = escrow_world(6).start();
-    let bound = held(&world, "place taken");
+    let bound = held(&world, "slot taken");
     let capture = told_capture(&world, &bound);
     let _ = fork(&world, 1);
     let (deployment, info) = (bound.hold.deployment, bound.hold.info.clone());
@@ -200,7 +200,7 @@ fn a_success_that_one_of_two_nodes_calls_reverted_and_unused_fails_nothing() {
         world.chain.mine(1).expect("mines");
         let reply = world.settle(&body);
         if reply.is_success() {
-            assert_eq!(told.replace(reply.paid()), None, "told twice");
+            assert_eq!(told.replace(reply.paid()), None, "answered twice");
         } else if told.is_none() && reply.status != 503 {
             assert_eq!(reply.pending(), sent);
         }

@@ -56,7 +56,7 @@ fn nonce_lie(world: &World) {
     }
     world.proxy.heal();
     world.second.heal();
-    // Refused where the place is taken by then.
+    // Refused where the slot is taken by then.
     let _ = world.chain.rpc().call(SEND, json!([ours]));
     let blocks = Blocks::every(&world.chain, BLOCK);
     let end = wait::try_until(Duration::from_secs(45), || {
@@ -100,7 +100,7 @@ fn a31_a_slot_that_one_of_two_nodes_calls_used_after_a_decision_is_filled() {
     the_next_is_paid(&world, 3);
 }
 
-/// An earlier capture is reorganised away. The state is not what the second one's order expects, which looks as if something
+/// An earlier capture is reorganised away. The state is not what the second one's order expects, as if something
 /// had changed it; and the first node calls the slot used.
 #[test]
 fn a32_a_slot_that_one_of_two_nodes_calls_used_under_a_changed_guard_stays_open() {
@@ -129,7 +129,7 @@ fn a32_a_slot_that_one_of_two_nodes_calls_used_under_a_changed_guard_stays_open(
     assert_eq!(state(&world, &bound), (7_000, 3_000));
 }
 
-/// The lane goes on: nothing in it waits for a slot that nobody uses.
+/// The lane continues: nothing in it waits for a slot that nobody uses.
 #[track_caller]
 fn the_next_is_paid(world: &World, buyer: usize) {
     let blocks = Blocks::every(&world.chain, BLOCK);
@@ -202,7 +202,7 @@ fn a09b_a_nonce_that_keeps_moving_without_a_transaction_fails_the_payment_with_p
     assert_eq!(nonce, 3, "a slot and two new ones");
     let hash = failed.field("transaction");
     assert!(hash.is_empty() || is_on_chain(&world, hash));
-    // Nobody disturbs any more: asked again it is paid.
+    // No fault is left: a retry is paid.
     let blocks = Blocks::every(&world.chain, BLOCK);
     let paid = wait::until("success", DECIDED, || {
         let reply = world.settle(&body);

@@ -1,4 +1,4 @@
-//! Other transactions about the same payment: somebody quicker, a payer who takes the authorization back, and two orders
+//! Other transactions about the same payment: a quicker sender, a payer who takes the authorization back, and two orders
 //! that a reorganisation puts into one block.
 
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn t33_a_front_runner_whose_logs_come_two_blocks_late_is_found_and_its_transacti
         .expect("the node answers")
         .expect("a receipt");
     assert_eq!(receipt["status"], "0x0", "ours was second");
-    // The search is incomplete for a while, and looks complete.
+    // The search is incomplete for a while, and seems complete.
     let early = world.settle(&body);
     if !early.is_success() {
         let _ = early.pending();
@@ -97,7 +97,7 @@ fn two_captures_that_a_reorganisation_puts_into_one_block_are_both_proven() {
     drop(blocks);
     assert_eq!((world.sent(), state(&world, &bound)), (3, (5_000, 5_000)));
     let open = world.metric("switchyard_unproven_total", "");
-    wait::until("nothing is looked at any more", wait::LONG, || {
+    wait::until("nothing is polled any more", wait::LONG, || {
         std::thread::sleep(Duration::from_secs(1));
         (world.metric("switchyard_unproven_total", "") == open).then_some(())
     });

@@ -1,4 +1,4 @@
-//! Many callers at once: one payment is one transaction, whatever stands in the fee payer's place, and many payments are
+//! Many callers at once: one payment is one transaction, whatever stands in the fee payer's position, and many payments are
 //! all served.
 
 use std::collections::BTreeSet;

@@ -16,10 +16,7 @@ fn t03_sigkill_after_the_broadcast_loses_nothing_and_sends_nothing_twice() {
     world.wait_landed(1);
     world.proxy.wait_for(STATUSES);
     world.facilitator.kill();
-    assert!(
-        caller.join().expect("joins").is_err(),
-        "the caller was told nothing"
-    );
+    assert!(caller.join().expect("joins").is_err(), "the caller got no answer");
     let original = world.landed()[0].signature.clone();
     world.proxy.heal();
     world.facilitator.restart();

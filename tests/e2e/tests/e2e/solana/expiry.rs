@@ -67,13 +67,13 @@ fn with_two_nodes_both_must_know_that_it_expired() {
     world.second.on("*", Fault::Refuse);
     world.chain.advance(AN_AGE_SLOTS).expect("time passes");
     let asked = world.proxy.calls_of("getSignatureStatuses");
-    wait::until("looks at the first node", wait::LONG, || {
+    wait::until("polls of the first node", wait::LONG, || {
         (world.proxy.calls_of("getSignatureStatuses") > asked + 20).then_some(())
     });
     assert_eq!(
         world.settle(&body).pending(),
         signature,
-        "one node's word is no proof"
+        "one node alone is no proof"
     );
     world.second.heal();
     let failed = wait::until("the proof", PROOF, || {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// Two signatures, and one lamport of priority fee for 20,000 units at a price of 1.
 const FEE_LAMPORTS: u64 = 2 * LAMPORTS_PER_SIGNATURE + 1;
 
-/// Verifies and settles, and looks at what it moved and cost.
+/// Verifies and settles, and checks what it moved and cost.
 #[track_caller]
 fn pays(world: &SolanaWorld, body: &Value) {
     let (lamports, earned, landed) = (world.lamports(), world.earned(), world.landed().len());
@@ -42,11 +42,11 @@ fn what_wallets_send_today_is_taken() {
     legacy.version = Version::Legacy;
     pays(&world, &world.body(&deal, &legacy.sign(&deal.buyer)));
 
-    // Eight instructions, guards in front of and behind the transfer.
+    // Eight instructions, guards before and after the transfer.
     let deal = world.deal(3);
     pays(&world, &world.body(&deal, &deal.guarded().sign(&deal.buyer)));
 
-    // Guards behind the payment, as another wallet puts them.
+    // Guards after the payment, as another wallet puts them.
     let deal = world.deal(7);
     let looks = guard(6, vec![(deal.source(), false)]);
     let behind = deal.draft(vec![

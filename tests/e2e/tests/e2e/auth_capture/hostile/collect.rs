@@ -93,7 +93,7 @@ fn terms(bench: &mut Bench<'_>) {
     bench.add("a lower price in both", "amount_mismatch", |body| {
         set_terms(body, "amount", &json!((PRICE - 1).to_string()));
     });
-    bench.add("a higher price asked", "amount_mismatch", |body| {
+    bench.add("a higher price required", "amount_mismatch", |body| {
         body["paymentRequirements"]["amount"] = json!((PRICE + 1).to_string());
     });
     bench.of_other_terms("amount", "amount_mismatch", |other| {
@@ -183,7 +183,7 @@ fn times(bench: &mut Bench<'_>) {
         },
     );
     bench.consistent(
-        "an authorization behind the deadline",
+        "an authorization after the deadline",
         "deadline_ordering",
         |other| {
             other.hold.info.pre_approval_expiry = other.hold.info.authorization_expiry + 1;
@@ -288,7 +288,7 @@ fn signatures(bench: &mut Bench<'_>) {
     let mut body = bench.good.clone();
     body["paymentPayload"]["payload"]["signature"] = json!(hex0x(&only_suffix));
     bench.cases.push(Case::some(name, body));
-    // Somebody else's signature over the very same payment.
+    // Another signer's signature over the very same payment.
     bench.consistent("signed by another buyer", "signature", |other| {
         other.hold = other.hold.clone().signed_by(&another.key);
     });
@@ -418,7 +418,7 @@ pub(super) fn the_unspoiled_are_good(world: &World) {
                 let body = body(world, &bound, charged);
                 world.untouched(|| ask(world, "/verify", &body, SHOP_KEY).valid());
                 let hash = bound.hold.hash(world);
-                assert_eq!(known(world, &hash), 404, "verify leaves nothing behind");
+                assert_eq!(known(world, &hash), 404, "verify records nothing");
                 let _ = ask(world, "/settle", &body, SHOP_KEY).paid();
                 assert_eq!(known(world, &hash), 200);
             }

@@ -28,7 +28,7 @@ enum Outcome {
     Paid,
     /// Refused without a transaction.
     Refused,
-    /// A transaction was paid for, and it was told as what it was.
+    /// A transaction was paid for, and the answer says what it did.
     Failed,
 }
 
@@ -56,7 +56,7 @@ fn money(world: &World, hold: &Hold) -> Money {
     }
 }
 
-/// Verifies and settles, and compares what is told with where the money is.
+/// Verifies and settles, and compares the answer with where the money is.
 #[track_caller]
 fn judged(world: &World, hold: &Hold, body: &Value, charged: bool, what: &str) -> Outcome {
     let chain = &world.chain;
@@ -256,7 +256,7 @@ fn t65_operators_that_lie_get_neither_holds_nor_charges_believed() {
     let world = escrow::world(&config).buyers(60).start();
     let chain = &world.chain;
     let signer = chain.facilitators[0].address.clone();
-    // Something to steal, from everybody.
+    // Something to steal, from every account.
     for owner in [&chain.merchant.address, &signer, HOSTILE_OPERATOR] {
         chain.mint(USDC, owner, 10 * PRICE).expect("minted");
     }

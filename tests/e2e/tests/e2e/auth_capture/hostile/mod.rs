@@ -172,7 +172,7 @@ struct Outcome {
     wrong: Vec<String>,
 }
 
-/// Asks verify and settle about each, several at a time. What verify takes is not settled.
+/// Calls verify and settle with each, several at a time. What verify takes is not settled.
 fn run(world: &World, cases: &[Case]) -> Outcome {
     let next = AtomicUsize::new(0);
     // Settles of one payment at once get one answer, and most of these are about one payment.

@@ -285,7 +285,7 @@ fn close_outs(bench: &mut Bench<'_>) {
     let part = closing(bench.bound.capture(100_000, NOW));
     for wrong in [json!(hex0x(&[7; 65])), json!("0x01")] {
         bench.changed(
-            "a forged void behind it",
+            "a forged void after it",
             &part,
             "void_authorizer_signature",
             |body| {
@@ -312,7 +312,7 @@ fn close_outs(bench: &mut Bench<'_>) {
         },
     );
     for order in [&void, &refund] {
-        bench.changed("a void behind it", order, "void_authorizer_signature", |body| {
+        bench.changed("a void after it", order, "void_authorizer_signature", |body| {
             let own = payload(body)["authorizerSignature"].clone();
             payload(body)["voidAuthorizerSignature"] = own;
         });
@@ -359,7 +359,7 @@ fn other_payments(bench: &mut Bench<'_>) {
         let mut never = bench.bound.clone();
         never.hold.info.payer = bench.world.chain.buyers[9].address.clone();
         let mut body = never.order(bench.world, &order);
-        // The buyer's half is not looked at.
+        // The buyer's half is not checked.
         payload(&mut body)["authorization"] = json!({"from": STRANGER});
         let expected = if order == Order::Void {
             "zero_authorization"
@@ -408,7 +408,7 @@ fn other_terms(bench: &mut Bench<'_>, other: &Bound) {
                 set_extra(body, "paymentFlow", &json!("authorization"));
             });
         }
-        // A refund of another receiver's payment has no agreement, which is asked earlier.
+        // A refund of another receiver's payment has no agreement, which is checked earlier.
         let elsewhere = if is_refund {
             "refund_funding_unavailable"
         } else {

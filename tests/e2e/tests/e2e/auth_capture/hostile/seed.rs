@@ -137,7 +137,7 @@ fn of(world: &World, hold: &Hold, auto_capture: bool) -> Vec<Case> {
     let mut late = hold.clone();
     late.info.pre_approval_expiry = info.authorization_expiry + 1;
     add(
-        "an authorization behind the deadline".to_owned(),
+        "an authorization after the deadline".to_owned(),
         "invalid_deadline_ordering",
         late.body(world),
     );

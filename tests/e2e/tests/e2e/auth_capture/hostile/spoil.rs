@@ -9,7 +9,7 @@ fn replacements() -> Vec<Value> {
     let long = [
         format!("0x{}", "00".repeat(20)),
         format!("0x{}", "ff".repeat(32)),
-        // An ERC-6492 suffix behind nothing.
+        // An ERC-6492 suffix after nothing.
         format!("0x{}{}", "00".repeat(96), "6492".repeat(16)),
         "9".repeat(5_000),
     ]

@@ -1,4 +1,4 @@
-//! What is asked of a facilitator that may die at any moment, and what comes of it.
+//! What is requested of a facilitator that may die at any moment, and what comes of it.
 
 use e2e::World;
 use e2e::escrow::{SHOP_KEY, ask_or_lost};
@@ -43,7 +43,7 @@ pub(super) fn at_once(world: &World, asked: &[(Value, Move)]) -> Vec<Told> {
     })
 }
 
-/// A void may come behind a capture; all else excludes one another.
+/// A void may come after a capture; all else excludes one another.
 pub(super) fn may_all_be(asked: &[(Value, Move)], done: &[usize]) -> bool {
     match done {
         [] | [_] => true,

@@ -1,4 +1,4 @@
-//! One merchant's payments, one after the other: random steps, each told as it should be and each found on the chain.
+//! One merchant's payments, one after the other: random steps, each answered as it should be and each found on the chain.
 
 use std::sync::RwLock;
 
@@ -32,10 +32,10 @@ enum Must {
     Either,
 }
 
-/// A step that was under way when the facilitator died.
+/// A step that was in flight when the facilitator died.
 #[derive(Debug, Clone)]
 struct Open {
-    asked: Vec<(Value, Move)>,
+    orders: Vec<(Value, Move)>,
     must: Must,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Life {
     payments: usize,
     current: Option<Payment>,
     open: Option<Open>,
-    /// A capture was told, and the void behind it was not seen yet.
+    /// A capture was answered, and the void after it was not seen yet.
     rest_is_due: bool,
     /// Gains of all payments so far, and where the accounts started.
     gains: Gains,
@@ -285,18 +285,18 @@ impl Life {
             self.draft_capture(payment, second, false)
         };
         let deadline = payment.bound.hold.info.authorization_expiry;
-        let asked: Vec<(Value, Move)> = [one, other]
+        let orders: Vec<(Value, Move)> = [one, other]
             .iter()
             .map(|(order, carried)| (payment.bound.order(world, order), *carried))
             .collect();
-        let told = at_once(world, &asked);
+        let replies = at_once(world, &orders);
         let end = clock(world);
         let must = if end + MARGIN_S + SLACK_S < deadline {
             Must::Succeed
         } else {
             Must::Either
         };
-        self.learn(world, asked, told, must);
+        self.learn(world, orders, replies, must);
     }
 
     /// An order that nobody signed.
@@ -317,7 +317,7 @@ impl Life {
                 body
             }
             _ => {
-                // For somebody else's account.
+                // For another tenant's account.
                 let mut body = payment.bound.order(world, &order);
                 let payer = info.payer.clone();
                 body["paymentPayload"]["payload"]["feeReceiver"] = json!(payer);
@@ -336,42 +336,44 @@ impl Life {
         twice: bool,
         must: impl FnOnce(u64) -> Must,
     ) {
-        let asked = vec![(body.clone(), carried); if twice { 2 } else { 1 }];
-        let told = at_once(world, &asked);
+        let orders = vec![(body.clone(), carried); if twice { 2 } else { 1 }];
+        let replies = at_once(world, &orders);
         let end = clock(world);
         let must = must(end);
-        self.learn(world, asked, told, must);
+        self.learn(world, orders, replies, must);
     }
 
-    /// Of what was asked at once no more is carried out than can be, and it is told so.
-    fn learn(&mut self, world: &World, asked: Vec<(Value, Move)>, told: Vec<Told>, must: Must) {
-        if told.contains(&Told::Unknown) {
-            self.open = Some(Open { asked, must });
+    /// Of the orders sent at once no more are carried out than possible, and the answers say so.
+    fn learn(&mut self, world: &World, orders: Vec<(Value, Move)>, replies: Vec<Told>, must: Must) {
+        if replies.contains(&Told::Unknown) {
+            self.open = Some(Open { orders, must });
             return;
         }
-        let done: Vec<usize> = (0..told.len()).filter(|at| told[*at] == Told::Done).collect();
+        let done: Vec<usize> = (0..replies.len())
+            .filter(|at| replies[*at] == Told::Done)
+            .collect();
         let hash = self.current.as_ref().map(|payment| payment.hash.clone());
         let what = || {
-            let moves: Vec<Move> = asked.iter().map(|(_, carried)| *carried).collect();
+            let moves: Vec<Move> = orders.iter().map(|(_, carried)| *carried).collect();
             format!(
-                "{moves:?} of {hash:?} came to {told:?}, must {must:?}; {:?}",
+                "{moves:?} of {hash:?} came to {replies:?}, must {must:?}; {:?}",
                 self.current
             )
         };
-        assert!(may_all_be(&asked, &done), "{}", what());
+        assert!(may_all_be(&orders, &done), "{}", what());
         match must {
             Must::Succeed => assert!(!done.is_empty(), "{}", what()),
             Must::Fail => assert!(done.is_empty(), "{}", what()),
             Must::Either => {}
         }
-        self.refused += told.len() - done.len();
-        self.carry_out_all(world, &asked, &done);
+        self.refused += replies.len() - done.len();
+        self.carry_out_all(world, &orders, &done);
         self.compare(world);
     }
 
-    fn carry_out_all(&mut self, world: &World, asked: &[(Value, Move)], done: &[usize]) {
+    fn carry_out_all(&mut self, world: &World, orders: &[(Value, Move)], done: &[usize]) {
         for at in done {
-            let (body, carried) = asked[*at].clone();
+            let (body, carried) = orders[*at].clone();
             self.carry_out(carried, Some(body));
             if let Move::Capture {
                 rest_goes_back: true, ..
@@ -397,12 +399,12 @@ impl Life {
         self.gains.operator
     }
 
-    /// What is given back behind a capture is so once that is final; if the facilitator dies before, after its restart.
+    /// What is given back after a capture is so once that is final; if the facilitator dies before, after its restart.
     fn wait_for_rest(&mut self, world: &World) {
         let payment = self.current.as_ref().expect("a payment");
         // Not more blocks than that: each moves the chain's clock.
         world.chain.mine(3).expect("mines");
-        let came = wait::until("the void behind a capture", wait::LONG, || {
+        let came = wait::until("the void after a capture", wait::LONG, || {
             if on_chain(world, payment) == payment.model {
                 return Some(true);
             }
@@ -422,32 +424,32 @@ impl Life {
             self.wait_for_rest(world);
             self.compare(world);
         }
-        let Some(Open { asked, must }) = self.open.take() else {
+        let Some(Open { orders, must }) = self.open.take() else {
             return;
         };
         let mut done: Vec<usize> = Vec::new();
-        for (at, (body, _)) in asked.iter().enumerate() {
-            let told = wait::until("an answer about a step before the crash", wait::LONG, || {
-                Some(settle(world, body)).filter(|told| *told != Told::Unknown)
+        for (at, (body, _)) in orders.iter().enumerate() {
+            let answer = wait::until("an answer about a step before the crash", wait::LONG, || {
+                Some(settle(world, body)).filter(|answer| *answer != Told::Unknown)
             });
-            let carried = match &told {
+            let carried = match &answer {
                 Told::Done => true,
                 Told::Refused(reason, transaction) => {
                     reason == "duplicate_settlement" && !transaction.is_empty()
                 }
                 Told::Unknown => false,
             };
-            println!("after the crash: {told:?}");
-            // What was carried out before is only told again.
+            println!("after the crash: {answer:?}");
+            // What was carried out before only gets the same answer.
             let payment = self.current.as_ref().expect("a payment");
             let carried = carried && !payment.spent.contains(body);
             // The same order twice is one order.
-            if carried && done.iter().all(|known| asked[*known].0 != *body) {
+            if carried && done.iter().all(|known| orders[*known].0 != *body) {
                 done.push(at);
             }
         }
-        assert!(may_all_be(&asked, &done), "all of {asked:?}");
-        assert!(must != Must::Fail || done.is_empty(), "{asked:?}");
+        assert!(may_all_be(&orders, &done), "all of {orders:?}");
+        assert!(must != Must::Fail || done.is_empty(), "{orders:?}");
         if done.is_empty() {
             // Only time can have made it impossible.
             let payment = self.current.as_ref().expect("a payment");
@@ -459,10 +461,10 @@ impl Life {
             };
             assert!(
                 must != Must::Succeed || clock(world) + SLACK_S >= nearest,
-                "{asked:?} was possible and is not"
+                "{orders:?} was possible and is not"
             );
         }
-        self.carry_out_all(world, &asked, &done);
+        self.carry_out_all(world, &orders, &done);
         self.compare(world);
     }
 

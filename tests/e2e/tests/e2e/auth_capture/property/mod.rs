@@ -73,7 +73,7 @@ fn start() -> World {
 /// Where all of the dollars are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Books {
-    /// Of everybody who may ever have some, together.
+    /// Of every account that may ever have some, together.
     total: u128,
     /// Escrow, operator, and what is held under it there.
     stores: Vec<(&'static str, String, u128)>,
@@ -128,9 +128,9 @@ fn balanced(world: &World, lives: &[Life], before: &Books) {
     assert_eq!(signed(now.operators), signed(before.operators) + refunded);
 }
 
-/// All workers at once, until each has made its steps, or until the facilitator dies behind the `dies_after`th.
+/// All workers at once, until each has made its steps, or until the facilitator dies after the `dies_after`th.
 fn round(world: &World, lives: &mut [Life], dies_after: Option<u64>) {
-    // Nobody dies while what the last death left open is looked at.
+    // Nobody dies while what the last death left open is checked.
     std::thread::scope(|scope| {
         for life in lives.iter_mut() {
             scope.spawn(|| life.close(world));

@@ -11,7 +11,7 @@ use super::books::{self, Model};
 use super::dice::Dice;
 use super::life::People;
 
-/// No capture is begun so shortly before its deadline.
+/// No capture is started so shortly before its deadline.
 pub(super) const MARGIN_S: u64 = 30;
 const ZERO: &str = "0x0000000000000000000000000000000000000000";
 

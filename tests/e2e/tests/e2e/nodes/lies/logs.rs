@@ -25,7 +25,7 @@ fn only_logs(world: &World) {
     }
 }
 
-/// The logs that a filter's emitter and topics ask for, wherever its blocks are.
+/// The logs that a filter's emitter and topics match, wherever its blocks are.
 fn matching(logs: &[Value], filter: &Value) -> Vec<Value> {
     let equal = |one: &Value, other: &Value| {
         let (one, other) = (
@@ -205,7 +205,7 @@ fn a17_a_stranger_who_was_first_with_a_receipt_without_logs_is_no_failure() {
     once(&world, &theirs);
 }
 
-/// A capture that nobody shows, and behind it another of the same amount that nobody shows.
+/// A capture that nobody shows, and after it another of the same amount that nobody shows.
 #[test]
 fn a27_two_equal_captures_that_nobody_shows_are_told_with_their_own_hashes() {
     let world = escrow_world(3).start();

@@ -24,7 +24,7 @@ pub(super) fn no_false_word(world: &World, settle: impl Fn() -> Reply) {
     while started.elapsed() < LIE {
         let reply = settle();
         if reply.is_success() {
-            assert!(!told, "told twice");
+            assert!(!told, "answered twice");
             let hash = reply.paid();
             assert!(is_on_chain(world, &hash), "{hash} is not on chain");
             told = true;

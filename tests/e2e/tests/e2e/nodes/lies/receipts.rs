@@ -127,7 +127,7 @@ fn a03_malformed_receipts_decide_nothing() {
     let sent = world.settle(&body).pending();
     world.chain.mine(1).expect("mines");
     no_false_word(&world, || world.settle(&body));
-    // Somebody else's, that did exactly the same for another payer.
+    // Another sender's, that did exactly the same for another payer.
     let other = world.payment(3);
     let theirs = ahead_of_everybody(&world, &other.calldata());
     let receipt = world.chain.receipt(&theirs).expect("answers").expect("a receipt");

@@ -72,7 +72,7 @@ fn a04_a_receipt_of_a_block_that_is_gone_is_no_success() {
     once(&world, &paid);
 }
 
-/// The same, seen as paid and not told before the reorganisation.
+/// The same, seen as paid and not answered before the reorganisation.
 #[test]
 fn a05_a_stale_receipt_releases_no_payment_that_was_reorganised_away() {
     let world = world(3).mining(Mining::Manual).start();
@@ -172,7 +172,7 @@ fn a08_a_payment_that_moves_to_another_block_of_its_height_is_told_once() {
     world.wait_slots_closed();
 }
 
-/// Ours failed for a reason that is gone with its block: a reverted block is reorganised away after the failure was told.
+/// Ours failed for a reason that is gone with its block: a reverted block is reorganised away after we answered.
 #[test]
 fn a14_a_failure_whose_block_is_reorganised_away_ends_in_the_truth() {
     let world = world(4).mining(Mining::Manual).start();
@@ -220,7 +220,7 @@ fn a18_a_stale_receipt_makes_nothing_final() {
     world.proxy.on(RECEIPT, Fault::Answer(stale));
     replaced_by(&world, &[]);
     world.chain.drop_all_transactions().expect("dropped");
-    // Far past finality: nobody asks meanwhile.
+    // Far past finality: no caller retries meanwhile.
     settle_down(&world, 12);
     world.proxy.heal();
     world.facilitator.kill();
