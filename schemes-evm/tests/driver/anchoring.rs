@@ -95,7 +95,7 @@ fn guards_that_answer_nonsense_are_unread() {
 }
 
 #[test]
-fn a_node_without_eip_1898_is_read_by_number_between_two_looks_at_the_blocks_hash() {
+fn a_node_without_eip_1898_is_read_by_number_between_two_reads_of_the_blocks_hash() {
     let world = used_from(95);
     world.node().by_number_only = true;
     world.node().changed_at = Some(95);

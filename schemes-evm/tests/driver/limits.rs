@@ -71,7 +71,7 @@ fn an_answer_that_the_host_refuses_whole_is_read_in_parts_and_an_outage_is_not()
 }
 
 #[test]
-fn an_answer_that_a_node_leaves_out_of_a_batch_is_asked_for_again() {
+fn an_answer_that_a_node_leaves_out_of_a_batch_is_requested_again() {
     let (world, watches) = with_large_transactions(2);
     world.node().land(&hash(1), 99, true, vec![]);
     for _ in 0..2 {

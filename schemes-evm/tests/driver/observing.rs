@@ -63,7 +63,7 @@ fn one_round_trip_answers_for_all() {
 }
 
 #[test]
-fn a_receipt_in_the_head_block_needs_no_look_at_that_block() {
+fn a_receipt_in_the_head_block_needs_no_read_of_that_block() {
     let world = World::new();
     world.node().land(&hash(1), 100, true, vec![]);
     assert!(matches!(
@@ -431,7 +431,7 @@ fn searching() -> Watch {
 }
 
 #[test]
-fn t33_somebody_elses_transactions_are_found_whole() {
+fn t33_another_senders_transactions_are_found_whole() {
     let world = World::new();
     {
         let mut node = world.node();

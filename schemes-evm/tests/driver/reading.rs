@@ -338,7 +338,7 @@ fn t42_an_allowance_of_multicall_to_a_signer_is_a_warning() {
 }
 
 #[test]
-fn t42_allowances_are_looked_at_once_and_after_every_failure() {
+fn t42_allowances_are_checked_once_and_after_every_failure() {
     let world = with_asset();
     for _ in 0..3 {
         assert!(check(&world, Value::Null).ready);
@@ -361,7 +361,7 @@ fn t42_allowances_are_looked_at_once_and_after_every_failure() {
 }
 
 #[test]
-fn t42_where_any_asset_is_taken_the_known_ones_are_looked_at() {
+fn t42_where_any_asset_is_taken_the_known_ones_are_checked() {
     let mut world = deep_world();
     let known = vec![
         (NETWORK.to_owned(), ASSET.to_owned()),

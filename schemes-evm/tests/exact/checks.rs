@@ -158,7 +158,7 @@ fn each_check_has_its_reason() {
 }
 
 #[test]
-fn t20_an_authorization_has_begun_and_lasts_six_seconds_more() {
+fn t20_an_authorization_has_started_and_lasts_six_seconds_more() {
     let times = |valid_after, valid_before| Offer {
         valid_after,
         valid_before,
@@ -274,7 +274,7 @@ fn the_first_failing_check_answers() {
 }
 
 #[test]
-fn v1_knows_the_network_before_it_asks_for_the_domain() {
+fn v1_knows_the_network_before_it_requests_the_domain() {
     let mut request = Offer {
         version: V1,
         ..Offer::default()
@@ -471,7 +471,7 @@ fn t15_refusals_cost_little() {
 }
 
 #[test]
-fn a_bad_signature_wins_over_trouble_behind_it() {
+fn a_bad_signature_wins_over_later_trouble() {
     let world = World::with(|chain| {
         chain.simulation = internal_error();
         chain.asset_code = internal_error();

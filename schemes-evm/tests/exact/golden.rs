@@ -30,7 +30,7 @@ fn variant(name: &str) -> PaymentRequest {
 }
 
 #[test]
-fn the_digest_signed_and_asked_about_is_the_vectors() {
+fn the_digest_signed_and_checked_is_the_vectors() {
     let vectors = vectors();
     assert_eq!(
         Offer::default().digest().to_string(),

@@ -213,7 +213,7 @@ fn equal_transfers_in_one_transaction_prove_one_payment_each() {
 }
 
 #[test]
-fn t33_somebody_elses_transaction_pays_when_it_is_exact() {
+fn t33_another_senders_transaction_pays_when_it_is_exact() {
     let used_revert = || reverted("FiatTokenV2: authorization is used or canceled");
     let dead = || Shown::Dead {
         why: "its slot was filled".into(),

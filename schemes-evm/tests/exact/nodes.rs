@@ -81,7 +81,7 @@ fn both(one: &World, other: &World) -> [Result<(), String>; 2] {
 }
 
 #[test]
-fn t164_a_balance_that_a_lagging_node_misses_is_asked_for_elsewhere() {
+fn t164_a_balance_that_a_lagging_node_misses_is_requested_elsewhere() {
     // The first node names the newest head, and runs its calls three blocks below.
     let lagging = || {
         World::with(|chain| {

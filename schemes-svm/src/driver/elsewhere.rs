@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_nodes_are_asked_every_few_seconds_for_what_has_been_hidden_that_long() {
+    fn two_nodes_are_queried_every_few_seconds_for_what_has_been_hidden_that_long() {
         let mut elsewhere = Elsewhere::default();
         let mut due = |hidden: &[&str], now_ms| elsewhere.due(&[], hidden, now_ms);
         assert_eq!(due(&["a"], 110_000), [""; 0], "it was sent just now");

@@ -96,7 +96,7 @@ fn t46_what_can_not_land_any_more_has_lapsed_and_expires_by_the_proof_of_two_nod
 }
 
 #[test]
-fn t46_a_proof_stands_for_the_next_looks_and_not_against_a_status() {
+fn t46_a_proof_stands_for_the_next_polls_and_not_against_a_status() {
     let world = lapsed();
     let nodes = Nodes::of(&world, like_the_first(&world));
     let first = proof(state(&world, &nodes));
@@ -516,7 +516,7 @@ fn t46_a_node_of_another_chain_proves_nothing() {
 }
 
 #[test]
-fn t46_null_at_any_one_call_of_any_node_proves_nothing_in_that_look() {
+fn t46_null_at_any_one_call_of_any_node_proves_nothing_in_that_poll() {
     // Of the second node, which answers only the batch of the proof.
     let batch = {
         let world = lapsed();
@@ -605,7 +605,7 @@ fn t46_null_at_any_one_call_of_an_only_node_delays_and_never_fails() {
 }
 
 #[test]
-fn t46_trouble_with_the_proof_costs_no_other_look() {
+fn t46_trouble_with_the_proof_costs_no_other_poll() {
     let world = lapsed();
     land_other(&mut world.chain());
     let nodes = with_second(&world, |second| {

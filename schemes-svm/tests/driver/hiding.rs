@@ -166,7 +166,7 @@ fn half_of_what_another_node_must_show_shows_nothing() {
 }
 
 #[test]
-fn an_only_node_is_not_asked_twice_all_the_time() {
+fn an_only_node_is_not_queried_twice_all_the_time() {
     let world = World::new();
     let nodes = Nodes::of(&world, Second::Missing);
     for _ in 0..50 {

@@ -69,7 +69,7 @@ fn what_is_wrong_is_said_in_words() {
 }
 
 #[test]
-fn options_keys_and_low_balances_are_looked_at() {
+fn options_keys_and_low_balances_are_checked() {
     let mut world = World::new();
     world.options = json!({"no_such_option": 1});
     assert!(

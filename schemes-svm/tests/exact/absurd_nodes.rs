@@ -85,7 +85,7 @@ fn an_absurd_slot_of_a_node_that_is_alone_blames_nobody() {
 }
 
 #[test]
-fn our_fee_payer_is_poor_only_by_more_than_one_nodes_word() {
+fn our_fee_payer_is_unfunded_only_if_more_than_one_node_reports_it() {
     let poor_by_rent = json!({"InsufficientFundsForRent": {"account_index": 0}});
     for error in [
         json!("AccountNotFound"),

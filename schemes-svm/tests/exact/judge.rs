@@ -182,7 +182,7 @@ fn what_failed_or_can_not_land_has_not_paid() {
 }
 
 #[test]
-fn a_step_or_memo_of_somebody_else_is_a_fault() {
+fn a_step_or_memo_of_another_payment_is_a_fault() {
     let (world, mut plan) = plan(&good());
     let judge = |plan: &Plan, evidence: &Evidence| block_on(world.exact.judge(&world.cx(), plan, evidence));
     let mut evidence = landed(vec![], vec![]);

@@ -92,7 +92,7 @@ fn the_list_is_read_with_the_balances_and_costs_payments_no_calls() {
 }
 
 #[test]
-fn a_chain_without_the_list_refuses_nothing_and_is_not_asked_for_each_payment() {
+fn a_chain_without_the_list_refuses_nothing_and_is_not_queried_for_each_payment() {
     let world = World::new();
     for _ in 0..5 {
         assert!(world.verify(&good()).is_ok());

@@ -232,7 +232,7 @@ fn t158_guards_of_todays_wallets_pass_and_a_foreign_tail_does_once_it_is_listed(
 }
 
 #[test]
-fn t159_an_empty_memo_of_the_seller_asks_for_none() {
+fn t159_an_empty_memo_of_the_seller_requests_none() {
     for layout in LAYOUTS {
         for version in [|request| request, v1] {
             let world = World::configured(|config| config.layout = layout);

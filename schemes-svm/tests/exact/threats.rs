@@ -51,7 +51,7 @@ fn t45_one_message_is_one_claim_whatever_its_encoding_and_the_fee_payers_slot() 
 }
 
 #[test]
-fn t47_the_fee_payer_is_named_by_nothing_but_guards_that_look() {
+fn t47_the_fee_payer_is_named_by_nothing_but_guards_that_read() {
     let authority = changed(|draft| draft.parts[2].accounts[3].0 = fee_payer());
     assert_eq!(World::new().refused(&authority), reason::FEE_PAYER_TRANSFERRING);
     let ours = World::new().with(|chain| chain.source_owner = Some(fee_payer()));

@@ -69,7 +69,7 @@ fn the_chain_starts_funded_and_on_time() {
 }
 
 #[test]
-fn with_mining_stopped_transactions_wait_until_told() {
+fn with_mining_stopped_transactions_wait_for_a_command() {
     let chain = start(Mining::Manual);
     let sender = chain.facilitators[1].address.clone();
     let first = submit(&chain);

@@ -140,7 +140,7 @@ fn the_golden_permit2_payment_settles_through_the_proxy() {
 }
 
 #[test]
-fn a_permit_that_was_used_by_somebody_else_does_no_harm() {
+fn a_permit_that_was_used_by_another_sender_does_no_harm() {
     let chain = chain();
     let vectors = vectors();
     let data = text(&vectors["permit2_exact"]["settleWithPermitCalldata"]);

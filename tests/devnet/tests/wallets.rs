@@ -128,7 +128,7 @@ fn a_wallet_can_say_yes_to_the_question_and_no_to_the_payment() {
 }
 
 #[test]
-fn a_delegated_account_is_asked_not_recovered() {
+fn a_delegated_account_is_queried_not_recovered() {
     let chain = chain();
     let payer = &chain.buyers[3];
     let payment = Authorization::of(USDC, DOMAIN, &payer.address, 4);

@@ -78,7 +78,7 @@ fn a_job_that_schedules_itself_again_while_it_runs_is_not_taken_off() {
 }
 
 #[test]
-fn a_handler_that_fails_is_asked_again_after_twice_as_long_each_time() {
+fn a_handler_that_fails_is_called_again_after_twice_as_long_each_time() {
     let report = quiet()
         .visit(500, &held("ann", 10), 25_000, 1)
         .harm(Point::Job, Harm::Internal, 0, 5)
@@ -127,7 +127,7 @@ fn a_slow_job_holds_up_no_other() {
 }
 
 #[test]
-fn a_settlement_that_was_turned_away_is_asked_for_again() {
+fn a_settlement_that_was_turned_away_is_retried() {
     // The disk is full when the keeper's own settlement is to be started.
     let report = quiet()
         .visit(500, &held("ann", 10), 25_000, 1)

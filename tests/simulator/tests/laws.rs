@@ -176,7 +176,7 @@ fn law4_a_payment_that_reverts_is_failed_with_its_hash_and_can_be_tried_again() 
 }
 
 #[test]
-fn law5_of_64_equal_callers_one_is_told_success_and_the_others_the_hash() {
+fn law5_of_64_equal_callers_one_is_answered_success_and_the_others_the_hash() {
     let ask = payment("ann", 10, Shape::Plain);
     let mut scenario = quiet();
     for _ in 0..64 {

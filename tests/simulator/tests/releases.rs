@@ -9,7 +9,7 @@ use simulator::token::Op;
 
 /// Recorded as paid and reported to no caller; then its block is replaced, and in the new one the payer has nothing left.
 #[test]
-fn a_payment_that_was_recorded_and_is_gone_is_not_told_from_memory() {
+fn a_payment_that_was_recorded_and_is_gone_is_not_answered_from_memory() {
     let ask = payment("ann", 10, Shape::Plain);
     let spend = Op::Spend {
         from: "ann".into(),
@@ -36,7 +36,7 @@ fn a_payment_that_was_recorded_and_is_gone_is_not_told_from_memory() {
 
 /// The same, and it lands again: the caller is answered when it has.
 #[test]
-fn a_payment_that_was_recorded_and_moves_is_told_when_it_is_there_again() {
+fn a_payment_that_was_recorded_and_moves_is_answered_when_it_is_there_again() {
     let ask = payment("ann", 10, Shape::Plain);
     for restarts in [false, true] {
         let mut scenario = quiet()

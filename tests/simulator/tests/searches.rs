@@ -89,7 +89,7 @@ fn a_cancellation_that_the_planning_node_had_not_seen_ends_the_payment() {
 
 /// The slot is used from elsewhere, no receipt is shown, and the buyer's transfer was sent by another sender.
 #[test]
-fn a_slot_used_elsewhere_and_a_payment_by_another_are_told_apart_from_a_failure() {
+fn a_slot_used_elsewhere_and_a_payment_by_another_are_distinguished_from_a_failure() {
     let ask = payment("ann", 10, Shape::Plain);
     let report = quiet()
         .act(0, Act::Delay(true))
@@ -122,7 +122,7 @@ fn assert_closed_beside(report: &Report, hold: &Ask, close: &Ask) {
 }
 
 #[test]
-fn two_captures_of_one_payment_in_one_block_are_told_apart() {
+fn two_captures_of_one_payment_in_one_block_are_distinguished() {
     let (hold, close) = (held("ann", 10), payment("ann", 10, Shape::Close));
     let report = quiet()
         .visit(500, &hold, 25_000, 1)

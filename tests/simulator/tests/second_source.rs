@@ -17,7 +17,7 @@ fn success(scenario: &Scenario, ask: &Ask) -> bool {
 }
 
 #[test]
-fn t14_both_nodes_are_asked_and_a_payment_of_less_is_decided_by_one() {
+fn t14_both_nodes_are_queried_and_a_payment_of_less_is_decided_by_one() {
     let ask = payment("ann", 10, Shape::Plain);
     let looks = |scenario: &Scenario| {
         let report = scenario.run_clean();

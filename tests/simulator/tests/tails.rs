@@ -60,7 +60,7 @@ fn assert_closed(report: &Report, hold: &Ask, close: &Ask) {
 }
 
 #[test]
-fn a_capture_is_told_when_it_is_confirmed_and_the_rest_goes_back_when_it_is_final() {
+fn a_capture_is_answered_when_it_is_confirmed_and_the_rest_goes_back_when_it_is_final() {
     let (hold, close) = asks();
     let report = held_and_closed(&hold, &close).run_clean();
     assert_closed(&report, &hold, &close);
@@ -106,7 +106,7 @@ fn a_capture_that_is_reorganised_away_lands_again_before_anything_goes_back() {
 }
 
 #[test]
-fn a_last_step_that_somebody_else_makes_leaves_the_answer_as_it_was_and_gives_the_payment_free() {
+fn a_last_step_that_another_sender_makes_leaves_the_answer_as_it_was_and_gives_the_payment_free() {
     let (hold, close) = asks();
     let again = held("ann", 20);
     // Another sender gives the rest back between the two steps.
@@ -134,7 +134,7 @@ fn a_last_step_that_somebody_else_makes_leaves_the_answer_as_it_was_and_gives_th
 }
 
 #[test]
-fn a_first_step_that_reverts_fails_the_operation_and_nothing_comes_behind_it() {
+fn a_first_step_that_reverts_fails_the_operation_and_nothing_comes_after_it() {
     let (hold, close) = asks();
     let report = held_and_closed(&hold, &close)
         .act(4_900, Act::Delay(true))
@@ -174,7 +174,7 @@ fn another_operation_on_the_payment_waits_for_the_last_step_and_is_planned_on_wh
 }
 
 #[test]
-fn one_that_can_not_wait_so_long_is_told_to_come_again_and_nothing_of_it_is_begun() {
+fn one_that_can_not_wait_so_long_must_retry_and_nothing_of_it_is_started() {
     let (hold, close) = asks();
     let mut second = close.clone();
     (second.payload.value, second.amount) = (50, 50);
@@ -239,7 +239,7 @@ fn a_condition_that_does_not_hold_begins_nothing_and_the_next_try_is_planned_afr
 
 /// The row that comes with the second judgement has a condition that does not hold: the payment has happened.
 #[test]
-fn a_judgement_whose_rows_are_refused_is_recorded_and_told_all_the_same() {
+fn a_judgement_whose_rows_are_refused_is_recorded_and_answered_all_the_same() {
     let mut scenario = quiet();
     let closed: Vec<Ask> = [10, 20].map(|nonce| payment("ann", nonce, Shape::Close)).to_vec();
     for (at, close) in (0..).zip(&closed) {

@@ -186,7 +186,7 @@ fn law4_a_fork_that_loses_a_payment_takes_nothing_back_while_it_is_good() {
 
 /// Answered `success`, then lost by a fork when it was too old to land again: said aloud, and never `success` again.
 #[test]
-fn law4_a_told_payment_that_a_fork_loses_for_good_is_reversed() {
+fn law4_an_answered_payment_that_a_fork_loses_for_good_is_reversed() {
     let ask = signed("ann", 10, Shape::Plain, 3);
     let report = quiet_unnumbered()
         .visit(500, &ask, 25_000, 1)
@@ -279,7 +279,7 @@ fn law4_statuses_of_null_for_longer_than_a_transaction_is_good_fail_nothing() {
 
 /// The status index shows what is older than our transaction, and not yet ours.
 #[test]
-fn law4_statuses_that_lag_behind_the_last_block_fail_nothing() {
+fn law4_statuses_that_lag_the_last_block_fail_nothing() {
     let ask = signed("ann", 10, Shape::Plain, 4);
     let other = signed("bob", 20, Shape::Plain, 100);
     for nodes in [Nodes::All, Nodes::One(0)] {

@@ -103,7 +103,7 @@ fn the_seed_documents_payment_is_held_or_charged() {
 }
 
 #[test]
-fn nonces_are_probed_for_tenants_that_asked_for_it() {
+fn nonces_are_probed_for_tenants_that_requested_it() {
     let vectors = vectors();
     let case = &vectors["nonceProbe"];
     let mut request = request_of(&case["requirements"], &case["payload"]);

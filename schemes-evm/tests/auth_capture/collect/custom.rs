@@ -154,7 +154,7 @@ fn an_honest_contract_is_called_by_any_signer() {
 }
 
 #[test]
-fn the_token_store_is_asked_for_once() {
+fn the_token_store_is_requested_once() {
     let draft = draft(Offer::custom());
     let world = draft.world();
     world.verify(&draft.request()).expect("good");

@@ -165,7 +165,7 @@ fn without_the_escrows_own_exact_event_it_is_not_collected() {
 }
 
 #[test]
-fn t76_a_node_that_is_behind_leaves_it_open() {
+fn t76_a_node_that_lags_leaves_it_open() {
     let mut story = hold();
     story.evidence.reads = vec![read((false, 0, 0))];
     assert!(story.is_unproven());
@@ -270,7 +270,7 @@ fn t65_what_a_contract_moved_is_judged_by_the_tokens_logs() {
 }
 
 #[test]
-fn somebody_elses_relay_of_a_contract_counts_and_of_our_own_key_there_is_none() {
+fn another_senders_relay_of_a_contract_counts_and_of_our_own_key_there_is_none() {
     let foreign = |logs: Vec<LogEntry>| ForeignTx {
         block: "0xb".into(),
         earlier: false,

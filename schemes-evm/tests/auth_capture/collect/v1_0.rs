@@ -171,7 +171,7 @@ fn typed_errors_of_the_simulation_are_named() {
 }
 
 #[test]
-fn the_sellers_timeout_is_not_looked_at() {
+fn the_sellers_timeout_is_not_checked() {
     let mut draft = Draft::of(hold());
     draft.edit(|r| r.requirements.max_timeout_seconds = 1_000_000);
     assert!(draft.world().verify(&draft.request()).is_ok());

@@ -164,7 +164,7 @@ fn row_4_nobody_may_order_for_an_unbound_payment() {
 }
 
 #[test]
-fn rows_5_and_7_a_charged_payment_is_refunded_only_and_by_somebody() {
+fn rows_5_and_7_a_charged_payment_is_refunded_only_and_by_a_caller() {
     let world = World::on(|chain| chain.state = state_result(true, 0, HELD));
     let charged = payment().charged();
     assert_eq!(
@@ -185,7 +185,7 @@ fn row_8_another_operator() {
 }
 
 #[test]
-fn row_9_a_salt_that_commits_to_somebody_else() {
+fn row_9_a_salt_that_commits_to_another_sender() {
     let world = World::new();
     let other_nonce = with(capture(), "saltNonce", json!(B256::repeat_byte(1)));
     assert_eq!(world.refused(&other_nonce), "salt_binding_mismatch");
@@ -344,7 +344,7 @@ fn row_13_other_balances_than_expected() {
 }
 
 #[test]
-fn row_13_a_node_that_lags_is_asked_again_while_it_shows_nothing() {
+fn row_13_a_node_that_lags_is_queried_again_while_it_shows_nothing() {
     let world = World::on(|chain| chain.lagging = 4);
     assert!(world.verify(&capture()).is_ok());
     let world = World::on(|chain| chain.lagging = 6);

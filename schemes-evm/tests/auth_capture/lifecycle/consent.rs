@@ -43,7 +43,7 @@ fn an_authorizer_with_code_answers_for_itself() {
 }
 
 #[test]
-fn a_missing_signature_of_somebody_elses_is_missing() {
+fn a_missing_signature_of_another_signer_is_missing() {
     let request = unsigned(Payment::on(V1_1).capture(1, balances(HELD, 0)));
     assert_eq!(World::new().refused(&request), "authorizer_signature");
 }
@@ -72,7 +72,7 @@ fn t63_only_the_tenant_who_opened_a_payment_has_us_authorize_for_it() {
 }
 
 #[test]
-fn t63_the_older_name_is_answered_where_the_operator_asks_for_it() {
+fn t63_the_older_name_is_answered_where_the_operator_requests_it() {
     let older = Config {
         older_unauthenticated_reason: true,
         ..config()

@@ -99,7 +99,7 @@ pub fn planned_capture() -> (World, Payment, Plan) {
 }
 
 #[test]
-fn a_capture_is_paid_by_the_escrows_event_and_the_balances_behind_it() {
+fn a_capture_is_paid_by_the_escrows_event_and_the_balances_after_it() {
     let (world, payment, plan) = planned_capture();
     let logs = vec![log(V1_1.escrow, captured(payment.hash(), 750_000))];
     let judgement = judge(&world, &plan, &landed(0, logs, state(true, 250_000, 750_000)));
@@ -123,7 +123,7 @@ fn a_capture_is_paid_by_the_escrows_event_and_the_balances_behind_it() {
 }
 
 #[test]
-fn the_void_behind_a_capture_is_judged_by_its_own_evidence() {
+fn the_void_after_a_capture_is_judged_by_its_own_evidence() {
     let (world, payment, plan) = planned_capture();
     let logs = vec![log(V1_1.escrow, voided(payment.hash(), 250_000))];
     let judgement = judge(&world, &plan, &landed(1, logs.clone(), state(true, 0, 750_000)));
@@ -225,7 +225,7 @@ fn another_events_amount_fee_receiver_payment_or_emitter_proves_nothing() {
 }
 
 #[test]
-fn t76_an_event_without_the_balances_behind_it_proves_nothing_yet() {
+fn t76_an_event_without_the_balances_after_it_proves_nothing_yet() {
     let (world, payment, plan) = planned_capture();
     let logs = || vec![log(V1_1.escrow, captured(payment.hash(), 750_000))];
     for reads in [

@@ -74,7 +74,7 @@ fn scheduled(world: &World) -> Vec<Job> {
 }
 
 #[test]
-fn looks_lie_on_a_grid_that_ends_with_the_deadline() {
+fn polls_lie_on_a_grid_that_ends_with_the_deadline() {
     let record = Payment::delegated().record(Some(TENANT));
     let next =
         |config: &Config, now_s: u64| next_job(config, &record, now_s).map(|job| job.run_at_ms / 1_000);
@@ -201,7 +201,7 @@ fn small_usage_waits_until_it_is_worth_a_capture() {
 }
 
 #[test]
-fn a_payment_with_nothing_left_is_looked_at_no_more() {
+fn a_payment_with_nothing_left_is_checked_no_more() {
     let payment = Payment::delegated();
     let world = at(NOW_S + 600, kept(Some(600), true), &payment, 300_000);
     world.chain().state = state_result(true, 0, HELD);
@@ -217,7 +217,7 @@ fn a_payment_with_nothing_left_is_looked_at_no_more() {
 }
 
 #[test]
-fn one_node_that_shows_nothing_held_ends_no_looks() {
+fn one_node_that_shows_nothing_held_ends_no_polls() {
     let payment = Payment::delegated();
     let world = || at(NOW_S + 600, kept(Some(600), true), &payment, 300_000);
     let due = job(&payment, NOW_S + 600);

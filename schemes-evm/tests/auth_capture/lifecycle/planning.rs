@@ -59,7 +59,7 @@ fn the_two_deployments_have_calls_of_their_own() {
 }
 
 #[test]
-fn the_rest_is_given_back_only_behind_a_final_capture() {
+fn the_rest_is_given_back_only_after_a_final_capture() {
     let plan = World::new()
         .plan(&Payment::on(V1_1).capture_and_void(750_000, balances(HELD, 0)))
         .expect("a plan");

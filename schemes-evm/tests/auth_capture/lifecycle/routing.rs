@@ -507,7 +507,7 @@ fn a_report_brings_the_keeper() {
 }
 
 #[test]
-fn nobody_is_told_that_usage_counts_which_nobody_would_capture() {
+fn usage_that_no_caller_would_capture_is_never_reported_as_counted() {
     let body = json!({ "id": "a", "amount": "1" });
     let report =
         |world: &World, payment: &Payment| reply(world, &post(&path(payment, "/usage"), body.clone())).0;
@@ -549,7 +549,7 @@ fn given() -> Config {
 }
 
 #[test]
-fn a_receivers_payments_are_its_tenants_whoever_had_them_collected() {
+fn a_receivers_payments_are_its_tenants_no_matter_who_had_them_collected() {
     let payment = Payment::delegated();
     let world = World::with(given(), |_| {});
     world.knows(&payment, EARLIER);

@@ -91,7 +91,7 @@ fn t107_a_key_spends_its_budget_and_no_more_also_over_a_restart() {
 }
 
 #[test]
-fn t107_when_one_key_has_spent_its_budget_the_other_goes_on() {
+fn t107_when_one_key_has_spent_its_budget_the_other_continues() {
     let world = World::builder()
         .buyers(24)
         .signers(2)
@@ -107,7 +107,7 @@ fn t107_when_one_key_has_spent_its_budget_the_other_goes_on() {
 }
 
 #[test]
-fn t107_a_tenant_spends_its_budget_and_no_more_and_others_go_on() {
+fn t107_a_tenant_spends_its_budget_and_no_more_and_others_continue() {
     let tenant = |name: &str, more: &str| {
         let hash = hex::encode(Sha256::digest(format!("key-{name}")));
         format!("[[tenants]]\nname = {name:?}\nkey_sha256 = {hash:?}\n{more}\n")

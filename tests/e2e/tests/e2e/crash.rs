@@ -90,7 +90,7 @@ fn sigkill_before_anything_is_journaled_leaves_the_payment_as_good_as_new() {
 }
 
 #[test]
-fn t22_sigterm_lets_what_is_under_way_finish_and_admits_nothing_new() {
+fn t22_sigterm_lets_what_is_in_flight_finish_and_admits_nothing_new() {
     let mut world = World::builder().mining(Mining::Manual).start();
     let bodies: Vec<_> = (2..8).map(|buyer| world.payment(buyer).v2()).collect();
     let late = world.payment(8).v2().to_string();
@@ -119,7 +119,7 @@ fn t22_sigterm_lets_what_is_under_way_finish_and_admits_nothing_new() {
 }
 
 #[test]
-fn t22_a_drain_that_runs_out_of_time_answers_with_the_hash_and_goes_on_after_the_restart() {
+fn t22_a_drain_that_runs_out_of_time_answers_with_the_hash_and_continues_after_the_restart() {
     let mut world = World::builder()
         .mining(Mining::Manual)
         .server("drain_seconds = 1\nsettle_wait_seconds = 2")
@@ -148,7 +148,7 @@ fn t22_a_drain_that_runs_out_of_time_answers_with_the_hash_and_goes_on_after_the
 }
 
 #[test]
-fn law3_without_its_journal_nothing_new_is_sent_and_nothing_is_told_as_success() {
+fn law3_without_its_journal_nothing_new_is_sent_and_nothing_is_answered_as_success() {
     let mut world = World::builder()
         .mining(Mining::Manual)
         .server("settle_wait_seconds = 1")

@@ -126,7 +126,7 @@ fn behind_a_check(world: &World) {
 const QUIET_LOOKS: u32 = 20;
 
 #[test]
-fn a_signature_of_100_kilobytes_is_refused_without_asking_the_chain() {
+fn a_signature_of_100_kilobytes_is_refused_without_querying_the_chain() {
     let world = World::builder().network("poll_interval_ms = 60000").start();
     world.verify(&world.payment(2).v2()).valid();
     for wallet in [world.chain.buyers[2].address.clone(), devnet::WALLET.to_owned()] {

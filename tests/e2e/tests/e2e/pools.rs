@@ -59,7 +59,7 @@ fn elsewhere() -> Devnet {
 }
 
 #[test]
-fn t165_whatever_the_first_node_answers_a_healthy_second_one_serves_everybody() {
+fn t165_whatever_the_first_node_answers_a_healthy_second_one_serves_all_callers() {
     let pool = Pool::start();
     let error = |code: i64, message: &str| Fault::Reject(json!({"code": code, "message": message}));
     let faults = [
@@ -192,7 +192,7 @@ fn t163_a_first_node_that_takes_transactions_and_drops_them_does_not_get_all_res
 }
 
 #[test]
-fn t164_a_payer_funded_a_moment_ago_pays_through_a_first_node_that_is_three_blocks_behind() {
+fn t164_a_payer_funded_a_moment_ago_pays_through_a_first_node_that_lags_three_blocks() {
     let pool = Pool::start();
     // As a whole, and with the newest head but calls and balances of three blocks ago.
     let lags = [

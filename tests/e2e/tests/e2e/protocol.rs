@@ -259,7 +259,7 @@ fn t10_networks_are_spelled_in_one_way() {
 }
 
 #[test]
-fn t24_a_kind_that_is_not_served_is_400_so_that_the_next_facilitator_is_asked() {
+fn t24_a_kind_that_is_not_served_is_400_so_that_the_next_facilitator_is_tried() {
     let world = World::start();
     for path in ["/verify", "/settle"] {
         let mut body = world.payment(2).v2();
@@ -473,7 +473,7 @@ fn t118_t149_a_seller_s_typo_outside_money_changes_no_verdict() {
 }
 
 #[test]
-fn t153_a_caller_that_prefers_not_to_wait_hears_the_hash_and_is_paid_when_it_asks_again() {
+fn t153_a_caller_that_prefers_not_to_wait_hears_the_hash_and_is_paid_when_it_retries() {
     let world = World::builder().mining(Mining::Manual).start();
     let body = world.payment(2).v2().to_string();
     let settle = |prefer: &str| {

@@ -113,7 +113,7 @@ fn t14_a_fabricated_receipt_is_no_success_above_the_configured_value() {
 }
 
 #[test]
-fn t14_while_the_second_node_is_away_much_money_waits_and_little_does_not() {
+fn t14_while_the_second_node_is_away_high_value_payments_wait_and_small_ones_do_not() {
     let mut world = world();
     world.chain.set_mining(Mining::Auto).expect("mining starts");
     world.second.on("*", Fault::Refuse);

@@ -198,7 +198,7 @@ fn a_key_that_is_missing_or_no_key_is_named_and_not_shown() {
 }
 
 #[test]
-fn a_finality_of_one_block_is_refused_unless_it_is_asked_for() {
+fn a_finality_of_one_block_is_refused_unless_it_is_requested() {
     let said = refused(&Settings {
         network: "finality = 1".to_owned(),
         ..settings()

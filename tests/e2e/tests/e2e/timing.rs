@@ -246,7 +246,7 @@ fn confirmations_are_waited_for() {
 }
 
 #[test]
-fn t33_a_payment_that_somebody_else_carries_out_after_ours_was_journaled_is_paid_with_their_hash() {
+fn t33_a_payment_that_another_sender_carries_out_after_ours_was_journaled_is_paid_with_their_hash() {
     let world = World::start();
     let payment = world.payment(2);
     let body = payment.v2();

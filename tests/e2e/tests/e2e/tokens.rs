@@ -139,7 +139,7 @@ fn t31_a_payer_whose_payments_keep_failing_on_chain_has_to_wait() {
 }
 
 #[test]
-fn t31_when_many_payers_burn_gas_new_payers_wait_and_known_ones_go_on() {
+fn t31_when_many_payers_burn_gas_new_payers_wait_and_known_ones_continue() {
     let assets = json!([LYING_TOKEN]);
     let world = World::builder()
         .buyers(30)

@@ -24,7 +24,7 @@ fn a_slot_that_is_not_there_yet_is_refused() {
 }
 
 #[test]
-fn the_clock_goes_on_without_transactions() {
+fn the_clock_continues_without_transactions() {
     let mut rig = Rig::new();
     let read = |rig: &mut Rig| {
         let options = json!({"encoding": "base64", "commitment": "confirmed"});

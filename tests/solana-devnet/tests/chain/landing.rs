@@ -181,7 +181,7 @@ fn a_failed_transaction_lands_and_pays_its_fee() {
 }
 
 #[test]
-fn transactions_are_dropped_while_asked_to() {
+fn transactions_are_dropped_on_request() {
     let mut rig = Rig::new();
     let payment = rig.payment(10);
     rig.call("devnet_dropIncoming", json!([true]));

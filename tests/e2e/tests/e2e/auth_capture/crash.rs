@@ -111,7 +111,7 @@ fn t61_a_retained_signer_takes_no_new_holds_and_keeps_its_answers() {
 }
 
 #[test]
-fn the_void_behind_a_capture_outlives_a_crash() {
+fn the_void_after_a_capture_outlives_a_crash() {
     let mut world = escrow::world("").start();
     let deferred = [("AUTHORIZER_KEY", AUTHORIZER_KEY), ("CAPTURE_MODE", "deferred")];
     let shop = Shop::open(&world, AUTH_CAPTURE_V11, &deferred);

@@ -52,7 +52,7 @@ fn order(amount: u128, capturable: u128, refundable: u128) -> Value {
 }
 
 #[test]
-fn a_merchant_that_lost_its_record_finds_its_payment_and_goes_on_with_it() {
+fn a_merchant_that_lost_its_record_finds_its_payment_and_continues_with_it() {
     let world = escrow::world(&format!("{}{}", delegated(MERCHANT.0), refunds(MERCHANT.0))).start();
     fund(&world);
     let shop = Shop::open(&world, AUTH_CAPTURE_V11, &BOUND);

@@ -93,7 +93,7 @@ fn t60_two_captures_at_once_that_together_exceed_the_hold_are_one() {
 }
 
 #[test]
-fn a_facilitator_that_is_open_to_everybody_takes_orders_by_their_signature() {
+fn a_facilitator_that_is_open_to_all_callers_takes_orders_by_their_signature() {
     let world = World::builder().auth_capture("").start();
     let (npm, merchant) = (Npm::ensure().expect("installed"), &world.chain.merchant.address);
     let shop = Shop::start(

@@ -112,7 +112,7 @@ fn t60_forged_orders_wait_for_nobody_and_a_signed_one_waits_its_turn() {
 }
 
 #[test]
-fn t60_an_authorizer_that_orders_too_much_at_once_is_asked_to_come_again() {
+fn t60_an_authorizer_that_orders_too_much_at_once_must_retry() {
     let world = escrow::world("").start();
     let bound = held(&world, 2, AUTH_CAPTURE_V11, "too much");
     let sent = world.sent();
@@ -178,7 +178,7 @@ fn t60_one_payment_collected_many_times_at_once_is_collected_once() {
 }
 
 #[test]
-fn one_signature_as_a_hold_and_as_a_charge_is_what_was_told() {
+fn one_signature_as_a_hold_and_as_a_charge_is_what_was_answered() {
     let world = escrow::world("").start();
     for turn in 0..6 {
         let bound = payment(&world, 2 + turn, AUTH_CAPTURE_V11, "either");

@@ -81,7 +81,7 @@ fn t17_a_payment_is_shown_to_the_tenant_alone_that_had_it_held() {
 }
 
 #[test]
-fn t17_a_listed_receivers_payments_are_its_tenants_whoever_settled_them() {
+fn t17_a_listed_receivers_payments_are_its_tenants_no_matter_who_settled_them() {
     const PLAIN: &str = "max_gas = 1000000";
     let mut world = escrow::world(&format!("{PLAIN}\n")).start();
     let hold = |world: &World, buyer: usize| Hold::v1_1(world, buyer, AUTH_CAPTURE_V11, Method::Eip3009);

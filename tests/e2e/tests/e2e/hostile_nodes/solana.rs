@@ -129,7 +129,7 @@ fn errors_stop_nobody(errors: &[(&str, i64, &str)]) {
 }
 
 #[test]
-fn a_first_solana_node_that_is_behind_or_limited_stops_nobody() {
+fn a_first_solana_node_that_lags_or_is_limited_stops_no_payment() {
     errors_stop_nobody(&[
         (
             "minimum slot",

@@ -82,7 +82,7 @@ const NETWORK: &str =
     "finality = 2\npoll_interval_ms = 500\noptions = { max_clock_skew_s = 0, max_head_age_s = 0 }";
 
 #[test]
-fn a_payment_without_faults_asks_the_nodes_no_more_than_before() {
+fn a_payment_without_faults_calls_the_nodes_no_more_than_before() {
     let world = world(2).network(NETWORK).mining(Mining::Auto).start();
     let counts: Vec<_> = (0..PAYMENTS)
         .map(|at| {
@@ -96,7 +96,7 @@ fn a_payment_without_faults_asks_the_nodes_no_more_than_before() {
 }
 
 #[test]
-fn a_capture_without_faults_asks_the_nodes_no_more_than_before() {
+fn a_capture_without_faults_calls_the_nodes_no_more_than_before() {
     let world = escrow_world(2).network(NETWORK).mining(Mining::Auto).start();
     let counts: Vec<_> = (0..PAYMENTS)
         .map(|at| {

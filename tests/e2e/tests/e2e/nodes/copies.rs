@@ -109,7 +109,7 @@ fn a_restored_journal_tells_no_payment_a_second_time() {
 
 /// An older journal comes back while a payment that it lacks waits in the pool; both are requested.
 #[test]
-fn a12_an_older_journal_does_not_double_a_payment_that_is_under_way() {
+fn a12_an_older_journal_does_not_double_a_payment_that_is_in_flight() {
     let mut world = world(3).mining(Mining::Manual).start();
     let data = world.facilitator.data_folder();
     world.facilitator.kill();
@@ -271,7 +271,7 @@ fn an_only_node_whose_nonce_lies_ahead_for_seconds_at_a_restart_withholds_nothin
 
 /// The copy lacks a capture that waits for a block. Ordered again at another price, it has other bytes; the first ones land.
 #[test]
-fn a25_a_capture_that_an_older_journal_orders_again_is_told_by_the_transaction_that_landed() {
+fn a25_a_capture_that_an_older_journal_orders_again_is_answered_by_the_transaction_that_landed() {
     let mut world = escrow_world(3).start();
     let bound = held(&world, 2, 10_000, "older journal");
     world.chain.mine(5).expect("mines");

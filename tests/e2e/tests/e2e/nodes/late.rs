@@ -26,7 +26,7 @@ fn t14_a_capture_whose_receipt_is_two_blocks_late_at_finality_2_moves_its_amount
 }
 
 #[test]
-fn t14_a_payment_whose_receipt_is_two_blocks_late_at_finality_2_is_made_and_told_once() {
+fn t14_a_payment_whose_receipt_is_two_blocks_late_at_finality_2_is_made_and_answered_once() {
     let world = world(2).start();
     world.proxy.see(View::lagging(Lags::index(2)));
     let _blocks = Blocks::every(&world.chain, BLOCK);

@@ -40,7 +40,7 @@ fn no_success_without_a_transfer(world: &World, settle: impl Fn() -> Reply) {
 }
 
 #[test]
-fn t21_a_payment_that_is_reorganised_away_before_it_was_told_is_no_success_after_a_restart() {
+fn t21_a_payment_that_is_reorganised_away_before_it_was_answered_is_no_success_after_a_restart() {
     let mut world = world(6).mining(Mining::Manual).start();
     let (body, hash) = paid_and_not_told(&world);
     world.facilitator.kill();
@@ -54,7 +54,7 @@ fn t21_a_payment_that_is_reorganised_away_before_it_was_told_is_no_success_after
 }
 
 #[test]
-fn t21_a_payment_that_is_reorganised_away_before_it_was_told_is_no_success() {
+fn t21_a_payment_that_is_reorganised_away_before_it_was_answered_is_no_success() {
     let world = world(6).mining(Mining::Manual).start();
     let (body, hash) = paid_and_not_told(&world);
     world.chain.reorg(1).expect("the newest block is replaced");
@@ -110,7 +110,7 @@ fn hang_up(world: &World, body: &Value, stays: Duration) {
 }
 
 #[test]
-fn a_success_whose_caller_hangs_up_is_told_to_the_next() {
+fn a_success_whose_caller_hangs_up_goes_to_the_next() {
     let world = world(40).mining(Mining::Manual).buyers(16).start();
     let bodies: Vec<Value> = (2..16).map(|buyer| world.payment(buyer).v2()).collect();
     for reply in world.settle_all(&bodies) {

@@ -63,7 +63,7 @@ fn t14_a_capture_sent_before_a_crash_is_made_once_though_its_receipt_is_null_for
 }
 
 #[test]
-fn t14_a_payment_sent_before_a_crash_is_told_as_success_though_its_receipt_is_null_for_seconds() {
+fn t14_a_payment_sent_before_a_crash_is_answered_as_success_though_its_receipt_is_null_for_seconds() {
     let mut world = world(64).mining(Mining::Manual).start();
     let body = world.payment(2).v2();
     let sent = world.settle(&body).pending();

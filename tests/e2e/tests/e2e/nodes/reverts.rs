@@ -124,7 +124,7 @@ fn a_capture_and_a_void_that_revert_in_the_fork_that_wins_both_end() {
 
 /// In the fork that wins the payer has revoked the allowance: the hold, answered before, and the capture after it revert.
 #[test]
-fn a_capture_behind_a_hold_that_reverts_in_the_fork_that_wins_ends() {
+fn a_capture_after_a_hold_that_reverts_in_the_fork_that_wins_ends() {
     let world = escrow_world(6).mining(Mining::Manual).start();
     world.chain.set_mining(Mining::Auto).expect("set");
     fund(&world);
@@ -156,7 +156,7 @@ fn a_capture_behind_a_hold_that_reverts_in_the_fork_that_wins_ends() {
 
 /// The key is used elsewhere for another capture instead of ours, which was answered as success. Ours is gone for good.
 #[test]
-fn a_told_capture_whose_place_another_takes_names_no_transaction_that_is_gone() {
+fn an_answered_capture_whose_slot_another_uses_names_no_transaction_that_is_gone() {
     let world = escrow_world(6).start();
     let bound = held(&world, "slot taken");
     let capture = told_capture(&world, &bound);

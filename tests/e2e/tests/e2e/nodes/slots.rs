@@ -260,7 +260,7 @@ fn a10b_a_node_that_calls_a_used_authorization_unused_has_nothing_sent_again() {
 
 /// A capture that nobody shows until its slot is closed; meanwhile a void is ordered; then the nodes are honest.
 #[test]
-fn a11_a_void_behind_a_capture_that_nobody_shows_leaves_both_told() {
+fn a11_a_void_after_a_capture_that_nobody_shows_leaves_both_answered() {
     let mut world = escrow_world(3).start();
     let bound = held_for_good(&world, "void races");
     let capture = bound.order(&world, &bound.capture(2_000, (10_000, 0)));

@@ -43,7 +43,7 @@ fn t59_a_fee_payer_that_runs_dry_is_not_offered_and_what_was_built_on_it_is_stil
 }
 
 #[test]
-fn t47_a_fee_payer_of_somebody_else_is_refused() {
+fn t47_a_fee_payer_of_another_sender_is_refused() {
     let world = SolanaWorld::builder()
         .chain(|options| options.fee_payers = 2)
         .start();

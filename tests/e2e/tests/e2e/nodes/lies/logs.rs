@@ -207,7 +207,7 @@ fn a17_a_stranger_who_was_first_with_a_receipt_without_logs_is_no_failure() {
 
 /// A capture that nobody shows, and after it another of the same amount that nobody shows.
 #[test]
-fn a27_two_equal_captures_that_nobody_shows_are_told_with_their_own_hashes() {
+fn a27_two_equal_captures_that_nobody_shows_are_answered_with_their_own_hashes() {
     let world = escrow_world(3).start();
     let bound = held_for_good(&world, "equal captures");
     let first = bound.order(&world, &bound.capture(2_000, (10_000, 0)));

@@ -129,7 +129,7 @@ fn a07_a_stale_reverted_receipt_fails_no_payment_that_landed_since() {
 
 /// A reorganisation moves it to another block of the same height, between the record and the release.
 #[test]
-fn a08_a_payment_that_moves_to_another_block_of_its_height_is_told_once() {
+fn a08_a_payment_that_moves_to_another_block_of_its_height_is_answered_once() {
     let world = world(4).mining(Mining::Manual).start();
     let body = world.payment(2).v2();
     let sent = world.settle(&body).pending();
