@@ -49,7 +49,7 @@ fn t111_a_used_authorization_is_refused_though_the_token_does_not_revert() {
 }
 
 /// A payer without funds, as a node shows it that has not seen the deposit.
-fn poor(chain: &mut Chain) {
+fn unfund(chain: &mut Chain) {
     chain.simulation = revert("ERC20: transfer amount exceeds balance");
     chain.estimate = revert("ERC20: transfer amount exceeds balance");
     chain.balance = word_result(0);
@@ -85,7 +85,7 @@ fn t164_a_balance_that_a_lagging_node_misses_is_requested_elsewhere() {
     // The first node names the newest head, and runs its calls three blocks below.
     let lagging = || {
         World::with(|chain| {
-            poor(chain);
+            unfund(chain);
             chain.head_s = NOW_S + 6;
         })
     };
@@ -95,14 +95,14 @@ fn t164_a_balance_that_a_lagging_node_misses_is_requested_elsewhere() {
     let fault = || Err("Unavailable".to_owned());
     assert_eq!(both(&lagging(), &lagging()), [fault(), fault()]);
     // Two nodes agree: the payer has too little.
-    let poor_payer = || World::with(poor);
+    let unfunded_payer = || World::with(unfund);
     let refused = || Err(BALANCE.to_owned());
-    assert_eq!(both(&poor_payer(), &poor_payer()), [refused(), refused()]);
+    assert_eq!(both(&unfunded_payer(), &unfunded_payer()), [refused(), refused()]);
     // Equally new, and they differ: a false yes costs gas, a false refusal the payment.
-    assert_eq!(both(&poor_payer(), &fresh()), [Ok(()), Ok(())]);
+    assert_eq!(both(&unfunded_payer(), &fresh()), [Ok(()), Ok(())]);
     // One head, and calls on older blocks that differ in nothing but their number: blocks of less than a second.
     let within_the_second = World::with(|chain| {
-        poor(chain);
+        unfund(chain);
         chain.diagnosis = Token {
             balance: Some(0),
             number: 97,
@@ -113,7 +113,7 @@ fn t164_a_balance_that_a_lagging_node_misses_is_requested_elsewhere() {
     assert_eq!(both(&within_the_second, &fresh()), [Ok(()), Ok(())]);
     // What never changes back needs no new block.
     let used = World::with(|chain| {
-        poor(chain);
+        unfund(chain);
         chain.head_s = NOW_S + 6;
         chain.diagnosis = Token {
             used: Some(true),

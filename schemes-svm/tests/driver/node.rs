@@ -375,7 +375,7 @@ pub fn refusal(code: i64, message: &str) -> RpcResult {
 }
 
 /// All of a set's members are what the driver's list contains, and the reverse.
-pub fn asked_methods(host: &ScriptHost) -> BTreeSet<String> {
+pub fn called_methods(host: &ScriptHost) -> BTreeSet<String> {
     host.recorded()
         .into_iter()
         .filter_map(|recorded| match recorded {

@@ -6,7 +6,7 @@ use sdk_plugin::host::RpcResult;
 use sdk_plugin::{Amount, HexBytes, Value};
 use serde_json::json;
 
-use crate::node::{World, asked_methods, status, tx_id, watch};
+use crate::node::{World, called_methods, status, tx_id, watch};
 use crate::nodes::{Nodes, Second};
 
 /// The transaction of the official client as a node shows it when it has landed.
@@ -242,7 +242,7 @@ fn a_fault_free_payment_costs_as_many_calls_as_ever() {
         "getSlot",
         "getTransaction",
     ];
-    assert_eq!(asked_methods(&world.host), asked.map(str::to_owned).into());
+    assert_eq!(called_methods(&world.host), asked.map(str::to_owned).into());
 }
 
 #[test]

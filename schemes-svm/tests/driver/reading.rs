@@ -7,7 +7,7 @@ use sdk_plugin::testkit::block_on;
 use sdk_plugin::{Amount, ChainDriver, HexBytes};
 use serde_json::json;
 
-use crate::node::{Chain, NOW_S, World, asked_methods, fee_payer, lane, refusal};
+use crate::node::{Chain, NOW_S, World, called_methods, fee_payer, lane, refusal};
 
 fn check(world: &World) -> Readiness {
     block_on(world.driver.check(&world.cx(), &world.network())).expect("no fault")
@@ -24,7 +24,7 @@ fn a_healthy_node_of_the_right_cluster_is_ready_in_one_round_trip() {
     assert_eq!(ready.warnings, Vec::<String>::new());
     assert_eq!(world.host.round_trips(), 1);
     assert!(
-        asked_methods(&world.host)
+        called_methods(&world.host)
             .iter()
             .all(|method| RPC_READS.contains(&method.as_str()))
     );

@@ -286,14 +286,14 @@ impl Shop {
 #[track_caller]
 #[must_use]
 pub fn ask(world: &World, path: &str, body: &Value, key: &str) -> Reply {
-    ask_or_lost(world, path, body, key).expect("an answer")
+    call_or_lost(world, path, body, key).expect("an answer")
 }
 
 /// The same of a facilitator that may die meanwhile.
 ///
 /// # Errors
 /// Without an answer.
-pub fn ask_or_lost(world: &World, path: &str, body: &Value, key: &str) -> Result<Reply, Error> {
+pub fn call_or_lost(world: &World, path: &str, body: &Value, key: &str) -> Result<Reply, Error> {
     let value = format!("Bearer {key}");
     let headers = [("authorization", value.as_str())];
     world

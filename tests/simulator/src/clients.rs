@@ -185,7 +185,7 @@ impl Clients {
     }
 
     /// One request over one connection, on which the caller hangs up after its patience.
-    pub async fn ask_once(
+    pub async fn send_once(
         &self,
         ask: &Arc<Ask>,
         mut wait_ms: u64,
@@ -239,7 +239,7 @@ impl Clients {
         } = visit;
         for _ in 0..tries {
             let patience = hangs_up_after_ms.take().map_or(LONG, Duration::from_millis);
-            match self.ask_once(&ask, wait_ms, patience, is_last).await {
+            match self.send_once(&ask, wait_ms, patience, is_last).await {
                 Heard::Said(answer) => match *answer {
                     SettleAnswer::Reply(reply)
                         if reply.error_reason.as_deref() == Some(reason::SETTLEMENT_PENDING) => {}

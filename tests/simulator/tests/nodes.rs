@@ -27,7 +27,7 @@ fn null(read: Read, for_ms: u64) -> Act {
     }
 }
 
-fn asks() -> (Ask, Ask) {
+fn hold_and_close() -> (Ask, Ask) {
     (held("ann", 10), payment("ann", 10, Shape::Close))
 }
 
@@ -53,7 +53,7 @@ fn assert_nothing_failed(report: &Report) {
 
 #[test]
 fn receipts_that_come_later_than_finality_never_send_a_capture_again() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     for blocks in [1, 2, 3, 5, 9] {
         let mut scenario = quiet()
             .act(0, lag(Read::Receipts, blocks))
@@ -66,7 +66,7 @@ fn receipts_that_come_later_than_finality_never_send_a_capture_again() {
 
 #[test]
 fn a_restart_long_after_the_send_waits_while_receipts_are_null() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     let exact = payment("bob", 20, Shape::Plain);
     let mut scenario = quiet()
         .visit(500, &hold, 25_000, 8)
@@ -109,7 +109,7 @@ fn receipts_that_are_missing_for_seconds_under_load_fail_no_payment() {
 }
 
 fn held_closed_and_paid() -> (Scenario, [Ask; 3]) {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     let exact = payment("bob", 20, Shape::Plain);
     let scenario = quiet()
         .visit(500, &hold, 25_000, 8)
@@ -175,7 +175,7 @@ fn null_for_any_kind_of_read_delays_the_answer_and_changes_none() {
 /// A node that was down, or a new one at the address: receipts of the time before are gone for good, and logs are not.
 #[test]
 fn a_pruned_node_after_downtime_finds_our_transaction_by_its_logs() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     for shape in [Shape::Plain, Shape::Close] {
         let ask = match shape {
             Shape::Close => close.clone(),

@@ -16,7 +16,7 @@ fn held_and_closed(hold: &Ask, close: &Ask) -> Scenario {
     quiet().visit(500, hold, 25_000, 8).visit(5_000, close, 25_000, 8)
 }
 
-fn asks() -> (Ask, Ask) {
+fn hold_and_close() -> (Ask, Ask) {
     (held("ann", 10), payment("ann", 10, Shape::Close))
 }
 
@@ -61,7 +61,7 @@ fn assert_closed(report: &Report, hold: &Ask, close: &Ask) {
 
 #[test]
 fn a_capture_is_answered_when_it_is_confirmed_and_the_rest_goes_back_when_it_is_final() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     let report = held_and_closed(&hold, &close).run_clean();
     assert_closed(&report, &hold, &close);
     assert_eq!(report.words(&close)[0], Word::Success);
@@ -80,7 +80,7 @@ fn a_capture_is_answered_when_it_is_confirmed_and_the_rest_goes_back_when_it_is_
 
 #[test]
 fn death_at_any_moment_between_the_two_steps_changes_nothing() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     for at_ms in (4_900..22_000).step_by(450) {
         let report = held_and_closed(&hold, &close).act(at_ms, Act::Kill).run_clean();
         assert_closed(&report, &hold, &close);
@@ -93,7 +93,7 @@ fn death_at_any_moment_between_the_two_steps_changes_nothing() {
 
 #[test]
 fn a_capture_that_is_reorganised_away_lands_again_before_anything_goes_back() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     for (at_ms, depth) in [(6_500, 1), (7_500, 2), (8_500, 3), (9_500, 4), (10_500, 5)] {
         for lost in [0, 1_000] {
             let report = held_and_closed(&hold, &close)
@@ -107,7 +107,7 @@ fn a_capture_that_is_reorganised_away_lands_again_before_anything_goes_back() {
 
 #[test]
 fn a_last_step_that_another_sender_makes_leaves_the_answer_as_it_was_and_gives_the_payment_free() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     let again = held("ann", 20);
     // Another sender gives the rest back between the two steps.
     let report = held_and_closed(&hold, &close)
@@ -135,7 +135,7 @@ fn a_last_step_that_another_sender_makes_leaves_the_answer_as_it_was_and_gives_t
 
 #[test]
 fn a_first_step_that_reverts_fails_the_operation_and_nothing_comes_after_it() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     let report = held_and_closed(&hold, &close)
         .act(4_900, Act::Delay(true))
         .act(5_900, sweep("ann", 10))
@@ -154,7 +154,7 @@ fn a_first_step_that_reverts_fails_the_operation_and_nothing_comes_after_it() {
 
 #[test]
 fn another_operation_on_the_payment_waits_for_the_last_step_and_is_planned_on_what_it_left() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     let mut second = close.clone();
     (second.payload.value, second.amount) = (50, 50);
     let report = held_and_closed(&hold, &close)
@@ -175,7 +175,7 @@ fn another_operation_on_the_payment_waits_for_the_last_step_and_is_planned_on_wh
 
 #[test]
 fn one_that_can_not_wait_so_long_must_retry_and_nothing_of_it_is_started() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     let mut second = close.clone();
     (second.payload.value, second.amount) = (50, 50);
     let report = held_and_closed(&hold, &close)
@@ -188,7 +188,7 @@ fn one_that_can_not_wait_so_long_must_retry_and_nothing_of_it_is_started() {
 
 #[test]
 fn a_retained_signer_alone_does_what_is_bound_to_it_and_is_held_for_it() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     let mut scenario = held_and_closed(&hold, &close).act(8_000, Act::Kill);
     scenario.terms.retained = 1;
     let report = scenario.run_clean();
@@ -263,7 +263,7 @@ fn a_judgement_whose_rows_are_refused_is_recorded_and_answered_all_the_same() {
 /// Every fault at every point of two payments: one is closed, the other given back by its keeper.
 #[test]
 fn law4_law5_any_single_fault_in_a_payment_of_several_operations_harms_nothing() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     let kept = held("bob", 30);
     // Each is retried later, as after an answer that says that the facilitator has failed.
     let tour = Tour {
@@ -317,7 +317,7 @@ fn law4_law5_any_single_fault_in_a_payment_of_several_operations_harms_nothing()
 /// A step that ended stays ended in the record, whatever became of the plan's other steps.
 #[test]
 fn every_step_of_a_closed_payment_is_done_in_the_record() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     let report = held_and_closed(&hold, &close).run_clean();
     let states: Vec<&Event> = report
         .log
@@ -344,7 +344,7 @@ fn every_step_of_a_closed_payment_is_done_in_the_record() {
 /// A scheme that says that it can't be served takes nothing new; what is open continues, and so do the others.
 #[test]
 fn a_scheme_that_is_not_ready_finishes_what_is_open_and_its_jobs_wait() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     let (late, mut other) = (payment("dan", 50, Shape::Close), payment("cyd", 40, Shape::Plain));
     (other.payload.to, other.pay_to) = ("cafe".into(), "cafe".into());
     let kept = held("dan", 50);
@@ -382,7 +382,7 @@ fn a_scheme_that_is_not_ready_finishes_what_is_open_and_its_jobs_wait() {
 /// What could not be sent is not started: the caller retries when the signer has been topped up.
 #[test]
 fn an_operation_whose_signer_can_not_pay_is_turned_away_before_anything_is_recorded() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     let mut scenario = quiet()
         .visit(500, &hold, 25_000, 1)
         .visit(5_000, &close, 10_000, 2);
@@ -396,7 +396,7 @@ fn an_operation_whose_signer_can_not_pay_is_turned_away_before_anything_is_recor
 /// A payer whose payments keep failing has to wait, and what is held of theirs for others does not.
 #[test]
 fn failed_payments_of_a_payer_do_not_keep_what_is_held_from_being_closed() {
-    let (hold, close) = asks();
+    let (hold, close) = hold_and_close();
     let mut scenario = quiet().visit(500, &hold, 25_000, 1);
     for (at, nonce) in (0..).zip([20, 30, 40]) {
         let start = 4_000 + at * 6_000;

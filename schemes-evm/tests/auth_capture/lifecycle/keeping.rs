@@ -54,7 +54,7 @@ fn job(payment: &Payment, at_s: u64) -> Job {
     }
 }
 
-fn look(world: &World, job: &Job) -> Vec<PaymentRequest> {
+fn run_job(world: &World, job: &Job) -> Vec<PaymentRequest> {
     block_on(world.scheme.job(&world.cx(), job)).expect("no fault")
 }
 
@@ -99,7 +99,7 @@ fn reported_usage_is_captured_on_schedule_and_once() {
     let payment = Payment::delegated();
     let world = at(NOW_S + 600, kept(Some(600), true), &payment, 300_000);
     let due = job(&payment, NOW_S + 600);
-    let orders = look(&world, &due);
+    let orders = run_job(&world, &due);
     let [order] = orders.as_slice() else {
         panic!("{orders:?}");
     };
@@ -110,10 +110,10 @@ fn reported_usage_is_captured_on_schedule_and_once() {
     assert_eq!(order.tenant.as_deref(), Some(TENANT));
     assert!(world.plan(order).is_ok());
     // It runs again before the capture landed: the same order, which is the same claim.
-    assert_eq!(look(&world, &due), orders);
+    assert_eq!(run_job(&world, &due), orders);
     // And when it has landed: nothing.
     world.chain().state = state_result(true, 700_000, 300_000);
-    assert_eq!(look(&world, &due), []);
+    assert_eq!(run_job(&world, &due), []);
     let ids: Vec<String> = scheduled(&world).into_iter().map(|job| job.id).collect();
     assert_eq!(ids.len(), 3);
     assert!(ids.iter().all(|id| *id == ids[0] && *id != due.id));
@@ -123,9 +123,9 @@ fn reported_usage_is_captured_on_schedule_and_once() {
 fn without_a_schedule_usage_waits_for_the_last_call() {
     let payment = Payment::delegated();
     let early = at(NOW_S + 600, kept(None, true), &payment, 300_000);
-    assert_eq!(look(&early, &job(&payment, NOW_S + 600)), []);
+    assert_eq!(run_job(&early, &job(&payment, NOW_S + 600)), []);
     let last = at(LAST_CALL_S, kept(None, true), &payment, 300_000);
-    let orders = look(&last, &job(&payment, LAST_CALL_S));
+    let orders = run_job(&last, &job(&payment, LAST_CALL_S));
     assert_eq!(orders[0].payload["amount"], "300000");
     assert_eq!(orders[0].payload["voidRemainder"], true);
     assert_eq!(last.plan(&orders[0]).expect("a plan").steps.len(), 2);
@@ -135,7 +135,7 @@ fn without_a_schedule_usage_waits_for_the_last_call() {
 fn all_that_is_held_and_used_is_captured_without_a_void() {
     let payment = Payment::delegated();
     let world = at(LAST_CALL_S, kept(None, true), &payment, HELD);
-    let orders = look(&world, &job(&payment, LAST_CALL_S));
+    let orders = run_job(&world, &job(&payment, LAST_CALL_S));
     assert_eq!(orders[0].payload["amount"], HELD.to_string());
     assert_eq!(orders[0].payload.get("voidRemainder"), None);
     assert!(world.plan(&orders[0]).is_ok());
@@ -163,20 +163,20 @@ fn warnings(world: &World) -> usize {
 fn unused_money_is_warned_of_once_and_given_back_where_the_rule_says_so() {
     let payment = Payment::delegated();
     let warns = at(LAST_CALL_S, kept(None, false), &payment, 0);
-    assert_eq!(look(&warns, &job(&payment, LAST_CALL_S)), []);
+    assert_eq!(run_job(&warns, &job(&payment, LAST_CALL_S)), []);
     assert_eq!(warnings(&warns), 1);
     let next = scheduled(&warns).pop().expect("a next poll");
     warns.host.advance_ms(next.run_at_ms - LAST_CALL_S * 1_000);
-    assert_eq!(look(&warns, &next), []);
+    assert_eq!(run_job(&warns, &next), []);
     assert_eq!(warnings(&warns), 1, "once");
 
     let voids = at(LAST_CALL_S, kept(None, true), &payment, 0);
-    let orders = look(&voids, &job(&payment, LAST_CALL_S));
+    let orders = run_job(&voids, &job(&payment, LAST_CALL_S));
     assert_eq!(orders[0].payload["type"], "void");
     assert!(voids.plan(&orders[0]).is_ok());
     // After the deadline its payer can take it back, and it is still given back.
     let late = at(DEADLINE_S, kept(None, true), &payment, 500);
-    let orders = look(&late, &job(&payment, DEADLINE_S - 30));
+    let orders = run_job(&late, &job(&payment, DEADLINE_S - 30));
     assert_eq!(orders[0].payload["type"], "void");
 }
 
@@ -184,7 +184,7 @@ fn unused_money_is_warned_of_once_and_given_back_where_the_rule_says_so() {
 fn payments_of_other_authorizers_get_the_warning_only() {
     let payment = Payment::on(V1_1);
     let world = at(LAST_CALL_S, kept(Some(600), true), &payment, 300_000);
-    assert_eq!(look(&world, &job(&payment, LAST_CALL_S)), []);
+    assert_eq!(run_job(&world, &job(&payment, LAST_CALL_S)), []);
     assert_eq!(warnings(&world), 1);
 }
 
@@ -196,8 +196,8 @@ fn small_usage_waits_until_it_is_worth_a_capture() {
         ..kept(Some(600), true)
     };
     let due = job(&payment, NOW_S + 600);
-    assert_eq!(look(&at(NOW_S + 600, picky(), &payment, 999), &due), []);
-    assert_eq!(look(&at(NOW_S + 600, picky(), &payment, 1_000), &due).len(), 1);
+    assert_eq!(run_job(&at(NOW_S + 600, picky(), &payment, 999), &due), []);
+    assert_eq!(run_job(&at(NOW_S + 600, picky(), &payment, 1_000), &due).len(), 1);
 }
 
 #[test]
@@ -205,14 +205,14 @@ fn a_payment_with_nothing_left_is_checked_no_more() {
     let payment = Payment::delegated();
     let world = at(NOW_S + 600, kept(Some(600), true), &payment, 300_000);
     world.chain().state = state_result(true, 0, HELD);
-    assert_eq!(look(&world, &job(&payment, NOW_S + 600)), []);
+    assert_eq!(run_job(&world, &job(&payment, NOW_S + 600)), []);
     assert_eq!(scheduled(&world), []);
     // One that a node does not show yet is checked again, until it can't be collected any more.
     world.chain().state = state_result(false, 0, 0);
-    assert_eq!(look(&world, &job(&payment, NOW_S + 600)), []);
+    assert_eq!(run_job(&world, &job(&payment, NOW_S + 600)), []);
     assert_eq!(scheduled(&world).len(), 1);
     world.host.advance_ms(7_200_000);
-    assert_eq!(look(&world, &job(&payment, NOW_S + 600)), []);
+    assert_eq!(run_job(&world, &job(&payment, NOW_S + 600)), []);
     assert_eq!(scheduled(&world).len(), 1);
 }
 
@@ -247,5 +247,5 @@ fn jobs_of_nobodys_are_faults_and_of_unknown_payments_nothing() {
         ..job(&Payment::delegated(), NOW_S)
     };
     assert!(block_on(world.scheme.job(&world.cx(), &malformed)).is_err());
-    assert_eq!(look(&world, &job(&Payment::on(V1_1), NOW_S)), []);
+    assert_eq!(run_job(&world, &job(&Payment::on(V1_1), NOW_S)), []);
 }

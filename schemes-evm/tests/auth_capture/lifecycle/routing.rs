@@ -40,12 +40,12 @@ fn post(path: &str, body: Value) -> RouteRequest {
     }
 }
 
-fn ask(world: &World, request: &RouteRequest) -> RouteResponse {
+fn send_route(world: &World, request: &RouteRequest) -> RouteResponse {
     block_on(world.scheme.route(&world.cx(), request)).expect("no fault")
 }
 
 fn reply(world: &World, request: &RouteRequest) -> (u16, Value) {
-    match ask(world, request) {
+    match send_route(world, request) {
         RouteResponse::Reply { status, body } => {
             if status >= 400 {
                 let sentence = body["error"].as_str().expect("a sentence");
@@ -58,7 +58,7 @@ fn reply(world: &World, request: &RouteRequest) -> (u16, Value) {
 }
 
 fn settles(world: &World, request: &RouteRequest) -> PaymentRequest {
-    match ask(world, request) {
+    match send_route(world, request) {
         RouteResponse::Settle { request } => *request,
         RouteResponse::Reply { status, body } => panic!("{status} {body}"),
     }
@@ -406,7 +406,7 @@ fn the_outcome_is_worded_as_settle_words_it() {
     };
     let mut told = |outcome: &SettleReply| {
         request.outcome = Some(outcome.clone());
-        match ask(&world, &request) {
+        match send_route(&world, &request) {
             RouteResponse::Reply { status, body } => (status, body["transaction"].clone()),
             RouteResponse::Settle { .. } => panic!("settles twice"),
         }

@@ -107,7 +107,7 @@ fn ten_megabytes_are_413() {
 }
 
 /// Returns after a check of the network, which queries its nodes too: the next one is ten seconds away.
-fn behind_a_check(world: &World) {
+fn after_a_check(world: &World) {
     world.proxy.forget();
     wait::until("a check of the network", wait::LONG, || {
         (world.proxy.calls_of("eth_chainId") > 0).then_some(())
@@ -133,7 +133,7 @@ fn a_signature_of_100_kilobytes_is_refused_without_querying_the_chain() {
         let mut body = world.payment(2).from_wallet(&wallet).v2();
         body["paymentPayload"]["payload"]["signature"] = format!("0x{}", "ab".repeat(100_000)).into();
         let trips = world.untouched(|| {
-            behind_a_check(&world);
+            after_a_check(&world);
             world.verify(&body).refused("invalid_payload");
             world.settle(&body).refused("invalid_payload");
             world.proxy.trips().len()

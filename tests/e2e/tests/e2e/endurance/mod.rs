@@ -156,7 +156,7 @@ fn run(seed: u64, lasts: Duration, calm: Duration) {
         panic!("no recovery without faults: {ready}\n{}", warnings(&world));
     }
     let mut ledger = ledger.into_inner().expect("no panic");
-    let quiet = work::ask_until_decided(&world, &mut ledger, calm);
+    let quiet = work::settle_until_decided(&world, &mut ledger, calm);
     let verdict = judge::judge(&world, &ledger, quiet);
     println!("{verdict}{}", disturbances.summary());
     if !verdict.is_clean() {

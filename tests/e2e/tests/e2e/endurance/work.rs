@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use devnet::{AUTH_CAPTURE_V10, AUTH_CAPTURE_V11, AuthCapture};
 use e2e::World;
-use e2e::escrow::{SHOP_KEY, ask_or_lost};
+use e2e::escrow::{SHOP_KEY, call_or_lost};
 use e2e::hold::{Hold, Method};
 use e2e::order::{Bound, Order};
 use serde_json::Value;
@@ -94,7 +94,7 @@ pub(super) struct Ledger {
 }
 
 fn settle(world: &World, body: &Value) -> Told {
-    let Ok(reply) = ask_or_lost(world, "/settle", body, SHOP_KEY) else {
+    let Ok(reply) = call_or_lost(world, "/settle", body, SHOP_KEY) else {
         return Told::Lost;
     };
     let transaction = reply.field("transaction").to_owned();
@@ -241,7 +241,7 @@ impl<'a> Worker<'a> {
 }
 
 /// Without faults every operation is decided in this time, and nothing is on its way any more. Whether it is so.
-pub(super) fn ask_until_decided(world: &World, ledger: &mut Ledger, calm: Duration) -> bool {
+pub(super) fn settle_until_decided(world: &World, ledger: &mut Ledger, calm: Duration) -> bool {
     let started = Instant::now();
     loop {
         for entry in &mut ledger.entries {

@@ -41,7 +41,7 @@ fn put_over(facilitator: &Facilitator, copied: &Path) {
 }
 
 /// A payment that is recorded as paid, final, and reported to no caller.
-fn paid_and_not_told(world: &World, body: &Value) -> String {
+fn paid_and_not_answered(world: &World, body: &Value) -> String {
     let hash = world.settle(body).pending();
     world.chain.mine(4).expect("mines");
     wait::until("it is recorded as paid", wait::LONG, || {
@@ -53,7 +53,7 @@ fn paid_and_not_told(world: &World, body: &Value) -> String {
 
 /// The decision, which is never `success`.
 #[track_caller]
-fn never_told(settle: impl Fn() -> Reply) -> Reply {
+fn never_answered(settle: impl Fn() -> Reply) -> Reply {
     wait::until("a decision", DECIDED, || {
         let reply = settle();
         assert!(!reply.is_success(), "answered a second time: {reply:?}");
@@ -153,7 +153,7 @@ fn a12_an_older_journal_does_not_double_a_payment_that_is_in_flight() {
 fn a_copy_of_a_running_journal_put_over_the_files_tells_nothing_twice() {
     let mut world = world(2).mining(Mining::Manual).start();
     let body = world.payment(2).v2();
-    let hash = paid_and_not_told(&world, &body);
+    let hash = paid_and_not_answered(&world, &body);
     let data = world.facilitator.data_folder();
     let yesterday = data.with_file_name("yesterday");
     // Nothing is written meanwhile: the copy is whole.
@@ -167,7 +167,7 @@ fn a_copy_of_a_running_journal_put_over_the_files_tells_nothing_twice() {
     });
     put_over(&world.facilitator, &yesterday);
     world.facilitator.restart_unready();
-    let last = never_told(|| world.settle(&body));
+    let last = never_answered(|| world.settle(&body));
     assert_eq!(last.failed(reason::DUPLICATE), hash);
 }
 
@@ -231,7 +231,7 @@ fn on_two_networks(trouble: Option<Fault>) {
         evm_node.on("*", trouble);
     }
     facilitator.restart_unready();
-    let last = never_told(|| facilitator.settle(&body));
+    let last = never_answered(|| facilitator.settle(&body));
     assert_eq!(last.failed("duplicate_settlement"), signature);
 }
 
@@ -246,9 +246,9 @@ fn a_copy_that_a_slow_network_shows_to_be_old_tells_nothing_twice_on_another() {
 }
 
 /// A node that calls the signer's nonce higher for a while makes no copy of the journal.
-fn told_in_spite_of_a_nonce(mut world: World) {
+fn answered_in_spite_of_a_nonce(mut world: World) {
     let body = world.payment(2).v2();
-    let hash = paid_and_not_told(&world, &body);
+    let hash = paid_and_not_answered(&world, &body);
     world.facilitator.kill();
     world.proxy.on_for(NONCE, higher(1), Duration::from_secs(6));
     world.facilitator.restart_unready();
@@ -261,12 +261,12 @@ fn told_in_spite_of_a_nonce(mut world: World) {
 
 #[test]
 fn one_of_two_nodes_whose_nonce_lies_ahead_at_a_restart_withholds_nothing_for_ever() {
-    told_in_spite_of_a_nonce(world(3).two_nodes().mining(Mining::Manual).start());
+    answered_in_spite_of_a_nonce(world(3).two_nodes().mining(Mining::Manual).start());
 }
 
 #[test]
 fn an_only_node_whose_nonce_lies_ahead_for_seconds_at_a_restart_withholds_nothing() {
-    told_in_spite_of_a_nonce(world(3).mining(Mining::Manual).start());
+    answered_in_spite_of_a_nonce(world(3).mining(Mining::Manual).start());
 }
 
 /// The copy lacks a capture that waits for a block. Ordered again at another price, it has other bytes; the first ones land.

@@ -95,7 +95,7 @@ fn held_for_good(world: &World, name: &str) -> Bound {
 }
 
 /// Sends a stranger's call to the dollar so that the next block has it ahead of everything that waits, and mines it.
-fn ahead_of_everybody(world: &World, calldata: &str) -> String {
+fn ahead_of_all(world: &World, calldata: &str) -> String {
     // Enough for a transfer by authorization, and above any tip that the facilitator offers.
     let (gas, tip_wei) = (200_000, 20_000_000_000);
     let stranger = &world.chain.facilitators[1].address;

@@ -15,7 +15,7 @@ use super::{until_paid, world};
 const ASKED_FOR: Duration = Duration::from_secs(4);
 
 /// A payment that is recorded as paid and was reported to no caller.
-fn paid_and_not_told(world: &World) -> (Value, String) {
+fn paid_and_not_answered(world: &World) -> (Value, String) {
     let body = world.payment(2).v2();
     let hash = world.settle(&body).pending();
     world.chain.mine(1).expect("mines");
@@ -42,7 +42,7 @@ fn no_success_without_a_transfer(world: &World, settle: impl Fn() -> Reply) {
 #[test]
 fn t21_a_payment_that_is_reorganised_away_before_it_was_answered_is_no_success_after_a_restart() {
     let mut world = world(6).mining(Mining::Manual).start();
-    let (body, hash) = paid_and_not_told(&world);
+    let (body, hash) = paid_and_not_answered(&world);
     world.facilitator.kill();
     world.chain.reorg(1).expect("the newest block is replaced");
     world.facilitator.restart();
@@ -56,7 +56,7 @@ fn t21_a_payment_that_is_reorganised_away_before_it_was_answered_is_no_success_a
 #[test]
 fn t21_a_payment_that_is_reorganised_away_before_it_was_answered_is_no_success() {
     let world = world(6).mining(Mining::Manual).start();
-    let (body, hash) = paid_and_not_told(&world);
+    let (body, hash) = paid_and_not_answered(&world);
     world.chain.reorg(1).expect("the newest block is replaced");
     no_success_without_a_transfer(&world, || world.settle(&body));
     world.wait_sent(1);

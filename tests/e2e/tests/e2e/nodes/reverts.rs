@@ -32,7 +32,7 @@ fn held(world: &World, name: &str) -> Bound {
 }
 
 /// An order to capture 2,000 units that is in the newest block and was answered as success.
-fn told_capture(world: &World, bound: &Bound) -> Value {
+fn answered_capture(world: &World, bound: &Bound) -> Value {
     let capture = bound.order(world, &bound.capture(2_000, (10_000, 0)));
     let _ = order(world, &capture).pending();
     world.chain.mine(1).expect("mines");
@@ -75,7 +75,7 @@ fn fails_truly(world: &World, body: &Value) -> Reply {
 fn a_void_that_reverts_in_front_of_the_capture_it_followed_ends() {
     let world = escrow_world(6).start();
     let bound = held(&world, "void in front");
-    let _capture = told_capture(&world, &bound);
+    let _capture = answered_capture(&world, &bound);
     let void = bound.order(&world, &Order::Void);
     let _ = order(&world, &void).pending();
     let raw = fork(&world, 2);
@@ -101,7 +101,7 @@ fn a_void_that_reverts_in_front_of_the_capture_it_followed_ends() {
 fn a_capture_and_a_void_that_revert_in_the_fork_that_wins_both_end() {
     let world = escrow_world(6).start();
     let bound = held(&world, "paused");
-    let capture = told_capture(&world, &bound);
+    let capture = answered_capture(&world, &bound);
     let void = bound.order(&world, &Order::Void);
     let _ = order(&world, &void).pending();
     let raws = fork(&world, 1);
@@ -159,7 +159,7 @@ fn a_capture_after_a_hold_that_reverts_in_the_fork_that_wins_ends() {
 fn an_answered_capture_whose_slot_another_uses_names_no_transaction_that_is_gone() {
     let world = escrow_world(6).start();
     let bound = held(&world, "slot taken");
-    let capture = told_capture(&world, &bound);
+    let capture = answered_capture(&world, &bound);
     let _ = fork(&world, 1);
     let (deployment, info) = (bound.hold.deployment, bound.hold.info.clone());
     let fee = fee_of(&deployment, 9_000, info.min_fee_bps);

@@ -6,7 +6,7 @@ use devnet::{Devnet, Mining, Options, USDC};
 use e2e::{Blocks, Facilitator, Fault, Kind, Payment, Proxy, Settings, View, World, wait};
 use serde_json::json;
 
-use super::lies::{no_false_word, once, until_told};
+use super::lies::{no_false_success, once, until_answered};
 use super::{
     BLOCK, DECIDED, escrow_world, held, held_for_good, is_on_chain, order, settle_down, state, until_paid,
     world,
@@ -175,7 +175,7 @@ fn a09_a_nonce_that_moves_without_a_transaction_costs_a_new_slot_only() {
     world.chain.drop_all_transactions().expect("dropped");
     world.chain.set_nonce(&signer, 1).expect("set");
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let paid = until_told(|| world.settle(&body));
+    let paid = until_answered(|| world.settle(&body));
     drop(blocks);
     once(&world, &paid);
 }
@@ -223,10 +223,10 @@ fn a10_nodes_that_disagree_about_the_authorization_decide_nothing() {
     world.second.on("eth_call", Fault::Answer(used));
     world.chain.drop_all_transactions().expect("dropped");
     world.chain.set_nonce(&signer, 1).expect("set");
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     world.second.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let paid = until_told(|| world.settle(&body));
+    let paid = until_answered(|| world.settle(&body));
     drop(blocks);
     once(&world, &paid);
 }
@@ -247,12 +247,12 @@ fn a10b_a_node_that_calls_a_used_authorization_unused_has_nothing_sent_again() {
     }
     world.proxy.on("eth_call", Fault::Answer(unused));
     world.chain.mine(1).expect("mines");
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     assert_eq!(world.sent(), 1);
     world.proxy.heal();
     world.second.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    assert_eq!(until_told(|| world.settle(&body)), sent);
+    assert_eq!(until_answered(|| world.settle(&body)), sent);
     drop(blocks);
     once(&world, &sent);
     assert_eq!(world.sent(), 1);
@@ -284,10 +284,10 @@ fn a11_a_void_after_a_capture_that_nobody_shows_leaves_both_answered() {
     world.chain.mine(3).expect("mines");
     world.facilitator.kill();
     world.facilitator.restart();
-    no_false_word(&world, || order(&world, &capture));
+    no_false_success(&world, || order(&world, &capture));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    assert_eq!(until_told(|| order(&world, &capture)), captured);
+    assert_eq!(until_answered(|| order(&world, &capture)), captured);
     let voided = wait::until("the void", DECIDED, || {
         let reply = order(&world, &void);
         (reply.is_success() || (reply.status == 200 && reply.field("errorReason") != "settlement_pending"))

@@ -8,9 +8,7 @@ use e2e::payment::PRICE;
 use e2e::{Blocks, Fault, Lags, View, wait};
 use serde_json::json;
 
-use super::{
-    ahead_of_everybody, escrow_world, held, order, settle_down, state, until_failed, until_paid, world,
-};
+use super::{ahead_of_all, escrow_world, held, order, settle_down, state, until_failed, until_paid, world};
 use crate::reason;
 
 #[test]
@@ -23,7 +21,7 @@ fn t33_a_front_runner_whose_logs_come_two_blocks_late_is_found_and_its_transacti
         logs: 2,
         ..Lags::default()
     }));
-    let theirs = ahead_of_everybody(&world, &payment.calldata());
+    let theirs = ahead_of_all(&world, &payment.calldata());
     let receipt = world
         .chain
         .receipt(&ours)
@@ -54,7 +52,7 @@ fn t34_an_authorization_that_is_cancelled_ahead_of_our_transaction_gets_the_repl
         logs: 2,
         ..Lags::default()
     }));
-    ahead_of_everybody(&world, &payment.cancellation(&world.chain));
+    ahead_of_all(&world, &payment.cancellation(&world.chain));
     let blocks = Blocks::every(&world.chain, Duration::from_millis(500));
     let reply = until_failed(|| world.settle(&body));
     assert_eq!(reply.failed(reason::NONCE_USED), ours);

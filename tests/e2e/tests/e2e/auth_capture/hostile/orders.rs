@@ -80,7 +80,7 @@ pub(super) fn cases(world: &World, bound: &Bound, other: &Bound) -> Vec<Case> {
         what: format!("at {:?}", bound.hold.deployment.fee_form),
         cases: Vec::new(),
     };
-    whoever_signs(&mut bench, other);
+    stranger_signatures(&mut bench, other);
     amounts(&mut bench);
     fees(&mut bench);
     close_outs(&mut bench);
@@ -93,7 +93,7 @@ fn payload(body: &mut Value) -> &mut Value {
     &mut body["paymentPayload"]["payload"]
 }
 
-fn whoever_signs(bench: &mut Bench<'_>, other: &Bound) {
+fn stranger_signatures(bench: &mut Bench<'_>, other: &Bound) {
     let buyer = bench.world.chain.buyers[2].key.clone();
     let operator = bench.world.chain.facilitators[0].key.clone();
     for order in bench.orders() {

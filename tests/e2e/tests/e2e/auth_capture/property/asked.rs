@@ -1,7 +1,7 @@
 //! What is requested of a facilitator that may die at any moment, and what comes of it.
 
 use e2e::World;
-use e2e::escrow::{SHOP_KEY, ask_or_lost};
+use e2e::escrow::{SHOP_KEY, call_or_lost};
 use serde_json::Value;
 
 use super::books::Move;
@@ -17,7 +17,7 @@ pub(super) enum Told {
 }
 
 pub(super) fn settle(world: &World, body: &Value) -> Told {
-    let Ok(reply) = ask_or_lost(world, "/settle", body, SHOP_KEY) else {
+    let Ok(reply) = call_or_lost(world, "/settle", body, SHOP_KEY) else {
         return Told::Unknown;
     };
     let (reason, transaction) = (reply.field("errorReason"), reply.field("transaction"));

@@ -204,7 +204,7 @@ pub(super) fn within_terms(deployment: &AuthCapture, info: &PaymentInfo, reports
 
 /// What the facilitator tells its tenant of a payment is what the chain says.
 #[track_caller]
-pub(super) fn told_as_it_is(world: &World, deployment: &AuthCapture, hash: &str, model: &Model) {
+pub(super) fn reported_as_it_is(world: &World, deployment: &AuthCapture, hash: &str, model: &Model) {
     let path = format!("/auth-capture/payments/{hash}?network=eip155:84532");
     let bearer = format!("Bearer {SHOP_KEY}");
     let headers = [("authorization", bearer.as_str())];

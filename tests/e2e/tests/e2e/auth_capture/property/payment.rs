@@ -39,7 +39,7 @@ impl Payment {
         let hold = &self.bound.hold;
         let reports = books::reported(world, &hold.deployment, &self.hash);
         books::within_terms(&hold.deployment, &hold.info, &reports);
-        books::told_as_it_is(world, &hold.deployment, &self.hash, &self.model);
+        books::reported_as_it_is(world, &hold.deployment, &self.hash, &self.model);
     }
 }
 

@@ -7,10 +7,10 @@ use e2e::{Blocks, Fault, Kind, View, World, wait};
 use serde_json::{Value, json};
 
 use super::super::{
-    BLOCK, ahead_of_everybody, escrow_world, held_for_good, is_on_chain, order, settle_down, state,
-    until_failed, world,
+    BLOCK, ahead_of_all, escrow_world, held_for_good, is_on_chain, order, settle_down, state, until_failed,
+    world,
 };
-use super::{no_false_word, once, replaced_by, unrelated, until_told};
+use super::{no_false_success, once, replaced_by, unrelated, until_answered};
 use crate::reason;
 
 const RECEIPT: &str = "eth_getTransactionReceipt";
@@ -57,7 +57,7 @@ fn a06_logs_of_a_sibling_fork_name_no_transaction_of_a_success() {
     world.proxy.on(LOGS, Fault::Answer(json!([])));
     let sent = world.settle(&body).pending();
     let ours = world.proxy.transactions()[0].clone();
-    let theirs = ahead_of_everybody(&world, &payment.calldata());
+    let theirs = ahead_of_all(&world, &payment.calldata());
     let fork = world.chain.logs(USDC, None).expect("answers");
     let fork: Vec<Value> = fork
         .into_iter()
@@ -71,9 +71,9 @@ fn a06_logs_of_a_sibling_fork_name_no_transaction_of_a_success() {
         LOGS,
         Fault::answer_with(move |params| json!(matching(&fork, &params[0]))),
     );
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     world.proxy.heal();
-    assert_eq!(until_told(|| world.settle(&body)), sent);
+    assert_eq!(until_answered(|| world.settle(&body)), sent);
     once(&world, &sent);
 }
 
@@ -107,12 +107,12 @@ fn a13_half_of_a_front_runners_logs_fail_no_payment() {
             }
         }),
     );
-    let hash = ahead_of_everybody(&world, &payment.calldata());
+    let hash = ahead_of_all(&world, &payment.calldata());
     theirs.lock().expect("unpoisoned").clone_from(&hash);
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    assert_eq!(until_told(|| world.settle(&body)), hash);
+    assert_eq!(until_answered(|| world.settle(&body)), hash);
     drop(blocks);
     assert_eq!(world.settle(&body).failed(reason::DUPLICATE), hash);
     once(&world, &hash);
@@ -136,7 +136,7 @@ fn a15_logs_of_a_sibling_fork_make_no_success_of_ours() {
     world.chain.drop_all_transactions().expect("dropped");
     let taken = world.chain.rpc().call("eth_sendRawTransaction", json!([ours]));
     let _ = taken;
-    let theirs = ahead_of_everybody(&world, &payment.calldata());
+    let theirs = ahead_of_all(&world, &payment.calldata());
     let receipt = world.chain.receipt(&sent).expect("answers").expect("a receipt");
     assert_eq!(receipt["status"], "0x0");
     assert_eq!(world.transfers(), 1);
@@ -144,10 +144,10 @@ fn a15_logs_of_a_sibling_fork_make_no_success_of_ours() {
         LOGS,
         Fault::answer_with(move |params| json!(matching(&fork, &params[0]))),
     );
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    assert_eq!(until_told(|| world.settle(&body)), theirs);
+    assert_eq!(until_answered(|| world.settle(&body)), theirs);
     drop(blocks);
     once(&world, &theirs);
 }
@@ -172,10 +172,10 @@ fn a16_half_of_our_own_logs_fail_no_payment() {
     );
     let sent = world.settle(&body).pending();
     world.chain.mine(1).expect("mines");
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    assert_eq!(until_told(|| world.settle(&body)), sent);
+    assert_eq!(until_answered(|| world.settle(&body)), sent);
     drop(blocks);
     once(&world, &sent);
 }
@@ -196,11 +196,11 @@ fn a17_a_stranger_who_was_first_with_a_receipt_without_logs_is_no_failure() {
             }
         }),
     );
-    let theirs = ahead_of_everybody(&world, &payment.calldata());
-    no_false_word(&world, || world.settle(&body));
+    let theirs = ahead_of_all(&world, &payment.calldata());
+    no_false_success(&world, || world.settle(&body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    assert_eq!(until_told(|| world.settle(&body)), theirs);
+    assert_eq!(until_answered(|| world.settle(&body)), theirs);
     drop(blocks);
     once(&world, &theirs);
 }
@@ -227,12 +227,12 @@ fn a27_two_equal_captures_that_nobody_shows_are_answered_with_their_own_hashes()
     assert_ne!(one, two);
     world.chain.mine(6).expect("mines");
     assert_eq!(state(&world, &bound), (6_000, 4_000));
-    no_false_word(&world, || order(&world, &first));
-    no_false_word(&world, || order(&world, &second));
+    no_false_success(&world, || order(&world, &first));
+    no_false_success(&world, || order(&world, &second));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    assert_eq!(until_told(|| order(&world, &second)), two);
-    assert_eq!(until_told(|| order(&world, &first)), one);
+    assert_eq!(until_answered(|| order(&world, &second)), two);
+    assert_eq!(until_answered(|| order(&world, &first)), one);
     drop(blocks);
     settle_down(&world, 4);
     assert_eq!((world.sent(), state(&world, &bound)), (3, (6_000, 4_000)));
@@ -275,9 +275,9 @@ fn a30_logs_of_a_sibling_fork_make_no_capture_however_deep_they_seem() {
         LOGS,
         Fault::answer_with(move |params| json!(matching(&fork, &params[0]))),
     );
-    no_false_word(&world, || order(&world, &body));
+    no_false_success(&world, || order(&world, &body));
     world.chain.mine(80).expect("mines");
-    no_false_word(&world, || order(&world, &body));
+    no_false_success(&world, || order(&world, &body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
     let _ = until_failed(|| order(&world, &body));

@@ -18,7 +18,7 @@ const LIE: Duration = Duration::from_secs(6);
 
 /// While a lie lasts, with blocks that come, each answer is pending (or 503), or a success that is true.
 #[track_caller]
-pub(super) fn no_false_word(world: &World, settle: impl Fn() -> Reply) {
+pub(super) fn no_false_success(world: &World, settle: impl Fn() -> Reply) {
     let started = Instant::now();
     let mut told = false;
     while started.elapsed() < LIE {
@@ -43,7 +43,7 @@ pub(super) fn no_false_word(world: &World, settle: impl Fn() -> Reply) {
 
 /// Settles until the reply is `success`, or `duplicate_settlement` after an earlier one, and returns its transaction.
 #[track_caller]
-pub(super) fn until_told(settle: impl Fn() -> Reply) -> String {
+pub(super) fn until_answered(settle: impl Fn() -> Reply) -> String {
     wait::until("success", DECIDED, || {
         let reply = settle();
         if reply.is_success() {

@@ -8,9 +8,9 @@ use e2e::{Blocks, Fault, wait};
 use serde_json::json;
 
 use super::super::{
-    BLOCK, ahead_of_everybody, escrow_world, held, held_for_good, order, settle_down, state, world,
+    BLOCK, ahead_of_all, escrow_world, held, held_for_good, order, settle_down, state, world,
 };
-use super::{no_false_word, once, replaced_by, unrelated, until_told};
+use super::{no_false_success, once, replaced_by, unrelated, until_answered};
 
 const RECEIPT: &str = "eth_getTransactionReceipt";
 
@@ -29,9 +29,9 @@ fn a01_a_receipt_without_its_logs_fails_no_payment() {
     );
     let sent = world.settle(&body).pending();
     world.chain.mine(1).expect("mines");
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     world.proxy.heal();
-    assert_eq!(until_told(|| world.settle(&body)), sent);
+    assert_eq!(until_answered(|| world.settle(&body)), sent);
     once(&world, &sent);
 }
 
@@ -54,9 +54,9 @@ fn a01b_a_receipt_without_its_logs_fails_no_capture() {
     );
     let sent = order(&world, &body).pending();
     world.chain.mine(1).expect("mines");
-    no_false_word(&world, || order(&world, &body));
+    no_false_success(&world, || order(&world, &body));
     world.proxy.heal();
-    assert_eq!(until_told(|| order(&world, &body)), sent);
+    assert_eq!(until_answered(|| order(&world, &body)), sent);
     settle_down(&world, 6);
     assert_eq!((world.sent(), state(&world, &bound)), (2, (8_000, 2_000)));
 }
@@ -77,9 +77,9 @@ fn a02_a_receipt_that_calls_a_success_reverted_fails_no_payment() {
     );
     let sent = world.settle(&body).pending();
     world.chain.mine(1).expect("mines");
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     world.proxy.heal();
-    assert_eq!(until_told(|| world.settle(&body)), sent);
+    assert_eq!(until_answered(|| world.settle(&body)), sent);
     once(&world, &sent);
 }
 
@@ -102,9 +102,9 @@ fn a02b_a_receipt_that_calls_a_success_reverted_fails_no_capture() {
     );
     let sent = order(&world, &body).pending();
     world.chain.mine(1).expect("mines");
-    no_false_word(&world, || order(&world, &body));
+    no_false_success(&world, || order(&world, &body));
     world.proxy.heal();
-    assert_eq!(until_told(|| order(&world, &body)), sent);
+    assert_eq!(until_answered(|| order(&world, &body)), sent);
     settle_down(&world, 6);
     assert_eq!((world.sent(), state(&world, &bound)), (2, (8_000, 2_000)));
 }
@@ -126,13 +126,13 @@ fn a03_malformed_receipts_decide_nothing() {
     );
     let sent = world.settle(&body).pending();
     world.chain.mine(1).expect("mines");
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     // Another sender's, that did exactly the same for another payer.
     let other = world.payment(3);
-    let theirs = ahead_of_everybody(&world, &other.calldata());
+    let theirs = ahead_of_all(&world, &other.calldata());
     let receipt = world.chain.receipt(&theirs).expect("answers").expect("a receipt");
     world.proxy.on(RECEIPT, Fault::Answer(receipt.clone()));
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     // The same with our hash at its top.
     let ours = sent.clone();
     world.proxy.on(
@@ -142,9 +142,9 @@ fn a03_malformed_receipts_decide_nothing() {
             result["transactionHash"] = json!(ours);
         }),
     );
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     world.proxy.heal();
-    assert_eq!(until_told(|| world.settle(&body)), sent);
+    assert_eq!(until_answered(|| world.settle(&body)), sent);
     assert_eq!(
         (world.sent(), world.transfers(), world.earned()),
         (1, 2, 2 * PRICE)
@@ -195,9 +195,9 @@ fn a01c_a_receipt_without_its_logs_fails_no_hold() {
     );
     let sent = order(&world, &body).pending();
     world.chain.mine(1).expect("mines");
-    no_false_word(&world, || order(&world, &body));
+    no_false_success(&world, || order(&world, &body));
     world.proxy.heal();
-    assert_eq!(until_told(|| order(&world, &body)), sent);
+    assert_eq!(until_answered(|| order(&world, &body)), sent);
     assert_eq!(world.sent(), 1);
 }
 
@@ -223,9 +223,9 @@ fn a23_one_malformed_receipt_keeps_no_other_payment_pending() {
         let reply = world.settle(&good);
         reply.is_success().then(|| reply.paid())
     });
-    no_false_word(&world, || world.settle(&bad));
+    no_false_success(&world, || world.settle(&bad));
     world.proxy.heal();
-    assert_eq!(until_told(|| world.settle(&bad)), sent);
+    assert_eq!(until_answered(|| world.settle(&bad)), sent);
     drop(blocks);
     assert!(paid.is_some(), "the neighbour stays pending");
     assert_eq!((world.transfers(), world.earned()), (2, 2 * PRICE));
@@ -254,9 +254,9 @@ fn a24_an_error_for_one_receipt_keeps_no_other_payment_pending() {
         let reply = world.settle(&good);
         reply.is_success().then(|| reply.paid())
     });
-    no_false_word(&world, || world.settle(&bad));
+    no_false_success(&world, || world.settle(&bad));
     world.proxy.heal();
-    assert_eq!(until_told(|| world.settle(&bad)), sent);
+    assert_eq!(until_answered(|| world.settle(&bad)), sent);
     drop(blocks);
     assert!(paid.is_some(), "the neighbour stays pending");
     assert_eq!((world.transfers(), world.earned()), (2, 2 * PRICE));
@@ -327,7 +327,7 @@ fn a24b_a_receipt_of_a_block_without_state_keeps_no_other_payment_pending() {
     });
     assert_eq!(order(&world, &body).pending(), sent);
     world.proxy.heal();
-    assert_eq!(until_told(|| order(&world, &body)), sent);
+    assert_eq!(until_answered(|| order(&world, &body)), sent);
     drop(blocks);
     assert_eq!((world.sent(), state(&world, &bound)), (3, (8_000, 2_000)));
     assert!(paid.is_some(), "the neighbour stays pending");

@@ -7,10 +7,10 @@ use e2e::{Blocks, Fault, wait};
 use serde_json::json;
 
 use super::super::{
-    BLOCK, DECIDED, ahead_of_everybody, escrow_world, held_for_good, is_on_chain, order, settle_down, state,
+    BLOCK, DECIDED, ahead_of_all, escrow_world, held_for_good, is_on_chain, order, settle_down, state,
     until_failed, world,
 };
-use super::{no_false_word, once, replaced_by, until_told};
+use super::{no_false_success, once, replaced_by, until_answered};
 use crate::reason;
 
 const RECEIPT: &str = "eth_getTransactionReceipt";
@@ -37,12 +37,12 @@ fn stale_capture(error: &'static str) {
         }))),
     );
     world.proxy.on(RECEIPT, Fault::Answer(stale));
-    no_false_word(&world, || order(&world, &body));
+    no_false_success(&world, || order(&world, &body));
     world.chain.mine(80).expect("mines");
-    no_false_word(&world, || order(&world, &body));
+    no_false_success(&world, || order(&world, &body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let _ = until_told(|| order(&world, &body));
+    let _ = until_answered(|| order(&world, &body));
     drop(blocks);
     settle_down(&world, 5);
     assert_eq!((world.sent(), state(&world, &bound)), (2, (8_000, 2_000)));
@@ -63,11 +63,11 @@ fn a04_a_receipt_of_a_block_that_is_gone_is_no_success() {
     world.chain.drop_all_transactions().expect("dropped");
     assert_eq!(world.transfers(), 0);
     world.proxy.on(RECEIPT, Fault::Answer(stale));
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     assert_eq!(world.transfers(), 0);
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let paid = until_told(|| world.settle(&body));
+    let paid = until_answered(|| world.settle(&body));
     drop(blocks);
     once(&world, &paid);
 }
@@ -88,11 +88,11 @@ fn a05_a_stale_receipt_releases_no_payment_that_was_reorganised_away() {
     replaced_by(&world, &[]);
     world.chain.drop_all_transactions().expect("dropped");
     assert_eq!(world.transfers(), 0);
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     assert_eq!(world.transfers(), 0);
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let paid = until_told(|| world.settle(&body));
+    let paid = until_answered(|| world.settle(&body));
     drop(blocks);
     once(&world, &paid);
 }
@@ -106,7 +106,7 @@ fn a07_a_stale_reverted_receipt_fails_no_payment_that_landed_since() {
     world.proxy.on(RECEIPT, Fault::Answer(json!(null)));
     let sent = world.settle(&body).pending();
     let ours = world.proxy.transactions()[0].clone();
-    let theirs = ahead_of_everybody(&world, &payment.calldata());
+    let theirs = ahead_of_all(&world, &payment.calldata());
     let stale = world.chain.receipt(&sent).expect("answers").expect("a receipt");
     assert_eq!(stale["status"], "0x0");
     replaced_by(&world, &[ours]);
@@ -121,9 +121,9 @@ fn a07_a_stale_reverted_receipt_fails_no_payment_that_landed_since() {
             }
         }),
     );
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     world.proxy.heal();
-    assert_eq!(until_told(|| world.settle(&body)), sent);
+    assert_eq!(until_answered(|| world.settle(&body)), sent);
     once(&world, &sent);
 }
 
@@ -255,12 +255,12 @@ fn a19_a_stale_receipt_of_the_first_node_of_two_is_no_success() {
     }
     replaced_by(&world, &[]);
     world.chain.drop_all_transactions().expect("dropped");
-    no_false_word(&world, || world.settle(&body));
+    no_false_success(&world, || world.settle(&body));
     for node in [&world.proxy, &world.second] {
         node.heal();
     }
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let paid = until_told(|| world.settle(&body));
+    let paid = until_answered(|| world.settle(&body));
     drop(blocks);
     once(&world, &paid);
 }
@@ -280,12 +280,12 @@ fn a21_a_stale_receipt_makes_no_capture_however_deep_it_seems() {
     world.chain.drop_all_transactions().expect("dropped");
     assert_eq!(state(&world, &bound), (10_000, 0));
     world.proxy.on(RECEIPT, Fault::Answer(stale));
-    no_false_word(&world, || order(&world, &body));
+    no_false_success(&world, || order(&world, &body));
     world.chain.mine(300).expect("mines");
-    no_false_word(&world, || order(&world, &body));
+    no_false_success(&world, || order(&world, &body));
     world.proxy.heal();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let _ = until_told(|| order(&world, &body));
+    let _ = until_answered(|| order(&world, &body));
     drop(blocks);
     settle_down(&world, 5);
     assert_eq!((world.sent(), state(&world, &bound)), (2, (8_000, 2_000)));
