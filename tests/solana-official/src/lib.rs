@@ -1,4 +1,4 @@
-//! A buyer in Rust, as somebody outside this project writes one: with solana-sdk, solana-client and spl-token, and
+//! A buyer in Rust, as another party outside this project writes one: with solana-sdk, solana-client and spl-token, and
 //! without a line of ours. The tests of this crate pay the facilitator with it, read the chain with it, and compare our
 //! readers of wire bytes with the official types.
 
@@ -22,7 +22,7 @@ const UNITS: u32 = 20_000;
 /// Micro-lamports per compute unit.
 const UNIT_PRICE: u64 = 1;
 
-/// What a seller asks for.
+/// What a seller requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Offer {
     /// A mint of the first token program.
@@ -61,7 +61,7 @@ impl From<ClientError> for Error {
     }
 }
 
-/// Somebody who pays.
+/// Another party who pays.
 pub struct Buyer {
     rpc: RpcClient,
     key: Keypair,

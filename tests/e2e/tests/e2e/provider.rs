@@ -165,7 +165,7 @@ fn a_buyer_in_alloy_pays_once_and_alloy_sees_it_on_the_chain() {
     let before = (U256::from(BUYER_TOKENS), U256::ZERO);
     assert_eq!((used(), balances()), (false, before));
 
-    // A unit more or less than the seller asks for moves nothing.
+    // A unit more or less than the seller requests moves nothing.
     for demanded in [price - U256::ONE, price + U256::ONE] {
         let body = body(&signer, &signed, demanded);
         world.untouched(|| assert!(!world.settle(&body).is_success()));

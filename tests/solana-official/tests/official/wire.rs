@@ -264,7 +264,7 @@ fn transactions() -> impl Strategy<Value = VersionedTransaction> {
                     address_table_lookups,
                 })
             };
-            // Mostly as many as the header asks for.
+            // Mostly as many as the header requests.
             let count = match signatures {
                 Some(byte) if byte < 32 => byte % 4,
                 _ => header.num_required_signatures,
