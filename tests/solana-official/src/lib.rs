@@ -1,4 +1,4 @@
-//! A buyer in Rust, as another party outside this project writes one: with solana-sdk, solana-client and spl-token, and
+//! A buyer in Rust, as a third party would write one: with solana-sdk, solana-client and spl-token, and
 //! without a line of ours. The tests of this crate pay the facilitator with it, read the chain with it, and compare our
 //! readers of wire bytes with the official types.
 
@@ -61,7 +61,7 @@ impl From<ClientError> for Error {
     }
 }
 
-/// Another party who pays.
+/// A payer.
 pub struct Buyer {
     rpc: RpcClient,
     key: Keypair,

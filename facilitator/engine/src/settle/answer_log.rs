@@ -22,12 +22,25 @@ pub(crate) fn log(network: &str, claim: &str, answer: &SettleAnswer) {
             } else if tx.is_empty() {
                 tracing::info!(network, claim, payer, reason = why, detail, "answered: refused");
             } else {
-                tracing::debug!(network, claim, payer, tx, reason = why, detail, "answered: not paid");
+                tracing::debug!(
+                    network,
+                    claim,
+                    payer,
+                    tx,
+                    reason = why,
+                    detail,
+                    "answered: not paid"
+                );
             }
         }
         SettleAnswer::Replay(_) => tracing::debug!(network, claim, "answered: the same as before"),
         SettleAnswer::Unavailable { message, .. } => {
-            tracing::info!(network, claim, detail = message, "answered: not started, try again");
+            tracing::info!(
+                network,
+                claim,
+                detail = message,
+                "answered: not started, try again"
+            );
         }
     }
 }

@@ -20,7 +20,7 @@ use solana_transaction_status_client_types::UiTransactionEncoding;
 use spl_token::solana_program::program_pack::Pack;
 use spl_token::state::Account;
 
-/// A facilitator on a chain, and what a seller queries there.
+/// A facilitator on a chain, and what a seller requires there.
 struct Shop {
     world: SolanaWorld,
     rpc: RpcClient,
@@ -134,7 +134,7 @@ fn the_payment_lands_as_it_was_signed_and_a_replay_pays_nothing() {
             told
         );
     });
-    // Its bytes are public now: the one who sends them again moves nothing either.
+    // Its bytes are public now: sending them again moves nothing either.
     let again = shop.rpc.send_transaction(&landed);
     assert!(
         again.is_err() || again.is_ok_and(|same| same == signature),

@@ -102,7 +102,7 @@ proptest! {
         prop_assert_eq!(token::account_owner(&packed(account)), Some(account.owner));
     }
 
-    /// Ours reads the owner of anything long enough: it only queries it of accounts that a token program moved money out of.
+    /// Ours reads the owner of anything long enough: it uses the owner only of accounts that a token program moved money out of.
     #[test]
     fn whatever_is_an_account_has_the_official_owner(
         account in account(),
