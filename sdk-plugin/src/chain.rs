@@ -29,7 +29,7 @@ pub trait ChainDriver: Send + Sync + 'static {
     /// The price to bid now; with a previous bid, the one that replaces it.
     async fn quote(&self, cx: &Cx, lane: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault>;
 
-    /// Steps to signed bytes for this slot, with the most they can cost; which steps it left out of a batch.
+    /// Builds and signs the steps for this slot. Returns the bytes, the most they can cost and the steps that it left out of a batch.
     /// Signs through the host. Fails with [`crate::FaultKind::Denied`] when a step's call is not what it declares.
     async fn build(&self, cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Result<Built, Fault>;
 

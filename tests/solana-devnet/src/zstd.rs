@@ -1,5 +1,5 @@
 //! Zstandard frames without compression (RFC 8878): what `base64+zstd`, the encoding that the official Rust client requests
-//! for, needs at least.
+//! by default, needs at least.
 
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// The content's size follows in four bytes, and all of it is in one segment.

@@ -1,4 +1,5 @@
 //! What another `/settle` of a known claim gets: a pure function of the claim's row and of the caller.
+//! A request that arrives before the first commit finds no row: [`crate::settle`] lets an equal one join.
 
 use sdk_plugin::wire::SettleReply;
 

@@ -1,4 +1,5 @@
-//! Recovery of a lane after a panic: recorded attempts are observed, and the next slot is after all of them.
+//! Recovery of a lane after a panic: recorded attempts are observed, and the next slot is after all of them. For
+//! recovery after a crash of the process see [`crate::boot`].
 
 use crate::lane::{LaneTask, RETRY_EVERY};
 use crate::state::lane::{LaneCommand, Work};

@@ -1,7 +1,7 @@
 //! One batched loop per network: where does every open transaction stand, and what follows from it?
 //!
 //! A pure function ([`super::verdict`]) decides what to do with a slot, from what was observed, what was decided
-//! before, and the time. The loop around it carries it out. How slots close is in [`super::closing`].
+//! before, and the time. The loop around it carries it out. How slots close is in [`crate::endings`].
 
 mod act;
 

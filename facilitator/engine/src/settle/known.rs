@@ -1,4 +1,5 @@
 //! What is known of a request's claim while the request is in progress: enough for an answer when something hangs.
+//! The decision about a known claim is in [`crate::decide::claim`].
 
 use crate::state::settlement::Settlement;
 use parking_lot::Mutex;
