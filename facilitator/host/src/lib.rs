@@ -12,5 +12,8 @@
 )]
 
 pub mod custody;
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod rpc;
 pub mod services;

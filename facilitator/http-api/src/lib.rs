@@ -19,6 +19,9 @@ mod cors;
 mod delivery;
 mod endpoint;
 mod envelope;
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod lenient;
 mod listen;
 mod members;

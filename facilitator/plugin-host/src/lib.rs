@@ -27,6 +27,9 @@ mod calls;
 mod config;
 mod create;
 mod error;
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host_calls;
 mod instance;
 mod library;

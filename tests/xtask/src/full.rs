@@ -12,15 +12,17 @@ const ESCROW_SEEDS: &str = "20";
 const SECONDS_PER_MINUTE: u64 = 60;
 
 /// Runs the checks that take too long for every change: the simulator with many more seeds, random sequences of escrow
-/// operations with many more seeds, an hour of payments while nodes lie, the facilitator is killed and the chain is
-/// reorganised, payments on surfpool, a more complete Solana runtime than the dev chain, and payments of a buyer in the
-/// official Solana clients, whose types our readers are compared with; at last licences and advisories of all dependencies,
-/// which needs a network. Run it before you close work on the engine, on auth-capture or on Solana.
+/// operations with many more seeds, fuzz targets for minutes instead of a second, an hour of payments while nodes lie, the
+/// facilitator is killed and the chain is reorganised, payments on surfpool, a more complete Solana runtime than the dev
+/// chain, and payments of a buyer in the official Solana clients, whose types our readers are compared with; at last
+/// licences and advisories of all dependencies, which needs a network. Run it before you close work on the engine, on
+/// auth-capture or on Solana.
 ///
 /// The first run compiles surfpool, some 900 crates, which takes a quarter of an hour on two cores.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask full                                            everything
+  cargo xtask full --only fuzz --fuzz-minutes 10              ten minutes for each fuzz target
   cargo xtask full --only endurance --endurance-minutes 5     five minutes of lying nodes and kills
   cargo xtask full --only endurance --endurance-seed 7        an hour of other payments and faults")]
 pub(crate) struct Args {
@@ -38,12 +40,21 @@ pub(crate) struct Args {
     /// Decides who pays what, and what breaks
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     endurance_seed: u64,
+    /// Minutes for each fuzz target; as many targets run at once as there are cores
+    #[arg(long, value_name = "MINUTES", default_value_t = 2,
+          value_parser = clap::value_parser!(u64).range(1..=1440))]
+    fuzz_minutes: u64,
+    /// Decides the inputs of the fuzz targets
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    fuzz_seed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
     /// The simulator, with many seeds
     Simulator,
+    /// Changed inputs for decoders of outside bytes
+    Fuzz,
     /// Random lives of escrowed payments, with many seeds
     Escrow,
     /// Payments over nodes that lie, with kills and reorganisations
@@ -60,10 +71,16 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if args.only == Some(Part::Dependencies) {
         return dependencies();
     }
+    if args.only == Some(Part::Fuzz) {
+        return fuzz(args);
+    }
     Npm::ensure()?;
     let wanted = |part: Part| args.only.is_none_or(|only| only == part);
     if wanted(Part::Simulator) {
         simulator()?;
+    }
+    if wanted(Part::Fuzz) {
+        fuzz(args)?;
     }
     if args.only != Some(Part::Simulator) {
         cargo::build_what_is_shipped()?;
@@ -100,6 +117,30 @@ fn simulator() -> Result<(), Failure> {
         "The simulator, with many seeds",
         &[&seeds[..], &["--", "--nocapture"]].concat(),
         &[("SIMULATOR_SEEDS", SEEDS)],
+    )
+}
+
+/// A failing target prints the file with its input and the command that repeats it.
+fn fuzz(args: &Args) -> Result<(), Failure> {
+    let fuzz = [
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        "fuzz",
+        "--test",
+        "targets",
+        "--",
+        "--nocapture",
+    ];
+    let milliseconds = args.fuzz_minutes.saturating_mul(SECONDS_PER_MINUTE * 1_000);
+    cargo::run(
+        "Changed inputs for decoders of outside bytes",
+        &fuzz,
+        &[
+            ("FUZZ_MILLISECONDS", milliseconds.to_string().as_str()),
+            ("FUZZ_SEED", args.fuzz_seed.to_string().as_str()),
+        ],
     )
 }
 

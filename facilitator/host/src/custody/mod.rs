@@ -8,6 +8,18 @@
 
 mod source;
 
+/// For fuzz targets only.
+#[cfg(feature = "testkit")]
+pub(crate) mod fuzzing {
+    use super::{KeySource, Suite, source};
+
+    /// Whether a text encodes a private key.
+    #[must_use]
+    pub fn reads_key(text: &str, suite: Suite) -> bool {
+        source::private_key(text, suite, &KeySource::Env(String::new())).is_ok()
+    }
+}
+
 use std::collections::BTreeMap;
 use std::fmt;
 

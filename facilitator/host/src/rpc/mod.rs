@@ -55,6 +55,26 @@ mod retries_tests;
 #[cfg(test)]
 mod tests;
 
+/// For fuzz targets only.
+#[cfg(feature = "testkit")]
+pub(crate) mod fuzzing {
+    use sdk_plugin::host::{RpcError, RpcResult};
+
+    use super::{classify, wire};
+
+    /// The results in a node's answer to `count` calls, numbered from `first_id`.
+    #[must_use]
+    pub fn decode_answers(bytes: &[u8], first_id: u64, count: usize) -> Option<Vec<RpcResult>> {
+        wire::decode(bytes, first_id, count).ok()
+    }
+
+    /// Whether an error is about the node and not about the request.
+    #[must_use]
+    pub fn is_node_error(error: &RpcError) -> bool {
+        classify::is_node_error(error)
+    }
+}
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Messages between host and plugin, and the texts in them.
 
+use schemes_evm::text as evm;
+use schemes_svm::text as svm;
 use sdk_plugin::chain::{Bid, Built, LaneState, Readiness, Sent};
 use sdk_plugin::host::{
     JobRequest, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest, StoreResponse,
@@ -9,7 +11,7 @@ use sdk_plugin::ops::{
     JudgeCall, LaneCall, ObserveCall, ObserveReply, PaymentCall, QuoteCall, RouteCall,
 };
 use sdk_plugin::scheme::{Identity, Judgement, Planned, RouteResponse, SchemeCheck, Supported, Verdict};
-use sdk_plugin::{Amount, Fault, HexBytes, Manifest};
+use sdk_plugin::{Amount, Fault, HexBytes, Value};
 
 use crate::round_trip;
 
@@ -78,10 +80,28 @@ fn texts() {
         if let Ok(hex) = text.parse::<HexBytes>() {
             assert_eq!(hex.to_string().to_lowercase(), text.to_lowercase());
         }
+        if http_api::names::is_caip2(text) {
+            assert!(text.contains(':') && text.is_ascii());
+        }
+        if let Some(address) = evm::address(text) {
+            assert_eq!(evm::address(&address.to_string()), Some(address));
+        }
+        if let Some(word) = evm::word(text) {
+            assert_eq!(evm::word(&word.to_string()), Some(word));
+        }
+        let _ = evm::chain_id(text);
+        let _ = evm::bytes(text, 64);
+        let _ = evm::number(&Value::from(text));
+        if let Some(address) = svm::address(text) {
+            assert_eq!(address.to_string(), text, "an address has one spelling");
+        }
+        if let Some(bytes) = svm::transaction_bytes(text) {
+            assert_eq!(svm::transaction_bytes(&svm::base64(&bytes)), Some(bytes));
+        }
+        let _ = svm::signature(text);
+        let _ = svm::base58(text, 64);
+        let _ = svm::account_data(text);
+        let _ = svm::reference(text);
+        let _ = schemes_evm::auth_capture::revert::reason_in(text);
     });
-}
-
-#[test]
-fn manifests() {
-    fuzz::run("manifests", 16_384, round_trip::<Manifest>);
 }

@@ -1,6 +1,9 @@
 //! Fuzz targets for the decoders of outside bytes. Each test is a target, and its folder in `corpus` has its name.
 
 mod boundary;
+mod facilitator;
+mod nodes;
+mod payments;
 
 use std::fmt::Debug;
 

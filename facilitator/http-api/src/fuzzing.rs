@@ -1,0 +1,40 @@
+//! Entries for fuzz targets (tests/fuzz). Not part of the API.
+
+use base::service::Membership;
+use sdk_plugin::{PaymentRequest, ProtocolVersion, Purpose};
+use serde_json::Value;
+
+use crate::endpoint::PaymentEndpoint;
+use crate::names::NetworkNames;
+use crate::normalise::{Caller, Rules, normalise};
+use crate::{envelope, strict_json};
+
+/// The value of a text that every parser reads in the same way.
+#[must_use]
+pub fn strict(bytes: &[u8]) -> Option<Value> {
+    strict_json::parse(bytes).ok()
+}
+
+/// The request in a body of `/settle`, for a process that serves every kind; else the status and body of the refusal.
+///
+/// # Errors
+/// The body is refused.
+pub fn read_body(body: &[u8]) -> Result<PaymentRequest, (u16, String)> {
+    let names = NetworkNames::default();
+    let membership = |_: ProtocolVersion, _: &str, _: &str| Membership::Served;
+    let rules = Rules {
+        names: &names,
+        legacy0: true,
+        membership: &membership,
+    };
+    let caller = Caller {
+        purpose: Purpose::Settle,
+        tenant: None,
+        idempotency_key: None,
+        remaining_ms: 1_000,
+    };
+    normalise(body, &rules, caller).map_err(|refused| {
+        let reply = envelope::refused(PaymentEndpoint::Settle, &refused);
+        (refused.status.as_u16(), reply.text)
+    })
+}
