@@ -113,13 +113,15 @@ fn every_shape_of_one_payment_is_the_same_payment() {
 
 #[test]
 fn one_verify_of_an_account_with_warm_caches_is_one_round_trip_with_the_simulation_in_it() {
-    // Nothing else talks to the node: no payment is open, and the caches were filled by the first verify.
+    // No payment is open, and the caches were filled by the first verify.
     let world = World::builder().network("poll_interval_ms = 60000").start();
     world.verify(&world.payment(2).v2()).valid();
     let payment = world.payment(3);
     world.proxy.forget();
     world.verify(&payment.v2()).valid();
-    let trips = world.proxy.trips();
+    let mut trips = world.proxy.trips();
+    // The check of the node, which runs every few seconds, is no part of a verify.
+    trips.retain(|trip| trip.methods.first().is_none_or(|first| first != "eth_chainId"));
     assert_eq!(trips.len(), 1, "{trips:?}");
     let facilitator = world.chain.facilitators[0].address.to_lowercase();
     let calls = trips[0]
