@@ -3,14 +3,15 @@
 use serde::Serialize;
 
 use crate::keys::id_key;
+use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{Outcome, SettlementRow, StepRow, StepState};
-use crate::{CommitError, JournalError, Rows, Table};
+use crate::{CommitError, JournalError, Table};
 
 pub(crate) fn change(
-    rows: &mut dyn Rows,
+    rows: &mut Overlay<'_>,
     settlement: u64,
-    with: impl FnOnce(&mut dyn Rows, &mut SettlementRow) -> Result<(), CommitError>,
+    with: impl FnOnce(&mut Overlay<'_>, &mut SettlementRow) -> Result<(), CommitError>,
 ) -> Result<(), CommitError> {
     let key = id_key(settlement);
     let mut row: SettlementRow =
@@ -20,7 +21,7 @@ pub(crate) fn change(
 }
 
 pub(crate) fn change_step(
-    rows: &mut dyn Rows,
+    rows: &mut Overlay<'_>,
     settlement: u64,
     step: u32,
     with: impl FnOnce(&mut StepRow) -> Result<(), CommitError>,
@@ -59,14 +60,15 @@ pub(crate) fn open_outcome(row: &SettlementRow) -> Result<(), CommitError> {
 }
 
 pub(crate) fn put<T: Serialize>(
-    rows: &mut dyn Rows,
+    rows: &mut Overlay<'_>,
     table: Table,
     key: &str,
     value: &T,
 ) -> Result<(), CommitError> {
     let text = serde_json::to_string(value)
         .map_err(|e| JournalError(format!("{} row {key} can't be written: {e}", table.name())))?;
-    Ok(rows.put(table, key, &text)?)
+    rows.put(table, key, &text);
+    Ok(())
 }
 
 pub(crate) fn stale(what: &str) -> CommitError {

@@ -3,7 +3,7 @@
 //! A commit that is refused is undone alone, and the others of the group stay.
 
 use crate::overlay::{Overlay, Reads};
-use crate::{CommitError, Event, JournalError, Rows, project};
+use crate::{CommitError, Event, JournalError, Storage, project};
 
 /// A group of commits that share one transaction of the back end.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ impl<'a> Group<'a> {
     /// # Errors
     /// When the back end can't be read.
     pub fn fetch<'e>(
-        below: &'a mut dyn Rows,
+        below: &'a mut dyn Storage,
         events: impl Iterator<Item = &'e Event> + Clone,
     ) -> Result<Self, JournalError> {
         let mut rows = Overlay::new(below);

@@ -4,6 +4,7 @@
 use sdk_plugin::host::Job;
 
 use super::keys::store_key;
+use super::overlay::Overlay;
 use super::queries::{decode, get};
 use super::row::JobRow;
 use super::{CommitError, JournalError, Rows, Table, change};
@@ -29,21 +30,22 @@ fn find(rows: &mut dyn Rows, plugin: &str, id: &str) -> Result<Option<JobRow>, J
     get(rows, Table::Jobs, &store_key(plugin, id))
 }
 
-fn replace(rows: &mut dyn Rows, before: Option<&JobRow>, row: &JobRow) -> Result<(), CommitError> {
+fn replace(rows: &mut Overlay<'_>, before: Option<&JobRow>, row: &JobRow) -> Result<(), CommitError> {
     if let Some(before) = before {
-        rows.delete(Table::DueJobs, &due_key(before))?;
+        rows.delete(Table::DueJobs, &due_key(before));
     }
     change::put(rows, Table::Jobs, &store_key(&row.plugin, &row.job.id), row)?;
     change::put(rows, Table::DueJobs, &due_key(row), &())
 }
 
-fn remove(rows: &mut dyn Rows, row: &JobRow) -> Result<(), CommitError> {
-    rows.delete(Table::DueJobs, &due_key(row))?;
-    Ok(rows.delete(Table::Jobs, &store_key(&row.plugin, &row.job.id))?)
+fn remove(rows: &mut Overlay<'_>, row: &JobRow) -> Result<(), CommitError> {
+    rows.delete(Table::DueJobs, &due_key(row));
+    rows.delete(Table::Jobs, &store_key(&row.plugin, &row.job.id));
+    Ok(())
 }
 
 /// A job with the same id is replaced, and its count of failures is reset.
-pub(super) fn scheduled(rows: &mut dyn Rows, plugin: &str, job: &Job) -> Result<(), CommitError> {
+pub(super) fn scheduled(rows: &mut Overlay<'_>, plugin: &str, job: &Job) -> Result<(), CommitError> {
     let before = find(rows, plugin, &job.id)?;
     let row = JobRow {
         plugin: plugin.to_owned(),
@@ -54,7 +56,7 @@ pub(super) fn scheduled(rows: &mut dyn Rows, plugin: &str, job: &Job) -> Result<
     replace(rows, before.as_ref(), &row)
 }
 
-pub(super) fn cancelled(rows: &mut dyn Rows, plugin: &str, id: &str) -> Result<(), CommitError> {
+pub(super) fn cancelled(rows: &mut Overlay<'_>, plugin: &str, id: &str) -> Result<(), CommitError> {
     match find(rows, plugin, id)? {
         Some(row) => remove(rows, &row),
         None => Ok(()),
@@ -62,7 +64,12 @@ pub(super) fn cancelled(rows: &mut dyn Rows, plugin: &str, id: &str) -> Result<(
 }
 
 /// The job that was due at `run_at_ms` has run. A job that was scheduled again meanwhile, for another time, stays.
-pub(super) fn done(rows: &mut dyn Rows, plugin: &str, id: &str, run_at_ms: u64) -> Result<(), CommitError> {
+pub(super) fn done(
+    rows: &mut Overlay<'_>,
+    plugin: &str,
+    id: &str,
+    run_at_ms: u64,
+) -> Result<(), CommitError> {
     match find(rows, plugin, id)? {
         Some(row) if row.job.run_at_ms == run_at_ms => remove(rows, &row),
         Some(_) | None => Ok(()),
@@ -71,7 +78,7 @@ pub(super) fn done(rows: &mut dyn Rows, plugin: &str, id: &str, run_at_ms: u64) 
 
 /// The same job could not be run: it is due again later, and the failure is counted.
 pub(super) fn put_off(
-    rows: &mut dyn Rows,
+    rows: &mut Overlay<'_>,
     plugin: &str,
     id: &str,
     run_at_ms: u64,

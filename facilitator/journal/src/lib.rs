@@ -1,8 +1,8 @@
 //! The journal: what the facilitator knows for certain, on disk before anything depends on it.
 //!
 //! Every change is a list of [`Event`]s. All of them or none are committed, and they are durable when
-//! [`Journal::commit`] returns. Rows are projections of events, made by one function ([`project::apply`]) over the
-//! [`Rows`] that a back end offers, so that SQLite, memory and others can't differ in what they allow. The projection
+//! [`Journal::commit`] returns. Rows are projections of events, made by one function ([`project::apply`]) over a
+//! [`group::Group`] of what a back end's [`Storage`] holds, so that SQLite, memory and others can't differ in what they allow. The projection
 //! enforces the laws that it can check: one open settlement per claim and conflict key, live attempts of a step in one
 //! slot only, one claim per piece of evidence, one release, reserves within what the payer has.
 //!
@@ -50,7 +50,7 @@ pub use row::{
     AttemptKind, AttemptRow, Ground, GroundAt, HeldRow, JobRow, Outcome, PaidRow, Release, SettlementRow,
     SlotRow, SpentRow, StepRow, StepState, WithheldRow,
 };
-pub use table::{RowKey, Rows, Table, Write};
+pub use table::{RowKey, Rows, Storage, Table, Write};
 
 /// A read over one consistent view. It must not block on anything else.
 pub type ReadTask = Box<dyn FnOnce(&mut dyn Rows) + Send>;

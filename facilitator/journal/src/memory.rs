@@ -8,8 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::group::Group;
-use super::table::taken;
-use super::{CommitError, Event, Journal, JournalError, RowKey, Rows, Table};
+use super::{CommitError, Event, Journal, JournalError, RowKey, Rows, Storage, Table, Write};
 
 /// The rows.
 pub(crate) type Tables = BTreeMap<RowKey, String>;
@@ -149,23 +148,6 @@ impl Rows for Tables {
         Ok(BTreeMap::get(self, &(table, key.to_owned())).cloned())
     }
 
-    fn insert_new(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {
-        if self.contains_key(&(table, key.to_owned())) {
-            return Err(taken(table, key));
-        }
-        self.put(table, key, value)
-    }
-
-    fn put(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {
-        self.insert((table, key.to_owned()), value.to_owned());
-        Ok(())
-    }
-
-    fn delete(&mut self, table: Table, key: &str) -> Result<(), JournalError> {
-        self.remove(&(table, key.to_owned()));
-        Ok(())
-    }
-
     fn scan(
         &mut self,
         table: Table,
@@ -182,9 +164,19 @@ impl Rows for Tables {
             .collect();
         Ok(found)
     }
+}
 
-    fn last_key(&mut self, table: Table) -> Result<Option<String>, JournalError> {
-        let last = self.keys().rfind(|(t, _)| *t == table);
-        Ok(last.map(|(_, key)| key.clone()))
+impl Storage for Tables {
+    fn write(&mut self, table: Table, key: &str, write: &Write) -> Result<(), JournalError> {
+        let row = (table, key.to_owned());
+        match write {
+            Write::Insert(_) if self.contains_key(&row) => {
+                let table = table.name();
+                return Err(JournalError(format!("table {table} has a row {key:?} already")));
+            }
+            Write::Insert(value) | Write::Put(value) => self.insert(row, value.clone()),
+            Write::Delete => self.remove(&row),
+        };
+        Ok(())
     }
 }

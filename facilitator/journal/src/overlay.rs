@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use crate::table::{Write, taken};
-use crate::{JournalError, RowKey, Rows, Table};
+use crate::{JournalError, RowKey, Rows, Storage, Table, Write};
 
 /// Rows that events read.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -38,13 +37,14 @@ struct Known {
 
 /// The rows that a group of commits reads and changes.
 pub struct Overlay<'a> {
-    below: &'a mut dyn Rows,
+    below: &'a mut dyn Storage,
     rows: BTreeMap<RowKey, Known>,
     /// All rows with these prefixes are in `rows`.
     prefixes: BTreeSet<RowKey>,
     /// What the current commit replaced, oldest first.
     undo: Vec<(RowKey, Option<Known>)>,
     /// Reads that no event named.
+    #[cfg(test)]
     unnamed: Vec<RowKey>,
 }
 
@@ -57,12 +57,13 @@ impl std::fmt::Debug for Overlay<'_> {
 
 impl<'a> Overlay<'a> {
     /// Over a back end's rows, which nothing else changes before [`Overlay::flush`].
-    pub fn new(below: &'a mut dyn Rows) -> Self {
+    pub fn new(below: &'a mut dyn Storage) -> Self {
         Self {
             below,
             rows: BTreeMap::new(),
             prefixes: BTreeSet::new(),
             undo: Vec::new(),
+            #[cfg(test)]
             unnamed: Vec::new(),
         }
     }
@@ -116,7 +117,8 @@ impl<'a> Overlay<'a> {
             (None, false) => Some((key, Write::Delete)),
             (None, true) => None,
         };
-        self.below.write_all(changed.filter_map(write).collect())
+        let writes: Vec<(RowKey, Write)> = changed.filter_map(write).collect();
+        self.below.write_all(&writes)
     }
 
     /// A row that was fetched or changed. `None`: it is not known; `Some(None)`: there is no such row.
@@ -156,6 +158,16 @@ impl<'a> Overlay<'a> {
         });
     }
 
+    /// Writes the row at `key`, over one that is there.
+    pub(crate) fn put(&mut self, table: Table, key: &str, value: &str) {
+        self.change(table, key, Some(value.to_owned()));
+    }
+
+    /// Removes the row at `key`, if there is one.
+    pub(crate) fn delete(&mut self, table: Table, key: &str) {
+        self.change(table, key, None);
+    }
+
     fn change(&mut self, table: Table, key: &str, value: Option<String>) {
         let key = (table, key.to_owned());
         let was_absent = self.rows.get(&key).is_some_and(|known| known.was_absent);
@@ -176,26 +188,10 @@ impl Rows for Overlay<'_> {
             return Ok(known.value.clone());
         }
         let value = self.below.get(table, key)?;
+        #[cfg(test)]
         self.unnamed.push(name.clone());
         self.learn(name, value.clone());
         Ok(value)
-    }
-
-    fn insert_new(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {
-        if self.get(table, key)?.is_some() {
-            return Err(taken(table, key));
-        }
-        self.put(table, key, value)
-    }
-
-    fn put(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {
-        self.change(table, key, Some(value.to_owned()));
-        Ok(())
-    }
-
-    fn delete(&mut self, table: Table, key: &str) -> Result<(), JournalError> {
-        self.change(table, key, None);
-        Ok(())
     }
 
     fn scan(
@@ -224,10 +220,6 @@ impl Rows for Overlay<'_> {
         }
         Ok(found.into_iter().take(limit).collect())
     }
-
-    fn last_key(&mut self, table: Table) -> Result<Option<String>, JournalError> {
-        Ok(self.scan(table, "", None, usize::MAX)?.pop().map(|(key, _)| key))
-    }
 }
 
 #[cfg(test)]
@@ -240,10 +232,10 @@ mod tests {
         let mut tables = Tables::default();
         let mut first = Overlay::new(&mut tables);
         assert_eq!(first.get(Table::Claims, "c").unwrap(), None);
-        first.put(Table::Claims, "c", "1").unwrap();
+        first.put(Table::Claims, "c", "1");
         let first = first.rows;
         // Another writer is faster.
-        tables.put(Table::Claims, "c", "2").unwrap();
+        put(&mut tables, Table::Claims, "c", "2");
         let mut late = Overlay::new(&mut tables);
         late.rows = first;
         assert!(late.flush().unwrap_err().0.contains("claims"));
@@ -258,16 +250,14 @@ mod tests {
         let mut tables = Tables::default();
         let mut overlay = Overlay::new(&mut tables);
         assert_eq!(overlay.get(Table::Store, "k").unwrap(), None);
-        overlay.put(Table::Store, "k", "1").unwrap();
-        overlay.delete(Table::Store, "k").unwrap();
+        overlay.put(Table::Store, "k", "1");
+        overlay.delete(Table::Store, "k");
         overlay.flush().unwrap();
         assert_eq!(tables, Tables::default());
     }
 
-    fn put(rows: &mut dyn Rows, keys: &[&str]) {
-        for key in keys {
-            rows.put(Table::Store, key, "below").unwrap();
-        }
+    fn put(tables: &mut Tables, table: Table, key: &str, value: &str) {
+        tables.write(table, key, &Write::Put(value.into())).unwrap();
     }
 
     fn keys(rows: &mut dyn Rows, prefix: &str, after: Option<&str>, limit: usize) -> String {
@@ -278,15 +268,16 @@ mod tests {
     #[test]
     fn a_scan_sees_the_changes_of_the_group_and_keeps_its_limit() {
         let mut tables = Tables::default();
-        put(&mut tables, &["a1", "a2", "a3", "a4", "b"]);
+        for key in ["a1", "a2", "a3", "a4", "b"] {
+            put(&mut tables, Table::Store, key, "below");
+        }
         let mut overlay = Overlay::new(&mut tables);
-        overlay.delete(Table::Store, "a1").unwrap();
-        overlay.delete(Table::Store, "a3").unwrap();
-        overlay.put(Table::Store, "a25", "here").unwrap();
+        overlay.delete(Table::Store, "a1");
+        overlay.delete(Table::Store, "a3");
+        overlay.put(Table::Store, "a25", "here");
         assert_eq!(keys(&mut overlay, "a", None, 2), "a2 a25 ");
         assert_eq!(keys(&mut overlay, "a", Some("a2"), 9), "a25 a4 ");
         assert_eq!(keys(&mut overlay, "", None, 9), "a2 a25 a4 b ");
-        assert_eq!(overlay.last_key(Table::Store).unwrap().as_deref(), Some("b"));
         overlay.flush().unwrap();
         assert_eq!(keys(&mut tables, "", None, 9), "a2 a25 a4 b ");
     }

@@ -114,20 +114,18 @@ pub enum Write {
     Delete,
 }
 
-/// What a back end offers inside one atomic commit or one consistent read.
+/// Rows of one atomic commit or one consistent read.
 pub trait Rows {
     /// The row at `key`.
     ///
     /// # Errors
-    /// The table can't be read. The same holds for every method.
+    /// The table can't be read.
     fn get(&mut self, table: Table, key: &str) -> Result<Option<String>, JournalError>;
-    /// Writes the row at `key`. Fails if there is one.
-    fn insert_new(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError>;
-    /// Writes the row at `key`, over one that is there.
-    fn put(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError>;
-    /// Removes the row at `key`, if there is one.
-    fn delete(&mut self, table: Table, key: &str) -> Result<(), JournalError>;
+
     /// Rows whose key begins with `prefix` and is greater than `after`, in key order, at most `limit`.
+    ///
+    /// # Errors
+    /// The table can't be read.
     fn scan(
         &mut self,
         table: Table,
@@ -135,28 +133,31 @@ pub trait Rows {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, String)>, JournalError>;
-    /// The greatest key of the table.
-    fn last_key(&mut self, table: Table) -> Result<Option<String>, JournalError>;
+}
+
+/// What a back end offers inside one transaction.
+pub trait Storage: Rows {
+    /// Changes the row at `key`.
+    ///
+    /// # Errors
+    /// The row can't be written, or is to be inserted and is there.
+    fn write(&mut self, table: Table, key: &str, write: &Write) -> Result<(), JournalError>;
 
     /// Several rows, in the order of their keys here. A back end over a network does it in one round trip.
+    ///
+    /// # Errors
+    /// A table can't be read.
     fn get_all(&mut self, keys: &[RowKey]) -> Result<Vec<Option<String>>, JournalError> {
         keys.iter().map(|(table, key)| self.get(*table, key)).collect()
     }
 
-    /// Writes several rows. A back end over a network does it in one round trip. After an error, some may be written.
-    fn write_all(&mut self, writes: Vec<(RowKey, Write)>) -> Result<(), JournalError> {
-        for ((table, key), write) in writes {
-            match write {
-                Write::Insert(value) => self.insert_new(table, &key, &value)?,
-                Write::Put(value) => self.put(table, &key, &value)?,
-                Write::Delete => self.delete(table, &key)?,
-            }
-        }
-        Ok(())
+    /// Changes several rows. A back end over a network does it in one round trip.
+    ///
+    /// # Errors
+    /// As [`Storage::write`] has. Some may be written.
+    fn write_all(&mut self, writes: &[(RowKey, Write)]) -> Result<(), JournalError> {
+        writes
+            .iter()
+            .try_for_each(|((table, key), write)| self.write(*table, key, write))
     }
-}
-
-/// A row that should be new is there.
-pub(crate) fn taken(table: Table, key: &str) -> JournalError {
-    JournalError(format!("table {} has a row {key:?} already", table.name()))
 }

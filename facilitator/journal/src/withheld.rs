@@ -2,6 +2,7 @@
 
 use super::change::put;
 use super::keys::id_key;
+use super::overlay::Overlay;
 use super::queries::{decode, get};
 use super::row::{Outcome, SettlementRow, WithheldRow};
 use super::{CommitError, JournalError, Rows, Table};
@@ -15,7 +16,12 @@ const REASON: &str = "reason|";
 
 /// Withholds the release of every settlement up to this id that is unreleased and not failed for good. Only once for
 /// each reason: the same reason again shows no new copy, and what the operator has allowed stays allowed.
-pub(super) fn withhold(rows: &mut dyn Rows, up_to_id: u64, why: &str, at_ms: u64) -> Result<(), CommitError> {
+pub(super) fn withhold(
+    rows: &mut Overlay<'_>,
+    up_to_id: u64,
+    why: &str,
+    at_ms: u64,
+) -> Result<(), CommitError> {
     let reason = reason_key(why);
     if rows.get(Table::Withheld, &reason)?.is_some() {
         return Ok(());
@@ -61,7 +67,7 @@ fn failed_for_good(row: &SettlementRow) -> bool {
 }
 
 /// Allows the release of these. What is not withheld stays as it is.
-pub(super) fn allow(rows: &mut dyn Rows, settlements: &[u64]) -> Result<(), CommitError> {
+pub(super) fn allow(rows: &mut Overlay<'_>, settlements: &[u64]) -> Result<(), CommitError> {
     for id in settlements {
         let key = id_key(*id);
         if let Some(mut row) = get::<SettlementRow>(rows, Table::Settlements, &key)?
@@ -70,16 +76,16 @@ pub(super) fn allow(rows: &mut dyn Rows, settlements: &[u64]) -> Result<(), Comm
             row.withheld = false;
             put(rows, Table::Settlements, &key, &row)?;
         }
-        rows.delete(Table::Withheld, &format!("{RELEASE}{key}"))?;
+        rows.delete(Table::Withheld, &format!("{RELEASE}{key}"));
     }
     Ok(())
 }
 
 /// A finished settlement that failed has no release to withhold.
-pub(super) fn finished(rows: &mut dyn Rows, row: &mut SettlementRow) -> Result<(), CommitError> {
+pub(super) fn finished(rows: &mut Overlay<'_>, row: &mut SettlementRow) -> Result<(), CommitError> {
     if row.withheld && failed_for_good(row) {
         row.withheld = false;
-        rows.delete(Table::Withheld, &format!("{RELEASE}{}", id_key(row.id)))?;
+        rows.delete(Table::Withheld, &format!("{RELEASE}{}", id_key(row.id)));
     }
     Ok(())
 }

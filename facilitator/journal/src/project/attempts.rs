@@ -2,6 +2,7 @@
 
 use crate::event::NewAttempt;
 use crate::keys::{id_key, lane_key, slot_key, step_prefix};
+use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{AttemptKind, AttemptRow, SlotRow, StepState};
 use crate::{CommitError, Rows, Table};
@@ -9,7 +10,7 @@ use crate::{CommitError, Rows, Table};
 use super::reserves::mark_reserves;
 use crate::change::{change, put, stale, step_mut};
 
-pub(crate) fn prepared(rows: &mut dyn Rows, new: &NewAttempt) -> Result<(), CommitError> {
+pub(crate) fn prepared(rows: &mut Overlay<'_>, new: &NewAttempt) -> Result<(), CommitError> {
     let attempt = &new.row;
     let (network, signer) = (&attempt.lane.network, &attempt.lane.signer);
     let slot_name = slot_key(network, signer, attempt.sequence);
@@ -60,7 +61,7 @@ pub(crate) fn prepared(rows: &mut dyn Rows, new: &NewAttempt) -> Result<(), Comm
     put(rows, Table::Payloads, &key, &new.bytes)
 }
 
-pub(crate) fn step_freed(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<(), CommitError> {
+pub(crate) fn step_freed(rows: &mut Overlay<'_>, settlement: u64, step: u32) -> Result<(), CommitError> {
     change(rows, settlement, |rows, row| {
         let target = step_mut(row, step)?;
         let StepState::InSlot { lane, sequence } = &target.state else {
@@ -77,7 +78,7 @@ pub(crate) fn step_freed(rows: &mut dyn Rows, settlement: u64, step: u32) -> Res
 
 /// The payer's balance shows at this height whatever changed the guard: the reserve no longer counts in later reads.
 pub(crate) fn step_unexplained(
-    rows: &mut dyn Rows,
+    rows: &mut Overlay<'_>,
     settlement: u64,
     step: u32,
     height: u64,
@@ -98,7 +99,7 @@ pub(crate) fn step_unexplained(
 }
 
 /// A node has accepted the attempt. Does nothing if the attempt is unknown.
-pub(crate) fn sent(rows: &mut dyn Rows, attempt: u64) -> Result<(), CommitError> {
+pub(crate) fn sent(rows: &mut Overlay<'_>, attempt: u64) -> Result<(), CommitError> {
     let key = id_key(attempt);
     if let Some(mut row) = get::<AttemptRow>(rows, Table::Attempts, &key)? {
         row.sent = true;
@@ -109,7 +110,7 @@ pub(crate) fn sent(rows: &mut dyn Rows, attempt: u64) -> Result<(), CommitError>
 
 /// The slot's use is final.
 pub(crate) fn slot_closed(
-    rows: &mut dyn Rows,
+    rows: &mut Overlay<'_>,
     network: &str,
     signer: &str,
     sequence: u64,
@@ -119,6 +120,6 @@ pub(crate) fn slot_closed(
     let mut slot: SlotRow =
         get(rows, Table::OpenSlots, &key)?.ok_or_else(|| stale("the slot is not open"))?;
     slot.closed_by = Some(by.to_owned());
-    rows.delete(Table::OpenSlots, &key)?;
+    rows.delete(Table::OpenSlots, &key);
     put(rows, Table::ClosedSlots, &key, &slot)
 }

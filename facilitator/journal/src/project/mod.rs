@@ -11,10 +11,11 @@ mod settlements;
 mod steps;
 mod store;
 
-use crate::{CommitError, Event, PaidRow, Rows, jobs, withheld};
+use crate::overlay::Overlay;
+use crate::{CommitError, Event, PaidRow, jobs, withheld};
 
 /// Applies one event.
-pub fn apply(rows: &mut dyn Rows, event: &Event) -> Result<(), CommitError> {
+pub(crate) fn apply(rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitError> {
     match event {
         Event::Opened(new) => settlements::opened(rows, new),
         Event::Prepared(new) => attempts::prepared(rows, new),

@@ -4,12 +4,13 @@ use sdk_plugin::scheme::Refusal;
 
 use super::reserves::{drop_reserves, mark_reserves};
 use crate::change::{change, open_outcome, put, stale, step_mut, undecided};
+use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{Outcome, PaidRow, Release, StepState};
-use crate::{CommitError, Rows, Table};
+use crate::{CommitError, Table};
 
 pub(super) fn paid(
-    rows: &mut dyn Rows,
+    rows: &mut Overlay<'_>,
     settlement: u64,
     step: u32,
     paid: PaidRow,
@@ -43,7 +44,7 @@ pub(super) fn paid(
 }
 
 pub(super) fn failed(
-    rows: &mut dyn Rows,
+    rows: &mut Overlay<'_>,
     settlement: u64,
     step: u32,
     refusal: &Refusal,
@@ -74,7 +75,11 @@ pub(super) fn failed(
     })
 }
 
-pub(super) fn released(rows: &mut dyn Rows, settlement: u64, release: &Release) -> Result<(), CommitError> {
+pub(super) fn released(
+    rows: &mut Overlay<'_>,
+    settlement: u64,
+    release: &Release,
+) -> Result<(), CommitError> {
     change(rows, settlement, |_, row| {
         if row.release.is_some() {
             return Err(CommitError::AlreadyReleased);
@@ -90,7 +95,7 @@ pub(super) fn released(rows: &mut dyn Rows, settlement: u64, release: &Release) 
     })
 }
 
-pub(super) fn returned(rows: &mut dyn Rows, settlement: u64, number: u64) -> Result<(), CommitError> {
+pub(super) fn returned(rows: &mut Overlay<'_>, settlement: u64, number: u64) -> Result<(), CommitError> {
     change(rows, settlement, |_, row| {
         if row
             .release

@@ -4,6 +4,7 @@ use sdk_plugin::Amount;
 use sdk_plugin::scheme::Reserve;
 
 use crate::keys::id_key;
+use crate::overlay::Overlay;
 use crate::queries::{decode, get};
 use crate::row::ReserveRow;
 use crate::{CommitError, Rows, Table};
@@ -16,15 +17,15 @@ pub(crate) fn reserve_prefix(network: &str, reserve: &Reserve) -> String {
     format!("{network}|{}|{}|", part(&reserve.asset), part(&reserve.payer))
 }
 
-pub(crate) fn drop_reserves(rows: &mut dyn Rows, settlement: u64) -> Result<(), CommitError> {
+pub(crate) fn drop_reserves(rows: &mut Overlay<'_>, settlement: u64) -> Result<(), CommitError> {
     for key in reserve_keys(rows, settlement)? {
-        rows.delete(Table::Reserves, &key)?;
+        rows.delete(Table::Reserves, &key);
     }
     Ok(())
 }
 
 /// Keys of a settlement's reserves: its `Unfinished` row holds their prefixes.
-pub(crate) fn reserve_keys(rows: &mut dyn Rows, settlement: u64) -> Result<Vec<String>, CommitError> {
+pub(crate) fn reserve_keys(rows: &mut Overlay<'_>, settlement: u64) -> Result<Vec<String>, CommitError> {
     let id = id_key(settlement);
     let prefixes: Vec<String> = get(rows, Table::Unfinished, &id)?.unwrap_or_default();
     Ok(prefixes
@@ -35,7 +36,7 @@ pub(crate) fn reserve_keys(rows: &mut dyn Rows, settlement: u64) -> Result<Vec<S
 
 /// From this height on, a read of the payer's balance includes the settlement's transfer.
 pub(crate) fn mark_reserves(
-    rows: &mut dyn Rows,
+    rows: &mut Overlay<'_>,
     settlement: u64,
     settled_at_height: Option<u64>,
 ) -> Result<(), CommitError> {
@@ -48,7 +49,11 @@ pub(crate) fn mark_reserves(
     Ok(())
 }
 
-pub(crate) fn reserve_fits(rows: &mut dyn Rows, network: &str, reserve: &Reserve) -> Result<(), CommitError> {
+pub(crate) fn reserve_fits(
+    rows: &mut Overlay<'_>,
+    network: &str,
+    reserve: &Reserve,
+) -> Result<(), CommitError> {
     let mut wanted = reserve.amount;
     for (key, text) in rows.scan(
         Table::Reserves,

@@ -2,6 +2,7 @@
 
 use crate::event::NewSettlement;
 use crate::keys::{id_key, lane_key, step_prefix};
+use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{AttemptKind, AttemptRow, Outcome, ReserveRow, SettlementRow, StepState};
 use crate::{CommitError, Rows, Table, withheld};
@@ -9,7 +10,7 @@ use crate::{CommitError, Rows, Table, withheld};
 use super::reserves::{drop_reserves, mark_reserves, reserve_fits, reserve_prefix};
 use crate::change::{change, put, stale, step_mut};
 
-pub(crate) fn opened(rows: &mut dyn Rows, new: &NewSettlement) -> Result<(), CommitError> {
+pub(crate) fn opened(rows: &mut Overlay<'_>, new: &NewSettlement) -> Result<(), CommitError> {
     let row = &new.row;
     let previous = match get::<u64>(rows, Table::Claims, &row.claim)? {
         Some(id) => get::<SettlementRow>(rows, Table::Settlements, &id_key(id))?,
@@ -60,7 +61,7 @@ pub(crate) fn opened(rows: &mut dyn Rows, new: &NewSettlement) -> Result<(), Com
         put(rows, Table::Requests, &row.request, &row.id)?;
     }
     put(rows, Table::Settlements, &key, row)?;
-    rows.put(Table::Plans, &key, &new.plan)?;
+    rows.put(Table::Plans, &key, &new.plan);
     put(
         rows,
         Table::Unfinished,
@@ -72,7 +73,7 @@ pub(crate) fn opened(rows: &mut dyn Rows, new: &NewSettlement) -> Result<(), Com
     )
 }
 
-pub(crate) fn reorged(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<(), CommitError> {
+pub(crate) fn reorged(rows: &mut Overlay<'_>, settlement: u64, step: u32) -> Result<(), CommitError> {
     let prefix = step_prefix(settlement, step);
     let mut newest: Option<AttemptRow> = None;
     let mut newest_carrier: Option<AttemptRow> = None;
@@ -103,7 +104,7 @@ pub(crate) fn reorged(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result
         if pays {
             if let Outcome::Paid(paid) = &row.outcome {
                 for item in &paid.items {
-                    rows.delete(Table::Evidence, &format!("{}|{item}", row.network))?;
+                    rows.delete(Table::Evidence, &format!("{}|{item}", row.network));
                 }
             }
             mark_reserves(rows, row.id, None)?;
@@ -115,11 +116,11 @@ pub(crate) fn reorged(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result
 }
 
 /// Other settlements may take the settlement's conflict keys.
-pub(crate) fn keys_freed(rows: &mut dyn Rows, settlement: u64) -> Result<(), CommitError> {
+pub(crate) fn keys_freed(rows: &mut Overlay<'_>, settlement: u64) -> Result<(), CommitError> {
     change(rows, settlement, |rows, row| {
         for key in &row.conflict_keys {
             if get::<u64>(rows, Table::ConflictKeys, key)? == Some(row.id) {
-                rows.delete(Table::ConflictKeys, key)?;
+                rows.delete(Table::ConflictKeys, key);
             }
         }
         Ok(())
@@ -127,7 +128,7 @@ pub(crate) fn keys_freed(rows: &mut dyn Rows, settlement: u64) -> Result<(), Com
 }
 
 /// Every step is final: nothing more happens to the settlement.
-pub(crate) fn finished(rows: &mut dyn Rows, settlement: u64, at_ms: u64) -> Result<(), CommitError> {
+pub(crate) fn finished(rows: &mut Overlay<'_>, settlement: u64, at_ms: u64) -> Result<(), CommitError> {
     change(rows, settlement, |rows, row| {
         if row.outcome == Outcome::Open || !row.steps.iter().all(|step| step.is_final) {
             return Err(stale("a settlement with an undecided step can't be finished"));
@@ -137,6 +138,6 @@ pub(crate) fn finished(rows: &mut dyn Rows, settlement: u64, at_ms: u64) -> Resu
         drop_reserves(rows, row.id)
     })?;
     let key = id_key(settlement);
-    rows.delete(Table::Unfinished, &key)?;
+    rows.delete(Table::Unfinished, &key);
     put(rows, Table::Finished, &format!("{at_ms:020}|{key}"), &())
 }

@@ -1,11 +1,12 @@
 //! The states of steps.
 
+use crate::CommitError;
 use crate::change::{change_step, in_slot, stale, undecided};
+use crate::overlay::Overlay;
 use crate::row::{Ground, StepState};
-use crate::{CommitError, Rows};
 
 pub(super) fn done(
-    rows: &mut dyn Rows,
+    rows: &mut Overlay<'_>,
     settlement: u64,
     step: u32,
     tx_id: &str,
@@ -22,7 +23,7 @@ pub(super) fn done(
 }
 
 pub(super) fn failed(
-    rows: &mut dyn Rows,
+    rows: &mut Overlay<'_>,
     settlement: u64,
     step: u32,
     reason: &str,
@@ -36,7 +37,7 @@ pub(super) fn failed(
     })
 }
 
-pub(super) fn skipped(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<(), CommitError> {
+pub(super) fn skipped(rows: &mut Overlay<'_>, settlement: u64, step: u32) -> Result<(), CommitError> {
     change_step(rows, settlement, step, |row| {
         if row.state != StepState::Waiting {
             return Err(stale("a step that was started can't be skipped"));
@@ -47,7 +48,7 @@ pub(super) fn skipped(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result
     })
 }
 
-pub(super) fn revived(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<(), CommitError> {
+pub(super) fn revived(rows: &mut Overlay<'_>, settlement: u64, step: u32) -> Result<(), CommitError> {
     change_step(rows, settlement, step, |row| {
         if row.state != StepState::Skipped {
             return Err(stale("only a skipped step can be revived"));
@@ -59,7 +60,7 @@ pub(super) fn revived(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result
 }
 
 pub(super) fn grounded(
-    rows: &mut dyn Rows,
+    rows: &mut Overlay<'_>,
     settlement: u64,
     step: u32,
     ground: &Ground,
@@ -76,7 +77,7 @@ pub(super) fn grounded(
     })
 }
 
-pub(super) fn became_final(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<(), CommitError> {
+pub(super) fn became_final(rows: &mut Overlay<'_>, settlement: u64, step: u32) -> Result<(), CommitError> {
     change_step(rows, settlement, step, |row| match row.state {
         StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped => {
             row.is_final = true;

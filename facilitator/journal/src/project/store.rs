@@ -4,6 +4,7 @@ use sdk_plugin::host::{StoreCondition, StoreWrite};
 use serde_json::Value;
 
 use crate::keys::store_key;
+use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::StoreValue;
 use crate::{CommitError, Rows, Table};
@@ -11,7 +12,7 @@ use crate::{CommitError, Rows, Table};
 use crate::change::put;
 
 pub(crate) fn stored(
-    rows: &mut dyn Rows,
+    rows: &mut Overlay<'_>,
     plugin: &str,
     write: &StoreWrite,
     now_ms: u64,
@@ -30,7 +31,8 @@ pub(crate) fn stored(
         return Err(CommitError::StoreCondition(write.key.clone()));
     }
     if write.value == Value::Null {
-        return Ok(rows.delete(Table::Store, &key)?);
+        rows.delete(Table::Store, &key);
+        return Ok(());
     }
     put(
         rows,
@@ -43,7 +45,7 @@ pub(crate) fn stored(
     )
 }
 
-pub(crate) fn payloads_dropped(rows: &mut dyn Rows, finished_before_ms: u64) -> Result<(), CommitError> {
+pub(crate) fn payloads_dropped(rows: &mut Overlay<'_>, finished_before_ms: u64) -> Result<(), CommitError> {
     let bound = format!("{finished_before_ms:020}");
     for (key, _) in rows.scan(Table::Finished, "", None, usize::MAX)? {
         if key >= bound {
@@ -52,13 +54,13 @@ pub(crate) fn payloads_dropped(rows: &mut dyn Rows, finished_before_ms: u64) -> 
         let Some((_, id)) = key.split_once('|') else {
             continue;
         };
-        rows.delete(Table::Plans, id)?;
+        rows.delete(Table::Plans, id);
         for (link, _) in rows.scan(Table::AttemptSteps, &format!("{id}|"), None, usize::MAX)? {
             if let Some(attempt) = link.rsplit('|').next() {
-                rows.delete(Table::Payloads, attempt)?;
+                rows.delete(Table::Payloads, attempt);
             }
         }
-        rows.delete(Table::Finished, &key)?;
+        rows.delete(Table::Finished, &key);
     }
     Ok(())
 }

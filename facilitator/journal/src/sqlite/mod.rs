@@ -35,9 +35,8 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{
-    CommitError, Event, Journal, JournalError, ReadTask, Rows, SettlementRow, Table, WithheldRow, project,
-};
+use super::group::Group;
+use super::{CommitError, Event, Journal, JournalError, ReadTask, Rows, SettlementRow, Table, WithheldRow};
 use event_log::Head;
 use mark::Mark;
 use reader::Read;
@@ -175,7 +174,12 @@ fn old_copy(
     let transaction = connection
         .unchecked_transaction()
         .map_err(|error| failed(&error))?;
-    project::apply(&mut Tables::new(&transaction), &event).map_err(|error| failed(&error))?;
+    let mut tables = Tables::new(&transaction);
+    let mut group = Group::fetch(&mut tables, std::iter::once(&event)).map_err(|error| failed(&error))?;
+    group
+        .apply(std::slice::from_ref(&event))
+        .map_err(|error| failed(&error))?;
+    group.flush().map_err(|error| failed(&error))?;
     let head = event_log::append(&transaction, head, &event).map_err(|error| failed(&error))?;
     transaction.commit().map_err(|error| failed(&error))?;
     tracing::error!(

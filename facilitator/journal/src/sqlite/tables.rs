@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
-use super::super::{JournalError, Rows, Table};
+use super::super::{JournalError, Rows, Storage, Table, Write};
 
 /// The tables as one connection sees them inside its transaction.
 pub(super) struct Tables<'c> {
@@ -25,6 +25,15 @@ impl<'c> Tables<'c> {
         self.disk_full.get()
     }
 
+    /// The greatest key of the table.
+    pub(super) fn last_key(&mut self, table: Table) -> Result<Option<String>, JournalError> {
+        let sql = format!("SELECT max(key) FROM {}", table.name());
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(|error| self.failed(table, &error))
+    }
+
     fn failed(&self, table: Table, error: &rusqlite::Error) -> JournalError {
         if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
             self.disk_full.set(true);
@@ -39,36 +48,6 @@ impl Rows for Tables<'_> {
         self.connection
             .prepare_cached(&sql)
             .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
-            .map_err(|error| self.failed(table, &error))
-    }
-
-    fn insert_new(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {
-        let sql = format!("INSERT INTO {} (key, value) VALUES (?1, ?2)", table.name());
-        self.connection
-            .prepare_cached(&sql)
-            .and_then(|mut statement| statement.execute([key, value]))
-            .map(|_| ())
-            .map_err(|error| self.failed(table, &error))
-    }
-
-    fn put(&mut self, table: Table, key: &str, value: &str) -> Result<(), JournalError> {
-        let sql = format!(
-            "INSERT INTO {} (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            table.name()
-        );
-        self.connection
-            .prepare_cached(&sql)
-            .and_then(|mut statement| statement.execute([key, value]))
-            .map(|_| ())
-            .map_err(|error| self.failed(table, &error))
-    }
-
-    fn delete(&mut self, table: Table, key: &str) -> Result<(), JournalError> {
-        let sql = format!("DELETE FROM {} WHERE key = ?1", table.name());
-        self.connection
-            .prepare_cached(&sql)
-            .and_then(|mut statement| statement.execute([key]))
-            .map(|_| ())
             .map_err(|error| self.failed(table, &error))
     }
 
@@ -103,12 +82,31 @@ impl Rows for Tables<'_> {
         };
         read().map_err(|error| self.failed(table, &error))
     }
+}
 
-    fn last_key(&mut self, table: Table) -> Result<Option<String>, JournalError> {
-        let sql = format!("SELECT max(key) FROM {}", table.name());
+impl Storage for Tables<'_> {
+    fn write(&mut self, table: Table, key: &str, write: &Write) -> Result<(), JournalError> {
+        let name = table.name();
+        let (sql, value) = match write {
+            Write::Insert(value) => (
+                format!("INSERT INTO {name} (key, value) VALUES (?1, ?2)"),
+                Some(value),
+            ),
+            Write::Put(value) => (
+                format!(
+                    "INSERT INTO {name} (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+                ),
+                Some(value),
+            ),
+            Write::Delete => (format!("DELETE FROM {name} WHERE key = ?1"), None),
+        };
         self.connection
             .prepare_cached(&sql)
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .and_then(|mut statement| match value {
+                Some(value) => statement.execute([key, value]),
+                None => statement.execute([key]),
+            })
+            .map(|_| ())
             .map_err(|error| self.failed(table, &error))
     }
 }

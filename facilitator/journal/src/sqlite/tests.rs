@@ -355,6 +355,39 @@ async fn a_full_disk_refuses_commits_and_loses_nothing() {
         .unwrap();
 }
 
+#[tokio::test]
+async fn a_row_that_cannot_be_written_costs_no_other_commit_of_its_group() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(SqliteJournal::open(folder.path()).unwrap());
+    let connection = Connection::open(folder.path().join(DATABASE)).unwrap();
+    connection
+        .execute_batch(
+            "CREATE TRIGGER broken BEFORE INSERT ON store WHEN NEW.key = 'evm|broken'
+             BEGIN SELECT RAISE(ABORT, 'broken'); END",
+        )
+        .unwrap();
+    drop(connection);
+    let journal = Arc::new(SqliteJournal::open(folder.path()).unwrap());
+    let mut commits = tokio::task::JoinSet::new();
+    for n in 0..100 {
+        let journal = Arc::clone(&journal);
+        let key = if n == 50 {
+            "broken".to_owned()
+        } else {
+            format!("{n:03}")
+        };
+        commits.spawn(async move { (n, journal.commit(vec![stored(&key, json!(1))]).await) });
+    }
+    for (n, result) in commits.join_all().await {
+        assert_eq!(result.is_err(), n == 50, "{n}: {result:?}");
+    }
+    let found = keys(&journal).await;
+    assert_eq!(found.len(), 99);
+    assert!(!found.contains(&"broken".to_owned()));
+    drop(journal);
+    SqliteJournal::open(folder.path()).expect("the chain of events is whole");
+}
+
 /// A journal that was used, in a folder inside the returned one, so that it can be moved.
 async fn used() -> (tempfile::TempDir, PathBuf, SqliteJournal) {
     let folder = tempfile::tempdir().unwrap();

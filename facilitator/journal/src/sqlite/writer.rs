@@ -188,17 +188,7 @@ impl Writer {
         if group.is_empty() {
             return;
         }
-        let results = match self.transact(&group) {
-            Ok(results) => results,
-            Err(Failure::Rows(_)) if group.len() > 1 => {
-                self.undo();
-                group.iter().map(|entry| self.write_alone(entry)).collect()
-            }
-            Err(Failure::Rows(error) | Failure::Journal(error)) => {
-                self.undo();
-                group.iter().map(|_| Err(error.clone())).collect()
-            }
-        };
+        let results = self.commit(&group);
         for (entry, result) in group.into_iter().zip(results) {
             match entry.reply {
                 // The caller may have left; the commit is done in any case.
@@ -211,14 +201,18 @@ impl Writer {
         self.fold();
     }
 
-    /// One entry in a transaction of its own.
-    fn write_alone(&mut self, entry: &Entry) -> Result<(), CommitError> {
-        match self.transact(std::slice::from_ref(entry)) {
-            Ok(results) => results.into_iter().collect(),
-            Err(Failure::Rows(error) | Failure::Journal(error)) => {
-                self.undo();
-                Err(error)
+    /// One result for each entry. If some row of a group can't be written, each entry has a transaction of its own.
+    fn commit(&mut self, group: &[Entry]) -> Vec<Result<(), CommitError>> {
+        let failure = match self.transact(group) {
+            Ok(results) => return results,
+            Err(failure) => failure,
+        };
+        self.undo();
+        match failure {
+            Failure::Rows(_) if group.len() > 1 => {
+                group.chunks(1).flat_map(|entry| self.commit(entry)).collect()
             }
+            Failure::Rows(error) | Failure::Journal(error) => vec![Err(error); group.len()],
         }
     }
 
