@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::endpoint::PaymentEndpoint;
 use crate::names::NetworkNames;
-use crate::normalise::{Caller, Rules, normalise};
+use crate::normalise::{Caller, Refused, Rules, normalise};
 use crate::{envelope, strict_json};
 
 /// The value of a text that every parser reads in the same way.
@@ -20,12 +20,22 @@ pub fn strict(bytes: &[u8]) -> Option<Value> {
 /// # Errors
 /// The body is refused.
 pub fn read_body(body: &[u8]) -> Result<PaymentRequest, (u16, String)> {
+    normalise_settle(body, &|_, _, _| Membership::Served).map_err(|refused| {
+        let reply = envelope::refused(PaymentEndpoint::Settle, &refused);
+        (refused.status.as_u16(), reply.text)
+    })
+}
+
+/// The request in a body of `/settle`, for a process that serves what `membership` says.
+pub(crate) fn normalise_settle(
+    body: &[u8],
+    membership: &dyn Fn(ProtocolVersion, &str, &str) -> Membership,
+) -> Result<PaymentRequest, Refused> {
     let names = NetworkNames::default();
-    let membership = |_: ProtocolVersion, _: &str, _: &str| Membership::Served;
     let rules = Rules {
         names: &names,
         legacy0: true,
-        membership: &membership,
+        membership,
     };
     let caller = Caller {
         purpose: Purpose::Settle,
@@ -33,8 +43,5 @@ pub fn read_body(body: &[u8]) -> Result<PaymentRequest, (u16, String)> {
         idempotency_key: None,
         remaining_ms: 1_000,
     };
-    normalise(body, &rules, caller).map_err(|refused| {
-        let reply = envelope::refused(PaymentEndpoint::Settle, &refused);
-        (refused.status.as_u16(), reply.text)
-    })
+    normalise(body, &rules, caller)
 }

@@ -19,7 +19,7 @@ mod cors;
 mod delivery;
 mod endpoint;
 mod envelope;
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod lenient;

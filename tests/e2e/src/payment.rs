@@ -32,6 +32,21 @@ pub struct Payment {
     pub amount: u128,
 }
 
+/// The body of a v2 verify or settle, with this payload for these requirements.
+#[must_use]
+pub fn body_v2(requirements: &Value, payload: &Value) -> Value {
+    json!({
+        "x402Version": 2,
+        "paymentPayload": {
+            "x402Version": 2,
+            "resource": {"url": "https://api.example.com/weather"},
+            "accepted": requirements,
+            "payload": payload,
+        },
+        "paymentRequirements": requirements,
+    })
+}
+
 impl Payment {
     /// The buyer pays [`PRICE`] in the honest dollar.
     #[must_use]
@@ -145,16 +160,7 @@ impl Payment {
             "maxTimeoutSeconds": 60,
             "extra": {"name": self.domain.name, "version": self.domain.version},
         });
-        json!({
-            "x402Version": 2,
-            "paymentPayload": {
-                "x402Version": 2,
-                "resource": {"url": "https://api.example.com/weather"},
-                "accepted": requirements,
-                "payload": self.payload(),
-            },
-            "paymentRequirements": requirements,
-        })
+        body_v2(&requirements, &self.payload())
     }
 
     /// The body of a v1 verify or settle.

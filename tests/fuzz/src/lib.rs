@@ -2,7 +2,7 @@
 //!
 //! A target is a function of bytes that must not panic, take long or allocate much. [`run`] gives it every file of its
 //! corpus and then random changes of those files. Input number `n` of a target depends only on the seed, the target's
-//! name, `n` and the corpus, so every run with the same seed makes the same inputs in the same order.
+//! name, `n`, the corpus and the toolchain, so a run with the same seed makes the same inputs in the same order.
 //!
 //! Not guaranteed: no coverage guides the changes. An abort, such as a stack overflow, leaves no file with its input
 //! unless `FUZZ_KEEP` is set.
@@ -11,6 +11,7 @@ mod meter;
 mod mutate;
 
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -119,11 +120,10 @@ fn keep(name: &str, input: &[u8]) -> PathBuf {
     let folder = folder.canonicalize().expect("the folder exists");
     let mut file = name.to_owned();
     if std::env::var_os("FUZZ_KEEP").is_none() {
-        // FNV-1a: another input gets another name.
-        let hash = input.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        write!(file, "-{hash:016x}").expect("a string grows");
+        // Another input gets another name.
+        let mut hasher = DefaultHasher::new();
+        input.hash(&mut hasher);
+        write!(file, "-{:016x}", hasher.finish()).expect("a string grows");
     }
     let path = folder.join(file);
     std::fs::write(&path, input).expect("a file for the failing input");

@@ -1,5 +1,7 @@
 //! Random changes of a corpus.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 /// Texts and bytes at which decoders have limits.
 const TOKENS: &[&[u8]] = &[
     b"null",
@@ -36,35 +38,24 @@ const TOKENS: &[&[u8]] = &[
     b"\n",
 ];
 
-/// A small generator (SplitMix64): only that a seed repeats its numbers matters here.
-pub(crate) struct Random(u64);
+/// Random numbers that a seed repeats.
+pub(crate) struct Random(fastrand::Rng);
 
 impl Random {
     /// The numbers of one input.
     pub(crate) fn new(seed: u64, name: &str, index: u64) -> Self {
-        let mut random = Self(seed);
-        for byte in name.bytes() {
-            random.0 ^= random.next().wrapping_add(u64::from(byte));
-        }
-        random.0 ^= random.next().wrapping_add(index);
-        random
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        let mut hasher = DefaultHasher::new();
+        (seed, name, index).hash(&mut hasher);
+        Self(fastrand::Rng::with_seed(hasher.finish()))
     }
 
     /// Below `limit`; 0 where that is 0.
     fn below(&mut self, limit: usize) -> usize {
-        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        usize::try_from(self.next().checked_rem(limit).unwrap_or(0)).unwrap_or(0)
+        if limit == 0 { 0 } else { self.0.usize(..limit) }
     }
 
     fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
+        self.0.u8(..)
     }
 
     /// A range within `length`, mostly short.

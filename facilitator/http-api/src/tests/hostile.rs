@@ -1,33 +1,20 @@
 //! Hostile bytes never cause a panic, and always get a documented status and the right form of reply.
 
 use proptest::prelude::*;
-use sdk_plugin::Purpose;
 use serde_json::{Value, json};
 
 use super::super::endpoint::PaymentEndpoint;
 use super::super::envelope;
-use super::super::normalise::{Caller, Refused, Rules, normalise};
+use super::super::normalise::Refused;
 use super::*;
-use crate::names::NetworkNames;
+use crate::fuzzing::normalise_settle;
 
-/// Normalises for a process that serves every kind, and checks the refusal's envelope.
+/// Normalises for a process that serves the kinds of [`Scripted`], and checks the refusal's envelope.
 fn run(bytes: &[u8]) -> Result<PaymentRequest, Refused> {
-    let names = NetworkNames::default();
     let scripted = Scripted::default();
-    let membership =
-        |version: ProtocolVersion, scheme: &str, network: &str| scripted.membership(version, scheme, network);
-    let rules = Rules {
-        names: &names,
-        legacy0: true,
-        membership: &membership,
-    };
-    let caller = Caller {
-        purpose: Purpose::Settle,
-        tenant: None,
-        idempotency_key: None,
-        remaining_ms: 1,
-    };
-    let result = normalise(bytes, &rules, caller);
+    let result = normalise_settle(bytes, &|version, scheme, network| {
+        scripted.membership(version, scheme, network)
+    });
     if let Err(refused) = &result {
         assert!(matches!(refused.status.as_u16(), 200 | 400), "{refused:?}");
         for endpoint in [PaymentEndpoint::Verify, PaymentEndpoint::Settle] {

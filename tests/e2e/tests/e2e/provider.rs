@@ -11,7 +11,7 @@ use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::{SolCall, SolEvent, SolStruct, eip712_domain, sol};
 use devnet::{BUYER_TOKENS, PERMIT2, USDC};
 use e2e::World;
-use e2e::payment::{NETWORK, PRICE, now_s};
+use e2e::payment::{NETWORK, PRICE, body_v2, now_s};
 use serde_json::{Value, json};
 
 use crate::reason;
@@ -118,26 +118,18 @@ fn body(signer: &PrivateKeySigner, signed: &TransferWithAuthorization, demanded:
         "maxTimeoutSeconds": 60,
         "extra": {"name": "USDC", "version": "2"},
     });
-    json!({
-        "x402Version": 2,
-        "paymentPayload": {
-            "x402Version": 2,
-            "resource": {"url": "https://api.example.com/weather"},
-            "accepted": requirements,
-            "payload": {
-                "signature": hex::encode_prefixed(signature.as_bytes()),
-                "authorization": {
-                    "from": signed.from.to_string(),
-                    "to": signed.to.to_string(),
-                    "value": signed.value.to_string(),
-                    "validAfter": signed.validAfter.to_string(),
-                    "validBefore": signed.validBefore.to_string(),
-                    "nonce": signed.nonce.to_string(),
-                },
-            },
+    let payload = json!({
+        "signature": hex::encode_prefixed(signature.as_bytes()),
+        "authorization": {
+            "from": signed.from.to_string(),
+            "to": signed.to.to_string(),
+            "value": signed.value.to_string(),
+            "validAfter": signed.validAfter.to_string(),
+            "validBefore": signed.validBefore.to_string(),
+            "nonce": signed.nonce.to_string(),
         },
-        "paymentRequirements": requirements,
-    })
+    });
+    body_v2(&requirements, &payload)
 }
 
 #[test]
