@@ -1,7 +1,7 @@
 //! The journal on one machine: SQLite in WAL mode with `synchronous=FULL`.
 //!
 //! One thread writes. It takes all commits that queued during the last sync and makes them one transaction: it fetches
-//! the rows that they read, applies them in memory ([`Group`](crate::group::Group)), where a refused commit is
+//! the rows that they read, applies them in memory ([`Group`]), where a refused commit is
 //! undone alone, and writes what has changed. All of them share one sync. Reads run in
 //! parallel on connections of their own. A lock file keeps a second process away for as long as this one lives.
 //!
