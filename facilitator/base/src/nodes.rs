@@ -21,8 +21,8 @@ pub trait NodePools: Send + Sync + 'static {
     /// The state of each node, in the order of the configuration.
     fn nodes(&self, network: &str) -> Vec<NodeState>;
 
-    /// From now on a node of this network is used only after [`NodePools::judge`] has accepted it. Calls that name a
-    /// node are exempt.
+    /// A check of this network's nodes begins. From now on a node is used only after [`NodePools::judge`] has accepted it.
+    /// Calls that name a node are exempt.
     fn begin_judging(&self, network: &str);
 
     /// Records the result of a node's check: `None` accepts it, a text says why it is not used. An acceptance holds

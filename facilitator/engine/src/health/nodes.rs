@@ -76,8 +76,8 @@ impl Checks {
         };
         let network = &run.network;
         let id = network.id();
-        pools.begin_judging(id);
         let _judging = run.health.judging.lock().await;
+        pools.begin_judging(id);
         let now = Instant::now();
         let all = {
             let mut last = run.health.nodes_shown.lock();

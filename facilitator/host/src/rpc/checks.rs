@@ -1,12 +1,12 @@
 //! The engine's checks of what nodes serve: which nodes may be used, and how requests wait for a check.
 //!
 //! Once the engine has started to check a network, only nodes are used that it accepted since they last failed. While there
-//! is none, a request triggers a check and waits for it, for a little while.
+//! is none that a request has not tried yet, the request triggers a check and waits for it, for a little while.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::node::Node;
@@ -21,19 +21,40 @@ pub(super) struct Checks {
     is_required: AtomicBool,
     /// Notified when a request finds no usable node.
     requested: Notify,
-    /// Notified when a node was accepted, or all nodes were checked.
-    finished: Notify,
+    /// Requests wait for its changes: also when a node is accepted, which changes none of its fields.
+    progress: watch::Sender<Progress>,
+}
+
+/// How far the checks are.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    is_running: bool,
+    ended_count: u64,
+}
+
+impl Progress {
+    /// The value of `ended_count` from which a check has ended that began later than now.
+    fn next_whole_check(self) -> u64 {
+        let running = u64::from(self.is_running);
+        self.ended_count.saturating_add(running).saturating_add(1)
+    }
 }
 
 impl Pool {
-    /// From now on only accepted nodes are used.
-    pub(super) fn require_checks(&self) {
+    /// A check begins. From now on only accepted nodes are used.
+    pub(super) fn begin_checks(&self) {
         self.checks.is_required.store(true, Ordering::Release);
+        self.checks
+            .progress
+            .send_modify(|progress| progress.is_running = true);
     }
 
     /// All nodes were checked, with whatever result.
     pub(super) fn end_checks(&self) {
-        self.checks.finished.notify_waiters();
+        self.checks.progress.send_modify(|progress| {
+            progress.is_running = false;
+            progress.ended_count = progress.ended_count.saturating_add(1);
+        });
     }
 
     /// Returns when a request has found no usable node.
@@ -54,8 +75,8 @@ impl Pool {
             }
         }
         if why_not.is_none() {
-            // One usable node is enough for the requests that wait.
-            self.checks.finished.notify_waiters();
+            // One usable node is enough for a request that has not tried it.
+            self.checks.progress.send_modify(|_| ());
         }
     }
 
@@ -63,16 +84,40 @@ impl Pool {
         node.is_accepted() || !self.checks.is_required.load(Ordering::Acquire)
     }
 
-    /// Returns at once while any node may be used; otherwise requests a check and waits for its end.
-    pub(super) async fn wait_for_usable_node(&self, deadline: Instant) {
-        let finished = self.checks.finished.notified();
-        tokio::pin!(finished);
-        // Registered ahead of the test, so that a check that ends in between is not missed.
-        finished.as_mut().enable();
-        if self.nodes().iter().any(|node| self.is_usable(node)) {
+    /// Returns at once while a check could not help this request; otherwise requests one, and waits until an untried node
+    /// is accepted or a check that began after this call has ended.
+    pub(super) async fn wait_for_usable_node(&self, tried: &[&Node], deadline: Instant) {
+        if !self.needs_check(tried) {
             return;
         }
-        self.checks.requested.notify_one();
-        let _ = timeout_at(deadline.min(Instant::now() + CHECKED_WITHIN), finished).await;
+        let mut progress = self.checks.progress.subscribe();
+        let ends_at = progress.borrow_and_update().next_whole_check();
+        let usable = async {
+            while self.needs_check(tried) && progress.borrow_and_update().ended_count < ends_at {
+                // Each time: a check that was given up never ends, and is not followed by another one.
+                self.checks.requested.notify_one();
+                if progress.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = timeout_at(deadline.min(Instant::now() + CHECKED_WITHIN), usable).await;
+    }
+
+    /// Whether a check could give this request a node that it has not tried. While none may be used, every node is checked;
+    /// while some may, only those count that did not fail but must show again what they serve.
+    fn needs_check(&self, tried: &[&Node]) -> bool {
+        let is_tried = |node: &Node| tried.iter().any(|other| std::ptr::eq(*other, node));
+        let mut usable = self.nodes().iter().filter(|node| self.is_usable(node)).peekable();
+        if usable.peek().is_none() {
+            return true;
+        }
+        // A retry of the same node is faster than a check of another.
+        if usable.any(|node| !is_tried(node) || node.may_retry_at_once()) {
+            return false;
+        }
+        self.nodes()
+            .iter()
+            .any(|node| !is_tried(node) && node.only_awaits_check())
     }
 }

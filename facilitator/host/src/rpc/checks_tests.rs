@@ -215,6 +215,61 @@ async fn a_failed_node_must_be_checked_again() {
     assert!(pools.is_usable(NETWORK, 0));
 }
 
+/// Lets every future that was woken run until it waits again.
+async fn run_others() {
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The failure makes the check of both nodes due. The one that this request has tried already may be the first to pass.
+#[tokio::test]
+async fn a_request_waits_for_the_check_of_a_node_that_it_has_not_tried() {
+    for accepted_first in [0, 1] {
+        let first = FakeNode::error(-32005, "Node is unhealthy").await;
+        let second = FakeNode::echo().await;
+        let pools = pools(&[&first, &second]);
+        pools.begin_judging(NETWORK);
+        pools.judge(NETWORK, 0, None);
+        pools.judge(NETWORK, 1, None);
+        pools.end_judgement(NETWORK);
+        advance(Duration::from_secs(3)).await;
+        let (answer, ()) = tokio::join!(read(&pools, &["a"]), async {
+            pools.judgement_wanted(NETWORK).await;
+            pools.begin_judging(NETWORK);
+            pools.judge(NETWORK, accepted_first, None);
+            run_others().await;
+            pools.judge(NETWORK, 1, None);
+            pools.end_judgement(NETWORK);
+        });
+        assert_eq!(answer, Ok(vec![ok("a")]), "node {accepted_first} accepted first");
+    }
+}
+
+/// A check that runs already may have left out the node that has just become due.
+#[tokio::test]
+async fn a_request_waits_for_a_check_that_began_after_it() {
+    let first = FakeNode::error(-32005, "Node is unhealthy").await;
+    let second = FakeNode::echo().await;
+    let pools = pools(&[&first, &second]);
+    pools.begin_judging(NETWORK);
+    pools.judge(NETWORK, 0, None);
+    pools.judge(NETWORK, 1, None);
+    pools.end_judgement(NETWORK);
+    advance(Duration::from_secs(3)).await;
+    // The periodic check begins while both nodes are accepted, and has nothing to do.
+    pools.begin_judging(NETWORK);
+    let (answer, ()) = tokio::join!(read(&pools, &["a"]), async {
+        pools.judgement_wanted(NETWORK).await;
+        pools.end_judgement(NETWORK);
+        run_others().await;
+        pools.begin_judging(NETWORK);
+        pools.judge(NETWORK, 1, None);
+        pools.end_judgement(NETWORK);
+    });
+    assert_eq!(answer, Ok(vec![ok("a")]));
+}
+
 #[tokio::test]
 async fn a_silent_node_is_left_ahead_of_its_timeout_while_there_is_another() {
     let slow = FakeNode::hanging().await;

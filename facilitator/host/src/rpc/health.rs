@@ -90,6 +90,11 @@ impl Health {
         self.check == Check::Accepted
     }
 
+    /// Whether nothing speaks against the node but that it must show again what it serves.
+    pub(super) fn only_awaits_check(&self) -> bool {
+        self.check == Check::Due && self.trouble.is_none()
+    }
+
     /// Records the engine's check: `None` accepts the node. Returns whether the node was rejected and no longer is, or the
     /// other way round.
     pub(super) fn record_check(&mut self, why_not: Option<&str>, now: Instant) -> bool {

@@ -210,7 +210,7 @@ impl NodePools for RpcPools {
 
     fn begin_judging(&self, network: &str) {
         if let Some(pool) = self.pools.get(network) {
-            pool.require_checks();
+            pool.begin_checks();
         }
     }
 

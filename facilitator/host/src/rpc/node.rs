@@ -74,6 +74,11 @@ impl Node {
         self.health.lock().is_accepted()
     }
 
+    /// As [`Health::only_awaits_check`].
+    pub(super) fn only_awaits_check(&self) -> bool {
+        self.health.lock().only_awaits_check()
+    }
+
     /// As [`Health::record_check`].
     pub(super) fn record_check(&self, why_not: Option<&str>, now: Instant) -> bool {
         self.health.lock().record_check(why_not, now)

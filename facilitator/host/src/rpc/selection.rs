@@ -35,7 +35,7 @@ pub(super) enum Remaining {
 }
 
 impl Pool {
-    /// The first node in order that was not tried. While no node may be used, waits a little for the engine's check.
+    /// The first node in order that was not tried. While no such node may be used, waits a little for the engine's check.
     pub(super) async fn next(
         &self,
         order: Order,
@@ -43,7 +43,7 @@ impl Pool {
         tried: &[&Node],
         deadline: Instant,
     ) -> Option<Candidate<'_>> {
-        self.wait_for_usable_node(deadline).await;
+        self.wait_for_usable_node(tried, deadline).await;
         let nodes = self.in_order(order, batch);
         let mut left = nodes
             .into_iter()
