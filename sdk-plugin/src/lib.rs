@@ -19,6 +19,7 @@ pub mod rpc;
 #[cfg(feature = "schema")]
 pub mod schemas;
 pub mod scheme;
+mod step_index;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod wire;
@@ -33,3 +34,4 @@ pub use manifest::Manifest;
 pub use request::{PaymentRequest, ProtocolVersion, Purpose, Requirements};
 pub use scheme::SchemeHandler;
 pub use serde_json::Value;
+pub use step_index::StepIndex;

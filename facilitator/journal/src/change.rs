@@ -1,5 +1,6 @@
 //! How rows change: helpers of the projection and of the neighbouring modules.
 
+use sdk_plugin::StepIndex;
 use serde::Serialize;
 
 use crate::keys::id_key;
@@ -23,17 +24,14 @@ pub(crate) fn change(
 pub(crate) fn change_step(
     rows: &mut Overlay<'_>,
     settlement: u64,
-    step: u32,
+    step: StepIndex,
     with: impl FnOnce(&mut StepRow) -> Result<(), CommitError>,
 ) -> Result<(), CommitError> {
     change(rows, settlement, |_, row| with(step_mut(row, step)?))
 }
 
-pub(crate) fn step_mut(row: &mut SettlementRow, step: u32) -> Result<&mut StepRow, CommitError> {
-    usize::try_from(step)
-        .ok()
-        .and_then(|i| row.steps.get_mut(i))
-        .ok_or_else(|| stale("no such step"))
+pub(crate) fn step_mut(row: &mut SettlementRow, step: StepIndex) -> Result<&mut StepRow, CommitError> {
+    step.of_mut(&mut row.steps).ok_or_else(|| stale("no such step"))
 }
 
 pub(crate) fn in_slot(row: &StepRow) -> Result<(), CommitError> {

@@ -1,8 +1,8 @@
 //! What can happen. The log keeps every event for good. Bearer instruments are stored with an event, but not logged.
 
-use sdk_plugin::HexBytes;
 use sdk_plugin::host::{Job, StoreWrite};
 use sdk_plugin::scheme::{Hold, PaidReply, Refusal, Reserve};
+use sdk_plugin::{HexBytes, StepIndex};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -25,7 +25,7 @@ pub enum Event {
         /// Id of the settlement.
         settlement: u64,
         /// Index of the step in the plan, from 0.
-        step: u32,
+        step: StepIndex,
         /// The transaction's id on its chain.
         tx_id: String,
         /// Height of its block.
@@ -36,7 +36,7 @@ pub enum Event {
         /// Id of the settlement.
         settlement: u64,
         /// Index of the step in the plan, from 0.
-        step: u32,
+        step: StepIndex,
         /// Why, for people.
         reason: String,
     },
@@ -45,21 +45,21 @@ pub enum Event {
         /// Id of the settlement.
         settlement: u64,
         /// Index of the step in the plan, from 0.
-        step: u32,
+        step: StepIndex,
     },
     /// A step that was skipped may be needed after all: what stopped it was reorganised away.
     StepRevived {
         /// Id of the settlement.
         settlement: u64,
         /// Index of the step in the plan, from 0.
-        step: u32,
+        step: StepIndex,
     },
     /// What the decision about a step rests on.
     StepGrounded {
         /// Id of the settlement.
         settlement: u64,
         /// Index of the step in the plan, from 0.
-        step: u32,
+        step: StepIndex,
         /// The block or the proof.
         ground: Ground,
     },
@@ -68,7 +68,7 @@ pub enum Event {
         /// Id of the settlement.
         settlement: u64,
         /// Index of the step in the plan, from 0.
-        step: u32,
+        step: StepIndex,
     },
     /// The step's slot is used at a final block and its guard was changed, but no transaction is known that changed
     /// it. The step is never sent again.
@@ -76,7 +76,7 @@ pub enum Event {
         /// Id of the settlement.
         settlement: u64,
         /// Index of the step in the plan, from 0.
-        step: u32,
+        step: StepIndex,
         /// Height of the block at which the guard was read.
         height: u64,
     },
@@ -85,14 +85,14 @@ pub enum Event {
         /// Id of the settlement.
         settlement: u64,
         /// Index of the step in the plan, from 0.
-        step: u32,
+        step: StepIndex,
     },
     /// The paying step landed and the scheme accepted the evidence as proof.
     Paid {
         /// Id of the settlement.
         settlement: u64,
         /// Index of the step in the plan, from 0.
-        step: u32,
+        step: StepIndex,
         /// The transaction's id on its chain.
         tx_id: String,
         /// Height of its block, or 0 where no transaction was needed.
@@ -109,7 +109,7 @@ pub enum Event {
         /// Id of the settlement.
         settlement: u64,
         /// Index of the step in the plan, from 0.
-        step: u32,
+        step: StepIndex,
         /// The scheme's reason for the caller.
         refusal: Refusal,
         /// Id of the failed transaction; empty if none landed.
@@ -122,7 +122,7 @@ pub enum Event {
         /// Id of the settlement.
         settlement: u64,
         /// Index of the step in the plan, from 0.
-        step: u32,
+        step: StepIndex,
     },
     /// Exactly one caller gets `success`.
     Released {

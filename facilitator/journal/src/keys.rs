@@ -1,5 +1,7 @@
 //! Keys of rows. They sort as bytes; numbers are written so that they sort as numbers.
 
+use sdk_plugin::StepIndex;
+
 /// Keys in the order of their numbers.
 #[must_use]
 pub fn id_key(id: u64) -> String {
@@ -20,8 +22,8 @@ pub fn slot_key(network: &str, signer: &str, sequence: u64) -> String {
 
 /// Keys of a step's attempts begin with this.
 #[must_use]
-pub fn step_prefix(settlement: u64, step: u32) -> String {
-    format!("{}|{step:010}|", id_key(settlement))
+pub fn step_prefix(settlement: u64, step: StepIndex) -> String {
+    format!("{}|{:010}|", id_key(settlement), step.number())
 }
 
 /// Key of a plugin's row. Plugin ids contain no `|`.

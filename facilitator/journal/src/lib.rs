@@ -38,8 +38,8 @@ pub mod conformance;
 pub mod testkit;
 
 use async_trait::async_trait;
-use sdk_plugin::HexBytes;
 use sdk_plugin::host::StoreRow;
+use sdk_plugin::{HexBytes, StepIndex};
 use tokio::sync::oneshot;
 
 pub use error::{CommitError, JournalError};
@@ -113,7 +113,7 @@ pub trait Journal: Send + Sync + 'static {
     }
 
     /// Every attempt that ever carried a step, oldest first.
-    async fn attempts_of(&self, settlement: u64, step: u32) -> Result<Vec<AttemptRow>, JournalError> {
+    async fn attempts_of(&self, settlement: u64, step: StepIndex) -> Result<Vec<AttemptRow>, JournalError> {
         read(self, move |rows| queries::attempts_of(rows, settlement, step)).await
     }
 

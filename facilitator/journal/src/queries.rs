@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sdk_plugin::host::StoreRow;
-use sdk_plugin::{Amount, HexBytes};
+use sdk_plugin::{Amount, HexBytes, StepIndex};
 use serde::de::DeserializeOwned;
 
 use super::keys::{id_key, lane_key, slot_key, step_prefix, store_key};
@@ -108,7 +108,11 @@ pub fn bytes(rows: &mut dyn Rows, attempt: u64) -> Result<Option<HexBytes>, Jour
 }
 
 /// Every attempt that ever carried a step, oldest first.
-pub fn attempts_of(rows: &mut dyn Rows, settlement: u64, step: u32) -> Result<Vec<AttemptRow>, JournalError> {
+pub fn attempts_of(
+    rows: &mut dyn Rows,
+    settlement: u64,
+    step: StepIndex,
+) -> Result<Vec<AttemptRow>, JournalError> {
     let prefix = step_prefix(settlement, step);
     let mut found = Vec::new();
     for (key, _) in rows.scan(Table::AttemptSteps, &prefix, None, ALL)? {

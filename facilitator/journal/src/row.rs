@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sdk_plugin::chain::Lane;
 use sdk_plugin::host::Job;
 use sdk_plugin::scheme::{PaidReply, Refusal};
-use sdk_plugin::{Amount, ProtocolVersion};
+use sdk_plugin::{Amount, ProtocolVersion, StepIndex};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -72,14 +72,13 @@ fn is_false(flag: &bool) -> bool {
 impl SettlementRow {
     /// Records a step's newest transaction if it is the one for callers: the paying step's, or the first step's while
     /// the paying one has none.
-    pub fn note_tx_id(&mut self, step: u32, tx_id: &str) {
-        let index = usize::try_from(step).unwrap_or(usize::MAX);
-        let pays = self.steps.get(index).is_some_and(|step| step.pays);
+    pub fn note_tx_id(&mut self, step: StepIndex, tx_id: &str) {
+        let pays = step.of(&self.steps).is_some_and(|step| step.pays);
         let none_pays_yet = self
             .steps
             .iter()
             .any(|step| step.pays && step.state == StepState::Waiting);
-        if pays || (index == 0 && none_pays_yet) {
+        if pays || (step == StepIndex::FIRST && none_pays_yet) {
             self.tx_id = Some(tx_id.to_owned());
         }
     }
@@ -275,7 +274,7 @@ pub struct AttemptRow {
     /// Whether it carries steps or fills a slot.
     pub kind: AttemptKind,
     /// Settlement and step.
-    pub covers: Vec<(u64, u32)>,
+    pub covers: Vec<(u64, StepIndex)>,
     /// Native atomic units.
     pub max_cost: Amount,
     /// The driver's own terms of the bid.

@@ -4,7 +4,7 @@ use sdk_plugin::chain::Lane;
 use sdk_plugin::scheme::{
     Call, EvidenceWanted, Gate, Hold, LaneChoice, OnFail, PaidReply, Plan, Reserve, Step,
 };
-use sdk_plugin::{Amount, HexBytes, ProtocolVersion};
+use sdk_plugin::{Amount, HexBytes, ProtocolVersion, StepIndex};
 use serde_json::json;
 
 use super::*;
@@ -77,7 +77,7 @@ pub fn prepared(id: u64, settlement: u64, sequence: u64) -> Event {
         sequence,
         tx_id: format!("0xt{id}"),
         kind: AttemptKind::Steps,
-        covers: vec![(settlement, 0)],
+        covers: vec![(settlement, StepIndex::FIRST)],
         max_cost: Amount::from(7u64),
         bid: json!({"fee": "1"}),
         since_height: 3,
@@ -94,7 +94,7 @@ pub fn prepared(id: u64, settlement: u64, sequence: u64) -> Event {
 pub fn paid(settlement: u64, item: &str) -> Event {
     Event::Paid {
         settlement,
-        step: 0,
+        step: StepIndex::FIRST,
         tx_id: "0xt".into(),
         height: 50,
         items: vec![item.into()],

@@ -289,9 +289,9 @@ pub fn step_of<'a>(
     plan: &'a sdk_plugin::scheme::Plan,
     evidence: &sdk_plugin::chain::Evidence,
 ) -> Result<&'a sdk_plugin::scheme::Step, Fault> {
-    usize::try_from(evidence.step)
-        .ok()
-        .and_then(|index| plan.steps.get(index))
+    evidence
+        .step
+        .of(&plan.steps)
         .ok_or_else(|| Fault::invalid(format!("the plan has no step {}", evidence.step)))
 }
 

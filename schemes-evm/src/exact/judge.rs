@@ -74,9 +74,9 @@ pub(super) fn ran_out_of_gas(plan: &Plan, evidence: &Evidence) -> Result<Option<
 }
 
 fn step_of<'a>(plan: &'a Plan, evidence: &Evidence) -> Result<&'a Step, Fault> {
-    usize::try_from(evidence.step)
-        .ok()
-        .and_then(|index| plan.steps.get(index))
+    evidence
+        .step
+        .of(&plan.steps)
         .ok_or_else(|| Fault::invalid(format!("the plan has no step {}", evidence.step)))
 }
 

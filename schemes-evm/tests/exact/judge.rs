@@ -5,7 +5,7 @@ use schemes_evm::abi::{AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC};
 use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, LogEntry, Shown};
 use sdk_plugin::scheme::{Judgement, Plan};
 use sdk_plugin::testkit::block_on;
-use sdk_plugin::{HexBytes, SchemeHandler};
+use sdk_plugin::{HexBytes, SchemeHandler, StepIndex};
 
 use crate::world::{ASSET, NONCE, NOW_S, OTHER, Offer, PAYEE, PAYER, World, good};
 
@@ -52,7 +52,7 @@ pub fn plan() -> Plan {
 
 pub fn evidence(shown: Shown, logs: Vec<LogEntry>, foreign: Vec<Vec<LogEntry>>) -> Evidence {
     Evidence {
-        step: 0,
+        step: StepIndex::FIRST,
         shown,
         tx_id: OWN.into(),
         head_height: 120,
@@ -303,6 +303,9 @@ fn a_plan_that_is_not_ours_is_a_fault() {
     let mut foreign_memo = plan();
     foreign_memo.steps[0].memo = serde_json::json!({"asset": "0x12"});
     assert!(block_on(world.exact.judge(&world.cx(), &foreign_memo, &evidence)).is_err());
-    let no_step = Evidence { step: 1, ..evidence };
+    let no_step = Evidence {
+        step: StepIndex::new(1),
+        ..evidence
+    };
     assert!(block_on(world.exact.judge(&world.cx(), &plan(), &no_step)).is_err());
 }

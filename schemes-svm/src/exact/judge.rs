@@ -12,9 +12,9 @@ use crate::text;
 use crate::token::{Instruction, TransferChecked};
 
 pub(super) fn judge(plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
-    let step = usize::try_from(evidence.step)
-        .ok()
-        .and_then(|index| plan.steps.get(index))
+    let step = evidence
+        .step
+        .of(&plan.steps)
         .ok_or_else(|| Fault::invalid(format!("the plan has no step {}", evidence.step)))?;
     let memo: Memo = serde_json::from_value(step.memo.clone())
         .map_err(|error| Fault::invalid(format!("the step's memo is not one of `exact`: {error}")))?;

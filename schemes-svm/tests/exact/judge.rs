@@ -5,7 +5,7 @@ use schemes_svm::testkit::Deal;
 use sdk_plugin::chain::{Delta, Evidence, GuardState, LogEntry, Shown};
 use sdk_plugin::scheme::{Judgement, Plan};
 use sdk_plugin::testkit::block_on;
-use sdk_plugin::{Amount, HexBytes, PaymentRequest, SchemeHandler};
+use sdk_plugin::{Amount, HexBytes, PaymentRequest, SchemeHandler, StepIndex};
 use solana_address::Address;
 
 use crate::checks::{inner, inner_transfer, wallet};
@@ -59,7 +59,7 @@ fn delta(account: Address, received: u64) -> Delta {
 
 fn landed(logs: Vec<LogEntry>, deltas: Vec<Delta>) -> Evidence {
     Evidence {
-        step: 0,
+        step: StepIndex::FIRST,
         shown: Shown::Landed { height: 5 },
         tx_id: "tx".into(),
         head_height: 6,
@@ -186,7 +186,7 @@ fn a_step_or_memo_of_another_payment_is_a_fault() {
     let (world, mut plan) = plan(&good());
     let judge = |plan: &Plan, evidence: &Evidence| block_on(world.exact.judge(&world.cx(), plan, evidence));
     let mut evidence = landed(vec![], vec![]);
-    evidence.step = 1;
+    evidence.step = StepIndex::new(1);
     assert!(judge(&plan, &evidence).is_err());
     plan.steps[0].memo = sdk_plugin::Value::Null;
     assert!(judge(&plan, &landed(vec![], vec![])).is_err());

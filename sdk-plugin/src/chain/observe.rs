@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Lane;
 use crate::plan::EvidenceWanted;
-use crate::{Amount, HexBytes};
+use crate::{Amount, HexBytes, StepIndex};
 
 /// One attempt to observe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -284,8 +284,8 @@ pub struct ForeignTx {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Evidence {
-    /// Index into the plan's steps.
-    pub step: u32,
+    /// The step's position in the plan, counted from 0.
+    pub step: StepIndex,
     /// What became of the step's attempts.
     pub shown: Shown,
     /// The attempt's transaction id.

@@ -188,9 +188,7 @@ impl SchemeHandler for HoldScheme {
 
     async fn judge(&self, _: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
         let harm = self.world.faults.pass(Point::Judge).await?;
-        let step = usize::try_from(evidence.step)
-            .ok()
-            .and_then(|at| plan.steps.get(at));
+        let step = evidence.step.of(&plan.steps);
         let step = step.ok_or_else(|| Fault::invalid("no such step"))?;
         let op = op_of(&step.call.data).ok_or_else(|| Fault::invalid("the step's call can't be read"))?;
         if harm == Some(Harm::Garbage) {

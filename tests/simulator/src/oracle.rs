@@ -1,6 +1,7 @@
 //! The judge: it knows the chain's own history, what was journaled, and every answer a caller got, and nothing of
 //! what the engine believes.
 
+use sdk_plugin::StepIndex;
 use std::collections::BTreeMap;
 
 use journal::{AttemptKind, AttemptRow, Event, GroundAt, SettlementRow};
@@ -196,7 +197,7 @@ fn tails(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
         let mut txs = chain.canonical().iter().flat_map(|block| &block.txs);
         txs.any(|tx| tx.id == attempt.tx_id && tx.result.is_ok())
     };
-    let carries = |attempt: &AttemptRow, place: (u64, u32)| {
+    let carries = |attempt: &AttemptRow, place: (u64, StepIndex)| {
         attempt.kind == AttemptKind::Steps && attempt.covers.contains(&place)
     };
     for (id, row) in record
@@ -208,7 +209,7 @@ fn tails(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
             let mut attempts = record.attempts.iter();
             attempts.any(|attempt| carries(attempt, (*id, step)) && landed(attempt))
         };
-        if has(1) && !has(0) {
+        if has(StepIndex::new(1)) && !has(StepIndex::FIRST) {
             verdict.out_of_order.push(format!(
                 "settlement {id} of {} gave back without a capture",
                 row.payer
@@ -220,7 +221,7 @@ fn tails(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
 /// A decision is undone only when something was seen: another block in place of the one that it rests on. (A node that has
 /// fallen behind on a fork shows such a block too.)
 fn undone(chain: &Chain, log: &[Event], verdict: &mut Verdict) {
-    let mut grounds: BTreeMap<(u64, u32), &str> = BTreeMap::new();
+    let mut grounds: BTreeMap<(u64, StepIndex), &str> = BTreeMap::new();
     for event in log {
         match event {
             Event::StepGrounded {

@@ -149,9 +149,7 @@ impl SchemeHandler for SimScheme {
         if harm == Some(Harm::Garbage) {
             return Ok(self.nonsense(evidence));
         }
-        let step = usize::try_from(evidence.step)
-            .ok()
-            .and_then(|at| plan.steps.get(at));
+        let step = evidence.step.of(&plan.steps);
         let step = step.ok_or_else(|| Fault::invalid("no such step"))?;
         let op = op_of(&step.call.data).ok_or_else(|| Fault::invalid("the step's call can't be read"))?;
         Ok(judge(&op, step.pays, evidence))

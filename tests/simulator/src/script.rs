@@ -1,5 +1,6 @@
 //! Scenarios written by hand: calm weather, and exactly what a test says.
 
+use sdk_plugin::StepIndex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -268,7 +269,7 @@ impl Report {
     /// # Errors
     /// What did.
     pub fn never_replaced(&self) -> Result<(), String> {
-        let mut attempts: BTreeMap<(u64, u32), u32> = BTreeMap::new();
+        let mut attempts: BTreeMap<(u64, StepIndex), u32> = BTreeMap::new();
         for event in &self.log {
             let Event::Prepared(attempt) = event else {
                 continue;

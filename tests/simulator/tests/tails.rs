@@ -2,6 +2,7 @@
 //! Whatever happens between the two, the capture's answer stands, and nothing goes back without it.
 
 use journal::{Event, StepState};
+use sdk_plugin::StepIndex;
 use simulator::clients::Ask;
 use simulator::faults::{Harm, Point};
 use simulator::hold::NOTHING_HELD;
@@ -37,7 +38,7 @@ fn closes(report: &Report) -> Vec<u64> {
 }
 
 /// Transactions that were journaled for a step.
-fn attempts(report: &Report, settlement: u64, step: u32) -> usize {
+fn attempts(report: &Report, settlement: u64, step: StepIndex) -> usize {
     let covers = |event: &&Event| matches!(event, Event::Prepared(new) if new.row.covers.contains(&(settlement, step)));
     report.log.iter().filter(covers).count()
 }
@@ -71,9 +72,12 @@ fn a_capture_is_answered_when_it_is_confirmed_and_the_rest_goes_back_when_it_is_
     let at = |what: &dyn Fn(&Event) -> bool| report.log.iter().position(what).expect("it is journaled");
     let paid = at(&|event| matches!(event, Event::Paid { settlement, .. } if *settlement == id));
     let released = at(&|event| matches!(event, Event::Released { settlement, .. } if *settlement == id));
-    let is_final =
-        at(&|event| matches!(event, Event::StepFinal { settlement, step: 0 } if *settlement == id));
-    let begun = at(&|event| matches!(event, Event::Prepared(new) if new.row.covers.contains(&(id, 1))));
+    let is_final = at(
+        &|event| matches!(event, Event::StepFinal { settlement, step: StepIndex::FIRST } if *settlement == id),
+    );
+    let begun = at(
+        &|event| matches!(event, Event::Prepared(new) if new.row.covers.contains(&(id, StepIndex::new(1)))),
+    );
     let freed = at(&|event| matches!(event, Event::KeysFreed { settlement } if *settlement == id));
     assert!(paid < released && released < is_final && is_final < begun && begun < freed);
 }
@@ -87,7 +91,7 @@ fn death_at_any_moment_between_the_two_steps_changes_nothing() {
         let [id] = closes(&report)[..] else {
             panic!("one settlement")
         };
-        assert_eq!(attempts(&report, id, 1), 1, "killed at {at_ms}");
+        assert_eq!(attempts(&report, id, StepIndex::new(1)), 1, "killed at {at_ms}");
     }
 }
 
@@ -119,8 +123,7 @@ fn a_last_step_that_another_sender_makes_leaves_the_answer_as_it_was_and_gives_t
     };
     assert_eq!(report.words(&close)[..1], [Word::Success]);
     // Ours reverts; theirs came after the operation had started, and counts for it.
-    let made =
-        |event: &Event| matches!(event, Event::StepDone { settlement, step: 1, .. } if *settlement == id);
+    let made = |event: &Event| matches!(event, Event::StepDone { settlement, step, .. } if (*settlement, *step) == (id, StepIndex::new(1)));
     assert!(report.log.iter().any(made));
     assert!(
         !report
@@ -147,7 +150,7 @@ fn a_first_step_that_reverts_fails_the_operation_and_nothing_comes_after_it() {
         report.words(&close)
     );
     for id in closes(&report) {
-        assert_eq!(attempts(&report, id, 1), 0);
+        assert_eq!(attempts(&report, id, StepIndex::new(1)), 0);
     }
     assert_eq!(balance(&report, "ann"), 10_000);
 }
@@ -330,7 +333,7 @@ fn every_step_of_a_closed_payment_is_done_in_the_record() {
         })
         .collect();
     assert!(
-        matches!(states[..], [Event::StepDone { step: 1, .. }]),
+        matches!(states[..], [Event::StepDone { step, .. }] if *step == StepIndex::new(1)),
         "{states:?}"
     );
     let opened = report.log.iter().find_map(|event| match event {
@@ -363,7 +366,11 @@ fn a_scheme_that_is_not_ready_finishes_what_is_open_and_its_jobs_wait() {
     let [id] = closes(&report)[..] else {
         panic!("one settlement")
     };
-    assert_eq!(attempts(&report, id, 1), 1, "the rest goes back meanwhile");
+    assert_eq!(
+        attempts(&report, id, StepIndex::new(1)),
+        1,
+        "the rest goes back meanwhile"
+    );
     // The keeper's settlement is started when the scheme is ready again, and not before.
     assert_eq!(report.words(&late)[1..], [Word::Refused(NOTHING_HELD.into())]);
     let returned_ms = report.log.iter().find_map(|event| match event {

@@ -56,6 +56,23 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             &[&all[..], &exclude, filter.as_slice()].concat(),
             &[],
         )?;
+        // A feature that nothing that is shipped has.
+        let schemas = [
+            "test",
+            "--release",
+            "--locked",
+            "--package",
+            "sdk-plugin",
+            "--features",
+            "schema",
+            "--test",
+            "schemas",
+        ];
+        cargo::run(
+            "The checked-in schemas of the plugin boundary",
+            &[&schemas, filter.as_slice()].concat(),
+            &[],
+        )?;
         let solana = ["test", "--release", "--locked", "--package", cargo::SOLANA_DEVNET];
         cargo::run(
             "Tests of the Solana dev chain",

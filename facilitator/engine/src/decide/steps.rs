@@ -1,6 +1,7 @@
 //! Predicates on the steps of a settlement, and the events that a decision about a step records. Pure.
 
 use journal::{Event, Ground, GroundAt, Outcome, SettlementRow, StepState};
+use sdk_plugin::StepIndex;
 use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, Shown};
 use sdk_plugin::scheme::{Gate, OnFail, Paid, Plan};
 
@@ -24,8 +25,8 @@ impl Decided {
 
 /// Whether the step before this one allows it to start.
 #[must_use]
-pub(crate) fn is_gate_open(row: &SettlementRow, index: usize, gate: Gate) -> bool {
-    let before = index.checked_sub(1).and_then(|i| row.steps.get(i));
+pub(crate) fn is_gate_open(row: &SettlementRow, step: StepIndex, gate: Gate) -> bool {
+    let before = step.previous().and_then(|step| step.of(&row.steps));
     match (before, gate) {
         (None, _) | (Some(_), Gate::None) => true,
         (Some(before), Gate::Confirmed) => {
@@ -38,7 +39,7 @@ pub(crate) fn is_gate_open(row: &SettlementRow, index: usize, gate: Gate) -> boo
 /// The event that records what a decision rests on. A decision without a ground is final at once.
 pub(crate) fn ground(
     settlement: u64,
-    step: u32,
+    step: StepIndex,
     decided: Option<&Decided>,
     foreign: Option<&ForeignTx>,
     height: u64,
@@ -105,33 +106,28 @@ pub(crate) fn height_of(paid: &Paid, evidence: &Evidence) -> Result<u64, String>
 }
 
 /// Whether all steps except these are decided.
-pub(crate) fn ends_with(row: &SettlementRow, over: &[u32]) -> bool {
-    row.steps.iter().enumerate().all(|(index, row)| {
-        over.iter().any(|step| usize::try_from(*step) == Ok(index))
-            || !matches!(row.state, StepState::Waiting | StepState::InSlot { .. })
+pub(crate) fn ends_with(row: &SettlementRow, over: &[StepIndex]) -> bool {
+    StepIndex::each(&row.steps).all(|(step, row)| {
+        over.contains(&step) || !matches!(row.state, StepState::Waiting | StepState::InSlot { .. })
     })
 }
 
-pub(crate) fn stops(plan: Option<&Plan>, index: usize) -> bool {
-    plan.and_then(|plan| plan.steps.get(index))
+pub(crate) fn stops(plan: Option<&Plan>, step: StepIndex) -> bool {
+    plan.and_then(|plan| step.of(&plan.steps))
         .is_some_and(|step| step.on_fail == OnFail::Stop)
 }
 
 /// Later steps that have not started.
-pub(crate) fn skipped_after(row: &SettlementRow, step: u32) -> Vec<u32> {
-    let index = usize::try_from(step).unwrap_or(usize::MAX);
-    row.steps
-        .iter()
-        .enumerate()
-        .filter(|(i, row)| *i > index && row.state == StepState::Waiting)
-        .filter_map(|(i, _)| u32::try_from(i).ok())
+pub(crate) fn skipped_after(row: &SettlementRow, step: StepIndex) -> Vec<StepIndex> {
+    StepIndex::each(&row.steps)
+        .filter(|(later, row)| *later > step && row.state == StepState::Waiting)
+        .map(|(later, _)| later)
         .collect()
 }
 
 /// Later steps that have not started and that a failed one stops.
-pub(crate) fn skipped(plan: Option<&Plan>, row: &SettlementRow, failed: u32) -> Vec<u32> {
-    let index = usize::try_from(failed).unwrap_or(usize::MAX);
-    if stops(plan, index) {
+pub(crate) fn skipped(plan: Option<&Plan>, row: &SettlementRow, failed: StepIndex) -> Vec<StepIndex> {
+    if stops(plan, failed) {
         skipped_after(row, failed)
     } else {
         Vec::new()
@@ -140,23 +136,21 @@ pub(crate) fn skipped(plan: Option<&Plan>, row: &SettlementRow, failed: u32) -> 
 
 /// Events that revive the steps that were skipped because of one that is open again. A payment that was reported as
 /// failed stays failed, and so do the steps after it.
-pub(crate) fn revived(plan: Option<&Plan>, row: &SettlementRow, reorged: usize) -> Vec<Event> {
-    let pays = row.steps.get(reorged).is_some_and(|step| step.pays);
+pub(crate) fn revived(plan: Option<&Plan>, row: &SettlementRow, reorged: StepIndex) -> Vec<Event> {
+    let pays = reorged.of(&row.steps).is_some_and(|step| step.pays);
     if !pays && matches!(row.outcome, Outcome::Failed { .. } | Outcome::Reversed { .. }) {
         return Vec::new();
     }
-    let still_stopped =
-        |at: usize| {
-            row.steps.iter().enumerate().take(at).any(|(i, step)| {
-                i != reorged && matches!(step.state, StepState::Failed { .. }) && stops(plan, i)
+    let still_stopped = |at: StepIndex| {
+        StepIndex::each(&row.steps)
+            .take_while(|(earlier, _)| *earlier < at)
+            .any(|(earlier, row)| {
+                earlier != reorged && matches!(row.state, StepState::Failed { .. }) && stops(plan, earlier)
             })
-        };
-    row.steps
-        .iter()
-        .enumerate()
-        .filter(|(i, step)| *i > reorged && step.state == StepState::Skipped && !still_stopped(*i))
-        .filter_map(|(i, _)| u32::try_from(i).ok())
-        .map(|step| Event::StepRevived {
+    };
+    StepIndex::each(&row.steps)
+        .filter(|(step, row)| *step > reorged && row.state == StepState::Skipped && !still_stopped(*step))
+        .map(|(step, _)| Event::StepRevived {
             settlement: row.id,
             step,
         })

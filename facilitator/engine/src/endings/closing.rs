@@ -7,6 +7,7 @@ use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
 use crate::state::slot::{ONE_NODE_DECIDES_AFTER, OpenSlot};
 use crate::verdict::ANOTHER;
+use sdk_plugin::StepIndex;
 use std::sync::Arc;
 
 use sdk_plugin::chain::GuardState;
@@ -81,9 +82,8 @@ impl Endings {
         let mut lost = Vec::new();
         for (index, (settlement, step)) in slot.covers.iter().enumerate() {
             let row = settlement.lock().row.clone();
-            let at = usize::try_from(*step).unwrap_or(usize::MAX);
             let (id, step) = (settlement.id, *step);
-            match row.steps.get(at).map(|row| &row.state) {
+            match step.of(&row.steps).map(|row| &row.state) {
                 Some(StepState::InSlot { .. }) => {}
                 Some(StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped) => {
                     events.push(Event::StepFinal { settlement: id, step });
@@ -127,12 +127,12 @@ impl Endings {
     }
 
     /// Starts the search for what had the effect of a step that is never sent again.
-    pub(crate) fn begin_explaining(self: &Arc<Self>, settlement: Arc<Settlement>, step: u32) {
+    pub(crate) fn begin_explaining(self: &Arc<Self>, settlement: Arc<Settlement>, step: StepIndex) {
         let network = settlement.network.id();
         tracing::error!(
             settlement = settlement.id,
             network,
-            step,
+            step = step.number(),
             "step_unexplained: the step's slot is used, and a transaction that no node shows has changed the state \
              that it guards. The step is not sent again, and the logs are searched until the transaction is found. \
              Check that the network's RPC nodes serve eth_getLogs and eth_getTransactionReceipt for recent blocks"
@@ -190,14 +190,18 @@ impl Endings {
 
     /// The events of a settlement's end, for the commit that makes these steps final. Empty if the settlement does
     /// not end.
-    fn end_events(&self, settlement: &Arc<Settlement>, final_now: &[(Arc<Settlement>, u32)]) -> Vec<Event> {
+    fn end_events(
+        &self,
+        settlement: &Arc<Settlement>,
+        final_now: &[(Arc<Settlement>, StepIndex)],
+    ) -> Vec<Event> {
         let state = settlement.lock();
         let ends = state.row.outcome != Outcome::Open
-            && state.row.steps.iter().enumerate().all(|(index, row)| {
+            && StepIndex::each(&state.row.steps).all(|(index, row)| {
                 row.is_final
                     || final_now
                         .iter()
-                        .any(|(s, step)| s.id == settlement.id && usize::try_from(*step) == Ok(index))
+                        .any(|(s, step)| s.id == settlement.id && *step == index)
             });
         if !ends || state.row.finished {
             return Vec::new();
@@ -224,7 +228,7 @@ fn closed(slot: &OpenSlot, by: &str) -> Event {
 
 /// The events that record a step as unexplained. It is never sent again and later steps can't start. If no other
 /// step is open, nothing needs the conflict keys, and they are freed.
-pub(crate) fn unexplained(row: &journal::SettlementRow, step: u32, height: u64) -> Vec<Event> {
+pub(crate) fn unexplained(row: &journal::SettlementRow, step: StepIndex, height: u64) -> Vec<Event> {
     let settlement = row.id;
     let mut events = vec![Event::StepUnexplained {
         settlement,
@@ -236,8 +240,8 @@ pub(crate) fn unexplained(row: &journal::SettlementRow, step: u32, height: u64) 
         settlement,
         step: *step,
     }));
-    let ends = row.steps.iter().enumerate().all(|(index, row)| {
-        let here = u32::try_from(index).is_ok_and(|index| index == step || later.contains(&index));
+    let ends = StepIndex::each(&row.steps).all(|(index, row)| {
+        let here = index == step || later.contains(&index);
         here || !matches!(row.state, StepState::Waiting | StepState::InSlot { .. })
     });
     if ends {

@@ -6,6 +6,7 @@ use crate::outcome::judge::Judged;
 use crate::state::settlement::Settlement;
 use crate::verdict::foreign_of;
 use journal::{AttemptKind, AttemptRow, StepState};
+use sdk_plugin::StepIndex;
 use sdk_plugin::chain::{Anchor, Evidence, ForeignTx, GuardState, Shown, TxState};
 use sdk_plugin::scheme::Step;
 use std::sync::Arc;
@@ -21,19 +22,15 @@ const REORGANISED: &str =
 
 impl Endings {
     /// Searches for what had the effect of an unexplained step, until it is found.
-    pub(crate) async fn explain(self: Arc<Self>, settlement: Arc<Settlement>, step: u32) {
-        let index = usize::try_from(step).unwrap_or(usize::MAX);
+    pub(crate) async fn explain(self: Arc<Self>, settlement: Arc<Settlement>, step: StepIndex) {
         let mut pause = RETRY_EVERY;
         let mut searches: u32 = 0;
         let mut anchor: Option<Anchor> = None;
         loop {
-            let is_open = settlement
-                .lock()
-                .row
-                .steps
-                .get(index)
+            let is_open = step
+                .of(&settlement.lock().row.steps)
                 .is_some_and(|row| matches!(row.state, StepState::Unexplained { .. }));
-            let planned = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned();
+            let planned = settlement.plan().and_then(|plan| step.of(&plan.steps)).cloned();
             let (true, Some(planned)) = (is_open, planned) else {
                 return self.go_on(settlement).await;
             };
@@ -45,7 +42,7 @@ impl Endings {
             {
                 tracing::info!(
                     settlement = settlement.id,
-                    step,
+                    step = step.number(),
                     "step_explained: the change of the state that the step guards is explained"
                 );
                 return self.go_on(settlement).await;
@@ -55,7 +52,7 @@ impl Endings {
                 tracing::error!(
                     settlement = settlement.id,
                     network = settlement.network.id(),
-                    step,
+                    step = step.number(),
                     searches,
                     "step_unexplained: still no node shows the transaction that had its effect; check eth_getLogs and the \
                      history of the network's RPC nodes"
@@ -72,7 +69,7 @@ impl Endings {
     pub(super) async fn is_unchanged_after_all(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
-        step: u32,
+        step: StepIndex,
         planned: &Step,
         attempts: &[AttemptRow],
         anchor: &mut Option<Anchor>,
@@ -102,7 +99,7 @@ impl Endings {
     pub(super) async fn is_excluded_by_state(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
-        step: u32,
+        step: StepIndex,
         known: Anchor,
     ) -> bool {
         let evidence = Evidence {
@@ -117,7 +114,7 @@ impl Endings {
     pub(super) async fn is_explained(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
-        step: u32,
+        step: StepIndex,
         planned: &Step,
         attempts: &[AttemptRow],
     ) -> bool {

@@ -6,6 +6,7 @@ use crate::endings::unsent::Ends;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::{Phase, Settlement};
 use crate::state::slot::OpenSlot;
+use sdk_plugin::StepIndex;
 use std::sync::Arc;
 
 use journal::{JournalError, StepState, open_slots};
@@ -77,7 +78,7 @@ impl Endings {
     }
 
     /// Searches for what had the effect of a step, in a task that restarts after a panic.
-    pub(crate) fn begin_again_to_explain(self: &Arc<Self>, settlement: &Arc<Settlement>, step: u32) {
+    pub(crate) fn begin_again_to_explain(self: &Arc<Self>, settlement: &Arc<Settlement>, step: StepIndex) {
         let settlement = Arc::clone(settlement);
         let network = settlement.network.id().to_owned();
         let endings = Arc::clone(self);
@@ -88,7 +89,12 @@ impl Endings {
     }
 
     /// Judges a step that gets no slot, in a task that restarts after a panic.
-    pub(crate) fn begin_to_end_unsent(self: &Arc<Self>, settlement: &Arc<Settlement>, step: u32, ends: Ends) {
+    pub(crate) fn begin_to_end_unsent(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        step: StepIndex,
+        ends: Ends,
+    ) {
         let settlement = Arc::clone(settlement);
         let network = settlement.network.id().to_owned();
         let endings = Arc::clone(self);
@@ -112,7 +118,7 @@ impl Endings {
         });
     }
 
-    async fn explain_anew(self: Arc<Self>, settlement: Arc<Settlement>, step: u32) {
+    async fn explain_anew(self: Arc<Self>, settlement: Arc<Settlement>, step: StepIndex) {
         self.as_recorded(&settlement).await;
         self.explain(settlement, step).await;
     }
@@ -125,11 +131,10 @@ impl Endings {
 }
 
 /// Steps that are recorded as unexplained.
-pub(crate) fn unexplained_steps(settlement: &Settlement) -> Vec<u32> {
+pub(crate) fn unexplained_steps(settlement: &Settlement) -> Vec<StepIndex> {
     let state = settlement.lock();
-    let steps = state.row.steps.iter().enumerate();
-    steps
+    StepIndex::each(&state.row.steps)
         .filter(|(_, step)| matches!(step.state, StepState::Unexplained { .. }))
-        .filter_map(|(index, _)| u32::try_from(index).ok())
+        .map(|(index, _)| index)
         .collect()
 }

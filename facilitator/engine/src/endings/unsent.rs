@@ -11,6 +11,7 @@ use crate::endings::closing::unexplained;
 use crate::outcome::judge::Judged;
 use crate::registry::NetworkSettings;
 use crate::state::settlement::Settlement;
+use sdk_plugin::StepIndex;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,17 +45,18 @@ impl Ends {
 
 impl Endings {
     /// Judges a step that has no slot and gets none.
-    pub(crate) async fn end_unsent(self: Arc<Self>, settlement: Arc<Settlement>, step: u32, ends: Ends) {
-        let index = usize::try_from(step).unwrap_or(usize::MAX);
+    pub(crate) async fn end_unsent(
+        self: Arc<Self>,
+        settlement: Arc<Settlement>,
+        step: StepIndex,
+        ends: Ends,
+    ) {
         let mut anchor: Option<Anchor> = None;
         loop {
-            let waits = settlement
-                .lock()
-                .row
-                .steps
-                .get(index)
+            let waits = step
+                .of(&settlement.lock().row.steps)
                 .is_some_and(|row| row.state == StepState::Waiting);
-            let planned = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned();
+            let planned = settlement.plan().and_then(|plan| step.of(&plan.steps)).cloned();
             let (true, Some(planned)) = (waits, planned) else {
                 return self.go_on(settlement).await;
             };
@@ -95,25 +97,29 @@ impl Endings {
     pub(super) async fn judge_dead(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
-        step: u32,
+        step: StepIndex,
         why: &str,
     ) -> bool {
         let evidence = no_transaction(settlement, step, why, GuardState::Unchanged);
         self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided
     }
 
-    async fn commit_unexplained(&self, settlement: &Arc<Settlement>, step: u32, height: u64) -> bool {
+    async fn commit_unexplained(&self, settlement: &Arc<Settlement>, step: StepIndex, height: u64) -> bool {
         let _deciding = settlement.deciding.lock().await;
         let row = settlement.lock().row.clone();
         let committed = self.runtime.journal.commit(unexplained(&row, step, height)).await;
         if let Err(error) = &committed {
-            tracing::error!(settlement = settlement.id, step, %error, "an unexplained step was not recorded");
+            tracing::error!(settlement = settlement.id, step = step.number(), %error, "an unexplained step was not recorded");
         }
         self.outcomes.refresh_locked(settlement).await;
         committed.is_ok()
     }
 
-    pub(super) async fn attempts_of(&self, settlement: &Settlement, step: u32) -> Option<Vec<AttemptRow>> {
+    pub(super) async fn attempts_of(
+        &self,
+        settlement: &Settlement,
+        step: StepIndex,
+    ) -> Option<Vec<AttemptRow>> {
         match self.runtime.journal.attempts_of(settlement.id, step).await {
             Ok(attempts) => Some(attempts),
             Err(error) => {
@@ -126,7 +132,7 @@ impl Endings {
     /// The number of slots that a step has had so far, and the head height when the settlement's first transaction
     /// was made. All of these slots except the newest are used by other transactions. A transaction with the step's
     /// effect since that height was not there before.
-    pub(crate) async fn history_of(&self, settlement: &Settlement, step: u32) -> Option<(u32, u64)> {
+    pub(crate) async fn history_of(&self, settlement: &Settlement, step: StepIndex) -> Option<(u32, u64)> {
         let own = self.attempts_of(settlement, step).await?;
         let mut slots: Vec<_> = own
             .iter()
@@ -135,9 +141,10 @@ impl Endings {
         slots.sort();
         slots.dedup();
         let slots = u32::try_from(slots.len()).ok()?;
-        let first = match step {
-            0 => own,
-            _ => self.attempts_of(settlement, 0).await?,
+        let first = if step == StepIndex::FIRST {
+            own
+        } else {
+            self.attempts_of(settlement, StepIndex::FIRST).await?
         };
         let heights = first.iter().map(|attempt| attempt.since_height);
         Some((slots, heights.min().unwrap_or(u64::MAX)))
@@ -212,7 +219,12 @@ impl Endings {
 }
 
 /// Evidence of a step without a transaction that can still land. It contains nothing else from the chain.
-pub(super) fn no_transaction(settlement: &Settlement, step: u32, why: &str, guard: GuardState) -> Evidence {
+pub(super) fn no_transaction(
+    settlement: &Settlement,
+    step: StepIndex,
+    why: &str,
+    guard: GuardState,
+) -> Evidence {
     Evidence {
         step,
         shown: Shown::Dead { why: why.into() },

@@ -5,6 +5,7 @@
 use crate::health::Checks;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::{Phase, Settlement};
+use sdk_plugin::StepIndex;
 use std::sync::Arc;
 
 use journal::{Outcome, StepState};
@@ -54,18 +55,18 @@ fn is_overdue(settlement: &Settlement, now_s: u64, head: u64, finality: u64) -> 
     let plan = settlement.plan().cloned();
     let mut state = settlement.lock();
     let is_open = state.phase == Phase::Committed && state.row.outcome == Outcome::Open;
-    let ends_s = |index: usize| {
-        let step = plan.as_ref().and_then(|plan| plan.steps.get(index));
+    let ends_s = |step: StepIndex| {
+        let planned = plan.as_ref().and_then(|plan| step.of(&plan.steps));
         let fallback_s = (state.row.opened_at_ms / 1_000).saturating_add(WITHOUT_END_S);
-        step.and_then(|step| step.expires_at_s).unwrap_or(fallback_s)
+        planned.and_then(|step| step.expires_at_s).unwrap_or(fallback_s)
     };
-    let steps = state.row.steps.iter().enumerate();
+    let steps = StepIndex::each(&state.row.steps);
     let undecided = steps.filter(|(_, row)| match row.state {
         StepState::Waiting | StepState::InSlot { .. } | StepState::Unexplained { .. } => true,
         StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped => false,
     });
     let ended = undecided
-        .map(|(index, _)| ends_s(index))
+        .map(|(step, _)| ends_s(step))
         .max()
         .is_some_and(|end_s| now_s > end_s);
     // Without a known head, no blocks can be counted.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use sdk_plugin::chain::{Bid, Built, Slot};
 use sdk_plugin::scheme::{Refusal, Step};
 use sdk_plugin::wire::reason;
-use sdk_plugin::{Amount, Fault, FaultKind};
+use sdk_plugin::{Amount, Fault, FaultKind, StepIndex};
 
 use journal::{AttemptKind, AttemptRow, Event, NewSettlement};
 
@@ -149,7 +149,7 @@ impl LaneTask {
         bid: &Bid,
         built: &Built,
         kind: AttemptKind,
-        covers: Vec<(u64, u32)>,
+        covers: Vec<(u64, StepIndex)>,
     ) -> AttemptRow {
         self.run.record_head(bid.head_height);
         // Without a confirmed head, only the quote's height is known. With one, a quote's height counts if it is

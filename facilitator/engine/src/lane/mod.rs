@@ -13,6 +13,7 @@ use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
 use crate::state::slot::OpenSlot;
 use reconcile::Jump;
+use sdk_plugin::StepIndex;
 mod first;
 mod reconcile;
 mod recover;
@@ -169,7 +170,7 @@ impl LaneTask {
     }
 
     /// Starts to observe a recorded transaction, and sends it.
-    fn open_slot(&self, attempt: Journaled<AttemptRow>, covers: Vec<(Arc<Settlement>, u32)>) {
+    fn open_slot(&self, attempt: Journaled<AttemptRow>, covers: Vec<(Arc<Settlement>, StepIndex)>) {
         let slot = Arc::new(OpenSlot::new(
             vec![attempt.clone()],
             self.lane.clone(),

@@ -265,12 +265,6 @@ impl LaneTask {
 fn steps_of(slot: &OpenSlot) -> Vec<Step> {
     slot.covers
         .iter()
-        .filter_map(|(settlement, step)| {
-            settlement
-                .plan()?
-                .steps
-                .get(usize::try_from(*step).ok()?)
-                .cloned()
-        })
+        .filter_map(|(settlement, step)| step.of(&settlement.plan()?.steps).cloned())
         .collect()
 }

@@ -12,6 +12,7 @@ use crate::state::lane::{LaneCommand, Work};
 use crate::state::settlement::{Phase, Settlement, refuse};
 use base::service::SettleAnswer;
 use journal::{AttemptKind, AttemptRow, CommitError, Event, NewAttempt, StepState, record_attempt};
+use sdk_plugin::StepIndex;
 use sdk_plugin::chain::Slot;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,22 +87,18 @@ impl LaneTask {
     /// Runs a later step of a recorded settlement: it is tried until it has a slot, or can't succeed any more.
     pub(super) async fn later(&mut self, work: Work) {
         let Work { settlement, step, .. } = work;
-        let index = usize::try_from(step).unwrap_or(usize::MAX);
-        let is_waiting = settlement
-            .lock()
-            .row
-            .steps
-            .get(index)
+        let is_waiting = step
+            .of(&settlement.lock().row.steps)
             .is_some_and(|row| row.state == StepState::Waiting);
-        let Some(planned) = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned() else {
+        let Some(planned) = settlement.plan().and_then(|plan| step.of(&plan.steps)).cloned() else {
             tracing::error!(
                 settlement = settlement.id,
-                step,
+                step = step.number(),
                 "the plan can't be read: load the version that made it"
             );
             return;
         };
-        let is_open = is_gate_open(&settlement.lock().row, index, planned.gate);
+        let is_open = is_gate_open(&settlement.lock().row, step, planned.gate);
         if !is_waiting || !is_open {
             // Commanded twice, decided meanwhile, or the step before it was reorganised away. Then `advance` sends
             // the command again.
@@ -120,7 +117,7 @@ impl LaneTask {
             Err(Stop::WouldFail) => self.end(settlement, step, Ends::WouldFail),
             Err(Stop::LostSlots) => self.end(settlement, step, Ends::LostSlots),
             Err(Stop::Refused(refusal)) => {
-                tracing::error!(settlement = settlement.id, step, reason = %refusal.reason, detail = ?refusal.message,
+                tracing::error!(settlement = settlement.id, step = step.number(), reason = %refusal.reason, detail = ?refusal.message,
                     "a step of a settlement can't be built");
                 self.try_later(settlement, step);
             }
@@ -128,7 +125,7 @@ impl LaneTask {
         }
     }
 
-    pub(super) fn end(&self, settlement: Arc<Settlement>, step: u32, ends: Ends) {
+    pub(super) fn end(&self, settlement: Arc<Settlement>, step: StepIndex, ends: Ends) {
         if ends == Ends::LostSlots {
             tracing::error!(network = %self.lane.network, signer = %self.lane.signer, settlement = settlement.id,
                 "key_used_elsewhere: other transactions have used every slot of a step; the signer's key is used elsewhere: stop \
@@ -144,7 +141,7 @@ impl LaneTask {
 
     /// Tries the step again after a pause, longer each time. Another command for the step meanwhile does not start
     /// a second series of tries.
-    pub(super) fn try_later(&self, settlement: Arc<Settlement>, step: u32) {
+    pub(super) fn try_later(&self, settlement: Arc<Settlement>, step: StepIndex) {
         let Some(handle) = self.run.lane(&self.lane.signer) else {
             return;
         };
@@ -170,11 +167,10 @@ impl LaneTask {
     pub(super) async fn bring_into_slot(
         &mut self,
         settlement: &Arc<Settlement>,
-        step: u32,
+        step: StepIndex,
         turn: Turn,
     ) -> Result<(), Stop> {
-        let index = usize::try_from(step).unwrap_or(usize::MAX);
-        let planned = settlement.plan().and_then(|plan| plan.steps.get(index)).cloned();
+        let planned = settlement.plan().and_then(|plan| step.of(&plan.steps)).cloned();
         let Some(planned) = planned else {
             return Err(Stop::Unavailable("the plan can't be read"));
         };
@@ -256,7 +252,7 @@ impl LaneTask {
     }
 
     /// How many slots the step has lost, and the head height when the settlement's first transaction was made.
-    async fn earlier_slots(&self, settlement: &Settlement, step: u32) -> Result<(u32, u64), Stop> {
+    async fn earlier_slots(&self, settlement: &Settlement, step: StepIndex) -> Result<(u32, u64), Stop> {
         match self.lanes.endings.history_of(settlement, step).await {
             Some((slots, _)) if slots > MOST_NEW_SLOTS => Err(Stop::LostSlots),
             Some(history) => Ok(history),
@@ -289,11 +285,10 @@ impl LaneTask {
     }
 
     /// Records in memory that a step is in a slot.
-    fn in_slot(&self, settlement: &Settlement, step: u32, attempt: &AttemptRow) {
+    fn in_slot(&self, settlement: &Settlement, step: StepIndex, attempt: &AttemptRow) {
         let mut state = settlement.lock();
         state.phase = Phase::Committed;
-        let index = usize::try_from(step).unwrap_or(usize::MAX);
-        if let Some(row) = state.row.steps.get_mut(index) {
+        if let Some(row) = step.of_mut(&mut state.row.steps) {
             row.state = StepState::InSlot {
                 lane: self.lane.clone(),
                 sequence: attempt.sequence,

@@ -9,6 +9,7 @@ use crate::state::settlement::Settlement;
 use crate::state::slot::{OpenSlot, SlotState};
 use crate::verdict::{Verdict, VerdictInput, View, verdict};
 use journal::{Event, StepState};
+use sdk_plugin::StepIndex;
 use sdk_plugin::chain::{Evidence, GuardState, Observation, Shown, TxState};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -168,12 +169,7 @@ impl Observer {
         };
         let (mut all, mut unproven) = (true, false);
         for (index, (settlement, step)) in slot.covers.iter().enumerate() {
-            let row = settlement
-                .lock()
-                .row
-                .steps
-                .get(usize::try_from(*step).unwrap_or(usize::MAX))
-                .cloned();
+            let row = step.of(&settlement.lock().row.steps).cloned();
             let Some(row) = row else { continue };
             if !matches!(row.state, StepState::InSlot { .. }) {
                 // Decided before: on this ground, or on one that is gone. A restart or a batch can hide that.
@@ -237,21 +233,20 @@ impl Observer {
         self: &Arc<Self>,
         slot: &OpenSlot,
         settlement: &Arc<Settlement>,
-        step: u32,
+        step: StepIndex,
     ) -> bool {
         let _deciding = settlement.deciding.lock().await;
         let row = settlement.lock().row.clone();
-        let index = usize::try_from(step).unwrap_or(usize::MAX);
         let is_open = |row: &journal::StepRow| {
             matches!(
                 row.state,
                 StepState::Waiting | StepState::InSlot { .. } | StepState::Unexplained { .. }
             )
         };
-        if row.steps.get(index).is_none_or(is_open) {
+        if step.of(&row.steps).is_none_or(is_open) {
             return true;
         }
-        tracing::error!(settlement = settlement.id, step, tx = ?row.tx_id, was_released = row.release.is_some(),
+        tracing::error!(settlement = settlement.id, step = step.number(), tx = ?row.tx_id, was_released = row.release.is_some(),
             "a payment's block was reorganised away; it is pending again");
         self.runtime
             .metrics
@@ -260,7 +255,7 @@ impl Observer {
             settlement: settlement.id,
             step,
         }];
-        events.extend(revived(settlement.plan().map(|plan| &**plan), &row, index));
+        events.extend(revived(settlement.plan().map(|plan| &**plan), &row, step));
         let committed = self.runtime.journal.commit(events).await;
         if let Err(error) = &committed {
             tracing::error!(%error, settlement = settlement.id, "a reorganisation could not be recorded");

@@ -3,6 +3,7 @@
 use crate::decide::steps::{Decided, proves_failure};
 use crate::outcome::Outcomes;
 use crate::state::settlement::Settlement;
+use sdk_plugin::StepIndex;
 use std::sync::Arc;
 
 use journal::Event;
@@ -49,10 +50,7 @@ impl Outcomes {
                 .add("switchyard_unjudged_total", &[("network", network)], 1);
             return Judged::Open;
         };
-        let pays = usize::try_from(step)
-            .ok()
-            .and_then(|i| plan.steps.get(i))
-            .is_some_and(|step| step.pays);
+        let pays = step.of(&plan.steps).is_some_and(|step| step.pays);
         match self.runtime.ops.judge(kind, plan, evidence).await {
             Ok(Judgement::Paid(paid)) if pays => {
                 Judged::of(self.conclude_paid(settlement, paid, evidence, decided).await)
@@ -60,7 +58,7 @@ impl Outcomes {
             // The guard is read first.
             Ok(Judgement::NotPaid(_)) if !may_fail => Judged::Open,
             Ok(Judgement::NotPaid(refusal)) if !proves_failure(evidence) => {
-                tracing::error!(settlement = settlement.id, step, reason = %refusal.reason,
+                tracing::error!(settlement = settlement.id, step = step.number(), reason = %refusal.reason,
                     "a judgement was refused: the scheme calls a step failed that may have had its effect");
                 self.runtime
                     .metrics
@@ -93,7 +91,7 @@ impl Outcomes {
             Ok(Judgement::Next | Judgement::Paid(_)) => {
                 tracing::error!(
                     settlement = settlement.id,
-                    step,
+                    step = step.number(),
                     "the scheme's judgement does not fit the step"
                 );
                 Judged::Open
@@ -118,7 +116,7 @@ impl Outcomes {
             (Shown::Dead { .. }, None) => {
                 tracing::error!(
                     settlement = settlement.id,
-                    step,
+                    step = step.number(),
                     "the scheme calls a step done that can't have happened"
                 );
                 return Judged::Open;
@@ -137,7 +135,7 @@ impl Outcomes {
     }
 
     /// The scheme needs more evidence. The slot is polled several times a second, so this is logged once in a while.
-    fn unproven(&self, settlement: &Settlement, step: u32, why: &str) -> Judged {
+    fn unproven(&self, settlement: &Settlement, step: StepIndex, why: &str) -> Judged {
         let network = settlement.network.id();
         let sentence = format!("not proven yet: {why}");
         if self
@@ -145,7 +143,7 @@ impl Outcomes {
             .run_of(network)
             .is_none_or(|run| run.health.is_news(&sentence))
         {
-            tracing::warn!(settlement = settlement.id, step, "{sentence}");
+            tracing::warn!(settlement = settlement.id, step = step.number(), "{sentence}");
         }
         self.runtime
             .metrics

@@ -5,6 +5,7 @@ use crate::decide::steps::is_gate_open;
 use crate::runtime::Runtime;
 use crate::state::lane::{LaneCommand, Work};
 use crate::state::settlement::{Phase, Settlement};
+use sdk_plugin::StepIndex;
 mod answer;
 pub(crate) mod delivery;
 pub(crate) mod judge;
@@ -64,20 +65,17 @@ impl Outcomes {
             if state.phase != Phase::Committed {
                 return;
             }
-            let waiting = state
-                .row
-                .steps
-                .iter()
-                .position(|row| row.state == StepState::Waiting);
-            let Some(index) = waiting else { return };
-            let Some(step) = plan.steps.get(index) else { return };
-            if !is_gate_open(&state.row, index, step.gate) {
+            let waiting = StepIndex::each(&state.row.steps).find(|(_, row)| row.state == StepState::Waiting);
+            let Some((step, _)) = waiting else { return };
+            let Some(planned) = step.of(&plan.steps) else {
+                return;
+            };
+            if !is_gate_open(&state.row, step, planned.gate) {
                 return;
             }
-            (index, step.lane.clone())
+            (step, planned.lane.clone())
         };
-        let (index, choice) = next;
-        let Ok(step) = u32::try_from(index) else { return };
+        let (step, choice) = next;
         if let Some(lane) = self
             .runtime
             .run_of(settlement.network.id())

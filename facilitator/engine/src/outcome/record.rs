@@ -277,10 +277,7 @@ impl Outcomes {
         let mut events = vec![event, ground(id, step, decided, None, height_shown(evidence))];
         events.extend(job_events(&row.plugin, jobs));
         for step in &over {
-            let pays = usize::try_from(*step)
-                .ok()
-                .and_then(|i| row.steps.get(i))
-                .is_some_and(|row| row.pays);
+            let pays = step.of(&row.steps).is_some_and(|row| row.pays);
             if pays && row.outcome == Outcome::Open {
                 let reason = reason.clone().unwrap_or_default();
                 let refusal = Refusal::new(reason, row.payer.clone())
@@ -313,7 +310,7 @@ impl Outcomes {
             .commit_with_rows(settlement, &row.plugin, events, writes)
             .await
         {
-            tracing::error!(settlement = id, step, %error, "a step's end was not recorded");
+            tracing::error!(settlement = id, step = step.number(), %error, "a step's end was not recorded");
             self.refresh_locked(settlement).await;
             return false;
         }

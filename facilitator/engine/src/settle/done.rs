@@ -5,6 +5,7 @@ use crate::decide::replies::{refusal_of_commit, unavailable};
 use crate::decide::rows::{job_events, store_events};
 use crate::settle::{PaymentCall, Settling};
 use crate::state::settlement::{Phase, Settlement};
+use sdk_plugin::StepIndex;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -55,7 +56,7 @@ impl Settling {
         events.extend(job_events(&row.plugin, done.jobs));
         events.push(Event::Paid {
             settlement: row.id,
-            step: 0,
+            step: StepIndex::FIRST,
             tx_id: String::new(),
             height: 0,
             items: Vec::new(),

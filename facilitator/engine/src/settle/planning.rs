@@ -11,6 +11,7 @@ use crate::state::lane::{Queued, Work};
 use crate::state::settlement::{Phase, Settlement, refuse};
 use base::service::SettleAnswer;
 use journal::{StepRow, StepState};
+use sdk_plugin::StepIndex;
 use sdk_plugin::scheme::{Planned, Refusal};
 use std::sync::Arc;
 
@@ -132,7 +133,7 @@ impl Settling {
         };
         match lane.queue(Work {
             settlement: Arc::clone(settlement),
-            step: 0,
+            step: StepIndex::FIRST,
             payer,
         }) {
             Queued::Yes => {}

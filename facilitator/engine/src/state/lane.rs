@@ -3,6 +3,7 @@
 use crate::state::lane_queue::Waiting;
 use crate::state::settlement::Settlement;
 use crate::state::slot::SlotKey;
+use sdk_plugin::StepIndex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 #[derive(Debug, Clone)]
 pub struct Work {
     pub settlement: Arc<Settlement>,
-    pub step: u32,
+    pub step: StepIndex,
     /// Who signed for it and decides how many such steps there are; `None` for orders on earlier payments.
     pub payer: Option<String>,
 }

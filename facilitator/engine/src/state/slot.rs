@@ -3,6 +3,7 @@
 use crate::decide::steps::Decided;
 use crate::state::settlement::Settlement;
 use parking_lot::{Mutex, MutexGuard};
+use sdk_plugin::StepIndex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub struct OpenSlot {
     pub lane: Lane,
     pub sequence: u64,
     /// Settlements and steps that its attempts carry.
-    pub covers: Vec<(Arc<Settlement>, u32)>,
+    pub covers: Vec<(Arc<Settlement>, StepIndex)>,
     state: Mutex<SlotState>,
 }
 
@@ -95,7 +96,7 @@ impl OpenSlot {
         attempts: Vec<Journaled<AttemptRow>>,
         lane: Lane,
         sequence: u64,
-        covers: Vec<(Arc<Settlement>, u32)>,
+        covers: Vec<(Arc<Settlement>, StepIndex)>,
     ) -> Self {
         let now = Instant::now();
         let state = SlotState {
@@ -160,16 +161,16 @@ impl OpenSlot {
             .iter()
             .filter_map(|(settlement, step)| {
                 let plan = settlement.plan()?;
-                plan.steps.get(usize::try_from(*step).ok()?)?.expires_at_s
+                step.of(&plan.steps)?.expires_at_s
             })
             .min()
     }
 
     /// What each of its steps was decided on, as the journal has it.
     fn grounds(&self) -> Vec<Option<Ground>> {
-        let ground = |(settlement, step): &(Arc<Settlement>, u32)| {
+        let ground = |(settlement, step): &(Arc<Settlement>, StepIndex)| {
             let row = settlement.lock();
-            row.row.steps.get(usize::try_from(*step).ok()?)?.ground.clone()
+            step.of(&row.row.steps)?.ground.clone()
         };
         self.covers.iter().map(ground).collect()
     }
@@ -203,8 +204,8 @@ impl OpenSlot {
     /// The evidence that each of its steps needs, in their order; nothing for a plan that can't be read.
     #[must_use]
     pub fn evidence(&self) -> Vec<EvidenceWanted> {
-        let of = |(settlement, step): &(Arc<Settlement>, u32)| {
-            let step = settlement.plan()?.steps.get(usize::try_from(*step).ok()?)?;
+        let of = |(settlement, step): &(Arc<Settlement>, StepIndex)| {
+            let step = step.of(&settlement.plan()?.steps)?;
             Some(step.evidence.clone())
         };
         self.covers
@@ -336,8 +337,8 @@ pub fn bid_of(attempt: &AttemptRow) -> Bid {
 pub(crate) fn covers_of(
     attempts: &[Journaled<AttemptRow>],
     settlements: &BTreeMap<u64, Arc<Settlement>>,
-) -> Vec<(Arc<Settlement>, u32)> {
-    let mut covers: Vec<(Arc<Settlement>, u32)> = Vec::new();
+) -> Vec<(Arc<Settlement>, StepIndex)> {
+    let mut covers: Vec<(Arc<Settlement>, StepIndex)> = Vec::new();
     for (id, step) in attempts.iter().flat_map(|attempt| &attempt.covers) {
         let is_known = covers.iter().any(|(known, s)| known.id == *id && s == step);
         if let (Some(settlement), false) = (settlements.get(id), is_known) {

@@ -18,7 +18,8 @@ use sdk_plugin::scheme::{
 };
 use sdk_plugin::wire::reason;
 use sdk_plugin::{
-    Amount, Cx, Fault, HexBytes, PaymentRequest, ProtocolVersion, Purpose, SchemeHandler, async_trait,
+    Amount, Cx, Fault, HexBytes, PaymentRequest, ProtocolVersion, Purpose, SchemeHandler, StepIndex,
+    async_trait,
 };
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -314,7 +315,7 @@ pub(crate) async fn paid_and_unreleased(engine: &Engine, journal: &dyn Journal) 
         ))),
         Event::Paid {
             settlement: id,
-            step: 0,
+            step: StepIndex::FIRST,
             tx_id: HASH.into(),
             height: 1,
             items: Vec::new(),

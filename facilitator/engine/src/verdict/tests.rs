@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sdk_plugin::chain::{BlockStands, Lane, Observation, Shown, TxState};
 use sdk_plugin::scheme::Plan;
-use sdk_plugin::{Amount, HexBytes, ProtocolVersion, Value};
+use sdk_plugin::{Amount, HexBytes, ProtocolVersion, StepIndex, Value};
 use tokio::time::{Instant, advance};
 
 use journal::memory::MemoryJournal;
@@ -91,7 +91,12 @@ pub(crate) async fn slot(ordered: bool, attempts: u64, plan: Plan) -> OpenSlot {
         let attempt = NewAttempt::new(row, HexBytes(vec![1]));
         recorded.push(record_attempt(&journal, Vec::new(), attempt).await.unwrap());
     }
-    OpenSlot::new(recorded, lane(ordered), 3, vec![(settlement(plan), 0)])
+    OpenSlot::new(
+        recorded,
+        lane(ordered),
+        3,
+        vec![(settlement(plan), StepIndex::FIRST)],
+    )
 }
 
 async fn unordered() -> OpenSlot {

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sdk_plugin::Amount;
 use sdk_plugin::host::StoreCondition;
 use sdk_plugin::scheme::Reserve;
+use sdk_plugin::{Amount, StepIndex};
 use serde_json::json;
 
 use super::*;
@@ -142,11 +142,11 @@ pub async fn law5_what_is_taken_is_refused_by_its_name(name: &str, journal: Arc<
         vec![closed(7, "0xt")],
         vec![Event::StepFreed {
             settlement: 1,
-            step: 0,
+            step: StepIndex::FIRST,
         }],
         vec![Event::StepDone {
             settlement: 1,
-            step: 1,
+            step: StepIndex::new(1),
             tx_id: "0xt".into(),
             height: 1,
         }],

@@ -1,9 +1,9 @@
 //! Random histories leave every back end in the same state.
 
 use proptest::prelude::*;
-use sdk_plugin::Amount;
 use sdk_plugin::host::{Job, StoreCondition};
 use sdk_plugin::scheme::Reserve;
+use sdk_plugin::{Amount, StepIndex};
 use serde_json::{Value, json};
 
 use super::super::group::Group;
@@ -13,7 +13,7 @@ use super::*;
 
 /// Small numbers, so that events of a history concern the same rows.
 fn any_event() -> impl Strategy<Value = Event> {
-    let (id, claim, step, seq) = (1..6_u64, "[ab]", 0..2_u32, 0..3_u64);
+    let (id, claim, step, seq) = (1..6_u64, "[ab]", (0..2_u32).prop_map(StepIndex::new), 0..3_u64);
     prop_oneof![
         (id.clone(), claim, 0..2_u32, any::<bool>(), 0..80_u64).prop_map(
             |(id, claim, generation, keyed, amount)| {

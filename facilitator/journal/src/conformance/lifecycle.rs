@@ -1,7 +1,7 @@
 //! The life of one payment, from its claim to the day when its payload is dropped, and of one that failed.
 
-use sdk_plugin::HexBytes;
 use sdk_plugin::scheme::{Hold, Refusal};
+use sdk_plugin::{HexBytes, StepIndex};
 
 use super::*;
 
@@ -58,7 +58,7 @@ pub async fn a_payment_goes_its_way(name: &str, journal: Arc<dyn Journal>) {
             closed(5, "0xt"),
             Event::StepFinal {
                 settlement: id,
-                step: 0,
+                step: StepIndex::FIRST,
             },
             Event::KeysFreed { settlement: id },
             Event::Finished {
@@ -91,7 +91,7 @@ pub async fn a_claim_that_failed_for_good_opens_again(name: &str, journal: Arc<d
         .unwrap();
     let failed = Event::Failed {
         settlement: 1,
-        step: 0,
+        step: StepIndex::FIRST,
         refusal: Refusal::new("insufficient_funds", "0xb"),
         tx_id: "0xt".into(),
         proof: "reverted".into(),
@@ -107,7 +107,7 @@ pub async fn a_claim_that_failed_for_good_opens_again(name: &str, journal: Arc<d
         .commit(vec![
             Event::StepFinal {
                 settlement: 1,
-                step: 0,
+                step: StepIndex::FIRST,
             },
             Event::Finished {
                 settlement: 1,
@@ -161,14 +161,14 @@ pub async fn law5_a_withheld_release_can_not_be_taken_before_it_is_allowed(
     // Paid; open; released; failed for good; started later.
     let failed = Event::Failed {
         settlement: 7,
-        step: 0,
+        step: StepIndex::FIRST,
         refusal: Refusal::new("insufficient_funds", "0xb"),
         tx_id: "0xt".into(),
         proof: "reverted".into(),
     };
     let last = Event::StepFinal {
         settlement: 7,
-        step: 0,
+        step: StepIndex::FIRST,
     };
     let finished = Event::Finished {
         settlement: 7,
@@ -260,7 +260,7 @@ pub async fn the_highest_final_block_is_known_for_each_network(name: &str, journ
     );
     let last = Event::StepFinal {
         settlement: 1,
-        step: 0,
+        step: StepIndex::FIRST,
     };
     journal.commit(vec![last]).await.unwrap();
     assert_eq!(journal.final_height(NETWORK).await, Ok(Some(50)), "{name}");

@@ -6,6 +6,7 @@ use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{AttemptKind, AttemptRow, SlotRow, StepState};
 use crate::{CommitError, Rows, Table};
+use sdk_plugin::StepIndex;
 
 use super::reserves::mark_reserves;
 use crate::change::{change, put, stale, step_mut};
@@ -61,7 +62,11 @@ pub(crate) fn prepared(rows: &mut Overlay<'_>, new: &NewAttempt) -> Result<(), C
     put(rows, Table::Payloads, &key, &new.bytes)
 }
 
-pub(crate) fn step_freed(rows: &mut Overlay<'_>, settlement: u64, step: u32) -> Result<(), CommitError> {
+pub(crate) fn step_freed(
+    rows: &mut Overlay<'_>,
+    settlement: u64,
+    step: StepIndex,
+) -> Result<(), CommitError> {
     change(rows, settlement, |rows, row| {
         let target = step_mut(row, step)?;
         let StepState::InSlot { lane, sequence } = &target.state else {
@@ -80,7 +85,7 @@ pub(crate) fn step_freed(rows: &mut Overlay<'_>, settlement: u64, step: u32) -> 
 pub(crate) fn step_unexplained(
     rows: &mut Overlay<'_>,
     settlement: u64,
-    step: u32,
+    step: StepIndex,
     height: u64,
 ) -> Result<(), CommitError> {
     change(rows, settlement, |rows, row| {

@@ -1,5 +1,6 @@
 //! Outcomes and releases.
 
+use sdk_plugin::StepIndex;
 use sdk_plugin::scheme::Refusal;
 
 use super::reserves::{drop_reserves, mark_reserves};
@@ -12,7 +13,7 @@ use crate::{CommitError, Table};
 pub(super) fn paid(
     rows: &mut Overlay<'_>,
     settlement: u64,
-    step: u32,
+    step: StepIndex,
     paid: PaidRow,
 ) -> Result<(), CommitError> {
     change(rows, settlement, |rows, row| {
@@ -46,7 +47,7 @@ pub(super) fn paid(
 pub(super) fn failed(
     rows: &mut Overlay<'_>,
     settlement: u64,
-    step: u32,
+    step: StepIndex,
     refusal: &Refusal,
     tx_id: &str,
     proof: &str,

@@ -3,6 +3,7 @@
 //! Not named: the pages of rows that an old copy's withheld releases and dropped payloads go through. Those two are rare,
 //! and read as many rows as there are.
 
+use sdk_plugin::StepIndex;
 use serde::de::DeserializeOwned;
 
 use super::reserves::reserve_prefix;
@@ -102,7 +103,7 @@ fn prepared(new: &NewAttempt, reads: &mut Reads) {
     }
 }
 
-fn reorged(settlement: u64, step: u32, known: &Overlay<'_>, reads: &mut Reads) {
+fn reorged(settlement: u64, step: StepIndex, known: &Overlay<'_>, reads: &mut Reads) {
     reserves(settlement, known, reads);
     reads.row(Table::Settlements, id_key(settlement));
     let prefix = step_prefix(settlement, step);
@@ -114,9 +115,9 @@ fn reorged(settlement: u64, step: u32, known: &Overlay<'_>, reads: &mut Reads) {
 }
 
 /// The row that says whether the step's slot is closed.
-fn slot_of_step(settlement: u64, step: u32, known: &Overlay<'_>, reads: &mut Reads) {
+fn slot_of_step(settlement: u64, step: StepIndex, known: &Overlay<'_>, reads: &mut Reads) {
     let row = settlement_row(settlement, known, reads);
-    let step = row.and_then(|row| row.steps.into_iter().nth(usize::try_from(step).ok()?));
+    let step = row.and_then(|row| step.of(&row.steps).cloned());
     if let Some(StepRow {
         state: StepState::InSlot { lane, sequence },
         ..

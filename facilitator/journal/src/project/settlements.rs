@@ -6,6 +6,7 @@ use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{AttemptKind, AttemptRow, Outcome, ReserveRow, SettlementRow, StepState};
 use crate::{CommitError, Rows, Table, withheld};
+use sdk_plugin::StepIndex;
 
 use super::reserves::{drop_reserves, mark_reserves, reserve_fits, reserve_prefix};
 use crate::change::{change, put, stale, step_mut};
@@ -73,7 +74,7 @@ pub(crate) fn opened(rows: &mut Overlay<'_>, new: &NewSettlement) -> Result<(), 
     )
 }
 
-pub(crate) fn reorged(rows: &mut Overlay<'_>, settlement: u64, step: u32) -> Result<(), CommitError> {
+pub(crate) fn reorged(rows: &mut Overlay<'_>, settlement: u64, step: StepIndex) -> Result<(), CommitError> {
     let prefix = step_prefix(settlement, step);
     let mut newest: Option<AttemptRow> = None;
     let mut newest_carrier: Option<AttemptRow> = None;

@@ -4,11 +4,12 @@ use crate::CommitError;
 use crate::change::{change_step, in_slot, stale, undecided};
 use crate::overlay::Overlay;
 use crate::row::{Ground, StepState};
+use sdk_plugin::StepIndex;
 
 pub(super) fn done(
     rows: &mut Overlay<'_>,
     settlement: u64,
-    step: u32,
+    step: StepIndex,
     tx_id: &str,
     height: u64,
 ) -> Result<(), CommitError> {
@@ -25,7 +26,7 @@ pub(super) fn done(
 pub(super) fn failed(
     rows: &mut Overlay<'_>,
     settlement: u64,
-    step: u32,
+    step: StepIndex,
     reason: &str,
 ) -> Result<(), CommitError> {
     change_step(rows, settlement, step, |row| {
@@ -37,7 +38,7 @@ pub(super) fn failed(
     })
 }
 
-pub(super) fn skipped(rows: &mut Overlay<'_>, settlement: u64, step: u32) -> Result<(), CommitError> {
+pub(super) fn skipped(rows: &mut Overlay<'_>, settlement: u64, step: StepIndex) -> Result<(), CommitError> {
     change_step(rows, settlement, step, |row| {
         if row.state != StepState::Waiting {
             return Err(stale("a step that was started can't be skipped"));
@@ -48,7 +49,7 @@ pub(super) fn skipped(rows: &mut Overlay<'_>, settlement: u64, step: u32) -> Res
     })
 }
 
-pub(super) fn revived(rows: &mut Overlay<'_>, settlement: u64, step: u32) -> Result<(), CommitError> {
+pub(super) fn revived(rows: &mut Overlay<'_>, settlement: u64, step: StepIndex) -> Result<(), CommitError> {
     change_step(rows, settlement, step, |row| {
         if row.state != StepState::Skipped {
             return Err(stale("only a skipped step can be revived"));
@@ -62,7 +63,7 @@ pub(super) fn revived(rows: &mut Overlay<'_>, settlement: u64, step: u32) -> Res
 pub(super) fn grounded(
     rows: &mut Overlay<'_>,
     settlement: u64,
-    step: u32,
+    step: StepIndex,
     ground: &Ground,
 ) -> Result<(), CommitError> {
     change_step(rows, settlement, step, |row| match row.state {
@@ -77,7 +78,11 @@ pub(super) fn grounded(
     })
 }
 
-pub(super) fn became_final(rows: &mut Overlay<'_>, settlement: u64, step: u32) -> Result<(), CommitError> {
+pub(super) fn became_final(
+    rows: &mut Overlay<'_>,
+    settlement: u64,
+    step: StepIndex,
+) -> Result<(), CommitError> {
     change_step(rows, settlement, step, |row| match row.state {
         StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped => {
             row.is_final = true;

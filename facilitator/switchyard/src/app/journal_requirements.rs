@@ -204,6 +204,7 @@ fn error(config: &Config, what: &Missing, count: usize, first: &SettlementRow) -
 mod tests {
     use std::path::Path;
 
+    use sdk_plugin::StepIndex;
     use sdk_plugin::scheme::Hold;
     use serde_json::{Value, json};
 
@@ -284,7 +285,7 @@ mod tests {
         let paid = journal::testkit::paid(1, "item");
         let last = Event::StepFinal {
             settlement: 1,
-            step: 0,
+            step: StepIndex::FIRST,
         };
         let finished = Event::Finished {
             settlement: 1,

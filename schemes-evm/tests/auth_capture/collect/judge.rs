@@ -6,7 +6,7 @@ use alloy_sol_types::SolValue;
 use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, LogEntry, ReadResult, Shown};
 use sdk_plugin::scheme::{Judgement, Plan};
 use sdk_plugin::testkit::block_on;
-use sdk_plugin::{Amount, HexBytes, SchemeHandler};
+use sdk_plugin::{Amount, HexBytes, SchemeHandler, StepIndex};
 use serde_json::json;
 
 use super::custom::{address, authorized, charged, custom_charge, honest_transfers, transfer};
@@ -45,7 +45,7 @@ impl Story {
             world,
             plan,
             evidence: Evidence {
-                step: 0,
+                step: StepIndex::FIRST,
                 shown: Shown::Landed { height: 101 },
                 tx_id: TX.into(),
                 head_height: 101,
@@ -317,7 +317,7 @@ fn memos_of_others_are_no_collections() {
             .is_err()
         );
     }
-    story.evidence.step = 7;
+    story.evidence.step = StepIndex::new(7);
     assert!(
         block_on(
             story

@@ -8,7 +8,7 @@ use schemes_evm::auth_capture::records::{self, OperationKind};
 use sdk_plugin::chain::{Evidence, GuardState, LogEntry, ReadResult, Shown};
 use sdk_plugin::scheme::{Judgement, Plan};
 use sdk_plugin::testkit::block_on;
-use sdk_plugin::{HexBytes, SchemeHandler};
+use sdk_plugin::{HexBytes, SchemeHandler, StepIndex};
 
 use super::world::*;
 
@@ -56,7 +56,7 @@ pub fn state(collected: bool, capturable: u64, refundable: u64) -> Vec<ReadResul
 
 pub fn landed(step: u32, logs: Vec<LogEntry>, reads: Vec<ReadResult>) -> Evidence {
     Evidence {
-        step,
+        step: StepIndex::new(step),
         shown: Shown::Landed { height: 107 },
         tx_id: TX.into(),
         head_height: 108,
@@ -132,7 +132,7 @@ fn the_void_after_a_capture_is_judged_by_its_own_evidence() {
     };
     assert_eq!(paid.reply.amount, Some(0u64.into()));
     let reverted = Evidence {
-        step: 1,
+        step: StepIndex::new(1),
         ..failed(Shown::Reverted {
             height: 107,
             message: Some("execution reverted (error data 0x93bb7a12…)".into()),

@@ -1,5 +1,6 @@
 //! Which transactions may land: each step once, in slots that it had the right to, at no more than the limit.
 
+use sdk_plugin::StepIndex;
 use std::collections::BTreeMap;
 
 use journal::AttemptKind;
@@ -13,7 +14,7 @@ use crate::token::Op;
 const MOST_SLOTS: usize = 3;
 
 pub(super) fn twice(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
-    let mut carried: BTreeMap<(u64, u32), Vec<&str>> = BTreeMap::new();
+    let mut carried: BTreeMap<(u64, StepIndex), Vec<&str>> = BTreeMap::new();
     let mut paid: BTreeMap<(String, u64), u32> = BTreeMap::new();
     for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
         let attempt = record
@@ -62,7 +63,7 @@ fn final_block<'a>(chain: &'a Chain, terms: &Terms, now_ms: u64) -> Option<&'a B
 /// A step takes another slot only when its slot is used at a final block at which none of its attempts has had its effect,
 /// and twice at most.
 pub(super) fn moved(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: &mut Verdict) {
-    let mut by_step: BTreeMap<(u64, u32), Vec<usize>> = BTreeMap::new();
+    let mut by_step: BTreeMap<(u64, StepIndex), Vec<usize>> = BTreeMap::new();
     for (at, attempt) in record.attempts.iter().enumerate() {
         if attempt.kind == AttemptKind::Steps {
             for step in &attempt.covers {

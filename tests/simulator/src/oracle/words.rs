@@ -196,11 +196,9 @@ fn was_on_chain(chain: &Chain, word: &Told, tx_id: &str) -> bool {
 /// Without numbers: the payment was in no block so far, and the blocks that could have it were not all final.
 fn may_land(chain: &Chain, terms: &Terms, record: &Record<'_>, attempt: &AttemptRow, word: &Told) -> bool {
     let pays = attempt.covers.iter().any(|(id, step)| {
-        let steps = record.settlements.get(id).map(|row| row.steps.as_slice());
-        let step = usize::try_from(*step)
-            .ok()
-            .and_then(|step| steps.unwrap_or_default().get(step));
-        step.is_some_and(|step| step.pays)
+        let row = record.settlements.get(id);
+        row.and_then(|row| step.of(&row.steps))
+            .is_some_and(|step| step.pays)
     });
     let Some(last) = record.signed.get(&attempt.tx_id).and_then(|tx| tx.good_until) else {
         return false;
