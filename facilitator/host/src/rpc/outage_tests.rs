@@ -136,6 +136,38 @@ async fn a_failed_node_is_tried_when_all_others_fail() {
     }
 }
 
+/// The back-off of a node that has just failed ends before that of one that has failed often.
+#[tokio::test]
+async fn a_node_that_backs_off_for_long_is_tried_when_all_others_fail() {
+    let fails = || Arc::new(AtomicBool::new(true));
+    let (first_fails, second_fails) = (fails(), fails());
+    let node = |name: &'static str, fails: &Arc<AtomicBool>| {
+        let fails = Arc::clone(fails);
+        FakeNode::new(move |body| {
+            if fails.load(Ordering::Acquire) {
+                Status::UNAUTHORIZED.into_response()
+            } else {
+                reply(&body, |_| json!({"result": name}))
+            }
+        })
+    };
+    let (first, second) = (
+        node("first", &first_fails).await,
+        node("second", &second_fails).await,
+    );
+    let pools = pools(&[&first, &second]);
+    for _ in 0..4 {
+        assert!(read(&pools, &["a"]).await.is_err());
+        advance(Duration::from_secs(9)).await;
+    }
+    // The first fails once more and backs off for eight seconds.
+    second_fails.store(false, Ordering::Release);
+    assert_eq!(read(&pools, &["a"]).await, Ok(vec![ok("second")]));
+    second_fails.store(true, Ordering::Release);
+    first_fails.store(false, Ordering::Release);
+    assert_eq!(read(&pools, &["a"]).await, Ok(vec![ok("first")]));
+}
+
 /// A log in memory.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

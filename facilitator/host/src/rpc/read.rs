@@ -39,6 +39,8 @@ struct Reading<'a> {
     failures: Failures,
     /// Sets of results that count, one per node.
     answers: Vec<Vec<RpcResult>>,
+    /// Whether this round has tried a node that was backing off.
+    tried_backing_off: bool,
     /// The results with the fewest errors that another node might not return, and how many those are.
     fallback: Option<(usize, Vec<RpcResult>)>,
 }
@@ -126,6 +128,7 @@ impl RpcPools {
             retries: Retries::new(pool, READ_PAUSES),
             failures: Failures::default(),
             answers: Vec::new(),
+            tried_backing_off: false,
             fallback: None,
         };
         reading.run().await
@@ -142,6 +145,7 @@ impl<'a> Reading<'a> {
             let Some(candidate) = self.next_candidate(only).await else {
                 // A result that another node might improve is better than none.
                 if self.fallback.is_none() && self.retries.wait_for_next_round(self.deadline).await {
+                    self.tried_backing_off = false;
                     continue;
                 }
                 break;
@@ -172,16 +176,25 @@ impl<'a> Reading<'a> {
                 return Some(Candidate {
                     node,
                     remaining: Remaining::None,
+                    is_backing_off: false,
                 });
             }
-            Readers::Any => Order::Read,
+            Readers::Any => Order::Read {
+                tries_backing_off: !self.tried_backing_off,
+            },
             Readers::Two => Order::Compare,
         };
         self.pool.next(order, &self.batch, tried, self.deadline).await
     }
 
-    async fn try_node(&mut self, Candidate { node, remaining }: Candidate<'a>) {
+    async fn try_node(&mut self, candidate: Candidate<'a>) {
+        let Candidate {
+            node,
+            remaining,
+            is_backing_off,
+        } = candidate;
         self.retries.record_try(node);
+        self.tried_backing_off |= is_backing_off;
         // Callers fail over sooner than the engine does.
         let limit =
             (self.traffic == Traffic::Intake && remaining == Remaining::Some).then_some(FAILOVER_AFTER);

@@ -12,8 +12,9 @@ use super::pool::Pool;
 /// Which nodes a request may try, and where it starts.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Order {
-    /// At most one node that is backing off: a flood of reads must not hammer nodes that need a pause.
-    Read,
+    /// Nodes that are backing off only if `tries_backing_off`. A read tries one of them at most: a flood of reads must not
+    /// hammer nodes that need a pause.
+    Read { tries_backing_off: bool },
     /// Every node, also those that are backing off: a proof is worth it.
     Compare,
     /// Every node; the healthy ones rotated, so that each repetition of the same bytes starts at another one.
@@ -25,6 +26,7 @@ pub(super) enum Order {
 pub(super) struct Candidate<'a> {
     pub(super) node: &'a Node,
     pub(super) remaining: Remaining,
+    pub(super) is_backing_off: bool,
 }
 
 /// Whether the request could try another node after this one.
@@ -44,27 +46,33 @@ impl Pool {
         deadline: Instant,
     ) -> Option<Candidate<'_>> {
         self.wait_for_usable_node(tried, deadline).await;
-        let nodes = self.in_order(order, batch);
-        let mut left = nodes
-            .into_iter()
-            .filter(|node| !tried.iter().any(|other| std::ptr::eq(*other, *node)));
-        let node = left.next()?;
+        let (ready, backing_off) = self.in_order(order, batch, tried);
+        let ready = ready.into_iter().map(|node| (node, false));
+        let backing_off = backing_off.into_iter().map(|node| (node, true));
+        let mut left = ready.chain(backing_off);
+        let (node, is_backing_off) = left.next()?;
         let remaining = match left.next() {
             Some(_) => Remaining::Some,
             None => Remaining::None,
         };
-        Some(Candidate { node, remaining })
+        Some(Candidate {
+            node,
+            remaining,
+            is_backing_off,
+        })
     }
 
-    /// Healthy nodes as configured, with slow ones and those that lack one of the methods after the others; then nodes
-    /// whose back-off is over; then nodes that are backing off, the first to end first. For a send, healthy nodes that
-    /// recently left a send without an answer come after the other healthy ones.
-    fn in_order(&self, order: Order, batch: &Batch) -> Vec<&Node> {
+    /// The nodes that were not tried. First those that are ready: healthy nodes as configured, with slow ones and those that
+    /// lack one of the methods after the others; then nodes whose back-off is over. Then those that are backing off, the first
+    /// to end first. For a send, healthy nodes that recently left a send without an answer come after the other healthy ones.
+    fn in_order(&self, order: Order, batch: &Batch, tried: &[&Node]) -> (Vec<&Node>, Vec<&Node>) {
         let now = Instant::now();
         let mut healthy = Vec::with_capacity(self.nodes().len());
         let mut due = Vec::new();
         let mut backing_off = Vec::new();
-        for node in self.nodes().iter().filter(|node| self.is_usable(node)) {
+        let is_tried = |node: &Node| tried.iter().any(|other| std::ptr::eq(*other, node));
+        let left = self.nodes().iter();
+        for node in left.filter(|node| self.is_usable(node) && !is_tried(node)) {
             match node.availability(now) {
                 Availability::Healthy => healthy.push(node),
                 Availability::RetryDue => due.push(node),
@@ -84,10 +92,11 @@ impl Pool {
         }
         backing_off.sort_by_key(|(until, _)| *until);
         let most = match order {
-            Order::Read => 1,
+            Order::Read { tries_backing_off } => usize::from(tries_backing_off),
             Order::Compare | Order::Send { .. } => backing_off.len(),
         };
         let backing_off = backing_off.into_iter().take(most).map(|(_, node)| node);
-        healthy.into_iter().chain(due).chain(backing_off).collect()
+        let ready = healthy.into_iter().chain(due).collect();
+        (ready, backing_off.collect())
     }
 }

@@ -69,7 +69,8 @@ async fn send_until_accepted(
     let mut failures = Failures::default();
     let mut retries = Retries::new(pool, SEND_PAUSES);
     loop {
-        let Some(Candidate { node, remaining }) = pool.next(order, batch, retries.tried(), deadline).await
+        let Some(Candidate { node, remaining, .. }) =
+            pool.next(order, batch, retries.tried(), deadline).await
         else {
             if answers.is_empty() && retries.wait_for_next_round(deadline).await {
                 continue;
