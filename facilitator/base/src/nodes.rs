@@ -21,20 +21,20 @@ pub trait NodePools: Send + Sync + 'static {
     /// The state of each node, in the order of the configuration.
     fn nodes(&self, network: &str) -> Vec<NodeState>;
 
-    /// A check of this network's nodes begins. From now on a node is used only after [`NodePools::judge`] has accepted it.
-    /// Calls that name a node are exempt.
-    fn begin_judging(&self, network: &str);
+    /// A round of checks of this network's nodes begins. From now on a node is used only after [`NodePools::record_check`]
+    /// has accepted it. Calls that name a node are exempt.
+    fn begin_checks(&self, network: &str);
 
-    /// Records the result of a node's check: `None` accepts it, a text says why it is not used. An acceptance holds
+    /// Records the result of a node's check: `None` accepts the node, a text says why it is not used. An acceptance holds
     /// until the node fails.
-    fn judge(&self, network: &str, node: usize, why_not: Option<&str>);
+    fn record_check(&self, network: &str, node: usize, why_not: Option<&str>);
 
-    /// Every node has been checked: calls that wait for a result continue.
-    fn end_judgement(&self, network: &str);
+    /// The round of checks has ended: calls that wait for a result continue.
+    fn end_checks(&self, network: &str);
 
     /// Whether a node may be used. True for nodes that are not configured.
     fn is_usable(&self, network: &str, node: usize) -> bool;
 
-    /// Returns when a call has found no node that it may use. Never returns for an unknown network.
-    async fn judgement_wanted(&self, network: &str);
+    /// Returns when a call has found no node that it may use, and waits for a check. Never returns for an unknown network.
+    async fn check_requested(&self, network: &str);
 }

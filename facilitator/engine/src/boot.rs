@@ -1,5 +1,6 @@
-//! Recovery at start, also after a crash between commit and send: observe the recorded attempts first, and build
-//! nothing new until a lane is reconciled. `lane::recover` does the same for a lane that panicked.
+//! Recovery at the start. The recorded attempts are observed first; this includes attempts that were committed and not
+//! sent before a crash. A lane builds nothing new until it has compared its sequence with the chain's. `lane::recover`
+//! does the same for a lane that panicked.
 
 use crate::decide::budget::{Spender, day_began_ms};
 use crate::endings::revive::unexplained_steps;
@@ -18,13 +19,13 @@ use journal::{JournalError, Outcome, SettlementRow, open_slots};
 
 /// How long the start waits for a network's first check and poll. A network that is down is resumed in the
 /// background.
-const FIRST_LOOK: Duration = Duration::from_secs(5);
+const FIRST_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the recorded state can't be resumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResumeError {
     Journal(JournalError),
-    /// A signer that open payments need is not configured; the sentence says what to write.
+    /// A signer that open payments need is not configured. The text says what to write.
     Signer(String),
 }
 
@@ -46,8 +47,9 @@ impl From<JournalError> for ResumeError {
 }
 
 impl Engine {
-    /// Restores every unfinished settlement and open slot, and starts all networks. Must be called once. Returns
-    /// when open settlements are being observed; a chain that is down does not keep it from returning.
+    /// Restores every unfinished settlement and open slot, and starts all networks. Must be called once. When it
+    /// returns, open settlements are being observed, except on networks that do not answer: they are resumed in the
+    /// background.
     ///
     /// # Errors
     ///
@@ -91,7 +93,7 @@ impl Engine {
                 self.checks.check_network(run, false).await;
                 tokio::join!(self.checks.check_schemes(run), self.observer.observe_network(run));
             };
-            if tokio::time::timeout(FIRST_LOOK, first).await.is_err() {
+            if tokio::time::timeout(FIRST_CHECK_TIMEOUT, first).await.is_err() {
                 tracing::warn!(
                     network = run.network.id(),
                     "the network does not answer yet; its settlements are resumed when it answers"
@@ -105,7 +107,7 @@ impl Engine {
             }
         }
         for run in &runs {
-            // Signers that only the journal still names may have transactions to observe.
+            // A signer may have open transactions and no lane yet: its network does not answer, or it is no longer configured.
             for slot in run.slots() {
                 if run.lane(&slot.lane.signer).is_none() {
                     self.lanes.start_lane(run, slot.lane.clone());
@@ -131,13 +133,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts the tasks that keep running for a network: the judgement of its nodes, the observer, and the checks
+    /// Starts the tasks that keep running for a network: the checks of its nodes, the observer, and the checks
     /// of the network and of its schemes. Each restarts after a panic.
     fn start_network(&self, run: &Arc<NetworkRun>) {
         let id = run.network.id();
         let (checks, this) = (Arc::clone(&self.checks), Arc::clone(run));
-        self.runtime.keep(id, "the judgement of nodes", move || {
-            Arc::clone(&checks).keep_judging(Arc::clone(&this))
+        self.runtime.keep(id, "the check of the nodes", move || {
+            Arc::clone(&checks).keep_checking_nodes(Arc::clone(&this))
         });
         let (observer, this) = (Arc::clone(&self.observer), Arc::clone(run));
         self.runtime.keep(id, "the observer", move || {

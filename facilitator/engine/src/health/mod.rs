@@ -48,13 +48,13 @@ fn why_not(fault: &Fault, nodes: &[NodeState]) -> String {
         return public_message(fault).to_owned();
     }
     // Reads go to the first node without trouble.
-    let asked = nodes.iter().find(|node| node.trouble.is_none());
-    let why = match (nodes, asked) {
+    let queried = nodes.iter().find(|node| node.trouble.is_none());
+    let why = match (nodes, queried) {
         ([], _) => public_message(fault).to_owned(),
-        (_, Some(asked)) if fault.kind == FaultKind::Unavailable => {
-            format!("{}: {}", asked.host, fault.message)
+        (_, Some(queried)) if fault.kind == FaultKind::Unavailable => {
+            format!("{}: {}", queried.host, fault.message)
         }
-        (_, Some(asked)) => format!("{}: no answer in time", asked.host),
+        (_, Some(queried)) => format!("{}: no answer in time", queried.host),
         (nodes, None) => {
             let troubles: Vec<String> = nodes
                 .iter()
@@ -118,16 +118,16 @@ impl Checks {
         }
     }
 
-    /// Runs one check. If calls have failed since the last one, all nodes must show again what they serve. Starts
+    /// Runs one check. If calls have failed since the last one, all nodes are checked too. Starts
     /// lanes that were not known before. `true`: the network is ready.
     pub(crate) async fn check_network(self: &Arc<Self>, run: &Arc<NetworkRun>, calls_failed: bool) -> bool {
         let network = &run.network;
         let began = Instant::now();
-        self.judge_nodes(run, calls_failed).await;
+        self.check_nodes(run, calls_failed).await;
         let mut checked = self.checked(run, calls_failed).await;
         if checked.is_err() && !calls_failed && network.settings.nodes > 1 {
-            // The node that answered may be the only one that fails: every node must show again what it serves.
-            self.judge_nodes(run, true).await;
+            // The node that answered may be the only one that fails: every node is checked again.
+            self.check_nodes(run, true).await;
             checked = self.checked(run, calls_failed).await;
         }
         let missed_before = run.health.missed.swap(false, Ordering::AcqRel);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_the_driver_can_not_use_is_told_with_the_host_that_gave_it() {
+    fn an_unusable_answer_is_reported_with_its_host() {
         let nodes = [
             node("one.example", Some("broke the connection")),
             node("two.example", None),
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_that_is_no_node_s_is_told_in_the_neutral_words() {
+    fn a_fault_of_no_node_is_reported_with_the_public_message() {
         let nodes = [node("one.example", None)];
         for fault in [
             Fault::internal("x"),

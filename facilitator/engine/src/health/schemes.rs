@@ -67,7 +67,7 @@ impl Checks {
             let scheme = (kind.instance.id, kind.scheme.as_str());
             schemes.entry(scheme).or_default().push(kind);
         }
-        let asked = schemes.values().filter_map(|kinds| {
+        let checks = schemes.values().filter_map(|kinds| {
             let first = *kinds.first()?;
             Some(async move {
                 let check_result = self.check_kind(first).await;
@@ -75,7 +75,7 @@ impl Checks {
             })
         });
         let mut all_ready = true;
-        for (kinds, check_result) in join_all(asked).await {
+        for (kinds, check_result) in join_all(checks).await {
             for kind in kinds {
                 all_ready &= self.record_check(run, kind, &check_result);
             }

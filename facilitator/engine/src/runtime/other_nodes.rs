@@ -80,7 +80,7 @@ impl Runtime {
         match timeout(OTHER_WITHIN, seen).await {
             Ok(Ok(seen)) => return Ok(seen),
             Ok(Err(_)) => {}
-            // The node must show what it serves, or it is not queried again.
+            // The next check decides whether the node is queried again.
             Err(_) => network.suspect.notify_one(),
         }
         self.observe_of_any(network, watches).await

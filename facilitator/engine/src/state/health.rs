@@ -30,10 +30,10 @@ pub(crate) struct Health {
     pub(crate) missed: AtomicBool,
     /// A node can be queried again, after there was none.
     pub(crate) node_is_back: Notify,
-    /// Only one task at a time checks what the nodes serve.
-    pub(crate) judging: tokio::sync::Mutex<()>,
+    /// Held while the nodes are checked, so that only one task at a time does it.
+    pub(crate) checking_nodes: tokio::sync::Mutex<()>,
     /// When all nodes were last checked.
-    pub(crate) nodes_shown: Mutex<Option<Instant>>,
+    pub(crate) all_nodes_checked_at: Mutex<Option<Instant>>,
     /// What is reported about payments that are pending for too long.
     pub(crate) overdue: Mutex<Option<String>>,
     said: Mutex<BTreeMap<String, Instant>>,
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_lasts_is_said_once_and_again_after_minutes_whatever_its_numbers() {
+    async fn a_lasting_condition_is_repeated_after_minutes_whatever_its_numbers() {
         let health = Health::default();
         assert!(health.is_news("the head block 17 is 181 s old"));
         for age in 182..220 {

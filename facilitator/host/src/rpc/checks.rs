@@ -104,8 +104,8 @@ impl Pool {
         let _ = timeout_at(deadline.min(Instant::now() + CHECKED_WITHIN), usable).await;
     }
 
-    /// Whether a check could give this request a node that it has not tried. While none may be used, every node is checked;
-    /// while some may, only those count that did not fail but must show again what they serve.
+    /// Whether a check could give this request a node that it has not tried. If no node may be used, a check of any node
+    /// could. Otherwise only nodes count that have not failed and whose check is due.
     fn needs_check(&self, tried: &[&Node]) -> bool {
         let is_tried = |node: &Node| tried.iter().any(|other| std::ptr::eq(*other, node));
         let mut usable = self.nodes().iter().filter(|node| self.is_usable(node)).peekable();

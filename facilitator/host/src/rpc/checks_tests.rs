@@ -130,9 +130,9 @@ async fn only_accepted_nodes_are_used_and_a_failure_ends_that() {
     let first = FakeNode::echo().await;
     let second = FakeNode::echo().await;
     let pools = Arc::new(pools(&[&first, &second]));
-    pools.begin_judging(NETWORK);
-    pools.judge(NETWORK, 0, Some("it serves chain id 1"));
-    pools.judge(NETWORK, 1, None);
+    pools.begin_checks(NETWORK);
+    pools.record_check(NETWORK, 0, Some("it serves chain id 1"));
+    pools.record_check(NETWORK, 1, None);
     for _ in 0..3 {
         assert!(read(&pools, &["a"]).await.is_ok());
         assert!(send(&pools).await.is_ok());
@@ -148,26 +148,26 @@ async fn only_accepted_nodes_are_used_and_a_failure_ends_that() {
     );
 
     // With none, a request waits for a check, which it requests at once.
-    pools.judge(NETWORK, 1, Some("it serves chain id 2"));
+    pools.record_check(NETWORK, 1, Some("it serves chain id 2"));
     let waiting = tokio::spawn({
         let pools = Arc::clone(&pools);
         async move { read(&pools, &["a"]).await }
     });
-    pools.judgement_wanted(NETWORK).await;
+    pools.check_requested(NETWORK).await;
     // The check itself can read from them.
     let shown = pools
         .read_from(NETWORK, Some(0), &calls(&["a"]), &list(), Traffic::Engine)
         .await;
     assert_eq!(shown, Ok(vec![ok("a")]));
-    pools.judge(NETWORK, 0, None);
-    pools.end_judgement(NETWORK);
+    pools.record_check(NETWORK, 0, None);
+    pools.end_checks(NETWORK);
     assert_eq!(waiting.await.unwrap(), Ok(vec![ok("a")]));
 
     // No node is accepted: the fault has the reasons.
-    pools.judge(NETWORK, 0, Some("it serves chain id 1"));
+    pools.record_check(NETWORK, 0, Some("it serves chain id 1"));
     let (fault, ()) = tokio::join!(read(&pools, &["a"]), async {
-        pools.judgement_wanted(NETWORK).await;
-        pools.end_judgement(NETWORK);
+        pools.check_requested(NETWORK).await;
+        pools.end_checks(NETWORK);
     });
     let fault = fault.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Unavailable);
@@ -193,16 +193,16 @@ async fn a_failed_node_must_be_checked_again() {
     .await;
     let second = FakeNode::echo().await;
     let pools = pools(&[&first, &second]);
-    pools.begin_judging(NETWORK);
-    pools.judge(NETWORK, 0, None);
-    pools.judge(NETWORK, 1, None);
+    pools.begin_checks(NETWORK);
+    pools.record_check(NETWORK, 0, None);
+    pools.record_check(NETWORK, 1, None);
     advance(Duration::from_secs(3)).await;
     // The second takes over once it was checked again: it may serve anything by now.
     let (answer, ()) = tokio::join!(read(&pools, &["a"]), async {
-        pools.judgement_wanted(NETWORK).await;
+        pools.check_requested(NETWORK).await;
         assert!(!pools.is_usable(NETWORK, 0) && !pools.is_usable(NETWORK, 1));
-        pools.judge(NETWORK, 1, None);
-        pools.end_judgement(NETWORK);
+        pools.record_check(NETWORK, 1, None);
+        pools.end_checks(NETWORK);
     });
     assert_eq!(answer, Ok(vec![ok("a")]));
     is_failing.store(false, Ordering::Release);
@@ -211,7 +211,7 @@ async fn a_failed_node_must_be_checked_again() {
         Ok(vec![ok("a")]),
         "the first was not checked"
     );
-    pools.judge(NETWORK, 0, None);
+    pools.record_check(NETWORK, 0, None);
     assert!(pools.is_usable(NETWORK, 0));
 }
 
@@ -229,18 +229,18 @@ async fn a_request_waits_for_the_check_of_a_node_that_it_has_not_tried() {
         let first = FakeNode::error(-32005, "Node is unhealthy").await;
         let second = FakeNode::echo().await;
         let pools = pools(&[&first, &second]);
-        pools.begin_judging(NETWORK);
-        pools.judge(NETWORK, 0, None);
-        pools.judge(NETWORK, 1, None);
-        pools.end_judgement(NETWORK);
+        pools.begin_checks(NETWORK);
+        pools.record_check(NETWORK, 0, None);
+        pools.record_check(NETWORK, 1, None);
+        pools.end_checks(NETWORK);
         advance(Duration::from_secs(3)).await;
         let (answer, ()) = tokio::join!(read(&pools, &["a"]), async {
-            pools.judgement_wanted(NETWORK).await;
-            pools.begin_judging(NETWORK);
-            pools.judge(NETWORK, accepted_first, None);
+            pools.check_requested(NETWORK).await;
+            pools.begin_checks(NETWORK);
+            pools.record_check(NETWORK, accepted_first, None);
             run_others().await;
-            pools.judge(NETWORK, 1, None);
-            pools.end_judgement(NETWORK);
+            pools.record_check(NETWORK, 1, None);
+            pools.end_checks(NETWORK);
         });
         assert_eq!(answer, Ok(vec![ok("a")]), "node {accepted_first} accepted first");
     }
@@ -252,26 +252,26 @@ async fn a_request_waits_for_a_check_that_began_after_it() {
     let first = FakeNode::error(-32005, "Node is unhealthy").await;
     let second = FakeNode::echo().await;
     let pools = pools(&[&first, &second]);
-    pools.begin_judging(NETWORK);
-    pools.judge(NETWORK, 0, None);
-    pools.judge(NETWORK, 1, None);
-    pools.end_judgement(NETWORK);
+    pools.begin_checks(NETWORK);
+    pools.record_check(NETWORK, 0, None);
+    pools.record_check(NETWORK, 1, None);
+    pools.end_checks(NETWORK);
     advance(Duration::from_secs(3)).await;
     // The periodic check begins while both nodes are accepted, and has nothing to do.
-    pools.begin_judging(NETWORK);
+    pools.begin_checks(NETWORK);
     let (answer, ()) = tokio::join!(read(&pools, &["a"]), async {
-        pools.judgement_wanted(NETWORK).await;
-        pools.end_judgement(NETWORK);
+        pools.check_requested(NETWORK).await;
+        pools.end_checks(NETWORK);
         run_others().await;
-        pools.begin_judging(NETWORK);
-        pools.judge(NETWORK, 1, None);
-        pools.end_judgement(NETWORK);
+        pools.begin_checks(NETWORK);
+        pools.record_check(NETWORK, 1, None);
+        pools.end_checks(NETWORK);
     });
     assert_eq!(answer, Ok(vec![ok("a")]));
 }
 
 #[tokio::test]
-async fn a_silent_node_is_left_ahead_of_its_timeout_while_there_is_another() {
+async fn a_silent_node_is_left_before_its_timeout_while_there_is_another() {
     let slow = FakeNode::hanging().await;
     let fast = FakeNode::echo().await;
     let limits = RpcNetwork {

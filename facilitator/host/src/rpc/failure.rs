@@ -1,6 +1,6 @@
 //! Why a node gave no usable answer: for one exchange, and for a whole request over several nodes.
 //!
-//! Assumes that these texts are read by operators and by plugins: none names a URL or repeats a node's text unredacted.
+//! Operators and plugins read these texts: none names a URL or repeats a node's text unredacted.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ impl Failure {
     /// The pause that the node requests; `None` where the failure says nothing about the node.
     pub(super) fn requested_backoff(&self) -> Option<Duration> {
         match self {
-            // The request's size, not the node's state.
+            // This is about the request's size, not about the node.
             Self::TooLarge { .. } => None,
             Self::Status(_, requested) => Some(requested.unwrap_or_default()),
             Self::Connect(_)
@@ -171,13 +171,13 @@ fn why_not_usable(pool: &Pool) -> String {
         let why = node
             .state()
             .trouble
-            .unwrap_or_else(|| "has not shown what it serves".into());
+            .unwrap_or_else(|| "has not been checked since the start or its last failure".into());
         format!("{} {why}", node.label())
     });
     reasons.collect::<Vec<_>>().join("; ")
 }
 
-/// A batch with one error about the node itself is no answer: another node gets all of it.
+/// A batch with one error about the node itself is no answer: the whole batch goes to another node.
 pub(super) fn reject_node_errors(results: Vec<RpcResult>) -> Result<Vec<RpcResult>, Failure> {
     match node_error_code(&results) {
         None => Ok(results),

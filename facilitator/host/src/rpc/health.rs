@@ -90,7 +90,7 @@ impl Health {
         self.check == Check::Accepted
     }
 
-    /// Whether nothing speaks against the node but that it must show again what it serves.
+    /// Whether the node only waits for its check: it has not failed and is not rejected.
     pub(super) fn only_awaits_check(&self) -> bool {
         self.check == Check::Due && self.trouble.is_none()
     }

@@ -21,7 +21,7 @@
 //! A send is tried at one node after another until one accepts it, never at two at once. Each repetition of the same bytes
 //! starts at another node. When every node has failed, those with a transient failure are retried a few times.
 //!
-//! The engine checks what nodes serve ([`NodePools::judge`]); from then on only accepted nodes are used. The pool knows no
+//! The engine checks what nodes serve ([`NodePools::record_check`]); from then on only accepted nodes are used. The pool knows no
 //! methods: the plugin's manifest lists which may be read and which send.
 //!
 //! Not guaranteed: two reads may be answered by nodes at different heights; reads that must show one state belong in one
@@ -208,19 +208,19 @@ impl NodePools for RpcPools {
             .map_or_else(Vec::new, |pool| pool.nodes().iter().map(Node::state).collect())
     }
 
-    fn begin_judging(&self, network: &str) {
+    fn begin_checks(&self, network: &str) {
         if let Some(pool) = self.pools.get(network) {
             pool.begin_checks();
         }
     }
 
-    fn judge(&self, network: &str, node: usize, why_not: Option<&str>) {
+    fn record_check(&self, network: &str, node: usize, why_not: Option<&str>) {
         if let Some(pool) = self.pools.get(network) {
             pool.record_check(node, why_not);
         }
     }
 
-    fn end_judgement(&self, network: &str) {
+    fn end_checks(&self, network: &str) {
         if let Some(pool) = self.pools.get(network) {
             pool.end_checks();
         }
@@ -233,7 +233,7 @@ impl NodePools for RpcPools {
         pool.nodes().get(node).is_none_or(|node| pool.is_usable(node))
     }
 
-    async fn judgement_wanted(&self, network: &str) {
+    async fn check_requested(&self, network: &str) {
         match self.pools.get(network) {
             Some(pool) => pool.check_requested().await,
             None => std::future::pending().await,

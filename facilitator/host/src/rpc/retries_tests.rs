@@ -113,16 +113,16 @@ async fn a_node_that_answers_a_retry_stays_accepted_and_one_that_was_not_retried
     let first = flickering(|request| request == 0).await;
     let second = FakeNode::echo().await;
     let one = pools(&[&first]);
-    one.begin_judging(NETWORK);
-    one.judge(NETWORK, 0, None);
+    one.begin_checks(NETWORK);
+    one.record_check(NETWORK, 0, None);
     assert_eq!(read(&one, &["a"]).await, Ok(vec![ok("a")]));
     assert!(one.is_usable(NETWORK, 0));
 
     let first = flickering(|request| request == 0).await;
     let two = pools(&[&first, &second]);
-    two.begin_judging(NETWORK);
-    two.judge(NETWORK, 0, None);
-    two.judge(NETWORK, 1, None);
+    two.begin_checks(NETWORK);
+    two.record_check(NETWORK, 0, None);
+    two.record_check(NETWORK, 1, None);
     assert_eq!(read(&two, &["a"]).await, Ok(vec![ok("a")]));
     assert_eq!(second.request_count(), 1, "its check is fresh");
     assert!(!two.is_usable(NETWORK, 0));

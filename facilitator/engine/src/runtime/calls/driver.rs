@@ -17,7 +17,7 @@ impl Ops {
 
     /// The check as one node answers it: `node` counts the network's nodes as configured, from 0.
     pub async fn check_through(&self, network: &Network, node: usize) -> Result<Readiness, Fault> {
-        // A node shows what it serves quickly or not at all. The network's own check finds out what all nodes can do.
+        // Not `calls_failed`: what a driver reads only rarely is left to the check of the whole network, which may take longer.
         self.check_as(network, false, Rights::through(node)).await
     }
 
@@ -35,7 +35,7 @@ impl Ops {
             .chain(&network.settings.retained_keys)
             .cloned()
             .collect();
-        let asked = ChainNetwork {
+        let chain_network = ChainNetwork {
             id: network.id().to_owned(),
             keys,
             options: network.settings.options.clone(),
@@ -46,7 +46,7 @@ impl Ops {
             guard,
             Operation::Check,
             self.budgets.reads,
-            network.driver.check(&cx, &asked),
+            network.driver.check(&cx, &chain_network),
         )
         .await
     }
