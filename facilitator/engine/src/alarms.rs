@@ -76,7 +76,7 @@ mod tests {
     use crate::decide::plan_check_tests;
 
     #[test]
-    fn refusals_of_the_host_and_pauses_are_there_before_the_first() {
+    fn host_denials_and_pauses_have_samples_from_the_start() {
         let kind = Arc::new(plan_check_tests::kind());
         let mut registry = Registry::default();
         registry.add_network(Arc::clone(&kind.network)).unwrap();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_registry_has_the_process_own_alarm() {
+    fn an_empty_registry_has_the_alarm_of_the_process() {
         let metrics = Metrics::default();
         begin_at_zero(&metrics, &Registry::default());
         assert!(

@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_that_keeps_failing_waits_twice_as_long_each_time_and_never_longer_than_the_longest() {
+    fn the_pause_of_a_failing_job_doubles_up_to_its_limit() {
         let pauses: Vec<u64> = (0..5).map(|faults| pause_ms(faults, LONGEST_PAUSE_MS)).collect();
         assert_eq!(pauses, [1_000, 2_000, 4_000, 8_000, 16_000]);
         for faults in [12, 63, 64, u32::MAX] {

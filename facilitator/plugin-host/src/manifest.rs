@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_that_can_never_allow_anything_is_refused() {
+    fn a_grant_without_effect_is_refused() {
         for good in [
             "asset",
             "0xab",

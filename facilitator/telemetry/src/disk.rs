@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cause_has_its_own_remedy() {
+    fn every_disk_error_names_its_remedy() {
         let of = |kind| remedy(&io::Error::from(kind));
         assert!(of(io::ErrorKind::StorageFull).contains("make room"));
         assert!(of(io::ErrorKind::ReadOnlyFilesystem).contains("mounted read-only"));

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_lacks_the_backslash_at_the_end_of_a_line() {
+    fn no_continued_string_lacks_its_backslash() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut found = Vec::new();
         for folder in [

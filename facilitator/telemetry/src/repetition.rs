@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_can_not_fill_the_log_and_every_settlement_is_logged() {
+    fn callers_cannot_fill_the_log_and_every_settlement_is_logged() {
         let (here, there) = ("here", "there");
         let start = Instant::now();
         let mut history = History::default();

@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn t107_what_is_used_up_is_known_without_taking() {
+    fn t107_a_used_up_budget_is_known_without_a_charge() {
         let signers = || vec!["a".to_owned(), "b".to_owned()];
         let used_up = |budget: &Budget, tenant| budget.used_up(TODAY, tenant, signers);
         let limited = budget(Some(20), Some(9), &[("shop", 4)]);

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_the_design() {
+    fn every_row_of_the_claim_table_is_decided_as_specified() {
         let equal = identity("f", "d", None);
         let duplicate = Decision::Duplicate { tx_id: "0xtx".into() };
         let cases = [

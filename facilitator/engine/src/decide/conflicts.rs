@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_go_to_those_who_wait_in_the_order_in_which_they_came() {
+    fn keys_are_granted_in_the_order_of_arrival() {
         let mut conflicts = Conflicts::default();
         let key = keys(&["a"]);
         for settlement in [1, 2, 3] {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn several_keys_are_taken_together_and_nobody_waits_in_a_circle() {
+    fn several_keys_are_taken_together_without_deadlock() {
         let mut conflicts = Conflicts::default();
         conflicts.hold("a".into(), 9);
         let (one, other) = (keys(&["a", "b"]), keys(&["b", "a"]));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_has_few_places_and_takes_none_of_the_others() {
+    fn a_caller_has_few_places_and_leaves_the_others_theirs() {
         let mut conflicts = Conflicts::default();
         let key = keys(&["a"]);
         assert!(conflicts.are_free(&key));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_those_are_woken_whose_turn_it_may_be() {
+    async fn only_the_next_waiter_of_a_freed_key_is_woken() {
         let mut conflicts = Conflicts::default();
         conflicts.hold("a".into(), 9);
         conflicts.hold("b".into(), 8);

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t31_when_many_payments_fail_payers_that_are_not_known_wait_and_the_others_go_on() {
+    async fn t31_when_many_payments_fail_unknown_payers_wait_and_known_ones_do_not() {
         let griefing = Griefing::default();
         griefing.record_paid("n", "0xOld");
         for payer in 0..ALLOWED_ON_A_NETWORK {

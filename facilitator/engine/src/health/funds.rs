@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signer_that_can_not_pay_stands_back_while_another_can() {
+    fn an_unfunded_signer_is_tolerated_while_another_can_pay() {
         let signers = ["a".to_owned(), "b".to_owned()];
         let enough = |unfunded: &[&str]| Funds::Enough {
             unfunded: unfunded.iter().map(|name| (*name).to_owned()).collect(),

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_that_has_lost_what_is_final_is_told_from_one_that_has_it() {
+    fn a_chain_without_the_final_history_is_detected() {
         assert_eq!(lost(&known(), &states(5), 90), None);
         assert_eq!(
             lost(&known(), &BTreeMap::new(), 90),

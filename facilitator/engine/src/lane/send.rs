@@ -40,7 +40,7 @@ impl Lanes {
 
     /// Sends an attempt. The type guarantees that the journal has it.
     async fn send(self: &Arc<Self>, run: &NetworkRun, attempt: &Journaled<AttemptRow>) {
-        let asked = Attempt {
+        let to_send = Attempt {
             id: attempt.id.to_string(),
             tx_id: attempt.tx_id.clone(),
             lane: attempt.lane.clone(),
@@ -56,8 +56,8 @@ impl Lanes {
             }
             return;
         }
-        let answer = self.runtime.ops.broadcast(&run.network, &asked).await;
-        let said = match &answer {
+        let answer = self.runtime.ops.broadcast(&run.network, &to_send).await;
+        let label = match &answer {
             Ok(Sent::Accepted) => "accepted",
             Ok(Sent::SequenceUsed) => "sequence_used",
             Ok(Sent::Underpriced) => "underpriced",
@@ -67,7 +67,7 @@ impl Lanes {
         };
         self.runtime.metrics.add(
             "switchyard_sends_total",
-            &[("network", run.network.id()), ("answer", said)],
+            &[("network", run.network.id()), ("answer", label)],
             1,
         );
         let slot = run.slot(&key);
@@ -97,7 +97,8 @@ impl Lanes {
                         .spawn_after(pause, move || lane.send_command(LaneCommand::Rebid(key)));
                 }
             }
-            // The observer finds out what used the slot. The next transaction must come after it.
+            // The observer finds out what used the slot. The lane reads the chain's sequence again, so that its next transaction
+            // does not use a slot that is used already.
             Ok(Sent::SequenceUsed) => {
                 tracing::warn!(network = run.network.id(), signer = %attempt.lane.signer, tx = %attempt.tx_id,
                     "the slot is already used: by an earlier send of ours, or by another process that has the signer's \

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_in_the_configuration_is_a_target_and_never_a_rule() {
+    fn a_value_of_the_configuration_is_a_target_and_never_a_path() {
         let grant = Grant {
             target: "config:operators.*".into(),
             operations: vec!["pay".into()],

@@ -28,8 +28,8 @@ impl Runtime {
     /// A signer's next sequence as each node shows it now.
     async fn sequences(&self, run: &NetworkRun, lane: &Lane) -> Vec<u64> {
         let nodes = self.usable_nodes(&run.network).into_iter();
-        let asked = nodes.map(|node| self.ops.lane_through(&run.network, lane, node));
-        let states = join_all(asked).await.into_iter();
+        let reads = nodes.map(|node| self.ops.lane_through(&run.network, lane, node));
+        let states = join_all(reads).await.into_iter();
         states
             .filter_map(|state| Some(state.ok()?.next_sequence))
             .collect()
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_node_of_several_does_not_say_how_far_a_signer_is() {
+    fn one_node_of_several_does_not_decide_a_signers_sequence() {
         for (shown, most) in [
             (vec![], None),
             (vec![7], Some(7)),

@@ -103,8 +103,8 @@ impl Runtime {
     /// What each node shows for itself, in the watches' order; nodes that do not answer are left out.
     async fn through_each(&self, network: &Network, watches: &[Watch]) -> Vec<Vec<Observation>> {
         let nodes = self.usable_nodes(network).into_iter();
-        let asked = nodes.map(|node| self.ops.observe_through(network, watches, node));
-        let answers = join_all(asked).await;
+        let polls = nodes.map(|node| self.ops.observe_through(network, watches, node));
+        let answers = join_all(polls).await;
         answers
             .into_iter()
             .filter_map(Result::ok)

@@ -17,7 +17,7 @@ mod answer_log;
 mod answers;
 mod done;
 mod keys;
-mod known;
+mod known_claim;
 mod opening;
 mod planning;
 mod verify;
@@ -35,7 +35,7 @@ use tokio::time::Instant;
 
 use base::service::{SettleAnswer, Settled};
 use journal::JournalError;
-use known::Known;
+use known_claim::KnownClaim;
 use wait::Patience;
 
 /// How long past its time a caller waits for a commit that is in progress.
@@ -108,7 +108,7 @@ impl Settling {
             last: deadline,
         };
         let (network, network_as_sent) = (request.network.clone(), request.network_as_sent.clone());
-        let known = Known::default();
+        let known = KnownClaim::default();
         let settled = {
             let settled = AssertUnwindSafe(self.settle_known(request, patience, &known)).catch_unwind();
             tokio::time::timeout_at(deadline + LAST_GRACE, settled).await
@@ -139,7 +139,7 @@ impl Settling {
         self: &Arc<Self>,
         request: PaymentRequest,
         patience: Patience,
-        known: &Known,
+        known: &KnownClaim,
     ) -> Settled {
         let network_as_sent = request.network_as_sent.clone();
         match self.identify(request).await {
@@ -158,7 +158,7 @@ impl Settling {
         self: &Arc<Self>,
         call: &Arc<PaymentCall>,
         patience: Patience,
-        known: &Known,
+        known: &KnownClaim,
     ) -> Settled {
         for attempt in 0..READS {
             match self.find(call, known).await {

@@ -1,6 +1,6 @@
 //! From an identified request to its settlement: join one, decide from the claim's row, or open one.
 
-use super::known::Known;
+use super::known_claim::KnownClaim;
 use super::{Lookup, PaymentCall, Settling};
 use crate::decide::claim::{Decision, decide};
 use crate::decide::keys::own_key;
@@ -21,7 +21,7 @@ impl Settling {
     pub(super) async fn find(
         self: &Arc<Self>,
         call: &Arc<PaymentCall>,
-        known: &Known,
+        known: &KnownClaim,
     ) -> Result<Lookup, JournalError> {
         if let Some(found) = self.find_in_memory(call, known) {
             return Ok(found);
@@ -54,7 +54,7 @@ impl Settling {
     /// Whether the claim's release is being delivered to another caller with an equal request. Until it is known
     /// whether that answer arrived, nothing can be said about the release. Records in `known` what this caller may get
     /// meanwhile.
-    pub(super) fn is_undelivered(&self, row: &SettlementRow, call: &PaymentCall, known: &Known) -> bool {
+    pub(super) fn is_undelivered(&self, row: &SettlementRow, call: &PaymentCall, known: &KnownClaim) -> bool {
         let is_equal = call.identity.is_equal(row);
         if is_equal {
             known.set_row(row);
@@ -62,7 +62,11 @@ impl Settling {
         is_equal && self.outcomes.is_in_delivery(row.id)
     }
 
-    pub(super) fn find_in_memory(self: &Arc<Self>, call: &Arc<PaymentCall>, known: &Known) -> Option<Lookup> {
+    pub(super) fn find_in_memory(
+        self: &Arc<Self>,
+        call: &Arc<PaymentCall>,
+        known: &KnownClaim,
+    ) -> Option<Lookup> {
         let holder = self.runtime.claims.holder(&call.claim)?;
         let network = &call.request.network_as_sent;
         let mut state = holder.lock();

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payer_has_its_share_of_the_places_and_leaves_the_others_theirs() {
+    fn a_payer_has_a_limited_share_of_the_queue() {
         let waiting = Waiting::new(100);
         assert_eq!((0..100).filter(|_| waiting.enter(Some("loud"))).count(), 25);
         assert!(waiting.enter(Some("quiet")) && waiting.enter(None));
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_short_queue_one_payer_may_have_several_places() {
+    fn one_payer_may_have_several_places_in_a_short_queue() {
         let waiting = Waiting::new(1);
         assert_eq!((0..100).filter(|_| waiting.enter(Some("only"))).count(), AT_LEAST);
     }

@@ -354,7 +354,7 @@ mod tests {
     use crate::tests::releases::NETWORK;
 
     #[tokio::test(start_paused = true)]
-    async fn what_no_block_shows_for_a_while_is_looked_for_at_another_node_each_time() {
+    async fn a_transaction_in_no_block_is_searched_at_another_node_each_time() {
         let lane = Lane {
             network: NETWORK.into(),
             signer: "0xsigner".into(),

@@ -110,7 +110,7 @@ async fn start(keys: &[&str], retained: &[&str], now_s: u64) -> Result<(), Resum
 }
 
 #[test]
-fn plugins_can_tell_a_former_signer_from_one_that_can_not_pay() {
+fn plugins_distinguish_a_retained_signer_from_an_unfunded_one() {
     let key = |name: &str| KeyInfo {
         name: name.to_owned(),
         suite: Suite::Secp256k1,

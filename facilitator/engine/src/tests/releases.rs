@@ -356,7 +356,7 @@ async fn delivered(engine: &Engine) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stored_release_whose_caller_hangs_up_during_the_commit_is_given_back() {
+async fn a_release_whose_caller_hangs_up_during_the_commit_is_returned() {
     let journal = Disk::new();
     let engine = ready(&journal).await;
     paid_and_unreleased(&engine, &*journal).await;
@@ -383,7 +383,7 @@ async fn a_stored_release_whose_caller_hangs_up_during_the_commit_is_given_back(
 }
 
 #[tokio::test(start_paused = true)]
-async fn verify_says_nothing_valid_that_settle_would_refuse_for_what_is_recorded() {
+async fn verify_refuses_what_settle_would_refuse_for_a_recorded_payment() {
     let journal = Disk::new();
     let engine = ready(&journal).await;
     let other_terms = || {
@@ -411,7 +411,7 @@ async fn verify_says_nothing_valid_that_settle_would_refuse_for_what_is_recorded
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_dropped_before_the_connection_takes_it_gives_its_release_back() {
+async fn the_release_of_an_undelivered_answer_is_returned() {
     let journal = Disk::new();
     let engine = ready(&journal).await;
     // A new release, one that was stored, and one whose return fails four times.
@@ -435,7 +435,7 @@ async fn an_answer_that_is_dropped_before_the_connection_takes_it_gives_its_rele
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_answered_about_a_release_that_is_under_way() {
+async fn other_callers_get_pending_while_a_release_is_being_delivered() {
     let journal = Disk::new();
     let engine = ready(&journal).await;
     paid_and_unreleased(&engine, &*journal).await;
@@ -565,7 +565,7 @@ async fn a_release_whose_commit_hangs_is_pending_with_the_hash_and_not_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_can_not_be_looked_up_is_not_called_failed() {
+async fn a_request_that_cannot_be_looked_up_is_not_reported_as_failed() {
     let journal = Disk::new();
     let engine = ready(&journal).await;
     journal.hang(true);
@@ -577,7 +577,7 @@ async fn a_request_that_can_not_be_looked_up_is_not_called_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_route_that_does_not_tell_its_outcome_gives_the_release_back() {
+async fn the_release_of_a_route_that_does_not_report_its_outcome_is_returned() {
     let journal = Disk::new();
     let engine = ready(&journal).await;
     let route = |path: &str| RouteRequest {
@@ -648,7 +648,7 @@ async fn a_withheld_release_is_a_duplicate_until_the_operator_allows_it_and_then
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_this_process_has_begun_itself_is_never_withheld() {
+async fn payments_that_this_process_opened_are_never_withheld() {
     let journal = Disk::new();
     let engine = ready(&journal).await;
     let settled = engine.settle_with_receipt(request(25_000)).await;

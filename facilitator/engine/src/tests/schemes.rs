@@ -254,7 +254,7 @@ async fn a_check_without_an_answer_changes_nothing_and_one_that_breaks_stops_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn schemes_are_asked_again_sooner_while_one_is_not_ready_and_when_their_network_comes_back() {
+async fn schemes_are_checked_sooner_while_one_is_not_ready_and_when_their_network_is_back() {
     let words = vec![
         Ok(SchemeCheck::not_ready("later")),
         Ok(SchemeCheck::ready()),

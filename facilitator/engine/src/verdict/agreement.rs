@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn t14_nodes_agree_on_the_block_and_the_logs_not_on_depths_and_words() {
+    fn t14_nodes_must_agree_on_block_and_logs_but_not_on_depth_and_messages() {
         let alike = agree;
         let one = landed("0xb");
         let mut higher = landed("0xb");
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn t14_payments_of_others_need_two_nodes_as_well() {
+    fn t14_payments_by_foreign_transactions_need_two_nodes_too() {
         let alike =
             |one: Vec<ForeignTx>, other: Vec<ForeignTx>| agree(&dead("d", "g", one), &dead("d", "g", other));
         let (a, b) = (foreign("a", 5, 1), foreign("b", 6, 1));

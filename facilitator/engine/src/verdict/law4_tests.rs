@@ -97,7 +97,7 @@ async fn law4_our_own_success_is_judged_at_confirmations_whatever_else_is_shown(
 }
 
 #[tokio::test(start_paused = true)]
-async fn law4_a_receipt_that_lacks_the_events_is_held_against_the_guard_and_other_logs() {
+async fn law4_a_receipt_that_lacks_the_events_is_compared_with_the_guard_and_other_logs() {
     let slot = slot(true, 2, guarded()).await;
     let landed = |guard| Observation {
         anchor: Some(anchor(guard, 4)),
@@ -211,7 +211,7 @@ async fn law4_a_nonce_that_is_not_past_the_slot_means_resend_bid_again_or_fill()
 }
 
 #[tokio::test(start_paused = true)]
-async fn law4_a_wording_alone_fills_nothing() {
+async fn law4_rejection_messages_alone_cause_no_fill() {
     let ours = slot(true, 1, guarded()).await;
     ours.lock().rejections = 100;
     ours.lock().last_sent = Instant::now() + Duration::from_secs(3_600);
@@ -310,7 +310,7 @@ async fn law4_a_changed_guard_is_explained_by_our_own_transaction_without_its_re
 }
 
 #[tokio::test(start_paused = true)]
-async fn law4_a_changed_guard_is_explained_by_a_stranger_that_came_after_our_attempt() {
+async fn law4_a_changed_guard_is_explained_by_a_foreign_transaction_after_our_attempt() {
     let ours = found_used(GuardState::Changed).await;
     let found = |height, depth| Observation {
         foreign: vec![foreign("theirs", height, depth)],
@@ -360,7 +360,7 @@ async fn law4_a_changed_guard_is_explained_by_a_stranger_that_came_after_our_att
 }
 
 #[tokio::test(start_paused = true)]
-async fn law4_what_decided_and_no_node_knows_is_sent_again_and_nothing_is_concluded() {
+async fn law4_a_deciding_transaction_that_no_node_knows_is_resent_and_stays_decided() {
     // Its decision stands until another block is shown in place of its block. The same bytes can land at most once.
     let ours = slot(true, 1, guarded()).await;
     let landed = TxState::Landed {
@@ -408,7 +408,7 @@ async fn law4_what_decided_and_no_node_knows_is_sent_again_and_nothing_is_conclu
 }
 
 #[tokio::test(start_paused = true)]
-async fn law4_what_explains_nothing_keeps_no_slot_open() {
+async fn law4_foreign_transactions_that_explain_nothing_keep_no_slot_open() {
     let ours = found_used(GuardState::Changed).await;
     let found = |depth| Observation {
         foreign: vec![foreign("theirs", 19, 2)],
@@ -443,7 +443,7 @@ async fn law4_a_search_that_finds_nothing_proves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn law4_a_used_slot_leaves_room_in_the_lane_and_an_undecided_one_does_not() {
+async fn law4_a_used_slot_is_not_in_flight_and_an_undecided_one_is() {
     let ours = found_used(GuardState::Changed).await;
     assert!(!ours.is_in_flight());
     ours.lock().anchor = None;

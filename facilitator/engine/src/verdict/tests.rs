@@ -174,7 +174,7 @@ fn make_hopeless(slot: &OpenSlot) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_no_node_knows_is_sent_again_after_two_seconds_and_every_two_seconds() {
+async fn an_unknown_transaction_is_resent_every_two_seconds() {
     let slot = unordered().await;
     advance(Duration::from_millis(1_999)).await;
     assert_eq!(verdict_of(&slot, TxState::Unknown), Verdict::Wait);
@@ -197,7 +197,7 @@ async fn what_no_node_knows_is_sent_again_after_two_seconds_and_every_two_second
 }
 
 #[tokio::test(start_paused = true)]
-async fn neither_time_nor_rejections_nor_expiry_replace_or_fill_it() {
+async fn an_unordered_slot_is_never_replaced_or_filled() {
     let mut late = plan();
     late.steps[0].expires_at_s = Some(NOW_S - 1);
     for plan in [plan(), late] {
@@ -218,7 +218,7 @@ async fn neither_time_nor_rejections_nor_expiry_replace_or_fill_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_dead_when_it_has_expired_and_not_before() {
+async fn an_unordered_step_is_dead_only_with_a_proof_of_expiry() {
     let slot = unordered().await;
     advance(Duration::from_secs(600)).await;
     assert_eq!(
@@ -248,7 +248,7 @@ async fn one_attempt_that_has_not_expired_keeps_the_step_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_judged_dead_closes_its_slot() {
+async fn a_step_decided_as_dead_closes_its_slot() {
     for later in [expired(), TxState::Unknown, TxState::Pending] {
         let slot = unordered().await;
         decide(&slot, expired());
@@ -258,7 +258,7 @@ async fn what_was_judged_dead_closes_its_slot() {
 
 /// A node has lied: either about the expiry, or now.
 #[tokio::test(start_paused = true)]
-async fn what_was_judged_dead_and_is_seen_in_a_block_is_open_again() {
+async fn a_step_decided_as_dead_is_reopened_when_a_block_shows_it() {
     for block in ["b", "c"] {
         let slot = unordered().await;
         decide(&slot, expired());
@@ -278,7 +278,7 @@ async fn what_was_judged_dead_and_is_seen_in_a_block_is_open_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_judged_at_confirmations_and_closed_at_finality() {
+async fn a_landed_transaction_is_judged_at_confirmations_and_closed_at_finality() {
     let slot = unordered().await;
     assert_eq!(verdict_of(&slot, landed("b", 1)), Verdict::Wait);
     decide(&slot, landed("b", 2));
@@ -290,7 +290,7 @@ async fn it_is_judged_at_confirmations_and_closed_at_finality() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fork_that_moves_or_loses_it_is_noticed() {
+async fn a_decision_is_undone_by_another_block_and_not_by_absence() {
     let slot = unordered().await;
     decide(&slot, landed("b", 2));
     assert_eq!(

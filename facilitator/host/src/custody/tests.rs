@@ -58,7 +58,7 @@ fn pair_json() -> String {
 }
 
 #[test]
-fn secp256k1_signs_as_rfc_6979_says() {
+fn secp256k1_signs_as_in_rfc_6979() {
     let custody = from_env(Suite::Secp256k1, ONE).unwrap();
     // The known answer for key 1 over SHA-256 of this message.
     let digest = Sha256::digest(b"Satoshi Nakamoto");
@@ -79,7 +79,7 @@ fn secp256k1_signs_as_rfc_6979_says() {
 }
 
 #[test]
-fn ed25519_signs_as_rfc_8032_says_from_every_text_form() {
+fn ed25519_signs_as_in_rfc_8032_from_every_text_form() {
     let json = file(&format!("{}\n", pair_json()), 0o600);
     for custody in [
         from_env(Suite::Ed25519, SEED).unwrap(),
@@ -203,7 +203,7 @@ fn names_and_keys_are_unique() {
 }
 
 #[test]
-fn a_message_that_a_key_can_not_sign_is_refused() {
+fn a_message_that_a_key_cannot_sign_is_refused() {
     let custody = from_env(Suite::Secp256k1, ONE).unwrap();
     for (name, suite, message, kind) in [
         ("cold", Suite::Secp256k1, &[0; 32][..], FaultKind::Denied),

@@ -260,7 +260,7 @@ async fn a_failed_node_backs_off_and_an_only_node_is_tried_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_comparison_needs_two_nodes_unless_there_is_only_one() {
+async fn a_comparison_needs_two_nodes_unless_only_one_is_configured() {
     let named = |name: &'static str| FakeNode::new(move |body| reply(&body, |_| json!({"result": name})));
     let (first, second, third) = (named("1").await, named("2").await, named("3").await);
     let broken = FakeNode::status(Status::BAD_GATEWAY).await;
@@ -434,7 +434,7 @@ async fn bytes_are_sent_in_base64_where_requested() {
 }
 
 #[test]
-fn a_network_that_can_not_work_is_refused_with_the_reason() {
+fn an_invalid_network_is_refused_with_the_reason() {
     let url = SecretUrl::parse("http://localhost").unwrap();
     let good = RpcNetwork::new(NETWORK, vec![url]);
     for (networks, part) in [

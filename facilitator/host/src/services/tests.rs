@@ -435,7 +435,7 @@ async fn a_service_that_the_manifest_does_not_list_is_denied() {
 }
 
 #[tokio::test]
-async fn a_network_whose_driver_is_not_loaded_can_not_be_read() {
+async fn a_network_whose_driver_is_not_loaded_cannot_be_read() {
     let world = World::new().await;
     let guard = world.resources.calls.begin(CallScope {
         instance: INSTANCE,

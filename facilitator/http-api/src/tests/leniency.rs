@@ -292,7 +292,7 @@ async fn t151_scripts_may_read_supported_and_send_payments_only_where_allowed() 
 }
 
 #[tokio::test]
-async fn t152_the_status_tells_nothing_about_a_payment_but_the_members_do() {
+async fn t152_the_members_and_not_the_status_report_the_outcome() {
     for reason in [
         "insufficient_funds",
         "settlement_pending",

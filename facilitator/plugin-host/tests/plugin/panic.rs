@@ -208,7 +208,7 @@ async fn t07_a_panic_is_a_fault_and_the_instance_continues() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_a_panic_after_a_send_is_indeterminate_and_one_ahead_of_it_is_not() {
+async fn t07_a_panic_is_indeterminate_only_after_a_send() {
     for (act, kind) in [("before", FaultKind::Panic), ("after", FaultKind::Indeterminate)] {
         let (host, _) = host();
         let loaded = attach_shaky(act, host.clone()).await.expect("attached");

@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_defaults_and_literals() {
+    fn variables_and_defaults_are_replaced_and_literals_stay() {
         for (text, want) in [
             ("plain $5 {x}", "plain $5 {x}"),
             ("https://${HOST}/v1", "https://node.example/v1"),

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::collection::{Charge, Collection, state_after};
 use super::payment::Payment;
-use super::simulated::{Look, Outcome, lacks_method};
+use super::simulated::{Outcome, Snapshot, lacks_method};
 use crate::abi::{AuthorizedToken, MULTICALL3, TRANSFER_TOPIC};
 use crate::auth_capture::abi::PaymentInfo;
 use crate::auth_capture::reason::{Reason, Rejection};
@@ -207,18 +207,18 @@ impl Sandbox {
         if after.len() != read_count {
             return Err(fault());
         }
-        let before = Look::read(before);
+        let before = Snapshot::read(before);
         let outcome = Outcome::read(call).ok_or_else(fault)?;
-        let after = Look::read(after);
+        let after = Snapshot::read(after);
         Ok(self.compare(hash, before, outcome, after))
     }
 
     fn compare(
         &self,
         hash: B256,
-        before: Option<Look>,
+        before: Option<Snapshot>,
         outcome: Outcome,
-        after: Option<Look>,
+        after: Option<Snapshot>,
     ) -> Result<(), Refused> {
         let before = before.ok_or_else(|| rejection("the payment's state or a balance can't be read"))?;
         // 2

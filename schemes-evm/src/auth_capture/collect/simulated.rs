@@ -11,13 +11,13 @@ use crate::text;
 
 /// The payment's state, the watched balances, and the sender's native balance.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct Snapshot {
     pub(super) state: State,
     pub(super) balances: Vec<U256>,
     pub(super) native: U256,
 }
 
-impl Look {
+impl Snapshot {
     pub(super) fn read(calls: &[Value]) -> Option<Self> {
         let returned = |call: &Value| match Outcome::read(call)? {
             Outcome::Returned { .. } => call.get("returnData").and_then(rpc::as_bytes),

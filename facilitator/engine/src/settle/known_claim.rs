@@ -9,16 +9,16 @@ use journal::SettlementRow;
 
 /// Filled in by the request's task, and read when its time is over.
 #[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<KnownFields>);
+pub(crate) struct KnownClaim(Mutex<Fields>);
 
 #[derive(Debug, Default)]
-struct KnownFields {
+struct Fields {
     claim: String,
     row: Option<SettlementRow>,
     held: Option<Arc<Settlement>>,
 }
 
-impl Known {
+impl KnownClaim {
     pub(crate) fn set_claim(&self, claim: &str) {
         claim.clone_into(&mut self.0.lock().claim);
     }
