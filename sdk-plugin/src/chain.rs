@@ -1,4 +1,4 @@
-//! The driver's side: how one family of chains carries out steps, and what it shows of them.
+//! Chain drivers: how one family of chains carries out the steps of plans, and what the chain shows of them.
 
 mod observe;
 
@@ -20,26 +20,29 @@ use crate::{Amount, Cx, Fault, HexBytes};
 /// One family of chains (the namespace of CAIP-2). Trusted code: it turns steps into signed bytes.
 #[async_trait]
 pub trait ChainDriver: Send + Sync + 'static {
-    /// Right chain id, contracts present, clock and head sane, each key's address: ready, or why not.
+    /// Returns whether the network can be used (right chain id, required contracts deployed, recent head), with the
+    /// address of each key.
     async fn check(&self, cx: &Cx, network: &Network) -> Result<Readiness, Fault>;
 
-    /// A lane's next sequence on chain and its signer's balance.
+    /// Returns a lane's next sequence on chain and its signer's balance.
     async fn lane(&self, cx: &Cx, lane: &Lane) -> Result<LaneState, Fault>;
 
-    /// The price to bid now; with a previous bid, the one that replaces it.
+    /// Returns the price to bid now; with `previous`, a price that replaces that bid.
     async fn quote(&self, cx: &Cx, lane: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault>;
 
-    /// Builds and signs the steps for this slot. Returns the bytes, the most they can cost and the steps that it left out of a batch.
-    /// Signs through the host. Fails with [`crate::FaultKind::Denied`] when a step's call is not what it declares.
+    /// Builds the transaction of these steps for this slot, and has the host sign it. Returns the bytes, the most that they
+    /// can cost, and the steps that it left out. Fails with [`crate::FaultKind::Denied`] when a step's call differs from what
+    /// the step declares.
     async fn build(&self, cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Result<Built, Fault>;
 
-    /// Something harmless that consumes the slot. `Unsupported` on unordered lanes.
+    /// Builds and signs a transaction that uses the slot and has no other effect. `Unsupported` on unordered lanes.
     async fn fill(&self, cx: &Cx, slot: &Slot, bid: &Bid) -> Result<Built, Fault>;
 
-    /// Send an attempt that the journal holds; the host inserts its bytes. "Already known" is success.
+    /// Sends an attempt that the journal holds; the host inserts its bytes. A node's "already known" counts as accepted.
     async fn broadcast(&self, cx: &Cx, attempt: &Attempt) -> Result<Sent, Fault>;
 
-    /// The state of each watched attempt, in the order of the watches. Many at once, so that one RPC call serves all of them.
+    /// Returns the state of each watched attempt, in the order of the watches. It gets many watches at once, so that it can
+    /// read them in one batch.
     async fn observe(&self, cx: &Cx, watches: &[Watch]) -> Result<Vec<Observation>, Fault>;
 }
 
@@ -55,7 +58,8 @@ pub struct Network {
     /// The driver's own options for this network, as configured.
     #[serde(default)]
     pub options: Value,
-    /// Calls to the nodes have failed since the last check: what a driver reads only now and then has to be read again.
+    /// Calls to the nodes have failed since the last check. A driver that reads some things only rarely reads them again
+    /// in this check.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub calls_failed: bool,
 }
@@ -89,22 +93,23 @@ pub struct Readiness {
     pub ordered: bool,
     /// Height of the head block that the check read.
     pub head_height: u64,
-    /// What deserves an operator's eye and does not stop the network.
+    /// Problems that an operator should know and that do not stop the network.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// Where not ready because of the node that answered: another one may do better.
+    /// Present if the network is not ready because of the node that answered: another node may pass the check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_fault: Option<NodeFault>,
 }
 
-/// What is wrong with what a node serves, though it answers.
+/// Why a node that answers should not be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum NodeFault {
     /// It serves another chain. Its answers are never used.
     WrongChain,
-    /// It lags, is ahead of all clocks, is unhealthy, or lacks what payments need. Used only where no other node is better.
+    /// It lags, its head is in the future, it is unhealthy, or it lacks what payments need. It is used only if no other
+    /// node is better.
     Behind,
 }
 
@@ -128,10 +133,10 @@ pub struct LaneState {
 pub struct Slot {
     /// The signer on its network.
     pub lane: Lane,
-    /// EVM: the nonce. On unordered lanes a number of the host's own.
+    /// EVM: the nonce. On unordered lanes: a number that the host chooses.
     pub sequence: u64,
-    /// Slots that the step has lost to other transactions. When it is not 0, `build` simulates the call at the newest block
-    /// before it signs, and leaves out a step whose call would fail.
+    /// How many slots the step has lost to other transactions. When it is not 0, `build` simulates the call at the newest
+    /// block before it signs, and leaves out a step whose call would fail.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost: u32,
 }
@@ -151,7 +156,7 @@ pub(crate) fn is_false(flag: &bool) -> bool {
 pub struct Bid {
     /// The driver's own terms.
     pub terms: Value,
-    /// The head height the quote was made at.
+    /// Head height when the price was quoted.
     pub head_height: u64,
 }
 
@@ -169,13 +174,13 @@ pub struct Built {
     /// Indices of steps that are not in these bytes. When all steps are left out, `bytes` and `tx_id` are empty.
     #[serde(default)]
     pub left_out: Vec<u32>,
-    /// Why steps were left out whose call would fail: the chain's message.
+    /// The chain's message, if a step was left out because its call would fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would_fail: Option<String>,
 }
 
 impl Built {
-    /// Nothing is signed, because the only step's call would fail.
+    /// Nothing is signed: the call of the only step would fail, for this reason.
     #[must_use]
     pub fn would_fail(why: impl Into<String>) -> Self {
         Self {
@@ -208,20 +213,20 @@ pub struct Attempt {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Sent {
-    /// A node has it, now or before.
+    /// A node has the transaction, from this send or an earlier one.
     Accepted,
-    /// The slot is used on chain: observe.
+    /// The slot is already used on chain. An observation shows by which transaction.
     SequenceUsed,
-    /// It bids too little to enter or to replace.
+    /// The bid is too low for the node, or too low to replace the attempt that the node has.
     Underpriced,
     /// The signer can't pay for it.
     InsufficientFunds,
-    /// The node will not take these bytes, whatever the price.
+    /// The node rejects these bytes at any price.
     Rejected {
         /// The node's message.
         message: String,
     },
-    /// No node gave an answer; it may or may not be out.
+    /// No node answered. The transaction may or may not have reached the network.
     Unknown {
         /// Why.
         message: String,

@@ -1,7 +1,8 @@
-//! One definition per operation of the boundary: its name, its request, its response, and the host services that may be
-//! used inside it. Calls, host call tables and rights follow from these definitions.
+//! The operations between host and plugin. Each has one definition: its name, its request, its response, and what a plugin
+//! may do through the host while it serves the operation. Everything else about operations is derived from these
+//! definitions.
 //!
-//! A new operation is one line in [`OperationKind`]'s table, and its message types in [`crate::ops`].
+//! To add an operation, add a line to the table of `operations!`, and its message types to [`crate::ops`].
 
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned};
@@ -17,9 +18,9 @@ use crate::{chain, ops, scheme};
 pub trait Operation {
     /// The name in the ABI, in metrics and in schemas.
     const NAME: &'static str;
-    /// The message that the caller writes.
+    /// The request message.
     type Request<'a>: Serialize + Deserialize<'a> + Send + Sync;
-    /// The message that answers it.
+    /// The response message.
     type Response: Serialize + DeserializeOwned + Send + 'static;
 }
 
@@ -34,7 +35,7 @@ pub trait PluginOperation: Operation {
 pub enum Right {
     /// Read from the network over `rpc.v1`.
     Read,
-    /// Send the attempt that is being served over `rpc.v1`.
+    /// Send, over `rpc.v1`, the attempt that the call is about.
     Send,
     /// Sign with the slot's key over `sign.v1`.
     Sign,
@@ -48,7 +49,7 @@ pub enum Right {
 
 macro_rules! operations {
     ($($(#[$doc:meta])* $operation:ident = $name:path: $request:ty => $response:ty, [$($right:ident),*];)*) => {
-        /// The operations of a plugin as values.
+        /// The operations that a host calls in a plugin, as values.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum OperationKind {
             $($(#[$doc])* $operation,)*
@@ -105,9 +106,9 @@ macro_rules! operations {
     };
 }
 
-// `identify` and `judge` are pure functions of their arguments: with a read inside, one payment could be two claims, or
-// be proven by something that the journal does not hold. A plan's and a judgement's own writes ride in the commit that
-// they belong to, so only routes and jobs write rows themselves.
+// `identify` and `judge` are pure functions of their arguments. If they could read, one payment could get two claims, or
+// be proven by something that the journal does not hold. The writes of a plan or a judgement are part of its commit, so
+// only routes and jobs write rows through the host.
 operations! {
     /// `x402.supported`: the kinds that a scheme serves now.
     Supported = op::SUPPORTED: ContextCall<'a> => scheme::Supported, [Read, StoreRead];
@@ -131,15 +132,15 @@ operations! {
     Lane = op::LANE: LaneCall<'a> => chain::LaneState, [Read, StoreRead];
     /// `chain.quote`: the price to bid.
     Quote = op::QUOTE: QuoteCall<'a> => chain::Bid, [Read, StoreRead];
-    /// `chain.build`: steps to signed bytes.
+    /// `chain.build`: the signed transaction of some steps.
     Build = op::BUILD: BuildCall<'a> => chain::Built, [Read, Sign, StoreRead];
-    /// `chain.fill`: signed bytes that consume a slot and do nothing else.
+    /// `chain.fill`: a signed transaction that uses a slot and does nothing else.
     Fill = op::FILL: FillCall<'a> => chain::Built, [Read, Sign, StoreRead];
     /// `chain.broadcast`: sends a journaled attempt.
     Broadcast = op::BROADCAST: BroadcastCall<'a> => chain::Sent, [Read, Send, StoreRead];
     /// `chain.observe`: what the chain shows of attempts.
     Observe = op::OBSERVE: ObserveCall<'a> => ObserveReply, [Read, StoreRead];
-    /// `plugin.start`: once per instance, ahead of every other call.
+    /// `plugin.start`: the first call of an instance, made once.
     Start = op::START: ContextCall<'a> => Empty, [];
     /// `plugin.health`: the instance's state, for operators.
     Health = op::HEALTH: ContextCall<'a> => ops::Health, [];
@@ -172,11 +173,11 @@ services! {
     RpcService = service::RPC: RpcRequest => RpcResponse;
     /// `sign.v1`: signatures by the keys of the host.
     SignService = service::SIGN: SignRequest => Signature;
-    /// `store.v1`: rows of the plugin's own.
+    /// `store.v1`: the plugin's own rows.
     StoreService = service::STORE: StoreRequest => StoreResponse;
-    /// `job.v1`: calls at a later time.
+    /// `job.v1`: schedules and cancels jobs.
     JobService = service::JOB: JobRequest => Empty;
-    /// `sleep.v1`: time that passes.
+    /// `sleep.v1`: waits.
     SleepService = service::SLEEP: SleepRequest => Empty;
 }
 
@@ -208,7 +209,7 @@ mod tests {
         assert_eq!(without, expected);
     }
 
-    /// The checked-in schemas are of the types that are named here.
+    /// Every operation has a schema of its request and of its response.
     #[cfg(feature = "schema")]
     #[test]
     fn every_operation_has_the_schemas_of_its_messages() {

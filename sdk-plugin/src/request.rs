@@ -1,4 +1,4 @@
-//! A payment as a scheme gets it from the host: one shape for protocol v2, v1 and the oldest README's form.
+//! A payment as a scheme gets it from the host: one shape for protocol v2, v1 and the oldest form.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use crate::Amount;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum ProtocolVersion {
-    /// The oldest README's body with a base64 `paymentHeader`. Schemes treat it as [`ProtocolVersion::V1`].
+    /// The protocol's oldest form, with a base64 `paymentHeader`. Schemes treat it as [`ProtocolVersion::V1`].
     #[serde(rename = "legacy0")]
     Legacy0,
     /// Protocol version 1.
@@ -55,7 +55,7 @@ pub enum Purpose {
     Route,
 }
 
-/// The seller's terms: the contract of the payment.
+/// The seller's terms, which the payment must meet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -77,14 +77,15 @@ pub struct Requirements {
     pub extra: Map<String, Value>,
 }
 
-/// What the buyer claims to have accepted. Hostile: only scheme and network are ever compared with the requirements.
+/// The terms that the buyer claims to have accepted. Untrusted: only scheme and network are ever compared with the
+/// requirements.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
     /// v2 `accepted.scheme`, v1 `paymentPayload.scheme`; empty when it is not a string.
     pub scheme: String,
-    /// The same of the network, mapped to CAIP-2 where the spelling is known, else as sent.
+    /// v2 `accepted.network`, v1 `paymentPayload.network`: as CAIP-2 if the spelling is known, else as sent.
     pub network: String,
     /// v2: the whole `accepted` object. v1: empty.
     #[serde(default)]
@@ -100,20 +101,20 @@ pub struct PaymentRequest {
     pub version: ProtocolVersion,
     /// Name of the scheme.
     pub scheme: String,
-    /// CAIP-2; exactly one that the plugin instance serves.
+    /// CAIP-2 id of a network that the plugin instance serves.
     pub network: String,
     /// The caller's spelling of the network, for replies. Schemes do not read it.
     pub network_as_sent: String,
-    /// The scheme's own payload (`paymentPayload.payload`). Hostile.
+    /// The scheme's own payload (`paymentPayload.payload`). Untrusted.
     pub payload: Map<String, Value>,
-    /// What the buyer accepted.
+    /// The terms that the buyer claims to have accepted.
     pub accepted: Accepted,
     /// The seller's terms.
     pub requirements: Requirements,
     /// v2: `paymentPayload.resource`; v1: `{url, description, mimeType}` from the requirements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<Value>,
-    /// `paymentPayload.extensions`. Hostile.
+    /// `paymentPayload.extensions`. Untrusted.
     #[serde(default)]
     pub extensions: Map<String, Value>,
     /// Why the host makes the call.
@@ -124,6 +125,6 @@ pub struct PaymentRequest {
     /// The caller's `Idempotency-Key` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// How long the caller will still wait.
+    /// How much longer the caller waits, in milliseconds.
     pub remaining_ms: u64,
 }

@@ -1,8 +1,8 @@
-//! The state of each attempt. One batch serves all of them, a second one reads what the landed ones did.
+//! Observes attempts. One batch reads the statuses of all of them, and a second one reads the effects of those that landed.
 //!
-//! A signature that a node does not know may have landed too long ago for its cache, so old attempts are searched in
-//! its history. What can't land any more by the finalized block height alone has lapsed; whether it has landed all the same is
-//! found out by [`super::expiry`].
+//! A node keeps only recent statuses in its cache, so old attempts are searched in its history. When the finalized block
+//! height alone shows that an attempt can't land any more, it has lapsed. [`super::expiry`] finds out whether it landed
+//! before that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,8 @@ use super::tries::Apart;
 use crate::rpc::status::{MAX_STATUSES, Stage, Status, StatusSearch, get_statuses, read_statuses};
 use crate::rpc::{self, CONFIRMED, FINALIZED};
 
-/// Slots for which nodes remember statuses without a search of their history, with a margin: they keep about 150.
+/// Statuses of this many recent slots are read without a search of the history. Nodes keep about 150 slots; the rest is a
+/// margin.
 const REMEMBERED_SLOTS: u64 = 100;
 
 /// What the first batch shows.
@@ -29,13 +30,13 @@ pub(super) struct Seen {
     height: u64,
     finalized_height: u64,
     pub(super) statuses: BTreeMap<String, Status>,
-    /// What landed transactions did, as far as the node shows it.
+    /// The effects of landed transactions, as far as the node shows them.
     effects: BTreeMap<String, Shown>,
-    /// Transactions whose error is final by more than one node's status.
+    /// Transactions whose final error is confirmed: see [`SvmDriver::confirm_failures`].
     failed: BTreeSet<String>,
-    /// Transactions that another node shows, not the one that was read first.
+    /// Transactions whose status and effect come from another node than the one that was read first.
     elsewhere: BTreeSet<String>,
-    /// All of this is from another node.
+    /// Everything here comes from another node than the one that was read first.
     is_elsewhere: bool,
 }
 
@@ -47,7 +48,7 @@ impl SvmDriver {
         let mut seen = self.read(cx, watches).await?;
         let late = self.late(cx, watches, &seen);
         let found = if seen.is_elsewhere {
-            // A poll in which a node has returned nonsense proves nothing.
+            // The first node returned malformed values: this poll proves no expiry.
             Found::default()
         } else {
             self.prove_expired(cx, &late).await
@@ -56,7 +57,7 @@ impl SvmDriver {
             seen.add(&id, status);
         }
         for (id, slot) in self.seen_in_blocks(cx, &late) {
-            // Whether it failed there is not known: it has landed when the node shows it correctly.
+            // Whether it failed there is not known. It counts as landed only when the node also shows its effect.
             let status = Status {
                 slot,
                 stage: Stage::Finalized,
@@ -85,8 +86,9 @@ impl SvmDriver {
         Ok(observed.collect())
     }
 
-    /// Whether the blockhash has expired by a list that was read when the payment was planned. Its slot is freed at once, so
-    /// that payments that were never meant to land do not keep others out; whether it has landed is proven in the usual way.
+    /// Whether the blockhash has expired according to the list of blockhashes that was read when the payment was planned. If
+    /// so, the slot is freed at once, so that payments that were never meant to land do not fill the lane. Whether the
+    /// transaction has landed is proven in the usual way.
     fn has_listed_end(&self, cx: &Cx, watch: &Watch, seen: &Seen) -> bool {
         let networks = self.networks();
         let Some(remembered) = networks.get(&cx.network().id) else {
@@ -97,7 +99,7 @@ impl SvmDriver {
             .is_some_and(|end| seen.height > end)
     }
 
-    /// What has no status and can't land any more by this node's finalized height.
+    /// Watched transactions that have no status and, by this node's finalized height, can't land any more.
     fn late(&self, cx: &Cx, watches: &[Watch], seen: &Seen) -> BTreeMap<String, Late> {
         let without_status = watches
             .iter()
@@ -114,9 +116,11 @@ impl SvmDriver {
         })
     }
 
-    /// A final error is one node's statement. Where the network has two nodes, both must report it; one that does not answer
-    /// is waited for at most ten minutes. The failed transaction itself must be shown, or the status must stay for ten minutes
-    /// (of an only node: a minute). `in_block`: failed by `getTransaction` as well.
+    /// Confirms final errors, which one node alone may report wrongly. If the network has two nodes, both must report the
+    /// error; a node that does not answer is waited for at most ten minutes. A node must also show the failed transaction. If
+    /// none does, the status must stay the same for ten minutes, or for one minute if the network has only one node.
+    ///
+    /// `in_block`: the transactions that `getTransaction` shows as failed.
     async fn confirm_failures(&self, cx: &Cx, seen: &mut Seen, in_block: &BTreeSet<String>) {
         let failed = seen
             .statuses
@@ -134,7 +138,7 @@ impl SvmDriver {
         let mut count: usize = 0;
         let mut unreadable: usize = 0;
         for mut answers in nodes.into_iter().flatten() {
-            // If it can't be read, these failures are withheld until it can be; the rest of the poll is not affected.
+            // Until this answer can be read, these failures are not confirmed. The rest of the poll is not affected.
             let Ok((_, statuses)) = answers.take().and_then(|answer| read_statuses(answer, ids.len())) else {
                 unreadable = unreadable.saturating_add(1);
                 continue;
@@ -143,7 +147,7 @@ impl SvmDriver {
             for (id, status) in texts.iter().zip(statuses) {
                 match status {
                     Some(status) if status.is_final_failure() => *agreeing.entry(*id).or_default() += 1,
-                    // The most advanced status counts, and one without an error is as good as this one.
+                    // Another node finalized it without an error: that status is as advanced as the error, and counts.
                     Some(status) if status.stage == Stage::Finalized => {
                         seen.statuses.insert((*id).to_owned(), status);
                     }
@@ -153,16 +157,16 @@ impl SvmDriver {
         }
         let (now_ms, head) = (cx.now_ms(), seen.head);
         for id in &ids {
-            // Not the count of those that have no status.
+            // A key of its own: the bare id counts the tries of a proof that the transaction has not landed.
             let key = format!("failed {id}");
             let agree = agreeing.get(id.as_str()).copied().unwrap_or(0);
             let is_contradicted = count.saturating_add(unreadable) > 1 && agree < count;
             let apart = match count {
-                // Two were wanted, and one answers, or one returns what can't be read.
+                // Only one of two nodes gave a readable answer, or none did.
                 0 => Apart::WithoutOne,
                 1 if unreadable > 0 => Apart::WithoutOne,
                 1 => Apart::Alone,
-                // Both hide the transaction itself.
+                // Both report the error. If none shows the transaction, the error must last.
                 _ => Apart::BesideOne,
             };
             let is_shown = count > 0 && unreadable == 0 && in_block.contains(id);
@@ -194,7 +198,7 @@ impl SvmDriver {
             let recent = recent.chunks(MAX_STATUSES).map(|ids| (ids, StatusSearch::Recent));
             recent.chain(old.chunks(MAX_STATUSES).map(|ids| (ids, StatusSearch::History)))
         };
-        // The heights come after the slot: they are that of this slot or more.
+        // The heights are read after the slot, so they belong to this slot or a later one.
         let mut calls = vec![
             rpc::slot(CONFIRMED),
             rpc::block_height(CONFIRMED),
@@ -238,10 +242,10 @@ impl SvmDriver {
 }
 
 impl Seen {
-    /// Reads what landed transactions did, and returns those that are shown to have failed. Each poll reads anew: another
-    /// node's result must not replace this one's.
+    /// Reads the effects of landed transactions, and returns the transactions that are shown as failed. Nothing is kept from
+    /// earlier polls, which another node may have answered.
     async fn read_effects(&mut self, cx: &Cx) -> Result<BTreeSet<String>, Fault> {
-        // Also what failed: the node may contradict itself.
+        // Failed ones are read too: the node may contradict its own status.
         let landed = |status: &Status| match status.error {
             None => status.stage >= Stage::Confirmed,
             Some(_) => status.stage >= Stage::Finalized,
@@ -268,7 +272,8 @@ impl Seen {
     fn observation(&self, watch: &Watch, without_status: TxState, finality: u64) -> Observation {
         let status = self.statuses.get(&watch.tx_id);
         let mut observation = Observation::of(watch.attempt_id.clone(), without_status, self.head);
-        // No other transaction can carry the payment: the transaction's id is that of its message and our signature.
+        // No search is needed: the payer signed this one message, and our signature of it, which is the transaction's id, is
+        // always the same. So no other transaction can carry the payment.
         observation.foreign_searched = true;
         observation.block = watch.block.as_ref().map(|block| {
             status.map_or(BlockStands::Unknown, |status| {
@@ -285,8 +290,8 @@ impl Seen {
         let (height, block) = (status.slot, status.slot.to_string());
         let is_shown = self.effects.contains_key(&watch.tx_id);
         if let Some(error) = &status.error {
-            // There is no guard to hold it against, and a fork that loses may have failed it: it has failed when that is final
-            // and more than one result shows it.
+            // No guard can confirm the failure, and the block may be on a fork that is dropped. So the error must be final and
+            // confirmed.
             if !self.failed.contains(&watch.tx_id) || is_shown {
                 observation.state = TxState::Pending;
                 return observation;
@@ -305,19 +310,19 @@ impl Seen {
                 observation.deltas = shown.deltas.clone();
                 TxState::Landed { height, block, depth }
             }
-            // The node knows that it landed and does not show it yet.
+            // The node has a status of it, but does not show the transaction yet.
             None => TxState::Pending,
         };
         observation
     }
 
-    /// What a transaction did in the block of its status.
+    /// The effect of a transaction in the block that its status names; `None` if it is not shown there.
     pub(super) fn effect(&self, id: &str, status: &Status) -> Option<&Shown> {
         let effect = self.effects.get(id);
         effect.filter(|shown| status.stage >= Stage::Confirmed && shown.slot == status.slot)
     }
 
-    /// Another node shows that it has landed, with its effect.
+    /// Records status and effect of a landed transaction, as another node shows them.
     pub(super) fn show_elsewhere(&mut self, id: &str, status: &Status, effect: Shown) {
         self.head = self.head.max(status.slot);
         self.statuses.insert(id.to_owned(), status.clone());
@@ -347,8 +352,8 @@ impl Seen {
     }
 }
 
-/// The status of the block of a slot, by the status of a transaction that was seen in it. Only what a supermajority has voted
-/// for counts: a node on a fork of its own may show the transaction in any slot.
+/// Whether a block, named by its slot, is canonical, according to the status of a transaction that was observed in it. Only
+/// a status that a supermajority has voted for counts: a node on a private fork may show the transaction in any slot.
 fn stands(block: &str, status: &Status, head: u64, finality: u64) -> BlockStands {
     match (block.parse::<u64>(), status.depth(head, finality)) {
         (Ok(slot), Some(depth)) if slot == status.slot => BlockStands::Canonical { depth },

@@ -1,4 +1,4 @@
-//! A lane's sequence: compared with the journal's at the start, and again when the chain shows a higher one.
+//! Compares a lane's sequence on chain with the journal's: at the start, and again when the chain shows a higher one.
 
 use super::LaneTask;
 use super::RETRY_EVERY;
@@ -7,13 +7,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a network's only node must show more transactions of a signer than the journal has, before the journal counts as
-/// an old copy.
+/// The journal counts as an old copy when the network's only node shows more transactions of a signer than the journal
+/// has for this long.
 const ONE_NODE_SAYS_MORE_FOR: Duration = Duration::from_secs(15);
 
 impl LaneTask {
-    /// Sets the next sequence to one past everything recorded and everything landed. If the chain's sequence is
-    /// below the journal's closed slots, it is another chain or the node lags: the lane stays closed.
+    /// Sets the next sequence to one past everything recorded and everything landed, and opens the lane. While the
+    /// chain's sequence is below the journal's closed slots, the lane stays closed: the node lags, or serves another
+    /// chain.
     pub(super) async fn reconcile(&mut self) {
         if !self.lane.ordered {
             return self.reconciled.store(true, Ordering::Release);
@@ -35,7 +36,7 @@ impl LaneTask {
                     if state.next_sequence >= closed_below {
                         self.run.record_head(state.head_height);
                         let agrees = match journaled {
-                            // A new journal can't explain the chain's sequence.
+                            // The journal has nothing of this signer to compare with.
                             None => self.begin_anew(&state).await,
                             Some(journaled) => self.continue_from(journaled, &state, &mut doubt).await,
                         };
@@ -43,7 +44,7 @@ impl LaneTask {
                             return self.reconciled.store(true, Ordering::Release);
                         }
                     } else {
-                        // The network's check reports this, and what to do.
+                        // The check of the network reports this to the operator, with what to do.
                         tracing::debug!(network = %self.lane.network, signer = %self.lane.signer,
                             "the lane stays closed: the chain's next sequence is {}, and slots below {closed_below} are \
                              closed",
@@ -59,8 +60,9 @@ impl LaneTask {
         }
     }
 
-    /// Starts a lane of which the journal has no transaction. A sequence that only one of several nodes has reached
-    /// would leave a gap that must be filled. `false`: no node answers.
+    /// Starts a lane of which the journal has no transaction, at the sequence that most nodes have reached. A
+    /// sequence that only one of several nodes has reached may be too high, and would leave a gap that must be
+    /// filled. `false`: no node answers.
     pub(super) async fn begin_anew(&mut self, state: &LaneState) -> bool {
         let first = if self.run.network.settings.nodes < 2 || state.next_sequence == 0 {
             Some(state.next_sequence)
@@ -71,9 +73,9 @@ impl LaneTask {
         first.is_some()
     }
 
-    /// Continues after the journal's last transaction. While the process runs, nothing else writes its journal. At
-    /// the start the journal may be an old copy, and the chain has more transactions. A single node may be wrong.
-    /// `false`: not known yet.
+    /// Continues after the journal's last transaction. If most nodes show that the chain has more transactions, the
+    /// journal may be an old copy, and releases are withheld; one node alone may be wrong. The journal can only have
+    /// been replaced before the start: while the process runs, no other one writes it. `false`: not decided yet.
     pub(super) async fn continue_from(
         &mut self,
         journaled: u64,
@@ -116,7 +118,8 @@ impl LaneTask {
         }
     }
 
-    /// Withholds releases, because the journal may be an old copy: none is given before that is recorded.
+    /// Withholds releases, because the journal may be an old copy. `false`: that could not be recorded. The lane then
+    /// stays closed, and nothing is released on its network.
     pub(super) async fn withhold(&self, state: &LaneState) -> bool {
         let why = format!(
             "signer {} has {} transactions on {}, and the journal knows {}",
@@ -146,9 +149,9 @@ impl LaneTask {
         }
     }
 
-    /// Compares the chain's sequence with the journal's. The journal has every transaction before it is sent. If
-    /// the chain is ahead, another process uses the signer's key, or the journal is old. The chain's sequence is
-    /// adopted once it is final, because a node may be wrong.
+    /// Compares the chain's sequence with the journal's. Every transaction is in the journal before it is sent. So if
+    /// the chain is ahead, another process uses the signer's key, or the journal is an old copy. The lane continues
+    /// from the chain's sequence once that is final, because a node may be wrong.
     pub(super) fn compare(&mut self, state: &LaneState) {
         if state.next_sequence <= self.next_sequence {
             self.jump = None;
@@ -193,11 +196,11 @@ impl LaneTask {
     }
 }
 
-/// A lane's sequence on chain that the journal can't explain.
+/// A jump of a lane's sequence on chain that the journal does not explain.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Jump {
     next: u64,
-    /// Head height of the first read that showed it.
+    /// Head height at the first read that showed it.
     height: u64,
 }
 
