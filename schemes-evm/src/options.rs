@@ -11,7 +11,7 @@ use crate::text;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Always price transactions the old way (`eth_gasPrice`), also where blocks have a base fee.
+    /// Price transactions with `eth_gasPrice` even if blocks have a base fee.
     pub legacy: bool,
     /// The most a transaction may offer per unit of gas, in wei.
     #[serde(deserialize_with = "wei")]
@@ -19,22 +19,23 @@ pub struct Options {
     /// The least tip per unit of gas, in wei.
     #[serde(deserialize_with = "wei")]
     pub min_priority_fee_per_gas_wei: u128,
-    /// Gas limit of a transaction that only fills a slot. More where a plain transfer costs more than on Ethereum.
+    /// Gas limit of a transaction that only fills a slot. Some chains need more than Ethereum for a plain transfer.
     pub fill_gas: u64,
-    /// Head blocks older than this many seconds stop the network; 0: they are only warned about.
+    /// If the head block is older than this many seconds, the network is not ready; 0: only a warning.
     pub max_head_age_s: u64,
-    /// Head blocks further than this many seconds ahead of the host's clock stop the network; 0: only a warning.
+    /// If the head block is further ahead of the host's clock than this many seconds, the network is not ready; 0: only a
+    /// warning.
     pub max_clock_skew_s: u64,
-    /// Signers with less than this much native currency, in wei, are warned about.
+    /// A signer with less native currency than this, in wei, causes a warning.
     #[serde(deserialize_with = "wei")]
     pub low_balance_wei: u128,
-    /// Most blocks that one `eth_getLogs` covers.
+    /// The most blocks that one `eth_getLogs` may cover.
     pub max_log_range: u64,
-    /// Most gas that one transfer may use on this network; 0: as in the plugin's configuration.
+    /// The most gas that one transfer may use on this network; 0: `max_gas` of the plugin's configuration.
     pub max_gas: u64,
-    /// What a transfer is taken to use where nodes can't estimate; 0: the most that it may use.
+    /// The assumed gas of a transfer if nodes can't estimate it; 0: `max_gas`.
     pub fixed_gas: u64,
-    /// The same two of single assets, by address.
+    /// `max_gas` and `fixed_gas` of single assets, by address.
     #[serde(deserialize_with = "by_asset")]
     pub asset_gas: BTreeMap<String, AssetGas>,
 }

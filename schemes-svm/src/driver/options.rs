@@ -7,13 +7,14 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Take nodes whose genesis hash is not the network's: for development chains only.
+    /// Accept nodes whose genesis hash is not the network's. For development chains only.
     pub any_genesis: bool,
-    /// A chain clock older than this many seconds stops the network; 0: it is only warned about.
+    /// If the chain's clock is older than this many seconds, the network is not ready; 0: only a warning.
     pub max_head_age_s: u64,
-    /// A chain clock further than this many seconds ahead of the host's stops the network; 0: only a warning.
+    /// If the chain's clock is further ahead of the host's clock than this many seconds, the network is not ready; 0: only a
+    /// warning.
     pub max_clock_skew_s: u64,
-    /// Fee payers with less than this, in lamports, are warned about and not offered to new buyers.
+    /// A fee payer with fewer lamports than this causes a warning and is not offered to new buyers.
     pub low_balance_lamports: u64,
 }
 
