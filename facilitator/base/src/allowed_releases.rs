@@ -18,7 +18,7 @@ const LIST: ListFile = ListFile {
     max_bytes: 64 << 20,
 };
 
-/// One release.
+/// A release that the operator allows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AllowedRelease {
@@ -46,7 +46,7 @@ pub fn write(directory: &Path, allowed: &[AllowedRelease]) -> io::Result<()> {
     LIST.write(directory, allowed)
 }
 
-/// An exclusive lock, to be held from reading the list until it is written. Blocks until it is free.
+/// Returns an exclusive lock. Hold it from reading the list until the new list is written. Blocks until the lock is free.
 pub fn lock(directory: &Path) -> io::Result<File> {
     LIST.lock(directory)
 }

@@ -1,7 +1,7 @@
 //! Every check of verify, in the specified order, with as few round trips as the order allows.
 //!
-//! What can be decided without the chain is decided first; the answer then waits for the signature's verdict, which
-//! needs the payer's code and comes before it in order. A payment that is refused either way is not simulated.
+//! Checks that need no chain are made first. If one of them refuses, the signature is still checked before the refusal is
+//! returned: that check comes earlier in the specified order, and needs the payer's code. Such a payment is not simulated.
 
 use alloy_primitives::U256;
 use sdk_plugin::host::RpcCall;
@@ -36,7 +36,7 @@ impl ExactEvm {
             Ok(payment) => payment,
             Err(refusal) => return Ok(Checked::Refused(refusal)),
         };
-        // The digest's chain id is the requirements', the reads go to the call's network.
+        // The digest has the chain id of the requirements, and the reads go to the network of the call.
         if request.requirements.network != cx.network().id {
             return Err(Fault::internal(
                 "the requirements name another network than the call's",
@@ -54,7 +54,7 @@ impl ExactEvm {
         let account_signed = signature::signed_by(payment.authorization.from, &digest, &inner);
         let refused_later = payment
             .refused_terms(cx.now_s())
-            // Right before the asset is first used.
+            // In the specified order this comes directly before the first use of the asset.
             .or_else(|| {
                 let refused = step::listed(payment.asset, cx.network()).err()?;
                 Some(payment.refuse(reason::INVALID_PAYMENT_REQUIREMENTS, &refused))
@@ -77,14 +77,14 @@ impl ExactEvm {
                 ran_short: self
                     .gas_shortages
                     .is_known(payment.chain_id, payment.asset, cx.now_ms()),
-                // A wallet may answer by the price of gas; whose signature an account's is, no price changes.
+                // A wallet's answer may depend on the price of gas. The signature of an account without code does not.
                 price: known_price.filter(|_| !account_signed),
             },
         };
         let outcome = self.first_opinion(cx, &mut question, known_price).await?;
         let funds = match (outcome, question.refused_later.clone()) {
             (Outcome::Works(funds), None) => Ok(funds),
-            // The signature is valid, and the refusal that comes after it needs no chain.
+            // The signature is valid, so the refusal that comes after it in order is returned.
             (Outcome::Works(_), Some(refusal)) => Err(refusal),
             (Outcome::Refused(_), _) => diagnose::diagnose(cx, &mut question, None).await?,
             (Outcome::Failed(failure), _) => diagnose::diagnose(cx, &mut question, Some(&failure)).await?,
@@ -99,8 +99,8 @@ impl ExactEvm {
         })
     }
 
-    /// What the first node shows, in one round trip where possible. With a refusal that needs no chain, only the signature is
-    /// checked.
+    /// What the first node shows, in one round trip where possible. If a check that needs no chain has refused already, only
+    /// the signature is checked.
     async fn first_opinion(
         &self,
         cx: &Cx,
@@ -123,7 +123,8 @@ impl ExactEvm {
         } else {
             Some(answers.take()?)
         };
-        // For an account with code, which the first batch could not know of: its wallet's answer, and the transfer at a price.
+        // The first batch could not know that the account has code. If it has, a second batch reads its wallet's answer, and
+        // tries the transfer at a price.
         let mut at_price = None;
         let has_signed = match (has_code, wallet) {
             (false, _) => account_signed,
@@ -207,17 +208,17 @@ impl ExactEvm {
     }
 }
 
-/// The first batch about a payment.
+/// The first batch of reads about a payment.
 struct FirstReads {
     calls: Vec<RpcCall>,
-    /// The code of the asset is in it, because it is not known yet.
+    /// It reads the asset's code, because that is not known yet.
     has_asset_code: bool,
-    /// The price of gas is its last read.
+    /// Its last read is the price of gas.
     has_price: bool,
 }
 
-/// A trial that fails at a price is repeated without one: the node may reject the price, because it is below the base fee by
-/// now, or higher than this one signer can pay.
+/// Repeats a trial that failed at a price, without a price: the node may have rejected the price because it is now below
+/// the base fee, or because this signer can't pay it.
 async fn again_without_price(
     cx: &Cx,
     trial: &mut Trial<'_>,
@@ -232,7 +233,7 @@ async fn again_without_price(
     }
 }
 
-/// A transfer that works without a price, tried once more at the trial's.
+/// Repeats a transfer that worked without a price, at the trial's price.
 async fn again_at_price(
     cx: &Cx,
     trial: &Trial<'_>,

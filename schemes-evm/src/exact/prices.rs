@@ -1,5 +1,5 @@
-//! The price of gas, as nodes report it: a wallet can answer a call without a price, as simulations are by default, differently
-//! from a transaction. Losing what is remembered costs a read.
+//! Remembers the price of gas that nodes report. Simulations have no gas price by default, and a wallet can answer such a
+//! call differently from a transaction. Forgetting a price only costs a read.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::rpc;
 
-/// How long a price is used, in milliseconds: simulations need one that could be real, not the newest. A node that calls it
-/// too low by then is repeated without a price.
+/// How long a price is used, in milliseconds. Simulations need a realistic price, not the newest. If a node rejects it as
+/// too low, the simulation is repeated without a price.
 const TTL_MS: u64 = 60_000;
 
 /// The call for the price.
@@ -32,7 +32,7 @@ impl Prices {
         (age_ms < TTL_MS).then_some(wei)
     }
 
-    /// Reads the answer to [`gas_price_call`]; without a usable one there is no price.
+    /// Records the price in the answer to [`gas_price_call`], and returns it. `None`: the answer has no usable price.
     pub(super) fn learn(&self, chain_id: u64, now_ms: u64, answer: RpcResult) -> Option<U256> {
         let wei = rpc::big_quantity(answer, "eth_gasPrice")
             .ok()
@@ -42,7 +42,7 @@ impl Prices {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, (U256, u64)>> {
-        // Each entry is written at once.
+        // No panic can leave an entry half written.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! From the message of a revert to a reason (exact-evm.md section 8, the column of EIP-3009).
+//! Maps the message of a revert to a reason (exact-evm.md section 8, the column of EIP-3009).
 
 use alloy_primitives::keccak256;
 
@@ -50,7 +50,7 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// The reason for a revert's message: by a custom error's selector in it, else by its text.
+/// The reason for a revert's message. The selector of a custom error in it decides; without one, its text.
 #[must_use]
 pub(super) fn reason_for(message: &str) -> &'static str {
     let message = message.to_lowercase();
@@ -97,7 +97,8 @@ pub(super) fn is_out_of_gas(message: &str) -> bool {
     OUT_OF_GAS.iter().any(|sign| message.contains(sign))
 }
 
-/// The same, or no reason at all: what a contract calls may run out of gas without the contract reporting it.
+/// Whether a message may mean that gas ran out: it says so, or it has no reason at all. A contract may revert without a
+/// reason when another contract that it calls runs out of gas.
 #[must_use]
 pub(super) fn may_be_out_of_gas(message: &str) -> bool {
     is_out_of_gas(message) || WORDLESS.contains(&message.trim().to_lowercase().as_str())

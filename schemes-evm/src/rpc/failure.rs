@@ -1,4 +1,4 @@
-//! The EVM's result of a call, distinguished from faults of the node.
+//! Distinguishes the EVM's result of a call from faults of the node.
 
 use alloy_primitives::U256;
 use alloy_sol_types::{Revert, SolError};
@@ -7,7 +7,7 @@ use sdk_plugin::{Fault, Value};
 
 use super::{as_bytes, malformed, node_error, quantity};
 
-/// What the EVM made of a call.
+/// The EVM's result of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Executed {
     Returned(Vec<u8>),
@@ -60,7 +60,7 @@ pub fn executed(result: RpcResult, what: &str) -> Result<Executed, Fault> {
     }
 }
 
-/// The 32 bytes that a contract returned; `None` where it returned none.
+/// The first 32 bytes that a contract returned; `None` if it returned fewer, or if the call failed.
 pub fn executed_word(result: RpcResult, what: &str) -> Result<Option<U256>, Fault> {
     Ok(match executed(result, what)? {
         Executed::Returned(data) => data.first_chunk::<32>().map(|word| U256::from_be_bytes(*word)),
@@ -106,7 +106,7 @@ const EVM_TEXTS: &[&str] = &[
     "statechangeduringstaticcall",
     "return data out of bounds",
     "outofoffset",
-    // revm's further names for gas that has run out, and for what no contract may do.
+    // revm has more names for gas that has run out, and for operations that a contract may not do.
     "memoryoog",
     "memorylimitoog",
     "precompileoog",
@@ -116,7 +116,7 @@ const EVM_TEXTS: &[&str] = &[
     "notactivated",
 ];
 
-/// The EVM's failure in a JSON-RPC error; `None` when it may be anything else.
+/// The EVM's failure in a JSON-RPC error; `None` if the error may have any other cause.
 #[must_use]
 pub fn failure(error: &RpcError) -> Option<Failure> {
     let message = error.message.to_lowercase();
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_evm_says_no_to_a_payment() {
+    fn only_errors_of_the_evm_refuse_a_payment() {
         for (code, message) in [
             (3, "execution reverted: FiatTokenV2: invalid signature"),
             (-32000, "execution reverted"),

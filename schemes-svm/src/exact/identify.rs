@@ -9,13 +9,13 @@ use super::{payment, reason};
 use crate::token::{self, TransferChecked};
 use crate::wire::Transaction;
 
-/// Key, terms and digest of the request's transaction; or, where no key can be formed, the refusal that the checks of
-/// verify would return first.
+/// Returns key, terms and digest of the request's transaction. If no key can be formed, returns the refusal that verify
+/// would return first.
 pub(super) fn identify(cx: &Cx, request: &PaymentRequest) -> Identity {
     match payment::transaction(request) {
         Ok(transaction) => Identity::Identified(identified(request, &transaction)),
         Err(rejection) => {
-            // Only the text of the refusal depends on the current fee payers; there is no key either way.
+            // The current fee payers only decide which refusal this is. There is no key in either case.
             let first = payment::named_fee_payer(cx, request).err().unwrap_or(rejection);
             Identity::Refused(first.refusal(request.version))
         }
@@ -30,12 +30,12 @@ fn identified(request: &PaymentRequest, transaction: &Transaction) -> Identified
         fingerprint: fingerprint(request),
         payload_digest: payload_digest(request, transaction),
         replay_reason: reason::DUPLICATE_SETTLEMENT.into(),
-        // Some 150 blocks; how long that is can't be known without a clock. Keys are kept much longer anyway.
+        // About 150 blocks. Without a clock this can't be stated as a time. Keys are kept much longer anyway.
         replayable_until_s: None,
     }
 }
 
-/// The authority of the first transfer among static accounts, where there is one.
+/// The authority of the first transfer; empty if no transfer can be read with the message's static accounts alone.
 fn payer(transaction: &Transaction) -> String {
     let message = transaction.message();
     let instructions = token::instructions(message, &message.keys).unwrap_or_default();

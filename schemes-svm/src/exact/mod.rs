@@ -12,8 +12,8 @@
 //! | what must be sent, and what proves it | `plan` | in the batch of `check` |
 //! | what the chain showed | `judge` | none |
 //!
-//! The fee payer signs the whole message: account privileges hold in all of its instructions. So no instruction may name
-//! it, except guards of wallets that only read.
+//! The fee payer signs the whole message, so its signature counts in every instruction that names it. Therefore no
+//! instruction may name it, except wallets' guard instructions that only read.
 
 mod check;
 pub mod config;
@@ -79,7 +79,7 @@ impl ExactSvm {
         }
     }
 
-    /// Knows what the driver's checks read of recent blockhashes.
+    /// Uses the recent blockhashes that the driver's checks read.
     #[must_use]
     pub fn sharing(self, blockhashes: Arc<Blockhashes>) -> Self {
         Self { blockhashes, ..self }

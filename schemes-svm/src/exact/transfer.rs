@@ -83,7 +83,7 @@ pub(super) fn check_transfer(transfer: &TransferChecked, terms: &Terms) -> Resul
     if terms.ours.contains(&transfer.authority) {
         return rejection(
             reason::FEE_PAYER_TRANSFERRING,
-            "the transfer is one of the facilitator's own funds",
+            "the transfer moves the facilitator's own funds",
         );
     }
     let named = [transfer.source, transfer.mint, transfer.destination];

@@ -1,7 +1,7 @@
 //! Payments by smart wallets: the token moves in an inner instruction (exact-svm.md section 6).
 //!
-//! What may be called at the top level is an allow-list, the fee payer is in none of it, and the transfer is found in the
-//! simulation, then again in the transaction that landed.
+//! Instructions at the top level may call only programs of an allow-list, and none of them may name the fee payer. The
+//! transfer is found in the simulation, and again in the transaction that landed.
 
 use solana_address::Address;
 
@@ -15,7 +15,7 @@ use crate::programs::{COMPUTE_BUDGET, MEMO, TOKEN, TOKEN_2022};
 use crate::token::{self, Instruction, TransferChecked};
 use crate::wire::Message;
 
-/// Checks 1 to 3, which need no chain.
+/// Checks 1 to 3, which read nothing from the chain.
 pub(super) fn check(
     instructions: &[Instruction],
     message: &Message,
@@ -69,11 +69,11 @@ fn check_budget(data: &[u8], config: &Config) -> Result<(), Rejection> {
         ComputeBudget::Limit(_) | ComputeBudget::Price(_) => Ok(()),
         ComputeBudget::Malformed(2) => Err(Rejection::new(
             reason::WALLET_LIMIT,
-            "SetComputeUnitLimit is 5 bytes of data",
+            "SetComputeUnitLimit must have 5 bytes of data",
         )),
         ComputeBudget::Malformed(_) => Err(Rejection::new(
             reason::WALLET_PRICE,
-            "SetComputeUnitPrice is 9 bytes of data",
+            "SetComputeUnitPrice must have 9 bytes of data",
         )),
         ComputeBudget::Other(Some(kind)) => {
             Err(with(reason::WALLET_BUDGET_UNSUPPORTED, &format!("type {kind}")))
@@ -111,7 +111,7 @@ pub(super) fn find_transfer(
     if transfers.iter().any(takes_ours) {
         return Err(Rejection::new(
             reason::FEE_PAYER_TRANSFERRING,
-            "a transfer is one of the facilitator's own funds",
+            "a transfer moves the facilitator's own funds",
         ));
     }
     let (Some(mint), Some(owner)) = (terms.asset, terms.pay_to) else {
@@ -139,11 +139,11 @@ pub(super) fn find_transfer(
         }
         (None, _) => Err(Rejection::new(
             reason::WALLET_MISMATCH,
-            "no transfer of the simulation is one of the asset to payTo of at least the amount",
+            "no transfer in the simulation moves at least the amount of the asset to payTo",
         )),
         (Some(_), Some(_)) => Err(Rejection::new(
             reason::WALLET_SEVERAL,
-            "several transfers of the simulation match: one must pay",
+            "several transfers in the simulation match: exactly one must pay",
         )),
     }
 }

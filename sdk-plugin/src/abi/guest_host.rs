@@ -26,7 +26,7 @@ use crate::host::{
 use crate::ops::{Empty, FaultBody, SleepRequest, service};
 use crate::{Fault, HostServices};
 
-/// Ids of the calls that this file's instances make; unique over all of them.
+/// The id of the next host call. Ids are unique among all instances of this plugin file.
 static NEXT_CALL: AtomicU64 = AtomicU64::new(1);
 
 /// The host's table, complete: none of its pointers is null.
@@ -77,7 +77,7 @@ impl HostTable {
     }
 }
 
-/// The way to the host for one call being served.
+/// The host services, for one call that is being served.
 #[derive(Debug)]
 pub(super) struct AbiHost {
     shared: Arc<Shared>,
@@ -178,7 +178,7 @@ impl HostServices for AbiHost {
     }
 }
 
-/// Where the host's completion and the waiting future meet.
+/// The result of a host call, shared by the host's completion and the waiting future.
 #[derive(Debug)]
 struct Meeting {
     cap: usize,
@@ -192,7 +192,8 @@ enum MeetingState {
     Taken,
 }
 
-/// An open call of a host service. Dropped early, it cancels the call; the completion still comes and is discarded.
+/// An open call of a host service. If it is dropped before the host completes the call, it cancels the call. The host still
+/// completes it, and the result is discarded.
 #[derive(Debug)]
 struct HostCall {
     shared: Arc<Shared>,

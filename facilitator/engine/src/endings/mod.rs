@@ -1,4 +1,4 @@
-//! How slots and steps end: a slot that closes, a step that gets no slot any more, and the recovery of both after a panic.
+//! Closes slots, ends steps that get no slot any more, and recovers both after a panic.
 
 use crate::outcome::Outcomes;
 use crate::runtime::Runtime;

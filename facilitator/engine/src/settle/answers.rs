@@ -1,10 +1,10 @@
-//! What callers get when nothing of their request is journaled.
+//! Answers to callers when nothing of their request is recorded.
 
 use crate::state::settlement::{Settlement, refuse};
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::wire::reason;
 
-/// `unexpected_settle_error` for every caller; nothing was started.
+/// Answers `unexpected_settle_error` to every caller. Nothing was started.
 pub(crate) fn unexpected(settlement: &Settlement, message: &str) {
     refuse(
         settlement,

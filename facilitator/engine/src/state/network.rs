@@ -61,8 +61,8 @@ impl NetworkRun {
         }
     }
 
-    /// Signers whose lanes have been closed this long since their start: the chain's sequence is not compared with the
-    /// journal's yet.
+    /// Signers whose lanes have been closed for this long since their start, because their sequence on chain has not been
+    /// compared with the journal's yet.
     #[must_use]
     pub fn long_closed(&self, long: Duration) -> Vec<String> {
         let lanes = self.lanes.lock();
@@ -167,8 +167,8 @@ impl NetworkRun {
         self.lanes.lock().insert(handle.lane.signer.clone(), handle);
     }
 
-    /// The lane for a step: the named one, or the active one with the shortest queue. Lanes whose signer may still
-    /// spend today come first.
+    /// The lane for a step: the named one, or the active one with the shortest queue. Lanes whose signer has no budget
+    /// left today come last.
     #[must_use]
     pub fn choose(&self, choice: &LaneChoice, now_ms: u64) -> Option<LaneHandle> {
         match choice {

@@ -25,7 +25,7 @@ pub(super) enum Standing {
     Expired,
     /// Nothing is held, and something can be refunded.
     Captured,
-    /// Neither.
+    /// Nothing is held, and nothing can be refunded.
     Closed,
 }
 
@@ -52,7 +52,7 @@ impl Standing {
         Self::ALL.into_iter().find(|standing| standing.name() == name)
     }
 
-    /// `None`: the escrow does not return it.
+    /// `state` as the escrow returned it. `None`: the escrow did not return it.
     pub(super) fn of(record: &Record, state: Option<State>, now_s: u64) -> Option<Self> {
         let state = state?;
         let standing = if !state.collected {
@@ -72,7 +72,7 @@ impl Standing {
     }
 }
 
-/// What lists show. Amounts are decimal strings of atomic units.
+/// A payment as lists show it. Amounts are decimal strings of atomic units.
 pub(super) fn summary(hash: B256, record: &Record, state: Option<State>, now_s: u64) -> Value {
     Value::Object(summary_members(hash, record, state, now_s))
 }
@@ -173,7 +173,7 @@ impl AuthCaptureEvm {
         Ok(Ok(ok(body.into())))
     }
 
-    /// What can be done next, by a caller who may order it.
+    /// The operations that can be ordered now.
     fn actions(&self, cx: &Cx, record: &Record, state: Option<State>, now_s: u64) -> Vec<&'static str> {
         let relayed = record.receiver_authorizer != Address::ZERO
             && step::signer_at(record.payment_info.operator, cx.network()).is_some();
