@@ -1,4 +1,6 @@
-//! Entries for fuzz targets (tests/fuzz). Not part of the API.
+//! Entries for fuzz targets (tests/fuzz) and benchmarks (tests/benches). Not part of the API.
+
+use std::sync::LazyLock;
 
 use base::service::Membership;
 use sdk_plugin::{PaymentRequest, ProtocolVersion, Purpose};
@@ -31,9 +33,10 @@ pub(crate) fn normalise_settle(
     body: &[u8],
     membership: &dyn Fn(ProtocolVersion, &str, &str) -> Membership,
 ) -> Result<PaymentRequest, Refused> {
-    let names = NetworkNames::default();
+    // A process makes them once.
+    static NAMES: LazyLock<NetworkNames> = LazyLock::new(NetworkNames::default);
     let rules = Rules {
-        names: &names,
+        names: &NAMES,
         legacy0: true,
         membership,
     };
