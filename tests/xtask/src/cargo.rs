@@ -133,6 +133,9 @@ pub(crate) const SOLANA_DEVNET: &str = "solana-devnet";
 /// Tests with the official Solana clients in Rust: some 200 crates more than the dev chain, and eight minutes of one core.
 pub(crate) const SOLANA_OFFICIAL: &str = "solana-official";
 
+/// Benchmarks, whose peers bring crates and features that nothing else needs.
+pub(crate) const BENCHES: &str = "benches";
+
 /// Variables that `cargo run` sets for the program it runs.
 const OF_THIS_PROGRAM: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
 

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if args.only != Some(Kind::E2e) {
         // The Solana chain is built separately: in one build, the features that its many dependencies enable would make
         // the other crates' dependencies compile once more for the release binary.
-        // The official Solana clients are a part of `cargo xtask full`.
+        // The official Solana clients and the benchmarks are parts of `cargo xtask full`.
         let exclude = [
             "--exclude",
             "e2e",
@@ -49,6 +49,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             cargo::SOLANA_DEVNET,
             "--exclude",
             cargo::SOLANA_OFFICIAL,
+            "--exclude",
+            cargo::BENCHES,
         ];
         let all = ["test", "--release", "--locked", "--workspace"];
         cargo::run(
