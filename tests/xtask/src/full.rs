@@ -12,17 +12,18 @@ const ESCROW_SEEDS: &str = "20";
 const SECONDS_PER_MINUTE: u64 = 60;
 
 /// Runs the checks that take too long for every change: the simulator with many more seeds, random sequences of escrow
-/// operations with many more seeds, fuzz targets for minutes instead of a second, an hour of payments while nodes lie, the
-/// facilitator is killed and the chain is reorganised, payments on surfpool, a more complete Solana runtime than the dev
-/// chain, and payments of a buyer in the official Solana clients, whose types our readers are compared with; at last
-/// licences and advisories of all dependencies, which needs a network. Run it before you close work on the engine, on
-/// auth-capture or on Solana.
+/// operations with many more seeds, fuzz targets for minutes instead of a second, benchmarks of the hot paths, an hour of
+/// payments while nodes lie, the facilitator is killed and the chain is reorganised, payments on surfpool, a more complete
+/// Solana runtime than the dev chain, and payments of a buyer in the official Solana clients, whose types our readers are
+/// compared with; at last licences and advisories of all dependencies, which needs a network. Run it before you close work
+/// on the engine, on auth-capture or on Solana.
 ///
 /// The first run compiles surfpool, some 900 crates, which takes a quarter of an hour on two cores.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask full                                            everything
   cargo xtask full --only fuzz --fuzz-minutes 10              ten minutes for each fuzz target
+  cargo xtask full --only benches                             ratios of the hot paths, in two minutes after the build
   cargo xtask full --only endurance --endurance-minutes 5     five minutes of lying nodes and kills
   cargo xtask full --only endurance --endurance-seed 7        an hour of other payments and faults")]
 pub(crate) struct Args {
@@ -55,6 +56,8 @@ enum Part {
     Simulator,
     /// Changed inputs for decoders of outside bytes
     Fuzz,
+    /// Benchmarks of the hot paths, each next to a limit or a peer
+    Benches,
     /// Random lives of escrowed payments, with many seeds
     Escrow,
     /// Payments over nodes that lie, with kills and reorganisations
@@ -68,11 +71,11 @@ enum Part {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    if args.only == Some(Part::Dependencies) {
-        return dependencies();
-    }
-    if args.only == Some(Part::Fuzz) {
-        return fuzz(args);
+    match args.only {
+        Some(Part::Dependencies) => return dependencies(),
+        Some(Part::Fuzz) => return fuzz(args),
+        Some(Part::Benches) => return benches(),
+        _ => {}
     }
     Npm::ensure()?;
     let wanted = |part: Part| args.only.is_none_or(|only| only == part);
@@ -81,6 +84,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     if wanted(Part::Fuzz) {
         fuzz(args)?;
+    }
+    if wanted(Part::Benches) {
+        benches()?;
     }
     if args.only != Some(Part::Simulator) {
         cargo::build_what_is_shipped()?;
@@ -141,6 +147,24 @@ fn fuzz(args: &Args) -> Result<(), Failure> {
             ("FUZZ_MILLISECONDS", milliseconds.to_string().as_str()),
             ("FUZZ_SEED", args.fuzz_seed.to_string().as_str()),
         ],
+    )
+}
+
+/// Tests of the harness, then about a minute of measuring. Ratios are printed and not judged: nothing fails because it is
+/// slow.
+fn benches() -> Result<(), Failure> {
+    let package = ["--locked", "--package", cargo::BENCHES];
+    cargo::run(
+        "Tests of the benchmarks' harness",
+        &[&["test", "--release"][..], &package].concat(),
+        &[],
+    )?;
+    // Without the comparison with an earlier run: other programs may run now that did not run then.
+    let options = ["--", "--discard-baseline"];
+    cargo::run(
+        "Benchmarks of the hot paths",
+        &[&["bench"][..], &package, &options].concat(),
+        &[],
     )
 }
 
