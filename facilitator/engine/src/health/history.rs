@@ -56,7 +56,7 @@ impl NetworkRun {
         let slots = self.slots();
         let decided = slots
             .iter()
-            .filter_map(|slot| slot.lock().decided.as_ref().map(|decided| decided.height));
+            .filter_map(|slot| Some(slot.lock().decision.as_ref()?.on.height));
         let seen = decided.max().filter(|height| head_height < *height);
         let mut since = self.health.lagging_since.lock();
         let Some(height) = seen else {

@@ -100,7 +100,7 @@ impl LaneTask {
         let newest = {
             let mut state = slot.lock();
             state.command_pending = false;
-            if state.closed || state.decided.is_some() {
+            if state.closed || state.decision.is_some() {
                 return None;
             }
             state.newest().cloned()?

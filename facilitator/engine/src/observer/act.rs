@@ -6,7 +6,7 @@ use crate::outcome::judge::Judged;
 use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
-use crate::state::slot::{OpenSlot, SlotState};
+use crate::state::slot::{OpenSlot, SlotDecision, SlotState};
 use crate::verdict::{Verdict, VerdictInput, View, verdict};
 use journal::{Event, StepState};
 use sdk_plugin::StepIndex;
@@ -58,9 +58,10 @@ impl Observer {
             } else {
                 state.unseen_since.or_else(|| Some(Instant::now()))
             };
-            let unseen = state.own_ground_in_question() && !is_in_block;
-            state.soon |= unseen && !state.unseen;
-            state.unseen = unseen;
+            if let Some(decision) = &mut state.decision {
+                let is_first = decision.record_in_block(is_in_block);
+                state.soon |= is_first;
+            }
             verdict
         };
         if slot.lock().lapsed
@@ -79,7 +80,7 @@ impl Observer {
             Verdict::GroundFinal => self.serve_seen(run, slot, u64::MAX, began).await,
             Verdict::Stands { depth } => self.serve_seen(run, slot, depth, began).await,
             Verdict::Judge(view) => self.judge(run, slot, *view).await,
-            Verdict::Replaced if slot.lock().replaced >= REPLACED_BEFORE_REORG => self.reorged(slot).await,
+            Verdict::Replaced if replaced(slot) >= REPLACED_BEFORE_REORG => self.reorged(slot).await,
             Verdict::Replaced => {}
             Verdict::Close { by } => self.endings.close(run, slot, &by).await,
             Verdict::CloseDecided => self.endings.close_decided(run, slot).await,
@@ -127,9 +128,8 @@ impl Observer {
         if self.judge_slot(slot, &view).await {
             slot.resume_decision();
             let mut state = slot.lock();
-            if state.decided.is_none() {
-                state.decided = Some(view.decided);
-                state.decided_by_revert = matches!(view.shown, Shown::Reverted { .. });
+            if state.decision.is_none() {
+                state.decision = Some(SlotDecision::new(view.decided, &view.shown));
             }
             state.search_foreign = false;
             state.read_guards = false;
@@ -220,10 +220,7 @@ impl Observer {
         }
         if all {
             let mut state = slot.lock();
-            state.decided = None;
-            state.decided_is_final = false;
-            state.anchor = None;
-            state.replaced = 0;
+            state.reopen();
             state.due = Instant::now();
         }
     }
@@ -265,13 +262,16 @@ impl Observer {
     }
 }
 
+/// Polls in a row that showed another block in place of the one that decided.
+fn replaced(slot: &OpenSlot) -> u32 {
+    slot.lock().decision.as_ref().map_or(0, SlotDecision::replaced)
+}
+
 /// Stores what a poll leaves in the slot for the next one.
 pub(super) fn record_observations(state: &mut SlotState, verdict: &Verdict, seen: &[Observation]) {
-    state.replaced = if *verdict == Verdict::Replaced {
-        state.replaced.saturating_add(1)
-    } else {
-        0
-    };
+    if let Some(decision) = &mut state.decision {
+        decision.record_replaced(*verdict == Verdict::Replaced);
+    }
     match verdict {
         Verdict::SearchForeign => {
             state.soon = !state.search_foreign;
@@ -291,7 +291,9 @@ pub(super) fn record_observations(state: &mut SlotState, verdict: &Verdict, seen
             state.read_guards = true;
         }
         Verdict::GroundFinal => {
-            state.decided_is_final = true;
+            if let Some(decision) = &mut state.decision {
+                decision.make_final();
+            }
             state.soon = true;
         }
         // The receipt of a revert brought its own anchor.

@@ -174,7 +174,7 @@ impl Observer {
         let mut state = slot.lock();
         let pause = if std::mem::take(&mut state.soon) {
             QUICK
-        } else if state.decided.is_some() {
+        } else if state.decision.is_some() {
             poll.saturating_mul(5)
         } else {
             (now.saturating_duration_since(state.last_sent) / 2).clamp(QUICK, poll)

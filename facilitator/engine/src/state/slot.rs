@@ -1,5 +1,9 @@
 //! Slots in memory: which transactions may land in one slot of a lane, and which steps depend on them.
 
+mod decision;
+
+pub use decision::SlotDecision;
+
 use crate::decide::steps::Decided;
 use crate::state::settlement::Settlement;
 use parking_lot::{Mutex, MutexGuard};
@@ -12,7 +16,7 @@ use sdk_plugin::chain::{Anchor, Bid, BlockRef, Lane};
 use sdk_plugin::scheme::EvidenceWanted;
 use tokio::time::Instant;
 
-use journal::{AttemptKind, AttemptRow, Ground, GroundAt, Journaled};
+use journal::{AttemptKind, AttemptRow, Ground, Journaled};
 
 /// When no second node has answered for this long, one node decides where two should, with an alarm.
 pub(crate) const ONE_NODE_DECIDES_AFTER: Duration = Duration::from_secs(600);
@@ -35,19 +39,11 @@ pub struct OpenSlot {
 pub struct SlotState {
     /// Oldest first; at least one.
     pub attempts: Vec<Journaled<AttemptRow>>,
-    /// The transaction and block that were judged.
-    pub decided: Option<Decided>,
-    /// The block of a decision that rests on a foreign transaction is final; the slot's own use may not be final yet.
-    pub decided_is_final: bool,
+    /// The decision about its steps.
+    pub decision: Option<SlotDecision>,
     /// The block at which the slot was found used, and the state of the guards there. In memory only: after a restart
     /// a newer block serves as well.
     pub anchor: Option<Anchor>,
-    /// It was decided because a node showed a revert. Not known for decisions of an earlier process.
-    pub decided_by_revert: bool,
-    /// The last poll showed the deciding transaction in no block.
-    pub unseen: bool,
-    /// Polls in a row that showed another block in place of the deciding one.
-    pub replaced: u32,
     /// The next poll searches the logs for the transaction that changed a guard.
     pub search_foreign: bool,
     /// The result of the last search was judged, and does not explain the change.
@@ -101,12 +97,8 @@ impl OpenSlot {
         let now = Instant::now();
         let state = SlotState {
             attempts,
-            decided: None,
-            decided_is_final: false,
+            decision: None,
             anchor: None,
-            unseen: false,
-            replaced: 0,
-            decided_by_revert: false,
             search_foreign: false,
             foreign_explains_nothing: false,
             read_guards: false,
@@ -151,7 +143,7 @@ impl OpenSlot {
     #[must_use]
     pub fn is_in_flight(&self) -> bool {
         let state = self.lock();
-        state.decided.is_none() && state.anchor.is_none() && !state.lapsed
+        state.decision.is_none() && state.anchor.is_none() && !state.lapsed
     }
 
     /// When the earliest of its undecided steps expires, seconds since the epoch.
@@ -190,8 +182,8 @@ impl OpenSlot {
         let agree = |ground: &Option<Ground>| ground.as_ref().is_some_and(|ground| decided.is_ground(ground));
         if grounds.iter().all(agree) {
             let mut state = self.lock();
-            state.decided = Some(decided);
-            state.decided_is_final = false;
+            let known = state.decision.take();
+            state.decision = Some(SlotDecision::restored(decided, known));
         }
     }
 
@@ -248,17 +240,9 @@ impl SlotState {
     /// used.
     #[must_use]
     pub fn followed(&self) -> Option<BlockRef> {
-        let decided = self.decided.as_ref().filter(|_| !self.decided_is_final);
-        match decided {
-            Some(decided) => match &decided.at {
-                GroundAt::Block(id) => Some(BlockRef {
-                    id: id.clone(),
-                    height: decided.height,
-                    time_s: 0,
-                }),
-                GroundAt::Dead(_) => None,
-            },
-            None => self.anchor.as_ref().map(|anchor| anchor.block.clone()),
+        match &self.decision {
+            Some(decision) if !decision.is_final() => decision.block(),
+            Some(_) | None => self.anchor.as_ref().map(|anchor| anchor.block.clone()),
         }
     }
 
@@ -271,10 +255,9 @@ impl SlotState {
     /// Which node to query next, when no block has shown a transaction of ours for this long although one should. With
     /// several nodes, two polls in a row never go to the same one.
     pub fn next_turn(&mut self, now: Instant, long: Duration) -> Option<usize> {
-        let is_awaited = if self.decided.is_some() {
-            self.own_ground_in_question()
-        } else {
-            self.anchor.is_none()
+        let is_awaited = match &self.decision {
+            Some(decision) => decision.rests_on_own_block(),
+            None => self.anchor.is_none(),
         };
         let since = self.unseen_since.filter(|_| is_awaited)?;
         if now.saturating_duration_since(since) < long {
@@ -284,12 +267,10 @@ impl SlotState {
         Some(self.turn)
     }
 
-    /// Whether a transaction of ours has decided, in a block that may still be replaced.
-    #[must_use]
-    pub fn own_ground_in_question(&self) -> bool {
-        self.decided
-            .as_ref()
-            .is_some_and(|decided| decided.foreign.is_none() && matches!(decided.at, GroundAt::Block(_)))
+    /// The block that decided is gone: its steps are open again, and where the slot stands is read again.
+    pub fn reopen(&mut self) {
+        self.decision = None;
+        self.anchor = None;
     }
 
     /// The attempt with this transaction id that carries steps.

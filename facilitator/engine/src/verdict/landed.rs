@@ -3,6 +3,7 @@
 use super::absent::{Explanation, expired, explanation, new_anchor, was_searched};
 use super::{Source, Verdict, VerdictInput, View, judge};
 use crate::decide::steps::Decided;
+use crate::state::slot::SlotDecision;
 use journal::{AttemptKind, GroundAt};
 use sdk_plugin::chain::{BlockStands, GuardState, Observation, Shown, TxState};
 use tokio::time::Instant;
@@ -109,9 +110,10 @@ pub(super) fn landed(input: &VerdictInput<'_>) -> Option<Landed> {
 /// A decision stands until another block is seen in place of its block; once it is final, the slot closes.
 pub(super) fn after_decision(
     input: &VerdictInput<'_>,
-    decided: &Decided,
+    decision: &SlotDecision,
     landed: Option<&Landed>,
 ) -> Verdict {
+    let decided = &decision.on;
     if let GroundAt::Dead(why) = &decided.at {
         return match landed {
             // The proof was wrong: a block shows the transaction.
@@ -119,13 +121,13 @@ pub(super) fn after_decision(
             None => Verdict::Close { by: why.clone() },
         };
     }
-    if input.state.decided_is_final {
+    if decision.is_final() {
         return after_final_ground(input, landed);
     }
     let own = landed.filter(|_| decided.foreign.is_none());
     let standing = match own {
         // What was called reverted is a success in that very block: a node was wrong.
-        Some(own) if input.state.decided_by_revert && matches!(own.effect, Effect::Success) => {
+        Some(own) if decision.is_by_revert() && matches!(own.effect, Effect::Success) => {
             BlockStands::Replaced
         }
         Some(own) if own.decided.attempt == decided.attempt && own.decided.at == decided.at => {

@@ -3,7 +3,7 @@
 
 use super::tests::{NOW_S, SINCE, judged, seen, slot, terms, verdict_of_all};
 use crate::decide::plan_check_tests::plan;
-use crate::state::slot::OpenSlot;
+use crate::state::slot::{OpenSlot, SlotDecision};
 use crate::verdict::{Source, Verdict};
 use std::time::Duration;
 
@@ -334,7 +334,7 @@ async fn law4_a_changed_guard_is_explained_by_a_foreign_transaction_after_our_at
     assert_eq!(view.decided.at, GroundAt::Block("b11".into()));
 
     // The foreign transaction's block is followed until it is final, then the slot's own use.
-    ours.lock().decided = Some(view.decided);
+    ours.lock().decision = Some(SlotDecision::new(view.decided, &view.shown));
     assert_eq!(
         verdict_of_all(&ours, &[used(Some(SHALLOW))]),
         Verdict::Stands { depth: 4 }
@@ -344,7 +344,7 @@ async fn law4_a_changed_guard_is_explained_by_a_foreign_transaction_after_our_at
         Verdict::Replaced
     );
     assert_eq!(verdict_of_all(&ours, &[used(Some(DEEP))]), Verdict::GroundFinal);
-    ours.lock().decided_is_final = true;
+    ours.lock().decision.as_mut().unwrap().make_final();
     let depth = terms().finality;
     assert_eq!(
         verdict_of_all(&ours, &[used(Some(SHALLOW))]),
@@ -369,7 +369,7 @@ async fn law4_a_deciding_transaction_that_no_node_knows_is_resent_and_stays_deci
         depth: 2,
     };
     let view = judged(verdict_of_all(&ours, &[seen(1, landed, 1_000)]));
-    ours.lock().decided = Some(view.decided);
+    ours.lock().decision = Some(SlotDecision::new(view.decided, &view.shown));
     let unknown = |block| Observation {
         block,
         ..seen(1, TxState::Unknown, 1_000)

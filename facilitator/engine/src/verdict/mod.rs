@@ -121,8 +121,8 @@ pub struct VerdictInput<'a> {
 #[must_use]
 pub fn verdict(input: &VerdictInput<'_>) -> Verdict {
     let landed = landed(input);
-    if let Some(decided) = &input.state.decided {
-        return after_decision(input, decided, landed.as_ref());
+    if let Some(decision) = &input.state.decision {
+        return after_decision(input, decision, landed.as_ref());
     }
     let Some(landed) = landed else {
         return absent(input);

@@ -4,7 +4,7 @@ use crate::decide::plan_check_tests::{kind, plan, settings};
 use crate::decide::steps::Decided;
 use crate::registry::NetworkSettings;
 use crate::state::settlement::{Phase, Settlement};
-use crate::state::slot::OpenSlot;
+use crate::state::slot::{OpenSlot, SlotDecision};
 use crate::verdict::{Verdict, VerdictInput, View, verdict};
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,7 +161,7 @@ pub(crate) fn judged(verdict: Verdict) -> View {
 fn decide(slot: &OpenSlot, state: TxState) -> Decided {
     match verdict_of(slot, state) {
         Verdict::Judge(view) => {
-            slot.lock().decided = Some(view.decided.clone());
+            slot.lock().decision = Some(SlotDecision::new(view.decided.clone(), &view.shown));
             view.decided
         }
         other => panic!("nothing to judge: {other:?}"),
@@ -270,7 +270,7 @@ async fn a_step_decided_as_dead_is_reopened_when_a_block_shows_it() {
             message: None,
         };
         assert_eq!(verdict_of(&slot, reverted), Verdict::Replaced);
-        slot.lock().decided = None;
+        slot.lock().decision = None;
         assert_eq!(verdict_of(&slot, landed(block, 1)), Verdict::Wait);
         let again = decide(&slot, landed(block, 2));
         assert_eq!((again.at, again.height), (GroundAt::Block(block.into()), 20));
@@ -328,7 +328,7 @@ async fn a_decision_is_undone_by_another_block_and_not_by_absence() {
         Verdict::Replaced,
         "proven not to have landed"
     );
-    slot.lock().decided = None;
+    slot.lock().decision = None;
     advance(Duration::from_secs(2)).await;
     assert_eq!(
         verdict_of(&slot, TxState::Unknown),

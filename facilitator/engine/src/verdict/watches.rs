@@ -2,7 +2,7 @@
 
 use crate::decide::observation::search_from;
 use crate::registry::NetworkSettings;
-use crate::state::slot::OpenSlot;
+use crate::state::slot::{OpenSlot, SlotDecision};
 use std::time::Duration;
 
 use sdk_plugin::chain::Watch;
@@ -18,17 +18,15 @@ pub(crate) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64)
     let evidence = slot.evidence();
     let state = slot.lock();
     let since_height = search_from(state.since_height(), head, settings);
-    let own_decided = state.own_ground_in_question();
-    let may_be_lost = state.decided.is_none() || state.decided_is_final || state.unseen;
+    let decision = state.decision.as_ref();
+    let may_be_lost = decision.is_none_or(SlotDecision::may_be_lost);
     // A slot that seems used is not used as long as a node has a pending transaction of ours for it.
-    let seems_used = state.decided.is_none() && (state.anchor.is_some() || state.read_guards);
+    let seems_used = decision.is_none() && (state.anchor.is_some() || state.read_guards);
     let pool = may_be_lost && Instant::now().saturating_duration_since(state.last_sent) >= POOL_AFTER;
     // The block that decided shows whether our transaction is still there, whatever receipts a node keeps.
-    let decided = state
-        .decided
-        .as_ref()
-        .filter(|_| own_decided)
-        .map(|decided| decided.attempt);
+    let decided = decision
+        .filter(|decision| decision.rests_on_own_block())
+        .map(|decision| decision.on.attempt);
     let followed = state.followed();
     let final_at = followed
         .as_ref()
