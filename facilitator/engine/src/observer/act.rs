@@ -6,7 +6,7 @@ use crate::outcome::judge::Judged;
 use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
-use crate::state::slot::{OpenSlot, SlotDecision, SlotState};
+use crate::state::slot::{OpenSlot, Reads, SlotDecision, SlotState};
 use crate::verdict::{Verdict, VerdictInput, View, verdict};
 use journal::{Event, StepState};
 use sdk_plugin::StepIndex;
@@ -131,9 +131,7 @@ impl Observer {
             if state.decision.is_none() {
                 state.decision = Some(SlotDecision::new(view.decided, &view.shown));
             }
-            state.search_foreign = false;
-            state.read_guards = false;
-            state.whole_block = false;
+            state.reads = Reads::default();
             // Callers that came during the judgement wait for a poll that began after they came.
             state.soon = slot.covers.iter().any(|(settlement, _)| settlement.has_waiters());
             drop(state);
@@ -142,16 +140,14 @@ impl Observer {
             }
         } else if matches!(view.shown, Shown::Landed { .. }) {
             let mut state = slot.lock();
-            state.whole_block = true;
+            state.reads.whole_block = true;
             // A receipt may lack what the transaction did: the guard and other nodes' logs show it.
             let has_guard = slot.evidence().iter().any(|wanted| wanted.guard.is_some());
             let is_unread = view.guards.is_empty() || view.guards.contains(&GuardState::Unread);
-            if has_guard && is_unread && !state.read_guards {
-                state.read_guards = true;
+            if has_guard && is_unread && state.reads.add_guards() {
                 state.soon = true;
             }
-            if view.guards.contains(&GuardState::Changed) && !state.search_foreign {
-                state.search_foreign = true;
+            if view.guards.contains(&GuardState::Changed) && state.reads.add_search() {
                 state.soon = true;
             }
         }
@@ -209,7 +205,8 @@ impl Observer {
             all &= judged == Judged::Decided;
             unproven |= judged == Judged::Unproven;
         }
-        slot.lock().foreign_explains_nothing = unproven && !view.foreign.is_empty();
+        let explains_nothing = unproven && !view.foreign.is_empty();
+        slot.lock().reads.record_search(explains_nothing);
         all
     }
 
@@ -274,21 +271,19 @@ pub(super) fn record_observations(state: &mut SlotState, verdict: &Verdict, seen
     }
     match verdict {
         Verdict::SearchForeign => {
-            state.soon = !state.search_foreign;
-            state.search_foreign = true;
+            state.soon = state.reads.add_search();
         }
         Verdict::ReadGuards => {
-            state.soon = !state.read_guards;
-            state.read_guards = true;
+            state.soon = state.reads.add_guards();
         }
         Verdict::KeepAnchor => {
             state.anchor = seen.last().and_then(|observation| observation.anchor.clone());
-            state.read_guards = false;
+            state.reads.guards = false;
             state.soon = true;
         }
         Verdict::DropAnchor => {
             state.anchor = None;
-            state.read_guards = true;
+            state.reads.guards = true;
         }
         Verdict::GroundFinal => {
             if let Some(decision) = &mut state.decision {

@@ -1,8 +1,10 @@
 //! Slots in memory: which transactions may land in one slot of a lane, and which steps depend on them.
 
 mod decision;
+mod reads;
 
 pub use decision::SlotDecision;
+pub use reads::{Reads, Search};
 
 use crate::decide::steps::Decided;
 use crate::state::settlement::Settlement;
@@ -44,14 +46,8 @@ pub struct SlotState {
     /// The block at which the slot was found used, and the state of the guards there. In memory only: after a restart
     /// a newer block serves as well.
     pub anchor: Option<Anchor>,
-    /// The next poll searches the logs for the transaction that changed a guard.
-    pub search_foreign: bool,
-    /// The result of the last search was judged, and does not explain the change.
-    pub foreign_explains_nothing: bool,
-    /// The next poll reads the guards.
-    pub read_guards: bool,
-    /// Polls read the logs of the whole block: one transaction's logs were not enough to judge by.
-    pub whole_block: bool,
+    /// What the next poll reads.
+    pub reads: Reads,
     /// The next poll is due at once.
     pub soon: bool,
     /// The lane has a command about this slot that it has not carried out yet.
@@ -99,10 +95,7 @@ impl OpenSlot {
             attempts,
             decision: None,
             anchor: None,
-            search_foreign: false,
-            foreign_explains_nothing: false,
-            read_guards: false,
-            whole_block: false,
+            reads: Reads::default(),
             soon: false,
             command_pending: false,
             sending: 0,

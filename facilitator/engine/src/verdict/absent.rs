@@ -3,6 +3,7 @@
 use super::landed::followed_block;
 use super::{Source, Verdict, VerdictInput, View, foreign_of, judge};
 use crate::decide::steps::Decided;
+use crate::state::slot::Search;
 use journal::GroundAt;
 use sdk_plugin::chain::{BlockStands, ForeignTx, GuardState, Observation, Shown, TxState};
 use std::time::Duration;
@@ -81,7 +82,7 @@ pub(super) fn reverted(
         Explanation::Unripe => Verdict::Wait,
         Explanation::Ours(view) => Verdict::Judge(view),
         // The receipt is final: the slot closes, and the search for what changed the guard continues without it.
-        Explanation::Foreign(..) if is_final && input.state.foreign_explains_nothing => Verdict::Used,
+        Explanation::Foreign(..) if is_final && explains_nothing(input) => Verdict::Used,
         Explanation::Foreign(foreign, at) => judge(observation.clone(), shown, at, guards, foreign),
         Explanation::None if guards.contains(&GuardState::Changed) => {
             if is_final {
@@ -122,7 +123,7 @@ pub(super) fn used(input: &VerdictInput<'_>, why: &str) -> Verdict {
         Explanation::NotSearched => Verdict::SearchForeign,
         Explanation::Unripe => Verdict::Wait,
         Explanation::Ours(view) => Verdict::Judge(view),
-        Explanation::Foreign(..) if is_final && input.state.foreign_explains_nothing => Verdict::Used,
+        Explanation::Foreign(..) if is_final && explains_nothing(input) => Verdict::Used,
         Explanation::Foreign(foreign, at) => {
             let Some(observation) = input.seen.last() else {
                 return Verdict::Wait;
@@ -162,12 +163,17 @@ pub(super) enum Explanation {
     None,
 }
 
+/// Whether the foreign transactions that the search finds were judged, and do not explain the change.
+fn explains_nothing(input: &VerdictInput<'_>) -> bool {
+    input.state.reads.search == Search::ExplainsNothing
+}
+
 pub(super) fn was_searched(input: &VerdictInput<'_>) -> bool {
     input.seen.last().is_some_and(|seen| seen.foreign_searched)
 }
 
 pub(super) fn explanation(input: &VerdictInput<'_>) -> Explanation {
-    if !input.state.search_foreign {
+    if !input.state.reads.search.is_on() {
         return Explanation::NotSearched;
     }
     let (Some(observation), Some(newest)) = (input.seen.last(), input.state.newest()) else {

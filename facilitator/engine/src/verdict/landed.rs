@@ -23,7 +23,7 @@ pub(super) fn succeeded(
         .anchor
         .as_ref()
         .map_or_else(Vec::new, |anchor| anchor.guards.clone());
-    if !input.state.search_foreign || !guards.contains(&GuardState::Changed) {
+    if !input.state.reads.search.is_on() || !guards.contains(&GuardState::Changed) {
         return judge(observation, shown, decided, guards, Vec::new());
     }
     match explanation(input) {

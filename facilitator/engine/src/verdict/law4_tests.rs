@@ -3,7 +3,7 @@
 
 use super::tests::{NOW_S, SINCE, judged, seen, slot, terms, verdict_of_all};
 use crate::decide::plan_check_tests::plan;
-use crate::state::slot::{OpenSlot, SlotDecision};
+use crate::state::slot::{OpenSlot, Search, SlotDecision};
 use crate::verdict::{Source, Verdict};
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ fn used(block: Option<BlockStands>) -> Observation {
 async fn found_used(guard: GuardState) -> OpenSlot {
     let slot = slot(true, 1, guarded()).await;
     slot.lock().anchor = Some(anchor(guard, 4));
-    slot.lock().search_foreign = true;
+    slot.lock().reads.search = Search::On;
     slot
 }
 
@@ -123,7 +123,7 @@ async fn law4_a_receipt_that_lacks_the_events_is_compared_with_the_guard_and_oth
         (unchanged.guards, unchanged.source),
         (vec![GuardState::Unchanged], Source::Receipt)
     );
-    slot.lock().search_foreign = true;
+    slot.lock().reads.search = Search::On;
     // Nothing is found: the scheme gets the receipt and the changed guard, which together decide nothing.
     let nothing = verdict_of(GuardState::Changed, vec![]);
     assert_eq!(
@@ -167,7 +167,7 @@ async fn law4_a_reverted_receipt_is_a_failure_only_with_the_guard_unchanged() {
     // Something changed the guard: it is searched for. Finding nothing proves nothing.
     let changed = |depth| shown(Some(GuardState::Changed), depth);
     assert_eq!(verdict_of_all(&slot, &[changed(2)]), Verdict::SearchForeign);
-    slot.lock().search_foreign = true;
+    slot.lock().reads.search = Search::On;
     assert_eq!(verdict_of_all(&slot, &[changed(4)]), Verdict::Wait);
     assert_eq!(
         verdict_of_all(&slot, &[changed(5)]),
@@ -416,7 +416,7 @@ async fn law4_foreign_transactions_that_explain_nothing_keep_no_slot_open() {
     };
     assert!(matches!(verdict_of_all(&ours, &[found(DEEP)]), Verdict::Judge(_)));
     // The scheme has seen it and needs more: the search continues without the slot.
-    ours.lock().foreign_explains_nothing = true;
+    ours.lock().reads.search = Search::ExplainsNothing;
     assert!(matches!(
         verdict_of_all(&ours, &[found(SHALLOW)]),
         Verdict::Judge(_)
@@ -435,7 +435,7 @@ async fn law4_a_search_that_finds_nothing_proves_nothing() {
         assert_eq!(verdict_of_all(&ours, &[nothing]), Verdict::Wait);
     }
     let ours = found_used(GuardState::Changed).await;
-    ours.lock().search_foreign = false;
+    ours.lock().reads.search = Search::Off;
     assert_eq!(
         verdict_of_all(&ours, &[used(Some(SHALLOW))]),
         Verdict::SearchForeign

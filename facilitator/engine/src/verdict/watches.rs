@@ -21,7 +21,7 @@ pub(crate) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64)
     let decision = state.decision.as_ref();
     let may_be_lost = decision.is_none_or(SlotDecision::may_be_lost);
     // A slot that seems used is not used as long as a node has a pending transaction of ours for it.
-    let seems_used = decision.is_none() && (state.anchor.is_some() || state.read_guards);
+    let seems_used = decision.is_none() && (state.anchor.is_some() || state.reads.guards);
     let pool = may_be_lost && Instant::now().saturating_duration_since(state.last_sent) >= POOL_AFTER;
     // The block that decided shows whether our transaction is still there, whatever receipts a node keeps.
     let decided = decision
@@ -47,13 +47,13 @@ pub(crate) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64)
                 sequence: attempt.sequence,
                 since_height,
                 evidence: evidence.clone(),
-                search_foreign: state.search_foreign && is_newest,
+                search_foreign: state.reads.search.is_on() && is_newest,
                 pool: seems_used || (pool && is_newest),
                 block: followed.clone().filter(|_| is_newest || by_block),
                 by_block,
                 final_at: final_at.filter(|_| is_newest),
-                read_guards: state.read_guards,
-                whole_block: state.whole_block,
+                read_guards: state.reads.guards,
+                whole_block: state.reads.whole_block,
             }
         })
         .collect()
