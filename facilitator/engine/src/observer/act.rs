@@ -58,9 +58,10 @@ impl Observer {
             } else {
                 state.unseen_since.or_else(|| Some(Instant::now()))
             };
-            if let Some(decision) = &mut state.decision {
-                let is_first = decision.record_in_block(is_in_block);
-                state.soon |= is_first;
+            if let Some(decision) = &mut state.decision
+                && decision.record_in_block(is_in_block)
+            {
+                state.polling.repeat_soon();
             }
             verdict
         };
@@ -133,7 +134,9 @@ impl Observer {
             }
             state.reads = Reads::default();
             // Callers that came during the judgement wait for a poll that began after they came.
-            state.soon = slot.covers.iter().any(|(settlement, _)| settlement.has_waiters());
+            if slot.covers.iter().any(|(settlement, _)| settlement.has_waiters()) {
+                state.polling.repeat_soon();
+            }
             drop(state);
             if let Some(lane) = run.lane(&slot.lane.signer) {
                 lane.room.notify_one();
@@ -145,10 +148,10 @@ impl Observer {
             let has_guard = slot.evidence().iter().any(|wanted| wanted.guard.is_some());
             let is_unread = view.guards.is_empty() || view.guards.contains(&GuardState::Unread);
             if has_guard && is_unread && state.reads.add_guards() {
-                state.soon = true;
+                state.polling.repeat_soon();
             }
             if view.guards.contains(&GuardState::Changed) && state.reads.add_search() {
-                state.soon = true;
+                state.polling.repeat_soon();
             }
         }
     }
@@ -216,9 +219,7 @@ impl Observer {
             all &= self.reorged_step(slot, settlement, *step).await;
         }
         if all {
-            let mut state = slot.lock();
-            state.reopen();
-            state.due = Instant::now();
+            slot.lock().reopen();
         }
     }
 
@@ -271,15 +272,19 @@ pub(super) fn record_observations(state: &mut SlotState, verdict: &Verdict, seen
     }
     match verdict {
         Verdict::SearchForeign => {
-            state.soon = state.reads.add_search();
+            if state.reads.add_search() {
+                state.polling.repeat_soon();
+            }
         }
         Verdict::ReadGuards => {
-            state.soon = state.reads.add_guards();
+            if state.reads.add_guards() {
+                state.polling.repeat_soon();
+            }
         }
         Verdict::KeepAnchor => {
             state.anchor = seen.last().and_then(|observation| observation.anchor.clone());
             state.reads.guards = false;
-            state.soon = true;
+            state.polling.repeat_soon();
         }
         Verdict::DropAnchor => {
             state.anchor = None;
@@ -289,7 +294,7 @@ pub(super) fn record_observations(state: &mut SlotState, verdict: &Verdict, seen
             if let Some(decision) = &mut state.decision {
                 decision.make_final();
             }
-            state.soon = true;
+            state.polling.repeat_soon();
         }
         // The receipt of a revert brought its own anchor.
         Verdict::Used if state.anchor.is_none() => {

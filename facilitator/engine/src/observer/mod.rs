@@ -46,7 +46,7 @@ impl Observer {
             let next = run
                 .slots()
                 .iter()
-                .filter_map(|slot| slot.lock().is_due_at())
+                .filter_map(|slot| slot.lock().polling.due_at())
                 .min();
             let pause = next.map_or(IDLE, |due| due.saturating_duration_since(now).max(QUICK));
             tokio::select! {
@@ -63,7 +63,7 @@ impl Observer {
         let now = Instant::now();
         let began = now;
         let mut due: Vec<Arc<OpenSlot>> = run.slots();
-        due.retain(|slot| slot.lock().is_due_at().is_some_and(|due| due <= now));
+        due.retain(|slot| slot.lock().polling.due_at().is_some_and(|due| due <= now));
         for slots in due.chunks(BATCH) {
             let by_node = self.runtime.by_node(slots, &run.network);
             let polls = by_node.iter();
@@ -90,7 +90,7 @@ impl Observer {
         let Ok(observations) = seen else {
             let later = Instant::now() + Duration::from_millis(run.network.settings.poll_interval_ms);
             for slot in slots {
-                slot.lock().due = later;
+                slot.lock().polling.set_due(later);
             }
             return;
         };
@@ -119,14 +119,15 @@ impl Observer {
             match seen {
                 Some(seen) => acting.push(self.begin_to_act(run, slot, seen, began)),
                 // A reply without one of the attempts says nothing about the slot.
-                None => self.set_due(run, slot),
+                None => {
+                    self.set_due(run, slot);
+                }
             }
         }
         if tokio::time::timeout(TOGETHER, join_all(acting)).await.is_err() {
             // Work that hangs holds up its own slot only.
             for slot in slots {
-                let mut state = slot.lock();
-                state.wakes = state.acting;
+                slot.lock().polling.wake_at_end();
             }
         }
     }
@@ -141,7 +142,7 @@ impl Observer {
         began: Instant,
     ) -> oneshot::Receiver<()> {
         let (ends, end) = oneshot::channel();
-        slot.lock().acting = true;
+        slot.lock().polling.begin_acting();
         let (engine, run, slot) = (Arc::clone(self), Arc::clone(run), Arc::clone(slot));
         self.runtime.spawn(async move {
             let id = run.network.id();
@@ -154,13 +155,7 @@ impl Observer {
                     tokio::time::sleep(AFTER_A_PANIC).await;
                 }
             }
-            engine.set_due(&run, &slot);
-            let wakes = {
-                let mut state = slot.lock();
-                state.acting = false;
-                std::mem::take(&mut state.wakes)
-            };
-            if wakes {
+            if engine.set_due(&run, &slot) {
                 run.wake_observer.notify_one();
             }
             drop(ends);
@@ -168,17 +163,18 @@ impl Observer {
         end
     }
 
-    fn set_due(&self, run: &NetworkRun, slot: &OpenSlot) {
+    /// Sets the time of the next poll, after the last one was acted on. `true`: the observer must be woken.
+    fn set_due(&self, run: &NetworkRun, slot: &OpenSlot) -> bool {
         let poll = Duration::from_millis(run.network.settings.poll_interval_ms).max(QUICK);
         let now = Instant::now();
         let mut state = slot.lock();
-        let pause = if std::mem::take(&mut state.soon) {
+        let pause = if state.polling.is_soon() {
             QUICK
         } else if state.decision.is_some() {
             poll.saturating_mul(5)
         } else {
             (now.saturating_duration_since(state.last_sent) / 2).clamp(QUICK, poll)
         };
-        state.due = now + pause;
+        state.polling.end(now + pause)
     }
 }

@@ -105,7 +105,7 @@ impl NetworkRun {
     /// Polls every slot at once.
     pub fn poll_all_now(&self) {
         for slot in self.slots() {
-            slot.lock().due = Instant::now();
+            slot.lock().polling.set_due(Instant::now());
         }
         self.wake_observer.notify_one();
     }
@@ -114,7 +114,7 @@ impl NetworkRun {
     pub fn poll_now(&self, settlement: &Settlement) {
         for slot in self.slots() {
             if slot.covers.iter().any(|(covered, _)| covered.id == settlement.id) {
-                slot.lock().due = Instant::now();
+                slot.lock().polling.set_due(Instant::now());
             }
         }
         self.wake_observer.notify_one();

@@ -1,9 +1,11 @@
 //! Slots in memory: which transactions may land in one slot of a lane, and which steps depend on them.
 
 mod decision;
+mod polls;
 mod reads;
 
 pub use decision::SlotDecision;
+pub use polls::Polling;
 pub use reads::{Reads, Search};
 
 use crate::decide::steps::Decided;
@@ -48,8 +50,6 @@ pub struct SlotState {
     pub anchor: Option<Anchor>,
     /// What the next poll reads.
     pub reads: Reads,
-    /// The next poll is due at once.
-    pub soon: bool,
     /// The lane has a command about this slot that it has not carried out yet.
     pub command_pending: bool,
     /// Attempts that are being sent to a node.
@@ -72,13 +72,9 @@ pub struct SlotState {
     pub last_bid: Instant,
     /// Head height of the first poll after the newest bid.
     pub bid_head: Option<u64>,
-    /// When the next poll is due.
-    pub due: Instant,
+    /// When it is polled.
+    pub polling: Polling,
     pub closed: bool,
-    /// The result of the last poll is being acted on; meanwhile the slot is not polled.
-    pub acting: bool,
-    /// The observer is woken when that ends.
-    pub wakes: bool,
     /// It was logged that two nodes disagree on it.
     pub disagreed: bool,
 }
@@ -96,7 +92,6 @@ impl OpenSlot {
             decision: None,
             anchor: None,
             reads: Reads::default(),
-            soon: false,
             command_pending: false,
             sending: 0,
             rejections: 0,
@@ -109,10 +104,8 @@ impl OpenSlot {
             last_sent: now,
             last_bid: now,
             bid_head: None,
-            due: now,
+            polling: Polling::Due(now),
             closed: false,
-            acting: false,
-            wakes: false,
             disagreed: false,
         };
         Self {
@@ -237,12 +230,6 @@ impl SlotState {
             Some(decision) if !decision.is_final() => decision.block(),
             Some(_) | None => self.anchor.as_ref().map(|anchor| anchor.block.clone()),
         }
-    }
-
-    /// When the next poll is due; `None` while the last one is acted on.
-    #[must_use]
-    pub fn is_due_at(&self) -> Option<Instant> {
-        (!self.acting).then_some(self.due)
     }
 
     /// Which node to query next, when no block has shown a transaction of ours for this long although one should. With
