@@ -10,7 +10,7 @@ use crate::state::slot::{OpenSlot, Reads, SlotDecision, SlotState};
 use crate::verdict::{Verdict, VerdictInput, View, verdict};
 use journal::{Event, StepState};
 use sdk_plugin::StepIndex;
-use sdk_plugin::chain::{Evidence, GuardState, Observation, Shown, TxState};
+use sdk_plugin::chain::{Evidence, GuardState, Observation, Shown};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -30,14 +30,7 @@ impl Observer {
             if state.closed || seen.len() != state.attempts.len() {
                 return;
             }
-            // A head that no later reply confirms must not prevent a better bid.
-            if let Some(head) = seen.last().map(|observation| observation.head_height) {
-                state.bid_head = Some(state.bid_head.map_or(head, |known| known.min(head)));
-            }
-            state.lapsed = !seen.is_empty()
-                && seen.iter().all(|observation| {
-                    matches!(observation.state, TxState::Lapsed | TxState::Expired { .. })
-                });
+            state.record_poll(seen);
             let verdict = verdict(&VerdictInput {
                 slot,
                 state: &state,
@@ -46,26 +39,9 @@ impl Observer {
                 now_s: self.runtime.clock.now_s(),
             });
             record_observations(&mut state, &verdict, seen);
-            let in_block = |observation: &Observation| {
-                matches!(
-                    observation.state,
-                    TxState::Landed { .. } | TxState::Reverted { .. }
-                )
-            };
-            let is_in_block = seen.iter().any(in_block);
-            state.unseen_since = if is_in_block {
-                None
-            } else {
-                state.unseen_since.or_else(|| Some(Instant::now()))
-            };
-            if let Some(decision) = &mut state.decision
-                && decision.record_in_block(is_in_block)
-            {
-                state.polling.repeat_soon();
-            }
             verdict
         };
-        if slot.lock().lapsed
+        if slot.lock().last_poll.is_lapsed()
             && let Some(lane) = run.lane(&slot.lane.signer)
         {
             lane.room.notify_one();

@@ -5,7 +5,7 @@ mod polls;
 mod reads;
 
 pub use decision::SlotDecision;
-pub use polls::Polling;
+pub use polls::{LastPoll, Polling};
 pub use reads::{Reads, Search};
 
 use crate::decide::steps::Decided;
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sdk_plugin::chain::{Anchor, Bid, BlockRef, Lane};
+use sdk_plugin::chain::{Anchor, Bid, BlockRef, Lane, Observation};
 use sdk_plugin::scheme::EvidenceWanted;
 use tokio::time::Instant;
 
@@ -60,12 +60,10 @@ pub struct SlotState {
     pub underpriced: u32,
     /// Since when a replacement would cost more than allowed.
     pub priced_out: Option<Instant>,
-    /// At the chain's present height no attempt can land any more, so the lane has room for another one.
-    pub lapsed: bool,
     /// Since when only one node confirms what two must.
     pub one_node_since: Option<Instant>,
-    /// Since when no block shows one of its transactions; `None`: the last poll showed one.
-    pub unseen_since: Option<Instant>,
+    /// What the last poll showed of its transactions.
+    pub last_poll: LastPoll,
     /// Counts the searches for what no block shows: each goes to another node.
     pub turn: usize,
     pub last_sent: Instant,
@@ -97,9 +95,11 @@ impl OpenSlot {
             rejections: 0,
             underpriced: 0,
             priced_out: None,
-            lapsed: false,
             one_node_since: None,
-            unseen_since: Some(now),
+            last_poll: LastPoll::InNoBlock {
+                since: now,
+                lapsed: false,
+            },
             turn: 0,
             last_sent: now,
             last_bid: now,
@@ -129,7 +129,7 @@ impl OpenSlot {
     #[must_use]
     pub fn is_in_flight(&self) -> bool {
         let state = self.lock();
-        state.decision.is_none() && state.anchor.is_none() && !state.lapsed
+        state.decision.is_none() && state.anchor.is_none() && !state.last_poll.is_lapsed()
     }
 
     /// When the earliest of its undecided steps expires, seconds since the epoch.
@@ -239,12 +239,27 @@ impl SlotState {
             Some(decision) => decision.rests_on_own_block(),
             None => self.anchor.is_none(),
         };
-        let since = self.unseen_since.filter(|_| is_awaited)?;
+        let since = self.last_poll.unseen_since().filter(|_| is_awaited)?;
         if now.saturating_duration_since(since) < long {
             return None;
         }
         self.turn = self.turn.wrapping_add(1);
         Some(self.turn)
+    }
+
+    /// Records what a poll showed, one observation for each attempt.
+    pub fn record_poll(&mut self, seen: &[Observation]) {
+        // A head that no later reply confirms must not prevent a better bid.
+        if let Some(head) = seen.last().map(|observation| observation.head_height) {
+            self.bid_head = Some(self.bid_head.map_or(head, |known| known.min(head)));
+        }
+        self.last_poll = LastPoll::of(seen, self.last_poll, Instant::now());
+        let is_in_block = matches!(self.last_poll, LastPoll::InBlock);
+        if let Some(decision) = &mut self.decision
+            && decision.record_in_block(is_in_block)
+        {
+            self.polling.repeat_soon();
+        }
     }
 
     /// The block that decided is gone: its steps are open again, and where the slot stands is read again.
@@ -329,10 +344,10 @@ mod tests {
         tokio::time::advance(long).await;
         assert_eq!([turn(), turn()], [Some(1), Some(2)]);
         // More time may pass between two polls of what a block shows.
-        slot.lock().unseen_since = None;
+        slot.lock().last_poll = LastPoll::InBlock;
         tokio::time::advance(long * 5).await;
         assert_eq!(turn(), None);
-        slot.lock().unseen_since = Some(Instant::now());
+        slot.lock().last_poll = LastPoll::of(&[], LastPoll::InBlock, Instant::now());
         assert_eq!(turn(), None);
         tokio::time::advance(long).await;
         assert_eq!(turn(), Some(3));

@@ -243,7 +243,7 @@ pub(super) fn expired(seen: &[Observation]) -> Option<String> {
 /// Nothing landed: whether anything must be done meanwhile.
 pub(super) fn waiting(input: &VerdictInput<'_>) -> Verdict {
     let (slot, state) = (input.slot, input.state);
-    if state.command_pending || state.lapsed {
+    if state.command_pending || state.last_poll.is_lapsed() {
         return Verdict::Wait;
     }
     let (Some(_), Some(observation), Some(bid_head)) = (state.newest(), input.seen.last(), state.bid_head)

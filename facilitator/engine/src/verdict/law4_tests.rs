@@ -448,6 +448,6 @@ async fn law4_a_used_slot_is_not_in_flight_and_an_undecided_one_is() {
     assert!(!ours.is_in_flight());
     ours.lock().anchor = None;
     assert!(ours.is_in_flight());
-    ours.lock().lapsed = true;
+    ours.lock().record_poll(&[seen(1, TxState::Lapsed, 1_000)]);
     assert!(!ours.is_in_flight(), "its height has passed");
 }

@@ -1,5 +1,6 @@
-//! When a slot is polled.
+//! When a slot is polled, and what the last poll showed.
 
+use sdk_plugin::chain::{Observation, TxState};
 use tokio::time::Instant;
 
 /// When a slot is polled.
@@ -66,5 +67,51 @@ impl Polling {
         let wakes = matches!(self, Self::Acting { wakes: true, .. });
         *self = Self::Due(due);
         wakes
+    }
+}
+
+/// What the last poll of a slot showed of its transactions.
+#[derive(Debug, Clone, Copy)]
+pub enum LastPoll {
+    /// A block shows one of them.
+    InBlock,
+    /// No block shows one of them.
+    InNoBlock {
+        /// Since when; at first since the slot was opened.
+        since: Instant,
+        /// At the chain's present height none of them can land any more, so the lane has room for another slot.
+        lapsed: bool,
+    },
+}
+
+impl LastPoll {
+    /// What this poll showed, one observation for each transaction.
+    #[must_use]
+    pub fn of(seen: &[Observation], before: Self, now: Instant) -> Self {
+        let in_block =
+            |seen: &Observation| matches!(seen.state, TxState::Landed { .. } | TxState::Reverted { .. });
+        let has_lapsed = |seen: &Observation| matches!(seen.state, TxState::Lapsed | TxState::Expired { .. });
+        if seen.iter().any(in_block) {
+            return Self::InBlock;
+        }
+        Self::InNoBlock {
+            since: before.unseen_since().unwrap_or(now),
+            lapsed: !seen.is_empty() && seen.iter().all(has_lapsed),
+        }
+    }
+
+    /// Since when no block shows one of them; `None`: the last poll showed one.
+    #[must_use]
+    pub fn unseen_since(self) -> Option<Instant> {
+        match self {
+            Self::InBlock => None,
+            Self::InNoBlock { since, .. } => Some(since),
+        }
+    }
+
+    /// Whether none of them can land any more.
+    #[must_use]
+    pub fn is_lapsed(self) -> bool {
+        matches!(self, Self::InNoBlock { lapsed: true, .. })
     }
 }
