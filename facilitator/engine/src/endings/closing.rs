@@ -170,7 +170,7 @@ impl Endings {
         };
         let agreeing = views.iter().filter(agree).count();
         if agreeing >= 2 {
-            slot.lock().one_node_since = None;
+            slot.lock().second_node.record_present();
             return true;
         }
         if agreeing < views.len() {

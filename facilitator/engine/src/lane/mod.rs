@@ -153,12 +153,8 @@ impl LaneTask {
                     let newest = {
                         let mut state = slot.lock();
                         state.command_pending = false;
-                        state.last_sent = Instant::now();
-                        if state.sending > 0 {
-                            None
-                        } else {
-                            state.newest().cloned()
-                        }
+                        state.sends.last = Instant::now();
+                        state.newest_to_resend().cloned()
                     };
                     if let Some(attempt) = newest {
                         self.hand_over(&slot, attempt);
@@ -182,10 +178,7 @@ impl LaneTask {
     }
 
     fn hand_over(&self, slot: &OpenSlot, attempt: Journaled<AttemptRow>) {
-        {
-            let mut state = slot.lock();
-            state.sending = state.sending.saturating_add(1);
-        }
+        slot.lock().sends.begin();
         // The sender ends only with the process. The next process sends recorded transactions again.
         let _ = self.sender.send(attempt);
     }

@@ -157,7 +157,7 @@ impl LaneTask {
         if limit.is_some_and(|limit| built.max_cost > limit) {
             return self.too_expensive(slot, kind);
         }
-        slot.lock().priced_out = None;
+        slot.lock().bids.record_affordable();
         let covers = slot
             .covers
             .iter()
@@ -206,11 +206,7 @@ impl LaneTask {
             // Only one transaction lands in a slot: charge only what this one can cost more than the others.
             let more = Amount(attempt.max_cost.0.saturating_sub(dearest.0));
             self.run.budget.charge(attempt.prepared_at_ms, more, spender);
-            state.last_bid = Instant::now();
-            state.bid_head = None;
-            state.last_sent = Instant::now();
-            state.rejections = 0;
-            state.attempts.push(attempt.clone());
+            state.add_attempt(attempt.clone());
         }
         if kind == AttemptKind::Steps {
             for (settlement, step) in &slot.covers {
@@ -231,12 +227,8 @@ impl LaneTask {
         }
         let newest = {
             let mut state = slot.lock();
-            state.last_bid = Instant::now();
-            state.bid_head = None;
-            if state.sending > 0 {
-                return;
-            }
-            state.newest().cloned()
+            state.bids.restart(Instant::now());
+            state.newest_to_resend().cloned()
         };
         if let Some(newest) = newest {
             self.hand_over(slot, newest);
@@ -247,8 +239,7 @@ impl LaneTask {
     /// transaction is sent again. Once this has lasted, the slot is filled, if a fill costs no more than is
     /// allowed. The step then takes another slot.
     fn too_expensive(&self, slot: &OpenSlot, kind: AttemptKind) {
-        let since = *slot.lock().priced_out.get_or_insert_with(Instant::now);
-        let lasted = Instant::now().saturating_duration_since(since);
+        let lasted = slot.lock().bids.record_priced_out(Instant::now());
         let may_fill = kind == AttemptKind::Steps && lasted >= FILL_WHEN_PRICED_OUT_FOR;
         if may_fill && let Some(lane) = self.run.lane(&self.lane.signer) {
             slot.lock().command_pending = true;

@@ -32,7 +32,7 @@ impl Lanes {
                 && let Some(slot) = run.slot(&(attempt.lane.signer.clone(), attempt.sequence))
             {
                 // The observer commands another send.
-                slot.lock().sending = 0;
+                slot.lock().sends.abort();
             }
             run.wake_observer.notify_one();
         }
@@ -50,9 +50,7 @@ impl Lanes {
         if run.is_on_wrong_chain() {
             // The observer commands another send, on the chain that the journal knows.
             if let Some(slot) = run.slot(&key) {
-                let mut state = slot.lock();
-                state.sending = state.sending.saturating_sub(1);
-                state.last_sent = Instant::now();
+                slot.lock().sends.end(Instant::now());
             }
             return;
         }
@@ -72,14 +70,12 @@ impl Lanes {
         );
         let slot = run.slot(&key);
         if let Some(slot) = &slot {
-            let mut state = slot.lock();
-            state.sending = state.sending.saturating_sub(1);
-            state.last_sent = Instant::now();
+            slot.lock().sends.end(Instant::now());
         }
         match answer {
             Ok(Sent::Accepted) => {
                 if let Some(slot) = slot {
-                    slot.lock().underpriced = 0;
+                    slot.lock().bids.record_accepted();
                 }
                 self.runtime.journal.note(Event::Sent { attempt: attempt.id });
             }
@@ -88,8 +84,8 @@ impl Lanes {
                     let pause = {
                         let mut state = slot.lock();
                         state.command_pending = true;
-                        let doubled = 1_u32.checked_shl(state.underpriced).unwrap_or(u32::MAX);
-                        state.underpriced = state.underpriced.saturating_add(1);
+                        let before = state.bids.record_underpriced();
+                        let doubled = 1_u32.checked_shl(before).unwrap_or(u32::MAX);
                         RETRY_EVERY.saturating_mul(doubled).min(LONGEST_BID_PAUSE)
                     };
                     // A node that reports every bid as too low must not cause a rapid series of recorded bids.
@@ -115,8 +111,7 @@ impl Lanes {
             Ok(Sent::Rejected { message }) => {
                 tracing::error!(network = run.network.id(), tx = %attempt.tx_id, "a node rejects a transaction: {message}");
                 if let Some(slot) = slot {
-                    let mut state = slot.lock();
-                    state.rejections = state.rejections.saturating_add(1);
+                    slot.lock().sends.record_rejection();
                 }
             }
             Ok(Sent::Unknown { message }) => {

@@ -173,7 +173,7 @@ impl Observer {
         } else if state.decision.is_some() {
             poll.saturating_mul(5)
         } else {
-            (now.saturating_duration_since(state.last_sent) / 2).clamp(QUICK, poll)
+            (now.saturating_duration_since(state.sends.last) / 2).clamp(QUICK, poll)
         };
         state.polling.end(now + pause)
     }

@@ -42,11 +42,10 @@ impl Runtime {
         });
         let found = two_alike(views, agree);
         if found.is_some() {
-            slot.lock().one_node_since = None;
+            slot.lock().second_node.record_present();
             return found;
         }
-        let first_time = !std::mem::replace(&mut slot.lock().disagreed, true);
-        if first_time {
+        if slot.lock().second_node.is_news() {
             tracing::warn!(network = run.network.id(), signer = %slot.lane.signer, sequence = slot.sequence,
                 "one node shows an outcome that two must show (a failure, or a payment above second_source_above), and no second one \
                  does: it stays pending");
@@ -56,7 +55,7 @@ impl Runtime {
             .add("switchyard_second_source_waits_total", &labels, 1);
         if answered >= 2 || settings.nodes < 2 {
             // As long as two nodes answer and disagree, no single node decides.
-            slot.lock().one_node_since = None;
+            slot.lock().second_node.record_present();
             return None;
         }
         if !slot.may_one_node_decide() || answered == 0 {

@@ -3,10 +3,14 @@
 mod decision;
 mod polls;
 mod reads;
+mod second_node;
+mod sends;
 
 pub use decision::SlotDecision;
 pub use polls::{LastPoll, Polling};
 pub use reads::{Reads, Search};
+use second_node::SecondNode;
+use sends::{Bids, Sends};
 
 use crate::decide::steps::Decided;
 use crate::state::settlement::Settlement;
@@ -52,29 +56,16 @@ pub struct SlotState {
     pub reads: Reads,
     /// The lane has a command about this slot that it has not carried out yet.
     pub command_pending: bool,
-    /// Attempts that are being sent to a node.
-    pub sending: u32,
-    /// How often a node rejected the newest attempt whatever its price.
-    pub rejections: u32,
-    /// How often in a row nodes called the newest bid too low.
-    pub underpriced: u32,
-    /// Since when a replacement would cost more than allowed.
-    pub priced_out: Option<Instant>,
-    /// Since when only one node confirms what two must.
-    pub one_node_since: Option<Instant>,
+    pub sends: Sends,
+    pub bids: Bids,
+    pub second_node: SecondNode,
     /// What the last poll showed of its transactions.
     pub last_poll: LastPoll,
     /// Counts the searches for what no block shows: each goes to another node.
-    pub turn: usize,
-    pub last_sent: Instant,
-    pub last_bid: Instant,
-    /// Head height of the first poll after the newest bid.
-    pub bid_head: Option<u64>,
+    turn: usize,
     /// When it is polled.
     pub polling: Polling,
     pub closed: bool,
-    /// It was logged that two nodes disagree on it.
-    pub disagreed: bool,
 }
 
 impl OpenSlot {
@@ -91,22 +82,16 @@ impl OpenSlot {
             anchor: None,
             reads: Reads::default(),
             command_pending: false,
-            sending: 0,
-            rejections: 0,
-            underpriced: 0,
-            priced_out: None,
-            one_node_since: None,
+            sends: Sends::new(now),
+            bids: Bids::new(now),
+            second_node: SecondNode::default(),
             last_poll: LastPoll::InNoBlock {
                 since: now,
                 lapsed: false,
             },
             turn: 0,
-            last_sent: now,
-            last_bid: now,
-            bid_head: None,
             polling: Polling::Due(now),
             closed: false,
-            disagreed: false,
         };
         Self {
             lane,
@@ -209,8 +194,7 @@ impl OpenSlot {
 impl OpenSlot {
     /// Whether one node has answered alone for long enough; the first call starts the time.
     pub(crate) fn may_one_node_decide(&self) -> bool {
-        let since = *self.lock().one_node_since.get_or_insert_with(Instant::now);
-        Instant::now().saturating_duration_since(since) >= ONE_NODE_DECIDES_AFTER
+        self.lock().second_node.record_missing(Instant::now()) >= ONE_NODE_DECIDES_AFTER
     }
 
     /// Whether any payment in it needs two nodes.
@@ -249,9 +233,8 @@ impl SlotState {
 
     /// Records what a poll showed, one observation for each attempt.
     pub fn record_poll(&mut self, seen: &[Observation]) {
-        // A head that no later reply confirms must not prevent a better bid.
-        if let Some(head) = seen.last().map(|observation| observation.head_height) {
-            self.bid_head = Some(self.bid_head.map_or(head, |known| known.min(head)));
+        if let Some(newest) = seen.last() {
+            self.bids.record_head(newest.head_height);
         }
         self.last_poll = LastPoll::of(seen, self.last_poll, Instant::now());
         let is_in_block = matches!(self.last_poll, LastPoll::InBlock);
@@ -280,6 +263,21 @@ impl SlotState {
     #[must_use]
     pub fn newest(&self) -> Option<&Journaled<AttemptRow>> {
         self.attempts.last()
+    }
+
+    /// The newest attempt, unless an attempt is being sent at present.
+    #[must_use]
+    pub fn newest_to_resend(&self) -> Option<&Journaled<AttemptRow>> {
+        self.newest().filter(|_| !self.sends.are_in_progress())
+    }
+
+    /// Adds a replacement, which is sent next.
+    pub fn add_attempt(&mut self, attempt: Journaled<AttemptRow>) {
+        let now = Instant::now();
+        self.bids.restart(now);
+        self.sends.last = now;
+        self.sends.rejections = 0;
+        self.attempts.push(attempt);
     }
 
     #[must_use]

@@ -246,16 +246,16 @@ pub(super) fn waiting(input: &VerdictInput<'_>) -> Verdict {
     if state.command_pending || state.last_poll.is_lapsed() {
         return Verdict::Wait;
     }
-    let (Some(_), Some(observation), Some(bid_head)) = (state.newest(), input.seen.last(), state.bid_head)
+    let (Some(_), Some(observation), Some(bid_head)) = (state.newest(), input.seen.last(), state.bids.head)
     else {
         return Verdict::Wait;
     };
     let now = Instant::now();
     let stuck_after = Duration::from_millis(input.settings.stuck_after_ms);
-    let is_stuck = now.saturating_duration_since(state.last_bid) >= stuck_after;
+    let is_stuck = now.saturating_duration_since(state.bids.last) >= stuck_after;
     let expired = slot.expires_at_s().is_some_and(|at| input.now_s >= at);
     // A node's wording alone never fills a slot: the node must also not know the transaction for a while.
-    let rejected = state.rejections >= REJECTIONS_BEFORE_FILL && is_stuck;
+    let rejected = state.sends.rejections >= REJECTIONS_BEFORE_FILL && is_stuck;
     if slot.lane.ordered && !state.has_fill() && (expired || rejected) {
         return Verdict::Fill;
     }
@@ -264,7 +264,7 @@ pub(super) fn waiting(input: &VerdictInput<'_>) -> Verdict {
         return Verdict::Rebid;
     }
     let unknown = matches!(observation.state, TxState::Unknown);
-    if unknown && now.saturating_duration_since(state.last_sent) >= RESEND_AFTER {
+    if unknown && now.saturating_duration_since(state.sends.last) >= RESEND_AFTER {
         return Verdict::Resend;
     }
     Verdict::Wait

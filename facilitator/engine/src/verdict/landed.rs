@@ -160,7 +160,7 @@ pub(super) fn is_lost(input: &VerdictInput<'_>) -> bool {
         .seen
         .last()
         .is_some_and(|seen| seen.state == TxState::Unknown);
-    let since_sent = Instant::now().saturating_duration_since(input.state.last_sent);
+    let since_sent = Instant::now().saturating_duration_since(input.state.sends.last);
     is_unknown && since_sent >= super::absent::RESEND_AFTER && !input.state.command_pending
 }
 

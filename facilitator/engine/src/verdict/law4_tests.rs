@@ -186,7 +186,7 @@ async fn law4_a_reverted_receipt_is_a_failure_only_with_the_guard_unchanged() {
 #[tokio::test(start_paused = true)]
 async fn law4_a_nonce_that_is_not_past_the_slot_means_resend_bid_again_or_fill() {
     let ours = slot(true, 1, guarded()).await;
-    ours.lock().bid_head = Some(SINCE);
+    ours.lock().bids.head = Some(SINCE);
     assert_eq!(
         verdict_of_all(&ours, &[seen(1, TxState::Unknown, 1_000)]),
         Verdict::Wait
@@ -213,8 +213,8 @@ async fn law4_a_nonce_that_is_not_past_the_slot_means_resend_bid_again_or_fill()
 #[tokio::test(start_paused = true)]
 async fn law4_rejection_messages_alone_cause_no_fill() {
     let ours = slot(true, 1, guarded()).await;
-    ours.lock().rejections = 100;
-    ours.lock().last_sent = Instant::now() + Duration::from_secs(3_600);
+    ours.lock().sends.rejections = 100;
+    ours.lock().sends.last = Instant::now() + Duration::from_secs(3_600);
     assert_eq!(
         verdict_of_all(&ours, &[seen(1, TxState::Pending, 1_000)]),
         Verdict::Wait

@@ -135,7 +135,7 @@ pub(crate) fn terms() -> NetworkSettings {
 pub(crate) fn verdict_of_all(slot: &OpenSlot, seen: &[Observation]) -> Verdict {
     {
         let mut state = slot.lock();
-        state.bid_head.get_or_insert(SINCE);
+        state.bids.head.get_or_insert(SINCE);
     }
     verdict(&VerdictInput {
         slot,
@@ -170,7 +170,7 @@ fn decide(slot: &OpenSlot, state: TxState) -> Decided {
 
 /// Nothing landed, no node has shown it for long, and nodes have rejected it.
 fn make_hopeless(slot: &OpenSlot) {
-    slot.lock().rejections = 100;
+    slot.lock().sends.rejections = 100;
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +189,7 @@ async fn an_unknown_transaction_is_resent_every_two_seconds() {
     {
         let mut state = slot.lock();
         state.command_pending = false;
-        state.last_sent = Instant::now();
+        state.sends.last = Instant::now();
     }
     assert_eq!(verdict_of(&slot, TxState::Unknown), Verdict::Wait);
     advance(Duration::from_secs(2)).await;

@@ -22,7 +22,7 @@ pub(crate) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64)
     let may_be_lost = decision.is_none_or(SlotDecision::may_be_lost);
     // A slot that seems used is not used as long as a node has a pending transaction of ours for it.
     let seems_used = decision.is_none() && (state.anchor.is_some() || state.reads.guards);
-    let pool = may_be_lost && Instant::now().saturating_duration_since(state.last_sent) >= POOL_AFTER;
+    let pool = may_be_lost && Instant::now().saturating_duration_since(state.sends.last) >= POOL_AFTER;
     // The block that decided shows whether our transaction is still there, whatever receipts a node keeps.
     let decided = decision
         .filter(|decision| decision.rests_on_own_block())

@@ -23,7 +23,7 @@ pub enum Search {
 }
 
 impl Search {
-    /// Whether the next poll searches, and the last one may have.
+    /// Whether the next poll searches.
     #[must_use]
     pub fn is_on(self) -> bool {
         match self {
