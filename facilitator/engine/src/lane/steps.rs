@@ -111,7 +111,7 @@ impl LaneTask {
             return self.end(settlement, step, Ends::Expired);
         }
         match self.bring_into_slot(&settlement, step, Turn::Later).await {
-            Ok(()) => settlement.lock().retries = 0,
+            Ok(()) => settlement.lock().tries.record_success(),
             // A pause stops first steps only.
             Err(Stop::Withdrawn | Stop::Taken | Stop::Paused) => {}
             Err(Stop::WouldFail) => self.end(settlement, step, Ends::WouldFail),
@@ -146,16 +146,14 @@ impl LaneTask {
             return;
         };
         let pause = {
-            let mut state = settlement.lock();
-            if std::mem::replace(&mut state.retrying, true) {
+            let Some(before) = settlement.lock().tries.schedule() else {
                 return;
-            }
-            let doubled = 1_u32.checked_shl(state.retries).unwrap_or(u32::MAX);
-            state.retries = state.retries.saturating_add(1);
+            };
+            let doubled = 1_u32.checked_shl(before).unwrap_or(u32::MAX);
             FIRST_STEP_PAUSE.saturating_mul(doubled).min(LONGEST_STEP_PAUSE)
         };
         self.lanes.runtime.spawn_after(pause, move || {
-            settlement.lock().retrying = false;
+            settlement.lock().tries.begin();
             handle.send_command(LaneCommand::Step(Work {
                 settlement,
                 step,

@@ -46,12 +46,43 @@ pub struct State {
     /// In the order of arrival: the opener first.
     pub waiters: Vec<Waiter>,
     next_waiter: u64,
-    /// A later step that could not be put into a slot is tried again after a pause.
-    pub retrying: bool,
-    /// How often in a row that has happened.
-    pub retries: u32,
+    /// The tries to put a later step into a slot.
+    pub tries: Tries,
     /// Head height when every undecided step had expired.
     pub ended_at_head: Option<u64>,
+}
+
+/// The tries to put a later step of a settlement into a slot.
+#[derive(Debug, Default)]
+pub struct Tries {
+    /// The next one follows after a pause.
+    is_scheduled: bool,
+    /// How often in a row a step got no slot.
+    failed: u32,
+}
+
+impl Tries {
+    /// A step got no slot. Returns how often in a row that had happened before; `None` when the next try is scheduled
+    /// already.
+    pub fn schedule(&mut self) -> Option<u32> {
+        if self.is_scheduled {
+            return None;
+        }
+        self.is_scheduled = true;
+        let before = self.failed;
+        self.failed = before.saturating_add(1);
+        Some(before)
+    }
+
+    /// The pause before the scheduled try is over.
+    pub fn begin(&mut self) {
+        self.is_scheduled = false;
+    }
+
+    /// A step got a slot.
+    pub fn record_success(&mut self) {
+        self.failed = 0;
+    }
 }
 
 /// A settlement that is being opened, or is not finished.
@@ -97,8 +128,7 @@ impl Settlement {
                 row,
                 waiters: Vec::new(),
                 next_waiter: 0,
-                retrying: false,
-                retries: 0,
+                tries: Tries::default(),
                 ended_at_head: None,
             }),
             changed: Notify::new(),
