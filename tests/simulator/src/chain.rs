@@ -28,7 +28,7 @@ const BUMP_PERCENT: u64 = 10;
 /// Transactions in one block.
 const BLOCK_LIMIT: usize = 24;
 
-/// A transaction as its bytes say.
+/// A transaction, decoded from its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tx {
     pub signer: String,
@@ -279,23 +279,23 @@ impl Chain {
 
     /// One tick of the chain's own clock: perhaps a reorganisation, then a block.
     pub fn tick(&mut self, now_ms: u64) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut events = Vec::new();
         let weather = self.weather;
-        self.trouble_nodes(now_ms, &mut told);
+        self.trouble_nodes(now_ms, &mut events);
         if self.rng.chance(weather.key_elsewhere) {
             let signer = self.rng.index(3);
             self.use_key_elsewhere(signer);
-            told.push("a signer's key is used elsewhere".into());
+            events.push("a signer's key is used elsewhere".into());
         }
         self.move_fee();
         if self.rng.chance(weather.reorg) {
             let depth = self.rng.between(1, weather.reorg_depth.max(1));
-            told.push(format!("reorganisation of {depth} blocks"));
+            events.push(format!("reorganisation of {depth} blocks"));
             self.reorg(depth, now_ms);
         }
         self.mine(now_ms);
         self.gossip();
-        told
+        events
     }
 
     /// Holds the base fee at a height, or lets it move again.

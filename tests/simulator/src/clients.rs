@@ -12,7 +12,7 @@ use serde_json::Map;
 use tokio::sync::Notify;
 
 use crate::faults::{Harm, Point};
-use crate::run::Visit;
+use crate::run::ScheduledRequest;
 use crate::scheme::Payload;
 use crate::token::TOKEN;
 use crate::world::World;
@@ -23,7 +23,7 @@ const LONG: Duration = Duration::from_secs(3_600);
 
 /// One settle as a seller sends it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ask {
+pub struct SettleRequest {
     pub scheme: &'static str,
     pub payload: Payload,
     pub pay_to: String,
@@ -32,14 +32,14 @@ pub struct Ask {
     pub idempotency_key: Option<String>,
 }
 
-impl Ask {
+impl SettleRequest {
     /// Whether the terms are what the buyer signed.
     #[must_use]
     pub fn is_honest(&self) -> bool {
         self.pay_to == self.payload.to && self.amount == self.payload.value
     }
 
-    fn request(&self, remaining_ms: u64) -> PaymentRequest {
+    fn payment_request(&self, remaining_ms: u64) -> PaymentRequest {
         let payload = match serde_json::to_value(&self.payload) {
             Ok(Value::Object(map)) => map,
             _ => Map::new(),
@@ -74,19 +74,18 @@ impl Ask {
     }
 }
 
-/// What a caller heard, and when.
+/// One request and its answer, with the times of both.
 #[derive(Debug, Clone)]
-pub struct Told {
-    /// When the request began.
-    pub asked_ms: u64,
-    pub at_ms: u64,
-    pub ask: Arc<Ask>,
+pub struct Exchange {
+    pub requested_ms: u64,
+    pub answered_ms: u64,
+    pub request: Arc<SettleRequest>,
     pub answer: SettleAnswer,
-    /// Sent when every fault was over.
+    /// Sent after the last fault.
     pub is_last: bool,
 }
 
-impl Told {
+impl Exchange {
     /// The reply in the answer, also of a replay.
     #[must_use]
     pub fn reply(&self) -> Option<SettleReply> {
@@ -108,7 +107,7 @@ impl Told {
     }
 }
 
-/// The running engine, or none. (Not a `watch` channel: that one wakes its readers in a random order.)
+/// The running engine, or none. (Not a `watch` channel, because that wakes its readers in a random order.)
 #[derive(Debug, Default)]
 pub struct Cell {
     now: Mutex<(u64, Option<Arc<Engine>>)>,
@@ -156,17 +155,17 @@ impl Cell {
 pub struct Clients {
     pub world: Arc<World>,
     pub engine: Arc<Cell>,
-    told: Arc<Mutex<Vec<Told>>>,
+    exchanges: Arc<Mutex<Vec<Exchange>>>,
 }
 
 /// How one request ended for its caller.
 #[derive(Debug)]
-pub enum Heard {
-    Said(Box<SettleAnswer>),
+pub enum SendResult {
+    Answered(Box<SettleAnswer>),
     /// The connection broke: the process died.
-    Lost,
+    ConnectionLost,
     /// The caller hung up.
-    Gone,
+    HungUp,
 }
 
 impl Clients {
@@ -175,25 +174,28 @@ impl Clients {
         Self {
             world,
             engine,
-            told: Arc::default(),
+            exchanges: Arc::default(),
         }
     }
 
     #[must_use]
-    pub fn told(&self) -> Vec<Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.exchanges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
-    /// One request over one connection, on which the caller hangs up after its patience.
+    /// Sends one request over one connection. The caller hangs up after `patience`.
     pub async fn send_once(
         &self,
-        ask: &Arc<Ask>,
+        request: &Arc<SettleRequest>,
         mut wait_ms: u64,
         mut patience: Duration,
         is_last: bool,
-    ) -> Heard {
+    ) -> SendResult {
         let (at, engine) = self.engine.running().await;
-        let asked_ms = self.world.now_ms();
+        let requested_ms = self.world.now_ms();
         match self.world.faults.draw(Point::Reply) {
             Some(Harm::HangUp) => patience = Duration::from_millis(self.world.rng().between(0, wait_ms)),
             Some(Harm::Impatient) => wait_ms = self.world.rng().between(0, 300),
@@ -201,53 +203,59 @@ impl Clients {
         }
         tokio::select! {
             biased;
-            () = self.engine.left(at) => Heard::Lost,
-            () = tokio::time::sleep(patience) => Heard::Gone,
-            answer = engine.settle(ask.request(wait_ms)) => {
-                tracing::info!("HEARD {} of {:?}: {answer:?}", ask.payload.nonce, ask.tenant);
-                let told = Told { asked_ms, at_ms: self.world.now_ms(), ask: Arc::clone(ask), answer: answer.clone(), is_last };
-                self.told.lock().unwrap_or_else(PoisonError::into_inner).push(told);
-                Heard::Said(Box::new(answer))
+            () = self.engine.left(at) => SendResult::ConnectionLost,
+            () = tokio::time::sleep(patience) => SendResult::HungUp,
+            answer = engine.settle(request.payment_request(wait_ms)) => {
+                tracing::info!("nonce {} of tenant {:?} is answered: {answer:?}", request.payload.nonce, request.tenant);
+                let exchange = Exchange {
+                    requested_ms,
+                    answered_ms: self.world.now_ms(),
+                    request: Arc::clone(request),
+                    answer: answer.clone(),
+                    is_last,
+                };
+                self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
+                SendResult::Answered(Box::new(answer))
             }
         }
     }
 
-    /// Retries as a seller's middleware does: again after `settlement_pending`, after 503, and after a broken connection.
-    pub async fn ask(&self, ask: Arc<Ask>, wait_ms: u64, tries: u32, is_last: bool) {
-        let visit = Visit {
+    /// Settles as a seller's middleware does: it retries after `settlement_pending`, 503 and a broken connection.
+    pub async fn settle(&self, request: Arc<SettleRequest>, wait_ms: u64, tries: u32, is_last: bool) {
+        let scheduled = ScheduledRequest {
             at_ms: 0,
-            ask,
+            request,
             wait_ms,
             tries,
             hangs_up_after_ms: None,
         };
-        self.repeat(visit, is_last).await;
+        self.repeat(scheduled, is_last).await;
     }
 
-    /// The same, as a script has it.
-    pub async fn visit(&self, visit: Visit) {
-        self.repeat(visit, false).await;
+    /// The same for a request of a scenario.
+    pub async fn settle_scheduled(&self, scheduled: ScheduledRequest) {
+        self.repeat(scheduled, false).await;
     }
 
-    async fn repeat(&self, visit: Visit, is_last: bool) {
-        let Visit {
-            ask,
+    async fn repeat(&self, scheduled: ScheduledRequest, is_last: bool) {
+        let ScheduledRequest {
+            request,
             wait_ms,
             tries,
             mut hangs_up_after_ms,
             ..
-        } = visit;
+        } = scheduled;
         for _ in 0..tries {
             let patience = hangs_up_after_ms.take().map_or(LONG, Duration::from_millis);
-            match self.send_once(&ask, wait_ms, patience, is_last).await {
-                Heard::Said(answer) => match *answer {
+            match self.send_once(&request, wait_ms, patience, is_last).await {
+                SendResult::Answered(answer) => match *answer {
                     SettleAnswer::Reply(reply)
                         if reply.error_reason.as_deref() == Some(reason::SETTLEMENT_PENDING) => {}
                     SettleAnswer::Unavailable { .. } => tokio::time::sleep(Duration::from_secs(2)).await,
                     SettleAnswer::Reply(_) | SettleAnswer::Replay(_) => return,
                 },
-                Heard::Lost => tokio::time::sleep(Duration::from_secs(2)).await,
-                Heard::Gone => {
+                SendResult::ConnectionLost => tokio::time::sleep(Duration::from_secs(2)).await,
+                SendResult::HungUp => {
                     let pause = self.world.rng().between(0, 8_000);
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                 }

@@ -34,7 +34,7 @@ pub struct SimDriver {
     /// Whether the chain numbers transactions.
     ordered: bool,
     finality: u64,
-    retained_are_poor: bool,
+    retained_are_unfunded: bool,
     planted: Option<Planted>,
     built: Mutex<BTreeMap<String, Vec<u8>>>,
     /// Where transactions have no numbers: which node showed its history when, by attempt.
@@ -49,7 +49,7 @@ impl SimDriver {
             calls,
             ordered: terms.ordered,
             finality: terms.finality,
-            retained_are_poor: terms.retained_are_poor,
+            retained_are_unfunded: terms.retained_are_unfunded,
             planted,
             built: Mutex::default(),
             canaries: Mutex::default(),
@@ -70,8 +70,8 @@ impl SimDriver {
     }
 
     /// What a node shows during one batch of reads of this call.
-    fn look(&self, node: usize, harm: Option<Harm>) -> View {
-        let mut view = self.world.look_at(node);
+    fn view(&self, node: usize, harm: Option<Harm>) -> View {
+        let mut view = self.world.view_of(node);
         if let Some(Harm::Null(read)) = harm {
             view.silence(read);
         }
@@ -135,7 +135,7 @@ impl SimDriver {
 
     /// Whether the call would fail on the newest state that the node shows.
     fn would_fail(&self, node: usize, harm: Option<Harm>, op: &Op) -> Result<Option<String>, Fault> {
-        let view = self.look(node, harm);
+        let view = self.view(node, harm);
         let block = view
             .latest_state()
             .ok_or_else(|| Fault::unavailable("the node answered null for a simulation"))?;
@@ -148,7 +148,7 @@ impl SimDriver {
 impl ChainDriver for SimDriver {
     async fn check(&self, _: &Cx, network: &Network) -> Result<Readiness, Fault> {
         let (node, harm) = self.pass(Point::Check).await?;
-        let head_height = self.head_number(&self.look(node, harm))?;
+        let head_height = self.head_number(&self.view(node, harm))?;
         let addresses = network
             .keys
             .iter()
@@ -166,7 +166,7 @@ impl ChainDriver for SimDriver {
 
     async fn lane(&self, _: &Cx, lane: &Lane) -> Result<LaneState, Fault> {
         let (node, harm) = self.pass(Point::Lane).await?;
-        let view = self.look(node, harm);
+        let view = self.view(node, harm);
         if view.is_silent(Read::State) {
             return Err(Fault::unavailable("the node answered null for a balance"));
         }
@@ -175,7 +175,7 @@ impl ChainDriver for SimDriver {
             .ok_or_else(|| Fault::unavailable("the node answered null for a nonce"))?;
         Ok(LaneState {
             next_sequence,
-            balance: if self.retained_are_poor && lane.signer.starts_with("signer-r") {
+            balance: if self.retained_are_unfunded && lane.signer.starts_with("signer-r") {
                 Amount::ZERO
             } else {
                 Amount::MAX
@@ -186,7 +186,7 @@ impl ChainDriver for SimDriver {
 
     async fn quote(&self, _: &Cx, _: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault> {
         let (node, harm) = self.pass(Point::Quote).await?;
-        let head_height = self.head_number(&self.look(node, harm))?;
+        let head_height = self.head_number(&self.view(node, harm))?;
         if !self.ordered {
             // The price is the buyer's, who signed it.
             return Ok(Bid {
@@ -214,7 +214,7 @@ impl ChainDriver for SimDriver {
         };
         let op = op_of(&step.call.data).ok_or_else(|| Fault::denied("the call can't be read"))?;
         if step.call.target != TOKEN || step.call.operation != op.name() {
-            return Err(Fault::denied("the call is not what the step says"));
+            return Err(Fault::denied("the call is not the call of the step"));
         }
         if !self.ordered {
             return self.co_sign(slot, step);
@@ -252,9 +252,9 @@ impl ChainDriver for SimDriver {
         if journaled.as_ref() != Some(&bytes) {
             self.world.note_unjournaled(tx_id(&bytes));
         }
-        let said = self.world.chain().submit(node, &bytes, self.world.now_ms());
+        let sent = self.world.chain().submit(node, &bytes, self.world.now_ms());
         tracing::info!(
-            "node {node} is handed {} ({} of {}): {said:?}",
+            "node {node} is handed {} ({} of {}): {sent:?}",
             attempt.tx_id,
             attempt.sequence,
             attempt.lane.signer
@@ -269,7 +269,7 @@ impl ChainDriver for SimDriver {
                 self.world.chain().forget(&attempt.tx_id);
                 Ok(Sent::Accepted)
             }
-            _ => Ok(said),
+            _ => Ok(sent),
         }
     }
 
@@ -282,8 +282,8 @@ impl ChainDriver for SimDriver {
         // Each batch of a call may hit another node, unless the call is for one node alone.
         let second = wanted.unwrap_or_else(|| self.world.node());
         let last_blocks = self.last_blocks(watches).await;
-        let first = self.look(wanted.unwrap_or(node), harm);
-        let second = self.look(second, harm);
+        let first = self.view(wanted.unwrap_or(node), harm);
+        let second = self.view(second, harm);
         let head_height = self.head_number(&first)?;
         let mut seen: Vec<Observation> = watches
             .iter()

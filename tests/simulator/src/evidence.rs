@@ -8,7 +8,7 @@ use sdk_plugin::scheme::{
 use sdk_plugin::{Amount, HexBytes};
 
 use crate::scheme::REPLAY;
-use crate::token::{Op, Query, State, TOKEN, held_units, mark_of, moved, topic, topics};
+use crate::token::{Op, Query, State, TOKEN, decode_held, mark_of, moved, topic, topics};
 
 /// Names of reads of the escrow's entry: after the block of the transaction, and before it.
 const AFTER: &str = "after";
@@ -253,12 +253,12 @@ fn fold<'a>(held: Option<u64>, logs: impl Iterator<Item = &'a LogEntry>) -> Opti
 pub fn judge_held(op: &Op, pays: bool, wanted: &EvidenceWanted, evidence: &Evidence) -> Judgement {
     let entry = |name: &str| {
         let read = evidence.reads.iter().find(|read| read.name == name)?;
-        held_units(read.data.as_ref()?)
+        decode_held(read.data.as_ref()?)
     };
     let planned = wanted
         .guard
         .as_ref()
-        .and_then(|guard| held_units(&guard.unchanged))
+        .and_then(|guard| decode_held(&guard.unchanged))
         .flatten();
     if let Shown::Landed { .. } = evidence.shown {
         let after = entry(AFTER);

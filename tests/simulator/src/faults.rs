@@ -1,4 +1,4 @@
-//! What can go wrong, where, and when: at random from a seed, or exactly once where a script says.
+//! What can go wrong, where, and when: at random from a seed, or at the passes that a script names.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -48,7 +48,7 @@ pub enum Point {
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Harm {
-    /// Its service does not answer, and says so.
+    /// Its service is unavailable, and reports that.
     Unavailable,
     /// A defect, reported as one.
     Internal,
@@ -73,7 +73,7 @@ pub enum Harm {
     TakenButError,
     /// The node took the bytes and hangs.
     TakenButHangs,
-    /// The node says it has the bytes, and has not.
+    /// The node acknowledges the bytes, and does not keep them.
     AcceptedAndForgotten,
     /// The node has fallen behind.
     Stale,

@@ -54,7 +54,7 @@ impl HoldScheme {
     /// operation on the payment has changed already.
     fn state(&self) -> Result<(Arc<State>, u64), Fault> {
         let newest = (0..NODES)
-            .filter_map(|node| self.world.look_at(node).latest_state().cloned())
+            .filter_map(|node| self.world.view_of(node).latest_state().cloned())
             .max_by_key(|block| block.height);
         let block = newest.ok_or_else(|| Fault::unavailable("no node shows the state"))?;
         Ok((Arc::clone(&block.state), block.height))

@@ -1,15 +1,15 @@
 //! One fault at one point of a run that goes through every step, again and again.
 
-use crate::clients::Ask;
+use crate::clients::SettleRequest;
 use crate::faults::{Harm, Point};
 use crate::run::{Report, Scenario, simulate, simulate_traced};
-use crate::script::Word;
+use crate::script::Outcome;
 
 /// A run that passes every step, and its payments that must be paid in the end, whatever single fault strikes.
 #[derive(Debug, Clone)]
 pub struct Tour {
     pub scenario: Scenario,
-    pub payments: Vec<Ask>,
+    pub payments: Vec<SettleRequest>,
 }
 
 impl Tour {
@@ -26,13 +26,16 @@ impl Tour {
             eprintln!("{at}");
             let _ = scenario.run_clean();
         }
-        for ask in &self.payments {
-            let words = report.words(ask);
-            if !matches!(words.last(), Some(Word::Success | Word::Duplicate)) {
+        for request in &self.payments {
+            let outcomes = report.outcomes(request);
+            if !matches!(outcomes.last(), Some(Outcome::Success | Outcome::Duplicate)) {
                 let trace = simulate_traced(&scenario)
                     .map(|(_, trace)| trace)
                     .unwrap_or_default();
-                panic!("{trace}\n{at}: {} was answered {words:?}", ask.payload.from);
+                panic!(
+                    "{trace}\n{at}: {} was answered {outcomes:?}",
+                    request.payload.from
+                );
             }
         }
         report

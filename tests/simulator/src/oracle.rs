@@ -8,14 +8,14 @@ use journal::{AttemptKind, AttemptRow, Event, GroundAt, SettlementRow};
 use sdk_plugin::wire::reason;
 
 use crate::chain::{Chain, Tx};
-use crate::clients::{Ask, Told};
+use crate::clients::{Exchange, SettleRequest};
 use crate::hold::is_held;
 use crate::run::Terms;
 use crate::scheme::Shape;
 use crate::token::{moved, topics};
 
+mod answers;
 mod slots;
-mod words;
 
 /// What must be zero.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Verdict {
     /// What had to wait for another step, and landed without it.
     pub out_of_order: Vec<String>,
     pub released_twice: Vec<String>,
-    pub false_words: Vec<String>,
+    pub false_answers: Vec<String>,
     /// Bytes a node received that the journal does not hold.
     pub sent_unjournaled: Vec<String>,
     pub overspent: Vec<String>,
@@ -55,13 +55,13 @@ pub struct Facts<'a> {
     pub terms: &'a Terms,
     /// Everything that was ever committed.
     pub log: &'a [Event],
-    pub told: &'a [Told],
+    pub exchanges: &'a [Exchange],
     pub unjournaled: &'a [String],
     /// Every transaction that was ever signed, sent or not.
     pub signed: &'a BTreeMap<String, Tx>,
 }
 
-/// What the journal says, as far as the judge needs it.
+/// What the journal recorded, as far as the judge needs it.
 struct Record<'a> {
     settlements: BTreeMap<u64, SettlementRow>,
     attempts: Vec<AttemptRow>,
@@ -87,27 +87,27 @@ impl<'a> Record<'a> {
         record
     }
 
-    fn covers(&self, attempt: &AttemptRow, ask: &Ask) -> bool {
+    fn covers(&self, attempt: &AttemptRow, request: &SettleRequest) -> bool {
         attempt
             .covers
             .iter()
-            .any(|(id, _)| self.settlements.get(id).is_some_and(|row| is_of(row, ask)))
+            .any(|(id, _)| self.settlements.get(id).is_some_and(|row| is_of(row, request)))
     }
 }
 
 /// Whether the settlement is of this very payload, terms and tenant.
-fn is_of(row: &SettlementRow, ask: &Ask) -> bool {
-    ask.is_honest() && row.digest == format!("{:?}", ask.payload) && row.tenant == ask.tenant
+fn is_of(row: &SettlementRow, request: &SettleRequest) -> bool {
+    request.is_honest() && row.digest == format!("{:?}", request.payload) && row.tenant == request.tenant
 }
 
 /// The transfer that the request is about, in these logs.
-fn pays(logs: &[sdk_plugin::chain::LogEntry], ask: &Ask) -> bool {
-    if ask.payload.shape == Shape::Hold {
-        return ask.is_honest() && is_held(logs, &ask.payload);
+fn pays(logs: &[sdk_plugin::chain::LogEntry], request: &SettleRequest) -> bool {
+    if request.payload.shape == Shape::Hold {
+        return request.is_honest() && is_held(logs, &request.payload);
     }
-    let wanted = topics("Moved", &ask.payload.from, ask.payload.nonce);
+    let wanted = topics("Moved", &request.payload.from, request.payload.nonce);
     logs.iter()
-        .any(|log| log.topics == wanted && log.data == moved(&ask.pay_to, ask.amount))
+        .any(|log| log.topics == wanted && log.data == moved(&request.pay_to, request.amount))
 }
 
 /// Judges a run that has come to rest.
@@ -117,7 +117,7 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
         chain,
         terms,
         log,
-        told,
+        exchanges,
         unjournaled,
         signed,
     } = *facts;
@@ -126,9 +126,9 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
         sent_unjournaled: unjournaled.to_vec(),
         ..Verdict::default()
     };
-    words::check(facts, &record, &mut verdict);
-    releases(told, &mut verdict);
-    lost(chain, told, &mut verdict);
+    answers::check(facts, &record, &mut verdict);
+    releases(exchanges, &mut verdict);
+    lost(chain, exchanges, &mut verdict);
     slots::twice(chain, &record, &mut verdict);
     slots::moved(chain, terms, &record, &mut verdict);
     evidence(log, &mut verdict);
@@ -138,16 +138,16 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
     verdict
 }
 
-fn releases(told: &[Told], verdict: &mut Verdict) {
+fn releases(exchanges: &[Exchange], verdict: &mut Verdict) {
     // A payment that is held may be closed as well.
     let mut successes: BTreeMap<(&str, u64, bool), u32> = BTreeMap::new();
-    for word in told {
-        if !word.is_replay() && word.reply().is_some_and(|reply| reply.success) {
+    for exchange in exchanges {
+        if !exchange.is_replay() && exchange.reply().is_some_and(|reply| reply.success) {
             *successes
                 .entry((
-                    &word.ask.payload.from,
-                    word.ask.payload.nonce,
-                    word.ask.payload.shape == Shape::Hold,
+                    &exchange.request.payload.from,
+                    exchange.request.payload.nonce,
+                    exchange.request.payload.shape == Shape::Hold,
                 ))
                 .or_default() += 1;
         }
@@ -161,29 +161,29 @@ fn releases(told: &[Told], verdict: &mut Verdict) {
     }
 }
 
-/// Whatever our signers' transactions paid must be known to a caller of settle, whether or not the journal has
-/// heard of the transaction.
-fn lost(chain: &Chain, told: &[Told], verdict: &mut Verdict) {
+/// Whatever our signers' transactions paid must be known to a caller of settle, whether or not the journal
+/// has recorded the transaction.
+fn lost(chain: &Chain, exchanges: &[Exchange], verdict: &mut Verdict) {
     for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
         let Ok(logs) = &tx.result else { continue };
         if tx.tx.signer.is_empty() {
             continue;
         }
         // Several payloads may be of one transfer: the one that was settled must be answered.
-        let mut asked = told
+        let mut matching = exchanges
             .iter()
-            .filter(|word| word.ask.is_honest() && pays(logs, &word.ask))
+            .filter(|exchange| exchange.request.is_honest() && pays(logs, &exchange.request))
             .peekable();
-        let Some(first) = asked.peek().map(|word| &word.ask) else {
+        let Some(first) = matching.peek().map(|exchange| &exchange.request) else {
             continue;
         };
-        let learnt = asked.filter(|word| word.is_last).any(|word| {
-            word.reply().is_some_and(|reply| {
+        let is_known = matching.filter(|exchange| exchange.is_last).any(|exchange| {
+            exchange.reply().is_some_and(|reply| {
                 reply.transaction == tx.id
                     && (reply.success || reply.error_reason.as_deref() == Some(reason::DUPLICATE_SETTLEMENT))
             })
         });
-        if !learnt {
+        if !is_known {
             verdict
                 .lost
                 .push(format!("nonce {} landed as {}", first.payload.nonce, tx.id));

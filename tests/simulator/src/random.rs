@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::chain::Weather;
-use crate::clients::Ask;
+use crate::clients::SettleRequest;
 use crate::faults::Mode;
 use crate::hold::HOLD;
 use crate::message::Message;
 use crate::rng::Rng;
-use crate::run::{Act, Scenario, Terms, Visit};
+use crate::run::{Act, Scenario, ScheduledRequest, Terms};
 use crate::scheme::{EXACT, Payload, STEPS, Shape};
 use crate::token::Op;
 
@@ -38,7 +38,7 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
     };
     let mut maker = Maker {
         rng: rng.fork(),
-        visits: Vec::new(),
+        requests: Vec::new(),
         acts: Vec::new(),
     };
     for nonce in 0..payments {
@@ -47,13 +47,13 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
     // From numbers of their own: seeds keep their stories.
     let mut holds = Maker {
         rng: Rng::new(seed ^ 0x0401_d5c1_0500_0003),
-        visits: Vec::new(),
+        requests: Vec::new(),
         acts: Vec::new(),
     };
     for at in 0..payments / 6 {
         holds.held(FIRST_HELD + at);
     }
-    maker.visits.append(&mut holds.visits);
+    maker.requests.append(&mut holds.requests);
     let mode = match rng.between(0, 9) {
         0 => Mode::Never,
         1..=6 => Mode::Random {
@@ -79,7 +79,7 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
         journal_lies: false,
         planted: None,
         balances: balances.to_vec(),
-        visits: maker.visits,
+        requests: maker.requests,
         calm_at_ms: SPAN_MS + 30_000,
         acts: maker.acts,
     }
@@ -92,7 +92,9 @@ pub fn unnumbered(seed: u64, payments: u64) -> Scenario {
     let mut scenario = scenario(seed, payments);
     let mut rng = Rng::new(seed ^ 0x0b10_c4a5_4000_0002);
     scenario.terms.ordered = false;
-    scenario.visits.retain(|visit| visit.ask.scheme != HOLD);
+    scenario
+        .requests
+        .retain(|scheduled| scheduled.request.scheme != HOLD);
     scenario.weather.key_elsewhere = 0;
     // Nobody else can make a payment that is a transaction, nor withdraw one.
     scenario
@@ -100,9 +102,9 @@ pub fn unnumbered(seed: u64, payments: u64) -> Scenario {
         .retain(|(_, act)| !matches!(act, Act::Outside(Op::Transfer { .. } | Op::Cancel { .. })));
     let mut messages: BTreeMap<Payload, Message> = BTreeMap::new();
     let mut first: BTreeMap<u64, Payload> = BTreeMap::new();
-    for visit in &mut scenario.visits {
-        let mut ask = (*visit.ask).clone();
-        let payload = ask.payload.clone();
+    for scheduled in &mut scenario.requests {
+        let mut request = (*scheduled.request).clone();
+        let payload = request.payload.clone();
         let message = messages.entry(payload.clone()).or_insert_with(|| {
             let blocks = if rng.chance(250) {
                 rng.between(2, 15)
@@ -112,15 +114,15 @@ pub fn unnumbered(seed: u64, payments: u64) -> Scenario {
             let signer = rng.index(scenario.terms.signers);
             Message {
                 fee_payer: format!("signer-k{signer}"),
-                good_until: visit.at_ms / scenario.weather.block_ms + blocks,
+                good_until: scheduled.at_ms / scenario.weather.block_ms + blocks,
             }
         });
         if *first.entry(payload.nonce).or_insert_with(|| payload.clone()) != payload {
             // Another message is another payment.
-            ask.payload.nonce += if payload.to == "kiosk" { 3 } else { 6 };
+            request.payload.nonce += if payload.to == "kiosk" { 3 } else { 6 };
         }
-        ask.payload.message = Some(message.clone());
-        visit.ask = Arc::new(ask);
+        request.payload.message = Some(message.clone());
+        scheduled.request = Arc::new(request);
     }
     scenario
 }
@@ -155,7 +157,7 @@ fn weather(rng: &mut Rng, terms: Terms) -> Weather {
 
 struct Maker {
     rng: Rng,
-    visits: Vec<Visit>,
+    requests: Vec<ScheduledRequest>,
     acts: Vec<(u64, Act)>,
 }
 
@@ -165,7 +167,7 @@ impl Maker {
         let from = PAYERS[self.rng.index(PAYERS.len())].to_owned();
         let start_ms = self.rng.between(0, SPAN_MS);
         let value = self.rng.between(10, 600);
-        let ask = |shape, value| Ask {
+        let request = |shape, value| SettleRequest {
             scheme: HOLD,
             payload: Payload {
                 from: from.clone(),
@@ -181,14 +183,14 @@ impl Maker {
             tenant: None,
             idempotency_key: None,
         };
-        self.visit(&ask(Shape::Hold, value), start_ms);
+        self.schedule(&request(Shape::Hold, value), start_ms);
         if self.rng.chance(600) {
-            let close = ask(Shape::Close, self.rng.between(1, value));
+            let close = request(Shape::Close, self.rng.between(1, value));
             let at_ms = start_ms + self.rng.between(2_000, 60_000);
-            self.visit(&close, at_ms);
+            self.schedule(&close, at_ms);
             if self.rng.chance(300) {
                 let again_ms = at_ms + self.rng.between(0, 10_000);
-                self.visit(&close, again_ms);
+                self.schedule(&close, again_ms);
             }
         }
     }
@@ -221,7 +223,7 @@ impl Maker {
             message: None,
         };
         let tenant = rng.chance(300).then(|| "acme".to_owned());
-        let ask = Ask {
+        let request = SettleRequest {
             scheme: if shape == Shape::Plain { EXACT } else { STEPS },
             pay_to: to,
             amount: payload.value,
@@ -229,21 +231,21 @@ impl Maker {
             idempotency_key: rng.chance(200).then(|| format!("key-{at}")),
             tenant,
         };
-        self.visit(&ask, start_ms);
-        self.rivals(&ask, start_ms);
-        self.strangers(&ask, start_ms);
+        self.schedule(&request, start_ms);
+        self.rivals(&request, start_ms);
+        self.strangers(&request, start_ms);
     }
 
-    fn visit(&mut self, ask: &Ask, at_ms: u64) {
+    fn schedule(&mut self, request: &SettleRequest, at_ms: u64) {
         let wait_ms = match self.rng.between(0, 4) {
             0 => self.rng.between(100, 3_000),
             1 => self.rng.between(3_000, 10_000),
             _ => 25_000,
         };
         let tries = u32::try_from(self.rng.between(1, 5)).unwrap_or(1);
-        self.visits.push(Visit {
+        self.requests.push(ScheduledRequest {
             at_ms,
-            ask: Arc::new(ask.clone()),
+            request: Arc::new(request.clone()),
             wait_ms,
             tries,
             hangs_up_after_ms: None,
@@ -251,14 +253,14 @@ impl Maker {
     }
 
     /// Others with the same payload, at once or later.
-    fn rivals(&mut self, ask: &Ask, start_ms: u64) {
+    fn rivals(&mut self, request: &SettleRequest, start_ms: u64) {
         for _ in 0..self.rng.between(0, 4).saturating_sub(1) {
             let later = if self.rng.chance(500) {
                 0
             } else {
                 self.rng.between(0, 40_000)
             };
-            let mut other = ask.clone();
+            let mut other = request.clone();
             match self.rng.between(0, 9) {
                 0 => other.pay_to = "thief".into(),
                 1 => other.amount = other.amount.saturating_mul(1_000_000),
@@ -271,12 +273,12 @@ impl Maker {
                 }
                 _ => {}
             }
-            self.visit(&other, start_ms + later);
+            self.schedule(&other, start_ms + later);
         }
     }
 
     /// What happens on the chain beside.
-    fn strangers(&mut self, ask: &Ask, start_ms: u64) {
+    fn strangers(&mut self, request: &SettleRequest, start_ms: u64) {
         let at_ms = start_ms + self.rng.between(0, 12_000);
         let Payload {
             from,
@@ -285,9 +287,9 @@ impl Maker {
             nonce,
             valid_before_s,
             ..
-        } = ask.payload.clone();
+        } = request.payload.clone();
         let op = match self.rng.between(0, 19) {
-            0 | 1 if ask.payload.shape != Shape::Escrow => Op::Transfer {
+            0 | 1 if request.payload.shape != Shape::Escrow => Op::Transfer {
                 from,
                 to,
                 value,

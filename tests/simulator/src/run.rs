@@ -21,7 +21,7 @@ use telemetry::metrics::Metrics;
 use tokio::task::JoinSet;
 
 use crate::chain::{Chain, GAS, NODES, Weather};
-use crate::clients::{Ask, Cell, Clients, NETWORK, Told};
+use crate::clients::{Cell, Clients, Exchange, NETWORK, SettleRequest};
 use crate::driver::SimDriver;
 use crate::faults::{AtCommit, Faults, Injected, Mode};
 use crate::hold::{HOLD, HoldScheme};
@@ -49,7 +49,7 @@ pub struct Terms {
     /// Signers that take nothing new.
     pub retained: usize,
     /// Whether these have no native currency.
-    pub retained_are_poor: bool,
+    pub retained_are_unfunded: bool,
     pub confirmations: u64,
     pub finality: u64,
     pub max_cost: u64,
@@ -66,7 +66,7 @@ impl Default for Terms {
         Self {
             signers: 2,
             retained: 0,
-            retained_are_poor: false,
+            retained_are_unfunded: false,
             confirmations: 2,
             finality: 6,
             max_cost: GAS * 200,
@@ -78,11 +78,11 @@ impl Default for Terms {
     }
 }
 
-/// A request in the script of a run.
+/// A request of a scenario.
 #[derive(Debug, Clone)]
-pub struct Visit {
+pub struct ScheduledRequest {
     pub at_ms: u64,
-    pub ask: Arc<Ask>,
+    pub request: Arc<SettleRequest>,
     pub wait_ms: u64,
     pub tries: u32,
     /// When the caller hangs up on its first request; `None`: it stays.
@@ -96,12 +96,12 @@ pub struct Scenario {
     pub terms: Terms,
     pub weather: Weather,
     pub mode: Mode,
-    /// The journal says it wrote attempts, and did not.
+    /// The journal reports that it wrote attempts, and did not.
     pub journal_lies: bool,
     /// A defect in the driver.
     pub planted: Option<Planted>,
     pub balances: Vec<(String, u64)>,
-    pub visits: Vec<Visit>,
+    pub requests: Vec<ScheduledRequest>,
     /// When faults and bad weather end.
     pub calm_at_ms: u64,
     /// What happens when, in milliseconds from the start.
@@ -112,7 +112,7 @@ pub struct Scenario {
 #[derive(Debug)]
 pub struct Report {
     pub verdict: Verdict,
-    pub told: Vec<Told>,
+    pub exchanges: Vec<Exchange>,
     pub faults: std::collections::BTreeMap<(crate::faults::Point, crate::faults::Harm), u64>,
     pub passes: std::collections::BTreeMap<crate::faults::Point, u64>,
     pub log: Vec<journal::Event>,
@@ -212,11 +212,11 @@ async fn run(scenario: &Scenario) -> Report {
 
     let clients = Clients::new(Arc::clone(&world), Arc::clone(&cell));
     let mut sellers = JoinSet::new();
-    for visit in scenario.visits.clone() {
+    for scheduled in scenario.requests.clone() {
         let clients = clients.clone();
         sellers.spawn(async move {
-            tokio::time::sleep(Duration::from_millis(visit.at_ms)).await;
-            clients.visit(visit).await;
+            tokio::time::sleep(Duration::from_millis(scheduled.at_ms)).await;
+            clients.settle_scheduled(scheduled).await;
         });
     }
     tokio::time::sleep(Duration::from_millis(scenario.calm_at_ms)).await;
@@ -224,16 +224,16 @@ async fn run(scenario: &Scenario) -> Report {
     while sellers.join_next().await.is_some() {}
     let mut stuck = at_rest(&world, &cell, "after the faults").await;
 
-    // A caller settles everything again: what is known by now?
-    let mut asks: Vec<Arc<Ask>> = scenario
-        .visits
+    // A caller settles everything again: every outcome must be known by now.
+    let mut requests: Vec<Arc<SettleRequest>> = scenario
+        .requests
         .iter()
-        .map(|visit| Arc::clone(&visit.ask))
+        .map(|scheduled| Arc::clone(&scheduled.request))
         .collect();
-    asks.sort();
-    asks.dedup();
-    for ask in asks {
-        clients.ask(ask, 25_000, 5, true).await;
+    requests.sort();
+    requests.dedup();
+    for request in requests {
+        clients.settle(request, 25_000, 5, true).await;
     }
     stuck.extend(at_rest(&world, &cell, "after the last questions").await);
 
@@ -243,13 +243,13 @@ async fn run(scenario: &Scenario) -> Report {
     scenery.shutdown().await;
     let log = world.journal.log();
     let rows = rows(&world).await;
-    let told = clients.told();
+    let exchanges = clients.exchanges();
     let chain = world.chain();
     let mut verdict = oracle::judge(&oracle::Facts {
         chain: &chain,
         terms: &scenario.terms,
         log: &log,
-        told: &told,
+        exchanges: &exchanges,
         unjournaled: &world.unjournaled(),
         signed: &world.signed(),
     });
@@ -277,7 +277,7 @@ async fn run(scenario: &Scenario) -> Report {
         .count();
     Report {
         verdict,
-        told,
+        exchanges,
         faults: faults.struck(),
         passes: faults.passes(),
         log,
@@ -314,7 +314,7 @@ fn calm_down(world: &World, scenario: &Scenario) {
     }
 }
 
-/// Waits until nothing is open any more; says what still is when it takes too long.
+/// Waits until no settlement is open. Returns those that are still open when it takes too long.
 async fn at_rest(world: &World, cell: &Cell, when: &str) -> Vec<String> {
     let deadline = tokio::time::Instant::now() + REST;
     loop {

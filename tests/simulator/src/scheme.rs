@@ -158,7 +158,7 @@ impl SchemeHandler for SimScheme {
 
 impl SimScheme {
     fn state(&self) -> Result<(Arc<State>, u64), Fault> {
-        let view = self.world.look();
+        let view = self.world.view();
         let block = view
             .latest_state()
             .ok_or_else(|| Fault::unavailable("the node answered null for the state"))?;

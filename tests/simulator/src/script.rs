@@ -1,4 +1,4 @@
-//! Scenarios written by hand: calm weather, and exactly what a test says.
+//! Scenarios written by hand: calm weather, and exactly what a test schedules.
 
 use sdk_plugin::StepIndex;
 use std::collections::BTreeMap;
@@ -9,12 +9,12 @@ use journal::{AttemptKind, AttemptRow, Event};
 use sdk_plugin::wire::{SettleReply, reason};
 
 use crate::chain::Weather;
-use crate::clients::{Ask, Told};
+use crate::clients::{Exchange, SettleRequest};
 use crate::faults::{Harm, Mode, Point, Scripted};
 use crate::hold::HOLD;
 use crate::matrix::Tour;
 use crate::message::Message;
-use crate::run::{Act, Report, Scenario, Terms, Visit, simulate_traced};
+use crate::run::{Act, Report, Scenario, ScheduledRequest, Terms, simulate_traced};
 use crate::scheme::{EXACT, Payload, STEPS, Shape};
 use crate::token::Op;
 
@@ -41,7 +41,7 @@ pub fn quiet() -> Scenario {
         journal_lies: false,
         planted: None,
         balances: payers.map(|payer| (payer.to_owned(), 10_000)).to_vec(),
-        visits: Vec::new(),
+        requests: Vec::new(),
         calm_at_ms: 120_000,
         acts: Vec::new(),
     }
@@ -49,8 +49,8 @@ pub fn quiet() -> Scenario {
 
 /// A payment of 100 to the shop, good for ten minutes.
 #[must_use]
-pub fn payment(from: &str, nonce: u64, shape: Shape) -> Ask {
-    Ask {
+pub fn payment(from: &str, nonce: u64, shape: Shape) -> SettleRequest {
+    SettleRequest {
         scheme: match shape {
             Shape::Plain => EXACT,
             Shape::Hold | Shape::Close | Shape::Return => HOLD,
@@ -74,24 +74,24 @@ pub fn payment(from: &str, nonce: u64, shape: Shape) -> Ask {
 
 /// 300 of the payer's are held for the shop.
 #[must_use]
-pub fn held(from: &str, nonce: u64) -> Ask {
-    let mut ask = payment(from, nonce, Shape::Hold);
-    ask.payload.value = 300;
-    ask.amount = 300;
-    ask
+pub fn held(from: &str, nonce: u64) -> SettleRequest {
+    let mut request = payment(from, nonce, Shape::Hold);
+    request.payload.value = 300;
+    request.amount = 300;
+    request
 }
 
 /// The same, good until so many seconds after the start.
 #[must_use]
-pub fn good_until(mut ask: Ask, second: u64) -> Ask {
-    ask.payload.valid_before_s = EPOCH_S + second;
-    ask
+pub fn good_until(mut request: SettleRequest, second: u64) -> SettleRequest {
+    request.payload.valid_before_s = EPOCH_S + second;
+    request
 }
 
 /// The transfer of a payment, as another sender would send it.
 #[must_use]
-pub fn transfer(ask: &Ask) -> Op {
-    let payload = ask.payload.clone();
+pub fn transfer(request: &SettleRequest) -> Op {
+    let payload = request.payload.clone();
     Op::Transfer {
         from: payload.from,
         to: payload.to,
@@ -111,22 +111,22 @@ pub fn quiet_unnumbered() -> Scenario {
 
 /// A payment of 100 to the shop by transactions that the buyer signs, good up to this block.
 #[must_use]
-pub fn signed(from: &str, nonce: u64, shape: Shape, good_until: u64) -> Ask {
-    let mut ask = payment(from, nonce, shape);
-    ask.payload.message = Some(Message {
+pub fn signed(from: &str, nonce: u64, shape: Shape, good_until: u64) -> SettleRequest {
+    let mut request = payment(from, nonce, shape);
+    request.payload.message = Some(Message {
         fee_payer: "signer-k0".into(),
         good_until,
     });
-    ask
+    request
 }
 
 impl Scenario {
-    /// A seller settles, as middleware does: again after `settlement_pending`, 503 and broken connections.
+    /// A seller settles as middleware does: it retries after `settlement_pending`, 503 and broken connections.
     #[must_use]
-    pub fn visit(mut self, at_ms: u64, ask: &Ask, wait_ms: u64, tries: u32) -> Self {
-        self.visits.push(Visit {
+    pub fn settle(mut self, at_ms: u64, request: &SettleRequest, wait_ms: u64, tries: u32) -> Self {
+        self.requests.push(ScheduledRequest {
             at_ms,
-            ask: Arc::new(ask.clone()),
+            request: Arc::new(request.clone()),
             wait_ms,
             tries,
             hangs_up_after_ms: None,
@@ -136,10 +136,10 @@ impl Scenario {
 
     /// A caller settles once and hangs up after so long.
     #[must_use]
-    pub fn hang_up(mut self, at_ms: u64, ask: &Ask, after_ms: u64) -> Self {
-        self.visits.push(Visit {
+    pub fn hang_up(mut self, at_ms: u64, request: &SettleRequest, after_ms: u64) -> Self {
+        self.requests.push(ScheduledRequest {
             at_ms,
-            ask: Arc::new(ask.clone()),
+            request: Arc::new(request.clone()),
             wait_ms: 25_000,
             tries: 1,
             hangs_up_after_ms: Some(after_ms),
@@ -186,27 +186,27 @@ impl Scenario {
     }
 }
 
-/// What a caller was answered, in one word.
+/// The kind of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Word {
+pub enum Outcome {
     Success,
     Pending,
     Duplicate,
     /// HTTP 503.
     Unavailable,
-    /// The plugin's trouble, before anything was started.
+    /// The plugin failed before anything was started.
     Unexpected,
     /// Any other reason.
     Refused(String),
 }
 
-impl Word {
+impl Outcome {
     #[must_use]
-    pub fn of(told: &Told) -> Self {
-        if matches!(told.answer, SettleAnswer::Unavailable { .. }) {
+    pub fn of(exchange: &Exchange) -> Self {
+        if matches!(exchange.answer, SettleAnswer::Unavailable { .. }) {
             return Self::Unavailable;
         }
-        match told.reply() {
+        match exchange.reply() {
             Some(reply) if reply.success => Self::Success,
             Some(reply) => match reply.error_reason.as_deref() {
                 Some(reason::SETTLEMENT_PENDING) => Self::Pending,
@@ -220,34 +220,45 @@ impl Word {
 }
 
 impl Report {
-    /// What callers with this very request were answered, in order.
+    /// The answers to this request, in order.
     #[must_use]
-    pub fn words(&self, ask: &Ask) -> Vec<Word> {
-        self.told
+    pub fn outcomes(&self, request: &SettleRequest) -> Vec<Outcome> {
+        self.exchanges
             .iter()
-            .filter(|told| *told.ask == *ask)
-            .map(Word::of)
+            .filter(|exchange| *exchange.request == *request)
+            .map(Outcome::of)
             .collect()
     }
 
-    /// Demands that exactly one caller with this request was answered `success`, and none that it failed.
+    /// Asserts that exactly one caller with this request was answered `success`, and none with a failure.
     ///
     /// # Panics
-    /// It is not so.
+    /// The answers are others.
     #[track_caller]
-    pub fn assert_paid_once(&self, ask: &Ask) {
-        let words = self.words(ask);
-        let successes = words.iter().filter(|word| **word == Word::Success).count();
-        assert_eq!(successes, 1, "{:?}: {words:?}", ask.payload);
-        let failed = |word: &&Word| matches!(word, Word::Refused(_) | Word::Unexpected);
-        assert_eq!(words.iter().find(failed), None, "{:?}: {words:?}", ask.payload);
+    pub fn assert_paid_once(&self, request: &SettleRequest) {
+        let outcomes = self.outcomes(request);
+        let successes = outcomes
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Success)
+            .count();
+        assert_eq!(successes, 1, "{:?}: {outcomes:?}", request.payload);
+        let failed = |outcome: &&Outcome| matches!(outcome, Outcome::Refused(_) | Outcome::Unexpected);
+        assert_eq!(
+            outcomes.iter().find(failed),
+            None,
+            "{:?}: {outcomes:?}",
+            request.payload
+        );
     }
 
-    /// Replies of callers with this very request, in order.
+    /// The replies to this request, in order.
     #[must_use]
-    pub fn replies(&self, ask: &Ask) -> Vec<SettleReply> {
-        let told = self.told.iter().filter(|told| *told.ask == *ask);
-        told.filter_map(Told::reply).collect()
+    pub fn replies(&self, request: &SettleRequest) -> Vec<SettleReply> {
+        let exchanges = self
+            .exchanges
+            .iter()
+            .filter(|exchange| *exchange.request == *request);
+        exchanges.filter_map(Exchange::reply).collect()
     }
 
     /// Transactions that were journaled for steps, fills left out.
@@ -296,7 +307,7 @@ impl Report {
 
 /// Payments of the tour that are paid in the end, whatever single fault strikes.
 #[must_use]
-pub fn tour_payments() -> Vec<Ask> {
+pub fn tour_payments() -> Vec<SettleRequest> {
     let shapes = [
         ("ann", Shape::Plain),
         ("bob", Shape::Escrow),
@@ -316,78 +327,85 @@ pub fn tour_payments() -> Vec<Ask> {
 /// later, a payment that is held and given back, a slot that must be filled, one that must be rebid, and a restart.
 #[must_use]
 pub fn tour() -> Scenario {
-    let asks = tour_payments();
-    let [plain, escrow, noted, shaky, impatient, stuck, last] = asks.as_slice() else {
+    let requests = tour_payments();
+    let [plain, escrow, noted, shaky, impatient, stuck, last] = requests.as_slice() else {
         unreachable!("seven payments")
     };
-    let thief = Ask {
+    let thief = SettleRequest {
         pay_to: "thief".into(),
         ..plain.clone()
     };
     let stopped = payment("dan", 900, Shape::Stopped);
     let expiring = good_until(payment("gus", 910, Shape::Plain), 62);
     quiet()
-        .visit(500, plain, 25_000, 8)
-        .visit(510, plain, 25_000, 8)
-        .visit(600, escrow, 25_000, 8)
-        .visit(700, noted, 25_000, 8)
-        .visit(700, &stopped, 25_000, 2)
-        .visit(700, shaky, 25_000, 8)
-        .visit(900, &thief, 25_000, 1)
-        .visit(20_000, impatient, 300, 1)
-        .visit(40_000, impatient, 25_000, 8)
+        .settle(500, plain, 25_000, 8)
+        .settle(510, plain, 25_000, 8)
+        .settle(600, escrow, 25_000, 8)
+        .settle(700, noted, 25_000, 8)
+        .settle(700, &stopped, 25_000, 2)
+        .settle(700, shaky, 25_000, 8)
+        .settle(900, &thief, 25_000, 1)
+        .settle(20_000, impatient, 300, 1)
+        .settle(40_000, impatient, 25_000, 8)
         .act(50_000, Act::Delay(true))
-        .visit(50_200, &expiring, 10_000, 2)
+        .settle(50_200, &expiring, 10_000, 2)
         .act(75_000, Act::Delay(false))
         .act(79_500, Act::Delay(true))
-        .visit(80_000, stuck, 25_000, 8)
+        .settle(80_000, stuck, 25_000, 8)
         .act(80_500, Act::Fee(Some(50)))
         .act(80_600, Act::Delay(false))
         .act(95_000, Act::Fee(None))
         .act(100_000, Act::Kill)
-        .visit(101_000, last, 25_000, 8)
-        .visit(30_000, &held("joe", 950), 25_000, 8)
+        .settle(101_000, last, 25_000, 8)
+        .settle(30_000, &held("joe", 950), 25_000, 8)
 }
 
 /// The same where transactions have no numbers. A fork loses a payment that was answered, the price rises above what the
 /// buyer of another has signed, and a third can't land before it is too old.
 #[must_use]
 pub fn unnumbered_tour() -> Tour {
-    let asks: Vec<Ask> = tour_payments()
+    let requests: Vec<SettleRequest> = tour_payments()
         .into_iter()
-        .map(|ask| signed(&ask.payload.from, ask.payload.nonce, ask.payload.shape, 600))
+        .map(|request| {
+            signed(
+                &request.payload.from,
+                request.payload.nonce,
+                request.payload.shape,
+                600,
+            )
+        })
         .collect();
-    let [plain, escrow, noted, shaky, impatient, stuck, last] = asks.as_slice() else {
+    let [plain, escrow, noted, shaky, impatient, stuck, last] = requests.as_slice() else {
         unreachable!("seven payments")
     };
-    let thief = Ask {
+    let thief = SettleRequest {
         pay_to: "thief".into(),
         ..plain.clone()
     };
     let stopped = signed("dan", 900, Shape::Stopped, 600);
     let expiring = signed("gus", 910, Shape::Plain, 62);
     let scenario = quiet_unnumbered()
-        .visit(500, plain, 25_000, 8)
-        .visit(510, plain, 25_000, 8)
-        .visit(600, escrow, 25_000, 8)
-        .visit(700, noted, 25_000, 8)
-        .visit(700, &stopped, 25_000, 2)
-        .visit(700, shaky, 25_000, 8)
-        .visit(900, &thief, 25_000, 1)
-        .visit(20_000, impatient, 300, 1)
+        .settle(500, plain, 25_000, 8)
+        .settle(510, plain, 25_000, 8)
+        .settle(600, escrow, 25_000, 8)
+        .settle(700, noted, 25_000, 8)
+        .settle(700, &stopped, 25_000, 2)
+        .settle(700, shaky, 25_000, 8)
+        .settle(900, &thief, 25_000, 1)
+        .settle(20_000, impatient, 300, 1)
         .act(23_400, Act::LoseInReorgs(1_000))
         .act(23_500, Act::Reorg(4))
-        .visit(40_000, impatient, 25_000, 8)
+        .settle(40_000, impatient, 25_000, 8)
         .act(50_000, Act::Delay(true))
-        .visit(50_200, &expiring, 10_000, 4)
+        .settle(50_200, &expiring, 10_000, 4)
         .act(75_000, Act::Delay(false))
         .act(79_500, Act::Fee(Some(100)))
-        .visit(80_000, stuck, 25_000, 8)
+        .settle(80_000, stuck, 25_000, 8)
         .act(95_000, Act::Fee(None))
         .act(100_000, Act::Kill)
-        .visit(101_000, last, 25_000, 8);
+        .settle(101_000, last, 25_000, 8);
     Tour {
         scenario,
-        payments: asks,
+        payments: requests,
     }
 }

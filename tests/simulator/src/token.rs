@@ -108,16 +108,16 @@ pub enum Query {
 
 /// The answer to [`Query::Held`] for so many units; `None`: there is no entry.
 #[must_use]
-pub fn held_word(units: Option<u64>) -> HexBytes {
-    let mut word = vec![u8::from(units.is_some())];
-    word.extend_from_slice(&units.unwrap_or(0).to_be_bytes());
-    HexBytes(word)
+pub fn encode_held(units: Option<u64>) -> HexBytes {
+    let mut data = vec![u8::from(units.is_some())];
+    data.extend_from_slice(&units.unwrap_or(0).to_be_bytes());
+    HexBytes(data)
 }
 
-/// The reverse of [`held_word`]; `None`: it is no such answer.
+/// The reverse of [`encode_held`]; `None`: it is no such answer.
 #[must_use]
-pub fn held_units(word: &HexBytes) -> Option<Option<u64>> {
-    let (has, units) = word.0.split_first()?;
+pub fn decode_held(data: &HexBytes) -> Option<Option<u64>> {
+    let (has, units) = data.0.split_first()?;
     let units = u64::from_be_bytes(units.try_into().ok()?);
     Some((*has == 1).then_some(units))
 }
@@ -144,7 +144,7 @@ impl Query {
                 let done = state.done.get(&(from.clone(), *nonce, call.clone()));
                 HexBytes(done.copied().unwrap_or(0).to_be_bytes().to_vec())
             }
-            Self::Held { from, nonce } => held_word(state.escrow.get(&(from.clone(), *nonce)).copied()),
+            Self::Held { from, nonce } => encode_held(state.escrow.get(&(from.clone(), *nonce)).copied()),
         }
     }
 }
@@ -172,10 +172,10 @@ pub fn mark_of(op: &Op) -> Option<Query> {
     }
 }
 
-/// A word as a log topic.
+/// A text as a log topic.
 #[must_use]
-pub fn topic(word: &str) -> HexBytes {
-    HexBytes(word.as_bytes().to_vec())
+pub fn topic(text: &str) -> HexBytes {
+    HexBytes(text.as_bytes().to_vec())
 }
 
 /// Topics of a log: its name, the payer, the nonce, then whatever else.

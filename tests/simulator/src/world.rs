@@ -79,14 +79,14 @@ impl World {
     }
 
     /// What a node of the pool shows now.
-    pub fn look(&self) -> View {
-        self.look_at(self.node())
+    pub fn view(&self) -> View {
+        self.view_of(self.node())
     }
 
     /// What this node shows now.
-    pub fn look_at(&self, node: usize) -> View {
+    pub fn view_of(&self, node: usize) -> View {
         let now_ms = self.now_ms();
-        self.chain().look(node, now_ms)
+        self.chain().view(node, now_ms)
     }
 
     pub fn note_signed(&self, tx_id: String, tx: Tx) {

@@ -4,7 +4,7 @@
 use simulator::faults::{Harm, Point};
 use simulator::matrix::{Tour, spread};
 use simulator::scheme::Shape;
-use simulator::script::{Word, payment, quiet, tour, tour_payments};
+use simulator::script::{Outcome, payment, quiet, tour, tour_payments};
 
 /// Passes of one point that are struck one by one; those of a point that is passed more often are spread evenly.
 const PASSES: u64 = 24;
@@ -27,13 +27,19 @@ fn the_tour_passes_every_step() {
         );
     }
     assert_eq!(report.payments, 7);
-    for ask in tour_payments() {
+    for request in tour_payments() {
         let successes = report
-            .words(&ask)
+            .outcomes(&request)
             .iter()
-            .filter(|word| **word == Word::Success)
+            .filter(|outcome| **outcome == Outcome::Success)
             .count();
-        assert_eq!(successes, 1, "{}: {:?}", ask.payload.from, report.words(&ask));
+        assert_eq!(
+            successes,
+            1,
+            "{}: {:?}",
+            request.payload.from,
+            report.outcomes(&request)
+        );
     }
 }
 
@@ -54,7 +60,7 @@ fn law4_law5_any_single_fault_at_any_pass_of_any_step_harms_nothing() {
 }
 
 #[test]
-fn faults_that_last_a_while_harm_nothing_either() {
+fn faults_that_last_several_passes_harm_nothing() {
     for point in Point::ALL {
         for harm in point.harms() {
             let fatal = matches!(harm, Harm::CrashBefore | Harm::CrashAfter);
@@ -66,7 +72,7 @@ fn faults_that_last_a_while_harm_nothing_either() {
 }
 
 #[test]
-fn law3_law5_death_before_and_after_every_commit_of_every_payment() {
+fn law3_law5_a_crash_before_or_after_any_commit_of_any_payment_harms_nothing() {
     let passes = tour().run_clean().passes;
     let commits = [
         Point::CommitFirst,
@@ -88,27 +94,27 @@ fn law3_law5_death_before_and_after_every_commit_of_every_payment() {
     assert!(runs >= 60, "{runs}");
 }
 
-/// What the first caller hears when the first pass of a step fails.
+/// The answer to the first caller when the first pass of a step fails.
 #[test]
-fn each_fault_has_its_class_of_answer() {
+fn a_fault_at_the_first_pass_of_a_step_is_answered_by_its_class() {
     use Harm::{
         AcceptedAndForgotten, Full, Garbage, Hang, Internal, Panic, Slow, Stale, TakenButError,
         TakenButHangs, Unavailable,
     };
-    let ask = payment("ann", 10, Shape::Plain);
-    let cases: [(Point, &[Harm], Word); 14] = [
+    let request = payment("ann", 10, Shape::Plain);
+    let cases: [(Point, &[Harm], Outcome); 14] = [
         // One cause, one answer: what passes by itself decides nothing, whether it refuses or hangs.
-        (Point::Identify, &[Unavailable, Hang], Word::Unavailable),
-        (Point::Plan, &[Unavailable, Hang], Word::Unavailable),
-        (Point::Identify, &[Internal, Panic], Word::Unexpected),
-        (Point::Plan, &[Internal, Panic, Garbage], Word::Unexpected),
-        (Point::Build, &[Internal, Panic], Word::Unexpected),
-        (Point::Quote, &[Internal, Panic], Word::Unexpected),
-        (Point::ClaimLookUp, &[Unavailable], Word::Unavailable),
-        (Point::CommitFirst, &[Full], Word::Unavailable),
-        (Point::Identify, &[Slow], Word::Success),
-        (Point::Quote, &[Unavailable, Hang, Stale], Word::Success),
-        (Point::Build, &[Unavailable, Hang], Word::Success),
+        (Point::Identify, &[Unavailable, Hang], Outcome::Unavailable),
+        (Point::Plan, &[Unavailable, Hang], Outcome::Unavailable),
+        (Point::Identify, &[Internal, Panic], Outcome::Unexpected),
+        (Point::Plan, &[Internal, Panic, Garbage], Outcome::Unexpected),
+        (Point::Build, &[Internal, Panic], Outcome::Unexpected),
+        (Point::Quote, &[Internal, Panic], Outcome::Unexpected),
+        (Point::ClaimLookUp, &[Unavailable], Outcome::Unavailable),
+        (Point::CommitFirst, &[Full], Outcome::Unavailable),
+        (Point::Identify, &[Slow], Outcome::Success),
+        (Point::Quote, &[Unavailable, Hang, Stale], Outcome::Success),
+        (Point::Build, &[Unavailable, Hang], Outcome::Success),
         (
             Point::Broadcast,
             &[
@@ -120,33 +126,33 @@ fn each_fault_has_its_class_of_answer() {
                 TakenButHangs,
                 AcceptedAndForgotten,
             ],
-            Word::Success,
+            Outcome::Success,
         ),
         (
             Point::Observe,
             &[Unavailable, Internal, Hang, Panic, Garbage, Stale],
-            Word::Success,
+            Outcome::Success,
         ),
         (
             Point::Judge,
             &[Unavailable, Internal, Hang, Panic, Garbage],
-            Word::Success,
+            Outcome::Success,
         ),
     ];
     for (point, harms, expected) in cases {
         for harm in harms {
             let report = quiet()
-                .visit(500, &ask, 25_000, 1)
+                .settle(500, &request, 25_000, 1)
                 .harm(point, *harm, 0, 1)
                 .run_clean();
             assert_eq!(
-                report.words(&ask).first(),
+                report.outcomes(&request).first(),
                 Some(&expected),
                 "{harm:?} at {point:?}"
             );
-            let last = report.words(&ask).pop();
+            let last = report.outcomes(&request).pop();
             assert!(
-                matches!(last, Some(Word::Success | Word::Duplicate)),
+                matches!(last, Some(Outcome::Success | Outcome::Duplicate)),
                 "{harm:?} at {point:?}: {last:?}"
             );
         }

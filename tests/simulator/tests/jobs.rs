@@ -2,11 +2,11 @@
 //! can't be run, and in nobody's way.
 
 use journal::Event;
-use simulator::clients::Ask;
+use simulator::clients::SettleRequest;
 use simulator::faults::{Harm, Point};
 use simulator::hold::{KEEP_MS, WATCHES};
 use simulator::run::{Act, Report};
-use simulator::script::{Word, held, quiet};
+use simulator::script::{Outcome, held, quiet};
 
 fn balance(report: &Report, of: &str) -> u64 {
     report.state.balances.get(of).copied().unwrap_or(0)
@@ -23,10 +23,10 @@ fn counts(report: &Report, id: &str) -> (usize, usize, usize) {
 }
 
 #[test]
-fn what_nobody_closes_is_given_back_by_the_keeper_that_came_with_its_outcome() {
+fn a_hold_that_nobody_closes_is_returned_by_the_job_committed_with_its_outcome() {
     let hold = held("ann", 10);
-    let report = quiet().visit(500, &hold, 25_000, 1).run_clean();
-    assert_eq!(report.words(&hold)[0], Word::Success);
+    let report = quiet().settle(500, &hold, 25_000, 1).run_clean();
+    assert_eq!(report.outcomes(&hold)[0], Outcome::Success);
     assert_eq!(balance(&report, "ann"), 10_000);
     assert_eq!(counts(&report, "keep:"), (1, 1, 0));
     let mut pairs = report.log.iter().zip(report.log.iter().skip(1));
@@ -38,14 +38,14 @@ fn what_nobody_closes_is_given_back_by_the_keeper_that_came_with_its_outcome() {
 }
 
 #[test]
-fn the_keeper_does_its_work_whenever_the_process_dies() {
+fn the_job_returns_the_hold_wherever_the_process_crashes() {
     let hold = held("ann", 10);
     for at_ms in (600..4_600)
         .step_by(400)
         .chain((KEEP_MS - 1_000..KEEP_MS + 9_000).step_by(500))
     {
         let report = quiet()
-            .visit(500, &hold, 25_000, 8)
+            .settle(500, &hold, 25_000, 8)
             .act(at_ms, Act::Kill)
             .run_clean();
         assert!(
@@ -58,8 +58,8 @@ fn the_keeper_does_its_work_whenever_the_process_dies() {
 }
 
 #[test]
-fn a_job_that_schedules_itself_again_while_it_runs_is_not_taken_off() {
-    let report = quiet().visit(500, &held("ann", 10), 25_000, 1).run_clean();
+fn a_job_that_schedules_itself_again_while_it_runs_is_not_removed() {
+    let report = quiet().settle(500, &held("ann", 10), 25_000, 1).run_clean();
     let (scheduled, done, put_off) = counts(&report, "watch:");
     let watches = usize::try_from(WATCHES).expect("few");
     assert_eq!((scheduled, done, put_off), (watches, watches, 0));
@@ -80,7 +80,7 @@ fn a_job_that_schedules_itself_again_while_it_runs_is_not_taken_off() {
 #[test]
 fn a_handler_that_fails_is_called_again_after_twice_as_long_each_time() {
     let report = quiet()
-        .visit(500, &held("ann", 10), 25_000, 1)
+        .settle(500, &held("ann", 10), 25_000, 1)
         .harm(Point::Job, Harm::Internal, 0, 5)
         .run_clean();
     let again: Vec<u64> = report
@@ -107,10 +107,10 @@ fn a_handler_that_fails_is_called_again_after_twice_as_long_each_time() {
 
 #[test]
 fn a_slow_job_holds_up_no_other() {
-    let asks: Vec<Ask> = (0..6).map(|nonce| held("ann", nonce)).collect();
+    let requests: Vec<SettleRequest> = (0..6).map(|nonce| held("ann", nonce)).collect();
     let mut scenario = quiet().harm(Point::Job, Harm::Hang, 0, 1);
-    for (at, ask) in (0..).zip(&asks) {
-        scenario = scenario.visit(500 + at * 10, ask, 25_000, 12);
+    for (at, request) in (0..).zip(&requests) {
+        scenario = scenario.settle(500 + at * 10, request, 25_000, 12);
     }
     let report = scenario.run_clean();
     let first = report.log.iter().find_map(|event| match event {
@@ -127,10 +127,10 @@ fn a_slow_job_holds_up_no_other() {
 }
 
 #[test]
-fn a_settlement_that_was_turned_away_is_retried() {
+fn a_settlement_of_a_job_that_was_refused_is_retried() {
     // The disk is full when the keeper's own settlement is to be started.
     let report = quiet()
-        .visit(500, &held("ann", 10), 25_000, 1)
+        .settle(500, &held("ann", 10), 25_000, 1)
         .harm(Point::CommitFirst, Harm::Full, 1, 3)
         .run_clean();
     assert_eq!(report.struck(Point::CommitFirst, Harm::Full), 3);
@@ -139,9 +139,9 @@ fn a_settlement_that_was_turned_away_is_retried() {
 }
 
 #[test]
-fn jobs_of_a_network_that_is_not_ready_wait_and_nothing_is_counted_against_them() {
+fn jobs_of_a_network_that_is_not_ready_wait_without_a_failed_attempt() {
     let report = quiet()
-        .visit(500, &held("ann", 10), 25_000, 1)
+        .settle(500, &held("ann", 10), 25_000, 1)
         .act(3_500, Act::Kill)
         .harm(Point::Check, Harm::Unavailable, 2, 8)
         .run_clean();

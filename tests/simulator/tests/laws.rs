@@ -1,13 +1,13 @@
 //! The laws about money, each in the shape in which the simulator can prove it.
 
 use simulator::chain::{Keeps, Nodes, Read};
-use simulator::clients::Ask;
+use simulator::clients::SettleRequest;
 use simulator::oracle::Verdict;
 use simulator::planted::Planted;
 use simulator::random::scenario;
 use simulator::run::{Act, Scenario, simulate};
 use simulator::scheme::{REPLAY, Shape};
-use simulator::script::{Word, held, payment, quiet, quiet_unnumbered, signed, tour};
+use simulator::script::{Outcome, held, payment, quiet, quiet_unnumbered, signed, tour};
 
 /// Skipping the journal's commit of an attempt makes the simulator fail: it sees bytes that the journal does not hold,
 /// and, once the process has died, payments that nobody can learn of.
@@ -26,7 +26,7 @@ fn law3_a_journal_that_lies_about_attempts_is_caught() {
     }
 }
 
-/// The same run without the defect is clean; with it the judge says what is wrong.
+/// The same run without the defect is clean; with it the judge reports what is wrong.
 #[track_caller]
 fn caught(scenario: &Scenario, planted: Planted) -> Verdict {
     let _ = scenario.run_clean();
@@ -50,15 +50,15 @@ fn null_receipts(at_ms: u64, for_ms: u64) -> (u64, Act) {
 fn capture_without_receipt() -> Scenario {
     let (at_ms, act) = null_receipts(10_300, 12_000);
     quiet()
-        .visit(500, &held("ann", 10), 25_000, 8)
-        .visit(10_200, &payment("ann", 10, Shape::Close), 25_000, 8)
+        .settle(500, &held("ann", 10), 25_000, 8)
+        .settle(10_200, &payment("ann", 10, Shape::Close), 25_000, 8)
         .act(at_ms, act)
 }
 
 #[test]
 fn law4_a_driver_that_calls_a_used_slot_dead_is_caught() {
     let verdict = caught(&capture_without_receipt(), Planted::UsedIsDead);
-    assert!(!verdict.false_words.is_empty(), "{verdict:#?}");
+    assert!(!verdict.false_answers.is_empty(), "{verdict:#?}");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn law5_a_driver_that_calls_an_unread_guard_unchanged_is_caught() {
 fn law4_a_driver_that_calls_a_block_replaced_because_of_null_is_caught() {
     let (at_ms, act) = null_receipts(2_900, 12_000);
     let scenario = quiet()
-        .visit(500, &payment("ann", 10, Shape::Plain), 25_000, 1)
+        .settle(500, &payment("ann", 10, Shape::Plain), 25_000, 1)
         .act(at_ms, act);
     let verdict = caught(&scenario, Planted::NullIsReplaced);
     assert!(!verdict.undone.is_empty(), "{verdict:#?}");
@@ -84,7 +84,7 @@ fn law4_a_driver_that_calls_a_block_replaced_because_of_null_is_caught() {
 fn law5_a_driver_that_calls_the_newest_block_final_is_caught() {
     let scenario = quiet()
         .act(0, Act::Delay(true))
-        .visit(500, &payment("ann", 10, Shape::Plain), 25_000, 8)
+        .settle(500, &payment("ann", 10, Shape::Plain), 25_000, 8)
         .act(1_500, Act::KeyElsewhere(0))
         .act(1_600, Act::Delay(false));
     let verdict = caught(&scenario, Planted::NewestIsFinal);
@@ -98,7 +98,7 @@ fn law4_a_driver_that_leaves_our_own_transactions_out_of_the_search_is_caught() 
         state: None,
     };
     let scenario = quiet()
-        .visit(10_200, &payment("ann", 10, Shape::Plain), 25_000, 8)
+        .settle(10_200, &payment("ann", 10, Shape::Plain), 25_000, 8)
         .act(10_600, Act::KillFor(60_000))
         .act(
             65_000,
@@ -115,59 +115,69 @@ fn law4_a_driver_that_leaves_our_own_transactions_out_of_the_search_is_caught() 
 fn law4_a_driver_that_takes_a_status_of_null_for_proof_is_caught() {
     let (at_ms, act) = null_receipts(900, 45_000);
     let scenario = quiet_unnumbered()
-        .visit(500, &signed("ann", 10, Shape::Plain, 12), 25_000, 8)
+        .settle(500, &signed("ann", 10, Shape::Plain, 12), 25_000, 8)
         .act(at_ms, act);
     let verdict = caught(&scenario, Planted::ExpiredByNull);
-    assert!(!verdict.false_words.is_empty(), "{verdict:#?}");
+    assert!(!verdict.false_answers.is_empty(), "{verdict:#?}");
 }
 
 #[test]
 fn law4_while_no_block_comes_the_answer_is_pending_with_the_hash() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     let report = quiet()
         .act(100, Act::Halt(60_000))
-        .visit(500, &ask, 5_000, 20)
+        .settle(500, &request, 5_000, 20)
         .run_clean();
-    let words = report.words(&ask);
-    assert!(words.len() >= 12, "{words:?}");
+    let outcomes = report.outcomes(&request);
+    assert!(outcomes.len() >= 12, "{outcomes:?}");
     let hashes: Vec<String> = report
-        .told
+        .exchanges
         .iter()
-        .filter_map(|told| told.reply())
+        .filter_map(|exchange| exchange.reply())
         .map(|reply| reply.transaction)
         .collect();
     assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
     assert!(
-        words.iter().take(11).all(|word| *word == Word::Pending),
-        "{words:?}"
+        outcomes
+            .iter()
+            .take(11)
+            .all(|outcome| *outcome == Outcome::Pending),
+        "{outcomes:?}"
     );
     assert_eq!(
-        words.iter().filter(|word| **word == Word::Success).count(),
+        outcomes
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Success)
+            .count(),
         1,
-        "{words:?}"
+        "{outcomes:?}"
     );
 }
 
 #[test]
 fn law4_a_payment_that_reverts_is_failed_with_its_hash_and_can_be_tried_again() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     let spend = simulator::token::Op::Spend {
         from: "ann".into(),
         value: 9_950,
     };
     let report = quiet()
         .act(600, Act::Outside(spend))
-        .visit(500, &ask, 25_000, 1)
+        .settle(500, &request, 25_000, 1)
         .run_clean();
     let first = report
-        .told
+        .exchanges
         .first()
-        .and_then(|told| told.reply())
+        .and_then(|exchange| exchange.reply())
         .expect("a reply");
     assert!(!first.success && !first.transaction.is_empty(), "{first:?}");
     assert_eq!(first.error_reason.as_deref(), Some("sim_insufficient_balance"));
     // In a retry when that is final, another try is planned: the funds are still missing, and the answer stays.
-    let last = report.told.last().and_then(|told| told.reply()).expect("a reply");
+    let last = report
+        .exchanges
+        .last()
+        .and_then(|exchange| exchange.reply())
+        .expect("a reply");
     assert_eq!(
         (last.error_reason, last.transaction),
         (first.error_reason, first.transaction)
@@ -176,58 +186,79 @@ fn law4_a_payment_that_reverts_is_failed_with_its_hash_and_can_be_tried_again() 
 }
 
 #[test]
-fn law5_of_64_equal_callers_one_is_answered_success_and_the_others_the_hash() {
-    let ask = payment("ann", 10, Shape::Plain);
+fn law5_of_64_equal_requests_one_is_answered_success_and_63_duplicate_with_the_hash() {
+    let request = payment("ann", 10, Shape::Plain);
     let mut scenario = quiet();
     for _ in 0..64 {
-        scenario = scenario.visit(500, &ask, 25_000, 1);
+        scenario = scenario.settle(500, &request, 25_000, 1);
     }
     let report = scenario.run_clean();
-    let words: Vec<Word> = report
-        .told
+    let outcomes: Vec<Outcome> = report
+        .exchanges
         .iter()
-        .filter(|told| !told.is_last)
-        .map(Word::of)
+        .filter(|exchange| !exchange.is_last)
+        .map(Outcome::of)
         .collect();
-    assert_eq!(words.iter().filter(|word| **word == Word::Success).count(), 1);
-    assert_eq!(words.iter().filter(|word| **word == Word::Duplicate).count(), 63);
-    assert_eq!((report.payments, words.len()), (1, 64));
+    assert_eq!(
+        outcomes
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Success)
+            .count(),
+        1
+    );
+    assert_eq!(
+        outcomes
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Duplicate)
+            .count(),
+        63
+    );
+    assert_eq!((report.payments, outcomes.len()), (1, 64));
 }
 
 #[test]
 fn law5_the_same_payload_for_another_seller_or_amount_is_never_success() {
-    let ask = payment("ann", 10, Shape::Plain);
-    let seller = Ask {
+    let request = payment("ann", 10, Shape::Plain);
+    let seller = SettleRequest {
         pay_to: "thief".into(),
-        ..ask.clone()
+        ..request.clone()
     };
-    let amount = Ask {
+    let amount = SettleRequest {
         amount: 100_000_000,
-        ..ask.clone()
+        ..request.clone()
     };
-    let tenant = Ask {
+    let tenant = SettleRequest {
         tenant: Some("other".into()),
-        ..ask.clone()
+        ..request.clone()
     };
     // The first caller is answered pending and goes; the others come while it is open, landed, released and long after.
-    let mut scenario = quiet().visit(500, &ask, 200, 1).visit(30_000, &ask, 25_000, 2);
+    let mut scenario = quiet()
+        .settle(500, &request, 200, 1)
+        .settle(30_000, &request, 25_000, 2);
     for at_ms in [600, 2_500, 31_000, 60_000] {
         for other in [&seller, &amount, &tenant] {
-            scenario = scenario.visit(at_ms, other, 25_000, 1);
+            scenario = scenario.settle(at_ms, other, 25_000, 1);
         }
     }
     let report = scenario.run_clean();
     for other in [&seller, &amount, &tenant] {
-        for told in report.told.iter().filter(|told| *told.ask == *other) {
-            assert_eq!(Word::of(told), Word::Refused(REPLAY.into()));
+        for exchange in report
+            .exchanges
+            .iter()
+            .filter(|exchange| *exchange.request == *other)
+        {
+            assert_eq!(Outcome::of(exchange), Outcome::Refused(REPLAY.into()));
             assert_eq!(
-                told.reply().map(|reply| reply.transaction).as_deref(),
+                exchange.reply().map(|reply| reply.transaction).as_deref(),
                 Some(""),
                 "never the hash"
             );
         }
     }
-    assert_eq!(report.words(&ask)[..2], [Word::Pending, Word::Success]);
+    assert_eq!(
+        report.outcomes(&request)[..2],
+        [Outcome::Pending, Outcome::Success]
+    );
 }
 
 #[test]
@@ -237,28 +268,28 @@ fn law5_fifty_authorizations_over_one_balance_make_one_transaction() {
     scenario.terms.lane_queue = 64;
     scenario.terms.max_in_flight = 64;
     for nonce in 0..50 {
-        scenario = scenario.visit(500, &payment("ann", nonce, Shape::Plain), 25_000, 1);
+        scenario = scenario.settle(500, &payment("ann", nonce, Shape::Plain), 25_000, 1);
     }
     let report = scenario.run_clean();
     assert_eq!((report.payments, report.transactions), (1, 1));
 }
 
 #[test]
-fn law5_a_full_lane_takes_all_that_fits_and_turns_the_rest_away() {
+fn law5_a_full_lane_accepts_what_fits_and_refuses_the_rest() {
     let mut scenario = quiet().act(100, Act::Halt(8_000));
     scenario.terms.lane_queue = 2;
     scenario.terms.max_in_flight = 3;
-    let asks: Vec<Ask> = (0..12).map(|nonce| payment("ann", nonce, Shape::Plain)).collect();
-    for ask in &asks {
-        scenario = scenario.visit(500, ask, 25_000, 1);
+    let requests: Vec<SettleRequest> = (0..12).map(|nonce| payment("ann", nonce, Shape::Plain)).collect();
+    for request in &requests {
+        scenario = scenario.settle(500, request, 25_000, 1);
     }
     let report = scenario.run_clean();
-    let first: Vec<Word> = asks
+    let first: Vec<Outcome> = requests
         .iter()
-        .filter_map(|ask| report.words(ask).first().cloned())
+        .filter_map(|request| report.outcomes(request).first().cloned())
         .collect();
     assert!(
-        first.contains(&Word::Success) && first.contains(&Word::Unavailable),
+        first.contains(&Outcome::Success) && first.contains(&Outcome::Unavailable),
         "{first:?}"
     );
     assert_eq!(report.payments, 12, "those turned away are paid when they retry");

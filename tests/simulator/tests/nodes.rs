@@ -2,10 +2,10 @@
 
 use journal::Event;
 use simulator::chain::{Keeps, Nodes, Read};
-use simulator::clients::Ask;
+use simulator::clients::SettleRequest;
 use simulator::run::{Act, Report, Scenario};
 use simulator::scheme::Shape;
-use simulator::script::{Word, held, payment, quiet};
+use simulator::script::{Outcome, held, payment, quiet};
 
 /// Longer than any run.
 const FOR_GOOD: u64 = 10_000_000;
@@ -27,13 +27,13 @@ fn null(read: Read, for_ms: u64) -> Act {
     }
 }
 
-fn hold_and_close() -> (Ask, Ask) {
+fn hold_and_close() -> (SettleRequest, SettleRequest) {
     (held("ann", 10), payment("ann", 10, Shape::Close))
 }
 
 /// 300 are held, 100 of them captured once and the rest given back, by three transactions.
 #[track_caller]
-fn assert_closed(report: &Report, hold: &Ask, close: &Ask) {
+fn assert_closed(report: &Report, hold: &SettleRequest, close: &SettleRequest) {
     report.assert_paid_once(hold);
     report.assert_paid_once(close);
     assert!(report.state.escrow.is_empty(), "{:?}", report.state.escrow);
@@ -57,8 +57,8 @@ fn receipts_that_come_later_than_finality_never_send_a_capture_again() {
     for blocks in [1, 2, 3, 5, 9] {
         let mut scenario = quiet()
             .act(0, lag(Read::Receipts, blocks))
-            .visit(500, &hold, 25_000, 8)
-            .visit(20_500, &close, 25_000, 8);
+            .settle(500, &hold, 25_000, 8)
+            .settle(20_500, &close, 25_000, 8);
         scenario.terms.finality = 2;
         assert_closed(&scenario.run_clean(), &hold, &close);
     }
@@ -69,9 +69,9 @@ fn a_restart_long_after_the_send_waits_while_receipts_are_null() {
     let (hold, close) = hold_and_close();
     let exact = payment("bob", 20, Shape::Plain);
     let mut scenario = quiet()
-        .visit(500, &hold, 25_000, 8)
-        .visit(10_200, &close, 25_000, 8)
-        .visit(10_200, &exact, 25_000, 8)
+        .settle(500, &hold, 25_000, 8)
+        .settle(10_200, &close, 25_000, 8)
+        .settle(10_200, &exact, 25_000, 8)
         .act(10_600, Act::KillFor(80_000))
         .act(90_000, null(Read::Receipts, 9_000));
     scenario.terms.finality = 64;
@@ -87,41 +87,41 @@ fn a_restart_long_after_the_send_waits_while_receipts_are_null() {
 #[test]
 fn receipts_that_are_missing_for_seconds_under_load_fail_no_payment() {
     let payers = ["ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal"];
-    let asks: Vec<Ask> = (0..48)
+    let requests: Vec<SettleRequest> = (0..48)
         .map(|at| payment(payers[at % payers.len()], at as u64 * 10, Shape::Plain))
         .collect();
     let mut scenario = quiet();
     scenario.terms.finality = 5;
     scenario.terms.max_in_flight = 8;
     scenario.terms.lane_queue = 32;
-    for (at, ask) in (0..).zip(&asks) {
-        scenario = scenario.visit(500 + at * 900, ask, 25_000, 10);
+    for (at, request) in (0..).zip(&requests) {
+        scenario = scenario.settle(500 + at * 900, request, 25_000, 10);
     }
     for (at, missing) in (0..).zip([2, 9, 5, 7, 3, 8]) {
         scenario = scenario.act(2_000 + at * 10_000, null(Read::Receipts, missing * 1_000));
     }
     let report = scenario.run_clean();
-    for ask in &asks {
-        report.assert_paid_once(ask);
+    for request in &requests {
+        report.assert_paid_once(request);
     }
     assert_eq!((report.payments, report.transactions), (48, 48));
     assert_nothing_failed(&report);
 }
 
-fn held_closed_and_paid() -> (Scenario, [Ask; 3]) {
+fn held_closed_and_paid() -> (Scenario, [SettleRequest; 3]) {
     let (hold, close) = hold_and_close();
     let exact = payment("bob", 20, Shape::Plain);
     let scenario = quiet()
-        .visit(500, &hold, 25_000, 8)
-        .visit(12_500, &close, 25_000, 8)
-        .visit(12_500, &exact, 25_000, 8);
+        .settle(500, &hold, 25_000, 8)
+        .settle(12_500, &close, 25_000, 8)
+        .settle(12_500, &exact, 25_000, 8);
     (scenario, [hold, close, exact])
 }
 
 #[track_caller]
-fn assert_all_paid(report: &Report, asks: &[Ask; 3]) {
-    for ask in asks {
-        report.assert_paid_once(ask);
+fn assert_all_paid(report: &Report, requests: &[SettleRequest; 3]) {
+    for request in requests {
+        report.assert_paid_once(request);
     }
     assert!(report.state.escrow.is_empty(), "{:?}", report.state.escrow);
     assert_eq!((report.balance("shop"), report.balance("ann")), (200, 9_900));
@@ -133,7 +133,7 @@ fn assert_all_paid(report: &Report, asks: &[Ask; 3]) {
 fn a_pool_of_which_one_node_lags_in_any_kind_of_read_changes_no_answer() {
     for read in Read::ALL {
         for (node, blocks) in [(0, 2), (1, 6), (2, 10)] {
-            let (scenario, asks) = held_closed_and_paid();
+            let (scenario, requests) = held_closed_and_paid();
             let one = Act::Lag {
                 nodes: Nodes::One(node),
                 read,
@@ -141,7 +141,7 @@ fn a_pool_of_which_one_node_lags_in_any_kind_of_read_changes_no_answer() {
                 for_ms: FOR_GOOD,
             };
             let report = scenario.act(0, one).run_clean();
-            assert_all_paid(&report, &asks);
+            assert_all_paid(&report, &requests);
         }
     }
 }
@@ -155,9 +155,9 @@ fn nodes_that_all_lag_in_one_kind_of_read_delay_the_answer_and_change_none() {
         Read::Transactions,
         Read::Logs,
     ] {
-        let (scenario, asks) = held_closed_and_paid();
+        let (scenario, requests) = held_closed_and_paid();
         let report = scenario.act(12_600, lag(read, 10)).run_clean();
-        assert_all_paid(&report, &asks);
+        assert_all_paid(&report, &requests);
     }
 }
 
@@ -165,9 +165,9 @@ fn nodes_that_all_lag_in_one_kind_of_read_delay_the_answer_and_change_none() {
 fn null_for_any_kind_of_read_delays_the_answer_and_changes_none() {
     for read in Read::ALL {
         for at_ms in [600, 1_500, 13_000] {
-            let (scenario, asks) = held_closed_and_paid();
+            let (scenario, requests) = held_closed_and_paid();
             let report = scenario.act(at_ms, null(read, 9_000)).run_clean();
-            assert_all_paid(&report, &asks);
+            assert_all_paid(&report, &requests);
         }
     }
 }
@@ -177,7 +177,7 @@ fn null_for_any_kind_of_read_delays_the_answer_and_changes_none() {
 fn a_pruned_node_after_downtime_finds_our_transaction_by_its_logs() {
     let (hold, close) = hold_and_close();
     for shape in [Shape::Plain, Shape::Close] {
-        let ask = match shape {
+        let request = match shape {
             Shape::Close => close.clone(),
             _ => payment("bob", 20, Shape::Plain),
         };
@@ -186,8 +186,8 @@ fn a_pruned_node_after_downtime_finds_our_transaction_by_its_logs() {
             state: Some(20),
         };
         let report = quiet()
-            .visit(500, &hold, 25_000, 8)
-            .visit(10_200, &ask, 25_000, 12)
+            .settle(500, &hold, 25_000, 8)
+            .settle(10_200, &request, 25_000, 12)
             .act(10_600, Act::KillFor(60_000))
             .act(
                 65_000,
@@ -197,7 +197,7 @@ fn a_pruned_node_after_downtime_finds_our_transaction_by_its_logs() {
                 },
             )
             .run_clean();
-        report.assert_paid_once(&ask);
+        report.assert_paid_once(&request);
         assert_eq!(report.balance("shop"), 100);
         assert_nothing_failed(&report);
     }
@@ -205,7 +205,7 @@ fn a_pruned_node_after_downtime_finds_our_transaction_by_its_logs() {
 
 #[test]
 fn one_head_far_in_the_future_does_not_keep_a_stuck_transaction_from_being_replaced() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     for from_ms in [0, 400, 520, 600, 900, 1_500] {
         for node in 0..3 {
             let future = Act::FutureHead {
@@ -214,12 +214,12 @@ fn one_head_far_in_the_future_does_not_keep_a_stuck_transaction_from_being_repla
             };
             let report = quiet()
                 .act(from_ms, future)
-                .visit(500, &ask, 60_000, 1)
+                .settle(500, &request, 60_000, 1)
                 .act(700, Act::Fee(Some(50)))
                 .run_clean();
             assert_eq!(
-                report.words(&ask)[0],
-                Word::Success,
+                report.outcomes(&request)[0],
+                Outcome::Success,
                 "from {from_ms}, node {node}"
             );
             assert_eq!(report.payments, 1);
@@ -230,7 +230,7 @@ fn one_head_far_in_the_future_does_not_keep_a_stuck_transaction_from_being_repla
 
 #[test]
 fn a_node_that_calls_every_bid_too_low_does_not_raise_the_price_without_end() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     let one = |node| Act::CallBidsTooLow {
         nodes: Nodes::One(node),
         for_ms: 60_000,
@@ -240,8 +240,8 @@ fn a_node_that_calls_every_bid_too_low_does_not_raise_the_price_without_end() {
         for_ms: 20_000,
     };
     for act in [one(0), one(1), one(2), all] {
-        let report = quiet().act(400, act).visit(500, &ask, 60_000, 2).run_clean();
-        report.assert_paid_once(&ask);
+        let report = quiet().act(400, act).settle(500, &request, 60_000, 2).run_clean();
+        report.assert_paid_once(&request);
         let bids: Vec<_> = report.attempts().map(|attempt| attempt.max_cost).collect();
         assert!(bids.len() <= 9, "{bids:?}");
         let most = bids.iter().max().expect("a bid").0;

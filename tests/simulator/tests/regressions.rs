@@ -1,31 +1,31 @@
 //! Defects that reading or the simulator found in the engine, each as the shortest run that shows it.
 
-use simulator::clients::Ask;
+use simulator::clients::SettleRequest;
 use simulator::faults::{Harm, Point};
 use simulator::run::Act;
 use simulator::scheme::Shape;
-use simulator::script::{Word, good_until, payment, quiet, transfer};
+use simulator::script::{Outcome, good_until, payment, quiet, transfer};
 use simulator::token::Op;
 
 #[test]
-fn pending_names_a_hash_before_the_paying_step_has_one() {
-    let ask = payment("ann", 10, Shape::Shaky);
-    let report = quiet().visit(500, &ask, 2_000, 1).run_clean();
-    assert_eq!(report.words(&ask).first(), Some(&Word::Pending));
+fn a_pending_answer_has_a_hash_before_the_paying_step_has_one() {
+    let request = payment("ann", 10, Shape::Shaky);
+    let report = quiet().settle(500, &request, 2_000, 1).run_clean();
+    assert_eq!(report.outcomes(&request).first(), Some(&Outcome::Pending));
 }
 
 #[test]
 fn a_first_step_that_stops_the_plan_fails_the_payment() {
-    let ask = payment("ann", 10, Shape::Stopped);
-    let report = quiet().visit(500, &ask, 25_000, 1).run_clean();
+    let request = payment("ann", 10, Shape::Stopped);
+    let report = quiet().settle(500, &request, 25_000, 1).run_clean();
     assert_eq!(
-        report.words(&ask).first(),
-        Some(&Word::Refused("sim_transaction_failed".into()))
+        report.outcomes(&request).first(),
+        Some(&Outcome::Refused("sim_transaction_failed".into()))
     );
     let hash = report
-        .told
+        .exchanges
         .first()
-        .and_then(|told| told.reply())
+        .and_then(|exchange| exchange.reply())
         .map(|reply| reply.transaction);
     assert_eq!(
         hash.as_deref(),
@@ -39,9 +39,9 @@ fn a_first_step_that_stops_the_plan_fails_the_payment() {
 /// it reverts.
 #[test]
 fn a_reorganisation_during_a_restart_is_noticed() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     let report = quiet()
-        .visit(500, &ask, 200, 1)
+        .settle(500, &request, 200, 1)
         .act(3_000, Act::Kill)
         .act(
             3_005,
@@ -54,66 +54,70 @@ fn a_reorganisation_during_a_restart_is_noticed() {
         .run_clean();
     assert_eq!(report.payments, 0);
     assert!(
-        !report.words(&ask).contains(&Word::Success),
+        !report.outcomes(&request).contains(&Outcome::Success),
         "{:?}",
-        report.words(&ask)
+        report.outcomes(&request)
     );
 }
 
 #[test]
-fn a_disk_that_is_full_at_the_end_delays_the_end() {
-    let ask = payment("ann", 10, Shape::Plain);
+fn a_full_disk_at_the_last_commit_only_delays_the_end_of_the_settlement() {
+    let request = payment("ann", 10, Shape::Plain);
     for (from, count) in [(0, 1), (0, 6), (1, 1), (1, 6)] {
-        let scenario = quiet()
-            .visit(500, &ask, 25_000, 1)
-            .harm(Point::CommitClose, Harm::Full, from, count);
+        let scenario =
+            quiet()
+                .settle(500, &request, 25_000, 1)
+                .harm(Point::CommitClose, Harm::Full, from, count);
         let report = scenario.run_clean();
-        assert_eq!(report.words(&ask)[..1], [Word::Success]);
+        assert_eq!(report.outcomes(&request)[..1], [Outcome::Success]);
     }
 }
 
 #[test]
-fn a_retry_is_not_called_failed_while_its_plugin_is_in_trouble() {
-    let ask = payment("ann", 10, Shape::Plain);
+fn a_retry_is_not_answered_as_failed_while_the_plugin_fails() {
+    let request = payment("ann", 10, Shape::Plain);
     let scenario = quiet()
-        .visit(500, &ask, 300, 6)
+        .settle(500, &request, 300, 6)
         .harm(Point::Identify, Harm::Panic, 1, 3);
     let report = scenario.run_clean();
     assert_eq!(report.struck(Point::Identify, Harm::Panic), 3);
     assert!(
-        !report.words(&ask).contains(&Word::Unexpected),
+        !report.outcomes(&request).contains(&Outcome::Unexpected),
         "{:?}",
-        report.words(&ask)
+        report.outcomes(&request)
     );
     // The same after a restart, from the journal.
     let report = scenario.act(900, Act::Kill).run_clean();
     assert!(
-        !report.words(&ask).contains(&Word::Unexpected),
+        !report.outcomes(&request).contains(&Outcome::Unexpected),
         "{:?}",
-        report.words(&ask)
+        report.outcomes(&request)
     );
 }
 
 /// Answered `success`, reorganised away and forgotten, replaced at a higher price: the old answer names a transaction that
 /// will never be.
 #[test]
-fn an_idempotent_replay_names_what_landed() {
-    let ask = Ask {
+fn an_idempotent_replay_names_the_transaction_that_landed() {
+    let request = SettleRequest {
         idempotency_key: Some("k".into()),
         ..payment("ann", 10, Shape::Plain)
     };
     let report = quiet()
-        .visit(500, &ask, 25_000, 1)
+        .settle(500, &request, 25_000, 1)
         .act(3_000, Act::LoseInReorgs(1_000))
         .act(3_000, Act::Fee(Some(60)))
         .act(3_100, Act::Reorg(3))
-        .visit(60_000, &ask, 25_000, 1)
+        .settle(60_000, &request, 25_000, 1)
         .run_clean();
-    assert_eq!(report.words(&ask)[..2], [Word::Success, Word::Duplicate]);
+    assert_eq!(
+        report.outcomes(&request)[..2],
+        [Outcome::Success, Outcome::Duplicate]
+    );
     let hashes: Vec<String> = report
-        .told
+        .exchanges
         .iter()
-        .filter_map(|told| told.reply())
+        .filter_map(|exchange| exchange.reply())
         .map(|reply| reply.transaction)
         .collect();
     assert_ne!(hashes[0], hashes[1], "it landed as another transaction");
@@ -121,79 +125,79 @@ fn an_idempotent_replay_names_what_landed() {
 
 /// The signer's key was used elsewhere in our slot, another sender made the payment, and that is reorganised away.
 #[test]
-fn a_payment_by_another_is_watched_until_it_is_final() {
-    let ask = payment("ann", 10, Shape::Plain);
+fn a_payment_by_another_sender_is_watched_until_it_is_final() {
+    let request = payment("ann", 10, Shape::Plain);
     let report = quiet()
         .act(0, Act::Delay(true))
-        .visit(500, &ask, 200, 1)
+        .settle(500, &request, 200, 1)
         .act(1_500, Act::KeyElsewhere(0))
         .act(1_600, Act::Delay(false))
-        .act(5_500, Act::Outside(transfer(&ask)))
+        .act(5_500, Act::Outside(transfer(&request)))
         .act(8_500, Act::LoseInReorgs(1_000))
         .act(8_600, Act::Reorg(3))
         .run_clean();
     assert_eq!(report.payments, 1);
-    let said = report
-        .told
+    let reply = report
+        .exchanges
         .iter()
-        .rfind(|told| Word::of(told) == Word::Success)
-        .and_then(|told| told.reply());
-    assert!(said.is_some(), "{:?}", report.words(&ask));
+        .rfind(|exchange| Outcome::of(exchange) == Outcome::Success)
+        .and_then(|exchange| exchange.reply());
+    assert!(reply.is_some(), "{:?}", report.outcomes(&request));
 }
 
 #[test]
 fn a_step_that_expires_between_two_slots_ends() {
-    let ask = good_until(payment("ann", 10, Shape::Plain), 14);
+    let request = good_until(payment("ann", 10, Shape::Plain), 14);
     let report = quiet()
         .act(0, Act::Delay(true))
-        .visit(500, &ask, 25_000, 2)
+        .settle(500, &request, 25_000, 2)
         .act(1_500, Act::KeyElsewhere(0))
         .act(1_600, Act::Delay(false))
         .harm(Point::Quote, Harm::Unavailable, 1, 500)
         .run_clean();
     assert_eq!(report.payments, 0);
     assert!(
-        matches!(report.words(&ask).first(), Some(Word::Refused(_))),
+        matches!(report.outcomes(&request).first(), Some(Outcome::Refused(_))),
         "{:?}",
-        report.words(&ask)
+        report.outcomes(&request)
     );
 }
 
 /// A transaction from elsewhere was in front of ours, and a reorganisation lost it.
 #[test]
 fn a_gap_below_the_first_open_slot_is_filled() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     let report = quiet()
         .act(500, Act::KeyElsewhere(0))
         .act(1_100, Act::Kill)
-        .visit(5_200, &ask, 25_000, 4)
+        .settle(5_200, &request, 25_000, 4)
         .act(5_900, Act::LoseInReorgs(1_000))
         .act(5_950, Act::Reorg(5))
         .run_clean();
     assert_eq!(report.payments, 1);
     assert!(
-        report.words(&ask).contains(&Word::Success),
+        report.outcomes(&request).contains(&Outcome::Success),
         "{:?}",
-        report.words(&ask)
+        report.outcomes(&request)
     );
 }
 
 /// The same, and the process dies while the gap is there: a lane must not wait for the chain to pass it by itself.
 #[test]
 fn a_gap_below_the_first_open_slot_does_not_keep_the_lane_closed_after_a_restart() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     let report = quiet()
         .act(500, Act::KeyElsewhere(0))
         .act(1_100, Act::Kill)
-        .visit(5_200, &ask, 25_000, 4)
+        .settle(5_200, &request, 25_000, 4)
         .act(5_900, Act::LoseInReorgs(1_000))
         .act(5_950, Act::Reorg(5))
         .act(5_951, Act::Kill)
         .run_clean();
     assert_eq!(report.payments, 1);
     assert!(
-        report.words(&ask).contains(&Word::Success),
+        report.outcomes(&request).contains(&Outcome::Success),
         "{:?}",
-        report.words(&ask)
+        report.outcomes(&request)
     );
 }

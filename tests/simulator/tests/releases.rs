@@ -4,13 +4,13 @@
 use simulator::faults::{Harm, Point};
 use simulator::run::Act;
 use simulator::scheme::Shape;
-use simulator::script::{Word, payment, quiet};
+use simulator::script::{Outcome, payment, quiet};
 use simulator::token::Op;
 
 /// Recorded as paid and reported to no caller; then its block is replaced, and in the new one the payer has nothing left.
 #[test]
-fn a_payment_that_was_recorded_and_is_gone_is_not_answered_from_memory() {
-    let ask = payment("ann", 10, Shape::Plain);
+fn a_recorded_payment_that_left_the_chain_is_not_answered_from_memory() {
+    let request = payment("ann", 10, Shape::Plain);
     let spend = Op::Spend {
         from: "ann".into(),
         value: 10_000,
@@ -18,17 +18,17 @@ fn a_payment_that_was_recorded_and_is_gone_is_not_answered_from_memory() {
     for restarts in [false, true] {
         for at_ms in [3_451, 3_500, 3_700, 4_200, 5_500] {
             let mut scenario = quiet()
-                .visit(500, &ask, 200, 1)
+                .settle(500, &request, 200, 1)
                 .act(3_440, Act::Outside(spend.clone()))
                 .act(3_445, Act::LoseInReorgs(1_000))
                 .act(3_450, Act::Reorg(3))
-                .visit(at_ms, &ask, 25_000, 4);
+                .settle(at_ms, &request, 25_000, 4);
             if restarts {
                 scenario = scenario.act(3_400, Act::Kill);
             }
             let report = scenario.run_clean();
-            let words = report.words(&ask);
-            assert!(!words.contains(&Word::Success), "at {at_ms}: {words:?}");
+            let outcomes = report.outcomes(&request);
+            assert!(!outcomes.contains(&Outcome::Success), "at {at_ms}: {outcomes:?}");
             assert_eq!(report.payments, 0);
         }
     }
@@ -36,19 +36,19 @@ fn a_payment_that_was_recorded_and_is_gone_is_not_answered_from_memory() {
 
 /// The same, and it lands again: the caller is answered when it has.
 #[test]
-fn a_payment_that_was_recorded_and_moves_is_answered_when_it_is_there_again() {
-    let ask = payment("ann", 10, Shape::Plain);
+fn a_recorded_payment_that_changes_its_block_is_answered_when_it_is_on_chain_again() {
+    let request = payment("ann", 10, Shape::Plain);
     for restarts in [false, true] {
         let mut scenario = quiet()
-            .visit(500, &ask, 200, 1)
+            .settle(500, &request, 200, 1)
             .act(3_445, Act::LoseInReorgs(1_000))
             .act(3_450, Act::Reorg(3))
-            .visit(3_460, &ask, 25_000, 4);
+            .settle(3_460, &request, 25_000, 4);
         if restarts {
             scenario = scenario.act(3_400, Act::Kill);
         }
         let report = scenario.run_clean();
-        report.assert_paid_once(&ask);
+        report.assert_paid_once(&request);
         assert_eq!(report.payments, 1);
     }
 }
@@ -56,18 +56,18 @@ fn a_payment_that_was_recorded_and_moves_is_answered_when_it_is_there_again() {
 /// Answered pending, then landed. The next caller hangs up while its release is on its way; the one after that gets it.
 #[test]
 fn a_release_whose_caller_hangs_up_goes_to_the_next() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     // 30 s: the payment has ended, and is in the journal only. 3 s: it is still watched.
     for at_ms in [3_000, 30_000] {
         for after_ms in (0..12).chain([100, 1_000]) {
             for slow in [0, 1] {
                 let report = quiet()
-                    .visit(500, &ask, 200, 1)
-                    .hang_up(at_ms, &ask, after_ms)
+                    .settle(500, &request, 200, 1)
+                    .hang_up(at_ms, &request, after_ms)
                     .harm(Point::CommitRelease, Harm::Slow, 0, slow)
-                    .visit(at_ms + 20_000, &ask, 25_000, 4)
+                    .settle(at_ms + 20_000, &request, 25_000, 4)
                     .run_clean();
-                report.assert_paid_once(&ask);
+                report.assert_paid_once(&request);
                 assert_eq!(report.payments, 1);
             }
         }
@@ -76,24 +76,28 @@ fn a_release_whose_caller_hangs_up_goes_to_the_next() {
 
 #[test]
 fn an_opener_that_hangs_up_while_the_outcome_is_written_leaves_the_release_to_the_next() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     for after_ms in (1_500..2_500).step_by(100).chain([4_000, 8_000]) {
         for slow in [0, 1] {
             let report = quiet()
-                .hang_up(500, &ask, after_ms)
+                .hang_up(500, &request, after_ms)
                 .harm(Point::CommitOutcome, Harm::Slow, 0, slow)
-                .visit(20_000, &ask, 25_000, 4)
+                .settle(20_000, &request, 25_000, 4)
                 .run_clean();
-            let words = report.words(&ask);
-            let successes = words.iter().filter(|word| **word == Word::Success);
-            assert_eq!(successes.count(), 1, "after {after_ms}, slow {slow}: {words:?}");
+            let outcomes = report.outcomes(&request);
+            let successes = outcomes.iter().filter(|outcome| **outcome == Outcome::Success);
+            assert_eq!(
+                successes.count(),
+                1,
+                "after {after_ms}, slow {slow}: {outcomes:?}"
+            );
         }
     }
 }
 
 #[test]
 fn a_disk_that_stalls_never_turns_a_paid_payment_into_a_failure() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     for point in [
         Point::CommitFirst,
         Point::CommitOutcome,
@@ -103,12 +107,12 @@ fn a_disk_that_stalls_never_turns_a_paid_payment_into_a_failure() {
         for harm in [Harm::Slow, Harm::Full] {
             for wait_ms in [200, 3_000, 25_000] {
                 let report = quiet()
-                    .visit(500, &ask, wait_ms, 12)
+                    .settle(500, &request, wait_ms, 12)
                     .harm(point, harm, 0, 4)
                     .run_clean();
-                report.assert_paid_once(&ask);
+                report.assert_paid_once(&request);
                 let without_hash = |reply: &&sdk_plugin::wire::SettleReply| reply.transaction.is_empty();
-                assert_eq!(report.replies(&ask).iter().find(without_hash), None);
+                assert_eq!(report.replies(&request).iter().find(without_hash), None);
             }
         }
     }

@@ -1,11 +1,11 @@
-//! A guard that is changed, and no receipt that says by what: logs are searched until the transaction is found, and only
+//! A guard that is changed, and no receipt that shows by what: logs are searched until the transaction is found, and only
 //! what was found decides.
 
 use simulator::chain::{Nodes, Read};
-use simulator::clients::Ask;
+use simulator::clients::SettleRequest;
 use simulator::run::{Act, Report, Scenario};
 use simulator::scheme::{REPLAY, Shape};
-use simulator::script::{Word, held, payment, quiet, transfer};
+use simulator::script::{Outcome, held, payment, quiet, transfer};
 use simulator::token::Op;
 
 const FOR_GOOD: u64 = 10_000_000;
@@ -19,57 +19,60 @@ fn lag(read: Read, blocks: u64) -> Act {
     }
 }
 
-fn cancel(ask: &Ask) -> Act {
+fn cancel(request: &SettleRequest) -> Act {
     Act::Outside(Op::Cancel {
-        from: ask.payload.from.clone(),
-        nonce: ask.payload.nonce,
+        from: request.payload.from.clone(),
+        nonce: request.payload.nonce,
     })
 }
 
 /// The request, and a stranger whose call comes into the same block in front of ours.
-fn overtaken(ask: &Ask, by: Act, lag_blocks: u64) -> Scenario {
+fn overtaken(request: &SettleRequest, by: Act, lag_blocks: u64) -> Scenario {
     quiet()
         .act(0, lag(Read::Logs, lag_blocks))
-        .visit(500, ask, 60_000, 4)
+        .settle(500, request, 60_000, 4)
         .act(700, by)
 }
 
-/// What was said last before the run came to rest, and that nothing else but pending came before it.
+/// Asserts that the first answer other than pending is `last`.
 #[track_caller]
-fn assert_ends_with(report: &Report, ask: &Ask, last: &Word) {
-    let words = report.words(ask);
-    let decided: Vec<&Word> = words.iter().filter(|word| **word != Word::Pending).collect();
-    assert_eq!(decided.first(), Some(&last), "{words:?}");
+fn assert_ends_with(report: &Report, request: &SettleRequest, last: &Outcome) {
+    let outcomes = report.outcomes(request);
+    let decided: Vec<&Outcome> = outcomes
+        .iter()
+        .filter(|outcome| **outcome != Outcome::Pending)
+        .collect();
+    assert_eq!(decided.first(), Some(&last), "{outcomes:?}");
 }
 
 #[test]
 fn t33_a_front_runner_whose_logs_come_late_is_found_and_pays() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     for blocks in [0, 1, 2, 5, 12] {
-        let report = overtaken(&ask, Act::Outside(transfer(&ask)), blocks).run_clean();
-        report.assert_paid_once(&ask);
+        let report = overtaken(&request, Act::Outside(transfer(&request)), blocks).run_clean();
+        report.assert_paid_once(&request);
         assert_eq!(report.payments, 1);
     }
 }
 
 #[test]
-fn a_cancelled_authorization_is_known_by_its_event() {
-    let ask = payment("ann", 10, Shape::Plain);
+fn a_cancelled_authorization_is_detected_by_its_event() {
+    let request = payment("ann", 10, Shape::Plain);
     for blocks in [0, 2, 12] {
-        let report = overtaken(&ask, cancel(&ask), blocks).run_clean();
-        assert_ends_with(&report, &ask, &Word::Refused(REPLAY.into()));
+        let report = overtaken(&request, cancel(&request), blocks).run_clean();
+        assert_ends_with(&report, &request, &Outcome::Refused(REPLAY.into()));
         assert_eq!(report.payments, 0);
     }
 }
 
 #[test]
 fn the_same_nonce_for_another_payee_is_a_replay() {
-    let ask = payment("ann", 10, Shape::Plain);
-    let mut other = ask.clone();
+    let request = payment("ann", 10, Shape::Plain);
+    let mut other = request.clone();
     other.payload.to = "cafe".into();
     for blocks in [0, 2, 12] {
-        let report = overtaken(&ask, Act::Outside(transfer(&other)), blocks).run_clean();
-        assert_ends_with(&report, &ask, &Word::Refused(REPLAY.into()));
+        let report = overtaken(&request, Act::Outside(transfer(&other)), blocks).run_clean();
+        assert_ends_with(&report, &request, &Outcome::Refused(REPLAY.into()));
         assert_eq!((report.balance("shop"), report.balance("cafe")), (0, 100));
     }
 }
@@ -77,29 +80,29 @@ fn the_same_nonce_for_another_payee_is_a_replay() {
 /// The authorization was cancelled before ours was sent: the node that planned had not seen it.
 #[test]
 fn a_cancellation_that_the_planning_node_had_not_seen_ends_the_payment() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     let report = quiet()
         .act(0, lag(Read::State, 6))
-        .act(18_000, cancel(&ask))
-        .visit(20_500, &ask, 60_000, 4)
+        .act(18_000, cancel(&request))
+        .settle(20_500, &request, 60_000, 4)
         .run_clean();
-    assert_ends_with(&report, &ask, &Word::Refused(REPLAY.into()));
+    assert_ends_with(&report, &request, &Outcome::Refused(REPLAY.into()));
     assert_eq!(report.payments, 0);
 }
 
 /// The slot is used from elsewhere, no receipt is shown, and the buyer's transfer was sent by another sender.
 #[test]
 fn a_slot_used_elsewhere_and_a_payment_by_another_are_distinguished_from_a_failure() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     let report = quiet()
         .act(0, Act::Delay(true))
         .act(0, lag(Read::Logs, 4))
-        .visit(500, &ask, 60_000, 2)
+        .settle(500, &request, 60_000, 2)
         .act(1_500, Act::KeyElsewhere(0))
         .act(1_600, Act::Delay(false))
-        .act(1_700, Act::Outside(transfer(&ask)))
+        .act(1_700, Act::Outside(transfer(&request)))
         .run_clean();
-    report.assert_paid_once(&ask);
+    report.assert_paid_once(&request);
     assert_eq!(report.payments, 1);
 }
 
@@ -113,7 +116,7 @@ fn capture(nonce: u64, value: u64) -> Act {
 }
 
 #[track_caller]
-fn assert_closed_beside(report: &Report, hold: &Ask, close: &Ask) {
+fn assert_closed_beside(report: &Report, hold: &SettleRequest, close: &SettleRequest) {
     report.assert_paid_once(hold);
     report.assert_paid_once(close);
     assert!(report.state.escrow.is_empty(), "{:?}", report.state.escrow);
@@ -125,12 +128,12 @@ fn assert_closed_beside(report: &Report, hold: &Ask, close: &Ask) {
 fn two_captures_of_one_payment_in_one_block_are_distinguished() {
     let (hold, close) = (held("ann", 10), payment("ann", 10, Shape::Close));
     let report = quiet()
-        .visit(500, &hold, 25_000, 1)
-        .visit(8_500, &close, 25_000, 4)
+        .settle(500, &hold, 25_000, 1)
+        .settle(8_500, &close, 25_000, 4)
         .act(8_700, capture(10, 50))
         .run_clean();
     assert_closed_beside(&report, &hold, &close);
-    assert_eq!(report.words(&close)[0], Word::Success);
+    assert_eq!(report.outcomes(&close)[0], Outcome::Success);
 }
 
 #[test]
@@ -138,8 +141,8 @@ fn a_reorganisation_that_puts_two_captures_into_one_block_changes_no_answer() {
     let (hold, close) = (held("ann", 10), payment("ann", 10, Shape::Close));
     for at_ms in [9_600, 10_600, 11_600] {
         let report = quiet()
-            .visit(500, &hold, 25_000, 1)
-            .visit(8_500, &close, 25_000, 4)
+            .settle(500, &hold, 25_000, 1)
+            .settle(8_500, &close, 25_000, 4)
             .act(9_200, capture(10, 50))
             .act(at_ms, Act::Reorg(4))
             .run_clean();
@@ -154,11 +157,15 @@ fn a_capture_by_another_that_leaves_too_little_fails_ours() {
     for blocks in [0, 3, 12] {
         let report = quiet()
             .act(0, lag(Read::Logs, blocks))
-            .visit(500, &hold, 25_000, 1)
-            .visit(8_500, &close, 60_000, 4)
+            .settle(500, &hold, 25_000, 1)
+            .settle(8_500, &close, 60_000, 4)
             .act(8_700, capture(10, 250))
             .run_clean();
-        assert_ends_with(&report, &close, &Word::Refused("sim_transaction_failed".into()));
+        assert_ends_with(
+            &report,
+            &close,
+            &Outcome::Refused("sim_transaction_failed".into()),
+        );
         assert_eq!((report.balance("shop"), report.balance("cafe")), (0, 250));
     }
 }

@@ -1,33 +1,33 @@
 //! Payments that are decided on what two nodes show, each by itself, whatever happens to the nodes.
 
-use simulator::clients::Ask;
+use simulator::clients::SettleRequest;
 use simulator::faults::{Harm, Point};
 use simulator::random::scenario;
 use simulator::run::{Scenario, simulate_traced};
 use simulator::scheme::Shape;
-use simulator::script::{Word, payment, quiet};
+use simulator::script::{Outcome, payment, quiet};
 
 fn careful(mut scenario: Scenario) -> Scenario {
     scenario.terms.second_source_above = Some(1);
     scenario
 }
 
-fn success(scenario: &Scenario, ask: &Ask) -> bool {
-    scenario.run_clean().words(ask).contains(&Word::Success)
+fn success(scenario: &Scenario, request: &SettleRequest) -> bool {
+    scenario.run_clean().outcomes(request).contains(&Outcome::Success)
 }
 
 #[test]
 fn t14_both_nodes_are_queried_and_a_payment_of_less_is_decided_by_one() {
-    let ask = payment("ann", 10, Shape::Plain);
-    let looks = |scenario: &Scenario| {
+    let request = payment("ann", 10, Shape::Plain);
+    let polls = |scenario: &Scenario| {
         let report = scenario.run_clean();
-        assert_eq!(report.words(&ask).first(), Some(&Word::Success));
+        assert_eq!(report.outcomes(&request).first(), Some(&Outcome::Success));
         assert_eq!(report.payments, 1);
         report.passes[&Point::Observe]
     };
-    let plain = quiet().visit(500, &ask, 25_000, 1);
+    let plain = quiet().settle(500, &request, 25_000, 1);
     let careful = careful(plain.clone());
-    assert!(looks(&careful) >= looks(&plain) + 2);
+    assert!(polls(&careful) >= polls(&plain) + 2);
 }
 
 /// What keeps a second node from agreeing delays the answer and never changes it.
@@ -41,11 +41,14 @@ fn t14_trouble_with_a_node_delays_the_answer_and_nothing_else() {
         Harm::Panic,
     ] {
         for from in 0..8 {
-            let ask = payment("ann", 10, Shape::Plain);
+            let request = payment("ann", 10, Shape::Plain);
             let scenario = quiet()
-                .visit(500, &ask, 25_000, 6)
+                .settle(500, &request, 25_000, 6)
                 .harm(Point::Observe, harm, from, 4);
-            assert!(success(&careful(scenario), &ask), "{harm:?} from poll {from} on");
+            assert!(
+                success(&careful(scenario), &request),
+                "{harm:?} from poll {from} on"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Many seeds: whatever goes wrong, nothing is lost, paid twice, released twice or said falsely.
+//! Many seeds: whatever goes wrong, nothing is lost, paid twice, released twice or answered falsely.
 //!
 //! `SIMULATOR_SEEDS` (default 300, half as many without numbers), `SIMULATOR_FIRST_SEED` (0) and `SIMULATOR_PAYMENTS`
 //! (40) make a run longer or repeat one seed.
@@ -16,7 +16,7 @@ fn number(name: &str, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
-/// Runs all seeds and demands a clean verdict of each; what `demand` says is wrong is wrong too.
+/// Runs all seeds. The verdict of each must be clean, and `demand` must find no further violation.
 fn survive(
     seeds: u64,
     make: fn(u64, u64) -> Scenario,
@@ -38,7 +38,7 @@ fn survive(
         }
         paid += report.payments;
         restarts += report.restarts;
-        replies += report.told.len();
+        replies += report.exchanges.len();
         blocks += report.blocks;
         for (fault, count) in report.faults {
             *faults.entry(fault).or_default() += count;
@@ -67,7 +67,7 @@ fn no_seed_loses_or_repeats_or_misreports_a_payment() {
 }
 
 #[test]
-fn no_seed_does_so_where_transactions_have_no_numbers_and_none_is_replaced() {
+fn no_unnumbered_seed_loses_or_repeats_or_misreports_a_payment_or_replaces_a_transaction() {
     let (mut seeds, mut failed) = (0, 0);
     survive(150, unnumbered, |report| {
         let too_old = |event: &&Event| matches!(event, Event::Failed { proof, .. } if proof.starts_with("good up to block"));
@@ -88,8 +88,8 @@ fn a_seed_always_runs_the_same_way() {
             let second = simulate(&make(seed, 40)).expect("a runtime");
             assert_eq!(first.log, second.log, "seed {seed}");
             assert_eq!(
-                format!("{:?}", first.told),
-                format!("{:?}", second.told),
+                format!("{:?}", first.exchanges),
+                format!("{:?}", second.exchanges),
                 "seed {seed}"
             );
         }

@@ -3,17 +3,17 @@
 
 use journal::Event;
 use simulator::chain::GAS;
-use simulator::clients::Ask;
+use simulator::clients::SettleRequest;
 use simulator::faults::{Harm, Point};
 use simulator::run::{Act, Report, Scenario};
 use simulator::scheme::Shape;
-use simulator::script::{EPOCH_S, Word, good_until, payment, quiet, transfer};
+use simulator::script::{EPOCH_S, Outcome, good_until, payment, quiet, transfer};
 use simulator::token::Op;
 
 /// From the first answer that is no `pending` on, every answer is the same failure.
 #[track_caller]
-fn assert_fails_for_good(report: &Report, ask: &Ask) {
-    let replies = report.replies(ask);
+fn assert_fails_for_good(report: &Report, request: &SettleRequest) {
+    let replies = report.replies(request);
     let decided: Vec<_> = replies
         .iter()
         .filter(|reply| reply.error_reason.as_deref() != Some("settlement_pending"))
@@ -42,11 +42,11 @@ fn three_times_elsewhere(mut scenario: Scenario) -> Scenario {
 #[test]
 fn a_step_that_loses_three_slots_fails_and_frees_its_keys() {
     for shape in [Shape::Escrow, Shape::Plain] {
-        let ask = payment("ann", 10, shape);
+        let request = payment("ann", 10, shape);
         let next = payment("ann", 20, Shape::Escrow);
         let report = three_times_elsewhere(quiet())
-            .visit(500, &ask, 50_000, 1)
-            .visit(50_000, &next, 25_000, 8)
+            .settle(500, &request, 50_000, 1)
+            .settle(50_000, &next, 25_000, 8)
             .run_clean();
         let mut slots: Vec<u64> = report
             .attempts()
@@ -56,22 +56,22 @@ fn a_step_that_loses_three_slots_fails_and_frees_its_keys() {
         // In each slot it may have been replaced at a higher price.
         slots.dedup();
         assert_eq!(slots, [0, 1, 2]);
-        let words = report.words(&ask);
-        assert!(matches!(words[0], Word::Refused(_)), "{words:?}");
+        let outcomes = report.outcomes(&request);
+        assert!(matches!(outcomes[0], Outcome::Refused(_)), "{outcomes:?}");
         report.assert_paid_once(&next);
     }
 }
 
 #[test]
 fn a_step_that_loses_its_slot_once_takes_another_when_that_is_final() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     let report = quiet()
         .act(0, Act::Delay(true))
-        .visit(500, &ask, 60_000, 2)
+        .settle(500, &request, 60_000, 2)
         .act(1_500, Act::KeyElsewhere(0))
         .act(1_600, Act::Delay(false))
         .run_clean();
-    report.assert_paid_once(&ask);
+    report.assert_paid_once(&request);
     let slots: Vec<u64> = report.attempts().map(|attempt| attempt.sequence).collect();
     assert_eq!(slots, [0, 1]);
     // Block 2 has the other transaction, and block 7 makes it final.
@@ -85,18 +85,18 @@ fn a_step_that_loses_its_slot_once_takes_another_when_that_is_final() {
 /// What the signer's key did elsewhere counts when it is final, and not before.
 #[test]
 fn a_jump_of_the_signers_nonce_is_adopted_when_it_is_final() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     for (lost, payer_waits_ms) in [(false, 1_200), (true, 1_200), (false, 9_000)] {
         let mut scenario = quiet()
             .act(500, Act::KeyElsewhere(0))
-            .visit(payer_waits_ms, &ask, 60_000, 4);
+            .settle(payer_waits_ms, &request, 60_000, 4);
         if lost {
             scenario = scenario
                 .act(3_500, Act::LoseInReorgs(1_000))
                 .act(3_600, Act::Reorg(4));
         }
         let report = scenario.run_clean();
-        report.assert_paid_once(&ask);
+        report.assert_paid_once(&request);
         assert_eq!(report.payments, 1);
         for attempt in report.attempts().filter(|attempt| attempt.sequence > 0) {
             assert!(attempt.prepared_at_ms >= EPOCH_S * 1_000 + 6_000, "{attempt:?}");
@@ -106,14 +106,14 @@ fn a_jump_of_the_signers_nonce_is_adopted_when_it_is_final() {
 
 #[test]
 fn a_price_above_the_limit_is_never_paid_and_the_answer_is_true() {
-    let ask = good_until(payment("ann", 10, Shape::Plain), 30);
+    let request = good_until(payment("ann", 10, Shape::Plain), 30);
     let report = quiet()
-        .visit(500, &ask, 5_000, 20)
+        .settle(500, &request, 5_000, 20)
         .act(700, Act::Fee(Some(250)))
         .act(70_000, Act::Fee(None))
-        .visit(100_000, &ask, 25_000, 1)
+        .settle(100_000, &request, 25_000, 1)
         .run_clean();
-    assert_fails_for_good(&report, &ask);
+    assert_fails_for_good(&report, &request);
     let limit = sdk_plugin::Amount::from(GAS * 200);
     let costs = report.log.iter().filter_map(|event| match event {
         Event::Prepared(new) => Some(new.row.max_cost),
@@ -124,48 +124,48 @@ fn a_price_above_the_limit_is_never_paid_and_the_answer_is_true() {
 
 #[test]
 fn a_price_above_the_limit_delays_a_payment_that_is_still_good() {
-    let ask = payment("ann", 10, Shape::Plain);
+    let request = payment("ann", 10, Shape::Plain);
     let report = quiet()
-        .visit(500, &ask, 5_000, 30)
+        .settle(500, &request, 5_000, 30)
         .act(700, Act::Fee(Some(250)))
         .act(70_000, Act::Fee(None))
         .run_clean();
-    report.assert_paid_once(&ask);
+    report.assert_paid_once(&request);
     assert_eq!(report.payments, 1);
 }
 
 #[test]
 fn a_payment_that_expired_and_was_filled_has_one_answer() {
-    let ask = good_until(payment("ann", 10, Shape::Plain), 14);
+    let request = good_until(payment("ann", 10, Shape::Plain), 14);
     let report = quiet()
         .act(0, Act::Delay(true))
-        .visit(500, &ask, 2_000, 20)
+        .settle(500, &request, 2_000, 20)
         .act(20_000, Act::Delay(false))
-        .visit(40_000, &ask, 25_000, 1)
-        .visit(70_000, &ask, 25_000, 1)
+        .settle(40_000, &request, 25_000, 1)
+        .settle(70_000, &request, 25_000, 1)
         .run_clean();
-    assert_fails_for_good(&report, &ask);
+    assert_fails_for_good(&report, &request);
 }
 
 /// Decided by another sender's transaction, which stays; ours reverted after it and is reorganised away. Its nonce is unused
 /// again, and everything after it waits.
 #[test]
 fn a_slot_that_was_decided_by_another_and_is_unused_again_does_not_hold_up_the_lane() {
-    let (ask, next) = (payment("ann", 10, Shape::Plain), payment("bob", 20, Shape::Plain));
+    let (request, next) = (payment("ann", 10, Shape::Plain), payment("bob", 20, Shape::Plain));
     let cancel = Op::Cancel {
         from: "ann".into(),
         nonce: 10,
     };
-    for by in [cancel, transfer(&ask)] {
+    for by in [cancel, transfer(&request)] {
         for kill in [false, true] {
             let mut scenario = quiet()
                 .act(0, Act::Delay(true))
-                .visit(500, &ask, 25_000, 1)
+                .settle(500, &request, 25_000, 1)
                 .act(700, Act::Outside(by.clone()))
                 .act(1_500, Act::Delay(false))
                 .act(3_550, Act::LoseInReorgs(1_000))
                 .act(3_600, Act::Reorg(2))
-                .visit(12_000, &next, 25_000, 4);
+                .settle(12_000, &next, 25_000, 4);
             if kill {
                 scenario = scenario.act(3_610, Act::Kill);
             }
@@ -178,22 +178,25 @@ fn a_slot_that_was_decided_by_another_and_is_unused_again_does_not_hold_up_the_l
 fn a_judgement_that_hangs_keeps_no_other_payment_waiting() {
     let (slow, other) = (payment("ann", 10, Shape::Plain), payment("bob", 10, Shape::Plain));
     let scenario = quiet()
-        .visit(500, &slow, 25_000, 8)
-        .visit(1_100, &other, 25_000, 8);
-    let told_ms = |report: &Report, ask: &Ask| {
-        report.assert_paid_once(ask);
-        let of = report.told.iter().find(|told| *told.ask == *ask);
-        of.map_or(0, |told| told.at_ms)
+        .settle(500, &slow, 25_000, 8)
+        .settle(1_100, &other, 25_000, 8);
+    let answered_ms = |report: &Report, request: &SettleRequest| {
+        report.assert_paid_once(request);
+        let of = report
+            .exchanges
+            .iter()
+            .find(|exchange| *exchange.request == *request);
+        of.map_or(0, |exchange| exchange.answered_ms)
     };
     let before = scenario.clone().run_clean();
-    let (slow_ms, other_ms) = (told_ms(&before, &slow), told_ms(&before, &other));
+    let (slow_ms, other_ms) = (answered_ms(&before, &slow), answered_ms(&before, &other));
     assert!(
         slow_ms + 500 < other_ms,
         "{slow_ms} {other_ms}: they land in two blocks"
     );
     // The first one hangs for the two seconds that a judgement may take.
     let report = scenario.harm(Point::Judge, Harm::Hang, 0, 1).run_clean();
-    assert!(told_ms(&report, &slow) >= slow_ms + 2_000);
-    let late_ms = told_ms(&report, &other).saturating_sub(other_ms);
+    assert!(answered_ms(&report, &slow) >= slow_ms + 2_000);
+    let late_ms = answered_ms(&report, &other).saturating_sub(other_ms);
     assert!(late_ms < 500, "{late_ms}");
 }

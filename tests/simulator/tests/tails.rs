@@ -3,21 +3,23 @@
 
 use journal::{Event, StepState};
 use sdk_plugin::StepIndex;
-use simulator::clients::Ask;
+use simulator::clients::SettleRequest;
 use simulator::faults::{Harm, Point};
 use simulator::hold::NOTHING_HELD;
 use simulator::matrix::{Tour, spread};
 use simulator::run::{Act, Report, Scenario};
 use simulator::scheme::Shape;
-use simulator::script::{Word, held, payment, quiet};
+use simulator::script::{Outcome, held, payment, quiet};
 use simulator::token::Op;
 
 /// Held at once, closed four seconds later.
-fn held_and_closed(hold: &Ask, close: &Ask) -> Scenario {
-    quiet().visit(500, hold, 25_000, 8).visit(5_000, close, 25_000, 8)
+fn held_and_closed(hold: &SettleRequest, close: &SettleRequest) -> Scenario {
+    quiet()
+        .settle(500, hold, 25_000, 8)
+        .settle(5_000, close, 25_000, 8)
 }
 
-fn hold_and_close() -> (Ask, Ask) {
+fn hold_and_close() -> (SettleRequest, SettleRequest) {
     (held("ann", 10), payment("ann", 10, Shape::Close))
 }
 
@@ -48,13 +50,19 @@ fn balance(report: &Report, of: &str) -> u64 {
 }
 
 #[track_caller]
-fn assert_closed(report: &Report, hold: &Ask, close: &Ask) {
-    for ask in [hold, close] {
+fn assert_closed(report: &Report, hold: &SettleRequest, close: &SettleRequest) {
+    for request in [hold, close] {
         let successes = report
-            .words(ask)
+            .outcomes(request)
             .into_iter()
-            .filter(|word| *word == Word::Success);
-        assert_eq!(successes.count(), 1, "{:?}: {:?}", ask.payload, report.words(ask));
+            .filter(|outcome| *outcome == Outcome::Success);
+        assert_eq!(
+            successes.count(),
+            1,
+            "{:?}: {:?}",
+            request.payload,
+            report.outcomes(request)
+        );
     }
     assert!(report.state.escrow.is_empty(), "{:?}", report.state.escrow);
     assert_eq!((balance(report, "shop"), balance(report, "ann")), (100, 9_900));
@@ -65,7 +73,7 @@ fn a_capture_is_answered_when_it_is_confirmed_and_the_rest_goes_back_when_it_is_
     let (hold, close) = hold_and_close();
     let report = held_and_closed(&hold, &close).run_clean();
     assert_closed(&report, &hold, &close);
-    assert_eq!(report.words(&close)[0], Word::Success);
+    assert_eq!(report.outcomes(&close)[0], Outcome::Success);
     let [id] = closes(&report)[..] else {
         panic!("one settlement")
     };
@@ -83,7 +91,7 @@ fn a_capture_is_answered_when_it_is_confirmed_and_the_rest_goes_back_when_it_is_
 }
 
 #[test]
-fn death_at_any_moment_between_the_two_steps_changes_nothing() {
+fn a_crash_at_any_moment_between_the_two_steps_changes_nothing() {
     let (hold, close) = hold_and_close();
     for at_ms in (4_900..22_000).step_by(450) {
         let report = held_and_closed(&hold, &close).act(at_ms, Act::Kill).run_clean();
@@ -110,18 +118,18 @@ fn a_capture_that_is_reorganised_away_lands_again_before_anything_goes_back() {
 }
 
 #[test]
-fn a_last_step_that_another_sender_makes_leaves_the_answer_as_it_was_and_gives_the_payment_free() {
+fn a_last_step_made_by_another_sender_keeps_the_answer_and_frees_the_payment() {
     let (hold, close) = hold_and_close();
     let again = held("ann", 20);
     // Another sender gives the rest back between the two steps.
     let report = held_and_closed(&hold, &close)
         .act(9_000, sweep("ann", 10))
-        .visit(30_000, &again, 25_000, 1)
+        .settle(30_000, &again, 25_000, 1)
         .run_clean();
     let [id] = closes(&report)[..] else {
         panic!("one settlement")
     };
-    assert_eq!(report.words(&close)[..1], [Word::Success]);
+    assert_eq!(report.outcomes(&close)[..1], [Outcome::Success]);
     // Ours reverts; theirs came after the operation had started, and counts for it.
     let made = |event: &Event| matches!(event, Event::StepDone { settlement, step, .. } if (*settlement, *step) == (id, StepIndex::new(1)));
     assert!(report.log.iter().any(made));
@@ -133,7 +141,7 @@ fn a_last_step_that_another_sender_makes_leaves_the_answer_as_it_was_and_gives_t
     );
     let ended = |event: &Event| matches!(event, Event::Finished { settlement, .. } if *settlement == id);
     assert!(report.log.iter().any(ended));
-    assert_eq!(report.words(&again)[..1], [Word::Success]);
+    assert_eq!(report.outcomes(&again)[..1], [Outcome::Success]);
 }
 
 #[test]
@@ -145,9 +153,9 @@ fn a_first_step_that_reverts_fails_the_operation_and_nothing_comes_after_it() {
         .act(7_500, Act::Delay(false))
         .run_clean();
     assert!(
-        matches!(report.words(&close).first(), Some(Word::Refused(why)) if why == "sim_transaction_failed"),
+        matches!(report.outcomes(&close).first(), Some(Outcome::Refused(why)) if why == "sim_transaction_failed"),
         "{:?}",
-        report.words(&close)
+        report.outcomes(&close)
     );
     for id in closes(&report) {
         assert_eq!(attempts(&report, id, StepIndex::new(1)), 0);
@@ -161,36 +169,39 @@ fn another_operation_on_the_payment_waits_for_the_last_step_and_is_planned_on_wh
     let mut second = close.clone();
     (second.payload.value, second.amount) = (50, 50);
     let report = held_and_closed(&hold, &close)
-        .visit(7_000, &second, 25_000, 1)
+        .settle(7_000, &second, 25_000, 1)
         .run_clean();
     assert_closed(&report, &hold, &close);
-    assert_eq!(report.words(&second)[0], Word::Refused(NOTHING_HELD.into()));
-    let told_at = |ask: &Ask| {
-        let told = report.told.iter().find(|told| *told.ask == *ask);
-        told.map(|told| told.at_ms).expect("an answer")
+    assert_eq!(report.outcomes(&second)[0], Outcome::Refused(NOTHING_HELD.into()));
+    let answered_at = |request: &SettleRequest| {
+        let exchange = report
+            .exchanges
+            .iter()
+            .find(|exchange| *exchange.request == *request);
+        exchange.map(|exchange| exchange.answered_ms).expect("an answer")
     };
     assert!(
-        told_at(&second) > told_at(&close) + 3_000,
+        answered_at(&second) > answered_at(&close) + 3_000,
         "it waited for the last step"
     );
     assert_eq!(closes(&report).len(), 1);
 }
 
 #[test]
-fn one_that_can_not_wait_so_long_must_retry_and_nothing_of_it_is_started() {
+fn an_operation_that_can_not_wait_for_the_last_step_must_retry_and_starts_nothing() {
     let (hold, close) = hold_and_close();
     let mut second = close.clone();
     (second.payload.value, second.amount) = (50, 50);
     let report = held_and_closed(&hold, &close)
-        .visit(7_000, &second, 2_000, 1)
+        .settle(7_000, &second, 2_000, 1)
         .run_clean();
     assert_closed(&report, &hold, &close);
-    assert_eq!(report.words(&second)[0], Word::Unavailable);
+    assert_eq!(report.outcomes(&second)[0], Outcome::Unavailable);
     assert_eq!(closes(&report).len(), 1);
 }
 
 #[test]
-fn a_retained_signer_alone_does_what_is_bound_to_it_and_is_held_for_it() {
+fn only_a_retained_signer_sends_the_operations_that_are_bound_to_it() {
     let (hold, close) = hold_and_close();
     let mut scenario = held_and_closed(&hold, &close).act(8_000, Act::Kill);
     scenario.terms.retained = 1;
@@ -212,24 +223,30 @@ fn a_retained_signer_alone_does_what_is_bound_to_it_and_is_held_for_it() {
 
 /// Two plans were made on the same row: one of them is refused with its first commit.
 #[test]
-fn a_condition_that_does_not_hold_begins_nothing_and_the_next_try_is_planned_afresh() {
-    let asks: Vec<Ask> = (0..5).map(|nonce| held("ann", nonce)).collect();
+fn a_failed_condition_starts_nothing_and_the_next_try_is_planned_again() {
+    let requests: Vec<SettleRequest> = (0..5).map(|nonce| held("ann", nonce)).collect();
     let mut scenario = quiet();
     scenario.terms.max_in_flight = 8;
-    for ask in &asks {
-        scenario = scenario.visit(500, ask, 25_000, 12);
+    for request in &requests {
+        scenario = scenario.settle(500, request, 25_000, 12);
     }
     let report = scenario.run_clean();
-    let words: Vec<Vec<Word>> = asks.iter().map(|ask| report.words(ask)).collect();
+    let outcomes: Vec<Vec<Outcome>> = requests.iter().map(|request| report.outcomes(request)).collect();
     assert!(
-        words.iter().flatten().any(|word| *word == Word::Unavailable),
-        "{words:?}"
+        outcomes
+            .iter()
+            .flatten()
+            .any(|outcome| *outcome == Outcome::Unavailable),
+        "{outcomes:?}"
     );
-    for words in &words {
+    for outcomes in &outcomes {
         assert_eq!(
-            words.iter().filter(|word| **word == Word::Success).count(),
+            outcomes
+                .iter()
+                .filter(|outcome| **outcome == Outcome::Success)
+                .count(),
             1,
-            "{words:?}"
+            "{outcomes:?}"
         );
     }
     let row = report.rows.iter().find(|row| row.key == "count:ann");
@@ -242,18 +259,18 @@ fn a_condition_that_does_not_hold_begins_nothing_and_the_next_try_is_planned_afr
 
 /// The row that comes with the second judgement has a condition that does not hold: the payment has happened.
 #[test]
-fn a_judgement_whose_rows_are_refused_is_recorded_and_answered_all_the_same() {
+fn a_judgement_whose_rows_are_refused_is_still_recorded_and_answered() {
     let mut scenario = quiet();
-    let closed: Vec<Ask> = [10, 20].map(|nonce| payment("ann", nonce, Shape::Close)).to_vec();
+    let closed: Vec<SettleRequest> = [10, 20].map(|nonce| payment("ann", nonce, Shape::Close)).to_vec();
     for (at, close) in (0..).zip(&closed) {
         let start = 500 + at * 20_000;
         scenario = scenario
-            .visit(start, &held("ann", close.payload.nonce), 25_000, 1)
-            .visit(start + 5_000, close, 25_000, 1);
+            .settle(start, &held("ann", close.payload.nonce), 25_000, 1)
+            .settle(start + 5_000, close, 25_000, 1);
     }
     let report = scenario.run_clean();
     for close in &closed {
-        assert_eq!(report.words(close)[..1], [Word::Success]);
+        assert_eq!(report.outcomes(close)[..1], [Outcome::Success]);
     }
     let row = report.rows.iter().find(|row| row.key == "closed:ann");
     assert_eq!(
@@ -268,13 +285,13 @@ fn a_judgement_whose_rows_are_refused_is_recorded_and_answered_all_the_same() {
 fn law4_law5_any_single_fault_in_a_payment_of_several_operations_harms_nothing() {
     let (hold, close) = hold_and_close();
     let kept = held("bob", 30);
-    // Each is retried later, as after an answer that says that the facilitator has failed.
+    // Each is retried later, as after an answer that the facilitator has failed.
     let tour = Tour {
         scenario: held_and_closed(&hold, &close)
-            .visit(700, &kept, 25_000, 8)
-            .visit(2_900, &hold, 25_000, 8)
-            .visit(3_000, &kept, 25_000, 8)
-            .visit(33_000, &close, 25_000, 8),
+            .settle(700, &kept, 25_000, 8)
+            .settle(2_900, &hold, 25_000, 8)
+            .settle(3_000, &kept, 25_000, 8)
+            .settle(33_000, &close, 25_000, 8),
         payments: vec![hold, close, kept],
     };
     let calm = tour.scenario.run_clean();
@@ -319,7 +336,7 @@ fn law4_law5_any_single_fault_in_a_payment_of_several_operations_harms_nothing()
 
 /// A step that ended stays ended in the record, whatever became of the plan's other steps.
 #[test]
-fn every_step_of_a_closed_payment_is_done_in_the_record() {
+fn every_step_of_a_closed_payment_is_recorded_as_done() {
     let (hold, close) = hold_and_close();
     let report = held_and_closed(&hold, &close).run_clean();
     let states: Vec<&Event> = report
@@ -344,7 +361,7 @@ fn every_step_of_a_closed_payment_is_done_in_the_record() {
     assert!(opened.iter().all(|step| step.state == StepState::Waiting) && opened.len() == 2);
 }
 
-/// A scheme that says that it can't be served takes nothing new; what is open continues, and so do the others.
+/// A scheme that reports that it can't be served takes nothing new; what is open continues, and so do the others.
 #[test]
 fn a_scheme_that_is_not_ready_finishes_what_is_open_and_its_jobs_wait() {
     let (hold, close) = hold_and_close();
@@ -352,17 +369,17 @@ fn a_scheme_that_is_not_ready_finishes_what_is_open_and_its_jobs_wait() {
     (other.payload.to, other.pay_to) = ("cafe".into(), "cafe".into());
     let kept = held("dan", 50);
     let report = held_and_closed(&hold, &close)
-        .visit(600, &kept, 25_000, 1)
+        .settle(600, &kept, 25_000, 1)
         // The next poll is a minute after the first, or at the start.
         .act(7_400, Act::HoldReady(false))
         .act(7_500, Act::Kill)
-        .visit(14_000, &late, 20_000, 1)
-        .visit(14_000, &other, 20_000, 1)
+        .settle(14_000, &late, 20_000, 1)
+        .settle(14_000, &other, 20_000, 1)
         .act(80_000, Act::HoldReady(true))
         .run_clean();
     assert_closed(&report, &hold, &close);
-    assert_eq!(report.words(&late)[0], Word::Unavailable);
-    assert_eq!(report.words(&other)[0], Word::Success);
+    assert_eq!(report.outcomes(&late)[0], Outcome::Unavailable);
+    assert_eq!(report.outcomes(&other)[0], Outcome::Success);
     let [id] = closes(&report)[..] else {
         panic!("one settlement")
     };
@@ -372,7 +389,10 @@ fn a_scheme_that_is_not_ready_finishes_what_is_open_and_its_jobs_wait() {
         "the rest goes back meanwhile"
     );
     // The keeper's settlement is started when the scheme is ready again, and not before.
-    assert_eq!(report.words(&late)[1..], [Word::Refused(NOTHING_HELD.into())]);
+    assert_eq!(
+        report.outcomes(&late)[1..],
+        [Outcome::Refused(NOTHING_HELD.into())]
+    );
     let returned_ms = report.log.iter().find_map(|event| match event {
         Event::Opened(new) if new.row.digest.contains("shape: Return") && new.row.payer == "dan" => {
             Some(new.row.opened_at_ms)
@@ -388,28 +408,31 @@ fn a_scheme_that_is_not_ready_finishes_what_is_open_and_its_jobs_wait() {
 
 /// What could not be sent is not started: the caller retries when the signer has been topped up.
 #[test]
-fn an_operation_whose_signer_can_not_pay_is_turned_away_before_anything_is_recorded() {
+fn an_operation_whose_signer_can_not_pay_is_refused_before_anything_is_recorded() {
     let (hold, close) = hold_and_close();
     let mut scenario = quiet()
-        .visit(500, &hold, 25_000, 1)
-        .visit(5_000, &close, 10_000, 2);
-    (scenario.terms.retained, scenario.terms.retained_are_poor) = (1, true);
+        .settle(500, &hold, 25_000, 1)
+        .settle(5_000, &close, 10_000, 2);
+    (scenario.terms.retained, scenario.terms.retained_are_unfunded) = (1, true);
     let report = scenario.run_clean();
-    assert_eq!(report.words(&hold)[..1], [Word::Success]);
-    assert_eq!(report.words(&close)[..2], [Word::Unavailable, Word::Unavailable]);
+    assert_eq!(report.outcomes(&hold)[..1], [Outcome::Success]);
+    assert_eq!(
+        report.outcomes(&close)[..2],
+        [Outcome::Unavailable, Outcome::Unavailable]
+    );
     assert!(closes(&report).is_empty());
 }
 
 /// A payer whose payments keep failing has to wait, and what is held of theirs for others does not.
 #[test]
-fn failed_payments_of_a_payer_do_not_keep_what_is_held_from_being_closed() {
+fn failed_payments_of_a_payer_do_not_prevent_closing_what_is_held() {
     let (hold, close) = hold_and_close();
-    let mut scenario = quiet().visit(500, &hold, 25_000, 1);
+    let mut scenario = quiet().settle(500, &hold, 25_000, 1);
     for (at, nonce) in (0..).zip([20, 30, 40]) {
         let start = 4_000 + at * 6_000;
         // Cancelled between plan and landing.
         scenario = scenario
-            .visit(start, &payment("ann", nonce, Shape::Plain), 25_000, 1)
+            .settle(start, &payment("ann", nonce, Shape::Plain), 25_000, 1)
             .act(
                 start + 50,
                 Act::Outside(Op::Cancel {
@@ -420,8 +443,8 @@ fn failed_payments_of_a_payer_do_not_keep_what_is_held_from_being_closed() {
     }
     let next = payment("ann", 50, Shape::Plain);
     let report = scenario
-        .visit(23_000, &next, 25_000, 1)
-        .visit(23_000, &close, 25_000, 1)
+        .settle(23_000, &next, 25_000, 1)
+        .settle(23_000, &close, 25_000, 1)
         .run_clean();
     let failed = report
         .log
@@ -429,9 +452,9 @@ fn failed_payments_of_a_payer_do_not_keep_what_is_held_from_being_closed() {
         .filter(|event| matches!(event, Event::Failed { .. }));
     assert_eq!(failed.count(), 3);
     assert!(
-        matches!(report.words(&next).first(), Some(Word::Refused(_))),
+        matches!(report.outcomes(&next).first(), Some(Outcome::Refused(_))),
         "{:?}",
-        report.words(&next)
+        report.outcomes(&next)
     );
-    assert_eq!(report.words(&close)[..1], [Word::Success]);
+    assert_eq!(report.outcomes(&close)[..1], [Outcome::Success]);
 }

@@ -3,19 +3,19 @@
 
 use journal::Event;
 use simulator::chain::{Nodes, Read};
-use simulator::clients::Ask;
+use simulator::clients::SettleRequest;
 use simulator::faults::{Harm, Point};
 use simulator::matrix::spread;
 use simulator::random::unnumbered;
 use simulator::run::{Act, Report, simulate};
 use simulator::scheme::Shape;
-use simulator::script::{Word, quiet_unnumbered, signed, unnumbered_tour};
+use simulator::script::{Outcome, quiet_unnumbered, signed, unnumbered_tour};
 
 /// Passes of one point that are struck one by one.
 const PASSES: u64 = 12;
 
 fn hashes(report: &Report) -> Vec<String> {
-    let replies = report.told.iter().filter_map(|told| told.reply());
+    let replies = report.exchanges.iter().filter_map(|exchange| exchange.reply());
     replies.map(|reply| reply.transaction).collect()
 }
 
@@ -35,10 +35,10 @@ fn the_tour_passes_every_step_but_fills_and_jobs() {
     assert!(!report.passes.contains_key(&Point::Fill));
     assert_eq!(report.never_replaced(), Ok(()));
     assert_eq!(report.payments, 7);
-    for ask in &tour.payments {
-        let words = report.words(ask);
-        let successes = words.iter().filter(|word| **word == Word::Success);
-        assert_eq!(successes.count(), 1, "{}: {words:?}", ask.payload.from);
+    for request in &tour.payments {
+        let outcomes = report.outcomes(request);
+        let successes = outcomes.iter().filter(|outcome| **outcome == Outcome::Success);
+        assert_eq!(successes.count(), 1, "{}: {outcomes:?}", request.payload.from);
     }
 }
 
@@ -66,7 +66,7 @@ fn law4_law5_any_single_fault_at_any_pass_of_any_step_harms_nothing() {
 }
 
 #[test]
-fn faults_that_last_a_while_harm_nothing_either() {
+fn faults_that_last_several_passes_harm_nothing() {
     let tour = unnumbered_tour();
     for point in points() {
         for harm in point.harms() {
@@ -95,48 +95,52 @@ fn law3_a_journal_that_lies_about_attempts_is_caught() {
 }
 
 #[test]
-fn what_the_nodes_forget_is_sent_again_and_lands_by_the_same_id() {
-    let ask = signed("ann", 10, Shape::Plain, 100);
+fn a_transaction_that_the_nodes_forget_is_sent_again_and_lands_with_the_same_id() {
+    let request = signed("ann", 10, Shape::Plain, 100);
     let report = quiet_unnumbered()
-        .visit(500, &ask, 25_000, 1)
+        .settle(500, &request, 25_000, 1)
         .harm(Point::Broadcast, Harm::AcceptedAndForgotten, 0, 5)
         .run_clean();
     assert_eq!(report.struck(Point::Broadcast, Harm::AcceptedAndForgotten), 5);
-    assert_eq!(report.words(&ask), [Word::Success, Word::Duplicate]);
+    assert_eq!(report.outcomes(&request), [Outcome::Success, Outcome::Duplicate]);
     assert_eq!((report.payments, report.transactions), (1, 1));
     assert_eq!(report.never_replaced(), Ok(()));
 }
 
 /// A replacement would be the same bytes, and a row in the journal for each.
 #[test]
-fn what_bids_too_little_waits_for_the_price_and_is_not_replaced() {
-    let ask = signed("ann", 10, Shape::Plain, 100);
+fn a_transaction_that_bids_too_little_waits_for_the_price_and_is_not_replaced() {
+    let request = signed("ann", 10, Shape::Plain, 100);
     let report = quiet_unnumbered()
         .act(100, Act::Fee(Some(200)))
-        .visit(500, &ask, 25_000, 3)
+        .settle(500, &request, 25_000, 3)
         .act(20_000, Act::Fee(None))
         .run_clean();
-    assert_eq!(report.words(&ask), [Word::Success, Word::Duplicate]);
+    assert_eq!(report.outcomes(&request), [Outcome::Success, Outcome::Duplicate]);
     assert_eq!(report.never_replaced(), Ok(()));
 }
 
 #[test]
-fn law4_a_payment_has_failed_only_when_no_block_can_have_it_any_more() {
-    let ask = signed("ann", 10, Shape::Plain, 12);
+fn law4_a_payment_fails_only_when_no_block_can_include_it_any_more() {
+    let request = signed("ann", 10, Shape::Plain, 12);
     let report = quiet_unnumbered()
         .act(0, Act::Delay(true))
-        .visit(500, &ask, 2_000, 20)
+        .settle(500, &request, 2_000, 20)
         .run_clean();
-    let refused = Word::Refused("sim_transaction_failed".into());
-    let words = report.words(&ask);
-    let first = words
+    let refused = Outcome::Refused("sim_transaction_failed".into());
+    let outcomes = report.outcomes(&request);
+    let first = outcomes
         .iter()
-        .position(|word| *word != Word::Pending)
+        .position(|outcome| *outcome != Outcome::Pending)
         .expect("an end");
-    assert_eq!(words[first], refused, "{words:?}");
+    assert_eq!(outcomes[first], refused, "{outcomes:?}");
     // Block 13 is final when block 18 comes, 18 s after the start, and two nodes must show their history.
-    let (began, told) = (1_800_000_000_000, &report.told[first]);
-    assert!(told.at_ms >= began + 18_000, "{}", told.at_ms - began);
+    let (began, exchange) = (1_800_000_000_000, &report.exchanges[first]);
+    assert!(
+        exchange.answered_ms >= began + 18_000,
+        "{}",
+        exchange.answered_ms - began
+    );
     let proof = report.log.iter().find_map(|event| match event {
         Event::Failed { proof, .. } => Some(proof.as_str()),
         _ => None,
@@ -154,23 +158,23 @@ fn law4_a_payment_has_failed_only_when_no_block_can_have_it_any_more() {
     );
     assert!(hashes[first..].iter().all(String::is_empty), "{hashes:?}");
     // The same answer when it has long ended.
-    assert_eq!(words.last(), Some(&refused));
+    assert_eq!(outcomes.last(), Some(&refused));
     assert_eq!(report.payments, 0);
 }
 
 #[test]
-fn law4_a_fork_that_loses_a_payment_takes_nothing_back_while_it_is_good() {
-    let ask = signed("ann", 10, Shape::Plain, 100);
+fn law4_a_payment_lost_by_a_fork_is_not_reversed_while_it_can_still_land() {
+    let request = signed("ann", 10, Shape::Plain, 100);
     for kill in [false, true] {
         let mut scenario = quiet_unnumbered()
-            .visit(500, &ask, 25_000, 1)
+            .settle(500, &request, 25_000, 1)
             .act(3_900, Act::LoseInReorgs(1_000))
             .act(4_000, Act::Reorg(4));
         if kill {
             scenario = scenario.act(4_001, Act::Kill);
         }
         let report = scenario.run_clean();
-        assert_eq!(report.words(&ask), [Word::Success, Word::Duplicate]);
+        assert_eq!(report.outcomes(&request), [Outcome::Success, Outcome::Duplicate]);
         let hashes = hashes(&report);
         assert_eq!(hashes[0], hashes[1], "it can only land as itself");
         assert_eq!(report.payments, 1);
@@ -184,19 +188,25 @@ fn law4_a_fork_that_loses_a_payment_takes_nothing_back_while_it_is_good() {
     }
 }
 
-/// Answered `success`, then lost by a fork when it was too old to land again: said aloud, and never `success` again.
+/// Answered `success`, then lost by a fork when it was too old to land again: it is reported, and never answered `success` again.
 #[test]
 fn law4_an_answered_payment_that_a_fork_loses_for_good_is_reversed() {
-    let ask = signed("ann", 10, Shape::Plain, 3);
+    let request = signed("ann", 10, Shape::Plain, 3);
     let report = quiet_unnumbered()
-        .visit(500, &ask, 25_000, 1)
+        .settle(500, &request, 25_000, 1)
         .act(4_400, Act::LoseInReorgs(1_000))
         .act(4_500, Act::Reorg(4))
         .act(4_501, Act::Halt(8_000))
         .run_clean();
-    let words = report.words(&ask);
-    assert_eq!(words.first(), Some(&Word::Success), "{words:?}");
-    assert_eq!(words.iter().filter(|word| **word == Word::Success).count(), 1);
+    let outcomes = report.outcomes(&request);
+    assert_eq!(outcomes.first(), Some(&Outcome::Success), "{outcomes:?}");
+    assert_eq!(
+        outcomes
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Success)
+            .count(),
+        1
+    );
     assert_eq!(report.payments, 0);
     assert!(
         report
@@ -214,37 +224,43 @@ fn law5_two_messages_of_one_buyer_are_two_payments_and_one_message_is_one() {
     let mut scenario = quiet_unnumbered();
     for at_ms in [500, 510, 520, 9_000] {
         scenario = scenario
-            .visit(at_ms, &one, 25_000, 2)
-            .visit(at_ms, &other, 25_000, 2);
+            .settle(at_ms, &one, 25_000, 2)
+            .settle(at_ms, &other, 25_000, 2);
     }
     let report = scenario.run_clean();
     assert_eq!((report.payments, report.transactions), (2, 2));
-    for ask in [&one, &other] {
-        let words = report.words(ask);
+    for request in [&one, &other] {
+        let outcomes = report.outcomes(request);
         assert_eq!(
-            words.iter().filter(|word| **word == Word::Success).count(),
+            outcomes
+                .iter()
+                .filter(|outcome| **outcome == Outcome::Success)
+                .count(),
             1,
-            "{words:?}"
+            "{outcomes:?}"
         );
-        let others = words.iter().filter(|word| **word == Word::Duplicate).count();
-        assert_eq!(others, words.len() - 1, "{words:?}");
+        let others = outcomes
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Duplicate)
+            .count();
+        assert_eq!(others, outcomes.len() - 1, "{outcomes:?}");
     }
 }
 
 /// A later step of which every byte is signed beforehand may be too old when its turn comes.
 #[test]
-fn a_later_step_that_is_too_old_when_its_turn_comes_ends_the_payment() {
-    let ask: Ask = signed("ann", 10, Shape::Escrow, 4);
+fn a_later_step_that_expires_before_it_is_sent_ends_the_payment() {
+    let request: SettleRequest = signed("ann", 10, Shape::Escrow, 4);
     let report = quiet_unnumbered()
-        .visit(500, &ask, 25_000, 2)
+        .settle(500, &request, 25_000, 2)
         .act(2_500, Act::Delay(true))
         .act(9_000, Act::Delay(false))
         .run_clean();
     assert_eq!(report.payments, 0);
     assert!(
-        matches!(report.words(&ask).first(), Some(Word::Refused(_))),
+        matches!(report.outcomes(&request).first(), Some(Outcome::Refused(_))),
         "{:?}",
-        report.words(&ask)
+        report.outcomes(&request)
     );
     assert_eq!(report.never_replaced(), Ok(()));
 }
@@ -262,15 +278,15 @@ fn law4_statuses_of_null_for_longer_than_a_transaction_is_good_fail_nothing() {
     for nodes in [Nodes::All, Nodes::One(0), Nodes::One(1), Nodes::One(2)] {
         for (at_ms, for_ms) in [(900, 45_000), (900, 75_000), (5_000, 45_000)] {
             for kill in [false, true] {
-                let ask = signed("ann", 10, Shape::Plain, 12);
+                let request = signed("ann", 10, Shape::Plain, 12);
                 let mut scenario = quiet_unnumbered()
-                    .visit(500, &ask, 5_000, 30)
+                    .settle(500, &request, 5_000, 30)
                     .act(at_ms, null_statuses(nodes, for_ms));
                 if kill {
                     scenario = scenario.act(15_000, Act::Kill);
                 }
                 let report = scenario.run_clean();
-                report.assert_paid_once(&ask);
+                report.assert_paid_once(&request);
                 assert_eq!(report.payments, 1);
             }
         }
@@ -280,7 +296,7 @@ fn law4_statuses_of_null_for_longer_than_a_transaction_is_good_fail_nothing() {
 /// The status index shows what is older than our transaction, and not yet ours.
 #[test]
 fn law4_statuses_that_lag_the_last_block_fail_nothing() {
-    let ask = signed("ann", 10, Shape::Plain, 4);
+    let request = signed("ann", 10, Shape::Plain, 4);
     let other = signed("bob", 20, Shape::Plain, 100);
     for nodes in [Nodes::All, Nodes::One(0)] {
         let lag = Act::Lag {
@@ -290,11 +306,11 @@ fn law4_statuses_that_lag_the_last_block_fail_nothing() {
             for_ms: 80_000,
         };
         let report = quiet_unnumbered()
-            .visit(500, &other, 5_000, 30)
+            .settle(500, &other, 5_000, 30)
             .act(2_100, lag)
-            .visit(2_500, &ask, 5_000, 30)
+            .settle(2_500, &request, 5_000, 30)
             .run_clean();
-        report.assert_paid_once(&ask);
+        report.assert_paid_once(&request);
         report.assert_paid_once(&other);
         assert_eq!(report.payments, 2);
     }

@@ -220,7 +220,7 @@ impl View {
 
 impl Chain {
     /// What a node shows now.
-    pub fn look(&mut self, node: usize, now_ms: u64) -> View {
+    pub fn view(&mut self, node: usize, now_ms: u64) -> View {
         let node = node % NODES;
         self.follow(node, now_ms);
         let at = &self.nodes[node];

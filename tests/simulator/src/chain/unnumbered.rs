@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn it_lands_once_however_often_it_is_sent() {
+    fn a_transaction_lands_once_however_often_it_is_sent() {
         let (mut chain, bytes) = (chain(), bytes(50));
         for now in 0..20 {
             assert_eq!(chain.submit(now % 2, &bytes, 0), Sent::Accepted);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn it_lands_up_to_its_last_block_and_never_after() {
+    fn a_transaction_lands_up_to_its_last_block_and_never_after() {
         for (last, expected) in [(4, vec![4]), (3, vec![])] {
             let (mut chain, bytes) = (chain(), bytes(last));
             for _ in 0..2 {
@@ -147,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn a_fork_may_lose_it_and_it_lands_again_while_it_is_good() {
+    fn a_transaction_lost_by_a_fork_lands_again_up_to_its_last_block() {
         let (mut chain, bytes) = (chain(), bytes(4));
         chain.submit(0, &bytes, 0);
         chain.tick(0);
         chain.tick(0);
         chain.reorg(2, 0);
         assert_eq!(heights(&chain, &bytes), [] as [u64; 0]);
-        assert!((0..NODES).all(|node| !chain.look(node, 0).is_pooled(&tx_id(&bytes))));
+        assert!((0..NODES).all(|node| !chain.view(node, 0).is_pooled(&tx_id(&bytes))));
         assert_eq!(chain.submit(1, &bytes, 0), Sent::Accepted);
         chain.tick(0);
         assert_eq!(heights(&chain, &bytes), [3]);

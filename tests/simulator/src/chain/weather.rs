@@ -2,7 +2,7 @@
 
 use super::{Chain, Keeps, NODES, Nodes, Read};
 
-/// Chances per block and in 1,000 where not said otherwise.
+/// Chances per block and in 1,000 where no other unit is given.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Weather {
     pub block_ms: u64,
@@ -40,21 +40,21 @@ const FAR_FUTURE: u64 = 1_000_000;
 
 impl Chain {
     /// Draws what happens to each node with this block.
-    pub(super) fn trouble_nodes(&mut self, now_ms: u64, told: &mut Vec<String>) {
+    pub(super) fn trouble_nodes(&mut self, now_ms: u64, events: &mut Vec<String>) {
         let weather = self.weather;
         for node in 0..NODES {
             if self.rng.chance(weather.stale) {
                 let until = now_ms + weather.block_ms * self.rng.between(1, 5);
                 self.freeze(node, now_ms, until);
-                told.push(format!("node {node} falls behind"));
+                events.push(format!("node {node} falls behind"));
             }
-            self.trouble_reads(node, now_ms, told);
+            self.trouble_reads(node, now_ms, events);
             let rng = &mut self.rng;
             self.nodes[node].pool.retain(|_, _| !rng.chance(weather.dropped));
         }
     }
 
-    fn trouble_reads(&mut self, node: usize, now_ms: u64, told: &mut Vec<String>) {
+    fn trouble_reads(&mut self, node: usize, now_ms: u64, events: &mut Vec<String>) {
         let weather = self.weather;
         let one = Nodes::One(node);
         if self.rng.chance(weather.lag) {
@@ -62,13 +62,13 @@ impl Chain {
             let blocks = self.rng.between(1, 12);
             let until = now_ms + weather.block_ms * self.rng.between(2, 20);
             self.lag(one, read, blocks, until);
-            told.push(format!("node {node}: {read:?} lag {blocks} blocks"));
+            events.push(format!("node {node}: {read:?} lag {blocks} blocks"));
         }
         if self.rng.chance(weather.null) {
             let read = Read::ALL[self.rng.index(Read::ALL.len())];
             let until = now_ms + weather.block_ms * self.rng.between(1, 10);
             self.null(one, read, until);
-            told.push(format!("node {node}: {read:?} answer null"));
+            events.push(format!("node {node}: {read:?} answer null"));
         }
         if self.rng.chance(weather.pruned) {
             let keeps = if self.rng.chance(500) {
@@ -80,16 +80,16 @@ impl Chain {
                 Keeps::default()
             };
             self.prune(one, keeps);
-            told.push(format!("node {node} keeps {keeps:?}"));
+            events.push(format!("node {node} keeps {keeps:?}"));
         }
         if self.rng.chance(weather.future_head) {
             self.show_future_head(one, FAR_FUTURE);
-            told.push(format!("node {node} will show a head far in the future"));
+            events.push(format!("node {node} will show a head far in the future"));
         }
         if self.rng.chance(weather.underpriced) {
             let until = now_ms + weather.block_ms * self.rng.between(1, 10);
             self.call_bids_too_low(one, until);
-            told.push(format!("node {node} calls every bid too low"));
+            events.push(format!("node {node} calls every bid too low"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The driver where transactions have no numbers: it co-signs what the buyer has signed, and says that a transaction
+//! The driver where transactions have no numbers: it co-signs what the buyer has signed, and reports that a transaction
 //! has expired only when the chain proves it.
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ impl SimDriver {
         Ok(self.keep(slot, tx))
     }
 
-    /// The last block that may have each transaction, by attempt, as its bytes say.
+    /// The last block that may have each transaction, by attempt, read from its bytes.
     pub(super) async fn last_blocks(&self, watches: &[Watch]) -> BTreeMap<String, u64> {
         let mut last_blocks = BTreeMap::new();
         if self.ordered {

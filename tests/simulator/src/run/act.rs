@@ -29,7 +29,7 @@ pub enum Act {
     KeyElsewhere(usize),
     /// Another sender calls the contract.
     Outside(Op),
-    /// Whether the scheme `hold` says that it can be served.
+    /// Whether the scheme `hold` reports that it can be served.
     HoldReady(bool),
     /// One kind of read lags so many blocks, for so long, milliseconds.
     Lag {
