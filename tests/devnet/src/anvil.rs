@@ -24,7 +24,7 @@ const PORT_ATTEMPTS: u32 = 3;
 const CHOICES: u32 = 100;
 
 /// `$@` is the anvil command, and 3 the pipe to the parent. The reader ends when the pipe does, and takes anvil along.
-/// Only anvil keeps stderr (as 4): what the shell says about killed jobs interests nobody.
+/// Only anvil keeps stderr (as 4): the shell's messages about killed jobs are noise.
 const KEEPER: &str = r#"exec 3<&0 4>&2 2>/dev/null
 "$@" 2>&4 3<&- 4>&- </dev/null & node=$!
 { cat <&3 >/dev/null; kill -9 $node; } 4>&- & reader=$!
@@ -184,7 +184,7 @@ impl Anvil {
     /// Whether the process still runs.
     ///
     /// # Errors
-    /// [`Error::Io`] when the operating system does not say.
+    /// [`Error::Io`] when the operating system does not report it.
     pub fn is_running(&mut self) -> Result<bool, Error> {
         Ok(self
             .keeper

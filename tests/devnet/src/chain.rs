@@ -15,11 +15,11 @@ pub const PERMIT2_PROXY: &str = "0x402085c248EeA27D92E8b30b2C58ed07f9E20001";
 pub const MULTICALL3: &str = "0xcA11bde05977b3631167028862bE2a173976CA11";
 /// Keeps one percent of every transfer; signing domain `Fee Dollar` / `1`.
 pub const FEE_TOKEN: &str = "0xfee0000000000000000000000000000000000001";
-/// Lies as [`Devnet::set_token_mood`] says; signing domain `Lying Dollar` / `1`.
+/// Lies as set by [`Devnet::set_token_mood`]; signing domain `Lying Dollar` / `1`.
 pub const LYING_TOKEN: &str = "0x11e0000000000000000000000000000000000002";
 /// An ERC-1271 wallet whose owner is `buyers[1]`; it holds tokens.
 pub const WALLET: &str = "0x1271000000000000000000000000000000000003";
-/// Answers ERC-1271 badly, as [`Devnet::set_wallet_mood`] says; it holds tokens.
+/// Answers ERC-1271 badly, as set by [`Devnet::set_wallet_mood`]; it holds tokens.
 pub const MOCK_WALLET: &str = "0x1271000000000000000000000000000000000004";
 /// Deploys ERC-1271 wallets at predictable addresses, for ERC-6492.
 pub const WALLET_FACTORY: &str = "0x6492000000000000000000000000000000000005";
@@ -98,7 +98,7 @@ impl Devnet {
     /// Installs what is missing, starts the node, plants the contracts, funds the keys, and mines one block.
     ///
     /// # Errors
-    /// [`Error::Setup`] when Node.js or anvil is missing; otherwise what the node said.
+    /// [`Error::Setup`] when Node.js or anvil is missing; otherwise the node's output.
     pub fn start(options: Options) -> Result<Devnet, Error> {
         let npm = Npm::ensure()?;
         let facilitators = usize::from(options.facilitators.max(1));

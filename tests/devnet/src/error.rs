@@ -17,7 +17,7 @@ pub enum Error {
         message: String,
         data: Option<String>,
     },
-    /// Node.js, npm or a package is missing or broken; the text says what to do.
+    /// Node.js, npm or a package is missing or broken; the text names the fix.
     Setup(String),
     /// An artefact, an address, or an answer of the node is not what it should be.
     Malformed(String),

@@ -17,7 +17,7 @@ pub struct Npm {
 }
 
 impl Npm {
-    /// Makes sure that exactly the locked packages are installed, and says so on stderr when that takes work.
+    /// Makes sure that exactly the locked packages are installed, and reports on stderr when that takes work.
     ///
     /// # Errors
     /// [`Error::Setup`] with advice when Node.js or npm is missing or too old, or when the installation fails.

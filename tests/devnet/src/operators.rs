@@ -10,7 +10,7 @@ pub const TIME_LOCK_OPERATOR_V10: &str = "0x0be7a7000000000000000000000000000000
 pub const ARBITER_OPERATOR: &str = "0x0be7a70000000000000000000000000000000009";
 /// Decides disputes. Nobody has its key: act for it with [`Devnet::send_for_free`].
 pub const ARBITER: &str = "0xa4b100000000000000000000000000000000000a";
-/// Lies as [`Devnet::set_operator_mood`] says; an operator of the v1.1 escrow.
+/// Lies as set by [`Devnet::set_operator_mood`]; an operator of the v1.1 escrow.
 pub const HOSTILE_OPERATOR: &str = "0x0be7a7000000000000000000000000000000000b";
 
 /// What the hostile operator does with a payment that a relayer sends to it; see `HostileOperator.sol`.

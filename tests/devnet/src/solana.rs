@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{Error, Rpc};
 
-/// The network that the chain says it is: Solana's devnet.
+/// The network that the chain reports: Solana's devnet.
 pub const SOLANA_NETWORK: &str = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
 /// The dollar, where devnet's USDC is.
 pub const SOLANA_USDC: &str = "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU";
@@ -183,7 +183,7 @@ impl SolanaDevnet {
             .map_err(Error::io(format!("cannot start {}", program.display())))?;
         let mut line = String::new();
         if let Some(stdout) = process.stdout.take() {
-            let reading = Error::io("cannot read what solana-devnet says");
+            let reading = Error::io("cannot read the output of solana-devnet");
             BufReader::new(stdout).read_line(&mut line).map_err(reading)?;
         }
         let Ok(described) = serde_json::from_str::<Described>(&line) else {
@@ -223,7 +223,7 @@ impl SolanaDevnet {
     /// Whether the process still runs.
     ///
     /// # Errors
-    /// [`Error::Io`] when the operating system does not say.
+    /// [`Error::Io`] when the operating system does not report it.
     pub fn is_running(&mut self) -> Result<bool, Error> {
         let status = self
             .process
@@ -328,7 +328,7 @@ impl SolanaDevnet {
         self.lever("devnet_advance", json!([slots]))
     }
 
-    /// Whether transactions are taken and dropped without a word.
+    /// Whether transactions are accepted and dropped silently.
     ///
     /// # Errors
     /// As [`Rpc::call`].

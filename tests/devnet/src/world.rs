@@ -156,7 +156,7 @@ impl Devnet {
         self.set_variable("MockWallet", MOCK_WALLET, "mood", mood.into())
     }
 
-    /// From which block on the mock wallet says no in its mood 10.
+    /// From which block on the mock wallet refuses in its mood 10.
     ///
     /// # Errors
     /// As [`crate::Rpc::call`].

@@ -34,16 +34,17 @@ fn assert_amount_and_caller(chain: &Devnet, payment: &Payment, call: impl Fn(u12
 
 /// The terms that are checked when a payment comes in, from the last check to the first.
 fn assert_terms(chain: &Devnet, payment: &mut Payment, call: impl Fn(&Payment, u128) -> String) {
-    let ask = |payment: &Payment, amount| answer_to_operator(chain, payment, &call(payment, amount));
+    let operator_answer =
+        |payment: &Payment, amount| answer_to_operator(chain, payment, &call(payment, amount));
     (payment.info.min_fee_bps, payment.info.max_fee_bps) = (200, 100);
     let range = [number(200_u16), number(100_u16)];
     assert_eq!(
-        ask(payment, UNITS),
+        operator_answer(payment, UNITS),
         error("InvalidFeeBpsRange(uint16,uint16)", &range)
     );
     (payment.info.min_fee_bps, payment.info.max_fee_bps) = (10_002, 10_001);
     assert_eq!(
-        ask(payment, UNITS),
+        operator_answer(payment, UNITS),
         error("FeeBpsOverflow(uint16)", &[number(10_001_u16)])
     );
 
@@ -57,42 +58,51 @@ fn assert_terms(chain: &Devnet, payment: &mut Payment, call: impl Fn(&Payment, u
         error("InvalidExpiries(uint48,uint48,uint48)", &all.map(number))
     };
     payment.info.refund_expiry = payment.info.authorization_expiry - 1;
-    assert_eq!(ask(payment, UNITS), expiries(payment));
+    assert_eq!(operator_answer(payment, UNITS), expiries(payment));
     payment.info.authorization_expiry = payment.info.pre_approval_expiry - 1;
     payment.info.refund_expiry = payment.info.authorization_expiry;
-    assert_eq!(ask(payment, UNITS), expiries(payment));
+    assert_eq!(operator_answer(payment, UNITS), expiries(payment));
     payment.info.pre_approval_expiry = 1;
     payment.info.authorization_expiry = 0;
-    assert_expired(&ask(payment, UNITS), "AfterPreApprovalExpiry(uint48,uint48)", 1);
+    assert_expired(
+        &operator_answer(payment, UNITS),
+        "AfterPreApprovalExpiry(uint48,uint48)",
+        1,
+    );
     let exceeds = [number(UNITS + 1), number(UNITS)];
     assert_eq!(
-        ask(payment, UNITS + 1),
+        operator_answer(payment, UNITS + 1),
         error("ExceedsMaxAmount(uint256,uint256)", &exceeds)
     );
 }
 
 /// Fee terms of 1 to 2 percent; `call` takes fee and receiver.
 fn assert_fees(chain: &Devnet, payment: &Payment, call: impl Fn(u128, &str) -> String) {
-    let ask = |fee: u128, receiver: &str| answer_to_operator(chain, payment, &call(fee, receiver));
+    let operator_answer =
+        |fee: u128, receiver: &str| answer_to_operator(chain, payment, &call(fee, receiver));
     let (one, two) = (payment.fee_of(UNITS), 2 * payment.fee_of(UNITS));
     let receiver = [address(STRANGER), address(FEE_RECEIVER)];
     assert_eq!(
-        ask(one, STRANGER),
+        operator_answer(one, STRANGER),
         error("InvalidFeeReceiver(address,address)", &receiver)
     );
-    assert_eq!(ask(two, NOBODY), error("ZeroFeeReceiver()", &[]));
+    assert_eq!(operator_answer(two, NOBODY), error("ZeroFeeReceiver()", &[]));
     let out_of_range = match payment.deployment.fee_form {
         FeeForm::Bps => "FeeBpsOutOfRange(uint16,uint16,uint16)",
         FeeForm::Amount => "FeeAmountOutOfRange(uint256,uint256,uint256)",
     };
     for fee in [0, one - 1, two + 1] {
         let limits = [number(fee), number(one), number(two)];
-        assert_eq!(ask(fee, NOBODY), error(out_of_range, &limits), "fee {fee}");
+        assert_eq!(
+            operator_answer(fee, NOBODY),
+            error(out_of_range, &limits),
+            "fee {fee}"
+        );
     }
 }
 
 #[test]
-fn authorize_checks_in_the_notes_order() {
+fn authorize_checks_in_the_documented_order() {
     let chain = chain();
     for deployment in DEPLOYMENTS {
         let mut payment = payment_of(&chain, deployment);
@@ -120,7 +130,7 @@ fn authorize_checks_in_the_notes_order() {
 }
 
 #[test]
-fn charge_checks_in_the_notes_order() {
+fn charge_checks_in_the_documented_order() {
     let chain = chain();
     for deployment in DEPLOYMENTS {
         let mut payment = payment_of(&chain, deployment);
@@ -149,7 +159,7 @@ fn charge_checks_in_the_notes_order() {
 }
 
 #[test]
-fn capture_checks_in_the_notes_order() {
+fn capture_checks_in_the_documented_order() {
     let chain = chain();
     for deployment in DEPLOYMENTS {
         let mut payment = payment_of(&chain, deployment);
@@ -218,7 +228,7 @@ fn t78_fee_amounts_are_floored_for_each_capture() {
 }
 
 #[test]
-fn void_and_reclaim_check_in_the_notes_order() {
+fn void_and_reclaim_check_in_the_documented_order() {
     let chain = chain();
     for deployment in DEPLOYMENTS {
         let payment = payment_of(&chain, deployment);
@@ -248,7 +258,7 @@ fn void_and_reclaim_check_in_the_notes_order() {
 }
 
 #[test]
-fn refund_checks_in_the_notes_order() {
+fn refund_checks_in_the_documented_order() {
     let chain = chain();
     for deployment in DEPLOYMENTS {
         let mut payment = payment_of(&chain, deployment);

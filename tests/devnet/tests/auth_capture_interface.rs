@@ -67,7 +67,7 @@ fn the_escrows_functions_have_the_selectors_of_their_fee_form() {
 }
 
 #[test]
-fn the_collectors_and_the_store_have_the_notes_selectors() {
+fn the_collectors_and_the_store_have_the_documented_selectors() {
     for contract in COLLECTORS {
         let functions = artifact(contract).functions;
         let collect = written_out("collectTokens(PI,address,uint256,bytes)");
@@ -85,7 +85,7 @@ fn the_collectors_and_the_store_have_the_notes_selectors() {
         token[receive], "0x88b7ab63",
         "the overload that the collector calls"
     );
-    // The name under which contract operators say which escrow is theirs.
+    // The function by which contract operators name their escrow.
     for operator in ["TimeLockOperator", "ArbiterOperator", "HostileOperator"] {
         assert_eq!(
             artifact(operator).functions["ESCROW()"],
@@ -96,7 +96,7 @@ fn the_collectors_and_the_store_have_the_notes_selectors() {
 }
 
 #[test]
-fn every_event_has_the_notes_topic() {
+fn every_event_has_the_documented_topic() {
     let both = [
         (
             "PaymentAuthorized(bytes32,PI,uint256,address)",
@@ -157,7 +157,7 @@ fn every_event_has_the_notes_topic() {
 }
 
 #[test]
-fn every_error_has_the_notes_selector() {
+fn every_error_has_the_documented_selector() {
     let both = [
         ("AfterPreApprovalExpiry(uint48,uint48)", "0xc46cf60f"),
         ("InvalidExpiries(uint48,uint48,uint48)", "0x88ef0760"),
@@ -202,17 +202,20 @@ fn every_error_has_the_notes_selector() {
 #[test]
 fn every_deployment_is_wired_to_itself() {
     let chain = Devnet::start(Options::default()).expect("the chain starts");
-    let ask = |address: &str, selector: &str| {
+    let read = |address: &str, selector: &str| {
         let data = encode(selector, &[]).expect("encodes");
         hex::encode(chain.rpc().eth_call(None, address, &data).expect("answers"))
     };
     let word = |address: &str| format!("{:0>64}", address.trim_start_matches("0x").to_lowercase());
     for deployment in DEPLOYMENTS {
         assert_eq!(
-            ask(deployment.escrow, "0xe15d987a"),
+            read(deployment.escrow, "0xe15d987a"),
             "ae68ac7ce30c86ece8196b61a7c486d8f0061f575037fbd34e7fe4e2820c6591"
         );
-        assert_eq!(ask(deployment.escrow, "0xa834c89b"), word(deployment.token_store));
+        assert_eq!(
+            read(deployment.escrow, "0xa834c89b"),
+            word(deployment.token_store)
+        );
         let bound = &artifact("TokenStore").functions["authCaptureEscrow()"];
         // Type 1 is for refunds.
         let collectors = [
@@ -222,14 +225,14 @@ fn every_deployment_is_wired_to_itself() {
             (deployment.operator_refund_collector, 1),
         ];
         for (collector, kind) in collectors {
-            assert_eq!(ask(collector, bound), word(deployment.escrow), "{collector}");
+            assert_eq!(read(collector, bound), word(deployment.escrow), "{collector}");
             assert_eq!(
-                ask(collector, "0xccdafa11"),
+                read(collector, "0xccdafa11"),
                 format!("{kind:064x}"),
                 "{collector}"
             );
         }
-        assert_eq!(ask(deployment.token_store, bound), word(deployment.escrow));
+        assert_eq!(read(deployment.token_store, bound), word(deployment.escrow));
         // EIP-170 holds here too: the real chain would take this code.
         let code = chain
             .rpc()

@@ -93,7 +93,7 @@ fn an_eip3009_payer_needs_the_whole_signed_amount_even_for_a_smaller_charge() {
         let mut payment = Payment::new(&chain, &AUTH_CAPTURE_V11, method, &chain.buyers[1].address);
         payment.info.max_amount = BUYER_TOKENS + 1;
         let signature = payment.sign(&chain, &chain.buyers[1]);
-        let result = payment.ask(&chain, &payment.charge(1_000, payment.fee_of(1_000), &signature));
+        let result = payment.eth_call(&chain, &payment.charge(1_000, payment.fee_of(1_000), &signature));
         assert_eq!(result.is_ok(), pays, "{method:?}: {result:?}");
         chain.revert(&start).expect("back to the start");
     }
@@ -109,7 +109,7 @@ fn after_the_capture_deadline_the_payer_reclaims_unless_the_operator_voids() {
         chain.mine(1).expect("mine");
         // Void has no deadline: the operator could still be first.
         let void = payment.deployment.void(&payment.info).expect("encodes");
-        payment.ask(&chain, &void).expect("void works at any time");
+        payment.eth_call(&chain, &void).expect("void works at any time");
 
         let receipt = chain
             .reclaim(payment.deployment, &payment.info)
@@ -143,12 +143,12 @@ fn a_refund_is_paid_by_the_operators_allowance() {
             .refund(&payment.info, 600_000)
             .expect("encodes");
 
-        let refused = refusal(payment.ask(&chain, &refund));
+        let refused = refusal(payment.eth_call(&chain, &refund));
         assert!(refused.contains("exceeds allowance"), "{refused}");
         chain
             .set_allowance(USDC, operator, collector, 600_000)
             .expect("allowance");
-        let refused = refusal(payment.ask(&chain, &refund));
+        let refused = refusal(payment.eth_call(&chain, &refund));
         assert!(refused.contains("exceeds balance"), "{refused}");
         chain.mint(USDC, operator, UNITS).expect("mint");
         payment.send(&chain, &refund);
@@ -212,7 +212,7 @@ fn a_pre_approved_payment_needs_no_signature_and_an_allowance() {
         let authorize = deployment
             .authorize(&payment.info, UNITS, collector, &[])
             .expect("encodes");
-        let refused = revert_data(payment.ask(&chain, &authorize));
+        let refused = revert_data(payment.eth_call(&chain, &authorize));
         assert!(
             refused.starts_with("0xa8334d15"),
             "PaymentNotPreApproved, not {refused}"
@@ -251,7 +251,7 @@ fn a_deployed_wallet_pays_with_and_without_a_wrapper() {
         let failing = wrapped(USDC, "0xdeadbeef", &plain);
         for signature in [&plain, &noisy, &failing] {
             payment
-                .ask(&chain, &payment.authorize(UNITS, signature))
+                .eth_call(&chain, &payment.authorize(UNITS, signature))
                 .expect("the wallet pays");
         }
         payment.send(&chain, &payment.authorize(UNITS, &noisy));
@@ -278,7 +278,7 @@ fn a_counterfactual_wallet_is_deployed_by_its_own_payment() {
         let inner = payment.sign(&chain, &owner);
         let signature = wrapped(WALLET_FACTORY, &create, &inner);
         payment
-            .ask(&chain, &payment.authorize(UNITS, &inner))
+            .eth_call(&chain, &payment.authorize(UNITS, &inner))
             .expect_err("there is no code yet");
         payment.send(&chain, &payment.authorize(UNITS, &signature));
         assert_eq!(payment.state(&chain), state(true, UNITS, 0));
@@ -329,12 +329,12 @@ fn a_permit2_payer_without_allowance_pays_nothing() {
         let payment = Payment::new(&chain, deployment, Method::Permit2, &chain.buyers[1].address);
         let authorize = payment.authorize(UNITS, &payment.sign(&chain, &chain.buyers[1]));
         payment
-            .ask(&chain, &authorize)
+            .eth_call(&chain, &authorize)
             .expect("with the allowance it pays");
         chain
             .set_allowance(USDC, &payment.info.payer, PERMIT2, UNITS - 1)
             .expect("allowance");
-        let refused = refusal(payment.ask(&chain, &authorize));
+        let refused = refusal(payment.eth_call(&chain, &authorize));
         assert!(refused.contains("TRANSFER_FROM_FAILED"), "{refused}");
     }
 }

@@ -31,14 +31,14 @@ fn a_store_that_receives_less_than_the_amount_fails_the_collection() {
         // Here the collector itself gets too little to pass on.
         payment.method = Method::Eip3009;
         let signature = payment.sign(&chain, &chain.buyers[1]);
-        let refused = refusal(payment.ask(&chain, &payment.authorize(UNITS, &signature)));
+        let refused = refusal(payment.eth_call(&chain, &payment.authorize(UNITS, &signature)));
         assert!(refused.contains("exceeds balance"), "{refused}");
 
         // A single unit is lost between the collector and the store.
         payment.info.token = LYING_TOKEN.to_owned();
         let authorize = payment.authorize(UNITS, &payment.sign(&chain, &chain.buyers[1]));
         payment
-            .ask(&chain, &authorize)
+            .eth_call(&chain, &authorize)
             .expect("in an honest mood it pays");
         chain.set_token_mood(10).expect("mood");
         assert_eq!(answer_to_operator(&chain, &payment, &authorize), failed);
@@ -47,7 +47,7 @@ fn a_store_that_receives_less_than_the_amount_fails_the_collection() {
 }
 
 #[test]
-fn a_signature_serves_its_own_payment_and_deployment_only() {
+fn a_signature_is_valid_for_its_own_payment_and_deployment_only() {
     let chain = chain();
     for (deployment, other) in [(DEPLOYMENTS[0], DEPLOYMENTS[1]), (DEPLOYMENTS[1], DEPLOYMENTS[0])] {
         for method in [Method::Eip3009, Method::Permit2] {
@@ -55,7 +55,7 @@ fn a_signature_serves_its_own_payment_and_deployment_only() {
             payment.method = method;
             let signature = payment.sign(&chain, &chain.buyers[1]);
             payment
-                .ask(&chain, &payment.authorize(UNITS, &signature))
+                .eth_call(&chain, &payment.authorize(UNITS, &signature))
                 .expect("as signed it pays");
             let changes: [fn(&mut Payment); 6] = [
                 |p| p.info.receiver = STRANGER.to_owned(),
@@ -70,7 +70,7 @@ fn a_signature_serves_its_own_payment_and_deployment_only() {
                 change(&mut changed);
                 let amount = changed.info.max_amount;
                 changed
-                    .ask(&chain, &changed.authorize(amount, &signature))
+                    .eth_call(&chain, &changed.authorize(amount, &signature))
                     .expect_err("other terms need another signature");
             }
             let elsewhere = Payment {
@@ -78,7 +78,7 @@ fn a_signature_serves_its_own_payment_and_deployment_only() {
                 ..payment.clone()
             };
             elsewhere
-                .ask(&chain, &elsewhere.authorize(UNITS, &signature))
+                .eth_call(&chain, &elsewhere.authorize(UNITS, &signature))
                 .expect_err("another escrow needs another signature");
             // A collector of the other deployment does not serve this escrow.
             let collector = elsewhere.collector();

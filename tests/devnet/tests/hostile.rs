@@ -1,4 +1,4 @@
-//! The hostile tokens do what their names say: the transaction succeeds, and only an exact reader of logs (or balances)
+//! The hostile tokens do what their names promise: the transaction succeeds, and only an exact reader of logs (or balances)
 //! sees that the payee was not paid what was signed.
 
 mod common;
@@ -52,7 +52,7 @@ fn the_lying_token_lies_in_every_mood() {
         (4, 0, false),
         (5, 0, true),
     ];
-    for (mood, arrived, looks_perfect) in moods.into_iter().chain([(6, 10_000, true), (7, 10_000, true)]) {
+    for (mood, arrived, has_perfect_log) in moods.into_iter().chain([(6, 10_000, true), (7, 10_000, true)]) {
         let before = chain.balance_of(LYING_TOKEN, PAYEE).expect("balance");
         chain.set_token_mood(mood).expect("mood");
         let payment = Authorization::of(LYING_TOKEN, ("Lying Dollar", "1"), &payer.address, mood + 1);
@@ -63,16 +63,16 @@ fn the_lying_token_lies_in_every_mood() {
         assert_eq!(after - before, arrived, "mood {mood}");
         assert_eq!(
             transfer_logs(&chain, &receipt).contains(&perfect),
-            looks_perfect,
+            has_perfect_log,
             "mood {mood}"
         );
 
         let used =
             &chain.artifact("DollarToken").expect("artefact").events["AuthorizationUsed(address,bytes32)"];
-        let said = logs_of(&receipt)
+        let logs_authorization = logs_of(&receipt)
             .iter()
             .any(|(_, topics, _)| topics[0] == *used && topics[2] == payment.nonce_text());
-        assert_eq!(said, !matches!(mood, 6 | 7), "mood {mood}");
+        assert_eq!(logs_authorization, !matches!(mood, 6 | 7), "mood {mood}");
     }
     for mood in [8, 9] {
         chain.set_token_mood(mood).expect("mood");

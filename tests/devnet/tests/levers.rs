@@ -77,7 +77,10 @@ fn with_mining_stopped_transactions_wait_for_a_command() {
     assert_eq!(chain.transaction_count(&sender).expect("count"), 0);
     chain.drop_transaction(&first).expect("drop");
     chain.mine(1).expect("mine");
-    assert!(chain.receipt(&first).expect("asks").is_none(), "it was dropped");
+    assert!(
+        chain.receipt(&first).expect("the node answers").is_none(),
+        "it was dropped"
+    );
 
     // A minted balance is there although nothing is mined.
     chain.mint(USDC, PAYEE, 5).expect("mint");
@@ -92,7 +95,7 @@ fn with_mining_stopped_transactions_wait_for_a_command() {
     assert_eq!(block["baseFeePerGas"], "0x1a13b8600");
     let second = submit(&chain);
     chain.mine(1).expect("mine");
-    let receipt = chain.receipt(&second).expect("asks").expect("mined");
+    let receipt = chain.receipt(&second).expect("the node answers").expect("mined");
     let (number, _) = chain.head().expect("head");
     assert_eq!(chain.receipts(number).expect("receipts"), [receipt]);
     assert_eq!(chain.logs(USDC, None).expect("logs").len(), 2);
@@ -102,9 +105,12 @@ fn with_mining_stopped_transactions_wait_for_a_command() {
 fn blocks_come_on_a_timer() {
     let chain = start(Mining::Every(1));
     let hash = submit(&chain);
-    assert!(chain.receipt(&hash).expect("asks").is_none(), "not at once");
+    assert!(
+        chain.receipt(&hash).expect("the node answers").is_none(),
+        "not at once"
+    );
     let started = Instant::now();
-    while chain.receipt(&hash).expect("asks").is_none() {
+    while chain.receipt(&hash).expect("the node answers").is_none() {
         assert!(started.elapsed() < Duration::from_secs(10), "no block came");
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -139,7 +145,10 @@ fn a_reorganisation_takes_a_payment_back() {
     let hash = pay(&chain);
     assert_eq!(chain.balance_of(USDC, PAYEE).expect("balance"), 10_000);
     chain.reorg(2).expect("reorg");
-    assert!(chain.receipt(&hash).expect("asks").is_none(), "its block is gone");
+    assert!(
+        chain.receipt(&hash).expect("the node answers").is_none(),
+        "its block is gone"
+    );
     assert_eq!(chain.balance_of(USDC, PAYEE).expect("balance"), 0);
     assert_eq!(
         chain.balance_of(USDC, &chain.buyers[0].address).expect("balance"),
@@ -148,9 +157,9 @@ fn a_reorganisation_takes_a_payment_back() {
 }
 
 #[test]
-fn the_node_ends_with_its_handle() {
+fn the_node_stops_when_its_handle_is_dropped() {
     let mut chain = start(Mining::Auto);
-    assert!(chain.anvil().is_running().expect("asks"));
+    assert!(chain.anvil().is_running().expect("the node answers"));
     let rpc = Rpc::new(chain.url());
     rpc.quantity("eth_chainId", json!([])).expect("answers");
     drop(chain);

@@ -1,5 +1,5 @@
 //! Contract operators: the honest ones keep their own rules, and every mood of the hostile one is the lie that its name
-//! says, so that a test of a relaying facilitator proves what it claims.
+//! promises, so that a test of a relaying facilitator proves what it claims.
 
 mod common;
 
@@ -264,7 +264,7 @@ fn gas_of(receipt: &Value) -> u64 {
 }
 
 #[test]
-fn t65_only_the_emitter_tells_a_fake_event_from_the_escrows() {
+fn t65_only_the_emitter_distinguishes_a_fake_event_from_the_escrows() {
     let chain = chain();
     let events = |mood, charges| {
         let (receipt, _) = traces(&chain, mood, charges);

@@ -1,5 +1,5 @@
-//! Payments on the planted contracts: the golden vectors are accepted, replays and forgeries are refused in the exact
-//! words of the deployed contracts.
+//! Payments on the planted contracts: the golden vectors are accepted, replays and forgeries are refused with the exact
+//! messages of the deployed contracts.
 
 mod common;
 
@@ -55,19 +55,19 @@ fn signatures_are_canonical_or_refused_by_name() {
     let payer = chain.buyers[2].clone();
     let payment = Authorization::of(USDC, DOMAIN, &payer.address, 1);
     let good = payment.sign(&chain, &payer);
-    let ask = |signature: &[u8]| {
+    let call_with = |signature: &[u8]| {
         chain
             .rpc()
             .eth_call(None, USDC, &payment.calldata_bytes(&chain, signature))
     };
-    ask(&good).expect("the untouched signature is fine");
-    assert!(refusal(ask(&good[..64])).contains("ECRecover: invalid signature length"));
+    call_with(&good).expect("the untouched signature is fine");
+    assert!(refusal(call_with(&good[..64])).contains("ECRecover: invalid signature length"));
     let mut raw_v = good.clone();
     raw_v[64] -= 27;
-    assert!(refusal(ask(&raw_v)).contains("ECRecover: invalid signature 'v' value"));
+    assert!(refusal(call_with(&raw_v)).contains("ECRecover: invalid signature 'v' value"));
     let mut other = good.clone();
     other[1] ^= 1;
-    assert!(refusal(ask(&other)).contains("invalid signature"));
+    assert!(refusal(call_with(&other)).contains("invalid signature"));
 
     let vectors = vectors();
     let high_s = text(&vectors["exact_eip3009"]["variants"]["high_s"]["signature"]).trim_start_matches("0x");
@@ -184,19 +184,19 @@ fn a_permit_that_was_used_by_another_sender_does_no_harm() {
 }
 
 #[test]
-fn every_refusal_of_the_dollar_has_its_exact_words() {
+fn every_refusal_of_the_dollar_has_its_exact_message() {
     let chain = chain();
     let payer = &chain.buyers[5];
     let payment = Authorization::of(USDC, DOMAIN, &payer.address, 5);
     let data = payment.calldata_vrs(&chain, &payment.sign(&chain, payer));
-    let ask = || refusal(chain.rpc().eth_call(None, USDC, &data));
+    let refusal_now = || refusal(chain.rpc().eth_call(None, USDC, &data));
 
     chain.pause(USDC, true).expect("pause");
-    assert!(ask().contains("Pausable: paused"));
+    assert!(refusal_now().contains("Pausable: paused"));
     chain.pause(USDC, false).expect("unpause");
     for account in [payer.address.as_str(), PAYEE] {
         chain.set_blacklisted(USDC, account, true).expect("blacklist");
-        assert!(ask().contains("Blacklistable: account is blacklisted"));
+        assert!(refusal_now().contains("Blacklistable: account is blacklisted"));
         chain.set_blacklisted(USDC, account, false).expect("unblacklist");
     }
 
@@ -211,7 +211,7 @@ fn every_refusal_of_the_dollar_has_its_exact_words() {
         "{message}"
     );
 
-    // Times are checked before the signature, so an unsigned change of the words is enough: validAfter and validBefore.
+    // Times are checked before the signature, so an unsigned change of these ABI words is enough: validAfter and validBefore.
     let with_word = |at: usize, value: u128| {
         let mut changed = data.clone();
         changed.replace_range(10 + 64 * at..10 + 64 * (at + 1), &format!("{value:064x}"));

@@ -50,8 +50,11 @@ fn a_counterfactual_wallet_pays_once_its_factory_was_called() {
     let owner = &chain.buyers[1];
     let args = [Arg::address(&owner.address).expect("address"), Arg::uint(9)];
     let factory = chain.artifact("WalletFactory").expect("artefact");
-    let ask = factory.call("walletOf(address,bytes32)", &args).expect("encodes");
-    let answer = chain.rpc().eth_call(None, WALLET_FACTORY, &ask).expect("answers");
+    let wallet_of = factory.call("walletOf(address,bytes32)", &args).expect("encodes");
+    let answer = chain
+        .rpc()
+        .eth_call(None, WALLET_FACTORY, &wallet_of)
+        .expect("answers");
     let wallet = format!("0x{}", hex::encode(&answer[12..]));
     chain.mint(USDC, &wallet, 50_000).expect("mint");
 
@@ -94,13 +97,13 @@ fn a_wallet_that_answers_badly_does_not_pay() {
 }
 
 #[test]
-fn a_wallet_can_say_yes_to_the_question_and_no_to_the_payment() {
+fn a_wallet_can_accept_a_direct_signature_check_and_reject_the_payment() {
     let chain = chain();
     let wallet = chain.artifact("MockWallet").expect("artefact");
     let question = [Arg::Word([1; 32]), Arg::Bytes(vec![1, 2, 3])];
     let question = wallet.call("isValidSignature(bytes32,bytes)", &question);
     let question = question.expect("encodes");
-    let says_yes = || {
+    let accepts = || {
         let answer = chain.rpc().eth_call(None, MOCK_WALLET, &question);
         answer.expect("answers")[..4] == [0x16, 0x26, 0xba, 0x7e]
     };
@@ -109,7 +112,7 @@ fn a_wallet_can_say_yes_to_the_question_and_no_to_the_payment() {
 
     // The token is a contract, a direct caller is none.
     chain.set_wallet_mood(11).expect("mood");
-    assert!(says_yes());
+    assert!(accepts());
     chain
         .rpc()
         .eth_call(None, USDC, &data)
@@ -118,13 +121,13 @@ fn a_wallet_can_say_yes_to_the_question_and_no_to_the_payment() {
     chain.set_wallet_mood(10).expect("mood");
     let (number, _) = chain.head().expect("head");
     chain.set_wallet_turn(number + 2).expect("turn");
-    assert!(says_yes());
+    assert!(accepts());
     chain
         .rpc()
         .eth_call(None, USDC, &data)
         .expect("yes to the token too");
     chain.mine(2).expect("mine");
-    assert!(!says_yes(), "two blocks later it has changed its mind");
+    assert!(!accepts(), "two blocks later it has changed its mind");
 }
 
 #[test]

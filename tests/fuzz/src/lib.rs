@@ -90,7 +90,7 @@ fn check(name: &str, input: &[u8], target: &impl Fn(&[u8])) {
     }
 }
 
-/// Runs one input: `Err` says what is wrong.
+/// Runs one input. `Err` describes what is wrong.
 fn attempt(input: &[u8], target: &impl Fn(&[u8])) -> Result<(), String> {
     let begun = Instant::now();
     meter::start();

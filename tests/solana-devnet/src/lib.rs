@@ -9,8 +9,8 @@
 //!   commitment is a distance from the newest slot.
 //! - A transaction runs in the slot in which it arrives. Balances, accounts, simulations and statuses are answered as of
 //!   the slot of the commitment that was requested.
-//! - Signatures, expired or unknown blockhashes, duplicates, preflight, and transactions that are taken and dropped
-//!   without a word, with the error codes and shapes of agave 4.2.
+//! - Signatures, expired or unknown blockhashes, duplicates, preflight, and transactions that are accepted and dropped
+//!   silently, with the error codes and shapes of agave 4.2.
 //!
 //! # What is not
 //! - Skipped slots, forks by themselves (only [`Chain::forget`]), leaders, votes, rewards, epochs after the first.

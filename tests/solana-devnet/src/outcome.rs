@@ -22,9 +22,9 @@ pub(crate) struct Accounts {
 impl Accounts {
     pub(crate) fn new(transaction: &VersionedTransaction, loaded: LoadedAddresses) -> Accounts {
         let statics = transaction.message.static_account_keys();
-        let looked_up = loaded.writable.iter().chain(&loaded.readonly);
+        let loaded_addresses = loaded.writable.iter().chain(&loaded.readonly);
         Accounts {
-            keys: statics.iter().chain(looked_up).copied().collect(),
+            keys: statics.iter().chain(loaded_addresses).copied().collect(),
             statics: statics.len(),
             loaded,
         }
@@ -93,7 +93,7 @@ impl Balances {
     }
 }
 
-/// What a token account says, of either token program.
+/// The content of a token account, of either token program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TokenAccount {
     pub(crate) program: Address,

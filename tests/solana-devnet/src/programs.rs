@@ -36,7 +36,7 @@ pub fn wallet_of(owner: &Address, program: &Address) -> Address {
 
 /// What the memory write takes from its payer: the rent of an empty account.
 pub const MEMORY_RENT_LAMPORTS: u64 = 890_880;
-/// What a failed assertion says.
+/// The message of a failed assertion.
 pub const ASSERTION_FAILED: u32 = 6400;
 
 const WALLET_SEED: &[u8] = b"wallet";

@@ -45,7 +45,7 @@ pub struct World {
     pub keys: Keys,
     pub tokens: [Token; 3],
     pub lookup_table: Address,
-    pub looked_up: Vec<Address>,
+    pub table_addresses: Vec<Address>,
 }
 
 /// The associated token account of an owner.
@@ -87,7 +87,7 @@ impl World {
             ),
         ];
         let world = World {
-            looked_up: looked_up(&keys, &tokens),
+            table_addresses: table_addresses(&keys, &tokens),
             keys,
             tokens,
             lookup_table: named("look-up table"),
@@ -122,7 +122,7 @@ impl World {
                 &[create_account(&admin, &world.keys.merchant.address(), token)],
             )?;
         }
-        chain.set_account(world.lookup_table, table(chain, &world.looked_up)?)?;
+        chain.set_account(world.lookup_table, table(chain, &world.table_addresses)?)?;
         Ok(world)
     }
 
@@ -178,13 +178,13 @@ impl World {
             "lighthouseStandIn": ids::LIGHTHOUSE.to_string(),
             "lookupTable": {
                 "address": self.lookup_table.to_string(),
-                "addresses": self.looked_up.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "addresses": self.table_addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             },
         })
     }
 }
 
-fn looked_up(keys: &Keys, tokens: &[Token]) -> Vec<Address> {
+fn table_addresses(keys: &Keys, tokens: &[Token]) -> Vec<Address> {
     let merchant = keys.merchant.address();
     let programs = [
         ids::TOKEN,

@@ -15,7 +15,7 @@ pub(crate) fn frame(data: &[u8]) -> Vec<u8> {
     loop {
         let (block, after) = rest.split_at(rest.len().min(BLOCK));
         let last = after.is_empty();
-        // The lowest bit says that it is the last; the next two, zero, that it is raw.
+        // The lowest bit marks the last block; the next two, zero, a raw one.
         let header = u32::try_from(block.len()).unwrap_or(u32::MAX) << 3 | u32::from(last);
         out.extend(header.to_le_bytes().into_iter().take(3));
         out.extend(block);

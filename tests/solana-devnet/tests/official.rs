@@ -64,7 +64,7 @@ fn the_levers_work_over_the_wire() {
 }
 
 #[test]
-fn the_process_ends_with_the_process_that_started_it() {
+fn the_process_ends_when_its_parent_process_ends() {
     use std::process::{Command, Stdio};
     let mut process = Command::new(env!("CARGO_BIN_EXE_solana-devnet"))
         .args(["--port", "0", "--json", "--until-stdin-closes"])

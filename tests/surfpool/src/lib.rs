@@ -193,7 +193,7 @@ fn start_node() -> String {
             _ => {}
         }
     }
-    // Nobody else listens to what it tells, and its channel must not fill.
+    // No other code reads its events, and their channel must not fill.
     thread::spawn(move || while events.recv().is_ok() {});
     let url = format!("http://127.0.0.1:{port}");
     let rpc = Rpc::new(&url);

@@ -1,4 +1,4 @@
-//! What the end-to-end tests say of the dev chain, said once more of a runtime with commitment levels of its own.
+//! What the end-to-end tests check on the dev chain, checked on a runtime with commitment levels of its own.
 
 use std::collections::BTreeSet;
 
@@ -92,7 +92,7 @@ fn t03_sigkill_after_the_broadcast_loses_nothing_and_sends_nothing_twice() {
 }
 
 #[test]
-fn with_confirmations_as_deep_as_finality_only_what_is_final_is_called_paid() {
+fn with_confirmations_as_deep_as_finality_only_a_final_payment_is_answered_as_paid() {
     let world = World::start("confirmations = 32\nfinality = 32");
     let deal = world.deal(0);
     let body = world.body(&deal, &deal.official().sign(&deal.buyer));

@@ -185,8 +185,8 @@ impl Payment {
         receipt
     }
 
-    /// The operator sends a call.
-    pub(crate) fn ask(&self, chain: &Devnet, data: &str) -> Result<Vec<u8>, Error> {
+    /// Calls the escrow as its operator, without a transaction.
+    pub(crate) fn eth_call(&self, chain: &Devnet, data: &str) -> Result<Vec<u8>, Error> {
         chain
             .rpc()
             .eth_call(Some(&self.info.operator), self.deployment.escrow, data)

@@ -33,7 +33,7 @@ fn rpc_answers() {
     });
 }
 
-/// A host whose nodes answer as the input says.
+/// A host whose nodes answer from the input.
 fn host(bytes: &[u8], methods: &[&'static str]) -> Option<Arc<ScriptHost>> {
     let answers: Value = serde_json::from_slice(bytes).ok()?;
     let host = ScriptHost::at_unix_s(NOW_S);

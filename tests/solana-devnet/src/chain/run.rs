@@ -17,7 +17,7 @@ use crate::outcome::{Accounts, Balances, Outcome};
 const RECENT_SLOTS: u64 = 300;
 
 impl Chain {
-    /// Whether transactions that arrive are dropped without a word.
+    /// Whether transactions that arrive are dropped silently.
     pub fn set_dropping(&mut self, dropping: bool) {
         self.dropping = dropping;
     }

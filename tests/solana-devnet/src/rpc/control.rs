@@ -20,7 +20,7 @@ Control methods (JSON-RPC, beside a validator's own):
   devnet_resume []                       let it run again
   devnet_advance [slots]                 pass slots at once
   devnet_prune [slot]                    forget the history of older slots, as a node with a small ledger does
-  devnet_dropIncoming [true|false]       take transactions and drop them without a word
+  devnet_dropIncoming [true|false]       accept transactions and drop them silently
   devnet_forgetTransaction [signature]   undo one that is not finalized, as a fork without it does
   devnet_setAccount [address, {lamports, data, owner, executable}]
                                          edit an account (data in base64); what is left out stays

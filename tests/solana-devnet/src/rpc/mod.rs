@@ -125,7 +125,7 @@ fn dispatch(chain: &mut Chain, world: &World, method: &str, params: &Params) -> 
     }
 }
 
-/// An answer that says as of which slot it is.
+/// An answer with the slot that it is of.
 fn in_context(slot: u64, value: Value) -> Value {
     json!({"context": {"slot": slot, "apiVersion": "4.2.2"}, "value": value})
 }

@@ -48,12 +48,12 @@ fn the_clock_continues_without_transactions() {
 }
 
 #[test]
-fn a_payment_through_a_look_up_table_lands() {
+fn a_payment_with_an_address_lookup_table_lands() {
     let mut rig = Rig::new();
     let buyer = rig.buyer();
     let table = AddressLookupTableAccount {
         key: rig.world.lookup_table,
-        addresses: rig.world.looked_up.clone(),
+        addresses: rig.world.table_addresses.clone(),
     };
     let instruction = rig.transfer(&buyer.pubkey(), 10);
     let payment = rig.signed_with_tables(&[instruction], &[&buyer], &[table]);
@@ -94,7 +94,7 @@ fn a_token_with_a_transfer_fee_delivers_less() {
 }
 
 #[test]
-fn an_edit_shows_at_every_commitment() {
+fn an_edited_account_is_visible_at_every_commitment() {
     let mut rig = Rig::new();
     let payment = rig.payment(10);
     rig.send(&payment);
@@ -134,7 +134,7 @@ fn a_batch_is_answered_in_order() {
 }
 
 #[test]
-fn what_is_no_transaction_is_refused_politely() {
+fn malformed_transactions_get_a_json_rpc_error() {
     let mut rig = Rig::new();
     let whole = wire(&rig.payment(1));
     let cut = whole.get(..whole.len() - 8).expect("longer").to_owned();

@@ -1,4 +1,4 @@
-//! When transactions land, what is said of them as of which commitment, and how levers drop and undo them.
+//! When transactions land, what is reported about them at which commitment, and how levers drop and undo them.
 
 use serde_json::{Value, json};
 use solana_signature::Signature;
@@ -280,7 +280,7 @@ fn blocks_are_listed_and_shown_as_far_as_the_commitment_goes() {
 }
 
 #[test]
-fn a_pruned_node_has_forgotten_what_is_old_and_says_from_where_on_it_has_blocks() {
+fn a_pruned_node_forgets_old_blocks_and_reports_its_first_available_block() {
     const RECENT_SLOTS: u64 = 300;
     let mut rig = Rig::new();
     let first = rig

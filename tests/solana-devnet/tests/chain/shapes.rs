@@ -27,7 +27,7 @@ impl Rig {
 const CONFIRMED: &str = "confirmed";
 
 #[test]
-fn blocks_and_accounts_are_of_the_clients_types() {
+fn blocks_and_accounts_decode_as_the_clients_types() {
     let mut rig = Rig::new();
     let _: RpcVersionInfo = rig.typed("getVersion", json!([]));
     let latest: Response<RpcBlockhash> = rig.typed("getLatestBlockhash", json!([]));
@@ -60,7 +60,7 @@ fn blocks_and_accounts_are_of_the_clients_types() {
 }
 
 #[test]
-fn a_block_is_of_the_clients_type() {
+fn a_block_decodes_as_the_clients_type() {
     let mut rig = Rig::new();
     let payment = rig.payment(10);
     let signature = rig.send(&payment);
@@ -91,7 +91,7 @@ fn a_block_is_of_the_clients_type() {
 }
 
 #[test]
-fn a_simulation_is_of_the_clients_type() {
+fn a_simulation_decodes_as_the_clients_type() {
     let mut rig = Rig::new();
     let payment = wallet_payment(&mut rig, 10, None);
     let merchant = rig.account(&rig.world.keys.merchant.address()).to_string();
@@ -124,7 +124,7 @@ fn a_simulation_is_of_the_clients_type() {
 }
 
 #[test]
-fn what_landed_is_of_the_clients_types() {
+fn landed_transactions_decode_as_the_clients_types() {
     let mut rig = Rig::new();
     let buyer = rig.world.keys.buyers[0].address().to_string();
     let failing = rig.payment(2_000_000_000);

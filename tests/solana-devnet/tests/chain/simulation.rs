@@ -1,4 +1,4 @@
-//! What a simulation sees and says.
+//! What a simulation sees and reports.
 
 use serde_json::{Value, json};
 use solana_signature::Signature;

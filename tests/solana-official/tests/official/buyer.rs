@@ -103,8 +103,8 @@ fn the_payment_lands_as_it_was_signed_and_a_replay_pays_nothing() {
     let body = shop.body(&payment);
     shop.world.untouched(|| shop.world.verify(&body).valid());
 
-    let told = shop.world.settle(&body).paid();
-    let signature = Signature::from_str(&told).expect("a signature");
+    let hash = shop.world.settle(&body).paid();
+    let signature = Signature::from_str(&hash).expect("a signature");
     let status = shop
         .rpc
         .get_signature_status(&signature)
@@ -131,7 +131,7 @@ fn the_payment_lands_as_it_was_signed_and_a_replay_pays_nothing() {
     shop.world.untouched(|| {
         assert_eq!(
             shop.world.settle(&body).failed(reason::DUPLICATE_SETTLEMENT),
-            told
+            hash
         );
     });
     // Its bytes are public now: sending them again moves nothing either.

@@ -104,7 +104,7 @@ proptest! {
 
     /// Ours reads the owner of anything long enough: it uses the owner only of accounts that a token program moved money out of.
     #[test]
-    fn whatever_is_an_account_has_the_official_owner(
+    fn data_that_is_an_account_to_us_has_the_official_owner(
         account in account(),
         patches in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
     ) {
@@ -125,7 +125,7 @@ proptest! {
 
     /// Ours calls every account of a mint's size a mint, an unfinished one too: no transfer of it passes simulation.
     #[test]
-    fn what_is_no_mint_to_us_is_none_to_spl_token(data in vec(any::<u8>(), 0..400)) {
+    fn data_that_is_no_mint_to_us_is_none_to_spl_token(data in vec(any::<u8>(), 0..400)) {
         if kind(data.clone()).is_none() {
             prop_assert!(Mint::unpack(&data).is_err());
         } else {
@@ -159,7 +159,7 @@ proptest! {
 
     /// The other way round: ours takes no data for a transfer that the program would not, and misses none.
     #[test]
-    fn what_is_a_transfer_to_us_is_one_to_spl_token(
+    fn data_that_is_a_transfer_to_us_is_one_to_spl_token(
         first in prop_oneof![Just(12_u8), any::<u8>()],
         rest in vec(any::<u8>(), 0..14),
     ) {

@@ -120,7 +120,7 @@ fn payments() -> Vec<Vec<u8>> {
     drafts.iter().map(|draft| draft.sign(&deal.buyer)).collect()
 }
 
-/// Runs the comparison on many inputs, and says how often both read and how often only ours refused.
+/// Runs the comparison on many inputs, and prints how often both read and how often only ours refused.
 fn tally(bytes: impl Strategy<Value = Vec<u8>>) -> (u32, u32) {
     let (read, stricter) = (Cell::new(0), Cell::new(0));
     let mut runner = TestRunner::new(Config {
@@ -206,7 +206,7 @@ fn patched_payments_are_judged_alike() {
 }
 
 #[test]
-fn what_the_official_types_write_is_judged_alike() {
+fn messages_of_the_official_types_are_judged_alike() {
     let (read, stricter) =
         tally(transactions().prop_map(|made| wincode::serialize(&made).expect("wire bytes")));
     assert!(read > CASES / 20, "{read} of {CASES} are transactions");
