@@ -210,19 +210,19 @@ impl Shop {
     ///
     /// # Errors
     /// When no HTTP answer arrived.
-    pub fn visit(&self, buyer: &Account, query: &str) -> Result<Value, Error> {
+    pub fn buy(&self, buyer: &Account, query: &str) -> Result<Value, Error> {
         let url = format!("{}{query}", self.seller.resource);
         buy_up_to(&self.npm, &buyer.key, "2", &url)
     }
 
-    /// A visit that has to go well: the payment that came of it.
+    /// A purchase that must succeed: the payment that came of it.
     ///
     /// # Panics
     /// When the buyer does not get what it paid for.
     #[track_caller]
     #[must_use]
     pub fn sell(&self, buyer: &Account, query: &str) -> Held {
-        let report = self.visit(buyer, query).unwrap_or_else(|error| panic!("{error}"));
+        let report = self.buy(buyer, query).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(
             (report["status"].as_u64(), &report["payment"]["success"]),
             (Some(200), &Value::Bool(true)),
@@ -279,21 +279,21 @@ impl Shop {
     }
 }
 
-/// Calls the facilitator with a tenant's key.
+/// Posts to the facilitator with a tenant's key.
 ///
 /// # Panics
 /// Without an answer.
 #[track_caller]
 #[must_use]
-pub fn ask(world: &World, path: &str, body: &Value, key: &str) -> Reply {
-    call_or_lost(world, path, body, key).expect("an answer")
+pub fn post(world: &World, path: &str, body: &Value, key: &str) -> Reply {
+    try_post(world, path, body, key).expect("an answer")
 }
 
 /// The same of a facilitator that may die meanwhile.
 ///
 /// # Errors
 /// Without an answer.
-pub fn call_or_lost(world: &World, path: &str, body: &Value, key: &str) -> Result<Reply, Error> {
+pub fn try_post(world: &World, path: &str, body: &Value, key: &str) -> Result<Reply, Error> {
     let value = format!("Bearer {key}");
     let headers = [("authorization", value.as_str())];
     world
@@ -312,8 +312,8 @@ pub fn reclaims(world: &World, deployment: &AuthCapture, info: &PaymentInfo) -> 
     receipt["status"] == "0x1"
 }
 
-/// Waits until the escrow says so, after two more blocks: what follows a capture waits until that is final. Not more of
-/// them, because every block moves the chain's clock by a second.
+/// Waits until the escrow shows these amounts, after two more blocks: what follows a capture waits until that is final.
+/// Not more of them, because every block moves the chain's clock by a second.
 ///
 /// # Panics
 /// When it never does.

@@ -331,7 +331,7 @@ impl Facilitator {
         }
     }
 
-    /// Waits until `/ready` says so.
+    /// Waits until `/ready` answers 200.
     ///
     /// # Errors
     /// When it does not in time, with the end of the log.
@@ -482,9 +482,9 @@ impl Facilitator {
     /// # Panics
     /// When it can't be run.
     #[must_use]
-    pub fn command(&self, words: &[&str]) -> (bool, String) {
+    pub fn command(&self, arguments: &[&str]) -> (bool, String) {
         let output = Command::new(binaries::switchyard().expect("built"))
-            .args(words)
+            .args(arguments)
             .arg("--config")
             .arg(self.config_file())
             .envs(self.environment.iter().cloned())

@@ -70,7 +70,7 @@ impl Reply {
         self.json["success"] == true
     }
 
-    /// Asserts a verify that says valid.
+    /// Asserts that verify answered valid.
     ///
     /// # Panics
     /// When it does not.
@@ -128,7 +128,7 @@ impl Reply {
         hash
     }
 
-    /// As [`Reply::is_object_of_the_protocol`], where the oldest form may also say `null`.
+    /// As [`Reply::is_object_of_the_protocol`], where the oldest form may also have `null`.
     ///
     /// # Panics
     /// When a member is missing or of another type.

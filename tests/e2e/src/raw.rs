@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_terms_of_a_transaction_are_read() {
+    fn the_bid_of_a_signed_transaction_is_decoded() {
         // [chain id 84532, nonce 5, tip 1, max fee 1000, gas 21000, …]
         let fields = "83014a34".to_owned() + "05" + "01" + "8203e8" + "825208" + "80" + "80" + "80" + "c0";
         let bytes = hex::decode(&fields).expect("hex");

@@ -33,7 +33,7 @@ impl Seller {
     /// environment makes it take them on Solana.
     ///
     /// # Errors
-    /// When it ends or says nothing useful.
+    /// When it ends before it listens.
     pub fn start(
         npm: &Npm,
         generation: Generation,
@@ -51,7 +51,7 @@ impl Seller {
     /// The same for a seller that holds money by `auth-capture` before it takes any.
     ///
     /// # Errors
-    /// When it ends or says nothing useful.
+    /// When it ends before it listens.
     pub fn start_holding(
         npm: &Npm,
         facilitator: &str,
@@ -82,8 +82,8 @@ impl Seller {
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line).map_err(lost)?;
         }
-        let said: Value = serde_json::from_str(&line).unwrap_or_default();
-        match (said["resource"].as_str(), said["listening"].as_str()) {
+        let started: Value = serde_json::from_str(&line).unwrap_or_default();
+        match (started["resource"].as_str(), started["listening"].as_str()) {
             (Some(resource), Some(address)) => Ok(Seller {
                 _leash: Leash::on(&child)?,
                 child,

@@ -22,7 +22,7 @@ const MEASURED_WITHIN: Duration = Duration::from_secs(6);
 pub struct World {
     pub facilitator: Facilitator,
     pub proxy: Proxy,
-    /// In front of the same chain, as the second node; it is configured if the builder says so.
+    /// In front of the same chain, as the second node; it is configured with [`Builder::two_nodes`].
     pub second: Proxy,
     /// The same as the third.
     pub third: Proxy,
@@ -215,7 +215,7 @@ impl Builder {
         self
     }
 
-    /// Keys of the facilitator, all of them signers unless the network's lines say otherwise.
+    /// Keys of the facilitator, all of them signers unless the network's lines list others.
     #[must_use]
     pub fn signers(mut self, count: usize) -> Builder {
         self.signers = count;

@@ -44,19 +44,19 @@ async function vector({ id, requirements, paymentInfo, paymentInfoHash, payload,
   checked.push(id);
 }
 
-// Says yes to everything and keeps what it was asked.
+// A facilitator that accepts everything and records the requests.
 async function credulous() {
-  const asked = [];
+  const requests = [];
   const app = express().use(express.json());
   const extra = { captureAuthorizer: "0x5CbDd86a2FA8Dc4bDdd8a8f69dBa48572EeC07FB" };
   const kinds = [{ x402Version: 2, scheme: "auth-capture", network: "eip155:84532", extra }];
   app.get("/supported", (_request, response) => response.json({ kinds, extensions: [], signers: {} }));
   app.post("/verify", ({ body }, response) => {
-    asked.push({ verify: body });
+    requests.push({ verify: body });
     response.json({ isValid: true, payer: buyer.address });
   });
   app.post("/settle", ({ body }, response) => {
-    asked.push({ settle: body });
+    requests.push({ settle: body });
     const { payload } = body.paymentPayload;
     const amount = payload.type === "void" ? "0" : (payload.amount ?? body.paymentRequirements.amount);
     const transaction = `0x${"ab".repeat(32)}`;
@@ -65,7 +65,7 @@ async function credulous() {
   const server = await new Promise((resolve) => {
     const listening = app.listen(0, "127.0.0.1", () => resolve(listening));
   });
-  return { asked, server, url: `http://127.0.0.1:${server.address().port}` };
+  return { requests, server, url: `http://127.0.0.1:${server.address().port}` };
 }
 
 async function seller(facilitator, environment) {
@@ -79,7 +79,7 @@ async function seller(facilitator, environment) {
   throw new Error("the seller ended before it listened");
 }
 
-// Buys at a seller with these settings; gives what the facilitator was asked, and the merchant's payments.
+// Buys at a seller with these settings; gives the requests to the facilitator, and the merchant's payments.
 async function sale(environment, query, orders = []) {
   const facilitator = await credulous();
   const shop = await seller(facilitator.url, environment);
@@ -92,7 +92,7 @@ async function sale(environment, query, orders = []) {
       const headers = { "Content-Type": "application/json" };
       await fetch(`${shop.listening}/payments/${hash}/${path}`, { method: "POST", headers, body: JSON.stringify(body) });
     }
-    const sent = facilitator.asked.map(({ verify, settle }) => {
+    const sent = facilitator.requests.map(({ verify, settle }) => {
       const { paymentPayload, paymentRequirements } = verify ?? settle;
       return { verify: verify !== undefined, ...paymentPayload.payload, requirements: paymentRequirements };
     });

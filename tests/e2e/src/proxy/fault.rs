@@ -1,4 +1,4 @@
-//! Faults of chosen methods, and the rules that say when they apply.
+//! Faults of chosen methods, and the rules for when they apply.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,9 @@ pub enum Fault {
     HoldAnswer,
     /// The node gets it and does it; the connection closes without an answer.
     LoseAnswer,
-    /// The node never hears of it; the connection closes.
+    /// The node never gets it; the connection closes.
     Refuse,
-    /// The node never hears of it; this HTTP status, with a body that names a secret as some nodes' do.
+    /// The node never gets it; this HTTP status, with a body that names a secret as some nodes' do.
     Status(u16),
     /// The answer comes this much later.
     Delay(Duration),
@@ -21,9 +21,9 @@ pub enum Fault {
     Answer(Value),
     /// The node's result is replaced by a JSON-RPC error object.
     RpcError(Value),
-    /// The node never hears of it; a JSON-RPC error object is the answer.
+    /// The node never gets it; a JSON-RPC error object is the answer.
     Reject(Value),
-    /// The node never hears of it; this result is the answer.
+    /// The node never gets it; this result is the answer.
     Swallow(Value),
     /// The number of the head block is this much higher than the node's. For `eth_blockNumber` and
     /// `eth_getBlockByNumber`.

@@ -8,8 +8,8 @@
 //! One thread per connection.
 
 mod fault;
-mod sight;
 mod view;
+mod view_at;
 pub mod wire;
 
 use std::io::BufReader;
@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 
 pub use fault::{Edit, Fault};
 use fault::{Rule, Rules};
-use sight::{Prepared, Sight};
 pub use view::{Kind, Lags, View};
+use view_at::{Prepared, ViewAt};
 use wire::{elements, methods_of, read_request, write_answer};
 
 use crate::{Error, wait};
@@ -138,7 +138,7 @@ impl Proxy {
     }
 
     /// From now on the node knows only this.
-    pub fn see(&self, view: View) {
+    pub fn set_view(&self, view: View) {
         self.balance(vec![view], Turn::Request);
     }
 
@@ -265,7 +265,7 @@ impl Shared {
             state.rules.take(&methods)
         };
         match rules.first() {
-            None => self.look(body, &request),
+            None => self.answer_by_views(body, &request),
             Some(rule) if rule.fault.is_of_the_exchange() => self.exchange(body, &request, rule),
             Some(_) => self.rewrite(&request, &rules),
         }
@@ -279,16 +279,16 @@ impl Shared {
                 Some((*status, br#"{"error":"upstream key sk-hidden failed"}"#.to_vec()))
             }
             Fault::LoseAnswer => {
-                self.look(body, request);
+                self.answer_by_views(body, request);
                 None
             }
             Fault::Delay(pause) => {
-                let answer = self.look(body, request);
+                let answer = self.answer_by_views(body, request);
                 std::thread::sleep(*pause);
                 answer
             }
             Fault::HoldAnswer => {
-                let answer = self.look(body, request);
+                let answer = self.answer_by_views(body, request);
                 self.wait_until_lifted(rule.id);
                 answer
             }
@@ -297,7 +297,7 @@ impl Shared {
             | Fault::Reject(_)
             | Fault::Swallow(_)
             | Fault::HeadAhead(_)
-            | Fault::Edit(_) => self.look(body, request),
+            | Fault::Edit(_) => self.answer_by_views(body, request),
         }
     }
 
@@ -316,19 +316,19 @@ impl Shared {
     }
 
     /// The answer as far as the node, or each of the balanced nodes, knows it.
-    fn look(&self, body: &[u8], request: &Value) -> Option<(u16, Vec<u8>)> {
+    fn answer_by_views(&self, body: &[u8], request: &Value) -> Option<(u16, Vec<u8>)> {
         let calls = elements(request);
         let views = self.views_for(calls.len());
         if views.iter().all(View::is_plain) {
             return self.forward(body);
         }
-        let head = view::number(&self.ask("eth_blockNumber", json!([]))?)?;
-        let mut ask = |method: &str, params: Value| self.ask(method, params);
+        let head = view::number(&self.call_node("eth_blockNumber", json!([]))?)?;
+        let mut call_node = |method: &str, params: Value| self.call_node(method, params);
         let mut forwarded = Vec::new();
         let mut answers: Vec<Option<Value>> = Vec::new();
         for (call, view) in calls.iter().zip(&views) {
             let method = call["method"].as_str().unwrap_or_default();
-            match (Sight { view, head }).prepare(method, &call["params"], &mut ask) {
+            match (ViewAt { view, head }).prepare(method, &call["params"], &mut call_node) {
                 Prepared::Forward(params) => {
                     forwarded.push(
                         json!({"jsonrpc": "2.0", "id": call["id"], "method": method, "params": params}),
@@ -349,7 +349,7 @@ impl Shared {
                     let mut answer = came.iter().find(|one| one["id"] == call["id"])?.clone();
                     let method = call["method"].as_str().unwrap_or_default();
                     if answer.get("result").is_some() {
-                        (Sight { view, head }).show(method, &call["params"], &mut answer);
+                        (ViewAt { view, head }).show(method, &call["params"], &mut answer);
                     }
                     answer
                 }
@@ -378,7 +378,7 @@ impl Shared {
             .collect()
     }
 
-    fn ask(&self, method: &str, params: Value) -> Option<Value> {
+    fn call_node(&self, method: &str, params: Value) -> Option<Value> {
         let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let (_, answer) = self.forward(call.to_string().as_bytes())?;
         let answer: Value = serde_json::from_slice(&answer).ok()?;
@@ -429,7 +429,7 @@ impl Shared {
         }
         if !kept.is_empty() {
             let kept = Value::Array(kept);
-            let (_, came) = self.look(kept.to_string().as_bytes(), &kept)?;
+            let (_, came) = self.answer_by_views(kept.to_string().as_bytes(), &kept)?;
             answers.extend(serde_json::from_slice::<Vec<Value>>(&came).ok()?);
         }
         for one in &mut answers {

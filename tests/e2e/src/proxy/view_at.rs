@@ -8,7 +8,7 @@ use super::view::{Kind, View, number};
 const FIRST_BLOCK: u64 = 1;
 
 /// Answers a question to the node behind the proxy; nothing when it does not answer.
-pub(super) type Ask<'a> = dyn FnMut(&str, Value) -> Option<Value> + 'a;
+pub(super) type NodeCall<'a> = dyn FnMut(&str, Value) -> Option<Value> + 'a;
 
 /// What becomes of a call.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,12 +21,12 @@ pub(super) enum Prepared {
 
 /// A view at a moment when the chain has this many blocks.
 #[derive(Debug)]
-pub(super) struct Sight<'a> {
+pub(super) struct ViewAt<'a> {
     pub(super) view: &'a View,
     pub(super) head: u64,
 }
 
-impl Sight<'_> {
+impl ViewAt<'_> {
     /// The highest block that this kind of read knows.
     fn seen(&self, kind: Kind) -> u64 {
         self.head
@@ -35,7 +35,7 @@ impl Sight<'_> {
     }
 
     /// Changes a call before the node gets it.
-    pub(super) fn prepare(&self, method: &str, params: &Value, ask: &mut Ask<'_>) -> Prepared {
+    pub(super) fn prepare(&self, method: &str, params: &Value, call_node: &mut NodeCall<'_>) -> Prepared {
         let Some(kind) = Kind::of(method) else {
             return Prepared::Forward(params.clone());
         };
@@ -43,7 +43,7 @@ impl Sight<'_> {
         match (method, kind) {
             ("eth_blockNumber", _) => Prepared::Answer("result", quantity(self.seen(kind))),
             ("eth_getLogs", _) if empty => Prepared::Answer("result", json!([])),
-            ("eth_getLogs", _) => self.logs(params, ask),
+            ("eth_getLogs", _) => self.logs(params, call_node),
             ("eth_getTransactionReceipt" | "eth_getTransactionByHash" | "eth_getBlockByHash", _) => {
                 if empty {
                     Prepared::Answer("result", Value::Null)
@@ -52,7 +52,7 @@ impl Sight<'_> {
                 }
             }
             ("eth_getBlockByNumber" | "eth_getBlockReceipts", _) => {
-                match self.height(&params[0], kind, ask) {
+                match self.height(&params[0], kind, call_node) {
                     _ if empty => Prepared::Answer("result", Value::Null),
                     Ok(Some(height)) => Prepared::Forward(with(params, 0, quantity(height))),
                     Ok(None) => Prepared::Forward(params.clone()),
@@ -60,9 +60,9 @@ impl Sight<'_> {
                     Err(refused) => refused.answer(),
                 }
             }
-            ("eth_feeHistory", _) => self.at_block(params, 1, kind, ask),
-            ("eth_getStorageAt", _) => self.at_block(params, 2, kind, ask),
-            (_, Kind::State | Kind::Nonces) => self.at_block(params, 1, kind, ask),
+            ("eth_feeHistory", _) => self.at_block(params, 1, kind, call_node),
+            ("eth_getStorageAt", _) => self.at_block(params, 2, kind, call_node),
+            (_, Kind::State | Kind::Nonces) => self.at_block(params, 1, kind, call_node),
             (_, Kind::Heads | Kind::Receipts | Kind::Transactions | Kind::Logs) => {
                 Prepared::Forward(params.clone())
             }
@@ -100,8 +100,8 @@ impl Sight<'_> {
     }
 
     /// A read of state or nonces at a block, which stands at `index` of the parameters.
-    fn at_block(&self, params: &Value, index: usize, kind: Kind, ask: &mut Ask<'_>) -> Prepared {
-        match self.height(&params[index], kind, ask) {
+    fn at_block(&self, params: &Value, index: usize, kind: Kind, call_node: &mut NodeCall<'_>) -> Prepared {
+        match self.height(&params[index], kind, call_node) {
             Ok(Some(height)) => Prepared::Forward(with(params, index, quantity(height))),
             Ok(None) => Prepared::Forward(params.clone()),
             Err(refused) => refused.answer(),
@@ -109,7 +109,12 @@ impl Sight<'_> {
     }
 
     /// The height that a block parameter means to this node, or nothing when the parameter stays as it is.
-    fn height(&self, block: &Value, kind: Kind, ask: &mut Ask<'_>) -> Result<Option<u64>, Refused> {
+    fn height(
+        &self,
+        block: &Value,
+        kind: Kind,
+        call_node: &mut NodeCall<'_>,
+    ) -> Result<Option<u64>, Refused> {
         let seen = self.seen(kind);
         let height = match block {
             Value::Null => return Ok(Some(seen)),
@@ -119,7 +124,7 @@ impl Sight<'_> {
                 }
                 match (members.get("blockHash"), members.get("blockNumber")) {
                     (Some(hash), _) => {
-                        let known = ask("eth_getBlockByHash", json!([hash, false]));
+                        let known = call_node("eth_getBlockByHash", json!([hash, false]));
                         match known.as_ref().and_then(|block| number(&block["number"])) {
                             Some(height) => return self.within(height, seen, kind).map(|_| None),
                             None => return Err(Refused::Beyond),
@@ -156,11 +161,11 @@ impl Sight<'_> {
         }
     }
 
-    fn logs(&self, params: &Value, ask: &mut Ask<'_>) -> Prepared {
+    fn logs(&self, params: &Value, call_node: &mut NodeCall<'_>) -> Prepared {
         let seen = self.seen(Kind::Logs);
         let mut filter = params[0].clone();
         if let Some(hash) = filter.get("blockHash") {
-            let known = ask("eth_getBlockByHash", json!([hash, false]));
+            let known = call_node("eth_getBlockByHash", json!([hash, false]));
             return match known.as_ref().and_then(|block| number(&block["number"])) {
                 Some(height) if height <= seen => Prepared::Forward(params.clone()),
                 Some(_) | None => {
@@ -230,8 +235,8 @@ mod tests {
     use super::*;
 
     fn prepare(view: &View, method: &str, params: Value) -> Prepared {
-        let mut ask = |_: &str, _: Value| Some(json!({"number": "0x60"}));
-        Sight { view, head: 0x64 }.prepare(method, &params, &mut ask)
+        let mut call_node = |_: &str, _: Value| Some(json!({"number": "0x60"}));
+        ViewAt { view, head: 0x64 }.prepare(method, &params, &mut call_node)
     }
 
     #[test]
@@ -287,19 +292,19 @@ mod tests {
         let view = View::pruned(10);
         let old = prepare(&view, "eth_call", json!([{"to": "0x01"}, "0x50"]));
         assert_eq!(old, Refused::Forgotten(0x50).answer());
-        let sight = Sight {
+        let view_at = ViewAt {
             view: &view,
             head: 0x64,
         };
         for (height, kept) in [("0x59", false), ("0x5a", true)] {
             let mut answer = json!({"id": 1, "result": {"blockNumber": height}});
-            sight.show("eth_getTransactionReceipt", &json!(["0xaa"]), &mut answer);
+            view_at.show("eth_getTransactionReceipt", &json!(["0xaa"]), &mut answer);
             assert_eq!(!answer["result"].is_null(), kept, "{height}");
         }
     }
 
     #[test]
-    fn block_objects_and_kinds_without_an_answer() {
+    fn a_node_can_refuse_block_objects_and_answer_kinds_of_reads_empty() {
         let view = View {
             refuses_block_objects: true,
             empty: vec![Kind::Receipts, Kind::Logs],

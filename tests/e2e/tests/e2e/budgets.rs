@@ -12,18 +12,18 @@ const PRICED: &str = "max_cost = \"2000000000000000\"\n\
 /// Three of them, and not four.
 const FEW: &str = "4200000000000000";
 
-fn refused(reply: &Reply, says: &str) {
+fn refused(reply: &Reply, message: &str) {
     assert_eq!(reply.failed(reason::UNEXPECTED_SETTLE), "", "nothing was sent");
-    assert!(reply.field("errorMessage").contains(says), "{reply:?}");
+    assert!(reply.field("errorMessage").contains(message), "{reply:?}");
 }
 
 /// Lets buyers pay until one is refused; how many could.
-fn spend(world: &World, says: &str) -> usize {
+fn spend(world: &World, message: &str) -> usize {
     for buyer in 2..20 {
         let body = world.payment(buyer).v2();
         let reply = world.settle(&body);
         if !reply.is_success() {
-            refused(&reply, says);
+            refused(&reply, message);
             return buyer - 2;
         }
     }
@@ -46,29 +46,29 @@ fn alarms(world: &World) -> usize {
         .count()
 }
 
-fn t107(line: &str, budget: &str, says: &str) {
+fn t107(line: &str, budget: &str, message: &str) {
     let mut world = World::builder()
         .mining(Mining::Auto)
         .buyers(24)
         .network(&format!("{line} = \"{FEW}\"\n{PRICED}"))
         .start();
-    let paid = spend(&world, says);
+    let paid = spend(&world, message);
     assert!(paid >= 1, "some fit into the budget");
     world.untouched(|| {
         for _ in 0..3 {
-            refused(&world.settle(&world.payment(20).v2()), says);
+            refused(&world.settle(&world.payment(20).v2()), message);
         }
         // Verify never accepts a payment that settle would refuse.
         let reply = world.verify(&world.payment(20).v2());
         assert_eq!(reply.failed(reason::UNEXPECTED_VERIFY), "");
-        assert!(reply.field("invalidMessage").contains(says), "{reply:?}");
+        assert!(reply.field("invalidMessage").contains(message), "{reply:?}");
     });
     assert!(refusals(&world, budget));
     assert_eq!(alarms(&world), 1, "an alarm, not a flood");
     // The day's costs are in the journal.
     world.facilitator.kill();
     world.facilitator.restart();
-    world.untouched(|| refused(&world.settle(&world.payment(21).v2()), says));
+    world.untouched(|| refused(&world.settle(&world.payment(21).v2()), message));
     assert_eq!((world.transfers(), alarms(&world)), (paid, 2));
 }
 
@@ -127,19 +127,19 @@ fn t107_a_tenant_spends_its_budget_and_no_more_and_others_continue() {
             .post("/settle", body.as_bytes(), &headers)
             .expect("an answer")
     };
-    let says = "your budget on this network for today is used up";
+    let message = "your budget on this network for today is used up";
     let mut paid = 0;
     for buyer in 2..18 {
         let reply = settle(&world, buyer, "shop");
         if !reply.is_success() {
-            refused(&reply, says);
+            refused(&reply, message);
             break;
         }
         paid += 1;
     }
     assert!((1..16).contains(&paid), "{paid}");
     for _ in 0..2 {
-        world.untouched(|| refused(&settle(&world, 18, "shop"), says));
+        world.untouched(|| refused(&settle(&world, 18, "shop"), message));
         let _ = settle(
             &world,
             19 + usize::from(world.facilitator.log().contains("resumed")),
@@ -148,7 +148,7 @@ fn t107_a_tenant_spends_its_budget_and_no_more_and_others_continue() {
         assert!(refusals(&world, "tenant"));
         world.facilitator.kill();
         world.facilitator.restart();
-        world.untouched(|| refused(&settle(&world, 18, "shop"), says));
+        world.untouched(|| refused(&settle(&world, 18, "shop"), message));
     }
     let _ = settle(&world, 22, "cafe").paid();
 }

@@ -46,8 +46,8 @@ fn pays(generation: Generation, network: &str) {
     assert_eq!(world.transfers(), 1);
 
     // A payer without money gets nothing, and nothing moves.
-    let poor = e2e::sign::hex0x(&[0x77; 32]);
-    let refused = world.untouched(|| buy(&npm, generation, &poor, &seller.resource).expect("an answer"));
+    let unfunded = e2e::sign::hex0x(&[0x77; 32]);
+    let refused = world.untouched(|| buy(&npm, generation, &unfunded, &seller.resource).expect("an answer"));
     assert_eq!(refused["status"].as_u64(), Some(402), "{refused}");
 }
 

@@ -1,4 +1,4 @@
-//! When a network is ready, and when it says that it is not: outages, empty signers, a chain without its past.
+//! When a network is ready, and when it reports that it is not: outages, empty signers, a chain without its past.
 
 use e2e::{Facilitator, Fault, World, wait};
 use serde_json::Value;
@@ -11,15 +11,15 @@ fn ready(facilitator: &Facilitator) -> (u16, String) {
 }
 
 #[track_caller]
-fn wait_not_ready(facilitator: &Facilitator, word: &str) -> String {
-    wait::until(&format!("not ready: {word}"), wait::LONG, || {
+fn wait_not_ready(facilitator: &Facilitator, text: &str) -> String {
+    wait::until(&format!("not ready: {text}"), wait::LONG, || {
         let (status, why) = ready(facilitator);
-        (status == 503 && why.contains(word)).then_some(why)
+        (status == 503 && why.contains(text)).then_some(why)
     })
 }
 
 #[test]
-fn an_outage_has_one_answer_and_shows_at_once_however_the_nodes_fail() {
+fn an_outage_is_answered_alike_and_reported_at_once_however_the_nodes_fail() {
     let world = World::builder().network("rpc_timeout_ms = 300").start();
     for fault in [Fault::Refuse, Fault::Status(500), Fault::HoldAnswer] {
         let body = world.payment(2).v2();
@@ -53,7 +53,7 @@ fn an_outage_has_one_answer_and_shows_at_once_however_the_nodes_fail() {
 }
 
 #[test]
-fn t40_a_signer_that_can_not_pay_takes_nothing_new_and_without_another_the_network_is_not_ready() {
+fn t40_an_unfunded_signer_takes_no_new_payment_and_without_another_the_network_is_not_ready() {
     let world = World::builder().signers(2).start();
     let [first, second] = [0, 1].map(|n| world.chain.facilitators[n].address.clone());
     let wei = |signer: &str, amount| world.chain.set_wei(signer, amount).expect("set");
@@ -103,7 +103,7 @@ fn t40_a_signer_that_can_not_pay_takes_nothing_new_and_without_another_the_netwo
 }
 
 #[test]
-fn t43_a_chain_that_lost_its_past_is_not_sent_to_and_says_what_to_do() {
+fn t43_a_chain_that_lost_its_history_gets_no_transaction_and_the_log_names_the_fix() {
     let mut world = World::builder().network("finality = 2").start();
     let fresh = world.chain.snapshot().expect("a snapshot");
     for buyer in [2, 3] {
@@ -119,7 +119,7 @@ fn t43_a_chain_that_lost_its_past_is_not_sent_to_and_says_what_to_do() {
     );
     world.untouched(|| assert_eq!(world.settle(&world.payment(2).v2()).status, 503));
 
-    // The next process says the same, from the journal alone.
+    // The next process reports the same, from the journal alone.
     world.facilitator.terminate();
     world.facilitator.wait_exit();
     world.facilitator.restart_unready();

@@ -13,6 +13,7 @@ mod health;
 mod hostile;
 mod hostile_nodes;
 mod laws;
+mod node_messages;
 mod nodes;
 mod outage;
 mod overload;
@@ -31,7 +32,6 @@ mod tenants;
 mod timing;
 mod tokens;
 mod wallets;
-mod wordings;
 
 /// Reasons of `exact` on EVM that several modules expect.
 mod reason {

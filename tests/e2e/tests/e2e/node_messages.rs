@@ -1,5 +1,5 @@
-//! What nodes of EVM networks say, refuse, and do not know. No wording fails a payment that verify calls valid, and none
-//! fills a slot.
+//! Error messages of EVM nodes, and what such nodes refuse or do not know. No message fails a payment that verify calls
+//! valid, and none fills a slot.
 
 use std::time::Duration;
 
@@ -105,7 +105,7 @@ fn t112_t162_three_refusals_in_a_row_fill_nothing_and_leave_no_gap() {
 }
 
 #[test]
-fn t113_a_chain_without_estimates_is_served_by_calls() {
+fn t113_a_chain_without_gas_estimates_is_served_by_calls() {
     let world = World::start();
     world
         .proxy
@@ -114,7 +114,7 @@ fn t113_a_chain_without_estimates_is_served_by_calls() {
     world.verify(&body).valid();
     let _ = world.settle(&body).paid();
     assert_eq!(sent(&world)[0].gas_limit, 400_000, "the ceiling");
-    // Nothing works: nothing is said of the payment, and the operator reads which methods.
+    // Nothing works: nothing is decided about the payment, and the log names the methods.
     assert_eq!(world.facilitator.get("/ready").status, 200);
     world
         .proxy
@@ -165,7 +165,7 @@ fn t114_gas_above_the_ceiling_names_the_option_and_a_higher_one_pays() {
 }
 
 #[test]
-fn t115_a_provider_that_takes_ten_blocks_of_logs_keeps_nothing_pending() {
+fn t115_a_provider_that_limits_logs_to_ten_blocks_keeps_no_payment_pending() {
     let world = World::builder()
         .server("settle_wait_seconds = 1")
         .network("finality = 2\noptions = { max_clock_skew_s = 0, max_head_age_s = 0 }")
@@ -183,7 +183,7 @@ fn t115_a_provider_that_takes_ten_blocks_of_logs_keeps_nothing_pending() {
             (blocks >= 10).then(|| error(-32602, "exceed maximum block range: 10"))
         }),
     );
-    // Another sender submits the authorization first: ours reverts, and the logs tell that it is paid.
+    // Another sender submits the authorization first: ours reverts, and the logs show that it is paid.
     let payment = world.payment(2);
     let body = payment.v2();
     let _ = world.settle(&body).pending();
@@ -211,7 +211,7 @@ fn t115_a_provider_that_takes_ten_blocks_of_logs_keeps_nothing_pending() {
 }
 
 #[test]
-fn t160_a_node_without_the_pending_state_serves_everything() {
+fn t160_a_node_without_the_pending_state_serves_all_requests() {
     let world = World::start();
     for method in [
         "eth_call",

@@ -34,9 +34,9 @@ fn t13_trouble_with_the_node_is_never_a_reason_of_the_scheme() {
                     "{method} {fault:?}: {reply:?}"
                 );
                 let reply = world.settle(&payment.v2());
-                let said = (reply.status, reply.field("errorReason"));
+                let outcome = (reply.status, reply.field("errorReason"));
                 let undecided = [(200, "unexpected_settle_error"), (503, "service_unavailable")];
-                assert!(undecided.contains(&said), "{method} {fault:?}: {reply:?}");
+                assert!(undecided.contains(&outcome), "{method} {fault:?}: {reply:?}");
                 assert_eq!(reply.field("transaction"), "");
                 world.proxy.heal();
                 world.facilitator.wait_ready().expect("the network recovers");
@@ -48,10 +48,10 @@ fn t13_trouble_with_the_node_is_never_a_reason_of_the_scheme() {
         let payment = world.payment(3);
         world.proxy.on("eth_estimateGas", fault.clone());
         let reply = world.settle(&payment.v2());
-        let said = (reply.status, reply.field("errorReason"));
+        let outcome = (reply.status, reply.field("errorReason"));
         let undecided = [(200, "unexpected_settle_error"), (503, "service_unavailable")];
         assert!(
-            reply.json["success"] == json!(true) || undecided.contains(&said),
+            reply.json["success"] == json!(true) || undecided.contains(&outcome),
             "{fault:?}: {reply:?}"
         );
         world.proxy.heal();

@@ -40,7 +40,7 @@ fn elsewhere(chain: &Devnet, buyer: usize) -> Value {
 }
 
 #[test]
-fn t124_a_network_that_answers_nobody_keeps_only_its_own_callers_waiting() {
+fn t124_a_network_without_answers_delays_only_its_own_callers() {
     let other = Devnet::of_chain(8453).expect("the other chain starts");
     let world = World::builder()
         .more(&format!(
@@ -64,7 +64,7 @@ fn t124_a_network_that_answers_nobody_keeps_only_its_own_callers_waiting() {
     assert_eq!(world.facilitator.get("/ready").status, 200);
     let earned = other.balance_of(USDC, &other.merchant.address);
     assert_eq!(earned.expect("the node answers"), PRICE);
-    // Each caller hears that nothing of its payment was started, and when to come again.
+    // Each caller is answered that its payment was not started, and when to retry.
     for stream in &mut begun {
         stream.set_read_timeout(Some(wait::LONG)).expect("set");
         let mut text = String::new();

@@ -45,17 +45,20 @@ fn turned_away(world: &World, buyer: usize) {
 }
 
 #[test]
-fn t107_a_pause_stops_what_is_new_and_nothing_that_is_recorded() {
+fn t107_a_pause_stops_new_payments_and_no_recorded_one() {
     let mut world = World::builder()
         .mining(Mining::Manual)
         .server("settle_wait_seconds = 1")
         .start();
     let open = world.payment(2).v2();
     let hash = world.settle(&open).pending();
-    let (done, said) = world
+    let (done, output) = world
         .facilitator
         .command(&["pause", "--network", NETWORK, "--reason", SECRET]);
-    assert!(done && said.contains(NETWORK) && said.contains(SECRET), "{said}");
+    assert!(
+        done && output.contains(NETWORK) && output.contains(SECRET),
+        "{output}"
+    );
     wait_kinds(&world, "the pause is noticed", |kinds| kinds == 0);
     turned_away(&world, 3);
     assert!(world.facilitator.log().contains("PAUSED"));
@@ -78,8 +81,8 @@ fn t107_a_pause_stops_what_is_new_and_nothing_that_is_recorded() {
     // Another pause's end is not this one's.
     let (done, _) = world.facilitator.command(&["resume", "--scheme", "exact"]);
     assert!(!done);
-    let (done, said) = world.facilitator.command(&["resume", "--network", NETWORK]);
-    assert!(done && said.contains("nothing is paused"), "{said}");
+    let (done, output) = world.facilitator.command(&["resume", "--network", NETWORK]);
+    assert!(done && output.contains("nothing is paused"), "{output}");
     wait_kinds(&world, "the end of the pause is noticed", |kinds| kinds > 0);
     let body = world.payment(5).v2();
     let hash = world.settle(&body).pending();
@@ -88,19 +91,20 @@ fn t107_a_pause_stops_what_is_new_and_nothing_that_is_recorded() {
 }
 
 #[test]
-fn t107_what_is_paused_can_be_a_scheme_and_must_exist() {
+fn t107_a_pause_can_name_a_scheme_which_must_exist() {
     let world = World::start();
-    for (words, says) in [
+    for (arguments, message) in [
         (["--network", "eip155:8453"], "write one of eip155:84532"),
         (["--scheme", "exakt"], "write one of exact"),
     ] {
-        let (done, said) = world
-            .facilitator
-            .command(&["pause", words[0], words[1], "--reason", "typing"]);
-        assert!(!done && said.contains(says), "{said}");
+        let (done, output) =
+            world
+                .facilitator
+                .command(&["pause", arguments[0], arguments[1], "--reason", "typing"]);
+        assert!(!done && output.contains(message), "{output}");
     }
-    let (done, said) = world.facilitator.command(&["paused"]);
-    assert!(done && said.contains("nothing is paused"), "{said}");
+    let (done, output) = world.facilitator.command(&["paused"]);
+    assert!(done && output.contains("nothing is paused"), "{output}");
     let (done, _) = world
         .facilitator
         .command(&["pause", "--scheme", "exact", "--reason", SECRET]);
@@ -114,40 +118,40 @@ fn t107_what_is_paused_can_be_a_scheme_and_must_exist() {
             .any(|line| line.starts_with("switchyard_paused{") && line.ends_with(" 1")),
         "{metrics}"
     );
-    let (done, said) = world.facilitator.command(&["paused"]);
+    let (done, output) = world.facilitator.command(&["paused"]);
     assert!(
-        done && said.contains("exact on every network") && said.contains(SECRET),
-        "{said}"
+        done && output.contains("exact on every network") && output.contains(SECRET),
+        "{output}"
     );
 }
 
 #[test]
-fn t107_a_damaged_switch_pauses_everything() {
+fn t107_a_damaged_pause_file_pauses_everything() {
     let world = World::start();
     let file = world.facilitator.data_folder().join("paused");
     fs::write(&file, json!([]).to_string()).expect("written");
     wait_kinds(&world, "the damage is noticed", |kinds| kinds == 0);
     turned_away(&world, 2);
     assert!(world.facilitator.log().contains("EVERYTHING IS PAUSED"));
-    for words in [
+    for arguments in [
         &["paused"][..],
         &["resume", "--network", NETWORK],
         &["pause", "--reason", "more"],
     ] {
-        let (done, said) = world.facilitator.command(words);
+        let (done, output) = world.facilitator.command(arguments);
         assert!(
-            !done && said.contains("EVERYTHING IS PAUSED"),
-            "{words:?}: {said}"
+            !done && output.contains("EVERYTHING IS PAUSED"),
+            "{arguments:?}: {output}"
         );
     }
-    let (done, said) = world.facilitator.command(&["resume"]);
-    assert!(done && said.contains("nothing is paused"), "{said}");
+    let (done, output) = world.facilitator.command(&["resume"]);
+    assert!(done && output.contains("nothing is paused"), "{output}");
     wait_kinds(&world, "the end of the pause is noticed", |kinds| kinds > 0);
     let _ = world.settle(&world.payment(2).v2()).paid();
 }
 
 #[test]
-fn t107_what_waits_for_its_lane_is_turned_away_as_well() {
+fn t107_a_pause_also_refuses_a_payment_that_waits_for_its_lane() {
     let world = World::builder()
         .mining(Mining::Manual)
         .server("settle_wait_seconds = 40")
@@ -160,8 +164,8 @@ fn t107_what_waits_for_its_lane_is_turned_away_as_well() {
         world.proxy.forget();
         let second = scope.spawn(|| world.settle(&bodies[1]));
         world.proxy.wait_for("eth_estimateGas");
-        let (done, said) = world.facilitator.command(&["pause", "--reason", SECRET]);
-        assert!(done && said.contains("everything"), "{said}");
+        let (done, output) = world.facilitator.command(&["pause", "--reason", SECRET]);
+        assert!(done && output.contains("everything"), "{output}");
         wait_kinds(&world, "the pause is noticed", |kinds| kinds == 0);
         world.chain.mine(1).expect("mines");
         (first.join().expect("joins"), second.join().expect("joins"))

@@ -171,7 +171,7 @@ fn t43_a_first_node_of_another_chain_at_the_start_leaves_the_work_to_the_second(
 }
 
 #[test]
-fn t163_a_first_node_that_takes_transactions_and_drops_them_does_not_get_all_resends() {
+fn t163_a_first_node_that_accepts_and_drops_transactions_does_not_get_all_resends() {
     let pool = Pool::start();
     let hash = format!("0x{}", "ab".repeat(32));
     pool.first.on(SEND, Fault::Swallow(json!(hash)));
@@ -209,11 +209,11 @@ fn t164_a_payer_funded_a_moment_ago_pays_through_a_first_node_that_lags_three_bl
         let away = format!("0xa9059cbb{:0>64}{has:064x}", "dead");
         pool.chain.send(payer, USDC, &away).expect("emptied");
         pool.chain.mine(5).expect("mines");
-        pool.first.see(View::lagging(lags));
+        pool.first.set_view(View::lagging(lags));
         pool.facilitator.wait_ready().expect("one node is healthy");
         let body = pool.payment(buyer);
-        let poor = pool.facilitator.verify(&body);
-        assert_eq!(poor.json["isValid"], json!(false), "{poor:?}");
+        let unfunded = pool.facilitator.verify(&body);
+        assert_eq!(unfunded.json["isValid"], json!(false), "{unfunded:?}");
         pool.chain.mint(USDC, payer, PRICE).expect("funded");
         pool.chain.mine(1).expect("mines");
         pool.facilitator.verify(&body).valid();

@@ -75,19 +75,19 @@ fn the_golden_legacy_0_request_is_settled() {
 }
 
 #[test]
-fn t25_the_golden_variants_of_a_signature_are_judged_as_the_vectors_say() {
+fn t25_the_golden_variants_of_a_signature_are_judged_as_in_the_vectors() {
     let world = World::start();
     let golden = golden();
-    let ask = |variant: &str| {
+    let verify_variant = |variant: &str| {
         let mut body = golden["request_v2"].clone();
         body["paymentPayload"]["payload"]["signature"] = golden["variants"][variant]["signature"].clone();
         world.verify(&body)
     };
     world.untouched(|| {
-        ask("high_s").refused(reason::SIGNATURE);
-        ask("eip2098_64_bytes").refused(reason::SIGNATURE);
-        ask("erc6492_wrapped").refused("eip6492_factory_not_allowed");
-        ask("v_0_or_1").valid();
+        verify_variant("high_s").refused(reason::SIGNATURE);
+        verify_variant("eip2098_64_bytes").refused(reason::SIGNATURE);
+        verify_variant("erc6492_wrapped").refused("eip6492_factory_not_allowed");
+        verify_variant("v_0_or_1").valid();
     });
 }
 
@@ -286,7 +286,7 @@ fn t19_a_trailing_slash_is_the_same_path_and_nothing_redirects() {
 }
 
 #[test]
-fn t110_nobody_can_close_a_production_build() {
+fn t110_a_production_build_can_not_be_closed_over_http() {
     let mut world = World::start();
     for path in ["/close", "/close/", "/shutdown", "/simulate"] {
         assert_eq!(world.facilitator.post(path, b"{}").status, 404, "{path}");
@@ -435,7 +435,7 @@ fn an_idempotency_key_replays_the_answer_to_its_owner_only() {
 }
 
 #[test]
-fn t118_t149_a_seller_s_typo_outside_money_changes_no_verdict() {
+fn t118_t149_a_sellers_typo_outside_the_amounts_changes_no_verdict() {
     let world = World::start();
     let clean = world.payment(2).v2();
     world.verify(&clean).valid();
@@ -475,7 +475,7 @@ fn t118_t149_a_seller_s_typo_outside_money_changes_no_verdict() {
 }
 
 #[test]
-fn t153_a_caller_that_prefers_not_to_wait_hears_the_hash_and_is_paid_when_it_retries() {
+fn t153_a_caller_that_prefers_not_to_wait_gets_the_hash_and_then_success_on_retry() {
     let world = World::builder().mining(Mining::Manual).start();
     let body = world.payment(2).v2().to_string();
     let settle = |prefer: &str| {

@@ -53,7 +53,7 @@ impl Chain {
 
     /// The answer to a request.
     #[track_caller]
-    fn ask<T, E: std::fmt::Debug>(&self, request: impl IntoFuture<Output = Result<T, E>>) -> T {
+    fn answer_to<T, E: std::fmt::Debug>(&self, request: impl IntoFuture<Output = Result<T, E>>) -> T {
         let answer = self.runtime.block_on(request.into_future());
         answer.expect("the node answers")
     }
@@ -66,7 +66,7 @@ impl Chain {
             input: TransactionInput::new(Bytes::from(call.abi_encode())),
             ..TransactionRequest::default()
         };
-        let answer = self.ask(self.provider.call(request));
+        let answer = self.answer_to(self.provider.call(request));
         C::abi_decode_returns(&answer).expect("what the function returns")
     }
 
@@ -77,7 +77,7 @@ impl Chain {
     #[track_caller]
     fn receipt(&self, hash: &str) -> TransactionReceipt {
         let hash: B256 = hash.parse().expect("a hash");
-        self.ask(self.provider.get_transaction_receipt(hash))
+        self.answer_to(self.provider.get_transaction_receipt(hash))
             .expect("a receipt")
     }
 
@@ -87,7 +87,7 @@ impl Chain {
             .address(address(USDC))
             .event_signature(Transfer::SIGNATURE_HASH)
             .from_block(0);
-        let logs = self.ask(self.provider.get_logs(&filter));
+        let logs = self.answer_to(self.provider.get_logs(&filter));
         logs.iter()
             .map(|log| Transfer::decode_log(&log.inner).expect("a transfer").data)
             .collect()
@@ -227,7 +227,7 @@ fn our_reads_of_the_chain_are_alloys() {
         U256::from(world.earned())
     );
     let signer = &world.chain.facilitators[0].address;
-    let wei = chain.ask(chain.provider.get_balance(address(signer)));
+    let wei = chain.answer_to(chain.provider.get_balance(address(signer)));
     assert_eq!(
         U256::from(world.chain.wei_of(signer).expect("the node answers")),
         wei

@@ -1,4 +1,4 @@
-//! Every reason of `exact` with EIP-3009 that the request itself gives: HTTP 200, the exact word, nothing sent.
+//! Every reason of `exact` with EIP-3009 that the request itself gives: HTTP 200, the exact reason, nothing sent.
 
 use devnet::BUYER_TOKENS;
 use e2e::payment::{PRICE, now_s};
@@ -69,7 +69,7 @@ fn t05_every_refusal_is_200_with_the_protocols_object_and_moves_nothing() {
 }
 
 #[test]
-fn t05_members_that_do_not_fit_are_refused_in_order() {
+fn t05_members_that_contradict_each_other_are_refused_in_order() {
     let world = World::start();
     let cases: [(&str, &str, Value); 13] = [
         (SCHEME, "/paymentPayload/accepted/scheme", json!("upto")),
@@ -125,12 +125,12 @@ fn t05_members_that_do_not_fit_are_refused_in_order() {
 }
 
 #[test]
-fn t08_what_the_buyer_accepted_is_no_contract() {
+fn t08_the_buyers_accepted_member_does_not_bind_the_seller() {
     let world = World::start();
     let mut body = world.payment(2).v2();
     body["paymentPayload"]["accepted"]["amount"] = "1".into();
     body["paymentPayload"]["accepted"]["payTo"] = STRANGER.into();
-    // Signed is what the seller demands: it is paid, whatever `accepted` says.
+    // Signed is what the seller demands: it is paid, whatever `accepted` contains.
     let _ = world.settle(&body).paid();
     assert_eq!(world.earned(), PRICE);
     // Signed is what the buyer wrote into `accepted`: refused.

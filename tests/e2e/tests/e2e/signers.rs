@@ -23,7 +23,7 @@ fn t23_a_retired_key_finishes_what_is_bound_to_it_and_takes_nothing_new() {
     let hash = world.settle(&bound).pending();
     world.facilitator.kill();
 
-    // Without the key, the payment that it has started would be stranded: with a node that tells addresses, and without.
+    // Without the key, the payment that it has started would be stranded: with a node that answers, and without.
     world
         .facilitator
         .reconfigure("signers = [\"signer0\"]", "signers = [\"signer1\"]");
@@ -31,15 +31,15 @@ fn t23_a_retired_key_finishes_what_is_bound_to_it_and_takes_nothing_new() {
         if down {
             world.proxy.on("*", Fault::Refuse);
         }
-        let (status, said) = world.facilitator.restart_in_vain();
-        assert!(!status.success(), "{said}");
+        let (status, log) = world.facilitator.restart_in_vain();
+        assert!(!status.success(), "{log}");
         for part in [
             retired.to_lowercase().as_str(),
             "eip155:84532",
             "retained_signers",
             "\"signer0\"",
         ] {
-            assert!(said.contains(part), "{part:?} in {said}");
+            assert!(log.contains(part), "{part:?} in {log}");
         }
     }
     world.proxy.heal();

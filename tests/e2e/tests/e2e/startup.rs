@@ -1,4 +1,4 @@
-//! What must not start, and says why: plugin files that are damaged, foreign or doubled, and bad configuration.
+//! What must not start, and reports why: plugin files that are damaged, foreign or doubled, and bad configuration.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ fn settings() -> Settings {
 /// Runs into the refusal and gives what was written.
 #[track_caller]
 fn refused(settings: &Settings) -> String {
-    let (status, said) = Facilitator::run_to_end(settings).expect("it ends");
-    assert!(!status.success(), "{said}");
+    let (status, log) = Facilitator::run_to_end(settings).expect("it ends");
+    assert!(!status.success(), "{log}");
     assert_eq!(
         status.code().map(|code| code > 0 && code < 100),
         Some(true),
-        "an exit, not a crash: {status} {said}"
+        "an exit, not a crash: {status} {log}"
     );
-    assert!(!said.contains("panicked"), "{said}");
-    said
+    assert!(!log.contains("panicked"), "{log}");
+    log
 }
 
 fn with_file(folder: &Path, name: &str, bytes: &[u8]) -> Settings {
@@ -39,15 +39,12 @@ fn with_file(folder: &Path, name: &str, bytes: &[u8]) -> Settings {
 #[test]
 fn t103_a_file_with_another_digest_is_not_loaded() {
     let pin = "sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"";
-    let said = refused(&Settings {
+    let log = refused(&Settings {
         plugin: pin.to_owned(),
         ..settings()
     });
     let real = binaries::sha256(&binaries::evm_plugin().expect("built")).expect("readable");
-    assert!(
-        said.contains("plugin.evm.sha256") && said.contains(&real),
-        "{said}"
-    );
+    assert!(log.contains("plugin.evm.sha256") && log.contains(&real), "{log}");
 }
 
 #[test]
@@ -60,11 +57,11 @@ fn t103_a_file_changed_by_one_byte_is_not_loaded() {
     );
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
-    let said = refused(&Settings {
+    let log = refused(&Settings {
         plugin: pin,
         ..with_file(folder.path(), "changed.so", &bytes)
     });
-    assert!(said.contains("plugin.evm.sha256"), "{said}");
+    assert!(log.contains("plugin.evm.sha256"), "{log}");
 }
 
 #[test]
@@ -82,11 +79,8 @@ fn files_that_are_no_plugins_are_refused_with_what_is_wrong() {
         ("elf-and-zeroes.so", &[&plugin[..64], &vec![0; 4_096]].concat()),
     ];
     for (name, bytes) in cases {
-        let said = refused(&with_file(folder.path(), name, bytes));
-        assert!(
-            said.contains("plugin.evm") && said.contains(name),
-            "{name}: {said}"
-        );
+        let log = refused(&with_file(folder.path(), name, bytes));
+        assert!(log.contains("plugin.evm") && log.contains(name), "{name}: {log}");
     }
 }
 
@@ -105,10 +99,10 @@ fn a_plugin_of_another_abi_is_refused_by_its_manifest() {
     for at in at {
         plugin[at + needle.len() - 10] = b'9';
     }
-    let said = refused(&with_file(folder.path(), "newer.so", &plugin));
+    let log = refused(&with_file(folder.path(), "newer.so", &plugin));
     assert!(
-        said.contains("plugin.evm") && said.contains("9.0") && said.contains("ABI"),
-        "{said}"
+        log.contains("plugin.evm") && log.contains("9.0") && log.contains("ABI"),
+        "{log}"
     );
 }
 
@@ -120,13 +114,13 @@ fn t104_a_kind_claimed_twice_is_refused() {
         plugin.file_name().expect("a name").to_string_lossy(),
         binaries::sha256(&plugin).expect("readable")
     );
-    let said = refused(&Settings {
+    let log = refused(&Settings {
         more: second,
         ..settings()
     });
     assert!(
-        said.contains("plugin.second") && said.contains("plugin.evm"),
-        "{said}"
+        log.contains("plugin.second") && log.contains("plugin.evm"),
+        "{log}"
     );
 }
 
@@ -137,14 +131,14 @@ fn a_bad_configuration_names_file_line_key_and_what_to_write() {
         network: "confirmations = 0".to_owned(),
         ..settings()
     };
-    let said = refused(&bad);
-    assert!(said.contains("switchyard.toml:3: server.lisen"), "{said}");
-    assert!(said.contains("confirmations"), "every error at once: {said}");
-    assert!(said.contains("did you mean \"listen\""), "{said}");
+    let log = refused(&bad);
+    assert!(log.contains("switchyard.toml:3: server.lisen"), "{log}");
+    assert!(log.contains("confirmations"), "every error at once: {log}");
+    assert!(log.contains("did you mean \"listen\""), "{log}");
 }
 
 #[test]
-fn what_the_driver_would_refuse_is_refused_before_the_port_opens() {
+fn settings_that_the_driver_refuses_are_refused_before_the_port_opens() {
     let bad = Settings {
         network: "assets = [\"USDC\", \"0X036CBD53842C5426634E7929541EC2318F3DCF7E\"]\n\
                   options = { max_head_age = 0, legacy = \"yes\", fill_gas = 20999, max_fee_per_gas_wei = \"1e9\" }"
@@ -153,9 +147,9 @@ fn what_the_driver_would_refuse_is_refused_before_the_port_opens() {
             .to_owned(),
         ..settings()
     };
-    let said = refused(&bad);
+    let log = refused(&bad);
     let at = "networks.\"eip155:84532\"";
-    for told in [
+    for expected in [
         format!("{at}.assets[0]: \"USDC\" is not an asset of eip155:84532: write a token contract's address"),
         format!("{at}.options.max_head_age: unknown key; did you mean \"max_head_age_s\"?"),
         format!("{at}.options.legacy: must be true or false (Price with eth_gasPrice"),
@@ -165,52 +159,52 @@ fn what_the_driver_would_refuse_is_refused_before_the_port_opens() {
          digits"
             .to_owned(),
     ] {
-        let line = said.lines().find(|line| line.contains(&told));
+        let line = log.lines().find(|line| line.contains(&expected));
         assert!(
             line.is_some_and(|line| line.contains("switchyard.toml:")),
-            "{told}\nin\n{said}"
+            "{expected}\nin\n{log}"
         );
     }
-    assert!(!said.contains("assets[1]"), "upper case is fine: {said}");
+    assert!(!log.contains("assets[1]"), "upper case is fine: {log}");
 }
 
 #[test]
 fn a_journal_that_can_not_be_opened_names_its_key_and_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("data"), "").expect("written");
-    let said = refused(&Settings {
+    let log = refused(&Settings {
         folder: Some(folder.path().to_owned()),
         ..settings()
     });
     assert!(
-        said.contains("data.directory: the journal can't be opened") && said.contains("write another folder"),
-        "{said}"
+        log.contains("data.directory: the journal can't be opened") && log.contains("write another folder"),
+        "{log}"
     );
 }
 
 #[test]
-fn a_key_that_is_missing_or_no_key_is_named_and_not_shown() {
+fn a_malformed_key_is_named_and_not_shown() {
     let shown = "1234nothex5678";
     let mut bad = settings();
     bad.signers[0].key = shown.to_owned();
-    let said = refused(&bad);
-    assert!(said.contains("keys.signer0") && !said.contains(shown), "{said}");
+    let log = refused(&bad);
+    assert!(log.contains("keys.signer0") && !log.contains(shown), "{log}");
 }
 
 #[test]
 fn a_finality_of_one_block_is_refused_unless_it_is_requested() {
-    let said = refused(&Settings {
+    let log = refused(&Settings {
         network: "finality = 1".to_owned(),
         ..settings()
     });
     assert!(
-        said.contains("switchyard.toml:") && said.contains(".finality: "),
-        "{said}"
+        log.contains("switchyard.toml:") && log.contains(".finality: "),
+        "{log}"
     );
 }
 
 #[test]
-fn a_terminal_that_is_closed_drains_and_does_not_break_off() {
+fn a_closed_terminal_drains_the_process_instead_of_killing_it() {
     let mut world = World::builder().mining(Mining::Manual).start();
     let body = world.payment(2).v2();
     let reply = std::thread::scope(|scope| {
@@ -232,9 +226,9 @@ fn a_pause_works_in_a_shell_without_the_variables_of_keys_and_nodes() {
         network: "rpc_timeout_ms = \"${SWITCHYARD_E2E_UNSET}\"".to_owned(),
         ..settings()
     };
-    let said = refused(&settings);
-    assert!(said.contains("export SWITCHYARD_E2E_UNSET=…"), "{said}");
-    for (words, told) in [
+    let log = refused(&settings);
+    assert!(log.contains("export SWITCHYARD_E2E_UNSET=…"), "{log}");
+    for (arguments, expected) in [
         (
             &["pause", "--network", "eip155:84532", "--reason", "night"][..],
             "every scheme on eip155:84532",
@@ -243,16 +237,16 @@ fn a_pause_works_in_a_shell_without_the_variables_of_keys_and_nodes() {
         (&["resume"], "nothing is paused"),
     ] {
         let output = std::process::Command::new(binaries::switchyard().expect("built"))
-            .args(words)
+            .args(arguments)
             .arg("--config")
             .arg(folder.path().join("switchyard.toml"))
             .env_clear()
             .output()
             .expect("it runs");
-        let said = String::from_utf8_lossy(&output.stdout);
+        let stdout = String::from_utf8_lossy(&output.stdout);
         assert!(
-            output.status.success() && said.contains(told),
-            "{words:?}: {output:?}"
+            output.status.success() && stdout.contains(expected),
+            "{arguments:?}: {output:?}"
         );
     }
 }

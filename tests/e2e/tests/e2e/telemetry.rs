@@ -36,12 +36,12 @@ fn t102_a_full_disk_for_the_log_changes_no_payment() {
 }
 
 #[test]
-fn t102_a_log_that_nobody_reads_changes_no_payment() {
+fn t102_a_log_pipe_that_is_never_read_changes_no_payment() {
     pays_although(Output::ClosedPipe);
 }
 
 #[test]
-fn the_lines_about_one_payment_have_one_claim() {
+fn all_log_lines_about_one_payment_have_the_same_claim() {
     let world = World::builder()
         .server("settle_wait_seconds = 1")
         .mining(Mining::Manual)

@@ -71,7 +71,7 @@ fn t18_without_a_good_key_for_the_path_it_is_401() {
 }
 
 #[test]
-fn t17_a_tenants_result_is_its_own() {
+fn t17_a_tenants_result_is_shown_to_no_other_tenant() {
     let world = world()
         .mining(Mining::Manual)
         .server("settle_wait_seconds = 1")
@@ -110,7 +110,7 @@ fn t101_a_payment_identifier_of_two_tenants_is_two_payments() {
     let second = post(&world, "/settle", &two, "key-two");
     assert_ne!(second.pending(), first, "a payment of its own");
     // Neither tenant learns of the other's by the identifier they share, before and after it has landed.
-    let strangers = || {
+    let settle_for_others = || {
         for (body, key) in [(&one, "key-two"), (&two, "key-one")] {
             let reply = post(&world, "/settle", body, key);
             reply.refused(reason::NONCE_USED);
@@ -121,10 +121,10 @@ fn t101_a_payment_identifier_of_two_tenants_is_two_payments() {
         }
         assert_eq!(world.sent(), 2);
     };
-    strangers();
+    settle_for_others();
     world.chain.mine(1).expect("mines");
     wait::until("they land", wait::LONG, || (world.transfers() == 2).then_some(()));
-    strangers();
+    settle_for_others();
     assert_eq!(post(&world, "/settle", &one, "key-one").paid(), first);
     assert_eq!(post(&world, "/settle", &two, "key-two").paid(), second.pending());
     // The same identifier under another payment of the same tenant is a payment as well, and replays nothing.
@@ -138,7 +138,7 @@ fn t101_a_payment_identifier_of_two_tenants_is_two_payments() {
 }
 
 #[test]
-fn a_tenant_whose_payment_is_open_can_not_be_taken_out() {
+fn a_tenant_with_an_open_payment_can_not_be_removed() {
     let gone = tenant("one", "key-one", "settle_wait_seconds = 1");
     let mut world = World::builder()
         .mining(Mining::Manual)
@@ -149,19 +149,18 @@ fn a_tenant_whose_payment_is_open_can_not_be_taken_out() {
     let hash = reply.pending();
     world.facilitator.kill();
     world.facilitator.reconfigure(&gone, "");
-    let (good, told) = world.facilitator.command(&["check"]);
+    let (good, output) = world.facilitator.command(&["check"]);
     assert!(
-        !good && told.contains("\"one\" is no longer configured"),
-        "{told}"
+        !good && output.contains("\"one\" is no longer configured"),
+        "{output}"
     );
-    let (status, said) = world.facilitator.restart_in_vain();
-    assert!(!status.success(), "{said}");
+    let (status, log) = world.facilitator.restart_in_vain();
+    assert!(!status.success(), "{log}");
     assert!(
-        said.contains(
-            "tenants: \"one\" is no longer configured, and 1 payment that is open or held needs it"
-        ) && said.contains(&hash)
-            && said.contains("switchyard.toml:"),
-        "{said}"
+        log.contains("tenants: \"one\" is no longer configured, and 1 payment that is open or held needs it")
+            && log.contains(&hash)
+            && log.contains("switchyard.toml:"),
+        "{log}"
     );
     world.facilitator.reconfigure(
         &tenant("two", "key-two", ""),

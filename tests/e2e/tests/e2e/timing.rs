@@ -103,7 +103,7 @@ fn t14_a_node_that_forgets_a_receipt_after_success_takes_nothing_back() {
         .proxy
         .on("eth_getTransactionReceipt", Fault::Answer(json!(null)));
     world.proxy.forget();
-    wait::until("it is looked up several times", wait::LONG, || {
+    wait::until("it is polled several times", wait::LONG, || {
         // By its block, since it was seen there.
         (world.proxy.calls_of("eth_getTransactionCount") >= 4).then_some(())
     });
@@ -126,7 +126,7 @@ fn payments_are_answered_on_a_chain_with_two_second_blocks() {
 }
 
 #[test]
-fn a_chain_that_stands_still_for_a_minute_gets_one_payment_through_when_it_wakes() {
+fn a_chain_that_stops_for_a_minute_includes_the_payment_once_when_it_resumes() {
     let world = World::builder()
         .mining(Mining::Manual)
         .server("settle_wait_seconds = 10")
@@ -183,7 +183,7 @@ fn t32_the_first_of_several_bids_may_land_and_is_found() {
         .server("settle_wait_seconds = 1")
         .network("stuck_after_seconds = 1")
         .start();
-    // Bids are journaled, and wander about somewhere before a node hears of them.
+    // Bids are journaled, and take a while before a node gets them.
     world.proxy.on("eth_sendRawTransaction", Fault::Refuse);
     let body = world.payment(2).v2();
     let first = world.settle(&body).pending();
@@ -233,7 +233,7 @@ fn t21_a_payment_that_is_reorganised_away_after_success_is_noticed_and_lands_aga
 }
 
 #[test]
-fn confirmations_are_waited_for() {
+fn an_answer_waits_for_the_configured_confirmations() {
     let world = World::builder()
         .network("confirmations = 3")
         .server("settle_wait_seconds = 1")

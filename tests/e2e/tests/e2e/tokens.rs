@@ -1,4 +1,4 @@
-//! Assets that are not what they seem. The operator allowed them here; only the receipt tells.
+//! Assets that are not what they seem. The operator allowed them here; only the receipt shows it.
 
 use devnet::{FEE_TOKEN, LYING_TOKEN, USDC};
 use e2e::payment::PRICE;
@@ -39,7 +39,7 @@ fn an_asset_that_is_not_allowed_is_refused_before_it_is_touched() {
 }
 
 #[test]
-fn t30_a_token_that_keeps_a_fee_did_not_pay() {
+fn t30_a_transfer_that_keeps_a_fee_is_not_a_payment() {
     let world = world();
     let payment = world.payment(2).in_token(FEE_TOKEN, "Fee Dollar", "1");
     let hash = world.settle(&payment.v2()).failed(reason::EVENT);
@@ -66,7 +66,7 @@ fn t30_false_and_missing_logs_are_no_payment() {
     }
     let got = |merchant: &str| world.chain.balance_of(LYING_TOKEN, merchant).expect("a balance");
     assert_eq!(got(&world.chain.merchant.address), PRICE - 1);
-    // It moves all of it, and says nothing, or something else, of the authorization: no proof that it was this payment.
+    // It moves all of it, and logs nothing, or something else, about the authorization: no proof that it was this payment.
     for (buyer, mood) in [(6, 6), (7, 7)] {
         world
             .chain

@@ -96,7 +96,7 @@ fn a_contract_wallet_pays_through_its_owners_signature() {
 }
 
 #[test]
-fn t26_an_account_with_a_delegation_speaks_through_its_code_only() {
+fn t26_an_account_with_a_delegation_is_verified_by_its_code_only() {
     let world = World::start();
     let buyers = &world.chain.buyers;
     world
@@ -116,7 +116,7 @@ fn t26_an_account_with_a_delegation_speaks_through_its_code_only() {
 }
 
 #[test]
-fn t27_a_wallet_that_answers_badly_has_not_signed() {
+fn t27_a_wrong_answer_of_a_wallet_is_an_invalid_signature() {
     let world = World::start();
     let payment = || world.payment(2).from_wallet(MOCK_WALLET);
     // Refuses, answers four bytes, nothing, reverts with the magic, burns all gas.
@@ -157,7 +157,7 @@ fn t27_a_wallet_that_answers_badly_has_not_signed() {
 }
 
 #[test]
-fn t27_a_wallet_that_says_yes_only_where_gas_costs_nothing_is_refused_for_free() {
+fn t27_a_wallet_that_accepts_only_at_gas_price_zero_is_refused_without_cost() {
     let world = World::start();
     world
         .chain

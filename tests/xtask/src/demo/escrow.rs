@@ -31,7 +31,7 @@ pub(super) fn show(running: &Running) -> Result<(), Failure> {
         "buyer",
         &format!("{} calls it, by scheme auth-capture", buyer.address),
     );
-    let report = shop.visit(buyer, "").map_err(|error| failed(running, &error.0))?;
+    let report = shop.buy(buyer, "").map_err(|error| failed(running, &error.0))?;
     let held = (report["status"] == 200)
         .then(|| shop.newest())
         .ok_or_else(|| failed(running, &format!("nothing was held: {report}")))?;

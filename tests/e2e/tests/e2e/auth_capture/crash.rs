@@ -1,7 +1,7 @@
 //! Crashes and waiting: an operation is carried out once, whenever the process dies.
 
 use devnet::{AUTH_CAPTURE_V11, Mining};
-use e2e::escrow::{self, AUTHORIZER_KEY, PRICE, SHOP_KEY, Shop, ask};
+use e2e::escrow::{self, AUTHORIZER_KEY, PRICE, SHOP_KEY, Shop, post};
 use e2e::hold::{Hold, Method};
 use e2e::{World, wait};
 use serde_json::json;
@@ -26,16 +26,16 @@ fn a_hold_that_was_pending_at_a_crash_is_one_hold() {
         .start();
     let hold = Hold::v1_1(&world, 2, AUTH_CAPTURE_V11, Method::Eip3009);
     let body = hold.body(&world);
-    let sent = ask(&world, "/settle", &body, SHOP_KEY).pending();
+    let sent = post(&world, "/settle", &body, SHOP_KEY).pending();
     world.facilitator.kill();
     world.facilitator.restart();
     world.chain.mine(1).expect("mines");
     wait_for(&world, &hold.hash(&world), PRICE, 0);
-    let told = wait::until("the answer", wait::LONG, || {
-        let reply = ask(&world, "/settle", &body, SHOP_KEY);
+    let answered = wait::until("the answer", wait::LONG, || {
+        let reply = post(&world, "/settle", &body, SHOP_KEY);
         reply.is_success().then(|| reply.paid())
     });
-    assert_eq!((told, world.sent()), (sent, 1));
+    assert_eq!((answered, world.sent()), (sent, 1));
 }
 
 /// Two keys, of which one is a signer.
@@ -58,11 +58,11 @@ fn t61_the_signer_of_a_hold_is_kept_until_it_is_no_longer_needed() {
     world
         .facilitator
         .reconfigure("signers = [\"signer0\"]", "signers = [\"signer1\"]");
-    let (status, said) = world.facilitator.restart_in_vain();
-    assert!(!status.success(), "{said}");
+    let (status, log) = world.facilitator.restart_in_vain();
+    assert!(!status.success(), "{log}");
     assert!(
-        said.contains("retained_signers") && said.contains("signer0"),
-        "{said}"
+        log.contains("retained_signers") && log.contains("signer0"),
+        "{log}"
     );
 
     world.facilitator.reconfigure(
@@ -80,7 +80,7 @@ fn t61_a_retained_signer_takes_no_new_holds_and_keeps_its_answers() {
     let mut world = with_a_spare_key();
     let known = Hold::v1_1(&world, 2, AUTH_CAPTURE_V11, Method::Eip3009);
     let (hash, known) = (known.hash(&world), known.body(&world));
-    let paid = ask(&world, "/settle", &known, SHOP_KEY).paid();
+    let paid = post(&world, "/settle", &known, SHOP_KEY).paid();
     world.chain.mine(2).expect("mines");
     world.facilitator.kill();
     world.facilitator.reconfigure(
@@ -90,22 +90,22 @@ fn t61_a_retained_signer_takes_no_new_holds_and_keeps_its_answers() {
     world.facilitator.restart();
 
     world.untouched(|| {
-        let again = ask(&world, "/settle", &known, SHOP_KEY);
+        let again = post(&world, "/settle", &known, SHOP_KEY);
         assert_eq!(
             (again.field("errorReason"), again.field("transaction")),
             ("duplicate_settlement", paid.as_str()),
             "{again:?}"
         );
         let new = Hold::v1_1(&world, 3, AUTH_CAPTURE_V11, Method::Eip3009).body(&world);
-        ask(&world, "/settle", &new, SHOP_KEY).refused(reason::NOT_ADMITTED);
-        let verified = ask(&world, "/verify", &new, SHOP_KEY);
+        post(&world, "/settle", &new, SHOP_KEY).refused(reason::NOT_ADMITTED);
+        let verified = post(&world, "/verify", &new, SHOP_KEY);
         assert_eq!(
             verified.field("invalidReason"),
             reason::NOT_ADMITTED,
             "{verified:?}"
         );
-        let told = verified.field("invalidMessage");
-        assert!(told.contains("fetch a new offer"), "{told}");
+        let message = verified.field("invalidMessage");
+        assert!(message.contains("fetch a new offer"), "{message}");
     });
     wait_for(&world, &hash, PRICE, 0);
 }
@@ -117,7 +117,7 @@ fn the_void_after_a_capture_outlives_a_crash() {
     let shop = Shop::open(&world, AUTH_CAPTURE_V11, &deferred);
     let payment = shop.sell(&world.chain.buyers[2], "");
     let draft = shop.draft(&payment, "capture", json!({"amount": "250000", "closeOut": true}));
-    let captured = ask(&world, "/settle", &draft, SHOP_KEY).paid();
+    let captured = post(&world, "/settle", &draft, SHOP_KEY).paid();
     // It waits for the capture to be final.
     wait_for(&world, &payment.hash, PRICE - 250_000, 250_000);
     let shown = |world: &World| {

@@ -1,7 +1,7 @@
 //! The facilitator gives orders for its tenants: the payment belongs to who had it held, and to nobody else.
 
 use devnet::{AUTH_CAPTURE_V11, MERCHANT};
-use e2e::escrow::{self, PRICE, SHOP, SHOP_KEY, STRANGER_KEY, Shop, ask, delegated, wait_state};
+use e2e::escrow::{self, PRICE, SHOP, SHOP_KEY, STRANGER_KEY, Shop, delegated, post, wait_state};
 use serde_json::json;
 
 use super::reason;
@@ -17,8 +17,8 @@ fn t63_a_payment_held_for_a_tenant_takes_orders_of_that_tenant_alone() {
         draft["paymentPayload"]["payload"]["voidRemainder"], true,
         "{draft}"
     );
-    world.untouched(|| ask(&world, "/settle", &draft, STRANGER_KEY).refused(reason::STRANGER));
-    let _ = ask(&world, "/settle", &draft, SHOP_KEY).paid();
+    world.untouched(|| post(&world, "/settle", &draft, STRANGER_KEY).refused(reason::STRANGER));
+    let _ = post(&world, "/settle", &draft, SHOP_KEY).paid();
     wait_state(&world, &AUTH_CAPTURE_V11, &payment.hash, 0, 250_000);
 }
 
@@ -34,10 +34,10 @@ fn t63_a_tenant_captures_by_a_plain_request_and_a_repeat_is_harmless() {
         "expectedCapturableAmount": PRICE.to_string(),
         "expectedRefundableAmount": "0",
     });
-    assert_eq!(ask(&world, &capture, &body, STRANGER_KEY).status, 404);
-    let reply = ask(&world, &capture, &body, SHOP_KEY);
+    assert_eq!(post(&world, &capture, &body, STRANGER_KEY).status, 404);
+    let reply = post(&world, &capture, &body, SHOP_KEY);
     assert_eq!((reply.status, reply.is_success()), (200, true), "{reply:?}");
-    let again = world.untouched(|| ask(&world, &capture, &body, SHOP_KEY));
+    let again = world.untouched(|| post(&world, &capture, &body, SHOP_KEY));
     assert_eq!(
         (again.status, again.is_success()),
         (200, false),
@@ -81,10 +81,10 @@ fn an_authorizer_that_no_tenant_can_use_is_never_advertised() {
         let (is_good, checked) = world.facilitator.command(&["check"]);
         let (status, served) = world.facilitator.restart_in_vain();
         assert!(!is_good && !status.success(), "{message:?}: {checked}{served}");
-        for said in [checked, served] {
+        for log in [checked, served] {
             assert!(
-                said.contains(place) && said.contains(message),
-                "{message:?} in {said}"
+                log.contains(place) && log.contains(message),
+                "{message:?} in {log}"
             );
         }
         std::fs::write(world.facilitator.config_file(), before).expect("written");

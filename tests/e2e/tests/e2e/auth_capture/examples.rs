@@ -21,11 +21,11 @@ fn run(world: &World, script: &str) -> Value {
         .stdin(Stdio::null())
         .output()
         .expect("node starts");
-    let [said, wrote] =
+    let [stdout, stderr] =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    assert!(output.status.success(), "{script} failed:\n{said}\n{wrote}");
-    let last = said.lines().last().unwrap_or_default();
-    serde_json::from_str(last).unwrap_or_else(|_| panic!("the last line of {script} is no JSON:\n{said}"))
+    assert!(output.status.success(), "{script} failed:\n{stdout}\n{stderr}");
+    let last = stdout.lines().last().unwrap_or_default();
+    serde_json::from_str(last).unwrap_or_else(|_| panic!("the last line of {script} is no JSON:\n{stdout}"))
 }
 
 /// Runs the example: in the end so many atomic units were captured of what was held, and the rest went back.
@@ -64,7 +64,7 @@ fn milestones_of_900_dollars_are_released_by_the_arbiters_contract_and_disputed(
 
 /// Without a chain: against the golden vectors, and with a facilitator that believes everything.
 #[test]
-fn the_sellers_half_signs_and_sends_what_the_scheme_says() {
+fn the_sellers_library_signs_and_sends_the_vectors_of_the_scheme() {
     let npm = Npm::ensure().expect("the packages are installed");
     let output = npm
         .script("auth-capture/check.mjs")

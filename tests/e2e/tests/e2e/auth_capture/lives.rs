@@ -1,10 +1,10 @@
 //! Whole lives of payments with the official buyer, on both deployments and by both ways of paying: who has the money
-//! after every step, and what the escrow says.
+//! after every step, and what the escrow shows.
 
 use devnet::{AUTH_CAPTURE_V10, AUTH_CAPTURE_V11, AuthCapture, MERCHANT};
 use e2e::World;
 use e2e::escrow::{
-    self, AUTHORIZER_KEY, FEE_BPS, Held, Money, PRICE, SHOP_KEY, Shop, ask, fund, reclaims, refunds,
+    self, AUTHORIZER_KEY, FEE_BPS, Held, Money, PRICE, SHOP_KEY, Shop, fund, post, reclaims, refunds,
     wait_state,
 };
 use e2e::sign::hex0x;
@@ -14,7 +14,7 @@ use super::reason;
 
 const ORDERS: (&str, &str) = ("AUTHORIZER_KEY", AUTHORIZER_KEY);
 
-/// Money before a step, to say what the step moved.
+/// Money before a step, to compute what the step moved.
 struct Books<'a> {
     world: &'a World,
     shop: &'a Shop,
@@ -146,7 +146,7 @@ fn captured_by_the_request_that_holds(world: &World, deployment: AuthCapture, me
     books.state(&payment, 0, PRICE);
 
     // The handler fails: nothing is kept.
-    let report = shop.visit(&world.chain.buyers[3], "?fail=1").expect("an answer");
+    let report = shop.buy(&world.chain.buyers[3], "?fail=1").expect("an answer");
     assert_eq!(report["status"], 500, "{report}");
     books.moved(0, 0, 0, 0);
     books.state(&shop.newest(), 0, 0);
@@ -178,7 +178,7 @@ fn held_for_nobody_and_reclaimed(world: &World, deployment: AuthCapture, method:
     books.moved(-1_000_000, 0, 1_000_000, 0);
     let mut draft = shop.draft(&payment, "capture", json!({"amount": "1"}));
     draft["paymentPayload"]["payload"]["saltNonce"] = json!(hex0x(&payment.info.salt));
-    world.untouched(|| ask(world, "/settle", &draft, SHOP_KEY).refused(reason::NOT_RELAYED));
+    world.untouched(|| post(world, "/settle", &draft, SHOP_KEY).refused(reason::NOT_RELAYED));
     assert!(
         !reclaims(world, &deployment, &payment.info),
         "the deadline is not over"
@@ -206,21 +206,21 @@ fn lives(deployment: AuthCapture, method: &str) {
 }
 
 #[test]
-fn payments_live_by_eip3009_in_the_escrow_of_v1_1() {
+fn a_payment_by_eip3009_passes_every_operation_of_the_v1_1_escrow() {
     lives(AUTH_CAPTURE_V11, "eip3009");
 }
 
 #[test]
-fn payments_live_by_permit2_in_the_escrow_of_v1_1() {
+fn a_payment_by_permit2_passes_every_operation_of_the_v1_1_escrow() {
     lives(AUTH_CAPTURE_V11, "permit2");
 }
 
 #[test]
-fn payments_live_by_eip3009_in_the_escrow_of_v1_0() {
+fn a_payment_by_eip3009_passes_every_operation_of_the_v1_0_escrow() {
     lives(AUTH_CAPTURE_V10, "eip3009");
 }
 
 #[test]
-fn payments_live_by_permit2_in_the_escrow_of_v1_0() {
+fn a_payment_by_permit2_passes_every_operation_of_the_v1_0_escrow() {
     lives(AUTH_CAPTURE_V10, "permit2");
 }

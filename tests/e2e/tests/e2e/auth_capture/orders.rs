@@ -2,7 +2,7 @@
 
 use devnet::{AUTH_CAPTURE_V11, MERCHANT, Npm};
 use e2e::World;
-use e2e::escrow::{self, AUTHORIZER_KEY, PRICE, SHOP_KEY, STRANGER_KEY, Shop, ask, fund, refunds};
+use e2e::escrow::{self, AUTHORIZER_KEY, PRICE, SHOP_KEY, STRANGER_KEY, Shop, fund, post, refunds};
 use serde_json::{Value, json};
 
 use super::reason;
@@ -46,18 +46,18 @@ fn t60_t62_an_order_is_good_for_exactly_what_was_signed() {
                 reason::SIGNATURE,
             ),
         ] {
-            ask(&world, "/settle", &body, SHOP_KEY).refused(expected);
+            post(&world, "/settle", &body, SHOP_KEY).refused(expected);
         }
     });
-    let hash = ask(&world, "/settle", &draft, SHOP_KEY).paid();
+    let hash = post(&world, "/settle", &draft, SHOP_KEY).paid();
     assert_eq!(state(&world, &payment.hash), (600_000, 400_000));
     // The same again, which is a replay; and to another tenant it is not even that.
     world.untouched(|| {
         assert_eq!(
-            ask(&world, "/settle", &draft, SHOP_KEY).failed("duplicate_settlement"),
+            post(&world, "/settle", &draft, SHOP_KEY).failed("duplicate_settlement"),
             hash
         );
-        let stranger = ask(&world, "/settle", &draft, STRANGER_KEY);
+        let stranger = post(&world, "/settle", &draft, STRANGER_KEY);
         assert!(
             !stranger.is_success() && !stranger.text.contains(&hash),
             "{stranger:?}"
@@ -73,11 +73,11 @@ fn t60_two_captures_at_once_that_together_exceed_the_hold_are_one() {
     let draft = |amount: &str| shop.draft(&payment, "capture", json!({"amount": amount}));
     let drafts = [draft("600000"), draft("700000")];
     let replies: Vec<_> = std::thread::scope(|scope| {
-        let asked = drafts.each_ref().map(|body| {
+        let requests = drafts.each_ref().map(|body| {
             let world = &world;
-            scope.spawn(move || ask(world, "/settle", body, SHOP_KEY))
+            scope.spawn(move || post(world, "/settle", body, SHOP_KEY))
         });
-        asked
+        requests
             .into_iter()
             .map(|one| one.join().expect("an answer"))
             .collect()
@@ -123,8 +123,8 @@ fn t64_refunds_need_an_agreement_with_this_tenant_about_this_receiver() {
     let payment = shop.sell(&world.chain.buyers[2], "");
     let draft = shop.draft(&payment, "refund", json!({"amount": "1"}));
     world.untouched(|| {
-        ask(&world, "/settle", &draft, SHOP_KEY).refused(reason::NO_FUNDING);
-        ask(&world, "/verify", &draft, SHOP_KEY).refused(reason::NO_FUNDING);
+        post(&world, "/settle", &draft, SHOP_KEY).refused(reason::NO_FUNDING);
+        post(&world, "/verify", &draft, SHOP_KEY).refused(reason::NO_FUNDING);
     });
 
     let world = escrow::world(&refunds(MERCHANT.0)).start();
@@ -132,9 +132,9 @@ fn t64_refunds_need_an_agreement_with_this_tenant_about_this_receiver() {
     let shop = Shop::open(&world, AUTH_CAPTURE_V11, &[("AUTHORIZER_KEY", AUTHORIZER_KEY)]);
     let payment = shop.sell(&world.chain.buyers[2], "");
     let draft = shop.draft(&payment, "refund", json!({"amount": "1"}));
-    world.untouched(|| ask(&world, "/settle", &draft, STRANGER_KEY).refused(reason::NO_FUNDING));
+    world.untouched(|| post(&world, "/settle", &draft, STRANGER_KEY).refused(reason::NO_FUNDING));
     // The refund deadline ends it for all.
     world.chain.increase_time(7_200).expect("time passes");
     world.chain.mine(1).expect("mines");
-    world.untouched(|| ask(&world, "/settle", &draft, SHOP_KEY).refused(reason::REFUND_OVER));
+    world.untouched(|| post(&world, "/settle", &draft, SHOP_KEY).refused(reason::REFUND_OVER));
 }

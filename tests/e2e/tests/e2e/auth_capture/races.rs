@@ -2,7 +2,7 @@
 //! is quicker than the facilitator.
 
 use devnet::{AUTH_CAPTURE_V10, AUTH_CAPTURE_V11, AuthCapture, Mining};
-use e2e::escrow::{self, PRICE, SHOP_KEY, ask};
+use e2e::escrow::{self, PRICE, SHOP_KEY, post};
 use e2e::hold::{Hold, Method};
 use e2e::order::{Bound, Order, fee_of};
 use e2e::{Reply, World, wait};
@@ -22,7 +22,7 @@ fn payment(world: &World, buyer: usize, deployment: AuthCapture, name: &str) -> 
 
 fn held(world: &World, buyer: usize, deployment: AuthCapture, name: &str) -> Bound {
     let bound = payment(world, buyer, deployment, name);
-    let _ = ask(world, "/settle", &bound.collect(world), SHOP_KEY).paid();
+    let _ = post(world, "/settle", &bound.collect(world), SHOP_KEY).paid();
     bound
 }
 
@@ -35,11 +35,11 @@ fn state(world: &World, bound: &Bound) -> (u128, u128) {
 
 fn at_once(world: &World, bodies: &[Value]) -> Vec<Reply> {
     std::thread::scope(|scope| {
-        let asked: Vec<_> = bodies
+        let requests: Vec<_> = bodies
             .iter()
-            .map(|body| scope.spawn(|| ask(world, "/settle", body, SHOP_KEY)))
+            .map(|body| scope.spawn(|| post(world, "/settle", body, SHOP_KEY)))
             .collect();
-        asked
+        requests
             .into_iter()
             .map(|one| one.join().expect("an answer"))
             .collect()
@@ -81,7 +81,7 @@ fn t60_two_captures_at_once_that_would_both_fit_are_one() {
 }
 
 #[test]
-fn t60_forged_orders_wait_for_nobody_and_a_signed_one_waits_its_turn() {
+fn t60_forged_orders_are_refused_at_once_and_a_signed_one_waits_its_turn() {
     let world = escrow::world("").start();
     let bound = held(&world, 2, AUTH_CAPTURE_V11, "in turn");
     let sent = world.sent();
@@ -90,13 +90,13 @@ fn t60_forged_orders_wait_for_nobody_and_a_signed_one_waits_its_turn() {
     let second = bound.order(&world, &bound.capture(200_000, (PRICE - 300_000, 300_000)));
     let thief = &world.chain.buyers[3].key;
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| ask(&world, "/settle", &first, SHOP_KEY));
+        let first = scope.spawn(|| post(&world, "/settle", &first, SHOP_KEY));
         world.wait_sent(sent + 1);
-        let second = scope.spawn(|| ask(&world, "/settle", &second, SHOP_KEY));
-        // The payment is busy; who may order nothing hears it all the same, and stands in nobody's way.
+        let second = scope.spawn(|| post(&world, "/settle", &second, SHOP_KEY));
+        // The payment is busy; a caller without authority is refused at once, and delays no other.
         for amount in 1..=20 {
             let forged = bound.order_signed(&world, &bound.capture(amount, (PRICE, 0)), thief);
-            ask(&world, "/settle", &forged, SHOP_KEY).refused(reason::SIGNATURE);
+            post(&world, "/settle", &forged, SHOP_KEY).refused(reason::SIGNATURE);
         }
         assert!(!first.is_finished() && !second.is_finished());
         for order in [first, second] {
@@ -121,13 +121,13 @@ fn t60_an_authorizer_that_orders_too_much_at_once_must_retry() {
         .map(|amount| bound.order(&world, &bound.capture(amount * 1_000, (PRICE, 0))))
         .collect();
     let replies = std::thread::scope(|scope| {
-        let asked = scope.spawn(|| at_once(&world, &bodies));
+        let requests = scope.spawn(|| at_once(&world, &bodies));
         world.wait_sent(sent + 1);
         wait::until("all answers", wait::LONG, || {
             world.chain.mine(1).expect("mines");
-            asked.is_finished().then_some(())
+            requests.is_finished().then_some(())
         });
-        asked.join().expect("answers")
+        requests.join().expect("answers")
     });
     let of = |is: &dyn Fn(&Reply) -> bool| replies.iter().filter(|reply| is(reply)).count();
     assert_eq!(of(&Reply::is_success), 1, "{replies:?}");
@@ -178,7 +178,7 @@ fn t60_one_payment_collected_many_times_at_once_is_collected_once() {
 }
 
 #[test]
-fn one_signature_as_a_hold_and_as_a_charge_is_what_was_answered() {
+fn one_signature_settled_as_hold_and_as_charge_has_the_effect_that_was_answered() {
     let world = escrow::world("").start();
     for turn in 0..6 {
         let bound = payment(&world, 2 + turn, AUTH_CAPTURE_V11, "either");
@@ -230,10 +230,10 @@ fn a_void_after_a_capture_that_comes_too_late_is_shown_as_skipped_and_why() {
         close_out: true,
     };
     let capture = bound.order(&world, &capture);
-    let captured = ask(&world, "/settle", &capture, SHOP_KEY).pending();
+    let captured = post(&world, "/settle", &capture, SHOP_KEY).pending();
     chain.mine(1).expect("mines");
     wait::until("the capture", wait::LONG, || {
-        ask(&world, "/settle", &capture, SHOP_KEY)
+        post(&world, "/settle", &capture, SHOP_KEY)
             .is_success()
             .then_some(())
     });
@@ -281,13 +281,13 @@ fn a_payer_who_reclaims_before_the_void_lands_gets_the_money_once() {
     chain.set_mining(Mining::Manual).expect("set");
     let before = world.balance(&info.payer);
     let void = bound.order(&world, &Order::Void);
-    let hash = ask(&world, "/settle", &void, SHOP_KEY).pending();
+    let hash = post(&world, "/settle", &void, SHOP_KEY).pending();
     reclaims_ahead(&world, &bound);
     chain.mine(1).expect("mines");
     assert_eq!(state(&world, &bound), (0, 0));
     assert_eq!(world.balance(&info.payer), before + PRICE, "once");
     let reply = wait::until("what came of the void", wait::LONG, || {
-        let reply = ask(&world, "/settle", &void, SHOP_KEY);
+        let reply = post(&world, "/settle", &void, SHOP_KEY);
         (reply.field("errorReason") != "settlement_pending").then_some(reply)
     });
     let receipt = chain

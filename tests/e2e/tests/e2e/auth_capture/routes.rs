@@ -1,7 +1,7 @@
 //! What the facilitator keeps for a merchant that lost its own records.
 
 use devnet::{AUTH_CAPTURE_V11, MERCHANT};
-use e2e::escrow::{self, AUTHORIZER_KEY, PRICE, SHOP, SHOP_KEY, STRANGER_KEY, Shop, ask, wait_state};
+use e2e::escrow::{self, AUTHORIZER_KEY, PRICE, SHOP, SHOP_KEY, STRANGER_KEY, Shop, post, wait_state};
 use e2e::hold::{Hold, Method};
 use e2e::sign::{self, hex0x};
 use e2e::{Reply, World};
@@ -51,7 +51,7 @@ fn a_merchant_that_lost_its_record_finds_the_payment_and_captures_it() {
     let mut body = order["settle"].clone();
     body["paymentPayload"]["payload"]["authorizerSignature"] = signed(&order["digest"]);
     body["paymentPayload"]["payload"]["voidAuthorizerSignature"] = signed(&order["voidDigest"]);
-    let _ = ask(&world, "/settle", &body, SHOP_KEY).paid();
+    let _ = post(&world, "/settle", &body, SHOP_KEY).paid();
     wait_state(&world, &AUTH_CAPTURE_V11, &hash, 0, 250_000);
     let payment = get(&world, &format!("/auth-capture/payments/{hash}"), SHOP_KEY).json;
     assert_eq!(payment["state"], "captured", "{payment}");
@@ -86,12 +86,12 @@ fn t17_a_listed_receivers_payments_are_its_tenants_no_matter_who_settled_them() 
     let mut world = escrow::world(&format!("{PLAIN}\n")).start();
     let hold = |world: &World, buyer: usize| Hold::v1_1(world, buyer, AUTH_CAPTURE_V11, Method::Eip3009);
     let first = hold(&world, 2);
-    let _ = ask(&world, "/settle", &first.body(&world), STRANGER_KEY).paid();
+    let _ = post(&world, "/settle", &first.body(&world), STRANGER_KEY).paid();
     let path = format!("/auth-capture/payments/{}", first.hash(&world));
     assert_eq!(
         get(&world, &path, SHOP_KEY).status,
         404,
-        "as long as nobody says whose it is"
+        "as long as no tenant lists the receiver"
     );
 
     world.facilitator.kill();
@@ -113,9 +113,9 @@ fn t17_a_listed_receivers_payments_are_its_tenants_no_matter_who_settled_them() 
     let second = hold(&world, 3);
     let body = second.body(&world);
     world.untouched(|| {
-        let verified = ask(&world, "/verify", &body, STRANGER_KEY);
+        let verified = post(&world, "/verify", &body, STRANGER_KEY);
         assert_eq!(verified.field("invalidReason"), reason::STRANGER, "{verified:?}");
-        ask(&world, "/settle", &body, STRANGER_KEY).refused(reason::STRANGER);
+        post(&world, "/settle", &body, STRANGER_KEY).refused(reason::STRANGER);
     });
-    let _ = ask(&world, "/settle", &body, SHOP_KEY).paid();
+    let _ = post(&world, "/settle", &body, SHOP_KEY).paid();
 }

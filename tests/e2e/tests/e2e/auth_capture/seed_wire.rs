@@ -3,7 +3,7 @@
 
 use devnet::{AUTH_CAPTURE_V10, BUYER_TOKENS};
 use e2e::World;
-use e2e::escrow::{self, FEE_BPS, FEE_RECEIVER, PRICE, SHOP_KEY, ask, reclaims};
+use e2e::escrow::{self, FEE_BPS, FEE_RECEIVER, PRICE, SHOP_KEY, post, reclaims};
 use e2e::hold::{Hold, Method, allow_permit2};
 
 fn pays(world: &World, buyer: usize, method: Method, auto_capture: bool) {
@@ -11,8 +11,8 @@ fn pays(world: &World, buyer: usize, method: Method, auto_capture: bool) {
     let hold = Hold::v1_0(world, buyer, method, auto_capture);
     let body = hold.body(world);
     let before = (world.earned(), world.balance(FEE_RECEIVER));
-    world.untouched(|| ask(world, "/verify", &body, SHOP_KEY).valid());
-    let reply = ask(world, "/settle", &body, SHOP_KEY);
+    world.untouched(|| post(world, "/verify", &body, SHOP_KEY).valid());
+    let reply = post(world, "/settle", &body, SHOP_KEY);
     let _ = reply.paid();
     assert_eq!(reply.json["amount"], PRICE.to_string(), "{reply:?}");
     let state = world
@@ -34,7 +34,7 @@ fn pays(world: &World, buyer: usize, method: Method, auto_capture: bool) {
 }
 
 #[test]
-fn the_wire_of_the_seed_documents_holds_and_charges_by_both_methods() {
+fn the_seed_wire_holds_and_charges_by_both_methods() {
     let world = escrow::world("").start();
     pays(&world, 2, Method::Eip3009, false);
     pays(&world, 3, Method::Eip3009, true);
@@ -48,16 +48,16 @@ fn the_seed_wire_is_refused_where_it_is_switched_off() {
     let body = Hold::v1_0(&world, 2, Method::Eip3009, false).body(&world);
     let collector = "invalid_auth_capture_evm_token_collector_mismatch";
     world.untouched(|| {
-        ask(&world, "/verify", &body, SHOP_KEY).refused(collector);
-        ask(&world, "/settle", &body, SHOP_KEY).refused(collector);
+        post(&world, "/verify", &body, SHOP_KEY).refused(collector);
+        post(&world, "/settle", &body, SHOP_KEY).refused(collector);
     });
 }
 
 #[test]
-fn what_nobody_captures_goes_back_to_the_payer_who_reclaims() {
+fn an_uncaptured_hold_returns_to_the_payer_who_reclaims() {
     let world = escrow::world("").start();
     let hold = Hold::v1_0(&world, 2, Method::Eip3009, false);
-    let _ = ask(&world, "/settle", &hold.body(&world), SHOP_KEY).paid();
+    let _ = post(&world, "/settle", &hold.body(&world), SHOP_KEY).paid();
     world.chain.increase_time(3_600).expect("time passes");
     world.chain.mine(1).expect("mines");
     assert!(reclaims(&world, &AUTH_CAPTURE_V10, &hold.info));

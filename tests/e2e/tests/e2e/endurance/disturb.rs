@@ -78,27 +78,27 @@ impl Lie {
         format!("{self:?}")
     }
 
-    fn tell(self, node: &Proxy, other_chain: &str, dice: &mut Dice) {
+    fn apply_to(self, node: &Proxy, other_chain: &str, dice: &mut Dice) {
         let blocks = dice.between(1, 12);
-        let lag = |lags: Lags| node.see(View::lagging(lags));
+        let lag = |lags: Lags| node.set_view(View::lagging(lags));
         match self {
             Lie::Late(kind) => lag(Lags::only(kind, blocks)),
             Lie::LateInAll => lag(Lags::all(blocks)),
             Lie::LateIndex => lag(Lags::index(blocks)),
-            Lie::Empty(kind) => node.see(View {
+            Lie::Empty(kind) => node.set_view(View {
                 empty: vec![kind],
                 ..View::default()
             }),
-            Lie::NoTransactions => node.see(View {
+            Lie::NoTransactions => node.set_view(View {
                 empty: vec![Kind::Transactions, Kind::Receipts],
                 ..View::default()
             }),
-            Lie::Pruned => node.see(View::pruned(2)),
-            Lie::NoBlockObjects => node.see(View {
+            Lie::Pruned => node.set_view(View::pruned(2)),
+            Lie::NoBlockObjects => node.set_view(View {
                 refuses_block_objects: true,
                 ..View::lagging(Lags::index(blocks))
             }),
-            Lie::NoncesAhead => node.see(View {
+            Lie::NoncesAhead => node.set_view(View {
                 nonces_ahead: dice.between(1, 5),
                 ..View::lagging(Lags::index(blocks))
             }),
@@ -182,7 +182,7 @@ impl<'a> Disturbances<'a> {
             self.write(&format!("node {node}: {}", lie.name()));
             let node = self.nodes()[node];
             self.count(lie.name());
-            lie.tell(node, self.other.url(), &mut dice);
+            lie.apply_to(node, self.other.url(), &mut dice);
             pause(stop, dice.between(1_500, 12_000));
             self.heal();
             self.write("all nodes are honest");

@@ -1,4 +1,4 @@
-//! The chain decides which words were true.
+//! Compares the answers with the chain.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use devnet::{AuthCapture, USDC};
 use e2e::World;
 use e2e::sign::keccak;
 
-use super::work::{Entry, Ledger, Told, What};
+use super::work::{Answer, Entry, Ledger, Operation};
 use crate::auth_capture::property::books::{Reported, reported};
 
 /// What a run came to.
@@ -75,12 +75,12 @@ pub(super) fn judge(world: &World, ledger: &Ledger, quiet: bool) -> Verdict {
     let used = used_authorizations(world);
     let mut payments: BTreeMap<String, (AuthCapture, Vec<&Entry>)> = BTreeMap::new();
     for entry in &ledger.entries {
-        match &entry.what {
-            What::Exact { payer, nonce } => {
+        match &entry.operation {
+            Operation::Exact { payer, nonce } => {
                 let times = used.get(&(payer.to_lowercase(), nonce.to_lowercase()));
                 judge_entry(&mut verdict, entry, times.copied().unwrap_or(0));
             }
-            What::Escrow { deployment, hash, .. } => {
+            Operation::Escrow { deployment, hash, .. } => {
                 let payment = payments.entry(hash.clone());
                 payment.or_insert_with(|| (*deployment, Vec::new())).1.push(entry);
             }
@@ -114,7 +114,7 @@ fn used_authorizations(world: &World) -> BTreeMap<(String, String), usize> {
 fn judge_payment(verdict: &mut Verdict, entries: &[&Entry], reports: &[Reported]) {
     let mut explained = 0;
     for entry in entries {
-        let What::Escrow { event, amount, .. } = &entry.what else {
+        let Operation::Escrow { event, amount, .. } = &entry.operation else {
             continue;
         };
         let is_it =
@@ -124,22 +124,28 @@ fn judge_payment(verdict: &mut Verdict, entries: &[&Entry], reports: &[Reported]
         judge_entry(verdict, entry, times);
     }
     if explained != reports.len() {
-        let known: Vec<String> = entries.iter().map(|entry| entry.what.to_string()).collect();
+        let known: Vec<String> = entries.iter().map(|entry| entry.operation.to_string()).collect();
         verdict.fault(TWICE, format!("{reports:?} of {known:?}"));
     }
 }
 
 fn judge_entry(verdict: &mut Verdict, entry: &Entry, times: usize) {
-    let told = |wanted: fn(&Told) -> bool| entry.told.iter().filter(|told| wanted(told)).count();
-    let successes = told(|told| matches!(told, Told::Success(_)));
-    let duplicates = told(|told| matches!(told, Told::Duplicate(_)));
-    let lost = told(|told| matches!(told, Told::Lost));
-    let detail = || format!("{times} on chain: {} {:?}", entry.what, summary(&entry.told));
-    verdict.count(match entry.told.last() {
-        Some(Told::Success(_)) => "success",
-        Some(Told::Duplicate(_)) => "duplicate after a broken line",
-        Some(Told::Failed(..)) => "failed",
-        Some(Told::Pending(_) | Told::Nothing | Told::Lost) | None => "undecided",
+    let count = |wanted: fn(&Answer) -> bool| entry.answers.iter().filter(|answer| wanted(answer)).count();
+    let successes = count(|answer| matches!(answer, Answer::Success(_)));
+    let duplicates = count(|answer| matches!(answer, Answer::Duplicate(_)));
+    let lost = count(|answer| matches!(answer, Answer::ConnectionLost));
+    let detail = || {
+        format!(
+            "{times} on chain: {} {:?}",
+            entry.operation,
+            summary(&entry.answers)
+        )
+    };
+    verdict.count(match entry.answers.last() {
+        Some(Answer::Success(_)) => "success",
+        Some(Answer::Duplicate(_)) => "duplicate after a broken line",
+        Some(Answer::Failed(..)) => "failed",
+        Some(Answer::Pending(_) | Answer::Unavailable | Answer::ConnectionLost) | None => "undecided",
     });
     if times > 1 {
         verdict.fault(TWICE, detail());
@@ -150,7 +156,7 @@ fn judge_entry(verdict: &mut Verdict, entry: &Entry, times: usize) {
     if times == 0 && successes + duplicates > 0 {
         verdict.fault(FALSE_SUCCESS, detail());
     }
-    if times > 0 && matches!(entry.told.last(), Some(Told::Failed(..))) {
+    if times > 0 && matches!(entry.answers.last(), Some(Answer::Failed(..))) {
         verdict.fault(FALSE_FAILURE, detail());
     }
     if times > 0 && successes == 0 && lost == 0 && entry.is_decided() {
@@ -161,11 +167,11 @@ fn judge_entry(verdict: &mut Verdict, entry: &Entry, times: usize) {
     }
 }
 
-/// The words, each run of equal ones once.
-fn summary(told: &[Told]) -> Vec<Told> {
-    let mut words: Vec<Told> = told.to_vec();
-    words.dedup();
-    words
+/// The answers, each run of equal ones once.
+fn summary(answers: &[Answer]) -> Vec<Answer> {
+    let mut summary: Vec<Answer> = answers.to_vec();
+    summary.dedup();
+    summary
 }
 
 #[cfg(test)]
@@ -174,32 +180,35 @@ mod tests {
 
     use super::*;
 
-    fn judged(told: &[Told], times: usize) -> Vec<&'static str> {
-        let what = What::Exact {
+    fn judged(answers: &[Answer], times: usize) -> Vec<&'static str> {
+        let operation = Operation::Exact {
             payer: String::new(),
             nonce: String::new(),
         };
-        let entry = Entry::of(what, Value::Null, told.to_vec());
+        let entry = Entry::of(operation, Value::Null, answers.to_vec());
         let mut verdict = Verdict::default();
         judge_entry(&mut verdict, &entry, times);
         verdict.faults.into_keys().collect()
     }
 
     #[test]
-    fn every_fault_is_seen_and_nothing_else() {
-        let paid = || Told::Success("0x01".to_owned());
-        let failed = || Told::Failed("reason".to_owned(), String::new());
-        let duplicate = || Told::Duplicate("0x01".to_owned());
+    fn the_judge_finds_every_fault_and_no_other() {
+        let paid = || Answer::Success("0x01".to_owned());
+        let failed = || Answer::Failed("reason".to_owned(), String::new());
+        let duplicate = || Answer::Duplicate("0x01".to_owned());
         let none: [&str; 0] = [];
-        assert_eq!(judged(&[Told::Nothing, paid()], 1), none);
+        assert_eq!(judged(&[Answer::Unavailable, paid()], 1), none);
         assert_eq!(judged(&[failed()], 0), none);
-        assert_eq!(judged(&[Told::Lost, duplicate()], 1), none);
+        assert_eq!(judged(&[Answer::ConnectionLost, duplicate()], 1), none);
         assert_eq!(judged(&[failed(), paid()], 1), none);
         assert_eq!(judged(&[paid()], 2), [TWICE]);
-        assert_eq!(judged(&[paid(), Told::Lost, paid()], 1), [RELEASED_TWICE]);
+        assert_eq!(
+            judged(&[paid(), Answer::ConnectionLost, paid()], 1),
+            [RELEASED_TWICE]
+        );
         assert_eq!(judged(&[paid()], 0), [FALSE_SUCCESS]);
         assert_eq!(judged(&[duplicate()], 1), [LOST]);
         assert_eq!(judged(&[failed()], 1), [FALSE_FAILURE, LOST]);
-        assert_eq!(judged(&[Told::Pending("0x01".to_owned())], 1), [PENDING]);
+        assert_eq!(judged(&[Answer::Pending("0x01".to_owned())], 1), [PENDING]);
     }
 }

@@ -72,7 +72,7 @@ fn warnings(world: &World) -> String {
     lines[lines.len().saturating_sub(40)..].join("\n")
 }
 
-/// Copies what tells how it came about: the log, the journal, the disturbances, and what the chain holds and waits for.
+/// Copies what explains a failure: the log, the journal, the disturbances, and what the chain holds and waits for.
 fn keep(world: &World, seed: u64, diary: &str) -> std::io::Result<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("endurance-{seed}"));
     std::fs::create_dir_all(&folder)?;
@@ -97,8 +97,8 @@ fn keep(world: &World, seed: u64, diary: &str) -> std::io::Result<PathBuf> {
     std::fs::write(folder.join("disturbances.log"), diary)?;
     let head = world.chain.head().map(|(number, _)| number).unwrap_or(0);
     let block = |number: u128| {
-        let asked = json!([format!("{number:#x}"), true]);
-        world.chain.rpc().call("eth_getBlockByNumber", asked).ok()
+        let params = json!([format!("{number:#x}"), true]);
+        world.chain.rpc().call("eth_getBlockByNumber", params).ok()
     };
     let chain = json!({
         "head": world.chain.head().ok(),

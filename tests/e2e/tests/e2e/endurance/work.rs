@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use devnet::{AUTH_CAPTURE_V10, AUTH_CAPTURE_V11, AuthCapture};
 use e2e::World;
-use e2e::escrow::{SHOP_KEY, call_or_lost};
+use e2e::escrow::{SHOP_KEY, try_post};
 use e2e::hold::{Hold, Method};
 use e2e::order::{Bound, Order};
 use serde_json::Value;
@@ -19,12 +19,12 @@ use crate::auth_capture::property::dice::Dice;
 const HELD: u128 = 10_000;
 /// How long a worker follows one operation.
 const FOLLOWED_FOR: Duration = Duration::from_secs(25);
-/// How often something that was refused without a transaction is sent again: the node may have lagged.
-const ASKED_AGAIN: usize = 3;
+/// How often an operation that was refused without a transaction is retried: the node may have lagged.
+const MAX_RETRIES: usize = 3;
 
 /// What an operation does on chain, so that it can be found there.
 #[derive(Debug, Clone)]
-pub(super) enum What {
+pub(super) enum Operation {
     /// By the payer's authorization.
     Exact { payer: String, nonce: String },
     /// By the escrow's event about this payment. Captures and refunds of a payment differ in their amounts.
@@ -36,11 +36,11 @@ pub(super) enum What {
     },
 }
 
-impl fmt::Display for What {
+impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            What::Exact { payer, nonce } => write!(f, "nonce {nonce} of {payer}"),
-            What::Escrow {
+            Operation::Exact { payer, nonce } => write!(f, "nonce {nonce} of {payer}"),
+            Operation::Escrow {
                 hash, event, amount, ..
             } => write!(f, "{event} of {amount:?} of payment {hash}"),
         }
@@ -49,42 +49,46 @@ impl fmt::Display for What {
 
 /// An answer to a settle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Answer {
     Success(String),
     Pending(String),
     Duplicate(String),
     /// Reason and transaction.
     Failed(String, String),
-    /// 503, or an answer that says nothing about the payment.
-    Nothing,
+    /// 503, or an answer that leaves the payment undecided.
+    Unavailable,
     /// The connection broke.
-    Lost,
+    ConnectionLost,
 }
 
-impl Told {
+impl Answer {
     fn is_decided(&self) -> bool {
         match self {
-            Told::Success(_) | Told::Duplicate(_) | Told::Failed(..) => true,
-            Told::Pending(_) | Told::Nothing | Told::Lost => false,
+            Answer::Success(_) | Answer::Duplicate(_) | Answer::Failed(..) => true,
+            Answer::Pending(_) | Answer::Unavailable | Answer::ConnectionLost => false,
         }
     }
 }
 
-/// One operation, and every word about it.
+/// One operation, and every answer about it.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    pub(super) what: What,
+    pub(super) operation: Operation,
     body: Value,
-    pub(super) told: Vec<Told>,
+    pub(super) answers: Vec<Answer>,
 }
 
 impl Entry {
-    pub(super) fn of(what: What, body: Value, told: Vec<Told>) -> Entry {
-        Entry { what, body, told }
+    pub(super) fn of(operation: Operation, body: Value, answers: Vec<Answer>) -> Entry {
+        Entry {
+            operation,
+            body,
+            answers,
+        }
     }
 
     pub(super) fn is_decided(&self) -> bool {
-        self.told.last().is_some_and(Told::is_decided)
+        self.answers.last().is_some_and(Answer::is_decided)
     }
 }
 
@@ -93,18 +97,18 @@ pub(super) struct Ledger {
     pub(super) entries: Vec<Entry>,
 }
 
-fn settle(world: &World, body: &Value) -> Told {
-    let Ok(reply) = call_or_lost(world, "/settle", body, SHOP_KEY) else {
-        return Told::Lost;
+fn settle(world: &World, body: &Value) -> Answer {
+    let Ok(reply) = try_post(world, "/settle", body, SHOP_KEY) else {
+        return Answer::ConnectionLost;
     };
     let transaction = reply.field("transaction").to_owned();
     match (reply.status, reply.field("errorReason")) {
-        (200, _) if reply.is_success() => Told::Success(transaction),
-        (200, "settlement_pending") => Told::Pending(transaction),
-        (200, "duplicate_settlement") => Told::Duplicate(transaction),
-        (200, "unexpected_settle_error") if transaction.is_empty() => Told::Nothing,
-        (200, reason) => Told::Failed(reason.to_owned(), transaction),
-        (503, _) => Told::Nothing,
+        (200, _) if reply.is_success() => Answer::Success(transaction),
+        (200, "settlement_pending") => Answer::Pending(transaction),
+        (200, "duplicate_settlement") => Answer::Duplicate(transaction),
+        (200, "unexpected_settle_error") if transaction.is_empty() => Answer::Unavailable,
+        (200, reason) => Answer::Failed(reason.to_owned(), transaction),
+        (503, _) => Answer::Unavailable,
         _ => panic!("an answer that nobody expects: {reply:?}"),
     }
 }
@@ -152,11 +156,11 @@ impl<'a> Worker<'a> {
 
     fn pay(&mut self) {
         let payment = self.world.payment(self.buyer);
-        let what = What::Exact {
+        let operation = Operation::Exact {
             payer: payment.transfer.from.clone(),
             nonce: payment.nonce(),
         };
-        self.carry_out(what, payment.v2());
+        self.carry_out(operation, payment.v2());
     }
 
     /// Hold, captures, perhaps a refund, and what is left goes back.
@@ -174,7 +178,7 @@ impl<'a> Worker<'a> {
         let name = format!("buyer {} payment {}", self.buyer, self.payments);
         let bound = Bound::new(self.world, hold, &name);
         let hash = bound.hold.hash(self.world);
-        let event = |event: &'static str, amount: Option<u128>| What::Escrow {
+        let event = |event: &'static str, amount: Option<u128>| Operation::Escrow {
             deployment,
             hash: hash.clone(),
             event,
@@ -212,22 +216,22 @@ impl<'a> Worker<'a> {
     }
 
     /// Settles until it is decided or takes too long, and writes every answer down. Whether it was done.
-    fn carry_out(&mut self, what: What, body: Value) -> bool {
-        let mut entry = Entry::of(what, body, Vec::new());
+    fn carry_out(&mut self, operation: Operation, body: Value) -> bool {
+        let mut entry = Entry::of(operation, body, Vec::new());
         let (started, mut refusals) = (Instant::now(), 0);
         let done = loop {
-            let told = settle(self.world, &entry.body);
-            entry.told.push(told.clone());
-            match told {
-                Told::Success(_) | Told::Duplicate(_) => break true,
-                Told::Failed(_, transaction) => {
+            let answer = settle(self.world, &entry.body);
+            entry.answers.push(answer.clone());
+            match answer {
+                Answer::Success(_) | Answer::Duplicate(_) => break true,
+                Answer::Failed(_, transaction) => {
                     refusals += 1;
-                    if !transaction.is_empty() || refusals > ASKED_AGAIN {
+                    if !transaction.is_empty() || refusals > MAX_RETRIES {
                         break false;
                     }
                     std::thread::sleep(Duration::from_secs(2));
                 }
-                Told::Pending(_) | Told::Nothing | Told::Lost => {
+                Answer::Pending(_) | Answer::Unavailable | Answer::ConnectionLost => {
                     std::thread::sleep(Duration::from_millis(300));
                 }
             }
@@ -246,8 +250,8 @@ pub(super) fn settle_until_decided(world: &World, ledger: &mut Ledger, calm: Dur
     loop {
         for entry in &mut ledger.entries {
             if !entry.is_decided() {
-                let told = settle(world, &entry.body);
-                entry.told.push(told);
+                let answer = settle(world, &entry.body);
+                entry.answers.push(answer);
             }
         }
         // What is open is measured every five seconds.

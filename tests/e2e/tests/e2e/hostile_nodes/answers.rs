@@ -33,7 +33,7 @@ fn stops_nobody(pause: Duration, variants: Vec<(&str, Answer)>) {
 }
 
 #[test]
-fn a_first_node_with_well_formed_nonsense_stops_nobody() {
+fn a_first_node_with_well_formed_nonsense_stops_no_payment() {
     let absurd = json!("0x7fffffffffffffff");
     let variants = [
         ("call: null", "eth_call", Value::Null),
@@ -70,7 +70,7 @@ fn a_first_node_with_well_formed_nonsense_stops_nobody() {
 }
 
 #[test]
-fn a_first_node_with_nonsense_about_blocks_and_prices_stops_nobody() {
+fn a_first_node_with_nonsense_about_blocks_and_prices_stops_no_payment() {
     let of_results = [
         ("history: null", "eth_feeHistory", Value::Null),
         ("history: {}", "eth_feeHistory", json!({})),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::node::{Answer, Raw};
 use super::{ANY_CLOCK, Pair, Report, is_valid, short};
 
-/// Whether a good payment was refused: the answer says neither that it is pending nor that the nodes do not work.
+/// Whether a good payment was refused: the answer is neither pending nor that the nodes do not work.
 fn is_blamed(reply: &Reply) -> bool {
     let reason = [reply.field("errorReason"), reply.field("invalidReason")].concat();
     let is_open = ["settlement_pending", "unexpected_verify_error"].contains(&reason.as_str());

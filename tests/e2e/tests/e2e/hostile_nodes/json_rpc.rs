@@ -53,7 +53,7 @@ fn refuses_batches(answer: Answer) -> Answer {
 }
 
 #[test]
-fn a_first_node_with_odd_http_stops_nobody() {
+fn a_first_node_with_invalid_http_stops_no_payment() {
     let mut report = Report::default();
     let variants: Vec<(&str, Answer)> = vec![
         (
@@ -99,7 +99,7 @@ fn a_first_node_with_odd_http_stops_nobody() {
 }
 
 #[test]
-fn a_first_node_with_odd_ids_stops_nobody() {
+fn a_first_node_with_invalid_json_rpc_ids_stops_no_payment() {
     let mut report = Report::default();
     let variants: Vec<(&str, Answer)> = vec![
         ("wrong", edited(|_, answer| answer["id"] = json!(77))),
@@ -138,7 +138,7 @@ fn a_first_node_with_odd_ids_stops_nobody() {
 }
 
 #[test]
-fn a_first_node_with_odd_errors_stops_nobody() {
+fn a_first_node_with_unusual_json_rpc_errors_stops_no_payment() {
     let mut report = Report::default();
     let error = |code: i64, message: &str| json!({"code": code, "message": message});
     let last = |count: usize| count.saturating_sub(1).max(1);
@@ -195,7 +195,7 @@ fn a_first_node_with_odd_errors_stops_nobody() {
 }
 
 #[test]
-fn a_first_node_that_refuses_batches_stops_nobody() {
+fn a_first_node_that_refuses_batches_stops_no_payment() {
     let whole = |code: i64, message: &str| {
         let error = json!({"code": code, "message": message});
         let answer = failure(&Value::Null, &error).to_string();

@@ -195,9 +195,9 @@ fn settle_until(facilitator: &Facilitator, body: &Value, limit: Duration) -> Set
     let mut seen = Vec::new();
     loop {
         let last = facilitator.settle(body);
-        let words = short(&last);
-        if seen.last() != Some(&words) {
-            seen.push(words);
+        let answer = short(&last);
+        if seen.last() != Some(&answer) {
+            seen.push(answer);
         }
         if !is_open(&last) || began.elapsed() >= limit {
             return Settled { last, seen };

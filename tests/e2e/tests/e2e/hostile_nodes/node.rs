@@ -18,7 +18,7 @@ pub(super) struct Raw {
     /// Lines, each with its line break.
     pub(super) headers: String,
     pub(super) body: Vec<u8>,
-    /// What `Content-Length` says beyond the length of the body.
+    /// How much `Content-Length` exceeds the length of the body.
     pub(super) missing: usize,
     /// Between two bytes of the body.
     pub(super) pause: Option<Duration>,

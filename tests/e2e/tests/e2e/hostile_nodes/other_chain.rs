@@ -96,9 +96,9 @@ fn payments_survive_a_head_fifty_blocks_back(nodes: usize) {
     pair.first
         .answer(Box::new(move |request, node| as_of(head - 50, request, node)));
     let seen = pair.settle_until(&body, Duration::from_secs(10)).seen;
-    let is_told =
+    let is_allowed =
         |one: &String| one.contains("settlement_pending") || one.contains(&hash) || one.starts_with("503");
-    if !seen.iter().all(is_told) {
+    if !seen.iter().all(is_allowed) {
         report.add("while it is back", &[format!("{seen:?}")]);
     }
     let new = pair.payment().v2();

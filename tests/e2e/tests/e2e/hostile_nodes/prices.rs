@@ -11,7 +11,7 @@ const GWEI: u128 = 1_000_000_000;
 const CEILING_GWEI: u128 = 100;
 
 #[test]
-fn a_price_above_the_ceiling_is_503_and_payments_are_made_once_when_it_falls() {
+fn a_gas_price_above_the_ceiling_is_503_and_payments_are_made_once_when_it_falls() {
     let network = format!(
         "finality = 3\nstuck_after_seconds = 1\nmax_cost = \"100000000000000000\"\n\
          options = {{ max_clock_skew_s = 0, max_head_age_s = 0, max_fee_per_gas_wei = \"{}\" }}",

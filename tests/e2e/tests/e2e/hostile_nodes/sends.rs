@@ -1,4 +1,4 @@
-//! Nodes that refuse transactions, take them and say otherwise, or do not answer sends.
+//! Nodes that refuse transactions, take them and report otherwise, or do not answer sends.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ fn refusals() -> Vec<(&'static str, i64, String)> {
 }
 
 #[test]
-fn a_first_node_that_refuses_good_transactions_stops_nobody() {
+fn a_first_node_that_refuses_good_transactions_stops_no_payment() {
     let pair = Pair::start();
     let mut report = Report::default();
     report.add("before", &pair.serve());
@@ -79,7 +79,7 @@ fn a_first_node_that_refuses_good_transactions_stops_nobody() {
 
 /// The first node drops transactions and the second refuses them: the payment stays pending, and healed nodes make it.
 #[test]
-fn a_payment_that_no_node_takes_is_pending_and_made_when_they_do() {
+fn a_payment_that_no_node_accepts_is_pending_and_made_when_one_does() {
     let pair = Pair::start_with(2, ANY_CLOCK, "settle_wait_seconds = 3");
     let mut report = Report::default();
     let hash = json!(format!("0x{}", "ab".repeat(32)));
@@ -107,7 +107,7 @@ fn a_payment_that_no_node_takes_is_pending_and_made_when_they_do() {
 }
 
 #[test]
-fn a_first_node_that_takes_transactions_and_says_otherwise_stops_nobody() {
+fn a_first_node_that_accepts_transactions_and_reports_errors_stops_no_payment() {
     let pair = Pair::start();
     let mut report = Report::default();
     for (name, status, body) in [("HTML", 200, "<html>"), ("500", 500, ""), ("nothing", 200, "")] {
@@ -128,7 +128,7 @@ fn a_first_node_that_takes_transactions_and_says_otherwise_stops_nobody() {
 }
 
 #[test]
-fn a_first_node_that_leaves_sends_without_an_answer_stops_nobody() {
+fn a_first_node_that_does_not_answer_sends_stops_no_payment() {
     let pair = Pair::start_with(2, ANY_CLOCK, "settle_wait_seconds = 20");
     let mut report = Report::default();
     report.add("before", &pair.serve());

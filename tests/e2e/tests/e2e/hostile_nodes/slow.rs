@@ -15,7 +15,7 @@ fn dripping(pause: Duration) -> Answer {
 }
 
 #[test]
-fn a_first_node_that_is_slow_stops_nobody() {
+fn a_first_node_that_is_slow_stops_no_payment() {
     let variants: Vec<(&str, Answer)> = vec![
         (
             "20 MiB",

@@ -38,7 +38,7 @@ fn recover(world: &SolanaWorld, variant: &str) {
 }
 
 #[test]
-fn a_first_solana_node_with_well_formed_nonsense_stops_nobody() {
+fn a_first_solana_node_with_well_formed_nonsense_stops_no_payment() {
     let at =
         |slot: u64, value: Value| json!({"context": {"slot": slot, "apiVersion": "4.0.0"}, "value": value});
     let value = |value: Value| at(1_000_000, value);
@@ -153,7 +153,7 @@ fn a_first_solana_node_that_lags_or_is_limited_stops_no_payment() {
 }
 
 #[test]
-fn a_first_solana_node_that_calls_good_transactions_wrong_stops_nobody() {
+fn a_first_solana_node_that_calls_good_transactions_wrong_stops_no_payment() {
     errors_stop_nobody(&[
         (
             "no blockhash",
@@ -241,7 +241,7 @@ fn a_solana_payment_that_both_nodes_drop_is_pending_and_made_when_they_do_not() 
 }
 
 #[test]
-fn a_first_solana_node_that_drops_transactions_stops_nobody() {
+fn a_first_solana_node_that_drops_transactions_stops_no_payment() {
     let world = start(3);
     let mut report = Report::default();
     report.add("before", &serve_one(&world, "before"));
@@ -256,7 +256,7 @@ fn a_first_solana_node_that_drops_transactions_stops_nobody() {
 }
 
 #[test]
-fn a_first_solana_node_that_finds_no_blockhash_stops_nobody() {
+fn a_first_solana_node_that_finds_no_blockhash_stops_no_payment() {
     let world = start(8);
     let mut report = Report::default();
     report.add("before", &serve_one(&world, "before"));

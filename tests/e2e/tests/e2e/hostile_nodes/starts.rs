@@ -8,7 +8,7 @@ use super::node::AnyNode;
 use super::{ANY_CLOCK, HEALED, Report, short};
 
 #[test]
-fn a_start_beside_a_first_node_with_nonsense_comes_to_serve_payments() {
+fn a_start_with_a_first_node_that_answers_nonsense_still_serves_payments() {
     let mut report = Report::default();
     for (name, method, result) in [
         ("count: null", "eth_getTransactionCount", Value::Null),

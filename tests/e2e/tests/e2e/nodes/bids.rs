@@ -18,7 +18,7 @@ fn sent(world: &World) -> Vec<RawTransaction> {
 }
 
 #[test]
-fn a_node_that_calls_every_bid_underpriced_for_ten_seconds_gets_few_bids_and_no_fancy_price() {
+fn a_node_that_calls_every_bid_underpriced_for_ten_seconds_gets_few_bids_and_no_excessive_price() {
     let world = world(2).mining(Mining::Manual).start();
     let blocks = Blocks::every(&world.chain, BLOCK);
     world

@@ -16,11 +16,11 @@ const PAYMENTS: usize = 3;
 /// Longer than decided slots wait for their next poll, and than a price is remembered.
 const QUIET: Duration = Duration::from_millis(3_500);
 
-/// Waits until no transaction is looked up any more: every slot is closed.
+/// Waits until no transaction is polled any more: every slot is closed.
 fn quiet(world: &World) {
     let lookups = || world.proxy.calls_of("eth_getTransactionReceipt");
     let (mut seen, mut since) = (lookups(), Instant::now());
-    wait::until("nothing to be looked up any more", wait::LONG, || {
+    wait::until("no transaction to be polled any more", wait::LONG, || {
         if lookups() != seen {
             (seen, since) = (lookups(), Instant::now());
         }
@@ -31,7 +31,7 @@ fn quiet(world: &World) {
 /// Calls by method, and [`REQUESTS`], from a settle until its slot is closed. The periodic check of
 /// nodes is not part of it.
 fn calls_of(world: &World, settle: impl Fn()) -> BTreeMap<String, usize> {
-    // Nothing is looked up any more, and the last price is forgotten.
+    // Nothing is polled any more, and the last price is forgotten.
     quiet(world);
     world.proxy.forget();
     settle();
@@ -77,12 +77,12 @@ fn did_not_grow(what: &str, counts: &BTreeMap<String, usize>, before: &[(&str, u
     }
 }
 
-/// Polls are slow, so that each payment is looked up as seldom as its life allows.
+/// Polls are slow, so that each payment is polled as seldom as its life allows.
 const NETWORK: &str =
     "finality = 2\npoll_interval_ms = 500\noptions = { max_clock_skew_s = 0, max_head_age_s = 0 }";
 
 #[test]
-fn a_payment_without_faults_calls_the_nodes_no_more_than_before() {
+fn a_payment_without_faults_keeps_its_number_of_node_calls() {
     let world = world(2).network(NETWORK).mining(Mining::Auto).start();
     let counts: Vec<_> = (0..PAYMENTS)
         .map(|at| {
@@ -96,7 +96,7 @@ fn a_payment_without_faults_calls_the_nodes_no_more_than_before() {
 }
 
 #[test]
-fn a_capture_without_faults_calls_the_nodes_no_more_than_before() {
+fn a_capture_without_faults_keeps_its_number_of_node_calls() {
     let world = escrow_world(2).network(NETWORK).mining(Mining::Auto).start();
     let counts: Vec<_> = (0..PAYMENTS)
         .map(|at| {

@@ -90,7 +90,7 @@ fn t43_a_node_that_becomes_one_of_another_chain_frees_no_slot_of_a_capture() {
 }
 
 #[test]
-fn heads_far_in_the_future_for_a_second_do_not_keep_a_payment_from_a_better_bid() {
+fn heads_far_in_the_future_for_a_second_do_not_prevent_a_higher_bid() {
     let world = world(2)
         .network(
             "finality = 2\nstuck_after_seconds = 1\noptions = { max_clock_skew_s = 0, max_head_age_s = 0 }",
@@ -105,7 +105,7 @@ fn heads_far_in_the_future_for_a_second_do_not_keep_a_payment_from_a_better_bid(
     let body = world.payment(2).v2();
     let first = world.settle(&body).pending();
     world.proxy.heal();
-    // That a bid is too low is known from blocks alone: the node does not say it.
+    // That a bid is too low is known from blocks alone: the node does not report it.
     world.proxy.on("eth_sendRawTransaction", Fault::LoseAnswer);
     // Blocks come, and each is too expensive for the first bid.
     let blocks = Blocks::priced(&world.chain, BLOCK, 20_000_000_000);

@@ -63,7 +63,7 @@ fn never_answered(settle: impl Fn() -> Reply) -> Reply {
 }
 
 #[test]
-fn a_restored_journal_tells_no_payment_a_second_time() {
+fn a_restored_journal_answers_no_payment_as_success_twice() {
     let mut world = world(2).mining(Mining::Manual).start();
     let open = world.payment(2).v2();
     let hash = world.settle(&open).pending();
@@ -139,9 +139,9 @@ fn a12_an_older_journal_does_not_double_a_payment_that_is_in_flight() {
     drop(blocks);
     settle_down(&world, 5);
     for (reply, early) in answers.iter().zip(&first) {
-        let told = if early.is_success() { early } else { reply };
-        let hash = told.field("transaction");
-        assert!(told.is_success(), "{told:?}");
+        let final_reply = if early.is_success() { early } else { reply };
+        let hash = final_reply.field("transaction");
+        assert!(final_reply.is_success(), "{final_reply:?}");
         assert!(is_on_chain(&world, hash), "{hash}");
     }
     assert_eq!((world.transfers(), world.earned()), (2, 2 * PRICE));
@@ -150,7 +150,7 @@ fn a12_an_older_journal_does_not_double_a_payment_that_is_in_flight() {
 
 /// The copy was made while the process ran, and is put over the files after a crash, with its mark.
 #[test]
-fn a_copy_of_a_running_journal_put_over_the_files_tells_nothing_twice() {
+fn a_copy_of_a_running_journal_restored_over_the_files_answers_nothing_twice() {
     let mut world = world(2).mining(Mining::Manual).start();
     let body = world.payment(2).v2();
     let hash = paid_and_not_answered(&world, &body);
@@ -207,7 +207,7 @@ fn on_two_networks(trouble: Option<Fault>) {
     };
     let transaction = e2e::solana::with_memo(&deal, "two networks").sign(&deal.buyer);
     let body = e2e::solana::body(&solana.network, &deal, &transaction, json!({}));
-    // Nobody hears of it before the copy is made.
+    // No caller gets its answer before the copy is made.
     let no_status = Fault::edit(|_, result| {
         for status in result["value"].as_array_mut().into_iter().flatten() {
             *status = Value::Null;
@@ -225,7 +225,7 @@ fn on_two_networks(trouble: Option<Fault>) {
     chain.mine(4).expect("mines");
     facilitator.kill();
     put_over(&facilitator, &yesterday);
-    // Only the chain can tell.
+    // Only the chain can show it.
     fs::remove_file(facilitator.data_folder().join("journal.mark")).expect("there");
     if let Some(trouble) = trouble {
         evm_node.on("*", trouble);
@@ -236,12 +236,12 @@ fn on_two_networks(trouble: Option<Fault>) {
 }
 
 #[test]
-fn a_copy_that_one_network_shows_to_be_old_tells_nothing_twice_on_another() {
+fn a_copy_that_one_network_proves_old_answers_nothing_twice_on_another() {
     on_two_networks(None);
 }
 
 #[test]
-fn a_copy_that_a_slow_network_shows_to_be_old_tells_nothing_twice_on_another() {
+fn a_copy_that_a_slow_network_proves_old_answers_nothing_twice_on_another() {
     on_two_networks(Some(Fault::Delay(Duration::from_millis(1_500))));
 }
 
@@ -253,19 +253,19 @@ fn answered_in_spite_of_a_nonce(mut world: World) {
     world.proxy.on_for(NONCE, higher(1), Duration::from_secs(6));
     world.facilitator.restart_unready();
     let blocks = Blocks::every(&world.chain, BLOCK);
-    let told = until_paid(|| world.settle(&body));
+    let answered = until_paid(|| world.settle(&body));
     drop(blocks);
-    assert_eq!(told, hash);
+    assert_eq!(answered, hash);
     assert_eq!((world.transfers(), world.earned()), (1, PRICE));
 }
 
 #[test]
-fn one_of_two_nodes_whose_nonce_lies_ahead_at_a_restart_withholds_nothing_for_ever() {
+fn one_of_two_nodes_with_a_higher_nonce_at_a_restart_withholds_no_answer_for_ever() {
     answered_in_spite_of_a_nonce(world(3).two_nodes().mining(Mining::Manual).start());
 }
 
 #[test]
-fn an_only_node_whose_nonce_lies_ahead_for_seconds_at_a_restart_withholds_nothing() {
+fn an_only_node_with_a_higher_nonce_for_seconds_at_a_restart_withholds_no_answer() {
     answered_in_spite_of_a_nonce(world(3).mining(Mining::Manual).start());
 }
 

@@ -10,7 +10,7 @@ const KINDS: usize = Kind::ALL.len();
 fn pays_each_once(world: &World, late: &Proxy) {
     let _blocks = Blocks::every(&world.chain, BLOCK);
     for (at, kind) in Kind::ALL.into_iter().enumerate() {
-        late.see(View::lagging(Lags::only(kind, 3)));
+        late.set_view(View::lagging(Lags::only(kind, 3)));
         let body = world.payment(2 + at).v2();
         let _ = until_paid(|| world.settle(&body));
     }
@@ -43,7 +43,7 @@ fn t14_whatever_kind_of_read_is_late_captures_move_their_amounts_once() {
         // What a plan reads is as it was before the order, whichever node shows it.
         settle_down(&world, 4);
         let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
-        world.proxy.see(View::lagging(Lags::only(kind, 3)));
+        world.proxy.set_view(View::lagging(Lags::only(kind, 3)));
         let _ = until_paid(|| order(&world, &body));
         world.proxy.heal();
         settle_down(&world, 4);

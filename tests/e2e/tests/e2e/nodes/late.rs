@@ -17,7 +17,7 @@ fn t14_a_capture_whose_receipt_is_two_blocks_late_at_finality_2_moves_its_amount
     let world = escrow_world(2).start();
     let bound = held(&world, 2, 10_000, "late receipt");
     let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
-    world.proxy.see(View::lagging(Lags::index(2)));
+    world.proxy.set_view(View::lagging(Lags::index(2)));
     let blocks = Blocks::every(&world.chain, BLOCK);
     let _ = until_paid(|| order(&world, &body));
     drop(blocks);
@@ -28,7 +28,7 @@ fn t14_a_capture_whose_receipt_is_two_blocks_late_at_finality_2_moves_its_amount
 #[test]
 fn t14_a_payment_whose_receipt_is_two_blocks_late_at_finality_2_is_made_and_answered_once() {
     let world = world(2).start();
-    world.proxy.see(View::lagging(Lags::index(2)));
+    world.proxy.set_view(View::lagging(Lags::index(2)));
     let _blocks = Blocks::every(&world.chain, BLOCK);
     for buyer in 2..6 {
         let body = world.payment(buyer).v2();
@@ -128,7 +128,7 @@ fn t14_a_node_that_does_not_know_blocks_by_hash_and_is_late_pays_a_capture_once(
     let world = escrow_world(2).start();
     let bound = held(&world, 2, 10_000, "without EIP-1898");
     let body = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
-    world.proxy.see(View {
+    world.proxy.set_view(View {
         refuses_block_objects: true,
         ..View::lagging(Lags::index(2))
     });

@@ -8,16 +8,16 @@ mod copies;
 mod kinds;
 mod late;
 mod lies;
+mod other_senders;
 mod releases;
 mod restart;
 mod reverts;
 mod slots;
-mod strangers;
 
 use std::time::Duration;
 
 use devnet::{AUTH_CAPTURE_V11, Mining, USDC};
-use e2e::escrow::{self, SHOP_KEY, ask};
+use e2e::escrow::{self, SHOP_KEY, post};
 use e2e::hold::{Hold, Method};
 use e2e::order::Bound;
 use e2e::world::Builder;
@@ -111,7 +111,7 @@ fn ahead_of_all(world: &World, calldata: &str) -> String {
 /// Gives an order of the shop.
 #[track_caller]
 fn order(world: &World, body: &Value) -> Reply {
-    ask(world, "/settle", body, SHOP_KEY)
+    post(world, "/settle", body, SHOP_KEY)
 }
 
 /// What is held and what was captured of a payment.

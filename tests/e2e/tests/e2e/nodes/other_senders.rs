@@ -17,7 +17,7 @@ fn t33_a_front_runner_whose_logs_come_two_blocks_late_is_found_and_its_transacti
     let payment = world.payment(2);
     let body = payment.v2();
     let ours = world.settle(&body).pending();
-    world.proxy.see(View::lagging(Lags {
+    world.proxy.set_view(View::lagging(Lags {
         logs: 2,
         ..Lags::default()
     }));
@@ -48,7 +48,7 @@ fn t34_an_authorization_that_is_cancelled_ahead_of_our_transaction_gets_the_repl
     let payment = world.payment(2);
     let body = payment.v2();
     let ours = world.settle(&body).pending();
-    world.proxy.see(View::lagging(Lags {
+    world.proxy.set_view(View::lagging(Lags {
         logs: 2,
         ..Lags::default()
     }));
@@ -68,7 +68,7 @@ fn two_captures_that_a_reorganisation_puts_into_one_block_are_both_proven() {
     world.chain.mine(4).expect("mines");
     world.wait_slots_closed();
     let first = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
-    let told = until_paid(|| order(&world, &first));
+    let first_hash = until_paid(|| order(&world, &first));
     world.chain.set_mining(Mining::Manual).expect("set");
     let second = bound.order(&world, &bound.capture(3_000, (8_000, 2_000)));
     let sent = order(&world, &second).pending();
@@ -90,7 +90,7 @@ fn two_captures_that_a_reorganisation_puts_into_one_block_are_both_proven() {
 
     let blocks = Blocks::every(&world.chain, Duration::from_millis(500));
     assert_eq!(until_paid(|| order(&world, &second)), sent);
-    assert_eq!(order(&world, &first).failed(reason::DUPLICATE), told);
+    assert_eq!(order(&world, &first).failed(reason::DUPLICATE), first_hash);
     world.wait_slots_closed();
     drop(blocks);
     assert_eq!((world.sent(), state(&world, &bound)), (3, (5_000, 5_000)));

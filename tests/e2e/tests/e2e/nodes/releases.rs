@@ -110,7 +110,7 @@ fn hang_up(world: &World, body: &Value, stays: Duration) {
 }
 
 #[test]
-fn a_success_whose_caller_hangs_up_goes_to_the_next() {
+fn a_success_whose_caller_hangs_up_goes_to_the_next_caller() {
     let world = world(40).mining(Mining::Manual).buyers(16).start();
     let bodies: Vec<Value> = (2..16).map(|buyer| world.payment(buyer).v2()).collect();
     for reply in world.settle_all(&bodies) {
@@ -120,7 +120,7 @@ fn a_success_whose_caller_hangs_up_goes_to_the_next() {
     wait::until("all are recorded as paid", wait::LONG, || {
         (world.metric("switchyard_settlements_total", "outcome=\"paid\"") == 14).then_some(())
     });
-    // Whatever is looked up for the release takes longer than the caller stays.
+    // Whatever is read for the release takes longer than the caller stays.
     world.proxy.on("*", Fault::Delay(Duration::from_millis(400)));
     for (turn, body) in (0..).zip(&bodies) {
         hang_up(&world, body, Duration::from_millis(turn));

@@ -74,17 +74,17 @@ fn t14_a_payment_sent_before_a_crash_is_answered_as_success_though_its_receipt_i
 }
 
 #[test]
-fn t14_a_payment_sent_before_a_crash_fails_never_though_the_node_was_pruned_meanwhile() {
+fn t14_a_payment_sent_before_a_crash_never_fails_though_the_node_was_pruned_meanwhile() {
     let mut world = world(64).mining(Mining::Manual).start();
     let body = world.payment(2).v2();
     let sent = world.settle(&body).pending();
-    away_and_back(&mut world, |world| world.proxy.see(View::pruned(20)));
-    let mut is_told = false;
+    away_and_back(&mut world, |world| world.proxy.set_view(View::pruned(20)));
+    let mut is_answered = false;
     for _ in 0..8 {
         let reply = world.settle(&body);
         if reply.is_success() {
             assert_eq!(reply.paid(), sent);
-            is_told = true;
+            is_answered = true;
             break;
         }
         if reply.status == 200 {
@@ -93,7 +93,7 @@ fn t14_a_payment_sent_before_a_crash_fails_never_though_the_node_was_pruned_mean
         world.chain.mine(1).expect("mines");
     }
     world.proxy.heal();
-    if !is_told {
+    if !is_answered {
         is_paid_with(&sent, || world.settle(&body));
     }
     settle_down(&world, 10);
@@ -106,7 +106,7 @@ fn t14_a_capture_sent_before_a_crash_is_made_once_though_the_node_was_pruned_mea
     let (bound, body) = capture(&world, "pruned");
     world.chain.set_mining(Mining::Manual).expect("set");
     let sent = order(&world, &body).pending();
-    away_and_back(&mut world, |world| world.proxy.see(View::pruned(20)));
+    away_and_back(&mut world, |world| world.proxy.set_view(View::pruned(20)));
     settle_down(&world, 30);
     assert_eq!((world.sent(), state(&world, &bound)), (2, (6_000, 4_000)));
     world.proxy.heal();

@@ -72,7 +72,7 @@ fn fails_truly(world: &World, body: &Value) -> Reply {
 
 /// A plain call replaces the capture, so the void lands before any capture, and reverts for want of gas.
 #[test]
-fn a_void_that_reverts_in_front_of_the_capture_it_followed_ends() {
+fn a_void_that_reverts_ahead_of_the_capture_it_followed_ends() {
     let world = escrow_world(6).start();
     let bound = held(&world, "void in front");
     let _capture = answered_capture(&world, &bound);
@@ -193,26 +193,26 @@ fn a_success_that_one_of_two_nodes_calls_reverted_and_unused_fails_nothing() {
         }
     });
     world.proxy.on("eth_getTransactionReceipt", reverted);
-    let unused = Fault::edit(|_, word| *word = json!(format!("0x{}", "0".repeat(64))));
+    let unused = Fault::edit(|_, answer| *answer = json!(format!("0x{}", "0".repeat(64))));
     world.proxy.on("eth_call", unused);
-    let mut told = None;
+    let mut answered = None;
     for _ in 0..24 {
         world.chain.mine(1).expect("mines");
         let reply = world.settle(&body);
         if reply.is_success() {
-            assert_eq!(told.replace(reply.paid()), None, "answered twice");
-        } else if told.is_none() && reply.status != 503 {
+            assert_eq!(answered.replace(reply.paid()), None, "answered twice");
+        } else if answered.is_none() && reply.status != 503 {
             assert_eq!(reply.pending(), sent);
         }
         std::thread::sleep(Duration::from_millis(150));
     }
     world.proxy.heal();
-    if told.is_none() {
+    if answered.is_none() {
         let blocks = Blocks::every(&world.chain, BLOCK);
-        told = Some(until_paid(|| world.settle(&body)));
+        answered = Some(until_paid(|| world.settle(&body)));
         drop(blocks);
     }
     settle_down(&world, 4);
-    assert_eq!(told, Some(sent));
+    assert_eq!(answered, Some(sent));
     assert_eq!((world.transfers(), world.earned()), (1, PRICE));
 }

@@ -32,7 +32,7 @@ pub(super) fn higher(by: u64) -> Fault {
     })
 }
 
-/// A capture that waits nowhere any more; the node says its slot is used. Then the first bytes land after all.
+/// A capture that waits nowhere any more; the node reports its slot as used. Then the first bytes land after all.
 fn nonce_lie(world: &World) {
     let bound = held(world, 2, 10_000, "nonce lies");
     world.chain.mine(5).expect("mines");
@@ -233,7 +233,7 @@ fn a10_nodes_that_disagree_about_the_authorization_decide_nothing() {
 
 /// Two nodes; ours has landed, both hide it, and the first calls the authorization unused.
 #[test]
-fn a10b_a_node_that_calls_a_used_authorization_unused_has_nothing_sent_again() {
+fn a10b_a_node_that_calls_a_used_authorization_unused_causes_no_second_send() {
     let world = world(3).two_nodes().mining(Mining::Manual).start();
     let payment = world.payment(2);
     let body = payment.v2();
@@ -260,13 +260,13 @@ fn a10b_a_node_that_calls_a_used_authorization_unused_has_nothing_sent_again() {
 
 /// A capture that nobody shows until its slot is closed; meanwhile a void is ordered; then the nodes are honest.
 #[test]
-fn a11_a_void_after_a_capture_that_nobody_shows_leaves_both_answered() {
+fn a11_a_capture_without_a_receipt_and_the_void_after_it_are_both_answered() {
     let mut world = escrow_world(3).start();
     let bound = held_for_good(&world, "void races");
     let capture = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
     let void = bound.order(&world, &e2e::order::Order::Void);
     let captured = order(&world, &capture).pending();
-    world.proxy.see(View {
+    world.proxy.set_view(View {
         empty: vec![Kind::Receipts, Kind::Transactions, Kind::Logs],
         ..View::default()
     });

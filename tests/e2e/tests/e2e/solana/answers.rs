@@ -21,7 +21,7 @@ fn refused_with(world: &SolanaWorld, body: &Value, reason: &str, sentence: &str)
     });
 }
 
-/// So many simulations say that the blockhash is not known.
+/// So many simulations answer that the blockhash is not known.
 fn forgets(times: usize) -> Fault {
     let left = Arc::new(AtomicUsize::new(times));
     Fault::edit(move |_, result| {
@@ -47,7 +47,7 @@ fn t119_a_blockhash_that_the_node_learns_late_is_valid_and_settles() {
 }
 
 #[test]
-fn t119_a_node_that_contradicts_itself_blames_nobody() {
+fn t119_contradictory_answers_of_a_node_refuse_no_payment() {
     let world = SolanaWorld::start();
     let body = world.official(0, "contradicts");
     world.proxy.on("simulateTransaction", forgets(usize::MAX));
@@ -62,7 +62,7 @@ fn t119_a_node_that_contradicts_itself_blames_nobody() {
 }
 
 #[test]
-fn t120_a_payment_to_oneself_is_refused_with_a_sentence_and_not_sent() {
+fn t120_a_payment_to_oneself_is_refused_with_a_message_and_not_sent() {
     let world = SolanaWorld::start();
     let deal = Deal {
         pay_to: world.deal(0).buyer.address(),
@@ -78,7 +78,7 @@ fn t120_a_payment_to_oneself_is_refused_with_a_sentence_and_not_sent() {
 }
 
 #[test]
-fn t121_a_version_1_transaction_is_named_as_such_and_the_kinds_list_the_versions() {
+fn t121_a_version_1_transaction_is_refused_by_name_and_the_kinds_list_the_versions() {
     let world = SolanaWorld::start();
     let deal = world.deal(0);
     let mut retagged = deal.official().sign(&deal.buyer);
@@ -102,7 +102,7 @@ fn t121_a_version_1_transaction_is_named_as_such_and_the_kinds_list_the_versions
 }
 
 #[test]
-fn t123_a_payee_without_token_account_is_told_what_to_do() {
+fn t123_a_refusal_for_a_payee_without_token_account_names_the_fix() {
     let world = SolanaWorld::start();
     let deal = Deal {
         pay_to: text::address(&world.chain.newcomer.address).expect("an address"),
@@ -118,7 +118,7 @@ fn t123_a_payee_without_token_account_is_told_what_to_do() {
 }
 
 #[test]
-fn a_payment_signed_two_blocks_before_its_blockhash_dies_is_refused_and_holds_no_place() {
+fn a_payment_signed_two_blocks_before_its_blockhash_expires_is_refused_and_takes_no_slot() {
     // Long enough slots for two blocks to be left when the request comes.
     let world = SolanaWorld::builder()
         .chain(|options| options.slot_ms = 400)
@@ -128,10 +128,10 @@ fn a_payment_signed_two_blocks_before_its_blockhash_dies_is_refused_and_holds_no
     world.untouched(|| {
         let verify = world.verify(&body);
         verify.refused(reason::SIMULATION_FAILED);
-        let said = verify.field("invalidMessage");
+        let message = verify.field("invalidMessage");
         assert!(
-            said.ends_with("20 are needed to land: sign with a new one"),
-            "{said}"
+            message.ends_with("20 are needed to land: sign with a new one"),
+            "{message}"
         );
         world.settle(&body).refused(reason::SIMULATION_FAILED);
     });

@@ -1,4 +1,4 @@
-//! A transaction that can't land any more, and when that may be said.
+//! A transaction that can't land any more, and when that may be answered.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn t46_a_payment_whose_blockhash_expires_during_an_outage_fails_only_with_proof(
 fn t46_a_transaction_that_landed_long_ago_is_found_in_the_history_and_not_called_expired() {
     let world = SolanaWorld::builder().server("settle_wait_seconds = 1").start();
     let body = world.official(0, "late");
-    // It lands, and nobody hears of it until its blockhash has long expired.
+    // It lands, and no node shows it until its blockhash has long expired.
     world.proxy.on("getSignatureStatuses", Fault::Refuse);
     let signature = world.settle(&body).pending();
     world.wait_landed(1);
@@ -56,7 +56,7 @@ fn t46_a_transaction_that_landed_long_ago_is_found_in_the_history_and_not_called
 }
 
 #[test]
-fn with_two_nodes_both_must_know_that_it_expired() {
+fn with_two_nodes_both_must_show_that_a_transaction_expired() {
     let world = SolanaWorld::builder()
         .two_nodes()
         .server("settle_wait_seconds = 1")
@@ -66,9 +66,9 @@ fn with_two_nodes_both_must_know_that_it_expired() {
     let signature = world.settle(&body).pending();
     world.second.on("*", Fault::Refuse);
     world.chain.advance(AN_AGE_SLOTS).expect("time passes");
-    let asked = world.proxy.calls_of("getSignatureStatuses");
+    let before = world.proxy.calls_of("getSignatureStatuses");
     wait::until("polls of the first node", wait::LONG, || {
-        (world.proxy.calls_of("getSignatureStatuses") > asked + 20).then_some(())
+        (world.proxy.calls_of("getSignatureStatuses") > before + 20).then_some(())
     });
     assert_eq!(
         world.settle(&body).pending(),
@@ -111,11 +111,11 @@ fn t46_an_only_node_that_lost_one_status_and_shows_the_block_fails_nothing() {
     let signature = world.settle(&body).pending();
     world.wait_landed(1);
     world.chain.advance(AN_AGE_SLOTS).expect("time passes");
-    let told = wait::until("success by its block", PROOF, || {
+    let reply = wait::until("success by its block", PROOF, || {
         let reply = world.settle(&body);
         assert!(reply.is_success() || reply.pending() == signature, "{reply:?}");
         reply.is_success().then_some(reply)
     });
-    assert_eq!(told.paid(), signature);
+    assert_eq!(reply.paid(), signature);
     assert_eq!((world.landed().len(), world.earned()), (1, PRICE));
 }

@@ -18,7 +18,7 @@ fn offered(world: &SolanaWorld) -> String {
 }
 
 #[test]
-fn t59_a_fee_payer_that_runs_dry_is_not_offered_and_what_was_built_on_it_is_still_taken() {
+fn t59_an_unfunded_fee_payer_is_not_offered_and_payments_built_on_it_are_still_taken() {
     let world = SolanaWorld::builder()
         .fee_payers(2)
         .network("options = { max_clock_skew_s = 0, low_balance_lamports = 10000000 }")

@@ -22,12 +22,12 @@ fn more_than_200_mutations_are_refused_with_the_schemes_reasons_and_cost_no_lamp
         {
             let body = world.body(&deal, &mutation.transaction);
             let verify = world.verify(&body);
-            let said = verify.field("invalidReason").to_owned();
+            let refusal = verify.field("invalidReason").to_owned();
             // A reason may be followed by what it is about.
-            let bare = said.split(':').next().unwrap_or_default();
+            let bare = refusal.split(':').next().unwrap_or_default();
             assert!(reason::ALL.contains(&bare), "{}: {verify:?}", mutation.name);
-            verify.refused(&said);
-            world.settle(&body).refused(&said);
+            verify.refused(&refusal);
+            world.settle(&body).refused(&refusal);
             refused += 1;
         }
     });
@@ -121,9 +121,9 @@ fn t13_trouble_with_the_node_is_never_a_reason_of_the_scheme() {
                 "{fault:?}: {reply:?}"
             );
             let reply = world.settle(&body);
-            let said = (reply.status, reply.field("errorReason"));
+            let outcome = (reply.status, reply.field("errorReason"));
             let undecided = [(200, "unexpected_settle_error"), (503, "service_unavailable")];
-            assert!(undecided.contains(&said), "{fault:?}: {reply:?}");
+            assert!(undecided.contains(&outcome), "{fault:?}: {reply:?}");
             world.proxy.heal();
             world.facilitator.wait_ready().expect("the network recovers");
         }

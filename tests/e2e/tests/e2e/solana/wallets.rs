@@ -31,7 +31,7 @@ fn pays(world: &SolanaWorld, body: &Value) {
 }
 
 #[test]
-fn what_wallets_send_today_is_taken() {
+fn payments_in_the_forms_of_current_wallets_are_accepted() {
     let world = SolanaWorld::start();
     let deal = world.deal(0);
     let official = deal.official();
@@ -48,23 +48,23 @@ fn what_wallets_send_today_is_taken() {
 
     // Guards after the payment, as another wallet puts them.
     let deal = world.deal(7);
-    let looks = guard(6, vec![(deal.source(), false)]);
+    let assertion = guard(6, vec![(deal.source(), false)]);
     let behind = deal.draft(vec![
         limit(20_000),
         price(1),
         deal.transfer(),
         memo("x"),
-        looks.clone(),
-        looks,
+        assertion.clone(),
+        assertion,
     ]);
     pays(&world, &world.body(&deal, &behind.sign(&deal.buyer)));
 
     // Guards first.
     let deal = world.deal(4);
-    let looks = guard(6, vec![(deal.source(), false)]);
+    let assertion = guard(6, vec![(deal.source(), false)]);
     let first = deal.draft(vec![
-        looks.clone(),
-        looks,
+        assertion.clone(),
+        assertion,
         limit(20_000),
         price(1),
         deal.transfer(),
@@ -86,7 +86,7 @@ fn what_wallets_send_today_is_taken() {
 }
 
 #[test]
-fn a_message_whose_accounts_are_in_a_look_up_table_is_resolved() {
+fn a_message_with_an_address_lookup_table_is_resolved() {
     let world = SolanaWorld::start();
     let address = |text: &String| text::address(text).expect("an address");
     let table = &world.chain.lookup_table;
@@ -273,7 +273,7 @@ fn a_wallet_program_pays_by_an_inner_transfer_where_the_operator_allows_it() {
 }
 
 #[test]
-fn t52_a_wallet_that_behaves_only_in_the_simulation_is_not_called_paid() {
+fn t52_a_wallet_that_pays_only_in_the_simulation_is_not_answered_as_paid() {
     let world = wallet_world();
     // It pays in slots up to the next one, and only pretends afterwards.
     let slots = world.chain.freeze().expect("the clock stands");
@@ -299,7 +299,7 @@ fn t52_a_wallet_that_behaves_only_in_the_simulation_is_not_called_paid() {
 }
 
 #[test]
-fn t54_only_the_payees_own_associated_account_will_do() {
+fn t54_only_the_payees_own_associated_account_is_accepted() {
     let world = SolanaWorld::start();
     let deal = world.deal(0);
     let other = token::associated_account(

@@ -4,7 +4,7 @@ use devnet::{
     ARBITER_OPERATOR, AUTH_CAPTURE_V10, AUTH_CAPTURE_V11, AuthCapture, BUYER_TOKENS, FEE_TOKEN, FeeForm,
 };
 use e2e::World;
-use e2e::escrow::{PRICE, SHOP_KEY, ask};
+use e2e::escrow::{PRICE, SHOP_KEY, post};
 use e2e::hold::Method;
 use e2e::order::{Bound, fee_of};
 use e2e::payment::now_s;
@@ -416,10 +416,10 @@ pub(super) fn the_unspoiled_are_good(world: &World) {
             for charged in [false, true] {
                 let bound = payment(world, deployment, method, charged);
                 let body = body(world, &bound, charged);
-                world.untouched(|| ask(world, "/verify", &body, SHOP_KEY).valid());
+                world.untouched(|| post(world, "/verify", &body, SHOP_KEY).valid());
                 let hash = bound.hold.hash(world);
                 assert_eq!(known(world, &hash), 404, "verify records nothing");
-                let _ = ask(world, "/settle", &body, SHOP_KEY).paid();
+                let _ = post(world, "/settle", &body, SHOP_KEY).paid();
                 assert_eq!(known(world, &hash), 200);
             }
         }

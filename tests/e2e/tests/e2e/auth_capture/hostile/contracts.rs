@@ -6,7 +6,7 @@ use devnet::{
     PERMIT2, USDC, WALLET,
 };
 use e2e::World;
-use e2e::escrow::{self, FEE_BPS, PRICE, SHOP_KEY, ask};
+use e2e::escrow::{self, FEE_BPS, PRICE, SHOP_KEY, post};
 use e2e::hold::{Hold, Method};
 use e2e::order::{Bound, fee_of};
 use e2e::sign::{hex0x, keccak};
@@ -28,7 +28,7 @@ enum Outcome {
     Paid,
     /// Refused without a transaction.
     Refused,
-    /// A transaction was paid for, and the answer says what it did.
+    /// A transaction was paid for, and the answer reports what it did.
     Failed,
 }
 
@@ -60,10 +60,10 @@ fn money(world: &World, hold: &Hold) -> Money {
 #[track_caller]
 fn judged(world: &World, hold: &Hold, body: &Value, charged: bool, what: &str) -> Outcome {
     let chain = &world.chain;
-    let verify = world.untouched(|| ask(world, "/verify", body, SHOP_KEY));
+    let verify = world.untouched(|| post(world, "/verify", body, SHOP_KEY));
     assert!(verify.status == 200, "{what}: {verify:?}");
     let (before, sent) = (money(world, hold), world.sent());
-    let reply = ask(world, "/settle", body, SHOP_KEY);
+    let reply = post(world, "/settle", body, SHOP_KEY);
     let after = money(world, hold);
     let state = chain
         .payment_state(&hold.deployment, &hold.hash(world))
@@ -133,7 +133,7 @@ fn t27_a_wallet_that_answers_badly_or_otherwise_when_mined_has_not_paid() {
     for method in [Method::Eip3009, Method::Permit2] {
         for mood in 0..=11 {
             chain.set_wallet_mood(mood).expect("set");
-            // The next block is the one that it says no in.
+            // It refuses in the next block.
             let (height, _) = chain.head().expect("the node answers");
             chain.set_wallet_turn(height + 1).expect("set");
             let what = format!("mood {mood} by {method:?}");
@@ -196,7 +196,7 @@ fn t28_a_wrapper_around_a_signature_is_no_gas_bomb() {
     body["paymentPayload"]["payload"]["signature"] = json!(hex0x(&wrapper(BOMB, &[0xff; 60_000])));
     world.untouched(|| {
         for path in ["/verify", "/settle"] {
-            let reply = ask(&world, path, &body, SHOP_KEY);
+            let reply = post(&world, path, &body, SHOP_KEY);
             assert!(
                 reply.json["isValid"] != true && reply.json["success"] != true,
                 "{reply:?}"

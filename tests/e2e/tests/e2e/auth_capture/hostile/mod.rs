@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use devnet::{AUTH_CAPTURE_V10, AUTH_CAPTURE_V11, FEE_TOKEN, LYING_TOKEN, MERCHANT, USDC};
-use e2e::escrow::{self, NETWORK_LINES, SHOP_KEY, ask, fund, refunds};
+use e2e::escrow::{self, NETWORK_LINES, SHOP_KEY, fund, post, refunds};
 use e2e::hold::Method;
 use e2e::{Reply, World};
 use serde_json::Value;
@@ -30,7 +30,7 @@ struct Case {
 }
 
 impl Case {
-    /// In the words of v1.1.
+    /// In the wire form of v1.1.
     fn new(name: impl Into<String>, expected: &str, body: Value) -> Case {
         Case {
             name: name.into(),
@@ -105,7 +105,7 @@ const OF_THE_NOTE: [&str; 51] = [
     "transaction_reverted",
 ];
 
-/// What is said of requests that no scheme ever sees, or of the network.
+/// Reasons for requests that never reach a scheme, or about the network.
 const OF_THE_CORE: [&str; 8] = [
     // Of a payer whose payments failed on the chain several times.
     "invalid_transaction_state",
@@ -183,13 +183,13 @@ fn run(world: &World, cases: &[Case]) -> Outcome {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let expected = case.expected.as_deref();
-                    let verify = ask(world, "/verify", &case.body, SHOP_KEY);
+                    let verify = post(world, "/verify", &case.body, SHOP_KEY);
                     let harmless = expected.is_none() && verify.json["isValid"] == true;
                     let mut wrongs = Vec::new();
                     if !harmless {
                         let settle = {
                             let _alone = settling.lock().expect("no panic");
-                            ask(world, "/settle", &case.body, SHOP_KEY)
+                            post(world, "/settle", &case.body, SHOP_KEY)
                         };
                         for (what, reply) in [("verify", &verify), ("settle", &settle)] {
                             let found = wrong(reply, expected);

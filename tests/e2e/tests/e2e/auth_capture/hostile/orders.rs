@@ -3,7 +3,7 @@
 
 use devnet::{ARBITER_OPERATOR, AuthCapture, FEE_TOKEN, FeeForm};
 use e2e::World;
-use e2e::escrow::{AUTHORIZER_KEY, PRICE, SHOP_KEY, ask};
+use e2e::escrow::{AUTHORIZER_KEY, PRICE, SHOP_KEY, post};
 use e2e::hold::{Hold, Method};
 use e2e::order::{Bound, Order};
 use e2e::sign::hex0x;
@@ -21,9 +21,9 @@ const NOW: (u128, u128) = (LEFT, CAPTURED);
 pub(super) fn held(world: &World, buyer: usize, deployment: AuthCapture) -> Bound {
     let hold = Hold::v1_1(world, buyer, deployment, Method::Eip3009);
     let bound = Bound::new(world, hold, "held");
-    let _ = ask(world, "/settle", &bound.collect(world), SHOP_KEY).paid();
+    let _ = post(world, "/settle", &bound.collect(world), SHOP_KEY).paid();
     let order = bound.order(world, &bound.capture(CAPTURED, (PRICE, 0)));
-    let _ = ask(world, "/settle", &order, SHOP_KEY).paid();
+    let _ = post(world, "/settle", &order, SHOP_KEY).paid();
     assert_eq!(state(world, &bound), NOW);
     bound
 }
@@ -483,8 +483,8 @@ pub(super) fn the_unspoiled_is_good(world: &World, bound: &Bound) {
     ];
     for (order, after) in orders {
         let body = bound.order_signed(world, &order, AUTHORIZER_KEY);
-        world.untouched(|| ask(world, "/verify", &body, SHOP_KEY).valid());
-        let _ = ask(world, "/settle", &body, SHOP_KEY).paid();
+        world.untouched(|| post(world, "/verify", &body, SHOP_KEY).valid());
+        let _ = post(world, "/settle", &body, SHOP_KEY).paid();
         assert_eq!(state(world, bound), after, "{order:?}");
     }
 }

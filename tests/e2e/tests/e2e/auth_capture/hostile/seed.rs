@@ -126,7 +126,7 @@ fn of(world: &World, hold: &Hold, auto_capture: bool) -> Vec<Case> {
     set_extra(&mut body, "autoCapture", &Value::Null);
     let collector = "invalid_auth_capture_evm_token_collector_mismatch";
     add("the escrow of v1.1".to_owned(), collector, body);
-    // What the buyer signed as a hold is no charge: nothing that is signed says so, so the terms must.
+    // What the buyer signed as a hold is no charge: nothing that is signed distinguishes the two, so the terms must.
     let mut over = hold.clone();
     over.info.pre_approval_expiry = now - 1;
     add(

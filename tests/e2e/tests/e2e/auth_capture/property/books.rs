@@ -1,4 +1,4 @@
-//! What must be true of a payment: a model of the escrow in a few lines, and what the chain itself tells to compare it
+//! What must be true of a payment: a model of the escrow in a few lines, and what the chain itself shows to compare it
 //! with.
 
 use devnet::{AuthCapture, FeeForm, PaymentInfo};
@@ -45,7 +45,7 @@ fn signed(units: u128) -> i128 {
 }
 
 impl Model {
-    /// Carries a move out, and says who gained by it.
+    /// Carries a move out, and returns who gained by it.
     pub(super) fn carry_out(&mut self, done: Move) -> Gains {
         let mut gains = Gains::default();
         match done {
@@ -202,13 +202,13 @@ pub(super) fn within_terms(deployment: &AuthCapture, info: &PaymentInfo, reports
     }
 }
 
-/// What the facilitator tells its tenant of a payment is what the chain says.
+/// What the facilitator reports to the tenant about a payment is what the chain shows.
 #[track_caller]
 pub(super) fn reported_as_it_is(world: &World, deployment: &AuthCapture, hash: &str, model: &Model) {
     let path = format!("/auth-capture/payments/{hash}?network=eip155:84532");
     let bearer = format!("Bearer {SHOP_KEY}");
     let headers = [("authorization", bearer.as_str())];
-    // It may be dying; then the next comparison tells.
+    // It may be crashing; then the next comparison checks.
     let Ok(reply) = world.facilitator.client().send("GET", &path, b"", &headers) else {
         return;
     };
@@ -219,16 +219,16 @@ pub(super) fn reported_as_it_is(world: &World, deployment: &AuthCapture, hash: &
         return;
     }
     assert_eq!(reply.status, 200, "{reply:?}");
-    let told = (reply.field("capturableAmount"), reply.field("refundableAmount"));
+    let shown = (reply.field("capturableAmount"), reply.field("refundableAmount"));
     let (capturable, refundable) = (model.capturable.to_string(), model.refundable.to_string());
-    assert_eq!(told, (capturable.as_str(), refundable.as_str()), "{reply:?}");
+    assert_eq!(shown, (capturable.as_str(), refundable.as_str()), "{reply:?}");
     assert_eq!(
         reply.field("state") == "uncollected",
         !model.collected,
         "{reply:?}"
     );
     let operations = reply.json["operations"].as_array().expect("a list");
-    let told: Vec<(&str, String, &str)> = operations
+    let listed: Vec<(&str, String, &str)> = operations
         .iter()
         .map(|one| {
             let text = |name: &str| one[name].as_str().unwrap_or_default();
@@ -241,7 +241,7 @@ pub(super) fn reported_as_it_is(world: &World, deployment: &AuthCapture, hash: &
         .zip(&amounts)
         .map(|(report, amount)| (report.kind, report.transaction.clone(), amount.as_str()))
         .collect();
-    assert_eq!(told, happened, "{reply:?}");
+    assert_eq!(listed, happened, "{reply:?}");
     for (one, report) in operations.iter().zip(&reports) {
         let fee = match deployment.fee_form {
             FeeForm::Bps => one["feeBps"].as_u64().map(u128::from),

@@ -7,10 +7,10 @@ use e2e::order::{Order, fee_of, fee_units};
 use e2e::{World, wait};
 use serde_json::{Value, json};
 
-use super::asked::{Told, at_once, may_all_be, settle};
 use super::books::{Gains, Move};
 use super::dice::Dice;
 use super::payment::{MARGIN_S, Payment, clock, deadline, draw, on_chain};
+use super::settle::{Outcome, may_all_succeed, settle, settle_concurrently};
 
 /// Blocks may come in between, each of which moves the chain's clock.
 const SLACK_S: u64 = 12;
@@ -28,7 +28,7 @@ pub(super) struct People {
 enum Must {
     Succeed,
     Fail,
-    /// Too near a deadline to tell.
+    /// Too near a deadline to be certain.
     Either,
 }
 
@@ -149,7 +149,7 @@ impl Life {
         };
         self.current = Some(payment);
         let twice = self.dice.percent(15);
-        self.ask(world, &body, carried, twice, |end| {
+        self.settle_and_check(world, &body, carried, twice, |end| {
             if !good || start + 6 >= info.pre_approval_expiry {
                 Must::Fail
             } else if end + SLACK_S + 6 < info.pre_approval_expiry
@@ -229,7 +229,7 @@ impl Life {
         let deadline = deadline(payment, order);
         let start = clock(world);
         let twice = self.dice.percent(15);
-        self.ask(world, &body, carried, twice, |end| match deadline {
+        self.settle_and_check(world, &body, carried, twice, |end| match deadline {
             _ if !possible => Must::Fail,
             Some(deadline) if start >= deadline => Must::Fail,
             Some(deadline) if end + SLACK_S >= deadline => Must::Either,
@@ -245,7 +245,7 @@ impl Life {
         let done = receipt.is_ok_and(|receipt| receipt["status"] == "0x1");
         let end = clock(world);
         if start < deadline && end + SLACK_S >= deadline {
-            // Too near to tell.
+            // Too near to be certain.
         } else {
             let possible = start >= deadline && payment.model.capturable > 0;
             assert_eq!(done, possible, "reclaim of {payment:?} between {start} and {end}");
@@ -265,7 +265,7 @@ impl Life {
         }
         let last = u64::try_from(payment.spent.len() - 1).expect("small");
         let at = usize::try_from(self.dice.between(0, last)).expect("small");
-        self.ask(world, &payment.spent[at].clone(), Move::Return, false, |_| {
+        self.settle_and_check(world, &payment.spent[at].clone(), Move::Return, false, |_| {
             Must::Fail
         });
     }
@@ -289,7 +289,7 @@ impl Life {
             .iter()
             .map(|(order, carried)| (payment.bound.order(world, order), *carried))
             .collect();
-        let replies = at_once(world, &orders);
+        let replies = settle_concurrently(world, &orders);
         let end = clock(world);
         let must = if end + MARGIN_S + SLACK_S < deadline {
             Must::Succeed
@@ -324,11 +324,11 @@ impl Life {
                 body
             }
         };
-        self.ask(world, &body, carried, false, |_| Must::Fail);
+        self.settle_and_check(world, &body, carried, false, |_| Must::Fail);
     }
 
     /// Settles, once or twice at once.
-    fn ask(
+    fn settle_and_check(
         &mut self,
         world: &World,
         body: &Value,
@@ -337,20 +337,20 @@ impl Life {
         must: impl FnOnce(u64) -> Must,
     ) {
         let orders = vec![(body.clone(), carried); if twice { 2 } else { 1 }];
-        let replies = at_once(world, &orders);
+        let replies = settle_concurrently(world, &orders);
         let end = clock(world);
         let must = must(end);
         self.learn(world, orders, replies, must);
     }
 
-    /// Of the orders sent at once no more are carried out than possible, and the answers say so.
-    fn learn(&mut self, world: &World, orders: Vec<(Value, Move)>, replies: Vec<Told>, must: Must) {
-        if replies.contains(&Told::Unknown) {
+    /// Of the orders sent at once no more are carried out than possible, and the answers match.
+    fn learn(&mut self, world: &World, orders: Vec<(Value, Move)>, replies: Vec<Outcome>, must: Must) {
+        if replies.contains(&Outcome::Unknown) {
             self.open = Some(Open { orders, must });
             return;
         }
         let done: Vec<usize> = (0..replies.len())
-            .filter(|at| replies[*at] == Told::Done)
+            .filter(|at| replies[*at] == Outcome::Done)
             .collect();
         let hash = self.current.as_ref().map(|payment| payment.hash.clone());
         let what = || {
@@ -360,7 +360,7 @@ impl Life {
                 self.current
             )
         };
-        assert!(may_all_be(&orders, &done), "{}", what());
+        assert!(may_all_succeed(&orders, &done), "{}", what());
         match must {
             Must::Succeed => assert!(!done.is_empty(), "{}", what()),
             Must::Fail => assert!(done.is_empty(), "{}", what()),
@@ -430,14 +430,14 @@ impl Life {
         let mut done: Vec<usize> = Vec::new();
         for (at, (body, _)) in orders.iter().enumerate() {
             let answer = wait::until("an answer about a step before the crash", wait::LONG, || {
-                Some(settle(world, body)).filter(|answer| *answer != Told::Unknown)
+                Some(settle(world, body)).filter(|answer| *answer != Outcome::Unknown)
             });
             let carried = match &answer {
-                Told::Done => true,
-                Told::Refused(reason, transaction) => {
+                Outcome::Done => true,
+                Outcome::Refused(reason, transaction) => {
                     reason == "duplicate_settlement" && !transaction.is_empty()
                 }
-                Told::Unknown => false,
+                Outcome::Unknown => false,
             };
             println!("after the crash: {answer:?}");
             // What was carried out before only gets the same answer.
@@ -448,7 +448,7 @@ impl Life {
                 done.push(at);
             }
         }
-        assert!(may_all_be(&orders, &done), "all of {orders:?}");
+        assert!(may_all_succeed(&orders, &done), "all of {orders:?}");
         assert!(must != Must::Fail || done.is_empty(), "{orders:?}");
         if done.is_empty() {
             // Only time can have made it impossible.

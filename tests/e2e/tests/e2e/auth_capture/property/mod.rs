@@ -4,11 +4,11 @@
 //!
 //! `ESCROW_SEED` names the first seed and `ESCROW_SEEDS` how many follow one another.
 
-mod asked;
 pub(crate) mod books;
 pub(crate) mod dice;
 mod life;
 mod payment;
+mod settle;
 
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -115,7 +115,7 @@ fn books(world: &World) -> Books {
     }
 }
 
-/// What is in escrow is what the payments say, and the operators paid for the refunds and for nothing else.
+/// The escrow holds what the payments add up to, and the operators paid for the refunds and for nothing else.
 fn balanced(world: &World, lives: &[Life], before: &Books) {
     let now = books(world);
     assert_eq!(now.total, before.total, "tokens are conserved");
@@ -200,7 +200,7 @@ fn run(world: &mut World, seed: u64) {
 }
 
 #[test]
-fn whatever_happens_the_books_are_balanced() {
+fn random_operations_and_crashes_keep_every_balance_correct() {
     let mut world = start();
     let first = number("ESCROW_SEED", 1);
     for seed in first..first + number("ESCROW_SEEDS", 1) {

@@ -1,14 +1,14 @@
-//! What is requested of a facilitator that may die at any moment, and what comes of it.
+//! Settles at a facilitator that may crash at any moment, and their outcomes.
 
 use e2e::World;
-use e2e::escrow::{SHOP_KEY, call_or_lost};
+use e2e::escrow::{SHOP_KEY, try_post};
 use serde_json::Value;
 
 use super::books::Move;
 
-/// What a settle came to.
+/// How a settle ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Outcome {
     Done,
     /// With the transaction that it names, if any.
     Refused(String, String),
@@ -16,23 +16,23 @@ pub(super) enum Told {
     Unknown,
 }
 
-pub(super) fn settle(world: &World, body: &Value) -> Told {
-    let Ok(reply) = call_or_lost(world, "/settle", body, SHOP_KEY) else {
-        return Told::Unknown;
+pub(super) fn settle(world: &World, body: &Value) -> Outcome {
+    let Ok(reply) = try_post(world, "/settle", body, SHOP_KEY) else {
+        return Outcome::Unknown;
     };
     let (reason, transaction) = (reply.field("errorReason"), reply.field("transaction"));
     if reply.is_success() {
-        Told::Done
+        Outcome::Done
     } else if reply.status >= 500 || reason == "settlement_pending" {
-        Told::Unknown
+        Outcome::Unknown
     } else {
-        Told::Refused(reason.to_owned(), transaction.to_owned())
+        Outcome::Refused(reason.to_owned(), transaction.to_owned())
     }
 }
 
-pub(super) fn at_once(world: &World, asked: &[(Value, Move)]) -> Vec<Told> {
+pub(super) fn settle_concurrently(world: &World, orders: &[(Value, Move)]) -> Vec<Outcome> {
     std::thread::scope(|scope| {
-        let running: Vec<_> = asked
+        let running: Vec<_> = orders
             .iter()
             .map(|(body, _)| scope.spawn(|| settle(world, body)))
             .collect();
@@ -43,12 +43,12 @@ pub(super) fn at_once(world: &World, asked: &[(Value, Move)]) -> Vec<Told> {
     })
 }
 
-/// A void may come after a capture; all else excludes one another.
-pub(super) fn may_all_be(asked: &[(Value, Move)], done: &[usize]) -> bool {
+/// Whether these orders can succeed together. Only a void can, after a capture.
+pub(super) fn may_all_succeed(orders: &[(Value, Move)], done: &[usize]) -> bool {
     match done {
         [] | [_] => true,
         [first, second] => matches!(
-            (asked[*first].1, asked[*second].1),
+            (orders[*first].1, orders[*second].1),
             (
                 Move::Capture {
                     rest_goes_back: false,

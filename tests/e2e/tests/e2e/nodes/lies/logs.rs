@@ -34,7 +34,7 @@ fn matching(logs: &[Value], filter: &Value) -> Vec<Value> {
         );
         one.eq_ignore_ascii_case(other)
     };
-    let is_asked = |log: &&Value| {
+    let fits_filter = |log: &&Value| {
         let topics = filter["topics"].as_array().cloned().unwrap_or_default();
         equal(&log["address"], &filter["address"])
             && topics.iter().enumerate().all(|(at, wanted)| match wanted {
@@ -43,7 +43,7 @@ fn matching(logs: &[Value], filter: &Value) -> Vec<Value> {
                 one => equal(one, &log["topics"][at]),
             })
     };
-    logs.iter().filter(is_asked).cloned().collect()
+    logs.iter().filter(fits_filter).cloned().collect()
 }
 
 /// Logs of a sibling fork, where a stranger was first. Ours landed; its receipt is late.
@@ -180,9 +180,9 @@ fn a16_half_of_our_own_logs_fail_no_payment() {
     once(&world, &sent);
 }
 
-/// A receipt of ours that says status 0, with state that is three blocks old by whatever name: guard and receipt agree.
+/// A receipt of ours that has status 0, with state that is three blocks old by whatever name: guard and receipt agree.
 #[test]
-fn a17_a_stranger_who_was_first_with_a_receipt_without_logs_is_no_failure() {
+fn a17_another_sender_who_was_first_with_a_receipt_without_logs_is_no_failure() {
     let world = world(3).mining(Mining::Manual).start();
     let payment = world.payment(2);
     let body = payment.v2();
@@ -207,13 +207,13 @@ fn a17_a_stranger_who_was_first_with_a_receipt_without_logs_is_no_failure() {
 
 /// A capture that nobody shows, and after it another of the same amount that nobody shows.
 #[test]
-fn a27_two_equal_captures_that_nobody_shows_are_answered_with_their_own_hashes() {
+fn a27_two_equal_captures_without_receipts_are_answered_with_their_own_hashes() {
     let world = escrow_world(3).start();
     let bound = held_for_good(&world, "equal captures");
     let first = bound.order(&world, &bound.capture(2_000, (10_000, 0)));
     let second = bound.order(&world, &bound.capture(2_000, (8_000, 2_000)));
     let one = order(&world, &first).pending();
-    world.proxy.see(View {
+    world.proxy.set_view(View {
         empty: vec![Kind::Receipts, Kind::Transactions, Kind::Logs],
         ..View::default()
     });

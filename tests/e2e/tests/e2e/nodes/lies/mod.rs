@@ -20,19 +20,19 @@ const LIE: Duration = Duration::from_secs(6);
 #[track_caller]
 pub(super) fn no_false_success(world: &World, settle: impl Fn() -> Reply) {
     let started = Instant::now();
-    let mut told = false;
+    let mut is_answered = false;
     while started.elapsed() < LIE {
         let reply = settle();
         if reply.is_success() {
-            assert!(!told, "answered twice");
+            assert!(!is_answered, "answered twice");
             let hash = reply.paid();
             assert!(is_on_chain(world, &hash), "{hash} is not on chain");
-            told = true;
-        } else if told || reply.field("errorReason") == reason::DUPLICATE {
+            is_answered = true;
+        } else if is_answered || reply.field("errorReason") == reason::DUPLICATE {
             assert_eq!(reply.field("errorReason"), reason::DUPLICATE, "{reply:?}");
             let hash = reply.field("transaction");
             assert!(is_on_chain(world, hash), "{hash} is not on chain");
-            // Nothing new is to be heard, and callers have a rate.
+            // The answer does not change any more, and callers have a rate limit.
             std::thread::sleep(BLOCK);
         } else if reply.status != 503 {
             let _ = reply.pending();

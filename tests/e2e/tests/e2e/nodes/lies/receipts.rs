@@ -14,7 +14,7 @@ use super::{no_false_success, once, replaced_by, unrelated, until_answered};
 
 const RECEIPT: &str = "eth_getTransactionReceipt";
 
-/// The receipt says status 1, and its logs are missing.
+/// The receipt has status 1, and its logs are missing.
 #[test]
 fn a01_a_receipt_without_its_logs_fails_no_payment() {
     let world = world(4).mining(Mining::Manual).start();
@@ -61,7 +61,7 @@ fn a01b_a_receipt_without_its_logs_fails_no_capture() {
     assert_eq!((world.sent(), state(&world, &bound)), (2, (8_000, 2_000)));
 }
 
-/// The receipt says status 0 and has no logs, though the transaction paid; state and logs are honest.
+/// The receipt has status 0 and no logs, though the transaction paid; state and logs are honest.
 #[test]
 fn a02_a_receipt_that_calls_a_success_reverted_fails_no_payment() {
     let world = world(4).mining(Mining::Manual).start();
@@ -264,7 +264,7 @@ fn a24_an_error_for_one_receipt_keeps_no_other_payment_pending() {
 
 /// As 23, with a second node that is honest.
 #[test]
-fn a23b_one_malformed_receipt_of_one_of_two_nodes_keeps_nobody_pending() {
+fn a23b_one_malformed_receipt_of_one_of_two_nodes_keeps_no_payment_pending() {
     let world = world(3).two_nodes().mining(Mining::Manual).start();
     let bad = world.payment(2).v2();
     let sent = world.settle(&bad).pending();

@@ -143,26 +143,26 @@ fn a08_a_payment_that_moves_to_another_block_of_its_height_is_answered_once() {
         let waiting: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
-                    let mut told = 0;
+                    let mut successes = 0;
                     wait::until("a decision", DECIDED, || {
                         let reply = world.settle(&body);
                         if reply.is_success() {
                             assert_eq!(reply.paid(), sent);
-                            told += 1;
+                            successes += 1;
                         }
                         (reply.status == 200 && reply.field("errorReason") != "settlement_pending")
                             .then_some(())
                     });
-                    told
+                    successes
                 })
             })
             .collect();
         replaced_by(&world, std::slice::from_ref(&ours));
-        let told: Vec<i32> = waiting
+        let successes: Vec<i32> = waiting
             .into_iter()
             .map(|one| one.join().expect("a decision"))
             .collect();
-        (told.iter().sum::<i32>(), told.len())
+        (successes.iter().sum::<i32>(), successes.len())
     });
     let after = world.chain.receipt(&sent).expect("answers").expect("a receipt");
     assert_eq!(before["blockNumber"], after["blockNumber"]);
@@ -174,7 +174,7 @@ fn a08_a_payment_that_moves_to_another_block_of_its_height_is_answered_once() {
 
 /// Ours failed for a reason that is gone with its block: a reverted block is reorganised away after we answered.
 #[test]
-fn a14_a_failure_whose_block_is_reorganised_away_ends_in_the_truth() {
+fn a14_a_failure_whose_block_is_reorganised_away_gets_the_answer_of_the_winning_fork() {
     let world = world(4).mining(Mining::Manual).start();
     let payment = world.payment(2);
     let body = payment.v2();
