@@ -457,7 +457,7 @@ impl Facilitator {
     ///
     /// # Panics
     /// When it does not end.
-    pub fn restart_in_vain(&mut self) -> (ExitStatus, String) {
+    pub fn restart_refused(&mut self) -> (ExitStatus, String) {
         assert!(self.child().is_none(), "stop it first");
         let before = self.log().len();
         self.spawn().unwrap_or_else(|error| panic!("{error}"));

@@ -45,9 +45,9 @@ pub fn run(name: &str, max_bytes: usize, target: impl Fn(&[u8])) {
     }
     let seed = number("FUZZ_SEED").unwrap_or(1);
     let budget = number("FUZZ_MILLISECONDS").map_or(SHORT_RUN, Duration::from_millis);
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut inputs: u64 = 0;
-    while begun.elapsed() < budget {
+    while started.elapsed() < budget {
         let mut random = Random::new(seed, name, inputs);
         check(name, &mutate(&corpus, &mut random, max_bytes), &target);
         inputs += 1;
@@ -92,11 +92,11 @@ fn check(name: &str, input: &[u8], target: &impl Fn(&[u8])) {
 
 /// Runs one input. `Err` describes what is wrong.
 fn attempt(input: &[u8], target: &impl Fn(&[u8])) -> Result<(), String> {
-    let begun = Instant::now();
+    let started = Instant::now();
     meter::start();
     let result = catch_unwind(AssertUnwindSafe(|| target(input)));
     let held = meter::most_held();
-    let took = begun.elapsed();
+    let took = started.elapsed();
     if let Err(panic) = result {
         let text = panic
             .downcast_ref::<String>()

@@ -23,7 +23,7 @@ fn counts(report: &Report, id: &str) -> (usize, usize, usize) {
 }
 
 #[test]
-fn a_hold_that_nobody_closes_is_returned_by_the_job_committed_with_its_outcome() {
+fn an_unclosed_hold_is_returned_by_the_job_committed_with_its_outcome() {
     let hold = held("ann", 10);
     let report = quiet().settle(500, &hold, 25_000, 1).run_clean();
     assert_eq!(report.outcomes(&hold)[0], Outcome::Success);
@@ -60,9 +60,9 @@ fn the_job_returns_the_hold_wherever_the_process_crashes() {
 #[test]
 fn a_job_that_schedules_itself_again_while_it_runs_is_not_removed() {
     let report = quiet().settle(500, &held("ann", 10), 25_000, 1).run_clean();
-    let (scheduled, done, put_off) = counts(&report, "watch:");
+    let (scheduled, done, postponed) = counts(&report, "watch:");
     let watches = usize::try_from(WATCHES).expect("few");
-    assert_eq!((scheduled, done, put_off), (watches, watches, 0));
+    assert_eq!((scheduled, done, postponed), (watches, watches, 0));
     let last = report
         .log
         .iter()

@@ -83,11 +83,11 @@ fn a_capture_is_answered_when_it_is_confirmed_and_the_rest_goes_back_when_it_is_
     let is_final = at(
         &|event| matches!(event, Event::StepFinal { settlement, step: StepIndex::FIRST } if *settlement == id),
     );
-    let begun = at(
+    let prepared = at(
         &|event| matches!(event, Event::Prepared(new) if new.row.covers.contains(&(id, StepIndex::new(1)))),
     );
     let freed = at(&|event| matches!(event, Event::KeysFreed { settlement } if *settlement == id));
-    assert!(paid < released && released < is_final && is_final < begun && begun < freed);
+    assert!(paid < released && released < is_final && is_final < prepared && prepared < freed);
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn wait_kinds(world: &World, what: &str, wanted: impl Fn(usize) -> bool) {
 }
 
 #[track_caller]
-fn turned_away(world: &World, buyer: usize) {
+fn assert_paused(world: &World, buyer: usize) {
     let body = world.payment(buyer).v2();
     world.untouched(|| {
         let settle = world.settle(&body);
@@ -60,7 +60,7 @@ fn t107_a_pause_stops_new_payments_and_no_recorded_one() {
         "{output}"
     );
     wait_kinds(&world, "the pause is noticed", |kinds| kinds == 0);
-    turned_away(&world, 3);
+    assert_paused(&world, 3);
     assert!(world.facilitator.log().contains("PAUSED"));
 
     // What is recorded is watched, carried on and answered.
@@ -75,7 +75,7 @@ fn t107_a_pause_stops_new_payments_and_no_recorded_one() {
     world.facilitator.kill();
     world.facilitator.restart();
     assert_eq!(kinds(&world), 0);
-    turned_away(&world, 4);
+    assert_paused(&world, 4);
     assert_eq!(world.settle(&open).failed(reason::DUPLICATE), hash);
 
     // Another pause's end is not this one's.
@@ -110,7 +110,7 @@ fn t107_a_pause_can_name_a_scheme_which_must_exist() {
         .command(&["pause", "--scheme", "exact", "--reason", SECRET]);
     assert!(done);
     wait_kinds(&world, "the pause is noticed", |kinds| kinds == 0);
-    turned_away(&world, 2);
+    assert_paused(&world, 2);
     let metrics = world.facilitator.get("/metrics").text;
     assert!(
         metrics
@@ -131,7 +131,7 @@ fn t107_a_damaged_pause_file_pauses_everything() {
     let file = world.facilitator.data_folder().join("paused");
     fs::write(&file, json!([]).to_string()).expect("written");
     wait_kinds(&world, "the damage is noticed", |kinds| kinds == 0);
-    turned_away(&world, 2);
+    assert_paused(&world, 2);
     assert!(world.facilitator.log().contains("EVERYTHING IS PAUSED"));
     for arguments in [
         &["paused"][..],

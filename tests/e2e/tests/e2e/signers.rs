@@ -31,7 +31,7 @@ fn t23_a_retired_key_finishes_what_is_bound_to_it_and_takes_nothing_new() {
         if down {
             world.proxy.on("*", Fault::Refuse);
         }
-        let (status, log) = world.facilitator.restart_in_vain();
+        let (status, log) = world.facilitator.restart_refused();
         assert!(!status.success(), "{log}");
         for part in [
             retired.to_lowercase().as_str(),

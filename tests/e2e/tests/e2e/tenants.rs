@@ -154,7 +154,7 @@ fn a_tenant_with_an_open_payment_can_not_be_removed() {
         !good && output.contains("\"one\" is no longer configured"),
         "{output}"
     );
-    let (status, log) = world.facilitator.restart_in_vain();
+    let (status, log) = world.facilitator.restart_refused();
     assert!(!status.success(), "{log}");
     assert!(
         log.contains("tenants: \"one\" is no longer configured, and 1 payment that is open or held needs it")

@@ -49,12 +49,17 @@ fn t02_a_pending_payment_is_good_for_its_seller_and_its_amount_only() {
         pay_to: STRANGER.to_owned(),
         ..payment.clone()
     };
-    let dearer = Payment {
+    let more_expensive = Payment {
         amount: PRICE * 1_000_000,
         ..payment.clone()
     };
     // As a buyer would who also writes `accepted` the way that suits it.
-    for body in [elsewhere.v2(), dearer.v2(), elsewhere.v1(), dearer.v1()] {
+    for body in [
+        elsewhere.v2(),
+        more_expensive.v2(),
+        elsewhere.v1(),
+        more_expensive.v1(),
+    ] {
         for _ in 0..2 {
             let reply = world.settle(&body);
             reply.refused(reason::NONCE_USED);
@@ -70,7 +75,7 @@ fn t02_a_pending_payment_is_good_for_its_seller_and_its_amount_only() {
         }
     }
     assert_eq!(world.settle(&payment.v2()).paid(), hash);
-    for body in [elsewhere.v2(), dearer.v2()] {
+    for body in [elsewhere.v2(), more_expensive.v2()] {
         world.settle(&body).refused(reason::NONCE_USED);
     }
     assert_eq!((world.sent(), world.transfers(), world.earned()), (1, 1, PRICE));

@@ -58,7 +58,7 @@ fn t61_the_signer_of_a_hold_is_kept_until_it_is_no_longer_needed() {
     world
         .facilitator
         .reconfigure("signers = [\"signer0\"]", "signers = [\"signer1\"]");
-    let (status, log) = world.facilitator.restart_in_vain();
+    let (status, log) = world.facilitator.restart_refused();
     assert!(!status.success(), "{log}");
     assert!(
         log.contains("retained_signers") && log.contains("signer0"),

@@ -79,7 +79,7 @@ fn an_authorizer_that_no_tenant_can_use_is_never_advertised() {
         let before = std::fs::read_to_string(world.facilitator.config_file()).expect("the configuration");
         world.facilitator.reconfigure(from, &to);
         let (is_good, checked) = world.facilitator.command(&["check"]);
-        let (status, served) = world.facilitator.restart_in_vain();
+        let (status, served) = world.facilitator.restart_refused();
         assert!(!is_good && !status.success(), "{message:?}: {checked}{served}");
         for log in [checked, served] {
             assert!(

@@ -165,7 +165,7 @@ fn charged_at_once(world: &World, deployment: AuthCapture, method: &str) {
 }
 
 /// Last, because it moves the chain's clock past the deadlines of all the others.
-fn held_for_nobody_and_reclaimed(world: &World, deployment: AuthCapture, method: &str) {
+fn held_uncaptured_and_reclaimed(world: &World, deployment: AuthCapture, method: &str) {
     let bound = Shop::open(
         world,
         deployment,
@@ -202,7 +202,7 @@ fn lives(deployment: AuthCapture, method: &str) {
     held_then_captured_in_parts(&world, deployment, method);
     captured_by_the_request_that_holds(&world, deployment, method);
     charged_at_once(&world, deployment, method);
-    held_for_nobody_and_reclaimed(&world, deployment, method);
+    held_uncaptured_and_reclaimed(&world, deployment, method);
 }
 
 #[test]

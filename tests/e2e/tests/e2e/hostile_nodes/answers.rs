@@ -18,7 +18,7 @@ fn of(method: &str, value: Value) -> Answer {
 }
 
 /// One payment for each variant, so long after the first node answers like this.
-fn stops_nobody(pause: Duration, variants: Vec<(&str, Answer)>) {
+fn assert_no_payment_stops(pause: Duration, variants: Vec<(&str, Answer)>) {
     let pair = Pair::start();
     let mut report = Report::default();
     report.add("before", &pair.serve());
@@ -66,7 +66,7 @@ fn a_first_node_with_well_formed_nonsense_stops_no_payment() {
         ("send: another hash", SEND, json!(format!("0x{}", "a".repeat(64)))),
     ];
     let variants = variants.map(|(name, method, value)| (name, of(method, value)));
-    stops_nobody(POLLED, variants.into());
+    assert_no_payment_stops(POLLED, variants.into());
 }
 
 #[test]
@@ -130,11 +130,11 @@ fn a_first_node_with_nonsense_about_blocks_and_prices_stops_no_payment() {
         (name, answer)
     });
     let variants = of_results.into_iter().chain(of_members);
-    stops_nobody(PRICE_FORGOTTEN, variants.collect());
+    assert_no_payment_stops(PRICE_FORGOTTEN, variants.collect());
 }
 
 #[test]
-fn a_first_node_whose_calls_are_not_true_refuses_nobody() {
+fn a_first_node_with_false_call_results_refuses_no_payment() {
     let word = |digit: &str| json!(format!("0x{digit:0>64}"));
     let exceeds = json!({"code": 3, "message": "execution reverted: ERC20: transfer amount exceeds balance"});
     let variants: Vec<(&str, Answer)> = vec![
@@ -160,7 +160,7 @@ fn a_first_node_whose_calls_are_not_true_refuses_nobody() {
         ),
         ("every account has code", of("eth_getCode", json!("0x6001"))),
     ];
-    stops_nobody(POLLED, variants);
+    assert_no_payment_stops(POLLED, variants);
 }
 
 #[test]

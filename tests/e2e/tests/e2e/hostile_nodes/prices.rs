@@ -34,10 +34,10 @@ fn a_gas_price_above_the_ceiling_is_503_and_payments_are_made_once_when_it_falls
         let verify = pair.facilitator.verify(&body);
         let settle = pair.facilitator.settle(&body);
         let name = format!("{gwei} gwei");
-        let is_begun = settle.is_success() || settle.field("errorReason") == "settlement_pending";
+        let is_started = settle.is_success() || settle.field("errorReason") == "settlement_pending";
         if is_above && settle.status != 503 {
             report.add(&name, &[format!("settle: {}", short(&settle))]);
-        } else if !is_above && is_valid(&verify) && !is_begun {
+        } else if !is_above && is_valid(&verify) && !is_started {
             report.add(&name, &[format!("valid, and settle: {}", short(&settle))]);
         }
         if is_above && is_valid(&verify) {

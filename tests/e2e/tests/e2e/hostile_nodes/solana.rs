@@ -104,7 +104,7 @@ fn a_first_solana_node_with_well_formed_nonsense_stops_no_payment() {
 }
 
 /// Every error is the answer to each of these methods, and to all of them.
-fn errors_stop_nobody(errors: &[(&str, i64, &str)]) {
+fn assert_errors_stop_no_payment(errors: &[(&str, i64, &str)]) {
     let world = start(8);
     let mut report = Report::default();
     report.add("before", &serve_one(&world, "before"));
@@ -130,7 +130,7 @@ fn errors_stop_nobody(errors: &[(&str, i64, &str)]) {
 
 #[test]
 fn a_first_solana_node_that_lags_or_is_limited_stops_no_payment() {
-    errors_stop_nobody(&[
+    assert_errors_stop_no_payment(&[
         (
             "minimum slot",
             -32016,
@@ -154,7 +154,7 @@ fn a_first_solana_node_that_lags_or_is_limited_stops_no_payment() {
 
 #[test]
 fn a_first_solana_node_that_calls_good_transactions_wrong_stops_no_payment() {
-    errors_stop_nobody(&[
+    assert_errors_stop_no_payment(&[
         (
             "no blockhash",
             -32002,

@@ -65,7 +65,7 @@ fn t02_a_payment_for_another_seller_or_a_higher_price_is_never_a_success() {
     let deal = world.deal(0);
     let signed = deal.official().sign(&deal.buyer);
     let signature = world.settle(&world.body(&deal, &signed)).pending();
-    let dearer = schemes_svm::testkit::Deal {
+    let more_expensive = schemes_svm::testkit::Deal {
         amount: PRICE * 1_000_000,
         ..deal.clone()
     };
@@ -73,7 +73,7 @@ fn t02_a_payment_for_another_seller_or_a_higher_price_is_never_a_success() {
         pay_to: schemes_svm::text::address(&world.chain.buyers[3].address).expect("an address"),
         ..deal.clone()
     };
-    for other in [&dearer, &elsewhere] {
+    for other in [&more_expensive, &elsewhere] {
         let reply = world.settle(&world.body(other, &signed));
         assert!(!reply.is_success(), "{reply:?}");
         assert_eq!(reply.field("transaction"), "", "{reply:?}");
@@ -84,7 +84,7 @@ fn t02_a_payment_for_another_seller_or_a_higher_price_is_never_a_success() {
         Some(world.settle(&body)).filter(Reply::is_success)
     });
     assert_eq!(paid.paid(), signature);
-    for other in [&dearer, &elsewhere] {
+    for other in [&more_expensive, &elsewhere] {
         assert!(!world.settle(&world.body(other, &signed)).is_success());
     }
     assert_eq!((world.landed().len(), world.earned()), (1, PRICE));

@@ -49,7 +49,7 @@ fn payments_in_the_forms_of_current_wallets_are_accepted() {
     // Guards after the payment, as another wallet puts them.
     let deal = world.deal(7);
     let assertion = guard(6, vec![(deal.source(), false)]);
-    let behind = deal.draft(vec![
+    let guards_after = deal.draft(vec![
         limit(20_000),
         price(1),
         deal.transfer(),
@@ -57,7 +57,7 @@ fn payments_in_the_forms_of_current_wallets_are_accepted() {
         assertion.clone(),
         assertion,
     ]);
-    pays(&world, &world.body(&deal, &behind.sign(&deal.buyer)));
+    pays(&world, &world.body(&deal, &guards_after.sign(&deal.buyer)));
 
     // Guards first.
     let deal = world.deal(4);

@@ -206,7 +206,7 @@ fn t28_a_wrapper_around_a_signature_is_no_gas_bomb() {
 }
 
 #[test]
-fn tokens_that_lie_pay_nobody() {
+fn a_lying_token_makes_no_false_success() {
     let world = escrow::world("").network(&all_assets()).buyers(40).start();
     let chain = &world.chain;
     let mut buyer = 2;
