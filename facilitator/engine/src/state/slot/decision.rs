@@ -31,10 +31,14 @@ enum Standing {
 impl SlotDecision {
     #[must_use]
     pub fn new(on: Decided, shown: &Shown) -> Self {
-        Self {
-            by_revert: matches!(shown, Shown::Reverted { .. }),
-            ..Self::restored(on, None)
-        }
+        let mut decision = Self::restored(on, None);
+        decision.record_shown(shown);
+        decision
+    }
+
+    /// Records what the nodes showed when it was judged.
+    pub fn record_shown(&mut self, shown: &Shown) {
+        self.by_revert = matches!(shown, Shown::Reverted { .. });
     }
 
     /// The decision as the journal has it. What polls have shown of the `known` one is kept, except that its block is
