@@ -159,7 +159,7 @@ pub enum Event {
         /// Id of the settlement.
         settlement: u64,
     },
-    /// Nothing is left to watch.
+    /// Every step is final and the outcome is decided: the settlement is no longer observed.
     Finished {
         /// Id of the settlement.
         settlement: u64,

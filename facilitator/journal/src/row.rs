@@ -57,7 +57,7 @@ pub struct SettlementRow {
     /// The paying step's newest attempt, or the first step's while the paying one has none: what `settlement_pending`
     /// names.
     pub tx_id: Option<String>,
-    /// Nothing is left to watch.
+    /// Every step is final and the outcome is decided: the settlement is no longer observed.
     pub finished: bool,
     /// The journal may be an old copy: a caller may have got `success` already, so no caller gets it until the
     /// operator allows it.
@@ -199,7 +199,7 @@ pub enum Outcome {
         /// Why it can't pay any more, for operators.
         proof: String,
     },
-    /// It was released and is provably gone from the chain.
+    /// A caller got `success`, and it is proven that the payment is gone from the chain.
     Reversed {
         /// The transaction that is gone.
         tx_id: String,
@@ -283,7 +283,7 @@ pub struct AttemptRow {
     pub since_height: u64,
     /// Milliseconds since the epoch.
     pub prepared_at_ms: u64,
-    /// A node is known to have had it. May be unset although it was sent.
+    /// A node has accepted it. A crash after the send and before this is recorded leaves it unset.
     pub sent: bool,
 }
 
@@ -312,7 +312,7 @@ pub struct ReserveRow {
 /// A row of a plugin's store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoreValue {
-    /// Any JSON but `null`.
+    /// Any JSON value except `null`.
     pub value: Value,
     /// Milliseconds since the epoch, from when the row does not exist; `None`: never.
     pub expires_at_ms: Option<u64>,

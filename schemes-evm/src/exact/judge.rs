@@ -45,7 +45,7 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judg
         GuardState::Absent | GuardState::Unchanged => failure,
         GuardState::Unread if landed => failure,
         GuardState::Unread => Judgement::Unproven {
-            why: "no node has said whether the authorization is used".into(),
+            why: "no node has shown whether the authorization is used".into(),
         },
         GuardState::Changed => Judgement::Unproven {
             why: "the authorization is used or cancelled, and no transaction that did it has been found"

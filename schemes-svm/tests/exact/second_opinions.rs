@@ -213,7 +213,7 @@ fn a_good_payment_needs_no_second_opinion() {
 }
 
 #[test]
-fn t123_a_payee_without_token_account_is_told_what_to_do() {
+fn t123_the_refusal_of_a_payee_without_token_account_says_what_to_do() {
     let missing = World::new().with(failing(
         json!({"InstructionError": [2, "InvalidAccountData"]}),
         SLOT,

@@ -91,7 +91,10 @@ impl Checks {
                     Err(_) => {
                         let late =
                             Fault::unavailable(format!("no answer within {} s", SUSPECT_DEADLINE.as_secs()));
-                        self.take_in(&run, Err(why_not(&late, &self.runtime.ops.nodes(&run.network))));
+                        self.record_readiness(
+                            &run,
+                            Err(why_not(&late, &self.runtime.ops.nodes(&run.network))),
+                        );
                         false
                     }
                 }
@@ -141,8 +144,8 @@ impl Checks {
                 run.record_head(readiness.head_height);
                 network.set_lanes(&readiness);
                 match self.obstacle(run, &readiness).await {
-                    Some(why) => self.take_in(run, Err(why)),
-                    None => self.take_in(run, Ok(&readiness)),
+                    Some(why) => self.record_readiness(run, Err(why)),
+                    None => self.record_readiness(run, Ok(&readiness)),
                 }
             }
             Err(fault) => {
@@ -156,7 +159,7 @@ impl Checks {
                         "a check failed; the next one decides"
                     );
                 } else {
-                    self.take_in(run, Err(why));
+                    self.record_readiness(run, Err(why));
                 }
             }
         }
@@ -205,7 +208,7 @@ impl Checks {
         }
     }
 
-    fn take_in(&self, run: &NetworkRun, checked: Result<&Readiness, String>) {
+    fn record_readiness(&self, run: &NetworkRun, checked: Result<&Readiness, String>) {
         let network = &run.network;
         let before = network.readiness();
         network.set_readiness(checked);

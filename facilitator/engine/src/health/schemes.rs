@@ -89,11 +89,11 @@ impl Checks {
             Ok(check) => return check,
             Err(fault) => fault,
         };
-        let said = kind.check_result();
-        match said {
+        let last = kind.check_result();
+        match last {
             _ if fault.kind == FaultKind::Unsupported => SchemeCheck::ready(),
             // Without an answer, the last result stays. If nodes are down, the network's own checks report it.
-            Some(said) if passes_by_itself(fault.kind) => said,
+            Some(last) if passes_by_itself(fault.kind) => last,
             _ => SchemeCheck::not_ready(format!("its check failed: {fault}")),
         }
     }

@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 const OTHER_WITHIN: Duration = Duration::from_secs(2);
 /// A transaction that is in no block is searched for at each node in turn when this time has passed since it was sent
 /// or last seen in a block.
-const LOOK_AROUND_AFTER: Duration = Duration::from_secs(2);
+const OTHER_NODES_AFTER: Duration = Duration::from_secs(2);
 
 impl Runtime {
     /// A signer's lane, as the node that reads go to shows it; if that node can't, as the first other node that can.
@@ -100,7 +100,7 @@ impl Runtime {
             let node = if nodes.len() < 2 {
                 None
             } else {
-                slot.lock().next_turn(now, LOOK_AROUND_AFTER)
+                slot.lock().next_turn(now, OTHER_NODES_AFTER)
             };
             let node = node.and_then(|turn| nodes.get(turn.checked_rem(nodes.len())?));
             by_node.entry(node.copied()).or_default().push(Arc::clone(slot));

@@ -110,7 +110,7 @@ impl Settling {
         let (network, network_as_sent) = (request.network.clone(), request.network_as_sent.clone());
         let known = KnownClaim::default();
         let settled = {
-            let settled = AssertUnwindSafe(self.settle_known(request, patience, &known)).catch_unwind();
+            let settled = AssertUnwindSafe(self.settle_recording(request, patience, &known)).catch_unwind();
             tokio::time::timeout_at(deadline + LAST_GRACE, settled).await
         };
         let settled = match settled {
@@ -135,7 +135,7 @@ impl Settling {
         settled
     }
 
-    async fn settle_known(
+    async fn settle_recording(
         self: &Arc<Self>,
         request: PaymentRequest,
         patience: Patience,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// A condition that lasts is logged again after this long.
 pub(crate) const REMIND_EVERY: Duration = Duration::from_secs(300);
 /// How many kinds of sentences are remembered.
-pub(crate) const MAX_SAID: usize = 64;
+pub(crate) const MAX_LOGGED: usize = 64;
 /// Every sentence about a network that can't be used begins with this.
 pub(crate) const NOT_READY: &str = "network is not ready: ";
 /// Begins the list of nodes and their troubles.
@@ -36,18 +36,19 @@ pub(crate) struct Health {
     pub(crate) all_nodes_checked_at: Mutex<Option<Instant>>,
     /// What is reported about payments that are pending for too long.
     pub(crate) overdue: Mutex<Option<String>>,
-    said: Mutex<BTreeMap<String, Instant>>,
+    /// When each kind of sentence was last logged.
+    logged: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Health {
     /// Whether to log a sentence. One that differs only in numbers from an earlier one is repeated now and then.
     pub(crate) fn is_news(&self, sentence: &str) -> bool {
         let now = Instant::now();
-        let mut said = self.said.lock();
-        if said.len() > MAX_SAID {
-            said.clear();
+        let mut logged = self.logged.lock();
+        if logged.len() > MAX_LOGGED {
+            logged.clear();
         }
-        let last = said.entry(kind_of(sentence));
+        let last = logged.entry(kind_of(sentence));
         match last {
             std::collections::btree_map::Entry::Occupied(mut last) => {
                 let is_due = now.saturating_duration_since(*last.get()) >= REMIND_EVERY;
@@ -70,7 +71,7 @@ impl Health {
 
     /// Sentences with this beginning are news again.
     pub(crate) fn forget(&self, beginning: &str) {
-        self.said
+        self.logged
             .lock()
             .retain(|sentence, _| !sentence.starts_with(beginning));
     }

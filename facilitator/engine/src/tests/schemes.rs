@@ -67,18 +67,18 @@ impl SchemeHandler for Saying {
         Err(Fault::internal("nothing is judged here"))
     }
     async fn check(&self, _: &Cx) -> Result<SchemeCheck, Fault> {
-        let said = {
-            let mut words = self.0.lock();
-            if words.len() > 1 {
-                words.remove(0)
+        let result = {
+            let mut scripted = self.0.lock();
+            if scripted.len() > 1 {
+                scripted.remove(0)
             } else {
-                words[0].clone()
+                scripted[0].clone()
             }
         };
-        match said {
+        match result {
             Err(fault) if fault.kind == FaultKind::Deadline => std::future::pending().await,
             Err(fault) if fault.kind == FaultKind::Panic => panic!("as scripted"),
-            said => said,
+            result => result,
         }
     }
 }

@@ -373,7 +373,7 @@ async fn law4_a_revert_that_turns_out_to_be_a_success_in_its_block_is_undone() {
             anchor: Some(anchor(GuardState::Unchanged, 4)),
             ..seen(1, reverted, 1_000)
         };
-        let view = judged(verdict_of_all(&ours, &[reverted.clone()]));
+        let view = judged(verdict_of_all(&ours, std::slice::from_ref(&reverted)));
         if is_in_journal {
             let (settlement, _) = &ours.covers[0];
             settlement.lock().row.steps[0].ground = Some(Ground {

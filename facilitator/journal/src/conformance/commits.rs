@@ -55,7 +55,7 @@ pub async fn t01_one_of_fifty_simultaneous_settlements_opens_a_claim(name: &str,
     assert!(settlement(&*journal, *winner).await.is_some(), "{name}");
 }
 
-pub async fn a_refused_commit_takes_none_of_its_neighbours_along(name: &str, journal: Arc<dyn Journal>) {
+pub async fn a_refused_commit_leaves_the_other_commits_of_its_group(name: &str, journal: Arc<dyn Journal>) {
     let mut all = tokio::task::JoinSet::new();
     for n in 0..200_u32 {
         let journal = Arc::clone(&journal);
@@ -86,7 +86,7 @@ pub async fn a_refused_commit_takes_none_of_its_neighbours_along(name: &str, jou
     assert_eq!(found, kept, "{name}");
 }
 
-pub async fn law5_what_is_taken_is_refused_by_its_name(name: &str, journal: Arc<dyn Journal>) {
+pub async fn law5_a_refusal_says_what_is_taken(name: &str, journal: Arc<dyn Journal>) {
     let reserve = |amount: u64| Reserve {
         asset: "usd".into(),
         payer: "0xb".into(),

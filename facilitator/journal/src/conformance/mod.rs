@@ -104,8 +104,8 @@ macro_rules! conformance_tests {
         $crate::conformance_tests! { @cases $name, $open;
             commits::a_commit_is_all_or_nothing,
             commits::t01_one_of_fifty_simultaneous_settlements_opens_a_claim,
-            commits::a_refused_commit_takes_none_of_its_neighbours_along,
-            commits::law5_what_is_taken_is_refused_by_its_name,
+            commits::a_refused_commit_leaves_the_other_commits_of_its_group,
+            commits::law5_a_refusal_says_what_is_taken,
             lifecycle::a_payment_goes_its_way,
             lifecycle::a_claim_that_failed_for_good_opens_again,
             lifecycle::law5_only_a_release_that_was_taken_can_be_given_back,

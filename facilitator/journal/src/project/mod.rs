@@ -1,7 +1,6 @@
 //! How events change rows, for every back end alike.
 //!
-//! An error leaves the commit undone: the back end rolls back what was put so far. What is refused here can't happen,
-//! whatever state the engine assumes.
+//! If an event is refused, no change of its commit remains. The checks here hold whatever state the engine assumes.
 
 mod attempts;
 mod outcomes;

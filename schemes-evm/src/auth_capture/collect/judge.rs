@@ -70,7 +70,7 @@ pub(super) fn judge(plan: &Plan, step: &Step, evidence: &Evidence, now_s: u64) -
         GuardState::Absent | GuardState::Unchanged => failure,
         GuardState::Unread if landed => failure,
         GuardState::Unread => Judgement::Unproven {
-            why: "no node has said whether the payment is collected".into(),
+            why: "no node has shown whether the payment is collected".into(),
         },
         GuardState::Changed => Judgement::Unproven {
             why: "the payment is collected, and no transaction that did it has been found".into(),

@@ -43,7 +43,7 @@ fn judged(plan: &Plan, memo: &Memo, evidence: &Evidence, now_s: u64) -> Result<J
     Ok(match evidence.guard {
         // Absent: a plan of a version without guards.
         GuardState::Absent | GuardState::Unchanged => failure(plan, memo, &evidence.shown, now_s, None),
-        GuardState::Unread => unproven("no node has said what the escrow holds"),
+        GuardState::Unread => unproven("no node has shown what the escrow holds"),
         GuardState::Changed => {
             if let Some((twin, own)) = twin(memo, &evidence.foreign) {
                 return done(plan, memo, &twin.tx_id, own, twin.height);
