@@ -142,9 +142,8 @@ impl OpenSlot {
     pub fn record_decision(&self, judged: Decided, shown: &Shown) {
         self.resume_decision();
         let mut state = self.lock();
-        match &mut state.decision {
-            Some(decision) => decision.record_shown(shown),
-            None => state.decision = Some(SlotDecision::new(judged, shown)),
+        if state.decision.is_none() {
+            state.decision = Some(SlotDecision::new(judged, shown));
         }
     }
 
@@ -164,7 +163,8 @@ impl OpenSlot {
         if grounds.iter().all(agree) {
             let mut state = self.lock();
             let known = state.decision.take();
-            state.decision = Some(SlotDecision::restored(decided, known));
+            let by_revert = grounds.iter().flatten().any(|ground| ground.reverted);
+            state.decision = Some(SlotDecision::restored(decided, by_revert, known));
         }
     }
 
