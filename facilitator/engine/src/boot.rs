@@ -22,28 +22,13 @@ use journal::{JournalError, Outcome, SettlementRow, open_slots};
 const FIRST_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the recorded state can't be resumed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResumeError {
-    Journal(JournalError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// A signer that open payments need is not configured. The text says what to write.
+    #[error("{0}")]
     Signer(String),
-}
-
-impl std::fmt::Display for ResumeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Journal(error) => error.fmt(f),
-            Self::Signer(sentence) => f.write_str(sentence),
-        }
-    }
-}
-
-impl std::error::Error for ResumeError {}
-
-impl From<JournalError> for ResumeError {
-    fn from(error: JournalError) -> Self {
-        Self::Journal(error)
-    }
 }
 
 impl Engine {

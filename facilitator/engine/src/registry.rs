@@ -285,16 +285,9 @@ pub struct Registry {
 }
 
 /// Two plugins claim the same kind or network.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct RegistryError(pub String);
-
-impl fmt::Display for RegistryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for RegistryError {}
 
 impl Registry {
     pub fn add_network(&mut self, network: Arc<Network>) -> Result<(), RegistryError> {
