@@ -23,7 +23,7 @@ const SECONDS_PER_MINUTE: u64 = 60;
 #[command(after_help = "Examples:
   cargo xtask full                                            everything
   cargo xtask full --only fuzz --fuzz-minutes 10              ten minutes for each fuzz target
-  cargo xtask full --only benches                             ratios of the hot paths, in two minutes after the build
+  cargo xtask full --only benches                             ratios of the hot paths, about 80 seconds after the build
   cargo xtask full --only endurance --endurance-minutes 5     five minutes of lying nodes and kills
   cargo xtask full --only endurance --endurance-seed 7        an hour of other payments and faults")]
 pub(crate) struct Args {
@@ -150,7 +150,7 @@ fn fuzz(args: &Args) -> Result<(), Failure> {
     )
 }
 
-/// Tests of the harness, then about a minute of measuring. Ratios are printed and not judged: nothing fails because it is
+/// Tests of the harness, then about 80 seconds of measuring. Ratios are printed and not judged: nothing fails because it is
 /// slow.
 fn benches() -> Result<(), Failure> {
     let package = ["--locked", "--package", cargo::BENCHES];
