@@ -337,7 +337,7 @@ pub struct RouteRequest {
 pub enum RouteResponse {
     /// Reply to the caller.
     Reply {
-        /// HTTP status, 200 to 599.
+        /// HTTP status, 200 to 599: a number, as in the JSON message.
         status: u16,
         /// JSON body.
         body: Value,

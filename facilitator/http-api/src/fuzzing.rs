@@ -20,7 +20,7 @@ pub fn strict(bytes: &[u8]) -> Option<Value> {
 /// The request in a body of `/settle`, for a process that serves every kind; else the status and body of the refusal.
 ///
 /// # Errors
-/// The body is refused.
+/// The body is refused: the HTTP status, 400 to 599, as a number as on the wire, and the text of the response.
 pub fn read_body(body: &[u8]) -> Result<PaymentRequest, (u16, String)> {
     normalise_settle(body, &|_, _, _| Membership::Served).map_err(|refused| {
         let reply = envelope::refused(PaymentEndpoint::Settle, &refused);

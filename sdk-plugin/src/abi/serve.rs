@@ -29,6 +29,8 @@ pub(super) struct Shared {
     /// Largest message in bytes.
     pub(super) cap: usize,
     pub(super) roles: PluginRoles,
+    // The mutex of std and not parking_lot: this crate is linked into every plugin, so its dependencies stay few. A panic
+    // is caught at the boundary and leaves the data valid, so the poison flag is ignored.
     calls: Mutex<HashMap<u64, Arc<CallState>>>,
 }
 

@@ -34,6 +34,7 @@ use crate::{rpc, text};
 /// A refusal: an HTTP status, and a sentence that names what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Refused {
+    /// HTTP status, 400 to 599: a number, as in the JSON message.
     status: u16,
     message: String,
 }
