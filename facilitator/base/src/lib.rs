@@ -10,6 +10,7 @@
 )]
 
 pub mod allowed_releases;
+pub mod backoff;
 pub mod calls;
 pub mod clock;
 pub mod key_digests;

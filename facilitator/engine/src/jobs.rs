@@ -15,14 +15,17 @@ use std::time::Duration;
 use sdk_plugin::wire::reason;
 use sdk_plugin::{Fault, Purpose};
 
+use base::backoff::Backoff;
 use base::service::SettleAnswer;
 use journal::jobs::due_key;
 use journal::{Event, JobRow};
 
-/// Pause between two queries for due jobs.
-const EVERY: Duration = Duration::from_secs(1);
-/// The longest such pause, while every due job waits for a plugin, the end of a pause, or a scheme's readiness.
-const LONGEST_LOOK_PAUSE: Duration = Duration::from_secs(8);
+/// Pause between two queries for due jobs. It doubles while every due job waits for a plugin, the end of a pause, or a
+/// scheme's readiness.
+const QUERY_BACKOFF: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(8),
+};
 /// The most jobs of one network that run at once.
 const AT_ONCE: usize = 8;
 /// The most due jobs of one query.
@@ -96,8 +99,11 @@ fn not_started(answer: &SettleAnswer) -> Option<Postponed> {
 
 /// How long a job waits after this many earlier failures, in milliseconds.
 fn pause_ms(faults: u32, longest_ms: u64) -> u64 {
-    let doubled = 1_u64.checked_shl(faults).unwrap_or(u64::MAX);
-    FIRST_PAUSE_MS.saturating_mul(doubled).min(longest_ms)
+    let backoff = Backoff {
+        first: Duration::from_millis(FIRST_PAUSE_MS),
+        longest: Duration::from_millis(longest_ms),
+    };
+    u64::try_from(backoff.after(faults).as_millis()).unwrap_or(longest_ms)
 }
 
 /// Runs the jobs of schemes, and housekeeping.
@@ -122,13 +128,13 @@ impl JobRunner {
     }
 
     async fn keep_running_jobs(self: Arc<Self>, run: Arc<NetworkRun>) {
-        let mut pause = EVERY;
+        let mut blocked: u32 = 0;
         loop {
-            tokio::time::sleep(pause).await;
-            pause = match self.start_due_jobs(&run).await {
+            tokio::time::sleep(QUERY_BACKOFF.after(blocked)).await;
+            blocked = match self.start_due_jobs(&run).await {
                 // Due jobs that can't be started are not read again every second.
-                Due::Blocked => pause.saturating_mul(2).min(LONGEST_LOOK_PAUSE),
-                Due::NoneOrStarted => EVERY,
+                Due::Blocked => blocked.saturating_add(1),
+                Due::NoneOrStarted => 0,
             };
         }
     }

@@ -5,6 +5,7 @@ use crate::endings::Endings;
 use crate::outcome::judge::Judged;
 use crate::state::settlement::Settlement;
 use crate::verdict::foreign_of;
+use base::backoff::Backoff;
 use journal::{AttemptKind, AttemptRow, StepState};
 use sdk_plugin::StepIndex;
 use sdk_plugin::chain::{Anchor, Evidence, ForeignTx, GuardState, Shown, TxState};
@@ -12,8 +13,11 @@ use sdk_plugin::scheme::Step;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest pause between two searches for what changed a guard.
-const LONGEST_SEARCH_PAUSE: Duration = Duration::from_secs(60);
+/// Pause between two searches for what changed a guard.
+const SEARCH_BACKOFF: Backoff = Backoff {
+    first: RETRY_EVERY,
+    longest: Duration::from_secs(60),
+};
 /// An unexplained step is logged again after this many searches.
 const REMIND_AFTER: u32 = 60;
 /// Why an unexplained step had no effect after all.
@@ -23,7 +27,6 @@ const REORGANISED: &str =
 impl Endings {
     /// Searches for what had the effect of an unexplained step, until it is found.
     pub(crate) async fn explain(self: Arc<Self>, settlement: Arc<Settlement>, step: StepIndex) {
-        let mut pause = RETRY_EVERY;
         let mut searches: u32 = 0;
         let mut anchor: Option<Anchor> = None;
         loop {
@@ -47,6 +50,7 @@ impl Endings {
                 );
                 return self.go_on(settlement).await;
             }
+            let pause = SEARCH_BACKOFF.after(searches);
             searches = searches.saturating_add(1);
             if searches.is_multiple_of(REMIND_AFTER) {
                 tracing::error!(
@@ -59,7 +63,6 @@ impl Endings {
                 );
             }
             tokio::time::sleep(pause).await;
-            pause = pause.saturating_mul(2).min(LONGEST_SEARCH_PAUSE);
         }
     }
 

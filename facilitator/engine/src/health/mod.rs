@@ -27,6 +27,7 @@ use sdk_plugin::chain::{LaneState, Readiness};
 use sdk_plugin::{Fault, FaultKind};
 use tokio::time::Instant;
 
+use base::backoff::Backoff;
 use base::nodes::NodeState;
 
 /// Pause between two checks of a network that is ready and has no reported failures.
@@ -35,6 +36,11 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 const RECHECK_INTERVAL: Duration = Duration::from_secs(3);
 /// Minimum time between two checks, however many calls fail.
 const SUSPECT_INTERVAL: Duration = Duration::from_millis(500);
+/// Pause between two checks of a network that is not ready.
+const RECHECK_BACKOFF: Backoff = Backoff {
+    first: SUSPECT_INTERVAL,
+    longest: RECHECK_INTERVAL,
+};
 /// Nodes that have just left a call without an answer, and do not answer within this time either, count as down.
 const SUSPECT_DEADLINE: Duration = Duration::from_secs(3);
 /// A check that fails within this time may have hit the one unhealthy machine of a URL: the next check decides.
@@ -82,7 +88,7 @@ impl Checks {
     /// known.
     pub(crate) async fn keep_checking(self: Arc<Self>, run: Arc<NetworkRun>) {
         let mut is_suspect = false;
-        let mut recheck = SUSPECT_INTERVAL;
+        let mut not_ready: u32 = 0;
         loop {
             let began = Instant::now();
             let ready = if is_suspect {
@@ -104,13 +110,9 @@ impl Checks {
             let next = match (ready, run.health.missed.load(Ordering::Acquire)) {
                 (true, true) => SUSPECT_INTERVAL,
                 (true, false) => CHECK_INTERVAL,
-                (false, _) => recheck,
+                (false, _) => RECHECK_BACKOFF.after(not_ready),
             };
-            recheck = if ready {
-                SUSPECT_INTERVAL
-            } else {
-                recheck.saturating_mul(2).min(RECHECK_INTERVAL)
-            };
+            not_ready = if ready { 0 } else { not_ready.saturating_add(1) };
             is_suspect = tokio::select! {
                 biased;
                 () = run.network.suspect.notified(), if ready => true,

@@ -10,10 +10,14 @@ use sdk_plugin::chain::{Attempt, Sent};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use base::backoff::Backoff;
 use journal::{AttemptRow, Event, Journaled};
 
-/// The longest pause before the next bid, while nodes repeatedly report bids as too low.
-const LONGEST_BID_PAUSE: Duration = Duration::from_secs(30);
+/// Pause before the next bid, while nodes repeatedly report bids as too low.
+const BID_BACKOFF: Backoff = Backoff {
+    first: RETRY_EVERY,
+    longest: Duration::from_secs(30),
+};
 
 impl Lanes {
     /// Hands journaled attempts to the network, one after the other.
@@ -84,9 +88,7 @@ impl Lanes {
                     let pause = {
                         let mut state = slot.lock();
                         state.command_pending = true;
-                        let before = state.bids.record_underpriced();
-                        let doubled = 1_u32.checked_shl(before).unwrap_or(u32::MAX);
-                        RETRY_EVERY.saturating_mul(doubled).min(LONGEST_BID_PAUSE)
+                        BID_BACKOFF.after(state.bids.record_underpriced())
                     };
                     // A node that reports every bid as too low must not cause a rapid series of recorded bids.
                     self.runtime

@@ -10,6 +10,7 @@ use crate::decide::steps::is_gate_open;
 use crate::endings::unsent::Ends;
 use crate::state::lane::{LaneCommand, Work};
 use crate::state::settlement::{Phase, Settlement, refuse};
+use base::backoff::Backoff;
 use base::service::SettleAnswer;
 use journal::{AttemptKind, AttemptRow, CommitError, Event, NewAttempt, StepState, record_attempt};
 use sdk_plugin::StepIndex;
@@ -17,10 +18,11 @@ use sdk_plugin::chain::Slot;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Pause before a later step that got no slot is tried again, doubled each time.
-const FIRST_STEP_PAUSE: Duration = Duration::from_secs(2);
-/// The longest such pause.
-const LONGEST_STEP_PAUSE: Duration = Duration::from_secs(30);
+/// Pause before a later step that got no slot is tried again.
+const STEP_BACKOFF: Backoff = Backoff {
+    first: Duration::from_secs(2),
+    longest: Duration::from_secs(30),
+};
 /// The most new slots that a step may take after its first one. proof.md section 1: at most twice.
 const MOST_NEW_SLOTS: u32 = 2;
 
@@ -149,8 +151,7 @@ impl LaneTask {
             let Some(before) = settlement.lock().tries.schedule() else {
                 return;
             };
-            let doubled = 1_u32.checked_shl(before).unwrap_or(u32::MAX);
-            FIRST_STEP_PAUSE.saturating_mul(doubled).min(LONGEST_STEP_PAUSE)
+            STEP_BACKOFF.after(before)
         };
         self.lanes.runtime.spawn_after(pause, move || {
             settlement.lock().tries.begin();

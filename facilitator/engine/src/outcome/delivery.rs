@@ -9,12 +9,15 @@ use crate::state::settlement::Settlement;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::backoff::Backoff;
 use base::service::{Delivery, Receipt};
 use journal::{CommitError, Event};
 
-/// Pause before another try to give a release back, doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Pause before another try to give a release back.
+const RETURN_BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(10),
+};
 
 impl Outcomes {
     /// The receipt of an answer that reports `success`. Make it before the release is committed, so that no other
@@ -74,12 +77,13 @@ impl Outcomes {
     /// Gives a release back; tries again as often as the journal refuses.
     async fn give_back(self: Arc<Self>, settlement: u64, claim: String, number: u64) {
         let holder = self.holder_of(settlement, &claim);
-        let mut pause = FIRST_PAUSE;
+        let mut failures: u32 = 0;
         while let Err(error) = self.try_give_back(settlement, number, holder.as_ref()).await {
+            let pause = RETURN_BACKOFF.after(failures);
+            failures = failures.saturating_add(1);
             tracing::error!(settlement, %error, pause_ms = pause.as_millis(),
                 "a release that reached nobody was not given back; it is tried again");
             tokio::time::sleep(pause).await;
-            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
         self.end_delivery(settlement);
         if let Some(holder) = holder {

@@ -9,14 +9,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base::backoff::Backoff;
 use tokio::time::Instant;
 
 use super::failure::Failure;
 
-/// First back-off of a failing node.
-const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 /// Longest back-off. The engine's first read after it finds a node that is back.
 pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Back-off of a failing node.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(500),
+    longest: BACKOFF_MAX,
+};
 /// Failures in a row, each after the back-off of the one before, after which a node may still be retried at once. More are
 /// an outage.
 const MAX_IN_A_ROW: u32 = 2;
@@ -207,9 +211,8 @@ impl Health {
         if self.backoff_until.is_some_and(|until| until > now) {
             return false;
         }
-        let doublings = self.failures_in_a_row.min(16);
+        let backoff = BACKOFF.after(self.failures_in_a_row);
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        let backoff = BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX);
         self.backoff_until = Some(now + backoff.max(requested.min(BACKOFF_MAX)));
         let is_quiet = match self.reported {
             Reported::Nothing => false,
