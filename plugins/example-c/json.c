@@ -57,25 +57,25 @@ static const char *skip_value(const char *at, const char *end, int depth) {
 json json_read(const void *ptr, size_t len) {
   if (!ptr) return absent;
   const char *end = (const char *)ptr + len, *at = skip_space(ptr, end);
-  const char *behind = skip_value(at, end, 0);
-  return behind ? (json){at, (size_t)(behind - at)} : absent;
+  const char *after = skip_value(at, end, 0);
+  return after ? (json){at, (size_t)(after - at)} : absent;
 }
 
 json json_member(json object, const char *name) {
   if (!object.ptr || *object.ptr != '{') return absent;
   const char *end = object.ptr + object.len, *at = skip_space(object.ptr + 1, end);
   while (at < end && *at == '"') {
-    const char *behind = skip_string(at, end);
-    if (!behind) return absent;
+    const char *after = skip_string(at, end);
+    if (!after) return absent;
     /* Names that we search for need no escapes. */
-    bool found = (size_t)(behind - at) == strlen(name) + 2 && memcmp(at + 1, name, strlen(name)) == 0;
-    at = skip_space(behind, end);
+    bool found = (size_t)(after - at) == strlen(name) + 2 && memcmp(at + 1, name, strlen(name)) == 0;
+    at = skip_space(after, end);
     if (at >= end || *at != ':') return absent;
     at = skip_space(at + 1, end);
-    behind = skip_value(at, end, 1);
-    if (!behind) return absent;
-    if (found) return (json){at, (size_t)(behind - at)};
-    at = skip_space(behind, end);
+    after = skip_value(at, end, 1);
+    if (!after) return absent;
+    if (found) return (json){at, (size_t)(after - at)};
+    at = skip_space(after, end);
     if (at >= end || *at != ',') return absent;
     at = skip_space(at + 1, end);
   }
@@ -88,10 +88,10 @@ json json_item(json array, size_t *at) {
   /* An item follows the bracket or a comma. */
   if (from >= end || (*from != '[' && *from != ',') || (*from == '[' && *at != 0)) return absent;
   from = skip_space(from + 1, end);
-  const char *behind = skip_value(from, end, 1);
-  if (!behind) return absent;
-  *at = (size_t)(behind - array.ptr);
-  return (json){from, (size_t)(behind - from)};
+  const char *after = skip_value(from, end, 1);
+  if (!after) return absent;
+  *at = (size_t)(after - array.ptr);
+  return (json){from, (size_t)(after - from)};
 }
 
 static bool hex4(const char *at, const char *end, uint32_t *out) {

@@ -1,7 +1,7 @@
 /* Just enough JSON to read what the host sends and to write answers.
  *
- * A value is a piece of the text it stands in; nothing is copied before it is asked for. The reader takes hostile text:
- * it never reads outside it, and what it can't follow is `absent`. It assumes UTF-8, which rule R9 promises. */
+ * A value is a piece of the text it stands in; nothing is copied before the caller reads it. The reader takes hostile
+ * text: it never reads outside it, and what it can't follow is `absent`. It assumes UTF-8, which rule R9 promises. */
 #ifndef JSON_H
 #define JSON_H
 #include <stdbool.h>

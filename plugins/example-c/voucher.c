@@ -1,8 +1,8 @@
 /* The scheme `voucher`, written in C against x402_plugin.h alone: single-use codes that the operator has issued pay for
  * a resource, without any transaction. The same scheme as plugins/example-rust, without its route.
  *
- * Flow: `identify` makes the code's digest the claim key; `verify` and `plan` look the digest up in the configuration and
- * ask the host's store whether it was redeemed; `plan` answers "done" with a row that must be absent, which the host
+ * Flow: `identify` makes the code's digest the claim key; `verify` and `plan` find the digest in the configuration and
+ * query the host's store whether it was redeemed; `plan` answers "done" with a row that must be absent, which the host
  * writes in the commit that records the payment. So a code pays once, whatever this file does.
  *
  * Assumed: the host has checked the configuration against the manifest's schema. Nothing else is believed. */
@@ -29,7 +29,7 @@ X402P_MANIFEST(
     "\"payTo\":{\"type\":\"string\",\"maxLength\":64},"
     "\"expiresAtS\":{\"type\":\"integer\",\"minimum\":0}}}}}}}");
 
-/* What a voucher is good for, or what a request asks for. */
+/* What a voucher pays for, or what a request requires. */
 struct terms { char network[65], asset[65], pay_to[65], amount[80]; };
 
 struct voucher { char sha256[65]; struct terms terms; uint64_t expires_at_s; };
@@ -169,7 +169,7 @@ static void identify(const x402p_call *call, json request) {
 }
 
 /* The store has answered: was the voucher redeemed? */
-static void looked_up(void *ctx, int32_t status, x402p_buf response) {
+static void store_replied(void *ctx, int32_t status, x402p_buf response) {
   struct waiting waiting = *(struct waiting *)ctx;
   const struct voucher *voucher = waiting.voucher;
   free(ctx);
@@ -209,14 +209,15 @@ static void looked_up(void *ctx, int32_t status, x402p_buf response) {
 static int32_t check(x402p_instance *self, const x402p_call *call, json request, bool plans) {
   const char *refused = plans ? "refused" : "invalid";
   char sha256[65];
-  struct terms asked;
+  struct terms required;
   if (!read_digest(request, sha256)) return refuse(call, refused, "invalid_voucher_payload", NULL), X402P_OK;
   const struct voucher *voucher = find(self, sha256);
   if (!voucher) return refuse(call, refused, "invalid_voucher_unknown", sha256), X402P_OK;
   const struct terms *terms = &voucher->terms;
-  bool covers = read_terms(json_member(request, "requirements"), &asked) && strcmp(asked.network, terms->network) == 0 &&
-                strcmp(asked.asset, terms->asset) == 0 && strcmp(asked.pay_to, terms->pay_to) == 0 &&
-                strcmp(asked.amount, terms->amount) == 0;
+  bool covers = read_terms(json_member(request, "requirements"), &required) &&
+                strcmp(required.network, terms->network) == 0 &&
+                strcmp(required.asset, terms->asset) == 0 && strcmp(required.pay_to, terms->pay_to) == 0 &&
+                strcmp(required.amount, terms->amount) == 0;
   if (!covers) return refuse(call, refused, "invalid_voucher_terms_mismatch", sha256), X402P_OK;
   if (voucher->expires_at_s <= self->host->now_unix_ns(self->host->ctx) / 1000000000)
     return refuse(call, refused, "invalid_voucher_expired", sha256), X402P_OK;
@@ -231,18 +232,18 @@ static int32_t check(x402p_instance *self, const x402p_call *call, json request,
   int32_t status = X402P_E_INTERNAL;
   if (!get.failed) {
     static const char service[] = "store.v1";
-    const x402p_call ask = {
-        .struct_size = sizeof ask,
+    const x402p_call query = {
+        .struct_size = sizeof query,
         .call_id = atomic_fetch_add(&self->next_call, 1),
         .parent_id = call->call_id,
         .timeout_ns = call->timeout_ns,
         .op = {(const uint8_t *)service, sizeof service - 1},
         .request = {(const uint8_t *)get.ptr, get.len},
         .ctx = waiting,
-        .complete = looked_up,
+        .complete = store_replied,
     };
-    /* From here on looked_up may have run already, and `waiting` be gone. */
-    status = self->host->call(self->host->ctx, self->id, &ask);
+    /* From here on store_replied may have run already, and `waiting` be gone. */
+    status = self->host->call(self->host->ctx, self->id, &query);
   }
   free(get.ptr);
   if (status < 0) free(waiting);
@@ -264,7 +265,7 @@ static int32_t submit(x402p_instance *self, const x402p_call *call) {
 }
 
 static void cancel(x402p_instance *self, uint64_t call_id) {
-  /* The host cancels the store's answer itself; looked_up gets the cancelled status. */
+  /* The host cancels the store's answer itself; store_replied gets the cancelled status. */
   (void)self, (void)call_id;
 }
 

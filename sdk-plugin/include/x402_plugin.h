@@ -10,18 +10,18 @@
  *     All fields of minor 0 are always there: a smaller struct_size is refused.
  *  R2 x402p_bytes is borrowed: valid until the call it was passed to returns. Copy it to keep it.
  *  R3 x402p_buf is owned, moved with the call. The receiver calls release(owner,ptr,len) exactly once, from
- *     any thread. Nobody ever frees the other side's memory any other way (allocators are not shared).
+ *     any thread. Neither side frees the other side's memory in any other way (allocators are not shared).
  *  R4 If submit()/call() returns 0 the producer calls complete() EXACTLY ONCE - possibly inline before
  *     submit() returns, possibly from any thread. If it returns < 0, complete() is NEVER called.
  *  R5 No function may unwind (panic/exception/longjmp) into the other side.
  *  R6 Every function except create/destroy may be called concurrently from any thread, must not block
  *     (target < 1 ms) and must not assume thread-locals, an async runtime, cwd, locale or signal masks.
  *     The host calls submit, cancel, spawned tasks and completions of host services on threads that it keeps for
- *     this instance alone: one that blocks starves its own instance and nobody else.
+ *     this instance alone: one that blocks starves only its own instance.
  *  R7 Plugins never install signal handlers, never call exit(), never fork without exec.
  *  R8 The host never unloads the library. destroy() must stop and join every thread of that instance.
  *  R9 All text is UTF-8, all payloads are JSON (RFC 8259). Unknown JSON members MUST be ignored. Integers above
- *     2^53 are decimal strings, bytes are 0x-hex strings, a message is at most 1 MiB unless the manifest asks for more.
+ *     2^53 are decimal strings, bytes are 0x-hex strings, a message is at most 1 MiB unless the manifest requests more.
  */
 #ifndef X402_PLUGIN_H
 #define X402_PLUGIN_H

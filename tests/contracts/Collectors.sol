@@ -52,7 +52,7 @@ abstract contract TokenCollector is ITokenCollector {
 }
 
 // Takes signatures that may be wrapped for a wallet without code (ERC-6492). The wrapped call runs for deployed wallets
-// too, through Multicall3, so its target never sees a caller with rights; whether it fails is not asked.
+// too, through Multicall3, so its target never sees a caller with rights; its failure is ignored.
 abstract contract SignatureCollector is TokenCollector {
     bytes32 private constant ERC6492_SUFFIX = 0x6492649264926492649264926492649264926492649264926492649264926492;
 

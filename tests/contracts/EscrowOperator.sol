@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Contract operators, honest ones: anybody may bring a payment in through the escrow's own `authorize` (a facilitator
+// Contract operators, honest ones: any caller may bring a payment in through the escrow's own `authorize` (a facilitator
 // relays it like that), and what happens to the money afterwards follows the contract's rules instead of a key.
 pragma solidity 0.8.30;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The contract that payers name as spender when they pay `exact` through Permit2: it can send the permitted amount to
-// the payee the payer signed as witness, and nowhere else. Anybody may call it.
+// the payee the payer signed as witness, and nowhere else. Any caller may use it.
 pragma solidity 0.8.30;
 
 import {Permit2} from "./Permit2.sol";
@@ -61,7 +61,7 @@ contract ExactPermit2Proxy {
         emit Settled();
     }
 
-    // The permit may fail (somebody may have used it already): then the standing allowance decides.
+    // The permit may fail (another transaction may have used it already): then the standing allowance decides.
     function settleWithPermit(
         EIP2612Permit calldata permit2612,
         Permit2.PermitTransferFrom calldata permit,

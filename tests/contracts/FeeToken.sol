@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // A token that keeps one percent of every transfer: the authorization says 10000, the payee gets 9900. A settlement
-// that only looks at the receipt's status would call that paid.
+// that only reads the receipt's status would call that paid.
 pragma solidity 0.8.30;
 
 import {AuthorizedToken} from "./AuthorizedToken.sol";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A contract operator that lies to whoever relays for it, in a way that a test chooses. In every mood but those that say
-// so the transaction succeeds: only a reader of the escrow's events, its state and all token movements sees the lie.
-// What it steals it keeps.
+// A contract operator that lies to the facilitator that relays for it, in a way that a test chooses. In every mood but
+// those that say so the transaction succeeds: only a reader of the escrow's events, its state and all token movements
+// sees the lie. What it steals it keeps.
 pragma solidity 0.8.30;
 
 import {CollectorType, ITokenCollector, PaymentInfo} from "./AuthCaptureTypes.sol";
@@ -16,7 +16,7 @@ contract HostileOperator is EscrowOperator, ITokenCollector {
     enum Mood {
         Honest, // 0
         NoOp, // 1: does nothing
-        HalfAmount, // 2: collects half of what it was told to
+        HalfAmount, // 2: collects half of the amount in the call
         FakeEvent, // 3: does nothing, but emits the escrow's event itself
         EchoesEvent, // 4: honest, and emits the same event again: noise, no lie
         BurnsGas, // 5: honest, but wastes two million gas
@@ -28,7 +28,7 @@ contract HostileOperator is EscrowOperator, ITokenCollector {
         MostFee, // 11: charges for the highest fee, and takes it itself where the payment leaves that open
         RobsReceiver, // 12: honest, then takes what the receiver has allowed it
         RobsPayer, // 13: the same with the payer
-        RobsRelay, // 14: the same with whoever sent the transaction
+        RobsRelay, // 14: the same with the sender of the transaction
         NoOpWhenMined, // 15: honest in a call (gas price 0), does nothing in a transaction
         NoOpFromBlock // 16: honest before block `turnsAt`, does nothing from it on
     }

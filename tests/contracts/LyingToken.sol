@@ -5,7 +5,7 @@ pragma solidity 0.8.30;
 
 import {AuthorizedToken} from "./AuthorizedToken.sol";
 
-// Emits a Transfer in the name of nobody: right members, wrong emitter.
+// Emits a Transfer in the name of no account: right members, wrong emitter.
 contract Accomplice {
     event Transfer(address indexed from, address indexed to, uint256 value);
 
@@ -21,7 +21,7 @@ contract LyingToken is AuthorizedToken {
         WrongAmount, // 2: moves and logs one unit less
         WrongPayee, // 3: moves and logs to the token's owner
         ForeignLog, // 4: nothing moves; a perfect Transfer log, from another contract
-        FalseLog, // 5: nothing moves; a perfect Transfer log of its own (only balances tell)
+        FalseLog, // 5: nothing moves; a perfect Transfer log of its own (only balances show it)
         NoAuthorizationLog, // 6: moves and logs the transfer, but never says AuthorizationUsed
         OtherNonceLog, // 7: moves, but AuthorizationUsed names another nonce
         RevertsWhenMined, // 8: fine in an eth_call (gas price 0), reverts in a transaction

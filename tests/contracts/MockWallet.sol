@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Wallets that answer ERC-1271 questions badly, for whoever asks them: each mood is one way a careless caller can be
+// Wallets that answer ERC-1271 questions badly, for any caller: each mood is one way a careless caller can be
 // fooled, starved or flooded.
 pragma solidity 0.8.30;
 
@@ -7,7 +7,7 @@ contract MockWallet {
     enum Mood {
         Magic, // 0: says yes to everything
         Refuse, // 1: 0xffffffff
-        DirtyMagic, // 2: magic, and garbage in the 28 bytes behind it
+        DirtyMagic, // 2: magic, and garbage in the 28 bytes after it
         ShortMagic, // 3: only the four bytes, no full word
         LongMagic, // 4: magic, then 61 further bytes
         Empty, // 5: no answer at all

@@ -21,7 +21,7 @@ library SafeTransfer {
 
     function _call(address token, bytes memory data) private {
         (bool ok, bytes memory answer) = token.call(data);
-        // The token's own words reach the caller.
+        // The token's own revert data reaches the caller.
         if (!ok) {
             assembly {
                 revert(add(answer, 32), mload(answer))

@@ -16,7 +16,7 @@ library SignerCheck {
         if (signer.code.length == 0) return recover(digest, signature) == signer;
         (bool ok, bytes memory answer) =
             signer.staticcall(abi.encodeCall(IERC1271.isValidSignature, (digest, signature)));
-        // The whole word has to match, as in the deployed token: magic with dirt behind it is no.
+        // The whole word has to match, as in the deployed token: magic with dirt after it is no.
         return ok && answer.length >= 32
             && abi.decode(answer, (bytes32)) == bytes32(IERC1271.isValidSignature.selector);
     }

@@ -40,7 +40,7 @@ abstract contract TokenBase {
     function symbol() public pure virtual returns (string memory);
     function version() public pure virtual returns (string memory);
 
-    // Whoever plants the code names its owner; a second call is refused.
+    // The test that plants the code names its owner; a second call is refused.
     function initialize(address newOwner) external {
         require(owner == address(0) && newOwner != address(0), "initialized");
         owner = newOwner;

@@ -2,7 +2,7 @@
 // `auth-capture` (./auth-capture). GET /job costs up to PRICE atomic units of USDC on eip155:84532, paid to PAY_TO.
 // `?used=UNITS` makes the handler take less than the price, `?fail=1` makes it fail.
 // Environment: FACILITATOR_URL, PAY_TO; optional PORT (0 = any), PRICE (10000), MAX_TIMEOUT_SECONDS (60),
-// FACILITATOR_TOKEN (sent as a bearer token), AUTHORIZER_KEY (signs orders; without it BIND=yes asks the facilitator to),
+// FACILITATOR_TOKEN (sent as a bearer token), AUTHORIZER_KEY (signs orders; without it BIND=yes lets the facilitator),
 // FLOW (escrow or authorization), CAPTURE_MODE (sync or deferred), TRANSFER_METHOD (eip3009 or permit2), DEPLOYMENT (v1.1
 // or v1.0), OPERATOR (a custom operator contract), CAPTURE_WINDOW and REFUND_WINDOW (seconds), FEE_RECIPIENT,
 // MIN_FEE_BPS and MAX_FEE_BPS (all three).

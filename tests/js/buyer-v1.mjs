@@ -1,6 +1,6 @@
-// A buyer with the legacy (protocol v1) client: fetches the URL given as argument and pays when asked to.
+// A buyer with the legacy (protocol v1) client: fetches the URL given as argument and pays when the answer is 402.
 // Environment: BUYER_KEY (0x and hex, or base58 for Solana); optional NETWORK (base-sepolia; solana-devnet for Solana),
-// MAX_VALUE (atomic units it is willing to pay, 100000), SOLANA_RPC_URL, without which a Solana buyer asks the public
+// MAX_VALUE (atomic units it is willing to pay, 100000), SOLANA_RPC_URL, without which a Solana buyer uses the public
 // network.
 // Prints one line of JSON: {status, ok, payer, body, payment: the decoded X-PAYMENT-RESPONSE or null}. Exit code 0 when
 // an HTTP answer arrived, whatever its status.

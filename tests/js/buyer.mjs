@@ -1,8 +1,8 @@
-// A buyer with the official v2 client: fetches the URL given as argument and pays when asked to, on a network that it
-// has a key for.
+// A buyer with the official v2 client: fetches the URL given as argument and pays when the answer is 402, on a network
+// that it has a key for.
 // Environment: BUYER_KEY (EVM, 0x and hex) or SOLANA_KEY (base58 of 32 or 64 bytes) or both; optional NETWORK
 // (eip155:84532), RPC_URL (needed only for Permit2 approvals), SOLANA_NETWORK (that of Solana's devnet) and
-// SOLANA_RPC_URL, without which the client asks the public network; MAX_DOLLARS, the most that one payment may take (1).
+// SOLANA_RPC_URL, without which the client uses the public network; MAX_DOLLARS, the most that one payment may take (1).
 // With both keys it takes the seller's first offer. On EVM it pays with scheme exact or auth-capture.
 // Prints one line of JSON: {status, ok, payer, body, payment: the decoded PAYMENT-RESPONSE or null, required: the
 // decoded PAYMENT-REQUIRED of a refused payment or null}. Exit code 0 when an HTTP answer arrived, whatever its status.

@@ -1,7 +1,8 @@
-// Asks the Solana dev chain what facilitators and clients ask a validator, through @solana/kit, and lets the official
-// facilitator settle a payment of the official client on it: whatever the chain answers has to suit both.
+// Sends the Solana dev chain the requests that facilitators and clients send to a validator, through @solana/kit, and
+// lets the official facilitator settle a payment of the official client on it: whatever the chain answers has to suit
+// both.
 // Environment: SOLANA_RPC_URL, SOLANA_KEY (a buyer's, base58), FEE_PAYER_KEY (base58), PAY_TO (with a token account).
-// Prints one line of JSON with what was seen; any surprise is an error.
+// Prints one line of JSON with what was observed; any surprise is an error.
 import assert from "node:assert/strict";
 import { x402Facilitator } from "@x402/core/facilitator";
 import { ExactSvmScheme as ClientScheme } from "@x402/svm/exact/client";
@@ -75,7 +76,7 @@ try {
   const payload = { x402Version: 2, accepted: requirements, payload: created.payload };
   const wire = payload.payload.transaction;
 
-  // Nobody has signed for the fee payer yet.
+  // No key has signed for the fee payer yet.
   const simulate = { encoding: "base64", sigVerify: false, commitment: "confirmed", innerInstructions: true };
   const { value: simulated } = await rpc.simulateTransaction(wire, simulate).send();
   assert.equal(simulated.err, null);
@@ -97,8 +98,8 @@ try {
   const { value: statuses } = await rpc.getSignatureStatuses([signature], { searchTransactionHistory: true }).send();
   assert.equal(statuses[0].err, null);
   assert.match(statuses[0].confirmationStatus, /^(confirmed|finalized)$/);
-  const lookUp = { commitment: "confirmed", maxSupportedTransactionVersion: 0, encoding: "json" };
-  const found = await rpc.getTransaction(signature, lookUp).send();
+  const options = { commitment: "confirmed", maxSupportedTransactionVersion: 0, encoding: "json" };
+  const found = await rpc.getTransaction(signature, options).send();
   assert.equal(Number(found.version), 0);
   assert.equal(found.meta.err, null);
   assert.equal(found.meta.fee, lamports - (await rpc.getBalance(feePayer.address, { commitment: "processed" }).send()).value);

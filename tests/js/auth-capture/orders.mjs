@@ -2,7 +2,7 @@
 // before it left.
 import { HTTPFacilitatorClient } from "@x402/core/server";
 
-// A pending answer is asked again with the same bytes, which sends nothing twice.
+// After a pending answer the request is repeated with the same bytes, which sends nothing twice.
 const ATTEMPTS = 20;
 
 export class Orders {

@@ -22,7 +22,7 @@ export class Payment {
     this.refundable = BigInt(balances.refundable);
   }
 
-  // Whether the buyer bound the payment to an authorizer; without one nobody can give orders through a facilitator.
+  // Whether the buyer bound the payment to an authorizer; without one no orders can be given through a facilitator.
   get bound() {
     return this.payload.payload.saltNonce !== undefined && !isZero(this.extra.receiverAuthorizer);
   }

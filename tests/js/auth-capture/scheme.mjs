@@ -14,7 +14,7 @@ import { Payment } from "./payment.mjs";
 const FLOWS = { supported: ["escrow", "authorization"], default: "escrow" };
 // How long a buyer may think about an offer before its deadlines are too old.
 const OFFER_SECONDS = 600;
-// These move with the clock; a buyer signs those of the offer that it saw.
+// These move with the clock; a buyer signs those of the offer that it received.
 const DEADLINES = ["captureDeadline", "refundDeadline"];
 
 export class AuthCaptureServerScheme {
@@ -26,7 +26,7 @@ export class AuthCaptureServerScheme {
   #options;
 
   // `payments`: a Map that receives every Payment under its hash. `authorizer`: the merchant's signing key for orders;
-  // without one, `bind` asks for the facilitator's. Windows in seconds from the offer on.
+  // without one, `bind` uses the facilitator's. Windows in seconds from the offer on.
   constructor({ payments, authorizer, bind = authorizer !== undefined, captureWindow = 86_400, refundWindow = 604_800 }) {
     this.#options = { payments, authorizer, bind, captureWindow, refundWindow };
   }
@@ -70,7 +70,7 @@ export class AuthCaptureServerScheme {
       // A facilitator with fee terms takes no others for what it operates itself.
       ...(custom ? {} : feeTerms(theirs)),
     };
-    // Nobody could give the order for a capture right after the handler.
+    // No key could sign the order for a capture right after the handler.
     if (extra.paymentFlow === "escrow" && receiverAuthorizer === undefined) extra.captureMode = "deferred";
     return { ...requirements, extra };
   }
@@ -102,7 +102,7 @@ export class AuthCaptureServerScheme {
     },
   };
 
-  // Core merges this into the buyer's payload, whose members it lets nobody replace. A field, because core calls it
+  // Core merges this into the buyer's payload, whose members it lets no scheme replace. A field, because core calls it
   // without its object.
   enrichSettlementPayload = async (context) => {
     const { requirements, phase } = context;
@@ -117,7 +117,7 @@ export class AuthCaptureServerScheme {
     return members;
   };
 
-  // The handler failed: what is held goes back at once, where somebody can order it.
+  // The handler failed: what is held goes back at once, where a key can order it.
   async settleOnCancel(context) {
     return this.#known(context).bound ? context.requirements : undefined;
   }

@@ -1,5 +1,6 @@
-// A compute job with a price nobody knows before it ran: $500 are held, the job ends early and uses $375, and the same
-// request captures those and orders the return of $125, once the capture is final. When the job fails, all of it goes back.
+// A compute job with a price that is known only after it ran: $500 are held, the job ends early and uses $375, and the
+// same request captures those and orders the return of $125, once the capture is final. When the job fails, all of it
+// goes back.
 import { setSettlementOverrides } from "@x402/express";
 import { fail } from "../common.mjs";
 import { buyer, dollars, report, serve, shop, usdc } from "./setup.mjs";

@@ -1,6 +1,6 @@
-// A metered agent session: the agent puts down $20 once and then asks without paying each time; every answer costs
-// $0.50. The merchant takes what was used in batches of $5, so that many answers cost one transaction, and the end of
-// the session takes the rest and returns what was never used: $12.50 captured, $7.50 back.
+// A metered agent session: the agent puts down $20 once and then sends requests without paying each time; every answer
+// costs $0.50. The merchant takes what was used in batches of $5, so that many answers cost one transaction, and the
+// end of the session takes the rest and returns what was never used: $12.50 captured, $7.50 back.
 import { randomUUID } from "node:crypto";
 import { fail } from "../common.mjs";
 import { buyer, done, dollars, report, serve, shop, usdc } from "./setup.mjs";
@@ -19,7 +19,7 @@ app.post("/sessions", (request, response) => {
   response.json({ session });
 });
 
-app.post("/sessions/:session/ask", async (request, response) => {
+app.post("/sessions/:session/questions", async (request, response) => {
   const session = sessions.get(request.params.session);
   if (session === undefined) return response.status(404).json({ error: "no such session" });
   // Never answer for more than was held.
@@ -57,7 +57,8 @@ try {
     const agent = buyer("$20");
     const { body } = await agent(`${url}/sessions`, { method: "POST" });
     const { payment } = sessions.get(body.session);
-    for (let asked = 0; asked < 25; asked += 1) await agent(`${url}/sessions/${body.session}/ask`, { method: "POST" });
+    const questions = `${url}/sessions/${body.session}/questions`;
+    for (let count = 0; count < 25; count += 1) await agent(questions, { method: "POST" });
     const { body: end } = await agent(`${url}/sessions/${body.session}`, { method: "DELETE" });
     console.log(`the session cost ${end.used} of $20.00`);
     report(payment);

@@ -20,7 +20,7 @@ app.post("/projects", (request, response) => {
   response.json({ project: scheme.paymentOf(request).hash });
 });
 
-// The three talk to the contract with wallets of their own. On a dev chain anybody may act for them, and gas is free.
+// The three talk to the contract with wallets of their own. On a dev chain a client may act for them, and gas is free.
 const file = new URL("../../contracts/artifacts/ArbiterOperator.json", import.meta.url);
 const { abi } = JSON.parse(readFileSync(file, "utf8"));
 const chain = createTestClient({ mode: "anvil", chain: baseSepolia, transport: http(env("RPC_URL")) })

@@ -1,6 +1,6 @@
 // What the four examples share: a shop that takes payments with scheme `auth-capture`, and a buyer.
 // Environment: FACILITATOR_URL, FACILITATOR_TOKEN (the shop's API key there), PAY_TO (the merchant), AUTHORIZER_KEY (signs
-// the merchant's orders), BUYER_KEY; RPC_URL for those that look at the chain.
+// the merchant's orders), BUYER_KEY; RPC_URL for those that read the chain.
 import { HTTPFacilitatorClient } from "@x402/core/server";
 import { AuthCaptureEvmScheme } from "@x402/evm/auth-capture/client";
 import { paymentMiddleware, x402ResourceServer } from "@x402/express";
@@ -67,11 +67,11 @@ export function buyer(limit) {
 
 // A facilitator's reply to an order; anything but success is an error here.
 export function done(reply) {
-  if (!reply.success) throw new Error(`${reply.errorReason}: ${reply.errorMessage ?? "no further word"}`);
+  if (!reply.success) throw new Error(`${reply.errorReason}: ${reply.errorMessage ?? "no error message"}`);
   return reply;
 }
 
-// One line of JSON at the end, for whoever runs the example.
+// One line of JSON at the end, for the caller of the example.
 export function report({ hash, capturable, refundable }) {
   console.log(JSON.stringify({ hash, held: capturable.toString(), captured: refundable.toString() }));
 }

@@ -2,11 +2,11 @@
  * file itself. The facilitator's tests compile and load it: whatever it does, only its own calls may suffer.
  *
  * Faults in "x402.supported":  none never twice garbage badstatus huge nowhere block refuse hold stray
- *        in "chain.broadcast": send-never (a send, then silence), send-garbage (then the answer to another question),
+ *        in "chain.broadcast": send-never (a send, then silence), send-garbage (then the response to another request),
  *                              hold-send (sends after it was released)
  *        in create:            null null-with-error hang        in plugin.start: start-fails
- *        in any call:          ask (uses sleep.v1 on behalf of the call id in "parent"), badcalls, flood
- * "plugin.health" always works: it completes the calls that were held, and tells how often buffers were released. */
+ *        in any call:          call (uses sleep.v1 on behalf of the call id in "parent"), badcalls, flood
+ * "plugin.health" always works: it completes the calls that were held, and reports how often buffers were released. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -68,35 +68,35 @@ static void answer(x402p_instance *self, const struct held *to, int32_t status, 
 static const char nothing_supported[] = "{\"kinds\":[],\"extensions\":[],\"signers\":[]}";
 
 /* what host.call completes: the status goes into the answer of the call that is waiting */
-struct asking { x402p_instance *self; struct held waiting; };
+struct pending { x402p_instance *self; struct held waiting; };
 
-static void asked(void *ctx, int32_t status, x402p_buf response) {
-  struct asking *asking = ctx;
+static void host_replied(void *ctx, int32_t status, x402p_buf response) {
+  struct pending *pending = ctx;
   char text[64];
   if (response.release) response.release(response.owner, response.ptr, response.len);
-  if (asking->waiting.complete) {
+  if (pending->waiting.complete) {
     snprintf(text, sizeof text, "{\"kinds\":[],\"extensions\":[\"%d\"],\"signers\":[]}", (int)status);
-    answer(asking->self, &asking->waiting, X402P_OK, text);
+    answer(pending->self, &pending->waiting, X402P_OK, text);
   }
-  free(asking);
+  free(pending);
 }
 
-static int32_t ask(x402p_instance *self, const char *service, const char *request, uint64_t parent,
-                   const struct held *waiting) {
+static int32_t call_host(x402p_instance *self, const char *service, const char *request, uint64_t parent,
+                         const struct held *waiting) {
   static atomic_ullong next = 1;
-  struct asking *asking = calloc(1, sizeof *asking);
-  asking->self = self;
-  if (waiting) asking->waiting = *waiting;
+  struct pending *pending = calloc(1, sizeof *pending);
+  pending->self = self;
+  if (waiting) pending->waiting = *waiting;
   x402p_call call = {0};
   call.struct_size = sizeof call;
   call.call_id = atomic_fetch_add(&next, 1);
   call.parent_id = parent;
   call.op = (x402p_bytes){(const uint8_t *)service, strlen(service)};
   call.request = (x402p_bytes){(const uint8_t *)request, strlen(request)};
-  call.ctx = asking;
-  call.complete = asked;
+  call.ctx = pending;
+  call.complete = host_replied;
   int32_t status = self->host->call(self->host->ctx, self->id, &call);
-  if (status < 0) free(asking);
+  if (status < 0) free(pending);
   return status;
 }
 
@@ -126,7 +126,7 @@ static void hold(x402p_instance *self, const struct held *one) {
 static void let_go(x402p_instance *self) {
   pthread_mutex_lock(&self->lock);
   for (int i = 0; i < self->holding; i++) {
-    if (is(self, "hold-send")) ask(self, "rpc.v1", send_request, self->held[i].call_id, NULL);
+    if (is(self, "hold-send")) call_host(self, "rpc.v1", send_request, self->held[i].call_id, NULL);
     answer(self, &self->held[i], X402P_OK, nothing_supported);
   }
   self->holding = 0;
@@ -146,7 +146,7 @@ static const char *bad_calls(x402p_instance *self) {
   call.op = (x402p_bytes){service, 8};
   call.request = (x402p_bytes){(const uint8_t *)"{\"millis\":0}", 12};
   if (host(ctx, self->id, &call) >= 0) return "a call without complete was taken";
-  call.complete = asked;
+  call.complete = host_replied;
   if (host(ctx, self->id + 1, &call) >= 0) return "another instance's id was taken";
   call.request = (x402p_bytes){NULL, 12};
   if (host(ctx, self->id, &call) >= 0) return "a null request was taken";
@@ -193,7 +193,7 @@ static int32_t submit(x402p_instance *self, const x402p_call *call) {
     answer(self, &one, X402P_OK, text);
   } else if (op_is(call, "chain.broadcast")) {
     if (is(self, "hold-send")) hold(self, &one);
-    else ask(self, "rpc.v1", send_request, call->call_id, is(self, "send-garbage") ? &one : NULL);
+    else call_host(self, "rpc.v1", send_request, call->call_id, is(self, "send-garbage") ? &one : NULL);
   } else if (is(self, "never")) {
   } else if (is(self, "twice")) {
     answer(self, &one, X402P_OK, nothing_supported);
@@ -220,8 +220,8 @@ static int32_t submit(x402p_instance *self, const x402p_call *call) {
   } else if (is(self, "stray")) {
     one.complete((void *)(uintptr_t)0xfeedfacecafebeefull, X402P_OK, (x402p_buf){NULL, 0, NULL, NULL});
     answer(self, &one, X402P_OK, nothing_supported);
-  } else if (is(self, "ask")) {
-    int32_t status = ask(self, "sleep.v1", "{\"millis\":1}", self->parent ? self->parent : call->call_id, &one);
+  } else if (is(self, "call")) {
+    int32_t status = call_host(self, "sleep.v1", "{\"millis\":1}", self->parent ? self->parent : call->call_id, &one);
     if (status < 0) return status;
   } else if (is(self, "badcalls")) {
     const char *complaint = bad_calls(self);

@@ -108,7 +108,7 @@ async fn t07_a_call_whose_caller_stopped_waiting_gives_no_rights() {
     let gone = tokio::time::timeout(SHORT, scheme(&loaded).supported(&cx)).await;
     assert!(gone.is_err(), "held");
     let caller = try_load_hostile(
-        json!({ "fault": "ask", "parent": cx.call_id() }),
+        json!({ "fault": "call", "parent": cx.call_id() }),
         Limits::default(),
     )
     .await;
@@ -196,7 +196,7 @@ async fn t07_a_plugin_that_creates_no_instance_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_call_has_the_open_call_that_it_belongs_to() {
-    let (loaded, host) = load_hostile("ask", Limits::default()).await;
+    let (loaded, host) = load_hostile("call", Limits::default()).await;
     let cx = cx(&host);
     let supported = scheme(&loaded).supported(&cx).await.expect("an answer");
     assert_eq!(supported.extensions, ["0"], "the host's status");
@@ -218,7 +218,7 @@ async fn a_plugin_cannot_borrow_the_rights_of_another_instances_call() {
         let open = open.clone();
         async move { handler.supported(&open).await }
     });
-    let config = json!({ "fault": "ask", "parent": open.call_id() });
+    let config = json!({ "fault": "call", "parent": open.call_id() });
     let (borrower, host) = try_load_hostile(config, Limits::default())
         .await
         .expect("it loads");
