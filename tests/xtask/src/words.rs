@@ -159,13 +159,17 @@ fn find() -> Result<Found, Failure> {
 
     let mut pages = Vec::new();
     let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for file in files::all(root)? {
-        if list.generated.contains(&file.name) {
+    let kinds = [Kind::Rust, Kind::Markdown, Kind::Curly, Kind::Toml];
+    for file in files::of_kinds(root, &kinds)? {
+        // The list itself has every word.
+        if file.name == LIST || list.generated.contains(&file.name) {
             continue;
         }
         let prose = match file.kind {
             Kind::Rust => Prose::of_rust(&file.text),
             Kind::Markdown => Prose::of_markdown(&file.text),
+            Kind::Curly => Prose::of_curly(&file.text),
+            Kind::Toml => Prose::of_toml(&file.text),
         };
         let hits = words.hits(&prose).into_iter().map(|hit| {
             let Hit { line, found, instead } = hit;

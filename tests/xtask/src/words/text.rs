@@ -66,6 +66,39 @@ impl Prose {
 
     /// Comments of Rust, and string literals of more than one word: messages, not names.
     pub fn of_rust(source: &str) -> Prose {
+        Prose::of_code(source, true)
+    }
+
+    /// The same of C, Solidity and JavaScript.
+    pub fn of_curly(source: &str) -> Prose {
+        Prose::of_code(source, false)
+    }
+
+    /// Comments of TOML, and strings of more than one word.
+    pub fn of_toml(source: &str) -> Prose {
+        let mut prose = Prose::default();
+        for (index, line) in source.lines().enumerate() {
+            let mut rest = line;
+            while let Some(at) = rest.find(['#', '"', '\'']) {
+                let (_, from) = rest.split_at(at);
+                let mut cursor = Cursor { rest: from, line: 1 };
+                if from.starts_with('#') {
+                    prose.push_line(index + 1, from.trim_start_matches('#'));
+                    rest = "";
+                } else {
+                    let quote = if from.starts_with('"') { '"' } else { '\'' };
+                    prose.literal(index + 1, cursor.string(quote));
+                    rest = cursor.rest;
+                }
+            }
+            if !line.trim_start().starts_with('#') {
+                prose.end_paragraph();
+            }
+        }
+        prose
+    }
+
+    fn of_code(source: &str, is_rust: bool) -> Prose {
         let mut prose = Prose::default();
         let mut cursor = Cursor {
             rest: source,
@@ -87,15 +120,15 @@ impl Prose {
                 for (index, text) in cursor.block_comment().lines().enumerate() {
                     prose.push_line(line + index, text.trim_start_matches([' ', '/', '*', '!']));
                 }
-            } else if let Some(hashes) = cursor.raw_string() {
+            } else if let Some(hashes) = cursor.raw_string().filter(|_| is_rust) {
                 cursor.take_until("\"");
                 cursor.take(1);
                 let end = format!("\"{}", "#".repeat(hashes));
                 let text = cursor.take_until(&end);
                 cursor.take(end.len());
                 prose.literal(line, text);
-            } else if next == '"' {
-                let text = cursor.string();
+            } else if next == '"' || (next == '`' && !is_rust) {
+                let text = cursor.string(next);
                 prose.literal(line, text);
             } else if next == '\'' {
                 cursor.character_or_lifetime();
@@ -200,11 +233,11 @@ impl<'s> Cursor<'s> {
     }
 
     /// A string with escapes, without its quotes.
-    fn string(&mut self) -> &'s str {
+    fn string(&mut self, quote: char) -> &'s str {
         self.take(1);
         let mut escaped = false;
         let end = self.rest.char_indices().find(|(_, c)| {
-            let is_end = *c == '"' && !escaped;
+            let is_end = *c == quote && !escaped;
             escaped = *c == '\\' && !escaped;
             is_end
         });
@@ -271,6 +304,22 @@ fn name<'a>(c: char) -> bool {
                 "a \\\"quoted\\\" text over lines",
             ]
         );
+    }
+
+    #[test]
+    fn c_solidity_and_javascript_give_comments_and_messages() {
+        let source = "/* one\n * two */\nint a; // three\nlog(\"four five\", `six seven`, \"name\");\n";
+        let text = Prose::of_curly(source).text;
+        let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+        assert_eq!(lines, ["one two */", "three", "four five", "six seven"]);
+    }
+
+    #[test]
+    fn toml_gives_comments_and_descriptions() {
+        let source = "# one\n# two\nname = \"name\" # three\ndescription = \"a # in text\"\n";
+        let text = Prose::of_toml(source).text;
+        let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+        assert_eq!(lines, ["one two three", "a # in text"]);
     }
 
     #[test]
