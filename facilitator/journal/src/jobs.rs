@@ -77,7 +77,7 @@ pub(super) fn done(
 }
 
 /// The same job could not be run: it is due again later, and the failure is counted.
-pub(super) fn put_off(
+pub(super) fn reschedule(
     rows: &mut Overlay<'_>,
     plugin: &str,
     id: &str,

@@ -30,22 +30,22 @@ pub fn deployment(name: &str) -> Deployment {
     }
 }
 
-fn payment_info(told: &Value) -> PaymentInfo {
-    let seconds = |name: &str| U48::from(told[name].as_u64().unwrap());
-    let bps = |name: &str| u16::try_from(told[name].as_u64().unwrap()).unwrap();
+fn payment_info(vector: &Value) -> PaymentInfo {
+    let seconds = |name: &str| U48::from(vector[name].as_u64().unwrap());
+    let bps = |name: &str| u16::try_from(vector[name].as_u64().unwrap()).unwrap();
     PaymentInfo {
-        operator: parsed(&told["operator"]),
-        payer: parsed(&told["payer"]),
-        receiver: parsed(&told["receiver"]),
-        token: parsed(&told["token"]),
-        maxAmount: parsed::<U120>(&told["maxAmount"]),
+        operator: parsed(&vector["operator"]),
+        payer: parsed(&vector["payer"]),
+        receiver: parsed(&vector["receiver"]),
+        token: parsed(&vector["token"]),
+        maxAmount: parsed::<U120>(&vector["maxAmount"]),
         preApprovalExpiry: seconds("preApprovalExpiry"),
         authorizationExpiry: seconds("authorizationExpiry"),
         refundExpiry: seconds("refundExpiry"),
         minFeeBps: bps("minFeeBps"),
         maxFeeBps: bps("maxFeeBps"),
-        feeReceiver: parsed(&told["feeReceiver"]),
-        salt: parsed(&told["salt"]),
+        feeReceiver: parsed(&vector["feeReceiver"]),
+        salt: parsed(&vector["salt"]),
     }
 }
 
@@ -58,20 +58,20 @@ fn place(deployment: &Deployment, chain_id: u64) -> EscrowId {
 
 #[test]
 fn the_deployments_are_the_specified_ones() {
-    for (name, told) in vectors()["deployments"].as_object().unwrap() {
+    for (name, vector) in vectors()["deployments"].as_object().unwrap() {
         let ours = deployment(name);
-        assert_eq!(ours.escrow, parsed::<Address>(&told["escrow"]));
+        assert_eq!(ours.escrow, parsed::<Address>(&vector["escrow"]));
         assert_eq!(
             ours.erc3009_collector,
-            parsed::<Address>(&told["eip3009Collector"])
+            parsed::<Address>(&vector["eip3009Collector"])
         );
         assert_eq!(
             ours.permit2_collector,
-            parsed::<Address>(&told["permit2Collector"])
+            parsed::<Address>(&vector["permit2Collector"])
         );
         assert_eq!(
             ours.operator_refund_collector,
-            parsed::<Address>(&told["operatorRefundCollector"])
+            parsed::<Address>(&vector["operatorRefundCollector"])
         );
     }
 }
@@ -132,13 +132,13 @@ fn authorizers_sign_the_specified_digests() {
         let deployment = deployment(case["deployment"].as_str().unwrap());
         let info = payment_info(&case["paymentInfo"]);
         let hash = info.hash(place(&deployment, 84_532));
-        let fee = |told: &Value| match told["feeBps"].as_u64() {
+        let fee = |vector: &Value| match vector["feeBps"].as_u64() {
             Some(bps) => Fee::Bps(u16::try_from(bps).unwrap()),
-            None => Fee::Amount(parsed(&told["feeAmount"])),
+            None => Fee::Amount(parsed(&vector["feeAmount"])),
         };
-        let expected = |told: &Value| Balances {
-            capturable: parsed(&told["expectedCapturableAmount"]),
-            refundable: parsed(&told["expectedRefundableAmount"]),
+        let expected = |vector: &Value| Balances {
+            capturable: parsed(&vector["expectedCapturableAmount"]),
+            refundable: parsed(&vector["expectedRefundableAmount"]),
         };
         let charge = &authorizer["charge"]["settlePayload"];
         let capture = &authorizer["capture"]["settlePayload"];

@@ -204,7 +204,7 @@ fn says_only(word: RpcResult) -> impl FnOnce(&mut Chain) {
 }
 
 #[test]
-fn one_nodes_word_refuses_no_payer() {
+fn one_nodes_refusal_refuses_no_payer() {
     type Lie = (&'static str, Box<dyn Fn(&mut Chain)>);
     let lies: Vec<Lie> = vec![
         (

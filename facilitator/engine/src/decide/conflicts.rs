@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// The most positions that one caller may have in a key's queue.
-const PLACES_OF_A_CALLER: usize = 8;
+const MAX_QUEUED_PER_CALLER: usize = 8;
 
 /// The caller has the maximum number of positions in a queue.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Conflicts {
     ) -> Result<Arc<Notify>, TooMany> {
         let has_most = |key: &String| {
             let waiting = self.waiting.get(key).into_iter().flatten();
-            waiting.filter(|waiter| waiter.caller == *caller).count() >= PLACES_OF_A_CALLER
+            waiting.filter(|waiter| waiter.caller == *caller).count() >= MAX_QUEUED_PER_CALLER
         };
         if *caller != Caller::Job && keys.iter().any(has_most) {
             return Err(TooMany);
@@ -191,7 +191,7 @@ mod tests {
         assert!(conflicts.are_free(&key));
         conflicts.hold("a".into(), 99);
         assert!(!conflicts.are_free(&key));
-        let most = u64::try_from(PLACES_OF_A_CALLER).unwrap();
+        let most = u64::try_from(MAX_QUEUED_PER_CALLER).unwrap();
         for settlement in 0..most {
             conflicts.queue(&key, settlement, &tenant("loud")).unwrap();
         }

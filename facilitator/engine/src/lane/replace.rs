@@ -197,14 +197,14 @@ impl LaneTask {
             .add("switchyard_replacements_total", &labels, 1);
         {
             let mut state = slot.lock();
-            let dearest = state
+            let highest_cost = state
                 .attempts
                 .iter()
                 .map(|one| one.max_cost)
                 .max()
                 .unwrap_or_default();
             // Only one transaction lands in a slot: charge only what this one can cost more than the others.
-            let more = Amount(attempt.max_cost.0.saturating_sub(dearest.0));
+            let more = Amount(attempt.max_cost.0.saturating_sub(highest_cost.0));
             self.run.budget.charge(attempt.prepared_at_ms, more, spender);
             state.add_attempt(attempt.clone());
         }

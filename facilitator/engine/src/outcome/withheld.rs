@@ -13,7 +13,7 @@ use base::allowed_releases::{self as allowed, AllowedRelease};
 use journal::{CommitError, Event, JournalError, SettlementRow, WithheldRow};
 
 /// Pause between two reads of the file.
-const LOOK_EVERY: Duration = Duration::from_millis(400);
+const READ_PERIOD: Duration = Duration::from_millis(400);
 
 /// How long the payments of one network wait for the signers of the other networks after a start.
 const OTHERS_WITHIN: Duration = Duration::from_secs(60);
@@ -71,7 +71,7 @@ impl Outcomes {
             async move {
                 let mut trouble = None;
                 loop {
-                    tokio::time::sleep(LOOK_EVERY).await;
+                    tokio::time::sleep(READ_PERIOD).await;
                     let now = outcomes.take_allowed(&directory).await.err();
                     if let Some(why) = now.as_ref().filter(|_| now != trouble) {
                         tracing::error!("releases that the operator allowed stay withheld: {why}");

@@ -12,7 +12,7 @@ use std::time::Duration;
 use base::pause::{self, Paused};
 
 /// Pause between two reads of the file: two reads fit into the second that is promised.
-const LOOK_EVERY: Duration = Duration::from_millis(400);
+const READ_PERIOD: Duration = Duration::from_millis(400);
 
 impl Runtime {
     /// Whether a kind accepts nothing new.
@@ -56,7 +56,7 @@ impl Runtime {
             let (runtime, directory) = (Arc::clone(&runtime), directory.clone());
             async move {
                 loop {
-                    tokio::time::sleep(LOOK_EVERY).await;
+                    tokio::time::sleep(READ_PERIOD).await;
                     let folder = directory.clone();
                     let read = tokio::task::spawn_blocking(move || pause::read(&folder)).await;
                     runtime.set_paused(read.unwrap_or_else(|error| Paused::Unreadable(error.to_string())));

@@ -228,7 +228,7 @@ pub async fn law5_a_withheld_release_can_not_be_taken_before_it_is_allowed(
     journal.commit(vec![released(1)]).await.unwrap();
 }
 
-pub async fn the_place_behind_the_highest_closed_slot_is_known_for_each_lane(
+pub async fn the_nonce_after_the_highest_closed_slot_is_known_for_each_lane(
     name: &str,
     journal: Arc<dyn Journal>,
 ) {

@@ -132,19 +132,19 @@ pub async fn a_job_that_has_run_goes_unless_it_was_scheduled_anew_meanwhile(
     assert!(due(&*journal, 49, None, 9).await.is_empty(), "{name}");
 }
 
-pub async fn a_job_that_could_not_be_run_is_due_later_and_keeps_what_was_asked_for(
+pub async fn a_job_that_could_not_be_run_is_due_later_and_keeps_its_request(
     name: &str,
     journal: Arc<dyn Journal>,
 ) {
-    let put_off = |again_at_ms| Event::JobPutOff {
+    let rescheduled = |again_at_ms| Event::JobPutOff {
         plugin: "evm".into(),
         id: "a".into(),
         run_at_ms: 5,
         again_at_ms,
     };
     journal.commit(vec![job("a", 5)]).await.unwrap();
-    journal.commit(vec![put_off(20)]).await.unwrap();
-    journal.commit(vec![put_off(40)]).await.unwrap();
+    journal.commit(vec![rescheduled(20)]).await.unwrap();
+    journal.commit(vec![rescheduled(40)]).await.unwrap();
     assert!(due(&*journal, 39, None, 9).await.is_empty(), "{name}");
     let rows = due_rows(&*journal, 40, None, 9).await;
     let [row] = rows.as_slice() else {
@@ -156,7 +156,7 @@ pub async fn a_job_that_could_not_be_run_is_due_later_and_keeps_what_was_asked_f
         "{name}"
     );
     // Scheduled again, the job starts afresh. What is recorded about the one before does not change it.
-    journal.commit(vec![job("a", 6), put_off(90)]).await.unwrap();
+    journal.commit(vec![job("a", 6), rescheduled(90)]).await.unwrap();
     let rows = due_rows(&*journal, 6, None, 9).await;
     assert_eq!(rows.first().map(|row| row.faults), Some(0), "{name}");
     let cancel = Event::JobCancelled {

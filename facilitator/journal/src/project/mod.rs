@@ -99,7 +99,7 @@ pub(crate) fn apply(rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitE
             id,
             run_at_ms,
             again_at_ms,
-        } => jobs::put_off(rows, plugin, id, *run_at_ms, *again_at_ms),
+        } => jobs::reschedule(rows, plugin, id, *run_at_ms, *again_at_ms),
         Event::PayloadsDropped { finished_before_ms } => store::payloads_dropped(rows, *finished_before_ms),
     }
 }

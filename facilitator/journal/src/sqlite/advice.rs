@@ -13,7 +13,7 @@ pub(super) trait Advice: Display {
 const RIGHTS: &str =
     "give the user that runs switchyard the right to read and write there, or write another folder";
 const SPACE: &str = "the disk is full: make room, or write a folder on another disk";
-const LOOK: &str = "write a folder on a local disk that switchyard may read and write";
+const FOLDER: &str = "write a folder on a local disk that switchyard may read and write";
 
 impl Advice for io::Error {
     fn advice(&self) -> &'static str {
@@ -23,7 +23,7 @@ impl Advice for io::Error {
             io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
                 "a file is where a folder has to be: remove it, or write another folder"
             }
-            _ => LOOK,
+            _ => FOLDER,
         }
     }
 }
@@ -40,7 +40,7 @@ impl Advice for rusqlite::Error {
                 "it is damaged or no journal: restore it from a backup, and do not start with an empty one while \
                  payments of it may be open"
             }
-            _ => LOOK,
+            _ => FOLDER,
         }
     }
 }
@@ -94,7 +94,7 @@ mod tests {
         let io = |kind| io::Error::from(kind).advice();
         assert_eq!(io(io::ErrorKind::StorageFull), SPACE);
         assert_eq!(io(io::ErrorKind::PermissionDenied), RIGHTS);
-        assert_eq!(io(io::ErrorKind::TimedOut), LOOK);
+        assert_eq!(io(io::ErrorKind::TimedOut), FOLDER);
         let sqlite = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None).advice();
         assert_eq!(sqlite(rusqlite::ffi::SQLITE_FULL), SPACE);
         assert_eq!(sqlite(rusqlite::ffi::SQLITE_READONLY), RIGHTS);

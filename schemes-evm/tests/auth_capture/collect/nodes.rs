@@ -30,7 +30,7 @@ fn both(draft: &Draft, one: &World, other: &World) -> [Result<(), String>; 2] {
 }
 
 #[test]
-fn one_nodes_word_refuses_no_collection() {
+fn one_nodes_refusal_refuses_no_collection() {
     type Lie = (&'static str, fn(&mut Chain));
     let lies: [Lie; 11] = [
         ("collected", |chain| chain.state = state(true, 0, 0)),

@@ -8,7 +8,7 @@ use sdk_plugin::testkit::block_on;
 use super::world::*;
 
 #[test]
-fn one_nodes_word_refuses_no_capture() {
+fn one_nodes_refusal_refuses_no_capture() {
     type Lie = (&'static str, fn(&mut Chain));
     let lies: [Lie; 6] = [
         ("nothing held", |chain| chain.state = state_result(true, 0, HELD)),

@@ -50,11 +50,11 @@ fn t124_a_network_without_answers_delays_only_its_own_callers() {
         ))
         .start();
     world.proxy.on("*", Fault::HoldAnswer);
-    let mut begun: Vec<TcpStream> = (0..CALLERS)
+    let mut streams: Vec<TcpStream> = (0..CALLERS)
         .map(|at| begin(&world, &world.payment(2 + at % 4).v2()))
         .collect();
     wait::until("the surplus to be answered", wait::LONG, || {
-        let surplus = begun.iter().filter(|stream| answered(stream)).count();
+        let surplus = streams.iter().filter(|stream| answered(stream)).count();
         (surplus >= CALLERS - DEFAULT_PLACES).then_some(())
     });
     // The silent network's callers are still inside, and all other callers are served.
@@ -65,7 +65,7 @@ fn t124_a_network_without_answers_delays_only_its_own_callers() {
     let earned = other.balance_of(USDC, &other.merchant.address);
     assert_eq!(earned.expect("the node answers"), PRICE);
     // Each caller is answered that its payment was not started, and when to retry.
-    for stream in &mut begun {
+    for stream in &mut streams {
         stream.set_read_timeout(Some(wait::LONG)).expect("set");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
