@@ -387,7 +387,7 @@ fn nonces_are_read_at_latest_and_before_receipts() {
     world.state(&watch(1, 7));
     let recorded = format!("{:?}", world.host.recorded());
     assert!(!recorded.contains("pending"), "{recorded}");
-    let at = |text: &str| recorded.find(text).expect("asked");
+    let at = |text: &str| recorded.find(text).expect("the request");
     assert!(at("eth_chainId") < at("eth_getTransactionCount"));
     assert!(at("eth_getTransactionCount") < at("eth_getTransactionReceipt"));
     assert!(recorded.contains(SIGNER));
@@ -413,7 +413,7 @@ fn blocks_are_read_from_the_top_down() {
     let at = |height: u64| {
         recorded
             .find(&format!("{height:#x}\"), Bool(false)"))
-            .expect("asked")
+            .expect("the request")
     };
     assert!(
         at(98) < at(95),

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_may_ask_because_of_nonsense_and_what_follows_it_at_once_may_not() {
+    fn a_poll_may_query_because_of_nonsense_and_what_follows_it_at_once_may_not() {
         let mut elsewhere = Elsewhere::default();
         let may: Vec<bool> = [1_000, 1_001, 1_499, 1_500, 900]
             .map(|now_ms| elsewhere.may_query_others(now_ms))

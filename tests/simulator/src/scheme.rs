@@ -213,7 +213,7 @@ impl SimScheme {
             2 => step.call.native_value = Amount::from(1u64),
             3 => {
                 step.lane = LaneChoice::Signer {
-                    address: "somebody".into(),
+                    address: "address".into(),
                 }
             }
             _ => plan.steps.iter_mut().for_each(|step| step.pays = false),
