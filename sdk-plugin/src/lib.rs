@@ -17,6 +17,8 @@ mod plan;
 pub mod request;
 pub mod rpc;
 #[cfg(feature = "schema")]
+mod schema;
+#[cfg(feature = "schema")]
 pub mod schemas;
 pub mod scheme;
 mod step_index;

@@ -12,6 +12,8 @@ use crate::ops::{
     BroadcastCall, BuildCall, CheckCall, ContextCall, Empty, FillCall, JobCall, JobReply, JudgeCall,
     LaneCall, ObserveCall, ObserveReply, PaymentCall, QuoteCall, RouteCall, SleepRequest, op, service,
 };
+#[cfg(feature = "schema")]
+use crate::schema;
 use crate::{chain, ops, scheme};
 
 /// An operation of a plugin, or a service of its host.
@@ -45,6 +47,20 @@ pub enum Right {
     StoreWrite,
     /// Schedule and cancel jobs over `job.v1`.
     ScheduleJob,
+}
+
+/// The schemas of an operation's request and response.
+#[cfg(feature = "schema")]
+fn pair<O>() -> [schema::Named; 2]
+where
+    O: Operation,
+    for<'a> O::Request<'a>: schemars::JsonSchema,
+    O::Response: schemars::JsonSchema,
+{
+    [
+        schema::named::<O::Request<'_>>(format!("{}.request", O::NAME)),
+        schema::named::<O::Response>(format!("{}.response", O::NAME)),
+    ]
 }
 
 macro_rules! operations {
@@ -100,8 +116,8 @@ macro_rules! operations {
 
         /// The schemas of every operation's request and response.
         #[cfg(feature = "schema")]
-        pub(crate) fn operation_schemas() -> Vec<crate::schemas::Named> {
-            [$(crate::schemas::pair::<$operation>()),*].into_iter().flatten().collect()
+        pub(crate) fn operation_schemas() -> Vec<schema::Named> {
+            [$(pair::<$operation>()),*].into_iter().flatten().collect()
         }
     };
 }
@@ -162,8 +178,8 @@ macro_rules! services {
 
         /// The schemas of every service's request and response.
         #[cfg(feature = "schema")]
-        pub(crate) fn service_schemas() -> Vec<crate::schemas::Named> {
-            [$(crate::schemas::pair::<$service>()),*].into_iter().flatten().collect()
+        pub(crate) fn service_schemas() -> Vec<schema::Named> {
+            [$(pair::<$service>()),*].into_iter().flatten().collect()
         }
     };
 }

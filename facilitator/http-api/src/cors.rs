@@ -74,7 +74,7 @@ pub(super) fn allow(server: &Server, access: Access, request: &HeaderMap, respon
 /// The response to `OPTIONS`: 204 with what is allowed, or 405 where scripts of web pages are not allowed.
 pub(super) fn preflight(server: &Server, access: Access, request: &Request) -> Response {
     if !access.is_open(server) {
-        return super::method_not_allowed();
+        return reply::method_not_allowed();
     }
     let mut response = reply::json(StatusCode::NO_CONTENT, String::new());
     response.headers_mut().remove(header::CONTENT_TYPE);

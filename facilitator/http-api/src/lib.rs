@@ -150,7 +150,7 @@ fn router(app: Arc<App>) -> Router {
             .route(&format!("{base}/{path}/"), handlers);
     }
     router
-        .method_not_allowed_fallback(|| async { method_not_allowed() })
+        .method_not_allowed_fallback(|| async { reply::method_not_allowed() })
         .fallback(
             |State(app): State<Arc<App>>, request: Request| async move { app.scheme_route(request).await },
         )
@@ -169,11 +169,4 @@ fn payments(endpoint: PaymentEndpoint) -> MethodRouter<Arc<App>> {
         .options(|State(app): State<Arc<App>>, request: Request| async move {
             cors::preflight(&app.server, Access::Payments, &request)
         })
-}
-
-fn method_not_allowed() -> Response {
-    reply::json(
-        StatusCode::METHOD_NOT_ALLOWED,
-        envelope::error("this path takes another method"),
-    )
 }

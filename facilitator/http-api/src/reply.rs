@@ -7,6 +7,8 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
+use super::envelope;
+
 pub(super) const JSON: &str = "application/json";
 
 /// The remote end of the connection.
@@ -36,6 +38,14 @@ pub(super) fn with_type(status: StatusCode, body: Body, content_type: &'static s
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
+}
+
+/// The response to a method that a path does not have.
+pub(super) fn method_not_allowed() -> Response {
+    json(
+        StatusCode::METHOD_NOT_ALLOWED,
+        envelope::error("this path takes another method"),
+    )
 }
 
 pub(super) fn retry_after(response: &mut Response, seconds: Option<u64>) {

@@ -1,8 +1,9 @@
 //! The shape of the code: which crate depends on which, the layers of the engine, circles between modules, and how long
 //! files and functions are. The limits are in `tests/xtask/house.toml`.
 //!
-//! Modules are compared by their first level: the files of one folder belong together. Only `use` declarations count;
-//! code names other modules through them.
+//! A crate's modules are compared by their first level: the files of one folder count as one module, and circles between
+//! them are not checked. Every path from `crate`, `super` or `self` counts, in a `use` or in code, outside comments, strings
+//! and tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::files::{self, File, Kind};
+use crate::rust::{self, Names};
 use crate::{Failure, cargo};
 
 const LIMITS: &str = include_str!("../house.toml");
@@ -76,11 +78,6 @@ fn is_source(name: &str) -> bool {
     name.contains("/src/") && !name.split('/').any(is_test)
 }
 
-/// The lines of a file before its own tests.
-fn without_tests(text: &str) -> &str {
-    text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(text)
-}
-
 fn metadata() -> Result<Value, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
@@ -113,8 +110,8 @@ fn arrows(allowed: &BTreeMap<String, BTreeSet<String>>, metadata: &Value) -> Vec
         };
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let to = dependency["name"].as_str().unwrap_or_default();
-            // `kind` is null for what ships.
-            if dependency["kind"].is_null() && own.contains(to) && !allowed.contains(to) {
+            // Dev-dependencies are free: tests use what they need.
+            if dependency["kind"] != "dev" && own.contains(to) && !allowed.contains(to) {
                 errors.push(format!("{name} may not depend on {to}"));
             }
         }
@@ -122,115 +119,59 @@ fn arrows(allowed: &BTreeMap<String, BTreeSet<String>>, metadata: &Value) -> Vec
     errors
 }
 
-/// The first-level modules of a crate with their texts; the empty name is the root.
+/// What the first-level modules of a crate name; the empty name is the root.
 #[derive(Debug, Default)]
-struct Modules(BTreeMap<String, String>);
+struct Modules(BTreeMap<String, Vec<Names>>);
 
 impl Modules {
     /// From each module to those it uses.
     fn graph(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let exports = self.exports();
-        let path = Regex::new(r"\b(?:crate|super)::(\{[^;]*?\}|\w+)").expect("a regular expression");
-        let name = Regex::new(r"\w+").expect("a regular expression");
-        let resolve = |word: &str| -> Option<&str> {
-            match self.0.get_key_value(word) {
-                Some((module, _)) => Some(module.as_str()),
-                None => exports.get(word).copied().or(Some("")),
-            }
-        };
         let mut graph: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (module, text) in &self.0 {
+        for (module, files) in &self.0 {
             let targets = graph.entry(module).or_default();
-            let uses = declarations(text);
-            for declaration in &uses {
-                // In a folder `super` is the folder itself.
-                for found in path.captures_iter(declaration) {
-                    let head = &found[1];
-                    let words: Vec<&str> = if head.starts_with('{') {
-                        top_level(head)
-                            .into_iter()
-                            .filter_map(|part| name.find(part).map(|word| word.as_str()))
-                            .collect()
-                    } else {
-                        vec![head]
-                    };
-                    targets.extend(
-                        words
-                            .into_iter()
-                            .filter(|word| *word != "super" && *word != "self")
-                            .filter_map(resolve),
-                    );
+            for named in files.iter().flat_map(|file| &file.paths) {
+                // Re-exports of the root are not uses: a path through one counts as a use of the module behind it.
+                if module.is_empty() && named.re_export {
+                    continue;
                 }
-            }
-            if module.is_empty() {
-                // The root names its modules directly. Re-exports are not uses.
-                for declaration in uses.iter().filter(|line| !line.starts_with("pub")) {
-                    let first = name
-                        .find(
-                            declaration
-                                .trim_start_matches("use ")
-                                .trim_start_matches("self::"),
-                        )
-                        .map(|word| word.as_str());
-                    targets.extend(
-                        first
-                            .and_then(|word| self.0.get_key_value(word))
-                            .map(|(module, _)| module.as_str()),
-                    );
-                }
+                match named.path.first() {
+                    Some(first) => targets.insert(self.module(first, &exports)),
+                    None => {
+                        targets.extend(exports.values());
+                        targets.insert("")
+                    }
+                };
             }
             targets.remove(module.as_str());
         }
         graph
     }
 
-    /// From the names that the root re-exports to their modules.
-    fn exports(&self) -> BTreeMap<String, &str> {
-        let word = Regex::new(r"\w+").expect("a regular expression");
-        let mut exports = BTreeMap::new();
-        for declaration in self.0.get("").map(|text| declarations(text)).unwrap_or_default() {
-            let Some(path) = declaration
-                .strip_prefix("pub")
-                .and_then(|rest| rest.split_once("use "))
-            else {
-                continue;
-            };
-            let mut words = word.find_iter(path.1).map(|found| found.as_str().to_owned());
-            let Some((module, _)) = words.next().and_then(|first| self.0.get_key_value(&first)) else {
-                continue;
-            };
-            exports.extend(words.map(|name| (name, module.as_str())));
-        }
-        exports
-    }
-}
-
-/// Every `use` declaration of a text, each on one line.
-fn declarations(text: &str) -> Vec<String> {
-    let start = Regex::new(r"(?m)^(?:pub(?:\([^)]*\))? )?use [^;]*;").expect("a regular expression");
-    start
-        .find_iter(text)
-        .map(|found| found.as_str().split_whitespace().collect::<Vec<_>>().join(" "))
-        .collect()
-}
-
-/// The parts of `{a, b::{c, d}}` at the top level.
-fn top_level(group: &str) -> Vec<&str> {
-    let inner = group.trim_start_matches('{').trim_end_matches('}');
-    let (mut depth, mut from, mut parts) = (0_usize, 0, Vec::new());
-    for (at, c) in inner.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                parts.push(&inner[from..at]);
-                from = at + 1;
-            }
-            _ => {}
+    /// The module that holds this name of the root.
+    fn module<'m>(&'m self, name: &str, exports: &BTreeMap<&str, &'m str>) -> &'m str {
+        match self.0.get_key_value(name) {
+            Some((module, _)) => module,
+            None => exports.get(name).copied().unwrap_or_default(),
         }
     }
-    parts.push(&inner[from..]);
-    parts
+
+    /// From the names that the root imports or re-exports, and from macros, to their modules.
+    fn exports(&self) -> BTreeMap<&str, &str> {
+        let root = self.0.get("").into_iter().flatten();
+        let imports = root
+            .flat_map(|file| &file.paths)
+            .filter(|named| !named.nested)
+            .filter_map(|named| {
+                let (module, _) = self.0.get_key_value(named.path.first()?)?;
+                Some((named.import.as_deref()?, module.as_str()))
+            });
+        let macros = self.0.iter().flat_map(|(module, files)| {
+            let names = files.iter().flat_map(|file| &file.macros);
+            names.map(|name| (name.as_str(), module.as_str()))
+        });
+        macros.chain(imports).collect()
+    }
 }
 
 /// The crates of the repository by folder.
@@ -240,28 +181,18 @@ fn crates(sources: &[&File]) -> BTreeMap<String, Modules> {
         let Some((folder, path)) = file.name.split_once("/src/") else {
             continue;
         };
-        let first = path.split('/').next().unwrap_or_default().trim_end_matches(".rs");
-        let module = if matches!(first, "lib" | "main") {
-            ""
-        } else {
-            first
-        };
-        let mut text = without_tests(&file.text).to_owned();
-        if path.contains('/') && path.matches('/').count() == 1 && !path.ends_with("/mod.rs") {
-            // One level down, `super` is the folder.
-            text = text
-                .replace("super::super::", "crate::")
-                .replace("super::", "self::");
-        } else if path.contains('/') && !path.ends_with("/mod.rs") || path.matches('/').count() > 1 {
-            text = text.replace("super::", "self::");
+        let mut module: Vec<&str> = path.trim_end_matches(".rs").split('/').collect();
+        if matches!(module[..], ["lib" | "main"] | [.., "mod"]) {
+            module.pop();
         }
+        let first = module.first().copied().unwrap_or_default();
         crates
             .entry(folder.to_owned())
             .or_default()
             .0
-            .entry(module.to_owned())
+            .entry(first.to_owned())
             .or_default()
-            .push_str(&format!("\n{text}"));
+            .push(rust::names(&file.text, &module));
     }
     crates
 }
@@ -340,8 +271,7 @@ fn shown(module: &str) -> String {
 /// Files and functions above the limits.
 fn sizes(file: &File, sizes: &Sizes) -> Vec<String> {
     let mut errors = Vec::new();
-    let text = without_tests(&file.text);
-    let lines: Vec<&str> = text.lines().collect();
+    let lines = rust::lines_outside_tests(&file.text);
     if lines.len() > sizes.file {
         errors.push(format!(
             "{}: {} lines, and {} are the most",
@@ -354,22 +284,19 @@ fn sizes(file: &File, sizes: &Sizes) -> Vec<String> {
         r"^(\s*)(?:pub(?:\([^)]*\))? )?(?:const )?(?:async )?(?:unsafe )?(?:extern \S+ )?fn (\w+)",
     )
     .expect("a regular expression");
-    for (at, line) in lines.iter().enumerate() {
+    for (at, (number, line)) in lines.iter().enumerate() {
         let Some(found) = head.captures(line) else {
             continue;
         };
         let end = format!("{}}}", &found[1]);
         let length = lines[at..]
             .iter()
-            .position(|line| *line == end || line.trim_end().ends_with(';') && *line == lines[at])
+            .position(|(_, text)| *text == end || text == line && text.trim_end().ends_with(';'))
             .map_or(0, |length| length + 1);
         if length > sizes.function {
             errors.push(format!(
                 "{}:{}: fn {} has {length} lines, and {} are the most",
-                file.name,
-                at + 1,
-                &found[2],
-                sizes.function
+                file.name, number, &found[2], sizes.function
             ));
         }
     }
@@ -480,6 +407,76 @@ mod tests {
     }
 
     #[test]
+    fn paths_that_point_upward_are_found_at_any_place() {
+        for (name, upward) in [
+            ("c/src/low.rs", "fn f(owner: &crate::high::X) {}\n"),
+            ("c/src/low.rs", "fn f() {\n    super::high::x();\n}\n"),
+            ("c/src/low.rs", "fn f() {\n    use crate::high::X;\n}\n"),
+            ("c/src/low.rs", "mod inner {\n    use crate::high::X;\n}\n"),
+            ("c/src/low.rs", "mod inner {\n    use super::super::Thing;\n}\n"),
+            ("c/src/low/mod.rs", "use super::high::X;\n"),
+            ("c/src/low/deep.rs", "use super::super::high::X;\n"),
+            ("c/src/low/deep/mod.rs", "use super::super::high::X;\n"),
+            (
+                "c/src/low/deep/er.rs",
+                "fn f(x: super::super::super::high::X) {}\n",
+            ),
+            (
+                "c/src/low.rs",
+                "#[cfg(test)]\nmod tests {\n}\n\nuse crate::high::X;\n",
+            ),
+            (
+                "c/src/low.rs",
+                "#[cfg(test)]\nuse crate::low::X;\nuse crate::Thing;\n",
+            ),
+        ] {
+            let files = [
+                file("c/src/lib.rs", "mod low;\nmod high;\npub use high::Thing;\n"),
+                file("c/src/high.rs", "fn f() { crate::low::base(); }\n"),
+                file(name, upward),
+            ];
+            let (errors, circle) = graph_errors(&files, &[&["low"], &["high"]]);
+            assert_eq!(
+                errors,
+                ["facilitator/engine: low uses high, which is not below it"],
+                "{name}: {upward}"
+            );
+            assert!(circle.is_some(), "{name}: {upward}");
+        }
+    }
+
+    #[test]
+    fn a_call_of_the_root_and_a_call_back_are_a_circle() {
+        for root in ["use part::run;\n", "fn f() {\n    part::run();\n}\n"] {
+            let files = [
+                file("c/src/lib.rs", &format!("mod part;\n{root}fn helper() {{}}\n")),
+                file("c/src/part.rs", "fn run() {\n    super::helper();\n}\n"),
+            ];
+            let (_, circle) = graph_errors(&files, &[&["part"]]);
+            assert_eq!(
+                circle,
+                Some(vec!["root".into(), "part".into(), "root".into()]),
+                "{root}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_dev_dependencies_are_free() {
+        let package = |kind: Value| {
+            serde_json::json!({"packages": [
+                {"name": "low", "manifest_path": "/low/Cargo.toml", "dependencies": [{"name": "high", "kind": kind}]},
+                {"name": "high", "manifest_path": "/high/Cargo.toml", "dependencies": []},
+            ]})
+        };
+        let allowed = BTreeMap::from([("low".into(), BTreeSet::new()), ("high".into(), BTreeSet::new())]);
+        for kind in [Value::Null, "build".into()] {
+            assert_eq!(arrows(&allowed, &package(kind)), ["low may not depend on high"]);
+        }
+        assert_eq!(arrows(&allowed, &package("dev".into())), [] as [String; 0]);
+    }
+
+    #[test]
     fn a_folder_is_one_module_and_the_root_can_be_part_of_a_circle() {
         let files = [
             file("c/src/lib.rs", "mod part;\nuse part::run;\npub struct App;\n"),
@@ -517,6 +514,11 @@ mod tests {
         assert_eq!(
             sizes(&file("c/src/a.rs", &file_long), &limits),
             ["c/src/a.rs: 9 lines, and 6 are the most"]
+        );
+        let after_tests = format!("#[cfg(test)]\nmod tests {{\n}}\n{long}");
+        assert_eq!(
+            sizes(&file("c/src/a.rs", &after_tests), &limits),
+            ["c/src/a.rs:4: fn a has 4 lines, and 3 are the most"]
         );
         let (evm, svm) = (
             file("schemes-evm/src/a.rs", long),

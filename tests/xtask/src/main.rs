@@ -13,6 +13,7 @@ mod links;
 mod lint;
 mod paint;
 mod quotes;
+mod rust;
 mod test;
 mod tools;
 mod words;
