@@ -36,9 +36,9 @@
 //!
 //! # Layers
 //!
-//! A module uses those above it in this list, and nothing below: [`decide`] (pure), [`state`], [`verdict`] (pure, over
-//! state), [`runtime`], [`outcome`], [`endings`], [`lane`], [`observer`] and [`health`], [`settle`], then `jobs`, `boot`
-//! and `service`. Each has one owner: [`outcome::Outcomes`], [`endings::Endings`], [`lane::Lanes`],
+//! A module uses those above it in this list, and nothing below: [`registry`], [`decide`] (pure), [`state`],
+//! [`verdict`] (pure, over state), [`runtime`], [`outcome`], [`endings`], [`lane`], [`observer`] and [`health`], [`settle`], then `alarms` and `jobs`,
+//! `engine`, `boot` and `service`. Each has one owner: [`outcome::Outcomes`], [`endings::Endings`], [`lane::Lanes`],
 //! [`observer::Observer`], [`health::Checks`], [`settle::Settling`].
 //!
 //! Assumed: one process owns the journal and its lanes. Plugins may fail at every call. Time is `tokio`'s.
