@@ -131,7 +131,7 @@ impl Modules {
         for (module, files) in &self.0 {
             let targets = graph.entry(module).or_default();
             for named in files.iter().flat_map(|file| &file.paths) {
-                // Re-exports of the root are not uses: a path through one counts as a use of the module behind it.
+                // Re-exports of the root are not uses: a path through one counts as a use of the module that holds the name.
                 if module.is_empty() && named.re_export {
                     continue;
                 }
