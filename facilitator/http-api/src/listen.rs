@@ -23,8 +23,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::app::App;
 use super::reply::Peer;
-use super::{App, router};
+use super::router::router;
 use crate::settings::Settings;
 
 /// Longest pause between requests, and longest time for a request's headers. Longer than the keep-alive times of usual

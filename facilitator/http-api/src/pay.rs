@@ -13,14 +13,15 @@ use sdk_plugin::{PaymentRequest, ProtocolVersion};
 use tokio::time::{Instant, timeout};
 
 use super::admission::{Admitted, Rejected};
+use super::app::App;
 use super::body::{self, BodyError};
 use super::endpoint::PaymentEndpoint;
 use super::envelope::{self, Body, Echo};
 use super::normalise::{Caller, Refused, Rules, Shape, normalise};
 use super::panics::catch_panic;
 use super::preference::Preference;
+use super::reply;
 use super::reply::peer;
-use super::{App, reply};
 
 /// The service replies within the caller's wait plus one commit. After this much more time it is stuck.
 const SETTLE_GRACE: Duration = Duration::from_secs(10);

@@ -15,12 +15,13 @@ use sdk_plugin::{Fault, Value};
 use tokio::time::{Instant, timeout};
 
 use super::admission::Rejected;
+use super::app::App;
 use super::body::{self, BodyError};
 use super::concurrency::Endpoint;
 use super::panics::catch_panic;
 use super::reply::{json, peer, retry_after};
 use super::status::BUSY_RETRY_S;
-use super::{App, envelope, lenient, pay, route_network, strict_json};
+use super::{envelope, lenient, pay, route_network, strict_json};
 use crate::settings::Scope;
 
 /// Time beyond the caller's wait for one commit, and for the second call of the route with the settlement's outcome.

@@ -12,11 +12,12 @@ use serde_json::{Map, json};
 use telemetry::metrics;
 use tokio::time::{Instant, timeout};
 
+use super::app::App;
 use super::endpoint::PaymentEndpoint;
+use super::envelope;
 use super::panics::catch_panic;
 use super::redaction::redact;
 use super::reply::{json, peer, retry_after, with_type};
-use super::{App, envelope};
 use crate::settings::Scope;
 
 /// `/supported` calls every scheme, and schemes are required to reply fast.

@@ -25,7 +25,8 @@ use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{App, router};
+use super::app::App;
+use super::router::router;
 use crate::names::NetworkNames;
 use crate::settings::{Origins, Rate, Scope, Server, Settings, Tenant};
 use base::key_digests::KeyDigests;

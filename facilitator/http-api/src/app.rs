@@ -1,0 +1,72 @@
+//! What every handler needs, and how each response leaves: without private keys, and counted.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use base::key_digests::KeyDigests;
+use base::service::{Receipt, Service};
+use telemetry::Metrics;
+use telemetry::disk::Disk;
+use tokio::time::Instant;
+
+use super::admission::Admission;
+use super::names::NetworkNames;
+use super::settings::{Server, Settings};
+use super::{delivery, redaction, reply};
+
+/// Everything that a handler needs.
+pub(crate) struct App {
+    pub(crate) service: Arc<dyn Service>,
+    pub(crate) server: Server,
+    pub(crate) names: NetworkNames,
+    pub(crate) admission: Admission,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) disk: Disk,
+    /// Digests of the private keys, which no response may contain.
+    keys: KeyDigests,
+}
+
+impl App {
+    pub(crate) fn new(
+        settings: &Settings,
+        service: Arc<dyn Service>,
+        metrics: Arc<Metrics>,
+        keys: KeyDigests,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            service,
+            server: settings.server.clone(),
+            names: settings.names.clone(),
+            admission: Admission::new(settings),
+            metrics,
+            disk: Disk::new(&settings.data_directory),
+            keys,
+        })
+    }
+
+    /// Makes a JSON response whose body contains none of the process's private keys.
+    pub(crate) fn json(&self, status: StatusCode, body: String) -> Response {
+        self.json_with_receipt(status, body, Receipt::none())
+    }
+
+    /// Like [`App::json`]. The receipt counts as delivered when the connection takes the body.
+    pub(crate) fn json_with_receipt(&self, status: StatusCode, body: String, receipt: Receipt) -> Response {
+        let body = redaction::hide_keys(body, &self.keys);
+        reply::with_type(status, delivery::body(body, receipt), reply::JSON)
+    }
+
+    /// Counts a response. `outcome`: a reason, or `valid`, `success`, `replay`, `ok`.
+    // There is no log line and no id for each request. Responses are counted here; what happens to a payment is logged
+    // with its settlement's number. tower-http's trace layer sees a path and a status, but not the outcome, which is in the
+    // body of a 200, and a request id would name one try of a caller, not the payment that several tries share.
+    pub(crate) fn measure(&self, path: &'static str, status: StatusCode, outcome: &str, started: Instant) {
+        let labels = [("path", path), ("status", status.as_str()), ("outcome", outcome)];
+        self.metrics.add("switchyard_http_requests_total", &labels, 1);
+        self.metrics.observe(
+            "switchyard_http_request_seconds",
+            &[("path", path)],
+            started.elapsed().as_secs_f64(),
+        );
+    }
+}

@@ -1,0 +1,67 @@
+//! Which handler answers a path and method.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::routing::{MethodRouter, get};
+
+use super::app::App;
+use super::cors::{self, Access};
+use super::endpoint::PaymentEndpoint;
+use super::{reply, status};
+
+/// Routes every path with and without a trailing slash: a redirected POST would arrive as GET.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let base = app.server.base_path.clone();
+    let reads = |State(app): State<Arc<App>>, request: Request| async move {
+        cors::preflight(&app.server, Access::Reads, &request)
+    };
+    let supported = |State(app): State<Arc<App>>, request: Request| async move {
+        let headers = request.headers().clone();
+        let mut response = app.supported(request).await;
+        cors::allow(&app.server, Access::Reads, &headers, &mut response);
+        response
+    };
+    let health = |State(app): State<Arc<App>>, request: Request| async move {
+        let mut response = app.health();
+        cors::allow(&app.server, Access::Reads, request.headers(), &mut response);
+        response
+    };
+    let ready = |State(app): State<Arc<App>>| async move { app.ready() };
+    let metrics = |State(app): State<Arc<App>>| async move { app.metrics() };
+    let paths = [
+        ("verify", payments(PaymentEndpoint::Verify)),
+        ("settle", payments(PaymentEndpoint::Settle)),
+        ("supported", get(supported).options(reads)),
+        ("health", get(health).options(reads)),
+        ("ready", get(ready)),
+        ("metrics", get(metrics)),
+    ];
+    let mut router = Router::new();
+    for (path, handlers) in paths {
+        router = router
+            .route(&format!("{base}/{path}"), handlers.clone())
+            .route(&format!("{base}/{path}/"), handlers);
+    }
+    router
+        .method_not_allowed_fallback(|| async { reply::method_not_allowed() })
+        .fallback(
+            |State(app): State<Arc<App>>, request: Request| async move { app.scheme_route(request).await },
+        )
+        .with_state(app)
+}
+
+/// The methods of `/verify` or `/settle`.
+fn payments(endpoint: PaymentEndpoint) -> MethodRouter<Arc<App>> {
+    get(move || async move { status::describe(endpoint) })
+        .post(move |State(app): State<Arc<App>>, request: Request| async move {
+            let headers = request.headers().clone();
+            let mut response = app.pay(endpoint, request).await;
+            cors::allow(&app.server, Access::Payments, &headers, &mut response);
+            response
+        })
+        .options(|State(app): State<Arc<App>>, request: Request| async move {
+            cors::preflight(&app.server, Access::Payments, &request)
+        })
+}
