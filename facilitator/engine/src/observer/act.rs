@@ -214,19 +214,8 @@ impl Observer {
         if step.of(&row.steps).is_none_or(is_open) {
             return true;
         }
-        let why = if slot
-            .lock()
-            .decision
-            .as_ref()
-            .is_some_and(SlotDecision::is_by_revert)
-        {
-            "nodes no longer show the revert that decided a payment: its block was reorganised away, or a node was wrong; it \
-             is pending again"
-        } else {
-            "a payment's block was reorganised away; it is pending again"
-        };
         tracing::error!(settlement = settlement.id, step = step.number(), tx = ?row.tx_id, was_released = row.release.is_some(),
-            "{why}");
+            "a payment's block was reorganised away; it is pending again");
         self.runtime
             .metrics
             .add("switchyard_reorgs_total", &[("network", &slot.lane.network)], 1);

@@ -142,8 +142,9 @@ impl OpenSlot {
     pub fn record_decision(&self, judged: Decided, shown: &Shown) {
         self.resume_decision();
         let mut state = self.lock();
-        if state.decision.is_none() {
-            state.decision = Some(SlotDecision::new(judged, shown));
+        match &mut state.decision {
+            Some(decision) => decision.record_shown(shown),
+            None => state.decision = Some(SlotDecision::new(judged, shown)),
         }
     }
 
@@ -163,8 +164,7 @@ impl OpenSlot {
         if grounds.iter().all(agree) {
             let mut state = self.lock();
             let known = state.decision.take();
-            let by_revert = grounds.iter().flatten().any(|ground| ground.reverted);
-            state.decision = Some(SlotDecision::restored(decided, by_revert, known));
+            state.decision = Some(SlotDecision::restored(decided, known));
         }
     }
 

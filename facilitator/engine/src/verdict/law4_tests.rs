@@ -361,7 +361,7 @@ async fn law4_a_changed_guard_is_explained_by_a_foreign_transaction_after_our_at
 
 #[tokio::test(start_paused = true)]
 async fn law4_a_revert_that_turns_out_to_be_a_success_in_its_block_is_undone() {
-    for (is_in_journal, restarted) in [(false, false), (true, false), (true, true)] {
+    for is_in_journal in [false, true] {
         let ours = slot(true, 1, guarded()).await;
         let reverted = TxState::Reverted {
             height: 20,
@@ -381,14 +381,9 @@ async fn law4_a_revert_that_turns_out_to_be_a_success_in_its_block_is_undone() {
                 at: view.decided.at.clone(),
                 height: view.decided.height,
                 foreign: None,
-                reverted: true,
             });
         }
-        if restarted {
-            ours.resume_decision();
-        } else {
-            ours.record_decision(view.decided, &view.shown);
-        }
+        ours.record_decision(view.decided, &view.shown);
         assert_eq!(verdict_of_all(&ours, &[reverted]), Verdict::Stands { depth: 2 });
         let landed = TxState::Landed {
             height: 20,
@@ -398,7 +393,7 @@ async fn law4_a_revert_that_turns_out_to_be_a_success_in_its_block_is_undone() {
         assert_eq!(
             verdict_of_all(&ours, &[seen(1, landed, 1_000)]),
             Verdict::Replaced,
-            "decision in the journal: {is_in_journal}, restarted: {restarted}"
+            "decision in the journal: {is_in_journal}"
         );
     }
 }

@@ -73,7 +73,6 @@ impl Terms {
                     at: GroundAt::Block(tx_id.clone()),
                     height: 50,
                     foreign: None,
-                    reverted: false,
                 },
             },
             Event::Released {
