@@ -103,8 +103,11 @@ impl Observer {
             view
         };
         if self.judge_slot(slot, &view).await {
-            slot.record_decision(view.decided, &view.shown);
+            slot.resume_decision();
             let mut state = slot.lock();
+            if state.decision.is_none() {
+                state.decision = Some(SlotDecision::new(view.decided, &view.shown));
+            }
             state.reads = Reads::default();
             // Callers that came during the judgement wait for a poll that began after they came.
             if slot.covers.iter().any(|(settlement, _)| settlement.has_waiters()) {

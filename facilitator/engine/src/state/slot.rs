@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sdk_plugin::chain::{Anchor, Bid, BlockRef, Lane, Observation, Shown};
+use sdk_plugin::chain::{Anchor, Bid, BlockRef, Lane, Observation};
 use sdk_plugin::scheme::EvidenceWanted;
 use tokio::time::Instant;
 
@@ -136,16 +136,6 @@ impl OpenSlot {
             step.of(&row.row.steps)?.ground.clone()
         };
         self.covers.iter().map(ground).collect()
-    }
-
-    /// Records what was judged. The journal's decision counts, if its steps agree on one: a restart finds that one.
-    pub fn record_decision(&self, judged: Decided, shown: &Shown) {
-        self.resume_decision();
-        let mut state = self.lock();
-        match &mut state.decision {
-            Some(decision) => decision.record_shown(shown),
-            None => state.decision = Some(SlotDecision::new(judged, shown)),
-        }
     }
 
     /// Restores the decision from the journal, when all its steps rest on the same block.

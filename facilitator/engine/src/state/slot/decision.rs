@@ -31,14 +31,10 @@ enum Standing {
 impl SlotDecision {
     #[must_use]
     pub fn new(on: Decided, shown: &Shown) -> Self {
-        let mut decision = Self::restored(on, None);
-        decision.record_shown(shown);
-        decision
-    }
-
-    /// Records what the nodes showed when it was judged.
-    pub fn record_shown(&mut self, shown: &Shown) {
-        self.by_revert = matches!(shown, Shown::Reverted { .. });
+        Self {
+            by_revert: matches!(shown, Shown::Reverted { .. }),
+            ..Self::restored(on, None)
+        }
     }
 
     /// The decision as the journal has it. What polls have shown of the `known` one is kept, except that its block is
