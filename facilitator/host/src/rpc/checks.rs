@@ -107,17 +107,16 @@ impl Pool {
     /// Whether a check could give this request a node that it has not tried. If no node may be used, a check of any node
     /// could. Otherwise only nodes count that have not failed and whose check is due.
     fn needs_check(&self, tried: &[&Node]) -> bool {
-        let is_tried = |node: &Node| tried.iter().any(|other| std::ptr::eq(*other, node));
         let mut usable = self.nodes().iter().filter(|node| self.is_usable(node)).peekable();
         if usable.peek().is_none() {
             return true;
         }
         // A retry of the same node is faster than a check of another.
-        if usable.any(|node| !is_tried(node) || node.may_retry_at_once()) {
+        if usable.any(|node| !node.is_among(tried) || node.may_retry_at_once()) {
             return false;
         }
         self.nodes()
             .iter()
-            .any(|node| !is_tried(node) && node.only_awaits_check())
+            .any(|node| !node.is_among(tried) && node.only_awaits_check())
     }
 }

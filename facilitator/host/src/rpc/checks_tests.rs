@@ -222,18 +222,27 @@ async fn run_others() {
     }
 }
 
+/// A first node that answers each request that it can't serve now, and a second one that is well. Both were accepted some
+/// seconds ago.
+async fn unhealthy_and_healthy_node() -> ([FakeNode; 2], RpcPools) {
+    let nodes = [
+        FakeNode::error(-32005, "Node is unhealthy").await,
+        FakeNode::echo().await,
+    ];
+    let pools = pools(&nodes.each_ref());
+    pools.begin_checks(NETWORK);
+    pools.record_check(NETWORK, 0, None);
+    pools.record_check(NETWORK, 1, None);
+    pools.end_checks(NETWORK);
+    advance(Duration::from_secs(3)).await;
+    (nodes, pools)
+}
+
 /// The failure makes the check of both nodes due. The one that this request has tried already may be the first to pass.
 #[tokio::test]
 async fn a_request_waits_for_the_check_of_a_node_that_it_has_not_tried() {
     for accepted_first in [0, 1] {
-        let first = FakeNode::error(-32005, "Node is unhealthy").await;
-        let second = FakeNode::echo().await;
-        let pools = pools(&[&first, &second]);
-        pools.begin_checks(NETWORK);
-        pools.record_check(NETWORK, 0, None);
-        pools.record_check(NETWORK, 1, None);
-        pools.end_checks(NETWORK);
-        advance(Duration::from_secs(3)).await;
+        let (_nodes, pools) = unhealthy_and_healthy_node().await;
         let (answer, ()) = tokio::join!(read(&pools, &["a"]), async {
             pools.check_requested(NETWORK).await;
             pools.begin_checks(NETWORK);
@@ -249,14 +258,7 @@ async fn a_request_waits_for_the_check_of_a_node_that_it_has_not_tried() {
 /// A check that runs already may have left out the node that has just become due.
 #[tokio::test]
 async fn a_request_waits_for_a_check_that_began_after_it() {
-    let first = FakeNode::error(-32005, "Node is unhealthy").await;
-    let second = FakeNode::echo().await;
-    let pools = pools(&[&first, &second]);
-    pools.begin_checks(NETWORK);
-    pools.record_check(NETWORK, 0, None);
-    pools.record_check(NETWORK, 1, None);
-    pools.end_checks(NETWORK);
-    advance(Duration::from_secs(3)).await;
+    let (_nodes, pools) = unhealthy_and_healthy_node().await;
     // The periodic check begins while both nodes are accepted, and has nothing to do.
     pools.begin_checks(NETWORK);
     let (answer, ()) = tokio::join!(read(&pools, &["a"]), async {

@@ -41,6 +41,11 @@ impl Node {
         }
     }
 
+    /// Whether this very node is in the list; two nodes may have the same URL.
+    pub(super) fn is_among(&self, nodes: &[&Self]) -> bool {
+        nodes.iter().any(|node| std::ptr::eq(*node, self))
+    }
+
     pub(super) fn label(&self) -> &str {
         &self.label
     }

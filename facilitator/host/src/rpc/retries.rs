@@ -75,8 +75,7 @@ impl<'a> Retries<'a> {
         }
         sleep_until(starts_at).await;
         let retryable = std::mem::take(&mut self.retryable);
-        self.tried
-            .retain(|node| !retryable.iter().any(|other| std::ptr::eq(*other, *node)));
+        self.tried.retain(|node| !node.is_among(&retryable));
         true
     }
 }

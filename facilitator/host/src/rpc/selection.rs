@@ -70,9 +70,8 @@ impl Pool {
         let mut healthy = Vec::with_capacity(self.nodes().len());
         let mut due = Vec::new();
         let mut backing_off = Vec::new();
-        let is_tried = |node: &Node| tried.iter().any(|other| std::ptr::eq(*other, node));
         let left = self.nodes().iter();
-        for node in left.filter(|node| self.is_usable(node) && !is_tried(node)) {
+        for node in left.filter(|node| self.is_usable(node) && !node.is_among(tried)) {
             match node.availability(now) {
                 Availability::Healthy => healthy.push(node),
                 Availability::RetryDue => due.push(node),

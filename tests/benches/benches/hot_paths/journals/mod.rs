@@ -24,43 +24,40 @@ pub(crate) fn compare(comparisons: &mut Comparisons) {
     let terms = Terms::of_vectors();
     both_write_the_same(&terms);
 
-    let (ours, theirs) = (folder(), folder());
-    let journal = open(&ours);
-    let (mut lives, mut same_lives) = (terms.lives(), terms.lives());
-    let (mut bare, mut recorder) = (BareSqlite::open(theirs.path()), Recorder::default());
-    comparisons.compare(
-        ("journal", "SQLite, one payment at a time"),
-        |times| {
-            let groups: Vec<_> = (0..times).map(|_| group(&mut lives, 1)).collect();
-            timed(groups, |group| commit(&journal, group))
-        },
-        "bare SQLite: the same writes and syncs",
-        |times| {
-            let groups: Vec<_> = (0..times)
-                .map(|_| recorder.record(&group(&mut same_lives, 1)))
-                .collect();
-            timed(groups, |group| bare.write(&group))
-        },
-    );
-
-    let (ours, theirs) = (folder(), folder());
-    let journal = open(&ours);
-    let (mut lives, mut same_lives) = (terms.lives(), terms.lives());
-    let (mut bare, mut recorder) = (BareSqlite::open(theirs.path()), Recorder::default());
-    comparisons.compare(
-        ("journal", "SQLite, 64 payments at once"),
-        |times| {
-            let groups: Vec<_> = (0..times).map(|_| group(&mut lives, GROUP)).collect();
-            timed(groups, |group| commit(&journal, group))
-        },
-        "bare SQLite: the same writes, 3 transactions",
-        |times| {
-            let groups: Vec<_> = (0..times)
-                .map(|_| recorder.record(&group(&mut same_lives, GROUP)))
-                .collect();
-            timed(groups, |group| bare.write(&group))
-        },
-    );
+    for (row, payments, limit) in [
+        (
+            "SQLite, one payment at a time",
+            1,
+            "bare SQLite: the same writes and syncs",
+        ),
+        (
+            "SQLite, 64 payments at once",
+            GROUP,
+            "bare SQLite: the same writes, 3 transactions",
+        ),
+    ] {
+        let (ours, theirs) = (folder(), folder());
+        let journal = open(&ours);
+        let (mut lives, mut same_lives) = (terms.lives(), terms.lives());
+        let (mut bare, mut recorder) = (BareSqlite::open(theirs.path()), Recorder::default());
+        comparisons.compare(
+            ("journal", row),
+            |times| {
+                let groups: Vec<_> = (0..times).map(|_| group(&mut lives, payments)).collect();
+                timed(groups, |group| commit(&journal, group))
+            },
+            limit,
+            |times| {
+                let groups: Vec<_> = (0..times)
+                    .map(|_| recorder.record(&group(&mut same_lives, payments)))
+                    .collect();
+                timed(groups, |group| bare.write(&group))
+            },
+        );
+    }
+    let folder = folder();
+    let journal = open(&folder);
+    let mut lives = terms.lives();
     let mut lives_in_memory = terms.lives();
     comparisons.compare(
         ("journal", "SQLite, 64 payments at once"),
