@@ -222,7 +222,7 @@ async fn run_others() {
     }
 }
 
-/// A first node that answers each request that it can't serve now, and a second one that is well. Both were accepted some
+/// A first node that answers each request that it can't serve now, and a second one that is healthy. Both were accepted some
 /// seconds ago.
 async fn unhealthy_and_healthy_node() -> ([FakeNode; 2], RpcPools) {
     let nodes = [
