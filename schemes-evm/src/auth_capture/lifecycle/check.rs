@@ -181,8 +181,10 @@ impl Question<'_> {
             // 13: a node that lags shows nothing at all, or balances from before the last operation. Those may be just
             // the expected ones, and the escrow would let the operation happen on the others.
             let is_old = shown.height < self.seen_height;
-            let nothing = shown.state.is_some_and(State::is_untouched);
-            match waits.next().filter(|_| nothing || is_old) {
+            // At or after the block of an operation that we know of, nothing is what the chain shows: a reorganisation has
+            // taken the payment back.
+            let is_unknown = self.seen_height == 0 && shown.state.is_some_and(State::is_untouched);
+            match waits.next().filter(|_| is_unknown || is_old) {
                 Some(wait_ms) => cx.sleep_ms(wait_ms).await?,
                 None if is_old => {
                     return Err(Fault::unavailable(

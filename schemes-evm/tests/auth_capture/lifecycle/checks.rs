@@ -383,6 +383,30 @@ fn t60_a_node_that_has_not_come_to_the_last_operation_is_not_believed() {
 }
 
 #[test]
+fn row_13_a_payment_that_a_reorganisation_took_back_is_refused_at_once() {
+    let payment = payment();
+    let collected = OperationRow {
+        kind: OperationKind::Authorize,
+        amount: units(HELD),
+        fee: None,
+        transaction: "0xaa".into(),
+        height: 100,
+        planned_at_s: NOW_S,
+        voids_remainder: false,
+    };
+    let world = World::on(|chain| {
+        chain.height = 100;
+        chain.state = state_result(false, 0, 0);
+    });
+    let rows = payment.record(None).operation_writes(&collected).expect("rows");
+    world.store(rows);
+    let before = world.host.round_trips();
+    let refusal = world.verify(&capture()).expect_err("refused");
+    assert_eq!(refusal.reason, "invalid_auth_capture_evm_unexpected_payment_state");
+    assert_eq!(world.host.round_trips() - before, 2, "no pause, and two nodes say so");
+}
+
+#[test]
 fn row_14_amounts() {
     let world = World::new();
     let payment = payment();

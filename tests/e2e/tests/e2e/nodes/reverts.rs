@@ -149,9 +149,13 @@ fn a_capture_after_a_hold_that_reverts_in_the_fork_that_wins_ends() {
     let blocks = Blocks::every(&world.chain, BLOCK);
     let _ = fails_truly(&world, &collect);
     let _ = fails_truly(&world, &capture);
+    world.wait_slots_closed();
+    // The settlement has ended: the order is checked again, and refused because of the chain's state.
+    let again = order(&world, &capture);
+    assert_eq!(again.status, 200, "{again:?}");
+    assert!(!again.is_success(), "{again:?}");
     drop(blocks);
     assert_eq!(state(&world, &bound), (0, 0));
-    world.wait_slots_closed();
 }
 
 /// The key is used elsewhere for another capture instead of ours, which was answered as success. Ours is gone for good.
