@@ -138,6 +138,10 @@ pub struct Ground {
     /// The foreign transaction that made the payment; `at` is its block.
     #[serde(default)]
     pub foreign: Option<String>,
+    /// Nodes showed our transaction as reverted in this block: a success in the same block proves that to be wrong. Not known
+    /// for decisions of an earlier version.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reverted: bool,
 }
 
 /// What a decision rests on.

@@ -42,6 +42,7 @@ pub(crate) fn ground(
     step: StepIndex,
     decided: Option<&Decided>,
     foreign: Option<&ForeignTx>,
+    shown: &Shown,
     height: u64,
 ) -> Event {
     match decided {
@@ -52,6 +53,7 @@ pub(crate) fn ground(
                     at: GroundAt::Block(tx.block.clone()),
                     height: tx.height,
                     foreign: Some(tx.tx_id.clone()),
+                    reverted: false,
                 },
                 None => Ground {
                     attempt: decided.attempt,
@@ -62,6 +64,7 @@ pub(crate) fn ground(
                         GroundAt::Dead(_) => decided.height.max(height),
                     },
                     foreign: decided.foreign.clone(),
+                    reverted: matches!(shown, Shown::Reverted { .. }),
                 },
             };
             Event::StepGrounded {

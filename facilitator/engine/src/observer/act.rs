@@ -103,11 +103,8 @@ impl Observer {
             view
         };
         if self.judge_slot(slot, &view).await {
-            slot.resume_decision();
+            slot.record_decision(view.decided, &view.shown);
             let mut state = slot.lock();
-            if state.decision.is_none() {
-                state.decision = Some(SlotDecision::new(view.decided, &view.shown));
-            }
             state.reads = Reads::default();
             // Callers that came during the judgement wait for a poll that began after they came.
             if slot.covers.iter().any(|(settlement, _)| settlement.has_waiters()) {
@@ -217,8 +214,19 @@ impl Observer {
         if step.of(&row.steps).is_none_or(is_open) {
             return true;
         }
+        let why = if slot
+            .lock()
+            .decision
+            .as_ref()
+            .is_some_and(SlotDecision::is_by_revert)
+        {
+            "nodes no longer show the revert that decided a payment: its block was reorganised away, or a node was wrong; it \
+             is pending again"
+        } else {
+            "a payment's block was reorganised away; it is pending again"
+        };
         tracing::error!(settlement = settlement.id, step = step.number(), tx = ?row.tx_id, was_released = row.release.is_some(),
-            "a payment's block was reorganised away; it is pending again");
+            "{why}");
         self.runtime
             .metrics
             .add("switchyard_reorgs_total", &[("network", &slot.lane.network)], 1);

@@ -62,7 +62,14 @@ impl Outcomes {
             reply: paid.reply,
             repeatable: paid.repeatable,
         }];
-        events.push(ground(settlement.id, step, decided, foreign, height));
+        events.push(ground(
+            settlement.id,
+            step,
+            decided,
+            foreign,
+            &evidence.shown,
+            height,
+        ));
         let (writes, jobs) = judged_rows(settlement, paid.writes, paid.jobs);
         events.extend(job_events(&row.plugin, jobs));
         let answer = caller.map(|caller| {
@@ -203,7 +210,14 @@ impl Outcomes {
             tx_id,
             proof: proof.clone(),
         }];
-        events.push(ground(settlement.id, step, decided, None, height_shown(evidence)));
+        events.push(ground(
+            settlement.id,
+            step,
+            decided,
+            None,
+            &evidence.shown,
+            height_shown(evidence),
+        ));
         let mut over = skipped(settlement.plan().map(|plan| &**plan), &row, step);
         events.extend(over.iter().map(|step| Event::StepSkipped {
             settlement: settlement.id,
@@ -274,7 +288,10 @@ impl Outcomes {
             over = skipped(settlement.plan().map(|plan| &**plan), &row, step);
             reason = Some(why.clone());
         }
-        let mut events = vec![event, ground(id, step, decided, None, height_shown(evidence))];
+        let mut events = vec![
+            event,
+            ground(id, step, decided, None, &evidence.shown, height_shown(evidence)),
+        ];
         events.extend(job_events(&row.plugin, jobs));
         for step in &over {
             let pays = step.of(&row.steps).is_some_and(|row| row.pays);

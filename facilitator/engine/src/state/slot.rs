@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sdk_plugin::chain::{Anchor, Bid, BlockRef, Lane, Observation};
+use sdk_plugin::chain::{Anchor, Bid, BlockRef, Lane, Observation, Shown};
 use sdk_plugin::scheme::EvidenceWanted;
 use tokio::time::Instant;
 
@@ -138,6 +138,15 @@ impl OpenSlot {
         self.covers.iter().map(ground).collect()
     }
 
+    /// Records what was judged. The journal's decision counts, if its steps agree on one: a restart finds that one.
+    pub fn record_decision(&self, judged: Decided, shown: &Shown) {
+        self.resume_decision();
+        let mut state = self.lock();
+        if state.decision.is_none() {
+            state.decision = Some(SlotDecision::new(judged, shown));
+        }
+    }
+
     /// Restores the decision from the journal, when all its steps rest on the same block.
     pub fn resume_decision(&self) {
         let grounds = self.grounds();
@@ -154,7 +163,8 @@ impl OpenSlot {
         if grounds.iter().all(agree) {
             let mut state = self.lock();
             let known = state.decision.take();
-            state.decision = Some(SlotDecision::restored(decided, known));
+            let by_revert = grounds.iter().flatten().any(|ground| ground.reverted);
+            state.decision = Some(SlotDecision::restored(decided, by_revert, known));
         }
     }
 

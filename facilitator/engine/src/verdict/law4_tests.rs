@@ -2,8 +2,9 @@
 //! in the scheme's own table.
 
 use super::tests::{NOW_S, SINCE, judged, seen, slot, terms, verdict_of_all};
-use crate::decide::plan_check_tests::plan;
-use crate::state::slot::{OpenSlot, Search, SlotDecision};
+use crate::decide::plan_check_tests::{plan, settings};
+use crate::state::slot::{OpenSlot, Search};
+use crate::verdict::watches::watches_of;
 use crate::verdict::{Source, Verdict};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use sdk_plugin::chain::{Anchor, BlockRef, BlockStands, ForeignTx, GuardState, Ob
 use sdk_plugin::scheme::{Guard, LogFilter, Plan, ReadAt, ReadWanted};
 use tokio::time::{Instant, advance};
 
-use journal::GroundAt;
+use journal::{Ground, GroundAt};
 
 /// A plan whose only step names a guard and logs that foreign transactions could leave.
 fn guarded() -> Plan {
@@ -334,7 +335,7 @@ async fn law4_a_changed_guard_is_explained_by_a_foreign_transaction_after_our_at
     assert_eq!(view.decided.at, GroundAt::Block("b11".into()));
 
     // The foreign transaction's block is followed until it is final, then the slot's own use.
-    ours.lock().decision = Some(SlotDecision::new(view.decided, &view.shown));
+    ours.record_decision(view.decided, &view.shown);
     assert_eq!(
         verdict_of_all(&ours, &[used(Some(SHALLOW))]),
         Verdict::Stands { depth: 4 }
@@ -360,6 +361,56 @@ async fn law4_a_changed_guard_is_explained_by_a_foreign_transaction_after_our_at
 }
 
 #[tokio::test(start_paused = true)]
+async fn law4_a_revert_that_turns_out_to_be_a_success_in_its_block_is_undone() {
+    for (is_in_journal, restarted) in [(false, false), (true, false), (true, true)] {
+        let ours = slot(true, 1, guarded()).await;
+        let reverted = TxState::Reverted {
+            height: 20,
+            block: "b".into(),
+            depth: 2,
+            message: None,
+        };
+        let reverted = Observation {
+            anchor: Some(anchor(GuardState::Unchanged, 4)),
+            ..seen(1, reverted, 1_000)
+        };
+        let view = judged(verdict_of_all(&ours, std::slice::from_ref(&reverted)));
+        if is_in_journal {
+            let (settlement, _) = &ours.covers[0];
+            settlement.lock().row.steps[0].ground = Some(Ground {
+                attempt: view.decided.attempt,
+                at: view.decided.at.clone(),
+                height: view.decided.height,
+                foreign: None,
+                reverted: true,
+            });
+        }
+        if restarted {
+            ours.resume_decision();
+        } else {
+            ours.record_decision(view.decided, &view.shown);
+        }
+        assert_eq!(verdict_of_all(&ours, &[reverted]), Verdict::Stands { depth: 2 });
+        assert!(
+            watches_of(&ours, &settings(), 21)
+                .iter()
+                .all(|watch| !watch.by_block),
+            "the block alone does not show the revert"
+        );
+        let landed = TxState::Landed {
+            height: 20,
+            block: "b".into(),
+            depth: 2,
+        };
+        assert_eq!(
+            verdict_of_all(&ours, &[seen(1, landed, 1_000)]),
+            Verdict::Replaced,
+            "decision in the journal: {is_in_journal}, restarted: {restarted}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn law4_a_deciding_transaction_that_no_node_knows_is_resent_and_stays_decided() {
     // Its decision stands until another block is shown in place of its block. The same bytes can land at most once.
     let ours = slot(true, 1, guarded()).await;
@@ -369,7 +420,7 @@ async fn law4_a_deciding_transaction_that_no_node_knows_is_resent_and_stays_deci
         depth: 2,
     };
     let view = judged(verdict_of_all(&ours, &[seen(1, landed, 1_000)]));
-    ours.lock().decision = Some(SlotDecision::new(view.decided, &view.shown));
+    ours.record_decision(view.decided, &view.shown);
     let unknown = |block| Observation {
         block,
         ..seen(1, TxState::Unknown, 1_000)

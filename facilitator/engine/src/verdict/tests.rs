@@ -4,7 +4,7 @@ use crate::decide::plan_check_tests::{kind, plan, settings};
 use crate::decide::steps::Decided;
 use crate::registry::NetworkSettings;
 use crate::state::settlement::{Phase, Settlement};
-use crate::state::slot::{OpenSlot, SlotDecision};
+use crate::state::slot::OpenSlot;
 use crate::verdict::{Verdict, VerdictInput, View, verdict};
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,7 +161,7 @@ pub(crate) fn judged(verdict: Verdict) -> View {
 fn decide(slot: &OpenSlot, state: TxState) -> Decided {
     match verdict_of(slot, state) {
         Verdict::Judge(view) => {
-            slot.lock().decision = Some(SlotDecision::new(view.decided.clone(), &view.shown));
+            slot.record_decision(view.decided.clone(), &view.shown);
             view.decided
         }
         other => panic!("nothing to judge: {other:?}"),

@@ -23,9 +23,10 @@ pub(crate) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64)
     // A slot that seems used is not used as long as a node has a pending transaction of ours for it.
     let seems_used = decision.is_none() && (state.anchor.is_some() || state.reads.guards);
     let pool = may_be_lost && Instant::now().saturating_duration_since(state.sends.last) >= POOL_AFTER;
-    // The block that decided shows whether our transaction is still there, whatever receipts a node keeps.
+    // The block that decided shows whether our transaction is still there, whatever receipts a node keeps. It does not
+    // show whether the transaction reverted in it: a revert is read again from its receipt.
     let decided = decision
-        .filter(|decision| decision.rests_on_own_block())
+        .filter(|decision| decision.rests_on_own_block() && !decision.is_by_revert())
         .map(|decision| decision.on.attempt);
     let followed = state.followed();
     let final_at = followed

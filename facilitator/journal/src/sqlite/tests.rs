@@ -608,6 +608,7 @@ async fn grounds_of_a_journal_from_before_their_type_are_read() {
             at,
             height,
             foreign: foreign.map(str::to_owned),
+            reverted: false,
         })
     };
     assert_eq!(

@@ -402,8 +402,15 @@ fn row_13_a_payment_that_a_reorganisation_took_back_is_refused_at_once() {
     world.store(rows);
     let before = world.host.round_trips();
     let refusal = world.verify(&capture()).expect_err("refused");
-    assert_eq!(refusal.reason, "invalid_auth_capture_evm_unexpected_payment_state");
-    assert_eq!(world.host.round_trips() - before, 2, "no pause, and two nodes say so");
+    assert_eq!(
+        refusal.reason,
+        "invalid_auth_capture_evm_unexpected_payment_state"
+    );
+    assert_eq!(
+        world.host.round_trips() - before,
+        2,
+        "no pause, and two nodes say so"
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub struct SlotDecision {
     /// The transaction and block that were judged.
     pub on: Decided,
     standing: Standing,
-    /// A node showed a revert. Not known for a decision that was restored from the journal.
+    /// A node showed a revert.
     by_revert: bool,
     /// Polls in a row that showed another block in place of the deciding one.
     replaced: u32,
@@ -31,19 +31,17 @@ enum Standing {
 impl SlotDecision {
     #[must_use]
     pub fn new(on: Decided, shown: &Shown) -> Self {
-        Self {
-            by_revert: matches!(shown, Shown::Reverted { .. }),
-            ..Self::restored(on, None)
-        }
+        Self::restored(on, matches!(shown, Shown::Reverted { .. }), None)
     }
 
     /// The decision as the journal has it. What polls have shown of the `known` one is kept, except that its block is
     /// final: the next poll shows that again.
     #[must_use]
-    pub fn restored(on: Decided, known: Option<Self>) -> Self {
+    pub fn restored(on: Decided, by_revert: bool, known: Option<Self>) -> Self {
         match known {
             Some(known) => Self {
                 on,
+                by_revert,
                 standing: match known.standing {
                     Standing::Unseen => Standing::Unseen,
                     Standing::Open | Standing::Final => Standing::Open,
@@ -53,7 +51,7 @@ impl SlotDecision {
             None => Self {
                 on,
                 standing: Standing::Open,
-                by_revert: false,
+                by_revert,
                 replaced: 0,
             },
         }

@@ -73,6 +73,7 @@ impl Terms {
                     at: GroundAt::Block(tx_id.clone()),
                     height: 50,
                     foreign: None,
+                    reverted: false,
                 },
             },
             Event::Released {

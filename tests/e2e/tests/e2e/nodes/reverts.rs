@@ -183,12 +183,33 @@ fn an_answered_capture_whose_slot_another_uses_names_no_transaction_that_is_gone
     assert_eq!(state(&world, &bound), (1_000, 9_000));
 }
 
-/// The first node of two calls the success reverted, and the authorization unused.
+/// The only node calls the success reverted, and the authorization unused, until a failure was answered.
 #[test]
-fn a_success_that_one_of_two_nodes_calls_reverted_and_unused_fails_nothing() {
-    let world = world(3).two_nodes().mining(Mining::Manual).start();
+fn t14_a_failure_because_of_a_node_that_was_wrong_is_undone() {
+    let world = world(6).mining(Mining::Manual).start();
     let body = world.payment(2).v2();
     let sent = world.settle(&body).pending();
+    call_it_reverted(&world);
+    world.chain.mine(1).expect("mines");
+    let failed = wait::until("the failure", DECIDED, || {
+        let reply = world.settle(&body);
+        assert!(!reply.is_success(), "{reply:?}");
+        std::thread::sleep(Duration::from_millis(100));
+        (reply.field("errorReason") != "settlement_pending" && reply.status == 200).then_some(reply)
+    });
+    assert_eq!(failed.field("transaction"), sent);
+    world.proxy.heal();
+    let paid = wait::until("a success", DECIDED, || {
+        let reply = world.settle(&body);
+        reply.is_success().then(|| reply.paid())
+    });
+    assert_eq!(paid, sent);
+    settle_down(&world, 7);
+    assert_eq!((world.transfers(), world.earned()), (1, PRICE));
+}
+
+/// The first node calls every transaction reverted, and every authorization unused.
+fn call_it_reverted(world: &World) {
     let reverted = Fault::edit(|_, receipt| {
         if receipt.is_object() {
             receipt["status"] = json!("0x0");
@@ -199,6 +220,15 @@ fn a_success_that_one_of_two_nodes_calls_reverted_and_unused_fails_nothing() {
     world.proxy.on("eth_getTransactionReceipt", reverted);
     let unused = Fault::edit(|_, answer| *answer = json!(format!("0x{}", "0".repeat(64))));
     world.proxy.on("eth_call", unused);
+}
+
+/// The first node of two calls the success reverted, and the authorization unused.
+#[test]
+fn a_success_that_one_of_two_nodes_calls_reverted_and_unused_fails_nothing() {
+    let world = world(3).two_nodes().mining(Mining::Manual).start();
+    let body = world.payment(2).v2();
+    let sent = world.settle(&body).pending();
+    call_it_reverted(&world);
     let mut answered = None;
     for _ in 0..24 {
         world.chain.mine(1).expect("mines");
