@@ -18,6 +18,7 @@ pub(crate) fn change(
     let mut row: SettlementRow =
         get(rows, Table::Settlements, &key)?.ok_or_else(|| stale("no such settlement"))?;
     with(rows, &mut row)?;
+    row.updated_at_ms = row.updated_at_ms.max(rows.stamp().at_ms);
     put(rows, Table::Settlements, &key, &row)
 }
 

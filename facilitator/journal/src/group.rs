@@ -2,7 +2,7 @@
 //!
 //! A commit that is refused is undone alone, and the others of the group stay.
 
-use crate::overlay::{Overlay, Reads};
+use crate::overlay::{Overlay, Reads, Stamp};
 use crate::{CommitError, Event, JournalError, Storage, project};
 
 /// A group of commits that share one transaction of the back end.
@@ -37,13 +37,14 @@ impl<'a> Group<'a> {
     ///
     /// # Errors
     /// When the projection refuses an event, or the back end can't be read.
-    pub fn apply(&mut self, events: &[Event]) -> Result<(), CommitError> {
-        self.rows.begin();
+    pub fn apply(&mut self, events: &[Event], stamp: Stamp) -> Result<(), CommitError> {
+        self.rows.begin(stamp);
         for event in events {
             if let Err(error) = project::apply(&mut self.rows, event) {
                 self.rows.roll_back();
                 return Err(error);
             }
+            self.rows.next_event();
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 use sdk_plugin::StepIndex;
 
+use crate::row::AttemptRow;
+
 /// Keys in the order of their numbers.
 #[must_use]
 pub fn id_key(id: u64) -> String {
@@ -30,4 +32,20 @@ pub fn step_prefix(settlement: u64, step: StepIndex) -> String {
 #[must_use]
 pub fn store_key(plugin: &str, key: &str) -> String {
     format!("{plugin}|{key}")
+}
+
+/// Key of an attempt in the order of a network's spending: network, time and id. Networks contain no `|`.
+#[must_use]
+pub fn spending_key(attempt: &AttemptRow) -> String {
+    format!(
+        "{}{}",
+        spending_prefix(&attempt.lane.network, attempt.prepared_at_ms),
+        id_key(attempt.id)
+    )
+}
+
+/// Keys of a network's attempts that were prepared in this millisecond begin with this.
+#[must_use]
+pub fn spending_prefix(network: &str, at_ms: u64) -> String {
+    format!("{network}|{at_ms:020}|")
 }

@@ -19,9 +19,11 @@ mod change;
 mod error;
 pub mod event;
 pub mod group;
+pub mod history;
 pub mod jobs;
 mod journaled;
 pub mod keys;
+pub mod lookups;
 pub mod memory;
 mod overlay;
 pub mod plugin_rows;
@@ -40,11 +42,15 @@ pub mod testkit;
 use async_trait::async_trait;
 use sdk_plugin::host::StoreRow;
 use sdk_plugin::{HexBytes, StepIndex};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
 pub use error::{CommitError, JournalError};
 pub use event::{Event, NewAttempt, NewSettlement};
+pub use history::{Happened, HistoryRow};
 pub use journaled::{Journaled, open_slots, record_attempt};
+pub use lookups::{Filter, Page, Reference, Status};
+pub use overlay::Stamp;
 pub use queries::WithPlan;
 pub use row::{
     AttemptKind, AttemptRow, Ground, GroundAt, HeldRow, JobRow, Outcome, PaidRow, Release, SettlementRow,
@@ -57,12 +63,25 @@ pub type ReadTask = Box<dyn FnOnce(&mut dyn Rows) + Send>;
 
 /// Durable, atomic record of events.
 ///
-/// A back end implements the first four methods. The queries after them are the same for every back end. A back end
+/// A back end implements the methods without a body. The queries after them are the same for every back end. A back end
 /// may answer a query in a better way, with the same result.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
     /// A number never used before as a settlement's or attempt's id in this journal.
     fn new_id(&self) -> u64;
+
+    /// A secret of this journal, from which references are made. Never shown.
+    fn secret(&self) -> [u8; 32];
+
+    /// What callers name a settlement by: 32 hex digits from which its id can't be learned, and which nobody can guess.
+    fn reference(&self, id: u64) -> String {
+        let mut hash = Sha256::new();
+        hash.update(b"settlement reference");
+        hash.update(self.secret());
+        hash.update(id.to_be_bytes());
+        let digest: [u8; 32] = hash.finalize().into();
+        hex::encode(digest.get(..16).unwrap_or(&digest))
+    }
 
     /// All events or none; durable when it returns `Ok`. After an error nothing of it is in the journal.
     async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError>;
@@ -88,6 +107,26 @@ pub trait Journal: Send + Sync + 'static {
     /// A settlement by its id.
     async fn settlement(&self, id: u64) -> Result<Option<SettlementRow>, JournalError> {
         read(self, move |rows| queries::settlement(rows, id)).await
+    }
+
+    /// The settlements that a caller names, the oldest first.
+    async fn find(&self, reference: &Reference) -> Result<Vec<SettlementRow>, JournalError> {
+        let reference = reference.clone();
+        read(self, move |rows| lookups::find(rows, &reference)).await
+    }
+
+    /// Settlements that pass the filter, the newest first, at most `limit`. `cursor`: that of the page before.
+    async fn list(&self, filter: &Filter, cursor: Option<&str>, limit: usize) -> Result<Page, JournalError> {
+        let (filter, cursor) = (filter.clone(), cursor.map(str::to_owned));
+        read(self, move |rows| {
+            lookups::list(rows, &filter, cursor.as_deref(), limit)
+        })
+        .await
+    }
+
+    /// Everything that was recorded of a settlement, the oldest first.
+    async fn history(&self, settlement: u64) -> Result<Vec<HistoryRow>, JournalError> {
+        read(self, move |rows| history::of(rows, settlement)).await
     }
 
     /// Settlements that are not finished, with their plans.

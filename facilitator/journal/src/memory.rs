@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::group::Group;
-use super::{CommitError, Event, Journal, JournalError, RowKey, Rows, Storage, Table, Write};
+use super::{CommitError, Event, Journal, JournalError, RowKey, Rows, Stamp, Storage, Table, Write};
 
 /// The rows.
 pub(crate) type Tables = BTreeMap<RowKey, String>;
@@ -35,6 +35,10 @@ pub trait Faults: Send + Sync + 'static {
     /// Whether a lazy mark reaches the journal.
     fn keeps_note(&self, _event: &Event) -> bool {
         true
+    }
+    /// The time that commits carry, milliseconds since the epoch.
+    fn now_ms(&self) -> u64 {
+        0
     }
     /// How long the commit takes, milliseconds of `tokio::time`.
     fn delay_ms(&self) -> u64 {
@@ -92,11 +96,15 @@ impl MemoryJournal {
 
     fn apply_all(&self, events: Vec<Event>) -> Result<(), CommitError> {
         let mut tables = lock(&self.tables);
+        let mut log = lock(&self.log);
+        let stamp = Stamp {
+            at_ms: self.faults.now_ms(),
+            seq: u64::try_from(log.len()).unwrap_or(u64::MAX).saturating_add(1),
+        };
         let mut group = Group::fetch(&mut *tables, events.iter())?;
-        group.apply(&events)?;
+        group.apply(&events, stamp)?;
         group.flush()?;
-        drop(tables);
-        lock(&self.log).extend(events);
+        log.extend(events);
         Ok(())
     }
 }
@@ -110,6 +118,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Journal for MemoryJournal {
     fn new_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        // What is in memory only has no references that outlive it.
+        [0; 32]
     }
 
     async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {

@@ -35,9 +35,19 @@ struct Known {
     was_absent: bool,
 }
 
+/// When a commit is made, and its place in the event log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Milliseconds since the epoch.
+    pub at_ms: u64,
+    /// Number of its first event: greater than that of every earlier one.
+    pub seq: u64,
+}
+
 /// The rows that a group of commits reads and changes.
 pub struct Overlay<'a> {
     below: &'a mut dyn Storage,
+    stamp: Stamp,
     rows: BTreeMap<RowKey, Known>,
     /// All rows with these prefixes are in `rows`.
     prefixes: BTreeSet<RowKey>,
@@ -60,6 +70,7 @@ impl<'a> Overlay<'a> {
     pub fn new(below: &'a mut dyn Storage) -> Self {
         Self {
             below,
+            stamp: Stamp::default(),
             rows: BTreeMap::new(),
             prefixes: BTreeSet::new(),
             undo: Vec::new(),
@@ -91,8 +102,19 @@ impl<'a> Overlay<'a> {
     }
 
     /// Begins a commit: [`Overlay::roll_back`] undoes what changes from here on.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self, stamp: Stamp) {
+        self.stamp = stamp;
         self.undo.clear();
+    }
+
+    /// When the current commit is made.
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// The number of the commit's next event.
+    pub(crate) fn next_event(&mut self) {
+        self.stamp.seq = self.stamp.seq.saturating_add(1);
     }
 
     /// Undoes what has changed since [`Overlay::begin`].
@@ -219,6 +241,34 @@ impl Rows for Overlay<'_> {
             };
         }
         Ok(found.into_iter().take(limit).collect())
+    }
+
+    fn scan_back(
+        &mut self,
+        table: Table,
+        prefix: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, String)>, JournalError> {
+        let is_before = |key: &str| before.is_none_or(|before| key < before);
+        let mut found = BTreeMap::new();
+        if !self.prefixes.contains(&(table, prefix.to_owned())) {
+            let deleted = self
+                .known_rows(table, prefix)
+                .filter(|(key, known)| known.value.is_none() && is_before(key))
+                .count();
+            found.extend(
+                self.below
+                    .scan_back(table, prefix, before, limit.saturating_add(deleted))?,
+            );
+        }
+        for (key, known) in self.known_rows(table, prefix).filter(|(key, _)| is_before(key)) {
+            match &known.value {
+                Some(value) => found.insert(key.to_owned(), value.clone()),
+                None => found.remove(key),
+            };
+        }
+        Ok(found.into_iter().rev().take(limit).collect())
     }
 }
 

@@ -6,8 +6,8 @@ use sdk_plugin::host::StoreRow;
 use sdk_plugin::{Amount, HexBytes, StepIndex};
 use serde::de::DeserializeOwned;
 
-use super::keys::{id_key, lane_key, slot_key, step_prefix, store_key};
-use super::row::{AttemptRow, HeldRow, SettlementRow, SlotRow, SpentRow, StepState, StoreValue};
+use super::keys::{id_key, lane_key, slot_key, spending_prefix, step_prefix, store_key};
+use super::row::{AttemptRow, HeldRow, SettlementRow, SlotRow, SpentRow, StoreValue};
 use super::{JournalError, Rows, Table};
 
 /// A settlement with its plan. The plan is missing after it was dropped.
@@ -178,13 +178,12 @@ pub fn store_scan(
 /// most expensive attempt.
 pub fn spent_since(rows: &mut dyn Rows, network: &str, since_ms: u64) -> Result<Vec<SpentRow>, JournalError> {
     let mut slots: BTreeMap<(String, u64), (Amount, BTreeSet<u64>)> = BTreeMap::new();
-    for (key, text) in rows.scan(Table::Attempts, "", None, ALL)? {
-        let row: AttemptRow = decode(Table::Attempts, &key, &text)?;
-        if row.lane.network == network && row.prepared_at_ms >= since_ms {
-            let (most, covers) = slots.entry((row.lane.signer, row.sequence)).or_default();
-            *most = row.max_cost.max(*most);
-            covers.extend(row.covers.iter().map(|(settlement, _)| *settlement));
-        }
+    let after = spending_prefix(network, since_ms);
+    for (key, _) in rows.scan(Table::Spending, &format!("{network}|"), Some(&after), ALL)? {
+        let row = attempt(rows, key.rsplit('|').next().unwrap_or_default())?;
+        let (most, covers) = slots.entry((row.lane.signer, row.sequence)).or_default();
+        *most = row.max_cost.max(*most);
+        covers.extend(row.covers.iter().map(|(settlement, _)| *settlement));
     }
     let mut spent: BTreeMap<(String, BTreeSet<String>), Amount> = BTreeMap::new();
     for ((signer, _), (cost, covers)) in slots {
@@ -205,19 +204,7 @@ pub fn spent_since(rows: &mut dyn Rows, network: &str, since_ms: u64) -> Result<
 
 /// The highest block of a network in which a step of a settlement is final.
 pub fn final_height(rows: &mut dyn Rows, network: &str) -> Result<Option<u64>, JournalError> {
-    let mut highest = None;
-    for (key, text) in rows.scan(Table::Settlements, "", None, ALL)? {
-        let row: SettlementRow = decode(Table::Settlements, &key, &text)?;
-        if row.network != network {
-            continue;
-        }
-        for step in row.steps.iter().filter(|step| step.is_final) {
-            if let StepState::Done { height, .. } = step.state {
-                highest = highest.max(Some(height));
-            }
-        }
-    }
-    Ok(highest)
+    get(rows, Table::FinalHeights, network)
 }
 
 /// Settlements that hold a signer beyond this second since the epoch, with their plans.

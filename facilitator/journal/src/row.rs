@@ -43,8 +43,29 @@ pub struct SettlementRow {
     pub payer: String,
     /// What no other open settlement may use: a nonce of the payer, for example.
     pub conflict_keys: Vec<String>,
+    /// What callers name it by; see [`Journal::reference`](crate::Journal::reference). Empty in rows of an earlier version.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reference: String,
+    /// `payTo` of the requirements. Empty in rows of an earlier version.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pay_to: String,
+    /// The asset of the requirements. Empty in rows of an earlier version.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub asset: String,
+    /// The amount of the requirements, in atomic units of the asset; `None` in rows of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Amount>,
+    /// The `Idempotency-Key` of the request that opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// When the last of its steps expires, seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at_s: Option<u64>,
     /// Milliseconds since the epoch.
     pub opened_at_ms: u64,
+    /// When it changed last, milliseconds since the epoch; 0 in rows of an earlier version.
+    #[serde(default)]
+    pub updated_at_ms: u64,
     /// A high-value payment: two nodes must show the same before anything is decided.
     #[serde(default)]
     pub second_source: bool,

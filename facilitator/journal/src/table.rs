@@ -45,11 +45,19 @@ pub enum Table {
     DueJobs,
     /// Settlements whose release is withheld → [`WithheldRow`](crate::WithheldRow); reasons that were recorded → when.
     Withheld,
+    /// What a settlement is searched by, with its id → nothing: see [`lookups`](crate::lookups).
+    Lookups,
+    /// Settlement, time and number of the event → [`HistoryRow`](crate::history::HistoryRow).
+    History,
+    /// Network, time and id of every attempt → nothing: what was spent since a moment.
+    Spending,
+    /// Network → the highest block in which a step is final.
+    FinalHeights,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::Claims,
         Self::Requests,
         Self::Settlements,
@@ -70,6 +78,10 @@ impl Table {
         Self::Jobs,
         Self::DueJobs,
         Self::Withheld,
+        Self::Lookups,
+        Self::History,
+        Self::Spending,
+        Self::FinalHeights,
     ];
 
     /// The table's name in SQL.
@@ -96,6 +108,10 @@ impl Table {
             Self::Jobs => "jobs",
             Self::DueJobs => "due_jobs",
             Self::Withheld => "withheld",
+            Self::Lookups => "lookups",
+            Self::History => "history",
+            Self::Spending => "spending",
+            Self::FinalHeights => "final_heights",
         }
     }
 }
@@ -133,6 +149,25 @@ pub trait Rows {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, String)>, JournalError>;
+
+    /// Rows whose key begins with `prefix` and is less than `before`, from the greatest key down, at most `limit`. A back
+    /// end on a disk begins at the end.
+    ///
+    /// # Errors
+    /// The table can't be read.
+    fn scan_back(
+        &mut self,
+        table: Table,
+        prefix: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, String)>, JournalError> {
+        let mut found = self.scan(table, prefix, None, usize::MAX)?;
+        found.retain(|(key, _)| before.is_none_or(|before| key.as_str() < before));
+        found.reverse();
+        found.truncate(limit);
+        Ok(found)
+    }
 }
 
 /// What a back end offers inside one transaction.

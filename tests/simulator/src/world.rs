@@ -131,6 +131,10 @@ impl Journal for SimJournal {
         self.inner.new_id()
     }
 
+    fn secret(&self) -> [u8; 32] {
+        self.inner.secret()
+    }
+
     async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {
         // How long a sync takes: mostly a few milliseconds, at times seconds.
         let millis = {

@@ -169,8 +169,17 @@ impl Settling {
         identified: &Identified,
         generation: u32,
     ) -> SettlementRow {
+        let id = self.runtime.journal.new_id();
+        let requirements = &call.request.requirements;
         SettlementRow {
-            id: self.runtime.journal.new_id(),
+            id,
+            reference: self.runtime.journal.reference(id),
+            pay_to: requirements.pay_to.clone(),
+            asset: requirements.asset.clone(),
+            amount: Some(requirements.amount),
+            idempotency_key: call.identity.idempotency_key.clone(),
+            expires_at_s: None,
+            updated_at_ms: 0,
             claim: call.claim.clone(),
             generation,
             plugin: call.kind.instance.plugin.clone(),

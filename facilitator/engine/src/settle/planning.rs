@@ -107,6 +107,7 @@ impl Settling {
         {
             let mut state = settlement.lock();
             state.row.steps = plan.steps.iter().map(waiting).collect();
+            state.row.expires_at_s = plan.steps.iter().filter_map(|step| step.expires_at_s).max();
             // A scheme may move more than the requirements name.
             let settings = &kind.network.settings;
             state.row.second_source |= plan

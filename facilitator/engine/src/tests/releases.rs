@@ -157,6 +157,10 @@ impl Disk {
 
 #[async_trait]
 impl Journal for Disk {
+    fn secret(&self) -> [u8; 32] {
+        self.inner.secret()
+    }
+
     fn new_id(&self) -> u64 {
         self.inner.new_id()
     }
@@ -291,7 +295,14 @@ pub(crate) fn row_of(engine: &Engine, id: u64) -> SettlementRow {
         replayable_until_s: None,
         payer: "p".into(),
         conflict_keys: Vec::new(),
+        reference: String::new(),
+        pay_to: String::new(),
+        asset: String::new(),
+        amount: None,
+        idempotency_key: None,
+        expires_at_s: None,
         opened_at_ms: 0,
+        updated_at_ms: 0,
         second_source: false,
         steps: Vec::new(),
         outcome: Outcome::Open,

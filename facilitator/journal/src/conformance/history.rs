@@ -97,6 +97,15 @@ fn any_job_event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// The time of a [`MemoryJournal`] without faults.
+struct StoppedClock;
+
+impl base::clock::Clock for StoppedClock {
+    fn now_unix_ns(&self) -> u64 {
+        0
+    }
+}
+
 /// Every row that [`any_event`] can change, as text.
 async fn everything(journal: &dyn Journal) -> Vec<String> {
     let mut rows = vec![
@@ -109,7 +118,11 @@ async fn everything(journal: &dyn Journal) -> Vec<String> {
     ];
     for id in 1..6 {
         rows.push(format!("{:?}", journal.settlement(id).await));
+        rows.push(format!("{:?}", journal.history(id).await));
     }
+    rows.push(format!("{:?}", journal.list(&Filter::default(), None, 9).await));
+    rows.push(format!("{:?}", journal.spent_since(NETWORK, 0).await));
+    rows.push(format!("{:?}", journal.final_height(NETWORK).await));
     for attempt in 6..12 {
         rows.push(format!("{:?}", journal.bytes(attempt).await));
     }
@@ -128,7 +141,7 @@ proptest! {
         let mut tables = Tables::default();
         for event in history {
             let mut group = Group::fetch(&mut tables, std::iter::once(&event)).unwrap();
-            let result = group.apply(std::slice::from_ref(&event));
+            let result = group.apply(std::slice::from_ref(&event), Stamp::default());
             assert_eq!(group.rows().unnamed(), [], "{event:?}");
             if result.is_ok() {
                 group.flush().unwrap();
@@ -146,13 +159,13 @@ proptest! {
             .iter()
             .map(|events| {
                 let mut group = Group::fetch(&mut alone, events.iter()).unwrap();
-                let result = group.apply(events);
+                let result = group.apply(events, Stamp::default());
                 group.flush().unwrap();
                 result
             })
             .collect();
         let mut group = Group::fetch(&mut grouped, history.iter().flatten()).unwrap();
-        let together: Vec<_> = history.iter().map(|events| group.apply(events)).collect();
+        let together: Vec<_> = history.iter().map(|events| group.apply(events, Stamp::default())).collect();
         group.flush().unwrap();
         assert_eq!(together, one_by_one);
         assert_eq!(grouped, alone);
@@ -166,7 +179,7 @@ proptest! {
         runtime.block_on(async {
             let folder = tempfile::tempdir().unwrap();
             let memory = MemoryJournal::default();
-            let sqlite = SqliteJournal::open(folder.path()).unwrap();
+            let sqlite = SqliteJournal::open_with(folder.path(), Arc::new(StoppedClock)).unwrap();
             for events in history {
                 assert_eq!(memory.commit(events.clone()).await, sqlite.commit(events).await);
             }

@@ -9,6 +9,8 @@ pub mod commits;
 mod history;
 #[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod lifecycle;
+#[allow(missing_docs, reason = "the names of the cases state what they check")]
+pub mod lookups;
 pub mod spending;
 #[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod store;
@@ -112,6 +114,9 @@ macro_rules! conformance_tests {
             lifecycle::law5_a_withheld_release_can_not_be_taken_before_it_is_allowed,
             lifecycle::the_nonce_after_the_highest_closed_slot_is_known_for_each_lane,
             lifecycle::the_highest_final_block_is_known_for_each_network,
+            lookups::a_settlement_is_found_by_everything_that_names_it,
+            lookups::a_list_has_the_newest_first_and_continues_after_its_cursor,
+            lookups::the_history_of_a_payment_has_every_event_in_order,
             store::rows_are_found_by_prefix_in_the_order_of_their_bytes,
             store::due_jobs_of_one_network_come_in_the_order_of_their_times_page_by_page,
             store::a_job_that_has_run_goes_unless_it_was_scheduled_anew_meanwhile,

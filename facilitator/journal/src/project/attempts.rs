@@ -1,11 +1,11 @@
 //! Attempts, and steps that lose their slot.
 
 use crate::event::NewAttempt;
-use crate::keys::{id_key, lane_key, slot_key, step_prefix};
+use crate::keys::{id_key, lane_key, slot_key, spending_key, step_prefix};
 use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{AttemptKind, AttemptRow, SlotRow, StepState};
-use crate::{CommitError, Rows, Table};
+use crate::{CommitError, Rows, Table, lookups};
 use sdk_plugin::StepIndex;
 
 use super::reserves::mark_reserves;
@@ -56,7 +56,9 @@ pub(crate) fn prepared(rows: &mut Overlay<'_>, new: &NewAttempt) -> Result<(), C
         })?;
         let key = format!("{}{}", step_prefix(*settlement, *step), id_key(attempt.id));
         put(rows, Table::AttemptSteps, &key, &())?;
+        lookups::transaction(rows, &attempt.tx_id, *settlement)?;
     }
+    put(rows, Table::Spending, &spending_key(attempt), &())?;
     let key = id_key(attempt.id);
     put(rows, Table::Attempts, &key, attempt)?;
     put(rows, Table::Payloads, &key, &new.bytes)

@@ -11,10 +11,15 @@ mod steps;
 mod store;
 
 use crate::overlay::Overlay;
-use crate::{CommitError, Event, PaidRow, jobs, withheld};
+use crate::{CommitError, Event, PaidRow, history, jobs, withheld};
 
-/// Applies one event.
+/// Applies one event, and adds it to the history of the settlements that it concerns.
 pub(crate) fn apply(rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitError> {
+    change_rows(rows, event)?;
+    history::record(rows, event)
+}
+
+fn change_rows(rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitError> {
     match event {
         Event::Opened(new) => settlements::opened(rows, new),
         Event::Prepared(new) => attempts::prepared(rows, new),

@@ -8,7 +8,7 @@ use crate::change::{change, open_outcome, put, stale, step_mut, undecided};
 use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{Outcome, PaidRow, Release, StepState};
-use crate::{CommitError, Table};
+use crate::{CommitError, Table, lookups};
 
 pub(super) fn paid(
     rows: &mut Overlay<'_>,
@@ -38,6 +38,7 @@ pub(super) fn paid(
             }
             target.state = done;
         }
+        lookups::transaction(rows, &paid.tx_id, row.id)?;
         row.tx_id = Some(paid.tx_id.clone());
         row.outcome = Outcome::Paid(paid);
         Ok(())

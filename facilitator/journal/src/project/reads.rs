@@ -30,10 +30,14 @@ pub(crate) fn of(event: &Event, known: &Overlay<'_>, reads: &mut Reads) {
         | Event::StepSkipped { settlement, .. }
         | Event::StepRevived { settlement, .. }
         | Event::StepGrounded { settlement, .. }
-        | Event::StepFinal { settlement, .. }
         | Event::Released { settlement, .. }
         | Event::ReleaseReturned { settlement, .. } => {
             reads.row(Table::Settlements, id_key(*settlement));
+        }
+        Event::StepFinal { settlement, .. } => {
+            if let Some(row) = settlement_row(*settlement, known, reads) {
+                reads.row(Table::FinalHeights, row.network);
+            }
         }
         Event::StepFreed { settlement, step } => slot_of_step(*settlement, *step, known, reads),
         Event::StepUnexplained { settlement, step, .. } => {

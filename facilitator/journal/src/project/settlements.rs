@@ -5,7 +5,7 @@ use crate::keys::{id_key, lane_key, step_prefix};
 use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{AttemptKind, AttemptRow, Outcome, ReserveRow, SettlementRow, StepState};
-use crate::{CommitError, Rows, Table, withheld};
+use crate::{CommitError, Rows, Table, lookups, withheld};
 use sdk_plugin::StepIndex;
 
 use super::reserves::{drop_reserves, mark_reserves, reserve_fits, reserve_prefix};
@@ -61,7 +61,10 @@ pub(crate) fn opened(rows: &mut Overlay<'_>, new: &NewSettlement) -> Result<(), 
     if !row.request.is_empty() {
         put(rows, Table::Requests, &row.request, &row.id)?;
     }
-    put(rows, Table::Settlements, &key, row)?;
+    let mut stored = row.clone();
+    stored.updated_at_ms = row.opened_at_ms.max(rows.stamp().at_ms);
+    put(rows, Table::Settlements, &key, &stored)?;
+    lookups::opened(rows, row)?;
     rows.put(Table::Plans, &key, &new.plan);
     put(
         rows,

@@ -1,9 +1,10 @@
 //! The states of steps.
 
-use crate::CommitError;
-use crate::change::{change_step, in_slot, stale, undecided};
+use crate::change::{change, change_step, in_slot, put, stale, step_mut, undecided};
 use crate::overlay::Overlay;
+use crate::queries::get;
 use crate::row::{Ground, StepState};
+use crate::{CommitError, Table};
 use sdk_plugin::StepIndex;
 
 pub(super) fn done(
@@ -83,13 +84,22 @@ pub(super) fn became_final(
     settlement: u64,
     step: StepIndex,
 ) -> Result<(), CommitError> {
-    change_step(rows, settlement, step, |row| match row.state {
-        StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped => {
-            row.is_final = true;
-            Ok(())
+    change(rows, settlement, |rows, row| {
+        let network = row.network.clone();
+        let target = step_mut(row, step)?;
+        match target.state {
+            StepState::Done { height, .. } => {
+                let highest = get::<u64>(rows, Table::FinalHeights, &network)?;
+                if highest.is_none_or(|highest| height > highest) {
+                    put(rows, Table::FinalHeights, &network, &height)?;
+                }
+            }
+            StepState::Failed { .. } | StepState::Skipped => {}
+            StepState::Waiting | StepState::InSlot { .. } | StepState::Unexplained { .. } => {
+                return Err(stale("an undecided step can't be final"));
+            }
         }
-        StepState::Waiting | StepState::InSlot { .. } | StepState::Unexplained { .. } => {
-            Err(stale("an undecided step can't be final"))
-        }
+        target.is_final = true;
+        Ok(())
     })
 }

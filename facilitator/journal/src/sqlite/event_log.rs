@@ -30,6 +30,11 @@ impl Head {
         self.seq
     }
 
+    /// Number of the next event.
+    pub(super) fn next_seq(self) -> u64 {
+        u64::try_from(self.seq).unwrap_or(0).saturating_add(1)
+    }
+
     /// The head after the next event.
     fn extend(self, body: &str) -> Option<Self> {
         let seq = self.seq.checked_add(1)?;

@@ -17,17 +17,20 @@ mod advice;
 mod event_log;
 mod files;
 mod mark;
+mod meta;
 mod reader;
 mod tables;
 mod writer;
 
+#[cfg(test)]
+mod migration_tests;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
@@ -36,12 +39,14 @@ use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::group::Group;
-use super::{CommitError, Event, Journal, JournalError, ReadTask, Rows, SettlementRow, Table, WithheldRow};
+use super::{CommitError, Event, Journal, JournalError, ReadTask, Rows, SettlementRow, Stamp, WithheldRow};
+use base::clock::{Clock, SystemClock};
 use event_log::Head;
 use mark::Mark;
+use meta::Ids;
 use reader::Read;
 use tables::Tables;
-use writer::{Message, Writer};
+use writer::{Message, Shared, Writer};
 
 /// Threads that read: one slow scan must not delay the query for a claim.
 const READERS: usize = 2;
@@ -52,7 +57,8 @@ const MAX_NOTES: usize = 16_384;
 
 /// The journal in a file.
 pub struct SqliteJournal {
-    next_id: AtomicU64,
+    ids: Arc<Ids>,
+    secret: [u8; 32],
     places: Arc<Semaphore>,
     notes_queued: Arc<AtomicUsize>,
     // Ended when the journal is dropped: the readers first, then the writer, and the lock last.
@@ -73,36 +79,46 @@ impl SqliteJournal {
     /// Opens or creates the journal in this directory, brings its schema up to date and checks its event log. The
     /// error is a text for the operator.
     pub fn open(directory: &Path) -> Result<Self, JournalError> {
+        Self::open_with(directory, Arc::new(SystemClock))
+    }
+
+    /// The same. Commits carry the time of this clock.
+    pub fn open_with(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, JournalError> {
         let path = &files::database(directory)?;
         let lock = files::lock(path)?;
         files::prepare(path)?;
         let mut connection = files::connect(path)?;
         files::migrate(&mut connection, path)?;
-        Self::start(path, connection, lock)
+        Self::start(path, connection, lock, clock)
     }
 
     /// Starts the threads over the writer's connection.
-    fn start(path: &Path, connection: Connection, lock: File) -> Result<Self, JournalError> {
+    fn start(
+        path: &Path,
+        connection: Connection,
+        lock: File,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, JournalError> {
         let in_use = files::InUse::note(path, &lock)?;
         let mut head = event_log::verify(&connection)?;
-        let next_id = first_free_id(&connection)?;
+        meta::add_lookups(&connection)?;
+        let secret = meta::secret(&connection)?;
+        let ids = Arc::new(meta::first_ids(&connection)?);
         let (mut mark, older) = Mark::open(path, head.seq())?;
         if let Some(why) = older {
             // Before the mark is written again: a crash in between must not make an old copy appear current.
-            head = old_copy(path, &connection, head, next_id, &why)?;
+            head = old_copy(path, &connection, head, ids.take(), &why)?;
         }
         mark.write(head.seq(), false);
 
         let notes_queued = Arc::new(AtomicUsize::new(0));
         let (writes, written) = mpsc::channel();
-        let writer = Writer::new(
-            connection,
-            head,
-            in_use,
-            mark,
-            files::wal(path),
-            Arc::clone(&notes_queued),
-        );
+        let shared = Shared {
+            notes_queued: Arc::clone(&notes_queued),
+            ids: Arc::clone(&ids),
+            clock,
+        };
+        let writer = Writer::new(connection, head, in_use, mark, files::wal(path), shared);
         let mut threads = vec![spawn("journal-writer", move || writer.run(&written))?];
 
         let (reads, waiting) = mpsc::channel();
@@ -115,7 +131,8 @@ impl SqliteJournal {
             })?);
         }
         Ok(Self {
-            next_id: AtomicU64::new(next_id),
+            ids,
+            secret,
             places: Arc::new(Semaphore::new(MAX_QUEUED)),
             notes_queued,
             writes: Some(writes),
@@ -176,8 +193,12 @@ fn old_copy(
         .map_err(|error| failed(&error))?;
     let mut tables = Tables::new(&transaction);
     let mut group = Group::fetch(&mut tables, std::iter::once(&event)).map_err(|error| failed(&error))?;
+    let stamp = Stamp {
+        at_ms: u64::try_from(now_ms).unwrap_or(0),
+        seq: head.next_seq(),
+    };
     group
-        .apply(std::slice::from_ref(&event))
+        .apply(std::slice::from_ref(&event), stamp)
         .map_err(|error| failed(&error))?;
     group.flush().map_err(|error| failed(&error))?;
     let head = event_log::append(&transaction, head, &event).map_err(|error| failed(&error))?;
@@ -221,21 +242,6 @@ pub fn lock_file(directory: &Path) -> std::path::PathBuf {
     files::lock_file(&directory.join(files::DATABASE))
 }
 
-/// One past the highest id of any settlement or attempt.
-fn first_free_id(connection: &Connection) -> Result<u64, JournalError> {
-    let mut tables = Tables::new(connection);
-    let mut next = 1;
-    for table in [Table::Settlements, Table::Attempts] {
-        if let Some(key) = tables.last_key(table)? {
-            let id: u64 = key
-                .parse()
-                .map_err(|_| JournalError(format!("{} row {key:?} has no number for a key", table.name())))?;
-            next = next.max(id.saturating_add(1));
-        }
-    }
-    Ok(next)
-}
-
 fn stopped() -> JournalError {
     JournalError("its thread has ended; restart the process".into())
 }
@@ -243,7 +249,11 @@ fn stopped() -> JournalError {
 #[async_trait]
 impl Journal for SqliteJournal {
     fn new_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+        self.ids.take()
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        self.secret
     }
 
     async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {

@@ -82,6 +82,33 @@ impl Rows for Tables<'_> {
         };
         read().map_err(|error| self.failed(table, &error))
     }
+
+    fn scan_back(
+        &mut self,
+        table: Table,
+        prefix: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, String)>, JournalError> {
+        let sql = format!(
+            "SELECT key, value FROM {} WHERE key < ?1 AND key >= ?2 ORDER BY key DESC",
+            table.name()
+        );
+        // No key with the prefix goes on with the last of all characters.
+        let end = format!("{prefix}{}", char::MAX);
+        let from = before.filter(|before| **before < *end).unwrap_or(&end);
+        let read = || {
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![from, prefix])?;
+            let mut found: Vec<(String, String)> = Vec::new();
+            while found.len() < limit {
+                let Some(row) = rows.next()? else { break };
+                found.push((row.get(0)?, row.get(1)?));
+            }
+            Ok(found)
+        };
+        read().map_err(|error| self.failed(table, &error))
+    }
 }
 
 impl Storage for Tables<'_> {

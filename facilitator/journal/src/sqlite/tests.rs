@@ -8,7 +8,7 @@ use super::super::conformance::{NETWORK, opened, paid, prepared, released, rows,
 use super::super::open_slots;
 use super::writer::{Fate, fate};
 use super::*;
-use crate::{Ground, GroundAt};
+use crate::{Ground, GroundAt, Table};
 
 const DATABASE: &str = "journal.sqlite";
 const FILES: [&str; 4] = [
@@ -311,7 +311,7 @@ fn small(directory: &Path, pages: i64) -> SqliteJournal {
     let _: i64 = connection
         .pragma_update_and_check(None, "max_page_count", pages, |row| row.get(0))
         .unwrap();
-    SqliteJournal::start(&path, connection, lock).unwrap()
+    SqliteJournal::start(&path, connection, lock, Arc::new(SystemClock)).unwrap()
 }
 
 #[tokio::test]

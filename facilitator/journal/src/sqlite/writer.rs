@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use base::clock::Clock;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::super::group::Group;
-use super::super::{CommitError, Event, JournalError};
+use super::super::{CommitError, Event, JournalError, Stamp};
 use super::event_log::{self, Head};
 use super::files::InUse;
 use super::mark::Mark;
+use super::meta::{self, Ids};
 use super::tables::Tables;
 
 /// Most commits in one transaction: limits how long the first of them waits for the last.
@@ -100,7 +102,16 @@ pub(super) struct Writer {
     wal: PathBuf,
     /// Length of the write-ahead log at which it is checkpointed.
     fold_at: u64,
-    notes_queued: Arc<AtomicUsize>,
+    shared: Shared,
+}
+
+/// What the writer shares with the journal's callers.
+pub(super) struct Shared {
+    /// Marks in the queue.
+    pub(super) notes_queued: Arc<AtomicUsize>,
+    pub(super) ids: Arc<Ids>,
+    /// The time that commits carry.
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// Ends the process if the writer panics: a journal that accepts nothing any more must not seem alive.
@@ -132,7 +143,7 @@ impl Writer {
         files: InUse,
         mark: Mark,
         wal: PathBuf,
-        notes_queued: Arc<AtomicUsize>,
+        shared: Shared,
     ) -> Self {
         Self {
             connection,
@@ -142,7 +153,7 @@ impl Writer {
             displaced: false,
             wal,
             fold_at: MAX_WAL_BYTES,
-            notes_queued,
+            shared,
         }
     }
 
@@ -177,6 +188,8 @@ impl Writer {
             }
             if ended {
                 if !self.displaced {
+                    // What was not used of the block. If this can't be written, the ids are not used.
+                    let _ = meta::put_ids(&self.connection, self.shared.ids.unused());
                     self.mark.write(self.head.seq(), true);
                 }
                 return;
@@ -194,7 +207,7 @@ impl Writer {
                 // The caller may have left; the commit is done in any case.
                 Some((reply, _place)) => drop(reply.send(result)),
                 None => {
-                    self.notes_queued.fetch_sub(1, Ordering::AcqRel);
+                    self.shared.notes_queued.fetch_sub(1, Ordering::AcqRel);
                 }
             }
         }
@@ -225,10 +238,17 @@ impl Writer {
             .execute_batch("BEGIN IMMEDIATE")
             .map_err(|error| Failure::Journal(reported(&error)))?;
         let (results, head) = self.apply(group)?;
+        let ids_below = self.shared.ids.wanted();
+        if let Some(below) = ids_below {
+            meta::put_ids(&self.connection, below).map_err(|error| Failure::Journal(reported(&error)))?;
+        }
         self.in_place().map_err(Failure::Journal)?;
         match self.connection.execute_batch("COMMIT") {
             Ok(()) => {
                 self.head = head;
+                if let Some(below) = ids_below {
+                    self.shared.ids.extend(below);
+                }
                 self.mark.write(head.seq(), false);
                 Ok(results)
             }
@@ -263,7 +283,7 @@ impl Writer {
     /// each entry, and the head after them.
     fn apply(&self, group: &[Entry]) -> Result<(Vec<Result<(), CommitError>>, Head), Failure> {
         let mut tables = Tables::new(&self.connection);
-        let applied = apply_in_memory(&self.connection, &mut tables, group);
+        let applied = apply_in_memory(&self.connection, &mut tables, group, self.next_stamp());
         if tables.disk_full() {
             return Err(Failure::Journal(CommitError::Full));
         }
@@ -277,6 +297,13 @@ impl Writer {
             })?;
         }
         Ok((results, head))
+    }
+
+    fn next_stamp(&self) -> Stamp {
+        Stamp {
+            at_ms: self.shared.clock.now_ms(),
+            seq: self.head.next_seq(),
+        }
     }
 
     /// Ends an open transaction.
@@ -320,9 +347,18 @@ fn apply_in_memory(
     connection: &Connection,
     tables: &mut Tables<'_>,
     group: &[Entry],
+    mut stamp: Stamp,
 ) -> Result<Vec<Result<(), CommitError>>, JournalError> {
     let mut commits = Group::fetch(tables, group.iter().flat_map(|entry| &entry.events))?;
-    let results = group.iter().map(|entry| commits.apply(&entry.events)).collect();
+    let mut results = Vec::with_capacity(group.len());
+    for entry in group {
+        let result = commits.apply(&entry.events, stamp);
+        if result.is_ok() {
+            let events = u64::try_from(entry.events.len()).unwrap_or(u64::MAX);
+            stamp.seq = stamp.seq.saturating_add(events);
+        }
+        results.push(result);
+    }
     if connection.is_autocommit() {
         // A write would now be durable on its own.
         return Err(JournalError("SQLite has given up the transaction".into()));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use journal::group::Group;
 use journal::sqlite::SqliteJournal;
-use journal::{Event, JournalError, RowKey, Rows, Storage, Table, Write};
+use journal::{Event, JournalError, RowKey, Rows, Stamp, Storage, Table, Write};
 use rusqlite::{Connection, params};
 
 use super::Stages;
@@ -28,6 +28,7 @@ pub(super) struct Transaction(Vec<Statement>);
 pub(super) struct Recorder {
     rows: BTreeMap<RowKey, String>,
     written: Vec<Statement>,
+    next_event: u64,
 }
 
 impl Recorder {
@@ -47,11 +48,15 @@ impl Recorder {
 
     fn transaction(&mut self, commits: &[&[Event]]) -> Transaction {
         let events = || commits.iter().copied().flatten();
+        let mut seq = self.next_event;
         let mut group = Group::fetch(self, events()).expect("it can be read");
         for commit in commits {
-            group.apply(commit).expect("nothing is refused");
+            let stamp = Stamp { at_ms: 0, seq };
+            group.apply(commit, stamp).expect("nothing is refused");
+            seq += commit.len() as u64;
         }
         group.flush().expect("it can be written");
+        self.next_event = seq;
         let mut statements = std::mem::take(&mut self.written);
         let text = |event| serde_json::to_string(event).expect("an event can be written");
         statements.extend(events().map(text).map(Statement::Event));

@@ -1,0 +1,296 @@
+//! What happened to each settlement, in the order in which it was recorded: for people and the look-up. Nothing is
+//! decided by it.
+
+use sdk_plugin::{Amount, StepIndex};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::change::put;
+use crate::keys::id_key;
+use crate::overlay::Overlay;
+use crate::queries::{decode, get};
+use crate::row::{AttemptKind, AttemptRow, GroundAt};
+use crate::{CommitError, Event, JournalError, Rows, Table};
+
+/// One event of a settlement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryRow {
+    /// When it was recorded, milliseconds since the epoch.
+    pub at_ms: u64,
+    /// What was recorded.
+    #[serde(flatten)]
+    pub what: Happened,
+}
+
+/// What was recorded of a settlement. It has no payload bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Happened {
+    /// It began.
+    Opened {
+        /// 0 for the first settlement of its claim.
+        generation: u32,
+    },
+    /// A transaction was signed.
+    Prepared {
+        /// Index of the step that it carries.
+        step: StepIndex,
+        /// Id of the attempt.
+        attempt: u64,
+        /// The transaction's id on its chain.
+        transaction: String,
+        /// Whether it carries the step or fills its slot.
+        kind: AttemptKind,
+        /// The signer's address.
+        signer: String,
+        /// The slot's number in its lane: the nonce, on chains that have one.
+        sequence: u64,
+        /// The most that it can cost, in native atomic units.
+        max_cost: Amount,
+        /// The driver's own terms of the bid.
+        bid: Value,
+    },
+    /// A node accepted the transaction.
+    Sent {
+        /// The transaction's id on its chain.
+        transaction: String,
+    },
+    /// A step that does not pay had its effect.
+    StepDone {
+        /// Index of the step.
+        step: StepIndex,
+        /// The transaction's id on its chain.
+        transaction: String,
+        /// Height of its block.
+        height: u64,
+    },
+    /// A step that does not pay failed.
+    StepFailed {
+        /// Index of the step.
+        step: StepIndex,
+        /// Why.
+        reason: String,
+    },
+    /// A step is not needed.
+    StepSkipped {
+        /// Index of the step.
+        step: StepIndex,
+    },
+    /// A skipped step may be needed after all.
+    StepRevived {
+        /// Index of the step.
+        step: StepIndex,
+    },
+    /// What the decision about a step rests on.
+    StepGrounded {
+        /// Index of the step.
+        step: StepIndex,
+        /// The block.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        block: Option<String>,
+        /// Height of the block.
+        height: u64,
+        /// The proof, where no block shows the transaction.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<String>,
+    },
+    /// Another transaction has used the step's slot.
+    StepFreed {
+        /// Index of the step.
+        step: StepIndex,
+    },
+    /// A transaction that no node shows changed the state that the step guards.
+    StepUnexplained {
+        /// Index of the step.
+        step: StepIndex,
+        /// Height at which the guard was read.
+        height: u64,
+    },
+    /// What decided the step is final.
+    StepFinal {
+        /// Index of the step.
+        step: StepIndex,
+    },
+    /// The chain shows the payment.
+    Paid {
+        /// The transaction's id on its chain.
+        transaction: String,
+        /// Height of its block.
+        height: u64,
+    },
+    /// It is proven that it did not pay and can't.
+    Failed {
+        /// The scheme's reason.
+        reason: String,
+        /// The failed transaction; empty if none landed.
+        transaction: String,
+        /// Why it can't pay any more.
+        proof: String,
+    },
+    /// The block that decided the step is gone.
+    Reorged {
+        /// Index of the step.
+        step: StepIndex,
+    },
+    /// One caller gets `success`.
+    Released,
+    /// That caller was gone before anything was written to it.
+    ReleaseReturned,
+    /// The operator allowed a withheld release.
+    ReleaseAllowed,
+    /// Every step is final and the outcome is decided.
+    Finished,
+}
+
+fn key_prefix(settlement: u64) -> String {
+    format!("{}|", id_key(settlement))
+}
+
+fn add(rows: &mut Overlay<'_>, settlement: u64, what: Happened) -> Result<(), CommitError> {
+    let stamp = rows.stamp();
+    let key = format!("{}{:020}|{:020}", key_prefix(settlement), stamp.at_ms, stamp.seq);
+    let at_ms = stamp.at_ms;
+    put(rows, Table::History, &key, &HistoryRow { at_ms, what })
+}
+
+/// Adds an event to the history of the settlements that it concerns.
+pub(crate) fn record(rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitError> {
+    match event {
+        Event::Opened(new) => {
+            let generation = new.row.generation;
+            add(rows, new.row.id, Happened::Opened { generation })
+        }
+        Event::Prepared(new) => new
+            .row
+            .covers
+            .iter()
+            .try_for_each(|(settlement, step)| add(rows, *settlement, prepared(&new.row, *step))),
+        Event::Sent { attempt } => {
+            let Some(row) = get::<AttemptRow>(rows, Table::Attempts, &id_key(*attempt))? else {
+                return Ok(());
+            };
+            row.covers.iter().try_for_each(|(settlement, _)| {
+                let transaction = row.tx_id.clone();
+                add(rows, *settlement, Happened::Sent { transaction })
+            })
+        }
+        Event::ReleasesAllowed { settlements } => settlements
+            .iter()
+            .try_for_each(|settlement| add(rows, *settlement, Happened::ReleaseAllowed)),
+        Event::StepDone { settlement, .. }
+        | Event::StepFailed { settlement, .. }
+        | Event::StepSkipped { settlement, .. }
+        | Event::StepRevived { settlement, .. }
+        | Event::StepGrounded { settlement, .. }
+        | Event::StepFreed { settlement, .. }
+        | Event::StepUnexplained { settlement, .. }
+        | Event::StepFinal { settlement, .. }
+        | Event::Paid { settlement, .. }
+        | Event::Failed { settlement, .. }
+        | Event::Reorged { settlement, .. }
+        | Event::Released { settlement, .. }
+        | Event::ReleaseReturned { settlement, .. }
+        | Event::Finished { settlement, .. } => match of_one(event) {
+            Some(what) => add(rows, *settlement, what),
+            None => Ok(()),
+        },
+        // Its release is in the list of withheld ones, with the reason and the time.
+        Event::ReleasesWithheld { .. }
+        // Follows from the others.
+        | Event::KeysFreed { .. }
+        | Event::SlotClosed { .. }
+        | Event::Stored { .. }
+        | Event::JobScheduled { .. }
+        | Event::JobCancelled { .. }
+        | Event::JobDone { .. }
+        | Event::JobPutOff { .. }
+        | Event::PayloadsDropped { .. } => Ok(()),
+    }
+}
+
+fn prepared(attempt: &AttemptRow, step: StepIndex) -> Happened {
+    Happened::Prepared {
+        step,
+        attempt: attempt.id,
+        transaction: attempt.tx_id.clone(),
+        kind: attempt.kind,
+        signer: attempt.lane.signer.clone(),
+        sequence: attempt.sequence,
+        max_cost: attempt.max_cost,
+        bid: attempt.bid.clone(),
+    }
+}
+
+/// An event of one settlement.
+fn of_one(event: &Event) -> Option<Happened> {
+    Some(match event.clone() {
+        Event::StepDone {
+            step, tx_id, height, ..
+        } => Happened::StepDone {
+            step,
+            transaction: tx_id,
+            height,
+        },
+        Event::StepFailed { step, reason, .. } => Happened::StepFailed { step, reason },
+        Event::StepSkipped { step, .. } => Happened::StepSkipped { step },
+        Event::StepRevived { step, .. } => Happened::StepRevived { step },
+        Event::StepGrounded { step, ground, .. } => {
+            let (block, proof) = match ground.at {
+                GroundAt::Block(block) => (Some(block), None),
+                GroundAt::Dead(proof) => (None, Some(proof)),
+            };
+            Happened::StepGrounded {
+                step,
+                block,
+                height: ground.height,
+                proof,
+            }
+        }
+        Event::StepFreed { step, .. } => Happened::StepFreed { step },
+        Event::StepUnexplained { step, height, .. } => Happened::StepUnexplained { step, height },
+        Event::StepFinal { step, .. } => Happened::StepFinal { step },
+        Event::Paid { tx_id, height, .. } => Happened::Paid {
+            transaction: tx_id,
+            height,
+        },
+        Event::Failed {
+            refusal,
+            tx_id,
+            proof,
+            ..
+        } => Happened::Failed {
+            reason: refusal.reason,
+            transaction: tx_id,
+            proof,
+        },
+        Event::Reorged { step, .. } => Happened::Reorged { step },
+        Event::Released { .. } => Happened::Released,
+        Event::ReleaseReturned { .. } => Happened::ReleaseReturned,
+        Event::Finished { .. } => Happened::Finished,
+        Event::Opened(_)
+        | Event::Prepared(_)
+        | Event::Sent { .. }
+        | Event::ReleasesAllowed { .. }
+        | Event::ReleasesWithheld { .. }
+        | Event::KeysFreed { .. }
+        | Event::SlotClosed { .. }
+        | Event::Stored { .. }
+        | Event::JobScheduled { .. }
+        | Event::JobCancelled { .. }
+        | Event::JobDone { .. }
+        | Event::JobPutOff { .. }
+        | Event::PayloadsDropped { .. } => return None,
+    })
+}
+
+/// Everything that was recorded of a settlement, the oldest first; nothing from before this version.
+///
+/// # Errors
+/// The table can't be read.
+pub fn of(rows: &mut dyn Rows, settlement: u64) -> Result<Vec<HistoryRow>, JournalError> {
+    rows.scan(Table::History, &key_prefix(settlement), None, usize::MAX)?
+        .into_iter()
+        .map(|(key, text)| decode(Table::History, &key, &text))
+        .collect()
+}
