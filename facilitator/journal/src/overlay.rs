@@ -35,7 +35,7 @@ struct Known {
     was_absent: bool,
 }
 
-/// When a commit is made, and its place in the event log.
+/// When a commit is made, and its position in the event log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stamp {
     /// Milliseconds since the epoch.

@@ -1,7 +1,7 @@
 //! What the journal keeps about itself: the secret of its references, and the ids that it hands out.
 //!
 //! Rows are removed in time, so the highest id of a row does not show which ids were used. The journal takes ids in
-//! blocks: before one of a block is used, it is durable that the next start begins behind the block.
+//! blocks: before one of a block is used, it is durable that the next start begins after the block.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -96,7 +96,7 @@ pub(super) fn first_ids(connection: &Connection) -> Result<Ids, JournalError> {
         next = next.max(u64::from_be_bytes(bytes));
     }
     let below = next.saturating_add(BLOCK);
-    // On a full disk the start goes on: the first commit that succeeds takes the block.
+    // On a full disk the start continues: the first commit that succeeds takes the block.
     let taken = put_ids(connection, below).map_or(next, |()| below);
     Ok(Ids::new(next, taken))
 }

@@ -94,7 +94,7 @@ impl Rows for Tables<'_> {
             "SELECT key, value FROM {} WHERE key < ?1 AND key >= ?2 ORDER BY key DESC",
             table.name()
         );
-        // No key with the prefix goes on with the last of all characters.
+        // After the prefix, no key has the last of all characters.
         let end = format!("{prefix}{}", char::MAX);
         let from = before.filter(|before| **before < *end).unwrap_or(&end);
         let read = || {
