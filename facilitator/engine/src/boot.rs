@@ -17,6 +17,8 @@ use sdk_plugin::scheme::Plan;
 
 use journal::{JournalError, Outcome, SettlementRow, open_slots};
 
+/// Settlements that are read at once: other reads take turns with these.
+const PAGE: usize = 256;
 /// How long the start waits for a network's first check and poll. A network that is down is resumed in the
 /// background.
 const FIRST_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,9 +43,18 @@ impl Engine {
     /// The journal can't be read, or a signer that open payments need is not configured.
     pub async fn resume(self: &Arc<Self>) -> Result<(), ResumeError> {
         let mut settlements = BTreeMap::new();
-        for (row, plan) in self.runtime.journal.unfinished().await? {
-            if let Some(settlement) = self.bring_back(row, plan) {
-                settlements.insert(settlement.id, settlement);
+        let mut after = 0;
+        loop {
+            let page = self.runtime.journal.unfinished_after(after, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            for (row, plan) in page {
+                after = row.id;
+                if let Some(settlement) = self.bring_back(row, plan) {
+                    settlements.insert(settlement.id, settlement);
+                }
+            }
+            if is_last {
+                break;
             }
         }
         for (slot, attempts) in open_slots(&*self.runtime.journal).await? {
@@ -108,6 +119,7 @@ impl Engine {
             self.endings.begin_to_finish(settlement);
         }
         self.jobs.start_jobs();
+        self.housekeeper.start();
         if !settlements.is_empty() {
             tracing::info!(
                 undecided = self.runtime.claims.undecided(),

@@ -15,6 +15,7 @@ use telemetry::metrics::Metrics;
 use crate::alarms;
 use crate::endings::Endings;
 use crate::health::Checks;
+use crate::housekeeping::{Housekeeper, Retention};
 use crate::jobs::JobRunner;
 use crate::lane::Lanes;
 use crate::observer::Observer;
@@ -30,6 +31,7 @@ pub struct Parts {
     pub ops: Ops,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    pub retention: Retention,
 }
 
 impl std::fmt::Debug for Parts {
@@ -50,6 +52,7 @@ pub struct Engine {
     pub(crate) checks: Arc<Checks>,
     pub(crate) settling: Arc<Settling>,
     pub(crate) jobs: Arc<JobRunner>,
+    pub(crate) housekeeper: Arc<Housekeeper>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -70,6 +73,7 @@ impl Engine {
             ops,
             clock,
             metrics,
+            retention,
         } = parts;
         alarms::begin_at_zero(&metrics, &registry);
         let runtime = Arc::new(Runtime::new(registry, journal, ops, clock, metrics));
@@ -102,6 +106,10 @@ impl Engine {
             runtime: Arc::clone(&runtime),
             settling: Arc::clone(&settling),
         });
+        let housekeeper = Arc::new(Housekeeper {
+            runtime: Arc::clone(&runtime),
+            retention,
+        });
         Arc::new(Self {
             runtime,
             outcomes,
@@ -111,6 +119,7 @@ impl Engine {
             checks,
             settling,
             jobs,
+            housekeeper,
         })
     }
 

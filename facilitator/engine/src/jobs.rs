@@ -38,10 +38,6 @@ const FIRST_PAUSE_MS: u64 = 1_000;
 const LONGEST_PAUSE_MS: u64 = 3_600 * 1_000;
 /// The longest such pause if the cause is temporary: a due job must not wait for an hour once a node is back.
 const LONGEST_OUTAGE_PAUSE_MS: u64 = 60 * 1_000;
-/// Plans and signed bytes are dropped this long after a settlement finished.
-const KEEP_PAYLOADS_MS: u64 = 7 * 24 * 3_600 * 1_000;
-/// Pause between two rounds of housekeeping.
-const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
 
 /// The result of a query for due jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +102,7 @@ fn pause_ms(faults: u32, longest_ms: u64) -> u64 {
     u64::try_from(backoff.after(faults).as_millis()).unwrap_or(longest_ms)
 }
 
-/// Runs the jobs of schemes, and housekeeping.
+/// Runs the jobs of schemes.
 pub(crate) struct JobRunner {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) settling: Arc<Settling>,
@@ -122,9 +118,6 @@ impl JobRunner {
                 Arc::clone(&runner).keep_running_jobs(Arc::clone(&run))
             });
         }
-        let runner = Arc::clone(self);
-        self.runtime
-            .keep("", "housekeeping", move || Arc::clone(&runner).keep_house());
     }
 
     async fn keep_running_jobs(self: Arc<Self>, run: Arc<NetworkRun>) {
@@ -136,17 +129,6 @@ impl JobRunner {
                 Due::Blocked => blocked.saturating_add(1),
                 Due::NoneOrStarted => 0,
             };
-        }
-    }
-
-    async fn keep_house(self: Arc<Self>) {
-        loop {
-            tokio::time::sleep(HOUSEKEEPING_EVERY).await;
-            let finished_before_ms = self.runtime.clock.now_ms().saturating_sub(KEEP_PAYLOADS_MS);
-            let events = vec![Event::PayloadsDropped { finished_before_ms }];
-            if let Err(error) = self.runtime.journal.commit(events).await {
-                tracing::warn!(%error, "housekeeping was postponed");
-            }
         }
     }
 

@@ -37,7 +37,7 @@
 //! # Layers
 //!
 //! A module uses those above it in this list, and nothing below: [`registry`], [`decide`] (pure), [`state`],
-//! [`verdict`] (pure, over state), [`runtime`], [`outcome`], [`endings`], [`lane`], [`observer`] and [`health`], [`settle`], then `alarms` and `jobs`,
+//! [`verdict`] (pure, over state), [`runtime`], [`outcome`], [`endings`], [`lane`], [`observer`] and [`health`], [`settle`], then `alarms`, `housekeeping` and `jobs`,
 //! `engine`, `boot` and `service`. Each has one owner: [`outcome::Outcomes`], [`endings::Endings`], [`lane::Lanes`],
 //! [`observer::Observer`], [`health::Checks`], [`settle::Settling`].
 //!
@@ -58,6 +58,7 @@ mod decide;
 mod endings;
 mod engine;
 mod health;
+mod housekeeping;
 mod jobs;
 mod lane;
 mod observer;
@@ -73,5 +74,6 @@ mod verdict;
 
 pub use boot::ResumeError;
 pub use engine::{Engine, Parts};
+pub use housekeeping::Retention;
 pub use runtime::calls::{Budgets, Ops};
 pub use service::EngineService;

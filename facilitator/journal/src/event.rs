@@ -7,6 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::row::{AttemptRow, Ground, Release, SettlementRow};
+use super::stage::Stage;
 
 /// One change. Events of a commit apply in order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -220,10 +221,21 @@ pub enum Event {
         /// When it is due again, milliseconds since the epoch.
         again_at_ms: u64,
     },
-    /// Plans and signed bytes of settlements finished before this are dropped.
-    PayloadsDropped {
+    /// Finished settlements go through a stage of what is removed in time.
+    Dropped {
+        /// What goes.
+        stage: Stage,
+        /// The settlements, each with the time by which it waits: see [`Journal::due_for`](crate::Journal::due_for).
+        due: Vec<(u64, u64)>,
+    },
+    /// Rows that ended before now are removed.
+    Expired {
+        /// Keys of the order in which rows of plugins' stores end.
+        store: Vec<String>,
+        /// Keys of holds of signers.
+        holds: Vec<String>,
         /// Milliseconds since the epoch.
-        finished_before_ms: u64,
+        now_ms: u64,
     },
 }
 

@@ -205,7 +205,8 @@ pub(crate) fn record(rows: &mut Overlay<'_>, event: &Event) -> Result<(), Commit
         | Event::JobCancelled { .. }
         | Event::JobDone { .. }
         | Event::JobPutOff { .. }
-        | Event::PayloadsDropped { .. } => Ok(()),
+        | Event::Dropped { .. }
+        | Event::Expired { .. } => Ok(()),
     }
 }
 
@@ -280,7 +281,8 @@ fn of_one(event: &Event) -> Option<Happened> {
         | Event::JobCancelled { .. }
         | Event::JobDone { .. }
         | Event::JobPutOff { .. }
-        | Event::PayloadsDropped { .. } => return None,
+        | Event::Dropped { .. }
+        | Event::Expired { .. } => return None,
     })
 }
 

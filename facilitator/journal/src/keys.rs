@@ -3,6 +3,7 @@
 use sdk_plugin::StepIndex;
 
 use crate::row::AttemptRow;
+use crate::stage::Stage;
 
 /// Keys in the order of their numbers.
 #[must_use]
@@ -48,4 +49,27 @@ pub fn spending_key(attempt: &AttemptRow) -> String {
 #[must_use]
 pub fn spending_prefix(network: &str, at_ms: u64) -> String {
     format!("{network}|{at_ms:020}|")
+}
+
+/// Settlements that wait for a stage have keys that begin with this, in the order of the time by which they wait.
+#[must_use]
+pub fn stage_prefix(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Payloads => "payloads|",
+        Stage::Details => "details|",
+        Stage::Settlement => "settlement|",
+        Stage::Claim => "claim|",
+    }
+}
+
+/// Key of a settlement that waits for a stage.
+#[must_use]
+pub fn due_stage_key(stage: Stage, due_ms: u64, settlement: u64) -> String {
+    format!("{}{due_ms:020}|{}", stage_prefix(stage), id_key(settlement))
+}
+
+/// Key of a row of a plugin's store in the order in which rows end.
+#[must_use]
+pub fn expiry_key(expires_at_ms: u64, store_key: &str) -> String {
+    format!("{expires_at_ms:020}|{store_key}")
 }

@@ -31,6 +31,7 @@ pub mod project;
 pub mod queries;
 pub mod row;
 pub mod sqlite;
+mod stage;
 mod table;
 mod withheld;
 
@@ -56,6 +57,7 @@ pub use row::{
     AttemptKind, AttemptRow, Ground, GroundAt, HeldRow, JobRow, Outcome, PaidRow, Release, SettlementRow,
     SlotRow, SpentRow, StepRow, StepState, WithheldRow,
 };
+pub use stage::Stage;
 pub use table::{RowKey, Rows, Storage, Table, Write};
 
 /// A read over one consistent view. It must not block on anything else.
@@ -129,9 +131,37 @@ pub trait Journal: Send + Sync + 'static {
         read(self, move |rows| history::of(rows, settlement)).await
     }
 
-    /// Settlements that are not finished, with their plans.
-    async fn unfinished(&self) -> Result<Vec<WithPlan>, JournalError> {
-        read(self, queries::unfinished).await
+    /// Settlements that are not finished, with their plans, in the order of their ids after this one, at most `limit`.
+    async fn unfinished_after(&self, after: u64, limit: usize) -> Result<Vec<WithPlan>, JournalError> {
+        read(self, move |rows| queries::unfinished(rows, after, limit)).await
+    }
+
+    /// Settlements that wait for a stage since before this moment, each with the time by which it waits, at most `limit`.
+    async fn due_for(
+        &self,
+        stage: Stage,
+        before_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, u64)>, JournalError> {
+        read(self, move |rows| queries::due_for(rows, stage, before_ms, limit)).await
+    }
+
+    /// The event that removes rows of plugins' stores and holds that ended before now, at most `limit` of each; `None`:
+    /// there are none.
+    async fn expired(&self, now_ms: u64, limit: usize) -> Result<Option<Event>, JournalError> {
+        let found = read(self, move |rows| {
+            let store = queries::expired_store(rows, now_ms, limit)?;
+            Ok((store, queries::ended_holds(rows, now_ms / 1_000, limit)?))
+        });
+        let (store, holds) = found.await?;
+        let is_any = !store.is_empty() || !holds.is_empty();
+        Ok(is_any.then_some(Event::Expired { store, holds, now_ms }))
+    }
+
+    /// Removes events that were recorded before this moment, at most `limit`. Returns how many. What is left is checked
+    /// from the last one that was removed.
+    async fn drop_events(&self, _before_ms: u64, _limit: u32) -> Result<u32, CommitError> {
+        Ok(0)
     }
 
     /// One past the highest journaled sequence of a lane.

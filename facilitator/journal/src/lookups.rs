@@ -205,10 +205,25 @@ fn listed(row: &SettlementRow) -> Vec<String> {
     all
 }
 
+/// The keys by which a settlement stands in lists.
+pub(crate) fn time_keys_of(row: &SettlementRow) -> Vec<String> {
+    let by_time = format!("{:020}|{}", row.opened_at_ms, id_key(row.id));
+    listed(row).into_iter().map(|prefix| prefix + &by_time).collect()
+}
+
+/// The transactions that callers know of a settlement.
+pub(crate) fn transactions_of(row: &SettlementRow) -> impl Iterator<Item = &String> {
+    let decided = match &row.outcome {
+        Outcome::Open => None,
+        Outcome::Paid(paid) => Some(&paid.tx_id),
+        Outcome::Failed { tx_id, .. } | Outcome::Reversed { tx_id, .. } => Some(tx_id),
+    };
+    row.tx_id.iter().chain(decided).filter(|tx_id| !tx_id.is_empty())
+}
+
 /// Every key of a settlement's own: those of its transactions are [`transaction_key`]s.
 pub(crate) fn keys_of(row: &SettlementRow) -> Vec<String> {
-    let by_time = format!("{:020}|{}", row.opened_at_ms, id_key(row.id));
-    let mut keys: Vec<String> = listed(row).into_iter().map(|prefix| prefix + &by_time).collect();
+    let mut keys = time_keys_of(row);
     let id = id_key(row.id);
     if !row.reference.is_empty() {
         keys.push(prefix("id", &row.reference) + &id);

@@ -6,8 +6,11 @@ use sdk_plugin::host::StoreRow;
 use sdk_plugin::{Amount, HexBytes, StepIndex};
 use serde::de::DeserializeOwned;
 
-use super::keys::{id_key, lane_key, slot_key, spending_prefix, step_prefix, store_key};
+use super::keys::{
+    expiry_key, id_key, lane_key, slot_key, spending_prefix, stage_prefix, step_prefix, store_key,
+};
 use super::row::{AttemptRow, HeldRow, SettlementRow, SlotRow, SpentRow, StoreValue};
+use super::stage::Stage;
 use super::{JournalError, Rows, Table};
 
 /// A settlement with its plan. The plan is missing after it was dropped.
@@ -54,10 +57,10 @@ pub fn settlement(rows: &mut dyn Rows, id: u64) -> Result<Option<SettlementRow>,
     get(rows, Table::Settlements, &id_key(id))
 }
 
-/// Settlements that are not finished, with their plans.
-pub fn unfinished(rows: &mut dyn Rows) -> Result<Vec<WithPlan>, JournalError> {
+/// Settlements that are not finished, with their plans, in the order of their ids after this one, at most `limit`.
+pub fn unfinished(rows: &mut dyn Rows, after: u64, limit: usize) -> Result<Vec<WithPlan>, JournalError> {
     let mut found = Vec::new();
-    for (key, _) in rows.scan(Table::Unfinished, "", None, ALL)? {
+    for (key, _) in rows.scan(Table::Unfinished, "", Some(&id_key(after)), limit)? {
         let row: SettlementRow = get(rows, Table::Settlements, &key)?
             .ok_or_else(|| JournalError(format!("unfinished settlement {key} has no row")))?;
         let plan = rows.get(Table::Plans, &key)?;
@@ -100,6 +103,64 @@ pub fn closed_below(rows: &mut dyn Rows, network: &str, signer: &str) -> Result<
         }
     }
     Ok(None)
+}
+
+/// Whether [`closed_below`] may read this slot.
+pub(crate) fn closed_is_searched(
+    rows: &mut dyn Rows,
+    network: &str,
+    signer: &str,
+    sequence: u64,
+) -> Result<bool, JournalError> {
+    let next = lane_next(rows, network, signer)?.unwrap_or(0);
+    Ok(sequence >= next.saturating_sub(CLOSED_SEARCHED))
+}
+
+/// Settlements that wait for a stage since before this moment, each with the time by which it waits, at most `limit`.
+pub fn due_for(
+    rows: &mut dyn Rows,
+    stage: Stage,
+    before_ms: u64,
+    limit: usize,
+) -> Result<Vec<(u64, u64)>, JournalError> {
+    let prefix = stage_prefix(stage);
+    let mut due = Vec::new();
+    for (key, _) in rows.scan(Table::Finished, prefix, None, limit)? {
+        let numbers = key.strip_prefix(prefix).and_then(|rest| rest.split_once('|'));
+        let (at_ms, id) = numbers
+            .and_then(|(at_ms, id)| Some((at_ms.parse().ok()?, id.parse().ok()?)))
+            .ok_or_else(|| JournalError(format!("{key} is no key of a finished settlement")))?;
+        if at_ms >= before_ms {
+            break;
+        }
+        due.push((at_ms, id));
+    }
+    Ok(due)
+}
+
+/// Keys of rows of plugins' stores that ended before this moment, at most `limit`.
+pub fn expired_store(rows: &mut dyn Rows, now_ms: u64, limit: usize) -> Result<Vec<String>, JournalError> {
+    let end = expiry_key(now_ms, "");
+    let keys = rows.scan(Table::StoreExpiry, "", None, limit)?;
+    Ok(keys
+        .into_iter()
+        .map(|(key, _)| key)
+        .take_while(|key| *key < end)
+        .collect())
+}
+
+/// Keys of holds of signers that ended before this moment, at most `limit`.
+pub fn ended_holds(rows: &mut dyn Rows, now_s: u64, limit: usize) -> Result<Vec<String>, JournalError> {
+    let mut ended = Vec::new();
+    for (key, text) in rows.scan(Table::Holds, "", None, ALL)? {
+        if ended.len() >= limit {
+            break;
+        }
+        if decode::<u64>(Table::Holds, &key, &text)? < now_s {
+            ended.push(key);
+        }
+    }
+    Ok(ended)
 }
 
 /// The signed bytes of an attempt; `None`: no such attempt is journaled, or its bytes were dropped.

@@ -13,7 +13,7 @@ pub enum Table {
     Settlements,
     /// Ids of settlements that are not finished.
     Unfinished,
-    /// Finish time and id → nothing: the order for housekeeping.
+    /// Stage, time and id of every finished settlement → nothing: the order in which rows are removed in time.
     Finished,
     /// Settlement id → plan. Bearer instruments.
     Plans,
@@ -53,11 +53,13 @@ pub enum Table {
     Spending,
     /// Network → the highest block in which a step is final.
     FinalHeights,
+    /// Time and key of every row of a plugin's store that ends → nothing.
+    StoreExpiry,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Claims,
         Self::Requests,
         Self::Settlements,
@@ -82,6 +84,7 @@ impl Table {
         Self::History,
         Self::Spending,
         Self::FinalHeights,
+        Self::StoreExpiry,
     ];
 
     /// The table's name in SQL.
@@ -112,6 +115,7 @@ impl Table {
             Self::History => "history",
             Self::Spending => "spending",
             Self::FinalHeights => "final_heights",
+            Self::StoreExpiry => "store_expiry",
         }
     }
 }

@@ -81,6 +81,11 @@ pub(super) fn allow(rows: &mut Overlay<'_>, settlements: &[u64]) -> Result<(), C
     Ok(())
 }
 
+/// The settlement with this key is removed.
+pub(super) fn forget(rows: &mut Overlay<'_>, key: &str) {
+    rows.delete(Table::Withheld, &format!("{RELEASE}{key}"));
+}
+
 /// A finished settlement that failed has no release to withhold.
 pub(super) fn finished(rows: &mut Overlay<'_>, row: &mut SettlementRow) -> Result<(), CommitError> {
     if row.withheld && failed_for_good(row) {

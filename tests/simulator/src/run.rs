@@ -327,7 +327,7 @@ async fn at_rest(world: &World, cell: &Cell, when: &str) -> Vec<String> {
                 "{when}: {open:?} settlements are open at {} ms",
                 world.now_ms()
             )];
-            if let Ok(rows) = world.journal.unfinished().await {
+            if let Ok(rows) = world.journal.unfinished_after(0, 1_000).await {
                 stuck.extend(rows.iter().map(|(row, _)| format!("{row:?}")));
             }
             return stuck;
@@ -506,5 +506,6 @@ fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) -> Parts {
         ops: Ops::new(calls, Arc::clone(&metrics), budgets),
         clock,
         metrics,
+        retention: engine::Retention::default(),
     }
 }

@@ -103,6 +103,7 @@ async fn start(keys: &[&str], retained: &[&str], now_s: u64) -> Result<(), Resum
         ),
         clock: Arc::new(TokioClock::starting_at(now_s)),
         metrics,
+        retention: crate::Retention::default(),
     });
     let resumed = engine.resume().await;
     engine.stop();

@@ -233,6 +233,7 @@ pub(crate) fn engine(journal: Arc<dyn Journal>) -> Arc<Engine> {
         ),
         clock: Arc::new(TokioClock::starting_at(1_800_000_000)),
         metrics,
+        retention: crate::Retention::default(),
     })
 }
 

@@ -135,6 +135,7 @@ fn engine(words: Vec<Result<SchemeCheck, Fault>>) -> Arc<Engine> {
         ),
         clock: Arc::new(TokioClock::starting_at(1_800_000_000)),
         metrics,
+        retention: crate::Retention::default(),
     })
 }
 

@@ -57,7 +57,15 @@ fn any_event() -> impl Strategy<Value = Event> {
                 };
                 stored_if(&key, value, condition)
             }),
-        (0..9_u64).prop_map(|finished_before_ms| Event::PayloadsDropped { finished_before_ms }),
+        (0..4_usize, 0..9_u64, 1..6_u64).prop_map(|(stage, due_ms, settlement)| Event::Dropped {
+            stage: Stage::ALL[stage],
+            due: vec![(due_ms, settlement)],
+        }),
+        (0..3_u64, "[a-c]{0,2}").prop_map(|(at_ms, key)| Event::Expired {
+            store: vec![keys::expiry_key(at_ms, &keys::store_key("evm", &key))],
+            holds: vec![format!("{NETWORK}|0xa|{}", keys::id_key(at_ms))],
+            now_ms: 5_000,
+        }),
         (0..6_u64).prop_map(|up_to_id| Event::ReleasesWithheld {
             up_to_id,
             why: format!("w{}", up_to_id % 3),
@@ -109,7 +117,7 @@ impl base::clock::Clock for StoppedClock {
 /// Every row that [`any_event`] can change, as text.
 async fn everything(journal: &dyn Journal) -> Vec<String> {
     let mut rows = vec![
-        format!("{:?}", journal.unfinished().await),
+        format!("{:?}", journal.unfinished_after(0, 99).await),
         format!("{:?}", open_slots(journal).await),
         format!("{:?}", journal.withheld().await),
         format!("{:?}", journal.lane_next(NETWORK, "0xa").await),

@@ -34,7 +34,7 @@ pub async fn a_payment_goes_its_way(name: &str, journal: Arc<dyn Journal>) {
         Ok(Some(HexBytes(attempt.to_be_bytes().to_vec()))),
         "{name}"
     );
-    let found = journal.unfinished().await.unwrap();
+    let found = journal.unfinished_after(0, 9).await.unwrap();
     assert_eq!(found.len(), 1, "{name}");
     assert_eq!(found[0].1.as_deref(), Some("plan of c"), "{name}");
     assert_eq!(found[0].0.tx_id, Some(format!("0xt{attempt}")), "{name}");
@@ -69,10 +69,12 @@ pub async fn a_payment_goes_its_way(name: &str, journal: Arc<dyn Journal>) {
         .await
         .unwrap();
     assert_eq!(open_slots(&*journal).await.unwrap(), vec![], "{name}");
-    assert_eq!(journal.unfinished().await.unwrap(), vec![], "{name}");
+    assert_eq!(journal.unfinished_after(0, 9).await.unwrap(), vec![], "{name}");
     for (before_ms, kept) in [(1_000, true), (1_001, false)] {
-        let drop = Event::PayloadsDropped {
-            finished_before_ms: before_ms,
+        let due = journal.due_for(Stage::Payloads, before_ms, 9).await.unwrap();
+        let drop = Event::Dropped {
+            stage: Stage::Payloads,
+            due,
         };
         journal.commit(vec![drop]).await.unwrap();
         let bytes = journal.bytes(attempt).await.unwrap();

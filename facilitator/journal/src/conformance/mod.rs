@@ -11,6 +11,8 @@ mod history;
 pub mod lifecycle;
 #[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod lookups;
+#[allow(missing_docs, reason = "the names of the cases state what they check")]
+pub mod retention;
 pub mod spending;
 #[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod store;
@@ -117,6 +119,9 @@ macro_rules! conformance_tests {
             lookups::a_settlement_is_found_by_everything_that_names_it,
             lookups::a_list_has_the_newest_first_and_continues_after_its_cursor,
             lookups::the_history_of_a_payment_has_every_event_in_order,
+            retention::what_is_old_is_removed_and_a_replay_is_refused_to_the_end,
+            retention::nothing_is_removed_of_a_settlement_that_is_not_due,
+            retention::bytes_that_another_settlement_needs_stay,
             store::rows_are_found_by_prefix_in_the_order_of_their_bytes,
             store::due_jobs_of_one_network_come_in_the_order_of_their_times_page_by_page,
             store::a_job_that_has_run_goes_unless_it_was_scheduled_anew_meanwhile,

@@ -6,6 +6,7 @@ mod attempts;
 mod outcomes;
 pub(crate) mod reads;
 mod reserves;
+mod retention;
 mod settlements;
 mod steps;
 mod store;
@@ -105,6 +106,16 @@ fn change_rows(rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitError>
             run_at_ms,
             again_at_ms,
         } => jobs::reschedule(rows, plugin, id, *run_at_ms, *again_at_ms),
-        Event::PayloadsDropped { finished_before_ms } => store::payloads_dropped(rows, *finished_before_ms),
+        Event::Dropped { stage, due } => due
+            .iter()
+            .try_for_each(|(due_ms, settlement)| retention::dropped(rows, *stage, *due_ms, *settlement)),
+        Event::Expired { store, holds, now_ms } => {
+            for key in holds {
+                retention::hold_ended(rows, key, *now_ms)?;
+            }
+            store
+                .iter()
+                .try_for_each(|key| retention::expired(rows, key, *now_ms))
+        }
     }
 }

@@ -1,15 +1,16 @@
 //! Which rows an event reads: a back end fetches those of a whole group of commits at once, before it applies any.
 //!
-//! Not named: the pages of rows that an old copy's withheld releases and dropped payloads go through. Those two are rare,
-//! and read as many rows as there are.
+//! Not named: the pages of rows that an old copy's withheld releases go through. They are rare, and read as many rows as
+//! there are.
 
 use sdk_plugin::StepIndex;
 use serde::de::DeserializeOwned;
 
 use super::reserves::reserve_prefix;
-use crate::keys::{id_key, lane_key, slot_key, step_prefix, store_key};
+use crate::keys::{due_stage_key, id_key, lane_key, slot_key, step_prefix, store_key};
 use crate::overlay::{Overlay, Reads};
-use crate::row::{SettlementRow, StepRow, StepState};
+use crate::row::{AttemptRow, Outcome, SettlementRow, StepRow, StepState};
+use crate::stage::Stage;
 use crate::{Event, NewAttempt, NewSettlement, Table, withheld};
 
 /// Adds what this event reads, as far as the event itself and the rows that are known already name it. A caller
@@ -77,7 +78,21 @@ pub(crate) fn of(event: &Event, known: &Overlay<'_>, reads: &mut Reads) {
         Event::JobCancelled { plugin, id }
         | Event::JobDone { plugin, id, .. }
         | Event::JobPutOff { plugin, id, .. } => reads.row(Table::Jobs, store_key(plugin, id)),
-        Event::PayloadsDropped { .. } => {}
+        Event::Dropped { stage, due } => {
+            for (due_ms, settlement) in due {
+                dropped(*stage, *due_ms, *settlement, known, reads);
+            }
+        }
+        Event::Expired { store, holds, .. } => {
+            for key in store {
+                if let Some((_, row)) = key.split_once('|') {
+                    reads.row(Table::Store, row.to_owned());
+                }
+            }
+            for key in holds {
+                reads.row(Table::Holds, key.clone());
+            }
+        }
     }
 }
 
@@ -116,6 +131,50 @@ fn reorged(settlement: u64, step: StepIndex, known: &Overlay<'_>, reads: &mut Re
         reads.row(Table::Attempts, id.to_owned());
     }
     reads.prefix(Table::AttemptSteps, prefix);
+}
+
+fn dropped(stage: Stage, due_ms: u64, settlement: u64, known: &Overlay<'_>, reads: &mut Reads) {
+    reads.row(Table::Finished, due_stage_key(stage, due_ms, settlement));
+    let Some(row) = settlement_row(settlement, known, reads) else {
+        return;
+    };
+    let of_it = format!("{}|", id_key(settlement));
+    match stage {
+        Stage::Payloads | Stage::Details => {
+            for link in known.known_keys(Table::AttemptSteps, &of_it) {
+                let id = link.rsplit('|').next().unwrap_or_default();
+                reads.row(Table::Attempts, id.to_owned());
+                if let Some(attempt) = decoded::<AttemptRow>(Table::Attempts, id, known) {
+                    attempt_of_dropped(&attempt, reads);
+                }
+            }
+            reads.prefix(Table::AttemptSteps, of_it.clone());
+            if stage == Stage::Details {
+                reads.prefix(Table::History, of_it);
+                reads.row(Table::Requests, row.request);
+            }
+        }
+        Stage::Settlement | Stage::Claim => {
+            reads.row(Table::Claims, row.claim.clone());
+            if let Outcome::Paid(paid) = &row.outcome {
+                for item in &paid.items {
+                    reads.row(Table::Evidence, format!("{}|{item}", row.network));
+                }
+            }
+        }
+    }
+}
+
+fn attempt_of_dropped(attempt: &AttemptRow, reads: &mut Reads) {
+    reads.row(
+        Table::Lanes,
+        lane_key(&attempt.lane.network, &attempt.lane.signer),
+    );
+    for (settlement, step) in &attempt.covers {
+        reads.row(Table::Unfinished, id_key(*settlement));
+        let link = format!("{}{}", step_prefix(*settlement, *step), id_key(attempt.id));
+        reads.row(Table::AttemptSteps, link);
+    }
 }
 
 /// The row that says whether the step's slot is closed.

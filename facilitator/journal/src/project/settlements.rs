@@ -5,10 +5,12 @@ use crate::keys::{id_key, lane_key, step_prefix};
 use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{AttemptKind, AttemptRow, Outcome, ReserveRow, SettlementRow, StepState};
+use crate::stage::Stage;
 use crate::{CommitError, Rows, Table, lookups, withheld};
 use sdk_plugin::StepIndex;
 
 use super::reserves::{drop_reserves, mark_reserves, reserve_fits, reserve_prefix};
+use super::retention;
 use crate::change::{change, put, stale, step_mut};
 
 pub(crate) fn opened(rows: &mut Overlay<'_>, new: &NewSettlement) -> Result<(), CommitError> {
@@ -143,5 +145,5 @@ pub(crate) fn finished(rows: &mut Overlay<'_>, settlement: u64, at_ms: u64) -> R
     })?;
     let key = id_key(settlement);
     rows.delete(Table::Unfinished, &key);
-    put(rows, Table::Finished, &format!("{at_ms:020}|{key}"), &())
+    retention::queue(rows, Stage::Payloads, at_ms, settlement)
 }

@@ -1,13 +1,13 @@
-//! Rows of plugins' stores, and payload bytes that are dropped.
+//! Rows of plugins' stores.
 
 use sdk_plugin::host::{StoreCondition, StoreWrite};
 use serde_json::Value;
 
-use crate::keys::store_key;
+use crate::keys::{expiry_key, store_key};
 use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::StoreValue;
-use crate::{CommitError, Rows, Table};
+use crate::{CommitError, Table};
 
 use crate::change::put;
 
@@ -19,6 +19,9 @@ pub(crate) fn stored(
 ) -> Result<(), CommitError> {
     let key = store_key(plugin, &write.key);
     let current: Option<StoreValue> = get(rows, Table::Store, &key)?;
+    if let Some(at_ms) = current.as_ref().and_then(|current| current.expires_at_ms) {
+        rows.delete(Table::StoreExpiry, &expiry_key(at_ms, &key));
+    }
     let current = current
         .filter(|v| v.expires_at_ms.is_none_or(|at| at > now_ms))
         .map(|v| v.value);
@@ -34,6 +37,9 @@ pub(crate) fn stored(
         rows.delete(Table::Store, &key);
         return Ok(());
     }
+    if let Some(at_ms) = write.expires_at_ms {
+        put(rows, Table::StoreExpiry, &expiry_key(at_ms, &key), &())?;
+    }
     put(
         rows,
         Table::Store,
@@ -43,24 +49,4 @@ pub(crate) fn stored(
             expires_at_ms: write.expires_at_ms,
         },
     )
-}
-
-pub(crate) fn payloads_dropped(rows: &mut Overlay<'_>, finished_before_ms: u64) -> Result<(), CommitError> {
-    let bound = format!("{finished_before_ms:020}");
-    for (key, _) in rows.scan(Table::Finished, "", None, usize::MAX)? {
-        if key >= bound {
-            break;
-        }
-        let Some((_, id)) = key.split_once('|') else {
-            continue;
-        };
-        rows.delete(Table::Plans, id);
-        for (link, _) in rows.scan(Table::AttemptSteps, &format!("{id}|"), None, usize::MAX)? {
-            if let Some(attempt) = link.rsplit('|').next() {
-                rows.delete(Table::Payloads, attempt);
-            }
-        }
-        rows.delete(Table::Finished, &key);
-    }
-    Ok(())
 }

@@ -19,7 +19,7 @@ use super::advice::Advice;
 /// In the database's header: `SwYd`.
 const APPLICATION_ID: i64 = 0x5377_5964;
 /// Schemas in order; the database's `user_version` counts how many it has.
-const MIGRATIONS: [&str; 4] = [
+pub(super) const MIGRATIONS: [&str; 4] = [
     include_str!("001.sql"),
     include_str!("002.sql"),
     include_str!("003.sql"),
@@ -56,7 +56,7 @@ pub(super) fn wal(path: &Path) -> PathBuf {
 }
 
 /// SQLite's index of the write-ahead log, in which its locks are.
-fn index(path: &Path) -> PathBuf {
+pub(super) fn index(path: &Path) -> PathBuf {
     beside(path, "-shm")
 }
 
@@ -244,7 +244,27 @@ pub(super) fn schema(connection: &Connection, path: &Path) -> Result<i64, Journa
         .map_err(|error| cannot(path, "read", &error))
 }
 
-/// Brings the schema up to date, all or nothing.
+/// Refuses a database of another program.
+pub(super) fn is_a_journal(connection: &Connection, path: &Path) -> Result<(), JournalError> {
+    let application: i64 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(|error| cannot(path, "read", &error))?;
+    if application == APPLICATION_ID {
+        return Ok(());
+    }
+    Err(JournalError(format!(
+        "{} is no journal of switchyard",
+        path.display()
+    )))
+}
+
+/// Where the journal is backed up before its schema is changed.
+pub(super) fn before_schema(path: &Path, schema: i64) -> PathBuf {
+    beside(path, &format!(".schema-{schema}"))
+}
+
+/// Brings the schema up to date, all or nothing. An earlier journal is copied first, so that the version that wrote it can
+/// use the copy.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), JournalError> {
     let read = |pragma: &str| -> rusqlite::Result<i64> {
         connection.pragma_query_value(None, pragma, |row| row.get(0))
@@ -271,6 +291,9 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Jo
     if missing.is_empty() {
         return Ok(());
     }
+    if !is_new {
+        back_up(connection, path, version)?;
+    }
     let mut run = || {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for migration in missing {
@@ -281,4 +304,20 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Jo
         transaction.commit()
     };
     run().map_err(|error| cannot(path, "brought to the current schema", &error))
+}
+
+fn back_up(connection: &Connection, path: &Path, schema: i64) -> Result<(), JournalError> {
+    let copy = before_schema(path, schema);
+    if copy.exists() {
+        // An earlier start made it, and could not change the schema: nothing was recorded since.
+        std::fs::remove_file(&copy).map_err(|error| cannot(&copy, "replaced", &error))?;
+    }
+    super::tools::copy(connection, &copy)?;
+    tracing::info!(
+        "journal_backed_up: the journal of schema {schema} was copied to {} and is brought to schema {SCHEMA} now. Remove the \
+         copy when you no longer want to return to the earlier version; after payments were made, returning needs \
+         `switchyard journal restore`, which withholds what may have been released since",
+        copy.display()
+    );
+    Ok(())
 }

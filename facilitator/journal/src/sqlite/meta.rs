@@ -107,7 +107,7 @@ pub(super) fn put_ids(connection: &Connection, below: u64) -> rusqlite::Result<(
 }
 
 /// The highest id of any settlement or attempt, 0 if there is none.
-fn highest_id(connection: &Connection) -> Result<u64, JournalError> {
+pub(super) fn highest_id(connection: &Connection) -> Result<u64, JournalError> {
     let mut tables = Tables::new(connection);
     let mut highest = 0;
     for table in [Table::Settlements, Table::Attempts] {

@@ -3,54 +3,100 @@
 use rusqlite::Connection;
 use sdk_plugin::Amount;
 
-use super::super::conformance::{NETWORK, opened, paid, prepared};
+use super::super::conformance::{NETWORK, opened, paid};
 use super::*;
-use crate::{Filter, Reference};
+use crate::{CommitError, Filter, Reference, Stage};
 
 const DATABASE: &str = "journal.sqlite";
 
-/// A journal of schema 3 with two payments, one of which is final.
-async fn of_schema_3() -> tempfile::TempDir {
+/// A journal as an earlier version left it: 1 is paid, released and finished, its payloads are dropped; 3 is paid and
+/// finished; 5 is in a slot.
+fn of_schema_3() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let journal = SqliteJournal::open(folder.path()).unwrap();
-    let step = sdk_plugin::StepIndex::FIRST;
-    for events in [
-        vec![opened(1, "evm|n|a"), prepared(2, 1, 0)],
-        vec![paid(1, "log")],
-        vec![Event::StepFinal { settlement: 1, step }],
-        vec![opened(3, "evm|n|b"), prepared(4, 3, 1)],
-    ] {
-        journal.commit(events).await.unwrap();
-    }
-    drop(journal);
     let connection = Connection::open(folder.path().join(DATABASE)).unwrap();
     connection
-        .execute_batch(
-            "DROP TABLE meta; DROP TABLE lookups; DROP TABLE history; DROP TABLE spending; DROP TABLE final_heights;
-             PRAGMA user_version = 3;",
-        )
+        .execute_batch(include_str!("kept/schema_3.sql"))
         .unwrap();
     folder
 }
 
+fn ids(rows: Vec<SettlementRow>) -> Vec<u64> {
+    rows.iter().map(|row| row.id).collect()
+}
+
 #[tokio::test]
-async fn a_journal_of_schema_3_can_be_searched_and_knows_what_was_spent() {
-    let folder = of_schema_3().await;
+async fn a_journal_of_schema_3_continues_and_can_be_searched() {
+    let folder = of_schema_3();
     let journal = SqliteJournal::open(folder.path()).unwrap();
-    let ids = |rows: Vec<SettlementRow>| rows.iter().map(|row| row.id).collect::<Vec<_>>();
     let by_tx = journal.find(&Reference::Transaction("0xt4".into())).await;
     assert_eq!(ids(by_tx.unwrap()), [3]);
     let paying = journal.find(&Reference::Transaction("0xt".into())).await;
-    assert_eq!(ids(paying.unwrap()), [1]);
-    let by_claim = journal.find(&Reference::Claim("b".into())).await;
+    assert_eq!(ids(paying.unwrap()), [1, 3]);
+    let by_claim = journal.find(&Reference::Claim("0xc3".into())).await;
     assert_eq!(ids(by_claim.unwrap()), [3]);
     let page = journal.list(&Filter::default(), None, 9).await.unwrap();
-    assert_eq!(ids(page.rows), [3, 1]);
+    assert_eq!(ids(page.rows), [5, 3, 1]);
     assert_eq!(journal.final_height(NETWORK).await.unwrap(), Some(50));
-    let spent = journal.spent_since(NETWORK, 0).await.unwrap();
-    assert_eq!(spent.len(), 1);
-    assert_eq!(spent[0].amount, Amount::from(14u64));
+    let spent: Vec<Amount> = journal
+        .spent_since(NETWORK, 0)
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.amount)
+        .collect();
+    assert_eq!(
+        spent,
+        [14u64.into(), 7u64.into()],
+        "without a tenant, and of the shop"
+    );
     assert_eq!(journal.spent_since(NETWORK, 3).await.unwrap(), []);
+    let open = journal.unfinished_after(0, 9).await.unwrap();
+    assert_eq!(open.len(), 1);
+    assert_eq!((open[0].0.id, open[0].1.is_some()), (5, true));
+    let mut row = journal.settlement(1).await.unwrap().unwrap();
+    assert_eq!(row.release.take().map(|release| release.number), Some(7));
+    assert_eq!(
+        journal.commit(vec![opened(1, "evm|eip155:84532|0xc1")]).await,
+        Err(CommitError::ClaimTaken),
+        "it is still paid"
+    );
+    assert!(journal.new_id() > 6);
+}
+
+#[tokio::test]
+async fn what_a_journal_of_schema_3_keeps_is_removed_in_time() {
+    let folder = of_schema_3();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    let due = journal.due_for(Stage::Payloads, 9_999, 9).await.unwrap();
+    assert_eq!(due, [(2_000, 3)]);
+    let due = journal.due_for(Stage::Details, 9_999, 9).await.unwrap();
+    assert_eq!(due, [(1, 1)], "when it finished is not known");
+    let expired = journal.expired(9_001, 9).await.unwrap().expect("a row ended");
+    journal.commit(vec![expired]).await.unwrap();
+    let connection = Connection::open(folder.path().join(DATABASE)).unwrap();
+    let keys: Vec<String> = connection
+        .prepare("SELECT key FROM store")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(keys, ["evm|kept"]);
+    assert_eq!(
+        journal.drop_events(u64::MAX / 2, 4).await,
+        Ok(4),
+        "the oldest first, some at a time"
+    );
+    assert_eq!(
+        journal.drop_events(u64::MAX / 2, 1_000).await.map(|n| n > 9),
+        Ok(true)
+    );
+    drop(journal);
+    // The chain begins after the last event that is gone, and continues.
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    journal.commit(vec![paid(5, "log 5")]).await.unwrap();
+    drop(journal);
+    assert!(SqliteJournal::open(folder.path()).is_ok());
 }
 
 #[tokio::test]

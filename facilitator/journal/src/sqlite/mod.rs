@@ -15,17 +15,21 @@
 
 mod advice;
 mod event_log;
+mod fate;
 mod files;
 mod mark;
 mod meta;
 mod reader;
 mod tables;
+pub mod tools;
 mod writer;
 
 #[cfg(test)]
 mod migration_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tools_tests;
 
 use std::fmt;
 use std::fs::File;
@@ -201,7 +205,7 @@ fn old_copy(
         .apply(std::slice::from_ref(&event), stamp)
         .map_err(|error| failed(&error))?;
     group.flush().map_err(|error| failed(&error))?;
-    let head = event_log::append(&transaction, head, &event).map_err(|error| failed(&error))?;
+    let head = event_log::append(&transaction, head, &event, stamp.at_ms).map_err(|error| failed(&error))?;
     transaction.commit().map_err(|error| failed(&error))?;
     tracing::error!(
         "journal_is_old: {} is older than the answers that callers got: {why}. Payments that are unreleased \
@@ -267,6 +271,18 @@ impl Journal for SqliteJournal {
             events,
             reply,
             _place: place,
+        };
+        let writes = self.writes.as_ref().ok_or_else(stopped)?;
+        writes.send(message).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    async fn drop_events(&self, before_ms: u64, limit: u32) -> Result<u32, CommitError> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::DropEvents {
+            before_ms,
+            limit,
+            reply,
         };
         let writes = self.writes.as_ref().ok_or_else(stopped)?;
         writes.send(message).map_err(|_| stopped())?;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::conformance::{NETWORK, opened, paid, prepared, released, rows, settlement, stored};
 use super::super::open_slots;
-use super::writer::{Fate, fate};
+use super::fate::{Fate, fate};
 use super::*;
 use crate::{Ground, GroundAt, Table};
 

@@ -8,12 +8,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use base::clock::Clock;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::super::group::Group;
 use super::super::{CommitError, Event, JournalError, Stamp};
 use super::event_log::{self, Head};
+use super::fate::{Fate, fate, reported};
 use super::files::InUse;
 use super::mark::Mark;
 use super::meta::{self, Ids};
@@ -35,6 +36,12 @@ pub(super) enum Message {
         _place: OwnedSemaphorePermit,
     },
     Note(Event),
+    /// Removes old events.
+    DropEvents {
+        before_ms: u64,
+        limit: u32,
+        reply: oneshot::Sender<Result<u32, CommitError>>,
+    },
 }
 
 type Reply = oneshot::Sender<Result<(), CommitError>>;
@@ -45,50 +52,12 @@ struct Entry {
     reply: Option<(Reply, OwnedSemaphorePermit)>,
 }
 
-impl From<Message> for Entry {
-    fn from(message: Message) -> Self {
-        match message {
-            Message::Commit {
-                events,
-                reply,
-                _place,
-            } => Self {
-                events,
-                reply: Some((reply, _place)),
-            },
-            Message::Note(event) => Self {
-                events: vec![event],
-                reply: None,
-            },
-        }
-    }
-}
-
 /// Why nothing of a group is in the journal.
 enum Failure {
     /// Some row or event of it can't be written. The entries may have better luck one by one.
     Rows(CommitError),
     /// No entry could be written now.
     Journal(CommitError),
-}
-
-/// What a failed COMMIT means.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// It can be undone, and is reported.
-    Undo(CommitError),
-    /// It is not known whether it is on disk.
-    Unknown,
-}
-
-pub(super) fn fate(error: &rusqlite::Error) -> Fate {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => Fate::Undo(CommitError::Full),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            Fate::Undo(CommitError::Io("another program has the journal locked".into()))
-        }
-        _ => Fate::Unknown,
-    }
 }
 
 pub(super) struct Writer {
@@ -174,9 +143,11 @@ impl Writer {
             let ended = matches!(next, Err(RecvTimeoutError::Disconnected));
             let mut due = next.is_err();
             if let Ok(message) = next {
-                group.push(message.into());
                 let room = MAX_GROUP.saturating_sub(group.len());
-                group.extend(messages.try_iter().take(room).map(Entry::from));
+                let more = messages.try_iter().take(room.saturating_sub(1));
+                for message in std::iter::once(message).chain(more) {
+                    group.extend(self.take(message));
+                }
             }
             // Marks alone justify no sync until they have waited or become many.
             due |= group.len() >= MAX_GROUP || group.iter().any(|entry| entry.reply.is_some());
@@ -194,6 +165,52 @@ impl Writer {
                 }
                 return;
             }
+        }
+    }
+
+    /// A commit or a mark joins the group. Old events are removed at once, in a transaction of their own.
+    fn take(&mut self, message: Message) -> Option<Entry> {
+        match message {
+            Message::Commit {
+                events,
+                reply,
+                _place,
+            } => Some(Entry {
+                events,
+                reply: Some((reply, _place)),
+            }),
+            Message::Note(event) => Some(Entry {
+                events: vec![event],
+                reply: None,
+            }),
+            Message::DropEvents {
+                before_ms,
+                limit,
+                reply,
+            } => {
+                let dropped = self.drop_events(before_ms, limit);
+                if dropped.is_err() {
+                    self.undo();
+                }
+                drop(reply.send(dropped));
+                None
+            }
+        }
+    }
+
+    fn drop_events(&mut self, before_ms: u64, limit: u32) -> Result<u32, CommitError> {
+        self.in_place()?;
+        let drop = || {
+            self.connection.execute_batch("BEGIN IMMEDIATE")?;
+            event_log::drop_before(&self.connection, before_ms, limit)
+        };
+        let dropped = drop().map_err(|error| reported(&error))?;
+        match self.connection.execute_batch("COMMIT") {
+            Ok(()) => Ok(dropped),
+            Err(error) => match fate(&error) {
+                Fate::Undo(reported) => Err(reported),
+                Fate::Unknown => end(&format!("a commit could not be synced ({error})")),
+            },
         }
     }
 
@@ -283,7 +300,9 @@ impl Writer {
     /// each entry, and the head after them.
     fn apply(&self, group: &[Entry]) -> Result<(Vec<Result<(), CommitError>>, Head), Failure> {
         let mut tables = Tables::new(&self.connection);
-        let applied = apply_in_memory(&self.connection, &mut tables, group, self.next_stamp());
+        let stamp = self.next_stamp();
+        let at_ms = stamp.at_ms;
+        let applied = apply_in_memory(&self.connection, &mut tables, group, stamp);
         if tables.disk_full() {
             return Err(Failure::Journal(CommitError::Full));
         }
@@ -291,9 +310,11 @@ impl Writer {
         let mut head = self.head;
         let accepted = group.iter().zip(&results).filter(|(_, result)| result.is_ok());
         for event in accepted.flat_map(|(entry, _)| &entry.events) {
-            head = event_log::append(&self.connection, head, event).map_err(|error| match fate(&error) {
-                Fate::Undo(error) => Failure::Journal(error),
-                Fate::Unknown => Failure::Rows(CommitError::Io(error.to_string())),
+            head = event_log::append(&self.connection, head, event, at_ms).map_err(|error| {
+                match fate(&error) {
+                    Fate::Undo(error) => Failure::Journal(error),
+                    Fate::Unknown => Failure::Rows(CommitError::Io(error.to_string())),
+                }
             })?;
         }
         Ok((results, head))
@@ -365,12 +386,4 @@ fn apply_in_memory(
     }
     commits.flush()?;
     Ok(results)
-}
-
-/// A failure before COMMIT, when nothing can be on disk.
-fn reported(error: &rusqlite::Error) -> CommitError {
-    match fate(error) {
-        Fate::Undo(error) => error,
-        Fate::Unknown => CommitError::Io(error.to_string()),
-    }
 }

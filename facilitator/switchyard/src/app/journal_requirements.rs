@@ -26,9 +26,18 @@ pub(super) async fn check(
     now_s: u64,
 ) -> Result<(), StartError> {
     let failed = |error: JournalError| StartError::Other(format!("the journal can't be read: {error}"));
-    let open = journal.unfinished().await.map_err(failed)?;
     let held = journal.held_settlements(now_s).await.map_err(failed)?;
-    let errors = missing(&open, &held, config, survey);
+    let mut found = Found::new(config, survey, &held);
+    let mut after = 0;
+    loop {
+        let page = journal.unfinished_after(after, PAGE).await.map_err(failed)?;
+        found.add_open(&page);
+        match page.last() {
+            Some((row, _)) if page.len() == PAGE => after = row.id,
+            Some(_) | None => break,
+        }
+    }
+    let errors = found.errors();
     if errors.is_empty() {
         Ok(())
     } else {
@@ -45,11 +54,24 @@ pub fn missing_from_config(
     survey: &Survey,
     now_s: u64,
 ) -> Result<Vec<ConfigError>, JournalError> {
-    let directory = &config.data_directory;
-    let open = sqlite::read(directory, queries::unfinished)?.unwrap_or_default();
-    let held = sqlite::read(directory, |rows| queries::held_settlements(rows, now_s))?.unwrap_or_default();
-    Ok(missing(&open, &held, config, survey))
+    let errors = sqlite::read(&config.data_directory, |rows| {
+        let held = queries::held_settlements(rows, now_s)?;
+        let mut found = Found::new(config, survey, &held);
+        let mut after = 0;
+        loop {
+            let page = queries::unfinished(rows, after, PAGE)?;
+            found.add_open(&page);
+            match page.last() {
+                Some((row, _)) if page.len() == PAGE => after = row.id,
+                Some(_) | None => return Ok(found.errors()),
+            }
+        }
+    });
+    Ok(errors?.unwrap_or_default())
 }
+
+/// Settlements that are read at once.
+const PAGE: usize = 256;
 
 /// A payment that has not ended.
 #[derive(Debug, Clone, Copy)]
@@ -74,35 +96,53 @@ enum Missing {
 
 type Rows = Vec<(SettlementRow, Option<String>)>;
 
-fn missing(open: &Rows, held: &Rows, config: &Config, survey: &Survey) -> Vec<ConfigError> {
-    let held_ids: BTreeSet<u64> = held.iter().map(|(row, _)| row.id).collect();
-    let payments = open
-        .iter()
-        .map(|(row, plan)| ActivePayment {
-            row,
-            plan: plan.as_deref(),
-            is_held: held_ids.contains(&row.id),
-        })
-        .chain(
-            held.iter()
-                .filter(|(row, _)| row.finished && matches!(row.outcome, Outcome::Paid(_)))
-                .map(|(row, plan)| ActivePayment {
-                    row,
-                    plan: plan.as_deref(),
-                    is_held: true,
-                }),
-        );
-    let mut found: BTreeMap<Missing, (usize, &SettlementRow)> = BTreeMap::new();
-    for payment in payments {
-        for what in missing_for(payment, config, survey) {
-            let (count, _) = found.entry(what).or_insert((0, payment.row));
+/// What is missing so far: how many payments need it, and the first of them.
+struct Found<'c> {
+    config: &'c Config,
+    survey: &'c Survey,
+    held_ids: BTreeSet<u64>,
+    missing: BTreeMap<Missing, (usize, SettlementRow)>,
+}
+
+impl<'c> Found<'c> {
+    /// With the payments that hold signers.
+    fn new(config: &'c Config, survey: &'c Survey, held: &Rows) -> Self {
+        let mut found = Self {
+            config,
+            survey,
+            held_ids: held.iter().map(|(row, _)| row.id).collect(),
+            missing: BTreeMap::new(),
+        };
+        for (row, plan) in held {
+            if row.finished && matches!(row.outcome, Outcome::Paid(_)) {
+                found.add(row, plan.as_deref(), true);
+            }
+        }
+        found
+    }
+
+    /// Payments that have not ended.
+    fn add_open(&mut self, open: &Rows) {
+        for (row, plan) in open {
+            let is_held = self.held_ids.contains(&row.id);
+            self.add(row, plan.as_deref(), is_held);
+        }
+    }
+
+    fn add(&mut self, row: &SettlementRow, plan: Option<&str>, is_held: bool) {
+        let payment = ActivePayment { row, plan, is_held };
+        for what in missing_for(payment, self.config, self.survey) {
+            let (count, _) = self.missing.entry(what).or_insert_with(|| (0, row.clone()));
             *count = count.saturating_add(1);
         }
     }
-    let errors = found.iter();
-    errors
-        .map(|(what, (count, first))| error(config, what, *count, first))
-        .collect()
+
+    fn errors(&self) -> Vec<ConfigError> {
+        let errors = self.missing.iter();
+        errors
+            .map(|(what, (count, first))| error(self.config, what, *count, first))
+            .collect()
+    }
 }
 
 fn missing_for(payment: ActivePayment<'_>, config: &Config, survey: &Survey) -> Vec<Missing> {

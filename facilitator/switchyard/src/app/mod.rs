@@ -187,6 +187,7 @@ impl App {
             ops,
             clock,
             metrics: Arc::clone(&metrics),
+            retention: config.retention,
         };
         let engine = Engine::new(parts);
         Ok(Self {

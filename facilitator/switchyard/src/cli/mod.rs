@@ -2,6 +2,7 @@
 //! to be corrected, as each error says; 2: invalid command line.
 
 mod check;
+mod journal_files;
 mod key_hash;
 mod open_files;
 mod pause;
@@ -91,6 +92,9 @@ After a backup was restored, a payment that is unreleased in the journal may hav
 callers get duplicate_settlement with the hash. Allow a release when the seller did not deliver: the next equal request
 then gets success, once. A running process applies this within a second, a stopped one at its next start.")]
     Releases(ReleasesCommand),
+    /// Check, back up and restore the journal's files, and show what they hold.
+    #[command(subcommand)]
+    Journal(JournalCommand),
     /// Inspect plugin files.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -181,6 +185,63 @@ struct AllowCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum JournalCommand {
+    /// Check the whole journal: the database, the chain of events, and that no row is missing. A process may be using it.
+    #[command(after_help = "\
+Example:
+  switchyard journal verify --config switchyard.toml
+
+A start checks the newest events only. This checks all of them; it takes some seconds for each million.")]
+    Verify(ConfigFile),
+    /// Show the size of the journal and how many rows each table has.
+    #[command(after_help = "\
+Example:
+  switchyard journal stats --config switchyard.toml
+
+Rows are removed in time: [journal] keep_… in the configuration says when. Free bytes are used again.")]
+    Stats(ConfigFile),
+    /// Write a copy of the journal to a new file, also while a process uses the journal.
+    #[command(after_help = "\
+Example:
+  switchyard journal backup /backups/switchyard-$(date +%F).sqlite --config switchyard.toml
+
+The copy is checked after it was written. It holds signed payments: only its owner can read it.")]
+    Backup(BackupCommand),
+    /// Replace the journal with a backup. The process must be stopped.
+    #[command(after_help = "\
+Example:
+  switchyard journal restore /backups/switchyard-2026-11-29.sqlite --config switchyard.toml
+  switchyard releases --config switchyard.toml   # what is withheld now
+
+The backup is checked first. The files that it replaces are moved into a folder beside it. A payment that is unreleased in
+the backup may have been reported as success since: it is withheld until you allow it with `switchyard releases allow`.
+Payments that were started after the backup are not in it; the next start compares each signer's nonce with the chain
+and waits until it is known what was sent.")]
+    Restore(RestoreCommand),
+}
+
+#[derive(Debug, Args)]
+struct BackupCommand {
+    /// The file to write. It must not exist yet.
+    #[arg(value_name = "FILE")]
+    to: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+#[derive(Debug, Args)]
+struct RestoreCommand {
+    /// The backup, as `switchyard journal backup` wrote it.
+    #[arg(value_name = "FILE")]
+    from: PathBuf,
+    /// Also restore a backup of another facilitator's journal.
+    #[arg(long)]
+    any_origin: bool,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+#[derive(Debug, Subcommand)]
 enum PluginCommand {
     /// Print a plugin's manifest, its SHA-256, and the configuration lines to paste. Runs none of its code.
     #[command(after_help = "\
@@ -249,6 +310,7 @@ fn execute(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
             ..
         }) => releases::allow(&allow, out),
         Command::Releases(ReleasesCommand { command: None, file }) => releases::list(&file.config, out),
+        Command::Journal(command) => journal_files::run(&command, out),
         Command::Plugin(PluginCommand::Inspect { file }) => plugin_inspect::inspect(&file, out),
         Command::Key(KeyCommand::Hash) => key_hash::hash(io::stdin().lock(), out),
         Command::Reference(ReferenceCommand::Reference) => Ok(out.write_all(keys::markdown().as_bytes())?),

@@ -266,6 +266,50 @@ async fn t155_base58_hashes_are_compared_with_case_and_hex_hashes_without() {
 }
 
 #[tokio::test]
+async fn a_journal_is_checked_counted_backed_up_while_in_use_and_restored_when_it_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("switchyard.toml");
+    std::fs::write(&file, "[data]\ndirectory = \"data\"\n").unwrap();
+    let config = || ConfigFile { config: file.clone() };
+    let run = |command| stdout(Command::Journal(command));
+    let error = run(JournalCommand::Verify(config())).unwrap_err();
+    assert!(error.contains("has no journal"), "{error}");
+    let journal = SqliteJournal::open(&folder.path().join("data")).unwrap();
+    journal
+        .commit(vec![opened_with(1, "a", |_, _, _| {})])
+        .await
+        .unwrap();
+    let verified = run(JournalCommand::Verify(config())).unwrap();
+    assert!(verified.contains("is whole: events 1 to 1"), "{verified}");
+    let stats = run(JournalCommand::Stats(config())).unwrap();
+    assert!(
+        stats.contains("settlements") && stats.contains("1 rows"),
+        "{stats}"
+    );
+    let copy = folder.path().join("copy.sqlite");
+    let backup = || {
+        JournalCommand::Backup(BackupCommand {
+            to: copy.clone(),
+            file: config(),
+        })
+    };
+    let written = run(backup()).unwrap();
+    assert!(written.contains("signed payments"), "{written}");
+    assert!(run(backup()).unwrap_err().contains("does not exist yet"));
+    let restore = || {
+        run(JournalCommand::Restore(RestoreCommand {
+            from: copy.clone(),
+            any_origin: false,
+            file: config(),
+        }))
+    };
+    assert!(restore().unwrap_err().contains("in use by another process"));
+    drop(journal);
+    let restored = restore().unwrap();
+    assert!(restored.contains("1 payments are withheld"), "{restored}");
+}
+
+#[tokio::test]
 async fn withheld_releases_are_listed_and_allowed_while_a_process_runs() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("switchyard.toml");

@@ -46,6 +46,10 @@ const fn key(
 pub const SECTIONS: &[(&str, &str)] = &[
     ("server", "The HTTP service."),
     ("data", "Data that the process keeps on disk."),
+    (
+        "journal",
+        "How long the journal keeps what it no longer needs. What refuses a replay is kept until nobody can use the authorization any more.",
+    ),
     ("plugins", "Where plugin files are."),
     (
         "keys.*",
@@ -87,6 +91,10 @@ pub const KEYS: &[Key] = &[
     key("server", "cors_payments", "true or false", D("false"), "Let scripts of these pages also send `POST /verify` and `POST /settle`."),
     key("server", "trusted_proxies", "list of addresses or address/bits", D("[]"), "Reverse proxies. Their header `X-Forwarded-For` names the caller for address limits."),
     key("data", "directory", "path", D("\"switchyard-data\""), "Where the journal is; a relative path starts at the configuration file's folder."),
+    key("journal", "keep_payload_days", "days, 1 to 36500", D("7"), "How long plans and signed transactions of a finished payment are kept. They are bearer instruments."),
+    key("journal", "keep_event_days", "days, 1 to 36500", D("30"), "How long events are kept in the log of events."),
+    key("journal", "keep_detail_days", "days, 1 to 36500", D("90"), "How long the transactions and the history of a finished payment are kept. At least `keep_payload_days`."),
+    key("journal", "keep_settlement_days", "days, 30 to 36500", D("400"), "How long a finished payment can be found in lists. At least `keep_detail_days`."),
     key("plugins", "directory", "path", D("\"plugins\""), "Where plugin files are; a relative path starts at the configuration file's folder."),
     key("plugins", "dev", "true or false", D("false"), "Load plugin files without `sha256`. For development only."),
     key("keys.*", "env", "name of a variable", Optional, "The environment variable that holds the private key. secp256k1: 64 hex digits, with or without 0x. ed25519: the seed in the same form, the key pair in base58 as wallets export it, or a JSON array of 64 numbers. Set either this or `file`."),

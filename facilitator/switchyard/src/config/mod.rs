@@ -27,6 +27,7 @@ use serde_json::Value;
 pub use error::{ConfigError, ConfigErrors, Source};
 pub use substitute::Environment;
 
+use engine::Retention;
 use host::custody::KeySource;
 use host::rpc::SecretUrl;
 use telemetry::log;
@@ -37,6 +38,7 @@ pub struct Config {
     pub server: Server,
     /// The directory of the journal.
     pub data_directory: PathBuf,
+    pub retention: Retention,
     pub plugins: Plugins,
     /// By name.
     pub keys: BTreeMap<String, Key>,

@@ -143,6 +143,11 @@ cors_payments = true
 trusted_proxies = ["10.0.0.0/8", "::1"]
 [data]
 directory = "/var/lib/switchyard"
+[journal]
+keep_payload_days = 1
+keep_event_days = 2
+keep_detail_days = 3
+keep_settlement_days = 30
 [plugins]
 directory = "p"
 dev = true

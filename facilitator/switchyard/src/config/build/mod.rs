@@ -18,8 +18,8 @@ use super::substitute::Environment;
 use super::syntax;
 use super::{CommandConfig, Config, Limits, Network, Source, Tenant};
 
-const SECTIONS: [&str; 9] = [
-    "server", "data", "plugins", "keys", "networks", "plugin", "tenants", "limits", "log",
+const SECTIONS: [&str; 10] = [
+    "server", "data", "journal", "plugins", "keys", "networks", "plugin", "tenants", "limits", "log",
 ];
 
 /// Reads and checks everything.
@@ -84,6 +84,7 @@ fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Opt
     reader.sections(root, &SECTIONS);
     let server = sections::server(&reader.section(root, "server"));
     let data_directory = data_directory(reader, root, folder);
+    let retention = sections::journal(&reader.section(root, "journal"));
     let plugins = sections::plugins(&reader.section(root, "plugins"), folder);
     let limits = reader.section(root, "limits");
     let address = sections::rate(&limits, "address_requests_per_minute", "address_burst");
@@ -140,6 +141,7 @@ fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Opt
     Some(Config {
         server: server?,
         data_directory: data_directory?,
+        retention: retention?,
         plugins: plugins?,
         keys: keys?,
         networks,

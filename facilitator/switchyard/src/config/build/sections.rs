@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use engine::Retention;
 use host::custody::KeySource;
 use http_api::{AddressBlock, Rate, Server};
 use sdk_plugin::host::Suite;
@@ -59,6 +60,30 @@ pub(super) fn server(section: &Section<'_, '_>) -> Option<Server> {
         cors_payments: cors_payments?,
         trusted_proxies: trusted_proxies?,
     })
+}
+
+pub(super) fn journal(section: &Section<'_, '_>) -> Option<Retention> {
+    let days = |name, least| section.get(name, |node| count(node, least, 36_500));
+    let payloads = days("keep_payload_days", 1);
+    let events = days("keep_event_days", 1);
+    let details = days("keep_detail_days", 1);
+    let settlements = days("keep_settlement_days", 30);
+    let (payloads, events, details, settlements) = (
+        u64::from(payloads?),
+        u64::from(events?),
+        u64::from(details?),
+        u64::from(settlements?),
+    );
+    for (name, value, least, other) in [
+        ("keep_detail_days", details, payloads, "keep_payload_days"),
+        ("keep_settlement_days", settlements, details, "keep_detail_days"),
+    ] {
+        if value < least {
+            section.fail(name, format!("is less than {other}; write {least} or more"));
+            return None;
+        }
+    }
+    Some(Retention::days(payloads, events, details, settlements))
 }
 
 pub(super) fn plugins(section: &Section<'_, '_>, folder: &Path) -> Option<Plugins> {

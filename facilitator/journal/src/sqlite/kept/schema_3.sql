@@ -1,0 +1,82 @@
+-- A journal as the version with schema 3 wrote it. Never edit.
+PRAGMA application_id = 1400330596;
+PRAGMA user_version = 3;
+BEGIN TRANSACTION;
+CREATE TABLE attempt_steps (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO "attempt_steps" VALUES('00000000000000000001|0000000000|00000000000000000002','null');
+INSERT INTO "attempt_steps" VALUES('00000000000000000003|0000000000|00000000000000000004','null');
+INSERT INTO "attempt_steps" VALUES('00000000000000000005|0000000000|00000000000000000006','null');
+CREATE TABLE attempts (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL);
+INSERT INTO "attempts" VALUES('00000000000000000002','{"id":2,"lane":{"network":"eip155:84532","signer":"0xa","key":"hot","ordered":true},"sequence":0,"tx_id":"0xt2","kind":"Steps","covers":[[1,0]],"max_cost":"7","bid":{"fee":"1"},"since_height":3,"prepared_at_ms":2,"sent":true}');
+INSERT INTO "attempts" VALUES('00000000000000000004','{"id":4,"lane":{"network":"eip155:84532","signer":"0xa","key":"hot","ordered":true},"sequence":1,"tx_id":"0xt4","kind":"Steps","covers":[[3,0]],"max_cost":"7","bid":{"fee":"1"},"since_height":3,"prepared_at_ms":2,"sent":false}');
+INSERT INTO "attempts" VALUES('00000000000000000006','{"id":6,"lane":{"network":"eip155:84532","signer":"0xa","key":"hot","ordered":true},"sequence":2,"tx_id":"0xt6","kind":"Steps","covers":[[5,0]],"max_cost":"7","bid":{"fee":"1"},"since_height":3,"prepared_at_ms":2,"sent":false}');
+CREATE TABLE claims (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO "claims" VALUES('evm|eip155:84532|0xc1','1');
+INSERT INTO "claims" VALUES('evm|eip155:84532|0xc3','3');
+INSERT INTO "claims" VALUES('evm|eip155:84532|0xc5','5');
+CREATE TABLE closed_slots (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO "closed_slots" VALUES('eip155:84532|0xa|00000000000000000000','{"lane":{"network":"eip155:84532","signer":"0xa","key":"hot","ordered":true},"sequence":0,"attempts":[2],"closed_by":"0xt"}');
+INSERT INTO "closed_slots" VALUES('eip155:84532|0xa|00000000000000000001','{"lane":{"network":"eip155:84532","signer":"0xa","key":"hot","ordered":true},"sequence":1,"attempts":[4],"closed_by":"0xt"}');
+CREATE TABLE conflict_keys (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE due_jobs (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY NOT NULL,
+    body TEXT NOT NULL,
+    checksum BLOB NOT NULL
+);
+INSERT INTO "events" VALUES(1,'{"Opened":{"row":{"id":1,"claim":"evm|eip155:84532|0xc1","generation":0,"plugin":"evm","scheme":"exact","version":"2","network":"eip155:84532","tenant":null,"fingerprint":"f","digest":"d","request":"r","replay_reason":"used","replayable_until_s":9,"payer":"0xb","conflict_keys":[],"opened_at_ms":1,"second_source":false,"steps":[{"state":"Waiting","pays":true,"is_final":false,"ground":null}],"outcome":"Open","release":null,"tx_id":null,"finished":false},"plan_sha256":"4ed3d4fc10e4acaad1156e7cb29208f38f60d4169016e0c9127bc201f114291f","reserves":[],"holds":[]}}',X'055E51759D5B462AEB6CCB0BAA8296978D5B5C54E6FA048504E331F8B0BC98AA');
+INSERT INTO "events" VALUES(2,'{"Prepared":{"row":{"id":2,"lane":{"network":"eip155:84532","signer":"0xa","key":"hot","ordered":true},"sequence":0,"tx_id":"0xt2","kind":"Steps","covers":[[1,0]],"max_cost":"7","bid":{"fee":"1"},"since_height":3,"prepared_at_ms":2,"sent":false},"bytes_sha256":"cd04a4754498e06db5a13c5f371f1f04ff6d2470f24aa9bd886540e5dce77f70"}}',X'80D29ABC4FA0221F4194ECF277D9AA0C36869119BCF37DB1071383286A14696F');
+INSERT INTO "events" VALUES(3,'{"Sent":{"attempt":2}}',X'C24FE51C33233BEAAE2D3FA0DB88C3E1C68CC4B24A95D82B940AFDD2864ED694');
+INSERT INTO "events" VALUES(4,'{"Paid":{"settlement":1,"step":0,"tx_id":"0xt","height":50,"items":["log 1"],"reply":{"payer":"0xb"},"repeatable":false}}',X'90AA120E2FE52D8F5A44E0D2DD314B3759A028575BCCA1E6DEF929E0D3565A1D');
+INSERT INTO "events" VALUES(5,'{"Released":{"settlement":1,"release":{"number":7,"tenant":null,"idempotency_key":null,"body":"{\"success\":true,\"payer\":\"0xb\",\"transaction\":\"0xt\",\"network\":\"eip155:84532\"}","at_ms":4}}}',X'A51FDD40DFED5EB18CA1258158B7857DAF31218D66BA7B227D0C625A6007BDBA');
+INSERT INTO "events" VALUES(6,'{"SlotClosed":{"network":"eip155:84532","signer":"0xa","sequence":0,"by":"0xt"}}',X'9E71F6510D3506C0ABECE7E2E354DDB3E54055FE17ACE95D109904970B4D8A52');
+INSERT INTO "events" VALUES(7,'{"StepFinal":{"settlement":1,"step":0}}',X'CC594D8FD635ABECF6F4AFA00A8FF9CB7596A00F61B831A069616F164B60C16C');
+INSERT INTO "events" VALUES(8,'{"KeysFreed":{"settlement":1}}',X'A458D60B29DD707BB8325C242123EBD163E611B6466E108DF82F731D70625D6A');
+INSERT INTO "events" VALUES(9,'{"Finished":{"settlement":1,"at_ms":1000}}',X'E13B0250BA99388E98AF564D49BDBE745F704E7F489747A5AAD6A2D22C85F506');
+INSERT INTO "events" VALUES(10,'{"PayloadsDropped":{"finished_before_ms":1001}}',X'044CFF7AB2056135917D7B2857ED2BF2F27E8A72EF0F6A87D6DA95E0E6119AC2');
+INSERT INTO "events" VALUES(11,'{"Opened":{"row":{"id":3,"claim":"evm|eip155:84532|0xc3","generation":0,"plugin":"evm","scheme":"exact","version":"2","network":"eip155:84532","tenant":"shop","fingerprint":"f","digest":"d","request":"r","replay_reason":"used","replayable_until_s":9,"payer":"0xb","conflict_keys":[],"opened_at_ms":1,"second_source":false,"steps":[{"state":"Waiting","pays":true,"is_final":false,"ground":null}],"outcome":"Open","release":null,"tx_id":null,"finished":false},"plan_sha256":"f2f71196a528cef96321f4f0f7d345ceb77b4cfc20537513378ffc914a224b3c","reserves":[],"holds":[]}}',X'7C81FFA3C77F21F22ACE68672930CF65CAFD2DBC113CA43D24933848EEE45DA2');
+INSERT INTO "events" VALUES(12,'{"Prepared":{"row":{"id":4,"lane":{"network":"eip155:84532","signer":"0xa","key":"hot","ordered":true},"sequence":1,"tx_id":"0xt4","kind":"Steps","covers":[[3,0]],"max_cost":"7","bid":{"fee":"1"},"since_height":3,"prepared_at_ms":2,"sent":false},"bytes_sha256":"8005f02d43fa06e7d0585fb64c961d57e318b27a145c857bcd3a6bdb413ff7fc"}}',X'E5A1739813D650A92EFAD14A5829AA5CF35BB2CFB5170EF2D4C0A2F3D4C848A2');
+INSERT INTO "events" VALUES(13,'{"Paid":{"settlement":3,"step":0,"tx_id":"0xt","height":50,"items":["log 3"],"reply":{"payer":"0xb"},"repeatable":false}}',X'3549851537F9606F4BE1BEE4FB130B7C307C6CACE9CC13D56527FB550F2423E1');
+INSERT INTO "events" VALUES(14,'{"SlotClosed":{"network":"eip155:84532","signer":"0xa","sequence":1,"by":"0xt"}}',X'5DE0C334C429F75F856692028FB27BC686C8996133D960752EEE7722D78BAD3D');
+INSERT INTO "events" VALUES(15,'{"StepFinal":{"settlement":3,"step":0}}',X'B8E009717E2D77523E892FE6E31DBC94220AEDA10E3AF4C01379B6B9BC088571');
+INSERT INTO "events" VALUES(16,'{"KeysFreed":{"settlement":3}}',X'9B9C1973BC01BAE4CE2B0599DE4F78AFC53CAFFBCFDCBB774E9B2BA00EAA1C03');
+INSERT INTO "events" VALUES(17,'{"Finished":{"settlement":3,"at_ms":2000}}',X'DC8FF65964DA6E6F9BA3D56C4F4B06B5B22619D414AB0B77D3F4855242BD5B28');
+INSERT INTO "events" VALUES(18,'{"Opened":{"row":{"id":5,"claim":"evm|eip155:84532|0xc5","generation":0,"plugin":"evm","scheme":"exact","version":"2","network":"eip155:84532","tenant":null,"fingerprint":"f","digest":"d","request":"r","replay_reason":"used","replayable_until_s":9,"payer":"0xb","conflict_keys":[],"opened_at_ms":1,"second_source":false,"steps":[{"state":"Waiting","pays":true,"is_final":false,"ground":null}],"outcome":"Open","release":null,"tx_id":null,"finished":false},"plan_sha256":"a26fcfa8f0930a1d3e96cf04c3024310c88e9618475535eaced74487caeb420a","reserves":[],"holds":[]}}',X'201C611280FB432B3ED38C79AB03F81AC0C61875A800FE1D7ECFEDD2E7DC375F');
+INSERT INTO "events" VALUES(19,'{"Prepared":{"row":{"id":6,"lane":{"network":"eip155:84532","signer":"0xa","key":"hot","ordered":true},"sequence":2,"tx_id":"0xt6","kind":"Steps","covers":[[5,0]],"max_cost":"7","bid":{"fee":"1"},"since_height":3,"prepared_at_ms":2,"sent":false},"bytes_sha256":"14ac577cdb2ef6d986078b4054cc9893a9a14a16dbb0d8f37b89167c1f1aacdf"}}',X'459524C72CA59A5B68F92E664BFDB993AECBFF8E177F3094A2C83EDDCE6894B7');
+INSERT INTO "events" VALUES(20,'{"Stored":{"plugin":"evm","write":{"key":"kept","value":1,"condition":{"type":"always"}},"now_ms":1}}',X'65B1038A077189FB52AD61D6158B9078C2DCDC4988A7333E2C95DFF64B8799AD');
+INSERT INTO "events" VALUES(21,'{"Stored":{"plugin":"evm","write":{"key":"ends","value":1,"condition":{"type":"always"},"expiresAtMs":9000},"now_ms":1}}',X'856CA68811C986BB17534922CACA03E481C1B4017361F680F733C75BD809AED0');
+CREATE TABLE evidence (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO "evidence" VALUES('eip155:84532|log 1','1');
+INSERT INTO "evidence" VALUES('eip155:84532|log 3','3');
+CREATE TABLE finished (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO "finished" VALUES('00000000000000002000|00000000000000000003','null');
+CREATE TABLE holds (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE jobs (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE lanes (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO "lanes" VALUES('eip155:84532|0xa','3');
+CREATE TABLE open_slots (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO "open_slots" VALUES('eip155:84532|0xa|00000000000000000002','{"lane":{"network":"eip155:84532","signer":"0xa","key":"hot","ordered":true},"sequence":2,"attempts":[6],"closed_by":null}');
+CREATE TABLE payloads (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL);
+INSERT INTO "payloads" VALUES('00000000000000000004','"0x0000000000000004"');
+INSERT INTO "payloads" VALUES('00000000000000000006','"0x0000000000000006"');
+CREATE TABLE plans (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL);
+INSERT INTO "plans" VALUES('00000000000000000003','plan of evm|eip155:84532|0xc3');
+INSERT INTO "plans" VALUES('00000000000000000005','plan of evm|eip155:84532|0xc5');
+CREATE TABLE requests (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO "requests" VALUES('r','5');
+CREATE TABLE reserves (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE settlements (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL);
+INSERT INTO "settlements" VALUES('00000000000000000001','{"id":1,"claim":"evm|eip155:84532|0xc1","generation":0,"plugin":"evm","scheme":"exact","version":"2","network":"eip155:84532","tenant":null,"fingerprint":"f","digest":"d","request":"r","replay_reason":"used","replayable_until_s":9,"payer":"0xb","conflict_keys":[],"opened_at_ms":1,"second_source":false,"steps":[{"state":{"Done":{"tx_id":"0xt","height":50}},"pays":true,"is_final":true,"ground":null}],"outcome":{"Paid":{"tx_id":"0xt","height":50,"items":["log 1"],"reply":{"payer":"0xb"},"repeatable":false}},"release":{"number":7,"tenant":null,"idempotency_key":null,"body":"{\"success\":true,\"payer\":\"0xb\",\"transaction\":\"0xt\",\"network\":\"eip155:84532\"}","at_ms":4},"tx_id":"0xt","finished":true}');
+INSERT INTO "settlements" VALUES('00000000000000000003','{"id":3,"claim":"evm|eip155:84532|0xc3","generation":0,"plugin":"evm","scheme":"exact","version":"2","network":"eip155:84532","tenant":"shop","fingerprint":"f","digest":"d","request":"r","replay_reason":"used","replayable_until_s":9,"payer":"0xb","conflict_keys":[],"opened_at_ms":1,"second_source":false,"steps":[{"state":{"Done":{"tx_id":"0xt","height":50}},"pays":true,"is_final":true,"ground":null}],"outcome":{"Paid":{"tx_id":"0xt","height":50,"items":["log 3"],"reply":{"payer":"0xb"},"repeatable":false}},"release":null,"tx_id":"0xt","finished":true}');
+INSERT INTO "settlements" VALUES('00000000000000000005','{"id":5,"claim":"evm|eip155:84532|0xc5","generation":0,"plugin":"evm","scheme":"exact","version":"2","network":"eip155:84532","tenant":null,"fingerprint":"f","digest":"d","request":"r","replay_reason":"used","replayable_until_s":9,"payer":"0xb","conflict_keys":[],"opened_at_ms":1,"second_source":false,"steps":[{"state":{"InSlot":{"lane":{"network":"eip155:84532","signer":"0xa","key":"hot","ordered":true},"sequence":2}},"pays":true,"is_final":false,"ground":null}],"outcome":"Open","release":null,"tx_id":"0xt6","finished":false}');
+CREATE TABLE store (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO "store" VALUES('evm|ends','{"value":1,"expires_at_ms":9000}');
+INSERT INTO "store" VALUES('evm|kept','{"value":1,"expires_at_ms":null}');
+CREATE TABLE unfinished (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO "unfinished" VALUES('00000000000000000005','[]');
+CREATE TABLE withheld (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
+CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events
+BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
+COMMIT;
