@@ -127,4 +127,7 @@ pub struct PaymentRequest {
     pub idempotency_key: Option<String>,
     /// How much longer the caller waits, in milliseconds.
     pub remaining_ms: u64,
+    /// Of a verify: the host reserves the payment for its caller, and wants [`crate::scheme::Valid::reserves`].
+    #[serde(default, skip_serializing_if = "crate::chain::is_false")]
+    pub wants_reserves: bool,
 }

@@ -215,6 +215,11 @@ pub struct Valid {
     /// `extra` of the reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Map<String, Value>>,
+    /// What the payment needs of the payer's funds, with what this verify read of them, where the request wants it
+    /// ([`PaymentRequest::wants_reserves`]); empty where no balance could be read. `None`: the payment can't be reserved,
+    /// because it is an operation on an earlier payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserves: Option<Vec<Reserve>>,
 }
 
 /// Answer of [`SchemeHandler::plan`].

@@ -17,8 +17,12 @@ pub trait Service: Send + Sync + 'static {
     /// Whether exactly this kind is served; `network` is CAIP-2.
     fn membership(&self, version: ProtocolVersion, scheme: &str, network: &str) -> Membership;
 
-    /// The decision about a payment. Faults become `unexpected_verify_error`.
-    async fn verify(&self, request: PaymentRequest) -> VerifyReply;
+    /// The decision about a payment. Faults become `unexpected_verify_error`. `reserve`: a valid payment is promised to the
+    /// request's tenant for at most this time, and refused if it is promised to another one.
+    async fn verify(&self, request: PaymentRequest, reserve: Option<Duration>) -> VerifyReply;
+
+    /// Ends a reservation that this tenant holds. Returns whether there was one.
+    async fn end_reservation(&self, claim: &str, tenant: &str) -> bool;
 
     /// Settles a payment. Ends within the request's remaining time, plus at most one commit. The future may be dropped when
     /// the caller disconnects: that withdraws a settlement only while nothing of it is journaled. `early`: after this time

@@ -171,7 +171,18 @@ impl Engine {
 
     /// Whether the payment is valid now. An open or unreleased claim with the same payload and terms counts as valid.
     pub async fn verify(&self, request: PaymentRequest) -> VerifyReply {
-        self.settling.verify(request).await
+        self.settling.verify(request, None).await
+    }
+
+    /// The same; a valid payment is promised to its tenant for at most `reserve`, and refused if it is promised to
+    /// another one.
+    pub async fn verify_reserving(&self, request: PaymentRequest, reserve: Duration) -> VerifyReply {
+        self.settling.verify(request, Some(reserve)).await
+    }
+
+    /// Ends the reservation of a claim, if the tenant holds it. Returns whether it did.
+    pub async fn end_reservation(&self, claim: &str, tenant: &str) -> bool {
+        self.runtime.reservations.end_of(claim, tenant).await
     }
 
     /// Records what is paused, and logs what has changed.

@@ -35,9 +35,9 @@ impl Service for EngineService {
             .membership(version.number(), scheme, network)
     }
 
-    async fn verify(&self, request: PaymentRequest) -> VerifyReply {
+    async fn verify(&self, request: PaymentRequest, reserve: Option<Duration>) -> VerifyReply {
         let network = request.network.clone();
-        let reply = self.0.settling.verify(request).await;
+        let reply = self.0.settling.verify(request, reserve).await;
         if !reply.is_valid {
             tracing::debug!(network, payer = %reply.payer, reason = reply.invalid_reason,
                 detail = reply.invalid_message, "answered: not valid");
@@ -47,6 +47,10 @@ impl Service for EngineService {
 
     async fn settle(&self, request: PaymentRequest, early: Option<Duration>) -> Settled {
         self.0.settling.settle_early(request, early).await
+    }
+
+    async fn end_reservation(&self, claim: &str, tenant: &str) -> bool {
+        self.0.end_reservation(claim, tenant).await
     }
 
     async fn supported(&self) -> SupportedReply {

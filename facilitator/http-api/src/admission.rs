@@ -63,6 +63,8 @@ pub(super) struct Admitted {
     pub(super) tenant: Option<String>,
     /// The tenant's own settle wait.
     pub(super) settle_wait: Option<Duration>,
+    /// How long a verify of this tenant reserves a payment at most.
+    pub(super) reserve: Option<Duration>,
     /// `None` for a read.
     _in_flight: Option<InFlight>,
     _permit: Permit,
@@ -239,6 +241,7 @@ fn admitted(tenant: Option<&Tenant>, permit: Permit, in_flight: Option<InFlight>
     Admitted {
         tenant: tenant.map(|tenant| tenant.name.clone()),
         settle_wait: tenant.map(|tenant| tenant.settle_wait),
+        reserve: tenant.and_then(|tenant| tenant.reserve_at_verify),
         _in_flight: in_flight,
         _permit: permit,
     }

@@ -33,6 +33,7 @@ mod pay;
 mod preference;
 mod redaction;
 mod reply;
+mod reservations;
 mod route_network;
 mod router;
 mod scheme_routes;

@@ -134,6 +134,7 @@ pub(super) fn normalise(body: &[u8], rules: &Rules<'_>, caller: Caller) -> Resul
         tenant: caller.tenant,
         idempotency_key: caller.idempotency_key,
         remaining_ms: caller.remaining_ms,
+        wants_reserves: false,
     })
 }
 

@@ -100,6 +100,7 @@ impl App {
             }
         };
         let remaining = self.wait(call, &admitted).saturating_sub(call.started.elapsed());
+        let reserve = admitted.reserve;
         let caller = Caller {
             purpose: call.endpoint.purpose(),
             tenant: admitted.tenant.clone(),
@@ -123,7 +124,7 @@ impl App {
             }
         };
         match call.endpoint {
-            PaymentEndpoint::Verify => self.verify(request, &echo, remaining).await,
+            PaymentEndpoint::Verify => self.verify(request, &echo, remaining, reserve).await,
             PaymentEndpoint::Settle => {
                 let early = call.preference.early();
                 let early = early.map(|early| early.saturating_sub(call.started.elapsed()));
@@ -154,8 +155,14 @@ impl App {
         normalise(body, &rules, caller)
     }
 
-    async fn verify(&self, request: PaymentRequest, echo: &Echo, remaining: Duration) -> Decided {
-        match timeout(remaining, catch_panic(self.service.verify(request))).await {
+    async fn verify(
+        &self,
+        request: PaymentRequest,
+        echo: &Echo,
+        remaining: Duration,
+        reserve: Option<Duration>,
+    ) -> Decided {
+        match timeout(remaining, catch_panic(self.service.verify(request, reserve))).await {
             Ok(Ok(reply)) => ok(envelope::verify(reply, echo)),
             Ok(Err(_)) | Err(_) => ok(envelope::unexpected(PaymentEndpoint::Verify, echo)),
         }

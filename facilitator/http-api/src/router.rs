@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::routing::{MethodRouter, get};
+use axum::extract::{Path, Request, State};
+use axum::routing::{MethodRouter, delete, get};
 
 use super::app::App;
 use super::cors::{self, Access};
@@ -28,6 +28,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         cors::allow(&app.server, Access::Reads, request.headers(), &mut response);
         response
     };
+    let end_reservation = |State(app): State<Arc<App>>, Path(claim): Path<String>, request: Request| async move {
+        app.end_reservation(&claim, request).await
+    };
     let ready = |State(app): State<Arc<App>>| async move { app.ready() };
     let metrics = |State(app): State<Arc<App>>| async move { app.metrics() };
     let paths = [
@@ -37,6 +40,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         ("health", get(health).options(reads)),
         ("ready", get(ready)),
         ("metrics", get(metrics)),
+        ("reservations/{claim}", delete(end_reservation)),
     ];
     let mut router = Router::new();
     for (path, handlers) in paths {

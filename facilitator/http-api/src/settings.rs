@@ -54,6 +54,8 @@ pub struct Tenant {
     pub scopes: BTreeSet<Scope>,
     pub rate: Rate,
     pub settle_wait: Duration,
+    /// How long a verify reserves a valid payment for it at most; `None`: it reserves nothing.
+    pub reserve_at_verify: Option<Duration>,
 }
 
 /// A path that a tenant may use.

@@ -150,6 +150,7 @@ impl SchemeHandler for Voucher {
             Ok(digest) => Verdict::Valid(Valid {
                 payer: payer(&digest),
                 extra: None,
+                reserves: None,
             }),
             Err(refusal) => Verdict::Invalid(refusal),
         })

@@ -147,6 +147,7 @@ impl Order {
             tenant: record.owner(config).map(str::to_owned),
             idempotency_key: None,
             remaining_ms: JOB_WAIT_MS,
+            wants_reserves: false,
         }
     }
 

@@ -110,8 +110,15 @@ impl SchemeHandler for ExactEvm {
     }
 
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
-        Ok(match self.check(cx, request, Wanted::Verdict).await? {
+        // A verdict needs no balance: the simulation decides. A promise needs one.
+        let wanted = if request.wants_reserves {
+            Wanted::Plan
+        } else {
+            Wanted::Verdict
+        };
+        Ok(match self.check(cx, request, wanted).await? {
             Checked::Good(good) => Verdict::Valid(Valid {
+                reserves: good.funds.map(|funds| vec![plan::reserve(&good.payment, funds)]),
                 payer: good.payment.payer,
                 extra: None,
             }),

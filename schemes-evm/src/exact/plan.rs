@@ -10,6 +10,7 @@ use sdk_plugin::{Amount, Fault, HexBytes};
 use serde::{Deserialize, Serialize};
 
 use super::check::Good;
+use super::payment::Payment;
 use super::reason;
 use super::trial::Funds;
 use crate::abi::AuthorizedToken::authorizationStateCall;
@@ -32,11 +33,7 @@ pub(super) struct Memo {
 /// One transfer, from any signer, with the payer's balance reserved.
 pub(super) fn plan(good: &Good) -> Result<Planned, Fault> {
     let payment = &good.payment;
-    let Funds {
-        available,
-        height,
-        gas_limit,
-    } = good
+    let funds = good
         .funds
         .ok_or_else(|| Fault::internal("a plan was made without the payer's funds"))?;
     let signed = &payment.authorization;
@@ -50,7 +47,7 @@ pub(super) fn plan(good: &Good) -> Result<Planned, Fault> {
     };
     let data = payment.calldata(&good.signature);
     let step = Step {
-        call: step::call(payment.asset, data, gas_limit)?,
+        call: step::call(payment.asset, data, funds.gas_limit)?,
         lane: LaneChoice::Any,
         gate: Gate::None,
         on_fail: OnFail::Stop,
@@ -61,22 +58,26 @@ pub(super) fn plan(good: &Good) -> Result<Planned, Fault> {
         pays: true,
         memo: serde_json::to_value(&memo).map_err(|error| Fault::internal(format!("memo: {error}")))?,
     };
-    let reserve = Reserve {
-        asset: text::lower(payment.asset),
-        payer: text::lower(signed.from),
-        amount: Amount(signed.value),
-        available,
-        as_of_height: height,
-        refusal_reason: reason::INSUFFICIENT_BALANCE.into(),
-    };
     Ok(Planned::Plan(Plan {
         payer: payment.payer.clone(),
         steps: vec![step],
-        reserves: vec![reserve],
+        reserves: vec![reserve(payment, funds)],
         holds: Vec::new(),
         writes: Vec::new(),
         jobs: Vec::new(),
     }))
+}
+
+/// What the payment needs of the payer's balance.
+pub(super) fn reserve(payment: &Payment, funds: Funds) -> Reserve {
+    Reserve {
+        asset: text::lower(payment.asset),
+        payer: text::lower(payment.authorization.from),
+        amount: Amount(payment.authorization.value),
+        available: funds.available,
+        as_of_height: funds.height,
+        refusal_reason: reason::INSUFFICIENT_BALANCE.into(),
+    }
 }
 
 /// `None` for times too far in the future to be written as a JSON integer: they never come.

@@ -4,9 +4,11 @@ use schemes_evm::abi::{AUTHORIZATION_CANCELED_TOPIC, AUTHORIZATION_USED_TOPIC};
 use sdk_plugin::chain::GuardState;
 use sdk_plugin::host::RpcError;
 use sdk_plugin::request::ProtocolVersion;
-use sdk_plugin::scheme::{Gate, Judgement, LaneChoice, LogFilter, OnFail, Plan, Planned, ReadAt, Reserve};
+use sdk_plugin::scheme::{
+    Gate, Judgement, LaneChoice, LogFilter, OnFail, Plan, Planned, ReadAt, Reserve, Verdict,
+};
 use sdk_plugin::testkit::block_on;
-use sdk_plugin::{SchemeHandler, Value};
+use sdk_plugin::{PaymentRequest, SchemeHandler, Value};
 use serde_json::json;
 
 use crate::judge::{evidence, reverted};
@@ -57,6 +59,19 @@ fn a_plan_is_one_step_with_its_proof_and_reserve() {
             refusal_reason: "invalid_exact_evm_insufficient_balance".into(),
         }]
     );
+    // A verify for a seller who wants a promise reports the same, and its balance is read in the same round trip.
+    let promised = PaymentRequest {
+        wants_reserves: true,
+        ..good()
+    };
+    let other = World::new();
+    let reserves = |request: &PaymentRequest| match other.try_verify(request) {
+        Ok(Verdict::Valid(valid)) => valid.reserves,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(reserves(&promised).as_ref(), Some(&plan.reserves));
+    assert_eq!(other.batches().len(), 1);
+    assert_eq!(reserves(&good()), None, "without a promise no balance is read");
     let batches = world.batches();
     assert_eq!(batches.len(), 1);
     let methods: Vec<_> = batches[0].iter().map(|call| call.method.as_str()).collect();

@@ -444,6 +444,7 @@ pub fn request(version: ProtocolVersion, payload: Value) -> PaymentRequest {
         tenant: None,
         idempotency_key: None,
         remaining_ms: 25_000,
+        wants_reserves: false,
     }
 }
 

@@ -142,6 +142,7 @@ impl SchemeHandler for ExactSvm {
             Ok(good) => Verdict::Valid(Valid {
                 payer: good.transfer.authority.to_string(),
                 extra: None,
+                reserves: Some(plan::reserve(&good).into_iter().collect()),
             }),
             Err(refusal) => Verdict::Invalid(refusal),
         })

@@ -31,6 +31,7 @@ pub(super) struct Memo {
 
 /// The client's transaction, co-signed by the fee payer it names.
 pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
+    let reserve = reserve(&good);
     let Good {
         payment,
         way,
@@ -75,23 +76,6 @@ pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
         pays: true,
         memo: serde_json::to_value(&memo).map_err(|error| Fault::internal(format!("memo: {error}")))?,
     };
-    let available = simulated
-        .balances
-        .as_ref()
-        .and_then(|balances| balances.get(&transfer.source)?.pre);
-    let reserve = available.map(|available| Reserve {
-        asset: transfer.mint.to_string(),
-        // Funds are in token accounts, of which an owner may have several.
-        payer: transfer.source.to_string(),
-        amount: Amount::from(transfer.amount),
-        available: Amount::from(available),
-        as_of_height: simulated.slot,
-        refusal_reason: if terms.is_v1() {
-            reason::in_v1(reason::SIMULATION_FAILED).into()
-        } else {
-            reason::SIMULATION_FAILED.into()
-        },
-    });
     Ok(Planned::Plan(Plan {
         payer: transfer.authority.to_string(),
         steps: vec![step],
@@ -100,6 +84,26 @@ pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
         writes: counters.map(super::sponsor::Counters::writes).unwrap_or_default(),
         jobs: Vec::new(),
     }))
+}
+
+/// What the payment needs of its source; `None` where the node shows no balances.
+pub(super) fn reserve(good: &Good) -> Option<Reserve> {
+    let (transfer, simulated) = (&good.transfer, &good.simulated);
+    let balances = simulated.balances.as_ref()?;
+    let available = balances.get(&transfer.source)?.pre?;
+    Some(Reserve {
+        asset: transfer.mint.to_string(),
+        // Funds are in token accounts, of which an owner may have several.
+        payer: transfer.source.to_string(),
+        amount: Amount::from(transfer.amount),
+        available: Amount::from(available),
+        as_of_height: simulated.slot,
+        refusal_reason: if good.payment.terms.is_v1() {
+            reason::in_v1(reason::SIMULATION_FAILED).into()
+        } else {
+            reason::SIMULATION_FAILED.into()
+        },
+    })
 }
 
 fn memo(terms: &Terms, way: Way, mint: &Address, destination: &Address) -> Result<Memo, Fault> {

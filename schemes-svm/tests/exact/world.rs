@@ -471,6 +471,7 @@ pub fn request_of(deal: &Deal, transaction: &[u8]) -> PaymentRequest {
         tenant: None,
         idempotency_key: None,
         remaining_ms: 25_000,
+        wants_reserves: false,
     }
 }
 

@@ -70,6 +70,7 @@ impl SettleRequest {
             tenant: self.tenant.clone(),
             idempotency_key: self.idempotency_key.clone(),
             remaining_ms,
+            wants_reserves: false,
         }
     }
 }

@@ -159,6 +159,7 @@ impl SchemeHandler for HoldScheme {
             Ok(payload) => Verdict::Valid(Valid {
                 payer: payload.from,
                 extra: None,
+                reserves: None,
             }),
             Err(refusal) => Verdict::Invalid(refusal),
         })

@@ -119,6 +119,7 @@ impl SchemeHandler for SimScheme {
             Ok(payload) => Verdict::Valid(Valid {
                 payer: payload.from,
                 extra: None,
+                reserves: None,
             }),
             Err(refusal) => Verdict::Invalid(refusal),
         })

@@ -37,10 +37,17 @@ impl Outcomes {
         }
     }
 
-    /// Reads the row again from the journal; the caller holds the settlement's `deciding` lock.
+    /// Reads the row again from the journal; the caller holds the settlement's `deciding` lock. An outcome ends the
+    /// claim's reservation.
     pub(crate) async fn refresh_locked(&self, settlement: &Arc<Settlement>) {
         match self.runtime.journal.settlement(settlement.id).await {
-            Ok(Some(row)) => settlement.lock().row = row,
+            Ok(Some(row)) => {
+                let is_decided = row.outcome != Outcome::Open;
+                settlement.lock().row = row;
+                if is_decided {
+                    self.runtime.reservations.end(&settlement.claim).await;
+                }
+            }
             Ok(None) => tracing::error!(
                 settlement = settlement.id,
                 "the journal has no row of a settlement"

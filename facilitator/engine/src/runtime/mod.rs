@@ -5,6 +5,7 @@ use crate::registry::Registry;
 use crate::runtime::calls::Ops;
 use crate::state::claims::Claims;
 use crate::state::network::NetworkRun;
+use crate::state::reservations::{MemoryReservations, Reservations};
 pub(crate) mod calls;
 pub(crate) mod nodes;
 pub(crate) mod other_nodes;
@@ -34,6 +35,8 @@ pub(crate) struct Runtime {
     /// By CAIP-2 id.
     pub(crate) networks: BTreeMap<String, Arc<NetworkRun>>,
     pub(crate) claims: Claims,
+    /// What verifies have promised.
+    pub(crate) reservations: Box<dyn Reservations>,
     paused: RwLock<Paused>,
     /// Every settlement of this process has a greater id.
     pub(crate) first_id: u64,
@@ -68,6 +71,7 @@ impl Runtime {
             metrics,
             networks,
             claims: Claims::default(),
+            reservations: Box::<MemoryReservations>::default(),
             paused: RwLock::default(),
             first_id,
             started: Instant::now(),

@@ -20,6 +20,7 @@ mod keys;
 mod known_claim;
 mod opening;
 mod planning;
+mod promise;
 mod verify;
 mod wait;
 

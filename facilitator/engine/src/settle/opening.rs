@@ -233,6 +233,7 @@ pub(super) fn request_hash(request: &PaymentRequest) -> String {
         purpose: Purpose::Settle,
         idempotency_key: None,
         remaining_ms: 0,
+        wants_reserves: false,
         ..request.clone()
     };
     // A request came in as JSON, so it can be written as JSON. The empty text would match nothing.

@@ -6,6 +6,7 @@ use crate::decide::replies::PAUSED;
 use crate::decide::{payers, replies};
 use crate::settle::{CallRejected, NOT_READY, PaymentCall, Settling};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sdk_plugin::PaymentRequest;
 use sdk_plugin::scheme::{Planned, Refusal, Valid, Verdict};
@@ -13,7 +14,14 @@ use sdk_plugin::wire::{VerifyReply, reason};
 
 impl Settling {
     /// Whether the payment is valid now. An open or unreleased claim with the same payload and terms counts as valid.
-    pub async fn verify(self: &Arc<Self>, request: PaymentRequest) -> VerifyReply {
+    ///
+    /// `reserve`: a valid payment is promised to the caller for at most this time, and refused if it is promised to
+    /// another one.
+    pub async fn verify(self: &Arc<Self>, request: PaymentRequest, reserve: Option<Duration>) -> VerifyReply {
+        let request = PaymentRequest {
+            wants_reserves: reserve.is_some(),
+            ..request
+        };
         let call = match self.identify(request.clone()).await {
             Ok(call) => call,
             Err(CallRejected::Refused(refusal)) => {
@@ -23,12 +31,20 @@ impl Settling {
                 return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(public_message(&fault)), "");
             }
         };
-        match self.runtime.claim_row(&call.claim).await {
-            Ok(Some(row)) => match decide(&row, &call.identity) {
+        let known = match self.runtime.claim_row(&call.claim).await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::error!(%error, "a claim can't be read");
+                None
+            }
+        };
+        if let Some(row) = known.clone() {
+            match decide(&row, &call.identity) {
                 Decision::Wait | Decision::TakeRelease => {
                     return good(Valid {
                         payer: row.payer,
                         extra: None,
+                        reserves: None,
                     });
                 }
                 // What the chain may not show: a settlement without a transaction, or one that is in flight.
@@ -41,9 +57,7 @@ impl Settling {
                     return invalid(reason, reply.error_message.as_deref(), &call.payer);
                 }
                 Decision::Reopen => {}
-            },
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, "a claim can't be read"),
+            }
         }
         if self.runtime.is_paused(&call.kind) {
             return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(PAUSED), &call.payer);
@@ -61,7 +75,7 @@ impl Settling {
         match self.runtime.ops.verify(&call.kind, &request).await {
             Ok(Verdict::Valid(valid)) => match self.must_wait(&call, &request, &valid.payer).await {
                 Some(refusal) => invalid(&refusal.reason, refusal.message.as_deref(), &valid.payer),
-                None => good(valid),
+                None => self.promise(&call, valid, known.as_ref(), reserve).await,
             },
             Ok(Verdict::Invalid(refusal)) => {
                 let payer = if refusal.payer.is_empty() {
@@ -109,7 +123,7 @@ impl Settling {
     }
 }
 
-fn good(valid: Valid) -> VerifyReply {
+pub(super) fn good(valid: Valid) -> VerifyReply {
     VerifyReply {
         is_valid: true,
         invalid_reason: None,
@@ -120,7 +134,7 @@ fn good(valid: Valid) -> VerifyReply {
     }
 }
 
-fn invalid(reason: &str, message: Option<&str>, payer: &str) -> VerifyReply {
+pub(super) fn invalid(reason: &str, message: Option<&str>, payer: &str) -> VerifyReply {
     VerifyReply {
         is_valid: false,
         invalid_reason: Some(reason.to_owned()),

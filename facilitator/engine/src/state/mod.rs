@@ -7,5 +7,6 @@ pub(crate) mod jobs;
 pub(crate) mod lane;
 pub(crate) mod lane_queue;
 pub(crate) mod network;
+pub(crate) mod reservations;
 pub(crate) mod settlement;
 pub(crate) mod slot;

@@ -2,4 +2,5 @@
 
 mod bound;
 pub(crate) mod releases;
+mod reservations;
 mod schemes;

@@ -13,7 +13,7 @@ use sdk_plugin::chain::{Evidence, KeyInfo, Readiness};
 use sdk_plugin::host::Suite;
 use sdk_plugin::request::{Accepted, Requirements};
 use sdk_plugin::scheme::{
-    Done, Identified, Identity, Judgement, PaidReply, Plan, Planned, RouteRequest, RouteResponse,
+    Done, Identified, Identity, Judgement, PaidReply, Plan, Planned, Reserve, RouteRequest, RouteResponse,
     SchemeCheck, Supported, Valid, Verdict,
 };
 use sdk_plugin::wire::reason;
@@ -50,7 +50,12 @@ impl SchemeHandler for Free {
         }
         Ok(Identity::Identified(Identified {
             payer: "p".into(),
-            claim_key: "k".into(),
+            claim_key: request
+                .payload
+                .get("k")
+                .and_then(Value::as_str)
+                .unwrap_or("k")
+                .into(),
             conflict_keys: Vec::new(),
             fingerprint: "f".into(),
             payload_digest: request
@@ -60,14 +65,15 @@ impl SchemeHandler for Free {
                 .unwrap_or("d")
                 .into(),
             replay_reason: "r".into(),
-            replayable_until_s: None,
+            replayable_until_s: request.payload.get("until_s").and_then(Value::as_u64),
         }))
     }
-    async fn verify(&self, _: &Cx, _: &PaymentRequest) -> Result<Verdict, Fault> {
+    async fn verify(&self, _: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
         // The chain shows nothing of a settlement without a transaction.
         Ok(Verdict::Valid(Valid {
             payer: "p".into(),
             extra: None,
+            reserves: request.wants_reserves.then(|| vec![reserve_of(request)]),
         }))
     }
     async fn plan(&self, _: &Cx, _: &PaymentRequest) -> Result<Planned, Fault> {
@@ -94,6 +100,18 @@ impl SchemeHandler for Free {
                 body: json!({ "success": outcome.success, "reason": outcome.error_reason }),
             }),
         }
+    }
+}
+
+/// The amount of the requirements, of the payer's 100.
+fn reserve_of(request: &PaymentRequest) -> Reserve {
+    Reserve {
+        asset: "a".into(),
+        payer: "p".into(),
+        amount: request.requirements.amount,
+        available: Amount::from(100u64),
+        as_of_height: 1,
+        refusal_reason: "short".into(),
     }
 }
 
@@ -238,7 +256,7 @@ pub(crate) fn engine(journal: Arc<dyn Journal>) -> Arc<Engine> {
 }
 
 /// An engine whose scheme has passed its self-check.
-async fn ready(journal: &Arc<Disk>) -> Arc<Engine> {
+pub(crate) async fn ready(journal: &Arc<Disk>) -> Arc<Engine> {
     let engine = engine(Arc::clone(journal) as _);
     engine
         .checks
@@ -274,6 +292,7 @@ pub(crate) fn request(remaining_ms: u64) -> PaymentRequest {
         tenant: None,
         idempotency_key: None,
         remaining_ms,
+        wants_reserves: false,
     }
 }
 

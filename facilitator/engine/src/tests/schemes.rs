@@ -58,6 +58,7 @@ impl SchemeHandler for Saying {
         Ok(Verdict::Valid(Valid {
             payer: "p".into(),
             extra: None,
+            reserves: None,
         }))
     }
     async fn plan(&self, _: &Cx, _: &PaymentRequest) -> Result<Planned, Fault> {

@@ -336,3 +336,58 @@ async fn t22_while_draining_payments_are_refused_and_reads_are_not() {
     assert_eq!(front.get("/supported").await.status, 200);
     assert_eq!(front.calls(), 0);
 }
+
+#[tokio::test]
+async fn a_tenant_that_wants_it_reserves_at_verify_and_ends_its_own_reservation() {
+    let reserving = Tenant {
+        reserve_at_verify: Some(Duration::from_secs(60)),
+        ..tenant("shop", &["shop-key"])
+    };
+    let with_tenants = Settings {
+        tenants: vec![reserving, tenant("other", &["other-key"])],
+        ..settings()
+    };
+    let front = front(Scripted::default(), with_tenants);
+    for key in ["shop-key", "other-key"] {
+        assert_eq!(
+            front.send(post("/verify", &[("X-API-Key", key)])).await.status,
+            200
+        );
+    }
+    let reserved = front.service.reserve.lock().unwrap().clone();
+    assert_eq!(reserved, [Some(Duration::from_secs(60)), None]);
+
+    let end = |path: String, key: &str| {
+        let request = Request::delete(path).header("X-API-Key", key);
+        front.send(request.body(Body::empty()).unwrap())
+    };
+    let path = "/reservations/evm%7Ceip155%3A84532%7C0xusdc:0xpayer%2F0xnonce";
+    let strange = end(path.to_owned(), "other-key").await;
+    let unknown = end("/reservations/unknown".to_owned(), "shop-key").await;
+    for seen in [&strange, &unknown] {
+        assert_eq!(
+            (seen.status, seen.json()["error"].as_str()),
+            (404, Some("not_found"))
+        );
+    }
+    assert_eq!(strange.text, unknown.text);
+    for path in [path.to_owned(), format!("{path}/")] {
+        let seen = end(path, "shop-key").await;
+        assert_eq!((seen.status, &seen.json()["ended"]), (200, &json!(true)));
+    }
+    assert_eq!(end(path.to_owned(), "wrong").await.status, 401);
+    assert_eq!(front.get(path).await.status, 405);
+}
+
+#[tokio::test]
+async fn without_tenants_there_is_no_reservation_to_end() {
+    let front = front(Scripted::default(), settings());
+    let request = Request::delete(format!("/reservations/{}", CLAIM.replace(['|', '/'], "%7C")));
+    let seen = front.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(
+        (seen.status, seen.json()["error"].as_str()),
+        (404, Some("not_found"))
+    );
+    front.post_json("/verify", &v2()).await;
+    assert_eq!(front.service.reserve.lock().unwrap().as_slice(), [None]);
+}

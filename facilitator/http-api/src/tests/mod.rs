@@ -36,6 +36,8 @@ use base::service::{
 use telemetry::Metrics;
 
 pub(super) const HASH: &str = "0xaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+/// The claim that `shop` has reserved.
+pub(super) const CLAIM: &str = "evm|eip155:84532|0xusdc:0xpayer/0xnonce";
 pub(super) const PAYER: &str = "0x857b06519E91e3A54538791bDbb0E22373e36b66";
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -49,6 +51,8 @@ pub(super) struct Scripted {
     pub(super) seen: Mutex<Vec<PaymentRequest>>,
     /// After which time the caller of each settle preferred the hash.
     pub(super) early: Mutex<Vec<Option<Duration>>>,
+    /// How long each verify reserves its payment.
+    pub(super) reserve: Mutex<Vec<Option<Duration>>>,
     pub(super) ready: bool,
     pub(super) schemes: Vec<SchemeReadiness>,
     /// Whether each response was delivered.
@@ -69,6 +73,7 @@ impl Default for Scripted {
             on_settle: Box::new(|_| Box::pin(async { SettleAnswer::Reply(success()) })),
             seen: Mutex::default(),
             early: Mutex::default(),
+            reserve: Mutex::default(),
             ready: true,
             schemes: Vec::new(),
             deliveries: Arc::default(),
@@ -91,7 +96,8 @@ impl Service for Scripted {
         }
     }
 
-    async fn verify(&self, request: PaymentRequest) -> VerifyReply {
+    async fn verify(&self, request: PaymentRequest, reserve: Option<Duration>) -> VerifyReply {
+        self.reserve.lock().unwrap().push(reserve);
         self.seen.lock().unwrap().push(request.clone());
         (self.on_verify)(request).await
     }
@@ -104,6 +110,10 @@ impl Service for Scripted {
             answer,
             receipt: self.receipt(),
         }
+    }
+
+    async fn end_reservation(&self, claim: &str, tenant: &str) -> bool {
+        (claim, tenant) == (CLAIM, "shop")
     }
 
     async fn supported(&self) -> SupportedReply {
@@ -274,6 +284,7 @@ pub(super) fn tenant(name: &str, keys: &[&str]) -> Tenant {
             burst: 5_000,
         },
         settle_wait: Duration::from_secs(25),
+        reserve_at_verify: None,
     }
 }
 

@@ -129,6 +129,8 @@ pub const KEYS: &[Key] = &[
     key("tenants[]", "requests_per_minute", "0 to 10000000", Optional, "Replaces `limits.tenant_requests_per_minute` for this tenant."),
     key("tenants[]", "burst", "1 to 1000000", Optional, "Replaces `limits.tenant_burst` for this tenant."),
     key("tenants[]", "settle_wait_seconds", "seconds, 1 to 85", Optional, "Replaces `server.settle_wait_seconds` for this tenant. Example: 4 for a seller that hangs up after 5 seconds."),
+    key("tenants[]", "reserve_at_verify", "true or false", D("false"), "Reserve a payment for this tenant when `/verify` says that it is valid. Until the reservation ends, `/verify` refuses the same authorization, and more than the payer's balance, to every other tenant with this setting: `payment_reserved`. A settle reads no reservation."),
+    key("tenants[]", "reservation_seconds", "seconds, 1 to 3600", D("60"), "How long a reservation of this tenant lasts. It ends earlier with the payment's `maxTimeoutSeconds`, the authorization or its settlement. Without effect unless `reserve_at_verify` is true."),
     key("tenants[]", "max_cost_per_day", "table of CAIP-2 id = atomic units of its native currency, decimal strings", D("{}"), "The most that transactions for this tenant may cost in a day (UTC) on each network; further settlements are refused until the next day. Networks that are not named have no such limit."),
     key("limits", "address_requests_per_minute", "0 to 10000000", D("6000"), "For callers without an API key: requests per minute of one address (IPv6: of one /64)."),
     key("limits", "address_burst", "1 to 1000000", D("1000"), "Requests that one address may send at once."),

@@ -165,6 +165,8 @@ key_sha256 = ["bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 scopes = ["verify"]
 requests_per_minute = 5
 settle_wait_seconds = 85
+reserve_at_verify = true
+reservation_seconds = 30
 burst = 3
 [[tenants]]
 name = "other"
@@ -223,6 +225,8 @@ key_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
         )
     );
     assert_eq!(shop.access.scopes, BTreeSet::from([Scope::Verify]));
+    assert_eq!(shop.access.reserve_at_verify, Some(Duration::from_secs(30)));
+    assert_eq!(other.access.reserve_at_verify, None);
     assert_eq!(other.access.scopes.len(), 3);
     let late = config
         .source

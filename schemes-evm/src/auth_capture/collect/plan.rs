@@ -102,22 +102,27 @@ pub(super) async fn plan(
         pays: true,
         memo: serde_json::to_value(&memo).map_err(|error| Fault::internal(format!("memo: {error}")))?,
     };
-    let reserve = Reserve {
-        asset: text::lower(terms.asset),
-        payer: text::lower(good.payment.from()),
-        amount: Amount(good.payment.needs(collection)),
-        available: good.funds.available,
-        as_of_height: good.funds.height,
-        refusal_reason: Reason::InsufficientBalance.name(terms.dialect).into(),
-    };
     Ok(Planned::Plan(Plan {
         payer: good.payment.payer.clone(),
         steps: vec![step],
-        reserves: vec![reserve],
+        reserves: vec![reserve(good)],
         holds,
         writes,
         jobs,
     }))
+}
+
+/// What the collection needs of the payer's balance.
+pub(super) fn reserve(good: &Good) -> Reserve {
+    let terms = &good.payment.terms;
+    Reserve {
+        asset: text::lower(terms.asset),
+        payer: text::lower(good.payment.from()),
+        amount: Amount(good.payment.needs(&good.collection)),
+        available: good.funds.available,
+        as_of_height: good.funds.height,
+        refusal_reason: Reason::InsufficientBalance.name(terms.dialect).into(),
+    }
 }
 
 /// Rows of the first commit. Where we authorize for the merchant, the record binds the payment to its tenant (section 10):

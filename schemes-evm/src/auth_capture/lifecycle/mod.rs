@@ -38,6 +38,7 @@ impl AuthCaptureEvm {
             Checked::Good(good) => Verdict::Valid(Valid {
                 payer: good.payer,
                 extra: None,
+                reserves: None,
             }),
             Checked::Refused(refusal) => Verdict::Invalid(refusal),
         })

@@ -15,7 +15,13 @@ use super::world::{Chain, World, hex_result, revert, state, typed, word_result};
 fn both(draft: &Draft, one: &World, other: &World) -> [Result<(), String>; 2] {
     let (cx, request) = (|| one.cx_beside(other), draft.request());
     let verified = match block_on(one.scheme.verify(&cx(), &request)).expect("no fault") {
-        Verdict::Valid(_) => Ok(()),
+        Verdict::Valid(valid) => {
+            assert_eq!(
+                valid.reserves.expect("a promise")[0].available,
+                5_000_000u64.into()
+            );
+            Ok(())
+        }
         Verdict::Invalid(refusal) => Err(refusal.reason),
     };
     let planned = match block_on(one.scheme.plan(&cx(), &request)).expect("no fault") {

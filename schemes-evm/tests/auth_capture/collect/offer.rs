@@ -402,6 +402,7 @@ pub fn request(accepted: &Value, requirements: &Value, payload: &Value) -> Payme
         tenant: None,
         idempotency_key: None,
         remaining_ms: 25_000,
+        wants_reserves: false,
     }
 }
 

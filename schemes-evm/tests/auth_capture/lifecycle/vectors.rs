@@ -39,6 +39,7 @@ fn request(case: &Value, payload: &Value) -> PaymentRequest {
         tenant: Some(TENANT.into()),
         idempotency_key: None,
         remaining_ms: 25_000,
+        wants_reserves: false,
     }
 }
 

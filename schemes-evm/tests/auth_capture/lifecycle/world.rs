@@ -241,6 +241,7 @@ impl Payment {
             tenant: Some(TENANT.into()),
             idempotency_key: None,
             remaining_ms: 25_000,
+            wants_reserves: false,
         }
     }
 

@@ -174,3 +174,88 @@ fn a_tenant_with_an_open_payment_can_not_be_removed() {
     });
     assert_eq!(again.paid(), hash);
 }
+
+/// Twenty sellers that want their payments reserved.
+fn sellers() -> String {
+    let seller = |n: u32| {
+        let name = format!("seller-{n}");
+        tenant(&name, &format!("key-{n}"), "reserve_at_verify = true")
+    };
+    (0..20).map(seller).collect()
+}
+
+/// Verifies for every one of the twenty sellers at once. Returns who got valid; all others are refused as reserved.
+fn verify_for_all(world: &World, body: &Value) -> Vec<u32> {
+    std::thread::scope(|scope| {
+        let verify = |n: u32| scope.spawn(move || post(world, "/verify", body, &format!("key-{n}")));
+        let replies: Vec<_> = (0..20).map(verify).collect();
+        let mut valid = Vec::new();
+        for (n, reply) in (0..).zip(replies) {
+            let reply = reply.join().expect("no panic");
+            reply.is_object_of_the_protocol();
+            if reply.json["isValid"] == true {
+                valid.push(n);
+            } else {
+                assert_eq!(reply.json["invalidReason"], "payment_reserved", "{reply:?}");
+                assert!(reply.json.get("extensions").is_none(), "{reply:?}");
+            }
+        }
+        valid
+    })
+}
+
+#[test]
+fn t171_of_twenty_sellers_one_is_promised_an_authorization_until_its_time_is_over() {
+    let world = World::builder().more(&sellers()).start();
+    let body = world.payment(2).v2();
+    let valid = verify_for_all(&world, &body);
+    let [holder] = valid.as_slice() else {
+        panic!("one valid, nineteen refused: {valid:?}")
+    };
+    let holder_key = format!("key-{holder}");
+    // The holder may verify as often as it likes, and ends its reservation when it does not sell.
+    let reply = post(&world, "/verify", &body, &holder_key);
+    reply.valid();
+    let claim = reply.json["extensions"]["reservation"]["claim"]
+        .as_str()
+        .expect("the claim")
+        .replace('|', "%7C")
+        .replace('/', "%2F");
+    let end = |key: &str| {
+        let path = format!("/reservations/{claim}");
+        let client = world.facilitator.client();
+        let ended = client.send("DELETE", &path, b"", &[("x-api-key", key)]);
+        ended.expect("an answer").status
+    };
+    let other = (holder + 1) % 20;
+    assert_eq!(end(&format!("key-{other}")), 404);
+    assert_eq!(end(&holder_key), 200);
+    assert_eq!(verify_for_all(&world, &body).len(), 1);
+
+    // Released after its time: at most what the seller's own terms allow.
+    let mut short = world.payment(3).v2();
+    for terms in ["/paymentRequirements", "/paymentPayload/accepted"] {
+        short.pointer_mut(terms).expect("terms")["maxTimeoutSeconds"] = json!(2);
+    }
+    post(&world, "/verify", &short, "key-0").valid();
+    wait::until("the reservation ends", wait::LONG, || {
+        let reply = post(&world, "/verify", &short, "key-1");
+        (reply.json["isValid"] == true).then_some(())
+    });
+}
+
+#[test]
+fn t170_a_reservation_refuses_a_second_promise_and_no_settle() {
+    let more = sellers() + &tenant("plain", "key-plain", "");
+    let world = World::builder().more(&more).start();
+    let balance = world.balance(&world.chain.buyers[2].address);
+    let [first, second] = [0, 1].map(|_| world.payment(2).of(balance / 3 * 2).v2());
+    post(&world, "/verify", &first, "key-0").valid();
+    // Another authorization of the same payer: together they are more than it has.
+    post(&world, "/verify", &second, "key-1").refused("payment_reserved");
+    post(&world, "/verify", &second, "key-0").refused("payment_reserved");
+    post(&world, "/verify", &second, "key-plain").valid();
+    let _ = post(&world, "/settle", &second, "key-plain").paid();
+    // It was a promise, not money: the chain decides.
+    post(&world, "/settle", &first, "key-0").refused(reason::BALANCE);
+}

@@ -50,6 +50,8 @@ pub(super) fn tenant(
     let per_minute = section.maybe("requests_per_minute", |node| count(node, 0, 10_000_000));
     let burst = section.maybe("burst", |node| count(node, 1, 1_000_000));
     let settle_wait = section.maybe("settle_wait_seconds", |node| seconds(node, 1, 85));
+    let reserve_at_verify = section.get("reserve_at_verify", |node| node.boolean());
+    let reservation = section.get("reservation_seconds", |node| seconds(node, 1, 3_600));
     let max_cost_per_day = section.get("max_cost_per_day", |node| {
         node.table(|id, node| {
             if network_ids.iter().any(|known| known == id) {
@@ -67,6 +69,7 @@ pub(super) fn tenant(
         })
     });
     let default_rate = default_rate?;
+    let reserves = reserve_at_verify?;
     let access = http_api::Tenant {
         name: name?,
         key_sha256: key_sha256?,
@@ -76,6 +79,7 @@ pub(super) fn tenant(
             burst: burst?.unwrap_or(default_rate.burst),
         },
         settle_wait: settle_wait?.or(default_wait)?,
+        reserve_at_verify: Some(reservation?).filter(|_| reserves),
     };
     Some(Tenant {
         access,

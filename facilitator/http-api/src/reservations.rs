@@ -1,0 +1,43 @@
+//! `DELETE /reservations/{claim}`: a seller that does not sell ends its reservation before its time.
+//! Source: status-and-reservations.md, section 3.
+
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::app::App;
+use super::envelope;
+use super::reply::{json, peer, retry_after};
+use crate::settings::Scope;
+
+impl App {
+    /// Ends a reservation of the caller's. One that another tenant holds and one that does not exist get the same reply.
+    pub(super) async fn end_reservation(&self, claim: &str, request: Request) -> Response {
+        let started = Instant::now();
+        let admitted = self
+            .admission
+            .admit_read(peer(&request), request.headers(), Scope::Verify);
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(rejected) => {
+                let mut response = json(rejected.status, envelope::error(rejected.reason));
+                retry_after(&mut response, rejected.retry_after_s);
+                return response;
+            }
+        };
+        // Only tenants hold reservations.
+        let has_ended = match &admitted.tenant {
+            Some(tenant) => self.service.end_reservation(claim, tenant).await,
+            None => false,
+        };
+        let (status, outcome, body) = if has_ended {
+            (StatusCode::OK, "ok", json!({ "ended": true }).to_string())
+        } else {
+            (StatusCode::NOT_FOUND, "not_found", envelope::error("not_found"))
+        };
+        self.measure("/reservations", status, outcome, started);
+        self.json(status, body)
+    }
+}
