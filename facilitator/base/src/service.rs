@@ -25,9 +25,8 @@ pub trait Service: Send + Sync + 'static {
     async fn end_reservation(&self, claim: &str, tenant: &str) -> bool;
 
     /// Settles a payment. Ends within the request's remaining time, plus at most one commit. The future may be dropped when
-    /// the caller disconnects: that withdraws a settlement only while nothing of it is journaled. `early`: after this time
-    /// the caller prefers `settlement_pending` with the hash, as soon as there is one, to waiting for the chain.
-    async fn settle(&self, request: PaymentRequest, early: Option<Duration>) -> Settled;
+    /// the caller disconnects: that withdraws a settlement only while nothing of it is journaled.
+    async fn settle(&self, request: PaymentRequest, wait: SettleWait) -> Settled;
 
     /// The kinds that are served now, from configuration and readiness.
     async fn supported(&self) -> SupportedReply;
@@ -41,6 +40,16 @@ pub trait Service: Send + Sync + 'static {
     /// Calls a scheme's own HTTP route, on one of its [`Service::routed`] networks. A settlement that it starts is awaited
     /// for at most `wait`, plus one commit. The future is dropped when the caller disconnects.
     async fn route(&self, scheme: &str, network: &str, request: RouteRequest, wait: Duration) -> Routed;
+}
+
+/// What the caller of a settle waits for, within the request's remaining time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SettleWait {
+    /// After this time the caller prefers `settlement_pending` with the hash, as soon as there is one, to waiting for the
+    /// chain.
+    pub early: Option<Duration>,
+    /// The caller gets `success` only once no reorganisation can take the payment away, and `settlement_pending` before.
+    pub until_final: bool,
 }
 
 /// Answer of [`Service::membership`].

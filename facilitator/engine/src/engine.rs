@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base::clock::Clock;
 use base::pause::Paused;
-use base::service::{SettleAnswer, Settled};
+use base::service::{SettleAnswer, SettleWait, Settled};
 use journal::{CommitError, Journal, JournalError};
 use sdk_plugin::PaymentRequest;
 use sdk_plugin::wire::VerifyReply;
@@ -164,9 +164,9 @@ impl Engine {
         self.settling.settle_with_receipt(request).await
     }
 
-    /// The same, but after `early` the caller prefers `settlement_pending` with the hash to waiting for the chain.
-    pub async fn settle_early(&self, request: PaymentRequest, early: Option<Duration>) -> Settled {
-        self.settling.settle_early(request, early).await
+    /// The same, for a caller that says what it waits for.
+    pub async fn settle_waiting(&self, request: PaymentRequest, wait: SettleWait) -> Settled {
+        self.settling.settle_waiting(request, wait).await
     }
 
     /// Whether the payment is valid now. An open or unreleased claim with the same payload and terms counts as valid.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base::service::{Membership, NetworkReadiness, Routed, SchemeReadiness, Service, SettleAnswer, Settled};
+use base::service::{
+    Membership, NetworkReadiness, Routed, SchemeReadiness, Service, SettleAnswer, SettleWait, Settled,
+};
 use sdk_plugin::scheme::{RouteRequest, RouteResponse};
 use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply};
 use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion, Purpose};
@@ -45,8 +47,8 @@ impl Service for EngineService {
         reply
     }
 
-    async fn settle(&self, request: PaymentRequest, early: Option<Duration>) -> Settled {
-        self.0.settling.settle_early(request, early).await
+    async fn settle(&self, request: PaymentRequest, wait: SettleWait) -> Settled {
+        self.0.settling.settle_waiting(request, wait).await
     }
 
     async fn end_reservation(&self, claim: &str, tenant: &str) -> bool {

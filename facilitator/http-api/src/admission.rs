@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::buckets::Buckets;
 use super::concurrency::{ConcurrencyLimits, Endpoint, InFlight, LimitReached, Permit};
-use crate::settings::{AddressBlock, Scope, Settings, Tenant};
+use crate::settings::{AddressBlock, Scope, Settings, Tenant, WaitUntil};
 
 const API_KEY: &str = "x-api-key";
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -63,6 +63,7 @@ pub(super) struct Admitted {
     pub(super) tenant: Option<String>,
     /// The tenant's own settle wait.
     pub(super) settle_wait: Option<Duration>,
+    pub(super) wait_until: WaitUntil,
     /// How long a verify of this tenant reserves a payment at most.
     pub(super) reserve: Option<Duration>,
     /// `None` for a read.
@@ -241,6 +242,7 @@ fn admitted(tenant: Option<&Tenant>, permit: Permit, in_flight: Option<InFlight>
     Admitted {
         tenant: tenant.map(|tenant| tenant.name.clone()),
         settle_wait: tenant.map(|tenant| tenant.settle_wait),
+        wait_until: tenant.map_or(WaitUntil::Confirmed, |tenant| tenant.wait_until),
         reserve: tenant.and_then(|tenant| tenant.reserve_at_verify),
         _in_flight: in_flight,
         _permit: permit,

@@ -45,4 +45,4 @@ mod tests;
 
 pub use listen::{serve, serve_on, shutdown_signal};
 pub use names::NetworkNames;
-pub use settings::{AddressBlock, Origins, Rate, Scope, Server, Settings, Tenant};
+pub use settings::{AddressBlock, Origins, Rate, Scope, Server, Settings, Tenant, WaitUntil};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use base::service::{Receipt, SettleAnswer, Settled};
+use base::service::{Receipt, SettleAnswer, SettleWait, Settled};
 use sdk_plugin::wire::{SettleReply, reason};
 use sdk_plugin::{PaymentRequest, ProtocolVersion};
 use tokio::time::{Instant, timeout};
@@ -100,7 +100,7 @@ impl App {
             }
         };
         let remaining = self.wait(call, &admitted).saturating_sub(call.started.elapsed());
-        let reserve = admitted.reserve;
+        let (reserve, wait_until) = (admitted.reserve, admitted.wait_until);
         let caller = Caller {
             purpose: call.endpoint.purpose(),
             tenant: admitted.tenant.clone(),
@@ -126,9 +126,13 @@ impl App {
         match call.endpoint {
             PaymentEndpoint::Verify => self.verify(request, &echo, remaining, reserve).await,
             PaymentEndpoint::Settle => {
-                let early = call.preference.early();
-                let early = early.map(|early| early.saturating_sub(call.started.elapsed()));
-                self.settle(request, &echo, remaining, early).await
+                let wait = call.preference.settle_wait(wait_until);
+                let passed = call.started.elapsed();
+                let wait = SettleWait {
+                    early: wait.early.map(|early| early.saturating_sub(passed)),
+                    ..wait
+                };
+                self.settle(request, &echo, remaining, wait).await
             }
         }
     }
@@ -173,10 +177,10 @@ impl App {
         request: PaymentRequest,
         echo: &Echo,
         remaining: Duration,
-        early: Option<Duration>,
+        wait: SettleWait,
     ) -> Decided {
         let within = remaining.saturating_add(SETTLE_GRACE);
-        match timeout(within, catch_panic(self.service.settle(request, early))).await {
+        match timeout(within, catch_panic(self.service.settle(request, wait))).await {
             Ok(Ok(Settled { answer, receipt })) => Decided {
                 receipt,
                 ..match answer {

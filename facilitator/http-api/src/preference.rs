@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
+use base::service::SettleWait;
+
+use crate::settings::WaitUntil;
 
 /// Longest wait that a caller may request, in seconds.
 const MAX_WAIT_S: u64 = 85;
@@ -59,13 +62,19 @@ impl Preference {
             .map_or(usual, |wait_s| usual.max(Duration::from_secs(wait_s)))
     }
 
-    /// The time after which the caller prefers the hash over a longer wait.
-    pub(super) fn early(self) -> Option<Duration> {
-        match (self.wait_s, self.respond_async) {
+    /// What the settle waits for. `usual`: what the operator configured for this caller.
+    pub(super) fn settle_wait(self, usual: WaitUntil) -> SettleWait {
+        let (usual_early, until_final) = match usual {
+            WaitUntil::Submitted => (Some(Duration::ZERO), false),
+            WaitUntil::Confirmed => (None, false),
+            WaitUntil::Final => (None, true),
+        };
+        let early = match (self.wait_s, self.respond_async) {
             (Some(wait_s), _) => Some(Duration::from_secs(wait_s)),
             (None, true) => Some(Duration::ZERO),
-            (None, false) => None,
-        }
+            (None, false) => usual_early,
+        };
+        SettleWait { early, until_final }
     }
 
     /// Adds headers that tell which preferences were applied.

@@ -54,8 +54,33 @@ pub struct Tenant {
     pub scopes: BTreeSet<Scope>,
     pub rate: Rate,
     pub settle_wait: Duration,
+    pub wait_until: WaitUntil,
     /// How long a verify reserves a valid payment for it at most; `None`: it reserves nothing.
     pub reserve_at_verify: Option<Duration>,
+}
+
+/// What a settle waits for, within its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitUntil {
+    /// A transaction is recorded: the reply is `settlement_pending`. A caller that requests a wait gets it.
+    Submitted,
+    /// The chain shows the payment at the depth `confirmations`.
+    Confirmed,
+    /// No reorganisation can take the payment away: the depth `finality`.
+    Final,
+}
+
+impl WaitUntil {
+    /// The level with this name in the configuration.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "submitted" => Some(Self::Submitted),
+            "confirmed" => Some(Self::Confirmed),
+            "final" => Some(Self::Final),
+            _ => None,
+        }
+    }
 }
 
 /// A path that a tenant may use.

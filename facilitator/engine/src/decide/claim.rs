@@ -13,6 +13,8 @@ pub struct RequestIdentity {
     pub digest: String,
     pub tenant: Option<String>,
     pub idempotency_key: Option<String>,
+    /// The caller gets `success` only once the payment is final.
+    pub until_final: bool,
 }
 
 impl RequestIdentity {
@@ -56,6 +58,7 @@ pub fn decide(row: &SettlementRow, identity: &RequestIdentity) -> Decision {
         (Outcome::Paid(paid), None) if row.withheld => Decision::Duplicate {
             tx_id: paid.tx_id.clone(),
         },
+        (Outcome::Paid(_), None) if identity.until_final && !row.paid_is_final() => Decision::Wait,
         (Outcome::Paid(_), None) => Decision::TakeRelease,
         (Outcome::Open | Outcome::Paid(_), Some(release)) => {
             let same_caller = identity.idempotency_key.is_some()
@@ -133,6 +136,7 @@ mod tests {
             digest: digest.into(),
             tenant: Some("a".into()),
             idempotency_key: key.map(str::to_owned),
+            until_final: false,
         }
     }
 
@@ -221,6 +225,35 @@ mod tests {
                 assert_eq!(decide(&row, &other), for_other, "other: {row:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_caller_that_waits_for_finality_gets_no_release_before() {
+        let patient = RequestIdentity {
+            until_final: true,
+            ..identity("f", "d", Some("k"))
+        };
+        let landed = |is_final: bool| {
+            let mut row = row(paid(false), None, false);
+            row.steps = vec![journal::StepRow {
+                state: journal::StepState::Waiting,
+                pays: true,
+                is_final,
+                ground: None,
+            }];
+            row
+        };
+        assert_eq!(decide(&landed(false), &patient), Decision::Wait);
+        assert_eq!(decide(&landed(true), &patient), Decision::TakeRelease);
+        let finished = row(paid(false), None, true);
+        assert_eq!(decide(&finished, &patient), Decision::TakeRelease);
+        let impatient = identity("f", "d", Some("k"));
+        assert_eq!(decide(&landed(false), &impatient), Decision::TakeRelease);
+        let other_terms = RequestIdentity {
+            until_final: true,
+            ..identity("f2", "d", None)
+        };
+        assert_eq!(decide(&landed(false), &other_terms), Decision::ReplayReason);
     }
 
     #[test]

@@ -33,8 +33,9 @@ impl Outcomes {
                         Decision::Replay(_) => {
                             (was_seen || row.paid_is_final()) && !self.is_in_delivery(row.id)
                         }
-                        Decision::Wait
-                        | Decision::Duplicate { .. }
+                        // It waits until the payment is final.
+                        Decision::Wait => false,
+                        Decision::Duplicate { .. }
                         | Decision::ReplayReason
                         | Decision::SameFailure
                         | Decision::Reopen => true,

@@ -43,7 +43,7 @@ impl Outcomes {
             let mut state = settlement.lock();
             let may_release = self.may_release(settlement.network.id(), settlement.id);
             let caller = if state.row.release.is_none() && !state.row.withheld && may_release {
-                state.next_caller()
+                state.next_caller_if(|waiter| !waiter.identity.until_final)
             } else {
                 None
             };

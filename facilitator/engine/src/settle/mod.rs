@@ -34,7 +34,7 @@ use sdk_plugin::{Fault, PaymentRequest};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use base::service::{SettleAnswer, Settled};
+use base::service::{SettleAnswer, SettleWait, Settled};
 use journal::JournalError;
 use known_claim::KnownClaim;
 use wait::Patience;
@@ -97,16 +97,20 @@ impl Settling {
     /// Settles a payment, or reports the outcome of an equal request, within the request's time and [`LAST_GRACE`],
     /// whatever hangs. A caller with a recorded transaction gets its hash.
     pub async fn settle_with_receipt(self: &Arc<Self>, request: PaymentRequest) -> Settled {
-        self.settle_early(request, None).await
+        self.settle_waiting(request, SettleWait::default()).await
     }
 
-    /// The same, but after `early` the caller prefers `settlement_pending` with the hash to waiting for the chain.
-    pub async fn settle_early(self: &Arc<Self>, request: PaymentRequest, early: Option<Duration>) -> Settled {
+    /// The same, for a caller that says what it waits for.
+    pub async fn settle_waiting(self: &Arc<Self>, request: PaymentRequest, wait: SettleWait) -> Settled {
         let now = Instant::now();
         let deadline = now + Duration::from_millis(request.remaining_ms);
         let patience = Patience {
-            early: early.map(|early| now + early).filter(|early| *early < deadline),
+            early: wait
+                .early
+                .map(|early| now + early)
+                .filter(|early| *early < deadline),
             last: deadline,
+            until_final: wait.until_final,
         };
         let (network, network_as_sent) = (request.network.clone(), request.network_as_sent.clone());
         let known = KnownClaim::default();
@@ -144,7 +148,8 @@ impl Settling {
     ) -> Settled {
         let network_as_sent = request.network_as_sent.clone();
         match self.identify(request).await {
-            Ok(call) => {
+            Ok(mut call) => {
+                call.identity.until_final = patience.until_final;
                 known.set_claim(&call.claim);
                 self.settle_claim(&Arc::new(call), patience, known).await
             }
@@ -213,6 +218,7 @@ impl Settling {
             digest: identified.payload_digest.clone(),
             tenant: request.tenant.clone(),
             idempotency_key: request.idempotency_key.clone(),
+            until_final: false,
         };
         let claim = own_key(kind, &identified.claim_key);
         let payer = identified.payer.clone();
@@ -246,6 +252,7 @@ impl Settling {
             digest: row.digest,
             tenant: request.tenant.clone(),
             idempotency_key: request.idempotency_key.clone(),
+            until_final: false,
         };
         Ok(Some(PaymentCall {
             kind: Arc::clone(kind),

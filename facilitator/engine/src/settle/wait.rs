@@ -18,6 +18,8 @@ pub(crate) struct Patience {
     /// From then on the caller prefers `settlement_pending` with the hash, as soon as there is one, to waiting longer.
     pub(crate) early: Option<Instant>,
     pub(crate) last: Instant,
+    /// The caller gets `success` only once the payment is final.
+    pub(crate) until_final: bool,
 }
 
 impl Settling {
@@ -37,7 +39,7 @@ impl Settling {
         if let Some(early) = patience.early {
             let recorded = async {
                 tokio::time::sleep_until(early).await;
-                recorded(&settlement).await;
+                recorded(&settlement, patience.until_final).await;
             };
             tokio::select! {
                 biased;
@@ -119,8 +121,9 @@ impl Drop for Seat {
     }
 }
 
-/// Ends once a transaction of the settlement is recorded, unless it is decided by then: that answer is better.
-async fn recorded(settlement: &Settlement) {
+/// Ends once a transaction of the settlement is recorded, unless it is decided by then: that answer is better. For a caller
+/// that waits `until_final`, a payment is decided when it is final.
+async fn recorded(settlement: &Settlement, until_final: bool) {
     loop {
         let changed = settlement.changed.notified();
         tokio::pin!(changed);
@@ -128,7 +131,12 @@ async fn recorded(settlement: &Settlement) {
         {
             let state = settlement.lock();
             let has_hash = state.phase == Phase::Committed && state.row.tx_id.is_some();
-            if has_hash && state.row.outcome == Outcome::Open {
+            let is_decided = match &state.row.outcome {
+                Outcome::Open => false,
+                Outcome::Paid(_) => !until_final || state.row.paid_is_final(),
+                Outcome::Failed { .. } | Outcome::Reversed { .. } => true,
+            };
+            if has_hash && !is_decided {
                 return;
             }
         }

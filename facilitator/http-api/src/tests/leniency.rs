@@ -1,5 +1,6 @@
 //! Unusual requests of sellers and browsers that are accepted, and the replies: rows T-118 and T-148 to T-155 of the threats.
 
+use crate::settings::WaitUntil;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -436,4 +437,50 @@ async fn t155_every_settle_reply_has_network_and_payer_in_the_caller_s_spelling(
         (&seen.json()["network"], &seen.json()["payer"]),
         (&json!(solana), &json!(""))
     );
+}
+
+#[tokio::test]
+async fn a_tenant_is_answered_at_its_own_level_unless_it_requests_a_wait() {
+    let of_level = |name: &str, wait_until: WaitUntil| Tenant {
+        wait_until,
+        ..tenant(name, &[name])
+    };
+    let with_tenants = Settings {
+        tenants: vec![
+            of_level("submitted", WaitUntil::Submitted),
+            of_level("confirmed", WaitUntil::Confirmed),
+            of_level("final", WaitUntil::Final),
+        ],
+        ..settings()
+    };
+    let front = front(
+        settling(SettleAnswer::Reply(failed("settlement_pending", "", HASH))),
+        with_tenants,
+    );
+    for (tenant, prefer, is_early, until_final) in [
+        ("submitted", "", Some(false), false),
+        ("submitted", "wait=9", Some(true), false),
+        ("submitted", "respond-async", Some(false), false),
+        ("confirmed", "", None, false),
+        ("confirmed", "respond-async", Some(false), false),
+        ("final", "", None, true),
+        ("final", "respond-async", Some(false), true),
+        ("final", "wait=9", Some(true), true),
+    ] {
+        let request = Request::post("/settle")
+            .header("prefer", prefer)
+            .header("x-api-key", tenant);
+        let seen = front
+            .send(request.body(Body::from(v2().to_string())).unwrap())
+            .await;
+        assert_eq!(seen.status, 200);
+        let early = front.service.early.lock().unwrap().pop().unwrap();
+        let has_wait = early.map(|early| early > Duration::ZERO);
+        let waits_for_final = front.service.until_final.lock().unwrap().pop().unwrap();
+        assert_eq!(
+            (has_wait, waits_for_final),
+            (is_early, until_final),
+            "{tenant} {prefer}"
+        );
+    }
 }

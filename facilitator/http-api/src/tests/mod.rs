@@ -28,10 +28,11 @@ use sha2::{Digest as _, Sha256};
 use super::app::App;
 use super::router::router;
 use crate::names::NetworkNames;
-use crate::settings::{Origins, Rate, Scope, Server, Settings, Tenant};
+use crate::settings::{Origins, Rate, Scope, Server, Settings, Tenant, WaitUntil};
 use base::key_digests::KeyDigests;
 use base::service::{
-    Delivery, Membership, NetworkReadiness, Receipt, Routed, SchemeReadiness, Service, SettleAnswer, Settled,
+    Delivery, Membership, NetworkReadiness, Receipt, Routed, SchemeReadiness, Service, SettleAnswer,
+    SettleWait, Settled,
 };
 use telemetry::Metrics;
 
@@ -51,6 +52,8 @@ pub(super) struct Scripted {
     pub(super) seen: Mutex<Vec<PaymentRequest>>,
     /// After which time the caller of each settle preferred the hash.
     pub(super) early: Mutex<Vec<Option<Duration>>>,
+    /// Whether the caller of each settle waited for finality.
+    pub(super) until_final: Mutex<Vec<bool>>,
     /// How long each verify reserves its payment.
     pub(super) reserve: Mutex<Vec<Option<Duration>>>,
     pub(super) ready: bool,
@@ -73,6 +76,7 @@ impl Default for Scripted {
             on_settle: Box::new(|_| Box::pin(async { SettleAnswer::Reply(success()) })),
             seen: Mutex::default(),
             early: Mutex::default(),
+            until_final: Mutex::default(),
             reserve: Mutex::default(),
             ready: true,
             schemes: Vec::new(),
@@ -102,8 +106,9 @@ impl Service for Scripted {
         (self.on_verify)(request).await
     }
 
-    async fn settle(&self, request: PaymentRequest, early: Option<Duration>) -> Settled {
-        self.early.lock().unwrap().push(early);
+    async fn settle(&self, request: PaymentRequest, wait: SettleWait) -> Settled {
+        self.early.lock().unwrap().push(wait.early);
+        self.until_final.lock().unwrap().push(wait.until_final);
         self.seen.lock().unwrap().push(request.clone());
         let answer = (self.on_settle)(request).await;
         Settled {
@@ -284,6 +289,7 @@ pub(super) fn tenant(name: &str, keys: &[&str]) -> Tenant {
             burst: 5_000,
         },
         settle_wait: Duration::from_secs(25),
+        wait_until: WaitUntil::Confirmed,
         reserve_at_verify: None,
     }
 }

@@ -83,6 +83,8 @@ pub struct Network {
     pub confirmations: u64,
     /// Depth, at least `confirmations`.
     pub finality: u64,
+    /// Time between two blocks, if the operator has written it.
+    pub block_time: Option<Duration>,
     pub poll_interval: Duration,
     pub stuck_after: Duration,
     pub max_in_flight: u32,

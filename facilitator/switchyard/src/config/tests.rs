@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use http_api::Scope;
+use http_api::{Scope, WaitUntil};
 
 use super::*;
 
@@ -101,6 +101,43 @@ fn finality_of_one_block_needs_single_block_finality() {
 }
 
 #[test]
+fn a_tenant_waits_for_finality_only_where_it_comes_within_the_longest_wait() {
+    let hash = "a".repeat(64);
+    let with = |lines: &str, level: &str| {
+        let text = SMALL.replace("signers = [\"hot\"]", &format!("signers = [\"hot\"]\n{lines}"));
+        parse(&format!(
+            "{text}[[tenants]]\nname = \"shop\"\nkey_sha256 = \"{hash}\"\nwait_until = {level:?}\n"
+        ))
+    };
+    let message = |lines: &str| with(lines, "final").unwrap_err().to_string();
+    let unknown = message("finality = 12");
+    assert!(
+        unknown.contains("tenants[0].wait_until: is \"final\"")
+            && unknown.contains("write block_time_ms in [networks.\"eip155:8453\"]"),
+        "{unknown}"
+    );
+    for too_long in [
+        "finality = 43\nblock_time_ms = 2000",
+        "finality = 100000\nblock_time_ms = 3600000",
+        "block_time_ms = 2000",
+    ] {
+        let why = message(too_long);
+        assert!(
+            why.contains("tenants[0].wait_until: is \"final\"") && why.contains("the longest wait of 85 s"),
+            "{why}"
+        );
+        assert!(with(too_long, "confirmed").is_ok() && with(too_long, "submitted").is_ok());
+    }
+    let config = with("finality = 42\nblock_time_ms = 2000", "final").unwrap();
+    assert_eq!(config.tenants[0].access.wait_until, WaitUntil::Final);
+    let unknown = with("", "finalized").unwrap_err().to_string();
+    assert!(
+        unknown.contains("write \"submitted\", \"confirmed\" or \"final\""),
+        "{unknown}"
+    );
+}
+
+#[test]
 fn every_key_can_be_written() {
     let second = "rpc = [\"https://second.example\", \"https";
     let text = SMALL.replace("rpc = [\"https", second).replace(
@@ -110,6 +147,7 @@ retained_signers = ["old"]
 confirmations = 2
 finality = 12
 single_block_finality = false
+block_time_ms = 2000
 poll_interval_ms = 250
 stuck_after_seconds = 12
 max_cost_per_day = "5000000000000000"
@@ -167,6 +205,7 @@ requests_per_minute = 5
 settle_wait_seconds = 85
 reserve_at_verify = true
 reservation_seconds = 30
+wait_until = "final"
 burst = 3
 [[tenants]]
 name = "other"
@@ -227,6 +266,8 @@ key_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
     assert_eq!(shop.access.scopes, BTreeSet::from([Scope::Verify]));
     assert_eq!(shop.access.reserve_at_verify, Some(Duration::from_secs(30)));
     assert_eq!(other.access.reserve_at_verify, None);
+    assert_eq!(shop.access.wait_until, WaitUntil::Final);
+    assert_eq!(other.access.wait_until, WaitUntil::Confirmed);
     assert_eq!(other.access.scopes.len(), 3);
     let late = config
         .source

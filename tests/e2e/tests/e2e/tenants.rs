@@ -259,3 +259,52 @@ fn t170_a_reservation_refuses_a_second_promise_and_no_settle() {
     // It was a promise, not money: the chain decides.
     post(&world, "/settle", &first, "key-0").refused(reason::BALANCE);
 }
+
+#[test]
+fn a_tenant_that_waits_for_finality_gets_success_when_the_payment_is_final() {
+    let more = tenant("patient", "key-patient", "wait_until = \"final\"");
+    let world = World::builder()
+        .mining(Mining::Manual)
+        .server("settle_wait_seconds = 1")
+        .network("confirmations = 1\nfinality = 3\nblock_time_ms = 1000")
+        .more(&more)
+        .start();
+    let body = world.payment(2).v2();
+    let hash = post(&world, "/settle", &body, "key-patient").pending();
+    world.chain.mine(1).expect("mines");
+    wait::until("the payment is confirmed", wait::LONG, || {
+        world.facilitator.log().contains("height=").then_some(())
+    });
+    for _ in 0..2 {
+        let reply = post(&world, "/settle", &body, "key-patient");
+        assert_eq!(reply.pending(), hash, "confirmed, and not final");
+    }
+    world.chain.mine(3).expect("mines");
+    let paid = wait::until("the payment is final", wait::LONG, || {
+        Some(post(&world, "/settle", &body, "key-patient")).filter(Reply::is_success)
+    });
+    assert_eq!(paid.paid(), hash);
+    let again = post(&world, "/settle", &body, "key-patient");
+    assert_eq!(again.failed(reason::DUPLICATE), hash);
+    assert_eq!((world.sent(), world.transfers()), (1, 1));
+}
+
+#[test]
+fn a_tenant_that_waits_for_the_submission_gets_the_hash_and_may_request_more() {
+    let more = tenant("hasty", "key-hasty", "wait_until = \"submitted\"");
+    let world = World::builder()
+        .mining(Mining::Manual)
+        .server("settle_wait_seconds = 85")
+        .more(&more)
+        .start();
+    let body = world.payment(2).v2();
+    // Without a wait: no block comes, and the reply does.
+    let hash = post(&world, "/settle", &body, "key-hasty").pending();
+    world.chain.mine(1).expect("mines");
+    wait::until("the payment is confirmed", wait::LONG, || {
+        world.facilitator.log().contains("height=").then_some(())
+    });
+    let reply = post(&world, "/settle", &body, "key-hasty");
+    assert_eq!(reply.paid(), hash, "what is confirmed is a success");
+    assert_eq!((world.sent(), world.transfers()), (1, 1));
+}

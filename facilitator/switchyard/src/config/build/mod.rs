@@ -137,6 +137,7 @@ fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Opt
     let tenants = tenants?;
     tenants::require_distinct(reader, &tenants);
     let mut networks = networks?;
+    tenants::require_finality_in_time(reader, &tenants, &networks);
     let names = network_names(reader, &mut networks);
     Some(Config {
         server: server?,

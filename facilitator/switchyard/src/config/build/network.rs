@@ -58,6 +58,7 @@ pub(super) fn network(id: &str, section: &Section<'_, '_>, key_names: &[String])
         )
     });
     let options = section.get("options", |node| node.json_object());
+    let block_time = section.maybe("block_time_ms", |node| millis(node, 1, 3_600_000));
     let (signers, depths, costs) = (signers?, depths?, costs?);
     Some(Network {
         id: id.to_owned(),
@@ -66,6 +67,7 @@ pub(super) fn network(id: &str, section: &Section<'_, '_>, key_names: &[String])
         retained_signers: signers.retained,
         confirmations: depths.confirmations,
         finality: depths.finality,
+        block_time: block_time?,
         poll_interval: poll_interval?,
         stuck_after: stuck_after?,
         max_in_flight: max_in_flight?,

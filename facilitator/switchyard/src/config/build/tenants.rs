@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use http_api::{Rate, Scope};
+use http_api::{Rate, Scope, WaitUntil};
 use sdk_plugin::Amount;
 
 use super::values::{below_max_cost, count, digest, is_name, native_amount, seconds};
-use crate::config::Tenant;
 use crate::config::reader::{Reader, Section};
+use crate::config::{Network, Tenant};
+
+/// The longest wait of a settle.
+const LONGEST_WAIT: Duration = Duration::from_secs(85);
 
 /// Reads one section. `max_costs`: `max_cost` by network.
 pub(super) fn tenant(
@@ -50,6 +53,12 @@ pub(super) fn tenant(
     let per_minute = section.maybe("requests_per_minute", |node| count(node, 0, 10_000_000));
     let burst = section.maybe("burst", |node| count(node, 1, 1_000_000));
     let settle_wait = section.maybe("settle_wait_seconds", |node| seconds(node, 1, 85));
+    let wait_until = section.get("wait_until", |node| {
+        node.parsed(
+            WaitUntil::from_name,
+            "a level; write \"submitted\", \"confirmed\" or \"final\"",
+        )
+    });
     let reserve_at_verify = section.get("reserve_at_verify", |node| node.boolean());
     let reservation = section.get("reservation_seconds", |node| seconds(node, 1, 3_600));
     let max_cost_per_day = section.get("max_cost_per_day", |node| {
@@ -79,12 +88,54 @@ pub(super) fn tenant(
             burst: burst?.unwrap_or(default_rate.burst),
         },
         settle_wait: settle_wait?.or(default_wait)?,
+        wait_until: wait_until?,
         reserve_at_verify: Some(reservation?).filter(|_| reserves),
     };
     Some(Tenant {
         access,
         max_cost_per_day: max_cost_per_day?,
     })
+}
+
+/// Refuses tenants that wait for finality where it does not come within the longest wait.
+pub(super) fn require_finality_in_time(
+    reader: &Reader<'_>,
+    tenants: &[Tenant],
+    networks: &BTreeMap<String, Network>,
+) {
+    for (n, tenant) in tenants.iter().enumerate() {
+        match tenant.access.wait_until {
+            WaitUntil::Submitted | WaitUntil::Confirmed => continue,
+            WaitUntil::Final => {}
+        }
+        let key = format!("tenants[{n}].wait_until");
+        let line = reader.source.error(&key, "").line;
+        for network in networks.values() {
+            let (id, finality) = (&network.id, network.finality);
+            let Some(block_time) = network.block_time else {
+                let why = format!(
+                    "is \"final\", and it is not known how long that takes on {id}; write block_time_ms in \
+                     [networks.{id:?}]"
+                );
+                reader.fail(line, &key, why);
+                continue;
+            };
+            // A product that is too large to be represented is too long as well.
+            let takes = u32::try_from(finality)
+                .ok()
+                .and_then(|blocks| block_time.checked_mul(blocks))
+                .unwrap_or(Duration::MAX);
+            if takes > LONGEST_WAIT {
+                let why = format!(
+                    "is \"final\", which takes {finality} blocks of {} ms on {id}, more than the longest wait of {} s; write \
+                     \"confirmed\", and a greater confirmations in [networks.{id:?}] if its replies should come later",
+                    block_time.as_millis(),
+                    LONGEST_WAIT.as_secs()
+                );
+                reader.fail(line, &key, why);
+            }
+        }
+    }
 }
 
 /// Refuses tenants with equal names or equal keys.
