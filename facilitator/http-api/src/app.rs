@@ -57,9 +57,8 @@ impl App {
     }
 
     /// Counts a response. `outcome`: a reason, or `valid`, `success`, `replay`, `ok`.
-    // There is no log line and no id for each request. Responses are counted here; what happens to a payment is logged
-    // with its settlement's number. tower-http's trace layer sees a path and a status, but not the outcome, which is in the
-    // body of a 200, and a request id would name one try of a caller, not the payment that several tries share.
+    // There is no log line for each request: its response is counted here, and each answered settle has a line. What happens
+    // to a payment is logged with its settlement's number.
     pub(crate) fn measure(&self, path: &'static str, status: StatusCode, outcome: &str, started: Instant) {
         let labels = [("path", path), ("status", status.as_str()), ("outcome", outcome)];
         self.metrics.add("switchyard_http_requests_total", &labels, 1);

@@ -16,9 +16,9 @@ use crate::settings::{Origins, Server};
 /// How long a browser may cache a preflight response, in seconds.
 const MAX_AGE_S: &str = "600";
 /// Response headers that a script may read.
-const EXPOSED_HEADERS: &str = "Retry-After, Preference-Applied";
+const EXPOSED_HEADERS: &str = "Retry-After, Preference-Applied, X-Request-Id";
 /// Request headers that a script may set.
-const ALLOWED_HEADERS: &str = "authorization, content-type, idempotency-key, prefer, x-api-key";
+const ALLOWED_HEADERS: &str = "authorization, content-type, idempotency-key, prefer, x-api-key, x-request-id";
 
 /// What a path is used for, as far as CORS is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

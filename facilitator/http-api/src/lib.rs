@@ -33,6 +33,7 @@ mod pay;
 mod preference;
 mod redaction;
 mod reply;
+mod request_id;
 mod reservations;
 mod route_network;
 mod router;

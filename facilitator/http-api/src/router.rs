@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
+use axum::middleware;
 use axum::routing::{MethodRouter, delete, get};
 
 use super::app::App;
 use super::cors::{self, Access};
 use super::endpoint::PaymentEndpoint;
-use super::{reply, status};
+use super::{reply, request_id, status};
 
 /// Routes every path with and without a trailing slash: a redirected POST would arrive as GET.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -53,6 +54,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(
             |State(app): State<Arc<App>>, request: Request| async move { app.scheme_route(request).await },
         )
+        .layer(middleware::from_fn(request_id::identify))
         .with_state(app)
 }
 

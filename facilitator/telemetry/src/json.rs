@@ -9,7 +9,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
 /// The JSON format for log events.
@@ -23,7 +23,7 @@ where
 {
     fn format_event(
         &self,
-        _: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
@@ -35,6 +35,12 @@ where
         line.insert("level", metadata.level().as_str().into());
         line.insert("target", metadata.target().into());
         event.record(&mut line);
+        // Each span is a member with its name. The span of a request holds its id.
+        for span in context.event_scope().into_iter().flatten() {
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+                line.insert(span.name(), fields.fields.as_str().into());
+            }
+        }
         let line = serde_json::to_string(&line.0).map_err(|_| fmt::Error)?;
         writeln!(writer, "{line}")
     }

@@ -240,6 +240,28 @@ mod tests {
     }
 
     #[test]
+    fn a_json_line_has_the_id_of_its_request() {
+        use tracing_subscriber::layer::SubscriberExt as _;
+
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let lines = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .event_format(Json);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            let _request = tracing::error_span!("request", message = %"order-17").entered();
+            tracing::info!("answered");
+        });
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&line["request"], &line["message"]),
+            (&"order-17".into(), &"answered".into())
+        );
+    }
+
+    #[test]
     fn a_json_line_has_each_member_once_whatever_the_names_of_its_fields() {
         use tracing_subscriber::layer::SubscriberExt as _;
 

@@ -394,3 +394,36 @@ async fn ready_is_503_with_the_reason_while_the_disk_refuses_writes() {
     front.app.disk.check(&front.app.metrics).await;
     assert_eq!(front.get("/ready").await.status, 200);
 }
+
+#[tokio::test]
+async fn every_response_has_a_request_id_and_a_good_one_of_the_caller_is_kept() {
+    let front = front(Scripted::default(), settings());
+    let id = |seen: &Seen| {
+        let ids: Vec<_> = seen.headers.get_all("x-request-id").iter().collect();
+        let [id] = ids.as_slice() else { panic!("{ids:?}") };
+        id.to_str().unwrap().to_owned()
+    };
+    let mut made = BTreeSet::new();
+    for (method, path) in [
+        ("POST", "/verify"),
+        ("POST", "/settle"),
+        ("GET", "/settle"),
+        ("PUT", "/settle"),
+        ("GET", "/supported"),
+        ("GET", "/health"),
+        ("GET", "/ready"),
+        ("GET", "/metrics"),
+        ("GET", "/no/such/path"),
+        ("POST", "/deferred/vouchers?network=eip155:84532"),
+        ("OPTIONS", "/supported"),
+    ] {
+        let request = || Request::builder().method(method).uri(path);
+        let body = || Body::from(v2().to_string());
+        let seen = front.send(request().body(body()).unwrap()).await;
+        assert!(made.insert(id(&seen)), "{method} {path}");
+        let sent = request().header("x-request-id", "order-17").body(body()).unwrap();
+        assert_eq!(id(&front.send(sent).await), "order-17", "{method} {path}");
+        let bad = request().header("x-request-id", "a b").body(body()).unwrap();
+        assert!(made.insert(id(&front.send(bad).await)), "{method} {path}");
+    }
+}

@@ -61,3 +61,28 @@ fn all_log_lines_about_one_payment_have_the_same_claim() {
     assert!(claim.is_some(), "{log}");
     assert_eq!(field(&log, "height=", "claim="), claim, "{log}");
 }
+
+#[test]
+fn the_log_line_of_an_answer_and_the_reply_have_the_id_of_the_request() {
+    let world = World::start();
+    let mut unsigned = world.payment(2).v2();
+    unsigned["paymentPayload"]["payload"]["signature"] = "0x00".into();
+    let settle = |headers: &[(&str, &str)]| {
+        let body = unsigned.to_string();
+        let reply = world
+            .facilitator
+            .client()
+            .post("/settle", body.as_bytes(), headers);
+        let reply = reply.expect("an answer");
+        assert!(!reply.is_success(), "{reply:?}");
+        reply.header("x-request-id").expect("an id").to_owned()
+    };
+    assert_eq!(settle(&[("x-request-id", "order-17")]), "order-17");
+    let made = settle(&[("x-request-id", "two words")]);
+    assert!(made.len() == 32 && made != settle(&[]), "{made}");
+    wait::until("the answer in the log", wait::LONG, || {
+        let log = world.facilitator.log();
+        let answered = log.lines().find(|line| line.contains("answered: refused"))?;
+        answered.contains("order-17").then_some(())
+    });
+}
