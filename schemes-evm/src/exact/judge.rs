@@ -18,7 +18,7 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judg
     let memo = Memo::deserialize_from(&step_of(plan, evidence)?.memo)?;
     let failure = match &evidence.shown {
         Shown::Landed { .. } => match trace(&memo, &evidence.logs, Sender::Ours) {
-            Trace::Paid(items) => return Ok(paid(plan, &evidence.tx_id, items)),
+            Trace::Paid(items) => return Ok(paid(plan, &memo, &evidence.tx_id, items)),
             Trace::UsedOtherwise | Trace::Unmoved | Trace::Ambiguous | Trace::Canceled => {
                 return Ok(event_mismatch(plan));
             }
@@ -88,7 +88,7 @@ fn explained(plan: &Plan, memo: &Memo, foreign: &[ForeignTx]) -> Option<Judgemen
             .map(|tx| (tx, trace(memo, &tx.logs, Sender::Stranger)))
     };
     let paid = traces().find_map(|(tx, trace)| match trace {
-        Trace::Paid(items) if !tx.earlier => Some(paid(plan, &tx.tx_id, items)),
+        Trace::Paid(items) if !tx.earlier => Some(paid(plan, memo, &tx.tx_id, items)),
         Trace::Paid(_)
         | Trace::UsedOtherwise
         | Trace::Unmoved
@@ -145,12 +145,13 @@ fn not_paid(plan: &Plan, reason: &str, message: String) -> Judgement {
     })
 }
 
-fn paid(plan: &Plan, tx_id: &str, items: [String; 2]) -> Judgement {
+fn paid(plan: &Plan, memo: &Memo, tx_id: &str, items: [String; 2]) -> Judgement {
     Judgement::Paid(Paid {
         tx_id: tx_id.to_owned(),
         items: items.into(),
         reply: PaidReply {
             payer: plan.payer.clone(),
+            amount: Some(memo.value),
             ..PaidReply::default()
         },
         writes: Vec::new(),

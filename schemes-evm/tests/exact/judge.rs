@@ -92,6 +92,7 @@ fn outcome(
     match judge(&evidence(shown, logs, foreign)) {
         Judgement::Paid(paid) => {
             assert_eq!(paid.reply.payer, PAYER);
+            assert_eq!(paid.reply.amount, Some(10_000u64.into()));
             assert!(!paid.repeatable && paid.writes.is_empty());
             Ok((paid.tx_id, paid.items))
         }

@@ -29,6 +29,7 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault
                 items,
                 reply: PaidReply {
                     payer: plan.payer.clone(),
+                    amount: Some(memo.amount),
                     ..PaidReply::default()
                 },
                 writes: Vec::new(),

@@ -83,6 +83,7 @@ fn outcome(request: &PaymentRequest, evidence: &Evidence) -> Result<Vec<String>,
         Judgement::Paid(paid) => {
             assert_eq!(paid.tx_id, "tx");
             assert_eq!(paid.reply.payer, Deal::example().buyer.address().to_string());
+            assert_eq!(paid.reply.amount, Some(request.requirements.amount));
             Ok(paid.items)
         }
         Judgement::NotPaid(refusal) => Err(refusal.reason),
