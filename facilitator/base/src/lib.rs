@@ -19,4 +19,5 @@ mod list_file;
 pub mod nodes;
 pub mod pause;
 pub mod service;
+pub mod settlement;
 pub mod suggest;

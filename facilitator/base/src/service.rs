@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::settlement::{FoundSettlement, LookUpError, SettlementName, SettlementPage, SettlementQuery};
 use async_trait::async_trait;
 use sdk_plugin::PaymentRequest;
 use sdk_plugin::scheme::{RouteRequest, RouteResponse};
@@ -40,6 +41,18 @@ pub trait Service: Send + Sync + 'static {
     /// Calls a scheme's own HTTP route, on one of its [`Service::routed`] networks. A settlement that it starts is awaited
     /// for at most `wait`, plus one commit. The future is dropped when the caller disconnects.
     async fn route(&self, scheme: &str, network: &str, request: RouteRequest, wait: Duration) -> Routed;
+
+    /// The settlements of this tenant that the name finds, the oldest first; those of other tenants are not among them.
+    /// `tenant`: `None` for a facilitator without tenants. Reads the journal only, and the same reads are made whether or
+    /// not the settlement exists.
+    async fn find_settlements(
+        &self,
+        tenant: Option<&str>,
+        name: &SettlementName,
+    ) -> Result<Vec<FoundSettlement>, LookUpError>;
+
+    /// One page of a tenant's settlements. Reads the journal only.
+    async fn list_settlements(&self, query: &SettlementQuery) -> Result<SettlementPage, LookUpError>;
 }
 
 /// What the caller of a settle waits for, within the request's remaining time.

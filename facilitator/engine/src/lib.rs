@@ -73,6 +73,7 @@ mod tests;
 mod verdict;
 
 pub use boot::ResumeError;
+pub use decide::record::record;
 pub use engine::{Engine, Parts};
 pub use housekeeping::Retention;
 pub use runtime::calls::{Budgets, Ops};

@@ -1,5 +1,7 @@
 //! The engine as the HTTP API sees it.
 
+mod settlements;
+
 use crate::engine::Engine;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use async_trait::async_trait;
 use base::service::{
     Membership, NetworkReadiness, Routed, SchemeReadiness, Service, SettleAnswer, SettleWait, Settled,
 };
+use base::settlement::{FoundSettlement, LookUpError, SettlementName, SettlementPage, SettlementQuery};
 use sdk_plugin::scheme::{RouteRequest, RouteResponse};
 use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply};
 use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion, Purpose};
@@ -69,6 +72,18 @@ impl Service for EngineService {
 
     async fn route(&self, scheme: &str, network: &str, request: RouteRequest, wait: Duration) -> Routed {
         self.0.route(scheme, network, request, wait).await
+    }
+
+    async fn find_settlements(
+        &self,
+        tenant: Option<&str>,
+        name: &SettlementName,
+    ) -> Result<Vec<FoundSettlement>, LookUpError> {
+        settlements::find(self.0.runtime.journal.as_ref(), tenant, name).await
+    }
+
+    async fn list_settlements(&self, query: &SettlementQuery) -> Result<SettlementPage, LookUpError> {
+        settlements::list(self.0.runtime.journal.as_ref(), query).await
     }
 }
 

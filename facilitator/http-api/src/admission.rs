@@ -13,9 +13,9 @@ use sdk_plugin::wire::reason;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::buckets::Buckets;
+use super::buckets::{BoundedBuckets, Buckets};
 use super::concurrency::{ConcurrencyLimits, Endpoint, InFlight, LimitReached, Permit};
-use crate::settings::{AddressBlock, Scope, Settings, Tenant, WaitUntil};
+use crate::settings::{AddressBlock, Rate, Scope, Settings, Tenant, WaitUntil};
 
 const API_KEY: &str = "x-api-key";
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -23,6 +23,12 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 const OVERLOAD_RETRY_S: u64 = 1;
 /// `Retry-After` of a process that is shutting down, in seconds: about as long as a restart takes.
 const SHUTDOWN_RETRY_S: u64 = 5;
+
+/// How often one caller can look up one settlement.
+const LOOK_UPS: Rate = Rate {
+    per_minute: 60,
+    burst: 60,
+};
 
 // The request's body was not read, so nothing is known about its payment: an earlier request may have started it.
 const SHUTTING_DOWN: &str = "shutting down; this request was not processed. A payment that was sent before may be recorded \
@@ -35,6 +41,8 @@ pub(super) struct Admission {
     tenants: Vec<Tenant>,
     trusted_proxies: Vec<AddressBlock>,
     buckets: Buckets,
+    /// By caller and reference, hashed.
+    look_ups: BoundedBuckets<[u8; 32]>,
     limits: ConcurrencyLimits,
     draining: AtomicBool,
 }
@@ -85,6 +93,7 @@ impl Admission {
             tenants: settings.tenants.clone(),
             trusted_proxies: settings.server.trusted_proxies.clone(),
             buckets: Buckets::new(settings.address_rate, tenant_rates),
+            look_ups: BoundedBuckets::new(LOOK_UPS),
             limits: ConcurrencyLimits::new(settings.server.max_concurrent_requests),
             draining: AtomicBool::new(false),
         }
@@ -116,6 +125,23 @@ impl Admission {
         let Caller { tenant, within_rate } = self.identify(peer, headers, scope)?;
         within_rate?;
         Ok(admitted(tenant, self.limits.read().map_err(overloaded)?, None))
+    }
+
+    /// Counts a look-up against the rate of this caller and reference. The reference need not exist: a limit of existing
+    /// settlements would show which exist.
+    pub(super) fn limit_look_up(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        tenant: Option<&str>,
+        reference: &str,
+    ) -> Result<(), Rejected> {
+        let caller = match tenant {
+            Some(tenant) => format!("tenant|{tenant}"),
+            None => format!("address|{}", self.caller_address(peer, headers)),
+        };
+        let key: [u8; 32] = Sha256::digest(format!("{}|{caller}|{reference}", caller.len())).into();
+        self.look_ups.take(&key).map_err(rate_limited)
     }
 
     /// Exchanges the permit for receiving a body for one of the request's network.

@@ -1,9 +1,10 @@
-//! Token buckets: one per tenant and one per caller address, in bounded memory.
+//! Token buckets: one per tenant, one per caller address and one per settlement that is looked up, in bounded memory.
 //!
 //! `governor` implements the buckets (generic cell rate algorithm). Its store only forgets buckets that are full again, so
-//! a flood from ever new addresses would fill the memory. [`Buckets`] therefore bounds the number of addresses: when the
+//! a flood of ever new keys would fill the memory. [`BoundedBuckets`] therefore bounds the number of keys: when the
 //! table is full, the buckets that are nearest to full are forgotten first.
 
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::settings::Rate;
 
-/// Addresses whose buckets are remembered.
+/// Keys whose buckets are remembered.
 pub(super) const MAX_BUCKETS: usize = 65_536;
 const MINUTE: Duration = Duration::from_secs(60);
 /// In how many steps the buckets nearest to full are forgotten.
@@ -41,29 +42,83 @@ impl Clock for TokioClock {
     }
 }
 
-/// The buckets of all addresses, shared by the limiter that uses them and [`Buckets`], which bounds them.
-#[derive(Debug, Clone, Default)]
-struct AddressStore(Arc<DashMapStateStore<IpAddr>>);
+/// The buckets of all keys, shared by the limiter that uses them and [`BoundedBuckets`], which bounds them.
+#[derive(Debug)]
+struct Store<K: Hash + Eq + Clone>(Arc<DashMapStateStore<K>>);
 
-impl StateStore for AddressStore {
-    type Key = IpAddr;
-
-    fn measure_and_replace<T, F, E>(&self, address: &IpAddr, decide: F) -> Result<T, E>
-    where
-        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
-    {
-        self.0.measure_and_replace(address, decide)
+impl<K: Hash + Eq + Clone> Clone for Store<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 
-/// All buckets. `None` stands for no limit.
+impl<K: Hash + Eq + Clone> StateStore for Store<K> {
+    type Key = K;
+
+    fn measure_and_replace<T, F, E>(&self, key: &K, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        self.0.measure_and_replace(key, decide)
+    }
+}
+
+/// One bucket for each key, at most [`MAX_BUCKETS`].
+pub(super) struct BoundedBuckets<K: Hash + Eq + Clone> {
+    clock: TokioClock,
+    store: Store<K>,
+    /// `None` stands for no limit.
+    limiter: Option<Limiter<K, Store<K>>>,
+    /// How long a bucket takes from empty to full.
+    refill: Duration,
+}
+
+impl<K: Hash + Eq + Clone> BoundedBuckets<K> {
+    pub(super) fn new(rate: Rate) -> Self {
+        let clock = TokioClock {
+            start: Instant::now(),
+        };
+        let store = Store(Arc::default());
+        Self {
+            limiter: quota(rate).map(|quota| Limiter::new(quota, store.clone(), clock.clone())),
+            refill: quota(rate).map_or(Duration::ZERO, |quota| quota.burst_size_replenished_in()),
+            clock,
+            store,
+        }
+    }
+
+    /// Takes one token from the bucket of a key. `Err`: seconds until there is a token, at least 1.
+    pub(super) fn take(&self, key: &K) -> Result<(), u64> {
+        let Some(limiter) = &self.limiter else {
+            return Ok(());
+        };
+        let buckets = &self.store.0;
+        if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(key) {
+            self.forget_fullest();
+        }
+        limiter
+            .check_key(key)
+            .map_err(|until| retry_after_s(&self.clock, &until))
+    }
+
+    /// Forgets the buckets that are full, then those nearest to full, until half of the table is free.
+    fn forget_fullest(&self) {
+        let now = self.clock.start.elapsed();
+        for step in 0..=FORGET_STEPS {
+            let full_by = now.saturating_add(self.refill.saturating_mul(step) / FORGET_STEPS);
+            self.store.0.retain_recent(full_by.into());
+            if self.store.0.len() <= MAX_BUCKETS / 2 {
+                return;
+            }
+        }
+    }
+}
+
+/// The buckets of all callers. `None` stands for no limit.
 pub(super) struct Buckets {
     clock: TokioClock,
-    addresses: AddressStore,
-    by_address: Option<Limiter<IpAddr, AddressStore>>,
+    by_address: BoundedBuckets<IpAddr>,
     by_tenant: Vec<Option<Limiter<NotKeyed, InMemoryState>>>,
-    /// How long the bucket of an address takes from empty to full.
-    refill: Duration,
 }
 
 impl Buckets {
@@ -72,59 +127,35 @@ impl Buckets {
         let clock = TokioClock {
             start: Instant::now(),
         };
-        let addresses = AddressStore::default();
-        let by_address = quota(address).map(|quota| Limiter::new(quota, addresses.clone(), clock.clone()));
         let tenant =
             |rate| quota(rate).map(|quota| Limiter::new(quota, InMemoryState::default(), clock.clone()));
         Self {
             by_tenant: tenants.map(tenant).collect(),
-            refill: quota(address).map_or(Duration::ZERO, |quota| quota.burst_size_replenished_in()),
+            by_address: BoundedBuckets::new(address),
             clock,
-            addresses,
-            by_address,
         }
     }
 
     /// Takes one token from the bucket of an address. `Err`: seconds until there is a token, at least 1.
     pub(super) fn take_for_address(&self, address: IpAddr) -> Result<(), u64> {
-        let Some(limiter) = &self.by_address else {
-            return Ok(());
-        };
-        let address = bucket_address(address);
-        let buckets = &self.addresses.0;
-        if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(&address) {
-            self.forget_fullest();
-        }
-        limiter
-            .check_key(&address)
-            .map_err(|until| self.retry_after_s(&until))
+        self.by_address.take(&bucket_address(address))
     }
 
     /// Takes one token from the bucket of a tenant. `Err`: seconds until there is a token, at least 1.
     pub(super) fn take_for_tenant(&self, index: usize) -> Result<(), u64> {
         match self.by_tenant.get(index) {
-            Some(Some(limiter)) => limiter.check().map_err(|until| self.retry_after_s(&until)),
+            Some(Some(limiter)) => limiter
+                .check()
+                .map_err(|until| retry_after_s(&self.clock, &until)),
             Some(None) | None => Ok(()),
         }
     }
+}
 
-    /// Forgets the buckets that are full, then those nearest to full, until half of the table is free.
-    fn forget_fullest(&self) {
-        let now = self.clock.start.elapsed();
-        for step in 0..=FORGET_STEPS {
-            let full_by = now.saturating_add(self.refill.saturating_mul(step) / FORGET_STEPS);
-            self.addresses.0.retain_recent(full_by.into());
-            if self.addresses.0.len() <= MAX_BUCKETS / 2 {
-                return;
-            }
-        }
-    }
-
-    fn retry_after_s(&self, until: &NotUntil<Nanos>) -> u64 {
-        let wait = until.wait_time_from(self.clock.now());
-        let rounded_up = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
-        rounded_up.max(1)
-    }
+fn retry_after_s(clock: &TokioClock, until: &NotUntil<Nanos>) -> u64 {
+    let wait = until.wait_time_from(clock.now());
+    let rounded_up = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+    rounded_up.max(1)
 }
 
 /// `None`: no limit.
@@ -206,7 +237,7 @@ mod tests {
         for n in 1..=100_000 {
             assert_eq!(buckets.take_for_address(address(n)), Ok(()));
         }
-        assert!(buckets.addresses.0.len() <= MAX_BUCKETS);
+        assert!(buckets.by_address.store.0.len() <= MAX_BUCKETS);
         assert_eq!(
             buckets.take_for_address(address(0)),
             Err(2),

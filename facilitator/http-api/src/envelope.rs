@@ -13,6 +13,9 @@ use super::normalise::{Refused, Shape};
 use super::redaction::redact;
 use crate::names::NetworkNames;
 
+/// The extension of a settle reply with the id for look-ups.
+const STATUS_EXTENSION: &str = "settlement-status";
+
 /// What a reply repeats of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Echo {
@@ -21,6 +24,8 @@ pub(super) struct Echo {
     pub(super) network: String,
     /// CAIP-2.
     pub(super) caip2: String,
+    /// Whether replies of the caller's protocol version have extensions: since version 2.
+    pub(super) extensions: bool,
 }
 
 /// A response body and its outcome for metrics.
@@ -84,7 +89,7 @@ pub(super) fn settle(reply: SettleReply, echo: &Echo) -> Body {
             .amount
             .filter(|amount| amount.bytes().all(|b| b.is_ascii_digit()) && !amount.is_empty()),
         extra: reply.extra,
-        extensions: reply.extensions,
+        extensions: extensions(reply.extensions, echo),
     };
     let body = match echo.shape {
         Shape::Current => without_nulls(json!(current)),
@@ -94,6 +99,16 @@ pub(super) fn settle(reply: SettleReply, echo: &Echo) -> Body {
         outcome,
         text: body.to_string(),
     }
+}
+
+/// Callers of version 1 don't get the id for look-ups: their replies are exactly those of other facilitators.
+fn extensions(extensions: Option<Map<String, Value>>, echo: &Echo) -> Option<Map<String, Value>> {
+    if echo.extensions {
+        return extensions;
+    }
+    let mut extensions = extensions?;
+    extensions.remove(STATUS_EXTENSION);
+    (!extensions.is_empty()).then_some(extensions)
 }
 
 fn redacted_reason(reason: Option<&str>) -> Option<String> {
@@ -132,6 +147,7 @@ pub(super) fn refused(endpoint: PaymentEndpoint, refused: &Refused) -> Body {
         shape: refused.shape,
         network: refused.network.clone(),
         caip2: String::new(),
+        extensions: false,
     };
     let message = redact(&refused.message);
     if refused.status == StatusCode::OK {

@@ -1,4 +1,4 @@
-//! The HTTP API: `/verify`, `/settle`, `/supported`, and `/health`, `/ready`, `/metrics` for operators.
+//! The HTTP API: `/verify`, `/settle`, `/supported`, `/settlements`, and `/health`, `/ready`, `/metrics` for operators.
 //!
 //! Guaranteed: every decided outcome is HTTP 200 with the protocol's envelope. Another status means that this request was
 //! not carried out; it says nothing about a payment that an earlier request started.
@@ -39,10 +39,13 @@ mod route_network;
 mod router;
 mod scheme_routes;
 mod settings;
+pub mod settlement_json;
+mod settlements;
 mod status;
 mod strict_json;
 #[cfg(test)]
 mod tests;
+pub mod times;
 
 pub use listen::{serve, serve_on, shutdown_signal};
 pub use names::NetworkNames;

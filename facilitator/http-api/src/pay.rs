@@ -213,6 +213,10 @@ impl Echo {
             shape,
             network: request.network_as_sent.clone(),
             caip2: request.network.clone(),
+            extensions: match request.version {
+                ProtocolVersion::Legacy0 | ProtocolVersion::V1 => false,
+                ProtocolVersion::V2 => true,
+            },
         }
     }
 
@@ -221,6 +225,7 @@ impl Echo {
             shape: Shape::Current,
             network: String::new(),
             caip2: String::new(),
+            extensions: false,
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::path::Path;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Request, State};
 use axum::middleware;
 use axum::routing::{MethodRouter, delete, get};
 
@@ -34,9 +36,19 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     };
     let ready = |State(app): State<Arc<App>>| async move { app.ready() };
     let metrics = |State(app): State<Arc<App>>| async move { app.metrics() };
+    let settlement = |State(app): State<Arc<App>>,
+                      reference: Result<Path<String>, PathRejection>,
+                      request: Request| async move {
+        let reference = reference.ok().map(|Path(reference)| reference);
+        app.settlement(reference, request).await
+    };
+    let settlements =
+        |State(app): State<Arc<App>>, request: Request| async move { app.settlements(request).await };
     let paths = [
         ("verify", payments(PaymentEndpoint::Verify)),
         ("settle", payments(PaymentEndpoint::Settle)),
+        ("settlements", get(settlements)),
+        ("settlements/{reference}", get(settlement)),
         ("supported", get(supported).options(reads)),
         ("health", get(health).options(reads)),
         ("ready", get(ready)),

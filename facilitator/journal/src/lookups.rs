@@ -207,7 +207,7 @@ fn listed(row: &SettlementRow) -> Vec<String> {
 
 /// The keys by which a settlement stands in lists.
 pub(crate) fn time_keys_of(row: &SettlementRow) -> Vec<String> {
-    let by_time = format!("{:020}|{}", row.opened_at_ms, id_key(row.id));
+    let by_time = cursor_at(row);
     listed(row).into_iter().map(|prefix| prefix + &by_time).collect()
 }
 
@@ -301,16 +301,17 @@ pub fn list(
     cursor: Option<&str>,
     limit: usize,
 ) -> Result<Page, JournalError> {
+    // The tenant first: a tenant's list must not take the longer the more of a payer's payments belong to other tenants.
     let prefix = match filter {
+        Filter {
+            tenant: Some(tenant), ..
+        } => tenant_prefix(tenant.as_deref()),
         Filter {
             payer: Some(payer), ..
         } => prefix("payer", payer),
         Filter {
             pay_to: Some(pay_to), ..
         } => prefix("payee", pay_to),
-        Filter {
-            tenant: Some(tenant), ..
-        } => tenant_prefix(tenant.as_deref()),
         Filter { .. } => "all|".to_owned(),
     };
     let oldest = filter.from_ms.map(|from_ms| format!("{prefix}{from_ms:020}|"));
@@ -358,13 +359,21 @@ fn read_cursor(cursor: &str) -> Result<&str, JournalError> {
     }
 }
 
+/// The cursor of a page that ends with this settlement.
+#[must_use]
+pub fn cursor_at(row: &SettlementRow) -> String {
+    format!("{:020}|{}", row.opened_at_ms, id_key(row.id))
+}
+
 /// Whether this is a cursor of some list.
 #[must_use]
 pub fn is_cursor(cursor: &str) -> bool {
     read_cursor(cursor).is_ok()
 }
 
-fn passes(filter: &Filter, row: &SettlementRow) -> bool {
+/// Whether a list with this filter contains the settlement.
+#[must_use]
+pub fn passes(filter: &Filter, row: &SettlementRow) -> bool {
     let same = |wanted: &Option<String>, value: &str| {
         wanted
             .as_ref()

@@ -11,6 +11,7 @@ pub(crate) mod payers;
 pub(crate) mod plan_check;
 #[cfg(test)]
 pub(crate) mod plan_check_tests;
+pub(crate) mod record;
 pub(crate) mod replies;
 pub(crate) mod rows;
 pub(crate) mod steps;

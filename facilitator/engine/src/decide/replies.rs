@@ -7,23 +7,26 @@ use journal::{CommitError, Outcome, PaidRow, SettlementRow};
 use sdk_plugin::Fault;
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::wire::{SettleReply, reason};
+use serde_json::{Map, Value, json};
 
 /// Retry delay for callers whose settlement was not started, in seconds.
 pub(crate) const RETRY_AFTER_S: u64 = 2;
 /// Retry delay for callers of a paused kind, in seconds.
 const PAUSED_RETRY_AFTER_S: u64 = 60;
+/// The extension of a settle reply with the id for look-ups.
+const STATUS_EXTENSION: &str = "settlement-status";
 /// The message to callers of a paused kind. It leaves out the operator's reason.
 pub(crate) const PAUSED: &str = "the operator has paused this kind of payment; try again later";
 
 /// The reply `success` for a payment that the chain shows.
 #[must_use]
-pub(crate) fn success(paid: &PaidRow, payer: &str, network_as_sent: &str) -> SettleReply {
+pub(crate) fn success(paid: &PaidRow, row: &SettlementRow, network_as_sent: &str) -> SettleReply {
     SettleReply {
         success: true,
         error_reason: None,
         error_message: None,
         payer: if paid.reply.payer.is_empty() {
-            payer.to_owned()
+            row.payer.clone()
         } else {
             paid.reply.payer.clone()
         },
@@ -31,8 +34,18 @@ pub(crate) fn success(paid: &PaidRow, payer: &str, network_as_sent: &str) -> Set
         network: network_as_sent.to_owned(),
         amount: paid.reply.amount.map(|amount| amount.to_string()),
         extra: paid.reply.extra.clone(),
-        extensions: paid.reply.extensions.clone(),
+        extensions: with_id(paid.reply.extensions.clone(), row),
     }
+}
+
+/// Adds the id by which the caller can look the settlement up.
+fn with_id(extensions: Option<Map<String, Value>>, row: &SettlementRow) -> Option<Map<String, Value>> {
+    if row.reference.is_empty() {
+        return extensions;
+    }
+    let mut extensions = extensions.unwrap_or_default();
+    extensions.insert(STATUS_EXTENSION.to_owned(), json!({ "id": row.reference }));
+    Some(extensions)
 }
 
 /// The reply to a settle that did not succeed.
@@ -55,11 +68,11 @@ pub(crate) fn failure(refusal: &Refusal, tx_id: &str, network_as_sent: &str) -> 
 #[must_use]
 pub(crate) fn pending(row: &SettlementRow, network_as_sent: &str) -> SettleReply {
     let refusal = Refusal::new(reason::SETTLEMENT_PENDING, row.payer.clone());
-    failure(
-        &refusal,
-        row.tx_id.as_deref().unwrap_or_default(),
-        network_as_sent,
-    )
+    let tx_id = row.tx_id.as_deref().unwrap_or_default();
+    SettleReply {
+        extensions: with_id(None, row),
+        ..failure(&refusal, tx_id, network_as_sent)
+    }
 }
 
 /// The reply to a caller whose time ends during a commit that may put its payment on the chain. With a hash the

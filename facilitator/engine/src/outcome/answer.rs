@@ -47,7 +47,7 @@ impl Outcomes {
             let network = caller.network_as_sent.clone();
             let answer = match (decide(&row, &caller.identity), &row.outcome) {
                 (Decision::TakeRelease, Outcome::Paid(paid)) => {
-                    let reply = replies::success(paid, &row.payer, &network);
+                    let reply = replies::success(paid, &row, &network);
                     let release = self.release_to(&caller, &reply);
                     let number = release.number;
                     let receipt = self.receipt(row.id, &row.claim, number);

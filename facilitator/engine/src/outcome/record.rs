@@ -73,7 +73,7 @@ impl Outcomes {
         let (writes, jobs) = judged_rows(settlement, paid.writes, paid.jobs);
         events.extend(job_events(&row.plugin, jobs));
         let answer = caller.map(|caller| {
-            let reply = replies::success(&row_paid, &row.payer, &caller.network_as_sent);
+            let reply = replies::success(&row_paid, &row, &caller.network_as_sent);
             let release = self.release_to(&caller, &reply);
             let number = release.number;
             events.push(Event::Released {

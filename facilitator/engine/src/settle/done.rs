@@ -36,7 +36,7 @@ impl Settling {
             state.phase = Phase::Committing;
             (state.row.clone(), caller)
         };
-        let reply = replies::success(&paid, &row.payer, &caller.network_as_sent);
+        let reply = replies::success(&paid, &row, &caller.network_as_sent);
         let now_ms = self.runtime.clock.now_ms();
         let number = self.runtime.journal.new_id();
         let release = Release {
@@ -117,7 +117,7 @@ impl Settling {
             return unavailable("the claim changed; try again").into();
         };
         let network = &call.request.network_as_sent;
-        let reply = replies::success(paid, &row.payer, network);
+        let reply = replies::success(paid, row, network);
         let number = self.runtime.journal.new_id();
         let release = Release {
             number,

@@ -5,6 +5,7 @@ mod dispatch;
 mod hostile;
 mod leniency;
 mod replies;
+mod settlements;
 mod sockets;
 
 use std::collections::BTreeSet;
@@ -34,6 +35,7 @@ use base::service::{
     Delivery, Membership, NetworkReadiness, Receipt, Routed, SchemeReadiness, Service, SettleAnswer,
     SettleWait, Settled,
 };
+use base::settlement::{FoundSettlement, LookUpError, SettlementName, SettlementPage, SettlementQuery};
 use telemetry::Metrics;
 
 pub(super) const HASH: &str = "0xaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -43,12 +45,17 @@ pub(super) const PAYER: &str = "0x857b06519E91e3A54538791bDbb0E22373e36b66";
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type OnVerify = Box<dyn Fn(PaymentRequest) -> Boxed<VerifyReply> + Send + Sync>;
+type OnFind =
+    Box<dyn Fn(Option<&str>, &SettlementName) -> Result<Vec<FoundSettlement>, LookUpError> + Send + Sync>;
+type OnList = Box<dyn Fn(&SettlementQuery) -> Result<SettlementPage, LookUpError> + Send + Sync>;
 type OnSettle = Box<dyn Fn(PaymentRequest) -> Boxed<SettleAnswer> + Send + Sync>;
 
 /// Serves `exact` on Base Sepolia and a test network of another family, in both versions, and `deferred` on Base Sepolia in version 2.
 pub(super) struct Scripted {
     pub(super) on_verify: OnVerify,
     pub(super) on_settle: OnSettle,
+    pub(super) on_find: OnFind,
+    pub(super) on_list: OnList,
     pub(super) seen: Mutex<Vec<PaymentRequest>>,
     /// After which time the caller of each settle preferred the hash.
     pub(super) early: Mutex<Vec<Option<Duration>>>,
@@ -74,6 +81,8 @@ impl Default for Scripted {
         Self {
             on_verify: Box::new(|_| Box::pin(async { valid() })),
             on_settle: Box::new(|_| Box::pin(async { SettleAnswer::Reply(success()) })),
+            on_find: Box::new(|_, _| Ok(Vec::new())),
+            on_list: Box::new(|_| Err(LookUpError::Unavailable)),
             seen: Mutex::default(),
             early: Mutex::default(),
             until_final: Mutex::default(),
@@ -193,6 +202,18 @@ impl Service for Scripted {
             response,
             receipt: self.receipt(),
         }
+    }
+
+    async fn find_settlements(
+        &self,
+        tenant: Option<&str>,
+        name: &SettlementName,
+    ) -> Result<Vec<FoundSettlement>, LookUpError> {
+        (self.on_find)(tenant, name)
+    }
+
+    async fn list_settlements(&self, query: &SettlementQuery) -> Result<SettlementPage, LookUpError> {
+        (self.on_list)(query)
     }
 }
 
