@@ -2,10 +2,15 @@
 //! to be corrected, as each error says; 2: invalid command line.
 
 mod check;
+mod explain;
+mod harmless;
 mod journal_files;
 mod key_hash;
 mod open_files;
 mod pause;
+mod payments;
+#[cfg(test)]
+mod payments_tests;
 mod plugin_inspect;
 mod releases;
 mod serve;
@@ -95,6 +100,27 @@ then gets success, once. A running process applies this within a second, a stopp
     /// Check, back up and restore the journal's files, and show what they hold.
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// List payments from the journal, the newest first. Works while a process runs, and after it.
+    #[command(after_help = "\
+Examples:
+  switchyard payments --config switchyard.toml                  # the newest 50
+  switchyard payments --open                                    # what has no outcome yet
+  switchyard payments --payer 0x857b… --since 24h --json        # one object a line
+  switchyard payments --since 2026-01-01 --limit 0 --csv > payments.csv
+  switchyard payments --tx 0x88df…                              # every payment that a transaction carries
+
+The members of --json are those of GET /settlements, with tenant and claim. Times are UTC, amounts are atomic units of the
+asset. In CSV a cell that a spreadsheet would read as a formula begins with '.")]
+    Payments(payments::PaymentsCommand),
+    /// Show everything that is recorded of one payment: its state, and each event with its time.
+    #[command(after_help = "\
+Examples:
+  switchyard explain 0x88df… --config switchyard.toml           # by transaction
+  switchyard explain 3f0c9a… --json                             # by the id of a settle reply, for programs
+
+A payment is named by its id, by any of its transactions, or by its claim. Several are shown where a transaction carries
+several payments, or where an authorization that failed was used again. Times are UTC.")]
+    Explain(explain::ExplainCommand),
     /// Inspect plugin files.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -311,6 +337,8 @@ fn execute(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
         }) => releases::allow(&allow, out),
         Command::Releases(ReleasesCommand { command: None, file }) => releases::list(&file.config, out),
         Command::Journal(command) => journal_files::run(&command, out),
+        Command::Payments(command) => payments::payments(&command, out),
+        Command::Explain(command) => explain::explain(&command, out),
         Command::Plugin(PluginCommand::Inspect { file }) => plugin_inspect::inspect(&file, out),
         Command::Key(KeyCommand::Hash) => key_hash::hash(io::stdin().lock(), out),
         Command::Reference(ReferenceCommand::Reference) => Ok(out.write_all(keys::markdown().as_bytes())?),

@@ -1,0 +1,295 @@
+//! `switchyard payments`: the payments in the journal, also while a process uses it.
+
+use std::io::Write;
+use std::path::Path;
+
+use base::clock::{Clock as _, SystemClock};
+use base::settlement::SettlementRecord;
+use clap::Args;
+use http_api::{settlement_json, times};
+use journal::{Filter, JournalError, Reference, Rows, SettlementRow, Status, lookups, queries, sqlite};
+use serde_json::{Map, Value, json};
+
+use super::{CliError, ConfigFile, harmless};
+use crate::config::CommandConfig;
+
+/// Payments that are shown unless the operator wants more.
+const DEFAULT_LIMIT: usize = 50;
+/// Payments that are read at once.
+const PAGE: usize = 500;
+
+#[derive(Debug, Args)]
+pub(super) struct PaymentsCommand {
+    /// Only payments without an outcome: pending or unknown.
+    #[arg(long, conflicts_with = "status")]
+    open: bool,
+    /// Only payments with this status: pending, settled, failed, expired, reversed or unknown.
+    #[arg(long, value_name = "STATUS", value_parser = status)]
+    status: Option<Status>,
+    /// Only payments that this transaction carries.
+    #[arg(long, value_name = "HASH", conflicts_with = "claim")]
+    tx: Option<String>,
+    /// Only payments of this authorization: its claim, or the scheme's part of it.
+    #[arg(long, value_name = "CLAIM")]
+    claim: Option<String>,
+    /// Only payments of this payer.
+    #[arg(long, value_name = "ADDRESS")]
+    payer: Option<String>,
+    /// Only payments to this address.
+    #[arg(long, value_name = "ADDRESS")]
+    payee: Option<String>,
+    /// Only payments that this tenant opened.
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    /// Only payments opened at or after this time: a date, an ISO 8601 time, or an age such as 90m, 24h or 7d.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<u64>,
+    /// Only payments opened before this time.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<u64>,
+    /// Show at most this many, the newest first. 0: all.
+    #[arg(long, value_name = "NUMBER", default_value_t = DEFAULT_LIMIT)]
+    limit: usize,
+    /// Print JSON Lines: one object for each payment.
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Print CSV with a line of names.
+    #[arg(long)]
+    csv: bool,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+fn status(text: &str) -> Result<Status, String> {
+    let names = Status::ALL.map(Status::name).join(", ");
+    text.parse().map_err(|()| format!("write one of {names}"))
+}
+
+/// Milliseconds since the epoch.
+fn moment(text: &str) -> Result<u64, String> {
+    times::parse(text)
+        .or_else(|| Some(SystemClock.now_ms().saturating_sub(age_ms(text)?)))
+        .ok_or_else(|| {
+            "write a date, an ISO 8601 time such as 2026-01-31T12:00:00Z, or an age such as 24h".to_owned()
+        })
+}
+
+/// Milliseconds of an age such as `90m`.
+fn age_ms(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit_s: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return None,
+    };
+    let number: u64 = number.parse().ok()?;
+    number.checked_mul(unit_s)?.checked_mul(1_000)
+}
+
+/// A payment with what only the operator sees.
+pub(super) struct Payment {
+    pub(super) row: SettlementRow,
+    pub(super) record: SettlementRecord,
+}
+
+impl Payment {
+    pub(super) fn of(rows: &mut dyn Rows, row: SettlementRow) -> Result<Self, JournalError> {
+        let newest = queries::claim(rows, &row.claim)?;
+        let record = engine::record(&row, newest.as_ref());
+        Ok(Self { row, record })
+    }
+
+    /// What the look-up over HTTP shows, and what only the operator sees.
+    pub(super) fn json(&self) -> Map<String, Value> {
+        let mut members = settlement_json::full(&self.record);
+        members.insert("claim".to_owned(), json!(self.row.claim));
+        members.insert("generation".to_owned(), json!(self.row.generation));
+        if let Some(tenant) = &self.row.tenant {
+            members.insert("tenant".to_owned(), json!(tenant));
+        }
+        if let Some(key) = &self.row.idempotency_key {
+            members.insert("idempotencyKey".to_owned(), json!(key));
+        }
+        members
+    }
+
+    pub(super) fn amount(&self) -> String {
+        self.record
+            .amount
+            .map(|amount| amount.to_string())
+            .unwrap_or_default()
+    }
+}
+
+/// The result of a query over the journal of a configuration.
+pub(super) fn read<T>(
+    file: &Path,
+    query: impl FnOnce(&mut dyn Rows) -> Result<T, JournalError>,
+) -> Result<T, CliError> {
+    let config = CommandConfig::load(file).map_err(CliError::new)?;
+    let directory = &config.data_directory;
+    sqlite::read(directory, query)
+        .map_err(CliError::new)?
+        .ok_or_else(|| {
+            CliError(format!(
+                "{}: there is no journal, or one of an earlier version: start `switchyard serve` once",
+                directory.display()
+            ))
+        })
+}
+
+pub(super) fn payments(command: &PaymentsCommand, out: &mut dyn Write) -> Result<(), CliError> {
+    let payments = read(&command.file.config, |rows| {
+        select(command, rows)?
+            .into_iter()
+            .map(|row| Payment::of(rows, row))
+            .collect::<Result<Vec<_>, _>>()
+    })?;
+    if command.json {
+        for payment in &payments {
+            writeln!(out, "{}", harmless::json(&payment.json().into()))?;
+        }
+        return Ok(());
+    }
+    if command.csv {
+        return csv(&payments, out);
+    }
+    table(&payments, out)
+}
+
+fn select(command: &PaymentsCommand, rows: &mut dyn Rows) -> Result<Vec<SettlementRow>, JournalError> {
+    let limit = if command.limit == 0 {
+        usize::MAX
+    } else {
+        command.limit
+    };
+    let filter = Filter {
+        tenant: command.tenant.clone().map(Some),
+        payer: command.payer.clone(),
+        pay_to: command.payee.clone(),
+        from_ms: command.since,
+        to_ms: command.until,
+        status: command.status,
+    };
+    let is_wanted = |row: &SettlementRow| !command.open || is_open(row);
+    let reference = match (&command.tx, &command.claim) {
+        (Some(tx), _) => Some(Reference::Transaction(tx.clone())),
+        (None, Some(claim)) => Some(Reference::Claim(claim.clone())),
+        (None, None) => None,
+    };
+    if let Some(reference) = reference {
+        let found = lookups::find(rows, &reference)?;
+        let newest_first = found.into_iter().rev();
+        return Ok(newest_first
+            .filter(|row| is_wanted(row) && lookups::passes(&filter, row))
+            .take(limit)
+            .collect());
+    }
+    let mut selected = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let wanted = limit.saturating_sub(selected.len()).min(PAGE);
+        let page = lookups::list(rows, &filter, cursor.as_deref(), wanted)?;
+        selected.extend(page.rows.into_iter().filter(is_wanted));
+        cursor = page.cursor;
+        if cursor.is_none() || selected.len() >= limit {
+            return Ok(selected);
+        }
+    }
+}
+
+fn is_open(row: &SettlementRow) -> bool {
+    match Status::of(row) {
+        Status::Pending | Status::Unknown => true,
+        Status::Settled | Status::Failed | Status::Expired | Status::Reversed => false,
+    }
+}
+
+const COLUMNS: [&str; 18] = [
+    "createdAt",
+    "updatedAt",
+    "status",
+    "mayPayAgain",
+    "released",
+    "amount",
+    "asset",
+    "payer",
+    "payTo",
+    "network",
+    "scheme",
+    "transaction",
+    "errorReason",
+    "expiresAt",
+    "tenant",
+    "id",
+    "claim",
+    "generation",
+];
+
+fn csv(payments: &[Payment], out: &mut dyn Write) -> Result<(), CliError> {
+    write!(out, "{}\r\n", COLUMNS.join(","))?;
+    for payment in payments {
+        let members = payment.json();
+        let cells = COLUMNS.map(|column| match members.get(column) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => harmless::cell(text),
+            Some(other) => harmless::cell(&other.to_string()),
+        });
+        write!(out, "{}\r\n", cells.join(","))?;
+    }
+    Ok(())
+}
+
+fn table(payments: &[Payment], out: &mut dyn Write) -> Result<(), CliError> {
+    if payments.is_empty() {
+        return Ok(writeln!(out, "no payment matches")?);
+    }
+    let names = [
+        "OPENED (UTC)",
+        "STATUS",
+        "AMOUNT",
+        "PAYER",
+        "PAY TO",
+        "NETWORK",
+        "TRANSACTION",
+    ];
+    let mut lines = vec![names.map(str::to_owned)];
+    for payment in payments {
+        let record = &payment.record;
+        let status = record.status.name();
+        let cells = [
+            times::iso(record.created_at_ms),
+            status.to_owned(),
+            payment.amount(),
+            record.payer.clone(),
+            record.pay_to.clone(),
+            record.network.clone(),
+            record.transaction.clone(),
+        ];
+        lines.push(cells.map(|cell| {
+            if cell.is_empty() {
+                "-".to_owned()
+            } else {
+                harmless::line(&cell)
+            }
+        }));
+    }
+    let mut widths = [0; 7];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for line in &lines {
+        let cells = line
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        let text = cells.collect::<Vec<_>>().join("  ");
+        writeln!(out, "{}", text.trim_end())?;
+    }
+    Ok(())
+}
