@@ -28,11 +28,14 @@ export function fail(error) {
 }
 
 // Headers per facilitator path, as the official clients want them; undefined (anonymous) without FACILITATOR_TOKEN.
+// IDEMPOTENCY_KEY is sent with every settle: one value is enough for a seller that sells once.
 export function bearer() {
   const token = env("FACILITATOR_TOKEN", "");
   if (token === "") return undefined;
   const headers = { Authorization: `Bearer ${token}` };
-  return async () => ({ verify: headers, settle: headers, supported: headers, bazaar: headers, list: headers });
+  const key = env("IDEMPOTENCY_KEY", "");
+  const settle = key === "" ? headers : { ...headers, "Idempotency-Key": key };
+  return async () => ({ verify: headers, settle, supported: headers, bazaar: headers, list: headers });
 }
 
 // Listens on PORT at 127.0.0.1 and prints the address; path is what costs money there.

@@ -2,7 +2,7 @@
 // units of ASSET on eip155:84532, paid to PAY_TO, or of SOLANA_ASSET on Solana, paid to SOLANA_PAY_TO, through the
 // facilitator at FACILITATOR_URL. With both addresses set, the buyer chooses the network.
 // Environment: FACILITATOR_URL, and PAY_TO or SOLANA_PAY_TO or both; optional PORT (0 = any), PRICE (10000),
-// MAX_TIMEOUT_SECONDS (60), FACILITATOR_TOKEN (sent as a bearer token);
+// MAX_TIMEOUT_SECONDS (60), FACILITATOR_TOKEN (sent as a bearer token), IDEMPOTENCY_KEY (sent with each settle);
 // for EVM: NETWORK, ASSET, ASSET_NAME, ASSET_VERSION, TRANSFER_METHOD (permit2), GAS_SPONSORING (eip2612, erc20 or both
 // with a comma);
 // for Solana: SOLANA_NETWORK, SOLANA_ASSET, SOLANA_MEMO (what the buyer has to write into the payment), SOLANA_RPC_URL

@@ -24,6 +24,7 @@ mod provider;
 mod refusals;
 mod second_source;
 mod secrets;
+mod settlements;
 mod signers;
 mod solana;
 mod startup;

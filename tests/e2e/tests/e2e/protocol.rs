@@ -323,7 +323,6 @@ const BACK_DOORS: &[&str] = &[
     "/reload",
     "/resume",
     "/rpc",
-    "/settlements",
     "/shutdown",
     "/simulate",
     "/stop",
