@@ -19,7 +19,7 @@ const MAX_LENGTH: usize = 128;
 
 /// Handles a request under its id.
 pub(super) async fn identify(request: Request, next: Next) -> Response {
-    let id = of_caller(request.headers()).unwrap_or_else(new);
+    let id = of_caller(request.headers()).unwrap_or_else(new_id);
     // Of the highest level, so that no log level hides the id of a line that is written.
     let span = tracing::error_span!("request", message = %id);
     let mut response = next.run(request).instrument(span).await;
@@ -40,7 +40,7 @@ fn of_caller(headers: &HeaderMap) -> Option<String> {
 }
 
 /// A new id: 128 bits, unique and not guessable from others.
-fn new() -> String {
+fn new_id() -> String {
     static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn new_ids_are_unique_and_accepted_as_a_callers() {
-        let ids: BTreeSet<String> = (0..1_000).map(|_| new()).collect();
+        let ids: BTreeSet<String> = (0..1_000).map(|_| new_id()).collect();
         assert_eq!(ids.len(), 1_000);
         assert!(ids.iter().all(|id| id.len() == 32));
     }
