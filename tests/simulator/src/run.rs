@@ -9,7 +9,7 @@ use std::time::Duration;
 use base::calls::CallTable;
 use base::clock::{Clock, TokioClock};
 use engine::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings, Registry};
-use engine::{Budgets, Engine, Ops, Parts};
+use engine::{Budgets, Engine, Ops, Parts, Retention};
 use journal::Journal;
 use journal::memory::MemoryJournal;
 use journal::plugin_rows::JournalRows;
@@ -59,6 +59,8 @@ pub struct Terms {
     pub second_source_above: Option<u64>,
     /// Whether the chain numbers each signer's transactions.
     pub ordered: bool,
+    /// How long rows of finished settlements are kept.
+    pub retention: Retention,
 }
 
 impl Default for Terms {
@@ -74,6 +76,7 @@ impl Default for Terms {
             lane_queue: 8,
             second_source_above: None,
             ordered: true,
+            retention: Retention::default(),
         }
     }
 }
@@ -506,6 +509,6 @@ fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) -> Parts {
         ops: Ops::new(calls, Arc::clone(&metrics), budgets),
         clock,
         metrics,
-        retention: engine::Retention::default(),
+        retention: terms.retention,
     }
 }

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use journal::Event;
+use engine::Retention;
+use journal::{Event, Stage};
 use simulator::random::{scenario, unnumbered};
 use simulator::run::{Report, Scenario, simulate, simulate_traced};
 
@@ -77,6 +78,39 @@ fn no_unnumbered_seed_loses_or_repeats_or_misreports_a_payment_or_replaces_a_tra
     });
     eprintln!("{failed} payments failed because their transactions were too old");
     assert!(seeds < 100 || failed > 50, "{failed} of {seeds}");
+}
+
+/// The details of a settlement go within a minute after it finished, in the middle of everything.
+#[test]
+fn rows_that_are_removed_early_lose_and_misreport_nothing() {
+    let removed_early = |seed, payments| {
+        let mut scenario = scenario(seed, payments);
+        scenario.terms.retention = Retention {
+            payloads_ms: 0,
+            details_ms: 0,
+            ..Retention::default()
+        };
+        scenario
+    };
+    let (mut payloads, mut details) = (0, 0);
+    survive(60, removed_early, |report| {
+        for event in &report.log {
+            match event {
+                Event::Dropped {
+                    stage: Stage::Payloads,
+                    due,
+                } => payloads += due.len(),
+                Event::Dropped {
+                    stage: Stage::Details,
+                    due,
+                } => details += due.len(),
+                _ => {}
+            }
+        }
+        Ok(())
+    });
+    eprintln!("payloads of {payloads} settlements and details of {details} were removed");
+    assert!(payloads > 0 && details > 0, "{payloads}, {details}");
 }
 
 /// Without this no seed could be repeated.
