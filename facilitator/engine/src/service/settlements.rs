@@ -17,11 +17,11 @@ pub(super) async fn find(
 ) -> Result<Vec<FoundSettlement>, LookUpError> {
     let mut own: BTreeMap<u64, (SettlementRow, bool)> = BTreeMap::new();
     for (reference, by_transaction) in references(tenant, name) {
-        for row in journal.find(&reference).await.map_err(unreadable)? {
-            if row.tenant.as_deref() == tenant {
-                // What only its callers know comes first.
-                own.entry(row.id).or_insert((row, by_transaction));
-            }
+        let mut rows = journal.find(&reference).await.map_err(unreadable)?;
+        rows.retain(|row| row.tenant.as_deref() == tenant);
+        for row in named_by(&reference, rows) {
+            // What only its callers know comes first.
+            own.entry(row.id).or_insert((row, by_transaction));
         }
     }
     let mut found = Vec::new();
@@ -32,6 +32,24 @@ pub(super) async fn find(
         });
     }
     Ok(found)
+}
+
+/// An id and a transaction name a settlement, a claim and a key name an authorization: of one that was opened again after a
+/// failure, the newest settlement counts.
+fn named_by(reference: &Reference, rows: Vec<SettlementRow>) -> Vec<SettlementRow> {
+    match reference {
+        Reference::Id(_) | Reference::Transaction(_) => rows,
+        Reference::Claim(_) | Reference::IdempotencyKey { .. } => {
+            let mut newest: BTreeMap<String, SettlementRow> = BTreeMap::new();
+            for row in rows {
+                let known = newest.get(&row.claim);
+                if known.is_none_or(|known| known.generation < row.generation) {
+                    newest.insert(row.claim.clone(), row);
+                }
+            }
+            newest.into_values().collect()
+        }
+    }
 }
 
 /// Everything that a name can be, and whether that is a transaction.
@@ -229,6 +247,33 @@ mod tests {
             ids(&list(&journal, &pending).await.unwrap()),
             [journal.reference(1)]
         );
+    }
+
+    #[test]
+    fn a_claim_and_a_key_name_the_newest_settlement_of_an_authorization() {
+        let row = |id: u64, claim: &str, generation: u32| {
+            let change = |row: &mut SettlementRow| row.generation = generation;
+            match opened_with(id, claim, |row, _, _| change(row)) {
+                journal::Event::Opened(new) => new.row,
+                other => panic!("{other:?}"),
+            }
+        };
+        let rows = || vec![row(1, "a", 0), row(2, "b", 0), row(3, "a", 1)];
+        let ids = |reference: &Reference| -> Vec<u64> {
+            named_by(reference, rows()).iter().map(|row| row.id).collect()
+        };
+        let key = Reference::IdempotencyKey {
+            tenant: None,
+            key: "k".into(),
+        };
+        for (reference, expected) in [
+            (Reference::Claim("a".into()), &[3, 2][..]),
+            (key, &[3, 2]),
+            (Reference::Transaction("0xt".into()), &[1, 2, 3]),
+            (Reference::Id("i".into()), &[1, 2, 3]),
+        ] {
+            assert_eq!(ids(&reference), expected, "{reference:?}");
+        }
     }
 
     #[tokio::test]
