@@ -62,6 +62,10 @@ pub struct Network {
     /// in this check.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub calls_failed: bool,
+    /// A complete check succeeded a short while ago. Only whether the nodes are this network's, and their head, are wanted,
+    /// with as few calls as possible. Warnings may be left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub brief: bool,
 }
 
 /// A key of custody: its name and public half.

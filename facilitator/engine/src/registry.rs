@@ -53,6 +53,8 @@ pub struct NetworkSettings {
     pub finality: u64,
     /// Pause between two polls of open transactions.
     pub poll_interval_ms: u64,
+    /// Polls follow the chain's blocks once their time is known, and the network is checked as seldom as possible.
+    pub follow_blocks: bool,
     /// A transaction that has not landed for this long is replaced by one with a higher bid.
     pub stuck_after_ms: u64,
     /// Slots of one lane that may be open at once.

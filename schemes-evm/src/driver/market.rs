@@ -18,6 +18,9 @@ use crate::rpc::{self, Answers, EthCall, Executed};
 const MARKET_TTL_MS: u64 = 2_000;
 /// For how long an earlier market is compared with what a node shows, in milliseconds.
 const KNOWN_FOR_MS: u64 = 60_000;
+/// For how long the node's price of gas and the L1 data fee are remembered, in milliseconds. The price gives the tip where
+/// blocks are empty, and the L1 data fee makes budgets exact: neither needs the newest value, and each costs a call.
+const SLOW_TTL_MS: u64 = 300_000;
 /// For how long the L1 data fee of a chain without one is not read, in milliseconds: fees come with upgrades of a chain.
 const NO_L1_FEE_TTL_MS: u64 = 3_600_000;
 /// Blocks of history that the tip is taken from.
@@ -53,9 +56,51 @@ pub(super) struct Market {
 pub(super) struct Remembered {
     market: Market,
     read_ms: u64,
+    /// What the node's price of gas added to the base fee, in wei, and when it was read.
+    price_tip: Option<(u128, u64)>,
+    /// When the L1 data fee was read.
+    l1_fee_ms: Option<u64>,
 }
 
 impl Remembered {
+    fn is_young(read_ms: u64, now_ms: u64) -> bool {
+        now_ms
+            .checked_sub(read_ms)
+            .is_some_and(|age_ms| age_ms < SLOW_TTL_MS)
+    }
+
+    /// The tip in the node's price of gas, while the price need not be read again.
+    fn price_tip(&self, now_ms: u64) -> Option<u128> {
+        let (tip, read_ms) = self.price_tip?;
+        (self.market.base_fee.is_some() && Self::is_young(read_ms, now_ms)).then_some(tip)
+    }
+
+    /// The market now, by two calls; `None`: something does not fit, and all of it must be read.
+    async fn moved_on(&self, cx: &Cx, now_ms: u64) -> Result<Option<Market>, Fault> {
+        let Some(tip) = self.price_tip(now_ms) else {
+            return Ok(None);
+        };
+        let calls = vec![rpc::newest_block(), fee_history()];
+        let mut answers = rpc::NODES.read_well_formed(cx, calls).await?;
+        let (head, history) = (answers.take()?, answers.take()?);
+        let (RpcResult::Ok(block), RpcResult::Ok(_)) = (&head, &history) else {
+            return Ok(None);
+        };
+        let Some(base_fee) = block.get("baseFeePerGas").and_then(|fee| wei(fee).ok()) else {
+            return Ok(None);
+        };
+        let price = RpcResult::Ok(json!(format!("{:#x}", base_fee.saturating_add(tip))));
+        let mut shown = Shown::read(head, history, price)?;
+        shown.market.l1_fee_per_unit = self.market.l1_fee_per_unit;
+        let fits = shown.doubt(self.known(now_ms).as_ref()).is_none();
+        Ok(fits.then_some(shown.market))
+    }
+
+    fn has_l1_fee(&self, now_ms: u64) -> bool {
+        self.l1_fee_ms
+            .is_some_and(|read_ms| Self::is_young(read_ms, now_ms))
+    }
+
     /// The market while it is compared with what nodes show.
     fn known(self, now_ms: u64) -> Option<Market> {
         let age_ms = now_ms.checked_sub(self.read_ms)?;
@@ -86,12 +131,20 @@ impl EvmDriver {
             .get(network)
             .and_then(|known| known.no_l1_fee_until_ms)
             .is_none_or(|until_ms| now_ms >= until_ms);
+        if let Some(before) = remembered.filter(|before| !has_l1_fee || before.has_l1_fee(now_ms))
+            && let Some(market) = before.moved_on(cx, now_ms).await?
+        {
+            let read = Remembered {
+                market,
+                read_ms: now_ms,
+                ..before
+            };
+            self.networks().entry(network.clone()).or_default().market = Some(read);
+            return Ok(market);
+        }
         let mut calls = vec![
             rpc::newest_block(),
-            rpc::request(
-                "eth_feeHistory",
-                json!([crate::text::quantity(HISTORY_BLOCKS), "latest", [TIP_PERCENTILE]]),
-            ),
+            fee_history(),
             rpc::request("eth_gasPrice", json!([])),
         ];
         if has_l1_fee {
@@ -105,7 +158,10 @@ impl EvmDriver {
             Some(why) => settled(cx, calls, first, known.as_ref(), &why).await,
         };
         let Some(Shown {
-            mut market, l1_fee, ..
+            mut market,
+            l1_fee,
+            price_tip,
+            ..
         }) = shown
         else {
             return known.ok_or_else(|| Fault::unavailable("no node shows prices that can be"));
@@ -129,6 +185,8 @@ impl EvmDriver {
         known.market = Some(Remembered {
             market,
             read_ms: now_ms,
+            price_tip: price_tip.map(|tip| (tip, now_ms)),
+            l1_fee_ms: l1_fee.is_ok().then_some(now_ms),
         });
         if has_l1_fee && l1_fee == Ok(None) {
             known.no_l1_fee_until_ms = Some(now_ms.saturating_add(NO_L1_FEE_TTL_MS));
@@ -171,6 +229,8 @@ struct Shown {
     market: Market,
     /// `None`: this chain has none.
     l1_fee: Result<Option<U256>, Fault>,
+    /// What its price of gas adds to the base fee, in wei; `None`: it shows no price.
+    price_tip: Option<u128>,
     /// What in the node's answers contradicts the rest of them.
     contradiction: Option<String>,
 }
@@ -183,10 +243,24 @@ impl Shown {
         } else {
             Ok(None)
         };
+        Ok(Self {
+            l1_fee,
+            ..Self::read(head, history, price)?
+        })
+    }
+
+    /// Without the L1 data fee.
+    fn read(head: RpcResult, history: RpcResult, price: RpcResult) -> Result<Self, Fault> {
+        let gas_price = match &price {
+            RpcResult::Ok(price) => wei(price).ok(),
+            RpcResult::Error(_) => None,
+        };
         let (market, contradiction) = Market::read(head, history, price)?;
+        let base_fee = market.base_fee.unwrap_or(0);
         Ok(Self {
             market,
-            l1_fee,
+            l1_fee: Ok(None),
+            price_tip: gas_price.map(|price| price.saturating_sub(base_fee)),
             contradiction,
         })
     }
@@ -325,6 +399,13 @@ fn median_tip(history: &Value) -> u128 {
         .collect();
     tips.sort_unstable();
     tips.get(tips.len() / 2).copied().unwrap_or(0)
+}
+
+fn fee_history() -> RpcCall {
+    rpc::request(
+        "eth_feeHistory",
+        json!([crate::text::quantity(HISTORY_BLOCKS), "latest", [TIP_PERCENTILE]]),
+    )
 }
 
 fn wei(value: &Value) -> Result<u128, Fault> {

@@ -1,6 +1,7 @@
 //! The EVM driver against a scripted chain.
 
 mod anchoring;
+mod brief;
 mod building;
 mod limits;
 mod malformed;

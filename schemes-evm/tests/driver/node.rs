@@ -548,6 +548,7 @@ pub fn watch(number: u64, sequence: u64) -> Watch {
         final_at: None,
         read_guards: false,
         whole_block: false,
+        brief: false,
     }
 }
 

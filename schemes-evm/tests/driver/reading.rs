@@ -33,7 +33,13 @@ fn network(options: Value, keys: Vec<KeyInfo>) -> Network {
         keys,
         options,
         calls_failed: false,
+        brief: false,
     }
+}
+
+/// The network with its key and no options.
+pub fn network_of_keys() -> Network {
+    network(Value::Null, keys())
 }
 
 fn check_with(world: &World, options: Value, keys: Vec<KeyInfo>) -> Readiness {

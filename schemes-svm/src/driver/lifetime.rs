@@ -119,6 +119,7 @@ mod tests {
             final_at: None,
             read_guards: false,
             whole_block: false,
+            brief: false,
         }
     }
 

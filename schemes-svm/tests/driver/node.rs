@@ -267,6 +267,7 @@ impl World {
             }],
             options: self.options.clone(),
             calls_failed: false,
+            brief: false,
         }
     }
 
@@ -359,6 +360,7 @@ pub fn watch(seed: u8, since: u64) -> Watch {
         final_at: None,
         read_guards: false,
         whole_block: false,
+        brief: false,
     }
 }
 

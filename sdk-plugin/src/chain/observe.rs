@@ -46,6 +46,10 @@ pub struct Watch {
     /// Whether `evidence.block_logs` and reads at the parent block are wanted for a transaction that landed.
     #[serde(default, skip_serializing_if = "super::is_false")]
     pub whole_block: bool,
+    /// Only whether the transaction is in a block, or whether `block` is still canonical, is wanted, with as few calls as
+    /// possible. As long as no block shows the transaction, the answer may be `Pending` with head height 0.
+    #[serde(default, skip_serializing_if = "super::is_false")]
+    pub brief: bool,
 }
 
 /// A block, named by its hash so that no other block can be meant.
@@ -119,7 +123,7 @@ pub struct Observation {
     pub attempt_id: String,
     /// State of the transaction.
     pub state: TxState,
-    /// Head height of the view that answered.
+    /// Head height of the view that answered; 0: the answer to a brief watch, which shows none.
     pub head_height: u64,
     /// Logs of the transaction that match `evidence.logs`, in order.
     #[serde(default)]
@@ -290,7 +294,7 @@ pub struct Evidence {
     pub shown: Shown,
     /// The attempt's transaction id.
     pub tx_id: String,
-    /// Head height of the view that answered.
+    /// Head height of the view that answered; 0: the answer to a brief watch, which shows none.
     pub head_height: u64,
     /// Logs of the transaction that match `evidence.logs`, in order.
     #[serde(default)]

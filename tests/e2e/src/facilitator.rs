@@ -51,6 +51,8 @@ pub struct Settings {
     pub solana: Option<SolanaNetwork>,
     /// Where configuration, data and log go, an empty folder; one that disappears with the handle when not given.
     pub folder: Option<PathBuf>,
+    /// Polls follow the chain's blocks, as by default; otherwise they come every 50 ms, because the tests wait for them.
+    pub follow_blocks: bool,
 }
 
 /// A Solana network as the configuration file has it. The strings are TOML lines.
@@ -131,6 +133,7 @@ impl Settings {
             output: Output::Log,
             solana: None,
             folder: None,
+            follow_blocks: false,
         }
     }
 
@@ -165,7 +168,8 @@ impl Settings {
             ("poll_interval_ms", "50"),
         ] {
             let overridden = self.network.lines().any(|line| line.starts_with(key));
-            if !overridden {
+            let is_left_out = self.follow_blocks && key == "poll_interval_ms";
+            if !overridden && !is_left_out {
                 toml += &format!("{key} = {value}\n");
             }
         }

@@ -257,6 +257,13 @@ impl Builder {
         self
     }
 
+    /// Polls follow the chain's blocks, as by default.
+    #[must_use]
+    pub fn follow_blocks(mut self) -> Builder {
+        self.settings.follow_blocks = true;
+        self
+    }
+
     /// Loads the plugin with `auth-capture`, with these lines of TOML for its configuration.
     #[must_use]
     pub fn auth_capture(mut self, config: &str) -> Builder {

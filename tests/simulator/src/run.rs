@@ -434,6 +434,7 @@ fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) -> Parts {
         confirmations: terms.confirmations,
         finality: terms.finality,
         poll_interval_ms: 500,
+        follow_blocks: false,
         stuck_after_ms: 8_000,
         max_in_flight: terms.max_in_flight,
         lane_queue: terms.lane_queue,

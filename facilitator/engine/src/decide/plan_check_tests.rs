@@ -82,6 +82,7 @@ pub(crate) fn settings() -> NetworkSettings {
         confirmations: 1,
         finality: 2,
         poll_interval_ms: 1_000,
+        follow_blocks: false,
         stuck_after_ms: 1_000,
         max_in_flight: 1,
         lane_queue: 1,

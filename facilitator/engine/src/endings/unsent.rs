@@ -277,5 +277,6 @@ pub(super) fn watch_of(
         final_at: None,
         read_guards: false,
         whole_block: false,
+        brief: false,
     }
 }

@@ -8,6 +8,7 @@ use crate::decide::faults::{is_outage, public_message};
 use crate::lane::Lanes;
 use crate::outcome::Outcomes;
 use crate::runtime::Runtime;
+use crate::runtime::calls::Depth;
 use crate::state::health::{NO_NODE, NOT_READY};
 use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
@@ -32,6 +33,12 @@ use base::nodes::NodeState;
 
 /// Pause between two checks of a network that is ready and has no reported failures.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// The same where polls follow blocks: such a check is brief, and a complete one follows after [`COMPLETE_INTERVAL`].
+const BRIEF_INTERVAL: Duration = Duration::from_secs(60);
+/// The same until the block time is known.
+const LEARNING_INTERVAL: Duration = Duration::from_secs(5);
+/// Where polls follow blocks, the time between two complete checks of the network, and of all its nodes.
+const COMPLETE_INTERVAL: Duration = Duration::from_secs(300);
 /// The longest pause between two checks of a network that is not ready. The first pauses are shorter.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(3);
 /// Minimum time between two checks, however many calls fail.
@@ -76,6 +83,37 @@ fn why_not(fault: &Fault, nodes: &[NodeState]) -> String {
         .collect()
 }
 
+/// Whether a check may leave out what a complete one has read a short while ago: the network is ready, nothing has failed
+/// since, and every signer can certainly pay.
+fn is_brief_enough(run: &NetworkRun, now: Instant) -> bool {
+    let network = &run.network;
+    let is_young = run
+        .health
+        .complete_check_at
+        .lock()
+        .is_some_and(|at| now.saturating_duration_since(at) < COMPLETE_INTERVAL);
+    let spent = run.health.spent_since.load(Ordering::Relaxed);
+    run.follows_blocks()
+        && is_young
+        && network.readiness().is_ok()
+        && !run.health.missed.load(Ordering::Acquire)
+        && !run.is_on_wrong_chain()
+        && network.lanes().len() == network.active_signers().len()
+        && !run.may_be_unfunded(spent)
+}
+
+fn pause_when_ready(run: &NetworkRun) -> Duration {
+    let network = &run.network;
+    let is_one_unfunded = network.lanes().len() < network.active_signers().len();
+    if !run.follows_blocks() || is_one_unfunded {
+        CHECK_INTERVAL
+    } else if run.block_time().is_none() {
+        LEARNING_INTERVAL
+    } else {
+        BRIEF_INTERVAL
+    }
+}
+
 /// Checks networks, nodes and schemes, and starts lanes as their signers become known.
 pub(crate) struct Checks {
     pub(crate) runtime: Arc<Runtime>,
@@ -109,7 +147,7 @@ impl Checks {
             };
             let next = match (ready, run.health.missed.load(Ordering::Acquire)) {
                 (true, true) => SUSPECT_INTERVAL,
-                (true, false) => CHECK_INTERVAL,
+                (true, false) => pause_when_ready(&run),
                 (false, _) => RECHECK_BACKOFF.after(not_ready),
             };
             not_ready = if ready { 0 } else { not_ready.saturating_add(1) };
@@ -117,6 +155,10 @@ impl Checks {
                 biased;
                 () = run.network.suspect.notified(), if ready => true,
                 () = run.health.node_is_back.notified(), if !ready => false,
+                () = run.health.check_is_due.notified(), if ready => {
+                    *run.health.complete_check_at.lock() = None;
+                    false
+                }
                 () = tokio::time::sleep(next) => false,
             };
             tokio::time::sleep_until(began + SUSPECT_INTERVAL).await;
@@ -128,12 +170,22 @@ impl Checks {
     pub(crate) async fn check_network(self: &Arc<Self>, run: &Arc<NetworkRun>, calls_failed: bool) -> bool {
         let network = &run.network;
         let began = Instant::now();
+        let depth = if !calls_failed && is_brief_enough(run, began) {
+            Depth::Brief
+        } else {
+            Depth::Complete { calls_failed }
+        };
         self.check_nodes(run, calls_failed).await;
-        let mut checked = self.checked(run, calls_failed).await;
+        let mut checked = self.checked(run, depth).await;
         if checked.is_err() && !calls_failed && network.settings.nodes > 1 {
             // The node that answered may be the only one that fails: every node is checked again.
             self.check_nodes(run, true).await;
-            checked = self.checked(run, calls_failed).await;
+            checked = self.checked(run, depth).await;
+        }
+        if depth == Depth::Brief
+            && let Ok(readiness) = &mut checked
+        {
+            readiness.warnings = network.warnings();
         }
         let missed_before = run.health.missed.swap(false, Ordering::AcqRel);
         match checked {
@@ -143,9 +195,14 @@ impl Checks {
                         tracing::warn!(network = network.id(), "{warning}");
                     }
                 }
-                run.record_head(readiness.head_height);
+                run.record_current_head(readiness.head_height);
                 network.set_lanes(&readiness);
-                match self.obstacle(run, &readiness).await {
+                let obstacle = self.obstacle(run, &readiness, depth).await;
+                if depth != Depth::Brief {
+                    let is_good = readiness.ready && obstacle.is_none();
+                    *run.health.complete_check_at.lock() = is_good.then_some(began);
+                }
+                match obstacle {
                     Some(why) => self.record_readiness(run, Err(why)),
                     None => self.record_readiness(run, Ok(&readiness)),
                 }
@@ -178,17 +235,17 @@ impl Checks {
         network.readiness().is_ok()
     }
 
-    async fn checked(&self, run: &NetworkRun, calls_failed: bool) -> Result<Readiness, Fault> {
+    async fn checked(&self, run: &NetworkRun, depth: Depth) -> Result<Readiness, Fault> {
         let network = &run.network;
         if self.runtime.usable_nodes(network).is_empty() && network.settings.nodes > 0 {
             return Err(Fault::unavailable("no node can be used"));
         }
-        self.runtime.ops.check(network, calls_failed).await
+        self.runtime.ops.check(network, depth).await
     }
 
     /// Why a network can't be used although its driver's check succeeds: a missing signer, its history, or its
     /// signers' funds.
-    async fn obstacle(&self, run: &NetworkRun, readiness: &Readiness) -> Option<String> {
+    async fn obstacle(&self, run: &NetworkRun, readiness: &Readiness, depth: Depth) -> Option<String> {
         if !readiness.ready {
             return None;
         }
@@ -197,10 +254,14 @@ impl Checks {
         }
         let known = self.journaled_history(run).await;
         let mut states: BTreeMap<String, LaneState> = BTreeMap::new();
+        if depth == Depth::Brief {
+            return run.history_lost(&known, &states, readiness.head_height);
+        }
+        run.health.spent_since.store(0, Ordering::Relaxed);
         for lane in run.network.all_lanes() {
             // A signer whose state is unknown stays in use: the next check queries it again.
             if let Ok(state) = self.runtime.lane_of_any(&run.network, &lane).await {
-                run.record_head(state.head_height);
+                run.record_current_head(state.head_height);
                 states.insert(lane.signer.clone(), state);
             }
         }

@@ -5,7 +5,7 @@
 //! node that lags is used only if no other node is better. Then the network is not ready, and in-flight settlements
 //! are still observed.
 
-use crate::health::Checks;
+use crate::health::{COMPLETE_INTERVAL, Checks};
 use crate::state::network::NetworkRun;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +82,12 @@ impl Checks {
         let now = Instant::now();
         let all = {
             let mut last = run.health.all_nodes_checked_at.lock();
-            let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= FULL_CHECK_INTERVAL);
+            let interval = if run.follows_blocks() {
+                COMPLETE_INTERVAL
+            } else {
+                FULL_CHECK_INTERVAL
+            };
+            let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= interval);
             let all = calls_failed || is_due;
             if all {
                 *last = Some(now);

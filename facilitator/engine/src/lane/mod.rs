@@ -173,7 +173,12 @@ impl LaneTask {
             attempt.sequence,
             covers,
         ));
+        // No block can show it before the next one.
+        if let Some(due) = self.run.next_block_due() {
+            slot.lock().polling.set_due(due);
+        }
         self.run.add_slot(Arc::clone(&slot));
+        self.run.record_spending();
         self.hand_over(&slot, attempt);
     }
 

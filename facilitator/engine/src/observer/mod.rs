@@ -4,6 +4,7 @@
 //! before, and the time. The loop around it carries it out. How slots close is in [`crate::endings`].
 
 mod act;
+mod pace;
 
 use crate::decide::observation::without_leap;
 use crate::endings::Endings;
@@ -12,13 +13,13 @@ use crate::runtime::Runtime;
 use crate::runtime::survive::AFTER_A_PANIC;
 use crate::state::network::NetworkRun;
 use crate::state::slot::OpenSlot;
-use crate::verdict::watches::watches_of;
+use crate::verdict::watches::{BlockPace, watches_of};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sdk_plugin::chain::{Observation, Watch};
+use sdk_plugin::chain::{Observation, TxState, Watch};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -81,7 +82,7 @@ impl Observer {
     ) {
         let watches: Vec<Watch> = slots
             .iter()
-            .flat_map(|slot| watches_of(slot, &run.network.settings, run.head()))
+            .flat_map(|slot| watches_of(slot, &run.network.settings, run.head(), block_pace(run)))
             .collect();
         let seen = match node {
             Some(node) => self.runtime.observe_first_by(run, &watches, node).await,
@@ -95,10 +96,7 @@ impl Observer {
             return;
         };
         let known = run.head();
-        // One reply is one head, however many watches it is about.
-        if let Some(head) = observations.iter().map(|seen| seen.head_height).min() {
-            run.record_head(head);
-        }
+        record_heads(run, &watches, &observations);
         let mut by_attempt: HashMap<String, Observation> = observations
             .into_iter()
             .map(|seen| (seen.attempt_id.clone(), without_leap(seen, known)))
@@ -117,7 +115,10 @@ impl Observer {
         let mut acting = Vec::new();
         for (slot, seen) in observed {
             match seen {
-                Some(seen) => acting.push(self.begin_to_act(run, slot, seen, began)),
+                Some(seen) => {
+                    record_miss(run, slot, &seen, began);
+                    acting.push(self.begin_to_act(run, slot, seen, began));
+                }
                 // A reply without one of the attempts says nothing about the slot.
                 None => {
                     self.set_due(run, slot);
@@ -168,13 +169,63 @@ impl Observer {
         let poll = Duration::from_millis(run.network.settings.poll_interval_ms).max(QUICK);
         let now = Instant::now();
         let mut state = slot.lock();
+        let by_blocks = run.follows_blocks().then(|| {
+            let blocks = run.blocks.lock();
+            pace::next_poll(&state, &blocks, run.network.settings.finality, poll, now)
+        });
         let pause = if state.polling.is_soon() {
             QUICK
+        } else if let Some(due) = by_blocks.flatten() {
+            due.saturating_duration_since(now)
         } else if state.decision.is_some() {
             poll.saturating_mul(5)
         } else {
             (now.saturating_duration_since(state.sends.last) / 2).clamp(QUICK, poll)
         };
         state.polling.end(now + pause)
+    }
+}
+
+/// What the blocks of a network tell, where polls follow them.
+fn block_pace(run: &NetworkRun) -> Option<BlockPace> {
+    let block_time = run.block_time()?;
+    let height = run.blocks.lock().height_at(Instant::now())?;
+    Some(BlockPace { block_time, height })
+}
+
+/// Records the heads of a poll's answers. One reply is one head, however many watches it is about.
+fn record_heads(run: &NetworkRun, watches: &[Watch], observations: &[Observation]) {
+    let shown = observations.iter().map(|seen| seen.head_height);
+    let Some(head) = shown.filter(|height| *height > 0).min() else {
+        return;
+    };
+    // A brief answer may name a block below the head.
+    if watches.iter().any(|watch| watch.brief) {
+        run.record_head(head);
+        run.blocks.lock().record_there(head, Instant::now());
+    } else {
+        run.record_current_head(head);
+    }
+}
+
+/// A block that shows a transaction was not there when the poll before began, which did not show it.
+fn record_miss(run: &NetworkRun, slot: &OpenSlot, seen: &[Observation], began: Instant) {
+    let mut state = slot.lock();
+    let landed = seen.iter().find_map(|seen| match seen.state {
+        TxState::Landed { height, .. } | TxState::Reverted { height, .. } => Some(height),
+        TxState::Unknown
+        | TxState::Pending
+        | TxState::SlotUsed
+        | TxState::Lapsed
+        | TxState::Expired { .. } => None,
+    });
+    match landed {
+        None if began > state.sends.last => state.missed_at = Some(began),
+        None => {}
+        Some(height) => {
+            if let Some(missed_at) = state.missed_at.take() {
+                run.blocks.lock().record_not_yet(height, missed_at);
+            }
+        }
     }
 }

@@ -19,7 +19,7 @@ use sdk_plugin::chain::{Anchor, Observation, Watch};
 impl Runtime {
     /// What two nodes agree on; `None`: not yet. `first` is what the poll showed that needs the agreement.
     pub(crate) async fn agreed(&self, run: &NetworkRun, slot: &Arc<OpenSlot>, first: View) -> Option<View> {
-        let watches = watches_of(slot, &run.network.settings, run.head());
+        let watches = watches_of(slot, &run.network.settings, run.head(), None);
         let settings = &run.network.settings;
         let answers = self.through_each(&run.network, &watches).await;
         let answered = answers.len();
@@ -70,7 +70,7 @@ impl Runtime {
 
     /// The slot's sequence and guards as each node shows them now; nodes that do not answer are left out.
     pub(crate) async fn anchors_of_each(&self, run: &NetworkRun, slot: &OpenSlot) -> Vec<Anchor> {
-        let mut watches = watches_of(slot, &run.network.settings, run.head());
+        let mut watches = watches_of(slot, &run.network.settings, run.head(), None);
         let Some(mut newest) = watches.pop() else {
             return Vec::new();
         };

@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OnceCell};
@@ -32,6 +32,12 @@ pub(crate) struct Health {
     pub(crate) node_is_back: Notify,
     /// Held while the nodes are checked, so that only one task at a time does it.
     pub(crate) checking_nodes: tokio::sync::Mutex<()>,
+    /// When the last complete check of the network ended that found it ready.
+    pub(crate) complete_check_at: Mutex<Option<Instant>>,
+    /// Transactions since the signers' balances were last read.
+    pub(crate) spent_since: AtomicU64,
+    /// A complete check is due before its time.
+    pub(crate) check_is_due: Notify,
     /// When all nodes were last checked.
     pub(crate) all_nodes_checked_at: Mutex<Option<Instant>>,
     /// What is reported about payments that are pending for too long.

@@ -1,6 +1,7 @@
 //! What is in memory: claims, settlements, slots, the handles of lanes, and running networks. State knows rows and
 //! pure decisions, and nothing of the tasks that change it.
 
+pub(crate) mod blocks;
 pub(crate) mod claims;
 pub(crate) mod health;
 pub(crate) mod jobs;

@@ -3,6 +3,7 @@
 use crate::decide::budget::Budget;
 use crate::decide::head::Head;
 use crate::registry::Network;
+use crate::state::blocks::BlockClock;
 use crate::state::health::Health;
 use crate::state::jobs::Jobs;
 use crate::state::lane::LaneHandle;
@@ -34,6 +35,8 @@ pub struct NetworkRun {
     /// the start.
     pub(crate) held: Mutex<BTreeMap<String, u64>>,
     head: Mutex<Head>,
+    /// When blocks are due.
+    pub(crate) blocks: Mutex<BlockClock>,
     /// Native currency of each signer at the last check, atomic units.
     pub(crate) balances: Mutex<BTreeMap<String, Amount>>,
     /// Wakes the checks of its schemes before their time.
@@ -54,6 +57,7 @@ impl NetworkRun {
             wake_observer: Notify::new(),
             held: Mutex::default(),
             head: Mutex::default(),
+            blocks: Mutex::new(BlockClock::new(Instant::now())),
             balances: Mutex::default(),
             schemes_due: Notify::new(),
             jobs: Jobs::default(),
@@ -70,6 +74,25 @@ impl NetworkRun {
         closed.map(|lane| lane.lane.signer.clone()).collect()
     }
 
+    /// Counts a transaction of one of the signers. The signers' balances are read again before they may be used up.
+    pub(crate) fn record_spending(&self) {
+        let spent = self.health.spent_since.fetch_add(1, Ordering::Relaxed);
+        if self.may_be_unfunded(spent.saturating_add(1)) {
+            self.health.check_is_due.notify_one();
+        }
+    }
+
+    /// Whether one of the signers may not be able to pay for another transaction, after this many since its balance was
+    /// read.
+    pub(crate) fn may_be_unfunded(&self, spent: u64) -> bool {
+        let max_cost = self.network.settings.max_cost;
+        let needed = max_cost.0.saturating_mul(Amount::from(spent.saturating_add(1)).0);
+        let balances = self.balances.lock();
+        let lanes = self.network.lanes();
+        let mut known = lanes.iter().filter_map(|lane| balances.get(&lane.signer));
+        known.any(|balance| balance.0 < needed)
+    }
+
     /// Whether nothing may be sent, because the chain is not the one that the journal knows.
     #[must_use]
     pub fn is_on_wrong_chain(&self) -> bool {
@@ -84,6 +107,36 @@ impl NetworkRun {
     /// Records the head that a reply named.
     pub fn record_head(&self, height: u64) {
         self.head.lock().observe(height);
+    }
+
+    /// Records the head that a reply named, when the chain had it now.
+    pub(crate) fn record_current_head(&self, height: u64) {
+        self.record_head(height);
+        self.blocks.lock().record_head(height, Instant::now());
+    }
+
+    /// Whether polls follow blocks, as configured. Where lanes have no order, transactions can expire between two blocks,
+    /// and polls have a fixed pause.
+    #[must_use]
+    pub fn follows_blocks(&self) -> bool {
+        let lanes = self.network.all_lanes();
+        self.network.settings.follow_blocks && !lanes.is_empty() && lanes.iter().all(|lane| lane.ordered)
+    }
+
+    /// The time between two blocks; `None`: it is not known, or polls do not follow it.
+    #[must_use]
+    pub fn block_time(&self) -> Option<Duration> {
+        if !self.follows_blocks() {
+            return None;
+        }
+        self.blocks.lock().block_time()
+    }
+
+    /// When the next block is due, where polls follow blocks.
+    #[must_use]
+    pub fn next_block_due(&self) -> Option<Instant> {
+        let _ = self.block_time()?;
+        self.blocks.lock().next_due(Instant::now())
     }
 
     /// The highest block that two replies have named; 0 before that.

@@ -61,6 +61,8 @@ pub struct SlotState {
     pub second_node: SecondNode,
     /// What the last poll showed of its transactions.
     pub last_poll: LastPoll,
+    /// When the last poll began that showed none of them in a block, since they were sent.
+    pub missed_at: Option<Instant>,
     /// Counts the searches for what no block shows: each goes to another node.
     turn: usize,
     /// When it is polled.
@@ -89,6 +91,7 @@ impl OpenSlot {
                 since: now,
                 lapsed: false,
             },
+            missed_at: None,
             turn: 0,
             polling: Polling::Due(now),
             closed: false,
@@ -243,7 +246,8 @@ impl SlotState {
 
     /// Records what a poll showed, one observation for each attempt.
     pub fn record_poll(&mut self, seen: &[Observation]) {
-        if let Some(newest) = seen.last() {
+        // A brief poll may show no head.
+        if let Some(newest) = seen.last().filter(|newest| newest.head_height > 0) {
             self.bids.record_head(newest.head_height);
         }
         self.last_poll = LastPoll::of(seen, self.last_poll, Instant::now());

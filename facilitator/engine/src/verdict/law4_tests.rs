@@ -392,7 +392,7 @@ async fn law4_a_revert_that_turns_out_to_be_a_success_in_its_block_is_undone() {
         }
         assert_eq!(verdict_of_all(&ours, &[reverted]), Verdict::Stands { depth: 2 });
         assert!(
-            watches_of(&ours, &settings(), 21)
+            watches_of(&ours, &settings(), 21, None)
                 .iter()
                 .all(|watch| !watch.by_block),
             "the block alone does not show the revert"

@@ -12,9 +12,25 @@ use tokio::time::Instant;
 const NEAR_FINAL_BLOCKS: u64 = 8;
 /// From this long after a send on, a node is queried whether it knows the transaction. Most transactions land before.
 const POOL_AFTER: Duration = Duration::from_secs(1);
+/// The same in blocks, where their time is known.
+const POOL_AFTER_BLOCKS: u32 = 3;
 
-/// One watch for each attempt. What concerns the slot as a whole is queried with the newest.
-pub(crate) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64) -> Vec<Watch> {
+/// What the blocks of a network tell about when to query what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BlockPace {
+    pub(crate) block_time: Duration,
+    /// The highest block that is due now.
+    pub(crate) height: u64,
+}
+
+/// One watch for each attempt. What concerns the slot as a whole is queried with the newest. With a pace, nothing is queried
+/// that the next block may make needless.
+pub(crate) fn watches_of(
+    slot: &OpenSlot,
+    settings: &NetworkSettings,
+    head: u64,
+    pace: Option<BlockPace>,
+) -> Vec<Watch> {
     let evidence = slot.evidence();
     let state = slot.lock();
     let since_height = search_from(state.since_height(), head, settings);
@@ -22,7 +38,10 @@ pub(crate) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64)
     let may_be_lost = decision.is_none_or(SlotDecision::may_be_lost);
     // A slot that seems used is not used as long as a node has a pending transaction of ours for it.
     let seems_used = decision.is_none() && (state.anchor.is_some() || state.reads.guards);
-    let pool = may_be_lost && Instant::now().saturating_duration_since(state.sends.last) >= POOL_AFTER;
+    let pool_after = pace.map_or(POOL_AFTER, |pace| {
+        POOL_AFTER.max(pace.block_time.saturating_mul(POOL_AFTER_BLOCKS))
+    });
+    let pool = may_be_lost && Instant::now().saturating_duration_since(state.sends.last) >= pool_after;
     // The block that decided shows whether our transaction is still there, whatever receipts a node keeps. It does not
     // show whether the transaction reverted in it: a revert is read again from its receipt.
     let decided = decision
@@ -32,7 +51,10 @@ pub(crate) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64)
     let final_at = followed
         .as_ref()
         .map(|block| block.height.saturating_add(settings.finality.saturating_sub(1)))
-        .filter(|height| *height <= head.saturating_add(NEAR_FINAL_BLOCKS));
+        .filter(|height| match pace {
+            Some(pace) => *height <= pace.height,
+            None => *height <= head.saturating_add(NEAR_FINAL_BLOCKS),
+        });
     let newest = state.attempts.len().saturating_sub(1);
     state
         .attempts
@@ -55,6 +77,7 @@ pub(crate) fn watches_of(slot: &OpenSlot, settings: &NetworkSettings, head: u64)
                 final_at: final_at.filter(|_| is_newest),
                 read_guards: state.reads.guards,
                 whole_block: state.reads.whole_block,
+                brief: pace.is_some(),
             }
         })
         .collect()

@@ -295,6 +295,7 @@ async fn observations_must_be_those_of_the_watches() {
         final_at: None,
         read_guards: false,
         whole_block: false,
+        brief: false,
     };
     let fault = driver
         .observe(&cx(&host), &[watch])

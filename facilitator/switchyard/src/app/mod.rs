@@ -338,6 +338,9 @@ fn register(
     Ok(registry)
 }
 
+/// Time between two polls, in milliseconds, until the block time is known.
+const POLL_INTERVAL_MS: u64 = 1_000;
+
 fn settings(config: &Config, network: &NetworkConfig, survey: &Survey, custody: &Custody) -> NetworkSettings {
     let keys = |names: &[String]| {
         names
@@ -353,7 +356,8 @@ fn settings(config: &Config, network: &NetworkConfig, survey: &Survey, custody: 
         id: network.id.clone(),
         confirmations: network.confirmations,
         finality: network.finality,
-        poll_interval_ms: millis(network.poll_interval),
+        poll_interval_ms: network.poll_interval.map_or(POLL_INTERVAL_MS, millis),
+        follow_blocks: network.poll_interval.is_none(),
         stuck_after_ms: millis(network.stuck_after),
         max_in_flight: count(network.max_in_flight),
         lane_queue: count(network.lane_queue),

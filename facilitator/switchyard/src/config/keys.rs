@@ -111,7 +111,7 @@ pub const KEYS: &[Key] = &[
     key("networks.*", "finality", "blocks, 1 to 100000", D("64"), "Depth at which a transaction counts as irreversible; at least `confirmations`. 1 needs `single_block_finality`."),
     key("networks.*", "block_time_ms", "milliseconds, 1 to 3600000", Optional, "Time between two blocks, rounded up. Needed only if a tenant has `wait_until = \"final\"`."),
     key("networks.*", "single_block_finality", "true or false", D("false"), "Accept `finality = 1`: the head block counts as irreversible. Only for chains that never replace a block and whose nodes always agree, such as a development chain: otherwise a payment can be sent twice, or be reported as failed although it landed."),
-    key("networks.*", "poll_interval_ms", "milliseconds, 50 to 60000", D("1000"), "Time between two polls of open transactions. One poll reads all of them."),
+    key("networks.*", "poll_interval_ms", "milliseconds, 50 to 60000", Optional, "The longest time between two polls of transactions that have not landed. Without this key, polls follow the chain's blocks, which costs far fewer calls: [What a payment costs in node calls](running.md#what-a-payment-costs-in-node-calls)."),
     key("networks.*", "stuck_after_seconds", "seconds, 1 to 3600", D("30"), "A transaction that has not landed by then is sent again with a higher bid."),
     key("networks.*", "max_in_flight", "1 to 1000", D("16"), "The most transactions of one signer that are sent and have not landed yet."),
     key("networks.*", "lane_queue", "1 to 100000", D("256"), "The most settlements that may wait for one signer; further ones get 503."),

@@ -85,7 +85,8 @@ pub struct Network {
     pub finality: u64,
     /// Time between two blocks, if the operator has written it.
     pub block_time: Option<Duration>,
-    pub poll_interval: Duration,
+    /// `None`: polls follow the chain's blocks.
+    pub poll_interval: Option<Duration>,
     pub stuck_after: Duration,
     pub max_in_flight: u32,
     pub lane_queue: u32,

@@ -2,7 +2,8 @@
 //!
 //! | batch | when | reads |
 //! |---|---|---|
-//! | 1 | always | chain id, head block, nonces, receipts, blocks that decided something, transactions by hash where wanted |
+//! | 0 | only brief watches (`brief`) | receipts, or the blocks that decided something |
+//! | 1 | in every other case | chain id, head block, nonces, receipts, blocks that decided something, transactions by hash where wanted |
 //! | 1a | a receipt is not of the head block | the block at its height, which must be its own |
 //! | 1b | something seems final by the head's number | the block that makes it final, by its number |
 //! | 2 | a slot is used without a receipt, a transaction reverted, guards are wanted | nonce and guards at one block named by its hash |
@@ -13,6 +14,7 @@
 //! can't be that of a block which the receipts of the same node do not know yet.
 
 mod anchor;
+mod brief;
 mod landed;
 mod view;
 
@@ -29,6 +31,10 @@ impl EvmDriver {
     pub(super) async fn observe_all(&self, cx: &Cx, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
         if watches.is_empty() {
             return Ok(Vec::new());
+        }
+        if let Some(mut observations) = brief::read(cx, watches).await? {
+            landed::read_blocks(cx, watches, &mut observations).await?;
+            return Ok(observations);
         }
         let options = Options::read(&cx.network().options)?;
         let view = View::read(cx, watches).await?;

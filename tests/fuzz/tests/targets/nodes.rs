@@ -60,6 +60,7 @@ fn drive(driver: &impl ChainDriver, host: &Arc<ScriptHost>, lane: &Lane, key: Ke
         keys: vec![key],
         options: Value::Null,
         calls_failed: false,
+        brief: false,
     };
     let watch = Watch {
         attempt_id: "1".into(),
@@ -79,6 +80,7 @@ fn drive(driver: &impl ChainDriver, host: &Arc<ScriptHost>, lane: &Lane, key: Ke
         final_at: Some(100),
         read_guards: true,
         whole_block: true,
+        brief: false,
     };
     let attempt = Attempt {
         id: "1".into(),

@@ -9,22 +9,33 @@ use sdk_plugin::chain::{
 };
 use sdk_plugin::scheme::Step;
 
+/// How much the check of a network reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Only whether the nodes are this network's, and their head.
+    Brief,
+    Complete {
+        /// Since the last check, other calls to the network's nodes have failed.
+        calls_failed: bool,
+    },
+}
+
 impl Ops {
-    /// `calls_failed`: since the last check, other calls to the network's nodes have failed.
-    pub async fn check(&self, network: &Network, calls_failed: bool) -> Result<Readiness, Fault> {
-        self.check_as(network, calls_failed, Rights::default()).await
+    pub async fn check(&self, network: &Network, depth: Depth) -> Result<Readiness, Fault> {
+        self.check_as(network, depth, Rights::default()).await
     }
 
     /// The check as one node answers it: `node` counts the network's nodes as configured, from 0.
     pub async fn check_through(&self, network: &Network, node: usize) -> Result<Readiness, Fault> {
         // Not `calls_failed`: what a driver reads only rarely is left to the check of the whole network, which may take longer.
-        self.check_as(network, false, Rights::through(node)).await
+        let depth = Depth::Complete { calls_failed: false };
+        self.check_as(network, depth, Rights::through(node)).await
     }
 
     pub(super) async fn check_as(
         &self,
         network: &Network,
-        calls_failed: bool,
+        depth: Depth,
         rights: Rights<'_>,
     ) -> Result<Readiness, Fault> {
         let (guard, cx) = self.driver(network, Operation::Check, rights);
@@ -39,7 +50,8 @@ impl Ops {
             id: network.id().to_owned(),
             keys,
             options: network.settings.options.clone(),
-            calls_failed,
+            calls_failed: depth == Depth::Complete { calls_failed: true },
+            brief: depth == Depth::Brief,
         };
         self.run(
             network,

@@ -3,6 +3,7 @@
 //! Assumes nothing of the callee: any of these may hang, panic or answer nonsense, and the caller gets a [`Fault`].
 
 mod driver;
+pub use driver::Depth;
 
 use crate::decide::faults::is_outage;
 use crate::registry::{Instance, Kind, Network};

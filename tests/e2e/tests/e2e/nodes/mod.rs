@@ -2,9 +2,11 @@
 //! here ends in one transfer and a true answer.
 
 mod bids;
+mod by_blocks;
 mod calls;
 mod chains;
 mod copies;
+mod cost;
 mod kinds;
 mod late;
 mod lies;
