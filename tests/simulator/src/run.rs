@@ -434,7 +434,8 @@ fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) -> Parts {
         confirmations: terms.confirmations,
         finality: terms.finality,
         poll_interval_ms: 500,
-        follow_blocks: false,
+        // Both ways of polling keep the laws. Scenarios that assert times have a finality of 6.
+        follow_blocks: terms.finality.is_multiple_of(4),
         stuck_after_ms: 8_000,
         max_in_flight: terms.max_in_flight,
         lane_queue: terms.lane_queue,

@@ -149,7 +149,11 @@ impl BlockClock {
             return;
         };
         let average = last.at_ms.saturating_sub(first.at_ms) / blocks;
-        let learned = if least < most && most < i64::MAX {
+        let is_vague = most > least.saturating_add(least / 2);
+        let learned = if least < most && is_vague {
+            // As long as it could be half as long again, it is not known.
+            0
+        } else if least < most {
             let round = ROUND_MS.into_iter().find_map(|unit| {
                 let multiple = most / unit * unit;
                 (multiple > least && multiple > 0).then_some(multiple)
@@ -219,9 +223,11 @@ mod tests {
             let (clock, _) = observed(every_ms, &times_ms);
             assert_eq!(clock.block_time(), Some(Duration::from_millis(every_ms)));
         }
-        let (clock, start) = observed(2_000, &[1_000, 3_000]);
-        assert_eq!(clock.block_time(), None, "too few blocks");
-        assert_eq!(clock.next_due(start), None);
+        for times_ms in [vec![1_000, 3_000], vec![1_000, 9_500]] {
+            let (clock, start) = observed(2_000, &times_ms);
+            assert_eq!(clock.block_time(), None, "too few facts");
+            assert_eq!(clock.next_due(start), None);
+        }
     }
 
     #[test]

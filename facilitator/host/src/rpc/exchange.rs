@@ -135,8 +135,18 @@ impl Pool {
         count: usize,
         deadline: Instant,
     ) -> Result<Vec<RpcResult>, Failure> {
-        self.count_round_trip();
         let limits = self.limits();
+        // Several requests may have waited for the same moment: each asks again.
+        loop {
+            let now = Instant::now();
+            let wait = node.wait_of(count, now);
+            if wait.is_zero() || now + wait >= deadline {
+                node.record_sent(count, now);
+                break;
+            }
+            tokio::time::sleep(wait).await;
+        }
+        self.count_round_trip();
         let started = Instant::now();
         let until = deadline.min(started + limits.timeout);
         let answer = http::post(self.client(), &node.url, body, limits.max_answer_bytes, until)

@@ -82,6 +82,20 @@ impl Failure {
         }
     }
 
+    /// Whether the node refused because it gets too many calls.
+    pub(super) fn is_rate_limit(&self) -> bool {
+        match self {
+            Self::Status(status, _) => *status == StatusCode::TOO_MANY_REQUESTS,
+            Self::NodeError { code } => matches!(code, 429 | -32005),
+            Self::Connect(_)
+            | Self::TimedOut
+            | Self::Broken
+            | Self::TooLarge { .. }
+            | Self::NotJsonRpc
+            | Self::WrongIds => false,
+        }
+    }
+
     /// The pause that the node requests; `None` where the failure says nothing about the node.
     pub(super) fn requested_backoff(&self) -> Option<Duration> {
         match self {

@@ -9,7 +9,7 @@
 //! | `pool`, `selection` | the nodes of one network, and the order in which a request tries them |
 //! | `checks` | which nodes the engine has accepted, and how requests wait for that |
 //! | `exchange`, `http` | one batch to one node |
-//! | `node`, `health` | one URL and what is known about it |
+//! | `node`, `health`, `rate` | one URL and what is known about it |
 //! | `failure` | why a node gave no usable answer |
 //! | `wire`, `classify` | JSON-RPC bytes, and what an error says about a node |
 //!
@@ -37,6 +37,7 @@ mod http;
 mod network;
 mod node;
 mod pool;
+mod rate;
 mod read;
 mod retries;
 mod selection;

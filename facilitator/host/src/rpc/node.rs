@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::health::{Availability, Health};
+use super::rate::Rate;
 use super::url::SecretUrl;
 
 /// One URL and its health.
@@ -20,22 +21,25 @@ pub(super) struct Node {
     /// The name that operators see.
     label: String,
     health: Mutex<Health>,
+    rate: Mutex<Rate>,
     is_probed: AtomicBool,
     /// The node refuses batches: its calls are sent one by one.
     refuses_batches: AtomicBool,
 }
 
 impl Node {
-    /// `position`: counted from 1, where several nodes have its host name.
+    /// `position`: counted from 1, where several nodes have its host name and it has no name of its own.
     pub(super) fn new(url: SecretUrl, position: Option<usize>) -> Self {
-        let label = match position {
-            Some(position) => format!("{} (node {position})", url.host()),
-            None => url.host().to_owned(),
+        let label = match (url.name(), position) {
+            (Some(name), _) => name.to_owned(),
+            (None, Some(position)) => format!("{} (node {position})", url.host()),
+            (None, None) => url.host().to_owned(),
         };
         Self {
             url,
             label,
             health: Mutex::default(),
+            rate: Mutex::default(),
             is_probed: AtomicBool::new(false),
             refuses_batches: AtomicBool::new(false),
         }
@@ -63,6 +67,21 @@ impl Node {
 
     pub(super) fn record_refused_batch(&self) {
         self.refuses_batches.store(true, Ordering::Release);
+    }
+
+    /// As [`Rate::record_sent`].
+    pub(super) fn record_sent(&self, calls: usize, now: Instant) {
+        self.rate.lock().record_sent(calls, now);
+    }
+
+    /// As [`Rate::record_refusal`].
+    pub(super) fn record_refusal(&self, now: Instant) -> Option<usize> {
+        self.rate.lock().record_refusal(now)
+    }
+
+    /// As [`Rate::wait`].
+    pub(super) fn wait_of(&self, calls: usize, now: Instant) -> Duration {
+        self.rate.lock().wait(calls, now)
     }
 
     /// Claims the background read that finds out whether the node is back. Returns `false` while another one runs.

@@ -181,6 +181,12 @@ impl Pool {
     pub(super) fn record_failure(&self, node: &Node, failure: &Failure) {
         let host = node.label();
         tracing::debug!(network = %self.limits.id, host, "RPC node {failure}");
+        if failure.is_rate_limit()
+            && let Some(calls) = node.record_refusal(Instant::now())
+        {
+            tracing::warn!(network = %self.limits.id, host, calls_per_second = calls,
+                "RPC node gets too many calls: it gets fewer for some minutes");
+        }
         if node.record_failure(failure, Instant::now()) {
             tracing::warn!(network = %self.limits.id, host, cause = %failure, "RPC node went away");
         }

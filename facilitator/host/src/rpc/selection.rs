@@ -62,8 +62,8 @@ impl Pool {
         })
     }
 
-    /// The nodes that were not tried. First those that are ready: healthy nodes as configured, with slow ones and those that
-    /// lack one of the methods after the others; then nodes whose back-off is over. Then those that are backing off, the first
+    /// The nodes that were not tried. First those that are ready: healthy nodes as configured, with slow ones, those that
+    /// get too many calls, and those that lack one of the methods after the others; then nodes whose back-off is over. Then those that are backing off, the first
     /// to end first. For a send, healthy nodes that recently left a send without an answer come after the other healthy ones.
     fn in_order(&self, order: Order, batch: &Batch, tried: &[&Node]) -> (Vec<&Node>, Vec<&Node>) {
         let now = Instant::now();
@@ -81,7 +81,8 @@ impl Pool {
         let fastest = healthy.iter().filter_map(|node| node.usual_latency()).min();
         healthy.sort_by_key(|node| {
             let is_slow = fastest.is_some_and(|fastest| node.is_slow_compared_to(fastest));
-            (!node.serves_all(batch.methods(), now), is_slow)
+            let must_wait = !node.wait_of(batch.calls.len(), now).is_zero();
+            (!node.serves_all(batch.methods(), now), must_wait, is_slow)
         });
         if let Order::Send { first } = order {
             if let Some(first) = first.checked_rem(healthy.len()) {

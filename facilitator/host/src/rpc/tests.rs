@@ -502,3 +502,36 @@ async fn t14_a_failed_node_backs_off_also_for_reads_of_that_node() {
     }
     assert_eq!(failing.request_count(), 1);
 }
+
+#[tokio::test]
+async fn a_node_that_gets_too_many_calls_comes_after_another_one() {
+    let refuses = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flag = Arc::clone(&refuses);
+    let first = FakeNode::new(move |body| {
+        if flag.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            Status::TOO_MANY_REQUESTS.into_response()
+        } else {
+            reply(&body, |call| json!({"result": call["method"]}))
+        }
+    })
+    .await;
+    let second = FakeNode::echo().await;
+    let pools = of_urls(vec![
+        first.url.clone().named("one".to_owned()),
+        second.url.clone().named("two".to_owned()),
+    ]);
+    let labels: Vec<String> = pools.nodes(NETWORK).into_iter().map(|node| node.host).collect();
+    assert_eq!(labels, ["one", "two"]);
+    let pool = pools.pool(NETWORK).unwrap();
+    let node = &pool.nodes()[0];
+    // As if they were sent in this second, however slow the machine is.
+    node.record_sent(100, Instant::now() + Duration::from_secs(60));
+    refuses.store(true, std::sync::atomic::Ordering::SeqCst);
+    read(&pools, &["a"]).await.unwrap();
+    // Its back-off is over, and it may be tried again: but not with more calls than it takes.
+    node.record_success(Instant::now());
+    assert!(!node.wait_of(1, Instant::now()).is_zero());
+    let before = second.request_count();
+    read(&pools, &["a"]).await.unwrap();
+    assert_eq!(second.request_count(), before + 1);
+}

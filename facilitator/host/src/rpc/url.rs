@@ -22,6 +22,8 @@ pub struct SecretUrl {
     uri: Uri,
     authorization: Option<HeaderValue>,
     host: String,
+    /// The operator's name for the node.
+    name: Option<String>,
     secrets: Vec<String>,
 }
 
@@ -86,8 +88,24 @@ impl SecretUrl {
             uri,
             authorization,
             host,
+            name: None,
             secrets,
         })
+    }
+
+    /// With a name that operators see instead of the host name.
+    #[must_use]
+    pub fn named(self, name: String) -> Self {
+        Self {
+            name: Some(name),
+            ..self
+        }
+    }
+
+    /// The operator's name for the node.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// The host name, without port: the only part that may be shown.

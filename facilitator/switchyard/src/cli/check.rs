@@ -170,7 +170,11 @@ fn print_network(network: &Network, survey: &Survey, out: &mut dyn Write) -> Res
         .map(|name| format!(" ({name})"))
         .unwrap_or_default();
     writeln!(out, "\n{}{name}", network.id)?;
-    let nodes: Vec<&str> = network.rpc.iter().map(|url| url.host()).collect();
+    let nodes: Vec<&str> = network
+        .rpc
+        .iter()
+        .map(|url| url.name().unwrap_or(url.host()))
+        .collect();
     writeln!(out, "  nodes     {}", nodes.join(", "))?;
     if nodes.len() == 1 {
         writeln!(

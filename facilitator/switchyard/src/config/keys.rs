@@ -100,7 +100,7 @@ pub const KEYS: &[Key] = &[
     key("keys.*", "env", "name of a variable", Optional, "The environment variable that holds the private key. secp256k1: 64 hex digits, with or without 0x. ed25519: the seed in the same form, the key pair in base58 as wallets export it, or a JSON array of 64 numbers. Set either this or `file`."),
     key("keys.*", "file", "path", Optional, "The file that holds the private key, in the same forms. Only its owner may read it (mode 0600). Set either this or `env`."),
     key("keys.*", "suite", "\"secp256k1\" or \"ed25519\"", D("\"secp256k1\""), "The kind of key. `switchyard check` reports which one a network's driver uses."),
-    key("networks.*", "rpc", "list of URLs", Required, "JSON-RPC nodes in order of preference; a later one takes over when an earlier one fails."),
+    key("networks.*", "rpc", "list of URLs, or of `{ url, name }`", Required, "JSON-RPC nodes in order of preference; a later one takes over when an earlier one fails. A name replaces the host name in logs, metrics and `/ready`; names are letters, digits, `-` and `_`."),
     key("networks.*", "signers", "list of key names", Required, "Keys that sign transactions and pay for them. Each key has a separate queue and sequence of transactions (a lane)."),
     key("networks.*", "max_cost", "atomic units of the native currency, a decimal string", Required, "The most that one transaction may cost; a settlement that would cost more is refused before it is sent. At least 1000."),
     key("networks.*", "max_cost_per_day", "atomic units of the native currency, a decimal string", Optional, "The most that all transactions of a day (UTC) may cost; further settlements are refused until the next day. At least `max_cost`. Without this key there is no such limit."),

@@ -114,6 +114,11 @@ impl<'d> Node<'_, 'd> {
         read.into_iter().collect()
     }
 
+    /// Whether it is a table, as `{ … }`.
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.value, DeValue::Table(_))
+    }
+
     /// A list, or a single value instead of a list of one.
     pub(super) fn list_or_one<T>(&self, read: impl Fn(&Node<'_, 'd>) -> Option<T>) -> Option<Vec<T>> {
         match self.value {

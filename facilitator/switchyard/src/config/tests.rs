@@ -400,6 +400,44 @@ fn contradictory_values_are_refused() {
 }
 
 #[test]
+fn nodes_may_have_names_and_each_has_its_own() {
+    let with = |rpc: &str| {
+        let line = SMALL
+            .lines()
+            .find(|line| line.starts_with("rpc"))
+            .expect("a line");
+        SMALL.replace(line, &format!("rpc = {rpc}"))
+    };
+    let one = "{ url = \"https://node.example/KEY\", name = \"first\" }";
+    let config = parse(&with(&format!("[{one}, \"https://other.example\"]"))).unwrap();
+    let rpc = &config.networks["eip155:8453"].rpc;
+    assert_eq!((rpc[0].name(), rpc[0].host()), (Some("first"), "node.example"));
+    assert_eq!(rpc[1].name(), None);
+    for (rpc, part) in [
+        (format!("[{one}, {one}]"), "names two nodes alike"),
+        (
+            "[{ url = \"https://node.example\" }]".to_owned(),
+            "needs url and name",
+        ),
+        (
+            "[{ url = \"https://node.example\", name = \"a b\" }]".to_owned(),
+            "not plain",
+        ),
+        (
+            "[{ url = \"ftp://SECRET.example\", name = \"a\" }]".to_owned(),
+            "must begin with https://",
+        ),
+        (
+            "[{ url = \"https://node.example\", key = \"a\" }]".to_owned(),
+            "is no key of a node",
+        ),
+    ] {
+        let errors = errors(&with(&rpc)).join("\n");
+        assert!(errors.contains(part) && !errors.contains("SECRET"), "{errors}");
+    }
+}
+
+#[test]
 fn errors_of_an_empty_file_say_what_to_write_and_of_bad_toml_where() {
     let errors_empty = errors("");
     assert!(

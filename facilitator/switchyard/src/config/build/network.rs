@@ -1,6 +1,6 @@
 //! The sections `[networks."…"]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use host::rpc::SecretUrl;
 use http_api::names::is_caip2;
@@ -84,15 +84,45 @@ pub(super) fn network(id: &str, section: &Section<'_, '_>, key_names: &[String])
 }
 
 fn nodes(node: &Node<'_, '_>) -> Option<Vec<SecretUrl>> {
-    let urls = node.list_or_one(|node| match SecretUrl::parse(&node.text()?) {
-        Ok(url) => Some(url),
-        Err(error) => node.fail(error.to_string()),
+    let urls = node.list_or_one(|node| {
+        if node.is_table() {
+            named_node(node)
+        } else {
+            url(node, &node.text()?)
+        }
     })?;
     if urls.is_empty() {
-        node.fail("is empty; name at least one node")
-    } else {
-        Some(urls)
+        return node.fail("is empty; name at least one node");
     }
+    let names: Vec<&str> = urls.iter().filter_map(SecretUrl::name).collect();
+    let distinct: BTreeSet<&str> = names.iter().copied().collect();
+    if distinct.len() < names.len() {
+        return node.fail("names two nodes alike; write a name of its own for each");
+    }
+    Some(urls)
+}
+
+fn url(node: &Node<'_, '_>, text: &str) -> Option<SecretUrl> {
+    match SecretUrl::parse(text) {
+        Ok(url) => Some(url),
+        Err(error) => node.fail(error.to_string()),
+    }
+}
+
+/// `{ url = "https://…", name = "…" }`.
+fn named_node(node: &Node<'_, '_>) -> Option<SecretUrl> {
+    const FORM: &str = "write { url = \"https://rpc.example.com/v2/KEY\", name = \"example\" }";
+    let members = node.table(|key, node| match key {
+        "url" | "name" => node.text(),
+        _ => node.fail(format!("is no key of a node; {FORM}")),
+    })?;
+    let (Some(address), Some(name)) = (members.get("url"), members.get("name")) else {
+        return node.fail(format!("needs url and name; {FORM}"));
+    };
+    if !is_name(name) {
+        return node.fail("has a name that is not plain: letters, digits, - and _; write e.g. \"alchemy-1\"");
+    }
+    Some(url(node, address)?.named(name.clone()))
 }
 
 fn signers(section: &Section<'_, '_>, key_names: &[String]) -> Option<Signers> {
