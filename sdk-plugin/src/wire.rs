@@ -117,7 +117,7 @@ pub mod reason {
     pub const UNAUTHORIZED: &str = "unauthorized";
     /// The caller is over its limit.
     pub const RATE_LIMITED: &str = "rate_limited";
-    /// Another seller was told that this payment is good, and its reservation has not ended.
+    /// Another seller got a reply that this payment is valid, and its reservation has not ended.
     pub const PAYMENT_RESERVED: &str = "payment_reserved";
     /// The facilitator can't serve the request now.
     pub const SERVICE_UNAVAILABLE: &str = "service_unavailable";

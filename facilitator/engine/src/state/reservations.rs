@@ -51,7 +51,7 @@ pub(crate) trait Reservations: Send + Sync + 'static {
     /// fingerprint is renewed.
     async fn reserve(&self, promise: Promise) -> Promised;
 
-    /// Ends the reservation of a claim, whoever holds it.
+    /// Ends the reservation of a claim, whichever tenant holds it.
     async fn end(&self, claim: &str);
 
     /// Ends the reservation of a claim if this tenant holds it. Returns whether it did.

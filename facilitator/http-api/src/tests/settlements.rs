@@ -128,7 +128,9 @@ async fn t167_another_tenants_settlement_is_404_as_an_unknown_one() {
         ("/settlements/one?network=base", "shop-key"),
     ] {
         let started = tokio::time::Instant::now();
-        let seen = get(&front, path, key).await;
+        let mut seen = get(&front, path, key).await;
+        // Each request has an id of its own.
+        assert!(seen.headers.remove("x-request-id").is_some(), "{path}");
         replies.push((
             seen.status,
             seen.text,
