@@ -10,17 +10,16 @@ use sdk_plugin::host::{Level, RpcCall, RpcResult};
 use sdk_plugin::{Cx, Fault, Value};
 use serde_json::json;
 
+mod remembered;
+
 use super::EvmDriver;
 use crate::abi::{GAS_PRICE_ORACLE, GasPriceOracle};
 use crate::rpc::{self, Answers, EthCall, Executed};
 
+pub(super) use remembered::Remembered;
+
 /// How long a market is remembered, in milliseconds: about a block of a fast chain.
 const MARKET_TTL_MS: u64 = 2_000;
-/// For how long an earlier market is compared with what a node shows, in milliseconds.
-const KNOWN_FOR_MS: u64 = 60_000;
-/// For how long the node's price of gas and the L1 data fee are remembered, in milliseconds. The price gives the tip where
-/// blocks are empty, and the L1 data fee makes budgets exact: neither needs the newest value, and each costs a call.
-const SLOW_TTL_MS: u64 = 300_000;
 /// For how long the L1 data fee of a chain without one is not read, in milliseconds: fees come with upgrades of a chain.
 const NO_L1_FEE_TTL_MS: u64 = 3_600_000;
 /// Blocks of history that the tip is taken from.
@@ -50,62 +49,6 @@ pub(super) struct Market {
     pub(super) tip: u128,
     pub(super) l1_fee_per_unit: U256,
     pub(super) head_height: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Remembered {
-    market: Market,
-    read_ms: u64,
-    /// What the node's price of gas added to the base fee, in wei, and when it was read.
-    price_tip: Option<(u128, u64)>,
-    /// When the L1 data fee was read.
-    l1_fee_ms: Option<u64>,
-}
-
-impl Remembered {
-    fn is_young(read_ms: u64, now_ms: u64) -> bool {
-        now_ms
-            .checked_sub(read_ms)
-            .is_some_and(|age_ms| age_ms < SLOW_TTL_MS)
-    }
-
-    /// The tip in the node's price of gas, while the price need not be read again.
-    fn price_tip(&self, now_ms: u64) -> Option<u128> {
-        let (tip, read_ms) = self.price_tip?;
-        (self.market.base_fee.is_some() && Self::is_young(read_ms, now_ms)).then_some(tip)
-    }
-
-    /// The market now, by two calls; `None`: something does not fit, and all of it must be read.
-    async fn moved_on(&self, cx: &Cx, now_ms: u64) -> Result<Option<Market>, Fault> {
-        let Some(tip) = self.price_tip(now_ms) else {
-            return Ok(None);
-        };
-        let calls = vec![rpc::newest_block(), fee_history()];
-        let mut answers = rpc::NODES.read_well_formed(cx, calls).await?;
-        let (head, history) = (answers.take()?, answers.take()?);
-        let (RpcResult::Ok(block), RpcResult::Ok(_)) = (&head, &history) else {
-            return Ok(None);
-        };
-        let Some(base_fee) = block.get("baseFeePerGas").and_then(|fee| wei(fee).ok()) else {
-            return Ok(None);
-        };
-        let price = RpcResult::Ok(json!(format!("{:#x}", base_fee.saturating_add(tip))));
-        let mut shown = Shown::read(head, history, price)?;
-        shown.market.l1_fee_per_unit = self.market.l1_fee_per_unit;
-        let fits = shown.doubt(self.known(now_ms).as_ref()).is_none();
-        Ok(fits.then_some(shown.market))
-    }
-
-    fn has_l1_fee(&self, now_ms: u64) -> bool {
-        self.l1_fee_ms
-            .is_some_and(|read_ms| Self::is_young(read_ms, now_ms))
-    }
-
-    /// The market while it is compared with what nodes show.
-    fn known(self, now_ms: u64) -> Option<Market> {
-        let age_ms = now_ms.checked_sub(self.read_ms)?;
-        (age_ms < KNOWN_FOR_MS).then_some(self.market)
-    }
 }
 
 impl EvmDriver {

@@ -136,7 +136,7 @@ impl Pool {
         deadline: Instant,
     ) -> Result<Vec<RpcResult>, Failure> {
         let limits = self.limits();
-        // Several requests may have waited for the same moment: each asks again.
+        // Several requests may have waited for the same moment: each computes its wait again.
         loop {
             let now = Instant::now();
             let wait = node.wait_of(count, now);
