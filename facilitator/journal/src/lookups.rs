@@ -17,7 +17,7 @@ use crate::{CommitError, JournalError, Rows, Table};
 /// Rows that are read at once while a list is filtered.
 const PAGE: usize = 256;
 /// The most rows that one list reads: what is further back needs another request, with the cursor.
-const MOST_READ: usize = 10_000;
+const MOST_READ: usize = 1_024;
 /// The most settlements that one transaction or key can name.
 const MOST_FOUND: usize = 1_000;
 

@@ -36,8 +36,9 @@ pub fn record(row: &SettlementRow, newest: Option<&SettlementRow>) -> Settlement
 }
 
 fn may_pay_again(row: &SettlementRow, newest: Option<&SettlementRow>) -> bool {
-    let others_agree = newest.is_none_or(|newest| newest.id == row.id || Status::of(newest).may_pay_again());
-    Status::of(row).may_pay_again() && others_agree
+    // Until it is final, a failure can be undone: a transaction that reverted may succeed in another block.
+    let may = |row: &SettlementRow| Status::of(row).may_pay_again() && row.paid_is_final();
+    may(row) && newest.is_none_or(|newest| newest.id == row.id || may(newest))
 }
 
 fn status_of(status: Status) -> SettlementStatus {
@@ -149,7 +150,10 @@ mod tests {
             (failed(""), SettlementStatus::Expired, true, "0xnewest"),
             (reversed, SettlementStatus::Reversed, true, "0xgone"),
         ] {
-            let row = row(|row| row.outcome = outcome);
+            let mut row = row(|row| row.outcome = outcome);
+            let not_final = record(&row, Some(&row));
+            assert!(!not_final.may_pay_again, "{status:?}: it can still be undone");
+            row.finished = true;
             let record = record(&row, Some(&row));
             assert_eq!(
                 (record.status, record.may_pay_again, record.transaction.as_str()),
@@ -192,16 +196,21 @@ mod tests {
 
     #[test]
     fn t168_the_payer_may_not_pay_again_while_the_claim_is_open_again() {
-        let old = row(|row| row.outcome = failed("0xreverted"));
-        for (outcome, again) in [
-            (Outcome::Open, false),
-            (paid("0xpaid", None), false),
-            (failed("0xreverted"), true),
+        let old = row(|row| {
+            row.outcome = failed("0xreverted");
+            row.finished = true;
+        });
+        for (outcome, is_final, again) in [
+            (Outcome::Open, false, false),
+            (paid("0xpaid", None), true, false),
+            (failed("0xreverted"), false, false),
+            (failed("0xreverted"), true, true),
         ] {
             let newest = row(|row| {
                 row.id = 8;
                 row.generation = 1;
                 row.outcome = outcome;
+                row.finished = is_final;
             });
             let record = record(&old, Some(&newest));
             assert_eq!(

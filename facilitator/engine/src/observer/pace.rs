@@ -40,7 +40,12 @@ pub(super) fn next_poll(
         Some(height) => blocks.due_at(height)?,
         None => blocks.next_due(now)?,
     };
-    Some(due.max(now + LEAST_PAUSE))
+    let least = if block_time < longest {
+        longest
+    } else {
+        LEAST_PAUSE
+    };
+    Some(due.max(now + least))
 }
 
 fn awaited(

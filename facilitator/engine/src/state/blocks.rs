@@ -19,6 +19,12 @@ const TOLERANCE_MS: i64 = 60;
 const RECENT_FACTS: usize = 8;
 /// Block times are round where the facts allow it, in milliseconds: the roundest that they allow counts.
 const ROUND_MS: [i64; 5] = [1_000, 500, 250, 100, 50];
+/// Longer times are no block time, in milliseconds: the chain makes blocks for transactions only, or stood still.
+const MOST_BLOCK_TIME_MS: i64 = 15_000;
+/// After so many heads in a row that are far below the highest one, that one was false.
+const MOST_FAR_BELOW: u32 = 8;
+/// Heads of several nodes are at most so many blocks apart.
+const FAR_BELOW_BLOCKS: u64 = 64;
 /// A block is queried this much after it is due, in milliseconds: nodes show it a little later.
 const LATER_MS: i64 = 50;
 
@@ -36,6 +42,8 @@ pub(crate) struct BlockClock {
     there: VecDeque<Fact>,
     not_yet: VecDeque<Fact>,
     block_time_ms: Option<i64>,
+    /// Heads in a row that were far below the highest one.
+    far_below: u32,
 }
 
 impl BlockClock {
@@ -45,6 +53,7 @@ impl BlockClock {
             there: VecDeque::new(),
             not_yet: VecDeque::new(),
             block_time_ms: None,
+            far_below: 0,
         }
     }
 
@@ -57,10 +66,22 @@ impl BlockClock {
     /// This block was there, and higher ones may have been.
     pub(crate) fn record_there(&mut self, height: u64, now: Instant) {
         let at_ms = self.millis(now);
-        let is_below = |last: &Fact| height <= last.height;
-        if self.there.back().is_some_and(is_below) {
-            return;
+        let highest = self.there.back().map_or(0, |last| last.height);
+        if height <= highest && !self.there.is_empty() {
+            let is_far = height.saturating_add(FAR_BELOW_BLOCKS) < highest;
+            self.far_below = if is_far {
+                self.far_below.saturating_add(1)
+            } else {
+                0
+            };
+            if self.far_below < MOST_FAR_BELOW {
+                return;
+            }
+            self.there.clear();
+            self.not_yet.clear();
+            self.block_time_ms = None;
         }
+        self.far_below = 0;
         push(&mut self.there, Fact { height, at_ms });
         self.learn();
     }
@@ -162,7 +183,7 @@ impl BlockClock {
         } else {
             average
         };
-        self.block_time_ms = (learned > 0).then_some(learned);
+        self.block_time_ms = (1..=MOST_BLOCK_TIME_MS).contains(&learned).then_some(learned);
     }
 
     fn millis(&self, at: Instant) -> i64 {

@@ -39,7 +39,9 @@ pub(crate) fn watches_of(
     // A slot that seems used is not used as long as a node has a pending transaction of ours for it.
     let seems_used = decision.is_none() && (state.anchor.is_some() || state.reads.guards);
     let pool_after = pace.map_or(POOL_AFTER, |pace| {
-        POOL_AFTER.max(pace.block_time.saturating_mul(POOL_AFTER_BLOCKS))
+        let blocks = pace.block_time.saturating_mul(POOL_AFTER_BLOCKS);
+        // Before a stuck transaction is replaced, which starts this time again: otherwise a used slot would never be noticed.
+        POOL_AFTER.max(blocks.min(Duration::from_millis(settings.stuck_after_ms / 2)))
     });
     let pool = may_be_lost && Instant::now().saturating_duration_since(state.sends.last) >= pool_after;
     // The block that decided shows whether our transaction is still there, whatever receipts a node keeps. It does not

@@ -38,6 +38,9 @@ impl Batch {
     }
 }
 
+/// The longest that a request waits for a node's limit of calls: less than the time after which another node is tried.
+const MOST_WAIT: Duration = Duration::from_millis(500);
+
 impl Pool {
     /// As [`Self::call`], and gives up after `limit` where that is shorter than the node's usual timeout.
     pub(super) async fn call_within(
@@ -136,11 +139,13 @@ impl Pool {
         deadline: Instant,
     ) -> Result<Vec<RpcResult>, Failure> {
         let limits = self.limits();
-        // Several requests may have waited for the same moment: each computes its wait again.
+        // Several requests may have waited for the same moment: each computes its wait again. What has waited for long enough
+        // is sent: the node may take it, and a request that was never sent must not count as unanswered.
+        let wait_until = deadline.min(Instant::now() + MOST_WAIT);
         loop {
             let now = Instant::now();
             let wait = node.wait_of(count, now);
-            if wait.is_zero() || now + wait >= deadline {
+            if wait.is_zero() || now + wait >= wait_until {
                 node.record_sent(count, now);
                 break;
             }

@@ -108,6 +108,9 @@ fn details(rows: &mut Overlay<'_>, row: &SettlementRow) -> Result<(), CommitErro
     let key = id_key(row.id);
     for (link, attempt) in attempts(rows, row.id)? {
         rows.delete(Table::AttemptSteps, &link);
+        if lookups::transactions_of(row).all(|tx_id| *tx_id != attempt.tx_id) {
+            rows.delete(Table::Lookups, &lookups::transaction_key(&attempt.tx_id, row.id));
+        }
         let mut is_linked = false;
         for (settlement, step) in &attempt.covers {
             let link = format!("{}{}", step_prefix(*settlement, *step), id_key(attempt.id));
@@ -117,14 +120,6 @@ fn details(rows: &mut Overlay<'_>, row: &SettlementRow) -> Result<(), CommitErro
             continue;
         }
         let id = id_key(attempt.id);
-        for (settlement, _) in &attempt.covers {
-            if lookups::transactions_of(row).all(|tx_id| *tx_id != attempt.tx_id) {
-                rows.delete(
-                    Table::Lookups,
-                    &lookups::transaction_key(&attempt.tx_id, *settlement),
-                );
-            }
-        }
         rows.delete(Table::Attempts, &id);
         rows.delete(Table::Payloads, &id);
         rows.delete(Table::Spending, &spending_key(&attempt));

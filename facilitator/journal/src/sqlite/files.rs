@@ -314,9 +314,9 @@ fn back_up(connection: &Connection, path: &Path, schema: i64) -> Result<(), Jour
     }
     super::tools::copy(connection, &copy)?;
     tracing::info!(
-        "journal_backed_up: the journal of schema {schema} was copied to {} and is brought to schema {SCHEMA} now. Remove the \
-         copy when you no longer want to return to the earlier version; after payments were made, returning needs \
-         `switchyard journal restore`, which withholds what may have been released since",
+        "journal_backed_up: the journal of schema {schema} was copied to {} and is brought to schema {SCHEMA} now. To return to the \
+         earlier version: stop, replace journal.sqlite with the copy, remove journal.sqlite-wal and journal.sqlite-shm, \
+         and leave journal.mark, so that what may have been released since is withheld",
         copy.display()
     );
     Ok(())

@@ -15,6 +15,8 @@ use super::tables::Tables;
 
 /// Ids in a block.
 const BLOCK: u64 = 65_536;
+/// More ids than any journal uses between a copy and its restore.
+const SKIPPED: u64 = 1 << 40;
 const SECRET: &str = "secret";
 const IDS_BELOW: &str = "ids_below";
 const LOOKUPS: &str = "lookups";
@@ -99,6 +101,14 @@ pub(super) fn first_ids(connection: &Connection) -> Result<Ids, JournalError> {
     // On a full disk the start continues: the first commit that succeeds takes the block.
     let taken = put_ids(connection, below).map_or(next, |()| below);
     Ok(Ids::new(next, taken))
+}
+
+/// Skips ids that may have been used after an older copy was made: the copy does not know them, and callers may have been
+/// given references made from them.
+pub(super) fn skip_ids(connection: &Connection) -> Result<(), JournalError> {
+    let ids = first_ids(connection)?;
+    let below = ids.unused().saturating_add(SKIPPED);
+    put_ids(connection, below).map_err(|error| failed(&error))
 }
 
 /// Inside the connection's transaction, if it has one.

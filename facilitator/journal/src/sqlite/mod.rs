@@ -107,11 +107,13 @@ impl SqliteJournal {
         let mut head = event_log::verify(&connection)?;
         meta::add_lookups(&connection)?;
         let secret = meta::secret(&connection)?;
-        let ids = Arc::new(meta::first_ids(&connection)?);
+        let mut ids = Arc::new(meta::first_ids(&connection)?);
         let (mut mark, older) = Mark::open(path, head.seq())?;
         if let Some(why) = older {
             // Before the mark is written again: a crash in between must not make an old copy appear current.
             head = old_copy(path, &connection, head, ids.take(), &why)?;
+            meta::skip_ids(&connection)?;
+            ids = Arc::new(meta::first_ids(&connection)?);
         }
         mark.write(head.seq(), false);
 

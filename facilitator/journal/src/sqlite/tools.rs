@@ -254,11 +254,13 @@ pub fn restore(directory: &Path, from: &Path, any_origin: bool) -> Result<Restor
             head.seq()
         );
         super::old_copy(&new, &connection, head, last_id.saturating_add(1), &why)?;
+        meta::skip_ids(&connection)?;
         connection
             .pragma_update(None, "journal_mode", "DELETE")
             .map_err(|error| failed(&error))?;
         head.seq()
     };
+    fold(&path);
     let replaced = move_aside(directory, &path)?;
     std::fs::rename(&new, &path)
         .map_err(|error| JournalError(format!("{} can't be moved: {error}", new.display())))?;
@@ -277,7 +279,10 @@ fn same_origin(source: &Connection, from: &Path, path: &Path) -> Result<(), Jour
     if !is_there {
         return Ok(());
     }
-    let present = files::connect_read_only(path)?;
+    // A damaged journal is what a backup is for.
+    let Ok(present) = files::connect_read_only(path) else {
+        return Ok(());
+    };
     let secrets = (meta::secret(source)?, meta::secret(&present));
     match secrets {
         (backup, Ok(present)) if backup != present => Err(JournalError(format!(
@@ -286,7 +291,6 @@ fn same_origin(source: &Connection, from: &Path, path: &Path) -> Result<(), Jour
             from.display(),
             path.display()
         ))),
-        // A damaged journal is what a backup is for.
         _ => Ok(()),
     }
 }
@@ -306,7 +310,18 @@ fn remove_database(path: &Path) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Moves the journal's files into a new folder beside them. The lock stays.
+/// Brings the write-ahead log into the database that is replaced, as far as it can be read: the two must not be parted.
+fn fold(path: &Path) {
+    if path.exists()
+        && let Ok(connection) = files::connect(path)
+    {
+        // A damaged journal stays as it is.
+        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+}
+
+/// Moves the journal's files into a new folder beside them. The lock stays, and so does the database under its name, until the
+/// backup takes the name over: a start in between finds the old journal, never none.
 fn move_aside(directory: &Path, path: &Path) -> Result<Option<PathBuf>, JournalError> {
     let old: Vec<PathBuf> = [
         path.to_owned(),
@@ -333,10 +348,14 @@ fn move_aside(directory: &Path, path: &Path) -> Result<Option<PathBuf>, JournalE
         .mode(0o700)
         .create(&folder)
         .map_err(|error| cannot(&folder, &error))?;
-    // The database first: without it, what is left is no journal.
     for file in &old {
-        let name = file.file_name().unwrap_or_default();
-        std::fs::rename(file, folder.join(name)).map_err(|error| cannot(file, &error))?;
+        let to = folder.join(file.file_name().unwrap_or_default());
+        let moved = if file == path {
+            std::fs::hard_link(file, to)
+        } else {
+            std::fs::rename(file, to)
+        };
+        moved.map_err(|error| cannot(file, &error))?;
     }
     sync_folder(&folder)?;
     Ok(Some(folder))

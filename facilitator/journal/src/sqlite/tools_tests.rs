@@ -75,6 +75,7 @@ async fn law5_a_restored_backup_withholds_what_may_have_been_released_since() {
     );
     assert_eq!(journal.reference(1), reference, "callers find their payments");
     assert_eq!(open_slots(&journal).await.unwrap().len(), 3);
+    assert!(journal.new_id() > 1 << 40, "no id that was used since the backup");
     drop(journal);
     assert!(verify(here.path()).is_ok());
     // A second restore keeps what the first one replaced.
@@ -94,6 +95,19 @@ async fn a_backup_is_restored_where_nothing_is_and_after_an_interrupted_restore(
     let restored = restore(new.path(), &copy, false).unwrap();
     assert_eq!((restored.replaced, restored.withheld), (None, 2));
     assert!(SqliteJournal::open(new.path()).is_ok());
+}
+
+#[tokio::test]
+async fn a_damaged_journal_is_replaced_and_its_files_are_kept() {
+    let (here, there) = (folder(), folder());
+    let copy = there.path().join("backup.sqlite");
+    payments(&SqliteJournal::open(here.path()).unwrap()).await;
+    backup(here.path(), &copy).unwrap();
+    std::fs::write(here.path().join(DATABASE), "nothing of it can be read").unwrap();
+    let restored = restore(here.path(), &copy, false).unwrap();
+    let kept = std::fs::read(restored.replaced.unwrap().join(DATABASE)).unwrap();
+    assert_eq!(kept, b"nothing of it can be read");
+    assert!(SqliteJournal::open(here.path()).is_ok());
 }
 
 #[tokio::test]

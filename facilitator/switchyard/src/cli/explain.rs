@@ -95,7 +95,10 @@ impl Explained {
         }
         writeln!(out)?;
         if self.history.is_empty() {
-            writeln!(out, "no event is recorded: the payment is of an earlier version")?;
+            writeln!(
+                out,
+                "no event is recorded: the payment is of an earlier version, or its history was removed ([journal] keep_detail_days)"
+            )?;
         }
         for row in &self.history {
             let (event, details) = describe(&row.what);
