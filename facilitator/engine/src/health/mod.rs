@@ -105,7 +105,7 @@ fn is_brief_enough(run: &NetworkRun, now: Instant) -> bool {
 fn pause_when_ready(run: &NetworkRun) -> Duration {
     let network = &run.network;
     let is_one_unfunded = network.lanes().len() < network.active_signers().len();
-    // A chain that seems to have lost its history is looked at again soon.
+    // A chain that seems to have lost its history is checked again soon.
     let is_lagging = run.health.lagging_since.lock().is_some();
     if !run.follows_blocks() || is_one_unfunded || is_lagging {
         CHECK_INTERVAL
