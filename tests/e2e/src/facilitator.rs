@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -207,6 +208,21 @@ pub struct Facilitator {
     client: Client,
 }
 
+/// A port below those that the system gives to connections and to listeners on port 0: none of them can take it before the
+/// facilitator listens there.
+fn free_port() -> Option<u16> {
+    const FIRST: u32 = 10_000;
+    const PORTS: u32 = 22_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Several test processes begin at different ports.
+    let offset = std::process::id().wrapping_mul(97);
+    (0..PORTS).find_map(|_| {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(offset) % PORTS;
+        let port = u16::try_from(FIRST + number).ok()?;
+        TcpListener::bind(("127.0.0.1", port)).ok().map(|_| port)
+    })
+}
+
 impl Facilitator {
     /// Writes the configuration, starts the process, and returns when every network is ready.
     ///
@@ -254,10 +270,7 @@ impl Facilitator {
         };
         let port = match settings.port {
             Some(port) => port,
-            None => TcpListener::bind("127.0.0.1:0")
-                .and_then(|l| l.local_addr())
-                .map_err(lost)?
-                .port(),
+            None => free_port().ok_or_else(|| Error("no port is free".into()))?,
         };
         fs::write(folder.join("switchyard.toml"), settings.toml(port)?).map_err(lost)?;
         let keys = settings.signers.iter().enumerate();

@@ -167,6 +167,14 @@ fn t167_a_seller_whose_connection_died_learns_the_outcome_and_another_tenant_doe
         (&json!("shop"), &json!("order 7/a"))
     );
 
+    // That a node has the transaction is recorded a little later: nothing waits for it.
+    wait::until("the mark of the send", wait::LONG, || {
+        let explained = printed(&world, &["explain", &hash, "--json"]);
+        explained[0]["history"]
+            .to_string()
+            .contains("\"sent\"")
+            .then_some(())
+    });
     explained(&world, &hash, claim, settled.field("id"));
 }
 
