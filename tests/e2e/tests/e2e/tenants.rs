@@ -300,8 +300,9 @@ fn a_tenant_that_waits_for_the_submission_gets_the_hash_and_may_request_more() {
     let body = world.payment(2).v2();
     // Without a wait: no block comes, and the reply does.
     let hash = post(&world, "/settle", &body, "key-hasty").pending();
-    world.chain.mine(1).expect("mines");
+    // The reply does not wait for the node: the next block may come before the transaction.
     wait::until("the payment is confirmed", wait::LONG, || {
+        world.chain.mine(1).expect("mines");
         world.facilitator.log().contains("height=").then_some(())
     });
     let reply = post(&world, "/settle", &body, "key-hasty");
