@@ -9,7 +9,7 @@ use crate::change::put;
 use crate::keys::id_key;
 use crate::overlay::Overlay;
 use crate::queries::{decode, get};
-use crate::row::{AttemptKind, AttemptRow, GroundAt};
+use crate::row::{AttemptKind, AttemptRow, Ground, GroundAt};
 use crate::{CommitError, Event, JournalError, Rows, Table};
 
 /// One event of a settlement.
@@ -156,45 +156,89 @@ fn add(rows: &mut Overlay<'_>, settlement: u64, what: Happened) -> Result<(), Co
 
 /// Adds an event to the history of the settlements that it concerns.
 pub(crate) fn record(rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitError> {
-    match event {
+    let (settlement, what) = match event {
         Event::Opened(new) => {
             let generation = new.row.generation;
-            add(rows, new.row.id, Happened::Opened { generation })
+            (new.row.id, Happened::Opened { generation })
         }
-        Event::Prepared(new) => new
-            .row
-            .covers
-            .iter()
-            .try_for_each(|(settlement, step)| add(rows, *settlement, prepared(&new.row, *step))),
-        Event::Sent { attempt } => {
-            let Some(row) = get::<AttemptRow>(rows, Table::Attempts, &id_key(*attempt))? else {
-                return Ok(());
+        Event::Prepared(new) => {
+            let covers = new.row.covers.iter();
+            return covers
+                .copied()
+                .try_for_each(|(settlement, step)| add(rows, settlement, prepared(&new.row, step)));
+        }
+        Event::Sent { attempt } => return sent(rows, *attempt),
+        Event::ReleasesAllowed { settlements } => {
+            return settlements
+                .iter()
+                .try_for_each(|settlement| add(rows, *settlement, Happened::ReleaseAllowed));
+        }
+        Event::StepDone {
+            settlement,
+            step,
+            tx_id,
+            height,
+        } => {
+            let (step, transaction, height) = (*step, tx_id.clone(), *height);
+            let done = Happened::StepDone {
+                step,
+                transaction,
+                height,
             };
-            row.covers.iter().try_for_each(|(settlement, _)| {
-                let transaction = row.tx_id.clone();
-                add(rows, *settlement, Happened::Sent { transaction })
-            })
+            (*settlement, done)
         }
-        Event::ReleasesAllowed { settlements } => settlements
-            .iter()
-            .try_for_each(|settlement| add(rows, *settlement, Happened::ReleaseAllowed)),
-        Event::StepDone { settlement, .. }
-        | Event::StepFailed { settlement, .. }
-        | Event::StepSkipped { settlement, .. }
-        | Event::StepRevived { settlement, .. }
-        | Event::StepGrounded { settlement, .. }
-        | Event::StepFreed { settlement, .. }
-        | Event::StepUnexplained { settlement, .. }
-        | Event::StepFinal { settlement, .. }
-        | Event::Paid { settlement, .. }
-        | Event::Failed { settlement, .. }
-        | Event::Reorged { settlement, .. }
-        | Event::Released { settlement, .. }
-        | Event::ReleaseReturned { settlement, .. }
-        | Event::Finished { settlement, .. } => match of_one(event) {
-            Some(what) => add(rows, *settlement, what),
-            None => Ok(()),
-        },
+        Event::StepFailed {
+            settlement,
+            step,
+            reason,
+        } => {
+            let (step, reason) = (*step, reason.clone());
+            (*settlement, Happened::StepFailed { step, reason })
+        }
+        Event::StepSkipped { settlement, step } => (*settlement, Happened::StepSkipped { step: *step }),
+        Event::StepRevived { settlement, step } => (*settlement, Happened::StepRevived { step: *step }),
+        Event::StepGrounded {
+            settlement,
+            step,
+            ground,
+        } => (*settlement, grounded(*step, ground)),
+        Event::StepFreed { settlement, step } => (*settlement, Happened::StepFreed { step: *step }),
+        Event::StepUnexplained {
+            settlement,
+            step,
+            height,
+        } => {
+            let (step, height) = (*step, *height);
+            (*settlement, Happened::StepUnexplained { step, height })
+        }
+        Event::StepFinal { settlement, step } => (*settlement, Happened::StepFinal { step: *step }),
+        Event::Paid {
+            settlement,
+            tx_id,
+            height,
+            ..
+        } => {
+            let (transaction, height) = (tx_id.clone(), *height);
+            (*settlement, Happened::Paid { transaction, height })
+        }
+        Event::Failed {
+            settlement,
+            refusal,
+            tx_id,
+            proof,
+            ..
+        } => {
+            let failed = Happened::Failed {
+                reason: refusal.reason.clone(),
+                transaction: tx_id.clone(),
+                proof: proof.clone(),
+            };
+            (*settlement, failed)
+        }
+        Event::Reorged { settlement, step } => (*settlement, Happened::Reorged { step: *step }),
+        Event::Released { settlement, .. } => (*settlement, Happened::Released),
+        Event::ReleaseReturned { settlement, .. } => (*settlement, Happened::ReleaseReturned),
+        Event::Finished { settlement, .. } => (*settlement, Happened::Finished),
         // Its release is in the list of withheld ones, with the reason and the time.
         Event::ReleasesWithheld { .. }
         // Follows from the others.
@@ -206,7 +250,31 @@ pub(crate) fn record(rows: &mut Overlay<'_>, event: &Event) -> Result<(), Commit
         | Event::JobDone { .. }
         | Event::JobPutOff { .. }
         | Event::Dropped { .. }
-        | Event::Expired { .. } => Ok(()),
+        | Event::Expired { .. } => return Ok(()),
+    };
+    add(rows, settlement, what)
+}
+
+fn sent(rows: &mut Overlay<'_>, attempt: u64) -> Result<(), CommitError> {
+    let Some(row) = get::<AttemptRow>(rows, Table::Attempts, &id_key(attempt))? else {
+        return Ok(());
+    };
+    row.covers.iter().try_for_each(|(settlement, _)| {
+        let transaction = row.tx_id.clone();
+        add(rows, *settlement, Happened::Sent { transaction })
+    })
+}
+
+fn grounded(step: StepIndex, ground: &Ground) -> Happened {
+    let (block, proof) = match &ground.at {
+        GroundAt::Block(block) => (Some(block.clone()), None),
+        GroundAt::Dead(proof) => (None, Some(proof.clone())),
+    };
+    Happened::StepGrounded {
+        step,
+        block,
+        height: ground.height,
+        proof,
     }
 }
 
@@ -221,69 +289,6 @@ fn prepared(attempt: &AttemptRow, step: StepIndex) -> Happened {
         max_cost: attempt.max_cost,
         bid: attempt.bid.clone(),
     }
-}
-
-/// An event of one settlement.
-fn of_one(event: &Event) -> Option<Happened> {
-    Some(match event.clone() {
-        Event::StepDone {
-            step, tx_id, height, ..
-        } => Happened::StepDone {
-            step,
-            transaction: tx_id,
-            height,
-        },
-        Event::StepFailed { step, reason, .. } => Happened::StepFailed { step, reason },
-        Event::StepSkipped { step, .. } => Happened::StepSkipped { step },
-        Event::StepRevived { step, .. } => Happened::StepRevived { step },
-        Event::StepGrounded { step, ground, .. } => {
-            let (block, proof) = match ground.at {
-                GroundAt::Block(block) => (Some(block), None),
-                GroundAt::Dead(proof) => (None, Some(proof)),
-            };
-            Happened::StepGrounded {
-                step,
-                block,
-                height: ground.height,
-                proof,
-            }
-        }
-        Event::StepFreed { step, .. } => Happened::StepFreed { step },
-        Event::StepUnexplained { step, height, .. } => Happened::StepUnexplained { step, height },
-        Event::StepFinal { step, .. } => Happened::StepFinal { step },
-        Event::Paid { tx_id, height, .. } => Happened::Paid {
-            transaction: tx_id,
-            height,
-        },
-        Event::Failed {
-            refusal,
-            tx_id,
-            proof,
-            ..
-        } => Happened::Failed {
-            reason: refusal.reason,
-            transaction: tx_id,
-            proof,
-        },
-        Event::Reorged { step, .. } => Happened::Reorged { step },
-        Event::Released { .. } => Happened::Released,
-        Event::ReleaseReturned { .. } => Happened::ReleaseReturned,
-        Event::Finished { .. } => Happened::Finished,
-        Event::Opened(_)
-        | Event::Prepared(_)
-        | Event::Sent { .. }
-        | Event::ReleasesAllowed { .. }
-        | Event::ReleasesWithheld { .. }
-        | Event::KeysFreed { .. }
-        | Event::SlotClosed { .. }
-        | Event::Stored { .. }
-        | Event::JobScheduled { .. }
-        | Event::JobCancelled { .. }
-        | Event::JobDone { .. }
-        | Event::JobPutOff { .. }
-        | Event::Dropped { .. }
-        | Event::Expired { .. } => return None,
-    })
 }
 
 /// Everything that was recorded of a settlement, the oldest first; nothing from before this version.

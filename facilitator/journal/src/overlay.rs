@@ -242,34 +242,6 @@ impl Rows for Overlay<'_> {
         }
         Ok(found.into_iter().take(limit).collect())
     }
-
-    fn scan_back(
-        &mut self,
-        table: Table,
-        prefix: &str,
-        before: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, String)>, JournalError> {
-        let is_before = |key: &str| before.is_none_or(|before| key < before);
-        let mut found = BTreeMap::new();
-        if !self.prefixes.contains(&(table, prefix.to_owned())) {
-            let deleted = self
-                .known_rows(table, prefix)
-                .filter(|(key, known)| known.value.is_none() && is_before(key))
-                .count();
-            found.extend(
-                self.below
-                    .scan_back(table, prefix, before, limit.saturating_add(deleted))?,
-            );
-        }
-        for (key, known) in self.known_rows(table, prefix).filter(|(key, _)| is_before(key)) {
-            match &known.value {
-                Some(value) => found.insert(key.to_owned(), value.clone()),
-                None => found.remove(key),
-            };
-        }
-        Ok(found.into_iter().rev().take(limit).collect())
-    }
 }
 
 #[cfg(test)]
