@@ -15,7 +15,7 @@ pub enum SettlementStatus {
     Expired,
     /// It was settled, and is gone from the chain for good.
     Reversed,
-    /// The evidence of its outcome is not available.
+    /// What shows the outcome is not to be had; nothing is guessed.
     Unknown,
 }
 
@@ -40,6 +40,15 @@ impl SettlementStatus {
             Self::Expired => "expired",
             Self::Reversed => "reversed",
             Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether the payer may pay again without paying twice, once this status is final.
+    #[must_use]
+    pub fn may_pay_again(self) -> bool {
+        match self {
+            Self::Failed | Self::Expired | Self::Reversed => true,
+            Self::Pending | Self::Settled | Self::Unknown => false,
         }
     }
 

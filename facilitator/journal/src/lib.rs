@@ -50,7 +50,7 @@ pub use error::{CommitError, JournalError};
 pub use event::{Event, NewAttempt, NewSettlement};
 pub use history::{Happened, HistoryRow};
 pub use journaled::{Journaled, open_slots, record_attempt};
-pub use lookups::{Filter, Page, Reference, Status};
+pub use lookups::{Filter, Page, Reference};
 pub use overlay::Stamp;
 pub use queries::WithPlan;
 pub use row::{

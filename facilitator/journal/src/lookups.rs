@@ -3,8 +3,8 @@
 //! Values come from callers and chains, and may hold anything: they stand in keys as hashes of one length. Addresses and
 //! hashes in hex are compared without regard to case.
 
+use base::settlement::SettlementStatus;
 use sdk_plugin::Amount;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::change::put;
@@ -53,7 +53,7 @@ pub struct Filter {
     /// Only what was opened before this, milliseconds since the epoch.
     pub to_ms: Option<u64>,
     /// Only settlements in this state.
-    pub status: Option<Status>,
+    pub status: Option<SettlementStatus>,
 }
 
 /// One page of a list, the newest first.
@@ -65,80 +65,17 @@ pub struct Page {
     pub cursor: Option<String>,
 }
 
-/// Where a settlement stands, for callers and operators.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// Recorded, and its outcome is open.
-    Pending,
-    /// The chain shows the payment at the configured depth.
-    Settled,
-    /// It is proven that it did not pay and can't.
-    Failed,
-    /// The same, because its authorization ended.
-    Expired,
-    /// It was settled, and is gone from the chain for good.
-    Reversed,
-    /// What shows the outcome is not to be had; nothing is guessed.
-    Unknown,
-}
-
-impl Status {
-    /// Every status.
-    pub const ALL: [Self; 6] = [
-        Self::Pending,
-        Self::Settled,
-        Self::Failed,
-        Self::Expired,
-        Self::Reversed,
-        Self::Unknown,
-    ];
-
-    /// The status of a settlement.
-    #[must_use]
-    pub fn of(row: &SettlementRow) -> Self {
-        match &row.outcome {
-            Outcome::Open if row.steps.iter().any(is_unexplained) => Self::Unknown,
-            Outcome::Open => Self::Pending,
-            Outcome::Paid(_) => Self::Settled,
-            // Without a transaction on the chain, and past the end of what was signed.
-            Outcome::Failed { tx_id, .. } if tx_id.is_empty() && has_expired(row) => Self::Expired,
-            Outcome::Failed { .. } => Self::Failed,
-            Outcome::Reversed { .. } => Self::Reversed,
-        }
-    }
-
-    /// As it is written in JSON.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Settled => "settled",
-            Self::Failed => "failed",
-            Self::Expired => "expired",
-            Self::Reversed => "reversed",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// Whether the payer may pay again without paying twice.
-    #[must_use]
-    pub fn may_pay_again(self) -> bool {
-        match self {
-            Self::Failed | Self::Expired | Self::Reversed => true,
-            Self::Pending | Self::Settled | Self::Unknown => false,
-        }
-    }
-}
-
-impl std::str::FromStr for Status {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.name() == text)
-            .ok_or(())
+/// The status of a settlement.
+#[must_use]
+pub fn status(row: &SettlementRow) -> SettlementStatus {
+    match &row.outcome {
+        Outcome::Open if row.steps.iter().any(is_unexplained) => SettlementStatus::Unknown,
+        Outcome::Open => SettlementStatus::Pending,
+        Outcome::Paid(_) => SettlementStatus::Settled,
+        // Without a transaction on the chain, and past the end of what was signed.
+        Outcome::Failed { tx_id, .. } if tx_id.is_empty() && has_expired(row) => SettlementStatus::Expired,
+        Outcome::Failed { .. } => SettlementStatus::Failed,
+        Outcome::Reversed { .. } => SettlementStatus::Reversed,
     }
 }
 
@@ -384,5 +321,5 @@ pub fn passes(filter: &Filter, row: &SettlementRow) -> bool {
         && same(&filter.pay_to, &row.pay_to)
         && filter.from_ms.is_none_or(|from_ms| row.opened_at_ms >= from_ms)
         && filter.to_ms.is_none_or(|to_ms| row.opened_at_ms < to_ms)
-        && filter.status.is_none_or(|status| Status::of(row) == status)
+        && filter.status.is_none_or(|status| self::status(row) == status)
 }

@@ -1,7 +1,7 @@
 //! What callers and operators see of a settlement's row. Pure.
 
 use base::settlement::{SettlementRecord, SettlementStatus};
-use journal::{Outcome, SettlementRow, Status, lookups};
+use journal::{Outcome, SettlementRow, lookups};
 use sdk_plugin::scheme::Refusal;
 
 /// After which time a caller polls again while a settlement is pending, in milliseconds.
@@ -11,11 +11,11 @@ const RETRY_AFTER_MS: u64 = 2_000;
 /// again, and then the payer may pay again only if the newest one failed too.
 #[must_use]
 pub fn record(row: &SettlementRow, newest: Option<&SettlementRow>) -> SettlementRecord {
-    let status = Status::of(row);
+    let status = lookups::status(row);
     let refusal = refusal(row);
     SettlementRecord {
         id: row.reference.clone(),
-        status: status_of(status),
+        status,
         may_pay_again: may_pay_again(row, newest),
         transaction: transaction(row).to_owned(),
         network: row.network.clone(),
@@ -31,38 +31,14 @@ pub fn record(row: &SettlementRow, newest: Option<&SettlementRow>) -> Settlement
         // 0 in rows of an earlier version.
         updated_at_ms: row.updated_at_ms.max(row.opened_at_ms),
         expires_at_s: row.expires_at_s,
-        retry_after_ms: (status == Status::Pending).then_some(RETRY_AFTER_MS),
+        retry_after_ms: (status == SettlementStatus::Pending).then_some(RETRY_AFTER_MS),
     }
 }
 
 fn may_pay_again(row: &SettlementRow, newest: Option<&SettlementRow>) -> bool {
     // Until it is final, a failure can be undone: a transaction that reverted may succeed in another block.
-    let may = |row: &SettlementRow| Status::of(row).may_pay_again() && row.paid_is_final();
+    let may = |row: &SettlementRow| lookups::status(row).may_pay_again() && row.paid_is_final();
     may(row) && newest.is_none_or(|newest| newest.id == row.id || may(newest))
-}
-
-fn status_of(status: Status) -> SettlementStatus {
-    match status {
-        Status::Pending => SettlementStatus::Pending,
-        Status::Settled => SettlementStatus::Settled,
-        Status::Failed => SettlementStatus::Failed,
-        Status::Expired => SettlementStatus::Expired,
-        Status::Reversed => SettlementStatus::Reversed,
-        Status::Unknown => SettlementStatus::Unknown,
-    }
-}
-
-/// The status as the journal's filter has it.
-#[must_use]
-pub(crate) fn journal_status(status: SettlementStatus) -> Status {
-    match status {
-        SettlementStatus::Pending => Status::Pending,
-        SettlementStatus::Settled => Status::Settled,
-        SettlementStatus::Failed => Status::Failed,
-        SettlementStatus::Expired => Status::Expired,
-        SettlementStatus::Reversed => Status::Reversed,
-        SettlementStatus::Unknown => Status::Unknown,
-    }
 }
 
 /// The transaction that decided the settlement; until then, or without one, its newest. Empty: it has none.

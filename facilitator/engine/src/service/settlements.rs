@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use base::settlement::{
     FoundSettlement, LookUpError, SettlementName, SettlementPage, SettlementQuery, SettlementRecord,
 };
-use journal::{Filter, Journal, JournalError, Reference, SettlementRow, Status, lookups};
+use journal::{Filter, Journal, JournalError, Reference, SettlementRow, lookups};
 
-use crate::decide::record::{journal_status, record};
+use crate::decide::record::record;
 
 /// The tenant's settlements that the name finds.
 pub(super) async fn find(
@@ -68,7 +68,7 @@ fn references(tenant: Option<&str>, name: &SettlementName) -> Vec<(Reference, bo
 }
 
 async fn record_of(journal: &dyn Journal, row: &SettlementRow) -> Result<SettlementRecord, LookUpError> {
-    let newest = if Status::of(row).may_pay_again() {
+    let newest = if lookups::status(row).may_pay_again() {
         journal.claim(&row.claim).await.map_err(unreadable)?
     } else {
         None
@@ -87,7 +87,7 @@ pub(super) async fn list(
         pay_to: query.pay_to.clone(),
         from_ms: query.from_ms,
         to_ms: query.to_ms,
-        status: query.status.map(journal_status),
+        status: query.status,
     };
     let cursor = match &query.cursor {
         Some(cursor) => Some(cursor_of(journal, &query.tenant, cursor).await?),

@@ -55,7 +55,11 @@ pub async fn a_settlement_is_found_by_everything_that_names_it(name: &str, journ
         assert_eq!(ids(&found), expected, "{name}: {reference:?}");
     }
     let row = journal.settlement(1).await.unwrap().unwrap();
-    assert_eq!(Status::of(&row), Status::Settled, "{name}");
+    assert_eq!(
+        super::super::lookups::status(&row),
+        base::settlement::SettlementStatus::Settled,
+        "{name}"
+    );
     assert_eq!(lookups::amount(&row), Some(Amount::from(500u64)), "{name}");
 }
 
@@ -83,7 +87,7 @@ pub async fn a_list_has_the_newest_first_and_continues_after_its_cursor(
         ..shop.clone()
     };
     let settled = Filter {
-        status: Some(Status::Settled),
+        status: Some(base::settlement::SettlementStatus::Settled),
         ..shop.clone()
     };
     let between = Filter {

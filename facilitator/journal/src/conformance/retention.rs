@@ -71,7 +71,11 @@ pub async fn what_is_old_is_removed_and_a_replay_is_refused_to_the_end(
 
     assert_eq!(carry_out(&*journal, Stage::Settlement, 1_001).await, 1, "{name}");
     let row = journal.claim("evm|n|c").await.unwrap().expect("the claim stays");
-    assert_eq!(Status::of(&row), Status::Settled, "{name}");
+    assert_eq!(
+        super::super::lookups::status(&row),
+        base::settlement::SettlementStatus::Settled,
+        "{name}"
+    );
     assert!(
         row.release.is_some_and(|release| release.body.is_empty()),
         "{name}"

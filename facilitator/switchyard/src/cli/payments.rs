@@ -4,10 +4,10 @@ use std::io::Write;
 use std::path::Path;
 
 use base::clock::{Clock as _, SystemClock};
-use base::settlement::SettlementRecord;
+use base::settlement::{SettlementRecord, SettlementStatus};
 use clap::Args;
 use http_api::{settlement_json, times};
-use journal::{Filter, JournalError, Reference, Rows, SettlementRow, Status, lookups, queries, sqlite};
+use journal::{Filter, JournalError, Reference, Rows, SettlementRow, lookups, queries, sqlite};
 use serde_json::{Map, Value, json};
 
 use super::{CliError, ConfigFile, harmless};
@@ -25,7 +25,7 @@ pub(super) struct PaymentsCommand {
     open: bool,
     /// Only payments with this status: pending, settled, failed, expired, reversed or unknown.
     #[arg(long, value_name = "STATUS", value_parser = status)]
-    status: Option<Status>,
+    status: Option<SettlementStatus>,
     /// Only payments that this transaction carries.
     #[arg(long, value_name = "HASH", conflicts_with = "claim")]
     tx: Option<String>,
@@ -60,9 +60,9 @@ pub(super) struct PaymentsCommand {
     file: ConfigFile,
 }
 
-fn status(text: &str) -> Result<Status, String> {
-    let names = Status::ALL.map(Status::name).join(", ");
-    text.parse().map_err(|()| format!("write one of {names}"))
+fn status(text: &str) -> Result<SettlementStatus, String> {
+    let names = SettlementStatus::ALL.map(SettlementStatus::name).join(", ");
+    SettlementStatus::from_name(text).ok_or_else(|| format!("write one of {names}"))
 }
 
 /// Milliseconds since the epoch.
@@ -202,9 +202,12 @@ fn select(command: &PaymentsCommand, rows: &mut dyn Rows) -> Result<Vec<Settleme
 }
 
 fn is_open(row: &SettlementRow) -> bool {
-    match Status::of(row) {
-        Status::Pending | Status::Unknown => true,
-        Status::Settled | Status::Failed | Status::Expired | Status::Reversed => false,
+    match lookups::status(row) {
+        SettlementStatus::Pending | SettlementStatus::Unknown => true,
+        SettlementStatus::Settled
+        | SettlementStatus::Failed
+        | SettlementStatus::Expired
+        | SettlementStatus::Reversed => false,
     }
 }
 
