@@ -24,6 +24,9 @@ pub enum CommitError {
     /// The condition of a write to this key of a plugin's store does not hold.
     #[error("the store condition on {0} does not hold")]
     StoreCondition(String),
+    /// Another node owns the lane now: this node may record nothing about it.
+    #[error("another node owns {0}")]
+    Fenced(String),
     /// The rows are not in the state that this event starts from: a defect, or another writer was faster.
     #[error("stale: {0}")]
     Stale(String),

@@ -1,5 +1,7 @@
 //! What can happen. The log keeps every event for good. Bearer instruments are stored with an event, but not logged.
 
+use std::collections::BTreeMap;
+
 use sdk_plugin::host::{Job, StoreWrite};
 use sdk_plugin::scheme::{Hold, PaidReply, Refusal, Reserve};
 use sdk_plugin::{HexBytes, StepIndex};
@@ -253,6 +255,10 @@ pub struct NewSettlement {
     pub reserves: Vec<Reserve>,
     /// Signers that must stay usable after the payment.
     pub holds: Vec<Hold>,
+    /// Which settlement had freed each conflict key last, before the plan was made; `None`: nobody else plans, because one
+    /// process holds the keys while it does. The commit is refused when a key was used since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_seen: Option<BTreeMap<String, u64>>,
 }
 
 impl NewSettlement {
@@ -266,6 +272,7 @@ impl NewSettlement {
             plan_sha256,
             reserves,
             holds,
+            keys_seen: None,
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! A commit that is refused is undone alone, and the others of the group stay.
 
+use crate::lease::Fence;
 use crate::overlay::{Overlay, Reads, Stamp};
-use crate::{CommitError, Event, JournalError, Storage, project};
+use crate::{CommitError, Event, JournalError, Storage, Table, project};
 
 /// A group of commits that share one transaction of the back end.
 #[derive(Debug)]
@@ -12,18 +13,24 @@ pub struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// Over a back end's rows, which nothing else changes before [`Group::flush`]. Fetches what these events read.
+    /// Over a back end's rows, which nothing else changes before [`Group::flush`]. Fetches what these events read, and the
+    /// leases of the fence.
     ///
     /// # Errors
     /// When the back end can't be read.
     pub fn fetch<'e>(
         below: &'a mut dyn Storage,
         events: impl Iterator<Item = &'e Event> + Clone,
+        fence: Option<&Fence>,
     ) -> Result<Self, JournalError> {
         let mut rows = Overlay::new(below);
+        rows.set_fence(fence);
         // First the keys that stand in an event, then those that stand in the rows of the first ones, and so on.
         loop {
             let mut wanted = Reads::default();
+            for unit in fence.iter().flat_map(|fence| fence.units()) {
+                wanted.row(Table::Leases, unit.to_owned());
+            }
             for event in events.clone() {
                 project::reads::of(event, &rows, &mut wanted);
             }

@@ -1,5 +1,6 @@
 //! [`Journaled`]: what may be sent. Law 3: nothing leaves before it is durable.
 
+use super::keys::lane_key;
 use super::{AttemptRow, CommitError, Event, Journal, JournalError, NewAttempt, SlotRow, queries, read};
 
 /// A value that the journal holds durably. Only this module can make one, so code that requires it can't be called
@@ -39,7 +40,23 @@ pub async fn record_attempt(
 pub async fn open_slots(
     journal: &dyn Journal,
 ) -> Result<Vec<(SlotRow, Vec<Journaled<AttemptRow>>)>, JournalError> {
-    let slots = read(journal, queries::open_slots).await?;
+    slots_with(journal, String::new()).await
+}
+
+/// The same, of one lane.
+pub async fn open_slots_of(
+    journal: &dyn Journal,
+    network: &str,
+    signer: &str,
+) -> Result<Vec<(SlotRow, Vec<Journaled<AttemptRow>>)>, JournalError> {
+    slots_with(journal, format!("{}|", lane_key(network, signer))).await
+}
+
+async fn slots_with(
+    journal: &dyn Journal,
+    prefix: String,
+) -> Result<Vec<(SlotRow, Vec<Journaled<AttemptRow>>)>, JournalError> {
+    let slots = read(journal, move |rows| queries::open_slots(rows, &prefix)).await?;
     let with_proof = |(slot, attempts): (SlotRow, Vec<AttemptRow>)| {
         let attempts = attempts.into_iter().map(|inner| Journaled { inner }).collect();
         (slot, attempts)

@@ -17,6 +17,18 @@ pub fn lane_key(network: &str, signer: &str) -> String {
     format!("{network}|{signer}")
 }
 
+/// Settlements that were opened for the owner of this unit have keys that begin with this.
+#[must_use]
+pub fn handover_prefix(unit: &str) -> String {
+    format!("{unit}|")
+}
+
+/// Key of a settlement that was opened for the owner of this unit.
+#[must_use]
+pub fn handover_key(unit: &str, settlement: u64) -> String {
+    format!("{}{}", handover_prefix(unit), id_key(settlement))
+}
+
 /// Key of a slot.
 #[must_use]
 pub fn slot_key(network: &str, signer: &str, sequence: u64) -> String {

@@ -23,6 +23,7 @@ pub mod history;
 pub mod jobs;
 mod journaled;
 pub mod keys;
+pub mod lease;
 pub mod lookups;
 pub mod memory;
 mod overlay;
@@ -40,6 +41,8 @@ pub mod conformance;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use sdk_plugin::host::StoreRow;
 use sdk_plugin::{HexBytes, StepIndex};
@@ -49,13 +52,13 @@ use tokio::sync::oneshot;
 pub use error::{CommitError, JournalError};
 pub use event::{Event, NewAttempt, NewSettlement};
 pub use history::{Happened, HistoryRow};
-pub use journaled::{Journaled, open_slots, record_attempt};
+pub use journaled::{Journaled, open_slots, open_slots_of, record_attempt};
 pub use lookups::{Filter, Page, Reference};
 pub use overlay::Stamp;
 pub use queries::WithPlan;
 pub use row::{
-    AttemptKind, AttemptRow, Ground, GroundAt, HeldRow, JobRow, Outcome, PaidRow, Release, SettlementRow,
-    SlotRow, SpentRow, StepRow, StepState, WithheldRow,
+    AttemptKind, AttemptRow, Ground, GroundAt, HeldRow, JobRow, KeyRow, Outcome, PaidRow, Release,
+    SettlementRow, SlotRow, SpentRow, StepRow, StepState, WithheldRow,
 };
 pub use stage::Stage;
 pub use table::{RowKey, Rows, Storage, Table, Write};
@@ -83,6 +86,11 @@ pub trait Journal: Send + Sync + 'static {
         hash.update(id.to_be_bytes());
         let digest: [u8; 32] = hash.finalize().into();
         hex::encode(digest.get(..16).unwrap_or(&digest))
+    }
+
+    /// What several nodes that share this journal need; `None`: this process is the only one that writes.
+    fn shared(&self) -> Option<&dyn lease::Shared> {
+        None
     }
 
     /// All events or none; durable when it returns `Ok`. After an error nothing of it is in the journal.
@@ -162,6 +170,24 @@ pub trait Journal: Send + Sync + 'static {
     /// from the last one that was removed.
     async fn drop_events(&self, _before_ms: u64, _limit: u32) -> Result<u32, CommitError> {
         Ok(0)
+    }
+
+    /// Settlements with these ids, as far as there are any, each with its plan.
+    async fn with_plans(&self, ids: &[u64]) -> Result<Vec<WithPlan>, JournalError> {
+        let ids = ids.to_vec();
+        read(self, move |rows| queries::with_plans(rows, &ids)).await
+    }
+
+    /// Settlements with these ids, as far as there are any.
+    async fn settlements(&self, ids: &[u64]) -> Result<Vec<SettlementRow>, JournalError> {
+        let ids = ids.to_vec();
+        read(self, move |rows| queries::settlements(rows, &ids)).await
+    }
+
+    /// Which settlement has freed each of these conflict keys last; see [`KeyRow::Freed`].
+    async fn freed_keys(&self, keys: &[String]) -> Result<BTreeMap<String, u64>, JournalError> {
+        let keys = keys.to_vec();
+        read(self, move |rows| queries::freed_keys(rows, &keys)).await
     }
 
     /// One past the highest journaled sequence of a lane.

@@ -1,13 +1,17 @@
-//! A journal in memory, for the simulator and tests. It can be set to fail, to be slow, or to lie.
+//! A journal in memory, for the simulator and tests. It can be set to fail, to be slow, or to lie. Several handles can share
+//! one, each as a node of its own, which can be stopped or cut off.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use sdk_plugin::Amount;
+use tokio::sync::{Notify, watch};
 
 use super::group::Group;
+use super::lease::{self, Holder, Lease, Shared};
 use super::{CommitError, Event, Journal, JournalError, RowKey, Rows, Stamp, Storage, Table, Write};
 
 /// The rows.
@@ -44,6 +48,14 @@ pub trait Faults: Send + Sync + 'static {
     fn delay_ms(&self) -> u64 {
         0
     }
+    /// Whether the node can't reach the journal: everything fails.
+    fn is_cut_off(&self) -> bool {
+        false
+    }
+    /// While it is `true`, the node is stopped: nothing it asks of the journal begins.
+    fn stopped(&self) -> Option<watch::Receiver<bool>> {
+        None
+    }
 }
 
 /// No faults.
@@ -58,10 +70,20 @@ impl Faults for NoFaults {
 
 /// The journal. It outlives the engine that uses it, as a disk would.
 pub struct MemoryJournal {
+    store: Arc<Store>,
+    faults: Box<dyn Faults>,
+    /// Where several nodes share the journal.
+    holder: Option<Holder>,
+}
+
+#[derive(Default)]
+struct Store {
     tables: Mutex<Tables>,
     log: Mutex<Vec<Event>>,
-    next_id: AtomicU64,
-    faults: Box<dyn Faults>,
+    /// Ids that were taken.
+    ids: AtomicU64,
+    /// Wakes those who wait for a change.
+    changed: Notify,
 }
 
 impl fmt::Debug for MemoryJournal {
@@ -81,31 +103,67 @@ impl MemoryJournal {
     #[must_use]
     pub fn with_faults(faults: Box<dyn Faults>) -> Self {
         Self {
-            tables: Mutex::default(),
-            log: Mutex::default(),
-            next_id: AtomicU64::new(1),
+            store: Arc::default(),
             faults,
+            holder: None,
+        }
+    }
+
+    /// The same journal for another node.
+    #[must_use]
+    pub fn node(&self, name: &str, faults: Box<dyn Faults>) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            faults,
+            holder: Some(Holder::new(name.to_owned())),
         }
     }
 
     /// Every event committed so far.
     #[must_use]
     pub fn log(&self) -> Vec<Event> {
-        lock(&self.log).clone()
+        lock(&self.store.log).clone()
     }
 
     fn apply_all(&self, events: Vec<Event>) -> Result<(), CommitError> {
-        let mut tables = lock(&self.tables);
-        let mut log = lock(&self.log);
+        let fence = self.holder.as_ref().map(Holder::fence);
+        let mut tables = lock(&self.store.tables);
+        let mut log = lock(&self.store.log);
         let stamp = Stamp {
             at_ms: self.faults.now_ms(),
             seq: u64::try_from(log.len()).unwrap_or(u64::MAX).saturating_add(1),
         };
-        let mut group = Group::fetch(&mut *tables, events.iter())?;
+        let mut group = Group::fetch(&mut *tables, events.iter(), fence.as_ref())?;
         group.apply(&events, stamp)?;
         group.flush()?;
         log.extend(events);
+        self.store.changed.notify_waiters();
         Ok(())
+    }
+
+    /// Waits while the node is stopped.
+    async fn reach(&self) -> Result<(), JournalError> {
+        if let Some(mut stopped) = self.faults.stopped() {
+            // Without a sender nothing stops it any more.
+            let _ = stopped.wait_for(|is_stopped| !is_stopped).await;
+        }
+        if self.faults.is_cut_off() {
+            return Err(JournalError("the database can't be reached".into()));
+        }
+        Ok(())
+    }
+
+    /// Changes leases or grants.
+    async fn change<T>(
+        &self,
+        with: impl FnOnce(&mut Tables, &Holder) -> Result<T, JournalError> + Send,
+    ) -> Result<T, CommitError> {
+        self.reach().await?;
+        let holder = self
+            .holder
+            .as_ref()
+            .ok_or_else(|| JournalError("one node has this journal".into()))?;
+        Ok(with(&mut lock(&self.store.tables), holder)?)
     }
 }
 
@@ -117,7 +175,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[async_trait]
 impl Journal for MemoryJournal {
     fn new_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+        self.store.ids.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
     fn secret(&self) -> [u8; 32] {
@@ -125,7 +183,12 @@ impl Journal for MemoryJournal {
         [0; 32]
     }
 
+    fn shared(&self) -> Option<&dyn Shared> {
+        self.holder.as_ref().map(|_| self as &dyn Shared)
+    }
+
     async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {
+        self.reach().await?;
         let delay_ms = self.faults.delay_ms();
         if delay_ms > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(delay_ms)).await;
@@ -143,16 +206,70 @@ impl Journal for MemoryJournal {
     }
 
     fn note(&self, event: Event) {
-        if self.faults.keeps_note(&event) {
+        if self.faults.keeps_note(&event) && !self.faults.is_cut_off() {
             // A mark about a missing row is useless.
             let _ = self.apply_all(vec![event]);
         }
     }
 
     async fn view(&self, task: super::ReadTask) -> Result<(), JournalError> {
-        let mut tables = lock(&self.tables);
+        self.reach().await?;
+        let mut tables = lock(&self.store.tables);
         task(&mut *tables);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Shared for MemoryJournal {
+    fn node(&self) -> &str {
+        self.holder.as_ref().map_or("", Holder::node)
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, JournalError> {
+        self.reach().await?;
+        lease::all(&mut *lock(&self.store.tables))
+    }
+
+    async fn take(&self, unit: &str, seen: Option<&Lease>) -> Result<Option<Lease>, CommitError> {
+        self.change(|tables, holder| {
+            let taken = lease::take(tables, holder.node(), unit, seen)?;
+            taken.iter().for_each(|lease| holder.add(lease));
+            Ok(taken)
+        })
+        .await
+    }
+
+    async fn renew(&self) -> Result<Vec<String>, CommitError> {
+        self.change(|tables, holder| {
+            let lost = lease::renew(tables, &holder.fence())?;
+            lost.iter().for_each(|unit| holder.remove(unit));
+            Ok(lost)
+        })
+        .await
+    }
+
+    async fn give_up(&self, unit: &str) -> Result<(), CommitError> {
+        self.change(|tables, holder| {
+            let fence = holder.fence();
+            holder.remove(unit);
+            lease::give_up(tables, &fence, unit)
+        })
+        .await
+    }
+
+    async fn handed_over(&self, units: &[String], limit: usize) -> Result<Vec<u64>, JournalError> {
+        self.reach().await?;
+        lease::handed_over(&mut *lock(&self.store.tables), units, limit)
+    }
+
+    async fn take_grant(&self, key: &str, amount: Amount, limit: Amount) -> Result<bool, CommitError> {
+        self.change(|tables, _| lease::take_grant(tables, key, amount, limit))
+            .await
+    }
+
+    async fn hint(&self) {
+        self.store.changed.notified().await;
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use crate::lease::Fence;
 use crate::{JournalError, RowKey, Rows, Storage, Table, Write};
 
 /// Rows that events read.
@@ -48,6 +49,8 @@ pub struct Stamp {
 pub struct Overlay<'a> {
     below: &'a mut dyn Storage,
     stamp: Stamp,
+    /// What this node may change; `None`: everything.
+    fence: Option<Fence>,
     rows: BTreeMap<RowKey, Known>,
     /// All rows with these prefixes are in `rows`.
     prefixes: BTreeSet<RowKey>,
@@ -71,6 +74,7 @@ impl<'a> Overlay<'a> {
         Self {
             below,
             stamp: Stamp::default(),
+            fence: None,
             rows: BTreeMap::new(),
             prefixes: BTreeSet::new(),
             undo: Vec::new(),
@@ -99,6 +103,16 @@ impl<'a> Overlay<'a> {
             self.learn(key, value);
         }
         Ok(any)
+    }
+
+    /// Only what this node may change is changed from here on.
+    pub(crate) fn set_fence(&mut self, fence: Option<&Fence>) {
+        self.fence = fence.cloned();
+    }
+
+    /// What this node may change; `None`: everything.
+    pub(crate) fn fence(&self) -> Option<Fence> {
+        self.fence.clone()
     }
 
     /// Begins a commit: [`Overlay::roll_back`] undoes what changes from here on.

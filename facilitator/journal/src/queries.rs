@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::keys::{
     expiry_key, id_key, lane_key, slot_key, spending_prefix, stage_prefix, step_prefix, store_key,
 };
-use super::row::{AttemptRow, HeldRow, SettlementRow, SlotRow, SpentRow, StoreValue};
+use super::row::{AttemptRow, HeldRow, KeyRow, SettlementRow, SlotRow, SpentRow, StoreValue};
 use super::stage::Stage;
 use super::{JournalError, Rows, Table};
 
@@ -69,10 +69,44 @@ pub fn unfinished(rows: &mut dyn Rows, after: u64, limit: usize) -> Result<Vec<W
     Ok(found)
 }
 
-/// Slots that are not closed, each with its attempts, oldest first.
-pub fn open_slots(rows: &mut dyn Rows) -> Result<Vec<(SlotRow, Vec<AttemptRow>)>, JournalError> {
+/// Settlements with these ids, as far as there are any.
+pub fn settlements(rows: &mut dyn Rows, ids: &[u64]) -> Result<Vec<SettlementRow>, JournalError> {
     let mut found = Vec::new();
-    for (key, text) in rows.scan(Table::OpenSlots, "", None, ALL)? {
+    for id in ids {
+        found.extend(settlement(rows, *id)?);
+    }
+    Ok(found)
+}
+
+/// The same, each with its plan.
+pub fn with_plans(rows: &mut dyn Rows, ids: &[u64]) -> Result<Vec<WithPlan>, JournalError> {
+    let mut found = Vec::new();
+    for row in settlements(rows, ids)? {
+        let plan = rows.get(Table::Plans, &id_key(row.id))?;
+        found.push((row, plan));
+    }
+    Ok(found)
+}
+
+/// Which settlement has freed each of these conflict keys last, where several nodes share the journal. A key that nobody
+/// has freed, or that is held, is left out.
+pub fn freed_keys(rows: &mut dyn Rows, keys: &[String]) -> Result<BTreeMap<String, u64>, JournalError> {
+    let mut found = BTreeMap::new();
+    for key in keys {
+        if let Some(KeyRow::Freed { freed_by }) = get(rows, Table::ConflictKeys, key)? {
+            found.insert(key.clone(), freed_by);
+        }
+    }
+    Ok(found)
+}
+
+/// Slots that are not closed and whose keys begin with this, each with its attempts, oldest first.
+pub fn open_slots(
+    rows: &mut dyn Rows,
+    prefix: &str,
+) -> Result<Vec<(SlotRow, Vec<AttemptRow>)>, JournalError> {
+    let mut found = Vec::new();
+    for (key, text) in rows.scan(Table::OpenSlots, prefix, None, ALL)? {
         let slot: SlotRow = decode(Table::OpenSlots, &key, &text)?;
         let mut attempts = Vec::new();
         for id in &slot.attempts {

@@ -61,6 +61,12 @@ pub struct SettlementRow {
     /// When the last of its steps expires, seconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at_s: Option<u64>,
+    /// Signer of the lane whose owner continues the settlement, where several nodes share the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
+    /// It was opened for the owner of that lane, which has put no step into a slot yet.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub handed_over: bool,
     /// Milliseconds since the epoch.
     pub opened_at_ms: u64,
     /// When it changed last, milliseconds since the epoch; 0 in rows of an earlier version.
@@ -91,6 +97,14 @@ fn is_false(flag: &bool) -> bool {
 }
 
 impl SettlementRow {
+    /// The unit whose owner continues it; see [`lease`](crate::lease). `None`: the journal has one node.
+    #[must_use]
+    pub fn unit(&self) -> Option<String> {
+        self.home
+            .as_ref()
+            .map(|signer| crate::keys::lane_key(&self.network, signer))
+    }
+
     /// Records a step's newest transaction if it is the one for callers: the paying step's, or the first step's while
     /// the paying one has none.
     pub fn note_tx_id(&mut self, step: StepIndex, tx_id: &str) {
@@ -323,6 +337,19 @@ pub struct SlotRow {
     pub attempts: Vec<u64>,
     /// The transaction that has used it for good.
     pub closed_by: Option<String>,
+}
+
+/// Who has a conflict key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeyRow {
+    /// This settlement holds it.
+    Held(u64),
+    /// It is free, where several nodes share the journal: a plan that was made before this settlement freed it is old.
+    Freed {
+        /// Id of the settlement that held it last.
+        freed_by: u64,
+    },
 }
 
 /// Reserved funds.

@@ -55,11 +55,17 @@ pub enum Table {
     FinalHeights,
     /// Time and key of every row of a plugin's store that ends → nothing.
     StoreExpiry,
+    /// Unit → [`Lease`](crate::lease::Lease), where several nodes share the journal.
+    Leases,
+    /// Unit and settlement id → nothing: settlements that another node opened for the owner of the unit.
+    Handovers,
+    /// Day and account → how much of its limit nodes have taken.
+    Grants,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::Claims,
         Self::Requests,
         Self::Settlements,
@@ -85,6 +91,9 @@ impl Table {
         Self::Spending,
         Self::FinalHeights,
         Self::StoreExpiry,
+        Self::Leases,
+        Self::Handovers,
+        Self::Grants,
     ];
 
     /// The table's name in SQL.
@@ -116,6 +125,9 @@ impl Table {
             Self::Spending => "spending",
             Self::FinalHeights => "final_heights",
             Self::StoreExpiry => "store_expiry",
+            Self::Leases => "leases",
+            Self::Handovers => "handovers",
+            Self::Grants => "grants",
         }
     }
 }

@@ -55,6 +55,8 @@ pub fn opened_with(
         amount: None,
         idempotency_key: None,
         expires_at_s: None,
+        home: None,
+        handed_over: false,
         opened_at_ms: 1,
         updated_at_ms: 0,
         second_source: false,

@@ -118,6 +118,8 @@ mod tests {
             amount: None,
             idempotency_key: None,
             expires_at_s: None,
+            home: None,
+            handed_over: false,
             opened_at_ms: 0,
             updated_at_ms: 0,
             second_source: false,

@@ -178,6 +178,7 @@ pub(crate) fn refusal_of_commit(error: &CommitError, row: &SettlementRow, networ
         | CommitError::EvidenceUsed(_)
         | CommitError::AlreadyReleased
         | CommitError::StoreCondition(_)
+        | CommitError::Fenced(_)
         | CommitError::Stale(_) => unavailable("another request for the same thing was faster; try again"),
         CommitError::Io(_) => unavailable("the journal can't be written"),
     }

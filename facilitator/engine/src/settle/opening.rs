@@ -179,6 +179,8 @@ impl Settling {
             amount: Some(requirements.amount),
             idempotency_key: call.identity.idempotency_key.clone(),
             expires_at_s: None,
+            home: None,
+            handed_over: false,
             updated_at_ms: 0,
             claim: call.claim.clone(),
             generation,

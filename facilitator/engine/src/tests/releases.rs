@@ -321,6 +321,8 @@ pub(crate) fn row_of(engine: &Engine, id: u64) -> SettlementRow {
         amount: None,
         idempotency_key: None,
         expires_at_s: None,
+        home: None,
+        handed_over: false,
         opened_at_ms: 0,
         updated_at_ms: 0,
         second_source: false,

@@ -56,6 +56,8 @@ fn settlement(plan: Plan) -> Arc<Settlement> {
         amount: None,
         idempotency_key: None,
         expires_at_s: None,
+        home: None,
+        handed_over: false,
         opened_at_ms: 0,
         updated_at_ms: 0,
         second_source: false,

@@ -148,7 +148,7 @@ proptest! {
     fn every_event_names_the_rows_that_it_reads(history in prop::collection::vec(any_event(), 1..80)) {
         let mut tables = Tables::default();
         for event in history {
-            let mut group = Group::fetch(&mut tables, std::iter::once(&event)).unwrap();
+            let mut group = Group::fetch(&mut tables, std::iter::once(&event), None).unwrap();
             let result = group.apply(std::slice::from_ref(&event), Stamp::default());
             assert_eq!(group.rows().unnamed(), [], "{event:?}");
             if result.is_ok() {
@@ -166,13 +166,13 @@ proptest! {
         let one_by_one: Vec<_> = history
             .iter()
             .map(|events| {
-                let mut group = Group::fetch(&mut alone, events.iter()).unwrap();
+                let mut group = Group::fetch(&mut alone, events.iter(), None).unwrap();
                 let result = group.apply(events, Stamp::default());
                 group.flush().unwrap();
                 result
             })
             .collect();
-        let mut group = Group::fetch(&mut grouped, history.iter().flatten()).unwrap();
+        let mut group = Group::fetch(&mut grouped, history.iter().flatten(), None).unwrap();
         let together: Vec<_> = history.iter().map(|events| group.apply(events, Stamp::default())).collect();
         group.flush().unwrap();
         assert_eq!(together, one_by_one);

@@ -13,12 +13,17 @@ pub mod lifecycle;
 pub mod lookups;
 #[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod retention;
+#[allow(missing_docs, reason = "the names of the cases state what they check")]
+pub mod shared;
 pub mod spending;
 #[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod store;
 
 use std::sync::Arc;
 
+use std::collections::BTreeMap;
+
+use sdk_plugin::Amount;
 use sdk_plugin::host::{StoreCondition, StoreRow, StoreWrite};
 use serde_json::Value;
 
@@ -144,9 +149,24 @@ macro_rules! conformance_tests {
     };
 }
 
+/// The same for what several nodes share. `open` makes two handles on a new, empty journal, each of another node.
+#[macro_export]
+macro_rules! shared_conformance_tests {
+    ($name:ident, $open:path) => {
+        $crate::conformance_tests! { @cases $name, $open;
+            shared::one_node_gets_a_unit,
+            shared::law5_a_node_that_lost_its_unit_records_nothing,
+            shared::what_is_handed_over_is_found_by_the_owner,
+            shared::t01_two_nodes_open_a_claim_once,
+            shared::t107_nodes_together_keep_a_limit,
+            shared::a_plan_from_before_a_conflict_key_was_used_is_refused,
+        }
+    };
+}
+
 #[cfg(test)]
 mod back_ends {
-    use super::super::memory::MemoryJournal;
+    use super::super::memory::{MemoryJournal, NoFaults};
     use super::super::sqlite::SqliteJournal;
     use super::*;
 
@@ -159,6 +179,13 @@ mod back_ends {
         (Arc::new(SqliteJournal::open(folder.path()).unwrap()), folder)
     }
 
+    fn memory_of_two() -> ([Arc<dyn Journal>; 2], ()) {
+        let journal = MemoryJournal::default();
+        let node = |name| -> Arc<dyn Journal> { Arc::new(journal.node(name, Box::new(NoFaults))) };
+        ([node("a"), node("b")], ())
+    }
+
     conformance_tests!(in_memory, super::memory);
+    shared_conformance_tests!(in_memory_of_two_nodes, super::memory_of_two);
     conformance_tests!(in_sqlite, super::sqlite);
 }

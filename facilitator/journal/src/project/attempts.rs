@@ -5,7 +5,7 @@ use crate::keys::{id_key, lane_key, slot_key, spending_key, step_prefix};
 use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{AttemptKind, AttemptRow, SlotRow, StepState};
-use crate::{CommitError, Rows, Table, lookups};
+use crate::{CommitError, Rows, Table, lease, lookups};
 use sdk_plugin::StepIndex;
 
 use super::reserves::mark_reserves;
@@ -38,11 +38,12 @@ pub(crate) fn prepared(rows: &mut Overlay<'_>, new: &NewAttempt) -> Result<(), C
     put(rows, Table::Lanes, &lane_name, &next)?;
 
     for (settlement, step) in &attempt.covers {
-        change(rows, *settlement, |_, row| {
+        change(rows, *settlement, |rows, row| {
             let here = StepState::InSlot {
                 lane: attempt.lane.clone(),
                 sequence: attempt.sequence,
             };
+            lease::taken_over(rows, row);
             let target = step_mut(row, *step)?;
             match (&target.state, attempt.kind) {
                 (StepState::Waiting, AttemptKind::Steps) => target.state = here,

@@ -14,8 +14,11 @@ mod store;
 use crate::overlay::Overlay;
 use crate::{CommitError, Event, PaidRow, history, jobs, withheld};
 
-/// Applies one event, and adds it to the history of the settlements that it concerns.
+/// Applies one event if this node may, and adds it to the history of the settlements that it concerns.
 pub(crate) fn apply(rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitError> {
+    if let Some(fence) = rows.fence() {
+        fence.check(rows, event)?;
+    }
     change_rows(rows, event)?;
     history::record(rows, event)
 }

@@ -156,6 +156,9 @@ fn dropped(stage: Stage, due_ms: u64, settlement: u64, known: &Overlay<'_>, read
         }
         Stage::Settlement | Stage::Claim => {
             reads.row(Table::Claims, row.claim.clone());
+            for key in &row.conflict_keys {
+                reads.row(Table::ConflictKeys, key.clone());
+            }
             if let Outcome::Paid(paid) = &row.outcome {
                 for item in &paid.items {
                     reads.row(Table::Evidence, format!("{}|{item}", row.network));

@@ -15,7 +15,7 @@ use crate::keys::{due_stage_key, id_key, slot_key, spending_key, step_prefix};
 use crate::lookups;
 use crate::overlay::Overlay;
 use crate::queries::{closed_is_searched, get};
-use crate::row::{AttemptRow, Outcome, SettlementRow, StoreValue};
+use crate::row::{AttemptRow, KeyRow, Outcome, SettlementRow, StoreValue};
 use crate::stage::Stage;
 use crate::{CommitError, Rows, Table};
 
@@ -148,6 +148,11 @@ fn compact(rows: &mut Overlay<'_>, mut row: SettlementRow) -> Result<(), CommitE
             if get::<u64>(rows, Table::Evidence, &key)? == Some(row.id) {
                 rows.delete(Table::Evidence, &key);
             }
+        }
+    }
+    for key in &row.conflict_keys {
+        if get(rows, Table::ConflictKeys, key)? == Some(KeyRow::Freed { freed_by: row.id }) {
+            rows.delete(Table::ConflictKeys, key);
         }
     }
     if get::<u64>(rows, Table::Claims, &row.claim)? != Some(row.id) {

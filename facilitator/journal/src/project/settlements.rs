@@ -4,9 +4,9 @@ use crate::event::NewSettlement;
 use crate::keys::{id_key, lane_key, step_prefix};
 use crate::overlay::Overlay;
 use crate::queries::get;
-use crate::row::{AttemptKind, AttemptRow, Outcome, ReserveRow, SettlementRow, StepState};
+use crate::row::{AttemptKind, AttemptRow, KeyRow, Outcome, ReserveRow, SettlementRow, StepState};
 use crate::stage::Stage;
-use crate::{CommitError, Rows, Table, lookups, withheld};
+use crate::{CommitError, Rows, Table, lease, lookups, withheld};
 use sdk_plugin::StepIndex;
 
 use super::reserves::{drop_reserves, mark_reserves, reserve_fits, reserve_prefix};
@@ -40,10 +40,18 @@ pub(crate) fn opened(rows: &mut Overlay<'_>, new: &NewSettlement) -> Result<(), 
         return Err(CommitError::ClaimTaken);
     }
     for key in &row.conflict_keys {
-        if get::<u64>(rows, Table::ConflictKeys, key)?.is_some() {
+        let is_free = match get(rows, Table::ConflictKeys, key)? {
+            None => true,
+            Some(KeyRow::Held(_)) => false,
+            Some(KeyRow::Freed { freed_by }) => new
+                .keys_seen
+                .as_ref()
+                .is_none_or(|seen| seen.get(key) == Some(&freed_by)),
+        };
+        if !is_free {
             return Err(CommitError::ConflictKeyTaken(key.clone()));
         }
-        put(rows, Table::ConflictKeys, key, &row.id)?;
+        put(rows, Table::ConflictKeys, key, &KeyRow::Held(row.id))?;
     }
     for reserve in &new.reserves {
         reserve_fits(rows, &row.network, reserve)?;
@@ -66,6 +74,7 @@ pub(crate) fn opened(rows: &mut Overlay<'_>, new: &NewSettlement) -> Result<(), 
     let mut stored = row.clone();
     stored.updated_at_ms = row.opened_at_ms.max(rows.stamp().at_ms);
     put(rows, Table::Settlements, &key, &stored)?;
+    lease::hand_over(rows, row);
     lookups::opened(rows, row)?;
     rows.put(Table::Plans, &key, &new.plan);
     put(
@@ -125,8 +134,17 @@ pub(crate) fn reorged(rows: &mut Overlay<'_>, settlement: u64, step: StepIndex) 
 pub(crate) fn keys_freed(rows: &mut Overlay<'_>, settlement: u64) -> Result<(), CommitError> {
     change(rows, settlement, |rows, row| {
         for key in &row.conflict_keys {
-            if get::<u64>(rows, Table::ConflictKeys, key)? == Some(row.id) {
-                rows.delete(Table::ConflictKeys, key);
+            if get(rows, Table::ConflictKeys, key)? == Some(KeyRow::Held(row.id)) {
+                if row.home.is_some() {
+                    put(
+                        rows,
+                        Table::ConflictKeys,
+                        key,
+                        &KeyRow::Freed { freed_by: row.id },
+                    )?;
+                } else {
+                    rows.delete(Table::ConflictKeys, key);
+                }
             }
         }
         Ok(())

@@ -20,6 +20,16 @@ fn of_schema_3() -> tempfile::TempDir {
     folder
 }
 
+/// The same journal as the version with schema 4 left it, with 5 paid.
+fn of_schema_4() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = Connection::open(folder.path().join(DATABASE)).unwrap();
+    connection
+        .execute_batch(include_str!("kept/schema_4.sql"))
+        .unwrap();
+    folder
+}
+
 fn ids(rows: Vec<SettlementRow>) -> Vec<u64> {
     rows.iter().map(|row| row.id).collect()
 }
@@ -61,6 +71,27 @@ async fn a_journal_of_schema_3_continues_and_can_be_searched() {
         "it is still paid"
     );
     assert!(journal.new_id() > 6);
+}
+
+#[tokio::test]
+async fn a_journal_of_schema_4_continues_and_is_copied_before() {
+    let folder = of_schema_4();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    let page = journal.list(&Filter::default(), None, 9).await.unwrap();
+    assert_eq!(ids(page.rows), [5, 3, 1]);
+    assert!(journal.shared().is_none(), "one process has it");
+    journal
+        .commit(vec![opened(journal.new_id(), "evm|eip155:84532|0xc7")])
+        .await
+        .unwrap();
+    drop(journal);
+    let copy = folder.path().join("journal.sqlite.schema-4");
+    let of_copy: i64 = Connection::open(copy)
+        .unwrap()
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(of_copy, 4);
+    assert!(SqliteJournal::open(folder.path()).is_ok());
 }
 
 #[tokio::test]

@@ -198,7 +198,8 @@ fn old_copy(
         .unchecked_transaction()
         .map_err(|error| failed(&error))?;
     let mut tables = Tables::new(&transaction);
-    let mut group = Group::fetch(&mut tables, std::iter::once(&event)).map_err(|error| failed(&error))?;
+    let mut group =
+        Group::fetch(&mut tables, std::iter::once(&event), None).map_err(|error| failed(&error))?;
     let stamp = Stamp {
         at_ms: u64::try_from(now_ms).unwrap_or(0),
         seq: head.next_seq(),

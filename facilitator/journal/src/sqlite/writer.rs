@@ -370,7 +370,7 @@ fn apply_in_memory(
     group: &[Entry],
     mut stamp: Stamp,
 ) -> Result<Vec<Result<(), CommitError>>, JournalError> {
-    let mut commits = Group::fetch(tables, group.iter().flat_map(|entry| &entry.events))?;
+    let mut commits = Group::fetch(tables, group.iter().flat_map(|entry| &entry.events), None)?;
     let mut results = Vec::with_capacity(group.len());
     for entry in group {
         let result = commits.apply(&entry.events, stamp);

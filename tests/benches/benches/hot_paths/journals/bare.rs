@@ -49,7 +49,7 @@ impl Recorder {
     fn transaction(&mut self, commits: &[&[Event]]) -> Transaction {
         let events = || commits.iter().copied().flatten();
         let mut seq = self.next_event;
-        let mut group = Group::fetch(self, events()).expect("it can be read");
+        let mut group = Group::fetch(self, events(), None).expect("it can be read");
         for commit in commits {
             let stamp = Stamp { at_ms: 0, seq };
             group.apply(commit, stamp).expect("nothing is refused");

@@ -1,0 +1,338 @@
+//! Several nodes on one journal: which node owns which lane.
+//!
+//! A **unit** is what one node owns as a whole: a lane, named by its network and signer. Its [`Lease`] has an epoch, which is
+//! greater with each owner, and a beat, which its owner changes while it lives. A node takes a unit over when it has seen
+//! the same epoch and beat for long enough *by its own monotonic time*: no clocks are compared, so a clock that jumps moves
+//! no lease. Whoever changes the row first wins.
+//!
+//! **Fencing.** Each commit reads the leases that its node holds, locked until the commit ends, and an event that changes a
+//! slot, a step or an outcome of another node's unit is refused ([`CommitError::Fenced`]). A node that was stopped and
+//! wakes later therefore records nothing, whatever it believes. Not fenced, because any node may do it: to open a
+//! settlement for the owner of its unit, to take a release or to give it back, rows of plugins' stores, and jobs.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use sdk_plugin::Amount;
+use serde::{Deserialize, Serialize};
+
+use crate::keys::{handover_key, handover_prefix, lane_key};
+use crate::overlay::Overlay;
+use crate::queries::{decode, get};
+use crate::row::SettlementRow;
+use crate::{CommitError, Event, JournalError, Rows, Storage, Table, Write};
+
+/// Who owns a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The lane, or the name of a task that one node does for all.
+    pub unit: String,
+    /// The node that owns it; empty: nobody since its owner gave it up.
+    pub node: String,
+    /// Greater with each owner.
+    pub epoch: u64,
+    /// Its owner changes it while it lives.
+    pub beat: u64,
+}
+
+/// What a journal offers when several nodes share it.
+#[async_trait]
+pub trait Shared: Send + Sync {
+    /// The name of this node: no other process has it.
+    fn node(&self) -> &str;
+
+    /// Every lease.
+    async fn leases(&self) -> Result<Vec<Lease>, JournalError>;
+
+    /// Takes a unit whose lease is still as it was seen; `seen` is `None` where it had none. Returns the new lease; `None`:
+    /// it has changed.
+    async fn take(&self, unit: &str, seen: Option<&Lease>) -> Result<Option<Lease>, CommitError>;
+
+    /// Changes the beat of every lease that this node holds. Returns those that it lost.
+    async fn renew(&self) -> Result<Vec<String>, CommitError>;
+
+    /// Gives a unit up, so that others take it at once.
+    async fn give_up(&self, unit: &str) -> Result<(), CommitError>;
+
+    /// Ids of settlements that other nodes have opened for these units, at most `limit` of each.
+    async fn handed_over(&self, units: &[String], limit: usize) -> Result<Vec<u64>, JournalError>;
+
+    /// Takes an amount from what all nodes may use together; `false`: less is left than this. `key` names the sum, `limit`
+    /// bounds it.
+    async fn take_grant(&self, key: &str, amount: Amount, limit: Amount) -> Result<bool, CommitError>;
+
+    /// Waits until another node may have changed something. A hint: it may come for nothing, late, or never.
+    async fn hint(&self);
+}
+
+/// The leases that a node believes to hold.
+#[derive(Debug)]
+pub struct Holder {
+    node: String,
+    /// Unit → epoch.
+    held: Mutex<BTreeMap<String, u64>>,
+}
+
+/// What a commit of a node may change.
+#[derive(Debug, Clone)]
+pub struct Fence {
+    node: String,
+    /// Unit → epoch.
+    held: BTreeMap<String, u64>,
+}
+
+impl Holder {
+    /// A node that holds nothing.
+    #[must_use]
+    pub fn new(node: String) -> Self {
+        Self {
+            node,
+            held: Mutex::default(),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// What a commit that begins now may change.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        Fence {
+            node: self.node.clone(),
+            held: self.held.lock().clone(),
+        }
+    }
+
+    /// The node has taken a unit. Call it once that is durable.
+    pub fn add(&self, lease: &Lease) {
+        self.held.lock().insert(lease.unit.clone(), lease.epoch);
+    }
+
+    /// The node has lost a unit, or gives it up. Call it before that becomes durable.
+    pub fn remove(&self, unit: &str) {
+        self.held.lock().remove(unit);
+    }
+}
+
+impl Fence {
+    /// The units whose leases a commit reads.
+    pub(crate) fn units(&self) -> impl Iterator<Item = &str> {
+        self.held.keys().map(String::as_str)
+    }
+
+    fn is_held(&self, rows: &mut Overlay<'_>, unit: &str) -> Result<bool, CommitError> {
+        let Some(epoch) = self.held.get(unit) else {
+            return Ok(false);
+        };
+        let lease: Option<Lease> = get(rows, Table::Leases, unit)?;
+        Ok(lease.is_some_and(|lease| lease.node == self.node && lease.epoch == *epoch))
+    }
+
+    /// Refuses an event that only the owner of a unit may record.
+    pub(crate) fn check(&self, rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitError> {
+        let Some(unit) = unit_of(rows, event)? else {
+            return Ok(());
+        };
+        if self.is_held(rows, &unit)? {
+            return Ok(());
+        }
+        Err(CommitError::Fenced(unit))
+    }
+}
+
+/// The unit whose owner alone may record the event; `None`: any node may.
+fn unit_of(rows: &mut Overlay<'_>, event: &Event) -> Result<Option<String>, CommitError> {
+    let settlement = match event {
+        Event::Prepared(new) => {
+            let lane = &new.row.lane;
+            return Ok(Some(lane_key(&lane.network, &lane.signer)));
+        }
+        Event::SlotClosed { network, signer, .. } => return Ok(Some(lane_key(network, signer))),
+        Event::StepDone { settlement, .. }
+        | Event::StepFailed { settlement, .. }
+        | Event::StepSkipped { settlement, .. }
+        | Event::StepRevived { settlement, .. }
+        | Event::StepGrounded { settlement, .. }
+        | Event::StepFreed { settlement, .. }
+        | Event::StepUnexplained { settlement, .. }
+        | Event::StepFinal { settlement, .. }
+        | Event::Paid { settlement, .. }
+        | Event::Failed { settlement, .. }
+        | Event::Reorged { settlement, .. }
+        | Event::KeysFreed { settlement }
+        | Event::Finished { settlement, .. } => *settlement,
+        Event::Opened(_)
+        | Event::Sent { .. }
+        | Event::Released { .. }
+        | Event::ReleaseReturned { .. }
+        | Event::ReleasesWithheld { .. }
+        | Event::ReleasesAllowed { .. }
+        | Event::Stored { .. }
+        | Event::JobScheduled { .. }
+        | Event::JobCancelled { .. }
+        | Event::JobDone { .. }
+        | Event::JobPutOff { .. }
+        | Event::Dropped { .. }
+        | Event::Expired { .. } => return Ok(None),
+    };
+    let row: Option<SettlementRow> = get(rows, Table::Settlements, &crate::keys::id_key(settlement))?;
+    Ok(row.and_then(|row| row.unit()))
+}
+
+/// Takes a unit inside the caller's transaction; see [`Shared::take`].
+///
+/// # Errors
+/// When the row can't be read or written.
+pub fn take(
+    rows: &mut dyn Storage,
+    node: &str,
+    unit: &str,
+    seen: Option<&Lease>,
+) -> Result<Option<Lease>, JournalError> {
+    let now: Option<Lease> = get(as_rows(rows), Table::Leases, unit)?;
+    if now.as_ref() != seen {
+        return Ok(None);
+    }
+    let lease = Lease {
+        unit: unit.to_owned(),
+        node: node.to_owned(),
+        epoch: now.as_ref().map_or(1, |lease| lease.epoch.saturating_add(1)),
+        beat: 0,
+    };
+    let text = written(&lease)?;
+    let write = if now.is_some() {
+        Write::Put(text)
+    } else {
+        Write::Insert(text)
+    };
+    rows.write(Table::Leases, unit, &write)?;
+    Ok(Some(lease))
+}
+
+/// Changes the beats of the leases that the fence names, inside the caller's transaction. Returns the units of those that
+/// are lost.
+///
+/// # Errors
+/// When a row can't be read or written.
+pub fn renew(rows: &mut dyn Storage, fence: &Fence) -> Result<Vec<String>, JournalError> {
+    let keys: Vec<_> = fence
+        .units()
+        .map(|unit| (Table::Leases, unit.to_owned()))
+        .collect();
+    let found = rows.get_all(&keys)?;
+    let (mut lost, mut writes) = (Vec::new(), Vec::new());
+    for ((table, unit), text) in keys.into_iter().zip(found) {
+        let lease: Option<Lease> = text.map(|text| decode(table, &unit, &text)).transpose()?;
+        match lease.filter(|lease| {
+            lease.node == fence.node && fence.held.get(&unit).is_some_and(|epoch| *epoch == lease.epoch)
+        }) {
+            Some(lease) => {
+                let beat = lease.beat.wrapping_add(1);
+                let text = written(&Lease { beat, ..lease })?;
+                writes.push(((table, unit), Write::Put(text)));
+            }
+            None => lost.push(unit),
+        }
+    }
+    rows.write_all(&writes)?;
+    Ok(lost)
+}
+
+/// Gives a unit up, inside the caller's transaction, if the fence still holds it.
+///
+/// # Errors
+/// When the row can't be read or written.
+pub fn give_up(rows: &mut dyn Storage, fence: &Fence, unit: &str) -> Result<(), JournalError> {
+    let lease: Option<Lease> = get(as_rows(rows), Table::Leases, unit)?;
+    let is_own = |lease: &Lease| {
+        lease.node == fence.node && fence.held.get(unit).is_some_and(|epoch| *epoch == lease.epoch)
+    };
+    let Some(lease) = lease.filter(is_own) else {
+        return Ok(());
+    };
+    let text = written(&Lease {
+        node: String::new(),
+        beat: lease.beat.wrapping_add(1),
+        ..lease
+    })?;
+    rows.write(Table::Leases, unit, &Write::Put(text))
+}
+
+/// Every lease.
+///
+/// # Errors
+/// When a row can't be read.
+pub fn all(rows: &mut dyn Rows) -> Result<Vec<Lease>, JournalError> {
+    let found = rows.scan(Table::Leases, "", None, usize::MAX)?;
+    let read = found.iter().map(|(key, text)| decode(Table::Leases, key, text));
+    read.collect()
+}
+
+/// Ids of settlements that were opened for these units and have not got a slot, at most `limit` of each.
+///
+/// # Errors
+/// When a row can't be read.
+pub fn handed_over(rows: &mut dyn Rows, units: &[String], limit: usize) -> Result<Vec<u64>, JournalError> {
+    let mut ids = Vec::new();
+    for unit in units {
+        for (key, _) in rows.scan(Table::Handovers, &handover_prefix(unit), None, limit)? {
+            let id = key.rsplit('|').next().and_then(|id| id.parse().ok());
+            ids.push(id.ok_or_else(|| JournalError(format!("handovers row {key:?} names no settlement")))?);
+        }
+    }
+    Ok(ids)
+}
+
+/// Takes an amount from a sum that all nodes share, inside the caller's transaction; see [`Shared::take_grant`].
+///
+/// # Errors
+/// When a row can't be read or written.
+pub fn take_grant(
+    rows: &mut dyn Storage,
+    key: &str,
+    amount: Amount,
+    limit: Amount,
+) -> Result<bool, JournalError> {
+    let taken: Option<Amount> = get(as_rows(rows), Table::Grants, key)?;
+    let after = taken.unwrap_or_default().checked_add(amount);
+    let Some(after) = after.filter(|after| *after <= limit) else {
+        return Ok(false);
+    };
+    let text =
+        serde_json::to_string(&after).map_err(|error| JournalError(format!("grants {key}: {error}")))?;
+    let write = if taken.is_some() {
+        Write::Put(text)
+    } else {
+        Write::Insert(text)
+    };
+    rows.write(Table::Grants, key, &write)?;
+    Ok(true)
+}
+
+/// A settlement is opened for the owner of its unit.
+pub(crate) fn hand_over(rows: &mut Overlay<'_>, row: &SettlementRow) {
+    if let (true, Some(unit)) = (row.handed_over, row.unit()) {
+        rows.put(Table::Handovers, &handover_key(&unit, row.id), "null");
+    }
+}
+
+/// The owner of its unit has put it into a slot, or has ended it.
+pub(crate) fn taken_over(rows: &mut Overlay<'_>, row: &mut SettlementRow) {
+    if let (true, Some(unit)) = (row.handed_over, row.unit()) {
+        rows.delete(Table::Handovers, &handover_key(&unit, row.id));
+        row.handed_over = false;
+    }
+}
+
+fn written(lease: &Lease) -> Result<String, JournalError> {
+    serde_json::to_string(lease)
+        .map_err(|error| JournalError(format!("the lease of {} can't be written: {error}", lease.unit)))
+}
+
+fn as_rows<'a>(rows: &'a mut (dyn Storage + '_)) -> &'a mut (dyn Rows + 'a) {
+    rows
+}
