@@ -6,16 +6,14 @@ use crate::decide::budget::{Spender, day_began_ms};
 use crate::endings::revive::unexplained_steps;
 use crate::engine::Engine;
 use crate::state::network::NetworkRun;
-use crate::state::settlement::{Phase, Settlement};
+use crate::state::settlement::Settlement;
 use crate::state::slot::{OpenSlot, covers_of};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sdk_plugin::scheme::Plan;
-
-use journal::{JournalError, Outcome, SettlementRow, open_slots};
+use journal::{JournalError, open_slots};
 
 /// Settlements that are read at once: other reads take turns with these.
 const PAGE: usize = 256;
@@ -42,32 +40,12 @@ impl Engine {
     ///
     /// The journal can't be read, or a signer that open payments need is not configured.
     pub async fn resume(self: &Arc<Self>) -> Result<(), ResumeError> {
-        let mut settlements = BTreeMap::new();
-        let mut after = 0;
-        loop {
-            let page = self.runtime.journal.unfinished_after(after, PAGE).await?;
-            let is_last = page.len() < PAGE;
-            for (row, plan) in page {
-                after = row.id;
-                if let Some(settlement) = self.bring_back(row, plan) {
-                    settlements.insert(settlement.id, settlement);
-                }
-            }
-            if is_last {
-                break;
-            }
-        }
-        for (slot, attempts) in open_slots(&*self.runtime.journal).await? {
-            let Some(run) = self.runtime.run_of(&slot.lane.network) else {
-                tracing::error!(network = %slot.lane.network, sequence = slot.sequence,
-                    "the journal holds an open transaction on a network that is not configured: configure it again");
-                continue;
-            };
-            let covers = covers_of(&attempts, &settlements);
-            let slot = OpenSlot::new(attempts, slot.lane, slot.sequence, covers);
-            slot.resume_decision();
-            run.add_slot(Arc::new(slot));
-        }
+        // Where several nodes share the journal, each lane's settlements come with the lane: see `owner`.
+        let settlements = if self.runtime.ownership.is_shared() {
+            BTreeMap::new()
+        } else {
+            self.bring_everything_back().await?
+        };
         let runs: Vec<Arc<NetworkRun>> = self.runtime.networks.values().cloned().collect();
         for run in &runs {
             let now_ms = self.runtime.clock.now_ms();
@@ -75,7 +53,12 @@ impl Engine {
                 .runtime
                 .journal
                 .spent_since(run.network.id(), day_began_ms(now_ms));
-            for row in spent.await? {
+            // Where nodes share the limits, what this process was granted before is lost.
+            for row in spent
+                .await?
+                .into_iter()
+                .filter(|_| !self.runtime.ownership.is_shared())
+            {
                 let spender = Spender {
                     signer: row.signer,
                     tenants: row.tenants,
@@ -120,6 +103,7 @@ impl Engine {
         }
         self.jobs.start_jobs();
         self.housekeeper.start();
+        self.owner.start();
         if !settlements.is_empty() {
             tracing::info!(
                 undecided = self.runtime.claims.undecided(),
@@ -128,6 +112,36 @@ impl Engine {
             );
         }
         Ok(())
+    }
+
+    async fn bring_everything_back(&self) -> Result<BTreeMap<u64, Arc<Settlement>>, JournalError> {
+        let mut settlements = BTreeMap::new();
+        let mut after = 0;
+        loop {
+            let page = self.runtime.journal.unfinished_after(after, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            for (row, plan) in page {
+                after = row.id;
+                if let Some(settlement) = self.runtime.bring_back(row, plan) {
+                    settlements.insert(settlement.id, settlement);
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        for (slot, attempts) in open_slots(&*self.runtime.journal).await? {
+            let Some(run) = self.runtime.run_of(&slot.lane.network) else {
+                tracing::error!(network = %slot.lane.network, sequence = slot.sequence,
+                    "the journal holds an open transaction on a network that is not configured: configure it again");
+                continue;
+            };
+            let covers = covers_of(&attempts, &settlements);
+            let slot = OpenSlot::new(attempts, slot.lane, slot.sequence, covers);
+            slot.resume_decision();
+            run.add_slot(Arc::new(slot));
+        }
+        Ok(settlements)
     }
 
     /// Starts the tasks that keep running for a network: the checks of its nodes, the observer, and the checks
@@ -150,45 +164,5 @@ impl Engine {
         self.runtime.keep(id, "the check of the schemes", move || {
             Arc::clone(&checks).keep_checking_schemes(Arc::clone(&this))
         });
-    }
-
-    fn bring_back(&self, row: SettlementRow, plan: Option<String>) -> Option<Arc<Settlement>> {
-        let Some(network) = self.runtime.registry.network(&row.network) else {
-            tracing::error!(settlement = row.id, network = %row.network,
-                "the journal holds a settlement on a network that is not configured: configure it again");
-            return None;
-        };
-        let kind = self
-            .runtime
-            .registry
-            .kind_of(&row.plugin, &row.scheme, &row.network)
-            .cloned();
-        if kind.is_none() && row.outcome == Outcome::Open {
-            tracing::error!(settlement = row.id, plugin = %row.plugin, scheme = %row.scheme,
-                "the journal holds a settlement whose plugin is not loaded: load it again");
-        }
-        let keys = if row.holds_keys() {
-            row.conflict_keys.clone()
-        } else {
-            Vec::new()
-        };
-        let settlement = Arc::new(Settlement::new(
-            row,
-            Phase::Committed,
-            Arc::clone(network),
-            kind,
-            None,
-        ));
-        let plan: Option<Arc<Plan>> = plan.and_then(|text| match serde_json::from_str(&text) {
-            Ok(plan) => Some(Arc::new(plan)),
-            Err(error) => {
-                tracing::error!(settlement = settlement.id, %error,
-                    "a stored plan can't be read: its settlement stays pending until a version that reads it is used");
-                None
-            }
-        });
-        let _ = settlement.plan.set(plan);
-        self.runtime.claims.resume(&settlement, keys);
-        Some(settlement)
     }
 }

@@ -20,6 +20,7 @@ use crate::jobs::JobRunner;
 use crate::lane::Lanes;
 use crate::observer::Observer;
 use crate::outcome::Outcomes;
+use crate::owner::Owner;
 use crate::registry::Registry;
 use crate::runtime::Runtime;
 use crate::runtime::calls::Ops;
@@ -53,6 +54,7 @@ pub struct Engine {
     pub(crate) settling: Arc<Settling>,
     pub(crate) jobs: Arc<JobRunner>,
     pub(crate) housekeeper: Arc<Housekeeper>,
+    pub(crate) owner: Arc<Owner>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -110,6 +112,12 @@ impl Engine {
             runtime: Arc::clone(&runtime),
             retention,
         });
+        let owner = Arc::new(Owner {
+            runtime: Arc::clone(&runtime),
+            outcomes: Arc::clone(&outcomes),
+            endings: Arc::clone(&endings),
+            lanes: Arc::clone(&lanes),
+        });
         Arc::new(Self {
             runtime,
             outcomes,
@@ -120,12 +128,32 @@ impl Engine {
             settling,
             jobs,
             housekeeper,
+            owner,
         })
     }
 
     /// Stops every task at once, as a crash would: what is journaled is resumed at the next start.
     pub fn stop(&self) {
         self.runtime.stop();
+    }
+
+    /// Ends when another node has taken a lane from this one, with its name. The process must end then: what it has in
+    /// memory about the lane is not true any more.
+    pub async fn lease_lost(&self) -> String {
+        self.runtime.ownership.lost().await
+    }
+
+    /// Lets other nodes that share the journal take this node's lanes at once. Call it after [`Engine::stop`].
+    pub async fn give_up_lanes(&self) {
+        self.owner.give_everything_up().await;
+    }
+
+    /// Lanes that this process owns, where several nodes share the journal.
+    #[must_use]
+    pub fn owned_lanes(&self) -> Vec<String> {
+        let mut units = self.runtime.ownership.units();
+        units.retain(|unit| self.owner.is_lane(unit));
+        units
     }
 
     /// Settlements that are journaled and not finished.
@@ -137,7 +165,8 @@ impl Engine {
     /// Settlements whose outcome callers may still wait for: a drain waits until there is none.
     #[must_use]
     pub fn undecided(&self) -> usize {
-        self.runtime.claims.undecided()
+        let watched = self.runtime.elsewhere.all().len();
+        self.runtime.claims.undecided().saturating_add(watched)
     }
 
     /// Claims in memory, for tests and metrics.

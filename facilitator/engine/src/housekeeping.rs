@@ -6,6 +6,7 @@ use std::time::Duration;
 use journal::{CommitError, Event, JournalError, Stage};
 
 use crate::runtime::Runtime;
+use crate::state::ownership::TASKS;
 
 /// Pause between two rounds.
 const ROUND_EVERY: Duration = Duration::from_secs(60);
@@ -87,6 +88,10 @@ impl Housekeeper {
             async move {
                 loop {
                     tokio::time::sleep(ROUND_EVERY).await;
+                    // One of several nodes does it for all.
+                    if !housekeeper.runtime.ownership.owns_unit(TASKS) {
+                        continue;
+                    }
                     if let Err(error) = housekeeper.round().await {
                         tracing::warn!(%error, "housekeeping was postponed");
                     }

@@ -9,6 +9,7 @@ use crate::registry::Kind;
 use crate::runtime::Runtime;
 use crate::settle::Settling;
 use crate::state::network::NetworkRun;
+use crate::state::ownership::TASKS;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -135,7 +136,8 @@ impl JobRunner {
     /// Starts the due jobs of a network, as far as there is room. While the network or the kind accepts nothing
     /// new, its jobs wait, and no failure of theirs is counted.
     async fn start_due_jobs(self: &Arc<Self>, run: &Arc<NetworkRun>) -> Due {
-        if run.network.readiness().is_err() {
+        // One of several nodes runs the jobs of all.
+        if run.network.readiness().is_err() || !self.runtime.ownership.owns_unit(TASKS) {
             return Due::NoneOrStarted;
         }
         let (mut after, mut blocked, mut started) = (None, false, false);

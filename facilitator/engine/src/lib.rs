@@ -37,11 +37,12 @@
 //! # Layers
 //!
 //! A module uses those above it in this list, and nothing below: [`registry`], [`decide`] (pure), [`state`],
-//! [`verdict`] (pure, over state), [`runtime`], [`outcome`], [`endings`], [`lane`], [`observer`] and [`health`], [`settle`], then `alarms`, `housekeeping` and `jobs`,
+//! [`verdict`] (pure, over state), [`runtime`], [`outcome`], [`endings`], [`lane`], [`observer`] and [`health`], [`settle`], then `alarms`, `housekeeping`, `jobs` and [`owner`],
 //! `engine`, `boot` and `service`. Each has one owner: [`outcome::Outcomes`], [`endings::Endings`], [`lane::Lanes`],
 //! [`observer::Observer`], [`health::Checks`], [`settle::Settling`].
 //!
-//! Assumed: one process owns the journal and its lanes. Plugins may fail at every call. Time is `tokio`'s.
+//! Assumed: one process owns the journal and its lanes, or each lane is owned by one of the nodes that share the journal
+//! ([`owner`]). Plugins may fail at every call. Time is `tokio`'s.
 
 #![cfg_attr(
     test,
@@ -63,6 +64,7 @@ mod jobs;
 mod lane;
 mod observer;
 mod outcome;
+mod owner;
 pub mod registry;
 mod runtime;
 mod service;

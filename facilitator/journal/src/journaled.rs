@@ -1,5 +1,7 @@
 //! [`Journaled`]: what may be sent. Law 3: nothing leaves before it is durable.
 
+use sdk_plugin::StepIndex;
+
 use super::keys::lane_key;
 use super::{AttemptRow, CommitError, Event, Journal, JournalError, NewAttempt, SlotRow, queries, read};
 
@@ -50,6 +52,27 @@ pub async fn open_slots_of(
     signer: &str,
 ) -> Result<Vec<(SlotRow, Vec<Journaled<AttemptRow>>)>, JournalError> {
     slots_with(journal, format!("{}|", lane_key(network, signer))).await
+}
+
+/// The slot that carries a step, or carried it, with the step's attempts in it; `None`: the step has none.
+pub async fn recorded_slot(
+    journal: &dyn Journal,
+    settlement: u64,
+    step: StepIndex,
+) -> Result<Option<(SlotRow, Vec<Journaled<AttemptRow>>)>, JournalError> {
+    let mut attempts = journal.attempts_of(settlement, step).await?;
+    let Some(newest) = attempts.last().cloned() else {
+        return Ok(None);
+    };
+    attempts.retain(|attempt| attempt.lane == newest.lane && attempt.sequence == newest.sequence);
+    let slot = SlotRow {
+        lane: newest.lane,
+        sequence: newest.sequence,
+        attempts: attempts.iter().map(|attempt| attempt.id).collect(),
+        closed_by: None,
+    };
+    let attempts = attempts.into_iter().map(|inner| Journaled { inner }).collect();
+    Ok(Some((slot, attempts)))
 }
 
 async fn slots_with(

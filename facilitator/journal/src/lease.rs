@@ -3,7 +3,7 @@
 //! A **unit** is what one node owns as a whole: a lane, named by its network and signer. Its [`Lease`] has an epoch, which is
 //! greater with each owner, and a beat, which its owner changes while it lives. A node takes a unit over when it has seen
 //! the same epoch and beat for long enough *by its own monotonic time*: no clocks are compared, so a clock that jumps moves
-//! no lease. Whoever changes the row first wins.
+//! no lease. The first that changes the row wins.
 //!
 //! **Fencing.** Each commit reads the leases that its node holds, locked until the commit ends, and an event that changes a
 //! slot, a step or an outcome of another node's unit is refused ([`CommitError::Fenced`]). A node that was stopped and
@@ -36,6 +36,12 @@ pub struct Lease {
     pub beat: u64,
 }
 
+/// How long an announcement counts, milliseconds: longer than any request waits.
+pub const INTENT_MS: u64 = 120_000;
+
+/// More nodes than plan one claim at once.
+const MOST_INTENTS: usize = 64;
+
 /// What a journal offers when several nodes share it.
 #[async_trait]
 pub trait Shared: Send + Sync {
@@ -61,6 +67,16 @@ pub trait Shared: Send + Sync {
     /// Takes an amount from what all nodes may use together; `false`: less is left than this. `key` names the sum, `limit`
     /// bounds it.
     async fn take_grant(&self, key: &str, amount: Amount, limit: Amount) -> Result<bool, CommitError>;
+
+    /// Says that this node plans a settlement of a claim. Call it before the plan is made. Need not be durable: it ends with
+    /// the node's life.
+    async fn announce(&self, claim: &str) -> Result<(), CommitError>;
+
+    /// Takes that back.
+    async fn withdraw(&self, claim: &str) -> Result<(), CommitError>;
+
+    /// Whether another node has announced the claim within [`INTENT_MS`].
+    async fn is_announced(&self, claim: &str) -> Result<bool, JournalError>;
 
     /// Waits until another node may have changed something. A hint: it may come for nothing, late, or never.
     async fn hint(&self);
@@ -181,6 +197,15 @@ fn unit_of(rows: &mut Overlay<'_>, event: &Event) -> Result<Option<String>, Comm
     };
     let row: Option<SettlementRow> = get(rows, Table::Settlements, &crate::keys::id_key(settlement))?;
     Ok(row.and_then(|row| row.unit()))
+}
+
+impl SettlementRow {
+    /// The unit whose owner continues it; `None`: the journal has one node.
+    #[must_use]
+    pub fn unit(&self) -> Option<String> {
+        let home = self.home.as_ref();
+        home.map(|signer| lane_key(&self.network, signer))
+    }
 }
 
 /// Takes a unit inside the caller's transaction; see [`Shared::take`].
@@ -311,6 +336,43 @@ pub fn take_grant(
     };
     rows.write(Table::Grants, key, &write)?;
     Ok(true)
+}
+
+/// See [`Shared::announce`].
+///
+/// # Errors
+/// When the row can't be written.
+pub fn announce(rows: &mut dyn Storage, node: &str, claim: &str, now_ms: u64) -> Result<(), JournalError> {
+    let write = Write::Put(now_ms.to_string());
+    rows.write(Table::Intents, &intent_key(claim, node), &write)
+}
+
+/// See [`Shared::withdraw`].
+///
+/// # Errors
+/// When the row can't be removed.
+pub fn withdraw(rows: &mut dyn Storage, node: &str, claim: &str) -> Result<(), JournalError> {
+    rows.write(Table::Intents, &intent_key(claim, node), &Write::Delete)
+}
+
+/// See [`Shared::is_announced`].
+///
+/// # Errors
+/// When a row can't be read.
+pub fn is_announced(rows: &mut dyn Rows, node: &str, claim: &str, now_ms: u64) -> Result<bool, JournalError> {
+    let own = intent_key(claim, node);
+    for (key, text) in rows.scan(Table::Intents, &intent_key(claim, ""), None, MOST_INTENTS)? {
+        let at_ms: u64 = decode(Table::Intents, &key, &text)?;
+        if key != own && at_ms.saturating_add(INTENT_MS) > now_ms {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Names of nodes contain no `|`.
+fn intent_key(claim: &str, node: &str) -> String {
+    format!("{claim}|{node}")
 }
 
 /// A settlement is opened for the owner of its unit.

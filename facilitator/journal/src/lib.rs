@@ -52,7 +52,7 @@ use tokio::sync::oneshot;
 pub use error::{CommitError, JournalError};
 pub use event::{Event, NewAttempt, NewSettlement};
 pub use history::{Happened, HistoryRow};
-pub use journaled::{Journaled, open_slots, open_slots_of, record_attempt};
+pub use journaled::{Journaled, open_slots, open_slots_of, record_attempt, recorded_slot};
 pub use lookups::{Filter, Page, Reference};
 pub use overlay::Stamp;
 pub use queries::WithPlan;

@@ -52,7 +52,7 @@ pub trait Faults: Send + Sync + 'static {
     fn is_cut_off(&self) -> bool {
         false
     }
-    /// While it is `true`, the node is stopped: nothing it asks of the journal begins.
+    /// While it is `true`, the node is stopped: no call of it to the journal begins.
     fn stopped(&self) -> Option<watch::Receiver<bool>> {
         None
     }
@@ -266,6 +266,23 @@ impl Shared for MemoryJournal {
     async fn take_grant(&self, key: &str, amount: Amount, limit: Amount) -> Result<bool, CommitError> {
         self.change(|tables, _| lease::take_grant(tables, key, amount, limit))
             .await
+    }
+
+    async fn announce(&self, claim: &str) -> Result<(), CommitError> {
+        let now_ms = self.faults.now_ms();
+        self.change(|tables, holder| lease::announce(tables, holder.node(), claim, now_ms))
+            .await
+    }
+
+    async fn withdraw(&self, claim: &str) -> Result<(), CommitError> {
+        self.change(|tables, holder| lease::withdraw(tables, holder.node(), claim))
+            .await
+    }
+
+    async fn is_announced(&self, claim: &str) -> Result<bool, JournalError> {
+        self.reach().await?;
+        let now_ms = self.faults.now_ms();
+        lease::is_announced(&mut *lock(&self.store.tables), Shared::node(self), claim, now_ms)
     }
 
     async fn hint(&self) {

@@ -97,14 +97,6 @@ fn is_false(flag: &bool) -> bool {
 }
 
 impl SettlementRow {
-    /// The unit whose owner continues it; see [`lease`](crate::lease). `None`: the journal has one node.
-    #[must_use]
-    pub fn unit(&self) -> Option<String> {
-        self.home
-            .as_ref()
-            .map(|signer| crate::keys::lane_key(&self.network, signer))
-    }
-
     /// Records a step's newest transaction if it is the one for callers: the paying step's, or the first step's while
     /// the paying one has none.
     pub fn note_tx_id(&mut self, step: StepIndex, tx_id: &str) {

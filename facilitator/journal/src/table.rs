@@ -61,11 +61,13 @@ pub enum Table {
     Handovers,
     /// Day and account → how much of its limit nodes have taken.
     Grants,
+    /// Claim and node → since when the node plans a settlement of the claim, milliseconds since the epoch.
+    Intents,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Claims,
         Self::Requests,
         Self::Settlements,
@@ -94,6 +96,7 @@ impl Table {
         Self::Leases,
         Self::Handovers,
         Self::Grants,
+        Self::Intents,
     ];
 
     /// The table's name in SQL.
@@ -128,6 +131,7 @@ impl Table {
             Self::Leases => "leases",
             Self::Handovers => "handovers",
             Self::Grants => "grants",
+            Self::Intents => "intents",
         }
     }
 }

@@ -179,6 +179,16 @@ impl Clients {
         }
     }
 
+    /// The same clients at another node.
+    #[must_use]
+    pub fn at(&self, world: Arc<World>, engine: Arc<Cell>) -> Self {
+        Self {
+            world,
+            engine,
+            exchanges: Arc::clone(&self.exchanges),
+        }
+    }
+
     #[must_use]
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.exchanges

@@ -85,7 +85,7 @@ impl SimDriver {
     }
 
     async fn journaled(&self, attempt: u64) -> Option<Vec<u8>> {
-        let bytes = self.world.journal.bytes(attempt).await.ok()?;
+        let bytes = self.world.record.bytes(attempt).await.ok()?;
         bytes.map(|bytes| bytes.0)
     }
 

@@ -1,13 +1,14 @@
 //! What can go wrong, where, and when: at random from a seed, or at the passes that a script names.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use journal::Event;
 use journal::memory::{CommitFault, Faults as JournalFaults};
 use sdk_plugin::{Fault, FaultKind};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::chain::Read;
 use crate::rng::Rng;
@@ -257,6 +258,10 @@ struct Inner {
 #[derive(Debug)]
 pub struct Faults {
     inner: Mutex<Inner>,
+    /// Where it is one of several nodes: whether the process is stopped, and gets and does nothing.
+    pub stopped: watch::Sender<bool>,
+    /// The same: whether it can't reach the journal.
+    pub is_cut_off: AtomicBool,
     /// Tells the runner that the process has died.
     pub died: Notify,
 }
@@ -276,6 +281,8 @@ impl Faults {
         };
         Self {
             inner: Mutex::new(inner),
+            stopped: watch::Sender::new(false),
+            is_cut_off: AtomicBool::new(false),
             died: Notify::new(),
         }
     }
@@ -373,6 +380,10 @@ impl Faults {
 
     /// Passes a point. What happens before any effect happens here; the rest is the caller's to play.
     pub async fn pass(&self, point: Point) -> Result<Option<Harm>, Fault> {
+        if *self.stopped.borrow() {
+            // The sender lives as long as this.
+            let _ = self.stopped.subscribe().wait_for(|is_stopped| !is_stopped).await;
+        }
         match self.draw(point) {
             Some(Harm::Unavailable) => Err(Fault::unavailable("injected")),
             Some(Harm::Internal) => Err(Fault::new(FaultKind::Internal, "injected")),
@@ -424,6 +435,15 @@ impl JournalFaults for AtCommit {
             }
             _ => CommitFault::None,
         }
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.0.is_cut_off.load(Ordering::Relaxed)
+    }
+
+    fn stopped(&self) -> Option<watch::Receiver<bool>> {
+        let is_stopped = *self.0.stopped.borrow();
+        is_stopped.then(|| self.0.stopped.subscribe())
     }
 
     fn keeps_note(&self, _: &Event) -> bool {

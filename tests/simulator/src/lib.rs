@@ -6,6 +6,7 @@
 
 pub mod chain;
 pub mod clients;
+pub mod cluster;
 pub mod driver;
 pub mod evidence;
 pub mod faults;

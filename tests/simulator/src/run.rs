@@ -35,12 +35,13 @@ use crate::world::{PLUGIN, SimHost, SimJournal, World};
 mod act;
 
 pub use act::Act;
+pub(crate) use act::play;
 
 /// The plugin instance that everything simulated belongs to.
 pub(crate) const INSTANCE: u64 = 1;
-const EPOCH_S: u64 = 1_800_000_000;
+pub(crate) const EPOCH_S: u64 = 1_800_000_000;
 /// Virtual time in which everything must end once nothing goes wrong any more.
-const REST: Duration = Duration::from_secs(1_800);
+pub(crate) const REST: Duration = Duration::from_secs(1_800);
 
 /// How the network is run.
 #[derive(Debug, Clone, Copy)]
@@ -132,12 +133,17 @@ pub struct Report {
     pub rows: Vec<StoreRow>,
 }
 
+/// Panics that nobody injected, since [`watch_panics`].
+pub(crate) fn take_panics() -> Vec<String> {
+    PANICS.with_borrow_mut(std::mem::take)
+}
+
 thread_local! {
     static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Injected panics are silent; others are remembered for the judge.
-fn watch_panics() {
+pub(crate) fn watch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
@@ -257,7 +263,7 @@ async fn run(scenario: &Scenario) -> Report {
         signed: &world.signed(),
     });
     verdict.stuck.extend(stuck);
-    verdict.panics = PANICS.with_borrow_mut(std::mem::take);
+    verdict.panics = take_panics();
     let paying = |tx: &&crate::chain::Included| {
         tx.result.is_ok()
             && matches!(
@@ -294,12 +300,12 @@ async fn run(scenario: &Scenario) -> Report {
     }
 }
 
-async fn rows(world: &World) -> Vec<StoreRow> {
+pub(crate) async fn rows(world: &World) -> Vec<StoreRow> {
     let scan = world.journal.store_scan(PLUGIN, "", None, 1_000, world.now_ms());
     scan.await.unwrap_or_default()
 }
 
-fn calm_down(world: &World, scenario: &Scenario) {
+pub(crate) fn calm_down(world: &World, scenario: &Scenario) {
     tracing::info!("faults and bad weather end");
     world.faults.end();
     let now_ms = world.now_ms();
@@ -339,7 +345,7 @@ async fn at_rest(world: &World, cell: &Cell, when: &str) -> Vec<String> {
     }
 }
 
-async fn keep_mining(world: Arc<World>) {
+pub(crate) async fn keep_mining(world: Arc<World>) {
     loop {
         let pause = {
             let block_ms = world.chain().weather.block_ms;
@@ -400,7 +406,7 @@ async fn keep_alive(
     }
 }
 
-fn keys(name: &str, count: usize) -> Vec<KeyInfo> {
+pub(crate) fn keys(name: &str, count: usize) -> Vec<KeyInfo> {
     (0..count)
         .map(|at| KeyInfo {
             name: format!("{name}{at}"),
@@ -410,7 +416,7 @@ fn keys(name: &str, count: usize) -> Vec<KeyInfo> {
         .collect()
 }
 
-fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) -> Parts {
+pub(crate) fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) -> Parts {
     let metrics = Arc::new(Metrics::default());
     let journal: Arc<dyn Journal> = Arc::new(SimJournal {
         inner: Arc::clone(&world.journal),

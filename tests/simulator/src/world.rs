@@ -23,19 +23,21 @@ use crate::rng::Rng;
 /// What all parts share.
 #[derive(Debug)]
 pub struct World {
-    chain: Mutex<Chain>,
-    rng: Mutex<Rng>,
+    chain: Arc<Mutex<Chain>>,
+    rng: Arc<Mutex<Rng>>,
     pub faults: Arc<Faults>,
     pub clock: TokioClock,
     pub journal: Arc<MemoryJournal>,
+    /// The same journal for the judge: it always answers.
+    pub record: Arc<MemoryJournal>,
     /// The self-check result of the scheme `hold`.
     pub hold_is_ready: AtomicBool,
     /// How long the process stays down when it dies next, at least, milliseconds.
     pub stays_down_ms: AtomicU64,
     /// Transactions that reached a node and are not in the journal.
-    unjournaled: Mutex<Vec<String>>,
+    unjournaled: Arc<Mutex<Vec<String>>>,
     /// Every transaction that was ever signed, sent or not.
-    signed: Mutex<BTreeMap<String, Tx>>,
+    signed: Arc<Mutex<BTreeMap<String, Tx>>>,
 }
 
 impl World {
@@ -48,15 +50,33 @@ impl World {
         journal: Arc<MemoryJournal>,
     ) -> Self {
         Self {
-            chain: Mutex::new(chain),
-            rng: Mutex::new(rng),
+            chain: Arc::new(Mutex::new(chain)),
+            rng: Arc::new(Mutex::new(rng)),
             faults,
             clock,
+            record: Arc::clone(&journal),
             journal,
             hold_is_ready: AtomicBool::new(true),
             stays_down_ms: AtomicU64::new(0),
-            unjournaled: Mutex::default(),
-            signed: Mutex::default(),
+            unjournaled: Arc::default(),
+            signed: Arc::default(),
+        }
+    }
+
+    /// The same world as one of several nodes sees it: with a journal handle and faults of its own.
+    #[must_use]
+    pub fn of_node(&self, faults: Arc<Faults>, journal: Arc<MemoryJournal>) -> Self {
+        Self {
+            chain: Arc::clone(&self.chain),
+            rng: Arc::clone(&self.rng),
+            faults,
+            clock: self.clock.clone(),
+            journal,
+            record: Arc::clone(&self.record),
+            hold_is_ready: AtomicBool::new(true),
+            stays_down_ms: AtomicU64::new(0),
+            unjournaled: Arc::clone(&self.unjournaled),
+            signed: Arc::clone(&self.signed),
         }
     }
 
@@ -133,6 +153,10 @@ impl Journal for SimJournal {
 
     fn secret(&self) -> [u8; 32] {
         self.inner.secret()
+    }
+
+    fn shared(&self) -> Option<&dyn journal::lease::Shared> {
+        self.inner.shared()
     }
 
     async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {

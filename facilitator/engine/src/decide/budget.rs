@@ -67,9 +67,20 @@ pub(crate) struct OverBudget {
     pub first: bool,
 }
 
+/// An account that needs more of what all nodes may spend together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lacking {
+    pub account: Account,
+    pub limit: Amount,
+    /// The least that it needs.
+    pub missing: Amount,
+}
+
 /// Spending on one network.
 #[derive(Debug)]
 pub(crate) struct Budget {
+    /// Other nodes spend from the same limits: this one spends what it was granted of them.
+    is_shared: bool,
     network: Option<Amount>,
     each_signer: Option<Amount>,
     tenants: BTreeMap<String, Amount>,
@@ -85,6 +96,10 @@ struct Today {
     /// one.
     least: Option<Amount>,
     refused: BTreeSet<Account>,
+    /// What this node may spend, where other nodes spend from the same limits.
+    granted: BTreeMap<Account, Amount>,
+    /// Accounts of which nothing more is granted today.
+    exhausted: BTreeSet<Account>,
 }
 
 /// The start of the UTC day that contains `now_ms`, in milliseconds since the epoch.
@@ -93,8 +108,9 @@ pub(crate) fn day_began_ms(now_ms: u64) -> u64 {
 }
 
 impl Budget {
-    pub(crate) fn new(settings: &NetworkSettings) -> Self {
+    pub(crate) fn new(settings: &NetworkSettings, is_shared: bool) -> Self {
         Self {
+            is_shared,
             network: settings.max_cost_per_day,
             each_signer: settings.max_cost_per_day_per_signer,
             tenants: settings.tenant_max_cost_per_day.clone(),
@@ -120,8 +136,9 @@ impl Budget {
             let Some(limit) = self.limit(&account) else {
                 continue;
             };
+            let usable = self.usable(&today, &account, limit);
             let after = today.sum(&account).checked_add(cost);
-            if after.is_none_or(|after| after > limit) {
+            if after.is_none_or(|after| after > usable) {
                 let first = today.refused.insert(account.clone());
                 return Err(OverBudget {
                     account,
@@ -159,8 +176,10 @@ impl Budget {
         let least = today.least?;
         let is_over = |account: &Account| {
             let after = today.sum(account).checked_add(least);
-            self.limit(account)
-                .is_some_and(|limit| after.is_none_or(|after| after > limit))
+            let usable = self
+                .limit(account)
+                .map(|limit| self.usable_if_more(&today, account, limit));
+            usable.is_some_and(|usable| after.is_none_or(|after| after > usable))
         };
         let tenant = tenant.map(|tenant| Account::Tenant(tenant.to_owned()));
         if let Some(over) = [Some(Account::Network), tenant]
@@ -184,8 +203,63 @@ impl Budget {
         let Some(limit) = self.each_signer else {
             return true;
         };
-        let spent = self.of_day(now_ms).sum(&Account::Signer(signer.to_owned()));
-        spent.checked_add(cost).is_some_and(|after| after <= limit)
+        let today = self.of_day(now_ms);
+        let account = Account::Signer(signer.to_owned());
+        let usable = self.usable_if_more(&today, &account, limit);
+        let after = today.sum(&account).checked_add(cost);
+        after.is_some_and(|after| after <= usable)
+    }
+
+    /// What has to be granted before a transaction of this cost can be taken.
+    pub(crate) fn lacking(&self, now_ms: u64, cost: Amount, spender: &Spender) -> Vec<Lacking> {
+        if !self.is_shared {
+            return Vec::new();
+        }
+        let today = self.of_day(now_ms);
+        accounts(spender)
+            .filter_map(|account| {
+                let limit = self.limit(&account)?;
+                let granted = today.granted.get(&account).copied().unwrap_or_default();
+                let needed = today.sum(&account).checked_add(cost).unwrap_or(Amount::MAX);
+                (needed > granted).then(|| Lacking {
+                    account,
+                    limit,
+                    missing: Amount(needed.0.saturating_sub(granted.0)),
+                })
+            })
+            .collect()
+    }
+
+    /// Records what was granted for an account on the day that contains `now_ms`; nothing: no more is left.
+    pub(crate) fn record_grant(&self, now_ms: u64, account: &Account, amount: Amount) {
+        let mut today = self.of_day(now_ms);
+        if today.day != now_ms / DAY_MS {
+            return;
+        }
+        if amount == Amount::ZERO {
+            today.exhausted.insert(account.clone());
+        } else {
+            let granted = today.granted.entry(account.clone()).or_default();
+            *granted = granted.checked_add(amount).unwrap_or(Amount::MAX);
+        }
+    }
+
+    /// What this node may spend now.
+    fn usable(&self, today: &Today, account: &Account, limit: Amount) -> Amount {
+        if !self.is_shared {
+            return limit;
+        }
+        let granted = today.granted.get(account).copied().unwrap_or_default();
+        granted.min(limit)
+    }
+
+    /// What it may spend, as far as it is known that it gets no more.
+    fn usable_if_more(&self, today: &Today, account: &Account, limit: Amount) -> Amount {
+        if today.exhausted.contains(account) {
+            self.usable(today, account, limit)
+        } else {
+            limit
+        }
     }
 
     fn limit(&self, account: &Account) -> Option<Amount> {
@@ -247,8 +321,43 @@ mod tests {
         }
     }
 
+    #[test]
+    fn t107_a_node_spends_what_it_was_granted_of_a_shared_limit() {
+        let shared = Budget {
+            is_shared: true,
+            ..budget(Some(10), None, &[])
+        };
+        let of = spender("0xa", &[]);
+        let missing = |cost| {
+            shared
+                .lacking(TODAY, units(cost), &of)
+                .first()
+                .map(|lacking| lacking.missing)
+        };
+        assert!(shared.take(TODAY, units(1), &of).is_err(), "nothing was granted");
+        assert_eq!(missing(4), Some(units(4)));
+        shared.record_grant(TODAY, &Account::Network, units(5));
+        assert_eq!(missing(4), None);
+        assert!(shared.take(TODAY, units(4), &of).is_ok());
+        assert_eq!(missing(4), Some(units(3)));
+        assert!(shared.take(TODAY, units(4), &of).is_err());
+        assert_eq!(shared.used_up(TODAY, None, Vec::new), None, "more may be granted");
+        shared.record_grant(TODAY, &Account::Network, Amount::ZERO);
+        assert!(
+            shared.take(TODAY, units(1), &of).is_ok(),
+            "what is left of its own"
+        );
+        assert_eq!(shared.used_up(TODAY, None, Vec::new), Some(Account::Network));
+        assert!(
+            shared.take(TOMORROW, units(1), &of).is_err(),
+            "a new day begins with nothing"
+        );
+        assert_eq!(budget(Some(1), None, &[]).lacking(TODAY, units(9), &of), []);
+    }
+
     fn budget(network: Option<u64>, signer: Option<u64>, tenants: &[(&str, u64)]) -> Budget {
         Budget {
+            is_shared: false,
             network: network.map(units),
             each_signer: signer.map(units),
             tenants: tenants

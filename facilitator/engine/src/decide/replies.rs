@@ -1,6 +1,6 @@
 //! Replies to callers, derived from the journal's row of a settlement. Pure.
 
-use crate::decide::claim::Decision;
+use crate::decide::claim::{Decision, RequestIdentity, decide};
 use crate::decide::faults::{passes_by_itself, public_message};
 use base::service::SettleAnswer;
 use journal::{CommitError, Outcome, PaidRow, SettlementRow};
@@ -162,6 +162,25 @@ pub(crate) fn stopped(fault: &Fault, network_as_sent: &str) -> SettleAnswer {
     }
     let refusal = Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(public_message(fault));
     SettleAnswer::Reply(failure(&refusal, "", network_as_sent))
+}
+
+/// The reply when another settlement has the claim; `row` is that one, as far as it can be read.
+pub(crate) fn lost_the_race(
+    row: Option<&SettlementRow>,
+    identity: &RequestIdentity,
+    network_as_sent: &str,
+) -> SettleAnswer {
+    let busy = || unavailable("another request for the same payment was faster; try again");
+    let Some(row) = row else { return busy() };
+    match decide(row, identity) {
+        Decision::ReplayReason => SettleAnswer::Reply(replayed(row, network_as_sent)),
+        Decision::Duplicate { tx_id } => SettleAnswer::Reply(duplicate(row, &tx_id, network_as_sent)),
+        Decision::Wait
+        | Decision::TakeRelease
+        | Decision::Replay(_)
+        | Decision::SameFailure
+        | Decision::Reopen => busy(),
+    }
 }
 
 /// The reply when the first commit was refused.

@@ -225,7 +225,8 @@ impl Checks {
             }
         }
         for lane in network.all_lanes() {
-            if run.lane(&lane.signer).is_none() {
+            let is_own = self.runtime.ownership.owns(network.id(), &lane.signer);
+            if is_own && run.lane(&lane.signer).is_none() {
                 self.lanes.start_lane(run, lane);
             }
         }

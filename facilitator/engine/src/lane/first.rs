@@ -4,7 +4,6 @@ use super::steps::Turn;
 use crate::decide::budget::{OverBudget, Spender};
 use crate::decide::faults::public_message;
 use crate::decide::observation::LEAP_BLOCKS;
-use crate::decide::rows::{job_events, store_events};
 use crate::lane::{LaneTask, RETRY_EVERY, Stop, TRIES};
 use crate::state::settlement::{Phase, Settlement};
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use sdk_plugin::scheme::{Refusal, Step};
 use sdk_plugin::wire::reason;
 use sdk_plugin::{Amount, Fault, FaultKind, StepIndex};
 
-use journal::{AttemptKind, AttemptRow, Event, NewSettlement};
+use journal::{AttemptKind, AttemptRow};
 
 /// The message to callers when the chain's price is above what the operator pays.
 const NOT_AT_THIS_PRICE: &str =
@@ -116,33 +115,6 @@ impl LaneTask {
             .map_or(of_network, |of_step| of_step.min(of_network))
     }
 
-    /// Returns the events that open a settlement, for its first commit. Fails if its callers have gone, or if
-    /// another settlement has the claim.
-    pub(crate) fn begin_commit(&self, settlement: &Arc<Settlement>) -> Result<Vec<Event>, Stop> {
-        let row = {
-            let mut state = settlement.lock();
-            if state.phase == Phase::Gone {
-                return Err(Stop::Withdrawn);
-            }
-            state.phase = Phase::Committing;
-            state.row.clone()
-        };
-        if !self.lanes.runtime.claims.hold_claim(settlement) {
-            return Err(Stop::Taken);
-        }
-        let Some(plan) = settlement.plan() else {
-            return Err(Stop::Unavailable("the plan can't be read"));
-        };
-        let text = serde_json::to_string(&**plan).map_err(|_| refused("the plan can't be recorded"))?;
-        let plugin = row.plugin.clone();
-        let writes = store_events(&plugin, plan.writes.clone(), self.lanes.runtime.clock.now_ms());
-        let new = NewSettlement::new(row, text, plan.reserves.clone(), plan.holds.clone());
-        let mut events = vec![Event::Opened(Box::new(new))];
-        events.extend(writes);
-        events.extend(job_events(&plugin, plan.jobs.clone()));
-        Ok(events)
-    }
-
     pub(crate) fn attempt_row(
         &self,
         slot: &Slot,
@@ -203,7 +175,7 @@ impl LaneTask {
     }
 }
 
-fn refused(message: &str) -> Stop {
+pub(super) fn refused(message: &str) -> Stop {
     Stop::Refused(Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(message))
 }
 

@@ -3,6 +3,7 @@
 
 use crate::lane::{LaneTask, RETRY_EVERY};
 use crate::state::lane::{LaneCommand, Work};
+use crate::state::settlement::Phase;
 use crate::state::slot::{OpenSlot, SlotKey, covers_of};
 use std::sync::Arc;
 
@@ -51,7 +52,13 @@ impl LaneTask {
 
     /// Starts a settlement, and recovers if that panics.
     pub(crate) async fn first_safely(&mut self, work: Work) {
-        let doing = Doing::First(work.clone());
+        // One that another node has recorded continues like a later step.
+        let is_recorded = work.settlement.lock().phase == Phase::Committed;
+        let doing = if is_recorded {
+            Doing::Later(work.clone())
+        } else {
+            Doing::First(work.clone())
+        };
         let engine = Arc::clone(&self.lanes);
         let network = self.lane.network.clone();
         if engine

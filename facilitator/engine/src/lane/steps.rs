@@ -1,17 +1,17 @@
 //! Steps that become transactions: the first step commits its settlement, later steps are tried until they have a
 //! slot.
 
+use super::first::refused;
 use super::{LaneTask, Stop};
 use crate::decide::budget::Spender;
-use crate::decide::claim::{Decision, decide};
 use crate::decide::replies;
 use crate::decide::replies::{paused, refusal_of_commit, unavailable};
 use crate::decide::steps::is_gate_open;
 use crate::endings::unsent::Ends;
+use crate::runtime::first_commit::{Home, NotBegun};
 use crate::state::lane::{LaneCommand, Work};
 use crate::state::settlement::{Phase, Settlement, refuse};
 use base::backoff::Backoff;
-use base::service::SettleAnswer;
 use journal::{AttemptKind, AttemptRow, CommitError, Event, NewAttempt, StepState, record_attempt};
 use sdk_plugin::StepIndex;
 use sdk_plugin::chain::Slot;
@@ -26,6 +26,15 @@ const STEP_BACKOFF: Backoff = Backoff {
 /// The most new slots that a step may take after its first one. proof.md section 1: at most twice.
 const MOST_NEW_SLOTS: u32 = 2;
 
+fn stop_of(why: NotBegun) -> Stop {
+    match why {
+        NotBegun::Withdrawn => Stop::Withdrawn,
+        NotBegun::Taken => Stop::Taken,
+        NotBegun::NoPlan => Stop::Unavailable("the plan can't be read"),
+        NotBegun::Unwritable => refused("the plan can't be recorded"),
+    }
+}
+
 /// Whether a step opens its settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -38,6 +47,10 @@ pub(super) enum Turn {
 impl LaneTask {
     /// Runs a settlement's first step: commits the settlement with its first attempt, or replies to its callers.
     pub(super) async fn first(&mut self, work: Work) {
+        if work.settlement.lock().phase == Phase::Committed {
+            // Another node has recorded it for this lane.
+            return self.later(work).await;
+        }
         let Work { settlement, step, .. } = work;
         match self.bring_into_slot(&settlement, step, Turn::First).await {
             Ok(()) => return,
@@ -52,7 +65,11 @@ impl LaneTask {
             Err(Stop::Commit(CommitError::ClaimTaken) | Stop::Taken) => {
                 // Forgotten first, or the query would find this settlement itself.
                 self.lanes.runtime.claims.forget(&settlement);
-                self.lost_the_race(&settlement).await;
+                let claim_row = self.lanes.runtime.claim_row(&settlement.claim);
+                let row = claim_row.await.ok().flatten();
+                settlement.give_up(|waiter| {
+                    replies::lost_the_race(row.as_ref(), &waiter.identity, &waiter.network_as_sent)
+                });
             }
             Err(Stop::Commit(error)) => {
                 tracing::warn!(settlement = settlement.id, %error, "a settlement was not started");
@@ -61,29 +78,6 @@ impl LaneTask {
             }
         }
         self.lanes.runtime.claims.forget(&settlement);
-    }
-
-    /// Replies to the callers when another settlement holds the claim, by the table of [`decide`].
-    pub(super) async fn lost_the_race(&self, settlement: &Arc<Settlement>) {
-        let row = self
-            .lanes
-            .runtime
-            .claim_row(&settlement.claim)
-            .await
-            .ok()
-            .flatten();
-        settlement.give_up(|waiter| match &row {
-            Some(row) => match decide(row, &waiter.identity) {
-                Decision::ReplayReason => {
-                    SettleAnswer::Reply(replies::replayed(row, &waiter.network_as_sent))
-                }
-                Decision::Duplicate { tx_id } => {
-                    SettleAnswer::Reply(replies::duplicate(row, &tx_id, &waiter.network_as_sent))
-                }
-                _ => unavailable("another request for the same payment was faster; try again"),
-            },
-            None => unavailable("another request for the same payment was faster; try again"),
-        });
     }
 
     /// Runs a later step of a recorded settlement: it is tried until it has a slot, or can't succeed any more.
@@ -216,6 +210,11 @@ impl LaneTask {
         let spender = self.spender(std::iter::once(settlement));
         let mut before = Vec::new();
         if is_first {
+            self.lanes
+                .runtime
+                .take_grants(&self.run, attempt.prepared_at_ms, attempt.max_cost, &spender)
+                .await
+                .map_err(Stop::Commit)?;
             before = self.begin_first_commit(settlement, &attempt, &spender)?;
         }
         let (prepared_at_ms, max_cost) = (attempt.prepared_at_ms, attempt.max_cost);
@@ -273,7 +272,12 @@ impl LaneTask {
         {
             return Err(Stop::Paused);
         }
-        let events = self.begin_commit(settlement)?;
+        let home = Home::Here(&self.lane.signer);
+        let events = self
+            .lanes
+            .runtime
+            .begin_commit(settlement, home)
+            .map_err(stop_of)?;
         self.run
             .budget
             .take(attempt.prepared_at_ms, attempt.max_cost, spender)
@@ -287,6 +291,7 @@ impl LaneTask {
     fn in_slot(&self, settlement: &Settlement, step: StepIndex, attempt: &AttemptRow) {
         let mut state = settlement.lock();
         state.phase = Phase::Committed;
+        state.row.handed_over = false;
         if let Some(row) = step.of_mut(&mut state.row.steps) {
             row.state = StepState::InSlot {
                 lane: self.lane.clone(),

@@ -39,7 +39,12 @@ impl Observer {
                 now_s: self.runtime.clock.now_s(),
             });
             record_observations(&mut state, &verdict, seen);
-            verdict
+            match verdict {
+                // What was observed is only told to callers.
+                Verdict::Stands { .. } | Verdict::GroundFinal => verdict,
+                _ if slot.is_watched => return,
+                verdict => verdict,
+            }
         };
         if slot.lock().last_poll.is_lapsed()
             && let Some(lane) = run.lane(&slot.lane.signer)

@@ -6,6 +6,7 @@ use crate::runtime::Runtime;
 use crate::state::lane::{LaneCommand, Work};
 use crate::state::settlement::{Phase, Settlement};
 use sdk_plugin::StepIndex;
+use sdk_plugin::scheme::LaneChoice;
 mod answer;
 pub(crate) mod delivery;
 pub(crate) mod judge;
@@ -77,10 +78,13 @@ impl Outcomes {
             let Some(planned) = step.of(&plan.steps) else {
                 return;
             };
-            if !is_gate_open(&state.row, step, planned.gate) {
+            // One that another node has recorded for this process goes through its lane's queue first.
+            if !is_gate_open(&state.row, step, planned.gate) || state.row.handed_over {
                 return;
             }
-            (step, planned.lane.clone())
+            let home = state.row.home.clone();
+            let choice = home.map_or_else(|| planned.lane.clone(), |address| LaneChoice::Signer { address });
+            (step, choice)
         };
         let (step, choice) = next;
         if let Some(lane) = self

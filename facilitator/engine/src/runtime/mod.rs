@@ -4,9 +4,14 @@
 use crate::registry::Registry;
 use crate::runtime::calls::Ops;
 use crate::state::claims::Claims;
+use crate::state::elsewhere::Elsewhere;
 use crate::state::network::NetworkRun;
+use crate::state::ownership::Ownership;
 use crate::state::reservations::{MemoryReservations, Reservations};
+pub(crate) mod bring_back;
 pub(crate) mod calls;
+pub(crate) mod first_commit;
+pub(crate) mod grants;
 pub(crate) mod nodes;
 pub(crate) mod other_nodes;
 pub(crate) mod paused;
@@ -35,6 +40,10 @@ pub(crate) struct Runtime {
     /// By CAIP-2 id.
     pub(crate) networks: BTreeMap<String, Arc<NetworkRun>>,
     pub(crate) claims: Claims,
+    /// Settlements that other nodes continue, and for which callers wait here.
+    pub(crate) elsewhere: Elsewhere,
+    /// Which lanes this process owns.
+    pub(crate) ownership: Ownership,
     /// What verifies have promised.
     pub(crate) reservations: Box<dyn Reservations>,
     paused: RwLock<Paused>,
@@ -55,10 +64,11 @@ impl Runtime {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let is_shared = journal.shared().is_some();
         let networks = registry
             .networks()
             .map(|network| {
-                let run = Arc::new(NetworkRun::new(Arc::clone(network)));
+                let run = Arc::new(NetworkRun::new(Arc::clone(network), is_shared));
                 (network.id().to_owned(), run)
             })
             .collect();
@@ -71,6 +81,8 @@ impl Runtime {
             metrics,
             networks,
             claims: Claims::default(),
+            elsewhere: Elsewhere::default(),
+            ownership: Ownership::new(is_shared),
             reservations: Box::<MemoryReservations>::default(),
             paused: RwLock::default(),
             first_id,

@@ -41,6 +41,26 @@ impl Settling {
         }
     }
 
+    /// Reads who used the keys last, where other nodes may use them too: the first commit is refused if another
+    /// operation comes between this and the plan. `false` when the settlement was answered.
+    pub(crate) async fn see_keys(&self, settlement: &Arc<Settlement>, keys: &[String]) -> bool {
+        if keys.is_empty() || !self.runtime.ownership.is_shared() {
+            return true;
+        }
+        match self.runtime.journal.freed_keys(keys).await {
+            Ok(seen) => {
+                // Set once: a settlement is planned once.
+                let _ = settlement.keys_seen.set(seen);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "conflict keys can't be read");
+                settlement.give_up(|_| unavailable("the journal can't be read"));
+                false
+            }
+        }
+    }
+
     /// Whether a request may wait in the queue. Any caller can request an operation on a payment: a caller that is not
     /// entitled to it is refused now and keeps no other caller waiting. A request that is refused only because of the
     /// payment's present state may be valid after those ahead of it.

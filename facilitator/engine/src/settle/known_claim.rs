@@ -1,6 +1,7 @@
 //! What is known of a request's claim while the request is in progress: enough for an answer when something hangs.
 //! The decision about a known claim is in [`crate::decide::claim`].
 
+use crate::decide::claim::RequestIdentity;
 use crate::state::settlement::Settlement;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ pub(crate) struct KnownClaim(Mutex<Fields>);
 #[derive(Debug, Default)]
 struct Fields {
     claim: String,
+    identity: Option<RequestIdentity>,
     row: Option<SettlementRow>,
     held: Option<Arc<Settlement>>,
 }
@@ -31,6 +33,20 @@ impl KnownClaim {
     /// The settlement that the caller waits for.
     pub(crate) fn set_held(&self, settlement: &Arc<Settlement>) {
         self.0.lock().held = Some(Arc::clone(settlement));
+    }
+
+    /// Whose request it is.
+    pub(crate) fn set_identity(&self, identity: &RequestIdentity) {
+        self.0.lock().identity = Some(identity.clone());
+    }
+
+    /// Whether the row is of an equal request.
+    pub(crate) fn is_equal(&self, row: &SettlementRow) -> bool {
+        let found = self.0.lock();
+        found
+            .identity
+            .as_ref()
+            .is_some_and(|identity| identity.is_equal(row))
     }
 
     /// Empty while the request is not identified.

@@ -4,6 +4,7 @@
 //! on it belongs to the engine, and a caller that leaves changes nothing.
 
 use crate::decide::claim::RequestIdentity;
+use crate::decide::faults::public_message;
 use crate::decide::keys::{fingerprint_of, own_key};
 use crate::decide::replies;
 use crate::decide::replies::{stopped, unavailable};
@@ -16,6 +17,8 @@ use opening::request_hash;
 mod answer_log;
 mod answers;
 mod done;
+mod elsewhere;
+mod handover;
 mod keys;
 mod known_claim;
 mod opening;
@@ -136,6 +139,7 @@ impl Settling {
                 }
             }
         };
+        let settled = self.unless_elsewhere(settled, &known).await;
         answer_log::log(&network, &known.claim(), &settled.answer);
         settled
     }
@@ -151,10 +155,15 @@ impl Settling {
             Ok(mut call) => {
                 call.identity.until_final = patience.until_final;
                 known.set_claim(&call.claim);
+                known.set_identity(&call.identity);
                 self.settle_claim(&Arc::new(call), patience, known).await
             }
             Err(CallRejected::Refused(refusal)) => {
                 SettleAnswer::Reply(replies::failure(&refusal, "", &network_as_sent)).into()
+            }
+            // Another node may be about to record it.
+            Err(CallRejected::Stopped(fault)) if self.runtime.ownership.is_shared() => {
+                unavailable(public_message(&fault)).into()
             }
             Err(CallRejected::Stopped(fault)) => stopped(&fault, &network_as_sent).into(),
         }

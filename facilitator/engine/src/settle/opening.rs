@@ -32,6 +32,7 @@ impl Settling {
         let generation = match stored {
             None => 0,
             Some(row) if self.is_undelivered(&row, call, known) => return Ok(Lookup::Retry),
+            Some(row) if self.is_elsewhere(&row, call) => return self.join_elsewhere(row, call).await,
             Some(row) => match decide(&row, &call.identity) {
                 Decision::Reopen => {
                     let generation = row.generation.saturating_add(1);

@@ -3,6 +3,7 @@
 use super::NOT_READY;
 use super::Settling;
 use super::answers::unexpected;
+use super::handover::Place;
 use super::wait::withdrawn;
 use crate::decide::replies::{paused, stopped, unavailable};
 use crate::decide::{payers, plan_check, replies, rows};
@@ -24,7 +25,10 @@ impl Settling {
         let network = settlement.network.id();
         let prepared = async {
             let keys = settlement.lock().row.conflict_keys.clone();
-            if self.take_keys(&settlement, &keys).await {
+            let is_ready = self.take_keys(&settlement, &keys).await
+                && self.see_keys(&settlement, &keys).await
+                && self.announce(&settlement).await;
+            if is_ready {
                 self.plan_and_queue(&settlement).await;
             }
         };
@@ -42,6 +46,7 @@ impl Settling {
         if settlement.lock().phase == Phase::Gone {
             self.runtime.claims.forget(&settlement);
         }
+        self.withdraw(&settlement.claim);
     }
 
     /// After a panic. A settlement that needs no transaction may be recorded and its success reported to no caller:
@@ -118,17 +123,27 @@ impl Settling {
                 state.row.payer.clone_from(&plan.payer);
             }
         }
-        let Some(choice) = plan.steps.first().map(|step| step.lane.clone()) else {
-            return;
-        };
+        let place = self.place_of(settlement, &plan);
         let payer = concerns_payer.then(|| settlement.lock().row.payer.to_ascii_lowercase());
         let payer = payer.filter(|payer| !payer.is_empty());
         // Set once: planning runs once for each settlement.
         let _ = settlement.plan.set(Some(Arc::new(plan)));
-        let lane = self
-            .runtime
-            .run_of(settlement.network.id())
-            .and_then(|run| run.choose(&choice, self.runtime.clock.now_ms()));
+        let lane = match place {
+            Place::Here(choice) => self
+                .runtime
+                .run_of(settlement.network.id())
+                .and_then(|run| run.choose(&choice, self.runtime.clock.now_ms())),
+            Place::Elsewhere(lane) => return self.hand_over(settlement, &lane).await,
+            Place::SeveralSigners => {
+                tracing::error!(
+                    ?kind,
+                    "a plan was refused: it names several signers, and where several nodes share the journal \
+                     all steps of a payment have one"
+                );
+                return unexpected(settlement, NOT_GRANTED);
+            }
+            Place::Nowhere => None,
+        };
         let Some(lane) = lane else {
             return settlement.give_up(|_| unavailable("no signer of this network is ready"));
         };

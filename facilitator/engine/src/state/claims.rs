@@ -59,6 +59,16 @@ impl Claims {
         })
     }
 
+    /// Whether a settlement of the claim is being planned, or its first commit is in progress.
+    pub(crate) fn is_opening(&self, claim: &str) -> bool {
+        let claims = self.claims.lock();
+        claims.get(claim).is_some_and(|claim| {
+            let is_committing =
+                |holder: &Arc<Settlement>| matches!(holder.lock().phase, Phase::Opening | Phase::Committing);
+            !claim.opening.is_empty() || claim.holder.as_ref().is_some_and(is_committing)
+        })
+    }
+
     /// Runs `with` on a claim, which exists afterwards, under the lock of all claims.
     pub(crate) fn with<T>(&self, claim: &str, with: impl FnOnce(&mut Claim) -> T) -> T {
         with(self.claims.lock().entry(claim.to_owned()).or_default())

@@ -3,11 +3,13 @@
 
 pub(crate) mod blocks;
 pub(crate) mod claims;
+pub(crate) mod elsewhere;
 pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod lane;
 pub(crate) mod lane_queue;
 pub(crate) mod network;
+pub(crate) mod ownership;
 pub(crate) mod reservations;
 pub(crate) mod settlement;
 pub(crate) mod slot;

@@ -48,9 +48,10 @@ pub struct NetworkRun {
 }
 
 impl NetworkRun {
-    pub fn new(network: Arc<Network>) -> Self {
+    /// `is_shared`: other nodes use the same journal.
+    pub fn new(network: Arc<Network>, is_shared: bool) -> Self {
         Self {
-            budget: Budget::new(&network.settings),
+            budget: Budget::new(&network.settings, is_shared),
             network,
             slots: Mutex::default(),
             lanes: Mutex::default(),
@@ -100,7 +101,15 @@ impl NetworkRun {
     }
 
     pub fn add_slot(&self, slot: Arc<OpenSlot>) {
-        self.slots.lock().insert(slot.key(), slot);
+        {
+            let mut slots = self.slots.lock();
+            // Watching never takes the place of owning.
+            let is_owned = |known: &Arc<OpenSlot>| !known.is_watched;
+            if slot.is_watched && slots.get(&slot.key()).is_some_and(is_owned) {
+                return;
+            }
+            slots.insert(slot.key(), slot);
+        }
         self.wake_observer.notify_one();
     }
 
@@ -214,6 +223,33 @@ impl NetworkRun {
     #[must_use]
     pub fn lane(&self, signer: &str) -> Option<LaneHandle> {
         self.lanes.lock().get(signer).cloned()
+    }
+
+    /// Its tasks end, once nothing else has its handle.
+    pub(crate) fn remove_lane(&self, signer: &str) {
+        self.lanes.lock().remove(signer);
+    }
+
+    /// Stops watching slots of a signer whose lane another node owned.
+    pub(crate) fn remove_watched(&self, signer: &str) {
+        self.slots
+            .lock()
+            .retain(|_, slot| !(slot.is_watched && slot.lane.signer == signer));
+    }
+
+    /// Stops watching the slot of a settlement that another node continues.
+    pub(crate) fn remove_watched_settlement(&self, id: u64) {
+        self.slots
+            .lock()
+            .retain(|_, slot| !(slot.is_watched && slot.covers.iter().any(|(covered, _)| covered.id == id)));
+    }
+
+    /// Whether the slot of a settlement that another node continues is polled.
+    pub(crate) fn is_watched(&self, id: u64) -> bool {
+        let slots = self.slots.lock();
+        slots
+            .values()
+            .any(|slot| slot.is_watched && slot.covers.iter().any(|(covered, _)| covered.id == id))
     }
 
     pub fn add_lane(&self, handle: LaneHandle) {

@@ -4,6 +4,7 @@ use crate::decide::claim::RequestIdentity;
 use crate::decide::replies;
 use crate::registry::{Kind, Network};
 use parking_lot::{Mutex, MutexGuard};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use sdk_plugin::PaymentRequest;
@@ -100,6 +101,9 @@ pub struct Settlement {
     /// The generation before this one, which failed, when the same request opened it: a refusal answers with that
     /// failure.
     pub failed_before: OnceLock<SettlementRow>,
+    /// Which settlement had freed each of its conflict keys last, read before it was planned. Set where other nodes may
+    /// use the keys.
+    pub keys_seen: OnceLock<BTreeMap<String, u64>>,
     state: Mutex<State>,
     /// Wakes those who wait for the phase, or for a caller to leave.
     pub changed: Notify,
@@ -122,6 +126,7 @@ impl Settlement {
             kind,
             plan: OnceLock::new(),
             failed_before: OnceLock::new(),
+            keys_seen: OnceLock::new(),
             request,
             state: Mutex::new(State {
                 phase,

@@ -39,6 +39,8 @@ pub struct OpenSlot {
     pub sequence: u64,
     /// Settlements and steps that its attempts carry.
     pub covers: Vec<(Arc<Settlement>, StepIndex)>,
+    /// Another node owns it: it is polled for callers that wait here, and nothing is recorded or sent.
+    pub(crate) is_watched: bool,
     state: Mutex<SlotState>,
 }
 
@@ -100,7 +102,21 @@ impl OpenSlot {
             lane,
             sequence,
             covers,
+            is_watched: false,
             state: Mutex::new(state),
+        }
+    }
+
+    /// A slot that another node owns.
+    pub(crate) fn watched(
+        attempts: Vec<Journaled<AttemptRow>>,
+        lane: Lane,
+        sequence: u64,
+        covers: Vec<(Arc<Settlement>, StepIndex)>,
+    ) -> Self {
+        Self {
+            is_watched: true,
+            ..Self::new(attempts, lane, sequence, covers)
         }
     }
 

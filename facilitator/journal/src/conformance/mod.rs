@@ -158,6 +158,7 @@ macro_rules! shared_conformance_tests {
             shared::law5_a_node_that_lost_its_unit_records_nothing,
             shared::what_is_handed_over_is_found_by_the_owner,
             shared::t01_two_nodes_open_a_claim_once,
+            shared::a_node_learns_that_another_one_plans_the_same_claim,
             shared::t107_nodes_together_keep_a_limit,
             shared::a_plan_from_before_a_conflict_key_was_used_is_refused,
         }

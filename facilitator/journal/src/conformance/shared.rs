@@ -120,7 +120,7 @@ pub async fn what_is_handed_over_is_found_by_the_owner(name: &str, [a, b]: [Arc<
     );
 }
 
-/// Two nodes open the same claim: one of them does, whoever owns the unit.
+/// Two nodes open the same claim: one of them does, also the one that does not own the unit.
 pub async fn t01_two_nodes_open_a_claim_once(name: &str, [a, b]: [Arc<dyn Journal>; 2]) {
     for round in 0..20_u64 {
         let claim = format!("claim {round}");
@@ -136,6 +136,20 @@ pub async fn t01_two_nodes_open_a_claim_once(name: &str, [a, b]: [Arc<dyn Journa
             "{results:?}; {name}"
         );
     }
+}
+
+/// A node knows that another one plans a settlement of the same claim.
+pub async fn a_node_learns_that_another_one_plans_the_same_claim(name: &str, [a, b]: [Arc<dyn Journal>; 2]) {
+    let is_announced = async |node: &Arc<dyn Journal>| shared(node).is_announced("claim|1").await.unwrap();
+    assert!(!is_announced(&a).await, "{name}");
+    shared(&a).announce("claim|1").await.unwrap();
+    shared(&a).announce("claim|1").await.unwrap();
+    shared(&a).announce("claim|10").await.unwrap();
+    assert!(!is_announced(&a).await, "its own does not count; {name}");
+    assert!(is_announced(&b).await, "{name}");
+    shared(&b).announce("claim|1").await.unwrap();
+    shared(&a).withdraw("claim|1").await.unwrap();
+    assert!(is_announced(&a).await && !is_announced(&b).await, "{name}");
 }
 
 /// Nodes together take no more than the limit of a sum.

@@ -44,14 +44,30 @@ async fn run(config: &Config) -> Result<(), CliError> {
             tokio::time::sleep(MEASURE_INTERVAL).await;
         }
     };
+    let lost = std::sync::OnceLock::new();
+    let end = async {
+        tokio::select! {
+            () = http_api::shutdown_signal() => {}
+            unit = app.engine.lease_lost() => {
+                // Set once: the process ends then.
+                let _ = lost.set(unit);
+            }
+        }
+    };
     tokio::select! {
-        served = http_api::serve(&settings, service, metrics, app.keys.clone(), http_api::shutdown_signal()) => {
+        served = http_api::serve(&settings, service, metrics, app.keys.clone(), end) => {
             served.map_err(|error| CliError::new(ConfigErrors(vec![cannot_listen(config, &error)])))?;
         }
         () = measured => {}
     }
     drain(&app).await;
-    Ok(())
+    match lost.get() {
+        // Another status than after a signal: the supervisor starts the process again.
+        Some(unit) => Err(CliError(format!(
+            "another node of this journal has taken {unit} over; start this one again"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Waits a short time for open settlements. All of them are recorded in the journal.
@@ -68,6 +84,7 @@ async fn drain(app: &App) {
         );
     }
     app.engine.stop();
+    app.engine.give_up_lanes().await;
     log::report_all_suppressed();
     tracing::info!("stopped");
 }

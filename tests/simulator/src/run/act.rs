@@ -49,7 +49,7 @@ pub enum Act {
 }
 
 /// Plays them all.
-pub(super) async fn play(world: Arc<World>, mut acts: Vec<(u64, Act)>) {
+pub(crate) async fn play(world: Arc<World>, mut acts: Vec<(u64, Act)>) {
     acts.sort_by_key(|(at_ms, _)| *at_ms);
     let start = tokio::time::Instant::now();
     for (at_ms, act) in acts {

@@ -1,0 +1,61 @@
+//! Several nodes on one journal: which lanes this process owns, what it takes over, and what it continues or watches for
+//! others.
+//!
+//! | task | what it does |
+//! |---|---|
+//! | [`leases`] | keeps this node's leases, notices which other nodes live, takes what is free |
+//! | [`take_up`] | brings a lane's open settlements and slots into memory, and starts the lane |
+//! | [`adopt`] | continues settlements that other nodes have recorded for this node's lanes |
+//! | [`watch`] | reads what became of settlements that other nodes continue, for the callers that wait here |
+//!
+//! A process that has its journal alone runs none of them. What a node may record is decided by the journal
+//! (`journal::lease`), never here: everything here may be late or wrong, and costs time only.
+
+pub(crate) mod adopt;
+pub(crate) mod leases;
+pub(crate) mod take_up;
+pub(crate) mod watch;
+
+use crate::endings::Endings;
+use crate::lane::Lanes;
+use crate::outcome::Outcomes;
+use crate::runtime::Runtime;
+use std::sync::Arc;
+
+/// Owns lanes on behalf of this node.
+pub(crate) struct Owner {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) outcomes: Arc<Outcomes>,
+    pub(crate) endings: Arc<Endings>,
+    pub(crate) lanes: Arc<Lanes>,
+}
+
+impl Owner {
+    /// Whether a unit is a lane, and not a node or the tasks of all nodes.
+    pub(crate) fn is_lane(&self, unit: &str) -> bool {
+        self.runtime.networks.keys().any(|network| {
+            unit.strip_prefix(network.as_str())
+                .is_some_and(|rest| rest.starts_with('|'))
+        })
+    }
+
+    /// Starts the tasks, where other nodes use the same journal.
+    pub(crate) fn start(self: &Arc<Self>) {
+        if !self.runtime.ownership.is_shared() {
+            return;
+        }
+        let owner = Arc::clone(self);
+        self.runtime.keep("", "the keeping of leases", move || {
+            Arc::clone(&owner).keep_leases()
+        });
+        let owner = Arc::clone(self);
+        self.runtime.keep("", "the taking over of settlements", move || {
+            Arc::clone(&owner).keep_adopting()
+        });
+        let owner = Arc::clone(self);
+        self.runtime
+            .keep("", "the watching of other nodes' settlements", move || {
+                Arc::clone(&owner).keep_watching()
+            });
+    }
+}

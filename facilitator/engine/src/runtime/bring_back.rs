@@ -1,0 +1,72 @@
+//! Settlements from the journal back into memory.
+
+use crate::runtime::Runtime;
+use crate::state::settlement::{Phase, Settlement};
+use journal::{Outcome, SettlementRow};
+use sdk_plugin::scheme::Plan;
+use std::sync::Arc;
+
+impl Runtime {
+    /// Puts a settlement that is not finished into memory. `None`: its network is not configured.
+    pub(crate) fn bring_back(&self, row: SettlementRow, plan: Option<String>) -> Option<Arc<Settlement>> {
+        let keys = if row.holds_keys() {
+            row.conflict_keys.clone()
+        } else {
+            Vec::new()
+        };
+        let known = self
+            .claims
+            .holder(&row.claim)
+            .filter(|holder| holder.id == row.id);
+        let settlement = match known.or_else(|| self.elsewhere.remove(row.id)) {
+            // Its callers keep waiting.
+            Some(known) => {
+                known.lock().row = row;
+                known
+            }
+            None => self.as_recorded(row)?,
+        };
+        if settlement.kind.is_none() && settlement.lock().row.outcome == Outcome::Open {
+            let row = settlement.lock().row.clone();
+            tracing::error!(settlement = row.id, plugin = %row.plugin, scheme = %row.scheme,
+                "the journal holds a settlement whose plugin is not loaded: load it again");
+        }
+        self.read_plan(&settlement, plan);
+        self.claims.resume(&settlement, keys);
+        Some(settlement)
+    }
+
+    /// A recorded settlement, without its plan. `None`: its network is not configured.
+    pub(crate) fn as_recorded(&self, row: SettlementRow) -> Option<Arc<Settlement>> {
+        let Some(network) = self.registry.network(&row.network) else {
+            tracing::error!(settlement = row.id, network = %row.network,
+                "the journal holds a settlement on a network that is not configured: configure it again");
+            return None;
+        };
+        let kind = self
+            .registry
+            .kind_of(&row.plugin, &row.scheme, &row.network)
+            .cloned();
+        Some(Arc::new(Settlement::new(
+            row,
+            Phase::Committed,
+            Arc::clone(network),
+            kind,
+            None,
+        )))
+    }
+
+    /// Gives a settlement its recorded plan, if it has none yet.
+    pub(crate) fn read_plan(&self, settlement: &Settlement, plan: Option<String>) {
+        let plan: Option<Arc<Plan>> = plan.and_then(|text| match serde_json::from_str(&text) {
+            Ok(plan) => Some(Arc::new(plan)),
+            Err(error) => {
+                tracing::error!(settlement = settlement.id, %error,
+                    "a stored plan can't be read: its settlement stays pending until a version that reads it is used");
+                None
+            }
+        });
+        // Set before where this process made the plan.
+        let _ = settlement.plan.set(plan);
+    }
+}

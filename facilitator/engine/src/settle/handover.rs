@@ -1,0 +1,116 @@
+//! A settlement whose lane another node owns: it is recorded here, and continued there.
+
+use super::Settling;
+use crate::decide::replies;
+use crate::decide::replies::{paused, refusal_of_commit, unavailable};
+use crate::runtime::first_commit::{Home, NotBegun};
+use crate::state::settlement::{Phase, Settlement};
+use journal::CommitError;
+use sdk_plugin::chain::Lane;
+use sdk_plugin::scheme::{LaneChoice, Plan};
+use std::sync::Arc;
+
+/// Where a planned settlement goes.
+pub(super) enum Place {
+    /// Into the queue of a lane of this process that serves this choice.
+    Here(LaneChoice),
+    /// To the owner of this lane.
+    Elsewhere(Lane),
+    /// The plan names signers of several lanes, which different nodes may own.
+    SeveralSigners,
+    /// No lane can take it now.
+    Nowhere,
+}
+
+impl Settling {
+    /// Where a plan is carried out. All steps of a settlement are in one lane where several nodes share the journal.
+    pub(super) fn place_of(&self, settlement: &Settlement, plan: &Plan) -> Place {
+        let Some(first) = plan.steps.first() else {
+            return Place::Nowhere;
+        };
+        if !self.runtime.ownership.is_shared() {
+            return Place::Here(first.lane.clone());
+        }
+        let mut named: Option<&String> = None;
+        for step in &plan.steps {
+            if let LaneChoice::Signer { address } = &step.lane {
+                if named.is_some_and(|other| other != address) {
+                    return Place::SeveralSigners;
+                }
+                named = Some(address);
+            }
+        }
+        let network = &settlement.network;
+        let ownership = &self.runtime.ownership;
+        match named {
+            Some(address) if ownership.owns(network.id(), address) => Place::Here(LaneChoice::Signer {
+                address: address.clone(),
+            }),
+            Some(address) => {
+                let lanes = network.all_lanes();
+                let lane = lanes.into_iter().find(|lane| lane.signer == *address);
+                lane.map_or(Place::Nowhere, Place::Elsewhere)
+            }
+            None => {
+                let lanes = network.lanes();
+                if lanes
+                    .iter()
+                    .any(|lane| ownership.owns(network.id(), &lane.signer))
+                {
+                    return Place::Here(first.lane.clone());
+                }
+                // Spread over the owners.
+                let count = u64::try_from(lanes.len()).unwrap_or(1).max(1);
+                let index = usize::try_from(settlement.id % count).unwrap_or(0);
+                lanes.get(index).cloned().map_or(Place::Nowhere, Place::Elsewhere)
+            }
+        }
+    }
+
+    /// Records a settlement for the owner of a lane. From then on this process only watches what becomes of it, for its
+    /// callers.
+    pub(super) async fn hand_over(self: &Arc<Self>, settlement: &Arc<Settlement>, lane: &Lane) {
+        if settlement
+            .kind
+            .as_ref()
+            .is_some_and(|kind| self.runtime.is_paused(kind))
+        {
+            return settlement.give_up(|_| paused());
+        }
+        let events = match self
+            .runtime
+            .begin_commit(settlement, Home::Elsewhere(&lane.signer))
+        {
+            Ok(events) => events,
+            Err(NotBegun::Withdrawn) => return settlement.give_up(|_| unavailable("withdrawn")),
+            Err(NotBegun::Taken) => return self.lost(settlement).await,
+            Err(NotBegun::NoPlan | NotBegun::Unwritable) => {
+                return settlement.give_up(|_| unavailable("the plan can't be recorded"));
+            }
+        };
+        match self.runtime.journal.commit(events).await {
+            Ok(()) => {
+                settlement.lock().phase = Phase::Committed;
+                settlement.changed.notify_waiters();
+                // Found there before it is no longer found here.
+                self.runtime.elsewhere.add(settlement);
+                self.runtime.claims.forget(settlement);
+            }
+            Err(CommitError::ClaimTaken) => self.lost(settlement).await,
+            Err(error) => {
+                tracing::warn!(settlement = settlement.id, %error, "a settlement was not started");
+                let row = settlement.lock().row.clone();
+                settlement.give_up(|waiter| refusal_of_commit(&error, &row, &waiter.network_as_sent));
+            }
+        }
+    }
+
+    async fn lost(&self, settlement: &Arc<Settlement>) {
+        // Forgotten first, or the query would find this settlement itself.
+        self.runtime.claims.forget(settlement);
+        let row = self.runtime.claim_row(&settlement.claim).await.ok().flatten();
+        settlement.give_up(|waiter| {
+            replies::lost_the_race(row.as_ref(), &waiter.identity, &waiter.network_as_sent)
+        });
+    }
+}
