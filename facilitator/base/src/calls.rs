@@ -30,6 +30,8 @@ pub struct CallScope {
 pub struct CallTable {
     next: AtomicU64,
     open: DashMap<u64, Arc<CallScope>>,
+    /// The node that answered the last read of an open call.
+    nodes: DashMap<u64, String>,
 }
 
 impl CallTable {
@@ -42,6 +44,20 @@ impl CallTable {
             table: Arc::clone(self),
             id,
         }
+    }
+
+    /// Records which node answered a read of an open call.
+    pub fn record_node(&self, call: u64, node: String) {
+        // A call that ends meanwhile removes both, the scope last.
+        if self.open.contains_key(&call) {
+            self.nodes.insert(call, node);
+        }
+    }
+
+    /// The name of the node that answered the last read of an open call; `None`: it has read nothing.
+    #[must_use]
+    pub fn node(&self, call: u64) -> Option<String> {
+        self.nodes.get(&call).map(|node| node.clone())
     }
 
     /// The scope of an open call of `instance`; `None` for calls of another instance.
@@ -69,6 +85,7 @@ impl CallGuard {
 impl Drop for CallGuard {
     fn drop(&mut self) {
         self.table.open.remove(&self.id);
+        self.table.nodes.remove(&self.id);
     }
 }
 
@@ -91,7 +108,12 @@ mod tests {
         assert_eq!(table.scope(1, guard.id()).as_deref(), Some(&scope));
         assert_eq!(table.scope(2, guard.id()), None);
         let id = guard.id();
+        table.record_node(id, "main".into());
+        assert_eq!(table.node(id).as_deref(), Some("main"));
         drop(guard);
         assert_eq!(table.scope(1, id), None);
+        // An answer that arrives after the end of its call.
+        table.record_node(id, "late".into());
+        assert_eq!(table.node(id), None);
     }
 }

@@ -79,6 +79,8 @@ pub struct SettlementRecord {
     pub asset: String,
     /// In atomic units of the asset; `None` for settlements of an earlier version.
     pub amount: Option<Amount>,
+    /// What its transactions cost, in native atomic units; `None`: no block has shown it.
+    pub fee: Option<Amount>,
     /// The scheme's reason for a payment that failed.
     pub error_reason: Option<String>,
     pub error_message: Option<String>,

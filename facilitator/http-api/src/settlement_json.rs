@@ -23,6 +23,9 @@ pub fn full(record: &SettlementRecord) -> Map<String, Value> {
     if let Some(amount) = record.amount {
         add("amount", json!(amount.to_string()));
     }
+    if let Some(fee) = record.fee {
+        add("fee", json!(fee.to_string()));
+    }
     if let Some(reason) = &record.error_reason {
         add("errorReason", json!(redact(reason)));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sdk_plugin::host::{Job, StoreWrite};
 use sdk_plugin::scheme::{Hold, PaidReply, Refusal, Reserve};
-use sdk_plugin::{HexBytes, StepIndex};
+use sdk_plugin::{Amount, HexBytes, StepIndex};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -168,6 +168,16 @@ pub enum Event {
         settlement: u64,
         /// Milliseconds since the epoch.
         at_ms: u64,
+    },
+    /// A block shows what a transaction cost, whether or not it had its effect.
+    FeePaid {
+        /// Id of the attempt.
+        attempt: u64,
+        /// Native atomic units.
+        fee: Amount,
+        /// The RPC node that showed it, by the name that operators know.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
     },
     /// A transaction has used the slot for good.
     SlotClosed {

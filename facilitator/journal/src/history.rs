@@ -56,6 +56,16 @@ pub enum Happened {
         /// The transaction's id on its chain.
         transaction: String,
     },
+    /// A block shows what a transaction cost.
+    FeePaid {
+        /// The transaction's id on its chain.
+        transaction: String,
+        /// What the whole transaction cost, in native atomic units.
+        fee: Amount,
+        /// The RPC node that showed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
+    },
     /// A step that does not pay had its effect.
     StepDone {
         /// Index of the step.
@@ -147,7 +157,7 @@ fn key_prefix(settlement: u64) -> String {
     format!("{}|", id_key(settlement))
 }
 
-fn add(rows: &mut Overlay<'_>, settlement: u64, what: Happened) -> Result<(), CommitError> {
+pub(crate) fn add(rows: &mut Overlay<'_>, settlement: u64, what: Happened) -> Result<(), CommitError> {
     let stamp = rows.stamp();
     let key = format!("{}{:020}|{:020}", key_prefix(settlement), stamp.at_ms, stamp.seq);
     let at_ms = stamp.at_ms;
@@ -241,8 +251,9 @@ pub(crate) fn record(rows: &mut Overlay<'_>, event: &Event) -> Result<(), Commit
         Event::Finished { settlement, .. } => (*settlement, Happened::Finished),
         // Its release is in the list of withheld ones, with the reason and the time.
         Event::ReleasesWithheld { .. }
-        // Follows from the others.
+        // Follows from the others, or is added with the settlement's part of it.
         | Event::KeysFreed { .. }
+        | Event::FeePaid { .. }
         | Event::SlotClosed { .. }
         | Event::Stored { .. }
         | Event::JobScheduled { .. }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::keys::{handover_key, handover_prefix, lane_key};
 use crate::overlay::Overlay;
 use crate::queries::{decode, get};
-use crate::row::SettlementRow;
+use crate::row::{AttemptRow, SettlementRow};
 use crate::{CommitError, Event, JournalError, Rows, Storage, Table, Write};
 
 /// Who owns a unit.
@@ -166,6 +166,10 @@ fn unit_of(rows: &mut Overlay<'_>, event: &Event) -> Result<Option<String>, Comm
         Event::Prepared(new) => {
             let lane = &new.row.lane;
             return Ok(Some(lane_key(&lane.network, &lane.signer)));
+        }
+        Event::FeePaid { attempt, .. } => {
+            let row: Option<AttemptRow> = get(rows, Table::Attempts, &crate::keys::id_key(*attempt))?;
+            return Ok(row.map(|row| lane_key(&row.lane.network, &row.lane.signer)));
         }
         Event::SlotClosed { network, signer, .. } => return Ok(Some(lane_key(network, signer))),
         Event::StepDone { settlement, .. }

@@ -16,6 +16,7 @@
 )]
 
 mod change;
+pub mod costs;
 mod error;
 pub mod event;
 pub mod group;
@@ -57,8 +58,8 @@ pub use lookups::{Filter, Page, Reference};
 pub use overlay::Stamp;
 pub use queries::WithPlan;
 pub use row::{
-    AttemptKind, AttemptRow, Ground, GroundAt, HeldRow, JobRow, KeyRow, Outcome, PaidRow, Release,
-    SettlementRow, SlotRow, SpentRow, StepRow, StepState, WithheldRow,
+    AttemptKind, AttemptRow, CostRow, Ground, GroundAt, HeldRow, JobRow, KeyRow, Outcome, PaidRow, Release,
+    SettlementRow, SlotRow, SpareCostRow, SpentRow, StepRow, StepState, WithheldRow,
 };
 pub use stage::Stage;
 pub use table::{RowKey, Rows, Storage, Table, Write};

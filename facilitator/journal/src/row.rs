@@ -1,9 +1,12 @@
 //! Rows of the projection.
 
-use std::collections::BTreeSet;
+mod cost;
+mod job;
+
+pub use cost::{CostRow, SpareCostRow, SpentRow};
+pub use job::JobRow;
 
 use sdk_plugin::chain::Lane;
-use sdk_plugin::host::Job;
 use sdk_plugin::scheme::{PaidReply, Refusal};
 use sdk_plugin::{Amount, ProtocolVersion, StepIndex};
 use serde::{Deserialize, Serialize};
@@ -90,6 +93,10 @@ pub struct SettlementRow {
     /// operator allows it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub withheld: bool,
+    /// What its transactions cost, those without effect included: at most one for each slot. Nothing in rows of an earlier
+    /// version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<CostRow>,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -360,40 +367,6 @@ pub struct StoreValue {
     pub value: Value,
     /// Milliseconds since the epoch, from when the row does not exist; `None`: never.
     pub expires_at_ms: Option<u64>,
-}
-
-/// A job and the plugin that owns it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JobRow {
-    /// Id in the plugin's manifest.
-    pub plugin: String,
-    /// The job as the plugin scheduled it.
-    pub job: Job,
-    /// How often running it has failed since it was scheduled.
-    #[serde(default)]
-    pub faults: u32,
-    /// When it is due after a failure, milliseconds since the epoch.
-    #[serde(default)]
-    pub again_at_ms: Option<u64>,
-}
-
-impl JobRow {
-    /// Milliseconds since the epoch.
-    #[must_use]
-    pub fn due_at_ms(&self) -> u64 {
-        self.again_at_ms.unwrap_or(self.job.run_at_ms)
-    }
-}
-
-/// What transactions of one signer can cost together, on behalf of the same tenants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpentRow {
-    /// The signer's address.
-    pub signer: String,
-    /// Tenants whose settlements they carry.
-    pub tenants: BTreeSet<String>,
-    /// Native atomic units.
-    pub amount: Amount,
 }
 
 /// A promise that a signer stays usable.

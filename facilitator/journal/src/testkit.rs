@@ -71,6 +71,7 @@ pub fn opened_with(
         tx_id: None,
         finished: false,
         withheld: false,
+        costs: Vec::new(),
     };
     let (mut reserves, mut holds) = (vec![], vec![]);
     change(&mut row, &mut reserves, &mut holds);

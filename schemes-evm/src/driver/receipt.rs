@@ -1,10 +1,10 @@
 //! Receipts and logs as nodes give them, checked before anything is believed.
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use sdk_plugin::chain::LogEntry;
 use sdk_plugin::host::{RpcCall, RpcResult};
 use sdk_plugin::scheme::{EvidenceWanted, LogFilter};
-use sdk_plugin::{Fault, HexBytes, Value};
+use sdk_plugin::{Amount, Fault, HexBytes, Value};
 use serde_json::json;
 
 use crate::{rpc, text};
@@ -77,6 +77,8 @@ pub(super) struct Receipt {
     pub(super) block: B256,
     /// Whether the call had its effect.
     pub(super) success: bool,
+    /// What the sender paid, in wei; `None`: the receipt does not show all of it.
+    pub(super) fee: Option<Amount>,
     logs: Vec<Log>,
 }
 
@@ -128,6 +130,7 @@ impl Receipt {
                 1 => true,
                 _ => return None,
             },
+            fee: fee(receipt),
             logs,
         })
     }
@@ -161,6 +164,24 @@ impl Receipt {
             .map(|log| entry(tx_id, log.index, log.emitter, &log.topics, &log.data))
             .collect()
     }
+}
+
+/// Gas, and on OP Stack chains the data fee of layer 1 (`l1Fee`). A receipt with an operator fee does not show how that is
+/// computed, so its fee is unknown.
+fn fee(receipt: &Value) -> Option<Amount> {
+    let quantity = |name: &str| receipt.get(name).filter(|value| !value.is_null());
+    for name in ["operatorFeeScalar", "operatorFeeConstant"] {
+        if quantity(name).is_some_and(|value| rpc::as_u256(value) != Some(U256::ZERO)) {
+            return None;
+        }
+    }
+    let gas = rpc::as_u256(quantity("gasUsed")?)?;
+    let execution = gas.checked_mul(rpc::as_u256(quantity("effectiveGasPrice")?)?)?;
+    let data = match quantity("l1Fee") {
+        Some(value) => rpc::as_u256(value)?,
+        None => U256::ZERO,
+    };
+    Some(Amount(execution.checked_add(data)?))
 }
 
 impl Log {

@@ -4,7 +4,7 @@ use sdk_plugin::chain::{BlockRef, BlockStands, Observation, TxState, Watch};
 use sdk_plugin::host::RpcResult;
 use sdk_plugin::scheme::{EvidenceWanted, LogFilter, ReadAt, ReadWanted};
 use sdk_plugin::testkit::block_on;
-use sdk_plugin::{ChainDriver, FaultKind};
+use sdk_plugin::{Amount, ChainDriver, FaultKind, Value};
 use serde_json::json;
 
 use crate::node::{ASSET, SIGNER, World, block_id, hash, hex, log, node_error, topic, watch};
@@ -577,4 +577,50 @@ fn t13_a_node_that_fails_is_a_fault_of_the_whole_view() {
         assert_eq!(fault.kind, FaultKind::Unavailable, "{method}");
     }
     assert_eq!(hex(16), json!("0x10"));
+}
+
+#[test]
+fn the_fee_is_what_the_receipt_shows_of_it_whether_or_not_the_call_had_its_effect() {
+    let gas = json!({"gasUsed": "0x5208", "effectiveGasPrice": "0x3b9aca00"});
+    let with = |more: Value| {
+        let mut members = gas.clone();
+        for (name, value) in more.as_object().unwrap() {
+            members[name.as_str()] = value.clone();
+        }
+        members
+    };
+    for (members, fee) in [
+        (gas.clone(), Some(21_000_000_000_000_u64)),
+        (with(json!({"l1Fee": "0x3e8"})), Some(21_000_000_001_000)),
+        (
+            with(json!({"l1Fee": null, "operatorFeeScalar": "0x0"})),
+            Some(21_000_000_000_000),
+        ),
+        // How an operator's fee is computed differs by fork.
+        (with(json!({"operatorFeeConstant": "0x1"})), None),
+        (with(json!({"l1Fee": "many"})), None),
+        (
+            with(json!({"effectiveGasPrice": format!("0x{}", "f".repeat(64))})),
+            None,
+        ),
+        (json!({"gasUsed": "0x5208"}), None),
+        (json!({}), None),
+    ] {
+        for success in [true, false] {
+            for brief in [true, false] {
+                let world = World::new();
+                world.node().land(&hash(1), 100, success, vec![]);
+                for (name, value) in members.as_object().unwrap() {
+                    world.node().receipts.get_mut(&hash(1)).unwrap()[name.as_str()] = value.clone();
+                }
+                let watch = Watch { brief, ..watch(1, 7) };
+                let seen = world.observe(&[watch]).remove(0);
+                assert!(
+                    matches!(seen.state, TxState::Landed { .. } | TxState::Reverted { .. }),
+                    "{members}: {seen:?}"
+                );
+                assert_eq!(seen.fee, fee.map(Amount::from), "{members}");
+            }
+        }
+    }
 }

@@ -32,12 +32,19 @@ pub(super) fn has_failed(answer: &Value) -> bool {
     error.is_some_and(|error| !error.is_null())
 }
 
+/// What the fee payer of a landed transaction paid, in lamports, whether it failed or not.
+pub(super) fn fee(answer: &Value) -> Option<Amount> {
+    answer.get("meta")?.get("fee")?.as_u64().map(Amount::from)
+}
+
 /// What one transaction did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Shown {
     pub(super) slot: u64,
     instructions: Vec<LocatedInstruction>,
     pub(super) deltas: Vec<Delta>,
+    /// `None`: the node does not show it.
+    pub(super) fee: Option<Amount>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +83,7 @@ impl Shown {
             slot: answer.get("slot")?.as_u64()?,
             instructions,
             deltas: deltas(tx_id, meta, &accounts)?,
+            fee: fee(answer),
         })
     }
 

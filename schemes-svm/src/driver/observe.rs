@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sdk_plugin::chain::{BlockStands, Observation, TxState, Watch};
 use sdk_plugin::host::{RpcCall, RpcResult};
-use sdk_plugin::{Cx, Fault};
+use sdk_plugin::{Amount, Cx, Fault};
 
 use super::SvmDriver;
 use super::elsewhere;
@@ -34,6 +34,8 @@ pub(super) struct Seen {
     effects: BTreeMap<String, Shown>,
     /// Transactions whose final error is confirmed: see [`SvmDriver::confirm_failures`].
     failed: BTreeSet<String>,
+    /// Lamports that transactions cost which `getTransaction` shows as failed.
+    fees_of_failed: BTreeMap<String, Amount>,
     /// Transactions whose status and effect come from another node than the one that was read first.
     elsewhere: BTreeSet<String>,
     /// Everything here comes from another node than the one that was read first.
@@ -231,6 +233,7 @@ impl SvmDriver {
             statuses: BTreeMap::new(),
             effects: BTreeMap::new(),
             failed: BTreeSet::new(),
+            fees_of_failed: BTreeMap::new(),
             elsewhere: BTreeSet::new(),
             is_elsewhere,
         };
@@ -260,6 +263,9 @@ impl Seen {
                 continue;
             };
             if evidence::has_failed(&answer) {
+                if let Some(fee) = evidence::fee(&answer) {
+                    self.fees_of_failed.insert(id.clone(), fee);
+                }
                 failed.insert(id);
             } else if let Some(shown) = Shown::read(&id, &answer) {
                 self.effects.insert(id, shown);
@@ -296,6 +302,7 @@ impl Seen {
                 observation.state = TxState::Pending;
                 return observation;
             }
+            observation.fee = self.fees_of_failed.get(&watch.tx_id).copied();
             observation.state = TxState::Reverted {
                 height,
                 block,
@@ -308,6 +315,7 @@ impl Seen {
             Some(shown) => {
                 observation.logs = shown.logs(&watch.tx_id, &watch.evidence);
                 observation.deltas = shown.deltas.clone();
+                observation.fee = shown.fee;
                 TxState::Landed { height, block, depth }
             }
             // The node has a status of it, but does not show the transaction yet.

@@ -32,6 +32,7 @@ pub fn shown(slot: u64, amount: u64) -> Value {
         "transaction": {"message": {"accountKeys": keys, "instructions": instructions}},
         "meta": {
             "err": null,
+            "fee": 10_000,
             "innerInstructions": [{"index": 2, "instructions": [instructions[2].clone()]}],
             "loadedAddresses": {"writable": [], "readonly": []},
             "preTokenBalances": [balance(deal.source(), 50_000)],
@@ -122,6 +123,7 @@ fn a_landed_transaction_shows_its_transfers_and_balances() {
     let seen = one(&world, 990);
     let id = tx_id(1);
     let ids: Vec<&str> = seen.logs.iter().map(|log| log.id.as_str()).collect();
+    assert_eq!(seen.fee, Some(Amount::from(10_000_u64)), "lamports");
     assert_eq!(
         ids,
         [format!("{id}/2"), format!("{id}/2.0")],
@@ -172,10 +174,16 @@ fn a_transaction_that_failed_on_chain_is_reverted_with_its_error() {
     let mut failed = shown(998, 10_000);
     failed["meta"]["err"] = error.clone();
     world.chain().transactions.insert(tx_id(1), failed);
-    let TxState::Reverted { message, .. } = one(&world, 990).state else {
+    let seen = one(&world, 990);
+    let TxState::Reverted { message, .. } = seen.state else {
         panic!("reverted");
     };
     assert_eq!(message, Some(error.to_string()));
+    assert_eq!(
+        seen.fee,
+        Some(Amount::from(10_000_u64)),
+        "it is paid all the same"
+    );
     for stage in ["processed", "confirmed"] {
         world
             .chain()

@@ -151,6 +151,12 @@ pub struct Observation {
     /// The answer to [`Watch::whole_block`]: matching logs of every transaction in the block, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub block_logs: Vec<LogEntry>,
+    /// What the transaction cost its sender, in native atomic units: of one that landed or reverted, where the node shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fee: Option<Amount>,
+    /// The name of the node that answered. Set by the host, for operators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 impl Observation {
@@ -169,6 +175,8 @@ impl Observation {
             block: None,
             anchor: None,
             block_logs: Vec::new(),
+            fee: None,
+            node: None,
         }
     }
 }

@@ -129,6 +129,7 @@ mod tests {
             tx_id: Some("0xtx".into()),
             finished,
             withheld: false,
+            costs: Vec::new(),
         }
     }
 

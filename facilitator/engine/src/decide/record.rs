@@ -1,7 +1,7 @@
 //! What callers and operators see of a settlement's row. Pure.
 
 use base::settlement::{SettlementRecord, SettlementStatus};
-use journal::{Outcome, SettlementRow, lookups};
+use journal::{Outcome, SettlementRow, costs, lookups};
 use sdk_plugin::scheme::Refusal;
 
 /// After which time a caller polls again while a settlement is pending, in milliseconds.
@@ -24,6 +24,7 @@ pub fn record(row: &SettlementRow, newest: Option<&SettlementRow>) -> Settlement
         pay_to: row.pay_to.clone(),
         asset: row.asset.clone(),
         amount: lookups::amount(row),
+        fee: costs::fee(row),
         error_reason: refusal.map(|refusal| refusal.reason.clone()),
         error_message: refusal.and_then(|refusal| refusal.message.clone()),
         released: row.release.is_some(),

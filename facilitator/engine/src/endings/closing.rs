@@ -23,6 +23,7 @@ impl Endings {
             deciding.push(settlement.deciding.lock().await);
         }
         let mut events = vec![closed(slot, by)];
+        events.extend(slot.fee_to_record());
         for (settlement, step) in &slot.covers {
             events.push(Event::StepFinal {
                 settlement: settlement.id,
@@ -79,6 +80,7 @@ impl Endings {
             deciding.push(settlement.deciding.lock().await);
         }
         let mut events = vec![closed(slot, ANOTHER)];
+        events.extend(slot.fee_to_record());
         let mut lost = Vec::new();
         for (index, (settlement, step)) in slot.covers.iter().enumerate() {
             let row = settlement.lock().row.clone();

@@ -70,6 +70,7 @@ impl Outcomes {
             &evidence.shown,
             height,
         ));
+        events.extend(self.fee_to_record(settlement, &row, step));
         let (writes, jobs) = judged_rows(settlement, paid.writes, paid.jobs);
         events.extend(job_events(&row.plugin, jobs));
         let answer = caller.map(|caller| {
@@ -218,6 +219,7 @@ impl Outcomes {
             &evidence.shown,
             height_shown(evidence),
         ));
+        events.extend(self.fee_to_record(settlement, &row, step));
         let mut over = skipped(settlement.plan().map(|plan| &**plan), &row, step);
         events.extend(over.iter().map(|step| Event::StepSkipped {
             settlement: settlement.id,
@@ -292,6 +294,7 @@ impl Outcomes {
             event,
             ground(id, step, decided, None, &evidence.shown, height_shown(evidence)),
         ];
+        events.extend(self.fee_to_record(settlement, &row, step));
         events.extend(job_events(&row.plugin, jobs));
         for step in &over {
             let pays = step.of(&row.steps).is_some_and(|row| row.pays);

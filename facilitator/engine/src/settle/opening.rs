@@ -209,6 +209,7 @@ impl Settling {
             tx_id: None,
             finished: false,
             withheld: false,
+            costs: Vec::new(),
         }
     }
 }

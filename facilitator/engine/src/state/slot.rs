@@ -1,12 +1,14 @@
 //! Slots in memory: which transactions may land in one slot of a lane, and which steps depend on them.
 
 mod decision;
+mod fee;
 mod polls;
 mod reads;
 mod second_node;
 mod sends;
 
 pub use decision::SlotDecision;
+pub use fee::ShownFee;
 pub use polls::{LastPoll, Polling};
 pub use reads::{Reads, Search};
 use second_node::SecondNode;
@@ -63,6 +65,8 @@ pub struct SlotState {
     pub second_node: SecondNode,
     /// What the last poll showed of its transactions.
     pub last_poll: LastPoll,
+    /// What the attempt cost that a poll has shown in a block.
+    pub fee: Option<ShownFee>,
     /// When the last poll began that showed none of them in a block, since they were sent.
     pub missed_at: Option<Instant>,
     /// Counts the searches for what no block shows: each goes to another node.
@@ -93,6 +97,7 @@ impl OpenSlot {
                 since: now,
                 lapsed: false,
             },
+            fee: None,
             missed_at: None,
             turn: 0,
             polling: Polling::Due(now),
@@ -267,6 +272,9 @@ impl SlotState {
             self.bids.record_head(newest.head_height);
         }
         self.last_poll = LastPoll::of(seen, self.last_poll, Instant::now());
+        if let Some(shown) = ShownFee::of(&self.attempts, seen) {
+            self.fee = Some(shown);
+        }
         let is_in_block = matches!(self.last_poll, LastPoll::InBlock);
         if let Some(decision) = &mut self.decision
             && decision.record_in_block(is_in_block)
@@ -279,6 +287,7 @@ impl SlotState {
     pub fn reopen(&mut self) {
         self.decision = None;
         self.anchor = None;
+        self.fee = None;
     }
 
     /// The attempt with this transaction id that carries steps.

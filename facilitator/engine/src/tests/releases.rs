@@ -332,6 +332,7 @@ pub(crate) fn row_of(engine: &Engine, id: u64) -> SettlementRow {
         tx_id: Some(HASH.into()),
         finished: false,
         withheld: false,
+        costs: Vec::new(),
     }
 }
 

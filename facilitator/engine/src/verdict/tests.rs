@@ -72,6 +72,7 @@ fn settlement(plan: Plan) -> Arc<Settlement> {
         tx_id: None,
         finished: false,
         withheld: false,
+        costs: Vec::new(),
     };
     let network = Arc::clone(&kind.network);
     let settlement = Settlement::new(row, Phase::Committed, network, Some(Arc::new(kind)), None);

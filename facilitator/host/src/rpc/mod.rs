@@ -93,6 +93,7 @@ use exchange::Batch;
 pub use network::{MethodList, RpcConfigError, RpcNetwork, Traffic};
 use node::Node;
 use pool::Pool;
+pub use read::Answered;
 pub use send::{BYTES_PLACEHOLDER, SendRequest};
 use telemetry::metrics::Metrics;
 pub use url::{SecretUrl, UrlError};

@@ -43,6 +43,17 @@ struct Reading<'a> {
     tried_backing_off: bool,
     /// The results with the fewest errors that another node might not return, and how many those are.
     fallback: Option<(usize, Vec<RpcResult>)>,
+    /// The node whose results were kept last.
+    answered: Option<&'a Node>,
+}
+
+/// The results of a read, and where they are from.
+#[derive(Debug, Default)]
+pub struct Answered {
+    /// In the order of the calls.
+    pub results: Vec<RpcResult>,
+    /// The node's name in logs; of two nodes, the second one's. `None`: no node was needed.
+    pub node: Option<String>,
 }
 
 impl RpcPools {
@@ -88,8 +99,25 @@ impl RpcPools {
         allowed: &MethodList,
         traffic: Traffic,
     ) -> Result<Vec<RpcResult>, Fault> {
+        self.read_named(network, node, calls, allowed, traffic)
+            .await
+            .map(|answered| answered.results)
+    }
+
+    /// As [`RpcPools::read_from`], with the name of the node that answered.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_named(
+        &self,
+        network: &str,
+        node: Option<usize>,
+        calls: &[RpcCall],
+        allowed: &MethodList,
+        traffic: Traffic,
+    ) -> Result<Answered, Fault> {
         let readers = node.map_or(Readers::Any, Readers::Only);
-        self.read_by(network, readers, calls, allowed, traffic).await
+        self.answered_by(network, readers, calls, allowed, traffic).await
     }
 
     async fn read_by(
@@ -100,12 +128,25 @@ impl RpcPools {
         allowed: &MethodList,
         traffic: Traffic,
     ) -> Result<Vec<RpcResult>, Fault> {
+        self.answered_by(network, readers, calls, allowed, traffic)
+            .await
+            .map(|answered| answered.results)
+    }
+
+    async fn answered_by(
+        &self,
+        network: &str,
+        readers: Readers,
+        calls: &[RpcCall],
+        allowed: &MethodList,
+        traffic: Traffic,
+    ) -> Result<Answered, Fault> {
         let pool = self.pool(network)?;
         if let Some(call) = calls.iter().find(|call| !allowed.contains(&call.method)) {
             return Err(not_listed(&call.method, "reads"));
         }
         if calls.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Answered::default());
         }
         if calls.len() > MAX_BATCH {
             return Err(Fault::invalid(format!(
@@ -130,13 +171,14 @@ impl RpcPools {
             answers: Vec::new(),
             tried_backing_off: false,
             fallback: None,
+            answered: None,
         };
         reading.run().await
     }
 }
 
 impl<'a> Reading<'a> {
-    async fn run(mut self) -> Result<Vec<RpcResult>, Fault> {
+    async fn run(mut self) -> Result<Answered, Fault> {
         let only = match self.readers {
             Readers::Only(position) => self.pool.node_if_ready(position),
             Readers::Any | Readers::Two => None,
@@ -152,7 +194,10 @@ impl<'a> Reading<'a> {
             };
             self.try_node(candidate).await;
             if self.answers.len() >= self.wanted() {
-                return Ok(self.answers.into_iter().flatten().collect());
+                return Ok(Answered {
+                    node: self.answered.map(|node| node.label().to_owned()),
+                    results: self.answers.into_iter().flatten().collect(),
+                });
             }
             if Instant::now() >= self.deadline {
                 break;
@@ -205,7 +250,7 @@ impl<'a> Reading<'a> {
         match answer.and_then(reject_node_errors) {
             Ok(results) => {
                 self.pool.record_success(node);
-                self.keep(results);
+                self.keep(node, results);
             }
             Err(failure) => {
                 self.failures.record(self.pool, node, &failure);
@@ -215,10 +260,11 @@ impl<'a> Reading<'a> {
     }
 
     /// Keeps a node's results: as an answer, or as the fallback where another node might do better.
-    fn keep(&mut self, results: Vec<RpcResult>) {
+    fn keep(&mut self, node: &'a Node, results: Vec<RpcResult>) {
         let uncertain = classify::uncertain_errors(&self.batch.calls, &results);
         if uncertain == 0 || !matches!(self.readers, Readers::Any) {
             self.answers.push(results);
+            self.answered = Some(node);
             return;
         }
         let is_better = self
@@ -227,13 +273,17 @@ impl<'a> Reading<'a> {
             .is_none_or(|(fewest, _)| uncertain < *fewest);
         if is_better {
             self.fallback = Some((uncertain, results));
+            self.answered = Some(node);
         }
     }
 
-    fn give_up(self) -> Result<Vec<RpcResult>, Fault> {
+    fn give_up(self) -> Result<Answered, Fault> {
         let wanted = self.wanted();
         if let Some((_, results)) = self.fallback {
-            return Ok(results);
+            return Ok(Answered {
+                results,
+                node: self.answered.map(|node| node.label().to_owned()),
+            });
         }
         let mut fault = self.failures.into_fault(self.pool, FaultKind::Unavailable);
         if !self.answers.is_empty() {

@@ -142,8 +142,13 @@ impl InstanceHost {
                 let traffic = rights::traffic(scope.operation);
                 let reads = &self.methods(&network)?.reads;
                 let rpc = &self.host.rpc;
-                rpc.read_from(&network, scope.node, &calls, reads, traffic)
-                    .await?
+                let answered = rpc
+                    .read_named(&network, scope.node, &calls, reads, traffic)
+                    .await?;
+                if let Some(node) = answered.node {
+                    self.host.calls.record_node(call, node);
+                }
+                answered.results
             }
             RpcRequest::Compare { network, calls } => {
                 let scope = self.scope(call, Right::Read)?;

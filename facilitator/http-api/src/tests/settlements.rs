@@ -17,6 +17,7 @@ fn record(id: &str, network: &str) -> SettlementRecord {
         pay_to: "0x2096".into(),
         asset: "0x036C".into(),
         amount: Some(Amount::from(10_000_u64)),
+        fee: Some(Amount::from(21_000_000_000_u64)),
         error_reason: None,
         error_message: None,
         released: false,
@@ -84,6 +85,7 @@ async fn a_settlement_is_shown_by_id_claim_transaction_and_key() {
     let expected = json!({
         "id": "one", "status": "pending", "mayPayAgain": false, "transaction": HASH, "network": "eip155:84532",
         "scheme": "exact", "payer": PAYER, "payTo": "0x2096", "asset": "0x036C", "amount": "10000", "released": false,
+        "fee": "21000000000",
         "createdAt": "2026-01-31T12:00:00.001Z", "updatedAt": "2026-01-31T12:00:01.000Z",
         "expiresAt": "2026-01-31T12:01:00.000Z", "retryAfterMs": 2_000,
     });

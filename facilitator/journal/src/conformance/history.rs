@@ -35,6 +35,11 @@ fn any_event() -> impl Strategy<Value = Event> {
         ),
         (6..12_u64, id.clone(), seq.clone()).prop_map(|(id, settlement, seq)| prepared(id, settlement, seq)),
         (6..12_u64).prop_map(|attempt| Event::Sent { attempt }),
+        (6..12_u64, 0..3_u64).prop_map(|(attempt, fee)| Event::FeePaid {
+            attempt,
+            fee: Amount::from(fee),
+            node: None,
+        }),
         (id.clone(), "[xy]").prop_map(|(id, item)| paid(id, &item)),
         id.clone().prop_map(released),
         id.clone().prop_map(returned),

@@ -5,6 +5,8 @@
 
 #[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod commits;
+#[allow(missing_docs, reason = "the names of the cases state what they check")]
+pub mod costs;
 #[cfg(test)]
 mod history;
 #[allow(missing_docs, reason = "the names of the cases state what they check")]
@@ -115,6 +117,8 @@ macro_rules! conformance_tests {
             commits::t01_one_of_fifty_simultaneous_settlements_opens_a_claim,
             commits::a_refused_commit_leaves_the_other_commits_of_its_group,
             commits::law5_a_refusal_says_what_is_taken,
+            costs::a_fee_counts_once_for_each_slot_and_in_parts_for_several_settlements,
+            costs::what_a_reorganised_transaction_cost_no_longer_counts,
             lifecycle::a_payment_goes_its_way,
             lifecycle::a_claim_that_failed_for_good_opens_again,
             lifecycle::law5_only_a_release_that_was_taken_can_be_given_back,

@@ -3,6 +3,7 @@
 //! If an event is refused, no change of its commit remains. The checks here hold whatever state the engine assumes.
 
 mod attempts;
+mod costs;
 mod outcomes;
 pub(crate) mod reads;
 mod reserves;
@@ -28,6 +29,7 @@ fn change_rows(rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitError>
         Event::Opened(new) => settlements::opened(rows, new),
         Event::Prepared(new) => attempts::prepared(rows, new),
         Event::Sent { attempt } => attempts::sent(rows, *attempt),
+        Event::FeePaid { attempt, fee, node } => costs::fee_paid(rows, *attempt, *fee, node.as_deref()),
         Event::SlotClosed {
             network,
             signer,

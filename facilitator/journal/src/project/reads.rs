@@ -20,6 +20,7 @@ pub(crate) fn of(event: &Event, known: &Overlay<'_>, reads: &mut Reads) {
         Event::Opened(new) => opened(new, known, reads),
         Event::Prepared(new) => prepared(new, reads),
         Event::Sent { attempt } => reads.row(Table::Attempts, id_key(*attempt)),
+        Event::FeePaid { attempt, .. } => fee_paid(*attempt, known, reads),
         Event::SlotClosed {
             network,
             signer,
@@ -118,6 +119,15 @@ fn prepared(new: &NewAttempt, reads: &mut Reads) {
     reads.row(Table::OpenSlots, slot);
     reads.row(Table::Lanes, lane_key(network, signer));
     for (settlement, _) in &attempt.covers {
+        reads.row(Table::Settlements, id_key(*settlement));
+    }
+}
+
+fn fee_paid(attempt: u64, known: &Overlay<'_>, reads: &mut Reads) {
+    let key = id_key(attempt);
+    let row = decoded::<AttemptRow>(Table::Attempts, &key, known);
+    reads.row(Table::Attempts, key);
+    for (settlement, _) in row.iter().flat_map(|row| &row.covers) {
         reads.row(Table::Settlements, id_key(*settlement));
     }
 }

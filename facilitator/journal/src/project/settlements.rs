@@ -10,7 +10,7 @@ use crate::{CommitError, Rows, Table, lease, lookups, withheld};
 use sdk_plugin::StepIndex;
 
 use super::reserves::{drop_reserves, mark_reserves, reserve_fits, reserve_prefix};
-use super::retention;
+use super::{costs, retention};
 use crate::change::{change, put, stale, step_mut};
 
 pub(crate) fn opened(rows: &mut Overlay<'_>, new: &NewSettlement) -> Result<(), CommitError> {
@@ -104,6 +104,7 @@ pub(crate) fn reorged(rows: &mut Overlay<'_>, settlement: u64, step: StepIndex) 
     let attempt = newest.ok_or_else(|| stale("the step has no attempt"))?;
     let tx_id = newest_carrier.map_or_else(|| attempt.tx_id.clone(), |carrier| carrier.tx_id);
     change(rows, settlement, |rows, row| {
+        costs::remove(row, &attempt.lane.signer, attempt.sequence);
         let pays = {
             let target = step_mut(row, step)?;
             if target.is_final {

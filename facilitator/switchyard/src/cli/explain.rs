@@ -7,6 +7,7 @@ use base::settlement::SettlementStatus;
 use clap::Args;
 use http_api::times;
 use journal::{AttemptKind, Happened, HistoryRow, JournalError, Reference, Rows, history, lookups};
+use sdk_plugin::Amount;
 use serde_json::{Value, json};
 
 use super::payments::{Payment, read};
@@ -129,6 +130,9 @@ impl Explained {
             amount if amount.is_empty() => String::new(),
             amount => format!("{amount} atomic units of {}", record.asset),
         };
+        let fee = record
+            .fee
+            .map_or_else(String::new, |fee| format!("{fee} native atomic units"));
         vec![
             ("payment", record.id.clone()),
             (
@@ -142,6 +146,7 @@ impl Explained {
                 format!("{} on {}, plugin {}", record.scheme, record.network, row.plugin),
             ),
             ("amount", amount),
+            ("fee", fee),
             ("payer", record.payer.clone()),
             ("pay to", record.pay_to.clone()),
             ("released", released.to_owned()),
@@ -199,6 +204,11 @@ fn describe(what: &Happened) -> (&'static str, String) {
             (event, details)
         }
         Happened::Sent { transaction } => ("sent", format!("transaction {transaction}")),
+        Happened::FeePaid {
+            transaction,
+            fee,
+            node,
+        } => ("fee", fee_paid(transaction, *fee, node.as_deref())),
         Happened::StepDone {
             step,
             transaction,
@@ -268,4 +278,9 @@ fn describe(what: &Happened) -> (&'static str, String) {
         Happened::ReleaseAllowed => ("release allowed", "by the operator".to_owned()),
         Happened::Finished => ("finished", "every step is final".to_owned()),
     }
+}
+
+fn fee_paid(transaction: &str, fee: Amount, node: Option<&str>) -> String {
+    let node = node.map_or_else(String::new, |node| format!(", node {node}"));
+    format!("transaction {transaction}, {fee} native atomic units{node}")
 }

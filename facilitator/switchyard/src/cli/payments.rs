@@ -66,7 +66,7 @@ fn status(text: &str) -> Result<SettlementStatus, String> {
 }
 
 /// Milliseconds since the epoch.
-fn moment(text: &str) -> Result<u64, String> {
+pub(super) fn moment(text: &str) -> Result<u64, String> {
     times::parse(text)
         .or_else(|| Some(SystemClock.now_ms().saturating_sub(age_ms(text)?)))
         .ok_or_else(|| {
@@ -130,7 +130,14 @@ pub(super) fn read<T>(
     query: impl FnOnce(&mut dyn Rows) -> Result<T, JournalError>,
 ) -> Result<T, CliError> {
     let config = CommandConfig::load(file).map_err(CliError::new)?;
-    let directory = &config.data_directory;
+    read_in(&config.data_directory, query)
+}
+
+/// The same of a configuration that is read already.
+pub(super) fn read_in<T>(
+    directory: &Path,
+    query: impl FnOnce(&mut dyn Rows) -> Result<T, JournalError>,
+) -> Result<T, CliError> {
     sqlite::read(directory, query)
         .map_err(CliError::new)?
         .ok_or_else(|| {
@@ -211,13 +218,14 @@ fn is_open(row: &SettlementRow) -> bool {
     }
 }
 
-const COLUMNS: [&str; 18] = [
+const COLUMNS: [&str; 19] = [
     "createdAt",
     "updatedAt",
     "status",
     "mayPayAgain",
     "released",
     "amount",
+    "fee",
     "asset",
     "payer",
     "payTo",

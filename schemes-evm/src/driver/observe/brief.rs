@@ -167,6 +167,7 @@ impl First {
         let head = self.head.unwrap_or(0).max(receipt.height);
         Some(Observation {
             logs: receipt.logs(&watch.tx_id, &watch.evidence),
+            fee: receipt.fee,
             ..Observation::of(watch.attempt_id.clone(), state, head)
         })
     }

@@ -215,10 +215,9 @@ impl View {
             (None, None) => self.not_in_block(watch),
         };
         Observation {
-            logs: receipt
-                .map(|receipt| receipt.logs(&watch.tx_id, &watch.evidence))
-                .unwrap_or_default(),
+            logs: receipt.map_or_else(Vec::new, |receipt| receipt.logs(&watch.tx_id, &watch.evidence)),
             block: watch.block.as_ref().map(|block| self.stands(block)),
+            fee: receipt.and_then(|receipt| receipt.fee),
             ..Observation::of(watch.attempt_id.clone(), state, self.highest)
         }
     }

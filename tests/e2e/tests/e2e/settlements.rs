@@ -35,6 +35,15 @@ fn encoded(text: &str) -> String {
     text.bytes().map(escape).collect()
 }
 
+/// What the sender of a transaction paid, by its receipt.
+fn cost(receipt: &Value) -> u128 {
+    let quantity = |name: &str| {
+        let text = receipt[name].as_str().unwrap_or_else(|| panic!("{receipt}"));
+        u128::from_str_radix(text.trim_start_matches("0x"), 16).expect("a quantity")
+    };
+    quantity("gasUsed") * quantity("effectiveGasPrice")
+}
+
 /// The payments that a command prints as JSON Lines.
 fn printed(world: &World, arguments: &[&str]) -> Vec<Value> {
     let (good, output) = world.facilitator.command(arguments);
@@ -107,7 +116,8 @@ fn t167_a_seller_whose_connection_died_learns_the_outcome_and_another_tenant_doe
     });
     assert_eq!(settled.field("transaction"), hash);
     let receipt = world.chain.receipt(&hash).expect("the node answers");
-    assert!(receipt.is_some(), "{hash}");
+    let receipt = receipt.unwrap_or_else(|| panic!("no receipt of {hash}"));
+    assert_eq!(settled.field("fee"), cost(&receipt).to_string(), "{settled:?}");
     assert_eq!(
         settled.field("payer").to_lowercase(),
         buyer.address.to_lowercase()

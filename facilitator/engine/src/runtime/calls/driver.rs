@@ -181,13 +181,15 @@ impl Ops {
         rights: Rights<'_>,
     ) -> Result<Vec<Observation>, Fault> {
         let (guard, cx) = self.driver(network, Operation::Observe, rights);
-        self.run(
-            network,
-            guard,
-            Operation::Observe,
-            self.budgets.reads,
-            network.driver.observe(&cx, watches),
-        )
-        .await
+        let call = guard.id();
+        let observed = async {
+            let mut seen = network.driver.observe(&cx, watches).await?;
+            for observation in &mut seen {
+                observation.node = observation.fee.and_then(|_| self.calls.node(call));
+            }
+            Ok(seen)
+        };
+        self.run(network, guard, Operation::Observe, self.budgets.reads, observed)
+            .await
     }
 }
