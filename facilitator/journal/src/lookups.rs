@@ -287,6 +287,41 @@ pub fn list(
     Ok(page)
 }
 
+/// Every settlement that was opened at or after `from_ms` and before `to_ms`, the oldest first, in pages that read about
+/// `limit` rows. `cursor`: that of the page before.
+///
+/// # Errors
+/// The journal can't be read, or the cursor is none of such a list.
+pub fn oldest_first(
+    rows: &mut dyn Rows,
+    from_ms: u64,
+    to_ms: u64,
+    cursor: Option<&str>,
+    limit: usize,
+) -> Result<Page, JournalError> {
+    let prefix = "all|";
+    let after = match cursor {
+        Some(cursor) => format!("{prefix}{}", read_cursor(cursor)?),
+        None => format!("{prefix}{from_ms:020}|"),
+    };
+    let end = format!("{prefix}{to_ms:020}|");
+    let keys = rows.scan(Table::Lookups, prefix, Some(&after), limit)?;
+    let mut page = Page {
+        rows: Vec::new(),
+        cursor: None,
+    };
+    let is_full = keys.len() >= limit;
+    for (key, _) in keys {
+        if key >= end {
+            page.cursor = None;
+            return Ok(page);
+        }
+        page.cursor = key.strip_prefix(prefix).filter(|_| is_full).map(str::to_owned);
+        page.rows.extend(row_of(rows, &key)?);
+    }
+    Ok(page)
+}
+
 /// A cursor is the time and id of the last settlement that was read.
 fn read_cursor(cursor: &str) -> Result<&str, JournalError> {
     let is_number = |text: &str| text.len() == 20 && text.bytes().all(|byte| byte.is_ascii_digit());

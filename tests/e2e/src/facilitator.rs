@@ -500,6 +500,15 @@ impl Facilitator {
     /// When it can't be run.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> (bool, String) {
+        let (status, out, err) = self.command_status(arguments);
+        (status == Some(0), out + &err)
+    }
+
+    /// The same: its exit status, and what it wrote to standard output and to standard error.
+    ///
+    /// # Panics
+    /// When it can't be run.
+    pub fn command_status(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let output = Command::new(binaries::switchyard().expect("built"))
             .args(arguments)
             .arg("--config")
@@ -508,11 +517,8 @@ impl Facilitator {
             .stdin(Stdio::null())
             .output()
             .expect("it runs");
-        let text = [output.stdout, output.stderr].concat();
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&text).into_owned(),
-        )
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 
     /// As [`Facilitator::restart`], and returns as soon as the port answers.

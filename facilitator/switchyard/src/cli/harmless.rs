@@ -36,10 +36,15 @@ pub(super) fn json(value: &serde_json::Value) -> String {
     text
 }
 
-/// A cell of a CSV file (RFC 4180) that no spreadsheet reads as a formula.
+/// With these a spreadsheet's formula begins. Some programs read the wide forms in the same way.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+
+/// A cell of a CSV file (RFC 4180) that no spreadsheet reads as a formula. A plain number stays one.
 pub(super) fn cell(text: &str) -> String {
     let text = line(text);
-    let text = if text.starts_with(['=', '+', '-', '@']) {
+    let digits = text.strip_prefix('-').unwrap_or(&text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let text = if text.trim_start().starts_with(FORMULA) && !is_number {
         format!("'{text}")
     } else {
         text
@@ -77,7 +82,12 @@ mod tests {
             ("", ""),
             ("=1+1", "\"'=1+1\""),
             ("+1", "\"'+1\""),
-            ("-1", "\"'-1\""),
+            ("-1", "-1"),
+            ("120", "120"),
+            ("-1-1", "\"'-1-1\""),
+            ("-", "\"'-\""),
+            (" =1+1", "\"' =1+1\""),
+            ("＝1", "\"'＝1\""),
             ("@SUM(A1)", "\"'@SUM(A1)\""),
             ("a,b", "\"a,b\""),
             ("say \"hi\"", "\"say \"\"hi\"\"\""),

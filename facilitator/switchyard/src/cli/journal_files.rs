@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::{BackupCommand, CliError, JournalCommand, RestoreCommand};
+use super::{BackupCommand, CliError, JournalCommand, RestoreCommand, export};
 use crate::config::CommandConfig;
 use journal::sqlite::tools;
 
@@ -11,6 +11,7 @@ pub(super) fn run(command: &JournalCommand, out: &mut dyn Write) -> Result<(), C
     match command {
         JournalCommand::Verify(file) => verify(&file.config, out),
         JournalCommand::Stats(file) => stats(&file.config, out),
+        JournalCommand::Export(command) => export::export(command, out),
         JournalCommand::Backup(command) => backup(command, out),
         JournalCommand::Restore(command) => restore(command, out),
     }

@@ -3,6 +3,9 @@
 
 mod check;
 mod explain;
+mod export;
+#[cfg(test)]
+mod export_tests;
 mod harmless;
 mod journal_files;
 mod key_hash;
@@ -12,6 +15,7 @@ mod payments;
 #[cfg(test)]
 mod payments_tests;
 mod plugin_inspect;
+mod progress;
 mod releases;
 mod serve;
 #[cfg(test)]
@@ -97,7 +101,7 @@ After a backup was restored, a payment that is unreleased in the journal may hav
 callers get duplicate_settlement with the hash. Allow a release when the seller did not deliver: the next equal request
 then gets success, once. A running process applies this within a second, a stopped one at its next start.")]
     Releases(ReleasesCommand),
-    /// Check, back up and restore the journal's files, and show what they hold.
+    /// Check, back up, restore and export the journal, and show what it holds.
     #[command(subcommand)]
     Journal(JournalCommand),
     /// List payments from the journal, the newest first. Works while a process runs, and after it.
@@ -226,6 +230,19 @@ Example:
 
 Rows are removed in time: [journal] keep_… in the configuration says when. Free bytes are used again.")]
     Stats(ConfigFile),
+    /// Write payments and what transactions cost as JSON Lines or CSV, for accounting. Works while a process runs.
+    #[command(after_help = "\
+Examples:
+  switchyard journal export --since 2026-11-01 --until 2026-12-01 --csv --out november.csv --config switchyard.toml
+  switchyard journal export --since 24h | jq -s 'map(.gasPaid // 0 | tonumber) | add'
+
+A line of kind payment is one payment, by the time at which it was opened; its gasPaid is what its own transaction cost. A line
+of kind cost is a transaction that cost gas and is not the payment's own: it filled a slot, had no effect, or was a further
+step. So the sum of gasPaid is what the signers paid, as far as nodes have shown it. A transaction with several payments counts
+in parts. Amounts are atomic units of the asset, gasPaid is in native atomic units, times are UTC. In CSV a cell that a
+spreadsheet would read as a formula begins with '. Settlements that were removed in time ([journal] keep_settlement_days) are
+not in it.")]
+    Export(export::ExportCommand),
     /// Write a copy of the journal to a new file, also while a process uses the journal.
     #[command(after_help = "\
 Example:

@@ -10,13 +10,13 @@ use tempfile::TempDir;
 
 use super::*;
 
-struct Operator {
-    folder: TempDir,
-    journal: SqliteJournal,
+pub(super) struct Operator {
+    pub(super) folder: TempDir,
+    pub(super) journal: SqliteJournal,
 }
 
 impl Operator {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let text = "[keys.hot]\nfile = \"none.key\"\n[networks.\"eip155:1\"]\nrpc = [\"http://127.0.0.1:1\"]\n\
                     signers = [\"hot\"]\nmax_cost = \"1000000\"\n[plugins]\ndev = true\n[plugin.x]\nfile = \"x.so\"\n\
@@ -26,7 +26,7 @@ impl Operator {
         Self { folder, journal }
     }
 
-    async fn opened(&self, id: u64, change: impl FnOnce(&mut SettlementRow)) {
+    pub(super) async fn opened(&self, id: u64, change: impl FnOnce(&mut SettlementRow)) {
         let opened = opened_with(id, &format!("evm|eip155:1|0xC{id}"), |row, _, _| {
             row.reference = format!("ref{id}");
             row.payer = format!("0xP{id}");
@@ -39,7 +39,7 @@ impl Operator {
         self.journal.commit(vec![opened]).await.unwrap();
     }
 
-    fn run(&self, words: &[&str]) -> Result<String, String> {
+    pub(super) fn run(&self, words: &[&str]) -> Result<String, String> {
         let file = self.folder.path().join("switchyard.toml");
         let words = ["switchyard"].iter().chain(words).copied();
         let cli = Cli::try_parse_from(words.chain(["--config", file.to_str().unwrap()]));
