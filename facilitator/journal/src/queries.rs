@@ -217,6 +217,29 @@ pub fn attempts_of(
     Ok(found)
 }
 
+/// Every attempt in a slot, oldest first; empty where the slot was removed in time.
+pub fn attempts_in_slot(
+    rows: &mut dyn Rows,
+    network: &str,
+    signer: &str,
+    sequence: u64,
+) -> Result<Vec<AttemptRow>, JournalError> {
+    let key = slot_key(network, signer, sequence);
+    let slot: Option<SlotRow> = match get(rows, Table::OpenSlots, &key)? {
+        Some(slot) => Some(slot),
+        None => get(rows, Table::ClosedSlots, &key)?,
+    };
+    let mut found = Vec::new();
+    for id in slot.iter().flat_map(|slot| &slot.attempts) {
+        // One that carried settlements which were removed in time is gone: nothing can be said of the slot.
+        match get(rows, Table::Attempts, &id_key(*id))? {
+            Some(attempt) => found.push(attempt),
+            None => return Ok(Vec::new()),
+        }
+    }
+    Ok(found)
+}
+
 /// A live row of a plugin's store.
 pub fn store_get(
     rows: &mut dyn Rows,

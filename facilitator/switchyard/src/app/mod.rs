@@ -1,6 +1,7 @@
 //! Builds a running facilitator from a configuration: keys, journal, nodes, plugins, registry, engine, in that order. The
 //! caller opens the port last.
 
+mod chain;
 mod journal_requirements;
 mod network_checks;
 mod plugin_references;
@@ -29,6 +30,7 @@ use journal::sqlite::SqliteJournal;
 use plugin_host::{self as plugin, InstanceRequest, LoadRequest, Loaded};
 use telemetry::metrics::Metrics;
 
+pub use chain::Chains;
 pub use journal_requirements::missing_from_config;
 pub use preflight::{Preflight, cannot_listen, preflight};
 pub use survey::{Survey, SurveyedPlugin, family};
@@ -53,6 +55,7 @@ pub struct App {
     /// Digests of the private keys, which no response may contain.
     pub keys: KeyDigests,
     networks: Vec<Arc<Network>>,
+    ops: Ops,
 }
 
 /// What `switchyard check --ask` finds out about a network.
@@ -184,7 +187,7 @@ impl App {
         let parts = Parts {
             registry,
             journal,
-            ops,
+            ops: ops.clone(),
             clock,
             metrics: Arc::clone(&metrics),
             retention: config.retention,
@@ -196,6 +199,7 @@ impl App {
             rpc,
             keys: custody.digests(),
             networks,
+            ops,
         })
     }
 }

@@ -16,6 +16,7 @@ mod payments;
 mod payments_tests;
 mod plugin_inspect;
 mod progress;
+mod reconcile;
 mod releases;
 mod serve;
 #[cfg(test)]
@@ -125,6 +126,19 @@ Examples:
 A payment is named by its id, by any of its transactions, or by its claim. Several are shown where a transaction carries
 several payments, or where an authorization that failed was used again. Times are UTC.")]
     Explain(explain::ExplainCommand),
+    /// Compare the journal with the chains for a day, and print differences. Only reads. Works while a process runs.
+    #[command(after_help = "\
+Examples:
+  switchyard reconcile --config switchyard.toml                 # the payments of yesterday, UTC
+  switchyard reconcile --day 2026-11-28 --json
+  switchyard reconcile --since 48h --network eip155:8453
+
+Loads plugins and keys as `check --ask` does, and has the configured nodes show each transaction of the payments that were
+opened in that time. A difference is: a payment that is settled in the journal and absent or reverted on the chain; one that
+is failed in the journal and a success on the chain; a transaction of a signer that the journal does not know (by nonces);
+another fee. What no node could show is listed as `could not be read`, and is no difference.
+Exit status 0: no difference; 1: differences; 2: no difference was found, and something could not be read.")]
+    Reconcile(reconcile::ReconcileCommand),
     /// Inspect plugin files.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -331,18 +345,24 @@ impl From<io::Error> for CliError {
 /// Runs the command of the command line.
 #[must_use]
 pub fn run() -> ExitCode {
-    match execute(Cli::parse().command, &mut io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let command = Cli::parse().command;
+    let failure = match command {
+        Command::Reconcile(_) => reconcile::unreadable(),
+        _ => ExitCode::FAILURE,
+    };
+    match execute(command, &mut io::stdout()) {
+        Ok(status) => status,
         Err(CliError(message)) => {
             // If standard error is closed, the exit status still reports the failure.
             let _ = writeln!(io::stderr(), "{message}");
-            ExitCode::FAILURE
+            failure
         }
     }
 }
 
-fn execute(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
-    match command {
+fn execute(command: Command, out: &mut dyn Write) -> Result<ExitCode, CliError> {
+    let done = match command {
+        Command::Reconcile(command) => return reconcile::reconcile(&command, out),
         Command::Serve(file) => serve::serve(&file.config),
         Command::Check(check) => check::check(&check, out),
         Command::Pause(pause) => pause::pause(&pause, out),
@@ -359,5 +379,6 @@ fn execute(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Plugin(PluginCommand::Inspect { file }) => plugin_inspect::inspect(&file, out),
         Command::Key(KeyCommand::Hash) => key_hash::hash(io::stdin().lock(), out),
         Command::Reference(ReferenceCommand::Reference) => Ok(out.write_all(keys::markdown().as_bytes())?),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

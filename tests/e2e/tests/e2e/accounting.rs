@@ -1,6 +1,7 @@
-//! What payments cost, the export for accounting.
+//! What payments cost, the export for accounting, and the comparison of journal and chain.
 
-use e2e::World;
+use devnet::Mining;
+use e2e::{Fault, World, wait};
 use serde_json::Value;
 
 /// What the sender of a transaction paid, by its receipt.
@@ -18,6 +19,18 @@ fn lines(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {text}")))
         .collect()
+}
+
+/// Exit status, differences by kind and transaction, and the summary.
+fn reconciled(world: &World) -> (Option<i32>, Vec<(String, String)>, Value) {
+    let arguments = ["reconcile", "--since", "1h", "--json"];
+    let (status, out, err) = world.facilitator.command_status(&arguments);
+    let mut lines = lines(&out);
+    let summary = lines.pop().unwrap_or_else(|| panic!("{out}{err}"));
+    let text = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
+    let differences = lines.iter().filter(|line| line.get("difference").is_some());
+    let differences = differences.map(|line| (text(line, "difference"), text(line, "transaction")));
+    (status, differences.collect(), summary["summary"].clone())
 }
 
 fn paid(world: &World, buyer: usize) -> String {
@@ -100,4 +113,96 @@ fn the_exported_gas_is_what_the_signers_spent() {
     );
     let (good, text) = world.facilitator.command(&["journal", "export", "--out", path]);
     assert!(!good && text.contains("name a new file"), "{text}");
+}
+
+/// Payments are taken away while the process is down, rows are edited, and the signer is used elsewhere.
+#[test]
+fn a_comparison_finds_what_the_journal_and_the_chain_do_not_agree_on() {
+    let mut world = World::start();
+    let signer = world.chain.facilitators[0].address.clone();
+    let (first, second) = (paid(&world, 2), paid(&world, 3));
+    let (status, differences, summary) = reconciled(&world);
+    assert_eq!((status, differences), (Some(0), vec![]), "{summary}");
+    assert_eq!(
+        (&summary["payments"], &summary["agreeing"]),
+        (&2.into(), &2.into())
+    );
+
+    // A node that is down shows nothing, and that is no difference.
+    world.proxy.on("eth_getTransactionReceipt", Fault::Status(503));
+    let (status, differences, summary) = reconciled(&world);
+    assert_eq!((status, differences), (Some(2), vec![]), "{summary}");
+    assert_ne!(summary["unread"], 0, "{summary}");
+    world.proxy.heal();
+
+    world.facilitator.kill();
+    let absent = || ("absent".to_owned(), second.clone());
+    world.chain.reorg(1).expect("the newest block is replaced");
+    let (status, differences, summary) = reconciled(&world);
+    assert_eq!((status, differences), (Some(1), vec![absent()]), "{summary}");
+    let (status, text, _) = world.facilitator.command_status(&["reconcile", "--since", "1h"]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(
+        text.contains("journal: the payment is settled") && text.contains("has not used nonce 1"),
+        "{text}"
+    );
+    // The payments of yesterday.
+    let (status, text, _) = world.facilitator.command_status(&["reconcile"]);
+    assert!(
+        status == Some(0) && text.contains("0 payments opened from"),
+        "{text}"
+    );
+
+    // Others use the signer's key: once in the payment's own slot, and once more.
+    world.chain.set_mining(Mining::Auto).expect("set");
+    let own = |world: &World| {
+        world
+            .chain
+            .send(&signer, &world.chain.merchant.address, "0x")
+            .expect("sent")
+    };
+    own(&world);
+    let (status, differences, summary) = reconciled(&world);
+    assert_eq!((status, differences), (Some(1), vec![absent()]), "{summary}");
+    own(&world);
+    let (status, differences, summary) = reconciled(&world);
+    let unknown = ("unknownTransaction".to_owned(), String::new());
+    assert_eq!(
+        (status, differences),
+        (Some(1), vec![unknown.clone(), absent()]),
+        "{summary}"
+    );
+
+    // A row that says another fee.
+    let fee = cost(&world, &first);
+    let journal = world.facilitator.data_folder().join("journal.sqlite");
+    let connection = rusqlite::Connection::open(&journal).expect("opened");
+    let edited = connection
+        .execute(
+            "UPDATE settlements SET value = replace(value, ?1, ?2) WHERE instr(value, ?3)",
+            [
+                format!("\"fee\":\"{fee}\""),
+                "\"fee\":\"1\"".to_owned(),
+                first.clone(),
+            ],
+        )
+        .expect("edited");
+    assert_eq!(edited, 1);
+    let (status, differences, summary) = reconciled(&world);
+    let other_fee = ("fee".to_owned(), first.clone());
+    assert_eq!(
+        (status, differences),
+        (Some(1), vec![unknown, other_fee, absent()]),
+        "{summary}"
+    );
+    // Without a journal nothing can be compared.
+    drop(connection);
+    wait::until("the folder is free", wait::LONG, || {
+        std::fs::rename(&journal, journal.with_extension("gone")).ok()
+    });
+    let (status, _, error) = world.facilitator.command_status(&["reconcile"]);
+    assert!(
+        status == Some(2) && error.contains("there is no journal"),
+        "{error}"
+    );
 }
