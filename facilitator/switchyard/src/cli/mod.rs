@@ -248,7 +248,7 @@ Rows are removed in time: [journal] keep_… in the configuration says when. Fre
     #[command(after_help = "\
 Examples:
   switchyard journal export --since 2026-11-01 --until 2026-12-01 --csv --out november.csv --config switchyard.toml
-  switchyard journal export --since 24h | jq -s 'map(.gasPaid // 0 | tonumber) | add'
+  switchyard journal export --since 24h | jq -r 'select(.kind == \"cost\") | .transaction'
 
 A line of kind payment is one payment, by the time at which it was opened; its gasPaid is what its own transaction cost. A line
 of kind cost is a transaction that cost gas and is not the payment's own: it filled a slot, had no effect, or was a further
