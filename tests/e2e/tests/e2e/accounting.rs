@@ -1,11 +1,11 @@
 //! What payments cost, the export for accounting, and the comparison of journal and chain.
 
 use devnet::Mining;
-use e2e::{Fault, World, wait};
+use e2e::{Fault, SolanaWorld, World, wait};
 use serde_json::Value;
 
 /// What the sender of a transaction paid, by its receipt.
-fn cost(world: &World, hash: &str) -> u128 {
+pub(crate) fn cost(world: &World, hash: &str) -> u128 {
     let receipt = world.chain.receipt(hash).expect("the node answers");
     let receipt = receipt.unwrap_or_else(|| panic!("no receipt of {hash}"));
     let quantity = |name: &str| {
@@ -15,7 +15,7 @@ fn cost(world: &World, hash: &str) -> u128 {
     quantity("gasUsed") * quantity("effectiveGasPrice")
 }
 
-fn lines(text: &str) -> Vec<Value> {
+pub(crate) fn lines(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {text}")))
         .collect()
@@ -204,5 +204,29 @@ fn a_comparison_finds_what_the_journal_and_the_chain_do_not_agree_on() {
     assert!(
         status == Some(2) && error.contains("there is no journal"),
         "{error}"
+    );
+}
+
+#[test]
+fn on_solana_the_fee_is_what_the_fee_payer_paid() {
+    let world = SolanaWorld::start();
+    let before = world.lamports();
+    let hash = world.settle(&world.official(0, "fee")).paid();
+    let spent = before - world.lamports();
+    assert!(spent > 0);
+    let (status, out, err) = world.facilitator.command_status(&["journal", "export"]);
+    assert_eq!(status, Some(0), "{err}");
+    let lines = lines(&out);
+    let [line] = lines.as_slice() else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(
+        (line["transaction"].as_str(), line["gasPaid"].as_str()),
+        (Some(hash.as_str()), Some(spent.to_string().as_str()))
+    );
+    let (status, out, err) = world.facilitator.command_status(&["reconcile", "--since", "1h"]);
+    assert!(
+        status == Some(0) && out.contains("1 transactions agree, 0 differences"),
+        "{out}{err}"
     );
 }

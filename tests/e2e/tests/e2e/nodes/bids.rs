@@ -9,6 +9,7 @@ use e2e::{Blocks, Fault, World, wait};
 use serde_json::json;
 
 use super::{BLOCK, is_on_chain, until_failed, until_paid, world};
+use crate::accounting;
 
 const SEND: &str = "eth_sendRawTransaction";
 
@@ -136,4 +137,23 @@ fn a_payment_that_expired_and_was_filled_gets_the_same_answer_twice() {
         "the answer's transaction is not on chain: {first:?}"
     );
     assert_eq!((world.sent(), world.transfers(), world.earned()), (1, 0, 0));
+    // What took the slot cost gas: a line of its own, beside the payment that cost none.
+    let (status, out, err) = world.facilitator.command_status(&["journal", "export"]);
+    assert_eq!(status, Some(0), "{err}");
+    let lines = accounting::lines(&out);
+    let [payment, filled] = lines.as_slice() else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(
+        (&payment["kind"], payment.get("gasPaid")),
+        (&"payment".into(), None),
+        "{payment}"
+    );
+    assert_eq!(
+        (&filled["kind"], &filled["outcome"]),
+        (&"cost".into(), &"filled".into()),
+        "{filled}"
+    );
+    let fee = accounting::cost(&world, filled["transaction"].as_str().expect("a transaction"));
+    assert_eq!(filled["gasPaid"], fee.to_string(), "{filled}");
 }
