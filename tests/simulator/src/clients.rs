@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base::service::SettleAnswer;
+use base::service::{SettleAnswer, Settled};
 use engine::Engine;
 use sdk_plugin::request::{Accepted, Purpose, Requirements};
 use sdk_plugin::wire::{SettleReply, reason};
@@ -207,16 +207,30 @@ impl Clients {
     ) -> SendResult {
         let (at, engine) = self.engine.running().await;
         let requested_ms = self.world.now_ms();
-        match self.world.faults.draw(Point::Reply) {
+        let harm = self.world.faults.draw(Point::Reply);
+        match harm {
             Some(Harm::HangUp) => patience = Duration::from_millis(self.world.rng().between(0, wait_ms)),
             Some(Harm::Impatient) => wait_ms = self.world.rng().between(0, 300),
+            Some(Harm::CrashBefore) => self.world.faults.die(),
             _ => {}
         }
+        let leave = self.world.faults.callers_leave.notified();
         tokio::select! {
             biased;
             () = self.engine.left(at) => SendResult::ConnectionLost,
+            () = leave => SendResult::HungUp,
             () = tokio::time::sleep(patience) => SendResult::HungUp,
-            answer = engine.settle(request.payment_request(wait_ms)) => {
+            settled = engine.settle_with_receipt(request.payment_request(wait_ms)) => {
+                let Settled { answer, receipt } = settled;
+                if harm == Some(Harm::AnswerLost) {
+                    // Dropped: nothing of the answer was written.
+                    drop(receipt);
+                    return SendResult::HungUp;
+                }
+                receipt.delivered();
+                if harm == Some(Harm::CrashAfter) {
+                    self.world.faults.die();
+                }
                 tracing::info!("nonce {} of tenant {:?} is answered: {answer:?}", request.payload.nonce, request.tenant);
                 let exchange = Exchange {
                     requested_ms,

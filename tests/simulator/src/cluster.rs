@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::chain::Chain;
+use crate::disk::Disk;
 use crate::clients::{Cell, Clients, Exchange, NETWORK, SendResult, SettleRequest};
 use crate::faults::{AtCommit, Faults};
 use crate::oracle::{self, Verdict};
@@ -159,7 +160,7 @@ fn set_up(scenario: &Scenario, count: usize) -> Run {
     let chain = Chain::new(scenario.weather, scenario.terms.confirmations, state, rng.fork());
     let faults = || {
         let mode = scenario.mode.clone();
-        Arc::new(Faults::new(mode, scenario.journal_lies, rng.fork()))
+        Arc::new(Faults::new(mode, scenario.journal_lies, false, rng.fork()))
     };
     let nodes = std::iter::repeat_with(faults).take(count).enumerate();
     let nodes: Vec<Arc<Node>> = nodes
@@ -173,8 +174,9 @@ fn set_up(scenario: &Scenario, count: usize) -> Run {
         })
         .collect();
     let root = Arc::new(MemoryJournal::default().node("judge", Box::new(NoFaults)));
-    let quiet = Arc::new(Faults::new(crate::faults::Mode::Never, false, rng.fork()));
-    let world = World::new(chain, rng.fork(), quiet, clock, Arc::clone(&root));
+    let quiet = Arc::new(Faults::new(crate::faults::Mode::Never, false, false, rng.fork()));
+    let judges = Arc::new(Disk::Memory(root.node("judge", Box::new(NoFaults))));
+    let world = World::new(chain, rng.fork(), quiet, clock, judges);
     Run {
         world: Arc::new(world),
         root,
@@ -307,7 +309,7 @@ async fn settle(run: &Run, clients: &Clients, scheduled: ScheduledRequest, is_la
             tokio::time::sleep(Duration::from_secs(1)).await;
             continue;
         };
-        let world = run.world.of_node(Arc::clone(&node.faults), Arc::clone(&run.root));
+        let world = run.world.of_node(Arc::clone(&node.faults), Arc::clone(&run.world.record));
         let here = clients.at(Arc::new(world), Arc::clone(&node.cell));
         let patience = hangs_up_after_ms
             .take()
@@ -340,7 +342,7 @@ async fn keep_alive(run: Arc<Run>, node: Arc<Node>, terms: Terms, planted: Optio
         *lock(&run.lives) += 1;
         life += 1;
         let faults = Box::new(AtCommit(Arc::clone(&node.faults)));
-        let journal = Arc::new(run.root.node(&name, faults));
+        let journal = Arc::new(Disk::Memory(run.root.node(&name, faults)));
         let world = Arc::new(run.world.of_node(Arc::clone(&node.faults), journal));
         let engine = Engine::new(parts(&world, terms, planted));
         tokio::select! {

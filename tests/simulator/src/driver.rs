@@ -60,12 +60,7 @@ impl SimDriver {
     async fn pass(&self, point: Point) -> Result<(usize, Option<Harm>), Fault> {
         let harm = self.world.faults.pass(point).await?;
         let node = self.world.node();
-        if harm == Some(Harm::Stale) {
-            let now_ms = self.world.now_ms();
-            let mut chain = self.world.chain();
-            let pause = chain.weather.block_ms * 4;
-            chain.freeze(node, now_ms, now_ms + pause);
-        }
+        self.world.slow_down(node, harm);
         Ok((node, harm))
     }
 

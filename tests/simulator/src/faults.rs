@@ -10,213 +10,24 @@ use journal::memory::{CommitFault, Faults as JournalFaults};
 use sdk_plugin::{Fault, FaultKind};
 use tokio::sync::{Notify, watch};
 
-use crate::chain::Read;
 use crate::rng::Rng;
 
-/// A step of the pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Point {
-    Identify,
-    ClaimLookUp,
-    Plan,
-    Check,
-    Lane,
-    Quote,
-    Build,
-    Fill,
-    /// Claim, slot and attempt: the commit before a send.
-    CommitFirst,
-    /// A later attempt: a replacement, a fill, a later step.
-    CommitAttempt,
-    Broadcast,
-    Observe,
-    Judge,
-    /// Outcome, most often with the release.
-    CommitOutcome,
-    /// A release alone.
-    CommitRelease,
-    /// Slots closed, settlements finished.
-    CommitClose,
-    /// Everything else.
-    CommitOther,
-    /// A job's handler.
-    Job,
-    /// A scheme's check of itself.
-    SchemeCheck,
-    Reply,
-}
+mod points;
 
-/// What goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Harm {
-    /// Its service is unavailable, and reports that.
-    Unavailable,
-    /// A defect, reported as one.
-    Internal,
-    /// No answer, ever.
-    Hang,
-    Panic,
-    /// The core itself panics before the effect.
-    PanicBefore,
-    /// The core itself panics after the effect, before it hears of it.
-    PanicAfter,
-    /// An answer that makes no sense.
-    Garbage,
-    /// An answer after several seconds.
-    Slow,
-    /// The process dies before the effect.
-    CrashBefore,
-    /// The process dies after the effect, before it hears of it.
-    CrashAfter,
-    /// The disk is full for a while.
-    Full,
-    /// The node took the bytes and answers an error.
-    TakenButError,
-    /// The node took the bytes and hangs.
-    TakenButHangs,
-    /// The node acknowledges the bytes, and does not keep them.
-    AcceptedAndForgotten,
-    /// The node has fallen behind.
-    Stale,
-    /// One kind of read answers null during this call.
-    Null(Read),
-    /// The caller hangs up.
-    HangUp,
-    /// The caller waits hardly at all.
-    Impatient,
-}
-
-impl Point {
-    pub const ALL: [Self; 20] = [
-        Self::Identify,
-        Self::ClaimLookUp,
-        Self::Plan,
-        Self::Check,
-        Self::Lane,
-        Self::Quote,
-        Self::Build,
-        Self::Fill,
-        Self::CommitFirst,
-        Self::CommitAttempt,
-        Self::Broadcast,
-        Self::Observe,
-        Self::Judge,
-        Self::CommitOutcome,
-        Self::CommitRelease,
-        Self::CommitClose,
-        Self::CommitOther,
-        Self::Job,
-        Self::SchemeCheck,
-        Self::Reply,
-    ];
-
-    /// What can go wrong here.
-    #[must_use]
-    pub fn harms(self) -> &'static [Harm] {
-        use Harm::{
-            AcceptedAndForgotten, CrashAfter, CrashBefore, Full, Garbage, Hang, HangUp, Impatient, Internal,
-            Null, Panic, PanicAfter, PanicBefore, Slow, Stale, TakenButError, TakenButHangs, Unavailable,
-        };
-        match self {
-            Self::Identify | Self::Job | Self::SchemeCheck => {
-                &[Unavailable, Internal, Hang, Panic, Slow, CrashBefore]
-            }
-            Self::Plan | Self::Judge => &[Unavailable, Internal, Hang, Panic, Garbage, Slow, CrashBefore],
-            Self::ClaimLookUp => &[Unavailable, Slow, CrashBefore],
-            Self::Fill => &[Unavailable, Internal, Hang, Panic, Slow, Stale, CrashBefore],
-            Self::Build => &[
-                Unavailable,
-                Internal,
-                Hang,
-                Panic,
-                Slow,
-                Stale,
-                Null(Read::State),
-                CrashBefore,
-            ],
-            Self::Check | Self::Quote => &[
-                Unavailable,
-                Internal,
-                Hang,
-                Panic,
-                Slow,
-                Stale,
-                Null(Read::Heads),
-                CrashBefore,
-            ],
-            Self::Lane => &[
-                Unavailable,
-                Internal,
-                Hang,
-                Panic,
-                Slow,
-                Stale,
-                Null(Read::Heads),
-                Null(Read::Nonces),
-                Null(Read::State),
-                CrashBefore,
-            ],
-            Self::Broadcast => &[
-                Unavailable,
-                Internal,
-                Hang,
-                Panic,
-                Slow,
-                Stale,
-                TakenButError,
-                TakenButHangs,
-                AcceptedAndForgotten,
-                CrashBefore,
-                CrashAfter,
-            ],
-            Self::Observe => &[
-                Unavailable,
-                Internal,
-                Hang,
-                Panic,
-                Garbage,
-                Slow,
-                Stale,
-                Null(Read::Heads),
-                Null(Read::Nonces),
-                Null(Read::Receipts),
-                Null(Read::Transactions),
-                Null(Read::Logs),
-                Null(Read::State),
-                CrashBefore,
-            ],
-            Self::CommitFirst
-            | Self::CommitAttempt
-            | Self::CommitOutcome
-            | Self::CommitRelease
-            | Self::CommitClose
-            | Self::CommitOther => &[Full, Slow, PanicBefore, PanicAfter, CrashBefore, CrashAfter],
-            Self::Reply => &[HangUp, Impatient],
-        }
-    }
-
-    /// The commit that these events make.
-    #[must_use]
-    pub fn of_commit(events: &[Event]) -> Self {
-        let has = |what: fn(&Event) -> bool| events.iter().any(what);
-        if has(|e| matches!(e, Event::Opened(_))) {
-            Self::CommitFirst
-        } else if has(|e| matches!(e, Event::Prepared(_))) {
-            Self::CommitAttempt
-        } else if has(|e| matches!(e, Event::Paid { .. } | Event::Failed { .. })) {
-            Self::CommitOutcome
-        } else if has(|e| matches!(e, Event::Released { .. } | Event::ReleaseReturned { .. })) {
-            Self::CommitRelease
-        } else if has(|e| matches!(e, Event::SlotClosed { .. } | Event::Finished { .. })) {
-            Self::CommitClose
-        } else {
-            Self::CommitOther
-        }
-    }
-}
+pub use points::{Harm, Point};
 
 /// Longer than callers are kept waiting for a commit that is in flight.
 const SLOW_COMMIT: Duration = Duration::from_secs(8);
+
+/// Less than any finality.
+const DEEPEST_REORG: u64 = 4;
+
+fn scripted(script: &[Scripted], point: Point, pass: u64) -> Option<Harm> {
+    script
+        .iter()
+        .find(|s| s.point == point && (s.from..s.from.saturating_add(s.count)).contains(&pass))
+        .map(|s| s.harm)
+}
 
 /// Exactly these passes of a point suffer.
 #[derive(Debug, Clone, Copy)]
@@ -237,6 +48,8 @@ pub enum Mode {
         per_mille: u64,
         crashes: u64,
         rng: Rng,
+        /// Passes that suffer besides.
+        aimed: Vec<Scripted>,
     },
     Script(Vec<Scripted>),
 }
@@ -251,6 +64,10 @@ struct Inner {
     next_commit: Option<Harm>,
     over: bool,
     lies: bool,
+    /// The journal is in files, so the power may fail.
+    on_disk: bool,
+    /// How deep the reorganisations are that were called for and not carried out.
+    reorgs: Vec<u64>,
     rng: Rng,
 }
 
@@ -264,11 +81,15 @@ pub struct Faults {
     pub is_cut_off: AtomicBool,
     /// Tells the runner that the process has died.
     pub died: Notify,
+    /// Tells the chain that [`Faults::take_reorgs`] has some.
+    pub reorg: Notify,
+    /// Tells every caller to hang up.
+    pub callers_leave: Notify,
 }
 
 impl Faults {
     #[must_use]
-    pub fn new(mode: Mode, lies: bool, rng: Rng) -> Self {
+    pub fn new(mode: Mode, lies: bool, on_disk: bool, rng: Rng) -> Self {
         let inner = Inner {
             mode,
             passes: BTreeMap::new(),
@@ -277,6 +98,8 @@ impl Faults {
             next_commit: None,
             over: false,
             lies,
+            on_disk,
+            reorgs: Vec::new(),
             rng,
         };
         Self {
@@ -284,6 +107,8 @@ impl Faults {
             stopped: watch::Sender::new(false),
             is_cut_off: AtomicBool::new(false),
             died: Notify::new(),
+            reorg: Notify::new(),
+            callers_leave: Notify::new(),
         }
     }
 
@@ -321,32 +146,50 @@ impl Faults {
         let pass = inner.passes.entry(point).or_default();
         let this = *pass;
         *pass += 1;
+        let on_disk = inner.on_disk;
         let harm = match &mut inner.mode {
             Mode::Never => None,
             Mode::Random {
                 per_mille,
                 crashes,
                 rng,
+                aimed,
             } => {
-                if rng.chance(*per_mille) {
-                    let harms = point.harms();
+                let drawn = if rng.chance(*per_mille) {
+                    let cut = on_disk && point.is_commit();
+                    let harms = point.harms().iter().chain(cut.then_some(&Harm::PowerCut));
+                    let harms: Vec<Harm> = harms.copied().collect();
                     let harm = harms.get(rng.index(harms.len())).copied();
-                    let fatal = matches!(harm, Some(Harm::CrashBefore | Harm::CrashAfter));
-                    harm.filter(|_| !fatal || rng.chance(*crashes))
+                    harm.filter(|harm| !harm.is_fatal() || rng.chance(*crashes))
                 } else {
                     None
-                }
+                };
+                scripted(aimed, point, this).or(drawn)
             }
-            Mode::Script(script) => script
-                .iter()
-                .find(|s| s.point == point && (s.from..s.from.saturating_add(s.count)).contains(&this))
-                .map(|s| s.harm),
+            Mode::Script(script) => scripted(script, point, this),
         };
         if let Some(harm) = harm {
             *inner.struck.entry((point, harm)).or_default() += 1;
             tracing::info!("FAULT {harm:?} at {point:?}");
         }
+        match harm {
+            Some(Harm::CallersLeave) => self.callers_leave.notify_waiters(),
+            Some(Harm::Reorg) => {
+                let depth = match &inner.mode {
+                    Mode::Random { .. } => inner.rng.between(1, DEEPEST_REORG),
+                    Mode::Never | Mode::Script(_) => 1,
+                };
+                inner.reorgs.push(depth);
+                self.reorg.notify_one();
+            }
+            _ => {}
+        }
         harm
+    }
+
+    /// The depths of the reorganisations that were called for since the last time.
+    pub fn take_reorgs(&self) -> Vec<u64> {
+        std::mem::take(&mut self.lock().reorgs)
     }
 
     /// A commit is about to be made: what does it suffer around it? What it suffers itself comes with [`AtCommit`], which
@@ -356,6 +199,7 @@ impl Faults {
         match harm {
             Some(Harm::Slow) => tokio::time::sleep(SLOW_COMMIT).await,
             Some(Harm::PanicBefore) => std::panic::panic_any(Injected),
+            Some(Harm::CallersLeave | Harm::Reorg) => tokio::task::yield_now().await,
             harm => self.lock().next_commit = harm.filter(|harm| *harm != Harm::PanicAfter),
         }
         let committed = commit.await;
@@ -365,7 +209,21 @@ impl Faults {
         committed
     }
 
-    fn die(&self) {
+    /// Whether the power fails during the commit that is about to be made. The process is dead then.
+    pub fn take_power_cut(&self) -> bool {
+        let mut inner = self.lock();
+        let cut = inner.next_commit == Some(Harm::PowerCut);
+        if cut {
+            inner.next_commit = None;
+        }
+        drop(inner);
+        if cut {
+            self.die();
+        }
+        cut
+    }
+
+    pub(crate) fn die(&self) {
         tracing::info!("the process dies");
         self.died.notify_one();
     }
@@ -386,6 +244,15 @@ impl Faults {
         }
         match self.draw(point) {
             Some(Harm::Unavailable) => Err(Fault::unavailable("injected")),
+            // The pool shuts such a node out, and has no other one for this call.
+            Some(Harm::OtherChain) => Err(Fault::unavailable("the node reports another chain id")),
+            Some(Harm::Garbage) if !point.makes_garbage() => {
+                Err(Fault::new(FaultKind::Internal, "the answer can't be decoded"))
+            }
+            Some(Harm::CallersLeave | Harm::Reorg) => {
+                tokio::task::yield_now().await;
+                Ok(None)
+            }
             Some(Harm::Internal) => Err(Fault::new(FaultKind::Internal, "injected")),
             Some(Harm::Hang) => std::future::pending().await,
             Some(Harm::Panic) => std::panic::panic_any(Injected),
@@ -433,6 +300,7 @@ impl JournalFaults for AtCommit {
                 self.0.die();
                 CommitFault::CrashAfter
             }
+
             _ => CommitFault::None,
         }
     }

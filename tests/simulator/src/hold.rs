@@ -167,6 +167,9 @@ impl SchemeHandler for HoldScheme {
 
     async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
         let harm = self.world.faults.pass(Point::Plan).await?;
+        if matches!(harm, Some(Harm::Stale | Harm::Null(_))) {
+            self.world.read_state(harm)?;
+        }
         let (state, height) = self.state()?;
         let payload = match Self::examine(cx, request, &state) {
             Ok(payload) => payload,

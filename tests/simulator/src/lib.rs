@@ -4,9 +4,11 @@
 //! transactions or does not, and three schemes. Clients, weather and faults come from a seed. Afterwards [`oracle`]
 //! compares the chain's own history with every answer that callers got.
 
+pub mod campaign;
 pub mod chain;
 pub mod clients;
 pub mod cluster;
+pub mod disk;
 pub mod driver;
 pub mod evidence;
 pub mod faults;
@@ -20,6 +22,7 @@ pub mod rng;
 pub mod run;
 pub mod scheme;
 pub mod script;
+pub mod table;
 pub mod token;
 pub mod trace;
 pub mod world;

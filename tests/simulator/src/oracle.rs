@@ -37,6 +37,8 @@ pub struct Verdict {
     pub undone: Vec<String>,
     /// Settlements that did not end although nothing hindered them.
     pub stuck: Vec<String>,
+    /// Acknowledged commits that a crash lost, and commits that it left in part.
+    pub damaged: Vec<String>,
     /// Panics nobody injected.
     pub panics: Vec<String>,
 }
@@ -45,6 +47,36 @@ impl Verdict {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What is wrong besides losses, double payments, double releases and false answers.
+    pub fn others(&self) -> impl Iterator<Item = &[String]> {
+        let Self {
+            lost: _,
+            twice: _,
+            released_twice: _,
+            false_answers: _,
+            out_of_order,
+            sent_unjournaled,
+            overspent,
+            moved,
+            undone,
+            stuck,
+            damaged,
+            panics,
+        } = self;
+        [
+            out_of_order,
+            sent_unjournaled,
+            overspent,
+            moved,
+            undone,
+            stuck,
+            damaged,
+            panics,
+        ]
+        .into_iter()
+        .map(Vec::as_slice)
     }
 }
 

@@ -60,11 +60,13 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
             per_mille: rng.between(5, 60),
             crashes: 150,
             rng: rng.fork(),
+            aimed: Vec::new(),
         },
         _ => Mode::Random {
             per_mille: rng.between(60, 200),
             crashes: 60,
             rng: rng.fork(),
+            aimed: Vec::new(),
         },
     };
     let balances = PAYERS.map(|payer| (payer.to_owned(), rng.between(500, 30_000)));
@@ -77,6 +79,7 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
         weather: weather(&mut rng, terms),
         mode,
         journal_lies: false,
+        on_disk: false,
         planted: None,
         balances: balances.to_vec(),
         requests: maker.requests,

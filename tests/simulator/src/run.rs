@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::chain::{Chain, GAS, NODES, Weather};
 use crate::clients::{Cell, Clients, Exchange, NETWORK, SettleRequest};
+use crate::disk::{Disk, FileDisk};
 use crate::driver::SimDriver;
 use crate::faults::{AtCommit, Faults, Injected, Mode};
 use crate::hold::{HOLD, HoldScheme};
@@ -102,6 +103,8 @@ pub struct Scenario {
     pub mode: Mode,
     /// The journal reports that it wrote attempts, and did not.
     pub journal_lies: bool,
+    /// The journal is the real one, in files. Only in a process that is recorded.
+    pub on_disk: bool,
     /// A defect in the driver.
     pub planted: Option<Planted>,
     pub balances: Vec<(String, u64)>,
@@ -161,20 +164,20 @@ pub(crate) fn watch_panics() {
 /// Runs a scenario; the same scenario always runs the same way.
 ///
 /// # Errors
-/// The runtime could not be built.
+/// The runtime could not be built, or the files of the journal could not be made.
 pub fn simulate(scenario: &Scenario) -> std::io::Result<Report> {
     watch_panics();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()?;
-    Ok(runtime.block_on(run(scenario)))
+    runtime.block_on(run(scenario))
 }
 
 /// The same, with a trace of everything that happened.
 ///
 /// # Errors
-/// The runtime could not be built.
+/// The runtime could not be built, or the files of the journal could not be made.
 pub fn simulate_traced(scenario: &Scenario) -> std::io::Result<(Report, String)> {
     let buffer = crate::trace::Buffer::default();
     let subscriber = crate::trace::subscriber(buffer.clone());
@@ -182,13 +185,14 @@ pub fn simulate_traced(scenario: &Scenario) -> std::io::Result<(Report, String)>
     Ok((report, buffer.text()))
 }
 
-async fn run(scenario: &Scenario) -> Report {
+async fn run(scenario: &Scenario) -> std::io::Result<Report> {
     let clock = TokioClock::starting_at(EPOCH_S);
     let started = tokio::time::Instant::now();
     let mut rng = Rng::new(scenario.seed ^ 0x5117_c4a2_d000_0001);
     let faults = Arc::new(Faults::new(
         scenario.mode.clone(),
         scenario.journal_lies,
+        scenario.on_disk,
         rng.fork(),
     ));
     let mut state = State {
@@ -202,9 +206,18 @@ async fn run(scenario: &Scenario) -> Report {
         }
     }
     let chain = Chain::new(scenario.weather, scenario.terms.confirmations, state, rng.fork());
-    let journal = Arc::new(MemoryJournal::with_faults(Box::new(AtCommit(Arc::clone(
-        &faults,
-    )))));
+    let journal = if scenario.on_disk {
+        let rng = Rng::new(scenario.seed ^ 0x0d15_c0f1_1e50_0006);
+        Disk::Files(Box::new(FileDisk::create(
+            clock.clone(),
+            Arc::clone(&faults),
+            rng,
+        )?))
+    } else {
+        let faults = Box::new(AtCommit(Arc::clone(&faults)));
+        Disk::Memory(MemoryJournal::with_faults(faults))
+    };
+    let journal = Arc::new(journal);
     let world = Arc::new(World::new(chain, rng.fork(), Arc::clone(&faults), clock, journal));
 
     let cell = Arc::new(Cell::default());
@@ -218,6 +231,7 @@ async fn run(scenario: &Scenario) -> Report {
         Arc::clone(&restarts),
     ));
     scenery.spawn(act::play(Arc::clone(&world), scenario.acts.clone()));
+    scenery.spawn(act::play_reorgs(Arc::clone(&world)));
 
     let clients = Clients::new(Arc::clone(&world), Arc::clone(&cell));
     let mut sellers = JoinSet::new();
@@ -263,6 +277,7 @@ async fn run(scenario: &Scenario) -> Report {
         signed: &world.signed(),
     });
     verdict.stuck.extend(stuck);
+    verdict.damaged = world.journal.wrong();
     verdict.panics = take_panics();
     let paying = |tx: &&crate::chain::Included| {
         tx.result.is_ok()
@@ -284,7 +299,7 @@ async fn run(scenario: &Scenario) -> Report {
         .flat_map(|block| &block.txs)
         .filter(ours)
         .count();
-    Report {
+    Ok(Report {
         verdict,
         exchanges,
         faults: faults.struck(),
@@ -297,7 +312,7 @@ async fn run(scenario: &Scenario) -> Report {
         state: chain.state(),
         rows,
         virtual_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-    }
+    })
 }
 
 pub(crate) async fn rows(world: &World) -> Vec<StoreRow> {
@@ -403,6 +418,7 @@ async fn keep_alive(
         let pause = world.stays_down_ms.swap(0, Ordering::Relaxed).max(pause);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         tracing::info!("the process starts again");
+        world.journal.restart();
     }
 }
 

@@ -114,7 +114,7 @@ impl SchemeHandler for SimScheme {
     }
 
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
-        let (state, height) = self.state()?;
+        let (state, height) = self.world.read_state(None)?;
         Ok(match self.examine(cx, request, &state, height) {
             Ok(payload) => Verdict::Valid(Valid {
                 payer: payload.from,
@@ -127,7 +127,7 @@ impl SchemeHandler for SimScheme {
 
     async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
         let harm = self.world.faults.pass(Point::Plan).await?;
-        let (state, height) = self.state()?;
+        let (state, height) = self.world.read_state(harm)?;
         let payload = match self.examine(cx, request, &state, height) {
             Ok(payload) => payload,
             Err(refusal) => return Ok(Planned::Refused(refusal)),
@@ -158,14 +158,6 @@ impl SchemeHandler for SimScheme {
 }
 
 impl SimScheme {
-    fn state(&self) -> Result<(Arc<State>, u64), Fault> {
-        let view = self.world.view();
-        let block = view
-            .latest_state()
-            .ok_or_else(|| Fault::unavailable("the node answered null for the state"))?;
-        Ok((Arc::clone(&block.state), block.height))
-    }
-
     fn examine(
         &self,
         cx: &Cx,

@@ -39,6 +39,7 @@ pub fn quiet() -> Scenario {
         },
         mode: Mode::Never,
         journal_lies: false,
+        on_disk: false,
         planted: None,
         balances: payers.map(|payer| (payer.to_owned(), 10_000)).to_vec(),
         requests: Vec::new(),
@@ -163,8 +164,8 @@ impl Scenario {
             count,
         };
         match &mut self.mode {
-            Mode::Script(script) => script.push(one),
-            Mode::Never | Mode::Random { .. } => self.mode = Mode::Script(vec![one]),
+            Mode::Script(script) | Mode::Random { aimed: script, .. } => script.push(one),
+            Mode::Never => self.mode = Mode::Script(vec![one]),
         }
         self
     }

@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base::clock::{Clock, TokioClock};
-use journal::memory::MemoryJournal;
 use journal::plugin_rows::JournalRows;
 use journal::plugin_rows::{Jobs, PluginStore};
-use journal::{CommitError, Event, Journal, JournalError, ReadTask, SettlementRow};
+use journal::{CommitError, Event, Journal, JournalError, ReadTask, SettlementRow, WithPlan};
 use sdk_plugin::host::{
     JobRequest, Level, MetricKind, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest,
     StoreResponse,
@@ -17,8 +16,10 @@ use sdk_plugin::host::{
 use sdk_plugin::{Fault, HostServices, Value, async_trait};
 
 use crate::chain::{Chain, NODES, Tx, View};
+use crate::disk::Disk;
 use crate::faults::{Faults, Harm, Point};
 use crate::rng::Rng;
+use crate::token::State;
 
 /// What all parts share.
 #[derive(Debug)]
@@ -27,9 +28,9 @@ pub struct World {
     rng: Arc<Mutex<Rng>>,
     pub faults: Arc<Faults>,
     pub clock: TokioClock,
-    pub journal: Arc<MemoryJournal>,
+    pub journal: Arc<Disk>,
     /// The same journal for the judge: it always answers.
-    pub record: Arc<MemoryJournal>,
+    pub record: Arc<Disk>,
     /// The self-check result of the scheme `hold`.
     pub hold_is_ready: AtomicBool,
     /// How long the process stays down when it dies next, at least, milliseconds.
@@ -42,13 +43,7 @@ pub struct World {
 
 impl World {
     #[must_use]
-    pub fn new(
-        chain: Chain,
-        rng: Rng,
-        faults: Arc<Faults>,
-        clock: TokioClock,
-        journal: Arc<MemoryJournal>,
-    ) -> Self {
+    pub fn new(chain: Chain, rng: Rng, faults: Arc<Faults>, clock: TokioClock, journal: Arc<Disk>) -> Self {
         Self {
             chain: Arc::new(Mutex::new(chain)),
             rng: Arc::new(Mutex::new(rng)),
@@ -65,7 +60,7 @@ impl World {
 
     /// The same world as one of several nodes sees it: with a journal handle and faults of its own.
     #[must_use]
-    pub fn of_node(&self, faults: Arc<Faults>, journal: Arc<MemoryJournal>) -> Self {
+    pub fn of_node(&self, faults: Arc<Faults>, journal: Arc<Disk>) -> Self {
         Self {
             chain: Arc::clone(&self.chain),
             rng: Arc::clone(&self.rng),
@@ -98,9 +93,31 @@ impl World {
         self.rng().index(NODES)
     }
 
-    /// What a node of the pool shows now.
-    pub fn view(&self) -> View {
-        self.view_of(self.node())
+    /// The newest state that a node of the pool shows, and its height. `harm`: what the read suffers.
+    ///
+    /// # Errors
+    /// The node answers null.
+    pub fn read_state(&self, harm: Option<Harm>) -> Result<(Arc<State>, u64), Fault> {
+        let node = self.node();
+        self.slow_down(node, harm);
+        let mut view = self.view_of(node);
+        if let Some(Harm::Null(read)) = harm {
+            view.silence(read);
+        }
+        let block = view
+            .latest_state()
+            .ok_or_else(|| Fault::unavailable("the node answered null for the state"))?;
+        Ok((Arc::clone(&block.state), block.height))
+    }
+
+    /// Makes the node fall behind, if that is the harm.
+    pub fn slow_down(&self, node: usize, harm: Option<Harm>) {
+        if harm == Some(Harm::Stale) {
+            let now_ms = self.now_ms();
+            let mut chain = self.chain();
+            let pause = chain.weather.block_ms * 4;
+            chain.freeze(node, now_ms, now_ms + pause);
+        }
     }
 
     /// What this node shows now.
@@ -140,7 +157,7 @@ impl World {
 /// The journal as the engine sees it: reads and waits can go wrong too.
 #[derive(Debug)]
 pub struct SimJournal {
-    pub inner: Arc<MemoryJournal>,
+    pub inner: Arc<Disk>,
     pub faults: Arc<Faults>,
     pub world: Arc<World>,
 }
@@ -187,9 +204,21 @@ impl Journal for SimJournal {
             Some(Harm::Unavailable) => return Err(JournalError("injected".into())),
             Some(Harm::Slow) => tokio::time::sleep(Duration::from_secs(2)).await,
             Some(Harm::CrashBefore) => self.faults.crash().await,
+            Some(Harm::CallersLeave | Harm::Reorg) => tokio::task::yield_now().await,
             _ => {}
         }
         self.inner.claim(key).await
+    }
+
+    async fn unfinished_after(&self, after: u64, limit: usize) -> Result<Vec<WithPlan>, JournalError> {
+        match self.faults.draw(Point::Boot) {
+            Some(Harm::Unavailable) => return Err(JournalError("injected".into())),
+            Some(Harm::Slow) => tokio::time::sleep(Duration::from_secs(2)).await,
+            Some(Harm::CrashBefore) => self.faults.crash().await,
+            Some(Harm::Reorg) => tokio::task::yield_now().await,
+            _ => {}
+        }
+        self.inner.unfinished_after(after, limit).await
     }
 }
 

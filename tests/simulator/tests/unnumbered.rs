@@ -21,7 +21,8 @@ fn hashes(report: &Report) -> Vec<String> {
 
 fn points() -> impl Iterator<Item = Point> {
     // There is nothing to fill, and nothing is held that a job would give back.
-    let not_here = |point: &Point| matches!(point, Point::Fill | Point::Job);
+    let not_here =
+        |point: &Point| point.is_rare() || matches!(point, Point::Fill | Point::Job | Point::CommitJob);
     Point::ALL.into_iter().filter(move |point| !not_here(point))
 }
 

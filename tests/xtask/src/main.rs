@@ -14,6 +14,7 @@ mod lint;
 mod paint;
 mod quotes;
 mod rust;
+mod sim;
 mod test;
 mod tools;
 mod words;
@@ -44,6 +45,8 @@ enum Command {
     Test(test::Args),
     /// Run checks that take too long for every change: many seeds, an hour of lying nodes and kills, surfpool, licences
     Full(full::Args),
+    /// Run the simulator over many seeds, with a table of which fault struck at which step
+    Sim(sim::Args),
     /// Check formatting, citations, links, words, clippy, rustdoc and test contracts
     Lint(lint::Args),
     /// Build the handbook as HTML
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Full(args) => full::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Docs(docs::Args {}) => docs::run(),
         Command::Devnet(args) => devnet::run(&args),

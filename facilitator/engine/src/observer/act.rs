@@ -87,9 +87,11 @@ impl Observer {
         if depth < run.network.settings.confirmations {
             return;
         }
-        for settlement in slot.settlements() {
-            if settlement.has_waiters() {
-                self.outcomes.serve_waiters(&settlement, Some(began)).await;
+        for (settlement, step) in &slot.covers {
+            // The slot of another step shows nothing about the payment.
+            let pays = step.of(&settlement.lock().row.steps).is_some_and(|row| row.pays);
+            if pays && settlement.has_waiters() {
+                self.outcomes.serve_waiters(settlement, Some(began)).await;
             }
         }
     }

@@ -86,3 +86,13 @@ pub(crate) async fn play(world: Arc<World>, mut acts: Vec<(u64, Act)>) {
         }
     }
 }
+
+/// Plays the reorganisations that faults call for.
+pub(super) async fn play_reorgs(world: Arc<World>) {
+    loop {
+        world.faults.reorg.notified().await;
+        for depth in world.faults.take_reorgs() {
+            world.chain().reorg(depth, world.now_ms());
+        }
+    }
+}
