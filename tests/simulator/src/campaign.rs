@@ -192,7 +192,7 @@ impl fmt::Display for Findings {
         )?;
         writeln!(
             f,
-            "lost {}, twice {}, released twice {}, false words {}, other violations {}",
+            "lost {}, twice {}, released twice {}, false answers {}, other violations {}",
             self.lost, self.twice, self.released_twice, self.false_words, self.others
         )?;
         let millis = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);

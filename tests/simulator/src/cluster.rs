@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::chain::Chain;
-use crate::disk::Disk;
 use crate::clients::{Cell, Clients, Exchange, NETWORK, SendResult, SettleRequest};
+use crate::disk::Disk;
 use crate::faults::{AtCommit, Faults};
 use crate::oracle::{self, Verdict};
 use crate::rng::Rng;
@@ -309,7 +309,9 @@ async fn settle(run: &Run, clients: &Clients, scheduled: ScheduledRequest, is_la
             tokio::time::sleep(Duration::from_secs(1)).await;
             continue;
         };
-        let world = run.world.of_node(Arc::clone(&node.faults), Arc::clone(&run.world.record));
+        let world = run
+            .world
+            .of_node(Arc::clone(&node.faults), Arc::clone(&run.world.record));
         let here = clients.at(Arc::new(world), Arc::clone(&node.cell));
         let patience = hangs_up_after_ms
             .take()

@@ -135,7 +135,7 @@ impl FileDisk {
     }
 
     /// The process is started again after it died: by a kill, which loses nothing that was written, or by a power cut.
-    fn restart(&self) {
+    fn restart(&self, unsynced: bool) {
         let mut guard = self.lock();
         let inner = &mut *guard;
         let loses = inner.cut || inner.rng.chance(500);
@@ -143,6 +143,9 @@ impl FileDisk {
             inner.files.apply(inner.record.read());
         }
         inner.cut = false;
+        if unsynced {
+            inner.files.forget_the_log();
+        }
         let image = inner.files.after_crash(loses, &mut inner.rng);
         // What closing writes is not there after a crash.
         inner.journal = None;
@@ -317,9 +320,10 @@ impl Disk {
     }
 
     /// The process starts again.
-    pub fn restart(&self) {
+    /// `unsynced`: as if nothing had been synced since the last one, a defect that must be noticed.
+    pub fn restart(&self, unsynced: bool) {
         if let Self::Files(disk) = self {
-            disk.restart();
+            disk.restart(unsynced);
         }
     }
 

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base::calls::CallTable;
 use journal::Journal;
 use sdk_plugin::chain::{
-    Attempt, Bid, Built, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, Watch,
+    Attempt, Bid, Built, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, TxState, Watch,
 };
 use sdk_plugin::scheme::Step;
 use sdk_plugin::{Amount, ChainDriver, Cx, Fault, HexBytes, Value, async_trait};
 
 use crate::chain::{GAS, Read, Tx, View, bumped, tx_id};
+use crate::defects::Defect;
 use crate::faults::{Harm, Point};
 use crate::message::op_of;
 use crate::planted::Planted;
@@ -79,6 +80,16 @@ impl SimDriver {
         shown.ok_or_else(|| Fault::unavailable("the node answered null for its head"))
     }
 
+    /// A block that has just been made is reported as one that is final.
+    fn spoil(&self, mut seen: Observation) -> Observation {
+        if self.world.defect == Some(Defect::SuccessAtOnce)
+            && let TxState::Landed { depth, .. } = &mut seen.state
+        {
+            *depth = 1_000;
+        }
+        seen
+    }
+
     async fn journaled(&self, attempt: u64) -> Option<Vec<u8>> {
         let bytes = self.world.record.bytes(attempt).await.ok()?;
         bytes.map(|bytes| bytes.0)
@@ -92,9 +103,11 @@ impl SimDriver {
     fn sign(&self, slot: &Slot, bid: &Bid, op: Option<Op>) -> Built {
         let max_fee = bid.terms.get("maxFee").and_then(Value::as_u64).unwrap_or(0);
         let salt = self.world.rng().draw();
+        let moves = self.world.defect == Some(Defect::ReplacementMoves);
+        let moved = u64::from(moves && bid.terms.get("replaces").is_some());
         let tx = Tx {
             signer: slot.lane.signer.clone(),
-            nonce: slot.sequence,
+            nonce: slot.sequence + moved,
             max_fee,
             op,
             salt,
@@ -197,7 +210,11 @@ impl ChainDriver for SimDriver {
             max_fee = max_fee.max(bumped(before).saturating_add(1));
         }
         Ok(Bid {
-            terms: serde_json::json!({ "maxFee": max_fee }),
+            terms: if previous.is_some() {
+                serde_json::json!({ "maxFee": max_fee, "replaces": true })
+            } else {
+                serde_json::json!({ "maxFee": max_fee })
+            },
             head_height,
         })
     }
@@ -289,6 +306,7 @@ impl ChainDriver for SimDriver {
                     let last = last_blocks.get(&watch.attempt_id).copied();
                     self.observe_unnumbered(&first, watch, head_height, last)
                 };
+                let seen = self.spoil(seen);
                 match self.planted {
                     Some(planted) => planted.spoil(seen, &first, watch, &self.world),
                     None => seen,

@@ -8,6 +8,7 @@ pub mod campaign;
 pub mod chain;
 pub mod clients;
 pub mod cluster;
+pub mod defects;
 pub mod disk;
 pub mod driver;
 pub mod evidence;

@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use simulator::campaign::{self, PAYMENTS, Plan, story};
+use simulator::defects;
 use simulator::disk::recorder;
 use simulator::run::simulate_traced;
 
+/// Seeds within which a planted defect must be noticed.
+const MOST_SEEDS: u64 = 60;
 /// Seeds that are named when several are bad.
 const NAMED: usize = 10;
 
@@ -48,6 +51,9 @@ fn run(args: &[String]) -> Result<bool, String> {
             simulate_traced(&story(plan.first, plan.payments)).map_err(|error| error.to_string())?;
         println!("{trace}\n{:#?}", report.verdict);
         return Ok(report.verdict.is_clean());
+    }
+    if args.iter().any(|arg| arg == "--defects") {
+        return Ok(defects::print_table(MOST_SEEDS));
     }
     let found = campaign::run(plan);
     println!("{found}");

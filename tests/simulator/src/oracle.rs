@@ -49,6 +49,27 @@ impl Verdict {
         *self == Self::default()
     }
 
+    /// The first kind of what is wrong.
+    #[must_use]
+    pub fn first(&self) -> Option<&'static str> {
+        let kinds = [
+            (&self.twice, "paid twice"),
+            (&self.released_twice, "released twice"),
+            (&self.lost, "lost"),
+            (&self.false_answers, "false answers"),
+            (&self.sent_unjournaled, "sent before the commit"),
+            (&self.moved, "moved without the right"),
+            (&self.undone, "undone without a reason"),
+            (&self.damaged, "the disk's contents"),
+            (&self.out_of_order, "out of order"),
+            (&self.overspent, "overspent"),
+            (&self.panics, "panics"),
+            (&self.stuck, "stuck"),
+        ];
+        let found = kinds.into_iter().find(|(list, _)| !list.is_empty());
+        found.map(|(_, what)| what)
+    }
+
     /// What is wrong besides losses, double payments, double releases and false answers.
     pub fn others(&self) -> impl Iterator<Item = &[String]> {
         let Self {

@@ -80,6 +80,7 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
         mode,
         journal_lies: false,
         on_disk: false,
+        defect: None,
         planted: None,
         balances: balances.to_vec(),
         requests: maker.requests,

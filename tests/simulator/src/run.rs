@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::chain::{Chain, GAS, NODES, Weather};
 use crate::clients::{Cell, Clients, Exchange, NETWORK, SettleRequest};
+use crate::defects::Defect;
 use crate::disk::{Disk, FileDisk};
 use crate::driver::SimDriver;
 use crate::faults::{AtCommit, Faults, Injected, Mode};
@@ -105,6 +106,8 @@ pub struct Scenario {
     pub journal_lies: bool,
     /// The journal is the real one, in files. Only in a process that is recorded.
     pub on_disk: bool,
+    /// A defect in what the engine stands on.
+    pub defect: Option<Defect>,
     /// A defect in the driver.
     pub planted: Option<Planted>,
     pub balances: Vec<(String, u64)>,
@@ -218,7 +221,9 @@ async fn run(scenario: &Scenario) -> std::io::Result<Report> {
         Disk::Memory(MemoryJournal::with_faults(faults))
     };
     let journal = Arc::new(journal);
-    let world = Arc::new(World::new(chain, rng.fork(), Arc::clone(&faults), clock, journal));
+    let mut world = World::new(chain, rng.fork(), Arc::clone(&faults), clock, journal);
+    world.defect = scenario.defect;
+    let world = Arc::new(world);
 
     let cell = Arc::new(Cell::default());
     let restarts = Arc::new(Mutex::new(0));
@@ -418,7 +423,9 @@ async fn keep_alive(
         let pause = world.stays_down_ms.swap(0, Ordering::Relaxed).max(pause);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         tracing::info!("the process starts again");
-        world.journal.restart();
+        let loses = world.defect == Some(Defect::AcknowledgedBeforeSync);
+        world.journal.restart(loses);
+        world.restarted();
     }
 }
 

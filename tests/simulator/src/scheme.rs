@@ -12,6 +12,7 @@ use sdk_plugin::wire::Kind;
 use sdk_plugin::{Amount, Cx, Fault, PaymentRequest, SchemeHandler, Value, async_trait};
 use serde::{Deserialize, Serialize};
 
+use crate::defects::Defect;
 use crate::evidence::{judge, wanted};
 use crate::faults::{Harm, Point};
 use crate::message::{self, Message, op_of};
@@ -100,7 +101,10 @@ impl SchemeHandler for SimScheme {
         let is_message = payload.message.is_some();
         Ok(Identity::Identified(Identified {
             payer: payload.from.clone(),
-            claim_key: if is_message {
+            claim_key: if self.world.defect == Some(Defect::ClaimNotUnique) {
+                // Each instant has claims of its own.
+                format!("{}:{}:{}", payload.from, payload.nonce, self.world.now_ms())
+            } else if is_message {
                 format!("{payload:?}")
             } else {
                 format!("{}:{}", payload.from, payload.nonce)

@@ -40,6 +40,7 @@ pub fn quiet() -> Scenario {
         mode: Mode::Never,
         journal_lies: false,
         on_disk: false,
+        defect: None,
         planted: None,
         balances: payers.map(|payer| (payer.to_owned(), 10_000)).to_vec(),
         requests: Vec::new(),

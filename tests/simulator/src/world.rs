@@ -1,7 +1,7 @@
 //! Everything outside the engine, shared by the parts of a run.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use sdk_plugin::host::{
 use sdk_plugin::{Fault, HostServices, Value, async_trait};
 
 use crate::chain::{Chain, NODES, Tx, View};
+use crate::defects::Defect;
 use crate::disk::Disk;
 use crate::faults::{Faults, Harm, Point};
 use crate::rng::Rng;
@@ -31,6 +32,11 @@ pub struct World {
     pub journal: Arc<Disk>,
     /// The same journal for the judge: it always answers.
     pub record: Arc<Disk>,
+    /// What is wrong on purpose.
+    pub defect: Option<Defect>,
+    /// Ids since the start, where these begin again.
+    ids: AtomicU64,
+    starts: AtomicU64,
     /// The self-check result of the scheme `hold`.
     pub hold_is_ready: AtomicBool,
     /// How long the process stays down when it dies next, at least, milliseconds.
@@ -51,6 +57,9 @@ impl World {
             clock,
             record: Arc::clone(&journal),
             journal,
+            defect: None,
+            ids: AtomicU64::new(1),
+            starts: AtomicU64::new(1),
             hold_is_ready: AtomicBool::new(true),
             stays_down_ms: AtomicU64::new(0),
             unjournaled: Arc::default(),
@@ -68,11 +77,20 @@ impl World {
             clock: self.clock.clone(),
             journal,
             record: Arc::clone(&self.record),
+            defect: self.defect,
+            ids: AtomicU64::new(1),
+            starts: AtomicU64::new(1),
             hold_is_ready: AtomicBool::new(true),
             stays_down_ms: AtomicU64::new(0),
             unjournaled: Arc::clone(&self.unjournaled),
             signed: Arc::clone(&self.signed),
         }
+    }
+
+    /// The process was started again.
+    pub fn restarted(&self) {
+        self.ids.store(1, Ordering::Relaxed);
+        self.starts.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn chain(&self) -> MutexGuard<'_, Chain> {
@@ -165,6 +183,9 @@ pub struct SimJournal {
 #[async_trait]
 impl Journal for SimJournal {
     fn new_id(&self) -> u64 {
+        if self.world.defect == Some(Defect::IdsReused) {
+            return self.world.ids.fetch_add(1, Ordering::Relaxed);
+        }
         self.inner.new_id()
     }
 
@@ -187,7 +208,11 @@ impl Journal for SimJournal {
             }
         };
         tokio::time::sleep(Duration::from_millis(millis)).await;
-        let commit = self.inner.commit(events.clone());
+        let written = match self.world.defect {
+            Some(defect) => defect.spoil(events.clone()),
+            None => events.clone(),
+        };
+        let commit = self.inner.commit(written);
         self.faults.around_commit(&events, commit).await
     }
 
@@ -217,6 +242,10 @@ impl Journal for SimJournal {
             Some(Harm::CrashBefore) => self.faults.crash().await,
             Some(Harm::Reorg) => tokio::task::yield_now().await,
             _ => {}
+        }
+        let is_first = self.world.starts.load(Ordering::Relaxed) == 1;
+        if self.world.defect == Some(Defect::ResumeForgets) && !is_first {
+            return Ok(Vec::new());
         }
         self.inner.unfinished_after(after, limit).await
     }

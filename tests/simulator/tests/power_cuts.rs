@@ -14,7 +14,7 @@ fn law3_a_power_cut_during_any_write_of_any_commit_loses_and_tears_nothing() {
         .expect("the simulator starts");
     let text = String::from_utf8_lossy(&run.stdout);
     assert!(
-        text.contains("lost 0, twice 0, released twice 0, false words 0, other violations 0"),
+        text.contains("lost 0, twice 0, released twice 0, false answers 0, other violations 0"),
         "{text}\n{}",
         String::from_utf8_lossy(&run.stderr)
     );
@@ -30,4 +30,14 @@ fn law3_a_power_cut_during_any_write_of_any_commit_loses_and_tears_nothing() {
         struck.count() >= 8,
         "the power failed at few kinds of commit: {text}"
     );
+}
+
+/// What the simulator is good for: each defect that is planted alone is noticed.
+#[test]
+fn every_planted_defect_is_noticed() {
+    let run = Command::new(env!("CARGO_BIN_EXE_simulator"))
+        .arg("--defects")
+        .output()
+        .expect("the simulator starts");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
 }

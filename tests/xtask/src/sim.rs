@@ -12,7 +12,7 @@ use crate::{Failure, cargo};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask sim                       1,000 seeds, about a minute
-  cargo xtask sim --seeds 10000         what is asked for before a release
+  cargo xtask sim --seeds 10000         run this before a release
   cargo xtask sim --from 470 --trace    one seed, with everything that happened in it")]
 pub(crate) struct Args {
     /// How many seeds
@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// Only the first seed, with a trace
     #[arg(long)]
     trace: bool,
+    /// Plant defects, one at a time, and show which law noticed each
+    #[arg(long)]
+    defects: bool,
 }
 
 /// The simulator is a program of its own, so that no other command compiles it.
@@ -40,6 +43,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut simulator = vec!["--seeds", &seeds, "--from", &from, "--jobs", &jobs];
     if args.trace {
         simulator.push("--trace");
+    }
+    if args.defects {
+        simulator.push("--defects");
     }
     let build = [
         "run",

@@ -147,6 +147,16 @@ impl Files {
         }
     }
 
+    /// As if the write-ahead log had never been synced: its second half is gone.
+    pub(super) fn forget_the_log(&mut self) {
+        let log = self.names.get("journal.sqlite-wal");
+        if let Some(file) = log.and_then(|at| self.files.get_mut(at)) {
+            file.sync();
+            let half = file.synced.len() / 2;
+            file.synced.truncate(half);
+        }
+    }
+
     fn link(&mut self, name: String, inode: u64) {
         let known = self.by_inode.get(&inode);
         if known.is_some() && self.names.get(&name) == known {

@@ -1,4 +1,4 @@
-//! Waits for other threads without letting virtual time go on: a paused runtime moves its clock as soon as it has nothing
+//! Waits for other threads without letting virtual time advance: a paused runtime moves its clock as soon as it has nothing
 //! to do.
 
 use std::future::Future;
@@ -17,7 +17,7 @@ impl Wake for Unpark {
 
 /// The result of a future that another thread completes.
 pub(super) fn wait_for<T>(future: impl Future<Output = T>) -> T {
-    // Without it a task that has used up its share of polls would be asked to wait for ever.
+    // Without it a task that has used up its share of polls would never be polled to the end.
     let mut future = pin!(tokio::task::unconstrained(future));
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
