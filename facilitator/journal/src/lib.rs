@@ -29,6 +29,7 @@ pub mod lookups;
 pub mod memory;
 mod overlay;
 pub mod plugin_rows;
+pub mod postgres;
 pub mod project;
 pub mod queries;
 pub mod row;
@@ -62,7 +63,7 @@ pub use row::{
     SettlementRow, SlotRow, SpareCostRow, SpentRow, StepRow, StepState, WithheldRow,
 };
 pub use stage::Stage;
-pub use table::{RowKey, Rows, Storage, Table, Write};
+pub use table::{Fetched, RowKey, Rows, Storage, Table, Write};
 
 /// A read over one consistent view. It must not block on anything else.
 pub type ReadTask = Box<dyn FnOnce(&mut dyn Rows) + Send>;

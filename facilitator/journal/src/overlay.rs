@@ -91,18 +91,22 @@ impl<'a> Overlay<'a> {
         wanted.rows.retain(|key| !self.rows.contains_key(key));
         wanted.prefixes.retain(|prefix| !self.prefixes.contains(prefix));
         let any = !wanted.rows.is_empty() || !wanted.prefixes.is_empty();
-        for (table, prefix) in wanted.prefixes {
-            for (key, value) in self.below.scan(table, &prefix, None, usize::MAX)? {
+        if !any {
+            return Ok(false);
+        }
+        let prefixes: Vec<RowKey> = wanted.prefixes.into_iter().collect();
+        let keys: Vec<RowKey> = wanted.rows.into_iter().collect();
+        let fetched = self.below.fetch(&keys, &prefixes)?;
+        for ((table, prefix), rows) in prefixes.into_iter().zip(fetched.scans) {
+            for (key, value) in rows {
                 self.learn((table, key), Some(value));
             }
             self.prefixes.insert((table, prefix));
         }
-        let keys: Vec<RowKey> = wanted.rows.into_iter().collect();
-        let values = self.below.get_all(&keys)?;
-        for (key, value) in keys.into_iter().zip(values) {
+        for (key, value) in keys.into_iter().zip(fetched.rows) {
             self.learn(key, value);
         }
-        Ok(any)
+        Ok(true)
     }
 
     /// Only what this node may change is changed from here on.

@@ -190,8 +190,29 @@ pub trait Rows {
     }
 }
 
+/// What [`Storage::fetch`] reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// The rows at the keys, in the order of the keys.
+    pub rows: Vec<Option<String>>,
+    /// Keys and values with each prefix, in the order of the prefixes and of the keys.
+    pub scans: Vec<Vec<(String, String)>>,
+}
+
 /// What a back end offers inside one transaction.
 pub trait Storage: Rows {
+    /// Rows by their keys, and all rows whose keys begin with these prefixes. A back end over a network does it in one round
+    /// trip, and keeps other writers away from what it has read until the transaction ends.
+    ///
+    /// # Errors
+    /// A table can't be read.
+    fn fetch(&mut self, keys: &[RowKey], prefixes: &[RowKey]) -> Result<Fetched, JournalError> {
+        let scan = |(table, prefix): &RowKey| self.scan(*table, prefix, None, usize::MAX);
+        let scans = prefixes.iter().map(scan).collect::<Result<_, _>>()?;
+        let rows = self.get_all(keys)?;
+        Ok(Fetched { rows, scans })
+    }
+
     /// Changes the row at `key`.
     ///
     /// # Errors

@@ -1,0 +1,224 @@
+//! The schema `switchyard` in the database: made and brought up to date under a lock, so that several nodes may start at
+//! once.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+
+use super::super::{JournalError, Table};
+use super::transaction::{Link, Mode, NotCommitted, Statement};
+use super::trouble::{Class, Trouble};
+use super::writes::code;
+
+/// The version that this program writes.
+const SCHEMA: usize = MIGRATIONS.len();
+
+/// Each brings the schema to the next version. Never changed once released.
+const MIGRATIONS: &[&[&str]] = &[&[
+    // All rows of the projection: `tab` is the number of the table.
+    "CREATE TABLE switchyard.rows (tab int2, key bytea, value text NOT NULL, PRIMARY KEY (tab, key))",
+    "CREATE TABLE switchyard.writers (id int8 PRIMARY KEY, seq int8 NOT NULL, checksum bytea NOT NULL, dropped_to int8 \
+     NOT NULL, dropped_checksum bytea NOT NULL, started_at_ms int8 NOT NULL, at_ms int8 NOT NULL)",
+    "CREATE TABLE switchyard.events (writer int8, seq int8, at_ms int8 NOT NULL, body text NOT NULL, checksum bytea NOT \
+     NULL, PRIMARY KEY (writer, seq))",
+    "CREATE TABLE switchyard.locks (id int4 PRIMARY KEY)",
+    "CREATE TABLE switchyard.ids (one int2 PRIMARY KEY, next int8 NOT NULL)",
+    "INSERT INTO switchyard.ids (one, next) VALUES (1, 1)",
+]];
+
+/// How often a start that other nodes disturb is tried again.
+const TRIES: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What the journal is opened with.
+pub(super) struct Opened {
+    pub(super) secret: [u8; 32],
+    /// Of this process only, until it ends.
+    pub(super) writer: i64,
+}
+
+/// Checks the server, brings the schema up to date and registers a writer.
+pub(super) async fn open(link: &Link, place: &str) -> Result<Opened, JournalError> {
+    let failed = |error: &dyn Display| JournalError(format!("{place}: {error}"));
+    check_server(link, place).await?;
+    let mut tries = 0;
+    loop {
+        let trouble = match try_open(link, place).await {
+            Ok(opened) => return opened,
+            Err(trouble) => trouble,
+        };
+        tries += 1;
+        // Another node makes the same objects.
+        let is_race = trouble.class() == Class::Conflict
+            || [
+                SqlState::DUPLICATE_TABLE,
+                SqlState::DUPLICATE_SCHEMA,
+                SqlState::DUPLICATE_OBJECT,
+                SqlState::INTERNAL_ERROR,
+            ]
+            .iter()
+            .any(|code| trouble.has_code(code));
+        if !is_race || tries >= TRIES {
+            return Err(failed(&trouble));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The settings without which a commit is not durable, or not every text fits.
+async fn check_server(link: &Link, place: &str) -> Result<(), JournalError> {
+    let settings = Statement::new(
+        "SELECT current_setting('server_encoding'), current_setting('fsync', true), \
+         current_setting('synchronous_commit', true)",
+    );
+    let rows = link
+        .query(settings)
+        .await
+        .map_err(|trouble| JournalError(format!("{place}: {trouble}")))?;
+    let Some(row) = rows.first() else {
+        return Err(JournalError(format!("{place}: it does not show its settings")));
+    };
+    let setting = |index: usize| row.try_get::<_, Option<String>>(index).ok().flatten();
+    let encoding = setting(0).unwrap_or_default();
+    if !["UTF8", "UTF-8"].contains(&encoding.to_uppercase().as_str()) {
+        return Err(JournalError(format!(
+            "{place} has the encoding {encoding}: make a database with ENCODING 'UTF8', which stores every text"
+        )));
+    }
+    if setting(1).as_deref() == Some("off") {
+        return Err(JournalError(format!(
+            "{place} runs with fsync = off and can lose commits: set fsync = on"
+        )));
+    }
+    if setting(2).as_deref() == Some("off") {
+        return Err(JournalError(format!(
+            "{place} runs with synchronous_commit = off and can lose commits that it has confirmed: set synchronous_commit \
+             = on for this user (ALTER ROLE … SET synchronous_commit = on)"
+        )));
+    }
+    Ok(())
+}
+
+async fn try_open(link: &Link, place: &str) -> Result<Result<Opened, JournalError>, Trouble> {
+    match version(link).await {
+        Ok(_) => {}
+        Err(trouble) if is_absent(&trouble) => create(link).await?,
+        Err(trouble) if trouble.has_code(&SqlState::UNDEFINED_COLUMN) => {
+            return Ok(Err(JournalError(format!(
+                "{place}: its schema `switchyard` has tables of another program: use another database"
+            ))));
+        }
+        Err(trouble) => return Err(trouble),
+    }
+    let mut transaction = link.begin(Mode::Schema).await?;
+    // The lock that lets one node after the other in.
+    let lock = Statement::new("SELECT value FROM switchyard.meta WHERE name = 'schema' FOR UPDATE");
+    let rows = transaction.run(vec![lock]).await?;
+    let text: Option<String> = rows
+        .first()
+        .and_then(|rows| rows.first())
+        .and_then(|row| row.try_get(0).ok());
+    let Some(found) = text.as_ref().and_then(|text| text.parse::<usize>().ok()) else {
+        transaction.roll_back().await;
+        return Ok(Err(JournalError(format!(
+            "{place}: table switchyard.meta has no schema version: use another database, or restore this one"
+        ))));
+    };
+    if found > SCHEMA {
+        transaction.roll_back().await;
+        return Ok(Err(JournalError(format!(
+            "{place} was written by a later version of switchyard (schema {found}, this version knows {SCHEMA}): start \
+             that version, or restore the database from before the upgrade"
+        ))));
+    }
+    for migration in MIGRATIONS.iter().skip(found) {
+        transaction
+            .run(migration.iter().map(|sql| Statement::new(*sql)).collect())
+            .await?;
+    }
+    if found < SCHEMA {
+        transaction
+            .run(Table::ALL.into_iter().map(view).collect())
+            .await?;
+    }
+    let secret = hex::encode(new_secret()?);
+    let statements = vec![
+        Statement::new("UPDATE switchyard.meta SET value = $1 WHERE name = 'schema'")
+            .with(SCHEMA.to_string(), Type::TEXT),
+        Statement::new("INSERT INTO switchyard.meta (name, value) VALUES ('secret', $1) ON CONFLICT (name) DO NOTHING")
+            .with(secret, Type::TEXT),
+        Statement::new("SELECT value FROM switchyard.meta WHERE name = 'secret'"),
+        Statement::new(
+            "INSERT INTO switchyard.writers (id, seq, checksum, dropped_to, dropped_checksum, started_at_ms, at_ms) SELECT \
+             coalesce(max(id), 0) + 1, 0, $1, 0, $1, now.ms, now.ms FROM (SELECT (extract(epoch FROM clock_timestamp()) * \
+             1000)::int8 AS ms) AS now LEFT JOIN switchyard.writers ON true GROUP BY now.ms RETURNING id",
+        )
+        .with(vec![0_u8; 32], Type::BYTEA),
+    ];
+    let rows = transaction.run(statements).await?;
+    let secret: Option<String> = rows
+        .get(2)
+        .and_then(|rows| rows.first())
+        .and_then(|row| row.try_get(0).ok());
+    let writer: Option<i64> = rows
+        .get(3)
+        .and_then(|rows| rows.first())
+        .and_then(|row| row.try_get(0).ok());
+    let secret = secret
+        .and_then(|text| hex::decode(text).ok())
+        .and_then(|bytes| bytes.try_into().ok());
+    transaction
+        .commit(Vec::new())
+        .await
+        .map_err(|error| match error {
+            NotCommitted::Undone(trouble) | NotCommitted::Unknown(trouble) => trouble,
+        })?;
+    match (secret, writer) {
+        (Some(secret), Some(writer)) => Ok(Ok(Opened { secret, writer })),
+        _ => Ok(Err(JournalError(format!(
+            "{place}: table switchyard.meta has no usable secret: restore the database"
+        )))),
+    }
+}
+
+async fn version(link: &Link) -> Result<(), Trouble> {
+    let statement = Statement::new("SELECT value FROM switchyard.meta WHERE name = 'schema'");
+    link.query(statement).await.map(|_| ())
+}
+
+fn is_absent(trouble: &Trouble) -> bool {
+    trouble.has_code(&SqlState::UNDEFINED_TABLE) || trouble.has_code(&SqlState::INVALID_SCHEMA_NAME)
+}
+
+/// What must be there before there is a row to lock.
+async fn create(link: &Link) -> Result<(), Trouble> {
+    for sql in [
+        "CREATE SCHEMA IF NOT EXISTS switchyard",
+        "CREATE TABLE IF NOT EXISTS switchyard.meta (name text PRIMARY KEY, value text NOT NULL)",
+        "INSERT INTO switchyard.meta (name, value) VALUES ('schema', '0') ON CONFLICT (name) DO NOTHING",
+    ] {
+        link.query(Statement::new(sql)).await?;
+    }
+    Ok(())
+}
+
+/// A view of a table's rows, for people.
+fn view(table: Table) -> Statement {
+    Statement::new(format!(
+        "CREATE OR REPLACE VIEW switchyard.{} AS SELECT convert_from(key, 'UTF8') AS key, value FROM switchyard.rows WHERE \
+         tab = {}",
+        table.name(),
+        code(table)
+    ))
+}
+
+fn new_secret() -> Result<[u8; 32], Trouble> {
+    let mut secret = [0; 32];
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut secret)
+        .map_err(|_| Trouble::Answer("this machine has no random numbers".into()))?;
+    Ok(secret)
+}
