@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::lock;
@@ -14,7 +15,7 @@ const BLOCK: u64 = 1 << 20;
 pub(super) const NONE_LEFT: u64 = u64::MAX;
 
 #[derive(Debug, Clone, Copy)]
-struct Block {
+pub(super) struct Block {
     next: u64,
     end: u64,
 }
@@ -58,22 +59,39 @@ impl Ids {
         (next, wants)
     }
 
+    /// Replaces the blocks by one that was taken just now: its ids are greater than all that any node has used until then.
+    pub(super) fn replace(&self, block: Block) {
+        let mut blocks = lock(&self.0);
+        blocks.current = block;
+        blocks.following = None;
+    }
+
     /// Takes the block after the current one.
     pub(super) async fn fetch(&self, link: &Link) {
         let block = take_block(link).await;
         let mut blocks = lock(&self.0);
         blocks.is_taking = false;
         match block {
-            Ok(block) => blocks.following = Some(block),
+            // The current one may be newer, if it was replaced meanwhile.
+            Ok(block) if block.next > blocks.current.next => blocks.following = Some(block),
+            Ok(_) => {}
             Err(trouble) => tracing::warn!("journal: no ids: {trouble}"),
         }
     }
 }
 
+/// Takes a block.
+pub(super) fn next_block() -> Statement {
+    Statement::new("UPDATE switchyard.ids SET next = next + $1 WHERE one = 1 RETURNING next")
+        .with(i64::try_from(BLOCK).unwrap_or(i64::MAX), Type::INT8)
+}
+
 async fn take_block(link: &Link) -> Result<Block, Trouble> {
-    let statement = Statement::new("UPDATE switchyard.ids SET next = next + $1 WHERE one = 1 RETURNING next")
-        .with(i64::try_from(BLOCK).unwrap_or(i64::MAX), Type::INT8);
-    let rows = link.query(statement).await?;
+    block_of(&link.query(next_block()).await?)
+}
+
+/// The block in the answer to [`next_block`].
+pub(super) fn block_of(rows: &[Row]) -> Result<Block, Trouble> {
     let end: Option<i64> = rows.first().and_then(|row| row.try_get(0).ok());
     let end = end.and_then(|end| u64::try_from(end).ok());
     match end.and_then(|end| {

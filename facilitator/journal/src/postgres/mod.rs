@@ -45,10 +45,12 @@
 
 mod chain;
 mod counters;
+mod hints;
 mod ids;
 mod rows;
 mod schema;
 mod settings;
+mod shared;
 mod tls;
 mod transaction;
 mod trouble;
@@ -68,9 +70,11 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_postgres::types::Type;
 
+use super::lease::{Holder, Shared};
 use super::{CommitError, Event, Journal, JournalError, ReadTask, SettlementRow, Table, queries};
 use chain::Head;
 pub use counters::Counts;
+use hints::Hints;
 use ids::Ids;
 pub use settings::{Isolation, Settings};
 use transaction::{Link, Mode, Statement};
@@ -91,10 +95,12 @@ const CLAIM: &str = "SELECT s.value FROM switchyard.rows c JOIN switchyard.rows 
 /// The journal in a database.
 pub struct PostgresJournal {
     link: Link,
+    holder: Arc<Holder>,
+    hints: Arc<Hints>,
     ids: Arc<Ids>,
     secret: [u8; 32],
     places: Arc<Semaphore>,
-    /// One connection is the writer's.
+    /// One connection is the writer's, and one is for leases.
     readers: Arc<Semaphore>,
     notes_queued: Arc<AtomicUsize>,
     is_closing: Arc<AtomicBool>,
@@ -118,9 +124,9 @@ impl PostgresJournal {
     /// # Errors
     /// The settings are wrong, the database can't be reached, or it is not usable.
     pub fn open(settings: &Settings) -> Result<Self, JournalError> {
-        if settings.pool_size < 2 {
+        if settings.pool_size < 3 {
             return Err(JournalError(
-                "the database needs at least 2 connections: one for commits, the others for reads".into(),
+                "the database needs at least 3 connections: one for commits, one for leases, the others for reads".into(),
             ));
         }
         let failed = |error: std::io::Error| JournalError(format!("no thread for the journal: {error}"));
@@ -158,10 +164,15 @@ impl PostgresJournal {
             }
         };
         let (notes_queued, is_closing) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let holder = Arc::new(Holder::new(format!("{}-{}", settings.node, opened.writer)));
+        let hints = Arc::new(Hints::default());
+        drop(handle.spawn(hints::listen(settings.clone(), Arc::clone(&hints))));
         let writer = Writer {
             runtime: handle.clone(),
             link: link.clone(),
             id: opened.writer,
+            holder: Arc::clone(&holder),
+            hints: Arc::clone(&hints),
             head: Head::EMPTY,
             notes_queued: Arc::clone(&notes_queued),
             is_closing: Arc::clone(&is_closing),
@@ -174,10 +185,12 @@ impl PostgresJournal {
             .map_err(failed)?;
         Ok(Self {
             link,
+            holder,
+            hints,
             ids: Arc::new(ids),
             secret: opened.secret,
             places: Arc::new(Semaphore::new(MAX_QUEUED)),
-            readers: Arc::new(Semaphore::new(settings.pool_size.saturating_sub(1))),
+            readers: Arc::new(Semaphore::new(settings.pool_size.saturating_sub(2))),
             notes_queued,
             is_closing,
             writes: Some(writes),
@@ -277,6 +290,10 @@ impl Journal for PostgresJournal {
 
     fn secret(&self) -> [u8; 32] {
         self.secret
+    }
+
+    fn shared(&self) -> Option<&dyn Shared> {
+        Some(self)
     }
 
     async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {

@@ -19,6 +19,8 @@ const LOCKS: u32 = 1 << 20;
 
 const LOCK_ROWS: &str = "SELECT 1 FROM switchyard.rows r JOIN unnest($1::int2[], $2::bytea[]) AS w(tab, key) ON r.tab = w.tab \
                          AND r.key = w.key ORDER BY r.tab, r.key FOR UPDATE OF r";
+const SHARE_ROWS: &str = "SELECT 1 FROM switchyard.rows r JOIN unnest($1::int2[], $2::bytea[]) AS w(tab, key) ON r.tab = w.tab \
+                          AND r.key = w.key ORDER BY r.tab, r.key FOR SHARE OF r";
 const READ_ROWS: &str = "SELECT w.n, r.value FROM unnest($1::int2[], $2::bytea[]) WITH ORDINALITY AS w(tab, key, n) JOIN \
                          switchyard.rows r ON r.tab = w.tab AND r.key = w.key";
 const READ_PREFIXES: &str = "SELECT w.n, r.key, r.value FROM unnest($1::int2[], $2::bytea[], $3::bytea[]) WITH ORDINALITY AS \
@@ -43,7 +45,8 @@ pub(super) struct Tables<'c> {
 
 /// What a transaction that changes rows has in addition.
 pub(super) struct Commit<'c> {
-    pub(super) writer: i64,
+    /// `None`: a change of leases or grants, which is no commit of events.
+    pub(super) writer: Option<i64>,
     /// The database's time after the last fetch, in microseconds since the epoch; 0: nothing was fetched.
     pub(super) clock_us: &'c Cell<i64>,
     /// What the database has as the end of the writer's chain.
@@ -83,7 +86,8 @@ impl<'c> Tables<'c> {
         )
     }
 
-    fn run(&mut self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>, JournalError> {
+    /// Sends statements of the caller's in one round trip.
+    pub(super) fn run(&mut self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>, JournalError> {
         let result = self.runtime.block_on(self.transaction.run(statements));
         result.map_err(|trouble| self.failed(trouble))
     }
@@ -100,8 +104,14 @@ impl<'c> Tables<'c> {
             return Vec::new();
         };
         let mut statements = Vec::new();
-        if !self.transaction.has_begun() {
-            statements.push(super::chain::lock_head(commit.writer));
+        if let (false, Some(writer)) = (self.transaction.has_begun(), commit.writer) {
+            statements.push(super::chain::lock_head(writer));
+        }
+        // A commit keeps its leases from being taken. It does not change them.
+        let is_shared = |table: Table| table == Table::Leases && commit.writer.is_some();
+        let leases: Vec<&RowKey> = keys.iter().filter(|(table, _)| is_shared(*table)).collect();
+        if !leases.is_empty() {
+            statements.push(with_keys(SHARE_ROWS, leases.into_iter()));
         }
         let mut numbers: Vec<i32> = prefixes
             .iter()
@@ -114,7 +124,8 @@ impl<'c> Tables<'c> {
             statements.push(Statement::new(MAKE_LOCKS).with(numbers.clone(), Type::INT4_ARRAY));
             statements.push(Statement::new(TAKE_LOCKS).with(numbers, Type::INT4_ARRAY));
         }
-        let keys: Vec<&RowKey> = keys.iter().filter(|(table, _)| !only_grows(*table)).collect();
+        let is_exclusive = |table: Table| !only_grows(table) && !is_shared(table);
+        let keys: Vec<&RowKey> = keys.iter().filter(|(table, _)| is_exclusive(*table)).collect();
         if !keys.is_empty() {
             statements.push(with_keys(LOCK_ROWS, keys.into_iter()));
         }
@@ -247,7 +258,7 @@ impl Rows for Tables<'_> {
 
 impl Storage for Tables<'_> {
     fn fetch(&mut self, keys: &[RowKey], prefixes: &[RowKey]) -> Result<Fetched, JournalError> {
-        let is_first = self.commit.is_some() && !self.transaction.has_begun();
+        let is_first = !self.transaction.has_begun();
         let mut statements = self.locks(keys, prefixes);
         let locks = statements.len();
         // Statements after the locks: each sees what was committed until the locks were there.
@@ -274,7 +285,7 @@ impl Storage for Tables<'_> {
                 .pop()
                 .and_then(|rows| rows.first().and_then(|row| row.try_get::<_, i64>(0).ok()));
             commit.clock_us.set(clock.unwrap_or(0));
-            if is_first {
+            if is_first && commit.writer.is_some() {
                 let head = results
                     .first()
                     .and_then(|rows| rows.first())

@@ -22,6 +22,8 @@ pub struct Settings {
     pub url: String,
     /// A file with the certificates (PEM) that may sign the server's; `None`: those of the web.
     pub root_certificate: Option<PathBuf>,
+    /// What this node is called in leases, with a number that no other process has.
+    pub node: String,
     /// The most connections.
     pub pool_size: usize,
     /// The longest that one statement may take.
@@ -70,6 +72,7 @@ impl Settings {
         Self {
             url: url.into(),
             root_certificate: None,
+            node: "node".into(),
             pool_size: Self::POOL_SIZE,
             statement_limit: Self::STATEMENT_LIMIT,
             isolation: Isolation::ReadCommitted,

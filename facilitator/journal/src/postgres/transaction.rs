@@ -26,6 +26,8 @@ use crate::JournalError;
 /// server searches for a deadlock, and longer than a healthy commit takes.
 const LOCK_LIMIT: Duration = Duration::from_millis(400);
 
+const NOTIFY: &str = "BEGIN; SET LOCAL synchronous_commit = off; NOTIFY switchyard; COMMIT";
+
 /// One statement with its values.
 pub(super) struct Statement {
     sql: Cow<'static, str>,
@@ -128,6 +130,19 @@ impl Link {
             answer_limit: self.answer_limit,
             counters: Arc::clone(&self.counters),
         })
+    }
+
+    /// Wakes whoever listens. The server needs no sync for it.
+    pub(super) async fn notify(&self) -> Result<(), Trouble> {
+        let mut alone = Transaction {
+            connection: Some(self.connection().await?),
+            begin: None,
+            answer_limit: self.answer_limit,
+            counters: Arc::clone(&self.counters),
+        };
+        let sent = alone.send(Vec::new(), Some(NOTIFY)).await;
+        alone.keep(sent.as_ref().err());
+        sent.map(|_| ())
     }
 
     /// One statement in a transaction of its own.

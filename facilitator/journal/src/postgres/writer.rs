@@ -11,9 +11,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::super::group::Group;
+use super::super::lease::Holder;
 use super::super::{CommitError, Event, JournalError, RowKey, Stamp, Write};
 use super::chain::{self, Head};
 use super::counters::Counters;
+use super::hints::{Hints, concerns_others};
 use super::ids::NONE_LEFT;
 use super::rows::{self, Tables};
 use super::transaction::{Link, Mode, NotCommitted, Transaction};
@@ -25,11 +27,11 @@ const MAX_GROUP: usize = 256;
 /// How long marks may wait for a commit to share its transaction.
 const NOTES_WAIT: Duration = Duration::from_millis(500);
 /// How often a group is tried before its commits are tried alone, and each of those before its caller gets the error.
-const TRIES: u32 = 8;
+pub(super) const TRIES: u32 = 8;
 /// The longest pause before the second try. It doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(4);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(4);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How often a lost answer is logged while the database can't be reached.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
@@ -74,6 +76,9 @@ pub(super) struct Writer {
     pub(super) runtime: Handle,
     pub(super) link: Link,
     pub(super) id: i64,
+    pub(super) holder: Arc<Holder>,
+    /// Wakes other nodes.
+    pub(super) hints: Arc<Hints>,
     pub(super) head: Head,
     pub(super) notes_queued: Arc<AtomicUsize>,
     /// The journal is being dropped: no caller waits any more.
@@ -196,15 +201,11 @@ impl Writer {
                 return Err(failure);
             }
         };
-        let accepted = group
-            .iter()
-            .zip(&prepared.results)
-            .filter(|(_, result)| result.is_ok());
-        let mut events = accepted.flat_map(|(entry, _)| &entry.events).peekable();
-        if events.peek().is_none() {
+        if accepted_events(group, &prepared.results).next().is_none() {
             self.runtime.block_on(transaction.roll_back());
             return Ok(prepared.results);
         }
+        let events = accepted_events(group, &prepared.results);
         let appended = chain::append(self.id, self.head, prepared.at_ms, events);
         let (log, head) = appended.map_err(|error| Failure::Rows(error.into()))?;
         let mut statements = writes::statements(prepared.writes);
@@ -212,6 +213,9 @@ impl Writer {
         match self.runtime.block_on(transaction.commit(statements)) {
             Ok(()) => {
                 self.head = head;
+                if accepted_events(group, &prepared.results).any(concerns_others) {
+                    self.hints.send(&self.runtime, &self.link);
+                }
                 Ok(prepared.results)
             }
             Err(NotCommitted::Undone(trouble)) => Err(trouble.into()),
@@ -228,7 +232,7 @@ impl Writer {
     fn prepare(&mut self, transaction: &mut Transaction, group: &[Entry]) -> Result<Prepared, Failure> {
         let (clock_us, found) = (Cell::new(0), Cell::new(None));
         let commit = rows::Commit {
-            writer: self.id,
+            writer: Some(self.id),
             clock_us: &clock_us,
             found: &found,
             writes: Vec::new(),
@@ -259,13 +263,14 @@ impl Writer {
         clock_us: &Cell<i64>,
         group: &[Entry],
     ) -> Result<Vec<Result<(), CommitError>>, JournalError> {
+        let fence = self.holder.fence();
         let events = || group.iter().flat_map(|entry| &entry.events);
-        let mut commits = Group::fetch(&mut *tables, events())?;
+        let mut commits = Group::fetch(&mut *tables, events(), Some(&fence))?;
         if clock_us.get() == 0 {
             // Events that read nothing still need the time and the writer's lock.
             drop(commits);
             tables.touch()?;
-            commits = Group::fetch(&mut *tables, events())?;
+            commits = Group::fetch(&mut *tables, events(), Some(&fence))?;
         }
         let mut seq = self.head.seq;
         let mut results = Vec::with_capacity(group.len());
@@ -337,6 +342,14 @@ impl Writer {
     }
 }
 
+fn accepted_events<'e>(
+    group: &'e [Entry],
+    results: &'e [Result<(), CommitError>],
+) -> impl Iterator<Item = &'e Event> {
+    let accepted = group.iter().zip(results).filter(|(_, result)| result.is_ok());
+    accepted.flat_map(|(entry, _)| &entry.events)
+}
+
 fn displaced() -> CommitError {
     CommitError::Io("the database is older than what this process committed; the log says what to do".into())
 }
@@ -364,7 +377,7 @@ fn stamp(writer: i64, clock_us: i64, seq: i64) -> Stamp {
 }
 
 /// A random part of a pause, so that nodes that disturbed each other don't do it again.
-fn shortened(pause: Duration) -> Duration {
+pub(super) fn shortened(pause: Duration) -> Duration {
     use std::hash::{BuildHasher as _, Hasher as _};
     let random = std::collections::hash_map::RandomState::new()
         .build_hasher()

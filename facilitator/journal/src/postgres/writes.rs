@@ -43,6 +43,9 @@ pub(super) fn code(table: Table) -> i16 {
         Table::Spending => 23,
         Table::FinalHeights => 24,
         Table::StoreExpiry => 25,
+        Table::Leases => 26,
+        Table::Handovers => 27,
+        Table::Grants => 28,
     }
 }
 

@@ -1,0 +1,188 @@
+//! Leases and grants: changes that are no commits of events, each in a transaction of its own.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sdk_plugin::Amount;
+
+use super::super::lease::{self, Lease, Shared};
+use super::super::{CommitError, JournalError, Rows as _, Table};
+use super::ids::{self, Block};
+use super::rows::{Commit, Tables};
+use super::transaction::{Mode, NotCommitted};
+use super::trouble::{Class, Trouble};
+use super::writer::{FIRST_PAUSE, LONGEST_PAUSE, TRIES, shortened};
+use super::{PostgresJournal, stopped, writes};
+use crate::queries::decode;
+
+/// Why a change has not been made, or may not have been.
+enum Failure {
+    Trouble(Trouble),
+    /// COMMIT was sent, and its answer is lost.
+    Unknown(Trouble),
+    Rows(JournalError),
+}
+
+impl PostgresJournal {
+    /// Makes a change in a transaction of its own. It is tried again if another node was faster. `change` gets `true` if an
+    /// earlier try may have been committed.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl Fn(&mut Tables<'_>, bool) -> Result<T, JournalError> + Send + Sync + 'static,
+    ) -> Result<T, CommitError> {
+        let change = Arc::new(change);
+        let mut may_be_made = false;
+        let mut pause = FIRST_PAUSE;
+        let mut last = CommitError::Io("it was not tried".into());
+        for _ in 0..TRIES {
+            let trouble = match self.try_change(Arc::clone(&change), may_be_made).await? {
+                Ok(value) => return Ok(value),
+                Err(Failure::Rows(error)) => return Err(error.into()),
+                Err(Failure::Unknown(trouble)) => {
+                    may_be_made = true;
+                    trouble
+                }
+                Err(Failure::Trouble(trouble)) => {
+                    if !matches!(trouble.class(), Class::Conflict | Class::Lost) {
+                        return Err((&trouble).into());
+                    }
+                    trouble
+                }
+            };
+            last = (&trouble).into();
+            let pause_now = shortened(pause);
+            self.on_runtime(async move { tokio::time::sleep(pause_now).await })
+                .await?;
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+        Err(last)
+    }
+
+    async fn try_change<T: Send + 'static>(
+        &self,
+        change: Arc<impl Fn(&mut Tables<'_>, bool) -> Result<T, JournalError> + Send + Sync + 'static>,
+        may_be_made: bool,
+    ) -> Result<Result<T, Failure>, JournalError> {
+        let (handle, link) = (self.handle.clone(), self.link.clone());
+        let blocking = self.handle.spawn_blocking(move || {
+            let mut transaction = handle
+                .block_on(link.begin(Mode::Commit))
+                .map_err(Failure::Trouble)?;
+            let (clock_us, found) = (Cell::new(0), Cell::new(None));
+            let commit = Commit {
+                writer: None,
+                clock_us: &clock_us,
+                found: &found,
+                writes: Vec::new(),
+            };
+            let mut tables = Tables::commit(&handle, &mut transaction, commit);
+            let result = change(&mut tables, may_be_made);
+            let (rows, trouble) = tables.end();
+            let failure = match (trouble, &result) {
+                (Some(trouble), _) => Some(Failure::Trouble(trouble)),
+                (None, Err(error)) => Some(Failure::Rows(error.clone())),
+                (None, Ok(_)) => None,
+            };
+            if let Some(failure) = failure {
+                handle.block_on(transaction.roll_back());
+                return Err(failure);
+            }
+            if rows.is_empty() {
+                handle.block_on(transaction.roll_back());
+            } else {
+                let committed = handle.block_on(transaction.commit(writes::statements(rows)));
+                committed.map_err(|error| match error {
+                    NotCommitted::Undone(trouble) => Failure::Trouble(trouble),
+                    NotCommitted::Unknown(trouble) => Failure::Unknown(trouble),
+                })?;
+            }
+            result.map_err(Failure::Rows)
+        });
+        blocking.await.map_err(|_| stopped())
+    }
+}
+
+/// The lease that this node gets by taking a unit, if an earlier try has got it.
+fn taken_before(
+    tables: &mut Tables<'_>,
+    node: &str,
+    unit: &str,
+    seen: Option<&Lease>,
+) -> Result<Option<Lease>, JournalError> {
+    let Some(text) = tables.get(Table::Leases, unit)? else {
+        return Ok(None);
+    };
+    let lease: Lease = decode(Table::Leases, unit, &text)?;
+    let epoch = seen.map_or(1, |seen| seen.epoch.saturating_add(1));
+    Ok((lease.node == node && lease.epoch == epoch).then_some(lease))
+}
+
+#[async_trait]
+impl Shared for PostgresJournal {
+    fn node(&self) -> &str {
+        self.holder.node()
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, JournalError> {
+        super::super::read(self, lease::all).await
+    }
+
+    /// The ids that this node uses from now on are greater than all that the unit's earlier owners have used: the attempts of
+    /// a step are in the order of their ids.
+    async fn take(&self, unit: &str, seen: Option<&Lease>) -> Result<Option<Lease>, CommitError> {
+        let (node, unit, seen) = (self.holder.node().to_owned(), unit.to_owned(), seen.cloned());
+        let taken = self.change(
+            move |tables, may_be_made| -> Result<Option<(Lease, Block)>, JournalError> {
+                let mut taken = lease::take(tables, &node, &unit, seen.as_ref())?;
+                if taken.is_none() && may_be_made {
+                    taken = taken_before(tables, &node, &unit, seen.as_ref())?;
+                }
+                let Some(lease) = taken else { return Ok(None) };
+                // After the lease is locked: its owner commits nothing any more.
+                let rows = tables.run(vec![ids::next_block()])?;
+                let block = ids::block_of(rows.first().map(Vec::as_slice).unwrap_or_default())?;
+                Ok(Some((lease, block)))
+            },
+        );
+        let Some((lease, block)) = taken.await? else {
+            return Ok(None);
+        };
+        self.ids.replace(block);
+        self.holder.add(&lease);
+        Ok(Some(lease))
+    }
+
+    async fn renew(&self) -> Result<Vec<String>, CommitError> {
+        let fence = self.holder.fence();
+        let lost = self.change(move |tables, _| lease::renew(tables, &fence)).await?;
+        for unit in &lost {
+            self.holder.remove(unit);
+        }
+        Ok(lost)
+    }
+
+    async fn give_up(&self, unit: &str) -> Result<(), CommitError> {
+        let (fence, name) = (self.holder.fence(), unit.to_owned());
+        self.holder.remove(unit);
+        self.change(move |tables, _| lease::give_up(tables, &fence, &name))
+            .await?;
+        self.hints.send(&self.handle, &self.link);
+        Ok(())
+    }
+
+    async fn handed_over(&self, units: &[String], limit: usize) -> Result<Vec<u64>, JournalError> {
+        let units = units.to_vec();
+        super::super::read(self, move |rows| lease::handed_over(rows, &units, limit)).await
+    }
+
+    async fn take_grant(&self, key: &str, amount: Amount, limit: Amount) -> Result<bool, CommitError> {
+        let key = key.to_owned();
+        self.change(move |tables, _| lease::take_grant(tables, &key, amount, limit))
+            .await
+    }
+
+    async fn hint(&self) {
+        self.hints.wait().await;
+    }
+}
