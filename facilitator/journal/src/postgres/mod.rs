@@ -89,8 +89,8 @@ const MAX_NOTES: usize = 16_384;
 const THREADS: usize = 2;
 
 /// The claim's newest settlement, by one statement.
-const CLAIM: &str = "SELECT s.value FROM switchyard.rows c JOIN switchyard.rows s ON s.tab = $2 AND s.key = \
-                     convert_to(lpad(c.value, 20, '0'), 'UTF8') WHERE c.tab = $1 AND c.key = $3";
+const CLAIM: &str = "SELECT convert_from(s.value, 'UTF8') FROM switchyard.rows c JOIN switchyard.rows s ON s.tab = $2 AND s.key = \
+                     convert_to(lpad(convert_from(c.value, 'UTF8'), 20, '0'), 'UTF8') WHERE c.tab = $1 AND c.key = $3";
 
 /// The journal in a database.
 pub struct PostgresJournal {
@@ -141,7 +141,6 @@ impl PostgresJournal {
         let place = settings.place();
         let opened = {
             let (link, handle) = (link.clone(), handle.clone());
-            // On a thread of its own: the caller may be inside another runtime.
             let open = move || {
                 handle.block_on(async {
                     let opened = schema::open(&link, &place).await?;
@@ -149,12 +148,7 @@ impl PostgresJournal {
                     Ok::<_, JournalError>((opened, ids))
                 })
             };
-            std::thread::Builder::new()
-                .name("journal-open".into())
-                .spawn(open)
-                .map_err(failed)?
-                .join()
-                .map_err(|_| JournalError("opening the database panicked".into()))?
+            on_thread("journal-open", open)?
         };
         let (opened, ids) = match opened {
             Ok(opened) => opened,
@@ -198,6 +192,24 @@ impl PostgresJournal {
             runtime: Some(runtime),
             handle,
         })
+    }
+
+    /// Checks that [`PostgresJournal::open`] would succeed, as far as that can be seen without changing anything.
+    ///
+    /// # Errors
+    /// As [`PostgresJournal::open`] has.
+    pub fn check(settings: &Settings) -> Result<(), JournalError> {
+        settings.check()?;
+        let settings = settings.clone();
+        let check = move || {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| JournalError(format!("no thread for the journal: {error}")))?;
+            let link = Link::new(&settings)?;
+            runtime.block_on(schema::check(&link, &settings.place()))
+        };
+        on_thread("journal-check", check)?
     }
 
     /// What the database was made to do since the journal was opened.
@@ -258,6 +270,18 @@ impl Drop for PostgresJournal {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Runs it on a thread of its own: the caller may be inside another runtime.
+fn on_thread<T: Send + 'static>(
+    name: &str,
+    task: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JournalError> {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(task);
+    thread
+        .map_err(|error| JournalError(format!("no thread for the journal: {error}")))?
+        .join()
+        .map_err(|_| JournalError("opening the database panicked".into()))
 }
 
 fn stopped() -> JournalError {

@@ -183,14 +183,15 @@ fn answer(error: &dyn std::fmt::Display) -> Trouble {
     Trouble::Answer(error.to_string())
 }
 
+/// A text of any characters, which a column of texts could not hold.
+fn text(row: &Row, column: usize) -> Result<String, Trouble> {
+    let bytes: Vec<u8> = row.try_get(column).map_err(|error| answer(&error))?;
+    String::from_utf8(bytes).map_err(|_| answer(&"a row of switchyard.rows is no text"))
+}
+
 /// A key and its value, in this column and the next one.
 fn pair(row: &Row, column: usize) -> Result<(String, String), Trouble> {
-    let key: Vec<u8> = row.try_get(column).map_err(|error| answer(&error))?;
-    let key = String::from_utf8(key).map_err(|_| answer(&"a key in switchyard.rows is no text"))?;
-    let value = row
-        .try_get(column.saturating_add(1))
-        .map_err(|error| answer(&error))?;
-    Ok((key, value))
+    Ok((text(row, column)?, text(row, column.saturating_add(1))?))
 }
 
 /// The index of the wanted row that this one answers.
@@ -205,7 +206,7 @@ fn index(row: &Row) -> Result<usize, Trouble> {
 fn collect(keys: &[RowKey], prefixes: &[RowKey], rows: &[Row], scanned: &[Row]) -> Result<Fetched, Trouble> {
     let mut values: Vec<Option<String>> = vec![None; keys.len()];
     for row in rows {
-        let value = row.try_get(1).map_err(|error| answer(&error))?;
+        let value = text(row, 1)?;
         if let Some(slot) = values.get_mut(index(row)?) {
             *slot = Some(value);
         }

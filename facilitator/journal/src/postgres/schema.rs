@@ -18,7 +18,7 @@ const SCHEMA: usize = MIGRATIONS.len();
 /// Each brings the schema to the next version. Never changed once released.
 const MIGRATIONS: &[&[&str]] = &[&[
     // All rows of the projection: `tab` is the number of the table.
-    "CREATE TABLE switchyard.rows (tab int2, key bytea, value text NOT NULL, PRIMARY KEY (tab, key))",
+    "CREATE TABLE switchyard.rows (tab int2, key bytea, value bytea NOT NULL, PRIMARY KEY (tab, key))",
     "CREATE TABLE switchyard.writers (id int8 PRIMARY KEY, seq int8 NOT NULL, checksum bytea NOT NULL, dropped_to int8 \
      NOT NULL, dropped_checksum bytea NOT NULL, started_at_ms int8 NOT NULL, at_ms int8 NOT NULL)",
     "CREATE TABLE switchyard.events (writer int8, seq int8, at_ms int8 NOT NULL, body text NOT NULL, checksum bytea NOT \
@@ -101,14 +101,47 @@ async fn check_server(link: &Link, place: &str) -> Result<(), JournalError> {
     Ok(())
 }
 
+/// Checks that [`open`] would succeed, and changes nothing.
+pub(super) async fn check(link: &Link, place: &str) -> Result<(), JournalError> {
+    check_server(link, place).await?;
+    match version(link).await {
+        Ok(found) => readable(found, place).map(|_| ()),
+        Err(trouble) if is_absent(&trouble) => Ok(()),
+        Err(trouble) => Err(unusable(&trouble, place)),
+    }
+}
+
+/// The schema's version, if this program can use it.
+fn readable(found: Option<String>, place: &str) -> Result<usize, JournalError> {
+    let Some(found) = found.and_then(|text| text.parse::<usize>().ok()) else {
+        return Err(JournalError(format!(
+            "{place}: table switchyard.meta has no schema version: use another database, or restore this one"
+        )));
+    };
+    if found > SCHEMA {
+        return Err(JournalError(format!(
+            "{place} was written by a later version of switchyard (schema {found}, this version knows {SCHEMA}): start \
+             that version, or restore the database from before the upgrade"
+        )));
+    }
+    Ok(found)
+}
+
+fn unusable(trouble: &Trouble, place: &str) -> JournalError {
+    if trouble.has_code(&SqlState::UNDEFINED_COLUMN) {
+        return JournalError(format!(
+            "{place}: its schema `switchyard` has tables of another program: use another database"
+        ));
+    }
+    JournalError(format!("{place}: {trouble}"))
+}
+
 async fn try_open(link: &Link, place: &str) -> Result<Result<Opened, JournalError>, Trouble> {
     match version(link).await {
         Ok(_) => {}
         Err(trouble) if is_absent(&trouble) => create(link).await?,
         Err(trouble) if trouble.has_code(&SqlState::UNDEFINED_COLUMN) => {
-            return Ok(Err(JournalError(format!(
-                "{place}: its schema `switchyard` has tables of another program: use another database"
-            ))));
+            return Ok(Err(unusable(&trouble, place)));
         }
         Err(trouble) => return Err(trouble),
     }
@@ -120,19 +153,13 @@ async fn try_open(link: &Link, place: &str) -> Result<Result<Opened, JournalErro
         .first()
         .and_then(|rows| rows.first())
         .and_then(|row| row.try_get(0).ok());
-    let Some(found) = text.as_ref().and_then(|text| text.parse::<usize>().ok()) else {
-        transaction.roll_back().await;
-        return Ok(Err(JournalError(format!(
-            "{place}: table switchyard.meta has no schema version: use another database, or restore this one"
-        ))));
+    let found = match readable(text, place) {
+        Ok(found) => found,
+        Err(error) => {
+            transaction.roll_back().await;
+            return Ok(Err(error));
+        }
     };
-    if found > SCHEMA {
-        transaction.roll_back().await;
-        return Ok(Err(JournalError(format!(
-            "{place} was written by a later version of switchyard (schema {found}, this version knows {SCHEMA}): start \
-             that version, or restore the database from before the upgrade"
-        ))));
-    }
     for migration in MIGRATIONS.iter().skip(found) {
         transaction
             .run(migration.iter().map(|sql| Statement::new(*sql)).collect())
@@ -183,9 +210,10 @@ async fn try_open(link: &Link, place: &str) -> Result<Result<Opened, JournalErro
     }
 }
 
-async fn version(link: &Link) -> Result<(), Trouble> {
+async fn version(link: &Link) -> Result<Option<String>, Trouble> {
     let statement = Statement::new("SELECT value FROM switchyard.meta WHERE name = 'schema'");
-    link.query(statement).await.map(|_| ())
+    let rows = link.query(statement).await?;
+    Ok(rows.first().and_then(|row| row.try_get(0).ok()))
 }
 
 fn is_absent(trouble: &Trouble) -> bool {
@@ -207,7 +235,7 @@ async fn create(link: &Link) -> Result<(), Trouble> {
 /// A view of a table's rows, for people.
 fn view(table: Table) -> Statement {
     Statement::new(format!(
-        "CREATE OR REPLACE VIEW switchyard.{} AS SELECT convert_from(key, 'UTF8') AS key, value FROM switchyard.rows WHERE \
+        "CREATE OR REPLACE VIEW switchyard.{} AS SELECT convert_from(key, 'UTF8') AS key, convert_from(value, 'UTF8') AS value FROM switchyard.rows WHERE \
          tab = {}",
         table.name(),
         code(table)

@@ -5,13 +5,12 @@ use tokio_postgres::types::Type;
 use super::super::{RowKey, Table, Write};
 use super::transaction::Statement;
 
-const INSERT: &str =
-    "INSERT INTO switchyard.rows (tab, key, value) SELECT * FROM unnest($1::int2[], $2::bytea[], $3::text[])";
-const PUT: &str = "INSERT INTO switchyard.rows (tab, key, value) SELECT * FROM unnest($1::int2[], $2::bytea[], $3::text[]) ON \
+const INSERT: &str = "INSERT INTO switchyard.rows (tab, key, value) SELECT * FROM unnest($1::int2[], $2::bytea[], $3::bytea[])";
+const PUT: &str = "INSERT INTO switchyard.rows (tab, key, value) SELECT * FROM unnest($1::int2[], $2::bytea[], $3::bytea[]) ON \
                    CONFLICT (tab, key) DO UPDATE SET value = excluded.value";
-const RAISE: &str = "INSERT INTO switchyard.rows AS r (tab, key, value) SELECT * FROM unnest($1::int2[], $2::bytea[], $3::text[]) \
-                     ON CONFLICT (tab, key) DO UPDATE SET value = excluded.value WHERE r.value::numeric < \
-                     excluded.value::numeric";
+const RAISE: &str = "INSERT INTO switchyard.rows AS r (tab, key, value) SELECT * FROM unnest($1::int2[], $2::bytea[], $3::bytea[]) \
+                     ON CONFLICT (tab, key) DO UPDATE SET value = excluded.value WHERE convert_from(r.value, 'UTF8')::numeric < \
+                     convert_from(excluded.value, 'UTF8')::numeric";
 const DELETE: &str = "DELETE FROM switchyard.rows r USING unnest($1::int2[], $2::bytea[]) AS w(tab, key) WHERE r.tab = w.tab AND \
                       r.key = w.key";
 
@@ -95,14 +94,14 @@ pub(super) fn statements(rows: Vec<(RowKey, Write)>) -> Vec<Statement> {
 struct Values {
     tables: Vec<i16>,
     keys: Vec<Vec<u8>>,
-    values: Vec<String>,
+    values: Vec<Vec<u8>>,
 }
 
 impl Values {
     fn push(&mut self, table: Table, key: String, value: String) {
         self.tables.push(code(table));
         self.keys.push(key.into_bytes());
-        self.values.push(value);
+        self.values.push(value.into_bytes());
     }
 
     fn statement(self, sql: &'static str) -> Option<Statement> {
@@ -110,7 +109,7 @@ impl Values {
             Statement::new(sql)
                 .with(self.tables, Type::INT2_ARRAY)
                 .with(self.keys, Type::BYTEA_ARRAY)
-                .with(self.values, Type::TEXT_ARRAY)
+                .with(self.values, Type::BYTEA_ARRAY)
         })
     }
 }

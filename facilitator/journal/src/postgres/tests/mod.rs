@@ -57,3 +57,9 @@ shared_conformance_tests!(
     in_serializable_postgres_of_two_nodes,
     super::two_serializable_nodes
 );
+
+mod answers;
+mod measure;
+mod proxy;
+mod races;
+mod server;
