@@ -61,7 +61,7 @@ impl Hints {
 /// Passes on the hints of other nodes, on a connection of its own.
 pub(super) async fn listen(settings: Settings, hints: Arc<Hints>) {
     loop {
-        // Behind a pooler that gives each transaction another session there are no hints: others poll.
+        // Through a pooler that gives each transaction another session there are no hints: others poll.
         let _ = listen_once(&settings, &hints).await;
         tokio::time::sleep(PAUSE).await;
     }

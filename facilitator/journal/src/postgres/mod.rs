@@ -67,7 +67,7 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_postgres::types::Type;
 
 use super::lease::{Holder, Shared};
@@ -138,12 +138,12 @@ impl PostgresJournal {
             .map_err(failed)?;
         let handle = runtime.handle().clone();
         let link = Link::new(settings)?;
-        let place = settings.place();
+        let address = settings.address();
         let opened = {
             let (link, handle) = (link.clone(), handle.clone());
             let open = move || {
                 handle.block_on(async {
-                    let opened = schema::open(&link, &place).await?;
+                    let opened = schema::open(&link, &address).await?;
                     let ids = Ids::open(&link).await?;
                     Ok::<_, JournalError>((opened, ids))
                 })
@@ -207,7 +207,7 @@ impl PostgresJournal {
                 .build()
                 .map_err(|error| JournalError(format!("no thread for the journal: {error}")))?;
             let link = Link::new(&settings)?;
-            runtime.block_on(schema::check(&link, &settings.place()))
+            runtime.block_on(schema::check(&link, &settings.address()))
         };
         on_thread("journal-check", check)?
     }
@@ -249,7 +249,7 @@ impl PostgresJournal {
         value.map_err(|error| Trouble::Answer(error.to_string()).into())
     }
 
-    async fn reader(&self) -> Result<tokio::sync::OwnedSemaphorePermit, JournalError> {
+    async fn reader(&self) -> Result<OwnedSemaphorePermit, JournalError> {
         Arc::clone(&self.readers)
             .acquire_owned()
             .await
@@ -294,10 +294,19 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Runs one read in a transaction of its own, so that several statements see one state.
-fn run_view(handle: &Handle, link: &Link, task: ReadTask) -> Result<(), JournalError> {
+fn run_view(
+    handle: &Handle,
+    link: &Link,
+    task: ReadTask,
+    permit: OwnedSemaphorePermit,
+) -> Result<(), JournalError> {
     let mut transaction = handle.block_on(link.begin(Mode::View))?;
     task(&mut rows::Tables::view(handle, &mut transaction));
-    handle.block_on(transaction.roll_back());
+    // The caller has what it wanted, and does not wait for this round trip.
+    drop(handle.spawn(async move {
+        transaction.roll_back().await;
+        drop(permit);
+    }));
     Ok(())
 }
 
@@ -322,14 +331,14 @@ impl Journal for PostgresJournal {
 
     async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {
         // The permit travels with the commit: callers that leave do not make the queue longer.
-        let place = Arc::clone(&self.places)
+        let permit = Arc::clone(&self.places)
             .acquire_owned()
             .await
             .map_err(|_| stopped())?;
         let (reply, answer) = oneshot::channel();
         let entry = Entry {
             events,
-            reply: Some((reply, place)),
+            reply: Some((reply, permit)),
         };
         let writes = self.writes.as_ref().ok_or_else(stopped)?;
         writes.send(entry).map_err(|_| stopped())?;
@@ -359,11 +368,9 @@ impl Journal for PostgresJournal {
     async fn view(&self, task: ReadTask) -> Result<(), JournalError> {
         let permit = self.reader().await?;
         let (handle, link) = (self.handle.clone(), self.link.clone());
-        let view = self.handle.spawn_blocking(move || {
-            let result = run_view(&handle, &link, task);
-            drop(permit);
-            result
-        });
+        let view = self
+            .handle
+            .spawn_blocking(move || run_view(&handle, &link, task, permit));
         view.await.map_err(|_| stopped())?
     }
 

@@ -104,7 +104,7 @@ impl<'c> Tables<'c> {
             return Vec::new();
         };
         let mut statements = Vec::new();
-        if let (false, Some(writer)) = (self.transaction.has_begun(), commit.writer) {
+        if let (false, Some(writer)) = (self.transaction.is_open(), commit.writer) {
             statements.push(super::chain::lock_head(writer));
         }
         // A commit keeps its leases from being taken. It does not change them.
@@ -259,7 +259,7 @@ impl Rows for Tables<'_> {
 
 impl Storage for Tables<'_> {
     fn fetch(&mut self, keys: &[RowKey], prefixes: &[RowKey]) -> Result<Fetched, JournalError> {
-        let is_first = !self.transaction.has_begun();
+        let is_first = !self.transaction.is_open();
         let mut statements = self.locks(keys, prefixes);
         let locks = statements.len();
         // Statements after the locks: each sees what was committed until the locks were there.

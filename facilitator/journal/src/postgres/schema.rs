@@ -40,12 +40,12 @@ pub(super) struct Opened {
 }
 
 /// Checks the server, brings the schema up to date and registers a writer.
-pub(super) async fn open(link: &Link, place: &str) -> Result<Opened, JournalError> {
-    let failed = |error: &dyn Display| JournalError(format!("{place}: {error}"));
-    check_server(link, place).await?;
+pub(super) async fn open(link: &Link, address: &str) -> Result<Opened, JournalError> {
+    let failed = |error: &dyn Display| JournalError(format!("{address}: {error}"));
+    check_server(link, address).await?;
     let mut tries = 0;
     loop {
-        let trouble = match try_open(link, place).await {
+        let trouble = match try_open(link, address).await {
             Ok(opened) => return opened,
             Err(trouble) => trouble,
         };
@@ -68,7 +68,7 @@ pub(super) async fn open(link: &Link, place: &str) -> Result<Opened, JournalErro
 }
 
 /// The settings without which a commit is not durable, or not every text fits.
-async fn check_server(link: &Link, place: &str) -> Result<(), JournalError> {
+async fn check_server(link: &Link, address: &str) -> Result<(), JournalError> {
     let settings = Statement::new(
         "SELECT current_setting('server_encoding'), current_setting('fsync', true), \
          current_setting('synchronous_commit', true)",
@@ -76,25 +76,25 @@ async fn check_server(link: &Link, place: &str) -> Result<(), JournalError> {
     let rows = link
         .query(settings)
         .await
-        .map_err(|trouble| JournalError(format!("{place}: {trouble}")))?;
+        .map_err(|trouble| JournalError(format!("{address}: {trouble}")))?;
     let Some(row) = rows.first() else {
-        return Err(JournalError(format!("{place}: it does not show its settings")));
+        return Err(JournalError(format!("{address}: it does not show its settings")));
     };
     let setting = |index: usize| row.try_get::<_, Option<String>>(index).ok().flatten();
     let encoding = setting(0).unwrap_or_default();
     if !["UTF8", "UTF-8"].contains(&encoding.to_uppercase().as_str()) {
         return Err(JournalError(format!(
-            "{place} has the encoding {encoding}: make a database with ENCODING 'UTF8', which stores every text"
+            "{address} has the encoding {encoding}: make a database with ENCODING 'UTF8', which stores every text"
         )));
     }
     if setting(1).as_deref() == Some("off") {
         return Err(JournalError(format!(
-            "{place} runs with fsync = off and can lose commits: set fsync = on"
+            "{address} runs with fsync = off and can lose commits: set fsync = on"
         )));
     }
     if setting(2).as_deref() == Some("off") {
         return Err(JournalError(format!(
-            "{place} runs with synchronous_commit = off and can lose commits that it has confirmed: set synchronous_commit \
+            "{address} runs with synchronous_commit = off and can lose commits that it has confirmed: set synchronous_commit \
              = on for this user (ALTER ROLE … SET synchronous_commit = on)"
         )));
     }
@@ -102,46 +102,46 @@ async fn check_server(link: &Link, place: &str) -> Result<(), JournalError> {
 }
 
 /// Checks that [`open`] would succeed, and changes nothing.
-pub(super) async fn check(link: &Link, place: &str) -> Result<(), JournalError> {
-    check_server(link, place).await?;
+pub(super) async fn check(link: &Link, address: &str) -> Result<(), JournalError> {
+    check_server(link, address).await?;
     match version(link).await {
-        Ok(found) => readable(found, place).map(|_| ()),
+        Ok(found) => readable(found, address).map(|_| ()),
         Err(trouble) if is_absent(&trouble) => Ok(()),
-        Err(trouble) => Err(unusable(&trouble, place)),
+        Err(trouble) => Err(unusable(&trouble, address)),
     }
 }
 
 /// The schema's version, if this program can use it.
-fn readable(found: Option<String>, place: &str) -> Result<usize, JournalError> {
+fn readable(found: Option<String>, address: &str) -> Result<usize, JournalError> {
     let Some(found) = found.and_then(|text| text.parse::<usize>().ok()) else {
         return Err(JournalError(format!(
-            "{place}: table switchyard.meta has no schema version: use another database, or restore this one"
+            "{address}: table switchyard.meta has no schema version: use another database, or restore this one"
         )));
     };
     if found > SCHEMA {
         return Err(JournalError(format!(
-            "{place} was written by a later version of switchyard (schema {found}, this version knows {SCHEMA}): start \
+            "{address} was written by a later version of switchyard (schema {found}, this version knows {SCHEMA}): start \
              that version, or restore the database from before the upgrade"
         )));
     }
     Ok(found)
 }
 
-fn unusable(trouble: &Trouble, place: &str) -> JournalError {
+fn unusable(trouble: &Trouble, address: &str) -> JournalError {
     if trouble.has_code(&SqlState::UNDEFINED_COLUMN) {
         return JournalError(format!(
-            "{place}: its schema `switchyard` has tables of another program: use another database"
+            "{address}: its schema `switchyard` has tables of another program: use another database"
         ));
     }
-    JournalError(format!("{place}: {trouble}"))
+    JournalError(format!("{address}: {trouble}"))
 }
 
-async fn try_open(link: &Link, place: &str) -> Result<Result<Opened, JournalError>, Trouble> {
+async fn try_open(link: &Link, address: &str) -> Result<Result<Opened, JournalError>, Trouble> {
     match version(link).await {
         Ok(_) => {}
         Err(trouble) if is_absent(&trouble) => create(link).await?,
         Err(trouble) if trouble.has_code(&SqlState::UNDEFINED_COLUMN) => {
-            return Ok(Err(unusable(&trouble, place)));
+            return Ok(Err(unusable(&trouble, address)));
         }
         Err(trouble) => return Err(trouble),
     }
@@ -153,7 +153,7 @@ async fn try_open(link: &Link, place: &str) -> Result<Result<Opened, JournalErro
         .first()
         .and_then(|rows| rows.first())
         .and_then(|row| row.try_get(0).ok());
-    let found = match readable(text, place) {
+    let found = match readable(text, address) {
         Ok(found) => found,
         Err(error) => {
             transaction.roll_back().await;
@@ -205,7 +205,7 @@ async fn try_open(link: &Link, place: &str) -> Result<Result<Opened, JournalErro
     match (secret, writer) {
         (Some(secret), Some(writer)) => Ok(Ok(Opened { secret, writer })),
         _ => Ok(Err(JournalError(format!(
-            "{place}: table switchyard.meta has no usable secret: restore the database"
+            "{address}: table switchyard.meta has no usable secret: restore the database"
         )))),
     }
 }

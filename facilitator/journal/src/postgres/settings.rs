@@ -79,6 +79,14 @@ impl Settings {
         }
     }
 
+    /// Checks the URL alone.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to write instead. Without the password.
+    pub fn check_url(&self) -> Result<(), JournalError> {
+        self.target().map(|_| ())
+    }
+
     /// Checks what can be checked without the database.
     ///
     /// # Errors
@@ -151,7 +159,7 @@ impl Settings {
     }
 
     /// The host, port and database, for messages.
-    pub(super) fn place(&self) -> String {
+    pub(super) fn address(&self) -> String {
         let Ok(target) = self.target() else {
             return "the database".into();
         };
@@ -250,7 +258,7 @@ mod tests {
             assert!(!error.contains("hidden"), "{url}: {error}");
         }
         let settings = Settings::new("postgres://u:hidden-word@h/d");
-        assert!(!format!("{settings:?} {}", settings.place()).contains("hidden"));
-        assert_eq!(settings.place(), "database \"d\" at h");
+        assert!(!format!("{settings:?} {}", settings.address()).contains("hidden"));
+        assert_eq!(settings.address(), "database \"d\" at h");
     }
 }

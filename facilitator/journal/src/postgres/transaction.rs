@@ -132,7 +132,7 @@ impl Link {
         })
     }
 
-    /// Wakes whoever listens. The server needs no sync for it.
+    /// Wakes every listening connection. The server needs no sync for it.
     pub(super) async fn notify(&self) -> Result<(), Trouble> {
         let mut alone = Transaction {
             connection: Some(self.connection().await?),
@@ -189,7 +189,7 @@ type Answer<'c> = Pin<Box<dyn Future<Output = Result<Vec<Row>, tokio_postgres::E
 
 impl Transaction {
     /// Whether the server knows of it.
-    pub(super) fn has_begun(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.begin.is_none()
     }
 

@@ -243,6 +243,9 @@ pub fn read<T>(
     query(&mut Tables::new(&connection)).map(Some)
 }
 
+/// The journal's file in its directory.
+pub const FILE: &str = files::DATABASE;
+
 /// The file that is locked by the process that uses a directory's journal.
 #[must_use]
 pub fn lock_file(directory: &Path) -> std::path::PathBuf {

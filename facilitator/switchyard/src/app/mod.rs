@@ -3,6 +3,7 @@
 
 mod chain;
 mod journal_requirements;
+mod journals;
 mod network_checks;
 mod plugin_references;
 mod preflight;
@@ -26,7 +27,6 @@ use host::services::{FamilyMethods, HostResources, InstanceGrants, InstanceHost}
 use journal::Journal;
 use journal::memory::MemoryJournal;
 use journal::plugin_rows::JournalRows;
-use journal::sqlite::SqliteJournal;
 use plugin_host::{self as plugin, InstanceRequest, LoadRequest, Loaded};
 use telemetry::metrics::Metrics;
 
@@ -100,14 +100,7 @@ impl App {
     /// When something of the configuration can't be used.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         preflight::data_directory(config)?;
-        let app = Self::build(config, || {
-            let journal = SqliteJournal::open(&config.data_directory).map_err(|error| {
-                let why = format!("the journal can't be opened: {}", error.0);
-                StartError::Config(ConfigErrors(vec![config.source.error("data.directory", why)]))
-            })?;
-            Ok(Arc::new(journal) as Arc<dyn Journal>)
-        })
-        .await?;
+        let app = Self::build(config, || journals::open(config)).await?;
         let engine = &app.engine;
         engine.set_paused(pause::read(&config.data_directory));
         if let Err(error) = engine.resume().await {

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::config::{Config, ConfigError, ConfigErrors};
+use journal::postgres::PostgresJournal;
 use journal::sqlite;
 use telemetry::disk;
 
@@ -38,6 +39,14 @@ pub fn preflight(config: &Config) -> Preflight {
             );
             errors.push(config.source.error("data.directory", why));
         }
+    }
+    if let Err(error) = super::journals::no_file(config) {
+        errors.extend(error.0);
+    }
+    if let Some(database) = &config.postgres
+        && let Err(error) = PostgresJournal::check(database)
+    {
+        errors.push(config.source.error("journal.postgres", error.0));
     }
     if !is_running && let Err(error) = TcpListener::bind(config.server.listen) {
         errors.push(cannot_listen(config, &error));
@@ -126,6 +135,27 @@ mod tests {
              [plugins]\ndev = true\n[plugin.evm]\nfile = \"x.so\"\n"
         );
         Config::parse("c.toml", folder, &text, &|_| None).unwrap()
+    }
+
+    #[test]
+    fn a_database_is_checked_and_not_changed_and_a_journal_in_the_folder_is_not_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path(), "127.0.0.1:0");
+        let server = pg::server();
+        let database = server.new_database();
+        let mut with = |url: &str| {
+            config.postgres = Some(journal::postgres::Settings::new(url));
+            errors_of(&config)
+        };
+        let nothing_there = with("postgres://u:hidden-word@127.0.0.1:1/d?sslmode=disable");
+        assert!(nothing_there.contains("journal.postgres") && nothing_there.contains("can't be reached"));
+        assert!(!nothing_there.contains("hidden-word"), "{nothing_there}");
+        assert_eq!(with(&server.url(&database)), "");
+        let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'switchyard'";
+        assert_eq!(server.psql(&database, schemas), "0");
+        drop(SqliteJournal::open(&folder.path().join("data")).unwrap());
+        let two = with(&server.url(&database));
+        assert!(two.contains("would be forgotten"), "{two}");
     }
 
     fn errors_of(config: &Config) -> String {

@@ -48,7 +48,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("data", "Data that the process keeps on disk."),
     (
         "journal",
-        "How long the journal keeps what it no longer needs. What refuses a replay is kept until nobody can use the authorization any more.",
+        "Where the journal is, if not in `data.directory`, and how long it keeps what it no longer needs. What refuses a replay is kept until nobody can use the authorization any more.",
     ),
     ("plugins", "Where plugin files are."),
     (
@@ -91,6 +91,10 @@ pub const KEYS: &[Key] = &[
     key("server", "cors_payments", "true or false", D("false"), "Let scripts of these pages also send `POST /verify` and `POST /settle`."),
     key("server", "trusted_proxies", "list of addresses or address/bits", D("[]"), "Reverse proxies. Their header `X-Forwarded-For` names the caller for address limits."),
     key("data", "directory", "path", D("\"switchyard-data\""), "Where the journal is; a relative path starts at the configuration file's folder."),
+    key("journal", "postgres", "URL", Optional, "A PostgreSQL database that holds the journal instead of a file, for several nodes: `postgres://user:${PASSWORD}@host/database?sslmode=verify-full`. See [PostgreSQL](postgresql.md)."),
+    key("journal", "root_certificate", "path", Optional, "A PEM file with the certificates that may sign the database's. Without it: those of the web."),
+    key("journal", "pool_size", "count, 3 to 1000", D("8"), "The most connections to the database, and one more for hints."),
+    key("journal", "statement_limit_seconds", "seconds, 1 to 300", D("5"), "The longest that one statement of the database may take."),
     key("journal", "keep_payload_days", "days, 1 to 36500", D("7"), "How long plans and signed transactions of a finished payment are kept. They are bearer instruments."),
     key("journal", "keep_event_days", "days, 1 to 36500", D("30"), "How long events are kept in the log of events."),
     key("journal", "keep_detail_days", "days, 1 to 36500", D("90"), "How long the transactions and the history of a finished payment are kept. At least `keep_payload_days`."),

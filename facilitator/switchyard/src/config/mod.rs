@@ -38,6 +38,8 @@ pub struct Config {
     pub server: Server,
     /// The directory of the journal.
     pub data_directory: PathBuf,
+    /// The database of the journal; `None`: it is in the directory.
+    pub postgres: Option<journal::postgres::Settings>,
     pub retention: Retention,
     pub plugins: Plugins,
     /// By name.

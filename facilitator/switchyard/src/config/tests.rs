@@ -182,6 +182,10 @@ trusted_proxies = ["10.0.0.0/8", "::1"]
 [data]
 directory = "/var/lib/switchyard"
 [journal]
+postgres = "postgres://switchyard:${SECRET}@db.example/journal"
+root_certificate = "root.pem"
+pool_size = 12
+statement_limit_seconds = 3
 keep_payload_days = 1
 keep_event_days = 2
 keep_detail_days = 3
@@ -220,6 +224,11 @@ key_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
     }
     let config = parse(&text).unwrap();
     assert_eq!(config.server.settle_wait, Duration::from_secs(4));
+    let database = config.postgres.as_ref().unwrap();
+    assert_eq!(database.url, "postgres://switchyard:hunter2@db.example/journal");
+    assert_eq!(database.root_certificate, Some("/etc/switchyard/root.pem".into()));
+    assert_eq!((database.pool_size, database.statement_limit.as_secs()), (12, 3));
+    assert!(!format!("{config:?}").contains("hunter2@"));
     assert_eq!(
         (config.server.base_path.as_str(), config.server.legacy0),
         ("/x402", false)

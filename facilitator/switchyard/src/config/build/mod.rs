@@ -84,7 +84,9 @@ fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Opt
     reader.sections(root, &SECTIONS);
     let server = sections::server(&reader.section(root, "server"));
     let data_directory = data_directory(reader, root, folder);
-    let retention = sections::journal(&reader.section(root, "journal"));
+    let journal = reader.section(root, "journal");
+    let retention = sections::journal(&journal);
+    let postgres = sections::postgres(&journal, folder);
     let plugins = sections::plugins(&reader.section(root, "plugins"), folder);
     let limits = reader.section(root, "limits");
     let address = sections::rate(&limits, "address_requests_per_minute", "address_burst");
@@ -142,6 +144,7 @@ fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Opt
     Some(Config {
         server: server?,
         data_directory: data_directory?,
+        postgres: postgres?,
         retention: retention?,
         plugins: plugins?,
         keys: keys?,

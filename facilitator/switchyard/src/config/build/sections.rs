@@ -1,10 +1,12 @@
 //! The sections other than networks and tenants, each read into its part of the configuration.
 
 use std::path::Path;
+use std::time::Duration;
 
 use engine::Retention;
 use host::custody::KeySource;
 use http_api::{AddressBlock, Rate, Server};
+use journal::postgres::Settings as Database;
 use sdk_plugin::host::Suite;
 use telemetry::log;
 
@@ -84,6 +86,37 @@ pub(super) fn journal(section: &Section<'_, '_>) -> Option<Retention> {
         }
     }
     Some(Retention::days(payloads, events, details, settlements))
+}
+
+/// The database of the journal, if there is one.
+pub(super) fn postgres(section: &Section<'_, '_>, folder: &Path) -> Option<Option<Database>> {
+    let url = section.maybe("postgres", |node| node.text());
+    let root_certificate = section.maybe("root_certificate", |node| path(node, folder));
+    let pool_size = section.get("pool_size", |node| count(node, 3, 1_000));
+    let statement_limit = section.get("statement_limit_seconds", |node| count(node, 1, 300));
+    let (url, root_certificate) = (url?, root_certificate?);
+    let (pool_size, statement_limit) = (pool_size?, statement_limit?);
+    let Some(url) = url else {
+        if root_certificate.is_some() {
+            section.fail(
+                "root_certificate",
+                "is for a database, and journal.postgres is not set; set it, or remove this",
+            );
+            return None;
+        }
+        return Some(None);
+    };
+    let database = Database {
+        root_certificate,
+        pool_size: usize::try_from(pool_size).unwrap_or(usize::MAX),
+        statement_limit: Duration::from_secs(u64::from(statement_limit)),
+        ..Database::new(url)
+    };
+    if let Err(error) = database.check_url() {
+        section.fail("postgres", error.0);
+        return None;
+    }
+    Some(Some(database))
 }
 
 pub(super) fn plugins(section: &Section<'_, '_>, folder: &Path) -> Option<Plugins> {
