@@ -375,7 +375,7 @@ pub fn is_announced(rows: &mut dyn Rows, node: &str, claim: &str, now_ms: u64) -
 }
 
 /// Names of nodes contain no `|`.
-fn intent_key(claim: &str, node: &str) -> String {
+pub(crate) fn intent_key(claim: &str, node: &str) -> String {
     format!("{claim}|{node}")
 }
 

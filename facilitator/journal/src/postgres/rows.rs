@@ -169,7 +169,7 @@ fn lock_number(prefix: &str) -> i32 {
 }
 
 /// The first bytes after every key with this prefix. No text begins with the byte 0xff.
-fn after_prefix(prefix: &str) -> Vec<u8> {
+pub(super) fn after_prefix(prefix: &str) -> Vec<u8> {
     let mut bytes = prefix.as_bytes().to_vec();
     match bytes.last_mut() {
         // Bytes of a text are at most 0xf4.

@@ -5,16 +5,23 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sdk_plugin::Amount;
+use tokio_postgres::types::Type;
 
 use super::super::lease::{self, Lease, Shared};
 use super::super::{CommitError, JournalError, Rows as _, Table};
 use super::ids::{self, Block};
-use super::rows::{Commit, Tables};
-use super::transaction::{Mode, NotCommitted};
+use super::rows::{Commit, Tables, after_prefix};
+use super::transaction::{Mode, NotCommitted, Statement};
 use super::trouble::{Class, Trouble};
 use super::writer::{FIRST_PAUSE, LONGEST_PAUSE, TRIES, shortened};
 use super::{PostgresJournal, stopped, writes};
 use crate::queries::decode;
+
+const ANNOUNCE: &str = "INSERT INTO switchyard.rows (tab, key, value) VALUES ($1, $2, convert_to(((extract(epoch FROM \
+                        clock_timestamp()) * 1000)::int8)::text, 'UTF8')) ON CONFLICT (tab, key) DO UPDATE SET value = \
+                        excluded.value";
+const IS_ANNOUNCED: &str = "SELECT 'yes' FROM switchyard.rows WHERE tab = $1 AND key < $2 AND key >= $3 AND key <> $4 AND \
+                            convert_from(value, 'UTF8')::int8 + $5 > extract(epoch FROM clock_timestamp()) * 1000 LIMIT 1";
 
 /// Why a change has not been made, or may not have been.
 enum Failure {
@@ -57,6 +64,21 @@ impl PostgresJournal {
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
         Err(last)
+    }
+
+    /// One statement that need not survive a crash of the database.
+    async fn change_lax(&self, statement: Statement) -> Result<(), CommitError> {
+        let link = self.link.clone();
+        let changed = self.on_runtime(async move {
+            let transaction = link.begin(Mode::Lax).await?;
+            transaction
+                .commit(vec![statement])
+                .await
+                .map_err(|error| match error {
+                    NotCommitted::Undone(trouble) | NotCommitted::Unknown(trouble) => trouble,
+                })
+        });
+        changed.await?.map_err(|trouble| CommitError::from(&trouble))
     }
 
     async fn try_change<T: Send + 'static>(
@@ -174,6 +196,41 @@ impl Shared for PostgresJournal {
     async fn handed_over(&self, units: &[String], limit: usize) -> Result<Vec<u64>, JournalError> {
         let units = units.to_vec();
         super::super::read(self, move |rows| lease::handed_over(rows, &units, limit)).await
+    }
+
+    /// In one round trip and without a sync. The time is the database's.
+    async fn announce(&self, claim: &str) -> Result<(), CommitError> {
+        let announced = Statement::new(ANNOUNCE)
+            .with(writes::code(Table::Intents), Type::INT2)
+            .with(
+                lease::intent_key(claim, self.holder.node()).into_bytes(),
+                Type::BYTEA,
+            );
+        self.change_lax(announced).await
+    }
+
+    async fn withdraw(&self, claim: &str) -> Result<(), CommitError> {
+        let withdrawn = Statement::new("DELETE FROM switchyard.rows WHERE tab = $1 AND key = $2")
+            .with(writes::code(Table::Intents), Type::INT2)
+            .with(
+                lease::intent_key(claim, self.holder.node()).into_bytes(),
+                Type::BYTEA,
+            );
+        self.change_lax(withdrawn).await
+    }
+
+    async fn is_announced(&self, claim: &str) -> Result<bool, JournalError> {
+        let prefix = lease::intent_key(claim, "");
+        let others = Statement::new(IS_ANNOUNCED)
+            .with(writes::code(Table::Intents), Type::INT2)
+            .with(after_prefix(&prefix), Type::BYTEA)
+            .with(prefix.into_bytes(), Type::BYTEA)
+            .with(
+                lease::intent_key(claim, self.holder.node()).into_bytes(),
+                Type::BYTEA,
+            )
+            .with(i64::try_from(lease::INTENT_MS).unwrap_or(i64::MAX), Type::INT8);
+        Ok(self.query(others).await?.is_some())
     }
 
     async fn take_grant(&self, key: &str, amount: Amount, limit: Amount) -> Result<bool, CommitError> {

@@ -53,6 +53,8 @@ impl Statement {
 pub(super) enum Mode {
     /// It changes rows.
     Commit,
+    /// It changes rows that may be lost in a crash of the database: no sync.
+    Lax,
     /// It changes the schema, and may wait for another node that does the same.
     Schema,
     /// It reads one consistent state.
@@ -116,6 +118,7 @@ impl Link {
     pub(super) async fn begin(&self, mode: Mode) -> Result<Transaction, Trouble> {
         let (isolation, lock_limit) = match mode {
             Mode::Commit => (self.isolation.sql(), LOCK_LIMIT),
+            Mode::Lax => ("READ COMMITTED", LOCK_LIMIT),
             Mode::Schema => ("READ COMMITTED", self.statement_limit),
             Mode::View => ("REPEATABLE READ READ ONLY", self.statement_limit),
         };
@@ -124,9 +127,14 @@ impl Link {
             self.statement_limit.as_millis(),
             lock_limit.as_millis(),
         );
+        let lax = if mode == Mode::Lax {
+            "; SET LOCAL synchronous_commit = off"
+        } else {
+            ""
+        };
         Ok(Transaction {
             connection: Some(self.connection().await?),
-            begin: Some(begin),
+            begin: Some(begin + lax),
             answer_limit: self.answer_limit,
             counters: Arc::clone(&self.counters),
         })

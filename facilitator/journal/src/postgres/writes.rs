@@ -45,6 +45,7 @@ pub(super) fn code(table: Table) -> i16 {
         Table::Leases => 26,
         Table::Handovers => 27,
         Table::Grants => 28,
+        Table::Intents => 29,
     }
 }
 
