@@ -435,6 +435,22 @@ impl Facilitator {
         self.signal("KILL");
     }
 
+    /// SIGSTOP: the process does nothing until [`Facilitator::wake`].
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn suspend(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn wake(&self) {
+        self.signal("CONT");
+    }
+
     fn signal(&self, name: &str) {
         let id = self.child().as_ref().expect("it runs").0.id();
         let status = Command::new("kill")

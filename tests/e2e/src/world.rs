@@ -28,6 +28,7 @@ pub struct World {
     pub third: Proxy,
     pub chain: Devnet,
     signers: Vec<Account>,
+    settings: Settings,
 }
 
 /// How a world is made.
@@ -57,6 +58,15 @@ impl World {
             settings: Settings::new("", &[]),
             mining: Mining::Auto,
         }
+    }
+
+    /// Another process with the same configuration, in a folder and on a port of its own.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    #[must_use]
+    pub fn another(&self) -> Facilitator {
+        Facilitator::start(&self.settings).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A payment of this buyer to the merchant. `buyer[1]` owns the contract wallet.
@@ -306,6 +316,7 @@ impl Builder {
             third,
             chain,
             signers,
+            settings,
         }
     }
 }

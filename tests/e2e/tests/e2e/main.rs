@@ -26,6 +26,7 @@ mod refusals;
 mod second_source;
 mod secrets;
 mod settlements;
+mod shared;
 mod signers;
 mod solana;
 mod startup;
