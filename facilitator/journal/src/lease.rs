@@ -17,11 +17,10 @@ use parking_lot::Mutex;
 use sdk_plugin::Amount;
 use serde::{Deserialize, Serialize};
 
-use crate::keys::{handover_key, handover_prefix, lane_key};
-use crate::overlay::Overlay;
+use crate::keys::{handover_prefix, lane_key};
 use crate::queries::{decode, get};
-use crate::row::{AttemptRow, SettlementRow};
-use crate::{CommitError, Event, JournalError, Rows, Storage, Table, Write};
+use crate::row::SettlementRow;
+use crate::{CommitError, JournalError, Rows, Storage, Table, Write};
 
 /// Who owns a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,9 +92,9 @@ pub struct Holder {
 /// What a commit of a node may change.
 #[derive(Debug, Clone)]
 pub struct Fence {
-    node: String,
+    pub(crate) node: String,
     /// Unit → epoch.
-    held: BTreeMap<String, u64>,
+    pub(crate) held: BTreeMap<String, u64>,
 }
 
 impl Holder {
@@ -139,68 +138,6 @@ impl Fence {
     pub(crate) fn units(&self) -> impl Iterator<Item = &str> {
         self.held.keys().map(String::as_str)
     }
-
-    fn is_held(&self, rows: &mut Overlay<'_>, unit: &str) -> Result<bool, CommitError> {
-        let Some(epoch) = self.held.get(unit) else {
-            return Ok(false);
-        };
-        let lease: Option<Lease> = get(rows, Table::Leases, unit)?;
-        Ok(lease.is_some_and(|lease| lease.node == self.node && lease.epoch == *epoch))
-    }
-
-    /// Refuses an event that only the owner of a unit may record.
-    pub(crate) fn check(&self, rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitError> {
-        let Some(unit) = unit_of(rows, event)? else {
-            return Ok(());
-        };
-        if self.is_held(rows, &unit)? {
-            return Ok(());
-        }
-        Err(CommitError::Fenced(unit))
-    }
-}
-
-/// The unit whose owner alone may record the event; `None`: any node may.
-fn unit_of(rows: &mut Overlay<'_>, event: &Event) -> Result<Option<String>, CommitError> {
-    let settlement = match event {
-        Event::Prepared(new) => {
-            let lane = &new.row.lane;
-            return Ok(Some(lane_key(&lane.network, &lane.signer)));
-        }
-        Event::FeePaid { attempt, .. } => {
-            let row: Option<AttemptRow> = get(rows, Table::Attempts, &crate::keys::id_key(*attempt))?;
-            return Ok(row.map(|row| lane_key(&row.lane.network, &row.lane.signer)));
-        }
-        Event::SlotClosed { network, signer, .. } => return Ok(Some(lane_key(network, signer))),
-        Event::StepDone { settlement, .. }
-        | Event::StepFailed { settlement, .. }
-        | Event::StepSkipped { settlement, .. }
-        | Event::StepRevived { settlement, .. }
-        | Event::StepGrounded { settlement, .. }
-        | Event::StepFreed { settlement, .. }
-        | Event::StepUnexplained { settlement, .. }
-        | Event::StepFinal { settlement, .. }
-        | Event::Paid { settlement, .. }
-        | Event::Failed { settlement, .. }
-        | Event::Reorged { settlement, .. }
-        | Event::KeysFreed { settlement }
-        | Event::Finished { settlement, .. } => *settlement,
-        Event::Opened(_)
-        | Event::Sent { .. }
-        | Event::Released { .. }
-        | Event::ReleaseReturned { .. }
-        | Event::ReleasesWithheld { .. }
-        | Event::ReleasesAllowed { .. }
-        | Event::Stored { .. }
-        | Event::JobScheduled { .. }
-        | Event::JobCancelled { .. }
-        | Event::JobDone { .. }
-        | Event::JobPutOff { .. }
-        | Event::Dropped { .. }
-        | Event::Expired { .. } => return Ok(None),
-    };
-    let row: Option<SettlementRow> = get(rows, Table::Settlements, &crate::keys::id_key(settlement))?;
-    Ok(row.and_then(|row| row.unit()))
 }
 
 impl SettlementRow {
@@ -377,21 +314,6 @@ pub fn is_announced(rows: &mut dyn Rows, node: &str, claim: &str, now_ms: u64) -
 /// Names of nodes contain no `|`.
 pub(crate) fn intent_key(claim: &str, node: &str) -> String {
     format!("{claim}|{node}")
-}
-
-/// A settlement is opened for the owner of its unit.
-pub(crate) fn hand_over(rows: &mut Overlay<'_>, row: &SettlementRow) {
-    if let (true, Some(unit)) = (row.handed_over, row.unit()) {
-        rows.put(Table::Handovers, &handover_key(&unit, row.id), "null");
-    }
-}
-
-/// The owner of its unit has put it into a slot, or has ended it.
-pub(crate) fn taken_over(rows: &mut Overlay<'_>, row: &mut SettlementRow) {
-    if let (true, Some(unit)) = (row.handed_over, row.unit()) {
-        rows.delete(Table::Handovers, &handover_key(&unit, row.id));
-        row.handed_over = false;
-    }
 }
 
 fn written(lease: &Lease) -> Result<String, JournalError> {

@@ -29,8 +29,8 @@ use crate::run::{
 use crate::token::State;
 use crate::world::World;
 
-/// Pause between two looks at who owns what.
-const LOOK: Duration = Duration::from_millis(100);
+/// Pause between two reads of who owns what.
+const READ_EVERY: Duration = Duration::from_millis(100);
 
 /// What happens to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -404,7 +404,7 @@ async fn keep_measuring(run: Arc<Run>) {
     // Life → since when it lives without a break.
     let mut unbroken: BTreeMap<String, Instant> = BTreeMap::new();
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(READ_EVERY).await;
         let Ok(leases) = run.root.leases().await else {
             continue;
         };

@@ -40,7 +40,7 @@ impl Observer {
             });
             record_observations(&mut state, &verdict, seen);
             match verdict {
-                // What was observed is only told to callers.
+                // What was observed only answers callers.
                 Verdict::Stands { .. } | Verdict::GroundFinal => verdict,
                 _ if slot.is_watched => return,
                 verdict => verdict,

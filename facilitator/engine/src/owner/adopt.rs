@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Pause between two looks without a hint.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// The least pause between two looks.
+/// Pause between two reads without a hint.
+const READ_EVERY: Duration = Duration::from_millis(250);
+/// The least pause between two reads.
 const LEAST: Duration = Duration::from_millis(10);
-/// Settlements of one lane in one look.
+/// Settlements of one lane in one read.
 const AT_ONCE: usize = 128;
 
 impl Owner {
@@ -26,7 +26,7 @@ impl Owner {
             };
             tokio::time::sleep(LEAST).await;
             // The hint may never come.
-            let _ = tokio::time::timeout(LOOK_EVERY, shared.hint()).await;
+            let _ = tokio::time::timeout(READ_EVERY, shared.hint()).await;
             match self.adopt(&mut unqueued).await {
                 Ok(()) => is_failing = false,
                 Err(error) => {
@@ -34,7 +34,7 @@ impl Owner {
                         tracing::error!(%error, "settlements of other nodes can't be read");
                     }
                     is_failing = true;
-                    tokio::time::sleep(LOOK_EVERY).await;
+                    tokio::time::sleep(READ_EVERY).await;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The leases of this node: kept by a beat, and taken where their owner shows none.
 //!
 //! Another node counts as gone when this process has read the same beat for [`SILENT`], by its own monotonic time and in
-//! reads that all succeeded: while the database can't be reached nobody is judged, and after that everybody has time to show
+//! reads that all succeeded: while the database can't be reached nobody is judged, and after that each node has time to show
 //! that it lives.
 
 use super::Owner;

@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Pause between two looks without a hint.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// The least pause between two looks.
+/// Pause between two reads without a hint.
+const READ_EVERY: Duration = Duration::from_millis(200);
+/// The least pause between two reads.
 const LEAST: Duration = Duration::from_millis(20);
 /// Settlements in one query.
 const PAGE: usize = 256;
@@ -30,7 +30,7 @@ impl Owner {
             if self.runtime.elsewhere.is_empty() {
                 self.runtime.elsewhere.added.notified().await;
             }
-            match self.look().await {
+            match self.read_all().await {
                 Ok(()) => is_failing = false,
                 Err(error) => {
                     if !is_failing {
@@ -41,11 +41,11 @@ impl Owner {
             }
             tokio::time::sleep(LEAST).await;
             // The hint may never come.
-            let _ = tokio::time::timeout(LOOK_EVERY, shared.hint()).await;
+            let _ = tokio::time::timeout(READ_EVERY, shared.hint()).await;
         }
     }
 
-    async fn look(&self) -> Result<(), JournalError> {
+    async fn read_all(&self) -> Result<(), JournalError> {
         let mut waiting = Vec::new();
         for settlement in self.runtime.elsewhere.all() {
             let run = self.runtime.run_of(settlement.network.id());

@@ -52,7 +52,7 @@ impl Settling {
     }
 
     /// A refusal of a request of which nothing is recorded, unless another node has recorded the payment meanwhile or is
-    /// about to: a caller that is told of a failure may not learn of a success later.
+    /// about to: a caller that gets a failure may not learn of a success later.
     pub(super) async fn unless_elsewhere(&self, settled: Settled, known: &KnownClaim) -> Settled {
         let Some(shared) = self.runtime.journal.shared() else {
             return settled;

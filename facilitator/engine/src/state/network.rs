@@ -103,7 +103,7 @@ impl NetworkRun {
     pub fn add_slot(&self, slot: Arc<OpenSlot>) {
         {
             let mut slots = self.slots.lock();
-            // Watching never takes the place of owning.
+            // Watching never replaces owning.
             let is_owned = |known: &Arc<OpenSlot>| !known.is_watched;
             if slot.is_watched && slots.get(&slot.key()).is_some_and(is_owned) {
                 return;

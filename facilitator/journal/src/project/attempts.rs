@@ -5,9 +5,10 @@ use crate::keys::{id_key, lane_key, slot_key, spending_key, step_prefix};
 use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{AttemptKind, AttemptRow, SlotRow, StepState};
-use crate::{CommitError, Rows, Table, lease, lookups};
+use crate::{CommitError, Rows, Table, lookups};
 use sdk_plugin::StepIndex;
 
+use super::fence;
 use super::reserves::mark_reserves;
 use crate::change::{change, put, stale, step_mut};
 
@@ -43,7 +44,7 @@ pub(crate) fn prepared(rows: &mut Overlay<'_>, new: &NewAttempt) -> Result<(), C
                 lane: attempt.lane.clone(),
                 sequence: attempt.sequence,
             };
-            lease::taken_over(rows, row);
+            fence::taken_over(rows, row);
             let target = step_mut(row, *step)?;
             match (&target.state, attempt.kind) {
                 (StepState::Waiting, AttemptKind::Steps) => target.state = here,

@@ -4,6 +4,7 @@
 
 mod attempts;
 mod costs;
+pub(crate) mod fence;
 mod outcomes;
 pub(crate) mod reads;
 mod reserves;
@@ -18,7 +19,7 @@ use crate::{CommitError, Event, PaidRow, history, jobs, withheld};
 /// Applies one event if this node may, and adds it to the history of the settlements that it concerns.
 pub(crate) fn apply(rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitError> {
     if let Some(fence) = rows.fence() {
-        fence.check(rows, event)?;
+        fence::check(&fence, rows, event)?;
     }
     change_rows(rows, event)?;
     history::record(rows, event)

@@ -3,12 +3,13 @@
 use sdk_plugin::StepIndex;
 use sdk_plugin::scheme::Refusal;
 
+use super::fence;
 use super::reserves::{drop_reserves, mark_reserves};
 use crate::change::{change, open_outcome, put, stale, step_mut, undecided};
 use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{Outcome, PaidRow, Release, StepState};
-use crate::{CommitError, Table, lease, lookups};
+use crate::{CommitError, Table, lookups};
 
 pub(super) fn paid(
     rows: &mut Overlay<'_>,
@@ -18,7 +19,7 @@ pub(super) fn paid(
 ) -> Result<(), CommitError> {
     change(rows, settlement, |rows, row| {
         open_outcome(row)?;
-        lease::taken_over(rows, row);
+        fence::taken_over(rows, row);
         for item in &paid.items {
             let key = format!("{}|{item}", row.network);
             match get::<u64>(rows, Table::Evidence, &key)? {
@@ -56,7 +57,7 @@ pub(super) fn failed(
 ) -> Result<(), CommitError> {
     change(rows, settlement, |rows, row| {
         open_outcome(row)?;
-        lease::taken_over(rows, row);
+        fence::taken_over(rows, row);
         let step = step_mut(row, step)?;
         undecided(step)?;
         step.state = StepState::Failed {

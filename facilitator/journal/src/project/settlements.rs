@@ -6,9 +6,10 @@ use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{AttemptKind, AttemptRow, KeyRow, Outcome, ReserveRow, SettlementRow, StepState};
 use crate::stage::Stage;
-use crate::{CommitError, Rows, Table, lease, lookups, withheld};
+use crate::{CommitError, Rows, Table, lookups, withheld};
 use sdk_plugin::StepIndex;
 
+use super::fence;
 use super::reserves::{drop_reserves, mark_reserves, reserve_fits, reserve_prefix};
 use super::{costs, retention};
 use crate::change::{change, put, stale, step_mut};
@@ -74,7 +75,7 @@ pub(crate) fn opened(rows: &mut Overlay<'_>, new: &NewSettlement) -> Result<(), 
     let mut stored = row.clone();
     stored.updated_at_ms = row.opened_at_ms.max(rows.stamp().at_ms);
     put(rows, Table::Settlements, &key, &stored)?;
-    lease::hand_over(rows, row);
+    fence::hand_over(rows, row);
     lookups::opened(rows, row)?;
     rows.put(Table::Plans, &key, &new.plan);
     put(

@@ -61,7 +61,7 @@ fn any_of_three_nodes_takes_any_request_and_one_payment_is_paid_and_released_onc
     let replies = settle_everywhere(&nodes, &body);
     let paid = replies.iter().filter(|reply| reply.is_success()).count();
     assert_eq!(paid, 1, "{replies:#?}");
-    // Who was told that another node is faster asks again.
+    // Callers that got 503, because another node was faster, send it again.
     let hash = replies
         .iter()
         .find(|reply| reply.is_success())
