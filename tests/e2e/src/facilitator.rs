@@ -379,7 +379,8 @@ impl Facilitator {
         self.is_gone()
     }
 
-    fn is_gone(&self) -> bool {
+    /// The same, while others talk to it.
+    pub fn is_gone(&self) -> bool {
         let mut child = self.child();
         child
             .as_mut()

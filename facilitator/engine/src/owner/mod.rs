@@ -20,6 +20,7 @@ use crate::endings::Endings;
 use crate::lane::Lanes;
 use crate::outcome::Outcomes;
 use crate::runtime::Runtime;
+use journal::lease::Shared;
 use std::sync::Arc;
 
 /// Owns lanes on behalf of this node.
@@ -44,6 +45,16 @@ impl Owner {
         if !self.runtime.ownership.is_shared() {
             return;
         }
+        let node = self
+            .runtime
+            .journal
+            .shared()
+            .map(Shared::node)
+            .unwrap_or_default();
+        tracing::info!(
+            node,
+            "shares_journal: other nodes may use the same journal; this is the name of this one"
+        );
         let owner = Arc::clone(self);
         self.runtime.keep("", "the keeping of leases", move || {
             Arc::clone(&owner).keep_leases()

@@ -6,6 +6,7 @@
 mod accounting;
 mod auth_capture;
 mod budgets;
+mod chaos;
 mod clients;
 mod concurrency;
 mod crash;
