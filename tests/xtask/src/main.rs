@@ -1,6 +1,7 @@
 //! The commands of `cargo xtask`. Each subcommand is a module with its arguments and a `run`; this file selects it.
 
 mod cargo;
+mod chaos;
 mod citations;
 mod contracts;
 mod demo;
@@ -47,6 +48,8 @@ enum Command {
     Full(full::Args),
     /// Run the simulator over many seeds, with a table of which fault struck at which step
     Sim(sim::Args),
+    /// Kill, stop and end processes of the release binary under load, on one node and on three
+    Chaos(chaos::Args),
     /// Check formatting, citations, links, words, clippy, rustdoc and test contracts
     Lint(lint::Args),
     /// Build the handbook as HTML
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Full(args) => full::run(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Chaos(args) => chaos::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Docs(docs::Args {}) => docs::run(),
         Command::Devnet(args) => devnet::run(&args),
