@@ -201,3 +201,104 @@ fn a_gap_below_the_first_open_slot_does_not_keep_the_lane_closed_after_a_restart
         report.outcomes(&request)
     );
 }
+
+/// A transaction from elsewhere had used the slot, and a reorganisation lost it and ours. The slot counts as unused again:
+/// otherwise no better bid is made for it, and every later transaction of the signer waits for ever.
+#[test]
+fn a_slot_that_a_reorganisation_frees_is_in_flight_again() {
+    let request = payment("ann", 10, Shape::Plain);
+    for reorg_at_ms in [9_100, 9_600, 10_100] {
+        let report = quiet()
+            .act(0, Act::Delay(true))
+            .settle(500, &request, 200, 1)
+            .act(6_990, Act::KeyElsewhere(0))
+            .act(6_991, Act::Delay(false))
+            .act(reorg_at_ms - 10, Act::LoseInReorgs(1_000))
+            .act(reorg_at_ms, Act::Reorg(reorg_at_ms / 1_000 - 6))
+            .settle(60_000, &request, 25_000, 4)
+            .run_clean();
+        assert_eq!(report.payments, 1, "reorganised at {reorg_at_ms}");
+    }
+}
+
+/// It failed on chain. Another payment has most of the balance when it is sent again: that try is refused when it is
+/// recorded, and gets the failure that it got before.
+#[test]
+fn a_failed_payment_gets_the_same_failure_when_the_balance_no_longer_suffices() {
+    let request = good_until(payment("ann", 10, Shape::Stopped), 60);
+    let mut other = payment("ann", 20, Shape::Plain);
+    other.payload.value = 9_950;
+    other.amount = 9_950;
+    let report = quiet()
+        .settle(500, &request, 25_000, 1)
+        .act(19_000, Act::Delay(true))
+        .settle(20_000, &other, 200, 1)
+        .settle(21_000, &request, 25_000, 1)
+        .act(25_000, Act::Delay(false))
+        .run_clean();
+    let outcomes = report.outcomes(&request);
+    let failed = Outcome::Refused("sim_transaction_failed".into());
+    assert!(outcomes.len() >= 3, "{outcomes:?}");
+    assert!(outcomes.iter().all(|outcome| *outcome == failed), "{outcomes:?}");
+}
+
+/// Two of three nodes stopped on a fork whose newest block has the payment, and show nothing at the height of the block that
+/// decided. What they show is old, and undoes nothing.
+#[test]
+fn a_node_on_a_shorter_fork_undoes_no_payment() {
+    let request = payment("ann", 10, Shape::Plain);
+    for seed in 1..=12 {
+        let mut scenario = quiet()
+            .settle(500, &request, 25_000, 1)
+            .act(
+                1_100,
+                Act::Freeze {
+                    node: 0,
+                    for_ms: 60_000,
+                },
+            )
+            .act(
+                1_100,
+                Act::Freeze {
+                    node: 1,
+                    for_ms: 60_000,
+                },
+            )
+            .act(1_200, Act::Delay(true))
+            .act(1_210, Act::Reorg(1))
+            .act(2_500, Act::Delay(false));
+        scenario.seed = seed;
+        let report = scenario.run_clean();
+        report.assert_paid_once(&request);
+        let undone = report
+            .log
+            .iter()
+            .filter(|event| matches!(event, journal::Event::Reorged { .. }));
+        assert_eq!(undone.count(), 0, "seed {seed}");
+    }
+}
+
+/// Nodes on a fork undo a decision, and the core panics right after that is recorded. The slot must not keep the decision in
+/// memory: once its block is final, it would be closed with a step that is open.
+#[test]
+fn a_decision_that_was_undone_before_a_panic_is_made_again() {
+    let request = payment("ann", 10, Shape::Plain);
+    let mut panics = 0;
+    for (seed, for_ms) in
+        (1..=8).flat_map(|seed| (2_000..8_000).step_by(500).map(move |for_ms| (seed, for_ms)))
+    {
+        let mut scenario = quiet()
+            .act(0, Act::Delay(true))
+            .settle(500, &request, 25_000, 1)
+            .act(3_100, Act::Freeze { node: 0, for_ms })
+            .act(3_100, Act::Freeze { node: 1, for_ms })
+            .act(3_200, Act::Delay(false))
+            .act(3_210, Act::Reorg(1))
+            .harm(Point::CommitReorg, Harm::PanicAfter, 0, 1);
+        scenario.seed = seed;
+        let report = scenario.run_clean();
+        report.assert_paid_once(&request);
+        panics += report.struck(Point::CommitReorg, Harm::PanicAfter);
+    }
+    assert!(panics > 0, "no run undid the decision");
+}

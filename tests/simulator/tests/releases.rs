@@ -117,3 +117,49 @@ fn a_disk_that_stalls_never_turns_a_paid_payment_into_a_failure() {
         }
     }
 }
+
+/// The scheme judges slowly, and the block is replaced meanwhile. A caller that comes after that gets nothing from what was
+/// observed before it came.
+#[test]
+fn a_caller_that_comes_during_the_judgement_gets_no_release_from_an_older_observation() {
+    let request = payment("ann", 10, Shape::Plain);
+    let spend = Op::Spend {
+        from: "ann".into(),
+        value: 10_000,
+    };
+    for (point, reorg_at_ms) in [
+        (Point::Judge, 2_900),
+        (Point::Judge, 3_100),
+        (Point::CommitOutcome, 3_100),
+        (Point::CommitOutcome, 5_100),
+    ] {
+        let report = quiet()
+            .settle(500, &request, 200, 1)
+            .harm(point, Harm::Slow, 0, 1)
+            .act(reorg_at_ms - 20, Act::Outside(spend.clone()))
+            .act(reorg_at_ms - 10, Act::LoseInReorgs(1_000))
+            .act(reorg_at_ms, Act::Reorg(reorg_at_ms / 1_000))
+            .settle(reorg_at_ms + 10, &request, 25_000, 4)
+            .run_clean();
+        assert_eq!(report.struck(point, Harm::Slow), 1);
+        let outcomes = report.outcomes(&request);
+        assert!(!outcomes.contains(&Outcome::Success), "{point:?}: {outcomes:?}");
+        assert_eq!(report.payments, 0);
+    }
+}
+
+/// The block of the paying step is replaced, and the block of the step before it is not. The slot of that step shows nothing
+/// about the payment.
+#[test]
+fn the_slot_of_another_step_answers_no_caller() {
+    let request = payment("ann", 10, Shape::Escrow);
+    for reorg_at_ms in (4_600..6_000).step_by(150) {
+        let report = quiet()
+            .settle(500, &request, 200, 1)
+            .act(reorg_at_ms - 10, Act::LoseInReorgs(1_000))
+            .act(reorg_at_ms, Act::Reorg(reorg_at_ms / 1_000 - 2))
+            .settle(reorg_at_ms + 10, &request, 25_000, 4)
+            .run_clean();
+        report.assert_paid_once(&request);
+    }
+}

@@ -69,7 +69,19 @@ impl Endings {
             self.revive(&settlement).await;
         }
         if is_open {
-            slot.lock().command_pending = false;
+            let is_grounded = |(settlement, step): &(Arc<Settlement>, StepIndex)| {
+                let state = settlement.lock();
+                step.of(&state.row.steps).is_some_and(|row| row.ground.is_some())
+            };
+            let is_undone = !slot.covers.iter().any(is_grounded);
+            {
+                let mut state = slot.lock();
+                state.command_pending = false;
+                // The commit before the panic may have undone the decision.
+                if is_undone {
+                    state.reopen();
+                }
+            }
             slot.resume_decision();
         } else {
             self.remove_closed(run, slot);

@@ -5,12 +5,12 @@ use super::first::refused;
 use super::{LaneTask, Stop};
 use crate::decide::budget::Spender;
 use crate::decide::replies;
-use crate::decide::replies::{paused, refusal_of_commit, unavailable};
+use crate::decide::replies::{paused, unavailable};
 use crate::decide::steps::is_gate_open;
 use crate::endings::unsent::Ends;
 use crate::runtime::first_commit::{Home, NotBegun};
 use crate::state::lane::{LaneCommand, Work};
-use crate::state::settlement::{Phase, Settlement, refuse};
+use crate::state::settlement::{Phase, Settlement, refuse, refuse_commit};
 use base::backoff::Backoff;
 use journal::{AttemptKind, AttemptRow, CommitError, Event, NewAttempt, StepState, record_attempt};
 use sdk_plugin::StepIndex;
@@ -73,8 +73,7 @@ impl LaneTask {
             }
             Err(Stop::Commit(error)) => {
                 tracing::warn!(settlement = settlement.id, %error, "a settlement was not started");
-                let row = settlement.lock().row.clone();
-                settlement.give_up(|waiter| refusal_of_commit(&error, &row, &waiter.network_as_sent));
+                refuse_commit(&settlement, &error);
             }
         }
         self.lanes.runtime.claims.forget(&settlement);

@@ -2,7 +2,7 @@
 
 use super::Observer;
 use crate::decide::steps::revived;
-use crate::outcome::judge::Judged;
+use crate::outcome::judge::{Basis, Judged};
 use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
@@ -61,7 +61,7 @@ impl Observer {
             }
             Verdict::GroundFinal => self.serve_seen(run, slot, u64::MAX, began).await,
             Verdict::Stands { depth } => self.serve_seen(run, slot, depth, began).await,
-            Verdict::Judge(view) => self.judge(run, slot, *view).await,
+            Verdict::Judge(view) => self.judge(run, slot, *view, began).await,
             Verdict::Replaced if replaced(slot) >= REPLACED_BEFORE_REORG => self.reorged(slot).await,
             Verdict::Replaced => {}
             Verdict::Close { by } => self.endings.close(run, slot, &by).await,
@@ -96,7 +96,13 @@ impl Observer {
         }
     }
 
-    pub(super) async fn judge(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>, view: View) {
+    pub(super) async fn judge(
+        self: &Arc<Self>,
+        run: &Arc<NetworkRun>,
+        slot: &Arc<OpenSlot>,
+        view: View,
+        began: Instant,
+    ) {
         // A failure is a final answer. Where transactions have no order the driver has queried two nodes.
         let may_end_badly = slot.lane.ordered
             && run.network.settings.nodes >= 2
@@ -109,7 +115,7 @@ impl Observer {
         } else {
             view
         };
-        if self.judge_slot(slot, &view).await {
+        if self.judge_slot(slot, &view, began).await {
             slot.record_decision(view.decided, &view.shown);
             let mut state = slot.lock();
             state.reads = Reads::default();
@@ -137,7 +143,7 @@ impl Observer {
     }
 
     /// Judges every step in the slot; `true` when all of them are decided on this ground.
-    pub(super) async fn judge_slot(self: &Arc<Self>, slot: &OpenSlot, view: &View) -> bool {
+    pub(super) async fn judge_slot(self: &Arc<Self>, slot: &OpenSlot, view: &View, began: Instant) -> bool {
         let tx_id = {
             let state = slot.lock();
             let attempt = state
@@ -180,10 +186,13 @@ impl Observer {
                 .get(index)
                 .is_some_and(|wanted| wanted.guard.is_some());
             let has_guard = !wants_guard || evidence.guard != GuardState::Absent;
-            let ground = Some(&view.decided);
+            let basis = Some(Basis {
+                decided: &view.decided,
+                began,
+            });
             let judged = self
                 .outcomes
-                .judge_step(settlement, &evidence, ground, view.may_fail(has_guard))
+                .judge_step(settlement, &evidence, basis, view.may_fail(has_guard))
                 .await;
             all &= judged == Judged::Decided;
             unproven |= judged == Judged::Unproven;

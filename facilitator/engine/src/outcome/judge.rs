@@ -10,6 +10,15 @@ use journal::Event;
 use sdk_plugin::chain::{Evidence, Shown};
 use sdk_plugin::host::{Job, StoreWrite};
 use sdk_plugin::scheme::Judgement;
+use tokio::time::Instant;
+
+/// What a decision that is not final yet rests on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Basis<'a> {
+    pub(crate) decided: &'a Decided,
+    /// When the observation began. It proves nothing to callers that came later.
+    pub(crate) began: Instant,
+}
 
 /// The result of a judgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,15 +37,16 @@ impl Judged {
 }
 
 impl Outcomes {
-    /// Has the scheme judge a step. Without a ground the decision is final at once: no attempt of the step can land.
+    /// Has the scheme judge a step. Without a basis the decision is final at once: no attempt of the step can land.
     /// `may_fail`: the evidence is complete enough to count against the step.
     pub(crate) async fn judge_step(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
         evidence: &Evidence,
-        decided: Option<&Decided>,
+        basis: Option<Basis<'_>>,
         may_fail: bool,
     ) -> Judged {
+        let decided = basis.map(|basis| basis.decided);
         let step = evidence.step;
         let network = settlement.network.id();
         let (Some(kind), Some(plan)) = (&settlement.kind, settlement.plan()) else {
@@ -53,7 +63,7 @@ impl Outcomes {
         let pays = step.of(&plan.steps).is_some_and(|step| step.pays);
         match self.runtime.ops.judge(kind, plan, evidence).await {
             Ok(Judgement::Paid(paid)) if pays => {
-                Judged::of(self.conclude_paid(settlement, paid, evidence, decided).await)
+                Judged::of(self.conclude_paid(settlement, paid, evidence, basis).await)
             }
             // The guard is read first.
             Ok(Judgement::NotPaid(_)) if !may_fail => Judged::Open,

@@ -5,6 +5,7 @@ use crate::decide::payers::concerns_payer;
 use crate::decide::replies;
 use crate::decide::rows::{job_events, store_events};
 use crate::decide::steps::{Decided, ends_with, ground, height_of, height_shown, skipped};
+use crate::outcome::judge::Basis;
 use crate::outcome::rows::{judged_rows, rows_lost};
 use crate::state::settlement::Settlement;
 use base::service::{SettleAnswer, Settled};
@@ -15,14 +16,17 @@ use sdk_plugin::scheme::{Paid, Refusal};
 use std::sync::Arc;
 
 impl Outcomes {
-    /// The scheme accepts the evidence as proof of payment. `true` when that is recorded.
+    /// The scheme accepts the evidence as proof of payment. `true` when that is recorded. Of the callers, only one that
+    /// came before the observation began gets the release here: a judgement or a commit may be slow, and a
+    /// reorganisation may have removed the payment since. Later callers wait for the next poll.
     pub(crate) async fn conclude_paid(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
         paid: Paid,
         evidence: &Evidence,
-        decided: Option<&Decided>,
+        basis: Option<Basis<'_>>,
     ) -> bool {
+        let decided = basis.map(|basis| basis.decided);
         let step = evidence.step;
         let height = match height_of(&paid, evidence) {
             Ok(height) => height,
@@ -43,7 +47,10 @@ impl Outcomes {
             let mut state = settlement.lock();
             let may_release = self.may_release(settlement.network.id(), settlement.id);
             let caller = if state.row.release.is_none() && !state.row.withheld && may_release {
-                state.next_caller_if(|waiter| !waiter.identity.until_final)
+                state.next_caller_if(|waiter| {
+                    let was_seen = basis.is_none_or(|basis| waiter.joined <= basis.began);
+                    was_seen && !waiter.identity.until_final
+                })
             } else {
                 None
             };

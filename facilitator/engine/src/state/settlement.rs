@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use base::service::{SettleAnswer, Settled};
-use journal::SettlementRow;
+use journal::{CommitError, SettlementRow};
 
 /// How far a settlement is with its first commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,4 +246,16 @@ pub(crate) fn refuse(settlement: &Settlement, refusal: &Refusal) {
         refusal.clone()
     };
     settlement.give_up(|waiter| SettleAnswer::Reply(replies::failure(&refusal, "", &waiter.network_as_sent)));
+}
+
+/// Ends a settlement whose first commit the journal refused. If the same request failed before and the payer's balance no
+/// longer suffices for another try, it gets the same failure, as if the scheme had found that when it planned.
+pub(crate) fn refuse_commit(settlement: &Settlement, error: &CommitError) {
+    let row = settlement.lock().row.clone();
+    let is_short = matches!(error, CommitError::ReserveShort { .. });
+    let failed_before = settlement.failed_before.get().filter(|_| is_short);
+    settlement.give_up(|waiter| match failed_before {
+        Some(row) => SettleAnswer::Reply(replies::same_failure(row, &waiter.network_as_sent)),
+        None => replies::refusal_of_commit(error, &row, &waiter.network_as_sent),
+    });
 }

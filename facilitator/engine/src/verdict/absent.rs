@@ -27,6 +27,10 @@ pub(super) fn absent(input: &VerdictInput<'_>) -> Verdict {
             used(input, "another transaction used its slot")
         };
     }
+    // The slot was found used at a block that is gone. With the anchor it would not count as in flight, and get no better bid.
+    if input.state.anchor.is_some() && followed_block(input) == BlockStands::Replaced {
+        return Verdict::DropAnchor;
+    }
     if let Some(proof) = expired(input.seen) {
         let (Some(newest), Some(observation)) = (input.state.newest(), input.seen.last()) else {
             return Verdict::Wait;

@@ -63,6 +63,13 @@ pub(super) struct Landed {
     pub(super) effect: Effect,
 }
 
+impl Landed {
+    /// The height of the newest block that the node shows.
+    fn head(&self) -> u64 {
+        self.decided.height.saturating_add(self.depth.saturating_sub(1))
+    }
+}
+
 pub(super) enum Effect {
     Success,
     Reverted(Option<String>),
@@ -133,6 +140,8 @@ pub(super) fn after_decision(
         Some(own) if own.decided.attempt == decided.attempt && own.decided.at == decided.at => {
             BlockStands::Canonical { depth: own.depth }
         }
+        // A node that has fallen behind on a fork shows no block at the height of the deciding one.
+        Some(own) if own.head() < decided.height => BlockStands::Unknown,
         Some(_) => BlockStands::Replaced,
         None if expired(input.seen).is_some() => BlockStands::Replaced,
         None => followed_block(input),

@@ -44,6 +44,8 @@ pub enum Act {
     Prune { nodes: Nodes, keeps: Keeps },
     /// The next head that a node shows is so many blocks too high.
     FutureHead { nodes: Nodes, blocks: u64 },
+    /// A node follows no blocks for so long, milliseconds.
+    Freeze { node: usize, for_ms: u64 },
     /// Nodes call every bid too low for so long, milliseconds.
     CallBidsTooLow { nodes: Nodes, for_ms: u64 },
 }
@@ -79,6 +81,7 @@ pub(crate) async fn play(world: Arc<World>, mut acts: Vec<(u64, Act)>) {
             Act::Null { nodes, read, for_ms } => chain.null(nodes, read, now_ms.saturating_add(for_ms)),
             Act::Prune { nodes, keeps } => chain.prune(nodes, keeps),
             Act::FutureHead { nodes, blocks } => chain.show_future_head(nodes, blocks),
+            Act::Freeze { node, for_ms } => chain.freeze(node, now_ms, now_ms.saturating_add(for_ms)),
             Act::CallBidsTooLow { nodes, for_ms } => {
                 chain.call_bids_too_low(nodes, now_ms.saturating_add(for_ms));
             }
