@@ -142,6 +142,15 @@ pub enum Event {
         #[serde(default)]
         number: u64,
     },
+    /// Another node answers the same caller again with this release: the node that took it can't give it back any more.
+    ReleaseKept {
+        /// Id of the settlement.
+        settlement: u64,
+        /// [`Release::number`] so far.
+        from: u64,
+        /// Its number from now on.
+        to: u64,
+    },
     /// The journal turned out to be older than the answers that callers got: nothing that is unreleased in it is
     /// released until the operator allows it.
     ReleasesWithheld {

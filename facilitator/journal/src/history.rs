@@ -261,7 +261,8 @@ pub(crate) fn record(rows: &mut Overlay<'_>, event: &Event) -> Result<(), Commit
         | Event::JobDone { .. }
         | Event::JobPutOff { .. }
         | Event::Dropped { .. }
-        | Event::Expired { .. } => return Ok(()),
+        | Event::Expired { .. }
+        | Event::ReleaseKept { .. } => return Ok(()),
     };
     add(rows, settlement, what)
 }

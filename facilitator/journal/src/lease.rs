@@ -33,6 +33,9 @@ pub struct Lease {
     pub epoch: u64,
     /// Its owner changes it while it lives.
     pub beat: u64,
+    /// Its owner has compared the journal with the chain since it took the unit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_compared: bool,
 }
 
 /// How long an announcement counts, milliseconds: longer than any request waits.
@@ -56,6 +59,9 @@ pub trait Shared: Send + Sync {
 
     /// Changes the beat of every lease that this node holds. Returns those that it lost.
     async fn renew(&self) -> Result<Vec<String>, CommitError>;
+
+    /// Records that this node has compared the journal with the chain for a unit that it holds.
+    async fn record_compared(&self, unit: &str) -> Result<(), CommitError>;
 
     /// Gives a unit up, so that others take it at once.
     async fn give_up(&self, unit: &str) -> Result<(), CommitError>;
@@ -168,6 +174,7 @@ pub fn take(
         node: node.to_owned(),
         epoch: now.as_ref().map_or(1, |lease| lease.epoch.saturating_add(1)),
         beat: 0,
+        is_compared: false,
     };
     let text = written(&lease)?;
     let write = if now.is_some() {
@@ -208,20 +215,40 @@ pub fn renew(rows: &mut dyn Storage, fence: &Fence) -> Result<Vec<String>, Journ
     Ok(lost)
 }
 
+/// See [`Shared::record_compared`].
+///
+/// # Errors
+/// When the row can't be read or written.
+pub fn record_compared(rows: &mut dyn Storage, fence: &Fence, unit: &str) -> Result<(), JournalError> {
+    let Some(lease) = own(rows, fence, unit)? else {
+        return Ok(());
+    };
+    let text = written(&Lease {
+        is_compared: true,
+        ..lease
+    })?;
+    rows.write(Table::Leases, unit, &Write::Put(text))
+}
+
+/// The lease of a unit, if the fence still holds it.
+fn own(rows: &mut dyn Storage, fence: &Fence, unit: &str) -> Result<Option<Lease>, JournalError> {
+    let lease: Option<Lease> = get(as_rows(rows), Table::Leases, unit)?;
+    Ok(lease.filter(|lease| {
+        lease.node == fence.node && fence.held.get(unit).is_some_and(|epoch| *epoch == lease.epoch)
+    }))
+}
+
 /// Gives a unit up, inside the caller's transaction, if the fence still holds it.
 ///
 /// # Errors
 /// When the row can't be read or written.
 pub fn give_up(rows: &mut dyn Storage, fence: &Fence, unit: &str) -> Result<(), JournalError> {
-    let lease: Option<Lease> = get(as_rows(rows), Table::Leases, unit)?;
-    let is_own = |lease: &Lease| {
-        lease.node == fence.node && fence.held.get(unit).is_some_and(|epoch| *epoch == lease.epoch)
-    };
-    let Some(lease) = lease.filter(is_own) else {
+    let Some(lease) = own(rows, fence, unit)? else {
         return Ok(());
     };
     let text = written(&Lease {
         node: String::new(),
+        is_compared: false,
         beat: lease.beat.wrapping_add(1),
         ..lease
     })?;

@@ -249,6 +249,11 @@ impl Shared for MemoryJournal {
         .await
     }
 
+    async fn record_compared(&self, unit: &str) -> Result<(), CommitError> {
+        self.change(|tables, holder| lease::record_compared(tables, &holder.fence(), unit))
+            .await
+    }
+
     async fn give_up(&self, unit: &str) -> Result<(), CommitError> {
         self.change(|tables, holder| {
             let fence = holder.fence();

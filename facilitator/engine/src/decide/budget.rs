@@ -244,6 +244,11 @@ impl Budget {
         }
     }
 
+    /// Whether nothing more is granted for an account today.
+    pub(crate) fn is_exhausted(&self, now_ms: u64, account: &Account) -> bool {
+        self.of_day(now_ms).exhausted.contains(account)
+    }
+
     /// What this node may spend now.
     fn usable(&self, today: &Today, account: &Account, limit: Amount) -> Amount {
         if !self.is_shared {

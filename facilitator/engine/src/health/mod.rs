@@ -225,8 +225,9 @@ impl Checks {
             }
         }
         for lane in network.all_lanes() {
-            let is_own = self.runtime.ownership.owns(network.id(), &lane.signer);
-            if is_own && run.lane(&lane.signer).is_none() {
+            // Where nodes share the journal, a lane starts once its settlements are in memory: see `owner::take_up`.
+            let is_shared = self.runtime.ownership.is_shared();
+            if !is_shared && run.lane(&lane.signer).is_none() {
                 self.lanes.start_lane(run, lane);
             }
         }

@@ -9,6 +9,7 @@ use crate::decide::replies::{paused, unavailable};
 use crate::decide::steps::is_gate_open;
 use crate::endings::unsent::Ends;
 use crate::runtime::first_commit::{Home, NotBegun};
+use crate::runtime::grants::NotTaken;
 use crate::state::lane::{LaneCommand, Work};
 use crate::state::settlement::{Phase, Settlement, refuse, refuse_commit};
 use base::backoff::Backoff;
@@ -209,14 +210,10 @@ impl LaneTask {
         let spender = self.spender(std::iter::once(settlement));
         let mut before = Vec::new();
         if is_first {
-            self.lanes
-                .runtime
-                .take_grants(&self.run, attempt.prepared_at_ms, attempt.max_cost, &spender)
-                .await
-                .map_err(Stop::Commit)?;
-            before = self.begin_first_commit(settlement, &attempt, &spender)?;
+            before = self.begin_first_commit(settlement, &attempt, &spender).await?;
         }
         let (prepared_at_ms, max_cost) = (attempt.prepared_at_ms, attempt.max_cost);
+        let was_handed_over = settlement.lock().row.handed_over;
         let deciding = settlement.deciding.lock().await;
         let recorded = record_attempt(
             &*self.lanes.runtime.journal,
@@ -234,7 +231,8 @@ impl LaneTask {
                 return Err(Stop::Commit(error));
             }
         };
-        if !is_first {
+        // What another node recorded for this lane, it has charged.
+        if !is_first && !was_handed_over {
             self.run.budget.charge(prepared_at_ms, max_cost, &spender);
         }
         if self.lane.ordered {
@@ -258,7 +256,7 @@ impl LaneTask {
     }
 
     /// The events that open a settlement, unless it is paused or over budget.
-    fn begin_first_commit(
+    async fn begin_first_commit(
         &self,
         settlement: &Arc<Settlement>,
         attempt: &AttemptRow,
@@ -277,10 +275,15 @@ impl LaneTask {
             .runtime
             .begin_commit(settlement, home)
             .map_err(stop_of)?;
-        self.run
-            .budget
-            .take(attempt.prepared_at_ms, attempt.max_cost, spender)
-            .map_err(|over| self.over_budget(&over))?;
+        self.lanes
+            .runtime
+            .take_budget(&self.run, attempt.prepared_at_ms, attempt.max_cost, spender)
+            .await
+            .map_err(|why| match why {
+                NotTaken::Over(over) => self.over_budget(&over),
+                NotTaken::Journal(error) => Stop::Commit(error),
+                NotTaken::Busy => Stop::Unavailable("the budget is being counted; try again"),
+            })?;
         // A caller whose time ends during the commit gets this hash.
         settlement.lock().row.tx_id = Some(attempt.tx_id.clone());
         Ok(events)

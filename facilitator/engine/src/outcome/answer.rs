@@ -6,7 +6,7 @@ use crate::decide::replies;
 use crate::decide::replies::unavailable;
 use crate::state::settlement::{Settlement, Waiter};
 use base::service::{SettleAnswer, Settled};
-use journal::{CommitError, Event, Outcome, Release};
+use journal::{CommitError, Event, Outcome, Release, SettlementRow};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -44,6 +44,15 @@ impl Outcomes {
                 (row, caller)
             };
             let Some(caller) = caller else { return };
+            if let Decision::Replay(_) = decide(&row, &caller.identity)
+                && !self.keep_release(&row).await
+            {
+                // Read again: it was given back, or another node answers it.
+                self.refresh_locked(settlement).await;
+                let again = unavailable("the claim changed; try again");
+                let _ = caller.reply.send(again.into());
+                continue;
+            }
             let network = caller.network_as_sent.clone();
             let answer = match (decide(&row, &caller.identity), &row.outcome) {
                 (Decision::TakeRelease, Outcome::Paid(paid)) => {
@@ -119,6 +128,30 @@ impl Outcomes {
                 tracing::error!(settlement = settlement.id, %error, "a release was not given back; it is tried again");
                 // The dropped receipt tries again until the journal accepts it.
                 drop(receipt);
+            }
+        }
+    }
+
+    /// Before a release is answered once more: where another node may have taken it and may be about to give it back, that
+    /// node can't any more. `false`: it has, or that is not known.
+    pub(crate) async fn keep_release(&self, row: &SettlementRow) -> bool {
+        let Some(release) = row
+            .release
+            .as_ref()
+            .filter(|_| self.runtime.ownership.is_shared())
+        else {
+            return true;
+        };
+        let kept = Event::ReleaseKept {
+            settlement: row.id,
+            from: release.number,
+            to: self.runtime.journal.new_id(),
+        };
+        match self.runtime.journal.commit(vec![kept]).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(settlement = row.id, %error, "a release was not answered again");
+                false
             }
         }
     }

@@ -23,7 +23,18 @@ impl Outcomes {
     /// of its own network. A settlement that was in the journal at the start also needs those of the other networks,
     /// because one journal is one copy. A network that can't be reached delays the others for a minute only.
     pub(crate) fn may_release(&self, network: &str, settlement: u64) -> bool {
-        let is_compared = |id: &str| self.runtime.run_of(id).is_none_or(|run| run.is_compared());
+        let ownership = &self.runtime.ownership;
+        let is_compared = |id: &str| {
+            let Some(run) = self.runtime.run_of(id) else {
+                return true;
+            };
+            // Where nodes share the journal, the owner of each lane compares.
+            let are_others_compared = || {
+                let mut lanes = run.network.all_lanes().into_iter();
+                lanes.all(|lane| ownership.owns(id, &lane.signer) || ownership.is_compared(id, &lane.signer))
+            };
+            run.is_compared() && (!ownership.is_shared() || are_others_compared())
+        };
         let was_there = settlement <= self.runtime.first_id && self.runtime.started.elapsed() < OTHERS_WITHIN;
         is_compared(network) && (!was_there || self.runtime.networks.keys().all(|id| is_compared(id)))
     }

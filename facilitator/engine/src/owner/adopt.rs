@@ -80,7 +80,18 @@ impl Owner {
                 }
             }
         }
-        unqueued.retain(|_, settlement| !self.queue(settlement));
+        // A lane that was given up meanwhile: its next owner finds them.
+        for settlement in unqueued.values() {
+            let unit = settlement.lock().row.unit();
+            if unit.is_some_and(|unit| !self.runtime.ownership.owns_unit(&unit)) {
+                self.runtime.claims.forget(settlement);
+                self.runtime.elsewhere.add(settlement);
+            }
+        }
+        unqueued.retain(|_, settlement| {
+            let unit = settlement.lock().row.unit();
+            unit.is_some_and(|unit| self.runtime.ownership.owns_unit(&unit)) && !self.queue(settlement)
+        });
         Ok(())
     }
 

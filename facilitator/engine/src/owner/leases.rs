@@ -34,6 +34,8 @@ struct Seen {
     leases: BTreeMap<String, (Lease, Instant)>,
     /// Units that never had an owner, and since when they are wanted.
     new: BTreeMap<String, Instant>,
+    /// Units whose beats have changed before the eyes of this process.
+    beating: BTreeSet<String>,
 }
 
 impl Seen {
@@ -43,7 +45,15 @@ impl Seen {
         for lease in leases {
             let since = match before.remove(&lease.unit) {
                 Some((known, since)) if known == lease => since,
-                _ => now,
+                Some((known, _)) => {
+                    if known.epoch == lease.epoch && known.beat != lease.beat {
+                        self.beating.insert(lease.unit.clone());
+                    } else if known.epoch != lease.epoch {
+                        self.beating.remove(&lease.unit);
+                    }
+                    now
+                }
+                None => now,
             };
             self.leases.insert(lease.unit.clone(), (lease, since));
         }
@@ -58,6 +68,15 @@ impl Seen {
         self.leases
             .get(unit)
             .is_some_and(|(_, since)| now.saturating_duration_since(*since) >= SILENT)
+    }
+
+    /// Units that a node which lives has compared with the chain. One that was never seen to change its beat does not count:
+    /// in a database that was restored its owner is not there any more.
+    fn compared(&self, now: Instant) -> BTreeSet<String> {
+        let leases = self.leases.iter().filter(|(unit, (lease, _))| {
+            lease.is_compared && self.beating.contains(*unit) && !self.is_silent(unit, now)
+        });
+        leases.map(|(unit, _)| unit.clone()).collect()
     }
 
     /// Whether a unit may be taken: it has no owner, or its owner is gone.
@@ -134,6 +153,10 @@ impl Owner {
         let leases = shared.leases().await.map_err(|error| say(&error))?;
         let now = Instant::now();
         seen.record(leases, now);
+        self.runtime.ownership.set_compared(seen.compared(now));
+        self.record_compared(shared, seen)
+            .await
+            .map_err(|error| say(&error))?;
         let own = format!("{NODE}{}", shared.node());
         if !self.runtime.ownership.owns_unit(&own) {
             self.take(shared, seen, &own).await.map_err(|error| say(&error))?;
@@ -168,6 +191,20 @@ impl Owner {
             self.give_up_idle(shared, &wanted)
                 .await
                 .map_err(|error| say(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Tells the other nodes which lanes this one has compared with the chain.
+    async fn record_compared(&self, shared: &dyn Shared, seen: &Seen) -> Result<(), journal::CommitError> {
+        for (unit, (run, lane)) in self.wanted() {
+            let is_new = seen.lease(&unit).is_some_and(|lease| !lease.is_compared);
+            let is_reconciled = run
+                .lane(&lane.signer)
+                .is_some_and(|handle| handle.is_reconciled());
+            if is_new && is_reconciled && self.runtime.ownership.owns_unit(&unit) {
+                shared.record_compared(&unit).await?;
+            }
         }
         Ok(())
     }
@@ -229,8 +266,8 @@ impl Owner {
             return Ok(());
         };
         // Nothing new is queued from here on. What was queued just now is refused by the journal, and its callers try again.
-        run.remove_lane(&lane.signer);
         self.runtime.ownership.remove(unit);
+        run.remove_lane(&lane.signer);
         shared.give_up(unit).await?;
         tracing::info!(unit, "given up: another node has too few lanes");
         Ok(())
@@ -268,6 +305,7 @@ mod tests {
             node: node.into(),
             epoch: 1,
             beat,
+            is_compared: false,
         }
     }
 

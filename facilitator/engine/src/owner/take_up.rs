@@ -79,15 +79,15 @@ impl Owner {
         }
         let open = open_slots_of(&*self.runtime.journal, &lane.network, &lane.signer).await?;
         run.remove_watched(&lane.signer);
+        run.remove_slots(&lane.signer);
         for (slot, attempts) in open {
             let covers = covers_of(&attempts, &settlements);
             let slot = OpenSlot::new(attempts, slot.lane, slot.sequence, covers);
             slot.resume_decision();
             run.add_slot(Arc::new(slot));
         }
-        if run.lane(&lane.signer).is_none() {
-            self.lanes.start_lane(run, lane.clone());
-        }
+        // In place of one from an earlier time as the owner, which knows an old sequence.
+        self.lanes.start_lane(run, lane.clone());
         for settlement in settlements.values() {
             self.continue_settlement(settlement);
         }

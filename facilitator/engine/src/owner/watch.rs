@@ -76,7 +76,9 @@ impl Owner {
         let reads_chain = matches!(row.outcome, Outcome::Paid(_)) && !row.paid_is_final();
         {
             let _deciding = settlement.deciding.lock().await;
-            settlement.lock().row = row;
+            if !self.runtime.elsewhere.set_row(settlement, row) {
+                return Ok(());
+            }
         }
         settlement.changed.notify_waiters();
         let Some(run) = self.runtime.run_of(settlement.network.id()) else {

@@ -1,12 +1,14 @@
 //! Budgets that several nodes share: each node takes a part of the day's limit from the journal, and a new one when that is
 //! used up. The parts together never exceed the limit; what a node has not used when it dies is lost for the day.
 
-use crate::decide::budget::{Account, Spender, day_began_ms};
+use crate::decide::budget::{Account, OverBudget, Spender, day_began_ms};
 use crate::runtime::Runtime;
 use crate::state::network::NetworkRun;
 use journal::CommitError;
 use sdk_plugin::Amount;
 
+/// Tries to take a cost while other lanes use up what is granted.
+const TRIES: usize = 3;
 /// A part is the limit divided by this.
 const PARTS: u64 = 16;
 
@@ -15,7 +17,7 @@ impl Runtime {
     ///
     /// # Errors
     /// The journal can't be written.
-    pub(crate) async fn take_grants(
+    async fn take_grants(
         &self,
         run: &NetworkRun,
         now_ms: u64,
@@ -38,6 +40,44 @@ impl Runtime {
             run.budget.record_grant(now_ms, &lacking.account, granted);
         }
         Ok(())
+    }
+}
+
+/// Why a cost can't be taken from a budget.
+#[derive(Debug)]
+pub(crate) enum NotTaken {
+    Over(OverBudget),
+    /// Nothing is known of the limits now.
+    Journal(CommitError),
+    /// Other payments took what was granted for this one.
+    Busy,
+}
+
+impl Runtime {
+    /// Takes a cost from the budgets, and what this node needs of shared ones before.
+    pub(crate) async fn take_budget(
+        &self,
+        run: &NetworkRun,
+        now_ms: u64,
+        cost: Amount,
+        spender: &Spender,
+    ) -> Result<(), NotTaken> {
+        let mut over = None;
+        for _ in 0..TRIES {
+            self.take_grants(run, now_ms, cost, spender)
+                .await
+                .map_err(NotTaken::Journal)?;
+            match run.budget.take(now_ms, cost, spender) {
+                Ok(()) => return Ok(()),
+                Err(refused) if !self.ownership.is_shared() => return Err(NotTaken::Over(refused)),
+                Err(refused) => over = Some(refused),
+            }
+        }
+        match over {
+            Some(over) if run.budget.is_exhausted(now_ms, &over.account) => Err(NotTaken::Over(over)),
+            // Another lane used the part, or the day has just changed.
+            Some(_) | None => Err(NotTaken::Busy),
+        }
     }
 }
 

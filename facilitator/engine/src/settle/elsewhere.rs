@@ -125,6 +125,14 @@ impl Settling {
         let Some(made) = self.runtime.as_recorded(row) else {
             return Ok(Lookup::Retry);
         };
+        let is_here = self
+            .runtime
+            .claims
+            .holder(&made.claim)
+            .is_some_and(|holder| holder.id == made.id);
+        if is_here {
+            return Ok(Lookup::Retry);
+        }
         let settlement = self.runtime.elsewhere.get_or(made.id, || made);
         self.runtime.read_plan(&settlement, plan);
         let (number, answer) = settlement

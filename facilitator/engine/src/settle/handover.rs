@@ -1,13 +1,16 @@
 //! A settlement whose lane another node owns: it is recorded here, and continued there.
 
 use super::Settling;
+use crate::decide::budget::Spender;
 use crate::decide::replies;
-use crate::decide::replies::{paused, refusal_of_commit, unavailable};
+use crate::decide::replies::{paused, unavailable};
 use crate::runtime::first_commit::{Home, NotBegun};
-use crate::state::settlement::{Phase, Settlement};
+use crate::runtime::grants::NotTaken;
+use crate::state::settlement::{Phase, Settlement, refuse, refuse_commit};
 use journal::CommitError;
 use sdk_plugin::chain::Lane;
-use sdk_plugin::scheme::{LaneChoice, Plan};
+use sdk_plugin::scheme::{LaneChoice, Plan, Refusal};
+use sdk_plugin::wire::reason;
 use std::sync::Arc;
 
 /// Where a planned settlement goes.
@@ -77,15 +80,56 @@ impl Settling {
         {
             return settlement.give_up(|_| paused());
         }
+        let Some(run) = self.runtime.run_of(settlement.network.id()) else {
+            return settlement.give_up(|_| unavailable("this network is not ready; try again"));
+        };
+        // The most that its transaction may cost: what it will cost is not known here.
+        let (now_ms, cost) = (self.runtime.clock.now_ms(), run.network.settings.max_cost);
+        let spender = Spender {
+            signer: lane.signer.clone(),
+            tenants: settlement.lock().row.tenant.clone().into_iter().collect(),
+        };
+        match self.runtime.take_budget(run, now_ms, cost, &spender).await {
+            Ok(()) => {}
+            Err(NotTaken::Over(over)) => {
+                tracing::error!(network = run.network.id(), account = ?over.account, limit = %over.limit,
+                    "a budget for today (UTC) is used up and settlements are refused: raise {}, or find out who spends it",
+                    over.account.key());
+                let refusal =
+                    Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(over.account.used_up());
+                return refuse(settlement, &refusal);
+            }
+            Err(NotTaken::Busy) => {
+                return settlement.give_up(|_| unavailable("the budget is being counted; try again"));
+            }
+            Err(NotTaken::Journal(error)) => {
+                tracing::warn!(settlement = settlement.id, %error, "a settlement was not started");
+                return settlement.give_up(|_| unavailable("the journal can't be written"));
+            }
+        }
+        if !self.record_for(settlement, lane).await {
+            run.budget.give_back(now_ms, cost, &spender);
+        }
+    }
+
+    /// `true`: it is recorded. Otherwise its callers were answered.
+    async fn record_for(self: &Arc<Self>, settlement: &Arc<Settlement>, lane: &Lane) -> bool {
         let events = match self
             .runtime
             .begin_commit(settlement, Home::Elsewhere(&lane.signer))
         {
             Ok(events) => events,
-            Err(NotBegun::Withdrawn) => return settlement.give_up(|_| unavailable("withdrawn")),
-            Err(NotBegun::Taken) => return self.lost(settlement).await,
+            Err(NotBegun::Withdrawn) => {
+                settlement.give_up(|_| unavailable("withdrawn"));
+                return false;
+            }
+            Err(NotBegun::Taken) => {
+                self.lost(settlement).await;
+                return false;
+            }
             Err(NotBegun::NoPlan | NotBegun::Unwritable) => {
-                return settlement.give_up(|_| unavailable("the plan can't be recorded"));
+                settlement.give_up(|_| unavailable("the plan can't be recorded"));
+                return false;
             }
         };
         match self.runtime.journal.commit(events).await {
@@ -95,12 +139,16 @@ impl Settling {
                 // Found there before it is no longer found here.
                 self.runtime.elsewhere.add(settlement);
                 self.runtime.claims.forget(settlement);
+                true
             }
-            Err(CommitError::ClaimTaken) => self.lost(settlement).await,
+            Err(CommitError::ClaimTaken) => {
+                self.lost(settlement).await;
+                false
+            }
             Err(error) => {
                 tracing::warn!(settlement = settlement.id, %error, "a settlement was not started");
-                let row = settlement.lock().row.clone();
-                settlement.give_up(|waiter| refusal_of_commit(&error, &row, &waiter.network_as_sent));
+                refuse_commit(settlement, &error);
+                false
             }
         }
     }

@@ -46,6 +46,7 @@ impl Settling {
                     let settled = self.take_stored_release(row, call).await;
                     return Ok(Lookup::Decided(Box::new(settled)));
                 }
+                Decision::Replay(_) if !self.outcomes.keep_release(&row).await => return Ok(Lookup::Retry),
                 decision => return Ok(Lookup::Decided(Box::new(plain(decision, &row, network).into()))),
             },
         };

@@ -1,6 +1,7 @@
 //! Settlements that another node continues, and for which callers wait here.
 
 use crate::state::settlement::Settlement;
+use journal::SettlementRow;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +30,18 @@ impl Elsewhere {
             .lock()
             .insert(settlement.id, Arc::clone(settlement));
         self.added.notify_one();
+    }
+
+    /// Changes the row of one that is still continued by another node. `false`: this process has taken it over.
+    pub(crate) fn set_row(&self, settlement: &Arc<Settlement>, row: SettlementRow) -> bool {
+        let settlements = self.settlements.lock();
+        let is_it = settlements
+            .get(&settlement.id)
+            .is_some_and(|known| Arc::ptr_eq(known, settlement));
+        if is_it {
+            settlement.lock().row = row;
+        }
+        is_it
     }
 
     pub(crate) fn remove(&self, id: u64) -> Option<Arc<Settlement>> {

@@ -230,6 +230,11 @@ impl NetworkRun {
         self.lanes.lock().remove(signer);
     }
 
+    /// Removes every slot of a signer: they are read again from the journal.
+    pub(crate) fn remove_slots(&self, signer: &str) {
+        self.slots.lock().retain(|_, slot| slot.lane.signer != signer);
+    }
+
     /// Stops watching slots of a signer whose lane another node owned.
     pub(crate) fn remove_watched(&self, signer: &str) {
         self.slots

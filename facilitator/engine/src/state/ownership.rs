@@ -13,6 +13,8 @@ pub(crate) const TASKS: &str = "tasks";
 pub(crate) struct Ownership {
     /// `None`: all of them.
     held: Option<Mutex<BTreeSet<String>>>,
+    /// Units that some node which lives has compared with the chain.
+    compared: Mutex<BTreeSet<String>>,
     /// A unit that another node took from this one.
     lost: watch::Sender<Option<String>>,
 }
@@ -21,6 +23,7 @@ impl Ownership {
     pub(crate) fn new(is_shared: bool) -> Self {
         Self {
             held: is_shared.then(Mutex::default),
+            compared: Mutex::default(),
             lost: watch::Sender::new(None),
         }
     }
@@ -38,6 +41,16 @@ impl Ownership {
     /// Whether this process owns a unit.
     pub(crate) fn owns_unit(&self, unit: &str) -> bool {
         self.held.as_ref().is_none_or(|held| held.lock().contains(unit))
+    }
+
+    /// Records which units are compared with the chain, of all nodes.
+    pub(crate) fn set_compared(&self, units: BTreeSet<String>) {
+        *self.compared.lock() = units;
+    }
+
+    /// Whether some node which lives has compared this signer's transactions with the journal.
+    pub(crate) fn is_compared(&self, network: &str, signer: &str) -> bool {
+        self.compared.lock().contains(&lane_key(network, signer))
     }
 
     /// Every unit that this process owns, where it does not own all of them.

@@ -160,6 +160,7 @@ macro_rules! shared_conformance_tests {
         $crate::conformance_tests! { @cases $name, $open;
             shared::one_node_gets_a_unit,
             shared::law5_a_node_that_lost_its_unit_records_nothing,
+            shared::law5_a_release_that_was_answered_again_is_not_given_back,
             shared::what_is_handed_over_is_found_by_the_owner,
             shared::t01_two_nodes_open_a_claim_once,
             shared::a_node_learns_that_another_one_plans_the_same_claim,

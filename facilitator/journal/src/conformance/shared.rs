@@ -46,9 +46,22 @@ pub async fn one_node_gets_a_unit(name: &str, [a, b]: [Arc<dyn Journal>; 2]) {
     );
     assert_eq!(shared(&a).renew().await, Ok(vec![UNIT.to_owned()]), "{name}");
     assert_eq!(shared(&a).renew().await, Ok(vec![]), "it is lost once; {name}");
+    assert!(!second.is_compared, "{name}");
+    shared(&a).record_compared(UNIT).await.unwrap();
+    assert!(
+        !shared(&a).leases().await.unwrap()[0].is_compared,
+        "not by another node; {name}"
+    );
+    shared(&b).record_compared(UNIT).await.unwrap();
+    assert_eq!(shared(&b).renew().await, Ok(vec![]), "{name}");
+    assert!(shared(&a).leases().await.unwrap()[0].is_compared, "{name}");
     shared(&b).give_up(UNIT).await.unwrap();
     let seen = shared(&a).leases().await.unwrap();
-    assert_eq!(seen[0].node, "", "{name}");
+    assert_eq!(
+        (seen[0].node.as_str(), seen[0].is_compared),
+        ("", false),
+        "{name}"
+    );
     assert_eq!(take(&a, seen.first()).await.unwrap().epoch, 3, "{name}");
 }
 
@@ -215,4 +228,31 @@ pub async fn a_plan_from_before_a_conflict_key_was_used_is_refused(
     assert_eq!(now.get("payment"), Some(&1), "{name}");
     b.commit(vec![with_key(3, now.clone())]).await.unwrap();
     assert_eq!(a.commit(vec![with_key(4, now)]).await, taken, "{name}");
+}
+
+/// A release that another node has answered again can't be given back by the node that took it.
+pub async fn law5_a_release_that_was_answered_again_is_not_given_back(
+    name: &str,
+    [a, b]: [Arc<dyn Journal>; 2],
+) {
+    take(&a, None).await.unwrap();
+    a.commit(vec![
+        homed(1, "c1", false),
+        prepared(2, 1, 5),
+        paid(1, "log"),
+        released(1),
+    ])
+    .await
+    .unwrap();
+    let kept = |from, to| Event::ReleaseKept {
+        settlement: 1,
+        from,
+        to,
+    };
+    let stale = |result| matches!(result, Err(CommitError::Stale(_)));
+    assert!(stale(b.commit(vec![kept(RELEASE + 1, 9)]).await), "{name}");
+    b.commit(vec![kept(RELEASE, 9)]).await.unwrap();
+    assert!(stale(a.commit(vec![returned(1)]).await), "{name}");
+    let row = a.settlement(1).await.unwrap().unwrap();
+    assert_eq!(row.release.map(|release| release.number), Some(9), "{name}");
 }

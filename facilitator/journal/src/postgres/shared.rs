@@ -184,6 +184,12 @@ impl Shared for PostgresJournal {
         Ok(lost)
     }
 
+    async fn record_compared(&self, unit: &str) -> Result<(), CommitError> {
+        let (fence, name) = (self.holder.fence(), unit.to_owned());
+        self.change(move |tables, _| lease::record_compared(tables, &fence, &name))
+            .await
+    }
+
     async fn give_up(&self, unit: &str) -> Result<(), CommitError> {
         let (fence, name) = (self.holder.fence(), unit.to_owned());
         self.holder.remove(unit);

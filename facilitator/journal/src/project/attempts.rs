@@ -44,6 +44,9 @@ pub(crate) fn prepared(rows: &mut Overlay<'_>, new: &NewAttempt) -> Result<(), C
                 lane: attempt.lane.clone(),
                 sequence: attempt.sequence,
             };
+            if row.unit().is_some_and(|unit| unit != lane_key(network, signer)) {
+                return Err(stale("the settlement is continued in another lane"));
+            }
             fence::taken_over(rows, row);
             let target = step_mut(row, *step)?;
             match (&target.state, attempt.kind) {

@@ -56,6 +56,7 @@ fn unit_of(rows: &mut Overlay<'_>, event: &Event) -> Result<Option<String>, Comm
         | Event::Sent { .. }
         | Event::Released { .. }
         | Event::ReleaseReturned { .. }
+        | Event::ReleaseKept { .. }
         | Event::ReleasesWithheld { .. }
         | Event::ReleasesAllowed { .. }
         | Event::Stored { .. }

@@ -90,6 +90,7 @@ fn change_rows(rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitError>
         Event::Reorged { settlement, step } => settlements::reorged(rows, *settlement, *step),
         Event::Released { settlement, release } => outcomes::released(rows, *settlement, release),
         Event::ReleaseReturned { settlement, number } => outcomes::returned(rows, *settlement, *number),
+        Event::ReleaseKept { settlement, from, to } => outcomes::kept(rows, *settlement, *from, *to),
         Event::ReleasesWithheld { up_to_id, why, at_ms } => withheld::withhold(rows, *up_to_id, why, *at_ms),
         Event::ReleasesAllowed { settlements } => withheld::allow(rows, settlements),
         Event::KeysFreed { settlement } => settlements::keys_freed(rows, *settlement),

@@ -100,6 +100,16 @@ pub(super) fn released(
     })
 }
 
+pub(super) fn kept(rows: &mut Overlay<'_>, settlement: u64, from: u64, to: u64) -> Result<(), CommitError> {
+    change(rows, settlement, |_, row| {
+        let release = row.release.as_mut().filter(|release| release.number == from);
+        let release =
+            release.ok_or_else(|| stale("this release was given back, or answered by another node"))?;
+        release.number = to;
+        Ok(())
+    })
+}
+
 pub(super) fn returned(rows: &mut Overlay<'_>, settlement: u64, number: u64) -> Result<(), CommitError> {
     change(rows, settlement, |_, row| {
         if row

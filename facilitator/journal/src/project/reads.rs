@@ -33,7 +33,8 @@ pub(crate) fn of(event: &Event, known: &Overlay<'_>, reads: &mut Reads) {
         | Event::StepRevived { settlement, .. }
         | Event::StepGrounded { settlement, .. }
         | Event::Released { settlement, .. }
-        | Event::ReleaseReturned { settlement, .. } => {
+        | Event::ReleaseReturned { settlement, .. }
+        | Event::ReleaseKept { settlement, .. } => {
             reads.row(Table::Settlements, id_key(*settlement));
         }
         Event::StepFinal { settlement, .. } => {
