@@ -15,10 +15,14 @@ use crate::oracle::Verdict;
 use crate::random::{scenario, unnumbered};
 use crate::rng::Rng;
 use crate::run::{Act, Report, Scenario, simulate};
+use crate::scheme::Shape;
+use crate::script::{good_until, payment};
 use crate::table::Table;
 
 /// Payments of a seed.
 pub const PAYMENTS: u64 = 40;
+/// Nonce of the first payment whose slot must be filled.
+const FIRST_FILLED: u64 = 2_000_000;
 /// Seeds between two reports of progress.
 const PROGRESS_EVERY: u64 = 250;
 
@@ -108,7 +112,14 @@ pub fn story(seed: u64, payments: u64) -> Scenario {
             scenario.weather.reorg_depth = scenario.weather.reorg_depth.max(3);
             scenario.weather.lost_in_reorg = scenario.weather.lost_in_reorg.max(300);
         }
-        Point::Fill => scenario.weather.delayed = scenario.weather.delayed.max(850),
+        // Payments whose time is over before a block takes them: their slots must be filled.
+        Point::Fill => {
+            scenario = scenario.act(0, Act::Delay(true)).act(45_000, Act::Delay(false));
+            for (payer, nonce) in [("ann", FIRST_FILLED), ("bob", FIRST_FILLED + 1)] {
+                let request = good_until(payment(payer, nonce, Shape::Plain), 20);
+                scenario = scenario.settle(500, &request, 25_000, 3);
+            }
+        }
         // Housekeeping begins a minute after the start.
         Point::CommitRetention => {
             scenario.mode = Mode::Never;
