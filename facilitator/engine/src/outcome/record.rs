@@ -7,7 +7,7 @@ use crate::decide::rows::{job_events, store_events};
 use crate::decide::steps::{Decided, ends_with, ground, height_of, height_shown, skipped};
 use crate::outcome::judge::Basis;
 use crate::outcome::rows::{judged_rows, rows_lost};
-use crate::state::settlement::Settlement;
+use crate::state::settlement::{Settlement, Waiter};
 use base::service::{SettleAnswer, Settled};
 use journal::{CommitError, Event, Outcome, PaidRow, SettlementRow};
 use sdk_plugin::chain::{Evidence, Shown};
@@ -16,9 +16,7 @@ use sdk_plugin::scheme::{Paid, Refusal};
 use std::sync::Arc;
 
 impl Outcomes {
-    /// The scheme accepts the evidence as proof of payment. `true` when that is recorded. Of the callers, only one that
-    /// came before the observation began gets the release here: a judgement or a commit may be slow, and a
-    /// reorganisation may have removed the payment since. Later callers wait for the next poll.
+    /// The scheme accepts the evidence as proof of payment. `true` when that is recorded.
     pub(crate) async fn conclude_paid(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
@@ -43,19 +41,7 @@ impl Outcomes {
             reply: paid.reply.clone(),
             repeatable: paid.repeatable,
         };
-        let (row, caller) = {
-            let mut state = settlement.lock();
-            let may_release = self.may_release(settlement.network.id(), settlement.id);
-            let caller = if state.row.release.is_none() && !state.row.withheld && may_release {
-                state.next_caller_if(|waiter| {
-                    let was_seen = basis.is_none_or(|basis| waiter.joined <= basis.began);
-                    was_seen && !waiter.identity.until_final
-                })
-            } else {
-                None
-            };
-            (state.row.clone(), caller)
-        };
+        let (row, caller) = self.caller_of_paid(settlement, basis);
         let foreign = evidence
             .foreign
             .iter()
@@ -120,6 +106,27 @@ impl Outcomes {
         self.serve_waiters(settlement, None).await;
         self.after_step(settlement);
         true
+    }
+
+    /// The row of a payment that is about to be recorded, and the caller that gets the release with it: one that came
+    /// before the observation began. A judgement or a commit may be slow, and a reorganisation may have removed the
+    /// payment since. Later callers wait for the next poll.
+    fn caller_of_paid(
+        &self,
+        settlement: &Settlement,
+        basis: Option<Basis<'_>>,
+    ) -> (SettlementRow, Option<Waiter>) {
+        let mut state = settlement.lock();
+        let may_release = self.may_release(settlement.network.id(), settlement.id);
+        let caller = if state.row.release.is_none() && !state.row.withheld && may_release {
+            state.next_caller_if(|waiter| {
+                let was_seen = basis.is_none_or(|basis| waiter.joined <= basis.began);
+                was_seen && !waiter.identity.until_final
+            })
+        } else {
+            None
+        };
+        (state.row.clone(), caller)
     }
 
     /// Logs and counts a payment.
