@@ -83,6 +83,12 @@ pub trait Shared: Send + Sync {
     /// Whether another node has announced the claim within [`INTENT_MS`].
     async fn is_announced(&self, claim: &str) -> Result<bool, JournalError>;
 
+    /// What operators have set, by name: see [`settings`](crate::settings).
+    async fn settings(&self) -> Result<BTreeMap<String, String>, JournalError>;
+
+    /// Sets it if it still is as it was seen; `seen` is `None` where it was not set. Returns whether it is set.
+    async fn put_setting(&self, name: &str, seen: Option<&str>, text: &str) -> Result<bool, CommitError>;
+
     /// Waits until another node may have changed something. A hint: it may come for nothing, late, or never.
     async fn hint(&self);
 }

@@ -33,6 +33,7 @@ pub mod postgres;
 pub mod project;
 pub mod queries;
 pub mod row;
+pub mod settings;
 pub mod sqlite;
 mod stage;
 mod table;

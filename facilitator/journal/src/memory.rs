@@ -12,7 +12,9 @@ use tokio::sync::{Notify, watch};
 
 use super::group::Group;
 use super::lease::{self, Holder, Lease, Shared};
-use super::{CommitError, Event, Journal, JournalError, RowKey, Rows, Stamp, Storage, Table, Write};
+use super::{
+    CommitError, Event, Journal, JournalError, RowKey, Rows, Stamp, Storage, Table, Write, settings,
+};
 
 /// The rows.
 pub(crate) type Tables = BTreeMap<RowKey, String>;
@@ -288,6 +290,16 @@ impl Shared for MemoryJournal {
         self.reach().await?;
         let now_ms = self.faults.now_ms();
         lease::is_announced(&mut *lock(&self.store.tables), Shared::node(self), claim, now_ms)
+    }
+
+    async fn settings(&self) -> Result<BTreeMap<String, String>, JournalError> {
+        self.reach().await?;
+        settings::all(&mut *lock(&self.store.tables))
+    }
+
+    async fn put_setting(&self, name: &str, seen: Option<&str>, text: &str) -> Result<bool, CommitError> {
+        self.change(|tables, _| settings::put(tables, name, seen, text))
+            .await
     }
 
     async fn hint(&self) {

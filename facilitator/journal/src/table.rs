@@ -63,11 +63,13 @@ pub enum Table {
     Grants,
     /// Claim and node → since when the node plans a settlement of the claim, milliseconds since the epoch.
     Intents,
+    /// Name → text that an operator has set for every node: see [`settings`](crate::settings).
+    Settings,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Claims,
         Self::Requests,
         Self::Settlements,
@@ -97,6 +99,7 @@ impl Table {
         Self::Handovers,
         Self::Grants,
         Self::Intents,
+        Self::Settings,
     ];
 
     /// The table's name in SQL.
@@ -132,6 +135,7 @@ impl Table {
             Self::Handovers => "handovers",
             Self::Grants => "grants",
             Self::Intents => "intents",
+            Self::Settings => "settings",
         }
     }
 }

@@ -165,6 +165,7 @@ macro_rules! shared_conformance_tests {
             shared::t01_two_nodes_open_a_claim_once,
             shared::a_node_learns_that_another_one_plans_the_same_claim,
             shared::t107_nodes_together_keep_a_limit,
+            shared::t107_what_an_operator_sets_reaches_every_node,
             shared::a_plan_from_before_a_conflict_key_was_used_is_refused,
         }
     };

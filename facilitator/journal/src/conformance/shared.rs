@@ -194,6 +194,32 @@ pub async fn t107_nodes_together_keep_a_limit(name: &str, [a, b]: [Arc<dyn Journ
     );
 }
 
+/// What an operator sets is read by every node, and of two that change the same setting one does.
+pub async fn t107_what_an_operator_sets_reaches_every_node(name: &str, [a, b]: [Arc<dyn Journal>; 2]) {
+    assert_eq!(shared(&a).settings().await, Ok(BTreeMap::new()), "{name}");
+    let put = async |node: &Arc<dyn Journal>, seen: Option<&str>, text: &str| {
+        shared(node).put_setting("paused", seen, text).await
+    };
+    let both = tokio::join!(put(&a, None, "\u{e9} 1\n"), put(&b, None, "\u{e9} 1\n"));
+    assert_eq!(u8::from(both.0.unwrap()) + u8::from(both.1.unwrap()), 1, "{name}");
+    assert_eq!(put(&b, None, "2").await, Ok(false), "it is there; {name}");
+    assert_eq!(put(&b, Some("0"), "2").await, Ok(false), "{name}");
+    assert_eq!(put(&b, Some("\u{e9} 1\n"), "2").await, Ok(true), "{name}");
+    assert_eq!(
+        shared(&b).put_setting("other", None, "3").await,
+        Ok(true),
+        "{name}"
+    );
+    let settings = [("other", "3"), ("paused", "2")].map(|(name, text)| (name.to_owned(), text.to_owned()));
+    for node in [&a, &b] {
+        assert_eq!(
+            shared(node).settings().await,
+            Ok(BTreeMap::from(settings.clone())),
+            "{name}"
+        );
+    }
+}
+
 /// A plan that was made before another settlement used a conflict key is refused.
 pub async fn a_plan_from_before_a_conflict_key_was_used_is_refused(
     name: &str,

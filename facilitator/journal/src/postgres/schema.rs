@@ -13,7 +13,7 @@ use super::trouble::{Class, Trouble};
 use super::writes::code;
 
 /// The version that this program writes.
-const SCHEMA: usize = MIGRATIONS.len();
+pub(super) const SCHEMA: usize = MIGRATIONS.len();
 
 /// Each brings the schema to the next version. Never changed once released.
 const MIGRATIONS: &[&[&str]] = &[&[
@@ -41,12 +41,27 @@ pub(super) struct Opened {
 
 /// Checks the server, brings the schema up to date and registers a writer.
 pub(super) async fn open(link: &Link, address: &str) -> Result<Opened, JournalError> {
+    let (secret, writer) = make(link, address, true).await?;
+    let writer =
+        writer.ok_or_else(|| JournalError(format!("{address}: it gave no number to this process")))?;
+    Ok(Opened { secret, writer })
+}
+
+/// Checks the server and makes the schema, before the first start.
+pub(super) async fn prepare(link: &Link, address: &str) -> Result<(), JournalError> {
+    make(link, address, false).await.map(|_| ())
+}
+
+/// The journal's secret, and the number of the writer.
+type Made = ([u8; 32], Option<i64>);
+
+async fn make(link: &Link, address: &str, registers: bool) -> Result<Made, JournalError> {
     let failed = |error: &dyn Display| JournalError(format!("{address}: {error}"));
     check_server(link, address).await?;
     let mut tries = 0;
     loop {
-        let trouble = match try_open(link, address).await {
-            Ok(opened) => return opened,
+        let trouble = match try_make(link, address, registers).await {
+            Ok(made) => return made,
             Err(trouble) => trouble,
         };
         tries += 1;
@@ -136,7 +151,11 @@ fn unusable(trouble: &Trouble, address: &str) -> JournalError {
     JournalError(format!("{address}: {trouble}"))
 }
 
-async fn try_open(link: &Link, address: &str) -> Result<Result<Opened, JournalError>, Trouble> {
+async fn try_make(
+    link: &Link,
+    address: &str,
+    registers: bool,
+) -> Result<Result<Made, JournalError>, Trouble> {
     match version(link).await {
         Ok(_) => {}
         Err(trouble) if is_absent(&trouble) => create(link).await?,
@@ -171,19 +190,23 @@ async fn try_open(link: &Link, address: &str) -> Result<Result<Opened, JournalEr
             .await?;
     }
     let secret = hex::encode(new_secret()?);
-    let statements = vec![
+    let mut statements = vec![
         Statement::new("UPDATE switchyard.meta SET value = $1 WHERE name = 'schema'")
             .with(SCHEMA.to_string(), Type::TEXT),
-        Statement::new("INSERT INTO switchyard.meta (name, value) VALUES ('secret', $1) ON CONFLICT (name) DO NOTHING")
-            .with(secret, Type::TEXT),
-        Statement::new("SELECT value FROM switchyard.meta WHERE name = 'secret'"),
         Statement::new(
+            "INSERT INTO switchyard.meta (name, value) VALUES ('secret', $1) ON CONFLICT (name) DO NOTHING",
+        )
+        .with(secret, Type::TEXT),
+        Statement::new("SELECT value FROM switchyard.meta WHERE name = 'secret'"),
+    ];
+    if registers {
+        statements.push(Statement::new(
             "INSERT INTO switchyard.writers (id, seq, checksum, dropped_to, dropped_checksum, started_at_ms, at_ms) SELECT \
              coalesce(max(id), 0) + 1, 0, $1, 0, $1, now.ms, now.ms FROM (SELECT (extract(epoch FROM clock_timestamp()) * \
              1000)::int8 AS ms) AS now LEFT JOIN switchyard.writers ON true GROUP BY now.ms RETURNING id",
         )
-        .with(vec![0_u8; 32], Type::BYTEA),
-    ];
+        .with(vec![0_u8; 32], Type::BYTEA));
+    }
     let rows = transaction.run(statements).await?;
     let secret: Option<String> = rows
         .get(2)
@@ -202,11 +225,29 @@ async fn try_open(link: &Link, address: &str) -> Result<Result<Opened, JournalEr
         .map_err(|error| match error {
             NotCommitted::Undone(trouble) | NotCommitted::Unknown(trouble) => trouble,
         })?;
-    match (secret, writer) {
-        (Some(secret), Some(writer)) => Ok(Ok(Opened { secret, writer })),
-        _ => Ok(Err(JournalError(format!(
+    match secret {
+        Some(secret) => Ok(Ok((secret, writer))),
+        None => Ok(Err(JournalError(format!(
             "{address}: table switchyard.meta has no usable secret: restore the database"
         )))),
+    }
+}
+
+/// Whether the journal is there and is of this version; `false`: the next start makes it or brings it up to date.
+pub(super) async fn is_current(link: &Link, address: &str) -> Result<bool, JournalError> {
+    match version(link).await {
+        Ok(found) => Ok(readable(found, address)? == SCHEMA),
+        Err(trouble) if is_absent(&trouble) => Ok(false),
+        Err(trouble) => Err(unusable(&trouble, address)),
+    }
+}
+
+/// Whether there is no journal at all.
+pub(super) async fn is_empty(link: &Link, address: &str) -> Result<bool, JournalError> {
+    match version(link).await {
+        Ok(found) => Ok(readable(found, address)? == 0),
+        Err(trouble) if is_absent(&trouble) => Ok(true),
+        Err(trouble) => Err(unusable(&trouble, address)),
     }
 }
 

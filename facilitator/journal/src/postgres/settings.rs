@@ -79,6 +79,13 @@ impl Settings {
         }
     }
 
+    /// Whether this can be the name of a node: letters, digits, `.`, `_` and `-`, at most 64.
+    #[must_use]
+    pub fn is_node_name(name: &str) -> bool {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        (1..=64).contains(&name.len()) && name.bytes().all(fits)
+    }
+
     /// Checks the URL alone.
     ///
     /// # Errors
@@ -159,7 +166,8 @@ impl Settings {
     }
 
     /// The host, port and database, for messages.
-    pub(super) fn address(&self) -> String {
+    #[must_use]
+    pub fn address(&self) -> String {
         let Ok(target) = self.target() else {
             return "the database".into();
         };

@@ -1,17 +1,19 @@
 //! Leases and grants: changes that are no commits of events, each in a transaction of its own.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use sdk_plugin::Amount;
+use tokio::runtime::Handle;
 use tokio_postgres::types::Type;
 
 use super::super::lease::{self, Lease, Shared};
-use super::super::{CommitError, JournalError, Rows as _, Table};
+use super::super::{CommitError, JournalError, Rows as _, Table, settings};
 use super::ids::{self, Block};
 use super::rows::{Commit, Tables, after_prefix};
-use super::transaction::{Mode, NotCommitted, Statement};
+use super::transaction::{Link, Mode, NotCommitted, Statement};
 use super::trouble::{Class, Trouble};
 use super::writer::{FIRST_PAUSE, LONGEST_PAUSE, TRIES, shortened};
 use super::{PostgresJournal, stopped, writes};
@@ -32,38 +34,12 @@ enum Failure {
 }
 
 impl PostgresJournal {
-    /// Makes a change in a transaction of its own. It is tried again if another node was faster. `change` gets `true` if an
-    /// earlier try may have been committed.
+    /// Makes a change in a transaction of its own: see [`change`].
     async fn change<T: Send + 'static>(
         &self,
-        change: impl Fn(&mut Tables<'_>, bool) -> Result<T, JournalError> + Send + Sync + 'static,
+        with: impl Fn(&mut Tables<'_>, bool) -> Result<T, JournalError> + Send + Sync + 'static,
     ) -> Result<T, CommitError> {
-        let change = Arc::new(change);
-        let mut may_be_made = false;
-        let mut pause = FIRST_PAUSE;
-        let mut last = CommitError::Io("it was not tried".into());
-        for _ in 0..TRIES {
-            let trouble = match self.try_change(Arc::clone(&change), may_be_made).await? {
-                Ok(value) => return Ok(value),
-                Err(Failure::Rows(error)) => return Err(error.into()),
-                Err(Failure::Unknown(trouble)) => {
-                    may_be_made = true;
-                    trouble
-                }
-                Err(Failure::Trouble(trouble)) => {
-                    if !matches!(trouble.class(), Class::Conflict | Class::Lost) {
-                        return Err((&trouble).into());
-                    }
-                    trouble
-                }
-            };
-            last = (&trouble).into();
-            let pause_now = shortened(pause);
-            self.on_runtime(async move { tokio::time::sleep(pause_now).await })
-                .await?;
-            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-        }
-        Err(last)
+        change(&self.handle, &self.link, with).await
     }
 
     /// One statement that need not survive a crash of the database.
@@ -80,49 +56,85 @@ impl PostgresJournal {
         });
         changed.await?.map_err(|trouble| CommitError::from(&trouble))
     }
+}
 
-    async fn try_change<T: Send + 'static>(
-        &self,
-        change: Arc<impl Fn(&mut Tables<'_>, bool) -> Result<T, JournalError> + Send + Sync + 'static>,
-        may_be_made: bool,
-    ) -> Result<Result<T, Failure>, JournalError> {
-        let (handle, link) = (self.handle.clone(), self.link.clone());
-        let blocking = self.handle.spawn_blocking(move || {
-            let mut transaction = handle
-                .block_on(link.begin(Mode::Commit))
-                .map_err(Failure::Trouble)?;
-            let (clock_us, found) = (Cell::new(0), Cell::new(None));
-            let commit = Commit {
-                writer: None,
-                clock_us: &clock_us,
-                found: &found,
-                writes: Vec::new(),
-            };
-            let mut tables = Tables::commit(&handle, &mut transaction, commit);
-            let result = change(&mut tables, may_be_made);
-            let (rows, trouble) = tables.end();
-            let failure = match (trouble, &result) {
-                (Some(trouble), _) => Some(Failure::Trouble(trouble)),
-                (None, Err(error)) => Some(Failure::Rows(error.clone())),
-                (None, Ok(_)) => None,
-            };
-            if let Some(failure) = failure {
-                handle.block_on(transaction.roll_back());
-                return Err(failure);
+/// Makes a change in a transaction of its own. It is tried again if another node was faster. `change` gets `true` if an
+/// earlier try may have been committed.
+pub(super) async fn change<T: Send + 'static>(
+    runtime: &Handle,
+    link: &Link,
+    change: impl Fn(&mut Tables<'_>, bool) -> Result<T, JournalError> + Send + Sync + 'static,
+) -> Result<T, CommitError> {
+    let change = Arc::new(change);
+    let mut may_be_made = false;
+    let mut pause = FIRST_PAUSE;
+    let mut last = CommitError::Io("it was not tried".into());
+    for _ in 0..TRIES {
+        let trouble = match try_change(runtime, link, Arc::clone(&change), may_be_made).await? {
+            Ok(value) => return Ok(value),
+            Err(Failure::Rows(error)) => return Err(error.into()),
+            Err(Failure::Unknown(trouble)) => {
+                may_be_made = true;
+                trouble
             }
-            if rows.is_empty() {
-                handle.block_on(transaction.roll_back());
-            } else {
-                let committed = handle.block_on(transaction.commit(writes::statements(rows)));
-                committed.map_err(|error| match error {
-                    NotCommitted::Undone(trouble) => Failure::Trouble(trouble),
-                    NotCommitted::Unknown(trouble) => Failure::Unknown(trouble),
-                })?;
+            Err(Failure::Trouble(trouble)) => {
+                if !matches!(trouble.class(), Class::Conflict | Class::Lost) {
+                    return Err((&trouble).into());
+                }
+                trouble
             }
-            result.map_err(Failure::Rows)
-        });
-        blocking.await.map_err(|_| stopped())
+        };
+        last = (&trouble).into();
+        let pause_now = shortened(pause);
+        let slept = runtime.spawn(async move { tokio::time::sleep(pause_now).await });
+        slept.await.map_err(|_| stopped())?;
+        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
+    Err(last)
+}
+
+async fn try_change<T: Send + 'static>(
+    runtime: &Handle,
+    link: &Link,
+    change: Arc<impl Fn(&mut Tables<'_>, bool) -> Result<T, JournalError> + Send + Sync + 'static>,
+    may_be_made: bool,
+) -> Result<Result<T, Failure>, JournalError> {
+    let (handle, link) = (runtime.clone(), link.clone());
+    let blocking = runtime.spawn_blocking(move || {
+        let mut transaction = handle
+            .block_on(link.begin(Mode::Commit))
+            .map_err(Failure::Trouble)?;
+        let (clock_us, found) = (Cell::new(0), Cell::new(None));
+        let commit = Commit {
+            writer: None,
+            clock_us: &clock_us,
+            found: &found,
+            writes: Vec::new(),
+        };
+        let mut tables = Tables::commit(&handle, &mut transaction, commit);
+        let result = change(&mut tables, may_be_made);
+        let (rows, trouble) = tables.end();
+        let failure = match (trouble, &result) {
+            (Some(trouble), _) => Some(Failure::Trouble(trouble)),
+            (None, Err(error)) => Some(Failure::Rows(error.clone())),
+            (None, Ok(_)) => None,
+        };
+        if let Some(failure) = failure {
+            handle.block_on(transaction.roll_back());
+            return Err(failure);
+        }
+        if rows.is_empty() {
+            handle.block_on(transaction.roll_back());
+        } else {
+            let committed = handle.block_on(transaction.commit(writes::statements(rows)));
+            committed.map_err(|error| match error {
+                NotCommitted::Undone(trouble) => Failure::Trouble(trouble),
+                NotCommitted::Unknown(trouble) => Failure::Unknown(trouble),
+            })?;
+        }
+        result.map_err(Failure::Rows)
+    });
+    blocking.await.map_err(|_| stopped())
 }
 
 /// The lease that this node gets by taking a unit, if an earlier try has got it.
@@ -138,6 +150,18 @@ fn taken_before(
     let lease: Lease = decode(Table::Leases, unit, &text)?;
     let epoch = seen.map_or(1, |seen| seen.epoch.saturating_add(1));
     Ok((lease.node == node && lease.epoch == epoch).then_some(lease))
+}
+
+/// Sets it, or finds that an earlier try has set it.
+pub(super) fn put_setting(
+    tables: &mut Tables<'_>,
+    may_be_made: bool,
+    name: &str,
+    seen: Option<&str>,
+    text: &str,
+) -> Result<bool, JournalError> {
+    let is_set = settings::put(tables, name, seen, text)?;
+    Ok(is_set || may_be_made && tables.get(Table::Settings, name)?.as_deref() == Some(text))
 }
 
 #[async_trait]
@@ -243,6 +267,18 @@ impl Shared for PostgresJournal {
         let key = key.to_owned();
         self.change(move |tables, _| lease::take_grant(tables, &key, amount, limit))
             .await
+    }
+
+    async fn settings(&self) -> Result<BTreeMap<String, String>, JournalError> {
+        super::super::read(self, settings::all).await
+    }
+
+    async fn put_setting(&self, name: &str, seen: Option<&str>, text: &str) -> Result<bool, CommitError> {
+        let (name, seen, text) = (name.to_owned(), seen.map(str::to_owned), text.to_owned());
+        self.change(move |tables, may_be_made| {
+            put_setting(tables, may_be_made, &name, seen.as_deref(), &text)
+        })
+        .await
     }
 
     async fn hint(&self) {

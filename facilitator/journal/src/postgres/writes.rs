@@ -46,6 +46,7 @@ pub(super) fn code(table: Table) -> i16 {
         Table::Handovers => 27,
         Table::Grants => 28,
         Table::Intents => 29,
+        Table::Settings => 30,
     }
 }
 

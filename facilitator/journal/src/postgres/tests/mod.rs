@@ -60,6 +60,7 @@ shared_conformance_tests!(
 
 mod answers;
 mod measure;
+mod operator;
 mod proxy;
 mod races;
 mod server;
