@@ -1,5 +1,6 @@
 //! The withheld releases that an operator allows, as a small file in the journal's directory. `switchyard releases allow`
-//! writes it; the running process, or the next one, applies it and empties it.
+//! writes it; the running process, or the next one, applies it and empties it. Where several nodes share a database as their
+//! journal, the same text is a row of it.
 //!
 //! The file is a checksum and a list, and is replaced as a whole. A file that can't be read allows nothing.
 
@@ -9,7 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::list_file::{ListFile, Unreadable};
+use crate::list_file::{ListFile, Unreadable, decode, encode};
 
 /// The file's name in `data.directory`.
 pub const FILE: &str = "releases-allowed";
@@ -39,6 +40,17 @@ pub fn read(directory: &Path) -> io::Result<Vec<AllowedRelease>> {
         Unreadable::Damaged => refused("is damaged"),
         Unreadable::Io(error) => error,
     })
+}
+
+/// The list in the text of a row; `None`: the text is damaged and allows nothing.
+#[must_use]
+pub fn from_text(text: &str) -> Option<Vec<AllowedRelease>> {
+    decode(text)
+}
+
+/// The text of a row with this list.
+pub fn to_text(allowed: &[AllowedRelease]) -> io::Result<String> {
+    encode(allowed)
 }
 
 /// Replaces the file in this directory; durable when it returns.

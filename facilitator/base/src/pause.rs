@@ -1,5 +1,6 @@
 //! What an operator has paused, as a small file in the journal's directory. The commands write it and the running process
-//! reads it. There is no endpoint for it that another process could reach.
+//! reads it. There is no endpoint for it that another process could reach. Where several nodes share a database as their
+//! journal, the same text is a row of it.
 //!
 //! The file is a checksum and a list, and is replaced as a whole: a reader sees the old or the new one. A file that can't
 //! be read, or is damaged, pauses everything: damage must never resume payments.
@@ -11,7 +12,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::list_file::{ListFile, Unreadable};
+use crate::list_file::{ListFile, Unreadable, decode, encode};
 
 /// The file's name in `data.directory`.
 pub const FILE: &str = "paused";
@@ -102,6 +103,24 @@ pub fn read(directory: &Path) -> Paused {
     }
 }
 
+/// Reads the text of a row; `None`: nothing was ever paused. `name` is what the text is called in messages.
+#[must_use]
+pub fn from_text(text: Option<&str>, name: &str) -> Paused {
+    let Some(text) = text else {
+        return Paused::Nothing;
+    };
+    match decode(text) {
+        Some(pauses) if pauses.is_empty() => Paused::Nothing,
+        Some(pauses) => Paused::These(pauses),
+        None => Paused::Unreadable(format!("{name} is damaged")),
+    }
+}
+
+/// The text of a row with these pauses.
+pub fn to_text(pauses: &[Pause]) -> io::Result<String> {
+    encode(pauses)
+}
+
 /// Replaces the file in this directory; durable when it returns.
 pub fn write(directory: &Path, pauses: &[Pause]) -> io::Result<()> {
     LIST.write(directory, pauses)
@@ -119,7 +138,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::list_file::{decode, encode};
 
     fn pause(network: Option<&str>, scheme: Option<&str>) -> Pause {
         Pause {
@@ -166,6 +184,23 @@ mod tests {
         fs::remove_file(&file).unwrap();
         fs::create_dir(&file).unwrap();
         assert!(matches!(read(folder.path()), Paused::Unreadable(_)));
+    }
+
+    #[test]
+    fn t107_a_row_is_read_back_and_a_damaged_one_pauses_everything() {
+        let one = pause(Some("eip155:1"), None);
+        let text = to_text(std::slice::from_ref(&one)).unwrap();
+        assert_eq!(from_text(None, "the row"), Paused::Nothing);
+        assert_eq!(
+            from_text(Some(&to_text(&[]).unwrap()), "the row"),
+            Paused::Nothing
+        );
+        assert_eq!(from_text(Some(&text), "the row"), Paused::These(vec![one]));
+        for at in 0..text.len() {
+            let damaged = from_text(Some(&text[..at]), "the row");
+            assert_eq!(damaged, Paused::Unreadable("the row is damaged".into()));
+            assert!(damaged.stops("eip155:9", "other"));
+        }
     }
 
     proptest! {

@@ -1,11 +1,11 @@
 //! The engine: its owners, and what others may call.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::clock::Clock;
-use base::pause::Paused;
+use base::pause;
 use base::service::{SettleAnswer, SettleWait, Settled};
 use journal::{CommitError, Journal, JournalError};
 use sdk_plugin::PaymentRequest;
@@ -214,14 +214,23 @@ impl Engine {
         self.runtime.reservations.end_of(claim, tenant).await
     }
 
-    /// Records what is paused, and logs what has changed.
-    pub fn set_paused(&self, now: Paused) {
-        self.runtime.set_paused(now);
+    /// Reads what operators have paused: from the database that nodes share, or else from the file in the journal's directory
+    /// that `switchyard pause` writes. Call it before [`Engine::resume`].
+    pub async fn read_pauses(&self, directory: &Path) {
+        match self.runtime.journal.shared() {
+            Some(shared) => self.outcomes.read_pauses(shared).await,
+            None => self.runtime.set_paused(pause::read(directory)),
+        }
     }
 
-    /// Polls the file in the journal's directory that `switchyard pause` writes.
-    pub fn watch_pauses(&self, directory: PathBuf) {
-        self.runtime.watch_pauses(directory);
+    /// Keeps reading what operators pause and which releases they allow, from where [`Engine::read_pauses`] reads.
+    pub fn watch_operators(&self, directory: &Path) {
+        if self.runtime.journal.shared().is_some() {
+            self.outcomes.watch_settings();
+        } else {
+            self.runtime.watch_pauses(directory.to_owned());
+            self.outcomes.watch_allowed(directory.to_owned());
+        }
     }
 
     /// Withholds the releases of settlements that were in the journal when this process started, because something
@@ -235,14 +244,12 @@ impl Engine {
         self.outcomes.report_withheld().await
     }
 
-    /// Polls the file in the journal's directory that `switchyard releases allow` writes.
-    pub fn watch_allowed(&self, directory: PathBuf) {
-        self.outcomes.watch_allowed(directory);
-    }
-
-    /// Allows the releases that the file names, and empties it. The error is a text for the operator.
+    /// Allows the releases that operators have listed, and empties the list. The error is a text for the operator.
     pub async fn take_allowed(&self, directory: &Path) -> Result<(), String> {
-        self.outcomes.take_allowed(directory).await
+        match self.runtime.journal.shared() {
+            Some(shared) => self.outcomes.take_allowed_of_all(shared).await,
+            None => self.outcomes.take_allowed(directory).await,
+        }
     }
 
     /// Checks every network and every scheme once.

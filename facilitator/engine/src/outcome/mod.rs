@@ -12,6 +12,7 @@ pub(crate) mod delivery;
 pub(crate) mod judge;
 mod record;
 pub(crate) mod rows;
+pub(crate) mod settings;
 pub(crate) mod withheld;
 
 use parking_lot::Mutex;
@@ -27,6 +28,8 @@ pub(crate) struct Outcomes {
     /// Settlements whose release was taken for an answer that has not arrived yet, or is being given back, each with
     /// the number of such answers.
     pub(crate) in_delivery: Mutex<BTreeMap<u64, u32>>,
+    /// How often nodes had applied what operators allowed when this process read its settlements last.
+    pub(crate) releases_applied: Mutex<Option<String>>,
 }
 
 impl Outcomes {
@@ -35,6 +38,7 @@ impl Outcomes {
             runtime,
             griefing: Griefing::default(),
             in_delivery: Mutex::default(),
+            releases_applied: Mutex::default(),
         }
     }
 

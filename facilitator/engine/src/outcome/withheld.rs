@@ -126,7 +126,10 @@ impl Outcomes {
     }
 
     /// Allows the release of these: the next equal request of each gets `success`.
-    async fn allow_releases(self: &Arc<Self>, allowed: &[AllowedRelease]) -> Result<(), CommitError> {
+    pub(super) async fn allow_releases(
+        self: &Arc<Self>,
+        allowed: &[AllowedRelease],
+    ) -> Result<(), CommitError> {
         let withheld = self.withheld().await?;
         let is_allowed = |row: &SettlementRow| {
             allowed
@@ -168,7 +171,7 @@ impl Outcomes {
     }
 
     /// Updates every settlement in memory from the journal.
-    async fn refresh_all(self: &Arc<Self>) {
+    pub(super) async fn refresh_all(self: &Arc<Self>) {
         for holder in self.runtime.claims.holders() {
             // A settlement whose first commit is in progress has no row yet.
             if holder.id > self.runtime.first_id {

@@ -32,7 +32,9 @@ impl Runtime {
         match &now {
             Paused::Nothing => tracing::warn!("nothing is paused any more"),
             Paused::Unreadable(why) => {
-                tracing::error!("EVERYTHING IS PAUSED: {why}; `switchyard resume` writes the file anew")
+                tracing::error!(
+                    "EVERYTHING IS PAUSED: {why}; `switchyard resume` lifts a pause that can't be read"
+                )
             }
             Paused::These(pauses) => {
                 for pause in pauses {

@@ -4,3 +4,4 @@ mod bound;
 pub(crate) mod releases;
 mod reservations;
 mod schemes;
+mod settings;

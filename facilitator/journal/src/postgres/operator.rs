@@ -2,6 +2,7 @@
 //! no node: it has no lease, no ids and no chain of events.
 
 use std::thread::{Scope, scope};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::error::SqlState;
@@ -13,8 +14,11 @@ use super::trouble::Trouble;
 use super::writes::code;
 use super::{Settings, chain, schema, shared};
 
-/// One for the read, and one for what asks for the version.
+/// One for the read, and one for the query for the version.
 const CONNECTIONS: usize = 2;
+
+/// How long the rows of a large journal may take to be counted.
+const COUNT_LIMIT: Duration = Duration::from_secs(600);
 
 const SIZES: &str =
     "SELECT pg_total_relation_size('switchyard.rows'), pg_total_relation_size('switchyard.events')";
@@ -25,6 +29,8 @@ const COUNTS: &str = "SELECT tab, count(*) FROM switchyard.rows GROUP BY tab";
 /// The database as commands use it. Its calls block; they may be made inside an async runtime.
 pub struct Operator {
     pub(super) link: Link,
+    /// For what takes long.
+    patient: Link,
     pub(super) runtime: Option<Runtime>,
     address: String,
 }
@@ -77,8 +83,13 @@ impl Operator {
             .enable_all()
             .build()
             .map_err(|error| JournalError(format!("no thread for the journal: {error}")))?;
+        let patient = Settings {
+            statement_limit: COUNT_LIMIT,
+            ..settings.clone()
+        };
         Ok(Self {
             link: Link::new(&settings)?,
+            patient: Link::new(&patient)?,
             runtime: Some(runtime),
             address: settings.address(),
         })
@@ -163,7 +174,7 @@ impl Operator {
                 if !schema::is_current(&self.link, &self.address).await? {
                     return Ok(None);
                 }
-                Ok(Some(stats(&self.link).await?))
+                Ok(Some(stats(&self.patient).await?))
             })
         })
     }

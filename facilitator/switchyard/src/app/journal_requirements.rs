@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sdk_plugin::scheme::Plan;
 
-use super::StartError;
 use super::survey::{Survey, family};
+use super::{JournalReader, StartError};
 use crate::config::{Config, ConfigError, ConfigErrors};
 use engine::registry::Granted;
-use journal::{Journal, JournalError, Outcome, SettlementRow, StepState, queries, sqlite};
+use journal::{Journal, JournalError, Outcome, SettlementRow, StepState, queries};
 
 /// Refuses a configuration that lacks what open and held payments need.
 pub(super) async fn check(
@@ -45,16 +45,17 @@ pub(super) async fn check(
     }
 }
 
-/// Returns the same errors, from the journal on the disk. It is only read, and another process may use it.
+/// Returns the same errors, from a journal that other processes may use. It is only read.
 ///
 /// # Errors
 /// When the journal can't be read.
 pub fn missing_from_config(
+    journal: &JournalReader,
     config: &Config,
     survey: &Survey,
     now_s: u64,
 ) -> Result<Vec<ConfigError>, JournalError> {
-    let errors = sqlite::read(&config.data_directory, |rows| {
+    let errors = journal.read(|rows| {
         let held = queries::held_settlements(rows, now_s)?;
         let mut found = Found::new(config, survey, &held);
         let mut after = 0;

@@ -17,7 +17,6 @@ use base::calls::CallTable;
 use base::clock::{Clock, SystemClock};
 use base::key_digests::KeyDigests;
 use base::nodes::{NodePools, NodeState};
-use base::pause;
 use base::service::NetworkReadiness;
 use engine::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings, Registry, spelled};
 use engine::{Budgets, Engine, Ops, Parts};
@@ -32,6 +31,7 @@ use telemetry::metrics::Metrics;
 
 pub use chain::Chains;
 pub use journal_requirements::missing_from_config;
+pub use journals::JournalReader;
 pub use preflight::{Preflight, cannot_listen, preflight};
 pub use survey::{Survey, SurveyedPlugin, family};
 
@@ -102,7 +102,7 @@ impl App {
         preflight::data_directory(config)?;
         let app = Self::build(config, || journals::open(config)).await?;
         let engine = &app.engine;
-        engine.set_paused(pause::read(&config.data_directory));
+        engine.read_pauses(&config.data_directory).await;
         if let Err(error) = engine.resume().await {
             engine.stop();
             return Err(StartError::Other(error.to_string()));
@@ -114,8 +114,7 @@ impl App {
             engine.stop();
             return Err(StartError::Other(error.to_string()));
         }
-        engine.watch_pauses(config.data_directory.clone());
-        engine.watch_allowed(config.data_directory.clone());
+        engine.watch_operators(&config.data_directory);
         Ok(app)
     }
 

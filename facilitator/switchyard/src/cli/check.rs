@@ -5,7 +5,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::{CheckCommand, CliError};
-use crate::app::{App, NetworkReport, Preflight, Survey, load_keys, missing_from_config, preflight};
+use crate::app::{
+    App, JournalReader, NetworkReport, Preflight, Survey, load_keys, missing_from_config, preflight,
+};
 use crate::config::{Config, ConfigErrors, Network};
 use base::clock::{Clock as _, SystemClock};
 use engine::registry::spelled;
@@ -17,12 +19,23 @@ pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), C
         errors: mut machine,
         is_running,
     } = preflight(&config);
-    if let Ok(survey) = &survey {
-        match missing_from_config(&config, survey, SystemClock.now_s()) {
+    let key = match config.postgres {
+        Some(_) => "journal.postgres",
+        None => "data.directory",
+    };
+    // A database that can't be reached is reported once.
+    if let Ok(survey) = &survey
+        && !machine
+            .iter()
+            .any(|error| error.key == key && config.postgres.is_some())
+    {
+        let journal = JournalReader::new(&config.data_directory, config.postgres.as_ref());
+        match journal.and_then(|journal| missing_from_config(&journal, &config, survey, SystemClock.now_s()))
+        {
             Ok(errors) => machine.extend(errors),
             Err(error) => {
                 let why = format!("the journal can't be read: {error}");
-                machine.push(config.source.error("data.directory", why));
+                machine.push(config.source.error(key, why));
             }
         }
     }
@@ -132,7 +145,10 @@ fn print(config: &Config, survey: &Survey, out: &mut dyn Write) -> Result<(), Cl
         "\nlisten    http://{}{}",
         config.server.listen, config.server.base_path
     )?;
-    writeln!(out, "journal   {}", config.data_directory.display())?;
+    match &config.postgres {
+        Some(database) => writeln!(out, "journal   {}", database.address())?,
+        None => writeln!(out, "journal   {}", config.data_directory.display())?,
+    }
     match config.tenants.as_slice() {
         [] => writeln!(
             out,

@@ -14,10 +14,10 @@ use journal::{
 use sdk_plugin::Amount;
 use serde_json::{Map, Value, json};
 
-use super::payments::{Payment, moment, read_in};
+use super::payments::{Payment, journal_of, moment, read_in};
 use super::progress::Progress;
 use super::{CliError, ConfigFile, harmless};
-use crate::config::CommandConfig;
+use crate::app::JournalReader;
 
 /// Settlements that are read at once.
 pub(super) const PAGE: usize = 500;
@@ -61,17 +61,15 @@ const COLUMNS: [&str; 16] = [
 ];
 
 pub(super) fn export(command: &ExportCommand, out: &mut dyn Write) -> Result<(), CliError> {
-    let directory = CommandConfig::load(&command.file.config)
-        .map_err(CliError::new)?
-        .data_directory;
+    let journal = journal_of(&command.file.config)?;
     let Some(path) = &command.out else {
         let mut out = BufWriter::new(out);
-        write_all(command, &directory, &mut out)?;
+        write_all(command, &journal, &mut out)?;
         return Ok(out.flush()?);
     };
     let new = File::create_new(path).map_err(|error| unwritten(path, &error))?;
     let mut file = BufWriter::new(new);
-    write_all(command, &directory, &mut file)?;
+    write_all(command, &journal, &mut file)?;
     let synced = file.flush().and_then(|()| file.get_ref().sync_all());
     synced.map_err(|error| unwritten(path, &error))
 }
@@ -127,7 +125,7 @@ impl Totals {
     }
 }
 
-fn write_all(command: &ExportCommand, directory: &Path, out: &mut dyn Write) -> Result<(), CliError> {
+fn write_all(command: &ExportCommand, journal: &JournalReader, out: &mut dyn Write) -> Result<(), CliError> {
     let (from_ms, to_ms) = (command.since.unwrap_or(0), command.until.unwrap_or(u64::MAX));
     let mut totals = Totals::default();
     let mut progress = Progress::new();
@@ -136,7 +134,7 @@ fn write_all(command: &ExportCommand, directory: &Path, out: &mut dyn Write) -> 
     }
     let mut after: Option<String> = None;
     loop {
-        let page = read_in(directory, |rows| payments(rows, from_ms, to_ms, after.as_deref()))?;
+        let page = read_in(journal, |rows| payments(rows, from_ms, to_ms, after.as_deref()))?;
         for line in &page.lines {
             totals.count(line);
             line.write(command.csv, out)?;
@@ -156,7 +154,7 @@ fn write_all(command: &ExportCommand, directory: &Path, out: &mut dyn Write) -> 
     }
     let mut last: Option<(u64, u64)> = None;
     loop {
-        let found = read_in(directory, |rows| costs::spare(rows, from_ms, last, PAGE))?;
+        let found = read_in(journal, |rows| costs::spare(rows, from_ms, last, PAGE))?;
         let Some(newest) = found.last() else { break };
         last = Some((newest.at_ms, newest.cost.attempt));
         for spare in found.iter().filter(|spare| spare.at_ms < to_ms) {

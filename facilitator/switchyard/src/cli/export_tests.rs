@@ -1,7 +1,7 @@
 //! `switchyard journal export`, over the journal of a process that runs.
 
 use journal::testkit::{opened_with, paid, prepared};
-use journal::{AttemptKind, Event, Journal as _};
+use journal::{AttemptKind, Event};
 use sdk_plugin::{Amount, StepIndex};
 use serde_json::Value;
 
@@ -47,7 +47,12 @@ fn paid_by(settlement: u64, tx: &str) -> Event {
 
 #[tokio::test]
 async fn the_sum_of_gas_is_what_the_signers_paid() {
-    let operator = Operator::new();
+    for operator in Operator::of_each().await {
+        sum_the_gas(&operator).await;
+    }
+}
+
+async fn sum_the_gas(operator: &Operator) {
     for id in 1..=3 {
         operator.opened(id, |row| row.tenant = Some("shop".into())).await;
     }
@@ -120,7 +125,12 @@ async fn the_sum_of_gas_is_what_the_signers_paid() {
 
 #[tokio::test]
 async fn every_payment_of_a_time_is_exported_once_and_in_order() {
-    let operator = Operator::new();
+    for operator in Operator::of_each().await {
+        export_everything(&operator).await;
+    }
+}
+
+async fn export_everything(operator: &Operator) {
     let number = 2 * super::export::PAGE as u64 + 3;
     let all = (1..=number).map(|id| {
         opened_with(id, &format!("c{id}"), |row, _, _| {

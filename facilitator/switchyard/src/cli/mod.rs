@@ -2,6 +2,8 @@
 //! to be corrected, as each error says; 2: invalid command line.
 
 mod check;
+#[cfg(test)]
+mod database_tests;
 mod explain;
 mod export;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod progress;
 mod reconcile;
 mod releases;
 mod serve;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -74,7 +77,8 @@ the same way.")]
 Example:
   switchyard pause --network eip155:8453 --reason \"the token's issuer was hacked\" --config switchyard.toml
 
-The running process reads the pauses from a file in data.directory, and so does the next one. New settlements get 503,
+The running process reads the pauses from a file in data.directory, and so does the next one. With [journal] postgres, every
+node reads them from the database. New settlements get 503,
 /verify replies that the payment can't be settled now, and /supported omits the kind. Recorded payments continue, and
 their callers get their replies.")]
     Pause(PauseCommand),
@@ -100,7 +104,8 @@ Examples:
 
 After a backup was restored, a payment that is unreleased in the journal may have been reported as success already. Its
 callers get duplicate_settlement with the hash. Allow a release when the seller did not deliver: the next equal request
-then gets success, once. A running process applies this within a second, a stopped one at its next start.")]
+then gets success, once. A running process applies this within a second, a stopped one at its next start. With [journal] postgres,
+all nodes do.")]
     Releases(ReleasesCommand),
     /// Check, back up, restore and export the journal, and show what it holds.
     #[command(subcommand)]
@@ -235,14 +240,16 @@ enum JournalCommand {
 Example:
   switchyard journal verify --config switchyard.toml
 
-A start checks the newest events only. This checks all of them; it takes some seconds for each million.")]
+A start checks the newest events only. This checks all of them; it takes some seconds for each million. With [journal] postgres
+it checks the events of every process that has written; the database checks its own pages.")]
     Verify(ConfigFile),
     /// Show the size of the journal and how many rows each table has.
     #[command(after_help = "\
 Example:
   switchyard journal stats --config switchyard.toml
 
-Rows are removed in time: [journal] keep_… in the configuration says when. Free bytes are used again.")]
+Rows are removed in time: [journal] keep_… in the configuration says when. Free bytes are used again. With [journal] postgres
+every row is counted, which may take some seconds for each million.")]
     Stats(ConfigFile),
     /// Write payments and what transactions cost as JSON Lines or CSV, for accounting. Works while a process runs.
     #[command(after_help = "\
@@ -262,7 +269,8 @@ not in it.")]
 Example:
   switchyard journal backup /backups/switchyard-$(date +%F).sqlite --config switchyard.toml
 
-The copy is checked after it was written. It holds signed payments: only its owner can read it.")]
+The copy is checked after it was written. It holds signed payments: only its owner can read it. With [journal] postgres, use
+pg_dump or continuous archiving instead.")]
     Backup(BackupCommand),
     /// Replace the journal with a backup. The process must be stopped.
     #[command(after_help = "\
@@ -273,7 +281,8 @@ Example:
 The backup is checked first. The files that it replaces are moved into a folder beside it. A payment that is unreleased in
 the backup may have been reported as success since: it is withheld until you allow it with `switchyard releases allow`.
 Payments that were started after the backup are not in it; the next start compares each signer's nonce with the chain
-and waits until it is known what was sent.")]
+and waits until it is known what was sent. With [journal] postgres, use the database's recovery instead: see the handbook's page
+PostgreSQL.")]
     Restore(RestoreCommand),
 }
 

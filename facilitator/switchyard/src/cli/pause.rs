@@ -1,86 +1,119 @@
-//! `switchyard pause`, `resume` and `paused`: stop new settlements. Every user who may write into the journal's directory can
-//! do that.
+//! `switchyard pause`, `resume` and `paused`: stop new settlements. Every user who may write into the journal's directory, or
+//! into the database that nodes share, can do that.
 
 use std::fs::DirBuilder;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
+use super::settings::{self, write_error};
 use super::{CliError, Kinds, PauseCommand, ResumeCommand};
-use crate::app::Survey;
+use crate::app::{JournalReader, Survey};
 use crate::config::{CommandConfig, Config};
 use base::clock::{Clock as _, SystemClock};
 use base::pause::{self, Pause, Paused};
-use telemetry::disk::remedy;
+use journal::settings::PAUSED;
 
 pub(super) fn pause(command: &PauseCommand, out: &mut dyn Write) -> Result<(), CliError> {
     let config = CommandConfig::load(&command.file.config).map_err(CliError::new)?;
     require_configured(&command.file.config, &config, &command.kinds)?;
-    let directory = &config.data_directory;
-    // A pause may come before the first start.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(|error| write_error(directory, &error))?;
-    let _lock = pause::lock(directory).map_err(|error| write_error(directory, &error))?;
-    let mut pauses = match pause::read(directory) {
-        Paused::Nothing => Vec::new(),
-        Paused::These(pauses) => pauses,
-        // Overwriting the file would lift pauses that can't be read any more.
-        Paused::Unreadable(why) => return Err(damaged(&why)),
-    };
-    let new = Pause {
-        network: command.kinds.network.clone(),
-        scheme: command.kinds.scheme.clone(),
-        reason: command.reason.clone(),
-        since_s: SystemClock.now_s(),
-    };
-    pauses.retain(|known| !known.covers_the_same(&new));
-    pauses.push(new);
-    pause::write(directory, &pauses).map_err(|error| write_error(directory, &error))?;
+    let pauses = change(&settings::place(&config)?, |now| {
+        let mut pauses = match now {
+            Paused::Nothing => Vec::new(),
+            Paused::These(pauses) => pauses,
+            // Overwriting them would lift pauses that can't be read any more.
+            Paused::Unreadable(why) => return Err(damaged(&why)),
+        };
+        let new = Pause {
+            network: command.kinds.network.clone(),
+            scheme: command.kinds.scheme.clone(),
+            reason: command.reason.clone(),
+            since_s: SystemClock.now_s(),
+        };
+        pauses.retain(|known| !known.covers_the_same(&new));
+        pauses.push(new);
+        Ok(pauses)
+    })?;
     list(&pauses, out)
 }
 
 pub(super) fn resume(command: &ResumeCommand, out: &mut dyn Write) -> Result<(), CliError> {
     let config = CommandConfig::load(&command.file.config).map_err(CliError::new)?;
-    let directory = &config.data_directory;
+    let place = settings::place(&config)?;
     let Kinds { network, scheme } = &command.kinds;
     let all = network.is_none() && scheme.is_none();
-    if !directory.exists() {
+    if matches!(&place, JournalReader::Directory(directory) if !directory.exists()) {
         return list(&[], out);
     }
-    let _lock = pause::lock(directory).map_err(|error| write_error(directory, &error))?;
-    let pauses = match pause::read(directory) {
-        Paused::Nothing => Vec::new(),
-        Paused::These(pauses) => pauses,
-        Paused::Unreadable(_) if all => Vec::new(),
-        Paused::Unreadable(why) => return Err(damaged(&why)),
-    };
     let is_lifted = |pause: &Pause| {
         let matches = |wanted: &Option<String>, this: &Option<String>| wanted.is_none() || wanted == this;
         matches(network, &pause.network) && matches(scheme, &pause.scheme)
     };
-    let (removed, remaining): (Vec<Pause>, Vec<Pause>) = pauses.into_iter().partition(is_lifted);
-    if removed.is_empty() && !all {
-        list(&remaining, out)?;
-        return Err(CliError(
-            "no pause has exactly these values; write --network and --scheme as `switchyard paused` shows them, or neither \
-             to lift every pause"
-                .to_owned(),
-        ));
-    }
-    pause::write(directory, &remaining).map_err(|error| write_error(directory, &error))?;
+    let remaining = change(&place, |now| {
+        let pauses = match now {
+            Paused::Nothing => Vec::new(),
+            Paused::These(pauses) => pauses,
+            Paused::Unreadable(_) if all => Vec::new(),
+            Paused::Unreadable(why) => return Err(damaged(&why)),
+        };
+        let (removed, remaining): (Vec<Pause>, Vec<Pause>) = pauses.into_iter().partition(&is_lifted);
+        if removed.is_empty() && !all {
+            list(&remaining, out)?;
+            return Err(CliError(
+                "no pause has exactly these values; write --network and --scheme as `switchyard paused` shows them, or \
+                 neither to lift every pause"
+                    .to_owned(),
+            ));
+        }
+        Ok(remaining)
+    })?;
     list(&remaining, out)
 }
 
 pub(super) fn paused(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     let config = CommandConfig::load(file).map_err(CliError::new)?;
-    match pause::read(&config.data_directory) {
+    let now = match settings::place(&config)? {
+        JournalReader::Directory(directory) => pause::read(&directory),
+        JournalReader::Database(operator) => row(settings::text(&operator, PAUSED)?.as_deref()),
+    };
+    match now {
         Paused::Nothing => list(&[], out),
         Paused::These(pauses) => list(&pauses, out),
         Paused::Unreadable(why) => Err(damaged(&why)),
     }
+}
+
+/// Replaces what is paused by what `with` makes of it, and returns that.
+fn change(
+    place: &JournalReader,
+    mut with: impl FnMut(Paused) -> Result<Vec<Pause>, CliError>,
+) -> Result<Vec<Pause>, CliError> {
+    let directory = match place {
+        JournalReader::Directory(directory) => directory,
+        JournalReader::Database(operator) => {
+            let mut pauses = Vec::new();
+            settings::change(operator, PAUSED, |text| {
+                pauses = with(row(text))?;
+                pause::to_text(&pauses).map_err(CliError::from)
+            })?;
+            return Ok(pauses);
+        }
+    };
+    let failed = |error: std::io::Error| write_error(directory, &error);
+    // A pause may come before the first start.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(failed)?;
+    let _lock = pause::lock(directory).map_err(failed)?;
+    let pauses = with(pause::read(directory))?;
+    pause::write(directory, &pauses).map_err(failed)?;
+    Ok(pauses)
+}
+
+fn row(text: Option<&str>) -> Paused {
+    pause::from_text(text, "the list of pauses in the database")
 }
 
 fn list(pauses: &[Pause], out: &mut dyn Write) -> Result<(), CliError> {
@@ -130,13 +163,5 @@ fn require_configured(file: &Path, config: &CommandConfig, kinds: &Kinds) -> Res
 fn damaged(why: &str) -> CliError {
     CliError(format!(
         "EVERYTHING IS PAUSED: {why}; `switchyard resume` without --network and --scheme lifts that"
-    ))
-}
-
-fn write_error(directory: &Path, error: &std::io::Error) -> CliError {
-    CliError(format!(
-        "{} can't be written ({error}); {}",
-        directory.display(),
-        remedy(error)
     ))
 }

@@ -7,10 +7,11 @@ use base::clock::{Clock as _, SystemClock};
 use base::settlement::{SettlementRecord, SettlementStatus};
 use clap::Args;
 use http_api::{settlement_json, times};
-use journal::{Filter, JournalError, Reference, Rows, SettlementRow, lookups, queries, sqlite};
+use journal::{Filter, JournalError, Reference, Rows, SettlementRow, lookups, queries};
 use serde_json::{Map, Value, json};
 
 use super::{CliError, ConfigFile, harmless};
+use crate::app::JournalReader;
 use crate::config::CommandConfig;
 
 /// Payments that are shown unless the operator wants more.
@@ -125,27 +126,36 @@ impl Payment {
 }
 
 /// The result of a query over the journal of a configuration.
-pub(super) fn read<T>(
+pub(super) fn read<T: Send>(
     file: &Path,
-    query: impl FnOnce(&mut dyn Rows) -> Result<T, JournalError>,
+    query: impl FnOnce(&mut dyn Rows) -> Result<T, JournalError> + Send,
 ) -> Result<T, CliError> {
-    let config = CommandConfig::load(file).map_err(CliError::new)?;
-    read_in(&config.data_directory, query)
+    read_in(&journal_of(file)?, query)
 }
 
-/// The same of a configuration that is read already.
-pub(super) fn read_in<T>(
-    directory: &Path,
-    query: impl FnOnce(&mut dyn Rows) -> Result<T, JournalError>,
+/// The journal of a configuration.
+pub(super) fn journal_of(file: &Path) -> Result<JournalReader, CliError> {
+    let config = CommandConfig::load(file).map_err(CliError::new)?;
+    JournalReader::new(&config.data_directory, config.postgres.as_ref()).map_err(CliError::new)
+}
+
+/// The same of a journal that is known already.
+pub(super) fn read_in<T: Send>(
+    journal: &JournalReader,
+    query: impl FnOnce(&mut dyn Rows) -> Result<T, JournalError> + Send,
 ) -> Result<T, CliError> {
-    sqlite::read(directory, query)
+    journal
+        .read(query)
         .map_err(CliError::new)?
-        .ok_or_else(|| {
-            CliError(format!(
-                "{}: there is no journal, or one of an earlier version: start `switchyard serve` once",
-                directory.display()
-            ))
-        })
+        .ok_or_else(|| absent(journal))
+}
+
+/// The error where there is no journal that this version reads.
+pub(super) fn absent(journal: &JournalReader) -> CliError {
+    CliError(format!(
+        "{}: there is no journal, or one of an earlier version: start `switchyard serve` once",
+        journal.place()
+    ))
 }
 
 pub(super) fn payments(command: &PaymentsCommand, out: &mut dyn Write) -> Result<(), CliError> {

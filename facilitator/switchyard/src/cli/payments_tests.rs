@@ -1,9 +1,13 @@
 //! `switchyard payments` and `switchyard explain`, over the journal of a process that runs.
 
+use std::sync::Arc;
+
 use clap::Parser as _;
+use journal::lease::Shared as _;
+use journal::postgres::{PostgresJournal, Settings};
 use journal::sqlite::SqliteJournal;
 use journal::testkit::{opened_with, paid, prepared};
-use journal::{Journal as _, SettlementRow};
+use journal::{Journal, SettlementRow};
 use sdk_plugin::Amount;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -12,18 +16,43 @@ use super::*;
 
 pub(super) struct Operator {
     pub(super) folder: TempDir,
-    pub(super) journal: SqliteJournal,
+    pub(super) journal: Arc<dyn Journal>,
+}
+
+/// A folder with a configuration.
+fn configured(more: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[keys.hot]\nfile = \"none.key\"\n[networks.\"eip155:1\"]\nrpc = [\"http://127.0.0.1:1\"]\n\
+         signers = [\"hot\"]\nmax_cost = \"1000000\"\n[plugins]\ndev = true\n[plugin.x]\nfile = \"x.so\"\n\
+         [data]\ndirectory = \"data\"\n{more}"
+    );
+    std::fs::write(folder.path().join("switchyard.toml"), text).unwrap();
+    folder
 }
 
 impl Operator {
     pub(super) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let text = "[keys.hot]\nfile = \"none.key\"\n[networks.\"eip155:1\"]\nrpc = [\"http://127.0.0.1:1\"]\n\
-                    signers = [\"hot\"]\nmax_cost = \"1000000\"\n[plugins]\ndev = true\n[plugin.x]\nfile = \"x.so\"\n\
-                    [data]\ndirectory = \"data\"\n";
-        std::fs::write(folder.path().join("switchyard.toml"), text).unwrap();
+        let folder = configured("");
         let journal = SqliteJournal::open(&folder.path().join("data")).unwrap();
+        let journal = Arc::new(journal);
         Self { folder, journal }
+    }
+
+    /// With the journal in a database, as a node that owns the lane of the attempts.
+    pub(super) async fn in_database() -> Self {
+        let database = pg::server().database();
+        let folder = configured(&format!("[journal]\npostgres = {database:?}\n"));
+        let journal = PostgresJournal::open(&Settings::new(database)).unwrap();
+        let taken = journal.take("eip155:84532|0xa", None).await;
+        assert!(taken.unwrap().is_some());
+        let journal = Arc::new(journal);
+        Self { folder, journal }
+    }
+
+    /// One of each back end.
+    pub(super) async fn of_each() -> [Self; 2] {
+        [Self::new(), Self::in_database().await]
     }
 
     pub(super) async fn opened(&self, id: u64, change: impl FnOnce(&mut SettlementRow)) {
@@ -68,7 +97,12 @@ impl Operator {
 
 #[tokio::test]
 async fn payments_are_selected_by_every_option_while_a_process_runs() {
-    let operator = Operator::new();
+    for operator in Operator::of_each().await {
+        select_by_every_option(&operator).await;
+    }
+}
+
+async fn select_by_every_option(operator: &Operator) {
     for id in 1..=4 {
         operator
             .opened(id, |row| row.tenant = (id == 4).then(|| "shop".to_owned()))
@@ -130,7 +164,12 @@ async fn payments_are_selected_by_every_option_while_a_process_runs() {
 
 #[tokio::test]
 async fn explain_shows_every_event_in_order() {
-    let operator = Operator::new();
+    for operator in Operator::of_each().await {
+        explain_every_event(&operator).await;
+    }
+}
+
+async fn explain_every_event(operator: &Operator) {
     operator
         .opened(1, |row| {
             row.tenant = Some("shop".into());
@@ -195,7 +234,12 @@ async fn explain_shows_every_event_in_order() {
 
 #[tokio::test]
 async fn hostile_names_reach_neither_terminal_nor_spreadsheet() {
-    let operator = Operator::new();
+    for operator in Operator::of_each().await {
+        print_hostile_names(&operator).await;
+    }
+}
+
+async fn print_hostile_names(operator: &Operator) {
     operator
         .opened(1, |row| {
             row.payer = "=HYPERLINK(\"http://evil\")".into();

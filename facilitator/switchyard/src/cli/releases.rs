@@ -3,25 +3,43 @@
 use std::io::Write;
 use std::path::Path;
 
+use super::payments::journal_of;
+use super::settings::{self, write_error};
 use super::{AllowCommand, CliError};
-use crate::config::CommandConfig;
+use crate::app::JournalReader;
 use base::allowed_releases::{self as allowed, AllowedRelease};
 use engine::registry::spelled;
-use journal::{Outcome, SettlementRow, WithheldRow, sqlite};
-use telemetry::disk::remedy;
+use journal::settings::RELEASES_ALLOWED;
+use journal::{Outcome, SettlementRow, WithheldRow, queries};
+
+type Withheld = Vec<(SettlementRow, WithheldRow)>;
 
 pub(super) fn list(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
-    let config = CommandConfig::load(file).map_err(CliError::new)?;
-    let directory = &config.data_directory;
-    let withheld = sqlite::withheld(directory).map_err(CliError::new)?;
-    let allowed = allowed::read(directory).map_err(CliError::new)?;
-    print(&withheld, &allowed, out)
+    let journal = journal_of(file)?;
+    let allowed = match &journal {
+        JournalReader::Directory(directory) => allowed::read(directory).map_err(CliError::new)?,
+        JournalReader::Database(operator) => match settings::text(operator, RELEASES_ALLOWED)? {
+            Some(text) => allowed::from_text(&text).ok_or_else(|| {
+                CliError(format!(
+                    "{}: the list of allowed releases is damaged and allows nothing; `switchyard releases allow` writes it anew",
+                    journal.place()
+                ))
+            })?,
+            None => Vec::new(),
+        },
+    };
+    print(&withheld(&journal)?, &allowed, out)
+}
+
+/// What is withheld now. A journal that does not exist yet, or is of an earlier version, has withheld nothing.
+fn withheld(journal: &JournalReader) -> Result<Withheld, CliError> {
+    let read = journal.read(|rows| queries::withheld(rows));
+    Ok(read.map_err(CliError::new)?.unwrap_or_default())
 }
 
 pub(super) fn allow(command: &AllowCommand, out: &mut dyn Write) -> Result<(), CliError> {
-    let config = CommandConfig::load(&command.file.config).map_err(CliError::new)?;
-    let directory = &config.data_directory;
-    let withheld = sqlite::withheld(directory).map_err(CliError::new)?;
+    let journal = journal_of(&command.file.config)?;
+    let withheld = withheld(&journal)?;
     for hash in &command.hashes {
         if !withheld.iter().any(|(row, _)| has_hash(row, hash)) {
             return Err(CliError(format!(
@@ -32,24 +50,36 @@ pub(super) fn allow(command: &AllowCommand, out: &mut dyn Write) -> Result<(), C
     if withheld.is_empty() {
         return print(&withheld, &[], out);
     }
-    let selected = withheld
-        .iter()
-        .map(|(row, _)| row)
-        .filter(|row| command.all || command.hashes.iter().any(|hash| has_hash(row, hash)));
-    let write_error =
-        |error: std::io::Error| CliError(format!("{}: {error}; {}", directory.display(), remedy(&error)));
-    let _lock = allowed::lock(directory).map_err(write_error)?;
-    let mut allowed = allowed::read(directory).map_err(CliError::new)?;
-    for row in selected {
-        if !is_allowed(row, &allowed) {
-            allowed.push(AllowedRelease {
-                settlement: row.id,
-                claim: row.claim.clone(),
-            });
+    let with_selected = |mut allowed: Vec<AllowedRelease>| {
+        let selected = withheld
+            .iter()
+            .map(|(row, _)| row)
+            .filter(|row| command.all || command.hashes.iter().any(|hash| has_hash(row, hash)));
+        for row in selected {
+            if !is_allowed(row, &allowed) {
+                allowed.push(AllowedRelease {
+                    settlement: row.id,
+                    claim: row.claim.clone(),
+                });
+            }
         }
+        allowed
+    };
+    let mut list = Vec::new();
+    match &journal {
+        JournalReader::Directory(directory) => {
+            let failed = |error: std::io::Error| write_error(directory, &error);
+            let _lock = allowed::lock(directory).map_err(failed)?;
+            list = with_selected(allowed::read(directory).map_err(CliError::new)?);
+            allowed::write(directory, &list).map_err(failed)?;
+        }
+        JournalReader::Database(operator) => settings::change(operator, RELEASES_ALLOWED, |text| {
+            // A damaged list allows nothing, so nothing is lost with it.
+            list = with_selected(text.and_then(allowed::from_text).unwrap_or_default());
+            allowed::to_text(&list).map_err(CliError::from)
+        })?,
     }
-    allowed::write(directory, &allowed).map_err(write_error)?;
-    print(&withheld, &allowed, out)
+    print(&withheld, &list, out)
 }
 
 fn print(

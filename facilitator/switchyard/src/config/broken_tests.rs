@@ -64,6 +64,8 @@ const SERVER: &[Row] = &[
     ("[data]\ndirectory = \"data\"", "data = \"data\"", "data =", "server.data", "unknown key; there are"),
     ("[data]", "[journal]\npostgres = \"mysql://u:hidden@h/d\"\n[data]", "mysql", "journal.postgres", "does not begin with postgres://"),
     ("[data]", "[journal]\npostgres = \"postgres://u:hidden@h/d?sslmode=require\"\n[data]", "require", "journal.postgres", "verify-full"),
+    ("[data]", "[journal]\nnode = \"a\"\n[data]", "\"a\"", "journal.node", "journal.postgres is not set"),
+    ("[data]", "[journal]\npostgres = \"postgres://u@h/d\"\nnode = \"a|b\"\n[data]", "a|b", "journal.node", "letters, digits"),
     ("[data]", "[journal]\nroot_certificate = \"root.pem\"\n[data]", "root.pem", "journal.root_certificate", "journal.postgres is not set"),
     ("[data]", "[journal]\npool_size = 2\n[data]", "= 2", "journal.pool_size", "3 to 1000"),
     ("[data]", "[journal]\nkeep_settlement_days = 29\n[data]", "= 29", "journal.keep_settlement_days", "30 to 36500"),

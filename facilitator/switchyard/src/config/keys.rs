@@ -93,6 +93,7 @@ pub const KEYS: &[Key] = &[
     key("data", "directory", "path", D("\"switchyard-data\""), "Where the journal is; a relative path starts at the configuration file's folder."),
     key("journal", "postgres", "URL", Optional, "A PostgreSQL database that holds the journal instead of a file, for several nodes: `postgres://user:${PASSWORD}@host/database?sslmode=verify-full`. See [PostgreSQL](postgresql.md)."),
     key("journal", "root_certificate", "path", Optional, "A PEM file with the certificates that may sign the database's. Without it: those of the web."),
+    key("journal", "node", "name", Optional, "What this node is called in leases and in its log, for people. A number that no other process has is added. Without it: `node`."),
     key("journal", "pool_size", "count, 3 to 1000", D("8"), "The most connections to the database, and one more for hints."),
     key("journal", "statement_limit_seconds", "seconds, 1 to 300", D("5"), "The longest that one statement of the database may take."),
     key("journal", "keep_payload_days", "days, 1 to 36500", D("7"), "How long plans and signed transactions of a finished payment are kept. They are bearer instruments."),

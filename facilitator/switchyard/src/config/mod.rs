@@ -153,11 +153,13 @@ pub struct Log {
     pub level: String,
 }
 
-/// The part of a configuration that commands for a running process use: the data directory and the networks. Nothing else
+/// The part of a configuration that commands for a running process use: where the journal is, and the networks. Nothing else
 /// is read, so that a pause works where the variables of keys and nodes are not set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct CommandConfig {
     pub data_directory: PathBuf,
+    /// The database of the journal; `None`: it is in the directory.
+    pub postgres: Option<journal::postgres::Settings>,
     /// CAIP-2 ids, as written.
     pub networks: Vec<String>,
 }

@@ -184,6 +184,7 @@ directory = "/var/lib/switchyard"
 [journal]
 postgres = "postgres://switchyard:${SECRET}@db.example/journal"
 root_certificate = "root.pem"
+node = "a.1"
 pool_size = 12
 statement_limit_seconds = 3
 keep_payload_days = 1
@@ -227,6 +228,7 @@ key_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
     let database = config.postgres.as_ref().unwrap();
     assert_eq!(database.url, "postgres://switchyard:hunter2@db.example/journal");
     assert_eq!(database.root_certificate, Some("/etc/switchyard/root.pem".into()));
+    assert_eq!(database.node, "a.1");
     assert_eq!((database.pool_size, database.statement_limit.as_secs()), (12, 3));
     assert!(!format!("{config:?}").contains("hunter2@"));
     assert_eq!(

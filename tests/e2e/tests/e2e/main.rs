@@ -28,6 +28,7 @@ mod second_source;
 mod secrets;
 mod settlements;
 mod shared;
+mod shared_operator;
 mod signers;
 mod solana;
 mod startup;

@@ -1,7 +1,6 @@
 //! Reads the journal in pages and the chains in batches, and compares both.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use engine::registry::Network;
 use journal::{JournalError, Rows, lookups, queries};
@@ -11,7 +10,7 @@ use sdk_plugin::scheme::EvidenceWanted;
 use super::Compared;
 use super::claims::{self, Claims};
 use super::compare::{self, Findings, Seen, Unread};
-use crate::app::Chains;
+use crate::app::{Chains, JournalReader};
 use crate::cli::CliError;
 use crate::cli::payments::read_in;
 use crate::cli::progress::Progress;
@@ -24,17 +23,17 @@ const BATCH: usize = 50;
 pub(super) struct Comparison<'a> {
     /// Only this network.
     only: Option<&'a str>,
-    directory: &'a Path,
+    journal: &'a JournalReader,
     chains: &'a Chains,
     compared: Compared,
     seen: Seen,
 }
 
 impl<'a> Comparison<'a> {
-    pub(super) fn new(only: Option<&'a str>, directory: &'a Path, chains: &'a Chains) -> Self {
+    pub(super) fn new(only: Option<&'a str>, journal: &'a JournalReader, chains: &'a Chains) -> Self {
         Self {
             only,
-            directory,
+            journal,
             chains,
             compared: Compared {
                 found: Findings::default(),
@@ -51,9 +50,7 @@ impl<'a> Comparison<'a> {
         let mut progress = Progress::new();
         let mut after: Option<String> = None;
         loop {
-            let (page, next) = read_in(self.directory, |rows| {
-                page(rows, from_ms, to_ms, after.as_deref())
-            })?;
+            let (page, next) = read_in(self.journal, |rows| page(rows, from_ms, to_ms, after.as_deref()))?;
             let page: Vec<Claims> = page
                 .into_iter()
                 .filter(|claims| self.is_wanted(&claims.network))
@@ -109,7 +106,7 @@ impl<'a> Comparison<'a> {
                     }
                 };
                 // A signer that the journal has never used may have been used elsewhere.
-                let known = read_in(self.directory, |rows| {
+                let known = read_in(self.journal, |rows| {
                     queries::lane_next(rows, network.id(), &lane.signer)
                 })?;
                 let difference = known

@@ -19,7 +19,7 @@ use self::compare::Findings;
 use self::comparison::Comparison;
 use super::payments::moment;
 use super::{CliError, ConfigFile, harmless};
-use crate::app::Chains;
+use crate::app::{Chains, JournalReader};
 use crate::config::Config;
 
 const DAY_MS: u64 = 86_400_000;
@@ -82,9 +82,11 @@ pub(super) fn reconcile(command: &ReconcileCommand, out: &mut dyn Write) -> Resu
         ))
     })?;
     let (from_ms, to_ms) = period(command, SystemClock.now_ms());
+    let journal = JournalReader::new(&config.data_directory, config.postgres.as_ref());
+    let journal = journal.map_err(CliError::new)?;
     let compared = runtime.block_on(async {
         let chains = Chains::open(&config).await.map_err(CliError::new)?;
-        let compared = Comparison::new(command.network.as_deref(), &config.data_directory, &chains)
+        let compared = Comparison::new(command.network.as_deref(), &journal, &chains)
             .run(from_ms, to_ms)
             .await;
         chains.close();

@@ -42,10 +42,13 @@ pub(super) fn build_for_commands(
     environment: Environment<'_>,
 ) -> Result<CommandConfig, ConfigErrors> {
     let read_parts = |reader: &Reader<'_>, root: &DeTable<'_>| {
-        let data_directory = data_directory(reader, root, folder)?;
+        let data_directory = data_directory(reader, root, folder);
+        let postgres = sections::postgres(&reader.section(root, "journal"), folder);
+        let (data_directory, postgres) = (data_directory?, postgres?);
         let networks = Reader::names_below(root, "networks");
         Some(CommandConfig {
             data_directory,
+            postgres,
             networks,
         })
     };

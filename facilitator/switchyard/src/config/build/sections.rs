@@ -94,7 +94,13 @@ pub(super) fn postgres(section: &Section<'_, '_>, folder: &Path) -> Option<Optio
     let root_certificate = section.maybe("root_certificate", |node| path(node, folder));
     let pool_size = section.get("pool_size", |node| count(node, 3, 1_000));
     let statement_limit = section.get("statement_limit_seconds", |node| count(node, 1, 300));
-    let (url, root_certificate) = (url?, root_certificate?);
+    let node = section.maybe("node", |node| {
+        node.parsed(
+            |text| Database::is_node_name(text).then(|| text.to_owned()),
+            "a name of 1 to 64 letters, digits, `.`, `_` and `-`",
+        )
+    });
+    let (url, root_certificate, node) = (url?, root_certificate?, node?);
     let (pool_size, statement_limit) = (pool_size?, statement_limit?);
     let Some(url) = url else {
         if root_certificate.is_some() {
@@ -104,13 +110,22 @@ pub(super) fn postgres(section: &Section<'_, '_>, folder: &Path) -> Option<Optio
             );
             return None;
         }
+        if node.is_some() {
+            section.fail(
+                "node",
+                "names one of several nodes, and journal.postgres is not set; set it, or remove this",
+            );
+            return None;
+        }
         return Some(None);
     };
+    let defaults = Database::new(url);
     let database = Database {
         root_certificate,
         pool_size: usize::try_from(pool_size).unwrap_or(usize::MAX),
         statement_limit: Duration::from_secs(u64::from(statement_limit)),
-        ..Database::new(url)
+        node: node.unwrap_or_else(|| defaults.node.clone()),
+        ..defaults
     };
     if let Err(error) = database.check_url() {
         section.fail("postgres", error.0);
