@@ -65,6 +65,7 @@ pub use row::{
 };
 pub use stage::Stage;
 pub use table::{Fetched, RowKey, Rows, Storage, Table, Write};
+pub use withheld::all as withheld_releases;
 
 /// A read over one consistent view. It must not block on anything else.
 pub type ReadTask = Box<dyn FnOnce(&mut dyn Rows) + Send>;

@@ -325,11 +325,6 @@ pub fn final_height(rows: &mut dyn Rows, network: &str) -> Result<Option<u64>, J
     get(rows, Table::FinalHeights, network)
 }
 
-/// Settlements whose release is withheld, the oldest first.
-pub fn withheld(rows: &mut dyn Rows) -> Result<Vec<(SettlementRow, crate::WithheldRow)>, JournalError> {
-    crate::withheld::all(rows)
-}
-
 /// Settlements that hold a signer beyond this second since the epoch, with their plans.
 pub fn held_settlements(rows: &mut dyn Rows, now_s: u64) -> Result<Vec<WithPlan>, JournalError> {
     let mut ids = BTreeSet::new();

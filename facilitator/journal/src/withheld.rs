@@ -96,7 +96,7 @@ pub(super) fn finished(rows: &mut Overlay<'_>, row: &mut SettlementRow) -> Resul
 }
 
 /// Every settlement whose release is withheld, the oldest first.
-pub(super) fn all(rows: &mut dyn Rows) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
+pub fn all(rows: &mut dyn Rows) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
     let mut found = Vec::new();
     for (key, text) in rows.scan(Table::Withheld, RELEASE, None, usize::MAX)? {
         let id = key.strip_prefix(RELEASE).unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::app::JournalReader;
 use base::allowed_releases::{self as allowed, AllowedRelease};
 use engine::registry::spelled;
 use journal::settings::RELEASES_ALLOWED;
-use journal::{Outcome, SettlementRow, WithheldRow, queries};
+use journal::{Outcome, SettlementRow, WithheldRow, withheld_releases};
 
 type Withheld = Vec<(SettlementRow, WithheldRow)>;
 
@@ -33,7 +33,7 @@ pub(super) fn list(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
 
 /// What is withheld now. A journal that does not exist yet, or is of an earlier version, has withheld nothing.
 fn withheld(journal: &JournalReader) -> Result<Withheld, CliError> {
-    let read = journal.read(|rows| queries::withheld(rows));
+    let read = journal.read(|rows| withheld_releases(rows));
     Ok(read.map_err(CliError::new)?.unwrap_or_default())
 }
 
