@@ -173,9 +173,7 @@ pub(crate) fn record(rows: &mut Overlay<'_>, event: &Event) -> Result<(), Commit
         }
         Event::Prepared(new) => {
             let covers = new.row.covers.iter();
-            return covers
-                .copied()
-                .try_for_each(|(settlement, step)| add(rows, settlement, prepared(&new.row, step)));
+            return covers.copied().try_for_each(|(id, step)| add(rows, id, prepared(&new.row, step)));
         }
         Event::Sent { attempt } => return sent(rows, *attempt),
         Event::ReleasesAllowed { settlements } => {

@@ -30,6 +30,8 @@ const MIGRATIONS: &[&[&str]] = &[&[
 
 /// How often a start that other nodes disturb is tried again.
 const TRIES: u32 = 200;
+/// Another node needs a moment from the table to its row.
+const TRIES_OF_ROW: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What the journal is opened with.
@@ -60,11 +62,17 @@ async fn make(link: &Link, address: &str, registers: bool) -> Result<Made, Journ
     check_server(link, address).await?;
     let mut tries = 0;
     loop {
-        let trouble = match try_make(link, address, registers).await {
+        let made = try_make(link, address, registers).await;
+        tries += 1;
+        let trouble = match made {
+            // Another node has made the table, and its row comes next.
+            Ok(Err(_)) if tries < TRIES_OF_ROW && matches!(version(link).await, Ok(None)) => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
             Ok(made) => return made,
             Err(trouble) => trouble,
         };
-        tries += 1;
         // Another node makes the same objects.
         let is_race = trouble.class() == Class::Conflict
             || [

@@ -116,13 +116,6 @@ fn change_rows(rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitError>
         Event::Dropped { stage, due } => due
             .iter()
             .try_for_each(|(due_ms, settlement)| retention::dropped(rows, *stage, *due_ms, *settlement)),
-        Event::Expired { store, holds, now_ms } => {
-            for key in holds {
-                retention::hold_ended(rows, key, *now_ms)?;
-            }
-            store
-                .iter()
-                .try_for_each(|key| retention::expired(rows, key, *now_ms))
-        }
+        Event::Expired { store, holds, now_ms } => retention::all_expired(rows, store, holds, *now_ms),
     }
 }

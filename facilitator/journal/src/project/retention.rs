@@ -194,8 +194,21 @@ fn forget(rows: &mut Overlay<'_>, row: &SettlementRow) {
     }
 }
 
+/// Rows of plugins' stores and holds of signers that ended before this.
+pub(super) fn all_expired(
+    rows: &mut Overlay<'_>,
+    store: &[String],
+    holds: &[String],
+    now_ms: u64,
+) -> Result<(), CommitError> {
+    for key in holds {
+        hold_ended(rows, key, now_ms)?;
+    }
+    store.iter().try_for_each(|key| expired(rows, key, now_ms))
+}
+
 /// A row of a plugin's store that ended before this.
-pub(super) fn expired(rows: &mut Overlay<'_>, key: &str, now_ms: u64) -> Result<(), CommitError> {
+fn expired(rows: &mut Overlay<'_>, key: &str, now_ms: u64) -> Result<(), CommitError> {
     rows.delete(Table::StoreExpiry, key);
     let Some((_, row_key)) = key.split_once('|') else {
         return Ok(());
@@ -208,7 +221,7 @@ pub(super) fn expired(rows: &mut Overlay<'_>, key: &str, now_ms: u64) -> Result<
 }
 
 /// A hold of a signer that ended before this.
-pub(super) fn hold_ended(rows: &mut Overlay<'_>, key: &str, now_ms: u64) -> Result<(), CommitError> {
+fn hold_ended(rows: &mut Overlay<'_>, key: &str, now_ms: u64) -> Result<(), CommitError> {
     if get::<u64>(rows, Table::Holds, key)?.is_some_and(|until_s| until_s < now_ms / 1_000) {
         rows.delete(Table::Holds, key);
     }
