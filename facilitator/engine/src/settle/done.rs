@@ -7,11 +7,16 @@ use crate::settle::{PaymentCall, Settling};
 use crate::state::settlement::{Phase, Settlement};
 use sdk_plugin::StepIndex;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use base::service::{SettleAnswer, Settled};
 use journal::{CommitError, Event, NewSettlement, Outcome, PaidRow, Release, SettlementRow};
+
+/// How long a release waits until the lanes of the network are compared with the chain.
+const COMPARED_WITHIN: Duration = Duration::from_secs(5);
 
 impl Settling {
     /// Settles a payment whose effect needs no transaction: it is recorded, released and answered in one commit.
@@ -112,6 +117,17 @@ impl Settling {
         answer.await.unwrap_or_else(|_| unanswered.into())
     }
 
+    /// Where nodes share the journal, a lane that has just another owner is compared again within seconds.
+    async fn wait_until_compared(&self, row: &SettlementRow) {
+        if !self.runtime.ownership.is_shared() {
+            return;
+        }
+        let began = Instant::now();
+        while !self.outcomes.may_release(&row.network, row.id) && began.elapsed() < COMPARED_WITHIN {
+            tokio::time::sleep(COMPARED_WITHIN / 20).await;
+        }
+    }
+
     async fn release_stored(self: &Arc<Self>, row: &SettlementRow, call: &PaymentCall) -> Settled {
         let Outcome::Paid(paid) = &row.outcome else {
             return unavailable("the claim changed; try again").into();
@@ -126,6 +142,7 @@ impl Settling {
             body: serde_json::to_string(&reply).unwrap_or_default(),
             at_ms: self.runtime.clock.now_ms(),
         };
+        self.wait_until_compared(row).await;
         if !self.outcomes.may_release(&row.network, row.id) || self.outcomes.is_in_delivery(row.id) {
             return replies::late(row, network).into();
         }
