@@ -3,11 +3,10 @@
 //! does the same for a lane that panicked.
 
 use crate::decide::budget::{Spender, day_began_ms};
-use crate::endings::revive::unexplained_steps;
 use crate::engine::Engine;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
-use crate::state::slot::{OpenSlot, covers_of};
+use crate::state::slot::OpenSlot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +14,6 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use journal::{JournalError, open_slots};
 
-/// Settlements that are read at once: other reads take turns with these.
-const PAGE: usize = 256;
 /// How long the start waits for a network's first check and poll. A network that is down is resumed in the
 /// background.
 const FIRST_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,22 +45,9 @@ impl Engine {
         };
         let runs: Vec<Arc<NetworkRun>> = self.runtime.networks.values().cloned().collect();
         for run in &runs {
-            let now_ms = self.runtime.clock.now_ms();
-            let spent = self
-                .runtime
-                .journal
-                .spent_since(run.network.id(), day_began_ms(now_ms));
             // Where nodes share the limits, what this process was granted before is lost.
-            for row in spent
-                .await?
-                .into_iter()
-                .filter(|_| !self.runtime.ownership.is_shared())
-            {
-                let spender = Spender {
-                    signer: row.signer,
-                    tenants: row.tenants,
-                };
-                run.budget.charge(now_ms, row.amount, &spender);
+            if !self.runtime.ownership.is_shared() {
+                self.read_spending(run).await?;
             }
             self.checks.read_holds(run).await?;
         }
@@ -95,11 +79,7 @@ impl Engine {
             self.start_network(run);
         }
         for settlement in settlements.values() {
-            self.outcomes.advance(settlement);
-            for step in unexplained_steps(settlement) {
-                self.endings.begin_again_to_explain(settlement, step);
-            }
-            self.endings.begin_to_finish(settlement);
+            self.endings.resume(settlement);
         }
         self.jobs.start_jobs();
         self.housekeeper.start();
@@ -114,32 +94,34 @@ impl Engine {
         Ok(())
     }
 
-    async fn bring_everything_back(&self) -> Result<BTreeMap<u64, Arc<Settlement>>, JournalError> {
-        let mut settlements = BTreeMap::new();
-        let mut after = 0;
-        loop {
-            let page = self.runtime.journal.unfinished_after(after, PAGE).await?;
-            let is_last = page.len() < PAGE;
-            for (row, plan) in page {
-                after = row.id;
-                if let Some(settlement) = self.runtime.bring_back(row, plan) {
-                    settlements.insert(settlement.id, settlement);
-                }
-            }
-            if is_last {
-                break;
-            }
+    /// Charges what was spent today.
+    async fn read_spending(&self, run: &NetworkRun) -> Result<(), JournalError> {
+        let now_ms = self.runtime.clock.now_ms();
+        let since_ms = day_began_ms(now_ms);
+        for row in self
+            .runtime
+            .journal
+            .spent_since(run.network.id(), since_ms)
+            .await?
+        {
+            let spender = Spender {
+                signer: row.signer,
+                tenants: row.tenants,
+            };
+            run.budget.charge(now_ms, row.amount, &spender);
         }
+        Ok(())
+    }
+
+    async fn bring_everything_back(&self) -> Result<BTreeMap<u64, Arc<Settlement>>, JournalError> {
+        let settlements = self.runtime.bring_all_back(|_| true).await?;
         for (slot, attempts) in open_slots(&*self.runtime.journal).await? {
             let Some(run) = self.runtime.run_of(&slot.lane.network) else {
                 tracing::error!(network = %slot.lane.network, sequence = slot.sequence,
                     "the journal holds an open transaction on a network that is not configured: configure it again");
                 continue;
             };
-            let covers = covers_of(&attempts, &settlements);
-            let slot = OpenSlot::new(attempts, slot.lane, slot.sequence, covers);
-            slot.resume_decision();
-            run.add_slot(Arc::new(slot));
+            run.add_slot(OpenSlot::resumed(slot, attempts, &settlements));
         }
         Ok(settlements)
     }

@@ -148,14 +148,6 @@ impl Engine {
         self.owner.give_everything_up().await;
     }
 
-    /// Lanes that this process owns, where several nodes share the journal.
-    #[must_use]
-    pub fn owned_lanes(&self) -> Vec<String> {
-        let mut units = self.runtime.ownership.units();
-        units.retain(|unit| self.owner.is_lane(unit));
-        units
-    }
-
     /// Settlements that are journaled and not finished.
     #[must_use]
     pub fn open_settlements(&self) -> usize {

@@ -272,19 +272,29 @@ impl Clients {
         } = scheduled;
         for _ in 0..tries {
             let patience = hangs_up_after_ms.take().map_or(LONG, Duration::from_millis);
-            match self.send_once(&request, wait_ms, patience, is_last).await {
-                SendResult::Answered(answer) => match *answer {
-                    SettleAnswer::Reply(reply)
-                        if reply.error_reason.as_deref() == Some(reason::SETTLEMENT_PENDING) => {}
-                    SettleAnswer::Unavailable { .. } => tokio::time::sleep(Duration::from_secs(2)).await,
-                    SettleAnswer::Reply(_) | SettleAnswer::Replay(_) => return,
-                },
-                SendResult::ConnectionLost => tokio::time::sleep(Duration::from_secs(2)).await,
-                SendResult::HungUp => {
-                    let pause = self.world.rng().between(0, 8_000);
-                    tokio::time::sleep(Duration::from_millis(pause)).await;
-                }
+            let sent = self.send_once(&request, wait_ms, patience, is_last).await;
+            if self.is_over(sent).await {
+                return;
             }
         }
+    }
+
+    /// Whether the caller has its answer. Otherwise it waits as a seller's middleware does before it sends the request
+    /// again.
+    pub async fn is_over(&self, sent: SendResult) -> bool {
+        match sent {
+            SendResult::Answered(answer) => match *answer {
+                SettleAnswer::Reply(reply)
+                    if reply.error_reason.as_deref() == Some(reason::SETTLEMENT_PENDING) => {}
+                SettleAnswer::Unavailable { .. } => tokio::time::sleep(Duration::from_secs(2)).await,
+                SettleAnswer::Reply(_) | SettleAnswer::Replay(_) => return true,
+            },
+            SendResult::ConnectionLost => tokio::time::sleep(Duration::from_secs(2)).await,
+            SendResult::HungUp => {
+                let pause = self.world.rng().between(0, 8_000);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        }
+        false
     }
 }

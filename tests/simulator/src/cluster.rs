@@ -7,17 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base::clock::TokioClock;
-use base::service::SettleAnswer;
 use engine::Engine;
 use journal::Journal;
 use journal::lease::Shared;
 use journal::memory::{MemoryJournal, NoFaults};
-use sdk_plugin::wire::reason;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::chain::Chain;
-use crate::clients::{Cell, Clients, Exchange, NETWORK, SendResult, SettleRequest};
+use crate::clients::{Cell, Clients, Exchange, NETWORK, SettleRequest};
 use crate::disk::Disk;
 use crate::faults::{AtCommit, Faults};
 use crate::oracle::{self, Verdict};
@@ -62,8 +60,6 @@ pub struct ClusterReport {
     pub lives: u64,
     /// Settlements that one node recorded for another.
     pub handed_over: usize,
-    /// Nodes that have put a step into a slot.
-    pub builders: usize,
     pub payments: usize,
 }
 
@@ -270,13 +266,6 @@ fn report(scenario: &Scenario, run: &Run, clients: &Clients, stuck: Vec<String>)
         .iter()
         .filter(|event| matches!(event, journal::Event::Opened(new) if new.row.handed_over))
         .count();
-    let builders: std::collections::BTreeSet<String> = log
-        .iter()
-        .filter_map(|event| match event {
-            journal::Event::Prepared(new) => Some(new.row.lane.signer.clone()),
-            _ => None,
-        })
-        .collect();
     let payments = log
         .iter()
         .filter(|event| matches!(event, journal::Event::Paid { .. }))
@@ -287,7 +276,6 @@ fn report(scenario: &Scenario, run: &Run, clients: &Clients, stuck: Vec<String>)
         takeovers_ms: lock(&run.takeovers_ms).clone(),
         lives: *lock(&run.lives),
         handed_over,
-        builders: builders.len(),
         payments,
     }
 }
@@ -319,18 +307,8 @@ async fn settle(run: &Run, clients: &Clients, scheduled: ScheduledRequest, is_la
         let sent = here
             .send_once(&scheduled.request, scheduled.wait_ms, patience, is_last)
             .await;
-        match sent {
-            SendResult::Answered(answer) => match *answer {
-                SettleAnswer::Reply(reply)
-                    if reply.error_reason.as_deref() == Some(reason::SETTLEMENT_PENDING) => {}
-                SettleAnswer::Unavailable { .. } => tokio::time::sleep(Duration::from_secs(2)).await,
-                SettleAnswer::Reply(_) | SettleAnswer::Replay(_) => return,
-            },
-            SendResult::ConnectionLost => tokio::time::sleep(Duration::from_secs(2)).await,
-            SendResult::HungUp => {
-                let pause = run.world.rng().between(0, 8_000);
-                tokio::time::sleep(Duration::from_millis(pause)).await;
-            }
+        if here.is_over(sent).await {
+            return;
         }
     }
 }

@@ -34,6 +34,15 @@ impl Endings {
         Ok(true)
     }
 
+    /// Starts what follows from the row of a settlement that was brought back into memory.
+    pub(crate) fn resume(self: &Arc<Self>, settlement: &Arc<Settlement>) {
+        self.outcomes.advance(settlement);
+        for step in unexplained_steps(settlement) {
+            self.begin_again_to_explain(settlement, step);
+        }
+        self.begin_to_finish(settlement);
+    }
+
     /// Recovers after a panic of work on a recorded settlement: everything that follows from its row restarts.
     pub(crate) async fn revive(self: &Arc<Self>, settlement: &Arc<Settlement>) {
         {
@@ -143,7 +152,7 @@ impl Endings {
 }
 
 /// Steps that are recorded as unexplained.
-pub(crate) fn unexplained_steps(settlement: &Settlement) -> Vec<StepIndex> {
+fn unexplained_steps(settlement: &Settlement) -> Vec<StepIndex> {
     let state = settlement.lock();
     StepIndex::each(&state.row.steps)
         .filter(|(_, step)| matches!(step.state, StepState::Unexplained { .. }))

@@ -4,10 +4,10 @@
 use crate::lane::{LaneTask, RETRY_EVERY};
 use crate::state::lane::{LaneCommand, Work};
 use crate::state::settlement::Phase;
-use crate::state::slot::{OpenSlot, SlotKey, covers_of};
+use crate::state::slot::{OpenSlot, SlotKey};
 use std::sync::Arc;
 
-use journal::{JournalError, open_slots};
+use journal::{JournalError, open_slots_of};
 
 /// Names the work in alarms of its panics.
 const WORK: &str = "a signer's lane";
@@ -149,7 +149,8 @@ impl LaneTask {
         let known: Vec<Arc<OpenSlot>> = self.run.slots();
         let holders = self.lanes.runtime.claims.holders_on(self.run.network.id());
         let settlements = holders.into_iter().map(|holder| (holder.id, holder)).collect();
-        for (row, attempts) in open_slots(&*self.lanes.runtime.journal).await? {
+        let (network, signer) = (&self.lane.network, &self.lane.signer);
+        for (row, attempts) in open_slots_of(&*self.lanes.runtime.journal, network, signer).await? {
             if row.lane != self.lane {
                 continue;
             }
@@ -163,12 +164,7 @@ impl LaneTask {
                         state.attempts = attempts;
                     }
                 }
-                None => {
-                    let covers = covers_of(&attempts, &settlements);
-                    let slot = OpenSlot::new(attempts, row.lane, row.sequence, covers);
-                    slot.resume_decision();
-                    self.run.add_slot(Arc::new(slot));
-                }
+                None => self.run.add_slot(OpenSlot::resumed(row, attempts, &settlements)),
             }
         }
         Ok(())

@@ -32,14 +32,6 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// Whether a unit is a lane, and not a node or the tasks of all nodes.
-    pub(crate) fn is_lane(&self, unit: &str) -> bool {
-        self.runtime.networks.keys().any(|network| {
-            unit.strip_prefix(network.as_str())
-                .is_some_and(|rest| rest.starts_with('|'))
-        })
-    }
-
     /// Starts the tasks, where other nodes use the same journal.
     pub(crate) fn start(self: &Arc<Self>) {
         if !self.runtime.ownership.is_shared() {

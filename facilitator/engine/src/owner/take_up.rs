@@ -2,20 +2,15 @@
 //! before anything is built: the last owner's bytes may still be on their way.
 
 use super::Owner;
-use crate::endings::revive::unexplained_steps;
 use crate::state::network::NetworkRun;
-use crate::state::settlement::Settlement;
-use crate::state::slot::{OpenSlot, covers_of};
+use crate::state::slot::OpenSlot;
 use journal::keys::lane_key;
-use journal::{JournalError, open_slots_of};
+use journal::{JournalError, SettlementRow, open_slots_of};
 use sdk_plugin::chain::Lane;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Settlements that are read at once.
-const PAGE: usize = 256;
 /// Pause before another try.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -58,47 +53,19 @@ impl Owner {
     /// Returns how many settlements are open.
     async fn take_up(self: &Arc<Self>, run: &Arc<NetworkRun>, lane: &Lane) -> Result<usize, JournalError> {
         let unit = lane_key(&lane.network, &lane.signer);
-        let mut settlements = BTreeMap::new();
-        let mut after = 0;
-        loop {
-            let page = self.runtime.journal.unfinished_after(after, PAGE).await?;
-            let is_last = page.len() < PAGE;
-            for (row, plan) in page {
-                after = row.id;
-                // What waits to be taken over is queued like new work.
-                if row.unit().as_ref() != Some(&unit) || row.handed_over {
-                    continue;
-                }
-                if let Some(settlement) = self.runtime.bring_back(row, plan) {
-                    settlements.insert(settlement.id, settlement);
-                }
-            }
-            if is_last {
-                break;
-            }
-        }
+        // What waits to be taken over is queued like new work.
+        let is_wanted = |row: &SettlementRow| row.unit().as_ref() == Some(&unit) && !row.handed_over;
+        let settlements = self.runtime.bring_all_back(is_wanted).await?;
         let open = open_slots_of(&*self.runtime.journal, &lane.network, &lane.signer).await?;
-        run.remove_watched(&lane.signer);
         run.remove_slots(&lane.signer);
         for (slot, attempts) in open {
-            let covers = covers_of(&attempts, &settlements);
-            let slot = OpenSlot::new(attempts, slot.lane, slot.sequence, covers);
-            slot.resume_decision();
-            run.add_slot(Arc::new(slot));
+            run.add_slot(OpenSlot::resumed(slot, attempts, &settlements));
         }
         // In place of one from an earlier time as the owner, which knows an old sequence.
         self.lanes.start_lane(run, lane.clone());
         for settlement in settlements.values() {
-            self.continue_settlement(settlement);
+            self.endings.resume(settlement);
         }
         Ok(settlements.len())
-    }
-
-    fn continue_settlement(self: &Arc<Self>, settlement: &Arc<Settlement>) {
-        self.outcomes.advance(settlement);
-        for step in unexplained_steps(settlement) {
-            self.endings.begin_again_to_explain(settlement, step);
-        }
-        self.endings.begin_to_finish(settlement);
     }
 }

@@ -2,11 +2,40 @@
 
 use crate::runtime::Runtime;
 use crate::state::settlement::{Phase, Settlement};
-use journal::{Outcome, SettlementRow};
+use journal::{JournalError, Outcome, SettlementRow};
 use sdk_plugin::scheme::Plan;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Settlements that are read at once: other reads take turns with these.
+const PAGE: usize = 256;
+
 impl Runtime {
+    /// Puts every wanted settlement that is not finished into memory. By id.
+    pub(crate) async fn bring_all_back(
+        &self,
+        is_wanted: impl Fn(&SettlementRow) -> bool + Send,
+    ) -> Result<BTreeMap<u64, Arc<Settlement>>, JournalError> {
+        let mut settlements = BTreeMap::new();
+        let mut after = 0;
+        loop {
+            let page = self.journal.unfinished_after(after, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            for (row, plan) in page {
+                after = row.id;
+                if !is_wanted(&row) {
+                    continue;
+                }
+                if let Some(settlement) = self.bring_back(row, plan) {
+                    settlements.insert(settlement.id, settlement);
+                }
+            }
+            if is_last {
+                return Ok(settlements);
+            }
+        }
+    }
+
     /// Puts a settlement that is not finished into memory. `None`: its network is not configured.
     pub(crate) fn bring_back(&self, row: SettlementRow, plan: Option<String>) -> Option<Arc<Settlement>> {
         let keys = if row.holds_keys() {

@@ -235,13 +235,6 @@ impl NetworkRun {
         self.slots.lock().retain(|_, slot| slot.lane.signer != signer);
     }
 
-    /// Stops watching slots of a signer whose lane another node owned.
-    pub(crate) fn remove_watched(&self, signer: &str) {
-        self.slots
-            .lock()
-            .retain(|_, slot| !(slot.is_watched && slot.lane.signer == signer));
-    }
-
     /// Stops watching the slot of a settlement that another node continues.
     pub(crate) fn remove_watched_settlement(&self, id: u64) {
         self.slots

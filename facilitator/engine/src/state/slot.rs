@@ -26,7 +26,7 @@ use sdk_plugin::chain::{Anchor, Bid, BlockRef, Lane, Observation, Shown};
 use sdk_plugin::scheme::EvidenceWanted;
 use tokio::time::Instant;
 
-use journal::{AttemptKind, AttemptRow, Ground, Journaled};
+use journal::{AttemptKind, AttemptRow, Ground, Journaled, SlotRow};
 
 /// When no second node has answered for this long, one node decides where two should, with an alarm.
 pub(crate) const ONE_NODE_DECIDES_AFTER: Duration = Duration::from_secs(600);
@@ -123,6 +123,18 @@ impl OpenSlot {
             is_watched: true,
             ..Self::new(attempts, lane, sequence, covers)
         }
+    }
+
+    /// A recorded slot of these settlements, with the recorded decision about its steps.
+    pub(crate) fn resumed(
+        row: SlotRow,
+        attempts: Vec<Journaled<AttemptRow>>,
+        settlements: &BTreeMap<u64, Arc<Settlement>>,
+    ) -> Arc<Self> {
+        let covers = covers_of(&attempts, settlements);
+        let slot = Self::new(attempts, row.lane, row.sequence, covers);
+        slot.resume_decision();
+        Arc::new(slot)
     }
 
     #[must_use]
@@ -347,7 +359,7 @@ pub fn bid_of(attempt: &AttemptRow) -> Bid {
 }
 
 /// The settlements that these attempts carry, with their steps, each once.
-pub(crate) fn covers_of(
+fn covers_of(
     attempts: &[Journaled<AttemptRow>],
     settlements: &BTreeMap<u64, Arc<Settlement>>,
 ) -> Vec<(Arc<Settlement>, StepIndex)> {
