@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `network` | a network's nodes and limits, and lists of methods |
 //! | `url` | a node's URL, which may hold API keys |
+//! | `hedge` | a read that takes longer than usual is tried at another node beside it |
 //! | `read`, `send` | one request to a network: which nodes it tries, and what its result is |
 //! | `retries` | the nodes that one request has tried, and the rounds in which it retries some of them |
 //! | `pool`, `selection` | the nodes of one network, and the order in which a request tries them |
@@ -13,7 +14,8 @@
 //! | `failure` | why a node gave no usable answer |
 //! | `wire`, `classify` | JSON-RPC bytes, and what an error says about a node |
 //!
-//! A read goes to one node at a time. The next node takes over when a node fails, returns malformed bytes or reports a
+//! A read goes to one node at a time; a caller's read that takes much longer than the node's usual time goes to the next one
+//! too. The next node takes over when a node fails, returns malformed bytes or reports a
 //! problem of its own. An execution error (a revert) is an answer. Any other JSON-RPC error may be specific to that node,
 //! so the next node is tried too, and the results with the fewest such errors are returned. A node whose last request
 //! failed is tried after the others. The engine's reads are also sent to it in the background, until it answers one.
@@ -33,6 +35,7 @@ mod exchange;
 mod failure;
 mod gate;
 mod health;
+mod hedge;
 mod http;
 mod network;
 mod node;
@@ -49,6 +52,8 @@ mod wire;
 mod checks_tests;
 #[cfg(test)]
 pub(crate) mod fake_node;
+#[cfg(test)]
+mod hedge_tests;
 #[cfg(test)]
 mod outage_tests;
 #[cfg(test)]
@@ -127,8 +132,8 @@ impl RpcObserver for Metrics {
 pub struct RpcPools {
     pools: BTreeMap<String, Arc<Pool>>,
     next_id: AtomicU64,
-    /// Background reads to failed nodes. They end when the pools are dropped.
-    probes: Mutex<JoinSet<()>>,
+    /// Background reads to failed nodes, and calls that a hedge was faster than. They end when the pools are dropped.
+    background: Mutex<JoinSet<()>>,
 }
 
 impl fmt::Debug for RpcPools {
@@ -172,7 +177,7 @@ impl RpcPools {
         Ok(Self {
             pools,
             next_id: AtomicU64::new(first_id),
-            probes: Mutex::default(),
+            background: Mutex::default(),
         })
     }
 
@@ -196,9 +201,9 @@ impl RpcPools {
 
     /// Sends the batch to failed nodes in the background, to find out whether they are back.
     fn probe(&self, pool: &Arc<Pool>, batch: &Batch) {
-        let mut probes = self.probes.lock();
-        while probes.try_join_next().is_some() {}
-        pool.probe(&mut probes, batch);
+        let mut background = self.background.lock();
+        while background.try_join_next().is_some() {}
+        pool.probe(&mut background, batch);
     }
 }
 

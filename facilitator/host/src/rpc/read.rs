@@ -2,12 +2,16 @@
 //!
 //! Assumes nothing about a node: each may fail, hang or return anything. Results come from one node per set, never mixed.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use sdk_plugin::host::{RpcCall, RpcResult};
 use sdk_plugin::{Fault, FaultKind};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::exchange::Batch;
-use super::failure::{Failures, reject_node_errors};
+use super::failure::{Failure, Failures, reject_node_errors};
 use super::node::Node;
 use super::pool::Pool;
 use super::retries::{READ_PAUSES, Retries};
@@ -29,13 +33,15 @@ enum Readers {
 }
 
 /// One read while it tries nodes.
-struct Reading<'a> {
-    pool: &'a Pool,
+pub(super) struct Reading<'a> {
+    pub(super) pool: &'a Arc<Pool>,
+    /// For calls that outlive the request.
+    pub(super) background: &'a Mutex<JoinSet<()>>,
     readers: Readers,
     traffic: Traffic,
-    batch: Batch,
-    deadline: Instant,
-    retries: Retries<'a>,
+    pub(super) batch: Batch,
+    pub(super) deadline: Instant,
+    pub(super) retries: Retries<'a>,
     failures: Failures,
     /// Sets of results that count, one per node.
     answers: Vec<Vec<RpcResult>>,
@@ -162,6 +168,7 @@ impl RpcPools {
         }
         let reading = Reading {
             pool,
+            background: &self.background,
             readers,
             traffic,
             batch,
@@ -193,7 +200,7 @@ impl<'a> Reading<'a> {
                 break;
             };
             self.try_node(candidate).await;
-            if self.answers.len() >= self.wanted() {
+            if self.has_enough() {
                 return Ok(Answered {
                     node: self.answered.map(|node| node.label().to_owned()),
                     results: self.answers.into_iter().flatten().collect(),
@@ -206,6 +213,10 @@ impl<'a> Reading<'a> {
         self.give_up()
     }
 
+    pub(super) fn has_enough(&self) -> bool {
+        self.answers.len() >= self.wanted()
+    }
+
     fn wanted(&self) -> usize {
         match self.readers {
             Readers::Any | Readers::Only(_) => 1,
@@ -214,22 +225,30 @@ impl<'a> Reading<'a> {
     }
 
     async fn next_candidate(&self, only: Option<&'a Node>) -> Option<Candidate<'a>> {
-        let tried = self.retries.tried();
+        if let Readers::Only(_) = self.readers {
+            let node = only.filter(|_| self.retries.tried().is_empty())?;
+            return Some(Candidate {
+                node,
+                remaining: Remaining::None,
+                is_backing_off: false,
+            });
+        }
+        self.pool
+            .wait_for_usable_node(self.retries.tried(), self.deadline)
+            .await;
+        self.candidate_now()
+    }
+
+    /// The next node, without waiting for the check of one.
+    pub(super) fn candidate_now(&self) -> Option<Candidate<'a>> {
         let order = match self.readers {
-            Readers::Only(_) => {
-                let node = only.filter(|_| tried.is_empty())?;
-                return Some(Candidate {
-                    node,
-                    remaining: Remaining::None,
-                    is_backing_off: false,
-                });
-            }
+            Readers::Only(_) => return None,
             Readers::Any => Order::Read {
                 tries_backing_off: !self.tried_backing_off,
             },
             Readers::Two => Order::Compare,
         };
-        self.pool.next(order, &self.batch, tried, self.deadline).await
+        self.pool.first(order, &self.batch, self.retries.tried())
     }
 
     async fn try_node(&mut self, candidate: Candidate<'a>) {
@@ -240,13 +259,21 @@ impl<'a> Reading<'a> {
         } = candidate;
         self.retries.record_try(node);
         self.tried_backing_off |= is_backing_off;
+        let fails_over_soon = self.traffic == Traffic::Intake && remaining == Remaining::Some;
+        if fails_over_soon && matches!(self.readers, Readers::Any) {
+            return self.try_hedged(node).await;
+        }
         // Callers fail over sooner than the engine does.
-        let limit =
-            (self.traffic == Traffic::Intake && remaining == Remaining::Some).then_some(FAILOVER_AFTER);
+        let limit = fails_over_soon.then_some(FAILOVER_AFTER);
         let answer = self
             .pool
             .call_within(node, &self.batch, self.deadline, limit)
             .await;
+        self.take(node, answer);
+    }
+
+    /// Records what came of a call to a node.
+    pub(super) fn take(&mut self, node: &'a Node, answer: Result<Vec<RpcResult>, Failure>) {
         match answer.and_then(reject_node_errors) {
             Ok(results) => {
                 self.pool.record_success(node);

@@ -46,6 +46,11 @@ impl Pool {
         deadline: Instant,
     ) -> Option<Candidate<'_>> {
         self.wait_for_usable_node(tried, deadline).await;
+        self.first(order, batch, tried)
+    }
+
+    /// The first node in order that was not tried, as of now.
+    pub(super) fn first(&self, order: Order, batch: &Batch, tried: &[&Node]) -> Option<Candidate<'_>> {
         let (ready, backing_off) = self.in_order(order, batch, tried);
         let ready = ready.into_iter().map(|node| (node, false));
         let backing_off = backing_off.into_iter().map(|node| (node, true));
