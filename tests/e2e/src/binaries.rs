@@ -13,7 +13,15 @@ const ADVICE: &str = "run `cargo xtask test`, which builds it first";
 /// # Errors
 /// With advice, when it was not built.
 pub fn switchyard() -> Result<PathBuf, Error> {
-    existing(release_dir()?.join(format!("switchyard{}", std::env::consts::EXE_SUFFIX)))
+    switchyard_in(&release_dir()?)
+}
+
+/// The facilitator's binary in this folder.
+///
+/// # Errors
+/// With advice, when it is not there.
+pub fn switchyard_in(release: &Path) -> Result<PathBuf, Error> {
+    existing(release.join(format!("switchyard{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// The shipped EVM plugin.
@@ -54,8 +62,12 @@ pub fn sha256(file: &Path) -> Result<String, Error> {
     Ok(hex::encode(Sha256::digest(bytes)))
 }
 
-// target/<profile>/deps/<test> or target/<profile>/<binary>; what is tested is always the release build.
-fn release_dir() -> Result<PathBuf, Error> {
+/// Where the release build lies. The test is `target/<profile>/deps/<test>` or `target/<profile>/<binary>`; what is tested
+/// is always the release build.
+///
+/// # Errors
+/// When the test lies elsewhere.
+pub fn release_dir() -> Result<PathBuf, Error> {
     let lost = |what: &str| Error(format!("cannot find the target directory: {what}"));
     let program = std::env::current_exe().map_err(|e| lost(&e.to_string()))?;
     let mut profile = program.parent().ok_or_else(|| lost("no parent"))?;

@@ -200,6 +200,8 @@ fn fee_payer_variable(number: usize) -> String {
 #[derive(Debug)]
 pub struct Facilitator {
     folder: PathBuf,
+    /// Where its binary and its plugins lie.
+    release: PathBuf,
     _temporary: Option<TempDir>,
     port: u16,
     environment: Vec<(String, String)>,
@@ -284,6 +286,7 @@ impl Facilitator {
         let client = Client::new(&format!("http://127.0.0.1:{port}"));
         Ok(Facilitator {
             folder,
+            release: binaries::release_dir()?,
             _temporary: temporary,
             port,
             environment,
@@ -298,7 +301,7 @@ impl Facilitator {
     }
 
     fn spawn(&self) -> Result<(), Error> {
-        let binary = binaries::switchyard()?;
+        let binary = binaries::switchyard_in(&self.release)?;
         let lost = |e: std::io::Error| Error(format!("cannot start {}: {e}", binary.display()));
         let (out, error) = self.output_ends().map_err(lost)?;
         let child = Command::new(&binary)
@@ -511,6 +514,27 @@ impl Facilitator {
         fs::write(self.config_file(), text.replace(from, to)).expect("written");
     }
 
+    /// The next start runs the binary and the plugins of another build, which lie in this folder.
+    ///
+    /// # Panics
+    /// When one is missing there, or the configuration names plugins elsewhere.
+    pub fn use_release(&mut self, release: &Path) {
+        let text = fs::read_to_string(self.config_file()).expect("the configuration");
+        let quoted = |folder: &Path| format!("directory = {:?}", folder.display().to_string());
+        let mut changed = text.replace(&quoted(&self.release), &quoted(release));
+        let files = text.lines().filter_map(|line| line.strip_prefix("file = \""));
+        for file in files.map(|rest| rest.trim_end_matches('"')) {
+            let digest = |folder: &Path| binaries::sha256(&folder.join(file)).expect("a plugin");
+            changed = changed.replace(&digest(&self.release), &digest(release));
+        }
+        assert!(
+            changed.contains(&quoted(release)),
+            "plugins lie elsewhere:\n{changed}"
+        );
+        fs::write(self.config_file(), changed).expect("written");
+        release.clone_into(&mut self.release);
+    }
+
     /// Runs another command of the binary with this configuration: whether it succeeded, and all that it wrote.
     ///
     /// # Panics
@@ -526,7 +550,7 @@ impl Facilitator {
     /// # Panics
     /// When it can't be run.
     pub fn command_status(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let output = Command::new(binaries::switchyard().expect("built"))
+        let output = Command::new(binaries::switchyard_in(&self.release).expect("built"))
             .args(arguments)
             .arg("--config")
             .arg(self.config_file())

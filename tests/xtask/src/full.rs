@@ -2,7 +2,7 @@
 
 use devnet::Npm;
 
-use crate::{Failure, cargo, tools};
+use crate::{Failure, cargo, previous, tools};
 
 /// Seeds of the simulator's campaign.
 const SEEDS: &str = "3000";
@@ -13,8 +13,9 @@ const SECONDS_PER_MINUTE: u64 = 60;
 
 /// Runs the checks that take too long for every change: the simulator with many more seeds, random sequences of escrow
 /// operations with many more seeds, fuzz targets for minutes instead of a second, benchmarks of the hot paths, an hour of
-/// payments while nodes lie, the facilitator is killed and the chain is reorganised, payments on surfpool, a more complete
-/// Solana runtime than the dev chain, and payments of a buyer in the official Solana clients, whose types our readers are
+/// payments while nodes lie, the facilitator is killed and the chain is reorganised, an upgrade from the last version with an
+/// earlier schema of the journal and the way back, payments on surfpool, a more complete Solana runtime than the dev chain, and
+/// payments of a buyer in the official Solana clients, whose types our readers are
 /// compared with; at last licences and advisories of all dependencies, which needs a network. Run it before you close work
 /// on the engine, on auth-capture or on Solana.
 ///
@@ -48,6 +49,9 @@ pub(crate) struct Args {
     /// Decides the inputs of the fuzz targets
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     fuzz_seed: u64,
+    /// The version from which the journal is upgraded; the last one with an earlier schema when not given
+    #[arg(long, value_name = "COMMIT")]
+    previous: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -62,6 +66,8 @@ enum Part {
     Escrow,
     /// Payments over nodes that lie, with kills and reorganisations
     Endurance,
+    /// An upgrade from the binary of an earlier version, and the way back
+    Previous,
     /// Payments on surfpool
     Surfpool,
     /// Payments of a buyer in the official Solana clients, and our readers beside their types
@@ -96,6 +102,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     if wanted(Part::Endurance) {
         endurance(args)?;
+    }
+    if wanted(Part::Previous) {
+        upgrade(args)?;
     }
     if wanted(Part::Surfpool) {
         surfpool()?;
@@ -206,6 +215,28 @@ fn endurance(args: &Args) -> Result<(), Failure> {
             ("ENDURANCE_CALM_SECONDS", calm.as_str()),
             ("ENDURANCE_SEED", args.endurance_seed.to_string().as_str()),
         ],
+    )
+}
+
+fn upgrade(args: &Args) -> Result<(), Failure> {
+    let earlier = previous::build(args.previous.as_deref())?;
+    let upgrade = [
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        "e2e",
+        "--test",
+        "e2e",
+        "previous::",
+        "--",
+        "--ignored",
+        "--nocapture",
+    ];
+    cargo::run(
+        "An upgrade, and the way back",
+        &upgrade,
+        &[("PREVIOUS_RELEASE", &*earlier.to_string_lossy())],
     )
 }
 

@@ -13,6 +13,7 @@ mod house;
 mod links;
 mod lint;
 mod paint;
+mod previous;
 mod quotes;
 mod rust;
 mod sim;

@@ -21,6 +21,7 @@ mod outage;
 mod overload;
 mod paused;
 mod pools;
+mod previous;
 mod protocol;
 mod provider;
 mod refusals;
