@@ -90,7 +90,7 @@ fn an_upgrade_continues_open_payments_and_the_earlier_version_refuses_the_journa
         (world.sent(), world.transfers(), world.earned()),
         (2, 2, 2 * PRICE)
     );
-    let third = world.payment(4).v2();
-    world.settle(&third).paid();
+    let third = world.settle(&world.payment(4).v2()).paid();
+    assert!(third != first && third != second, "{third}");
     assert_eq!((world.transfers(), world.earned()), (3, 3 * PRICE));
 }
