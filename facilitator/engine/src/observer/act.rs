@@ -59,14 +59,17 @@ impl Observer {
                     lane.room.notify_one();
                 }
             }
-            Verdict::GroundFinal => self.serve_seen(run, slot, u64::MAX, began).await,
-            Verdict::Stands { depth } => self.serve_seen(run, slot, depth, began).await,
-            Verdict::Judge(view) => self.judge(run, slot, *view, began).await,
-            Verdict::Replaced if replaced(slot) >= REPLACED_BEFORE_REORG => self.reorged(slot).await,
+            // Most polls decide nothing: boxed, what seldom runs is no part of every poll's task.
+            Verdict::GroundFinal => Box::pin(self.serve_seen(run, slot, u64::MAX, began)).await,
+            Verdict::Stands { depth } => Box::pin(self.serve_seen(run, slot, depth, began)).await,
+            Verdict::Judge(view) => Box::pin(self.judge(run, slot, *view, began)).await,
+            Verdict::Replaced if replaced(slot) >= REPLACED_BEFORE_REORG => {
+                Box::pin(self.reorged(slot)).await;
+            }
             Verdict::Replaced => {}
-            Verdict::Close { by } => self.endings.close(run, slot, &by).await,
-            Verdict::CloseDecided => self.endings.close_decided(run, slot).await,
-            Verdict::Used => self.endings.close_used(run, slot).await,
+            Verdict::Close { by } => Box::pin(self.endings.close(run, slot, &by)).await,
+            Verdict::CloseDecided => Box::pin(self.endings.close_decided(run, slot)).await,
+            Verdict::Used => Box::pin(self.endings.close_used(run, slot)).await,
             Verdict::Resend => command(run, slot, LaneCommand::Resend(slot.key())),
             // A later transaction of a lane can't land before the first one: a higher bid for it would gain nothing.
             Verdict::Rebid if run.lowest_in_flight(&slot.lane.signer) != Some(slot.sequence) => {}
