@@ -22,8 +22,8 @@ pub trait Service: Send + Sync + 'static {
     /// request's tenant for at most this time, and refused if it is promised to another one.
     async fn verify(&self, request: PaymentRequest, reserve: Option<Duration>) -> VerifyReply;
 
-    /// Ends a reservation that this tenant holds. Returns whether there was one.
-    async fn end_reservation(&self, claim: &str, tenant: &str) -> bool;
+    /// Ends a reservation that this tenant holds.
+    async fn end_reservation(&self, claim: &str, tenant: &str) -> ReservationEnd;
 
     /// Settles a payment. Ends within the request's remaining time, plus at most one commit. The future may be dropped when
     /// the caller disconnects: that withdraws a settlement only while nothing of it is journaled.
@@ -53,6 +53,17 @@ pub trait Service: Send + Sync + 'static {
 
     /// One page of a tenant's settlements. Reads the journal only.
     async fn list_settlements(&self, query: &SettlementQuery) -> Result<SettlementPage, LookUpError>;
+}
+
+/// What became of a wish to end a reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReservationEnd {
+    /// The tenant held it, and it has ended.
+    Ended,
+    /// The tenant holds none of this name.
+    NotHeld,
+    /// The journal can't be reached now.
+    Unavailable,
 }
 
 /// What the caller of a settle waits for, within the request's remaining time.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base::clock::Clock;
 use base::pause;
-use base::service::{SettleAnswer, SettleWait, Settled};
+use base::service::{ReservationEnd, SettleAnswer, SettleWait, Settled};
 use journal::{CommitError, Journal, JournalError};
 use sdk_plugin::PaymentRequest;
 use sdk_plugin::wire::VerifyReply;
@@ -201,9 +201,22 @@ impl Engine {
         self.settling.verify(request, Some(reserve)).await
     }
 
-    /// Ends the reservation of a claim, if the tenant holds it. Returns whether it did.
-    pub async fn end_reservation(&self, claim: &str, tenant: &str) -> bool {
-        self.runtime.reservations.end_of(claim, tenant).await
+    /// Some tenant reserves at verify, here or at another node that shares the journal: the outcome of a payment ends its
+    /// reservation there.
+    pub fn expect_reservations(&self) {
+        self.runtime.reservations.expect();
+    }
+
+    /// Ends the reservation of a claim, if the tenant holds it.
+    pub async fn end_reservation(&self, claim: &str, tenant: &str) -> ReservationEnd {
+        match self.runtime.reservations.end_of(claim, tenant).await {
+            Ok(true) => ReservationEnd::Ended,
+            Ok(false) => ReservationEnd::NotHeld,
+            Err(error) => {
+                tracing::warn!(%error, "a reservation can't be ended");
+                ReservationEnd::Unavailable
+            }
+        }
     }
 
     /// Reads what operators have paused: from the database that nodes share, or else from the file in the journal's directory

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use base::service::{
-    Membership, NetworkReadiness, Routed, SchemeReadiness, Service, SettleAnswer, SettleWait, Settled,
+    Membership, NetworkReadiness, ReservationEnd, Routed, SchemeReadiness, Service, SettleAnswer, SettleWait,
+    Settled,
 };
 use base::settlement::{FoundSettlement, LookUpError, SettlementName, SettlementPage, SettlementQuery};
 use sdk_plugin::scheme::{RouteRequest, RouteResponse};
@@ -54,7 +55,7 @@ impl Service for EngineService {
         self.0.settling.settle_waiting(request, wait).await
     }
 
-    async fn end_reservation(&self, claim: &str, tenant: &str) -> bool {
+    async fn end_reservation(&self, claim: &str, tenant: &str) -> ReservationEnd {
         self.0.end_reservation(claim, tenant).await
     }
 

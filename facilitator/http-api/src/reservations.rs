@@ -4,6 +4,8 @@
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
+use base::service::ReservationEnd;
+use sdk_plugin::wire::reason;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -28,14 +30,18 @@ impl App {
             }
         };
         // Only tenants hold reservations.
-        let has_ended = match &admitted.tenant {
+        let end = match &admitted.tenant {
             Some(tenant) => self.service.end_reservation(claim, tenant).await,
-            None => false,
+            None => ReservationEnd::NotHeld,
         };
-        let (status, outcome, body) = if has_ended {
-            (StatusCode::OK, "ok", json!({ "ended": true }).to_string())
-        } else {
-            (StatusCode::NOT_FOUND, "not_found", envelope::error("not_found"))
+        let (status, outcome, body) = match end {
+            ReservationEnd::Ended => (StatusCode::OK, "ok", json!({ "ended": true }).to_string()),
+            ReservationEnd::NotHeld => (StatusCode::NOT_FOUND, "not_found", envelope::error("not_found")),
+            ReservationEnd::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                reason::SERVICE_UNAVAILABLE,
+                envelope::error(reason::SERVICE_UNAVAILABLE),
+            ),
         };
         self.measure("/reservations", status, outcome, started);
         self.json(status, body)

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::keys::{handover_prefix, lane_key};
 use crate::queries::{decode, get};
+use crate::reservations::{Promise, Promised};
 use crate::row::SettlementRow;
 use crate::{CommitError, JournalError, Rows, Storage, Table, Write};
 
@@ -82,6 +83,13 @@ pub trait Shared: Send + Sync {
 
     /// Whether another node has announced the claim within [`INTENT_MS`].
     async fn is_announced(&self, claim: &str) -> Result<bool, JournalError>;
+
+    /// Promises a payment to a tenant, in one step with the check that nothing contradicts it. A reservation with the same
+    /// claim and fingerprint is renewed. Need not be durable.
+    async fn reserve(&self, promise: &Promise) -> Result<Promised, CommitError>;
+
+    /// Ends the reservation of a claim: this tenant's, or whoever holds it. Returns whether a tenant that is named held it.
+    async fn end_reservation(&self, claim: &str, tenant: Option<&str>) -> Result<bool, CommitError>;
 
     /// What operators have set, by name: see [`settings`](crate::settings).
     async fn settings(&self) -> Result<BTreeMap<String, String>, JournalError>;

@@ -32,6 +32,7 @@ pub mod plugin_rows;
 pub mod postgres;
 pub mod project;
 pub mod queries;
+pub mod reservations;
 pub mod row;
 pub mod settings;
 pub mod sqlite;

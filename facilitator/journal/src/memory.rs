@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use super::group::Group;
 use super::lease::{self, Holder, Lease, Shared};
+use super::reservations::{MemoryReservations, Promise, Promised};
 use super::{
     CommitError, Event, Journal, JournalError, RowKey, Rows, Stamp, Storage, Table, Write, settings,
 };
@@ -84,6 +85,7 @@ struct Store {
     log: Mutex<Vec<Event>>,
     /// Ids that were taken.
     ids: AtomicU64,
+    reservations: MemoryReservations,
     /// Wakes those who wait for a change.
     changed: Notify,
 }
@@ -290,6 +292,22 @@ impl Shared for MemoryJournal {
         self.reach().await?;
         let now_ms = self.faults.now_ms();
         lease::is_announced(&mut *lock(&self.store.tables), Shared::node(self), claim, now_ms)
+    }
+
+    async fn reserve(&self, promise: &Promise) -> Result<Promised, CommitError> {
+        self.reach().await?;
+        Ok(self.store.reservations.reserve(promise.clone()))
+    }
+
+    async fn end_reservation(&self, claim: &str, tenant: Option<&str>) -> Result<bool, CommitError> {
+        self.reach().await?;
+        match tenant {
+            Some(tenant) => Ok(self.store.reservations.end_of(claim, tenant)),
+            None => {
+                self.store.reservations.end(claim);
+                Ok(false)
+            }
+        }
     }
 
     async fn settings(&self) -> Result<BTreeMap<String, String>, JournalError> {

@@ -1,41 +1,44 @@
 //! Payments that a verify has promised to one seller. Source: status-and-reservations.md, section 3.
 //!
-//! A reservation is a promise, not money: it refuses a second promise, and never a settlement. Therefore memory is enough,
-//! and a restart forgets all of them. Several nodes share theirs by another implementation of [`Reservations`]: one
-//! conditional insert.
+//! A reservation is a promise, not money: it refuses a second promise, and never a settlement. Therefore a process that is
+//! alone keeps its own in memory, and a restart forgets all of them. Nodes that share a journal share them too:
+//! [`Shared::reserve`](crate::Shared::reserve).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use parking_lot::Mutex;
 use sdk_plugin::Amount;
 use sdk_plugin::scheme::Reserve;
 use tokio::time::Instant;
 
 /// The most reservations that one tenant may hold of one payer.
-const MAX_OF_TENANT_AND_PAYER: usize = 64;
+pub(crate) const MAX_OF_TENANT_AND_PAYER: usize = 64;
 /// The most reservations in memory.
 const MAX_RESERVATIONS: usize = 100_000;
 
 /// A valid payment that a tenant wants to have promised.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Promise {
-    pub(crate) claim: String,
+pub struct Promise {
+    /// Plugin, network and the scheme's claim key.
+    pub claim: String,
     /// Hash over the terms and the tenant.
-    pub(crate) fingerprint: String,
-    pub(crate) tenant: String,
+    pub fingerprint: String,
+    /// Who gets the promise.
+    pub tenant: String,
     /// CAIP-2.
-    pub(crate) network: String,
-    pub(crate) payer: String,
+    pub network: String,
+    /// The payer's address.
+    pub payer: String,
     /// What it needs of balances, and what the verify read of them.
-    pub(crate) reserves: Vec<Reserve>,
-    pub(crate) lasts: Duration,
+    pub reserves: Vec<Reserve>,
+    /// How long it lasts.
+    pub lasts: Duration,
 }
 
 /// What became of a promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Promised {
+pub enum Promised {
     /// Reserved, or renewed.
     Reserved,
     /// Not reserved, because too much is reserved already. The verdict stays as it is.
@@ -44,23 +47,9 @@ pub(crate) enum Promised {
     Refused,
 }
 
-/// Owner of all reservations.
-#[async_trait]
-pub(crate) trait Reservations: Send + Sync + 'static {
-    /// Reserves a payment, in one step with the check that nothing contradicts it. A reservation with the same claim and
-    /// fingerprint is renewed.
-    async fn reserve(&self, promise: Promise) -> Promised;
-
-    /// Ends the reservation of a claim, whichever tenant holds it.
-    async fn end(&self, claim: &str);
-
-    /// Ends the reservation of a claim if this tenant holds it. Returns whether it did.
-    async fn end_of(&self, claim: &str, tenant: &str) -> bool;
-}
-
 /// Reservations of one process.
 #[derive(Debug, Default)]
-pub(crate) struct MemoryReservations(Mutex<Table>);
+pub struct MemoryReservations(Mutex<Table>);
 
 /// A balance: network, asset and payer.
 type Account = (String, String, String);
@@ -88,17 +77,20 @@ struct Table {
     held: BTreeMap<Holder, usize>,
 }
 
-#[async_trait]
-impl Reservations for MemoryReservations {
-    async fn reserve(&self, promise: Promise) -> Promised {
+impl MemoryReservations {
+    /// Reserves a payment, in one step with the check that nothing contradicts it. A reservation with the same claim and
+    /// fingerprint is renewed.
+    pub fn reserve(&self, promise: Promise) -> Promised {
         self.0.lock().reserve(promise, Instant::now())
     }
 
-    async fn end(&self, claim: &str) {
+    /// Ends the reservation of a claim, whichever tenant holds it.
+    pub fn end(&self, claim: &str) {
         self.0.lock().remove(claim);
     }
 
-    async fn end_of(&self, claim: &str, tenant: &str) -> bool {
+    /// Ends the reservation of a claim if this tenant holds it. Returns whether it did.
+    pub fn end_of(&self, claim: &str, tenant: &str) -> bool {
         let mut table = self.0.lock();
         table.remove_ended(Instant::now());
         let is_held = table.rows.get(claim).is_some_and(|row| row.tenant == tenant);
@@ -269,7 +261,7 @@ mod tests {
         promise
     }
 
-    async fn empty(table: &MemoryReservations) {
+    fn empty(table: &MemoryReservations) {
         table.0.lock().remove_ended(Instant::now());
         let table = table.0.lock();
         assert!(
@@ -286,7 +278,7 @@ mod tests {
         let table = MemoryReservations::default();
         let mut reserved = 0_u32;
         for tenant in 0..20 {
-            match table.reserve(promise("k", &format!("tenant {tenant}"))).await {
+            match table.reserve(promise("k", &format!("tenant {tenant}"))) {
                 Promised::Reserved => reserved += 1,
                 Promised::Refused => {}
                 Promised::Unlimited => panic!("no limit is reached"),
@@ -294,38 +286,38 @@ mod tests {
         }
         assert_eq!(reserved, 1);
         tokio::time::advance(MINUTE - Duration::from_millis(1)).await;
-        assert_eq!(table.reserve(promise("k", "tenant 7")).await, Promised::Refused);
+        assert_eq!(table.reserve(promise("k", "tenant 7")), Promised::Refused);
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(table.reserve(promise("k", "tenant 7")).await, Promised::Reserved);
+        assert_eq!(table.reserve(promise("k", "tenant 7")), Promised::Reserved);
         tokio::time::advance(MINUTE).await;
-        empty(&table).await;
+        empty(&table);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_same_tenant_renews_its_reservation_with_the_same_terms_only() {
         let table = MemoryReservations::default();
-        assert_eq!(table.reserve(promise("k", "one")).await, Promised::Reserved);
+        assert_eq!(table.reserve(promise("k", "one")), Promised::Reserved);
         tokio::time::advance(MINUTE / 2).await;
-        assert_eq!(table.reserve(promise("k", "one")).await, Promised::Reserved);
+        assert_eq!(table.reserve(promise("k", "one")), Promised::Reserved);
         let other_terms = Promise {
             fingerprint: "other terms".to_owned(),
             ..promise("k", "one")
         };
-        assert_eq!(table.reserve(other_terms).await, Promised::Refused);
+        assert_eq!(table.reserve(other_terms), Promised::Refused);
         tokio::time::advance(MINUTE / 2).await;
-        assert_eq!(table.reserve(promise("k", "two")).await, Promised::Refused);
+        assert_eq!(table.reserve(promise("k", "two")), Promised::Refused);
         tokio::time::advance(MINUTE / 2).await;
-        assert_eq!(table.reserve(promise("k", "two")).await, Promised::Reserved);
+        assert_eq!(table.reserve(promise("k", "two")), Promised::Reserved);
     }
 
     #[tokio::test(start_paused = true)]
     async fn not_more_than_the_balance_is_promised() {
         let table = MemoryReservations::default();
-        assert_eq!(table.reserve(promise("k1", "one")).await, Promised::Reserved);
-        assert_eq!(table.reserve(promise("k2", "one")).await, Promised::Reserved);
-        assert_eq!(table.reserve(promise("k3", "two")).await, Promised::Refused);
+        assert_eq!(table.reserve(promise("k1", "one")), Promised::Reserved);
+        assert_eq!(table.reserve(promise("k2", "one")), Promised::Reserved);
+        assert_eq!(table.reserve(promise("k3", "two")), Promised::Refused);
         assert_eq!(
-            table.reserve(promise("k1", "one")).await,
+            table.reserve(promise("k1", "one")),
             Promised::Reserved,
             "a renewal does not count twice"
         );
@@ -340,32 +332,32 @@ mod tests {
         ] {
             let mut elsewhere = promise(claim, "two");
             change(&mut elsewhere);
-            assert_eq!(table.reserve(elsewhere).await, Promised::Reserved, "{claim}");
+            assert_eq!(table.reserve(elsewhere), Promised::Reserved, "{claim}");
         }
         let exactly = of_amount("k7", Amount::from(20u64));
-        assert_eq!(table.reserve(exactly).await, Promised::Reserved);
+        assert_eq!(table.reserve(exactly), Promised::Reserved);
         let one_more = of_amount("k8", Amount::from(1u64));
-        assert_eq!(table.reserve(one_more).await, Promised::Refused);
+        assert_eq!(table.reserve(one_more), Promised::Refused);
         let overflow = of_amount("k9", Amount::MAX);
-        assert_eq!(table.reserve(overflow).await, Promised::Refused);
-        table.end("k1").await;
-        assert_eq!(table.reserve(promise("k3", "two")).await, Promised::Reserved);
+        assert_eq!(table.reserve(overflow), Promised::Refused);
+        table.end("k1");
+        assert_eq!(table.reserve(promise("k3", "two")), Promised::Reserved);
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_its_holder_ends_a_reservation_early() {
         let table = MemoryReservations::default();
-        assert_eq!(table.reserve(promise("k", "one")).await, Promised::Reserved);
-        assert!(!table.end_of("k", "two").await);
-        assert!(!table.end_of("other", "one").await);
-        assert!(table.end_of("k", "one").await);
-        assert!(!table.end_of("k", "one").await);
-        assert_eq!(table.reserve(promise("k", "two")).await, Promised::Reserved);
-        table.end("k").await;
-        empty(&table).await;
-        assert_eq!(table.reserve(promise("k", "one")).await, Promised::Reserved);
+        assert_eq!(table.reserve(promise("k", "one")), Promised::Reserved);
+        assert!(!table.end_of("k", "two"));
+        assert!(!table.end_of("other", "one"));
+        assert!(table.end_of("k", "one"));
+        assert!(!table.end_of("k", "one"));
+        assert_eq!(table.reserve(promise("k", "two")), Promised::Reserved);
+        table.end("k");
+        empty(&table);
+        assert_eq!(table.reserve(promise("k", "one")), Promised::Reserved);
         tokio::time::advance(MINUTE).await;
-        assert!(!table.end_of("k", "one").await, "it has ended");
+        assert!(!table.end_of("k", "one"), "it has ended");
     }
 
     #[tokio::test(start_paused = true)]
@@ -376,23 +368,16 @@ mod tests {
             ..promise(claim, tenant)
         };
         for n in 0..MAX_OF_TENANT_AND_PAYER {
-            assert_eq!(
-                table.reserve(free(&n.to_string(), "one")).await,
-                Promised::Reserved
-            );
+            assert_eq!(table.reserve(free(&n.to_string(), "one")), Promised::Reserved);
         }
-        assert_eq!(table.reserve(free("more", "one")).await, Promised::Unlimited);
-        assert_eq!(table.reserve(free("more", "two")).await, Promised::Reserved);
-        assert_eq!(
-            table.reserve(free("0", "one")).await,
-            Promised::Reserved,
-            "a renewal"
-        );
+        assert_eq!(table.reserve(free("more", "one")), Promised::Unlimited);
+        assert_eq!(table.reserve(free("more", "two")), Promised::Reserved);
+        assert_eq!(table.reserve(free("0", "one")), Promised::Reserved, "a renewal");
         let of_another = Promise {
             payer: "q".to_owned(),
             ..free("again", "one")
         };
-        assert_eq!(table.reserve(of_another).await, Promised::Reserved);
+        assert_eq!(table.reserve(of_another), Promised::Reserved);
     }
 
     #[tokio::test(start_paused = true)]
@@ -404,10 +389,10 @@ mod tests {
                 reserves: Vec::new(),
                 ..promise(&n.to_string(), "one")
             };
-            table.reserve(payer).await;
+            table.reserve(payer);
         }
         assert_eq!(table.0.lock().rows.len(), MAX_RESERVATIONS);
         tokio::time::advance(MINUTE).await;
-        empty(&table).await;
+        empty(&table);
     }
 }

@@ -50,7 +50,7 @@ impl Outcomes {
                 let is_decided = row.outcome != Outcome::Open;
                 settlement.lock().row = row;
                 if is_decided {
-                    self.runtime.reservations.end(&settlement.claim).await;
+                    self.runtime.end_reservation(&settlement.claim);
                 }
             }
             Ok(None) => tracing::error!(

@@ -7,7 +7,7 @@ use crate::state::claims::Claims;
 use crate::state::elsewhere::Elsewhere;
 use crate::state::network::NetworkRun;
 use crate::state::ownership::Ownership;
-use crate::state::reservations::{MemoryReservations, Reservations};
+use crate::state::reservations::Reservations;
 pub(crate) mod bring_back;
 pub(crate) mod calls;
 pub(crate) mod first_commit;
@@ -45,7 +45,7 @@ pub(crate) struct Runtime {
     /// Which lanes this process owns.
     pub(crate) ownership: Ownership,
     /// What verifies have promised.
-    pub(crate) reservations: Box<dyn Reservations>,
+    pub(crate) reservations: Reservations,
     paused: RwLock<Paused>,
     /// Every settlement of this process has a greater id.
     pub(crate) first_id: u64,
@@ -74,6 +74,7 @@ impl Runtime {
             .collect();
         let first_id = journal.new_id();
         Self {
+            reservations: Reservations::new(Arc::clone(&journal)),
             registry,
             journal,
             ops,
@@ -83,7 +84,6 @@ impl Runtime {
             claims: Claims::default(),
             elsewhere: Elsewhere::default(),
             ownership: Ownership::new(is_shared),
-            reservations: Box::<MemoryReservations>::default(),
             paused: RwLock::default(),
             first_id,
             started: Instant::now(),
@@ -116,6 +116,16 @@ impl Runtime {
             tokio::time::sleep(pause).await;
             then();
         });
+    }
+
+    /// The outcome of a claim ends its reservation. Where nodes share reservations this is a call to the database, for which
+    /// nothing waits.
+    pub(crate) fn end_reservation(self: &Arc<Self>, claim: &str) {
+        if self.reservations.ends_at_once(claim) {
+            return;
+        }
+        let (runtime, claim) = (Arc::clone(self), claim.to_owned());
+        self.spawn(async move { runtime.reservations.end(&claim).await });
     }
 
     pub(crate) fn run_of(&self, network: &str) -> Option<&Arc<NetworkRun>> {

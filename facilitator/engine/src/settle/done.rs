@@ -80,7 +80,7 @@ impl Settling {
         let receipt = self.outcomes.receipt(row.id, &row.claim, number);
         match self.runtime.journal.commit(events).await {
             Ok(()) => {
-                self.runtime.reservations.end(&row.claim).await;
+                self.runtime.end_reservation(&row.claim);
                 let answer = SettleAnswer::Reply(reply);
                 // A caller that has hung up drops the answer. The receipt is dropped with it and gives the release
                 // back.

@@ -10,10 +10,13 @@ use serde_json::json;
 
 use super::verify::{good, invalid};
 use super::{PaymentCall, Settling};
-use crate::state::reservations::{Promise, Promised};
+use journal::reservations::{Promise, Promised};
 
 /// The member of `extensions` that names a reservation to its holder.
 const EXTENSION: &str = "reservation";
+/// A promise that other nodes might contradict is none.
+const NO_JOURNAL: &str =
+    "the payment can't be reserved now, because the database is not reachable; try again";
 
 impl Settling {
     /// The reply to a valid payment. `known`: the claim's row when the verify began. `most`: how long the tenant's
@@ -45,9 +48,13 @@ impl Settling {
             lasts,
         };
         match self.runtime.reservations.reserve(promise).await {
-            Promised::Refused => invalid(reason::PAYMENT_RESERVED, None, &valid.payer),
-            Promised::Unlimited => good(valid),
-            Promised::Reserved => {
+            Err(error) => {
+                tracing::warn!(%error, "a payment can't be reserved");
+                invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(NO_JOURNAL), &valid.payer)
+            }
+            Ok(Promised::Refused) => invalid(reason::PAYMENT_RESERVED, None, &valid.payer),
+            Ok(Promised::Unlimited) => good(valid),
+            Ok(Promised::Reserved) => {
                 self.end_if_decided(call, known).await;
                 let reservation = json!({ "claim": call.claim, "seconds": lasts.as_secs() });
                 let extensions = [(EXTENSION.to_owned(), reservation)].into_iter().collect();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::service::ReservationEnd;
 use sdk_plugin::wire::VerifyReply;
 use sdk_plugin::{Amount, PaymentRequest, Purpose};
 
@@ -137,9 +138,16 @@ async fn a_promise_ends_with_the_terms_and_with_the_authorization() {
             ..request
         };
         refused(&engine.verify_reserving(other.clone(), MINUTE).await);
-        assert!(!engine.end_reservation(&claim, "two").await);
+        assert_eq!(
+            engine.end_reservation(&claim, "two").await,
+            ReservationEnd::NotHeld
+        );
         tokio::time::advance(Duration::from_secs(seconds)).await;
-        assert!(!engine.end_reservation(&claim, "one").await, "it has ended");
+        assert_eq!(
+            engine.end_reservation(&claim, "one").await,
+            ReservationEnd::NotHeld,
+            "it has ended"
+        );
     }
     let gone = {
         let mut request = verify("k3", "one");
@@ -159,8 +167,11 @@ async fn the_holder_ends_its_promise_and_without_tenants_there_is_none() {
     let reply = engine.verify_reserving(verify("k", "one"), MINUTE).await;
     let extensions = reply.extensions.unwrap();
     let claim = extensions["reservation"]["claim"].as_str().unwrap();
-    assert!(!engine.end_reservation(claim, "two").await);
-    assert!(engine.end_reservation(claim, "one").await);
+    assert_eq!(
+        engine.end_reservation(claim, "two").await,
+        ReservationEnd::NotHeld
+    );
+    assert_eq!(engine.end_reservation(claim, "one").await, ReservationEnd::Ended);
     assert!(promised(&engine, "k", "two").await);
     let nameless = PaymentRequest {
         tenant: None,

@@ -371,6 +371,11 @@ async fn a_tenant_that_wants_it_reserves_at_verify_and_ends_its_own_reservation(
         );
     }
     assert_eq!(strange.text, unknown.text);
+    let unreachable = end("/reservations/unreachable".to_owned(), "shop-key").await;
+    assert_eq!(
+        (unreachable.status, unreachable.json()["error"].as_str()),
+        (503, Some("service_unavailable"))
+    );
     for path in [path.to_owned(), format!("{path}/")] {
         let seen = end(path, "shop-key").await;
         assert_eq!((seen.status, &seen.json()["ended"]), (200, &json!(true)));

@@ -32,8 +32,8 @@ use crate::names::NetworkNames;
 use crate::settings::{Origins, Rate, Scope, Server, Settings, Tenant, WaitUntil};
 use base::key_digests::KeyDigests;
 use base::service::{
-    Delivery, Membership, NetworkReadiness, Receipt, Routed, SchemeReadiness, Service, SettleAnswer,
-    SettleWait, Settled,
+    Delivery, Membership, NetworkReadiness, Receipt, ReservationEnd, Routed, SchemeReadiness, Service,
+    SettleAnswer, SettleWait, Settled,
 };
 use base::settlement::{FoundSettlement, LookUpError, SettlementName, SettlementPage, SettlementQuery};
 use telemetry::Metrics;
@@ -126,8 +126,12 @@ impl Service for Scripted {
         }
     }
 
-    async fn end_reservation(&self, claim: &str, tenant: &str) -> bool {
-        (claim, tenant) == (CLAIM, "shop")
+    async fn end_reservation(&self, claim: &str, tenant: &str) -> ReservationEnd {
+        match (claim, tenant) {
+            (CLAIM, "shop") => ReservationEnd::Ended,
+            ("unreachable", _) => ReservationEnd::Unavailable,
+            _ => ReservationEnd::NotHeld,
+        }
     }
 
     async fn supported(&self) -> SupportedReply {

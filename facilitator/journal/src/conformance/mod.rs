@@ -14,6 +14,8 @@ pub mod lifecycle;
 #[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod lookups;
 #[allow(missing_docs, reason = "the names of the cases state what they check")]
+pub mod promises;
+#[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod retention;
 #[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod shared;
@@ -167,6 +169,9 @@ macro_rules! shared_conformance_tests {
             shared::t107_nodes_together_keep_a_limit,
             shared::t107_what_an_operator_sets_reaches_every_node,
             shared::a_plan_from_before_a_conflict_key_was_used_is_refused,
+            promises::t171_one_tenant_gets_the_promise_of_all_nodes,
+            promises::t171_a_balance_is_promised_once_by_all_nodes,
+            promises::a_tenant_holds_a_bounded_number_of_promises,
         }
     };
 }

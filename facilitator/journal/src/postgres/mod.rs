@@ -48,6 +48,7 @@ mod counters;
 mod hints;
 mod ids;
 mod operator;
+mod promises;
 mod rows;
 mod schema;
 mod settings;

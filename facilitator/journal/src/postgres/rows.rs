@@ -30,9 +30,10 @@ const SCAN: &str =
     "SELECT key, value FROM switchyard.rows WHERE tab = $1 AND key >= $2 AND key < $3 ORDER BY key LIMIT $4";
 const LOCK_SCAN: &str = "SELECT 1 FROM switchyard.rows WHERE tab = $1 AND key >= $2 AND key < $3 ORDER BY key LIMIT $4 FOR UPDATE";
 const SCAN_BACK: &str = "SELECT key, value FROM switchyard.rows WHERE tab = $1 AND key >= $2 AND key < $3 ORDER BY key DESC LIMIT $4";
-const MAKE_LOCKS: &str =
+pub(super) const MAKE_LOCKS: &str =
     "INSERT INTO switchyard.locks (id) SELECT unnest($1::int4[]) ON CONFLICT (id) DO NOTHING";
-const TAKE_LOCKS: &str = "SELECT 1 FROM switchyard.locks WHERE id = ANY ($1::int4[]) ORDER BY id FOR UPDATE";
+pub(super) const TAKE_LOCKS: &str =
+    "SELECT 1 FROM switchyard.locks WHERE id = ANY ($1::int4[]) ORDER BY id FOR UPDATE";
 const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8";
 
 /// The rows as one transaction sees them.
@@ -116,7 +117,7 @@ impl<'c> Tables<'c> {
         let mut numbers: Vec<i32> = prefixes
             .iter()
             .filter(|(table, _)| *table == Table::Reserves)
-            .map(|(_, prefix)| lock_number(prefix))
+            .map(|(_, prefix)| lock_number(prefix.as_bytes()))
             .collect();
         if !numbers.is_empty() {
             numbers.sort_unstable();
@@ -162,8 +163,8 @@ impl<'c> Tables<'c> {
 }
 
 /// The number of the row by which a prefix is locked.
-fn lock_number(prefix: &str) -> i32 {
-    let digest: [u8; 32] = Sha256::digest(prefix.as_bytes()).into();
+pub(super) fn lock_number(prefix: &[u8]) -> i32 {
+    let digest: [u8; 32] = Sha256::digest(prefix).into();
     let [a, b, c, d, ..] = digest;
     i32::try_from(u32::from_be_bytes([a, b, c, d]) % LOCKS).unwrap_or(0)
 }

@@ -16,7 +16,9 @@ use super::writes::code;
 pub(super) const SCHEMA: usize = MIGRATIONS.len();
 
 /// Each brings the schema to the next version. Never changed once released.
-const MIGRATIONS: &[&[&str]] = &[&[
+const MIGRATIONS: &[&[&str]] = &[FIRST, super::promises::TABLE];
+
+const FIRST: &[&str] = &[
     // All rows of the projection: `tab` is the number of the table.
     "CREATE TABLE switchyard.rows (tab int2, key bytea, value bytea NOT NULL, PRIMARY KEY (tab, key))",
     "CREATE TABLE switchyard.writers (id int8 PRIMARY KEY, seq int8 NOT NULL, checksum bytea NOT NULL, dropped_to int8 \
@@ -26,7 +28,7 @@ const MIGRATIONS: &[&[&str]] = &[&[
     "CREATE TABLE switchyard.locks (id int4 PRIMARY KEY)",
     "CREATE TABLE switchyard.ids (one int2 PRIMARY KEY, next int8 NOT NULL)",
     "INSERT INTO switchyard.ids (one, next) VALUES (1, 1)",
-]];
+];
 
 /// How often a start that other nodes disturb is tried again.
 const TRIES: u32 = 200;

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio_postgres::types::Type;
 
 use super::super::lease::{self, Lease, Shared};
+use super::super::reservations::{Promise, Promised};
 use super::super::{CommitError, JournalError, Rows as _, Table, settings};
 use super::ids::{self, Block};
 use super::rows::{Commit, Tables, after_prefix};
@@ -267,6 +268,14 @@ impl Shared for PostgresJournal {
         let key = key.to_owned();
         self.change(move |tables, _| lease::take_grant(tables, &key, amount, limit))
             .await
+    }
+
+    async fn reserve(&self, promise: &Promise) -> Result<Promised, CommitError> {
+        self.promise(promise).await
+    }
+
+    async fn end_reservation(&self, claim: &str, tenant: Option<&str>) -> Result<bool, CommitError> {
+        self.end_promise(claim, tenant).await
     }
 
     async fn settings(&self) -> Result<BTreeMap<String, String>, JournalError> {

@@ -207,20 +207,35 @@ impl Transaction {
     }
 
     /// Sends the last statements and COMMIT in one round trip. If a statement fails, the server makes the COMMIT a ROLLBACK.
-    pub(super) async fn commit(mut self, statements: Vec<Statement>) -> Result<(), NotCommitted> {
+    pub(super) async fn commit(self, statements: Vec<Statement>) -> Result<(), NotCommitted> {
+        self.commit_with(statements).await.map(drop)
+    }
+
+    /// The same. Returns the rows of each statement.
+    pub(super) async fn commit_with(
+        mut self,
+        statements: Vec<Statement>,
+    ) -> Result<Vec<Vec<Row>>, NotCommitted> {
         let wanted = statements.len();
         let sent = self.send_all(statements, Some("COMMIT")).await;
         match sent {
             Ok(answers) => {
-                let failed = answers
-                    .into_iter()
-                    .enumerate()
-                    .find_map(|(index, answer)| Some((index, Trouble::Database(answer.err()?))));
+                let (mut rows, mut failed) = (Vec::with_capacity(answers.len()), None);
+                for (index, answer) in answers.into_iter().enumerate() {
+                    match answer {
+                        Ok(found) => rows.push(found),
+                        Err(error) => {
+                            failed = Some((index, Trouble::Database(error)));
+                            break;
+                        }
+                    }
+                }
                 match failed {
                     None => {
                         self.keep(None);
                         Counters::add(&self.counters.syncs, 1);
-                        Ok(())
+                        rows.truncate(wanted);
+                        Ok(rows)
                     }
                     // The first that failed is a statement, and the session lives: the COMMIT after it undid all.
                     Some((index, trouble)) if trouble.is_refusal() && index < wanted => {

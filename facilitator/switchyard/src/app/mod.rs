@@ -103,6 +103,13 @@ impl App {
         let app = Self::build(config, || journals::open(config)).await?;
         let engine = &app.engine;
         engine.read_pauses(&config.data_directory).await;
+        if config
+            .tenants
+            .iter()
+            .any(|tenant| tenant.access.reserve_at_verify.is_some())
+        {
+            engine.expect_reservations();
+        }
         if let Err(error) = engine.resume().await {
             engine.stop();
             return Err(StartError::Other(error.to_string()));

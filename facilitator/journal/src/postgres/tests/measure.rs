@@ -30,6 +30,23 @@ async fn a_group_takes_two_round_trips_and_one_sync() {
     assert_eq!(journal.counts().syncs, before.syncs, "a refusal needs none");
 }
 
+#[tokio::test]
+async fn a_promise_takes_one_round_trip() {
+    let journal = owner(&Settings::new(pg::server().database()));
+    let promise = crate::reservations::Promise {
+        claim: "k".into(),
+        fingerprint: "f".into(),
+        tenant: "t".into(),
+        network: "n".into(),
+        payer: "p".into(),
+        reserves: Vec::new(),
+        lasts: Duration::from_secs(60),
+    };
+    let before = journal.counts().round_trips;
+    journal.reserve(&promise).await.unwrap();
+    assert_eq!(journal.counts().round_trips - before, 1);
+}
+
 /// Prints commits per second with some committers at once, each with one payment after the other.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement of this machine"]
