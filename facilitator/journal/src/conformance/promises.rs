@@ -8,6 +8,9 @@ use sdk_plugin::scheme::Reserve;
 use super::*;
 use crate::reservations::{MAX_OF_TENANT_AND_PAYER, Promise, Promised};
 
+/// How a promise differs.
+type Change = fn(&mut Promise);
+
 /// Longer than any of these cases.
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -117,7 +120,7 @@ pub async fn t171_a_balance_is_promised_once_by_all_nodes(name: &str, [a, b]: [A
         "{name}"
     );
     // Another balance, by each part of its key; and two reserves of one promise add up.
-    let changes: [(&str, fn(&mut Promise)); 4] = [
+    let changes: [(&str, Change); 4] = [
         ("network", |promise| promise.network = "m".to_owned()),
         ("asset", |promise| promise.reserves[0].asset = "b".to_owned()),
         ("payer", |promise| promise.reserves[0].payer = "q".to_owned()),
