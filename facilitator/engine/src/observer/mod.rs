@@ -149,12 +149,8 @@ impl Observer {
             let id = run.network.id();
             let acting = engine.act(&run, &slot, &seen, began);
             if engine.runtime.survives(id, WORK, acting).await.is_none() {
-                tokio::time::sleep(AFTER_A_PANIC).await;
-                let revive = || engine.endings.revive_slot(&run, &slot);
-                while let Err(error) = engine.runtime.insist(id, WORK, revive).await {
-                    tracing::error!(%error, sequence = slot.sequence, "a slot can't be read from the journal");
-                    tokio::time::sleep(AFTER_A_PANIC).await;
-                }
+                // Boxed, because it is rare and large.
+                Box::pin(engine.revive_after_a_panic(&run, &slot)).await;
             }
             if engine.set_due(&run, &slot) {
                 run.wake_observer.notify_one();
@@ -162,6 +158,16 @@ impl Observer {
             drop(ends);
         });
         end
+    }
+
+    /// Reads back from the journal what a panic may have left half done.
+    async fn revive_after_a_panic(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>) {
+        tokio::time::sleep(AFTER_A_PANIC).await;
+        let revive = || self.endings.revive_slot(run, slot);
+        while let Err(error) = self.runtime.insist(run.network.id(), WORK, revive).await {
+            tracing::error!(%error, sequence = slot.sequence, "a slot can't be read from the journal");
+            tokio::time::sleep(AFTER_A_PANIC).await;
+        }
     }
 
     /// Sets the time of the next poll, after the last one was acted on. `true`: the observer must be woken.

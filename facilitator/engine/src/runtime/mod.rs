@@ -105,6 +105,8 @@ impl Runtime {
         // Ended tasks are collected here, so that the set does not grow.
         while tasks.try_join_next().is_some() {}
         let runtime = Arc::clone(self);
+        // Some tasks are large: in a box they are moved once.
+        let task = Box::pin(task);
         tasks.spawn(async move {
             // Work that must continue has its own guard inside.
             let _ = runtime.survives("", "a task of the engine", task).await;
